@@ -36,11 +36,11 @@ help:
 $(BIN)/python:
 	@python=$$(sh .ci/python) && echo "creating $(VENV) with $$python" && $$python -m venv $(VENV)
 
-$(VENV)/run-time: $(BIN)/python requirements.lock pyproject.toml hatch_build.py media/swift.c
+$(VENV)/run-time: $(BIN)/python requirements.lock pyproject.toml hatch_build.py media/stream/fast_path.c
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(BIN)/python -m ensurepip --upgrade >/dev/null
 	$(PIP) install --require-hashes -r requirements.lock
 	$(PIP) install --no-deps --no-build-isolation --no-index -e .
-	@test -e media/_swift.so || echo 'no C compiler (Debian: apt-get install gcc libc6-dev): each packet will cost a third more'
+	@test -e media/stream/_fast_path.so || echo 'no C compiler (Debian: apt-get install gcc libc6-dev): each packet will cost a third more'
 	$(BIN)/python -m compileall -q $(PACKAGES)
 	@touch $@
 
@@ -95,5 +95,5 @@ lock:
 	.ci/lock
 
 clean:
-	rm -rf .venv .venv-* build dist media/_swift.so media/_swift.new .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-* build dist media/stream/_fast_path.so media/stream/_fast_path.new .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

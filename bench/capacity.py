@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from bench import node, processes
-from recorder import output
+from recorder.cli import console
 from recorder.simulate import Plan, Report, run
 from recorder.simulate.media_link import MediaLink
 from recorder.simulate.plan import SUITES
@@ -135,7 +135,7 @@ def measure_all(given: argparse.Namespace, rows: list[Row]) -> None:
 
 def show(rows: Sequence[Row]) -> None:
     """Print the table and how the two compare."""
-    output.table(HEADER, [row.cells() for row in rows])
+    console.table(HEADER, [row.cells() for row in rows])
     for ours, theirs in pairwise(rows):
         if (ours.what, theirs.what) == ("recorder", "rtpengine") and max(ours.late, theirs.late) <= TOO_LATE:
             print(f"\n{ours.calls} calls: {theirs.micros / ours.micros:.2f} times as many per core as rtpengine")

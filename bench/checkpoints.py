@@ -25,16 +25,17 @@ from pathlib import Path
 from bench import processes
 from bench.flows import FLOWS, SSRC
 from bench.media_load import BASE, Sender, key_of
-from media import sockets
-from media.drain import Region
-from media.rtcp import INTERVAL
+from media.receive import sockets
+from media.receive.recvmmsg import Region
+from media.rtp.rtcp import INTERVAL
 from media.spec import StreamSpec
-from media.srtcp import Srtcp
-from media.srtp import SUITES, LibEngine
-from recorder import output, wire
+from media.srtp.context import SUITES, LibEngine
+from media.srtp.srtcp import Srtcp
+from recorder.cli import console
 from recorder.simulate.reports import sender_report
-from recorder.tape import Tape
-from storage.container import MEDIA_SEGMENT, new_part
+from recorder.workers import messages
+from recorder.workers.call_recorder import Tape
+from storage.vault.container import MEDIA_SEGMENT, new_part
 
 SUITE = "AES_CM_128_HMAC_SHA1_80"
 TICKS = 4
@@ -60,8 +61,8 @@ def _tape(number: int, folder: Path, specs: tuple[StreamSpec, ...], pairs: list[
     part = os.open(folder / f"{number}.m1", os.O_CREAT | os.O_WRONLY, 0o600)
     spool = os.open(folder / str(number), os.O_CREAT | os.O_RDWR, 0o600)
     os.write(part, header)
-    sealed = wire.Part("m1", secret.key, secret.prefix, secret.segment)
-    tape = Tape(wire.NewCall(f"{number:036}", sealed, specs, bytes(32)), part, spool, os.urandom)
+    sealed = messages.Part("m1", secret.key, secret.prefix, secret.segment)
+    tape = Tape(messages.NewCall(f"{number:036}", sealed, specs, bytes(32)), part, spool, os.urandom)
     tape.add_streams(specs, {spec.stream: pair.filenos() for spec, pair in zip(specs, pairs, strict=True)}, 0)
     return tape
 
@@ -152,7 +153,7 @@ def main() -> None:
         (kind.value, f"{quarter[kind]:.1f}", f"{median[kind]:.1f}", f"{quarter[kind] / 2 / PACKETS:.2f}")
         for kind in Kind
     ]
-    output.table(HEADER, rows)
+    console.table(HEADER, rows)
     slot, reports = quarter[Kind.SLOT] - quarter[Kind.BARE], quarter[Kind.REPORTS] - quarter[Kind.SLOT]
     whole = quarter[Kind.SLOT] + reports / INTERVAL
     print(f"\na call and second, all in all: {whole:.1f} us")

@@ -24,10 +24,10 @@ from random import Random
 from bench import processes
 from bench.crowd import COUNTRY, Person, everybody, talks
 from bench.search import BATCH, SEED, Forms, opened, rows
-from storage.callrows import CallRow, Query
-from storage.customers import Customer
-from storage.people import Person as Entry
-from storage.whoswho import WhosWho
+from storage.calls.call_row import CallRow, Query
+from storage.customer.customers import Customer
+from storage.directory.user import Person as Entry
+from storage.directory.user_lookup import WhosWho
 
 GOAL_MILLION_S = 300.0
 GOAL_ONE_MS = 1.0

@@ -16,14 +16,14 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from admin_api import columns
-from recorder.export_job import ExportJob
-from recorder.garbage import Garbage
-from storage.callrows import CallRow, CallState
-from storage.customers import Customer, Customers, CustomerSettings
-from storage.exports import Request
-from storage.identity import stored
-from storage.roots import RootSecret
+from admin_api.exports import columns
+from recorder.exports.export_job import ExportJob
+from recorder.service.gc_policy import Garbage
+from storage.calls.call_row import CallRow, CallState
+from storage.customer.customers import Customer, Customers, CustomerSettings
+from storage.exports.exports import Request
+from storage.keys.root_secret import RootSecret
+from storage.search_forms import stored
 
 PARTY = {"role": "caller", "name": "=Jörg 😀", "number": "+4930123456", "uri": "sip:+4930123456@example.com"}
 FIRST = datetime(2026, 1, 15, tzinfo=UTC)

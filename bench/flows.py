@@ -7,7 +7,7 @@ import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from media import rtp
+from media.rtp import header
 
 SSRC = 0x1234
 """Of every stream: so each packet is protected once and sent to all of them."""
@@ -42,7 +42,7 @@ class Flow:
             sizes, packets = self.sizes(dice), []
             for left, size in zip(range(len(sizes), 0, -1), sizes, strict=True):
                 number += 1
-                packet = rtp.build(self.payload_type, number, (group + 1) * self.step, SSRC, os.urandom(size))
+                packet = header.build(self.payload_type, number, (group + 1) * self.step, SSRC, os.urandom(size))
                 marked = left == 1 and len(sizes) > 1
                 packets.append(packet[:1] + bytes([packet[1] | 0x80]) + packet[2:] if marked else packet)
             yield packets

@@ -31,24 +31,29 @@ from bench import media_plane, processes
 from bench.flows import FLOWS
 from bench.media_load import BASE, key_of
 from bench.media_plane import Plan, Row
-from media import batch, records, rtcp, sockets, srtp
 from media.errors import SocketRefused
-from recorder import output, tape
-from recorder.workers import TICK
-from storage import container
+from media.receive import batch, sockets
+from media.records import record_format
+from media.rtp import rtcp
+from media.srtp import context
+from recorder.cli import console
+from recorder.workers import call_recorder
+from recorder.workers.pool import TICK
+from storage.vault import container
 
 AIM = 1.5
 """Times the loop in C that a worker may take."""
 SOURCE = Path(__file__).with_name("limit.c")
 CODECS = ("G.711", "G.722", "G.729", "AMR")
 """Those whose packets are all of one size: what limit.c can store."""
-SUITES = tuple(name for name, suite in srtp.SUITES.items() if suite.key != 24)
+SUITES = tuple(name for name, suite in context.SUITES.items() if suite.key != 24)
 """All but AES_192_CM, which is not for libsrtp."""
 HEADER = ("calls", "packets", "worker us/packet", "C us/packet", "worker / C", "lost by worker", "lost by C", "load")
 _NUMBERS = {
-    "SLOTS": batch.SLOTS, "NEAR": batch.NEAR, "FAR": batch.FAR, "CONTROL": batch.CONTROL, "RUN": int(records.Kind.RUN),
-    "RUN_HEAD": records.RUN_HEAD, "DELTA_NS": records.DELTA_NS, "SEGMENT": container.MEDIA_SEGMENT,
-    "HEADER": container.HEADER, "TAG": container.TAG, "MAX_ROUNDS": tape.MAX_ROUNDS, "REPORTS": int(rtcp.INTERVAL),
+    "SLOTS": batch.SLOTS, "NEAR": batch.NEAR, "FAR": batch.FAR, "CONTROL": batch.CONTROL, "RUN":
+    int(record_format.Kind.RUN), "RUN_HEAD": record_format.RUN_HEAD, "DELTA_NS": record_format.DELTA_NS, "SEGMENT":
+    container.MEDIA_SEGMENT, "HEADER": container.HEADER, "TAG": container.TAG, "MAX_ROUNDS": call_recorder.MAX_ROUNDS,
+    "REPORTS": int(rtcp.INTERVAL),
 }  # fmt: skip
 _PR_SET_PDEATHSIG = 1
 _LOOK = 0.005
@@ -88,14 +93,14 @@ class Loop:
 
     def __init__(self, library: Path, counters: Counters) -> None:
         self._c, self._counters = ctypes.CDLL(str(library)), counters
-        self._engines: list[srtp.LibEngine] = []
+        self._engines: list[context.LibEngine] = []
         self._c.limit_begin(ctypes.byref(counters))
 
     def add(self, part: int, secret: container.PartSecret, pairs: Sequence[sockets.Pair], suite: str) -> None:
         """Give it a call of two streams: the file, its secret and the sockets, RTP and RTCP."""
-        engines = [srtp.LibEngine(srtp.SUITES[suite], key_of(suite), inbound=True) for _ in pairs]
+        engines = [context.LibEngine(context.SUITES[suite], key_of(suite), inbound=True) for _ in pairs]
         self._engines += engines  # they end with the process
-        sessions = (ctypes.c_void_p * len(pairs))(*[int(srtp.ffi.cast("uintptr_t", e.session)) for e in engines])
+        sessions = (ctypes.c_void_p * len(pairs))(*[int(context.ffi.cast("uintptr_t", e.session)) for e in engines])
         descriptors = [fd for pair in pairs for fd in pair.filenos()]
         self._c.limit_call(part, secret.key, secret.prefix, (ctypes.c_int * len(descriptors))(*descriptors), sessions)
 
@@ -214,7 +219,7 @@ def main(words: Sequence[str] | None = None) -> list[Round]:
                     both = compare(plan, library, turn % 2 == 0)
                     table = [*table, [both]] if not turn else [*table[:-1], [*table[-1], both]]
     finally:
-        output.table(HEADER, map(cells, table))
+        console.table(HEADER, map(cells, table))
     return [one for rounds in table for one in rounds]
 
 

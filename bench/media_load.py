@@ -16,7 +16,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from bench.flows import FLOWS, Flow
-from media.srtp import SUITES, LibEngine
+from media.srtp.context import SUITES, LibEngine
 
 KEY = bytes(range(64))
 BASE = 21000

@@ -18,12 +18,13 @@ from pathlib import Path
 from bench import processes
 from bench.flows import FLOWS, Flow
 from bench.media_load import BASE, Load, Spent, key_of
-from media import sockets
+from media.receive import sockets
 from media.spec import StreamSpec
-from media.srtp import SUITES
-from recorder import output, wire
-from recorder.workers import Workers
-from storage.container import MEDIA_SEGMENT, PartSecret, new_part
+from media.srtp.context import SUITES
+from recorder.cli import console
+from recorder.workers import messages
+from recorder.workers.pool import Workers
+from storage.vault.container import MEDIA_SEGMENT, PartSecret, new_part
 
 HEADER = ("codec", "suite", "calls", "packets", "us/packet", "us/call and s", "calls/core", "lost", "disk x payload")
 
@@ -99,7 +100,9 @@ def _add(workers: Workers, plan: Plan, number: int, pairs: Sequence[sockets.Pair
     specs = tuple(
         StreamSpec(s, plan.suite, key, own_key=key, payloads=plan.flow.payloads) for s in range(plan.flow.streams)
     )
-    new = wire.NewCall(f"{number:036}", wire.Part("m1", secret.key, secret.prefix, secret.segment), specs, bytes(32))
+    new = messages.NewCall(
+        f"{number:036}", messages.Part("m1", secret.key, secret.prefix, secret.segment), specs, bytes(32)
+    )
     workers.add(new, dict(enumerate(pairs)), part, spool)
     os.close(part)
     os.close(spool)
@@ -110,7 +113,7 @@ async def measure(plan: Plan, folder: Path) -> Row:
     fault: asyncio.Future[object] = asyncio.get_running_loop().create_future()
 
     def notice(event: object) -> None:
-        if isinstance(event, wire.WorkerDied | wire.CallFault) and not fault.done():
+        if isinstance(event, messages.WorkerDied | messages.CallFault) and not fault.done():
             fault.set_result(event)
 
     workers = Workers(1, folder / "run", notice, plan.tick)
@@ -173,7 +176,7 @@ def main() -> None:
                 plan = Plan(FLOWS[codec], suite, calls, given.seconds, given.tick)
                 rows.append(asyncio.run(measure(plan, Path(folder))))
     finally:
-        output.table(HEADER, [row.cells() for row in rows])
+        console.table(HEADER, [row.cells() for row in rows])
 
 
 if __name__ == "__main__":

@@ -26,13 +26,13 @@ import httpx2
 
 from bench import node, processes
 from bench.node import RECORDER, Node
-from recorder.opening import open_customers
-from recorder.settings_files import load
-from storage.callrows import CallRow, CallState, Query
-from storage.container import Sealer
-from storage.customers import Customer
-from storage.identity import stored_of
-from storage.instants import day_of
+from recorder.config.loader import load
+from recorder.persist.customers import open_customers
+from storage.calls.call_row import CallRow, CallState, Query
+from storage.customer.customers import Customer
+from storage.search_forms import stored_of
+from storage.timestamps import day_of
+from storage.vault.container import Sealer
 
 GOAL_SECONDS = 60.0
 PATIENCE_SECONDS = 300

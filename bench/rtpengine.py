@@ -19,7 +19,7 @@ from pathlib import Path
 
 from bench import ng, processes
 from bench.capacity import HEADER, SETTLE, Row, stretch
-from recorder import output
+from recorder.cli import console
 from recorder.simulate.media_link import MediaLink
 from recorder.simulate.plan import SUITES
 
@@ -110,7 +110,7 @@ def main() -> None:
     given = parser.parse_args()
     row = asyncio.run(measure(given.calls, given.seconds, given.suite))
     if row:
-        output.table(HEADER, [row.cells()])
+        console.table(HEADER, [row.cells()])
 
 
 if __name__ == "__main__":

@@ -22,13 +22,13 @@ from random import Random
 from bench import processes
 from bench.crowd import COUNTRY, Kind, Person, Talk, confusable, everybody, finds, party, question, sought, talks
 from bench.crowd import FIRST as FIRST_NAMES
-from storage.callrows import DEFAULT_LIMIT, CallRow, CallState, Direction, Page, Query
-from storage.calls import Calls
-from storage.callseal import Keys
-from storage.customers import Customers, CustomerSettings
-from storage.identity import stored
-from storage.instants import day_of
-from storage.roots import RootSecret
+from storage.calls.call_index import Calls
+from storage.calls.call_row import DEFAULT_LIMIT, CallRow, CallState, Direction, Page, Query
+from storage.calls.sealed_row import Keys
+from storage.customer.customers import Customers, CustomerSettings
+from storage.keys.root_secret import RootSecret
+from storage.search_forms import stored
+from storage.timestamps import day_of
 
 FIRST = datetime(2024, 1, 1, tzinfo=UTC)
 DAYS = 730

@@ -22,13 +22,13 @@ from pathlib import Path
 from typing import Any
 
 from bench.node import RECORDER
-from recorder.opening import open_customers
-from recorder.settings_files import load
-from storage.callrows import CallRow, CallState
-from storage.container import Sealer
-from storage.customers import Customer
-from storage.instants import day_of
-from storage.keytree import KeyTree, leaf_of
+from recorder.config.loader import load
+from recorder.persist.customers import open_customers
+from storage.calls.call_row import CallRow, CallState
+from storage.customer.customers import Customer
+from storage.keys.key_tree import KeyTree, leaf_of
+from storage.timestamps import day_of
+from storage.vault.container import Sealer
 
 GOAL = 200.0  # MB/s
 PART = 16 << 20  # bytes of one part: half an hour of two G.711 streams has 29 MB

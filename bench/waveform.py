@@ -11,11 +11,11 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from media import records
-from media.codecs import Format
-from recorder.render_job import PEAKS
-from recorder.rendering import Renderer, RenderStream
-from storage.container import MEDIA_SEGMENT, PartSecret, Sealer, new_part
+from media.codecs.decoders import Format
+from media.records import record_format
+from recorder.exports.render_client import Renderer, RenderStream
+from recorder.exports.render_job import PEAKS
+from storage.vault.container import MEDIA_SEGMENT, PartSecret, Sealer, new_part
 
 PACKETS = 25  # of 20 ms in one record, as a worker stores them
 PCMA = Format("PCMA", 8000, 1, None)
@@ -39,7 +39,9 @@ def talk(minutes: int) -> Iterator[bytes]:
         starts = [(at + n) % 1000 * 160 for n in range(PACKETS)]
         payloads = tuple(noise[start : start + 160] for start in starts)
         for stream in (0, 1):
-            yield records.run(records.Run(stream, False, 8, 7 + stream, 160, 1000 + at, 160 * at, arrivals, payloads))
+            yield record_format.run(
+                record_format.Run(stream, False, 8, 7 + stream, 160, 1000 + at, 160 * at, arrivals, payloads)
+            )
 
 
 def sealed(minutes: int) -> Part:

@@ -8,7 +8,7 @@ from sys import intern
 from typing import Any
 
 DEFAULT_CLOCK = 8000
-#: Keys kept of a stream: those of an offer of nine (sip.crypto.MAX_OTHER_KEYS), and of the offers before that while a
+#: Keys kept of a stream: those of an offer of nine (sip.sdp.sdes.MAX_OTHER_KEYS), and of the offers before that while a
 #: worker is waited for or packets under them are on their way.
 MAX_CONTEXTS = 24
 
@@ -31,7 +31,7 @@ class Dtls:
     tls_id: str | None = None
     # we begin the handshake
     active: bool = True
-    # our certificate and its key, as media.dtls.Identity gives them
+    # our certificate and its key, as media.srtp.dtls.Identity gives them
     identity: bytes = field(default=b"", repr=False)
     # handshakes still to be made: on the RTP port, on the RTCP port
     rtp: bool = True

@@ -1,6 +1,6 @@
 """`python -m recorder`: the same as the console script."""
 
-from recorder.cli import main
+from recorder.cli.main import main
 
 if __name__ == "__main__":
     main()

@@ -11,22 +11,22 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from sip.context import Authorize, Context, Elsewhere
 from sip.errors import MalformedMessage
-from sip.events import Close, Dropped, Ending, Event, Send, SessionKey, Token
-from sip.message import Request, parse, salvage
-from sip.replaces import Replaces
-from sip.responses import Fields
-from sip.session import Phase, Session, Turn
-from sip.settings import Settings
-from sip.snapshot import revive, snapshot
-from sip.streams import Streams
-from sip.timers import T2
-from sip.uac import Calling
-from sip.uas import Answering
-from sip.values import Flow
-from sip.verdicts import Verdicts, Warned
-from sip.within import Within
+from sip.message.header_values import Flow
+from sip.message.message import Request, parse, salvage
+from sip.message.replaces import Replaces
+from sip.transaction.response import Fields
+from sip.transaction.timers import T2
+from sip.ua.checkpoint import revive, snapshot
+from sip.ua.connections import Streams
+from sip.ua.core import Authorize, Context, Elsewhere
+from sip.ua.events import Close, Dropped, Ending, Event, Send, SessionKey, Token
+from sip.ua.session import Phase, Session, Turn
+from sip.ua.settings import Settings
+from sip.ua.uac import Calling
+from sip.ua.uas import Answering
+from sip.ua.uas_dialog import Within
+from sip.ua.verdicts import Verdicts, Warned
 
 # Bytes of a datagram that is only a keep-alive: RFC 5626 section 3.5.1, also one CRLF and nothing at all.
 BLANKS = b"\r\n\0 "

@@ -27,13 +27,13 @@ class RemoteError(SipError):
 class MalformedMessage(RemoteError):
     """A SIP message that cannot be taken as it is.
 
-    `request` is the message as far as it could be read (`sip.message.Request`, always with a usable top Via), so that
-    it can be answered; None if nothing can be answered: drop it.
+    `request` is the message as far as it could be read (`sip.message.message.Request`, always with a usable top Via),
+    so that it can be answered; None if nothing can be answered: drop it.
     """
 
     def __init__(self, code: str, status: int = 400, request: Any = None) -> None:
         super().__init__(code, status)
-        # Any: the class lives in sip.message, which imports this file.
+        # Any: the class lives in sip.message.message, which imports this file.
         self.request = request
         """Request to answer, None to drop."""
 
@@ -46,7 +46,7 @@ class FramingError(RemoteError):
     """A byte stream in which the next message cannot be found any more: answer if possible, then close.
 
     `before` are whole messages found ahead of the fault in the same data; `head` is the start of the faulty message as
-    far as it is known, fit for `sip.message.salvage`.
+    far as it is known, fit for `sip.message.message.salvage`.
     """
 
     def __init__(self, code: str, status: int = 400, *, head: bytes = b"", before: tuple[bytes, ...] = ()) -> None:

@@ -21,11 +21,11 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any, Protocol
 
-from storage.callrows import CallRow, CallState
-from storage.customers import Customer
-from storage.identity import stored_of
-from storage.instants import day_of
-from storage.people import Person
+from storage.calls.call_row import CallRow, CallState
+from storage.customer.customers import Customer
+from storage.directory.user import Person
+from storage.search_forms import stored_of
+from storage.timestamps import day_of
 
 SEED = 37
 DOMAIN = "house.example"

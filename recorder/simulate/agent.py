@@ -12,7 +12,7 @@ from recorder.simulate.dialog import Self
 from recorder.simulate.link import StreamLink, UdpLink, Unreachable, open_link
 from recorder.simulate.plan import Plan
 from sip.errors import SipError
-from sip.message import Request, Response, parse
+from sip.message.message import Request, Response, parse
 
 T1, T2 = 0.5, 4.0
 """RFC 3261 section 17.1.1.1, in seconds."""

@@ -12,7 +12,7 @@ from xml.sax.saxutils import escape, quoteattr
 
 from recorder.simulate.plan import CODECS, DTLS, SUITES, VIDEO, Party
 from sip.errors import SipError
-from sip.sdp import MediaLine, SessionDescription
+from sip.sdp.description import MediaLine, SessionDescription
 
 METADATA_TYPE = "application/rs-metadata+xml"
 _CRYPTO = re.compile(r"(\d+)\s+(\S+)\s+inline:([A-Za-z0-9+/=]+)")

@@ -19,7 +19,7 @@ from recorder.simulate.dialog import Dialog
 from recorder.simulate.media_link import MediaLink
 from recorder.simulate.plan import DTLS, SUITES, Plan
 from recorder.simulate.report import CallReport, StreamReport
-from sip.message import Request, Response
+from sip.message.message import Request, Response
 
 _HANDSHAKE = 10.0
 """Seconds a recorder may need until the keys of all streams are agreed."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from sip.errors import SipError
-from sip.headers import Headers
-from sip.message import Request, Response
-from sip.values import NameAddr
+from sip.message.header_values import NameAddr
+from sip.message.headers import Headers
+from sip.message.message import Request, Response
 
 ALLOW = "INVITE, ACK, CANCEL, BYE, OPTIONS, UPDATE"
 AGENT = "recorder-simulate"

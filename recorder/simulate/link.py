@@ -11,7 +11,7 @@ from typing import cast
 from recorder.simulate.dialog import Self
 from recorder.simulate.plan import Plan
 from sip.errors import FramingError
-from sip.framing import KEEPALIVE, Framer
+from sip.message.framing import KEEPALIVE, Framer
 
 CONNECT_SECONDS = 5.0
 RETRY_SECONDS = 0.1

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sip.errors import SipError
-from sip.uri import Uri
+from sip.message.uri import Uri
 
 TICK = 0.02
 """Seconds of audio in a packet."""

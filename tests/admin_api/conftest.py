@@ -23,19 +23,19 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from admin_api import shelf
-from admin_api.app import create_app
-from admin_api.front import Front
-from admin_api.gate import Gate
-from admin_api.ports import BrokenOff, CannotRender, Rendered
-from admin_api.roles import Role
-from admin_api.serving import ApiServer
-from admin_api.system_schemas import EXAMPLES
-from storage.callrows import Fresh
-from storage.calls import CallRow, CallState
-from storage.customers import Customer, Customers, CustomerSettings
-from storage.identity import stored
-from storage.roots import RootSecret
+from admin_api.assembly.app import create_app
+from admin_api.assembly.lazy_page import Front
+from admin_api.assembly.system_schemas import EXAMPLES
+from admin_api.calls import render_cache
+from admin_api.http.authorise import Gate
+from admin_api.http.permissions import Role
+from admin_api.http.ports import BrokenOff, CannotRender, Rendered
+from admin_api.server.uvicorn_server import ApiServer
+from storage.calls.call_index import CallRow, CallState
+from storage.calls.call_row import Fresh
+from storage.customer.customers import Customer, Customers, CustomerSettings
+from storage.keys.root_secret import RootSecret
+from storage.search_forms import stored
 
 NAMES = ("acme", "beta")
 DAY = 20_500
@@ -343,7 +343,7 @@ class Service:
 @pytest.fixture(autouse=True)
 def nothing_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep no rendered file for later, so that each test hears its own sound."""
-    monkeypatch.setattr(shelf, "SECONDS", 0)
+    monkeypatch.setattr(render_cache, "SECONDS", 0)
 
 
 @pytest.fixture(scope="module")

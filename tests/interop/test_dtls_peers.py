@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 from pylibsrtp import Policy, Session
 
-from media import rtp
-from media.dtls import Identity
-from sip.sdp import SessionDescription
+from media.rtp import header
+from media.srtp.dtls import Identity
+from sip.sdp.description import SessionDescription
 from tests.journeys.coded_calls import Watched
 from tests.journeys.server import Server, server
 from tests.journeys.test_dtls import Sbc
@@ -94,7 +94,7 @@ def test_audio_of_aiortcs_transport_is_recorded_d1_d3_d7(tmp_path: Path, setup: 
             await transport.start(parameters)
             assert transport.state == "connected"
             for n in range(FRAMES):
-                await transport._send_rtp(rtp.build(8, n, n * 160, 7, bytes(160)))
+                await transport._send_rtp(header.build(8, n, n * 160, 7, bytes(160)))
                 await asyncio.sleep(0.01)
             stream = await recorded(one, token, sbc)
             assert (stream["srtp"], stream["packets"], stream["rejected"]) == ("DTLS-SRTP", FRAMES, 0)
@@ -128,7 +128,7 @@ async def talk(one: Server, folder: Path, profile: str, named: str = "") -> Sbc:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as phone:
         phone.bind(("127.0.0.1", port))
         for n in range(FRAMES):
-            phone.sendto(session.protect(rtp.build(8, n, n * 160, 7, bytes(160))), ("127.0.0.1", line.port))
+            phone.sendto(session.protect(header.build(8, n, n * 160, 7, bytes(160))), ("127.0.0.1", line.port))
             await asyncio.sleep(0.01)
     return sbc
 

@@ -17,9 +17,9 @@ import httpx2
 import pytest
 
 from bench import ng
-from sip.message import Response, parse
-from sip.negotiate import Policy, plan
-from sip.sdp import SessionDescription
+from sip.message.message import Response, parse
+from sip.sdp.answer import Policy, plan
+from sip.sdp.description import SessionDescription
 from tests.interop.recorded import the_call
 from tests.journeys.server import Server, free_port, server
 
@@ -286,7 +286,7 @@ def worker_of(daemon: Server) -> int:
     """The process that records."""
     assert daemon.process
     children = Path(f"/proc/{daemon.process.pid}/task/{daemon.process.pid}/children").read_text().split()
-    return int(next(p for p in children if b"recorder.worker" in Path(f"/proc/{p}/cmdline").read_bytes()))
+    return int(next(p for p in children if b"recorder.workers.process" in Path(f"/proc/{p}/cmdline").read_bytes()))
 
 
 def handshakes(daemon: Server) -> float:

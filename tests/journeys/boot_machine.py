@@ -87,7 +87,7 @@ def install(project: Path, root: Path, scratch: Path) -> None:
     script.write_text(f"#!/{PLACE}/.venv/bin/python\n" + script.read_text().partition("\n")[2])
     for path in place.glob(".venv/lib/python*/site-packages/*.pth"):
         lines = path.read_text().splitlines()
-        here = [f"/{PLACE}" if (Path(line) / "recorder/daemon.py").exists() else line for line in lines]
+        here = [f"/{PLACE}" if (Path(line) / "recorder/service/daemon.py").exists() else line for line in lines]
         path.write_text("\n".join(here) + "\n")
 
 

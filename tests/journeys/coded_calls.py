@@ -15,9 +15,9 @@ from typing import Any
 
 import httpx2
 
-from media import records
-from recorder.opening import open_customers
-from recorder.settings_files import load
+from media.records import record_format
+from recorder.config.loader import load
+from recorder.persist.customers import open_customers
 from recorder.simulate.coded import SAMPLES, Found, find
 from recorder.simulate.compare import difference
 from recorder.simulate.plan import Plan
@@ -160,10 +160,10 @@ def stored_twice(one: Server) -> list[tuple[str, int, int]]:
         counts: Counter[tuple[str, int, int]] = Counter()
         try:
             for ref in customers["acme"].vault.walk():
-                for record in records.read(customers["acme"].vault.read(ref)):
-                    if isinstance(record, records.Run | records.Mixed):
+                for record in record_format.read(customers["acme"].vault.read(ref)):
+                    if isinstance(record, record_format.Run | record_format.Mixed):
                         counts.update((ref.call, record.ssrc, record.sequence + i) for i in range(len(record.payloads)))
-                    elif isinstance(record, records.Packet):
+                    elif isinstance(record, record_format.Packet):
                         ssrc = int.from_bytes(record.packet[8:12])
                         counts[ref.call, ssrc, record.sequence] += 1
         finally:

@@ -11,8 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
-from sip.framing import Framer
-from sip.message import Request, Response, parse
+from sip.message.framing import Framer
+from sip.message.message import Request, Response, parse
 
 Kind = TypeVar("Kind", Request, Response)
 HEAD = """{method} sip:rec@127.0.0.1 SIP/2.0\r

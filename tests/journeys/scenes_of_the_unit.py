@@ -17,10 +17,10 @@ from typing import Any
 import httpx2
 import pytest
 
-from recorder.ports_file import left_ports
+from recorder.persist.ports_file import left_ports
 from recorder.simulate.plan import Plan
 from recorder.simulate.report import CallReport
-from sip.sdp import SessionDescription
+from sip.sdp.description import SessionDescription
 from tests.journeys.coded_calls import Watched, place, verified, wishes
 from tests.journeys.server import Server
 from tests.journeys.test_dtls import Sbc, talk
@@ -230,7 +230,7 @@ def test_an_upgrade_goes_on_with_the_calls(it: Watched) -> None:
         page = httpx2.get(f"http://127.0.0.1:{it.one.api}/openapi.json", timeout=10).json()
         return str(page["info"]["version"])
 
-    old, source = version(), HERE / "admin_api/openapi.py"
+    old, source = version(), HERE / "admin_api/assembly/openapi.py"
     text = source.read_text()
     assert f'"{old}"' in text
 

@@ -18,9 +18,11 @@ from bench import limit, media_plane
 from bench.flows import FLOWS, SSRC
 from bench.media_load import Load, Spent, key_of
 from bench.media_plane import Plan, Row
-from media import records, rtp, sockets
-from media.srtp import SUITES, LibEngine
-from storage.container import PartSecret, Reader
+from media.receive import sockets
+from media.records import record_format
+from media.rtp import header
+from media.srtp.context import SUITES, LibEngine
+from storage.vault.container import PartSecret, Reader
 from tests.journeys.server import free_span
 
 SUITE = "AES_CM_128_HMAC_SHA1_80"
@@ -36,7 +38,7 @@ def counters_in(folder: Path) -> limit.Counters:
 def packets(stream: int, first: int, count: int = SECOND) -> list[bytes]:
     """Packets of 20 ms that differ in every byte of their payload; their numbers pass 65535."""
     return [
-        rtp.build(8, (65_500 + n) & 0xFFFF, (160 * n) & 0xFFFFFFFF, SSRC + stream, bytes([stream, n % 256]) * 80)
+        header.build(8, (65_500 + n) & 0xFFFF, (160 * n) & 0xFFFFFFFF, SSRC + stream, bytes([stream, n % 256]) * 80)
         for n in range(first, first + count)
     ]
 
@@ -60,10 +62,10 @@ class Client:
             each.close()
 
 
-def read(part: Path, secret: PartSecret) -> list[records.Record]:
+def read(part: Path, secret: PartSecret) -> list[record_format.Record]:
     """Open what is sealed of a part so far."""
     data = part.read_bytes()
-    return list(records.read(Reader(secret, len(data), lambda at, n: data[at : at + n]).chunks(live=True)))
+    return list(record_format.read(Reader(secret, len(data), lambda at, n: data[at : at + n]).chunks(live=True)))
 
 
 def test_what_the_loop_in_c_seals_is_what_was_sent_and_counts_nothing_else(tmp_path: Path) -> None:
@@ -79,9 +81,15 @@ def test_what_the_loop_in_c_seals_is_what_was_sent_and_counts_nothing_else(tmp_p
         loop.tick(second)
     ended = time.time_ns()
     runs = read(tmp_path / "7.m1", secret)
-    assert [run.stream for run in runs if isinstance(run, records.Run)] == [0, 1, 0, 1, 0]  # the sixth is not whole yet
+    assert [run.stream for run in runs if isinstance(run, record_format.Run)] == [
+        0,
+        1,
+        0,
+        1,
+        0,
+    ]  # the sixth is not whole yet
     for second, run in zip((0, 0, 1, 1, 2), runs, strict=True):
-        assert isinstance(run, records.Run)
+        assert isinstance(run, record_format.Run)
         assert [packet for _, _, packet in run.packets()] == packets(run.stream, second * SECOND)
         assert run.sequence == 65_500 + second * SECOND
         assert begun <= run.arrivals[0] <= run.arrivals[-1] <= ended

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bench import setup
-from sip.message import Request, parse
+from sip.message.message import Request, parse
 
 
 @pytest.mark.parametrize("transport", ["udp", "tcp"])

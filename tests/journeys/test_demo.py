@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from recorder.demo import free_ports
+from recorder.cli.demo import free_ports
 
 
 def test_no_two_of_its_ports_are_the_same() -> None:

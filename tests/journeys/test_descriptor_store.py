@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from pathlib import Path
 
-from recorder.notify import Notifier
+from recorder.runtime.sd_notify import Notifier
 from tests.journeys.descriptor_store import DescriptorStore, descriptor_store
 
 STARTS = 10

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from sip.message import Request
-from sip.sdp import SessionDescription
+from sip.message.message import Request
+from sip.sdp.description import SessionDescription
 from tests.journeys.coded_calls import Watched, own_place, verified
 from tests.journeys.descriptor_store import descriptor_store
 from tests.journeys.lasting_dialog import ABLE, Sbc

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from recorder.simulate.plan import Plan
-from sip.message import Request, Response, parse
-from sip.sdp import SessionDescription
-from sip.values import CSeq
+from sip.message.header_values import CSeq
+from sip.message.message import Request, Response, parse
+from sip.sdp.description import SessionDescription
 from tests.journeys.coded_calls import Watched, missing, place
 from tests.journeys.flood import Datagram, flood
 from tests.journeys.server import server

@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 
 from recorder.simulate.report import CallReport
-from sip.message import Response, parse
+from sip.message.message import Response, parse
 from tests.journeys.coded_calls import Watched, missing, own_place, place, reasons, wishes
 from tests.journeys.flood import Datagram, flood
 from tests.journeys.server import Server, server

@@ -17,7 +17,7 @@ import pytest
 
 from recorder.simulate.plan import Plan
 from recorder.simulate.report import CallReport
-from sip.message import Response, parse
+from sip.message.message import Response, parse
 from tests.journeys.coded_calls import Watched, missing, own_place, place, verified, wishes
 from tests.journeys.server import server
 from tests.recorder.offers import sdp

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from recorder.simulate.plan import Plan
-from sip.message import Response, parse
-from sip.sdp import SessionDescription
+from sip.message.message import Response, parse
+from sip.sdp.description import SessionDescription
 from tests.journeys.coded_calls import Watched, missing, place
 from tests.journeys.server import Server, server
 

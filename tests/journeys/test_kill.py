@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
-from recorder.crew import activity
 from recorder.simulate.report import CallReport
+from recorder.workers.worker_handle import activity
 from tests.journeys.coded_calls import Watched, missing, own_place, place, reasons, stored_twice, verified, wishes
 from tests.journeys.descriptor_store import DescriptorStore, descriptor_store
 from tests.journeys.server import server
@@ -49,7 +49,7 @@ def worker_of(it: Watched) -> int:
     while time.monotonic() < end:
         for pid in children.read_text().split():
             with suppress(OSError):
-                if b"recorder.worker" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                if b"recorder.workers.process" in Path(f"/proc/{pid}/cmdline").read_bytes():
                     return int(pid)
         time.sleep(0.02)
     raise LookupError("no worker runs")

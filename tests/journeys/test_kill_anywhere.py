@@ -20,8 +20,8 @@ from typing import Any
 import httpx2
 import pytest
 
-from sip.message import Response
-from sip.sdp import SessionDescription
+from sip.message.message import Response
+from sip.sdp.description import SessionDescription
 from tests.journeys.coded_calls import reasons, stored_twice, verified
 from tests.journeys.descriptor_store import descriptor_store
 from tests.journeys.lasting_dialog import Sbc

@@ -16,8 +16,8 @@ from typing import Any
 import httpx2
 import pytest
 
-from sip.message import Response
-from sip.sdp import SessionDescription
+from sip.message.message import Response
+from sip.sdp.description import SessionDescription
 from tests.journeys.coded_calls import Watched, stored_twice, verified
 from tests.journeys.lasting_dialog import Sbc
 from tests.journeys.test_dialogs_go_on import served

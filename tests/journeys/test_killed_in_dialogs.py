@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from sip.sdp import SessionDescription
+from sip.sdp.description import SessionDescription
 from tests.journeys.coded_calls import Watched, verified
 from tests.journeys.lasting_dialog import Sbc
 from tests.journeys.test_dialogs_go_on import kill_and_start, over, sbc, served

@@ -7,8 +7,8 @@ import socket
 from pathlib import Path
 from typing import Any
 
-from media import rtp
-from sip.sdp import MediaLine, SessionDescription
+from media.rtp import header
+from sip.sdp.description import MediaLine, SessionDescription
 from tests.journeys.coded_calls import Watched
 from tests.journeys.server import Server, server
 from tests.journeys.test_dtls import Sbc, talk
@@ -56,7 +56,7 @@ def test_a_late_offer_is_recorded_and_held_and_resumed_by_further_ones_o6_s34(tm
 
         def say(port: int, first: int, count: int) -> None:
             for n in range(first, first + count):
-                phone.sendto(rtp.build(8, n, n * 160, 7, bytes([n]) * 160), ("127.0.0.1", port))
+                phone.sendto(header.build(8, n, n * 160, 7, bytes([n]) * 160), ("127.0.0.1", port))
 
         line = ours(one, sbc, 1)
         assert (line.kind, line.profile, line.direction) == ("audio", "RTP/AVP", "recvonly")

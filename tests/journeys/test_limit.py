@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from sip.message import Response
+from sip.message.message import Response
 from tests.journeys.coded_calls import Watched, place, verified, wishes
 from tests.journeys.sbc import OFFER, Link
 from tests.journeys.server import server

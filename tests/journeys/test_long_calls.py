@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from pylibsrtp import Policy, Session
 
-from media import rtp
-from sip.sdp import SessionDescription
+from media.rtp import header
+from sip.sdp.description import SessionDescription
 from tests.journeys.coded_calls import SECONDS, Watched, own_place, stored_twice, verified
 from tests.journeys.descriptor_store import descriptor_store
 from tests.journeys.lasting_dialog import Sbc
@@ -125,7 +125,7 @@ def a_day_of_comfort_noise(place: Place) -> None:
         voice, began, count = Sender(KEYS[0], 0x2), time.monotonic(), HOURS * 3600 // PAUSE
         session = Session(Policy(key=KEYS[0], ssrc_type=Policy.SSRC_ANY_OUTBOUND))
         for number in range(count):
-            packet = rtp.build(13, 100 + number, number * PAUSE * 8000 & 0xFFFF_FFFF, 0x2, b"\x40")
+            packet = header.build(13, 100 + number, number * PAUSE * 8000 & 0xFFFF_FFFF, 0x2, b"\x40")
             voice.socket.sendto(session.protect(packet), to)
             hurry(number, began)
         voice.socket.close()

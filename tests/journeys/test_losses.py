@@ -11,7 +11,7 @@ from threading import Thread
 
 import pytest
 
-from sip.message import Response, parse
+from sip.message.message import Response, parse
 from tests.journeys.coded_calls import Watched, missing, place, verified, wishes
 from tests.journeys.network import CLIENT, SERVER, STRANGER, Carrier, Weather, lossy
 from tests.journeys.server import server

@@ -232,7 +232,7 @@ def a_worker_dies_in_a_call(scene: Scene) -> None:
         to, _ = client.begin()
         for pid in family(scene.one.process.pid)[1:]:
             with suppress(*GONE):
-                if b"recorder.worker" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                if b"recorder.workers.process" in Path(f"/proc/{pid}/cmdline").read_bytes():
                     os.kill(pid, signal.SIGKILL)
         scene.one.until("media.resumed", seconds=PATIENCE)
         client.end(to)

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from sip.sdp import SessionDescription
+from sip.sdp.description import SessionDescription
 from tests.journeys.coded_calls import Watched, own_place, stored_twice, verified
 from tests.journeys.descriptor_store import descriptor_store
 from tests.journeys.lasting_dialog import Sbc

@@ -12,14 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from recorder.opening import open_customers
-from recorder.settings_files import load
-from storage import customers
+from recorder.config.loader import load
+from recorder.persist.customers import open_customers
+from storage.customer import customers
 from storage.errors import Forgotten
-from storage.keys import CustomerKeys
-from storage.keystate import ForgetSecret, generation_of, open_tree
-from storage.roots import load_root
-from storage.vault import Vault
+from storage.keys.key_files import ForgetSecret, generation_of, open_tree
+from storage.keys.key_store import CustomerKeys
+from storage.keys.root_secret import load_root
+from storage.vault.vault import Vault
 from tests.journeys.server import Server
 from tests.journeys.test_forgetting import SECONDS, WAIVER, WHY, export, genuine, place, record, sound
 from tests.storage import house

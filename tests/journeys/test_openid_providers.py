@@ -9,8 +9,8 @@ from urllib.parse import parse_qs, urlsplit
 import httpx2
 import pytest
 
-from recorder.openid import Providers
-from recorder.settings_sign_in import SignIn
+from recorder.access.oidc_client import Providers
+from recorder.config.sign_in import SignIn
 from tests.admin_api.page.doorstep import Doorstep, inside
 from tests.journeys.foreign_provider import SECRET, running
 

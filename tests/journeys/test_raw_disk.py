@@ -22,16 +22,16 @@ from typing import Any
 
 import pytest
 
-from media import records
-from recorder.commands import Kept
-from recorder.settings_files import load
-from storage import customers
-from storage.accounts import Accounts
+from media.records import record_format
+from recorder.config.loader import load
+from recorder.session.commands import Kept
+from storage.access.accounts import Accounts
+from storage.customer import customers
 from storage.errors import StorageError
-from storage.keys import CustomerKeys
-from storage.roots import load_root
-from storage.rowkeys import LABEL_DETAILS
-from storage.vault import Vault
+from storage.keys.key_store import CustomerKeys
+from storage.keys.root_secret import load_root
+from storage.keys.row_keys import LABEL_DETAILS
+from storage.vault.vault import Vault
 from tests.journeys.planting import plant
 from tests.journeys.server import Server
 from tests.journeys.test_forgetting import SECONDS, WHY, export, place, record, sound
@@ -176,7 +176,11 @@ def payloads(one: Server, root: bytes) -> bytes:
     found = []
     for ref in vault.walk():
         if ref.part.startswith("m"):
-            runs = (r for r in records.read(vault.read(ref, live=True)) if isinstance(r, records.Run | records.Mixed))
+            runs = (
+                r
+                for r in record_format.read(vault.read(ref, live=True))
+                if isinstance(r, record_format.Run | record_format.Mixed)
+            )
             found += [payload for run in runs for payload in run.payloads]
     return b"".join(found)
 
@@ -198,8 +202,8 @@ def keys_of(one: Server, root: bytes) -> dict[str, str | bytes]:
         for label in ("media", LABEL_DETAILS, "index"):
             found[f"{label} of {ref.call}"] = keys.secret(ref.leaf, label)
         if ref.part == "c1":
-            for one_record in records.read(vault.read(ref, live=True)):
-                if isinstance(one_record, records.Other) and one_record.kind in (Kept.OFFER, Kept.ANSWER):
+            for one_record in record_format.read(vault.read(ref, live=True)):
+                if isinstance(one_record, record_format.Other) and one_record.kind in (Kept.OFFER, Kept.ANSWER):
                     offers += re.findall(rb"inline:([A-Za-z0-9+/=]+)", one_record.body)
     assert offers
     for number, inline in enumerate(offers):

@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from recorder.folders import in_memory
+from recorder.runtime.folders import in_memory
 from tests.journeys.server import Server, command, server
 
 ROOT = os.geteuid() == 0

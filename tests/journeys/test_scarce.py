@@ -15,8 +15,8 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from recorder.confine import ADDRESS_SPACE
-from recorder.housekeeping import BUSY_LIMIT, BUSY_SECONDS
+from recorder.calls.admission import BUSY_LIMIT, BUSY_SECONDS
+from recorder.runtime.sandbox import ADDRESS_SPACE
 from tests.journeys.coded_calls import place, verified, wishes
 from tests.journeys.test_floods import nothing_missing
 from tests.journeys.test_kill import worker_of

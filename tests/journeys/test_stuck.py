@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from recorder.crew import STARVED, activity
+from recorder.workers.worker_handle import STARVED, activity
 from tests.journeys.coded_calls import SECONDS, Watched, own_place, place, wishes
 from tests.journeys.descriptor_store import descriptor_store
 from tests.journeys.server import server
@@ -18,7 +18,7 @@ from tests.journeys.test_kill import FEWER, HOLD, in_order, kill_main, nothing_l
 
 SPOIL = """
 import os, signal, sys, time
-if "recorder.worker" in sys.orig_argv:
+if "recorder.workers.process" in sys.orig_argv:
     if os.path.exists({broken!r}):
         os._exit(1)
     try:

@@ -11,8 +11,8 @@ import wave
 from pathlib import Path
 from zipfile import ZipFile
 
-from media import rtp
-from sip.message import Response
+from media.rtp import header
+from sip.message.message import Response
 from tests.journeys.sbc import Link
 from tests.journeys.server import Server, server
 from tests.journeys.test_letter import client, until
@@ -46,7 +46,7 @@ def speak(one: socket.socket, to: int, level: int, seq: int) -> int:
     begun = time.monotonic()
     for number in range(int(SPOKEN * 50)):
         time.sleep(max(0.0, begun + number / 50 - time.monotonic()))
-        packet = rtp.build(8, seq + number, 160 * (seq + number), 77, bytes([level]) * 160)
+        packet = header.build(8, seq + number, 160 * (seq + number), 77, bytes([level]) * 160)
         one.sendto(packet, ("127.0.0.1", to))
     return seq + int(SPOKEN * 50)
 

@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 
 from recorder.simulate.report import CallReport
-from sip.message import Response
+from sip.message.message import Response
 from tests.journeys.coded_calls import SECONDS, missing, place, wishes
 from tests.journeys.test_floods import nothing_missing
 from tests.journeys.test_forgetting import WAIVER, WHY

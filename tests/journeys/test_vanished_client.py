@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from media.rtp import build
-from sip.message import Response
+from media.rtp.header import build
+from sip.message.message import Response
 from tests.journeys.coded_calls import Watched, verified
 from tests.journeys.sbc import OFFER, Link
 from tests.journeys.server import server

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from contextlib import closing, suppress
 from pathlib import Path
 
-from media.compiled import library
-from recorder.folders import in_memory
-from recorder.housekeeping import SETTLED_SECONDS
-from sip.sdp import SessionDescription
+from media.stream.fast_path_library import library
+from recorder.calls.admission import SETTLED_SECONDS
+from recorder.runtime.folders import in_memory
+from sip.sdp.description import SessionDescription
 from tests.journeys.coded_calls import own_place
 from tests.journeys.descriptor_store import descriptor_store
 from tests.journeys.lasting_dialog import Sbc

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from recorder import making
+from recorder.maintenance import bootstrap
 from tests.journeys.sbc import Authority, Link, client
 from tests.journeys.server import Server, server
 
@@ -155,7 +155,7 @@ def test_a_renewed_certificate_is_shown_to_new_connections_and_drops_none_s24(on
 
     old = Link("tls", one.tls, source="127.0.0.2", tls=client())
     certificate, key = one.folder / "tls.crt", one.folder / "tls.key"
-    public, private = making.certificate(["renewed.example"])
+    public, private = bootstrap.certificate(["renewed.example"])
     certificate.write_bytes(public)
     broken = Link("tls", one.tls, source="127.0.0.2", tls=client())
     assert shown(broken) == shown(old)  # half of the pair is new: it stays as it was

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from media.dtls import Identity
-from sip.message import Response, parse
+from media.srtp.dtls import Identity
+from sip.message.message import Response, parse
 from tests.journeys.sbc import Authority, Link, client
 from tests.journeys.server import Server, server
 from tests.recorder.dtls_peer import NOW

@@ -9,9 +9,10 @@ from random import Random
 
 import av
 
-from media import records, rtp
-from media.codecs import Format
-from media.render import Measured, RenderStream, Report, measure, render
+from media.codecs.decoders import Format
+from media.export.render import Measured, RenderStream, Report, measure, render
+from media.records import record_format
+from media.rtp import header
 
 START = 1_700_000_000_000_000_000  # ns since the epoch
 MS = 1_000_000
@@ -67,14 +68,14 @@ def run(
 ) -> bytes:
     """Make a RUN; `at` and `every` in ms after START."""
     arrivals = tuple(START + int((at + i * every) * MS) for i in range(len(payloads)))
-    return records.run(records.Run(stream, False, pt, ssrc, step, seq, ts, arrivals, tuple(payloads)))
+    return record_format.run(record_format.Run(stream, False, pt, ssrc, step, seq, ts, arrivals, tuple(payloads)))
 
 
 def single(
     payload: bytes, *, stream: int = 0, ssrc: int = 7, seq: int = 1000, ts: int = 5000, at: float = 0, pt: int = 0
 ) -> bytes:
     """Make a PACKET."""
-    return records.packet(stream, seq, START + int(at * MS), rtp.build(pt, seq, ts, ssrc, payload))
+    return record_format.packet(stream, seq, START + int(at * MS), header.build(pt, seq, ts, ssrc, payload))
 
 
 def stream(index: int, *forms: tuple[int, Format]) -> RenderStream:
@@ -85,9 +86,9 @@ def stream(index: int, *forms: tuple[int, Format]) -> RenderStream:
 def listen(stored: bytes, *streams: RenderStream) -> tuple[list[array[int]], Report, Measured]:
     """Render and take the channels apart."""
     wanted = streams or (stream(0),)
-    measured = measure(records.read([stored]), wanted)
+    measured = measure(record_format.read([stored]), wanted)
     sound = bytearray()
-    report = render(measured, records.read([stored]), sound.extend)
+    report = render(measured, record_format.read([stored]), sound.extend)
     samples = array("h", bytes(sound))
     return [samples[i :: len(wanted)] for i in range(len(wanted))], report, measured
 

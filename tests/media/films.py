@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 
 import av
 
-from media import records, rtp
+from media.records import record_format
+from media.rtp import header
 from tests.media.calls import MS, START
 
 MTU = 600
@@ -88,7 +89,7 @@ def stored(
         stamp = int(number * every * CLOCK / 1000) + 12_345
         for payload in payloads:
             if sequence - 500 not in lost:
-                data = rtp.build(pt, sequence & 0xFFFF, stamp, ssrc, payload)
-                out.append(records.packet(stream, sequence, START + int((at + number * every) * MS), data))
+                data = header.build(pt, sequence & 0xFFFF, stamp, ssrc, payload)
+                out.append(record_format.packet(stream, sequence, START + int((at + number * every) * MS), data))
             sequence += 1
     return b"".join(out)

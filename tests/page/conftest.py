@@ -19,9 +19,9 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from admin_api.auth import Principal
-from admin_api.page.site import COOKIE
-from admin_api.roles import Role
+from admin_api.assembly.page_app import COOKIE
+from admin_api.http.bearer import Principal
+from admin_api.http.permissions import Role
 from tests.admin_api.conftest import FakeDesk, Service
 from tests.page import town
 

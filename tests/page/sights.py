@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from admin_api.page import catalogue
-from tests.admin_api.test_waiver import WAIVER
+from admin_api.assembly import page_routes
+from tests.admin_api.privacy.test_waiver import WAIVER
 
 FILES = ("/file", "/receipt", "/record", "/media", "/waveform", "/attachments/{part}", "/live", "/export")
 """Ends of paths that answer with a file, or with a part of a page."""
@@ -44,7 +44,7 @@ def furnish(service: Any) -> dict[str, str]:
 def sights(ids: dict[str, str]) -> list[str]:
     """Return the paths of every view that is a page."""
     found = []
-    for view in catalogue.VIEWS:
+    for view in page_routes.VIEWS:
         if view.method == "GET" and view.path != "/" and not view.path.endswith(FILES):
             found.append(view.path.replace("{id}", ids[view.path.split("/")[1]]) if "{" in view.path else view.path)
     return [*found, f"/erasures/{ids['waits']}"]

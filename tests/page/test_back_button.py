@@ -12,7 +12,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from playwright.sync_api import Browser, BrowserContext
 
-from admin_api.roles import Role
+from admin_api.http.permissions import Role
 from tests.page.conftest import ARGUMENTS, CHROMIUM, Town, sign_in
 
 KEEPS = "--disable-back-forward-cache"  # Playwright asks for it; people's browsers do keep pages

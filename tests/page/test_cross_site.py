@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from playwright.sync_api import Page
 
-from admin_api.roles import Role
+from admin_api.http.permissions import Role
 from tests.page.conftest import PATIENCE, Town
 
 Site = Callable[[str], str]

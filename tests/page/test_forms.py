@@ -8,8 +8,8 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Page, expect
 
-from admin_api.page.sessions import IDLE_SECONDS
-from admin_api.roles import Role
+from admin_api.http.permissions import Role
+from admin_api.page.framework.sessions import IDLE_SECONDS
 from tests.page.conftest import Town, sign_in
 
 TYPED = "It was Mira who spoke, not Jonas"

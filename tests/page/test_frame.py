@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from playwright.sync_api import expect
 
-from admin_api.roles import Role
+from admin_api.http.permissions import Role
 from tests.page.conftest import until
 
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 from playwright.sync_api import Page, expect
 
-from admin_api.roles import Role
-from tests.admin_api.test_waiver import put as permit
+from admin_api.http.permissions import Role
+from tests.admin_api.privacy.test_waiver import put as permit
 from tests.page.conftest import Town, until
 
 MOST_STEPS = 80

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from admin_api.roles import Role
-from storage.calls import CallRow, CallState
-from storage.identity import stored
+from admin_api.http.permissions import Role
+from storage.calls.call_index import CallRow, CallState
+from storage.search_forms import stored
 from tests.page import town
 from tests.page.conftest import Town
 

@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from admin_api.roles import Role
-from storage.calls import CallRow, CallState
-from storage.identity import stored
-from tests.admin_api.test_waiver import WAIVER
+from admin_api.http.permissions import Role
+from storage.calls.call_index import CallRow, CallState
+from storage.search_forms import stored
+from tests.admin_api.privacy.test_waiver import WAIVER
 from tests.page import town
 from tests.page.conftest import Town
 from tests.page.small import small

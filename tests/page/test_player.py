@@ -16,11 +16,11 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from admin_api.page import site
-from admin_api.roles import Role
+from admin_api.assembly import page_app
+from admin_api.http.permissions import Role
 from tests.page.conftest import Town, until
 
-STATIC = Path(site.__file__).parent / "static"
+STATIC = Path(page_app.__file__).parent / "static"
 SECONDS = 12  # of town.sound()
 
 
@@ -124,8 +124,8 @@ def test_the_policy_allows_the_style_of_wavesurfer_and_no_other() -> None:
     style = found[1].replace(r"\n", "\n")
     style = style.replace("${this.getHeight(this.options.height,this.options.splitChannels)}", height[1])
     digest = b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    assert f"sha256-{digest}" == site.WAVESURFER_STYLE
-    assert "unsafe" not in site.CONTENT_SECURITY_POLICY and "nonce" not in site.CONTENT_SECURITY_POLICY
+    assert f"sha256-{digest}" == page_app.WAVESURFER_STYLE
+    assert "unsafe" not in page_app.CONTENT_SECURITY_POLICY and "nonce" not in page_app.CONTENT_SECURITY_POLICY
 
 
 TONES = (400, 1000, 2200)  # Hz, one for each channel

@@ -10,8 +10,8 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
-from recorder import totp
-from recorder.openid import Providers
+from recorder.access import totp
+from recorder.access.oidc_client import Providers
 from tests.admin_api.page.doorstep import PASSWORD, Doorstep
 from tests.page.conftest import PATIENCE, Watch
 from tests.recorder.provider import StandIn, provider, sign_in

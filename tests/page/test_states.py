@@ -8,8 +8,8 @@ from typing import Any
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page
 
-from admin_api.roles import Role
-from tests.admin_api.test_waiver import WAIVER
+from admin_api.http.permissions import Role
+from tests.admin_api.privacy.test_waiver import WAIVER
 from tests.page.conftest import Town
 from tests.page.test_live_calls import live
 from tests.page.test_sweep import LEVELS, LOOK, SHAPE

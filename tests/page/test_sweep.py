@@ -9,7 +9,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
-from admin_api.roles import Role
+from admin_api.http.permissions import Role
 from tests.page import town
 from tests.page.sights import furnish, sights
 

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from storage.calls import CallRow, CallState
-from storage.identity import stored
+from storage.calls.call_index import CallRow, CallState
+from storage.search_forms import stored
 
 HOSTILE = (
     "<script>document.title='taken'</script>",

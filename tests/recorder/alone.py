@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from media.drain import Region
-from recorder.worker import Worker
+from media.receive.recvmmsg import Region
+from recorder.workers.process import Worker
 
 
 @contextmanager

@@ -13,14 +13,14 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from admin_api import columns
-from media.encode import Container
-from recorder.export_job import ExportJob
-from recorder.rendering import RenderFailed
-from recorder.tasks import Tasks
-from storage.callrows import CallRow
-from storage.customers import Customer
-from storage.exports import Export, ExportState, Request
+from admin_api.exports import columns
+from media.export.encoder import Container
+from recorder.exports.export_job import ExportJob
+from recorder.exports.render_client import RenderFailed
+from recorder.runtime.tasks import Tasks
+from storage.calls.call_row import CallRow
+from storage.customer.customers import Customer
+from storage.exports.exports import Export, ExportState, Request
 from tests.storage.house import House, Watch, record
 
 
@@ -119,7 +119,7 @@ async def called(acme: Customer, **more: Any) -> CallRow:
     other = {"name": "Tove Lind", "number": "+4940777888", "uri": "sip:tove@example.org"}
     both = {**row.details, "parties": [*row.details["parties"], other]}
     row = CallRow(**{f: getattr(row, f) for f in row.__dataclass_fields__} | {"details": both, "size_bytes": 0})
-    from storage.identity import stored_of
+    from storage.search_forms import stored_of
 
     await acme.calls.put([row], [stored_of(both["parties"], "DE")])
     return row

@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from media import records
-from media.drain import Region
+from media.receive.recvmmsg import Region
+from media.records import record_format
 from media.spec import StreamSpec
-from recorder import wire
-from recorder.tape import Tape
-from storage.container import MEDIA_SEGMENT, PartSecret, Reader, new_part
+from recorder.workers import messages
+from recorder.workers.call_recorder import Tape
+from storage.vault.container import MEDIA_SEGMENT, PartSecret, Reader, new_part
 from tests.recorder.studio import CALL, SPOOL_KEY, SUITE, Sender, Studio
 
 TICK = 1_000_000_000
@@ -51,17 +51,17 @@ class Deck:
     def descriptors(self) -> dict[int, list[int]]:
         return {n: [os.dup(fd) for fd in pair.filenos()] for n, pair in enumerate(self.pairs)}
 
-    def part(self, name: str) -> tuple[wire.Part, int]:
+    def part(self, name: str) -> tuple[messages.Part, int]:
         header, secret = new_part(bytes(32), b"test", MEDIA_SEGMENT, os.urandom)
         fd = os.open(self.folder / name, os.O_CREAT | os.O_EXCL | os.O_RDWR)
         os.write(fd, header)
         self.secrets[name] = secret
-        return wire.Part(name, secret.key, secret.prefix, secret.segment), fd
+        return messages.Part(name, secret.key, secret.prefix, secret.segment), fd
 
     def _tape(self, pauses: tuple[tuple[int, int | None], ...] | None = ()) -> Tape:
         part, fd = self.part(f"m{len(self.secrets) + 1}")
         spool = os.open(self.folder / "spool", os.O_CREAT | os.O_RDWR)
-        return Tape(wire.NewCall(CALL, part, self.specs, self.key, pauses), fd, spool, os.urandom)
+        return Tape(messages.NewCall(CALL, part, self.specs, self.key, pauses), fd, spool, os.urandom)
 
     def send(self, count: int) -> None:
         for sender, pair in zip(self.senders, self.pairs, strict=True):
@@ -85,18 +85,18 @@ class Deck:
         self.tape.add_streams(self.specs, self.descriptors(), time.time_ns())
         self.tape.resume(self.region, dead if raw else None, kept, at or time.time_ns())
 
-    def close(self) -> list[records.Record]:
+    def close(self) -> list[record_format.Record]:
         """Close the tape and read all parts as a player would."""
         committed = self.tape.close(self.region, time.time_ns())
-        out: list[records.Record] = []
+        out: list[record_format.Record] = []
         for name, length in (*self.tape.parts, (self.tape.part, committed)):
             data = (self.folder / name).read_bytes()[:length]
             reader = Reader(self.secrets[name], len(data), lambda at, n, data=data: data[at : at + n])  # type: ignore[misc]  # mypy infers no lambda with a default
             cut = name != self.tape.part or not self.tape.closed
-            out += records.read(reader.chunks(live=cut)) if len(data) > 40 else []
+            out += record_format.read(reader.chunks(live=cut)) if len(data) > 40 else []
         return out
 
-    def frames(self, found: list[records.Record], stream: int = 0) -> list[int]:
+    def frames(self, found: list[record_format.Record], stream: int = 0) -> list[int]:
         return [number for _, number in sorted(Studio.numbered(found, stream))]
 
 

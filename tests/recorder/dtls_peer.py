@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from OpenSSL import SSL
 from pylibsrtp import Policy, Session
 
-from media.dtls import Identity
+from media.srtp.dtls import Identity
 from tests.recorder.studio import Sender
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

@@ -24,7 +24,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding
 
-from recorder import making
+from recorder.maintenance import bootstrap
 
 TENANT = "11111111-2222-3333-4444-555555555555"
 CLIENT = "66666666-7777-8888-9999-000000000000"
@@ -189,7 +189,7 @@ def serving(entra: Entra, folder: Path) -> Iterator[Path]:
             """Say nothing."""
 
     public, private = folder / "entra.crt", folder / "entra.key"
-    making.pair(public, private, ["127.0.0.1", "localhost"])
+    bootstrap.pair(public, private, ["127.0.0.1", "localhost"])
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(public, private)

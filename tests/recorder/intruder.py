@@ -24,7 +24,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, BinaryIO
 
-from recorder import confine
+from recorder.runtime import sandbox
 
 #: Numbers of system calls on x86_64 and aarch64, from asm/unistd_64.h and asm-generic/unistd.h.
 NUMBERS = {
@@ -204,10 +204,10 @@ def take_away(lacks: str) -> None:
     refused = [("landlock", "landlock_create_ruleset", errno.ENOSYS), ("namespaces", "unshare", errno.EPERM)]
     rules = {name: 0x5_0000 | code for word, name, code in refused if word in lacks}
     if rules:
-        confine._NUMBERS += "; landlock_create_ruleset 444 444"
-        confine.filter_calls(rules, 0x7FFF_0000)
+        sandbox._NUMBERS += "; landlock_create_ruleset 444 444"
+        sandbox.filter_calls(rules, 0x7FFF_0000)
     if "seccomp" in lacks:
-        confine._MACHINES.clear()  # as on a processor that is not known
+        sandbox._MACHINES.clear()  # as on a processor that is not known
 
 
 def become(user: int, module: ModuleType, name: str) -> None:
@@ -227,7 +227,7 @@ def become(user: int, module: ModuleType, name: str) -> None:
 
 def render(secrets: Path, user: int) -> int:
     """Be a render worker whose decoder is broken."""
-    from recorder import render_worker
+    from recorder.exports import render_worker
 
     become(user, render_worker, "confine")
     tries = attempts(secrets, os.getppid()) | of_decoders(secrets)
@@ -244,17 +244,17 @@ def render(secrets: Path, user: int) -> int:
 
 def media(secrets: Path, user: int) -> None:
     """Be a media worker whose parser is broken."""
-    from recorder import worker
+    from recorder.workers import process
 
-    become(user, worker, "confine_media")
+    become(user, process, "confine_media")
     tries = attempts(secrets, os.getppid())
 
-    def run(self: worker.Worker) -> None:
+    def run(self: process.Worker) -> None:
         self._control.setblocking(True)
         self._control.send(found(tries))
 
-    worker.Worker.run = run  # type: ignore[method-assign]  # what a broken one would do
-    worker.main()
+    process.Worker.run = run  # type: ignore[method-assign]  # what a broken one would do
+    process.main()
 
 
 if __name__ == "__main__":

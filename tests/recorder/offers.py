@@ -5,10 +5,10 @@ from __future__ import annotations
 import base64
 from datetime import UTC, datetime, timedelta
 
-from recorder import events as e
-from sip.events import Token
-from sip.lines import Addresses
-from sip.message import Request, parse
+from recorder.session import events as e
+from sip.message.message import Request, parse
+from sip.sdp.plan import Addresses
+from sip.ua.events import Token
 
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 KEYS = [bytes([65 + n]) * 30 for n in range(4)]

@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def same_files(folder: Path) -> Path:
-    """Copy the program; a main that began here, or whose `interpreter.HOME` it is, has its workers from here."""
+    """Copy the program; a main that began here, or whose `python_command.HOME` it is, has its workers from here."""
     for name in ("media", "sip", "storage", "admin_api"):
         (folder / name).symlink_to(ROOT / name)
     shutil.copytree(ROOT / "recorder", folder / "recorder", ignore=shutil.ignore_patterns("__pycache__"))
@@ -18,7 +18,7 @@ def same_files(folder: Path) -> Path:
 
 def change_messages(folder: Path) -> None:
     """Put another version in place, which takes an Adopt of ours for an Add."""
-    table = folder / "recorder" / "wire_form.py"
+    table = folder / "recorder" / "workers" / "codec.py"
     before = table.read_text()
     after = before.replace("NewCall, Add, Adopt,", "NewCall, Adopt, Add,")
     if after == before:

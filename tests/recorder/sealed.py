@@ -8,12 +8,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from storage.container import MEDIA_SEGMENT, PartSecret, Sealer, new_part
+from storage.vault.container import MEDIA_SEGMENT, PartSecret, Sealer, new_part
 
 
 @dataclass
 class Part:
-    """What storage.vault hands out."""
+    """What storage.vault.vault hands out."""
 
     fd: int
     secret: PartSecret

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from recorder.cli import run
-from recorder.settings import Settings
-from recorder.settings_files import load
-from storage.audit_files import AuditFiles
-from storage.customers import KEYS, customer_folder, open_keys
-from storage.roots import load_root
+from recorder.cli.main import run
+from recorder.config.loader import load
+from recorder.config.model import Settings
+from storage.audit.audit_files import AuditFiles
+from storage.customer.customers import KEYS, customer_folder, open_keys
+from storage.keys.root_secret import load_root
 
 CONFIG = """
 [node]

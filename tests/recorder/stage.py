@@ -12,29 +12,32 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from media.ports import Ports
-from media.sockets import open_pair
-from recorder import logs, making, opening, settings
-from recorder.checkpoint import Checkpoints
-from recorder.disk import Disk
-from recorder.incidents import Incidents
-from recorder.indexer import Indexer
-from recorder.live import Live, LiveCall
-from recorder.mending import Mending
-from recorder.metrics import Metrics
-from recorder.node import Node
-from recorder.notify import Notifier
-from recorder.runner import Runner
-from recorder.signalling import Signalling
-from recorder.tasks import Tasks
-from recorder.tenancy import Tenants
-from recorder.worker_events import WorkerEvents
-from recorder.workers import Workers
+from media.receive.ports import Ports
+from media.receive.sockets import open_pair
+from recorder.calls.context import Node
+from recorder.calls.executor import Runner
+from recorder.calls.registry import Live, LiveCall
+from recorder.calls.repair_queue import Mending
+from recorder.calls.sip_handler import Signalling
+from recorder.calls.worker_events import WorkerEvents
+from recorder.config import model
+from recorder.maintenance import bootstrap
+from recorder.observe import logs
+from recorder.observe.incidents import Incidents
+from recorder.observe.metrics import Metrics
+from recorder.persist import customers as opening
+from recorder.persist.checkpoint import Checkpoints
+from recorder.persist.indexer import Indexer
+from recorder.runtime.disk_thread import Disk
+from recorder.runtime.sd_notify import Notifier
+from recorder.runtime.tasks import Tasks
+from recorder.signalling.customer_lookup import Tenants
+from recorder.workers.pool import Workers
 from sip.endpoint import Endpoint
-from sip.events import Send
-from sip.message import Response, parse
-from sip.values import Flow
-from storage.sync import Syncer
+from sip.message.header_values import Flow
+from sip.message.message import Response, parse
+from sip.ua.events import Send
+from storage.vault.group_sync import Syncer
 from tests.ports import spans
 from tests.recorder.offers import sdp
 
@@ -62,11 +65,11 @@ country = "DE"
 _ranges = spans(41_000, 60_000, 40)
 
 
-def configured(folder: Path, text: str = CONFIG) -> settings.Settings:
+def configured(folder: Path, text: str = CONFIG) -> model.Settings:
     """A configuration whose customers have keys."""
     first = next(_ranges)
-    read = settings.parse(text.format(folder=folder, first=first, last=first + 39).encode())
-    making.root_key(folder / "root.key")
+    read = model.parse(text.format(folder=folder, first=first, last=first + 39).encode())
+    bootstrap.root_key(folder / "root.key")
     for path in (read.node.data_dir, read.node.runtime_dir):
         path.mkdir(parents=True, exist_ok=True)
     for customer in read.customers:

@@ -11,11 +11,13 @@ from typing import Any, TypeVar
 
 from pylibsrtp import Policy, Session
 
-from media import records, rtp, sockets
+from media.receive import sockets
+from media.records import record_format
+from media.rtp import header
 from media.spec import StreamSpec
-from recorder import wire
-from recorder.workers import Workers
-from storage.container import HEADER, MEDIA_SEGMENT, PartSecret, Reader, new_part
+from recorder.workers import messages
+from recorder.workers.pool import Workers
+from storage.vault.container import HEADER, MEDIA_SEGMENT, PartSecret, Reader, new_part
 
 T = TypeVar("T")
 SPOOL_KEY = bytes(range(32))
@@ -34,7 +36,7 @@ class Sender:
 
     def packet(self) -> bytes:
         payload = self.sent.to_bytes(4, "big") * 40
-        packet = rtp.build(8, self.next, self.next * 160, self.ssrc, payload)
+        packet = header.build(8, self.next, self.next * 160, self.ssrc, payload)
         self.next, self.sent = self.next + 1, self.sent + 1
         return self.session.protect(packet) if self.session else packet
 
@@ -73,14 +75,14 @@ class Studio:
             except sockets.SocketRefused:
                 continue
 
-    def new(self, **more: object) -> tuple[wire.NewCall, int]:
+    def new(self, **more: object) -> tuple[messages.NewCall, int]:
         name = f"m{len(self.parts) + 1}"
         header, secret = new_part(bytes(32), b"test", MEDIA_SEGMENT, os.urandom)
         fd = os.open(self.folder / name, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
         os.write(fd, header)
         self.parts.append((name, secret))
-        part = wire.Part(name, secret.key, secret.prefix, secret.segment)
-        return wire.NewCall(self.call, part, self.specs, SPOOL_KEY, **more), fd  # type: ignore[arg-type]  # test shorthand
+        part = messages.Part(name, secret.key, secret.prefix, secret.segment)
+        return messages.NewCall(self.call, part, self.specs, SPOOL_KEY, **more), fd  # type: ignore[arg-type]  # test shorthand
 
     def begin(self) -> None:
         new, fd = self.new()
@@ -96,7 +98,7 @@ class Studio:
 
     def _heard(self, event: object) -> None:
         self.events.append(event)
-        if isinstance(event, wire.NeedPart) and event.call == self.call:
+        if isinstance(event, messages.NeedPart) and event.call == self.call:
             new, fd = self.new()
             self.workers.resume(new, self.pairs, fd, self.spool, kept=self.kept)
             os.close(fd)
@@ -109,7 +111,7 @@ class Studio:
     async def resumed(self, count: int = 1) -> None:
         """Wait for the next worker and go on speaking: where it comes late, silence would grow to a gap."""
         async with asyncio.timeout(30):
-            while sum(isinstance(event, wire.Resumed) for event in self.events) < count:
+            while sum(isinstance(event, messages.Resumed) for event in self.events) < count:
                 self.send()
                 await asyncio.sleep(0.2)
 
@@ -133,28 +135,28 @@ class Studio:
         for n, sender in enumerate(self.senders):
             sender.send(self.pairs[n].port, count)
 
-    def read(self, final: wire.Final) -> list[records.Record]:
+    def read(self, final: messages.Final) -> list[record_format.Record]:
         """Read the parts as a player would: each one alone, up to what was committed."""
-        out: list[records.Record] = []
+        out: list[record_format.Record] = []
         secrets = dict(self.parts)
         for name, length in (*final.parts, (final.part, final.committed)):
             data = (self.folder / name).read_bytes()[:length]
             reader = Reader(secrets[name], len(data), lambda at, n, data=data: data[at : at + n])  # type: ignore[misc]  # mypy infers no lambda with a default
             if len(data) > HEADER:
-                out += records.read(reader.chunks(live=name != final.part))
+                out += record_format.read(reader.chunks(live=name != final.part))
         return out
 
-    def frames(self, found: list[records.Record], stream: int) -> list[int]:
+    def frames(self, found: list[record_format.Record], stream: int) -> list[int]:
         """Give the numbers of the frames of a stream, in the order of their sequence numbers."""
         return [number for _, number in sorted(self.numbered(found, stream))]
 
     @staticmethod
-    def numbered(found: list[records.Record], stream: int) -> list[tuple[int, int]]:
+    def numbered(found: list[record_format.Record], stream: int) -> list[tuple[int, int]]:
         out = []
         for record in found:
-            if isinstance(record, records.Run | records.Mixed) and record.stream == stream:
+            if isinstance(record, record_format.Run | record_format.Mixed) and record.stream == stream:
                 out += [(ext, int.from_bytes(packet[12:16], "big")) for ext, _, packet in record.packets()]
-            elif isinstance(record, records.Packet) and record.stream == stream:
+            elif isinstance(record, record_format.Packet) and record.stream == stream:
                 out.append((record.sequence, int.from_bytes(record.packet[12:16], "big")))
         return out
 

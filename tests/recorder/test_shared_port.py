@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from media import records
-from media.srtcp import Srtcp
+from media.records import record_format
+from media.srtp.srtcp import Srtcp
 from tests.recorder.deck import Deck, deck
 from tests.recorder.studio import SUITE
 
@@ -28,8 +28,8 @@ def settled(one: Deck) -> None:
     assert one.tape.lanes[0].track.pure
 
 
-def reports_of(found: list[records.Record]) -> list[int]:
-    return [record.packet[11] for record in found if isinstance(record, records.Rtcp)]
+def reports_of(found: list[record_format.Record]) -> list[int]:
+    return [record.packet[11] for record in found if isinstance(record, record_format.Rtcp)]
 
 
 @pytest.mark.parametrize("srtp", [True, False])

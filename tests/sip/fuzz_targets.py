@@ -8,23 +8,23 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 
-from sip.bodies import contents, refused_body, takes_sdp
-from sip.callgroup import call_names
-from sip.crypto import SUITES, CryptoOffer, UnusableCrypto, canonical
 from sip.errors import FramingError, MalformedBody, MalformedMessage, NotAcceptable
-from sip.events import Dropped, Invited, Reoffered
-from sip.framing import Framer
-from sip.headers import Headers
-from sip.lines import Policy
-from sip.message import Request, check, parse
-from sip.metadata import parse as read_metadata
-from sip.multipart import MAX_PARTS, parts_of, split
-from sip.negotiate import answer, plan
-from sip.parties import read_headers
-from sip.picture import Picture
-from sip.recognise import marks
-from sip.sdp import SessionDescription
-from sip.values import Flow
+from sip.message.body import contents, refused_body, takes_sdp
+from sip.message.framing import Framer
+from sip.message.header_values import Flow
+from sip.message.headers import Headers
+from sip.message.message import Request, check, parse
+from sip.message.multipart import MAX_PARTS, parts_of, split
+from sip.message.siprec_marks import marks
+from sip.sdp.answer import answer, plan
+from sip.sdp.description import SessionDescription
+from sip.sdp.plan import Policy
+from sip.sdp.sdes import SUITES, CryptoOffer, UnusableCrypto, canonical
+from sip.siprec.call_model import Picture
+from sip.siprec.correlation import call_names
+from sip.siprec.document import parse as read_metadata
+from sip.siprec.parties import read_headers
+from sip.ua.events import Dropped, Invited, Reoffered
 from tests.sip.metadata_documents import FAMILIES, T0
 from tests.sip.story import ANSWER, METADATA, OURS, UDP, Story, multipart
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from sip.headers import Headers
-from sip.message import Request
+from sip.message.headers import Headers
+from sip.message.message import Request
 
 T0 = datetime(2026, 3, 1, 9, 0, 0, tzinfo=UTC)
 T1 = datetime(2026, 3, 1, 9, 0, 30, tzinfo=UTC)

@@ -1,4 +1,4 @@
-"""Offers line by line, and what the tests of `sip.negotiate` ask about the answers."""
+"""Offers line by line, and what the tests of `sip.sdp.answer` ask about the answers."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import base64
 
 import pytest
 
-from sip.crypto import SUITES
 from sip.errors import NotAcceptable
-from sip.negotiate import LinePlan, Policy, answer, plan
-from sip.sdp import SessionDescription
+from sip.sdp.answer import LinePlan, Policy, answer, plan
+from sip.sdp.description import SessionDescription
+from sip.sdp.sdes import SUITES
 
 SDES = "AES_CM_128_HMAC_SHA1_80"
 PREFERRED = Policy("preferred", secure=True)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from sip.message import Request
-from sip.metadata import parse
-from sip.picture import Picture
+from sip.message.message import Request
+from sip.siprec.call_model import Picture
+from sip.siprec.document import parse
 from tests.sip.metadata_documents import T0, T1, T2
 
 ANNA, BEN, CLEO = (

@@ -5,10 +5,10 @@ from __future__ import annotations
 from itertools import count
 
 from sip.endpoint import Endpoint
-from sip.events import Close, Event, Invited, Numbered, Send, SessionKey
-from sip.message import Request, Response, parse
-from sip.settings import Settings
-from sip.values import Flow, NameAddr
+from sip.message.header_values import Flow, NameAddr
+from sip.message.message import Request, Response, parse
+from sip.ua.events import Close, Event, Invited, Numbered, Send, SessionKey
+from sip.ua.settings import Settings
 
 OURS = ("192.0.2.10", 5060)
 THEIRS = ("192.0.2.1", 5070)

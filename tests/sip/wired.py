@@ -17,10 +17,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from sip.endpoint import Endpoint
-from sip.events import Closed, HungUp, Invited
-from sip.server import Listener, Server, open_socket
-from sip.settings import Settings
-from sip.values import Flow
+from sip.message.header_values import Flow
+from sip.transport.server import Listener, Server, open_socket
+from sip.ua.events import Closed, HungUp, Invited
+from sip.ua.settings import Settings
 from tests.sip.story import ANSWER, Story
 
 HOST = "127.0.0.1"

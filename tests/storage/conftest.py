@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from storage.database import Database
-from storage.keys import CustomerKeys
-from storage.roots import RootSecret
+from storage.database.database import Database
+from storage.keys.key_store import CustomerKeys
+from storage.keys.root_secret import RootSecret
 from tests.storage import house
 from tests.storage.keyring import Data
 
@@ -103,7 +103,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 @pytest.fixture(autouse=True)
 def house_database(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Choose the database of `house.story`, and have more patience with it than a recorder between calls has."""
-    monkeypatch.setattr("storage.engines.CONNECT_SECONDS", 60.0)
+    monkeypatch.setattr("storage.database.engines.CONNECT_SECONDS", 60.0)
     if getattr(request, "param", "sqlite") == "postgresql":
         monkeypatch.setattr(house.Kind, "url", request.getfixturevalue("postgresql"))
 

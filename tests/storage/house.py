@@ -10,16 +10,16 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from storage.callrows import CallRow, CallState
-from storage.container import Sealer
-from storage.customers import Customer, Customers, CustomerSettings
-from storage.database import Database
-from storage.erasurerows import State
+from storage.calls.call_row import CallRow, CallState
+from storage.customer.customers import Customer, Customers, CustomerSettings
+from storage.database.database import Database
+from storage.database.schema import metadata
+from storage.erasure.erasure_rows import State
 from storage.errors import StorageError
-from storage.identity import stored_of
-from storage.instants import day_of
-from storage.roots import RootSecret
-from storage.tables import metadata
+from storage.keys.root_secret import RootSecret
+from storage.search_forms import stored_of
+from storage.timestamps import day_of
+from storage.vault.container import Sealer
 
 ROOT = RootSecret(bytes(range(32)))
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -4,10 +4,10 @@ import os
 import shutil
 from pathlib import Path
 
-from storage.container import Sealer
-from storage.durable import Disk
-from storage.keys import CustomerKeys, RootSecret
-from storage.vault import Vault
+from storage.files.durable_files import Disk
+from storage.keys.key_store import CustomerKeys, RootSecret
+from storage.vault.container import Sealer
+from storage.vault.vault import Vault
 
 ROOT = RootSecret(bytes(range(32)))
 DAY = 20_000

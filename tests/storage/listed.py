@@ -6,11 +6,11 @@ import asyncio
 import dataclasses
 from collections.abc import Awaitable, Callable, Sequence
 
-from storage.callrows import CallRow, Fresh, Query
-from storage.calls import Calls
-from storage.database import Database
-from storage.identity import stored_of
-from storage.keys import CustomerKeys
+from storage.calls.call_index import Calls
+from storage.calls.call_row import CallRow, Fresh, Query
+from storage.database.database import Database
+from storage.keys.key_store import CustomerKeys
+from storage.search_forms import stored_of
 
 Story = Callable[[Calls, list[CallRow], Database], Awaitable[None]]
 Tell = Callable[[Story], None]

@@ -1,13 +1,13 @@
 """What the stories about the journal share: one of everything on file, and a database that is lost."""
 
-from storage import journal
-from storage.customers import Customer
-from storage.erasurerows import State
-from storage.people import Person
-from storage.policy import Wins
-from storage.requestrows import Asked, Kind
-from storage.rules import Wished
-from storage.tables import metadata
+from storage.customer.customers import Customer
+from storage.database.schema import metadata
+from storage.directory.user import Person
+from storage.erasure.erasure_rows import State
+from storage.journal import journal
+from storage.retention.policy import Wins
+from storage.retention.rules import Wished
+from storage.subject_requests.case_rows import Asked, Kind
 from tests.storage.house import NOON, House, emptied, permit, record
 
 FILE = "customers/acme/papers.journal"

@@ -10,10 +10,10 @@ from typing import Any
 import httpx2
 import pytest
 
-from admin_api.auth import Principal
-from admin_api.page.forms import SHOWN
-from admin_api.page.site import COOKIE
-from admin_api.roles import Role
+from admin_api.assembly.page_app import COOKIE
+from admin_api.http.bearer import Principal
+from admin_api.http.permissions import Role
+from admin_api.page.framework.forms import SHOWN
 from tests.admin_api.conftest import Service
 from tests.admin_api.page.doorstep import Doorstep
 

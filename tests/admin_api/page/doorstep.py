@@ -12,11 +12,11 @@ from typing import Any
 
 import httpx2
 
-from admin_api.page.doors import Doors
-from admin_api.page.sessions import COOKIE, Sessions
-from recorder import totp
-from recorder.household import Household
-from recorder.passwords import Passwords
+from admin_api.page.framework.sessions import COOKIE, Sessions
+from admin_api.page.sign_in.public_routes import Doors
+from recorder.access import totp
+from recorder.access.accounts import Household
+from recorder.access.passwords import Passwords
 from tests.admin_api.conftest import Service
 
 PASSWORD = "a fine long passphrase"

@@ -9,9 +9,11 @@ from pathlib import Path
 import jinja2
 from jinja2 import nodes
 
-from admin_api.page import acts, catalogue
+import admin_api
+from admin_api.assembly import page_routes
+from admin_api.page.views import action_labels
 
-PACKAGE = Path(acts.__file__).parents[1]
+PACKAGE = Path(admin_api.__file__).parent
 PAGE = PACKAGE / "page"
 TELLING = {"conflict": 0, "unavailable": 0, "wrong": 1, "CannotRender": 0}
 """Functions whose argument at this place is told to people."""
@@ -40,15 +42,15 @@ def _said(call: nodes.Call) -> Iterator[str]:
 
 def views() -> Iterator[tuple[str, str]]:
     """Give texts of views: the menu, what is said by `words(…)`, and the words of codes."""
-    for view in catalogue.VIEWS:
+    for view in page_routes.VIEWS:
         if view.menu:
             yield view.menu, view.path
     for name in ("ACTS", "OUTCOMES", "NOTES", "REASONS", "INCIDENTS"):
-        for code, said in getattr(acts, name).items():
+        for code, said in getattr(action_labels, name).items():
             yield said, f"acts.{name}[{code}]"
-    for said in acts.COUNTS:
+    for said in action_labels.COUNTS:
         yield said, "acts.COUNTS"
-    for path in sorted(PAGE.glob("*.py")):
+    for path in sorted(PAGE.rglob("*.py")):
         for call in _calls(path):
             function = call.func
             if isinstance(function, ast.Attribute) and function.attr in ("words", "many") and call.args:
@@ -59,7 +61,7 @@ def views() -> Iterator[tuple[str, str]]:
 
 def problems() -> Iterator[tuple[str, str]]:
     """Give titles, details and reasons of problem documents; what is put in stands as {name}."""
-    for path in sorted([*PACKAGE.glob("*.py"), *PAGE.glob("*.py")]):
+    for path in sorted(PACKAGE.rglob("*.py")):
         for call in _calls(path):
             name = getattr(call.func, "attr", getattr(call.func, "id", ""))
             places = (2, 3) if name == "Problem" else (TELLING[name],) if name in TELLING else ()

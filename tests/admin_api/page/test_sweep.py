@@ -7,14 +7,14 @@ from html import unescape
 
 import pytest
 
-from admin_api.page import catalogue
-from admin_api.page.views import View
-from admin_api.roles import Role
-from tests.admin_api.test_erasures import UNKNOWN
-from tests.admin_api.test_waiver import WAIVER
+from admin_api.assembly import page_routes
+from admin_api.http.permissions import Role
+from admin_api.page.framework.views import View
+from tests.admin_api.privacy.test_erasures import UNKNOWN
+from tests.admin_api.privacy.test_waiver import WAIVER
 
-READ = [view for view in catalogue.VIEWS if view.method == "GET"]
-WRITTEN = [view for view in catalogue.VIEWS if view.method == "POST"]
+READ = [view for view in page_routes.VIEWS if view.method == "GET"]
+WRITTEN = [view for view in page_routes.VIEWS if view.method == "POST"]
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def path_of(view: View, ids: dict[str, str]) -> str:
 
 
 def allowed(view: View, role: Role) -> bool:
-    return view.needs is None or role in catalogue.ROLES[view.needs]
+    return view.needs is None or role in page_routes.ROLES[view.needs]
 
 
 @pytest.mark.parametrize("role", Role)
@@ -88,7 +88,7 @@ def test_a_form_without_its_token_does_nothing(browse, known):
 
 def test_nobody_who_is_not_signed_in_sees_any_view(browse, known):
     stranger = browse()
-    for view in catalogue.VIEWS:
+    for view in page_routes.VIEWS:
         answer = stranger.client.request(view.method, path_of(view, known["acme"]))
         assert answer.status_code == 303 and answer.headers["location"].startswith("/sign-in"), view.path
 
@@ -105,7 +105,7 @@ def test_another_customers_ids_are_404(browse, known):
 
 def test_every_link_and_form_of_a_page_leads_to_a_view(browse, known):
     """A view that was renamed leaves no dead link behind."""
-    shapes = [re.compile(re.sub(r"\{\w+\}", "[0-9a-f-]{36}", view.path)) for view in catalogue.VIEWS]
+    shapes = [re.compile(re.sub(r"\{\w+\}", "[0-9a-f-]{36}", view.path)) for view in page_routes.VIEWS]
     doors = ("/sign-out", "/appearance", "/sign-in")
     everybody, dead = browse(*Role), []
     for view in READ:

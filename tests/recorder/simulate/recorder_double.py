@@ -6,11 +6,11 @@ import asyncio
 import socket
 from dataclasses import dataclass, field
 
-from sip.framing import Framer
-from sip.headers import Headers
-from sip.message import Request, Response, parse
-from sip.multipart import parts_of
-from sip.sdp import SessionDescription
+from sip.message.framing import Framer
+from sip.message.headers import Headers
+from sip.message.message import Request, Response, parse
+from sip.message.multipart import parts_of
+from sip.sdp.description import SessionDescription
 
 
 @dataclass

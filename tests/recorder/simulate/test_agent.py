@@ -6,8 +6,8 @@ from recorder.simulate.agent import Agent
 from recorder.simulate.dialog import Dialog
 from recorder.simulate.link import Unreachable
 from recorder.simulate.plan import Plan
-from sip.headers import Headers
-from sip.message import Request, Response, parse
+from sip.message.headers import Headers
+from sip.message.message import Request, Response, parse
 from tests.recorder.simulate.recorder_double import RecorderDouble
 
 

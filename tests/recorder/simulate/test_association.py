@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from media.dtls import Association as Recorders
-from media.dtls import Identity
+from media.srtp.dtls import Association as Recorders
+from media.srtp.dtls import Identity
 from recorder.simulate.association import Association, Own
 
 OWN = Own.create()

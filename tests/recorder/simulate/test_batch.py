@@ -4,7 +4,7 @@ from collections.abc import Iterator
 import pytest
 from pylibsrtp import Policy, Session
 
-from media import rtp
+from media.rtp import header
 from recorder.simulate import coded
 from recorder.simulate.batch import PROFILES, Batch, Source, random_number, receiver, sender, socket_name
 from recorder.simulate.plan import SUITES
@@ -41,7 +41,7 @@ def test_each_stream_gets_its_own_packet(suite: str | None, places: list[socket.
         for tick in (535, 536):
             packet = places[1 + i].recv(2048)
             plain = opener.unprotect(packet) if opener else packet
-            _, payload_type, sequence, timestamp, ssrc, begin, end = rtp.parse(plain)
+            _, payload_type, sequence, timestamp, ssrc, begin, end = header.parse(plain)
             assert (payload_type, sequence, ssrc) == (8, (65_000 + tick) % 65_536, 9 + i)
             assert timestamp == (tick - 1) * 160
             assert plain[begin:end] == coded.payload("PCMA", 1, 2, i, tick)

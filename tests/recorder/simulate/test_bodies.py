@@ -4,10 +4,10 @@ import pytest
 
 from recorder.simulate.bodies import Line, Picture, combine, offer, read_answer
 from recorder.simulate.plan import Party
-from sip import metadata
-from sip.headers import Headers
-from sip.multipart import parts_of
-from sip.sdp import SessionDescription
+from sip.message.headers import Headers
+from sip.message.multipart import parts_of
+from sip.sdp.description import SessionDescription
+from sip.siprec import document as metadata
 
 SUITE = "AEAD_AES_128_GCM"
 LINES = [Line("1", "PCMA", 40000, SUITE, bytes(28)), Line("2", "opus", 40002, None)]

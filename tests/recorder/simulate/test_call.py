@@ -9,9 +9,9 @@ from typing import Any
 from recorder.simulate.call import SimulatedCall
 from recorder.simulate.dialog import Self
 from recorder.simulate.plan import Plan
-from sip.headers import Headers
-from sip.message import Request, Response
-from sip.sdp import SessionDescription
+from sip.message.headers import Headers
+from sip.message.message import Request, Response
+from sip.sdp.description import SessionDescription
 
 
 class Kept:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from media import g711
+from media.codecs import g711
 from recorder.simulate import coded
 
 WHO = (0xDEADBEEF, 77, 1)

@@ -1,6 +1,6 @@
 from recorder.simulate.dialog import Dialog, Self, reply
-from sip.headers import Headers
-from sip.message import Request, Response, parse
+from sip.message.headers import Headers
+from sip.message.message import Request, Response, parse
 
 ME = Self("tcp", "192.0.2.9", 40000)
 

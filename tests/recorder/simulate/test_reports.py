@@ -3,7 +3,7 @@ import struct
 from hypothesis import given
 from hypothesis import strategies as st
 
-from media import rtcp
+from media.rtp import rtcp
 from recorder.simulate.reports import Heard, heard, sender_report
 
 

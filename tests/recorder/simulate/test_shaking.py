@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 import pytest
 from pylibsrtp import Policy, Session
 
-from media.dtls import Association as Recorders
-from media.dtls import Identity
+from media.srtp.dtls import Association as Recorders
+from media.srtp.dtls import Identity
 from recorder.simulate.association import Own
 from recorder.simulate.batch import PROFILES
 from recorder.simulate.outgoing import Outgoing

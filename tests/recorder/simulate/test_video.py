@@ -5,7 +5,7 @@ from __future__ import annotations
 import av
 import pytest
 
-from media.pictures import Vp8
+from media.codecs.video_depacketizer import Vp8
 from recorder.simulate import video
 from recorder.simulate.batch import HEADER, STRIDE
 

@@ -1,0 +1,34 @@
+"""Who may sign in to the page: names, roles and the last time, for the customer's admins. Commands change them."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from starlette.responses import Response
+
+from admin_api.http import query_parameters, responses
+from admin_api.http.authorised_request import DONE, Asked
+from storage.access.account import Account
+from storage.directory.user import by_name
+
+
+async def listed(asked: Asked) -> Response:
+    """Answer GET /accounts: every account by its name; there are at most 1,000."""
+    query_parameters.read((), asked.http.query_params.multi_items())
+    found = await asyncio.to_thread(asked.customer.accounts.all)
+    await asked.note(DONE)
+    return responses.page([shown(account) for account in sorted(found, key=lambda one: by_name(one.name))], None)
+
+
+def shown(account: Account) -> dict[str, Any]:
+    """Show an account; nothing that lets anybody in."""
+    return {
+        "id": account.id,
+        "name": account.name,
+        "roles": list(account.roles),
+        "state": "disabled" if account.disabled else "invited" if account.password is None else "active",
+        "second_factor": account.second_factor,
+        "created_at": query_parameters.rfc3339(account.created_at),
+        "signed_in_at": query_parameters.rfc3339(account.signed_in_at),
+    }

@@ -1,0 +1,42 @@
+"""Whether the recorder lives, takes calls, and how it fares; without a token, without personal data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from admin_api.http import responses
+from admin_api.http.ports import Desk
+from admin_api.http.problems import unavailable
+from storage.customer.customers import Customer
+
+METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+class Health:
+    """The answers of /healthz, /readyz and /metrics."""
+
+    def __init__(self, desk: Desk, customers: Mapping[str, Customer]) -> None:
+        self._desk = desk
+        self._customers = customers
+
+    async def alive(self, request: Request) -> Response:
+        """Answer GET /healthz: the process lives and its loop turns."""
+        return responses.document({"status": "alive"})
+
+    async def ready(self, request: Request) -> Response:
+        """Answer GET /readyz: 200 while calls are accepted, else 503 with why; of how many customers nothing is served.
+
+        Their calls are recorded all the same. They are counted and not named: nobody has shown a token.
+        """
+        why = self._desk.not_ready()
+        if why is not None:
+            raise unavailable(why)
+        away = sum(not customer.served for customer in self._customers.values())
+        return responses.document({"status": "ready", **({"customers_away": away} if away else {})})
+
+    async def metrics(self, request: Request) -> Response:
+        """Answer GET /metrics."""
+        return Response(self._desk.metrics(), media_type=METRICS_TYPE)

@@ -1,0 +1,361 @@
+"""The page as an application: finds the session and the view, checks forms, and puts the same headers on every answer.
+
+Order for every request: static file, door (signing in), session, view, role, form. A view that a visitor's roles do
+not allow is not there: 404 and no entry in the menu, like an unknown path. The API's gate decides once more.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from urllib.parse import parse_qs, quote, urlsplit
+
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+from starlette.routing import compile_path
+from starlette.types import Receive, Scope, Send
+
+from admin_api.access.accounts_port import Declined, Household
+from admin_api.assembly import page_routes
+from admin_api.http import json_body
+from admin_api.http.authorise import Gate
+from admin_api.http.bearer import Report
+from admin_api.http.error_middleware import problem
+from admin_api.http.problems import Problem, too_many
+from admin_api.http.rate_limit import PER_TOKEN, Limiter
+from admin_api.page.framework.forms import OLD, SHOWN, UnsentForms, forged
+from admin_api.page.framework.in_process_api import Api
+from admin_api.page.framework.sessions import COOKIE, Session, Sessions, genuine
+from admin_api.page.framework.static import PREFIX, shipped
+from admin_api.page.framework.templating import Looks
+from admin_api.page.framework.translations import Words
+from admin_api.page.framework.views import View
+from admin_api.page.framework.visit import Visit
+from admin_api.page.sign_in import public_routes
+from admin_api.page.sign_in.guest import Guest, there
+from storage.errors import StorageError
+
+WAVESURFER_STYLE = "sha256-GDz2FZP0i7VZaDhs1mgc43IRUXU2xajPIjvThHvZvbs="
+"""The one style element that is made by a script: of wavesurfer 8.0.1 at the height that call.js asks for."""
+
+CONTENT_SECURITY_POLICY = "; ".join(
+    (
+        "default-src 'none'",
+        "script-src 'self'",
+        f"style-src 'self' '{WAVESURFER_STYLE}'",
+        "img-src 'self' data:",  # the signs in Pico's style sheet
+        "media-src 'self' blob:",
+        "connect-src 'self'",
+        "form-action 'self'",
+        "frame-ancestors 'none'",
+        "base-uri 'none'",
+    )
+)
+HEADERS = {
+    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
+    "X-Frame-Options": "DENY",
+}
+BY_ITSELF = "x-by-itself"
+"""Header of a request that a page sends without anybody doing anything: it keeps no session from idling."""
+MAX_FORM = 256 << 10  # bytes; an annotation has 20,000 characters, each of which may take nine bytes in a form
+MAX_STRANGERS_FORM = 32 << 10  # bytes; what a passkey says is the longest that a door takes, and has some thousands
+MAX_LINK = 2048  # characters of the address that a page says it has
+UNSENT = "/unsent"
+"""Where forms are sent that came when their session had ended."""
+LASTS = "/session"
+"""Where a page asks how long its session lasts; by itself that keeps none alive, and a person's button does."""
+WITH_PASSWORD = "/account"
+"""Forms below ask for passwords; nothing of them is kept."""
+MAX_FIELDS = 2000  # a request's selection is one field a call of a page
+
+
+class Site:
+    """Answers everything outside /api and the health paths."""
+
+    def __init__(
+        self,
+        gate: Gate,
+        household: Household | None,
+        *,
+        report: Report,
+        monotonic: Callable[[], float] = time.monotonic,
+        random: Callable[[int], bytes] = secrets.token_bytes,
+    ) -> None:
+        self.sessions = Sessions(random)
+        self._household = household
+        self._gate = gate
+        self._report = report
+        self._monotonic = monotonic
+        self._per_session = Limiter(PER_TOKEN)
+        self._static = shipped()
+        self._looks = Looks()
+        self._unsent = UnsentForms(random)
+        self._doors = public_routes.Doors(household, self.sessions, monotonic, random)
+        self._views = [(compile_path(view.path)[0], view) for view in page_routes.VIEWS]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request as an ASGI application."""
+        request = Request(scope, receive, send)
+        response = await self.answer(request)
+        for name, value in HEADERS.items():
+            response.headers.setdefault(name, value)
+        await response(scope, receive, send)
+
+    def nowhere(self, request: Request) -> Response:
+        """Answer a browser that asks for what is neither of the page nor of the API."""
+        page = self._guest(request).page("refused.html", status=404, problem=_nothing().document())
+        page.headers.update(HEADERS)
+        return page
+
+    async def answer(self, request: Request) -> Response:
+        """Answer a request; what goes wrong becomes a page too."""
+        if request.url.path.startswith(PREFIX):
+            return self._static.answer(request)
+        guest = self._guest(request)
+        try:
+            return await self._answer(request, guest)
+        except Exception as error:
+            shown = _declined(error) if isinstance(error, Declined) else problem(error, self._report)
+            page = guest.page("refused.html", status=shown.status, problem=shown.document())
+            page.headers.update(shown.headers)
+            return page
+
+    async def _answer(self, request: Request, guest: Guest) -> Response:
+        session = guest.session
+        door = self._doors.find(request.method, request.url.path)
+        if door is not None:
+            return await door(await self._with_form(request, guest))
+        if session is None:
+            return await self._too_late(request, guest)
+        wait = self._per_session.take(session.principal.token, self._monotonic())
+        if wait:
+            raise too_many(wait)
+        form: Mapping[str, list[str]] = {}
+        if request.url.path in (LASTS, UNSENT) or request.url.path.startswith(SHOWN):
+            return await self._own(request, guest, session)
+        view, ids = self._view(request, session)
+        request.scope["path_params"] = ids
+        if view.method == "POST":
+            form = await _fields(request)
+            if self._from_before(request, session, form):
+                return self._keep(request.url.path, session.whose, form)
+            _check(request, session, form)
+        visit = self._visit(request, guest, session, form)
+        return await view.show(visit) if view.method != "POST" else await self._once(visit, view)
+
+    async def _once(self, visit: Visit, view: View) -> Response:
+        """Answer a form, which is taken once if it has an id, as those of our pages have."""
+        forms = visit.session.forms
+        if visit.one("once"):
+            answer = await forms.take(visit.one("once"), lambda: view.show(visit), self._monotonic())
+        else:
+            answer = forms.kept(await view.show(visit))
+        if visit.one("unsent") and answer.status_code == 303:
+            self._unsent.drop(visit.one("unsent"), visit.session.whose)
+        return answer
+
+    def _visit(
+        self, request: Request, guest: Guest, session: Session, form: Mapping[str, list[str]] = MappingProxyType({})
+    ) -> Visit:
+        api = Api(self._gate, self._report, request, session.principal)
+        listed = menu(page_routes.VIEWS, session)
+        known = request, session, api, guest.words, self._looks, guest.theme, listed, form, self._household
+        return Visit(*known, here=self._page_of(request), left=session.left(self._monotonic()))
+
+    async def _own(self, request: Request, guest: Guest, session: Session) -> Response:
+        """Answer what the frame itself has: what an act had to show, forms that were not sent, how long it lasts."""
+        path, now = request.url.path, self._monotonic()
+        if request.method == "POST":
+            form = await _fields(request)
+            if path != UNSENT:
+                raise _nothing()
+            if "action" in form:  # typed on a page whose session has just ended or is about to
+                _check(request, session, form, also=self.sessions.before(session, _csrf(request, form)))
+                return self._keep(_first(form, "action"), session.whose, form)
+            _check(request, session, form)
+            self._unsent.drop(_first(form, "unsent"), session.whose)
+            return RedirectResponse(UNSENT, 303)
+        if path == LASTS:
+            longest = session.left(now) >= session.ends - now
+            return JSONResponse({"seconds": int(session.left(now)), "longest": longest})
+        if path == UNSENT:
+            return self._visit(request, guest, session).page("unsent.html", forms=self._unsent.of(session.whose, now))
+        found = session.forms.look(path.removeprefix(SHOWN), now)
+        return RedirectResponse(found, 303) if isinstance(found, str) else found
+
+    async def _too_late(self, request: Request, guest: Guest) -> Response:
+        """Answer somebody who is not signed in; a form of a session that has ended is kept for its sender."""
+        ended = self.sessions.ended(request.cookies.get(COOKIE, ""))
+        if request.url.path == LASTS:
+            return Response(status_code=401 if guest.renewal else 410)
+        if request.method == "POST" and ended is not None and _same_site(request):
+            form = await _fields(request)
+            if genuine(ended, _csrf(request, form)):
+                action = _first(form, "action") if request.url.path == UNSENT else request.url.path
+                kept = self._keep(action, ended.whose, form)
+                return (
+                    kept if kept.status_code != 303 else _to_sign_in(request, guest.renewal, kept.headers["location"])
+                )
+        if request.url.path == UNSENT and request.method == "POST":
+            return Response(status_code=410)  # a session of before a restart: the page must not say that it is kept
+        return _to_sign_in(request, guest.renewal, self._page_of(request), lost=request.method == "POST")
+
+    def _keep(self, action: str, whose: tuple[str, str], form: Mapping[str, list[str]]) -> Response:
+        """Keep a form for its sender, and lead to where it can be sent; to its page where it has a password."""
+        back = self._above(action)
+        if action == WITH_PASSWORD or action.startswith(f"{WITH_PASSWORD}/") or not self._takes(action):
+            return RedirectResponse(back, 303)
+        self._unsent.keep(whose, action, back, form, self._monotonic())
+        return RedirectResponse(UNSENT, 303)
+
+    def _takes(self, path: str) -> bool:
+        return any(view.method == "POST" and shape.fullmatch(path) for shape, view in self._views)
+
+    def _from_before(self, request: Request, session: Session, form: Mapping[str, list[str]]) -> bool:
+        """Say whether a form stood on a page of a former session of the same person, who has signed in since."""
+        sent = _csrf(request, form)
+        return _same_site(request) and not genuine(session, sent) and self.sessions.before(session, sent)
+
+    def _page_of(self, request: Request) -> str:
+        """Return the page that a request looks at, or that its form stood on."""
+        return self._above(request.url.path) if request.method == "POST" else there(request)
+
+    def _above(self, path: str) -> str:
+        """Return the path itself if it is a page, else the nearest above it that is one."""
+        while path and not any(view.method == "GET" and shape.fullmatch(path) for shape, view in self._views):
+            path = path.rpartition("/")[0]
+        return path or "/"
+
+    def _guest(self, request: Request) -> Guest:
+        source = request.client.host if request.client else ""
+        cookie = request.cookies.get(COOKIE, "")
+        now, busy = self._monotonic(), BY_ITSELF not in request.headers
+        renewal = self.sessions.renewal(cookie, now) if cookie else ""
+        asks = cookie and (busy or not renewal)  # a session that can be renewed stays for whoever does something next
+        session = self.sessions.find(cookie, source, now, busy=busy) if asks else None
+        if session is not None and not self._stands(session):
+            self.sessions.close(session)
+            session = None
+        words = Words.chosen(request.cookies.get("language", ""), request.headers.get("accept-language", ""))
+        theme = request.cookies.get("theme", "")
+        ended = session is None and not renewal and self.sessions.ended(cookie) is not None
+        chosen = theme if theme in ("light", "dark") else ""
+        return Guest(request, session, words, self._looks, chosen, ended=ended, renewal=renewal)
+
+    def _stands(self, session: Session) -> bool:
+        """Say whether the account behind a session still is what it was; asked for every request."""
+        if self._household is None or session.person is None:
+            return True
+        try:
+            return self._household.stands(session.person)
+        except StorageError as error:  # a damaged file of one customer locks out that customer alone
+            self._report(error)
+            return False
+
+    def _view(self, request: Request, session: Session) -> tuple[View, Mapping[str, str]]:
+        """Find what a path shows; raises Problem 404 or 405."""
+        path, method = request.url.path, "GET" if request.method == "HEAD" else request.method
+        found: list[tuple[View, Mapping[str, str]]] = []
+        for shape, view in self._views:
+            match = shape.fullmatch(path)
+            if match and (view.needs is None or session.principal.role(page_routes.ROLES[view.needs]) is not None):
+                found.append((view, match.groupdict()))
+        right = next((each for each in found if each[0].method == method), None)
+        if right is not None:
+            return right
+        if found:
+            allowed = {"Allow": ", ".join(sorted({view.method for view, _ in found}))}
+            told = "This method does nothing here", "Go back and use the form."
+            raise Problem(405, "method-not-allowed", *told, headers=allowed)
+        raise _nothing()
+
+    async def _with_form(self, request: Request, guest: Guest) -> Guest:
+        """Read the form of a door; it has no session yet, so where it came from decides; raises Problem 403, 413."""
+        if request.method != "POST":
+            return guest
+        if not _same_site(request):
+            raise forged()
+        return guest.sent(await _fields(request, MAX_STRANGERS_FORM))
+
+
+def _to_sign_in(request: Request, renewal: str, next: str = "", *, lost: bool = False) -> Response:
+    """Lead to the sign-in, or to the provider that may vouch again without a question; then to `next`.
+
+    `lost`: say there that the form that was sent is not kept.
+
+    A page that asks by itself never leads to the provider: a desk that was left would be signed in for ever.
+    """
+    if renewal and BY_ITSELF in request.headers:
+        return Response(status_code=401)
+    if request.headers.get("hx-request") == "true":  # a part of a page cannot show another page
+        to = f"{renewal}&next={quote(_path(request.headers.get('hx-current-url', '')))}" if renewal else "/sign-in"
+        return HTMLResponse("", 401, {"HX-Redirect": to})
+    if request.method in ("GET", "HEAD"):
+        shown = request.headers.get("sec-fetch-mode", "navigate") == "navigate"  # sounds and pictures lead nowhere
+        begin = f"{renewal}&" if renewal and shown else "/sign-in?"
+        return RedirectResponse(f"{begin}next={quote(there(request)[:MAX_LINK])}", 303)
+    begin = f"{renewal}&" if renewal else "/sign-in?"
+    return RedirectResponse(f"{begin}next={quote(next)}{'&lost=1' if lost else ''}" if next else "/sign-in", 303)
+
+
+def _path(link: str) -> str:
+    """Return path and query of the address that a page says it has."""
+    try:
+        parts = urlsplit(link[:MAX_LINK])
+    except ValueError:
+        return ""
+    return f"{parts.path}?{parts.query}" if parts.query else parts.path
+
+
+def _nothing() -> Problem:
+    return Problem(404, "not-found", "Nothing is here", "There is no such page, or it is not for your role.")
+
+
+def _first(form: Mapping[str, list[str]], name: str) -> str:
+    return next(iter(form.get(name, ())), "")
+
+
+def _csrf(request: Request, form: Mapping[str, list[str]]) -> str:
+    return request.headers.get("x-csrf-token") or _first(form, "csrf")
+
+
+def _check(request: Request, session: Session, form: Mapping[str, list[str]], *, also: bool = False) -> None:
+    """Check that a form came from a page of this session, or `also` of one before it; raises Problem 403."""
+    if not _same_site(request) or not (also or genuine(session, _csrf(request, form))):
+        raise forged()
+
+
+def _declined(error: Declined) -> Problem:
+    """Return what is answered where an account was changed between two pages."""
+    return Problem(403, "declined", "Not possible now", str(error))
+
+
+def _same_site(request: Request) -> bool:
+    """Say whether a form was sent by a page of ours, as the browser tells (Fetch Metadata; else RFC 6454)."""
+    site = request.headers.get("sec-fetch-site")
+    if site is not None:
+        return site in ("same-origin", "none")
+    origin = request.headers.get("origin")
+    return origin is None or origin == f"{request.url.scheme}://{request.headers.get('host', '')}"
+
+
+async def _fields(request: Request, most: int = MAX_FORM) -> Mapping[str, list[str]]:
+    data = await json_body.body(request, most)
+    try:
+        return parse_qs(data.decode("ascii"), keep_blank_values=True, max_num_fields=MAX_FIELDS, errors="replace")
+    except (UnicodeDecodeError, ValueError):
+        raise Problem(422, "invalid", "The form cannot be read", OLD) from None
+
+
+def menu(views: Sequence[View], session: Session) -> list[View]:
+    """Return the views of the menu that a session may see."""
+    return [
+        view
+        for view in views
+        if view.menu and (view.needs is None or session.principal.role(page_routes.ROLES[view.needs]) is not None)
+    ]

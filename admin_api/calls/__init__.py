@@ -1,0 +1,1 @@
+"""Calls over HTTP: search, details, media, holds, notes and attachments."""

@@ -1,0 +1,127 @@
+"""Attachments of a call: a transcript as WebVTT or JSON, a chat as JSON; kept, exported and erased with it."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+
+from starlette.responses import Response
+
+from admin_api.calls import calls
+from admin_api.http import json_body, query_parameters, responses
+from admin_api.http.authorised_request import DONE, FAILED, REFUSED, Asked
+from admin_api.http.permissions import is_id
+from admin_api.http.problems import Problem, invalid, not_found
+from admin_api.http.query_parameters import Parameter
+from storage.attachments.attachments import KINDS, MAX_BYTES, MEDIA_TYPES, BadAttachment, NoCall
+from storage.errors import Forgotten, PartMissing
+
+BODY_SECONDS = 60.0  # 32 MiB over a slow line
+MAX_TITLE = 200
+_LANGUAGE = re.compile(r"[A-Za-z0-9]{1,8}(-[A-Za-z0-9]{1,8}){0,7}")
+
+
+def kind(text: str) -> str:
+    """Read what is attached; raises ValueError."""
+    if text not in KINDS:
+        raise ValueError
+    return text
+
+
+def title(text: str) -> str:
+    """Read a title; raises ValueError."""
+    if len(text) > MAX_TITLE:
+        raise ValueError
+    return text
+
+
+def language(text: str) -> str:
+    """Read a language tag (RFC 5646), not looked up in any registry; raises ValueError."""
+    if not _LANGUAGE.fullmatch(text):
+        raise ValueError
+    return text
+
+
+ATTACH = (
+    Parameter("kind", kind, " or ".join(KINDS), {"type": "string", "enum": list(KINDS)}, KINDS[0], KINDS[0]),
+    Parameter(
+        "title", title, f"at most {MAX_TITLE} characters", {"type": "string", "maxLength": MAX_TITLE}, "Minutes", ""
+    ),
+    Parameter(
+        "language",
+        language,
+        "a language tag such as de or pt-BR",
+        {"type": "string", "pattern": f"^{_LANGUAGE.pattern}$"},
+        "de",
+        "",
+    ),
+)
+
+
+async def add(asked: Asked) -> Response:
+    """Answer POST /calls/{id}/attachments: the body is the file, its type the Content-Type."""
+    try:
+        wanted = query_parameters.read(ATTACH, asked.http.query_params.multi_items())
+        media_type = asked.http.headers.get("content-type", "").partition(";")[0].strip().lower()
+        data = await json_body.body(asked.http, MAX_BYTES, BODY_SECONDS)
+        await asyncio.to_thread(check, media_type, data)
+    except Problem:
+        await asked.note(REFUSED, "not as described")
+        raise
+    await calls.settled(asked)
+    await asked.note(DONE, wanted["kind"])
+    try:
+        made = await asked.customer.attachments.add(
+            asked.object,
+            wanted["kind"],
+            media_type,
+            data,
+            asked.principal.name,
+            title=wanted["title"],
+            language=wanted["language"],
+        )
+    except NoCall:
+        raise await calls.missing(asked) from None
+    except BadAttachment as problem:  # the call has as many as it may
+        await asked.note(FAILED, "not taken")
+        raise invalid([{"in": "body", "reason": str(problem)}]) from None
+    return responses.document(query_parameters.attachment(made), 201)
+
+
+async def file(asked: Asked) -> Response:
+    """Answer GET /calls/{id}/attachments/{part}."""
+    query_parameters.read((), asked.http.query_params.multi_items())
+    await calls.find(asked)
+    found = await asked.customer.attachments.of(asked.object) if is_id(asked.part) else ()
+    wanted = next((one for one in found if one.id == asked.part), None)
+    if wanted is None:
+        await asked.note(REFUSED, "not found")
+        raise not_found()
+    await asked.note(DONE)
+    try:
+        data = await asked.customer.attachments.read(wanted)
+    except (Forgotten, PartMissing):
+        raise not_found() from None  # erased at this moment
+    suffix = "vtt" if wanted.media_type == MEDIA_TYPES[0] else "json"
+    name = f'attachment; filename="{wanted.kind}-{wanted.id}.{suffix}"'
+    return Response(data, headers={"Content-Type": wanted.media_type, "Content-Disposition": name})
+
+
+def check(media_type: str, data: bytes) -> None:
+    """Refuse what is not what it says to be; raises Problem 422."""
+    if media_type not in MEDIA_TYPES:
+        raise invalid([{"in": "header", "name": "Content-Type", "reason": f"must be {' or '.join(MEDIA_TYPES)}"}])
+    if not (_is_vtt if media_type == MEDIA_TYPES[0] else _is_json)(data):
+        raise invalid([{"in": "body", "reason": "must be of the type that Content-Type says"}])
+
+
+def _is_vtt(data: bytes) -> bool:
+    return data.removeprefix(b"\xef\xbb\xbf").startswith(b"WEBVTT")
+
+
+def _is_json(data: bytes) -> bool:
+    try:
+        json_body.parsed(data)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,251 @@
+"""Play a call, in chunks or ranges (RFC 9110 section 14).
+
+A file is rendered into a descriptor without a name; long WAV is sent while it is rendered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import threading
+from collections import defaultdict
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from dataclasses import dataclass
+from itertools import count
+
+from starlette.responses import Response, StreamingResponse
+from starlette.types import Message, Receive, Scope, Send
+
+from admin_api.calls import ranges
+from admin_api.calls.calls import find
+from admin_api.calls.render_cache import Full, Shelf
+from admin_api.http import query_parameters
+from admin_api.http.authorised_request import DONE, FAILED, REFUSED, Asked
+from admin_api.http.ports import BrokenOff, CannotRender, Streamed
+from admin_api.http.problems import Problem, not_rendered, unavailable
+from storage.calls.call_index import CallRow
+
+CHUNK = 256 << 10  # bytes read at once, away from the loop: 8 s of stereo G.711 as WAV
+MAX_PLAYS = 8  # rendered files of one customer at once: an hour of FLAC takes 60 MB of memory while it is sent
+MAX_STREAMS = 16  # of one customer, rendered while they are sent: each has a worker of 30 MB, whatever the length
+TURN_SECONDS = 5.0  # beyond that many of either, a request waits so long for its turn: an hour is sent in about one
+LOOK_SECONDS = 0.05  # so often a request that waits for a file's turn looks whether there is room
+SLOW_SECONDS = 60.0  # a client that takes no chunk for so long is left, for it holds that memory
+MEDIA = (query_parameters.FORMAT,)
+CONTENT_TYPES = (
+    "audio/wav",
+    "audio/flac",
+    "audio/ogg",
+    "audio/mpeg",
+    "video/x-matroska",
+    "application/vnd.tcpdump.pcap",
+)
+
+
+class Source:
+    """A descriptor that threads read and that is closed once, never under a reader."""
+
+    def __init__(self, descriptor: int, size: int) -> None:
+        self.size = size
+        self._descriptor = descriptor
+        self._lock = threading.Lock()
+        self._closed = False
+
+    def read(self, length: int, offset: int) -> bytes:
+        """Read; nothing after the end or once closed."""
+        with self._lock:
+            return b"" if self._closed else os.pread(self._descriptor, length, offset)
+
+    def tag(self) -> str:
+        """Make a strong validator of the content: a live call grows, and encoders change with versions."""
+        digest = hashlib.sha256()
+        for offset in range(0, self.size, CHUNK):
+            digest.update(self.read(CHUNK, offset))
+        return f'"{digest.hexdigest()[:32]}"'
+
+    def close(self) -> None:
+        """Close, also twice."""
+        with self._lock:
+            if not self._closed:
+                self._closed = True
+                os.close(self._descriptor)
+
+    async def chunks(self, begin: int, end: int) -> AsyncIterator[bytes]:
+        """Give the bytes from begin to end, read away from the loop."""
+        while begin < end:
+            data = await asyncio.to_thread(self.read, min(CHUNK, end - begin), begin)
+            if not data:
+                return
+            begin += len(data)
+            yield data
+
+
+class Sent(StreamingResponse):
+    """An answer out of a source that is given up whatever happens."""
+
+    def __init__(
+        self,
+        content: AsyncIterator[bytes],
+        status: int,
+        headers: dict[str, str],
+        end: Callable[[], None],
+        *,
+        kept: Callable[[], bool],
+    ) -> None:
+        """Send `content` as long as it is `kept`; call `end` at the end."""
+        super().__init__(content, status, headers)
+        self._content = content
+        self._end = end
+        self._kept = kept
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it; a client that stops reading is left, and nothing more goes out of what is erased meanwhile."""
+
+        async def patiently(message: Message) -> None:
+            if message.get("body") and not self._kept():
+                raise BrokenOff
+            async with asyncio.timeout(SLOW_SECONDS):
+                await send(message)
+
+        try:
+            await super().__call__(scope, receive, patiently)
+        except (TimeoutError, BrokenOff):
+            return  # uvicorn breaks the connection off: the answer is incomplete
+        finally:
+            try:
+                if isinstance(self._content, AsyncGenerator):
+                    await self._content.aclose()  # what is left to the collector may be closed by two threads at once
+            finally:
+                self._end()
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A rendered call that can be sent."""
+
+    source: Source
+    """Its bytes."""
+    content_type: str
+    """What they are."""
+    tag: str
+    """Their validator."""
+
+    @property
+    def size(self) -> int:
+        """Say how many."""
+        return self.source.size
+
+    def chunks(self, begin: int, end: int) -> AsyncIterator[bytes]:
+        """Give the bytes from begin to end."""
+        return self.source.chunks(begin, end)
+
+
+Playable = Ready | Streamed
+
+
+class Player:
+    """Answers GET and HEAD /calls/{id}/media."""
+
+    def __init__(self) -> None:
+        self._shelf: Shelf[Ready] = Shelf(
+            lambda: MAX_PLAYS, lambda ready: ready.source.close(), lambda ready: ready.size
+        )
+        self._live = count()
+        self._streams: defaultdict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(MAX_STREAMS))
+        # by customer
+
+    async def play(self, asked: Asked) -> Response:
+        """Render a call and send it, or the range of it that was asked for."""
+        form = query_parameters.read(MEDIA, asked.http.query_params.multi_items())["format"]
+        row, live = await find(asked)
+        ends: list[Callable[[], None]] = []
+        try:
+            if asked.desk.is_long(asked.customer, row, form):
+                sound: Playable = await self._streamed(asked, row, ends)
+            else:
+                sound = await self._whole(asked, row, form, is_live=live is not None, ends=ends)
+            await asked.note(DONE)
+            return _answer(asked, sound, f"{row.id}.{form}", row.leaf, lambda: _all(ends))
+        except CannotRender as problem:
+            _all(ends)
+            await asked.note(FAILED, "cannot be rendered")
+            raise not_rendered(str(problem), later=problem.later) from None
+        except BaseException:
+            _all(ends)
+            raise
+
+    async def _streamed(self, asked: Asked, row: CallRow, ends: list[Callable[[], None]]) -> Playable:
+        """Open what is rendered while it is sent, in its turn."""
+        turn = self._streams[asked.customer.name]
+        try:
+            async with asyncio.timeout(TURN_SECONDS):
+                await turn.acquire()
+        except TimeoutError:
+            raise await _too_many(asked) from None
+        ends.append(turn.release)
+        stream = await asked.desk.stream(asked.customer, row)
+        ends.append(stream.close)
+        return stream
+
+    async def _whole(
+        self, asked: Asked, row: CallRow, form: str, *, is_live: bool, ends: list[Callable[[], None]]
+    ) -> Playable:
+        """Take what was rendered a moment ago, or render it."""
+        # a live call has grown when it is asked for again, so what was rendered of it is nobody else's
+        key = (asked.customer.name, row.id, f"{form} {next(self._live)}" if is_live else form)
+        ready = await self._ready(asked, row, form, key)
+        ends.append(lambda: self._shelf.leave(key, keep=not is_live))
+        return ready
+
+    async def _ready(self, asked: Asked, row: CallRow, form: str, key: tuple[str, str, str]) -> Ready:
+        async def make() -> Ready:
+            rendered = await asked.desk.render(asked.customer, row, form)
+            source = Source(rendered.descriptor, rendered.size)
+            try:
+                return Ready(source, rendered.content_type, await asyncio.to_thread(source.tag))
+            except BaseException:
+                source.close()
+                raise
+
+        loop = asyncio.get_running_loop()
+        patient_until = loop.time() + TURN_SECONDS
+        while True:
+            try:
+                return await self._shelf.take(key, make)
+            except Full:
+                if loop.time() >= patient_until:
+                    raise await _too_many(asked) from None
+            await asyncio.sleep(LOOK_SECONDS)
+
+
+async def _too_many(asked: Asked) -> Problem:
+    await asked.note(REFUSED, "too many plays at once")
+    return unavailable("No more plays of this customer can go on at once; wait until one has ended.")
+
+
+def _answer(asked: Asked, sound: Playable, name: str, leaf: int, end: Callable[[], None]) -> Response:
+    size, tag = sound.size, sound.tag
+    header, reading = asked.http.headers.getlist, asked.http.method == "GET"
+    if ranges.unchanged(header("if-match"), header("if-none-match"), tag):
+        end()
+        return Response(status_code=304, headers={"ETag": tag})
+    chosen = ranges.wanted(header("range"), header("if-range"), size, tag) if reading else None
+    begin, until = chosen or (0, size)
+    headers = {
+        "Content-Type": sound.content_type,
+        "Content-Disposition": f'attachment; filename="{name}"',
+        "Accept-Ranges": "bytes",
+        "ETag": tag,
+        "Content-Length": str(until - begin),
+    }
+    if chosen:
+        headers["Content-Range"] = f"bytes {begin}-{until - 1}/{size}"
+    chunks = sound.chunks(begin, until if reading else begin)
+    return Sent(chunks, 206 if chosen else 200, headers, end, kept=lambda: asked.customer.keys.keeps(leaf))
+
+
+def _all(ends: list[Callable[[], None]]) -> None:
+    """Call what has to be called at the end, once."""
+    while ends:
+        ends.pop()()

@@ -1,0 +1,49 @@
+"""The conditions by which an erasure, an export or a data subject request selects calls."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TypeVar
+
+from admin_api.http import body_reader, query_parameters
+from admin_api.http.authorised_request import FAILED, Asked
+from admin_api.http.problems import unavailable
+from storage.calls.call_row import CallState, Direction, Query
+
+W = TypeVar("W", bound=StrEnum)
+
+CONDITIONS = ("party", "since", "until", "state", "hold", "direction", "source")
+
+
+async def settle(asked: Asked) -> None:
+    """Have calls that just began in the index: a search for people must reach them too. Raises Problem 503."""
+    if not await asked.desk.settle_all(asked.customer.name):
+        await asked.note(FAILED, "not in the index yet")
+        raise unavailable("Some calls are not in the index yet. Ask again.")
+
+
+def conditions(given: object) -> tuple[Query, list[dict[str, str]]]:
+    """Read what to look for, and what is wrong with it.
+
+    One condition at least, so that nobody erases or exports everything by leaving something out.
+    """
+    wanted = body_reader.Members(given, CONDITIONS, "query")
+    if not wanted.errors and not any(name in wanted for name in CONDITIONS):
+        wanted.wrong("", "needs at least one condition")
+    party = wanted.text("party", query_parameters.MAX_PARTY) if "party" in wanted else None
+    since, until = (wanted.moment(name) if name in wanted else None for name in ("since", "until"))
+    source = wanted.text("source", query_parameters.MAX_SOURCE) if "source" in wanted else None
+    hold = wanted.raw("hold")
+    if "hold" in wanted and not isinstance(hold, bool):
+        wanted.wrong("hold", f"must be {query_parameters.HOLD.right}")
+    state, direction = _word(wanted, "state", CallState), _word(wanted, "direction", Direction)
+    return Query(party, since, until, state, hold=hold, direction=direction, source=source), wanted.errors
+
+
+def _word(wanted: body_reader.Members, name: str, words: type[W]) -> W | None:
+    """Read a word out of a list that may be left out."""
+    said = wanted.raw(name)
+    if name in wanted and said not in list(words):
+        wanted.wrong(name, f"must be one of {', '.join(words)}")
+        return None
+    return words(said) if name in wanted else None

@@ -1,0 +1,79 @@
+"""How a call looks: the loudness of each channel over its length, made by a render worker and kept nowhere.
+
+A picture of somebody's speech is media: the same roles may have it, and it is written down as an act of its own.
+Making it anew takes less than a second for an hour, so there is no copy that an erasure would have to find.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import os
+from datetime import UTC, datetime
+from typing import Any
+
+from starlette.responses import Response
+
+from admin_api.calls.calls import find
+from admin_api.http import query_parameters, responses
+from admin_api.http.authorised_request import DONE, FAILED, Asked
+from admin_api.http.ports import CannotRender, Rendered
+from admin_api.http.problems import not_rendered, unavailable
+
+FORM = "peaks"
+"""What the daemon is asked to render."""
+MAX_BYTES = 16 << 20  # 64 channels of 2,000 peaks and 500 gaps have 3 MB
+REASONS = ("pause", "hold", "restart", "disk", "")
+
+
+async def view(asked: Asked) -> Response:
+    """Answer GET /calls/{id}/waveform."""
+    query_parameters.read((), asked.http.query_params.multi_items())
+    row, _ = await find(asked)
+    try:
+        rendered = await asked.desk.render(asked.customer, row, FORM)
+    except CannotRender as problem:
+        await asked.note(FAILED, "cannot be rendered")
+        raise not_rendered(str(problem), later=problem.later) from None
+    try:
+        shown = read(await asyncio.to_thread(_taken, rendered))
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
+        await asked.note(FAILED, "cannot be rendered")
+        raise unavailable("The render worker made nothing of use.") from None
+    await asked.note(DONE)
+    return responses.document({"id": row.id, **shown})
+
+
+def read(data: bytes) -> dict[str, Any]:
+    """Read what the worker wrote, believing nothing: it decodes what strangers sent. Raises ValueError and the like."""
+    told = json.loads(data)
+    channels = [
+        {
+            "label": str(each["label"])[:100],
+            "peaks": [min(max(int(peak), 0), 1000) for peak in each["peaks"]],
+            "gaps": [[_real(begin), _real(end), why if why in REASONS else ""] for begin, end, why in each["gaps"]],
+        }
+        for each in told["channels"]
+    ]
+    began = int(told["started_ns"])
+    started = query_parameters.rfc3339(datetime.fromtimestamp(began / 1e9, UTC)) if began else None
+    return {"started_at": started, "duration_s": _real(told["seconds"]), "channels": channels}
+
+
+def _real(value: Any) -> float:
+    """Read a number that JSON can carry; raises ValueError for the others."""
+    found = float(value)
+    if not math.isfinite(found):
+        raise ValueError
+    return found
+
+
+def _taken(rendered: Rendered) -> bytes:
+    """Read a rendered file whole and close it."""
+    try:
+        if rendered.size > MAX_BYTES:
+            raise ValueError
+        return os.pread(rendered.descriptor, rendered.size, 0)
+    finally:
+        os.close(rendered.descriptor)

@@ -1,0 +1,177 @@
+"""Directory users: find, view, export, unmap, delete. What they are called changes only where they come from."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from starlette.responses import Response
+
+from admin_api.http import json_body, query_parameters, responses
+from admin_api.http.authorised_request import DONE, FAILED, REFUSED, Asked
+from admin_api.http.permissions import is_id
+from admin_api.http.problems import conflict, invalid, not_found, unavailable
+from storage.calls.call_row import BadCursor
+from storage.customer.customers import Customer
+from storage.directory import user_search
+from storage.directory.user import EVER, NEVER, Former, Identity, UserState, fields
+from storage.directory.user_store import Mapped, Referred, User
+from storage.timestamps import from_micros
+
+QUESTION = query_parameters.Parameter(
+    "q",
+    query_parameters.party,
+    f"words of a name, a number, an e-mail or SIP address, at most {query_parameters.MAX_PARTY} characters",
+    {"type": "string", "minLength": 1, "maxLength": query_parameters.MAX_PARTY},
+    "Ada",
+)
+STATE = query_parameters.Parameter(
+    "state",
+    UserState,
+    "active or inactive",
+    {"type": "string", "enum": [state.value for state in UserState]},
+    "active",
+)
+USERS = (QUESTION, STATE, query_parameters.LIMIT, query_parameters.CURSOR)
+EXPORT_VERSION = 1
+MOST_UNREAD = 5_000
+"""Users of whom each is opened for a search as long as they are not in memory: half a second. Of more, all are taken
+into memory at once while one waits: 15 s of a processor for 100,000, once after a start."""
+FEW = 200
+"""Users that are taken over while somebody waits for a search: 50 ms. More are soon found."""
+
+
+async def listed(asked: Asked) -> Response:
+    """Answer GET /users by name: all, or those whom a name, number or address means or meant."""
+    given = query_parameters.read(USERS, asked.http.query_params.multi_items())
+    after = given["cursor"] or ""
+    if after and not is_id(after):
+        raise invalid([{"in": "query", "name": "cursor", "reason": f"must be {query_parameters.CURSOR.right}"}])
+    try:
+        found, cursor = await _found(asked.customer, given["q"], given["state"], given["limit"], after)
+    except BadCursor:
+        raise invalid(
+            [{"in": "query", "name": "cursor", "reason": f"must be {query_parameters.CURSOR.right}"}]
+        ) from None
+    await asked.note(DONE)
+    return responses.page([shown(user) for user in found], cursor)
+
+
+async def view(asked: Asked) -> Response:
+    """Answer GET /users/{id}."""
+    query_parameters.read((), asked.http.query_params.multi_items())
+    user = await named(asked)
+    await asked.note(DONE)
+    return responses.document(shown(user))
+
+
+async def export(asked: Asked) -> Response:
+    """Answer GET /users/{id}/export: everything kept of a user, and the calls that refer to it, as a file."""
+    query_parameters.read((), asked.http.query_params.multi_items())
+    user = await named(asked)
+    settled = await asked.customer.users.settled(user)
+    calls = await asked.customer.users.calls_of(user)
+    sure = {*await asked.customer.users.sure_calls_of(user)}
+    await asked.note(DONE, f"{len(calls)} calls")
+    made = query_parameters.rfc3339(datetime.now(UTC))
+    document = {
+        "version": EXPORT_VERSION,
+        "created_at": made,
+        "user": shown(user),
+        "calls": list(calls),
+        "uncertain": [call for call in calls if call not in sure],
+        "calls_settled": settled,
+    }
+    answer = responses.document(document)
+    answer.headers["Content-Disposition"] = f'attachment; filename="user-{user.id}.json"'
+    return answer
+
+
+async def unmap(asked: Asked) -> Response:
+    """Answer POST /users/{id}/unmap: the user is inactive from now on, until the directory names it again."""
+    query_parameters.read((), asked.http.query_params.multi_items())
+    await json_body.empty_body(asked.http)
+    await named(asked)
+    await asked.note(DONE)
+    user = await asked.customer.users.unmap(asked.object)
+    if user is None:
+        raise not_found()
+    return responses.document(shown(user))
+
+
+async def delete(asked: Asked) -> Response:
+    """Answer DELETE /users/{id}: 409 while the directory has the user, or recordings refer to it."""
+    query_parameters.read((), asked.http.query_params.multi_items())
+    await named(asked)
+    if not await asked.desk.settle_all(asked.customer.name):  # a call that runs now is a recording of theirs too
+        await asked.note(FAILED, "not in the index yet")
+        raise unavailable("Some calls are not in the index yet. Ask again.")
+    try:
+        gone = await asked.customer.users.delete(asked.object, lambda: asked.note(DONE))
+    except Mapped:
+        await asked.note(FAILED, "still in the directory")
+        raise conflict("The user is still in the directory. Unmap it there first, or by POST …/unmap.") from None
+    except Referred:
+        await asked.note(FAILED, "recordings refer to it")
+        raise conflict("Recordings refer to this user. It can be deleted once they are erased.") from None
+    if not gone:
+        raise not_found()
+    return Response(status_code=204)
+
+
+def shown(user: User) -> dict[str, Any]:
+    """Show a user."""
+    return {
+        "id": user.id,
+        "state": user.state.value,
+        "source": user.source,
+        **fields(user.person),
+        "former": [_former(each) for each in user.former],
+        "identities": [_identity(each) for each in user.identities],
+        "updated_at": query_parameters.rfc3339(user.updated_at),
+        "unmapped_at": query_parameters.rfc3339(user.unmapped_at),
+    }
+
+
+async def named(asked: Asked) -> User:
+    """Return the user of the path; raises Problem 404."""
+    user = await asked.customer.users.get(asked.object) if is_id(asked.object) else None
+    if user is None:
+        await asked.note(REFUSED, "not found")
+        raise not_found()
+    return user
+
+
+async def _found(
+    customer: Customer, text: str | None, state: UserState | None, limit: int, after: str
+) -> tuple[tuple[User, ...], str | None]:
+    if text is None:
+        who = customer.correlation.who
+        return await user_search.find(
+            customer.users, who, None, customer.settings.country, limit=limit, after=after, state=state
+        )
+    await customer.correlation.refresh(most=FEW)  # who was added a moment ago is found
+    country, who = customer.settings.country, customer.correlation.who
+    if who is None and await customer.users.count() > MOST_UNREAD:
+        await customer.correlation.load_now()
+        who = customer.correlation.who
+    return await user_search.find(customer.users, who, text, country, limit=limit, after=after, state=state)
+
+
+def _former(each: Former) -> dict[str, Any]:
+    return {"kind": each.kind, "value": each.value, "since": each.since.at or None, "until": each.until}
+
+
+def _identity(each: Identity) -> dict[str, Any]:
+    """Show what calls are recognised by, and for which time: null is for ever."""
+    return {
+        "kind": each.kind,
+        "value": each.value,
+        "since": _moment(each.since),
+        "possibly_since": _moment(each.reaches),
+        "until": _moment(each.until),
+    }
+
+
+def _moment(micros: int) -> str | None:
+    return query_parameters.rfc3339(from_micros(micros)) if EVER < micros < NEVER else None

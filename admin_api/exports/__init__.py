@@ -1,0 +1,1 @@
+"""Exports over HTTP: jobs, files, column sets and spreadsheets."""

@@ -1,0 +1,121 @@
+"""Column sets: columns of exports under a name; list, make or change, delete."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from starlette.responses import Response
+
+from admin_api.exports import columns
+from admin_api.http import body_reader, query_parameters, responses
+from admin_api.http.authorised_request import DONE, FAILED, REFUSED, Asked
+from admin_api.http.body_reader import Members
+from admin_api.http.problems import conflict, invalid, not_found
+from storage.exports.column_sets import MAX_NAME, ColumnSet, NameTaken, TooManySets
+
+RIGHT_COLUMNS = f"must be a list of names out of {', '.join(columns.COLUMNS)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A set as somebody wants it."""
+
+    columns: tuple[str, ...]
+    """Names of columns in the order wanted."""
+    name: str | None = field(default=None, repr=False)
+    """A new name, None to leave it."""
+
+
+async def listed(asked: Asked) -> Response:
+    """Answer GET /column-sets: all of them, by name."""
+    query_parameters.read((), asked.http.query_params.multi_items())
+    found = await asked.customer.column_sets.all()
+    await asked.note(DONE)
+    return responses.page([shown(each) for each in found], None)
+
+
+async def put(asked: Asked) -> Response:
+    """Answer PUT /column-sets/{name or id}: make it or change it."""
+    wanted = await body_reader.given(asked, read)
+    if not is_name(asked.object):
+        await asked.note(REFUSED, "not as described")
+        raise invalid(
+            [{"in": "path", "name": "id", "reason": f"must be a name of 1 to {MAX_NAME} characters, or an id"}]
+        )
+
+    async def told(id: str) -> None:
+        await asked.note(
+            DONE, f"{len(wanted.columns)} columns{', other parties' if others(wanted.columns) else ''}", id
+        )
+
+    try:
+        kept, _ = await asked.customer.column_sets.put(
+            asked.object, wanted.columns, rename=wanted.name, by=asked.principal.name, told=told
+        )
+    except NameTaken:
+        await asked.note(FAILED, "name taken")
+        raise conflict("Another column set has this name. Choose another one, or change that set.") from None
+    except TooManySets as problem:
+        await asked.note(FAILED, "too many column sets")
+        raise conflict(f"{str(problem).capitalize()}; {problem.hint}.") from None
+    return responses.document(shown(kept))
+
+
+async def delete(asked: Asked) -> Response:
+    """Answer DELETE /column-sets/{name or id}; exports that were made with it stay."""
+    query_parameters.read((), asked.http.query_params.multi_items())
+
+    async def told(id: str) -> None:
+        await asked.note(DONE, object=id)
+
+    if not await asked.customer.column_sets.delete(asked.object, told):
+        await asked.note(REFUSED, "not found")
+        raise not_found()
+    return Response(status_code=204)
+
+
+def read(data: bytes) -> Wanted:
+    """Read the body of PUT /column-sets/{id}; raises Problem 422."""
+    body = body_reader.parse(data, ("columns", "name"))
+    names, name = columns_of(body), body.maybe_text("name", MAX_NAME)
+    if name is not None and not is_name(name):
+        body.wrong("name", "must be one line without control characters or /")
+    body.done()
+    return Wanted(names, name)
+
+
+def columns_of(body: Members) -> tuple[str, ...]:
+    """Read the member `columns`; notes what is wrong with it."""
+    names = body.raw("columns")
+    well = isinstance(names, list) and 0 < len(names) <= columns.MAX_COLUMNS
+    if not well or not all(isinstance(name, str) and name in columns.COLUMNS for name in names):
+        body.wrong("columns", RIGHT_COLUMNS)
+        return ()
+    if len(set(names)) < len(names):
+        body.wrong("columns", "must name each column once")
+    return tuple(names)
+
+
+def is_name(text: str) -> bool:
+    """Say whether a text can be the name of a set: it stands in a path and on one line of a page."""
+    return bool(text.strip()) and len(text) <= MAX_NAME and text.isprintable() and "/" not in text
+
+
+def others(names: Sequence[str]) -> bool:
+    """Say whether any of these columns shows anybody but the party that an export is about."""
+    known = columns.COLUMNS
+    return any(name in known and known[name].about is columns.About.OTHERS for name in names)
+
+
+def shown(kept: ColumnSet) -> dict[str, Any]:
+    """Show a set."""
+    return {
+        "id": kept.id,
+        "name": kept.name,
+        "columns": list(kept.columns),
+        "other_parties": others(kept.columns),
+        "changed_at": query_parameters.rfc3339(kept.changed_at),
+        "changed_by": kept.changed_by,
+    }

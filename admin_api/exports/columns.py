@@ -1,0 +1,158 @@
+"""The columns of an export: what they are called, whom they are about, and how a call fills them; pure.
+
+A column of the *subject* shows the party that the export was asked for, a column of *others* shows anybody else too:
+those are never there unless they are named. An export by ids has no subject, so its columns of the subject are empty.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from admin_api.exports.subject_filter import without_names
+
+Call = Mapping[str, Any]
+Parties = Sequence[Mapping[str, Any]]
+
+MAX_COLUMNS = 100
+ROLES = ("caller", "callee", "answered", "redirected_by", "redirected_to", "participant")
+_OF_PARTY = ("name", "number", "uri", "user_id")
+
+
+class About(enum.Enum):
+    """Whom a column is about."""
+
+    CALL = "the call"
+    SUBJECT = "the party that the export was asked for"
+    OTHERS = "every party, or the others"
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column."""
+
+    name: str
+    """What it is called in requests and in the first row."""
+    about: About
+    """Whom it is about."""
+    means: str
+    """What it shows, for the documentation."""
+    read: Callable[[Call, Collection[int]], Any]
+    """Take the value out of a call; the numbers are those of the subject's parties."""
+
+
+def values(columns: Sequence[Column], call: Call, subject: Collection[int]) -> list[Any]:
+    """Return the values of a call in the order of the columns: JSON values."""
+    return [column.read(call, subject) for column in columns]
+
+
+def named(names: Sequence[str]) -> tuple[Column, ...]:
+    """Return columns by their names, in that order; raises KeyError."""
+    return tuple(COLUMNS[name] for name in names)
+
+
+def _field(name: str, means: str, about: About = About.CALL) -> Column:
+    return Column(name, about, means, lambda call, subject: call.get(name))
+
+
+def _parties(call: Call) -> Parties:
+    found: Parties = call.get("parties") or ()
+    return found
+
+
+def _one_or_all(found: list[Any]) -> Any:
+    """Return what was found: nothing, the one, or a list."""
+    found = [value for value in found if value is not None]
+    return found if len(found) > 1 else found[0] if found else None
+
+
+def _mine(name: str, means: str) -> Column:
+    def read(call: Call, subject: Collection[int]) -> Any:
+        return _one_or_all([p.get(name) for i, p in enumerate(_parties(call)) if i in subject])
+
+    return Column(f"party_{name}", About.SUBJECT, means, read)
+
+
+def _theirs(name: str) -> Column:
+    def read(call: Call, subject: Collection[int]) -> Any:
+        return _one_or_all([p.get(name) for i, p in enumerate(_parties(call)) if i not in subject])
+
+    return Column(f"other_{name}", About.OTHERS, f"{name} of everybody else in the call", read)
+
+
+def _by_role(role: str, name: str) -> Column:
+    def read(call: Call, subject: Collection[int]) -> Any:
+        return _one_or_all([p.get(name) for p in _parties(call) if p.get("role") == role])
+
+    return Column(f"{role}_{name}", About.OTHERS, f"{name} of the {role.replace('_', ' ')}", read)
+
+
+def _stream(name: str, means: str, take: Callable[[list[Any]], Any]) -> Column:
+    def read(call: Call, subject: Collection[int]) -> Any:
+        found = [stream.get(name) for stream in call.get("streams") or ()]
+        return take([value for value in found if value is not None])
+
+    return Column(name, About.CALL, means, read)
+
+
+def _length(call: Call, subject: Collection[int]) -> str:
+    seconds = int(call.get("duration_ms") or 0) // 1000
+    return f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}"
+
+
+def _media(call: Call, subject: Collection[int]) -> Any:
+    return _one_or_all(list(dict.fromkeys(s.get("media") for s in call.get("streams") or ())))
+
+
+def _streams(call: Call, subject: Collection[int]) -> Any:
+    streams = call.get("streams")
+    return streams and without_names(streams, subject)
+
+
+def _labels(call: Call, subject: Collection[int]) -> Any:
+    return [stream.get("label") for stream in call.get("streams") or ()]
+
+
+_ALL = (
+    _field("id", "random id of the call"),
+    _field("state", "recording, complete or interrupted"),
+    _field("started_at", "begin, RFC 3339 in UTC"),
+    _field("ended_at", "end, RFC 3339 in UTC"),
+    Column("duration", About.CALL, "length as H:MM:SS", _length),
+    _field("duration_ms", "length in milliseconds"),
+    _field("session_id", "id of the session as the client sent it"),
+    _field("size_bytes", "bytes stored"),
+    _field("hold", "whether it is under legal hold"),
+    _field("erase_after", "when retention ends, RFC 3339 in UTC"),
+    Column("media", About.CALL, "kinds of media recorded", _media),
+    _stream("codec", "codecs, each once", lambda found: _one_or_all(list(dict.fromkeys(found)))),
+    _stream("packets", "packets stored, all streams", sum),
+    _stream("lost", "packets lost, all streams", sum),
+    _stream("gap_ms", "milliseconds of media that are missing, the worst stream", lambda found: max(found, default=0)),
+    _stream("mos", "estimated quality, the worst stream", lambda found: min(found, default=None)),
+    _mine("role", "what the party was in the call"),
+    _mine("name", "name of the party"),
+    _mine("number", "number of the party"),
+    _mine("uri", "address of record of the party"),
+    _mine("user_id", "directory user of the party"),
+    _mine("joined_at", "when the party joined"),
+    _mine("left_at", "when the party left"),
+    *(_theirs(name) for name in ("role", *_OF_PARTY)),
+    *(_by_role(role, name) for role in ROLES for name in _OF_PARTY),
+    _field("parties", "every party with everything known", About.OTHERS),
+    Column("streams", About.CALL, "every stream with its figures", _streams),
+    Column("stream_labels", About.OTHERS, "label of every stream as the client sent it", _labels),
+)
+
+COLUMNS: Mapping[str, Column] = {column.name: column for column in _ALL}
+"""Every column by its name, in the order of the documentation."""
+
+_ABOUT_CALL = ("id", "state", "started_at", "ended_at", "duration", "media")
+_ABOUT_SUBJECT = ("party_role", "party_name", "party_number", "party_uri", "party_joined_at", "party_left_at")
+
+
+def usual(by_party: bool) -> tuple[str, ...]:
+    """Return the columns of an export that names none: nothing of anybody but the party it was asked for."""
+    return (*_ABOUT_CALL, *(_ABOUT_SUBJECT if by_party else ()), "erase_after")

@@ -1,0 +1,284 @@
+"""Ask for an export, look how far it is, fetch the file, cancel it."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Generator, Iterator, Mapping, Sequence
+from typing import Any
+
+from starlette.responses import Response
+
+from admin_api.calls import selection
+from admin_api.calls.playback import Sent
+from admin_api.exports import columns, table_writers
+from admin_api.exports.column_sets import RIGHT_COLUMNS, others
+from admin_api.http import json_body, query_parameters, responses
+from admin_api.http.authorised_request import DONE, FAILED, REFUSED, Asked
+from admin_api.http.permissions import is_id
+from admin_api.http.problems import Problem, conflict, invalid, not_found, unavailable
+from storage.calls import stored_query
+from storage.calls.call_row import BadCursor
+from storage.exports.column_sets import ColumnSet, pick
+from storage.exports.exports import Export, ExportState, Request, TooMany
+from storage.keys.sealing import MAX_TEXT
+
+LISTED = (query_parameters.LIMIT, query_parameters.CURSOR)
+FORMATS = ("xlsx", "csv", "json")
+MEDIA = query_parameters.FORMATS
+ZIP = "application/zip"
+CONTENT_TYPES = (*table_writers.TYPES.values(), ZIP)
+CHUNK = 256 << 10  # bytes sent at once
+_WAYS = ("calls", "party", "query")
+_MEMBERS = (*_WAYS, "format", "columns", "column_set", "media", "silence_others", "reason")
+
+
+async def create(asked: Asked) -> Response:
+    """Answer POST /exports; what is asked for is durable when the answer goes out."""
+    query_parameters.read((), asked.http.query_params.multi_items())
+    sets = await asked.customer.column_sets.all()
+    try:
+        wanted = read(await json_body.body(asked.http), sets)
+    except Problem:
+        await asked.note(REFUSED, "not as described")
+        raise
+    if wanted.calls is None:
+        await selection.settle(asked)  # it is to hold all that an erasure by the same words would reach
+    try:
+        export = await asked.customer.exports.file(wanted, asked.principal.name)
+    except TooMany as problem:
+        await asked.note(FAILED, "too many exports wait")
+        raise unavailable(f"{problem}; {problem.hint}.") from None
+    try:
+        await asked.note(DONE, _told(wanted), export.id)
+    except Problem:  # what cannot be written down is not done
+        await asked.customer.exports.cancel(export.id)
+        raise
+    return responses.document(shown(export, None), 202)
+
+
+async def listed(asked: Asked) -> Response:
+    """Answer GET /exports: those that have not expired, newest first."""
+    given = query_parameters.read(LISTED, asked.http.query_params.multi_items())
+    try:
+        found, cursor = await asked.customer.exports.listed(given["limit"], given["cursor"])
+    except BadCursor:
+        raise invalid(
+            [{"in": "query", "name": "cursor", "reason": f"must be {query_parameters.CURSOR.right}"}]
+        ) from None
+    await asked.note(DONE)
+    progress = asked.customer.exports.progress
+    held = await asked.customer.exports.sizes([export.id for export in found])
+    return responses.page([shown(export, progress.get(export.id), held.get(export.id, 0)) for export in found], cursor)
+
+
+async def view(asked: Asked) -> Response:
+    """Answer GET /exports/{id}."""
+    query_parameters.read((), asked.http.query_params.multi_items())
+    export = await _find(asked)
+    await asked.note(DONE)
+    held = await asked.customer.exports.sizes([export.id])
+    progress = asked.customer.exports.progress.get(export.id)
+    return responses.document(shown(export, progress, held.get(export.id, 0)))
+
+
+async def cancel(asked: Asked) -> Response:
+    """Answer DELETE /exports/{id}: end it, or give up its file."""
+    query_parameters.read((), asked.http.query_params.multi_items())
+    await _find(asked)
+    await asked.note(DONE)
+    export = await asked.customer.exports.cancel(asked.object)
+    if export is None:
+        raise not_found()
+    return responses.document(shown(export, None))
+
+
+async def file(asked: Asked) -> Response:
+    """Answer GET /exports/{id}/file."""
+    query_parameters.read((), asked.http.query_params.multi_items())
+    export = await _find(asked)
+    if export.case is not None:
+        await asked.note(REFUSED, "the report of a request")
+        raise conflict("This is the report of a request; GET /requests/ID/report/file hands it out and notes to whom.")
+    if export.state is ExportState.RUNNING:
+        await asked.note(FAILED, "not done yet")
+        raise conflict("The export is not done yet; its state says when it is.")
+    if export.state is not ExportState.DONE or export.request is None:
+        await asked.note(REFUSED, "no file")
+        raise not_found()
+    await asked.note(DONE)
+    form = "zip" if export.request.media else export.format
+    headers = {
+        "Content-Type": ZIP if export.request.media else table_writers.TYPES[export.format],
+        "Content-Disposition": f'attachment; filename="export-{export.id}.{form}"',
+        "Content-Length": str(export.size_bytes or 0),
+    }
+    reading = asked.http.method == "GET"
+    chunks = asked.customer.exports.read(export) if reading else iter(())
+    keys = asked.customer.keys
+    return Sent(away(chunks), 200, headers, lambda: None, kept=lambda: keys.keeps(export.leaf))
+
+
+def read(data: bytes, sets: Sequence[ColumnSet] = ()) -> Request:
+    """Read the body of POST /exports; raises Problem 422."""
+    try:
+        given = json_body.parsed(data)
+    except ValueError:
+        raise invalid([_wrong("", json_body.NO_JSON)]) from None
+    if not isinstance(given, dict):
+        raise invalid([_wrong("", "must be a JSON object")])
+    errors: list[dict[str, str]] = []
+    if set(given) - set(_MEMBERS):
+        errors.append(_wrong("", f"there is an unknown member; known are {', '.join(_MEMBERS)}"))
+    reason, calls, party = given.get("reason"), given.get("calls"), given.get("party")
+    if not isinstance(reason, str) or not reason.strip() or len(reason) > MAX_TEXT:
+        errors.append(_wrong("reason", f"must be a text of 1 to {MAX_TEXT} characters"))
+    if sum(given.get(way) is not None for way in _WAYS) != 1:
+        errors.append(_wrong("calls", "exactly one of calls, party and query must be given"))
+    if calls is not None and not (isinstance(calls, list) and calls and all(isinstance(each, str) for each in calls)):
+        errors.append(_wrong("calls", "must be a list of ids of calls"))
+    if party is not None and not _is_party(party):
+        errors.append(_wrong("party", f"must be {query_parameters.PARTY.right}"))
+    query, faults = (None, []) if given.get("query") is None else selection.conditions(given["query"])
+    errors += faults
+    whose = party if query is None else query.party
+    form, media = _form(given, errors), _media(given, errors)
+    names = _columns(given, sets, errors, by_party=whose is not None)
+    silence = given.get("silence_others", False)
+    if not isinstance(silence, bool) or (silence and (whose is None or not media)):
+        errors.append(_wrong("silence_others", "must be true or false, and true only with party and media"))
+    if errors:
+        raise invalid(errors)
+    ids = None if calls is None else tuple(dict.fromkeys(each for each in calls if is_id(each)))
+    searched = None if query is None else stored_query.written(query)
+    return Request(form, names, str(reason), ids, party, media, bool(silence), query=searched)
+
+
+def shown(export: Export, progress: tuple[int, int | None] | None, held: int | None = None) -> dict[str, Any]:
+    """Show an export; `held`: calls that it holds, where that is known."""
+    request = export.request
+    document: dict[str, Any] = {
+        "id": export.id,
+        "state": export.state.value,
+        "format": export.format,
+        "media": request.media if request else None,
+        "columns": list(request.columns) if request else None,
+        "created_at": query_parameters.rfc3339(export.created_at),
+        "created_by": export.created_by,
+        "expires_at": query_parameters.rfc3339(export.expires_at),
+        "size_bytes": export.size_bytes,
+        "problem": export.problem,
+        "progress": None,
+        "party": _party(request),
+        "query": _conditions(request),
+        "calls": held,
+        "reason": request.reason if request else None,
+    }
+    if progress is not None and export.state is ExportState.RUNNING:
+        document["progress"] = {"done": progress[0], "of": progress[1]}
+    return document
+
+
+def _party(request: Request | None) -> str | None:
+    """Return whose calls were asked for, where it was one person's."""
+    return (request.party or (request.query or {}).get("party")) if request else None
+
+
+def _conditions(request: Request | None) -> dict[str, Any] | None:
+    """Return what else a search for the calls asked for, None where it was no search."""
+    if request is None or request.query is None:
+        return None
+    return {name: value for name, value in request.query["query"].items() if value is not None}
+
+
+async def _find(asked: Asked) -> Export:
+    """Return the export of the path; raises Problem 404."""
+    export = await asked.customer.exports.get(asked.object) if is_id(asked.object) else None
+    if export is None:
+        await asked.note(REFUSED, "not found")
+        raise not_found()
+    return export
+
+
+async def away(chunks: Iterator[bytes]) -> AsyncIterator[bytes]:
+    """Read away from the loop, a chunk at a time.
+
+    What ends in the middle is closed there too: the file may be erased, and its last descriptor takes long to close.
+    """
+    turn = threading.Lock()  # whoever gave up does not wait for what is being read
+
+    def some() -> bytes:
+        data = bytearray()
+        with turn:
+            for chunk in chunks:
+                data += chunk
+                if len(data) >= CHUNK:
+                    break
+        return bytes(data)
+
+    def close() -> None:
+        with turn:
+            if isinstance(chunks, Generator):
+                chunks.close()
+
+    try:
+        while data := await asyncio.to_thread(some):
+            yield data
+    finally:
+        asyncio.get_running_loop().run_in_executor(None, close)
+
+
+def _is_party(value: object) -> bool:
+    return isinstance(value, str) and bool(value.strip()) and len(value) <= query_parameters.MAX_PARTY
+
+
+def _form(given: Mapping[str, Any], errors: list[dict[str, str]]) -> str:
+    form = given.get("format", FORMATS[0])
+    if form not in FORMATS:
+        errors.append(_wrong("format", f"must be one of {', '.join(FORMATS)}"))
+    return str(form)
+
+
+def _media(given: Mapping[str, Any], errors: list[dict[str, str]]) -> str | None:
+    media = given.get("media")
+    if media is None or media is False:
+        return None
+    if media is True:
+        return MEDIA[0]
+    if media not in MEDIA:
+        errors.append(_wrong("media", f"must be null, or one of {', '.join(MEDIA)}"))
+    return str(media)
+
+
+def _columns(
+    given: Mapping[str, Any], sets: Sequence[ColumnSet], errors: list[dict[str, str]], *, by_party: bool
+) -> tuple[str, ...]:
+    names, named = given.get("columns"), given.get("column_set")
+    if names is not None and named is not None:
+        errors.append(_wrong("column_set", "must be null if there are columns"))
+        return ()
+    if named is not None:
+        kept = pick(sets, named) if isinstance(named, str) else None
+        if kept is None:
+            errors.append(_wrong("column_set", "must be the name or id of a set of GET /column-sets"))
+        return tuple(name for name in kept.columns if name in columns.COLUMNS) if kept else ()
+    if names is None:
+        return columns.usual(by_party)
+    well = isinstance(names, list) and 0 < len(names) <= columns.MAX_COLUMNS
+    if not well or not all(isinstance(name, str) and name in columns.COLUMNS for name in names):
+        errors.append(_wrong("columns", RIGHT_COLUMNS))
+        return ()
+    if len(set(names)) < len(names):
+        errors.append(_wrong("columns", "must name each column once"))
+    return tuple(names)
+
+
+def _told(request: Request) -> str:
+    """Say in the audit log what is asked for, but not about whom."""
+    whose = "query" if request.query else "party" if request.calls is None else f"{len(request.calls)} calls"
+    media = f", media {request.media}" if request.media else ""
+    return f"{request.format}, {whose}{media}{', other parties' if others(request.columns) else ''}"
+
+
+def _wrong(name: str, reason: str) -> dict[str, str]:
+    return {"in": "body", **({"name": name} if name else {}), "reason": reason}

@@ -1,0 +1,135 @@
+"""Which parties of a call are the person an export was asked for, and whose its streams and their labels are; pure."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import re
+import unicodedata
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+
+from storage import search_forms
+
+OPAQUE = re.compile("[0-9]{1,2}")
+"""A stream's label that names nobody: SBCs count 0, 1 or 10, 20; extensions have three digits or more."""
+TAIL = 6  # digits that tell parties apart before they are looked at closely
+_MEMBERS = ("name", "number", "uri", "user_id", "email", "upn")
+_CACHED = 4096  # parties; the person asked for comes again in every call
+_OTHER = re.compile(r"[^0-9]")
+_ODD_DIGIT = re.compile(r"(?![0-9])\d")
+
+
+SEAM = timedelta(milliseconds=500)
+"""How far a client's word that somebody else speaks may be from the packets: within so much of it nobody is named.
+The message may be sent before the media change or after, and both are delayed (up to T1 of RFC 3261)."""
+
+
+class Stretch(NamedTuple):
+    """Whose voice or picture a stream holds for a while."""
+
+    begin: str | None
+    """RFC 3339, None: from the first packet."""
+    end: str | None
+    """RFC 3339, None: to the last."""
+    party: int | list[int] | None
+    """One party, several, or None if unknown; a conclusion that nobody stated counts as unknown."""
+
+
+def stretches(stream: Mapping[str, Any]) -> list[Stretch]:
+    """Return whose voice or picture a stream holds, one moment after another."""
+    told = stream.get("speakers") or ()
+    if not told:
+        return [Stretch(None, None, senders(stream))]
+    return [Stretch(each["from"], each["to"], None if each["inferred"] else each["party"]) for each in told]
+
+
+def separable(stream: Mapping[str, Any]) -> bool:
+    """Say whether at each moment a stream holds one known party."""
+    return all(isinstance(each.party, int) for each in stretches(stream))
+
+
+def moments(stream: Mapping[str, Any], mine: Collection[int]) -> list[tuple[datetime | None, datetime | None]] | None:
+    """Return when a stream holds nobody but these parties, None for always; None in a pair is the begin or the end.
+
+    `SEAM` is left out at each change: there the voice may be another one's.
+    """
+    found: list[tuple[datetime | None, datetime | None]] = []
+    for alone, group in itertools.groupby(stretches(stream), lambda each: _alone(each, mine)):
+        parts = list(group)
+        begin, end = parts[0].begin, parts[-1].end
+        if alone and begin is None and end is None:
+            return None
+        first = None if begin is None else datetime.fromisoformat(begin) + SEAM
+        last = None if end is None else datetime.fromisoformat(end) - SEAM
+        if alone and (first is None or last is None or first < last):
+            found.append((first, last))
+    return found
+
+
+def _alone(stretch: Stretch, mine: Collection[int]) -> bool:
+    return isinstance(stretch.party, int) and stretch.party in mine
+
+
+def senders(stream: Mapping[str, Any]) -> int | list[int] | None:
+    """Return whose voice or picture a stream holds, from its first packet on: one party, several, or None if unknown.
+
+    A conclusion that nobody stated counts as unknown: if it is wrong, somebody else is heard.
+    """
+    party = stream.get("party")
+    if party is None or stream.get("inferred"):
+        return None
+    everybody = dict.fromkeys([*(party if isinstance(party, list) else [party]), *(stream.get("earlier") or ())])
+    return list(everybody) if len(everybody) > 1 or isinstance(party, list) else party
+
+
+def without_names(streams: Sequence[Mapping[str, Any]], told: Collection[int]) -> list[Mapping[str, Any]]:
+    """Return streams without the labels that may name anybody but the parties `told`.
+
+    The client chooses a label, and a name or an extension is one: it is the data of whoever is heard in the stream, and
+    of somebody unknown where nobody said who that is. What counts only is no data of anybody.
+    """
+    return [stream if _tellable(stream, told) else {**stream, "label": None} for stream in streams]
+
+
+def _tellable(stream: Mapping[str, Any], told: Collection[int]) -> bool:
+    label, sent = stream.get("label"), senders(stream)
+    if label is None or OPAQUE.fullmatch(str(label)):
+        return True
+    return all(party in told for party in (sent if isinstance(sent, list) else [sent]))
+
+
+class Subject:
+    """The person that a text means, read as erasures read it: exactly."""
+
+    def __init__(self, party: str, country: str) -> None:
+        self._needles = search_forms.asked(party, country, exact=True)
+        probes = [needle.probe for needle in self._needles]
+        # where only numbers can be meant, few parties need the 50 µs that reading a number takes
+        self._tails = {p[-TAIL:] for p in probes} if all(p[:2] in ("e:", "x:") for p in probes) else None
+        self._is_meant = functools.lru_cache(_CACHED)(self._look)
+        self._country = country
+
+    def of(self, parties: Sequence[Mapping[str, Any]]) -> frozenset[int]:
+        """Return the numbers of the parties that are meant."""
+        return frozenset(i for i, party in enumerate(parties) if self._meant(party))
+
+    def _meant(self, party: Mapping[str, Any]) -> bool:
+        values = tuple(text if isinstance(text := party.get(name), str) else None for name in _MEMBERS)
+        return self._possible(values) and self._is_meant(values)
+
+    def _possible(self, values: tuple[str | None, ...]) -> bool:
+        if self._tails is None:
+            return True
+        written = " ".join(value for value in values if value)
+        if not written.isascii():
+            written = unicodedata.normalize("NFKC", written)
+        if "%" in written or _ODD_DIGIT.search(written):
+            return True  # digits can be written in many ways
+        digits = _OTHER.sub("", written)
+        return any(_OTHER.sub("", tail) in digits for tail in self._tails)
+
+    def _look(self, values: tuple[str | None, ...]) -> bool:
+        forms = search_forms.stored(dict(zip(_MEMBERS, values, strict=True)), self._country)
+        return any(needle.meets(forms) for needle in self._needles)

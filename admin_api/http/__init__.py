@@ -1,0 +1,1 @@
+"""What every endpoint shares: authentication, permissions, bodies, parameters, problems, answers."""

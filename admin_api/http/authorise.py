@@ -1,0 +1,114 @@
+"""Every request below /api passes here, in one order: token, rate, customer, path, role, and only then the object.
+
+So the answer never depends on something the token may not know: without a valid token everything is 401, of another
+customer everything is 404 as if there were no such customer, without the role everything is 403.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from admin_api.http import bearer
+from admin_api.http.audit_dedup import Again, Look
+from admin_api.http.authorised_request import FIRST, REFUSED, Asked
+from admin_api.http.bearer import Principal, Report
+from admin_api.http.permissions import Action, Rule, Wanted, wanted
+from admin_api.http.ports import Desk
+from admin_api.http.problems import Problem, forbidden, not_found, too_many, unauthorized, wrong_method
+from admin_api.http.rate_limit import FAILURES_PER_ADDRESS, PER_TOKEN, Limiter
+from storage.customer.customers import Customer
+
+Handler = Callable[[Asked], Awaitable[Response]]
+
+
+class Gate:
+    """Decides who may ask for what, then hands the request to its handler."""
+
+    def __init__(
+        self,
+        customers: Mapping[str, Customer],
+        desk: Desk,
+        handlers: Mapping[Action, Handler],
+        *,
+        clock: Callable[[], datetime],
+        monotonic: Callable[[], float],
+        report: Report,
+    ) -> None:
+        self._customers = customers
+        self._desk = desk
+        self._handlers = handlers
+        self._clock = clock
+        self._monotonic = monotonic
+        self._report = report
+        self._per_token = Limiter(PER_TOKEN)
+        self._per_address = Limiter(FAILURES_PER_ADDRESS)
+        self._again = Again()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request of any method as an ASGI application."""
+        request = Request(scope, receive, send)
+        response = await self.answer(request)
+        await response(scope, receive, send)
+
+    async def answer(self, request: Request) -> Response:
+        """Answer a request below /api; raises Problem."""
+        return await self.admit(request, self._principal(request))
+
+    async def admit(self, request: Request, principal: Principal) -> Response:
+        """Answer a request of somebody who is known already, by a token or by having signed in; raises Problem."""
+        wait = self._per_token.take(principal.token, self._monotonic())
+        if wait:
+            raise too_many(wait)
+        place = wanted(request.scope["path"])
+        rule = place.rule(request.method)
+        if place.customer != principal.customer.name:
+            raise await self._refusal(request, principal, rule, "", not_found(), "not this customer's")
+        if not place.rules:
+            raise await self._refusal(request, principal, None, "", not_found(), "no such path")
+        if rule is None:
+            raise await self._refusal(
+                request, principal, None, place.object, wrong_method(place.methods), "no such method"
+            )
+        return await self._serve(request, principal, place, rule)
+
+    def _principal(self, request: Request) -> Principal:
+        """Find out who asks; raises Problem 401 or 429."""
+        source = request.client.host if request.client else ""
+        token = bearer.bearer(request.scope["headers"])
+        found = token and bearer.find(self._customers, token, source, self._clock(), self._report)
+        if not found:
+            wait = self._per_address.take(source, self._monotonic())
+            raise too_many(wait) if wait else unauthorized()
+        return found
+
+    async def _serve(self, request: Request, principal: Principal, place: Wanted, rule: Rule) -> Response:
+        role = principal.role(rule.roles)
+        if role is None:
+            raise await self._refusal(request, principal, rule, place.object, forbidden(rule.roles), "role")
+        look = self._look(request, principal, rule)
+        asked = Asked(request, principal, rule.action, role, place.object, self._desk, place.part, look)
+        return await self._handlers[rule.action](asked)
+
+    def _look(self, request: Request, principal: Principal, rule: Rule) -> Look:
+        """Say whether a view of the page looks once more at what it was shown, and that was written down just now."""
+        if rule.method != "GET" or not request.scope.get("recorder.again"):
+            return FIRST
+        question = f"{request.scope['path']}?{request.scope['query_string'].decode('latin-1')}"
+        return self._again.look(principal.token, question, self._monotonic())
+
+    async def _refusal(
+        self, request: Request, principal: Principal, rule: Rule | None, object: str, problem: Problem, why: str
+    ) -> Problem:
+        """Write a refused try into the log of the token's own customer; return the refusal also if that failed."""
+        action = rule.action if rule else Action.UNKNOWN
+        asked = Asked(request, principal, action, ",".join(principal.roles), object, self._desk)
+        try:
+            await asked.note(REFUSED, why)
+        except Problem as failed:
+            self._report(failed)
+        return problem

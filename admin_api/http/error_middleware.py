@@ -1,0 +1,87 @@
+"""What every answer has in common: headers, and that every failure becomes a problem document without text of ours."""
+
+from __future__ import annotations
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from admin_api.http import responses
+from admin_api.http.bearer import Report
+from admin_api.http.problems import Problem, bug, crowded, damaged, malformed, not_found, unavailable, wrong_method
+from storage.calls.call_row import BadDetails
+from storage.database.database import DatabaseDamaged
+from storage.errors import DamagedPart, DatabaseFault, KeysError, SealBroken, StorageError
+
+HEADERS = (
+    (b"cache-control", b"no-store"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+)
+"""Nothing of an answer may stay in a cache, be taken for another type, or be told to another site.
+
+What has a header of its own says otherwise: files that are nobody's (`page.static`)."""
+
+_DAMAGED = (BadDetails, SealBroken, DamagedPart, DatabaseDamaged, KeysError)
+
+
+class Guard:
+    """Wraps the routes of the application."""
+
+    def __init__(self, app: ASGIApp, report: Report) -> None:
+        self._app = app
+        self._report = report
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request whatever happens; after the first byte a failure can only break the connection off."""
+        started = False
+
+        async def sending(message: Message) -> None:
+            nonlocal started
+            if message["type"] == "http.response.start":
+                started = True
+                given = list(message.get("headers", ()))
+                own = {name for name, _ in given}
+                message["headers"] = [*given, *(pair for pair in HEADERS if pair[0] not in own)]
+            await send(message)
+
+        try:
+            if _has_two_ends(scope):
+                raise malformed()
+            await self._app(scope, receive, sending)
+        except Exception as error:  # a bug in one request ends that request
+            answer = responses.problem(problem(error, self._report))
+            if not started:
+                await answer(scope, receive, sending)
+
+
+def _has_two_ends(scope: Scope) -> bool:
+    """Say whether a request tells the length of its body twice, as an attacker behind a proxy does (RFC 9112 6.1)."""
+    names = {name for name, _ in scope.get("headers", ())}
+    return {b"content-length", b"transfer-encoding"} <= names
+
+
+def problem(error: Exception, report: Report) -> Problem:
+    """Return what a failure is answered with, after telling who looks after failures."""
+    if isinstance(error, Problem):
+        return error
+    report(error)
+    if isinstance(error, _DAMAGED):
+        return damaged()
+    if isinstance(error, StorageError) and not isinstance(error, DatabaseFault):
+        return unavailable("Disk or database do not answer as they should; the log says why.")
+    return bug()
+
+
+async def full(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer the request of a connection that is one too many, as an ASGI application."""
+    answer = responses.problem(crowded())
+    answer.raw_headers.extend(HEADERS)
+    await answer(scope, receive, send)
+
+
+async def unrouted(request: Request, error: Exception) -> Response:
+    """Answer a path or method outside /api that does not exist."""
+    status = error.status_code if isinstance(error, HTTPException) else 404
+    return responses.problem(wrong_method(("GET", "HEAD")) if status == 405 else not_found())

@@ -1,0 +1,1 @@
+"""What every view of the page shares: requests to the API, templates, translations, forms, sessions."""

@@ -1,0 +1,132 @@
+"""The API as a view asks it: in the same process and through the same gate, with the rights of whoever signed in."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, cast
+from urllib.parse import quote, urlencode
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Message, Receive
+
+from admin_api.http import responses
+from admin_api.http.authorise import Gate
+from admin_api.http.bearer import Principal, Report
+from admin_api.http.error_middleware import problem
+from admin_api.http.permissions import PREFIX
+
+_PASSED_ON = (b"range", b"if-range")
+"""Headers of the browser that matter to media and files."""
+
+Query = Mapping[str, str | int | None] | Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the API said."""
+
+    status: int
+    """HTTP status."""
+    document: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    """The JSON document; a problem document unless `well`."""
+
+    @property
+    def well(self) -> bool:
+        """Say whether it was a success."""
+        return self.status < 400
+
+    @property
+    def items(self) -> Sequence[Mapping[str, Any]]:
+        """Return the items of a list, none of anything else."""
+        return cast("Sequence[Mapping[str, Any]]", self.document.get("items", ()))
+
+    @property
+    def incomplete(self) -> bool:
+        """Say whether a list lacks what nobody can be told now."""
+        return self.document.get("incomplete") is True
+
+    @property
+    def next_cursor(self) -> str | None:
+        """Return where the next page of a list begins."""
+        found = self.document.get("next_cursor")
+        return str(found) if found else None
+
+
+class Api:
+    """Everything below /api/v1/customers/{customer of the session}."""
+
+    def __init__(self, gate: Gate, report: Report, request: Request, principal: Principal) -> None:
+        self._gate = gate
+        self._report = report
+        self._request = request
+        self._principal = principal
+
+    async def get(self, path: str, query: Query = (), *, again: bool = False) -> Answer:
+        """Ask for a document; `again`: the same view looks once more by itself."""
+        return await self._ask("GET", path, query, None, again=again)
+
+    async def send(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Answer:
+        """Have something done."""
+        return await self._ask(method, path, (), body)
+
+    async def stream(self, path: str, query: Query = (), *, again: bool = False) -> Response:
+        """Ask for media or a file and hand the answer on, ranges included; a refusal is a problem document."""
+        method = "HEAD" if self._request.method == "HEAD" else "GET"
+        return await self._response(method, path, query, None, again=again)
+
+    async def _ask(
+        self, method: str, path: str, query: Query, body: Mapping[str, Any] | None, *, again: bool = False
+    ) -> Answer:
+        return heard(await self._response(method, path, query, body, again=again))
+
+    async def _response(
+        self, method: str, path: str, query: Query, body: Mapping[str, Any] | None, *, again: bool = False
+    ) -> Response:
+        data = b"" if body is None else json.dumps(body).encode()
+        request = Request(self._scope(method, path, query, again=again), _given(data))
+        try:
+            return await self._gate.admit(request, self._principal)
+        except Exception as error:  # as the guard does for those who come over the network
+            return responses.problem(problem(error, self._report))
+
+    def _scope(self, method: str, path: str, query: Query, *, again: bool) -> dict[str, Any]:
+        whole = PREFIX + self._principal.customer.name + path
+        headers = [(name, value) for name, value in self._request.scope["headers"] if name in _PASSED_ON]
+        return {
+            "type": "http",
+            "http_version": "1.1",
+            "method": method,
+            "scheme": self._request.scope["scheme"],
+            "path": whole,
+            "raw_path": quote(whole).encode(),
+            "query_string": urlencode(_pairs(query)).encode(),
+            "root_path": "",
+            "headers": [*headers, (b"content-type", b"application/json")],
+            "client": self._request.scope.get("client"),
+            "server": self._request.scope.get("server"),
+            "recorder.again": again,
+        }
+
+
+def heard(response: Response) -> Answer:
+    """Return what a response says, if it is a document."""
+    data = bytes(response.body)
+    return Answer(response.status_code, json.loads(data) if data else {})
+
+
+def _pairs(query: Query) -> list[tuple[str, str]]:
+    """Return what was given; what is empty was not."""
+    pairs = query.items() if isinstance(query, Mapping) else query
+    return [(name, str(value)) for name, value in pairs if value not in (None, "")]
+
+
+def _given(data: bytes) -> Receive:
+    """Return a body as ASGI delivers it."""
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": data, "more_body": False}
+
+    return receive

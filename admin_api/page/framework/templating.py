@@ -1,0 +1,94 @@
+"""The templates of the page, and the few filters they need."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from jinja2.ext import Extension
+from markupsafe import Markup, escape
+
+from admin_api.page.framework.invisible_characters import visible
+from admin_api.page.framework.static import shipped
+
+_FOLDER = Path(__file__).parents[1] / "templates"
+_FIELD = re.compile(r"""( value=["']|<textarea[^>]*>)\{\{ ((?:(?!\}\}).)+) \}\}(["']|</textarea>)""")
+
+
+class Looks:
+    """Jinja templates with everything escaped; an unknown name is an error and not an empty place."""
+
+    def __init__(self) -> None:
+        self._made = jinja2.Environment(
+            loader=jinja2.FileSystemLoader(_FOLDER),
+            autoescape=True,
+            undefined=jinja2.StrictUndefined,
+            finalize=_seen,
+            extensions=[AsSent],
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        self._made.filters.update(FILTERS)
+        self._made.globals["static"] = shipped().address
+
+    def page(self, template: str, values: Mapping[str, Any]) -> str:
+        """Return a whole page."""
+        return self._made.get_template(template).render(values)
+
+    def part(self, template: str, block: str, values: Mapping[str, Any]) -> str:
+        """Return one block of a page."""
+        found = self._made.get_template(template)
+        return "".join(found.blocks[block](found.new_context(dict(values))))
+
+
+class AsSent(Extension):
+    """Leaves what stands in a field of a form as it was sent: it comes back, and may not have changed on the way."""
+
+    def preprocess(self, source: str, name: str | None, filename: str | None = None) -> str:
+        """Mark the values of fields in a template."""
+        return _FIELD.sub(lambda found: f"{found[1]}{{{{ ({found[2]}) | as_sent }}}}{found[3]}", source)
+
+
+def _seen(value: Any) -> Any:
+    """Show what a template puts into a page with every character that could not be seen named."""
+    return visible(value) if type(value) is str else value
+
+
+def as_sent(value: Any) -> Markup:
+    """Return a value as it is, escaped."""
+    return escape(value)
+
+
+def moment(text: str | None) -> str:
+    """Show an RFC 3339 time to the second, in UTC as it is kept; scripts turn <time> into the reader's zone."""
+    if not text:
+        return "–"
+    return datetime.fromisoformat(text).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def length(milliseconds: int | None) -> str:
+    """Show a duration as minutes and seconds, with hours from one hour on."""
+    if milliseconds is None:
+        return "–"
+    minutes, seconds = divmod(round(milliseconds / 1000), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+
+
+def size(count: int | None) -> str:
+    """Show a number of bytes with the unit that keeps it short."""
+    if count is None:
+        return "–"
+    value = float(count)
+    for unit in ("B", "kB", "MB", "GB"):
+        if value < 1000:
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1000
+    return f"{value:.1f} TB"
+
+
+FILTERS = {"as_sent": as_sent, "moment": moment, "length": length, "size": size}

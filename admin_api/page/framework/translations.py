@@ -1,0 +1,95 @@
+"""The words of the page in the reader's language: English as it stands in templates and views, German beside it.
+
+    words = Words.chosen(cookie, accept_language)
+    words("Calls")                          "Anrufe"
+    words("{count} calls", count=3)         values are put in after translation
+    words.many("{n} call", "{n} calls", 3)  one text for one, another for more
+    words.told("3 calls are held.")         a sentence of the API, whose values stand in it already
+
+A catalogue is a TOML file in `words/`, one for each part of the page, with the English text as the key. A text that
+a catalogue lacks stays English; a test finds it.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+
+LANGUAGES = ("en", "de")
+"""The first is what the texts are written in."""
+
+_PLACE = re.compile(r"\{([a-z_]+)\}")
+_FOLDER = Path(__file__).parents[1] / "words"
+
+
+class Words:
+    """Texts of the page in one language."""
+
+    def __init__(self, language: str) -> None:
+        self.language = language if language in LANGUAGES else LANGUAGES[0]
+        self._known = catalogue(self.language)
+
+    @classmethod
+    def chosen(cls, cookie: str, accepted: str) -> Words:
+        """Take what was chosen on the page, else what the browser prefers (RFC 9110 section 12.5.4)."""
+        if cookie in LANGUAGES:
+            return cls(cookie)
+        return cls(next((name for name in preferred(accepted) if name in LANGUAGES), LANGUAGES[0]))
+
+    def __call__(self, text: str, /, **values: object) -> str:
+        """Return a text in this language."""
+        said = self._known.get(text, text)
+        return said.format(**values) if values else said
+
+    def many(self, one: str, more: str, n: int) -> str:
+        """Return the text for one thing or for several, with their number as {n}."""
+        return self(one if n == 1 else more, n=n)
+
+    def told(self, text: str) -> str:
+        """Return a sentence of a problem document in this language: "At most {n} bytes are taken." knows every n."""
+        if text in self._known or not self._known:
+            return self(text)
+        for shape, said in shapes(self.language):
+            if found := shape.fullmatch(text):
+                return said.format(**{name: self.told(value) for name, value in found.groupdict().items()})
+        return text
+
+
+@cache
+def catalogue(language: str) -> Mapping[str, str]:
+    """Return all texts of a language, none for the one they are written in."""
+    found: dict[str, str] = {}
+    for path in sorted(_FOLDER.glob(f"*.{language}.toml")):
+        found.update(tomllib.loads(path.read_text("utf-8")))
+    return found
+
+
+@cache
+def shapes(language: str) -> Sequence[tuple[re.Pattern[str], str]]:
+    """Return the texts that have places for values, as patterns that find the values; those that say most first."""
+    known = catalogue(language)
+    listed = sorted((text for text in known if _PLACE.search(text)), key=lambda text: -len(_PLACE.sub("", text)))
+    return [(_shape(text), known[text]) for text in listed]
+
+
+def _shape(text: str) -> re.Pattern[str]:
+    parts = _PLACE.split(text)  # plain text and names of places in turns
+    return re.compile("".join(re.escape(part) if n % 2 == 0 else f"(?P<{part}>.+)" for n, part in enumerate(parts)))
+
+
+def preferred(accepted: str) -> list[str]:
+    """Return the languages of an Accept-Language header without their regions, most wanted first."""
+    wanted = []
+    for number, entry in enumerate(accepted[:200].split(",")):
+        name, _, rest = entry.partition(";")
+        weight = rest.strip().removeprefix("q=")
+        try:
+            quality = float(weight) if weight else 1.0
+        except ValueError:
+            continue
+        if quality > 0:
+            wanted.append((-quality, number, name.strip().partition("-")[0].lower()))
+    return [name for _, _, name in sorted(wanted)]

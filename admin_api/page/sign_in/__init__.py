@@ -1,0 +1,1 @@
+"""Signing in to the page: passwords, passkeys, one-time codes, OpenID Connect, invitations."""

@@ -1,0 +1,85 @@
+"""A request that needs nobody to be signed in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+
+from admin_api.page.framework.forms import Secret
+from admin_api.page.framework.sessions import Session
+from admin_api.page.framework.templating import Looks
+from admin_api.page.framework.translations import Words
+
+
+def there(request: Request) -> str:
+    """Return path and query of a request."""
+    query = request.url.query
+    return f"{request.url.path}?{query}" if query else request.url.path
+
+
+@dataclass(frozen=True, slots=True)
+class Guest:
+    """One request before it is known whether its sender may see anything."""
+
+    request: Request
+    """As it came."""
+    session: Session | None
+    """Set if somebody is signed in all the same."""
+    words: Words
+    """The page's texts in the reader's language."""
+    looks: Looks
+    """The templates."""
+    theme: str
+    """light, dark, or "" for what the system says."""
+    ended: bool = False
+    """Their session has ended by itself."""
+    renewal: str = ""
+    """Where a provider vouches again for somebody whose session has just come to its end, "" for everybody else."""
+    form: Mapping[str, list[str]] = field(default_factory=dict, repr=False)
+    """The fields of a POST, sent by a page of ours."""
+
+    def sent(self, form: Mapping[str, list[str]]) -> Guest:
+        """Return the same request with its form."""
+        return replace(self, form=form)
+
+    def one(self, name: str) -> str:
+        """Return a field of the form, "" if it was not sent."""
+        return next(iter(self.form.get(name, ())), "")
+
+    def asked(self, name: str) -> str:
+        """Return a parameter of the address, "" if it was not given."""
+        return self.request.query_params.get(name, "")
+
+    @property
+    def source(self) -> str:
+        """Return the address that the request came from."""
+        return self.request.client.host if self.request.client else ""
+
+    @property
+    def here(self) -> str:
+        """Return path and query of the page that is looked at."""
+        return there(self.request) if self.request.method == "GET" else self.request.url.path
+
+    def secret(self, template: str, onward: str, **values: Any) -> Response:
+        """Answer with a page that is shown once; whoever looks at it again is led to `onward`."""
+        return Secret(bytes(self.page(template, **values, onward=onward).body).decode(), onward)
+
+    def page(self, template: str, *, status: int = 200, **values: Any) -> Response:
+        """Answer with a whole page that shows nothing of any customer."""
+        known = {
+            "visit": None,
+            "here": self.here,
+            "ended": self.ended,
+            "_": self.words,
+            "language": self.words.language,
+            "theme": self.theme,
+            "person": None,
+            "menu": (),
+            "csrf": "",
+            "path": self.request.url.path,
+        }
+        return HTMLResponse(self.looks.page(template, {**known, **values}), status)

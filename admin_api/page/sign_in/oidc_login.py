@@ -1,0 +1,94 @@
+"""Signing in through an OpenID provider: the browser goes there and comes back with a code.
+
+The session's cookie is SameSite=Strict, so it neither comes back with the browser nor goes on with a redirect. A cookie
+of its own, SameSite=Lax, ties the way back to the browser that left; the answer to it is a page that leads on by
+itself, and what leads on from a page of ours brings the Strict cookie along.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from urllib.parse import quote
+
+from starlette.responses import RedirectResponse, Response
+
+from admin_api.access.accounts_port import Declined, Errand, NotVouched, ProviderAway
+from admin_api.http.problems import too_many
+from admin_api.page.sign_in.guest import Guest
+from admin_api.page.sign_in.login_backoff import PER_ADDRESS, Patience
+from admin_api.page.sign_in.login_session import Entering, onward, origin
+from admin_api.page.sign_in.pending_logins import SECONDS, Pending
+from admin_api.server.connection_limits import neighbourhood, network
+
+COOKIE = "__Host-recorder-errand"
+LEAVE, BACK = "/openid/leave", "/openid/back"
+MAX_PARAMETER = 4096  # characters; codes have some hundreds
+_TAKEN = ("code", "state", "iss", "error")
+AWAY = "The sign-in service does not answer. Local accounts work all the same."
+NOT_VOUCHED = "The sign-in service did not vouch for you, or gives you no role here. Ask who looks after it."
+LOST = "That took too long, or was begun in another browser. Begin again."
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    errand: Errand
+    customer: str
+    onward: str
+    again: str  # the link that began it, for the next time
+
+
+class Errands:
+    """The way to a provider and back."""
+
+    def __init__(self, entering: Entering, random: Callable[[int], bytes]) -> None:
+        self._entering = entering
+        self._household = entering.household
+        self._ways: Pending[_Way] = Pending(random)
+        self._addresses = Patience(PER_ADDRESS)
+
+    async def leave(self, guest: Guest) -> Response:
+        """Send the browser to the provider; raises Problem 429."""
+        now = self._entering.monotonic()
+        wait = self._addresses.take(neighbourhood(guest.source), now)
+        if wait:
+            raise too_many(wait)
+        providers, customer, number = self._household.providers, guest.asked("customer"), guest.asked("provider")
+        known = len(providers.names(customer)) if providers else 0
+        if providers is None or number not in map(str, range(known)):
+            return self._sorry(guest, AWAY, 404)
+        try:
+            errand = await providers.begin(customer, int(number), origin(self._household, guest.request) + BACK)
+        except ProviderAway:
+            return self._sorry(guest, AWAY, 502)
+        except Declined as declined:
+            return self._sorry(guest, str(declined), 409)
+        again = f"{LEAVE}?customer={quote(customer)}&provider={number}"
+        key = self._ways.keep(_Way(errand, customer, onward(guest.asked("next")), again), now, network(guest.source))
+        answer = RedirectResponse(errand.link, 303)
+        answer.set_cookie(COOKIE, key, int(SECONDS), path="/", secure=True, httponly=True, samesite="lax")
+        return answer
+
+    async def back(self, guest: Guest) -> Response:
+        """Judge what the browser came back with, and let its owner in."""
+        way = self._ways.take(guest.request.cookies.get(COOKIE, ""), self._entering.monotonic())
+        providers = self._household.providers
+        if way is None or providers is None:
+            return self._sorry(guest, LOST, 403)
+        answer = {name: guest.asked(name)[:MAX_PARAMETER] for name in _TAKEN if guest.asked(name)}
+        try:
+            person = await providers.finish(way.errand, answer)
+        except ProviderAway:
+            return self._sorry(guest, AWAY, 502)
+        except NotVouched as problem:
+            await self._entering.refused(guest, way.customer, None, f"provider: {problem}")
+            return self._sorry(guest, NOT_VOUCHED, 403)
+        self._addresses.forgive(neighbourhood(guest.source))
+        shown = guest.page("onward.html", onward=way.onward)
+        shown.delete_cookie(COOKIE, path="/", secure=True, httponly=True, samesite="lax")
+        return await self._entering.let_in(guest, person, "provider", shown, way.again)
+
+    def _sorry(self, guest: Guest, trouble: str, status: int) -> Response:
+        answer = guest.page("not_vouched.html", status=status, trouble=trouble)
+        answer.delete_cookie(COOKIE, path="/", secure=True, httponly=True, samesite="lax")
+        return answer

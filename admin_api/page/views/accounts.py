@@ -1,0 +1,25 @@
+"""Who may sign in: accounts with their roles and last sign-in; commands on the node change them."""
+
+from __future__ import annotations
+
+from starlette.responses import Response
+
+from admin_api.http.permissions import Action
+from admin_api.page.framework.views import View
+from admin_api.page.framework.visit import Visit
+from admin_api.page.views.call_summary import Mark
+
+STATES = {
+    "active": Mark("in use", "good"),
+    "invited": Mark("has a one-time link", "warn"),
+    "disabled": Mark("disabled"),
+}
+"""What the states are called."""
+
+
+async def listed(visit: Visit) -> Response:
+    """Show every account."""
+    return visit.listed("accounts.html", await visit.api.get("/accounts"), states=STATES)
+
+
+VIEWS = (View("GET", "/accounts", listed, Action.ACCOUNTS, "Accounts"),)

@@ -1,0 +1,81 @@
+"""The audit log: who did what, newest first; of one person, one act, one call; as a file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from starlette.responses import Response
+
+from admin_api.http.permissions import Action, is_id
+from admin_api.page.framework.translations import Words
+from admin_api.page.framework.views import View
+from admin_api.page.framework.visit import Visit
+from admin_api.page.views.action_labels import ACTS, NOTES, OUTCOMES
+
+PAGE = 100
+"""Entries of one page."""
+ASKED = ("since", "actor", "action", "object")
+"""Fields of the form."""
+PLACES: Mapping[str, tuple[str, Action]] = {
+    "call": ("calls", Action.VIEW),
+    "export": ("exports", Action.EXPORT_STATE),
+    "request": ("requests", Action.REQUEST_STATE),
+    "erasure": ("erasures", Action.ERASURE_STATE),
+    "user": ("users", Action.USER),
+}
+"""Where the objects of acts are shown, by how the act begins, and who may look there."""
+
+
+async def listed(visit: Visit) -> Response:
+    """Show one page of entries."""
+    asked = _asked(visit)
+    query = {**_query(asked), "cursor": visit.request.query_params.get("cursor"), "limit": PAGE}
+    answer = await visit.api.get("/audit", query)
+    return visit.listed(
+        "audit.html",
+        answer,
+        asked=asked,
+        is_id=is_id,
+        place=lambda entry: place(visit, entry),
+        acts=ACTS,
+        outcomes=OUTCOMES,
+        said=lambda reason: said(visit.words, reason),
+    )
+
+
+async def file(visit: Visit) -> Response:
+    """Hand out all entries that are meant, as a file."""
+    form = visit.request.query_params.get("format", "csv")
+    return await visit.api.stream("/audit/file", {**_query(_asked(visit)), "format": form})
+
+
+def place(visit: Visit, entry: Mapping[str, Any]) -> str:
+    """Return where the object of an entry is shown, "" if it is nowhere or not for this visitor."""
+    folder, action = PLACES.get(str(entry["action"]).partition(".")[0], ("", Action.AUDIT))
+    return f"/{folder}/{entry['object']}" if folder and is_id(str(entry["object"])) and visit.may(action) else ""
+
+
+def _asked(visit: Visit) -> dict[str, str]:
+    """Return what the form was filled in with."""
+    given = {name: visit.request.query_params.get(name, "").strip() for name in ASKED}
+    return {name: value for name, value in given.items() if value}
+
+
+def _query(asked: Mapping[str, str]) -> dict[str, str | int | None]:
+    """Return what the API is asked."""
+    since = asked.get("since")
+    return {**asked, "since": f"{since}T00:00:00Z" if since else None}
+
+
+def said(words: Words, reason: str) -> str:
+    """Return what the log says beside an act in the reader's language; what somebody typed stays as it is."""
+    if reason in NOTES:
+        return words(NOTES[reason])
+    return ", ".join(words.told(NOTES.get(part, part)) for part in reason.split(", "))
+
+
+VIEWS = (
+    View("GET", "/audit", listed, Action.AUDIT, menu="Audit"),
+    View("GET", "/audit/file", file, Action.AUDIT_FILE),
+)

@@ -1,0 +1,171 @@
+"""The list of calls: one search field for any spelling, filters, and live calls on top, which move by themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.responses import Response
+
+from admin_api.http.permissions import Action
+from admin_api.page.framework import date_ranges
+from admin_api.page.framework.in_process_api import Answer
+from admin_api.page.framework.views import View
+from admin_api.page.framework.visit import Visit
+from admin_api.page.views.call_summary import Glance, fingerprint, glance
+
+MOST_LIVE = 20
+"""Live calls above the list; there is a link to all of them."""
+PAGE = 50  # calls of one page
+STATES = ("recording", "complete", "interrupted")
+HOLDS = ("true", "false")
+DIRECTIONS = ("inbound", "outbound", "internal")
+NO_DAY = {"title": "No such day", "detail": "A day is written as 2026-11-25."}
+WRONG_ORDER = {
+    "title": "From comes after To",
+    "detail": "No call can be found like that. Exchange the two days, or leave one out.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What the reader looks for, as the form has it."""
+
+    party: str = ""
+    """Any spelling of somebody."""
+    since: str = ""
+    """First day."""
+    until: str = ""
+    """Last day."""
+    state: str = ""
+    """One of STATES, or "" for every state."""
+    hold: str = ""
+    """One of HOLDS, or "" whether held or not."""
+    direction: str = ""
+    """One of DIRECTIONS, or "" for every one."""
+    source: str = ""
+    """The address that the recording came from."""
+    zone: str = ""
+    """Whose days are meant."""
+    cursor: str = ""
+    """Where the page begins."""
+
+    @classmethod
+    def of(cls, query: Mapping[str, str]) -> Question:
+        """Read the query of a request."""
+        found = {name: query.get(name, "").strip() for name in cls.__dataclass_fields__}
+        for name, known in (("state", STATES), ("hold", HOLDS), ("direction", DIRECTIONS)):
+            found[name] = found[name] if found[name] in known else ""
+        return cls(**found)
+
+    @property
+    def anything(self) -> bool:
+        """Say whether something was filled in."""
+        return bool(self.party or self.narrowed)
+
+    @property
+    def narrowed(self) -> bool:
+        """Say whether something but a party was filled in."""
+        return bool(self.since or self.until or self.state or self.rarely)
+
+    @property
+    def rarely(self) -> bool:
+        """Say whether something was filled in that few look for."""
+        return bool(self.hold or self.direction or self.source)
+
+    @property
+    def with_live(self) -> bool:
+        """Say whether live calls stand above the list: on the first page, unless it is narrowed."""
+        return not (self.narrowed or self.cursor)
+
+    def pairs(self, **changes: str) -> list[tuple[str, str]]:
+        """Return the query of a link to the same question."""
+        given = {name: getattr(self, name) for name in SEARCHED}
+        return [(name, value) for name, value in {**given, **changes}.items() if value]
+
+    def asked(self) -> dict[str, Any]:
+        """Return the query of the API; raises BadDay."""
+        date_ranges.in_order(self.since, self.until)
+        return {
+            "party": self.party,
+            "since": date_ranges.begin(self.since, self.zone),
+            "until": date_ranges.end(self.until, self.zone),
+            "state": self.state,
+            "hold": self.hold,
+            "direction": self.direction,
+            "source": self.source,
+            "limit": PAGE,
+            "cursor": self.cursor,
+        }
+
+
+SEARCHED = tuple(name for name in Question.__dataclass_fields__ if name != "cursor")
+"""What a form or a link to a question carries."""
+
+
+def bad_day(wrong: date_ranges.BadDay) -> Answer:
+    """Say what is wrong with the days of a question."""
+    return Answer(422, WRONG_ORDER if isinstance(wrong, date_ranges.WrongOrder) else NO_DAY)
+
+
+async def listed(visit: Visit) -> Response:
+    """Show a page of calls."""
+    question = Question.of(visit.request.query_params)
+    try:
+        found = await visit.api.get("/calls", question.asked(), again=visit.lively)
+    except date_ranges.BadDay as wrong:
+        found = bad_day(wrong)
+    now = await _live(visit, question.party) if question.with_live and found.well else None
+    if now is not None and not now.well:
+        found = now
+    if visit.lively and not found.well:
+        return Response(status_code=found.status)  # what is shown stays, and the page says that it may be old
+    above = _glances(now)
+    known = {row.id for row in above}
+    values = {
+        "question": question,
+        "problem": None if found.well else found.document,
+        "rows": [glance(call) for call in found.items if call["id"] not in known],
+        "next_cursor": found.next_cursor,
+        "incomplete": found.incomplete,
+        "states": STATES,
+        "directions": DIRECTIONS,
+    }
+    if visit.lively:
+        return visit.part("calls.html", "found", **values)
+    return visit.page("calls.html", status=200 if found.well else found.status, **values, **_above(above))
+
+
+async def live(visit: Visit) -> Response:
+    """Show the live calls once more; 204 if nothing changed but their lengths, so that nothing moves for nothing."""
+    question = Question.of(visit.request.query_params)
+    now = await _live(visit, question.party)
+    if not now.well:
+        return Response(status_code=now.status)
+    shown = _above(_glances(now))
+    if visit.request.query_params.get("seen") == shown["seen"]:
+        return Response(status_code=204)
+    answer = visit.part("calls.html", "live", question=question, **shown)
+    answer.headers["HX-Trigger"] = "calls-moved"
+    return answer
+
+
+async def _live(visit: Visit, party: str) -> Answer:
+    asked: dict[str, str | int | None] = {"state": "recording", "party": party, "limit": MOST_LIVE + 1}
+    return await visit.api.get("/calls", asked, again=visit.lively)
+
+
+def _glances(found: Answer | None) -> Sequence[Glance]:
+    return [glance(call) for call in found.items] if found else ()
+
+
+def _above(rows: Sequence[Glance]) -> dict[str, Any]:
+    shown = rows[:MOST_LIVE]
+    return {"above": shown, "even_more": len(rows) > MOST_LIVE, "seen": fingerprint(rows)}
+
+
+VIEWS = (
+    View("GET", "/calls", listed, Action.SEARCH, "Calls"),
+    View("GET", "/calls/live", live, Action.SEARCH),
+)

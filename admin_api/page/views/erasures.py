@@ -1,0 +1,115 @@
+"""Erasures: what waits and what is done, one with its receipt, the second person's approval, and the waiver."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from starlette.responses import Response
+
+from admin_api.http.permissions import Action, is_id
+from admin_api.page.framework.in_process_api import Answer
+from admin_api.page.framework.views import View
+from admin_api.page.framework.visit import Visit
+
+PAGE = 50
+"""Erasures of one page."""
+WAIVER = ("document_sha256", "signed_by", "signed_at", "scope", "expires_at")
+"""Fields of the waiver's form."""
+
+
+async def listed(visit: Visit) -> Response:
+    """Show what is not done, and the newest of what is."""
+    cursor = visit.request.query_params.get("cursor")
+    going = await visit.api.get("/erasures")
+    done = await visit.api.get("/erasures", {"state": "done", "limit": PAGE, "cursor": cursor})
+    waiver = await visit.api.get("/waiver")
+    for answer in (going, done, waiver):
+        if not answer.well:
+            return visit.refused(answer)
+    return visit.page(
+        "erasures.html",
+        going=going.items,
+        done=done.items,
+        cursor=done.next_cursor,
+        newest=cursor is not None,
+        waiver=waiver.document,
+    )
+
+
+async def one(visit: Visit) -> Response:
+    """Show one erasure."""
+    return await _one(visit)
+
+
+async def approve(visit: Visit) -> Response:
+    """Grant what somebody else asked for."""
+    id = _id(visit)
+    answer = await visit.api.send("POST", f"/erasures/{id}/approve")
+    return visit.moved(f"/erasures/{id}") if answer.well else await _one(visit, answer)
+
+
+async def receipt(visit: Visit) -> Response:
+    """Hand out the receipt."""
+    id = _id(visit)
+    return await visit.signed(f"/erasures/{id}", "receipt", f"receipt-{id}.json")
+
+
+async def waiver(visit: Visit) -> Response:
+    """Show the waiver, and the form for a new one to those who may put it on file."""
+    answer = await visit.api.get("/waiver")
+    if not answer.well:
+        return visit.refused(answer)
+    return visit.page("waiver.html", waiver=answer.document, problem=None, given=dict.fromkeys(WAIVER, ""))
+
+
+async def sign(visit: Visit) -> Response:
+    """Put a waiver on file."""
+    given = {name: visit.one(name).strip() for name in WAIVER}
+    body: dict[str, Any] = {
+        **given,
+        "document_sha256": given["document_sha256"].lower(),
+        "signed_at": _midnight(given["signed_at"]),
+        "expires_at": _midnight(given["expires_at"]) or None,
+    }
+    answer = await visit.api.send("PUT", "/waiver", body)
+    if answer.well:
+        return visit.moved("/erasures/waiver")
+    now = await visit.api.get("/waiver")
+    return visit.page("waiver.html", status=answer.status, waiver=now.document, problem=answer.document, given=given)
+
+
+async def _one(visit: Visit, problem: Answer | None = None) -> Response:
+    answer = await visit.api.get(f"/erasures/{_id(visit)}")
+    if not answer.well:
+        return visit.refused(answer)
+    shown = answer.document
+    waits = shown["state"] == "approval" and visit.may(Action.ERASURE_APPROVE)
+    return visit.page(
+        "erasure.html",
+        status=200 if problem is None else problem.status,
+        erasure=shown,
+        problem=None if problem is None else problem.document,
+        grants=waits and not shown["own"],
+        own=waits and shown["own"],
+    )
+
+
+def _id(visit: Visit) -> str:
+    """Return the id of the path; what is none leads to the API's own 404."""
+    id = str(visit.request.path_params["id"])
+    return id if is_id(id) else "-"
+
+
+def _midnight(day: str) -> str:
+    """Return the begin of a day in UTC as the API takes it."""
+    return f"{day}T00:00:00Z" if day else ""
+
+
+VIEWS = (
+    View("GET", "/erasures", listed, Action.ERASURES, menu="Erasures"),
+    View("GET", "/erasures/waiver", waiver, Action.WAIVER),
+    View("POST", "/erasures/waiver", sign, Action.WAIVER_WRITE),
+    View("GET", "/erasures/{id}", one, Action.ERASURE_STATE),
+    View("POST", "/erasures/{id}/approve", approve, Action.ERASURE_APPROVE),
+    View("GET", "/erasures/{id}/receipt", receipt, Action.ERASURE_STATE),
+)

@@ -1,0 +1,207 @@
+"""A new export: calls chosen by a search, columns in the order wanted, format and media.
+
+The form is its own memory: moving a column, taking a set or adding a column posts it and gets it back changed, so it
+works without scripts and keeps nothing here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from starlette.responses import Response
+
+from admin_api.exports.columns import COLUMNS, About, usual
+from admin_api.http.permissions import Action, is_id
+from admin_api.page.framework import date_ranges
+from admin_api.page.framework.in_process_api import Answer
+from admin_api.page.framework.views import View
+from admin_api.page.framework.visit import Visit
+from admin_api.page.views.call_summary import glance
+from admin_api.page.views.calls import SEARCHED, Question, bad_day
+
+MOST_CALLS = 500
+"""Calls that one form offers to tick; a person's calls are exported without ticking, however many there are."""
+FORMATS = ("xlsx", "csv", "json")
+MEDIA = ("wav", "flac", "opus", "mp3", "mkv")
+GROUPS = ((About.CALL, "The call"), (About.SUBJECT, "The person searched for"), (About.OTHERS, "Other people"))
+NOTHING = {"title": "No call was chosen", "detail": "Search for calls, then tick those that are to be exported."}
+
+_OF_A_PAGE = ("limit", "cursor")
+NO_NAME = {"title": "The set needs a name", "detail": "It has 1 to 80 characters and no slash."}
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """What was filled in so far."""
+
+    question: Question
+    """The search that the calls come from."""
+    whole: bool
+    """Take every call of the party, or that the search finds, also those that are not shown."""
+    calls: tuple[str, ...]
+    """Ids that are ticked."""
+    columns: tuple[str, ...]
+    """Names in order."""
+    format: str = FORMATS[0]
+    """Of the table."""
+    media: str = ""
+    """Of the media files, "" for none."""
+    silence: bool = False
+    """Leave everybody but the party out of the media files."""
+    reason: str = ""
+    """Why."""
+
+    @classmethod
+    def sent(cls, visit: Visit) -> Draft:
+        """Read the form."""
+        form = visit.form
+        question = Question.of({name: visit.one(name) for name in SEARCHED})
+        names = tuple(dict.fromkeys(name for name in form.get("column", ()) if name in COLUMNS))
+        return cls(
+            question,
+            whole=visit.one("which") == "whole" and question.anything,
+            calls=tuple(id for id in form.get("call", ()) if is_id(id)),
+            columns=names,
+            format=visit.one("format") if visit.one("format") in FORMATS else FORMATS[0],
+            media=visit.one("media") if visit.one("media") in MEDIA else "",
+            silence=visit.one("silence") == "on",
+            reason=visit.one("reason"),
+        )
+
+    def moved(self, act: str) -> Draft:
+        """Move or remove a column: "up 3", "down 3", "out 3"; what is none of these changes nothing."""
+        what, _, number = act.partition(" ")
+        places = [str(place) for place in range(len(self.columns))]
+        if number not in places:
+            return self
+        at, names = places.index(number), list(self.columns)
+        name = names.pop(at)
+        if what in ("up", "down"):
+            names.insert(max(at - 1, 0) if what == "up" else at + 1, name)
+        return replace(self, columns=tuple(names)) if what in ("up", "down", "out") else self
+
+    def body(self) -> dict[str, Any]:
+        """Return what the API is asked for; raises BadDay."""
+        person = self.whole and bool(self.question.party)
+        silence = {"silence_others": True} if self.silence and person and self.media else {}
+        columns = {"columns": list(self.columns)} if self.columns else {}
+        media = self.media or None
+        return {**self._whose(), **columns, **silence, "format": self.format, "media": media, "reason": self.reason}
+
+    def _whose(self) -> dict[str, Any]:
+        """Return whose calls are wanted."""
+        if not self.whole:
+            return {"calls": list(self.calls)}
+        if not self.question.narrowed:
+            return {"party": self.question.party}
+        asked = {name: value for name, value in self.question.asked().items() if value and name not in _OF_A_PAGE}
+        return {"query": asked | ({"hold": self.question.hold == "true"} if self.question.hold else {})}
+
+
+async def new(visit: Visit) -> Response:
+    """Show the form for the calls that a search finds."""
+    question = Question.of(visit.request.query_params)
+    party = bool(question.party)
+    draft = Draft(question, party and not question.narrowed, (), usual(party))
+    return await _shown(visit, draft, fresh=True)
+
+
+async def arrange(visit: Visit) -> Response:
+    """Give the form back with a column moved, added or removed, a set taken, saved or deleted."""
+    draft, act = Draft.sent(visit), visit.one("act")
+    if act == "add" and visit.one("more") in COLUMNS:
+        return await _shown(visit, replace(draft, columns=(*_without(draft, visit.one("more")), visit.one("more"))))
+    if act == "usual":
+        return await _shown(visit, replace(draft, columns=usual(draft.whole and bool(draft.question.party))))
+    if act == "take":
+        return await _shown(visit, await _taken(visit, draft))
+    if act == "save":
+        return await _shown(visit, draft, await _saved(visit, draft))
+    if act == "drop":
+        await visit.api.send("DELETE", f"/column-sets/{_id(visit.one('set'))}")
+        return await _shown(visit, draft)
+    return await _shown(visit, draft.moved(act))
+
+
+async def create(visit: Visit) -> Response:
+    """Ask for the export, and go where its progress is seen."""
+    draft = Draft.sent(visit)
+    if not draft.whole and not draft.calls:
+        return await _shown(visit, draft, Answer(422, NOTHING))
+    try:
+        body = draft.body()
+    except date_ranges.BadDay as wrong:
+        return await _shown(visit, draft, bad_day(wrong))
+    answer = await visit.api.send("POST", "/exports", body)
+    return visit.moved(f"/exports/{answer.document['id']}") if answer.well else await _shown(visit, draft, answer)
+
+
+async def _saved(visit: Visit, draft: Draft) -> Answer | None:
+    """Keep the columns as a set; return what was refused."""
+    name = visit.one("name").strip()
+    if not name or "/" in name:
+        return Answer(422, NO_NAME)
+    answer = await visit.api.send("PUT", f"/column-sets/{name}", {"columns": list(draft.columns)})
+    return None if answer.well else answer
+
+
+async def _taken(visit: Visit, draft: Draft) -> Draft:
+    wanted = visit.one("set")
+    for kept in (await visit.api.get("/column-sets")).items:
+        if kept["id"] == wanted:
+            return replace(draft, columns=tuple(name for name in kept["columns"] if name in COLUMNS))
+    return draft
+
+
+async def _shown(visit: Visit, draft: Draft, problem: Answer | None = None, *, fresh: bool = False) -> Response:
+    found = await _found(visit, draft.question)
+    kept = await visit.api.get("/column-sets")
+    refused = problem or (None if found.well else found)
+    rows = [glance(call) for call in found.items]
+    return visit.page(
+        "export_new.html",
+        status=refused.status if refused else 200,
+        problem=refused.document if refused else None,
+        draft=draft,
+        rows=rows,
+        ticked={row.id for row in rows} if fresh else set(draft.calls),
+        more=found.next_cursor is not None,
+        incomplete=found.incomplete,
+        groups=_groups(draft.columns),
+        chosen=[COLUMNS[name] for name in draft.columns],
+        others=any(COLUMNS[name].about is About.OTHERS for name in draft.columns),
+        sets=kept.items,
+        formats=FORMATS,
+        media=MEDIA,
+    )
+
+
+async def _found(visit: Visit, question: Question) -> Answer:
+    try:
+        asked: Mapping[str, Any] = {**question.asked(), "limit": MOST_CALLS}
+    except date_ranges.BadDay as wrong:
+        return bad_day(wrong)
+    return await visit.api.get("/calls", asked) if question.anything else Answer(200, {"items": []})
+
+
+def _groups(chosen: Sequence[str]) -> list[tuple[str, list[Any]]]:
+    """Return the columns that can be added, by whom they are about."""
+    left = [column for column in COLUMNS.values() if column.name not in chosen]
+    return [(words, [column for column in left if column.about is about]) for about, words in GROUPS]
+
+
+def _without(draft: Draft, name: str) -> tuple[str, ...]:
+    return tuple(each for each in draft.columns if each != name)
+
+
+def _id(text: str) -> str:
+    return text if is_id(text) else "-"
+
+
+VIEWS = (
+    View("GET", "/exports/new", new, Action.EXPORT),
+    View("POST", "/exports/arrange", arrange, Action.EXPORT),
+    View("POST", "/exports/new", create, Action.EXPORT),
+)

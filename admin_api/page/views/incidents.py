@@ -1,0 +1,39 @@
+"""Incidents: recordings that should exist but do not or are incomplete, and security events."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from starlette.responses import Response
+
+from admin_api.http.permissions import Action, is_id
+from admin_api.page.framework.views import View
+from admin_api.page.framework.visit import Visit
+from admin_api.page.views.action_labels import INCIDENTS
+
+PAGE = 100
+"""Incidents of one page."""
+FACTS_APART = ("kind", "first_at", "last_at", "count")
+"""Members that have columns of their own."""
+
+
+async def listed(visit: Visit) -> Response:
+    """Show one page of incidents."""
+    cursor = visit.request.query_params.get("cursor")
+    answer = await visit.api.get("/incidents", {"limit": PAGE, "cursor": cursor})
+    if not answer.well:
+        return visit.refused(answer)
+    items = [{**{name: each[name] for name in FACTS_APART}, "facts": _facts(each)} for each in answer.items]
+    return visit.page(
+        "incidents.html", items=items, cursor=answer.next_cursor, newest=cursor is not None, kinds=INCIDENTS
+    )
+
+
+def _facts(incident: Mapping[str, Any]) -> list[tuple[str, Any, bool]]:
+    """Return what is known further: name, value, and whether it is the id of a call."""
+    known = [(name, value) for name, value in incident.items() if name not in FACTS_APART and value not in (None, "")]
+    return [(name, value, name == "call" and is_id(str(value))) for name, value in known]
+
+
+VIEWS = (View("GET", "/incidents", listed, Action.INCIDENTS, menu="Incidents"),)

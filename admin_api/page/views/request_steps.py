@@ -1,0 +1,167 @@
+"""The steps of one request: choose its calls, have the report made and fetch it, go on into erasure, close it."""
+
+from __future__ import annotations
+
+import base64
+import secrets
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from starlette.responses import Response
+
+from admin_api.http.permissions import Action
+from admin_api.page.framework.in_process_api import Answer, heard
+from admin_api.page.framework.views import View
+from admin_api.page.framework.visit import Visit
+from admin_api.page.views.requests import shown, the_id
+
+BATCH = 1000
+"""Candidates asked for at once when a selection is put together."""
+PERSON = "person-"
+"""Begin of the names of fields that say which party of a call is the person; the call's id follows."""
+PASSPHRASE_BYTES = 15
+"""120 bits, as six groups of four letters and digits: nobody guesses it, and it can be read out on the telephone."""
+
+
+async def select(visit: Visit) -> Response:
+    """Confirm which candidates concern the person; those of other pages stay as they were."""
+    id = the_id(visit)
+    found = await _candidates(visit, id)
+    if isinstance(found, Answer):
+        return await shown(visit, found)
+    asked, ticked = set(visit.form.get("shown", [])), set(visit.form.get("in", []))
+    said = {name.removeprefix(PERSON): texts[0] for name, texts in visit.form.items() if name.startswith(PERSON)}
+    body = _selection(found, asked, ticked, said, sure=visit.one("act") == "sure")
+    answer = await visit.api.send("PUT", f"/requests/{id}/selection", body)
+    return await visit.after(answer, f"/requests/{id}#report", shown)
+
+
+async def extend(visit: Visit) -> Response:
+    """Move the day of the answer."""
+    id = the_id(visit)
+    day = visit.one("told_at")
+    body = {
+        "months": int(visit.one("months")) if visit.one("months") in ("1", "2") else None,
+        "ground": visit.one("ground"),
+        "told_at": f"{day}T00:00:00Z" if day else None,
+        "reason": visit.one("reason"),
+    }
+    answer = await visit.api.send("PUT", f"/requests/{id}/extension", body)
+    return await visit.after(answer, f"/requests/{id}", shown)
+
+
+async def report(visit: Visit) -> Response:
+    """Have the report made; a passphrase that we make is shown once, with the answer to the form."""
+    id = the_id(visit)
+    seal = visit.one("seal")
+    passphrase = _passphrase() if seal == "passphrase" else None
+    body = {
+        "media": visit.one("media") or None,
+        "silence_others": bool(visit.one("silence_others")),
+        "other_parties": bool(visit.one("other_parties")),
+        "recipient": visit.one("recipient").strip() or None if seal == "recipient" else None,
+        "passphrase": passphrase,
+    }
+    answer = await visit.api.send("POST", f"/requests/{id}/report", body)
+    if not answer.well:
+        return await shown(visit, answer)
+    if passphrase is not None:
+        return visit.secret("request_passphrase.html", f"/requests/{id}#report", id=id, passphrase=passphrase)
+    return visit.moved(f"/requests/{id}#report")
+
+
+async def cancel(visit: Visit) -> Response:
+    """Stop making the report."""
+    id = the_id(visit)
+    case = await visit.api.get(f"/requests/{id}")
+    made = case.document.get("report") if case.well else None
+    answer = case if made is None else await visit.api.send("DELETE", f"/exports/{made['id']}")
+    return await visit.after(answer, f"/requests/{id}#report", shown)
+
+
+async def file(visit: Visit) -> Response:
+    """Hand out the report; if there is none any more the page says so, and not a document for programs."""
+    response = await visit.api.stream(f"/requests/{the_id(visit)}/report/file")
+    return response if response.status_code < 400 else visit.refused(heard(response))
+
+
+async def erase(visit: Visit) -> Response:
+    """Ask for the erasure of the calls that were chosen."""
+    id = the_id(visit)
+    if not visit.one("understood"):
+        return visit.moved(f"/requests/{id}#erasure")  # browsers do not send the form without the tick
+    answer = await visit.api.send("POST", f"/requests/{id}/erasure", {"reason": visit.one("reason")})
+    return await visit.after(answer, f"/requests/{id}#erasure", shown)
+
+
+async def close(visit: Visit) -> Response:
+    """End the request."""
+    id = the_id(visit)
+    outcome = visit.one("outcome")
+    body = {"outcome": outcome, "ground": visit.one("ground") or None if outcome == "refused" else None}
+    answer = await visit.api.send("POST", f"/requests/{id}/close", body)
+    return await visit.after(answer, f"/requests/{id}", shown)
+
+
+async def _candidates(visit: Visit, id: str) -> list[Mapping[str, Any]] | Answer:
+    """Return all candidates, or what the API said no to."""
+    found: list[Mapping[str, Any]] = []
+    cursor = None
+    while True:
+        answer = await visit.api.get(f"/requests/{id}/candidates", {"limit": BATCH, "cursor": cursor})
+        if not answer.well:
+            return answer
+        found += answer.items
+        cursor = answer.next_cursor
+        if cursor is None:
+            return found
+
+
+def _selection(
+    found: Collection[Mapping[str, Any]],
+    asked: Collection[str],
+    ticked: Collection[str],
+    said: Mapping[str, str],
+    *,
+    sure: bool,
+) -> dict[str, list[Any]]:
+    """Put a whole selection together: what was on the page as it was ticked, everything else as it was.
+
+    `said` names the party that is the person in calls where several may be. `sure` takes all candidates about which
+    there is no doubt, and leaves out the others.
+    """
+
+    def inside(each: Mapping[str, Any]) -> bool | None:
+        if sure:
+            return bool(each["sure"])
+        if each["call"] in asked:
+            return each["call"] in ticked
+        return None if each["selected"] is None else each["selected"] == "in"
+
+    judged = [(each, inside(each)) for each in found]
+    chosen = [_with_person(each, said.get(str(each["call"]), "")) for each, yes in judged if yes]
+    return {"in": chosen, "out": [each["call"] for each, yes in judged if yes is False]}
+
+
+def _with_person(each: Mapping[str, Any], said: str) -> Any:
+    """Return a call for the selection: by its id, or with who the person is in it, as said now or before."""
+    if not each["choose"]:
+        return each["call"]
+    parties = [party["index"] for party in each["parties"] if str(party["index"]) == said] or each["chosen"]
+    return {"call": each["call"], "parties": parties} if parties else each["call"]
+
+
+def _passphrase() -> str:
+    text = base64.b32encode(secrets.token_bytes(PASSPHRASE_BYTES)).decode().lower()
+    return "-".join(text[at : at + 4] for at in range(0, len(text), 4))
+
+
+VIEWS = (
+    View("POST", "/requests/{id}/selection", select, Action.REQUEST_SELECT),
+    View("POST", "/requests/{id}/extension", extend, Action.REQUEST_EXTEND),
+    View("POST", "/requests/{id}/report", report, Action.REQUEST_REPORT),
+    View("POST", "/requests/{id}/report/cancel", cancel, Action.REQUEST_REPORT),
+    View("GET", "/requests/{id}/report/file", file, Action.REQUEST_REPORT_FILE),
+    View("POST", "/requests/{id}/erasure", erase, Action.REQUEST_ERASE),
+    View("POST", "/requests/{id}/close", close, Action.REQUEST_CLOSE),
+)

@@ -1,0 +1,169 @@
+"""How long calls are kept: the rules, what the next sweep takes, and the form that changes them.
+
+Rules are put into force from below what they would erase: the form carries a digest of the rules that were tried, and
+other rules are tried first.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from starlette.responses import Response
+
+from admin_api.http.permissions import Action
+from admin_api.page.framework.in_process_api import Answer
+from admin_api.page.framework.views import View
+from admin_api.page.framework.visit import Visit
+
+SHOWN = 100
+"""Calls of a preview that are named; a first sweep may take 100,000."""
+LABELS: Mapping[str, str] = {
+    "rules": "The rules",
+    "default_days": "Days where no rule matches",
+    "wins": "Where several match",
+    "name": "Name",
+    "days": "Days",
+    "direction": "Direction",
+    "source": "Source",
+    "party": "Who took part",
+}
+"""What the form calls the members of rules."""
+FIELDS = ("name", "days", "direction", "source", "party")
+"""Fields of one rule in the form."""
+
+
+async def show(visit: Visit) -> Response:
+    """Show the rules that hold."""
+    answer = await visit.api.get("/retention")
+    if not answer.well:
+        return visit.refused(answer)
+    return visit.page("retention.html", kept=answer.document)
+
+
+async def preview(visit: Visit) -> Response:
+    """Show what the next sweep takes by the rules that hold."""
+    answer = await visit.api.send("POST", "/retention/preview", {})
+    if not answer.well:
+        return visit.refused(answer)
+    return visit.page("retention_preview.html", found=await _foreseen(visit, answer))
+
+
+async def edit(visit: Visit) -> Response:
+    """Show the form with the rules that hold."""
+    answer = await visit.api.get("/retention")
+    if not answer.well:
+        return visit.refused(answer)
+    kept = answer.document
+    return _form(visit, _texts(kept["rules"]), _days(kept["default_days"]), str(kept["wins"]))
+
+
+async def change(visit: Visit) -> Response:
+    """Do what the form's button says: one more rule, one less, try the rules, or keep those that were tried."""
+    rules = _rules_of(visit)
+    act, _, number = visit.one("act").partition("-")
+    if act == "add":
+        rules.append(dict.fromkeys(FIELDS, ""))
+    elif act == "remove" and number in map(str, range(len(rules))):
+        del rules[int(number)]
+    days, wins = visit.one("default_days"), visit.one("wins")
+    if act not in ("try", "save"):
+        return _form(visit, rules, days, wins)
+    body = {"rules": [_rule(each) for each in rules], "default_days": _whole(days), "wins": wins or None}
+    tried = _digest(body)
+    if act == "save" and visit.one("tried") == tried:
+        answer = await visit.api.send("PUT", "/retention", body)
+        return visit.moved("/retention") if answer.well else _form(visit, rules, days, wins, problem=answer)
+    answer = await visit.api.send("POST", "/retention/preview", body)
+    if not answer.well:
+        return _form(visit, rules, days, wins, problem=answer)
+    return _form(visit, rules, days, wins, tried={**await _foreseen(visit, answer), "digest": tried})
+
+
+def _form(
+    visit: Visit,
+    rules: Sequence[Mapping[str, str]],
+    days: str,
+    wins: str,
+    *,
+    problem: Answer | None = None,
+    tried: Mapping[str, Any] | None = None,
+) -> Response:
+    status, said = (200, None) if problem is None else (problem.status, _in_words(visit, problem.document))
+    return visit.page(
+        "retention_edit.html", status=status, rules=rules, days=days, wins=wins, problem=said, tried=tried
+    )
+
+
+def _in_words(visit: Visit, problem: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a fault with its fields called as the form calls them: "Rule 1, Days" and not "rules.0.days"."""
+    errors = [{**each, "name": _named(visit, str(each.get("name", "")))} for each in problem.get("errors", ())]
+    return {**problem, "errors": errors} if errors else problem
+
+
+def _named(visit: Visit, place: str) -> str:
+    list_, _, rest = place.partition(".")
+    number, _, member = rest.partition(".")
+    if list_ == "rules" and number.isdecimal():
+        rule = visit.words("Rule {n}", n=int(number) + 1)
+        return f"{rule}, {visit.words(LABELS[member])}" if member in LABELS else rule
+    return visit.words(LABELS.get(place, place))
+
+
+def _digest(body: Mapping[str, Any]) -> str:
+    """Name rules, to know them again."""
+    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
+
+
+async def _foreseen(visit: Visit, answer: Answer) -> dict[str, Any]:
+    """Return what a template needs to show a preview: counts by rule, the first calls, names of rules."""
+    found = answer.document
+    due = [*found["items"], *found["asks"]]
+    rules = await visit.api.get("/retention")
+    names = {rule["id"]: rule["name"] or rule["id"] for rule in rules.document.get("rules", ())}
+    return {
+        "at": found["at"],
+        "calls": found["calls"],
+        "brake": found["brake"],
+        "due": len(due),
+        "by_rule": Counter(each["rule"] for each in due).most_common(),
+        "first": due[:SHOWN],
+        "names": names,
+    }
+
+
+def _texts(rules: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
+    """Return rules as the fields of the form."""
+    return [{**{name: rule[name] or "" for name in FIELDS}, "days": _days(rule["days"])} for rule in rules]
+
+
+def _rules_of(visit: Visit) -> list[dict[str, str]]:
+    """Return the rules as the form sent them: as many as every field has."""
+    columns = [visit.form.get(name, []) for name in FIELDS]
+    return [dict(zip(FIELDS, texts, strict=True)) for texts in zip(*columns, strict=False)]
+
+
+def _rule(texts: Mapping[str, str]) -> dict[str, Any]:
+    """Return a rule for the API; an empty field means any."""
+    return {**{name: texts[name].strip() or None for name in FIELDS}, "days": _whole(texts["days"])}
+
+
+def _days(days: int | None) -> str:
+    return "" if days is None else str(days)
+
+
+def _whole(text: str) -> int | str | None:
+    """Return days as the API takes them, None for ever; what is no number goes on as it is and is refused there."""
+    text = text.strip()
+    return None if not text else int(text) if text.isdecimal() and len(text) < 10 else text
+
+
+VIEWS = (
+    View("GET", "/retention", show, Action.RETENTION, menu="Retention"),
+    View("GET", "/retention/preview", preview, Action.RETENTION_PREVIEW),
+    View("GET", "/retention/edit", edit, Action.RETENTION_WRITE),
+    View("POST", "/retention/edit", change, Action.RETENTION_WRITE),
+)

@@ -1,0 +1,78 @@
+"""How the recorder fares: the node for operators, the customer's own calls and storage for admins."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from starlette.responses import Response
+
+from admin_api.http.permissions import Action
+from admin_api.page.framework.views import View
+from admin_api.page.framework.visit import Visit
+from admin_api.page.views.action_labels import REASONS
+
+WARN_DAYS = 30
+"""Days before its expiry from which a certificate is marked."""
+BACKUP_DAYS = 30
+"""Days after which a backup of the keys is old."""
+LITTLE_ROOM = 10
+"""Percent of a disk; below, it is marked."""
+
+
+async def show(visit: Visit) -> Response:
+    """Show the figures; by itself only their newest part again."""
+    answer = await visit.api.get("/system", again=visit.lively)
+    if not answer.well:
+        return visit.refused(answer)
+    known = answer.document
+    now = datetime.fromisoformat(str(known["at"]))
+    node = known["node"]
+    values = {
+        "at": known["at"],
+        "customer": known["customer"],
+        "node": node and {**node, **_judged(node, now)},
+        "reasons": REASONS,
+    }
+    if visit.lively:
+        return visit.part("system.html", "now", **values)
+    return visit.page("system.html", **values)
+
+
+def _judged(node: Mapping[str, Any], now: datetime) -> dict[str, Any]:
+    """Add what a person would have to reckon: percent of disks, days of certificates and of the keys' backup."""
+    return {
+        "disks": [{**disk, **_room(disk)} for disk in node["disks"]],
+        "certificates": [{**one, **_age(one["expires_at"], now)} for one in node["certificates"]],
+        "backup_old": _old(node["keys_backed_up_at"], now),
+        "plots": _plots(node["history"]),
+    }
+
+
+def _room(disk: Mapping[str, Any]) -> dict[str, Any]:
+    free = round(100 * disk["free_bytes"] / disk["size_bytes"]) if disk["size_bytes"] else 0
+    return {"used_percent": 100 - free, "little": free < LITTLE_ROOM}
+
+
+def _age(expires_at: str | None, now: datetime) -> dict[str, Any]:
+    if expires_at is None:
+        return {"days": None, "soon": True}
+    days = (datetime.fromisoformat(expires_at) - now).days
+    return {"days": days, "soon": days < WARN_DAYS}
+
+
+def _old(at: str | None, now: datetime) -> bool:
+    return at is None or (now - datetime.fromisoformat(at)).days >= BACKUP_DAYS
+
+
+def _plots(history: Sequence[Sequence[Any]]) -> list[tuple[str, str, list[tuple[str, Any]]]]:
+    """Return name, unit and points of each plot."""
+    return [
+        ("Calls being recorded", "", [(at, calls) for at, calls, _, _ in history]),
+        ("Free on the disk of the recordings", "GB", [(at, round(free / 1e9, 2)) for at, _, free, _ in history]),
+        ("Busiest media worker", "%", [(at, round(100 * busy, 1)) for at, _, _, busy in history]),
+    ]
+
+
+VIEWS = (View("GET", "/system", show, Action.SYSTEM, menu="System"),)

@@ -1,0 +1,80 @@
+"""Users of a customer without a directory, made and changed here; whoever comes from a directory changes there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from starlette.responses import Response
+
+from admin_api.http.permissions import Action
+from admin_api.page.framework.in_process_api import Answer
+from admin_api.page.framework.views import View
+from admin_api.page.framework.visit import Visit
+from admin_api.page.views.users import KINDS, name_of, user_id
+
+SINGLE = ("first_name", "last_name", "email", "upn", "account_name", "object_id")
+SEVERAL = ("numbers", "addresses")
+
+
+async def new(visit: Visit) -> Response:
+    """Show an empty form."""
+    return _form(visit, dict.fromkeys((*SINGLE, *SEVERAL), ""))
+
+
+async def create(visit: Visit) -> Response:
+    """Make a user."""
+    answer = await visit.api.send("POST", "/users", _person(visit))
+    return visit.moved(f"/users/{answer.document['id']}") if answer.well else _form(visit, _given(visit), answer)
+
+
+async def edit(visit: Visit) -> Response:
+    """Show the form with what is known."""
+    found = await visit.api.get(f"/users/{user_id(visit)}")
+    if not found.well:
+        return visit.refused(found)
+    user = found.document
+    given = {name: user.get(name) or "" for name in SINGLE}
+    several = {name: "\n".join(user.get(name) or ()) for name in SEVERAL}
+    return _form(visit, {**given, **several}, id=user["id"], name=name_of(user))
+
+
+async def change(visit: Visit) -> Response:
+    """Change a user."""
+    id = user_id(visit)
+    answer = await visit.api.send("PUT", f"/users/{id}", _person(visit))
+    return visit.moved(f"/users/{id}") if answer.well else _form(visit, _given(visit), answer, id=id)
+
+
+def _given(visit: Visit) -> dict[str, str]:
+    return {name: visit.one(name) for name in (*SINGLE, *SEVERAL)}
+
+
+def _person(visit: Visit) -> dict[str, Any]:
+    """Return what the API takes: nothing for an empty field, a list of the lines of a field for several."""
+    single: dict[str, Any] = {name: visit.one(name).strip() or None for name in SINGLE}
+    lines = {name: [line.strip() for line in visit.one(name).splitlines() if line.strip()] for name in SEVERAL}
+    return {**single, **lines}
+
+
+def _form(
+    visit: Visit, given: Mapping[str, str], refused: Answer | None = None, *, id: str = "", name: str = ""
+) -> Response:
+    return visit.page(
+        "user_edit.html",
+        status=refused.status if refused else 200,
+        problem=refused.document if refused else None,
+        given=given,
+        id=id,
+        name=name,
+        kinds=KINDS,
+        single=SINGLE,
+    )
+
+
+VIEWS = (
+    View("GET", "/users/new", new, Action.USER_CREATE),
+    View("POST", "/users/new", create, Action.USER_CREATE),
+    View("GET", "/users/{id}/edit", edit, Action.USER_CHANGE),
+    View("POST", "/users/{id}/edit", change, Action.USER_CHANGE),
+)

@@ -1,0 +1,134 @@
+"""Directory users: found by anything they are or were known by; one with identities and calls, unmapped, deleted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from starlette.responses import Response
+
+from admin_api.http.permissions import Action, is_id
+from admin_api.page.framework.in_process_api import Answer
+from admin_api.page.framework.views import View
+from admin_api.page.framework.visit import Visit
+from admin_api.page.views.call_summary import Mark, glance
+
+PAGE = 50  # users of one page
+CALLS = 20
+"""Calls shown beside a user; there is a link to all of them."""
+STATES = {"active": Mark("in the directory", "good"), "inactive": Mark("inactive", "warn")}
+SOURCES = {"entra": "Microsoft Entra ID", "csv": "CSV file", "api": "API"}
+KINDS = {
+    "email": "e-mail",
+    "upn": "user principal name",
+    "object_id": "object id",
+    "numbers": "number",
+    "addresses": "address",
+    "first_name": "first name",
+    "last_name": "last name",
+    "account_name": "account name",
+}
+"""What the members of a person are called."""
+IDENTITIES = ("email", "upn", "object_id", "numbers", "addresses")
+"""What parties of calls are recognised by."""
+
+
+async def listed(visit: Visit) -> Response:
+    """Show a page of users."""
+    query = visit.request.query_params
+    q, state, cursor = (query.get(name, "").strip() for name in ("q", "state", "cursor"))
+    state = state if state in STATES else ""
+    found = await visit.api.get("/users", {"q": q, "state": state, "limit": PAGE, "cursor": cursor})
+    return visit.page(
+        "users.html",
+        status=found.status,
+        problem=None if found.well else found.document,
+        rows=[_row(user) for user in found.items],
+        q=q,
+        state=state,
+        states=STATES,
+        sources=SOURCES,
+        cursor=cursor,
+        next_cursor=found.next_cursor,
+        asked=[(name, value) for name, value in (("q", q), ("state", state)) if value],
+    )
+
+
+async def one(visit: Visit) -> Response:
+    """Show one user."""
+    return await _shown(visit)
+
+
+async def export(visit: Visit) -> Response:
+    """Hand out everything kept of a user, as a file."""
+    return await visit.api.stream(f"/users/{user_id(visit)}/export")
+
+
+async def unmap(visit: Visit) -> Response:
+    """Say that the directory has this user no more."""
+    answer = await visit.api.send("POST", f"/users/{user_id(visit)}/unmap")
+    return visit.moved(f"/users/{user_id(visit)}") if answer.well else await _shown(visit, answer)
+
+
+async def delete(visit: Visit) -> Response:
+    """Delete a user whom neither directory nor recordings know any more."""
+    answer = await visit.api.send("DELETE", f"/users/{user_id(visit)}")
+    return visit.moved("/users") if answer.well else await _shown(visit, answer)
+
+
+def user_id(visit: Visit) -> str:
+    """Return the user of the path; what is no id leads to the API's own 404."""
+    id = str(visit.request.path_params["id"])
+    return id if is_id(id) else "-"
+
+
+async def _shown(visit: Visit, problem: Answer | None = None) -> Response:
+    found = await visit.api.get(f"/users/{user_id(visit)}")
+    if not found.well:
+        return visit.refused(found)
+    calls = await visit.api.get("/calls", {"party": user_id(visit), "limit": CALLS})
+    user = found.document
+    return visit.page(
+        "user.html",
+        status=problem.status if problem else 200,
+        problem=problem.document if problem else None,
+        user=user,
+        name=name_of(user),
+        state=STATES[user["state"]],
+        source=SOURCES.get(user["source"], user["source"]),
+        identities=[{**each, "kind": KINDS.get(each["kind"], each["kind"])} for each in user.get("identities") or ()],
+        names=[
+            {**each, "kind": KINDS.get(each["kind"], each["kind"])}
+            for each in user.get("former") or ()
+            if each["kind"] not in IDENTITIES
+        ],
+        rows=[glance(call) for call in calls.items],
+        more=calls.next_cursor is not None,
+        incomplete=calls.incomplete,
+    )
+
+
+def name_of(user: Mapping[str, Any]) -> str:
+    """Name a user as well as the directory does."""
+    whole = " ".join(part for part in (user.get("first_name"), user.get("last_name")) if part)
+    return whole or str(user.get("account_name") or user.get("email") or user.get("upn") or "")
+
+
+def _row(user: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "id": user["id"],
+        "name": name_of(user),
+        "email": user.get("email") or "",
+        "numbers": user.get("numbers") or (),
+        "state": STATES[user["state"]],
+        "source": SOURCES.get(user["source"], user["source"]),
+    }
+
+
+VIEWS = (
+    View("GET", "/users", listed, Action.USERS, "Users"),
+    View("GET", "/users/{id}", one, Action.USER),
+    View("GET", "/users/{id}/export", export, Action.USER_EXPORT),
+    View("POST", "/users/{id}/unmap", unmap, Action.USER_UNMAP),
+    View("POST", "/users/{id}/delete", delete, Action.USER_DELETE),
+)

@@ -1,0 +1,1 @@
+"""Erasure, retention and data subject requests over HTTP."""

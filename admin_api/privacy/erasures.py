@@ -1,0 +1,185 @@
+"""Ask for an erasure (Art. 17), look how far it is, approve what somebody else asked for.
+
+The audit log is written inside the transaction that files or grants: what cannot be written down does not happen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from starlette.responses import Response
+
+from admin_api.calls import selection
+from admin_api.http import body_reader, json_body, query_parameters, responses
+from admin_api.http.authorised_request import DONE, REFUSED, Asked
+from admin_api.http.permissions import is_id
+from admin_api.http.problems import Problem, conflict, invalid, not_found, own_request
+from storage.calls.call_row import BadCursor, Query
+from storage.erasure.erasure_rows import Erasure, State
+from storage.erasure.erasures import Held, NoErasure, NoWaiver, OwnRequest
+from storage.keys.sealing import MAX_TEXT
+
+WAYS = ("calls", "party", "query")
+LISTED = (query_parameters.ERASURES, query_parameters.LIMIT, query_parameters.CURSOR)
+_NO_WAIVER = "Immediate erasure needs an active waiver. Put one on file with PUT /waiver, then ask again."
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What somebody wants to be erased: exactly one of calls, party and query is given."""
+
+    calls: tuple[str, ...] | None
+    """Ids of calls."""
+    party: str | None = field(repr=False)
+    """Everything of one person."""
+    query: Query | None
+    """Everything that a search finds."""
+    reason: str = field(repr=False)
+    """Why."""
+
+    @property
+    def told(self) -> str:
+        """Say in the audit log what is asked for, but not about whom."""
+        if self.query is not None:
+            return "query"
+        return "party" if self.calls is None else f"{len(self.calls)} calls"
+
+
+async def create(asked: Asked) -> Response:
+    """Answer POST /erasures; the request is durable when the answer goes out, and nothing was filed after a 409."""
+    wanted = await body_reader.given(asked, read)
+    if wanted.calls is None:
+        await selection.settle(asked)
+
+    async def told(id: str) -> None:
+        await asked.note(DONE, wanted.told, id)
+
+    try:
+        erasure = await asked.customer.erasures.file(
+            calls=wanted.calls,
+            party=wanted.party,
+            query=wanted.query,
+            reason=wanted.reason,
+            by=asked.principal.name,
+            identity=asked.principal.actor.identity,
+            approval=asked.customer.settings.approval,
+            told=told,
+        )
+    except (NoWaiver, Held) as problem:
+        raise await refusal(asked, problem) from None
+    return responses.document(shown(erasure), 202)
+
+
+async def listed(asked: Asked) -> Response:
+    """Answer GET /erasures: what is not done yet, oldest first; what is done newest first and in pages."""
+    given = query_parameters.read(LISTED, asked.http.query_params.multi_items())
+    state = given["state"]
+    if state is State.DONE:
+        found, more = await _done(asked, given["limit"], given["cursor"])
+    else:
+        every, more = await asked.customer.erasures.open(), None
+        found = [erasure for erasure in every if state in (None, erasure.state)]
+    await asked.note(DONE)
+    return responses.page([shown(erasure) for erasure in found], more)
+
+
+async def _done(asked: Asked, limit: int, cursor: str | None) -> tuple[Sequence[Erasure], str | None]:
+    """Return a page of what is done; raises Problem 422."""
+    try:
+        return await asked.customer.erasures.done(limit, cursor)
+    except BadCursor:
+        raise invalid(
+            [{"in": "query", "name": "cursor", "reason": f"must be {query_parameters.CURSOR.right}"}]
+        ) from None
+
+
+async def view(asked: Asked) -> Response:
+    """Answer GET /erasures/{id}."""
+    query_parameters.read((), asked.http.query_params.multi_items())
+    erasure = await asked.customer.erasures.get(asked.object) if is_id(asked.object) else None
+    if erasure is None:
+        await asked.note(REFUSED, "not found")
+        raise not_found()
+    by, identity = asked.principal.name, asked.principal.actor.identity
+    own = await asked.customer.erasures.own(asked.object, by=by, identity=identity)
+    await asked.note(DONE)
+    return responses.document({**shown(erasure), "own": own})
+
+
+async def approve(asked: Asked) -> Response:
+    """Answer POST /erasures/{id}/approve; what needs no approval any more stays as it is."""
+    query_parameters.read((), asked.http.query_params.multi_items())
+    await json_body.empty_body(asked.http)
+
+    async def told(id: str) -> None:
+        await asked.note(DONE, object=id)
+
+    async def settled() -> None:
+        await selection.settle(asked)
+
+    try:
+        if not is_id(asked.object):
+            raise NoErasure("there is no such erasure")
+        erasure = await asked.customer.erasures.approve(
+            asked.object,
+            by=asked.principal.name,
+            identity=asked.principal.actor.identity,
+            told=told,
+            settled=settled,
+        )
+    except NoErasure:
+        await asked.note(REFUSED, "not found")
+        raise not_found() from None
+    except OwnRequest:
+        await asked.note(REFUSED, "own request")
+        raise own_request() from None
+    except NoWaiver:
+        await asked.note(REFUSED, "no active waiver")
+        raise conflict(_NO_WAIVER) from None
+    return responses.document(shown(erasure))
+
+
+async def refusal(asked: Asked, problem: NoWaiver | Held) -> Problem:
+    """Say why nothing was filed."""
+    if isinstance(problem, NoWaiver):
+        await asked.note(REFUSED, "no active waiver")
+        return conflict(_NO_WAIVER)
+    await asked.note(REFUSED, f"{len(problem.ids)} calls are under legal hold")
+    said = f"{len(problem.ids)} of these calls are under legal hold, so nothing is erased."
+    return conflict(f"{said} Release them first, or leave them out; `hold` of a call says whether it is held.")
+
+
+def read(data: bytes) -> Wanted:
+    """Read the body of POST /erasures; raises Problem 422."""
+    body = body_reader.parse(data, (*WAYS, "reason"))
+    reason, calls, party, query = body.text("reason", MAX_TEXT), body.raw("calls"), body.raw("party"), None
+    if sum(way in body for way in WAYS) != 1:
+        body.wrong("calls", "exactly one of calls, party and query must be given")
+    elif "party" in body:
+        party = body.text("party", query_parameters.MAX_PARTY)
+    elif "query" in body:
+        query, faults = selection.conditions(body.raw("query"))
+        body.errors += faults
+    elif not isinstance(calls, list) or not calls or not all(isinstance(each, str) for each in calls):
+        body.wrong("calls", "must be a list of ids of calls")
+    body.done()
+    return Wanted(None if calls is None else tuple(dict.fromkeys(calls)), party, query, reason)
+
+
+def shown(erasure: Erasure) -> dict[str, Any]:
+    """Show an erasure; neither party nor reason is said again."""
+    return {
+        "id": erasure.id,
+        "state": erasure.state.value,
+        "cause": erasure.cause,
+        "rule": erasure.rule,
+        "requested_at": query_parameters.rfc3339(erasure.requested_at),
+        "requested_by": erasure.requested_by,
+        "approved_at": query_parameters.rfc3339(erasure.approved_at),
+        "approved_by": erasure.approved_by,
+        "done_at": query_parameters.rfc3339(erasure.done_at),
+        "calls": erasure.calls,
+        "receipt": erasure.receipt,
+    }

@@ -1,0 +1,152 @@
+"""How requests of people who were recorded, their candidates and reports are shown; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from admin_api.exports.subject_filter import separable as of_one
+from admin_api.http import query_parameters
+from storage.erasure.erasure_rows import Erasure
+from storage.exports.export_rows import Export, ExportState
+from storage.subject_requests.candidates import Candidate
+from storage.subject_requests.case_rows import OVER, Case
+from storage.subject_requests.claims import Match
+
+GONE = "gone"
+"""State of a report whose file expired, or went with an erased call."""
+
+_PERSON = ("role", "name", "number", "uri", "user_id")
+
+
+def case(found: Case, now: datetime, report: Mapping[str, Any] | None, erasure: Erasure | None) -> dict[str, Any]:
+    """Show a request; whom it is about is null once it is closed."""
+    asked, over = found.asked, found.state in OVER
+    return {
+        "id": found.id,
+        "state": found.state.value,
+        "kind": [kind.value for kind in found.kinds],
+        "identities": None if asked is None else list(asked.identities),
+        "user": None if asked is None else asked.user,
+        "reference": None if asked is None else asked.reference,
+        "reason": None if asked is None else asked.reason,
+        "received_at": query_parameters.rfc3339(found.received_at),
+        "due_at": query_parameters.rfc3339(found.due_at),
+        "extension": _extension(found),
+        "overdue": not over and now > found.due_at,
+        "created_at": query_parameters.rfc3339(found.created_at),
+        "created_by": found.created_by,
+        "changed_at": query_parameters.rfc3339(found.changed_at),
+        "selection": selected(found),
+        "report": report,
+        "erasure": None if erasure is None else {"id": erasure.id, "state": erasure.state.value},
+        "closed_at": query_parameters.rfc3339(found.closed_at),
+        "closed_by": found.closed_by,
+        "ground": found.ground,
+        "record": found.noted.get("record"),
+    }
+
+
+def _extension(found: Case) -> dict[str, Any] | None:
+    """Show why the answer takes longer; what the person was told is null once the request is closed."""
+    noted = found.extension
+    if noted is None:
+        return None
+    times = {name: _milliseconds(noted[name]) for name in ("told_at", "at")}
+    return {**noted, **times, "reason": None if found.asked is None else found.asked.delay}
+
+
+def selected(found: Case) -> dict[str, int]:
+    """Count what was confirmed; of a closed request as its record says."""
+    record = found.noted.get("record")
+    if record is not None:
+        return {"in": record["counts"]["selected"], "out": record["counts"]["left_out"], "undecided": 0}
+    undecided = sum(not parties for parties in found.selection.inside.values())
+    return {"in": len(found.selection.inside), "out": len(found.selection.outside), "undecided": undecided}
+
+
+def report(noted: Mapping[str, Any], export: Export | None, progress: tuple[int, int | None] | None) -> dict[str, Any]:
+    """Show a report: what is noted of it, and of its export while there is one."""
+    state = _state(noted, export)
+    running = state == ExportState.RUNNING and progress is not None
+    calls = noted.get("calls")
+    return {
+        "id": noted["export"],
+        "state": state,
+        "progress": {"done": progress[0], "of": progress[1]} if running and progress is not None else None,
+        "media": noted["media"],
+        "silence_others": noted["silence_others"],
+        "other_parties": noted["other_parties"],
+        "encrypted": noted["encrypted"],
+        "calls": None if calls is None else len(calls),
+        "size_bytes": noted.get("size_bytes"),
+        "sha256": noted.get("sha256"),
+        "not_separable": list(noted.get("not_separable") or ()),
+        "without_media": list(noted.get("without_media") or ()),
+        "created_at": _milliseconds(noted["asked_at"]),
+        "created_by": noted["asked_by"],
+        "expires_at": None if export is None else query_parameters.rfc3339(export.expires_at),
+        "problem": noted.get("problem"),
+        "fetched": [{"at": _milliseconds(each["at"]), "by": each["by"]} for each in noted.get("fetched") or ()],
+    }
+
+
+def _state(noted: Mapping[str, Any], export: Export | None) -> str:
+    """Say how far a report is; one whose export ended since its notes were read is shown as done the next time."""
+    done = bool(noted.get("done_at"))
+    if export is None:
+        return GONE if done else noted.get("state") or GONE
+    return ExportState.RUNNING.value if export.state is ExportState.DONE and not done else export.state.value
+
+
+def candidate(found: Candidate, chosen: Case) -> dict[str, Any]:
+    """Show a candidate: the person as it was then, and of everybody else the number alone."""
+    row = found.row
+    parties = row.details.get("parties") or ()
+    mine = sorted({match.party for match in found.matches})
+    inside, outside = row.id in chosen.selection.inside, row.id in chosen.selection.outside
+    return {
+        "call": row.id,
+        "started_at": query_parameters.rfc3339(row.started_at),
+        "ended_at": query_parameters.rfc3339(row.ended_at),
+        "duration_ms": row.duration_ms,
+        "state": row.state.value,
+        "hold": row.hold,
+        "erase_after": query_parameters.rfc3339(row.erase_after),
+        "selected": "in" if inside else "out" if outside else None,
+        "sure": found.sure,
+        "choose": not found.parties,
+        "chosen": list(chosen.selection.inside.get(row.id, ())),
+        "parties": [_person(number, parties[number], found.known_as) for number in mine],
+        "others": len(parties) - len(mine),
+        "separable": separable(row.details.get("streams") or ()),
+        "matches": [_match(match, parties) for match in found.matches],
+    }
+
+
+def separable(streams: Sequence[Mapping[str, Any]]) -> bool:
+    """Say whether every stream belongs to one known party, so that one can be heard without the others."""
+    return all(of_one(stream) for stream in streams)
+
+
+def _person(number: int, party: Mapping[str, Any], known_as: str) -> dict[str, Any]:
+    return {"index": number, **{name: party.get(name) for name in _PERSON}, "known_as": known_as or None}
+
+
+def _match(match: Match, parties: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    return {
+        "party": match.party,
+        "role": parties[match.party].get("role"),
+        "identity": match.claim.text,
+        "kind": match.claim.kind,
+        "from": "directory" if match.claim.directory else "letter",
+        "until": query_parameters.rfc3339(match.claim.until),
+        "sure": match.sure,
+        "why": match.why,
+    }
+
+
+def _milliseconds(text: str) -> str:
+    """Shorten a time that was noted with six digits to the three of the API."""
+    return f"{text[:23]}Z" if len(text) == 27 else text

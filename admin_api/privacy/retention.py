@@ -1,0 +1,173 @@
+"""Rules of retention: read them, change them, see what they would erase."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from starlette.responses import Response
+
+from admin_api.http import body_reader, query_parameters, responses
+from admin_api.http.authorised_request import DONE, Asked
+from admin_api.http.body_reader import Members
+from admin_api.http.problems import invalid
+from storage.calls.call_row import Direction
+from storage.retention.policy import MAX_DAYS, Policy, Wins
+from storage.retention.rules import MAX_NAME, MAX_RULES, BadRule, Stored, StoredRule, Unchanged, Wished, check
+from storage.retention.sweep import Due, Preview
+
+MEMBERS = ("rules", "default_days", "wins")
+RULE_MEMBERS = ("id", "days", "direction", "source", "party", "name")
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Rules as somebody wants them; what is left out stays as it is."""
+
+    rules: tuple[Wished, ...] | None
+    """All rules, None if left out."""
+    default_days: int | Unchanged | None
+    """Days where no rule matches, None for ever."""
+    wins: Wins | None
+    """Which of several matching rules counts."""
+
+
+async def view(asked: Asked) -> Response:
+    """Answer GET /retention."""
+    query_parameters.read((), asked.http.query_params.multi_items())
+    stored = await asked.customer.rules.get()
+    await asked.note(DONE)
+    return responses.document(shown(stored))
+
+
+async def put(asked: Asked) -> Response:
+    """Answer PUT /retention: all rules at once; a rule that says the same as before keeps its id."""
+    wanted = await body_reader.given(asked, read_all)
+    await asked.note(DONE, f"{len(wanted.rules or ())} rules")
+    stored = await asked.customer.rules.put(
+        wanted.rules or (), by=asked.principal.name, default_days=wanted.default_days, wins=wanted.wins
+    )
+    return responses.document(shown(stored))
+
+
+async def preview(asked: Asked) -> Response:
+    """Answer POST /retention/preview: what the next sweep would erase, by the rules sent or else by those that hold."""
+    wanted = await body_reader.given(asked, read)
+    policy = await _policy(asked, wanted)
+    now, percent = asked.desk.sweep_terms()
+    found = await asked.customer.retention.preview(now, percent, policy)
+    await asked.note(DONE)
+    document = await asyncio.to_thread(foreseen, found, now)
+    return await asyncio.to_thread(responses.document, document)  # a first sweep may take 100,000 calls
+
+
+async def _policy(asked: Asked, wanted: Wanted) -> Policy | None:
+    """Put together what is to be tried; None: what holds now, under the ids that it has."""
+    stored = await asked.customer.rules.get()
+    days = stored.default_days if isinstance(wanted.default_days, Unchanged) else wanted.default_days
+    wins = wanted.wins or stored.wins
+    if wanted.rules is None and (days, wins) == (stored.default_days, stored.wins):
+        return None
+    rules = tuple(rule.wished for rule in stored.rules) if wanted.rules is None else wanted.rules
+    return asked.customer.rules.policy_of(rules, days, wins)
+
+
+def read_all(data: bytes) -> Wanted:
+    """Read the body of PUT /retention, whose rules must be there; raises Problem 422."""
+    wanted = read(data)
+    if wanted.rules is None:
+        raise invalid([{"in": "body", "name": "rules", "reason": "must be given; an empty list leaves the default"}])
+    return wanted
+
+
+def read(data: bytes) -> Wanted:
+    """Read rules; raises Problem 422."""
+    body = body_reader.parse(data, MEMBERS, blank=True)
+    rules = _rules(body) if "rules" in body else None
+    days = body.whole("default_days", MAX_DAYS) if "default_days" in body else Unchanged.YES
+    wins = _one_of(body, "wins", Wins) if "wins" in body else None
+    if "wins" in body and wins is None and body.raw("wins") is None:
+        body.wrong("wins", "must be longest or shortest")
+    body.done()
+    try:
+        check(rules or (), None if isinstance(days, Unchanged) else days)
+    except BadRule as problem:
+        raise invalid([{"in": "body", "name": problem.place, "reason": problem.right}]) from None
+    return Wanted(rules, days, wins)
+
+
+def _rules(body: Members) -> tuple[Wished, ...]:
+    given = body.raw("rules")
+    if not isinstance(given, list) or len(given) > MAX_RULES:
+        body.wrong("rules", f"must be a list of at most {MAX_RULES} rules")
+        return ()
+    found = []
+    for number, one in enumerate(given):
+        rule = Members(one, RULE_MEMBERS, f"rules.{number}")
+        found.append(
+            Wished(
+                rule.whole("days", MAX_DAYS),
+                _one_of(rule, "direction", Direction),
+                rule.maybe_text("source", MAX_NAME),
+                rule.maybe_text("party", MAX_NAME),
+                rule.maybe_text("name", MAX_NAME) or "",
+            )
+        )
+        rule.maybe_text("id", MAX_NAME)  # taken so that an answer can be sent back; ids are given by the recorder
+        body.errors += rule.errors
+    return tuple(found)
+
+
+def _one_of(body: Members, name: str, choices: Any) -> Any:
+    value = body.raw(name)
+    if value is None or (isinstance(value, str) and value in set(choices)):
+        return None if value is None else choices(value)
+    body.wrong(name, f"must be one of {', '.join(choices)}")
+    return None
+
+
+def shown(stored: Stored) -> dict[str, Any]:
+    """Show the rules of a customer."""
+    return {
+        "default_days": stored.default_days,
+        "wins": stored.wins.value,
+        "rules": [_rule(rule) for rule in stored.rules],
+        "changed_at": query_parameters.rfc3339(stored.changed_at),
+        "changed_by": stored.changed_by,
+    }
+
+
+def _rule(rule: StoredRule) -> Mapping[str, Any]:
+    wished = rule.wished
+    return {
+        "id": rule.id,
+        "days": wished.days,
+        "direction": None if wished.direction is None else wished.direction.value,
+        "source": wished.source,
+        "party": wished.party,
+        "name": wished.name or None,
+    }
+
+
+def foreseen(preview: Preview, now: datetime) -> dict[str, Any]:
+    """Show a preview: `items` would be erased at once, `asks` after an approval because the brake holds them back."""
+    due = [_due(one) for one in preview.due]
+    return {
+        "at": query_parameters.rfc3339(now),
+        "calls": preview.total,
+        "brake": preview.asks,
+        "items": [] if preview.asks else due,
+        "asks": due if preview.asks else [],
+    }
+
+
+def _due(due: Due) -> Mapping[str, Any]:
+    return {
+        "id": due.id,
+        "rule": due.rule,
+        "ended_at": query_parameters.rfc3339(due.ended_at),
+        "erase_after": query_parameters.rfc3339(due.erase_after),
+    }

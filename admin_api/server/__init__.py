@@ -1,0 +1,1 @@
+"""The HTTP server: TLS, connections and their limits, on uvicorn."""

@@ -1,0 +1,118 @@
+"""One connection of uvicorn with the limits it lacks: for a first byte, a slow head, a broken one, nobody who reads."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import h11
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from admin_api.http import responses
+from admin_api.http.error_middleware import HEADERS, full
+from admin_api.http.problems import Problem, crowded, malformed
+from admin_api.server import connection_limits
+
+HEAD_SECONDS = 10.0
+"""What a client gets to send the head of a request; a connection that waits costs one of a limited number."""
+
+STALLED_SECONDS = 75.0
+"""After which a client that takes nothing of its answer is broken off. A player that was paused may be left earlier
+(admin_api.calls.playback), but without TLS a connection that is closed waits for its last bytes for ever."""
+
+MAX_HEAD = 32 << 10
+"""Bytes of the head of a request; ours have under 2 KB."""
+
+
+class Connection(H11Protocol):
+    """HTTP/1.1 over one TLS or TCP connection."""
+
+    place = ""  # where it comes from: what counts as one address
+    _head_timer: asyncio.TimerHandle | None = None
+    _stalled_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: Any) -> None:
+        """Begin, and wait for the head of the first request."""
+        super().connection_made(transport)
+        self.place = connection_limits.neighbourhood(self.client[0] if self.client else "")
+        if len(self.connections) > connection_limits.MAX_CONNECTIONS and not self._is_served():
+            self.app = full  # whoever came before is served on
+            if (
+                len(self.connections)
+                > connection_limits.MAX_CONNECTIONS + connection_limits.SPARE + connection_limits.MAX_TURNED_AWAY
+            ):
+                self._tell(crowded())
+                transport.abort()
+        self._wait_for_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End."""
+        self._stop_waiting()
+        self._goes_on()
+        super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """Hold an answer back that is not taken, and look after a while whether any of it was."""
+        super().pause_writing()
+        self._look_again(self.transport.get_write_buffer_size())
+
+    def resume_writing(self) -> None:
+        """Go on with an answer."""
+        self._goes_on()
+        super().resume_writing()
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes; a head that has begun must be complete in time."""
+        super().data_received(data)
+        if self.conn.their_state is h11.IDLE:
+            self._wait_for_head()
+        else:
+            self._stop_waiting()
+
+    def on_response_complete(self) -> None:
+        """Wait for the next request; uvicorn closes an idle connection after a while."""
+        self._stop_waiting()
+        super().on_response_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is no HTTP with a problem document, or break off if an answer is under way."""
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            self._tell(malformed())
+        self.transport.close()
+
+    def _is_served(self) -> bool:
+        served = [one.place for one in self.connections if isinstance(one, Connection) and one.app is not full]
+        return connection_limits.has_room(served, self.place)
+
+    def _tell(self, problem: Problem) -> None:
+        """Send an answer of which no application knows."""
+        answer = responses.problem(problem)
+        head = [*answer.raw_headers, *HEADERS]
+        body = h11.Data(data=bytes(answer.body))
+        for part in (h11.Response(status_code=answer.status_code, headers=head), body, h11.EndOfMessage()):
+            self.transport.write(self.conn.send(part) or b"")
+
+    def _look_again(self, left: int) -> None:
+        self._stalled_timer = self.loop.call_later(STALLED_SECONDS, self._look, left)
+
+    def _look(self, left: int) -> None:
+        """Break off if as much is left as before."""
+        now = self.transport.get_write_buffer_size()
+        if now < left:
+            self._look_again(now)
+        else:
+            self.transport.abort()
+
+    def _goes_on(self) -> None:
+        if self._stalled_timer is not None:
+            self._stalled_timer.cancel()
+            self._stalled_timer = None
+
+    def _wait_for_head(self) -> None:
+        if self._head_timer is None:
+            self._head_timer = self.loop.call_later(HEAD_SECONDS, self.transport.close)
+
+    def _stop_waiting(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None

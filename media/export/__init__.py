@@ -1,0 +1,1 @@
+"""From stored streams to files: timeline, resampling, mixing, encoding, waveforms, captures."""

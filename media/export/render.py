@@ -1,0 +1,382 @@
+"""Records of a call to sound: 16-bit PCM, one channel per audio stream, in true time.
+
+`measure` reads the records once and knows rate and length, so a header can be written first; `render` reads them again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import accumulate
+
+from media.codecs.decoders import Decoder, Format, decoder
+from media.errors import MediaError
+from media.export.pcm_mixer import Canvas, Lane
+from media.export.resample import Resampler
+from media.export.timeline import SECOND, Placed, Timeline
+from media.export.timeline_survey import Survey
+from media.records.reader import Batch, ClockPair, batches
+from media.records.record_format import ALL_STREAMS, Mark, Marked, Record
+
+FLUSH_SECONDS = 2  # sound is given out when this much is ready
+MAX_CHANNELS = 64  # as many media lines as one call may have
+MAX_MARKS = 10_000  # marks kept to name the reasons of gaps
+MAX_VOICES = 256  # decoders kept at once; a stream that changes its SSRC without end may not fill the memory
+
+REASONS = {Mark.PAUSE: "pause", Mark.HOLD: "hold", Mark.RESTART: "restart", Mark.DISK: "disk"}
+
+
+class NothingToRender(MediaError):
+    """The call has no audio stream, or more than a file can hold."""
+
+
+@dataclass(frozen=True)
+class RenderStream:
+    """One audio stream of a call."""
+
+    index: int
+    # number in the records
+    label: str
+    # for titles
+    payloads: Mapping[int, Format]
+    # payload type -> format
+    heard: tuple[tuple[int, int], ...] | None = None
+    # (from, to) in ns since 1970, in order, in which it is given out; None = always, () = never: silence in its place
+
+    @property
+    def silent(self) -> bool:
+        """Tell whether nothing of it is given out; it still has its place in the file and in time."""
+        return self.heard == ()
+
+
+@dataclass(frozen=True)
+class StreamReport:
+    """What became of one stream."""
+
+    label: str
+    seconds: float
+    # from time 0 to its last sample
+    sound_seconds: float
+    # thereof decoded
+    packets: int
+    # each once
+    errors: int
+    # payloads or frames that could not be decoded: silence of their length
+    unknown: tuple[str, ...]
+    # encodings without a decoder: silence
+    gaps: tuple[tuple[float, float, str], ...]
+    # (from, to, reason) in seconds; reason: pause, hold, restart, disk, or empty where no mark says why
+    dropped_seconds: float
+    # sound that came too late to be placed
+
+
+@dataclass(frozen=True)
+class Report:
+    """What became of a call."""
+
+    rate: int
+    channels: int
+    seconds: float
+    started_ns: int
+    # time 0 in ns since the epoch, 0 if there was no packet
+    repeats: int
+    # packets that were stored twice and used once
+    streams: tuple[StreamReport, ...]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Rate, length and places of a call, after the first reading."""
+
+    timeline: Timeline
+    streams: Sequence[RenderStream]
+    # a channel each
+    marks: Sequence[Marked]
+    pictures: Sequence[RenderStream] = ()
+
+    @property
+    def rate(self) -> int:
+        """Samples a second of the output."""
+        return self.timeline.rate
+
+    @property
+    def samples(self) -> int:
+        """Samples per channel of the output."""
+        return self.timeline.samples
+
+
+def measure(
+    records: Iterable[Record],
+    streams: Sequence[RenderStream],
+    pictures: Sequence[RenderStream] = (),
+    others: Sequence[RenderStream] = (),
+) -> Measured:
+    """Read the records once; `pictures` are the video streams to be shown. Raises NothingToRender, TooLong, Damaged.
+
+    Time 0 is the first packet of all these streams, and the length that of all: what is left out of a file goes in
+    `others`, or is `silent`, so that nothing else moves.
+    """
+    if not 0 < len(streams) <= MAX_CHANNELS:
+        raise NothingToRender(f"the call has {len(streams)} audio streams; 1 to {MAX_CHANNELS} can be rendered")
+    survey = Survey({s.index: s.payloads for s in (*streams, *pictures, *others)})
+    marks: list[Marked] = []
+    for item in batches(records):
+        if isinstance(item, Batch):
+            survey.add(item)
+        elif isinstance(item, ClockPair):
+            survey.report(item)
+        elif item.kind in REASONS and len(marks) < MAX_MARKS:
+            marks.append(item)
+    return Measured(survey.finish(), streams, marks, pictures)
+
+
+def render(
+    measured: Measured,
+    records: Iterable[Record],
+    give: Callable[[bytes | bytearray], object],
+    show: Callable[[Placed], object] | None = None,
+) -> Report:
+    """Read the records again and pass interleaved little-endian PCM to `give`, in order, gaps as silence.
+
+    `show` gets the payloads of pictures, always before the sound of their time.
+    """
+    voices = Voices(measured, give, show)
+    for placed, floor in measured.timeline.blocks(_packets(records)):
+        voices.sound(placed, floor)
+    voices.finish()
+    return _report(measured, voices)
+
+
+def _packets(records: Iterable[Record]) -> Iterator[Batch]:
+    return (item for item in batches(records) if isinstance(item, Batch))
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """A time in which a stream is heard or seen."""
+
+    since: int
+    until: int
+    # ns since the epoch
+    begin: int
+    end: int
+    # the same in samples of the output
+
+    def holds(self, placed: Placed) -> bool:
+        """Tell whether packets lie in it, and came in it."""
+        came = self.since <= min(placed.arrivals) and max(placed.arrivals) < self.until
+        return came and self.begin <= placed.position < self.end
+
+
+@dataclass(slots=True)
+class Voice:
+    """One source speaking one format on one channel."""
+
+    channel: int
+    owner: int
+    form: Format
+    rate: int
+    # of the output
+    begin: int = 0
+    # sample at which the stretch being spoken begins
+    taken: int = 0
+    # samples of it so far, as they were decoded
+    end: int = -1
+    # sample at which it ends
+    written: int = 0
+    # samples of it that are on the canvas; less than `end` by what the resampler holds
+    resampler: Resampler | None = None
+    heard: Sequence[Stretch] | None = None
+    # when it is heard; None = always
+    decoder: Decoder | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.decoder = decoder(self.form)
+
+    def speak(self, placed: Placed, canvas: Canvas) -> None:
+        """Decode payloads and put them in their place."""
+        if self.decoder is None:
+            return
+        if self.decoder.joins:
+            pcm: bytes | bytearray = self.decoder.decode(b"".join(placed.payloads))
+        else:
+            pcm = self._in_turn(placed.payloads, self.decoder)
+        if self.heard is not None:
+            pcm = _silenced(pcm, placed, self.decoder, self.rate, self.heard)
+        if self.decoder.rate == self.rate:
+            canvas.write(self.channel, placed.position, pcm, self.owner)
+        else:
+            self._stretch(placed.position, pcm, self.decoder.rate, canvas)
+
+    @staticmethod
+    def _in_turn(payloads: Sequence[bytes], speaker: Decoder) -> bytes:
+        """Decode payloads that last as long as the first; one that cannot be decoded moves none behind it."""
+        made = [speaker.decode(payload) for payload in payloads]
+        size = len(made[0])
+        return b"".join([pcm[:size].ljust(size, b"\0") for pcm in made]) if size else b"".join(made)
+
+    def _stretch(self, position: int, pcm: bytes | bytearray, rate: int, canvas: Canvas) -> None:
+        """Resample without a seam while payloads follow each other (1 sample of rounding is no gap)."""
+        if self.resampler is None or abs(position - self.end) > 1:
+            self.settle(canvas)
+            self.resampler = Resampler(rate, self.rate)
+            self.begin, self.taken, self.written = position, 0, position
+        self._lay(self.resampler.feed(pcm), canvas)
+        self.taken += len(pcm) // 2
+        self.end = self.begin + self.taken * self.rate // rate  # of all at once: what is rounded off would add up
+
+    def settle(self, canvas: Canvas) -> None:
+        """End the stretch: put down what the resampler holds."""
+        if self.resampler is not None:
+            rest = self.resampler.finish()
+            self._lay(rest[: 2 * max(self.end - self.written, 0)], canvas)
+            self.resampler = None
+
+    def _lay(self, pcm: bytes, canvas: Canvas) -> None:
+        canvas.write(self.channel, self.written, pcm, self.owner)
+        self.written += len(pcm) // 2
+
+
+def _silenced(
+    pcm: bytes | bytearray, placed: Placed, speaker: Decoder, rate: int, heard: Sequence[Stretch]
+) -> bytes | bytearray:
+    """Return decoded sound with silence outside the times in which it is heard; `rate` is that of the output.
+
+    A packet has to lie in such a time and to have come in it: what RTP says and when it came may be ARRIVAL_BOUND
+    apart (media.export.timeline_survey), and then another person's words would lie in it.
+    """
+    kept = bytearray(len(pcm))
+    samples = len(pcm) // 2
+    ends = _ends(placed.payloads, samples, joined=speaker.joins)
+    for stretch in heard:
+        first, last = ((at - placed.position) * speaker.rate // rate for at in (stretch.begin, stretch.end))
+        for begin, end, arrival in zip([0, *ends], ends, placed.arrivals, strict=False):
+            left, right = 2 * max(begin, first), 2 * min(end, last)
+            if left < right and stretch.since <= arrival < stretch.until:
+                kept[left:right] = pcm[left:right]
+    return kept
+
+
+def _ends(payloads: Sequence[bytes], samples: int, *, joined: bool) -> list[int]:
+    """Return the sample at which each payload of some that were decoded together ends; `joined`: as one text."""
+    sizes = [len(payload) if joined else 1 for payload in payloads]
+    whole = max(sum(sizes), 1)
+    return [size * samples // whole for size in accumulate(sizes)]
+
+
+@dataclass
+class Voices:
+    """All sources of a call on one canvas."""
+
+    measured: Measured
+    give: Callable[[bytes | bytearray], object]
+    show: Callable[[Placed], object] | None = None
+    speaking: dict[tuple[int, int, Format], Voice] = field(default_factory=dict)
+    errors: dict[int, int] = field(default_factory=dict)
+    # per channel
+
+    def __post_init__(self) -> None:
+        self.canvas = Canvas(len(self.measured.streams), self.give)
+        self._channels = {s.index: i for i, s in enumerate(self.measured.streams) if not s.silent}
+        self._shown = {s.index for s in self.measured.pictures}
+        self._ready = FLUSH_SECONDS * self.measured.rate
+        told = (*self.measured.streams, *self.measured.pictures)
+        self._heard = {s.index: [self._stretch(pair) for pair in s.heard] for s in told if s.heard is not None}
+
+    def sound(self, placed: list[Placed], floor: int) -> None:
+        """Decode one block; nothing of later blocks lies before sample `floor`."""
+        for item in placed:
+            if min(item.position, floor) - self.canvas.base >= self._ready:
+                self._flush(min(item.position, floor))
+            if item.stream in self._channels:
+                self._voice(item).speak(item, self.canvas)
+            elif self.show is not None and item.stream in self._shown and self._seen(item):
+                self.show(item)
+        if floor - self.canvas.base >= self._ready:
+            self._flush(floor)
+
+    def _stretch(self, pair: tuple[int, int]) -> Stretch:
+        timeline = self.measured.timeline
+        begin, end = ((at - timeline.origin) * timeline.rate // SECOND for at in pair)
+        return Stretch(*pair, max(begin, 0), end)
+
+    def _seen(self, item: Placed) -> bool:
+        times = self._heard.get(item.stream)
+        return times is None or any(each.holds(item) for each in times)
+
+    def finish(self) -> None:
+        """Put down and give out everything."""
+        for voice in self.speaking.values():
+            voice.settle(self.canvas)
+        self.canvas.flush(self.measured.samples)
+        self._count(self.speaking.values())
+
+    def _voice(self, item: Placed) -> Voice:
+        key = item.stream, item.ssrc, item.form
+        voice = self.speaking.get(key)
+        if voice is None:
+            if len(self.speaking) >= MAX_VOICES:
+                self._retire()
+            channel, heard = self._channels[item.stream], self._heard.get(item.stream)
+            voice = Voice(channel, item.ssrc, item.form, self.measured.rate, heard=heard)
+            self.speaking[key] = voice
+        return voice
+
+    def _retire(self) -> None:
+        """Let the oldest half of the decoders go."""
+        old = list(self.speaking)[: MAX_VOICES // 2]
+        voices = [self.speaking.pop(key) for key in old]
+        for voice in voices:
+            voice.settle(self.canvas)
+        self._count(voices)
+
+    def _count(self, voices: Iterable[Voice]) -> None:
+        for voice in voices:
+            if voice.decoder is not None:
+                self.errors[voice.channel] = self.errors.get(voice.channel, 0) + voice.decoder.errors
+
+    def _flush(self, upto: int) -> None:
+        """Give out up to a sample, but not past what a resampler still holds."""
+        for voice in self.speaking.values():
+            if voice.resampler is not None:
+                if voice.end + 1 < upto:
+                    voice.settle(self.canvas)
+                else:
+                    upto = min(upto, voice.written)
+        self.canvas.flush(upto)
+
+
+def _report(measured: Measured, voices: Voices) -> Report:
+    rate, notes = measured.rate, measured.timeline.notes
+    streams = tuple(
+        StreamReport(
+            label=stream.label,
+            seconds=lane.end / rate,
+            sound_seconds=lane.sound / rate,
+            packets=0 if stream.silent else notes.packets.get(stream.index, 0),
+            errors=voices.errors.get(channel, 0),
+            unknown=() if stream.silent else tuple(notes.unknown.get(stream.index, ())),
+            gaps=tuple(_gaps(measured, stream.index, lane)),
+            dropped_seconds=lane.dropped / rate,
+        )
+        for channel, (stream, lane) in enumerate(zip(measured.streams, voices.canvas.lanes, strict=True))
+    )
+    origin = measured.timeline.origin
+    return Report(rate, len(streams), measured.samples / rate, origin, notes.repeats, streams)
+
+
+def _gaps(measured: Measured, stream: int, lane: Lane) -> Iterator[tuple[float, float, str]]:
+    """Name the reason of each gap: a mark that lies in it, or nothing."""
+    rate, origin = measured.rate, measured.timeline.origin
+    marks = [
+        ((mark.at - origin) / SECOND, REASONS[Mark(mark.kind)])
+        for mark in measured.marks
+        if mark.stream in (stream, ALL_STREAMS)
+    ]
+    for start, end in lane.gaps:
+        begin, until = start / rate, end / rate
+        inside = [reason for at, reason in marks if begin - MARK_SLACK <= at <= until]
+        yield begin, until, inside[0] if inside else ""
+
+
+MARK_SLACK = 0.5  # s; a mark is written with the batch, a packet earlier or later

@@ -1,0 +1,376 @@
+"""RTP time to places in the exported sound: the first reading of a call's records.
+
+Theory of operation. Records are read twice, in file order. The first reading (`Survey`) sees every packet and cuts each
+source (one SSRC on one stream) into *spans*: stretches in which the RTP timestamp is believed. Within a span a packet
+lies exactly where its timestamp puts it. A span ends where the timestamp cannot be true:
+
+    the timestamp leaps: backward, or forward out of step with the sequence numbers by more than ARRIVAL_BOUND
+    the sender froze its clock (hold): packets come later than it says by more than ARRIVAL_BOUND, and stay late for
+        SETTLE (a stall in the network ends in a burst instead and is no new span)
+    the RTP clock changes with the payload type
+    the sequence numbers begin anew, and the timestamp is not where time says: it may be another sender
+
+Where a source sends reports whose wall clock runs away from its timestamps, its packets follow the wall clock, in steps
+of `media.export.clock_drift.STEP`: two streams of one call stay together however long it lasts.
+
+A new span, a new source and the first packet of each stream are placed by arrival time: so streams are lined up by the
+arrival of their first packets. A source that goes on closely behind another one is set behind all of it, also where the
+last packets of the one or the first of the other were overtaken (`Seam`).
+
+Where sender reports (RFC 3550 section 6.4.1) of two streams run on one clock, the delay of the first packets is taken
+out: a report says when each packet was sent, and of many packets some were not held up, however late the report itself
+came (the minimum filter of NTP, RFC 5905 section 10). The second reading (`Timeline.blocks`) gives each packet, once,
+its place in samples.
+"""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_right
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import accumulate
+from operator import itemgetter
+
+from media.codecs.decoders import Format, Known
+from media.export.clock_drift import FASTEST, Drift
+from media.export.timeline import BLOCK, LATE_BOUND, LONGEST_GAP, SECOND, Formats, Notes, Source, Span, Timeline, pieces
+from media.records.reader import Batch, ClockPair
+
+BASE_RATE = 8_000  # samples a second unless a codec needs more
+ARRIVAL_BOUND = SECOND  # timestamp and arrival may differ by this: more than jitter, less than a hold worth showing
+SETTLE = 2 * SECOND  # a stalled network catches up within this, a frozen clock never does
+SNAP = 40_000_000  # ns; a successor that comes within two frames of the end continues without a seam
+ANEW = 1 << 15  # numbers ahead: nobody counts on by so many, a sender that starts anew goes on one cycle up
+OVERLAP = 2 * SECOND  # two sources of one stream may speak at once; an earlier start than this is a step of our clock
+SAME_CLOCK = 250_000_000  # ns; sender reports whose clocks differ by less are of one clock
+SEAMS = 16  # of one stream that may still move; nobody changes sources so often, and each packet looks at all of them
+PROMPT = 60 * SECOND  # of a source's beginning; in it a clock that is 100 ppm off runs away by 6 ms
+LONGEST_NAME = 40  # characters of an encoding's name that a report repeats
+UNKNOWN_PACKET = 20_000_000  # ns that a payload of unknown length is taken to last
+
+
+@dataclass(slots=True)
+class Lane:
+    """The end of what one stream has so far."""
+
+    end: int
+    # ns, place
+    arrival: int
+    # ns, when that end would have arrived
+
+
+@dataclass(slots=True)
+class Watch:
+    """A source whose packets have become late: stall or frozen clock?"""
+
+    span: Span
+    # what follows the lateness
+    before_ts: int
+    before_arrival: int
+    # the last packet that was in time
+    least: int
+    # smallest lateness since, ns
+    until: int
+    # timestamp at which it is decided
+
+
+@dataclass(slots=True)
+class Seam:
+    """Where a new source goes on without a gap behind what its stream had."""
+
+    span: Span
+    # of the new source
+    end: int
+    # ns, place: the end that was known when it began
+    arrival: int
+    # ns, when that end would have arrived
+    reached: int
+    # ns, place: the end with the packets of before that were overtaken by the new source
+    begin: int = 0
+    # ns from its anchor, of the earliest packet of the new source
+
+    def take(self, span: Span, begin: int, lasts: int, batch: Batch) -> None:
+        """Take a batch at ns `begin` of a span, whose first packet lasts so long."""
+        if span is self.span:
+            self.begin = min(self.begin, begin)
+        elif span.number < self.span.number:
+            step = batch.step * SECOND // span.clock
+            # who came in time after the new one began speaks at the same time as it, and was not overtaken
+            room = self.span.first_arrival - lasts // 2 - (self.arrival + span.anchor + begin - self.end)
+            before = min(batch.packets, 1 + (room - 1) // step if step else 1) if room > 0 else 0
+            if before:
+                self.reached = max(self.reached, span.anchor + begin + (before - 1) * step + lasts)
+
+    @property
+    def missing(self) -> int:
+        """Return the ns that the new source lies too early."""
+        behind = self.reached - self.span.anchor - self.begin
+        return behind if 0 < behind <= OVERLAP else 0
+
+
+class Survey:
+    """The first reading: learn where everything lies."""
+
+    def __init__(self, formats: Mapping[int, Mapping[int, Format]]) -> None:
+        self._formats = Formats(formats)
+        self._sources: dict[tuple[int, int], Source] = {}
+        self._lanes: dict[int, Lane] = {}
+        self._seams: dict[int, list[Seam]] = {}
+        # per stream in their order, those that may still move; and the others: span, ns to move it and what comes after
+        self._joined: dict[int, list[tuple[int, int]]] = {}
+        self._watches: dict[tuple[int, int], Watch] = {}
+        self._spans: list[Span] = []
+        self._reach: list[int] = []
+        # per span: largest offset of a packet's end, ns
+        self._blocks = array("q")
+        # triples: block, span, smallest offset in it
+        self._block: dict[int, int] = {}
+        self._batches = 0
+        self._rate = BASE_RATE
+        self._unknown: dict[int, set[str]] = {}
+        self._packets: dict[int, int] = dict.fromkeys(formats, 0)
+        self._repeats = 0
+        self._reports: dict[tuple[int, int], ClockPair] = {}
+        self._ahead: dict[tuple[int, int], int] = {}
+        # per source: how far our clock is ahead of that of its reports, by the promptest of its first minute
+        self._prompt: dict[tuple[int, int], int] = {}
+        # per source: when its first packet would have come, had it been held up as little as any of its first minute
+        self._drifts: dict[tuple[int, int], tuple[int, Drift]] = {}
+        # per source: of its newest span
+
+    def report(self, report: ClockPair) -> None:
+        """Take a sender report; the first of each source is enough, and how its clock drifts."""
+        key, ahead = (report.stream, report.ssrc), report.arrival - report.ntp
+        first = self._reports.setdefault(key, report)
+        if report.arrival - first.arrival <= PROMPT and first.arrival - first.ntp - ahead <= SETTLE:
+            self._ahead[key] = min(self._ahead.get(key, ahead), ahead)
+        source = self._sources.get(key)
+        if source is not None and source.spans:
+            self._follow(key, source.spans[-1], report)
+
+    def _follow(self, key: tuple[int, int], span: Span, report: ClockPair) -> None:
+        """Let what comes now lie where the report's wall clock says, in steps that are hardly heard."""
+        ts = span.last_ts + ((report.timestamp - span.last_ts + 0x8000_0000) & 0xFFFF_FFFF) - 0x8000_0000
+        known = self._drifts.get(key)
+        if known is None or known[0] != span.number:
+            self._drifts[key] = span.number, Drift(span.clock, report.ntp, ts)
+        elif known[1].take(report.ntp, ts):
+            # in plain RTP anybody at the client's address may report
+            most = (span.last_ts - span.first_ts) * SECOND // span.clock // FASTEST
+            span.steps.append((span.last_ts + 1, max(-most, min(known[1].told, most))))
+
+    def add(self, batch: Batch) -> None:
+        """Take the next batch in file order."""
+        if batch.stream not in self._formats:
+            return
+        self._turn()
+        for part in self._formats.plain(batch):
+            self._add(part)
+
+    def _add(self, batch: Batch) -> None:
+        source = self._sources.setdefault((batch.stream, batch.ssrc), Source())
+        known = self._formats.of(batch)
+        for first, count in source.seen.fresh(batch.ext_seq, batch.packets):
+            self._packets[batch.stream] += count
+            self._repeats -= count
+            if known is None or not known.sound:
+                continue
+            for piece in pieces(batch.part(first, count), known):
+                self._put(source, piece, known)
+        self._repeats += batch.packets
+        if known is not None and known.coding is not None:
+            self._rate = max(self._rate, known.rate)
+        elif known is None or (known.sound and not known.picture):
+            name = known.form.name[:LONGEST_NAME] if known else f"payload type {batch.payload_type}"
+            self._unknown.setdefault(batch.stream, set()).add(name)
+
+    def finish(self) -> Timeline:
+        """Settle what is open and return the time line. Raises TooLong."""
+        for key in list(self._watches):
+            self._decide(key)
+        self._close_block()
+        self._join()
+        self._line_up()
+        notes = Notes({s: sorted(n) for s, n in self._unknown.items()}, self._packets, self._repeats)
+        return Timeline(self._formats, self._sources, self._spans, self._reach, self._blocks, self._rate, notes)
+
+    def _turn(self) -> None:
+        if self._batches % BLOCK == 0 and self._batches:
+            self._close_block()
+        self._batches += 1
+
+    def _close_block(self) -> None:
+        number = (self._batches - 1) // BLOCK
+        for span, offset in self._block.items():
+            self._blocks.extend((number, span, offset))
+        self._block.clear()
+
+    def _put(self, source: Source, batch: Batch, known: Known) -> None:
+        """Place one batch provisionally."""
+        key = batch.stream, batch.ssrc
+        if source.last_seq >= batch.ext_seq:
+            span = source.span_of(batch.ext_seq)
+            ts = span.unwrap(batch.timestamp, batch.arrival)
+            if abs(ts - span.last_ts) * SECOND <= LATE_BOUND * span.clock:
+                self._extend(span, ts, batch, known)
+            return
+        span = self._span_for(source, batch, known, key)
+        ts = span.unwrap(batch.timestamp, batch.arrival)
+        self._extend(span, ts, batch, known)
+        last = ts + (batch.packets - 1) * batch.step
+        if span is source.spans[0]:
+            self._time(key, span, ts, batch.arrival)
+            self._time(key, span, last, batch.last_arrival)
+        span.advance(last, batch.last_arrival)
+        source.last_seq = batch.ext_seq + batch.packets - 1
+        self._observe(key, ts, batch)
+
+    def _time(self, key: tuple[int, int], span: Span, ts: int, arrival: int) -> None:
+        """Note when the first packet would have come, had it been held up only as long as this one.
+
+        Nothing is held up for longer than `SETTLE`: it was our clock that was set back.
+        """
+        offset = span.offset(ts)
+        if offset <= PROMPT and span.first_arrival - arrival + offset <= SETTLE:
+            self._prompt[key] = min(self._prompt.get(key, arrival), arrival - offset)
+
+    def _span_for(self, source: Source, batch: Batch, known: Known, key: tuple[int, int]) -> Span:
+        """Return the span the batch continues, or begin one."""
+        clock = known.clock
+        if not source.spans:
+            return self._follow_on(source, batch, clock)
+        span = source.spans[-1]
+        ts = span.unwrap(batch.timestamp, batch.arrival)
+        lag = batch.arrival - span.last_arrival - (ts - span.last_ts) * SECOND // clock
+        anew = batch.ext_seq - source.last_seq >= ANEW and (ts == span.last_ts or abs(lag) > SNAP)
+        if clock != span.clock or anew or self._leaps(source, span, batch, ts, known):
+            self._decide(key)
+            return self._begin(source, batch, clock, self._anchor(batch, alone=True))
+        if lag <= ARRIVAL_BOUND or key in self._watches:
+            return span
+        late = self._begin(source, batch, clock, span.anchor + span.offset(ts))
+        self._watches[key] = Watch(
+            late, span.last_ts - ts + late.first_ts, span.last_arrival, lag, late.first_ts + SETTLE * clock // SECOND
+        )
+        return late
+
+    @staticmethod
+    def _leaps(source: Source, span: Span, batch: Batch, ts: int, known: Known) -> bool:
+        """Tell a timestamp that cannot follow: it goes backward, or ahead of time and of the sequence numbers."""
+        step = known.samples_in(batch.first) * span.clock // known.rate
+        moved = ts - span.last_ts
+        if moved < 0:
+            return True
+        lead = moved * SECOND // span.clock - (batch.arrival - span.last_arrival)
+        return lead > ARRIVAL_BOUND and moved != (batch.ext_seq - source.last_seq) * step
+
+    def _follow_on(self, source: Source, batch: Batch, clock: int) -> Span:
+        """Begin a source, and remember the seam where it follows another one closely."""
+        lane = self._lanes.get(batch.stream)
+        span = self._begin(source, batch, clock, self._anchor(batch, alone=False))
+        if lane is not None and span.anchor == lane.end:
+            seams = self._seams.setdefault(batch.stream, [])
+            seams.append(Seam(span, lane.end, lane.arrival, lane.end))
+            self._settle(batch.stream, seams, len(seams) - SEAMS)
+        return span
+
+    def _settle(self, stream: int, seams: list[Seam], count: int) -> None:
+        """Hold what the oldest seams of a stream have come to."""
+        for seam in seams[: max(count, 0)]:
+            if seam.missing:
+                self._joined.setdefault(stream, []).append((seam.span.number, seam.missing))
+        del seams[: max(count, 0)]
+
+    def _begin(self, source: Source, batch: Batch, clock: int, anchor: int) -> Span:
+        ts, arrival = batch.timestamp, batch.arrival
+        span = Span(len(self._spans), ts, arrival, anchor, clock, ts, arrival)
+        self._spans.append(span)
+        self._reach.append(0)
+        source.spans.append(span)
+        source.starts.append(batch.ext_seq)
+        return span
+
+    def _anchor(self, batch: Batch, *, alone: bool) -> int:
+        """Place by arrival, after what the stream has; `alone`: the source itself goes on, so nothing may overlap."""
+        lane = self._lanes.get(batch.stream)
+        if lane is None:
+            return batch.arrival
+        gap = batch.arrival - lane.arrival
+        if abs(gap) <= SNAP or gap > LONGEST_GAP or gap < -OVERLAP or (alone and gap < 0):
+            gap = 0
+        return lane.end + gap
+
+    def _extend(self, span: Span, ts: int, batch: Batch, known: Known) -> None:
+        """Note how far the span and its stream reach, and where the block begins."""
+        begin = span.offset(ts)
+        lasts = known.samples_in(batch.first) * SECOND // known.rate or UNKNOWN_PACKET
+        end = begin + (batch.packets - 1) * batch.step * SECOND // span.clock + lasts
+        self._reach[span.number] = max(self._reach[span.number], end)
+        if begin < self._block.get(span.number, begin + 1):
+            self._block[span.number] = begin
+        seams = self._seams.get(batch.stream)
+        if seams:
+            self._settle(batch.stream, seams, sum(batch.arrival - s.span.first_arrival > SETTLE for s in seams))
+            for seam in seams:
+                seam.take(span, begin, lasts, batch)
+        lane = self._lanes.get(batch.stream)
+        if lane is None or span.anchor + end >= lane.end:
+            self._lanes[batch.stream] = Lane(span.anchor + end, batch.last_arrival + lasts)
+
+    def _observe(self, key: tuple[int, int], ts: int, batch: Batch) -> None:
+        """Follow a source that has become late."""
+        watch = self._watches.get(key)
+        if watch is None:
+            return
+        clock, last = watch.span.clock, ts + (batch.packets - 1) * batch.step
+        for arrival, stamp in ((batch.arrival, ts), (batch.last_arrival, last)):
+            lag = arrival - watch.before_arrival - (stamp - watch.before_ts) * SECOND // clock
+            watch.least = min(watch.least, lag)
+        if last >= watch.until or watch.least <= ARRIVAL_BOUND:
+            self._decide(key)
+
+    def _decide(self, key: tuple[int, int]) -> None:
+        """Move the watched span to where its packets arrive if they stayed late."""
+        watch = self._watches.pop(key, None)
+        if watch is None or not ARRIVAL_BOUND < watch.least <= LONGEST_GAP:
+            return
+        watch.span.anchor += watch.least
+        self._lanes[key[0]].end += watch.least
+
+    def _join(self) -> None:
+        """Set sources behind all of what came before them, and what follows them with them."""
+        for stream, seams in self._seams.items():
+            self._settle(stream, seams, len(seams))
+        moved = {stream: list(accumulate(by for _, by in joined)) for stream, joined in self._joined.items()}
+        for (stream, _), source in self._sources.items():
+            for span in source.spans if stream in moved else ():
+                before = bisect_right(self._joined[stream], span.number, key=itemgetter(0))
+                span.anchor += moved[stream][before - 1] if before else 0
+
+    def _line_up(self) -> None:
+        """Take the delay of first packets out where sender reports of two streams share a clock."""
+        firsts: dict[int, tuple[int, Source]] = {}
+        for (stream, ssrc), source in self._sources.items():
+            if source.spans and (stream not in firsts or source.spans[0].number < firsts[stream][1].spans[0].number):
+                firsts[stream] = ssrc, source
+        told = {s: (s, ssrc) for s, (ssrc, _) in firsts.items() if (s, ssrc) in self._reports}
+        sent = {s: _sent(self._reports[key], firsts[s][1].spans[0]) for s, key in told.items()}
+        skews = {s: min(self._ahead[key], self._prompt[key] - sent[s]) for s, key in told.items()}
+        for stream, key in told.items():
+            peers = [skew for skew in skews.values() if abs(skew - skews[stream]) <= SAME_CLOCK]
+            due = sent[stream] + min(peers)
+            if len(peers) > 1 and due >= self._prompt[key] - ARRIVAL_BOUND:  # else its reports are nonsense
+                self._shift(stream, due - firsts[stream][1].spans[0].first_arrival)
+
+    def _shift(self, stream: int, move: int) -> None:
+        """Move a stream by ns."""
+        for (owner, _), source in self._sources.items():
+            for span in source.spans if owner == stream else ():
+                span.anchor += move
+
+
+def _sent(report: ClockPair, first: Span) -> int:
+    """Return when the first packet of a span was sent by the clock of the sender's report."""
+    behind = ((report.timestamp - first.first_ts + 0x8000_0000) & 0xFFFF_FFFF) - 0x8000_0000
+    return report.ntp - behind * SECOND // first.clock

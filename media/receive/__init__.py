@@ -1,0 +1,1 @@
+"""Sockets and ports for media, and the shared region into which packets are received."""

@@ -1,0 +1,1 @@
+"""RTP and RTCP packets, sequence numbers, redundancy and reception statistics; pure."""

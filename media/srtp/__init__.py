@@ -1,0 +1,1 @@
+"""SRTP and SRTCP contexts, suites and keys, and DTLS handshakes."""

@@ -1,0 +1,101 @@
+"""The fast path in C, where it was compiled: what media.stream.fast_path does with a batch that becomes a RUN, in one
+call for all of its packets instead of a handful for each.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING, Any
+
+from media.receive.batch import NEAR, SLOTS, Lane, Workbench
+from media.records import record_format
+from media.rtp import header
+from media.srtp.context import ffi, lib
+from media.stream import fast_path_library, gap_detection
+
+if TYPE_CHECKING:
+    from media.stream.receiver import Track
+
+#: Bytes of the longest RUN that a batch can become.
+RECORD = record_format.RUN_HEAD + 2 * (SLOTS - 1) + SLOTS * NEAR
+
+#: `struct batch` of fast_path.c: pointers to what is the same for all batches; session and lane; what is asked; what is
+#: told.
+_PLACES, _ASKED, _TOLD = struct.Struct("=5Q"), struct.Struct("=qqQqddIIIIiII4x"), struct.Struct("=qdIIII")
+_SESSION = _PLACES.size // 8
+_LANE = _SESSION + 1
+_ASKED_AT = 8 * (_LANE + 1)
+_TOLD_AT = _ASKED_AT + _ASKED.size
+SIZE = _TOLD_AT + _TOLD.size
+#: No silence at all is short enough.
+_NOT_FOR_STORING = (0, -(1 << 63), 0, 0, 0, 0)
+
+
+#: What became of a batch: nothing, it was not even opened; it lies in the workbench, each packet with libsrtp's status;
+#: a record was made of it, and the track knows.
+UNTOUCHED, OPENED, STORED = range(3)
+
+
+def _place(thing: Any) -> int:
+    return int(ffi.cast("uintptr_t", thing))
+
+
+def road_of(bench: Workbench) -> Road | None:
+    """Give the road that leads through a workbench; None where there is no library."""
+    found = None if bench.road else fast_path_library.library()
+    if found is not None:
+        bench.road = Road(found, bench)
+    road: Road | None = bench.road
+    return road
+
+
+class Road:
+    """The way of a worker's batches through C, with the memory for one batch."""
+
+    def __init__(self, found: Any, bench: Workbench) -> None:
+        self._take = found.fast_path_take
+        self._record, self._statuses = ffi.new("char[]", RECORD), ffi.new("int[]", SLOTS)
+        self._bytes = ffi.buffer(self._record)
+        self._memory = ffi.new("char[]", SIZE)
+        self._batch = memoryview(ffi.buffer(self._memory)).cast("B")
+        self._pointers = ffi.cast("void **", self._memory)
+        self._at = _place(self._memory)
+        unprotect = ffi.addressof(lib, "srtp_unprotect")
+        bench_at, lengths_at = bench.packet_pointers[0], bench.length_pointers[0]
+        places = (unprotect, bench_at, self._record, lengths_at, self._statuses)
+        _PLACES.pack_into(self._batch, 0, *map(_place, places))
+
+    def take(self, track: Track, lane: Lane, count: int, out: list[bytes]) -> int:
+        """Open a batch and store it if it is in unbroken order; the caller sees to keys that are not libsrtp's."""
+        keyring, source = track.keyring, track.current
+        pointers, batch = self._pointers, self._batch
+        pointers[_SESSION], pointers[_LANE] = keyring.session if keyring else ffi.NULL, lane.place
+        tag = keyring.tag if keyring else 0
+        if source is None or track.unsettled or track.pauses.items:
+            _ASKED.pack_into(batch, _ASKED_AT, *_NOT_FOR_STORING, lane.first, count, tag, 0, 0, 0, 0)
+        else:
+            _ASKED.pack_into(
+                batch, _ASKED_AT, track.last_arrival, gap_detection.QUIET, source.highest + 1, source.arrival,
+                track.unit, track.jitter, lane.first, count, tag, track.spec.stream, track.payload_type, source.ssrc,
+                source.timestamp,
+            )  # fmt: skip
+        outcome: int = self._take(self._at)
+        if outcome == STORED and source is not None:
+            ended, track.jitter, size, written, source.step, source.timestamp = _TOLD.unpack_from(batch, _TOLD_AT)
+            out.append(self._bytes[:written])
+            source.advance(count)
+            source.arrival = track.last_arrival = ended
+            track.packets += count
+            track.last_size = size - tag - header.HEADER
+            track.size += count * track.last_size
+        return outcome
+
+    @property
+    def size(self) -> int:
+        """Give the length that all packets of the last batch had when they were received, 0 = they differ."""
+        return int(_TOLD.unpack_from(self._batch, _TOLD_AT)[2])
+
+    def statuses(self, count: int) -> list[int]:
+        """Give libsrtp's status of each packet of the last batch that was opened."""
+        found: list[int] = ffi.unpack(self._statuses, count)
+        return found

@@ -1,0 +1,59 @@
+"""Asking for a picture of a video stream: at its start and after a loss (RFC 4585, RFC 5104, RFC 7866 section 8.1.7).
+
+A decoder can begin with a whole picture only, and an encoder sends one when it is asked. We ask only in words the offer
+named: FIR where the stream begins, since nothing of it can be seen yet, PLI where packets are missing.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING
+
+from media.stream.report import totals
+
+if TYPE_CHECKING:
+    from media.stream.receiver import Track
+
+PAYLOAD_SPECIFIC = 206
+"""RTCP packet type of both (RFC 4585 section 6.1)."""
+PLI, FIR = "pli", "fir"
+PAUSE_NS = 2_000_000_000
+"""Between two requests: a picture takes a round trip and an encoder its time, and each costs the caller's line."""
+
+
+def pli(own_ssrc: int, ssrc: int) -> bytes:
+    """Build a picture loss indication (RFC 4585 section 6.3.1)."""
+    return struct.pack("!BBHII", 0x81, PAYLOAD_SPECIFIC, 2, own_ssrc, ssrc)
+
+
+def fir(own_ssrc: int, ssrc: int, number: int) -> bytes:
+    """Build a full intra request (RFC 5104 section 4.3.1); `number` rises with each new request."""
+    return struct.pack("!BBHIIIB3x", 0x84, PAYLOAD_SPECIFIC, 4, own_ssrc, 0, ssrc, number & 0xFF)
+
+
+class Pictures:
+    """When to ask, for one stream."""
+
+    __slots__ = ("_asked", "_lost", "_number", "_ssrc")
+
+    def __init__(self) -> None:
+        self._ssrc: int | None = None
+        self._lost = 0
+        self._asked = 0
+        self._number: int | None = None
+
+    def wanted(self, track: Track, now: int) -> bytes | None:
+        """Give the request that is due (ns since the epoch); None if none is."""
+        source, words = track.current, track.spec.feedback
+        if source is None or not words or track.spec.held or now - self._asked < PAUSE_NS:
+            return None
+        lost, fresh = totals(track)[0], source.ssrc != self._ssrc
+        if not fresh and lost <= self._lost:
+            self._lost = lost  # what came late after all is no loss to ask for twice
+            return None
+        self._ssrc, self._lost, self._asked = source.ssrc, lost, now
+        if FIR in words and (fresh or PLI not in words):
+            # Numbered on from the clock: a worker that begins anew must not repeat a number, which asks for nothing.
+            self._number = now // PAUSE_NS if self._number is None else self._number + 1
+            return fir(track.own_ssrc, source.ssrc, self._number)
+        return pli(track.own_ssrc, source.ssrc)

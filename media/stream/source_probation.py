@@ -1,0 +1,224 @@
+"""Plain RTP that does not follow what its source has sent: it has to be borne out by a second packet in sequence.
+
+RFC 3550 appendix A.1 takes a jump of the numbers for a sender that starts anew only after two packets in sequence:
+one may be a stray, or forged. The same goes for a leap of the timestamp and for an unexpected payload type, which an
+export would follow just as well. Until then such a packet waits, so that a sender that does start anew loses nothing;
+when its source goes on as before it is thrown away, unless its number is missing there. Where the source does not go on
+several packets stand for it that are not in sequence: half of them may be lost, or their numbers shared with another
+source. Packets under SRTP are genuine and need no second one.
+"""
+
+from __future__ import annotations
+
+from itertools import compress
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from media.rtp import header
+from media.rtp.sequence import WINDOW, Source
+from media.stream import gap_detection, refused_packets
+
+if TYPE_CHECKING:
+    from media.stream.receiver import Track
+
+SECOND = 1_000_000_000
+#: Packets that wait: two in sequence are enough, the others are for those that came out of order or did not come.
+MOST = 8
+#: Packets of near numbers that stand for their source though none follows another, and the least time (ns) between the
+#: first and the last: of a source that goes on it is long enough for GOES_ON packets of a usual length.
+ENOUGH, LASTING = 4, 60_000_000
+#: Packets with which a source goes on as before until those that waited are thrown away: more than one, since the last
+#: one of before may be overtaken by the first one of a new beginning.
+GOES_ON = 2
+#: Numbers ahead up to which a packet may have overtaken those that come now: it waits until its source has passed it,
+#: and nothing but its missing there bears it out any more.
+OVERTAKES = 64
+#: ns after which a packet no longer waits while another source of the stream sends; it would cost that the fast path.
+FORGOTTEN = 5 * SECOND
+#: ns by which a timestamp may be ahead of the time that went by: of sound three packets of a usual length, since what
+#: follows would be moved by so much; of pictures, which come out of order, also by which it may fall back.
+LEAP = 60_000_000
+PICTURE_LEAP = SECOND
+#: Numbers ahead up to which no clock is asked: one lost or overtaken packet is the rule.
+NEXT = 3
+#: ns of a packet of pictures, whose timestamps say nothing of it: 1,000 a second are 10 Mbit/s.
+PICTURE_PACKET = 1_000_000
+#: ns by which a packet may be ahead of time if number and timestamp agree: others are late, and it moves none of them.
+EARLY = 2 * SECOND
+#: Its timestamps are those of a key's beginning (RFC 4733 section 2.1), and nothing is placed by them.
+EVENT = "telephone-event"
+
+
+class Unproven(NamedTuple):
+    """A packet that waits for a second one."""
+
+    header: header.Parsed
+    packet: bytes
+    # ns
+    arrival: int
+    # packets since with which the source went on as before
+    since: int = 0
+
+    def to_state(self) -> list[Any]:
+        """Give a form that JSON can carry."""
+        return [self.packet.hex(), self.arrival, self.since]
+
+    @classmethod
+    def from_state(cls, state: list[Any]) -> Unproven:
+        """Take back what `to_state` gave."""
+        packet = bytes.fromhex(state[0])
+        return cls(header.parse(packet), packet, state[1], state[2])
+
+
+def proven(track: Track, one: Unproven, doubtful: bool) -> tuple[Unproven, ...]:
+    """Give what is to be placed once a packet has come: it alone, with those that waited for it, or nothing."""
+    ssrc = one.header[4]
+    track.cold = None
+    known = (each for each in track.unproven if each.header[4] == ssrc and each.since < GOES_ON)
+    near = tuple(each for each in known if _near(track, each, one, doubtful))
+    if any(_in_sequence(each, one) and not (doubtful and each.since) for each in near):
+        track.unproven = tuple(each for each in track.unproven if each not in near)
+        return (*near, one)
+    if doubtful:
+        alone = (*(each for each in near if not each.since), one)
+        if len(alone) >= ENOUGH and one.arrival - alone[0].arrival >= LASTING:
+            track.unproven = tuple(each for each in track.unproven if each not in alone)
+            return alone
+        return _keep(track, (*track.unproven, one), one.arrival)
+    return (one, *_keep(track, tuple(_gone_on(each, one) for each in track.unproven), one.arrival))
+
+
+def _gone_on(each: Unproven, one: Unproven) -> Unproven:
+    """Note that a packet came as expected while another one waits."""
+    if each.header[4] == one.header[4]:
+        return each._replace(since=each.since + 1)
+    return each._replace(since=GOES_ON) if one.arrival - each.arrival > FORGOTTEN else each
+
+
+def _keep(track: Track, waiting: tuple[Unproven, ...], now: int) -> tuple[Unproven, ...]:
+    """Throw away what the source has gone on without, and the oldest beyond the limit; give what it has left out."""
+    waits = [each.since < GOES_ON or _overtakes(track, each, now) for each in waiting]
+    kept = tuple(compress(waiting, waits))[-MOST:]
+    missing = tuple(each for each, still in zip(waiting, waits, strict=True) if not still and _left_out(track, each))
+    track.foreign += len(waiting) - len(kept) - len(missing)
+    track.unproven = kept
+    return missing
+
+
+def _overtakes(track: Track, one: Unproven, now: int) -> bool:
+    """Tell whether its source has not come to the number of a packet yet, but may at any moment."""
+    source = _source_of(track, one.header[4])
+    if source is None or now - one.arrival > FORGOTTEN:
+        return False
+    return 0 < source.extend(one.header[2]) - source.highest <= OVERTAKES
+
+
+def _left_out(track: Track, one: Unproven) -> bool:
+    """Tell whether a source has gone on to beyond a packet and has not sent its number, which then is its own.
+
+    It has to lie before what its source has come to by its timestamp too.
+    """
+    source = _source_of(track, one.header[4])
+    if source is None or not source.awaits(source.extend(one.header[2])):
+        return False
+    _, payload_type, _, timestamp, _, _, _ = one.header
+    if _is_event(track, payload_type) or _clock(track, payload_type) != _clock(track, track.payload_type):
+        return True
+    back = 0 if track.spec.continuous else PICTURE_LEAP  # else it would lie over what came behind it
+    return _signed(timestamp - source.timestamp) * track.unit <= back
+
+
+def _clock(track: Track, payload_type: int) -> int:
+    return track.spec.codec(payload_type)[1]
+
+
+def _source_of(track: Track, ssrc: int) -> Source | None:
+    if track.current is not None and track.current.ssrc == ssrc:
+        return track.current
+    return next((each for each in track.sources if each.ssrc == ssrc), None)
+
+
+def doubtful(track: Track, header: header.Parsed, arrival: int) -> bool:
+    """Tell whether a packet does not follow: by its number, its timestamp or its payload type."""
+    _, payload_type, sequence, timestamp, ssrc, _, _ = header
+    source = _source_of(track, ssrc)
+    if source is None:
+        return False
+    ahead = ((sequence - source.highest + 0x8000) & 0xFFFF) - 0x8000
+    moved = (timestamp - source.timestamp) & 0xFFFFFFFF
+    if 0 < ahead <= NEXT and payload_type == track.payload_type and moved * track.unit <= LEAP:
+        return False  # as nearly all do
+    return source.known and _off(track, source, header, arrival)
+
+
+def _off(track: Track, source: Source, header: header.Parsed, arrival: int) -> bool:
+    """Tell whether a packet does not follow, of one that is not as usual."""
+    _, payload_type, sequence, timestamp, _, _, _ = header
+    extended = source.extend(sequence)
+    ahead = extended - source.highest
+    if not -WINDOW < ahead < WINDOW:
+        missing = refused_packets.overdue(track, source, extended, timestamp, arrival)
+        return not missing and not gap_detection.agrees(track, source, extended, arrival)
+    if ahead <= 0:
+        return False  # late, or a second time: it moves nothing
+    moved, elapsed = _signed(timestamp - source.timestamp), arrival - source.arrival
+    event = _is_event(track, payload_type)
+    if ahead > NEXT and _hurries(track, source, ahead, elapsed if event else max(elapsed, moved * track.unit)):
+        return True
+    if event:
+        return False
+    if payload_type != track.payload_type and _unexpected(track, payload_type):
+        return True
+    if _is_event(track, track.payload_type):
+        return False
+    return not follows(track, moved, elapsed) and not _early(track, source, ahead, moved)
+
+
+def _hurries(track: Track, source: Source, ahead: int, passed: float) -> bool:
+    """Tell whether numbers are further ahead than the time (ns) that has passed, so that packets cannot be missing."""
+    each = gap_detection.packet_ns(track, source) if track.spec.continuous else PICTURE_PACKET
+    return ahead * each > passed + LEAP
+
+
+def _early(track: Track, source: Source, ahead: int, moved: int) -> bool:
+    """Tell whether a packet lies where its number belongs, not far ahead of those that it has overtaken."""
+    step = source.step or moved // ahead
+    return step > 0 and moved == ahead * step and moved * track.unit <= EARLY
+
+
+def _is_event(track: Track, payload_type: int) -> bool:
+    return track.spec.codec(payload_type)[0].lower() == EVENT
+
+
+def _unexpected(track: Track, payload_type: int) -> bool:
+    """Tell whether a payload type was not offered, or has a clock by which all that follows would be placed anew."""
+    if payload_type == gap_detection.COMFORT:
+        return False
+    offered = {number: clock for number, _, clock in track.spec.payloads}
+    if _is_event(track, track.payload_type):
+        return payload_type not in offered  # that its clock is another one says nothing
+    return offered.get(payload_type) != offered.get(track.payload_type, 0)
+
+
+def follows(track: Track, moved: int, elapsed: int) -> bool:
+    """Tell whether timestamps lie no further apart than the time (ns) between two packets; a clock may stand still."""
+    back, leap = (0, LEAP) if track.spec.continuous else (PICTURE_LEAP, PICTURE_LEAP)
+    return -back <= _signed(moved) * track.unit <= max(elapsed, 0) + leap
+
+
+def _near(track: Track, before: Unproven, one: Unproven, doubtful: bool) -> bool:
+    """Tell whether two packets belong to one beginning; where both are in doubt their numbers alone tell."""
+    ahead = ((one.header[2] - before.header[2] + 0x8000) & 0xFFFF) - 0x8000
+    moved = one.header[3] - before.header[3]
+    elapsed = abs(one.arrival - before.arrival)
+    if not -WINDOW < ahead < WINDOW or not ahead:
+        return False
+    return doubtful or follows(track, moved if ahead > 0 else -moved, elapsed)
+
+
+def _in_sequence(before: Unproven, one: Unproven) -> bool:
+    """Tell whether one packet comes directly behind or before another by its number."""
+    return (one.header[2] - before.header[2]) & 0xFFFF in (1, 0xFFFF)
+
+
+def _signed(value: int) -> int:
+    return ((value + 0x8000_0000) & 0xFFFF_FFFF) - 0x8000_0000

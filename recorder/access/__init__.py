@@ -1,0 +1,1 @@
+"""Who signs in to the page, and the daemon behind the admin API."""

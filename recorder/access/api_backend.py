@@ -1,0 +1,230 @@
+"""What the admin API asks of the running daemon: live calls, rendered media, health (admin_api.http.ports)."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from datetime import datetime
+from typing import Any
+
+from admin_api.http.ports import CannotRender, Rendered, Streamed
+from media.export.encoder import Container
+from media.export.timeline_survey import BASE_RATE
+from recorder.calls.context import Node
+from recorder.calls.executor import Runner
+from recorder.calls.registry import Live, LiveCall
+from recorder.calls.status import System
+from recorder.exports.render_client import LATER, Renderer, RenderFailed, RenderStream
+from recorder.exports.render_job import PEAKS
+from recorder.exports.render_sources import media_parts, render_streams
+from recorder.exports.wav_stream import open_stream
+from recorder.persist.call_list import facts
+from recorder.session import events as e
+from recorder.session.call_document import figures
+from recorder.session.index_row import parse_time
+from storage.calls.call_index import CallRow
+from storage.calls.call_row import Fresh
+from storage.customer.customers import Customer
+from storage.errors import StorageError
+
+CONTENT_TYPES = {
+    "wav": "audio/wav",
+    "flac": "audio/flac",
+    "opus": "audio/ogg",
+    "mp3": "audio/mpeg",
+    "mkv": "video/x-matroska",
+    "pcap": "application/vnd.tcpdump.pcap",
+    PEAKS: "application/json",
+}
+
+WHOLE = 16 << 20
+"""Bytes of WAV, 9 minutes of stereo, that are rendered at once and kept for a moment, so that a player may seek."""
+
+SETTLE_SECONDS = 5.0
+"""A request waits so long for the database to take a call that began a moment ago."""
+
+
+MEASURE_SECONDS = 1.0
+"""A worker answers within milliseconds; one that hangs is replaced later, and nobody waits for that."""
+
+
+class Desk:
+    """The daemon's side of the admin API."""
+
+    def __init__(
+        self,
+        node: Node,
+        live: Live,
+        runner: Runner,
+        clock: Callable[[], datetime] | None = None,
+        system: System | None = None,
+    ) -> None:
+        """`clock` gives the time that retention decides by; `system` has the samples of the last hour."""
+        self._system = system or System(node, live)
+        self._clock = clock or (lambda: node.now().wall)
+        self._node = node
+        self._live = live
+        self._runner = runner
+        self._renderer = Renderer()
+
+    # ---- live calls ----
+    def document(self, customer: str, call: str) -> dict[str, Any] | None:
+        """Return the newest document of a live call, or of one that ended and is not in the database yet."""
+        found = self._live.by_id(call)
+        if found is not None:
+            own = found.customer.name == customer
+            return _with_users(found.customer, found.recording.call_document(self._node.now())) if own else None
+        row = self._node.indexer.pending(customer, call)
+        if row is None or not self._node.customers[customer].keys.keeps(row.leaf):
+            return None  # what was erased a moment ago may wait to be written; it never will be
+        return _with_users(self._node.customers[customer], facts(row))
+
+    async def documents(
+        self, customer: str, calls: Sequence[str], *, measured: bool = False
+    ) -> dict[str, dict[str, Any]]:
+        """Return the newest documents of those of these calls that are live, with what is stored of them so far.
+
+        `measured`: with the figures of this moment, for which a worker is asked; else those of its last report, which
+        has no times.
+        """
+        found = {call: self.document(customer, call) for call in calls}
+        live = [one for call in calls if found[call] and (one := self._live.by_id(call)) and one.recording.alive]
+        for one in live if measured else ():
+            await self._measure(one, found)
+        if live:
+            sizes = await asyncio.to_thread(_written, [(one, one.parts) for one in live])
+            for call, size in sizes.items():
+                found[call] = {**(found[call] or {}), "size_bytes": size}
+        return {call: document for call, document in found.items() if document is not None}
+
+    async def _measure(self, call: LiveCall, found: dict[str, dict[str, Any] | None]) -> None:
+        """Put the figures of this moment into a document; a worker that does not answer leaves the older ones."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(MEASURE_SECONDS):
+                told = (await self._node.workers.snapshot(call.id)).streams
+            shown = found[call.id]
+            if shown is not None:
+                numbered = zip(call.recording.streams, shown["streams"], strict=False)  # a re-offer may have added some
+                streams = [{**each, **figures(told[s.number])} if s.number in told else each for s, each in numbered]
+                found[call.id] = {**shown, "streams": streams}
+
+    async def unwritten(self, customer: Customer, call: str | None = None) -> Sequence[Fresh]:
+        """Return what the index does not have yet of a customer, or of one call."""
+        return await self._node.indexer.unwritten(customer, call)
+
+    def pause(self, customer: str, call: str) -> bool:
+        """Stop keeping what is said; False if there is no such live call."""
+        return self._ask(customer, call, e.PauseAsked())
+
+    def resume(self, customer: str, call: str) -> bool:
+        """Keep again; False if there is no such live call."""
+        return self._ask(customer, call, e.ResumeAsked())
+
+    async def settle(self, customer: str, call: str) -> bool:
+        """Have a call written to the index now, a live one or one that it lacks; False if that takes too long."""
+        indexer = self._node.indexer
+        if indexer.pending(customer, call) is not None:  # so others that are missing keep nobody waiting
+            return await indexer.hurry(customer, call, SETTLE_SECONDS)
+        return await indexer.whole(customer, SETTLE_SECONDS)
+
+    async def settle_all(self, customer: str) -> bool:
+        """Have all that the index lacks of a customer written now; False if that takes too long."""
+        return await self._node.indexer.hurry_all(customer, SETTLE_SECONDS)
+
+    def lacking(self, customer: str) -> bool:
+        """Say whether the index of a customer may lack finished recordings."""
+        return self._node.indexer.lacks(customer)
+
+    def sweep_terms(self) -> tuple[datetime, float]:
+        """Return the time that retention decides by, and the percentage above which a sweep asks first."""
+        return self._clock(), self._node.settings.retention.brake_percent
+
+    def _ask(self, customer: str, call: str, event: e.Event) -> bool:
+        found = self._live.by_id(call)
+        if found is None or found.customer.name != customer or not found.recording.alive:
+            return False
+        self._runner.guarded(found, event)
+        self._runner.checkpoint(found)
+        self._node.flush()
+        return True
+
+    # ---- media ----
+    async def render(self, customer: Customer, row: CallRow, form: str) -> Rendered:
+        """Decrypt and render a call into memory that has no name on any disk; the caller closes the descriptor."""
+        content_type = CONTENT_TYPES.get(form)
+        if content_type is None:
+            raise CannotRender("The format is not known.")
+        out = os.memfd_create("render", os.MFD_CLOEXEC)
+        try:
+            with media_parts(customer, row) as parts:
+                await self._renderer.render(parts, self._streams(customer, row), form, out)
+        except RenderFailed as problem:
+            os.close(out)
+            raise _refused(problem) from None
+        except BaseException:
+            os.close(out)
+            raise
+        return Rendered(out, os.fstat(out).st_size, content_type)
+
+    def is_long(self, customer: Customer, row: CallRow, form: str) -> bool:
+        """Say whether a call is sent as WAV while it is rendered."""
+        document = self.document(customer.name, row.id)  # what the index has of a live call is from its beginning
+        duration = document["duration_ms"] if document else row.duration_ms
+        return form == Container.WAV and _long(duration, self._streams(customer, row))
+
+    async def stream(self, customer: Customer, row: CallRow) -> Streamed:
+        """Open a call to be rendered as WAV while it is sent; whoever takes it closes it."""
+        try:
+            with media_parts(customer, row) as parts:
+                return await open_stream(parts, self._streams(customer, row))
+        except RenderFailed as problem:
+            raise _refused(problem) from None
+
+    def _streams(self, customer: Customer, row: CallRow) -> list[RenderStream]:
+        document = self.document(customer.name, row.id) or row.details
+        return render_streams(document["streams"])
+
+    # ---- health ----
+    def not_ready(self) -> str | None:
+        """Return why no calls are accepted, or None."""
+        return self._node.not_accepting()
+
+    def metrics(self) -> bytes:
+        """Return the Prometheus page."""
+        return self._node.metrics.page()
+
+    async def system(self, customer: str | None, *, node: bool) -> Mapping[str, Any]:
+        """Return how a customer's calls and storage fare, and the node if wanted."""
+        return await self._system.document(customer, node=node)
+
+    def incidents(self, customer: str) -> Sequence[Mapping[str, Any]]:
+        """Return the incidents of a customer, newest first."""
+        return self._node.incidents.of(customer)
+
+
+def _written(calls: Sequence[tuple[LiveCall, Sequence[str]]]) -> dict[str, int]:
+    """Return what is stored of some calls, in a thread: a disk that stands still keeps nobody but the asker waiting."""
+    sizes = {}
+    for call, parts in calls:
+        with suppress(StorageError, OSError):
+            sizes[call.id] = call.customer.vault.written(call.id, call.leaf, parts)
+    return sizes
+
+
+def _refused(problem: RenderFailed) -> CannotRender:
+    return CannotRender(problem.sentence(), later=problem.status == LATER)
+
+
+def _long(duration_ms: int | None, streams: Sequence[RenderStream]) -> bool:
+    """Say whether the sound of a call as WAV is too much to be held in memory for everyone who hears one."""
+    sound = [stream for stream in streams if stream.media == "audio"]
+    rate = max((each.clock for stream in sound for each in stream.payloads.values()), default=BASE_RATE)
+    return duration_ms is None or duration_ms / 1000 * rate * 2 * len(sound) > WHOLE
+
+
+def _with_users(customer: Customer, document: dict[str, Any]) -> dict[str, Any]:
+    """Return a document with the users who take part, as the index will have them."""
+    began = parse_time(document["started_at"])
+    return {**document, "parties": customer.correlation.parties(document["parties"], began)} if began else document

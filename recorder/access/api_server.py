@@ -1,0 +1,65 @@
+"""The admin API and page inside the daemon's loop."""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING
+
+from admin_api.assembly.app import create_app
+from admin_api.server.uvicorn_server import ApiServer
+from recorder.access.accounts import Household
+from recorder.access.api_backend import Desk
+from recorder.calls.context import Node
+from recorder.config.readers import SecondFactor
+from recorder.observe.log_throttle import RateLimit
+
+if TYPE_CHECKING:
+    from recorder.access.oidc_client import Providers
+
+
+class Surface:
+    """Starts and stops the admin API on a ready-made socket."""
+
+    def __init__(self, node: Node, desk: Desk) -> None:
+        self._node = node
+        self._desk = desk
+        self._server: ApiServer | None = None
+        self._household: Household | None = None
+        self._lines = RateLimit()
+
+    async def start(self, listening: socket.socket) -> None:
+        """Serve; returns when requests are answered."""
+        api = self._node.settings.admin_api
+        self._household = Household(
+            self._node.customers,
+            required=api.second_factor is SecondFactor.REQUIRED,
+            address=api.address or "",
+            providers=self._providers(),
+        )
+        app = create_app(self._node.customers, self._desk, household=self._household)
+        self._server = ApiServer(app, api.certificate, api.private_key, self._drop)
+        await self._server.start(listening, lambda work: self._node.tasks.start(work, "api"))
+
+    async def stop(self) -> None:
+        """Stop serving; requests under way get a moment."""
+        if self._server:
+            await self._server.stop()
+        if self._household:
+            self._household.close()
+
+    def _drop(self, reason: str) -> None:
+        """Take note of a connection that came to nothing; one line a second says so, whoever it was."""
+        self._node.metrics.api_dropped.labels(reason).inc()
+        held = self._lines.admit("", self._node.monotonic())
+        if held is None:
+            self._node.metrics.log_suppressed.inc()
+        else:
+            self._node.log.warning("api.dropped", reason=reason, suppressed=held)
+
+    def _providers(self) -> Providers | None:
+        """Return who vouches for people; a node without any does without an HTTP client too."""
+        if not self._node.settings.sign_ins:
+            return None
+        from recorder.access.oidc_client import Providers
+
+        return Providers(self._node.settings.sign_ins, self._node.customers)

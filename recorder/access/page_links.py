@@ -1,0 +1,31 @@
+"""Where the admin page is, as somebody types it, and the one-time links that lead there."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from urllib.parse import urlencode
+
+from recorder.config.model import Settings
+
+
+def page_address(settings: Settings) -> str:
+    """Return the address without a slash at its end: as configured, else by the name of what is listened on.
+
+    Loopback is called localhost: certificates and passkeys go by names.
+    """
+    api = settings.admin_api
+    if api.address:
+        return api.address
+    scheme = "https" if api.certificate else "http"
+    host = ipaddress.ip_address(api.listen.host)
+    if host.is_loopback:
+        return f"{scheme}://localhost:{api.listen.port}"
+    if host.is_unspecified:
+        return f"{scheme}://{socket.gethostname()}:{api.listen.port}"
+    return f"{scheme}://{api.listen}"
+
+
+def invitation(settings: Settings, customer: str, secret: str) -> str:
+    """Return the one-time link by which somebody sets a password."""
+    return f"{page_address(settings)}/invitation?{urlencode({'customer': customer, 'key': secret})}"

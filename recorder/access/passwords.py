@@ -1,0 +1,160 @@
+"""Passwords: which are taken, and how they are kept.
+
+Argon2id with the second recommended option of RFC 9106 section 4: 3 passes, 4 lanes, 64 MiB. One is computed at a time,
+in a thread that yields to calls, so a flood of sign-ins takes 64 MiB and little of their time; the
+few that wait are answered in turn, the others are told to come back. Tries from networks where the account has not
+signed in wait behind all others and in places of their own, of which one network has few.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections import Counter, deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from typing import TYPE_CHECKING, TypeVar
+
+from admin_api.access.accounts_port import Busy
+from storage.access.account import canonical
+
+if TYPE_CHECKING:
+    from argon2 import PasswordHasher
+
+Result = TypeVar("Result")
+
+PASSES, LANES, MEMORY = 3, 4, 64 << 10  # KiB
+SALT_BYTES, HASH_BYTES = 16, 32
+LEAST = 12
+"""Characters. NIST SP 800-63B asks for 8 with a second factor, 15 without; no rules of composition, as it advises."""
+MOST = 256
+"""Characters; a passphrase is shorter, and what is longer only costs time."""
+MAX_WAITING = 16
+"""Passwords that wait for their turn: three seconds' worth at 0.17 s of processor time each. As many from elsewhere."""
+MAX_OF_ONE = 4
+"""Of those from elsewhere of one network, which may have as many addresses as it likes (IPv6)."""
+NICE = 10
+"""Of nice(2): a tenth of what a media worker gets where both want a processor; at 19 nobody got in beside full load."""
+_COMMON = frozenset(
+    "123456789012 1234567890123 12345678901234 123456123456 111111111111 000000000000 password1234 password12345 "
+    "passwordpassword passwort1234 passwortpasswort qwertyuiop12 qwertyuiop123 qwertzuiop12 qwertzuiop123 1q2w3e4r5t6y "
+    "1qaz2wsx3edc iloveyou1234 administrator administrator1 letmeinletmein adminadminadmin welcome12345 "
+    "willkommen12 willkommen123 hallohallo12 callrecorder recorderrecorder changemechangeme "
+    "correcthorsebatterystaple".split()
+)
+"""Those of twelve characters and more that are tried first."""
+
+
+def fault(password: str, name: str) -> str:
+    """Return why a password is not taken as a sentence, "" if it is."""
+    plain = canonical(password)
+    if len(password) < LEAST:
+        return "A password needs at least 12 characters."
+    if len(password) > MOST:
+        return "A password has at most 256 characters."
+    rest = plain.replace(canonical(name), "")
+    if len(set(plain)) < LEAST // 3 or len(rest) < LEAST // 2 or plain.replace(" ", "") in _COMMON:
+        return "This password is too easy to guess."
+    return ""
+
+
+class Passwords:
+    """Hashes and compares, one at a time."""
+
+    def __init__(self, *, passes: int = PASSES, memory: int = MEMORY) -> None:
+        """Tests take less of both."""
+        self._passes, self._memory = passes, memory
+        self._waiting: Counter[str] = Counter()  # by network; those of nowhere else under ""
+        self._working = False
+        self._first: deque[asyncio.Future[None]] = deque()
+        self._rest: deque[asyncio.Future[None]] = deque()
+        self._thread: ThreadPoolExecutor | None = None
+
+    async def hash(self, password: str) -> str:
+        """Return what is kept of a password; raises Busy."""
+        return await self._in_turn(lambda: self._hasher.hash(_bytes(password)))
+
+    async def genuine(self, kept: str | None, password: str, elsewhere: str = "") -> bool:
+        """Say whether it is the password; without one to compare with it takes as long and is wrong. Raises Busy.
+
+        `elsewhere`: the network that it comes from, if whoever it is has not signed in from there.
+        """
+        return await self._in_turn(lambda: self._compare(kept, password), elsewhere)
+
+    def close(self) -> None:
+        """Let the thread go."""
+        if self._thread is not None:
+            self._thread.shutdown(wait=False, cancel_futures=True)
+
+    async def _in_turn(self, work: Callable[[], Result], elsewhere: str = "") -> Result:
+        beside = self._waiting.total() - self._waiting[""] if elsewhere else self._waiting[""]
+        if beside >= MAX_WAITING or (elsewhere and self._waiting[elsewhere] >= MAX_OF_ONE):
+            raise Busy
+        self._thread = self._thread or ThreadPoolExecutor(1, "passwords", _yield_to_calls)
+        self._waiting[elsewhere] += 1
+        try:
+            await self._turn(self._rest if elsewhere else self._first)
+            try:
+                return await asyncio.wrap_future(self._thread.submit(work))
+            finally:
+                self._next()
+        finally:
+            self._waiting[elsewhere] -= 1
+            self._waiting += Counter()  # drops what is zero
+
+    async def _turn(self, queue: deque[asyncio.Future[None]]) -> None:
+        """Wait until nobody works who came before, or to a better queue."""
+        if not self._working:
+            self._working = True
+            return
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        queue.append(turn)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():  # it was ours just now
+                self._next()
+            raise
+
+    def _next(self) -> None:
+        """Give the turn to who waits for it longest in the better queue."""
+        for queue in (self._first, self._rest):
+            while queue:
+                turn = queue.popleft()
+                if not turn.done():
+                    turn.set_result(None)
+                    return
+        self._working = False
+
+    def _compare(self, kept: str | None, password: str) -> bool:
+        from argon2.exceptions import InvalidHashError, VerificationError
+
+        dummy = self._dummy  # made with the first password that is compared, whoever's it is
+        try:
+            self._hasher.verify(kept or dummy, _bytes(password))
+        except (VerificationError, InvalidHashError):
+            return False
+        return kept is not None
+
+    @cached_property
+    def _hasher(self) -> PasswordHasher:
+        from argon2 import PasswordHasher, Type  # first needed when somebody signs in
+
+        return PasswordHasher(self._passes, self._memory, LANES, HASH_BYTES, SALT_BYTES, type=Type.ID)
+
+    @cached_property
+    def _dummy(self) -> str:
+        return self._hasher.hash(os.urandom(32))
+
+
+def _bytes(password: str) -> bytes:
+    """Encode at most what is taken, so that nobody has us hash a megabyte."""
+    return password[: MOST + 1].encode("utf-8", "replace")
+
+
+def _yield_to_calls() -> None:
+    """Make this thread less urgent; on Linux those that it starts for the lanes are too."""
+    own = threading.get_native_id()
+    os.setpriority(os.PRIO_PROCESS, own, max(NICE, os.getpriority(os.PRIO_PROCESS, own)))

@@ -1,0 +1,1 @@
+"""Live calls in the daemon: admission, execution of commands, finishing, resuming, replacing."""

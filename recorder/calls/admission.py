@@ -1,0 +1,171 @@
+"""The daemon's clockwork: whether calls are accepted, the watchdog, the health of the storage, busy workers."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from recorder.calls import fd_store
+from recorder.calls.context import Node
+from recorder.calls.registry import Live, LiveCall
+from recorder.runtime.disk_thread import Work
+from recorder.runtime.folders import probe
+
+BEAT_SECONDS = 1.0
+"""A full disk is noticed and announced well within the 5 s of the contract."""
+
+ASK_SECONDS = 0.05
+"""How soon a service manager that had no room for sockets is asked again."""
+
+LEAST_FREE_BYTES = 64 << 20
+"""Below this no new call is taken: 1,000 calls write 16 MB a second, so the running ones get some seconds more."""
+
+LEAST_FREE_SPOOL = 4 << 20
+"""Room in the runtime directory: a call takes some ten KB of it."""
+
+LEAST_FREE_INODES = 1_000
+"""A call needs two files."""
+
+SETTLED_SECONDS = 5.0
+"""Until then a successor repeats the 200 of the INVITE, which a client must acknowledge again (RFC 3261 13.2.2.4)."""
+
+BUSY_LIMIT = 0.85
+"""Above this share of a core the workers would begin to lose packets at the next burst."""
+
+BUSY_SECONDS = 5.0
+"""So long all workers must be that busy: a burst of new calls, or a neighbour on the machine, is over before."""
+
+RETRY_AFTER = 30
+"""Seconds an SBC should leave us alone; it fails over to another recorder meanwhile."""
+
+
+class Housekeeping:
+    """Decides every second, and whenever the load changes, whether new calls are accepted."""
+
+    def __init__(
+        self, node: Node, live: Live, save: Callable[[LiveCall], None], chores: Sequence[Callable[[], None]] = ()
+    ) -> None:
+        """`save` renews the checkpoint of a call that changed; `chores` are done at every beat."""
+        self._node = node
+        self._chores = chores
+        self._live = live
+        self._save = save
+        self.draining = False
+        self._accepting = True
+        self._busy_since: float | None = None
+        self._probing: Work[bool] | None = None
+        self._unkept = False
+
+    def not_accepting(self) -> str | None:
+        """Return why no calls are accepted, None while they are."""
+        if self.draining:
+            return "draining"
+        if not self._node.storage_well:
+            return "storage"
+        if self._node.disk.away:
+            return "disk stands still"
+        if len(self._live) >= self._node.settings.sip.max_calls:
+            return "limit reached"
+        if self._busy_since is not None and self._node.monotonic() - self._busy_since >= BUSY_SECONDS:
+            return "workers busy"
+        return None
+
+    def review(self) -> None:
+        """Tell the endpoint whether INVITE and OPTIONS are answered 503."""
+        reason = self.not_accepting()
+        accepting = reason is None
+        if accepting != self._accepting:
+            self._accepting = accepting
+            self._node.endpoint.set_accepting(accepting, RETRY_AFTER)
+            self._node.log.info(
+                "calls.accepted" if accepting else "calls.refused", reason=(reason or "well").replace(" ", "_")
+            )
+
+    async def run(self) -> None:
+        """Beat for ever; owned by recorder.runtime.tasks."""
+        while True:
+            try:
+                self.beat()
+            except Exception as problem:  # without this task a full disk would never be well again
+                self._node.log.fault("housekeeping.fault", problem)
+            await self._pause()
+
+    async def _pause(self) -> None:
+        """Wait for the next beat; a service manager whose queue was full is asked again oftener: it may hold ten."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + BEAT_SECONDS
+        while (left := until - loop.time()) > 0:
+            await asyncio.sleep(min(left, ASK_SECONDS) if self._unkept else left)
+            self._unkept = self._unkept and not fd_store.asked_again(self._node.notify, self._live)
+
+    def beat(self) -> None:
+        """Look after everything once."""
+        self._storage()
+        self._measure()
+        self._checkpoints()
+        self._unkept = not fd_store.asked_again(self._node.notify, self._live)
+        self.review()
+        for chore in self._chores:
+            chore()
+        if self._node.workers.well:
+            self._node.notify.watchdog()
+
+    def _checkpoints(self) -> None:
+        """Save what only an ACK has changed: not at once, since a short call is over before it matters."""
+        settled = self._node.monotonic() - SETTLED_SECONDS
+        for call in self._live:
+            started = call.recording.started
+            if call.dirty and call.recording.alive and call.started and started and started.mono < settled:
+                self._save(call)
+
+    def _measure(self) -> None:
+        load = self._node.workers.load
+        for worker, busy in load.items():
+            self._node.metrics.worker_busy.labels(str(worker)).set(busy)
+        if not load or min(load.values()) <= BUSY_LIMIT:
+            self._busy_since = None
+        elif self._busy_since is None:
+            self._busy_since = self._node.monotonic()
+
+    def _storage(self) -> None:
+        """Look whether there is room and whether a file can be written; refuse calls until there is."""
+        well = self._room() and (self._node.storage_well or self._probe())
+        if well != self._node.storage_well:
+            self._node.storage_well = well
+            self._node.log.info("storage.well" if well else "storage.full")
+        self._node.metrics.storage_state.set(1 if well and not self._node.disk.away else 0)
+
+    def _room(self) -> bool:
+        node = self._node.settings.node
+        return room(node.data_dir, LEAST_FREE_BYTES) and room(node.runtime_dir, LEAST_FREE_SPOOL)
+
+    def _probe(self) -> bool:
+        """Write, sync and remove a small file after trouble: space alone does not mean that writing works again.
+
+        A disk that takes long over it is asked at the next beat what came of it.
+        """
+        asked = self._probing or self._node.disk.begin(self._write)
+        self._probing = None if asked.over else asked
+        try:
+            return asked.over and asked.outcome()
+        except OSError:
+            return False
+
+    def _write(self) -> bool:
+        node = self._node.settings.node
+        probe(node.data_dir)
+        probe(node.runtime_dir)
+        return True
+
+
+def room(folder: Path, least: int) -> bool:
+    """Tell whether a file system has room for more calls; a small one is full at a twentieth."""
+    try:
+        found = os.statvfs(folder)
+    except OSError:
+        return False
+    free = found.f_bavail * found.f_frsize >= min(least, found.f_blocks * found.f_frsize // 20)
+    inodes = found.f_files == 0 or found.f_favail >= min(LEAST_FREE_INODES, found.f_files // 20)
+    return free and inodes

@@ -1,0 +1,121 @@
+"""What a start does behind the running service: find what a crash left and have it mended."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from datetime import timedelta
+from functools import partial
+
+from recorder.calls.context import Node
+from recorder.calls.registry import Live
+from recorder.calls.repair_queue import AGAIN_SECONDS, Left, Mending
+from recorder.persist.repair import left_behind
+from storage.calls.call_index import Query
+from storage.calls.call_row import DAY_SHIFT
+from storage.customer.customers import Customer
+from storage.database.database import DatabaseAway
+from storage.journal.index_gap import ALL, LOOK_BACK_DAYS
+from storage.timestamps import day_of
+
+
+class Startup:
+    """Runs once; calls are taken meanwhile."""
+
+    def __init__(self, node: Node, live: Live, mending: Mending) -> None:
+        self._node = node
+        self._live = live
+        self._mending = mending
+        self._told: set[str] = set()
+        self._looked: set[str] = set()
+        for customer in node.customers.values():
+            mending.looking(customer.name)
+            if customer.whole:  # else once it is
+                customer.erasures.gap = partial(self._gap, customer)
+
+    def _gap(self, customer: Customer) -> int | None:
+        """Return from which day on the index lacks recordings, those that wait to be written to it too; any thread."""
+        waits, found = timedelta(seconds=self._node.indexer.oldest()), customer.gap.first()
+        days = [day_of(customer.now() - waits) - 1] if waits else []
+        if customer.name not in self._looked:  # the newest call may be three days old, and it looks three further back
+            days.append(day_of(customer.now()) - 2 * LOOK_BACK_DAYS)
+        return min([*days, *([] if found is None else [found])], default=None)
+
+    async def run(self) -> None:
+        """Look through every customer; a database that is away delays none but its own."""
+        waiting = list(self._node.customers.values())
+        for customer in waiting:
+            self._open_parts(customer)
+        while waiting:
+            waiting = [customer for customer in waiting if not await self._unfinished(customer)]
+            if waiting:
+                await asyncio.sleep(AGAIN_SECONDS)
+
+    def _open_parts(self, customer: Customer) -> None:
+        """Find recordings with parts that nobody writes."""
+        try:
+            found = left_behind(customer, {call.id for call in self._live})
+        except Exception as problem:  # those whose row says that they live are found by that
+            self._node.log.fault("recovery.failed", problem, customer=customer.name)
+            return
+        for call, leaf in found:
+            self._mending.put(Left(customer, call, leaf))
+
+    async def _unfinished(self, customer: Customer) -> bool:
+        """Find recordings that the index still takes for live ones or lacks; False if the database does not answer.
+
+        A recording is durable some seconds before it is indexed, hours where the database is away, and a power cut may
+        come between. An index without any call was lost, or there is nothing to be found, and one that was older than
+        its journal came from a backup: then every recording is looked at, else those of the last days, by the index or
+        by the clock, whichever is earlier. What a start before this one did not come to the end of is gone on with.
+        """
+        try:
+            customer.erasures.gap = partial(self._gap, customer)
+            unfinished, empty = await customer.calls.unfinished(), not await customer.calls.count()
+            first = ALL if empty else await self._first(customer)
+            there = await asyncio.to_thread(_since, customer, first)
+            lacking = there if empty else await customer.calls.unknown(filter(self._is_over(customer), there))
+            if lacking:  # one that cannot be read now is looked for after any number of days and starts
+                await asyncio.to_thread(customer.gap.widen, min(leaf for _, leaf in lacking) >> DAY_SHIFT)
+        except DatabaseAway:
+            return False  # told where it is opened
+        except Exception as problem:  # without it nobody would be answered by a party any more
+            if customer.name not in self._told:
+                self._told.add(customer.name)
+                self._node.log.fault("recovery.failed", problem, customer=customer.name)
+            return False
+        for call, leaf in unfinished:
+            self._put(Left(customer, call, leaf))
+        for call, leaf in lacking:
+            self._put(Left(customer, call, leaf, lacking=True))
+        self._looked.add(customer.name)
+        self._mending.looked(customer)
+        return True
+
+    def _put(self, left: Left) -> None:
+        if self._live.by_id(left.call) is None:
+            self._mending.put(left)
+
+    async def _first(self, customer: Customer) -> int:
+        """Return the day from which on recordings are looked for."""
+        if customer.journal.replayed:
+            return ALL
+        gap = await asyncio.to_thread(customer.gap.first)
+        usual = await _last_day(customer) - LOOK_BACK_DAYS
+        return usual if gap is None else min(usual, gap)
+
+    def _is_over(self, customer: Customer) -> Callable[[tuple[str, int]], bool]:
+        """Return what tells whether nobody has a recording in hand, to be asked before the index is."""
+        pending = self._node.indexer.pending
+        return lambda each: self._live.by_id(each[0]) is None and pending(customer.name, each[0]) is None
+
+
+async def _last_day(customer: Customer) -> int:
+    """Return the day of the newest call that the index has, or this day if the clock says that it was before."""
+    page = await customer.calls.find(Query(limit=1))
+    return min([day_of(customer.now()), *(row.day for row in page.items)])
+
+
+def _since(customer: Customer, first: int) -> dict[tuple[str, int], None]:
+    """List the recordings of all days from `first` on; a clock that was set may have made them of any later one."""
+    return dict.fromkeys((ref.call, ref.leaf) for ref in customer.vault.since(first))

@@ -1,0 +1,265 @@
+"""How a recording ends: seal the media, write the last document, make all durable, answer the BYE, index, let go."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
+from typing import Any
+
+from media.receive.sockets import Pair
+from media.records import record_format
+from media.spec import Former
+from recorder.calls import fd_store
+from recorder.calls.context import Node
+from recorder.calls.registry import Live, LiveCall
+from recorder.calls.repair_queue import Left, Mending
+from recorder.errors import NotPossible
+from recorder.persist.checkpoint import Checkpoints, Mark
+from recorder.persist.group_sync import Durability
+from recorder.persist.repair import take_back
+from recorder.session import commands as c
+from recorder.session import events as e
+from recorder.session.call_document import encode
+from recorder.session.index_row import forms_of, row_of
+from recorder.session.session import State
+from storage.calls.call_row import CallRow
+from storage.errors import StorageError, SyncFailed
+
+CLOSE_SECONDS = 60.0
+"""A part that is not sealed by then is recovered instead, without what waits in the sockets: so not before some workers
+in a row could hang, be noticed and replaced."""
+
+
+class Finishing:
+    """The last steps of every recording of the node."""
+
+    def __init__(
+        self,
+        node: Node,
+        checkpoints: Checkpoints,
+        live: Live,
+        mending: Mending,
+        feed: Callable[[LiveCall, e.Event], None],
+    ) -> None:
+        self.node = node
+        self._checkpoints = checkpoints
+        self._live = live
+        self._mending = mending
+        self._feed = feed
+        self._durability = Durability(node.syncer)
+
+    async def close_media(self, call: LiveCall) -> None:
+        """Have the worker seal the media part, then tell the recording."""
+        figures: Mapping[int, Mapping[str, Any]] = {}
+        clean = False
+        try:
+            if call.started:
+                async with asyncio.timeout(CLOSE_SECONDS):
+                    final = await self.node.workers.close(call.id)
+                figures, clean = final.streams, final.clean
+                if final.part:
+                    self._checkpoints.returned(call.id)
+        except (TimeoutError, OSError):
+            self.node.log.warning("media.close_failed", call=call.id)
+            self.node.workers.drop(call.id)
+        self._feed(call, e.MediaClosed(figures, clean))
+
+    async def finish(self, call: LiveCall, command: c.Finish) -> None:
+        """Write and seal everything, wait until it is durable, then answer and index."""
+        try:
+            async with call.files:
+                if call.control:
+                    call.control.keep(c.Kept.CALL, encode(command.document))
+                    call.control.seal()
+                await self.node.disk.together(partial(_put_away, call, sealed=command.sealed))
+                if call.media_part > 1 or not command.sealed:  # repairing takes the disk a while
+                    await asyncio.to_thread(self._end_media, call)
+            await self._durability.wait(call.epoch)
+        except (StorageError, NotPossible, OSError) as problem:
+            self._not_durable(call, command.document, problem)
+            return
+        self._mark_over(call)
+        self._answer_bye(call, durable=True)
+        self._let_go(call)
+        self.node.ended(call.recording, call.customer.name)
+        self.index(call, self._sized(call, command.document), done=lambda: self._checkpoints.remove(call.id))
+        self.node.load_changed()
+
+    def _not_durable(self, call: LiveCall, document: Mapping[str, Any], problem: Exception) -> None:
+        """Say so to the client, and have the recording mended as soon as the disk allows it."""
+        self.node.storage_trouble(problem)
+        self.node.log.fault("call.finish_failed", problem, call=call.id)
+        if isinstance(problem, SyncFailed):
+            call.recording.interrupted = True
+            document = {**document, "state": "interrupted"}
+        self.abandon(call, document)
+        self.node.ended(call.recording, call.customer.name)
+
+    def _sized(self, call: LiveCall, document: Mapping[str, Any]) -> dict[str, Any]:
+        try:
+            size = call.customer.vault.size(call.id, call.leaf, call.parts)  # without what was attached meanwhile
+            return {**document, "size_bytes": size}
+        except (StorageError, OSError) as problem:
+            self.node.log.fault("call.size_unknown", problem, call=call.id)
+            return dict(document)
+
+    def _answer_bye(self, call: LiveCall, *, durable: bool) -> None:
+        token = call.recording.take_bye()
+        if token is None:
+            return
+        if durable:
+            self.node.endpoint.confirm(token, self.node.monotonic())
+        else:
+            self.node.endpoint.refuse(token, 500, self.node.monotonic())
+        self.node.flush()
+
+    def _end_media(self, call: LiveCall) -> None:
+        for number in range(1, call.media_part + 1):
+            self.end_part(call, f"m{number}")
+
+    def end_part(self, call: LiveCall, part: str, committed: int | None = None) -> None:
+        """Repair a part if its writer died, and move it to its day; waits for the disk unless it is finished."""
+        vault = call.customer.vault
+        ref = vault.find(call.id, call.leaf, part)
+        if ref is None or ref.finished:
+            return
+        vault.recover(ref, committed)
+        vault.finish(call.id, call.leaf, part)
+
+    async def cut(self, call: LiveCall, before: int, parts: Sequence[tuple[str, int | None]]) -> None:
+        """End the media parts below number `before` where their dead worker had committed them.
+
+        None: its spool was lost, so all that is genuine is kept; what the streams knew of it went with the spool.
+        """
+        whole = dict(parts)
+        await self._end_parts(call, {f"m{n}": whole.get(f"m{n}", 0) for n in range(1, before)})
+        lost = [name for name, length in parts if length is None]
+        if not lost:
+            return
+        if await asyncio.to_thread(_spoken, call, lost):
+            self.node.log.error("media.spool_lost", call=call.id)
+            self._feed(call, e.Distrusted("spool-lost"))
+
+    async def end_controls(self, call: LiveCall, before: int) -> None:
+        """End the control parts below number `before`, which a former life of this process wrote."""
+        await self._end_parts(call, {f"c{n}": None for n in range(1, before)})
+
+    async def _end_parts(self, call: LiveCall, parts: Mapping[str, int | None]) -> None:
+        def work() -> None:
+            for part, committed in parts.items():
+                self.end_part(call, part, committed)
+
+        async with call.files:
+            try:
+                await asyncio.to_thread(work)
+            except (StorageError, OSError) as problem:  # the end of the recording, or the next start, tries again
+                self.node.log.fault("call.part_not_ended", problem, call=call.id)
+
+    def index(self, call: LiveCall, document: Mapping[str, Any], done: Callable[[], None] | None = None) -> None:
+        """Queue the call for its customer's database."""
+        live, began = document["state"] == "recording", call.recording.started
+        started_at = began.wall if began else self.node.now().wall
+        make = partial(self._row, call, document)
+        self.node.indexer.put_later(call.customer, call.id, call.leaf, started_at, make, live=live, done=done)
+
+    def _row(self, call: LiveCall, document: Mapping[str, Any]) -> tuple[CallRow, tuple[str, ...]]:
+        """Return the row of a call, and the forms it is found by: the same ones while its people are the same."""
+        row = row_of(document, call.leaf, call.customer.settings.retention_days)
+        people = tuple((p["number"], p["uri"], p["name"], *p["also"]) for p in document["parties"])
+        people += tuple((None, name["key"], None) for name in document["related"])
+        if hash(people) != call.people:
+            call.people, call.forms = hash(people), "\0".join(forms_of(document, call.customer.settings.country))
+        return row, tuple(call.forms.split("\0")) if call.forms else ()
+
+    def _let_go(self, call: LiveCall) -> None:
+        """Give back everything that was held for the call."""
+        call.close_files()
+        for number, pair in call.pairs.items():
+            self.node.ports.release(pair, _heard(call, number, pair))
+        for pair, former in call.retired:
+            self.node.ports.release(pair, former)
+        call.pairs.clear()
+        call.retired = ()
+        fd_store.forget(self.node.notify, call)
+        call.recording.state = State.OVER
+        self._live.remove(call)
+
+    def _mark_over(self, call: LiveCall) -> None:
+        """Keep a successor of this process from going on with the call; what is left is to be indexed."""
+        try:
+            self._checkpoints.mark_over(call.id)
+        except OSError:
+            self._checkpoints.remove(call.id)
+
+    def discard(self, call: LiveCall) -> None:
+        """Take back a recording that never began: its files hold nothing but an offer that was not taken."""
+        self.node.workers.drop(call.id)  # also where one was told only half
+        self._let_go(call)
+        if call.filed:
+            self._mending.refuse(call.id)
+            self._mark_refused(call)
+            self.node.tasks.start(self._remove(call), "discard")
+        else:
+            self._checkpoints.remove(call.id)
+        self.node.load_changed()
+
+    def _mark_refused(self, call: LiveCall) -> None:
+        """Keep a successor of this process from taking the files for those of a call that was cut."""
+        try:
+            self._checkpoints.mark_refused(Mark(call.id, call.customer.name, call.leaf, ()), call.customer.keys)
+        except (OSError, StorageError) as problem:
+            self.node.log.fault("call.not_discarded", problem, call=call.id)
+
+    async def _remove(self, call: LiveCall) -> None:
+        """Remove the files, once the disk has done all that it was asked for them; else as soon as it lets them go."""
+        await self.node.disk.patiently(_nothing)
+        try:
+            await asyncio.to_thread(take_back, call.customer, call.id, call.leaf)
+        except (StorageError, OSError) as problem:
+            self.node.log.fault("call.not_discarded", problem, call=call.id)
+            self._mending.put(Left(call.customer, call.id, call.leaf))
+        else:
+            self._mending.taken_back(call.id)
+            self._checkpoints.remove(call.id)
+
+    def abandon(self, call: LiveCall, document: Mapping[str, Any] | None = None) -> None:
+        """Let go of a call that cannot be finished as it should; its parts are mended and indexed behind its back."""
+        self._answer_bye(call, durable=False)
+        self.node.workers.drop(call.id)
+        self._mark_over(call)
+        self._let_go(call)
+        self._mending.put(Left(call.customer, call.id, call.leaf, document))
+        self.node.load_changed()
+
+
+def _nothing() -> None:
+    pass
+
+
+def _put_away(call: LiveCall, *, sealed: bool) -> None:
+    """End the newest parts, the media only if they are `sealed`; control first, since it says what the media are."""
+    vault = call.customer.vault
+    if call.control:
+        call.control.finish()
+        vault.finish(call.id, call.leaf, call.control.name)
+    if call.media_part and sealed:
+        vault.finish(call.id, call.leaf, f"m{call.media_part}")
+
+
+def _heard(call: LiveCall, number: int, pair: Pair) -> Former | None:
+    """Tell whom a stream heard at its port."""
+    streams = call.recording.streams or ()  # a fault of ours may have spoilt the recording: its ports go all the same
+    return fd_store.heard(pair, next((s.figures for s in streams if s.number == number), {}))
+
+
+def _spoken(call: LiveCall, parts: Sequence[str]) -> bool:
+    """Tell whether parts of a call hold anything that somebody said."""
+    for part in parts:
+        ref = call.customer.vault.find(call.id, call.leaf, part)
+        with suppress(StorageError, ValueError):  # `verify` names the defect
+            for record in record_format.read(call.customer.vault.read(ref, live=True)) if ref else ():
+                if isinstance(record, record_format.Run | record_format.Mixed | record_format.Packet):
+                    return True
+    return False

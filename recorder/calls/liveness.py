@@ -1,0 +1,116 @@
+"""Calls that nothing is heard of: the client is asked whether they still exist, and they end only if it says no.
+
+An SBC that vanished sends no BYE, and without a session timer (RFC 4028) nothing else would end its calls. Silence
+alone proves nothing: both sides may be muted and the client may send no silence. So a call whose streams all stay
+silent for `silent_seconds` is asked about in its dialog (sip.ua.uac), and asked again after as long if it is still
+there. One that the client does not know (481) ends, unless something came meanwhile; so does one about which two
+questions in a row led nowhere (408 or no answer: after a restart of ours the connection of a call may be gone, and its
+client is not). A request of the client in the dialog is a sign of life like audio.
+
+Streams that are held are not silent, and of a paused call nothing is listened to: there nothing is missed by asking
+late, so such calls are asked about after `held_seconds`.
+
+A client that names no interval is not made to keep one, although RFC 4028 (section 9) allows it where `Supported` has
+`timer`: Cisco's CUBE says that in INVITEs without an interval, and whether such a client refreshes because of ours is
+seen only when it does not, by calls that are lost while their audio flows. A question costs nobody a call.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from itertools import islice
+from typing import Any
+
+from recorder.calls.context import Node
+from recorder.calls.executor import Runner
+from recorder.calls.registry import Live, LiveCall
+from recorder.session import events as e
+from recorder.session.session import State
+from recorder.workers.counters import Growth, growth
+from sip.ua.events import Probed
+
+UNKNOWN = 481
+"""The dialog does not exist any more (RFC 3261 section 12.2.1.2)."""
+
+NO_ANSWER = 408
+"""The same by that section, but also what is said where nothing answered at all."""
+
+PATIENCE = 2
+"""Questions in a row without an answer after which a client is gone."""
+
+NEVER = math.inf
+
+MOST_AT_ONCE = 50
+"""Questions a second: an SBC that lost its network leaves thousands of calls silent at the same moment."""
+
+SPOKEN = frozenset({"audio", "video"})
+"""Media that flow all the time; a chat or a shared screen may be still."""
+
+
+class Silence:
+    """A chore of every second, and what the answers mean."""
+
+    def __init__(self, node: Node, live: Live, runner: Runner) -> None:
+        self._node = node
+        self._live = live
+        self._runner = runner
+
+    def look(self) -> None:
+        """Ask about calls that have been silent for long."""
+        sip, now = self._node.settings.sip, self._node.monotonic()
+        since = now - min(sip.silent_seconds or NEVER, sip.held_seconds or NEVER)  # most calls need no closer look
+        still = (call for call in self._live if call.heard <= since and call.probed <= since)
+        silent = (call for call in still if now - max(call.heard, call.probed) >= self._limit(call))
+        for call in islice(silent, MOST_AT_ONCE):
+            call.probed = now
+            self._node.endpoint.probe(call.session, now)
+        self._node.flush()
+
+    def _limit(self, call: LiveCall) -> float:
+        """Give the seconds that a call may stay silent."""
+        if call.recording.state is not State.RECORDING:
+            return NEVER
+        sip = self._node.settings.sip
+        return (sip.silent_seconds if audible(call) else sip.held_seconds) or NEVER
+
+    def noticed(self, call: LiveCall) -> None:
+        """Take a request of the client in the call's dialog for a sign of life."""
+        call.heard = self._node.monotonic()
+
+    def answered(self, event: Probed) -> None:
+        """End a call whose client does not know it, if it is silent still."""
+        call = self._live.by_session(event.session)
+        if call is None:
+            return
+        call.unanswered = call.unanswered + 1 if event.status == NO_ANSWER and call.heard <= call.probed else 0
+        if event.status == UNKNOWN or call.unanswered >= PATIENCE:
+            self._node.tasks.start(self._end(call, event.status), "silence")
+
+    async def _end(self, call: LiveCall, status: int) -> None:
+        """Have the worker look once more: what it counted last is some seconds old."""
+        figures = await self._node.workers.snapshot(call.id)
+        if call.heard > call.probed or came(call, figures.streams):
+            return
+        self._node.log.warning("call.client_gone", call=call.id, status=status)
+        self._node.incidents.add("client-gone", call.customer.name, call=call.id, status=status)
+        self._runner.guarded(call, e.StopAsked("dialog-gone", interrupted=False))
+
+
+def came(call: LiveCall, figures: Mapping[int, Mapping[str, Any]]) -> bool:
+    """Tell whether a worker has counted more of a call than was known of it; what strangers sent is nothing."""
+    told = ((stream.figures, figures.get(stream.number)) for stream in call.recording.streams)
+    return any(heard(growth(before, now)) for before, now in told if now is not None)
+
+
+def heard(more: Growth) -> bool:
+    """Tell whether packets of the client came: also such as cannot be decrypted or find no room on the disk."""
+    return more.packets > 0 or more.late > 0 or more.duplicates > 0 or more.rejected > 0 or more.gap_ms > 0
+
+
+def audible(call: LiveCall) -> bool:
+    """Tell whether something should be heard of a call that is recorded."""
+    recording = call.recording
+    if recording.paused:
+        return False
+    return any(s.line.media in SPOKEN and not (s.held or s.removed) for s in recording.streams)

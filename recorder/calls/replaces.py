@@ -1,0 +1,74 @@
+"""Recordings that take the place of others (RFC 3891): the old one ends when its client has our answer to the new one.
+
+Two recordings come of it, each with the beginning, the end and the people of its own dialog, and with a note that names
+the other. The old one ends whole, as after a BYE. It ends not with our 200 but with the first request that the client
+sends in the new dialog, the ACK as a rule: a client that never got the 200 has the old dialog only, and BYE in that one
+would leave it without a recording.
+"""
+
+from __future__ import annotations
+
+from recorder.calls.context import Node
+from recorder.calls.executor import Runner
+from recorder.calls.registry import Live, LiveCall
+from recorder.session import events as e
+from recorder.session.session import State
+from sip.errors import RemoteError
+from sip.message.replaces import insisted
+from sip.ua.events import Invited, Probed
+from storage.customer.customers import Customer
+
+REASON = "replaced"
+"""Why the old recording ended, as its document and our BYE say."""
+
+
+class Replacing:
+    """Finds what an INVITE replaces, and ends it in time."""
+
+    def __init__(self, node: Node, live: Live, runner: Runner) -> None:
+        self._node = node
+        self._live = live
+        self._runner = runner
+
+    def find(self, event: Invited, customer: Customer) -> str | None:
+        """Return the id of the call that an INVITE takes the place of; raise RemoteError to refuse it with.
+
+        Where that call is not to be had, RFC 3891 section 3 asks for a refusal. Who did not insist (`Require`) is
+        recorded without it: where an SBC takes over a call whose recording died, a refusal would end all recording.
+        """
+        if event.replaces is None:
+            return None
+        try:
+            call = self._live.by_session(self._node.endpoint.replaced(event.replaces, customer.name, event.flow))
+            if call is None or not call.recording.alive:
+                raise RemoteError("replaces-ended", 603)
+        except RemoteError:
+            if insisted(event.request.headers):
+                raise
+            return None
+        return call.id
+
+    def settle(self, call: LiveCall) -> None:
+        """End what a call replaces, now that its client is known to have our answer; a second time does nothing.
+
+        Where the offer is ours nothing is agreed before the client's answer, so the old recording goes on till then.
+        """
+        recording, old = call.recording, call.replaces
+        if old is None or recording.state is not State.RECORDING or recording.offers_first:
+            return
+        call.replaces = None
+        self._end(old, call.id)
+        self._runner.guarded(call, e.Replaced(old))
+
+    def answered(self, event: Probed) -> None:
+        """Take it from the answer to a question (recorder.calls.resume) that the client has our 200."""
+        call = self._live.by_session(event.session)
+        if call and event.status < 300:
+            self.settle(call)
+
+    def _end(self, name: str, by: str) -> None:
+        call = self._live.by_id(name)
+        if call and call.recording.alive:
+            self.settle(call)  # who replaces it has its 200 too, though the ACK may be overtaken
+            call.recording.note("replaced-by", self._node.now(), call=by)
+            self._runner.guarded(call, e.StopAsked(REASON, interrupted=False))

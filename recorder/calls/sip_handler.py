@@ -1,0 +1,406 @@
+"""From SIP events to events of recordings: whose call, whether it may be recorded, which recording."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache, partial
+from sys import intern
+from typing import Any
+
+from recorder.calls.context import Node
+from recorder.calls.executor import Runner
+from recorder.calls.liveness import Silence
+from recorder.calls.registry import NOBODY, Live, LiveCall
+from recorder.calls.replaces import Replacing
+from recorder.config.customer import Customer as Configured
+from recorder.config.readers import Siprec, Srtp
+from recorder.errors import NotPossible
+from recorder.observe.rejections import Challenges
+from recorder.runtime.disk_thread import DiskAway
+from recorder.runtime.token_bucket import Rates, within
+from recorder.session import events as e
+from recorder.session.session import Recording
+from recorder.signalling.customer_lookup import normal_address
+from recorder.signalling.local_address import Reachable
+from sip.errors import RemoteError, SipError
+from sip.message import digest
+from sip.message.header_values import Flow
+from sip.message.message import Request
+from sip.sdp.answer import Policy
+from sip.transaction.response import Fields
+from sip.ua import events as s
+from storage.customer.customers import Customer
+from storage.errors import StorageError
+
+DAY_SECONDS = 86_400
+
+FULL = 30
+"""Seconds until another try makes sense where a call has to end first."""
+
+SLOW_DOWN = 5
+"""Seconds until another try makes sense where only the rate was too high: a bucket is full again after two."""
+
+
+MAX_POLICIES = 256
+"""Different policies that are kept once; a node has a handful."""
+
+
+class Signalling:
+    """Takes every event of the endpoint."""
+
+    def __init__(self, node: Node, runner: Runner, live: Live) -> None:
+        self._node = node
+        self._certify = node.certify  # one bound method for all calls
+        node.endpoint.authorized_by(self._authorize, self._covered, self._elsewhere)
+        self._runner = runner
+        self._live = live
+        self._reachable = Reachable(node.settings.media.bind, node.settings.media.advertise)
+        self._by_source, self._by_customer = Rates(), Rates()
+        self._realms = realms(node.settings.customers)
+        self._nonce_secret = os.urandom(32)
+        self._challenges = Challenges()
+        self.silence = Silence(node, live, runner)
+        self._replacing = Replacing(node, live, runner)
+        self._take: Mapping[type, Callable[[Any], None]] = {
+            s.Invited: self._invited,
+            s.Reoffered: self._reoffered,
+            s.Informed: self._informed,
+            s.Acknowledged: self._acknowledged,
+            s.Numbered: self._numbered,
+            s.Reanswered: self._reanswered,
+            s.HungUp: self._hung_up,
+            s.Probed: self._probed,
+            s.Cancelled: lambda x: self._tell(x.session, e.Unwanted()),
+            s.Expired: lambda x: self._tell(x.session, e.Lost(x.reason.value)),
+            s.Closed: lambda x: self._tell(x.session, e.Lost("closed")),
+            s.Refused: self._refused,
+            s.Dropped: lambda x: self._node.unwelcome.drop(x.reason, _source(x.flow), self._node.monotonic()),
+        }
+
+    def on_event(self, event: s.Event) -> None:
+        """Take one event; called by the SIP server before it sends what the endpoint wants to say.
+
+        Nothing is to be done about Withdrawn: questions are answered at once and `accept` says what was withdrawn.
+        """
+        take = self._take.get(type(event))
+        try:
+            if take:
+                take(event)
+        except Exception as problem:
+            self._fault(event, problem)
+
+    def _fault(self, event: s.Event, problem: Exception) -> None:
+        """Let a bug end the call it belongs to, never the daemon; a question is answered all the same."""
+        self._node.log.fault("signalling.fault", problem)
+        if isinstance(event, s.Invited | s.Reoffered | s.HungUp):
+            self._node.endpoint.refuse(event.token, 500, self._node.monotonic())
+            call = self._live.by_session(event.session)
+            name = call.customer.name if call else None
+            self._node.refused(event.request.method, 500, "internal", name, None, call.id if call else None)
+            if call:
+                self._runner.give_up(call, problem)
+
+    # ---- the first INVITE ----
+    def _invited(self, event: s.Invited) -> None:
+        customer = self._customer(event)
+        if customer is None:
+            self._refuse(event, 403, "no-customer", None)
+            return
+        self._node.endpoint.own(event.session, customer.name)
+        configured = self._node.settings.customer(customer.name)
+        if configured is None or not self._in_bounds(event, customer, configured):
+            return
+        if not self._welcome(event, customer, configured):
+            return
+        try:
+            old = self._replacing.find(event, customer)
+        except RemoteError as problem:
+            self._refuse(event, problem.status, problem.code, customer)
+            return
+        if len(self._live) >= self._node.settings.sip.max_calls or not self._node.storage_well:
+            self._refuse(event, 503, "full" if self._node.storage_well else "storage", customer, retry_after=30)
+            return
+        try:
+            offered = self._first(event)
+            leaf = self._number(customer)
+        except (StorageError, NotPossible) as problem:
+            self._node.storage_trouble(problem)
+            reason = "disk" if isinstance(problem, DiskAway) else "storage"
+            self._refuse(event, 503, reason, customer, retry_after=30)
+            return
+        except OSError:
+            self._refuse(event, 503, "no-route", customer, retry_after=30)
+            return
+        self._node.metrics.sip_marks.labels(event.marks).inc()
+        recording = Recording(str(uuid.uuid4()), self._policy(configured, event.flow), os.urandom)
+        recording.picture.swapped = configured.swap_owners
+        recording.source = intern(normal_address(event.flow.remote[0]))  # a few for all calls
+        recording.agreement.certify = self._certify
+        recording.agreement.closed = self._node.closed.of(recording.source)
+        call = LiveCall(recording, customer, leaf, event.session, replaces=old)
+        self._live.add(call)
+        self._runner.guarded(call, offered)
+        self._node.load_changed()
+
+    def _number(self, customer: Customer) -> int:
+        """Give a new recording its leaf: from memory, unless there are so few that the disk may be asked for more."""
+        day = int(self._node.now().wall.timestamp()) // DAY_SECONDS
+        take = partial(customer.keys.allocate, day)
+        return self._node.disk.within(take) if customer.keys.low(day) else take()
+
+    def _in_bounds(self, event: s.Invited, customer: Customer, configured: Configured) -> bool:
+        """Refuse what is beyond the limits of its source or its customer, before anything is opened or computed.
+
+        Of the customer's nothing is used up before who calls has authenticated: anybody can write its domain.
+        """
+        sip, source, now = self._node.settings.sip, normal_address(event.flow.remote[0]), self._node.monotonic()
+        if not self._by_source.admit(source, sip.source_invites, now):
+            reason = "source-rate"
+        elif not self._authentic(event, customer):
+            return False
+        elif not self._by_customer.admit(customer.name, configured.max_invites, now):
+            reason = "customer-rate"
+        elif not within(self._live.of_source(source), sip.source_calls):
+            reason = "source-full"
+        elif not within(self._live.of_customer(customer.name), configured.max_calls):
+            reason = "customer-full"
+        else:
+            return True
+        self._refuse(event, 503, reason, customer, retry_after=SLOW_DOWN if "rate" in reason else FULL)
+        return False
+
+    def _customer(self, event: s.Invited) -> Customer | None:
+        try:
+            host = event.request.target.host
+        except SipError:
+            host = ""
+        name = self._node.tenants.customer_of(event.flow.remote[0], event.flow.certificate_names, host)
+        return self._node.customers.get(name) if name else None
+
+    def _refuse(
+        self,
+        event: s.Invited,
+        status: int,
+        reason: str,
+        customer: Customer | None,
+        warning: tuple[int, str] | None = None,
+        retry_after: int | None = None,
+        headers: Fields = (),
+    ) -> None:
+        name, now = customer.name if customer else None, self._node.monotonic()
+        self._node.refused("INVITE", status, reason, name, _source(event.flow))
+        self._node.endpoint.refuse(event.token, status, now, warning=warning, retry_after=retry_after, headers=headers)
+
+    def _refused(self, event: s.Refused) -> None:
+        """Take note of what the endpoint refused by itself."""
+        call = self._live.by_session(event.session) if event.session else None
+        flow = event.flow
+        if event.reason == s.NOT_OWNER:
+            self._strange(event, call)
+            return
+        if event.status == 401:  # a first try without a password, as of an INVITE
+            return
+        name = call.customer.name if call else self._node.tenants.only(flow.remote[0], flow.certificate_names)
+        self._node.refused(event.method, event.status, event.reason, name, _source(flow), call.id if call else None)
+
+    def _strange(self, event: s.Refused, call: LiveCall | None) -> None:
+        """List it with a call that somebody else spoke in its dialog; the line in the log names who that is."""
+        flow, now = event.flow, self._node.monotonic()
+        name = self._node.tenants.only(flow.remote[0], flow.certificate_names)
+        self._node.unwelcome.refuse(event.method, event.status, event.reason, name, _source(flow), now)
+        if call:
+            self._node.incidents.add("dialog-strangers", call.customer.name, call=call.id)
+
+    def overdue(self) -> None:
+        """Tell of INVITEs that were challenged and never came again with credentials; due every second."""
+        for customer, source in self._challenges.overdue(self._node.monotonic()):
+            self._node.refused("INVITE", 401, "digest-missing", customer, source)
+
+    def _welcome(self, event: s.Invited, customer: Customer, configured: Configured) -> bool:
+        """Refuse what this customer's clients must not do."""
+        marks, plain = event.marks, configured.siprec is Siprec.PLAIN
+        if (marks == "none" and not plain) or (marks != "both" and configured.siprec is Siprec.STRICT):
+            self._refuse(event, 421, "not-siprec", customer, headers=(("Require", "siprec"),))
+            return False
+        if event.offer is None and not configured.late_offer:
+            self._refuse(event, 488, "no-offer", customer, (399, "An offer is needed in the INVITE"))
+            return False
+        return True
+
+    def _authentic(self, event: s.Invited, customer: Customer) -> bool:
+        """Challenge an INVITE of a customer whose clients must authenticate (RFC 3261 section 22)."""
+        realm = self._realms.get(customer.name)
+        if realm is None:
+            return True
+        source, now = event.flow.remote[0], self._node.now().wall.timestamp()
+        outcome = digest.judge(event.request, realm, self._nonce_secret, source, now)
+        self._challenges.answer(event.request.call_id)
+        if outcome is digest.Outcome.RIGHT:
+            return True
+        if outcome is digest.Outcome.WRONG:
+            self._node.refused("INVITE", 401, "digest", customer.name, _source(event.flow))
+        else:
+            self._challenges.ask(event.request.call_id, customer.name, source, self._node.monotonic())
+        stale = outcome is digest.Outcome.STALE
+        fields = digest.challenges(realm, self._nonce_secret, source, now, stale=stale)
+        self._node.endpoint.refuse(event.token, 401, self._node.monotonic(), headers=tuple(fields))
+        return False
+
+    def _authorize(self, owner: str, flow: Flow, request: Request | None, before: Flow) -> Fields | None:
+        """Judge who speaks in a dialog as its first INVITE was judged (sip.ua.core.Authorize).
+
+        ACK and CANCEL cannot be challenged: they count from the host of their INVITE, which has proven itself, and from
+        addresses that are among the sources of this customer alone, as another node of its cluster has.
+        """
+        source = flow.remote[0]
+        if not self._node.tenants.may_be(owner, source, flow.certificate_names):
+            return None
+        realm = self._realms.get(owner)
+        if realm is None:
+            return ()
+        if request is None or request.method in ("ACK", "CANCEL"):
+            alone = source == before.remote[0] or self._node.tenants.only(source, flow.certificate_names) == owner
+            return () if alone else None
+        now = self._node.now().wall.timestamp()
+        outcome = digest.judge(request, realm, self._nonce_secret, source, now)
+        if outcome is digest.Outcome.RIGHT:
+            return ()
+        if outcome is digest.Outcome.WRONG:
+            near = self._node.monotonic()
+            self._node.unwelcome.refuse(request.method, 401, "digest", owner, normal_address(source), near)
+        stale = outcome is digest.Outcome.STALE
+        return tuple(digest.challenges(realm, self._nonce_secret, source, now, stale=stale))
+
+    def _covered(self, flow: Flow) -> bool:
+        return self._node.tenants.covers(flow.remote[0])
+
+    def _elsewhere(self, owner: str, flow: Flow) -> bool:
+        return self._node.tenants.elsewhere(owner, flow.remote[0], flow.certificate_names)
+
+    def _policy(self, configured: Configured, flow: Flow) -> Policy:
+        srtp, secure = self._node.settings.srtp_of(configured), flow.transport == "tls"
+        return _policy_of(srtp, secure, configured.sdes_without_tls, configured.dtls, configured.pause_by_reinvite)
+
+    def _first(self, event: s.Invited) -> e.Offered | e.OfferWanted:
+        if event.offer is not None:
+            return self._offered(event, event.offer)
+        secure, ours = event.flow.transport == "tls", self._reachable.addresses(event.flow)
+        return e.OfferWanted(event.token, event.request, event.metadata, secure, ours)
+
+    def _offered(self, event: s.Invited | s.Reoffered, offer: bytes) -> e.Offered:
+        secure, ours = event.flow.transport == "tls", self._reachable.addresses(event.flow)
+        return e.Offered(event.token, event.request, offer, event.metadata, secure, ours)
+
+    # ---- in the dialog ----
+    def _acknowledged(self, event: s.Acknowledged) -> None:
+        call = self._live.by_session(event.session)
+        if call is None:
+            return
+        self._noticed(call)
+        if event.answer is not None or call.recording.offers_first:
+            self._feed(call, e.Agreed(event.answer))
+        self._replacing.settle(call)
+        self._mend(call)
+        self._see(call)
+        call.dirty = call.dirty or event.news  # until it is saved, in some seconds, a successor repeats the 200
+
+    def _noticed(self, call: LiveCall) -> None:
+        """Take a request in the dialog for a sign of life, and for a proof that the client has our answer."""
+        self.silence.noticed(call)
+        self._runner.reached(call)
+
+    def _reanswered(self, event: s.Reanswered) -> None:
+        """Take the answer to a later offer of ours; one that is refused changes nothing, if what comes can be read."""
+        call = self._live.by_session(event.session)
+        if call and (event.status < 300 or call.recording.locked or call.recording.agreement.renewal):
+            self._feed(call, e.Agreed(event.sdp, event.asked))
+
+    def _informed(self, event: s.Informed) -> None:
+        self._tell(event.session, e.Informed(event.request, event.metadata))
+        call = self._live.by_session(event.session)
+        if call:
+            self._noticed(call)
+            self._replacing.settle(call)
+            self._mend(call)
+
+    def _mend(self, call: LiveCall) -> None:
+        """Ask for the whole metadata where something is missing and the client takes such requests (RFC 7866 9.2)."""
+        wanting = call.recording.picture.wanting
+        if wanting and self._node.endpoint.ask_snapshot(call.session, f"metadata {wanting}", self._node.monotonic()):
+            call.recording.picture.wanting = None
+
+    def _see(self, call: LiveCall) -> None:
+        """Ask for a whole picture by INFO where video begins or goes on and RTCP cannot ask (RFC 5168)."""
+        video = [s for s in call.recording.streams if s.line.media == "video" and not s.line.feedback]
+        shown = frozenset(s.number for s in video if not (s.held or s.removed)) if video else NOBODY
+        if shown - call.pictured:
+            self._node.endpoint.ask_picture(call.session, self._node.monotonic())
+        call.pictured = shown
+
+    def _reoffered(self, event: s.Reoffered) -> None:
+        call = self._live.by_session(event.session)
+        if call is None or event.offer is None:
+            name, source = call.customer.name if call else None, _source(event.flow)
+            self._node.refused("re-offer", 488, "no-offer", name, source, call.id if call else None)
+            self._node.endpoint.refuse(event.token, 488, self._node.monotonic())
+            return
+        self._noticed(call)
+        self._replacing.settle(call)
+        self._feed(call, self._offered(event, event.offer))
+
+    def _hung_up(self, event: s.HungUp) -> None:
+        call = self._live.by_session(event.session)
+        if call is None:
+            self._node.endpoint.confirm(event.token, self._node.monotonic())
+            return
+        self._replacing.settle(call)
+        self._feed(call, e.HungUp(event.token, event.request, event.metadata))
+
+    def _probed(self, event: s.Probed) -> None:
+        self._replacing.answered(event)
+        self.silence.answered(event)
+
+    def _tell(self, session: s.SessionKey, event: e.Event) -> None:
+        call = self._live.by_session(session)
+        if call:
+            self._feed(call, event)
+
+    def _numbered(self, event: s.Numbered) -> None:
+        """Keep the CSeq of a request of ours before it goes out: a client passes over one that comes twice."""
+        call = self._live.by_session(event.session)
+        if call and call.recording.alive:
+            self._runner.checkpoint(call)
+
+    def _feed(self, call: LiveCall, event: e.Event) -> None:
+        self._runner.guarded(call, event)
+        if call.dirty and call.recording.alive:
+            self._runner.checkpoint(call)
+
+
+def realms(customers: Iterable[Configured]) -> dict[str, digest.Realm]:
+    """Read the files of users; raises NotPossible with the line that is wrong."""
+    found = {}
+    for customer in customers:
+        if customer.digest is None:
+            continue
+        try:
+            found[customer.name] = digest.Realm.parse(customer.digest.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as problem:
+            where = f", line {problem.args[0]}" if isinstance(problem, ValueError) and problem.args else ""
+            hint = "Each line is user:realm:HA1, all of one realm; HA1 as htdigest makes it."
+            raise NotPossible(f"the users of customer {customer.name} cannot be read{where}.", hint) from None
+    return found
+
+
+@lru_cache(MAX_POLICIES)
+def _policy_of(srtp: Srtp, secure: bool, sdes_without_tls: bool, dtls: bool, reoffers: bool) -> Policy:
+    """Return one policy for all calls that have the same."""
+    return Policy(
+        srtp.value, secure=secure, sdes_without_tls=sdes_without_tls, several_keys=True, dtls=dtls, reoffers=reoffers
+    )
+
+
+def _source(flow: Flow | None) -> str | None:
+    return normal_address(flow.remote[0]) if flow else None

@@ -1,0 +1,112 @@
+"""How the node fares, as `GET /system` shows it: the node for operators, a customer's own part for admins."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from recorder.calls.context import Node
+from recorder.calls.registry import Live
+from recorder.observe.load_history import History, Sample
+from recorder.persist.backup_time import backed_up_at
+from recorder.session.call_document import rfc3339
+
+TOTAL_SECONDS = 3600.0
+"""Adding up a customer's bytes reads every row of the index, so it is done once an hour and only if asked for."""
+
+
+class System:
+    """Takes the samples, and puts the document together."""
+
+    def __init__(self, node: Node, live: Live) -> None:
+        self._node = node
+        self._live = live
+        self._history = History()
+        self._began = node.now().wall
+        self._totals: dict[str, tuple[float, int]] = {}
+
+    def sample(self) -> None:
+        """Take a sample if one is due; called at every beat of housekeeping."""
+        if not self._history.due(self._node.monotonic()):
+            return
+        counts = {name: count for name in self._node.customers if (count := self._live.of_customer(name))}
+        free, _ = room(self._node.settings.node.data_dir)
+        busy = max(self._node.workers.load.values(), default=0.0)
+        self._history.add(Sample(self._node.now().wall, len(self._live), free, round(busy, 3), counts))
+
+    async def document(self, customer: str | None, *, node: bool) -> dict[str, Any]:
+        """Return what may be shown: of a customer, None for none; of the node, if wanted."""
+        return {
+            "at": rfc3339(self._node.now().wall),
+            "customer": None if customer is None else await self._of_customer(customer),
+            "node": await self._of_node() if node else None,
+        }
+
+    async def _of_customer(self, name: str) -> dict[str, Any]:
+        return {
+            "calls_active": self._live.of_customer(name),
+            "calls": await self._node.customers[name].calls.count(),
+            "size_bytes": await self._total(name),
+            "history": [[rfc3339(one.at), one.of_customers.get(name, 0)] for one in self._history.samples],
+        }
+
+    async def _total(self, name: str) -> int:
+        now = self._node.monotonic()
+        at, total = self._totals.get(name, (-TOTAL_SECONDS, 0))
+        if now - at >= TOTAL_SECONDS:
+            total = await self._node.customers[name].calls.total_bytes()
+            self._totals[name] = now, total
+        return total
+
+    async def _of_node(self) -> dict[str, Any]:
+        node, why = self._node.settings.node, self._node.not_accepting()
+        return {
+            "ready": why is None,
+            "reason": why,
+            "started_at": rfc3339(self._began),
+            "calls_active": len(self._live),
+            "max_calls": self._node.settings.sip.max_calls,
+            "disks": [_disk("data", node.data_dir), _disk("runtime", node.runtime_dir)],
+            "workers": [{"number": number, "busy": round(busy, 3)} for number, busy in self._node.workers.load.items()],
+            "unindexed_seconds": round(self._node.indexer.oldest(), 1),
+            **await asyncio.to_thread(self._on_disk),
+            "history": [[rfc3339(one.at), one.calls, one.free_bytes, one.busy] for one in self._history.samples],
+        }
+
+    def _on_disk(self) -> dict[str, Any]:
+        settings = self._node.settings
+        files = (("sip", settings.sip.certificate), ("admin_api", settings.admin_api.certificate))
+        return {
+            "certificates": [
+                {"use": use, "expires_at": rfc3339(expiry(file))} for use, file in files if file is not None
+            ],
+            "keys_backed_up_at": rfc3339(backed_up_at(settings.node.data_dir)),
+        }
+
+
+def room(folder: Path) -> tuple[int, int]:
+    """Return free and whole bytes of a file system, 0 and 0 if it does not say."""
+    try:
+        found = os.statvfs(folder)
+    except OSError:
+        return 0, 0
+    return found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize
+
+
+def expiry(file: Path) -> datetime | None:
+    """Return when a certificate expires, None if it cannot be read."""
+    from cryptography import x509  # 15 ms that a start need not take
+
+    try:
+        return x509.load_pem_x509_certificate(file.read_bytes()).not_valid_after_utc
+    except (OSError, ValueError):
+        return None
+
+
+def _disk(use: str, folder: Path) -> Mapping[str, Any]:
+    free, size = room(folder)
+    return {"use": use, "free_bytes": free, "size_bytes": size}

@@ -1,0 +1,66 @@
+"""Live recordings are made durable every second, and go on in new parts after a sync that failed (DESIGN section 4).
+
+When a sync fails the kernel says so once and forgets the pages: a second one would succeed and prove nothing. So what
+was written before is never trusted again: each live call gets a new control part and a new media part, is shown as
+`interrupted`, and only what it writes from then on has to become durable before its BYE is answered with success.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from recorder.calls.context import Node
+from recorder.calls.executor import Runner
+from recorder.calls.registry import Live, LiveCall
+from recorder.errors import NotPossible
+from recorder.session import events as e
+from storage.errors import StorageError, SyncFailed
+
+PAUSE_SECONDS = 1.0
+"""What a power cut may cost of live audio, together with the time until it is written and the sync itself."""
+
+
+class Syncing:
+    """The task that does it."""
+
+    def __init__(self, node: Node, live: Live, runner: Runner) -> None:
+        self._node = node
+        self._live = live
+        self._runner = runner
+
+    async def run(self) -> None:
+        """Sync for ever; owned by recorder.runtime.tasks."""
+        while True:
+            await asyncio.sleep(PAUSE_SECONDS)
+            try:
+                await self.turn()
+            except Exception as problem:  # without this task nothing live would become durable any more
+                self._node.log.fault("sync.fault", problem)
+
+    async def turn(self) -> None:
+        """Sync once if there is something to sync, then renew the calls that a failed sync has hit."""
+        if not len(self._live):
+            return
+        try:
+            await asyncio.wrap_future(self._node.syncer.wait())
+        except SyncFailed as problem:
+            self._node.storage_trouble(problem)
+            self._node.incidents.add("sync-failed", None)
+            self._node.log.error("storage.sync_failed", calls=len(self._live))
+        for call in self._live:
+            if call.epoch != self._node.syncer.epoch and call.started and call.recording.alive:
+                self._renew(call)
+
+    def _renew(self, call: LiveCall) -> None:
+        """Let a call go on in parts that no failed sync has touched; tried again in a second where that fails."""
+        epoch = self._node.syncer.epoch
+        try:
+            self._runner.new_control(call)
+            part = self._runner.next_part(call)
+            self._node.workers.next_part(call.id, call.media_fd, part)
+        except (StorageError, NotPossible, OSError) as problem:
+            self._node.storage_trouble(problem)
+            return
+        call.epoch = epoch
+        self._runner.guarded(call, e.Distrusted())
+        self._runner.checkpoint(call)

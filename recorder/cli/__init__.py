@@ -1,0 +1,1 @@
+"""The `recorder` command: one file a group of commands."""

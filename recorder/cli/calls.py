@@ -1,0 +1,293 @@
+"""Commands about recordings: calls, export, verify, recover."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from recorder.cli import console
+from recorder.cli.options import DEFAULT_CONFIG, AsJson, Config, OneCustomer
+from recorder.cli.progress import progress
+from recorder.config.loader import load
+from recorder.config.model import Settings
+from recorder.errors import Negative, NotPossible, WrongUse
+from recorder.maintenance.cli_audit import shown, tell
+from storage.calls.call_row import CallState, Direction
+from storage.errors import StorageError
+
+FORMATS = ("wav", "flac", "opus", "mp3", "mkv", "pcap")
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add these commands."""
+    app.command("calls")(calls)
+    app.command("export")(export)
+    app.command("check-owners")(check_owners)
+    app.command("verify")(verify)
+    app.command("recover")(recover)
+
+
+def with_customers(
+    settings: Settings,
+    name: str | None,
+    work: Callable[[Any], Awaitable[Any]],
+    unopened: Callable[[str, StorageError], Any] | None = None,
+) -> list[Any]:
+    """Open the wanted customers, do the work for each, close them.
+
+    `unopened` is done for one that cannot be opened instead of giving up, and may raise what it was given.
+    """
+    from recorder.persist.customers import open_customer
+
+    wanted = [c for c in settings.customers if name in (None, c.name)]
+    if not wanted:
+        raise WrongUse(f"There is no customer {name!r}.", "recorder check-config shows the configuration's faults.")
+
+    async def run() -> list[Any]:
+        done = []
+        for each in wanted:
+            try:
+                customer = await open_customer(settings, each)
+            except StorageError as problem:
+                if unopened is None:
+                    raise
+                done.append(unopened(each.name, problem))
+                continue
+            try:
+                done.append(await work(customer))
+            finally:
+                await customer.close()
+        return done
+
+    return asyncio.run(run())
+
+
+def moment(text: str | None) -> datetime | None:
+    """Read a time of the command line: RFC 3339, a date, or a span ago such as 2h, 3d."""
+    if text is None:
+        return None
+    units = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+    if text[-1:] in units and text[:-1].isdigit():
+        with suppress(OverflowError):
+            return datetime.now(UTC) - timedelta(**{units[text[-1]]: int(text[:-1])})
+    try:
+        at = datetime.fromisoformat(text.replace("Z", "+00:00"))
+    except ValueError:
+        raise WrongUse(
+            f"{text!r} is no time.", "Write 2026-11-25, 2026-11-25T13:00:00Z, or a span such as 2h or 3d."
+        ) from None
+    return at if at.tzinfo else at.replace(tzinfo=UTC)
+
+
+def calls(
+    customer: OneCustomer = None,
+    party: Annotated[str | None, typer.Option(help="Number, URI, name or e-mail in any spelling.")] = None,
+    since: Annotated[str | None, typer.Option(help="From this time: RFC 3339, a date, or 2h, 3d.")] = None,
+    until: Annotated[str | None, typer.Option(help="Before this time.")] = None,
+    state: Annotated[str | None, typer.Option(help="recording, complete or interrupted.")] = None,
+    hold: Annotated[bool | None, typer.Option("--hold/--no-hold", help="Under legal hold, or not.")] = None,
+    direction: Annotated[str | None, typer.Option(help="inbound, outbound or internal.")] = None,
+    source: Annotated[str | None, typer.Option(help="Address of the SBC.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=100_000)] = 100,
+    config: Config = DEFAULT_CONFIG,
+    json: AsJson = False,
+) -> int:
+    """List calls, newest first. Example: recorder calls --customer acme --party "+49 30 123456" --since 7d"""
+    from recorder.persist.call_list import find
+
+    if state not in (None, *(s.value for s in CallState)):
+        raise WrongUse(f"{state!r} is no state.", "Choose recording, complete or interrupted.")
+    if direction not in (None, *(d.value for d in Direction)):
+        raise WrongUse(f"{direction!r} is no direction.", "Choose inbound, outbound or internal.")
+    asked: dict[str, Any] = {"party": party, "since": moment(since), "until": moment(until), "state": state}
+    asked |= {"hold": hold, "direction": direction, "source": source}
+
+    lacking: list[str] = []
+
+    async def search(one: Any) -> list[Any]:
+        tell(one.audit, "calls.search")
+        lacking.extend([one.name] * (one.gap.first() is not None))
+        return await find(one, asked, limit)
+
+    found = with_customers(load(config), customer, search)
+    items = [item for part in found for item in part][:limit]
+    if json:
+        console.document({"items": items, **({"incomplete": True} if lacking else {})})
+        return 0
+    rows = []
+    for item in items:
+        names = ", ".join(p["name"] or p["number"] or p["uri"] or "?" for p in item["parties"])
+        rows.append((item["id"], item["state"], item["started_at"], f"{item['duration_ms'] / 1000:.1f} s", names))
+    console.table(("id", "state", "started", "length", "parties"), rows)
+    for name in lacking:
+        console.say(f"{name}: calls may be missing. The daemon fills the index up, recorder recover where none runs.")
+    return 0
+
+
+def export(
+    call: Annotated[str, typer.Argument(help="Id of the call.")],
+    to: Annotated[Path, typer.Option("-o", "--output", help="File to write; an existing one is kept.")],
+    format: Annotated[
+        str | None, typer.Option(help=f"{', '.join(FORMATS)}; by default from the file's ending.")
+    ] = None,
+    customer: OneCustomer = None,
+    config: Config = DEFAULT_CONFIG,
+    json: AsJson = False,
+) -> int:
+    """Write a decrypted copy of one call. Example: recorder export CALL -o call.wav"""
+    from recorder.cli.export import export_call
+
+    form = (format or to.suffix.lstrip(".") or "wav").lower()
+    form = "opus" if form in ("ogg", "oga") else form
+    if form not in FORMATS:
+        raise WrongUse(f"The format {form!r} is not known.", f"Choose one of {', '.join(FORMATS)}.")
+    if to.exists():
+        raise WrongUse(f"{to} exists already.", "Choose another file.")
+
+    async def play(one: Any) -> dict[str, Any] | None:
+        if await one.calls.get(call) is None:
+            if customer:
+                tell(one.audit, "call.media", shown(call), "failed")
+            return None
+        tell(one.audit, "call.media", call)
+        return await export_call(one, call, form, to)
+
+    reports = [r for r in with_customers(load(config), customer, play) if r]
+    if not reports:
+        raise Negative(f"There is no call {call}.", "recorder calls lists what there is.")
+    if lacking := reports[0]["caveat"]:
+        console.say(console.plain(lacking))
+    if json:
+        console.document(reports[0])
+    else:
+        print(f"{to}: {os.path.getsize(to):,} bytes, decrypted. Whoever has this file hears the call.")
+    return 0
+
+
+def check_owners(
+    call: Annotated[str, typer.Argument(help="Id of a test call, in which each side says who it is.")],
+    clips: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Folder that gets the first words of each stream, as WAV.")
+    ] = None,
+    seconds: Annotated[float, typer.Option(min=1, max=60, help="Length of each clip.")] = 10.0,
+    customer: OneCustomer = None,
+    config: Config = DEFAULT_CONFIG,
+    json: AsJson = False,
+) -> int:
+    """Say who is heard in each stream, as the SBC told it, to compare with what you hear.
+
+    Exports silence whom the SBC names: if it names the wrong one, a person gets the voice of another.
+
+    Example: recorder check-owners CALL --customer acme -o clips
+    """
+    from recorder.exports import owner_check
+
+    settings = load(config)
+
+    async def look(one: Any) -> dict[str, Any] | None:
+        row = await one.calls.get(call)
+        if row is None:
+            if customer:
+                tell(one.audit, "call.view", shown(call), "failed")
+            return None
+        tell(one.audit, "call.view" if clips is None else "call.media", call)
+        configured = settings.customer(one.name)
+        found = {"customer": one.name, **owner_check.told(row, configured is not None and configured.swap_owners)}
+        written = {} if clips is None else await owner_check.write_clips(one, row, clips, seconds)
+        for stream in found["streams"]:
+            stream["clip"] = written.get(stream["stream"])
+        return found
+
+    found = next((each for each in with_customers(settings, customer, look) if each), None)
+    if found is None:
+        raise Negative(f"There is no call {call}.", "recorder calls lists what there is.")
+    if json:
+        console.document(found)
+        return 0
+    heads = ("stream", "label", "media", "speaker", "told", "clip")
+    console.table(heads, [_owned(stream) for stream in found["streams"]])
+    console.say(_advice(found))
+    return 0
+
+
+def _owned(stream: dict[str, Any]) -> tuple[str, ...]:
+    """Return the line of a stream."""
+    speakers = ", ".join(p["name"] or p["number"] or p["uri"] or "?" for p in stream["speakers"]) or "unknown"
+    told = "inferred" if stream["inferred"] else "changed during the call" if stream["earlier"] else "stated"
+    label, clip = stream["label"] or "", stream["clip"] or ""
+    return str(stream["stream"]), label, stream["media"], speakers, told if stream["speakers"] else "", clip
+
+
+def _advice(found: dict[str, Any]) -> str:
+    """Say what follows from what is heard."""
+    if found["swapped"]:
+        return (
+            "swap_owners exchanged what the SBC said. Is each voice now that of the speaker beside it? "
+            f"If not, take swap_owners out of the [[customer]] table of {found['customer']}."
+        )
+    return (
+        "Is each voice that of the speaker beside it? If the two are the wrong way round, write swap_owners = true "
+        f"into the [[customer]] table of {found['customer']}, restart, and check another test call."
+    )
+
+
+def verify(
+    call: Annotated[list[str] | None, typer.Argument(help="Ids of calls; all if left out.")] = None,
+    customer: OneCustomer = None,
+    config: Config = DEFAULT_CONFIG,
+    json: AsJson = False,
+) -> int:
+    """Read and authenticate stored recordings; name every defect. Example: recorder verify --customer acme"""
+    from recorder.maintenance.verify import refused, verify_customer
+
+    with progress("verifying", None) as advance:
+        reports = with_customers(load(config), customer, lambda c: verify_customer(c, call or [], advance), refused)
+    defects = [d for r in reports for d in r.defects]
+    missing = [c for c in call or [] if not any(c in r.seen for r in reports)]
+    if json:
+        totals = {name: sum(getattr(r, name) for r in reports) for name in ("calls", "parts", "bytes")}
+        console.document({"ok": not defects and not missing, **totals, "defects": defects, "missing": missing})
+    else:
+        for d in defects:
+            place = f" part {d['part']} offset {d['offset']}" if d["part"] else ""
+            of_call = f"call {d['call']}{place}"
+            print(f"{d['customer']}: {of_call if d['call'] else d['part'] or 'index'}: {d['kind']}")
+        calls, parts = sum(r.calls for r in reports), sum(r.parts for r in reports)
+        print(f"{calls} calls, {parts} parts read, {len(defects)} defects.")
+    if missing:
+        raise Negative(f"There is no call {missing[0]}.", "recorder calls lists what there is.")
+    return 1 if defects else 0
+
+
+def recover(customer: OneCustomer = None, config: Config = DEFAULT_CONFIG, json: AsJson = False) -> int:
+    """Repair and index recordings that a crash left, as serve does at its start. Example: recorder recover"""
+    from recorder.persist.checkpoint import refused
+    from recorder.persist.instance_lock import node_lock
+    from recorder.persist.repair import recover as repair
+
+    settings = load(config)
+    found: list[dict[str, Any]] = []
+    with node_lock(settings) as held, progress("recovering", None) as advance:
+        if not held:
+            raise NotPossible("The daemon is running; it does this by itself at its start.")
+
+        def tell(x: Any) -> None:
+            found.append({"call": x.call, "repaired_parts": x.repaired, "readable": x.document is not None})
+            advance(1)
+
+        def mend(c: Any) -> Any:
+            return repair(c, (), tell, refused(settings.node.runtime_dir, c.name, c.keys))
+
+        with_customers(settings, customer, mend)
+    if json:
+        console.document({"recovered": found})
+    else:
+        print(f"{len(found)} recordings recovered.")
+    return 0

@@ -1,0 +1,156 @@
+"""`recorder init`: everything a first start needs, made once; what exists is never touched."""
+
+from __future__ import annotations
+
+import os
+import socket
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from recorder.config import template
+from recorder.config.loader import check_made, load
+from recorder.config.model import Settings
+from recorder.errors import WrongUse
+from recorder.maintenance import bootstrap
+from recorder.maintenance.cli_audit import note
+from recorder.persist.customers import check_keys, create_customer, customer_exists, open_credentials
+from recorder.runtime.folders import memory_folder
+from storage.errors import KeysWrong
+from storage.keys.root_secret import load_root, make_token_root
+
+SYSTEM_FOLDER = Path("/etc")
+"""A configuration below it belongs to the machine and uses the usual places of the system."""
+
+FIRST_TOKEN = "first-admin"
+
+
+@dataclass(slots=True)
+class Made:
+    """What was made and what was there already."""
+
+    config: Path
+    made: list[str] = field(default_factory=list)
+    kept: list[str] = field(default_factory=list)
+    token: str | None = field(default=None, repr=False)
+    customer: str | None = None
+
+    def note(self, what: str, fresh: bool) -> None:
+        """Note one thing."""
+        (self.made if fresh else self.kept).append(what)
+
+    def as_dict(self) -> dict[str, object]:
+        """Return it for --json."""
+        return {
+            "config": str(self.config),
+            "made": self.made,
+            "kept": self.kept,
+            "token": self.token,
+            "customer": self.customer,
+        }
+
+    def sentences(self) -> list[str]:
+        """Return it for a person, the next step last."""
+        out = [f"made  {what}" for what in self.made] + [f"kept  {what}" for what in self.kept]
+        if self.token:
+            out += ["", f"Token of the first administrator of {self.customer}, shown once:", self.token]
+        if self.customer:
+            words = f"recorder admin create NAME --customer {self.customer} --role admin --config {self.config}"
+            out += ["", f"To sign in to the admin page: {words}"]
+        return [*out, "", f"Next: look through {self.config}, then: recorder serve --config {self.config}"]
+
+
+def initialise(config: Path) -> Made:
+    """Make the configuration, certificates, root secret, customers' keys and the first token where they are missing.
+
+    Raises WrongUse where something is there that is of no use: it is not replaced, and not called kept.
+    """
+    config = config.absolute()
+    made = Made(config)
+    made.note(str(config), write_config(config))
+    settings = load(config, files=False)
+    _certificates(settings, made)
+    check_made(settings)
+    _root(settings, made)
+    settings.node.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for customer in settings.customers:
+        fresh = not customer_exists(settings, customer)
+        if fresh:
+            create_customer(settings, customer)
+        made.note(f"keys of customer {customer.name}", fresh)
+    _first_token(settings, made)
+    return made
+
+
+def write_config(config: Path) -> bool:
+    """Write the commented example as configuration; outside /etc all lies beside it but what must be on a tmpfs."""
+    if config.exists():
+        return False
+    folder = config.parent
+    if SYSTEM_FOLDER in config.parents and os.geteuid() == 0:
+        changes: dict[str, object] = {"keys.root": f"file:{folder / 'root.key'}"}
+    else:
+        memory = memory_folder(config, os.geteuid())
+        runtime: dict[str, object] = {"node.runtime_dir": memory} if memory else {}
+        changes = trial_places(folder) | runtime | {"node.trial": memory is None}
+    return bootstrap.write_new(config, template.render(changes).encode())
+
+
+def trial_places(folder: Path) -> dict[str, object]:
+    """Return settings that keep everything in one folder: for trials, not for a server."""
+    return {
+        "node.trial": True,
+        "node.data_dir": folder / "data",
+        "node.runtime_dir": folder / "run",
+        "sip.certificate": folder / "tls.crt",
+        "sip.private_key": folder / "tls.key",
+        "admin_api.certificate": folder / "admin.crt",
+        "admin_api.private_key": folder / "admin.key",
+        "keys.root": f"file:{folder / 'root.key'}",
+    }
+
+
+def _certificates(settings: Settings, made: Made) -> None:
+    hosts = [socket.gethostname(), "localhost", "127.0.0.1"]
+    for name, certificate, key in (
+        ("SIP", settings.sip.certificate, settings.sip.private_key),
+        ("admin API", settings.admin_api.certificate, settings.admin_api.private_key),
+    ):
+        if certificate and key:
+            made.note(
+                f"certificate of the {name}, {certificate} (self-signed)", bootstrap.pair(certificate, key, hosts)
+            )
+
+
+def _root(settings: Settings, made: Made) -> None:
+    """Make the root secret, but never a second one where keys hang on the first; raises KeysError, WrongUse."""
+    scheme, _, rest = settings.keys.root.partition(":")
+    if scheme not in ("file", "pkcs11"):
+        return
+    known = [customer for customer in settings.customers if customer_exists(settings, customer)]
+    fresh = not known
+    if not fresh:
+        load_root(settings.keys.root)  # a new one would open nothing, and stand in the way of the one that does
+    try:
+        for customer in known:
+            check_keys(settings, customer)
+    except KeysWrong as problem:
+        raise WrongUse(f"{settings.keys.root}: {problem}.", f"{problem.hint[:1].upper()}{problem.hint[1:]}.") from None
+    if scheme == "file":
+        made.note(rest, fresh and bootstrap.root_key(Path(rest)))
+    else:
+        made.note("key of the root secret in its token", fresh and make_token_root(settings.keys.root))
+
+
+def _first_token(settings: Settings, made: Made) -> None:
+    if not settings.customers:
+        return
+    first = settings.customers[0].name
+    credentials = open_credentials(settings, first)
+    if credentials.list():
+        return
+    now = datetime.now(UTC)
+    token, kept = credentials.create(FIRST_TOKEN, ["admin"], now)
+    note(settings, first, "token.create", kept.id, reason="admin")
+    made.token, made.customer = token, first
+    made.note(f"token {FIRST_TOKEN} of customer {first}", True)

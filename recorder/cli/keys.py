@@ -1,0 +1,136 @@
+"""Commands about the life of the keys: rotate, backup, restore."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from recorder.cli import console
+from recorder.cli.options import DEFAULT_CONFIG, AsJson, Config
+from recorder.config.loader import load
+from recorder.config.model import Settings
+from recorder.errors import NotPossible, WrongUse
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add these commands."""
+    help = "Life cycle of the keys. Example: recorder keys backup --recipient age1… -o keys.age"
+    keys = typer.Typer(no_args_is_help=True, help=help, rich_markup_mode=None)
+    keys.command("rotate")(rotate)
+    keys.command("backup")(backup)
+    keys.command("restore")(restore)
+    app.add_typer(keys, name="keys")
+
+
+def rotate(
+    old: Annotated[
+        str | None, typer.Option("--from", help="The root secret until now; default: the configured.")
+    ] = None,
+    new: Annotated[
+        str | None,
+        typer.Option("--to", help="The new one; default: the configured. A missing file: or key of pkcs11: is made."),
+    ] = None,
+    config: Config = DEFAULT_CONFIG,
+    json: AsJson = False,
+) -> int:
+    """Seal all keys anew under another root secret; the daemon must be stopped.
+
+    Example: recorder keys rotate --to file:/etc/recorder/root-2.key
+    """
+    from recorder.maintenance import bootstrap
+    from recorder.maintenance.key_rotation import rotate as move
+    from storage.keys.root_secret import load_root, make_token_root
+
+    if old is None and new is None:
+        raise WrongUse(
+            "Two root secrets are needed, the old and the new one.",
+            "Give --to file:PATH, or --from with the old one where the configuration names the new one.",
+        )
+    settings = load(config, files=False)
+    source = new or settings.keys.root
+    kind, _, path = source.partition(":")
+    with _alone(settings):
+        before = load_root(old or settings.keys.root)
+        made = new is not None and (
+            (kind == "file" and bootstrap.root_key(Path(path))) or (kind == "pkcs11" and make_token_root(source))
+        )
+        moved = move(settings, before, load_root(source))
+    if json:
+        console.document({"rotated": moved, "root": source, "made": made})
+        return 0
+    print(f"Sealed anew: {', '.join(moved) or 'nothing, all were'} under {source}.")
+    if source != settings.keys.root:
+        print(f'Next: write root = "{source}" under [keys] in {config}, then start the daemon.')
+    print("Then make a new backup of the keys and destroy the old root secret: it opens nothing that exists now.")
+    return 0
+
+
+def backup(
+    recipient: Annotated[list[str], typer.Option("--recipient", "-r", help="age1…; may be repeated.")],
+    to: Annotated[Path, typer.Option("-o", "--output", help="File to write; an existing one is kept.")],
+    config: Config = DEFAULT_CONFIG,
+    json: AsJson = False,
+) -> int:
+    """Write keys/ and the root secret to a file that only the recipients open; the daemon may run.
+
+    Example: recorder keys backup --recipient age1… -o keys.age
+    """
+    from recorder.maintenance.key_rotation import backup as write
+
+    names = write(load(config, files=False), recipient, to, int(datetime.now(UTC).timestamp()))
+    if json:
+        console.document({"file": str(to), "bytes": to.stat().st_size, "customers": names})
+        return 0
+    print(f"{to}: the keys of {', '.join(names)}, {to.stat().st_size:,} bytes, encrypted.")
+    print("It opens what is erased from now on, so destroy older ones, and this one when the next is made.")
+    return 0
+
+
+def restore(
+    file: Annotated[Path, typer.Argument(help="What recorder keys backup wrote.")],
+    identity: Annotated[Path, typer.Option("--identity", "-i", help="File of age-keygen: AGE-SECRET-KEY-1…")],
+    older: Annotated[
+        bool, typer.Option("--older", help="Also if the data is newer: what was erased since could open again.")
+    ] = False,
+    config: Config = DEFAULT_CONFIG,
+    json: AsJson = False,
+) -> int:
+    """Bring back keys that are lost or do not open; those that open are left alone. The daemon must be stopped.
+
+    Example: recorder keys restore keys.age --identity key.txt
+    """
+    from recorder.maintenance import key_backup
+    from recorder.maintenance.key_rotation import restore as bring_back
+
+    settings = load(config, files=False)
+    try:
+        sealed, lines = file.read_bytes(), identity.read_text("utf-8", "replace")
+    except OSError as problem:
+        raise NotPossible(f"{problem.filename} cannot be read: {problem.strerror}.") from None
+    with _alone(settings):
+        done, kept = bring_back(settings, key_backup.decrypt(sealed, lines), older=older)
+    if json:
+        console.document({"restored": done, "kept": kept})
+        return 0
+    print(f"Brought back: {', '.join(done) or 'nothing'}. Opened already: {', '.join(kept) or 'none'}.")
+    if done:
+        print("What was erased since, as far as the ledger in keys/ tells, is erased again.")
+        print("Next: recorder verify, then start the daemon.")
+    return 0
+
+
+@contextmanager
+def _alone(settings: Settings) -> Iterator[None]:
+    """Keep the daemon from running meanwhile."""
+    from recorder.persist.instance_lock import node_lock
+
+    settings.node.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with node_lock(settings) as held:
+        if not held:
+            raise NotPossible("The daemon is running.", "Stop it first: systemctl stop recorder.")
+        yield

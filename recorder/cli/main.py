@@ -1,0 +1,131 @@
+"""The command line: one executable, `recorder` (CONTRACT "Command line").
+
+Exit status: 0 done, 1 the answer is "no", 2 wrong use or bad configuration, 3 could not be done now.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+from recorder.config.defaults import DEFAULT_CONFIG
+from recorder.errors import NotPossible, RecorderError
+from recorder.runtime.sandbox import forbid_dumps
+
+SERVE = "serve"
+
+
+def main() -> None:
+    """Run the command line; the console script of the distribution."""
+    try:
+        forbid_dumps()  # first: any command may open keys or media
+    except NotPossible as problem:
+        print(f"recorder: {sentence(problem)}", file=sys.stderr)
+        sys.exit(problem.status)
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command and return its exit status; no failure shows a traceback."""
+    from storage.errors import StorageError
+
+    try:
+        if arguments[:1] == [SERVE] and not {"--help", "-h"} & set(arguments):
+            return _serve(arguments[1:])  # without the 0.2 s that the command line's help costs at every restart
+        return _others(arguments)
+    except (RecorderError, StorageError) as problem:
+        print(f"recorder: {sentence(problem)}", file=sys.stderr)
+        return getattr(problem, "status", 3)
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        sys.stdout = None  # nothing is flushed at the end: nobody reads any more
+        return 0
+    except OSError as problem:
+        named = f"{problem.filename}: " if problem.filename else ""
+        print(
+            f"recorder: {named}{os.strerror(problem.errno or 0)}. Look at the path, its owner and the space left.",
+            file=sys.stderr,
+        )
+        return 3
+    except Exception as problem:  # a traceback would show what is in the variables
+        from recorder.observe.logs import failure
+
+        described = failure(problem)
+        print(
+            f"recorder: a fault of its own, {described['error']} at {described['raised_at'][-1]}. Please report it.",
+            file=sys.stderr,
+        )
+        return 3
+
+
+def sentence(problem: Exception) -> str:
+    """Return what is wrong and what to do about it as one sentence or two."""
+    hint = str(getattr(problem, "hint", ""))
+    said = str(problem)
+    if not hint:
+        return said
+    return f"{said} {hint}" if said.endswith((".", "!", "?")) else f"{said}: {hint}"
+
+
+def _serve(arguments: list[str]) -> int:
+    import argparse
+
+    parser = argparse.ArgumentParser(prog="recorder serve", add_help=False)
+    parser.add_argument("--config", type=Path, default=DEFAULT_CONFIG)
+    parser.add_argument("--drain", action="store_true")
+    given = parser.parse_args(arguments)
+    from recorder.service.serve import serve
+
+    return serve(given.config, drain=given.drain)
+
+
+def _others(arguments: list[str]) -> int:
+    import typer
+
+    from recorder.cli import accounts, calls, directory, keys, privacy, setup, trial
+
+    app = typer.Typer(
+        name="recorder",
+        help="Call recorder for SIPREC: records, encrypts, finds, exports and forgets.\n\nExample: recorder demo",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+    )
+    app.command(SERVE)(serve_help)
+    for module in (trial, setup, accounts, calls, privacy, keys, directory):
+        module.add_to(app)
+    try:
+        result: Any = typer.main.get_command(app).main(arguments, prog_name="recorder", standalone_mode=False)
+    except Exception as problem:
+        status = _usage(problem)
+        if status is None:
+            raise
+        return status
+    return result if isinstance(result, int) else 0
+
+
+def _usage(problem: Exception) -> int | None:
+    """Show what was wrong with the words of a command; None if that is not what failed."""
+    show, status = getattr(problem, "show", None), getattr(problem, "exit_code", None)
+    if isinstance(status, int):
+        if show:
+            show()
+        return 2 if show else status
+    return None
+
+
+def serve_help(
+    config: Annotated[Path, "typer.Option"] = DEFAULT_CONFIG,
+    drain: Annotated[bool, "typer.Option"] = False,
+) -> int:
+    """Run the daemon until SIGTERM. Example: recorder serve --config /etc/recorder/recorder.toml
+
+    `runtime_dir` has to be on a tmpfs, unless the configuration says [node] trial = true.
+
+    --drain: at SIGTERM running calls get `drain_seconds` to end, then they are sealed; nobody is expected to go on.
+    """
+    return _serve(["--config", str(config), *(["--drain"] if drain else [])])

@@ -1,0 +1,17 @@
+"""Options and defaults that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from recorder.config.defaults import DEFAULT_CONFIG
+
+Config = Annotated[Path, typer.Option(help="Configuration file.", show_default=True)]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON document instead of text.")]
+OneCustomer = Annotated[str | None, typer.Option(help="Only this customer; all if left out.")]
+WhichCustomer = Annotated[str | None, typer.Option("--customer", help="Customer; needed where there are several.")]
+
+__all__ = ["DEFAULT_CONFIG", "AsJson", "Config", "OneCustomer", "WhichCustomer"]

@@ -1,0 +1,119 @@
+"""Commands about what is kept and proven: retention, audit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from recorder.cli import console
+from recorder.cli.calls import with_customers
+from recorder.cli.options import DEFAULT_CONFIG, AsJson, Config, OneCustomer
+from recorder.config.loader import load
+from recorder.config.model import Settings
+from recorder.errors import NotPossible, WrongUse
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add these commands."""
+    app.command("retention")(retention)
+    help = "The audit log. Example: recorder audit verify"
+    audit = typer.Typer(no_args_is_help=True, help=help, rich_markup_mode=None)
+    audit.command("verify")(audit_verify)
+    app.add_typer(audit, name="audit")
+
+
+def retention(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what the next sweep would erase.")] = False,
+    customer: OneCustomer = None,
+    config: Config = DEFAULT_CONFIG,
+    json: AsJson = False,
+) -> int:
+    """Show exactly which calls the next sweep would erase, and why. Example: recorder retention --dry-run"""
+    from recorder.maintenance.retention_preview import foresee
+    from recorder.runtime.trusted_clock import WallClock, readings
+
+    if not dry_run:
+        hint = "Add --dry-run to see what the next one would erase."
+        raise WrongUse("Sweeps are made by the daemon, at its start and every sweep_seconds.", hint)
+    settings = load(config)
+    now = WallClock.of(settings.node.runtime_dir).read(*readings())
+    percent = settings.retention.brake_percent
+    found = with_customers(settings, customer, lambda c: foresee(c, now, percent))
+    if json:
+        items = [item for part in found for item in part["items"]]
+        console.document({"at": found[0]["at"], "items": items, "customers": found})
+        return 0
+    for part in found:
+        due = [*part["items"], *part["asks"]]
+        rows = [(item["id"], item["ended_at"], item["erase_after"], item["why"]) for item in due]
+        if rows:
+            console.table(("id", "ended", "kept until", "why"), rows)
+        print(f"{part['customer']}: {len(part['items'])} of {part['calls']} calls would be erased.")
+        if part["asks"]:
+            print(f"The brake of {percent} % holds {len(part['asks'])} back until somebody approves.")
+    return 0
+
+
+def audit_verify(
+    receipt: Annotated[Path | None, typer.Option(help="Check this receipt or record of a request instead.")] = None,
+    witness: Annotated[
+        Path | None, typer.Option(help="Also hold the logs against checkpoints that a witness kept in this file.")
+    ] = None,
+    customer: OneCustomer = None,
+    config: Config = DEFAULT_CONFIG,
+    json: AsJson = False,
+) -> int:
+    """Check every customer's audit log, or one receipt, offline. Example: recorder audit verify --receipt r.json"""
+    settings = load(config)
+    if receipt is not None:
+        return _receipt(settings, receipt, customer, json=json)
+    from recorder.maintenance.proof_check import prove, witnessed
+
+    marks = witnessed(_content(witness)) if witness is not None else []
+    found = [prove(settings, each, marks) for each in _wanted(settings, customer)]
+    good = all(one["ok"] for one in found)
+    if json:
+        console.document({"ok": good, "customers": found})
+        return 0 if good else 1
+    for one in found:
+        where = f"entry {one['bad']} " if one["bad"] is not None else ""
+        told = "all as they were written" if one["ok"] else f"then {where}{one['fault']}"
+        print(f"{one['customer']}: {one['entries']} entries, {told}.")
+        if not one["ok"]:
+            proven = f"entries 1 to {one['proven']}" if one["proven"] else "nothing"
+            print(f"Proven by a signed checkpoint: {proven}.")
+    return 0 if good else 1
+
+
+def _receipt(settings: Settings, path: Path, customer: str | None, *, json: bool) -> int:
+    from recorder.maintenance.proof_check import prove_receipt
+
+    found = prove_receipt(_content(path), settings, _wanted(settings, customer))
+    if json:
+        console.document(found)
+    elif found["ok"] and "request" in found:
+        print(f"Genuine: request {found['request']} of {found['customer']}, {found['outcome']} {found['closed_at']}.")
+    elif found["ok"]:
+        calls = f"{found['calls']} call{'' if found['calls'] == 1 else 's'}"
+        print(f"Genuine: {calls} of {found['customer']}, erased {found['done_at']}.")
+    else:
+        print(f"Not genuine: {found['fault']}.")
+    return 0 if found["ok"] else 1
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise WrongUse(f"There is no file {path}.") from None
+    except OSError as problem:
+        raise NotPossible(f"{path} cannot be read: {problem.strerror}.") from None
+
+
+def _wanted(settings: Settings, name: str | None) -> list[Any]:
+    wanted = [c for c in settings.customers if name in (None, c.name)]
+    if not wanted:
+        raise WrongUse(f"There is no customer {name!r}.", "recorder check-config shows the configuration's faults.")
+    return wanted

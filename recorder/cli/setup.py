@@ -1,0 +1,176 @@
+"""Commands that set a recorder up: init, check-config, token."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+
+import typer
+
+from recorder.cli import console
+from recorder.cli.options import DEFAULT_CONFIG, AsJson, Config
+from recorder.config.faults import SettingsError
+from recorder.config.loader import load
+from recorder.config.model import Settings
+from recorder.errors import Negative, WrongUse
+from recorder.maintenance.cli_audit import note
+from recorder.runtime.folders import SWAP_HINT, swapping
+from recorder.session.call_document import rfc3339
+from storage.access.actor import fault_of
+from storage.access.api_tokens import ROLES, Credential, NameTaken
+from storage.errors import StorageError
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add these commands."""
+    app.command("init")(init)
+    app.command("check-config")(check_config)
+    tokens = typer.Typer(help="API tokens. Example: recorder token list", no_args_is_help=True, rich_markup_mode=None)
+    tokens.command("create")(create)
+    tokens.command("list")(list_)
+    tokens.command("revoke")(revoke)
+    app.add_typer(tokens, name="token")
+
+
+def init(config: Config = DEFAULT_CONFIG, json: AsJson = False) -> int:
+    """Write a configuration, make keys, certificates and a first token; what exists is kept.
+
+    Outside /etc, or without root, everything lies beside the configuration but `runtime_dir`, which is on a tmpfs.
+    Where there is none, [node] trial = true is set: for trials, not for real calls.
+
+    Example: recorder init --config /etc/recorder/recorder.toml
+    """
+    from recorder.cli.init import initialise
+
+    made = initialise(config)
+    if json:
+        console.document(made.as_dict())
+        return 0
+    for line in made.sentences():
+        print(line)
+    return 0
+
+
+def check_config(config: Config = DEFAULT_CONFIG, json: AsJson = False) -> int:
+    """Name every fault of a configuration. Example: recorder check-config --config recorder.toml"""
+    try:
+        load(config, start=True)
+    except SettingsError as error:
+        if json:
+            faults = [{"key": f.key, "line": f.line, "found": f.found, "right": f.right} for f in error.faults]
+            console.document({"ok": False, "faults": faults, "warnings": []})
+            return 2
+        raise
+    warnings = [SWAP_HINT] if swapping() else []
+    if json:
+        console.document({"ok": True, "faults": [], "warnings": warnings})
+    else:
+        print("\n".join([f"{config}: no faults.", *(f"Warning: {each}" for each in warnings)]))
+    return 0
+
+
+def create(
+    customer: Annotated[str, typer.Option(help="Customer whose calls the token opens.")],
+    role: Annotated[
+        list[str], typer.Option(help="admin, listener, privacy, approver, auditor or operator; may be repeated.")
+    ],
+    name: Annotated[str, typer.Option(help="Name to list and revoke it by.")],
+    days: Annotated[int | None, typer.Option(min=1, max=36_500, help="Days it lasts; for ever if left out.")] = None,
+    account: Annotated[
+        str | None,
+        typer.Option(
+            help="Account of the person who uses it: nobody approves with one what they asked for with the other."
+        ),
+    ] = None,
+    config: Config = DEFAULT_CONFIG,
+    json: AsJson = False,
+) -> int:
+    """Make an API token, shown once. Example: recorder token create --customer acme --role listener --name reports"""
+    from recorder.persist.customers import open_accounts, open_credentials
+
+    unknown = [r for r in role if r not in ROLES]
+    if unknown:
+        raise WrongUse(f"There is no role {unknown[0]!r}.", f"Choose out of {', '.join(ROLES)}.")
+    if fault := fault_of(name):
+        raise WrongUse("This cannot be the name of a token.", f"The name of a token {fault}.")
+    now = datetime.now(UTC)
+    expires = now + timedelta(days=days) if days else None
+    settings = load(config)
+    credentials = open_credentials(settings, customer)
+    accounts = open_accounts(settings, customer)
+    owner = accounts.named(account) if account else None
+    if account and owner is None:
+        raise WrongUse("There is no account of that name.", "recorder admin list shows them.")
+    others = [each.name for each in accounts.all()]
+    try:
+        token, made = credentials.create(name, role, now, expires, account=owner.id if owner else "", taken=others)
+    except NameTaken as problem:
+        raise WrongUse(str(problem), problem.hint) from None
+    try:
+        note(settings, customer, "token.create", made.id, reason=", ".join(made.roles))
+    except StorageError:
+        credentials.revoke(made.id)  # what nobody can prove must not open anything
+        raise
+    if json:
+        console.document({"token": token, **_shown(made)})
+    else:
+        print(token)
+        console.say("Shown once; only its hash is kept.")
+    return 0
+
+
+def _shown(entry: Credential) -> dict[str, object]:
+    return {
+        "id": entry.id,
+        "customer": entry.customer,
+        "roles": list(entry.roles),
+        "name": entry.name,
+        "expires_at": rfc3339(entry.expires_at),
+    }
+
+
+def list_(
+    customer: Annotated[str | None, typer.Option()] = None, config: Config = DEFAULT_CONFIG, json: AsJson = False
+) -> int:
+    """List API tokens without their secrets. Example: recorder token list --customer acme"""
+    from recorder.persist.customers import open_credentials
+
+    settings = load(config)
+    names = [customer] if customer else [c.name for c in settings.customers]
+    items = [entry for name in names for entry in open_credentials(settings, name).list()]
+    if json:
+        console.document({"items": [_shown(e) for e in items]})
+        return 0
+    rows = [(e.customer, e.name, ", ".join(e.roles), rfc3339(e.expires_at) or "never") for e in items]
+    console.table(("customer", "name", "roles", "expires"), rows)
+    return 0
+
+
+def revoke(
+    name: Annotated[str, typer.Argument(help="Name of the token.")],
+    customer: Annotated[str | None, typer.Option()] = None,
+    config: Config = DEFAULT_CONFIG,
+    json: AsJson = False,
+) -> int:
+    """Revoke an API token; a running daemon refuses it within 5 s. Example: recorder token revoke anna"""
+    settings = load(config)
+    names = [customer] if customer else [c.name for c in settings.customers]
+    gone = [n for n in names if _revoke(settings, n, name)]
+    if not gone:
+        raise Negative(f"There is no token named {name!r}.", "recorder token list shows what there is.")
+    if json:
+        console.document({"revoked": name, "customers": gone})
+    else:
+        print(f"Revoked for {', '.join(gone)}.")
+    return 0
+
+
+def _revoke(settings: Settings, customer: str, name: str) -> int:
+    """Tell the audit log, then revoke the tokens of this name or id; returns how many there were."""
+    from recorder.persist.customers import open_credentials
+
+    credentials = open_credentials(settings, customer)
+    for entry in credentials.list():
+        if name in (entry.name, entry.id):
+            note(settings, customer, "token.revoke", entry.id)
+    return credentials.revoke(name)

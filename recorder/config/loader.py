@@ -1,0 +1,190 @@
+"""Read the configuration from disk and look whether the files it names can be used."""
+
+from __future__ import annotations
+
+import os
+import ssl
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from recorder.config.faults import Fault, SettingsError, key_lines
+from recorder.config.model import MAX_FILE, Settings, parse
+from recorder.errors import WrongUse
+from recorder.runtime.folders import in_memory, is_ours
+from storage.keys.pkcs11_uri import SCHEME, TokenKey
+
+
+def load(path: Path, *, files: bool = True, start: bool = False) -> Settings:
+    """Read and check a configuration; `files=False` leaves out the files it names (`init` makes them).
+
+    `start`: also what only `serve` needs.
+    Raises SettingsError with every fault, or WrongUse if the file itself cannot be read.
+    """
+    data = _content(path)
+    try:
+        settings = parse(data)
+    except SettingsError as error:
+        raise SettingsError(error.faults, str(path)) from None
+    missing = (*(file_faults(settings) if files else ()), *(start_faults(settings) if start else ()))
+    if missing:
+        lines = key_lines(data.decode("utf-8-sig"))
+        raise SettingsError(tuple(fault.at(lines) for fault in missing), str(path))
+    return replace(settings, source=path.absolute())
+
+
+def check_made(settings: Settings) -> None:
+    """Raise SettingsError for certificates and a root secret that are there, or half there, and cannot be used."""
+    sip, api = settings.sip, settings.admin_api
+    faults = [
+        *_pair("sip", sip.certificate, sip.private_key),
+        *_pair("admin_api", api.certificate, api.private_key),
+    ]
+    scheme, _, rest = settings.keys.root.partition(":")
+    if scheme == "file" and os.path.lexists(rest):
+        faults += _root_file(Path(rest))
+    if faults:
+        lines = key_lines(_content(settings.source).decode("utf-8-sig")) if settings.source else {}
+        raise SettingsError(tuple(fault.at(lines) for fault in faults), str(settings.source or "the configuration"))
+
+
+def _content(path: Path) -> bytes:
+    """Return the bytes of the file, as many as a configuration may have and one more."""
+    try:
+        with path.open("rb") as file:
+            return file.read(MAX_FILE + 1)
+    except FileNotFoundError:
+        raise WrongUse(f"There is no configuration at {path}.", f"Make one: recorder init --config {path}") from None
+    except OSError as error:
+        raise WrongUse(f"The configuration {path} cannot be read: {os.strerror(error.errno or 0)}.") from None
+
+
+def file_faults(settings: Settings) -> Iterator[Fault]:
+    """Yield a fault for every named file that is missing, unreadable or not what it should be."""
+    sip, api = settings.sip, settings.admin_api
+    yield from _folder("node.data_dir", settings.node.data_dir)
+    yield from _folder("node.runtime_dir", settings.node.runtime_dir)
+    yield from _pair("sip", sip.certificate, sip.private_key)
+    yield from _pair("admin_api", api.certificate, api.private_key)
+    if sip.client_ca is not None:
+        yield from _authorities("sip.client_ca", sip.client_ca)
+    for index, customer in enumerate(settings.customers):
+        if customer.client_ca is not None:
+            yield from _authorities(f"customer[{index}].client_ca", customer.client_ca)
+        if customer.digest is not None:
+            yield from _users(f"customer[{index}].digest", customer.digest)
+    yield from _directory_faults(settings)
+    yield from _sign_in_faults(settings)
+    scheme, _, rest = settings.keys.root.partition(":")
+    if scheme == "file":
+        yield from _root_file(Path(rest))
+    elif scheme == SCHEME:
+        yield from _readable("keys.root", Path(TokenKey.parse(settings.keys.root).module))
+    elif not os.environ.get("CREDENTIALS_DIRECTORY"):
+        right = "this needs systemd: LoadCredential= in the unit, systemd-run --pty -p LoadCredential=… for a command"
+        yield Fault("keys.root", f'"{settings.keys.root}"', right)
+
+
+def start_faults(settings: Settings) -> Iterator[Fault]:
+    """Yield a fault for what `serve` does not start with, though commands work with it."""
+    folder = settings.node.runtime_dir
+    if folder.is_dir() and os.geteuid() != 0 and not is_ours(folder):
+        yield Fault("node.runtime_dir", str(folder), "a folder that belongs to the recorder's user")
+    elif not (settings.node.trial or in_memory(folder)):
+        right = "a folder on a tmpfs, as /run/recorder; or [node] trial = true where no real calls are recorded"
+        yield Fault("node.runtime_dir", str(folder), right)
+
+
+def _directory_faults(settings: Settings) -> Iterator[Fault]:
+    for index, directory in enumerate(settings.directories):
+        for name in ("certificate", "secret"):
+            scheme, _, rest = (getattr(directory, name) or "").partition(":")
+            if scheme == "file":
+                yield from _readable(f"directory[{index}].{name}", Path(rest))
+        if directory.proxy_ca is not None:
+            yield from _authorities(f"directory[{index}].proxy_ca", directory.proxy_ca)
+
+
+def _sign_in_faults(settings: Settings) -> Iterator[Fault]:
+    for index, sign_in in enumerate(settings.sign_ins):
+        scheme, _, rest = (sign_in.client_secret or "").partition(":")
+        if scheme == "file":
+            yield from _readable(f"sign_in[{index}].client_secret", Path(rest))
+        if sign_in.ca is not None:
+            yield from _authorities(f"sign_in[{index}].ca", sign_in.ca)
+
+
+def _folder(key: str, path: Path) -> Iterator[Fault]:
+    """Yield a fault where something else than a folder stands in the way; what is missing is made at the start."""
+    there = next((place for place in (path, *path.parents) if os.path.lexists(place)), path)
+    if not os.path.isdir(there):
+        yield Fault(key, str(path), f"a folder: {there} is none")
+
+
+def _users(key: str, path: Path) -> Iterator[Fault]:
+    """Check a file of users who authenticate INVITEs."""
+    from sip.message.digest import Realm  # few have such a file, and commands do without the parser of SIP
+
+    unreadable = list(_readable(key, path))
+    yield from unreadable
+    if unreadable:
+        return
+    try:
+        Realm.parse(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        yield Fault(key, str(path), "lines user:realm:HA1, all of one realm, with HA1 as htdigest makes it")
+
+
+def _pair(section: str, certificate: Path | None, key: Path | None) -> Iterator[Fault]:
+    """Check a certificate chain and its private key, alone and together."""
+    if certificate is None or key is None:
+        return
+    unreadable = [*_readable(f"{section}.certificate", certificate), *_readable(f"{section}.private_key", key)]
+    yield from unreadable
+    if unreadable:
+        return
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, password=_no_password)
+    except (ssl.SSLError, ValueError, OSError):
+        right = "a PEM certificate chain that belongs to private_key, which must not have a password"
+        yield Fault(f"{section}.certificate", str(certificate), right)
+
+
+def _no_password() -> str:
+    """Answer OpenSSL's question for a password, which would otherwise go to the terminal."""
+    return ""
+
+
+def _authorities(key: str, path: Path) -> Iterator[Fault]:
+    """Check the authorities that client certificates are verified with."""
+    unreadable = list(_readable(key, path))
+    yield from unreadable
+    if unreadable:
+        return
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_verify_locations(path)
+    except (ssl.SSLError, OSError):
+        yield Fault(key, str(path), "a PEM file with the certificates of authorities")
+
+
+def _root_file(path: Path) -> Iterator[Fault]:
+    """Check the root secret as a file, without reading it."""
+    try:
+        status = path.stat()
+    except OSError as error:
+        right = f"a file that is there ({os.strerror(error.errno or 0)}); recorder init makes it"
+        yield Fault("keys.root", str(path), right)
+        return
+    if status.st_size != 32:
+        yield Fault("keys.root", f"{status.st_size} bytes", "a file of 32 random bytes")
+    if status.st_mode & 0o077:
+        yield Fault("keys.root", f"mode {status.st_mode & 0o777:04o}", f"the file with mode 0600: chmod 600 {path}")
+
+
+def _readable(key: str, path: Path) -> Iterator[Fault]:
+    """Yield a fault unless the file can be opened."""
+    try:
+        with path.open("rb"):
+            return
+    except OSError as error:
+        yield Fault(key, str(path), f"a file that can be read ({os.strerror(error.errno or 0)})")

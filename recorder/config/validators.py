@@ -1,0 +1,182 @@
+"""Rules between configured values, each a function that yields the faults it finds."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from recorder.config.faults import Fault
+from recorder.config.readers import Transport, repeated
+
+if TYPE_CHECKING:
+    from recorder.config.model import Settings
+
+
+_UNREACHABLE = "this customer needs sources, certificates or domains, or no call is recorded for it"
+
+_ANYBODY = (
+    "a file of users, or sources or certificates given too: anybody can write a domain, so alone it counts only with "
+    "a password"
+)
+
+
+def faults(settings: Settings) -> Iterator[Fault]:
+    """Yield every fault that only several values together show."""
+    for rule in _RULES:
+        yield from rule(settings)
+
+
+def _folders(settings: Settings) -> Iterator[Fault]:
+    data, runtime = settings.node.data_dir, settings.node.runtime_dir
+    if data == runtime or data in runtime.parents or runtime in data.parents:
+        yield Fault("node.runtime_dir", str(runtime), "a folder apart from data_dir, on a tmpfs")
+
+
+def _root_key_apart(settings: Settings) -> Iterator[Fault]:
+    """Keep the root secret off the data disk; data_dir/keys is bearable, because backups leave it out."""
+    scheme, _, path = settings.keys.root.partition(":")
+    data = str(settings.node.data_dir)
+    if scheme == "file" and path.startswith(data + "/") and not path.startswith(data + "/keys/"):
+        yield Fault("keys.root", path, "a file outside data_dir, or every backup opens every recording")
+
+
+def _listeners_once(settings: Settings) -> Iterator[Fault]:
+    places = tuple((item.transport is Transport.UDP, item.address) for item in settings.sip.listen)
+    for index, _ in repeated(places):
+        yield Fault(f"sip.listen[{index}]", str(settings.sip.listen[index]), "another port: this one is taken above")
+
+
+def _tls_certificate(settings: Settings) -> Iterator[Fault]:
+    sip = settings.sip
+    tls = any(item.transport is Transport.TLS for item in sip.listen)
+    if tls and sip.certificate is None:
+        yield Fault("sip.certificate", "nothing", "the path of a certificate, because sip.listen has a tls entry")
+    if tls and sip.private_key is None:
+        yield Fault("sip.private_key", "nothing", "the path of a private key, because sip.listen has a tls entry")
+
+
+def _admin_certificate(settings: Settings) -> Iterator[Fault]:
+    api = settings.admin_api
+    if (api.certificate is None) != (api.private_key is None):
+        missing = "certificate" if api.certificate is None else "private_key"
+        yield Fault(f"admin_api.{missing}", "nothing", "given too: certificate and private_key go together")
+    elif api.certificate is None and not api.listen.loopback:
+        yield Fault("admin_api.listen", str(api.listen), "a loopback address, or give certificate and private_key")
+
+
+def _admin_port(settings: Settings) -> Iterator[Fault]:
+    api = settings.admin_api.listen
+    for item in settings.sip.listen:
+        if item.transport is not Transport.UDP and item.port == api.port and _overlap(item.host, api.host):
+            yield Fault("admin_api.listen", str(api), f"another port: {item} of sip.listen has this one")
+
+
+def _media_ports(settings: Settings) -> Iterator[Fault]:
+    media = settings.media
+    for item in settings.sip.listen:
+        if item.transport is Transport.UDP and item.port in media.ports and _overlap(item.host, media.bind):
+            yield Fault("media.ports", str(media.ports), f"a range without {item.port}, which sip.listen has")
+
+
+def _overlap(one: str, other: str) -> bool:
+    """Tell whether two sockets of one port would be in each other's way."""
+    return one == other or any(ipaddress.ip_address(host).is_unspecified for host in (one, other))
+
+
+def _customers_there(settings: Settings) -> Iterator[Fault]:
+    if not settings.customers:
+        yield Fault("customer", "nothing", "at least one [[customer]]: without one every call is refused")
+
+
+def _customers_reachable(settings: Settings) -> Iterator[Fault]:
+    tls = any(item.transport is Transport.TLS for item in settings.sip.listen)
+    for index, customer in enumerate(settings.customers):
+        key = f"customer[{index}]"
+        if not (customer.sources or customer.certificates or customer.domains):
+            yield Fault(f"{key}.sources", "nothing", _UNREACHABLE)
+        if customer.domains and not (customer.sources or customer.certificates) and customer.digest is None:
+            yield Fault(f"{key}.digest", "nothing", _ANYBODY)
+        if customer.certificates and ((customer.client_ca or settings.sip.client_ca) is None or not tls):
+            yield Fault(f"{key}.certificates", "", "needs a client_ca and a tls entry in sip.listen")
+        if customer.client_ca and not customer.certificates:
+            yield Fault(f"{key}.client_ca", "", "needs certificates: the names that this authority may vouch for")
+
+
+def _countries(settings: Settings) -> Iterator[Fault]:
+    """Refuse a country whose numbers nobody could read: nobody would be found by a national number."""
+    from storage.search_forms import is_country  # with the world's numbering plans: only where a country is given
+
+    for index, customer in enumerate(settings.customers):
+        if customer.country and not is_country(customer.country):
+            right = 'a country of ISO 3166-1 with telephone numbers, such as "DE" or "GB"'
+            yield Fault(f"customer[{index}].country", f'"{customer.country}"', right)
+
+
+def _customers_apart(settings: Settings) -> Iterator[Fault]:
+    """No name, domain, certificate or (without domains) network may be two customers'."""
+    taken: dict[tuple[str, object], str] = {}
+    for index, customer in enumerate(settings.customers):
+        claims: list[tuple[str, object]] = [("name", customer.name)] if customer.name else []
+        claims += [("certificates", value) for value in dict.fromkeys(customer.certificates)]
+        claims += [("domains", value) for value in dict.fromkeys(customer.domains)]
+        if not customer.domains:
+            claims += [("sources", value) for value in dict.fromkeys(customer.sources)]
+        for claim in claims:
+            if claim in taken:
+                right = f"the same as of {taken[claim]}; one that is no other customer's is needed"
+                yield Fault(f"customer[{index}].{claim[0]}", f'"{claim[1]}"', right)
+            taken.setdefault(claim, f"customer[{index}]")
+
+
+def _directories(settings: Settings) -> Iterator[Fault]:
+    """Each directory is of one known customer, and has one thing to prove itself with."""
+    names = [customer.name for customer in settings.customers]
+    owners = [directory.customer for directory in settings.directories]
+    for index, directory in enumerate(settings.directories):
+        key = f"directory[{index}]"
+        if directory.customer not in names:
+            yield Fault(f"{key}.customer", f'"{directory.customer}"', "the name of a [[customer]]")
+        elif directory.customer in owners[:index]:
+            yield Fault(f"{key}.customer", f'"{directory.customer}"', "a customer without a [[directory]] above")
+        if (directory.certificate is None) == (directory.secret is None):
+            found = "nothing" if directory.secret is None else "both"
+            yield Fault(f"{key}.certificate", found, "either certificate or secret, and not both")
+        if directory.secret_expires and directory.secret is None:
+            yield Fault(f"{key}.secret_expires", "", "needs secret; of a certificate the date is known")
+        if (directory.login is None) != (directory.graph is None):
+            missing = "login" if directory.login is None else "graph"
+            yield Fault(f"{key}.{missing}", "nothing", "given too: login and graph go together")
+
+
+def _sign_ins(settings: Settings) -> Iterator[Fault]:
+    """Each provider vouches for people of a known customer; where people come back to must be known."""
+    names = [customer.name for customer in settings.customers]
+    for index, sign_in in enumerate(settings.sign_ins):
+        if sign_in.customer not in names:
+            yield Fault(f"sign_in[{index}].customer", f'"{sign_in.customer}"', "the name of a [[customer]]")
+        if sign_in.issuer and "openid" not in sign_in.scopes:
+            yield Fault(f"sign_in[{index}].scopes", str(list(sign_in.scopes)), 'a list with "openid" in it')
+    api = settings.admin_api
+    if settings.sign_ins and api.address is None:
+        right = 'the page\'s address, such as "https://rec.example:8443": [[sign_in]] sends people back to it'
+        yield Fault("admin_api.address", "nothing", right)
+    if api.address and api.address.startswith("http:") and not api.listen.loopback:
+        yield Fault("admin_api.address", api.address, "an https address: only loopback is served without a certificate")
+
+
+_RULES = (
+    _folders,
+    _root_key_apart,
+    _listeners_once,
+    _tls_certificate,
+    _admin_certificate,
+    _admin_port,
+    _media_ports,
+    _customers_there,
+    _customers_reachable,
+    _countries,
+    _customers_apart,
+    _directories,
+    _sign_ins,
+)

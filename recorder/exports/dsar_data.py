@@ -1,0 +1,166 @@
+"""What a person is told of the calls that concern it: documents as JSON values (docs/formats/subject-report.md); pure.
+
+Of everybody else there is a number only, unless the administrator asks for more: names, numbers, addresses,
+corrections and transcripts may be about others. Who looked is told by role and time, not by name: those who work with
+the recordings are persons too (CJEU C-579/21).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from admin_api.directory.users import shown as user_shown
+from admin_api.exports.subject_filter import Stretch, stretches
+from admin_api.http import query_parameters
+from storage.calls.call_index import CallRow
+from storage.directory.user import User
+from storage.retention.policy import Decision
+from storage.retention.rules import Stored
+from storage.subject_requests.case_rows import Case
+from storage.subject_requests.claims import known_as
+
+FORMAT = "siprec-recorder/subject-report"
+VERSION = 1
+SEEN: Mapping[str, str] = {
+    "call.view": "viewed",
+    "call.media": "heard",
+    "call.attachment": "read",
+    "user.view": "viewed",
+    "user.export": "exported",
+    "export.file": "exported",
+    "request.report_file": "exported",
+}
+"""Acts of the audit log that show somebody's data to somebody, and what a person is told of them."""
+
+_PARTY = ("role", "name", "number", "uri", "joined_at", "left_at")
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What is known of one call beside its row."""
+
+    parties: Collection[int]
+    """Numbers of the parties that are the person."""
+    decision: Decision
+    """What retention does with it."""
+    held_since: datetime | None
+    """Since when it is under legal hold."""
+    file: str | None
+    """Name of its media in the zip."""
+    problem: str | None
+    """Why there are none, or what is missing in them."""
+    annotations: Sequence[Mapping[str, Any]]
+    """Corrections."""
+    attachments: Sequence[Mapping[str, Any]]
+    """Transcripts and chats, each with its `file` in the zip."""
+
+
+def call(row: CallRow, told: Told, user: User | None, *, others: bool) -> dict[str, Any]:
+    """Return what a person is told of a call; who has seen it is added by `seen`."""
+    parties: Sequence[Mapping[str, Any]] = row.details.get("parties") or ()
+    rest = [party for number, party in enumerate(parties) if number not in told.parties]
+    name = known_as(user, row.started_at) if user is not None else ""
+    shown: dict[str, Any] = {
+        "id": row.id,
+        "state": row.state.value,
+        "started_at": query_parameters.rfc3339(row.started_at),
+        "ended_at": query_parameters.rfc3339(row.ended_at),
+        "duration_ms": row.duration_ms,
+        "person": [_person(parties[n], name) for n in sorted(told.parties) if n < len(parties)],
+        "others": len(rest),
+        "streams": [_stream(stream, told.parties) for stream in row.details.get("streams") or ()],
+        "media": {"file": told.file, "problem": told.problem},
+        "annotations": len(told.annotations),
+        "attachments": len(told.attachments),
+        "kept": {
+            "until": query_parameters.rfc3339(told.decision.erase_after),
+            "held_since": query_parameters.rfc3339(told.held_since),
+        },
+        "seen": [],
+    }
+    if others:
+        shown["other_parties"] = [_party(party) for party in rest]
+        shown["annotation_texts"] = [_unsigned(note) for note in told.annotations]
+        shown["attachment_files"] = [_unsigned(each) for each in told.attachments]
+    return shown
+
+
+def because(shown: dict[str, Any], decision: Decision, stored: Stored) -> None:
+    """Say by which rule a call is kept; what a rule is called may be about others, so only its days are said."""
+    rule = next((rule for rule in stored.rules if rule.id == decision.rule), None)
+    days = stored.default_days if decision.rule is None else rule.wished.days if rule is not None else None
+    shown["kept"] |= {"by": "default" if decision.rule is None else "rule", "days": days}
+
+
+def seen(entries: Iterable[Mapping[str, Any]], of: Mapping[str, Collection[str]]) -> dict[str, list[dict[str, Any]]]:
+    """Sort what was shown to somebody by the calls it was of: `of` gives them for each object of the audit log."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for entry in entries:
+        what = SEEN.get(str(entry.get("action")))
+        if what is None or entry.get("outcome") != "done":
+            continue
+        told = {"at": entry["time"], "what": what, "role": entry["role"]}
+        for id in of.get(str(entry.get("object")), ()):
+            found.setdefault(id, []).append(told)
+    return found
+
+
+def head(case: Case, customer: str, now: datetime) -> dict[str, Any]:
+    """Return what stands before the calls."""
+    asked = case.asked
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        "customer": customer,
+        "created_at": query_parameters.rfc3339(now),
+        "request": {
+            "id": case.id,
+            "kind": [kind.value for kind in case.kinds],
+            "received_at": query_parameters.rfc3339(case.received_at),
+            "due_at": query_parameters.rfc3339(case.due_at),
+        },
+        "identities": [] if asked is None else list(asked.identities),
+    }
+
+
+def user_record(user: User, seen_by: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the directory record of the person, and who has looked at it."""
+    return {**user_shown(user), "seen": list(seen_by)}
+
+
+def _unsigned(written: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out who wrote it: those who work here are not told of."""
+    return {name: value for name, value in written.items() if name != "created_by"}
+
+
+def _person(party: Mapping[str, Any], known_as: str) -> dict[str, Any]:
+    return {**_party(party), "also": list(party.get("also") or ()), "known_as": known_as or None}
+
+
+def _party(party: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: party.get(name) for name in _PARTY}
+
+
+def _stream(stream: Mapping[str, Any], mine: Collection[int]) -> dict[str, Any]:
+    """Tell whose voice it holds; `moments` where that changed, so that who was heard before a transfer stays it."""
+    parts = [(each, _whose(each.party, mine)) for each in stretches(stream)]
+    said = {whose for _, whose in parts}
+    mixed = "several" if said & {"person", "several"} else "unknown" if "unknown" in said else "others"
+    whole = said.pop() if len(said) == 1 else mixed
+    shown = {"media": stream.get("media"), "codec": stream.get("codec"), "of": whole}
+    return shown if len(parts) == 1 else {**shown, "moments": [_moment(each, whose) for each, whose in parts]}
+
+
+def _moment(each: Stretch, whose: str) -> dict[str, Any]:
+    return {"from": each.begin, "to": each.end, "of": whose}
+
+
+def _whose(party: object, mine: Collection[int]) -> str:
+    if isinstance(party, list):
+        return "several" if set(mine) & set(party) else "others"
+    if not isinstance(party, int):
+        return "unknown"
+    return "person" if party in mine else "others"

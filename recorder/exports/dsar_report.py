@@ -1,0 +1,234 @@
+"""Makes the report of a request: a zip with a page, tables, media, the user record; sealed, and encrypted if wanted.
+
+    count, size, facts = await SubjectReport(customer, export, tools).run()
+
+Written from front to back into the sealed file of an export (recorder.exports.export_job), so it survives a restart, is
+cancelled, expires and goes with the first erased call as exports do. `facts` stay in the request: ids, and the digest
+of the file that is handed over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from admin_api.exports import columns, table_writers
+from admin_api.http import query_parameters
+from recorder.exports.dsar_data import Told, because, call, head, seen, user_record
+from recorder.exports.dsar_page import page, words
+from recorder.exports.media_zip import MIXED, Added, Archive, add_media
+from recorder.exports.render_client import Renderer
+from storage import search_forms
+from storage.calls.call_index import CallRow
+from storage.customer.customers import Customer
+from storage.directory.user import User
+from storage.exports.exports import Export, Gone, Request
+from storage.keys import age
+from storage.retention.erase_after import subject
+from storage.retention.policy import Decision, decide
+from storage.subject_requests.case_rows import Case
+
+UNDECIDED = "Left out: several people of this call may be meant, and nobody said which."
+LOOK = 100  # calls without media between two looks whether the report is still wanted
+_COLUMNS = (*columns.usual(True), "hold")
+_OTHERS = ("other_role", "other_name", "other_number", "other_uri")
+_FILE = "file"  # the last column: where the media are
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What a report is made with."""
+
+    renderer: Renderer
+    """Renders media."""
+    room: Callable[[], None]
+    """Raises NoSpace while the disk is short of space."""
+
+
+class Out(Protocol):
+    """What takes the bytes of the zip."""
+
+    def write(self, data: bytes, /) -> int: ...
+    def flush(self) -> None: ...
+
+
+class Digest:
+    """Passes bytes on and takes their SHA-256."""
+
+    def __init__(self, out: Out) -> None:
+        self._out = out
+        self._sum = hashlib.sha256()
+
+    def write(self, data: bytes) -> int:
+        """Take bytes."""
+        self._sum.update(data)
+        return self._out.write(data)
+
+    def flush(self) -> None:
+        """Do nothing: what is behind does not wait."""
+
+    def hex(self) -> str:
+        """Return the digest of everything so far."""
+        return self._sum.hexdigest()
+
+
+class SubjectReport:
+    """One report under way."""
+
+    def __init__(self, customer: Customer, export: Export, tools: Tools) -> None:
+        """Raises Gone if nothing is asked for any more."""
+        if export.request is None or export.case is None:
+            raise Gone("nothing is asked for any more")
+        self._customer = customer
+        self._export = export
+        self._tools = tools
+        self._asked: Request = export.request
+        self._rows: list[CallRow] = []
+        self._calls: list[dict[str, Any]] = []
+        self._added: list[Added] = []
+        self._mine: dict[str, Sequence[int]] = {}  # the parties of each call that are the person
+
+    async def run(self) -> tuple[int, int, dict[str, Any]]:
+        """Write the file; return how many calls it holds, its bytes, and what is to be noted. Raises Gone, NoSpace."""
+        case = await self._customer.requests.get(self._export.case or "")
+        if case is None or case.asked is None:
+            raise Gone("the request is over")
+        with self._customer.exports.sink(self._export, self._tools.room) as sink:
+            digest = Digest(sink)
+            encrypter = await asyncio.to_thread(self._encrypter, digest)
+            archive = Archive(encrypter or digest, listing=False)
+            await self._fill(archive, case)
+            await asyncio.to_thread(archive.close)
+            if encrypter is not None:
+                await asyncio.to_thread(encrypter.close)
+            size = await asyncio.to_thread(sink.finish)
+        return len(self._rows), size, self._facts(digest.hex())
+
+    def _encrypter(self, out: Digest) -> age.Encrypter | None:
+        if self._asked.recipient is not None:
+            return age.Encrypter(out.write, recipient=age.parse(self._asked.recipient))
+        return age.Encrypter(out.write, passphrase=self._asked.passphrase) if self._asked.passphrase else None
+
+    async def _fill(self, archive: Archive, case: Case) -> None:
+        """Write every file: media first, since the tables say what became of them."""
+        ids = list(case.selection.inside)
+        user = await self._customer.users.get(case.asked.user) if case.asked and case.asked.user else None
+        fit = await self._customer.exports.admit(self._export.id, [*ids, *([user.id] if user else [])])
+        policy, stored = await self._customer.rules.policy(), await self._customer.rules.get()
+        for number, id in enumerate(ids):
+            if self._asked.media is not None or number % LOOK == 0:
+                await self._customer.exports.admit(self._export.id, [])  # is it still wanted?
+            row = await self._customer.calls.get(id) if id in fit else None
+            if row is not None:
+                parties = self._mine[id] = await self._chosen(case, row)
+                forms = search_forms.stored_of(row.details.get("parties") or (), self._customer.settings.country)
+                decision = decide(subject(row, forms, held=row.hold), policy, self._customer.now())
+                told = await self._told(archive, row, parties, decision)
+                self._rows.append(row)
+                self._calls.append(call(row, told, user, others=self._asked.other_parties))
+                because(self._calls[-1], decision, stored)
+            self._customer.exports.progress[self._export.id] = (len(self._rows), len(ids))
+        await self._tables(archive, case, user)
+
+    async def _chosen(self, case: Case, row: CallRow) -> Sequence[int]:
+        """Return the parties that were confirmed; of a call that was live then only those who are still the person.
+
+        A client that replaces a placeholder by somebody real moves the numbers of those who come after it.
+        """
+        parties = case.selection.inside[row.id]
+        if case.asked is None or (row.ended_at is not None and row.ended_at <= case.created_at):
+            return parties
+        now = await self._customer.candidates.parties(case.asked, row)
+        return tuple(number for number in parties if number in now)
+
+    async def _told(self, archive: Archive, row: CallRow, parties: Sequence[int], decision: Decision) -> Told:
+        """Find what is known of a call beside its row, and write its files."""
+        media = Added(row.id, None, None)
+        if self._asked.media is not None and self._asked.silence_others and not parties:
+            media = Added(row.id, None, UNDECIDED)
+            self._added.append(media)
+        elif self._asked.media is not None:
+            whose = (lambda _: parties) if self._asked.silence_others else None
+            named = None if self._asked.other_parties else lambda _: parties
+            form, renderer = self._asked.media, self._tools.renderer
+            media = await add_media(archive, self._customer, row.id, form, renderer, whose, named)
+            self._added.append(media)
+        hold = await self._customer.holds.get(row.id) if row.hold else None
+        notes = [query_parameters.annotation(note) for note in await self._customer.annotations.of(row.id)]
+        held_since = None if hold is None else hold.set_at
+        files = await self._attachments(archive, row.id)
+        return Told(parties, decision, held_since, media.file, media.problem, notes, files)
+
+    async def _attachments(self, archive: Archive, call: str) -> list[dict[str, Any]]:
+        """Describe transcripts and chats; they are in the zip where others may be named."""
+        found = []
+        for one in await self._customer.attachments.of(call):
+            ending = "vtt" if one.media_type == "text/vtt" else "json"
+            name = f"attachments/{one.id}.{ending}"
+            if self._asked.other_parties:
+                await asyncio.to_thread(archive.write, name, await self._customer.attachments.read(one))
+            found.append({**query_parameters.attachment(one), "file": name})
+        return found
+
+    async def _tables(self, archive: Archive, case: Case, user: User | None) -> None:
+        """Write the user record, who has seen what, the tables and the page."""
+        shown = await self._seen(user)
+        for told in self._calls:
+            told["seen"] = shown.get(told["id"], [])
+        top = head(case, self._customer.name, self._customer.now())
+        record = None if user is None else user_record(user, shown.get(user.id, []))
+        await asyncio.to_thread(self._write, archive, case, top, record)
+
+    def _write(self, archive: Archive, case: Case, top: Mapping[str, Any], record: Mapping[str, Any] | None) -> None:
+        """Write what is known by now, away from the event loop: of thousands of calls it takes a second."""
+        if record is not None:
+            archive.write("user.json", _json(record))
+        archive.write("calls.json", _json({**top, "user": record, "calls": self._calls}))
+        self._spreadsheet(archive)
+        archive.write("report.html", page(top, self._calls, record, words(self._customer.settings.country)))
+
+    async def _seen(self, user: User | None) -> dict[str, list[dict[str, Any]]]:
+        """Find out in the audit log who has looked at calls and user, exports that hold them included."""
+        held = self._customer.exports
+        of = {id: {id} for id in (*(row.id for row in self._rows), *([user.id] if user is not None else []))}
+        for export, objects in (await held.holding(of)).items():
+            made = await held.get(export)
+            if made is not None and made.case != self._export.case:  # reports are fetched by the id of their request
+                of.setdefault(made.case or export, set()).update(objects)
+        entries = await asyncio.to_thread(self._customer.audit.about, of)
+        return seen(entries, of)
+
+    def _spreadsheet(self, archive: Archive) -> None:
+        """Write calls.xlsx."""
+        names = (*_COLUMNS, *(_OTHERS if self._asked.other_parties else ()))
+        chosen = columns.named(names)
+        out = os.memfd_create("report", os.MFD_CLOEXEC)
+        try:
+            with os.fdopen(os.dup(out), "w+b") as file:
+                table = table_writers.XlsxTable(file, (*names, _FILE))
+                for row, told in zip(self._rows, self._calls, strict=True):
+                    values = columns.values(chosen, query_parameters.call(row, None), self._mine[row.id])
+                    table.add([[*values, told["media"]["file"]]])
+                table.close()
+            archive.add("calls.xlsx", out, packed=False)
+        finally:
+            os.close(out)
+
+    def _facts(self, digest: str) -> dict[str, Any]:
+        return {
+            "sha256": digest,
+            "calls": [row.id for row in self._rows],
+            "not_separable": [each.call for each in self._added if (each.problem or "").startswith(MIXED)],
+            "without_media": [{"call": each.call, "problem": each.problem} for each in self._added if not each.file],
+        }
+
+
+def _json(document: Mapping[str, Any]) -> bytes:
+    """Write a document; halves of surrogate pairs, which UTF-8 cannot carry, become U+FFFD."""
+    text = json.dumps(document, ensure_ascii=False, indent=1)
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace").encode()

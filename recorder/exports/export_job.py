@@ -1,0 +1,251 @@
+"""Makes the exports and reports that were asked for, one at a time for each customer; a restart begins one anew.
+
+    job = ExportJob(node); node.tasks.start(job.run(), "exports")
+
+Rows are read in batches, opened and written away from the event loop. What is written goes through
+storage.exports.exports.Sink: plaintext exists in memory, in descriptors without a name, and for rows of xlsx in a
+private folder on tmpfs while the file is put together.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import IO, Any
+
+from admin_api.exports import columns, table_writers
+from admin_api.exports.column_sets import others
+from admin_api.exports.subject_filter import Subject
+from admin_api.http.query_parameters import call as shown
+from recorder.calls.context import Node
+from recorder.calls.databases import put_together
+from recorder.errors import RecorderError
+from recorder.exports.dsar_report import SubjectReport, Tools
+from recorder.exports.media_zip import Archive, add_media, add_table
+from recorder.exports.render_client import Renderer
+from recorder.runtime.tmpfs import sweep
+from recorder.runtime.trusted_clock import WallClock, readings
+from storage.access.actor import RECORDER
+from storage.audit.hash_chain import Act
+from storage.calls import stored_query
+from storage.calls.call_index import CallRow, Query
+from storage.customer.customers import Customer
+from storage.errors import Forgotten, NoSpace, StorageError
+from storage.exports.exports import Export, ExportState, Gone, Request
+from storage.vault.sealed_file import Sink
+
+BATCH = 2_000  # rows between two commits and two looks whether the export is still wanted: 0.2 s
+AGAIN_SECONDS = 5.0  # a database that is away is asked again this often
+TIDY_SECONDS = 600.0  # how often expired exports are looked for
+LEAST_FREE = 512 << 20  # bytes: an export is not to take the room that recordings need
+LEAST_SHARE = 10  # or this fraction of a small disk
+LACKING = "Media missing or not whole: {n} of {of} calls. media.json in the file says of which, and why."
+
+
+class ExportJob:
+    """Works off the exports of every customer."""
+
+    def __init__(self, node: Node, renderer: Renderer | None = None, clock: WallClock | None = None) -> None:
+        self._node = node
+        self._clock = clock or WallClock.of(node.runtime_dir)
+        self._renderer = renderer or Renderer(at_once=1)  # those who listen keep their own turns
+        self._runtime_dir = node.runtime_dir
+
+    async def run(self) -> None:
+        """Start the work for every customer; owned by recorder.runtime.tasks."""
+        sweep(self._runtime_dir)
+        for customer in self._node.customers.values():
+            self._node.tasks.start(self._serve(customer), "exports")
+
+    def _now(self) -> datetime:
+        return self._clock.read(*readings())
+
+    async def _serve(self, customer: Customer) -> None:
+        """Go round for ever: tidy, make what is asked for, wait."""
+        await put_together(customer)
+        customer.exports.believed = self._now  # a clock that is set ahead ends none
+        wanted = customer.exports.wanted
+        while True:
+            wanted.clear()
+            well = await self._round(customer)
+            try:
+                await asyncio.wait_for(wanted.wait(), TIDY_SECONDS if well else AGAIN_SECONDS)
+            except TimeoutError:
+                continue
+
+    async def _round(self, customer: Customer) -> bool:
+        """Make everything that waits; False if something has to be tried again."""
+        try:
+            await customer.exports.tidy()
+            await customer.requests.tidy()
+            for id in await customer.exports.unfinished():
+                await self.make(customer, id)
+        except Exception as problem:  # without this task no export of the customer would be made any more
+            self._node.log.fault("export.storage", problem, customer=customer.name)
+            return False
+        return True
+
+    async def make(self, customer: Customer, id: str) -> None:
+        """Make one export, or say why it cannot be made; raises StorageError if it is to be tried again."""
+        exports = customer.exports
+        try:
+            export = await exports.begin(id)
+            count, size, facts = await self._make(customer, export)
+            await exports.finish(id, size, facts)
+        except (Gone, Forgotten):
+            await exports.tidy()
+            return
+        except NoSpace:
+            await self._failed(customer, id, "There is no room on the disk for it.")
+        except RecorderError as problem:
+            await self._failed(customer, id, problem.sentence())
+        except StorageError:
+            found = await exports.get(id)
+            if found is not None and found.state is ExportState.RUNNING:
+                raise
+            await exports.tidy()  # its file went with a call that was erased
+        except Exception as problem:  # a fault in one export ends that export
+            self._node.log.fault("export.fault", problem, customer=customer.name, export=id)
+            await self._failed(customer, id, "The recorder failed; the fault was logged.")
+        else:
+            await _note(customer, id, "export.done", "done", f"{count} calls")
+            self._node.log.info("export.done", customer=customer.name, export=id, calls=count, bytes=size)
+        finally:
+            exports.progress.pop(id, None)
+
+    async def _make(self, customer: Customer, export: Export) -> tuple[int, int, Mapping[str, Any]]:
+        """Write the file; return how many calls it holds, its bytes, and what is to be noted of it."""
+        if export.case is not None:
+            tools = Tools(self._renderer, self.room)
+            return await SubjectReport(customer, export, tools).run()
+        return await _Making(self, customer, export).run()
+
+    async def _failed(self, customer: Customer, id: str, why: str) -> None:
+        await customer.exports.fail(id, why)
+        await _note(customer, id, "export.fail", "failed", why)
+        self._node.log.info("export.failed", customer=customer.name, export=id)
+
+    def room(self) -> None:
+        """Say no while the disk is short of space; raises NoSpace."""
+        found = os.statvfs(self._node.settings.node.data_dir)
+        least = min(LEAST_FREE, found.f_blocks * found.f_frsize // LEAST_SHARE)
+        if found.f_bavail * found.f_frsize < least:
+            raise NoSpace("there is no room for an export")
+
+    @property
+    def renderer(self) -> Renderer:
+        """Return what renders media."""
+        return self._renderer
+
+
+class _Making:
+    """One export under way."""
+
+    def __init__(self, job: ExportJob, customer: Customer, export: Export) -> None:
+        if export.request is None:
+            raise Gone("nothing is asked for any more")
+        self._job = job
+        self._customer = customer
+        self._export = export
+        self._asked: Request = export.request
+        self._columns = columns.named(export.request.columns)
+        self._query = stored_query.read(self._asked.query) if self._asked.query else None
+        whose = self._asked.party if self._query is None else self._query.party
+        self._subject = Subject(whose, customer.settings.country) if whose else None
+        self._held: list[str] = []
+        self._lacking = 0  # calls whose media are not there, or not all of them
+
+    async def run(self) -> tuple[int, int, Mapping[str, Any]]:
+        """Write the file; return how many calls it holds, its bytes, and what is to be noted of it."""
+        with self._customer.exports.sink(self._export, self._job.room) as sink:
+            if self._asked.media is None:
+                await self._table(sink.write)
+            else:
+                await self._archive(sink)
+            size = await asyncio.to_thread(sink.finish)
+        return (
+            len(self._held),
+            size,
+            {"problem": LACKING.format(n=self._lacking, of=len(self._held))} if self._lacking else {},
+        )
+
+    async def _table(self, put: Callable[[bytes], object]) -> None:
+        """Write the rows; csv and JSON go straight to where they belong."""
+        if self._asked.format != "xlsx":
+            await self._rows(self._writer(put))
+            return
+        with _unnamed() as out:
+            await self._rows(table_writers.XlsxTable(out, self._asked.columns))
+            out.flush()
+            await asyncio.to_thread(_copy, out.fileno(), put)
+
+    def _writer(self, put: Callable[[bytes], object]) -> table_writers.Writer:
+        if self._asked.format == "csv":
+            return table_writers.CsvTable(put, self._asked.columns)
+        made = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+        about = {"customer": self._customer.name, "created_at": made, "columns": list(self._asked.columns)}
+        return table_writers.JsonTable(put, self._asked.columns, about)
+
+    async def _rows(self, writer: table_writers.Writer) -> None:
+        async for rows, total in self._batches():
+            fit = await self._customer.exports.admit(self._export.id, [row.id for row in rows])
+            chosen = [row for row in rows if row.id in fit]
+            self._held += [row.id for row in chosen]
+            await asyncio.to_thread(lambda rows: writer.add(map(self._values, rows)), chosen)
+            self._customer.exports.progress[self._export.id] = (len(self._held), total)
+        await asyncio.to_thread(writer.close)
+
+    def _values(self, row: CallRow) -> Sequence[object]:
+        document = shown(row, None)
+        subject = self._subject.of(document.get("parties") or ()) if self._subject else ()
+        return columns.values(self._columns, document, subject)
+
+    async def _batches(self) -> AsyncIterator[tuple[list[CallRow], int]]:
+        """Give the calls that are asked for, opened, and how many there may be in all."""
+        calls = self._customer.calls
+        if self._asked.calls is None:
+            query = self._query or Query(party=self._asked.party, exact=True)
+            async for batch in calls.in_batches(query, BATCH):
+                yield await asyncio.to_thread(batch.open), batch.total
+            return
+        wanted = list(dict.fromkeys(self._asked.calls))
+        for start in range(0, len(wanted), BATCH):
+            found = [await calls.get(id) for id in wanted[start : start + BATCH]]
+            yield [row for row in found if row is not None], len(wanted)
+
+    async def _archive(self, sink: Sink) -> None:
+        """Write a zip: the table, a file for each call, and a list of those files."""
+        form = self._asked.media or ""
+        zip = Archive(sink)
+        with _unnamed() as table:
+            await self._table(table.write)
+            table.flush()
+            await asyncio.to_thread(add_table, zip, self._asked.format, table.fileno())
+        silent = self._subject.of if self._subject and self._asked.silence_others else None
+        named = None if others(self._asked.columns) else self._subject.of if self._subject else lambda _: ()
+        for done, id in enumerate(self._held):
+            await self._customer.exports.admit(self._export.id, [])  # is it still wanted?
+            added = await add_media(zip, self._customer, id, form, self._job.renderer, silent, named)
+            self._lacking += added.problem is not None
+            zip.told(added)
+            self._customer.exports.progress[self._export.id] = (done + 1, len(self._held))
+        await asyncio.to_thread(zip.close)
+
+
+def _unnamed() -> IO[bytes]:
+    """Open an empty file that has no name on any file system."""
+    return os.fdopen(os.memfd_create("export", os.MFD_CLOEXEC), "w+b")
+
+
+async def _note(customer: Customer, id: str, action: str, outcome: str, reason: str) -> None:
+    await asyncio.wrap_future(customer.audit.append(Act.of(RECORDER, "system", action, id, outcome, reason)))
+
+
+def _copy(fd: int, put: Callable[[bytes], object]) -> None:
+    """Pass a whole file on."""
+    at = 0
+    while data := os.pread(fd, 1 << 20, at):
+        put(data)
+        at += len(data)

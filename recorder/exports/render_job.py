@@ -1,0 +1,144 @@
+"""What the daemon asks a render worker for: JSON on standard input, as no key may stand in a command line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from media.codecs.decoders import Format
+from media.export.encoder import Container
+from recorder.errors import RecorderError
+
+PEAKS = "peaks"
+"""A form that is no file for people: how loud each channel is over the length of the call, as JSON."""
+DAMAGED = "The recording is damaged."
+"""Why no file can be made of a call; the command `recorder verify` names the place."""
+INCOMPLETE = "The recording is damaged: not all of it is there."
+"""What is said of a file that was made of what is left."""
+MAX_JOB = 1 << 20  # bytes; thousands of parts with their keys
+MAX_SPAN = 64  # bytes of the line that names a part of the file; two numbers of 19 digits need 43
+
+
+class BadJob(RecorderError):
+    """The job is not one."""
+
+
+@dataclass(frozen=True)
+class JobPart:
+    """One encrypted media part, already open."""
+
+    fd: int
+    # readable, inherited
+    key: bytes = field(repr=False)
+    prefix: bytes
+    segment: int
+    # the three of storage.vault.container.PartSecret
+    size: int
+    # bytes of the file
+    live: bool
+    # still being written: no end is demanded
+
+
+@dataclass(frozen=True)
+class JobStream:
+    """One stream of the call."""
+
+    index: int
+    # number in the records
+    label: str
+    payloads: Mapping[int, Format]
+    # payload type -> format
+    media: str = "audio"
+    heard: tuple[tuple[int, int], ...] | None = None
+    # (from, to) in ns since 1970 in which it is heard or seen; None = always, () = never, but its place in time counts
+
+    @property
+    def silent(self) -> bool:
+        """Tell whether nothing of it is heard or seen."""
+        return self.heard == ()
+
+
+@dataclass(frozen=True)
+class Job:
+    """One file to make."""
+
+    parts: Sequence[JobPart]
+    # in order
+    streams: Sequence[JobStream]
+    # channel i is the i-th audio stream
+    form: Container | str
+    # or PEAKS
+    output: int
+    # writable descriptor, inherited, at the place where the file begins
+    parent: int
+    # process id of the daemon: the worker ends with it
+    on_demand: bool = False
+    # WAV only: tell its size first, then wait for the part that is wanted
+
+
+def to_json(job: Job) -> bytes:
+    """Serialise a job, as a line."""
+    parts = [asdict(part) | {"key": part.key.hex(), "prefix": part.prefix.hex()} for part in job.parts]
+    streams = [
+        {
+            "index": stream.index,
+            "label": stream.label,
+            "media": stream.media,
+            "heard": stream.heard,
+            "payloads": [[number, f.name, f.clock, f.channels, f.fmtp] for number, f in stream.payloads.items()],
+        }
+        for stream in job.streams
+    ]
+    document = {
+        "parts": parts,
+        "streams": streams,
+        "form": job.form,
+        "output": job.output,
+        "parent": job.parent,
+        "on_demand": job.on_demand,
+    }
+    return json.dumps(document, separators=(",", ":")).encode() + b"\n"
+
+
+def from_json(data: bytes) -> Job:
+    """Read a job; raise BadJob, which repeats nothing of it."""
+    try:
+        document = json.loads(data)
+        parts = [_part(part) for part in document["parts"]]
+        streams = [_stream(stream) for stream in document["streams"]]
+        form = PEAKS if document["form"] == PEAKS else Container(document["form"])
+        numbers = int(document["output"]), int(document["parent"])
+        return Job(parts, streams, form, *numbers, on_demand=bool(document["on_demand"]))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise BadJob("the render job cannot be read") from None
+
+
+def span_to_json(begin: int, end: int) -> bytes:
+    """Serialise the part that is wanted, as a line."""
+    return json.dumps([begin, end]).encode() + b"\n"
+
+
+def span_from_json(line: bytes) -> tuple[int, int]:
+    """Read the part that is wanted; raise BadJob."""
+    try:
+        begin, end = json.loads(line)
+        return int(begin), int(end)
+    except (ValueError, TypeError):
+        raise BadJob("the part that is wanted cannot be read") from None
+
+
+def _part(part: Mapping[str, Any]) -> JobPart:
+    key, prefix = bytes.fromhex(part["key"]), bytes.fromhex(part["prefix"])
+    return JobPart(int(part["fd"]), key, prefix, int(part["segment"]), int(part["size"]), bool(part["live"]))
+
+
+def _stream(stream: Mapping[str, Any]) -> JobStream:
+    payloads = {
+        int(number): Format(str(name), int(clock), int(channels), None if fmtp is None else str(fmtp))
+        for number, name, clock, channels, fmtp in stream["payloads"]
+    }
+    told = stream["heard"]
+    heard = None if told is None else tuple([(int(begin), int(end)) for begin, end in told])
+    return JobStream(int(stream["index"]), str(stream["label"]), payloads, str(stream["media"]), heard)

@@ -1,0 +1,1 @@
+"""Jobs that run beside the calls: retention, audit, directory, purge, verification, key rotation."""

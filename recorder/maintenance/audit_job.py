@@ -1,0 +1,84 @@
+"""The audit log's clockwork: every minute a signed checkpoint beside each log that has grown, told to the witnesses.
+
+The newest checkpoint lies beside the keys with every entry; these here are for whoever copies them elsewhere.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from recorder.calls.context import Node
+from recorder.errors import NotPossible
+from recorder.maintenance.audit_witnesses import tell
+from storage.customer.customers import Customer
+from storage.errors import StorageError
+
+EVERY_SECONDS = 60.0
+
+THIN_ROUNDS = 24 * 60
+"""After so many rounds, and at the start, old checkpoints are thinned out."""
+
+Failure = tuple[str, str, Exception]
+"""Customer, the witness that could not be told or "" for the checkpoint itself, and why."""
+
+
+class AuditJob:
+    """Writes and tells checkpoints; what a witness was not told it is told a minute later."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._witnesses = node.settings.audit.witnesses
+        self._rounds = 0
+        self._untold: dict[tuple[str, str], bytes] = {}  # (customer, witness) → the newest checkpoint it does not have
+
+    async def run(self) -> None:
+        """Go round for ever; owned by recorder.runtime.tasks."""
+        while True:
+            try:
+                self.report(await asyncio.to_thread(self.round))
+            except Exception as problem:  # without this task no witness would be told anything any more
+                self._node.log.fault("audit.checkpoint_failed", problem)
+            await asyncio.sleep(EVERY_SECONDS)
+
+    def round(self) -> list[Failure]:
+        """Make the checkpoints that are due and tell what is not told; what fails is tried again the next time."""
+        failures: list[Failure] = []
+        thinning, self._rounds = self._rounds % THIN_ROUNDS == 0, self._rounds + 1
+        for customer in self._node.customers.values():
+            if not customer.whole:
+                continue  # which was told
+            try:
+                mark = customer.audit.checkpoint()
+                if thinning:
+                    customer.audit.thin()
+            except StorageError as problem:
+                failures.append((customer.name, "", problem))
+                continue
+            if mark is not None:
+                self._untold.update(((customer.name, witness), bytes(mark)) for witness in self._witnesses)
+            failures += self._tell(customer)
+        return failures
+
+    def report(self, failures: list[Failure]) -> None:
+        """Write down what failed."""
+        for name, witness, problem in failures:
+            if not witness:
+                self._node.log.fault("audit.checkpoint_failed", problem, customer=name)
+                continue
+            kind = witness.partition(":")[0]
+            self._node.log.fault("audit.witness_failed", problem, customer=name, kind=kind)
+            self._node.incidents.add("audit-witness", name, reason=kind)
+
+    def _tell(self, customer: Customer) -> list[Failure]:
+        failures: list[Failure] = []
+        for witness in self._witnesses:
+            line = self._untold.get((customer.name, witness))
+            if line is None:
+                continue
+            try:
+                tell(witness, line)
+            except (StorageError, NotPossible) as problem:
+                failures.append((customer.name, witness, problem))
+            else:
+                del self._untold[(customer.name, witness)]
+        return failures

@@ -1,0 +1,71 @@
+"""What is done from a shell, for the audit log: the same acts as through the API, told before they are done."""
+
+from __future__ import annotations
+
+import os
+import pwd
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from storage.ids import is_id
+
+if TYPE_CHECKING:  # a command that only explains itself does without all of storage
+    from recorder.config.model import Settings
+    from storage.access.actor import Actor
+    from storage.audit.audit_log import Audit
+    from storage.keys.root_secret import RootSecret
+
+ROLE = "operator"
+
+
+def actor() -> Actor:
+    """Return the user of the operating system whose process this is."""
+    from storage.access.actor import Actor, Kind
+
+    try:
+        name = pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        name = str(os.getuid())
+    return Actor(Kind.SHELL, str(os.getuid()), f"cli:{name}")
+
+
+def tell(audit: Audit, action: str, object: str = "", outcome: str = "done", reason: str = "") -> None:
+    """Append an act and wait until it is durable; `object` is an id, nothing of a party. Raises StorageError."""
+    from storage.audit.hash_chain import Act
+
+    audit.append(Act.of(actor(), ROLE, action, object, outcome, reason)).result()
+
+
+def note(
+    settings: Settings,
+    customer: str,
+    action: str,
+    object: str = "",
+    outcome: str = "done",
+    reason: str = "",
+    *,
+    root: RootSecret | None = None,
+) -> None:
+    """Append an act to the log of a customer that is not open; its database is not needed. Raises StorageError."""
+    from storage.audit.audit_log import Audit
+    from storage.customer import customers
+    from storage.keys.root_secret import load_root
+
+    data = settings.node.data_dir
+    keys = customers.open_keys(data, customer, root or load_root(settings.keys.root))
+    audit = Audit(
+        customers.customer_folder(data, customer),
+        data / customers.KEYS,
+        customer,
+        customers.audit_key(keys),
+        lambda: datetime.now(UTC),
+    )
+    try:
+        tell(audit, action, object, outcome, reason)
+    finally:
+        audit.close()
+
+
+def shown(call: str) -> str:
+    """Return an id that somebody typed if it is one: anything else might be a name or a number."""
+    return call if is_id(call) else ""

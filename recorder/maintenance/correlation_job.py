@@ -1,0 +1,113 @@
+"""The clockwork of correlation: who was who in memory, and the calls that something new concerns looked at again.
+
+    job = CorrelationJob(node); node.tasks.start(job.run(), "correlation")
+
+Nothing waits on it. A call that ends before the users are in memory is looked at afterwards. One customer has its turn
+at a time, and after every few milliseconds of work there is a rest of several times as long: calls are recorded here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from recorder.calls.context import Node
+from recorder.directory.correlation_lock import matching
+from storage.calls import filter_columns
+from storage.customer.customers import Customer
+from storage.directory.matcher import Pause
+
+LOOK_SECONDS = 3.0
+"""What a synchronisation in another process has changed is noticed this soon."""
+RETRY_SECONDS = 10.0
+"""After the database was away."""
+OPEN_SECONDS = 0.5
+"""Until the database was opened for the first time."""
+REST_SECONDS = 0.02
+"""Between two pieces of work."""
+AT_ONCE = 200
+"""Calls written in one transaction: a sync of the disk for each, beside those of the recordings."""
+TELL_CALLS = 10_000
+"""A walk through a million calls says a hundred times how far it is."""
+
+
+class CorrelationJob:
+    """Keeps every customer's calls matched with its users."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._turn = asyncio.Lock()
+        self._failing: set[str] = set()  # an outage is told once
+        self._filled: set[str] = set()  # customers without rows of an earlier version, and none comes any more
+
+    async def run(self) -> None:
+        """Start the work for every customer; owned by recorder.runtime.tasks."""
+        for customer in self._node.customers.values():
+            self._node.tasks.start(self._serve(customer), "correlation")
+
+    async def _serve(self, customer: Customer) -> None:
+        while not customer.served:  # noqa: ASYNC110 - databases open behind the running service
+            await asyncio.sleep(OPEN_SECONDS)
+        while True:
+            well = await self.turn(customer, _rest)
+            await asyncio.sleep(LOOK_SECONDS if well else RETRY_SECONDS)
+
+    async def turn(self, customer: Customer, pause: Pause) -> bool:
+        """Do what there is to do; False if it has to be tried again."""
+        async with self._turn:
+            try:
+                if not (customer.name in self._filled and await customer.correlation.at_rest()):
+                    await self._learn(customer, pause)
+                    await self._fill(customer, pause)
+                    await self._look(customer, pause)
+            except Exception as problem:  # without this task no call of the customer would be matched any more
+                if customer.name not in self._failing:
+                    self._node.log.fault("correlation.failed", problem, customer=customer.name)
+                self._failing.add(customer.name)
+                return False
+        self._failing.discard(customer.name)
+        return True
+
+    async def _fill(self, customer: Customer, pause: Pause) -> None:
+        """Have the columns of rows that an earlier version wrote."""
+        if customer.name in self._filled:
+            return
+        if count := await filter_columns.fill(customer.database, customer.keys, pause):
+            self._node.log.info("calls.columns_filled", customer=customer.name, count=count)
+        self._filled.add(customer.name)
+
+    async def _learn(self, customer: Customer, pause: Pause) -> None:
+        """Have the users in memory as the database has them."""
+        correlation = customer.correlation
+        if correlation.ready:
+            await correlation.refresh(pause)
+            return
+        await correlation.load(pause)
+        self._node.log.info("correlation.ready", customer=customer.name, count=len(correlation.who or ()))
+
+    async def _look(self, customer: Customer, pause: Pause) -> None:
+        """Look at the calls that are still to be looked at, unless a command does."""
+        if not await customer.correlation.outstanding():
+            return
+        with matching(customer) as ours:
+            if ours:
+                told = _Told(self._node, customer.name)
+                changed = await customer.correlation.settle(told, pause, AT_ONCE)
+                self._node.log.info("correlation.settled", customer=customer.name, calls=told.done, changed=changed)
+
+
+class _Told:
+    """Says in the log how far a long walk is."""
+
+    def __init__(self, node: Node, customer: str) -> None:
+        self.done = 0
+        self._node = node
+        self._customer = customer
+
+    def __call__(self, done: int, of: int) -> None:
+        if done // TELL_CALLS > self.done // TELL_CALLS:
+            self._node.log.info("correlation.walks", customer=self._customer, calls=done, count=of)
+        self.done = done
+
+
+async def _rest() -> None:
+    await asyncio.sleep(REST_SECONDS)

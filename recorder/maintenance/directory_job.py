@@ -1,0 +1,129 @@
+"""The clockwork of directories: each customer's users as the directory has them, at start and every so often.
+
+The work is done by `recorder directory sync` in a process of its own: a hundred thousand users take a while and a
+hundred megabytes, and calls are recorded here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from recorder.calls.context import Node
+from recorder.config.directory import Directory
+from recorder.directory import factory
+from recorder.errors import RecorderError
+from recorder.persist.indexer import passes
+from recorder.runtime import python_command
+
+FIRST_SECONDS = 30.0
+"""A start, or a restart under calls, has more urgent things to do."""
+RETRY_SECONDS = 900.0
+"""After a failure; the next turn if that comes earlier."""
+LONGEST_SECONDS = 5 * 3600.0
+"""One that takes longer hangs: an hour of work, and four that Retry-After may hold it up (`graph.MAX_ASKED`)."""
+NICE = 10
+"""It may wait; calls may not."""
+NOT_STARTED = -1
+"""Stands for the exit status of a synchronisation that could not even be started."""
+BRAKED = 1
+"""Exit status of a synchronisation that the brake held."""
+
+
+class DirectoryJob:
+    """Synchronises what is configured."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+
+    async def run(self) -> None:
+        """Start the work for every directory; owned by recorder.runtime.tasks."""
+        for directory in self._node.settings.directories:
+            if directory.sync_minutes and directory.customer in self._node.customers:
+                self._node.tasks.start(self._serve(directory), "directory")
+
+    async def _serve(self, directory: Directory) -> None:
+        await asyncio.sleep(FIRST_SECONDS)
+        while True:
+            well = await self.turn(directory)
+            pause = directory.sync_minutes * 60.0
+            await asyncio.sleep(pause if well else min(pause, RETRY_SECONDS))
+
+    async def turn(self, directory: Directory) -> bool:
+        """Synchronise once; False if it failed and should be tried again soon."""
+        name = directory.customer
+        source = self._node.settings.source
+        if source is None:
+            return False
+        try:
+            if not await asyncio.to_thread(self._credential_well, directory):
+                return False
+            status, told = await _synchronised(source, name)
+        except Exception as problem:
+            if not passes(problem):
+                raise
+            status, told = NOT_STARTED, {}
+        if status == 0:
+            self._node.log.info(
+                "directory.synchronised",
+                customer=name,
+                added=told.get("added"),
+                changed=told.get("changed"),
+                unmapped=told.get("unmapped"),
+                unchanged=told.get("unchanged"),
+                calls=told.get("calls_changed"),
+            )
+        elif status == BRAKED:
+            self._node.log.warning("directory.brake", customer=name)
+            self._node.incidents.add("directory-brake", name)
+        else:
+            self._node.log.error("directory.failed", customer=name, exit_status=status)
+            self._node.incidents.add("directory-failed", name, reason="sync")
+        return status in (0, BRAKED)
+
+    def _credential_well(self, directory: Directory) -> bool:
+        """Announce a credential that expires; False if there is none to use."""
+        name = directory.customer
+        try:
+            credential = factory.credential_of(directory)
+        except RecorderError as problem:
+            self._node.log.fault("directory.failed", problem, customer=name)
+            self._node.incidents.add("directory-failed", name, reason="credential")
+            return False
+        if factory.warning(credential, datetime.now(UTC)):
+            self._node.log.warning("directory.credential_expires", customer=name)
+            self._node.incidents.add("directory-credential", name, reason="expires")
+        return True
+
+
+async def _synchronised(config: Path, customer: str) -> tuple[int, dict[str, Any]]:
+    """Run the command; give its exit status, negative for a signal, and what it printed."""
+    words = ["directory", "sync", "--customer", customer, "--config", str(config), "--json", "--unattended"]
+    process = await asyncio.create_subprocess_exec(
+        *python_command.command("recorder", *words),
+        env=python_command.environment(),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,  # its sentences are for a terminal
+    )
+    with suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, process.pid, NICE)
+    try:
+        async with asyncio.timeout(LONGEST_SECONDS):
+            printed, _ = await process.communicate()
+    except TimeoutError:
+        printed = b""
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    try:
+        told = json.loads(printed)
+    except ValueError:
+        told = {}
+    return process.returncode or 0, told if isinstance(told, dict) else {}

@@ -1,0 +1,79 @@
+"""Check audit logs, receipts and records of requests with the customers' keys, without daemon or database."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from recorder.config.customer import Customer as Configured
+from recorder.config.model import Settings
+from storage.audit.audit_files import AuditFiles
+from storage.audit.hash_chain import AuditError, Checkpoint
+from storage.customer import customers
+from storage.erasure import receipts
+from storage.erasure.receipts import BadReceipt
+from storage.keys.root_secret import load_root
+from storage.subject_requests import closing_record
+
+
+def prove(settings: Settings, configured: Configured, told: Sequence[Checkpoint] = ()) -> dict[str, Any]:
+    """Check the chain of a customer against every checkpoint, also those that a witness was told.
+
+    Raises KeysError where its keys do not open.
+    """
+    name, data = configured.name, settings.node.data_dir
+    files = AuditFiles(customers.customer_folder(data, name), data / customers.KEYS, name)
+    verdict = files.verify(_key(settings, configured), [mark for mark in told if mark.customer == name])
+    return {
+        "customer": name,
+        "ok": verdict.good,
+        "entries": verdict.entries,
+        "proven": verdict.proven,
+        "bad": verdict.bad,
+        "fault": verdict.fault or None,
+    }
+
+
+def witnessed(data: bytes) -> list[Checkpoint]:
+    """Find the checkpoints in what a witness kept: lines of JSON, behind whatever a syslog put before them.
+
+    Raises AuditError if there is none.
+    """
+    found = []
+    for line in data.splitlines():
+        at, end = line.find(b'{"customer":'), line.rfind(b"}")
+        if 0 <= at < end:  # what a full disk or a long line of syslog cut off says nothing
+            found.append(Checkpoint.parse(line[at : end + 1]))
+    if not found:
+        raise AuditError("there is no checkpoint in what the witness kept", "each is a line of JSON")
+    return found
+
+
+def prove_receipt(data: bytes, settings: Settings, wanted: Iterable[Configured]) -> dict[str, Any]:
+    """Check a receipt, or the record of a request, with the key of the customer it names."""
+    try:
+        found = receipts.parse(data)
+        record = found["record"] if isinstance(found.get("record"), dict) else found if "request" in found else None
+        named = (record or found).get("customer")
+        configured = next((c for c in wanted if c.name == named), None)
+        if configured is None:
+            raise BadReceipt("it names no customer of this recorder")
+        if record is not None:
+            return _record(record, configured.name, _key(settings, configured))
+        receipt = receipts.verify(data, configured.name, _key(settings, configured))
+    except BadReceipt as problem:
+        return {"ok": False, "fault": str(problem)}
+    shown = {key: receipt[key] for key in ("customer", "erasure", "cause", "done_at")}
+    return {"ok": True, "fault": None, **shown, "calls": receipt["counts"]["calls"]}
+
+
+def _record(record: Mapping[str, Any], customer: str, key: Any) -> dict[str, Any]:
+    """Check the record of a request; raises BadReceipt."""
+    closing_record.verify(record, customer, key)
+    shown = {name: record[name] for name in ("customer", "request", "outcome", "closed_at", "erasure")}
+    return {"ok": True, "fault": None, **shown, "reports": len(record["reports"])}
+
+
+def _key(settings: Settings, configured: Configured) -> Any:
+    keys = customers.open_keys(settings.node.data_dir, configured.name, load_root(settings.keys.root))
+    return customers.audit_key(keys).public_key()

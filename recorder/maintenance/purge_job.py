@@ -1,0 +1,71 @@
+"""The clockwork of users who go by themselves (`purge_users` of a customer): soon after their last recording went.
+
+job = PurgeJob(node); node.tasks.start(job.run(), "purge")
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from recorder.calls.context import Node
+from storage.access.actor import RECORDER
+from storage.audit.hash_chain import Act
+from storage.customer.customers import Customer
+from storage.directory import user_purge
+from storage.directory.user_purge import Reason
+
+LOOK_SECONDS = 10.0
+"""An erasure or a synchronisation that ended is noticed this soon."""
+SETTLE_SECONDS = 5.0
+"""Calls that began a moment ago are in the index this soon, or everybody stays until the next turn."""
+REST_SECONDS = 0.1
+"""Between two pages of users: calls are recorded here."""
+
+
+class PurgeJob:
+    """Deletes users whom neither a directory nor a recording needs."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._seen: dict[str, Reason] = {}
+
+    async def run(self) -> None:
+        """Start the work for every customer that wants it; owned by recorder.runtime.tasks."""
+        for customer in self._node.customers.values():
+            if customer.settings.purge_users:
+                self._node.tasks.start(self._serve(customer), "purge")
+
+    async def _serve(self, customer: Customer) -> None:
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            await self.turn(customer)
+
+    async def turn(self, customer: Customer) -> int:
+        """Delete who may go, if anything happened since the last time; return how many went."""
+        if not customer.served:
+            return 0
+        try:
+            reason = await user_purge.reason(customer.database)
+            if reason == self._seen.get(customer.name):
+                return 0
+            if not await self._node.indexer.hurry_all(customer.name, SETTLE_SECONDS):
+                return 0  # a call that runs now is a recording too
+            if await customer.correlation.outstanding():
+                return 0  # it is not known yet of every call who took part
+            gone = await user_purge.purge(customer.users, lambda id: _noted(customer, id), _rest)
+            self._seen[customer.name] = await user_purge.reason(customer.database) if gone else reason
+        except Exception as problem:  # without this task no user of the customer would be purged any more
+            self._node.log.fault("users.purge_failed", problem, customer=customer.name)
+            return 0
+        if gone:
+            self._node.log.info("users.purged", customer=customer.name, count=gone)
+        return gone
+
+
+async def _noted(customer: Customer, id: str) -> None:
+    act = Act.of(RECORDER, "system", "user.delete", id, "done", "no recording refers to the user any more")
+    await asyncio.wrap_future(customer.audit.append(act))
+
+
+async def _rest() -> None:
+    await asyncio.sleep(REST_SECONDS)

@@ -1,0 +1,144 @@
+"""The clockwork of forgetting: open erasures at start and whenever there is one, retention at start and every sweep.
+
+    job = RetentionJob(node, stopper(node, live, runner)); node.tasks.start(job.run(), "retention")
+
+Each customer has a task of its own, so one whose database is away keeps nobody else waiting.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+
+from recorder.calls.context import Node
+from recorder.calls.databases import put_together
+from recorder.calls.executor import Runner
+from recorder.calls.registry import Live
+from recorder.runtime.trusted_clock import WallClock, readings
+from recorder.session.events import StopAsked
+from storage.access.actor import RECORDER
+from storage.audit.hash_chain import Act
+from storage.customer.customers import Customer
+from storage.erasure.erasures import StopLive
+from storage.journal.compaction import compact
+from storage.retention.sweep import Swept
+
+RETRY_SECONDS = 2.0
+"""What a full disk, a database that is away or a live call kept from being erased is tried again this often."""
+
+STOP_SECONDS = 15.0
+"""A live call that has not ended by then is asked again: sealing its media may take 10 s."""
+
+LOOK_SECONDS = 0.02
+
+
+class RetentionJob:
+    """Erases what is asked for and what is due."""
+
+    def __init__(self, node: Node, stop_live: StopLive | None = None, clock: WallClock | None = None) -> None:
+        self._node = node
+        self._stop_live = stop_live
+        self._clock = clock or WallClock.of(node.runtime_dir)
+
+    async def run(self) -> None:
+        """Start the work for every customer; owned by recorder.runtime.tasks."""
+        try:
+            self._clock.keep()
+        except OSError as problem:  # it only means that a restart believes the wall clock again
+            self._node.log.fault("retention.failed", problem)
+        for customer in self._node.customers.values():
+            self._node.tasks.start(self._serve(customer), "retention")
+
+    async def _serve(self, customer: Customer) -> None:
+        """Go round for ever: work, sweep when it is time, refresh after a change of rules, then wait."""
+        await put_together(customer)
+        stale = True
+        loop = asyncio.get_running_loop()
+        next_sweep = loop.time()
+
+        def changed() -> None:
+            nonlocal stale
+            stale = True
+            customer.erasures.wanted.set()
+
+        customer.rules.changed = changed
+        while True:
+            well = await self._guarded(self._work, customer)
+            if loop.time() >= next_sweep:
+                swept = await self._guarded(self._sweep, customer)
+                await self._guarded(self._compact, customer)
+                pause = self._node.settings.retention.sweep_seconds if swept else RETRY_SECONDS
+                next_sweep = loop.time() + pause
+                continue  # what the sweep filed is carried out now
+            if stale:
+                stale = False  # rules that change from here on are asked for once more
+                if not await self._guarded(self._refresh, customer):
+                    stale = True
+            pause = next_sweep - loop.time()
+            await _event(customer.erasures.wanted, pause if well and not stale else min(pause, RETRY_SECONDS))
+
+    async def _guarded(self, work: Callable[[Customer], Awaitable[bool]], customer: Customer) -> bool:
+        """Do one thing; a failure is logged and tried again, never taken for success."""
+        try:
+            return await work(customer)
+        except Exception as problem:  # without this task nothing of the customer would be erased any more
+            self._node.log.fault("retention.failed", problem, customer=customer.name)
+            return False
+
+    async def _work(self, customer: Customer) -> bool:
+        return await customer.erasures.work(self._stop_live)
+
+    async def _sweep(self, customer: Customer) -> bool:
+        swept = await customer.retention.sweep(self.now(), self._node.settings.retention.brake_percent)
+        if swept.asked or swept.filed:
+            await self._tell(customer, swept)
+        return True
+
+    async def _compact(self, customer: Customer) -> bool:
+        """Leave out of the journal what counts no more, where that is most of it."""
+        before = customer.journal.size
+        if await compact(customer.journal, customer.database):
+            self._node.log.info("journal.compacted", customer=customer.name, bytes=before - customer.journal.size)
+        return True
+
+    async def _refresh(self, customer: Customer) -> bool:
+        await customer.retention.refresh()
+        return True
+
+    async def _tell(self, customer: Customer, swept: Swept) -> None:
+        """Write into audit log, log and incidents what a sweep found."""
+        kind = "retention.brake" if swept.asked else "retention.sweep"
+        for id in [swept.asked] if swept.asked else swept.filed:
+            act = Act.of(RECORDER, "system", kind, id or "", "done", f"{swept.due} calls are due")
+            await asyncio.wrap_future(customer.audit.append(act))
+        self._node.log.info(kind, customer=customer.name, calls=swept.due)
+        if swept.asked:
+            self._node.incidents.add("retention-brake", customer.name, erasure=swept.asked, calls=swept.due)
+
+    def now(self) -> datetime:
+        """Return the time that retention decides by."""
+        return self._clock.read(*readings())
+
+
+def stopper(node: Node, live: Live, runner: Runner) -> StopLive:
+    """Return what ends a live call that is to be erased: hang up, seal, and wait until nothing of it is written."""
+
+    async def stop_live(call: str) -> None:
+        found = live.by_id(call)
+        if found is None:
+            return
+        runner.guarded(found, StopAsked("erased", interrupted=False))
+        node.flush()
+        async with asyncio.timeout(STOP_SECONDS):
+            while live.by_id(call) is not None:  # noqa: ASYNC110 - a call ends in many places, none of which tells
+                await asyncio.sleep(LOOK_SECONDS)
+
+    return stop_live
+
+
+async def _event(event: asyncio.Event, seconds: float) -> None:
+    try:
+        await asyncio.wait_for(event.wait(), seconds)
+    except TimeoutError:
+        return

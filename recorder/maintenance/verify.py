@@ -1,0 +1,211 @@
+"""`recorder verify`: read and authenticate every part; hold vault, index, journal and audit log against each other."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from recorder.exports.render_sources import lacks_files, spoken
+from storage.audit.audit_files import LOG_NAME as AUDIT
+from storage.calls.call_index import Query
+from storage.calls.call_row import MAX_LIMIT, BadDetails, CallState
+from storage.customer.customers import Customer
+from storage.database.database import DatabaseDamaged
+from storage.erasure.cut_log import LedgerDamaged
+from storage.errors import SealBroken, StorageError
+from storage.journal.journal import FILE_NAME as PAPERS
+from storage.journal.replay import differences
+from storage.vault.vault import PartRef
+
+GRACE_SECONDS = 5.0
+"""A running daemon indexes a call within this: it lets a new one settle for two seconds first."""
+
+UNREADABLE = "row of the index that does not open"
+
+LACKING = "less is there than the index says: a file is missing or cut"
+
+
+@dataclass(slots=True)
+class Known:
+    """What the index says of a call."""
+
+    state: CallState
+    size: int  # bytes of its files
+    spoken: bool  # so there are files of media
+
+
+@dataclass(slots=True)
+class Stored:
+    """What was found of a call in the vault."""
+
+    size: int = 0
+    media: bool = False
+
+
+@dataclass(slots=True)
+class Report:
+    """What was found for one customer."""
+
+    calls: int = 0
+    parts: int = 0
+    bytes: int = 0
+    defects: list[dict[str, Any]] = field(default_factory=list)
+    seen: set[str] = field(default_factory=set)
+    unreadable: int = 0  # rows of the index that do not open
+
+
+async def verify_customer(customer: Customer, wanted: Collection[str], advance: Callable[[float], None]) -> Report:
+    """Verify all calls of a customer, or the wanted ones; the daemon may be running."""
+    report = Report()
+    indexed = await _indexed(customer, report)
+    stored: dict[str, Stored] = {}
+    for ref in customer.vault.walk():
+        if wanted and ref.call not in wanted:
+            continue
+        state = indexed[ref.call].state if ref.call in indexed else CallState.RECORDING
+        met = stored.setdefault(ref.call, Stored())
+        met.size += _part(customer, ref, report, live=state is CallState.RECORDING)
+        met.media = met.media or ref.part.startswith("m")
+        advance(1)
+    for call, known in indexed.items():
+        if wanted and call not in wanted:
+            continue
+        found = stored.get(call)
+        if found is None and await _has_row(customer, call, report):
+            _defect(report, customer, call, "", "call without recording", 0)
+        elif found is not None and (found.size < known.size or (known.spoken and not found.media)):
+            await _lacking(customer, call, report)
+    await _not_indexed(customer, [call for call in stored if call not in indexed], report)
+    await _attachments(customer, wanted, report)
+    if not wanted:
+        _unreadable(customer, report)
+        await _papers(customer, report)
+        await _audit(customer, report)
+    report.seen = {*stored, *(c for c in indexed if c in wanted)}
+    report.calls = len(report.seen) if wanted else len({*stored, *indexed})
+    return report
+
+
+def refused(customer: str, problem: StorageError) -> Report:
+    """Report a customer whose database, journal or ledger is damaged or another's; raises what is no such defect."""
+    if not isinstance(problem, DatabaseDamaged | SealBroken | LedgerDamaged):
+        raise problem
+    defect = {"customer": customer, "call": "", "part": "", "kind": str(problem), "offset": 0}
+    return Report(defects=[defect])
+
+
+async def _not_indexed(customer: Customer, calls: Sequence[str], report: Report) -> None:
+    """Name recordings that the index lacks; one that began just now is in it a moment later."""
+    missing = [call for call in calls if not await _has_row(customer, call, report)]
+    if missing:
+        await asyncio.sleep(GRACE_SECONDS)
+    for call in missing:
+        known = any(d["call"] == call for d in report.defects)
+        if not known and not await _has_row(customer, call, report) and customer_has(customer, call):
+            _defect(report, customer, call, "", "recording that the index lacks", 0)
+
+
+async def _lacking(customer: Customer, call: str, report: Report) -> None:
+    """Name a call of which fewer files were met than the index knows, if they are still not there."""
+    if await _has_row(customer, call, report):
+        row = await customer.calls.get(call)
+        if row is not None and lacks_files(customer, row):
+            _defect(report, customer, call, "", LACKING, 0)
+
+
+def customer_has(customer: Customer, call: str) -> bool:
+    """Tell whether any part of a call is in the vault (still)."""
+    return any(ref.call == call for ref in customer.vault.walk())
+
+
+async def _has_row(customer: Customer, call: str, report: Report) -> bool:
+    """Tell whether the index has a call; a row that does not open is there, and a defect."""
+    try:
+        return await customer.calls.get(call) is not None
+    except (SealBroken, BadDetails):
+        if not any(d["call"] == call for d in report.defects):
+            _defect(report, customer, call, "", UNREADABLE, 0)
+        return True
+
+
+async def _attachments(customer: Customer, wanted: Collection[str], report: Report) -> None:
+    try:
+        found = await customer.attachments.every()
+    except SealBroken:
+        _defect(report, customer, "", "", "a row of an attachment that does not open", 0)
+        return
+    for each in found:
+        if (not wanted or each.call in wanted) and customer.vault.find(each.call, each.leaf, each.part) is None:
+            _defect(report, customer, each.call, each.part, "attachment without its part", 0)
+
+
+async def _papers(customer: Customer, report: Report) -> None:
+    """Compare what is only in the database with its journal; a change between two readings is none."""
+    for last in (False, True):
+        try:
+            found = await differences(customer.journal, customer.database)
+        except SealBroken:
+            _defect(report, customer, "", PAPERS, "a line that does not open", 0)
+            return
+        if not found or last:
+            break
+        await asyncio.sleep(GRACE_SECONDS)
+    for table, count in found.items():
+        _defect(report, customer, "", PAPERS, f"{count} rows of {table} differ from the database", 0)
+
+
+async def _audit(customer: Customer, report: Report) -> None:
+    verdict = await asyncio.to_thread(customer.audit.verify)
+    if not verdict.good:
+        entry = "" if verdict.bad is None else f"entry {verdict.bad} "
+        _defect(report, customer, "", AUDIT, f"{entry}{verdict.fault}", 0)
+
+
+async def _indexed(customer: Customer, report: Report) -> dict[str, Known]:
+    out: dict[str, Known] = {}
+    cursor: str | None = None
+    unreadable = 0
+    while True:
+        page = await customer.calls.find(Query(limit=MAX_LIMIT, cursor=cursor))
+        out.update((row.id, Known(row.state, row.size_bytes, spoken(row))) for row in page.items)
+        unreadable += page.unreadable
+        cursor = page.next_cursor
+        if cursor is None:
+            break
+    report.unreadable = unreadable
+    return out
+
+
+def _unreadable(customer: Customer, report: Report) -> None:
+    """Name rows that do not open and have no recording that would tell which they are."""
+    left = report.unreadable - sum(d["kind"] == UNREADABLE for d in report.defects)
+    if left > 0:
+        _defect(report, customer, "", "", f"{left} rows of the index that do not open", 0)
+
+
+def _part(customer: Customer, ref: PartRef, report: Report, *, live: bool) -> int:
+    """Read a part, name what is wrong with it, and return its bytes."""
+    report.parts += 1
+    size = 0
+    try:
+        size = ref.path.stat().st_size
+        report.bytes += size
+        if not ref.finished:
+            if not live:
+                _defect(report, customer, ref.call, ref.part, "open but nobody writes it", 0)
+            for _ in customer.vault.read(ref, live=True):
+                continue
+            return size
+        for defect in customer.vault.verify(ref):
+            _defect(report, customer, ref.call, ref.part, defect.kind, defect.offset)
+    except StorageError as error:
+        _defect(report, customer, ref.call, ref.part, type(error).__name__.lower(), getattr(error, "offset", 0))
+    except FileNotFoundError:
+        pass  # erased meanwhile
+    return size
+
+
+def _defect(report: Report, customer: Customer, call: str, part: str, kind: str, offset: int) -> None:
+    report.defects.append({"customer": customer.name, "call": call, "part": part, "kind": kind, "offset": offset})

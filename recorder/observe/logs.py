@@ -1,0 +1,359 @@
+"""Logging of every process of the daemon: JSON lines on standard output, masking as the last step.
+
+All roads lead through one pipeline: our own lines, those of libraries, warnings, tracebacks, failures of tasks, threads
+and destructors, and what anybody prints. Of a library's line only place and level are kept, never its text; of an
+exception only its class and where it was raised.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import json
+import logging
+import sys
+import threading
+import time
+import types
+import warnings
+from collections.abc import Callable, Mapping, MutableMapping
+from datetime import UTC, datetime
+from typing import IO, TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import asyncio
+
+# structlog.dev imports rich and pygments wherever they are installed: 0.1 s of every start, for colours nobody sees.
+_unwanted: dict[str, Any] = {} if "rich" in sys.modules else {"rich": None}
+sys.modules.update(_unwanted)
+import structlog  # noqa: E402 - see above
+
+for _module in _unwanted:
+    del sys.modules[_module]
+
+from recorder.observe.log_throttle import RateLimit  # noqa: E402 - the same
+from recorder.observe.redaction import mask  # noqa: E402 - after the import that needs care
+
+MAX_FRAMES = 12  # places of one traceback, innermost last; deeper ones repeat themselves
+MAX_CAUSES = 4  # exceptions behind an exception
+LIBRARIES = frozenset(
+    "recorder sip media storage admin_api asyncio uvicorn fastapi starlette sqlalchemy aiosqlite alembic "
+    "asyncpg concurrent multiprocessing aiortc libav httpx2 py".split()
+)  # first words of logger names that are written; anything else is "other", for a logger may be named after a caller
+_LEVELS = {"critical": 50, "error": 40, "warning": 30, "info": 20, "debug": 10}
+
+Line = MutableMapping[str, Any]
+
+PACKAGES = frozenset(("recorder", "sip", "media", "storage", "admin_api"))
+DEPTH = 4
+"""A file of ours has so many parts at most, with its package: admin_api/page/views/home.py."""
+
+
+def place(code: types.CodeType | None, line: int | None) -> str:
+    """Return where something happened: the file from its package on, the line, the function."""
+    if code is None:
+        return "unknown.py:0 unknown"
+    return _place(code.co_filename, line or 0, code.co_qualname)
+
+
+def _place(file: str, line: int, function: str) -> str:
+    """Name a file of ours from its package on, and any other with its folder."""
+    parts = file.split("/")
+    nearest = range(max(len(parts) - DEPTH, 0), len(parts) - 1)
+    begin = next((at for at in reversed(nearest) if parts[at] in PACKAGES), -2)
+    return f"{'/'.join(parts[begin:])}:{line} {function[-80:]}"
+
+
+def failure(error: BaseException) -> dict[str, Any]:
+    """Describe an exception without its text: class, number of the system's error, places, classes behind it."""
+    described: dict[str, Any] = {"error": type(error).__qualname__, "raised_at": _frames(error)}
+    if isinstance(error, OSError) and error.errno is not None:
+        described["errno"] = errno.errorcode.get(error.errno, "unknown")
+    causes: list[str] = []
+    behind = error.__cause__ or error.__context__
+    while behind is not None and len(causes) < MAX_CAUSES:
+        causes.append(type(behind).__qualname__)
+        behind = behind.__cause__ or behind.__context__
+    if causes:
+        described["cause"] = causes
+    return described
+
+
+def _frames(error: BaseException) -> list[str]:
+    """Return the places an exception passed through, innermost last."""
+    places = []
+    trace = error.__traceback__
+    while trace is not None:
+        places.append(place(trace.tb_frame.f_code, trace.tb_lineno))
+        trace = trace.tb_next
+    return places[-MAX_FRAMES:]
+
+
+class Pipeline:
+    """From an event with fields to a line of JSON on a stream: rate limit, mask, write."""
+
+    def __init__(self, stream: IO[str], level: str = "info", *, fixed: Mapping[str, Any] | None = None) -> None:
+        self._stream = stream
+        self._least = _LEVELS.get(level, 20)
+        self._fixed = dict(fixed or {})
+        self._rate = RateLimit()
+        self._lock = threading.RLock()
+        self._swept = 0.0
+        self.taken: tuple[Any, Any] | None = None  # standard output and error, while `install` has them
+        self.on_held: Callable[[], None] = lambda: None  # called for every line that is held back, for the metrics
+
+    def __enter__(self) -> Pipeline:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.release()
+
+    def release(self) -> None:
+        """Say what is still owed and give standard output and error back, for a last sentence on the terminal."""
+        self.flush()
+        if self.taken is not None:
+            sys.stdout, sys.stderr = self.taken
+            self.taken = None
+
+    def write(self, level: str, event: str, fields: Mapping[str, Any]) -> None:
+        """Write one line, unless its level is too low or its key had one within the last second. Never raises."""
+        try:
+            if _LEVELS.get(level, 20) < self._least:
+                return
+            now = time.monotonic()
+            key = (event, *(_plain(fields.get(name)) for name in _KEY))
+            with self._lock:
+                self._sweep(now)
+                held = self._rate.admit(key, now)
+                if held is None and event not in _ALWAYS:
+                    self.on_held()
+                    return
+                self._emit(level, event, {**fields, "suppressed": held} if held else fields)
+        except Exception:  # a log line is never worth a call, and nowhere is left to say so
+            return
+
+    def flush(self) -> None:
+        """Write what the rate limit still owes: the counts of lines that were held back."""
+        with self._lock:
+            self._sweep(float("inf"))
+
+    def _sweep(self, now: float) -> None:
+        """Report, at most once a second, what was held back and got no later line to stand in."""
+        if now - self._swept < 1:
+            return
+        self._swept = now if now != float("inf") else self._swept
+        for key, count in self._rate.due(now):
+            event = key[0] if isinstance(key, tuple) else "log.unknown"
+            self._emit("info", "log.suppressed", {"kind": event, "suppressed": count})
+
+    def _emit(self, level: str, event: str, fields: Mapping[str, Any]) -> None:
+        moment = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        line = mask({"time": moment, "level": level, "event": event, **self._fixed, **fields})
+        try:
+            self._stream.write(json.dumps(line, ensure_ascii=True) + "\n")
+            self._stream.flush()
+        except (OSError, ValueError):
+            return  # nobody reads any more: the recording matters, the line does not
+
+
+_ALWAYS = frozenset({"api.ready", "recorder.ready", "recorder.stopping", "recorder.stopped", "recorder.starting"})
+
+
+_KEY = ("source", "peer", "call", "customer", "reason", "task", "error", "logger", "at")  # what tells lines apart
+
+
+def _plain(value: object) -> object:
+    """Return a value that may be part of a key; anything else counts as one."""
+    return value if isinstance(value, str | int) else None
+
+
+class _Hand:
+    """What structlog calls with the finished event; stands where a logger would."""
+
+    def __init__(self, pipeline: Pipeline | None, name: str) -> None:
+        self._pipeline = pipeline
+        self._name = name
+
+    def write(self, line: Line) -> None:
+        """Pass a structlog event to the pipeline; before `install` there is none, and nothing is said."""
+        if self._pipeline is None:
+            return
+        line.setdefault("logger", self._name)
+        level = line.pop("level", "info")
+        event = line.pop("event", "log.unnamed")
+        error = _exception_of(line.pop("exc_info", None))
+        line.pop("stack_info", None)
+        self._pipeline.write(level, str(event), {**line, **(failure(error) if error else {})})
+
+    debug = info = warning = error = critical = exception = log = msg = write
+
+
+def _as_one_argument(logger: Any, method: str, line: Line) -> tuple[tuple[Line], dict[str, Any]]:
+    """Hand the whole event over as one argument (the last of structlog's processors decides the call)."""
+    line["level"] = "error" if method == "exception" else "warning" if method == "warn" else method
+    return (line,), {}
+
+
+def _exception_of(info: Any) -> BaseException | None:
+    """Return the exception that `exc_info` means in any of its forms."""
+    if isinstance(info, BaseException):
+        return info
+    if isinstance(info, tuple) and len(info) == 3:
+        return info[1] if isinstance(info[1], BaseException) else None
+    return sys.exc_info()[1] if info else None
+
+
+class _Foreign(logging.Handler):
+    """Takes what libraries log: level, logger's family and place, never the text."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        super().__init__()
+        self._pipeline = pipeline
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a library's line without its words."""
+        family = str(record.name).partition(".")[0]
+        fields: dict[str, Any] = {
+            "logger": family if family in LIBRARIES else "other",
+            "at": _place(record.pathname, record.lineno, record.funcName or "unknown"),
+        }
+        error = _exception_of(record.exc_info)
+        level = record.levelname.lower()
+        self._pipeline.write(
+            level if level in _LEVELS else "info", "library.log", {**fields, **(failure(error) if error else {})}
+        )
+
+
+class _Muted(io.TextIOBase):
+    """Stands where standard output and error were: says that somebody printed, and where, not what."""
+
+    encoding = "utf-8"
+
+    def __init__(self, pipeline: Pipeline, event: str) -> None:
+        self._pipeline = pipeline
+        self._event = event
+
+    def writable(self) -> bool:
+        """Answer that one may print."""
+        return True
+
+    def write(self, text: str) -> int:
+        """Note the place of whoever prints."""
+        frame = sys._getframe(1)
+        if text.strip():
+            self._pipeline.write("warning", self._event, {"at": place(frame.f_code, frame.f_lineno)})
+        return len(text)
+
+
+def install(level: str = "info", *, stream: IO[str] | None = None, process: str = "main") -> Pipeline:
+    """Send everything this process could say through the mask; call it first, before anything can fail.
+
+    `level` is a word of settings.Level, `process` names the kind of process in every line. Standard output and error
+    are taken over: what others print to them is noted, not shown. Use it as a context manager: on leaving they are
+    given back, so that a command can say on the terminal why it ended.
+    """
+    pipeline = Pipeline(stream or sys.stdout, level, fixed={"process": process})
+    pipeline.taken = (sys.stdout, sys.stderr)
+    _configure(pipeline, level)
+    _take_libraries(pipeline, level)
+    _take_hooks(pipeline)
+    sys.stdout = _Muted(pipeline, "print.stdout")
+    sys.stderr = _Muted(pipeline, "print.stderr")
+    return pipeline
+
+
+def _configure(pipeline: Pipeline | None, level: str) -> None:
+    """Point structlog at a pipeline."""
+    structlog.configure(
+        processors=[structlog.contextvars.merge_contextvars, _as_one_argument],
+        wrapper_class=structlog.make_filtering_bound_logger(_LEVELS.get(level, 20)),
+        logger_factory=lambda name="recorder": _Hand(pipeline, name),
+        cache_logger_on_first_use=False,
+    )
+
+
+_configure(None, "info")  # structlog's own default would print everything, unmasked
+
+
+class Log:
+    """A logger of our own: `log.info("call.started", call=…, customer=…)`; events are dotted lower-case words."""
+
+    def __init__(self, name: str = "recorder") -> None:
+        """Take the module's `__name__`; its first word stands in every line."""
+        self._bound = structlog.get_logger(name.partition(".")[0])
+
+    def debug(self, event: str, **fields: Any) -> None:
+        """Write what helps to find a fault."""
+        self._bound.debug(event, **fields)
+
+    def info(self, event: str, **fields: Any) -> None:
+        """Write what an operator may want to know."""
+        self._bound.info(event, **fields)
+
+    def warning(self, event: str, **fields: Any) -> None:
+        """Write what an operator should know."""
+        self._bound.warning(event, **fields)
+
+    def error(self, event: str, **fields: Any) -> None:
+        """Write what an operator must know."""
+        self._bound.error(event, **fields)
+
+    def fault(self, event: str, problem: BaseException, **fields: Any) -> None:
+        """Write an error with the exception behind it: its class and place, never its text."""
+        self._bound.error(event, exc_info=problem, **fields)
+
+
+def get(name: str = "recorder") -> Log:
+    """Return a logger of our own."""
+    return Log(name)
+
+
+def _take_libraries(pipeline: Pipeline, level: str) -> None:
+    """Make the root logger ours, and take the handlers away that libraries brought."""
+    logging.raiseExceptions = False  # or a failing handler prints the record with its arguments
+    logging.lastResort = None
+    root = logging.getLogger()
+    root.handlers = [_Foreign(pipeline)]
+    root.setLevel(_LEVELS.get(level, 20))
+    for name in list(logging.root.manager.loggerDict):
+        known = logging.getLogger(name)
+        known.handlers, known.propagate = [], True
+    access = logging.getLogger("uvicorn.access")  # its lines are paths and queries, nothing else
+    access.disabled = True
+    logging.captureWarnings(False)
+
+
+def _take_hooks(pipeline: Pipeline) -> None:
+    """Replace every hook through which Python itself prints a traceback or a warning."""
+
+    def crashed(kind: type[BaseException], error: BaseException, trace: types.TracebackType | None) -> None:
+        if not issubclass(kind, KeyboardInterrupt):
+            pipeline.write("critical", "process.crashed", failure(error))
+
+    def thread_failed(args: threading.ExceptHookArgs) -> None:
+        if args.exc_value is not None and not isinstance(args.exc_value, SystemExit):
+            pipeline.write("error", "thread.failed", failure(args.exc_value))
+
+    def unraisable(args: Any) -> None:
+        pipeline.write("error", "destructor.failed", failure(args.exc_value) if args.exc_value else {})
+
+    def warned(
+        message: Any, category: type[Warning], filename: str, lineno: int, file: Any = None, line: Any = None
+    ) -> None:
+        at = _place(filename, lineno, "unknown")
+        pipeline.write("warning", "library.warning", {"warning": category.__name__, "at": at})
+
+    sys.excepthook = crashed
+    threading.excepthook = thread_failed
+    sys.unraisablehook = unraisable
+    warnings.showwarning = warned
+
+
+def watch_loop(loop: asyncio.AbstractEventLoop, pipeline: Pipeline) -> None:
+    """Send what goes wrong in callbacks and forgotten tasks of a loop through the mask."""
+
+    def failed(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        pipeline.write("error", "loop.failed", failure(error) if isinstance(error, BaseException) else {})
+
+    loop.set_exception_handler(failed)

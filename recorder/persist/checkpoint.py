@@ -1,0 +1,160 @@
+"""What main must know to go on with a live call after it died: in the call's file of the runtime directory.
+
+The outer JSON names the call, the customer, the leaf and the ports; everything else (parties, keys, dialog) is sealed
+under the recording's own leaf, so an erased call's checkpoint is as dead as its audio.
+
+The media worker of a call has the descriptor of the whole file, for its spool. So nothing outside the seal is believed:
+what is sealed opens only under the leaf and the call that the outer JSON names.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic_core import PydanticSerializationError, to_json
+
+from recorder.persist.checkpoint_file import VERSION, Slot, Slots, State, states
+from storage.errors import StorageError
+from storage.keys.key_store import CustomerKeys
+from storage.keys.key_tree import LEAF_BITS
+
+OLD_SPOOLS = "spool"
+"""Folder beside ours in which versions before the first release kept the spools."""
+
+REFUSED = "refused"
+"""What is sealed of a call whose INVITE was refused: its files are to be removed, whatever they say."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """What stands outside the seal."""
+
+    call: str
+    customer: str
+    leaf: int
+    ports: tuple[tuple[int, bool], ...]  # (RTP port, whether an RTCP port lies above it)
+
+
+@dataclass(frozen=True, slots=True)
+class Outer:
+    """The part of a checkpoint that is not sealed."""
+
+    call: str
+    customer: str
+    leaf: int
+    path: Path
+    sealed: bytes
+    over: bool  # the call ended; it only has to be indexed
+
+
+class Checkpoints:
+    """The files of the live calls; on tmpfs, so that a reboot forgets them together with the calls."""
+
+    def __init__(self, folder: Path) -> None:
+        self._slots = Slots(folder)
+        self._of: dict[str, Slot] = {}
+        for stray in folder.iterdir():  # from before there were numbers; their recordings are mended
+            if not stray.name.isdecimal() and (stray.is_symlink() or stray.is_file()):
+                stray.unlink()
+        shutil.rmtree(folder.with_name(OLD_SPOOLS), ignore_errors=True)
+
+    def begin(self, call: str) -> int:
+        """Give a call its file; returns the descriptor, for its worker's spool. Raises OSError."""
+        slot = self._of.get(call)
+        if slot is None:
+            slot = self._of[call] = self._slots.take()
+            slot.reserve()
+        return slot.fd
+
+    def lend(self, call: str) -> None:
+        """Note that a media worker has the descriptor: the file is of no use to others until `returned`."""
+        self._of[call].lent = True
+
+    def returned(self, call: str) -> None:
+        """Note that no worker writes to the file any more."""
+        if call in self._of:
+            self._of[call].lent = False
+
+    def save(self, mark: Mark, keys: CustomerKeys, state: Mapping[str, Any]) -> None:
+        """Replace the checkpoint of a call; after a `kill -9` either the old or the new one is there.
+
+        Raises OSError or StorageError, and the old one stays.
+        """
+        call = mark.call
+        self.begin(call)
+        sealed = keys.seal(mark.leaf, "checkpoint", _json(state), call.encode())
+        outer = {"v": VERSION, "call": call, "customer": mark.customer, "leaf": mark.leaf, "ports": mark.ports}
+        self._of[call].write(_json(outer), sealed)
+
+    def mark_over(self, call: str) -> None:
+        """Note that a call is over: a successor does not go on with it, only sees that it is indexed."""
+        slot = self._of.get(call)
+        if slot:
+            slot.end()
+
+    def mark_refused(self, mark: Mark, keys: CustomerKeys) -> None:
+        """Note that the INVITE of a call was refused, and that files may lie there all the same.
+
+        Raises OSError or StorageError.
+        """
+        self.save(Mark(mark.call, mark.customer, mark.leaf, ()), keys, {REFUSED: True})
+        self._of[mark.call].end()
+
+    def remove(self, call: str) -> None:
+        """Forget a call's checkpoint; the next call may have its file."""
+        slot = self._of.pop(call, None)
+        if slot:
+            self._slots.give_back(slot)
+
+    def left(self) -> Iterator[Outer]:
+        """Yield what a former life of the daemon left; unreadable ones are emptied."""
+        for slot, state in self._slots.left():
+            outer = _outer(state, slot.path)
+            if outer is None or self._of.get(outer.call) not in (None, slot):  # a forged one names the call of another
+                self._slots.give_back(slot)
+                continue
+            self._of[outer.call] = slot
+            yield outer
+
+    def close(self) -> None:
+        """Close the files; those of calls that go on stay for a successor."""
+        self._slots.close()
+        self._of.clear()
+
+    @staticmethod
+    def unseal(outer: Outer, keys: CustomerKeys) -> dict[str, Any] | None:
+        """Return the sealed state, or nothing if its leaf was cut or it is damaged."""
+        with suppress(StorageError, ValueError):
+            state = json.loads(keys.unseal(outer.leaf, "checkpoint", outer.sealed, outer.call.encode()))
+            return state if isinstance(state, dict) else None
+        return None
+
+
+def refused(runtime_dir: Path, customer: str, keys: CustomerKeys) -> set[str]:
+    """Return the calls of a customer whose INVITE was refused and whose files could not be removed."""
+    found = (_outer(state) for state in states(runtime_dir))
+    marks = [outer for outer in found if outer is not None and outer.customer == customer]
+    return {outer.call for outer in marks if (Checkpoints.unseal(outer, keys) or {}).get(REFUSED) is True}
+
+
+def _outer(state: State, path: Path = Path()) -> Outer | None:
+    """Read what stands outside the seal; None if it is not ours. Whether it is true shows when the seal is opened."""
+    said = state.outer
+    call, customer, leaf = said.get("call"), said.get("customer"), said.get("leaf")
+    if not (isinstance(call, str) and isinstance(customer, str) and type(leaf) is int and 0 <= leaf < 1 << LEAF_BITS):
+        return None
+    return Outer(call, customer, leaf, path, state.sealed, state.over)
+
+
+def _json(value: Mapping[str, Any]) -> bytes:
+    """Write JSON; text with broken characters, which the fast writer refuses, comes back from its escapes as it was."""
+    try:
+        return to_json(value)
+    except PydanticSerializationError:
+        return json.dumps(value, separators=(",", ":")).encode()

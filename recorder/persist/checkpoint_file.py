@@ -1,0 +1,208 @@
+"""The files of live calls in the runtime directory: one a call, taken from those of calls that are over.
+
+    live/NUMBER = state A at 0, state B at 8 MiB, spool at 16 MiB (docs/formats/records.md)
+    state       = magic u32, crc32 u32 of what follows but `over`, over u8, outer u32, sealed u32, generation u64,
+                  outer (JSON), sealed bytes
+
+The two states are written in turn and the newest whole one counts, so that a `kill -9` in the middle of a write leaves
+the one before. A call that ends empties its file instead of deleting it: file systems are slow at making files where
+many were just deleted (ext4 looks through all of the last minutes), and a node makes and ends hundreds a second.
+Nothing heavy is imported here: a start reads the ports of live calls first of all.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from media.records.commit_slots import ROOM
+from storage.files.durable_files import make_apart
+
+FOLDER = "live"
+"""Where the files lie in the runtime directory."""
+STATE = 8 << 20
+"""Distance of the two states; a longer one is not ours. Pages that were never written take no memory."""
+SPOOL = 2 * STATE
+"""Where the spool begins: what a media worker leaves for its successor."""
+MAX_FREE = 1_024
+"""Empty files kept open for the next calls: as many as begin in the seconds in which others end."""
+VERSION = 2
+
+_HEAD = struct.Struct("!IIBIIQ")
+_MAGIC = 0x4C495645
+_CHECKED_AT, _OVER_AT = 9, 8
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What a file says of its call; only `sealed` is secret."""
+
+    generation: int  # counts the writes of this call
+    over: bool  # the call ended; it only has to be indexed
+    outer: dict[str, Any]  # customer, leaf, call, media ports
+    sealed: bytes = field(repr=False)
+
+
+@dataclass(slots=True, eq=False)
+class Slot:
+    """One file of a live call, open for reading and writing."""
+
+    folder: str  # one string for all of them
+    number: int  # its name there
+    fd: int
+    generation: int = 0
+    lent: bool = False  # a media worker may be writing to its spool
+
+    @property
+    def path(self) -> Path:
+        """Where it lies."""
+        return Path(self.folder, str(self.number))
+
+    def write(self, outer: bytes, sealed: bytes) -> None:
+        """Replace the state by a newer one; raises OSError, and the one before stays."""
+        generation = self.generation + 1
+        body = _HEAD.pack(0, 0, 0, len(outer), len(sealed), generation)[_CHECKED_AT:] + outer + sealed
+        if len(body) + _CHECKED_AT > STATE:
+            raise OSError("the state of a call is too long")
+        data = struct.pack("!IIB", _MAGIC, zlib.crc32(body), 0) + body
+        at = _place(generation)
+        done = 0
+        while done < len(data):
+            done += os.pwrite(self.fd, data[done:] if done else data, at + done)
+        self.generation = generation
+
+    def reserve(self) -> None:
+        """Take the memory that the spool needs first; raises OSError, where a call could not be kept over a kill."""
+        for at, length in ROOM:  # written, not only allocated: where this is no tmpfs that takes 4 ms
+            if os.pwrite(self.fd, bytes(length), at) != length:
+                raise OSError(errno.ENOSPC, "no room for the spool of a call")
+
+    def end(self) -> None:
+        """Note that the call is over and forget its spool, whose plaintext nobody needs any more."""
+        os.pwrite(self.fd, b"\1", _place(self.generation) + _OVER_AT)
+        if os.fstat(self.fd).st_size > SPOOL:
+            os.ftruncate(self.fd, SPOOL)
+
+
+class Slots:
+    """All files of one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._place = str(folder)  # pathlib would take three times the memory
+        make_apart(folder)
+        self._known: dict[int, Slot] = {}  # by the file's name
+        self._free: list[Slot] = []
+        self._next = 1 + max((int(name) for name in os.listdir(folder) if _ours(name)), default=0)
+
+    def take(self) -> Slot:
+        """Return an empty file; raises OSError."""
+        if self._free:
+            return self._free.pop()
+        name = str(self._next)
+        self._next += 1
+        return self._open(name, os.O_CREAT | os.O_EXCL)
+
+    def _open(self, name: str, flags: int = 0) -> Slot:
+        opened = os.open(f"{self._place}/{name}", flags | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        slot = self._known[int(name)] = Slot(self._place, int(name), opened)
+        return slot
+
+    def give_back(self, slot: Slot) -> None:
+        """Empty a file for the next call; one that a media worker may still write to is removed instead."""
+        try:
+            os.ftruncate(slot.fd, 0)
+        except OSError:
+            slot.lent = True
+        if slot.lent or len(self._free) >= MAX_FREE:
+            self._remove(slot)
+            return
+        slot.generation = 0
+        self._free.append(slot)
+
+    def left(self) -> Iterator[tuple[Slot, State]]:
+        """Yield what a former life of the daemon left, open; files of no call are kept for the next ones."""
+        for name in sorted(_names(self._folder), key=int):
+            slot = self._known.get(int(name)) or self._open(name)
+            state = read(slot.fd)
+            if state is not None:
+                slot.generation = state.generation
+                yield slot, state
+            elif slot not in self._free:
+                self.give_back(slot)
+
+    def close(self) -> None:
+        """Remove the empty files and close the others, which stay for a successor."""
+        for slot in self._free:
+            self._remove(slot)
+        for slot in self._known.values():
+            os.close(slot.fd)
+        self._known.clear()
+        self._free.clear()
+
+    def _remove(self, slot: Slot) -> None:
+        del self._known[slot.number]
+        slot.path.unlink(missing_ok=True)
+        os.close(slot.fd)
+
+
+def read(fd: int) -> State | None:
+    """Return the newest whole state of a file, None if it is of no call."""
+    found = [state for at in (0, STATE) if (state := _read(fd, at))]
+    return max(found, key=lambda state: state.generation, default=None)
+
+
+def states(runtime_dir: Path) -> Iterator[State]:
+    """Yield the state of every file that is of a call, without holding any open."""
+    folder = runtime_dir / FOLDER
+    for name in _names(folder) if folder.is_dir() else ():
+        try:
+            fd = os.open(folder / name, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            continue
+        try:
+            state = read(fd)
+        finally:
+            os.close(fd)
+        if state is not None:
+            yield state
+
+
+def _names(folder: Path) -> list[str]:
+    """Name the files that may be ours; a folder, link or pipe of that name is none, and opening it may never end."""
+    with os.scandir(folder) as found:
+        return [entry.name for entry in found if _ours(entry.name) and entry.is_file(follow_symlinks=False)]
+
+
+def _ours(name: str) -> bool:
+    return name.isascii() and name.isdecimal()
+
+
+def _place(generation: int) -> int:
+    return (generation & 1) * STATE
+
+
+def _read(fd: int, at: int) -> State | None:
+    head = os.pread(fd, _HEAD.size, at)
+    if len(head) < _HEAD.size:
+        return None
+    magic, check, over, outer, sealed, generation = _HEAD.unpack(head)
+    if magic != _MAGIC or outer + sealed > STATE or generation & 1 != at // STATE:
+        return None
+    body = os.pread(fd, outer + sealed, at + _HEAD.size)
+    if zlib.crc32(body, zlib.crc32(head[_CHECKED_AT:])) != check:
+        return None
+    try:
+        said = json.loads(body[:outer])
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(said, dict) or said.get("v") != VERSION:
+        return None
+    return State(generation, bool(over), said, body[outer:])

@@ -1,0 +1,100 @@
+"""Open customers with the configured root secret, for the daemon and for commands."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from recorder.config.customer import Customer as Configured
+from recorder.config.model import Settings
+from recorder.errors import WrongUse
+from storage.customer import customers
+from storage.customer.customers import Customer, Customers, CustomerSettings
+from storage.keys.root_secret import load_root
+
+if TYPE_CHECKING:
+    from storage.access.accounts import Accounts
+    from storage.access.api_tokens import Credentials
+
+DEFAULT_COUNTRY = "DE"
+"""How national numbers are read where the configuration does not say."""
+
+
+def storage_settings(configured: Configured) -> CustomerSettings:
+    """Return what storage needs to know of a customer."""
+    country = configured.country or DEFAULT_COUNTRY
+    return CustomerSettings(
+        configured.name,
+        country,
+        configured.retention_days,
+        configured.approve_erasures,
+        configured.extension_digits,
+        configured.purge_users,
+    )
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+async def open_customers(
+    settings: Settings, wanted: Sequence[Configured] | None = None, *, later: bool = False
+) -> Customers:
+    """Open customers; never makes keys. Raises StorageError with a hint. `later`: their databases stay closed."""
+    chosen = settings.customers if wanted is None else wanted
+    return await Customers.open(
+        settings.node.data_dir,
+        load_root(settings.keys.root),
+        [storage_settings(c) for c in chosen],
+        database=settings.storage.database,
+        now=_now,
+        create=False,
+        later=later,
+    )
+
+
+async def open_customer(settings: Settings, configured: Configured) -> Customer:
+    """Open one customer."""
+    return (await open_customers(settings, [configured]))[configured.name]
+
+
+def customer_exists(settings: Settings, configured: Configured) -> bool:
+    """Tell whether a customer has keys already."""
+    return (settings.node.data_dir / customers.KEYS / f"{configured.name}.forget").exists()
+
+
+def check_keys(settings: Settings, configured: Configured) -> None:
+    """See that the keys of a customer fit the root secret; raises KeysError."""
+    customers.open_keys(settings.node.data_dir, configured.name, load_root(settings.keys.root))
+
+
+def create_customer(settings: Settings, configured: Configured) -> None:
+    """Make the keys of a new customer; raises KeysError where anything of it exists."""
+    customers.open_keys(settings.node.data_dir, configured.name, load_root(settings.keys.root), create=True)
+
+
+def open_credentials(settings: Settings, name: str) -> Credentials:
+    """Return the API tokens of a customer."""
+    from storage.access.api_tokens import Credentials
+
+    return Credentials(_folder(settings, name), name)
+
+
+def open_accounts(settings: Settings, name: str) -> Accounts:
+    """Return the accounts of a customer."""
+    from storage.access.accounts import Accounts
+
+    folder = _folder(settings, name)
+    return Accounts(folder, name, customers.open_keys(settings.node.data_dir, name, load_root(settings.keys.root)))
+
+
+def _folder(settings: Settings, name: str) -> Path:
+    if settings.customer(name) is None:
+        known = ", ".join(c.name for c in settings.customers) or "none"
+        raise WrongUse(f"There is no customer {name!r}.", f"Configured are: {known}.")
+    folder = customers.customer_folder(settings.node.data_dir, name)
+    if not folder.is_dir():
+        raise WrongUse(f"Customer {name} has no keys yet.", "Run recorder init first.")
+    return folder

@@ -1,0 +1,336 @@
+"""Writes calls to the customers' databases behind the recording's back: batched, retried, never in its way."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from itertools import islice
+
+from storage.calls.call_row import BadDetails, CallRow, CallState, Fresh
+from storage.customer.customers import Customer
+from storage.errors import DatabaseFault, SealBroken, StorageError
+from storage.retention.erase_after import with_erase_after
+from storage.retention.policy import Policy
+
+FLUSH_SECONDS = 0.1
+"""Changes of this time go into one transaction: a call is visible at once for a person, cheap for the machine."""
+
+REST = 4
+"""After a transaction it rests this many times as long as it took: under load the batches grow instead of the work."""
+
+REST_SECONDS = 0.5
+"""And at least so long: a transaction costs as much as fifty calls in it. The API tells what waits all the same, the
+command line lacks it."""
+
+MOST_SECONDS = 2.0
+"""It never rests longer."""
+
+SETTLE_SECONDS = 2.0
+"""A live call waits so long for its first row: a short one is then written once, and the API knows it meanwhile."""
+
+RETRY_SECONDS = 1.0
+"""A database that is away is asked again this often."""
+
+REFUSED_SECONDS = 60.0
+"""A call that the index did not take while it took others is tried again this often: a try costs two transactions."""
+
+BATCH = 200
+"""Calls in one transaction at most, so that a reader never waits long."""
+
+FEW = 10
+"""Rows made before the loop sees to others: all of a batch, one behind the other, would take 20 ms."""
+
+
+_OF_A_CALL = (BadDetails, SealBroken, DatabaseFault)
+"""What may be wrong with a single call, or with whatever is written, if it is wrong with every call."""
+
+NO_THREAD = "can't start new thread"
+"""What threading says, in a RuntimeError like many others, and so do sqlite's driver and the loop."""
+
+
+Entry = tuple[CallRow, tuple[str, ...]]
+"""A row and the forms that the call is found by."""
+
+
+def passes(problem: Exception) -> bool:
+    """Tell what is no fault of a call: database, memory, descriptors or threads are not to be had at the moment."""
+    return isinstance(problem, StorageError | MemoryError | OSError) or (
+        isinstance(problem, RuntimeError) and str(problem) == NO_THREAD
+    )
+
+
+@dataclass(slots=True)
+class _Waiting:
+    call: str
+    leaf: int
+    started_at: datetime
+    make: Callable[[], Entry]
+    live: bool
+    since: float
+    done: list[Callable[[], None]]
+    urgent: bool = False
+    made: Entry | None = None
+    again: float = 0.0
+    """When it is tried again, by the clock, after the index did not take it; 0.0 if that never was so."""
+
+    @property
+    def entry(self) -> Entry:
+        """Return what is to be written, made when it is first asked for."""
+        if self.made is None:
+            self.made = self.make()
+        return self.made
+
+
+class Indexer:
+    """One queue per customer; the newest state of a call replaces an older one that still waits."""
+
+    def __init__(self, clock: Callable[[], float], on_fault: Callable[[str, Exception], None]) -> None:
+        """`on_fault` is told the id of a call that the index does not take, once, and why."""
+        self._clock = clock
+        self._on_fault = on_fault
+        self._waiting: dict[str, dict[str, _Waiting]] = {}
+        self._customers: dict[str, Customer] = {}
+        self._wake = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self.whole: Callable[[str, float], Awaitable[bool]] = _whole  # waits for what is mended and indexed elsewhere
+        self.lacking: Callable[[str], bool] = lambda _: False  # whether any of that is still to come
+        self._written_calls = 0
+        self._full = False  # a batch was as large as one may be: more may wait
+        self._hurried = asyncio.Event()
+        self._alarm: asyncio.TimerHandle | None = None  # rings when a live call has settled
+        self._draining = False
+
+    def put(
+        self, customer: Customer, row: CallRow, forms: tuple[str, ...], done: Callable[[], None] | None = None
+    ) -> None:
+        """Queue a call; `done` is called when it is in the database."""
+        live = row.state is CallState.RECORDING
+        self.put_later(customer, row.id, row.leaf, row.started_at, lambda: (row, forms), live=live, done=done)
+
+    def put_later(
+        self,
+        customer: Customer,
+        call: str,
+        leaf: int,
+        started_at: datetime,
+        make: Callable[[], Entry],
+        *,
+        live: bool,
+        done: Callable[[], None] | None = None,
+    ) -> None:
+        """Queue a call whose row is made when it is written or asked for: that of a short call never is, but its last.
+
+        `live`: it may wait a little for the first one.
+        """
+        self._customers[customer.name] = customer
+        queue = self._waiting.setdefault(customer.name, {})
+        before = queue.get(call)
+        entry = _Waiting(call, leaf, started_at, make, live, self._clock(), [])
+        if before:
+            entry.since, entry.done, entry.urgent, entry.again = before.since, before.done, before.urgent, before.again
+        if done:
+            entry.done.append(done)
+        queue[call] = entry
+        self._idle.clear()
+        self._look_when(self._due(entry))
+
+    def pending(self, customer: str, call: str) -> CallRow | None:
+        """Return the newest state of a call that the database does not have yet."""
+        entry = self._waiting.get(customer, {}).get(call)
+        return entry.entry[0] if entry else None
+
+    async def unwritten(self, customer: Customer, call: str | None = None) -> list[Fresh]:
+        """Return what the database does not have yet of a customer, or of one call, as it will be written.
+
+        Asked for before the database is: what is written in between is in both.
+        """
+        queue = self._waiting.get(customer.name, {})
+        if not queue or not (call is None or call in queue):
+            return []
+        policy = await customer.rules.policy()
+        queue = self._waiting.get(customer.name, {})
+        some = queue.values() if call is None else filter(None, [queue.get(call)])
+        return [_fresh(customer, waiting, policy) for waiting in some]
+
+    def lacks(self, customer: str) -> bool:
+        """Tell whether the index lacks more of a customer than the changes of a moment."""
+        return self.lacking(customer) or any(w.again for w in self._waiting.get(customer, {}).values())
+
+    async def hurry(self, customer: str, call: str, seconds: float) -> bool:
+        """Have what waits of a call written now; False if the database does not take it in time."""
+        entry = self._waiting.get(customer, {}).get(call)
+        if entry is None:
+            return True
+        written = asyncio.Event()
+        entry.urgent = True
+        entry.done.append(written.set)
+        self._wake.set()
+        self._hurried.set()
+        try:
+            await asyncio.wait_for(written.wait(), seconds)
+        except TimeoutError:
+            return False
+        return True
+
+    async def hurry_all(self, customer: str, seconds: float) -> bool:
+        """Have everything that the index lacks of a customer written now; False if it does not come in time."""
+        waiting = [self.hurry(customer, call, seconds) for call in self._waiting.get(customer, {})]
+        return all(await asyncio.gather(self.whole(customer, seconds), *waiting))
+
+    def oldest(self) -> float:
+        """Return the age in seconds of the oldest change that is not indexed; any thread may ask."""
+        since = [w.since for q in list(self._waiting.values()) for w in list(q.values())]
+        return max(0.0, self._clock() - min(since)) if since else 0.0
+
+    async def drain(self, timeout: float) -> None:
+        """Wait until only what was refused waits, at most `timeout` seconds; from now on nothing rests or settles."""
+        self._draining = True
+        self._wake.set()
+        self._hurried.set()
+        try:
+            await asyncio.wait_for(self._idle.wait(), timeout)
+        except TimeoutError:
+            return
+
+    async def run(self) -> None:
+        """Write for ever; owned by recorder.runtime.tasks."""
+        rest = 0.0
+        while True:
+            await self._wake.wait()
+            await self._rest(max(FLUSH_SECONDS, min(MOST_SECONDS, rest)))
+            self._wake.clear()
+            begun, before, self._full = self._clock(), self._written_calls, False
+            done = [await self._flush(name) for name in list(self._waiting)]
+            took, written = self._clock() - begun, self._written_calls - before
+            rest = took if self._full else max(REST * took, REST_SECONDS if written else 0.0)  # no queue grows for ever
+            if not all(done):
+                await asyncio.sleep(RETRY_SECONDS)
+                self._wake.set()
+                continue
+            waiting = [w for q in self._waiting.values() for w in q.values()]
+            if waiting:
+                self._look_when(min(map(self._due, waiting)))
+            if all(w.again for w in waiting):
+                self._idle.set()
+
+    def _due(self, entry: _Waiting) -> float:
+        """Tell when a call is to be written, by the clock; 0.0: at once."""
+        settled = entry.since + SETTLE_SECONDS if entry.live and not (entry.urgent or self._draining) else 0.0
+        return max(settled, entry.again)
+
+    def _look_when(self, due: float) -> None:
+        """Have `run` look at what waits when some of it is due; whoever looks sees when the next is."""
+        wait = due - self._clock()
+        if wait <= 0:
+            self._wake.set()
+            return
+        loop = asyncio.get_running_loop()
+        if self._alarm is not None and self._alarm.when() <= loop.time() + wait:
+            return
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._alarm = loop.call_later(wait, self._ring)
+
+    def _ring(self) -> None:
+        self._alarm = None
+        self._wake.set()
+
+    async def _rest(self, seconds: float) -> None:
+        """Let more come together, unless somebody waits for what is there."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._hurried.wait()
+        except TimeoutError:
+            return
+        if not self._draining:
+            self._hurried.clear()
+
+    async def _flush(self, name: str) -> bool:
+        """Write what waits for one customer; False if the database does not take it now."""
+        now = self._clock()
+        batch = list(islice((w for w in self._waiting[name].values() if self._due(w) <= now), BATCH))
+        self._full = self._full or len(batch) == BATCH
+        try:
+            if batch:
+                await self._put(name, batch)
+        except Exception as problem:
+            if passes(problem) and not isinstance(problem, _OF_A_CALL):
+                return False
+            return await self._one_by_one(name, batch)
+        for entry in batch:
+            self._written(name, entry)
+        return True
+
+    async def _put(self, name: str, batch: list[_Waiting]) -> None:
+        """Write some calls, finished ones with the end of their time as the rules say now."""
+        customer = self._customers[name]
+        entries = []
+        for number, waiting in enumerate(batch):
+            if number % FEW == FEW - 1:
+                await asyncio.sleep(0)
+            entries.append(waiting.entry)
+        async with customer.database.writing() as connection:  # one for all: a transaction costs more than a call in it
+            await customer.correlation.notice_in(connection)
+            made = [customer.correlation.applied(*entry) for entry in entries]  # at once: users may be loaded meanwhile
+            ended = any(row.ended_at for row, _ in made)
+            policy = await customer.rules.policy_in(connection) if ended else None
+            rows = [row if policy is None else with_erase_after(row, forms, policy) for row, forms in made]
+            await customer.calls.put_in(connection, rows, [forms for _, forms in made])
+
+    async def _one_by_one(self, name: str, batch: list[_Waiting]) -> bool:
+        """Write what can be written of a batch, and put off what spoils it; False if the database takes none of it."""
+        refused: list[tuple[_Waiting, Exception]] = []
+        for entry in batch:
+            try:
+                await self._put(name, [entry])
+            except Exception as own:
+                if passes(own) and not isinstance(own, _OF_A_CALL):
+                    return False
+                refused.append((entry, own))
+            else:
+                self._written(name, entry)
+        none = len(refused) == len(batch) and all(isinstance(own, DatabaseFault) for _, own in refused)
+        if none and not all(entry.again for entry in batch):  # those were refused while others were taken
+            return False  # it is no fault of theirs
+        for entry, reason in refused:
+            self._refuse(entry, reason)
+        return True
+
+    def _refuse(self, entry: _Waiting, problem: Exception) -> None:
+        """Put a call off: it waits on, so that nobody is told that all calls of a party were found."""
+        told, entry.again = entry.again, self._clock() + REFUSED_SECONDS
+        if not told:
+            self._on_fault(entry.call, problem)
+
+    def _written(self, name: str, entry: _Waiting) -> None:
+        """Take an entry out, unless a newer state of its call waits."""
+        self._written_calls += 1
+        queue = self._waiting[name]
+        if queue.get(entry.call) is entry:
+            del queue[entry.call]
+            for tell in entry.done:
+                tell()
+
+
+def _fresh(customer: Customer, waiting: _Waiting, policy: Policy) -> Fresh:
+    began = waiting.started_at
+    shown = began.replace(microsecond=began.microsecond // 1000 * 1000)  # as documents have it, and with them the index
+    made = partial(_as_written, customer, waiting, policy)
+    return Fresh(waiting.call, waiting.leaf, shown, waiting.live, made)
+
+
+def _as_written(customer: Customer, waiting: _Waiting, policy: Policy) -> Entry | None:
+    """Return a call as `_put` would write it now; None for what was erased a moment ago: it never will be."""
+    if not customer.keys.keeps(waiting.leaf):
+        return None
+    row, forms = customer.correlation.applied(*waiting.entry)
+    return with_erase_after(row, forms, policy) if row.ended_at else row, forms
+
+
+async def _whole(_customer: str, _seconds: float) -> bool:
+    """Stand for those who have nothing to mend."""
+    return True

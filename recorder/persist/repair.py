@@ -1,0 +1,199 @@
+"""What a crash left: repair the parts, rebuild the documents, index them.
+
+`serve` does it at its start, `recorder recover` by hand.
+
+A recording can be understood from its parts alone: the newest CALL record of its control parts is its document, the
+media parts give the figures.  Its end is the last moment anything of it was heard.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Container, Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any
+
+from media.records import record_format
+from media.records.summary import Summary
+from recorder.persist.control_part import ControlPart
+from recorder.session.call_document import encode, from_ns, rfc3339
+from recorder.session.commands import Kept
+from recorder.session.index_row import forms_of, parse_time, row_of
+from storage.customer.customers import Customer
+from storage.errors import DamagedPart, DiskFailed, Forgotten, StorageError
+from storage.retention.erase_after import with_erase_after
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One recording that a crash left behind."""
+
+    call: str
+    leaf: int
+    document: Mapping[str, Any] | None  # None: nothing readable was left of it
+    repaired: int  # parts that had to be cut or sealed
+
+
+def left_behind(customer: Customer, living: Iterable[str]) -> list[tuple[str, int]]:
+    """Return (call, leaf) of recordings with open parts that nobody writes any more."""
+    alive = set(living)
+    found = {(ref.call, ref.leaf) for ref in customer.vault.left_open() if ref.call not in alive}
+    return sorted(found, key=lambda x: x[1])
+
+
+def repair(customer: Customer, call: str, leaf: int, known: Mapping[str, Any] | None = None) -> Found:
+    """Seal the open parts of a recording and rebuild its document; safe to repeat and to be killed in.
+
+    `known` is the last document where somebody still has it: it is kept in a control part of its own, and nothing is
+    rebuilt. One that was never accepted, since nothing in it says what it is and nobody spoke, is removed. Raises
+    StorageError or NotPossible if the disk does not take it now.
+    """
+    repaired = 0
+    for ref in customer.vault.parts(call, leaf):
+        if not ref.finished:
+            customer.vault.recover(ref)
+            repaired += 1
+    if known is not None:
+        document: dict[str, Any] | None = dict(known)
+        _keep(customer, call, leaf, known)
+    else:
+        content = _content(customer, call, leaf)
+        document = content.document
+        if content.empty:  # no INVITE is answered before its document is written
+            customer.vault.remove(call, leaf)
+    for ref in customer.vault.parts(call, leaf):
+        if not ref.finished:
+            customer.vault.finish(ref.call, ref.leaf, ref.part)
+    if document is not None:
+        document["size_bytes"] = customer.vault.size(call, leaf)
+    return Found(call, leaf, document, repaired)
+
+
+def take_back(customer: Customer, call: str, leaf: int) -> Found:
+    """Remove a recording whose INVITE was refused, whatever its files say. Raises StorageError."""
+    customer.vault.remove(call, leaf)
+    return Found(call, leaf, None, 0)
+
+
+def _keep(customer: Customer, call: str, leaf: int, document: Mapping[str, Any]) -> None:
+    """Write a document to a control part behind those there are."""
+    number = sum(1 for ref in customer.vault.parts(call, leaf) if ref.part.startswith("c")) + 1
+    while customer.vault.find(call, leaf, f"c{number}"):
+        number += 1
+    new = customer.vault.create(call, leaf, f"c{number}")
+    part = ControlPart(f"c{number}", new.secret, new.fd)
+    try:
+        part.keep(Kept.CALL, encode(document))
+        part.finish()
+    finally:
+        part.abandon()
+
+
+@dataclass(frozen=True, slots=True)
+class _Content:
+    """What the parts of a recording hold."""
+
+    document: dict[str, Any] | None
+    empty: bool  # every part can be read, and there is neither a document nor a packet in any
+
+
+def rebuild(customer: Customer, call: str, leaf: int) -> dict[str, Any] | None:
+    """Return the document of a recording from its parts alone; None if there is none in them. Raises DiskFailed."""
+    return _content(customer, call, leaf).document
+
+
+def _content(customer: Customer, call: str, leaf: int) -> _Content:
+    document: dict[str, Any] | None = None
+    failed: DiskFailed | None = None
+    summary, whole = Summary(), True
+    for ref in customer.vault.parts(call, leaf):
+        try:
+            for record in record_format.read(customer.vault.read(ref, live=True)):
+                if isinstance(record, record_format.Other) and record.kind == Kept.CALL:
+                    document = json.loads(record.body)
+                else:
+                    summary.add(record)
+        except (StorageError, ValueError) as problem:
+            whole = False  # what can be read is what is kept; verify names the defect
+            failed = problem if isinstance(problem, DiskFailed) else failed
+    if document is None and failed is not None:
+        raise failed  # it may be readable in a moment: a recording that is given up is found by nobody any more
+    if document is None:
+        return _Content(None, whole and summary.last_ns() is None)
+    if document["state"] == "recording":
+        _end(document, summary)
+    return _Content(document, False)
+
+
+def _end(document: dict[str, Any], summary: Summary) -> None:
+    """Turn the document of a live call into one of an interrupted call."""
+    last = summary.last_ns()
+    started = parse_time(document["started_at"])
+    document["state"], document["end_reason"] = "interrupted", "crash"
+    document["ended_at"] = from_ns(last) if last else document["started_at"]
+    ended = parse_time(document["ended_at"])
+    if started and ended:
+        known = timedelta(milliseconds=document.get("duration_ms") or 0)
+        later = parse_time(document.get("kept_from"))  # as of when the document was written
+        if later is not None:
+            document["kept_from"] = rfc3339(later + max(timedelta(0), ended - started - known))
+        elif ended < started:  # the clock was set back while it ran
+            document["kept_from"] = rfc3339(started + known)
+        document["duration_ms"] = round(max(known, ended - started).total_seconds() * 1000)
+    for number, stream in enumerate(document["streams"]):
+        _end_stream(stream, summary.figures(number), document["ended_at"])
+    for party in document["parties"]:
+        party["left_at"] = party["left_at"] or document["ended_at"]
+
+
+def _end_stream(stream: dict[str, Any], counted: Mapping[str, Any], end: str) -> None:
+    """Take what the parts say; what only the worker's counters knew stays as it was last known."""
+    stream.update(
+        packets=counted["packets"], lost=counted["lost"], gap_ms=max(counted["gap_ms"], stream.get("gap_ms", 0))
+    )
+    stream["pauses"] = [[begin, until or end] for begin, until in stream.get("pauses", ())]
+
+
+async def recover(
+    customer: Customer, living: Iterable[str], tell: Callable[[Found], None], refused: Container[str] = ()
+) -> int:
+    """Repair and index everything that was left behind for one customer; returns how many recordings that were.
+
+    Unlike a start, it also looks for finished recordings that the index lacks. Raises StorageError; of a recording that
+    cannot be read when all others are done.
+    """
+    alive = set(living)
+    left = dict.fromkeys(left_behind(customer, alive))
+    left.update(dict.fromkeys(await customer.calls.unfinished()))
+    for ref in customer.vault.walk():
+        if (ref.call, ref.leaf) not in left and await customer.calls.get(ref.call) is None:
+            left[(ref.call, ref.leaf)] = None
+    count = 0
+    failed: StorageError | None = None
+    for call, leaf in left:
+        if call in alive:
+            continue
+        try:
+            found = (take_back if call in refused else repair)(customer, call, leaf)
+        except Forgotten:
+            continue  # erased: nothing of it is to be kept
+        except (DamagedPart, DiskFailed) as problem:
+            failed = problem
+            continue
+        if found.document is not None:
+            await index(customer, leaf, found.document)
+        count += 1
+        tell(found)
+    if failed is not None:
+        raise failed
+    customer.gap.close()
+    return count
+
+
+async def index(customer: Customer, leaf: int, document: Mapping[str, Any]) -> None:
+    """Write a rebuilt document to the database, with the hold that the journal may have given back to it."""
+    row = row_of(document, leaf, customer.settings.retention_days)
+    row = replace(row, hold=await customer.holds.get(row.id) is not None)
+    row, forms = customer.correlation.applied(row, forms_of(document, customer.settings.country))
+    await customer.calls.put([with_erase_after(row, forms, await customer.rules.policy())], [forms])

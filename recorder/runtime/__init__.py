@@ -1,0 +1,1 @@
+"""The process around everything: disk thread, tasks, clock, systemd, TLS files, sandbox."""

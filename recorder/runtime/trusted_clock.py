@@ -1,0 +1,78 @@
+"""What time it is for retention: the wall clock, believed as far as the kernel's own count of seconds goes with it.
+
+The first reading after a boot is taken at its word and kept in the runtime directory with the boot's id, so that a
+restart of the daemon does not take a clock at its word that was set while it was away. A clock that runs ahead of what
+is believed erases nothing early; one that was set back decides by itself, because calls recorded now carry its times.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+from storage.retention.policy import TrustedClock
+from storage.timestamps import from_text, to_text
+
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+class WallClock:
+    """The time to decide by, for one node; every reading moves it."""
+
+    def __init__(self, file: Path, boot: str, wall: datetime, passed: float) -> None:
+        """Go on with what the file holds if it is of this boot; `passed` counts seconds since the boot, asleep too."""
+        self._file = file
+        self._boot = boot
+        kept = _kept(file, boot)
+        self._known = kept is not None
+        self._clock = kept or TrustedClock(wall, passed)
+
+    @classmethod
+    def of(cls, runtime_dir: Path) -> WallClock:
+        """Open the clock of this machine."""
+        return cls(runtime_dir / "clock", boot_id(), *readings())
+
+    def read(self, wall: datetime, passed: float) -> datetime:
+        """Return the time to decide by."""
+        self._clock = self._clock.advance(wall, passed)
+        return min(self._clock.wall, wall)
+
+    def keep(self) -> None:
+        """Write down, once a boot, what was believed; without a file a restart believes the wall clock again."""
+        if self._known:
+            return
+        known = {"boot": self._boot, "wall": to_text(self._clock.wall), "passed": self._clock.monotonic}
+        draft = self._file.with_name(self._file.name + ".part")
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        try:
+            os.write(descriptor, json.dumps(known).encode())
+        finally:
+            os.close(descriptor)
+        draft.rename(self._file)
+        self._known = True
+
+
+def readings() -> tuple[datetime, float]:
+    """Read the wall clock and the seconds since the boot, time asleep included."""
+    return datetime.now(UTC), time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+def boot_id() -> str:
+    """Return the id of this boot, "" where the system has none: then nothing of an earlier run is believed."""
+    try:
+        return BOOT_ID.read_text().strip()
+    except OSError:
+        return ""
+
+
+def _kept(file: Path, boot: str) -> TrustedClock | None:
+    try:
+        known = json.loads(file.read_bytes())
+        if not boot or known["boot"] != boot:
+            return None
+        return TrustedClock(from_text(known["wall"]), float(known["passed"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

@@ -1,0 +1,1 @@
+"""The daemon: start, order of start-up, background services and shutdown."""

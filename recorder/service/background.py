@@ -1,0 +1,141 @@
+"""What follows behind the recording: databases, API and jobs, loaded and opened while calls are recorded already.
+
+Their code takes longer to load than everything that a call needs, which a start after a kill has no time for. The
+API's socket listens from the first moment, so whoever asks meanwhile waits for the answer and is not turned away.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import sys
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from datetime import datetime
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from recorder.calls.context import Node
+from recorder.calls.databases import Databases
+
+if TYPE_CHECKING:
+    from recorder.access.api_server import Surface
+    from recorder.calls.executor import Runner
+    from recorder.calls.registry import Live
+    from recorder.calls.repair_queue import Mending
+    from recorder.calls.status import System
+    from recorder.maintenance.retention_job import RetentionJob
+
+MODULES = (
+    "sqlalchemy.ext.asyncio", "storage.customer.wiring", "fastapi",
+    "recorder.access.api_server", "recorder.access.api_backend", "recorder.calls.crash_scan",
+    "recorder.exports.export_job", "recorder.maintenance.retention_job", "recorder.maintenance.audit_job",
+    "recorder.maintenance.directory_job", "recorder.maintenance.correlation_job", "recorder.maintenance.purge_job",
+    "recorder.maintenance.cert_expiry", "cryptography.x509", "phonenumbers",
+)  # fmt: skip
+"""Loaded in a thread of their own, in which nothing of a call has to wait for them; the large ones before those that
+bring them along, for between two of them it can be stopped: the process ends no sooner than its threads."""
+
+AGAIN_SECONDS = 2.0
+"""What could not be opened is tried again this often."""
+
+LOADING_SECONDS = 0.0005
+"""So long the thread that loads keeps the interpreter from a call, where it usually is 5 ms."""
+
+
+class Office:
+    """The desks beside the recording."""
+
+    def __init__(self, node: Node, live: Live, runner: Runner, mending: Mending, system: System) -> None:
+        self._node = node
+        self._live = live
+        self._runner = runner
+        self._mending = mending
+        self._system = system
+        self._databases = Databases(node)
+        self._surface: Surface | None = None
+        self._opening: asyncio.Task[None] | None = None
+        self._closed = False
+
+    def open(self, listening: socket.socket, opened: Callable[[], None]) -> None:
+        """Begin to open everything, and call `opened` once that is done."""
+        self._opening = self._node.tasks.start(self._open(listening, opened), "office")
+
+    async def _open(self, listening: socket.socket, opened: Callable[[], None]) -> None:
+        usual = sys.getswitchinterval()
+        sys.setswitchinterval(LOADING_SECONDS)
+        try:
+            await self._insist(lambda: asyncio.to_thread(self._load))
+        finally:
+            sys.setswitchinterval(usual)
+        self._databases.start()
+        await self._databases.settled()
+        retention = self._begin()
+        await self._insist(lambda: self._serve(listening, retention.now))
+        opened()
+        self._node.log.info("api.ready", customers=len(self._node.customers))
+
+    async def _insist(self, step: Callable[[], Awaitable[None]]) -> None:
+        """Take a step until it succeeds: calls are recorded without it, and what is short may be back in a moment."""
+        told = False
+        while True:
+            try:
+                await step()
+            except Exception as problem:
+                if not told:
+                    self._node.log.fault("api.failed", problem)
+                told = True
+                await asyncio.sleep(AGAIN_SECONDS)
+            else:
+                return
+
+    def _load(self) -> None:
+        for module in MODULES:
+            if self._closed:
+                return
+            import_module(module)
+        for customer in self._node.customers.values():
+            with suppress(Exception):  # of this one; it is told, and tried again, by who opens the databases
+                customer.complete()
+
+    async def _serve(self, listening: socket.socket, now: Callable[[], datetime]) -> None:
+        """Open the API; `now` is the time that retention decides by."""
+        from recorder.access.api_backend import Desk
+        from recorder.access.api_server import Surface
+
+        desk = Desk(self._node, self._live, self._runner, now, self._system)
+        self._surface = Surface(self._node, desk)
+        await self._surface.start(listening)
+
+    def _begin(self) -> RetentionJob:
+        """Begin with what nobody waits for, and what must not wait for the API: what is due is erased without it."""
+        from recorder.calls.crash_scan import Startup
+        from recorder.exports.export_job import ExportJob
+        from recorder.maintenance.audit_job import AuditJob
+        from recorder.maintenance.cert_expiry import Renewal
+        from recorder.maintenance.correlation_job import CorrelationJob
+        from recorder.maintenance.directory_job import DirectoryJob
+        from recorder.maintenance.purge_job import PurgeJob
+        from recorder.maintenance.retention_job import RetentionJob, stopper
+
+        start = self._node.tasks.start
+        start(self._node.indexer.run(), "indexer")
+        start(self._mending.run(), "mending")
+        start(Startup(self._node, self._live, self._mending).run(), "startup")
+        start(ExportJob(self._node).run(), "exports")
+        start(AuditJob(self._node).run(), "audit")
+        start(DirectoryJob(self._node).run(), "directory")
+        start(CorrelationJob(self._node).run(), "correlation")
+        start(PurgeJob(self._node).run(), "purge")
+        start(Renewal(self._node).run(), "renewal")
+        retention = RetentionJob(self._node, stopper(self._node, self._live, self._runner))
+        start(retention.run(), "retention")
+        return retention
+
+    async def close(self) -> None:
+        """Stop serving; requests under way get a moment."""
+        self._closed = True
+        if self._opening:
+            self._opening.cancel()
+        if self._surface:
+            await self._surface.stop()

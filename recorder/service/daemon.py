@@ -1,0 +1,294 @@
+"""Start order, drain, stop order; the only wiring of `recorder serve`."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, closing
+from datetime import UTC, datetime
+
+from media.receive.ports import Ports
+from media.receive.sockets import RECEIVE_BUFFER, Pair, open_pair, refused_buffer
+from media.stream.fast_path_library import library
+from recorder.calls.admission import Housekeeping
+from recorder.calls.context import Node
+from recorder.calls.executor import Runner
+from recorder.calls.leaf_prefetch import Numbering
+from recorder.calls.registry import Live
+from recorder.calls.repair_queue import Mending
+from recorder.calls.resume import Resume
+from recorder.calls.sip_handler import Signalling
+from recorder.calls.status import System
+from recorder.calls.sync_task import Syncing
+from recorder.calls.worker_events import WorkerEvents
+from recorder.config.model import Settings
+from recorder.config.readers import Listener as ListenAddress
+from recorder.config.readers import Siprec, Transport
+from recorder.errors import OtherVersion
+from recorder.observe.incidents import Incidents
+from recorder.observe.logs import Log
+from recorder.observe.metrics import Metrics
+from recorder.persist.checkpoint import Checkpoints
+from recorder.persist.customers import open_customers
+from recorder.persist.indexer import Indexer
+from recorder.runtime.disk_thread import Disk
+from recorder.runtime.folders import SWAP_HINT, in_memory, swapping
+from recorder.runtime.sandbox import missing as missing_confinement
+from recorder.runtime.sd_notify import Notifier
+from recorder.runtime.tasks import Tasks
+from recorder.runtime.tls import Certificates, client_context
+from recorder.service.background import Office
+from recorder.service.gc_policy import Garbage
+from recorder.service.listeners import Listening, open_all
+from recorder.service.shutdown import LOOK_SECONDS, Stopping
+from recorder.session.events import StopAsked
+from recorder.signalling.cert_names import Vouching
+from recorder.signalling.customer_lookup import Tenants
+from recorder.workers.early_workers import Crew
+from sip.endpoint import Endpoint
+from sip.transport.server import Listener, Server
+from sip.ua.settings import Settings as SipSettings
+from storage.customer.customers import Customers
+from storage.vault.group_sync import Syncer
+
+SEAL_SECONDS = 8.0
+"""Time that calls get to be sealed at the stop, once they were told to end."""
+
+LEAVE_SECONDS = 10.0
+"""What the rest of the stop takes at most: the index 2 s, tasks 5 s, workers 1 s."""
+
+
+class Daemon:
+    """One `recorder serve`."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        log: Log,
+        kept: Mapping[str, Sequence[int]],
+        bound: Mapping[int, Pair],
+        crew: Crew,
+        *,
+        drain: bool = False,
+    ) -> None:
+        """Take what recorder.service.serve prepared: descriptors that were kept, media ports bound again, workers
+        starting.
+
+        `drain`: a stop ends the calls even where somebody keeps the sockets.
+        """
+        self._crew = crew
+        self._settings = settings
+        self._log = log
+        self._kept = kept
+        self._bound = dict(bound)
+        self._live = Live()
+        self.metrics = Metrics()
+        self._stopping = Stopping(drain=drain, patience=settings.sip.drain_seconds)
+
+    async def run(self) -> None:
+        """Serve until told to stop; raise OtherVersion if the files were replaced meanwhile."""
+        self._stopping.listen(asyncio.get_running_loop())
+        with ExitStack() as opened:
+            sockets = adopt(self._kept)
+            listening = self._open_sockets(opened, sockets)
+            customers = await open_customers(self._settings, later=True)
+            try:
+                self._wire(opened, customers)
+            except BaseException:
+                await customers.close()
+                raise
+            try:
+                await self._start(sockets, listening)
+                await self._stopping.begun.wait()
+            finally:
+                await self._shut_down()
+        if self._stopping.outdated:
+            raise OtherVersion
+
+    def _open_sockets(self, opened: ExitStack, sockets: Mapping[str, Sequence[socket.socket]]) -> list[Listening]:
+        """Open every listening socket first: a used port is said before anything else is touched."""
+        listening = [
+            *open_all(self._settings.sip.listen, "sip", sockets),
+            *open_all([ListenAddress(Transport.TCP, self._settings.admin_api.listen)], "api", sockets),
+        ]
+        for each in listening:
+            opened.callback(each.socket.close)
+        return listening
+
+    # ---- wiring ----
+    def _not_indexed(self, call: str, problem: Exception) -> None:
+        """Say which call the index did not take; the indexer tries it again."""
+        self.metrics.index_refused.inc()
+        self._log.fault("index.fault", problem, call=call)
+
+    def _wire(self, opened: ExitStack, customers: Customers) -> None:
+        settings, log = self._settings, self._log
+        self._customers = customers
+        self._tasks = Tasks(lambda name, error: log.fault("task.failed", error, task=name))
+        syncer = opened.enter_context(closing(Syncer(settings.node.data_dir)))
+        disk = opened.enter_context(closing(Disk(lambda problem: log.fault("disk.late", problem))))
+        metrics = self.metrics
+        self.node = Node(
+            settings=settings,
+            customers=customers,
+            tenants=Tenants(settings.customers),
+            endpoint=Endpoint(sip_settings(settings), random=os.urandom),
+            ports=_ports(settings),
+            workers=self._crew.workers,
+            syncer=syncer,
+            disk=disk,
+            indexer=Indexer(time.monotonic, self._not_indexed),
+            notify=Notifier.from_environment(os.environ),
+            tasks=self._tasks,
+            metrics=metrics,
+            log=log,
+            incidents=Incidents(lambda: datetime.now(UTC), settings.node.data_dir, disk.within),
+        )
+        checkpoints = Checkpoints(settings.node.runtime_dir / "live")
+        opened.callback(checkpoints.close)
+        opened.callback(self.node.notify.close)
+        self._mending = Mending(self.node, checkpoints.remove)
+        self.node.indexer.whole, self.node.indexer.lacking = self._mending.whole, self._mending.lacks
+        self._runner = Runner(self.node, checkpoints, self._live, self._mending)
+        self._worker_events = WorkerEvents(self.node, self._live, self._runner)
+        self._crew.listen(self._worker_events.on_event)
+        signalling = Signalling(self.node, self._runner, self._live)
+        self._garbage = Garbage(time.monotonic, lambda: len(self._live))
+        system = System(self.node, self._live)
+        chores = (
+            self._worker_events.help_stranded, signalling.overdue, self.node.incidents.save, self._garbage.tidy,
+            Numbering(self.node).tend, system.sample, signalling.silence.look,
+        )  # fmt: skip
+        self._housekeeping = Housekeeping(self.node, self._live, self._runner.checkpoint, chores)
+        self.node.load_changed = self._housekeeping.review
+        self.node.not_accepting = self._housekeeping.not_accepting
+        self.node.make_way = self._stopping.make_way
+        metrics.watch(metrics.calls_active, lambda: float(len(self._live)))
+        metrics.watch(metrics.oldest_unindexed, self.node.indexer.oldest)
+        self._server = self._sip_server(signalling)
+        self.node.flush = self._server.flush
+        self._resume = Resume(self.node, self._live, self._runner, checkpoints, self._worker_events, self._mending)
+        self._office = Office(self.node, self._live, self._runner, self._mending, system)
+
+    def _sip_server(self, signalling: Signalling) -> Server:
+        settings = self._settings
+        return Server(
+            self.node.endpoint,
+            signalling.on_event,
+            lambda flow: self.node.tenants.admits(flow.transport, flow.remote[0]),
+            clock=time.monotonic,
+            client_context=lambda: client_context(
+                settings.sip.certificate, settings.sip.private_key, settings.sip.client_ca, settings.authorities
+            ),
+            known=lambda flow: self.node.tenants.knows(flow.remote[0], flow.certificate_names),
+            vouch=Vouching(settings.customers, settings.sip.client_ca).names,
+        )
+
+    # ---- start ----
+    async def _start(self, sockets: Mapping[str, Sequence[socket.socket]], listening: Sequence[Listening]) -> None:
+        if not in_memory(self._settings.node.runtime_dir):  # a trial, else it would not have started
+            self._log.warning("runtime.on_disk", hint="Put [node] runtime_dir on a tmpfs.")
+        if swapping():
+            self._log.warning("runtime.swap", hint=SWAP_HINT)
+        if granted := refused_buffer(self._settings.media.bind):
+            hint = f"Set net.core.rmem_max to {RECEIVE_BUFFER} (config/sysctl.conf), or a stall may lose audio."
+            self._log.warning("media.buffers_small", bytes=granted, hint=hint)
+        if library() is None:
+            hint = "Install a C compiler and the recorder again: until then a packet takes a third more CPU."
+            self._log.warning("media.not_compiled", hint=hint)
+        for hint in missing_confinement():
+            self._log.warning("confinement.incomplete", hint=hint)
+        await self._crew.ready()
+        for each in listening:
+            if not each.adopted:
+                self.node.notify.store(each.name, [each.socket.fileno()])
+        self._resume.run(sockets, self._bound)
+        *sip, desks = listening
+        await self._server.start(self._listeners(sip))
+        self._housekeeping.review()
+        self._tasks.start(self._housekeeping.run(), "housekeeping")
+        self._tasks.start(Syncing(self.node, self._live, self._runner).run(), "sync")
+        self._garbage.begin()
+        self.node.notify.ready()
+        self._log.info("recorder.ready", listeners=len(sip), customers=len(self.node.customers), calls=len(self._live))
+        self._office.open(desks.socket, self._garbage.begin)
+
+    def _listeners(self, listening: Sequence[Listening]) -> list[Listener]:
+        sip = self._settings.sip
+        certificates = (
+            Certificates(sip.certificate, sip.private_key, sip.client_ca, self._settings.authorities)
+            if sip.certificate and sip.private_key
+            else None
+        )
+        out = []
+        for each in listening:
+            tls = each.address.transport is Transport.TLS
+            out.append(
+                Listener(
+                    each.address.transport.value, each.socket, certificates.current if tls and certificates else None
+                )
+            )
+        return out
+
+    # ---- stop ----
+    async def _shut_down(self) -> None:
+        """Stop in order: no new calls, seal what runs unless a successor takes it over, then close."""
+        self.node.notify.stopping()
+        self._housekeeping.draining = True
+        self._housekeeping.review()
+        if self._stopping.handed_over(self.node.notify.present):
+            for call in self._live:
+                self._runner.checkpoint(call)
+        else:
+            await self._end_calls()
+        await self.node.indexer.drain(2.0)
+        await self._office.close()
+        await self._server.close()
+        await self._crew.stop()
+        await self._tasks.close()
+        self.node.incidents.save()
+        await self._customers.close()
+        self._log.info("recorder.stopped")
+
+    async def _end_calls(self) -> None:
+        """Let the calls end if there is time, then end and seal those that are left."""
+        self.node.notify.extend(self._stopping.patience + SEAL_SECONDS + LEAVE_SECONDS)
+        self._log.info("calls.draining", calls=len(self._live))
+        await self._stopping.wait_for_calls(lambda: len(self._live))
+        for call in self._live:
+            self._runner.guarded(call, StopAsked("shutdown", interrupted=True))
+        self.node.flush()
+        for _ in range(round(SEAL_SECONDS / LOOK_SECONDS)):
+            if not len(self._live):
+                return
+            await asyncio.sleep(LOOK_SECONDS)
+
+
+def adopt(stored: Mapping[str, Sequence[int]]) -> dict[str, list[socket.socket]]:
+    """Return the sockets that the service manager kept, by name."""
+    out: dict[str, list[socket.socket]] = {}
+    for name, descriptors in stored.items():
+        for descriptor in descriptors:
+            try:
+                out.setdefault(name, []).append(socket.socket(fileno=descriptor))
+            except OSError:
+                os.close(descriptor)
+    return out
+
+
+def _ports(settings: Settings) -> Ports[Pair]:
+    media = settings.media
+    return Ports(
+        media.ports.first, media.ports.last, lambda port, rtcp: open_pair(media.bind, port, rtcp), time.monotonic
+    )
+
+
+def sip_settings(settings: Settings) -> SipSettings:
+    """Return the endpoint's knobs; calls without a SIPREC mark pass it where some customer takes them."""
+    plain = any(customer.siprec is Siprec.PLAIN for customer in settings.customers)
+    return SipSettings(
+        max_dialogs=2 * settings.sip.max_calls + 100, plain_calls=plain, contact_host=settings.sip.advertise or ""
+    )

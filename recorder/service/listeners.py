@@ -1,0 +1,76 @@
+"""Opens the daemon's listening sockets, or takes them over from systemd's descriptor store."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from recorder.config.model import ListenAddress
+from recorder.errors import NotPossible
+
+BACKLOG = 1024
+"""SBCs come back all at once after a restart."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """One open socket and where it came from."""
+
+    address: ListenAddress
+    socket: socket.socket
+    name: str  # name in the descriptor store
+    adopted: bool
+
+
+def open_socket(address: ListenAddress) -> socket.socket:
+    """Open and bind one listening socket; a clear sentence if it cannot be had."""
+    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    stream = address.transport != "udp"
+    kind = socket.SOCK_STREAM if stream else socket.SOCK_DGRAM
+    proto = (
+        socket.IPPROTO_TCP if stream else socket.IPPROTO_UDP
+    )  # asyncio sets TCP_NODELAY only where the protocol is named
+    made = socket.socket(family, kind, proto)
+    try:
+        made.setblocking(False)
+        if stream:
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        made.bind((address.host, address.port))
+        if stream:
+            made.listen(BACKLOG)
+    except OSError as error:
+        made.close()
+        raise NotPossible(
+            f"{address} cannot be listened on: {error.strerror}.",
+            "Is another recorder running? Choose another address or port in the configuration.",
+        ) from None
+    return made
+
+
+def open_all(
+    addresses: Sequence[ListenAddress], prefix: str, stored: Mapping[str, Sequence[socket.socket]]
+) -> list[Listening]:
+    """Open every address in order; a stored socket is taken over if it is still bound to the same address."""
+    out: list[Listening] = []
+    try:
+        for number, address in enumerate(addresses):
+            name = f"{prefix}{number}"
+            adopted = next((s for s in stored.get(name, ()) if _same(s, address)), None)
+            out.append(Listening(address, adopted or open_socket(address), name, adopted is not None))
+    except NotPossible:
+        for opened in out:
+            opened.socket.close()
+        raise
+    return out
+
+
+def _same(stored: socket.socket, address: ListenAddress) -> bool:
+    try:
+        bound = stored.getsockname()
+        kind = socket.SOCK_DGRAM if address.transport == "udp" else socket.SOCK_STREAM
+    except OSError:
+        return False
+    return stored.type == kind and bound[:2] == (address.host, address.port)

@@ -1,0 +1,132 @@
+"""What both sides have agreed on: lines, the newest offer and our answer (RFC 3264); pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from recorder.session.stream import Certificate, Stream, answer
+from sip.sdp import offer
+from sip.sdp.answer import Closed, LinePlan, nowhere
+from sip.sdp.description import SessionDescription
+from sip.sdp.plan import Addresses
+
+
+class Before(NamedTuple):
+    """What a later offer may have to be taken back to."""
+
+    lines: tuple[LinePlan, ...] = ()
+    offer_sdp: bytes = b""
+    answer_sdp: bytes = b""
+    version: int = 0
+
+
+class Agreement:
+    """The state of offer and answer of one dialog."""
+
+    __slots__ = (
+        "_offer", "answer_sdp", "certificate", "certify", "closed", "lines", "offer_sdp", "renewal", "session",
+        "version",
+    )  # fmt: skip
+
+    def __init__(self, session: int) -> None:
+        """`session`: the number in our o= line, which never changes."""
+        self.session = session
+        self.version = 0
+        self.lines: tuple[LinePlan, ...] = ()
+        self.offer_sdp = b""  # the newest offer of the client until it is answered
+        self.answer_sdp = b""
+        self.certificate: Certificate | None = None  # ours, once a line with DTLS-SRTP was answered
+        self.certify: Callable[[], Certificate] | None = None  # gives one; needed where the policy takes DTLS-SRTP
+        self.closed: Closed = nowhere  # tells where nothing may be sent
+        self.renewal: Certificate | None = None  # another of ours, once an offer of ours named it, until it is answered
+        self._offer: SessionDescription | None = None  # the newest offer until it is answered
+
+    def before(self) -> Before:
+        """Return what `go_back` takes."""
+        return Before(self.lines, self.offer_sdp, self.answer_sdp, self.version)
+
+    def go_back(self, before: Before) -> None:
+        """Take back what a later offer changed."""
+        self.lines, self.offer_sdp, self.answer_sdp, self.version = before
+
+    def offered(self, offer: SessionDescription, sdp: bytes) -> None:
+        """Take an offer of the client, to be answered."""
+        self._offer, self.offer_sdp = offer, sdp
+
+    def answer(self, live: Sequence[Stream], ours: Addresses, *, paused: bool) -> bytes:
+        """Answer the newest offer; the version of the o= line rises only with a change (RFC 3264 section 8).
+
+        `paused`: nothing is to be sent for now.
+        """
+        offer, self._offer = self._offer or SessionDescription.parse(self.offer_sdp), None
+        fingerprint = self._fingerprint(live)
+
+        def body() -> bytes:
+            sdp = answer(offer, self.lines, list(live), ours, self.session, self.version, fingerprint)
+            return sdp.replace(b"a=recvonly\r\n", b"a=inactive\r\n") if paused else sdp
+
+        if not self.version or body() != self.answer_sdp:
+            self.version += 1
+            self.answer_sdp = body()
+        self.offer_sdp = b""  # the control part has it, and nobody asks again
+        return self.answer_sdp
+
+    def invite(self, live: Sequence[Stream], address: str) -> bytes:
+        """Offer our lines."""
+        ports, keys = [s.port for s in live], [s.own_key for s in live]
+        self.version, fingerprint = 1, self._fingerprint(live)
+        self.answer_sdp = offer.write(
+            self.lines, address=address, ports=ports, keys=keys, session_id=self.session, fingerprint=fingerprint
+        )
+        return self.answer_sdp
+
+    def offered_again(self, *, paused: bool) -> None:
+        """Note that the endpoint answered an INVITE without an offer by one out of our last SDP."""
+        again = offer.anew(self.answer_sdp, paused=paused)
+        self.version += again != self.answer_sdp
+        self.answer_sdp = again
+
+    def turned(self, *, paused: bool) -> bytes:
+        """Offer the same lines in the other direction."""
+        self.version += 1
+        self.answer_sdp = offer.turned(self.answer_sdp, paused=paused, version=self.version)
+        if self.renewal is not None:  # an offer that names it may still wait, and this one takes its place
+            self._name(self.renewal)
+        return self.answer_sdp
+
+    def renewed(self, certificate: Certificate) -> bytes:
+        """Offer the same lines under another certificate of ours; it counts once the client has taken that."""
+        self.version += 1
+        self.renewal = certificate
+        self._name(certificate)
+        return self.answer_sdp
+
+    def settle(self, asked: bytes, *, taken: bool) -> Certificate | None:
+        """Take up the certificate that our offer named, or stay with the one before; give the one taken up."""
+        offered = self.renewal
+        if offered is None or offered.fingerprint.encode() not in asked:  # the offer that names it still waits
+            return None
+        self.renewal = None
+        if taken:
+            self.certificate = offered
+        if self.certificate is not None:
+            # what the client offered meanwhile was answered with the one before
+            self._name(self.certificate, again=not taken)
+        return offered if taken else None
+
+    def _name(self, certificate: Certificate, *, again: bool = False) -> None:
+        self.answer_sdp = offer.recertified(
+            self.answer_sdp,
+            self.lines,
+            fingerprint=certificate.fingerprint,
+            session_id=self.session,
+            version=self.version,
+            again=again,
+        )
+
+    def _fingerprint(self, live: Sequence[Stream]) -> str:
+        """Return that of our certificate, one for all of the recording; empty where no line needs one."""
+        if self.certificate is None and self.certify and any(s.keys for s in live):
+            self.certificate = self.certify()
+        return self.certificate.fingerprint if self.certificate else ""

@@ -1,0 +1,363 @@
+"""One stream of a recording in main's view: its m= line, our key and port, its holds; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from media.codecs import amr
+from media.codecs.decoders import CODINGS
+from recorder.session import call_document
+from recorder.session.commands import DtlsKeys, PortKeys, StreamPlan
+from sip.sdp import answer as negotiate
+from sip.sdp.answer import LinePlan
+from sip.sdp.description import Format, SessionDescription
+from sip.sdp.plan import Addresses
+from sip.sdp.sdes import SUITES
+from sip.siprec.stream_owners import Owner
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """Our certificate for DTLS-SRTP: one for the answers of a recording from its first to its last."""
+
+    fingerprint: str  # value of a=fingerprint
+    identity: bytes = field(repr=False)  # certificate and key, media.srtp.dtls.Identity
+
+
+class Speakers(NamedTuple):
+    """Who is heard in a stream from a moment on."""
+
+    since: datetime | None  # None: from the first packet
+    parties: tuple[int, ...]  # positions among the people; none if unknown
+    inferred: bool  # concluded, not said
+
+
+class Stream:
+    """What is kept of one accepted m= line over all re-offers."""
+
+    __slots__ = (
+        "away", "before", "began", "elsewhere", "figures", "formats", "held", "here", "keys", "line", "moved", "number",
+        "own_key", "owner", "paused", "pauses", "port", "removed", "speakers",
+    )  # fmt: skip
+
+    def __init__(self, number: int, line: LinePlan, own_key: bytes, began: datetime | None = None) -> None:
+        self.number = number
+        self.began = began  # None: a version before this one did not know it
+        self.line = line
+        self.formats: tuple[Format, ...] = ()  # every payload type ever offered, the newest meaning of each
+        self._remember(line)
+        self.own_key = own_key
+        self.keys: DtlsKeys | None = DtlsKeys() if line.answer_setup else None
+        self.port = 0
+        self.here = ""  # address of this machine at which media arrive
+        self.held = False
+        self.paused = False
+        self.moved = False  # by the newest re-offer, its source
+        self.away = False  # its line has port 0: a hold in another spelling, unless it never comes back
+        self.removed = False
+        self.owner: Owner | None = None  # once removed or away: who was heard in it; positions among the people
+        self.before: tuple[int, ...] = ()  # positions of all who were said to be heard in it up to the last message
+        self.elsewhere: tuple[int, ...] = ()  # positions of those heard under its label before it began
+        self.speakers: tuple[Speakers, ...] = ()  # who was heard when; empty while it is the same from the first packet
+        self.pauses: tuple[tuple[datetime, datetime | None], ...] = ()
+        self.figures: Mapping[str, Any] = {}
+
+    @property
+    def label(self) -> str | None:
+        """Return the a=label of the stream (RFC 4574)."""
+        return self.line.label
+
+    def plan(self) -> StreamPlan:
+        """Return what the media plane has to know."""
+        return StreamPlan(
+            self.number, self.line, self.own_key, self.held, self.keys, self.moved, self.expected, self.here
+        )  # fmt: skip
+
+    @property
+    def expected(self) -> datetime | None:
+        """Return since when media are expected: the stream's beginning, or the end of its last hold or pause."""
+        return (self.pauses and self.pauses[-1][1]) or self.began
+
+    def renew(self, line: LinePlan, random: Callable[[int], bytes], *, silent: bool = False) -> None:
+        """Take a re-offer of the same m= line; a changed suite wants another key of ours.
+
+        `silent`: nobody sends it for now, as the metadata say.
+        """
+        line = self.named(line, silent=silent)
+        if line.suite != self.line.suite:
+            self.own_key = own_key(line, random)
+        self._remember(line)
+        self.away = False
+        self.moved = line.source != self.line.source
+        if not line.answer_setup:
+            self.keys = None
+        elif self.keys is None:
+            self.keys = DtlsKeys()
+        elif not line.same_association(self.line):
+            self.keys = replace(self.keys, stale=bool(self.keys.rtp or self.keys.rtcp))
+        self.line = line
+
+    def follow(self, before: Stream) -> None:
+        """Know the keys of the stream that had the line before, for a client that shakes hands no more.
+
+        The offer names the same association, so that it may go on with that and only send to another port of ours.
+        """
+        if before.keys:
+            self.keys = replace(before.keys, stale=bool(before.keys.rtp or before.keys.rtcp))
+
+    def told(self, here: str) -> None:
+        """Note where media arrive by the newest answer; elsewhere than before is another way of them."""
+        self.moved = self.moved or bool(self.here and self.here != here)
+        self.here = here
+
+    def keyed(self, rtcp: bool, keys: PortKeys, fingerprints: Sequence[str]) -> None:
+        """Take the keys of a handshake, unless a re-offer has asked for another certificate meanwhile."""
+        if self.keys is None or frozenset(fingerprints) != frozenset(self.line.fingerprints):
+            return
+        before = DtlsKeys() if self.keys.stale else self.keys
+        self.keys = replace(before, rtcp=keys) if rtcp else replace(before, rtp=keys)
+
+    def forsake(self) -> None:
+        """Want another handshake: what keys there are serve until it has given others."""
+        if self.keys is not None:
+            self.keys = replace(self.keys, stale=bool(self.keys.rtp or self.keys.rtcp))
+
+    def redefines(self, line: LinePlan, *, silent: bool = False) -> bool:
+        """Tell whether a line gives a payload type to another codec: in one stream nobody may (RFC 3264 section 8.3.2).
+
+        What was recorded before would be decoded as what it is not.
+        """
+        known = {entry.payload_type: entry for entry in self.formats if entry.encoding}
+        named = [entry for entry in self.named(line, silent=silent).formats if entry.encoding]
+        return any(self._differs(known[each.payload_type], each) for each in named if each.payload_type in known)
+
+    def _differs(self, known: Format, entry: Format) -> bool:
+        unsaid = self._never_sent and known.fmtp is None
+        return _codec(known)[:2] != _codec(entry)[:2] if unsaid else _codec(known) != _codec(entry)
+
+    @property
+    def _never_sent(self) -> bool:
+        """Tell whether the stream has been on hold since it began, so that nothing of it was packed in any way."""
+        return self.line.held and self.held and self.pauses == ((self.began, None),)
+
+    def named(self, line: LinePlan, *, silent: bool) -> LinePlan:
+        """Give payload types the meaning they had, as far as a re-offer leaves it out: else nobody hears them."""
+        known = {entry.payload_type: entry for entry in self.formats if entry.encoding}
+        formats = tuple([_meant(each, known.get(each.payload_type), line.held, silent) for each in line.formats])
+        return line if formats == line.formats else replace(line, formats=formats)
+
+    def _remember(self, line: LinePlan) -> None:
+        known = {entry.payload_type: entry for entry in (*self.formats, *line.formats)}
+        formats = tuple(known.values())
+        self.formats = line.formats if formats == line.formats else formats  # mostly one list for thousands of calls
+
+    def hold(self, held: bool, at: datetime) -> None:
+        """Note that the client holds the stream or lets it go on (RFC 3264 section 8.4)."""
+        self._interval(self.held or self.paused, held or self.paused, at)
+        self.held = held
+
+    def pause(self, paused: bool, at: datetime) -> None:
+        """Note that an administrator paused the recording or lets it go on."""
+        self._interval(self.held or self.paused, self.held or paused, at)
+        self.paused = paused
+
+    def _interval(self, before: bool, after: bool, at: datetime) -> None:
+        if after and not before:
+            self.pauses = (*self.pauses, (at, None))
+        elif before and not after and self.pauses:
+            self.pauses = (*self.pauses[:-1], (self.pauses[-1][0], at))
+
+    def copy(self) -> Stream:
+        """Return the stream as it is now, for going back to."""
+        other = Stream(self.number, self.line, self.own_key, self.began)
+        other.formats, other.pauses, other.keys = self.formats, self.pauses, self.keys
+        other.port, other.held, other.paused, other.removed = self.port, self.held, self.paused, self.removed
+        other.away, other.owner, other.before, other.elsewhere = self.away, self.owner, self.before, self.elsewhere
+        other.here, other.speakers = self.here, self.speakers
+        other.figures = self.figures
+        return other
+
+    def leave(self, at: datetime) -> None:
+        """Note that the client took the stream out (port 0); its sockets wait for it: many mean a hold by that."""
+        self.away, self.moved = True, False
+        self.hold(True, at)
+
+    def remove(self, at: datetime) -> None:
+        """Note that the slot of the stream was given to another medium, or its line cannot be taken any more."""
+        self.close(at)
+        self.removed = True
+
+    def close(self, at: datetime) -> None:
+        """End a hold that still lasts."""
+        self._interval(self.held or self.paused, False, at)
+        self.held = self.paused = False
+
+    def document(self, owner: Owner, speakers: Sequence[Owner] = ()) -> dict[str, Any]:
+        """Return the stream as the API shows it; `speakers` are those of `self.speakers` with indices for positions."""
+        return {
+            "label": owner.label if self.label is None else self.label,
+            "party": owner.party,
+            "inferred": owner.inferred,
+            "earlier": list(owner.earlier),
+            "speakers": call_document.speakers([each.since for each in self.speakers], speakers),
+            "media": self.line.media,
+            "codec": call_document.codec(self.line.formats),
+            "srtp": self.line.protection,
+            "removed": self.removed or self.away,
+            "formats": [call_document.payload(f) for f in self.formats],
+            **call_document.figures(self.figures),
+            "pauses": call_document.pauses(self.pauses),
+        }
+
+    def to_state(self) -> dict[str, Any]:
+        """Return the stream for a checkpoint."""
+        return {
+            "number": self.number,
+            "line": self.line.to_state(),
+            "formats": [(f.payload_type, f.encoding, f.clock, f.channels, f.fmtp) for f in self.formats],
+            "own_key": self.own_key.hex(),
+            "began": call_document.rfc3339(self.began),
+            "keys": self.keys and _keys_to_state(self.keys),
+            "port": self.port,
+            "here": self.here,
+            "held": self.held,
+            "paused": self.paused,
+            "away": self.away,
+            "removed": self.removed,
+            "owner": self.owner and _owner_to_state(self.owner),
+            "before": list(self.before),
+            "elsewhere": list(self.elsewhere),
+            "speakers": [(call_document.rfc3339(at), list(who), inferred) for at, who, inferred in self.speakers],
+            "pauses": call_document.pauses(self.pauses),
+            "figures": dict(self.figures),
+        }
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> Stream:
+        """Read a stream of a checkpoint back."""
+        began = state.get("began")
+        self = cls(
+            state["number"],
+            LinePlan.from_state(state["line"]),
+            bytes.fromhex(state["own_key"]),
+            _time(began) if began else None,
+        )
+        known = state.get("keys")  # a version before this one did not know DTLS-SRTP
+        self.keys = _keys_from_state(known) if known else self.keys
+        self.formats = tuple(Format(*f) for f in state["formats"])
+        self.port, self.held, self.paused, self.removed = (
+            state["port"],
+            state["held"],
+            state["paused"],
+            state["removed"],
+        )
+        self.away = state.get("away", False)  # a version before this one did not know it
+        self.here = state.get("here", "")  # the same
+        owner = state.get("owner")  # a version before this one did not know it, nor who was heard before
+        self.owner = Owner(tuple(owner[0]), owner[1], owner[2], tuple(owner[3]), owner[4]) if owner else None
+        self.before = tuple(state.get("before", ()))
+        self.elsewhere = tuple(state.get("elsewhere", ()))
+        told = state.get("speakers", ())  # a version before this one did not note when somebody else began
+        self.speakers = tuple(Speakers(_time(at) if at else None, tuple(who), inferred) for at, who, inferred in told)
+        self.pauses = tuple((_time(a), _time(b) if b else None) for a, b in state["pauses"])
+        self.figures = state["figures"]
+        return self
+
+
+def _codec(entry: Format) -> tuple[str, int, object]:
+    """Return what a payload is decoded by; digits are not, and many a codec has one clock whatever the SDP says.
+
+    Of AMR the parameters tell how its bits lie, of L16 the channels how its samples do.
+    """
+    name = entry.encoding.lower()
+    coding = CODINGS.get(name.upper())
+    fixed = name == "telephone-event" or (coding and coding.clock)
+    lies = amr.packing(entry.fmtp) if name in ("amr", "amr-wb") else entry.channels if name == "l16" else None
+    return name, 0 if fixed else entry.clock, lies
+
+
+def _meant(entry: Format, known: Format | None, held: bool, silent: bool) -> Format:
+    """Return what a payload type means where one of before has its number and parts of it are left out.
+
+    Parameters that are left out are no news unless they say how AMR is packed. In a hold not even those are, nor is
+    another way to pack it, because nothing is sent until the stream goes on.
+    """
+    if known is None or not entry.encoding:
+        return known._replace(fmtp=entry.fmtp or known.fmtp) if known else entry
+    before, now = _codec(known), _codec(entry)
+    left_out = entry.fmtp is None and (held or silent or now[2] is None)
+    if before[:2] == now[:2] and (left_out or (held and before != now)):
+        return entry._replace(fmtp=known.fmtp)
+    return entry
+
+
+def own_key(line: LinePlan, random: Callable[[int], bytes]) -> bytes:
+    """Make our own key and salt for an SRTP line, never an echo of the offer's (RFC 4568 section 5.1.2)."""
+    return random(SUITES[line.suite]) if line.suite else b""
+
+
+def arriving(live: Sequence[Stream], ours: Addresses) -> Sequence[Stream]:
+    """Note where the media of streams arrive by the answer that names our addresses."""
+    for stream in live:
+        stream.told(ours.reached(stream.line.family))
+    return live
+
+
+def plans_of(streams: Iterable[Stream]) -> tuple[StreamPlan, ...]:
+    """Return what the media plane has to know of all streams that go on."""
+    return tuple(s.plan() for s in streams if not s.removed)
+
+
+def paused_since(streams: Iterable[Stream]) -> datetime | None:
+    """Return when the administrator's pause that lasts was asked for, None if none does."""
+    began = [s.pauses[-1][0] for s in streams if s.paused and s.pauses and s.pauses[-1][1] is None]
+    return max(began, default=None)  # a stream that was held already has been silent for longer
+
+
+def answer(
+    offer: SessionDescription,
+    lines: Sequence[LinePlan],
+    live: Sequence[Stream],
+    ours: Addresses,
+    session: int,
+    version: int,
+    fingerprint: str = "",
+) -> bytes:
+    """Return the SDP answer to an offer with our ports and keys; `session` and `version` stand in its o= line."""
+    return negotiate.answer(
+        offer,
+        tuple(lines),
+        address=ours.address,
+        other=ours.other,
+        ports={s.line.index: s.port for s in live},
+        keys={s.line.index: s.own_key for s in live},
+        session_id=session,
+        version=version,
+        fingerprint=fingerprint,
+    )
+
+
+def _keys_to_state(keys: DtlsKeys) -> dict[str, Any]:
+    ports = {"rtp": keys.rtp, "rtcp": keys.rtcp}
+    return {"stale": keys.stale} | {
+        name: port and [port.suite, port.theirs.hex(), port.ours.hex()] for name, port in ports.items()
+    }
+
+
+def _keys_from_state(state: Mapping[str, Any]) -> DtlsKeys:
+    rtp, rtcp = (
+        PortKeys(port[0], bytes.fromhex(port[1]), bytes.fromhex(port[2])) if port else None
+        for port in (state["rtp"], state["rtcp"])
+    )
+    return DtlsKeys(rtp, rtcp, state["stale"])
+
+
+def _owner_to_state(owner: Owner) -> list[Any]:
+    return [list(owner.parties), owner.inferred, owner.rule, list(owner.earlier), owner.label]
+
+
+def _time(text: str) -> datetime:
+    return datetime.fromisoformat(text.replace("Z", "+00:00"))

@@ -1,0 +1,1 @@
+"""What SIP needs to know of the node: customers by address and name, reachable addresses."""

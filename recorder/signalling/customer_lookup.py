@@ -1,0 +1,159 @@
+"""Whose call it is: a pure decision from where it comes, which certificate vouches for it and where it goes.
+
+A customer is in question if one of its certificates vouches for the connection, if its sources cover the address, or,
+for a customer that gives neither, if the Request-URI names one of its domains (anybody can write a domain; such a
+customer has to ask for a password, `digest`). Of several in question the one named by domain wins, then the one with a
+certificate, then the one with the narrowest network.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+
+from recorder.config.customer import Customer
+
+_MAPPED = "::ffff:"
+_MAPPED_BITS = 0xFFFF  # the upper 96 bits of an IPv4 address written as IPv6
+MAX_NUMBERS = 10_000  # addresses read once for all their datagrams; a node has some dozens of SBCs, a flood any number
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class _Claim:
+    """How well a customer fits; a greater one wins."""
+
+    by_domain: bool
+    by_certificate: bool
+    prefix: int  # bits of the network that covers the source, IPv4 counted as IPv6; -1: none does
+
+
+class Tenants:
+    """The customers of a configuration, ready to be asked for every datagram and INVITE."""
+
+    def __init__(self, customers: Iterable[Customer]) -> None:
+        self.customers = tuple(customers)
+        self._open = any(_domains_only(customer) for customer in self.customers)
+        self._networks = _index(self.customers)
+        self._lengths = tuple(sorted({length for length, _ in self._networks}))
+        self._domains = {customer.name: customer.domains for customer in self.customers}
+        self._judged: dict[tuple[str, str, tuple[str, ...]], bool] = {}
+
+    def customer_of(
+        self, source: str, certificate_names: Iterable[str] = (), request_domain: str | None = None
+    ) -> str | None:
+        """Return the name of the customer whose call comes from the address `source`; None: refuse it with 403."""
+        covering = dict(self._covering(source))
+        names = [name.lower().rstrip(".") for name in certificate_names]
+        domain = (request_domain or "").lower().rstrip(".").strip("[]")
+        best: tuple[_Claim, Customer] | None = None
+        for customer in self.customers:
+            claim = _claim(customer, covering.get(customer.name, -1), names, domain)
+            if claim is not None and (best is None or claim > best[0]):
+                best = (claim, customer)
+        return best[1].name if best else None
+
+    def may_be(self, owner: str, source: str, certificate_names: Iterable[str] = ()) -> bool:
+        """Tell whether an INVITE from there could be a call of this customer, by the domain that it would name.
+
+        What follows in a dialog is judged by this: its Request-URI is our address and names no domain any more.
+        """
+        key = (owner, source, tuple(certificate_names))
+        found = self._judged.get(key)
+        if found is None:
+            if len(self._judged) >= MAX_NUMBERS:
+                self._judged.clear()
+            domains = (None, *self._domains[owner]) if owner in self._domains else ()
+            found = any(self.customer_of(source, key[2], domain) == owner for domain in domains)
+            self._judged[key] = found
+        return found
+
+    def only(self, source: str, certificate_names: Iterable[str] = ()) -> str | None:
+        """Return the one customer whose request can come from there, whatever it names; None: several or nobody."""
+        covering = dict(self._covering(source))
+        names = [name.lower().rstrip(".") for name in certificate_names]
+        found = [c for c in self.customers if _claim(c, covering.get(c.name, -1), names, "") is not None]
+        if len(found) > 1 and not any(customer.domains for customer in found):
+            return self.customer_of(source, names)  # certificate and narrowest network decide
+        return found[0].name if len(found) == 1 else None
+
+    def knows(self, source: str, certificate_names: Iterable[str] = ()) -> bool:
+        """Tell whether anybody's call can come from there; who is unknown gets one answer on a connection."""
+        names = {name.lower().rstrip(".") for name in certificate_names}
+        vouched = bool(names) and any(names.intersection(customer.certificates) for customer in self.customers)
+        return self._open or vouched or self.covers(source)
+
+    def covers(self, source: str) -> bool:
+        """Tell whether an address is among anybody's sources."""
+        return next(self._covering(source), None) is not None
+
+    def elsewhere(self, owner: str, source: str, certificate_names: Iterable[str] = ()) -> bool:
+        """Tell whether an address is among the sources of other customers and no call of this one can come from it."""
+        return self.covers(source) and not self.may_be(owner, source, certificate_names)
+
+    def admits(self, transport: str, source: str) -> bool:
+        """Tell whether a source may be spoken to at all: on UDP silence is the answer to strangers.
+
+        On a connection the peer has proven its address, so it gets one proper refusal. A customer known by domain only
+        may call from anywhere, so then nobody is a stranger.
+        """
+        return transport != "udp" or self._open or self.covers(source)
+
+    def _covering(self, source: str) -> Iterator[tuple[str, int]]:
+        """Yield (customer, prefix length) of every network around an address, the widest first."""
+        value = _number(source)
+        if value is None:
+            return
+        least = 96 if value >> 32 == _MAPPED_BITS else 0  # ::/0 means all of IPv6, not IPv4 as well
+        for length in self._lengths:
+            if length < least:
+                continue
+            for name in self._networks.get((length, value >> (128 - length)), ()):
+                yield name, length
+
+
+def normal_address(source: str) -> str:
+    """Return an address without zone and without the `::ffff:` that IPv4 carries on an IPv6 socket."""
+    bare = source.partition("%")[0].strip("[]").lower()
+    if not bare.startswith(_MAPPED):
+        return bare
+    try:
+        return str(ipaddress.IPv6Address(bare).ipv4_mapped or bare)
+    except ValueError:
+        return bare
+
+
+def _domains_only(customer: Customer) -> bool:
+    return bool(customer.domains) and not (customer.sources or customer.certificates)
+
+
+def _claim(customer: Customer, prefix: int, names: list[str], domain: str) -> _Claim | None:
+    """Return how the customer fits; None if it is not in question."""
+    by_domain = domain in customer.domains
+    by_certificate = any(name in customer.certificates for name in names)
+    if by_certificate or prefix >= 0 or (by_domain and _domains_only(customer)):
+        return _Claim(by_domain, by_certificate, prefix)
+    return None
+
+
+def _index(customers: Iterable[Customer]) -> dict[tuple[int, int], tuple[str, ...]]:
+    """Return (prefix length, network bits) -> names of customers; one look-up per length, however many networks."""
+    networks: dict[tuple[int, int], tuple[str, ...]] = {}
+    for customer in customers:
+        for network in customer.sources:
+            length = network.prefixlen + (96 if network.version == 4 else 0)
+            value = _number(str(network.network_address)) or 0
+            key = (length, value >> (128 - length))
+            networks[key] = (*networks.get(key, ()), customer.name)
+    return networks
+
+
+@lru_cache(MAX_NUMBERS)
+def _number(source: str) -> int | None:
+    """Return an address as 128 bits, IPv4 as `::ffff:a.b.c.d`; None if it is none."""
+    try:
+        address = ipaddress.ip_address(normal_address(source))
+    except ValueError:
+        return None
+    return int(address) + (_MAPPED_BITS << 32 if address.version == 4 else 0)

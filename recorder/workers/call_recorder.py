@@ -1,0 +1,425 @@
+"""One call inside a media worker: its streams drained onto its part, commit by commit.
+
+A commit is: empty the sockets into the receive region, turn the packets into records, seal whole segments, one write to
+the part, one write of the commit slot to the spool, before which the base is written anew if the slot would not do for
+what has changed. The slot is what counts: whatever a kill interrupts, a successor
+finds either the commit before (and replays the region) or this one.
+"""
+
+import contextlib
+import errno
+import json
+import os
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from media.receive.batch import SLOTS
+from media.receive.receive_region import LANES, RTCP
+from media.receive.recvmmsg import Region, Relic
+from media.receive.sockets import disconnect
+from media.records import commit_slots, record_format
+from media.spec import StreamSpec
+from media.stream import checkpoint, gap_detection
+from media.stream.gaps import MAX_GAPS
+from media.stream.pauses import Pauses
+from media.stream.receiver import Track
+from media.stream.report import figures
+from media.stream.rtcp_reports import receive as receive_rtcp
+from recorder.workers.messages import Counts, NewCall, Part
+from recorder.workers.part_writer import Missed, Reel
+from recorder.workers.rtcp_reports import Reports, counts, leave
+from recorder.workers.stream_sockets import Lanes, close_all, expect, newest_slot, overwrite_unsealed, replay
+
+if TYPE_CHECKING:
+    from recorder.workers.dtls_sockets import Handshakes
+
+#: Rounds of one tick: 16 × 64 packets a socket are 20 s of audio; a socket that is fuller than that waits for the
+#: next tick.
+MAX_ROUNDS = 16
+#: Rounds where there is no next tick, because a stream ends or changes: more than the largest buffer holds.
+LAST_ROUNDS = 1_024
+
+
+class Tape:
+    """A call being recorded."""
+
+    __slots__ = (
+        "_base", "_changed", "_key", "_nonces", "_parts", "_pauses", "_random", "_reel", "_reports", "_spool_fd",
+        "_tell", "_told", "_unsaved", "clean", "closed", "generation", "handshakes", "id", "lanes",
+    )  # fmt: skip
+
+    def __init__(
+        self, new: NewCall, part_fd: int, spool_fd: int, random: Callable[[int], bytes],
+        tell: Callable[[Any], None] = lambda _: None, nonces: commit_slots.Nonces | None = None,
+    ) -> None:  # fmt: skip
+        """`nonces`: of the worker, for what it seals in all its spools."""
+        self.id = new.call
+        self._key = new.spool_key
+        self._nonces = nonces or commit_slots.Nonces(random(commit_slots.KEY))
+        self._random = random
+        self._spool_fd = spool_fd
+        self._pauses = Pauses(new.pauses or ())
+        self._told = new.pauses is not None
+        self.lanes: dict[int, Lanes] = {}
+        #: With DTLS-SRTP only.
+        self.handshakes: Handshakes | None = None
+        self._tell = tell
+        self.generation = 0
+        #: errno of the last save, 0 = it went well.
+        self._unsaved = 0
+        self._parts: tuple[tuple[str, int | None], ...] = ()
+        self._reel = Reel(new.part, part_fd, self._key)
+        #: Number of the base that the last slot names; whether the next one wants another.
+        self._base = 0
+        self._changed = True
+        self._reports = Reports(random)
+        self.clean = True
+        self.closed = False
+
+    # ---- streams ----
+    def add_streams(self, streams: Iterable[StreamSpec], descriptors: Mapping[int, list[int]], at: int) -> None:
+        """Begin streams with their sockets; media are expected from `at` on (ns since the epoch).
+
+        One without sockets was taken out before a worker died: only what is known of it goes on.
+        """
+        for spec in streams:
+            track = Track(spec, self._pauses, int.from_bytes(self._random(4), "big"))
+            lanes = self.lanes[spec.stream] = Lanes(track, descriptors.get(spec.stream, ()))
+            track.since = (
+                gap_detection.NEVER if lanes.rtp < 0 or track.excused_until == gap_detection.NEVER else spec.since or at
+            )
+            if lanes.rtp < 0:
+                continue
+            self._reports.watch(spec)
+            if spec.dtls:
+                self._associate(lanes)
+        self._changed = True
+
+    def change(
+        self, region: Region, streams: Iterable[StreamSpec], descriptors: Mapping[int, list[int]],
+        removed: Iterable[int], at: int,
+    ) -> None:  # fmt: skip
+        """Take a re-offer: its keys at once, because packets under them may wait already; the rest after what
+        came before.
+        """
+        expect(self.lanes, streams)
+        self.drain(region, at, rounds=LAST_ROUNDS)
+        if self.handshakes is not None:
+            streams = [self.handshakes.keyed(spec) for spec in streams]
+        out: list[bytes] = []
+        for number in removed:
+            lanes = self.lanes.get(number)
+            if lanes:
+                out.append(record_format.mark(number, record_format.Mark.HOLD, at))
+                gap_detection.forgive(lanes.track, at, gap_detection.NEVER)
+                leave(lanes, at)
+                self._silence(lanes)
+        known = [spec for spec in streams if spec.stream in self.lanes and self.lanes[spec.stream].rtp >= 0]
+        for spec in known:
+            lanes = self.lanes[spec.stream]
+            if lanes.track.change(spec, at, out):
+                disconnect(lanes.rtp)
+            if spec.dtls or lanes.track.greet:
+                self._associate(lanes)
+        fresh = {number: fds for number, fds in descriptors.items() if number not in {spec.stream for spec in known}}
+        self._renew(streams, fresh, at)
+        for number, fds in descriptors.items():
+            if number not in fresh:
+                close_all(fds)
+        self._commit(out, at)
+
+    def _renew(self, streams: Iterable[StreamSpec], fresh: Mapping[int, list[int]], at: int) -> None:
+        """Begin new streams; one that was removed before goes on in its track with new sockets."""
+        for spec in streams:
+            lanes = self.lanes.get(spec.stream)
+            if lanes is not None and spec.stream in fresh:
+                lanes.track.change(spec, at, [])
+                if not (spec.held or self._pauses.lasting):
+                    gap_detection.forgive(lanes.track, lanes.track.excused_from, at)
+                self.lanes[spec.stream] = Lanes(lanes.track, fresh[spec.stream])
+                if spec.dtls:
+                    self._associate(self.lanes[spec.stream])
+        self.add_streams([spec for spec in streams if spec.stream not in self.lanes], fresh, at)
+
+    def _silence(self, lanes: Lanes) -> None:
+        lanes.close()
+        lanes.rtp = lanes.rtcp = -1
+        if self.handshakes is not None:
+            self.handshakes.end(lanes)
+
+    # ---- DTLS ----
+    @property
+    def shaking(self) -> bool:
+        """Tell whether a handshake is under way, so that a tick is too long to wait."""
+        return self.handshakes is not None and self.handshakes.pending
+
+    def shake(self, region: Region, now: int) -> None:
+        """Take what came and say what is due in the handshakes under way."""
+        self.drain(region, now)
+        if self.handshakes is not None and self.handshakes.turn():
+            self._commit([], now)
+
+    def reached(self) -> None:
+        """Take it that the client has our answer."""
+        if self.handshakes is not None:
+            self.handshakes.reached()
+
+    def _associate(self, lanes: Lanes) -> None:
+        """Go on with the DTLS association of before if a re-offer names the same one, else begin the one it names."""
+        if self.handshakes is None:
+            from recorder.workers.dtls_sockets import (
+                Handshakes,  # 50 ms and 8 MB that a node without DTLS-SRTP need not spend
+            )
+
+            self.handshakes = Handshakes(self.id, self._random, self._tell)
+        self.handshakes.begin(lanes)
+
+    # ---- pauses ----
+    @property
+    def paused(self) -> bool:
+        """Tell whether a pause lasts."""
+        return self._pauses.lasting
+
+    def pause(self, at: int) -> None:
+        """Keep nothing that arrives from `at` on; each packet's arrival decides, whenever it is drained."""
+        if self._pauses.begin(at):
+            self._forgive(at, gap_detection.NEVER)
+            self._mark(record_format.Mark.PAUSE, at)
+
+    def unpause(self, at: int) -> None:
+        """Keep what arrives from `at` on."""
+        if self._pauses.end(at):
+            self._forgive(self._pauses.items[-1][0], at)
+            self._mark(record_format.Mark.RESUME, at)
+
+    def _forgive(self, begin: int, end: int) -> None:
+        for lanes in self.lanes.values():
+            if lanes.rtp >= 0 and not lanes.track.spec.held:  # one that was removed is missed no more
+                gap_detection.forgive(lanes.track, begin, end)
+        self._changed = True
+
+    def _mark(self, kind: record_format.Mark, at: int, value: int = 0) -> None:
+        self._commit([record_format.mark(record_format.ALL_STREAMS, kind, at, value)], at)
+
+    # ---- the tick ----
+    def drain(self, region: Region, now: int, *, reports: bool = False, rounds: int = MAX_ROUNDS) -> None:
+        """Empty the sockets and commit, until nothing is left or it is the others' turn; `now` in ns since the
+        epoch, `reports`: also what came by RTCP, which else has its time.
+        """
+        hearing = [lanes for lanes in self.lanes.values() if lanes.rtp >= 0]
+        sources = [(lanes, False) for lanes in hearing if not lanes.let_go]
+        emptied = len(sources) == len(hearing)
+        due = self._reports.due(now)
+        if self.handshakes is not None:
+            self.handshakes.now = now
+        if due or reports or self.shaking:
+            sources += [(lanes, True) for lanes in self.lanes.values() if lanes.rtcp >= 0]
+        for start in range(0, len(sources), LANES):
+            group = sources[start : start + LANES]
+            for _ in range(rounds):
+                if not self._round(region, group, now):
+                    break
+            else:
+                emptied = False
+        if emptied and self._pauses.items and self._pauses.forget(now):
+            self._changed = True
+        if emptied and not self.heard and gap_detection.listened([lanes.track for lanes in hearing], now):
+            self._save()
+        if due:
+            self._reports.send(self.lanes.values(), now)
+        if not self._pauses.lasting:
+            self._reports.ask(self.lanes, now)
+
+    def _round(self, region: Region, group: list[tuple[Lanes, bool]], now: int) -> bool:
+        """Take one batch of each socket and commit them; True if a socket may hold more."""
+        streams = [lanes.track.spec.stream | RTCP if rtcp else lanes.track.spec.stream for lanes, rtcp in group]
+        named = [rtcp or not lanes.track.pure for lanes, rtcp in group]
+        region.begin(self.id.encode(), self.generation + 1, streams, named)
+        out: list[bytes] = []
+        more = got = False
+        for i, (lanes, rtcp) in enumerate(group):
+            count = region.receive(i, lanes.rtcp if rtcp else lanes.rtp)
+            if count:
+                got = True
+                more = more or count == SLOTS
+                if rtcp:
+                    receive_rtcp(lanes.track, region.lanes[i], count, out)
+                else:
+                    lanes.track.receive(region.lanes[i], count, out)
+            if not rtcp and not lanes.track.pure:
+                lanes.settle(count)
+        if got or self._reel.open:
+            self._commit(out, now)
+        if got and not self._unsaved:  # else a successor needs them
+            for i, (lanes, _) in enumerate(group):
+                if lanes.track.keyring is None:
+                    region.erase(i)
+        return more
+
+    # ---- commit ----
+    def _commit(self, out: list[bytes], now: int) -> None:
+        """Seal and write records, then the slot."""
+        self._reel.write(b"".join(out), now)
+        self._miss(self._reel.missed(), now)
+        self.clean = self.clean and not self._reel.dropping
+        shaken = self.handshakes if self.handshakes and self.handshakes.stirred else None
+        self._changed = (shaken is not None and shaken.news()) or self._changed
+        self._save()
+        if shaken is not None:  # what it says may be said now that a successor would know of it
+            shaken.speak()
+
+    def _miss(self, missed: Missed, end: int) -> None:
+        """Mark what the disk has not taken up to now, with each commit: a successor could not tell."""
+        for number, count in missed.packets.items():
+            if number in self.lanes:
+                gap_detection.unstored(self.lanes[number].track, count, missed.since, end)
+
+    def _save(self) -> None:
+        """Write the commit slot; if that fails, the call goes on and the slot before stays the one that counts."""
+        reel, generation = self._reel, self.generation + 1
+        tracks = [lanes.track for lanes in self.lanes.values()]
+        rest = reel.rest
+        try:
+            moved = (None if self._changed else checkpoint.moving(tracks)) or self._rebase(tracks)
+            slot = commit_slots.pack_slot(
+                reel.cipher, self._nonces, generation, reel.committed, self._base + self._changed, reel.number,
+                self.closed, moved, rest,
+            )  # fmt: skip
+            at = commit_slots.middle(generation) - len(slot)
+            written = os.pwrite(self._spool_fd, slot, at)
+        except OSError as problem:
+            self._unsaved = problem.errno or errno.EIO
+            return
+        self._unsaved = 0 if written == len(slot) else errno.ENOSPC
+        if not self._unsaved:
+            self.generation = generation
+            self._base += self._changed
+            self._changed = False
+            reel.park(self._spool_fd, at, len(slot))
+
+    def _rebase(self, tracks: list[Track]) -> bytes:
+        """Write the base anew, beside the one that the last slot names; gives what has moved since. Raises OSError."""
+        self._changed = True
+        shaken = {"dtls": self.handshakes.state()} if self.handshakes else {}
+        head = {"parts": self._parts, "pauses": self._pauses.items, **shaken}
+        base = commit_slots.pack_base(
+            self._reel.cipher, self._nonces, self._base + 1, json.dumps(head).encode(), checkpoint.pack(tracks)
+        )  # fmt: skip
+        if os.pwrite(self._spool_fd, base, commit_slots.middle(self._base + 1)) != len(base):
+            raise OSError(errno.ENOSPC, "the base of a commit slot was cut")
+        return checkpoint.moving(tracks) or b""
+
+    # ---- parts ----
+    def next_part(self, region: Region, part: Part, descriptor: int, now: int) -> None:
+        """Seal this part as far as it can be written and go on in the next one, which gets the rest."""
+        self.drain(region, now)
+        self._reel.finish(b"", now)
+        rest = self._reel.remainder + self._reel.hole(now)
+        self._parts = (*self._parts, (self._reel.name, self._reel.committed))
+        self._reel.close()
+        self._reel = Reel(part, descriptor, self._key)
+        self._changed = True
+        self._commit([rest] if rest else [], now)
+
+    def close(self, region: Region, at: int) -> int:
+        """Drain for the last time and seal; the part's ciphertext length."""
+        self.drain(region, at, reports=True, rounds=LAST_ROUNDS)
+        for lanes in self.lanes.values():
+            gap_detection.finish(lanes.track, at)
+            leave(lanes, at)
+            lanes.decide()
+        self.closed = self._reel.finish(record_format.mark(record_format.ALL_STREAMS, record_format.Mark.END, at), at)
+        self.clean = self.clean and self.closed
+        if not self.closed:
+            self._miss(self._reel.untaken(at), at)
+        self._save()
+        return self._reel.committed
+
+    def release(self) -> None:
+        """Close all descriptors of ours."""
+        for lanes in self.lanes.values():
+            lanes.close()
+        self._reel.close()
+        os.close(self._spool_fd)
+
+    # ---- resume ----
+    def resume(self, region: Region, raw: str | int | None, kept: bool, at: int) -> None:
+        """Go on from a dead worker's spool: what it had not sealed, then what it had received and not committed.
+
+        `raw`: its receive region, a path or a descriptor, which is closed.
+        """
+        slot = newest_slot(self._spool_fd, self._key)
+        out: list[bytes] = []
+        looked: dict[int, int] = {}
+        if slot is not None:
+            head = json.loads(slot.head)
+            self._parts = (*((name, length) for name, length in head["parts"]), (f"m{slot.part}", slot.committed))
+            expected = max((lanes.track.spec.since for lanes in self.lanes.values()), default=0)
+            self._pauses.take_over([(a, b) for a, b in head["pauses"]], (expected or at) if self._told else None)
+            if self.handshakes is not None and "dtls" in head:  # a version before this one did not write it
+                self.handshakes.inherit(head["dtls"], self.lanes.values())
+            knew = checkpoint.restore(
+                slot.state, slot.moving, {number: lanes.track for number, lanes in self.lanes.items()}
+            )
+            looked = dict.fromkeys(knew, self.heard)
+            self.generation, self._base = slot.generation, slot.base
+            out.append(slot.remainder)
+        if self.handshakes is not None:
+            self.handshakes.now = at
+        replayed = raw and replay(Relic(raw, region.workbench), self.id, self.generation + 1, self.lanes, out)
+        if slot is None and not replayed:  # lost, or nothing came: whoever comes after us could not tell either
+            self._parts = tuple((f"m{number}", None) for number in range(1, self._reel.number))
+        lost = 0 if kept or not self.heard else max(0, at - self.heard)
+        out.append(record_format.mark(record_format.ALL_STREAMS, record_format.Mark.RESTART, at, lost))
+        for number, lanes in self.lanes.items():
+            if lanes.rtp >= 0:  # else it was taken out: nothing of it can have been missed since
+                gap_detection.resume(lanes.track, at, kept, looked.get(number, 0))
+                track = lanes.track
+                track.latch_wish = None if track.coming or track.trial else track.name or None
+                if track.trial:
+                    disconnect(lanes.rtp)  # a version before this one connected it for good after ten seconds
+        with contextlib.suppress(OSError):  # what counts of it is in memory; its place in the file is next
+            overwrite_unsealed(self._spool_fd, but=slot.generation if slot else -1)
+        self._commit(out, at)
+        if not self._unsaved:
+            with contextlib.suppress(OSError):
+                overwrite_unsealed(self._spool_fd)
+        self._catch_up(region, at)
+
+    def _catch_up(self, region: Region, at: int) -> None:
+        """Follow the re-offers that the dead worker never heard of, after what came before them."""
+        moved = [lanes for lanes in self.lanes.values() if lanes.track.coming]
+        if moved:
+            self.drain(region, at, rounds=LAST_ROUNDS)
+        for lanes in moved:
+            lanes.track.move(at)
+            disconnect(lanes.rtp)  # main may have died before it did
+
+    # ---- figures ----
+    @property
+    def part(self) -> str:
+        """Give the name of the part being written."""
+        return self._reel.name
+
+    @property
+    def heard(self) -> int:
+        """Give when the newest packet of any stream arrived, ns since the epoch; 0 if none did."""
+        return max((lanes.track.last_arrival for lanes in self.lanes.values()), default=0)
+
+    @property
+    def trouble(self) -> int:
+        """Give the errno of the last failed write of the part or the spool, 0 = all is well."""
+        return self._reel.trouble or self._unsaved
+
+    @property
+    def parts(self) -> tuple[tuple[str, int | None], ...]:
+        """Give the parts before with their committed lengths, None where nothing tells."""
+        return self._parts
+
+    def figures(self, most_gaps: int = MAX_GAPS) -> tuple[dict[str, Any], ...]:
+        """Give everything known of the streams; `most_gaps`: that are told apart of each."""
+        return tuple(figures(lanes.track, most_gaps) for lanes in self.lanes.values())
+
+    def counts(self) -> tuple[Counts, ...]:
+        """Give the counters of the streams."""
+        return tuple(counts(lanes.track) for lanes in self.lanes.values())

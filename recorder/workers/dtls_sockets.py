@@ -1,0 +1,199 @@
+"""Shell: the DTLS handshakes of one call on its sockets (recorder.workers.dtls_association has what happens in each).
+
+Nothing is said before it is saved: what a batch of datagrams or a timer brought waits until the commit slot has what a
+successor needs to go on from there (`news`, `state`), and goes out then (`speak`). So whatever is killed when, either
+the successor knows more than the peer has heard, or the peer has heard nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import Any
+
+from media.receive.sockets import send
+from media.spec import Address, StreamSpec
+from media.srtp.dtls import Keys
+from media.srtp.dtls_resumption import NONCE, sealed, unsealed
+from recorder.workers.dtls_association import NOTHING, Handshake, Left, begin
+from recorder.workers.messages import Keyed, Severed, Unkeyed
+from recorder.workers.stream_sockets import Lanes
+
+SECOND = 1_000_000_000
+SECRET = 32
+"""Bytes of the secret that makes the cookies of the handshakes of a call, those of a successor too."""
+
+
+class Handshakes:
+    """One handshake a stream."""
+
+    def __init__(
+        self, call: str, random: Callable[[int], bytes], tell: Callable[[Keyed | Unkeyed | Severed], None]
+    ) -> None:
+        self._call = call
+        self._random = random
+        self._secret = random(SECRET)
+        self._tell = tell
+        #: Now in ns since the epoch: to be set before ports are drained.
+        self.now = 0
+        #: Something may have to be saved or said.
+        self.stirred = False
+        self._all: dict[int, tuple[Handshake, Lanes]] = {}
+        self._out: list[tuple[Lanes, bool, bytes, tuple[str, int]]] = []
+        #: What main knows of each stream and port.
+        self._told: dict[tuple[int, bool], Keys] = {}
+        self._saved: dict[int, dict[bool, Left]] | None = None
+        #: What was sealed last for each stream and port: a base is written anew for many reasons.
+        self._texts: dict[tuple[int, bool], tuple[Left, str]] = {}
+
+    @property
+    def pending(self) -> bool:
+        """Tell whether any stream waits for keys."""
+        return any(handshake.waits() for handshake, _ in self._all.values())
+
+    def begin(self, lanes: Lanes, left: Mapping[bool, Left] = NOTHING) -> None:
+        """Go on with the association of before if the stream's spec names the same one, else begin the one it names.
+
+        `left`: what a dead worker left of it.
+        """
+        track = lanes.track
+        number, dtls = track.spec.stream, track.spec.dtls
+        before = self._all.get(number)
+        same = before is not None and dtls is not None and before[0].dtls.same(dtls)
+        if before is not None and same and (before[0].waits() or not before[0].failed):
+            before[0].aim(track.spec)
+            self._all[number] = before[0], lanes
+            return
+        self.end(lanes)
+        made = begin(track.spec, self._secret, left)
+        if made is None:
+            return
+        self._all[number] = made, lanes
+        track.greet = partial(self._greet, number)
+        for rtcp, keys in made.agreed().items():
+            if dtls is not None and not (dtls.rtcp if rtcp else dtls.rtp):
+                self._told[number, rtcp] = keys
+
+    def reached(self) -> None:
+        """Let handshakes begin whose peers are known to have our answer."""
+        for handshake, _ in self._all.values():
+            handshake.reached = True
+
+    def end(self, lanes: Lanes) -> None:
+        """Forget the handshake of a stream."""
+        number = lanes.track.spec.stream
+        self._all.pop(number, None)
+        for rtcp in (False, True):
+            self._told.pop((number, rtcp), None)
+        lanes.track.greet = None
+
+    def keyed(self, spec: StreamSpec) -> StreamSpec:
+        """Add keys that main had not heard of when it made this spec."""
+        found = self._all.get(spec.stream)
+        return found[0].keyed(spec) if found and spec.dtls and found[0].dtls.same(spec.dtls) else spec
+
+    def turn(self) -> bool:
+        """Begin, repeat and give up what is due; tell whether something may have to be saved or said."""
+        for number, (handshake, lanes) in self._all.items():
+            if not handshake.waits():
+                continue
+            handshake.turn(self.now / SECOND)
+            if _proven(handshake, lanes):
+                handshake.proven()
+                self.stirred = True
+            self._take(handshake, lanes)
+            if not handshake.waits() and handshake.failed:
+                self._tell(Unkeyed(self._call, number, handshake.failed))
+        return self.stirred
+
+    # ---- the spool ----
+    def news(self) -> bool:
+        """Tell whether a successor would need more than what was saved when this was asked before."""
+        before, self._saved = self._saved, self._left()
+        return before != self._saved
+
+    def state(self) -> dict[str, Any]:
+        """Give what a successor needs, for the head of a base: the secret, and what is left on each port."""
+        all_left = self._left().items()
+        left = [
+            [number, rtcp, self._sealed(number, rtcp, each)]
+            for number, ports in all_left
+            for rtcp, each in ports.items()
+        ]
+        return {"secret": self._secret.hex(), "left": left}
+
+    def _sealed(self, number: int, rtcp: bool, left: Left) -> str:
+        before, text = self._texts.get((number, rtcp), (None, ""))
+        if before != left:
+            identity = self._all[number][0].dtls.identity
+            text = sealed(left.to_state(), identity, self._random(NONCE), f"{self._call} {number}")
+            self._texts[number, rtcp] = left, text
+        return text
+
+    def inherit(self, state: Mapping[str, Any], streams: Iterable[Lanes]) -> None:
+        """Go on with what a dead worker saved; its keys are in use at once."""
+        self._secret = bytes.fromhex(state["secret"])
+        for lanes in streams:
+            number, dtls = lanes.track.spec.stream, lanes.track.spec.dtls
+            if lanes.rtp < 0 or dtls is None:
+                continue
+            known: dict[bool, Left] = {}
+            for whose, rtcp, text in state["left"]:
+                left = unsealed(text, dtls.identity, f"{self._call} {number}") if whose == number else None
+                known |= {bool(rtcp): Left.from_state(left)} if left else {}
+            self.end(lanes)
+            self.begin(lanes, known)
+            if number not in self._all:
+                continue
+            handshake = self._all[number][0]
+            if handshake.keys:
+                lanes.track.rekey(handshake.keyed(lanes.track.spec))
+            if handshake.severed:
+                self._tell(Severed(self._call, number))
+        self.stirred = True
+
+    def speak(self) -> None:
+        """Send what waits, and tell main of keys that the peer has: all of it is saved."""
+        self.stirred, out, self._out = False, self._out, []
+        for lanes, rtcp, datagram, target in out:
+            descriptor = lanes.rtcp if rtcp else lanes.rtp
+            if descriptor >= 0:
+                with contextlib.suppress(OSError):  # lost is lost: it is sent again
+                    send(descriptor, datagram, target, lanes.track.connected and not rtcp, lanes.track.spec.here)
+        for number, (handshake, _) in self._all.items():
+            for rtcp, keys in handshake.agreed().items():
+                if self._told.get((number, rtcp)) != keys:
+                    self._told[number, rtcp] = keys
+                    known = handshake.dtls.fingerprints
+                    self._tell(Keyed(self._call, number, rtcp, keys.suite, keys.theirs, keys.ours, known))
+
+    # Inside.
+
+    def _greet(self, number: int, rtcp: bool, datagram: bytes, sender: Address) -> bool:
+        """Take a datagram from a port; what comes behind it in the same batch is opened with its keys already."""
+        if number not in self._all:
+            return False
+        handshake, lanes = self._all[number]
+        if handshake.receive(rtcp, datagram, sender, self.now / SECOND) is not None:
+            lanes.track.rekey(handshake.keyed(lanes.track.spec))
+        self._take(handshake, lanes)
+        self.stirred = True
+        return True
+
+    def _take(self, handshake: Handshake, lanes: Lanes) -> None:
+        said = [(lanes, *each) for each in handshake.data_to_send()]
+        self._out += said
+        self.stirred = self.stirred or bool(said)
+
+    def _left(self) -> dict[int, dict[bool, Left]]:
+        return {number: handshake.left(_proven(handshake, lanes)) for number, (handshake, lanes) in self._all.items()}
+
+
+def _proven(handshake: Handshake, lanes: Lanes) -> bool:
+    """Tell whether media came under the keys of the RTP port, so that the peer certainly has them."""
+    keys, ring = handshake.keys.get(False), lanes.track.keyring
+    if keys is None or ring is None:
+        return False
+    front = ring.contexts[0]
+    return front.key == keys.theirs and front.shift is not None

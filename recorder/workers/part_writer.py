@@ -1,0 +1,279 @@
+"""The media part a call is written to: records in, whole encrypted segments out, and what the disk has not taken
+yet.
+"""
+
+import errno
+import os
+from collections import Counter
+from collections.abc import Iterator
+from sys import intern
+from typing import NamedTuple
+
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from media.records import commit_slots, record_format
+from recorder.workers.messages import Part
+from storage.vault.container import PartSecret, Sealer
+
+#: Plaintext kept while a part cannot be written: 16 s of two G.711 streams.
+MAX_BACKLOG = 256 * 1024
+#: ns a segment of a slow codec may stay open before it is padded, if the budget allows.
+PAD_AGE = 2_000_000_000
+#: Padding takes at most this part of what is written, so that no slow codec doubles.
+PAD_SHARE = 8
+
+
+class Missed(NamedTuple):
+    """Packets that the disk has not taken."""
+
+    # when the first of them arrived at the earliest, ns since the epoch
+    since: int
+    # how many of each stream
+    packets: Counter[int]
+
+
+NOTHING = Missed(0, Counter())
+
+
+class Parked(NamedTuple):
+    """A slot of the spool, and how much of its remainder is the beginning of the record that the sealed part cuts."""
+
+    descriptor: int
+    at: int
+    length: int
+    begun: int
+
+
+class Reel:
+    """One media part being written; errors of the disk are noted in `trouble`, never raised."""
+
+    __slots__ = (
+        "_aged",
+        "_backlog",
+        "_begun",
+        "_cipher",
+        "_dropped_from",
+        "_fd",
+        "_finished",
+        "_missed",
+        "_padded",
+        "_parked",
+        "_sealer",
+        "_segment",
+        "_spool_key",
+        "_unwritten",
+        "_written_at",
+        "_written_before",
+        "name",
+        "number",
+        "trouble",
+    )  # fmt: skip
+
+    def __init__(self, part: Part, descriptor: int, spool_key: bytes) -> None:
+        """`spool_key`: opens and seals the slots of the call, in which the rest is parked."""
+        self.name = intern(part.name)
+        self.number = int(part.name[1:])  # 3 of "m3"
+        self._fd = descriptor
+        self._segment = part.segment
+        self._sealer = Sealer(PartSecret(part.key, part.prefix, part.segment))
+        #: Plaintext from the start of the record that the sealed part cuts to that cut; the sealer has what follows.
+        self._begun = b""
+        #: The slot in which both lie while nobody needs them.
+        self._parked: Parked | None = None
+        self._spool_key = spool_key
+        #: Of the spool, for as long as a commit lasts.
+        self._cipher: AESGCM | None = None
+        #: Ciphertext the disk has not taken; records that wait behind it; since when records are dropped.
+        self._unwritten = b""
+        self._backlog: bytes | bytearray = b""
+        self._dropped_from = 0
+        #: Of what was dropped what nobody was told yet.
+        self._missed = NOTHING
+        self._padded = 0
+        self._finished = False
+        #: When the open segment got its first byte (ns), 0 = it is empty.
+        self._aged = 0
+        #: When (ns) records were given last, and when before that: what a round brings arrived since the one before.
+        self._written_at = self._written_before = 0
+        #: errno of the last failed write, 0 = all is well.
+        self.trouble = 0
+
+    @property
+    def open(self) -> bool:
+        """Tell whether something waits that time alone could seal or write."""
+        return bool(self._aged or self.trouble)
+
+    @property
+    def rest(self) -> tuple[bytes, bytes, bytes | bytearray]:
+        """Give the plaintext a successor would have to write anew, from the beginning of a record, in pieces."""
+        if self._parked is not None:
+            self._fetch()
+        return self._begun, self._sealer.pending, self._backlog
+
+    @property
+    def remainder(self) -> bytes:
+        """Give `rest` as one."""
+        return b"".join(self.rest)
+
+    @property
+    def cipher(self) -> AESGCM:
+        """Give what seals the slot of this commit."""
+        if self._cipher is None:
+            self._cipher = commit_slots.cipher_of(self._spool_key)
+        return self._cipher
+
+    def park(self, descriptor: int, at: int, length: int) -> None:
+        """Keep the rest in the slot that was just saved, not in memory: 4 KB a call. It lies there until the next save.
+
+        The slot has `length` bytes.
+        """
+        self._cipher = None
+        if self._unwritten or self._backlog:
+            return
+        self._parked = Parked(descriptor, at, length, len(self._begun))
+        self._sealer.put_aside()
+        self._begun = b""
+
+    def _fetch(self) -> None:
+        """Have the rest in memory again; raises OSError or Damaged where somebody changed the spool."""
+        parked = self._parked
+        if parked is None:
+            return
+        slot = os.pread(parked.descriptor, parked.length, parked.at)
+        if len(slot) != parked.length:
+            raise OSError(errno.EIO, "the spool of a call was cut")
+        rest = commit_slots.remainder_of(self.cipher, slot)
+        self._begun = rest[: parked.begun]
+        self._sealer.take_back(rest[parked.begun :])
+        self._parked = None
+
+    @property
+    def committed(self) -> int:
+        """Give the ciphertext bytes that are written for certain; while some are not, whole segments only."""
+        written: int = self._sealer.sealed - len(self._unwritten)
+        return written // self._segment * self._segment if self._unwritten else written
+
+    def write(self, data: bytes, now: int) -> None:
+        """Take records; `missed` tells then which of them were dropped."""
+        if now > self._written_at:
+            self._written_before, self._written_at = self._written_at or now, now
+        if not self.trouble:
+            self._seal(data, now)
+        elif self.retry():
+            backlog, self._backlog = bytes(self._backlog), b""
+            self._seal(backlog + self.hole(now) + data, now)
+        elif len(self._backlog) + len(data) <= MAX_BACKLOG:
+            self._backlog = self._backlog or bytearray()
+            self._backlog += data
+        elif data:
+            self._dropped_from = self._dropped_from or self._written_before
+            fresh = Counter(stream for stream, _ in _packets(data))
+            self._missed = Missed(self._dropped_from, self._missed.packets + fresh)
+
+    @property
+    def dropping(self) -> bool:
+        """Tell whether records are being dropped."""
+        return bool(self._dropped_from)
+
+    def hole(self, now: int) -> bytes:
+        """Give the mark of what was dropped until now, for whoever writes what comes next; empty if nothing was."""
+        begun, self._dropped_from = self._dropped_from, 0
+        lasted = max(0, now - begun)  # somebody may have set the clock back
+        return record_format.mark(record_format.ALL_STREAMS, record_format.Mark.DISK, begun, lasted) if begun else b""
+
+    def missed(self) -> Missed:
+        """Give what was dropped, each packet once."""
+        missed, self._missed = self._missed, NOTHING
+        return missed
+
+    def _seal(self, data: bytes, now: int) -> None:
+        if self._parked is not None:
+            self._fetch()
+        sealer = self._sealer
+        pending = sealer.pending
+        sealed = sealer.add(data)
+        if sealed:
+            self._put(sealed, pending, data)
+            self._aged = now if sealer.pending else 0
+            return
+        if sealer.pending:
+            self._aged = self._aged or now
+        if self._aged and now - self._aged > PAD_AGE:
+            self._pad()
+
+    def _put(self, sealed: bytes, pending: bytes, data: bytes) -> None:
+        """Write ciphertext: of `pending` and of the records `data`, whose plaintext is dropped once all is written."""
+        written = self._try(sealed)
+        cut = len(data) - len(self._sealer.pending)
+        if written == len(sealed) and cut >= 0:  # what was begun before is whole in the part
+            self._begun = data[record_format.last_start(data, cut) : cut]
+            return
+        whole = b"".join((self._begun, pending, data))
+        cut = len(whole) - len(self._sealer.pending)
+        self._unwritten = sealed[written:]
+        self._begun = whole[0 if self._unwritten else record_format.last_start(whole, cut) : cut]
+
+    def _try(self, sealed: bytes) -> int:
+        """Write what the disk takes; note why it takes less."""
+        try:
+            written = os.write(self._fd, sealed)
+        except OSError as problem:
+            self.trouble = problem.errno or errno.EIO
+            return 0
+        self.trouble = 0 if written == len(sealed) else errno.ENOSPC
+        return written
+
+    def _pad(self) -> None:
+        """Fill up a segment that has been open too long, so that it can become durable (a power cut, not a crash)."""
+        room = self._sealer.room + 1  # a segment is sealed when more follows it
+        if room < record_format.HEAD or (self._padded + room) * PAD_SHARE > self._sealer.sealed:
+            return
+        self._padded += room
+        self._aged = 0
+        pending, padding = self._sealer.pending, record_format.pad(room)
+        self._put(self._sealer.add(padding), pending, padding)
+
+    def retry(self) -> bool:
+        """Try to write what the disk refused; True when all of it is written."""
+        written = self._try(self._unwritten)
+        self._unwritten = self._unwritten[written:]
+        if self.trouble:
+            return False
+        whole = self._begun + self._sealer.pending
+        self._begun = whole[record_format.last_start(whole, len(self._begun)) : len(self._begun)]
+        return True
+
+    def finish(self, data: bytes, now: int) -> bool:
+        """Seal the rest as the last segment; False if not all of it could be written, then `remainder` has it."""
+        self._fetch()
+        if self._finished:
+            return self.retry()
+        self.write(data, now)
+        if self._unwritten:
+            return False
+        self._finished, rest = True, self.remainder
+        sealed = self._sealer.finish()
+        self._unwritten = sealed[self._try(sealed) :]
+        if self._unwritten:
+            self._begun = rest  # the sealer has nothing any more, and the segment is not on the disk
+            return False
+        self._begun, self._aged = b"", 0
+        return True
+
+    def untaken(self, at: int) -> Missed:
+        """Give what the disk has not taken by the end and was not dropped; since `at` if it took all."""
+        rest = list(_packets(self.remainder))
+        return Missed(min([at, *(arrival for _, arrival in rest)]), Counter(stream for stream, _ in rest))
+
+    def close(self) -> None:
+        """Close the descriptor."""
+        os.close(self._fd)
+
+
+def _packets(data: bytes) -> Iterator[tuple[int, int]]:
+    """Yield the stream and the arrival (ns since the epoch) of every packet in records."""
+    for record in record_format.read([data]):
+        if isinstance(record, record_format.Run | record_format.Mixed):
+            yield from ((record.stream, arrival) for arrival in record.arrivals)
+        elif isinstance(record, record_format.Packet):
+            yield record.stream, record.arrival

@@ -1,0 +1,454 @@
+"""Main's side of the media workers: start them, share out the calls, notice their death, hand their calls on."""
+
+import asyncio
+import socket
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from media.receive.sockets import Pair
+from media.spec import StreamSpec
+from media.stream.pauses import bounded
+from recorder.errors import OtherVersion
+from recorder.workers import codec, messages
+from recorder.workers.version_check import GREETING
+from recorder.workers.worker_handle import (
+    HANG,
+    MAX_CRASHES,
+    SAID_BYTES,
+    Entry,
+    Process,
+    activity,
+    backoff,
+    close_all,
+    doubled,
+    find_relics,
+    fresh_region,
+    insist,
+    keep_relic,
+    known_keys,
+    leave,
+    let_go,
+    listed,
+    look_at,
+    open_relic,
+    reap,
+    reap_soon,
+    spawn,
+    unclean,
+)
+
+WATCH = 0.25
+#: Seconds by which the watch itself may be late before it looks again: then main was away, not the workers.
+LATE = 1.0
+START = 10.0
+#: Seconds a worker has to live to be no failed start.
+YOUNG = 1.0
+TICK = 1.0
+#: Seconds between two times that a worker is told of calls that begin and end: waking one costs main and the worker ten
+#: times as long as what it is told. The first such message after a quiet while goes at once, and nothing that cannot
+#: wait, such as a pause, waits behind others. Until then the kernel keeps what the client sends.
+GATHER = 0.1
+#: Messages of a worker taken in one turn of the loop, and bytes of them, which take 0.1 µs each to read.
+MESSAGES_AT_ONCE, BYTES_AT_ONCE = 64, 64 * 1024
+
+
+class Workers:
+    """All media workers of the node."""
+
+    def __init__(
+        self, count: int, runtime_dir: Path, on_event: Callable[[messages.WorkerEvent], None], tick: float = TICK
+    ) -> None:
+        self._count = max(1, count)
+        self._folder = runtime_dir
+        self._on_event = on_event
+        self._tick = tick
+        self._processes: dict[int, Process] = {}
+        self._entries: dict[str, Entry] = {}
+        #: Questions that were not answered yet: token -> call and who waits.
+        self._asked: dict[int, tuple[str, asyncio.Future[messages.Figures]]] = {}
+        self._token = 0
+        self._serial = 0
+        self._fails = [0] * self._count
+        self._relics: dict[str, Path] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._stopping = False
+        #: One buffer for all messages: a fresh one of this size each time is mapped and unmapped again.
+        self._inbox = bytearray(codec.MAX_MESSAGE)
+
+    # ---- life ----
+    async def start(self) -> None:
+        """Start workers, wait until they or successors run; TimeoutError if not, OtherVersion if one is a stranger."""
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._relics = find_relics(self._folder)
+        for number in range(self._count):
+            self._spawn(number)
+        for process in list(self._processes.values()):
+            await asyncio.wait_for(process.ready.wait(), START)
+            if self._processes[process.number].stranger:
+                raise OtherVersion
+        self._task(self._watch())
+
+    async def stop(self) -> None:
+        """End the workers; calls that were not closed stay in their spools for a successor."""
+        self._stopping = True
+        for task in self._tasks:
+            task.cancel()
+        processes = list(self._processes.values())
+        for process in processes:
+            if process.alarm is not None:
+                self._flush(process)
+            let_go(process)
+        for process in processes:
+            await asyncio.to_thread(reap_soon, process.pid)
+            if not any(entry.process is process for entry in self._entries.values()):
+                process.raw.unlink(missing_ok=True)
+        self._processes.clear()
+
+    @property
+    def load(self) -> dict[int, float]:
+        """Give the busy ratio of each worker, 0 to 1."""
+        return {number: process.busy for number, process in self._processes.items()}
+
+    @property
+    def well(self) -> bool:
+        """Tell whether every worker runs and was heard of lately: what the service manager's watchdog is fed by."""
+        now = time.monotonic()
+        alive = [process for process in self._processes.values() if not process.dead]
+        return len(alive) == self._count and all(
+            process.ready.is_set() and (process.waiting or now - process.last_beat <= HANG + WATCH) for process in alive
+        )
+
+    def __contains__(self, call: str) -> bool:
+        return call in self._entries
+
+    # ---- calls ----
+    def told(self, new: messages.NewCall, pairs: Mapping[int, Pair]) -> bytes:
+        """Write down what `add` tells a worker, before there are any files; WireError if it is too much."""
+        return codec.command(messages.Add(new, listed(pairs)[0]))
+
+    def add(
+        self, new: messages.NewCall, pairs: Mapping[int, Pair], part_fd: int, spool_fd: int, told: bytes = b""
+    ) -> None:  # fmt: skip
+        """Give a call to the least loaded worker; all descriptors stay the caller's, to be closed at will."""
+        entry = self._entries[new.call] = Entry(len(new.streams), self._least(), pauses=new.pauses or ())
+        entry.homeless = entry.process is None
+        entry.keys = known_keys((), new.streams)
+        self._send(new.call, entry, told or self.told(new, pairs), [part_fd, spool_fd, *listed(pairs)[1]], later=True)
+
+    def keys_of(self, call: str) -> tuple[messages.Key, ...]:
+        """Give the keys of the newest offers of a call: a successor of main needs them, packets may wait."""
+        return self._entries[call].keys if call in self._entries else ()
+
+    def resume(
+        self, new: messages.NewCall, pairs: Mapping[int, Pair], part_fd: int, spool_fd: int, *, kept: bool = True,
+        earlier: Iterable[messages.Key] = (),
+    ) -> None:  # fmt: skip
+        """Let a worker go on with a call from its spool; answers NeedPart, and serves a restart of main.
+
+        `kept`: the sockets are those of before; `earlier`: `keys_of` a former main. Resumed tells what parts are whole.
+        """
+        entry = self._entries.get(new.call)
+        if entry is None:
+            entry = self._entries[new.call] = Entry(len(new.streams), None, pauses=new.pauses or ())
+        elif entry.pauses or new.pauses is None:
+            new = replace(new, pauses=entry.pauses)
+        entry.keys = known_keys((*earlier, *entry.keys), new.streams)
+        entry.lost = entry.lost or not kept
+        entry.process = self._least()
+        entry.homeless = entry.process is None
+        if entry.homeless:
+            return  # what waits goes on waiting
+        entry.relic = entry.relic or self._relics.pop(new.call, None)
+        entry.avoid()
+        sockets, descriptors = listed(pairs)
+        relic = open_relic(entry.relic)
+        message = messages.Adopt(new, sockets, bool(relic), time.time_ns(), not entry.lost, entry.keys)
+        self._send(new.call, entry, message, [part_fd, spool_fd, *relic, *descriptors])
+        close_all(relic)
+        for waiting, held in entry.waiting:
+            self._send(new.call, entry, waiting, held)
+            close_all(held)
+        entry.waiting = ()
+        for token, (asked, _) in self._asked.items():
+            if asked == new.call:
+                self._send(new.call, entry, messages.Ask(new.call, token), [])
+        if entry.closing:
+            self._send(new.call, entry, messages.Close(new.call, time.time_ns()), [])
+
+    def change(
+        self, call: str, streams: Sequence[StreamSpec], pairs: Mapping[int, Pair], removed: Iterable[int] = ()
+    ) -> None:
+        """Tell of a re-offer: all streams that go on or are new, with their sockets, and those that are gone."""
+        sockets, descriptors = listed(pairs)
+        if entry := self._entries.get(call):
+            entry.keys = known_keys(entry.keys, streams)
+        self._ask(call, messages.Change(call, tuple(streams), sockets, tuple(removed), time.time_ns()), descriptors)
+
+    def pause(self, call: str) -> None:
+        """Keep nothing that arrives from now on."""
+        now, entry = time.time_ns(), self._entries.get(call)
+        if entry and not (entry.pauses and entry.pauses[-1][1] is None):
+            entry.pauses = tuple(bounded([*entry.pauses, (now, None)]))
+            self._ask(call, messages.Pause(call, now))
+
+    def resume_call(self, call: str) -> None:
+        """Keep again what arrives from now on."""
+        now, entry = time.time_ns(), self._entries.get(call)
+        if entry and entry.pauses and entry.pauses[-1][1] is None:
+            entry.pauses = (*entry.pauses[:-1], (entry.pauses[-1][0], now))
+            self._ask(call, messages.Unpause(call, now))
+
+    def reached(self, call: str) -> None:
+        """Tell that the client has our answer."""
+        self._ask(call, messages.Reached(call))
+
+    def next_part(self, call: str, part_fd: int, part: messages.Part) -> None:
+        """Have a call go on in a new part."""
+        self._ask(call, messages.NextPart(call, part), [part_fd])
+
+    def drop(self, call: str) -> None:
+        """Forget a call; nothing is sealed."""
+        self._ask(call, messages.Drop(call))
+        self._remove(call)
+
+    async def close(self, call: str) -> messages.Final:
+        """Drain, seal and report; a call nobody has any more is not clean and has no figures."""
+        entry = self._entries.get(call)
+        if entry is None:
+            return unclean(call)
+        if entry.closing is None:
+            entry.closing = asyncio.get_running_loop().create_future()
+            if entry.process:
+                self._send(call, entry, messages.Close(call, time.time_ns()), [], later=True)
+        return await asyncio.shield(entry.closing)
+
+    async def snapshot(self, call: str) -> messages.Figures:
+        """Drain and report the figures as they stand; none for a call nobody has."""
+        if call not in self._entries:
+            return messages.Figures(call, 0, ())
+        self._token += 1
+        token, future = self._token, asyncio.get_running_loop().create_future()
+        self._asked[token] = call, future
+        try:
+            if self._entries[call].process:
+                self._ask(call, messages.Ask(call, token))  # else `resume` asks
+            figures: messages.Figures = await future
+            return figures
+        finally:
+            self._asked.pop(token, None)
+
+    # ---- sending ----
+    def _ask(self, call: str, message: Any, descriptors: Sequence[int] = ()) -> None:
+        entry = self._entries.get(call)
+        if entry is None:
+            return
+        if entry.process is None:
+            entry.waiting = (*entry.waiting, (message, doubled(descriptors)))
+        else:
+            self._send(call, entry, message, descriptors)
+
+    def _send(self, call: str, entry: Entry, message: Any, descriptors: Sequence[int], *, later: bool = False) -> None:
+        """Tell a worker something; `later`: it may wait for others of its kind (GATHER)."""
+        process = entry.process
+        if process is None:
+            return
+        process.calls.add(call)
+        data = message if isinstance(message, bytes) else codec.command(message)
+        first = process.ready.is_set() and not process.outbox and not process.dead
+        if first and not (later and self._gathers(process)) and self._sent(process, data, descriptors):
+            return
+        process.outbox.append((data, doubled(descriptors)))
+        if process.alarm is not None and not later:
+            self._flush(process)  # what waited goes before
+
+    def _gathers(self, process: Process) -> bool:
+        """Tell whether a message waits for others; the one that begins a while does not."""
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        if now >= process.gathered:
+            process.gathered = now + GATHER
+            return False
+        process.alarm = loop.call_at(process.gathered, self._flush, process)
+        return True
+
+    def _sent(self, process: Process, data: bytes, descriptors: Sequence[int]) -> bool:
+        """Try to send; a full socket is tried again when it has room, a worker that died is the reader's business."""
+        try:
+            if descriptors:
+                socket.send_fds(process.control, [data], descriptors)
+            else:
+                process.control.send(data)
+        except BlockingIOError:
+            asyncio.get_running_loop().add_writer(process.control, self._flush, process)
+            return False
+        except OSError:
+            return False
+        return True
+
+    def _flush(self, process: Process) -> None:
+        if process.alarm is not None:
+            process.alarm.cancel()
+            process.alarm, process.gathered = None, asyncio.get_running_loop().time() + GATHER
+        while process.outbox and not process.dead:
+            data, descriptors = process.outbox[0]
+            if not self._sent(process, data, descriptors):
+                return
+            process.outbox.popleft()
+            close_all(descriptors)
+        if not process.dead:
+            asyncio.get_running_loop().remove_writer(process.control)
+
+    def _least(self) -> Process | None:
+        alive = [process for process in self._processes.values() if not process.dead]
+        return min(alive, key=lambda process: (len(process.calls), process.busy), default=None)
+
+    # ---- receiving ----
+    def _readable(self, process: Process) -> None:
+        """Take what a worker says, a turn's worth: one that never stops must not keep main from everything else."""
+        taken = size = 0
+        while taken < MESSAGES_AT_ONCE and size < BYTES_AT_ONCE:
+            try:
+                length = process.control.recv_into(self._inbox)
+            except BlockingIOError:
+                break
+            except ConnectionResetError:
+                continue  # it died with words of ours unread: what it said before that waits behind this error
+            except OSError:
+                length = 0
+            if not length:
+                self._died(process)
+                return
+            taken += 1
+            size += length
+            if not process.ready.is_set():
+                self._meet(process, bytes(self._inbox[:length]))
+                return
+            try:
+                said = codec.decode(self._inbox[:length])
+            except codec.WireError:
+                self._disown(process)
+                return
+            self._take(process, said)
+        if not process.dead and not process.may_say(taken + size // SAID_BYTES, time.monotonic()):
+            self._disown(process)
+
+    def _disown(self, process: Process) -> None:
+        """End a worker that says what none of ours says: it was broken into, or has a bug."""
+        process.crashed = True
+        self._died(process)
+
+    def _meet(self, process: Process, first: bytes) -> None:
+        """Hear a worker's first message: only one of our own files is told what waits, and none of others replaced."""
+        process.ready.set()
+        if first == GREETING:
+            self._flush(process)
+            return
+        process.stranger = True
+        leave(process)
+        self._orphans(process)
+        self._on_event(messages.OtherVersion(process.number))
+
+    def _take(self, process: Process, event: Any) -> None:
+        if isinstance(event, messages.Beat):
+            process.last_beat, process.busy = time.monotonic(), event.busy
+            process.used, process.waiting = activity(process.pid, process.stat)[1], False
+        elif isinstance(event, messages.Stats):
+            if not event.calls.keys() <= process.calls:  # of one that was dropped meanwhile
+                event = messages.Stats({call: each for call, each in event.calls.items() if call in process.calls})
+        elif event.call not in process.calls:
+            return  # dropped meanwhile, or it has never been this worker's
+        elif isinstance(event, messages.Figures):
+            asked, future = self._asked.get(event.token, ("", None))
+            if future and asked == event.call and not future.done():
+                future.set_result(event)
+            return
+        elif isinstance(event, messages.Final):
+            self._finish(event.call, event)
+        elif isinstance(event, messages.Resumed) and event.call in self._entries:
+            self._entries[event.call].resumed()
+        elif isinstance(event, messages.CallFault):
+            self._finish(event.call, unclean(event.call))
+        self._on_event(event)
+
+    def _finish(self, call: str, final: messages.Final) -> None:
+        entry = self._remove(call)
+        if entry and entry.closing and not entry.closing.done():
+            entry.closing.set_result(final)
+
+    def _remove(self, call: str) -> Entry | None:
+        entry = self._entries.pop(call, None)
+        if entry:
+            entry.release(call)
+            for asked, future in self._asked.values():
+                if asked == call and not future.done():
+                    future.set_result(messages.Figures(call, 0, ()))
+        return entry
+
+    # ---- death ----
+    def _died(self, process: Process) -> None:
+        """A worker is gone: make sure of it, start another, ask for parts for its calls."""
+        if process.dead:
+            return
+        leave(process)
+        if not self._stopping:
+            self._task(self._replace(process, self._orphans(process)))
+
+    def _orphans(self, process: Process) -> list[tuple[str, Entry]]:
+        """Give the calls of a worker that is gone; what is said of them from now on waits for its successor."""
+        orphans = [(call, entry) for call, entry in self._entries.items() if entry.process is process]
+        for _, entry in orphans:
+            entry.process = None
+        return orphans
+
+    async def _replace(self, process: Process, orphans: Sequence[tuple[str, Entry]]) -> None:
+        process.crashed |= await insist(lambda: asyncio.to_thread(reap, process.pid))
+        keep_relic(process.raw, self._entries, crashed=process.crashed)
+        young = time.monotonic() - process.started < YOUNG
+        self._fails[process.number] = self._fails[process.number] + 1 if young else 0
+        if young:
+            await asyncio.sleep(backoff(self._fails[process.number]))
+        await insist(lambda: self._succeed(process))
+        why = "hang" if process.hung else "crash" if process.crashed else "exit"
+        self._on_event(messages.WorkerDied(process.number, why, len(orphans)))
+        homeless = [(call, entry) for call, entry in self._entries.items() if entry.homeless]
+        for call, entry in [*orphans, *homeless]:
+            if entry.process is not None or call not in self._entries:
+                continue
+            if entry.crashes >= MAX_CRASHES:
+                self._finish(call, unclean(call))
+                self._on_event(messages.CallFault(call, "workers crash over it"))
+            else:
+                self._on_event(messages.NeedPart(call))
+
+    async def _succeed(self, process: Process) -> None:
+        """Start another worker in the place of one that is certainly gone: two must never drain one socket."""
+        successor = self._spawn(process.number)
+        if not process.ready.is_set():
+            successor.ready = process.ready  # who waits for the first word of the one hears that of the other
+
+    async def _watch(self) -> None:
+        """Kill workers that do not answer; their end is then noticed like any other."""
+        while True:
+            before = time.monotonic()
+            await asyncio.sleep(WATCH)
+            if time.monotonic() - before > WATCH + LATE:
+                continue  # it was us who were away; their beats wait to be read
+            for process in list(self._processes.values()):
+                if not process.dead:
+                    look_at(process)
+
+    # ---- processes ----
+    def _spawn(self, number: int) -> Process:
+        raw = fresh_region(self._folder, number, self._serial)
+        self._serial += 1
+        process = self._processes[number] = spawn(number, raw, self._tick, START)
+        asyncio.get_running_loop().add_reader(process.control, self._readable, process)
+        return process
+
+    def _task(self, work: Any) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)

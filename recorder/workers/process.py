@@ -1,0 +1,425 @@
+"""A media worker: `python -m recorder.workers.process REGION TICK PARENT`, its control socket as descriptor 3.
+
+It drains the sockets of its calls once a tick and otherwise does what main tells it. It has no state of its own that
+would be missed: killed at any moment, what counts is in the spools and in its receive region. When main ends it empties
+its sockets once more, because nobody else may hold them, and ends too.
+"""
+
+import contextlib
+import ctypes
+import os
+import select
+import signal
+import socket
+import sys
+import time
+import traceback
+from array import array
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from typing import Any
+
+from media.receive.recvmmsg import Region
+from media.receive.sockets import dropped, widen
+from media.records.commit_slots import KEY, Nonces
+from media.stream.fast_path_library import library
+from media.stream.gaps import MAX_GAPS
+from recorder.runtime.sandbox import close_others, confine_media, forbid_dumps, landlock_version
+from recorder.workers import codec, messages
+from recorder.workers.call_recorder import Tape
+from recorder.workers.priority import Urgent
+from recorder.workers.rcvbuf_overflow import LOOK, Overflow
+from recorder.workers.stream_sockets import close_all, expect
+from recorder.workers.version_check import GREETING
+
+CONTROL = 3
+#: prctl(2): have the kernel tell us when main's thread that started us ends.
+PR_SET_PDEATHSIG = 1
+#: Seconds for the last round: less than the 0.2 s after which systemd starts a successor, who wants the ports.
+LAST_ROUND = 0.15
+#: Seconds after main's end at which we end whatever we are at.
+DEADLINE = 0.3
+#: Calls drained between two looks at the control socket: 1 ms of work, less than an SBC takes to follow an answer.
+CALLS_BETWEEN_LOOKS = 8
+#: Seconds after which the control socket is looked at before anything is drained: whoever was not let run that long may
+#: find packets under keys of which main has told meanwhile.
+STALE = 0.002
+#: Messages taken at once, so that a busy main cannot keep us from draining.
+MESSAGES_AT_ONCE = 64
+BEAT = 1.0
+#: Packets a second that are no good on one stream, above which it is still being flooded.
+FLOOD = 500
+#: Exit status of a worker that ran out of memory, EX_OSERR of sysexits.h.
+NO_MEMORY = 71
+STATS = 5.0
+#: Streams in one Stats message, so that it stays below wire_form.MAX_MESSAGE: counters take 220 bytes at most.
+STREAMS_PER_STATS = 512
+#: Gaps told apart of each stream of a call: fewer where the message would be too long, with more than 25 streams.
+GAPS_TOLD = (MAX_GAPS, 64, 32, 16, 8)
+#: As a plain number: enumerations take longer to combine than a message to read.
+_CUT = int(socket.MSG_TRUNC | socket.MSG_CTRUNC)
+_ANCILLARY = socket.CMSG_SPACE(4 * codec.MAX_DESCRIPTORS)
+#: What brings a call; as a tuple, because a union is made anew wherever it stands.
+_BRINGING = (messages.Add, messages.Adopt)
+#: Events kept for a main that does not read; figures are left out before that.
+MAX_OUTBOX = 10_000
+
+
+class Worker:
+    """The loop of one worker."""
+
+    def __init__(self, control: socket.socket, region: Region, tick: float) -> None:
+        control.setblocking(False)
+        self._control = control
+        self._region = region
+        self._tick = tick
+        self._nonces = Nonces(os.urandom(KEY))
+        self._tapes: dict[str, Tape] = {}
+        self._outbox: deque[bytes] = deque([GREETING])
+        #: One buffer for all messages: a fresh one of this size each time tears holes into the heap.
+        self._inbox = bytearray(codec.MAX_MESSAGE)
+        self._seen: dict[tuple[str, int], tuple[int, int]] = {}
+        self._busy = 0.0
+        #: Since when a round lasts whose time is not in `_busy` yet.
+        self._since: float | None = None
+        self._next_beat = self._next_stats = 0.0
+        self._troubled: set[str] = set()
+        self._adopted = False
+        #: When the control socket was last looked at; a poll that a signal ended has not looked, whatever it says.
+        self._looked = 0.0
+        self._overflow = Overflow(dropped, widen)
+        self._urgent = Urgent(self._overflow)
+        self._handlers: dict[type, Callable[[Any, list[int]], None]] = {
+            messages.Add: self._add,
+            messages.Adopt: self._adopt,
+            messages.Change: self._change,
+            messages.Pause: lambda m, _: self._tapes[m.call].pause(m.at),
+            messages.Unpause: lambda m, _: self._tapes[m.call].unpause(m.at),
+            messages.Reached: lambda m, _: self._tapes[m.call].reached(),
+            messages.Close: self._close,
+            messages.Drop: self._drop,
+            messages.Ask: self._ask,
+            messages.NextPart: self._next_part,
+        }
+
+    # ---- the loop ----
+    def run(self) -> None:
+        """Work until main closes the control socket."""
+        poll = select.poll()
+        poll.register(self._control, select.POLLIN)
+        self._flush()
+        now = time.monotonic()
+        due, self._next_beat, self._next_stats = now + self._tick, now + BEAT, now + STATS
+        while True:
+            poll.modify(self._control, select.POLLIN | (select.POLLOUT if self._outbox else 0))
+            wake = min(due, self._urgent.due)
+            wake = min(wake, time.monotonic() + LOOK) if self._tapes else wake
+            said = poll.poll(max(0.0, wake - time.monotonic()) * 1000)
+            self._since = time.monotonic()
+            if said and not self._listen():
+                return
+            if time.monotonic() >= due:
+                if not self._work():
+                    return
+                due = max(due + self._tick, time.monotonic())
+            self._account()
+            self._since = None
+            self._chores()
+
+    def last_round(self) -> None:
+        """Main is gone: take what the kernel has, so that only what comes from now on needs somebody to keep it."""
+        until = time.monotonic() + LAST_ROUND
+        for tape in list(self._tapes.values()):
+            if time.monotonic() > until:
+                return
+            self._guard(tape.id, partial(tape.drain, self._region, time.time_ns()))
+
+    def _chores(self) -> None:
+        """Look for floods, shake hands, beat and report when it is time, also in the middle of a long round."""
+        now = time.monotonic()
+        if self._tapes or self._overflow.hot:
+            self._overflow.look(self._ears, time.monotonic)
+        if now >= self._urgent.due:
+            took = self._urgent.spell(self._shake, time.monotonic)
+            self._busy += took if self._since is None else 0.0  # a round is counted as a whole
+        self._beat()
+        if now >= self._next_stats:
+            self._next_stats = now + STATS
+            self._report()
+
+    def _ears(self) -> Iterator[tuple[str, list[int]]]:
+        """Yield each call with its sockets for RTP."""
+        for tape in self._tapes.values():
+            yield tape.id, [lanes.rtp for lanes in tape.lanes.values() if lanes.rtp >= 0]
+
+    def _shake(self, call: str) -> bool:
+        """Empty the sockets of a call between two rounds; True if a handshake of it is under way."""
+        if call in self._tapes:
+            self._guard(call, partial(self._tapes[call].shake, self._region, time.time_ns()))
+        return call in self._tapes and self._tapes[call].shaking
+
+    def _work(self) -> bool:
+        """Drain every call once; False if main is gone."""
+        for number, tape in enumerate(self._in_turn(), 1):
+            # what a paused call drops is dropped for ever: the word that ends the pause may be waiting
+            if (tape.paused or time.monotonic() - self._looked > STALE) and not self._listen():
+                return False
+            if tape.id in self._tapes:
+                self._guard(tape.id, partial(tape.drain, self._region, time.time_ns()))
+                if bool(tape.trouble) != (tape.id in self._troubled):
+                    self._trouble(tape)
+            if number % CALLS_BETWEEN_LOOKS == 0:
+                self._chores()
+                if not self._listen():
+                    return False
+        return True
+
+    def _in_turn(self) -> list[Tape]:
+        """Give all calls; after a worker that died, those first that have waited longest: some may die in a row."""
+        tapes = list(self._tapes.values())
+        if self._adopted:
+            self._adopted = False
+            tapes.sort(key=lambda tape: tape.heard)
+        return tapes
+
+    def _guard(self, call: str, act: Callable[[], Any]) -> None:
+        """Do something for a call; whatever goes wrong ends our part in this call alone, main decides what next."""
+        try:
+            act()
+        except MemoryError:
+            os._exit(NO_MEMORY)  # a successor has what this one had received, and memory of its own
+        except Exception as problem:
+            place = traceback.extract_tb(problem.__traceback__)[-1]
+            where = f"{os.path.basename(place.filename)}:{place.lineno} {type(problem).__name__}"
+            self._forget(call)
+            self._tell(messages.CallFault(call, where))
+
+    def _trouble(self, tape: Tape) -> None:
+        if tape.trouble:
+            self._troubled.add(tape.id)
+            self._tell(messages.DiskTrouble(tape.id, tape.trouble))
+        else:
+            self._troubled.discard(tape.id)
+            self._tell(messages.DiskWell(tape.id))
+
+    # ---- messages ----
+    def _listen(self) -> bool:
+        """Send what waits, take every message that is there; False at the end of the control socket."""
+        self._flush()
+        self._looked = time.monotonic()
+        taken: list[tuple[Any, list[int]]] = []
+        going = self._take(taken)
+        # the keys of all re-offers before any of them is followed: packets under each may wait already
+        changes = [message for message, _ in taken if type(message) is messages.Change]
+        self._expect(changes)
+        for message, descriptors in taken:
+            self._handle(message, descriptors)
+            self._beat()  # hundreds of them take a worker that is hardly let run longer than a hang
+            if changes and isinstance(message, _BRINGING):
+                self._expect(change for change in changes if change.call == message.new.call)
+        return going
+
+    def _expect(self, changes: Iterable[messages.Change]) -> None:
+        for change in changes:
+            if change.call in self._tapes:
+                self._guard(change.call, partial(expect, self._tapes[change.call].lanes, change.streams))
+
+    def _take(self, taken: list[tuple[Any, list[int]]]) -> bool:
+        """Take messages with their descriptors; False at the end of the control socket."""
+        for _ in range(MESSAGES_AT_ONCE):
+            try:
+                length, ancillary, flags, _ = self._control.recvmsg_into([self._inbox], _ANCILLARY)
+            except BlockingIOError:
+                return True
+            except ConnectionResetError:
+                continue  # main died with a word of ours unread: what it said before that waits behind this error
+            except OSError:
+                return False
+            if not length:
+                return False
+            if flags & _CUT:
+                raise codec.WireError("a message of main was cut: too many descriptors for this process?")
+            descriptors = array("i", b"".join(data for _, _, data in ancillary)).tolist()
+            taken.append((codec.obey(memoryview(self._inbox)[:length]), descriptors))
+        return True
+
+    def _handle(self, message: Any, descriptors: list[int]) -> None:
+        call = message.new.call if isinstance(message, _BRINGING) else message.call
+        if call not in self._tapes and not isinstance(message, _BRINGING):
+            close_all(descriptors)
+            return
+        self._region.begin(call.encode(), 0, (), ())  # no commit's number: only to say whose fault it is if we crash
+        self._guard(call, partial(self._handlers[type(message)], message, descriptors))
+
+    def _add(self, message: messages.Add, descriptors: list[int]) -> None:
+        part, spool, *sockets = descriptors
+        tape = self._tapes[message.new.call] = Tape(message.new, part, spool, os.urandom, self._tell, self._nonces)
+        tape.add_streams(message.new.streams, _shared_out(message.sockets, sockets), time.time_ns())
+        self._await_keys(tape)
+
+    def _adopt(self, message: messages.Adopt, descriptors: list[int]) -> None:
+        part, spool, *sockets = descriptors
+        raw = sockets.pop(0) if message.raw else None
+        tape = self._tapes[message.new.call] = Tape(message.new, part, spool, os.urandom, self._tell, self._nonces)
+        tape.add_streams(message.new.streams, _shared_out(message.sockets, sockets), time.time_ns())
+        for number, lanes in tape.lanes.items():
+            if lanes.track.keyring:
+                lanes.track.keyring.precede(
+                    [(suite, key, mki) for stream, suite, key, mki in message.earlier if stream == number]
+                )
+        tape.resume(self._region, raw, message.kept, message.at)
+        self._tell(messages.Resumed(tape.id, tape.part, tape.parts))
+        self._adopted = True
+        self._await_keys(tape)
+
+    def _change(self, message: messages.Change, descriptors: list[int]) -> None:
+        sockets = _shared_out(message.sockets, descriptors)
+        tape = self._tapes[message.call]
+        tape.change(self._region, message.streams, sockets, message.removed, message.at)
+        self._await_keys(tape)
+
+    def _await_keys(self, tape: Tape) -> None:
+        if tape.shaking:
+            self._urgent.shaking.add(tape.id)
+
+    def _close(self, message: messages.Close, _: list[int]) -> None:
+        tape = self._tapes[message.call]
+        committed = tape.close(self._region, message.at)
+        final = _fitting(
+            lambda gaps: messages.Final(tape.id, tape.part, committed, tape.parts, tape.figures(gaps), tape.clean)
+        )
+        self._forget(tape.id)
+        self._post(final)
+
+    def _drop(self, message: messages.Drop, _: list[int]) -> None:
+        self._forget(message.call)
+
+    def _ask(self, message: messages.Ask, _: list[int]) -> None:
+        tape = self._tapes[message.call]
+        tape.drain(self._region, time.time_ns())
+        self._post(_fitting(lambda gaps: messages.Figures(tape.id, message.token, tape.figures(gaps))))
+
+    def _next_part(self, message: messages.NextPart, descriptors: list[int]) -> None:
+        self._tapes[message.call].next_part(self._region, message.part, descriptors[0], time.time_ns())
+
+    def _forget(self, call: str) -> None:
+        tape = self._tapes.pop(call, None)
+        self._troubled.discard(call)
+        if tape is not None:
+            for number in tape.lanes:
+                self._seen.pop((call, number), None)
+            with contextlib.suppress(OSError):
+                tape.release()
+            self._region.forget()
+
+    # ---- events ----
+    def _account(self) -> None:
+        """Count the time of a round that lasts, or a worker that cannot keep up looks idle in every other beat."""
+        now = time.monotonic()
+        if self._since is not None:
+            self._busy += now - self._since
+            self._since = now
+
+    def _beat(self) -> None:
+        """Say each second that we live, and who was refused."""
+        late = time.monotonic() - self._next_beat
+        if late < 0:
+            return
+        self._account()
+        self._tell(messages.Beat(round(min(1.0, self._busy / (late + BEAT)), 4)))
+        self._busy, self._next_beat = 0.0, self._next_beat + late + BEAT
+        for tape in self._tapes.values():
+            for number, lanes in tape.lanes.items():
+                now = (lanes.track.rejected, lanes.track.foreign)
+                before = self._seen.get((tape.id, number), (0, 0))
+                if now != before:
+                    self._seen[tape.id, number] = now
+                    if sum(now) - sum(before) >= FLOOD:
+                        self._overflow.keep(tape.id, time.monotonic())
+                    # fewer than before where a re-offer has told the key of some
+                    fresh = [max(0, new - old) for new, old in zip(now, before, strict=True)]
+                    self._tell(messages.Strangers(tape.id, number, *fresh))
+
+    def _report(self) -> None:
+        if self._outbox:
+            return  # main is behind: old counters would not help it
+        told: dict[str, tuple[messages.Counts, ...]] = {}
+        streams = 0
+        for tape in self._tapes.values():
+            if told and streams + len(tape.lanes) > STREAMS_PER_STATS:
+                self._tell(messages.Stats(told))
+                told, streams = {}, 0
+            told[tape.id] = tape.counts()
+            streams += len(tape.lanes)
+        if told:
+            self._tell(messages.Stats(told))
+
+    def _tell(self, event: Any) -> None:
+        self._post(codec.encode(event))
+
+    def _post(self, data: bytes) -> None:
+        if len(self._outbox) < MAX_OUTBOX:
+            self._outbox.append(data)
+        self._flush()
+
+    def _flush(self) -> None:
+        try:
+            while self._outbox:
+                self._control.send(self._outbox[0])
+                self._outbox.popleft()
+        except OSError:
+            return  # full: POLLOUT tells; gone: the next recv tells
+
+
+def _fitting(told: Callable[[int], Any]) -> bytes:
+    """Serialise what is told with so many gaps of each stream, with as many as fit; WireError if none do."""
+    for gaps in GAPS_TOLD[:-1]:
+        with contextlib.suppress(codec.WireError):
+            return codec.encode(told(gaps))
+    return codec.encode(told(GAPS_TOLD[-1]))
+
+
+def _shared_out(sockets: messages.Sockets, descriptors: list[int]) -> dict[int, list[int]]:
+    """Give each stream its descriptors."""
+    out: dict[int, list[int]] = {}
+    at = 0
+    for stream, count in sockets:
+        out[stream] = descriptors[at : at + count]
+        at += count
+    return out
+
+
+def main() -> None:
+    """Run a worker until main goes."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)  # a terminal's or systemd's signal is for main, which ends us
+    signal.signal(signal.SIGUSR1, lambda *_: signal.setitimer(signal.ITIMER_REAL, DEADLINE))
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGUSR1, 0, 0, 0)
+    forbid_dumps()
+    close_others((CONTROL,))  # a parent that left something open to its children left it to us
+    try:
+        _work()
+    except MemoryError:  # anywhere: between two calls as well as in one
+        os._exit(NO_MEMORY)
+    os._exit(0)
+
+
+def _work() -> None:
+    library()  # now, with the files that we are of: until the first packet comes they may be replaced by others
+    worker = Worker(socket.socket(fileno=CONTROL), Region(sys.argv[1]), float(sys.argv[2]))
+    if os.getppid() != int(sys.argv[3]):
+        # Main died before our region was there for its successor to wait for, and left us calls to drain: they are the
+        # successor's, and two of us would tear them apart.
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(sys.argv[1])
+        return
+    if not landlock_version():
+        import recorder.workers.dtls_sockets  # noqa: F401 - now or never: nothing can be opened from here on
+    confine_media()
+    worker.run()
+    worker.last_round()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,100 @@
+"""Shell: what a call's streams report: to the client by RTCP what it is owed (receiver reports, requests for a picture,
+a goodbye), to main what they have counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from media.receive.batch import address
+from media.receive.sockets import send
+from media.rtp.rtcp import INTERVAL, goodbye
+from media.spec import StreamSpec, pack_ip
+from media.stream.receiver import Track
+from media.stream.report import totals
+from media.stream.rtcp_feedback import Pictures
+from media.stream.rtcp_reports import report
+from recorder.workers.messages import Counts
+from recorder.workers.stream_sockets import Lanes
+
+CNAME = b"recorder"
+"""Our canonical name (RFC 3550 section 6.5.1); it says nothing of us."""
+PAUSE_NS = int(INTERVAL * 1e9)
+"""Between two looks at RTCP sockets, and between two receiver reports."""
+
+
+class Reports:
+    """When to report, and how."""
+
+    __slots__ = ("_next", "_pictures", "_random")
+
+    def __init__(self, random: Callable[[int], bytes]) -> None:
+        self._random = random
+        #: When the next reports are due; calls are spread by chance.
+        self._next = 0
+        #: Of streams whose offer takes requests for a picture, if there are any.
+        self._pictures: dict[int, Pictures] | None = None
+
+    def watch(self, spec: StreamSpec) -> None:
+        """Ask for pictures of a stream whose offer takes such requests."""
+        if spec.feedback:
+            self._pictures = self._pictures or {}
+            self._pictures.setdefault(spec.stream, Pictures())
+
+    def due(self, now: int) -> bool:
+        """Tell whether reports are due (ns since the epoch)."""
+        return now >= self._next
+
+    def send(self, lanes: Iterable[Lanes], now: int) -> None:
+        """Send a receiver report for every stream; the first time only a moment for them is chosen."""
+        first = not self._next
+        self._next = now + (int.from_bytes(self._random(4), "big") % PAUSE_NS if first else PAUSE_NS)
+        if first:
+            return
+        for each in lanes:
+            if each.track.keyring:
+                each.track.keyring.expire(now)
+            if not each.track.spec.held:
+                _send(each, now)
+
+    def ask(self, lanes: dict[int, Lanes], now: int) -> None:
+        """Ask for the pictures that are wanted."""
+        if self._pictures is None:
+            return
+        for number, pictures in self._pictures.items():
+            request = pictures.wanted(lanes[number].track, now)
+            if request is not None:
+                _send(lanes[number], now, request)
+
+
+def counts(track: Track) -> Counts:
+    """Give the counters of a stream, for main."""
+    return Counts(
+        track.spec.stream, track.packets, totals(track)[0], track.duplicates, track.rejected, track.foreign, track.late,
+        -(-track.gaps.missing_ns // 1_000_000), track.size, track.last_arrival,
+    )  # fmt: skip
+
+
+def leave(lanes: Lanes, now: int) -> None:
+    """Send the last report of a stream, with BYE (RFC 3550 section 6.6)."""
+    _send(lanes, now, goodbye(lanes.track.own_ssrc))
+
+
+def _came(track: Track, target: tuple[str, int], mux: bool) -> bool:
+    """Tell whether packets of the stream came from the host its reports are to go to; an offer may name anybody."""
+    return (mux and track.connected) or bool(track.name and address(track.name)[0] == pack_ip(target[0]))
+
+
+def _send(lanes: Lanes, now: int, more: bytes = b"") -> None:
+    track = lanes.track
+    spec = track.spec
+    target, mux = spec.rtcp_source, spec.rtcp_mux
+    descriptor = lanes.rtp if mux else lanes.rtcp
+    if target is None or descriptor < 0 or not (spec.known or _came(track, target, mux)):
+        return
+    packet = report(track, now, CNAME, more)
+    if packet is not None:
+        try:  # contextlib.suppress costs a microsecond
+            send(descriptor, packet, target, track.connected and mux, spec.here)
+        except OSError:  # the peer may listen to nothing
+            pass

@@ -1,0 +1,35 @@
+"""What a media worker says first: which messages it knows, so that main feeds none of other files than its own.
+
+Files may be replaced under a running daemon; a worker that it starts then is of the new ones. Any version can compare
+these bytes, whatever its messages look like. Pure.
+"""
+
+from __future__ import annotations
+
+import marshal
+import zlib
+from collections.abc import Iterable
+
+from media.receive import receive_region
+from recorder.workers import codec, messages
+
+_OPENING = b"recorder worker, messages "
+
+
+def greeting(classes: Iterable[type], *formats: object) -> bytes:
+    """Say hello for these messages, in their order, with names and annotations of their fields, and these formats."""
+    shapes = [f"{each.__name__}{each.__annotations__}" for each in classes]
+    # against accidents, not forgers: 32 bits are enough, and hashlib would be one more module to load
+    return _OPENING + b"%08x" % zlib.crc32(repr((formats, shapes)).encode())
+
+
+#: The first message of a worker of these files: both ends know the same messages, in the same form of the interpreter,
+#: and main can look into a worker's region.
+GREETING = greeting(
+    (*codec.CLASSES.values(), messages.Counts),
+    marshal.version,
+    codec.MAX_MESSAGE,
+    receive_region.MAGIC,
+    receive_region.JOURNAL.format,
+    receive_region.PID_AT,
+)

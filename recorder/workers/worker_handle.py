@@ -1,0 +1,406 @@
+"""One worker and one call as recorder.workers.pool sees them."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import sys
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from media.receive.receive_region import SPARE_AT, Journal, holder, journal_of
+from media.receive.sockets import Pair
+from media.spec import MAX_CONTEXTS, StreamSpec
+from recorder.persist.ports_file import left_calls
+from recorder.runtime import python_command
+from recorder.workers import messages
+
+T = TypeVar("T")
+CONTROL_BUFFER = 1 << 20
+#: Keys remembered of a stream: as many as a worker tries.
+KEYS = MAX_CONTEXTS
+#: The same of all streams of a call: of 70 bytes each, they fit into what wire_form.MAX_OFFERED leaves.
+CALL_KEYS = 384
+TICKS = os.sysconf("SC_CLK_TCK")
+#: How often /proc/PID/stat of a new worker is asked for, and the seconds in between: 10 ms in all, less than an
+#: interpreter needs to begin.
+TRIES, BETWEEN_TRIES = 50, 0.000_2
+#: Bytes that /proc/PID/stat has at most: 52 numbers of 20 digits.
+STAT = 2_048
+#: Of the environment: what says where the keys are and how to speak to the service manager.
+FOR_MAIN = frozenset(("CREDENTIALS_DIRECTORY", "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"))
+#: Seconds without a heartbeat after which a worker is stuck, unless it only waits for a disk or a processor.
+HANG = 4.5
+#: Whatever it waits for: after this it is replaced, while the kernel still holds what came meanwhile (20 s).
+MAX_WAIT = 15.0
+#: Seconds of processor time below which a silent worker that could run has not been let run.
+STARVED = 1.0
+#: Seconds a worker has to end after its main, and between two looks whether it has.
+PATIENCE = 1.0
+LOOK = 0.005
+#: Signals by which a worker ends that stumbled over what it was at.
+CRASHES = frozenset((signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGILL, signal.SIGFPE))
+#: Crashes over one call after which what had been received of it is not taken again, and after which it ends: what one
+#: of them sends must not cost the others of its worker anything.
+MAX_REPLAYS = 2
+MAX_CRASHES = 5
+#: Seconds after which a crash is no more held against a call, which may last for weeks: it was something else.
+FORGIVEN = 600.0
+#: Messages that a worker may say at once, more than it holds back for a main that was away; a second, and a second and
+#: call more: of each stream, of which an offer may bring 64, it says once a second at most that strangers were refused.
+SAID_AT_ONCE, SAID, SAID_OF_CALL = 20_000, 1_000, 80
+#: Bytes that count like one message more: figures have some hundred a stream, seldom some thousand.
+SAID_BYTES = 1_024
+#: Seconds between two starts of a worker that keeps dying.
+MAX_BACKOFF = 1.0
+FIRST_BACKOFF = 0.02
+
+
+@dataclass(slots=True)
+class Process:
+    """One worker as main sees it."""
+
+    number: int
+    pid: int
+    control: socket.socket
+    raw: Path
+    started: float
+    last_beat: float
+    # seconds of processor time it had used at its last beat
+    used: float = 0.0
+    busy: float = 0.0
+    calls: set[str] = field(default_factory=set)
+    outbox: deque[tuple[bytes, list[int]]] = field(default_factory=deque)
+    # what it is told waits for others until then, by the loop's clock
+    gathered: float = 0.0
+    alarm: asyncio.TimerHandle | None = None
+    # it has said its first word; until then nothing is told to it
+    ready: asyncio.Event = field(default_factory=asyncio.Event)
+    # silent because the disk or the processor keeps it waiting
+    waiting: bool = False
+    hung: bool = False
+    # it stumbled over what it was at
+    crashed: bool = False
+    dead: bool = False
+    # its first word was not ours: it is of other files
+    stranger: bool = False
+    # its /proc/PID/stat, -1: to be opened by its name
+    stat: int = -1
+    # how many messages it may say still, and as of when
+    left: float = SAID_AT_ONCE
+    left_at: float = 0.0
+
+    def may_say(self, count: int, now: float) -> bool:
+        """Count messages; False if no worker that is well says so many."""
+        rate = SAID + SAID_OF_CALL * len(self.calls)
+        self.left = min(SAID_AT_ONCE, self.left + rate * (now - self.left_at)) - count
+        self.left_at = now
+        return self.left >= 0
+
+
+@dataclass(slots=True)
+class Entry:
+    """One call."""
+
+    streams: int
+    process: Process | None
+    # no worker lived when one was to have it: the next one that is started is to
+    homeless: bool = False
+    # its sockets of before were lost, and no worker has noted so yet
+    lost: bool = False
+    # receive region of the worker that died with a batch of this call in it
+    relic: Path | None = None
+    # how many workers crashed lately while they had to do with it, and when the last one did
+    crashes: int = 0
+    crashed_at: float = 0.0
+    # for a successor: when nothing may be kept of what waits in the sockets
+    pauses: tuple[tuple[int, int | None], ...] = ()
+    # of each stream, the newest last: packets under the ones before may wait for a successor
+    keys: tuple[messages.Key, ...] = field(default=(), repr=False)
+    # what was asked while no worker had the call
+    waiting: tuple[tuple[Any, list[int]], ...] = ()
+    closing: asyncio.Future[messages.Final] | None = None
+
+    def resumed(self) -> None:
+        """Note that a worker goes on: it has taken the batch of the dead one, and noted what was lost."""
+        self.lost = False
+        if self.relic:
+            self.relic.unlink(missing_ok=True)
+            self.relic = None
+
+    def stumble(self, now: float) -> None:
+        """Count a worker that crashed over it."""
+        self.crashes = 1 + (self.crashes if now - self.crashed_at < FORGIVEN else 0)
+        self.crashed_at = now
+
+    def avoid(self) -> None:
+        """Give up the batch over which one worker after the other crashed: it is lost."""
+        if self.relic and self.crashes >= MAX_REPLAYS:
+            self.lost = True
+            self.relic.unlink(missing_ok=True)
+            self.relic = None
+
+    def release(self, call: str) -> None:
+        """Let go of everything that is kept for a call that is over."""
+        if self.process:
+            self.process.calls.discard(call)
+        if self.relic:
+            self.relic.unlink(missing_ok=True)
+        for _, held in self.waiting:
+            close_all(held)
+
+
+def spawn(number: int, raw: Path, tick: float, patience: float) -> Process:
+    """Start a worker that has so many seconds until its first heartbeat; raises OSError."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ours.setblocking(False)
+    for end in (ours, theirs):
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, CONTROL_BUFFER)
+    line = python_command.command("recorder.workers.process", str(raw), str(tick), str(os.getpid()))
+    environment = python_command.environment(
+        {name: value for name, value in os.environ.items() if name not in FOR_MAIN}
+    )
+    try:
+        told = [(os.POSIX_SPAWN_DUP2, theirs.fileno(), 3)]
+        pid = os.posix_spawn(sys.executable, line, environment, file_actions=told)
+    except OSError:
+        ours.close()
+        raise
+    finally:
+        theirs.close()
+    now = time.monotonic()
+    return Process(number, pid, ours, raw, now, now + patience, stat=_stat_of(pid))
+
+
+def _stat_of(pid: int) -> int:
+    """Open what proc(5) tells of a worker, now: where processes are hidden (ProtectProc=), one that may not be dumped
+    is hidden from its own user, too. What is open stays readable.
+
+    For some microseconds after posix_spawn it is hidden as well, since it has that from us until execve(2) has ended.
+    """
+    for _ in range(TRIES):
+        try:
+            return os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            time.sleep(BETWEEN_TRIES)
+    return -1
+
+
+def let_go(process: Process) -> None:
+    """Close the control socket: a worker that is well ends by that, after a last round."""
+    if process.dead:
+        return  # and waits for its successor
+    process.dead = True
+    loop = asyncio.get_running_loop()
+    loop.remove_reader(process.control)
+    loop.remove_writer(process.control)
+    process.control.close()
+    if process.alarm is not None:
+        process.alarm.cancel()
+        process.alarm = None
+    if process.stat >= 0:
+        os.close(process.stat)
+        process.stat = -1
+    for _, descriptors in process.outbox:
+        close_all(descriptors)
+    process.outbox.clear()
+
+
+def leave(process: Process) -> None:
+    """Make sure that a worker ends."""
+    let_go(process)
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(process.pid, signal.SIGKILL)
+
+
+def backoff(fails: int) -> float:
+    """Give the seconds to wait before the next start of a worker that died young so many times in a row."""
+    return min(MAX_BACKOFF, FIRST_BACKOFF * 2.0 ** min(fails, 16))  # a float knows no 2^1024
+
+
+async def insist(step: Callable[[], Awaitable[T]]) -> T:
+    """Take a step until it succeeds: a machine may have no process, thread or memory more at the moment."""
+    fails = 0
+    while True:
+        try:
+            return await step()
+        except (OSError, RuntimeError, MemoryError):
+            await asyncio.sleep(backoff(fails))
+            fails += 1
+
+
+def last_batch(raw: Path) -> Journal | None:
+    """Read whose batch a dead worker's region holds, or to whom it listened when it died (no lanes: there is none)."""
+    try:
+        return journal_of(str(raw))
+    except OSError:
+        return None
+
+
+def keep_relic(raw: Path, entries: Mapping[str, Entry], *, crashed: bool) -> None:
+    """Keep a dead worker's region as long as a call needs its last batch; count the crash for whose call it was."""
+    journal = last_batch(raw)
+    entry = entries.get(journal.call) if journal else None
+    if entry is not None and crashed:
+        entry.stumble(time.monotonic())
+    if not journal or not journal.lanes or entry is None or entry.relic:
+        raw.unlink(missing_ok=True)
+    else:
+        entry.relic = _cut(raw)
+
+
+def _cut(raw: Path) -> Path:
+    """Let go of the room that a dead worker held for its successor."""
+    os.truncate(raw, SPARE_AT)
+    return raw
+
+
+def open_relic(raw: Path | None) -> list[int]:
+    """Open a dead worker's region for its successor, which may open nothing itself; none where it is gone."""
+    try:
+        return [os.open(raw, os.O_RDONLY | os.O_CLOEXEC)] if raw else []
+    except FileNotFoundError:
+        return []
+
+
+def doubled(descriptors: Iterable[int]) -> list[int]:
+    """Give descriptors of our own for what these are of; raises OSError, and then nothing stays open."""
+    made: list[int] = []
+    try:
+        for each in descriptors:
+            made.append(os.dup(each))
+    except OSError:
+        close_all(made)
+        raise
+    return made
+
+
+def listed(pairs: Mapping[int, Pair]) -> tuple[messages.Sockets, list[int]]:
+    """Lay the descriptors of all streams in one row."""
+    rows = [(stream, pair.filenos()) for stream, pair in pairs.items()]
+    return tuple((stream, len(fds)) for stream, fds in rows), [fd for _, fds in rows for fd in fds]
+
+
+def known_keys(before: Iterable[messages.Key], streams: Iterable[StreamSpec]) -> tuple[messages.Key, ...]:
+    """Add the keys of an offer to those of the offers before; of each stream the newest few are kept."""
+    fresh = [
+        (spec.stream, *key)
+        for spec in streams
+        if spec.suite and spec.dtls is None
+        for key in (*((spec.suite, key, spec.mki) for key in (spec.key, *spec.others)), *spec.alternates)
+    ]
+    out: list[messages.Key] = []
+    for key in reversed([*(key for key in before if key not in fresh), *fresh]):
+        if len(out) < CALL_KEYS and sum(each[0] == key[0] for each in out) < KEYS:
+            out.insert(0, key)
+    return tuple(out)
+
+
+def unclean(call: str) -> messages.Final:
+    return messages.Final(call, "", -1, (), (), False)
+
+
+def activity(pid: int, stat: int = -1) -> tuple[str, float]:
+    """Give what a process is at (proc(5): R, S, D, T, …; X = gone) and the seconds of processor time it has used.
+
+    `stat`: its /proc/PID/stat, where that is open.
+    """
+    try:
+        told = os.pread(stat, STAT, 0) if stat >= 0 else Path(f"/proc/{pid}/stat").read_bytes()
+        fields = told.rpartition(b")")[2].decode("ascii", "replace").split()
+    except OSError:
+        return "X", 0.0
+    return fields[0], (int(fields[11]) + int(fields[12])) / TICKS
+
+
+def excused(process: Process) -> bool:
+    """Tell whether a silent worker waits for a disk or for a processor, where killing it would not help.
+
+    One that loops uses its processor; one that sleeps or is stopped is stuck.
+    """
+    state, used = activity(process.pid, process.stat)
+    return state == "D" or (state == "R" and used - process.used < STARVED)
+
+
+def look_at(process: Process) -> None:
+    """Kill a worker that has not been heard of for too long; its end is then noticed like any other."""
+    silent = time.monotonic() - process.last_beat
+    if silent <= HANG:
+        return
+    process.waiting = silent <= MAX_WAIT and excused(process)
+    if not process.waiting:
+        process.crashed = activity(process.pid, process.stat)[0] == "R" and not excused(process)  # it loops
+        process.hung = True
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process.pid, signal.SIGKILL)
+
+
+def wait_for_end(raw: str) -> None:
+    """Wait until nobody drains into a region any more; who is still at it long after its main's end is killed."""
+    for _ in range(int(PATIENCE / LOOK)):
+        if holder(raw) is None:
+            return
+        time.sleep(LOOK)
+    while pid := holder(raw):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+        time.sleep(LOOK)
+
+
+def fresh_region(folder: Path, number: int, serial: int) -> Path:
+    """Name a region that does not exist: a former main may have had our process id, in a container always."""
+    while (raw := folder / f"worker-{number}.{os.getpid()}.{serial}.raw").exists():
+        serial += 1
+    return raw
+
+
+def find_relics(folder: Path) -> dict[str, Path]:
+    """Give the regions that a former main's workers left, by the call they hold a batch of; those of nobody go."""
+    found: dict[Path, Journal] = {}
+    known = left_calls(folder)
+    for raw in folder.glob("worker-*.raw"):
+        with contextlib.suppress(FileNotFoundError):  # one that began after its main's end takes its region away
+            wait_for_end(str(raw))  # it was told to end with its main, but may be at it still
+        journal = last_batch(raw)
+        if journal and journal.call in known:
+            found[raw] = journal
+        else:
+            raw.unlink(missing_ok=True)
+    relics: dict[str, Path] = {}
+    for raw, journal in sorted(found.items(), key=lambda each: each[1].generation):
+        if older := relics.get(journal.call):  # its batch is committed: a successor had taken it, and more
+            older.unlink(missing_ok=True)
+        relics[journal.call] = _cut(raw)
+    return relics
+
+
+def reap_soon(pid: int) -> None:
+    """Wait for a worker that was told to end; kill it if it does not."""
+    for _ in range(int(PATIENCE / LOOK)):
+        try:
+            if os.waitpid(pid, os.WNOHANG)[0]:
+                return
+        except ChildProcessError:
+            return
+        time.sleep(LOOK)
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+    reap(pid)
+
+
+def reap(pid: int) -> bool:
+    """Wait for the end of a worker; tell whether it crashed."""
+    with contextlib.suppress(ChildProcessError):
+        status = os.waitpid(pid, 0)[1]
+        return os.WIFSIGNALED(status) and os.WTERMSIG(status) in CRASHES
+    return False
+
+
+def close_all(descriptors: Iterable[int]) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)

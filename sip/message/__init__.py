@@ -1,0 +1,1 @@
+"""SIP messages: grammar, headers, URIs, bodies, framing on streams, digest authentication; pure."""

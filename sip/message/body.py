@@ -1,0 +1,81 @@
+"""Find the SDP and the rs-metadata in a body, and whether something in it would have to be understood and is not.
+
+Neither is parsed here: both are handed on as the bytes they came in.
+"""
+
+from __future__ import annotations
+
+from sip.errors import RemoteError
+from sip.message.headers import Headers
+from sip.message.multipart import Part, parts_of
+from sip.message.value import small_value
+
+SDP = "application/sdp"
+# Dispositions whose parts other header fields point to or that are for show: nothing is expected of who leaves them
+# alone (RFC 5621 section 5).
+FOR_SHOW = frozenset({"by-reference", "icon", "alert", "render"})
+
+
+@small_value
+class Contents:
+    """What was found in a body."""
+
+    # SDP, None if there is none.
+    offer: bytes | None = None
+    # rs-metadata, None if there is none.
+    metadata: bytes | None = None
+    # Further rs-metadata: what they say comes on top of the first.
+    later: tuple[bytes, ...] = ()
+    # A part that must be understood is not (RFC 3261 section 8.2.3).
+    strange: bool = False
+
+
+NOTHING = Contents()
+
+
+def contents(headers: Headers, body: bytes) -> Contents:
+    """Look into a body; of several offers the first that holds anything counts."""
+    if not body or body.isspace():
+        return NOTHING
+    offer: bytes | None = None
+    metadata: bytes | None = None
+    later: list[bytes] = []
+    strange = False
+    for part in parts_of(headers, body):
+        if part.is_sdp:
+            offer = offer or part.body
+        elif part.is_metadata:
+            if metadata and part.body and not part.spare:
+                later.append(part.body)
+            metadata = metadata or part.body
+        else:
+            strange = strange or _must_understand(part)
+    return Contents(offer, metadata, tuple(later), strange)
+
+
+def documents(headers: Headers, body: bytes, first: bytes | None) -> tuple[bytes, ...]:
+    """Give all rs-metadata of a message whose first is known."""
+    if not first:
+        return ()
+    return (first,) if len(body) == len(first) else (first, *contents(headers, body).later)
+
+
+def refused_body(headers: Headers, found: Contents) -> RemoteError | None:
+    """Give the 415 that a body calls for, None if it can be taken."""
+    if "Content-Encoding" in headers and set(headers.tokens("Content-Encoding")) - {"identity"}:
+        return RemoteError("content-encoding", 415)
+    return RemoteError("body-type", 415) if found.strange else None
+
+
+def takes_sdp(headers: Headers) -> bool:
+    """Tell whether an answer in SDP is welcome (406 if not); an absent or empty Accept allows it."""
+    if "Accept" not in headers:
+        return True
+    ranges = [value.partition(";")[0].strip().lower() for value in headers.values("Accept")]
+    return not ranges or any(wanted in (SDP, "application/*", "*/*", "*") for wanted in ranges)
+
+
+def _must_understand(part: Part) -> bool:
+    if not part.body.strip() and "Content-Type" not in part.headers:
+        return False  # two delimiters with nothing between them
+    return part.required and part.disposition not in FOR_SHOW

@@ -1,0 +1,116 @@
+"""Byte stream to whole messages by Content-Length (RFC 3261 sections 7.5 and 18.3), with keep-alives (RFC 5626 3.5.1).
+
+A stream whose next message cannot be found for certain is given up: guessing is how one message is smuggled in another.
+"""
+
+from __future__ import annotations
+
+import re
+
+from sip.errors import FramingError
+from sip.message.grammar import MAX_HEAD, MAX_START_LINE, head_end
+from sip.message.message import content_length, cut_head
+
+KEEPALIVE = b"\r\n\r\n"
+"""A ping of the peer in the place of a message: answer one CRLF (RFC 5626 section 4.4.1)."""
+
+_BEGINNING = re.compile(rb"[A-Z]+(?:[ /]|\Z)")
+"""How the first line of a message begins: every registered method is written in capitals, and so is SIP/2.0."""
+
+
+class Framer:
+    """Cut one connection's bytes into messages."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+        self._searched = 0
+        self._need = 0
+        self._fault: FramingError | None = None
+
+    @property
+    def pending(self) -> int:
+        """Bytes of a message that is not whole yet; a message that stays unfinished is somebody holding us up.
+
+        Line ends behind a message are none of it: some devices send one more, and half a ping is no message.
+        """
+        return 0 if KEEPALIVE.startswith(self._buffer) else len(self._buffer)
+
+    @property
+    def adrift(self) -> bool:
+        """Tell whether what is pending begins with a line that begins no message: what a Content-Length left over."""
+        if self._need or not self.pending:
+            return False
+        end = self._buffer.find(b"\n")
+        return not _BEGINNING.match(self._buffer) if end < 0 else b"SIP/" not in self._buffer[:end].upper()
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """Take bytes and give the messages (and KEEPALIVE) that are whole now.
+
+        Raise FramingError, then and ever after, when the stream cannot be followed: answer its `head` if
+        `sip.message.message.salvage` reads it, handle its `before` first, close the connection.
+        """
+        if self._fault is not None:
+            raise FramingError(self._fault.code, self._fault.status)
+        self._buffer += data
+        found: list[bytes] = []
+        try:
+            while (item := self._next()) is not None:
+                found.append(item)
+        except FramingError as fault:
+            self._fault, fault.before = fault, tuple(found)
+            self._buffer.clear()
+            raise
+        return found
+
+    def _next(self) -> bytes | None:
+        if not self._need and self._skip_blank():
+            return KEEPALIVE
+        if not self._need:
+            self._find_head()
+        if not self._need or len(self._buffer) < self._need:
+            return None
+        message = bytes(self._buffer[: self._need])
+        del self._buffer[: self._need]
+        self._searched = self._need = 0
+        return message
+
+    def _skip_blank(self) -> bool:
+        """Drop line ends ahead of a message; tell whether they were a ping."""
+        buffer = self._buffer
+        while buffer.startswith((b"\r", b"\n")):
+            self._searched = 0
+            if buffer.startswith(KEEPALIVE):
+                del buffer[:4]
+                return True
+            if len(buffer) < len(KEEPALIVE) and KEEPALIVE.startswith(bytes(buffer)):
+                return False
+            del buffer[: 2 if buffer.startswith(b"\r\n") else 1]
+        return False
+
+    def _find_head(self) -> None:
+        self._check_start()
+        end = head_end(self._buffer, self._searched)
+        self._searched = len(self._buffer)
+        if end is None:
+            if len(self._buffer) > MAX_HEAD:
+                raise FramingError("head-size", 513, head=bytes(self._buffer[:MAX_HEAD]))
+            return
+        head = bytes(self._buffer[: end[0]])
+        if len(head) > MAX_HEAD:
+            raise FramingError("head-size", 513, head=head[:MAX_HEAD])
+        self._need = end[1] + self._body_length(head)
+
+    def _check_start(self) -> None:
+        # A TLS hello, STUN and other binary do not begin with a letter or mark; line ends are a ping begun.
+        if self._buffer and not 0x21 <= self._buffer[0] <= 0x7E and self._buffer[0] not in (0x0D, 0x0A):
+            raise FramingError("not-sip")
+        if len(self._buffer) > MAX_START_LINE and self._buffer.find(b"\n", 0, MAX_START_LINE) < 0:
+            raise FramingError("start-line-size", head=bytes(self._buffer[:MAX_START_LINE]))
+
+    def _body_length(self, head: bytes) -> int:
+        length, fault = content_length(cut_head(head)[1])
+        if fault is not None:
+            raise FramingError(fault, 513 if fault == "body-size" else 400, head=head)
+        if length is None:
+            raise FramingError("content-length-missing", head=head)
+        return length

@@ -1,0 +1,361 @@
+"""Request and response of RFC 3261 section 7: one whole message in, one out; and what a server checks in a request.
+
+`parse` only cuts: start line, raw header fields, body by bytes. `check` then judges what RFC 4475 tests. Header fields
+that are not needed to answer are ignored when damaged (RFC 3261 section 8.2): a refused call is a call not recorded.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+from sip.errors import MalformedMessage, MalformedValue, UnsafeOutput
+from sip.message.grammar import (
+    MAX_BODY,
+    MAX_FIELDS,
+    MAX_FORWARDS,
+    MAX_HEAD,
+    MAX_START_LINE,
+    SCHEME,
+    TOKEN,
+    has_empty_element,
+    head_end,
+    quotes_closed,
+)
+from sip.message.header_values import CSeq, NameAddr, Via
+from sip.message.headers import USUAL_NAMES, Headers, full_name
+from sip.message.replaces import Replaces, insisted, replaces
+from sip.message.uri import Uri
+
+VERSION = "SIP/2.0"
+SCHEMES = ("sip", "sips", "tel")
+"""Schemes of a Request-URI that we serve (RFC 3261 section 8.2.2.1)."""
+_STATUS = re.compile(r"(SIP/\d+\.\d+) (\d{3})(?: (.*))?\Z", re.DOTALL | re.IGNORECASE | re.ASCII)
+_SIP_VERSION = re.compile(r"SIP/\d+\.\d+\Z", re.IGNORECASE | re.ASCII)
+_FOLD = re.compile(r"\n[ \t]+")
+_DIGITS = re.compile(r"[0-9]+\Z")
+_ONCE = frozenset({"Call-ID", "CSeq", "From", "To", "Max-Forwards"})
+_NEEDED = frozenset({"Via", "From", "To", "Call-ID", "CSeq"})
+
+
+@dataclass(slots=True)  # not frozen: it keeps what was read of it
+class Request:
+    """A request as received or to be sent."""
+
+    method: str
+    """As sent; methods compare with case."""
+    uri: str = field(repr=False)
+    """Request-URI, raw."""
+    version: str = VERSION
+    """In upper case."""
+    headers: Headers = field(default_factory=Headers)
+    """All fields but nothing parsed."""
+    body: bytes = field(default=b"", repr=False)
+    """Exactly the bytes that Content-Length counts."""
+    _target: Uri | None = field(default=None, init=False, repr=False, compare=False)
+
+    @property
+    def target(self) -> Uri:
+        """Request-URI in its pieces; raise MalformedValue."""
+        if self._target is None:
+            self._target = Uri.parse(self.uri)
+        return self._target
+
+    @property
+    def via(self) -> Via:
+        """Top Via; raise MalformedValue."""
+        return self.headers.once(top_via)
+
+    @property
+    def cseq(self) -> CSeq:
+        """CSeq; raise MalformedValue."""
+        return self.headers.once(_cseq)
+
+    @property
+    def call_id(self) -> str:
+        """Call-ID, empty if there is none."""
+        return self.headers.get("Call-ID") or ""
+
+    @property
+    def sender(self) -> NameAddr:
+        """From; raise MalformedValue."""
+        return self.headers.once(_sender)
+
+    @property
+    def recipient(self) -> NameAddr:
+        """To; raise MalformedValue."""
+        return self.headers.once(_recipient)
+
+    @property
+    def replaces(self) -> Replaces | None:
+        """The dialog that an INVITE takes the place of, None if there is none; raise MalformedValue."""
+        return self.headers.once(replaces)
+
+    def __bytes__(self) -> bytes:
+        return _write(f"{self.method} {self.uri} {self.version}", self.headers, self.body)
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """A response as received or to be sent."""
+
+    status: int
+    """100 to 699."""
+    reason: str = ""
+    """Reason phrase, may be empty."""
+    headers: Headers = field(default_factory=Headers)
+    """All fields but nothing parsed."""
+    body: bytes = field(default=b"", repr=False)
+    """Exactly the bytes that Content-Length counts."""
+    version: str = VERSION
+    """In upper case."""
+
+    @property
+    def via(self) -> Via:
+        """Top Via; raise MalformedValue."""
+        return self.headers.once(top_via)
+
+    @property
+    def cseq(self) -> CSeq:
+        """CSeq; raise MalformedValue."""
+        return self.headers.once(_cseq)
+
+    @property
+    def call_id(self) -> str:
+        """Call-ID, empty if there is none."""
+        return self.headers.get("Call-ID") or ""
+
+    def __bytes__(self) -> bytes:
+        return _write(f"{self.version} {self.status} {self.reason}", self.headers, self.body)
+
+
+def top_via(headers: Headers) -> Via:
+    """Read the top Via; raise MalformedValue."""
+    elements = headers.values("Via")
+    if not elements:
+        raise MalformedValue("via")
+    return Via.parse(elements[0])
+
+
+def _cseq(headers: Headers) -> CSeq:
+    return CSeq.parse(headers.get("CSeq") or "")
+
+
+def _sender(headers: Headers) -> NameAddr:
+    return NameAddr.parse(headers.get("From") or "")
+
+
+def _recipient(headers: Headers) -> NameAddr:
+    return NameAddr.parse(headers.get("To") or "")
+
+
+def _write(start: str, headers: Headers, body: bytes) -> bytes:
+    """Write a message; Content-Length is always ours and always last."""
+    if "\n" in start or "\r" in start:
+        raise UnsafeOutput("line end in a start line")
+    fields = "".join(f"{name}: {value}\r\n" for name, value in headers.items() if name != "Content-Length")
+    head = f"{start}\r\n{fields}Content-Length: {len(body)}\r\n\r\n"
+    return head.encode("utf-8", "surrogateescape") + body
+
+
+def parse(data: bytes) -> Request | Response:
+    """Read one whole message: a datagram, or what `Framer` cut from a stream.
+
+    Without Content-Length the body is the rest; bytes behind it are dropped (RFC 3261 section 18.3). Raise
+    MalformedMessage; its `request` is set if it can be answered.
+    """
+    data = data.lstrip(b"\r\n")
+    end = head_end(data)
+    head = data[: end[0]] if end else data
+    rest = data[end[1] :] if end else b""
+    if len(head) > MAX_HEAD:
+        raise MalformedMessage("head-size", 513, salvage(head[:MAX_HEAD]))
+    start, headers, damage = cut_head(head)
+    if start[:4].upper() == "SIP/":
+        return _response(start, headers, rest, damage)
+    return _request(start, headers, rest, damage, whole=end is not None)
+
+
+def salvage(head: bytes) -> Request | None:
+    """Read as much of a damaged request as an answer needs; None if its top Via cannot be used or it is no request."""
+    start, headers, _ = cut_head(head.lstrip(b"\r\n"))
+    if start[:4].upper() == "SIP/":
+        return None
+    words = start.split()
+    request = Request(words[0] if words else "", words[1] if len(words) > 1 else "", _version(words), headers)
+    return request if _answerable(request) else None
+
+
+def _version(words: list[str]) -> str:
+    return words[-1].upper() if len(words) > 2 and _SIP_VERSION.match(words[-1]) else VERSION
+
+
+def _answerable(request: Request) -> bool:
+    try:
+        return bool(request.via.host)
+    except MalformedValue:
+        return False
+
+
+def cut_head(head: bytes) -> tuple[str, Headers, str | None]:
+    """Cut a head into start line and raw fields; the third value names a fault that concerns the whole message."""
+    text = head.decode("utf-8", "surrogateescape").replace("\r\n", "\n").replace("\r", " ")
+    if "\n " in text or "\n\t" in text:
+        text = _FOLD.sub(" ", text)
+    lines = text.split("\n")
+    fields: list[tuple[str, str]] = []
+    for line in lines[1 : MAX_FIELDS + 1]:
+        name, colon, value = line.partition(":")
+        full = USUAL_NAMES.get(name)
+        if full is None:
+            name = name.rstrip(" \t")
+            full = full_name(name) if TOKEN.fullmatch(name) else ""
+        # A line that is no field is ignored like any other damaged field that nobody needs.
+        if colon and full:
+            fields.append((full, value.strip(" \t")))
+    if len(lines) > MAX_FIELDS + 1:
+        return lines[0], Headers.received(fields), "too-many-fields"
+    return lines[0], Headers.received(fields), "start-line-size" if len(lines[0]) > MAX_START_LINE else None
+
+
+def _response(start: str, headers: Headers, rest: bytes, damage: str | None) -> Response:
+    found = _STATUS.match(start)
+    if damage or found is None or not 100 <= int(found[2]) <= 699:
+        raise MalformedMessage(damage or "status-line")
+    length, fault = content_length(headers)
+    if fault or (length or 0) > len(rest):
+        raise MalformedMessage(fault or "body-cut")
+    body = rest if length is None else rest[:length]
+    return Response(int(found[2]), found[3] or "", headers, body, found[1].upper())
+
+
+def _request(start: str, headers: Headers, rest: bytes, damage: str | None, *, whole: bool) -> Request:
+    # Blanks behind the version are let through: devices send them (RFC 4475 section 3.1.2.10).
+    words = start.rstrip(" \t").split(" ")
+    length, fault = content_length(headers)
+    if len(words) != 3 or not TOKEN.fullmatch(words[0]) or not words[1] or not _SIP_VERSION.match(words[2]):
+        fault = "start-line"
+    elif not whole and length != 0:
+        fault = fault or "no-end-of-head"
+    elif (length or 0) > len(rest):
+        fault = fault or "body-cut"
+    if damage or fault:
+        raise _refusal(damage or fault or "", start, headers)
+    return Request(words[0], words[1], words[2].upper(), headers, rest if length is None else rest[:length])
+
+
+def _refusal(code: str, start: str, headers: Headers) -> MalformedMessage:
+    """Say what to answer to a request that could not be cut; 505 and 416 go before 400."""
+    words = start.split()
+    request = Request(words[0] if words else "", words[1] if len(words) > 1 else "", _version(words), headers)
+    fault = _unserved(request) if len(words) == 3 else None
+    status = fault.status if fault else 400
+    return MalformedMessage(fault.code if fault else code, status, request if _answerable(request) else None)
+
+
+def content_length(headers: Headers) -> tuple[int | None, str | None]:
+    """Give the body length, None if absent; or the reason why it cannot be trusted (RFC 3261 section 20.14).
+
+    A list, a sign, or two different values are the ways to smuggle one message inside another.
+    """
+    found = headers.all("Content-Length")
+    if not found:
+        return None, None
+    value = found[0]
+    if found.count(value) < len(found) or not _DIGITS.match(value):
+        return None, "content-length"
+    digits = value.lstrip("0") or "0"
+    # Eight digits hold MAX_BODY; more would only make int() slow.
+    if len(digits) > 8 or int(digits) > MAX_BODY:
+        return None, "body-size"
+    return int(digits), None
+
+
+def check(request: Request) -> None:
+    """Judge a request as a server must before it acts on it (RFC 3261 sections 8.1.1 and 8.2, RFC 4475).
+
+    Raise MalformedMessage with 505, 416 or 400, in this order; its `request` is None if it cannot even be answered.
+    """
+    fault = _unserved(request) or _fault(request)
+    if fault is not None:
+        raise MalformedMessage(fault.code, fault.status, request if _answerable(request) else None)
+
+
+def _unserved(request: Request) -> MalformedMessage | None:
+    if request.version != VERSION:
+        return MalformedMessage("version", 505)
+    scheme = SCHEME.match(request.uri)
+    if scheme is not None and scheme[1].lower() not in SCHEMES:
+        return MalformedMessage("uri-scheme", 416)
+    return None
+
+
+def _fault(request: Request) -> MalformedMessage | None:
+    """Give the first reason for a 400."""
+    headers = request.headers
+    if not headers.has_all(_NEEDED):
+        return MalformedMessage("field-missing")
+    if headers.has_twice(_ONCE):
+        return MalformedMessage("field-twice")
+    try:
+        if request.target.headers is not None:
+            # Escaped header fields would have to be added to our own request (RFC 4475 section 3.1.2.11).
+            raise MalformedValue("uri-headers")
+        _check_via(request)
+        _check_cseq(request)
+        _check_dialog(request)
+        _check_contact(headers)
+        _check_replaces(request)
+    except MalformedMessage as error:
+        return error
+    return None
+
+
+def _check_via(request: Request) -> None:
+    if has_empty_element(request.headers.get("Via") or ""):
+        raise MalformedValue("via")
+    if request.via.protocol != VERSION:
+        raise MalformedValue("via-version")
+
+
+def _check_cseq(request: Request) -> None:
+    if request.cseq.method != request.method:
+        raise MalformedValue("cseq-method")
+    hops = request.headers.get("Max-Forwards")
+    if hops is not None and (not _DIGITS.match(hops) or len(hops.lstrip("0")) > 3 or int(hops) > MAX_FORWARDS):
+        raise MalformedValue("max-forwards")
+
+
+def _check_dialog(request: Request) -> None:
+    """Without From, To and Call-ID there is no key under which a dialog could be found again."""
+    call_id = request.call_id
+    if not call_id or " " in call_id or "\t" in call_id:
+        raise MalformedValue("call-id")
+    for value in (request.sender, request.recipient):
+        if len(value.params) > 1 and sum(name == "tag" for name, _ in value.params) > 1:
+            raise MalformedValue("tag")
+
+
+def _check_contact(headers: Headers) -> None:
+    for value in headers.all("Contact"):
+        if not quotes_closed(value):
+            raise MalformedValue("quote")
+        if has_empty_element(value):
+            raise MalformedValue("contact")
+        if "?" in value and "<" not in value:
+            # Without <> nobody can tell whose the question mark is (RFC 3261 section 20).
+            raise MalformedValue("contact")
+
+
+def _check_replaces(request: Request) -> None:
+    """Only an INVITE can take the place of another (RFC 3891 section 3); an ACK is not refused.
+
+    A re-INVITE cannot either, but it is refused only to who insists: some repeat the headers of the first one, and
+    without what a re-INVITE refreshes their recording would end.
+    """
+    if "Replaces" not in request.headers or request.method == "ACK":
+        return
+    again = request.recipient.tag is not None and insisted(request.headers)
+    if request.method != "INVITE" or again:
+        raise MalformedValue("replaces")
+    request.headers.once(replaces)

@@ -1,0 +1,1 @@
+"""Session descriptions (RFC 8866): parsing, SDES keys, offer and answer; pure."""

@@ -1,0 +1,419 @@
+"""Answer an offer as a recorder does (RFC 3264, RFC 7866 section 7): take every line it can record, refuse the rest.
+
+Two steps, because ports and keys are made in between: `plan` decides line by line, `answer` writes the answer. Nothing
+is ever taken with less protection than offered: an SRTP line with unusable keys is refused, not recorded in the clear.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from hashlib import blake2b
+from ipaddress import ip_address
+
+from sip.errors import LocalError, NotAcceptable
+from sip.sdp.description import FAMILIES, STATIC, Format, MediaLine, SessionDescription, family_of, ip_of, of_one_host
+from sip.sdp.plan import LinePlan, Policy
+from sip.sdp.sdes import SUITES, USUAL, WEAK, CryptoOffer, UnusableCrypto, canonical, crypto_line, other_keys, strength
+
+__all__ = ["LinePlan", "Policy", "answer", "plan", "tls_id"]
+
+PLAIN = frozenset({"RTP/AVP", "RTP/AVPF"})
+SECURE = frozenset({"RTP/SAVP", "RTP/SAVPF"})
+DTLS = frozenset({"UDP/TLS/RTP/SAVP", "UDP/TLS/RTP/SAVPF"})
+_PROFILES = PLAIN | SECURE | DTLS
+TLS_ID_BYTES = 16
+"""Half the digits of our tls-id: RFC 8842 section 4 asks for 20 characters."""
+_ANSWER_DIRECTION = {"sendonly": "recvonly", "sendrecv": "recvonly", "recvonly": "inactive", "inactive": "inactive"}
+"""RFC 3264 section 6.1 for somebody who never sends."""
+_ANSWER_SETUP = {"actpass": "active", "passive": "active", "active": "passive", "holdconn": "holdconn"}
+"""RFC 5763 section 5 and RFC 4145 section 4.1; active where we may choose, since that opens firewalls on our side."""
+HASHES = frozenset({"sha-1", "sha-224", "sha-256", "sha-384", "sha-512"})
+"""Hash functions a certificate may be named by (RFC 8122 section 5)."""
+_REQUESTS = {"nack pli": "pli", "ccm fir": "fir"}
+"""Values of a=rtcp-fb behind the payload type that are answered, and what we call them."""
+_WARNINGS = {
+    "kind": (304, "Media type not available"),
+    "profile": (302, "Incompatible transport protocol"),
+    "formats": (305, "Incompatible media format"),
+    "port-zero": (304, "No stream to record"),
+    "address": (301, "Incompatible network address formats"),
+    "target": (301, "No address of one host that media could come from"),
+    "srtp-downgrade": (399, "Nothing may be protected less than before"),
+}
+DOWNGRADE = "srtp-downgrade"
+"""Why a re-offer is refused that would protect less than the dialog had."""
+MAX_UNASKED = 16
+"""Meanings that are written out though the client left them to the table of RFC 3551 (RFC 3264 section 5.1): of many
+more they would make the answer many times as long as the offer."""
+Closed = Callable[[str, int], bool]
+"""Tells of an address and port whether nothing may be sent there."""
+_WARNING = (399, "No stream can be recorded as offered")
+
+
+def nowhere(host: str, port: int) -> bool:
+    """Close no address (see Closed)."""
+    return False
+
+
+def plan(
+    offer: SessionDescription,
+    policy: Policy,
+    previous: Sequence[LinePlan] = (),
+    families: frozenset[str] = FAMILIES,
+    closed: Closed = nowhere,
+) -> tuple[LinePlan, ...]:
+    """Decide on every m-line of an offer, in order; `previous` are the plans of the last answered one.
+
+    `families` are the IP versions we have an address of; `closed` tells of an address and port whether nothing may be
+    sent there. Raise NotAcceptable if nothing can be recorded. An offer that only removes what was there is acceptable.
+    """
+    before = {line.index: line for line in previous}
+    known = [line.least for line in previous if line.least is not None]
+    floor = min(known, default=WEAK) if policy.srtp == "required" else WEAK
+    plans = tuple(_plan_line(media, policy, before.get(media.index), families, closed, floor) for media in offer.media)
+    _no_downgrade(plans, before, policy)
+    if any(line.accepted for line in plans) or (any(line.removed for line in plans) and not _refused(plans)):
+        return plans
+    refused = _refused(plans)
+    reason = refused[0].reason if refused else "port-zero"
+    warning, text = _WARNINGS.get(reason or "", _WARNING)
+    raise NotAcceptable(reason or "port-zero", warning, text)
+
+
+def _no_downgrade(plans: Sequence[LinePlan], before: Mapping[int, LinePlan], policy: Policy) -> None:
+    """Refuse an offer that leads a line from SRTP to plain RTP, or to weaker keys where SRTP is required.
+
+    A line keeps to what its place ever had: raise NotAcceptable. One in a new place may be plain, or have weaker keys
+    or ones that are sent in the clear, only beside others of which that is true; else it is refused alone, since a
+    client that adds plain video to a call would lose whatever else its offer says.
+    """
+    secured = any(line.least is not None for line in before.values())
+    shaken = secured and all(line.handshaken for line in before.values() if line.least is not None)
+    exposed = policy.srtp == "required" and not policy.secure
+    mixed = any(line.accepted and line.protection is None for line in before.values())
+    for line in plans:
+        old = before.get(line.index)
+        least = old.least if old else None
+        new = least is None and (old is None or not (old.accepted or old.removed))
+        line.shaken = old.handshaken if old else False
+        if line.reason == DOWNGRADE and not new:
+            raise NotAcceptable(DOWNGRADE, 399, "Keys must not become weaker")
+        if not line.accepted:
+            line.secured = least
+        elif line.protection is None:
+            if least is not None:
+                raise NotAcceptable(DOWNGRADE, 399, "RTP must not take the place of SRTP")
+            if new and secured and not mixed:
+                _turn_away(line)
+        elif line.suite is None:
+            line.secured = USUAL if least is None else least
+        elif exposed and (line.shaken or (least is None and shaken)):
+            if not new:
+                raise NotAcceptable(DOWNGRADE, 399, "Keys must not be sent in the clear in place of a handshake")
+            _turn_away(line)
+        else:
+            line.secured = max(strength(line.suite), least or WEAK)
+
+
+def _turn_away(line: LinePlan) -> None:
+    line.accepted, line.reason, line.answer_direction = False, DOWNGRADE, "inactive"
+    line.suite, line.crypto, line.other_keys = None, None, ()
+
+
+def _refused(plans: Sequence[LinePlan]) -> list[LinePlan]:
+    return [line for line in plans if line.reason not in (None, "removed", "port-zero")]
+
+
+def _plan_line(
+    media: MediaLine, policy: Policy, before: LinePlan | None, families: frozenset[str], closed: Closed, floor: int
+) -> LinePlan:
+    """Decide on one line; `floor` is the class below which a line in a new place must not go."""
+    formats = media.formats
+    family = (media.connection.family if media.connection else "") or (before.family if before else "")
+    usable: Sequence[CryptoOffer] = ()
+    setup, reason = None, _unfit(media, formats, policy)
+    if reason is None and family and family not in families:
+        reason = "address"
+    if reason is None and _leads_nowhere(media, closed):
+        reason = "target"
+    if reason is None and _wants_dtls(media):
+        setup, reason = _association(media, policy, before)
+    elif reason is None:
+        least = before.least if before and policy.srtp == "required" else None
+        usable, reason = _protection(media, policy, floor if least is None else least)
+    crypto = usable[0] if usable else None
+    was_used = before is not None and (before.accepted or before.removed)
+    removed = media.port == 0 and was_used
+    accepted = reason is None
+    source = _source(media)
+    mux = media.attribute("rtcp-mux") is not None
+    return LinePlan(
+        index=media.index,
+        media=media.kind,
+        accepted=accepted,
+        reason="removed" if removed else reason,
+        label=media.label,
+        profile=media.profile,
+        suite=canonical(crypto.suite) if crypto else None,
+        crypto=crypto,
+        other_keys=other_keys(usable[1:]),
+        formats=formats,
+        direction=media.direction,
+        answer_direction=_ANSWER_DIRECTION[media.direction] if accepted else "inactive",
+        held=media.direction in ("inactive", "recvonly") or bool(media.connection and media.connection.on_hold),
+        removed=removed,
+        rtcp_mux=mux,
+        source=source,
+        rtcp_source=source if mux or source is None else _rtcp_source(media, source),
+        setup=media.setup,
+        fingerprints=media.fingerprints,
+        tls_id=media.attribute("tls-id"),
+        feedback=tuple(dict.fromkeys(name for _, name in _feedback(media))),
+        family=family,
+        answer_setup=setup,
+        own_tls_id=before.own_tls_id if before and before.tls_id == media.attribute("tls-id") else None,
+    )
+
+
+def _unfit(media: MediaLine, formats: tuple[Format, ...], policy: Policy) -> str | None:
+    """Give the reason why a line cannot be recorded whatever its keys, None if it can."""
+    if media.port == 0:
+        return "port-zero"
+    if media.index >= policy.max_lines:
+        return "too-many-lines"
+    if media.kind not in policy.kinds:
+        return "kind"
+    if media.profile.upper() not in _PROFILES:
+        return "profile"
+    return None if formats else "formats"
+
+
+def _leads_nowhere(media: MediaLine, closed: Closed) -> bool:
+    """Tell whether a line names for RTP or RTCP what is no address of one host that may be sent to.
+
+    The zero address is a hold (RFC 3264 section 8.4). A name would have to be asked of others, and could change.
+    """
+    connection, source = media.connection, _source(media)
+    if connection is None or connection.on_hold:
+        return False
+    if source is None or not of_one_host(source[0]) or closed(*source):
+        return True
+    if media.attribute("rtcp-mux") is not None:
+        return False  # RTCP comes where RTP does; browsers leave `a=rtcp:9 IN IP4 0.0.0.0` beside it
+    words = (media.attribute("rtcp") or "").split()
+    if len(words) > 3 and ip_of(words[3]) is None:
+        return True
+    rtcp = _rtcp_source(media, source)
+    return rtcp is not None and (not of_one_host(rtcp[0]) or closed(*rtcp))
+
+
+def _protection(media: MediaLine, policy: Policy, least: int) -> tuple[Sequence[CryptoOffer], str | None]:
+    """Give the crypto attributes of use, the one to answer first; or the reason for refusing the line."""
+    lines = media.all_attributes("crypto")
+    profile = media.profile.upper()
+    if profile in PLAIN and (not lines or policy.srtp == "off"):
+        return (), "srtp-required" if policy.srtp == "required" else None
+    refusal = "crypto"
+    if policy.secure or policy.sdes_without_tls:
+        usable, refusal = _usable(lines, policy, least)
+        if usable:
+            return usable, None
+    elif lines:
+        refusal = "sdes-without-tls"
+    # Optional SRTP (RTP/AVP with keys) may be plain where the policy lets plain RTP in at all.
+    return (), None if profile in PLAIN and policy.srtp != "required" else refusal
+
+
+def _usable(lines: Sequence[str], policy: Policy, least: int) -> tuple[Sequence[CryptoOffer], str]:
+    """Give the lines whose keys can be used, first the one to answer, which is none below `least`; none if none is.
+
+    The client's order is its preference (RFC 4568 section 5.1.1). Behind the answered line come the others under which
+    it may send until it has our answer, also of suites that are never answered. Also say what ails the rest: of a
+    suite we know that is more than the suite.
+    """
+    read: list[CryptoOffer] = []
+    fault = "crypto"
+    for line in lines:
+        try:
+            offer = CryptoOffer.parse(line, unencrypted_srtcp=policy.unencrypted_srtcp)
+        except UnusableCrypto as error:
+            fault = fault if error.code == "crypto-suite" else error.code
+            continue
+        if policy.several_keys or not offer.others:
+            read.append(offer)
+    answerable = [offer for offer in read if canonical(offer.suite) in policy.supported]
+    best = next((offer for offer in answerable if strength(canonical(offer.suite) or "") >= least), None)
+    if best is None:
+        return (), DOWNGRADE if answerable else fault
+    return [best, *(offer for offer in read if offer is not best)], fault
+
+
+def _wants_dtls(media: MediaLine) -> bool:
+    """Tell a DTLS-SRTP line, also one under the older profile names and without keys."""
+    profile = media.profile.upper()
+    return profile in DTLS or (profile in SECURE and bool(media.fingerprints) and not media.all_attributes("crypto"))
+
+
+def _association(media: MediaLine, policy: Policy, before: LinePlan | None) -> tuple[str | None, str | None]:
+    """Choose our DTLS role (RFC 5763 section 5), or give the reason for refusing the line."""
+    if not policy.dtls:
+        return None, "dtls"
+    if not any(value.split()[:1] and value.split()[0].lower() in HASHES for value in media.fingerprints):
+        return None, "dtls-fingerprint"
+    offered = (media.setup or "actpass").lower()
+    if offered not in _ANSWER_SETUP:
+        return None, "dtls"
+    if offered == "actpass" and before is not None and before.answer_setup == "passive":
+        return "passive", None  # a role once taken stays: changing it would need a new association
+    return _ANSWER_SETUP[offered], None
+
+
+def _feedback(media: MediaLine) -> list[tuple[str, str]]:
+    """Give the a=rtcp-fb of a video line that ask for pictures, each with our name for it (RFC 4585 section 4.2)."""
+    if media.kind != "video" or not media.profile.upper().endswith("F"):
+        return []
+    found = []
+    for value in media.all_attributes("rtcp-fb"):
+        payload, _, words = value.partition(" ")
+        name = _REQUESTS.get(" ".join(words.lower().split()))
+        if name and (payload == "*" or payload in media.payloads):
+            found.append((" ".join(value.split()), name))
+    return found
+
+
+def _source(media: MediaLine) -> tuple[str, int] | None:
+    connection = media.connection
+    if connection is None or connection.ip is None or connection.on_hold or media.port == 0:
+        return None
+    return connection.ip, media.port
+
+
+def _rtcp_source(media: MediaLine, source: tuple[str, int] | None) -> tuple[str, int] | None:
+    """Read `a=rtcp:port [IN IP4 address]` (RFC 3605); by default RTCP is one port above, at the zero address none."""
+    words = (media.attribute("rtcp") or "").split()
+    if words and words[0].isdecimal() and len(words[0]) < 6 and 0 < int(words[0]) <= 65_535:
+        address = ip_of(words[3]) if len(words) > 3 else (source[0] if source else None)
+        return (address, int(words[0])) if address and not ip_address(address).is_unspecified else None
+    return (source[0], source[1] + 1) if source and source[1] < 65_535 else None
+
+
+def answer(
+    offer: SessionDescription,
+    plans: Sequence[LinePlan],
+    *,
+    address: str,
+    ports: Mapping[int, int],
+    keys: Mapping[int, bytes],
+    session_id: int,
+    version: int,
+    fingerprint: str = "",
+    other: str = "",
+) -> bytes:
+    """Write the answer: one line per offered line, `ports` and `keys` (key and salt) by index of the accepted ones.
+
+    `fingerprint` is that of our certificate, for lines with DTLS-SRTP; `other` an address of ours for lines that were
+    offered with the other IP version than `address` has.
+
+    `session_id` stays the same in a dialog, `version` rises by one with every changed answer (RFC 3264 section 8).
+    Raise LocalError if a port or a key of the right length is missing.
+    """
+    taken = [line.family for line in plans if line.accepted]
+    if other and taken and set(taken) == {family_of(other)}:
+        address, other = other, address
+    kind = family_of(address)
+    lines = ["v=0", f"o=- {session_id} {version} IN {kind} {address}", "s=-", f"c=IN {kind} {address}"]
+    lines.append(f"t={_times(offer)}")
+    handshakes = sum(line.accepted and line.answer_setup is not None for line in plans)
+    if handshakes > 1 and fingerprint:
+        # once for all lines (RFC 8122 section 5): forty times it would make the answer far longer than the offer
+        lines.append(f"a=fingerprint:{fingerprint}")
+    terse = _unasked(offer, plans) > MAX_UNASKED
+    for media, line in zip(offer.media, plans, strict=True):
+        own = f"IN {line.family} {other}" if other and line.family not in ("", kind) else ""
+        said = _mapped(media, line) if terse else None
+        lines += _taken(media, line, ports, keys, own, said) if line.accepted else _turned_down(media, line)
+        if line.accepted and line.answer_setup:
+            lines += _own_certificate(line, fingerprint, session_id, alone=handshakes == 1)
+    return ("\r\n".join(lines) + "\r\n").encode("utf-8", "surrogateescape")
+
+
+def _times(offer: SessionDescription) -> str:
+    """Repeat the offer's times (RFC 3264 section 6)."""
+    words = (offer.value("t") or "").split()
+    return " ".join(words) if len(words) == 2 and all(word.isdecimal() for word in words) else "0 0"
+
+
+def _turned_down(media: MediaLine, line: LinePlan) -> list[str]:
+    words = (media.kind or "audio", "0", media.profile or "RTP/AVP", *(media.payloads or ("0",)))
+    return [f"m={' '.join(words)}", *([f"a=label:{line.label}"] if line.label else [])]
+
+
+def _taken(
+    media: MediaLine,
+    line: LinePlan,
+    ports: Mapping[int, int],
+    keys: Mapping[int, bytes],
+    connection: str,
+    mapped: frozenset[int] | None,
+) -> list[str]:
+    """Write an accepted line; `mapped` are the payload types to say the meaning of, None: all."""
+    if not 0 < ports.get(line.index, 0) <= 65_535:
+        raise LocalError("no port for an accepted line")
+    numbers = " ".join(str(item.payload_type) for item in line.formats)
+    lines = [f"m={line.media} {ports[line.index]} {line.profile} {numbers}"]
+    lines += [f"c={connection}"] if connection else []
+    for item in line.formats:
+        lines += _describe(item) if mapped is None or item.payload_type in mapped else []
+    lines += [f"a=rtcp-fb:{value}" for value, _ in _feedback(media)]
+    lines += [f"a={name}:{value}" for name in ("ptime", "maxptime") if (value := media.attribute(name) or "").isdigit()]
+    lines.append(f"a={line.answer_direction}")
+    if line.label:
+        lines.append(f"a=label:{line.label}")
+    if line.rtcp_mux:
+        lines.append("a=rtcp-mux")
+    if line.crypto is not None:
+        lines.append(f"a=crypto:{_own_key(line, line.crypto, keys)}")
+    return lines
+
+
+def _unasked(offer: SessionDescription, plans: Sequence[LinePlan]) -> int:
+    """Count the payload types whose meaning the client left to the table of RFC 3551, once there are many at all."""
+    if sum(len(line.formats) for line in plans if line.accepted) <= MAX_UNASKED:
+        return 0
+    both = [(media, line) for media, line in zip(offer.media, plans, strict=True) if line.accepted]
+    return sum(len(line.formats) - len(_mapped(media, line)) for media, line in both)
+
+
+def _mapped(media: MediaLine, line: LinePlan) -> frozenset[int]:
+    """Give the payload types of a line whose meaning the client did not leave to the table of RFC 3551."""
+    named = {value.partition(" ")[0] for value in media.all_attributes("rtpmap")}
+    known = ((f.payload_type, STATIC.get(f.payload_type) == f[1:4] and f.fmtp is None) for f in line.formats)
+    return frozenset(number for number, static in known if not static or str(number) in named)
+
+
+def _describe(item: Format) -> list[str]:
+    channels = f"/{item.channels}" if item.channels > 1 else ""
+    lines = [f"a=rtpmap:{item.payload_type} {item.encoding}/{item.clock}{channels}"] if item.encoding else []
+    return lines + ([f"a=fmtp:{item.payload_type} {item.fmtp}"] if item.fmtp else [])
+
+
+def _own_certificate(line: LinePlan, fingerprint: str, session_id: int, *, alone: bool) -> list[str]:
+    if not fingerprint:
+        raise LocalError("no certificate of our own for a DTLS line")
+    lines = [f"a=setup:{line.answer_setup}", *([f"a=fingerprint:{fingerprint}"] if alone else [])]
+    if line.tls_id is None:
+        return lines
+    return [*lines, f"a=tls-id:{line.own_tls_id or tls_id(line, fingerprint, session_id)}"]
+
+
+def tls_id(line: LinePlan, fingerprint: str, session_id: int) -> str:
+    """Give our a=tls-id: it changes exactly when theirs or our certificate does (RFC 8842 section 5.3)."""
+    text = f"{session_id} {line.index} {line.tls_id} {fingerprint}"
+    return blake2b(text.encode(), digest_size=TLS_ID_BYTES).hexdigest()
+
+
+def _own_key(line: LinePlan, crypto: CryptoOffer, keys: Mapping[int, bytes]) -> str:
+    key = keys.get(line.index, b"")
+    if len(key) != SUITES[line.suite or ""] or key == crypto.key:
+        raise LocalError("no key of our own for an SRTP line")
+    return crypto_line(crypto, key)

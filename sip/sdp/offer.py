@@ -1,0 +1,163 @@
+"""Offers of ours: to a client that left the first one to us, and to tell a pause (RFC 3264, RFC 3261 section 13.2.1).
+
+A recorder seldom offers: RFC 7866 leaves that to the client. Three exceptions, all only where configured: the built-in
+bridge of Cisco phones sends its INVITE without SDP, a pause asked for at the recorder may be told to the client, and a
+DTLS handshake that nobody can finish is begun anew.
+What comes back is an answer, and reads like an offer: `plan` of `sip.sdp.answer` decides on it.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from dataclasses import replace
+
+from sip.errors import NotAcceptable
+from sip.sdp.answer import Closed, nowhere, plan, tls_id
+from sip.sdp.description import STATIC, Format, SessionDescription
+from sip.sdp.plan import LinePlan, Policy
+from sip.sdp.sdes import SUITES
+
+_WANTED = (0, 8, 9, 18)
+"""Static payload types a phone's bridge can send: PCMU, PCMA, G.722, G.729."""
+_EVENTS = Format(101, "telephone-event", 8000, 1, "0-15")
+"""Keys pressed (RFC 4733), under the number that everybody uses for them."""
+NOT_OFFERED = "not-offered"
+"""Why a line of an answer is passed over."""
+SUITE = "AES_CM_128_HMAC_SHA1_80"
+"""The one suite in an offer of ours: every device that knows SRTP knows it."""
+
+
+def invitation(policy: Policy) -> tuple[LinePlan, ...]:
+    """Give the one audio line that is offered to a client which asked for our offer; SRTP where it is required.
+
+    Keys stand in it where they may, else they are left to a handshake (DTLS-SRTP, RFC 5763); raise NotAcceptable where
+    neither is allowed.
+    """
+    formats = tuple(Format(number, *STATIC[number]) for number in _WANTED)
+    required, sdes = policy.srtp == "required", policy.secure or policy.sdes_without_tls
+    if required and not sdes and not policy.dtls:
+        raise NotAcceptable("sdes-without-tls", 399, "Keys must not be offered without TLS")
+    profile = ("RTP/SAVP" if sdes else "UDP/TLS/RTP/SAVP") if required else "RTP/AVP"
+    line = LinePlan(
+        index=0,
+        media="audio",
+        accepted=True,
+        profile=profile,
+        suite=SUITE if required and sdes else None,
+        answer_setup="actpass" if required and not sdes else None,
+        formats=(*formats, _EVENTS),
+        direction="sendonly",
+        answer_direction="recvonly",
+    )
+    return (line,)
+
+
+def write(
+    lines: Sequence[LinePlan],
+    *,
+    address: str,
+    ports: Sequence[int],
+    keys: Sequence[bytes],
+    session_id: int,
+    fingerprint: str = "",
+) -> bytes:
+    """Write the offer of `invitation`; `ports` and `keys` (key and salt, empty without SRTP) by line.
+
+    `fingerprint` is that of our certificate, for a line with DTLS-SRTP.
+    """
+    kind = "IP6" if ":" in address else "IP4"
+    out = ["v=0", f"o=- {session_id} 1 IN {kind} {address}", "s=-", f"c=IN {kind} {address}", "t=0 0"]
+    for line, port, key in zip(lines, ports, keys, strict=True):
+        out.append(f"m={line.media} {port} {line.profile} {' '.join(str(f.payload_type) for f in line.formats)}")
+        out += [f"a=rtpmap:{f.payload_type} {f.encoding}/{f.clock}" for f in line.formats]
+        out += [f"a=fmtp:{f.payload_type} {f.fmtp}" for f in line.formats if f.fmtp]
+        out.append("a=recvonly")
+        if line.suite and len(key) == SUITES[line.suite]:
+            out.append(f"a=crypto:1 {line.suite} inline:{base64.b64encode(key).decode()}")
+        if line.answer_setup:
+            out += [f"a=setup:{line.answer_setup}", f"a=fingerprint:{fingerprint}"]
+    return ("\r\n".join(out) + "\r\n").encode()
+
+
+def agreed(
+    answer: SessionDescription, policy: Policy, lines: Sequence[LinePlan], closed: Closed = nowhere
+) -> tuple[LinePlan, ...]:
+    """Decide on the answer to an offer of ours, `lines`; raise NotAcceptable.
+
+    Labels, which only the client's own offers need to carry, stay as they were (RFC 7866 section 7.1.1). An answer
+    cannot add what was not offered (RFC 3264 section 6): such a line has no port of ours and is passed over.
+    """
+    ours = {line.index: line for line in lines}
+    plans = tuple(_as_offered(line, ours.get(line.index)) for line in plan(answer, policy, lines, closed=closed))
+    if not any(line.accepted or line.removed for line in plans):
+        raise NotAcceptable(NOT_OFFERED, 304, "The answer takes nothing of what was offered")
+    return plans
+
+
+def _as_offered(line: LinePlan, ours: LinePlan | None) -> LinePlan:
+    """Refuse a line of an answer that our offer did not have, or had with port 0 or as another medium."""
+    if ours is None:
+        return replace(line, accepted=False, answer_direction="inactive", reason=NOT_OFFERED)
+    line = replace(line, label=line.label or ours.label)
+    if not line.accepted or (ours.accepted and ours.media == line.media):
+        return line
+    return replace(line, accepted=False, answer_direction="inactive", reason=NOT_OFFERED, removed=ours.removed)
+
+
+def turned(sdp: bytes, *, paused: bool, version: int) -> bytes:
+    """Make the next offer out of the last SDP of ours: everything as it was, inactive or recvonly again.
+
+    The DTLS role is left to the client again (RFC 8842 section 5.2); refused lines stay refused.
+    """
+    ours = SessionDescription.parse(sdp)
+    wanted = ("recvonly", "inactive") if paused else ("inactive", "recvonly")
+    head = [(letter, _renumbered(value, version) if letter == "o" else value) for letter, value in ours.lines]
+    body = [_turned(pair, wanted) for media in ours.media for pair in media.lines]
+    return "".join(f"{letter}={value}\r\n" for letter, value in (*head, *body)).encode("utf-8", "surrogateescape")
+
+
+def recertified(
+    sdp: bytes, lines: Sequence[LinePlan], *, fingerprint: str, session_id: int, version: int, again: bool = False
+) -> bytes:
+    """Make the next offer out of the last SDP of ours: everything as it was, under another certificate of ours.
+
+    That and another a=tls-id ask for another DTLS association on each line that has one (RFC 8842 section 5.2, for a
+    client without a=tls-id RFC 5763 section 5); who begins it is left to the client. `again`: the certificate is the
+    one of before, and so are the names.
+    """
+    ours = SessionDescription.parse(sdp)
+    out = [(letter, _renumbered(value, version) if letter == "o" else value) for letter, value in ours.lines]
+    common = ("a", f"fingerprint:{fingerprint}")
+    out = [common if letter == "a" and value.startswith("fingerprint:") else (letter, value) for letter, value in out]
+    for media, line in zip(ours.media, lines, strict=False):
+        name = (again and line.own_tls_id) or tls_id(line, fingerprint, session_id)
+        fresh = {"fingerprint": fingerprint, "tls-id": name, "setup": "actpass"}
+        for letter, value in media.lines:
+            name = value.partition(":")[0]
+            out.append((letter, f"{name}:{fresh[name]}" if letter == "a" and name in fresh else value))
+    return "".join(f"{letter}={value}\r\n" for letter, value in out).encode("utf-8", "surrogateescape")
+
+
+def anew(sdp: bytes, *, paused: bool = False) -> bytes:
+    """Make the offer for a re-INVITE that leaves it to us: all we have, so that a held stream can go on (RFC 3264 8.4).
+
+    Nothing is asked for while `paused`. What changes nothing keeps its version.
+    """
+    version = SessionDescription.parse(sdp).version or ""
+    same = int(version) if version.isdecimal() else 0
+    return sdp if turned(sdp, paused=paused, version=same) == sdp else turned(sdp, paused=paused, version=same + 1)
+
+
+def _renumbered(origin: str, version: int) -> str:
+    words = origin.split()
+    return " ".join([*words[:2], str(version), *words[3:]])
+
+
+def _turned(pair: tuple[str, str], wanted: tuple[str, str]) -> tuple[str, str]:
+    letter, value = pair
+    if letter == "a" and value == wanted[0]:
+        return letter, wanted[1]
+    if letter == "a" and value in ("setup:active", "setup:passive"):
+        return letter, "setup:actpass"
+    return pair

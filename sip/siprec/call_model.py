@@ -1,0 +1,403 @@
+"""The picture of one recorded call, put together from metadata documents and SIP requests as they arrive.
+
+Theory of operation
+-------------------
+A recording client describes a call in documents: snapshots (complete) and updates (partial), each carried by a request
+that may say more in its headers. The picture is the sum over time. It only ever learns:
+
+* **People.** A participant becomes an entry the first time its address of record is seen; two ids with one address are
+  one entry. A disassociate-time says that it left; being missing in a sound snapshot lets us infer it (and is marked).
+  An id that gets another address is another person, except where the number stays the same, or where the first was a
+  placeholder: that one goes. Whoever was only missing, and is said to send something by an update, is there.
+* **What shrinks nothing.** A document of which an element may be missing (a name with a bare & in it hides none), a
+  document that names nobody, and the metadata of a BYE (`final`: Cisco sends a complete one without streams). Nor does
+  the first of them, where its end is missing, or the last put a stream on hold.
+* **Streams.** A stream has a set of senders now and the last non-empty one before. A participantstreamassoc replaces
+  the set of its participant; a snapshot replaces all, if it says anything about associations. A stream whose set became
+  empty is on hold and keeps its owner. `sip.siprec.media_streams` holds them, `sip.siprec.stream_owners` finds the
+  owner of an m= line.
+* **Roles** come from vendors' extensions (`sip.siprec.vendor_extensions`), then from headers (`sip.siprec.parties`),
+never from an order.
+* **Times.** Our clock is given with every call and decides; the client's times are kept beside it.
+
+Documents and requests are not kept. `to_state` gives everything for a checkpoint.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+from sip.message.message import Request
+from sip.siprec import extension_data
+from sip.siprec.document import Document, Identity, Participant, SessionLink
+from sip.siprec.media_streams import Tracks
+from sip.siprec.participants import HEADERS, VENDOR, Entry, People, Source
+from sip.siprec.parties import Party, Person, Role, plain, read_headers
+from sip.siprec.stream_owners import Owner, Scene, assign
+from sip.siprec.timestamps import restore_time, store_time
+from sip.siprec.vendor_extensions import Hints, read_extensions
+from sip.siprec.xml_reader import Damage
+
+MAX_IDS = 1_024
+"""Participant ids remembered; one person may have several over a long call."""
+MAX_CORRELATIONS = 48
+"""Names of the call in other systems."""
+
+
+class Picture:
+    """Everything known of one call. Feed it documents and requests; ask it for parties, owners and ids at any time."""
+
+    __slots__ = (
+        "_based", "_extensions", "_identities", "_ids", "_people", "_tracks", "client_ended_at", "client_started_at",
+        "correlations", "damage", "direction", "session_id", "swapped", "wanting",
+    )  # fmt: skip
+
+    def __init__(self) -> None:
+        self.session_id: str | None = None
+        """Id of the newest session element; None without metadata: the Call-ID of the dialog stands for it."""
+        self.damage = Damage.NONE
+        """The worst that was wrong with a document so far."""
+        self.correlations: tuple[tuple[str, str], ...] = ()
+        """Names of the call in other systems, kind and value, in order of appearance."""
+        self.direction: str | None = None
+        """inbound or outbound, seen from whose recording it is; None unless a vendor's extension says so."""
+        self.client_started_at: datetime | None = None
+        """When the session began, by the client's clock."""
+        self.client_ended_at: datetime | None = None
+        """When it ended, by the client's clock."""
+        self.wanting: str | None = None
+        """Why a snapshot should be asked for (RFC 7866 section 9.2): damaged, no-base, unknown-ids; None if not."""
+        self.swapped = False
+        """The client names the owners of two streams the wrong way round; whoever asks for them exchanges them."""
+        self._based = False
+        self._people = People()
+        self._ids: dict[str, int] = {}
+        self._tracks = Tracks()
+        self._identities: tuple[tuple[str, str], ...] = ()
+        self._extensions = b""
+
+    # What is known
+
+    def parties(self) -> tuple[Party, ...]:
+        """Give everybody who ever took part, in order of appearance."""
+        return tuple(self._people[i].party() for i in self._people.visible())
+
+    def owners(self, labels: Sequence[str | None]) -> tuple[Owner, ...]:
+        """Find the owner of each m= line as indices into `parties`; `labels` are those of all lines in order."""
+        return self.shown(self.speakers(labels))
+
+    def speakers(self, labels: Sequence[str | None]) -> tuple[Owner, ...]:
+        """Find the owner of each m= line as positions among the people, which never change; `shown` takes them."""
+        return assign(labels, self._scene())
+
+    def shown(self, owners: Iterable[Owner]) -> tuple[Owner, ...]:
+        """Give owners as indices into the `parties` of this moment."""
+        index = {position: i for i, position in enumerate(self._people.visible())}
+
+        def indices(positions: Sequence[int]) -> tuple[int, ...]:
+            return tuple(sorted(index[who] for who in positions if who in index))
+
+        return tuple(
+            Owner(indices(owner.parties), owner.inferred, owner.rule, indices(owner.earlier), owner.label)
+            for owner in owners
+        )
+
+    def holding(self, label: str | None) -> bool:
+        """Tell whether the metadata alone says that nobody sends the stream of this label any more."""
+        return label is not None and self._tracks.holding(label)
+
+    @property
+    def labels(self) -> frozenset[str]:
+        """Labels of the streams in the newest metadata."""
+        return self._tracks.labels()
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """Ids of all communication session groups named so far, in order."""
+        return tuple(value for kind, value in self.correlations if kind == "group")
+
+    @property
+    def extensions(self) -> tuple[tuple[str, str], ...]:
+        """Extension data as path and value; the path begins with the kind and id of the element it stood in."""
+        return extension_data.shown(self._extensions)
+
+    # What arrives
+
+    def apply(self, document: Document, now: datetime, *, final: bool = False) -> None:
+        """Merge a document that arrived at `now`; `final` is the metadata of a BYE, which never takes anything away."""
+        if document.damaged:
+            self.damage = max(self.damage, document.damaged, key=_SEVERITY.index)
+        if document.damaged in (Damage.REFUSED, Damage.UNREADABLE):
+            self.wanting = None if final else "damaged"
+            return
+        whole = document.damaged in (Damage.NONE, Damage.UNESCAPED)
+        snapshot = whole and not document.partial and not final
+        self.wanting = None if final else self._wanting(document)
+        self._based = self._based or not document.partial
+        self._apply_sessions(document)
+        self._apply_participants(document, now, snapshot)
+        if document.partial and not final:
+            sending = [link.participant for link in document.stream_links if link.send and not link.ended]
+            self._people.find_again([self._ids[who] for who in sending if who in self._ids])
+        keeps = final or document.damaged is Damage.CUT
+        self._tracks.apply(document, self._ids, self._people, snapshot=snapshot, keeps=keeps)
+        self._apply_hints(read_extensions(document), now)
+        if document.extensions:
+            self._extensions = extension_data.with_more(self._extensions, document.extensions)
+        self._name_known()
+
+    def _wanting(self, document: Document) -> str | None:
+        """Look for what a snapshot would mend."""
+        if document.damaged is Damage.CUT:
+            return "damaged"
+        if not document.partial:
+            return None
+        if not self._based:
+            return "no-base"
+        fresh = {participant.id for participant in document.participants}
+        named = {link.participant for link in document.stream_links}
+        named |= {link.participant for link in document.session_links}
+        return "unknown-ids" if named - fresh - set(self._ids) else None
+
+    def apply_request(self, request: Request, now: datetime) -> None:
+        """Merge what the headers of a request of the client say."""
+        facts = read_headers(request)
+        self._correlate(facts.correlations)
+        if named := [(who.uri, who.name) for who in facts.identities if who.name]:
+            self._identities = tuple(dict.fromkeys((*named, *self._identities)))[:4]
+        self._people.talk(facts.talkers, now)
+        self._people.fall_back(facts.fallback, now)
+        for who in facts.redirections:
+            self._people.redirect(who, HEADERS, now)
+        self._name_known()
+
+    def end(self, now: datetime) -> None:
+        """Note the end of the call: nobody is present any more."""
+        for entry in self._people:
+            entry.leave(now, inferred=True)
+
+    # Sessions and groups
+
+    def _apply_sessions(self, document: Document) -> None:
+        known = {value for kind, value in self.correlations if kind == "session"}
+        ids = [session.id for session in document.sessions]
+        fresh = [session for session in ids if session not in known]
+        if fresh or (ids and self.session_id not in ids):
+            self.session_id = (fresh or ids)[-1]
+        self._correlate([("session", session) for session in ids])
+        self._correlate([("group", group.id) for group in document.groups])
+        for session in document.sessions:
+            self._correlate([("sip-session-id", value) for value in session.sip_session_ids])
+            if session.started and self.client_started_at is None:
+                self.client_started_at = session.started.at
+            if session.stopped and session.id == self.session_id:
+                self.client_ended_at = session.stopped.at
+
+    def _correlate(self, pairs: Iterable[tuple[str, str]]) -> None:
+        known = self.correlations
+        fresh = [pair for pair in pairs if pair not in known]
+        if fresh:
+            self.correlations = tuple(dict.fromkeys((*known, *fresh)))[:MAX_CORRELATIONS]
+
+    # People
+
+    def _apply_participants(self, document: Document, now: datetime, snapshot: bool) -> None:
+        listed = {i for i in [self._take(participant, now) for participant in document.participants] if i is not None}
+        self._apply_session_links(document, now, snapshot)
+        if not snapshot or not listed:
+            return
+        for i, entry in enumerate(self._people):
+            if entry.source <= Source.HEADER and i not in listed:
+                entry.leave(now, inferred=True)
+                entry.replaced = entry.replaced or (entry.is_placeholder() and not self._tracks.knows(i))
+
+    def _take(self, participant: Participant, now: datetime) -> int | None:
+        """Find or make the entry of a participant element; give its position."""
+        identities = tuple(map(plain, participant.identities))
+        main = next((one for one in identities if one.uri), identities[0] if identities else None)
+        old = self._ids.get(participant.id)
+        if main is None or not main.uri:
+            # A participant without address is still somebody, known by the id alone.
+            return (
+                self._update(old, main)
+                if old is not None
+                else self._enter(participant.id, main or Identity("", None), now)
+            )
+        found = self._people.find(main.uri, upto=Source.METADATA, exact=True)
+        if found is None and old is not None and self._people[old].has_number(main.uri):
+            self._people[old].know(main.uri)
+            return self._update(old, Identity("", main.name))
+        if found is None:
+            found = self._adopt(main, old, now)
+        if old is not None and old != found:
+            self._people[old].leave(now, inferred=True)
+        if found is None:
+            return self._enter(participant.id, main, now, identities)
+        if old is not None or len(self._ids) < MAX_IDS:
+            self._ids[participant.id] = found
+        for other in identities:
+            self._people[found].know(other.uri)
+        return self._update(found, main)
+
+    def _enter(self, participant: str, main: Identity, now: datetime, others: Sequence[Identity] = ()) -> int | None:
+        entry = Entry(main.uri, main.name, Source.METADATA, now)
+        for other in others:
+            entry.know(other.uri)
+        position = self._people.add(entry)
+        if position is not None and (participant in self._ids or len(self._ids) < MAX_IDS):
+            self._ids[participant] = position
+        return position
+
+    def _adopt(self, main: Identity, old: int | None, now: datetime) -> int | None:
+        """Give an entry that turns out to be this participant: its own placeholder, or somebody a header named."""
+        if old is not None and self._people[old].is_placeholder():
+            position: int | None = old
+        else:
+            position = self._people.find(main.uri)
+            if position is not None and self._people[position].source == Source.METADATA:
+                return None
+        if position is not None:
+            entry = self._people[position]
+            fresh = Entry(main.uri, main.name, Source.METADATA, now)
+            if entry.is_placeholder():
+                entry.name = None
+            entry.uri, entry.key, entry.tail, entry.source = fresh.uri, fresh.key, fresh.tail, fresh.source
+            entry.come()
+        return position
+
+    def _update(self, position: int, identity: Identity | None) -> int:
+        entry = self._people[position]
+        if identity is not None:
+            entry.uri = identity.uri or entry.uri
+            entry.name = identity.name or entry.name
+        if entry.left is not None and entry.inferred:
+            entry.come()
+        entry.replaced = False
+        return position
+
+    def _apply_session_links(self, document: Document, now: datetime, snapshot: bool) -> None:
+        """Note who came and went; of several sessions of one person, one that goes on is enough to be there."""
+        over = {session.id for session in document.sessions if session.stopped}
+        self._people.end_sessions(None if snapshot else over)
+        by_person: dict[int, list[SessionLink]] = {}
+        for link in document.session_links:
+            if link.participant in self._ids:
+                by_person.setdefault(self._ids[link.participant], []).append(link)
+        known = {value: value for kind, value in self.correlations if kind == "session"}
+        for position, own in by_person.items():
+            entry = self._people[position]
+            joined = next((link.joined for link in own if link.joined), None)
+            if joined and entry.client_joined is None:
+                entry.client_joined = joined.at
+            if entry.attend([((known.get(link.session, ""), link.participant), not link.left) for link in own]):
+                entry.come()
+            else:
+                entry.leave(now, inferred=False)
+                entry.client_left = next((link.left.at for link in own if link.left), None)
+
+    def _scene(self) -> Scene:
+        named: dict[int, list[int]] = {}
+        for position, entry in enumerate(self._people):
+            for line in entry.lines:
+                named.setdefault(line, []).append(position)
+        lines = {line: (tuple(self._people.staying(who)), tuple(who)) for line, who in named.items()}
+        return Scene(tuple(self._tracks), self._people.present(), self._tracks.dangling(self._ids), lines)
+
+    # Roles and names
+
+    def _apply_hints(self, hints: Hints, now: datetime) -> None:
+        self._correlate(hints.correlations)
+        self.direction = hints.direction or self.direction
+        for participant, role in hints.roles.items():
+            if participant in self._ids:
+                self._people[self._ids[participant]].set_role(role, VENDOR)
+        for track in self._tracks:
+            if track.label in hints.tracks and track.live and len(track.owners) == 1:
+                self._people[track.owners[0]].set_role(hints.tracks[track.label], VENDOR)
+        self._apply_people(hints, now)
+        for participant, who in hints.aliases:
+            if participant in self._ids:
+                entry = self._people[self._ids[participant]]
+                entry.name = entry.name or who.name
+                entry.know(who.uri)
+        for role, name in hints.names.items():
+            for entry in self._people:
+                if entry.role is role and entry.name is None:
+                    entry.name = name[:256]
+
+    def _apply_people(self, hints: Hints, now: datetime) -> None:
+        """Give roles to the participants whose addresses the vendor names; redirectors are added, others are not."""
+        if hints.side is not None:
+            for uri in hints.recorded:
+                position = self._people.find(uri, upto=Source.HEADER)
+                if position is not None:
+                    self._people[position].set_role(hints.side, VENDOR)
+        unknown: list[Person] = []
+        for who in sorted(hints.people, key=lambda who: who.role in _REDIRECTED):
+            position = self._people.find(who.uri, upto=Source.HEADER)
+            if who.role in _REDIRECTED:
+                self._people.redirect(who, VENDOR, now)
+            elif position is not None:
+                entry = self._people[position]
+                entry.set_role(who.role, VENDOR)
+                entry.know(who.uri)
+                entry.name = entry.name or who.name
+            else:
+                unknown.append(who)
+        for who in unknown:
+            holders = self._people.of_role(who.role)
+            if len(holders) == 1 and self._people.find(who.uri) is None:
+                # The recorded user's public number, where the participant has an internal name, or the dialled digits.
+                holders[0].know(who.uri)
+
+    def _name_known(self) -> None:
+        """Give names from asserted identities to participants without one."""
+        for uri, name in self._identities:
+            position = self._people.find(uri)
+            if position is not None and self._people[position].name is None:
+                self._people[position].name = name
+
+    # Checkpoints
+
+    def to_state(self) -> dict[str, Any]:
+        """Give everything as a dict fit for JSON."""
+        return {
+            "version": 1,
+            "session_id": self.session_id,
+            "damage": self.damage.value,
+            "direction": self.direction,
+            "correlations": [list(pair) for pair in self.correlations],
+            "started": store_time(self.client_started_at),
+            "ended": store_time(self.client_ended_at),
+            "people": self._people.to_state(),
+            "attendance": self._people.attendance(),
+            "ids": dict(self._ids),
+            **self._tracks.to_state(),
+            "identities": [list(pair) for pair in self._identities],
+            "extensions": base64.b64encode(self._extensions).decode(),
+            "based": self._based,
+            "swapped": self.swapped,
+        }
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> Picture:
+        """Take back what `to_state` gave."""
+        picture = cls()
+        picture.session_id, picture.damage = state["session_id"], Damage(state["damage"])
+        picture.correlations = tuple((kind, value) for kind, value in state["correlations"])
+        picture.direction = state.get("direction")
+        picture.client_started_at, picture.client_ended_at = map(restore_time, (state["started"], state["ended"]))
+        picture._people, picture._ids = People.from_state(state["people"]), dict(state["ids"])
+        picture._people.restore_attendance(state.get("attendance", ()))  # a version before this one did not know it
+        picture._identities = tuple((uri, name) for uri, name in state["identities"])
+        picture.swapped = bool(state.get("swapped"))  # nor this
+        picture._tracks, picture._based = Tracks.from_state(state), bool(state.get("based", True))
+        picture._extensions = base64.b64decode(state["extensions"])
+        return picture
+
+
+_SEVERITY = (Damage.NONE, Damage.UNESCAPED, Damage.REPAIRED, Damage.CUT, Damage.UNREADABLE, Damage.REFUSED)
+_REDIRECTED = (Role.REDIRECTED_BY, Role.REDIRECTED_TO)

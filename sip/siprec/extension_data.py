@@ -1,0 +1,48 @@
+"""Extension data of the documents of one call, packed: one call of thousands that are in memory at once."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Iterable
+
+from sip.siprec.document import MAX_PATH, Extension
+
+MAX_PIECES = 64
+"""Pieces of extension data kept in memory; all of it stays in the raw metadata, which the recorder stores."""
+MAX_TEXT = 2_048
+"""Characters of their values together, because thousands of pictures are in memory at once."""
+WINDOW_BITS = 12
+"""Window of their compression: 4 KiB, more than they have."""
+
+
+def pieces(packed: bytes) -> list[tuple[str, str, str, str]]:
+    """Give kind, parent, path and value of each piece in order; packed they are a quarter of that."""
+    return [tuple(piece) for piece in json.loads(zlib.decompress(packed))] if packed else []
+
+
+def shown(packed: bytes) -> tuple[tuple[str, str], ...]:
+    """Give path and value of each piece; the path begins with the kind and id of the element it stood in."""
+    return tuple(
+        (f"{kind}[{parent}]/{path}" if parent else f"{kind}/{path}", value)
+        for kind, parent, path, value in pieces(packed)
+    )
+
+
+def with_more(packed: bytes, extensions: Iterable[Extension]) -> bytes:
+    """Add pieces that are not there yet, up to the limits."""
+    kept: dict[tuple[str, str, str, str], None] = dict.fromkeys(pieces(packed))
+    before = len(kept)
+    room = MAX_TEXT - sum(len(value) for *_, value in kept)
+    for one in extensions:
+        if len(one.parent) + len(one.path) > MAX_PATH:
+            continue
+        room -= len(one.value)
+        if room < 0 or len(kept) >= MAX_PIECES:
+            break
+        kept[one] = None
+    if len(kept) == before:
+        return packed
+    # A small window: clearing the usual quarter of a megabyte takes ten times as long as packing 2 kB.
+    packer = zlib.compressobj(1, zlib.DEFLATED, WINDOW_BITS)
+    return packer.compress(json.dumps(list(kept)).encode()) + packer.flush()

@@ -1,0 +1,355 @@
+"""People in a call: roles, addresses, and what the headers of a request say about them.
+
+**From and To.** In a recording dialog they name the recording client and the recorder, not the people who talk. They
+count as parties only while no metadata and no other header names a participant, and only if they look like people: a
+telephone number or a display name, and not a word that machines are named by (`_MACHINES`). To must moreover differ
+from the Request-URI, because the address that was called is the recorder's; and only the request that opens a dialog
+is asked, because later ones go to our Contact. P-Asserted-Identity and Remote-Party-ID
+stand above From (RFC 3325 section 9.1): they are what a proxy has checked.
+
+**Names.** An address in these headers that is a known participant's gives it a name if the metadata had none; it never
+makes a second party of it.
+
+**Redirections.** Diversion (RFC 5806) and History-Info (RFC 7044) name people who took part by redirecting the call;
+they are parties also beside metadata.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import datetime
+from enum import StrEnum
+from itertools import pairwise
+from typing import NamedTuple
+from urllib.parse import unquote
+
+from sip.errors import SipError
+from sip.message.header_values import NameAddr
+from sip.message.message import Request
+from sip.siprec.document import Identity, clean_name
+
+MAX_ADDRESS = 1_024
+"""Characters kept of an address; the longest seen (Genesys) has 520."""
+MAX_FACTS = 32
+"""Header elements of one kind that are looked at."""
+MIN_SUFFIX = 7
+"""Digits from which a number and its national form are taken for one: a subscriber number without area code."""
+
+_SCHEMES = frozenset(("sip", "sips", "tel", "im", "pres", "mailto"))
+_SEPARATORS = re.compile(r"[-.()]")
+_MACHINES = frozenset(
+    "src srs sip siprec sipsrc siprecsrc siprecclient acmesrc asbce recorder recording recordingserver rec sbc vsrp "
+    "anonymous unknown unavailable restricted asterisk freeswitch opensips kamailio sipp mod_sofia".split()
+)
+"""User parts of clients and servers, in lower case."""
+_UCID = re.compile(r"(?:\A|[0-9A-F]{2})FA08([0-9A-F]{16})", re.IGNORECASE)
+"""Avaya's Universal Call ID in a User-to-User value: application id FA, length 8, then the id."""
+_IDS = {
+    "session-id": "session-id",
+    "cisco-guid": "cisco-guid",
+    "cisco-gucid": "cisco-gucid",
+    "x-genesys-calluuid": "genesys-uuid",
+    "x-broadworks-correlation-info": "broadworks-correlation",
+    "x-audc-call-id": "audiocodes-call-id",
+    "x-acme-call-id": "acme-call-id",
+    "x-twilio-callsid": "twilio-call-sid",
+    "x-cid": "x-cid",
+    "x-genesys-gvp-session-id": "genesys-gvp-session",
+}
+"""Headers that name the recorded call in other systems, and what we call them."""
+_REFERENCES = ("x-refci", "x-farendrefci", "x-nearendclusterid")
+"""Parameters of Cisco's built-in bridge that tie its two dialogs together."""
+
+
+class Role(StrEnum):
+    """Part somebody has in a call."""
+
+    CALLER = "caller"
+    CALLEE = "callee"
+    ANSWERED = "answered"
+    REDIRECTED_BY = "redirected_by"
+    REDIRECTED_TO = "redirected_to"
+    PARTICIPANT = "participant"
+
+
+class Party(NamedTuple):
+    """Somebody who took part in a call."""
+
+    role: Role
+    """What the message says, participant if it says nothing."""
+    name: str | None
+    """Name without quotes, None if there is none."""
+    number: str | None
+    """User part of the address if it is a telephone number."""
+    uri: str | None
+    """Address of record as sent, None if there is none."""
+    joined_at: datetime
+    """Our time of first hearing of this party."""
+    left_at: datetime | None
+    """Our time of its leaving, None while present."""
+    client_joined_at: datetime | None = None
+    """The client's time of its joining."""
+    client_left_at: datetime | None = None
+    """The client's time of its leaving."""
+    left_inferred: bool = False
+    """Nobody said that it left: it was missing in a later snapshot, or the call ended."""
+    also: tuple[str, ...] = ()
+    """Further addresses and numbers of the same party."""
+
+
+class Person(NamedTuple):
+    """An address with what a message says about it."""
+
+    uri: str
+    """Address as sent."""
+    name: str | None
+    """Display name, None if there is none."""
+    role: Role
+    """Part in the call."""
+    lines: tuple[int, ...] = ()
+    """Indices of the m= lines that hold this person's voice, where a header says so."""
+
+
+class HeaderFacts(NamedTuple):
+    """What the headers of one request say about the recorded call."""
+
+    talkers: tuple[Person, ...] = ()
+    """Participants named by headers meant for that (Cisco)."""
+    fallback: tuple[Person, ...] = ()
+    """From and To and what stands above them, if they look like people; they count where nobody else is known."""
+    identities: tuple[Person, ...] = ()
+    """Addresses that may give a known participant its name."""
+    redirections: tuple[Person, ...] = ()
+    """Who redirected the call, and to whom."""
+    correlations: tuple[tuple[str, str], ...] = ()
+    """Names of the call in other systems: kind and value."""
+
+
+def user_of(uri: str) -> str:
+    """Give the user part of an address: no scheme, host, parameters or password; escapes resolved."""
+    text = uri.strip().strip("<>")
+    scheme, colon, rest = text.partition(":")
+    if not colon or scheme.lower() not in _SCHEMES:
+        rest = text
+    user, at, _ = rest.rpartition("@")
+    user = (user if at else rest).partition(";")[0].partition("?")[0]
+    if at:
+        user = user.partition(":")[0]
+    return unquote(user).strip() if "%" in user else user.strip()
+
+
+def number_of(uri: str) -> str | None:
+    """Give the telephone number of an address: its user part if that is digits with an optional plus, else None."""
+    return _number(uri, user_of(uri))
+
+
+def _number(uri: str, user: str) -> str | None:
+    if uri.lstrip("< ")[:4].lower() == "tel:":
+        # In a tel URI these are no part of the number (RFC 3966 section 5.1.1).
+        user = _SEPARATORS.sub("", user)
+    return user if len(user) <= 40 and _is_digits(user) else None
+
+
+def _is_digits(user: str) -> bool:
+    return user.removeprefix("+").isdecimal() and user.isascii()
+
+
+def canonical(uri: str) -> str:
+    """Give the form by which addresses of record are compared: user and host, no scheme, port or parameters."""
+    text = uri.strip().strip("<>")
+    _, at, place = text.rpartition("@")
+    user = user_of(text)
+    user = _number(text, user) or user
+    if not at:
+        return user if _is_digits(user) else user.lower()
+    place = place.partition(";")[0].partition("?")[0].lower()
+    host = place[: place.find("]") + 1] if place.startswith("[") else place.partition(":")[0]
+    return f"{user}@{host}"
+
+
+def tail_of(uri: str) -> str:
+    """Give the last digits of an address's number, without which two numbers cannot be one; empty if it has none."""
+    return (number_of(uri) or "").lstrip("+").lstrip("0")[-MIN_SUFFIX:]
+
+
+def same_number(one: str, other: str) -> bool:
+    """Tell whether two numbers are one, also where the country or area code of one is missing."""
+    a, b = one.lstrip("+").lstrip("0"), other.lstrip("+").lstrip("0")
+    if a == b:
+        return bool(a)
+    return min(len(a), len(b)) >= MIN_SUFFIX and (a.endswith(b) or b.endswith(a))
+
+
+def person(text: str, role: Role) -> Person | None:
+    """Read a header value with one address; None if it holds none."""
+    try:
+        return _of_address(NameAddr.parse_leniently(text[: MAX_ADDRESS * 2]), role)
+    except SipError:
+        return None
+
+
+def _of_address(address: NameAddr, role: Role) -> Person | None:
+    uri = address.uri.strip()[:MAX_ADDRESS]
+    return Person(uri, clean_name(address.display), role) if user_of(uri) else None
+
+
+def written_person(text: str, role: Role) -> Person | None:
+    """Read an address as vendors write it into XML: a name-addr, or a bare address with its own parameters."""
+    if "<" in text:
+        return person(text, role)
+    uri = text.strip()[:MAX_ADDRESS]
+    return Person(uri, None, role) if user_of(uri) else None
+
+
+def plain(identity: Identity) -> Identity:
+    """Give an address of record without the name and the brackets that some write around it, as in a header.
+
+    What is an address already stays so whatever stands behind it.
+    """
+    found = person(identity.uri, Role.PARTICIPANT) if "<" in identity.uri else None
+    if found is None or "<" in found.uri or (_schemed(identity.uri) and not _schemed(found.uri)):
+        return identity
+    return Identity(found.uri, identity.name or found.name)
+
+
+def _schemed(uri: str) -> bool:
+    return uri.partition(":")[0].strip().lower() in _SCHEMES
+
+
+def read_headers(request: Request) -> HeaderFacts:
+    """Collect what the headers say. Never raises: a value that cannot be read says nothing."""
+    # A few of two dozen fields are there: the others are not asked for one by one.
+    there = {name.lower() for name, _ in request.headers.items()}
+    talkers = tuple(_cisco(request)) if "x-cisco-recording-participant" in there else ()
+    talkers = talkers or tuple(_bridge(request))
+    named = _identities(request, there)
+    return HeaderFacts(
+        talkers,
+        () if talkers else tuple(_fallback(request, named)),
+        tuple(named),
+        tuple(_redirections(request)) if "diversion" in there or "history-info" in there else (),
+        tuple(_correlations(request, there)),
+    )
+
+
+def _addresses(request: Request, name: str, role: Role) -> Iterator[tuple[NameAddr, Person]]:
+    for raw in request.headers.values(name)[:MAX_FACTS]:
+        try:
+            address = NameAddr.parse_leniently(raw[: MAX_ADDRESS * 2])
+        except SipError:
+            continue
+        if (found := _of_address(address, role)) is not None:
+            yield address, found
+
+
+def _cisco(request: Request) -> Iterator[Person]:
+    """Read CUBE's network based recording: one header a participant, with the indices of its m= lines."""
+    for address, found in _addresses(request, "X-Cisco-Recording-Participant", Role.PARTICIPANT):
+        words = (address.param("media-index") or "").replace(",", " ").split()[:MAX_FACTS]
+        lines = tuple(int(word) for word in words if word.isascii() and word.isdigit() and len(word) < 5)
+        yield Person(found.uri, found.name, found.role, lines)
+
+
+def _bridge(request: Request) -> Iterator[Person]:
+    """Read CUCM's built-in bridge: From has both ends as parameters and says whose audio this dialog carries."""
+    if "x-refci" not in (request.headers.get("From") or ""):
+        return
+    address = _one(request, "From")
+    if address is None or "x-refci" not in address.uri:
+        return
+    values = _uri_params(address.uri)
+    far = "x-farend" in values
+    near_uri, found = address.uri.partition(";")[0], person(str(address), Role.PARTICIPANT)
+    yield Person(near_uri, found.name if found else None, Role.PARTICIPANT, () if far else (0,))
+    if values.get("x-farendaddr"):
+        yield Person(values["x-farendaddr"][:MAX_ADDRESS], None, Role.PARTICIPANT, (0,) if far else ())
+
+
+def _uri_params(uri: str) -> dict[str, str]:
+    pairs = (piece.partition("=") for piece in uri[: MAX_ADDRESS * 2].split(";")[1:])
+    return {name.strip().lower(): value.strip() for name, _, value in pairs}
+
+
+def _one(request: Request, name: str) -> NameAddr | None:
+    raw = request.headers.get(name)
+    try:
+        return NameAddr.parse_leniently(raw) if raw else None
+    except SipError:
+        return None
+
+
+def _identities(request: Request, there: set[str]) -> list[Person]:
+    found: list[Person] = []
+    if "p-asserted-identity" in there:
+        found += [who for _, who in _addresses(request, "P-Asserted-Identity", Role.CALLER)]
+    if "remote-party-id" in there:
+        for address, who in _addresses(request, "Remote-Party-ID", Role.CALLER):
+            called = (address.param("party") or "").lower() == "called"
+            found.append(Person(who.uri, who.name, Role.CALLEE if called else Role.CALLER))
+    sender = person(request.headers.get("From") or "", Role.CALLER)
+    return [who for who in (*found, sender) if who is not None and user_of(who.uri).lower() not in _MACHINES]
+
+
+def _fallback(request: Request, named: list[Person]) -> Iterator[Person]:
+    """Give the caller and the callee where nothing else names people; the rule stands at the head of this file."""
+    recipient = _one(request, "To")
+    if recipient is None or recipient.tag:
+        return
+    target = _of_address(recipient, Role.CALLEE)
+    caller = next((who for who in named if who.role is Role.CALLER and _looks_human(who)), None)
+    if caller is not None:
+        yield caller
+    called = [who for who in named if who.role is Role.CALLEE]
+    if target is not None and canonical(target.uri) != canonical(request.uri):
+        called.append(target)
+    callee = next((who for who in called if _looks_human(who)), None)
+    if callee is not None and (caller is None or canonical(callee.uri) != canonical(caller.uri)):
+        yield callee
+
+
+def _looks_human(who: Person) -> bool:
+    user = user_of(who.uri).lower()
+    if user in _MACHINES:
+        return False
+    number, (scheme, colon, _) = number_of(who.uri), who.uri.partition(":")
+    if number is None and "@" not in who.uri and colon and scheme.lower() in _SCHEMES:
+        return False
+    return who.name is not None or (number is not None and len(user) > 2)
+
+
+def _redirections(request: Request) -> Iterator[Person]:
+    for _, found in _addresses(request, "Diversion", Role.REDIRECTED_BY):
+        yield found
+    history = [entry for _, entry in _addresses(request, "History-Info", Role.REDIRECTED_BY)]
+    ours = {canonical(request.uri), canonical(request.headers.get("To") or "")}
+    for entry, following in pairwise(history):
+        # An entry was redirected if it has a reason, or the next one says by what cause it came about.
+        if "?reason=" in entry.uri.lower() or ";cause=" in following.uri.lower():
+            yield Person(entry.uri.partition("?")[0], entry.name, Role.REDIRECTED_BY)
+            if following is history[-1] and canonical(following.uri) not in ours:
+                yield Person(following.uri.partition("?")[0], following.name, Role.REDIRECTED_TO)
+
+
+def _correlations(request: Request, there: set[str]) -> Iterator[tuple[str, str]]:
+    for header, kind in () if there.isdisjoint(_IDS) else _IDS.items():
+        value = "".join((request.headers.get(header) or "").split())
+        if value:
+            yield kind, value[:MAX_ADDRESS]
+    for raw in request.headers.all("User-to-User")[:MAX_FACTS]:
+        yield from ucid(raw)
+    sender = request.headers.get("From") or ""
+    values = _uri_params(sender) if "x-" in sender.lower() else {}
+    for name in _REFERENCES:
+        if values.get(name):
+            yield name, values[name].partition(">")[0][:MAX_ADDRESS]
+
+
+def ucid(text: str) -> Iterator[tuple[str, str]]:
+    """Give Avaya's call id of a User-to-User value or of a vendor's copy of one, as 16 hexadecimal digits."""
+    value = text.partition(";")[0].strip()[:MAX_ADDRESS]
+    found = _UCID.match(value)
+    if found:
+        yield "ucid", found[1].upper()
+    elif value:
+        yield "ucid" if len(value) == 16 else "user-to-user", value

@@ -1,0 +1,165 @@
+"""Whose voice is in which stream: the seven rules, over what a picture knows.
+
+In this order: (1) `send` in participantstreamassoc; (2) `send` inside the participant; (3) the last known owner;
+(4) exactly one participant without stream; (5) exactly one whose `send` matches no stream; (6) as many participants
+without stream as streams without owner, in document order; (7) what a header says about the m= line. Rules 4 to 6 are
+conclusions and marked as inferred. The order of m= lines alone proves nothing: rtpengine puts the callee first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+from sip.siprec.media_streams import Track
+
+LAST, ONLY, DANGLING, ORDER, HEADER = range(3, 8)
+"""Numbers of the rules from the third on; the first two stand in `Track.rule`."""
+
+
+@dataclass(slots=True)
+class Owner:
+    """Who is heard in one m= line."""
+
+    parties: tuple[int, ...] = ()
+    """Indices into the parties; several for a mixed stream, none if unknown."""
+    inferred: bool = False
+    """Concluded, not said."""
+    rule: int = 0
+    """Number of the rule that applied, 0 if none did."""
+    earlier: tuple[int, ...] = ()
+    """Others who were said to be heard in it before."""
+    label: str | None = field(default=None, compare=False)
+    """What the metadata call its stream; no part of whose it is."""
+
+    @property
+    def party(self) -> int | list[int] | None:
+        """Give the owner as the admin API shows it: an index, a list for a mixed stream, None if unknown."""
+        if len(self.parties) > 1:
+            return list(self.parties)
+        return self.parties[0] if self.parties else None
+
+
+class Scene(NamedTuple):
+    """What the rules look at; people are positions."""
+
+    tracks: Sequence[Track]
+    """In document order."""
+    present: Sequence[int]
+    """Participants who have not left, in document order."""
+    dangling: frozenset[int]
+    """Those whose send set names only unknown streams."""
+    lines: Mapping[int, tuple[tuple[int, ...], tuple[int, ...]]]
+    """Index of an m= line to the participants a header names for it, or named last, and to all it ever named."""
+
+
+def assign(labels: Sequence[str | None], scene: Scene) -> tuple[Owner, ...]:
+    """Find the owner of each m= line; `labels` are those of all lines of the SDP in order, None where one has none."""
+    pairs = pair(labels, scene.tracks)
+    # Conclusions are for streams that nobody was ever said to send.
+    concluded = {} if all(track.owners for track in scene.tracks if track.current) else _conclude(scene)
+    owners = []
+    for line, (tracks, guessed) in enumerate(pairs):
+        owner = _of_tracks(tracks, scene, concluded)
+        now, named = scene.lines.get(line, ((), ()))
+        if now and not owner.parties:
+            owner = Owner(now, False, HEADER, tuple(who for who in named if who not in now))
+        inferred = owner.inferred or (guessed and bool(owner.parties) and owner.rule != HEADER)
+        earlier = dict.fromkeys((*owner.earlier, *_heard(labels[line], tracks, scene, owner.parties)))
+        label = tracks[0].label if tracks else None
+        owners.append(Owner(owner.parties, inferred, owner.rule, tuple(earlier), label))
+    return tuple(owners)
+
+
+def exchanged(owners: Sequence[Owner], kinds: Sequence[str]) -> tuple[Owner, ...]:
+    """Exchange the owners of the two m= lines of a medium, for a client that names them the wrong way round.
+
+    `kinds` are the media of the lines in order. Where a medium has another number of lines than two, nothing says which
+    of them would be meant: they stay as told.
+    """
+    found = list(owners)
+    for kind in dict.fromkeys(kinds):
+        lines = [line for line, other in enumerate(kinds) if other == kind]
+        if len(lines) == 2:
+            one, two = lines
+            found[one] = replace(owners[two], label=owners[one].label)
+            found[two] = replace(owners[one], label=owners[two].label)
+    return tuple(found)
+
+
+def pair(labels: Sequence[str | None], tracks: Sequence[Track]) -> list[tuple[list[Track], bool]]:
+    """Give each m= line its streams, and whether only the order paired them: a label missing, doubled or unknown."""
+    found: list[tuple[list[Track], bool]] = [([], False) for _ in labels]
+    free = [track for track in tracks if track.current]
+    for line, label in enumerate(labels):
+        track = _first(free, label)
+        if track is not None:
+            free.remove(track)
+            found[line] = ([track], labels.count(label) > 1)
+    for line, label in enumerate(labels):
+        past = None if found[line][0] else _first(list(reversed(tracks)), label)
+        if past is not None and not past.current:
+            found[line] = ([past], False)
+    twins = {label for label in labels if label is not None and labels.count(label) == 1}
+    for line in range(len(labels)):
+        if not found[line][0] and free:
+            found[line] = ([free.pop(0)], True)
+    for track in free:
+        # Two streams of one label: a mixed stream, written as one element a voice.
+        if track.label in twins:
+            found[labels.index(track.label)][0].append(track)
+    return found
+
+
+def _first(tracks: Sequence[Track], label: str | None) -> Track | None:
+    return next((track for track in tracks if label is not None and track.label == label), None)
+
+
+def _of_tracks(tracks: Sequence[Track], scene: Scene, concluded: Mapping[int, Owner]) -> Owner:
+    for live in (True, False):
+        known = [track for track in tracks if track.owners and track.live is live]
+        people = tuple(dict.fromkeys(who for track in known for who in track.owners))
+        if people:
+            return Owner(people, False, min(track.rule for track in known) if live else LAST)
+    for track in tracks:
+        earlier = _earlier(track, scene)
+        if any(who in scene.present for who in earlier):
+            return Owner(earlier, False, LAST)
+        if id(track) in concluded:
+            return concluded[id(track)]
+        if earlier:
+            return Owner(earlier, False, LAST)
+    return Owner()
+
+
+def _heard(label: str | None, tracks: Sequence[Track], scene: Scene, now: tuple[int, ...]) -> tuple[int, ...]:
+    """Give everybody else who was heard in a line: in its streams, and in earlier ones of its label."""
+    past = [track for track in scene.tracks if label is not None and track.label == label]
+    return tuple(dict.fromkeys(who for track in (*past, *tracks) for who in track.heard if who not in now))
+
+
+def _earlier(track: Track, scene: Scene) -> tuple[int, ...]:
+    """Give the owners of an earlier stream of the same label."""
+    older = [
+        other for other in scene.tracks if not other.current and other.owners and other.label == track.label is not None
+    ]
+    return older[-1].owners if older else ()
+
+
+def _conclude(scene: Scene) -> dict[int, Owner]:
+    """Apply rules 4 to 6: what can be concluded for the streams nobody was ever said to send."""
+    current = [track for track in scene.tracks if track.current]
+    orphans = [track for track in current if not track.owners]
+    heard = {who for track in current for who in track.owners}
+    silent = [who for who in scene.present if who not in heard]
+    dangling = [who for who in silent if who in scene.dangling]
+    if len(silent) == 1:
+        return {id(track): Owner((silent[0],), True, ONLY) for track in orphans}
+    if len(dangling) == 1:
+        return {id(track): Owner((dangling[0],), True, DANGLING) for track in orphans}
+    if len(silent) == len(orphans):
+        return {id(track): Owner((who,), True, ORDER) for track, who in zip(orphans, silent, strict=True)}
+    if len(orphans) == 1 and orphans[0].mixed and silent:
+        return {id(orphans[0]): Owner(tuple(silent), True, ORDER)}
+    return {}

@@ -1,0 +1,1 @@
+"""Sockets: SIP over UDP, TCP and TLS, name resolution and TLS handshakes."""

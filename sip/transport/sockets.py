@@ -1,0 +1,361 @@
+"""The two kinds of sockets under `sip.transport.server`: a UDP listener and one stream connection. They know no SIP."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import socket
+import ssl
+import struct
+from collections import deque
+from collections.abc import Callable
+from functools import lru_cache
+from ipaddress import ip_address
+from typing import Any, Protocol
+
+from sip.message.header_values import Flow
+
+# Datagrams waiting to be sent per listener; beyond it they are lost, which SIP repairs.
+MAX_UNSENT = 10_000
+# Datagrams taken at one wake-up: a burst of 3 ms.
+DATAGRAMS_AT_ONCE = 32
+# Bytes of the largest UDP datagram.
+MAX_DATAGRAM = 65_535
+# Bytes a peer may leave unread on a connection before it is cut off; a 200 has about 2 KB.
+MAX_UNREAD = 1024 * 1024
+# Seconds of a TLS handshake; a slow-loris peer is cut off.
+HANDSHAKE_TIMEOUT = 5.0
+# Seconds a closed connection may take to send its last bytes.
+LINGER = 5.0
+# linux/in.h: to which address a datagram went, and from which one goes; the socket module has no name for it.
+IP_PKTINFO = 8
+# Interface (any), address of ours, address in the header (in_pktinfo); address and interface (in6_pktinfo).
+_INFO4, _INFO6 = struct.Struct("=I4s4s"), struct.Struct("=16sI")
+ANCILLARY = socket.CMSG_SPACE(_INFO6.size) + socket.CMSG_SPACE(_INFO4.size)
+# Source addresses whose way back has been looked up.
+MAX_LOCALS = 10_000
+# First bytes of addresses of IPv6 that need more than themselves to be sent from.
+MULTICAST, LINK_LOCAL = 0xFF, b"\xfe\x80"
+# Any port: a UDP socket is connected to it only to learn our own address; nothing is sent.
+NO_MATTER = 9
+
+Address = tuple[str, int]
+
+
+class Owner(Protocol):
+    """What a link needs from the server."""
+
+    def admits(self, flow: Flow) -> bool:
+        """Tell whether a datagram of this source is looked at."""
+
+    def received(self, data: bytes, flow: Flow) -> None:
+        """Take a datagram."""
+
+    def room_for(self, host: str) -> bool:
+        """Tell whether a source may have one more connection."""
+
+    def connected(self, connection: Connection) -> bool:
+        """Take a connection up."""
+
+    def read(self, data: bytes, flow: Flow) -> None:
+        """Take bytes of a connection."""
+
+    def disconnected(self, connection: Connection) -> None:
+        """Forget a connection."""
+
+    def next_number(self) -> int:
+        """Number a connection."""
+
+    def secure(self, gate: Gate) -> None:
+        """Begin the TLS handshake of an accepted connection."""
+
+    def unsent(self, flow: Flow) -> None:
+        """Learn that a datagram was longer than UDP carries."""
+
+    def turned_away(self, flow: Flow, reason: str) -> None:
+        """Tell of a connection that did not come about."""
+
+    def names_of(self, tls: ssl.SSLObject | None) -> tuple[str, ...]:
+        """Give the names of a peer's certificate that count."""
+        ...
+
+
+class Datagrams:
+    """One UDP listener."""
+
+    def __init__(self, owner: Owner, number: int, own: socket.socket) -> None:
+        self._owner = owner
+        self._number = number
+        self._socket = own
+        self._bound: Address = own.getsockname()[:2]
+        self._anywhere = ip_address(self._bound[0].partition("%")[0]).is_unspecified
+        self._room = ANCILLARY if self._anywhere else 0
+        self.family = socket.AF_INET6 if ":" in self._bound[0] else socket.AF_INET
+        self._locals: dict[str, Address] = {}
+        self._inbox = memoryview(bytearray(MAX_DATAGRAM))
+        self._unsent: deque[tuple[bytes, Address, str]] = deque()
+
+    def open(self) -> None:
+        """Begin to listen, on the running loop."""
+        if self._anywhere:
+            v6 = self.family == socket.AF_INET6
+            level, option = (socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO) if v6 else (socket.IPPROTO_IP, IP_PKTINFO)
+            self._socket.setsockopt(level, option, 1)
+        asyncio.get_running_loop().add_reader(self._socket, self.readable)
+
+    def readable(self) -> None:
+        """Hand over datagrams of admitted sources; others get silence and are not looked at.
+
+        A few at once: asking the loop for each one costs more than taking it, and a flood must leave others their turn.
+        """
+        for _ in range(DATAGRAMS_AT_ONCE):
+            try:
+                size, told, _, address = self._socket.recvmsg_into([self._inbox], self._room)
+            except BlockingIOError:
+                return
+            except OSError:
+                # An ICMP error of an earlier datagram; the socket is as good as before.
+                continue
+            remote: Address = address[:2]
+            flow = Flow("udp", self._bound, remote, 0, self._number)
+            if self._owner.admits(flow):
+                if self._anywhere:
+                    here = asked_at(told)
+                    local = (here, self._bound[1]) if here else self._local(remote[0])
+                    flow = Flow("udp", local, remote, 0, self._number)
+                self._owner.received(bytes(self._inbox[:size]), flow)
+
+    def put(self, data: bytes, remote: Address, here: str = "") -> None:
+        """Send a datagram, at once if the kernel has room for it and nothing waits; `here`: from this address of ours.
+
+        A peer behind a NAT, or with a connected socket, hears no other than the one that it asked (RFC 3581 section 4).
+        """
+        if not self._unsent and self._sent(data, remote, here):
+            return
+        if len(self._unsent) < MAX_UNSENT:
+            self._unsent.append((data, remote, here))
+            if len(self._unsent) == 1:
+                asyncio.get_running_loop().add_writer(self._socket, self.flush)
+
+    def _sent(self, data: bytes, remote: Address, here: str) -> bool:
+        """Try to send; False if it has to wait. What the kernel refuses is lost, which SIP repairs."""
+        asked = going_from(here) if self._anywhere else []
+        # The first try may only bring the news of an earlier datagram's failure.
+        for _ in range(2):
+            try:
+                if asked:
+                    self._socket.sendmsg([data], asked, 0, remote)
+                else:
+                    self._socket.sendto(data, remote)
+                return True
+            except BlockingIOError:
+                return False
+            except (OSError, ValueError, OverflowError) as problem:
+                if isinstance(problem, OSError) and problem.errno == errno.EMSGSIZE:
+                    # An answer repeats what its request is made of: where that is too long, nothing shorter would do.
+                    self._owner.unsent(Flow("udp", self._bound, remote, 0, self._number))
+                    return True
+                asked = []  # that address may have left this machine: better from another one than not at all
+        return True
+
+    def flush(self) -> None:
+        """Send what waits, as much as the kernel has room for."""
+        while self._unsent and self._sent(*self._unsent[0]):
+            self._unsent.popleft()
+        if not self._unsent:
+            asyncio.get_running_loop().remove_writer(self._socket)
+
+    def close(self) -> None:
+        """Send what can be sent and stop listening."""
+        self.flush()
+        loop = asyncio.get_running_loop()
+        loop.remove_writer(self._socket)
+        loop.remove_reader(self._socket)
+        self._socket.close()
+
+    def _local(self, host: str) -> Address:
+        """Find the address of ours that a peer reaches us at, where the socket is bound to all."""
+        known = self._locals.get(host)
+        if known is None:
+            if len(self._locals) >= MAX_LOCALS:
+                self._locals.clear()
+            known = self._locals[host] = self._look_up(host)
+        return known
+
+    def _look_up(self, host: str) -> Address:
+        with contextlib.suppress(OSError), socket.socket(self.family, socket.SOCK_DGRAM) as probe:
+            probe.connect((host, NO_MATTER))
+            return probe.getsockname()[0], self._bound[1]
+        return self._bound
+
+
+def asked_at(told: list[tuple[int, int, bytes]]) -> str:
+    """Give the address of ours that a datagram went to, as the kernel tells it; empty if that is none to send from."""
+    for level, kind, data in told:
+        if (level, kind) == (socket.IPPROTO_IP, IP_PKTINFO):
+            _, here, _ = _INFO4.unpack_from(data)
+            return socket.inet_ntop(socket.AF_INET, here) if any(here) else ""
+        if (level, kind) == (socket.IPPROTO_IPV6, socket.IPV6_PKTINFO):
+            packed, _ = _INFO6.unpack_from(data)
+            plain = packed[0] != MULTICAST and packed[:2] != LINK_LOCAL
+            return socket.inet_ntop(socket.AF_INET6, packed) if plain else ""
+    return ""
+
+
+@lru_cache(MAX_LOCALS)
+def going_from(here: str) -> list[tuple[int, int, bytes]]:
+    """Write for the kernel which address of ours a datagram leaves from; nothing for none, or one it cannot be told."""
+    with contextlib.suppress(OSError):
+        if ":" in here:
+            return [(socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, _INFO6.pack(socket.inet_pton(socket.AF_INET6, here), 0))]
+        if here:
+            return [(socket.IPPROTO_IP, IP_PKTINFO, _INFO4.pack(0, socket.inet_aton(here), bytes(4)))]
+    return []
+
+
+class Connection(asyncio.Protocol):
+    """One TCP or TLS connection, accepted or opened by us."""
+
+    flow: Flow
+    transport: asyncio.Transport
+
+    def __init__(self, owner: Owner, listener: int, kind: str, asked: Flow | None = None) -> None:
+        self._owner = owner
+        self._listener = listener
+        self._kind = kind
+        self._asked = asked
+        self.opened_by_us = asked is not None
+        # Nobody knows this peer: it gets one answer.
+        self.stranger = False
+        self._early: list[bytes] = []
+        self._ready = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take up a connection that needs no handshake any more."""
+        if isinstance(transport, asyncio.Transport):
+            self.transport = transport
+            self.welcome()
+
+    def welcome(self) -> None:
+        """Ask the server whether the peer is welcome."""
+        transport = self.transport
+        local, remote = transport.get_extra_info("sockname"), transport.get_extra_info("peername")
+        if not local or not remote:
+            transport.abort()
+            return
+        # On a connection of ours the peer calls back at our listener, not at the port the kernel gave.
+        here: Address = self._asked.local if self._asked else local[:2]
+        there: Address = self._asked.remote if self._asked else remote[:2]
+        names = self._owner.names_of(transport.get_extra_info("ssl_object"))
+        self.flow = Flow(self._kind, here, there, self._owner.next_number(), self._listener, names)
+        self._ready = self._owner.connected(self)
+        if not self._ready:
+            transport.abort()
+            return
+        early, self._early = self._early, []
+        for data in early:
+            self._owner.read(data, self.flow)
+
+    def data_received(self, data: bytes) -> None:
+        """Hand over bytes; those that came with the end of the handshake wait for `connection_made`."""
+        if self._ready:
+            self._owner.read(data, self.flow)
+        else:
+            self._early.append(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell the server."""
+        if self._ready:
+            self._ready = False
+            self._owner.disconnected(self)
+
+    def write(self, data: bytes) -> None:
+        """Send bytes; a peer that does not read is cut off."""
+        if self.transport.is_closing():
+            return
+        self.transport.write(data)
+        if self.transport.get_write_buffer_size() > MAX_UNREAD:
+            self.transport.abort()
+        elif self.stranger:
+            self.close()
+
+    def close(self) -> None:
+        """Send the rest and close, within reason."""
+        self.transport.close()
+        asyncio.get_running_loop().call_later(LINGER, self.transport.abort)
+
+
+class Gate(asyncio.Protocol):
+    """An accepted connection before its TLS handshake."""
+
+    transport: asyncio.Transport
+    remote: Address
+
+    def __init__(self, owner: Owner, listener: int, context: Callable[[], ssl.SSLContext]) -> None:
+        self._owner = owner
+        self._listener = listener
+        self._context = context
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Hold the bytes back and let the server begin the handshake."""
+        if not isinstance(transport, asyncio.Transport):
+            return
+        self.transport = transport
+        peer = transport.get_extra_info("peername")
+        if not peer:
+            transport.abort()
+            return
+        self.remote = peer[:2]
+        if not self._owner.room_for(peer[0]):
+            self._turn_away("too-many-connections")
+            return
+        transport.pause_reading()
+        self._owner.secure(self)
+
+    async def handshake(self) -> Connection | None:
+        """Do the TLS handshake with a fresh context; None if it failed and the connection is closed."""
+        connection = Connection(self._owner, self._listener, "tls")
+        loop = asyncio.get_running_loop()
+        try:
+            secured = await loop.start_tls(
+                self.transport,
+                connection,
+                self._context(),
+                server_side=True,
+                ssl_handshake_timeout=HANDSHAKE_TIMEOUT,
+            )
+        except asyncio.CancelledError:
+            self.transport.abort()
+            return None
+        except OSError as problem:  # ssl.SSLError is one: no TLS, an old version, no certificate where one is wanted
+            # asyncio's frames hold what holds them, with a buffer of 256 KiB: a flood must not wait for the collector
+            problem.__traceback__ = None
+            self._turn_away("tls-handshake")
+            return None
+        if secured is None:
+            self._turn_away("tls-handshake")
+            return None
+        connection.transport = secured
+        return connection
+
+    def _turn_away(self, reason: str) -> None:
+        here = self.transport.get_extra_info("sockname") or ("", 0)
+        self._owner.turned_away(Flow("tls", here[:2], self.remote, 0, self._listener), reason)
+        self.transport.abort()
+
+
+def certificate_names(tls: ssl.SSLObject | None) -> tuple[str, ...]:
+    """Give the subject alternative names of a verified client certificate (RFC 5922 section 7.1), in lower case."""
+    certificate = tls.getpeercert() if tls else None
+    if not certificate:
+        return ()
+    # typeshed describes the value as a union of several shapes; this key always holds pairs of strings.
+    pairs: Any = certificate.get("subjectAltName", ())
+    return tuple(str(value).lower() for kind, value in pairs if kind in ("DNS", "IP Address", "URI"))
+
+
+def vouched(asked: Flow, made: Flow) -> bool:
+    """Tell whether a TLS peer shows a name that the dialog's client showed; without one there is nothing to compare."""
+    wanted = set(asked.certificate_names)
+    return asked.transport != "tls" or not wanted or bool(wanted & set(made.certificate_names))

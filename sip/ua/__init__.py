@@ -1,0 +1,1 @@
+"""The user agent: dialogs, sessions, session timers, offers and answers; pure."""

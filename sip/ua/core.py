@@ -1,0 +1,166 @@
+"""What all parts of the endpoint work on: sessions, transactions, timers, and what goes out."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sip.message.header_values import MAGIC_COOKIE, Flow
+from sip.message.message import Request
+from sip.message.siprec_marks import unknown_tags
+from sip.message.uri import host_port
+from sip.transaction.layer import ClientTransactions, ServerKey, ServerTransactions
+from sip.transaction.response import ACCEPT, Fields, new_tag
+from sip.transaction.timers import Timers
+from sip.ua.events import Close, Closed, Dropped, Event, Send, SessionKey, Token
+from sip.ua.session import Session, Sessions
+from sip.ua.settings import Settings
+
+# Bytes of the key under which stateless To tags are made.
+SECRET_BYTES = 32
+# Says whether who speaks by a way may do so for the owner of a session: () yes, None no, or the header fields of a 401
+# that asks for credentials. With the request, None for a response and for what began before; and with the way of the
+# INVITE that an ACK, a CANCEL, a response or a retransmission belongs to, which are never challenged (section 22.1).
+Authorize = Callable[[str, Flow, Request | None, Flow], Fields | None]
+# Says whether the address that a way leads to is known as that of others than the owner of a session, and only theirs.
+Elsewhere = Callable[[str, Flow], bool]
+# The timers of a session.
+SESSION_TIMERS = ("repeat", "no-ack", "doubt", "confirm", "refresh", "expire", "retry", "forget")
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What the user has been asked."""
+
+    # The transaction to answer.
+    transaction: ServerKey
+    # The session it is about.
+    session: SessionKey
+    # INVITE, UPDATE or BYE.
+    method: str
+    # The peer sent an offer.
+    offered: bool
+    # CSeq of the request.
+    cseq: int
+
+
+class Context:
+    """The state of one endpoint."""
+
+    def __init__(self, settings: Settings, random: Callable[[int], bytes]) -> None:
+        self.settings = settings
+        self.random = random
+        self.secret = random(SECRET_BYTES)
+        self.timers = Timers()
+        self.sessions = Sessions()
+        self.servers = ServerTransactions(self.timers, self.send)
+        self.clients = ClientTransactions(self.timers, self.send)
+        self.events: deque[Event] = deque()
+        self.out: list[Send | Close] = []
+        self.questions: dict[Token, Question] = {}
+        self.authorize: Authorize | None = None
+        self.elsewhere: Elsewhere = lambda owner, flow: False
+        self.connections: dict[int, Flow] = {}
+        # Those that we opened.
+        self.opened: set[int] = set()
+        # Sessions of an earlier process by their connection, which went with it.
+        self.orphans: dict[Flow, list[SessionKey]] = {}
+        # None while new calls are taken, else the seconds for Retry-After.
+        self.refusing: int | None = None
+        self._tokens = 0
+
+    def emit(self, event: Event) -> None:
+        """Tell the user something."""
+        self.events.append(event)
+
+    def send(self, flow: Flow, data: bytes, port: int = 0) -> None:
+        """Put bytes on a way; on a broken connection by a new one to `port` of the peer (RFC 3261 section 18.2.2)."""
+        if flow.connection and flow.connection not in self.connections:
+            if not port:
+                self.emit(Dropped(flow, "connection-gone"))
+                return
+            remote = (flow.remote[0], port)
+            flow = Flow(flow.transport, flow.local, remote, 0, flow.listener, flow.certificate_names)
+        self.out.append(Send(flow, data))
+
+    def alive(self, flow: Flow) -> bool:
+        """Tell whether a flow can still be used."""
+        return flow.connection == 0 or flow.connection in self.connections
+
+    def ask(self, session: Session, key: ServerKey, offered: bool, cseq: int) -> Token:
+        """Open a question to the user."""
+        self._tokens += 1
+        token = Token(self._tokens)
+        self.questions[token] = Question(key, session.key, key[-1], offered, cseq)
+        session.token = token
+        return token
+
+    def standing(
+        self, session: Session, flow: Flow, request: Request | None, before: Flow | None = None
+    ) -> Fields | None:
+        """Judge who speaks in a dialog, as its first INVITE was judged (see Authorize).
+
+        Before the user has said whose it is nobody else but who sent the INVITE counts.
+        """
+        before = before or session.flow
+        if not session.keeps_to(flow):
+            return None
+        if self.authorize is None:
+            return ()
+        if not session.owner:
+            return () if same_host(flow, before) else None
+        found = self.authorize(session.owner, flow, request, before)
+        ours = found is None and flow.connection in self.opened
+        return () if ours and session.leads_to(flow) else found
+
+    def branch(self) -> str:
+        """Make a branch that nobody can guess (RFC 3261 section 8.1.1.7)."""
+        return MAGIC_COOKIE + new_tag(self.random)
+
+    def arm(self, session: Session, letter: str, at: float) -> None:
+        """Set a timer of a session."""
+        self.timers.set(("session", session.key), letter, at)
+
+    def disarm(self, session: Session, *letters: str) -> None:
+        """Clear timers of a session."""
+        self.timers.clear(("session", session.key), *letters)
+
+    def close(self, session: Session) -> None:
+        """Forget a session whose table says CLOSED."""
+        self.disarm(session, *SESSION_TIMERS)
+        if session.token is not None:
+            self.questions.pop(session.token, None)
+        self.sessions.remove(session)
+        self.emit(Closed(session.key))
+
+
+def same_host(flow: Flow, other: Flow) -> bool:
+    """Tell whether two ways lead to one host: from another port, or by another connection, it may still be the same."""
+    return flow.remote[0] == other.remote[0]
+
+
+def contact(session: Session, advertised: str = "") -> str:
+    """Write our Contact: where the peer reached us, the feature tag behind the > (RFC 7866 section 6.2).
+
+    Where an address is translated on the way to us (NAT) only an advertised one leads the peer back.
+    """
+    flow = session.flow
+    scheme = "sips" if session.dialog.secure and flow.transport == "tls" else "sip"
+    host, port = flow.local[0].partition("%")[0], flow.local[1]
+    if advertised and (":" in advertised) == (":" in host):
+        host = advertised
+    return f"<{scheme}:{host_port(host, port)};transport={flow.transport}>;+sip.srs"
+
+
+def refusal_fields(status: int, context: Context, request: Request | None = None) -> Fields:
+    """Give the header fields that belong to a refusal (RFC 3261 section 21.4)."""
+    fields: dict[int, Fields] = {
+        406: (("Accept", ACCEPT),),
+        415: (("Accept", ACCEPT), ("Accept-Encoding", "identity")),
+        421: (("Require", "siprec"),),
+        422: (("Min-SE", str(context.settings.min_session_expires)),),
+    }
+    if status == 420 and request:
+        return (("Unsupported", ", ".join(unknown_tags(request.headers))),)
+    return fields.get(status, ())

@@ -1,0 +1,285 @@
+"""What the requests of peers mean to a recording server: who is refused, asked about, or answered at once.
+
+Requests outside a dialog that are refused, and OPTIONS, keep no state (RFC 3261 section 8.2.7), so a flood of them
+costs no memory; everything that changes a session has its transaction.
+"""
+
+from __future__ import annotations
+
+from sip.errors import MalformedMessage, RemoteError
+from sip.message.body import Contents, contents, refused_body, takes_sdp
+from sip.message.header_values import Flow
+from sip.message.message import Request, check
+from sip.message.siprec_marks import is_recording, marks, unknown_tags
+from sip.transaction.layer import ServerTransaction, server_key
+from sip.transaction.response import ALLOW, CAPABILITIES, Fields, Reply, new_tag, reply_flow, sent_by_port, steady_tag
+from sip.transaction.tables import State
+from sip.ua.core import Context, refusal_fields, same_host
+from sip.ua.dialog import Dialog
+from sip.ua.events import NOT_OWNER, Dropped, Invited, Refused, SessionKey
+from sip.ua.session import Phase, Session
+from sip.ua.session_timer import negotiate
+from sip.ua.uas_dialog import Within
+
+SERVED = frozenset({"INVITE", "ACK", "BYE", "CANCEL", "OPTIONS", "UPDATE", "INFO", "PRACK"})
+# Methods of other RFCs that exist and are not for a recorder: 405 instead of 501 (section 8.2.1).
+FOREIGN = frozenset({"REGISTER", "SUBSCRIBE", "NOTIFY", "PUBLISH", "MESSAGE", "REFER"})
+
+
+def shown(method: str) -> str:
+    """Give a method that may be counted: one of a fixed set."""
+    return method if method in SERVED or method in FOREIGN else "unknown"
+
+
+class Answering:
+    """Answer requests."""
+
+    def __init__(self, context: Context, within: Within) -> None:
+        self._context = context
+        self._within = within
+
+    def receive(self, request: Request, flow: Flow, now: float) -> None:
+        """Take one whole request."""
+        try:
+            check(request)
+        except MalformedMessage as error:
+            self.malformed(error, flow)
+            return
+        if request.method == "ACK":
+            self._ack(request, flow, now)
+            return
+        known = self._context.servers.find(server_key(request, request.method))
+        if known and not known.open and self._displaced(known, request, flow):
+            self._context.servers.forget(known)
+            known = None
+        if known:
+            self._again(known, request, flow, now)
+        elif request.method == "CANCEL":
+            self._cancel(request, flow, now)
+        elif request.method not in SERVED:
+            status = 405 if request.method in FOREIGN else 501
+            self._refuse(request, flow, now, status, "method", (("Allow", ALLOW),))
+        elif request.recipient.tag is not None:
+            self._in_dialog(request, flow, now)
+        else:
+            self._out_of_dialog(request, flow, now)
+
+    def _again(self, known: ServerTransaction, request: Request, flow: Flow, now: float) -> None:
+        """Answer a request once more, to whom it was answered: an SDP of ours holds keys."""
+        if not self._concerns(known, flow):
+            self._stateless(request, flow, 481, NOT_OWNER, session=known.session)
+            return
+        way = reply_flow(request, flow)
+        session = self._context.sessions.get(known.session) if known.session else None
+        self._context.servers.repeat(known, way, now)
+        if session:
+            self._within.repeated(session, way, now)
+
+    def _displaced(self, transaction: ServerTransaction, request: Request, flow: Flow) -> bool:
+        """Tell whether a request of a dialog's owner meets the transaction of somebody who foretold its branch.
+
+        One whose ACK is awaited stays: whoever copies a branch must not take the place of its first sender either.
+        """
+        other = self._context.sessions.get(transaction.session) if transaction.session else None
+        if other and other.unacked_key == transaction.key:
+            return False
+        session = self._session_of(request) if request.recipient.tag is not None else None
+        if session is None or session.key == transaction.session:
+            return False
+        if self._context.standing(session, flow, request) is None:
+            return False
+        return not self._concerns(transaction, flow)
+
+    def _concerns(self, transaction: ServerTransaction, flow: Flow) -> bool:
+        """Tell whether somebody may go on with a transaction: its own sender, or another host of the owner's."""
+        session = self._context.sessions.get(transaction.session) if transaction.session else None
+        if session is None:
+            return same_host(flow, transaction.flow)
+        return self._context.standing(session, flow, None, transaction.flow) == ()
+
+    def malformed(self, error: MalformedMessage, flow: Flow) -> None:
+        """Answer what could not be read, if its Via could; never an ACK."""
+        request = error.request
+        if request is None or request.method == "ACK":
+            self._context.emit(Dropped(flow, error.code))
+            return
+        self._stateless(request, flow, error.status, error.code)
+
+    def unframed(self, error: MalformedMessage, flow: Flow) -> None:
+        """Refuse a message of a stream whose end cannot be found; a fault that is there anyway says more than 400."""
+        request = error.request
+        if request is None or error.code != "content-length-missing" or request.method == "ACK":
+            self.malformed(error, flow)
+            return
+        fault: RemoteError = error
+        try:
+            check(request)
+            if request.method in SERVED and request.recipient.tag is None:
+                self._judge(request)
+        except RemoteError as other:
+            fault = other
+        self._stateless(request, flow, fault.status, fault.code, refusal_fields(fault.status, self._context, request))
+
+    def _ack(self, request: Request, flow: Flow, now: float) -> None:
+        transaction = self._context.servers.find(server_key(request, "INVITE"))
+        if transaction and transaction.state in (State.COMPLETED, State.CONFIRMED):
+            if self._concerns(transaction, flow):
+                self._context.servers.acknowledge(transaction, now)
+            else:
+                self._context.emit(Dropped(flow, "ack-foreign"))
+            return
+        session = self._session_of(request)
+        if session is None:
+            self._context.emit(Dropped(flow, "ack-unknown"))
+            return
+        invite = self._context.servers.find(session.unacked_key)
+        if self._context.standing(session, flow, request, invite.flow if invite else None) == ():
+            self._within.acknowledged(session, request, reply_flow(request, flow), now)
+        else:
+            self._context.emit(Dropped(flow, "ack-foreign"))
+
+    def _cancel(self, request: Request, flow: Flow, now: float) -> None:
+        """Answer CANCEL itself, then the INVITE it means (section 9.2)."""
+        transaction = self._context.servers.find(server_key(request, "INVITE"))
+        if transaction is None:
+            self._stateless(request, flow, 481, "transaction")
+            return
+        if not self._concerns(transaction, flow):
+            self._stateless(request, flow, 481, NOT_OWNER, session=transaction.session)
+            return
+        tag = transaction.session or steady_tag(self._context.secret, request)
+        self._send(request, flow, Reply.to_request(request, flow, tag).compose(200))
+        session = self._context.sessions.get(transaction.session) if transaction.session else None
+        if not transaction.open or session is None:
+            return
+        if session.phase is Phase.INVITED:
+            self._within.cancel(session, now)
+        else:
+            self._within.withdraw(session, now)
+
+    def _in_dialog(self, request: Request, flow: Flow, now: float) -> None:
+        session = self._session_of(request)
+        if session is None:
+            self._refuse(request, flow, now, 481, "dialog")
+            return
+        standing = self._context.standing(session, flow, request)
+        if standing is None:
+            self._refuse(request, flow, now, 481, NOT_OWNER, session=session.key)
+            return
+        if standing:
+            self._refuse(request, flow, now, 401, "digest-in-dialog", standing)
+            return
+        if unknown_tags(request.headers):
+            self._within.refuse(session, request, reply_flow(request, flow), now, 420, "require")
+            return
+        self._within.receive(session, request, reply_flow(request, flow), now)
+
+    def _out_of_dialog(self, request: Request, flow: Flow, now: float) -> None:
+        if request.method not in ("INVITE", "OPTIONS"):
+            self._refuse(request, flow, now, 481, "dialog")
+            return
+        if request.method == "INVITE" and self._merged(request, flow):
+            self._refuse(request, flow, now, 482, "merged")
+            return
+        try:
+            found = self._judge(request)
+            timer = negotiate(request.headers, self._context.settings.min_session_expires, None)
+        except RemoteError as error:
+            fields = refusal_fields(error.status, self._context, request)
+            self._refuse(request, flow, now, error.status, error.code, fields)
+            return
+        full = len(self._context.sessions) >= self._context.settings.max_dialogs
+        if self._context.refusing is not None or full:
+            seconds = self._context.settings.retry_after if self._context.refusing is None else self._context.refusing
+            extra = CAPABILITIES if request.method == "OPTIONS" else ()
+            self._refuse(request, flow, now, 503, "unavailable", (("Retry-After", str(seconds)), *extra))
+        elif request.method == "OPTIONS":
+            self._send(request, flow, self._steady(request, flow).compose(200, CAPABILITIES))
+        else:
+            session = self._invite(request, flow, found, now)
+            session.timer = timer
+
+    def _merged(self, request: Request, flow: Flow) -> bool:
+        """Tell whether this INVITE came before by another path; another customer's with the same names is a new one."""
+        found = self._context.sessions.made_by(request, request.sender)
+        return any(self._context.standing(session, flow, None) == () for session in found)
+
+    def _judge(self, request: Request) -> Contents:
+        """Look for the first of 420, 415, 406 and 421 that applies; raise RemoteError."""
+        headers = request.headers
+        if unknown_tags(headers):
+            raise RemoteError("require", 420)
+        found = contents(headers, request.body)
+        fault = refused_body(headers, found)
+        if fault:
+            raise fault
+        if request.method != "INVITE":
+            return found
+        if not takes_sdp(headers):
+            raise RemoteError("accept", 406)
+        settings = self._context.settings
+        if not settings.plain_calls and not is_recording(headers, found.metadata, strict=settings.strict_marks):
+            raise RemoteError("not-siprec", 421)
+        return found
+
+    def _invite(self, request: Request, flow: Flow, found: Contents, now: float) -> Session:
+        """Begin a session and ask the user."""
+        context = self._context
+        tag = new_tag(context.random)
+        reply = Reply.to_request(request, flow, tag)
+        way = reply_flow(request, flow)
+        dialog = Dialog.accept(request, reply.to, tag)
+        session = Session(SessionKey(tag), dialog, way, dialog.remote_cseq)
+        session.names = flow.certificate_names
+        session.learn(request.headers)
+        key = server_key(request, "INVITE")
+        context.servers.begin(key, way, sent_by_port(request), reply, tag, now)
+        context.sessions.add(session)
+        token = context.ask(session, key, found.offer is not None, dialog.remote_cseq)
+        signs = marks(request.headers, found.metadata)
+        offer, named = found.offer, request.replaces
+        context.emit(Invited(session.key, token, flow, request, offer, found.metadata, signs, named))
+        return session
+
+    def _session_of(self, request: Request) -> Session | None:
+        tag = request.recipient.tag or ""
+        return self._context.sessions.of_dialog(request.call_id, tag, request.sender.tag or "")
+
+    def _refuse(
+        self,
+        request: Request,
+        flow: Flow,
+        now: float,
+        status: int,
+        code: str,
+        fields: Fields = (),
+        session: str | None = None,
+    ) -> None:
+        """Refuse: an INVITE by a transaction, so that its ACK is awaited, anything else without keeping state."""
+        context = self._context
+        if request.method != "INVITE" or len(context.servers) >= context.settings.max_transactions:
+            self._stateless(request, flow, status, code, fields, session)
+            return
+        key = server_key(request, "INVITE")
+        reply = self._steady(request, flow)
+        transaction = context.servers.begin(key, reply_flow(request, flow), sent_by_port(request), reply, None, now)
+        context.servers.respond(transaction, status, reply.compose(status, fields), now)
+        context.emit(Refused(flow, shown(request.method), status, code, SessionKey(session) if session else None))
+
+    def _stateless(
+        self,
+        request: Request,
+        flow: Flow,
+        status: int,
+        code: str,
+        fields: Fields = (),
+        session: str | None = None,
+    ) -> None:
+        self._send(request, flow, self._steady(request, flow).compose(status, fields))
+        self._context.emit(Refused(flow, shown(request.method), status, code, SessionKey(session) if session else None))
+
+    def _steady(self, request: Request, flow: Flow) -> Reply:
+        return Reply.to_request(request, flow, steady_tag(self._context.secret, request))
+
+    def _send(self, request: Request, flow: Flow, data: bytes) -> None:
+        self._context.send(reply_flow(request, flow), data, sent_by_port(request))

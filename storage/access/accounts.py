@@ -1,0 +1,256 @@
+"""The accounts of one customer: a small file that several processes may change and the daemon reads afresh.
+
+    made = accounts.create("anna", ["admin"], now)       made.secret goes into a one-time link and is not kept
+    accounts.invited(made.secret, now)                   whose link it is
+    accounts.change(id, lambda account: account.ended(password=...))
+
+Everything but a random id is sealed under a leaf of the account's own (storage.keys.sealing), so nothing of it shows on
+the disk, and an account that was removed is gone from every copy of the file too. The file lies in the customer's
+folder and comes back with it.
+"""
+
+import base64
+import hashlib
+import hmac
+import json
+import os
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+from storage.access import actor
+from storage.access.account import Account, Invitation, canonical
+from storage.access.api_tokens import ROLES
+from storage.errors import Forgotten, SealBroken, StorageError
+from storage.files.durable_files import Disk, alone, disk_errors
+from storage.keys import sealing
+
+FILE_NAME = "accounts.json"
+MAX_ACCOUNTS = 1000  # of one customer; each takes 0.1 ms to open whenever the file has changed
+SECRET_BYTES = 32  # of a one-time link: cannot be guessed, so a plain hash protects it
+MAX_SECRET = 256  # characters of a presented one that are looked at
+INVITATION = timedelta(hours=1)
+_KIND = "account"
+
+Change = Callable[[Account], Account]
+
+
+class Keys(sealing.Keeper, Protocol):
+    """Keys that count their cuts (storage.keys.key_store.CustomerKeys)."""
+
+    @property
+    def generation(self) -> int:
+        """Grows with every cut."""
+        ...
+
+
+class AccountsError(StorageError):
+    """The file of accounts is damaged, or what is asked for makes no sense."""
+
+
+class Created(NamedTuple):
+    """An account whose one-time link was just made."""
+
+    secret: str
+    """To be shown once."""
+    account: Account
+    """What is kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    leaf: int
+    sealed: str = field(repr=False)
+    account: Account
+
+
+class Accounts:
+    """The accounts of one customer, shared with other processes through a file."""
+
+    def __init__(
+        self,
+        folder: Path,
+        customer: str,
+        keys: Keys,
+        *,
+        disk: Disk | None = None,
+        random: Callable[[int], bytes] = os.urandom,
+    ) -> None:
+        """Name the folder of the customer; nothing is read before it is needed."""
+        self._customer = customer
+        self._keys = keys
+        self._path = folder / FILE_NAME
+        self._lock = folder / f".{FILE_NAME}.lock"
+        self._disk = disk or Disk()
+        self._random = random
+        self._known: tuple[tuple[int, ...] | None, dict[str, Account]] = (None, {})
+
+    def all(self) -> tuple[Account, ...]:
+        """Give all accounts, oldest first."""
+        return tuple(self._fresh().values())
+
+    def get(self, id: str) -> Account | None:
+        """Give one account as it is now."""
+        return self._fresh().get(id)
+
+    def named(self, name: str) -> Account | None:
+        """Find an account in any spelling of its name."""
+        wanted = canonical(name)
+        return next((account for account in self._fresh().values() if canonical(account.name) == wanted), None)
+
+    def invited(self, secret: str, now: datetime) -> Account | None:
+        """Find whose one-time link this is; None if unknown, used, too old, or the account is disabled."""
+        wanted = self._digest(secret[:MAX_SECRET])
+        for account in self._fresh().values():
+            out = account.invitation
+            if out and not account.disabled and now < out.expires_at and hmac.compare_digest(out.digest, wanted):
+                return account
+        return None
+
+    def like(self, name: str) -> Account | None:
+        """Find an account whose name people would take this one for."""
+        return next((account for account in self._fresh().values() if actor.alike(account.name, name)), None)
+
+    def create(self, name: str, roles: Sequence[str], now: datetime, taken: Collection[str] = ()) -> Created:
+        """Make an account with a one-time link. Raises AccountsError, also for a name that looks like one of `taken`.
+
+        `taken`: names of tokens, which stand in the audit log as well.
+        """
+        _check_roles(roles)
+        if fault := actor.fault_of(name):
+            raise AccountsError(f"the name of an account {fault}")
+        if any(actor.alike(name, other) for other in taken):
+            raise AccountsError("this customer has a token of that name", "choose another, or revoke the token")
+        account = Account(self._random(8).hex(), name.strip(), tuple(dict.fromkeys(roles)), now)
+        secret, account = self._invite(account, now)
+        with self._changing() as kept:
+            if any(actor.alike(entry.account.name, name) for entry in kept.values()):
+                raise AccountsError("this customer has an account of that name", "recorder admin reset lets it in")
+            if len(kept) >= MAX_ACCOUNTS:
+                raise AccountsError("this customer has too many accounts", "remove those that are not used")
+            kept[account.id] = self._sealed(sealing.new_leaf(self._keys), account)
+        return Created(secret, account)
+
+    def invite(self, id: str, now: datetime, *, factors: bool = False) -> Created:
+        """Give an account a new one-time link, the one before is void; `factors`: its second factors go as well."""
+        secrets: list[str] = []
+
+        def again(account: Account) -> Account:
+            cleared = account.ended(totp=None, totp_step=0, recovery=(), passkeys=()) if factors else account
+            cleared = replace(cleared, places=(), addresses=())  # whoever reset it may not know who was in before
+            secret, changed = self._invite(cleared, now)
+            secrets.append(secret)
+            return changed
+
+        changed = self.change(id, again)
+        return Created(secrets[0], changed)
+
+    def change(self, id: str, change: Change) -> Account:
+        """Change an account while nobody else does. Raises AccountsError if it is gone, and what `change` raises."""
+        with self._changing() as kept:
+            entry = kept.get(id)
+            if entry is None:
+                raise AccountsError("this account is not there any more")
+            changed = change(entry.account)
+            if changed != entry.account:
+                _check_roles(changed.roles)
+                kept[id] = self._sealed(entry.leaf, changed)
+            return changed
+
+    def remove(self, id: str) -> bool:
+        """Delete an account for good, in every copy of the file; False if it was not there."""
+        with self._changing() as kept:
+            entry = kept.pop(id, None)
+            if entry is not None:
+                self._keys.cut(entry.leaf)  # first: then it opens nothing, also if the disk is full
+        return entry is not None
+
+    def leaves(self) -> list[int]:
+        """Give the leaves that accounts are sealed under, so that none is given away again."""
+        return [_place(item)[1] for item in self._items()]
+
+    def _invite(self, account: Account, now: datetime) -> tuple[str, Account]:
+        secret = self._random(SECRET_BYTES).hex()
+        return secret, replace(account, invitation=Invitation(self._digest(secret), now + INVITATION))
+
+    def _digest(self, secret: str) -> str:
+        """Hash a secret for one customer, so that a file moved to another lets nobody in."""
+        return hashlib.sha256(f"invitation\0{self._customer}\0{secret}".encode("utf-8", "replace")).hexdigest()
+
+    def _fresh(self) -> dict[str, Account]:
+        """Read the file again if it is another one than before (it is only ever replaced whole), or a key was cut."""
+        seen, known = self._known
+        now = self._signature()
+        if now != seen:
+            known = {id: entry.account for id, entry in self._read().items()}
+            self._known = now, known  # both in one step: threads read here at the same time
+        return known
+
+    def _signature(self) -> tuple[int, ...] | None:
+        with disk_errors("look at the accounts"):
+            try:
+                status = os.stat(self._path)
+            except FileNotFoundError:
+                return None
+        return status.st_ino, status.st_mtime_ns, status.st_size, self._keys.generation
+
+    def _items(self) -> list[Any]:
+        data = self._disk.read(self._path)
+        if data is None:
+            return []
+        try:
+            return list(json.loads(data)["accounts"])
+        except (ValueError, KeyError, TypeError, RecursionError):
+            raise self._damaged() from None
+
+    def _read(self) -> dict[str, _Entry]:
+        """Open every account; one whose leaf is cut was removed, whatever this copy of the file says."""
+        found: dict[str, _Entry] = {}
+        for item in self._items():
+            try:
+                id, leaf, sealed = _place(item)
+                document = sealing.unseal(self._keys, leaf, _KIND, id, base64.b64decode(sealed, validate=True))
+                found[id] = _Entry(leaf, sealed, Account.parse(id, document))
+            except Forgotten:
+                continue
+            except (ValueError, KeyError, TypeError, SealBroken):
+                raise self._damaged() from None
+        return found
+
+    def _sealed(self, leaf: int, account: Account) -> _Entry:
+        sealed = sealing.seal(self._keys, leaf, _KIND, account.id, account.document())
+        return _Entry(leaf, base64.b64encode(sealed).decode(), account)
+
+    def _damaged(self) -> AccountsError:
+        return AccountsError(
+            f"the accounts of customer {self._customer} cannot be read",
+            f"restore {FILE_NAME}, or delete it and make new accounts",
+        )
+
+    @contextmanager
+    def _changing(self) -> Iterator[dict[str, _Entry]]:
+        """Change the accounts while no other process does; written durably unless nothing changed."""
+        with alone(self._lock, "change the accounts"):
+            kept = self._read()
+            before = dict(kept)
+            yield kept
+            if kept != before:
+                self._disk.replace(self._path, _serialise(kept))
+
+
+def _check_roles(roles: Sequence[str]) -> None:
+    if not roles or any(role not in ROLES for role in roles):
+        raise AccountsError(f"an account needs roles out of {', '.join(ROLES)}")
+
+
+def _place(item: dict[str, Any]) -> tuple[str, int, str]:
+    """Read id, leaf and sealed value of an entry."""
+    return str(item["id"]), int(item["leaf"], 16), str(item["sealed"])
+
+
+def _serialise(kept: dict[str, _Entry]) -> bytes:
+    items = [{"id": id, "leaf": f"{entry.leaf:012x}", "sealed": entry.sealed} for id, entry in kept.items()]
+    return json.dumps({"version": 1, "accounts": items}, indent=1).encode()

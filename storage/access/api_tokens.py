@@ -1,0 +1,220 @@
+"""The API tokens of one customer: a small file that several processes may change and the daemon reads afresh.
+
+Only SHA-256 hashes are kept. That is enough here and would not be for passwords: a token is 256 random bits, so
+there is nothing to guess.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from storage.access.actor import Actor, Kind, alike, canonical, fault_of
+from storage.errors import StorageError
+from storage.files.durable_files import Disk, alone, disk_errors
+from storage.timestamps import from_text, to_text
+
+FILE_NAME = "tokens.json"
+ROLES = ("admin", "listener", "privacy", "approver", "auditor", "operator")
+TOKEN_BYTES = 32  # 256 bits: cannot be guessed, so a plain hash protects it
+MAX_TOKEN = 256  # characters of a presented token that are looked at
+MAX_TOKENS = 10_000  # of one customer; the file is then 3 MB and read in 50 ms
+PREFIX = "rec_"  # lets secret scanners recognise a token that leaked
+
+
+class CredentialsError(StorageError):
+    """The file of tokens is damaged, or what is asked for makes no sense."""
+
+
+class NameTaken(CredentialsError):
+    """A token of that name would pass for somebody else."""
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """A token as it is kept."""
+
+    id: str
+    """Random id."""
+    customer: str
+    """Whose token."""
+    name: str
+    """What its holder is called in the audit log."""
+    roles: tuple[str, ...]
+    """What it may do."""
+    created_at: datetime
+    """When it was made."""
+    expires_at: datetime | None
+    """From when on it is refused, None never."""
+    digest: str
+    """SHA-256 of customer and token."""
+    account: str = ""
+    """Id of the account whose owner has it, "" if nobody said so: what both do is done by one person."""
+
+    @property
+    def actor(self) -> Actor:
+        """Return who acts with it."""
+        return Actor(Kind.TOKEN, self.id, self.name, self.account)
+
+    def valid(self, now: datetime) -> bool:
+        """Say whether it has not expired."""
+        return self.expires_at is None or now < self.expires_at
+
+
+Entries = list[Credential]
+
+
+class Created(NamedTuple):
+    """A new token and what is kept of it."""
+
+    token: str
+    """To be shown once."""
+    credential: Credential
+    """What is kept."""
+
+
+class Credentials:
+    """The tokens of one customer, shared with other processes through a file."""
+
+    def __init__(
+        self, folder: Path, customer: str, *, disk: Disk | None = None, random: Callable[[int], bytes] = os.urandom
+    ) -> None:
+        """Name the folder of the customer; nothing is read before it is needed."""
+        self._customer = customer
+        self._path = folder / FILE_NAME
+        self._lock = folder / f".{FILE_NAME}.lock"
+        self._disk = disk or Disk()
+        self._random = random
+        self._seen: tuple[int, int, int] | None = None
+        self._known: dict[str, Credential] = {}
+
+    def create(
+        self,
+        name: str,
+        roles: Sequence[str],
+        now: datetime,
+        expires_at: datetime | None = None,
+        *,
+        account: str = "",
+        taken: Collection[str] = (),
+    ) -> Created:
+        """Make a token; return it, to be shown once, and what is kept. Raises CredentialsError.
+
+        A name may repeat as it is, but look neither like another token's nor like one of `taken`, those of accounts.
+        """
+        _check(name, roles)
+        if any(alike(name, other) for other in taken):
+            raise NameTaken("this customer has an account of that name", "choose another name for the token")
+        token = PREFIX + self._random(TOKEN_BYTES).hex()
+        id = self._random(8).hex()
+        kept = digest(self._customer, token)
+        made = Credential(id, self._customer, name, tuple(dict.fromkeys(roles)), now, expires_at, kept, account)
+        with self._changing() as all:
+            if len(all) >= MAX_TOKENS:
+                raise CredentialsError("this customer has too many tokens", "revoke those that are not used")
+            if any(alike(name, c.name) and canonical(name) != canonical(c.name) for c in all):
+                raise NameTaken("this customer has a token whose name looks the same", "choose another name")
+            all.append(made)
+        return Created(token, made)
+
+    def list(self) -> tuple[Credential, ...]:
+        """Give all tokens, expired ones too, oldest first."""
+        return tuple(self._fresh().values())
+
+    def revoke(self, name: str) -> int:
+        """Delete the tokens of this name, or the one with this id; return how many there were."""
+        with self._changing() as all:
+            gone = [c for c in all if name in (c.name, c.id)]
+            all[:] = [c for c in all if c not in gone]
+        return len(gone)
+
+    def check(self, token: str, now: datetime) -> Credential | None:
+        """Find whose token this is; None if unknown, revoked or expired. Sees changes of other processes at once."""
+        found = self._fresh().get(digest(self._customer, token[:MAX_TOKEN]))
+        return found if found and found.valid(now) else None
+
+    def _fresh(self) -> dict[str, Credential]:
+        """Read the file again if it is another one than before: it is only ever replaced whole."""
+        seen = self._signature()
+        if seen != self._seen:
+            self._known = {c.digest: c for c in self._read()}
+            self._seen = seen
+        return self._known
+
+    def _signature(self) -> tuple[int, int, int] | None:
+        with disk_errors("look at the tokens"):
+            try:
+                status = os.stat(self._path)
+            except FileNotFoundError:
+                return None
+        return status.st_ino, status.st_mtime_ns, status.st_size
+
+    def _read(self) -> Entries:
+        data = self._disk.read(self._path)
+        if data is None:
+            return []
+        try:
+            return [_parse(self._customer, item) for item in json.loads(data)["tokens"]]
+        except (ValueError, KeyError, TypeError, RecursionError):
+            raise CredentialsError(
+                f"the tokens of customer {self._customer} cannot be read",
+                f"restore {self._path.name}, or delete it and make new tokens",
+            ) from None
+
+    @contextmanager
+    def _changing(self) -> Iterator[Entries]:
+        """Change the list while no other process does; written durably unless nothing changed."""
+        with alone(self._lock, "change the tokens"):
+            all = self._read()
+            before = list(all)
+            yield all
+            if all != before:
+                self._disk.replace(self._path, _serialise(all))
+
+
+def digest(customer: str, token: str) -> str:
+    """Hash a token as it is kept: for one customer, so that a file moved to another lets nobody in."""
+    return hashlib.sha256(f"{customer}\0{token}".encode("utf-8", "replace")).hexdigest()
+
+
+def _check(name: str, roles: Sequence[str]) -> None:
+    if fault := fault_of(name):
+        raise CredentialsError(f"the name of a token {fault}")
+    unknown = [role for role in roles if role not in ROLES]
+    if unknown or not roles:
+        raise CredentialsError(f"a token needs roles out of {', '.join(ROLES)}")
+
+
+def _serialise(all: Sequence[Credential]) -> bytes:
+    items = [
+        {
+            "id": c.id,
+            "name": c.name,
+            "roles": list(c.roles),
+            "created_at": to_text(c.created_at),
+            "expires_at": None if c.expires_at is None else to_text(c.expires_at),
+            "sha256": c.digest,
+            **({"account": c.account} if c.account else {}),
+        }
+        for c in all
+    ]
+    return json.dumps({"version": 1, "tokens": items}, indent=1).encode()
+
+
+def _parse(customer: str, item: dict[str, Any]) -> Credential:
+    expires = item["expires_at"]
+    return Credential(
+        id=str(item["id"]),
+        customer=customer,
+        name=str(item["name"]),
+        roles=tuple(str(role) for role in item["roles"]),
+        created_at=from_text(item["created_at"]),
+        expires_at=None if expires is None else from_text(expires),
+        digest=str(item["sha256"]),
+        account=str(item.get("account", "")),
+    )

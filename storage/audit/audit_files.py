@@ -1,0 +1,342 @@
+"""The files of an audit log: the log, its checkpoints beside it and beside the keys; enough to read and verify it
+offline.
+"""
+
+import os
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from storage.access.account import canonical
+from storage.audit.hash_chain import (
+    MAX_LINE,
+    NO_LINES,
+    AuditError,
+    Checkpoint,
+    Head,
+    Lines,
+    Tally,
+    Verdict,
+    document,
+    unfinished,
+    verify,
+)
+from storage.files.append_log import backwards, whole_size
+from storage.files.durable_files import Disk, disk_errors, opened, write_all
+from storage.timestamps import from_text, to_text
+
+LOG_NAME = "audit.jsonl"
+MARKS_NAME = "audit.checkpoints"
+_OBJECT = re.compile(rb'"object":"([^"\\]*)"')  # a quotation mark inside a value has a backslash before it
+_TIME = re.compile(rb'"time":"([^"\\]{27})"')  # text order is time order
+MOST_LOOKED_AT = 200_000
+"""Entries looked at for one page, in a second: another request may be waiting for the thread."""
+_CHUNK = 1 << 20  # bytes looked through at once: some milliseconds
+SLOT = 512  # bytes of one of the two checkpoints beside the keys; one disk sector, so a power cut leaves it old or new
+
+
+@dataclass(frozen=True, slots=True)
+class AuditPage:
+    """Some entries, newest first."""
+
+    items: tuple[dict[str, Any], ...]
+    """Entries as objects: n, time, actor, role, action, object, outcome, reason, source, hash."""
+    next_cursor: str | None
+    """Where the next page begins, None after the oldest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which entries are wanted; what is left out matches every one."""
+
+    actor: str | None = None
+    """Who did it: the name in any spelling, or the id, which stays where a name changes or is given again."""
+    action: str | None = None
+    """What was done, for example "call.media"."""
+    objects: frozenset[str] = frozenset()
+    """Ids, of which any will do."""
+    until: datetime | None = None
+    """Only entries before."""
+
+    def may_be(self, line: bytes) -> bool:
+        """Say whether a line may be meant, before it is read: reading takes ten times as long."""
+        if self.action is not None and f'"action":"{self.action}"'.encode() not in line:
+            return False
+        found = _OBJECT.search(line) if self.objects else None
+        return not self.objects or (found is not None and found[1].decode() in self.objects)
+
+    def meets(self, item: Mapping[str, Any]) -> bool:
+        """Say whether an entry is meant."""
+        if self.action is not None and item.get("action") != self.action:
+            return False
+        if self.actor not in (None, item.get("actor_id")) and canonical(str(item.get("actor"))) != canonical(
+            self.actor or ""
+        ):
+            return False
+        return self.until is None or from_text(item["time"]) < self.until
+
+
+EVERY = Wanted()
+
+
+class AuditFiles:
+    """Where the audit log of a customer and its checkpoints lie; enough to read and verify it offline."""
+
+    def __init__(self, folder: Path, keys_dir: Path, customer: str) -> None:
+        self._customer = customer
+        self.log = folder / LOG_NAME
+        self.marks = folder / MARKS_NAME
+        self.newest = keys_dir / f"{customer}.audit"
+        self.tally = keys_dir / f"{customer}.audit.count"
+        self.evidence = keys_dir / f"{customer}.audit.broken"
+
+    def newest_mark(self, key: Ed25519PublicKey) -> Checkpoint | None:
+        """Return the newest genuine checkpoint beside the keys."""
+        marks = [m for m in self._slots() if m.genuine(key, self._customer)]
+        return max(marks, key=lambda m: m.head.n, default=None)
+
+    def put_mark(self, mark: Checkpoint) -> None:
+        """Put a checkpoint beside the keys, durably, over the older of the two."""
+        _put(self.newest, bytes(mark), self._older())
+
+    def tallied(self, key: Ed25519PublicKey) -> Tally | None:
+        """Return the newest genuine statement about the checkpoints beside the log."""
+        found = [tally for tally in self._tallies() if tally and tally.genuine(key, self._customer)]
+        return max(found, key=lambda tally: tally.serial, default=None)
+
+    def put_tally(self, tally: Tally) -> None:
+        """Put a statement about the checkpoints beside the keys, durably, over the older of the two."""
+        serials = [each.serial if each else -1 for each in self._tallies()]
+        _put(self.tally, bytes(tally), 0 if serials[0] <= serials[1] else 1)
+
+    def counted(self, key: Ed25519PublicKey, lines: Sequence[bytes]) -> tuple[int, Lines]:
+        """Return the number of the newest statement and what the lines of a file of checkpoints come to by it.
+
+        Where the file is not what it was stated to be, the next statement does not fit it either.
+        """
+        tally = self.tallied(key)
+        if tally is None:
+            return 0, NO_LINES.then(lines)
+        known = tally.begins(lines)
+        if known is not None:
+            return tally.serial, known.then(lines[known.count :])
+        return tally.serial, tally.lines
+
+    def _tallies(self) -> list[Tally | None]:
+        found: list[Tally | None] = []
+        for slot in _slots_of(self.tally):
+            try:
+                found.append(Tally.parse(slot))
+            except AuditError:
+                found.append(None)
+        return found
+
+    def keep_evidence(self, mark: Checkpoint) -> None:
+        """Keep a checkpoint that the log does not fit."""
+        with opened(self.evidence, os.O_WRONLY | os.O_CREAT) as fd:
+            write_all(fd, bytes(mark), os.fstat(fd).st_size)
+            os.fdatasync(fd)
+        Disk().sync_folder(self.evidence.parent)
+
+    def verify(self, key: Ed25519PublicKey, told: Sequence[Checkpoint] = ()) -> Verdict:
+        """Check the whole chain against every checkpoint that can be found, and those that were `told` elsewhere."""
+        with disk_errors("read the audit log"):
+            newest = [m for m in self._slots() if m.genuine(key, self._customer)]
+            beside, lost = self._beside(key)
+            try:
+                marks = [*newest, *marks_of(self.evidence), *told]
+            except AuditError as error:
+                return Verdict(0, None, str(error))
+            if not self.log.exists():
+                named = marks or beside or lost
+                return Verdict(0, 1 if named else None, "is missing: there is no log" if named else "")
+            lost = [*self._lost_beside_keys(newest, beside), *lost]
+            found = verify(self._customer, self._lines(), [*marks, *beside], key)
+            if found.good:
+                found = self._tail(found)
+            wrong = next((m.head.n for m in self._strange(key)), None) if found.bad is None else found.bad
+            return replace(found, bad=wrong, fault="; ".join(filter(None, [found.fault, *lost])))
+
+    def _beside(self, key: Ed25519PublicKey) -> tuple[list[Checkpoint], list[str]]:
+        """Return the genuine checkpoints beside the log, and what is wrong with that file."""
+        lines, tail = lines_of(self.marks)
+        read = [mark for mark in map(_readable, lines) if mark]
+        good = [mark for mark in read if mark.genuine(key, self._customer)]
+        out = []
+        if len(read) < len(lines):
+            out.append(f"{len(lines) - len(read)} of {len(lines)} checkpoints beside the log are damaged")
+        if len(good) < len(read):
+            strange = f"{len(read) - len(good)} of {len(lines)} checkpoints beside the log"
+            out.append(f"{strange} were not signed with this customer's key")
+        tally = self.tallied(key)
+        if tally is None and self.tally.exists():
+            out.append("what counts the checkpoints beside the log is not genuine")
+        if tally is not None and tally.begins(lines) is None:
+            out.append(
+                f"the checkpoints beside the log are not those that were written: there were {tally.lines.count}, "
+                f"and {len(lines)} are there, some of them cut out, changed or older"
+            )
+        if tail:
+            out.append(f"{len(tail)} bytes at the end of the checkpoints beside the log are none")
+        return good, out
+
+    def _strange(self, key: Ed25519PublicKey) -> Iterator[Checkpoint]:
+        for mark in map(_readable, lines_of(self.marks)[0]):
+            if mark and not mark.genuine(key, self._customer):
+                yield mark
+
+    def _lost_beside_keys(self, newest: Sequence[Checkpoint], beside: Sequence[Checkpoint]) -> list[str]:
+        """Say what is wrong with the checkpoint beside the keys, which is written before any beside the log."""
+        if not newest and self.newest.exists():
+            return ["the checkpoint beside the keys is not genuine"]
+        if not newest and self.log.stat().st_size:
+            return ["the checkpoint beside the keys is missing"]
+        ours, theirs = (max((mark.head.n for mark in marks), default=0) for marks in (newest, beside))
+        if ours < theirs:
+            named = f"names entry {ours} and one beside the log {theirs}"
+            return [f"the checkpoint beside the keys {named}: it is an older one"]
+        return []
+
+    def _tail(self, found: Verdict) -> Verdict:
+        """Look at what follows the last whole line."""
+        with opened(self.log, os.O_RDONLY) as fd:
+            size = os.fstat(fd).st_size
+            end = whole_size(fd, size)
+            tail = os.pread(fd, min(size - end, MAX_LINE), end)
+        if not tail or (size - end < MAX_LINE and unfinished(Head(found.entries, "", end), tail)):
+            return found
+        return replace(found, bad=found.entries + 1, fault=f"is none: {size - end} bytes that are no entry")
+
+    def read(self, since: datetime | None, cursor: str | None, limit: int, wanted: Wanted = EVERY) -> AuditPage:
+        """Return a page of entries, newest first; none is missed because the clock was set back meanwhile.
+
+        A page of few ones among very many ends early, and has a cursor.
+        """
+        items: list[dict[str, Any]] = []
+        oldest: int | None = None
+        with disk_errors("read the audit log"):
+            if not self.log.exists():
+                return AuditPage((), None)
+        with disk_errors("read the audit log"), opened(self.log, os.O_RDONLY) as fd:
+            end = whole_size(fd, os.fstat(fd).st_size)
+            begin = end if cursor is None else _offset(fd, cursor, end)
+            for number, (start, line) in enumerate(backwards(fd, begin), 1):
+                if number > MOST_LOOKED_AT:
+                    return AuditPage(tuple(items), str(start + len(line)))
+                if since is None and not wanted.may_be(line):
+                    continue
+                item = _shown(line)
+                if item is None:
+                    continue  # its number is missed, and a verification names it; the others are not hidden by it
+                if since is not None and from_text(item["time"]) < since:
+                    oldest = _oldest(fd, start, since) if oldest is None else oldest
+                    if start <= oldest:
+                        break
+                    continue
+                if not (wanted.may_be(line) and wanted.meets(item)):
+                    continue
+                items.append(item)
+                if len(items) == limit:
+                    return AuditPage(tuple(items), str(start) if start else None)
+        return AuditPage(tuple(items), None)
+
+    def about(self, objects: Collection[str]) -> Iterator[dict[str, Any]]:
+        """Give the entries about any of these objects, oldest first; what cannot be read is passed over."""
+        wanted = {each.encode() for each in objects}
+        if not wanted or not self.log.exists():
+            return
+        with disk_errors("read the audit log"):
+            for line in self._lines():
+                found = _OBJECT.search(line)
+                if found and found[1] in wanted:
+                    with suppress(AuditError):
+                        yield document(line)
+
+    def _slots(self) -> list[Checkpoint]:
+        """Give those of the two that can be read; a power cut tears one while it is written."""
+        return [mark for mark in map(_readable, _slots_of(self.newest)) if mark]
+
+    def _older(self) -> int:
+        marks = [_readable(slot) for slot in _slots_of(self.newest)]
+        numbers = [mark.head.n if mark else -1 for mark in marks]
+        return 0 if numbers[0] <= numbers[1] else 1
+
+    def _lines(self) -> Iterator[bytes]:
+        """Give the lines; an unfinished last one was never acknowledged and is left out."""
+        with self.log.open("rb") as file:
+            while line := file.readline(MAX_LINE):
+                if line.endswith(b"\n") or len(line) == MAX_LINE or file.peek(1):
+                    yield line
+
+
+def _shown(line: bytes) -> dict[str, Any] | None:
+    """Return an entry, None for one that cannot be read."""
+    try:
+        found = document(line)
+        from_text(found["time"])
+    except (AuditError, ValueError, KeyError, TypeError):
+        return None
+    return found
+
+
+def _oldest(fd: int, end: int, since: datetime) -> int:
+    """Find where, or a little before where, the first entry of that time or later lies; `end` if there is none."""
+    wanted = to_text(since).encode()
+    for begin in range(0, end, _CHUNK):
+        part = os.pread(fd, min(_CHUNK + MAX_LINE, end - begin), begin)
+        if any(time >= wanted for time in _TIME.findall(part)):
+            return begin
+    return end
+
+
+def _offset(fd: int, cursor: str, end: int) -> int:
+    if not (
+        cursor.isascii()
+        and cursor.isdigit()
+        and 0 < (at := int(cursor[:20])) <= end
+        and os.pread(fd, 1, at - 1) == b"\n"
+    ):
+        raise AuditError("the cursor was not made here")
+    return at
+
+
+def marks_of(path: Path) -> list[Checkpoint]:
+    """Return the checkpoints of a file, a line each; raises AuditError."""
+    return [Checkpoint.parse(line) for line in lines_of(path)[0]]
+
+
+def lines_of(path: Path) -> tuple[list[bytes], bytes]:
+    """Return the whole lines of a file of checkpoints, and what follows them: a crash may have left half a line."""
+    data = path.read_bytes() if path.exists() else b""
+    end = data.rfind(b"\n") + 1
+    return [line + b"\n" for line in data[:end].split(b"\n")[:-1]], data[end:]
+
+
+def _readable(data: bytes) -> Checkpoint | None:
+    try:
+        return Checkpoint.parse(data)
+    except AuditError:
+        return None
+
+
+def _slots_of(path: Path) -> tuple[bytes, bytes]:
+    data = path.read_bytes() if path.exists() else b""
+    return data[:SLOT], data[SLOT : 2 * SLOT]
+
+
+def _put(path: Path, data: bytes, slot: int) -> None:
+    """Write one of the two slots of a file, durably; a power cut leaves the other."""
+    with opened(path, os.O_RDWR | os.O_CREAT) as fd:
+        fresh = os.fstat(fd).st_size < 2 * SLOT
+        if fresh:
+            write_all(fd, b" " * 2 * SLOT, 0)
+        write_all(fd, data.ljust(SLOT), slot * SLOT)
+        os.fdatasync(fd)
+    if fresh:
+        Disk().sync_folder(path.parent)

@@ -1,0 +1,74 @@
+"""Thin out the checkpoints beside an audit log: there is one for every minute, and they would grow for ever.
+
+A checkpoint goes only if it is genuine, the log fits it, and a later one of its hour or day stays: that one names all
+the entries before it too, and the newest always stays, so what is cut off behind a checkpoint is found as before.
+"""
+
+import fcntl
+import os
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from storage.audit.audit_files import AuditFiles, marks_of
+from storage.audit.hash_chain import AuditError, Checkpoint
+from storage.files.durable_files import Disk, disk_errors, opened
+from storage.timestamps import from_text
+
+LEAST = 256 << 10  # bytes; a day of one checkpoint a minute has twice as many
+EVERY_DAYS, HOURLY_DAYS = 2, 90  # so long every checkpoint is kept, and then one of each hour; later one of each day
+
+
+def thin(
+    files: AuditFiles,
+    key: Ed25519PublicKey,
+    customer: str,
+    now: datetime,
+    recount: Callable[[Sequence[bytes]], bool] = lambda _: True,
+) -> int:
+    """Leave old checkpoints out; return how many went. Raises NoSpace, DiskFailed.
+
+    `recount` is told the lines that stay before any goes, and may refuse. Where any is not as it should be all of
+    them stay, for `recorder audit verify` to tell.
+    """
+    with disk_errors("thin the checkpoints of the audit log"):
+        if not files.marks.exists() or files.marks.stat().st_size < LEAST:
+            return 0
+    with disk_errors("thin the checkpoints of the audit log"), opened(files.marks, os.O_RDONLY) as fd:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        try:
+            marks = marks_of(files.marks)
+            kept = _kept(marks, now)
+        except (AuditError, ValueError):
+            return 0
+        gone = [mark for mark in marks if mark not in kept]
+        if not gone or not all(mark.genuine(key, customer) for mark in marks) or not _fits(files.log, gone):
+            return 0
+        left = [bytes(mark) for mark in marks if mark in kept]
+        if not recount(left):
+            return 0
+        Disk().replace(files.marks, b"".join(left))
+        return len(gone)
+
+
+def _kept(marks: Sequence[Checkpoint], now: datetime) -> frozenset[Checkpoint]:
+    """Choose what stays: all new ones, then the newest of each hour, then of each day."""
+    newest: dict[object, Checkpoint] = {}
+    for mark in marks:
+        at = from_text(mark.at)
+        place: object = mark
+        if now - at > timedelta(days=EVERY_DAYS):
+            place = at.date() if now - at > timedelta(days=HOURLY_DAYS) else (at.date(), at.hour)
+        newest[place] = max(newest.get(place, mark), mark, key=lambda m: m.head.n)
+    return frozenset([*newest.values(), *marks[-1:]])
+
+
+def _fits(log: Path, marks: Sequence[Checkpoint]) -> bool:
+    """Say whether the log has the entries that checkpoints name, where they name them."""
+    if not log.exists():
+        return False
+    with opened(log, os.O_RDONLY) as fd:
+        ends = [(f'"hash":"{mark.head.hash}"}}\n'.encode(), mark.head.size) for mark in marks]
+        return all(size >= len(end) and os.pread(fd, len(end), size - len(end)) == end for end, size in ends)

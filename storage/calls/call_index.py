@@ -1,0 +1,393 @@
+"""The index of one customer's calls: write, find, remove.
+
+A row's personal part is sealed under the call's own leaf; its search tokens are made with an index key of the day.
+That key is the "index" secret of a leaf of its own, named in the table `days`. Cut both leaves, remove the row,
+reindex the day, and neither row nor token can be read in any copy. A row whose leaf was cut counts as not there,
+wherever it came from.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from storage.calls import filter_columns, statements
+from storage.calls.call_row import (
+    DAY_SHIFT,
+    MAX_LIMIT,
+    STATE_CODES,
+    Amended,
+    BadDetails,
+    CallRow,
+    CallState,
+    Fresh,
+    Page,
+    Query,
+    columns,
+    pack,
+)
+from storage.calls.day_keys import DayKeys
+from storage.calls.sealed_row import Batch, open_row
+from storage.calls.search import NEWEST, READ_COLUMNS, candidates, needles_of, search
+from storage.calls.search_tokens import tokens
+from storage.database.database import Database
+from storage.database.schema import call_tokens, calls, days
+from storage.errors import Forgotten, SealBroken
+from storage.ids import is_id
+from storage.keys.row_keys import LABEL_DETAILS, LABEL_INDEX, Keys, context
+
+__all__ = ["Batch", "CallRow", "CallState", "Calls", "Page", "Query"]
+
+BATCH = 500  # values of one IN list; both databases allow 32,000
+FEW = 10  # calls that are sealed, or whose tokens are made, before others have their turn
+PIECE = 2_000  # calls whose tokens are removed at once: some 30,000 rows, 50 ms
+_BY_ID = calls.c.id.in_(sa.bindparam("ids", expanding=True))
+_READ = sa.select(*READ_COLUMNS).where(_BY_ID)
+_PLACES = sa.select(calls.c.id, calls.c.leaf, calls.c.day).where(_BY_ID)
+
+V = TypeVar("V")
+
+
+class Calls:
+    """The calls of one customer; numbers in questions are read as in `country`."""
+
+    def __init__(self, database: Database, keys: Keys, country: str) -> None:
+        self._database = database
+        self._keys = keys
+        self._country = country
+        self._day_keys = DayKeys(keys)
+        self._upsert = statements.upsert(database.dialect)
+        self._add_tokens = statements.add_tokens(database.dialect)
+
+    async def put(self, rows: Sequence[CallRow], forms: Sequence[Sequence[str]]) -> int:
+        """Write calls with their search forms in one transaction; return how many were written.
+
+        Repeating it changes nothing. A finished call is not moved back to recording, a call whose leaf was
+        cut is not written, and the hold of a known call stays as it is.
+        """
+        async with self._database.writing() as connection:
+            return await self.put_in(connection, rows, forms)
+
+    async def put_in(self, connection: AsyncConnection, rows: Sequence[CallRow], forms: Sequence[Sequence[str]]) -> int:
+        """Do the same in a writing transaction."""
+        if len(rows) != len(forms):
+            raise ValueError("every call needs its search forms")
+        given = {row.id: (row, tuple(f)) for row, f in zip(rows, forms, strict=True)}
+        cuts = self._keys.generation
+        before = await _existing(connection, tuple(given))
+        sealed = await self._sealed(given, before)
+        by_day = await self._keys_of(connection, {given[id][0].day for id in sealed})
+        if self._keys.generation != cuts:  # a day's key may be newer than the cut of a call: its tokens could be read
+            sealed = {id: each for id, each in sealed.items() if not self._cut(given[id][0].leaf)}
+        await self._write(connection, given, sealed, before)
+        await self._write_tokens(connection, given, sealed, before, by_day)
+        return len(sealed)
+
+    async def get(self, id: str) -> CallRow | None:
+        """Return one call, None if it is unknown or erased; raises SealBroken, BadDetails.
+
+        What is no id is not asked for: it may be somebody's number, and a server of databases logs questions.
+        """
+        if not is_id(id):
+            return None
+        async with self._database.reading() as connection:
+            record = (await connection.execute(sa.select(*READ_COLUMNS).where(calls.c.id == id))).first()
+        opened = open_row(self._keys, record) if record is not None else None
+        return opened[0] if opened else None
+
+    async def find(self, query: Query, fresh: Sequence[Fresh] = ()) -> Page:
+        """Return a page of calls, newest first, with those that are not in the index yet; raises BadCursor."""
+        async with self._database.reading() as connection:
+            return await search(connection, self._keys, self._day_keys, query, self._country, fresh)
+
+    async def every(self, query: Query) -> AsyncIterator[CallRow]:
+        """Give all calls that a query finds, page by page."""
+        query = replace(query, limit=MAX_LIMIT)
+        while True:
+            page = await self.find(query)
+            for row in page.items:
+                yield row
+            if page.next_cursor is None:
+                return
+            query = replace(query, cursor=page.next_cursor)
+
+    async def in_batches(self, query: Query, size: int) -> AsyncIterator[Batch]:
+        """Give all calls that a query finds in batches still sealed, newest first; open them away from the loop.
+
+        For exports of any length: nothing is asked for twice and the event loop opens nothing.
+        """
+        async with self._database.reading() as connection:
+            leaves = await candidates(connection, self._day_keys, query, self._country)
+        needles = needles_of(query, self._country)
+        for start in range(0, len(leaves), size):
+            asked = sa.select(*READ_COLUMNS).where(calls.c.leaf.in_(leaves[start : start + size])).order_by(*NEWEST)
+            async with self._database.reading() as connection:
+                records = (await connection.execute(asked)).all()
+            yield Batch(len(leaves), self._keys, records, query, needles)
+
+    def seal(self, row: CallRow, forms: Sequence[str]) -> bytes:
+        """Seal the personal part of a row, from any thread; raises Forgotten."""
+        return self._keys.seal(row.leaf, LABEL_DETAILS, pack(row.details, forms), context(row.id))
+
+    async def amend(self, connection: AsyncConnection, found: Sequence[Amended]) -> int:
+        """Write what was found out about calls that are still as they were read; return how many of them changed."""
+        versions: dict[str, int] = {}
+        for part in _batches([each.id for each in found]):
+            asked = sa.select(calls.c.id, calls.c.version).where(calls.c.id.in_(part)).with_for_update()
+            versions.update((row.id, row.version) for row in await connection.execute(asked))
+        same = [each for each in found if versions.get(each.id) == each.version]
+        for part in _batches([each.id for each in same if each.sealed is None]):
+            await connection.execute(calls.update().where(calls.c.id.in_(part)).values(matched=True))
+        # the day's key may be newer than the cut of a call: its tokens could be read
+        anew = [each for each in same if each.sealed is not None and not self._cut(each.leaf)]
+        if anew:
+            values = [{"b_id": a.id, "b_sealed": a.sealed, "b_erase_after": a.erase_after} for a in anew]
+            await connection.execute(statements.AMEND, values)
+            await self._amend_tokens(connection, anew)
+        return len(anew)
+
+    async def _amend_tokens(self, connection: AsyncConnection, anew: Sequence[Amended]) -> None:
+        by_day = await self._keys_of(connection, {each.leaf >> DAY_SHIFT for each in anew})
+        gained, lost = [], []
+        for each in anew:
+            day = each.leaf >> DAY_SHIFT
+            gained += [{"day": day, "token": t, "leaf": each.leaf} for t in tokens(by_day[day], each.gained)]
+            lost += [{"b_day": day, "b_token": t, "b_leaf": each.leaf} for t in tokens(by_day[day], each.lost)]
+        if lost:
+            await connection.execute(statements.DELETE_TOKEN, lost)
+        if gained:
+            await connection.execute(self._add_tokens, sorted(gained, key=lambda t: (t["day"], t["token"])))
+
+    async def unfinished(self) -> tuple[tuple[str, int], ...]:
+        """List id and leaf of the calls in state recording."""
+        asked = (
+            sa.select(calls.c.id, calls.c.leaf)
+            .where(calls.c.state == STATE_CODES[CallState.RECORDING])
+            .order_by(*NEWEST)
+        )
+        async with self._database.reading() as connection:
+            return tuple((row.id, row.leaf) for row in await connection.execute(asked))
+
+    async def unknown(self, recordings: Iterable[tuple[str, int]]) -> tuple[tuple[str, int], ...]:
+        """Return those recordings, each with its leaf, that have no row."""
+        wanted = list(dict.fromkeys(recordings))
+        missing: list[tuple[str, int]] = []
+        for part in _batches(wanted):
+            async with self._database.reading() as connection:
+                known = set(await connection.scalars(_PLACES, {"ids": [id for id, _ in part]}))
+            missing += [each for each in part if each[0] not in known]
+        return tuple(missing)
+
+    async def count(self) -> int:
+        """Count the rows, readable or not."""
+        async with self._database.reading() as connection:
+            return int(await connection.scalar(sa.select(sa.func.coalesce(sa.func.sum(days.c.calls), 0))) or 0)
+
+    async def total_bytes(self) -> int:
+        """Add up what the calls take in the vault; reads every row."""
+        async with self._database.reading() as connection:
+            return int(await connection.scalar(sa.select(sa.func.coalesce(sa.func.sum(calls.c.size_bytes), 0))) or 0)
+
+    async def remove(self, ids: Iterable[str]) -> int:
+        """Remove calls with their tokens, also those that can no longer be opened; return how many there were."""
+        async with self._database.writing() as connection:
+            gone = tuple((await _existing(connection, tuple(ids), _PLACES)).values())
+            for day in {record.day for record in gone}:
+                leaves = [record.leaf for record in gone if record.day == day]
+                for part in _batches(leaves):
+                    await _remove_tokens(connection, day, part)
+                    await connection.execute(calls.delete().where(calls.c.leaf.in_(part)))
+                await connection.execute(statements.COUNT, {"b_day": day, "b_more": -len(leaves)})
+            await connection.execute(days.delete().where(days.c.calls <= 0))
+        return len(gone)
+
+    async def remove_tokens(self, day: int) -> bool:
+        """Remove all search tokens of a day if its key was cut; False if it was not. Those that stay need `reindex`.
+
+        Looking for the tokens of some calls goes through those of the whole day.
+        """
+        asked = sa.select(days.c.leaf, days.c.calls).where(days.c.day == day)
+        async with self._database.reading() as connection:
+            found = (await connection.execute(asked)).first()
+        if found is None or not self._cut(found.leaf):
+            return False
+        pieces = found.calls // PIECE + 1
+        for piece in range(pieces):  # each in a transaction of its own: others want to write too
+            last = -(1 << 63) + ((piece + 1) << 64) // pieces - 1
+            async with self._database.writing() as connection:
+                found = (await connection.execute(asked.with_for_update())).first()
+                if found is not None and not self._cut(found.leaf):
+                    return False  # somebody put a call and made all tokens of the day anew
+                await connection.execute(
+                    call_tokens.delete().where(call_tokens.c.day == day, call_tokens.c.token <= last)
+                )
+        return True
+
+    def _cut(self, leaf: int) -> bool:
+        """Say whether a leaf was forgotten, of a call or of the index of a day."""
+        try:
+            self._keys.secret(leaf, LABEL_INDEX)
+        except Forgotten:
+            return True
+        return False
+
+    async def index_leaf(self, day: int) -> int | None:
+        """Return the leaf whose secret makes the tokens of a day: what an erasure cuts beside the call's own."""
+        async with self._database.reading() as connection:
+            return await connection.scalar(sa.select(days.c.leaf).where(days.c.day == day))
+
+    async def reindex(self, day: int) -> int | None:
+        """Make the tokens of a day anew under a fresh leaf if its key was cut; return how many calls can be opened.
+
+        None if it was not: a key that is replaced without a cut would open these tokens in old copies for ever.
+        """
+        async with self._database.writing() as connection:
+            leaf = await connection.scalar(sa.select(days.c.leaf).where(days.c.day == day))
+            return await self._reindex(connection, day) if leaf is not None and self._cut(leaf) else None
+
+    async def _sealed(
+        self, given: Mapping[str, tuple[CallRow, tuple[str, ...]]], before: Mapping[str, Any]
+    ) -> dict[str, bytes]:
+        """Seal the calls that may be written."""
+        sealed = {}
+        for number, (id, (row, forms)) in enumerate(given.items()):
+            await _let_others(number)
+            old = before.get(id)
+            finished = old is not None and old.state != STATE_CODES[CallState.RECORDING]
+            if finished and row.state == CallState.RECORDING:
+                continue
+            try:
+                sealed[id] = self.seal(row, forms)
+            except Forgotten:
+                continue
+            except BadDetails:
+                if not self._cut(row.leaf):  # nobody waits for what is erased
+                    raise
+        return sealed
+
+    async def _keys_of(self, connection: AsyncConnection, wanted: set[int]) -> dict[int, bytes]:
+        """Return the index key of each day, with a fresh leaf where there is none or it was cut."""
+        found = await connection.execute(statements.INDEX_LEAVES, {"days": list(wanted)})
+        leaves = {row.day: row.leaf for row in found}
+        keys = {}
+        for day in wanted:
+            if day not in leaves:
+                leaves[day] = self._keys.allocate(day)
+                await connection.execute(days.insert(), {"day": day, "leaf": leaves[day], "calls": 0})
+            try:
+                keys[day] = self._keys.secret(leaves[day], LABEL_INDEX)
+            except Forgotten:
+                await self._reindex(connection, day)
+                keys[day] = self._keys.secret(
+                    await connection.scalar(sa.select(days.c.leaf).where(days.c.day == day)) or 0, LABEL_INDEX
+                )
+        return keys
+
+    async def _write(
+        self,
+        connection: AsyncConnection,
+        given: Mapping[str, tuple[CallRow, Any]],
+        sealed: Mapping[str, bytes],
+        before: Mapping[str, Any],
+    ) -> None:
+        rows = [given[id][0] for id in sealed]
+        told = [{**columns(row), **filter_columns.columns(self._keys, row.details)} for row in rows]
+        values = [{**each, "version": 1, "sealed": sealed[each["id"]]} for each in told]
+        if not values:
+            return
+        await connection.execute(self._upsert, values)
+        fresh: dict[int, int] = {}
+        for id in sealed:
+            if id not in before:
+                fresh[given[id][0].day] = fresh.get(given[id][0].day, 0) + 1
+        for day, count in fresh.items():
+            await connection.execute(statements.COUNT, {"b_day": day, "b_more": count})
+
+    async def _write_tokens(
+        self,
+        connection: AsyncConnection,
+        given: Mapping[str, tuple[CallRow, tuple[str, ...]]],
+        sealed: Iterable[str],
+        before: Mapping[str, Any],
+        by_day: Mapping[int, bytes],
+    ) -> None:
+        """Write the tokens of calls and delete those of their forms that are no more."""
+        fresh: list[tuple[int, int, int]] = []
+        stale: list[dict[str, int]] = []
+        for number, id in enumerate(sealed):
+            await _let_others(number)
+            row, forms = given[id]
+            key = by_day[row.day]
+            try:
+                opened = open_row(self._keys, before[id]) if id in before else None
+            except (SealBroken, BadDetails):  # nobody can say which tokens the damaged row had; the new one is whole
+                opened = None
+                await _remove_tokens(connection, row.day, [row.leaf])
+            else:
+                if id in before and opened is None:
+                    continue  # cut since it was sealed: whoever erases it removes its row and the tokens that are there
+            old = set(tokens(key, opened[1])) if opened else set()
+            new = set(tokens(key, forms))
+            fresh += [(row.day, t, row.leaf) for t in new - old]
+            stale += [{"b_day": row.day, "b_token": t, "b_leaf": row.leaf} for t in old - new]
+        if stale:
+            await connection.execute(statements.DELETE_TOKEN, stale)
+        if fresh:
+            await statements.new_tokens(connection, sorted(fresh))
+
+    async def _reindex(self, connection: AsyncConnection, day: int) -> int:
+        """Make the tokens of a day anew, page by page: a day may have 100,000 calls, and the loop serves others."""
+        leaf = self._keys.allocate(day)
+        key = self._keys.secret(leaf, LABEL_INDEX)
+        await connection.execute(call_tokens.delete().where(call_tokens.c.day == day))
+        await connection.execute(days.update().where(days.c.day == day).values(leaf=leaf))
+        kept, last = 0, -1
+        while True:
+            asked = sa.select(*READ_COLUMNS).where(calls.c.day == day, calls.c.leaf > last)
+            records = (await connection.execute(asked.order_by(calls.c.leaf).limit(BATCH))).all()
+            opened, fresh = await asyncio.to_thread(self._tokens_of, records, day, key)
+            kept += opened
+            for part in _batches(fresh):
+                await statements.new_tokens(connection, part)
+            if len(records) < BATCH:
+                return kept
+            last = records[-1].leaf
+
+    def _tokens_of(self, records: Sequence[Any], day: int, key: bytes) -> tuple[int, list[tuple[int, int, int]]]:
+        """Open some calls of a day; return how many could be, and their tokens in order of the table's key."""
+        kept, found = 0, []
+        for record in records:
+            try:
+                opened = open_row(self._keys, record)
+            except (SealBroken, BadDetails):
+                continue  # a damaged row must not keep its day from being indexed; `recorder verify` names it
+            if opened:
+                kept += 1
+                found += [(t, record.leaf) for t in tokens(key, opened[1])]
+        return kept, [(day, token, leaf) for token, leaf in sorted(found)]
+
+
+async def _let_others(number: int) -> None:
+    """Let the loop see to others before each tenth call: two hundred, one behind the other, take 20 ms."""
+    if number % FEW == FEW - 1:
+        await asyncio.sleep(0)
+
+
+async def _remove_tokens(connection: AsyncConnection, day: int, leaves: Sequence[int]) -> None:
+    """Remove the tokens of calls whose forms nobody asks for; goes through those of the whole day."""
+    await connection.execute(call_tokens.delete().where(call_tokens.c.day == day, call_tokens.c.leaf.in_(leaves)))
+
+
+async def _existing(connection: AsyncConnection, ids: Sequence[str], asked: sa.Select[Any] = _READ) -> dict[str, Any]:
+    found = {}
+    for part in _batches(ids):
+        for record in await connection.execute(asked, {"ids": part}):
+            found[record.id] = record
+    return found
+
+
+def _batches(values: Sequence[V]) -> Iterator[Sequence[V]]:
+    return (values[i : i + BATCH] for i in range(0, len(values), BATCH))

@@ -1,0 +1,105 @@
+"""Which way a call went and where it came from, in columns: so that lists can ask for them.
+
+Both stand in the sealed details of a row, and what is asked for is compared there; the columns lead to the rows that
+are worth opening. `direction` is one of three words, `source` a keyed hash of the SBC's address, so that a copy of the
+database does not say whose it is. Rows of a version that had no such columns hold NULL until `fill` was there; as long
+as there are any, nothing is looked for by columns, and every row is opened.
+"""
+
+import asyncio
+import hmac
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from struct import Struct
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from storage.calls.call_row import BadDetails, Direction, Query, canonical_source
+from storage.calls.sealed_row import open_row
+from storage.database.database import Database
+from storage.database.schema import calls
+from storage.errors import SealBroken
+from storage.keys.key_tree import LAST_LEAF
+from storage.keys.row_keys import Keys
+
+LABEL_SOURCE = "source"  # of the last leaf, which nobody cuts
+AT_ONCE = 200  # rows opened and written between two pauses: 10 ms
+UNKNOWN = 0  # neither NULL nor a direction or source
+DIRECTION_CODES: Mapping[object, int] = {Direction.INBOUND: 1, Direction.OUTBOUND: 2, Direction.INTERNAL: 3}
+_HASH = Struct(">q")
+
+
+@dataclass(frozen=True, slots=True)
+class Traits:
+    """What columns have to hold; None: anything."""
+
+    direction: int | None = None
+    """Code of the direction."""
+    source: int | None = None
+    """Hash of the source."""
+
+
+ANY = Traits()
+
+
+def columns(keys: Keys, details: Mapping[str, Any]) -> dict[str, int]:
+    """Return what the columns of a call hold."""
+    source = str(details.get("source") or "")
+    return {
+        "direction": DIRECTION_CODES.get(details.get("direction"), UNKNOWN),  # a StrEnum is found by its word
+        "source": _hash(keys, source) if source else UNKNOWN,
+    }
+
+
+async def asked_for(connection: AsyncConnection, keys: Keys, query: Query) -> Traits:
+    """Return what columns lead to the calls of a query."""
+    if query.direction is None and query.source is None:
+        return ANY
+    if await connection.scalar(sa.select(calls.c.leaf).where(_UNTOLD).limit(1)) is not None:
+        return ANY
+    direction = None if query.direction is None else DIRECTION_CODES[query.direction]
+    return Traits(direction, None if query.source is None else _hash(keys, query.source))
+
+
+async def fill(database: Database, keys: Keys, pause: Callable[[], Awaitable[object]]) -> int:
+    """Write the columns of rows that an earlier version wrote; return how many there were. Raises StorageError."""
+    count = 0
+    while True:
+        asked = sa.select(*(c for c in calls.c if c.name not in ("direction", "source", "version")))
+        async with database.reading() as connection:
+            records = (await connection.execute(asked.where(_UNTOLD).order_by(calls.c.leaf).limit(AT_ONCE))).all()
+        if not records:
+            return count
+        values = await asyncio.to_thread(_values, keys, records)
+        async with database.writing() as connection:
+            await connection.execute(_FILL, values)
+        count += len(records)
+        await pause()
+
+
+def _values(keys: Keys, records: Sequence[Any]) -> list[dict[str, Any]]:
+    found = []
+    for record in records:
+        try:
+            opened = open_row(keys, record)
+        except (SealBroken, BadDetails):
+            opened = None  # damaged: `recorder verify` names it
+        told = columns(keys, opened[0].details if opened else {})
+        found.append({"b_id": record.id, "b_direction": told["direction"], "b_source": told["source"]})
+    return found
+
+
+def _hash(keys: Keys, source: str) -> int:
+    key = keys.secret(LAST_LEAF, LABEL_SOURCE)
+    found: int = _HASH.unpack_from(hmac.digest(key, canonical_source(source).encode("utf-8", "replace"), "sha256"))[0]
+    return found
+
+
+_UNTOLD = calls.c.direction.is_(None)
+_FILL = (
+    calls.update()
+    .where(calls.c.id == sa.bindparam("b_id"), _UNTOLD)
+    .values(direction=sa.bindparam("b_direction"), source=sa.bindparam("b_source"))
+)

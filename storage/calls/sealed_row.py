@@ -1,0 +1,50 @@
+"""Open the sealed part of calls' rows, bound to the call's id so that no row can stand in for another."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from storage.calls.call_row import CallRow, Query, from_columns, met, unpack
+from storage.errors import Forgotten, StorageError
+from storage.keys.row_keys import LABEL_DETAILS, Keys, context
+from storage.search_forms import Needle
+
+
+def open_row(keys: Keys, record: Any) -> tuple[CallRow, tuple[str, ...]] | None:
+    """Open a record: the call and its search forms, None if its leaf was cut; raises SealBroken, BadDetails."""
+    try:
+        plain = keys.unseal(record.leaf, LABEL_DETAILS, record.sealed, context(record.id))
+    except Forgotten:
+        return None
+    details, forms = unpack(plain)
+    return from_columns(record, details), forms
+
+
+class Batch:
+    """Some calls as they lie in the database."""
+
+    def __init__(
+        self, total: int, keys: Keys, records: Sequence[Any], query: Query, needles: Sequence[Needle] | None
+    ) -> None:
+        self.total = total
+        # calls of all batches, as far as that is known without opening them
+        self._keys = keys
+        self._records = records
+        self._query = query
+        self._needles = needles
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def open(self) -> list[CallRow]:
+        """Open them, from any thread; those that are erased, damaged or not meant are left out."""
+        found = []
+        for record in self._records:
+            try:
+                opened = open_row(self._keys, record)
+            except StorageError:
+                continue  # damaged: `recorder verify` names it
+            if opened is None or not self._query.meets(opened[0].details):
+                continue
+            if self._needles is None or met(self._needles, opened[1]):
+                found.append(opened[0])
+        return found

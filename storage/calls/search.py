@@ -1,0 +1,342 @@
+"""Find calls in the index: newest first, page by page, by party through tokens.
+
+A question about a party becomes needles (storage.search_forms); the probe of each becomes one token per day that has
+calls. Days are probed newest first in growing groups until the page is full. What a token finds is opened and
+checked against the needles, so neither a chance hit of a token nor the wrong combination of words comes through.
+
+Calls that the index does not have yet are given beside it (`fresh`) and found by the same conditions.
+"""
+
+import asyncio
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from storage import search_forms
+from storage.calls.call_row import (
+    DAY_SHIFT,
+    MAX_LIMIT,
+    STATE_CODES,
+    CallRow,
+    CallState,
+    Fresh,
+    Page,
+    Position,
+    Query,
+    met,
+)
+from storage.calls.day_keys import DayKeys
+from storage.calls.filter_columns import ANY, Traits, asked_for
+from storage.calls.sealed_row import open_row
+from storage.calls.search_tokens import token
+from storage.database.schema import call_tokens, calls, days
+from storage.errors import Forgotten, StorageError
+from storage.keys.row_keys import Keys
+from storage.search_forms import Needle
+from storage.timestamps import day_of, to_micros
+
+FIRST_DAYS = 16  # days probed at first: a common name has thousands of calls in more, and a page needs 50
+MAX_DAYS = 2048  # days probed at once; more would hold up the event loop for over 10 ms
+FRESH_AT_ONCE = 10  # rows of fresh calls made before others have their turn
+HELD_AT_ONCE = 500  # values of one IN list; both databases allow 32,000
+FEW = 300  # calls of a state that are opened one by one (15 ms) rather than looked for among all of a common name
+
+READ_COLUMNS = tuple(c for c in calls.c if c.name not in ("version", "direction", "source"))
+NEWEST = (calls.c.day.desc(), calls.c.started_at.desc(), calls.c.id.desc())
+# "+ 0" keeps the planner from walking all calls in this order instead of looking up the few that a token found.
+_NEWEST_OF_FEW = ((calls.c.day + 0).desc(), calls.c.started_at.desc(), calls.c.id.desc())
+
+Probe = tuple[int, int]
+"""Day and token."""
+
+Way = Sequence[Probe] | int | None
+"""How rows are found: by tokens, all of a day, all."""
+
+
+async def search(
+    connection: AsyncConnection, keys: Keys, day_keys: DayKeys, query: Query, country: str, fresh: Sequence[Fresh] = ()
+) -> Page:
+    """Return a page of calls, as if `fresh` ones were in the index; raises BadCursor."""
+    limit = max(1, min(query.limit, MAX_LIMIT))
+    after = Position.parse(query.cursor) if query.cursor else None
+    needles, traits = needles_of(query, country), await asked_for(connection, keys, query)
+    walk = _Walk(connection, keys, query, limit + 1, after, needles, traits, frozenset(each.id for each in fresh))
+    if needles is None or await _few(connection, query, after, traits):
+        await walk.run(None)
+    else:
+        forms = tuple(dict.fromkeys(needle.probe for needle in needles))
+        day_keys.refresh()
+        for way in _ways(day_keys, await _days(connection, query, after), forms):
+            if await walk.run(way):
+                break
+    found = walk.found
+    if fresh:
+        found += await _fresh(connection, fresh, query, limit + 1, after, needles)
+        found.sort(key=Position.of, reverse=True)
+    more = len(found) > limit
+    cursor = str(Position.of(found[limit - 1])) if more else None
+    return Page(tuple(found[:limit]), cursor, walk.unreadable)
+
+
+async def _fresh(
+    connection: AsyncConnection,
+    fresh: Sequence[Fresh],
+    query: Query,
+    want: int,
+    after: Position | None,
+    needles: Sequence[Needle] | None,
+) -> list[CallRow]:
+    """Return the newest of the calls that are not in the index and are meant, with what only the index says of them."""
+    found: list[CallRow] = []
+    may = sorted((each for each in fresh if each.may_meet(query, after)), key=lambda e: e.position, reverse=True)
+    for number, each in enumerate(may, 1):
+        if number % FRESH_AT_ONCE == 0:
+            await asyncio.sleep(0)
+        made = each.made()
+        if made is None or not _meant(made[0], made[1], query, needles):
+            continue
+        found.append(made[0])
+        if len(found) == want and query.hold is None:
+            break
+    told = await _told(connection, [row.id for row in found])
+    found = [replace(row, **told.get(row.id, {})) for row in found]
+    return [row for row in found if query.hold is None or row.hold is query.hold][:want]
+
+
+def _meant(row: CallRow, forms: Sequence[str], query: Query, needles: Sequence[Needle] | None) -> bool:
+    if query.state is not None and row.state is not query.state:
+        return False
+    return query.meets(row.details) and (needles is None or met(needles, forms))
+
+
+async def _told(connection: AsyncConnection, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Return of those calls that the index knows what is not in a row that is to be written: the hold."""
+    found = {}
+    for start in range(0, len(ids), HELD_AT_ONCE):
+        asked = sa.select(calls.c.id, calls.c.hold).where(calls.c.id.in_(ids[start : start + HELD_AT_ONCE]))
+        for record in await connection.execute(asked):
+            found[record.id] = {"hold": bool(record.hold)}
+    return found
+
+
+async def candidates(connection: AsyncConnection, day_keys: DayKeys, query: Query, country: str) -> list[int]:
+    """Return the leaves of all calls that a query may mean, newest first; what is opened decides.
+
+    One statement for everything: going page by page would look all of a person's tokens up again for each page.
+    """
+    traits = await asked_for(connection, day_keys.keys, query)
+    conditions = _conditions(query, None, traits)
+    needles = needles_of(query, country)
+    if needles is None:
+        asked = sa.select(calls.c.leaf).where(*conditions).order_by(*NEWEST)
+        return list(await connection.scalars(asked))
+    return await having(connection, day_keys, [needle.probe for needle in needles], query, traits)
+
+
+async def having(
+    connection: AsyncConnection, day_keys: DayKeys, forms: Iterable[str], query: Query, traits: Traits = ANY
+) -> list[int]:
+    """Return the leaves of all calls that may be meant and have any of these forms, newest first."""
+    forms = tuple(dict.fromkeys(forms))
+    day_keys.refresh()
+    found: dict[int, None] = {}
+    for way in _ways(day_keys, await _days(connection, query, None), forms):
+        asked = _along(sa.select(calls.c.leaf), connection.dialect.name, way, query, None, traits)
+        found.update(dict.fromkeys(await connection.scalars(asked)))
+    return list(found)
+
+
+def needles_of(query: Query, country: str) -> tuple[Needle, ...] | None:
+    """Turn what is asked about a party, a user or a call into needles; None if nothing is."""
+    if query.user is not None:
+        return (Needle(f"u:{query.user}"), Needle(f"k:{query.user}"))
+    if query.party is not None:
+        return search_forms.asked(query.party, country, exact=query.exact)
+    return tuple(map(Needle, search_forms.of_names(query.related))) if query.related else None
+
+
+async def _few(connection: AsyncConnection, query: Query, after: Position | None, traits: Traits) -> bool:
+    """Say whether so few calls are as asked for that no token is needed to find somebody among them."""
+    if query.state is None and not query.hold and traits == ANY:
+        return False
+    some = sa.select(calls.c.id).where(*_conditions(query, after, traits)).limit(FEW + 1).subquery()
+    return int(await connection.scalar(sa.select(sa.func.count()).select_from(some)) or 0) <= FEW
+
+
+class _Walk:
+    """One search under way: fetches rows in order and keeps those that are really meant."""
+
+    def __init__(
+        self,
+        connection: AsyncConnection,
+        keys: Keys,
+        query: Query,
+        want: int,
+        after: Position | None,
+        needles: Sequence[Needle] | None,
+        traits: Traits,
+        fresh: frozenset[str],
+    ) -> None:
+        """`fresh`: calls of which something newer is known than their rows say."""
+        self.found: list[CallRow] = []
+        self.unreadable = 0
+        self._connection = connection
+        self._keys = keys
+        self._query = query
+        self._want = want
+        self._after = after
+        self._needles = needles
+        self._traits = traits
+        self._fresh = fresh
+
+    async def run(self, way: Way) -> bool:
+        """Go through the rows of a way; True once there are enough."""
+        while len(self.found) < self._want:
+            asked, columns = self._want - len(self.found), sa.select(*READ_COLUMNS)
+            dialect = self._connection.dialect.name
+            statement = _along(columns, dialect, way, self._query, self._after, self._traits)
+            records = (await self._connection.execute(statement.limit(asked))).all()
+            for record in records:
+                self._take(record)
+            if len(records) < asked:
+                return False
+        return True
+
+    def _take(self, record: Any) -> None:
+        here = Position(record.day, record.started_at, record.id)
+        if here == self._after:
+            return  # the same call found by a second token
+        self._after = here
+        if record.id in self._fresh:
+            return
+        try:
+            opened = open_row(self._keys, record)
+        except StorageError:
+            self.unreadable += 1
+            return
+        if opened is None or not self._query.meets(opened[0].details):
+            return
+        if self._needles is None or met(self._needles, opened[1]):
+            self.found.append(opened[0])
+
+
+class _ProbeTable:
+    """Probes as a table of a statement."""
+
+    def __init__(self, source: sa.FromClause, day: sa.ColumnElement[int], token: sa.ColumnElement[int]) -> None:
+        self.source = source
+        self.day = day
+        self.token = token
+
+
+def _probe_table(dialect: str, probes: Sequence[Probe]) -> _ProbeTable:
+    """Pass any number of probes in one or two parameters, so that the statement is compiled and planned once."""
+    if dialect == "postgresql":
+        day_list = sa.literal([day for day, _ in probes], ARRAY(sa.Integer))
+        token_list = sa.literal([token for _, token in probes], ARRAY(sa.BigInteger))
+        pair = sa.column("day", sa.Integer), sa.column("token", sa.BigInteger)
+        rows = sa.func.unnest(day_list, token_list).table_valued(*pair, name="probe").render_derived()
+        return _ProbeTable(rows, rows.c.day, rows.c.token)
+    text = "{" + ",".join([f'"{day}":{token}' for day, token in probes]) + "}"  # a day may be there twice
+    columns = sa.column("key", sa.Text), sa.column("value", sa.BigInteger)
+    values = sa.func.json_each(text).table_valued(*columns, name="probe")
+    return _ProbeTable(values, sa.cast(values.c.key, sa.Integer), values.c.value)
+
+
+def _along(
+    wanted: sa.Select[Any], dialect: str, way: Way, query: Query, after: Position | None, traits: Traits
+) -> sa.Select[Any]:
+    """Add to what is wanted of a row which rows are, newest first."""
+    if way is None or isinstance(way, int):
+        of_day = () if way is None else (calls.c.day == way,)
+        return wanted.where(*_conditions(query, after, traits), *of_day).order_by(*NEWEST)
+    table = _probe_table(dialect, way)
+    hit = sa.and_(call_tokens.c.day == table.day, call_tokens.c.token == table.token)
+    source = table.source.join(call_tokens, hit).join(calls, calls.c.leaf == call_tokens.c.leaf)
+    conditions = _conditions(query, after, traits, looked_up=True)
+    return wanted.where(*conditions).select_from(source).order_by(*_NEWEST_OF_FEW)
+
+
+def _conditions(
+    query: Query, after: Position | None, traits: Traits, *, looked_up: bool = False
+) -> list[sa.ColumnElement[bool]]:
+    """Say what rows are wanted; `looked_up`: tokens lead to them, and nothing else is to."""
+    found = _traits(query, traits, looked_up=looked_up)
+    if query.since is not None:
+        found += [calls.c.started_at >= to_micros(query.since), calls.c.day >= day_of(query.since) - 1]
+    if query.until is not None:
+        found += [calls.c.started_at < to_micros(query.until), calls.c.day <= day_of(query.until) + 1]
+    if after is not None:
+        place = sa.tuple_(calls.c.day, calls.c.started_at, calls.c.id)
+        found.append(place < sa.tuple_(after.day, after.started, after.id))
+    return found
+
+
+def _traits(query: Query, traits: Traits, *, looked_up: bool) -> list[sa.ColumnElement[bool]]:
+    """Let what is rarest lead through its index; "+ 0" keeps the planner from choosing among the others."""
+    found: list[sa.ColumnElement[bool]] = []
+    equal: list[tuple[sa.ColumnElement[int], int]] = []
+    if query.hold:
+        found.append(sa.cast(calls.c.hold, sa.Integer) + 0 == 1 if looked_up else calls.c.hold)
+    elif query.hold is not None:
+        found.append(~calls.c.hold)
+    if traits.source is not None:
+        equal.append((calls.c.source, traits.source))
+    if traits.direction is not None:
+        equal.append((calls.c.direction, traits.direction))
+    if query.state is not None:
+        usual = query.state is CallState.COMPLETE
+        equal.insert(len(equal) if usual else 0, (calls.c.state, STATE_CODES[CallState(query.state)]))
+    for column, value in equal:
+        found.append(column + 0 == value if looked_up or found else column == value)
+    return found
+
+
+async def _days(connection: AsyncConnection, query: Query, after: Position | None) -> list[tuple[int, int]]:
+    """List days and their index leaves, newest first; a call may start a day beside that of its leaf."""
+    asked = sa.select(days.c.day, days.c.leaf).order_by(days.c.day.desc())
+    if query.since is not None:
+        asked = asked.where(days.c.day >= day_of(query.since) - 1)
+    if query.until is not None:
+        asked = asked.where(days.c.day <= day_of(query.until) + 1)
+    if after is not None:
+        asked = asked.where(days.c.day <= after.day)
+    return [(row.day, row.leaf) for row in await connection.execute(asked)]
+
+
+def _ways(keys: DayKeys, records: Sequence[tuple[int, int]], forms: Sequence[str]) -> Iterator[list[Probe] | int]:
+    """Give the probes of growing groups of days.
+
+    A day whose index leaf was cut is gone through whole: until it is indexed again its calls must not be missed, least
+    of all by another erasure.
+    """
+    start, size = 0, FIRST_DAYS
+    while forms and start < len(records):
+        probes: list[Probe] = []
+        for day, leaf in records[start : start + size]:
+            try:
+                key = keys.key(leaf)
+            except Forgotten:
+                if probes:
+                    yield probes
+                    probes = []
+                if _survives(keys, day):
+                    yield day
+                continue
+            probes += [(day, token(key, form)) for form in forms]
+        start, size = start + size, min(size * 4, MAX_DAYS)
+        if probes:
+            yield probes
+
+
+def _survives(keys: DayKeys, day: int) -> bool:
+    """Say whether anything of a day may be left; its last leaf, which no recording has, went with the whole day."""
+    try:
+        keys.key(((day + 1) << DAY_SHIFT) - 1)
+    except Forgotten:
+        return False
+    return True

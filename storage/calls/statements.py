@@ -1,0 +1,69 @@
+"""Statements that write calls and their tokens, built once: building one takes longer than SQLite takes to do it, and
+each leaves objects that refer to themselves, for which the interpreter would have to look.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from storage.calls.call_row import STATE_CODES, CallState
+from storage.database.schema import call_tokens, calls, days
+
+_KEPT = ("id", "hold", "version")  # not overwritten when a known call is put again
+
+
+def upsert(dialect: str) -> Any:
+    """Write a call, or what is newer of a known one; a finished one is not moved back to recording."""
+    insert = _insert(dialect)(calls)
+    changed = {c.name: insert.excluded[c.name] for c in calls.c if c.name not in _KEPT}
+    recording = STATE_CODES[CallState.RECORDING]
+    return insert.on_conflict_do_update(
+        index_elements=[calls.c.id],
+        set_={**changed, "version": calls.c.version + 1},
+        where=sa.or_(calls.c.state == recording, insert.excluded.state != recording),
+    )
+
+
+def add_tokens(dialect: str) -> Any:
+    """Write tokens that may be there."""
+    return _insert(dialect)(call_tokens).on_conflict_do_nothing()
+
+
+def _insert(dialect: str) -> Any:
+    return postgresql.insert if dialect == "postgresql" else sqlite.insert
+
+
+async def new_tokens(connection: AsyncConnection, found: Sequence[tuple[int, int, int]]) -> None:
+    """Write tokens that are not there, each as (day, token, leaf), in this order: it is that of the table's key.
+
+    SQLite gets them as they are: a call has twenty, and to look at each of them takes SQLAlchemy longer than it takes
+    SQLite to write it.
+    """
+    if connection.dialect.name == "sqlite":
+        await connection.exec_driver_sql(_TOKENS_OF_SQLITE, list(found))
+    else:
+        await connection.execute(_NEW_TOKENS, [dict(zip(("day", "token", "leaf"), one, strict=True)) for one in found])
+
+
+INDEX_LEAVES = sa.select(days.c.day, days.c.leaf).where(days.c.day.in_(sa.bindparam("days", expanding=True)))
+COUNT = days.update().where(days.c.day == sa.bindparam("b_day")).values(calls=days.c.calls + sa.bindparam("b_more"))
+_NEW_TOKENS = call_tokens.insert()
+_TOKENS_OF_SQLITE = "INSERT INTO call_tokens (day, token, leaf) VALUES (?, ?, ?)"
+DELETE_TOKEN = call_tokens.delete().where(
+    call_tokens.c.day == sa.bindparam("b_day"),
+    call_tokens.c.token == sa.bindparam("b_token"),
+    call_tokens.c.leaf == sa.bindparam("b_leaf"),
+)
+AMEND = (
+    calls.update()
+    .where(calls.c.id == sa.bindparam("b_id"))
+    .values(
+        sealed=sa.bindparam("b_sealed"),
+        erase_after=sa.bindparam("b_erase_after"),
+        matched=True,
+        version=calls.c.version + 1,
+    )
+)

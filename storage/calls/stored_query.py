@@ -1,0 +1,30 @@
+"""What a request for erasure looks for, as it is sealed beside the reason: what a search can ask for."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from storage.calls.call_row import CallState, Direction, Query
+from storage.timestamps import from_text, to_text
+
+
+def written(query: Query | None) -> dict[str, Any]:
+    """Write down what a request looks for, to be sealed."""
+    if query is None:
+        return {"party": None}
+    since, until = (None if at is None else to_text(at) for at in (query.since, query.until))
+    state = None if query.state is None else query.state.value
+    more = {"since": since, "until": until, "state": state, "hold": query.hold, "source": query.source}
+    direction = None if query.direction is None else query.direction.value
+    return {"party": query.party, "query": {**more, "direction": direction}}
+
+
+def read(told: Mapping[str, Any]) -> Query | None:
+    """Read what `written` wrote; requests of before version 0.2 have no `query`."""
+    more = told.get("query") or {}
+    if told["party"] is None and not more:
+        return None
+    since, until = (None if more.get(n) is None else from_text(more[n]) for n in ("since", "until"))
+    state = None if more.get("state") is None else CallState(more["state"])
+    direction = None if more.get("direction") is None else Direction(more["direction"])
+    hold, source = more.get("hold"), more.get("source")
+    return Query(told["party"], since, until, state, hold=hold, direction=direction, source=source)

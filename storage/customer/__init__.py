@@ -1,0 +1,1 @@
+"""One customer's storage assembled, and the registry of all customers of a node."""

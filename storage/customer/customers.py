@@ -1,0 +1,127 @@
+"""Everything of each customer, opened together and closed together.
+
+`data_dir/customers/NAME/` holds vault, database, tokens and audit log; `data_dir/keys/` the forget secrets and the
+newest audit checkpoints.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+
+from storage.customer.customer import CUSTOMERS, KEYS, VAULT, Customer, CustomerSettings, Place, audit_key
+from storage.errors import KeysMissing
+from storage.keys.key_store import CustomerKeys
+from storage.keys.root_secret import RootSecret
+
+__all__ = [
+    "CUSTOMERS",
+    "KEYS",
+    "VAULT",
+    "Customer",
+    "CustomerSettings",
+    "Customers",
+    "audit_key",
+    "customer_folder",
+    "open_keys",
+]
+
+
+class Customers(Mapping[str, Customer]):
+    """All customers of this node by name."""
+
+    def __init__(self, customers: Sequence[Customer]) -> None:
+        self._customers = {customer.name: customer for customer in customers}
+
+    @classmethod
+    async def open(
+        cls,
+        data_dir: Path,
+        root: RootSecret,
+        settings: Sequence[CustomerSettings],
+        *,
+        database: str,
+        now: Callable[[], datetime],
+        node: int = 0,
+        create: bool = True,
+        later: bool = False,
+    ) -> "Customers":
+        """Open every customer, and make what a new one needs if `create`; all or none. Raises StorageError.
+
+        `later`: the databases stay closed; `Customer.open_database` opens each.
+        """
+        opened: list[Customer] = []
+        try:
+            for one in settings:
+                customer = await open_customer(
+                    data_dir, root, one, database=database, now=now, node=node, create=create, later=later
+                )
+                opened.append(customer)
+        except BaseException:
+            await cls(opened).close()
+            raise
+        return cls(opened)
+
+    def __getitem__(self, name: str) -> Customer:
+        return self._customers[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._customers)
+
+    def __len__(self) -> int:
+        return len(self._customers)
+
+    async def close(self) -> None:
+        """Close all customers."""
+        for customer in self._customers.values():
+            await customer.close()
+
+
+async def open_customer(
+    data_dir: Path,
+    root: RootSecret,
+    settings: CustomerSettings,
+    *,
+    database: str,
+    now: Callable[[], datetime],
+    node: int = 0,
+    create: bool = True,
+    later: bool = False,
+) -> Customer:
+    """Open one customer; raises StorageError, and never makes new keys where anything of the customer exists."""
+    keys = open_keys(data_dir, settings.name, root, node=node, create=create)
+    customer = Customer(settings, keys, Place(data_dir, database, now), _assemble)
+    if not later:
+        try:
+            await customer.open_database()
+        except BaseException:
+            await customer.close()
+            raise
+    return customer
+
+
+def _assemble(customer: Customer) -> None:
+    from storage.customer.wiring import assemble  # half a second of code, for which no recording waits
+
+    assemble(customer)
+
+
+def open_keys(data_dir: Path, name: str, root: RootSecret, *, node: int = 0, create: bool = False) -> CustomerKeys:
+    """Open the keys of a customer, or make them for a new one if `create`; raises KeysError."""
+    places = (data_dir / KEYS, customer_folder(data_dir, name), name, root)
+    try:
+        return CustomerKeys.open(*places, node=node)
+    except KeysMissing:
+        if not create or not _is_new(data_dir, name):
+            raise
+    return CustomerKeys.create(*places, node=node)
+
+
+def customer_folder(data_dir: Path, name: str) -> Path:
+    """Name the folder of a customer."""
+    return data_dir / CUSTOMERS / name
+
+
+def _is_new(data_dir: Path, name: str) -> bool:
+    """Say whether nothing of this customer exists, so that new keys make nothing unreadable."""
+    folder = customer_folder(data_dir, name)
+    return not any(path.is_file() for path in folder.rglob("*"))

@@ -1,0 +1,1 @@
+"""Connections, schema and migrations, on SQLite and PostgreSQL."""

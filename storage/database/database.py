@@ -1,0 +1,339 @@
+"""One database of one customer: engine, schema version, transactions, and errors without personal data.
+
+There is one writer at a time, so that what a transaction looked at still holds when it writes: a lock here, and against
+other processes BEGIN IMMEDIATE, which goes with the first statement, or an advisory lock of PostgreSQL.
+"""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+
+from storage.database import schema
+from storage.database.engines import engine_of
+from storage.errors import DatabaseFault, StorageError
+from storage.timestamps import to_micros
+
+FILE_NAME = "index.sqlite3"
+HEAD = "0006"  # newest migration; a test compares it with the folder, so that opening needs no import of alembic
+WRITER_LOCK = 0x73697072  # advisory lock of PostgreSQL, of each database
+IDLE_SECONDS = 60  # of a transaction; then PostgreSQL ends it, so that whoever vanished does not keep the lock
+
+_AWAY_CLASSES = (
+    "08",
+    "28",
+    "3D",
+    "53",
+    "55",
+    "57",
+)  # SQLSTATE: connection, authorisation, no database, resources, not ready, shutdown
+_STATEMENT_CODE = 1  # SQLITE_ERROR: the statement itself is wrong
+_DAMAGED_CODES = (11, 26)  # SQLITE_CORRUPT, SQLITE_NOTADB
+
+
+_OPENING: ContextVar[str] = ContextVar("opening", default="")  # the customer whose database this task opens
+
+
+Undo = Callable[[], Awaitable[None]]
+
+
+@dataclass(slots=True)
+class _Transaction:
+    """What this task writes."""
+
+    connection: AsyncConnection
+    """Its connection."""
+    undo: list[Undo] = field(default_factory=list)
+    """What has to be done if it does not commit, newest last."""
+
+
+_WRITING: ContextVar[_Transaction | None] = ContextVar("writing", default=None)  # this task's transaction
+
+
+class DatabaseAway(StorageError):
+    """The database cannot be reached or cannot write now; the same call later may succeed."""
+
+
+class DatabaseDamaged(StorageError):
+    """The database is no database, is damaged, of another customer, or newer than this program."""
+
+
+class Database:
+    """The database of one customer; open it with `Database.open`, use `reading()` and `writing()`, close it."""
+
+    def __init__(self, url: str, customer: str, folder: Path) -> None:
+        """Name the database `url` ("sqlite", or a URL in which {customer} stands for the name); it may be away.
+
+        Everything raises DatabaseAway until `prepare` and `serve`.
+        """
+        self.customer = customer
+        self._file = folder / FILE_NAME if url == "sqlite" else None
+        self._place = _place(url, customer, folder)
+        self._engine = engine_of(self._place)
+        self.dialect = self._engine.dialect.name
+        self._writer = asyncio.Lock()
+        self._served = False
+
+    @classmethod
+    async def open(cls, url: str, customer: str, folder: Path, now: datetime) -> "Database":
+        """Open or create a database that has to be there now; raises DatabaseAway, DatabaseDamaged."""
+        database = cls(url, customer, folder)
+        await database.prepare(now)
+        database.serve()
+        return database
+
+    async def prepare(self, now: datetime) -> None:
+        """Create the database or bring it up to date; raises DatabaseAway, DatabaseDamaged. May be tried again."""
+        try:
+            if self._file:
+                _touch(self._file, self.customer)
+            with self.opening():
+                await self._prepare(now)
+        except BaseException:
+            await self.close()  # the next try connects afresh: the file may be another one by then
+            raise
+
+    @contextmanager
+    def opening(self) -> Iterator[None]:
+        """Let this task work with the database before it is served."""
+        token = _OPENING.set(self.customer)
+        try:
+            yield
+        finally:
+            _OPENING.reset(token)
+
+    def serve(self) -> None:
+        """Let everybody work with it."""
+        self._served = True
+
+    @property
+    def served(self) -> bool:
+        """Say whether it was opened; it may be away again nevertheless."""
+        return self._served
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncConnection]:
+        """Give a connection in a transaction that sees one state of the database."""
+        self._admit()
+        async with _translated(), self._engine.connect() as connection:
+            if self.dialect == "postgresql":  # otherwise each statement would see what others wrote since the last one
+                await connection.execution_options(isolation_level="REPEATABLE READ")
+            async with connection.begin():
+                yield connection
+
+    @asynccontextmanager
+    async def writing(self) -> AsyncIterator[AsyncConnection]:
+        """Give the only writing connection; commits durably at the end, or changes nothing."""
+        self._admit()
+        async with _translated(), self._writer, self._engine.connect() as connection:
+            await connection.execution_options(writing=True)
+            async with connection.begin() as transaction:
+                mine = _Transaction(connection)
+                await _wait_for_others(connection)
+                _WRITING.set(mine)
+                try:
+                    yield connection
+                except BaseException:
+                    await _undo(mine)
+                    raise
+                finally:
+                    _WRITING.set(None)
+                try:
+                    await transaction.commit()
+                except Exception:
+                    if self.dialect == "sqlite":  # whether a server that broke off has committed nobody knows
+                        await _undo(mine)
+                    raise
+
+    async def scrub(self) -> None:
+        """Empty SQLite's write-ahead log, so that deleted rows are in no file; nothing to do for PostgreSQL.
+
+        Raises DatabaseAway if a reader kept it from being emptied.
+        """
+        if self.dialect != "sqlite":
+            return
+        self._admit()
+        async with _translated(), self._writer, self._engine.connect() as connection:
+            driver = await connection.get_raw_connection()
+            raw: Any = driver.driver_connection
+            found = list(await raw.execute_fetchall("PRAGMA wal_checkpoint(TRUNCATE)"))
+        if found and found[0][0]:
+            raise DatabaseAway("the write-ahead log is being read and could not be emptied", "it is tried again")
+
+    async def close(self) -> None:
+        """Close all connections."""
+        async with _translated():
+            await self._engine.dispose()
+
+    def _admit(self) -> None:
+        if not self._served and _OPENING.get() != self.customer:
+            raise DatabaseAway("the database is not open yet", "recording goes on; the index catches up")
+
+    async def _prepare(self, now: datetime) -> None:
+        try:
+            await self._bring_up(now)
+        except DatabaseAway as error:
+            if not isinstance(error, _NoSuchDatabase):
+                raise
+            await _create_database(self._place)
+            await self._bring_up(now)
+
+    async def _bring_up(self, now: datetime) -> None:
+        async with self.writing() as connection:
+            await connection.run_sync(_bring_up, self.customer, now)
+
+
+def writer() -> AsyncConnection | None:
+    """Return the connection of the writing transaction that this task is in, None if it is in none."""
+    mine = _WRITING.get()
+    return None if mine is None else mine.connection
+
+
+def unless_committed(undo: Undo) -> None:
+    """Have something done, before others may write, if the writing transaction that this task is in fails."""
+    mine = _WRITING.get()
+    if mine is not None:
+        mine.undo.append(undo)
+
+
+async def _undo(transaction: _Transaction) -> None:
+    """Undo the newest first; what cannot be undone is made good at the next start."""
+    for undo in reversed(transaction.undo):
+        with suppress(StorageError):
+            await undo()
+
+
+async def _wait_for_others(connection: AsyncConnection) -> None:
+    """Let no other process write before this transaction ends; with SQLite its beginning does."""
+    if connection.dialect.name == "postgresql":
+        patience = sa.func.set_config("idle_in_transaction_session_timeout", f"{IDLE_SECONDS}s", True)
+        await connection.execute(sa.select(patience, sa.func.pg_advisory_xact_lock(WRITER_LOCK)))
+
+
+class _NoSuchDatabase(DatabaseAway):
+    """The server answers but has no database of this name."""
+
+
+def _place(url: str, customer: str, folder: Path) -> URL:
+    if url != "sqlite":
+        return make_url(url.replace("{customer}", customer))
+    return URL.create("sqlite+aiosqlite", database=str(folder / FILE_NAME))
+
+
+def _touch(path: Path, customer: str) -> None:
+    """Make the file where it is missing: SQLite would take the umask's mode."""
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    except OSError as error:
+        raise DatabaseAway(
+            f"the database of customer {customer} cannot be opened: {error.strerror}", str(path)
+        ) from None
+
+
+def _bring_up(connection: sa.Connection, customer: str, now: datetime) -> None:
+    present = set(sa.inspect(connection).get_table_names())
+    if not present:
+        _create_schema(connection, customer, now)
+    elif "alembic_version" not in present:
+        raise DatabaseDamaged(
+            f"the database of customer {customer} holds tables of another program", "use an empty database"
+        )
+    else:
+        _upgrade(connection, customer)
+    owner = connection.scalar(sa.select(schema.about.c.customer))
+    if owner != customer:
+        raise DatabaseDamaged(
+            f"the database of customer {customer} belongs to another customer", "put the right one back"
+        )
+
+
+def _create_schema(connection: sa.Connection, customer: str, now: datetime) -> None:
+    """Create the newest schema in one go; walking through the migrations would need alembic (0.2 s)."""
+    schema.metadata.create_all(connection, checkfirst=False)
+    connection.execute(sa.text("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)"))
+    connection.execute(sa.text("INSERT INTO alembic_version VALUES (:head)"), {"head": HEAD})
+    connection.execute(schema.about.insert(), {"customer": customer, "created_at": to_micros(now)})
+
+
+def _upgrade(connection: sa.Connection, customer: str) -> None:
+    version = connection.scalar(sa.text("SELECT version_num FROM alembic_version"))
+    if version == HEAD:
+        return
+    from storage.database.migrate import known, upgrade  # alembic costs 0.2 s and is needed once a release
+
+    if version not in known():
+        raise DatabaseDamaged(
+            f"the database of customer {customer} has a schema this program does not know",
+            "start the newer program that wrote it",
+        )
+    upgrade(connection)
+
+
+async def _create_database(place: URL) -> None:
+    name = (place.database or "").replace('"', '""')
+    engine = create_async_engine(place.set(database="postgres"), hide_parameters=True, isolation_level="AUTOCOMMIT")
+    try:
+        async with _translated(), engine.connect() as connection:
+            await connection.exec_driver_sql(f'CREATE DATABASE "{name}"')
+    except StorageError:
+        raise DatabaseAway(
+            f"PostgreSQL has no database {place.database} and this user may not create it", f"createdb {place.database}"
+        ) from None
+    finally:
+        await engine.dispose()
+
+
+@asynccontextmanager
+async def _translated() -> AsyncIterator[None]:
+    """Turn every exception of the drivers into one of ours, without the driver's text: that may hold values."""
+    try:
+        yield
+    except Exception as error:
+        failure = _translate(error)
+        if failure is None:
+            raise
+        raise failure from None
+
+
+def _translate(error: Exception) -> StorageError | None:
+    original = error.orig if isinstance(error, DBAPIError) else error
+    state = getattr(original, "sqlstate", None) or getattr(original.__cause__ if original else None, "sqlstate", None)
+    code = getattr(original, "sqlite_errorcode", None)
+    kind = type(original).__name__
+    if state == "3D000":
+        return _NoSuchDatabase("the database does not exist")
+    if isinstance(state, str):
+        return (
+            DatabaseAway(f"the database is away ({state})")
+            if state[:2] in _AWAY_CLASSES
+            else DatabaseFault(f"the database refused ({state})")
+        )
+    if code is not None and code & 0xFF in _DAMAGED_CODES:
+        return DatabaseDamaged("the database file is damaged", "restore it, or move it away and run `recorder recover`")
+    if code is not None and code & 0xFF == _STATEMENT_CODE:
+        return DatabaseFault("the database refused (SQLITE_ERROR)")
+    if isinstance(error, OSError | PoolTimeout) or kind in (
+        "OperationalError",
+        "InterfaceError",
+        "ConnectionDoesNotExistError",
+    ):
+        return DatabaseAway(
+            f"the database is away ({getattr(original, 'sqlite_errorname', kind)})",
+            "recording goes on; the index catches up",
+        )
+    if isinstance(error, DBAPIError) and error.connection_invalidated:
+        return DatabaseAway(f"the connection to the database broke ({kind})")
+    if isinstance(error, SQLAlchemyError) or type(error).__module__.startswith("asyncpg"):
+        return DatabaseFault(f"the database refused ({kind})")
+    return None

@@ -1,0 +1,279 @@
+"""Tables of one customer's database, the same in SQLite and PostgreSQL; nothing but definitions.
+
+Columns in the clear hold random ids, times, states and counts. Everything personal is in a `sealed` column:
+AES-256-GCM under a leaf of the customer's key tree (the call's own leaf, or one allocated for the row and named in
+its `leaf` column), so that cutting the leaf forgets the row in every copy. Times are microseconds since 1970-01-01
+UTC. No foreign keys lead to `calls`: that table is an index which can be thrown away and rebuilt from the vault,
+while holds, annotations, erasures, rules, waivers and users exist nowhere else. A change here needs a migration
+beside it; a test compares the two.
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    PrimaryKeyConstraint,
+    SmallInteger,
+    Table,
+    Text,
+    text,
+    true,
+)
+
+metadata = MetaData()
+
+_NO_DIRECTION = text("direction IS NULL")
+
+about = Table(  # whose database this is: a file put under another customer's name is refused
+    "about",
+    metadata,
+    Column("customer", Text, primary_key=True),
+    Column("created_at", BigInteger, nullable=False),
+)
+
+calls = Table(  # one row a recording; rebuilt from the vault if lost
+    "calls",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("leaf", BigInteger, nullable=False, unique=True),  # day << 32 | number
+    Column("day", Integer, nullable=False),  # leaf >> 32, for the order and the day index
+    Column("state", SmallInteger, nullable=False),  # 0 recording, 1 complete, 2 interrupted
+    Column("started_at", BigInteger, nullable=False),
+    Column("ended_at", BigInteger),
+    Column("duration_ms", BigInteger, nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("hold", Boolean, nullable=False),  # a copy of "has a row in holds", changed with it
+    Column("erase_after", BigInteger),
+    Column("version", Integer, nullable=False),  # counts the writes of this row
+    Column("sealed", LargeBinary, nullable=False),  # details and search forms, label "details"
+    Column("matched", Boolean, nullable=False, server_default=true()),  # false: nobody has looked who took part
+    Column("kept_from", BigInteger),  # from when on its days count, where that is later than ended_at
+    Column("direction", SmallInteger),  # 0 none known, 1 inbound, 2 outbound, 3 internal; null: not looked at yet
+    Column("source", BigInteger),  # keyed hash of the address it came from (storage.calls.filter_columns)
+    Index("calls_newest", "day", "started_at", "id"),
+    Index("calls_state", "state", "day", "started_at", "id"),
+    Index("calls_erase_after", "erase_after"),
+    Index("calls_held", "day", "started_at", "id", sqlite_where=text("hold = 1"), postgresql_where=text("hold")),
+    Index("calls_direction", "direction", "day", "started_at", "id"),
+    Index("calls_source", "source", "day", "started_at", "id", "direction"),
+    Index("calls_untold", "leaf", sqlite_where=_NO_DIRECTION, postgresql_where=_NO_DIRECTION),
+    Index("calls_unmatched", "leaf", sqlite_where=text("matched = 0"), postgresql_where=text("NOT matched")),
+)
+
+call_tokens = Table(  # search tokens; the key puts one day's tokens together, so that inserts touch few pages
+    "call_tokens",
+    metadata,
+    Column("day", Integer, nullable=False),
+    Column("token", BigInteger, nullable=False),
+    Column("leaf", BigInteger, nullable=False),  # of the call
+    PrimaryKeyConstraint("day", "token", "leaf"),
+    sqlite_with_rowid=False,
+)
+
+days = Table(  # days that have calls, and the leaf whose "index" secret is the key of that day's tokens
+    "days",
+    metadata,
+    Column("day", Integer, primary_key=True, autoincrement=False),
+    Column("leaf", BigInteger, nullable=False),
+    Column("calls", Integer, nullable=False),
+)
+
+journal_mark = Table(  # one row: the newest line of the journal that this database has
+    "journal_mark",
+    metadata,
+    Column("id", SmallInteger, primary_key=True, autoincrement=False),  # always 1
+    Column("line", BigInteger, nullable=False),
+)
+
+holds = Table(  # legal holds in force
+    "holds",
+    metadata,
+    Column("call", Text, primary_key=True),
+    Column("set_at", BigInteger, nullable=False),
+    Column("set_by", Text, nullable=False),  # token or user name
+    Column("leaf", BigInteger, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),  # reason
+)
+
+annotations = Table(  # corrections beside the unchanged original (Art. 16)
+    "annotations",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("call", Text, nullable=False, index=True),
+    Column("leaf", BigInteger, nullable=False),  # the call's
+    Column("created_at", BigInteger, nullable=False),
+    Column("created_by", Text, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),  # text
+)
+
+attachments = Table(  # transcripts and chats; the bytes lie sealed in the vault
+    "attachments",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("call", Text, nullable=False, index=True),
+    Column("leaf", BigInteger, nullable=False),  # the call's
+    Column("kind", Text, nullable=False),  # transcript, chat, …
+    Column("media_type", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("created_by", Text, nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),  # title, language, digest
+)
+
+erasures = Table(  # requests and retention sweeps; kept for ever, without anything personal once done
+    "erasures",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("state", Text, nullable=False, index=True),  # approval, running, waiting, done
+    Column("cause", Text, nullable=False),  # request, or retention with the rule's id
+    Column("requested_at", BigInteger, nullable=False),
+    Column("requested_by", Text, nullable=False),
+    Column("approved_at", BigInteger),
+    Column("approved_by", Text),
+    Column("done_at", BigInteger),
+    Column("leaf", BigInteger),  # own leaf, cut when done
+    Column("sealed", LargeBinary),  # party asked for and reason; null when done
+    Column("receipt", LargeBinary),  # signed, see docs/formats
+    Index("erasures_done", "state", "done_at", "id"),  # lists of what is done, newest first
+)
+
+erasure_calls = Table(  # calls of an erasure and how far each is
+    "erasure_calls",
+    metadata,
+    Column("erasure", Text, nullable=False),
+    Column("call", Text, nullable=False, index=True),
+    Column("leaf", BigInteger),  # null if the id was unknown
+    Column("step", SmallInteger, nullable=False),  # 0 filed, then the steps of an erasure in order
+    PrimaryKeyConstraint("erasure", "call"),
+)
+
+exports = Table(  # requested exports; the file lies sealed under the row's leaf
+    "exports",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("state", Text, nullable=False),  # running, done, failed
+    Column("format", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("created_by", Text, nullable=False),
+    Column("expires_at", BigInteger, nullable=False, index=True),
+    Column("size_bytes", BigInteger),
+    Column("leaf", BigInteger, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),  # the request: calls or party, columns, reason
+)
+
+export_calls = Table(  # calls in an export: an erased one makes the export go
+    "export_calls",
+    metadata,
+    Column("export", Text, nullable=False),
+    Column("call", Text, nullable=False, index=True),
+    PrimaryKeyConstraint("export", "call"),
+)
+
+retention = Table(  # one row: what holds where no rule matches, and which rule wins
+    "retention",
+    metadata,
+    Column("id", SmallInteger, primary_key=True, autoincrement=False),  # always 1
+    Column("default_days", Integer),  # null: keep for ever
+    Column("wins", Text, nullable=False),  # longest, shortest
+    Column("changed_at", BigInteger, nullable=False),
+    Column("changed_by", Text, nullable=False),
+)
+
+retention_rules = Table(  # rules in the order in which they were given
+    "retention_rules",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("position", Integer, nullable=False),
+    Column("days", Integer),  # null: keep for ever
+    Column("direction", Text),
+    Column("source", Text),  # address or network of SBCs
+    Column("leaf", BigInteger, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),  # name of the rule and party it is about
+)
+
+waivers = Table(  # signed permissions for immediate erasure, newest in force; never overwritten
+    "waivers",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("document_sha256", Text, nullable=False),
+    Column("signed_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger),
+    Column("put_at", BigInteger, nullable=False, index=True),
+    Column("put_by", Text, nullable=False),
+    Column("leaf", BigInteger, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),  # signed_by and scope
+)
+
+users = Table(  # directory users
+    "users",
+    metadata,
+    Column("id", Text, primary_key=True),  # random, ours
+    Column("state", Text, nullable=False),  # active, inactive
+    Column("source", Text, nullable=False),  # entra, csv, api
+    Column("source_key", LargeBinary, unique=True),  # keyed hash of the directory's object id
+    Column("updated_at", BigInteger, nullable=False),
+    Column("unmapped_at", BigInteger),
+    Column("leaf", BigInteger, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),  # names, account, e-mail, UPN, numbers, object id
+    Index("users_state", "state", "id"),
+)
+
+user_changes = Table(  # users who are known by something else now, in the order in which they became so
+    "user_changes",
+    metadata,
+    Column("n", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("user", Text, nullable=False),
+    Column("open", Boolean, nullable=False),  # calls that this can concern are still to be looked at
+    Index("user_changes_open", "open", "n"),
+    sqlite_autoincrement=True,
+)
+
+matching = Table(  # one row: how far the walk through all calls has come, newest first
+    "matching",
+    metadata,
+    Column("id", SmallInteger, primary_key=True, autoincrement=False),  # always 1
+    Column("walk", BigInteger),  # calls with a smaller leaf are still to be looked at; null: none
+)
+
+directories = Table(  # since when each directory is known, and until when it has told us everything
+    "directories",
+    metadata,
+    Column("source", Text, primary_key=True),  # entra, csv, api
+    Column("first_at", BigInteger, nullable=False),
+    Column("last_at", BigInteger, nullable=False),
+)
+
+column_sets = Table(  # columns of exports that are wanted again and again
+    "column_sets",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("changed_at", BigInteger, nullable=False),
+    Column("changed_by", Text, nullable=False),
+    Column("leaf", BigInteger, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),  # name and columns
+)
+
+requests = Table(  # letters of people who were recorded; kept for ever, without anything personal once closed
+    "requests",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("state", Text, nullable=False, index=True),  # open, confirmed, reporting, …
+    Column("kinds", Text, nullable=False),  # access, erasure, portability, with commas
+    Column("received_at", BigInteger, nullable=False),
+    Column("due_at", BigInteger, nullable=False),
+    Column("created_at", BigInteger, nullable=False, index=True),
+    Column("created_by", Text, nullable=False),
+    Column("changed_at", BigInteger, nullable=False),
+    Column("closed_at", BigInteger),
+    Column("closed_by", Text),
+    Column("ground", Text),  # why it was refused: a word out of a list
+    Column("export", Text, index=True),  # the newest report
+    Column("erasure", Text),
+    Column("noted", LargeBinary, nullable=False),  # JSON: ids, counts, digests, who, when
+    Column("leaf", BigInteger),  # own leaf, cut when closed
+    Column("sealed", LargeBinary),  # identities, user, reference, reason, selection; null when closed
+)

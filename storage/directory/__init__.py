@@ -1,0 +1,1 @@
+"""Users imported from a company directory, and the matching of calls to them."""

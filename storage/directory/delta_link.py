@@ -1,0 +1,82 @@
+"""Where the next synchronisation of a directory begins: one small sealed file a customer.
+
+    {"version": 1, "sealed": base64 of {"link": …, "synced_at": RFC 3339}}
+
+The link holds no person, but it opens the directory's list of changes to whoever has a token too, so it is sealed.
+Without it the next synchronisation is a whole one, so a file that is lost or damaged costs time and nothing else.
+"""
+
+import base64
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from storage.errors import StorageError
+from storage.files.durable_files import Disk, disk_errors, opened
+from storage.keys import sealing
+from storage.keys.key_tree import LAST_LEAF
+
+FILE_NAME = "directory.link"
+VERSION = 1
+_KIND = "directory.link"
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """What the last synchronisation left."""
+
+    link: str = field(repr=False)
+    """Where the directory says what has changed since."""
+    synced_at: str
+    """When it ended, RFC 3339."""
+
+
+@contextmanager
+def alone(lock: Path) -> Iterator[bool]:
+    """Hold a right that one process has at a time; gives False if another one has it. Raises DiskFailed."""
+    with ExitStack() as held:
+        with disk_errors("lock the work on the directory"):
+            fd = held.enter_context(opened(lock, os.O_RDWR | os.O_CREAT))
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                ours = True
+            except BlockingIOError:
+                ours = False
+        yield ours
+
+
+class DirectoryLink:
+    """The file of one customer and directory."""
+
+    def __init__(self, folder: Path, keys: sealing.Keeper, source: str) -> None:
+        self._path = folder / FILE_NAME
+        self._lock = folder / f".{FILE_NAME}.lock"
+        self._keys = keys
+        self._source = source
+        self._disk = Disk()
+
+    def alone(self) -> AbstractContextManager[bool]:
+        """Hold the right to synchronise; gives False if another process has it. Raises DiskFailed."""
+        return alone(self._lock)
+
+    def read(self) -> Link | None:
+        """Return what the last synchronisation left, None if there is nothing of use."""
+        try:
+            outer = json.loads(self._disk.read(self._path) or b"")
+            if outer["version"] != VERSION:
+                return None
+            inner = sealing.unseal(self._keys, LAST_LEAF, _KIND, self._source, base64.b64decode(outer["sealed"]))
+            return Link(str(inner["link"]), str(inner["synced_at"]))
+        except (StorageError, ValueError, KeyError, TypeError):
+            return None
+
+    def write(self, link: Link) -> None:
+        """Replace it, durably; raises NoSpace, DiskFailed."""
+        inner = {"link": link.link, "synced_at": link.synced_at}
+        sealed = sealing.seal(self._keys, LAST_LEAF, _KIND, self._source, inner)
+        document = {"version": VERSION, "sealed": base64.b64encode(sealed).decode()}
+        self._disk.replace(self._path, json.dumps(document).encode())

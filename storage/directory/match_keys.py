@@ -1,0 +1,99 @@
+"""What a party of a call and a user of a directory have in common: the keys that both are known by; pure.
+
+A key is one of the search forms of storage.search_forms that name somebody: a number in E.164 (`e:`), a number without
+such a form (`x:`) or an address (`u:`). Last digits and words of names are none: they name several people.
+
+    +49 30 123456 x4711   a number of the directory with an extension is the switchboard's; the extension is the user's
+    4711                  an extension where the directory has it, or where the customer says how many digits they have
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+
+from storage import search_forms
+from storage.directory.user import Identity, Person
+
+_EXTENSION = re.compile(r"(.*\d)\s*(?:;\s*ext=|ext?n?\.?|x|durchwahl|#)\s*(\d{1,8})\s*", re.IGNORECASE | re.DOTALL)
+_ADDRESSES = ("uri", "email", "upn")  # members of a party beside its number
+LEADS = 1, 2, 3, 5, 8  # first letters kept of each word; accounts of a whole house may begin with five alike
+
+Group = frozenset[str]
+"""Keys of one value that a party was written with: several readings of one number, of which any may be right."""
+
+
+def of_identity(known: Identity, country: str, extension_digits: int = 0) -> tuple[str, ...]:
+    """List the keys of something that a user is known by; `extension_digits`: last digits that are an extension."""
+    value = known.value
+    if known.kind == "numbers" and (parted := _EXTENSION.fullmatch(value)):
+        return (f"x:{parted[2]}",)
+    keys = list(search_forms.naming(value, country))
+    if known.kind == "numbers" and extension_digits:
+        keys += [f"x:{key[-extension_digits:]}" for key in keys if key.startswith("e:")]
+    return tuple(dict.fromkeys(keys))
+
+
+def of_party(party: Mapping[str, object], country: str) -> tuple[Group, ...]:
+    """List what a party was written with, each value as a group of keys; what its name says proves nothing."""
+    found: dict[Group, None] = {}
+    number = party.get("number")
+    for value in _values(party):
+        keys = search_forms.naming(value, country, None if value is number else number)
+        found.update({frozenset({key}): None for key in keys if key.startswith("u:")})
+        if numbers := frozenset(key for key in keys if not key.startswith("u:")):
+            found[numbers] = None
+    return tuple(found)
+
+
+def words_of(person: Person) -> tuple[str, ...]:
+    """List the words that a user can be looked for by beside the keys: of names and account."""
+    name = " ".join((person.first_name, person.last_name))
+    forms = [*search_forms.stored({"name": name}, ""), *search_forms.stored({"name": person.account_name}, "")]
+    return tuple(dict.fromkeys(form for form in forms if form.startswith("w:")))
+
+
+def begun_by(words: Iterable[str]) -> tuple[str, ...]:
+    """List the keys by which words are found that only their first letters are asked for."""
+    return tuple(dict.fromkeys(f"b:{word[2 : 2 + n]}" for word in words for n in LEADS if len(word) >= 2 + n))
+
+
+def leads(wanted: Iterable[str]) -> tuple[str, ...]:
+    """List the keys of those who may be meant by an alternative: words of theirs begin alike."""
+    return tuple(dict.fromkeys(begun_by([key])[-1] if key.startswith("w:") else key for key in wanted))
+
+
+def named(person: Person, wanted: Iterable[str]) -> bool:
+    """Say whether a user has words that begin with those of an alternative: `Mül` means Müller."""
+    have = words_of(person)
+    return all(any(word.startswith(begin) for word in have) for begin in wanted if begin.startswith("w:"))
+
+
+def asked(text: str, country: str) -> tuple[tuple[str, ...], ...]:
+    """Turn a question for users into alternatives, of each of which a user must have every key and word."""
+    found: list[tuple[str, ...]] = []
+    for needle in search_forms.asked(text, country, exact=True):
+        whole = tuple(form for form in (needle.probe, *needle.every) if not form.startswith("p:"))
+        parts = tuple(f"w:{word}" for word in needle.probe[2:].split()) if needle.probe.startswith("p:") else ()
+        found.append(tuple(dict.fromkeys((*whole, *parts))))
+    return tuple(found)
+
+
+def answers(known: Iterable[Identity], person: Person, alternatives: Sequence[Sequence[str]], country: str) -> bool:
+    """Say whether a user is meant by a question."""
+    have = {key for each in known for key in of_identity(each, country)}
+    return any(named(person, each) and have.issuperset(_keys(each)) for each in alternatives)
+
+
+def worded(wanted: Iterable[str]) -> bool:
+    """Say whether an alternative asks for words."""
+    return any(key.startswith("w:") for key in wanted)
+
+
+def _keys(wanted: Iterable[str]) -> list[str]:
+    return [key for key in wanted if not key.startswith("w:")]
+
+
+def _values(party: Mapping[str, object]) -> list[str]:
+    further = party.get("also")
+    also = [str(value) for value in further[: search_forms.MAX_ALSO]] if isinstance(further, list) else []
+    given = [party.get(name) for name in ("number", *_ADDRESSES)]
+    return [value for value in (*given, *also) if isinstance(value, str) and value.strip()]

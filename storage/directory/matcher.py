@@ -1,0 +1,312 @@
+"""Who took part in a call: its parties matched with the users of the directory, when it is written and afterwards.
+
+    await correlation.load(pause)                   from the users' rows; nothing waits for it
+    await correlation.notice_in(connection)         before some calls are written
+    row, forms = correlation.applied(row, forms)    what is written of a call; unmatched until `load` has ended
+    changed = await correlation.settle(told, pause) looks at every call that something new may concern
+
+A party gets `user_id`, or `user_candidates` where it cannot be told which user it was; the call is found by both. What
+counts is who it was when the call began (storage.directory.user_lookup), so a call keeps its people when they are
+renamed, leave, or pass their number on. What is still to be looked at stands in the database
+(storage.directory.match_queue): a crash loses none of it.
+"""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from storage.calls.call_index import Calls
+from storage.calls.call_row import Amended, BadDetails, CallRow, Query
+from storage.calls.day_keys import DayKeys
+from storage.calls.sealed_row import open_row
+from storage.calls.search import READ_COLUMNS, having
+from storage.database.database import Database
+from storage.database.schema import calls
+from storage.directory import match_queue, party_users
+from storage.directory.match_keys import of_identity
+from storage.directory.match_queue import Outstanding
+from storage.directory.party_users import Party
+from storage.directory.user import User
+from storage.directory.user_lookup import WhosWho
+from storage.directory.user_store import Users
+from storage.errors import Forgotten, SealBroken
+from storage.keys.sealing import Keeper
+from storage.retention.erase_after import with_erase_after
+from storage.retention.policy import Policy
+from storage.retention.rules import Rules
+from storage.timestamps import to_micros
+
+BATCH = 500  # calls looked at together where nobody else waits
+AT_ONCE = 20  # users taken, or calls looked at, between two pauses: 5 ms
+MANY = 5_000  # changes; for more of them everybody is taken anew, page by page
+_COLUMNS = (*READ_COLUMNS, calls.c.version)
+
+Pause = Callable[[], Awaitable[object]]
+
+
+async def no_pause() -> None:
+    """Go on at once."""
+
+
+class Correlation:
+    """Who took part in the calls of one customer."""
+
+    def __init__(
+        self,
+        database: Database,
+        keys: Keeper,
+        calls: Calls,
+        users: Users,
+        rules: Rules,
+        country: str,
+        extension_digits: int = 0,
+        random: Callable[[int], bytes] = os.urandom,
+    ) -> None:
+        self._database = database
+        self._keys = keys
+        self._calls = calls
+        self._users = users
+        self._rules = rules
+        self._country = country
+        self._extension_digits = extension_digits
+        self._random = random
+        self._day_keys = DayKeys(keys)
+        self._who: WhosWho | None = None
+        self._loading = asyncio.Lock()
+        self._waiting = 0  # people who wait for the users
+        self._seen = 0  # number of the newest change of users that is in it
+        self._newest = 0  # that of all that was noticed; a look that began earlier and ends later takes none back
+
+    @property
+    def ready(self) -> bool:
+        """Say whether calls are matched when they are written."""
+        return self._who is not None
+
+    @property
+    def who(self) -> WhosWho | None:
+        """Return who was who, None before it is loaded."""
+        return self._who
+
+    @property
+    def _behind(self) -> bool:
+        """Say whether there are newer changes: another process may have looked at all calls for them already."""
+        return self._newest > self._seen
+
+    # --- calls that are written -------------------------------------------------------------------------------------
+
+    async def notice_in(self, connection: AsyncConnection) -> None:
+        """Look whether users have changed: calls that are written before that is taken over are looked at again.
+
+        A synchronisation in another process looks at the calls that it finds, and those come after it. Raises
+        StorageError.
+        """
+        if self._who is not None:
+            self._newest = max(await match_queue.newest(connection), self._newest)
+
+    def applied(self, row: CallRow, forms: tuple[str, ...]) -> tuple[CallRow, tuple[str, ...]]:
+        """Return a call and its search forms with the users who took part, if that can be told yet."""
+        if self._who is None:
+            return row, forms
+        parties = row.details.get("parties", ())
+        told = party_users.told(self._who, parties, row.started_at)
+        details = {**row.details, "parties": told} if told else row.details
+        return replace(row, details=details, matched=not self._behind), party_users.forms(forms, parties, told)
+
+    def parties(self, parties: Sequence[Party], at: datetime) -> list[dict[str, Any]]:
+        """Return the parties of a call that began then with their users, as far as that can be told yet."""
+        return [dict(party) for party in parties] if self._who is None else party_users.told(self._who, parties, at)
+
+    # --- the users ---------------------------------------------------------------------------------------------------
+
+    async def load(self, pause: Pause = no_pause) -> None:
+        """Learn who was who from the users' rows, a few at a time; raises StorageError.
+
+        Whoever comes while it is done already waits for its end, and nothing is done twice.
+        """
+        before = self._who
+        async with self._loading:
+            if self._who is before:
+                await self._load(pause)
+
+    async def load_now(self) -> None:
+        """Have the users in memory, for somebody who waits: without rests, whoever began it. Raises StorageError."""
+        self._waiting += 1
+        try:
+            if self._who is None:
+                await self.load()
+        finally:
+            self._waiting -= 1
+
+    async def _load(self, pause: Pause) -> None:
+        async with self._database.reading() as connection:
+            seen = await match_queue.newest(connection)
+        secret, room = self._random(16), await self._users.count()
+        who = WhosWho(self._country, secret=secret, room=room, extension_digits=self._extension_digits)
+        async for some in self._users.all(AT_ONCE):
+            for user in some:
+                who.put(user)
+            await (asyncio.sleep(0) if self._waiting else pause())
+        self._who, self._seen = who, seen
+
+    async def refresh(self, pause: Pause = no_pause, most: int | None = None) -> int:
+        """Take over what has become of users since; return how many changed. Raises StorageError.
+
+        `most`: leave it for later if more than so many have changed: for somebody who waits.
+        """
+        who = self._who
+        if who is None:
+            return 0
+        async with self._database.reading() as connection:
+            news = await match_queue.news(connection, self._seen, MANY if most is None else min(most, MANY))
+        if news is None or who.worn:
+            if most is not None:
+                return 0
+            await self.load(pause)
+            return len(self._who or ())
+        for start in range(0, len(news[1]), AT_ONCE):
+            some = news[1][start : start + AT_ONCE]
+            now = await self._users.among(some)
+            for user in now:
+                who.put(user)
+            for id in {*some} - {user.id for user in now}:
+                who.drop(id)
+            await pause()
+        if self._who is who:  # not loaded anew meanwhile
+            self._seen = max(self._seen, news[0])
+        return len(news[1])
+
+    async def at_rest(self) -> bool:
+        """Say whether no user has changed and no call is to be looked at: the question of every few seconds.
+
+        Raises StorageError.
+        """
+        if self._who is None or self._who.worn:
+            return False
+        async with self._database.reading() as connection:
+            return not await match_queue.anything(connection, self._seen)
+
+    # --- calls that are there ----------------------------------------------------------------------------------------
+
+    async def outstanding(self) -> Outstanding:
+        """Count what is still to be looked at."""
+        async with self._database.reading() as connection:
+            return await match_queue.look(connection)
+
+    async def settle(
+        self,
+        told: Callable[[int, int], None] = lambda done, of: None,
+        pause: Pause = no_pause,
+        batch: int = BATCH,
+    ) -> int:
+        """Look at all calls that are still to be looked at; return how many got or lost a user. Raises StorageError.
+
+        `told` is given the calls looked at so far and those known of; `pause` is awaited after every few of them. Each
+        batch is one transaction.
+        """
+        async with self._database.writing() as connection:
+            await match_queue.turned_into_a_walk(connection)
+        await self.refresh(pause)  # after the marks were read: what they stand for is known now
+        left = (await self.outstanding()).calls
+        done = changed = 0
+        async for records, walk in self._batches(batch, pause):
+            changed += await self._look(records, walk, pause)
+            done += len(records)
+            told(done, max(done, left))
+        return changed
+
+    async def _batches(self, size: int, pause: Pause) -> AsyncIterator[tuple[Sequence[Any], int | None]]:
+        """Give calls to be looked at, and how far the walk is afterwards if they are of the walk."""
+        while records := await self._unmatched(size):
+            yield records, None
+        while user := await self._stale(pause):
+            until = self._seen
+            async for records in self._concerned(user, size):
+                yield records, None
+            async with self._database.writing() as connection:
+                await match_queue.fresh(connection, user.id, until)
+        while (walk := await self._walk()) is not None:
+            records = await self._read(calls.c.leaf < walk, limit=size)
+            yield records, records[-1].leaf if len(records) == size else 0
+
+    async def _unmatched(self, size: int) -> Sequence[Any]:
+        return await self._read(match_queue.unmatched(await self._walk()), limit=size)
+
+    async def _walk(self) -> int | None:
+        async with self._database.reading() as connection:
+            return await match_queue.walk(connection)
+
+    async def _stale(self, pause: Pause) -> User | None:
+        """Return a user who is known by something else now; marks of those that are no more are taken away."""
+        while True:
+            async with self._database.reading() as connection:
+                id = await match_queue.stale(connection)
+            if id is None:
+                return None
+            await self.refresh(pause)
+            user = await self._users.get(id)
+            if user is not None:
+                return user
+            async with self._database.writing() as connection:
+                await match_queue.fresh(connection, id, self._seen)
+
+    async def _concerned(self, user: User, size: int) -> AsyncIterator[Sequence[Any]]:
+        """Give the calls with anything that a user is or was known by, and those that have the user already."""
+        forms = [key for each in user.identities for key in of_identity(each, self._country, self._extension_digits)]
+        async with self._database.reading() as connection:
+            wanted = [*forms, f"u:{user.id}", f"k:{user.id}"]
+            leaves = await having(connection, self._day_keys, wanted, Query())
+        for start in range(0, len(leaves), size):
+            yield await self._read(calls.c.leaf.in_(leaves[start : start + size]), limit=size)
+
+    async def _read(self, where: sa.ColumnElement[bool], limit: int) -> Sequence[Any]:
+        asked = sa.select(*_COLUMNS).where(where).order_by(calls.c.leaf.desc()).limit(limit)
+        async with self._database.reading() as connection:
+            return (await connection.execute(asked)).all()
+
+    async def _look(self, records: Sequence[Any], walk: int | None, pause: Pause) -> int:
+        """Look who took part in some calls; write what is new of them and how far the walk is."""
+        policy = await self._rules.policy()
+        found: list[Amended] = []
+        for start in range(0, len(records), AT_ONCE):
+            found += await asyncio.to_thread(self._amended, records[start : start + AT_ONCE], policy)
+            await pause()
+        if not found and walk is None:
+            return 0
+        async with self._database.writing() as connection:
+            changed = await self._calls.amend(connection, found) if found else 0
+            if walk is not None:
+                await match_queue.set_walk(connection, walk or None)  # at 0 it is over
+        return changed
+
+    def _amended(self, records: Sequence[Any], policy: Policy) -> list[Amended]:
+        found = (self._amend(record, policy) for record in records)
+        return [each for each in found if each is not None]
+
+    def _amend(self, record: Any, policy: Policy) -> Amended | None:
+        """Look at one call; None if nothing is to be written."""
+        seen = None if record.matched else Amended(record.id, record.leaf, record.version)
+        try:
+            opened = open_row(self._keys, record)
+            if opened is None or self._who is None:
+                return seen
+            row, forms = opened
+            parties = row.details.get("parties", ())
+            if not self._who.knows(forms) and not party_users.named(parties):
+                return seen
+            told = party_users.told(self._who, parties, row.started_at)
+            if party_users.same(parties, told):
+                return seen
+            now = party_users.forms(forms, parties, told)
+            row = replace(row, details={**row.details, "parties": told})
+            after = with_erase_after(row, now, policy).erase_after
+            erase_after = None if after is None else to_micros(after)
+            gained, lost = frozenset(now).difference(forms), frozenset(forms).difference(now)
+            return Amended(row.id, row.leaf, record.version, self._calls.seal(row, now), erase_after, gained, lost)
+        except (SealBroken, BadDetails, Forgotten):
+            return seen  # damaged: `recorder verify` names it; erased meanwhile: nothing is to be written

@@ -1,0 +1,140 @@
+"""What a synchronisation of a directory has read so far, sealed: a killed one goes on with the page that it was at.
+
+    {"version": 1, "leaf": N}                                   the first line
+    base64 of {"changes": [[id, members, gone], …],             one sealed line a page, bound to source and number
+               "next": link, "whole": …, "begun_at": RFC 3339}
+
+The leaf is the file's own, and is cut when the synchronisation has ended, one way or the other, and when a user is
+deleted. A torn last line counts as not there. Nothing waits for the disk: after a power cut a page is asked for again.
+"""
+
+import base64
+import json
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from storage.directory.user import Change
+from storage.errors import Forgotten, StorageError
+from storage.files.durable_files import Disk, disk_errors, opened
+from storage.keys import sealing
+from storage.timestamps import from_text, to_text
+
+FILE_NAME = "directory.pages"
+VERSION = 1
+OLDEST = timedelta(hours=12)
+"""What was read before is not gone on with: by then the directory may say something else of those people."""
+MAX_BYTES = 512 << 20  # half a million users; of more than that no further page is kept
+MAX_HEAD = 200
+_KIND = "directory.pages"
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What a synchronisation that did not end has read."""
+
+    whole: bool
+    """Everything was asked for, not only what has changed."""
+    changes: tuple[Change, ...] = field(repr=False)
+    """Of all pages so far."""
+    next: str = field(repr=False)
+    """Link of the page that comes then."""
+
+
+class DirectoryPages:
+    """The file of one customer and directory; whoever writes it holds `DirectoryLink.alone`."""
+
+    def __init__(self, folder: Path, keys: sealing.Keeper, source: str) -> None:
+        self._path = folder / FILE_NAME
+        self._keys = keys
+        self._source = source
+        self._disk = Disk()
+        self._leaf = 0
+        self._pages = 0
+        self._size = 0  # bytes of what can be gone on with
+        self._begun_at = ""
+
+    def read(self, now: datetime) -> Kept | None:
+        """Return what is there to go on with, None if nothing of use; what is kept from now on comes after it."""
+        try:
+            pages = self._read()
+            age = now - from_text(pages[0]["begun_at"])
+            changes = tuple(_change(each) for page in pages for each in page["changes"])
+            kept = Kept(pages[0]["whole"] is True, changes, str(pages[-1]["next"]))
+        except (StorageError, ValueError, KeyError, TypeError, IndexError):
+            return None
+        if not timedelta() <= age <= OLDEST:
+            return None
+        self._pages, self._begun_at = len(pages), pages[0]["begun_at"]
+        return kept
+
+    def keep(self, changes: Iterable[Change], next: str, *, whole: bool, now: datetime) -> None:
+        """Add a page that is not the last one; raises NoSpace, DiskFailed."""
+        if self._size > MAX_BYTES:
+            return
+        data = b""
+        if not self._pages:
+            self.forget()
+            self._leaf, self._begun_at = sealing.new_leaf(self._keys), to_text(now)
+            data = json.dumps({"version": VERSION, "leaf": self._leaf}).encode() + b"\n"
+        told = [[one.object_id, dict(one.members), one.gone] for one in changes]
+        page = {"changes": told, "next": next, "whole": whole, "begun_at": self._begun_at}
+        try:
+            sealed = sealing.seal(self._keys, self._leaf, _KIND, f"{self._source} {self._pages}", page)
+        except Forgotten:  # a user was deleted meanwhile: what was read is not to be kept
+            return
+        data += base64.b64encode(sealed) + b"\n"
+        with disk_errors("keep a page of the directory"), opened(self._path, os.O_WRONLY | os.O_CREAT) as fd:
+            self._disk.write(fd, data, self._size)  # over what a kill left half
+        self._pages, self._size = self._pages + 1, self._size + len(data)
+
+    def forget(self) -> None:
+        """Take away what was read, for good; raises NoSpace, DiskFailed."""
+        leaves = self.leaves()
+        if leaves:
+            self._keys.cut(*leaves)
+        self._disk.remove(self._path)
+        self._pages = self._size = 0
+
+    def leaves(self) -> Sequence[int]:
+        """Return the leaf of what was read, if it was not cut: for whoever deletes a user."""
+        try:
+            leaf = _leaf(next(self._lines(), b""))
+        except (StorageError, ValueError, KeyError, TypeError):
+            return ()
+        return (leaf,) if self._keys.keeps(leaf) else ()
+
+    def _read(self) -> list[Any]:
+        """Return the pages, as far as they are whole; raises StorageError, ValueError, KeyError, TypeError."""
+        lines = self._lines()
+        head = next(lines, b"")
+        self._leaf, self._size, pages = _leaf(head), len(head), list[Any]()
+        for line in lines:
+            sealed, number = base64.b64decode(line, validate=True), f"{self._source} {len(pages)}"
+            pages.append(sealing.unseal(self._keys, self._leaf, _KIND, number, sealed))
+            self._size += len(line) + 1
+        return pages
+
+    def _lines(self) -> Iterator[bytes]:
+        """Give the first line, and then the others without their ends, as far as they are whole."""
+        with disk_errors("read a file of the data directory"):
+            if not self._path.exists():
+                return
+            with self._path.open("rb") as file:
+                yield file.readline(MAX_HEAD)
+                yield from (line[:-1] for line in file if line.endswith(b"\n"))
+
+
+def _leaf(head: bytes) -> int:
+    told = json.loads(head)
+    if told["version"] != VERSION:
+        raise ValueError
+    return int(told["leaf"])
+
+
+def _change(told: Sequence[Any]) -> Change:
+    id, members, gone = told
+    return Change(id, {k: v if isinstance(v, str) else tuple(v) for k, v in members.items()}, gone=gone)

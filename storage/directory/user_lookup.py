@@ -1,0 +1,204 @@
+"""Who was who: all users of a customer by what they are and were known by, in memory, without any of it in the clear.
+
+    who = WhosWho("DE", room=100_000, secret=os.urandom(16))
+    who.put(user)                               a user, or what has become of one
+    match = who.party(party, at)                the user whom a party of a call was then
+    ids = who.find(alternatives)                users who are known by something, at any time
+
+Theory of operation. What somebody is known by becomes keys (storage.directory.match_keys), a key becomes eight bytes of
+a keyed hash, and each hash leads to a chain of *entries*: whose it was, and for which time. Everything lies in arrays
+of numbers, 24 bytes an entry.
+
+A time decides between several who had the same number one after the other. Whoever had it *certainly* then, because
+the directory said so at the time, comes before those who *may* have had it earlier than the directory first said so;
+of these the one of whom it was said first counts. A party that was written in several ways is whoever fits all of
+them. Is that not one user, they are candidates: nobody is guessed.
+"""
+
+import hashlib
+from array import array
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from storage.directory.match_keys import Group, begun_by, of_identity, of_party, words_of
+from storage.directory.user import EVER, NEVER, User
+from storage.ids import is_id
+from storage.search_forms import MAX_CANDIDATES
+
+Times = tuple[int, int, int]
+"""Since when, how far back perhaps, and until when, in microseconds since 1970-01-01 UTC."""
+
+NOBODY = -1
+_LEAST_CHAINS = 1 << 10
+_LONG = 8  # entries of a chain on average: ten hashes are looked at for one
+_ID_BYTES = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """Who a party was."""
+
+    user: str | None = None
+    """Id of the user, None if there is none or it cannot be told which."""
+    candidates: tuple[str, ...] = ()
+    """Ids of the users who may be meant, where that cannot be told."""
+
+
+NO_MATCH = Match()
+_NO_TIME: Times = (NEVER, NEVER, EVER)  # of a word: it is found, and matches no party
+
+
+class WhosWho:
+    """The users of one customer."""
+
+    def __init__(self, country: str, *, secret: bytes, room: int = 0, extension_digits: int = 0) -> None:
+        """`room`: users expected. `secret` keys the hashes; it lives as long as this object."""
+        self._country = country
+        self._secret = secret
+        self._extension_digits = extension_digits
+        chains = max(_LEAST_CHAINS, 1 << (8 * room).bit_length())  # with twenty addresses each has some forty entries
+        self._first = array("i", [NOBODY]) * chains  # entry that a chain begins with
+        self._next = array("i")
+        self._hash = array("Q")
+        self._slot = array("i")  # whose it is, NOBODY of one that is no more
+        self._time = array("i")  # for which time
+        self._before = array("i")  # the entry of the same user before
+        self._times: list[Times] = []  # an import gives the same ones to thousands
+        self._time_of: dict[Times, int] = {}
+        self._ids = bytearray()  # ids of the slots
+        self._last = array("i")  # the newest entry of each slot
+        self._slots: dict[bytes, int] = {}
+        self._dropped = 0  # entries that are no more
+
+    def __len__(self) -> int:
+        return len(self._slots)
+
+    @property
+    def worn(self) -> bool:
+        """Say whether it should be made anew: most of it is no more, or its chains have become long."""
+        return self._dropped > max(_LEAST_CHAINS, len(self._hash) // 2) or len(self._hash) > _LONG * len(self._first)
+
+    def put(self, user: User) -> None:
+        """Take a user, in the place of what was known of it."""
+        id, slot = _packed(user.id), len(self._last)
+        self._ids += id
+        self._last.append(NOBODY)
+        found: dict[tuple[str, Times], None] = {}  # mail, UPN and SIP address are often the same
+        for known in user.identities:
+            times = (known.since, known.reaches, known.until)
+            keys = of_identity(known, self._country, self._extension_digits)
+            found.update(((key, times), None) for key in keys)
+        words = words_of(user.person)
+        found.update(((word, _NO_TIME), None) for word in (*words, *begun_by(words)))
+        for key, times in found:
+            self._add(key, slot, times)
+        before = self._slots.get(id, NOBODY)
+        self._slots[id] = slot
+        self._empty(before)  # last: another thread that looks meanwhile finds the user twice rather than not at all
+
+    def drop(self, id: str) -> None:
+        """Forget a user."""
+        self._empty(self._slots.pop(_packed(id), NOBODY))
+
+    def _empty(self, slot: int) -> None:
+        entry = NOBODY if slot == NOBODY else self._last[slot]
+        while entry != NOBODY:
+            self._slot[entry] = NOBODY
+            self._dropped += 1
+            entry = self._before[entry]
+
+    def knows(self, forms: Iterable[str]) -> bool:
+        """Say whether any of these forms of a call may name a user; nothing else needs a closer look."""
+        return any(self._chain(form) for form in forms if form[:2] in ("e:", "x:", "u:"))
+
+    def party(self, party: Mapping[str, Any], at: int) -> Match:
+        """Tell who a party of a call was then, microseconds since 1970-01-01 UTC."""
+        if not self._slots:
+            return NO_MATCH  # no directory: its numbers need not be read
+        return self.match(of_party(party, self._country), at)
+
+    def match(self, groups: Sequence[Group], at: int) -> Match:
+        """Tell whom all that a party was written with fits."""
+        found = [holders for group in groups if (holders := self._holders(group, at))]
+        if not found:
+            return NO_MATCH
+        meant = set(map(self._id, set.intersection(*found) or set.union(*found)))
+        if len(meant) == 1:
+            return Match(meant.pop())
+        return NO_MATCH if len(meant) > MAX_CANDIDATES else Match(None, tuple(sorted(meant)))
+
+    def silent(self, id: str, party: Mapping[str, Any]) -> bool:
+        """Say whether a user is there, and is not known by anything of a party at any time any more.
+
+        What a user was known by long ago is forgotten one day (storage.directory.user.MAX_FORMER); then nothing speaks
+        against what was found before.
+        """
+        slot = self._slots.get(_packed(id), NOBODY)
+        keys = (key for group in of_party(party, self._country) for key in group)
+        return slot != NOBODY and not any(slot == whose for key in keys for _, whose in self._chain(key))
+
+    def find(self, alternatives: Iterable[Sequence[str]]) -> tuple[str, ...]:
+        """List the ids, in order, of users who have or had every key and word of one of the alternatives."""
+        found: set[int] = set()
+        for wanted in alternatives:
+            having = [{slot for _, slot in self._chain(key)} for key in wanted]
+            found |= set.intersection(*having) if having else set()
+        return tuple(sorted({*map(self._id, found)}))
+
+    def _holders(self, group: Group, at: int) -> set[int]:
+        """Return the slots of those who had something then: certainly, or if nobody did, perhaps."""
+        certain: set[int] = set()
+        perhaps: list[tuple[int, int]] = []
+        for key in group:
+            for entry, slot in self._chain(key):
+                since, reaches, until = self._times[self._time[entry]]
+                if since <= at < until:
+                    certain.add(slot)
+                elif reaches <= at < since:
+                    perhaps.append((since, slot))
+        if certain or not perhaps:
+            return certain
+        nearest = min(perhaps)[0]
+        return {slot for since, slot in perhaps if since == nearest}
+
+    def _chain(self, key: str) -> list[tuple[int, int]]:
+        """List the entries of a key, each with whose it is: read once, for another thread may take it away."""
+        hashed = self._hashed(key)
+        entry, found = self._first[hashed & (len(self._first) - 1)], []
+        while entry != NOBODY:
+            slot = self._slot[entry]
+            if slot != NOBODY and self._hash[entry] == hashed:
+                found.append((entry, slot))
+            entry = self._next[entry]
+        return found
+
+    def _add(self, key: str, slot: int, times: Times) -> None:
+        hashed, entry = self._hashed(key), len(self._hash)
+        place = hashed & (len(self._first) - 1)
+        self._next.append(self._first[place])
+        self._slot.append(slot)
+        self._time.append(self._number_of(times))
+        self._before.append(self._last[slot])
+        self._hash.append(hashed)
+        self._last[slot] = entry
+        self._first[place] = entry  # last: another thread finds it whole or not at all
+
+    def _number_of(self, times: Times) -> int:
+        number = self._time_of.setdefault(times, len(self._times))
+        if number == len(self._times):
+            self._times.append(times)
+        return number
+
+    def _hashed(self, key: str) -> int:
+        data = key.encode("utf-8", "surrogatepass")
+        return int.from_bytes(hashlib.blake2b(data, digest_size=8, key=self._secret).digest(), "big")
+
+    def _id(self, slot: int) -> str:
+        text = self._ids[slot * _ID_BYTES : (slot + 1) * _ID_BYTES].hex()
+        return "-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:]))
+
+
+def _packed(id: str) -> bytes:
+    """Return an id as its sixteen bytes."""
+    return bytes.fromhex(id.replace("-", "")) if is_id(id) else b""

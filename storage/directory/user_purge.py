@@ -1,0 +1,42 @@
+"""Users who go by themselves: inactive ones whom no recording refers to any more, where the customer wants it so."""
+
+from collections.abc import Awaitable, Callable
+
+import sqlalchemy as sa
+
+from storage.database.database import Database
+from storage.database.schema import erasures
+from storage.directory import match_queue
+from storage.directory.user import UserState
+from storage.directory.user_store import Mapped, Referred, Users
+
+PAGE = 50  # users looked at between two pauses
+
+Reason = tuple[int, int]
+"""What a round depends on: when the last erasure was done, and the number of the newest change of users."""
+
+
+async def reason(database: Database) -> Reason:
+    """Return what has to be another one before a new round can find anything."""
+    async with database.reading() as connection:
+        erased = await connection.scalar(sa.select(sa.func.max(erasures.c.done_at))) or 0
+        return erased, await match_queue.newest(connection)
+
+
+async def purge(users: Users, told: Callable[[str], Awaitable[None]], pause: Callable[[], Awaitable[object]]) -> int:
+    """Delete who may go; return how many did. `told` writes each down first. Raises StorageError."""
+    count = 0
+    more: str | None = ""
+    while more is not None:
+        found, more = await users.listed(PAGE, more, UserState.INACTIVE)
+        for user in found:
+            count += await _gone(users, user.id, told)
+        await pause()
+    return count
+
+
+async def _gone(users: Users, id: str, told: Callable[[str], Awaitable[None]]) -> bool:
+    try:
+        return await users.delete(id, lambda: told(id))
+    except (Mapped, Referred):
+        return False

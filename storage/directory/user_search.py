@@ -1,0 +1,102 @@
+"""List users by name; find them by a name, a number, an address, as they are or were known.
+
+Where the users are in memory they are asked (storage.directory.user_lookup); before that every row is opened, some at a
+time. Words are found by their first letters.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from itertools import islice
+
+from storage.calls.call_row import BadCursor
+from storage.directory import match_keys
+from storage.directory.user import User, UserState
+from storage.directory.user_lookup import WhosWho
+from storage.directory.user_store import Users
+
+BATCH = 60  # users opened between two turns of the event loop: 5 ms
+Found = tuple[tuple[User, ...], str | None]
+
+
+async def find(
+    users: Users,
+    who: WhosWho | None,
+    text: str | None,
+    country: str,
+    *,
+    limit: int,
+    after: str = "",
+    state: UserState | None = None,
+) -> Found:
+    """Return users who are meant, None: all of them, by name, and the id that the next page begins after.
+
+    Very many stand in the order of their ids. Raises BadCursor if the user to begin after is gone.
+    """
+    order = await users.order()
+    if text is None and order is None:
+        return await users.listed(limit, after, state)
+    if order is not None and after:
+        if after not in order:
+            raise BadCursor("the user that the page begins after is gone")
+        order = order[order.index(after) + 1 :]
+    alternatives = () if text is None else match_keys.asked(text, country)
+    found: list[User] = []
+    known = None if text is None else who
+    meant = None if known is None else await asyncio.to_thread(_Meant, known, alternatives)  # one letter: 0.2 s
+    async for user in _in_turn(users, order, meant, after, state):
+        if (
+            text is not None
+            and meant is None
+            and not match_keys.answers(user.identities, user.person, alternatives, country)
+        ):
+            continue
+        if meant is not None and not meant.is_one(user):
+            continue
+        found.append(user)
+        if len(found) > limit:
+            return tuple(found[:limit]), found[limit - 1].id
+    return tuple(found), None
+
+
+class _Meant:
+    """Users who may be meant, by what is in memory: of words that is only how they begin."""
+
+    def __init__(self, who: WhosWho, alternatives: Sequence[Sequence[str]]) -> None:
+        self._words = [each for each in alternatives if match_keys.worded(each)]
+        self._sure = set(who.find(each for each in alternatives if not match_keys.worded(each)))
+        perhaps = who.find(map(match_keys.leads, self._words))
+        self.ids = self._sure.union(perhaps)  # those who may be meant
+
+    def is_one(self, user: User) -> bool:
+        """Say whether a user is meant."""
+        return user.id in self._sure or any(match_keys.named(user.person, each) for each in self._words)
+
+
+def _in_turn(
+    users: Users, order: Sequence[str] | None, meant: _Meant | None, after: str, state: UserState | None
+) -> AsyncIterator[User]:
+    """Give users who may be meant in the order of the list."""
+    if order is None and meant is None:
+        return _all(users, after, state)
+    if order is None:
+        ids = sorted(each for each in meant.ids if each > after) if meant else []
+    else:
+        ids = [each for each in order if meant is None or each in meant.ids]
+    return _among(users, ids, state)
+
+
+async def _among(users: Users, ids: list[str], state: UserState | None) -> AsyncIterator[User]:
+    wanted = iter(ids)
+    while some := list(islice(wanted, BATCH)):
+        for user in await users.among(some, state):
+            yield user
+        await asyncio.sleep(0)
+
+
+async def _all(users: Users, after: str, state: UserState | None) -> AsyncIterator[User]:
+    more: str | None = after
+    while more is not None:
+        some, more = await users.listed(BATCH, more, state)
+        for user in some:
+            yield user
+        await asyncio.sleep(0)

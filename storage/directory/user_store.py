@@ -1,0 +1,355 @@
+"""Directory users: kept sealed under a leaf of their own, mapped or not, deleted by a cut.
+
+    page = await customer.users.listed(limit, cursor)             Users, by the id we gave them
+    user = await customer.users.get(id)                           User or None
+    ids  = await customer.users.calls_of(user)                    calls that the user took part in, or may have
+    user = await customer.users.unmap(id)                         User or None
+    gone = await customer.users.delete(id)                        False if there is none; raises Mapped, Referred
+    plan = await customer.users.plan(people, source, whole)       what an import would change
+    plan = await customer.users.one(person, source, user)         the same of a single person
+    async with customer.users.changing:                           round both: a plan holds for what was there
+    await customer.users.carry_out(plan)
+    await customer.users.completed(plan)                          the directory has told everything now
+
+The life of a user: *active* while the directory has it, *inactive* from then on, and deletable once no recording
+refers to it. What a user is known by changes only in the directory; what it was known by before stays beside it with
+the time until when, because recordings refer to people as they were then.
+"""
+
+import asyncio
+import hashlib
+import hmac
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from storage.calls.call_index import Calls, Query
+from storage.database.schema import directories, export_calls, exports, users
+from storage.directory import match_queue
+from storage.directory.import_plan import Plan
+from storage.directory.user import Change, Person, Since, User, UserState, by_name, former_of, later_of, shown, told
+from storage.erasure.erasure_rows import batches
+from storage.errors import Forgotten, StorageError
+from storage.ids import new_id
+from storage.journal.journal import BATCH, Cabinet, Drawer
+from storage.keys import sealing
+from storage.keys.key_tree import LAST_LEAF
+from storage.timestamps import from_micros, from_text, to_micros, to_text
+
+__all__ = ["Mapped", "Plan", "Referred", "User", "Users"]
+
+LABEL_DIRECTORY = "directory"  # of the last leaf, which nobody cuts: the key of `source_key`
+MAX_PAGE = 1000
+MOST_SORTED = 20_000  # users who are opened to be sorted by name: 2 s after a change, 5 ms at a time
+READ_AHEAD = 60  # users opened at once where all are gone through: 5 ms
+_KIND = "user"
+
+
+class Mapped(StorageError):
+    """The directory still has this user."""
+
+
+class Referred(StorageError):
+    """Recordings refer to this user."""
+
+
+class Users(Drawer):
+    """The directory users of one customer."""
+
+    def __init__(self, cabinet: Cabinet, calls: Calls) -> None:
+        super().__init__(cabinet)
+        self._calls = calls
+        self.unfinished: Callable[[], Sequence[int]] = tuple  # leaves of what a directory was read of so far
+        self._order: tuple[tuple[int, ...], tuple[str, ...]] | None = None
+        self.changing = asyncio.Lock()  # for who plans and carries out while others of this process do too
+
+    async def get(self, id: str) -> User | None:
+        """Return a user, None if there is none."""
+        async with self._database.reading() as connection:
+            record = (await connection.execute(sa.select(users).where(users.c.id == id))).first()
+        return None if record is None else self._open(record)
+
+    async def listed(
+        self, limit: int, after: str = "", state: UserState | None = None
+    ) -> tuple[tuple[User, ...], str | None]:
+        """Return users in the order of their ids, and the id that the next page begins after."""
+        limit = max(1, min(limit, MAX_PAGE))
+        asked = sa.select(users).where(users.c.id > after).order_by(users.c.id).limit(limit + 1)
+        if state is not None:
+            asked = asked.where(users.c.state == state.value)
+        async with self._database.reading() as connection:
+            records = list(await connection.execute(asked))
+        found = [self._open(record) for record in records[:limit]]
+        more = records[limit - 1].id if len(records) > limit else None
+        return tuple(user for user in found if user is not None), more
+
+    async def among(self, ids: Sequence[str], state: UserState | None = None) -> tuple[User, ...]:
+        """Return those of at most BATCH users that there are, in the order given."""
+        asked = sa.select(users).where(users.c.id.in_(ids))
+        if state is not None:
+            asked = asked.where(users.c.state == state.value)
+        async with self._database.reading() as connection:
+            found = [self._open(record) for record in await connection.execute(asked)]
+        there = {user.id: user for user in found if user is not None}
+        return tuple(there[id] for id in ids if id in there)
+
+    async def order(self) -> Sequence[str] | None:
+        """Return the ids of all users by their names, None if there are too many to be sorted.
+
+        Every user is opened for it, once after each change; what is kept in memory names nobody.
+        """
+        asked = sa.select(sa.func.count(), sa.func.max(users.c.updated_at))
+        async with self._database.reading() as connection:
+            signs = tuple((await connection.execute(asked)).one())
+        if signs[0] > MOST_SORTED:
+            return None
+        if self._order is None or self._order[0] != signs:
+            named: list[tuple[tuple[bool, str, str], str]] = []
+            async for some in self.all(READ_AHEAD):
+                named += [(by_name(user.person.shown), user.id) for user in some]
+                await asyncio.sleep(0)
+            self._order = signs, tuple(id for _, id in sorted(named))
+        return self._order[1]
+
+    async def known(self, source: str, person: Person) -> User | None:
+        """Return the user whom a directory means by a person, None if there is none yet."""
+        found = await self._of(source, users.c.source_key == self._key(source, person))
+        return found[0] if found else None
+
+    async def calls_of(self, user: User, limit: int | None = None) -> tuple[str, ...]:
+        """Return ids of calls that a user took part in, or may have where that cannot be told; `limit` is enough.
+
+        As long as not all calls were looked at (`settled`), those too that have anything it is or was known by.
+        """
+        found: dict[str, None] = {}
+        for query in (Query(user=user.id), *await self._by_name(user)):
+            async for batch in self._calls.in_batches(query, 200):
+                found.update((row.id, None) for row in await asyncio.to_thread(batch.open))
+                if limit is not None and len(found) >= limit:
+                    return tuple(found)[:limit]
+        return tuple(found)
+
+    async def sure_calls_of(self, user: User) -> tuple[str, ...]:
+        """Return ids of the calls that a user took part in for sure."""
+        found: list[str] = []
+        async for batch in self._calls.in_batches(Query(party=user.id, exact=True), 200):
+            found += [row.id for row in await asyncio.to_thread(batch.open)]
+        return tuple(found)
+
+    async def settled(self, user: User) -> bool:
+        """Say whether all calls were looked at for this user, as it is known now."""
+        async with self._database.reading() as connection:
+            return await match_queue.settled(connection, user.id)
+
+    async def _by_name(self, user: User) -> list[Query]:
+        """Ask by everything that a user is or was known by, as long as not all calls were looked at."""
+        return [] if await self.settled(user) else [Query(party=text, exact=True) for text in user.known_by]
+
+    async def unmap(self, id: str) -> User | None:
+        """Say that the directory has a user no more; a second time changes nothing."""
+        async with self._database.writing() as connection:
+            mapped = sa.and_(users.c.id == id, users.c.state == UserState.ACTIVE.value)
+            now = to_micros(self._now())
+            gone = {"state": UserState.INACTIVE.value, "unmapped_at": now, "updated_at": now}
+            if (await connection.execute(users.update().where(mapped).values(**gone))).rowcount:
+                await match_queue.mark(connection, [id])
+            await self._journal.keep(connection, users, users.c.id == id)
+        return await self.get(id)
+
+    async def delete(self, id: str, told: Callable[[], Awaitable[None]] | None = None) -> bool:
+        """Delete a user for good; False if there is none. `told` writes it down first. Raises Mapped, Referred."""
+        user = await self.get(id)
+        if user is None:
+            return False
+        if user.state is UserState.ACTIVE:
+            raise Mapped("the directory still has this user", "take the user out of the directory first")
+        if await self.calls_of(user, 1):
+            raise Referred("recordings refer to this user", "the user can be deleted once they are gone")
+        mine = sa.and_(users.c.id == id, users.c.leaf == user.leaf)
+        async with self._database.writing() as connection:
+            state = await connection.scalar(sa.select(users.c.state).where(mine).with_for_update())
+            if state is None:
+                return False
+            if state == UserState.ACTIVE.value:  # the directory took the user back a moment ago
+                raise Mapped("the directory still has this user", "take the user out of the directory first")
+            if told is not None:
+                await told()
+            holding = exports.join(export_calls, export_calls.c.export == exports.c.id)
+            held = sa.select(exports.c.leaf).select_from(holding).where(export_calls.c.call == id)
+            leaves = [leaf for leaf in await connection.scalars(held) if self._keys.keeps(leaf)]
+            await asyncio.to_thread(self._forget, user.leaf, *leaves)  # reports that have the user's record go too
+            await connection.execute(users.delete().where(mine))
+            await match_queue.mark(connection, [id])  # whoever knows who was who forgets the user
+        await self._database.scrub()
+        return True
+
+    def _forget(self, *leaves: int) -> None:
+        self._keys.cut(*leaves, *self.unfinished())
+
+    # --- from the directory ------------------------------------------------------------------------------------------
+
+    async def plan(self, people: Iterable[Person], source: str, *, whole: bool) -> Plan:
+        """Compare what a directory says with what is kept; `whole`: whoever is not named has left it."""
+        plan = Plan(source, await self._since(source, whole=whole))
+        known = {user.key: user for user in await self._of(source)}
+        plan.active = sum(user.state is UserState.ACTIVE for user in known.values())
+        seen = set()
+        for number, person in enumerate(people):
+            await _yield(number)
+            key = self._key(source, person)
+            if key in seen:
+                continue
+            seen.add(key)
+            user = known.get(key)
+            if user is None:
+                plan.added.append(person)
+            elif user.person != person or user.state is UserState.INACTIVE:
+                plan.changed.append((user, person))
+            else:
+                plan.same += 1
+        if whole:
+            plan.unmapped = [u for k, u in known.items() if k not in seen and u.state is UserState.ACTIVE]
+        return plan
+
+    async def plan_changes(self, changes: Iterable[Change], source: str) -> Plan:
+        """Compare what a directory says has changed, one change a person, with what is kept."""
+        plan = Plan(source, await self._since(source, whole=True))
+        plan.active = await self.active(source)
+        for some in batches(list(changes)):
+            wanted = {self._key(source, change.over(None)): change for change in some}
+            known = {user.key: user for user in await self._of(source, users.c.source_key.in_(wanted))}
+            for key, change in wanted.items():
+                plan.take(known.get(key), change)
+        return plan
+
+    async def one(self, person: Person, source: str, user: User | None = None) -> Plan:
+        """Plan a single person: a new user, or what is to become of one that there is."""
+        plan = Plan(source, await self._since(source, whole=False))
+        if user is None:
+            plan.added.append(person)
+        elif user.person != person or user.state is UserState.INACTIVE:
+            plan.changed.append((user, person))
+        return plan
+
+    async def completed(self, plan: Plan) -> None:
+        """Note that a directory told everything, once its plan is carried out: who comes later was not in it."""
+        at = to_micros(from_text(plan.since.at))
+        async with self._database.writing() as connection:
+            mine = directories.c.source == plan.source
+            if not (await connection.execute(directories.update().where(mine).values(last_at=at))).rowcount:
+                await connection.execute(directories.insert(), {"source": plan.source, "first_at": at, "last_at": at})
+            await self._journal.keep(connection, directories, mine)
+
+    async def _since(self, source: str, *, whole: bool) -> Since:
+        """Return from when a directory says what is new now: it was not so when it told everything the last time."""
+        asked = sa.select(directories.c.last_at).where(directories.c.source == source)
+        async with self._database.reading() as connection:
+            before = await connection.scalar(asked) if whole else None
+        return Since(to_text(self._now()), None if before is None else to_text(from_micros(before)))
+
+    async def count(self) -> int:
+        """Count the users."""
+        async with self._database.reading() as connection:
+            return int(await connection.scalar(sa.select(sa.func.count()).select_from(users)) or 0)
+
+    async def all(self, size: int) -> AsyncIterator[list[User]]:
+        """Give all users, some at a time."""
+        after = ""
+        while True:
+            found, more = await self.listed(READ_AHEAD, after)
+            for start in range(0, len(found), size):
+                yield list(found[start : start + size])
+            if more is None:
+                return
+            after = more
+
+    async def active(self, source: str) -> int:
+        """Return how many users of a directory are active."""
+        asked = sa.select(sa.func.count()).where(users.c.source == source, users.c.state == UserState.ACTIVE.value)
+        async with self._database.reading() as connection:
+            return int(await connection.scalar(asked) or 0)
+
+    async def carry_out(self, plan: Plan) -> None:
+        """Do what a plan says, all or nothing."""
+        now = self._now()
+        async with self._database.writing() as connection:
+            await self._sweep(connection, [self._key(plan.source, person) for person in plan.added])
+            told_of = [await self._add(connection, plan, person, now) for person in plan.added]
+            told_of += [await self._change(connection, plan, user, person, now) for user, person in plan.changed]
+            for user in plan.unmapped:
+                gone = {"state": UserState.INACTIVE.value, "unmapped_at": to_micros(now), "updated_at": to_micros(now)}
+                await connection.execute(users.update().where(users.c.id == user.id).values(**gone))
+            told_of += [user.id for user in plan.unmapped]
+            await match_queue.mark(connection, told_of)
+            for start in range(0, len(told_of), BATCH):
+                await self._journal.keep(connection, users, users.c.id.in_(told_of[start : start + BATCH]))
+
+    async def _add(self, connection: AsyncConnection, plan: Plan, person: Person, now: datetime) -> str:
+        id, leaf = new_id(self._random), sealing.new_leaf(self._keys)
+        values = {
+            "id": id,
+            "state": UserState.ACTIVE.value,
+            "source": plan.source,
+            "source_key": self._key(plan.source, person),
+            "updated_at": to_micros(now),
+            "unmapped_at": None,
+            "leaf": leaf,
+            "sealed": sealing.seal(self._keys, leaf, _KIND, id, told(person, (), plan.since, {})),
+        }
+        await connection.execute(users.insert(), values)
+        return id
+
+    async def _change(self, connection: AsyncConnection, plan: Plan, user: User, person: Person, now: datetime) -> str:
+        """Write what a user is now; one who was deleted since the plan was made is a new user."""
+        former, later = former_of(user, person, plan.since.at), later_of(user, person, plan.since)
+        key = self._key(plan.source, person)  # another one if the source is told apart by what changed
+        values = {"state": UserState.ACTIVE.value, "unmapped_at": None, "source_key": key, "updated_at": to_micros(now)}
+        try:
+            sealed = sealing.seal(self._keys, user.leaf, _KIND, user.id, told(person, former, user.since, later))
+        except Forgotten:
+            await self._sweep(connection, [key])
+            return await self._add(connection, plan, person, now)
+        mine = sa.and_(users.c.id == user.id, users.c.leaf == user.leaf)
+        changed = await connection.execute(users.update().where(mine).values(**values, sealed=sealed))
+        return user.id if changed.rowcount else await self._add(connection, plan, person, now)
+
+    async def _sweep(self, connection: AsyncConnection, keys: Sequence[bytes]) -> None:
+        """Take rows away whose deletion was interrupted and whose key in the directory is needed again."""
+        for start in range(0, len(keys), BATCH):
+            asked = sa.select(users.c.id, users.c.leaf).where(users.c.source_key.in_(keys[start : start + BATCH]))
+            for record in list(await connection.execute(asked)):
+                if not self._keys.keeps(record.leaf):
+                    await connection.execute(users.delete().where(users.c.id == record.id))
+
+    async def _of(self, source: str, *where: sa.ColumnElement[bool]) -> Sequence[User]:
+        """Return users of a directory, a batch at a time: opening them takes a while, and others have their turn."""
+        found: list[User] = []
+        after = ""
+        while True:
+            asked = sa.select(users).where(users.c.source == source, users.c.id > after, *where)
+            async with self._database.reading() as connection:
+                records = list(await connection.execute(asked.order_by(users.c.id).limit(BATCH)))
+            found += [user for user in map(self._open, records) if user is not None]
+            if len(records) < BATCH:
+                return found
+            after = records[-1].id
+
+    def _key(self, source: str, person: Person) -> bytes:
+        """Return what tells a user of a directory apart, without saying who it is."""
+        key = self._keys.secret(LAST_LEAF, LABEL_DIRECTORY)
+        return hmac.digest(key, f"{source}\0{person.key}".encode("utf-8", "surrogatepass"), hashlib.sha256)
+
+    def _open(self, record: Any) -> User | None:
+        try:
+            return shown(record, sealing.unseal(self._keys, record.leaf, _KIND, record.id, record.sealed))
+        except Forgotten:
+            return None
+
+
+async def _yield(number: int) -> None:
+    """Give others their turn every so often."""
+    if number % BATCH == BATCH - 1:
+        await asyncio.sleep(0)

@@ -1,0 +1,172 @@
+"""The ledger of erasures: what was cut, kept beside the keys, so that a backup that is brought back learns of it.
+
+`keys/NAME.erasures` has one line of JSON for every cut: time, leaves and whole days, and the erasures it was for with
+all that a receipt says of them. A line is durable before its cut. When the database does not know of the newest cuts
+it is older than the keys: then `storage.erasure.reapply_after_restore` does them all again before anything is served.
+Space for the next lines is owned ahead, because they must be written on a full disk.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from storage.errors import StorageError
+from storage.files.append_log import LineFile
+from storage.timestamps import from_text, to_text
+
+RESERVE = 128 << 10  # bytes owned beyond the end: some 250 erasures on a full disk
+
+
+class LedgerDamaged(StorageError):
+    """A line of the ledger cannot be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One erasure that a cut is for, as a new receipt has to tell it; nothing of it is personal."""
+
+    id: str
+    """Id of the erasure."""
+    cause: str
+    """request, or retention with the id of its rule behind a colon."""
+    by: str
+    """Token that asked for it, or the recorder."""
+    at: datetime
+    """When it was asked for."""
+    approved_by: str | None = None
+    """The second token, if one was needed."""
+    approved_at: datetime | None = None
+    """When it was approved."""
+    calls: tuple[str, ...] = ()
+    """Ids of calls that a request named; those of retention follow from the leaves."""
+    leaves: tuple[int, ...] = ()
+    """Leaves of its calls in this cut."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One cut."""
+
+    erasures: tuple[Request, ...]
+    """What it was for."""
+    at: datetime
+    """When."""
+    leaves: tuple[int, ...]
+    """Leaves that were cut: of calls, of index keys, of exports."""
+    days: tuple[int, ...] = ()
+    """Days that were ended whole."""
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """Ids of the erasures."""
+        return tuple(request.id for request in self.erasures)
+
+
+class Ledger:
+    """The ledger of one customer; safe between processes."""
+
+    def __init__(self, keys_dir: Path, customer: str) -> None:
+        self._customer = customer
+        self._file = LineFile(keys_dir / f"{customer}.erasures", "the ledger of erasures", RESERVE)
+
+    def append(self, entry: Entry) -> None:
+        """Write a line, durably; raises NoSpace, DiskFailed."""
+        self._file.append(_pack(entry, self._customer))
+
+    def prepare(self) -> None:
+        """Make the file and own its reserve."""
+        self._file.prepare()
+
+    def last(self) -> Entry | None:
+        """Return the newest entry, None if there is none."""
+        line = self._file.last()
+        return None if line is None else _parse(line, self._customer)
+
+    def newest_first(self) -> Iterator[Entry]:
+        """Give all entries, newest first."""
+        return (_parse(line, self._customer) for line in self._file.newest_first())
+
+    def entries(self) -> Iterator[Entry]:
+        """Give all entries, oldest first."""
+        return (_parse(line, self._customer) for line in self._file.lines())
+
+
+def spans(leaves: Iterable[int]) -> list[tuple[int, int]]:
+    """Join neighbouring leaves: first and last of each run."""
+    runs: list[tuple[int, int]] = []
+    for leaf in sorted(set(leaves)):
+        if runs and runs[-1][1] == leaf - 1:
+            runs[-1] = (runs[-1][0], leaf)
+        else:
+            runs.append((leaf, leaf))
+    return runs
+
+
+def _pack(entry: Entry, customer: str) -> bytes:
+    document = {
+        "customer": customer,
+        "at": to_text(entry.at),
+        "erasures": [_packed(request) for request in entry.erasures],
+        "leaves": _runs(entry.leaves),
+        "days": sorted(entry.days),
+    }
+    return json.dumps(document, separators=(",", ":")).encode() + b"\n"
+
+
+def _packed(request: Request) -> dict[str, Any]:
+    return {
+        "id": request.id,
+        "cause": request.cause,
+        "by": request.by,
+        "at": to_text(request.at),
+        "approved_by": request.approved_by,
+        "approved_at": None if request.approved_at is None else to_text(request.approved_at),
+        "calls": sorted(request.calls),
+        "leaves": _runs(request.leaves),
+    }
+
+
+def _runs(leaves: Iterable[int]) -> list[str]:
+    return [f"{a:012x}" if a == b else f"{a:012x}-{b:012x}" for a, b in spans(leaves)]
+
+
+def _parse(line: bytes, customer: str) -> Entry:
+    try:
+        j = json.loads(line)
+        whose = j.get("customer", customer)  # the first version did not say
+        at, days = from_text(j["at"]), tuple(int(day) for day in j["days"])
+        entry = Entry(tuple(_request(e, j) for e in j["erasures"]), at, _leaves(j["leaves"]), days)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise LedgerDamaged("the ledger of erasures is damaged", "restore keys/ from its backup") from None
+    if whose != customer:  # its leaves have the same numbers as others here: doing it again would erase those
+        raise LedgerDamaged(f"the ledger of erasures of {customer} is another customer's", "bring back the right keys/")
+    return entry
+
+
+def _request(found: Any, line: Mapping[str, Any]) -> Request:
+    """Read an erasure of a line; the first version had only ids there, and one list of calls for all of them."""
+    if isinstance(found, str):
+        calls = tuple(map(str, line["calls"])) if len(line["erasures"]) == 1 else ()
+        return Request(found, "request", "recorder", from_text(line["at"]), calls=calls)
+    approved = found["approved_at"]
+    return Request(
+        str(found["id"]),
+        str(found["cause"]),
+        str(found["by"]),
+        from_text(found["at"]),
+        None if found["approved_by"] is None else str(found["approved_by"]),
+        None if approved is None else from_text(approved),
+        tuple(map(str, found["calls"])),
+        _leaves(found["leaves"]),
+    )
+
+
+def _leaves(texts: Sequence[str]) -> tuple[int, ...]:
+    found: list[int] = []
+    for text in texts:
+        first, _, last = text.partition("-")
+        found += range(int(first, 16), int(last or first, 16) + 1)
+    return tuple(found)

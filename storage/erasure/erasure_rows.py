@@ -1,0 +1,290 @@
+"""Erasures as the database keeps them: states, steps, and the statements that move them; no policy of its own.
+
+    erasure    approval → running ⇄ waiting → done
+    call       FILED → BEGUN → UNLINKED → REMOVED → INDEXED → VERIFIED
+
+BEGUN is the point of no return: it is set in the transaction that finds no hold, and no hold can be set after it. Each
+later step is set when its work is done and durable; the work of every step may be repeated. A call whose id is unknown
+has no leaf and is VERIFIED from the start.
+"""
+
+import enum
+import json
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from storage.calls.call_row import DAY_SHIFT
+from storage.database.schema import calls, erasure_calls, erasures, export_calls, exports, holds
+from storage.timestamps import from_micros
+
+BATCH = 500  # values of one IN list
+ROUND = 10_000  # calls taken together: what is done for them between two turns of the event loop stays short
+RETENTION = "retention"
+REQUEST = "request"
+RESTORED = "restored"
+
+
+class State(enum.StrEnum):
+    """How far an erasure is."""
+
+    APPROVAL = "approval"
+    RUNNING = "running"
+    WAITING = "waiting"
+    DONE = "done"
+
+
+OPEN = (State.RUNNING.value, State.WAITING.value)
+_CALLS = sa.select(sa.func.count()).where(erasure_calls.c.erasure == erasures.c.id).scalar_subquery()
+COUNTED = sa.select(erasures, _CALLS.label("calls"))
+"""Records of erasures, each with the number of its calls."""
+
+
+class Step(enum.IntEnum):
+    """How far one call of an erasure is."""
+
+    FILED = 0
+    BEGUN = 1
+    UNLINKED = 2
+    REMOVED = 3
+    INDEXED = 4
+    VERIFIED = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Erasure:
+    """One erasure, as the API shows it."""
+
+    id: str
+    """Random id."""
+    state: State
+    """approval, running, waiting (for a hold to go), or done."""
+    cause: str
+    """request, retention or restored."""
+    rule: str | None
+    """Id of the retention rule, None for the default and for requests."""
+    requested_at: datetime
+    """When it was asked for."""
+    requested_by: str
+    """Name of the token, or "recorder"."""
+    approved_at: datetime | None
+    """When it was approved, None if it was not or needed not."""
+    approved_by: str | None
+    """By which token."""
+    done_at: datetime | None
+    """When it was done."""
+    calls: int | None
+    """How many calls it is about, those found when it was asked for; None in a list of what is done."""
+    receipt: dict[str, Any] | None = field(repr=False)
+    """The signed receipt, None until it is done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Doomed:
+    """A call that is being erased."""
+
+    call: str
+    """Its id."""
+    leaf: int
+    """Its leaf."""
+
+
+def shown(record: Any) -> Erasure:
+    """Turn a record of the table into what is shown."""
+    cause, _, rule = record.cause.partition(":")
+    receipt = None if record.receipt is None else json.loads(record.receipt)
+    return Erasure(
+        record.id,
+        State(record.state),
+        cause,
+        rule or None,
+        from_micros(record.requested_at),
+        record.requested_by,
+        None if record.approved_at is None else from_micros(record.approved_at),
+        record.approved_by,
+        None if record.done_at is None else from_micros(record.done_at),
+        record.calls if receipt is None else receipt["counts"]["calls"],  # a lost database has the receipt alone again
+        receipt,
+    )
+
+
+def batches(values: Sequence[Any]) -> Iterable[Sequence[Any]]:
+    """Cut a sequence into what one statement takes."""
+    return (values[i : i + BATCH] for i in range(0, len(values), BATCH))
+
+
+async def one(connection: AsyncConnection, id: str) -> Any:
+    """Return the record of an erasure, None if there is none."""
+    return (await connection.execute(COUNTED.where(erasures.c.id == id))).first()
+
+
+async def undone(connection: AsyncConnection) -> list[Any]:
+    """Return the records of what is not done, oldest first."""
+    going = erasures.c.state.in_((State.APPROVAL.value, *OPEN))  # by its index: the others are many, and large
+    return list(await connection.execute(COUNTED.where(going).order_by(erasures.c.requested_at)))
+
+
+async def done(connection: AsyncConnection, limit: int, before: tuple[int, str] | None) -> list[Any]:
+    """Return the records of what is done, newest first, without receipts and counts: a sweep has 100,000 calls."""
+    kept = [column for column in erasures.c if column is not erasures.c.receipt]
+    left_out = (sa.null().label("receipt"), sa.null().label("calls"))
+    asked = sa.select(*kept, *left_out).where(erasures.c.state == State.DONE.value)
+    if before is not None:
+        asked = asked.where(sa.tuple_(erasures.c.done_at, erasures.c.id) < before)
+    newest = asked.order_by(erasures.c.done_at.desc(), erasures.c.id.desc()).limit(limit)
+    return list(await connection.execute(newest))
+
+
+async def leaves_of(connection: AsyncConnection, ids: Sequence[str]) -> dict[str, int]:
+    """Find the leaves of calls: in the index, or in an erasure that has not ended with them."""
+    found: dict[str, int] = {}
+    for part in batches(ids):
+        going = sa.select(erasure_calls.c.call, erasure_calls.c.leaf).where(
+            erasure_calls.c.call.in_(part), erasure_calls.c.leaf.is_not(None), erasure_calls.c.step < Step.VERIFIED
+        )
+        known = sa.select(calls.c.id, calls.c.leaf).where(calls.c.id.in_(part))
+        for asked in (going, known):
+            found.update((row[0], row[1]) for row in await connection.execute(asked))
+    return found
+
+
+async def held_of(connection: AsyncConnection, ids: Sequence[str]) -> list[str]:
+    """Return which of these calls are held."""
+    found: list[str] = []
+    for part in batches(ids):
+        found += await connection.scalars(sa.select(holds.c.call).where(holds.c.call.in_(part)))
+    return found
+
+
+async def file(connection: AsyncConnection, values: dict[str, Any]) -> None:
+    """Write an erasure without its calls."""
+    blank = {"approved_at": None, "approved_by": None, "done_at": None, "leaf": None, "sealed": None, "receipt": None}
+    await connection.execute(erasures.insert(), {**blank, **values})
+
+
+async def add_calls(connection: AsyncConnection, id: str, leaves: dict[str, int | None]) -> None:
+    """Write the calls of an erasure; those without a leaf have nothing to be erased."""
+    for part in batches(list(leaves.items())):
+        values = [
+            {"erasure": id, "call": call, "leaf": leaf, "step": Step.VERIFIED if leaf is None else Step.FILED}
+            for call, leaf in part
+        ]
+        await connection.execute(erasure_calls.insert(), values)
+
+
+async def withdraw(connection: AsyncConnection) -> str | None:
+    """Take back what a sweep asked for; return its id, so that a question that is asked again stays the same one."""
+    waiting = erasures.c.cause.startswith(RETENTION), erasures.c.state == State.APPROVAL.value
+    ids = list(await connection.scalars(sa.select(erasures.c.id).where(*waiting)))
+    await connection.execute(erasure_calls.delete().where(erasure_calls.c.erasure.in_(ids)))
+    await connection.execute(erasures.delete().where(erasures.c.id.in_(ids)))
+    return ids[0] if ids else None
+
+
+async def begin(connection: AsyncConnection, round: int = ROUND) -> list[tuple[Doomed, Step]]:
+    """Let no hold come in between any more; return calls that are to go on, with the lowest step of each.
+
+    The oldest days come first, each of them whole, and no more than make up a round. Calls that retention filed and
+    somebody held since are taken back: retention decides anew when the hold goes.
+    """
+    held = erasure_calls.c.call.in_(sa.select(holds.c.call))
+    filed = sa.and_(erasure_calls.c.step == Step.FILED, erasure_calls.c.leaf.is_not(None))
+    running = erasures.c.state.in_(OPEN)
+    swept = sa.select(erasures.c.id).where(running, erasures.c.cause.startswith(RETENTION))
+    await connection.execute(erasure_calls.delete().where(filed, held, erasure_calls.c.erasure.in_(swept)))
+    going = erasure_calls.c.erasure.in_(sa.select(erasures.c.id).where(running))
+    await connection.execute(erasure_calls.update().where(filed, ~held, going).values(step=Step.BEGUN))
+    under_way = sa.and_(
+        going,
+        erasure_calls.c.leaf.is_not(None),
+        erasure_calls.c.step >= Step.BEGUN,
+        erasure_calls.c.step < Step.VERIFIED,
+    )
+    end = await _end_of_round(connection, under_way, round)
+    asked = (
+        sa.select(erasure_calls.c.call, erasure_calls.c.leaf, sa.func.min(erasure_calls.c.step))
+        .where(under_way, erasure_calls.c.leaf < end)
+        .group_by(erasure_calls.c.call, erasure_calls.c.leaf)
+    )
+    return [(Doomed(row[0], row[1]), Step(row[2])) for row in await connection.execute(asked)]
+
+
+async def _end_of_round(connection: AsyncConnection, under_way: sa.ColumnElement[bool], round: int) -> int:
+    """Return the first leaf of the day that a round ends before."""
+    day = erasure_calls.c.leaf.op(">>")(sa.literal_column(str(DAY_SHIFT)))
+    counted = sa.select(day, sa.func.count()).where(under_way).group_by(day).order_by(day)
+    last = taken = 0
+    for found, count in await connection.execute(counted):
+        if taken and taken + count > round:
+            break
+        last, taken = int(found), taken + count
+    return (last + 1) << DAY_SHIFT
+
+
+async def mark(connection: AsyncConnection, ids: Sequence[str], step: Step) -> None:
+    """Note that a step is done and durable for these calls, in every erasure that had begun with them."""
+    for part in batches(ids):
+        wanted = sa.and_(erasure_calls.c.call.in_(part), erasure_calls.c.leaf.is_not(None))
+        behind = sa.and_(erasure_calls.c.step >= Step.BEGUN, erasure_calls.c.step < step)
+        await connection.execute(erasure_calls.update().where(wanted, behind).values(step=step))
+
+
+async def erasures_of(connection: AsyncConnection, ids: Sequence[str]) -> list[tuple[Any, list[Doomed]]]:
+    """Return the records of the open erasures that these calls belong to, each with those of them that have begun."""
+    found: dict[str, list[Doomed]] = {}
+    for part in batches(ids):
+        joined = erasure_calls.join(erasures, erasures.c.id == erasure_calls.c.erasure)
+        asked = sa.select(erasures.c.id, erasure_calls.c.call, erasure_calls.c.leaf).select_from(joined)
+        begun = sa.and_(erasure_calls.c.step > Step.FILED, erasure_calls.c.leaf.is_not(None))
+        mine = asked.where(erasures.c.state.in_(OPEN), erasure_calls.c.call.in_(part), begun)
+        for id, call, leaf in await connection.execute(mine):
+            found.setdefault(id, []).append(Doomed(call, leaf))
+    return [(await one(connection, id), doomed) for id, doomed in sorted(found.items())]
+
+
+async def without_leaf(connection: AsyncConnection, id: str) -> list[str]:
+    """Return the ids of a request that were unknown or erased before: its receipt lists them too."""
+    unknown = sa.and_(erasure_calls.c.erasure == id, erasure_calls.c.leaf.is_(None))
+    return list(await connection.scalars(sa.select(erasure_calls.c.call).where(unknown)))
+
+
+async def exports_of(connection: AsyncConnection, ids: Sequence[str]) -> list[Doomed]:
+    """Return the exports that hold any of these calls."""
+    found: dict[str, int] = {}
+    for part in batches(ids):
+        joined = exports.join(export_calls, export_calls.c.export == exports.c.id)
+        asked = sa.select(exports.c.id, exports.c.leaf).select_from(joined).where(export_calls.c.call.in_(part))
+        found.update((row[0], row[1]) for row in await connection.execute(asked))
+    return [Doomed(id, leaf) for id, leaf in found.items()]
+
+
+async def progress(connection: AsyncConnection) -> list[tuple[Any, int, int]]:
+    """Return every open erasure with the number of its calls that wait for a hold, and that are not verified."""
+    joined = erasures.outerjoin(erasure_calls, erasure_calls.c.erasure == erasures.c.id)
+    held = erasure_calls.c.call.in_(sa.select(holds.c.call))
+    waits = sa.func.sum(sa.case((sa.and_(erasure_calls.c.step == Step.FILED, held), 1), else_=0))
+    left = sa.func.sum(sa.case((erasure_calls.c.step < Step.VERIFIED, 1), else_=0))
+    asked = (
+        sa.select(erasures.c.id, sa.func.coalesce(waits, 0), sa.func.coalesce(left, 0))
+        .select_from(joined)
+        .where(erasures.c.state.in_(OPEN))
+        .group_by(erasures.c.id)
+    )
+    counted = list(await connection.execute(asked))
+    return [(await one(connection, row[0]), int(row[1]), int(row[2])) for row in counted]
+
+
+async def calls_of(connection: AsyncConnection, id: str) -> list[str]:
+    """Return the ids of an erasure's calls."""
+    return list(await connection.scalars(sa.select(erasure_calls.c.call).where(erasure_calls.c.erasure == id)))
+
+
+async def waits(connection: AsyncConnection, id: str, now: Collection[str]) -> bool:
+    """Say whether a call of an erasure is neither cut nor among those that are cut now: held, or of a later round."""
+    uncut = sa.and_(erasure_calls.c.leaf.is_not(None), erasure_calls.c.step < Step.UNLINKED)
+    asked = sa.select(erasure_calls.c.call).where(erasure_calls.c.erasure == id, uncut).limit(len(now) + 1)
+    return any(call not in now for call in await connection.scalars(asked))

@@ -1,0 +1,258 @@
+"""The steps of an erasure, each of which may be done again: cut, unlink, remove, index again, scrub, verify.
+
+The order is that of what helps most: once the keys are cut and the ledger says so, no copy anywhere opens; unlinking
+gives the space that the rest may need on a full disk.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from storage.calls.call_index import Calls
+from storage.calls.call_row import DAY_SHIFT
+from storage.database.database import Database, DatabaseAway
+from storage.database.schema import (
+    annotations,
+    attachments,
+    call_tokens,
+    calls,
+    days,
+    erasures,
+    export_calls,
+    exports,
+    holds,
+    retention_rules,
+    users,
+    waivers,
+)
+from storage.erasure import erasure_rows as rows
+from storage.erasure.cut_log import Entry, Ledger, Request
+from storage.erasure.erasure_rows import Doomed
+from storage.errors import NoSpace, StorageError
+from storage.files.reserved_space import Room
+from storage.keys.sealing import Keeper
+from storage.timestamps import day_of, from_micros
+from storage.vault.vault import Vault
+
+SETTLED_DAYS = 2  # a day this far back gets no new recordings: one that began before midnight keeps its leaf
+T = TypeVar("T")
+_BESIDE = (annotations, attachments, holds)  # what hangs on a call by its id
+
+
+class NotErased(StorageError):
+    """Something that was erased is still there; the erasure stays open and is tried again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """What one cut takes."""
+
+    leaves: tuple[int, ...]
+    """Single leaves."""
+    days: tuple[int, ...]
+    """Whole days."""
+
+
+class Forgetting:
+    """Erases calls of one customer step by step."""
+
+    def __init__(
+        self,
+        keys: Keeper,
+        vault: Vault,
+        database: Database,
+        calls: Calls,
+        ledger: Ledger,
+        room: Room,
+    ) -> None:
+        self._keys = keys
+        self._vault = vault
+        self._database = database
+        self._calls = calls
+        self._ledger = ledger
+        self._room = room
+        self.derived: Callable[[Sequence[str]], Awaitable[object]] = _nothing  # forgets what was made of these calls
+
+    def keep_room(self) -> None:
+        """Own the disk space that the next erasure needs, as far as there is any."""
+        self._room.keep()
+        self._ledger.prepare()
+
+    async def pressed(self, work: Callable[[], Awaitable[T]]) -> T:
+        """Do something that has to work on a full disk too, with the space that is owned for it if need be."""
+        try:
+            return await work()
+        except (DatabaseAway, NoSpace):
+            if not self._room.release():
+                raise
+        return await work()
+
+    async def cut(self, doomed: Sequence[Doomed], now: datetime) -> None:
+        """Write the ledger, then forget the keys of calls, of their days' search tokens and of their exports.
+
+        Nobody writes between the last look at the days' keys and the cut: a key that a transaction is about to bring
+        would stay, and with it what an old copy of the database can be asked.
+        """
+        ids = [d.call for d in doomed]
+        stored = await asyncio.to_thread(self._stored, {d.leaf >> DAY_SHIFT for d in doomed})
+        async with self._database.reading() as connection:
+            open_ones = await rows.erasures_of(connection, ids)
+            requests = [await _request(connection, record, mine) for record, mine in open_ones]
+            own = [
+                record.leaf
+                for record, mine in open_ones
+                if record.leaf is not None and not await rows.waits(connection, record.id, {d.call for d in mine})
+            ]
+            gone = await rows.exports_of(connection, ids)
+            cut = await self._plan(connection, [*doomed, *gone], stored, day_of(now))
+        async with self._database.writing() as connection:
+            index = await _index_leaves(connection, {leaf >> DAY_SHIFT for leaf in cut.leaves})
+            entry = Entry(tuple(requests), now, tuple({*cut.leaves, *index, *own}), cut.days)
+            await asyncio.to_thread(self._forget, entry)
+
+    async def recut(self, entry: Entry) -> None:
+        """Do a cut of the ledger again, if any of it is still there."""
+        last_leaves = [((day + 1) << DAY_SHIFT) - 1 for day in entry.days]  # no recording has them
+        if any(self._keys.keeps(leaf) for leaf in (*entry.leaves, *last_leaves)):
+            await asyncio.to_thread(self._forget, entry, known=True)
+
+    async def unlink(self, doomed: Sequence[Doomed]) -> None:
+        """Take the files of calls and of exports with them away."""
+        async with self._database.reading() as connection:
+            gone = await rows.exports_of(connection, [d.call for d in doomed])
+        files = [(d.call, d.leaf) for d in (*doomed, *gone)]
+        await asyncio.to_thread(self._vault.remove_all, files)
+        await self.derived([d.call for d in doomed])
+
+    async def remove(self, doomed: Sequence[Doomed]) -> None:
+        """Take rows, tokens, corrections, attachments and exports away."""
+        for day in sorted({d.leaf >> DAY_SHIFT for d in doomed}):
+            await self._calls.remove_tokens(day)
+        for part in rows.batches([d.call for d in doomed]):
+            await self._calls.remove(part)
+            async with self._database.writing() as connection:
+                for table in _BESIDE:
+                    await connection.execute(table.delete().where(table.c.call.in_(part)))
+                gone = [export.call for export in await rows.exports_of(connection, part)]
+                for some in rows.batches(gone):
+                    await connection.execute(export_calls.delete().where(export_calls.c.export.in_(some)))
+                    await connection.execute(exports.delete().where(exports.c.id.in_(some)))
+
+    async def reindex(self, wanted: Iterable[int]) -> None:
+        """Give the survivors of days search tokens under a fresh key, where the old one is forgotten."""
+        for day in sorted(set(wanted)):
+            leaf = await self._calls.index_leaf(day)
+            if leaf is not None and not self._keys.keeps(leaf):
+                await self._calls.reindex(day)
+
+    async def verify(self, doomed: Sequence[Doomed]) -> None:
+        """Empty the journals and look whether anything is left; raises NotErased."""
+        await self._database.scrub()
+        if await asyncio.to_thread(lambda: any(self._keys.keeps(d.leaf) for d in doomed)):
+            raise NotErased("a key that was cut is still there", "look at keys/ and its disk")
+        if await asyncio.to_thread(self._vault.remove_all, [(d.call, d.leaf) for d in doomed]):
+            raise NotErased("files of an erased call were still there", "look at the disk")
+        async with self._database.reading() as connection:
+            for part in rows.batches(doomed):
+                await _expect_nothing(connection, part)
+
+    async def clear(self, wanted: Iterable[int]) -> list[Doomed]:
+        """Take away everything of these days whose key is forgotten: what a backup brought back. Returns the calls."""
+        wanted = sorted(set(wanted))
+        found = await asyncio.to_thread(self._stored, set(wanted))
+        dead = {Doomed(call, leaf) for call, leaf in found if not self._keys.keeps(leaf)}
+        async with self._database.reading() as connection:
+            for day in wanted:
+                asked = sa.select(calls.c.id, calls.c.leaf).where(calls.c.day == day)
+                dead |= {Doomed(r[0], r[1]) for r in await connection.execute(asked) if not self._keys.keeps(r[1])}
+        gone = sorted(dead, key=lambda d: d.leaf)
+        if gone:
+            await self.unlink(gone)
+            await self.remove(gone)
+        await self.reindex(wanted)
+        return gone
+
+    def _forget(self, entry: Entry, *, known: bool = False) -> None:
+        if not known:
+            self._ledger.append(entry)
+        if entry.days:
+            self._keys.cut_days(*entry.days)
+        if entry.leaves:
+            self._keys.cut(*entry.leaves)
+
+    def _stored(self, wanted: set[int]) -> set[tuple[str, int]]:
+        """List the recordings of some days that have files, whether the index knows them or not."""
+        return {(ref.call, ref.leaf) for day in wanted for ref in self._vault.of_day(day)}
+
+    async def _plan(
+        self, connection: AsyncConnection, doomed: Sequence[Doomed], stored: set[tuple[str, int]], today: int
+    ) -> Cut:
+        """Find which days end whole: settled ones of which nothing outlives these calls."""
+        by_day: dict[int, set[int]] = {}
+        for d in doomed:
+            by_day.setdefault(d.leaf >> DAY_SHIFT, set()).add(d.leaf)
+        leaves: list[int] = []
+        whole: list[int] = []
+        for day, mine in by_day.items():
+            if day <= today - SETTLED_DAYS and not await self._survivor(connection, day, mine, stored):
+                whole.append(day)
+            else:
+                leaves += mine
+        return Cut(tuple(leaves), tuple(whole))
+
+    async def _survivor(
+        self, connection: AsyncConnection, day: int, mine: set[int], stored: set[tuple[str, int]]
+    ) -> bool:
+        """Say whether anything sealed under a leaf of this day is to be kept."""
+        beside = {leaf for _, leaf in stored if leaf >> DAY_SHIFT == day}
+        for table in (calls, waivers, retention_rules, users, exports, erasures):
+            leaf = table.c.leaf
+            inside = leaf.between(day << DAY_SHIFT, ((day + 1) << DAY_SHIFT) - 1)
+            beside.update(await connection.scalars(sa.select(leaf).where(inside)))
+        return any(self._keys.keeps(leaf) for leaf in beside - mine)
+
+
+async def _nothing(_: Sequence[str]) -> None:
+    """Stand for those who made nothing of any call."""
+
+
+async def _index_leaves(connection: AsyncConnection, wanted: Iterable[int]) -> list[int]:
+    """Return the leaves whose secrets make the search tokens of some days."""
+    found: list[int] = []
+    for part in rows.batches(sorted(wanted)):
+        found += await connection.scalars(sa.select(days.c.leaf).where(days.c.day.in_(part)))
+    return found
+
+
+async def _request(connection: AsyncConnection, record: Any, mine: Sequence[Doomed]) -> Request:
+    """Say for the ledger what an erasure is: ids only where somebody named them, for retention may take 100,000."""
+    named: list[str] = []
+    if record.cause == rows.REQUEST:
+        named = [*(d.call for d in mine), *await rows.without_leaf(connection, record.id)]
+    return Request(
+        record.id,
+        record.cause,
+        record.requested_by,
+        from_micros(record.requested_at),
+        record.approved_by,
+        None if record.approved_at is None else from_micros(record.approved_at),
+        tuple(sorted(named)),
+        tuple(sorted(d.leaf for d in mine)),
+    )
+
+
+async def _expect_nothing(connection: AsyncConnection, doomed: Sequence[Doomed]) -> None:
+    by_day: dict[int, list[int]] = {}
+    for d in doomed:
+        by_day.setdefault(d.leaf >> DAY_SHIFT, []).append(d.leaf)
+    left = await connection.scalar(sa.select(calls.c.id).where(calls.c.id.in_([d.call for d in doomed])).limit(1))
+    for day, leaves in by_day.items():
+        asked = sa.select(call_tokens.c.leaf).where(call_tokens.c.day == day, call_tokens.c.leaf.in_(leaves))
+        left = left or await connection.scalar(asked.limit(1))
+    if left is not None:
+        raise NotErased("rows of an erased call are still there", "look at the database")

@@ -1,0 +1,420 @@
+"""Erasures: ask, approve, carry out, prove.
+
+For the API:
+    erasure = await customer.erasures.file(calls=[…], reason=…, by=NAME)     or party=…, or query=…, instead of calls
+        raises NoWaiver (409), Held (409, `ids`); `approval=True` where the customer wants a second person
+        `told` writes the audit log: what it raises undoes the request
+    erasure = await customer.erasures.approve(id, by=NAME)
+        raises NoErasure (404), OwnRequest (403), NoWaiver (409)
+    erasure = await customer.erasures.get(id)                                Erasure or None: id, state, receipt, …
+    rows    = await customer.erasures.open()                                 those that are not done
+    page    = await customer.erasures.done(limit, cursor)                    those that are
+For the daemon (recorder.maintenance.retention_job):
+    await customer.erasures.work(stop_live)    carries out what can be; False if something has to be tried again
+    customer.erasures.wanted                   asyncio.Event: there is work
+
+Nothing is answered `done` before every step of every call is done, verified and written into a receipt. Each request
+is durable when `file` returns; whatever kills the process, `work` goes on where it stopped
+(storage.erasure.erasure_rows).
+"""
+
+import asyncio
+import json
+import os
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any, TypeVar
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from storage.access import actor
+from storage.audit.audit_log import Audit
+from storage.audit.hash_chain import Act
+from storage.calls import stored_query
+from storage.calls.call_index import Calls
+from storage.calls.call_row import DAY_SHIFT, BadCursor, Query
+from storage.database.database import Database
+from storage.database.schema import erasures
+from storage.erasure import erasure_rows as rows
+from storage.erasure import receipts, waivers
+from storage.erasure.erasure_rows import Doomed, Erasure, State, Step, shown
+from storage.erasure.erasure_steps import Forgetting
+from storage.errors import StorageError
+from storage.ids import is_id, new_id
+from storage.journal import journal
+from storage.journal.journal import Journal
+from storage.keys import sealing
+from storage.timestamps import day_of, to_micros
+from storage.vault.vault import Vault
+
+RECORDER = actor.RECORDER.name
+_KIND = "erasure"
+MAX_DIGITS = 17  # of microseconds since 1970 in a cursor
+
+T = TypeVar("T")
+StopLive = Callable[[str], Awaitable[None]]
+"""Ends the recording of a live call; returns when nothing of it is written any more, at once if it is not live."""
+
+Told = Callable[[str], Awaitable[None]]
+"""Writes down that an erasure was asked for or approved, before that counts; gets its id."""
+
+
+Settled = Callable[[], Awaitable[object]]
+"""Sees to it that the index has all calls, before some are looked for; what it raises leaves everything as it is."""
+
+
+async def untold(_: str) -> None:
+    """Write nothing down."""
+
+
+async def unsettled() -> None:
+    """Take the index as it is."""
+
+
+class NoWaiver(StorageError):
+    """There is no active waiver, so nothing may be erased before its time."""
+
+
+class Held(StorageError):
+    """Calls of the request are under legal hold; nothing was filed."""
+
+    def __init__(self, ids: Sequence[str]) -> None:
+        super().__init__("calls of this request are under legal hold")
+        self.ids = tuple(ids)
+
+
+class NoErasure(StorageError):
+    """There is no such erasure."""
+
+
+class OwnRequest(StorageError):
+    """Nobody approves what he asked for himself."""
+
+
+class Erasures:
+    """The erasures of one customer."""
+
+    def __init__(
+        self,
+        customer: str,
+        keys: sealing.Keeper,
+        vault: Vault,
+        database: Database,
+        calls: Calls,
+        audit: Audit,
+        forgetting: Forgetting,
+        kept: Journal,
+        key: Ed25519PrivateKey,
+        now: Callable[[], datetime],
+        random: Callable[[int], bytes] = os.urandom,
+    ) -> None:
+        self.wanted = asyncio.Event()
+        self.gap: Callable[[], int | None] = lambda: None  # from which day on the index may lack recordings
+        self._customer = customer
+        self._keys = keys
+        self._vault = vault
+        self._database = database
+        self._calls = calls
+        self._audit = audit
+        self._forgetting = forgetting
+        self._journal = kept
+        self._key = key
+        self._now = now
+        self._random = random
+        self._working = asyncio.Lock()
+
+    async def pressed(self, work: Callable[[], Awaitable[T]]) -> T:
+        """Do something that leads to an erasure, on a full disk too (storage.erasure.erasure_steps)."""
+        return await self._forgetting.pressed(work)
+
+    # --- ask ---------------------------------------------------------------------------------------------------------
+
+    async def file(
+        self,
+        *,
+        calls: Sequence[str] | None = None,
+        party: str | None = None,
+        query: Query | None = None,
+        reason: str,
+        by: str,
+        identity: str = "",
+        approval: bool = False,
+        told: Told = untold,
+    ) -> Erasure:
+        """File a request for exactly one of `calls`, `party` and `query`; raises NoWaiver, Held, ValueError.
+
+        `identity`: who asks, whatever they are called (storage.access.actor).
+        """
+        if sum(given is not None for given in (calls, party, query)) != 1:
+            raise ValueError("an erasure is asked for by calls, by party or by query")
+        query = query if party is None else Query(party=party)
+        ids = await self._meant(query) if calls is None else sorted({c for c in calls if is_id(c)})
+        stored = await self._unindexed(ids)
+        id, leaf = new_id(self._random), sealing.new_leaf(self._keys)
+        sealed = {"reason": reason[: sealing.MAX_TEXT], "identity": identity, **stored_query.written(query)}
+        values = {
+            "id": id,
+            "state": (State.APPROVAL if approval else State.RUNNING).value,
+            "cause": rows.REQUEST,
+            "requested_at": to_micros(self._now()),
+            "requested_by": by,
+            "leaf": leaf,
+            "sealed": sealing.seal(self._keys, leaf, _KIND, id, sealed),
+        }
+
+        async def write() -> Erasure:
+            async with self._database.writing() as connection:
+                await self._permit(connection)
+                held = await rows.held_of(connection, ids)
+                if held and calls is not None:
+                    raise Held(held)
+                await rows.file(connection, values)
+                await self._add(connection, id, ids, stored)
+                await told(id)
+                await self._journal.write(await journal.request(connection, id))  # last: what it has comes back
+                return shown(await rows.one(connection, id))
+
+        made = await self._forgetting.pressed(write)
+        self.wanted.set()
+        return made
+
+    async def approve(
+        self, id: str, *, by: str, identity: str = "", told: Told = untold, settled: Settled = unsettled
+    ) -> Erasure:
+        """Grant a request, or a sweep that the brake stopped; a second time changes nothing.
+
+        Raises NoErasure, OwnRequest, NoWaiver. A party is looked for again, once it is `settled`: who called meanwhile
+        is meant too.
+        """
+        query = await self._asked(id, by, identity)
+        if query is not None:
+            await settled()
+        ids = await self._meant(query)
+        stored = await self._unindexed(ids)
+        async with self._database.writing() as connection:
+            record = await rows.one(connection, id)
+            if record is not None and record.state == State.APPROVAL:
+                if record.cause == rows.REQUEST:
+                    await self._permit(connection)
+                known = set(await rows.calls_of(connection, id))
+                await self._add(connection, id, [call for call in ids if call not in known], stored)
+                granted = {"state": State.RUNNING.value, "approved_at": to_micros(self._now()), "approved_by": by}
+                await connection.execute(erasures.update().where(erasures.c.id == id).values(**granted))
+            await told(id)
+            granted_record = await rows.one(connection, id)
+            if record is not None and record.state == State.APPROVAL and record.cause == rows.REQUEST:
+                await self._journal.write(await journal.request(connection, id))  # a sweep that is lost asks again
+        self.wanted.set()
+        return shown(granted_record)
+
+    async def get(self, id: str) -> Erasure | None:
+        """Return an erasure, None if there is none."""
+        async with self._database.reading() as connection:
+            record = await rows.one(connection, id)
+        return None if record is None else shown(record)
+
+    async def open(self) -> tuple[Erasure, ...]:
+        """Return what is not done, oldest first; for approvers and for incidents."""
+        async with self._database.reading() as connection:
+            return tuple(map(shown, await rows.undone(connection)))
+
+    async def done(self, limit: int, cursor: str | None = None) -> tuple[Sequence[Erasure], str | None]:
+        """Return a page of what is done, newest first and without receipts, and the cursor of the next one.
+
+        Raises BadCursor.
+        """
+        async with self._database.reading() as connection:
+            found = await rows.done(connection, limit + 1, None if cursor is None else _position(cursor))
+        more = f"{found[limit - 1].done_at}.{found[limit - 1].id}" if len(found) > limit else None
+        return tuple(shown(record) for record in found[:limit]), more
+
+    async def own(self, id: str, *, by: str, identity: str) -> bool:
+        """Say whether somebody asked for an erasure, who may then not approve it; also where there is none."""
+        try:
+            await self._asked(id, by, identity)
+        except (NoErasure, OwnRequest):
+            return True
+        return False
+
+    async def _asked(self, id: str, by: str, identity: str) -> Query | None:
+        """Return what a request that waits for approval looked for; raises NoErasure, OwnRequest.
+
+        Requests of earlier versions have only a name. What is not waiting any more nobody approves.
+        """
+        async with self._database.reading() as connection:
+            record = await rows.one(connection, id)
+        if record is None:
+            raise NoErasure("there is no such erasure")
+        waits = record.state == State.APPROVAL and record.sealed is not None
+        told = sealing.unseal(self._keys, record.leaf, _KIND, id, record.sealed) if waits else {}
+        if actor.same(str(told.get("identity", "")), record.requested_by, identity, by):
+            raise OwnRequest("a second person has to approve this")
+        return stored_query.read(told) if waits else None
+
+    async def _permit(self, connection: AsyncConnection) -> None:
+        if not await waivers.permitted(connection, self._now()):
+            raise NoWaiver("immediate erasure needs an active waiver", "put one on file first")
+
+    async def _meant(self, query: Query | None) -> list[str]:
+        if query is None:
+            return []
+        query = replace(query, exact=True, cursor=None)
+        return sorted({row.id async for row in self._calls.every(query)})
+
+    async def _unindexed(self, ids: Sequence[str]) -> dict[str, int]:
+        """Find recordings that the index does not know yet, by their files: of the last days, or all it lacks."""
+        async with self._database.reading() as connection:
+            unknown = set(ids) - set(await rows.leaves_of(connection, ids))
+        if not unknown:
+            return {}
+        yesterday = day_of(self._now()) - 1
+
+        def look() -> dict[str, int]:
+            first = self.gap()
+            since = self._vault.since(yesterday if first is None else min(yesterday, first))
+            found = {ref.call: ref.leaf for ref in since if ref.call in unknown}
+            return {id: leaf for id, leaf in found.items() if self._keys.keeps(leaf)}
+
+        return await asyncio.to_thread(look)
+
+    async def _add(self, connection: AsyncConnection, id: str, ids: Sequence[str], stored: dict[str, int]) -> None:
+        leaves = {**stored, **await rows.leaves_of(connection, ids)}
+        await rows.add_calls(connection, id, {call: leaves.get(call) for call in ids})
+
+    # --- carry out ---------------------------------------------------------------------------------------------------
+
+    async def work(self, stop_live: StopLive | None = None) -> bool:
+        """Carry out everything that no hold and no approval stops; raises StorageError, and may then be called again.
+
+        Returns False if a live call could not be stopped: call it again soon.
+        """
+        async with self._working:
+            self.wanted.clear()
+            well = await self._forgetting.pressed(lambda: self._work(stop_live))
+            await asyncio.to_thread(self._forgetting.keep_room)
+            await asyncio.to_thread(self._journal.prepare)
+            return well
+
+    async def _work(self, stop_live: StopLive | None) -> bool:
+        while True:
+            async with self._database.writing() as connection:
+                going = await rows.begin(connection)
+            ready, failed = await self._stop(going, stop_live)
+            if ready:
+                await self._forget(ready)
+            await self._conclude()
+            if not ready or failed:
+                return not failed
+
+    async def _stop(
+        self, going: list[tuple[Doomed, Step]], stop_live: StopLive | None
+    ) -> tuple[list[tuple[Doomed, Step]], bool]:
+        """End the live ones; return those that can be erased now, and whether any could not be ended."""
+        begun = {d.call for d, step in going if step == Step.BEGUN}
+        if stop_live is None or not begun:
+            return going, False
+        writing = await asyncio.to_thread(lambda: {ref.call for ref in self._vault.left_open()})
+        live = sorted(begun & (writing | {id for id, _ in await self._calls.unfinished()}))
+        ended = await asyncio.gather(*(stop_live(call) for call in live), return_exceptions=True)
+        failed = {call for call, result in zip(live, ended, strict=True) if isinstance(result, BaseException)}
+        return [(d, step) for d, step in going if d.call not in failed], bool(failed)
+
+    async def _forget(self, going: list[tuple[Doomed, Step]]) -> None:
+        """Take all steps, each for all calls that need it at once: one cut, one new index of a day, one scrub."""
+
+        def behind(step: Step) -> list[Doomed]:
+            return [d for d, at in going if at < step]
+
+        fresh = behind(Step.UNLINKED)
+        if fresh:
+            await self._forgetting.cut(fresh, self._now())
+            await self._forgetting.unlink(fresh)
+            await self._note("erasure.cut", "", f"{len(fresh)} calls")
+            await self._mark(fresh, Step.UNLINKED)
+        removable = behind(Step.REMOVED)
+        await self._forgetting.remove(removable)
+        await self._forget_reasons()
+        await self._mark(removable, Step.REMOVED)
+        unindexed = behind(Step.INDEXED)
+        await self._forgetting.reindex(d.leaf >> DAY_SHIFT for d in unindexed)
+        await self._mark(unindexed, Step.INDEXED)
+        everything = [d for d, _ in going]
+        await self._forgetting.verify(everything)
+        await self._mark(everything, Step.VERIFIED)
+
+    async def _mark(self, doomed: Sequence[Doomed], step: Step) -> None:
+        if doomed:
+            async with self._database.writing() as connection:
+                await rows.mark(connection, [d.call for d in doomed], step)
+
+    async def _forget_reasons(self) -> None:
+        """Delete party and reason of erasures whose leaf is cut."""
+        open_ones = erasures.select().where(erasures.c.state.in_(rows.OPEN), erasures.c.sealed.is_not(None))
+        async with self._database.writing() as connection:
+            found = [r.id for r in await connection.execute(open_ones) if not self._keys.keeps(r.leaf)]
+            for part in rows.batches(found):
+                await connection.execute(erasures.update().where(erasures.c.id.in_(part)).values(sealed=None))
+
+    async def _conclude(self) -> None:
+        """Sign for what is done, and say which erasures wait."""
+        async with self._database.reading() as connection:
+            found = await rows.progress(connection)
+        done = [record for record, _, left in found if not left]
+        cut = [record.leaf for record in done if record.leaf is not None and self._keys.keeps(record.leaf)]
+        if cut:
+            await asyncio.to_thread(self._keys.cut, *cut)
+        for record in done:
+            await self._sign(record)
+        for record, waiting, left in found:
+            state = State.WAITING if waiting else State.RUNNING
+            if left and record.state != state:
+                async with self._database.writing() as connection:
+                    await connection.execute(
+                        erasures.update().where(erasures.c.id == record.id).values(state=state.value)
+                    )
+                if waiting:
+                    await self._note("erasure.wait", record.id, f"{waiting} calls are under legal hold")
+
+    async def _sign(self, record: Any) -> None:
+        await self._note("erasure.done", record.id)
+        async with self._database.writing() as connection:
+            named = await rows.calls_of(connection, record.id)
+            now = self._now()
+            facts = _facts(self._customer, shown(record), named, now)
+            packed = await asyncio.to_thread(_signed, self._key, facts)  # a sweep of 100,000 calls takes a while
+            values = {"state": State.DONE.value, "done_at": to_micros(now), "leaf": None, "sealed": None}
+            await connection.execute(
+                erasures.update().where(erasures.c.id == record.id).values(**values, receipt=packed)
+            )
+            await self._journal.keep(connection, erasures, erasures.c.id == record.id)
+
+    async def _note(self, action: str, object: str, reason: str = "") -> None:
+        await asyncio.wrap_future(self._audit.append(Act.of(actor.RECORDER, "system", action, object, "done", reason)))
+
+
+def _position(cursor: str) -> tuple[int, str]:
+    at, _, id = cursor.partition(".")
+    if not at.isdecimal() or len(at) > MAX_DIGITS or not is_id(id):
+        raise BadCursor("the cursor was not made here")
+    return int(at), id
+
+
+def _signed(key: Ed25519PrivateKey, facts: receipts.Facts) -> bytes:
+    return json.dumps(receipts.sign(key, facts), separators=(",", ":")).encode()
+
+
+def _facts(customer: str, erasure: Erasure, calls: Sequence[str], done_at: datetime) -> receipts.Facts:
+    return receipts.Facts(
+        customer,
+        erasure.id,
+        erasure.cause,
+        erasure.rule,
+        calls,
+        erasure.requested_by,
+        erasure.requested_at,
+        erasure.approved_by,
+        erasure.approved_at,
+        done_at,
+    )

@@ -1,0 +1,97 @@
+"""Legal holds: a held call is erased by nobody until the hold goes.
+
+    hold = await customer.holds.put(call, reason, by)    raises NoCall (404): unknown, erased, or being erased
+    await customer.holds.remove(call)                    True if there was one; raises NoCall
+    await customer.holds.get(call)                       Hold or None
+
+A hold and an erasure never both win: an erasure marks its calls as begun in a transaction that looks at the holds,
+and a hold is set in one that looks at those marks.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from storage.database.schema import calls, erasure_calls, holds
+from storage.errors import StorageError
+from storage.journal.journal import Cabinet, Drawer, dropped
+from storage.keys import sealing
+from storage.timestamps import from_micros, to_micros
+
+_KIND = "hold"
+
+
+class NoCall(StorageError):
+    """There is no such call: unknown, erased, or being erased."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """A legal hold in force."""
+
+    call: str
+    """Id of the call."""
+    set_at: datetime
+    """Since when."""
+    set_by: str
+    """Name of the token that set it."""
+    reason: str = field(repr=False)
+    """Why, as it was said."""
+
+
+class Holds(Drawer):
+    """The legal holds of one customer."""
+
+    def __init__(self, cabinet: Cabinet) -> None:
+        super().__init__(cabinet)
+        self.released: Callable[[], None] = lambda: None  # an erasure may go on now
+
+    async def put(self, call: str, reason: str, by: str) -> Hold:
+        """Hold a call, or change the reason of its hold; raises NoCall."""
+        now = self._now()
+        async with self._database.writing() as connection:
+            leaf = await leaf_of(connection, self._keys, call)
+            sealed = sealing.seal(self._keys, leaf, _KIND, call, {"reason": reason[: sealing.MAX_TEXT]})
+            await connection.execute(holds.delete().where(holds.c.call == call))
+            values = {"call": call, "set_at": to_micros(now), "set_by": by, "leaf": leaf, "sealed": sealed}
+            await connection.execute(holds.insert(), values)
+            await connection.execute(calls.update().where(calls.c.id == call).values(hold=True))
+            await self._journal.keep(connection, holds, holds.c.call == call)
+        return Hold(call, now, by, reason[: sealing.MAX_TEXT])
+
+    async def remove(self, call: str) -> bool:
+        """End a hold; return False if the call was not held; raises NoCall."""
+        async with self._database.writing() as connection:
+            leaf = await connection.scalar(sa.select(holds.c.leaf).where(holds.c.call == call))
+            if leaf is None:
+                await leaf_of(connection, self._keys, call)
+                return False
+            await connection.execute(holds.delete().where(holds.c.call == call))
+            await connection.execute(calls.update().where(calls.c.id == call).values(hold=False))
+            await self._journal.write([dropped(holds, leaf, call=call)])
+        self.released()
+        return True
+
+    async def get(self, call: str) -> Hold | None:
+        """Return the hold of a call, None if there is none."""
+        async with self._database.reading() as connection:
+            record: Any = (await connection.execute(sa.select(holds).where(holds.c.call == call))).first()
+        if record is None or not self._keys.keeps(record.leaf):
+            return None
+        told = sealing.unseal(self._keys, record.leaf, _KIND, call, record.sealed)
+        return Hold(call, from_micros(record.set_at), record.set_by, str(told["reason"]))
+
+
+async def leaf_of(connection: AsyncConnection, keys: sealing.Keeper, call: str) -> int:
+    """Return the leaf of a call that is there to stay for now; raises NoCall."""
+    leaf = await connection.scalar(sa.select(calls.c.leaf).where(calls.c.id == call))
+    going = sa.select(sa.literal(1)).where(
+        erasure_calls.c.call == call, erasure_calls.c.leaf.is_not(None), erasure_calls.c.step > 0
+    )
+    if leaf is None or not keys.keeps(leaf) or await connection.scalar(going.limit(1)):
+        raise NoCall("there is no such call")
+    return int(leaf)

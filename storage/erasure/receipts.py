@@ -1,0 +1,133 @@
+"""Receipts of erasures: what was erased, why, who wanted it, when; signed, and without anything personal.
+
+    verdict = receipts.verify(data, customer, public_key)     data: a receipt, or the API's whole answer, as JSON
+
+A receipt is a JSON object. `signature` is Ed25519 over a prefix and the canonical form (keys sorted, no blanks, ASCII)
+of all other members, so that none can be changed, added or left out. The key is the customer's (`public_key` shows it,
+so that somebody who knows it can check without this program).
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, NoReturn
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from storage.errors import StorageError
+from storage.timestamps import to_text
+
+VERSION = 1
+MAX_BYTES = 256 << 20  # a sweep of five million calls
+_SIGNED = b"siprec-recorder/1 erasure receipt\0"
+_MEMBERS = frozenset(
+    "version customer erasure cause rule calls counts requested_by requested_at approved_by approved_at done_at "
+    "public_key signature".split()
+)
+
+
+class BadReceipt(StorageError):
+    """This is no receipt, or not one of this customer as it was signed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a receipt states."""
+
+    customer: str
+    """Whose calls."""
+    erasure: str
+    """Id of the erasure."""
+    cause: str
+    """request, retention, or restored: done again on a backup that was brought back."""
+    rule: str | None
+    """Id of the retention rule, None for the default and for requests."""
+    calls: Sequence[str]
+    """Ids of the calls of which nothing exists any more."""
+    requested_by: str
+    """Name of the token, or of the recorder itself."""
+    requested_at: datetime
+    """When it was asked for."""
+    approved_by: str | None
+    """Name of the second token, None if none was needed."""
+    approved_at: datetime | None
+    """When it was approved."""
+    done_at: datetime
+    """When everything was verified to be gone."""
+
+
+def sign(key: Ed25519PrivateKey, facts: Facts) -> dict[str, Any]:
+    """Make a receipt."""
+    calls = sorted(set(facts.calls))
+    document: dict[str, Any] = {
+        "version": VERSION,
+        "customer": facts.customer,
+        "erasure": facts.erasure,
+        "cause": facts.cause,
+        "rule": facts.rule,
+        "calls": calls,
+        "counts": {"calls": len(calls)},
+        "requested_by": facts.requested_by,
+        "requested_at": to_text(facts.requested_at),
+        "approved_by": facts.approved_by,
+        "approved_at": None if facts.approved_at is None else to_text(facts.approved_at),
+        "done_at": to_text(facts.done_at),
+        "public_key": key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw).hex(),
+    }
+    return {**document, "signature": key.sign(_statement(document)).hex()}
+
+
+def parse(data: bytes) -> dict[str, Any]:
+    """Read a receipt, alone or inside the API's answer about its erasure; raises BadReceipt."""
+    if len(data) > MAX_BYTES:
+        raise BadReceipt("this is too large for a receipt")
+    try:
+        found = json.loads(data, object_pairs_hook=_once, parse_constant=_never, parse_float=_never)
+    except (ValueError, RecursionError):
+        raise BadReceipt("this is no receipt: it cannot be read") from None
+    if isinstance(found, dict) and isinstance(found.get("receipt"), dict):
+        inner: dict[str, Any] = found["receipt"]
+        if found.get("id", inner.get("erasure")) != inner.get("erasure") or found.get("state", "done") != "done":
+            raise BadReceipt("the answer around the receipt does not belong to it")
+        found = inner
+    elif isinstance(found, dict) and found.get("receipt", found) is None:
+        raise BadReceipt("the answer holds no receipt yet: the erasure is not done")
+    if not isinstance(found, dict):
+        raise BadReceipt("this is no receipt")
+    return found
+
+
+def verify(data: bytes, customer: str, key: Ed25519PublicKey) -> dict[str, Any]:
+    """Return the receipt if every member is as this customer's key signed it; raises BadReceipt."""
+    receipt = parse(data)
+    if set(receipt) != _MEMBERS:
+        odd = sorted(set(receipt) ^ _MEMBERS)[0]
+        raise BadReceipt(f"the member {odd!r} is missing" if odd in _MEMBERS else "there is a member too many")
+    signature, body = receipt["signature"], {k: v for k, v in receipt.items() if k != "signature"}
+    try:
+        if not isinstance(signature, str) or signature != signature.lower():
+            raise ValueError
+        key.verify(bytes.fromhex(signature), _statement(body))
+    except (ValueError, InvalidSignature):
+        raise BadReceipt("the receipt was changed, or is not of this customer") from None
+    if receipt["customer"] != customer or receipt["version"] != VERSION:
+        raise BadReceipt("the receipt is of another customer or version")
+    return receipt
+
+
+def _statement(document: Mapping[str, Any]) -> bytes:
+    return _SIGNED + json.dumps(document, sort_keys=True, ensure_ascii=True, separators=(",", ":")).encode()
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a member stands twice")
+    return found
+
+
+def _never(text: str) -> NoReturn:
+    raise ValueError("no such number is in a receipt")

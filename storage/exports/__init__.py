@@ -1,0 +1,1 @@
+"""Export jobs and their files, and the column sets that administrators keep."""

@@ -1,0 +1,361 @@
+"""Exports of many calls: filed, worked on, kept sealed, and gone with the first erased call that they hold.
+
+For the API:
+    export = await customer.exports.file(Request(…), by=NAME)    raises TooMany (503)
+        `beside` does more in the same transaction
+    export = await customer.exports.get(id)                      Export or None: unknown, expired, or of an erased call
+    found, cursor = await customer.exports.listed(limit, cursor)
+    export = await customer.exports.cancel(id)                   Export or None
+    chunks = customer.exports.read(export)                       plaintext of a finished one; raises StorageError
+For the daemon (recorder.exports.export_job):
+    exports.wanted, unfinished(), begin(id), admit(id, ids), sink(export), finish(id, size), fail(id, why), tidy()
+For an erasure:
+    await customer.exports.forget(ids)                           exports that hold any of these calls
+    await customer.exports.unlink(ids)                           only their files, for storage.erasure.erasure_steps
+
+The file lies in a vault of its own (`exports/`, parts of the kind `a`) under the row's leaf, which belongs to no call;
+so forgetting is a cut, and no recording is ever mistaken for an export. A call is written down as held before its data
+is read, in a transaction that looks whether it is being erased: either the export leaves the call out, or the erasure
+finds the export.
+"""
+
+import asyncio
+import os
+import re
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from storage.calls.call_row import BadCursor
+from storage.database.database import Database
+from storage.database.schema import erasure_calls, export_calls, exports
+from storage.errors import PartMissing, StorageError
+from storage.exports.export_rows import Export, ExportState, Request, seal, shown
+from storage.ids import is_id, new_id
+from storage.keys import sealing
+from storage.timestamps import to_micros
+from storage.vault.sealed_file import PART, Sink
+from storage.vault.vault import Vault
+
+__all__ = ["Export", "ExportState", "Exports", "Gone", "Request", "TooMany"]
+
+Beside = Callable[[AsyncConnection, str], Awaitable[None]]
+"""Does more in the transaction that files an export; gets its id."""
+
+Ended = Callable[[AsyncConnection, Export, ExportState, Mapping[str, Any]], Awaitable[None]]
+"""Hears in its transaction how an export ended, and what is to be noted of it."""
+
+FOLDER = "exports"
+KEEP_DAYS = 7  # long enough to fetch it after a holiday weekend; it is a copy, and copies leak
+MAX_RUNNING = 50  # of one customer: they are worked off one by one
+MAX_TRIES = 3  # a job that ended together with the process so often may be what ends it
+REPORT = "report"  # the format of the reports of requests
+_CURSOR = re.compile(r"(\d{1,17})\.([0-9a-f-]{36})")
+_BATCH = 500  # values of one IN list; both databases allow 32,000
+
+
+class TooMany(StorageError):
+    """So many exports are waiting that no more are taken."""
+
+
+class Gone(StorageError):
+    """The export was cancelled, has expired, or holds a call that was erased meanwhile."""
+
+
+class Exports:
+    """The exports of one customer."""
+
+    def __init__(
+        self,
+        database: Database,
+        keys: sealing.Keeper,
+        vault: Vault,
+        now: Callable[[], datetime],
+        random: Callable[[int], bytes] = os.urandom,
+    ) -> None:
+        """Take a `vault` that holds nothing else."""
+        self.wanted = asyncio.Event()
+        # there is a job, or one was cancelled
+        self.progress: dict[str, tuple[int, int | None]] = {}
+        # export → calls done, and in all if known; of the jobs that this process works on
+        self.ended: Ended = _unheard
+        # what hears how each export ends
+        self.believed = now
+        # the time that exports expire by; the daemon's passes no faster than the kernel counts
+        self._database = database
+        self._keys = keys
+        self._vault = vault
+        self._now = now
+        self._random = random
+
+    # --- ask ---------------------------------------------------------------------------------------------------------
+
+    async def file(self, request: Request, by: str, beside: Beside | None = None) -> Export:
+        """Ask for an export, durably; raises TooMany, and what `beside` raises."""
+        id, leaf, now = new_id(self._random), sealing.new_leaf(self._keys), self._now()
+        values = {
+            "id": id,
+            "state": ExportState.RUNNING.value,
+            "format": request.format,
+            "created_at": to_micros(now),
+            "created_by": by,
+            "expires_at": to_micros(now + timedelta(days=KEEP_DAYS)),
+            "size_bytes": None,
+            "leaf": leaf,
+            "sealed": seal(self._keys, leaf, id, request, 0, None),
+        }
+        running = sa.select(sa.func.count()).select_from(exports).where(exports.c.state == ExportState.RUNNING.value)
+        async with self._database.writing() as connection:
+            if int(await connection.scalar(running) or 0) >= MAX_RUNNING:
+                raise TooMany(f"{MAX_RUNNING} exports are waiting already", "wait for one, or cancel one")
+            await connection.execute(exports.insert(), values)
+            if beside is not None:
+                await beside(connection, id)
+            made = shown(self._keys, await _row(connection, id))
+        self.wanted.set()
+        if made is None:
+            raise Gone("the export was erased")
+        return made
+
+    async def get(self, id: str) -> Export | None:
+        """Return an export; None if it is unknown, has expired, or holds an erased call."""
+        async with self._database.reading() as connection:
+            return await self._get(connection, id)
+
+    async def listed(self, limit: int, cursor: str | None = None) -> tuple[tuple[Export, ...], str | None]:
+        """Return exports that can still be asked about, newest first, and the cursor of the next page.
+
+        Reports of requests are listed with their requests. Raises BadCursor.
+        """
+        kept = exports.c.expires_at > to_micros(self.believed())
+        asked = sa.select(exports).where(kept, exports.c.format != REPORT)
+        if cursor is not None:
+            asked = asked.where(sa.tuple_(exports.c.created_at, exports.c.id) < sa.tuple_(*_position(cursor)))
+        asked = asked.order_by(exports.c.created_at.desc(), exports.c.id.desc()).limit(limit + 1)
+        async with self._database.reading() as connection:
+            records = (await connection.execute(asked)).all()
+        found = [shown(self._keys, record) for record in records[:limit]]
+        more = f"{records[limit - 1].created_at}.{records[limit - 1].id}" if len(records) > limit else None
+        return tuple(export for export in found if export is not None), more
+
+    async def cancel(self, id: str) -> Export | None:
+        """End an export whatever its state, and forget its file; None if there is none. A second time is the same."""
+        found = await self.get(id)
+        if found is None or found.state is ExportState.CANCELLED:
+            return found
+        await self._end(found, ExportState.CANCELLED, None)
+        self.wanted.set()
+        return await self.get(id)
+
+    def read(self, export: Export) -> Iterator[bytes]:
+        """Yield the file of a finished export; raises PartMissing, Torn, Forged, Forgotten."""
+        ref = self._vault.find(export.id, export.leaf, PART)
+        if ref is None or export.state is not ExportState.DONE:
+            raise PartMissing("this export has no file")
+        yield from self._vault.read(ref)
+
+    # --- work --------------------------------------------------------------------------------------------------------
+
+    async def unfinished(self) -> tuple[str, ...]:
+        """List the exports that are to be made, oldest first."""
+        asked = sa.select(exports.c.id).where(exports.c.state == ExportState.RUNNING.value)
+        async with self._database.reading() as connection:
+            return tuple(await connection.scalars(asked.order_by(exports.c.created_at, exports.c.id)))
+
+    async def begin(self, id: str) -> Export:
+        """Begin a job, or begin it anew: nothing of an earlier try stays. Raises Gone or Forgotten."""
+        async with self._database.reading() as connection:
+            export = await self._running(connection, id)
+        await asyncio.to_thread(self._vault.remove, id, export.leaf)
+        if export.tries >= MAX_TRIES:
+            await self.fail(id, "The recorder ended while this was worked on, several times.")
+            raise Gone("the export was tried too often")
+        sealed = seal(self._keys, export.leaf, id, export.request, export.tries + 1, None)
+        async with self._database.writing() as connection:
+            await self._running(connection, id)  # one that was cancelled meanwhile is sealed under another leaf
+            await connection.execute(export_calls.delete().where(export_calls.c.export == id))
+            await connection.execute(exports.update().where(exports.c.id == id).values(sealed=sealed))
+        return export
+
+    async def admit(self, id: str, calls: Sequence[str]) -> frozenset[str]:
+        """Write down that the export holds these calls; return those that it may hold. Raises Gone."""
+        going: set[str] = set()
+        async with self._database.writing() as connection:
+            await self._running(connection, id)
+            known: set[str] = set()
+            for part in _batches(list(dict.fromkeys(calls))):
+                erasing = erasure_calls.c.leaf.is_not(None) & (erasure_calls.c.step > 0)
+                asked = sa.select(erasure_calls.c.call).where(erasure_calls.c.call.in_(part), erasing)
+                going.update(await connection.scalars(asked))
+                held = sa.select(export_calls.c.call).where(export_calls.c.export == id, export_calls.c.call.in_(part))
+                known.update(await connection.scalars(held))
+            fresh = [call for call in dict.fromkeys(calls) if call not in going]
+            values = [{"export": id, "call": call} for call in fresh if call not in known]
+            if values:
+                await connection.execute(export_calls.insert(), values)
+        return frozenset(fresh)
+
+    def sink(self, export: Export, check: Callable[[], None] = lambda: None) -> Sink:
+        """Make the file of an export; raises NoSpace, Forgotten."""
+        return Sink(self._vault, export.id, export.leaf, check)
+
+    async def finish(self, id: str, size: int, facts: Mapping[str, Any] | None = None) -> None:
+        """Say that the file is whole and durable, and what is to be noted of it; raises Gone, and the file with it."""
+        running = sa.and_(exports.c.id == id, exports.c.state == ExportState.RUNNING.value)
+        async with self._database.writing() as connection:
+            record = await _row(connection, id)
+            export = None if record is None else shown(self._keys, record)
+            if export is None or export.request is None:
+                raise Gone("the export is gone")
+            kept = replace(export.request, passphrase=None)
+            sealed = seal(self._keys, export.leaf, id, kept, export.tries, (facts or {}).get("problem"))
+            changed = exports.update().where(running)
+            done = changed.values(state=ExportState.DONE.value, size_bytes=size, sealed=sealed)
+            if not (await connection.execute(done)).rowcount:
+                raise Gone("the export is gone")
+            await self.ended(connection, export, ExportState.DONE, {"size_bytes": size, **(facts or {})})
+
+    async def fail(self, id: str, problem: str) -> None:
+        """Say that no file can be made, and why; nothing but that is kept."""
+        found = await self.get(id)
+        if found is not None and found.state is ExportState.RUNNING:
+            await self._end(found, ExportState.FAILED, problem)
+
+    async def _get(self, connection: AsyncConnection, id: str) -> Export | None:
+        record = await _row(connection, id)
+        if record is None or record.expires_at <= to_micros(self.believed()):
+            return None
+        return shown(self._keys, record)
+
+    async def _running(self, connection: AsyncConnection, id: str) -> Export:
+        """Return an export that is to be made, as this transaction sees it; raises Gone."""
+        export = await self._get(connection, id)
+        if export is None or export.state is not ExportState.RUNNING:
+            raise Gone("the export is gone")
+        return export
+
+    async def _end(self, export: Export, state: ExportState, problem: str | None) -> None:
+        """Forget request and file; the row stays, under a fresh leaf, until it expires."""
+        leaf = sealing.new_leaf(self._keys)
+        sealed = seal(self._keys, leaf, export.id, None, export.tries, problem, export.case)
+        async with self._database.writing() as connection:
+            values = {"state": state.value, "leaf": leaf, "sealed": sealed, "size_bytes": None}
+            same = sa.and_(exports.c.id == export.id, exports.c.leaf == export.leaf)
+            changed = await connection.execute(exports.update().where(same).values(**values))
+            if changed.rowcount:
+                await connection.execute(export_calls.delete().where(export_calls.c.export == export.id))
+                await self.ended(connection, export, state, {"problem": problem})
+        await asyncio.to_thread(self._destroy, [(export.id, export.leaf)])
+
+    # --- forget ------------------------------------------------------------------------------------------------------
+
+    async def forget(self, calls: Iterable[str]) -> int:
+        """Forget every export that holds any of these calls; return how many. Safe to repeat."""
+        found = await self._holding(calls)
+        await self._forget(list(found.items()))
+        return len(found)
+
+    async def drop(self, ids: Sequence[str]) -> None:
+        """Forget these exports, files and rows. Safe to repeat."""
+        found: list[tuple[str, int]] = []
+        async with self._database.reading() as connection:
+            for part in _batches(ids):
+                rows = await connection.execute(sa.select(exports.c.id, exports.c.leaf).where(exports.c.id.in_(part)))
+                found += [(row[0], row[1]) for row in rows]
+        await self._forget(found)
+
+    async def unlink(self, calls: Iterable[str]) -> None:
+        """Take the files of exports with any of these calls away, on a full disk too: no row is written.
+
+        What carries out an erasure cuts their keys before and removes their rows afterwards.
+        """
+        found = await self._holding(calls)
+        if found:
+            await asyncio.to_thread(self._vault.remove_all, list(found.items()))
+            self.wanted.set()
+
+    async def holding(self, calls: Iterable[str]) -> dict[str, set[str]]:
+        """Return the exports that hold any of these calls, each with those of them that it holds."""
+        found: dict[str, set[str]] = {}
+        async with self._database.reading() as connection:
+            for part in _batches([call for call in calls if is_id(call)]):
+                asked = sa.select(export_calls.c.export, export_calls.c.call).where(export_calls.c.call.in_(part))
+                for export, call in await connection.execute(asked):
+                    found.setdefault(export, set()).add(call)
+        return found
+
+    async def sizes(self, ids: Iterable[str]) -> dict[str, int]:
+        """Return how many calls these exports hold; of one that is being made, so far."""
+        found: dict[str, int] = {}
+        async with self._database.reading() as connection:
+            for part in _batches([id for id in ids if is_id(id)]):
+                asked = sa.select(export_calls.c.export, sa.func.count()).where(export_calls.c.export.in_(part))
+                for export, count in await connection.execute(asked.group_by(export_calls.c.export)):
+                    found[export] = int(count)
+        return found
+
+    async def _holding(self, calls: Iterable[str]) -> dict[str, int]:
+        """Return id and leaf of the exports that hold any of these calls."""
+        found: dict[str, int] = {}
+        joined = exports.join(export_calls, export_calls.c.export == exports.c.id)
+        async with self._database.reading() as connection:
+            for part in _batches([call for call in calls if is_id(call)]):
+                asked = sa.select(exports.c.id, exports.c.leaf).select_from(joined)
+                rows = await connection.execute(asked.where(export_calls.c.call.in_(part)))
+                found.update((row[0], row[1]) for row in rows)
+        return found
+
+    async def tidy(self) -> int:
+        """Forget what has expired and take files away whose row is gone; return how many."""
+        async with self._database.reading() as connection:
+            asked = sa.select(exports.c.id, exports.c.leaf, exports.c.expires_at)
+            rows = list(await connection.execute(asked))
+        now = to_micros(self.believed())
+        old = [(row[0], row[1]) for row in rows if row[2] <= now or not self._keys.keeps(row[1])]
+        await self._forget(old)
+        kept = {(row[0], row[1]) for row in rows}
+        stray = await asyncio.to_thread(lambda: {(r.call, r.leaf) for r in self._vault.walk()} - kept)
+        if stray:
+            await asyncio.to_thread(self._destroy, sorted(stray))
+        return len(old) + len(stray)
+
+    async def _forget(self, found: Sequence[tuple[str, int]]) -> None:
+        if not found:
+            return
+        await asyncio.to_thread(self._destroy, found)
+        async with self._database.writing() as connection:
+            for part in _batches([id for id, _ in found]):
+                await connection.execute(export_calls.delete().where(export_calls.c.export.in_(part)))
+                await connection.execute(exports.delete().where(exports.c.id.in_(part)))
+        self.wanted.set()
+
+    def _destroy(self, found: Sequence[tuple[str, int]]) -> None:
+        """Cut the leaves, then unlink the files."""
+        leaves = [leaf for _, leaf in found if self._keys.keeps(leaf)]
+        if leaves:
+            self._keys.cut(*leaves)
+        self._vault.remove_all(found)
+
+
+async def _unheard(connection: AsyncConnection, export: Export, state: ExportState, facts: Mapping[str, Any]) -> None:
+    """Stand for those who do not want to hear how exports end."""
+
+
+async def _row(connection: AsyncConnection, id: str) -> Any:
+    return (await connection.execute(sa.select(exports).where(exports.c.id == id))).first()
+
+
+def _batches(values: Sequence[str]) -> Iterator[Sequence[str]]:
+    return (values[i : i + _BATCH] for i in range(0, len(values), _BATCH))
+
+
+def _position(cursor: str) -> tuple[int, str]:
+    """Read a cursor; raises BadCursor."""
+    found = _CURSOR.fullmatch(cursor)
+    if not found:
+        raise BadCursor("the cursor was not made here")
+    return int(found[1]), found[2]

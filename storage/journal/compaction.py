@@ -1,0 +1,110 @@
+"""Write the journal anew without what counts no more: rows written again since, rows taken away, keys that were cut.
+
+    done = await compact(journal, database)       False if it is not worth it, or something is half kept just now
+
+What counts is copied as it is, still sealed, so nothing that was forgotten comes back. The new file is whole and
+durable before it takes the place of the old one, in a transaction in which nobody else writes papers; a crash leaves
+either.
+"""
+
+import asyncio
+from collections.abc import Iterator
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from storage.database.database import Database
+from storage.database.schema import metadata
+from storage.errors import SealBroken
+from storage.files.durable_files import Disk
+from storage.journal.journal import TABLES, Item, Journal, advance, mark
+from storage.journal.journal_format import packed
+
+LEAST = 1 << 20  # bytes; a smaller file is read in a blink
+TIMES = 2  # as large as what counts: less than half of it does
+_ROW = 700  # bytes of a line beside the values of a row: names of columns, ids, times, all of it in base64
+
+
+async def compact(journal: Journal, database: Database) -> bool:
+    """Write the journal anew if most of it is out of date; the old one stays where StorageError is raised."""
+    if journal.size < LEAST:
+        return False
+    async with database.reading() as connection:
+        if journal.size < TIMES * await _expected(connection):
+            return False
+        number = await mark(connection)
+    draft, old = journal.compacted, journal.place()
+    try:
+        await asyncio.to_thread(lambda: journal.draft(draft, standing(journal, number)))
+        async with database.writing() as connection:
+            whole = await advance(connection, 0) == await asyncio.to_thread(lambda: journal.newest)
+            whole = whole and journal.place() == old  # another process may have begun it anew from the database
+            if whole:  # no line is there whose transaction has not committed
+                await asyncio.to_thread(journal.swap, draft, number)
+        return whole
+    except SealBroken:
+        return False  # `recorder verify` names it; nothing is thrown away beside a damaged line
+    finally:
+        await asyncio.to_thread(Disk().remove, draft)
+
+
+def standing(journal: Journal, number: int) -> Iterator[bytes]:
+    """Give the lines up to a number with the items that count, as they were written; raises SealBroken."""
+    kept = _kept(journal, number)
+    if not kept:
+        yield journal.bare(number)
+    place = 0
+    for head, line in journal.lines():
+        if head.number > number:
+            return
+        boxes = []
+        for box, _ in journal.boxes(line):
+            if place in kept:
+                boxes.append(box)
+            place += 1
+        if boxes:
+            yield packed(head.copied(number), boxes)
+
+
+def _kept(journal: Journal, number: int) -> set[int]:
+    """Return the places, counted through the whole file, of the items that still say something."""
+    known = {table.name for table in TABLES}
+    rows: dict[tuple[str, tuple[object, ...]], int] = {}
+    others: set[int] = set()
+    place = 0
+    for head, line in journal.lines():
+        if head.number > number:
+            break
+        for _, item in journal.boxes(line):
+            if item is not None and item.table not in known:
+                others.add(place)  # of a later version
+            elif item is not None and item.put is not None:
+                rows[item.table, item.key] = place
+            elif item is not None and not _take_away(rows, item):
+                others.add(place)
+            place += 1
+    return others | set(rows.values())
+
+
+def _take_away(rows: dict[tuple[str, tuple[object, ...]], int], item: Item) -> bool:
+    """Leave out rows that go; False if only their values tell which, so that the item has to stay."""
+    if not item.drop:
+        for key in [key for key in rows if key[0] == item.table]:
+            del rows[key]
+        return True
+    names = [column.name for column in metadata.tables[item.table].primary_key]
+    if set(item.drop) != set(names):
+        return False
+    rows.pop((item.table, tuple(item.drop[name] for name in names)), None)
+    return True
+
+
+async def _expected(connection: AsyncConnection) -> int:
+    """Estimate the bytes of a journal that has every row once."""
+    total = 0
+    for table in TABLES:
+        blobs = [c for c in table.c if isinstance(c.type, sa.LargeBinary)]
+        sizes = [sa.func.coalesce(sa.func.sum(sa.func.length(c)), 0) for c in blobs]
+        count, *found = (await connection.execute(sa.select(sa.func.count(), *sizes).select_from(table))).one()
+        total += count * _ROW + sum(map(int, found)) * 16 // 9  # base64 twice
+    return total

@@ -1,0 +1,370 @@
+"""The journal: what exists nowhere but in the database, written beside it, so that a lost database loses none of it.
+
+Holds, corrections, attachments, retention rules, waivers, requests and receipts, column sets, directory users: each
+transaction that changes one of them appends a line to `customers/NAME/papers.journal` before it commits
+(docs/formats/journal.md). A database that comes up without any of them gets them back from there.
+
+    items = await journal.taken(connection, table, where)        rows as they are now in this transaction
+    await journal.write([*dropped, *items])                      raises NoSpace, DiskFailed: then nothing is committed
+    await replay.settle(journal, database)                       when the database is opened, before it is served
+    await compaction.compact(journal, database)                  by and by: leaves out what counts no more
+
+A row is sealed under the leaf that its own secrets are sealed under, so forgetting a call forgets its lines too. Lines
+have numbers, and the transaction that a line belongs to notes its number in the database (table `journal_mark`): so a
+database that is older than its journal is known by one look, and a line whose transaction never committed by the next
+one of the same number.
+"""
+
+import asyncio
+import base64
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from storage.database.database import Database, unless_committed, writer
+from storage.database.schema import (
+    annotations,
+    attachments,
+    column_sets,
+    directories,
+    erasure_calls,
+    erasures,
+    holds,
+    journal_mark,
+    metadata,
+    requests,
+    retention,
+    retention_rules,
+    users,
+    waivers,
+)
+from storage.errors import Forgotten, SealBroken
+from storage.files.append_log import LineFile
+from storage.files.durable_files import Disk, disk_errors, opened
+from storage.journal.journal_format import HEAD_BYTES, Head, boxes_of, counting, packed
+from storage.keys import sealing
+from storage.keys.key_tree import LAST_LEAF
+
+FILE_NAME = "papers.journal"
+BEGUN = f".{FILE_NAME}.begun"  # drafts: of a journal written anew from the database, and of a compacted one
+COMPACTED = f".{FILE_NAME}.part"
+RESERVE = 128 << 10  # bytes owned beyond the end: an erasure must be filed and signed for on a full disk
+BATCH = 500  # rows of a line when a whole database is written down
+TABLES = (
+    holds,
+    annotations,
+    attachments,
+    retention,
+    retention_rules,
+    waivers,
+    erasures,
+    erasure_calls,
+    users,
+    directories,
+    column_sets,
+    requests,
+)
+_KIND = "journal"
+_BYTES = "base64"
+
+State = dict[str, dict[tuple[Any, ...], dict[str, Any]]]
+"""Table → primary key → row."""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One row that was written, or rows that were taken away."""
+
+    leaf: int
+    """What it is sealed under; LAST_LEAF for what is to be known for ever."""
+    table: str
+    """Name of the table."""
+    put: Mapping[str, Any] | None
+    """The row, None if this takes rows away."""
+    drop: Mapping[str, Any]
+    """Values of the rows that go, {} for all rows of the table."""
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """Primary key of the row."""
+        row = self.put or {}
+        return tuple(row[column.name] for column in metadata.tables[self.table].primary_key)
+
+
+class Journal:
+    """The journal of one customer; safe between processes."""
+
+    def __init__(self, folder: Path, keys: sealing.Keeper, random: Callable[[int], bytes] = os.urandom) -> None:
+        self.replayed = False
+        # the database was found to be older than the journal: other things in it may be too
+        self._path = folder / FILE_NAME
+        self._customer = folder.name
+        self._file = LineFile(self._path, "the journal", RESERVE)
+        self._keys = keys
+        self._random = random
+
+    @property
+    def exists(self) -> bool:
+        """Say whether anything was ever written down."""
+        return next(self._file.lines(), None) is not None
+
+    @property
+    def size(self) -> int:
+        """Bytes of the file."""
+        return self._file.size
+
+    @property
+    def newest(self) -> int:
+        """Number of the newest line, 0 if there is none."""
+        head = Head.of(self._file.last(HEAD_BYTES) or b"")
+        if head is not None and head.number:
+            return head.number
+        return max((found.number for line in self._file.lines() if (found := Head.of(line))), default=0)
+
+    def prepare(self) -> None:
+        """Own the space that the next erasure needs."""
+        self._file.prepare()
+
+    def begin(self, items: Sequence[Item], number: int = 0) -> None:
+        """Write down all that counts: all of it is there afterwards, or nothing. Nobody else may write meanwhile."""
+        parts = [items[start : start + BATCH] for start in range(0, len(items), BATCH)]
+        draft = self._path.with_name(BEGUN)
+        self.draft(draft, (self._line(part, number, base=True) for part in parts) if parts else [self.bare(number)])
+        self.swap(draft, number)
+
+    def bare(self, number: int) -> bytes:
+        """Return the line of a file in which nothing counts: the next one has the number after this."""
+        return self._line((), number, base=True)
+
+    async def write(self, items: Sequence[Item]) -> None:
+        """Append a line durably; all of it counts, or nothing. Items whose leaf is forgotten are left out.
+
+        To be called in the transaction that the items belong to, which has the line once it commits; if it fails the
+        line is taken back.
+        """
+        if not items:
+            return
+        connection = writer()
+        if connection is None:
+            await asyncio.to_thread(self._write, items, None)
+            return
+        number = await advance(connection)
+        written = asyncio.ensure_future(asyncio.to_thread(self._write, items, number))
+
+        async def undo() -> None:
+            line = await written  # also of a task that was cancelled: the thread goes on to its end
+            await asyncio.to_thread(self._file.take_back, line)
+
+        unless_committed(undo)
+        await asyncio.shield(written)
+
+    async def keep(self, connection: AsyncConnection, table: sa.Table, *where: sa.ColumnElement[bool]) -> None:
+        """Write down rows as they are now in this transaction."""
+        await self.write(await taken(connection, table, *where))
+
+    def read(self) -> State:
+        """Follow the journal from its beginning: the rows that count now, without those whose leaf is forgotten."""
+        state: State = {table.name: {} for table in TABLES}
+        for _, line in self.lines():
+            for item in self.items(line):
+                apply(state, item)
+        return state
+
+    def since(self, number: int) -> list[Item] | None:
+        """Return the items of later lines, oldest first; None if not all of those are in the file any more."""
+        found: list[Item] = []
+        for head, line in self.lines():
+            if head.number > number:
+                if head.base:
+                    return None
+                found += self.items(line)
+        return found
+
+    def lines(self) -> Iterator[tuple[Head, bytes]]:
+        """Give the lines whose transactions were committed, as far as later ones tell; raises SealBroken."""
+        heads = [Head.of(line) for line in self._file.lines()]
+        for line, head, counts in zip(self._file.lines(), heads, counting(heads), strict=False):
+            if counts and head is None:
+                raise SealBroken("a line of the journal is damaged")
+            if counts and head is not None:
+                yield head, line
+
+    def items(self, line: bytes) -> Iterator[Item]:
+        """Open the items of a line, without those whose leaf is forgotten; raises SealBroken."""
+        for _, item in self.boxes(line):
+            if item is not None:
+                yield item
+
+    def boxes(self, line: bytes) -> Iterator[tuple[tuple[int, int, bytes], Item | None]]:
+        """Give number, leaf and sealed value of each item of a line, and the item, None if its leaf is forgotten."""
+        head, boxes = boxes_of(line)
+        for number, leaf, box in boxes:
+            if not self._keys.keeps(leaf):
+                yield (number, leaf, box), None
+                continue
+            told = sealing.unseal(self._keys, leaf, _KIND, head.context(number, self._customer), box)
+            yield (number, leaf, box), Item(leaf, str(told["table"]), told.get("put"), told.get("drop") or {})
+
+    def leaves(self) -> Iterator[int]:
+        """Give all leaves that were ever sealed under, which stand in the clear; damaged lines are passed over."""
+        for line in self._file.lines():
+            with suppress(SealBroken):
+                yield from (leaf for _, leaf, _ in boxes_of(line)[1] if leaf != LAST_LEAF)
+
+    def counts(self, item: Item) -> bool:
+        """Say whether an item was not forgotten."""
+        return self._keys.keeps(item.leaf)
+
+    @property
+    def compacted(self) -> Path:
+        """Name the draft of whoever compacts; who begins a journal has another one."""
+        return self._path.with_name(COMPACTED)
+
+    def place(self) -> tuple[int, int] | None:
+        """Tell this file from one that was put in its place, None if there is none."""
+        try:
+            found = self._path.stat()
+        except FileNotFoundError:
+            return None
+        return found.st_dev, found.st_ino
+
+    def draft(self, draft: Path, lines: Iterable[bytes]) -> None:
+        """Write lines beside the journal, durably, to be put in its place by `swap`."""
+        disk, at = Disk(), 0
+        disk.remove(draft)
+        with disk_errors("write the journal"), opened(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC) as fd:
+            for line in lines:
+                disk.write(fd, line, at)
+                at += len(line)
+            disk.sync(fd)
+
+    def swap(self, draft: Path, number: int) -> None:
+        """Put a draft in place, with what was written since line `number`. Nobody else may write meanwhile."""
+        disk, file = Disk(), LineFile(draft, "the journal", RESERVE)
+        for line in self._file.lines():
+            head = Head.of(line)
+            if head is not None and head.number > number:
+                file.append(line)
+        with disk_errors("write the journal"):
+            disk.rename(draft, self._path)
+        disk.sync_folder(self._path.parent)
+        self._file = LineFile(self._path, "the journal", RESERVE)
+
+    def _write(self, items: Sequence[Item], number: int | None) -> bytes:
+        line = self._line(items, self.newest + 1 if number is None else number)
+        self._file.append(line)
+        return line
+
+    def _line(self, items: Sequence[Item], number: int, *, base: bool = False) -> bytes:
+        head = Head.new(self._random(8).hex(), number, base=base)
+        sealed = []
+        for place, item in enumerate(items):
+            told = {"table": item.table, **({"put": item.put} if item.put is not None else {"drop": item.drop})}
+            try:
+                bound = head.context(place, self._customer)
+                sealed.append((place, item.leaf, sealing.seal(self._keys, item.leaf, _KIND, bound, told)))
+            except Forgotten:
+                continue
+        return packed(head, sealed)
+
+
+@dataclass(frozen=True, slots=True)
+class Cabinet:
+    """What papers of every kind are kept with."""
+
+    database: Database
+    """Their rows."""
+    keys: sealing.Keeper
+    """What seals them."""
+    journal: Journal
+    """What has them a second time."""
+    now: Callable[[], datetime]
+    """The wall clock."""
+    random: Callable[[int], bytes] = os.urandom
+    """Random bytes, for ids."""
+
+
+class Drawer:
+    """Papers of one kind."""
+
+    def __init__(self, cabinet: Cabinet) -> None:
+        self._database = cabinet.database
+        self._keys = cabinet.keys
+        self._journal = cabinet.journal
+        self._now = cabinet.now
+        self._random = cabinet.random
+
+
+async def taken(
+    connection: AsyncConnection, table: sa.Table, *where: sa.ColumnElement[bool], leaf: int | None = None
+) -> list[Item]:
+    """Take rows as they are now in this transaction, each under its own leaf, or all under the one given."""
+    found = []
+    for record in await connection.execute(sa.select(table).where(*where)):
+        row = dict(record._mapping)
+        under = leaf if leaf is not None else row.get("leaf")
+        put = {name: plain(value) for name, value in row.items()}
+        found.append(Item(LAST_LEAF if under is None else int(under), table.name, put, {}))
+    return found
+
+
+async def request(connection: AsyncConnection, id: str) -> list[Item]:
+    """Take a request for erasure with its calls, all of it under the request's own leaf."""
+    head = await taken(connection, erasures, erasures.c.id == id)
+    under = head[0].leaf if head else LAST_LEAF
+    return [*head, *await taken(connection, erasure_calls, erasure_calls.c.erasure == id, leaf=under)]
+
+
+def dropped(table: sa.Table, leaf: int = LAST_LEAF, **values: Any) -> Item:
+    """Say that rows with these values are gone, or all rows of the table."""
+    return Item(leaf, table.name, None, values)
+
+
+async def mark(connection: AsyncConnection) -> int:
+    """Return the number of the newest line that the database has, 0 if it has none."""
+    return int(await connection.scalar(sa.select(journal_mark.c.line)) or 0)
+
+
+async def set_mark(connection: AsyncConnection, number: int) -> None:
+    """Note that the database has all lines up to this one."""
+    await connection.execute(journal_mark.delete())
+    await connection.execute(journal_mark.insert(), {"id": 1, "line": number})
+
+
+async def advance(connection: AsyncConnection, by: int = 1) -> int:
+    """Return the number of this transaction's line; other transactions that want one wait until this one has ended."""
+    change = journal_mark.update().values(line=journal_mark.c.line + by).returning(journal_mark.c.line)
+    number = await connection.scalar(change)
+    if number is None:
+        await set_mark(connection, by)
+    return by if number is None else int(number)
+
+
+def apply(state: State, item: Item) -> None:
+    """Do with rows what an item says."""
+    table = state.get(item.table)
+    if table is None:
+        return  # of a later version
+    if item.put is not None:
+        table[item.key] = dict(item.put)
+        return
+    wanted = item.drop.items()
+    for key in [key for key, row in table.items() if all(row.get(name) == value for name, value in wanted)]:
+        del table[key]
+
+
+def plain(value: Any) -> Any:
+    """Write a value of a row as JSON has it."""
+    return {_BYTES: base64.b64encode(value).decode()} if isinstance(value, bytes | memoryview) else value
+
+
+def value_of(value: Any) -> Any:
+    """Read what `plain` wrote."""
+    return base64.b64decode(value[_BYTES]) if isinstance(value, dict) else value

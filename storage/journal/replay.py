@@ -1,0 +1,242 @@
+"""Bring a database up to its journal before it is served: one that is lost, one that is older, one that was never told.
+
+    await give_back(journal, database)            a lost one gets its papers; returns how many rows
+    late = await behind(journal, database)
+    await settle(journal, database)               all of it; returns the rows that a lost one got
+    odd = await differences(journal, database)    for `recorder verify`
+
+Both have a number: the journal that of its newest line, the database that of the newest line it has (`journal.mark`).
+If they are the same nothing else is looked at. A database that is behind gets the later lines; all of what counts, if
+some of those were left out of the file since. A journal that is behind is written anew from the database.
+"""
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from storage.database.database import Database
+from storage.database.schema import (
+    annotations,
+    attachments,
+    calls,
+    column_sets,
+    erasure_calls,
+    erasures,
+    holds,
+    metadata,
+    retention_rules,
+    users,
+    waivers,
+)
+from storage.errors import SealBroken
+from storage.journal.journal import (
+    BATCH,
+    TABLES,
+    Item,
+    Journal,
+    State,
+    advance,
+    apply,
+    mark,
+    request,
+    set_mark,
+    taken,
+    value_of,
+)
+
+_OWN_LEAF = (holds, annotations, attachments, retention_rules, waivers, users, column_sets)  # gone when it is cut
+_RETENTION = "retention"  # erasures whose rows are in the database alone until they are done
+_DONE = "done"
+
+
+async def give_back(journal: Journal, database: Database) -> int:
+    """Give a database without any paper all of them back; returns how many rows it got."""
+    async with database.reading() as connection:
+        if not await _blank(connection):
+            return 0
+    return await settle(journal, database)
+
+
+async def behind(journal: Journal, database: Database) -> bool:
+    """Say whether the journal has lines that the database has not."""
+    async with database.reading() as connection:
+        if await mark(connection) >= await asyncio.to_thread(lambda: journal.newest):
+            return False
+    async with database.writing() as connection:  # another process may be about to commit
+        return await advance(connection, 0) < await asyncio.to_thread(lambda: journal.newest)
+
+
+async def settle(journal: Journal, database: Database) -> int:
+    """Bring the two to the same state; returns the rows that a lost database got back. Raises SealBroken."""
+    try:
+        return await _settle(journal, database)
+    except SealBroken:
+        hint = "bring back both from one backup; without the journal the database goes on as it is"
+        raise SealBroken("the journal that the database lacks is damaged, or another customer's", hint) from None
+
+
+async def _settle(journal: Journal, database: Database) -> int:
+    async with database.reading() as connection:
+        blank, mine, newest = await _places(connection, journal)
+        if not blank and mine == newest and await asyncio.to_thread(lambda: journal.exists):
+            return 0
+    async with database.writing() as connection:
+        await advance(connection, 0)  # waits for a transaction of another process that has a line
+        blank, mine, newest = await _places(connection, journal)
+        begun = await asyncio.to_thread(lambda: journal.exists)
+        if blank and (begun or not mine):
+            return await _give_all_back(connection, journal, newest) if begun else 0
+        if not begun or newest < mine:
+            await asyncio.to_thread(journal.begin, await _everything(connection), mine)
+        elif newest > mine:
+            with suppress(IntegrityError):  # somebody put a line there that fits no database: it keeps nobody out
+                async with connection.begin_nested():
+                    await _catch_up(connection, journal, mine, newest)
+        return 0
+
+
+async def differences(journal: Journal, database: Database) -> dict[str, int]:
+    """Compare journal and database: table → rows that only one of both has, or has otherwise; {} if all is well.
+
+    Requests under way are left out: retention's are in the database alone until they are done.
+    """
+    found: dict[str, int] = {}
+    told = await asyncio.to_thread(journal.read)
+    async with database.reading() as connection:
+        for table in TABLES:
+            if table in (erasures, erasure_calls):
+                continue
+            rows = {item.key: item.put for item in await taken(connection, table) if journal.counts(item)}
+            odd = sum(told[table.name].get(key) != rows.get(key) for key in {*rows, *told[table.name]})
+            if odd:
+                found[table.name] = odd
+    return found
+
+
+async def _places(connection: AsyncConnection, journal: Journal) -> tuple[bool, int, int]:
+    """Say whether the database has no papers, and how far it and the journal are."""
+    return await _blank(connection), await mark(connection), await asyncio.to_thread(lambda: journal.newest)
+
+
+async def _blank(connection: AsyncConnection) -> bool:
+    return not await connection.scalar(sa.select(sa.or_(*(sa.exists(sa.select(table)) for table in TABLES))))
+
+
+async def _give_all_back(connection: AsyncConnection, journal: Journal, newest: int) -> int:
+    state = await asyncio.to_thread(journal.read)
+    await _carry_out(connection, state)
+    await set_mark(connection, newest)
+    return sum(map(len, state.values()))
+
+
+async def _catch_up(connection: AsyncConnection, journal: Journal, mine: int, newest: int) -> None:
+    """Bring an older database to what the journal says."""
+    journal.replayed = newest > mine + 1  # a crash leaves one line at most
+    await _forget_dead(connection, journal)
+    items = await asyncio.to_thread(journal.since, mine)
+    if items is None:
+        before, after = await _all_rows(connection), await asyncio.to_thread(journal.read)
+        _spare_retention(before, after)
+    else:
+        before = await _touched(connection, items)
+        after = {name: dict(found) for name, found in before.items()}
+        for item in items:
+            apply(after, item)
+    await _carry_out(connection, _changes(before, after))
+    await set_mark(connection, newest)
+
+
+async def _forget_dead(connection: AsyncConnection, journal: Journal) -> None:
+    """Take rows away whose key was cut since: no line of the journal tells of them any more."""
+    for table in _OWN_LEAF:
+        (key,) = table.primary_key
+        rows = await connection.execute(sa.select(key, table.c.leaf))
+        gone = [id for id, leaf in rows if not journal.counts(Item(leaf, table.name, None, {}))]
+        for part in _batches(gone):
+            await connection.execute(table.delete().where(key.in_(part)))
+
+
+async def _all_rows(connection: AsyncConnection) -> State:
+    return {t.name: {item.key: dict(item.put or {}) for item in await taken(connection, t)} for t in TABLES}
+
+
+async def _touched(connection: AsyncConnection, items: Sequence[Item]) -> State:
+    """Return the rows of the database that items are about, as they are."""
+    before: State = {}
+    for name in {item.table for item in items} & {table.name for table in TABLES}:
+        table, mine = metadata.tables[name], [item for item in items if item.table == name]
+        before[name] = {}
+        keys = list(dict.fromkeys(item.key for item in mine if item.put is not None))
+        asked = [_among(table, part) for part in _batches(keys)]
+        asked += [sa.and_(sa.true(), *(table.c[n] == v for n, v in i.drop.items())) for i in mine if i.put is None]
+        for condition in asked:
+            before[name].update({item.key: dict(item.put or {}) for item in await taken(connection, table, condition)})
+    return before
+
+
+def _spare_retention(before: State, after: State) -> None:
+    """Leave erasures of retention that are under way, with their calls, to the database."""
+    going = {
+        key[0]: row
+        for key, row in before[erasures.name].items()
+        if key not in after[erasures.name] and row["cause"].startswith(_RETENTION) and row["state"] != _DONE
+    }
+    after[erasures.name].update({(id,): row for id, row in going.items()})
+    theirs = {key: row for key, row in before[erasure_calls.name].items() if row["erasure"] in going}
+    after[erasure_calls.name].update(theirs)
+
+
+def _changes(before: State, after: State) -> State:
+    """Return the rows that have to change, {} for those that go."""
+    found: State = {}
+    for name in after:
+        gone: dict[tuple[Any, ...], dict[str, Any]] = {key: {} for key in before[name] if key not in after[name]}
+        found[name] = {**gone, **{key: row for key, row in after[name].items() if before[name].get(key) != row}}
+    return found
+
+
+async def _carry_out(connection: AsyncConnection, changes: State) -> None:
+    """Make rows what they should be, {} for those that should not be."""
+    for name, found in changes.items():
+        table = metadata.tables[name]
+        for part in _batches(list(found)):
+            await connection.execute(table.delete().where(_among(table, part)))
+    ended = [row["id"] for row in changes.get(erasures.name, {}).values() if row and row["state"] == _DONE]
+    for part in _batches(ended):  # they are in its receipt
+        await connection.execute(erasure_calls.delete().where(erasure_calls.c.erasure.in_(part)))
+    for name, found in changes.items():
+        rows = [{column: value_of(value) for column, value in row.items()} for row in found.values() if row]
+        for part in _batches(rows):
+            await connection.execute(metadata.tables[name].insert(), part)
+    for held in (True, False):
+        ids = [key[0] for key, row in changes.get(holds.name, {}).items() if bool(row) is held]
+        for part in _batches(ids):
+            await connection.execute(calls.update().where(calls.c.id.in_(part)).values(hold=held))
+
+
+async def _everything(connection: AsyncConnection) -> list[Item]:
+    """Take all rows, for a journal that lacks them."""
+    items: list[Item] = []
+    for table in TABLES:
+        if table is not erasure_calls:
+            items += await taken(connection, table)
+    for id in await connection.scalars(sa.select(erasures.c.id).where(erasures.c.leaf.is_not(None))):
+        items += await request(connection, id)
+    return items
+
+
+def _among(table: sa.Table, keys: Sequence[tuple[Any, ...]]) -> sa.ColumnElement[bool]:
+    """Say whether a row has one of these primary keys."""
+    columns = list(table.primary_key)
+    if len(columns) == 1:
+        return columns[0].in_([key[0] for key in keys])
+    return sa.tuple_(*columns).in_(keys)
+
+
+def _batches(values: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    return (values[start : start + BATCH] for start in range(0, len(values), BATCH))

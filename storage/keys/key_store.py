@@ -1,0 +1,370 @@
+"""Hold the keys of one customer: derive, seal, number, forget (docs/formats/keytree.md).
+
+What lies in `keys/` (all 0600, made by `create`, overwritten in place: forgetting works on a full disk):
+
+    NAME.forget, NAME.forget.new     the forget secret, twice outside a cut
+    NAME.tree.0, NAME.tree.1         the sealed tree; the newest that opens counts
+    NAME.leaves                      the counter of recordings
+    NAME.lock                        flock of whoever cuts
+
+A cut: 1. new secret over `.forget.new`; 2. tree under it over the older slot — from here on the new state counts;
+3. new secret over `.forget`: the old one is destroyed. Each step is durable before the next begins, and `settle` ends
+what a crash interrupted. `tree.state` beside the vault is a copy for disaster recovery; it also shows keys that are
+older than the data, which are refused, because they would open what was erased since.
+
+Everything but a cut and the numbering only reads. Another process' cut is noticed at the next use (one `stat`).
+"""
+
+import fcntl
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypedDict, Unpack
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from storage.errors import Forgotten, KeysError, KeysExist, KeysMissing, KeysWrong, NoSpace, SealBroken
+from storage.files.durable_files import Disk, disk_errors
+from storage.keys.key_files import (
+    SECRET,
+    ForgetSecret,
+    KeyState,
+    check_age,
+    choose,
+    is_forget,
+    pack_forget,
+    seal_tree,
+    trim,
+)
+from storage.keys.key_tree import DAY_BITS, KeyTree, label
+from storage.keys.leaf_counter import Leaves, create_leaves
+from storage.keys.root_secret import RootSecret
+
+__all__ = ["CustomerKeys", "RootSecret"]
+
+NONCE = 12
+SLOT_STEP = 64 << 10  # slots grow by this much, and have half of it to spare: some 25 scattered erasures on a full disk
+READ_TRIES = 8  # a reader meets a cut in the middle; eight cuts in the time of one read do not happen
+MAX_SKIPPED = 64 << 10  # numbers that were given before the keys were restored and erased since
+
+
+class Means(TypedDict, total=False):
+    """What keys work with; each may be left out."""
+
+    node: int
+    # number of the node, which is part of every recording number
+    disk: Disk | None
+    # how files are written
+    random: Callable[[int], bytes]
+    # where secrets come from
+
+
+class CustomerKeys:
+    """The keys of one customer, as they are now; safe between threads and processes."""
+
+    def __init__(
+        self, keys_dir: Path, customer_dir: Path, customer: str, root: RootSecret, **means: Unpack[Means]
+    ) -> None:
+        """Do not call this: `open` and `create` do."""
+        self.customer = customer
+        self._root = root.secret
+        self._disk = means.get("disk") or Disk()
+        self._random = means.get("random", os.urandom)
+        self._files = KeyFiles(keys_dir, customer_dir, customer)
+        self._seen = (0, 0)
+        self._state = self._load()
+        self._leaves = Leaves(self._files.leaves, means.get("node", 0), self._disk)
+
+    @classmethod
+    def open(
+        cls, keys_dir: Path, customer_dir: Path, customer: str, root: RootSecret, **means: Unpack[Means]
+    ) -> "CustomerKeys":
+        """Open existing keys without writing anything; raise KeysError with a hint if they do not fit."""
+        return cls(keys_dir, customer_dir, customer, root, **means)
+
+    @classmethod
+    def create(
+        cls, keys_dir: Path, customer_dir: Path, customer: str, root: RootSecret, **means: Unpack[Means]
+    ) -> "CustomerKeys":
+        """Make keys for a new customer; raise KeysExist if anything of this customer exists already."""
+        disk, files = means.get("disk") or Disk(), KeyFiles(keys_dir, customer_dir, customer)
+        disk.make_folder(keys_dir)
+        with _locked(files.lock):
+            if not files.fresh():
+                hint = "bring back its keys/ folder; new keys would open none of its recordings"
+                raise KeysExist(f"customer {customer} exists already", hint)
+            disk.make_folder(customer_dir)
+            _create(files, customer, root.secret, disk, means.get("random", os.urandom))
+        return cls(keys_dir, customer_dir, customer, root, **means)
+
+    # --- use ---------------------------------------------------------------------------------------------------------
+
+    @property
+    def generation(self) -> int:
+        """Count the cuts so far; grows with every change of the tree."""
+        return self._now().forget.generation
+
+    @property
+    def nodes(self) -> int:
+        """Count the nodes of the tree, for statistics: 39 bytes each."""
+        return self._now().tree.nodes
+
+    def keeps(self, leaf: int) -> bool:
+        """Say whether the leaf was not erased."""
+        return self._now().tree.keeps(leaf)
+
+    def secret(self, leaf: int, name: str) -> bytes:
+        """Return the 32-byte key of one use ("media", "details", …) of a leaf; raise Forgotten if it was erased."""
+        return label(self._now().tree.derive(leaf), name)
+
+    def seal(self, leaf: int, name: str, plaintext: bytes, context: bytes) -> bytes:
+        """Encrypt a value for a leaf and label; `context` says where it belongs and must be given again."""
+        nonce = self._random(NONCE)
+        return nonce + AESGCM(self.secret(leaf, name)).encrypt(nonce, plaintext, context)
+
+    def unseal(self, leaf: int, name: str, sealed: bytes, context: bytes) -> bytes:
+        """Decrypt what `seal` returned; raise SealBroken if it is not that, Forgotten if the leaf was erased."""
+        cipher = AESGCM(self.secret(leaf, name))
+        try:
+            return cipher.decrypt(sealed[:NONCE], sealed[NONCE:], context)
+        except (InvalidTag, ValueError):
+            raise SealBroken("a sealed value is damaged or of another place") from None
+
+    def allocate(self, day: int) -> int:
+        """Return a leaf of the day that no recording has; of the next day that is left, if the day was erased.
+
+        Writes to disk once in 1,024 times; call `refill` from a thread while `low` to avoid even that.
+        """
+        tree = self._now().tree
+        for _ in range(MAX_SKIPPED):
+            leaf = self._leaves.take(day)
+            if tree.keeps(leaf):
+                return leaf
+            if not tree.keeps_day(day):
+                day = _next_day(tree, day)
+        raise KeysError("no recording number of this day is left", "numbers are free again tomorrow")
+
+    def low(self, day: int) -> bool:
+        """Say whether `refill` is due."""
+        return self._leaves.low(day)
+
+    def refill(self, day: int) -> None:
+        """Fetch numbers ahead of need; waits for the disk."""
+        self._leaves.refill(day)
+
+    def skip(self, leaves: Iterable[int], spare: int = 0) -> None:
+        """Never allocate these again: call it with every leaf found in vault and journal after restoring keys.
+
+        `spare`: blocks behind the last that are left out too, for what leaves no trace in either.
+        """
+        self._leaves.skip(leaves, spare)
+
+    # --- forget ------------------------------------------------------------------------------------------------------
+
+    def cut(self, *leaves: int) -> bool:
+        """Forget leaves for good, all in one cut; return False if none was left. Durable when it returns."""
+        return self._cut(lambda tree: [tree.cut(leaf) for leaf in leaves])
+
+    def cut_days(self, *days: int) -> bool:
+        """Forget every leaf of these days, in one cut."""
+        return self._cut(lambda tree: [tree.cut_day(day) for day in days])
+
+    def cut_range(self, first: int, last: int) -> bool:
+        """Forget the leaves `first` to `last`, both included, in one cut."""
+        return self._cut(lambda tree: [tree.cut_range(first, last)])
+
+    def settle(self) -> bool:
+        """End a cut that a crash interrupted and renew the copy beside the vault; return False if all was well.
+
+        Call it when the daemon starts. An erasure is not done before the cut that belongs to it is settled.
+        """
+        with _locked(self._files.lock):
+            return self._settle()
+
+    def rotate(self, root: RootSecret) -> None:
+        """Move the keys under another root secret; what was sealed under the old one is destroyed as in a cut."""
+        with _locked(self._files.lock):
+            self._settle()
+            self._replace(self._state.tree, root.secret)
+
+    @property
+    def copy_current(self) -> bool:
+        """Say whether `tree.state` is the newest tree; `settle` renews it, a full disk can prevent that."""
+        return self._disk.read(self._files.copy) == self._sealed()
+
+    def files(self) -> tuple[Path, ...]:
+        """Name the files that a backup of the keys must hold, and nothing else."""
+        return (*self._files.forgets, *self._files.slots, self._files.leaves)
+
+    def snapshot(self) -> dict[str, bytes]:
+        """Read every file that a backup of the keys holds, by name, while nobody cuts."""
+        with _locked(self._files.lock):
+            self._settle()
+            return {path.name: self._disk.read(path) or b"" for path in self.files()}
+
+    # --- inside ------------------------------------------------------------------------------------------------------
+
+    def _now(self) -> KeyState:
+        if self._files.signature() != self._seen:
+            self._load()
+        return self._state
+
+    def _load(self) -> KeyState:
+        """Read the newest state, again if a cut of another process came in between."""
+        for _ in range(READ_TRIES):
+            seen = self._files.signature()
+            try:
+                self._state = self._files.read(self._disk, self._root)
+            except KeysWrong:
+                if seen == self._files.signature():
+                    raise
+                continue
+            self._seen = seen
+            return self._state
+        raise KeysError(f"the keys of {self.customer} change too fast to be read")
+
+    def _cut(self, change: Callable[[KeyTree], list[bool]]) -> bool:
+        with _locked(self._files.lock):
+            self._settle()
+            tree = self._state.tree.copy()
+            if not any(change(tree)):
+                return False
+            self._replace(tree, self._root)
+            return True
+
+    def _settle(self) -> bool:
+        """Under the lock: make the newest state the only one, whatever an interrupted cut left."""
+        state, files, disk = self._load(), self._files, self._disk
+        changed = False
+        if not all(state.fitting):
+            if state.slot < len(files.slots):
+                disk.settle(files.slots[state.slot])
+            for fits, path in zip(state.fitting, files.forgets, strict=True):
+                if not fits:
+                    disk.reserve(path, 0)
+                    disk.overwrite(path, pack_forget(self._root, self.customer, state.forget))
+            changed = True
+            self._load()
+        return self._renew_copy() or changed
+
+    def _replace(self, tree: KeyTree, root: bytes) -> None:
+        """Under the lock: make `tree` the state and destroy the secret of the one before."""
+        files, disk, before = self._files, self._disk, self._state
+        forget = ForgetSecret(before.forget.generation + 1, self._random(SECRET))
+        packed = pack_forget(root, self.customer, forget)
+        sealed = seal_tree(root, self.customer, forget, tree, self._random(NONCE))
+        slot = files.slots[1 if before.slot == 0 else 0]
+        self._make_room(slot, len(sealed))
+        disk.overwrite(files.forgets[1], packed)
+        disk.overwrite(slot, sealed)
+        disk.overwrite(files.forgets[0], packed)
+        self._root = root
+        self._load()
+        self._renew_copy()
+
+    def _make_room(self, slot: Path, needed: int) -> None:
+        """Let the slot own what is needed and some to spare; only what is needed is demanded."""
+        try:
+            self._disk.reserve(slot, _slot_size(needed))
+        except NoSpace:
+            if not slot.exists() or slot.stat().st_size < needed:
+                raise
+
+    def _renew_copy(self) -> bool:
+        """Write the newest sealed tree beside the vault; return False if it was there. A full disk may refuse."""
+        sealed = self._sealed()
+        if self._disk.read(self._files.copy) == sealed:
+            return False
+        try:
+            self._disk.replace(self._files.copy, sealed)
+        except NoSpace:
+            return False  # `copy_current` tells, the next `settle` tries again
+        return True
+
+    def _sealed(self) -> bytes:
+        return self._files.sealed(self._disk, self._state.slot)
+
+
+class KeyFiles:
+    """Where the keys of one customer lie."""
+
+    def __init__(self, keys_dir: Path, customer_dir: Path, customer: str) -> None:
+        self._customer = customer
+        self._customer_dir = customer_dir
+        self._watched = str(keys_dir / f"{customer}.forget")
+        self.forgets = (keys_dir / f"{customer}.forget", keys_dir / f"{customer}.forget.new")
+        self.slots = (keys_dir / f"{customer}.tree.0", keys_dir / f"{customer}.tree.1")
+        self.leaves = keys_dir / f"{customer}.leaves"
+        self.lock = keys_dir / f"{customer}.lock"
+        self.copy = customer_dir / "tree.state"
+
+    def fresh(self) -> bool:
+        """Say whether new keys would make nothing unreadable: no forget secret, and no file in the customer's folder.
+
+        Whatever else lies in `keys/` was left by a `create` that never ended.
+        """
+        if any(path.exists() and is_forget(path.read_bytes()) for path in self.forgets):
+            return False
+        return not any(path.is_file() for path in self._customer_dir.rglob("*"))
+
+    def signature(self) -> tuple[int, int]:
+        """Return what changes with every cut, at the cost of one system call."""
+        try:
+            status = os.stat(self._watched)
+        except OSError as error:
+            hint = "bring back `keys/` of this installation; for a new customer run `recorder init`"
+            raise KeysMissing(f"the forget secret of {self._customer} is not in keys/", hint) from error
+        return status.st_ino, status.st_mtime_ns
+
+    def read(self, disk: Disk, root: bytes) -> KeyState:
+        """Return the newest state that opens."""
+        forgets = [disk.read(path) for path in self.forgets]
+        trees = [disk.read(path) for path in (*self.slots, self.copy)]
+        state = choose(root, self._customer, forgets, trees)
+        check_age(self._customer, state, trees[-1])
+        return state
+
+    def sealed(self, disk: Disk, slot: int) -> bytes:
+        """Return the sealed tree of a slot without what lies behind it."""
+        return trim((disk.read((*self.slots, self.copy)[slot])) or b"")
+
+
+def _create(files: KeyFiles, customer: str, root: bytes, disk: Disk, random: Callable[[int], bytes]) -> None:
+    """Write all files, the forget secret last: without it nothing was ever sealed, and creation may begin again."""
+    forget = ForgetSecret(1, random(SECRET))
+    packed = pack_forget(root, customer, forget)
+    sealed = seal_tree(root, customer, forget, KeyTree.new(random(SECRET)), random(NONCE))
+    create_leaves(files.leaves, disk)
+    for slot in files.slots:
+        disk.reserve(slot, _slot_size(len(sealed)))
+    disk.overwrite(files.slots[0], sealed)
+    for path in reversed(files.forgets):
+        disk.reserve(path, len(packed))
+    disk.overwrite(files.forgets[0], packed)
+    disk.overwrite(files.forgets[1], packed)
+    disk.replace(files.copy, sealed)
+
+
+def _slot_size(sealed: int) -> int:
+    return ((sealed + SLOT_STEP // 2) // SLOT_STEP + 1) * SLOT_STEP
+
+
+def _next_day(tree: KeyTree, day: int) -> int:
+    for later in range(day + 1, 1 << DAY_BITS):
+        if tree.keeps_day(later):
+            return later
+    raise Forgotten("every day from this one on was erased")
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold the lock of a customer's keys; a lock file says nothing and may be deleted while nobody works."""
+    with disk_errors("lock the keys"):
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)

@@ -1,0 +1,58 @@
+"""Seal what people write beside the calls: reasons, corrections, names of rules; bound to its kind and row.
+
+What belongs to a call is sealed under the call's leaf and forgotten with it. Everything else gets a leaf of its own
+out of `PAPERS_DAY`, a day that no recording ever has, so that ending a past day by one cut takes no waiver with it.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from storage.errors import SealBroken
+from storage.keys.row_keys import LABEL_DETAILS, Keys
+
+PAPERS_DAY = 65534  # in the year 2149; the day after it holds the audit key
+MAX_TEXT = 4000  # characters of a reason or a correction
+
+
+class Keeper(Keys, Protocol):
+    """Keys that can also be forgotten (storage.keys.key_store.CustomerKeys)."""
+
+    def keeps(self, leaf: int) -> bool:
+        """Say whether a leaf was not erased."""
+        ...
+
+    def cut(self, *leaves: int) -> bool:
+        """Forget leaves for good, durably."""
+        ...
+
+    def cut_days(self, *days: int) -> bool:
+        """Forget every leaf of these days, durably."""
+        ...
+
+
+def new_leaf(keys: Keys) -> int:
+    """Allocate a leaf for something that belongs to no call."""
+    return keys.allocate(PAPERS_DAY)
+
+
+def seal(keys: Keys, leaf: int, kind: str, id: str, document: Mapping[str, Any]) -> bytes:
+    """Seal a JSON-able document for the row `id` of a table; raises Forgotten."""
+    plain = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
+    return keys.seal(leaf, LABEL_DETAILS, plain, _context(kind, id))
+
+
+def unseal(keys: Keys, leaf: int, kind: str, id: str, sealed: bytes) -> dict[str, Any]:
+    """Open what `seal` made; raises Forgotten, SealBroken."""
+    plain = keys.unseal(leaf, LABEL_DETAILS, sealed, _context(kind, id))
+    try:
+        found = json.loads(plain.decode("utf-8", "surrogatepass"))
+    except ValueError:
+        raise SealBroken("a sealed value is of an unknown format") from None
+    if not isinstance(found, dict):
+        raise SealBroken("a sealed value is of an unknown format")
+    return found
+
+
+def _context(kind: str, id: str) -> bytes:
+    return f"{kind}\0{id}".encode()

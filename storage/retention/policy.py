@@ -1,0 +1,176 @@
+"""Decide what retention does with a call: a pure function of rules, call, hold and a clock.
+
+Theory of operation. Of the rules that match a call the longest or the shortest wins, as the customer chose; where
+none matches, the default holds. A rule of which it is not known any more whom it is about keeps calls but ends none
+before its time. A rule's days are spans of 24 hours in UTC from the end of the call, so neither time
+zones nor daylight saving nor leap days move a date, and the date does not depend on the clock: the clock only says
+whether it has come. Where the clock was set back before a call ended, the days count from when it really ended. A hold
+wins over everything; a call that runs is never due. `TrustedClock` lets time pass no faster than the monotonic clock
+does since the boot, so setting the clock erases nothing, whether at once or by and by.
+"""
+
+import enum
+import ipaddress
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from storage.calls.call_row import CallState, Direction, met
+from storage.search_forms import Needle
+
+MAX_DAYS = 36_500  # a hundred years: beyond it a rule means "for ever" and should say so
+MAX_STEP = timedelta(seconds=60)  # what time servers may correct, in all: a year of drift without one
+
+
+class Wins(enum.StrEnum):
+    """Which of several matching rules counts."""
+
+    LONGEST = "longest"
+    SHORTEST = "shortest"
+
+
+class Verdict(enum.StrEnum):
+    """What becomes of a call."""
+
+    DUE = "due"
+    KEEP = "keep"
+    HELD = "held"
+    LIVE = "live"
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """Keep the calls that match for some days."""
+
+    id: str
+    """Random id of the rule."""
+    days: int | None
+    """Days from the end of the call, None for ever."""
+    direction: Direction | None = None
+    """Only calls that went this way."""
+    needles: tuple[Needle, ...] | None = None
+    """Only calls with this party (storage.search_forms.asked)."""
+    source: str | None = None
+    """Only calls from this address or network."""
+    doubtful: bool = False
+    """Whom it is about is forgotten, so it may mean any of these calls or none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """All rules of a customer."""
+
+    default_days: int | None
+    """Days where no rule matches, None for ever."""
+    rules: tuple[Rule, ...] = ()
+    """Rules in the order in which they were given."""
+    wins: Wins = Wins.LONGEST
+    """Which of several matching rules counts; of equal ones the first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What a decision needs to know of a call."""
+
+    state: CallState
+    """Recording, complete or interrupted."""
+    ended_at: datetime | None
+    """End of the call, None if it has not ended."""
+    hold: bool = False
+    """Under legal hold."""
+    direction: Direction | None = None
+    """Which way it went, None if unknown."""
+    source: str = ""
+    """Address it came from, "" if that was not kept."""
+    forms: Sequence[str] = ()
+    """Its search forms."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What becomes of a call, and why."""
+
+    verdict: Verdict
+    """Due, or why not."""
+    rule: str | None
+    """Id of the rule that decided, None for the default."""
+    erase_after: datetime | None
+    """When the rule ends the call's time, None for ever or while it runs; holds do not change it."""
+
+
+def decide(subject: Subject, policy: Policy, now: datetime) -> Decision:
+    """Decide about one call at a time taken from a trusted clock."""
+    if subject.ended_at is None or subject.state == CallState.RECORDING:
+        return Decision(Verdict.LIVE, None, None)
+    rule, days = _winner(subject, policy)
+    erase_after = None if days is None else _end(subject.ended_at, days)
+    if subject.hold:
+        return Decision(Verdict.HELD, rule, erase_after)
+    due = erase_after is not None and erase_after <= now
+    return Decision(Verdict.DUE if due else Verdict.KEEP, rule, erase_after)
+
+
+def matches(rule: Rule, subject: Subject) -> bool:
+    """Say whether every condition of a rule holds; a rule without one matches every call."""
+    if rule.direction is not None and rule.direction != subject.direction:
+        return False
+    if rule.needles is not None and not met(rule.needles, subject.forms):
+        return False
+    return rule.source is None or _from(rule.source, subject.source)
+
+
+def brake(due: int, total: int, percent: float) -> bool:
+    """Say whether a sweep would take more of a customer's calls than it may without asking; one call never asks."""
+    return due > 1 and due * 100 > total * percent
+
+
+@dataclass(frozen=True, slots=True)
+class TrustedClock:
+    """A wall clock that is believed only as far as the monotonic clock goes with it."""
+
+    wall: datetime
+    """Last time believed."""
+    monotonic: float
+    """Seconds of the monotonic clock then."""
+    anchor: tuple[datetime, float] | None = None
+    """Both clocks when the wall clock was taken at its word; None if that is now."""
+
+    def advance(self, wall: datetime, monotonic: float) -> "TrustedClock":
+        """Read both clocks; the wall clock counts only if it is near to what must have passed.
+
+        Many small corrections add up, so they are bounded together: by what has passed since the anchor.
+        """
+        began, then = self.anchor or (self.wall, self.monotonic)
+        passed = self.wall + timedelta(seconds=max(0.0, monotonic - self.monotonic))
+        near = abs(wall - passed) <= MAX_STEP
+        latest = began + timedelta(seconds=max(0.0, monotonic - then)) + MAX_STEP
+        return TrustedClock(min(max(wall, self.wall) if near else passed, latest), monotonic, (began, then))
+
+
+def _winner(subject: Subject, policy: Policy) -> tuple[str | None, int | None]:
+    """Return the rule that counts and its days; where that cannot be told, what keeps the call longer."""
+    found = [rule for rule in policy.rules if matches(rule, subject)]
+    sure = [rule for rule in found if not rule.doubtful]
+    choose = max if policy.wins == Wins.LONGEST else min
+    best = choose(sure, key=_span) if sure else Rule("", policy.default_days)
+    if not sure or policy.wins == Wins.LONGEST:
+        best = max([best, *(rule for rule in found if rule.doubtful)], key=_span)
+    return best.id or None, best.days
+
+
+def _span(rule: Rule) -> int:
+    return MAX_DAYS + 1 if rule.days is None else rule.days
+
+
+def _end(ended_at: datetime, days: int) -> datetime | None:
+    try:
+        return ended_at.astimezone(UTC) + timedelta(days=max(0, days))
+    except OverflowError:
+        return None
+
+
+def _from(wanted: str, source: str) -> bool:
+    try:
+        return ipaddress.ip_address(source) in ipaddress.ip_network(wanted, strict=False)
+    except ValueError:
+        return False

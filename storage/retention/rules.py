@@ -1,0 +1,252 @@
+"""Retention rules as a customer stored them.
+
+    stored = await customer.rules.get()                  Stored: default_days, wins, rules, changed_at, changed_by
+    stored = await customer.rules.put(rules, by=…, default_days=…, wins=…)     what is left out stays as it was
+    policy = await customer.rules.policy()               for storage.retention.policy.decide
+    policy = customer.rules.policy_of(wished, …)         the same for rules that are not stored: a preview
+
+A rule is `Wished(days, direction, source, party, name)`; party and name are sealed. Raises BadRule.
+"""
+
+import ipaddress
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import Enum
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from storage import search_forms
+from storage.calls.call_row import Direction
+from storage.database.schema import retention, retention_rules
+from storage.erasure import erasure_rows
+from storage.errors import Forgotten, StorageError
+from storage.ids import new_id
+from storage.journal.journal import Cabinet, Drawer, dropped, taken
+from storage.keys import sealing
+from storage.retention.policy import MAX_DAYS, Policy, Rule, Wins
+from storage.timestamps import from_micros, to_micros
+
+_KIND = "rule"
+_CHANGED = sa.select(retention.c.changed_at, retention.c.changed_by)  # of every process that stores rules
+_ROW = 1  # the table has one row
+MAX_RULES = 200  # each is tried on every call of a sweep
+MAX_NAME = 200  # characters of a name, a party or a source
+FORGOTTEN = "Forgotten: it was replaced after this backup was made"
+"""What a rule is called whose own name and party are not known any more."""
+
+
+class Unchanged(Enum):
+    """Says that a value is left as it is; None means for ever."""
+
+    YES = "unchanged"
+
+
+class BadRule(StorageError):
+    """A rule cannot be used as it is; the text names its place and holds nothing that was sent."""
+
+    def __init__(self, text: str, place: str = "rules", right: str = "") -> None:
+        """`place`: the member, as "rules.0.source"; `right`: what it must be, to follow its name; "" if `text` says."""
+        super().__init__(text)
+        self.place = place
+        self.right = right or text
+
+
+@dataclass(frozen=True, slots=True)
+class Wished:
+    """A rule as somebody wishes it."""
+
+    days: int | None
+    """Days from the end of the call, None for ever."""
+    direction: Direction | None = None
+    """Only calls that went this way."""
+    source: str | None = None
+    """Only calls from this address or network."""
+    party: str | None = field(default=None, repr=False)
+    """Only calls with this party, in any spelling."""
+    name: str = field(default="", repr=False)
+    """What the customer calls the rule."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRule:
+    """A rule with its id."""
+
+    id: str
+    """Random id; receipts and previews name it."""
+    wished: Wished
+    """What it says."""
+    forgotten: bool = False
+    """It came back with a backup after it was replaced, so party and name are not known any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """All that a customer stored about retention."""
+
+    default_days: int | None
+    """Days where no rule matches, None for ever."""
+    wins: Wins
+    """Which of several matching rules counts."""
+    rules: tuple[StoredRule, ...] = ()
+    """In the order in which they were given."""
+    changed_at: datetime | None = None
+    """When they were changed last, None if never."""
+    changed_by: str | None = None
+    """By which token."""
+
+
+class Rules(Drawer):
+    """The retention rules of one customer."""
+
+    def __init__(self, cabinet: Cabinet, country: str, default_days: int | None) -> None:
+        """Take what the configuration says as the default until somebody stores another one."""
+        super().__init__(cabinet)
+        self._country = country
+        self._default_days = default_days
+        self._known: tuple[Any, Policy] | None = None  # when and by whom it was stored, and what it says
+        self.changed: Callable[[], None] = lambda: None  # a sweep is due
+
+    async def get(self) -> Stored:
+        """Return what holds now."""
+        async with self._database.reading() as connection:
+            return await self._read(connection)
+
+    async def policy(self) -> Policy:
+        """Return what holds now, ready to decide with."""
+        async with self._database.reading() as connection:
+            return await self.policy_in(connection)
+
+    async def policy_in(self, connection: AsyncConnection) -> Policy:
+        """Return what holds in a transaction; rules that name nobody are remembered until they are changed."""
+        changed = (await connection.execute(_CHANGED)).first()
+        if self._known is not None and self._known[0] == changed:
+            return self._known[1]
+        stored = await self._read(connection)
+        policy = self._policy(stored.rules, stored.default_days, stored.wins)
+        named = any(rule.needles is not None for rule in policy.rules)
+        self._known = None if named else (changed, policy)  # a party's number is not kept in memory
+        return policy
+
+    def policy_of(self, rules: Sequence[Wished], default_days: int | None, wins: Wins) -> Policy:
+        """Turn rules that are not stored into a policy; their ids are their places, from "1". Raises BadRule."""
+        check(rules, default_days)
+        return self._policy([StoredRule(str(n), r) for n, r in enumerate(rules, 1)], default_days, wins)
+
+    async def put(
+        self,
+        rules: Sequence[Wished],
+        *,
+        by: str,
+        default_days: int | Unchanged | None = Unchanged.YES,
+        wins: Wins | None = None,
+    ) -> Stored:
+        """Replace all rules; a rule that says the same as one before keeps its id. Raises BadRule.
+
+        What the last sweep asked for is taken back: nobody is to grant what the rules from before would erase.
+        """
+        check(rules, None if default_days is Unchanged.YES else default_days)
+        async with self._database.writing() as connection:
+            before = await self._read(connection)
+            days = before.default_days if default_days is Unchanged.YES else default_days
+            after = Stored(days, wins or before.wins, self._name(rules, before.rules), self._now(), by)
+            old = await self._write(connection, after)
+            await erasure_rows.withdraw(connection)
+        if old:
+            self._keys.cut(*old)  # names of rules that are no more are in old backups too
+        self._known = None
+        self.changed()
+        return after
+
+    def _name(self, rules: Sequence[Wished], before: Sequence[StoredRule]) -> tuple[StoredRule, ...]:
+        known = {rule.wished: rule.id for rule in before if not rule.forgotten}
+        return tuple(StoredRule(known.pop(rule, "") or new_id(self._random), rule) for rule in rules)
+
+    async def _read(self, connection: AsyncConnection) -> Stored:
+        record: Any = (await connection.execute(sa.select(retention))).first()
+        if record is None:
+            return Stored(self._default_days, Wins.LONGEST)
+        asked = sa.select(retention_rules).order_by(retention_rules.c.position)
+        found = tuple(self._open(rule) for rule in await connection.execute(asked))
+        changed = from_micros(record.changed_at)
+        return Stored(record.default_days, Wins(record.wins), found, changed, record.changed_by)
+
+    def _open(self, record: Any) -> StoredRule:
+        direction = None if record.direction is None else Direction(record.direction)
+        try:
+            told = sealing.unseal(self._keys, record.leaf, _KIND, record.id, record.sealed)
+        except Forgotten:
+            wished = Wished(record.days, direction, record.source, None, FORGOTTEN)
+            return StoredRule(record.id, wished, forgotten=True)
+        return StoredRule(record.id, Wished(record.days, direction, record.source, told["party"], told["name"]))
+
+    async def _write(self, connection: AsyncConnection, stored: Stored) -> list[int]:
+        """Write all rules; return the leaves of those that were there before."""
+        old = [int(leaf) for leaf in await connection.scalars(sa.select(retention_rules.c.leaf))]
+        await connection.execute(retention_rules.delete())
+        await connection.execute(retention.delete())
+        head = {"id": _ROW, "default_days": stored.default_days, "wins": stored.wins.value}
+        changed = {"changed_at": to_micros(stored.changed_at or self._now()), "changed_by": stored.changed_by}
+        await connection.execute(retention.insert(), {**head, **changed})
+        values = [self._row(position, rule) for position, rule in enumerate(stored.rules)]
+        if values:
+            await connection.execute(retention_rules.insert(), values)
+        now = [item for table in (retention, retention_rules) for item in await taken(connection, table)]
+        await self._journal.write([dropped(retention), dropped(retention_rules), *now])
+        return old
+
+    def _row(self, position: int, rule: StoredRule) -> dict[str, Any]:
+        leaf, wished = sealing.new_leaf(self._keys), rule.wished
+        told = {"party": wished.party, "name": wished.name}
+        return {
+            "id": rule.id,
+            "position": position,
+            "days": wished.days,
+            "direction": None if wished.direction is None else wished.direction.value,
+            "source": wished.source,
+            "leaf": leaf,
+            "sealed": sealing.seal(self._keys, leaf, _KIND, rule.id, told),
+        }
+
+    def _policy(self, rules: Sequence[StoredRule], default_days: int | None, wins: Wins) -> Policy:
+        made = []
+        for rule in rules:
+            w = rule.wished
+            needles = None if w.party is None else search_forms.asked(w.party, self._country, exact=True)
+            made.append(Rule(rule.id, w.days, w.direction, needles, w.source, rule.forgotten))
+        return Policy(default_days, tuple(made), wins)
+
+
+def check(rules: Sequence[Wished], default_days: int | None) -> None:
+    """Refuse what cannot be meant; raises BadRule."""
+    if len(rules) > MAX_RULES:
+        raise BadRule(f"there are more than {MAX_RULES} rules")
+    if default_days is not None and not 0 <= default_days <= MAX_DAYS:
+        right = f"must be a whole number from 0 to {MAX_DAYS}, or null"
+        raise BadRule(f"the default must be 0 to {MAX_DAYS} days, or null for ever", "default_days", right)
+    for number, rule in enumerate(rules, 1):
+        place = f"rules.{number - 1}"
+        if rule.days is not None and not 0 <= rule.days <= MAX_DAYS:
+            right = f"must be a whole number from 0 to {MAX_DAYS}, or null"
+            raise BadRule(f"rule {number}: days must be 0 to {MAX_DAYS}, or null for ever", f"{place}.days", right)
+        if any(len(text) > MAX_NAME for text in (rule.name, rule.party or "", rule.source or "")):
+            right = f"at most {MAX_NAME} characters in each field"
+            raise BadRule(f"rule {number}: {right}", place, right)
+        if rule.name == FORGOTTEN:  # whoever sends back what was shown would mean everybody by it
+            right = "whom it was about is forgotten; leave it out or write it anew"
+            raise BadRule(f"rule {number}: {right}", place, right)
+        if rule.party is not None and not rule.party.strip():
+            raise BadRule(f"rule {number}: the party is empty", f"{place}.party", "must not be blank")
+        if rule.source is not None and not _is_source(rule.source):
+            right = "must be an address or a network"
+            raise BadRule(f"rule {number}: the source {right}", f"{place}.source", right)
+
+
+def _is_source(text: str) -> bool:
+    try:
+        ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        return False
+    return True

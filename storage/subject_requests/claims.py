@@ -1,0 +1,165 @@
+"""What a person goes by, in a letter and in the directory, held against the parties of a call; pure.
+
+Theory of operation. A *claim* is one identity of the person who asks, as the letter has it or as the directory has or
+had it. For each party that a claim meets, `matches` asks the directory who the party was at the time of the call, and
+says: the person for sure, the person perhaps (with the reason, for an administrator to decide), or somebody else.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from storage import search_forms
+from storage.directory.user import NEVER, User
+from storage.timestamps import from_micros, from_text
+
+END = datetime.max.replace(tzinfo=UTC)
+_MOMENT = timedelta(microseconds=1)
+
+Who = Callable[[Mapping[str, Any], datetime], frozenset[str]]
+"""Tells which users a party was at a time by the directory: none, one, or several who cannot be told apart."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """One identity of the person who asks."""
+
+    text: str = field(repr=False)
+    """As the letter or the directory writes it."""
+    kind: str
+    """number, address, name or user."""
+    needles: tuple[search_forms.Needle, ...] = field(repr=False)
+    """What meets it."""
+    directory: bool = False
+    """The directory says so; otherwise only the letter does."""
+    until: datetime | None = None
+    """When it ceased to be the person's, None if it did not."""
+    holders: frozenset[str] = frozenset()
+    """Users who go by it or went by it at any time."""
+
+    @property
+    def weak(self) -> bool:
+        """Say whether many people may go by it."""
+        return self.kind == "name"
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """Why a party of a call may be the person."""
+
+    party: int
+    """Number of the party."""
+    claim: Claim
+    """What it goes by."""
+    sure: bool
+    """No doubt is known."""
+    why: str
+    """A sentence for the administrator, without anybody's name."""
+
+
+def of_letter(texts: Iterable[str], country: str) -> list[Claim]:
+    """Return what a letter claims."""
+    return [Claim(text, kind(text), search_forms.asked(text, country, exact=True)) for text in texts]
+
+
+def of_user(user: User, country: str) -> list[Claim]:
+    """Return what the directory claims for a user, today and before, names included."""
+    found = [Claim(user.id, "user", search_forms.asked(user.id, country, exact=True), True)]
+    for text, until in _identities(user):
+        found.append(Claim(text, kind(text), search_forms.asked(text, country, exact=True), True, until))
+    for text, until in _names(user):
+        found.append(Claim(text, "name", search_forms.asked(text, country, exact=True), True, until))
+    return list({claim.text: claim for claim in reversed(found)}.values())[::-1]
+
+
+def kind(text: str) -> str:
+    """Say how a text names somebody."""
+    if search_forms.is_number(text) or text.lower().startswith("tel:"):
+        return "number"
+    return "address" if "@" in text or ":" in text or not any(c.isspace() or c.isalpha() for c in text) else "name"
+
+
+def matches(
+    parties: Sequence[Mapping[str, Any]],
+    at: datetime,
+    claims: Sequence[Claim],
+    user: str | None,
+    who: Who,
+    country: str,
+) -> list[Match]:
+    """Return why parties of a call may be the person, `user` in the directory if that is known; [] if none is."""
+    found = []
+    for number, party in enumerate(parties):
+        forms = frozenset(search_forms.stored(party, country))
+        met = [claim for claim in claims if any(needle.meets(forms) for needle in claim.needles)]
+        then = who(party, at) if met else frozenset()
+        for claim in met:
+            verdict = _with_user(claim, then, user) if user is not None else _without_user(claim, then)
+            if verdict is not None:
+                found.append(Match(number, claim, *verdict))
+    return found
+
+
+def known_as(user: User, at: datetime) -> str:
+    """Return what the directory called a user at a time."""
+    parts = []
+    for name in ("first_name", "last_name"):
+        later = [(end, each.value) for each in user.former if each.kind == name and (end := _time(each.until)) > at]
+        parts.append(min(later)[1] if later else str(getattr(user.person, name)))
+    return " ".join(part for part in parts if part)
+
+
+Verdict = tuple[bool, str]
+_SURE: Verdict = (True, "It was the person's at that time.")
+_NAME: Verdict = (False, "Only the name matches; several people may go by it.")
+_SEVERAL: Verdict = (False, "The directory gives it to several people at that time.")
+_OVER_TIME: Verdict = (False, "The directory gives it to several people over time; name the user to tell them apart.")
+_OVER: Verdict = (False, "It was the person's at another time, and nobody's then.")
+_ANOTHERS: Verdict = (False, "The directory gives it to somebody else at another time.")
+_OTHER_PARTY: Verdict = (False, "Only the name matches; the directory takes the party for somebody else.")
+
+
+def _with_user(claim: Claim, then: frozenset[str], user: str) -> Verdict | None:
+    """Decide about a party that was one of the users `then`; None: it was somebody else."""
+    if then == {user}:
+        return _SURE
+    if user in then:
+        return _NAME if claim.weak else _SEVERAL
+    if then:
+        return _OTHER_PARTY if claim.weak and not then & claim.holders else None
+    if claim.weak:
+        return _NAME
+    if user in claim.holders:
+        return _OVER
+    return _ANOTHERS if claim.holders else _SURE
+
+
+def _without_user(claim: Claim, then: frozenset[str]) -> Verdict:
+    """Decide where nobody said which user the person is."""
+    if claim.weak:
+        return _NAME
+    if len(then) > 1:
+        return _SEVERAL
+    return _OVER_TIME if len(then | claim.holders) > 1 else _SURE
+
+
+def _identities(user: User) -> list[tuple[str, datetime | None]]:
+    """Return what a party can be recognised by, and until when it was the user's."""
+    return [(each.value, None if each.until == NEVER else from_micros(each.until)) for each in user.identities]
+
+
+def _names(user: User) -> list[tuple[str, datetime | None]]:
+    """Return every name that a user had, with its end."""
+    ends = sorted({_time(each.until) for each in user.former if each.kind in ("first_name", "last_name")})
+    now = (known_as(user, END), None)
+    before = [(known_as(user, end - _MOMENT), end) for end in ends]
+    return [(name, end) for name, end in (now, *before) if name]
+
+
+def _time(text: str) -> datetime:
+    """Read when something ended; what cannot be read has not."""
+    try:
+        return from_text(text)
+    except ValueError:
+        return END

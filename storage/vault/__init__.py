@@ -1,0 +1,1 @@
+"""Encrypted part files: the container format, writing, reading, and repair after a crash."""

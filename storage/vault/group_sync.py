@@ -1,0 +1,126 @@
+"""Make everything written so far durable, for many callers with one system call, and watch the free space.
+
+`syncfs` writes the whole data file system back at once, so a thousand parts cost one call. When it fails the kernel
+reports that once and forgets the lost pages: a second call would succeed and prove nothing. So a failure is final for
+everything written before it: the waiters get SyncFailed, `epoch` grows, and whoever wrote in an older epoch abandons
+the part and begins a new one.
+"""
+
+import ctypes
+import errno
+import os
+import threading
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future
+from pathlib import Path
+
+from storage.errors import SyncFailed
+from storage.files.durable_files import disk_errors
+
+_LIBC = ctypes.CDLL(None, use_errno=True)
+_HINT = "the disk lost data: look at the kernel log; parts being written go on in new files"
+
+
+# 0 where the file system does not count them
+
+
+def syncfs(fd: int) -> None:
+    """Write back the file system of `fd`; raise OSError."""
+    if _LIBC.syncfs(fd) != 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
+
+
+def has_syncfs() -> bool:
+    """Say whether the C library has it (Linux; errors are reported since 5.8)."""
+    return hasattr(_LIBC, "syncfs")
+
+
+WHOLE_DISK: Callable[[int], None] | None = syncfs if has_syncfs() else None
+
+
+class Syncer:
+    """One thread that makes one file system durable; callers wait on futures."""
+
+    def __init__(self, folder: Path, sync: Callable[[int], None] | None = WHOLE_DISK) -> None:
+        """Begin; without a `sync` of the whole file system, `wait` must be given the descriptors."""
+        self._sync = sync
+        with disk_errors("open the data directory"):
+            self._folder = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._turn = threading.Condition()
+        self._waiting: list[tuple[Future[None], list[int]]] = []
+        self._epoch = 0
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name="sync", daemon=True)
+        self._thread.start()
+
+    @property
+    def epoch(self) -> int:
+        """Count the failures: what was written in an older epoch may be lost."""
+        return self._epoch
+
+    def wait(self, fds: Iterable[int] = (), *, epoch: int | None = None) -> Future[None]:
+        """Return a future that is done when everything written before this call is durable.
+
+        It ends with SyncFailed if that failed, also if a sync failed since `epoch`. `fds` are the files that matter;
+        they are only looked at where the system has no `syncfs`.
+        """
+        future: Future[None] = Future()
+        with self._turn:
+            if self._closed or (epoch is not None and epoch != self._epoch):
+                future.set_exception(SyncFailed("data written earlier may be lost", _HINT))
+                return future
+            self._waiting.append((future, [] if self._sync else [os.dup(fd) for fd in fds]))
+            self._turn.notify()
+        return future
+
+    def close(self) -> None:
+        """Serve who waits, then stop."""
+        with self._turn:
+            self._closed = True
+            self._turn.notify()
+        self._thread.join()
+        os.close(self._folder)
+
+    def _run(self) -> None:
+        while True:
+            with self._turn:
+                self._turn.wait_for(lambda: self._waiting or self._closed)
+                if not self._waiting:
+                    return
+                group, self._waiting = self._waiting, []
+            error = self._write_back([fd for _, fds in group for fd in fds])
+            if error:
+                group += self._fail()
+            _answer(group, error)
+
+    def _fail(self) -> list[tuple[Future[None], list[int]]]:
+        """Begin a new epoch; who came while the sync was running may have lost data with it and fails too."""
+        with self._turn:
+            self._epoch += 1
+            late, self._waiting = self._waiting, []
+        return late
+
+    def _write_back(self, fds: list[int]) -> SyncFailed | None:
+        try:
+            if self._sync:
+                self._sync(self._folder)
+            else:
+                for fd in fds:
+                    os.fsync(fd)
+        except OSError as error:
+            name = errno.errorcode.get(error.errno or 0, "unknown error")
+            return SyncFailed(f"writing back the data disk failed: {name}", _HINT)
+        return None
+
+
+def _answer(group: list[tuple[Future[None], list[int]]], error: SyncFailed | None) -> None:
+    for future, fds in group:
+        for fd in fds:
+            os.close(fd)
+        if not future.set_running_or_notify_cancel():
+            continue
+        if error:
+            future.set_exception(error)
+        else:
+            future.set_result(None)

@@ -1,0 +1,142 @@
+"""Name and open the files of a vault: which part is which, in what order, and what its bytes are bound to."""
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+from storage.files.durable_files import disk_errors
+from storage.vault.container import CONTROL_SEGMENT, MEDIA_SEGMENT, PartSecret, Reader
+
+OPEN = "open"  # the folder of parts being written
+LABEL = {"c": "media", "m": "media", "a": "attachment"}  # kind of part → label of its input key
+SEGMENT = {"c": CONTROL_SEGMENT, "m": MEDIA_SEGMENT, "a": MEDIA_SEGMENT}  # kind of part → bytes of a full segment
+_ORDER = {"c": 0, "m": 1, "a": 2}
+_NAME = re.compile(r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\.([0-9a-f]{12})\.([cma][1-9][0-9]{0,8})", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class PartRef:
+    """Name one part."""
+
+    call: str
+    # lower-case uuid4
+    leaf: int
+    # 48 bits
+    part: str
+    # "c1", "m1", "a1"…
+    path: Path
+    # where it was when it was named; a part being finished moves once
+
+    @property
+    def finished(self) -> bool:
+        """Say whether the part is read-only for ever."""
+        return self.path.parent.name != OPEN
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A part that is to be made: all of it that needs no disk."""
+
+    place: str
+    # in open/
+    final: str
+    # where it will lie once it is finished
+    header: bytes
+    # what its file begins with
+    secret: PartSecret
+    # for a Sealer
+
+
+@dataclass(frozen=True, slots=True)
+class NewPart:
+    """A part just created, its header written."""
+
+    place: str
+    # in open/; pathlib would intern a name that no other call ever has
+    fd: int
+    # open for reading and writing at the end of the header; the caller closes it
+    secret: PartSecret
+    # for a Sealer
+
+    @property
+    def path(self) -> Path:
+        """Where it lies."""
+        return Path(self.place)
+
+
+@dataclass(frozen=True, slots=True)
+class OpenPart:
+    """A part opened for reading; close it or use it in a `with` statement."""
+
+    fd: int
+    # read-only
+    secret: PartSecret
+    # for a Reader
+    size: int
+    # bytes of the file when it was opened
+    finished: bool
+    # whether it will never grow
+
+    def reader(self) -> Reader:
+        """Return a reader of what was there when the part was opened."""
+        return Reader(self.secret, self.size, lambda offset, length: read_at(self.fd, offset, length))
+
+    def close(self) -> None:
+        """Give the descriptor back."""
+        os.close(self.fd)
+
+    def __enter__(self) -> "OpenPart":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+
+def associated_data(customer: str, call: str, leaf: int, part: str) -> bytes:
+    """Bind a part to its place, so that it opens nowhere else (docs/formats/container.md)."""
+    return b"siprec-recorder/1\0" + f"{customer}\0{call}\0{leaf:012x}\0{part}".encode("ascii")
+
+
+def file_name(call: str, leaf: int, part: str) -> str:
+    """Return the name of a part's file; raise ValueError if this cannot be a part."""
+    name = f"{call}.{leaf:012x}.{part}"
+    if not _NAME.fullmatch(name):
+        raise ValueError("this is not the name of a part")
+    return name
+
+
+def names(folder: Path) -> list[str]:
+    """List a folder; one that is not there is empty."""
+    with disk_errors("list the parts of recordings"):
+        try:
+            return os.listdir(folder)
+        except FileNotFoundError:
+            return []
+
+
+def refs(folder: Path) -> Iterator[PartRef]:
+    """Yield the parts in a folder, in no order."""
+    for name in names(folder):
+        match = _NAME.fullmatch(name)
+        if match:
+            yield PartRef(match[1], int(match[2], 16), match[3], folder / name)
+
+
+def order(ref: PartRef) -> tuple[str, int, int, int]:
+    """Sort by recording; in a recording control, then media, then attachments, each by number."""
+    return ref.call, ref.leaf, _ORDER[ref.part[0]], int(ref.part[1:])
+
+
+def read_at(fd: int, offset: int, length: int) -> bytes:
+    """Read up to `length` bytes, fewer only where the file ends."""
+    with disk_errors("read a part of a recording"):
+        data = os.pread(fd, length, offset)
+        while 0 < len(data) < length:
+            more = os.pread(fd, length - len(data), offset + len(data))
+            if not more:
+                break
+            data += more
+    return data

@@ -1,0 +1,108 @@
+"""End a part whose writer died: drop the torn tail and seal the last whole segment again, now as the last one.
+
+The plaintext of the re-sealed segment is the same, so no nonce is ever used for two plaintexts. The old segment is only
+overwritten after a copy of the new one lies, durable, behind it in the same file; so whatever is interrupted can be
+begun again:
+
+    … k-1 | k (more)                    as found, tail dropped
+    … k-1 | k (more) | k (last)         the copy is appended               → durable
+    … k-1 | k (last) | k (last)         the original is overwritten        → durable
+    … k-1 | k (last)                    the copy is cut off
+
+`recovering` is a generator that yields wherever the arrow stands, so that a thousand parts can share one sync.
+"""
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from enum import Enum
+from typing import Protocol
+
+from storage.errors import Forged
+from storage.vault.container import HEADER, PartSecret, Reader, seal_segment
+
+
+class Outcome(Enum):
+    """What recovery found."""
+
+    WHOLE = "whole"
+    # nothing had to be done
+    ENDED = "ended"
+    # cut to its last whole segment, which is now the last
+    EMPTY = "empty"
+    # not one whole segment: the caller writes an empty part with a new header in its place
+
+
+@dataclass(frozen=True, slots=True)
+class Recovery:
+    """Say how a part was ended."""
+
+    outcome: Outcome
+    # what was found
+    size: int
+    # bytes of the file now; 0 if EMPTY
+    dropped: int
+    # bytes of the file that were cut off
+
+
+class PartFile(Protocol):
+    """What recovery needs of a file; none of these has to be durable when it returns."""
+
+    def size(self) -> int:
+        """Return the bytes of the file."""
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Return up to `length` bytes from `offset`."""
+
+    def write(self, offset: int, data: bytes) -> None:
+        """Write all of `data` at `offset`."""
+
+    def truncate(self, size: int) -> None:
+        """Cut the file to `size` bytes."""
+
+
+def recovering(secret: PartSecret, file: PartFile, committed: int | None = None) -> Generator[None, None, Recovery]:
+    """End the part, keeping `committed` bytes (whole segments) if given, else all that is genuine.
+
+    Make everything written durable whenever it yields. Raise Forged, with nothing changed, if a file of several
+    segments has not one that is genuine: then the key is wrong or the file is no part, and cutting would destroy it.
+    """
+    size = file.size()
+    limit = size if committed is None else min(committed, size)
+    reader = Reader(secret, size, file.read)
+    for index in range((limit - 1) // secret.segment, -1, -1):
+        start, end = _bounds(index, secret.segment, limit)
+        cipher = file.read(start, end - start)
+        if reader.opens(index, cipher, last=True) is not None:
+            if end == size:
+                return Recovery(Outcome.WHOLE, size, 0)
+            return (yield from _cut(file, end, size))
+        plain = reader.opens(index, cipher, last=False)
+        if plain is not None:
+            copy = seal_segment(secret, index, plain, last=True)
+            file.truncate(end)
+            file.write(end, copy)
+            yield
+            return (yield from _replace(file, start, copy, size))
+        copy = file.read(end, end - start)
+        if reader.opens(index, copy, last=True) is not None:
+            return (yield from _replace(file, start, copy, size))
+    if limit > HEADER and size > secret.segment:
+        raise Forged("not one segment of the part is genuine", HEADER, "check that the keys are those of this customer")
+    return Recovery(Outcome.EMPTY, 0, size)
+
+
+def _bounds(index: int, segment: int, limit: int) -> tuple[int, int]:
+    return (index * segment or HEADER), min((index + 1) * segment, limit)
+
+
+def _replace(file: PartFile, start: int, copy: bytes, before: int) -> Generator[None, None, Recovery]:
+    """Overwrite the original at `start` with the durable copy behind it."""
+    file.write(start, copy)
+    yield
+    return (yield from _cut(file, start + len(copy), before))
+
+
+def _cut(file: PartFile, end: int, before: int) -> Generator[None, None, Recovery]:
+    file.truncate(end)
+    yield
+    return Recovery(Outcome.ENDED, end, max(before - end, 0))

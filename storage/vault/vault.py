@@ -1,0 +1,311 @@
+"""Keep the parts of one customer's recordings: create, finish, read, verify, recover, remove.
+
+    vault/open/CALLID.LLLLLLLLLLLL.PART     being written
+    vault/DAY/CALLID.LLLLLLLLLLLL.PART      finished; never opened for writing again
+
+A part is `c1`, `c2`… (control), `m1`… (media) or `a1`… (attachment). Nothing here waits for the disk except `recover`
+and `remove`; whoever promises durability waits on a `storage.vault.group_sync.Syncer` after `create` or `finish`.
+"""
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+
+from storage.errors import DamagedPart, PartExists, PartMissing, StorageError
+from storage.files.durable_files import PRIVATE_FILE, PRIVATE_FOLDER, disk_errors, make_apart, opened, write_all
+from storage.keys.key_store import CustomerKeys
+from storage.keys.key_tree import day_of
+from storage.vault import repair
+from storage.vault.container import HEADER, Defect, PartSecret, new_part, open_part
+from storage.vault.parts import (
+    LABEL,
+    OPEN,
+    SEGMENT,
+    Draft,
+    NewPart,
+    OpenPart,
+    PartRef,
+    associated_data,
+    file_name,
+    names,
+    order,
+    read_at,
+    refs,
+)
+from storage.vault.torn_tail import Outcome, Recovery
+
+__all__ = ["Draft", "NewPart", "OpenPart", "PartRef", "Vault"]
+
+# Parts missing in a row after which no more are looked for: one that a crash left unreadable may have been taken away.
+MAX_HOLE = 2
+# Folders that files are unlinked in at once: on a busy disk each unlink waits for the journal of the file system, and
+# those of one folder for each other. 40,000 files in ten folders: 44 to 75 s one by one, 3 to 5 s by ten threads.
+UNLINKERS = 8
+
+
+class Vault:
+    """The parts of one customer."""
+
+    def __init__(
+        self, folder: Path, customer: str, keys: CustomerKeys, *, random: Callable[[int], bytes] = os.urandom
+    ) -> None:
+        self._folder = folder
+        self._open = folder / OPEN
+        self._customer = customer
+        self._keys = keys
+        self._random = random
+
+    # --- write -------------------------------------------------------------------------------------------------------
+
+    def create(self, call: str, leaf: int, part: str) -> NewPart:
+        """Make a part and write its header; raise PartExists, NoSpace, Forgotten or KeysError."""
+        return self.make(self.draft(call, leaf, part))
+
+    def draft(self, call: str, leaf: int, part: str) -> Draft:
+        """Name a part and derive its key, for `make`; raise Forgotten or KeysError."""
+        name = file_name(call, leaf, part)
+        return Draft(f"{self._open}/{name}", f"{self._folder}/{day_of(leaf)}/{name}", *self._new(call, leaf, part))
+
+    def make(self, draft: Draft) -> NewPart:
+        """Make the file of a part and write its header; raise PartExists or NoSpace."""
+        if os.path.lexists(draft.final):
+            raise PartExists("this part is finished already", "take the next number")
+        header = draft.header
+        with disk_errors("create a part of a recording"):
+            fd = self._make(draft.place)
+            try:
+                if (begun := os.write(fd, header)) < len(header):
+                    write_all(fd, header[begun:], begun)
+                    os.lseek(fd, len(header), os.SEEK_SET)
+            except OSError:
+                os.close(fd)
+                os.unlink(draft.place)
+                raise
+        return NewPart(draft.place, fd, draft.secret)
+
+    def finish(self, call: str, leaf: int, part: str) -> PartRef:
+        """Move a part whose last segment was written to its day, for ever; doing it twice is the same as once."""
+        name = file_name(call, leaf, part)
+        source, folder = f"{self._open}/{name}", f"{self._folder}/{day_of(leaf)}"
+        target = f"{folder}/{name}"
+        with disk_errors("finish a part of a recording"):
+            try:
+                os.rename(source, target)
+            except FileNotFoundError:
+                if os.path.lexists(source):
+                    Path(folder).mkdir(PRIVATE_FOLDER, exist_ok=True)
+                    os.rename(source, target)
+                elif not os.path.lexists(target):
+                    raise PartMissing("there is no such part to finish") from None
+        return PartRef(call, leaf, part, Path(target))
+
+    def _make(self, path: str) -> int:
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        try:
+            return os.open(path, flags, PRIVATE_FILE)
+        except FileExistsError:
+            raise PartExists("this part is being written already", "take the next number") from None
+        except FileNotFoundError:
+            make_apart(self._open)
+            return os.open(path, flags, PRIVATE_FILE)
+
+    def _final(self, name: str, leaf: int) -> Path:
+        return self._folder / str(day_of(leaf)) / name
+
+    def _new(self, call: str, leaf: int, part: str) -> tuple[bytes, PartSecret]:
+        return new_part(*self._input_key(call, leaf, part), SEGMENT[part[0]], self._random)
+
+    def _input_key(self, call: str, leaf: int, part: str) -> tuple[bytes, bytes]:
+        return self._keys.secret(leaf, LABEL[part[0]]), associated_data(self._customer, call, leaf, part)
+
+    # --- find --------------------------------------------------------------------------------------------------------
+
+    def parts(self, call: str, leaf: int) -> tuple[PartRef, ...]:
+        """Return the parts of a recording in the order to read them: control, media, attachments, each by number.
+
+        Parts are numbered without holes, so they are asked for by name: listing a day of 100,000 calls for each would
+        take longer than reading one. `remove` and `walk` do list.
+        """
+        return tuple(ref for kind in LABEL for ref in self._numbered(call, leaf, kind))
+
+    def _numbered(self, call: str, leaf: int, kind: str) -> Iterator[PartRef]:
+        number = missed = 0
+        while missed <= MAX_HOLE:
+            number += 1
+            ref = self.find(call, leaf, f"{kind}{number}")
+            missed = 0 if ref else missed + 1
+            if ref:
+                yield ref
+
+    def find(self, call: str, leaf: int, part: str) -> PartRef | None:
+        """Return one part by its name without listing any folder; None if there is none."""
+        name = file_name(call, leaf, part)
+        being_written, kept = f"{self._open}/{name}", f"{self._folder}/{day_of(leaf)}/{name}"
+        for path in (being_written, kept, being_written):
+            if os.path.lexists(path):
+                return PartRef(call, leaf, part, Path(path))
+        return None
+
+    def size(self, call: str, leaf: int, parts: Iterable[str] | None = None) -> int:
+        """Return the bytes that the parts of a recording take: of those named, which must be finished, or of all."""
+        if parts is None:
+            paths = [str(ref.path) for ref in self.parts(call, leaf)]
+        else:
+            paths = [f"{self._folder}/{day_of(leaf)}/{file_name(call, leaf, part)}" for part in parts]
+        total = 0
+        for path in paths:
+            with suppress(FileNotFoundError):
+                total += os.stat(path).st_size
+        return total
+
+    def written(self, call: str, leaf: int, parts: Iterable[str]) -> int:
+        """Return the bytes that these parts take so far, whether they are finished or not."""
+        total = 0
+        for ref in filter(None, (self.find(call, leaf, part) for part in parts)):
+            with suppress(FileNotFoundError):  # finished this moment
+                total += ref.path.stat().st_size
+        return total
+
+    def left_open(self) -> list[PartRef]:
+        """Return the parts in open/: of live recordings, or left by a crash."""
+        return sorted(refs(self._open), key=order)
+
+    def walk(self) -> Iterator[PartRef]:
+        """Yield every part, day by day and those being written last; a folder is listed when its turn comes."""
+        for folder in self._folders():
+            yield from sorted(refs(folder), key=order)
+
+    def days(self) -> list[int]:
+        """List the days that have finished parts, oldest first."""
+        return sorted(int(name) for name in names(self._folder) if name.isascii() and name.isdecimal())
+
+    def of_day(self, day: int) -> Iterator[PartRef]:
+        """Yield the parts of a day, those being written first, in no order; one finished meanwhile comes twice."""
+        yield from (ref for ref in refs(self._open) if day_of(ref.leaf) == day)
+        yield from refs(self._folder / str(day))
+
+    def since(self, day: int) -> Iterator[PartRef]:
+        """Yield the parts of a day and of all later ones, those being written first, in no order."""
+        yield from (ref for ref in refs(self._open) if day_of(ref.leaf) >= day)
+        for each in self.days():
+            if each >= day:
+                yield from refs(self._folder / str(each))
+
+    def _folders(self) -> list[Path]:
+        return [*(self._folder / str(day) for day in self.days()), self._open]
+
+    def _of(self, recordings: Iterable[tuple[str, int]]) -> Iterator[PartRef]:
+        """Find the parts of many recordings with one listing per folder; open/ first, because parts only leave it."""
+        wanted = set(recordings)
+        seen: set[str] = set()
+        for folder in [self._open, *(self._folder / str(day) for day in sorted({day_of(leaf) for _, leaf in wanted}))]:
+            for ref in refs(folder):
+                if (ref.call, ref.leaf) in wanted and ref.path.name not in seen:
+                    seen.add(ref.path.name)
+                    yield ref
+
+    # --- read --------------------------------------------------------------------------------------------------------
+
+    def open(self, ref: PartRef) -> OpenPart:
+        """Open a part for reading; raise PartMissing, Torn or Forged (its header), Forgotten or KeysError."""
+        fd, path = self._open_file(ref)
+        try:
+            key, aad = self._input_key(ref.call, ref.leaf, ref.part)
+            secret = open_part(key, aad, read_at(fd, 0, HEADER), SEGMENT[ref.part[0]])
+            found = PartRef(ref.call, ref.leaf, ref.part, path)
+            return OpenPart(fd, secret, os.fstat(fd).st_size, found.finished)
+        except BaseException:
+            os.close(fd)
+            raise
+
+    def read(self, ref: PartRef, live: bool = False) -> Iterator[bytes]:
+        """Yield the plaintext segment by segment; raise Torn or Forged where it stops being genuine.
+
+        `live` reads a part that is still being written up to its last whole segment.
+        """
+        with self.open(ref) as part:
+            yield from part.reader().chunks(live)
+
+    def verify(self, ref: PartRef) -> Iterator[Defect]:
+        """Check every byte of a part and yield what is wrong, with offsets; raise Forgotten, KeysError or PartMissing.
+
+        For a part in open/ a missing end is reported like any other: it is for the caller to know what is live.
+        """
+        try:
+            part = self.open(ref)
+        except DamagedPart as error:
+            yield Defect("torn" if error.offset else "forged", error.offset, 0)
+            return
+        with part:
+            yield from part.reader().defects()
+
+    def _open_file(self, ref: PartRef) -> tuple[int, Path]:
+        name = file_name(ref.call, ref.leaf, ref.part)
+        final = self._final(name, ref.leaf)
+        for path in (ref.path, self._open / name, final):  # open/ first, because a part only leaves it
+            with disk_errors("open a part of a recording"), suppress(FileNotFoundError):
+                return os.open(path, os.O_RDONLY | os.O_CLOEXEC), path
+        raise PartMissing("there is no such part")
+
+    # --- after a crash -----------------------------------------------------------------------------------------------
+
+    def recover(self, ref: PartRef, committed: int | None = None) -> Recovery:
+        """End one part whose writer died (`storage.vault.torn_tail`), durably; `finish` comes next."""
+        return repair.after(dict(self.recover_all({ref: committed})), ref)
+
+    def recover_all(self, parts: Mapping[PartRef, int | None]) -> Iterator[tuple[PartRef, Recovery | StorageError]]:
+        """End many parts whose writers died, durably, with a few syncs in all; one that cannot be ended has its error.
+
+        Each comes with the ciphertext bytes that were committed, or None to keep all that is genuine. Finished parts
+        are left alone.
+        """
+        left: list[repair.Repair] = []
+        for ref, at in parts.items():
+            final = self._final(file_name(ref.call, ref.leaf, ref.part), ref.leaf)
+            if final.exists():
+                yield ref, Recovery(Outcome.WHOLE, final.stat().st_size, 0)
+            else:
+                left.append(self._repair(ref, at))
+        yield from repair.run(iter(left))
+
+    def _repair(self, ref: PartRef, committed: int | None) -> repair.Repair:
+        path = self._open / file_name(ref.call, ref.leaf, ref.part)
+        place = (ref.call, ref.leaf, ref.part)
+        segment = SEGMENT[ref.part[0]]
+        return repair.Repair(ref, path, segment, lambda: self._input_key(*place), lambda: self._new(*place), committed)
+
+    # --- forget ------------------------------------------------------------------------------------------------------
+
+    def remove(self, call: str, leaf: int) -> int:
+        """Unlink every part of a recording, durably; return how many. Its key must have been cut before."""
+        return self.remove_all([(call, leaf)])
+
+    def remove_all(self, recordings: Iterable[tuple[str, int]]) -> int:
+        """Unlink every part of many recordings, durably, with one listing per day; return how many parts went."""
+        gone: dict[str, set[Path]] = {}
+        for ref in self._of(recordings):  # open/ first: a part that is being finished may lie in either by now
+            places = {ref.path.parent, *([self._folder / str(day_of(ref.leaf))] if not ref.finished else [])}
+            gone[ref.path.name] = places
+        folders: dict[Path, list[str]] = {}
+        for name, places in gone.items():
+            for folder in places:
+                folders.setdefault(folder, []).append(name)
+        if folders:
+            with ThreadPoolExecutor(min(len(folders), UNLINKERS), "unlink") as pool:
+                list(pool.map(_unlink, folders, folders.values()))
+        return len(gone)
+
+
+def _unlink(folder: Path, some: Iterable[str]) -> None:
+    """Take names out of one folder, durably, with one walk to it and one sync."""
+    with (
+        disk_errors("remove parts of recordings"),
+        suppress(FileNotFoundError),
+        opened(folder, os.O_RDONLY | os.O_DIRECTORY) as fd,
+    ):
+        for name in some:
+            with suppress(FileNotFoundError):
+                os.unlink(name, dir_fd=fd)
+        os.fsync(fd)

@@ -1,0 +1,30 @@
+"""What the doors work with says nothing by accident."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any
+
+from admin_api.access.accounts_port import App, Challenge, Device, Errand, Factors, Person
+
+ACME: Any = SimpleNamespace(name="acme")
+
+
+def test_nothing_secret_or_personal_can_be_printed_by_accident() -> None:
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    things = (
+        Person(ACME, "planted", ("admin",), "id", 1),
+        Device("planted", "planted", at),
+        App("planted", "planted"),
+        Challenge({"planted": 1}, "planted"),
+        Errand("planted", "planted"),
+    )
+    assert "planted" not in repr(things)
+
+
+def test_an_app_or_a_passkey_is_a_second_factor_and_recovery_codes_are_none() -> None:
+    device = Device("a", "b", datetime(2026, 1, 1, tzinfo=UTC))
+    assert Factors(app=True).any
+    assert Factors(devices=(device,)).any
+    assert not Factors(recovery=10).any

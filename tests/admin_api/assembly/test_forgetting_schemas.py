@@ -1,0 +1,40 @@
+"""What is described is what is answered."""
+
+import jsonschema_rs
+import pytest
+
+from admin_api.assembly.forgetting_schemas import EXAMPLES, HELD, SCHEMAS
+from admin_api.assembly.openapi import document
+from tests.admin_api.privacy.test_erasures import UNKNOWN, erase, work
+from tests.admin_api.privacy.test_retention import RULE
+from tests.admin_api.privacy.test_waiver import WAIVER
+
+
+def fits(name, value):
+    jsonschema_rs.validate({"$ref": f"#/components/schemas/{name}", "components": document()["components"]}, value)
+
+
+@pytest.mark.parametrize("name", SCHEMAS)
+def test_every_schema_has_an_example_that_fits(name):
+    fits(name, EXAMPLES[name])
+
+
+def test_real_answers_fit(service):
+    call = service.ids["acme"][0]
+    fits("Waiver", service.ask("/waiver").json())
+    fits("Waiver", service.ask("/waiver", method="PUT", json=WAIVER).json())
+    fits("Retention", service.ask("/retention", method="PUT", json={"rules": [RULE]}).json())
+    fits("RetentionPreview", service.ask("/retention/preview", method="POST").json())
+    fits("Hold", service.ask(f"/calls/{call}/hold", method="PUT", json={"reason": "x"}).json())
+    fits("Annotation", service.ask(f"/calls/{call}/annotations", method="POST", json={"text": "x"}).json())
+    json = {"content": b"{}", "headers": {"Content-Type": "application/json"}}
+    fits("Attachment", service.ask(f"/calls/{call}/attachments", method="POST", **json).json())
+    shown = service.ask(f"/calls/{call}").json()
+    fits("Call", shown)
+    assert set(HELD) < set(shown)
+    service.ask(f"/calls/{call}/hold", method="DELETE")
+    made = erase(service, calls=[UNKNOWN]).json()
+    fits("Erasure", made)
+    fits("ErasurePage", service.ask("/erasures").json())
+    work(service)
+    fits("Erasure", service.ask(f"/erasures/{made['id']}").json())

@@ -1,0 +1,37 @@
+"""The way to the page: loaded once, at its first use, and never by the daemon's start."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+
+from admin_api.assembly import lazy_page
+from admin_api.assembly.lazy_page import Front
+
+
+def test_the_application_is_there_without_the_page():
+    late = ("jinja2", "argon2", "admin_api.page")
+    loaded = f"import sys, admin_api.assembly.app; print([n for n in {late!r} if n in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_many_first_visitors_get_one_page(monkeypatch):
+    made = []
+
+    class Module:
+        @staticmethod
+        def Site(*needs, **options):
+            made.append((needs, options))
+            return object()
+
+    monkeypatch.setattr(lazy_page, "_module", lambda: Module)
+
+    async def visit():
+        shared = Front("gate", "household", report=None)
+        return await asyncio.gather(*(shared.site() for _ in range(5)))
+
+    sites = asyncio.run(visit())
+    assert len(set(map(id, sites))) == 1
+    assert made == [(("gate", "household"), {"report": None})]

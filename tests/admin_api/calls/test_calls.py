@@ -1,0 +1,215 @@
+"""Search, view, pause and resume as a client sees them."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from admin_api.http.permissions import Role
+from storage.calls.call_row import CallState
+from tests.admin_api.conftest import row
+
+UNKNOWN = "00000000-0000-4000-8000-000000000000"
+
+
+def live(service, call, **more):
+    service.desk.live[("acme", call)] = {"id": call, "state": "recording", "streams": [{"packets": 7}], **more}
+
+
+def test_all_calls_newest_first_page_by_page(service):
+    first = service.ask("/calls?limit=2").json()
+    second = service.ask(f"/calls?limit=2&cursor={first['next_cursor']}").json()
+    assert [c["id"] for c in first["items"] + second["items"]] == service.ids["acme"][::-1]
+    assert second["next_cursor"] is None
+
+
+@pytest.mark.parametrize("party", ["+49301234001", "0301234001", "sip:+49301234001@acme.example", "%2B49301234001"])
+def test_a_party_is_found_in_any_form(service, party):
+    found = service.ask(f"/calls?party={party}").json()["items"]
+    assert [c["id"] for c in found] == [service.ids["acme"][1]]
+
+
+def test_a_party_of_another_customer_is_not(service):
+    assert service.ask("/calls?party=Ada Beta").json()["items"] == []
+    assert len(service.ask("/calls?party=Ada Acme").json()["items"]) == 3
+
+
+def test_by_time_and_state(service):
+    since = service.ask("/calls?since=2026-02-16T09:01:00Z").json()["items"]
+    until = service.ask("/calls?until=2026-02-16T10:01:00%2B01:00").json()["items"]
+    assert [c["id"] for c in since] == service.ids["acme"][:0:-1]
+    assert [c["id"] for c in until] == service.ids["acme"][:1]
+    assert service.ask("/calls?state=recording").json()["items"] == []
+
+
+@pytest.mark.parametrize(("reads", "known"), [("get", True), ("get", False), ("find", True)])
+def test_a_call_whose_end_gets_into_the_index_while_it_is_read_is_shown_as_it_ended(service, monkeypatch, reads, known):
+    """What the index does not have yet the daemon says; between the two questions it may have become the other's."""
+    ended, forms = row(71, "acme")
+    calls = service.customers["acme"].calls
+    begun = replace(ended, state=CallState.RECORDING)
+    service.run(calls.put([begun] * known, [forms] * known))
+    if not known:
+        service.desk.fresh["acme", ended.id] = begun, forms
+    read = getattr(calls, reads)
+
+    async def and_then_it_ends(*words):
+        found = await read(*words)
+        await calls.put([ended], [forms])
+        return found
+
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(calls, reads, and_then_it_ends)
+        shown = service.ask(f"/calls/{ended.id}" if reads == "get" else "/calls?limit=1").json()
+    assert (shown if reads == "get" else shown["items"][0])["state"] == "complete"
+    service.run(calls.remove([ended.id]))
+
+
+def test_by_hold_direction_and_source(service):
+    made, forms = row(70, "acme")
+    made = replace(made, details={**made.details, "direction": "outbound", "source": "192.0.2.7"})
+    service.run(service.customers["acme"].calls.put([made], [forms]))
+    held = service.ids["acme"][0]
+    assert service.ask(f"/calls/{held}/hold", method="PUT", json={"reason": "a dispute"}).status_code in (200, 204)
+
+    def found(query):
+        return [call["id"] for call in service.ask(f"/calls?{query}").json()["items"]]
+
+    assert found("direction=outbound") == found("source=192.0.2.7&hold=false") == [made.id]
+    assert found("direction=inbound") == found("source=192.0.2.8") == found("hold=true&source=192.0.2.7") == []
+    assert found("hold=true") == [held]
+    assert sorted(found("hold=false")) == sorted({made.id, *service.ids["acme"]} - {held})
+    service.ask(f"/calls/{held}/hold", method="DELETE")
+    service.run(service.customers["acme"].calls.remove([made.id]))
+
+
+@pytest.mark.parametrize(
+    "query", ["hold=yes", "hold=", "hold=True", "direction=in", "source=", "source=%20", "source=" + "x" * 254]
+)
+def test_a_wrong_condition_is_422_and_not_repeated(service, query):
+    answer = service.ask(f"/calls?{query}")
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["name"] == query.partition("=")[0]
+
+
+def test_a_call_has_what_the_contract_names(service):
+    call = service.ids["acme"][0]
+    shown = service.ask(f"/calls/{call}").json()
+    assert shown["id"] == call
+    assert shown["state"] == "complete"
+    assert shown["started_at"] == "2026-02-16T09:00:00.000Z"
+    assert shown["ended_at"] == "2026-02-16T09:00:30.000Z"
+    assert shown["duration_ms"] == 30_000
+    assert shown["size_bytes"] == 480_000
+    assert shown["hold"] is False
+    assert shown["erase_after"] is None
+    assert shown["parties"][0]["number"] == "+49301234000"
+    assert shown.pop("annotations") == shown.pop("attachments") == shown.pop("recordings") == []
+    assert shown in service.ask("/calls").json()["items"]
+
+
+def test_a_live_call_is_current_in_both(service):
+    call = service.ids["acme"][0]
+    live(service, call)
+    assert service.ask(f"/calls/{call}").json()["streams"] == [{"packets": 7, "decodable": None}]
+    listed = {c["id"]: c for c in service.ask("/calls").json()["items"]}
+    assert listed[call]["streams"] == [{"packets": 7, "decodable": None}]
+
+
+def test_a_live_call_is_known_before_it_is_in_the_index(service):
+    service.desk.begin("acme", UNKNOWN)
+    shown = service.ask(f"/calls/{UNKNOWN}").json()
+    assert shown["hold"] is False and shown["state"] == "recording"
+    found = service.ask("/calls?party=%2B49301234003&state=recording").json()["items"]
+    assert [call["id"] for call in found] == [UNKNOWN]
+    assert [call["id"] for call in service.ask("/calls").json()["items"]] == [UNKNOWN, *service.ids["acme"][::-1]]
+    assert service.ask("/calls?state=complete&limit=1").json()["items"][0]["id"] == service.ids["acme"][-1]
+    for path in ("", "/media", "/waveform"):
+        assert service.ask(f"/calls/{UNKNOWN}{path}").status_code == 200
+        assert service.ask(f"/calls/{UNKNOWN}{path}", customer="beta").status_code == 404
+    assert service.ask(f"/calls/{UNKNOWN}/pause", method="POST").status_code == 200
+    assert service.ask("/calls", customer="beta").json()["items"][0]["id"] == service.ids["beta"][-1]
+    assert service.ask("/calls", role=Role.AUDITOR).status_code == 403
+
+
+@pytest.mark.parametrize("path", ["", "/media", "/pause", "/resume"])
+def test_unknown_foreign_and_malformed_ids_look_the_same(service, path):
+    method = "POST" if path in ("/pause", "/resume") else "GET"
+    answers = [
+        service.ask(f"/calls/{id}{path}", method=method)
+        for id in (UNKNOWN, service.ids["beta"][0], "x", "..%2f..", "é")
+    ]
+    headers = [{k: v for k, v in a.headers.items() if k != "date"} for a in answers]
+    assert {a.status_code for a in answers} == {404}
+    assert len({a.content for a in answers}) == 1
+    assert headers.count(headers[0]) == len(answers)
+    assert not service.desk.asked
+
+
+def test_pause_and_resume_of_a_live_call(service):
+    call = service.ids["acme"][0]
+    live(service, call)
+    assert service.ask(f"/calls/{call}/pause", method="POST").json() == {"id": call, "paused": True}
+    assert service.ask(f"/calls/{call}/resume", method="POST", json={}).json() == {"id": call, "paused": False}
+    assert service.desk.asked == [("pause", "acme", call), ("resume", "acme", call)]
+    assert [a["action"] for a in service.acts()[-2:]] == ["call.pause", "call.resume"]
+
+
+def test_a_call_that_is_over_cannot_be_paused(service):
+    call = service.ids["acme"][0]
+    assert service.ask(f"/calls/{call}/pause", method="POST").status_code == 409
+    assert service.acts()[-1]["outcome"] == "failed"
+
+
+def test_undeclared_members_of_a_body_are_refused(service):
+    call = service.ids["acme"][0]
+    live(service, call)
+    answer = service.ask(f"/calls/{call}/pause", method="POST", json={"secret": "Qz7"})
+    assert answer.status_code == 422
+    assert "Qz7" not in answer.text and "secret" not in answer.text
+    assert not service.desk.asked
+
+
+def test_nothing_of_the_question_stands_in_the_audit_log(service):
+    service.ask("/calls?party=%2B49301234001")
+    service.ask("/calls?party=Qz7planted&limit=nonsense")
+    service.ask("/calls/+49301234001")
+    log = str(service.acts())
+    assert "49301234001" not in log and "Qz7planted" not in log
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.dictionaries(
+        st.sampled_from(["party", "since", "until", "state", "limit", "cursor", "other"]),
+        st.text(max_size=40) | st.sampled_from(["2026-01-01T00:00:00Z", "complete", "10", "+4930", "Ada", "sip:a@b"]),
+        max_size=3,
+    )
+)
+def test_any_query_is_answered_or_refused(service, query):
+    answer = service.ask("/calls", params=query)
+    assert answer.status_code in (200, 422, 429)
+
+
+def test_a_list_from_an_index_that_lacks_calls_says_so_and_every_other_one_does_not(service, monkeypatch):
+    assert set(service.ask("/calls?party=Nobody At All").json()) == {"items", "next_cursor"}
+    monkeypatch.setattr(service.desk, "index_is_there", False)
+    for query in ("", "?limit=1", "?party=Ada Acme", "?party=Nobody At All", "?state=complete"):
+        assert service.ask(f"/calls{query}").json()["incomplete"] is True
+
+
+def test_calls_that_come_into_the_index_while_it_is_searched_leave_the_list_incomplete(service, monkeypatch):
+    """They may have been passed over already."""
+    monkeypatch.setattr(service.desk, "index_is_there", False)
+    calls = service.customers["acme"].calls
+    find = calls.find
+
+    async def filled_up(*words):
+        found = await find(*words)
+        service.desk.index_is_there = True
+        return found
+
+    monkeypatch.setattr(calls, "find", filled_up)
+    assert service.ask("/calls").json()["incomplete"] is True
+    assert "incomplete" not in service.ask("/calls").json()

@@ -1,0 +1,171 @@
+"""Rendered files are shared by those who ask for the same one, counted by customer, and given up."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from admin_api.calls import render_cache
+from admin_api.calls.render_cache import Full, Shelf
+
+A, B, C = ("acme", "1", "wav"), ("acme", "2", "wav"), ("acme", "3", "wav")
+OTHER = ("beta", "1", "wav")
+
+
+class Room:
+    """A shelf for two files of a customer, that remembers what was made and given up."""
+
+    def __init__(self):
+        self.made, self.gone, self.open, self.weight = 0, [], asyncio.Event(), 1
+        self.open.set()
+        self.shelf = Shelf(lambda: 2, self.gone.append, lambda file: self.weight)
+
+    async def make(self):
+        await self.open.wait()
+        self.made += 1
+        return self.made
+
+    async def take(self, key):
+        return await self.shelf.take(key, self.make)
+
+
+def story(tell):
+    asyncio.run(tell())
+
+
+def test_who_asks_at_once_and_who_asks_again_get_the_same_file():
+    async def tell():
+        room = Room()
+        room.open.clear()
+        waiting = [asyncio.ensure_future(room.take(A)) for _ in range(3)]
+        await asyncio.sleep(0)
+        room.open.set()
+        assert await asyncio.gather(*waiting) == [1, 1, 1]
+        for _ in range(3):
+            room.shelf.leave(A)
+        assert (await room.take(A), room.gone) == (1, [])
+
+    story(tell)
+
+
+def test_what_nobody_reads_goes_after_a_while(monkeypatch):
+    async def tell():
+        monkeypatch.setattr(render_cache, "SECONDS", 0)
+        room = Room()
+        await room.take(A)
+        await room.take(A)
+        room.shelf.leave(A)
+        await asyncio.sleep(0.01)
+        assert room.gone == []
+        room.shelf.leave(A)
+        while room.gone != [1]:
+            await asyncio.sleep(0)
+        assert await room.take(A) == 2
+
+    story(tell)
+
+
+def test_what_is_read_again_in_time_does_not_go(monkeypatch):
+    async def tell():
+        monkeypatch.setattr(render_cache, "SECONDS", 0)
+        room = Room()
+        await room.take(A)
+        room.shelf.leave(A)
+        await room.take(A)
+        await asyncio.sleep(0.01)
+        assert (room.made, room.gone) == (1, [])
+
+    story(tell)
+
+
+def test_what_is_not_to_be_kept_goes_at_once():
+    async def tell():
+        room = Room()
+        await room.take(A)
+        room.shelf.leave(A, keep=False)
+        assert room.gone == [1]
+
+    story(tell)
+
+
+def test_only_so_many_of_one_customer_and_idle_ones_make_room():
+    async def tell():
+        room = Room()
+        await room.take(A)
+        await room.take(B)
+        with pytest.raises(Full):
+            await room.take(C)
+        assert await room.take(OTHER) == 3
+        room.shelf.leave(A)
+        assert (await room.take(C), room.gone) == (4, [1])
+
+    story(tell)
+
+
+def test_heavy_files_leave_room_for_fewer_and_one_may_be_as_heavy_as_it_is(monkeypatch):
+    async def tell():
+        monkeypatch.setattr(render_cache, "HEAVY", 10)
+        room = Room()
+        room.weight = 11
+        assert await room.take(A) == 1
+        with pytest.raises(Full):
+            await room.take(B)
+        assert (await room.take(A), await room.take(OTHER)) == (1, 2)
+        room.shelf.leave(A)
+        room.shelf.leave(A)
+        assert (await room.take(B), room.gone) == (3, [1])
+
+    story(tell)
+
+
+def test_what_is_being_made_counts_too():
+    async def tell():
+        room = Room()
+        room.open.clear()
+        first, second = (asyncio.ensure_future(room.take(key)) for key in (A, B))
+        await asyncio.sleep(0)
+        with pytest.raises(Full):
+            await room.take(C)
+        third = asyncio.ensure_future(room.take(A))  # for which no more room is needed
+        await asyncio.sleep(0)
+        room.open.set()
+        assert sorted(await asyncio.gather(first, second, third)) == [1, 1, 2]
+
+    story(tell)
+
+
+def test_a_failure_is_nobody_elses_and_a_waiter_makes_it_himself():
+    async def tell():
+        room = Room()
+
+        async def fail():
+            await asyncio.sleep(0)
+            raise RuntimeError
+
+        failing = asyncio.ensure_future(room.shelf.take(A, fail))
+        await asyncio.sleep(0)
+        waiting = asyncio.ensure_future(room.take(A))
+        with pytest.raises(RuntimeError):
+            await failing
+        assert await waiting == 1
+        await room.take(B)
+        with pytest.raises(Full):
+            await room.take(C)
+
+    story(tell)
+
+
+def test_a_reader_that_is_cancelled_while_it_waits_holds_nothing():
+    async def tell():
+        room = Room()
+        room.open.clear()
+        waiting = asyncio.ensure_future(room.take(A))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        room.open.set()
+        assert [await room.take(B), await room.take(C)] == [1, 2]
+
+    story(tell)

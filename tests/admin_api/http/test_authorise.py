@@ -1,0 +1,145 @@
+"""The order of refusals: every role, every path, two customers."""
+
+import secrets
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from admin_api.http.authorise import Gate
+from admin_api.http.permissions import RULES, Role
+
+UNKNOWN = "00000000-0000-4000-8000-000000000000"
+RULE_IDS = [f"{rule.method} {rule.path}" for rule in RULES]
+BODIES = ("POST", "PUT")
+
+
+def send(service, rule, id=UNKNOWN, **more):
+    if rule.method in BODIES:
+        more["json"] = {}
+    return service.ask(rule.path.replace("{id}", id), method=rule.method, **more)
+
+
+def look(answer):
+    return answer.status_code, answer.content, sorted((k, v) for k, v in answer.headers.items() if k != "date")
+
+
+@pytest.mark.parametrize("rule", RULES, ids=RULE_IDS)
+def test_each_role_may_what_the_table_says(service, rule):
+    for role in Role:
+        answer = send(service, rule, role=role)
+        assert (answer.status_code == 403) == (role not in rule.roles)
+        assert answer.status_code not in (401, 500)
+
+
+@pytest.mark.parametrize("rule", RULES, ids=RULE_IDS)
+def test_another_customer_is_as_if_there_were_none(service, rule):
+    for role in Role:
+        real = send(service, rule, service.ids["beta"][0], role=role, to="beta")
+        none = send(service, rule, UNKNOWN, role=role, to="nobody")
+        assert look(real) == look(none)
+        assert real.status_code == 404
+
+
+@pytest.mark.parametrize("rule", RULES, ids=RULE_IDS)
+def test_without_a_valid_token_everything_is_401(service, rule):
+    answers = [
+        send(service, rule, service.ids["acme"][0], role=None),
+        send(service, rule, token=secrets.token_urlsafe(24)),
+        send(service, rule, token="wrong", to="nobody"),
+    ]
+    assert {look(answer)[:2] for answer in answers} == {look(answers[0])[:2]}
+    assert answers[0].status_code == 401
+    assert answers[0].headers["www-authenticate"] == "Bearer"
+
+
+def test_401_comes_before_404_405_and_422(service):
+    for method, path in [("GET", "/nope"), ("PATCH", "/calls"), ("GET", "/calls?x=1"), ("BREW", "/calls")]:
+        assert service.ask(path, None, method=method).status_code == 401
+    for path in ("/api", "/api/", "/api/v1", "/api/v1/customers", "/api/v7/x"):
+        assert service.client.get(path).status_code == 401
+
+
+def test_a_role_is_refused_whether_the_object_exists_or_not(service):
+    there = service.ask(f"/calls/{service.ids['acme'][0]}", Role.OPERATOR)
+    missing = service.ask(f"/calls/{UNKNOWN}", Role.OPERATOR)
+    assert look(there) == look(missing)
+    assert there.status_code == 403
+
+
+def test_paths_and_methods_that_do_not_exist(service):
+    assert service.ask("/nope").status_code == 404
+    answer = service.ask("/calls", method="DELETE")
+    assert (answer.status_code, answer.headers["allow"]) == (405, "GET, HEAD")
+    headers = {"Authorization": f"Bearer {service.tokens['acme'][Role.ADMIN]}"}
+    assert service.client.get("/api/v1/other", headers=headers).status_code == 404
+
+
+def test_several_roles_add_up(service):
+    token = service.token([Role.AUDITOR, Role.LISTENER])
+    assert service.ask("/audit", token=token).status_code == 200
+    assert service.ask("/calls", token=token).status_code == 200
+    assert service.ask("/incidents", token=token).status_code == 403
+    assert service.acts()[-1]["role"] == "auditor,listener"
+
+
+def test_refused_tries_stand_in_the_own_log_only(service):
+    before = {name: len(service.acts(name)) for name in ("acme", "beta")}
+    call = service.ids["beta"][0]
+    service.ask(f"/calls/{service.ids['acme'][0]}", Role.OPERATOR)
+    service.ask(f"/calls/{call}", Role.ADMIN, to="beta")
+    service.ask("/nope")
+    new = service.acts("acme")[before["acme"] :]
+    assert len(service.acts("beta")) == before["beta"]
+    assert [(a["action"], a["outcome"], a["object"]) for a in new] == [
+        ("call.view", "refused", service.ids["acme"][0]),
+        ("call.view", "refused", ""),
+        ("unknown", "refused", ""),
+    ]
+
+
+@pytest.mark.parametrize("rule", RULES, ids=RULE_IDS)
+def test_every_request_leaves_an_entry(service, rule):
+    for role in (rule.roles[0], next(role for role in Role if role not in rule.roles)):
+        before = len(service.acts())
+        send(service, rule, service.ids["acme"][0], role=role)
+        assert len(service.acts()) == before + 1
+
+
+def test_a_revoked_token_ends_at_once(service):
+    token = service.token([Role.ADMIN], name="leaver")
+    assert service.ask("/calls", token=token).status_code == 200
+    service.customers["acme"].credentials.revoke("leaver")
+    assert service.ask("/calls", token=token).status_code == 401
+
+
+def test_an_expired_token(service):
+    now = datetime.now(UTC)
+    made = service.customers["acme"].credentials.create("old", ["admin"], now, now - timedelta(seconds=1))
+    assert service.ask("/calls", token=made.token).status_code == 401
+
+
+def test_a_token_beyond_its_rate_is_told_to_wait_and_others_are_not(service):
+    token = service.token([Role.OPERATOR])
+    seen = [service.ask("/nope", token=token) for _ in range(3)]
+    assert {answer.status_code for answer in seen} == {404}
+    drain(service, token)
+    answer = service.ask("/nope", token=token)
+    assert answer.status_code == 429
+    assert int(answer.headers["retry-after"]) >= 1
+    assert service.ask("/incidents", Role.OPERATOR).status_code == 200
+
+
+def drain(service, token):
+    """Empty the bucket of a token as hundreds of requests at once would."""
+    gate: Gate = service.gate
+    principal = service.customers["acme"].credentials.check(token, datetime.now(UTC))
+    while not gate._per_token.take(principal.id, 1e9):
+        continue
+
+
+def test_failures_of_an_address_are_limited_but_valid_tokens_pass(service):
+    while not service.gate._per_address.take("127.0.0.1", 1e9):
+        continue
+    assert service.ask("/calls", None).status_code == 429
+    assert service.ask("/calls").status_code == 200
+    service.gate._per_address._buckets.clear()

@@ -1,0 +1,49 @@
+"""Problem documents have the members of RFC 9457 and say what to do."""
+
+import pytest
+
+from admin_api.http import problems
+
+ALL = [
+    (problems.unauthorized(), 401),
+    (problems.forbidden(["admin"]), 403),
+    (problems.not_found(), 404),
+    (problems.wrong_method(["GET", "HEAD"]), 405),
+    (problems.too_slow(), 408),
+    (problems.conflict("It is over."), 409),
+    (problems.too_large(10), 413),
+    (problems.invalid([{"in": "query", "name": "limit", "reason": "must be 1"}]), 422),
+    (problems.too_many(3), 429),
+    (problems.bug(), 500),
+    (problems.damaged(), 500),
+    (problems.unavailable("Disk full."), 503),
+]
+
+
+@pytest.mark.parametrize(("problem", "status"), ALL, ids=lambda x: getattr(x, "code", None))
+def test_it_is_a_problem_document(problem, status):
+    shown = problem.document()
+    assert shown["status"] == problem.status == status
+    assert shown["type"].startswith("urn:siprec-recorder:problem:")
+    assert shown["title"] and shown["detail"].endswith(".")
+
+
+def test_kinds_are_told_apart_by_their_type():
+    assert len({problem.document()["type"] for problem, _ in ALL}) == len(ALL)
+
+
+def test_headers_that_the_status_demands():
+    assert problems.unauthorized().headers == {"WWW-Authenticate": "Bearer"}
+    assert problems.wrong_method(["GET", "HEAD"]).headers == {"Allow": "GET, HEAD"}
+    assert problems.too_many(3).headers == {"Retry-After": "3"}
+
+
+def test_the_text_of_the_exception_is_its_kind_only():
+    assert str(problems.invalid([{"reason": "secret"}])) == "invalid"
+
+
+def test_what_is_wrong_is_listed():
+    assert problems.invalid([{"in": "body", "reason": "must be JSON"}]).document()["errors"] == [
+        {"in": "body", "reason": "must be JSON"}
+    ]
+    assert "errors" not in problems.not_found().document()

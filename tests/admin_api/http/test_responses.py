@@ -1,0 +1,34 @@
+"""Documents become bytes whatever stands in them."""
+
+import json
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from admin_api.http import responses
+from admin_api.http.problems import not_found
+
+ANY = st.text(st.characters(exclude_categories=()))
+
+
+def test_a_page():
+    response = responses.page([{"a": 1}], None)
+    assert json.loads(response.body) == {"items": [{"a": 1}], "next_cursor": None}
+    assert response.media_type == "application/json"
+
+
+def test_names_are_not_escaped_and_half_characters_are_replaced():
+    assert responses.document({"name": "Jörg"}).body == '{"name":"Jörg"}'.encode()
+    assert responses.document({"name": "a\udcffb"}).body == '{"name":"a\ufffdb"}'.encode()
+
+
+@given(st.dictionaries(ANY, ANY))
+def test_any_text_can_be_shown(shown):
+    json.loads(responses.document(shown).body)
+
+
+def test_a_problem_has_its_own_media_type():
+    response = responses.problem(not_found())
+    assert response.status_code == 404
+    assert response.headers["content-type"] == "application/problem+json"
+    assert json.loads(response.body)["status"] == 404

@@ -1,0 +1,211 @@
+"""What another customer has cannot be told from what does not exist: by no answer, list, counter or time."""
+
+import collections
+import inspect
+import os
+import random
+import sys
+import tempfile
+import time
+import uuid
+from pathlib import Path
+
+import pytest
+
+import admin_api
+import storage
+from admin_api.http.permissions import Role
+from tests.admin_api.conftest import Service
+
+PAIRS, TRIES, ROUNDS = 120, 3, 3
+OURS = [Path(each.__file__).parent for each in (admin_api, storage)]
+PACKETS = ("http_connection", "uvicorn_server")
+"""Files whose calls depend on how the packets came."""
+
+FAR = 0.17  # from one half; two samples of 120 out of one distribution are that far apart a few times in a million
+
+
+@pytest.fixture(scope="module")
+def shared():
+    """The server on a disk of memory: syncing the audit log takes longer than everything that is timed here."""
+    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    with tempfile.TemporaryDirectory(prefix="walls-", dir=memory) as folder:
+        made = Service(Path(folder))
+        yield made
+        made.close()
+
+
+def chances(one, other):
+    """How likely a value of `one` is above one of `other`, ties counting half: 0.5 if they are alike (Mann-Whitney)."""
+    both = sorted([(value, 0) for value in one] + [(value, 1) for value in other])
+    rank = sum(place for place, (_, whose) in enumerate(both, 1) if whose == 0)
+    return (rank - len(one) * (len(one) + 1) / 2) / (len(one) * len(other))
+
+
+def timed(service, path, **more):
+    """Ask some times; return the shortest time, which is the one with least of the machine's doings in it."""
+    took = []
+    for _ in range(TRIES):
+        begun = time.perf_counter()
+        answer = service.ask(path, **more)
+        took.append(time.perf_counter() - begun)
+        assert answer.status_code == 404
+    return min(took)
+
+
+def unpaced(service):
+    """Let the rate limit think that nothing was asked yet."""
+    service.gate._per_token._buckets.clear()
+
+
+QUESTIONS = {
+    "a call of another customer": ("/calls/{}", "GET", "acme", {}),
+    "its media": ("/calls/{}/media?format=wav", "GET", "acme", {}),
+    "its hold": ("/calls/{}/hold", "PUT", "acme", {"json": {"reason": "r"}}),
+    "the other customer": ("/calls/{}", "GET", None, {}),
+}
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_time_does_not_tell_another_customers_id_from_a_random_one(service, question):
+    """What tells them apart does so in every round; what else the machine does is not always on the same side."""
+    assert any(abs(chances(*in_turn(service, *QUESTIONS[question])) - 0.5) < FAR for _ in range(ROUNDS))
+
+
+def in_turn(service, path, method, to, more):
+    """Ask about calls of another customer and about nobody's; return the times of both."""
+    theirs, nobodys = [], []
+    for _ in range(PAIRS):
+        unpaced(service)
+        pair = [
+            (theirs, random.choice(service.ids["beta"]), to or "beta"),
+            (nobodys, str(uuid.uuid4()), to or "nobody"),
+        ]
+        random.shuffle(pair)  # whatever the machine does besides hits both alike
+        for times, id, customer in pair:
+            times.append(timed(service, path.format(id), method=method, to=customer, **more))
+    return theirs, nobodys
+
+
+def steps(service, path, **more):
+    """Ask, and count what our own code did for it: every call of a function, and which coroutines ran."""
+    done = collections.Counter()
+
+    def step(frame, event, _):
+        code = frame.f_code
+        file = Path(code.co_filename)
+        if event == "call" and any(file.is_relative_to(each) for each in OURS) and file.stem not in PACKETS:
+            name = f"{file.stem} {code.co_qualname}"
+            resumed = code.co_flags & (inspect.CO_COROUTINE | inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR)
+            done[name] = 1 if resumed else done[name] + 1
+
+    service.run(profiled(step))
+    try:
+        answer = service.ask(path, **more)
+    finally:
+        service.run(profiled(None))
+    assert answer.status_code == 404
+    return done
+
+
+async def profiled(step):
+    sys.setprofile(step)
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_the_work_is_the_same_for_another_customers_id_and_a_random_one(service, question):
+    path, method, to, more = QUESTIONS[question]
+    unpaced(service)
+    service.ask(path.format(uuid.uuid4()), method=method, **more)  # what is read once and remembered
+    theirs = steps(service, path.format(service.ids["beta"][0]), method=method, to=to or "beta", **more)
+    nobodys = steps(service, path.format(uuid.uuid4()), method=method, to=to or "nobody", **more)
+    assert theirs == nobodys
+    assert theirs["authorise Gate.answer"] == 1 and len(theirs) > 20
+
+
+def test_two_samples_that_differ_are_told_apart():
+    noise = random.Random(1)
+    one = [noise.lognormvariate(0, 0.5) for _ in range(PAIRS)]
+    other = [noise.lognormvariate(0, 0.5) for _ in range(PAIRS)]
+    assert abs(chances(one, other) - 0.5) < FAR
+    assert abs(chances([value * 1.6 for value in one], other) - 0.5) > FAR
+
+
+FILTERS = [
+    "/calls",
+    "/calls?limit=1000",
+    "/calls?party=Ada",
+    "/calls?party=Beta",
+    "/calls?party=%2B49301234001",
+    "/calls?party=01234001",
+    "/calls?state=complete",
+    "/calls?since=2020-01-01T00:00:00Z",
+    "/erasures",
+    "/requests",
+    "/column-sets",
+    "/exports",
+    "/users",
+    "/retention",
+    "/incidents",
+    "/waiver",
+]
+
+
+@pytest.mark.parametrize("path", FILTERS)
+def test_no_list_and_no_filter_shows_anything_of_the_other(service, path):
+    body = service.ask(path, Role.ADMIN).text.lower()
+    assert "beta" not in body
+    assert not any(id in body for id in service.ids["beta"])
+
+
+def test_a_cursor_of_the_other_customer_leads_nowhere_else(service):
+    theirs = service.ask("/calls?limit=1", customer="beta").json()["next_cursor"]
+    found = service.ask("/calls", params={"cursor": theirs, "limit": 1000}).json()["items"]
+    assert {call["id"] for call in found} <= set(service.ids["acme"])
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
+def test_nothing_of_the_other_can_be_changed(service, method):
+    call = service.ids["beta"][0]
+    before = service.ask(f"/calls/{call}", customer="beta").json()
+    for path in (f"/calls/{call}/hold", f"/calls/{call}/annotations", f"/calls/{call}/pause"):
+        service.ask(path, method=method, json={"reason": "r", "text": "t"})
+    assert service.ask(f"/calls/{call}", customer="beta").json() == before
+
+
+def test_an_erasure_and_an_export_of_foreign_calls_do_nothing_and_say_nothing(service):
+    waiver = {"document_sha256": "00" * 32, "signed_by": "x", "signed_at": "2026-01-01T00:00:00Z", "scope": "all"}
+    assert service.ask("/waiver", method="PUT", json={**waiver, "expires_at": None}).status_code == 200
+    theirs, unknown = service.ids["beta"][1], str(uuid.uuid4())
+    for kind in ("erasures", "exports"):
+        answers = []
+        for id in (theirs, unknown):
+            answer = service.ask(f"/{kind}", method="POST", json={"calls": [id], "reason": "r"})
+            document = answer.json()
+            answers.append((answer.status_code, sorted(document), document["state"]))
+        assert answers[0] == answers[1]
+    assert service.ask(f"/calls/{theirs}", customer="beta").status_code == 200
+
+
+def test_metrics_and_health_name_no_customer_that_did_nothing(service):
+    for path in ("/metrics", "/healthz", "/readyz", "/openapi.json"):
+        text = service.client.get(path).text
+        assert not any(id in text for ids in service.ids.values() for id in ids)
+        assert "Ada Beta" not in text
+
+
+def test_a_letter_finds_nobody_of_the_other_customer_and_its_request_is_a_random_one(service):
+    letter = {"kind": "access", "identities": ["Ada Beta", "+49301234001", "sip:+49301234001@beta.example"]}
+    ours = service.ask("/requests", method="POST", json=letter).json()["id"]
+    theirs = service.ask("/requests", method="POST", json=letter, customer="beta").json()["id"]
+    found = {each["call"] for each in service.ask(f"/requests/{ours}/candidates").json()["items"]}
+    assert found == {service.ids["acme"][1]}
+    answer = service.ask(f"/requests/{ours}/selection", method="PUT", json={"in": service.ids["beta"][1:2]})
+    assert answer.status_code == 422
+    unpaced(service)
+    service.ask(f"/requests/{uuid.uuid4()}")
+    for path in ("/requests/{}", "/requests/{}/candidates", "/requests/{}/report", "/requests/{}/report/file"):
+        service.ask(path.format(uuid.uuid4()))
+        assert steps(service, path.format(theirs)) == steps(service, path.format(uuid.uuid4()))
+    assert service.ask("/requests", customer="beta").json()["items"][0]["id"] == theirs
+    assert theirs not in service.ask("/requests").text

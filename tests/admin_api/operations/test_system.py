@@ -1,0 +1,48 @@
+"""How the recorder fares, as the API shows it: each role its own part, nobody another customer's."""
+
+from __future__ import annotations
+
+import pytest
+
+from admin_api.http.permissions import Role
+
+
+@pytest.mark.parametrize(
+    ("roles", "parts"),
+    [
+        ([Role.OPERATOR], (False, True)),
+        ([Role.ADMIN], (True, False)),
+        ([Role.ADMIN, Role.OPERATOR], (True, True)),
+    ],
+)
+def test_each_role_sees_its_part(service, roles, parts):
+    shown = service.ask("/system", token=service.token(roles)).json()
+    assert (shown["customer"] is not None, shown["node"] is not None) == parts
+
+
+def test_the_daemon_is_asked_about_the_own_customer_alone(service):
+    asked = []
+
+    async def system(customer, *, node):
+        asked.append((customer, node))
+        return {}
+
+    service.desk.system = system
+    service.ask("/system", Role.ADMIN, customer="beta")
+    service.ask("/system", Role.OPERATOR, customer="beta")
+    assert asked == [("beta", False), (None, True)]
+
+
+@pytest.mark.parametrize("role", [Role.LISTENER, Role.PRIVACY, Role.APPROVER, Role.AUDITOR])
+def test_nobody_else_sees_it(service, role):
+    assert service.ask("/system", role).status_code == 403
+
+
+def test_it_stands_in_the_audit_log(service):
+    before = len(service.acts())
+    service.ask("/system", Role.OPERATOR)
+    assert [act["action"] for act in service.acts()[before:]] == ["system.view"]
+
+
+def test_it_takes_no_parameters(service):
+    assert service.ask("/system?node=1", Role.ADMIN).status_code == 422

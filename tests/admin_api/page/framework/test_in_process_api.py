@@ -1,0 +1,91 @@
+"""The API as views ask it: the same gate, the same refusals, the same audit log."""
+
+from __future__ import annotations
+
+import pytest
+from starlette.requests import Request
+
+from admin_api.http.bearer import Principal
+from admin_api.http.permissions import Role
+from admin_api.page.framework.in_process_api import Answer, Api
+
+
+@pytest.fixture
+def api(service):
+    def api(*roles, headers=(), customer="acme", method="GET"):
+        scope = {
+            "type": "http",
+            "method": method,
+            "scheme": "https",
+            "headers": list(headers),
+            "client": ("192.0.2.7", 1),
+            "server": None,
+        }
+        principal = Principal(service.customers[customer], "s", "Grace", tuple(r.value for r in roles), "192.0.2.7")
+        return Api(service.gate, service.faults.append, Request(scope), principal)
+
+    return api
+
+
+def test_a_list_comes_with_its_items_and_stands_in_the_audit_log(service, api):
+    answer = service.run(api(Role.LISTENER).get("/calls", {"limit": 2, "party": "", "since": None}))
+    assert answer.well
+    assert [item["id"] for item in answer.items] == service.ids["acme"][:0:-1]
+    assert answer.next_cursor
+    act = service.acts()[-1]
+    assert (act["actor"], act["action"], act["source"]) == ("Grace", "calls.search", "192.0.2.7")
+
+
+def test_a_role_that_may_not_gets_the_gates_own_refusal(service, api):
+    answer = service.run(api(Role.AUDITOR).get("/calls"))
+    assert (answer.status, answer.well) == (403, False)
+    assert answer.document["title"]
+    assert answer.items == ()
+    assert answer.next_cursor is None
+    assert service.acts()[-1]["outcome"] == "refused"
+
+
+def test_what_is_sent_is_read_as_from_the_network(service, api):
+    call = service.ids["acme"][0]
+    assert service.run(api(Role.PRIVACY).send("PUT", f"/calls/{call}/hold", {"reason": "court"})).well
+    assert service.run(api(Role.PRIVACY).get(f"/calls/{call}")).document["hold"]
+    wrong = service.run(api(Role.PRIVACY).send("PUT", f"/calls/{call}/hold", {"why": "court"}))
+    assert wrong.status == 422
+    service.run(api(Role.PRIVACY).send("DELETE", f"/calls/{call}/hold"))
+
+
+def test_an_id_of_another_customer_is_nothing(service, api):
+    answer = service.run(api(Role.ADMIN).get(f"/calls/{service.ids['beta'][0]}"))
+    assert answer.status == 404
+
+
+def test_media_are_handed_on_with_ranges(service, api):
+    call = service.ids["acme"][0]
+    visitor = api(Role.LISTENER, headers=[(b"range", b"bytes=0-9"), (b"cookie", b"secret")])
+    response = service.run(visitor.stream(f"/calls/{call}/media", {"format": "wav"}))
+    assert response.status_code == 206
+    assert response.headers["content-range"].startswith("bytes 0-9/")
+
+
+def test_who_asks_for_the_head_alone_has_nothing_decrypted(service, api):
+    call = service.ids["acme"][1]
+    response = service.run(api(Role.LISTENER, method="HEAD").stream(f"/calls/{call}/media", {"format": "wav"}))
+
+    async def read():
+        return [chunk async for chunk in response.body_iterator]
+
+    assert int(response.headers["content-length"]) == len(service.sound)
+    assert service.run(read()) == []
+
+
+def test_a_failure_is_told_and_answered_as_over_the_network(service, api):
+    service.desk.fault = RuntimeError("of the test")
+    response = service.run(api(Role.LISTENER).stream(f"/calls/{service.ids['acme'][2]}/media"))
+    assert response.status_code == 500
+    assert [str(fault) for fault in service.faults] == ["of the test"]
+    service.faults.clear()
+
+
+def test_an_answer_without_a_body_has_an_empty_document():
+    assert Answer(204).well
+    assert Answer(204).items == ()

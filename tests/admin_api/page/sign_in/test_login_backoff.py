@@ -1,0 +1,127 @@
+"""Waiting after failures: none at first, then twice as long each time, never for ever."""
+
+from __future__ import annotations
+
+import pytest
+
+from admin_api.page.sign_in import login_backoff
+from admin_api.page.sign_in.login_backoff import (
+    MAX_DELAY,
+    MAX_DELAYED,
+    MAX_DELAYED_OF_ONE,
+    PER_ACCOUNT,
+    PER_ADDRESS,
+    PER_CODE,
+    PER_NETWORK,
+    PER_USUAL,
+    PER_VISITOR,
+    Delayed,
+    Patience,
+    Terms,
+)
+
+FEW = Terms(3, 60.0, 100.0)
+STRICT = Terms(3, 60.0, 1e9)
+
+
+def test_the_first_tries_are_free_and_then_the_waits_double_up_to_the_longest() -> None:
+    each, now, waits = Patience(STRICT), 0.0, []
+    for _ in range(12):
+        wait = each.take("a", now)
+        if wait:
+            waits.append(wait)
+            now += wait
+            assert each.take("a", now) == 0
+    assert waits[:6] == [1, 2, 4, 8, 16, 32]
+    assert max(waits) == 60
+
+
+def test_tries_at_once_are_counted_before_they_are_judged() -> None:
+    each = Patience(FEW)
+    assert [each.take("a", 5.0) for _ in range(6)] == [0, 0, 0, 1, 1, 1]
+
+
+def test_waiting_does_not_grow_by_asking() -> None:
+    each = Patience(FEW)
+    for _ in range(100):
+        each.take("a", 0.0)
+    assert each.take("a", 1.0) == 0
+
+
+def test_others_do_not_wait() -> None:
+    each = Patience(FEW)
+    for _ in range(9):
+        each.take("a", 0.0)
+    assert each.take("b", 0.0) == 0
+
+
+def test_failures_are_forgotten_with_time_and_by_getting_in() -> None:
+    each = Patience(FEW)
+    for _ in range(3):
+        each.take("a", 0.0)
+    assert each.take("a", 0.5) == 1
+    assert [each.take("a", 1000.0) for _ in range(4)] == [0, 0, 0, 1]
+    each.passed("a")
+    assert [each.take("a", 1000.0) for _ in range(3)] == [0, 0, 0]
+
+
+def test_a_right_try_is_taken_back_and_no_other() -> None:
+    each = Patience(FEW)
+    for _ in range(20):
+        assert each.take("a", 0.0) == 0
+        each.forgive("a")
+    each.forgive("never seen")
+    assert [each.take("a", 0.0) for _ in range(4)] == [0, 0, 0, 1]
+
+
+@pytest.mark.parametrize("terms", [PER_ACCOUNT, PER_ADDRESS, PER_CODE, PER_NETWORK, PER_USUAL, PER_VISITOR])
+def test_nobody_waits_for_ever(terms: Terms) -> None:
+    each, now = Patience(terms), 0.0
+    for _ in range(2000):
+        wait = each.take("a", now)
+        assert wait <= terms.longest
+        now += wait
+
+
+def test_who_was_quiet_for_longest_is_forgotten_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(login_backoff, "MAX_KEYS", 2)
+    each = Patience(FEW)
+    for _ in range(4):
+        each.take("a", 0.0)
+    for key in "bc":
+        each.take(key, 0.0)
+    assert each.take("a", 0.0) == 0
+
+
+def test_what_was_forgiven_takes_no_place_from_what_was_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(login_backoff, "MAX_KEYS", 2)
+    each = Patience(FEW)
+    for _ in range(3):
+        each.take("a", 0.0)
+    for key in "bcde":
+        each.take(key, 0.0)
+        each.forgive(key)
+    assert each.take("a", 0.0) == 1
+
+
+def test_tries_take_turns_in_the_order_they_came() -> None:
+    each, waits = Patience(FEW), []
+    for _ in range(7):
+        waits.append(each.wait("a", 0.0))
+        each.count("a", 0.0)
+    assert waits == [0, 0, 0, 1, 3, 7, 15]
+    assert each.wait("a", 14.0) == 17
+
+
+def test_a_queue_that_one_address_fills_lets_others_wait_their_turn() -> None:
+    for terms in (PER_USUAL, PER_VISITOR):
+        assert (MAX_DELAYED_OF_ONE + 1) * terms.longest <= MAX_DELAY
+
+
+def test_few_wait_at_once_and_fewer_of_one_address() -> None:
+    waiting = Delayed()
+    assert [waiting.enter("a") for _ in range(4)] == [True] * MAX_DELAYED_OF_ONE + [False] * (4 - MAX_DELAYED_OF_ONE)
+    assert [waiting.enter(str(n)) for n in range(MAX_DELAYED)].count(True) == MAX_DELAYED - MAX_DELAYED_OF_ONE
+    waiting.leave("a")
+    assert waiting.enter("b")
+    assert not waiting.enter("c")

@@ -1,0 +1,140 @@
+"""The audit view: for auditors alone, in words, with pages."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import quote
+
+import pytest
+
+from admin_api.http.permissions import Role
+from admin_api.page.framework.translations import Words
+from admin_api.page.views import audit
+from admin_api.page.views.action_labels import COUNTS, NOTES
+from storage.access.actor import Actor, Kind
+from storage.audit.hash_chain import Act
+from tests.admin_api.page import spoken
+
+
+def test_the_auditor_reads_who_did_what(browse, service):
+    service.ask(f"/calls/{service.ids['acme'][0]}", "listener")
+    seen = browse(Role.AUDITOR).text("/audit")
+    assert "Looked at a call" in seen and service.ids["acme"][0] in seen
+    assert browse(Role.ADMIN).get("/audit").status_code == 404
+
+
+def test_entries_of_earlier_versions_are_shown_and_later_ones_say_who_it_was(browse, service):
+    audit = service.customers["acme"].audit
+    audit.append(Act("old entry", "admin", "call.view")).result()
+    audit.append(Act.of(Actor(Kind.OPENID, "https://id.example s-1", "new entry"), "admin", "call.view")).result()
+    page = browse(Role.AUDITOR).get("/audit").text
+    assert "old entry" in page and 'title="openid https://id.example s-1"><bdi>new entry' in page
+    items = service.ask("/audit?limit=3", "auditor").json()["items"]
+    assert [each.get("actor_id") for each in items if each["actor"] in ("old entry", "new entry")] == [
+        "https://id.example s-1",
+        None,
+    ]
+
+
+HOSTILE = '"><img src=x onerror=alert(1)>\u202e{{ 7 * 7 }}'
+
+
+def test_names_and_reasons_from_outside_are_only_shown(browse, service):
+    """In every list that has them, and in the fields and links that are made of them."""
+    log, somebody = service.customers["acme"].audit, Actor(Kind.OPENID, HOSTILE, HOSTILE)
+    log.append(Act.of(somebody, HOSTILE, HOSTILE, HOSTILE, "done", HOSTILE)).result()
+    asked = {"query": {"party": HOSTILE}, "format": "csv", "columns": ["id"], "reason": HOSTILE}
+    export = service.ask("/exports", "privacy", method="POST", json=asked).json()["id"]
+    browser, typed = browse(*Role), quote(HOSTILE)
+    for path in ("/audit", f"/audit?actor={typed}", f"/audit?object={typed}", f"/audit?action={typed}", "/exports",
+                 f"/exports/{export}", f"/calls?party={typed}", f"/sign-in?next={typed}&customer={typed}",
+                 f"/invitation?customer={typed}&key=x"):  # fmt: skip
+        page = browser.get(path).text
+        assert "<img" not in re.sub(r'<img src="/static/[^"]*" alt="">', "", page), path
+        assert "49" not in re.findall(r"onerror=alert\(1\)&gt;[^<]{0,20}", page), path
+        if path in ("/audit", "/exports", f"/exports/{export}"):
+            assert "⟨U+202E⟩{{ 7 * 7 }}" in page and "\u202e" not in page, path
+
+
+def test_it_is_read_page_by_page(browse, service, monkeypatch):
+    monkeypatch.setattr(audit, "PAGE", 2)
+    for _ in range(3):
+        service.ask("/calls")
+    auditor = browse(Role.AUDITOR)
+    first = auditor.get("/audit?since=2020-01-01").text
+    older = first.split('rel="next" href="')[1].split('"')[0].replace("&amp;", "&")
+    assert older.startswith("/audit?since=2020-01-01&cursor=")
+    second = auditor.get(older)
+    assert second.status_code == 200 and 'href="/audit?since=2020-01-01"' in second.text
+
+
+def test_a_day_in_the_future_has_nothing(browse):
+    assert "Nothing was written down since then." in browse(Role.AUDITOR).text("/audit?since=2999-01-01")
+
+
+@pytest.mark.parametrize("query", ["since=yesterday", "cursor=%21"])
+def test_a_wrong_question_is_said(browse, query):
+    answer = browse(Role.AUDITOR).get(f"/audit?{query}")
+    assert answer.status_code == 422 and 'role="alert"' in answer.text
+
+
+def test_reasons_of_the_recorder_are_said_in_the_language_of_the_reader(browse, service):
+    service.ask(f"/calls/{service.ids['acme'][0]}/media", "privacy")
+    auditor = browse(Role.AUDITOR)
+    assert "not for this role" in auditor.text("/audit")
+    auditor.client.post("/appearance", data={"language": "de"})
+    assert "nicht für diese Rolle" in auditor.text("/audit")
+
+
+@pytest.mark.parametrize(
+    ("reason", "german"),
+    [
+        ("", ""),
+        ("3 calls, media opus, other parties", "3 Anrufe, Medien als opus, mit den anderen Teilnehmern"),
+        ("7 calls in, 2 out", "7 Anrufe dabei, 2 nicht"),
+        ("listener, admin", "Hörer, Administrator"),
+        ("access, erasure", "Auskunft, Löschung"),
+        ("system", "System"),
+        ("refused, rights_of_others", "abgelehnt, Rechte anderer"),
+        ("2 added, 0 changed, 1 unmapped, 5 unchanged", "2 dazugekommen, 0 geändert, 1 abgelöst, 5 unverändert"),
+        ("she asked, not twice", "she asked, not twice"),
+    ],
+)
+def test_a_reason_is_said_part_by_part_and_what_somebody_typed_stays(reason, german):
+    assert audit.said(Words("de"), reason) == german
+
+
+def test_everything_that_the_log_is_told_is_known():
+    shapes = [re.compile(re.sub(r"\\{\w+\\}", ".+", re.escape(text))) for text in COUNTS]
+    told = {part for text, _ in spoken.notes() for part in (text.split(", ") if text not in NOTES else [text])}
+    assert {"role", "not found", "{v0} calls are due", "{v0} calls in"} <= told
+    unknown = {part for part in told if part not in NOTES and not any(shape.fullmatch(part) for shape in shapes)}
+    assert not {part for part in unknown if not part.startswith("{") and "{v1}" not in part}
+
+
+def test_it_is_narrowed_to_a_person_an_act_and_a_call_and_taken_along(browse, service):
+    heard, other = service.ids["acme"][:2]
+    service.ask(f"/calls/{heard}/media", "listener")
+    service.ask(f"/calls/{other}/media", "listener")
+    service.ask(f"/calls/{heard}", "privacy")
+    auditor = browse(Role.AUDITOR)
+    actor = service.acts()[-3]["actor"]
+    page = auditor.get("/audit").text
+    for name, value in (("object", heard), ("action", "call.media"), ("actor", actor)):
+        assert f'href="/audit?{name}={value}"' in page
+    rows = auditor.get(f"/audit?object={heard}&action=call.media").text.split("<tbody>")[1]
+    assert heard in rows and other not in rows and "Looked at a call" not in rows
+    assert f"actor={actor}" in rows
+    file = auditor.get(f"/audit/file?object={heard}&action=call.media&format=csv")
+    assert file.status_code == 200 and heard in file.text and other not in file.text
+    assert f"/calls/{heard}" not in page  # an auditor who may not look at calls gets no link to one
+    both = browse(Role.AUDITOR, Role.LISTENER)
+    assert f'href="/calls/{heard}"' in both.get("/audit").text
+    assert f'href="/audit?object={heard}"' in both.get(f"/calls/{heard}").text
+    assert "/audit" not in browse(Role.LISTENER).get(f"/calls/{heard}").text
+
+
+def test_of_nobody_there_is_nothing(browse):
+    assert "Nothing was written down like that." in browse(Role.AUDITOR).text("/audit?actor=nobody")
+    answer = browse(Role.AUDITOR).get("/audit?object=42")
+    assert answer.status_code == 422 and 'role="alert"' in answer.text

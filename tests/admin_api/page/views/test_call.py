@@ -1,0 +1,180 @@
+"""One call, as somebody without scripts sees it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from types import SimpleNamespace
+
+import pytest
+
+from admin_api.http.permissions import Role
+from admin_api.page.views.call import call_id
+from admin_api.page.views.exports import export_id
+from admin_api.page.views.users import user_id
+from tests.admin_api.conftest import T0, row
+from tests.admin_api.page.conftest import words
+
+WHEN = "2026-02-16T09:00:00.000Z"
+END = "2026-02-16T09:01:40.000Z"
+PARTY = {"also": [], "user_id": None, "joined_at": WHEN, "left_at": END}
+DETAILS = {
+    "session_id": "s",
+    "parties": [
+        {**PARTY, "role": "caller", "name": "<script>alert(1)</script>", "number": "+49301", "uri": "sip:+49301@a"},
+        {**PARTY, "role": "callee", "name": None, "number": None, "uri": "javascript:alert(1)"},
+    ],
+    "streams": [
+        {
+            "label": "1",
+            "party": [0, 1],
+            "media": "audio",
+            "codec": "PCMA",
+            "srtp": None,
+            "packets": 900,
+            "lost": 100,
+            "rejected": 3,
+            "gap_ms": 2000,
+            "jitter_ms": 1.5,
+            "mos": 3.2,
+            "first_packet_at": WHEN,
+            "last_packet_at": END,
+            "gaps": [["2026-02-16T09:00:30.000Z", "2026-02-16T09:00:32.000Z", "loss"]],
+            "pauses": [["2026-02-16T09:00:40.000Z", "2026-02-16T09:00:50.000Z"]],
+        },
+        {"label": "2", "party": None, "media": "video"},
+    ],
+    "source": "192.0.2.10",
+    "direction": "inbound",
+}
+NOBODY = "00000000-0000-4000-8000-00000000ffff"
+
+
+@pytest.fixture(scope="module")
+def call(shared):
+    span = {"started_at": T0, "ended_at": T0 + timedelta(seconds=100), "duration_ms": 100_000}
+    made, forms = row(500, "acme", details=DETAILS, **span)
+    shared.run(shared.customers["acme"].calls.put([made], [forms]))
+    return made.id
+
+
+def test_everything_known_is_on_the_page(browse, call):
+    page = browse(Role.ADMIN).get(f"/calls/{call}").text
+    said = words(page)
+    for text in ("caller", "+49301", "inbound", "192.0.2.10", "PCMA", "100 (10.0 %)", "sound poor", "2.0 s", call):
+        assert text in said, text
+    assert "lost on the way" in said and "paused or on hold" in said
+
+
+def test_a_channel_that_nobody_can_decode_says_why_it_is_silent(shared, browse):
+    streams = [{"label": "1", "party": 0, "media": "audio", "codec": "EVS"}, DETAILS["streams"][0]]
+    made, forms = row(504, "acme", details={**DETAILS, "streams": streams})
+    shared.run(shared.customers["acme"].calls.put([made], [forms]))
+    shown = words(browse(Role.LISTENER).get(f"/calls/{made.id}").text)
+    assert shown.count("cannot be decoded") == 1
+    assert "EVS cannot be decoded here: it is heard as silence" in shown
+
+
+def test_what_came_from_outside_is_text(browse, call):
+    page = browse(Role.ADMIN).get(f"/calls/{call}").text
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page and "<script>alert" not in page
+    assert 'href="javascript' not in page and "javascript:alert(1)" in page
+
+
+def test_the_time_line_is_drawn_and_told(browse, call):
+    page = browse(Role.LISTENER).get(f"/calls/{call}").text
+    assert '<rect x="30.0%"' in page and 'width="2.0%" height="12" class="bar-gap"' in page
+    assert 'x="40.0%"' in page and 'width="10.0%" height="12" class="bar-pause"' in page
+    assert 'role="img" aria-labelledby="line-title"' in page and "The time line as a table" in page
+    assert "style=" not in page
+
+
+def test_who_may_hear_gets_a_player_and_who_may_not_none(browse, call):
+    page = browse(Role.LISTENER).get(f"/calls/{call}").text
+    assert f'<audio controls preload="none" src="/calls/{call}/media?format=wav"' in page
+    assert "mkv with pictures" in page and "/static/call." in page
+    assert "What can be done" not in page and "Add a correction" not in page
+    page = browse(Role.PRIVACY).get(f"/calls/{call}").text
+    assert "<audio" not in page and "/media" not in page and "wavesurfer" not in page
+    assert "Put under legal hold" in page and "Export this call" in page and f"/calls/{call}/erase" in page
+
+
+def test_the_directory_user_of_a_party_is_a_link_and_doubt_is_shown(shared, service, browse):
+    known = {**DETAILS["parties"][0], "user_id": NOBODY}
+    doubtful = {**DETAILS["parties"][1], "user_candidates": [NOBODY, NOBODY]}
+    made, forms = row(501, "acme", details={**DETAILS, "parties": [known, doubtful]})
+    service.run(service.customers["acme"].calls.put([made], [forms]))
+    page = browse(Role.PRIVACY).get(f"/calls/{made.id}").text
+    assert f'<a href="/users/{NOBODY}">This person</a>' in page and "2 people possible" in page
+    page = browse(Role.LISTENER).get(f"/calls/{made.id}").text
+    assert "/users/" not in page and "2 people possible" in page
+
+
+def test_a_live_call_renews_what_changes_and_can_be_paused(service, browse, call):
+    service.desk.live["acme", call] = {"id": call, "state": "recording", "paused": False, "ended_at": None}
+    browser = browse(Role.ADMIN)
+    page = browser.get(f"/calls/{call}").text
+    assert f'hx-get="/calls/{call}"' in page and "Pause recording" in page and "Erase this call" not in page
+    before = len(service.acts())
+    part = browser.get(f"/calls/{call}", headers={"HX-Request": "true"}).text
+    browser.get(f"/calls/{call}", headers={"HX-Request": "true"})
+    assert part.lstrip().startswith('<div id="now"') and "<audio" not in part
+    assert len(service.acts()) == before + 1
+    service.desk.live["acme", call]["paused"] = True
+    assert "Go on recording" in browser.get(f"/calls/{call}").text
+    assert "Go on recording" not in browse(Role.LISTENER).get(f"/calls/{call}").text
+
+
+def test_a_call_that_went_while_it_was_looked_at_has_the_page_loaded_again(browse):
+    answer = browse(Role.LISTENER).get(f"/calls/{NOBODY}", headers={"HX-Request": "true"})
+    assert (answer.status_code, answer.text, answer.headers["hx-refresh"]) == (404, "", "true")
+
+
+@pytest.mark.parametrize("id", [NOBODY, "+49301234567890", "<script>", "00000002-0000-4000-8000-000000000000"])
+def test_unknown_foreign_and_impossible_ids_are_nowhere(service, browse, id):
+    page = browse(Role.ADMIN).get(f"/calls/{id}")
+    assert page.status_code == 404 and "<script>" not in page.text.replace("<script src", "")
+    assert "49301234567890" not in str(service.acts()[-1])  # so long that no hash of an entry has it by chance
+
+
+@pytest.mark.parametrize(("id", "asked"), [(NOBODY, NOBODY), ("..", "-"), ("x/../../users", "-"), ("", "-")])
+def test_only_an_id_is_ever_put_into_a_path_of_the_api(id, asked):
+    visit = SimpleNamespace(request=SimpleNamespace(path_params={"id": id}))
+    assert [take(visit) for take in (call_id, export_id, user_id)] == [asked] * 3
+
+
+TURN = "2026-02-16T09:00:40.000Z"
+TRANSFERRED = {
+    "parties": [
+        {**PARTY, "role": "caller", "name": "Ann"},
+        {**PARTY, "role": "callee", "name": "Bob", "left_at": TURN},
+        {**PARTY, "role": "redirected_to", "name": "Carol", "joined_at": TURN},
+    ],
+    "streams": [
+        {"label": "1", "party": 0, "media": "audio", "first_packet_at": WHEN, "last_packet_at": END},
+        {
+            "label": "2",
+            "party": 2,
+            "earlier": [1],
+            "speakers": [
+                {"from": None, "to": TURN, "party": 1, "inferred": False},
+                {"from": TURN, "to": None, "party": 2, "inferred": False},
+            ],
+            "media": "audio",
+            "first_packet_at": WHEN,
+            "last_packet_at": END,
+        },
+    ],
+}
+
+
+def test_after_a_transfer_everything_names_the_speaker_of_that_moment(browse, shared):
+    """The time line, its table, the table of streams and the list of channels."""
+    span = {"started_at": T0, "ended_at": T0 + timedelta(seconds=100), "duration_ms": 100_000}
+    made, forms = row(501, "acme", details=TRANSFERRED, **span)
+    shared.run(shared.customers["acme"].calls.put([made], [forms]))
+    page = browse(Role.LISTENER).text(f"/calls/{made.id}")
+    at = "2026-02-16 09:00:40 UTC"
+    assert f"Channel 1: Ann Channel 2: Bob until {at} , Carol from {at}" in page
+    assert f"audio 2 Bob until {at} , Carol from {at}" in page
+    assert f"recorded: Bob 2026-02-16 09:00:00 UTC {at}" in page
+    assert f"recorded: Carol {at} 2026-02-16 09:01:40 UTC" in page

@@ -1,0 +1,71 @@
+"""Sound, its picture and attachments go through the page as the API gives them."""
+
+from __future__ import annotations
+
+from admin_api.http.permissions import Role
+from tests.admin_api.conftest import SOUND
+
+
+def test_sound_comes_whole_and_in_ranges(service, browse):
+    browser, call = browse(Role.LISTENER), service.ids["acme"][0]
+    whole = browser.get(f"/calls/{call}/media")
+    assert (whole.content, whole.headers["content-type"]) == (SOUND, "audio/wav")
+    assert whole.headers["cache-control"] == "no-store" and whole.headers["accept-ranges"] == "bytes"
+    part = browser.get(f"/calls/{call}/media?format=wav", headers={"Range": "bytes=100-199"})
+    assert (part.status_code, part.content) == (206, SOUND[100:200])
+    assert part.headers["content-range"] == f"bytes 100-199/{len(SOUND)}"
+    act = service.acts()[-1]
+    assert (act["actor"], act["action"], act["object"]) == ("Grace", "call.media", call)
+
+
+def test_a_player_that_seeks_is_written_down_once_a_minute(service, browse):
+    browser, call = browse(Role.LISTENER), service.ids["acme"][0]
+    before = len(service.acts())
+    for begin in (5000, 6000, 7000):  # the first look is written down wherever it begins
+        assert browser.get(f"/calls/{call}/media", headers={"Range": f"bytes={begin}-"}).status_code == 206
+    assert len(service.acts()) == before + 1
+    browser.get(f"/calls/{call}/media", headers={"Range": "bytes=0-"})
+    browser.get(f"/calls/{call}/media")
+    assert len(service.acts()) == before + 3
+
+
+def test_a_format_that_is_none_is_refused_as_the_api_does(service, browse):
+    answer = browse(Role.LISTENER).get(f"/calls/{service.ids['acme'][0]}/media?format=peaks")
+    assert answer.status_code == 422 and answer.headers["content-type"] == "application/problem+json"
+
+
+def test_a_link_to_sound_that_cannot_be_had_now_says_so_and_the_player_gets_a_document(service, browse, monkeypatch):
+    monkeypatch.setattr(service.desk, "cannot", "no turn")
+    monkeypatch.setattr(service.desk, "later", True)
+    place = f"/calls/{service.ids['acme'][2]}/media"
+    page = browse(Role.LISTENER).get(place, headers={"Sec-Fetch-Mode": "navigate"})
+    assert page.status_code == 503 and "<h1>" in page.text and page.headers["retry-after"]
+    document = browse(Role.LISTENER).get(place, headers={"Sec-Fetch-Mode": "no-cors"})
+    assert (document.status_code, document.headers["content-type"]) == (503, "application/problem+json")
+
+
+def test_the_picture_of_the_sound_is_json(service, browse):
+    answer = browse(Role.LISTENER).get(f"/calls/{service.ids['acme'][0]}/waveform")
+    assert answer.json()["channels"][0]["peaks"] == [0, 900, 30]
+
+
+def test_an_attachment_is_saved_and_not_shown(service, browse):
+    call = service.ids["acme"][1]
+    put = service.ask(
+        f"/calls/{call}/attachments?kind=chat",
+        "privacy",
+        method="POST",
+        content=b'{"text": "<script>"}',
+        headers={"Content-Type": "application/json"},
+    )
+    answer = browse(Role.LISTENER).get(f"/calls/{call}/attachments/{put.json()['id']}")
+    assert answer.content == b'{"text": "<script>"}'
+    assert answer.headers["content-disposition"].startswith("attachment;")
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert browse(Role.LISTENER).get(f"/calls/{call}/attachments/x").status_code == 404
+
+
+def test_who_may_not_hear_finds_nothing(service, browse):
+    for path in ("media", "waveform", "attachments/x"):
+        assert browse(Role.PRIVACY).get(f"/calls/{service.ids['acme'][0]}/{path}").status_code == 404
+    assert service.desk.asked == []

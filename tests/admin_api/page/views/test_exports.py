@@ -1,0 +1,129 @@
+"""Exports on the page: the list, one of them, its file, its end."""
+
+from __future__ import annotations
+
+import pytest
+
+from admin_api.http.permissions import Role
+from recorder.exports.export_job import LACKING
+from tests.admin_api.exports.test_exports import NOBODY, make
+from tests.admin_api.page.conftest import words
+
+
+def ask(service, **body):
+    made = service.ask("/exports", "privacy", method="POST", json={"reason": "Art. 15", "calls": [NOBODY], **body})
+    return made.json()["id"]
+
+
+def test_what_is_being_made_shows_how_far_it_is_and_renews_itself(service, browse):
+    id = ask(service)
+    service.customers["acme"].exports.progress[id] = (3, 7)
+    browser = browse(Role.PRIVACY)
+    assert "3 of 7 calls" in browser.text("/exports") and "3 of 7 calls" in browser.text(f"/exports/{id}")
+    assert '<progress value="3" max="7">' in browser.get(f"/exports/{id}").text
+    before = len(service.acts())
+    for _ in range(3):
+        part = browser.get("/exports", headers={"HX-Request": "true"}).text
+        assert part.lstrip().startswith('<div id="list"') and 'hx-trigger="every 2s"' in part
+        part = browser.get(f"/exports/{id}", headers={"HX-Request": "true"}).text
+        assert part.lstrip().startswith('<div id="state"')
+    assert len(service.acts()) == before + 2
+    browser.post(f"/exports/{id}/cancel")
+
+
+def test_what_is_ready_is_fetched_and_given_up(service, browse):
+    id = ask(service, format="csv", columns=["id"])
+    make(service, id, b"id\r\n")
+    browser = browse(Role.PRIVACY)
+    page = browser.get(f"/exports/{id}").text
+    assert f'href="/exports/{id}/file"' in page and "1 column" in page and "hx-get" not in page
+    file = browser.get(f"/exports/{id}/file")
+    assert file.content == b"id\r\n" and file.headers["content-disposition"].startswith("attachment")
+    assert browser.post(f"/exports/{id}/cancel").headers["location"] == "/exports"
+    gone = browser.get(f"/exports/{id}/file")
+    assert gone.status_code == 404 and "holds a call that was erased" in gone.text
+
+
+def test_a_file_that_lacks_media_is_fetched_and_says_so(service, browse):
+    id = ask(service, media="wav")
+    lacking = LACKING.format(n=2, of=3)
+    make(service, id, b"PK", problem=lacking)
+    assert service.ask(f"/exports/{id}", "privacy").json()["problem"] == lacking
+    browser = browse(Role.PRIVACY)
+    page = browser.get(f"/exports/{id}").text
+    assert f'href="/exports/{id}/file"' in page and lacking in page
+    german = browser.get(f"/exports/{id}", headers={"Accept-Language": "de"}).text
+    assert "2 von 3 Anrufen" in german
+
+
+def test_a_file_that_is_not_ready_is_said_in_words(service, browse):
+    id = ask(service)
+    answer = browse(Role.PRIVACY).get(f"/exports/{id}/file")
+    assert answer.status_code == 409 and "not done yet" in answer.text and "<html" in answer.text
+
+
+def test_a_failure_says_why(service, browse):
+    id = ask(service)
+    service.run(service.customers["acme"].exports.fail(id, "The disk is full."))
+    assert "The disk is full." in browse(Role.PRIVACY).text(f"/exports/{id}")
+
+
+def test_pages_follow_each_other(service, browse, monkeypatch):
+    monkeypatch.setattr("admin_api.page.views.exports.PAGE", 1)
+    first, second = ask(service), ask(service)
+    browser = browse(Role.PRIVACY)
+    page = browser.get("/exports").text
+    assert second in page and first not in page
+    rest = page.partition('rel="next" href="')[2].partition('"')[0].replace("&amp;", "&")
+    assert first in browser.get(rest).text
+    assert browser.get("/exports?cursor=3+May").status_code == 422
+
+
+@pytest.mark.parametrize("id", [NOBODY, "x"])
+def test_unknown_ones_are_nowhere(browse, id):
+    browser = browse(Role.PRIVACY)
+    assert browser.get(f"/exports/{id}").status_code == 404
+    assert browser.post(f"/exports/{id}/cancel").status_code == 404
+
+
+def test_a_listener_finds_none(browse):
+    assert browse(Role.LISTENER).get("/exports").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("wanted", "said", "german"),
+    [
+        ({"party": "+49 30 1234000"}, "+49 30 1234000", "+49 30 1234000"),
+        ({"calls": ["one", "two"]}, "chosen calls", "ausgewählte Anrufe"),
+        (
+            {"query": {"since": "2026-02-01T00:00:00Z", "state": "complete", "hold": True}},
+            "all that a search finds · since: 2026-02-01 · State: complete · legal hold: yes",
+            "alle, die eine Suche findet · seit: 2026-02-01",
+        ),
+        ({"query": {"party": "Ada", "direction": "inbound"}}, "Ada · Direction: inbound", "Ada · Richtung: "),
+    ],
+)
+def test_whose_calls_how_many_and_why_stand_in_list_and_view(service, browse, wanted, said, german):
+    ids = service.ids["acme"][:2]
+    wanted = {"calls": ids} if "calls" in wanted else wanted
+    body = {"reason": "Audit <2026>", "format": "csv", **wanted}
+    id = service.ask("/exports", "privacy", method="POST", json=body).json()["id"]
+
+    async def work():
+        kept = service.customers["acme"].exports
+        begun = await kept.begin(id)
+        await kept.admit(id, ids)
+        with kept.sink(begun) as sink:
+            sink.write(b"id")
+            size = sink.finish()
+        await kept.finish(id, size)
+
+    service.run(work())
+    shown = service.ask(f"/exports/{id}", "privacy").json()
+    assert (shown["calls"], shown["reason"]) == (2, "Audit <2026>")
+    browser = browse(Role.PRIVACY)
+    for path in ("/exports", f"/exports/{id}"):
+        seen = browser.text(path)
+        assert said in seen and "Audit &lt;2026&gt;" in browser.get(path).text
+        assert german in words(browser.get(path, headers={"Accept-Language": "de"}).text)
+    browser.post(f"/exports/{id}/cancel")

@@ -1,0 +1,66 @@
+"""Users of a customer without a directory, by a plain form."""
+
+from __future__ import annotations
+
+import pytest
+
+from admin_api.http.permissions import Role
+from storage.directory.user import Person
+
+ADA = {"first_name": "Ada", "last_name": "<Acme>", "email": "ada@acme.example", "numbers": "+49301\r\n \r\n +49302 "}
+
+
+@pytest.fixture
+def ada(service, browse):
+    """A user made by the form: her page."""
+    for user in service.ask("/users").json()["items"]:
+        service.ask(f"/users/{user['id']}/unmap", method="POST", json={})
+        service.ask(f"/users/{user['id']}", method="DELETE")
+    return browse(Role.PRIVACY).post("/users/new", ADA).headers["location"]
+
+
+def test_a_new_one_is_made_and_shown(service, browse, ada):
+    made = service.ask(ada).json()
+    assert (made["source"], made["numbers"], made["upn"]) == ("api", ["+49301", "+49302"], None)
+    page = browse(Role.PRIVACY).get(ada).text
+    assert "Ada &lt;Acme&gt;" in page and f'href="{ada}/edit"' in page
+
+
+def test_one_is_changed(service, browse, ada):
+    browser = browse(Role.PRIVACY)
+    page = browser.get(f"{ada}/edit").text
+    assert 'value="&lt;Acme&gt;"' in page and "+49301\n+49302</textarea>" in page
+    done = browser.post(f"{ada}/edit", {**ADA, "numbers": "+49303", "addresses": "sip:ada@acme.example"})
+    assert done.headers["location"] == ada
+    made = service.ask(ada).json()
+    assert (made["numbers"], made["addresses"]) == (["+49303"], ["sip:ada@acme.example"])
+    assert [each["value"] for each in made["former"]] == ["+49301", "+49302"]
+
+
+def test_what_is_wrong_is_said_and_what_was_typed_stays(browse, ada):
+    browser = browse(Role.PRIVACY)
+    nobody = browser.post("/users/new", {"first_name": "Eve"})
+    assert nobody.status_code == 422 and 'value="Eve"' in nobody.text
+    twice = browser.post("/users/new", ADA)
+    assert twice.status_code == 409 and "There is such a user already" in twice.text
+
+
+def test_whoever_comes_from_a_directory_changes_there(service, browse):
+    async def work():
+        users = service.customers["acme"].users
+        await users.carry_out(await users.plan((Person(first_name="Eve", upn="eve@acme.example"),), "csv", whole=True))
+        found, _ = await users.listed(100)
+        return next(user.id for user in found if user.source == "csv")
+
+    id = service.run(work())
+    browser = browse(Role.PRIVACY)
+    assert "/edit" not in browser.get(f"/users/{id}").text
+    answer = browser.post(f"/users/{id}/edit", {"first_name": "Eva", "upn": "eve@acme.example"})
+    assert answer.status_code == 409 and "change it there" in answer.text
+
+
+def test_unknown_ones_and_other_roles_find_nothing(browse):
+    browser = browse(Role.PRIVACY)
+    assert browser.get("/users/00000000-0000-4000-8000-00000000ffff/edit").status_code == 404
+    for path in ("/users/new", "/users/x/edit"):
+        assert browse(Role.LISTENER).get(path).status_code == 404

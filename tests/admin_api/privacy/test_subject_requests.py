@@ -1,0 +1,374 @@
+"""A request over the API, from the letter to what stays of it; strictly in turn, and never another customer's."""
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import httpx2
+import pytest
+
+from admin_api.privacy import subject_requests
+from storage.search_forms import stored_of
+from storage.subject_requests import closing_record
+from tests.admin_api.conftest import row
+
+NOBODY = "00000000-0000-4000-8000-00000000ffff"
+SHA = "00" * 32
+SECRET = "correct horse battery"
+
+
+def ask(service, path="", method="GET", role="privacy", customer="acme", **body):
+    more = {"json": body} if method in ("POST", "PUT") else {}
+    return service.ask(f"/requests{path}", role, method=method, customer=customer, **more)
+
+
+def filed(service, *identities, customer="acme", **more):
+    body = {"kind": ["access", "erasure"], "identities": list(identities) or ["Ada Acme"], **more}
+    answer = ask(service, method="POST", customer=customer, **body)
+    assert answer.status_code == 201, answer.text
+    return answer.json()
+
+
+def make(service, case, content=b"PK zip", customer="acme"):
+    """Do what the daemon's job does."""
+
+    async def work():
+        held = service.customers[customer].exports
+        found = await service.customers[customer].requests.get(case)
+        begun = await held.begin(found.export)
+        await held.admit(begun.id, list(found.selection.inside))
+        with held.sink(begun) as sink:
+            sink.write(content)
+            size = sink.finish()
+        facts = {"sha256": SHA, "calls": list(found.selection.inside), "not_separable": [], "without_media": []}
+        await held.finish(begun.id, size, facts)
+
+    service.run(work())
+
+
+def permit(service):
+    service.run(
+        service.customers["acme"].waivers.put(
+            document_sha256=SHA, signed_by="V", signed_at=datetime.now(UTC), scope="all", expires_at=None, by="admin"
+        )
+    )
+
+
+def test_lists_are_pages(service):
+    ids = [filed(service)["id"] for _ in range(3)]
+    page = ask(service, "?limit=2").json()
+    rest = ask(service, f"?limit=1000&cursor={page['next_cursor']}").json()
+    found = [case["id"] for case in page["items"] + rest["items"]]
+    assert found[:3] == ids[::-1] and rest["next_cursor"] is None and len(set(found)) == len(found)
+    assert ask(service, "?state=open").json()["items"][0]["id"] == ids[2]
+    assert ask(service, f"/{ids[0]}/close", "POST", outcome="closed").json()["state"] == "closed"
+    assert [case["id"] for case in ask(service, "?state=closed").json()["items"]] == [ids[0]]
+    for odd in ("?cursor=1.2", "?state=over", "?limit=0"):
+        assert ask(service, odd).status_code == 422
+
+
+def test_candidates_are_pages_newest_first(service):
+    id = filed(service, "Ada Acme")["id"]
+    page = ask(service, f"/{id}/candidates?limit=2").json()
+    rest = ask(service, f"/{id}/candidates?limit=2&cursor={page['next_cursor']}").json()
+    found = [each["call"] for each in page["items"] + rest["items"]]
+    assert found == service.ids["acme"][::-1] and rest["next_cursor"] is None
+    assert not any(each["sure"] for each in page["items"])
+    assert ask(service, f"/{id}/candidates?cursor=x").status_code == 422
+
+
+def test_only_candidates_are_selected(service):
+    id = filed(service, "+49301234000")["id"]
+    theirs, other = service.ids["beta"][0], service.ids["acme"][1]
+    answers = [ask(service, f"/{id}/selection", "PUT", **{"in": [odd]}) for odd in (theirs, other, NOBODY, "Ada")]
+    assert {(answer.status_code, answer.text) for answer in answers} == {(422, answers[0].text)}
+    assert answers[0].json()["errors"][0]["name"] == "in"
+    out = ask(service, f"/{id}/selection", "PUT", out=[service.ids["acme"][0]]).json()
+    assert out["selection"] == {"in": 0, "out": 1, "undecided": 0} and out["state"] == "confirmed"
+
+
+def test_where_two_parties_may_be_the_person_nothing_of_either_is_taken_before_somebody_says_which(service):
+    made, _ = row(55, "acme")
+    twins = [{"role": "caller", "name": "Eva Lang", "number": "+4940111"}, {"role": "callee", "name": "Eva Lang"}]
+    made = replace(made, details={**made.details, "parties": twins})
+    service.run(service.customers["acme"].calls.put([made], [stored_of(twins, "DE")]))
+    id = filed(service, "Eva Lang")["id"]
+    (found,) = ask(service, f"/{id}/candidates").json()["items"]
+    assert found["choose"] and not found["sure"] and len(found["parties"]) == 2
+    for chosen, undecided in (([made.id], 1), ([{"call": made.id, "parties": [1]}], 0), ([made.id], 0)):
+        shown = ask(service, f"/{id}/selection", "PUT", **{"in": chosen}).json()
+        assert shown["selection"] == {"in": 1, "out": 0, "undecided": undecided}
+    kept = service.run(service.customers["acme"].requests.get(id))
+    assert kept.selection.inside == {made.id: (1,)}
+    wrong = ask(service, f"/{id}/selection", "PUT", **{"in": [{"call": made.id, "parties": [2]}]})
+    assert wrong.status_code == 422
+    service.run(service.customers["acme"].calls.remove([made.id]))
+
+
+LONGER = {"months": 2, "ground": "number", "reason": "312 calls of Ada have to be looked through"}
+
+
+def test_the_day_of_the_answer_is_moved_with_a_reason(service):
+    case = filed(service, received_at="2026-01-31T09:00:00Z")
+    id = case["id"]
+    assert (case["due_at"], case["extension"]) == ("2026-02-28T09:00:00.000Z", None)
+    told = {**LONGER, "told_at": "2026-02-28T23:00:00+00:00"}
+    longer = ask(service, f"/{id}/extension", "PUT", **told).json()
+    assert (longer["due_at"], longer["state"]) == ("2026-04-30T09:00:00.000Z", "open")
+    assert longer["extension"].pop("at") and longer["extension"] == {
+        "months": 2, "ground": "number", "told_at": "2026-02-28T23:00:00.000Z", "by": case["created_by"],
+        "reason": LONGER["reason"],
+    }  # fmt: skip
+    again = ask(service, f"/{id}/extension", "PUT", **{**told, "months": 1}).json()
+    assert (again["due_at"], again["extension"]["months"]) == ("2026-03-31T09:00:00.000Z", 1)
+    acts = [(act["action"], act["reason"]) for act in service.acts()]
+    assert acts[-2:] == [("request.extend", "2 months, number"), ("request.extend", "1 months, number")]
+    over = ask(service, f"/{id}/close", "POST", outcome="closed").json()
+    assert over["extension"]["reason"] is None and over["record"]["extension"]["months"] == 1
+    assert LONGER["reason"] not in json.dumps([over, service.acts()])
+    assert ask(service, f"/{id}/extension", "PUT", **told).status_code == 409
+    assert ask(service, f"/{NOBODY}/extension", "PUT", **told).status_code == 404
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [{"months": 3}, {"months": 0}, {"months": True}, {"months": "2"}, {"ground": "busy"}, {"reason": " "},
+     {"told_at": "2026-03-01T09:00:00Z"}, {"told_at": "2026-01-30T09:00:00Z"}, {"told_at": "soon"}, {"until": 1}],
+)  # fmt: skip
+def test_what_no_extension_is(service, odd):
+    case = filed(service, received_at="2026-01-31T09:00:00Z")
+    answer = ask(service, f"/{case['id']}/extension", "PUT", **{**LONGER, "told_at": "2026-02-10T09:00:00Z", **odd})
+    named = {each.get("name") for each in answer.json()["errors"]}
+    assert answer.status_code == 422 and named == ({None} if "until" in odd else {*odd})
+    shown = ask(service, f"/{case['id']}").json()
+    assert (shown["due_at"], shown["extension"]) == (case["due_at"], None)
+
+
+def test_whoever_is_told_today_is_told_in_time(service):
+    id = filed(service)["id"]
+    assert ask(service, f"/{id}/extension", "PUT", **LONGER).json()["extension"]["months"] == 2
+    later = (datetime.now(UTC) + timedelta(days=3)).isoformat()
+    assert ask(service, f"/{id}/extension", "PUT", **{**LONGER, "told_at": later}).status_code == 422
+
+
+@pytest.mark.parametrize(
+    ("received", "now", "well"),
+    [("2026-05-27T00:00", "2026-05-26T20:00", True),  # in Tokyo the letter came this morning, by the day
+     ("2026-05-27T00:00", "2026-05-26T09:00", False),  # nowhere is it that day yet
+     ("2026-05-27T00:00", "2026-06-28T04:00", True),  # in Los Angeles the last day is not over
+     ("2026-05-27T00:00", "2026-06-28T14:00", False)],
+)  # fmt: skip
+def test_now_is_today_wherever_somebody_tells_it(received, now, well):
+    came, at = (datetime.fromisoformat(f"{text}+00:00") for text in (received, now))
+    assert subject_requests.in_time(at, came, at) is well
+    assert not subject_requests.in_time(at, came, at + timedelta(seconds=1)), (
+        "a moment that is given counts as it stands"
+    )
+
+
+def test_steps_out_of_turn_say_what_comes_first(service):
+    id = filed(service, "+49301234000")["id"]
+    for path, body in (("report", {}), ("erasure", {"reason": "r"})):
+        answer = ask(service, f"/{id}/{path}", "POST", **body)
+        assert answer.status_code == 409 and "selection" in answer.json()["detail"]
+    assert ask(service, f"/{id}/report").status_code == 404
+    ask(service, f"/{id}/selection", "PUT")
+    assert "nothing to erase" in ask(service, f"/{id}/erasure", "POST", reason="r").json()["detail"]
+    ask(service, f"/{id}/report", "POST")
+    for method, path, body in (("PUT", "selection", {}), ("POST", "close", {"outcome": "closed"})):
+        answer = ask(service, f"/{id}/{path}", method, **body)
+        assert answer.status_code == 409 and "cancel" in answer.json()["detail"]
+    export = ask(service, f"/{id}/report").json()["id"]
+    assert service.ask(f"/exports/{export}", "privacy", method="DELETE").status_code == 200
+    assert ask(service, f"/{id}").json()["state"] == "confirmed"
+    assert ask(service, f"/{id}/report").json()["state"] == "cancelled"
+
+
+def test_a_hold_keeps_the_erasure_from_being_filed(service):
+    id, call = filed(service, "+49301234001")["id"], service.ids["acme"][1]
+    ask(service, f"/{id}/selection", "PUT", **{"in": [call]})
+    permit(service)
+    service.ask(f"/calls/{call}/hold", method="PUT", json={"reason": "court"})
+    answer = ask(service, f"/{id}/erasure", "POST", reason="r")
+    assert answer.status_code == 409 and "legal hold" in answer.json()["detail"]
+    assert ask(service, f"/{id}").json()["state"] == "confirmed"
+    service.ask(f"/calls/{call}/hold", method="DELETE")
+
+
+def test_a_refusal_says_why(service):
+    id = filed(service)["id"]
+    assert ask(service, f"/{id}/close", "POST", outcome="refused").status_code == 422
+    over = ask(service, f"/{id}/close", "POST", outcome="refused", ground="not_identified").json()
+    assert (over["state"], over["ground"], over["record"]["ground"]) == ("refused", "not_identified", "not_identified")
+    assert ask(service, f"/{id}/close", "POST", outcome="done").status_code == 409
+
+
+def test_a_letter_of_tomorrow_or_of_nobody(service):
+    later = (datetime.now(UTC) + timedelta(days=3)).isoformat()
+    for body in ({"received_at": later}, {"user": NOBODY}):
+        answer = ask(service, method="POST", kind="access", identities=["Ada"], **body)
+        assert answer.status_code == 422 and answer.json()["errors"][0]["name"] in body
+    assert filed(service)["due_at"] > datetime.now(UTC).isoformat()
+
+
+def test_calls_that_are_not_in_the_index_yet_are_waited_for(service):
+    id = filed(service)["id"]
+    service.desk.index_is_there = False
+    assert ask(service, f"/{id}/candidates").status_code == 503
+    assert ask(service, f"/{id}/selection", "PUT").status_code == 503
+
+
+def test_too_many_calls_mean_nobody(service, monkeypatch):
+    monkeypatch.setattr("storage.subject_requests.candidates.MAX_CALLS", 1)
+    answer = ask(service, f"/{filed(service, 'Ada')['id']}/candidates")
+    assert answer.status_code == 409 and "more closely" in answer.json()["detail"]
+
+
+def test_too_many_reports_at_once(service, monkeypatch):
+    monkeypatch.setattr("storage.exports.exports.MAX_RUNNING", 0)
+    id = filed(service, "+49301234001")["id"]
+    ask(service, f"/{id}/selection", "PUT")
+    answer = ask(service, f"/{id}/report", "POST")
+    assert answer.status_code == 503 and answer.headers["retry-after"]
+    assert ask(service, f"/{id}").json()["state"] == "confirmed"
+
+
+PATHS = [
+    ("GET", ""), ("GET", "/candidates"), ("PUT", "/selection"), ("POST", "/report"), ("GET", "/report"),
+    ("GET", "/report/file"), ("POST", "/erasure"), ("POST", "/close"),
+]  # fmt: skip
+BODIES = {"/erasure": {"reason": "r"}, "/close": {"outcome": "done"}}
+
+
+@pytest.mark.parametrize(("method", "path"), PATHS)
+def test_another_customers_request_is_a_random_one(service, method, path):
+    theirs = filed(service, customer="beta")["id"]
+    answers = [ask(service, f"/{id}{path}", method, **BODIES.get(path, {})) for id in (theirs, NOBODY, "none")]
+    assert {(answer.status_code, answer.text) for answer in answers} == {(404, answers[1].text)}
+
+
+@pytest.mark.parametrize("role", ["listener", "approver", "auditor", "operator"])
+def test_who_may_not(service, role):
+    id = filed(service)["id"]
+    assert ask(service, role=role).status_code == ask(service, method="POST", role=role).status_code == 403
+    for method, path in PATHS:
+        assert ask(service, f"/{id}{path}", method, role).status_code == 403
+
+
+def test_a_head_of_the_file_is_no_handing_over(service):
+    id = filed(service, "+49301234001")["id"]
+    ask(service, f"/{id}/selection", "PUT")
+    ask(service, f"/{id}/report", "POST")
+    make(service, id)
+    head = ask(service, f"/{id}/report/file", "HEAD")
+    assert (head.status_code, head.headers["content-length"], head.content) == (200, "6", b"")
+    assert head.headers["content-disposition"].endswith('.zip"') and head.headers["content-type"] == "application/zip"
+    assert ask(service, f"/{id}/report").json()["fetched"] == []
+
+
+def test_nothing_is_done_as_asked_before_somebody_looked_and_the_erasure_happened(service):
+    id = filed(service, "+49301234002")["id"]
+    assert "Confirm first" in ask(service, f"/{id}/close", "POST", outcome="done").json()["detail"]
+    (found,) = ask(service, f"/{id}/candidates").json()["items"]
+    ask(service, f"/{id}/selection", "PUT", **{"in": [found["call"]]})
+    refusal = ask(service, f"/{id}/close", "POST", outcome="done")
+    assert refusal.status_code == 409 and "still there" in refusal.json()["detail"]
+    assert ask(service, f"/{id}").json()["identities"] == ["+49301234002"]
+    ask(service, f"/{id}/selection", "PUT", **{"in": [], "out": [found["call"]]})
+    assert ask(service, f"/{id}/close", "POST", outcome="done").json()["state"] == "done"
+    access = filed(service, "+49301234002", kind=["access"])["id"]
+    ask(service, f"/{access}/selection", "PUT", **{"in": [found["call"]]})
+    assert ask(service, f"/{access}/close", "POST", outcome="done").json()["state"] == "done"
+
+
+def test_calls_that_were_erased_by_another_way_need_no_erasure_of_the_request(service):
+    made, forms = row(7, "acme")
+    service.run(service.customers["acme"].calls.put([made], [forms]))
+    id = filed(service, "+49301234007")["id"]
+    ask(service, f"/{id}/selection", "PUT", **{"in": [made.id]})
+    service.run(service.customers["acme"].calls.remove([made.id]))
+    assert ask(service, f"/{id}/close", "POST", outcome="done").json()["state"] == "done"
+
+
+def test_a_download_of_the_report_ends_when_the_case_is_closed_and_it_is_forgotten(service):
+    id = filed(service, "+49301234001")["id"]
+    ask(service, f"/{id}/selection", "PUT")
+    ask(service, f"/{id}/report", "POST")
+    make(service, id, bytes(32 << 20))  # more than the buffers on the way hold
+    headers = {"Authorization": f"Bearer {service.tokens['acme']['privacy']}"}
+    with service.client.stream("GET", f"/api/v1/customers/acme/requests/{id}/report/file", headers=headers) as answer:
+        parts = answer.iter_raw(1 << 16)
+        assert answer.status_code == 200 and next(parts)
+        assert ask(service, f"/{id}/close", "POST", outcome="refused", ground="not_identified").status_code == 200
+        with pytest.raises(httpx2.RemoteProtocolError):
+            list(parts)
+
+
+def test_from_the_letter_to_the_end(service):
+    own, forms = row(77, "acme")
+    service.run(service.customers["acme"].calls.put([own], [forms]))
+    before = len(service.acts())
+    case = filed(
+        service, "+49301234077", reference="letter 7", reason="Art. 15 and 17", received_at="2026-01-31T09:00:00Z"
+    )
+    assert (case["state"], case["kind"]) == ("open", ["access", "erasure"])
+    assert (case["due_at"], case["overdue"]) == ("2026-02-28T09:00:00.000Z", True)
+    assert (
+        case["selection"] == {"in": 0, "out": 0, "undecided": 0}
+        and case["report"] is case["erasure"] is case["record"] is None
+    )
+    id = case["id"]
+
+    page = ask(service, f"/{id}/candidates").json()
+    (found,) = page["items"]
+    assert found["call"] == own.id and found["sure"] and found["selected"] is None
+    assert page["next_cursor"] is None and (found["others"], found["separable"]) == (0, True)
+    assert found["parties"][0] == {
+        "index": 0, "role": "caller", "name": "Ada Acme", "number": "+49301234077",
+        "uri": "sip:+49301234077@acme.example", "user_id": None, "known_as": None,
+    }  # fmt: skip
+    (why,) = found["matches"]
+    assert (why["identity"], why["kind"], why["from"], why["sure"]) == ("+49301234077", "number", "letter", True)
+
+    case = ask(service, f"/{id}/selection", "PUT", **{"in": [found["call"]]}).json()
+    assert (case["state"], case["selection"]) == ("confirmed", {"in": 1, "out": 0, "undecided": 0})
+    assert ask(service, f"/{id}/candidates").json()["items"][0]["selected"] == "in"
+
+    answer = ask(service, f"/{id}/report", "POST", media="wav", silence_others=True, passphrase=SECRET)
+    assert answer.status_code == 202 and answer.json()["state"] == "running"
+    assert ask(service, f"/{id}/report/file").status_code == 409
+    assert ask(service, f"/{id}").json()["state"] == "reporting"
+    make(service, id)
+    report = ask(service, f"/{id}/report").json()
+    assert (report["state"], report["calls"], report["sha256"], report["encrypted"]) == ("done", 1, SHA, "passphrase")
+    file = ask(service, f"/{id}/report/file")
+    assert file.content == b"PK zip" and file.headers["content-type"] == "application/octet-stream"
+    assert file.headers["content-disposition"] == f'attachment; filename="report-{id}.zip.age"'
+    assert file.headers["cache-control"] == "no-store"
+    assert len(ask(service, f"/{id}/report").json()["fetched"]) == 1
+    assert service.ask(f"/exports/{report['id']}/file").status_code == 409
+
+    permit(service)
+    erasure = ask(service, f"/{id}/erasure", "POST", reason="Art. 17")
+    assert erasure.status_code == 202
+    assert ask(service, f"/{id}/close", "POST", outcome="done").status_code == 409
+    service.run(service.customers["acme"].erasures.work())
+    case = ask(service, f"/{id}").json()
+    assert (case["state"], case["erasure"]) == ("erasing", {"id": erasure.json()["id"], "state": "done"})
+    over = ask(service, f"/{id}/close", "POST", outcome="done").json()
+    assert over["state"] == "done" and over["selection"] == {"in": 1, "out": 0, "undecided": 0}
+    assert [over[name] for name in ("identities", "user", "reference", "reason")] == [None] * 4
+    acme = service.customers["acme"]
+    closing_record.verify(over["record"], "acme", acme.audit.public_key)
+    assert over["record"]["reports"][0]["sha256"] == SHA
+    assert ask(service, f"/{id}/report").json()["state"] == "gone"
+    assert ask(service, f"/{id}/report/file").status_code == 404
+    assert ask(service, f"/{id}/candidates").status_code == 409
+
+    acts = [(act["action"], act["outcome"]) for act in service.acts()[before:] if act["action"].startswith("request")]
+    assert acts[:4] == [("request.create", "done"), ("request.candidates", "done"), ("request.select", "done"),
+                        ("request.candidates", "done")]  # fmt: skip
+    assert ("request.report_file", "failed") in acts and ("request.report_file", "done") in acts
+    assert acts.count(("request.close", "failed")) == 1 and acts.count(("request.close", "done")) == 1
+    told = json.dumps(service.acts())
+    assert not [word for word in ("Ada", "301234077", "letter 7", "Art. 1", SECRET) if word in told]

@@ -1,0 +1,243 @@
+"""Clients that speak no HTTP, too slowly, or not at all."""
+
+import asyncio
+import socket
+import ssl
+
+import pytest
+import uvicorn
+from uvicorn.server import ServerState
+
+from admin_api.server import connection_limits, http_connection
+
+ALIVE = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+def config(app):
+    made = uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", ws="none")
+    made.load()
+    return made
+
+
+def connect(service, source="127.0.0.1"):
+    context = ssl.create_default_context(cafile=service.certificate)
+    context.check_hostname = False
+    raw = socket.create_connection(("127.0.0.1", service.port), timeout=30, source_address=(source, 0))
+    return context.wrap_socket(raw)
+
+
+def alive(client):
+    """Read one answer of /healthz."""
+    data = b""
+    while not data.endswith(b'"alive"}'):
+        chunk = client.recv(65536)
+        assert chunk, data
+        data += chunk
+    assert data.startswith(b"HTTP/1.1 200")
+
+
+def everything(client):
+    """Read until the server closes."""
+    data = b""
+    while chunk := client.recv(65536):
+        data += chunk
+    return data
+
+
+@pytest.mark.parametrize(
+    "data", [b"INVITE sip:x SIP/2.0\r\n\r\n", b"\0\0\0\0\r\n\r\n", b"GET / HTTP/1.1\r\nA B: c\r\n\r\n"]
+)
+def test_what_is_no_http_gets_a_problem_document(service, data):
+    with connect(service) as client:
+        client.sendall(data)
+        answer = everything(client)
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert b"application/problem+json" in answer and b"no-store" in answer
+    assert b"INVITE" not in answer
+
+
+def test_who_takes_nothing_of_an_answer_is_broken_off(monkeypatch):
+    """Without TLS: there a closed connection would wait for ever for somebody who reads its last bytes."""
+    monkeypatch.setattr(http_connection, "STALLED_SECONDS", 0.05)
+    size = 64 << 20  # more than the kernel's buffers hold
+
+    async def app(scope, receive, send):
+        length = [(b"content-length", str(size).encode())]
+        await send({"type": "http.response.start", "status": 200, "headers": length})
+        await send({"type": "http.response.body", "body": bytes(size)})
+
+    async def story():
+        ended, loop = asyncio.Event(), asyncio.get_running_loop()
+
+        class Watched(http_connection.Connection):
+            def connection_lost(self, exc):
+                super().connection_lost(exc)
+                ended.set()
+
+        server = await loop.create_server(lambda: Watched(config(app), ServerState(), {}), "127.0.0.1", 0)
+        async with server, asyncio.timeout(30):
+            with socket.create_connection(server.sockets[0].getsockname()) as client:
+                client.sendall(ALIVE.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+                await ended.wait()
+
+    asyncio.run(story())
+
+
+class Line:
+    """A transport and its loop, on which no time goes by and nothing moves but what a test says."""
+
+    left, broken, waits = 0, False, None
+
+    def get_extra_info(self, name):
+        """Say nothing about itself."""
+
+    def get_write_buffer_size(self):
+        return self.left
+
+    def abort(self):
+        self.broken = True
+
+    close = abort
+
+    def call_later(self, after, what, *about):
+        self.waits = after, what, about
+        return self
+
+    def cancel(self):
+        self.waits = None
+
+    def later(self, left):
+        """Let the time go by, with so much left then; say whether that was the end."""
+        self.left = left
+        after, what, about = self.waits
+        assert after == http_connection.STALLED_SECONDS
+        what(*about)
+        return self.broken
+
+
+class Caller(Line):
+    """The transport of somebody from elsewhere."""
+
+    def __init__(self, source):
+        self._source = source
+
+    def get_extra_info(self, name):
+        return (self._source, 5000) if name == "peername" else None
+
+
+def test_who_takes_some_of_an_answer_is_waited_for():
+    line = Line()
+    one = http_connection.Connection(config(None), ServerState(), {}, _loop=line)
+    one.connection_made(line)
+    line.left = 900
+    one.pause_writing()
+    assert not line.later(800) and not line.later(799)
+    one.resume_writing()
+    assert line.waits is None
+    one.pause_writing()
+    assert line.later(799)
+
+
+def test_a_head_that_is_too_large(service):
+    with connect(service) as client:
+        client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"a" * (http_connection.MAX_HEAD + 1))
+        assert everything(client).startswith(b"HTTP/1.1 4")
+
+
+def test_nothing_and_half_a_head_are_not_waited_for(service, monkeypatch):
+    monkeypatch.setattr(http_connection, "HEAD_SECONDS", 0.05)
+    for data in (b"", b"GET /healthz HTTP/1.1\r\n"):
+        with connect(service) as client:
+            client.sendall(data)
+            assert everything(client) == b""
+
+
+def test_half_a_second_head_is_not_waited_for(service, monkeypatch):
+    with connect(service) as client:
+        client.sendall(ALIVE)
+        alive(client)
+        monkeypatch.setattr(http_connection, "HEAD_SECONDS", 0.05)
+        client.sendall(b"GET ")
+        assert everything(client) == b""
+
+
+def test_a_connection_serves_many_requests(service):
+    with connect(service) as client:
+        for _ in range(3):
+            client.sendall(ALIVE)
+            alive(client)
+
+
+@pytest.fixture
+def crowded(monkeypatch):
+    """Let a connection be one too many as soon as there is another one of the same address."""
+    monkeypatch.setattr(connection_limits, "MAX_CONNECTIONS", 1)
+    monkeypatch.setattr(connection_limits, "FEW", 1)
+
+
+def test_a_connection_too_many_is_told_so_and_the_others_are_served(service, crowded):
+    with connect(service) as first:
+        first.sendall(ALIVE)
+        alive(first)
+        with connect(service) as client:
+            client.sendall(ALIVE)
+            answer = everything(client)
+        assert answer.startswith(b"HTTP/1.1 503 ") and b"retry-after: 1" in answer and b"no-store" in answer
+        assert b"application/problem+json" in answer and b"Too many connections" in answer
+        first.sendall(ALIVE)
+        alive(first)
+
+
+def test_whoever_holds_all_connections_with_slow_bodies_keeps_nobody_else_out(service, crowded):
+    slow = b"POST /sign-in HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n"
+    with connect(service, "127.0.0.2") as first, connect(service, "127.0.0.2") as second:
+        first.sendall(slow)
+        second.sendall(slow)
+        assert everything(second).startswith(b"HTTP/1.1 503 ")
+        with connect(service, "127.0.0.3") as other:
+            other.sendall(ALIVE)
+            alive(other)
+
+
+def test_those_that_are_too_many_take_no_place_of_others(crowded, monkeypatch):
+    monkeypatch.setattr(connection_limits, "SPARE", 1)
+    server = ServerState()
+
+    def served(source):
+        one = http_connection.Connection(config(None), server, {}, _loop=Line())
+        one.connection_made(Caller(source))
+        return one.app is not http_connection.full
+
+    assert [served("2001:db8::1"), *(served(f"2001:db8::{n}") for n in (1, 2, 3))] == [True, False, False, False]
+    assert served("192.0.2.1") and not served("192.0.2.2")
+
+
+def test_where_too_many_wait_to_be_told_the_next_one_is_told_unasked(service, crowded, monkeypatch):
+    monkeypatch.setattr(connection_limits, "SPARE", 0)
+    monkeypatch.setattr(connection_limits, "MAX_TURNED_AWAY", 0)
+    with connect(service, "127.0.0.2"), connect(service, "127.0.0.2") as second:
+        answer = everything(second)
+    assert answer.startswith(b"HTTP/1.1 503 ") and b"Too many connections" in answer and b"no-store" in answer
+
+
+def test_requests_sent_at_once_are_all_answered(service):
+    with connect(service) as client:
+        client.sendall(
+            b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n" * 2
+            + b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+        )
+        assert everything(client).count(b"HTTP/1.1 200") == 3
+
+
+def test_a_request_that_ends_in_two_places_is_not_served_and_the_next_one_is_not_looked_for(service):
+    with connect(service) as client:
+        ends = b"Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
+        client.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n" + ends + ALIVE)
+        answer = everything(client)
+    assert answer.startswith(b"HTTP/1.1 400 ") and b"alive" not in answer
+
+
+def test_websockets_are_not_spoken(service):
+    with connect(service) as client:
+        client.sendall(b"GET /nope HTTP/1.1\r\nHost: x\r\nConnection: upgrade, close\r\nUpgrade: websocket\r\n\r\n")
+        assert everything(client).startswith(b"HTTP/1.1 404")

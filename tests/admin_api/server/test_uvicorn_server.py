@@ -1,0 +1,153 @@
+"""uvicorn in a loop of ours: TLS, renewal of the certificate, start and stop."""
+
+import asyncio
+import itertools
+import shutil
+import signal
+import socket
+import ssl
+
+import pytest
+
+from admin_api.server import uvicorn_server
+from admin_api.server.uvicorn_server import ApiServer, stamp, tls
+
+
+async def app(scope, receive, send):
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+    await send({"type": "http.response.body", "body": b"ok"})
+
+
+def listening():
+    made = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    made.bind(("127.0.0.1", 0))
+    made.listen()
+    return made
+
+
+def offered(port, version=None):
+    """Shake hands; return the certificate as DER, and what was agreed."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    if version:
+        context.maximum_version = version
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as raw, context.wrap_socket(raw) as client:
+        return client.getpeercert(binary_form=True), client.version(), client.cipher()[0]
+
+
+def der(path):
+    return ssl.PEM_cert_to_DER_cert(path.read_text())
+
+
+def run(story, *files):
+    """Start a server, run a story with its port, stop it; every task must have ended."""
+
+    async def all_of_it():
+        server, tasks = ApiServer(app, *(files or (None, None))), []
+        sock = listening()
+        port = sock.getsockname()[1]
+        await server.start(sock, lambda work: tasks.append(asyncio.create_task(work)))
+        await story(port)
+        await asyncio.wait_for(server.stop(), 30)
+        await asyncio.wait_for(asyncio.gather(*tasks), 30)
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", port), timeout=1)
+
+    asyncio.run(all_of_it())
+
+
+def test_plain_http_where_no_certificate_is_given():
+    async def story(port):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        assert (await reader.read()).startswith(b"HTTP/1.1 200")
+        writer.close()
+        await writer.wait_closed()
+
+    run(story)
+
+
+def test_the_date_of_answers_is_renewed(monkeypatch):
+    monkeypatch.setattr(uvicorn_server, "DATE_SECONDS", 0.001)
+    dates = (f"Sun, 01 Mar 2026 12:{n // 60:02d}:{n % 60:02d} GMT" for n in itertools.cycle(range(3600)))
+    monkeypatch.setattr("uvicorn.server.formatdate", lambda *_, **__: next(dates))
+
+    async def date(port):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        head = (await reader.read()).lower().split(b"\r\n")
+        writer.close()
+        await writer.wait_closed()
+        (found,) = (line for line in head if line.startswith(b"date: "))
+        return found
+
+    async def story(port):
+        first = await date(port)
+        async with asyncio.timeout(20):
+            while await date(port) == first:
+                pass
+
+    run(story)
+
+
+def test_it_stops_at_once_however_rarely_it_wakes(monkeypatch):
+    monkeypatch.setattr(uvicorn_server, "DATE_SECONDS", 3600)
+
+    async def story(port):
+        pass
+
+    run(story)
+
+
+def test_signals_stay_with_the_daemon():
+    before = signal.getsignal(signal.SIGTERM)
+
+    async def story(port):
+        assert signal.getsignal(signal.SIGTERM) is before
+
+    run(story)
+
+
+def test_only_modern_tls(service):
+    assert offered(service.port)[1] == "TLSv1.3"
+    _, version, cipher = offered(service.port, ssl.TLSVersion.TLSv1_2)
+    assert version == "TLSv1.2" and ("GCM" in cipher or "CHACHA20" in cipher)
+    context = tls(service.certificate, service.key)
+    assert context.minimum_version is ssl.TLSVersion.TLSv1_2
+
+
+def test_a_renewed_certificate_is_used_and_a_broken_one_is_not(service, tmp_path, monkeypatch):
+    monkeypatch.setattr(uvicorn_server, "RELOAD_SECONDS", 0.01)
+    new = service.make_certificate(tmp_path, "new")
+    files = [tmp_path / "a.crt", tmp_path / "a.key"]
+    shutil.copy(service.certificate, files[0])
+    shutil.copy(service.key, files[1])
+
+    async def until(port, expected):
+        for _ in range(500):
+            if (await asyncio.to_thread(offered, port))[0] == expected:
+                return True
+            await asyncio.sleep(0.01)
+        return False
+
+    async def story(port):
+        old = der(service.certificate)
+        assert await until(port, old)
+        files[0].write_text("no certificate")
+        assert (await asyncio.to_thread(offered, port))[0] == old
+        shutil.copy(new[0], files[0])  # does not fit the key yet
+        assert (await asyncio.to_thread(offered, port))[0] == old
+        shutil.copy(new[1], files[1])
+        assert await until(port, der(new[0]))
+
+    run(story, *files)
+
+
+def test_files_that_are_not_there(tmp_path):
+    assert stamp(tmp_path / "a", tmp_path / "b") is None
+    with pytest.raises(OSError):
+        tls(tmp_path / "a", tmp_path / "b")
+
+
+def test_stopping_what_never_started():
+    asyncio.run(ApiServer(app, None, None).stop())

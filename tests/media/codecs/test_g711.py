@@ -1,0 +1,16 @@
+"""G.711 by table against FFmpeg's decoder."""
+
+import pytest
+
+from media.codecs import g711
+from tests.media.calls import expand
+
+
+@pytest.mark.parametrize(("tables", "oracle"), [(g711.ULAW, "pcm_mulaw"), (g711.ALAW, "pcm_alaw")])
+def test_every_code_word_expands_as_ffmpeg_does(tables: tuple[bytes, bytes], oracle: str) -> None:
+    words = bytes(range(256))
+    assert bytes(g711.decode(words, tables)) == expand(words, oracle).tobytes()
+
+
+def test_nothing_expands_to_nothing() -> None:
+    assert g711.decode(b"", g711.ULAW) == b""

@@ -1,0 +1,122 @@
+"""An RTP clock against its own sender reports, and an hour of it through the renderer."""
+
+from __future__ import annotations
+
+import struct
+from array import array
+from random import Random
+
+import pytest
+
+from media.export.clock_drift import FASTEST, REPORTS, SECOND, STEP, Drift
+from media.records import record_format
+from tests.media.calls import MS, START, listen, run, stream
+
+NTP = 2_208_988_800
+HOUR = 3600
+
+
+def fed(ppm: float, seconds: int, noise: int = 0) -> Drift:
+    """Take a report every 5 s of a clock that is `ppm` fast; `noise` ns are how far a timestamp may be old."""
+    dice, drift = Random(1), Drift(8000, 0, 0)
+    for at in range(5, seconds, 5):
+        elapsed = at * SECOND - (dice.randrange(noise) if noise else 0)
+        drift.take(at * SECOND, int(elapsed * 8 * (1 + ppm / 1e6)) // 1_000_000)
+    return drift
+
+
+@pytest.mark.parametrize("ppm", [-200, -100, 100, 200])
+def test_a_clock_that_runs_away_is_followed_within_a_step(ppm: int) -> None:
+    drift = fed(ppm, HOUR)
+    assert abs(drift.told - -ppm * HOUR * 1000) <= STEP + abs(ppm) * 5 * REPORTS * 1000
+
+
+def test_a_clock_that_is_right_is_left_alone_however_roughly_it_is_told() -> None:
+    assert abs(fed(0, HOUR, noise=20 * MS).told) <= 2 * STEP
+    assert fed(0, HOUR).told == 0
+
+
+def test_a_few_reports_prove_nothing() -> None:
+    drift = Drift(8000, 0, 0)
+    assert not any(drift.take(n * 5 * SECOND - n * 20 * MS, n * 40_000) for n in range(1, REPORTS - 1))
+
+
+def test_a_first_report_that_is_old_moves_nothing() -> None:
+    drift = Drift(8000, 15 * MS, 0)
+    for at in range(5, 605, 5):
+        drift.take(at * SECOND, at * 8000 + at * 8000 // 10_000)
+    assert abs(drift.told - -60 * MS) <= STEP + 6 * MS
+
+
+def test_a_clock_that_is_set_moves_nothing_and_is_followed_from_there() -> None:
+    drift, told = fed(100, HOUR // 2), 0
+    told = drift.told
+    for at in range(HOUR // 2, HOUR, 5):  # an hour is taken off the wall clock
+        drift.take((at - HOUR) * SECOND, int(at * 8000 * 1.0001))
+    assert told < -100 * MS
+    assert abs(drift.told - 2 * told) <= 2 * STEP
+
+
+def call(ppm: int, seconds: int) -> bytes:
+    """Make a call whose second stream has a clock that is `ppm` fast; both click once a minute, at the same moment."""
+    quiet, out = b"\xff" * 160, []
+    for second in range(seconds):
+        for number, rate in ((0, 1.0), (1, 1 + ppm / 1e6)):
+            first = int(second * 50 * rate)
+            count = int((second + 1) * 50 * rate) - first
+            pay = [quiet] * count
+            if second % 60 == 30:
+                before = int(second * 8000 * rate) - first * 160  # samples of that frame before this moment
+                pay[:2] = [b"\xff" * before + b"\x80" * (160 - before), b"\x80" * 160]
+            at = first * 20 / rate
+            out.append(run(pay, stream=number, ssrc=7 + number, seq=first, ts=first * 160, at=at, every=20 / rate))
+            if second % 5 == 0:
+                ntp = ((START + second * SECOND) // 1_000_000_000 + NTP) << 32 | (
+                    (START + second * SECOND) % 1_000_000_000 * (1 << 32) // 1_000_000_000
+                )
+                report = struct.pack("!BBHIQIII", 0x80, 200, 6, 7 + number, ntp, int(second * 8000 * rate), 0, 0)
+                out.append(record_format.rtcp(number, START + second * SECOND, report))
+    return b"".join(out)
+
+
+def clicks(samples: array[int]) -> list[int]:
+    """Give the places of loud frames, the first sample of each."""
+    found: list[int] = []
+    for at, value in enumerate(samples):
+        if abs(value) > 8000 and (not found or at - found[-1] > 8000):
+            found.append(at)
+    return found
+
+
+def test_two_streams_are_together_after_an_hour_although_a_clock_drifts() -> None:
+    """At most 20 ms apart; uncorrected it would be 360 ms."""
+    channels, _, _ = listen(call(100, HOUR), stream(0), stream(1))
+    one, two = clicks(channels[0]), clicks(channels[1])
+    assert len(one) == len(two) == HOUR // 60
+    assert max(abs(a - b) / 8 for a, b in zip(one, two, strict=True)) <= 20  # ms
+
+
+def told(stream: int, at: int, ntp: int) -> bytes:
+    """Make the report that the time at `at` (ns since the epoch) was `ntp` by the clock of a sender."""
+    wire = (ntp // SECOND + NTP) << 32 | ntp % SECOND * (1 << 32) // SECOND
+    return record_format.rtcp(
+        stream, at, struct.pack("!BBHIQIII", 0x80, 200, 6, 7 + stream, wire, (at - START) * 8 // MS, 0, 0)
+    )
+
+
+@pytest.mark.parametrize("way", [1, -1])
+def test_reports_that_somebody_else_sends_move_nothing_further_than_a_clock_can_run_away(way: int) -> None:
+    """Ten a second, each 90 ms further off than the one before: that would be two and a half minutes."""
+    seconds, out = 181, []
+    for second in range(seconds):
+        for number in (0, 1):
+            pay = [b"\xff" * 160] * 50
+            pay[0] = b"\x80" * 160 if second % 60 == 0 else pay[0]
+            out.append(run(pay, stream=number, ssrc=7 + number, seq=second * 50, ts=second * 8000, at=second * 1000))
+        at = START + second * SECOND
+        out += [told(0, at, at)] * (second % 5 == 0)
+        out += [told(1, at + n, at + way * (10 * second + n) * 90 * MS) for n in range(10)]
+    channels, _, _ = listen(b"".join(out), stream(0), stream(1))
+    one, two = clicks(channels[0]), clicks(channels[1])
+    assert one == [0, 480_000, 960_000, 1_440_000]
+    assert all(abs(a - b) <= a / FASTEST for a, b in zip(one, two, strict=True))

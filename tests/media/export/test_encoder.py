@@ -1,0 +1,123 @@
+"""Encoded files, listened to."""
+
+from __future__ import annotations
+
+import io
+from array import array
+
+import av
+import pytest
+
+from media.export.encoder import Container, Encoder, Unencodable, apart
+from tests.media.calls import snr, voice
+
+
+def made(form: Container, rate: int, *channels: array[int]) -> bytes:
+    """Encode channels, given in pieces of 0.3 s."""
+    woven = array("h", bytes(2 * len(channels) * len(channels[0])))
+    for i, channel in enumerate(channels):
+        woven[i :: len(channels)] = channel
+    out, pcm, step = io.BytesIO(), woven.tobytes(), rate * 6 // 10 * len(channels)
+    encoder = Encoder(out, form, rate, [str(i) for i in range(len(channels))])
+    for at in range(0, len(pcm), step):
+        encoder.give(pcm[at : at + step])
+    encoder.finish()
+    return out.getvalue()
+
+
+def heard(file: bytes, rate: int, track: int = 0) -> list[array[int]]:
+    """Decode one track and take its channels apart."""
+    with av.open(io.BytesIO(file)) as source:
+        stream = source.streams.audio[track]
+        channels = stream.codec_context.layout.nb_channels
+        linear = av.AudioResampler(format="s16", layout=stream.codec_context.layout, rate=rate)
+        out = array("h")
+        for frame in source.decode(stream):
+            for piece in linear.resample(frame):
+                out.frombytes(bytes(piece.planes[0])[: 2 * piece.samples * channels])
+        for piece in linear.resample(None):
+            out.frombytes(bytes(piece.planes[0])[: 2 * piece.samples * channels])
+    return [out[i::channels] for i in range(channels)]
+
+
+def quiet(sound: array[int]) -> array[int]:
+    return array("h", [s // 3 for s in sound])
+
+
+@pytest.mark.parametrize("channels", [1, 2, 5, 8])
+def test_flac_is_exact(channels: int) -> None:
+    sent = [array("h", [s // (i + 1) for s in voice(0.5, 8000)]) for i in range(channels)]
+    assert heard(made(Container.FLAC, 8000, *sent), 8000) == sent
+
+
+def test_matroska_has_one_exact_track_for_each_party() -> None:
+    sent = [voice(0.5, 8000), quiet(voice(0.5, 8000))]
+    file = made(Container.MKV, 8000, *sent)
+    assert [heard(file, 8000, track)[0] for track in (0, 1)] == sent
+    with av.open(io.BytesIO(file)) as source:
+        assert [stream.metadata.get("title") for stream in source.streams] == ["0", "1"]
+
+
+@pytest.mark.parametrize(("rate", "least"), [(8000, 8), (16_000, 8), (48_000, 8)])
+def test_opus_keeps_time_and_parties_apart(rate: int, least: int) -> None:
+    left, right = voice(1, rate), array("h", bytes(2 * rate))
+    one, other = heard(made(Container.OPUS, rate, left, right), rate)
+    ratio, delay = snr(left, one, 40)
+    assert ratio > least
+    assert delay <= 2
+    assert max(map(abs, other)) < max(map(abs, one)) / 20
+    assert abs(len(one) - rate) <= rate // 50
+
+
+@pytest.mark.parametrize("speaker", [1, 3])
+def test_opus_gives_none_of_many_parties_a_place_in_a_room(speaker: int) -> None:
+    sent = [array("h", bytes(16_000)) for _ in range(6)]
+    sent[speaker] = voice(1, 8000)
+    file = made(Container.OPUS, 8000, *sent)
+    with av.open(io.BytesIO(file)) as source:
+        assert source.streams.audio[0].codec_context.layout.name == "6 channels"  # and not "5.1"
+    channels = heard(file, 8000)
+    loud = [max(map(abs, channel)) for channel in channels]
+    assert snr(sent[speaker], channels[speaker], 40)[0] > 8
+    assert max(loud[:speaker] + loud[speaker + 1 :]) < loud[speaker] / 20
+
+
+def test_mp3_sounds_like_what_was_said() -> None:
+    sent = voice(1, 8000)
+    one, other = heard(made(Container.MP3, 8000, sent, quiet(sent)), 8000)
+    assert snr(sent, one, 60)[0] > 8
+    assert len(one) == len(other)
+
+
+@pytest.mark.parametrize("form", [Container.FLAC, Container.OPUS, Container.MP3, Container.MKV])
+def test_no_sound_at_all_is_a_moment_of_silence_in_a_file_that_opens(form: Container) -> None:
+    (one, *_) = heard(made(form, 8000, array("h"), array("h")), 8000)
+    assert not any(one)
+
+
+@pytest.mark.parametrize(
+    ("form", "rate", "channels"),
+    [(Container.MP3, 8000, 3), (Container.FLAC, 8000, 9), (Container.PCAP, 8000, 1)],
+)
+def test_what_a_format_cannot_hold_is_said(form: Container, rate: int, channels: int) -> None:
+    with pytest.raises(Unencodable):
+        Encoder(io.BytesIO(), form, rate, ["x"] * channels)
+
+
+@pytest.mark.parametrize(
+    ("form", "rate", "held"),
+    [(Container.OPUS, 44_100, 48_000), (Container.OPUS, 32_000, 48_000), (Container.MP3, 96_000, 48_000)],
+)
+def test_a_rate_that_a_format_cannot_hold_is_held_in_another_one(form: Container, rate: int, held: int) -> None:
+    sent = voice(1, rate)
+    file = made(form, rate, sent, array("h", bytes(2 * rate)))
+    one, other = heard(file, rate)
+    with av.open(io.BytesIO(file)) as source:
+        assert source.streams.audio[0].rate == held
+    assert snr(sent, one, rate // 100)[0] > 8
+    assert max(map(abs, other)) < max(map(abs, one)) / 20
+    assert abs(len(one) - rate) <= rate // 20
+
+
+def test_one_channel_is_taken_out() -> None:
+    assert array("h", bytes(apart(array("h", [1, 2, 3, 4, 5, 6]).tobytes(), 1, 3))) == array("h", [2, 5])

@@ -1,0 +1,138 @@
+"""Captures: the original packets at their times, in a file that other tools open."""
+
+from __future__ import annotations
+
+import shutil
+import struct
+import subprocess
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from media.codecs.decoders import Format
+from media.export import pcap
+from media.export.pcap import CapturedStream
+from media.records import record_format
+from tests.media.calls import MS, PCMU, START, noise, run, single
+
+AUDIO = CapturedStream(0, "audio", {0: PCMU})
+OTHER = CapturedStream(1, "audio", {96: Format("opus", 48_000, 2, "useinbandfec=1")})
+
+
+def captured(stored: bytes, *streams: CapturedStream) -> bytes:
+    out = bytearray()
+    pcap.write(record_format.read([stored]), streams or (AUDIO,), out.extend)
+    return bytes(out)
+
+
+def datagrams(file: bytes) -> Sequence[tuple[int, int, int, bytes]]:
+    """Return (time ns, source port, destination port, payload) of each."""
+    found, at = [], 24
+    while at < len(file):
+        seconds, nanos, size, _ = struct.unpack_from("<IIII", file, at)
+        packet = file[at + 16 : at + 16 + size]
+        assert packet[0] == 0x45
+        assert sum(struct.unpack("!10H", packet[:20])) % 0xFFFF == 0
+        source, target, length = struct.unpack_from("!HHH", packet, 20)
+        assert length == len(packet) - 20
+        found.append((seconds * 1_000_000_000 + nanos, source, target, packet[28:]))
+        at += 16 + size
+    return found
+
+
+def media(file: bytes) -> Sequence[tuple[int, int, int, bytes]]:
+    return datagrams(file)[2:]
+
+
+def test_packets_of_different_sizes_are_captured_as_they_came() -> None:
+    arrivals = tuple(START + 20 * MS * n for n in range(3))
+    mixed = record_format.Mixed(0, 0, 7, 100, (False, True, False), (0, 160, 320), arrivals, (b"a", b"bb", b"ccc"))
+    heard = [packet for _, _, port, packet in datagrams(captured(record_format.mixed(mixed)))][2:]
+    assert heard == [packet for _, _, packet in mixed.packets()]
+
+
+def test_packets_of_a_run_are_what_came_over_the_wire() -> None:
+    payloads = noise(1, 3)
+    (one, two, three) = media(captured(run(payloads, seq=65_535, ts=7, ssrc=9)))
+    assert [d[0] - START for d in (one, two, three)] == [0, 20 * MS, 40 * MS]
+    assert one[3] == struct.pack("!BBHII", 0x80, 0, 65_535, 7, 9) + payloads[0]
+    assert two[3] == struct.pack("!BBHII", 0x80, 0, 0, 167, 9) + payloads[1]
+
+
+def test_a_packet_kept_whole_is_written_whole() -> None:
+    packet = b"\x90\x80\x00\x01" + bytes(8) + b"\xbe\xde\x00\x01abcd" + b"sound"
+    assert media(captured(record_format.packet(0, 1, START, packet)))[0][3] == packet
+
+
+def test_each_stream_has_its_own_ports_and_rtcp_beside_them() -> None:
+    report = struct.pack("!BBHI", 0x80, 201, 1, 7)
+    stored = run(noise(1, 1)) + run(noise(1, 1), stream=1, at=1) + record_format.rtcp(1, START + 2 * MS, report)
+    assert [d[1:3] for d in media(captured(stored, AUDIO, OTHER))] == [
+        (10_000, 20_000),
+        (10_002, 20_002),
+        (10_003, 20_003),
+    ]
+    assert media(captured(stored, AUDIO, OTHER))[2][3] == report
+
+
+def test_datagrams_are_in_the_order_of_their_arrival_and_once() -> None:
+    stored = run(noise(1, 25)) + run(noise(2, 25), stream=1, ssrc=8, at=5) + run(noise(1, 25))
+    times = [d[0] for d in media(captured(stored, AUDIO, OTHER))]
+    assert times == sorted(times)
+    assert len(times) == 50
+
+
+def test_streams_that_were_not_asked_for_are_left_out() -> None:
+    assert media(captured(run(noise(1, 1), stream=1))) == []
+
+
+def test_a_long_call_is_written_as_it_is_read() -> None:
+    loud = noise(1, 25)
+    stored = [run(loud, seq=25 * i, ts=4000 * i, at=500 * i) for i in range(200)]
+    sizes: list[int] = []
+    read = 0
+
+    def parts() -> Iterator[bytes]:
+        nonlocal read
+        for piece in stored:
+            read += 1
+            yield piece
+
+    def give(piece: bytes) -> None:
+        sizes.append(read)
+
+    pcap.write(record_format.read(parts()), [AUDIO], give)
+    assert sizes[3] < 60
+
+
+def test_the_offer_names_types_and_nothing_of_the_call() -> None:
+    _, _, _, offer = datagrams(captured(single(noise(1, 1)[0]), AUDIO, OTHER))[0]
+    assert b"m=audio 10002 RTP/AVP 96\r\na=rtpmap:96 opus/48000/2\r\na=fmtp:96 useinbandfec=1\r\n" in offer
+
+
+def test_a_format_cannot_break_out_of_its_line() -> None:
+    evil = CapturedStream(0, "audio\r\nm=x", {96: Format("a\r\nb=1", 8000, 1, "x\r\na=evil")})
+    _, _, _, offer = datagrams(captured(b"", evil))[0]
+    assert b"\r\na=evil" not in offer
+    assert b"\r\nb=1" not in offer
+
+
+@pytest.mark.skipif(not shutil.which("tshark"), reason="tshark is not installed")
+def test_wireshark_finds_both_streams(tmp_path: Path) -> None:
+    opus = run([b"\xf8" + bytes(30)] * 25, stream=1, ssrc=8, pt=96, step=960)
+    (tmp_path / "call.pcap").write_bytes(captured(run(noise(1, 25)) + opus, AUDIO, OTHER))
+    command = ["tshark", "-r", str(tmp_path / "call.pcap"), "-q", "-z", "rtp,streams"]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    rows = [line.split() for line in shown.splitlines() if "0x0000000" in line]
+    assert sorted((row[6], row[7], row[8], row[9]) for row in rows) == [
+        ("0x00000007", "g711U", "25", "0"),
+        ("0x00000008", "opus", "25", "0"),
+    ]
+
+
+def test_a_capture_without_the_stream_that_came_first_begins_where_that_did() -> None:
+    stored = run(noise(2, 2), stream=1, ssrc=8, at=1_000) + run(noise(1, 100), stream=0)
+    whole, mine = (captured(stored, AUDIO._replace(silent=silent), OTHER) for silent in (False, True))
+    assert [d[0] for d in datagrams(mine)[:2]] == [d[0] for d in datagrams(whole)[:2]] == [START - 2 * MS, START - MS]
+    assert media(mine) == [d for d in media(whole) if d[2] == 20_002]

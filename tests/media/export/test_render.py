@@ -1,0 +1,275 @@
+"""A call as it sounds: the right party on the right channel, in true time, nothing invented."""
+
+from __future__ import annotations
+
+from array import array
+
+import av
+import pytest
+
+from media.codecs.decoders import Format
+from media.export.render import NothingToRender, RenderStream, measure, render
+from media.records import record_format
+from media.records.record_format import Mark
+from tests.media.calls import MS, PCMA, PCMU, START, encode, expand, listen, noise, run, single, snr, stream, voice
+from tests.media.rtp.test_red import redundant
+
+SILENCE = array("h", [0])
+
+
+def test_two_parties_are_two_channels_bit_for_bit() -> None:
+    one, other = noise(1, 50), noise(2, 50)
+    stored = b"".join(
+        run(one[i : i + 25], seq=1000 + i, ts=160 * i, at=20 * i)
+        + run(other[i : i + 25], stream=1, ssrc=8, pt=8, seq=9 + i, ts=77 + 160 * i, at=20 * i)
+        for i in (0, 25)
+    )
+    channels, report, _ = listen(stored, stream(0), stream(1))
+    assert channels == [expand(b"".join(one)), expand(b"".join(other), "pcm_alaw")]
+    assert (report.rate, report.channels, report.seconds, report.started_ns) == (8000, 2, 1.0, START)
+
+
+def test_channels_follow_the_order_of_the_streams_asked_for() -> None:
+    stored = run(noise(1, 1), stream=3) + run(noise(2, 1), stream=5, ssrc=8)
+    channels, _, _ = listen(stored, stream(5), stream(3))
+    assert channels == [expand(noise(2, 1)[0]), expand(noise(1, 1)[0])]
+
+
+def test_a_stream_that_stayed_empty_is_a_silent_channel() -> None:
+    channels, report, _ = listen(run(noise(1, 5)), stream(0), stream(1))
+    assert channels == [expand(b"".join(noise(1, 5))), SILENCE * 800]
+    assert (report.streams[1].packets, report.streams[1].seconds) == (0, 0.0)
+
+
+def test_a_call_without_a_packet_has_no_sound() -> None:
+    channels, report, _ = listen(b"", stream(0), stream(1))
+    assert channels == [array("h"), array("h")]
+    assert report.seconds == 0
+
+
+def test_a_lost_packet_is_silence_and_a_gap() -> None:
+    p = noise(1, 3)
+    channels, report, _ = listen(single(p[0]) + single(p[2], seq=1002, ts=5320, at=40))
+    assert channels[0] == expand(p[0]) + SILENCE * 160 + expand(p[2])
+    assert report.streams[0].gaps == ((0.02, 0.04, ""),)
+    assert report.streams[0].sound_seconds == 0.04
+
+
+def test_a_pause_is_silence_of_its_length_with_its_reason() -> None:
+    mark = record_format.mark(255, Mark.PAUSE, START + 500 * MS)
+    stored = run(noise(1, 25)) + mark + run(noise(2, 25), seq=2000, ts=5000 + 80_000, at=10_000)
+    channels, report, _ = listen(stored)
+    assert channels[0][4000:80_000] == SILENCE * 76_000
+    assert report.streams[0].gaps == ((0.5, 10.0, "pause"),)
+
+
+def test_a_hold_of_one_stream_is_not_the_reason_on_another() -> None:
+    mark = record_format.mark(1, Mark.HOLD, START + 500 * MS)
+    _, report, _ = listen(run(noise(1, 25)) + mark + run(noise(1, 1), seq=2000, ts=13_000, at=1000))
+    assert report.streams[0].gaps == ((0.5, 1.0, ""),)
+
+
+def test_digits_and_comfort_noise_are_never_sound() -> None:
+    form = stream(0, (0, PCMU), (101, Format("telephone-event", 8000)), (13, Format("CN", 8000)))
+    digits = b"".join(single(b"\x05\x8a\x01\x90", seq=1001 + i, ts=5160, at=20 + i, pt=101) for i in range(3))
+    noise_level = single(b"\x40", seq=1004, ts=5320, at=40, pt=13)
+    p = noise(1, 2)
+    channels, report, _ = listen(single(p[0]) + digits + noise_level + single(p[1], seq=1005, ts=5480, at=60), form)
+    assert channels[0] == expand(p[0]) + SILENCE * 320 + expand(p[1])
+    assert (report.streams[0].errors, report.streams[0].unknown) == (0, ())
+
+
+def test_an_unknown_codec_is_a_silent_channel_with_a_note() -> None:
+    """Duty T11."""
+    stored = run(noise(1, 5)) + run([b"x" * 30] * 5, stream=1, ssrc=8, pt=96)
+    channels, report, _ = listen(stored, stream(0), stream(1, (96, Format("EVS", 16_000))))
+    assert channels == [expand(b"".join(noise(1, 5))), SILENCE * 800]
+    assert report.streams[1].unknown == ("EVS",)
+
+
+def test_of_redundant_audio_the_new_block_is_heard_once_and_in_its_place() -> None:
+    form = stream(0, (0, PCMU), (96, Format("red", 8000)), (101, Format("telephone-event", 8000)))
+    said = noise(1, 4)
+    stored = single(redundant(newest=(0, said[0])), pt=96)
+    for i in (1, 2):
+        payload = redundant((0, 160, said[i - 1]), newest=(0, said[i]))
+        stored += single(payload, seq=1000 + i, ts=5000 + 160 * i, at=20 * i, pt=96)
+    stored += single(redundant(newest=(101, b"\x05\x0a\0\xa0")), seq=1003, ts=5480, at=60, pt=96)
+    stored += single(said[3], seq=1004, ts=5640, at=80)
+    channels, report, _ = listen(stored, form)
+    assert channels[0] == expand(b"".join(said[:3])) + SILENCE * 160 + expand(said[3])
+    assert (report.streams[0].errors, report.streams[0].unknown) == (0, ())
+
+
+def test_redundant_audio_that_cannot_be_read_is_silence_with_a_note() -> None:
+    _, report, _ = listen(run([b"\x80\0\0"] * 3, pt=96), stream(0, (96, Format("red", 8000))))
+    assert report.streams[0].unknown == ("red",)
+
+
+def test_payloads_that_cannot_be_decoded_are_counted() -> None:
+    stored = run([b"\xf9\x01\x02\x03"] * 3, pt=96, step=1920, every=40)
+    channels, report, _ = listen(stored, stream(0, (96, Format("opus", 48_000, 2))))
+    assert not any(channels[0])
+    assert report.streams[0].errors == 3
+    assert report.seconds == 0.12
+
+
+def test_narrow_and_wide_band_share_one_time() -> None:
+    sent = voice(1, 16_000)
+    wide = encode("g722", sent, 16_000)
+    spoken = voice(1, 8000)
+    narrow = encode("pcm_mulaw", spoken, 8000)
+    stored = run(wide, pt=9) + run(narrow, stream=1, ssrc=8, at=200)
+    channels, report, _ = listen(stored, stream(0, (9, Format("G722", 8000))), stream(1))
+    assert (report.rate, len(channels[0])) == (16_000, 19_200)
+    ratio, delay = snr(sent, channels[0], 60)
+    assert ratio > 25
+    assert delay < 32
+    ratio, delay = snr(spoken, channels[1][3200::2], 20)
+    assert ratio > 25
+    assert delay == 0
+    assert not any(channels[1][:3100])
+
+
+def test_packets_of_different_sizes_sound_as_they_do_one_by_one() -> None:
+    """As the recorder keeps a codec of variable rate; with a hole, and a silence in which the sender sends nothing."""
+    packets = encode("libopus", voice(1.0, 48_000), 48_000)[:40]
+    form, stamps = stream(0, (96, Format("opus", 48_000, 2))), [960 * n + 96_000 * (n >= 20) for n in range(40)]
+    arrivals = [START + (20 * n + 2000 * (n >= 20)) * MS for n in range(40)]
+    singly = b"".join(
+        single(packets[n], seq=1000 + n, ts=stamps[n], pt=96, at=(arrivals[n] - START) / MS)
+        for n in range(40)
+        if n not in (12, 13)
+    )
+    together = b"".join(
+        record_format.mixed(
+            record_format.Mixed(
+                0, 96, 7, 1000 + begin, (False,) * (end - begin), tuple(stamps[begin:end]), tuple(arrivals[begin:end]),
+                tuple(packets[begin:end]),
+            )
+        )
+        for begin, end in ((0, 12), (14, 40))
+    )  # fmt: skip
+    (one,), _, _ = listen(singly, form)
+    (other,), report, _ = listen(together, form)
+    assert one == other and any(one)
+    assert (report.streams[0].packets, report.streams[0].errors) == (38, 0)
+
+
+def test_opus_beside_g711_is_heard_at_48_khz() -> None:
+    sent = voice(1, 48_000)
+    packets = encode("libopus", sent, 48_000)
+    stored = b"".join(single(p, pt=96, seq=i, ts=960 * i, at=20 * i) for i, p in enumerate(packets))
+    stored += run(noise(1, 50), stream=1, ssrc=8)
+    channels, report, _ = listen(stored, stream(0, (96, Format("opus", 48_000, 2))), stream(1))
+    ratio, delay = snr(sent, channels[0], 400)
+    assert report.rate == 48_000
+    assert ratio > 15
+    assert delay <= 312
+    assert [abs(s) > 0 for s in channels[1][:48_000:6]].count(True) > 7900
+
+
+def test_resampled_sound_has_no_seam_and_its_gaps_their_length() -> None:
+    spoken = encode("pcm_mulaw", voice(1, 8000), 8000)
+    stored = run([bytes(160)], stream=1, ssrc=8, pt=9)
+    stored += run(spoken[:25], ts=0) + run(spoken[25:], seq=1025, ts=4000, at=500)
+    stored += run(spoken[:25], seq=1050, ts=48_000, at=6000)
+    channels, report, _ = listen(stored, stream(0), stream(1, (9, Format("G722", 8000))))
+    assert report.streams[0].gaps == ((1.0, 6.0, ""),)
+    ratio, delay = snr(voice(1, 8000), channels[0][:16_000:2], 20)
+    assert ratio > 25
+    assert delay == 0
+    assert not any(channels[0][16_010:95_990])
+
+
+def test_resampled_sound_has_no_seam_where_packets_end_amid_a_sample() -> None:
+    """20 ms are 220.5 samples at 11,025 Hz."""
+    spoken = encode("pcm_mulaw", voice(1, 8000), 8000)
+    wide = run([bytes(440)], stream=1, ssrc=8, pt=97), stream(1, (97, Format("L16", 11_025)))
+    alone = b"".join(single(payload, seq=1000 + i, ts=160 * i, at=20 * i) for i, payload in enumerate(spoken))
+    one, _, _ = listen(alone + wide[0], stream(0), wide[1])
+    together, _, _ = listen(run(spoken, ts=0) + wide[0], stream(0), wide[1])
+    assert max(abs(a - b) for a, b in zip(one[0][:10_900], together[0][:10_900], strict=True)) <= 1
+
+
+def test_a_payload_that_cannot_be_decoded_moves_none_of_those_stored_with_it() -> None:
+    context = av.CodecContext.create("libopus", "w")
+    context.options = {"vbr": "off"}  # of one size, so they lie in one record
+    context.sample_rate, context.layout, context.format, context.bit_rate = 48_000, "mono", "s16", 24_000
+    sent, packets = voice(0.4, 48_000), []
+    for at in range(0, len(sent), 960):
+        frame = av.AudioFrame(format="s16", layout="mono", samples=960)
+        frame.sample_rate, frame.pts = 48_000, at
+        frame.planes[0].update(sent[at : at + 960].tobytes())
+        packets += [bytes(packet) for packet in context.encode(frame)]
+    form = stream(0, (96, Format("opus", 48_000, 2)))
+    whole, _, _ = listen(run(packets, pt=96, step=960), form)
+    packets[5] = bytes([packets[5][0] | 3, 0]) + packets[5][2:]  # no frame at all
+    channels, report, _ = listen(run(packets, pt=96, step=960), form)
+    assert (report.streams[0].errors, len(channels[0])) == (1, len(whole[0]))
+    assert not any(channels[0][4800:5760])
+    quiet = sum((a - b) ** 2 for a, b in zip(channels[0][9600:], whole[0][9600:], strict=True))
+    assert quiet < sum(a * a for a in whole[0][9600:]) / 100
+
+
+def test_a_long_stretch_loses_nothing_where_it_is_given_out() -> None:
+    spoken = encode("pcm_mulaw", voice(8, 8000), 8000)
+    stored = run([bytes(160)], stream=1, ssrc=8, pt=9)
+    stored += b"".join(single(p, seq=i, ts=160 * i, at=20 * i) for i, p in enumerate(spoken))
+    channels, report, _ = listen(stored, stream(0), stream(1, (9, Format("G722", 8000))))
+    assert report.streams[0].dropped_seconds == 0
+    assert report.streams[0].gaps == ()
+    heard = channels[0][::2]
+    assert max(abs(a - b) for a, b in zip(expand(b"".join(spoken)), heard, strict=True)) < 1000
+
+
+def test_packets_in_the_wrong_order_reach_a_stateful_decoder_in_the_right_one() -> None:
+    packets = encode("g722", voice(0.2, 16_000), 16_000)
+    form = stream(0, (9, Format("G722", 8000)))
+    right = b"".join(single(p, pt=9, seq=i, ts=160 * i, at=20 * i) for i, p in enumerate(packets))
+    order = [0, 2, 1, 3, 5, 4, 6, 7, 8, 9]
+    wrong = b"".join(single(packets[i], pt=9, seq=i, ts=160 * i, at=20 * n) for n, i in enumerate(order))
+    assert listen(wrong, form)[0] == listen(right, form)[0]
+
+
+def test_an_hour_is_given_out_piece_by_piece() -> None:
+    loud = noise(1, 25)
+    stored = b"".join(run(loud, seq=25 * i, ts=4000 * i, at=500 * i) for i in range(7200))
+    wanted = [stream(0)]
+    pieces: list[int] = []
+    measured = measure(record_format.read([stored]), wanted)
+    render(measured, record_format.read([stored]), lambda piece: pieces.append(len(piece)))
+    assert sum(pieces) == 2 * 8000 * 3600
+    assert max(pieces) <= 1 << 18
+
+
+@pytest.mark.parametrize("count", [0, 65])
+def test_no_stream_or_far_too_many_are_refused(count: int) -> None:
+    with pytest.raises(NothingToRender):
+        measure([], [stream(i) for i in range(count)])
+
+
+def test_a_source_that_changes_without_end_is_heard_throughout() -> None:
+    p = noise(1, 400)
+    stored = b"".join(single(p[i], ssrc=i + 1, seq=1, ts=i * 1_000_003, at=20 * i) for i in range(400))
+    channels, _, _ = listen(stored)
+    assert channels[0] == expand(b"".join(p))
+
+
+def test_two_codecs_of_one_source_lie_in_one_time() -> None:
+    p = noise(1, 2)
+    channels, _, _ = listen(
+        single(p[0]) + single(p[1], seq=1001, ts=5160, at=20, pt=8), stream(0, (0, PCMU), (8, PCMA))
+    )
+    assert channels[0] == expand(p[0]) + expand(p[1], "pcm_alaw")
+
+
+@pytest.mark.parametrize(("ahead", "seen"), [(0, True), (20, False)])
+def test_pictures_are_shown_where_they_came_and_lie_in_the_time_of_a_person(ahead: int, seen: bool) -> None:
+    """The last of them comes 3.9 s after the first at 100 ms each, 3.12 s at 80 ms; all are dated 100 ms apart."""
+    stored = run(noise(1, 200)) + run([b"x"] * 40, stream=1, pt=96, step=9_000, every=100 - ahead)
+    video = RenderStream(1, "2", {96: Format("VP8", 90_000)}, heard=((START + 3_500 * MS, 1 << 63),))
+    measured = measure(record_format.read([stored]), [RenderStream(0, "1", {})], [video])
+    shown: list[int] = []
+    render(measured, record_format.read([stored]), lambda _: None, lambda placed: shown.append(placed.position))
+    assert (shown == [at * 800 for at in range(35, 40)]) is seen and bool(shown) is seen

@@ -1,0 +1,55 @@
+"""Each sequence number is used once."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from media.export.seen_sequences import Seen
+
+
+def test_what_follows_is_fresh() -> None:
+    seen = Seen()
+    assert list(seen.fresh(5, 3)) == [(5, 3)]
+    assert list(seen.fresh(8, 2)) == [(8, 2)]
+    assert list(seen.fresh(20, 1)) == [(20, 1)]
+
+
+def test_a_repeat_is_not_fresh() -> None:
+    """Duty C1."""
+    seen = Seen()
+    seen.fresh(5, 10)
+    assert list(seen.fresh(7, 3)) == []
+    assert list(seen.fresh(5, 10)) == []
+    assert list(seen.fresh(10, 5)) == []
+
+
+def test_a_late_batch_fills_only_the_holes() -> None:
+    seen = Seen()
+    for first in (0, 4, 8):
+        seen.fresh(first, 2)
+    assert list(seen.fresh(1, 8)) == [(2, 2), (6, 2)]
+    assert list(seen.fresh(0, 11)) == [(10, 1)]
+
+
+def test_a_hole_filled_in_part_leaves_the_rest_free() -> None:
+    seen = Seen()
+    for first in (0, 10, 20):
+        seen.fresh(first, 2)
+    assert list(seen.fresh(14, 2)) == [(14, 2)]
+    assert list(seen.fresh(12, 8)) == [(12, 2), (16, 4)]
+
+
+def test_what_follows_without_a_gap_takes_no_memory() -> None:
+    """A stream of hours is one run, in order or out of it."""
+    seen = Seen()
+    for first in (0, 2, 6, 4, 10, 8):
+        seen.fresh(first, 2)
+    assert (seen._starts, seen._ends) == ([0], [12])
+
+
+@given(st.lists(st.tuples(st.integers(0, 60), st.integers(1, 20)), max_size=30))
+def test_it_agrees_with_a_plain_set(batches: list[tuple[int, int]]) -> None:
+    seen, plain = Seen(), set[int]()
+    for first, count in batches:
+        numbers = [n for a, c in seen.fresh(first, count) for n in range(a, a + c)]
+        assert numbers == [n for n in range(first, first + count) if n not in plain]
+        plain.update(range(first, first + count))

@@ -1,0 +1,108 @@
+"""Where packets lie: the second reading."""
+
+from media.codecs.decoders import Format
+from media.export.timeline import BLOCK, Timeline
+from media.export.timeline_survey import Survey
+from media.records import record_format
+from media.records.reader import Batch, batches
+from tests.media.calls import PCMU, noise, run, single
+
+FORMS = {0: {0: PCMU, 101: Format("telephone-event", 8000), 9: Format("G722", 8000)}, 1: {0: PCMU}}
+
+
+def packets(stored: bytes) -> list[Batch]:
+    return [item for item in batches(record_format.read([stored])) if isinstance(item, Batch)]
+
+
+def survey(stored: bytes) -> Timeline:
+    reading = Survey(FORMS)
+    for batch in packets(stored):
+        reading.add(batch)
+    return reading.finish()
+
+
+def places(stored: bytes) -> list[tuple[int, int, int]]:
+    """Return (stream, sequence number, place in samples) of everything placed, in order of place."""
+    blocks = survey(stored).blocks(packets(stored))
+    return [(p.stream, p.ext_seq, p.position) for placed, _ in blocks for p in placed]
+
+
+def test_packets_lie_where_their_timestamp_puts_them() -> None:
+    stored = run(noise(1, 5), seq=10, ts=100) + run(noise(2, 5), seq=15, ts=100 + 5 * 160 + 8000, at=1104.7)
+    assert places(stored) == [(0, 10, 0), (0, 15, 8800)]
+
+
+def test_each_packet_is_placed_once() -> None:
+    stored = run(noise(1, 5), seq=10) + run(noise(1, 8), seq=12, ts=5000 + 320, at=40)
+    timeline = survey(stored)
+    assert [(p.ext_seq, len(p.payloads)) for placed, _ in timeline.blocks(packets(stored)) for p in placed] == [
+        (10, 5),
+        (15, 5),
+    ]
+    assert timeline.notes.repeats == 3
+    assert timeline.notes.packets == {0: 10, 1: 0}
+
+
+def test_a_packet_out_of_order_lies_in_its_place() -> None:
+    p = noise(1, 4)
+    stored = b"".join(single(p[i], seq=10 + i, ts=1000 + 160 * i, at=20 * i) for i in (0, 2, 1, 3))
+    assert places(stored) == [(0, 10, 0), (0, 11, 160), (0, 12, 320), (0, 13, 480)]
+
+
+def test_a_packet_from_before_the_first_moves_time_0() -> None:
+    p = noise(1, 2)
+    stored = single(p[1], seq=11, ts=1160, at=0) + single(p[0], seq=10, ts=1000, at=1)
+    assert places(stored) == [(0, 10, 0), (0, 11, 160)]
+
+
+def test_sequence_and_timestamp_wrap() -> None:
+    stored = run(noise(1, 3), seq=65_534, ts=0xFFFF_FFFF - 200) + run(
+        noise(2, 3), seq=65_537, ts=(0xFFFF_FFFF - 200 + 480) & 0xFFFF_FFFF, at=60
+    )
+    assert places(stored) == [(0, 65_534, 0), (0, 65_537, 480)]
+
+
+def test_payloads_that_do_not_touch_are_placed_one_by_one() -> None:
+    assert places(run(noise(1, 3), step=320, every=40)) == [(0, 1000, 0), (0, 1001, 320), (0, 1002, 640)]
+
+
+def test_a_wider_codec_sets_the_rate() -> None:
+    stored = run([bytes(160)] * 2, pt=9) + run(noise(1, 1), stream=1, at=10)
+    timeline = survey(stored)
+    assert (timeline.rate, timeline.samples) == (16_000, 640)
+    assert places(stored) == [(0, 1000, 0), (1, 1000, 160)]
+
+
+def test_a_codec_that_was_only_offered_sets_no_rate() -> None:
+    assert survey(run(noise(1, 1))).rate == 8000
+
+
+def test_digits_are_not_placed_and_do_not_move_anything() -> None:
+    p = noise(1, 2)
+    digit = single(b"\x05\x0a\x00\xa0", seq=1001, ts=5000, at=20, pt=101)
+    stored = single(p[0]) + digit + single(p[1], seq=1002, ts=5320, at=40)
+    assert places(stored) == [(0, 1000, 0), (0, 1002, 320)]
+
+
+def test_nothing_of_a_later_block_lies_before_the_floor() -> None:
+    stored = b"".join(
+        run(noise(i, 1), stream=s, seq=i, ts=160 * i, at=20 * i + 3 * s) for i in range(3 * BLOCK) for s in (0, 1)
+    )
+    blocks = list(survey(stored).blocks(packets(stored)))
+    assert len(blocks) == 6
+    for i, (_, floor) in enumerate(blocks):
+        later = [p.position for placed, _ in blocks[i + 1 :] for p in placed]
+        assert floor == min(later, default=survey(stored).samples)
+
+
+def test_the_floor_waits_for_a_stream_that_is_stored_late() -> None:
+    stored = b"".join(run(noise(i, 1), seq=i, ts=160 * i, at=20 * i) for i in range(2 * BLOCK))
+    stored += run(noise(1, 5), stream=1, at=100)
+    floors = [floor for _, floor in survey(stored).blocks(packets(stored))]
+    assert floors == [800, 800, 2 * BLOCK * 160]
+
+
+def test_an_empty_call_has_no_samples() -> None:
+    timeline = survey(b"")
+    assert (timeline.samples, timeline.rate, timeline.origin) == (0, 8000, 0)
+    assert [placed for placed, _ in timeline.blocks([])] == [[]]

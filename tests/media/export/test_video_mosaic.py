@@ -1,0 +1,116 @@
+"""The pictures of a call beside each other, each in its place and shape, when they were sent."""
+
+from __future__ import annotations
+
+import pytest
+
+from media.codecs.decoders import Format
+from media.export.render import measure, render
+from media.export.video_mosaic import FPS, HEIGHT, WIDTH, Canvas, Cell, Mosaic, cells, fitted
+from media.records import record_format
+from tests.media.calls import noise, run, stream
+from tests.media.films import film, h264_payloads, picture, stored, vp8_payloads
+
+H264, VP8 = Format("H264", 90_000), Format("VP8", 90_000)
+
+
+def test_cells_share_the_canvas() -> None:
+    for count in range(1, 65):
+        made = cells(count)
+        assert len(made) == count
+        for cell in made:
+            assert not (cell.left | cell.top | cell.width | cell.height) & 1
+            assert cell.left + cell.width <= WIDTH and cell.top + cell.height <= HEIGHT
+        taken = {(cell.left, cell.top) for cell in made}
+        assert len(taken) == count
+    assert cells(1)[0] == Cell(0, 0, WIDTH, HEIGHT)
+
+
+@pytest.mark.parametrize(("width", "height"), [(320, 180), (640, 480), (180, 320), (1, 4000), (4000, 1), (0, 0)])
+def test_a_picture_keeps_its_shape(width: int, height: int) -> None:
+    for cell in cells(5):
+        left, top, wide, high = fitted(width, height, cell)
+        assert cell.left <= left and left + wide <= cell.left + cell.width
+        assert cell.top <= top and top + high <= cell.top + cell.height
+        if min(width, height) > 100:
+            assert abs(wide / high - width / height) < 0.03
+
+
+def test_a_picture_is_pasted_into_its_cell_only() -> None:
+    canvas, (left, right) = Canvas(), cells(2)
+    canvas.paste(picture(200), right)
+    luma = bytes(canvas.frame().planes[0])
+    middle = HEIGHT // 2 * WIDTH
+    assert luma[middle + left.width // 2] == 16 and abs(luma[middle + right.left + right.width // 2] - 200) <= 1
+    canvas.blacken(right)
+    assert set(canvas.planes[0]) == {16}
+
+
+def shown(payload_of: object, codec: str, form: Format, **more: object) -> list[tuple[float, list[int]]]:
+    """Render two films, the second late and bright; give each picture's time with the luma of both cells' middles."""
+    first = [payload_of(data) for data in film(codec, [60] * 50)]  # type: ignore[operator]  # a function of films
+    second = [payload_of(data) for data in film(codec, [60] * 20 + [220] * 10, 180, 320)]  # type: ignore[operator]  # payloads are bytes
+    data = run(noise(1, 100)) + stored(first, stream=1) + stored(second, stream=2, ssrc=91, at=500, **more)  # type: ignore[arg-type]  # shorthand
+    ways = (stream(1, (96, form)), stream(2, (96, form)))
+    measured = measure(record_format.read([data]), (stream(0),), ways)
+    mosaic, made, given = Mosaic([1, 2], measured.rate), [], [0]
+
+    def give(pcm: bytes | bytearray) -> None:
+        given[0] += len(pcm) // 2
+        made.extend(mosaic.upto(given[0] / measured.rate))
+
+    render(measured, record_format.read([data]), give, mosaic.add)
+    made += mosaic.finish(given[0] / measured.rate)
+    assert mosaic.errors == 0
+    places = [HEIGHT // 2 * WIDTH + cell.left + cell.width // 2 for cell in cells(2)]
+    return [(at, [bytes(frame.planes[0])[place] for place in places]) for at, frame in made]
+
+
+@pytest.mark.parametrize(
+    ("payload_of", "codec", "form"), [(h264_payloads, "libx264", H264), (vp8_payloads, "libvpx", VP8)]
+)
+def test_pictures_are_seen_when_they_were_sent_t12(payload_of: object, codec: str, form: Format) -> None:
+    made = shown(payload_of, codec, form)
+    assert [at for at, _ in made] == sorted({at for at, _ in made})
+    assert all(abs(left - 60) <= 4 for _, (left, _) in made[1:])
+    begins = min(at for at, (_, right) in made if right > 40)
+    bright = min(at for at, (_, right) in made if right > 200)
+    assert abs(begins - 0.5) <= 1 / FPS and abs(bright - 1.3) <= 1 / FPS
+
+
+@pytest.mark.parametrize("every", [1_000, 6_000])
+def test_a_still_screen_is_seen_when_it_was_sent_and_not_with_its_next_picture(every: int) -> None:
+    lumas = [60, 120, 180, 220]
+    data = run(noise(1, 4 * every // 20)) + stored(
+        [h264_payloads(picture) for picture in film("libx264", lumas)], stream=1, every=every
+    )
+    measured = measure(record_format.read([data]), (stream(0),), (stream(1, (96, H264)),))
+    mosaic, made, given = Mosaic([1], measured.rate), [], [0]
+
+    def give(pcm: bytes | bytearray) -> None:
+        given[0] += len(pcm) // 2
+        made.extend(mosaic.upto(given[0] / measured.rate))
+
+    render(measured, record_format.read([data]), give, mosaic.add)
+    made += mosaic.finish(given[0] / measured.rate)
+    middle = HEIGHT // 2 * WIDTH + WIDTH // 2
+    seen = [(at, bytes(frame.planes[0])[middle]) for at, frame in made]
+    for number, luma in enumerate(lumas):
+        begins = min(at for at, shade in seen if abs(shade - luma) <= 4)
+        assert abs(begins - number * every / 1000) <= 1 / FPS
+
+
+def test_a_lost_picture_spoils_no_other() -> None:
+    made = shown(vp8_payloads, "libvpx", VP8, lost=frozenset({5}))
+    assert max(right for _, (_, right) in made) > 200
+
+
+def test_a_camera_that_is_off_is_black() -> None:
+    pictures = [h264_payloads(data) for data in film("libx264", [200] * 5)]
+    data = run(noise(1, 500)) + stored(pictures, stream=1)
+    measured = measure(record_format.read([data]), (stream(0),), (stream(1, (96, H264)),))
+    mosaic = Mosaic([1], measured.rate)
+    render(measured, record_format.read([data]), lambda _: None, mosaic.add)
+    made = mosaic.finish(10.0)
+    assert abs(made[-1][0] - 5.2) < 0.1
+    assert set(bytes(made[-1][1].planes[0])) == {16}

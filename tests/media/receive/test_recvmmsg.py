@@ -1,0 +1,227 @@
+"""Sockets emptied into memory that a successor can read; real sockets, real files."""
+
+import errno
+import os
+import socket
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from media.errors import Damaged
+from media.receive import sockets
+from media.receive.batch import FAR, NEAR, SLOTS, UNUSED, Workbench
+from media.receive.receive_region import JOURNAL, LANES, MAGIC, RTCP, SPARE_AT, Journal, holder, journal_of
+from media.receive.recvmmsg import PAGE, SIZE, Region, Relic
+
+CALL = "0a64dd1c-0000-4000-8000-000000000001"
+
+
+@pytest.fixture
+def ear() -> Iterator[socket.socket]:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as opened:
+        opened.bind(("127.0.0.1", 0))
+        sockets.stamp_arrivals(opened)
+        yield opened
+
+
+def say(ear: socket.socket, *packets: bytes) -> tuple[str, int]:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as mouth:
+        mouth.bind(("127.0.0.1", 0))
+        for packet in packets:
+            mouth.sendto(packet, ear.getsockname())
+        return mouth.getsockname()
+
+
+def region_in(folder: Path) -> Region:
+    return Region(str(folder / "region"))
+
+
+def test_a_lane_says_whether_senders_were_asked_for(tmp_path: Path, ear: socket.socket) -> None:
+    region = region_in(tmp_path)
+    for asked in ([True, False], [False, True]):
+        region.begin(CALL.encode(), 1, [0, 1], asked)
+        say(ear, b"one")
+        assert region.receive(0, ear.fileno()) == 1
+        relic = Relic(str(tmp_path / "region"), Workbench())
+        assert [lane.named for lane in (*region.lanes[:2], *relic.lanes[:2])] == asked * 2
+
+
+def test_a_round_takes_what_is_there_with_time_and_sender(tmp_path: Path, ear: socket.socket) -> None:
+    region, before = region_in(tmp_path), time.time_ns()
+    name = say(ear, b"one", b"t" * 1000)
+    region.begin(CALL.encode(), 7, [3], [True])
+    assert region.receive(0, ear.fileno()) == 2
+    lane = region.lanes[0]
+    assert (lane.packet(0), lane.packet(1), lane.count()) == (b"one", b"t" * 1000, 2)
+    assert lane.address(0) == (socket.inet_aton("127.0.0.1"), name[1])
+    assert before <= lane.arrival(0) <= lane.arrival(1) <= time.time_ns()
+    assert region.receive(0, ear.fileno()) == 0
+
+
+def test_a_datagram_longer_than_a_slot_is_no_packet(tmp_path: Path, ear: socket.socket) -> None:
+    region = region_in(tmp_path)
+    say(ear, bytes(NEAR + FAR), bytes(NEAR + FAR + 1))
+    region.begin(CALL.encode(), 1, [0], [False])
+    assert region.receive(0, ear.fileno()) == 2
+    assert [region.lanes[0].packet(slot) for slot in (0, 1)] == [bytes(NEAR + FAR), None]
+
+
+def test_a_socket_that_is_fuller_than_a_lane_takes_two_rounds(tmp_path: Path, ear: socket.socket) -> None:
+    region, packets = region_in(tmp_path), [n.to_bytes(2, "big") for n in range(SLOTS + 5)]
+    say(ear, *packets)
+    found = []
+    for generation in (1, 2):
+        region.begin(CALL.encode(), generation, [0], [False])
+        count = region.receive(0, ear.fileno())
+        found += [region.lanes[0].packet(slot) for slot in range(count)]
+        assert region.lanes[0].count() == count  # nothing of the round before is left
+    assert found == packets
+
+
+def test_an_error_that_came_by_icmp_is_passed_over(tmp_path: Path, ear: socket.socket) -> None:
+    region = region_in(tmp_path)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as gone:
+        gone.bind(("127.0.0.1", 0))
+        place = gone.getsockname()
+    ear.connect(place)
+    ear.send(b"nobody listens")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as back:
+        back.bind(place)
+        back.sendto(b"now somebody does", ear.getsockname())
+    region.begin(CALL.encode(), 1, [0], [False])
+    assert region.receive(0, ear.fileno()) == 1
+    assert region.lanes[0].packet(0) == b"now somebody does"
+
+
+def test_a_successor_reads_the_batch_of_a_dead_worker(tmp_path: Path, ear: socket.socket) -> None:
+    region = region_in(tmp_path)
+    region.begin(CALL.encode(), 41, [0, 1 | RTCP], [True, True])
+    say(ear, b"a", b"bb", b"ccc")
+    region.receive(1, ear.fileno())
+    relic = Relic(str(tmp_path / "region"), Workbench())
+    assert relic.journal == Journal(CALL, 41, ((0, False), (1, True)))
+    assert [lane.count() for lane in relic.lanes[:2]] == [0, 3]
+    assert [relic.lanes[1].packet(slot) for slot in range(3)] == [b"a", b"bb", b"ccc"]
+    assert journal_of(str(tmp_path / "region")) == relic.journal
+
+
+def test_lanes_are_reset_before_the_journal_names_the_next_call(tmp_path: Path, ear: socket.socket) -> None:
+    """A kill between two rounds must not give one call the packets of another."""
+    region = region_in(tmp_path)
+    region.begin(CALL.encode(), 1, list(range(LANES)), [False] * LANES)
+    say(ear, b"of the first call")
+    region.receive(2, ear.fileno())
+    region.begin(b"another".ljust(36, b"\0"), 1, list(range(LANES)), [False] * LANES)
+    relic = Relic(str(tmp_path / "region"), Workbench())
+    assert relic.journal is not None and relic.journal.call == "another"
+    assert [lane.count() for lane in relic.lanes] == [0] * LANES
+
+
+def test_what_was_received_is_forgotten_and_the_next_round_finds_its_place(tmp_path: Path, ear: socket.socket) -> None:
+    region = region_in(tmp_path)
+    for words in (b"of the first call", b"of the second"):
+        region.begin(CALL.encode(), 1, [0], [True])
+        say(ear, words, words * 40)
+        assert region.receive(0, ear.fileno()) == 2
+        assert region.lanes[0].packet(0) == words and region.lanes[0].packet(1) == words * 40
+        region.forget()
+        left = (tmp_path / "region").read_bytes()
+        assert CALL.encode() not in left and words not in left
+        assert journal_of(str(tmp_path / "region")) is None
+        assert holder(str(tmp_path / "region")) is not None
+
+
+def test_all_is_forgotten_that_was_received_since_the_last_time(tmp_path: Path, ear: socket.socket) -> None:
+    """A batch of few packets leaves the rest of the one before."""
+    region = region_in(tmp_path)
+    for turn in range(2):
+        for lane, count in ((0, SLOTS), (LANES - 1, 5), (0, 2), (LANES - 1, 0)):
+            region.begin(CALL.encode(), 1, list(range(LANES)), [True] * LANES)
+            say(ear, *[b"heard %d" % turn + bytes([slot]) * NEAR * 2 for slot in range(1, count + 1)])
+            assert region.receive(lane, ear.fileno()) == count
+        assert b"heard" in (tmp_path / "region").read_bytes()
+        region.forget()
+        assert not any((tmp_path / "region").read_bytes()[PAGE:])
+
+
+def test_what_is_no_region_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "region"
+    path.write_bytes(b"")
+    assert journal_of(str(path)) is None
+    with pytest.raises(Damaged):
+        Relic(str(path), Workbench())
+    path.write_bytes(bytes(SIZE))
+    assert journal_of(str(path)) is None and Relic(str(path), Workbench()).journal is None
+    path.write_bytes(JOURNAL.pack(MAGIC, LANES + 1, 1, CALL.encode(), bytes(4)).ljust(SIZE, b"\0"))
+    assert journal_of(str(path)) is None
+    with pytest.raises(OSError):
+        Region(str(path))  # a name is never used twice
+
+
+def test_without_room_for_all_of_it_there_is_no_region(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Later the kernel would drop what it has no page for, and nobody would be told."""
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "full")
+
+    before = len(os.listdir("/proc/self/fd"))
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(MemoryError):
+        Region(str(tmp_path / "region"))
+    assert len(os.listdir("/proc/self/fd")) <= before
+
+
+def test_a_living_worker_holds_its_region_and_a_dead_one_does_not(tmp_path: Path) -> None:
+    path = tmp_path / "region"
+    code = (
+        "import sys; from media.receive.recvmmsg import Region; r = Region(sys.argv[1]); "
+        "print(flush=True); sys.stdin.read()"
+    )
+    told = struct.Struct("=I")
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        assert holder(str(path)) == other.pid
+        for forged in (0, 1, os.getpid(), (1 << 32) - 1):  # one that was broken into writes what it likes
+            with path.open("r+b") as file:
+                file.seek(64)
+                file.write(told.pack(forged))
+            assert holder(str(path)) == other.pid
+        other.kill()
+    assert holder(str(path)) is None
+
+
+def test_unused_slots_say_so(tmp_path: Path) -> None:
+    region = region_in(tmp_path)
+    region.begin(CALL.encode(), 1, [0], [False])
+    assert region.lanes[0].headers[56:60] == UNUSED.to_bytes(4, "little")
+
+
+def test_a_region_holds_room_for_that_of_a_successor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both lie there together until the successor has the last batch; where there is none it works all the same."""
+    with (tmp_path / "whole").open("wb") as one:
+        os.posix_fallocate(one.fileno(), 0, SIZE)
+    alone = (tmp_path / "whole").stat().st_blocks
+    region_in(tmp_path)
+    assert (tmp_path / "region").stat().st_blocks >= 2 * alone
+    os.truncate(tmp_path / "region", SPARE_AT)
+    assert alone <= (tmp_path / "region").stat().st_blocks < 2 * alone
+    assert SIZE <= SPARE_AT
+
+    allocate = os.posix_fallocate
+
+    def once(fd: int, at: int, length: int) -> None:
+        if at:
+            raise OSError(errno.ENOSPC, "full")
+        allocate(fd, at, length)
+
+    monkeypatch.setattr(os, "posix_fallocate", once)
+    Region(str(tmp_path / "second"))
+    assert (tmp_path / "second").stat().st_size == SIZE

@@ -1,0 +1,251 @@
+"""Sockets of a stream: pairs of ports, arrival times from the kernel, and connections that are made and dissolved."""
+
+import errno
+import os
+import random
+import socket
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from media.errors import SocketRefused
+from media.receive import sockets
+
+
+def opened(host: str = "127.0.0.1", rtcp: bool = True) -> sockets.Pair:
+    while True:
+        try:
+            return sockets.open_pair(host, random.randrange(30000, 60000, 2), rtcp)
+        except SocketRefused:
+            continue
+
+
+def peer() -> socket.socket:
+    sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    sender.bind(("127.0.0.1", 0))
+    return sender
+
+
+def name(sender: socket.socket) -> bytes:
+    host, port = sender.getsockname()
+    return struct.pack("=H", socket.AF_INET) + port.to_bytes(2, "big") + socket.inet_aton(host) + bytes(8)
+
+
+def heard(pair: sockets.Pair) -> list[bytes]:
+    out = []
+    try:
+        while True:
+            out.append(pair.rtp.recv(100))
+    except BlockingIOError:
+        return out
+
+
+def test_a_pair_is_two_neighbours_and_a_taken_one_is_refused_whole() -> None:
+    pair = opened()
+    assert pair.rtcp is not None
+    assert pair.rtcp.getsockname()[1] == pair.port + 1
+    with pytest.raises(SocketRefused):
+        sockets.open_pair("127.0.0.1", pair.port)
+    port = pair.port
+    pair.rtp.close()
+    with pytest.raises(SocketRefused):
+        sockets.open_pair("127.0.0.1", port)  # the upper one is still taken
+    pair.rtcp.close()
+    sockets.open_pair("127.0.0.1", port).close()
+
+
+def test_a_connected_socket_hears_one_sender_until_it_is_dissolved() -> None:
+    pair, friend, stranger = opened(), peer(), peer()
+    assert not sockets.connected(pair.rtp.fileno())
+    assert sockets.connect(pair.rtp.fileno(), name(friend))
+    assert sockets.connected(pair.rtp.fileno())
+    for sender in (stranger, friend):
+        sender.sendto((sender is friend and b"friend") or b"stranger", ("127.0.0.1", pair.port))
+    assert heard(pair) == [b"friend"]
+    sockets.disconnect(pair.rtp.fileno())
+    assert not sockets.connected(pair.rtp.fileno())
+    stranger.sendto(b"stranger", ("127.0.0.1", pair.port))
+    assert heard(pair) == [b"stranger"]
+    for each in (pair, friend, stranger):
+        each.close()
+
+
+def test_all_addresses_of_ipv6_are_those_of_ipv4_as_well() -> None:
+    pair, friend = opened("::"), peer()
+    friend.sendto(b"four", ("127.0.0.1", pair.port))
+    assert heard(pair) == [b"four"]
+    sockets.send(pair.rtp.fileno(), b"back", friend.getsockname(), False)
+    friend.settimeout(30)
+    assert friend.recvfrom(100) == (b"back", ("127.0.0.1", pair.port))
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as six:
+        six.sendto(b"six", ("::1", pair.port))
+        assert heard(pair) == [b"six"]
+    for each in (pair, friend):
+        each.close()
+
+
+def test_a_datagram_goes_to_an_ip_address_or_to_the_peer_and_nobody_is_looked_up() -> None:
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as six:
+        six.bind(("::1", 0))
+        pair = opened("::1")
+        sockets.send(pair.rtp.fileno(), b"six", ("::1", six.getsockname()[1]), False)
+        assert six.recvfrom(100, socket.MSG_DONTWAIT) == (b"six", ("::1", pair.port, 0, 0))
+        pair.close()
+    pair, friend = opened(), peer()
+    assert sockets.connect(pair.rtp.fileno(), name(friend))
+    sockets.send(pair.rtp.fileno(), b"peer", ("192.0.2.1", 9), True)
+    assert friend.recv(100, socket.MSG_DONTWAIT) == b"peer"
+    for host in ("localhost", "::1", "127.0.0.256"):
+        with pytest.raises(OSError):
+            sockets.send(pair.rtp.fileno(), b"nobody", (host, 9), False)
+    for each in (pair, friend):
+        each.close()
+
+
+def test_the_kernel_holds_five_seconds_at_least_and_stamps_each_packet() -> None:
+    pair, friend = opened(), peer()
+    for number in range(250):
+        friend.sendto(number.to_bytes(2, "big") + bytes(180), ("127.0.0.1", pair.port))
+    _, ancillary, _, _ = pair.rtp.recvmsg(300, 100)
+    assert [(level, kind) for level, kind, _ in ancillary] == [(socket.SOL_SOCKET, sockets.SO_TIMESTAMPNS)]
+    assert len(heard(pair)) == 249
+    pair.close()
+    friend.close()
+
+
+def test_descriptors_of_a_former_process_are_taken_over_and_files_are_not() -> None:
+    pair = opened()
+    taken = sockets.Pair.adopt([os.dup(fd) for fd in pair.filenos()])
+    assert (taken.port, len(taken.filenos()), taken.buffer) == (pair.port, 2, pair.buffer)
+    taken.close()
+    pair.close()
+    read, write = os.pipe()
+    with pytest.raises(SocketRefused):
+        sockets.Pair.adopt([read])
+    os.close(read)
+    os.close(write)
+
+
+def test_every_socket_stamps_arrivals_also_one_that_a_former_process_opened() -> None:
+    pair = opened()
+    for each in (pair.rtp, pair.rtcp):
+        assert each and each.getsockopt(socket.SOL_SOCKET, sockets.SO_TIMESTAMPNS) == 1
+    bare = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    taken = sockets.Pair.adopt([bare.detach()])
+    assert taken.rtp.getsockopt(socket.SOL_SOCKET, sockets.SO_TIMESTAMPNS) == 1
+    taken.close()
+    pair.close()
+
+
+def test_a_connected_socket_knows_its_peer() -> None:
+    pair, friend = opened(), peer()
+    assert pair.peer is None
+    assert sockets.connect(pair.rtp.fileno(), name(friend))
+    assert pair.peer == friend.getsockname()
+    sockets.disconnect(pair.rtp.fileno())
+    assert pair.peer is None
+    pair.close()
+    friend.close()
+
+
+def test_a_socket_of_all_addresses_is_not_connected_past_the_one_that_was_told() -> None:
+    """By the routes packets to a peer on 127.0.0.1 leave from 127.0.0.1, and there alone it would hear."""
+    pair, friend = opened("0.0.0.0"), peer()
+    assert not sockets.connect(pair.rtp.fileno(), name(friend), "127.0.0.5")
+    friend.sendto(b"told", ("127.0.0.5", pair.port))
+    assert heard(pair) == [b"told"]
+    for here in ("127.0.0.1", "192.0.2.1", ""):  # the route's own, one that a NAT has, one that nobody knows
+        assert sockets.connect(pair.rtp.fileno(), name(friend), here)
+    pair.close()
+    friend.close()
+
+
+def test_a_socket_of_ipv6_too_is_not_connected_past_an_address_of_ipv4() -> None:
+    pair, friend = opened("::"), peer()
+    mapped = struct.pack("=H", socket.AF_INET6) + name(friend)[2:4] + bytes(4 + 10) + b"\xff\xff\x7f\0\0\x01" + bytes(4)
+    assert not sockets.connect(pair.rtp.fileno(), mapped, "127.0.0.5")
+    assert sockets.connect(pair.rtp.fileno(), mapped, "127.0.0.1")
+    pair.close()
+    friend.close()
+
+
+@pytest.mark.parametrize("bound", ["0.0.0.0", "::"])
+def test_what_is_sent_leaves_from_the_address_that_was_told(bound: str) -> None:
+    pair, friend = opened(bound), peer()
+    friend.settimeout(30)
+    for here, source in (
+        ("127.0.0.5", "127.0.0.5"),
+        ("192.0.2.1", "127.0.0.1"),
+        ("::1", "127.0.0.1"),
+        ("", "127.0.0.1"),
+    ):
+        sockets.send(pair.rtp.fileno(), b"report", friend.getsockname(), False, here)
+        assert friend.recvfrom(100) == (b"report", (source, pair.port))
+    pair.close()
+    friend.close()
+
+
+def test_without_a_descriptor_to_find_out_everybody_is_heard(monkeypatch: pytest.MonkeyPatch) -> None:
+    pair, friend = opened("0.0.0.0"), peer()
+    sockets._leaves_elsewhere.cache_clear()
+
+    def none_left(host: str) -> socket.AddressFamily:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(sockets, "_family", none_left)
+    assert not sockets.connect(pair.rtp.fileno(), name(friend), "127.0.0.5")
+    sockets.send(pair.rtp.fileno(), b"report", friend.getsockname(), False, "127.0.0.5")
+    friend.settimeout(30)
+    assert friend.recv(100) == b"report"
+    sockets._leaves_elsewhere.cache_clear()
+    pair.close()
+    friend.close()
+
+
+def test_of_ipv6_too_it_leaves_from_the_address_that_was_told() -> None:
+    pair, friend = opened("::"), socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+    friend.bind(("::1", 0))
+    friend.settimeout(30)
+    sockets._send_from(pair.rtp.fileno(), b"report", friend.getsockname()[:2], "::1")
+    assert friend.recvfrom(100)[1][:2] == ("::1", pair.port)
+    pair.close()
+    friend.close()
+
+
+@pytest.mark.parametrize(("size", "packets"), [(182, 5 * 50), (1262, 5 * 200)])
+def test_five_seconds_of_every_stream_survive_a_stall(size: int, packets: int) -> None:
+    """Of G.711, and of video of 2 Mbit/s; where the kernel gives less, it is said."""
+    pair, sender = opened(rtcp=False), peer()
+    for _ in range(packets):
+        sender.sendto(bytes(size), ("127.0.0.1", pair.port))
+    assert len(heard(pair)) == packets or sockets.refused_buffer("127.0.0.1")
+    pair.close()
+    sender.close()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody who may ask for less")
+def test_a_report_is_not_lost_among_those_of_strangers() -> None:
+    """50 a second in the 5 s between two looks, as 20,000 forged packets a second at 200 calls are."""
+    pair, sender, said = opened(), peer(), []
+    assert pair.rtcp is not None
+    for number in range(5 * 50):
+        sender.sendto(number.to_bytes(100), ("127.0.0.1", pair.port + 1))
+    while len(said) < 5 * 50:
+        said.append(int.from_bytes(pair.rtcp.recv(200)))
+    assert said == list(range(5 * 50))
+    pair.close()
+    sender.close()
+
+
+def test_a_buffer_that_the_kernel_refuses_is_told() -> None:
+    """Who has not CAP_NET_ADMIN gets net.core.rmem_max at most (socket(7))."""
+    most = int(Path("/proc/sys/net/core/rmem_max").read_text())
+    code = "import os, sys; from media.receive import sockets; os.geteuid() or os.setuid(65534)\n"
+    code += "print(sockets.refused_buffer('::1', int(sys.argv[1])))"
+    for wanted, told in ((most * 2, most), (most // 2, 0)):
+        words = [sys.executable, "-c", code, str(wanted)]
+        done = subprocess.run(words, check=True, capture_output=True, text=True, cwd=Path(__file__).parents[3])
+        assert int(done.stdout) == told

@@ -1,0 +1,55 @@
+"""What can be said of a recording without a worker's counters."""
+
+from __future__ import annotations
+
+from media.records import record_format
+from media.records.summary import MAX_SOURCES, Summary
+from tests.media.calls import START, run, single
+
+
+def told(stored: bytes) -> Summary:
+    summary = Summary()
+    for record in record_format.read([stored]):
+        summary.add(record)
+    return summary
+
+
+def test_nothing_is_nothing() -> None:
+    assert told(b"").figures(0) == {"packets": 0, "lost": 0, "gap_ms": 0}
+    assert told(b"").last_ns() is None
+
+
+def test_what_is_missing_between_first_and_last_is_lost_and_never_less_than_it_lasted() -> None:
+    summary = Summary()
+    summary._count(0, 7, 100, 10, START)
+    summary._count(0, 7, 120, 10, START + 400_000_000)
+    assert summary.figures(0) == {"packets": 20, "lost": 10, "gap_ms": 200}
+    assert summary.last_ns() == START + 400_000_000
+
+
+def test_packets_of_different_sizes_count_as_many() -> None:
+    arrivals = tuple(START + 20_000_000 * n for n in range(3))
+    stored = record_format.mixed(
+        record_format.Mixed(0, 111, 7, 100, (False,) * 3, (0, 960, 1920), arrivals, (b"a", b"bb", b"c"))
+    )
+    assert told(stored).figures(0) == {"packets": 3, "lost": 0, "gap_ms": 0}
+    assert told(stored + single(b"x", seq=104, ts=0, at=80)).figures(0)["lost"] == 1
+
+
+def test_parts_in_any_order_and_sources_apart() -> None:
+    summary = Summary()
+    summary._count(0, 7, 110, 10, START + 200_000_000)
+    summary._count(0, 7, 100, 10, START)
+    summary._count(0, 8, 5, 1, START)
+    summary._count(1, 7, 5, 1, START)
+    assert summary.figures(0) == {"packets": 21, "lost": 0, "gap_ms": 0}
+    assert summary.figures(1)["packets"] == 1
+
+
+def test_a_flood_of_sources_is_not_remembered() -> None:
+    summary = Summary()
+    for ssrc in range(MAX_SOURCES + 10):
+        summary._count(0, ssrc, 1, 1, START)
+    assert summary.figures(0)["packets"] == MAX_SOURCES
+    assert callable(run)
+    assert callable(single)

@@ -1,0 +1,84 @@
+"""SRTP contexts against pylibsrtp's own sessions."""
+
+import os
+
+import pytest
+from pylibsrtp import Policy, Session
+
+from media.errors import UnusableKey
+from media.rtp import header
+from media.srtp.context import SUITES, Context, LibEngine, WideEngine
+
+WIDE = ["AES_256_CM_HMAC_SHA1_80", "AES_256_CM_HMAC_SHA1_32"]
+LIBRARY = [name for name, suite in SUITES.items() if suite.profile is not None]
+
+
+def sender(name: str, key: bytes) -> Session:
+    return Session(Policy(key=key, ssrc_type=Policy.SSRC_ANY_OUTBOUND, srtp_profile=SUITES[name].profile))
+
+
+def key_of(name: str) -> bytes:
+    return os.urandom(SUITES[name].key + SUITES[name].salt)
+
+
+@pytest.mark.parametrize("name", LIBRARY)
+def test_a_walked_context_goes_on_where_another_stopped(name: str) -> None:
+    key = key_of(name)
+    session, index = sender(name, key), 0
+    while index < 5 * 65536 + 900:
+        session.protect(header.build(8, index, 0, 1, b"x"))
+        index += 0x7000
+    context = Context(name, key)
+    context.walk(1, 5 * 65536 + 999)
+    plain = header.build(8, 5 * 65536 + 1000, 0, 1, b"y" * 160)
+    assert context.unprotect(session.protect(plain)) == plain
+
+
+@pytest.mark.parametrize("name", LIBRARY)
+def test_an_mki_is_cut_out(name: str) -> None:
+    key, plain = key_of(name), header.build(8, 1, 0, 1, b"y" * 160)
+    packet, tag = sender(name, key).protect(plain), SUITES[name].tag
+    with_mki = packet + b"\1\2" if SUITES[name].aead else packet[:-tag] + b"\1\2" + packet[-tag:]
+    assert Context(name, key, mki=2).unprotect(with_mki) == plain
+
+
+@pytest.mark.parametrize("name", WIDE)
+def test_suites_without_a_profile_are_the_library_s_and_equal_our_own(name: str) -> None:
+    key = key_of(name)
+    library, own = LibEngine(SUITES[name], key, inbound=False), WideEngine(SUITES[name], key)
+    context, both = Context(name, key), WideEngine(SUITES[name], key)
+    assert context.session is not None  # whole batches go to libsrtp unread
+    for number in range(65400, 65700):
+        plain = header.build(8, number, number, 1, os.urandom(number % 400))
+        packet = library.protect(plain)
+        assert own.protect(plain) == packet
+        assert context.unprotect(packet) == plain == both.unprotect(packet)
+        forged = packet[:-1] + bytes([packet[-1] ^ 1])
+        assert isinstance(context.unprotect(forged), int) and isinstance(both.unprotect(forged), int)
+
+
+@pytest.mark.parametrize("name", WIDE)
+def test_they_are_walked_forward_too(name: str) -> None:
+    key = key_of(name)
+    sender, context, index = LibEngine(SUITES[name], key, inbound=False), Context(name, key), 0
+    while index < 5 * 65536 + 900:
+        sender.protect(header.build(8, index, 0, 1, b"x"))
+        index += 0x7000
+    context.walk(1, 5 * 65536 + 999)
+    plain = header.build(8, 5 * 65536 + 1000, 0, 1, b"y" * 160)
+    assert context.unprotect(sender.protect(plain)) == plain
+
+
+@pytest.mark.parametrize("name", ["AES_CM_128_HMAC_SHA1_80", "AES_CM_128_HMAC_SHA1_32"])
+def test_our_own_counter_mode_equals_the_library(name: str) -> None:
+    key = key_of(name)
+    session, own = sender(name, key), WideEngine(SUITES[name], key)
+    for number in range(65500, 65600):
+        plain = header.build(8, number, number, 1, b"y" * 33)
+        assert own.unprotect(session.protect(plain)) == plain
+
+
+def test_a_wrong_key_is_refused_with_a_sentence() -> None:
+    for name, key in (("AES_CM_128_HMAC_SHA1_80", b"short"), ("NULL", bytes(30))):
+        with pytest.raises(UnusableKey):
+            Context(name, key)

@@ -1,0 +1,398 @@
+"""DTLS-SRTP without sockets (duties D1 to D7), against itself, OpenSSL's own program and aiortc."""
+
+import asyncio
+import re
+import socket
+import subprocess
+import time
+from datetime import UTC, datetime
+from itertools import count
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from OpenSSL import SSL
+from pylibsrtp import Policy, Session
+
+from media.errors import UnusableKey
+from media.srtp.dtls import (
+    CHANGE_CIPHER_SPEC,
+    FINISHED,
+    GIVE_UP,
+    HASHES,
+    MAX_TRIES,
+    MTU,
+    PROFILES,
+    Association,
+    Identity,
+    is_dtls,
+    kinds,
+)
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+US, PEER = Identity.create(NOW), Identity.create(NOW)
+THERE, HERE = ("192.0.2.1", 4000), ("192.0.2.10", 20000)
+SECRET = b"s" * 32
+
+
+def association(active: bool, ours: Identity = US, theirs: Identity = PEER) -> Association:
+    return Association(ours, [theirs.fingerprint], active=active, secret=SECRET)
+
+
+def shake(one: Association, two: Association, lose: frozenset[int] = frozenset()) -> int:
+    """Carry datagrams to and fro until nobody has anything to say; wait for timers where some were lost."""
+    numbers, sent, end = count(), 0, time.monotonic() + 60
+    one.start(0.0)
+    two.start(0.0)
+    while time.monotonic() < end:
+        quiet = True
+        for speaker, hearer, source in ((one, two, HERE), (two, one, THERE)):
+            for datagram in speaker.data_to_send():
+                quiet = False
+                sent += 1
+                if next(numbers) not in lose:
+                    hearer.receive(datagram, source, 0.0)
+        if quiet:
+            if not lose or (one.keys and two.keys):
+                break
+            time.sleep(0.05)  # OpenSSL's retransmission timer reads its own clock
+            one.handle_timer(0.0)
+            two.handle_timer(0.0)
+    return sent
+
+
+@pytest.mark.parametrize("active", [True, False])
+def test_a_handshake_gives_both_ends_the_same_keys_crosswise_d1_d3(active: bool) -> None:
+    """Duty D5."""
+    ours, theirs = association(active), association(not active, PEER, US)
+    shake(ours, theirs)
+    assert ours.keys is not None and theirs.keys is not None
+    assert ours.keys.suite == "AEAD_AES_256_GCM"
+    assert (ours.keys.theirs, ours.keys.ours) == (theirs.keys.ours, theirs.keys.theirs)
+    assert len(ours.keys.theirs) == 44 and ours.keys.theirs != ours.keys.ours
+    assert ours.next_timer() is None
+
+
+def test_srtp_of_the_peer_opens_with_the_keys() -> None:
+    ours, theirs = association(True), association(False, PEER, US)
+    shake(ours, theirs)
+    assert ours.keys is not None and theirs.keys is not None
+    profile = Policy.SRTP_PROFILE_AEAD_AES_256_GCM
+    sender = Session(Policy(key=theirs.keys.ours, ssrc_type=Policy.SSRC_ANY_OUTBOUND, srtp_profile=profile))
+    receiver = Session(Policy(key=ours.keys.theirs, ssrc_type=Policy.SSRC_ANY_INBOUND, srtp_profile=profile))
+    packet = b"\x80\x08\0\1\0\0\0\1\0\0\0\1" + b"x" * 160
+    assert receiver.unprotect(sender.protect(packet)) == packet
+
+
+def test_keys_stay_out_of_representations() -> None:
+    ours, theirs = association(True), association(False, PEER, US)
+    shake(ours, theirs)
+    assert ours.keys is not None and ours.keys.theirs.hex() not in repr(ours.keys) and "theirs" not in repr(ours.keys)
+
+
+def test_no_datagram_of_ours_is_longer_than_the_mtu() -> None:
+    ours, theirs = association(False), association(True, PEER, US)
+    theirs.start(0.0)
+    lengths = []
+    for _ in range(10):
+        for datagram in theirs.data_to_send():
+            ours.receive(datagram, THERE, 0.0)
+        for datagram in ours.data_to_send():
+            lengths.append(len(datagram))
+            theirs.receive(datagram, HERE, 0.0)
+    assert ours.keys and max(lengths) <= MTU
+
+
+@pytest.mark.parametrize("active", [True, False])
+def test_a_certificate_that_was_not_offered_gives_no_keys_d2(active: bool) -> None:
+    stranger = Identity.create(NOW)
+    ours = association(active)
+    theirs = Association(stranger, [US.fingerprint], active=not active, secret=SECRET)
+    shake(ours, theirs)
+    assert ours.keys is None and ours.tries == 1
+    assert ours.failed == ("fingerprint" if active else None)
+
+
+def test_a_stranger_in_front_does_not_keep_the_genuine_peer_out() -> None:
+    ours = association(False)
+    shake(Association(Identity.create(NOW), [US.fingerprint], active=True, secret=SECRET), ours)
+    assert ours.keys is None and ours.failed is None
+    shake(association(True, PEER, US), ours)
+    assert ours.keys is not None
+
+
+def test_strangers_are_listened_to_a_few_times_only() -> None:
+    ours = association(False)
+    for _ in range(MAX_TRIES):
+        shake(Association(Identity.create(NOW), [US.fingerprint], active=True, secret=SECRET), ours)
+    assert ours.failed == "fingerprint"
+
+
+def test_any_of_several_offered_fingerprints_will_do_but_only_of_the_strongest_hash() -> None:
+    other = Identity.create(NOW)
+    ours = Association(US, [other.fingerprint, PEER.fingerprint], active=True, secret=SECRET)
+    shake(ours, association(False, PEER, US))
+    assert ours.keys is not None
+    weak = "SHA-1 " + PEER.certificate.fingerprint(HASHES["sha-1"]).hex(":")
+    only_weak = Association(US, [weak], active=True, secret=SECRET)
+    shake(only_weak, association(False, PEER, US))
+    assert only_weak.keys is not None
+    contradicting = Association(US, [weak, other.fingerprint], active=True, secret=SECRET)
+    shake(contradicting, association(False, PEER, US))
+    assert (contradicting.keys, contradicting.failed) == (None, "fingerprint")
+
+
+@pytest.mark.parametrize("offered", [[], ["md5 AA:BB"], ["sha-256"], ["nonsense"]])
+def test_without_a_usable_fingerprint_there_is_no_association(offered: list[str]) -> None:
+    with pytest.raises(UnusableKey):
+        Association(US, offered, active=True, secret=SECRET)
+
+
+@pytest.mark.parametrize("lose", [frozenset({1}), frozenset({4})])
+def test_what_is_lost_is_sent_again_d7(lose: frozenset[int]) -> None:
+    ours, theirs = association(False), association(True, PEER, US)
+    shake(ours, theirs, lose)
+    assert ours.keys and theirs.keys
+
+
+def test_a_client_hello_from_an_address_that_cannot_answer_keeps_no_state_d7() -> None:
+    ours, theirs = association(False), association(True, PEER, US)
+    theirs.start(0.0)
+    (hello,) = theirs.data_to_send()
+    ours.receive(hello, THERE, 0.0)
+    (cookie,) = ours.data_to_send()
+    assert len(cookie) < 2 * len(hello) and cookie[13] == 3  # HelloVerifyRequest: nothing to amplify
+    theirs.receive(cookie, HERE, 0.0)
+    *_, again = theirs.data_to_send()  # the first flight once more where this machine stood still for a second
+    ours.receive(again, ("198.51.100.9", 9), 0.0)  # the cookie was another's
+    assert all(datagram[13] == 3 for datagram in ours.data_to_send())
+    ours.receive(again, THERE, 0.0)
+    assert all(datagram[13] == 2 for datagram in ours.data_to_send()[:1])  # ServerHello
+
+
+def test_silence_is_given_up_in_the_end() -> None:
+    ours = association(True)
+    ours.start(0.0)
+    assert ours.next_timer() is not None and 0 < ours.next_timer() <= 1.0  # type: ignore[operator]  # just compared
+    ours.handle_timer(GIVE_UP)
+    assert (ours.failed, ours.next_timer()) == ("timeout", None)
+
+
+def test_the_first_byte_tells_dtls_from_its_neighbours_d4() -> None:
+    kinds = {first: is_dtls(bytes([first]) + bytes(40)) for first in (0, 3, 19, 20, 22, 63, 64, 128, 191)}
+    assert [first for first, dtls in kinds.items() if dtls] == [20, 22, 63]
+    ours = association(False)
+    ours.start(0.0)
+    for junk in (b"", b"\x16", b"\x80" * 200, b"\x16" * 5000):
+        ours.receive(junk, THERE, 0.0)
+    assert ours.data_to_send() == [] and ours.failed is None
+
+
+@pytest.mark.parametrize(
+    ("ciphers", "profiles"),
+    [
+        (b"ECDHE+AESGCM", b"SRTP_NULL_SHA1_80"),
+        (b"ECDHE+AESGCM", b""),
+        (b"NULL:eNULL:aNULL@SECLEVEL=0", b"SRTP_AES128_CM_SHA1_80"),
+    ],
+)
+def test_null_ciphers_null_profiles_and_no_profile_give_no_keys_d3(ciphers: bytes, profiles: bytes) -> None:
+    context = SSL.Context(SSL.DTLS_METHOD)
+    context.use_privatekey(PEER.key)
+    context.use_certificate(PEER.certificate)
+    context.set_cipher_list(ciphers)
+    if profiles:
+        try:
+            context.set_tlsext_use_srtp(profiles)
+        except SSL.Error:
+            pass  # OpenSSL itself does not know the NULL profiles any more: then none is offered
+    client = SSL.Connection(context, None)
+    client.set_ciphertext_mtu(MTU)
+    client.set_connect_state()
+    ours = association(False)
+    ours.start(0.0)
+    for _ in range(6):
+        try:
+            client.do_handshake()
+        except SSL.Error:
+            pass
+        try:
+            ours.receive(client.bio_read(4096), THERE, 0.0)
+        except SSL.Error:
+            break
+        for datagram in ours.data_to_send():
+            client.bio_write(datagram)
+    assert ours.keys is None and ours.tries == 1
+
+
+def test_an_identity_survives_a_restart() -> None:
+    again = Identity.from_bytes(bytes(US))
+    assert again.fingerprint == US.fingerprint
+    with pytest.raises(UnusableKey):
+        Identity.from_bytes(b"no key")
+
+
+@settings(max_examples=30)
+@given(st.lists(st.binary(max_size=200).map(lambda tail: b"\x16\xfe\xfd" + tail), max_size=6))
+def test_any_bytes_leave_an_association_alive_or_failed(datagrams: list[bytes]) -> None:
+    ours = association(False)
+    ours.start(0.0)
+    for datagram in datagrams:
+        ours.receive(datagram, THERE, 0.0)
+    assert ours.keys is None
+
+
+# Foreign implementations.
+
+
+def serve(ours: Association, listening: socket.socket, until: float) -> None:
+    """Turn the crank over a real socket."""
+    listening.settimeout(0.2)
+    ours.start(time.monotonic())
+    while ours.keys is None and ours.failed is None and time.monotonic() < until:
+        try:
+            datagram, source = listening.recvfrom(4096)
+        except TimeoutError:
+            ours.handle_timer(time.monotonic())
+            continue
+        ours.receive(datagram, source[:2], time.monotonic())
+        for answer in ours.data_to_send():
+            listening.sendto(answer, source)
+
+
+@pytest.mark.interop
+@pytest.mark.parametrize("profile", [name.decode() for name in PROFILES])
+def test_openssl_s_client_exports_the_same_keys_d3(profile: str, tmp_path: Path) -> None:
+    _, key, salt = PROFILES[profile.encode()]
+    (tmp_path / "peer.pem").write_bytes(bytes(PEER))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as listening:
+        listening.bind(("127.0.0.1", 0))
+        command = f"openssl s_client -dtls1_2 -connect 127.0.0.1:{listening.getsockname()[1]} -use_srtp {profile}"
+        command += f" -keymatexport EXTRACTOR-dtls_srtp -keymatexportlen {2 * (key + salt)}"
+        command += f" -cert {tmp_path}/peer.pem -key {tmp_path}/peer.pem"
+        pipe = subprocess.PIPE
+        with subprocess.Popen(command.split(), stdin=pipe, stdout=pipe, stderr=subprocess.STDOUT) as client:
+            ours = association(False)
+            serve(ours, listening, time.monotonic() + 60)
+            assert client.stdin is not None and client.stdout is not None
+            seen = b""
+            while b"Keying material:" not in seen and (line := client.stdout.readline()):
+                seen += line
+            client.kill()
+    found = re.search(rb"Keying material: ([0-9A-F]+)", seen)
+    assert found is not None and ours.keys is not None
+    material = bytes.fromhex(found[1].decode())
+    assert ours.keys.theirs == material[:key] + material[2 * key : 2 * key + salt]
+    assert ours.keys.ours == material[key : 2 * key] + material[2 * key + salt :]
+
+
+class Wire:
+    """What aiortc's transport wants instead of ICE: a queue on either side."""
+
+    role = "controlled"
+    state = "completed"
+
+    def __init__(self, ours: Association) -> None:
+        self.ours = ours
+        self.queue: asyncio.Queue[bytes] = asyncio.Queue()
+
+    async def _recv(self) -> bytes:
+        return await self.queue.get()
+
+    async def _send(self, data: bytes) -> None:
+        self.ours.receive(data, THERE, time.monotonic())
+        self.deliver()
+
+    def deliver(self) -> None:
+        for datagram in self.ours.data_to_send():
+            self.queue.put_nowait(datagram)
+
+    async def stop(self) -> None:
+        return
+
+
+@pytest.mark.interop
+@pytest.mark.parametrize("active", [True, False])
+def test_aiortc_agrees_on_keys(active: bool) -> None:
+    aiortc = pytest.importorskip("aiortc")
+
+    async def story() -> None:
+        certificate = aiortc.RTCCertificate.generateCertificate()
+        theirs = [f"{f.algorithm} {f.value}" for f in certificate.getFingerprints()]
+        ours = Association(US, theirs, active=active, secret=SECRET)
+        wire = Wire(ours)
+        wire.role = "controlling" if active else "controlled"
+        transport = aiortc.RTCDtlsTransport(wire, [certificate])
+        fingerprint = aiortc.RTCDtlsFingerprint("sha-256", US.fingerprint.partition(" ")[2])
+        role = "client" if active else "server"
+        ours.start(time.monotonic())
+        wire.deliver()
+        await transport.start(aiortc.RTCDtlsParameters(fingerprints=[fingerprint], role=role))
+        assert transport.state == "connected" and ours.keys is not None
+        assert ours.keys.suite in {suite for suite, _, _ in PROFILES.values()}
+        await transport.stop()
+
+    asyncio.run(asyncio.wait_for(story(), 60))
+
+
+def test_the_client_promises_keys_with_its_last_flight_which_the_server_has_as_soon_as_that() -> None:
+    ours, theirs = association(True), association(False, PEER, US)
+    seen = []
+    ours.start(0.0)
+    theirs.start(0.0)
+    while not theirs.keys:
+        seen.append((ours.midway, ours.promised is not None, ours.keys is not None))
+        for datagram in ours.data_to_send():
+            theirs.receive(datagram, HERE, 0.0)
+        if not theirs.keys:
+            for datagram in theirs.data_to_send():
+                ours.receive(datagram, THERE, 0.0)
+    assert seen[0] == (True, False, False)
+    assert seen[-1] == (False, True, False)
+    assert ours.promised is not None
+    assert (ours.promised.ours, ours.promised.theirs) == (theirs.keys.theirs, theirs.keys.ours)
+    for datagram in theirs.data_to_send():
+        ours.receive(datagram, THERE, 0.0)
+    assert ours.keys == ours.promised
+
+
+def test_a_server_is_midway_from_its_hello_on_and_not_by_asking_for_a_cookie() -> None:
+    ours, theirs = association(False), association(True, PEER, US)
+    ours.start(0.0)
+    theirs.start(0.0)
+    seen = []
+    while not ours.keys:
+        for datagram in theirs.data_to_send():
+            ours.receive(datagram, THERE, 0.0)
+        seen.append((ours.midway, ours.promised is not None))
+        if not ours.keys:
+            for datagram in ours.data_to_send():
+                theirs.receive(datagram, HERE, 0.0)
+    assert seen == [(False, False), (True, False), (False, True)]
+    assert ours.last_flight == tuple(ours.data_to_send())
+
+
+def test_nothing_is_promised_to_a_certificate_that_was_not_offered_d2() -> None:
+    ours, wrong = association(True), association(False, Identity.create(NOW), US)
+    shake(ours, wrong)
+    assert (ours.promised, ours.failed, ours.midway) == (None, "fingerprint", False)
+
+
+def test_what_was_promised_in_vain_is_taken_back() -> None:
+    ours, theirs = association(True), association(False, PEER, US)
+    ours.start(0.0)
+    theirs.start(0.0)
+    while not ours.promised:
+        for datagram in ours.data_to_send():
+            theirs.receive(datagram, HERE, 0.0)
+        for datagram in theirs.data_to_send():
+            ours.receive(datagram, THERE, 0.0)
+    ours.handle_timer(GIVE_UP)
+    assert (ours.failed, ours.promised) == ("timeout", None)
+
+
+def test_the_records_of_a_datagram_are_told_by_type_and_epoch() -> None:
+    record = b"\x16\xfe\xfd\0\1" + bytes(6) + b"\0\2ab"
+    assert kinds(b"\x14\xfe\xfd" + bytes(8) + b"\0\1\1" + record) == {CHANGE_CIPHER_SPEC, FINISHED}
+    assert kinds(record[:12]) == set() and kinds(record + b"\x16" + bytes(11)) == {FINISHED}

@@ -1,0 +1,276 @@
+"""Keys of a stream: an old one goes on for a while, a forged packet never chooses one."""
+
+import itertools
+
+from pylibsrtp import Policy, Session
+
+from media.rtp import header
+from media.spec import MAX_CONTEXTS
+from media.srtp.keyring import OVERLAP, SEARCH_INTERVAL, Keyring
+
+SUITE = "AES_CM_128_HMAC_SHA1_80"
+OLD, NEW = bytes(range(30)), bytes(range(1, 31))
+
+
+def sender(key: bytes) -> Session:
+    return Session(Policy(key=key, ssrc_type=Policy.SSRC_ANY_OUTBOUND))
+
+
+def packet(number: int, ssrc: int = 7) -> bytes:
+    return header.build(8, number, number * 160, ssrc, bytes(160))
+
+
+def test_a_new_key_waits_for_its_first_packet_and_the_old_one_is_kept_for_a_while() -> None:
+    ring, old, new = Keyring(SUITE, OLD), sender(OLD), sender(NEW)
+    assert ring.open(old.protect(packet(1)), 1, ()) == packet(1)
+    assert ring.add(SUITE, NEW)
+    assert not ring.add(SUITE, NEW)
+    late = old.protect(packet(2))
+    assert ring.open(new.protect(packet(3)), 2, ()) == packet(3)
+    assert ring.switched
+    assert ring.open(late, 3, ()) == packet(2)
+    ring.open(new.protect(packet(4)), 4, ())
+    ring.expire(5 + OVERLAP)
+    assert isinstance(ring.open(old.protect(packet(5)), 6, (7,)), int)
+
+
+def test_numbers_that_lie_behind_those_of_the_old_key_are_no_replay_under_the_new_one() -> None:
+    """Who begins its numbers anew with a key: libsrtp tells them from replays before it looks at any key."""
+    for number in (100, 600):
+        ring, old, new = Keyring(SUITE, OLD), sender(OLD), sender(NEW)
+        heard = [old.protect(packet(each)) for each in (400, 600)]
+        assert [ring.open(each, 1, ()) for each in heard] == [packet(400), packet(600)]
+        ring.add(SUITE, NEW)
+        assert [ring.open(each, 2, (7,)) for each in heard] == [10, 9]  # these are replays
+        assert ring.open(new.protect(packet(number)), 3, (7,)) == packet(number)
+
+
+def test_a_key_that_was_offered_before_the_first_packet_of_the_old_one_waits_all_the_same() -> None:
+    ring, old, new = Keyring(SUITE, OLD), sender(OLD), sender(NEW)
+    ring.add(SUITE, NEW)
+    assert ring.open(old.protect(packet(1)), 1, ()) == packet(1)
+    ring.expire(2 + OVERLAP)
+    assert ring.open(new.protect(packet(2)), 3 + OVERLAP, (7,)) == packet(2)
+
+
+def test_a_key_that_is_offered_while_another_overlaps_waits_beyond_that() -> None:
+    """A speaker who is silent for a while, without comfort noise, begins under it."""
+    newest = bytes(range(2, 32))
+    ring, new = Keyring(SUITE, OLD), sender(NEW)
+    ring.add(SUITE, NEW)
+    assert ring.open(new.protect(packet(1)), 1, ()) == packet(1)
+    ring.add(SUITE, newest)
+    ring.expire(2 + OVERLAP)
+    assert [each.key for each in ring.contexts] == [NEW, newest]
+    assert ring.open(sender(newest).protect(packet(2)), 3 + OVERLAP, (7,)) == packet(2)
+    ring.expire(4 + 2 * OVERLAP)
+    assert [each.key for each in ring.contexts] == [newest]
+
+
+def test_a_key_that_was_offered_and_never_used_is_forgotten_once_a_newer_one_is_in_use() -> None:
+    """As with a client that has another key for each hold: who forges packets would have all of them tried for ever."""
+    newest = bytes(range(2, 32))
+    ring = Keyring(SUITE, OLD)
+    ring.add(SUITE, NEW)
+    ring.add(SUITE, newest)
+    assert ring.open(sender(newest).protect(packet(1)), 1, ()) == packet(1)
+    ring.expire(2 + OVERLAP)
+    assert [each.key for each in ring.contexts] == [newest]
+
+
+def test_a_key_of_before_that_is_offered_again_is_awaited_and_goes_on_where_it_was() -> None:
+    ring, old, new = Keyring(SUITE, OLD), sender(OLD), sender(NEW)
+    heard = old.protect(packet(1))
+    assert ring.open(heard, 1, ()) == packet(1)
+    ring.add(SUITE, NEW)
+    assert ring.open(new.protect(packet(2)), 2, ()) == packet(2)
+    for _ in range(2):
+        assert not ring.add(SUITE, OLD)
+    ring.expire(3 + OVERLAP)
+    assert isinstance(ring.open(heard, 4 + OVERLAP, (7,)), int)
+    assert ring.open(old.protect(packet(3)), 5 + OVERLAP, (7,)) == packet(3)
+
+
+def test_two_sources_joined_in_mid_call_are_both_heard_for_long() -> None:
+    """Each has a context of its own under the one key."""
+    ring, both = Keyring(SUITE, OLD), sender(OLD)
+    for index in range(0, 70_000, 0x7000):
+        both.protect(packet(index, 7)), both.protect(packet(index + 65_536, 9))
+    for number, ssrc in enumerate((7, 9)):
+        assert ring.open(both.protect(packet(70_000, ssrc)), number * SEARCH_INTERVAL + 1, ()) == packet(70_000, ssrc)
+    ring.expire(2 * SEARCH_INTERVAL + OVERLAP)
+    for ssrc in (7, 9):
+        assert ring.open(both.protect(packet(70_001, ssrc)), 3 * OVERLAP, (7, 9)) == packet(70_001, ssrc)
+
+
+def test_what_one_context_of_a_key_has_heard_is_a_replay_to_all_of_them() -> None:
+    """The other one knows nothing of that source, and would take it for the first packet."""
+    ring, client = Keyring(SUITE, OLD), sender(OLD)
+    for index in range(0, 70_000, 0x7000):
+        client.protect(packet(index))
+    assert ring.open(client.protect(packet(70_000)), 1, ()) == packet(70_000)
+    assert len(ring.contexts) == 2
+    other = client.protect(packet(100, 9))
+    assert ring.open(other, 2, (7,)) == packet(100, 9)
+    assert ring.open(other, 3, (7, 9)) == 9
+
+
+def test_a_forged_packet_changes_neither_key_nor_counter() -> None:
+    ring, genuine = Keyring(SUITE, OLD), sender(OLD)
+    ring.open(genuine.protect(packet(1)), 1, ())
+    before = (ring.check, ring.session, len(ring.contexts))
+    for number in range(2, 50):
+        assert isinstance(ring.open(sender(NEW).protect(packet(number)), number, (7,)), int)
+    assert (ring.check, ring.session, len(ring.contexts)) == before
+    assert ring.open(genuine.protect(packet(2)), 60, (7,)) == packet(2)
+
+
+def test_a_rollover_counter_is_searched_once_a_second_at_most() -> None:
+    ring, joined = Keyring(SUITE, OLD), sender(OLD)
+    for index in range(0, 2 * 65536 + 500, 0x7000):
+        joined.protect(packet(index))
+    late = joined.protect(packet(2 * 65536 + 600))
+    assert isinstance(ring.open(sender(NEW).protect(packet(9)), SEARCH_INTERVAL, ()), int)
+    assert isinstance(ring.open(late, SEARCH_INTERVAL + 1, ()), int)
+    assert ring.open(late, 2 * SEARCH_INTERVAL, ()) == packet(2 * 65536 + 600)
+    assert ring.rollover == 2
+
+
+def test_the_first_packet_may_overtake_the_one_before_the_wrap() -> None:
+    """What looks for the counter of a source must not take for heard what was only overtaken."""
+    ring, early = Keyring(SUITE, OLD), sender(OLD)
+    overtaken, first = early.protect(packet(65_535)), early.protect(packet(65_536))
+    assert ring.open(first, 1, ()) == packet(65_536) and ring.rollover == 1
+    assert ring.open(overtaken, 2, (7,)) == packet(65_535)
+
+
+def test_keys_are_bounded() -> None:
+    ring = Keyring(SUITE, OLD)
+    for n in range(50):
+        ring.add(SUITE, bytes([n]) * 30)
+    assert len(ring.contexts) <= MAX_CONTEXTS
+
+
+def test_a_successor_walks_on_only_under_the_same_key() -> None:
+    ring = Keyring(SUITE, OLD)
+    assert not Keyring(SUITE, NEW).walk(ring.check, [(7, 70_000)])
+    joined = sender(OLD)
+    for index in range(0, 70_000, 0x7000):
+        joined.protect(packet(index))
+    after = Keyring(SUITE, OLD)
+    assert after.walk(ring.check, [(7, 70_000)])
+    assert after.open(joined.protect(packet(70_001)), 1, (7,)) == packet(70_001)
+
+
+def test_a_successor_goes_on_under_the_key_in_use_though_an_offer_has_brought_another() -> None:
+    ring, after = Keyring(SUITE, OLD), Keyring(SUITE, NEW)
+    after.precede([(SUITE, OLD, 0), (SUITE, NEW, 0)])
+    assert after.walk(ring.check, [(7, 1)])
+    assert after.check == ring.check
+    after.contexts[0].shift = 0
+    assert after.open(sender(OLD).protect(packet(2)), 1, (7,)) == packet(2) and not after.switched
+    assert after.open(sender(NEW).protect(packet(3)), 2, (7,)) == packet(3) and after.switched
+
+
+def test_a_key_whose_first_packet_is_still_to_come_is_not_given_up_for_a_newer_one() -> None:
+    """A client that offers a new key with every hold, some times in a few seconds."""
+    keys = [bytes([n]) * 30 for n in range(20)]
+    ring = Keyring(SUITE, keys[0])
+    for number, (key, following) in enumerate(itertools.pairwise(keys)):
+        ring.add(SUITE, following)
+        assert ring.open(sender(key).protect(packet(number)), number, (7,)) == packet(number)
+        ring.shift(number)
+        assert len(ring.contexts) <= MAX_CONTEXTS
+
+
+def test_a_successor_tries_the_keys_of_all_offers_and_forgets_those_before_the_one_in_use() -> None:
+    keys = [bytes([n]) * 30 for n in range(MAX_CONTEXTS)]
+    after, ring = Keyring(SUITE, keys[-1]), Keyring(SUITE, keys[2])
+    after.precede([(SUITE, key, 0) for key in keys])
+    assert after.walk(ring.check, [(7, 1)])
+    after.contexts[0].shift = 0
+    after.expire(1)
+    after.expire(2 + OVERLAP)
+    assert [each.key for each in after.contexts] == keys[2:]
+    for number, key in enumerate(keys[3:], 2):
+        assert after.open(sender(key).protect(packet(number)), number, (7,)) == packet(number)
+
+
+def test_as_many_keys_as_a_stalled_worker_may_be_offered_are_all_tried() -> None:
+    ring, keys = Keyring(SUITE, OLD), [bytes([n]) * 30 for n in range(100, 107)]
+    for key in keys:
+        ring.add(SUITE, key)
+    for number, key in enumerate(keys):
+        assert ring.open(sender(key).protect(packet(number)), number, (7,)) == packet(number)
+
+
+def test_keys_that_one_line_offers_are_used_in_turn_for_as_long_as_it_holds() -> None:
+    """RFC 4568 section 6.1; a key of a line before is forgotten as ever, with all that were offered beside it."""
+    first, second = [bytes([n]) * 30 for n in (1, 2)], [bytes([n]) * 30 for n in (3, 4, 5)]
+    ring, senders = Keyring(SUITE, first[0], 0, first[1:]), {key: sender(key) for key in (*first, *second)}
+    number = 0
+    for key in (first[0], first[1], first[1], first[0], first[1], first[0]):
+        number += 1
+        assert ring.open(senders[key].protect(packet(number)), number * 2 * OVERLAP, (7,)) == packet(number)
+        ring.shift(number)
+        ring.expire(number * 2 * OVERLAP + OVERLAP + 1)
+    assert ring.add(SUITE, second[0], 0, second[1:])
+    assert not ring.add(SUITE, second[0], 0, second[1:])
+    began = 2 * number * OVERLAP
+    for key in (second[1], second[2], second[0], second[2]):
+        number += 1
+        assert ring.open(senders[key].protect(packet(number)), began, (7,)) == packet(number)
+        began += OVERLAP // 3  # however often they change, those of before are not kept for it
+    ring.expire(began)
+    assert {each.key for each in ring.contexts} == set(second)
+
+
+def test_the_other_keys_of_a_line_wait_however_often_it_is_offered_again() -> None:
+    ring = Keyring(SUITE, OLD, 0, (NEW,))
+    for again in range(3):
+        ring.add(SUITE, OLD, 0, (NEW,))
+        assert ring.open(sender(OLD).protect(packet(again)), again, (7,)) == packet(again)
+        ring.expire(again + OVERLAP)
+        assert [each.key for each in ring.contexts] == [OLD, NEW]
+
+
+def test_a_successor_of_a_line_with_two_keys_has_both_whichever_was_in_use() -> None:
+    for used in (OLD, NEW):
+        ring, client = Keyring(SUITE, OLD, 0, (NEW,)), {key: sender(key) for key in (OLD, NEW)}
+        assert ring.open(client[used].protect(packet(1)), 1, ()) == packet(1)
+        after = Keyring(SUITE, OLD, 0, (NEW,))
+        after.precede([(SUITE, bytes(30), 0), (SUITE, OLD, 0), (SUITE, NEW, 0)])
+        assert after.walk(ring.check, [(7, 1)])
+        after.contexts[0].shift = 0
+        after.expire(1)
+        after.expire(2 + OVERLAP)
+        assert {each.key for each in after.contexts} == {OLD, NEW}
+        for number, key in enumerate((NEW, OLD), 2):
+            assert after.open(client[key].protect(packet(number)), number, (7,)) == packet(number)
+
+
+def identified(protected: bytes, mki: bytes) -> bytes:
+    """The packet with an identifier before its tag."""
+    return protected[:-10] + mki + protected[-10:]
+
+
+def test_a_key_that_is_offered_again_with_an_identifier_is_heard_with_it_and_for_a_while_without() -> None:
+    """As who adds a second key does; they carry no identifier before, and all of them do after."""
+    ring, client = Keyring(SUITE, OLD), {key: sender(key) for key in (OLD, NEW)}
+    assert ring.open(client[OLD].protect(packet(1)), 1, ()) == packet(1)
+    assert ring.add(SUITE, OLD, 4, (NEW,))
+    late = client[OLD].protect(packet(2))
+    for number, key in enumerate((OLD, NEW, OLD), 3):
+        plain = ring.open(identified(client[key].protect(packet(number)), bytes(4)), number, (7,))
+        assert plain == packet(number)
+    assert ring.open(late, 6, (7,)) == packet(2)
+    assert ring.open(identified(client[OLD].protect(packet(7)), bytes(4)), 7, (7,)) == packet(7)
+    ring.expire(8 + OVERLAP)
+    assert {(each.key, each.mki) for each in ring.contexts} == {(OLD, 4), (NEW, 4)}
+
+
+def test_a_successor_hears_what_waits_without_an_identifier_and_what_comes_with_one() -> None:
+    client, after = sender(OLD), Keyring(SUITE, OLD, 4)
+    after.precede([(SUITE, OLD, 0), (SUITE, OLD, 4)])
+    assert after.open(client.protect(packet(1)), 1, ()) == packet(1)
+    assert after.open(identified(client.protect(packet(2)), bytes(4)), 2, (7,)) == packet(2)

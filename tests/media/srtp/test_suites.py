@@ -1,0 +1,33 @@
+"""Key derivation against the published vectors."""
+
+from media.srtp.suites import SUITES, SessionKeys
+
+# RFC 3711 appendix B.3
+MASTER = bytes.fromhex("E1F97A0D3E018BE0D64FA32C06DE41390EC675AD498AFEEBB6960B3AABE6")
+
+
+def test_the_session_keys_of_rfc_3711_come_out() -> None:
+    keys = SessionKeys(SUITES["AES_CM_128_HMAC_SHA1_80"], MASTER, 0)
+    assert keys.key == bytes.fromhex("C61E7A93744F39EE10734AFE3FF7A087")
+    assert keys._salt == int("30CBBC08863D8C85D49DB34A9AE1", 16)
+    assert keys._keys[16:36] == bytes.fromhex("CEBE321F6FF7716B6FD4AB49AF256A156D38BAA4")
+
+
+def test_the_key_stream_of_rfc_3711_comes_out() -> None:
+    # appendix B.2: SSRC 0, index 0
+    keys = SessionKeys(SUITES["AES_CM_128_HMAC_SHA1_80"], bytes(30), 0)
+    keys._keys = bytes.fromhex("2B7E151628AED2A6ABF7158809CF4F3C") + bytes(20)
+    keys._keys += bytes.fromhex("F0F1F2F3F4F5F6F7F8F9FAFBFCFD")
+    stream = keys.crypt(0, 0, bytes(32))
+    assert stream == bytes.fromhex("E03EAD0935C95E80E166B16DD92B4EB4D23513162B02D0F72A43A2FE4A5F97AB")
+
+
+def test_lengths_are_those_of_the_rfcs() -> None:
+    """Duty C3."""
+    assert {name: suite.key + suite.salt for name, suite in SUITES.items()} == {
+        "AES_CM_128_HMAC_SHA1_80": 30, "AES_CM_128_HMAC_SHA1_32": 30,
+        "AES_256_CM_HMAC_SHA1_80": 46, "AES_256_CM_HMAC_SHA1_32": 46,
+        "AES_192_CM_HMAC_SHA1_80": 38, "AES_192_CM_HMAC_SHA1_32": 38,
+        "AEAD_AES_128_GCM": 28, "AEAD_AES_256_GCM": 44,
+    }  # fmt: skip
+    assert {suite.rtcp_tag for suite in SUITES.values()} == {10, 16}

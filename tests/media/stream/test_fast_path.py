@@ -1,0 +1,318 @@
+"""The fast path: one record for a batch in order, the same packets and figures as the slow path, or nothing at all."""
+
+import random
+import struct
+from dataclasses import replace
+from itertools import accumulate
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pylibsrtp import Policy, Session
+
+from media.receive.batch import NEAR, SLOTS, WIDE
+from media.records import record_format
+from media.rtp import header
+from media.spec import StreamSpec
+from media.stream import checkpoint, fast_path, fast_path_c, gap_detection
+from media.stream.pauses import Pauses
+from media.stream.receiver import Track
+from media.stream.report import figures
+from tests.media.stream.test_receiver import FIRST_ARRIVAL, KEY, SUITE, lane_of, stored
+
+PAYLOADS = ((96, "H264", 90_000), (111, "opus", 48_000), (8, "PCMA", 8000), (0, "PCMU", 8000))
+GCM = "AEAD_AES_128_GCM"
+PACE = 20_000_000
+UNEVEN = (0, 3_000_000, 1_000_000, 7_000_000)  # ns that packets come late, in turn
+
+
+@pytest.fixture(autouse=True, params=["C", "Python"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Go the fast path in C where it was compiled, then without it."""
+    if request.param == "Python":
+        monkeypatch.setattr(fast_path_c, "road_of", lambda _: None)
+
+
+def track_of(suite: str | None, pure: bool = True, continuous: bool = True) -> Track:
+    key = KEY[: 28 if suite == GCM else 30] if suite else b""
+    spec = StreamSpec(0, suite, key, payloads=PAYLOADS, source=("192.0.2.1", 4000), continuous=continuous)
+    track = Track(spec, Pauses(), 1)
+    track.pure = pure
+    return track
+
+
+def protected(packets: list[bytes], suite: str | None) -> list[bytes]:
+    if suite is None:
+        return packets
+    profile = Policy.SRTP_PROFILE_AEAD_AES_128_GCM if suite == GCM else Policy.SRTP_PROFILE_AES128_CM_SHA1_80
+    key = KEY[: 28 if suite == GCM else 30]
+    session = Session(Policy(key=key, ssrc_type=Policy.SSRC_ANY_OUTBOUND, srtp_profile=profile))
+    return [session.protect(packet) for packet in packets]
+
+
+def opus(count: int, first: int = 10, chance: random.Random | None = None) -> list[bytes]:
+    chance = chance or random.Random(1)
+    return [header.build(111, first + n, 960 * n, 7, chance.randbytes(chance.randint(1, 90))) for n in range(count)]
+
+
+def g711(count: int, first: int = 10, kind: int = 8) -> list[bytes]:
+    return [header.build(kind, (first + n) & 0xFFFF, 160 * n, 7, bytes([n]) * 160) for n in range(count)]
+
+
+def film(count: int, first: int = 10) -> list[bytes]:
+    """Frames of four packets, the last one marked, the one after the next shown before it."""
+    sizes = (1250, 1250, 1250, 333)
+    packets = []
+    for n in range(count):
+        frame = n // 4
+        shown = 3600 * (frame + (frame % 3 == 1) - (frame % 3 == 2))
+        packets.append(header.build(96, first + n, shown, 7, bytes([n % 256]) * sizes[n % 4], marker=n % 4 == 3))
+    return packets
+
+
+def told(track: Track, wire: list[bytes], cuts: int) -> tuple[list[bytes], object]:
+    """Let a track hear packets; one that is not pure goes the slow path, on which each comes alone."""
+    out: list[bytes] = []
+    cuts = cuts if track.pure else 1
+    for start in range(0, len(wire), cuts):
+        batch = wire[start : start + cuts]
+        arrivals = [FIRST_ARRIVAL + n * PACE + UNEVEN[n % 4] for n in range(start, start + len(batch))]
+        track.receive(lane_of(batch, arrivals), len(batch), out)
+    source = track.sources[0]
+    clocks = {"step": source.step, "timestamp": source.timestamp, "arrival": source.arrival, "size": track.last_size}
+    return out, {**figures(track), "jitter_ms": round(track.jitter / 1e6, 2), **clocks}
+
+
+@pytest.mark.parametrize("suite", [None, SUITE, GCM])
+@pytest.mark.parametrize(("packets", "sound"), [(opus(120), True), (film(120), False)])
+def test_both_roads_keep_the_same_packets_and_figures(packets: list[bytes], sound: bool, suite: str | None) -> None:
+    wire = protected(packets, suite)
+    swiftly, one = told(track_of(suite, continuous=sound), wire, 40)
+    singly, other = told(track_of(suite, pure=False, continuous=sound), wire, 40)
+    assert [packet for _, packet in stored(swiftly)] == packets == [packet for _, packet in stored(singly)]
+    assert one == other
+    mixed = [record for record in record_format.read([b"".join(swiftly)]) if isinstance(record, record_format.Mixed)]
+    assert sum(len(record.payloads) for record in mixed) == 80  # the first batch tells the payload type
+
+
+def test_a_timestamp_set_back_between_two_batches_is_the_same_jitter_on_both_roads() -> None:
+    packets = [header.build(8, 10 + n, 100_000 * (n < 80) + 160 * n, 7, bytes(160)) for n in range(120)]
+    swiftly, singly = told(track_of(None), packets, 40), told(track_of(None, pure=False), packets, 40)
+    assert swiftly[1] == singly[1]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data(), st.booleans(), st.integers(2, 40))
+def test_property_in_whatever_order_packets_come_both_roads_agree(data: st.DataObject, srtp: bool, cuts: int) -> None:
+    packets = opus(60, data.draw(st.sampled_from([10, 65_500])), random.Random(data.draw(st.integers(0, 99))))
+    suite = SUITE if srtp and packets[0][2:4] == b"\0\n" else None
+    wire = protected(packets, suite)
+    order = data.draw(st.permutations(range(60)) | st.just(range(60)) | st.lists(st.integers(0, 59), min_size=30))
+    (out, one), (other, two) = (told(track_of(suite, pure), [wire[n] for n in order], cuts) for pure in (True, False))
+    assert sorted(stored(out)) == sorted(stored(other))
+    assert one == two
+
+
+@pytest.mark.parametrize("suite", [None, SUITE, GCM])
+@pytest.mark.parametrize("first", [10, 65_500])
+def test_even_batches_tell_the_same_figures_and_stay_runs_behind_a_wrap(first: int, suite: str | None) -> None:
+    packets = g711(120, first)
+    wire = protected(packets, suite)
+    swiftly, one = told(track_of(suite), wire, 40)
+    singly, other = told(track_of(suite, pure=False), wire, 40)
+    assert [packet for _, packet in stored(swiftly)] == packets == [packet for _, packet in stored(singly)]
+    assert one == other
+    runs = [record for record in record_format.read([b"".join(swiftly)]) if isinstance(record, record_format.Run)]
+    assert [len(run.payloads) for run in runs][-2:] == [40, 40]
+
+
+def test_a_batch_with_key_identifiers_is_left_to_the_slow_road() -> None:
+    """libsrtp is not told of them, so it cannot have the packets as they came."""
+    packets = g711(60)
+    wire = [packet[:-10] + b"\0\0\0\1" + packet[-10:] for packet in protected(packets, SUITE)]
+    track = Track(replace(track_of(SUITE).spec, mki=4), Pauses(), 1)
+    track.pure = True
+    out, _ = told(track, wire, 20)
+    assert [packet for _, packet in stored(out)] == packets
+    assert track.rejected == 0
+
+
+STEPS = {
+    "a frame that fills a batch": [960] * 20 + [0] * 40,
+    "longer packets behind shorter ones": [960] * 20 + [2880] * 40,
+    "leaps that are no packet's length": [2 * 48_000] * 60,
+}
+
+
+@pytest.mark.parametrize("steps", STEPS.values(), ids=STEPS)
+def test_both_roads_learn_the_same_length_of_a_packet(steps: list[int]) -> None:
+    sizes = random.Random(1)
+    stamps = [0, *accumulate(steps)]
+    packets = [header.build(111, n, stamp, 7, bytes(sizes.randint(1, 90))) for n, stamp in enumerate(stamps)]
+    wire = protected(packets, SUITE)
+    (swiftly, one), (_, other) = (told(track_of(SUITE, pure), wire, 20) for pure in (True, False))
+    assert one == other
+    assert any(isinstance(record, record_format.Mixed) for record in record_format.read([b"".join(swiftly)]))
+
+
+def test_of_a_batch_of_which_every_other_packet_is_lost_each_keeps_its_place() -> None:
+    packets = g711(60)
+    out, said = told(track_of(None), [*packets[:20], *packets[20::2]], 20)
+    assert stored(out) == [(10 + n, packet) for n, packet in enumerate(packets) if n < 20 or n % 2 == 0]
+    assert said["lost"] == 19  # type: ignore[index]  # figures of a track
+
+
+@pytest.mark.parametrize("kind", [0, 8])
+def test_a_marker_in_a_batch_is_kept_whatever_the_payload_type(kind: int) -> None:
+    packets = g711(40, kind=kind)
+    packets[30] = packets[30][:1] + bytes([kind | 0x80]) + packets[30][2:]
+    out, _ = told(track_of(None), packets, 20)
+    assert [packet for _, packet in stored(out)] == packets
+
+
+def test_a_type_that_changes_where_the_number_wraps_is_kept() -> None:
+    """As one number of 32 bits the second half of a header counts on over both."""
+    packets = [*g711(6, first=65_530), *g711(20, first=65_530, kind=9)[6:]]
+    track, out = track_of(None), []
+    for begin, end in ((0, 2), (2, 20)):
+        arrivals = [FIRST_ARRIVAL + n * PACE for n in range(begin, end)]
+        track.receive(lane_of(packets[begin:end], arrivals), end - begin, out)
+    assert [packet for _, packet in stored(out)] == packets
+
+
+def test_a_batch_that_had_waited_in_the_socket_takes_a_silence_back() -> None:
+    track, packets = track_of(None), g711(40)
+    arrivals = [FIRST_ARRIVAL + n * PACE for n in range(40)]
+    track.since = FIRST_ARRIVAL
+    track.receive(lane_of(packets[:20], arrivals[:20]), 20, [])
+    gap_detection.watch(track, arrivals[19] + 2 * gap_detection.QUIET)
+    assert track.gaps.listed()
+    track.receive(lane_of(packets[20:], arrivals[20:]), 20, [])
+    assert track.gaps.listed() == []
+
+
+def test_a_batch_of_different_sizes_is_one_record_with_its_arrivals() -> None:
+    packets, out = opus(51), []
+    track = track_of(None)
+    arrivals = [FIRST_ARRIVAL + n * PACE for n in range(51)]
+    track.receive(lane_of(packets[:1], arrivals[:1]), 1, [])
+    track.receive(lane_of(packets[1:], arrivals[1:]), 50, out)
+    (record,) = record_format.read([b"".join(out)])
+    assert isinstance(record, record_format.Mixed)
+    assert list(record.arrivals) == arrivals[1:]
+    payload = sum(map(len, record.payloads))
+    assert sum(map(len, out)) - payload <= record_format.MIXED_HEAD + 5 * 50
+
+
+def test_records_of_film_are_short_so_that_little_is_left_to_a_successor() -> None:
+    out, _ = told(track_of(SUITE), protected(film(128), SUITE), SLOTS)
+    mixed = [record for record in record_format.read([b"".join(out)]) if isinstance(record, record_format.Mixed)]
+    assert sum(len(record.payloads) for record in mixed) == SLOTS
+    arrivals = [arrival for record in mixed for arrival in record.arrivals]
+    assert arrivals == [FIRST_ARRIVAL + n * PACE + UNEVEN[n % 4] for n in range(SLOTS, 2 * SLOTS)]
+    assert all(sum(map(len, record.payloads)) <= fast_path.MOST for record in mixed)
+
+
+@pytest.mark.parametrize("count", [13, 14, 26, 27, 28])
+def test_no_packet_is_left_over_for_a_record_of_its_own(count: int) -> None:
+    packets = [header.build(96, 10 + n, 3600, 7, bytes([n]) * (1250 - n % 2)) for n in range(2 + count)]
+    track, out = track_of(None), []
+    track.receive(lane_of(packets[:2], [FIRST_ARRIVAL] * 2), 2, [])
+    track.receive(lane_of(packets[2:], [FIRST_ARRIVAL] * count), count, out)
+    found = list(record_format.read([b"".join(out)]))
+    assert all(isinstance(record, record_format.Mixed) and len(record.payloads) > 1 for record in found)
+    assert [packet for _, packet in stored(out)] == packets[2:]
+
+
+@pytest.mark.parametrize("size", [NEAR - 12, NEAR - 11, WIDE - 13, WIDE - 12])
+def test_packets_as_long_as_a_slot_are_kept_whole(size: int) -> None:
+    packets = [header.build(96, 10 + n, 3600 * n, 7, bytes([n]) * (size - n % 2)) for n in range(20)]
+    out, said = told(track_of(None), packets, 10)
+    assert [packet for _, packet in stored(out)] == packets
+    assert said["packets"] == 20  # type: ignore[index]  # figures of a track
+
+
+def spoilt(wire: list[bytes], at: int, how: str) -> list[bytes]:
+    """Spoil one packet of a batch."""
+    packet = bytearray(wire[at])
+    if how == "first":
+        packet[0] |= 0x20  # padding
+        packet[-1] = 1
+    elif how == "type":
+        packet[1] ^= 1
+    elif how == "source":
+        packet[11] ^= 1
+    elif how == "short":
+        return [*wire[:at], b"\x80\x6f", *wire[at + 1 :]]
+    elif how == "gap":
+        return [*wire[:at], *wire[at + 1 :]]
+    return [*wire[:at], bytes(packet), *wire[at + 1 :]]
+
+
+@pytest.mark.parametrize("how", ["first", "type", "source", "short", "gap"])
+@pytest.mark.parametrize("at", [0, 10, 19])
+def test_a_batch_that_is_not_in_order_changes_nothing_on_the_fast_road(how: str, at: int) -> None:
+    packets = opus(40)
+    track = track_of(None)
+    track.receive(lane_of(packets[:20], [FIRST_ARRIVAL + n * PACE for n in range(20)]), 20, [])
+    batch = spoilt(packets[20:], at, how)
+    if how == "gap" and at in (0, 19):
+        batch = batch[:] if at == 0 else [*batch[:-1], packets[5]]
+    lane = lane_of(batch, [FIRST_ARRIVAL + (20 + n) * PACE for n in range(len(batch))])
+    out: list[bytes] = []
+    before = figures(track)
+    opened = fast_path.open_all(track, lane, len(batch))
+    assert (opened is None) == (how == "short")
+    assert opened is None or not fast_path.store(track, lane, len(batch), opened, out)
+    assert (figures(track), out) == (before, [])
+
+
+@pytest.mark.parametrize("at", range(20))
+@pytest.mark.parametrize("where", [*range(12)])
+def test_no_byte_of_a_header_can_differ_in_a_batch_of_one_size(where: int, at: int) -> None:
+    """But for a marker or a timestamp that is 16 ms off, which a MIXED takes; one that leaps has to be borne out."""
+    packets = [header.build(8, n, 160 * n, 7, bytes([n]) * 160) for n in range(40)]
+    track, lane = track_of(None), lane_of(packets[:20], [FIRST_ARRIVAL + n * PACE for n in range(20)])
+    track.receive(lane, 20, [])
+    packets[20 + at] = bytes(each ^ (0x80 * (n == where)) for n, each in enumerate(packets[20 + at]))
+    lane = lane_of(packets[20:], [FIRST_ARRIVAL + (20 + n) * PACE for n in range(20)])
+    out: list[bytes] = []
+    opened = fast_path.open_all(track, lane, 20)
+    assert opened is not None
+    kept = fast_path.store(track, lane, 20, opened, out)
+    assert kept == (where in (1, 7))
+    assert all(isinstance(record, record_format.Mixed) for record in record_format.read(out))
+    assert not kept or [packet for _, packet in stored(out)] == packets[20:]
+
+
+@pytest.mark.parametrize("pure", [True, False])
+def test_a_packet_lost_where_the_timestamp_falls_is_not_taken_for_the_next_of_a_pair(pure: bool) -> None:
+    """The number behind the next one less a timestamp looks like the next one."""
+    packets = [header.build(8, 10 + n, 100_000 * (n < 2) + 160 * n, 7, bytes([n]) * 160) for n in range(6)]
+    track, out = track_of(None, pure), []
+    for batch in ([0], [1, 3], [4, 5]):
+        lane = lane_of([packets[n] for n in batch], [FIRST_ARRIVAL + n * PACE for n in batch])
+        track.receive(lane, len(batch), out)
+    assert stored(out) == [(10 + n, packets[n]) for n in (0, 1, 3, 4, 5)]
+    assert checkpoint.pack([track])  # a timestamp of more than 32 bits ended the call
+
+
+def test_what_is_forged_is_left_out_of_a_batch_and_the_rest_is_kept() -> None:
+    wire = protected(opus(40), SUITE)
+    wire[25] = wire[25][:-1] + bytes([wire[25][-1] ^ 1])
+    track = track_of(SUITE)
+    out, _ = told(track, wire, 20)
+    assert [sequence for sequence, _ in stored(out)] == [n for n in range(10, 50) if n != 35]
+    assert track.rejected == 1
+
+
+def test_a_truncated_datagram_is_never_taken_for_a_whole_one() -> None:
+    packets = film(40)
+    track = track_of(None)
+    track.receive(lane_of(packets[:20], [FIRST_ARRIVAL] * 20), 20, [])
+    lane = lane_of(packets[20:], [FIRST_ARRIVAL] * 20)
+    struct.pack_into("=I", lane.headers, 5 * 64 + 56, WIDE)
+    struct.pack_into("=I", lane.headers, 5 * 64 + 48, 0x20)
+    out: list[bytes] = []
+    track.receive(lane, 20, out)
+    assert (track.rejected, len(stored(out))) == (1, 19)

@@ -1,0 +1,273 @@
+"""The fast path in C: the bytes and figures of the one in Python, batch by batch, and nothing beyond its memory."""
+
+import ctypes
+import os
+import shutil
+import struct
+import subprocess
+import sys
+import zlib
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from media.receive import batch
+from media.receive.batch import SLOTS, Lane
+from media.records import record_format
+from media.rtp import header
+from media.stream import fast_path_c, fast_path_library
+from media.stream.checkpoint import pack
+from media.stream.report import figures
+from tests.media.stream.test_fast_path import GCM, g711, opus, protected, track_of
+from tests.media.stream.test_receiver import FIRST_ARRIVAL, SUITE, lane_of, stored
+
+PACE = 20_000_000
+ROOT = Path(__file__).parents[3]
+
+needed = pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler: everything goes by Python")
+
+
+def walked(suite: str | None, batches: list[tuple[list[bytes], list[int]]]) -> tuple[object, ...]:
+    """Give what a track makes of batches: its bytes, its figures, its state."""
+    track, out = track_of(suite), []
+    for packets, arrivals in batches:
+        track.receive(lane_of(packets, arrivals), len(packets), out)
+    jitter, track.jitter = track.jitter, 0.0
+    return b"".join(out), figures(track), pack([track]), track.last_size, pytest.approx(jitter, rel=1e-9, abs=1e-3)
+
+
+def cut(packets: list[bytes], cuts: list[int], late: list[int]) -> list[tuple[list[bytes], list[int]]]:
+    batches, at = [], 0
+    for length in cuts:
+        some = packets[at : at + length]
+        if some:
+            arrivals = [FIRST_ARRIVAL + n * PACE + late[n % len(late)] for n in range(at, at + len(some))]
+            batches.append((some, arrivals))
+        at += length
+    return batches
+
+
+@needed
+@settings(max_examples=200, deadline=None)
+@given(st.data())
+def test_property_both_write_the_same_bytes(data: st.DataObject) -> None:
+    """Whatever comes: other sizes, markers, losses, wraps, clocks set back, sources that change, forgeries."""
+    suite = data.draw(st.sampled_from([None, SUITE, GCM]))
+    first = data.draw(st.sampled_from([10, 65_500 if suite is None else 10]))
+    plain = g711(120, first) if data.draw(st.booleans()) else opus(120, first)
+    for at in data.draw(st.lists(st.integers(0, 119), max_size=3)):
+        where = data.draw(st.sampled_from([1, 4, 7, 11] if suite else [*range(12)]))  # libsrtp sends no number twice
+        bit = 1 << data.draw(st.integers(0, 7))
+        plain[at] = bytes(each ^ (bit * (n == where)) for n, each in enumerate(plain[at]))
+    wire = protected([packet for packet in plain if packet[0] >> 6 == 2 and not packet[0] & 0x3F], suite)
+    for at in data.draw(st.lists(st.integers(0, len(wire) - 1), max_size=2)):
+        wire[at] = wire[at][:-1] + bytes([wire[at][-1] ^ 1])
+    for at in data.draw(st.lists(st.integers(0, len(wire) - 1), max_size=2, unique=True).map(sorted))[::-1]:
+        del wire[at]
+    late = data.draw(st.lists(st.sampled_from([0, 1, 3_000_000, 25_000_000, 1_500_000_000, 7_000_000_000]), min_size=1))
+    batches = cut(wire, data.draw(st.lists(st.integers(1, SLOTS), min_size=1, max_size=8)), late)
+    in_c = walked(suite, batches)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(fast_path_c, "road_of", lambda _: None)
+        assert walked(suite, batches) == in_c
+
+
+@needed
+@pytest.mark.parametrize("suite", [None, SUITE, GCM])
+@pytest.mark.parametrize("count", [2, SLOTS - 1, SLOTS])
+@pytest.mark.parametrize("size", [0, 1, 160, batch.NEAR - 28])
+def test_a_run_of_any_length_is_stored_in_c(suite: str | None, count: int, size: int) -> None:
+    packets = [header.build(8, 10 + n, 160 * n, 7, bytes([n]) * size) for n in range(1 + count)]
+    wire = protected(packets, suite)
+    track, out = track_of(suite), []
+    track.receive(lane_of(wire[:1], [FIRST_ARRIVAL]), 1, [])
+    lane = lane_of(wire[1:], [FIRST_ARRIVAL + n * PACE for n in range(1, 1 + count)])
+    road = fast_path_c.road_of(lane.workbench)
+    assert road is not None and road.take(track, lane, count, out) == fast_path_c.STORED
+    assert [packet for _, packet in stored(out)] == packets[1:]
+    assert (track.packets, track.size, track.last_size) == (1 + count, size * (1 + count), size)
+
+
+def numbered(first: int = 10, stamp: int = 0, pace: int = PACE) -> list[tuple[bytes, int]]:
+    """Give packets of G.711 with their arrivals, of which the second is at the beginning of a second."""
+    payloads = [bytes([n]) * 160 for n in range(1 + SLOTS)]
+    packets = [header.build(8, first + n, stamp + 160 * n, 7, payload) for n, payload in enumerate(payloads)]
+    return [(packet, 1_700_000_001_000_000_000 + (n - 1) * pace) for n, packet in enumerate(packets)]
+
+
+LATER = [(packet, arrival + 6_000_000_000 * (n > 0)) for n, (packet, arrival) in enumerate(numbered())]
+STALLED = [(packet, arrival + 1_100_000_000 * (n > 30)) for n, (packet, arrival) in enumerate(numbered(pace=1_000_000))]
+
+
+@needed
+@pytest.mark.parametrize(
+    "told",
+    [
+        pytest.param(LATER, id="behind a silence of six seconds"),
+        pytest.param(numbered(pace=40_000_000), id="over two seconds and a half"),
+        pytest.param(STALLED, id="with more than a second between two"),
+        pytest.param(numbered(first=65_500), id="whose number wraps"),
+        pytest.param(numbered(stamp=2**32 - 3200), id="whose timestamp wraps"),
+    ],
+)
+def test_a_batch_that_is_not_for_the_fast_road_is_only_opened(told: list[tuple[bytes, int]]) -> None:
+    packets, arrivals = [packet for packet, _ in told], [arrival for _, arrival in told]
+    track, out = track_of(None), []
+    track.receive(lane_of(packets[:1], arrivals[:1]), 1, [])
+    lane = lane_of(packets[1:], arrivals[1:])
+    road = fast_path_c.road_of(lane.workbench)
+    assert road is not None and road.take(track, lane, SLOTS, out) == fast_path_c.OPENED and not out
+    track.receive(lane, SLOTS, out)
+    assert [packet for _, packet in stored(out)] == packets[1:]
+
+
+@needed
+@pytest.mark.parametrize("where", range(12))
+def test_no_byte_of_a_header_can_differ_in_what_is_stored(where: int) -> None:
+    packets, arrivals = [packet for packet, _ in numbered()], [arrival for _, arrival in numbered()]
+    packets[9] = bytes(each ^ (0x80 * (n == where)) for n, each in enumerate(packets[9]))
+    track = track_of(None)
+    track.receive(lane_of(packets[:1], arrivals[:1]), 1, [])
+    lane = lane_of(packets[1:], arrivals[1:])
+    road = fast_path_c.road_of(lane.workbench)
+    assert road is not None and road.take(track, lane, SLOTS, []) == fast_path_c.OPENED
+
+
+@needed
+def test_nothing_is_stored_while_a_pause_may_be_in_it() -> None:
+    packets = g711(40)
+    track, out = track_of(None), []
+    track.receive(lane_of(packets[:20], [FIRST_ARRIVAL + n * PACE for n in range(20)]), 20, [])
+    track.pauses.begin(FIRST_ARRIVAL + 30 * PACE)
+    lane = lane_of(packets[20:], [FIRST_ARRIVAL + n * PACE for n in range(20, 40)])
+    road = fast_path_c.road_of(lane.workbench)
+    assert road is not None and road.take(track, lane, 20, out) == fast_path_c.OPENED and not out
+
+
+@needed
+def test_nothing_is_stored_before_anybody_is_known() -> None:
+    """Whatever a clock says: here type, numbers, source and time are those that are not known yet."""
+    packets = [header.build(0, n, 160 * n, 0, bytes([n]) * 160) for n in range(20)]
+    track, lane, out = track_of(None), lane_of(packets, [0] * 20), []
+    road = fast_path_c.road_of(lane.workbench)
+    assert road is not None and road.take(track, lane, 20, out) == fast_path_c.OPENED and not out
+
+
+@needed
+@pytest.mark.parametrize("slot", [0, 1, SLOTS - 1])
+@pytest.mark.parametrize("when", [(2**63 - 1, 2**63 - 1), (-(2**63), -(2**63)), (2**62, 0), (-1, 0), (2**33, 0)])
+def test_times_that_cannot_be_are_not_for_the_fast_road(slot: int, when: tuple[int, int]) -> None:
+    """As in the damaged region of a dead worker."""
+    packets, arrivals = [packet for packet, _ in numbered()], [arrival for _, arrival in numbered()]
+    track, out = track_of(None), []
+    track.receive(lane_of(packets[:1], arrivals[:1]), 1, [])
+    lane = lane_of(packets[1:], arrivals[1:])
+    struct.pack_into("=qq", lane.control, slot * batch.CONTROL + 16, *when)
+    road = fast_path_c.road_of(lane.workbench)
+    assert road is not None and road.take(track, lane, SLOTS, out) == fast_path_c.OPENED and not out
+
+
+@needed
+def test_a_packet_alone_is_for_the_slow_road() -> None:
+    packets = g711(2)
+    track, lane = track_of(None), lane_of(packets[1:], [FIRST_ARRIVAL + PACE])
+    track.receive(lane_of(packets[:1], [FIRST_ARRIVAL]), 1, [])
+    road = fast_path_c.road_of(lane.workbench)
+    assert road is not None and road.take(track, lane, 1, []) == fast_path_c.UNTOUCHED
+
+
+@needed
+@pytest.mark.parametrize(("first", "count"), [(SLOTS - 1, 2), (SLOTS, 2), (0, SLOTS + 1), (2**31, 2**31)])
+def test_slots_that_do_not_exist_are_not_touched(first: int, count: int) -> None:
+    lane = Lane(memoryview(bytearray((160).to_bytes(4, "little") * (batch.LANE // 4))), lane_of([], []).workbench)
+    track, lane.first = track_of(None), first
+    road = fast_path_c.road_of(lane.workbench)
+    assert road is not None and road.take(track, lane, count, []) == fast_path_c.UNTOUCHED
+
+
+@needed
+@pytest.mark.parametrize(("suite", "size"), [(None, 11), (SUITE, 21), (GCM, 27), (SUITE, batch.NEAR + 1)])
+def test_a_batch_with_a_packet_too_short_or_too_long_is_not_touched(suite: str | None, size: int) -> None:
+    wire = [*protected(g711(2), suite), bytes([0x80]) * size]
+    track, lane = track_of(suite), lane_of(wire, [FIRST_ARRIVAL] * 3)
+    road = fast_path_c.road_of(lane.workbench)
+    assert road is not None and road.take(track, lane, 3, []) == fast_path_c.UNTOUCHED
+
+
+@needed
+def test_a_lane_that_begins_behind_a_report_is_read_from_there() -> None:
+    packets = g711(40)
+    track, lane = track_of(None), lane_of([bytes(30), *packets[20:]], [FIRST_ARRIVAL + n * PACE for n in range(19, 40)])
+    track.receive(lane_of(packets[:20], [FIRST_ARRIVAL + n * PACE for n in range(20)]), 20, [])
+    out: list[bytes] = []
+    road = fast_path_c.road_of(lane.workbench)
+    assert road is not None and road.take(track, lane.behind(1), 20, out) == fast_path_c.STORED
+    (run,) = record_format.read(out)
+    assert isinstance(run, record_format.Run)
+    assert [*run.packets()] == [(10 + n, FIRST_ARRIVAL + n * PACE, packets[n]) for n in range(20, 40)]
+
+
+@needed
+def test_what_is_not_stored_changes_nothing_of_the_track() -> None:
+    packets = [*g711(20), *g711(21)[20:], *opus(10, 31)]
+    wire = protected(packets, SUITE)
+    track = track_of(SUITE)
+    track.receive(lane_of(wire[:20], [FIRST_ARRIVAL + n * PACE for n in range(20)]), 20, [])
+    before, out = pack([track]), []
+    lane = lane_of(wire[20:], [FIRST_ARRIVAL + n * PACE for n in range(20, 31)])
+    road = fast_path_c.road_of(lane.workbench)
+    assert road is not None and road.take(track, lane, 11, out) == fast_path_c.OPENED
+    assert (road.size, road.statuses(11), pack([track]), out) == (0, [0] * 11, before, [])
+
+
+@needed
+def test_the_numbers_of_both_sources_are_the_same() -> None:
+    found = fast_path_library.library()
+    assert found is not None
+    layout = (SLOTS, batch.NEAR, batch.MMSGHDR, batch.CONTROL, batch.LENGTH_AT, batch.CONTROL_AT, batch.NEAR_AT)
+    numbers = (
+        *layout,
+        header.HEADER,
+        record_format.Kind.RUN,
+        record_format.RUN_HEAD,
+        record_format.DELTA_NS,
+        fast_path_c.RECORD,
+        fast_path_c.SIZE,
+    )
+    assert tuple((ctypes.c_uint32 * len(numbers)).in_dll(found, "fast_path_numbers")) == numbers
+
+
+_GUARDED = """
+import sys
+from pathlib import Path
+import pytest
+from media.stream import fast_path_library
+fast_path_library.LIBRARY = Path(sys.argv[1])
+assert fast_path_library.library() is not None
+words = ["-q", "-p", "no:cacheprovider", "-W", "error", "-k", "not guarded"]
+sys.exit(pytest.main([*words, "tests/media/stream/test_fast_path_c.py", "tests/media/stream/test_fast_path.py"]))
+"""
+
+
+@needed
+def test_nothing_reaches_beyond_its_memory_as_a_guarded_library_tells(tmp_path: Path) -> None:
+    """The other tests here once more, every access looked at by the compiler's own guards."""
+    library = tmp_path / "_fast_path.so"
+    source = f"-DSOURCE={zlib.crc32(fast_path_library.SOURCE.read_bytes())}u"
+    guards = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-Wall", "-Wextra", "-Werror")
+    subprocess.run(
+        ["cc", "-g", "-O1", "-fPIC", "-shared", *guards, source, "-o", str(library), str(fast_path_library.SOURCE)],
+        check=True,
+    )
+    loaded = [_found(name) for name in ("libasan.so", "libubsan.so")]
+    env = {**os.environ, "LD_PRELOAD": " ".join(loaded), "ASAN_OPTIONS": "detect_leaks=0", "PYTHONMALLOC": "malloc"}
+    done = subprocess.run(
+        [sys.executable, "-c", _GUARDED, str(library)], cwd=ROOT, env=env, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
+
+
+def _found(name: str) -> str:
+    return subprocess.run(["cc", f"-print-file-name={name}"], check=True, capture_output=True, text=True).stdout.strip()

@@ -1,0 +1,74 @@
+"""Pauses decide by the time of arrival, to the ns."""
+
+from media.stream.pauses import FIRST_UPDATE, GRACE, MAX_DIGITS, MAX_INTERVALS, Pauses
+
+SECOND = 1_000_000_000
+
+
+def test_what_arrives_in_a_pause_is_covered_and_nothing_else() -> None:
+    pauses = Pauses()
+    assert pauses.begin(10)
+    assert not pauses.begin(11)
+    assert pauses.lasting
+    assert pauses.end(20)
+    assert not pauses.end(21)
+    assert [pauses.covers(at) for at in (9, 10, 19, 20)] == [False, True, True, False]
+
+
+def test_a_pause_is_forgotten_when_nothing_of_it_can_wait_any_more() -> None:
+    pauses = Pauses([(10, 20), (30, None)])
+    assert not pauses.forget(GRACE + 20 - 1)
+    assert pauses.forget(GRACE + 20)
+    assert not pauses.forget(10**10)
+    assert pauses.items == [(30, None)]
+
+
+def test_a_successor_knows_the_pauses_of_before_and_from_main_whether_one_lasts() -> None:
+    left = [(10, 20), (30, None)]
+    for told, over, known in (
+        ([], None, left),
+        ([], 50, [(10, 20), (30, 50)]),
+        ([], 25, [(10, 20), (30, 30)]),
+        ([(29, None)], 50, [(10, 20), (29, None)]),
+        ([(10, 20), (30, 40)], 50, [(10, 20), (30, 40)]),
+    ):
+        pauses = Pauses(told)
+        pauses.take_over(left, over)
+        assert pauses.items == known
+
+
+def test_a_digit_keyed_in_a_pause_stays_one_for_as_long_as_it_is_held() -> None:
+    pauses, second = Pauses([(10 * SECOND, 20 * SECOND)]), SECOND
+    assert not pauses.keyed((7, 100), 9 * second, 9 * second + 1)
+    for digit, began, arrival in (((7, 200), 15, 15), ((7, 300), 19, 21)):  # the second one is first heard after it
+        assert pauses.keyed(digit, began * second, arrival * second)
+    assert pauses.keyed((7, 300), 21 * second, 21 * second + 1)  # its end, repeated late
+    for held in range(20, 30):
+        assert pauses.keyed((7, 200), 15 * second, held * second)
+        assert not pauses.forget(held * second)
+    assert not pauses.keyed((7, 400), 20 * second - FIRST_UPDATE, 20 * second)
+    assert pauses.forget(32 * second)
+    assert not pauses.keyed((7, 200), 33 * second, 33 * second)
+
+
+def test_the_digits_of_a_pause_are_bounded() -> None:
+    pauses = Pauses([(0, None)])
+    for number in range(4 * MAX_DIGITS):
+        assert pauses.keyed((7, number), 1, 1)
+    assert len(pauses._digits) == MAX_DIGITS
+
+
+def test_the_list_is_bounded_and_nothing_that_was_said_in_a_pause_is_kept() -> None:
+    pauses, last = Pauses(), 4 * MAX_INTERVALS
+    for at in range(0, last, 2):
+        pauses.begin(at)
+        pauses.end(at + 1)
+    assert len(pauses.items) == MAX_INTERVALS
+    assert all(pauses.covers(at) for at in range(0, last, 2))
+    newest = range(last - 2 * MAX_INTERVALS + 3, last, 2)
+    assert not any(pauses.covers(at) for at in newest), "between the newest it is kept"
+    other = Pauses([(last, None)])
+    other.take_over(pauses.items, None)
+    assert len(other.items) == MAX_INTERVALS
+    assert all(other.covers(at) for at in range(0, last + 1, 2))
+    assert other.lasting

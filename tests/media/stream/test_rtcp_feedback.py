@@ -1,0 +1,98 @@
+"""When a picture is asked for, read by the layouts of RFC 4585 and RFC 5104 alone."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import replace
+
+import pytest
+
+from media.rtp import header
+from media.spec import StreamSpec
+from media.stream.pauses import Pauses
+from media.stream.receiver import Track
+from media.stream.rtcp_feedback import PAUSE_NS, Pictures
+
+AT = 1_700_000_000_000_000_000
+OWN, SSRC = 0xABCD, 7
+
+
+def video(*words: str) -> Track:
+    return Track(StreamSpec(0, payloads=((96, "H264", 90_000),), feedback=words), Pauses(), OWN)
+
+
+def hear(track: Track, *numbers: int, ssrc: int = SSRC) -> None:
+    for number in numbers:
+        packet = header.build(96, number, number * 3000, ssrc, bytes(100))
+        track._place(header.parse(packet), packet, AT + number * 33_000_000)
+
+
+def is_pli(packet: bytes | None, ssrc: int = SSRC) -> bool:
+    return packet is not None and struct.unpack("!BBHII", packet) == (0x81, 206, 2, OWN, ssrc)
+
+
+def fir_number(packet: bytes | None) -> int:
+    """Read a full intra request: media SSRC 0 in the head, then one entry."""
+    first, kind, words, own, nobody, ssrc, number = struct.unpack("!BBHIIIB3x", packet or b"")
+    assert (first, kind, 4 + 4 * words, own, nobody, ssrc) == (0x84, 206, len(packet or b""), OWN, 0, SSRC)
+    return int(number)
+
+
+def test_a_whole_picture_is_asked_for_at_the_start_and_after_a_loss_r26_t12() -> None:
+    track, pictures = video("pli", "fir"), Pictures()
+    assert pictures.wanted(track, AT) is None
+    hear(track, 1, 2, 3)
+    assert fir_number(pictures.wanted(track, AT)) == AT // PAUSE_NS & 0xFF
+    hear(track, 4, 8)
+    assert pictures.wanted(track, AT + PAUSE_NS - 1) is None
+    assert is_pli(pictures.wanted(track, AT + PAUSE_NS))
+    assert pictures.wanted(track, AT + 3 * PAUSE_NS) is None
+
+
+@pytest.mark.parametrize("word", ["pli", "fir"])
+def test_only_requests_that_were_offered_are_sent_r26(word: str) -> None:
+    track, pictures = video(word), Pictures()
+    hear(track, 1, 5)
+    asked = [pictures.wanted(track, AT)]
+    hear(track, 9)
+    asked.append(pictures.wanted(track, AT + PAUSE_NS))
+    if word == "pli":
+        assert [is_pli(each) for each in asked] == [True, True]
+    else:
+        first = AT // PAUSE_NS
+        assert [fir_number(each) for each in asked] == [first & 0xFF, first + 1 & 0xFF]
+    silent = video()
+    hear(silent, 1, 5)
+    assert Pictures().wanted(silent, AT) is None
+
+
+def test_a_worker_that_begins_anew_repeats_no_number_r26() -> None:
+    track, numbers = video("fir"), []
+    hear(track, 1)
+    pictures = Pictures()
+    for turn in range(5):  # a loss each time
+        hear(track, 5 + 4 * turn)
+        numbers.append(fir_number(pictures.wanted(track, AT + turn * PAUSE_NS)))
+    again = Pictures().wanted(track, AT + 5 * PAUSE_NS)
+    assert fir_number(again) not in numbers
+
+
+def test_a_new_source_begins_with_a_picture_too_and_a_held_stream_with_none_r26() -> None:
+    track, pictures = video("pli"), Pictures()
+    hear(track, 1)
+    assert is_pli(pictures.wanted(track, AT))
+    hear(track, 100, ssrc=9)
+    assert is_pli(pictures.wanted(track, AT + PAUSE_NS), 9)
+    track.spec = replace(track.spec, held=True)
+    hear(track, 200, ssrc=9)
+    assert pictures.wanted(track, AT + 2 * PAUSE_NS) is None
+
+
+def test_what_comes_late_after_all_is_asked_for_once_r26() -> None:
+    track, pictures = video("pli"), Pictures()
+    hear(track, 1, 2, 4)
+    assert is_pli(pictures.wanted(track, AT))
+    hear(track, 3)
+    assert pictures.wanted(track, AT + PAUSE_NS) is None
+    hear(track, 5, 7)
+    assert is_pli(pictures.wanted(track, AT + 2 * PAUSE_NS))

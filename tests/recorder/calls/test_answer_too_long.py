@@ -1,0 +1,72 @@
+"""An answer in an ACK of which no worker can be told: a BYE with the reason, and what was recorded is kept in order."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from recorder.calls.registry import LiveCall
+from tests.recorder.calls.test_sip_handler import LATE
+from tests.recorder.stage import Stage, sip_request, stage
+from tests.recorder.studio import Sender
+
+KINDS = range(96, 128)
+
+
+def answer(port: int = 4000, letters: int = 0) -> bytes:
+    """An answer, whose codecs have names of so many letters."""
+    line = f"v=0\r\nc=IN IP4 127.0.0.1\r\nm=audio {port} RTP/AVP 8"
+    if letters:
+        line += "".join(f" {kind}" for kind in KINDS)
+    names = [f"a=rtpmap:{kind} {kind}{'x' * letters}/8000" for kind in KINDS if letters]
+    return "\r\n".join([line, "a=sendonly", *names, ""]).encode()
+
+
+async def ended(one: Stage, call: LiveCall) -> dict[str, object]:
+    """Wait for the end; returns the call as it is listed."""
+    bye = next(data for data in one.said if data.startswith(b"BYE "))
+    assert b'Reason: SIP;cause=200;text="too-long"\r\n' in bye
+    await one.until(lambda: not len(one.live))
+    assert not len(one.mending) and one.faults == []
+    await one.node.indexer.drain(30)
+    row = await one.node.customers["acme"].calls.get(call.id)
+    assert row is not None
+    listed = [(each["kind"], each["reason"]) for each in one.node.incidents.of("acme")]
+    assert listed == [("call-interrupted", "too-long")]
+    return {**row.details, "state": row.state.value}
+
+
+def test_a_first_one_ends_the_call_with_nothing_recorded(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with stage(tmp_path, LATE) as one:
+            one.hear(sip_request("INVITE", "c1", 1))
+            (call,) = one.live
+            one.hear(sip_request("ACK", "c1", 1, answer(letters=6_000), to=one.tag()))
+            document = await ended(one, call)
+            assert (document["state"], document["end_reason"]) == ("interrupted", "too-long")
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("letters", [5_500, 6_500])
+def test_a_later_one_ends_it_with_all_that_was_recorded(tmp_path: Path, letters: int) -> None:
+    """Also one that just fits, but would leave no room for what a successor of the worker has to be told beside it."""
+
+    async def story() -> None:
+        async with stage(tmp_path, LATE) as one:
+            phone = Sender(None, 7)
+            one.hear(sip_request("INVITE", "c1", 1))
+            (call,) = one.live
+            one.hear(sip_request("ACK", "c1", 1, answer(phone.socket.getsockname()[1]), to=one.tag()))
+            for _ in range(20):
+                phone.send(call.recording.streams[0].port)
+            phone.socket.close()
+            one.hear(sip_request("INVITE", "c1", 2, to=one.tag()))
+            one.hear(sip_request("ACK", "c1", 2, answer(letters=letters), to=one.tag()))
+            document = await ended(one, call)
+            (stream,) = document["streams"]  # type: ignore[misc,attr-defined]  # JSON
+            assert (document["state"], stream["packets"], stream["lost"]) == ("interrupted", 20, 0)
+
+    asyncio.run(story())

@@ -1,0 +1,161 @@
+"""A media port goes to the next call, of another customer: who still sends to it gets nothing into the recording."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from media.records import record_format
+from recorder.calls.registry import LiveCall
+from sip.message.header_values import Flow
+from tests.recorder.stage import CONFIG, Stage, sip_request, stage
+
+ACME, GLOBEX = "127.0.0.2", "127.0.0.3"
+TEXT = (
+    CONFIG.replace("127.0.0.0/8", f"{ACME}/32")
+    .replace("{first}-{last}", "18400-18403")
+    .replace("[keys]", 'srtp = "preferred"\n[keys]')
+    + f'[[customer]]\nname = "globex"\nsources = ["{GLOBEX}/32"]\n'
+)
+PACKETS = 20
+
+
+class Speaker:
+    """Sends plain RTP whose sound is one letter."""
+
+    def __init__(self, host: str, letter: bytes) -> None:
+        self.letter, self.number = letter, 0
+        self.sockets = [socket.socket(type=socket.SOCK_DGRAM) for _ in range(2)]
+        for each in self.sockets:
+            each.bind((host, 0))
+
+    def __enter__(self) -> Speaker:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for each in self.sockets:
+            each.close()
+
+    def offer(self, host: str) -> bytes:
+        lines = [f"v=0\r\nc=IN IP4 {host}\r\n"]
+        lines += [f"m=audio {each.getsockname()[1]} RTP/AVP 8\r\na=sendonly\r\n" for each in self.sockets]
+        return "".join(lines).encode()
+
+    def speak(self, ports: list[int]) -> None:
+        for _ in range(PACKETS):
+            self.number += 1
+            head = struct.pack("!BBHII", 0x80, 8, self.number, 160 * self.number, self.letter[0])
+            for each, port in zip(self.sockets, ports, strict=True):
+                each.sendto(head + self.letter * 160, ("127.0.0.1", port))
+
+
+def flow_of(host: str) -> Flow:
+    return Flow("udp", ("127.0.0.1", 5060), (host, 5070), 0, 0, ())
+
+
+def begin(one: Stage, name: str, host: str, speaker: Speaker) -> tuple[LiveCall, list[int]]:
+    """Place a call from an address; give it and its ports."""
+    flow = flow_of(host)
+    one.node.endpoint.receive_datagram(sip_request("INVITE", name, 1, speaker.offer(host)), flow, time.monotonic())
+    one.flush()
+    (call,) = one.live
+    return call, [stream.port for stream in call.recording.streams]
+
+
+async def drained(one: Stage, call: LiveCall) -> None:
+    """Wait until the worker has taken what was sent."""
+    await one.node.workers.snapshot(call.id)
+
+
+async def end(one: Stage, name: str) -> None:
+    """Hang up, from where the call came."""
+    (call,) = one.live
+    goodbye = sip_request("BYE", name, 9, to=one.tag())
+    one.node.endpoint.receive_datagram(goodbye, flow_of(call.recording.source or ""), time.monotonic())
+    one.flush()
+    await one.until(lambda: not len(one.live))
+
+
+def stored(one: Stage, customer: str) -> Counter[bytes]:
+    """Count the packets in a customer's recordings by the letter that they are made of."""
+    vault = one.node.customers[customer].vault
+    found: Counter[bytes] = Counter()
+    for ref in vault.walk():
+        for record in record_format.read(vault.read(ref)):
+            if isinstance(record, record_format.Run | record_format.Mixed):
+                found.update(bytes(payload[:1]) for payload in record.payloads)
+            elif isinstance(record, record_format.Packet):
+                found.update([record.packet[12:13]])
+    return found
+
+
+def test_the_next_call_on_a_port_takes_nothing_of_the_old_sender(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with stage(tmp_path, TEXT) as one:
+            one.node.ports._cool_down = 0.0
+            first, ports = begin(one, "c1", ACME, old)
+            old.speak(ports)
+            await drained(one, first)
+            await end(one, "c1")
+            assert stored(one, "acme") == {b"A": 2 * PACKETS}
+            second, again = begin(one, "c2", GLOBEX, new)
+            assert sorted(again) == sorted(ports)
+            old.speak(again)  # before the rightful one says a word
+            await drained(one, second)
+            new.speak(again)
+            old.speak(again)
+            await drained(one, second)
+            old.speak(again)
+            await end(one, "c2")
+            assert stored(one, "globex") == {b"G": 2 * PACKETS}
+            assert stored(one, "acme") == {b"A": 2 * PACKETS}
+            assert sum(s.figures["foreign"] for s in second.recording.streams) >= 2 * PACKETS
+
+    with Speaker(ACME, b"A") as old, Speaker(GLOBEX, b"G") as new:
+        asyncio.run(story())
+
+
+def test_the_old_sender_is_told_apart_even_behind_the_same_address(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with stage(tmp_path, TEXT) as one:
+            one.node.ports._cool_down = 0.0
+            first, ports = begin(one, "c1", ACME, old)
+            old.speak(ports)
+            await drained(one, first)
+            await end(one, "c1")
+            second, again = begin(one, "c2", ACME, new)
+            assert sorted(again) == sorted(ports)
+            turned = again if again == ports else again[::-1]
+            old.speak(turned)
+            await drained(one, second)
+            new.speak(again)
+            old.speak(turned)
+            await drained(one, second)
+            await end(one, "c2")
+            third, ports = begin(one, "c3", ACME, new)  # who calls again from the same port is heard
+            new.speak(ports)
+            await drained(one, third)
+            await end(one, "c3")
+            assert stored(one, third.customer.name) == {b"A": 2 * PACKETS, b"G": 4 * PACKETS}
+
+    with Speaker(ACME, b"A") as old, Speaker(ACME, b"G") as new:
+        asyncio.run(story())
+
+
+def test_a_port_rests_before_it_is_given_out_again(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with stage(tmp_path, TEXT) as one:
+            begin(one, "c1", ACME, old)
+            await end(one, "c1")
+            with pytest.raises(ValueError, match="unpack"):
+                begin(one, "c2", GLOBEX, new)
+            assert one.statuses("INVITE") == [200, 503]
+
+    with Speaker(ACME, b"A") as old, Speaker(GLOBEX, b"G") as new:
+        asyncio.run(story())

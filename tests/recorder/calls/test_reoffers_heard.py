@@ -1,0 +1,293 @@
+"""Re-offers of a line, listened to: holds that leave things out, and what is on its way while a stream changes."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+from array import array
+from collections import deque
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from media.codecs.decoders import Format
+from media.receive.sockets import open_pair
+from media.rtp import header
+from recorder.calls import fd_store
+from recorder.calls.registry import LiveCall
+from recorder.calls.resume import Resume
+from recorder.exports.render_sources import render_streams
+from recorder.session import events
+from tests.media.calls import listen
+from tests.media.codecs.test_decoders import amr_frames, bandwidth_efficient, sound_of
+from tests.recorder.calls.test_resume import leave
+from tests.recorder.stage import CONFIG, Stage, sip_request, stage
+
+TEXT = CONFIG.replace("[keys]", 'srtp = "preferred"\n[keys]')
+FRAMES = amr_frames()
+ALIGNED = [b"\xf0" + frame for frame in FRAMES]
+PACKED = [bandwidth_efficient(frame) for frame in FRAMES]
+ALIGNED_FORM = Format("AMR", 8000, 1, "octet-align=1")
+AMR = "a=rtpmap:96 AMR/8000\r\n"
+OCTETS = "a=fmtp:96 octet-align=1; mode-set=7\r\n"
+
+
+def offer(attributes: str, direction: str = "sendonly", payload: int = 96) -> bytes:
+    return (
+        "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n"
+        f"m=audio 40000 RTP/AVP {payload}\r\na=label:1\r\n{attributes}a={direction}\r\n"
+    ).encode()
+
+
+def metadata(*sends: str) -> bytes:
+    links = "".join(f"<send>{stream}</send>" for stream in sends)
+    return (
+        '<recording xmlns="urn:ietf:params:xml:ns:recording:1"><datamode>complete</datamode><session session_id="S"/>'
+        '<participant participant_id="p"><nameID aor="sip:+493010@pbx.example"/></participant>'
+        '<stream stream_id="s" session_id="S"><label>1</label></stream>'
+        f'<participantstreamassoc participant_id="p">{links}</participantstreamassoc></recording>'
+    ).encode()
+
+
+class Phone:
+    """Sends 20 ms of sound a packet, as one source whose numbers go on."""
+
+    def __init__(self) -> None:
+        self.socket, self.number = socket.socket(socket.AF_INET, socket.SOCK_DGRAM), 0
+        self.socket.bind(("127.0.0.1", 0))
+
+    def say(self, port: int, payloads: Sequence[bytes], kind: int = 96, source: int = 7) -> None:
+        for payload in payloads:
+            self.number += 1
+            self.socket.sendto(header.build(kind, self.number, self.number * 160, source, payload), ("127.0.0.1", port))
+
+
+@pytest.fixture
+def phone() -> Iterator[Phone]:
+    one = Phone()
+    yield one
+    one.socket.close()
+
+
+def turn(one: Stage, cseq: int, sdp: bytes, about: bytes = b"") -> None:
+    """Send a re-INVITE, with metadata or without, and acknowledge its answer."""
+    body, kind = sdp, "application/sdp"
+    if about:
+        parts = (b"application/sdp", sdp), (b"application/rs-metadata+xml", about)
+        body = b"".join(b"--x\r\nContent-Type: %s\r\n\r\n%s\r\n" % part for part in parts) + b"--x--\r\n"
+        kind = "multipart/mixed;boundary=x"
+    again = sip_request("INVITE", "c1", cseq, body, to=one.tag()).replace(b"application/sdp", kind.encode(), 1)
+    one.hear(again, sip_request("ACK", "c1", cseq, to=one.tag()))
+    assert one.statuses("INVITE") == [200] * cseq
+
+
+async def heard(one: Stage, call: LiveCall) -> list[array[int]]:
+    """End the call and give what each of its streams sounds like."""
+    one.bye()
+    await one.until(lambda: not len(one.live))
+    streams = render_streams(call.recording.call_document(one.node.now())["streams"])
+    vault = call.customer.vault
+    parts = [ref for ref in vault.parts(call.id, call.leaf) if ref.part.startswith("m")]
+    return listen(b"".join(chunk for ref in parts for chunk in vault.read(ref)), *streams)[0]
+
+
+def place(one: Stage, attributes: str = AMR + OCTETS, direction: str = "sendonly") -> tuple[LiveCall, int]:
+    call = one.invite(offer=offer(attributes, direction))
+    return call, call.recording.streams[0].port
+
+
+HOLDS = [
+    ("fmtp left out", offer(AMR, "inactive"), b""),
+    ("rtpmap left out", offer("", "inactive"), b""),
+    ("half of fmtp left out", offer(AMR + "a=fmtp:96 mode-set=7\r\n", "inactive"), b""),
+    ("by the address", offer(AMR).replace(b"IN IP4 127.0.0.1", b"IN IP4 0.0.0.0"), b""),
+    ("by the metadata alone", offer(AMR), metadata()),
+    ("by the metadata, the label left out", offer(AMR).replace(b"a=label:1\r\n", b""), metadata()),
+]
+
+
+@pytest.mark.parametrize(("hold", "about"), [hold[1:] for hold in HOLDS], ids=[hold[0] for hold in HOLDS])
+def test_a_hold_that_says_less_of_a_codec_changes_nothing_of_it_r15(
+    tmp_path: Path, phone: Phone, hold: bytes, about: bytes
+) -> None:
+    """How AMR is packed stands in its parameters: many a client leaves them out while nothing is sent."""
+
+    async def story() -> list[array[int]]:
+        async with stage(tmp_path, TEXT) as one:
+            call, port = place(one)
+            phone.say(port, ALIGNED[:25])
+            turn(one, 2, offer(AMR + OCTETS), metadata("s"))
+            turn(one, 3, hold, about)
+            assert call.recording.streams[0].held
+            turn(one, 4, offer(AMR + OCTETS), metadata("s"))
+            assert not call.recording.streams[0].held
+            phone.say(port, ALIGNED[25:])
+            return await heard(one, call)
+
+    (sound,) = asyncio.run(story())
+    expected, errors = sound_of(ALIGNED_FORM, ALIGNED)
+    assert errors == 0
+    assert expected.tobytes() in sound.tobytes()
+
+
+@pytest.mark.parametrize("hold", [AMR, AMR + OCTETS], ids=["left out", "as before"])
+def test_a_line_that_is_packed_another_way_after_a_hold_begins_another_stream_r15(
+    tmp_path: Path, phone: Phone, hold: str
+) -> None:
+    async def story() -> list[array[int]]:
+        async with stage(tmp_path, TEXT) as one:
+            call, port = place(one)
+            phone.say(port, ALIGNED[:25])
+            turn(one, 2, offer(hold, "inactive"))
+            turn(one, 3, offer(AMR))
+            phone.say(call.recording.streams[1].port, PACKED[25:])
+            return await heard(one, call)
+
+    before, after = asyncio.run(story())
+    assert sound_of(ALIGNED_FORM, ALIGNED[:25])[0].tobytes() in before.tobytes()
+    assert sound_of(Format("AMR", 8000), PACKED[25:])[0].tobytes() in after.tobytes()
+
+
+def test_a_call_that_begins_on_hold_learns_how_it_is_packed_when_it_is_taken_up_r15(
+    tmp_path: Path, phone: Phone
+) -> None:
+    """Some clients invite before anybody has answered, and know little then."""
+
+    async def story() -> list[array[int]]:
+        async with stage(tmp_path, TEXT) as one:
+            call, port = place(one, AMR, "inactive")
+            turn(one, 2, offer(AMR + OCTETS))
+            phone.say(port, ALIGNED)
+            return await heard(one, call)
+
+    (sound,) = asyncio.run(story())
+    assert sound_of(ALIGNED_FORM, ALIGNED)[0].tobytes() in sound.tobytes()
+
+
+def test_one_that_was_spoken_in_and_held_is_none_that_began_on_hold(tmp_path: Path, phone: Phone) -> None:
+    async def story() -> list[array[int]]:
+        async with stage(tmp_path, TEXT) as one:
+            call, port = place(one, AMR)
+            phone.say(port, PACKED[:25])
+            turn(one, 2, offer(AMR, "inactive"))
+            turn(one, 3, offer(AMR + OCTETS))
+            phone.say(call.recording.streams[-1].port, ALIGNED[25:])
+            return await heard(one, call)
+
+    before, after = asyncio.run(story())
+    assert sound_of(Format("AMR", 8000), PACKED[:25])[0].tobytes() in before.tobytes()
+    assert sound_of(ALIGNED_FORM, ALIGNED[25:])[0].tobytes() in after.tobytes()
+
+
+async def nobody_dies(one: Stage, call: LiveCall) -> LiveCall:
+    await one.node.workers.snapshot(call.id)
+    return call
+
+
+async def worker_dies(one: Stage, call: LiveCall) -> LiveCall:
+    (worker,) = one.node.workers._processes.values()
+    os.kill(worker.pid, signal.SIGKILL)
+    await one.until(lambda: call.media_part == 2)
+    await one.node.workers.snapshot(call.id)
+    return call
+
+
+async def everybody_dies(one: Stage, call: LiveCall) -> LiveCall:
+    """Main and worker at once; what the service manager keeps of the sockets is kept."""
+    kept = {call.fd_name: [socket.socket(fileno=os.dup(each)) for each in call.descriptors()]}
+    leave(one, call)
+    Resume(one.node, one.live, one.runner, one.checkpoints, one.workers, one.mending).run(kept, {})
+    (again,) = one.live
+    await one.node.workers.snapshot(call.id)
+    return again
+
+
+@pytest.mark.parametrize("dies", [nobody_dies, worker_dies, everybody_dies])
+def test_what_is_sent_to_the_old_port_until_the_answer_is_there_is_kept_r15(
+    tmp_path: Path,
+    phone: Phone,
+    monkeypatch: pytest.MonkeyPatch,
+    dies: Callable[[Stage, LiveCall], Coroutine[Any, Any, LiveCall]],
+) -> None:
+    """A client speaks as before until our answer reaches it: for a round trip, to the port of before."""
+
+    async def story() -> list[array[int]]:
+        there = asyncio.Event()
+        monkeypatch.setattr(fd_store, "linger", there.wait)
+        named = b"audio %d " % phone.socket.getsockname()[1]
+        async with stage(tmp_path, TEXT) as one:
+            call = one.invite(offer=offer(AMR + OCTETS).replace(b"audio 40000 ", named))
+            port = call.recording.streams[0].port
+            phone.say(port, ALIGNED[:25])
+            turn(one, 2, offer(AMR).replace(b"audio 40000 ", named))
+            phone.say(port, ALIGNED[25:40])
+            call = await dies(one, call)
+            phone.say(port, ALIGNED[40:])
+            fresh = call.recording.streams[1].port
+            phone.say(fresh, PACKED, source=8)
+            there.set()
+            await one.until(lambda: list(call.pairs) == [1])
+            assert [stream.port for stream in call.recording.streams] == [0, fresh]
+            (left,) = one.checkpoints.left()
+            state = one.checkpoints.unseal(left, call.customer.keys) or {}
+            ports = [stream["port"] for stream in state["recording"]["streams"]]
+            assert ports == [0, fresh]  # the other may be another call's by now
+            open_pair("127.0.0.1", port).close()  # no worker hears it
+            assert one.node.ports.former(port) == ((*phone.socket.getsockname(), (7,)),)  # not heard in the next call
+            return await heard(one, call)
+
+    before, after = asyncio.run(story())
+    assert sound_of(ALIGNED_FORM, ALIGNED)[0].tobytes() in before.tobytes()
+    assert sound_of(Format("AMR", 8000), PACKED)[0].tobytes() in after.tobytes()
+
+
+async def at_once() -> None:
+    """Nobody waits for what is on its way."""
+
+
+def test_a_call_that_gets_a_port_of_its_own_again_is_heard_there(
+    tmp_path: Path, phone: Phone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whom the call before heard at a port is not heard there; this client is the same."""
+    monkeypatch.setattr(fd_store, "linger", at_once)
+
+    async def story() -> list[array[int]]:
+        async with stage(tmp_path, TEXT) as one:
+            call, port = place(one)
+            ports = one.node.ports
+            ports._cool_down, ports._free = 0.0, deque([ports._free[0]])
+            phone.say(port, ALIGNED[:25])
+            turn(one, 2, offer(AMR))
+            await one.until(lambda: list(call.pairs) == [1])
+            ports._former[port] = ((*phone.socket.getsockname(), (7,)),)  # as where nobody else may have been meant
+            turn(one, 3, offer(AMR + OCTETS))
+            assert call.recording.streams[2].port == port
+            phone.say(port, ALIGNED[25:])
+            return await heard(one, call)
+
+    *_, after = asyncio.run(story())
+    assert sound_of(ALIGNED_FORM, ALIGNED[25:])[0].tobytes() in after.tobytes()
+
+
+def test_a_call_that_ends_while_a_stream_of_before_is_heard_gives_every_socket_back(
+    tmp_path: Path, phone: Phone
+) -> None:
+    async def story() -> None:
+        async with stage(tmp_path, TEXT) as one:
+            before = one.descriptors()
+            call, port = place(one)
+            phone.say(port, ALIGNED[:25])
+            turn(one, 2, offer(AMR))
+            phone.say(port, ALIGNED[25:])
+            (sound, _) = await heard(one, call)
+            assert call.recording.handle(events.Lingered((0,)), one.node.now()) == []
+            assert sound_of(ALIGNED_FORM, ALIGNED)[0].tobytes() in sound.tobytes()
+            await one.until(lambda: not one.node.tasks.names() or "linger" not in one.node.tasks.names())
+            await one.until(lambda: one.descriptors() <= before)
+            assert not one.faults
+
+    asyncio.run(story())

@@ -1,0 +1,92 @@
+"""Every second what is recorded becomes durable; where that fails once, nothing of before is ever taken for durable."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+from pathlib import Path
+
+from recorder.calls.sync_task import Syncing
+from storage.vault.group_sync import syncfs
+from tests.recorder.stage import Stage, stage
+
+
+class Disk:
+    """A disk that fails as often as it is told."""
+
+    def __init__(self, one: Stage) -> None:
+        self.fails = self.syncs = 0
+        one.node.syncer._sync = self.sync
+
+    def sync(self, descriptor: int) -> None:
+        self.syncs += 1
+        if self.fails:
+            self.fails -= 1
+            raise OSError(errno.EIO, "lost")
+        syncfs(descriptor)
+
+
+def test_live_calls_are_synced_and_an_idle_node_is_not(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            disk, syncing = Disk(one), Syncing(one.node, one.live, one.runner)
+            await syncing.turn()
+            assert disk.syncs == 0
+            one.invite()
+            await syncing.turn()
+            assert disk.syncs == 1
+
+    asyncio.run(story())
+
+
+def test_after_a_failed_sync_a_call_goes_on_in_new_parts_and_says_so(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            disk, syncing = Disk(one), Syncing(one.node, one.live, one.runner)
+            call = one.invite()
+            before = call.media_part, call.control and call.control.name
+            disk.fails = 1
+            await syncing.turn()
+            assert (before, call.media_part, call.control and call.control.name) == ((1, "c1"), 2, "c2")
+            assert not one.node.storage_well
+            assert [i["kind"] for i in one.node.incidents.of("acme")] == ["sync-failed"]
+            assert call.epoch == one.node.syncer.epoch == 1
+            await syncing.turn()
+            assert call.media_part == 2  # once is enough
+            one.bye()
+            await one.until(lambda: not len(one.live))
+            assert one.statuses("BYE") == [200]
+            await one.node.indexer.drain(30)
+            row = await one.node.customers["acme"].calls.get(call.id)
+            assert row is not None and row.state == "interrupted"
+            assert [note["kind"] for note in row.details["notes"]] == ["sync-failed"]
+            assert {ref.part for ref in call.customer.vault.parts(call.id, call.leaf)} == {"c1", "c2", "m1", "m2"}
+            assert [d for ref in call.customer.vault.walk() for d in call.customer.vault.verify(ref)] == []
+
+    asyncio.run(story())
+
+
+def test_a_disk_that_goes_on_failing_is_asked_again_and_no_bye_is_confirmed_meanwhile(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            disk, syncing = Disk(one), Syncing(one.node, one.live, one.runner)
+            kept, lost = one.invite("c1"), one.invite("c2")
+            disk.fails = 3
+            create, vault = kept.customer.vault.create, kept.customer.vault
+
+            def refuse(*_: object) -> None:
+                raise OSError(errno.EROFS, "read only")
+
+            vault.create = refuse  # type: ignore[method-assign, assignment]  # planted
+            await syncing.turn()
+            assert (kept.media_part, kept.epoch) == (1, 0)
+            one.bye("c2")
+            await one.until(lambda: len(one.live) == 1)
+            assert one.statuses("BYE") == [500]
+            assert lost.recording.interrupted
+            vault.create = create  # type: ignore[method-assign]  # taken out again
+            disk.fails = 0
+            await syncing.turn()
+            assert (kept.media_part, kept.epoch) == (2, one.node.syncer.epoch)
+
+    asyncio.run(story())

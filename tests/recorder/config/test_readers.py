@@ -1,0 +1,133 @@
+"""Single values, as people write them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from recorder.config import readers as read
+
+READERS: list[Callable[[object], Any]] = [
+    read.text,
+    read.boolean,
+    read.name,
+    read.absolute,
+    read.ip,
+    read.network,
+    read.address,
+    read.listener,
+    read.ports,
+    read.host_name,
+    read.country,
+    read.root_key,
+    read.database,
+    read.media_store,
+    read.witness,
+    read.whole(1, 5, "things"),
+    read.one_of(read.Srtp),
+    read.each(read.ip),
+    read.destination,
+]
+
+
+def test_addresses_come_out_in_one_spelling() -> None:
+    assert read.ip("2001:DB8:0::1") == "2001:db8::1"
+    assert str(read.listener("tls:[2001:DB8::1]:5061")) == "tls:[2001:db8::1]:5061"
+    assert read.host_name("SBC1.Acme.Example.") == "sbc1.acme.example"
+
+
+@pytest.mark.parametrize("nowhere", ["0.0.0.0", "::", "224.0.0.1", "ff02::1"])
+def test_an_address_in_answers_is_one_that_somebody_can_send_to(nowhere: str) -> None:
+    assert read.destination("192.0.2.10") == "192.0.2.10"
+    with pytest.raises(read.Wrong):
+        read.destination(nowhere)
+
+
+@pytest.mark.parametrize(
+    "good", ["journald", "file:/a/b", "syslog:/dev/log", "syslog:log.example:514", "syslog:[2001:db8::1]:514"]
+)
+def test_witnesses_are_kept_as_written(good: str) -> None:
+    assert read.witness(good) == good
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        "",
+        "file:a",
+        "syslog:",
+        "syslog:log.example",
+        "journald:",
+        "http://x",
+        "syslog:a b:1",
+        "syslog:a:0",
+        "syslog:a:65536",
+    ],
+)
+def test_other_witnesses_are_refused(bad: str) -> None:
+    with pytest.raises(read.Wrong):
+        read.witness(bad)
+
+
+def test_a_port_range_counts_its_pairs_and_knows_its_ports() -> None:
+    ports = read.ports("20000 - 20003")
+    assert ports.pairs == 2
+    assert 20003 in ports
+    assert 20004 not in ports
+    assert str(ports) == "20000-20003"
+
+
+def test_a_database_may_be_reached_through_a_socket_file() -> None:
+    written = "postgresql+asyncpg://rec@/recorder_{customer}?host=/run/postgresql"
+    assert read.database(written) == written
+    with pytest.raises(read.Wrong):
+        read.database("postgresql+asyncpg://rec@/recorder?host=/run/{customer}")
+
+
+def test_a_range_of_odd_ends_is_answered_with_the_nearest_right_one() -> None:
+    with pytest.raises(read.Wrong, match="20002-29999"):
+        read.ports("20001-30000")
+
+
+@pytest.mark.parametrize("few", ["20000-20001", "20001-20002", "20001-20003", "20001-20004", "20000-20002"])
+def test_too_few_ports_are_not_answered_with_a_range_that_is_none(few: str) -> None:
+    with pytest.raises(read.Wrong, match="at least 4 ports from an even one on"):
+        read.ports(few)
+    assert read.ports("20000-20003") == read.PortRange(20000, 20003)
+
+
+def test_the_place_of_each_wrong_entry_is_kept_and_the_right_ones_too() -> None:
+    with pytest.raises(read.Wrong) as caught:
+        read.each(read.ip)(["192.0.2.1", "x", 3])
+    assert [place[0] for place in caught.value.places] == ["[1]", "[2]"]
+    assert caught.value.partial == ("192.0.2.1",)
+
+
+def test_a_shown_value_is_short_and_on_one_line() -> None:
+    assert read.shown("a\nb") == '"a\\nb"'
+    assert len(read.shown("x" * 1000)) < 70
+    assert read.shown({}) == "a table"
+    assert read.shown(True) == "true"
+
+
+@given(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text()
+    | st.from_regex(r"(udp|tls|file|credential|postgresql\+asyncpg)://?[\[\]0-9a-z:./@?]*", fullmatch=True)
+    | st.lists(st.text(max_size=5), max_size=3)
+    | st.dictionaries(st.text(max_size=3), st.integers(), max_size=2),
+    st.sampled_from(READERS),
+)
+def test_a_property_of_every_reader_is_a_value_or_wrong(value: object, reader: Callable[[object], Any]) -> None:
+    try:
+        reader(value)
+    except read.Wrong as wrong:
+        assert all(right for _, _, right in wrong.places)
+    read.shown(value)

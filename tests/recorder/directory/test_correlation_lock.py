@@ -1,0 +1,65 @@
+"""A command looks at the calls itself, unless the daemon is at it or does it better."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from recorder.directory.correlation_lock import importing, look, matching
+from storage.customer.customers import Customer
+from storage.directory.user import Person
+from tests.storage.house import House, record, story
+
+MIRA = Person("Mira", account_name="mira", numbers=("+4930123456",))
+
+
+def nothing(done: int, of: int) -> None:
+    """Take the progress that nobody watches."""
+
+
+async def imported(acme: Customer) -> None:
+    plan = await acme.users.plan([MIRA], "csv", whole=True)
+    await acme.users.carry_out(plan)
+
+
+def test_it_looks_and_says_how_far_it_is(tmp_path: Path) -> None:
+    async def tell(house: House, acme: Customer) -> None:
+        assert await look(acme, nothing) == 0
+        await record(acme)
+        await imported(acme)
+        shown: list[tuple[int, int]] = []
+        assert await look(acme, lambda done, of: shown.append((done, of))) == 1
+        assert shown[-1] == (1, 1) and await look(acme, nothing) == 0
+
+    story(tmp_path, tell)
+
+
+def test_little_work_among_many_users_is_the_daemons(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def tell(house: House, acme: Customer) -> None:
+        await record(acme)
+        await imported(acme)
+        monkeypatch.setattr("recorder.directory.correlation_lock.FEW_USERS", 0)
+        assert await look(acme, nothing) is None and await acme.correlation.outstanding()
+        monkeypatch.setattr("recorder.directory.correlation_lock.MUCH_CALLS", 0)
+        assert await look(acme, nothing) == 1
+
+    story(tmp_path, tell)
+
+
+def test_one_looks_at_a_time(tmp_path: Path) -> None:
+    async def tell(house: House, acme: Customer) -> None:
+        with matching(acme) as ours, matching(acme) as also:
+            assert ours and not also
+        with matching(acme) as ours:
+            assert ours
+
+    story(tmp_path, tell)
+
+
+def test_one_imports_at_a_time_beside_whoever_looks(tmp_path: Path) -> None:
+    async def tell(house: House, acme: Customer) -> None:
+        with matching(acme), importing(acme) as ours, importing(acme) as also:
+            assert ours and not also
+
+    story(tmp_path, tell)

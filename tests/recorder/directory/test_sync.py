@@ -1,0 +1,335 @@
+"""The directory becomes the customer's users: added, renamed, gone, back; and a broken filter does no harm."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from recorder.directory import factory
+from recorder.directory.token import from_certificate, from_secret
+from recorder.errors import NotPossible
+from recorder.persist.customers import open_customer
+from storage.directory.delta_link import FILE_NAME, DirectoryLink, Link
+from storage.directory.sync_pages import FILE_NAME as PAGES
+from tests.recorder.certificates import application
+from tests.recorder.entra import CLIENT, SECRET, TENANT, Entra, serving
+from tests.recorder.shell_place import Place
+
+DIRECTORY = """
+[[directory]]
+customer = "acme"
+tenant = "{tenant}"
+client = "{client}"
+secret = "file:{folder}/secret"
+{more}
+login = "{address}"
+graph = "{address}"
+proxy_ca = "{ca}"
+"""
+
+
+class Town(Place):
+    """A place whose customer has a directory."""
+
+    def __init__(self, folder: Path, entra: Entra, ca: Path) -> None:
+        super().__init__(folder)
+        self.entra = entra
+        (folder / "secret").write_text(SECRET)
+        (folder / "secret").chmod(0o600)
+        self.plain, self.ca = self.config.read_text(), ca
+        self.say()
+
+    def say(self, more: str = "") -> None:
+        """Write the configuration anew."""
+        facts = {"tenant": TENANT, "client": CLIENT, "folder": self.folder, "address": self.entra.address}
+        self.config.write_text(self.plain + DIRECTORY.format(**facts, ca=self.ca, more=more))
+
+    def sync(self, *words: str) -> int:
+        return self.run("directory", "sync", "--customer", "acme", *words)
+
+    def users(self) -> dict[str, tuple[str, str, list[str]]]:
+        """Give first name → state, id, and what the user was known by before."""
+
+        async def look() -> dict[str, tuple[str, str, list[str]]]:
+            settings = self.settings()
+            acme = await open_customer(settings, settings.customers[0])
+            found, _ = await acme.users.listed(1000)
+            await acme.close()
+            return {u.person.first_name: (u.state.value, u.id, [f.value for f in u.former]) for u in found}
+
+        return asyncio.run(look())
+
+
+@pytest.fixture
+def town(tmp_path: Path) -> Iterator[Town]:
+    entra = Entra()
+    (tmp_path / "tls").mkdir()
+    with serving(entra, tmp_path / "tls") as ca:
+        yield Town(tmp_path, entra, ca)
+
+
+def crowd(entra: Entra, count: int = 50) -> None:
+    for number in range(count):
+        entra.put(f"id-{number}", givenName=f"P{number}", mail=f"p{number}@x.example")
+
+
+def test_the_life_of_people_in_the_directory(town: Town) -> None:
+    crowd(town.entra)
+    assert town.sync() == 0
+    before = town.users()
+    assert len(before) == 50 and {state for state, _, _ in before.values()} == {"active"}
+
+    town.entra.asked.clear()
+    town.entra.partial = True
+    town.entra.put("id-1", mail="married@x.example")
+    town.entra.remove("id-2", "changed")
+    town.entra.put("new", givenName="Nora")
+    assert town.sync() == 0
+    assert sum("/delta" in path for path in town.entra.asked) == 1  # only what has changed
+    after = town.users()
+    assert after["P1"] == ("active", before["P1"][1], ["p1@x.example"])
+    assert after["P2"][0] == "inactive" and after["Nora"][0] == "active" and len(after) == 51
+
+    town.entra.partial = False
+    town.entra.put("id-2", givenName="P2", mail="p2@x.example")  # out of the recycle bin
+    assert town.sync() == 0
+    assert town.users()["P2"] == ("active", before["P2"][1], ["p2@x.example"])  # what was theirs until they left
+
+
+SYNC = ("directory", "sync", "--customer", "acme")
+
+
+def test_a_killed_synchronisation_goes_on_with_the_page_that_it_was_at(town: Town) -> None:
+    crowd(town.entra, 10)
+    town.entra.put("id-8", mobilePhone="+49 170 8")  # of a change it would be asked what other numbers there are
+    town.entra.stops_at = "skiptoken=0.6"
+    words = [sys.executable, "-m", "recorder", *SYNC, "--config", str(town.config)]
+    with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as first:
+        assert town.entra.stopped.wait(60)
+        first.kill()
+    kept = (town.folder / "data" / "customers" / "acme" / PAGES).read_bytes()
+    assert b"x.example" not in kept
+    town.entra.stops_at = ""
+    town.entra.goes_on.set()
+    town.entra.asked.clear()
+    assert town.sync() == 0
+    assert [path.rpartition("=")[2] for path in town.entra.asked if "/users" in path] == ["0.6", "0.9"]
+    assert len(town.users()) == 10
+    assert not (town.folder / "data" / "customers" / "acme" / PAGES).exists()
+
+
+@pytest.mark.parametrize("status", [400, 404, 410])
+def test_a_page_that_the_directory_knows_no_more_begins_anew(town: Town, status: int) -> None:
+    crowd(town.entra, 10)
+    town.entra.statuses["skiptoken=0.6"] = 500
+    assert town.sync() == 3
+    town.entra.statuses["skiptoken=0.6"] = status
+    town.entra.asked.clear()
+    assert town.sync() == 3  # in this place it is no answer of a directory even for a synchronisation that began anew
+    at, then = [path for path in town.entra.asked if "/delta" in path][:2]
+    assert "skiptoken=0.6" in at and "skiptoken" not in then
+    town.entra.statuses.clear()
+    assert town.sync() == 0 and len(town.users()) == 10
+
+
+@pytest.mark.parametrize("status", [400, 404, 410])
+def test_a_link_of_the_last_time_that_is_not_known_any_more_begins_anew(town: Town, status: int, capsys: Any) -> None:
+    crowd(town.entra, 10)
+    assert town.sync() == 0
+    town.entra.statuses["deltatoken"] = status
+    capsys.readouterr()
+    assert town.sync("--json") == 0
+    assert json.loads(capsys.readouterr().out)["whole"] is True
+
+
+def test_the_brake_has_everything_read_anew_the_next_time(town: Town) -> None:
+    crowd(town.entra, 50)
+    assert town.sync() == 0
+    for number in range(10):
+        town.entra.remove(f"id-{number}", "changed")
+    town.entra.statuses["deltatoken"] = 410
+    assert town.sync() == 1
+    crowd(town.entra, 50)  # the filter is mended
+    town.entra.asked.clear()
+    assert town.sync() == 0
+    assert "skiptoken" not in next(path for path in town.entra.asked if "/delta" in path)
+    assert {state for state, _, _ in town.users().values()} == {"active"}
+
+
+def test_a_look_keeps_nothing(town: Town) -> None:
+    crowd(town.entra, 10)
+    assert town.sync("--dry-run") == 0
+    assert not (town.folder / "data" / "customers" / "acme" / PAGES).exists()
+
+
+def test_a_link_that_is_too_old_means_a_whole_synchronisation(town: Town, capsys: Any) -> None:
+    crowd(town.entra)
+    assert town.sync() == 0
+    town.entra.remove("id-7", "deleted")
+    town.entra.forgotten = 1000
+    capsys.readouterr()
+    assert town.sync("--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["whole"] is True and told["unmapped"] == 1 and told["unchanged"] == 49
+    assert town.users()["P7"][0] == "inactive"
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_broken_filter_changes_nothing_until_somebody_says_so(town: Town, capsys: Any, whole: bool) -> None:
+    crowd(town.entra)
+    assert town.sync() == 0
+    for number in range(10):
+        town.entra.remove(f"id-{number}")
+    words = ["--whole"] if whole else []
+    assert town.sync(*words) == 1
+    shown = capsys.readouterr().err
+    assert "10 of 50" in shown and "--yes" in shown
+    assert {state for state, _, _ in town.users().values()} == {"active"}
+    assert town.sync("--dry-run", *words) == 0
+    assert {state for state, _, _ in town.users().values()} == {"active"}
+    assert town.sync("--yes", *words) == 0
+    assert sum(state == "inactive" for state, _, _ in town.users().values()) == 10
+
+
+def test_a_synchronisation_that_breaks_off_is_done_again_and_nothing_twice(town: Town) -> None:
+    crowd(town.entra)
+    town.entra.permitted = False
+    assert town.sync() == 3 and town.users() == {}
+    town.entra.permitted = True
+    assert town.sync() == 0
+    (town.data / "customers" / "acme" / FILE_NAME).unlink()  # died before it was written
+    assert town.sync() == 0
+    assert len(town.users()) == 50
+
+
+def test_a_change_of_users_is_in_the_audit_log_and_names_nobody(town: Town) -> None:
+    crowd(town.entra)
+    town.sync()
+    town.sync()
+    acts = [act for act in town.acts() if act["action"] == "users.import"]
+    assert [act["reason"] for act in acts] == ["50 added, 0 changed, 0 unmapped, 0 unchanged"]
+    assert "p1@x" not in json.dumps(town.acts())
+    raw = b"".join(path.read_bytes() for path in town.data.rglob("*") if path.is_file())
+    assert b"p17@x.example" not in raw and b"deltatoken" not in raw
+
+
+def test_two_at_once_are_one_after_the_other(town: Town, capsys: Any) -> None:
+    with DirectoryLink(town.data / "customers" / "acme", town.open(), "entra").alone() as alone:
+        assert alone and town.sync() == 3
+    assert "already" in capsys.readouterr().err
+
+
+def test_a_damaged_link_costs_a_whole_synchronisation_only(town: Town) -> None:
+    keys = town.open()
+    folder = town.data / "customers" / "acme"
+    link = DirectoryLink(folder, keys, "entra")
+    assert link.read() is None
+    link.write(Link("https://x/users/delta", "2026-03-01T00:00:00Z"))
+    assert link.read() == Link("https://x/users/delta", "2026-03-01T00:00:00Z")
+    assert DirectoryLink(folder, keys, "other").read() is None
+    for wrong in (b"", b"{}", b"[]", b'{"version": 1, "sealed": "AAAA"}', b'{"version": 9}'):
+        (folder / FILE_NAME).write_bytes(wrong)
+        assert link.read() is None
+
+
+def test_check_says_what_is_missing(town: Town, capsys: Any) -> None:
+    assert town.run("directory", "check", "--customer", "acme") == 0
+    assert "unknown" in capsys.readouterr().out
+    town.entra.put("id-1", givenName="P1", mail="p1@x.example")
+    assert town.run("directory", "check", "--customer", "acme") == 0
+    shown = capsys.readouterr()
+    assert "0 have a number, 0 a SIP address, 1 e-mail" in shown.out and "Nobody among them has a number" in shown.err
+    last = (datetime.now(UTC) + timedelta(days=10)).date()
+    town.say(f"secret_expires = {last}")
+    assert town.run("directory", "check", "--customer", "acme", "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    left = {10, (last - datetime.now(UTC).date()).days}  # it may be midnight just now
+    assert told["credential_expires"] == last.isoformat() and any(f"{n} days" in told["warning"] for n in left)
+    assert told["looked_at"] == {"users": 1, "numbers": 0, "sip": 0, "mail": 1}
+    town.entra.permitted = False
+    assert town.run("directory", "check", "--customer", "acme") == 3
+    assert "User.Read.All" in capsys.readouterr().err
+    (town.folder / "secret").chmod(0o644)
+    assert town.run("directory", "check", "--customer", "acme") == 2
+    (town.folder / "secret").unlink()
+    assert town.run("directory", "check", "--customer", "acme") == 2
+    assert "directory[0].secret" in capsys.readouterr().err
+    assert town.run("directory", "check", "--customer", "beta") == 2
+
+
+def test_credentials_are_announced_thirty_days_before_they_expire() -> None:
+    now = datetime(2026, 3, 1, 12, tzinfo=UTC)
+    for days, words in ((31, ""), (30, "in 30 days"), (0, "in 0 days"), (-1, "has expired")):
+        credential = from_secret(b"x", now + timedelta(days=days, hours=1))
+        assert words in factory.warning(credential, now)
+        assert bool(factory.warning(credential, now)) == bool(words)
+    assert factory.warning(from_secret(b"x", None), now) == ""
+    both, _ = application(days=3)
+    assert "certificate" in factory.warning(from_certificate(both), datetime.now(UTC))
+
+
+def test_credentials_come_from_systemd_too(town: Town, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    both, _ = application()
+    (tmp_path / "entra-certificate").write_bytes(both)
+    town.say()
+    text = town.config.read_text().replace(f'secret = "file:{town.folder}/secret"', "")
+    town.config.write_text(text.replace("login =", 'certificate = "credential:entra-certificate"\nlogin =', 1))
+    directory = town.settings().directories[0]
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
+    with pytest.raises(NotPossible, match="systemd"):
+        factory.credential_of(directory)
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    assert factory.credential_of(directory).certificate is not None
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ('certificate = "file:/x"', "not both"),
+        ('cloud = "moon"', "directory[0].cloud"),
+        ('secret_expires = "soon"', "a date without quotes"),
+        ("sync_minutes = -1", "directory[0].sync_minutes"),
+        ("brake_percent = 101", "directory[0].brake_percent"),
+        ("colour = 1", "no such key"),
+    ],
+)
+def test_wrong_settings_are_named(town: Town, capsys: Any, line: str, words: str) -> None:
+    town.say(line)
+    assert town.run("check-config") == 2
+    assert words in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ('customer = "acme"', 'customer = "beta"', "the name of a [[customer]]"),
+        (f'tenant = "{TENANT}"', 'tenant = "a b"', "directory[0].tenant"),
+        (f'client = "{CLIENT}"', 'client = "acme"', "an id such as"),
+        ('secret = "file:', 'secret = "', "credential:NAME"),
+        ("login =", "# login =", "go together"),
+        ("graph =", 'graph = "http://x"\n# ', "an https address"),
+        ("[[directory]]", "[directory]", "double brackets"),
+    ],
+)
+def test_wrong_values_are_named(town: Town, capsys: Any, old: str, new: str, words: str) -> None:
+    text = town.config.read_text()
+    assert old in text
+    town.config.write_text(text.replace(old, new))
+    assert town.run("check-config") == 2
+    shown = capsys.readouterr().err
+    assert words in shown and SECRET not in shown
+
+
+def test_a_day_is_a_date_and_no_time(town: Town) -> None:
+    town.say("secret_expires = 2027-03-31")
+    assert town.settings().directories[0].secret_expires == date(2027, 3, 31)
+    town.say("secret_expires = 2027-03-31T10:00:00Z")
+    assert town.run("check-config") == 2

@@ -1,0 +1,270 @@
+"""Keys move under another root secret, go into a backup and come back; never older ones without being asked for."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from recorder.errors import Negative, NotPossible, WrongUse
+from recorder.maintenance.key_backup import pack, unpack
+from recorder.maintenance.key_rotation import backup, gather, restore, rotate
+from recorder.persist.backup_time import backed_up_at
+from storage.audit.audit_files import AuditFiles
+from storage.customer.customers import audit_key, customer_folder
+from storage.erasure.cut_log import Entry, Ledger
+from storage.errors import KeysOutdated, KeysWrong
+from storage.keys.key_tree import leaf_of
+from storage.keys.root_secret import RootSecret
+from storage.vault.vault import Vault
+from tests.recorder.shell_place import Place
+
+DAY = 20_000
+NOW = datetime(2026, 3, 4, tzinfo=UTC)
+LEAF = leaf_of(DAY, 7)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    made = Place(tmp_path, ("acme", "beta"))
+    (tmp_path / "new.key").write_bytes(bytes(range(100, 132)))
+    (tmp_path / "new.key").chmod(0o600)
+    return made
+
+
+def archive(place: Place) -> bytes:
+    root = place.root()
+    return pack(root.secret, gather(place.settings(), root), 0)
+
+
+def chain_holds(place: Place, customer: str, root: str) -> bool:
+    files = AuditFiles(customer_folder(place.data, customer), place.keys, customer)
+    return files.verify(audit_key(place.open(customer, root)).public_key()).good
+
+
+def test_rotated_keys_open_under_the_new_root_secret_only(place: Place) -> None:
+    secrets = {name: place.open(name).secret(LEAF, "media") for name in place.customers}
+    assert rotate(place.settings(), place.root(), place.root("new.key")) == ["acme", "beta"]
+    for name, secret in secrets.items():
+        assert place.open(name, "new.key").secret(LEAF, "media") == secret
+        with pytest.raises(KeysWrong, match="root secret"):
+            place.open(name)
+        assert [act["action"] for act in place.acts(name)] == ["keys.rotate"]
+        assert chain_holds(place, name, "new.key")
+
+
+def test_a_backup_is_remembered(place: Place) -> None:
+    pyrage = pytest.importorskip("pyrage")
+    recipient, at = str(pyrage.x25519.Identity.generate().to_public()), datetime(2026, 3, 4, tzinfo=UTC)
+    assert backed_up_at(place.data) is None
+    backup(place.settings(), [recipient], place.folder / "keys.age", int(at.timestamp()))
+    assert backed_up_at(place.data) == at
+
+
+def test_a_rotation_that_stopped_half_way_is_completed(place: Place) -> None:
+    place.open("acme").rotate(place.root("new.key"))
+    assert rotate(place.settings(), place.root(), place.root("new.key")) == ["beta"]
+    assert rotate(place.settings(), place.root(), place.root("new.key")) == []
+
+
+def test_a_third_root_secret_moves_nothing(place: Place) -> None:
+    with pytest.raises(WrongUse, match="same"):
+        rotate(place.settings(), place.root(), place.root())
+    with pytest.raises(KeysWrong):
+        rotate(place.settings(), RootSecret(bytes(32)), place.root("new.key"))
+    assert place.open("acme").keeps(LEAF)
+    assert not place.acts("acme")
+
+
+def test_lost_keys_come_back_with_the_root_secret_and_the_log(place: Place) -> None:
+    secret = place.open().secret(LEAF, "media")
+    place.open().cut(5)
+    rotate(place.settings(), place.root(), place.root("new.key"))  # so that there is a log
+    place.configure("new.key")
+    root = place.root("new.key")
+    data = pack(root.secret, gather(place.settings(), root), 0)
+    shutil.rmtree(place.keys)
+    (place.folder / "new.key").unlink()
+    assert restore(place.settings_unchecked(), data, older=False) == (["acme", "beta"], [])
+    back = place.open(root="new.key")
+    assert back.secret(LEAF, "media") == secret
+    assert not back.keeps(5)
+    assert [act["action"] for act in place.acts()] == ["keys.rotate", "keys.restore"]
+    assert chain_holds(place, "acme", "new.key")
+    assert {path.stat().st_mode & 0o777 for path in place.keys.iterdir()} == {0o600}
+    assert not list(place.data.glob(".restore-*"))
+
+
+def test_a_backup_of_something_else_leaves_no_root_secret_behind(place: Place) -> None:
+    data = archive(place)
+    foreign = pack(bytes(range(50, 82)), unpack(data)[1], 0)
+    (place.folder / "root.key").unlink()
+    with pytest.raises(KeysWrong):
+        restore(place.settings_unchecked(), foreign, older=False)
+    assert not (place.folder / "root.key").exists()
+    assert restore(place.settings_unchecked(), data, older=False) == ([], ["acme", "beta"])
+    assert place.open().keeps(LEAF)
+
+
+def test_keys_that_open_are_left_alone(place: Place) -> None:
+    data = archive(place)
+    place.open("acme").cut(5)
+    for path in place.keys.glob("beta.*"):
+        path.unlink()
+    assert restore(place.settings(), data, older=False) == (["beta"], ["acme"])
+    assert not place.open("acme").keeps(5)
+
+
+def test_a_backup_older_than_the_data_is_taken_only_when_asked_for(place: Place) -> None:
+    data = archive(place)
+    place.open("acme").cut(5)
+    shutil.rmtree(place.keys)
+    with pytest.raises(KeysOutdated):
+        restore(place.settings(), data, older=False)
+    assert not list(place.keys.glob("acme.*"))
+    assert restore(place.settings(), data, older=True)[0] == ["acme", "beta"]
+    assert place.open("acme").copy_current
+    assert place.acts()[-1]["reason"] == "older than the data"
+
+
+def test_what_was_erased_since_is_erased_of_older_keys_too(place: Place) -> None:
+    data = archive(place)
+    keys, other = place.open(), leaf_of(DAY - 9, 3)
+    ledger = Ledger(place.keys, "acme")
+    for entry in (Entry((), NOW, (LEAF,), ()), Entry((), NOW, (), (DAY - 9,))):
+        ledger.append(entry)
+    keys.cut(LEAF)
+    keys.cut_days(DAY - 9)
+    for path in place.keys.glob("acme.[ft]*"):  # the ledger is still there
+        path.unlink()
+    restore(place.settings(), data, older=True)
+    back = place.open()
+    assert not back.keeps(LEAF) and not back.keeps(other) and back.keeps(LEAF + 1)
+
+
+def test_a_restore_that_was_killed_before_its_end_has_changed_no_key(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = archive(place)
+    used = place.open().allocate(DAY)
+    files = Path(customer_folder(place.data, "acme") / "vault")
+    Vault(files, "acme", place.open()).create("01234567-89ab-4cde-8f01-23456789abcd", used, "c1")
+    shutil.rmtree(place.keys)
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    for step in ("_skip_numbers", "_cut_again", "_place"):
+        with monkeypatch.context() as patch:
+            patch.setattr(f"recorder.maintenance.key_rotation.{step}", killed)
+            with pytest.raises(KeyboardInterrupt):
+                restore(place.settings(), data, older=False)
+        assert not list(place.keys.glob("acme.*"))
+    assert restore(place.settings(), data, older=False)[0] == ["acme", "beta"]
+    assert place.open().allocate(DAY) > used
+
+
+def test_numbers_that_were_given_since_are_skipped(place: Place) -> None:
+    data = archive(place)
+    keys = place.open()
+    used = [keys.allocate(DAY) for _ in range(3)]
+    vault = Vault(customer_folder(place.data, "acme") / "vault", "acme", keys)
+    for number, leaf in enumerate(used):
+        vault.create(f"0123456{number}-89ab-4cde-8f01-23456789abcd", leaf, "c1")
+    shutil.rmtree(place.keys)
+    restore(place.settings(), data, older=False)
+    assert place.open().allocate(DAY) not in used
+
+
+def test_a_number_that_left_no_file_is_given_to_no_recording_either(place: Place) -> None:
+    data = archive(place)
+    keys = place.open()
+    vault = Vault(customer_folder(place.data, "acme") / "vault", "acme", keys)
+    vault.create("01234567-89ab-4cde-8f01-23456789abcd", keys.allocate(DAY), "c1")
+    index = place.open().allocate(DAY)  # by another process, so in another block: the key of the day's search tokens
+    shutil.rmtree(place.keys)
+    restore(place.settings(), data, older=False)
+    assert place.open().allocate(DAY) > index
+
+
+def test_numbers_of_papers_that_were_written_since_are_skipped(place: Place) -> None:
+    from storage.journal.journal import Item, Journal
+    from storage.keys.sealing import PAPERS_DAY, new_leaf
+
+    data = archive(place)
+    keys = place.open()
+    leaf = new_leaf(keys)
+    journal = Journal(customer_folder(place.data, "acme"), keys)
+    asyncio.run(journal.write([Item(leaf, "users", None, {"id": "one"})]))
+    shutil.rmtree(place.keys)
+    restore(place.settings(), data, older=False)
+    assert place.open().allocate(PAPERS_DAY) != leaf
+
+
+def test_a_restore_that_was_killed_leaves_no_keys_outside_their_folder(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = archive(place)
+    shutil.rmtree(place.keys)
+
+    def killed(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("recorder.maintenance.key_rotation.shutil.rmtree", lambda *_, **__: None)
+        patch.setattr("recorder.maintenance.key_rotation._place", killed)
+        with pytest.raises(KeyboardInterrupt):
+            restore(place.settings(), data, older=False)
+    assert all(path.is_relative_to(place.keys) for path in place.data.rglob("acme.forget*"))
+    restore(place.settings(), data, older=False)
+    assert all(path.is_file() for path in place.keys.iterdir())
+
+
+@pytest.mark.parametrize("killed_before", [False, True])
+def test_keys_that_were_only_tried_are_overwritten_where_they_lay(
+    place: Place, monkeypatch: pytest.MonkeyPatch, killed_before: bool
+) -> None:
+    data = archive(place)
+    shutil.rmtree(place.keys)
+    if killed_before:
+        stage = place.keys / ".restore-old" / "keys"
+        stage.mkdir(parents=True)
+        (stage / "acme.forget").write_bytes(b"secret" * 20)
+    seen: dict[str, bytes] = {}
+
+    def looking(folder: Path, *_: object, **__: object) -> None:
+        seen.update((str(path), path.read_bytes()) for path in Path(folder).rglob("*") if path.is_file())
+
+    with monkeypatch.context() as patch:
+        patch.setattr("recorder.maintenance.key_rotation.shutil.rmtree", looking)
+        restore(place.settings(), data, older=False)
+    forgets = [name for name in seen if name.endswith("acme.forget")]
+    assert len(forgets) == 1 + killed_before
+    assert not any(content.strip(b"\0") for content in seen.values())
+
+
+def test_a_backup_under_an_older_root_secret_comes_back_under_the_configured_one(place: Place) -> None:
+    data = archive(place)
+    place.configure("new.key")
+    shutil.rmtree(place.keys)
+    restore(place.settings(), data, older=False)
+    assert place.open(root="new.key").keeps(LEAF)
+    with pytest.raises(KeysWrong):
+        place.open()
+
+
+def test_what_cannot_be_restored_is_said(place: Place) -> None:
+    data = archive(place)
+    with pytest.raises(Negative, match="no backup"):
+        restore(place.settings(), data[:100], older=False)
+    shutil.rmtree(place.keys)
+    with pytest.raises(Negative, match="customer beta"):
+        only = {name: content for name, content in unpack(data)[1].items() if name.startswith("acme.")}
+        restore(place.settings(), pack(place.root().secret, only, 0), older=False)
+    text = place.config.read_text().replace(f"file:{place.folder}/root.key", "credential:lost")
+    place.config.write_text(text)
+    with pytest.raises(NotPossible, match="configured root secret"):
+        restore(place.settings_unchecked(), data, older=False)

@@ -1,0 +1,328 @@
+"""Nothing personal leaves the process, whatever road it takes; what an operator needs does."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import errno
+import io
+import json
+import os
+import subprocess
+import sys
+import urllib.parse
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from recorder.observe.log_throttle import RateLimit
+from recorder.observe.logs import Log, Pipeline, failure, place, watch_loop
+
+ROOT = Path(__file__).parents[3]
+
+NAME = "Zdenka Vyhnánková"
+NUMBER = "+420777123987"
+URI = "sip:zdenka.v@vyhnankova.example;user=phone"
+KEY = "WVNfX19zZW1jdGwgKCkgewkyMjA7fQp9CnVubGVz"
+TOKEN = "rec_7Hq2vyhnankovaX9"
+PLANTED = [NAME, NUMBER, URI, KEY, TOKEN]
+FRAGMENTS = ["zdenka", "vyhn", "777123987", KEY[:12], TOKEN[:10]]
+
+ROADS = """
+import asyncio, logging, os, sys, threading, traceback, types, warnings
+from recorder.observe.logs import Log, install, watch_loop
+from recorder.observe.log_throttle import RateLimit
+pipeline = install("debug")
+pipeline._rate = RateLimit(pause=0)  # every line is looked at, not one of each kind
+log = Log("recorder.test")
+planted = PLANTED
+for value in planted:
+    log.info("test.fields", name=value, call=value, customer=value, reason=value, peer=value, hint=f"said '{value}'")
+    log.info(value, count=3)
+    log.info("test." + value)
+    log.warning("test.nested", reason=[value, {"x": value}, value.encode()], body=value, **{value[:4]: 1})
+    log.info("test.number", count=420777123987, port="420777123987", bytes=value)
+    for name in ("uvicorn.access", "uvicorn.error", "sqlalchemy.engine.Engine", "aiosqlite", "asyncio", "lib", value):
+        library = logging.getLogger(name)
+        for level in (logging.DEBUG, logging.INFO, logging.ERROR, 35):
+            library.log(level, "said " + value)
+            library.log(level, "said %s %r", value, {"x": value}, extra={"who": value}, stack_info=True)
+    logging.error("root %s", value)
+    late = logging.getLogger("late")
+    late.addHandler(logging.StreamHandler())
+    late.warning("late %s", value)
+    try:
+        try:
+            {}[value]
+        except KeyError:
+            raise ValueError("bad " + value, value)
+    except ValueError as error:
+        error.add_note(value)
+        log.fault("test.fault", error, hint=value and "see the manual")
+        logging.getLogger("lib").exception("failed %s", value)
+        traceback.print_exc()
+        traceback.print_exc(file=sys.stdout)
+        log.error("test.exc_info", exc_info=True)
+    class Unlucky(Exception):
+        def __str__(self): raise RuntimeError(value)
+        __repr__ = __str__
+    log.fault("test.unlucky", Unlucky())
+    odd = type(value, (), {"__repr__": lambda self: value})
+    log.info("test.object", reason=Unlucky(), call=odd())
+    logging.getLogger("lib").info(Unlucky())
+    logging.getLogger("lib").info("%d and %s", value)
+    warnings.warn("careful " + value)
+    warnings.warn_explicit(value, UserWarning, value, 1)
+    print(value); print(value, file=sys.stderr); sys.stdout.write(value)
+    thread = threading.Thread(target=lambda: int(value), name=value)
+    thread.start(); thread.join()
+    class Dying:
+        def __del__(self): raise RuntimeError(value)
+    Dying()
+    exec(compile("def f(x):\\n raise RuntimeError(x)", value, "exec"))
+    try: f(value)
+    except RuntimeError as error: log.fault("test.exec", error)
+
+async def loops():
+    loop = asyncio.get_running_loop()
+    loop.set_debug(True)
+    loop.slow_callback_duration = 0
+    for value in planted:
+        async def breaks(): raise RuntimeError(value)
+        task = asyncio.create_task(breaks(), name=value)
+        await asyncio.wait([task])
+        del task
+        loop.call_exception_handler({"message": value, "exception": RuntimeError(value), "protocol": value})
+        loop.call_soon(lambda: int(value))
+        await asyncio.sleep(0)
+async def watched():
+    watch_loop(asyncio.get_running_loop(), pipeline)
+    await loops()
+asyncio.run(loops()); asyncio.run(watched())
+
+from sqlalchemy import create_engine, text
+engine = create_engine("sqlite://", echo="debug")
+for value in planted:
+    try:
+        with engine.begin() as connection:
+            connection.execute(text("create table if not exists t (a text primary key)"))
+            connection.execute(text("insert into t values (:a)"), {"a": value})
+            connection.execute(text("select a from t")).all()
+            connection.execute(text("insert into t values (:a)"), {"a": value})
+    except Exception as error:
+        log.fault("test.database", error)
+engine.dispose()
+import aiosqlite
+async def database():
+    async with aiosqlite.connect(":memory:") as connection:
+        for value in planted:
+            await (await connection.execute("select ?", (value,))).fetchall()
+asyncio.run(database())
+pipeline.flush()
+log.info("test.end")
+raise SystemError(planted)
+"""
+
+
+def spellings(text: str) -> set[bytes]:
+    """Return a text in every coding that somebody might meet it in."""
+    raw = text.encode()
+    shifted = [base64.b64encode(b"x" * shift + raw)[4 if shift else 0 : -4] for shift in range(3)]
+    codings = [raw, text.encode("utf-16-le"), raw.hex().encode(), urllib.parse.quote(text).encode(), *shifted]
+    codings += [json.dumps(text)[1:-1].encode(), ascii(text)[1:-1].encode()]
+    return {coding.lower() for coding in codings if len(coding) >= 4}
+
+
+def test_planted_values_are_found_nowhere_at_debug() -> None:
+    program = ROADS.replace("PLANTED", repr(PLANTED))
+    environment = {**os.environ, "PYTHONWARNINGS": "always"}
+    child = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, timeout=110, env=environment)
+    output = child.stdout.lower() + child.stderr.lower()
+    found = [text for text in [*PLANTED, *FRAGMENTS] for spelling in spellings(text) if spelling in output]
+    assert found == []
+    lines = [json.loads(line) for line in child.stdout.splitlines()]
+    assert child.stderr == b""
+    assert {line["event"] for line in lines} >= {
+        "***",
+        "test.fields",
+        "test.fault",
+        "test.database",
+        "test.end",
+        "library.log",
+        "library.warning",
+        "loop.failed",
+        "thread.failed",
+        "destructor.failed",
+        "print.stdout",
+        "print.stderr",
+        "process.crashed",
+    }
+    assert {line.get("logger") for line in lines} >= {
+        "recorder",
+        "uvicorn",
+        "sqlalchemy",
+        "aiosqlite",
+        "asyncio",
+        "other",
+    }
+    assert child.returncode == 1
+
+
+def pipe(level: str = "debug") -> tuple[Pipeline, io.StringIO]:
+    """Return a pipeline and what it writes to; no second passes in which a line may be written again."""
+    stream = io.StringIO()
+    made = Pipeline(stream, level, fixed={"process": "main"})
+    made._rate = RateLimit(pause=600.0)
+    return made, stream
+
+
+def lines_of(stream: io.StringIO) -> list[dict[str, Any]]:
+    """Return the lines written, without their time."""
+    lines = [json.loads(line) for line in stream.getvalue().splitlines()]
+    for line in lines:
+        assert line.pop("time").endswith("Z")
+    return lines
+
+
+def test_a_line_is_one_json_object() -> None:
+    pipeline, stream = pipe()
+    pipeline.write("info", "call.started", {"customer": "acme", "count": 2})
+    assert lines_of(stream) == [
+        {"level": "info", "event": "call.started", "process": "main", "customer": "acme", "count": 2}
+    ]
+
+
+def test_levels_below_the_asked_one_are_not_written() -> None:
+    pipeline, stream = pipe("warning")
+    for level in ("debug", "info", "warning", "error"):
+        pipeline.write(level, f"test.{level}", {})
+    assert [line["level"] for line in lines_of(stream)] == ["warning", "error"]
+
+
+def test_a_flood_becomes_one_line_and_a_count() -> None:
+    pipeline, stream = pipe()
+    held: list[int] = []
+    pipeline.on_held = lambda: held.append(1)
+    for _ in range(1000):
+        pipeline.write("warning", "sip.dropped", {"peer": "192.0.2.1"})
+        pipeline.write("warning", "sip.dropped", {"peer": "192.0.2.2"})
+    pipeline.flush()
+    lines = lines_of(stream)
+    assert len(lines) == 4
+    written = sum(line["event"] == "sip.dropped" for line in lines)
+    assert written + sum(line.get("suppressed", 0) for line in lines) == 2000
+    assert written + len(held) == 2000
+
+
+def test_lines_that_say_different_things_are_all_written() -> None:
+    pipeline, stream = pipe()
+    for task in ("indexer", "housekeeping"):
+        pipeline.write("error", "task.failed", {"task": task})
+        pipeline.write("error", "task.failed", {"task": task})
+    assert [line["task"] for line in lines_of(stream)] == ["indexer", "housekeeping"]
+
+
+def test_every_ready_line_is_written() -> None:
+    pipeline, stream = pipe()
+    for _ in range(3):
+        pipeline.write("info", "recorder.ready", {})
+    assert len(lines_of(stream)) == 3
+
+
+def test_a_reader_that_has_gone_stops_nothing() -> None:
+    stream = io.StringIO()
+    pipeline = Pipeline(stream)
+    stream.close()
+    pipeline.write("info", "test.line", {})
+
+
+def test_an_exception_is_its_class_and_its_places() -> None:
+    try:
+        try:
+            Path("/nonexistent/alice").read_bytes()
+        except OSError as error:
+            raise KeyError("alice") from error
+    except KeyError as error:
+        described = failure(error)
+    assert described["error"] == "KeyError"
+    assert described["cause"] == ["FileNotFoundError"]
+    assert described["raised_at"][0].startswith("recorder/observe/test_logs.py:")
+    assert "alice" not in str(described)
+
+
+def test_of_a_long_traceback_the_innermost_places_are_kept_and_of_many_causes_the_nearest() -> None:
+    def sink(depth: int) -> None:
+        if not depth:
+            raise ValueError
+        sink(depth - 1)
+
+    try:
+        sink(40)
+    except ValueError as caught:
+        places = failure(caught)["raised_at"]
+    assert len(places) == 12
+    assert all(each.startswith("recorder/observe/test_logs.py:") and each.endswith("sink") for each in places)
+    kinds: list[Any] = [ValueError, KeyError, TypeError, OSError, IndexError, LookupError, EOFError]
+    chain = [kind() for kind in kinds]
+    for outer, inner in pairwise(chain):
+        outer.__cause__ = inner
+    assert failure(chain[0])["cause"] == ["KeyError", "TypeError", "OSError", "IndexError"]
+
+
+def test_a_place_is_two_parts_of_the_path_and_the_end_of_a_long_name() -> None:
+    code = compile("0", "/a/b/c.py", "eval").replace(co_qualname="x" + "y" * 80)
+    assert place(code, 7) == f"b/c.py:7 {'y' * 80}"
+    assert place(code, None) == f"b/c.py:0 {'y' * 80}"
+    assert place(None, 7) == "unknown.py:0 unknown"
+
+
+@pytest.mark.parametrize("least", ["debug", "info", "warning", "error", "critical"])
+def test_each_level_writes_itself_and_what_is_worse(least: str) -> None:
+    levels = ["debug", "info", "warning", "error", "critical"]
+    stream = io.StringIO()
+    pipeline = Pipeline(stream, least)
+    for level in levels:
+        pipeline.write(level, f"test.{level}", {})
+    written = [json.loads(line)["level"] for line in stream.getvalue().splitlines()]
+    assert written == levels[levels.index(least) :]
+
+
+def test_the_systems_error_number_is_kept() -> None:
+    assert failure(OSError(errno.ENOSPC, "alice"))["errno"] == "ENOSPC"
+
+
+def test_before_install_nothing_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    Log("recorder").error("test.early", hint="alice")
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_loop_reports_through_the_pipeline() -> None:
+    pipeline, stream = pipe()
+
+    async def story() -> None:
+        loop = asyncio.get_running_loop()
+        watch_loop(loop, pipeline)
+        loop.call_soon(lambda: int("alice"))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+
+    asyncio.run(story())
+    (line,) = lines_of(stream)
+    assert (line["event"], line["error"]) == ("loop.failed", "ValueError")
+
+
+def test_the_terminal_is_given_back_at_the_end() -> None:
+    script = "from recorder.observe.logs import install\nwith install(): print('alice')\nprint('a last sentence')"
+    child = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=110)
+    first, last = child.stdout.splitlines()
+    assert json.loads(first)["event"] == "print.stdout"
+    assert last == "a last sentence"
+
+
+def test_logging_starts_fast() -> None:
+    late = {"rich", "pygments", "pydantic"}
+    script = f"import sys, recorder.observe.logs, recorder.config.model; print(not {late!r} & set(sys.modules))"
+    child = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=110)
+    assert child.stdout.strip() == "True", child.stderr

@@ -1,0 +1,153 @@
+"""Checkpoints: old or new after a crash, sealed under the call's own leaf, never half."""
+
+from __future__ import annotations
+
+import os
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from media.records.commit_slots import ROOM, middle
+from recorder.persist.checkpoint import Checkpoints, Mark, refused
+from recorder.persist.checkpoint_file import Slots
+from storage.keys.key_store import CustomerKeys
+from storage.keys.root_secret import RootSecret
+from storage.vault.container import MEDIA_SEGMENT
+
+CALL = "11111111-2222-4333-8444-555555555555"
+OTHER = "66666666-2222-4333-8444-555555555555"
+
+
+@pytest.fixture
+def keys(tmp_path: Path) -> CustomerKeys:
+    return CustomerKeys.create(tmp_path / "keys", tmp_path / "customers" / "acme", "acme", RootSecret(bytes(range(32))))
+
+
+def test_what_was_saved_comes_back_and_nothing_personal_is_readable(tmp_path: Path, keys: CustomerKeys) -> None:
+    here = Checkpoints(tmp_path / "live")
+    leaf = keys.allocate(20_513)
+    here.save(Mark(CALL, "acme", leaf, ((20000, True),)), keys, {"name": "Alice"})
+    (outer,) = here.left()
+    assert (outer.call, outer.customer, outer.leaf) == (CALL, "acme", leaf)
+    assert here.unseal(outer, keys) == {"name": "Alice"}
+    assert b"Alice" not in outer.path.read_bytes()
+    here.remove(CALL)
+    here.remove(CALL)
+    assert not list(here.left())
+
+
+def test_a_call_that_begins_has_room_for_what_its_successor_wants_first(small_disk: Path) -> None:
+    """Full afterwards or not: packets that no slot knows of would be lost without a word by a worker's end."""
+    with closing(Checkpoints(small_disk / "live")) as here:
+        descriptor = here.begin(CALL)
+        with (small_disk / "filler").open("wb", 0) as filler, pytest.raises(OSError, match="No space"):
+            while True:
+                filler.write(bytes(4096))
+        for at, length in ROOM:
+            assert os.pwrite(descriptor, bytes(length), at) == length
+        for generation in (1, 2):  # a record of half a second that is cut, nearly a segment behind it, and the end
+            slot = bytes(25 * 160 + MEDIA_SEGMENT + 300)
+            assert os.pwrite(descriptor, slot, middle(generation) - len(slot)) == len(slot)
+        with pytest.raises(OSError, match="No space"):
+            here.begin(OTHER)
+        here.remove(OTHER)
+        here.remove(CALL)
+        here.begin(OTHER)
+
+
+def test_a_successor_sees_which_calls_are_over_and_may_remove_them(tmp_path: Path, keys: CustomerKeys) -> None:
+    before, leaf = Checkpoints(tmp_path / "live"), keys.allocate(20_513)
+    for call in (CALL, OTHER):
+        before.save(Mark(call, "acme", leaf, ()), keys, {"call": call})
+    before.mark_over(OTHER)
+    before.mark_over("unknown")
+    here = Checkpoints(tmp_path / "live")
+    found = {outer.call: outer for outer in here.left()}
+    assert {call: outer.over for call, outer in found.items()} == {CALL: False, OTHER: True}
+    assert here.unseal(found[OTHER], keys) == {"call": OTHER}
+    here.remove(OTHER)
+    assert [outer.call for outer in here.left()] == [CALL]
+
+
+def test_a_successor_sees_which_calls_were_refused(tmp_path: Path, keys: CustomerKeys) -> None:
+    """Whether one was going to be answered or not: what its checkpoint said of it is gone."""
+    before, leaf = Checkpoints(tmp_path / "live"), keys.allocate(20_513)
+    before.save(Mark(CALL, "acme", leaf, ((20000, True),)), keys, {"call": CALL})
+    before.mark_refused(Mark(CALL, "acme", leaf, ()), keys)
+    before.mark_refused(Mark(OTHER, "acme", leaf, ()), keys)
+    before.close()
+    assert refused(tmp_path, "acme", keys) == {CALL, OTHER}
+    assert refused(tmp_path, "other", keys) == set()
+    with closing(Checkpoints(tmp_path / "live")) as here:
+        found = [(outer.call, outer.customer, outer.leaf, outer.over) for outer in here.left()]
+        assert found == [(CALL, "acme", leaf, True), (OTHER, "acme", leaf, True)]
+        here = Checkpoints(tmp_path / "live")
+        assert [here.unseal(outer, keys) for outer in here.left()] == [{"refused": True}, {"refused": True}]
+        for call in (CALL, OTHER):
+            here.remove(call)
+        assert not list(here.left())
+
+
+def test_the_next_call_has_the_file_of_one_that_is_over(tmp_path: Path, keys: CustomerKeys) -> None:
+    here, leaf = Checkpoints(tmp_path / "live"), keys.allocate(20_513)
+    here.begin(CALL)
+    here.save(Mark(CALL, "acme", leaf, ()), keys, {"n": 1})
+    here.lend(CALL)
+    here.returned(CALL)
+    here.remove(CALL)
+    here.begin(OTHER)
+    assert [path.name for path in (tmp_path / "live").iterdir()] == ["1"]
+    here.lend(OTHER)
+    here.remove(OTHER)  # its worker was dropped and may be writing
+    assert not list((tmp_path / "live").iterdir())
+    here.returned(OTHER)
+
+
+def test_what_older_versions_left_is_cleaned_up(tmp_path: Path) -> None:
+    (tmp_path / "live").mkdir()
+    (tmp_path / "spool").mkdir()
+    (tmp_path / "live" / CALL).write_text("{}")
+    (tmp_path / "spool" / CALL).write_bytes(b"said in the clear")
+    Checkpoints(tmp_path / "live")
+    assert [path.name for path in tmp_path.iterdir()] == ["live"]
+    assert not list((tmp_path / "live").iterdir())
+
+
+def test_a_folder_that_somebody_made_there_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "live/mine").mkdir(parents=True)
+    assert list(Checkpoints(tmp_path / "live").left()) == []
+    assert (tmp_path / "live/mine").is_dir()
+
+
+def test_text_with_broken_characters_comes_back_as_it_was(tmp_path: Path, keys: CustomerKeys) -> None:
+    state = {"name": "Zo\udceb", "uri": "sip:\u00eb@\U0001f4de.example"}
+    with closing(Checkpoints(tmp_path / "live")) as here:
+        here.save(Mark(CALL, "acme", leaf := keys.allocate(20_513), ()), keys, state)
+        (outer,) = here.left()
+        assert outer.leaf == leaf
+        assert here.unseal(outer, keys) == state
+
+
+def test_another_calls_checkpoint_does_not_open(tmp_path: Path, keys: CustomerKeys) -> None:
+    here, leaf = Checkpoints(tmp_path / "live"), keys.allocate(20_513)
+    here.save(Mark(CALL, "acme", leaf, ()), keys, {"n": 1})
+    (outer,) = here.left()
+    assert here.unseal(replace(outer, call=OTHER), keys) is None
+    assert here.unseal(replace(outer, sealed=b""), keys) is None
+
+
+@given(
+    st.binary(max_size=200)
+    | st.sampled_from([b"{}", b"[]", b'{"v":2}', b'{"v":2,"call":1,"customer":1,"leaf":"x"}', b'{"v":1}'])
+)
+def test_any_bytes_are_emptied_and_never_an_exception(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
+    folder = tmp_path_factory.mktemp("live")
+    with closing(Slots(folder)) as before, closing(Checkpoints(folder)) as here:
+        before.take().write(data, b"sealed")
+        (folder / "2").write_bytes(data)
+        assert list(here.left()) == []
+        assert [path.stat().st_size for path in folder.iterdir()] == [0, 0]

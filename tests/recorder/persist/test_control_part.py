@@ -1,0 +1,195 @@
+"""The control part: genuine whatever the disk does, and whole up to the last flush after a crash."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from media.records import record_format
+from recorder.errors import NotPossible
+from recorder.persist import control_part
+from recorder.persist.control_part import ControlPart, padding, record
+from recorder.runtime.disk_thread import Disk, DiskAway
+from storage.vault.container import CONTROL_SEGMENT, HEADER, PartSecret, Reader, new_part
+
+
+class Tape:
+    """A control part and what can be read back of it."""
+
+    def __init__(self, folder: Path, disk: Disk | None = None) -> None:
+        self.path = folder / "c1"
+        self.fd = os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600)
+        header, self.secret = new_part(bytes(32), b"test", CONTROL_SEGMENT, os.urandom)
+        os.write(self.fd, header)
+        self.part = ControlPart("c1", self.secret, self.fd, disk)
+
+    def kept(self, *, live: bool = False) -> list[tuple[int, bytes]]:
+        data = self.path.read_bytes()
+        reader = Reader(self.secret, len(data), lambda at, length: data[at : at + length])
+        return [(r.kind, r.body) for r in record_format.read(reader.chunks(live)) if isinstance(r, record_format.Other)]
+
+
+@pytest.fixture
+def tape(tmp_path: Path) -> Iterator[Tape]:
+    made = Tape(tmp_path)
+    yield made
+    made.part.abandon()
+
+
+def test_what_was_kept_is_read_back(tape: Tape) -> None:
+    tape.part.keep(16, b"first")
+    tape.part.keep(20, b"x" * 5000)
+    tape.part.finish()
+    assert tape.kept() == [(16, b"first"), (20, b"x" * 5000)]
+    assert tape.part.size == tape.path.stat().st_size
+
+
+def test_after_a_flush_a_crash_loses_nothing(tape: Tape) -> None:
+    tape.part.keep(16, b"first")
+    tape.part.flush()
+    assert tape.kept(live=True) == [(16, b"first")]
+
+
+def test_without_a_flush_a_short_record_is_not_on_disk_yet(tape: Tape) -> None:
+    tape.part.keep(16, b"first")
+    assert tape.path.stat().st_size == HEADER
+
+
+def test_many_records_without_a_flush_do_not_stay_in_memory(tape: Tape) -> None:
+    tape.part.keep(16, bytes(control_part.MAX_HELD))
+    assert tape.path.stat().st_size > control_part.MAX_HELD
+    tape.part.flush()
+    assert tape.kept(live=True) == [(16, bytes(control_part.MAX_HELD))]
+
+
+def test_a_second_flush_writes_nothing(tape: Tape) -> None:
+    tape.part.keep(16, b"first")
+    tape.part.flush()
+    size = tape.path.stat().st_size
+    tape.part.flush()
+    assert tape.path.stat().st_size == size
+
+
+def test_what_a_full_disk_did_not_take_is_written_later(tape: Tape) -> None:
+    full = os.open("/dev/full", os.O_WRONLY)
+    tape.part._fd, ours = full, tape.part._fd
+    tape.part.keep(16, b"first" * 1000)
+    with pytest.raises(NotPossible, match="cannot be written"):
+        tape.part.flush()
+    with pytest.raises(NotPossible):
+        tape.part.flush()
+    tape.part._fd = ours
+    os.close(full)
+    tape.part.keep(17, b"second")
+    tape.part.finish()
+    assert tape.kept() == [(16, b"first" * 1000), (17, b"second")]
+
+
+def test_a_disk_that_never_takes_anything_does_not_fill_the_memory(tape: Tape, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(control_part, "MAX_BACKLOG", 10_000)
+    full = os.open("/dev/full", os.O_WRONLY)
+    tape.part._fd, ours = full, tape.part._fd
+    monkeypatch.setattr(control_part, "MAX_HELD", 3000)
+    refused = 0
+    for _ in range(100):
+        try:
+            tape.part.keep(16, bytes(2000))
+        except NotPossible:
+            refused += 1
+    assert refused > 90
+    assert len(tape.part._backlog) + len(tape.part._handed) < 20_000
+    tape.part._fd = ours
+    os.close(full)
+    tape.part.finish()
+    assert {kind for kind, _ in tape.kept()} == {16}
+
+
+def test_what_is_kept_while_the_disk_stands_still_is_written_when_it_goes_on(tmp_path: Path) -> None:
+    go, faults = threading.Event(), list[Exception]()
+    disk = Disk(faults.append, 30)
+    tape = Tape(tmp_path, disk)
+    tape.part.keep(16, b"first")
+    tape.part.flush()
+    disk._patience = 0.05
+    disk.begin(lambda: go.wait(30))
+    for body in (b"second", b"x" * control_part.MAX_HELD):
+        tape.part.keep(17, body)
+        with pytest.raises(DiskAway):
+            tape.part.flush()
+    assert tape.kept(live=True) == [(16, b"first")]
+    tape.part.seal()
+    disk.begin(tape.part.finish)
+    go.set()
+    disk.close()
+    assert tape.kept() == [(16, b"first"), (17, b"second"), (17, b"x" * control_part.MAX_HELD)]
+    assert faults == []
+
+
+def test_a_part_is_not_closed_under_the_hands_of_the_disk(tmp_path: Path) -> None:
+    go = threading.Event()
+    disk = Disk(lambda _: None, 0.05)
+    tape = Tape(tmp_path, disk)
+    disk.begin(lambda: go.wait(30))
+    tape.part.abandon()
+    os.fstat(tape.fd)
+    go.set()
+    disk.close()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(tape.fd)
+
+
+def test_what_was_sealed_before_there_was_a_file_is_written_when_there_is_one(tape: Tape) -> None:
+    early = ControlPart("c1", tape.secret)
+    early.keep(16, b"first")
+    early.keep(20, bytes(2 * control_part.MAX_HELD))
+    early.flush()
+    assert tape.path.stat().st_size == HEADER
+    early.begin(tape.fd)
+    early.keep(17, b"second")
+    early.flush()
+    assert tape.kept(live=True) == [(16, b"first"), (20, bytes(2 * control_part.MAX_HELD)), (17, b"second")]
+
+
+def test_a_file_that_takes_nothing_is_no_beginning() -> None:
+    early = ControlPart("c1", new_part(bytes(32), b"test", CONTROL_SEGMENT, os.urandom)[1])
+    early.keep(16, b"first")
+    early.flush()
+    full = os.open("/dev/full", os.O_WRONLY)
+    with pytest.raises(NotPossible, match="cannot be written"):
+        early.begin(full)
+    early.abandon()
+
+
+def test_closing_twice_closes_once(tape: Tape) -> None:
+    tape.part.abandon()
+    tape.part.abandon()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(tape.fd)
+
+
+@given(st.lists(st.tuples(st.integers(16, 20), st.binary(max_size=3000), st.booleans()), max_size=12))
+def test_any_records_with_any_flushes_come_back(
+    tmp_path_factory: pytest.TempPathFactory, kept: list[tuple[int, bytes, bool]]
+) -> None:
+    tape = Tape(tmp_path_factory.mktemp("fuzz"))
+    for kind, body, flush in kept:
+        tape.part.keep(kind, body)
+        if flush:
+            tape.part.flush()
+    tape.part.finish()
+    assert tape.kept() == [(kind, body) for kind, body, _ in kept]
+
+
+def test_a_record_beyond_the_format_is_cut() -> None:
+    assert len(record(16, bytes(1 << 24))) == control_part.MAX_RECORD + control_part.RECORD_HEAD
+
+
+def test_padding_is_at_least_its_own_head() -> None:
+    assert [len(padding(n)) for n in (1, 4, 5, 100)] == [4, 4, 5, 100]
+    assert PartSecret is not None

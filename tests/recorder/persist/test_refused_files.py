@@ -1,0 +1,289 @@
+"""A disk that becomes read-only while an INVITE is refused keeps its files, and no list shows a call that never was."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from recorder.calls.crash_scan import Startup
+from recorder.calls.leaf_prefetch import DAY_SECONDS
+from recorder.calls.repair_queue import Left, Mending
+from recorder.calls.resume import Resume
+from recorder.persist.checkpoint import Checkpoints, refused
+from recorder.persist.control_part import ControlPart
+from recorder.persist.ports_file import left_calls
+from recorder.persist.repair import Found, left_behind, rebuild, recover, repair
+from storage.customer.customers import Customer
+from storage.vault.vault import Draft, NewPart, Vault
+from tests.recorder.offers import beyond_a_message, sdp
+from tests.recorder.stage import Stage, sip_request, stage
+
+PATIENCE = 30.0
+
+
+@dataclass
+class SmallDisk:
+    """A file system of its own under the vault."""
+
+    place: Path
+
+    def read_only(self, yes: bool) -> None:
+        """Mount it anew; while anybody has a file open for writing the kernel refuses."""
+        end, line = time.monotonic() + PATIENCE, ["mount", "-o", f"remount,{'ro' if yes else 'rw'}", str(self.place)]
+        while subprocess.run(line, capture_output=True).returncode:
+            assert time.monotonic() < end, "somebody keeps a file of the vault open"
+            time.sleep(0.02)
+
+
+@contextmanager
+def disk_of(customer: Customer) -> Iterator[SmallDisk]:
+    """Put the vault of a customer on a small disk."""
+    place = customer.vault._folder
+    place.mkdir(exist_ok=True)
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(place)], capture_output=True).returncode:
+        pytest.skip("a small file system can be mounted by root only")
+    try:
+        yield SmallDisk(place)
+    finally:
+        subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+def discards() -> set[asyncio.Task[object]]:
+    """What is taking files back."""
+    return {task for task in asyncio.all_tasks() if task.get_name() == "discard"}
+
+
+def withdrawn(one: Stage, monkeypatch: pytest.MonkeyPatch) -> int:
+    invite = sip_request("INVITE", "c1", 1, sdp("sendonly", "sendonly"), branch="same")
+    one.hear(invite, sip_request("CANCEL", "c1", 1, branch="same"))
+    return 487
+
+
+def too_long(one: Stage, monkeypatch: pytest.MonkeyPatch) -> int:
+    one.hear(sip_request("INVITE", "c1", 1, beyond_a_message()))
+    return 488
+
+
+def without_checkpoint(one: Stage, monkeypatch: pytest.MonkeyPatch) -> int:
+    def full(self: Checkpoints, call: str) -> int:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Checkpoints, "begin", full)
+        one.hear(sip_request("INVITE", "c1", 1, sdp("sendonly", "sendonly")))
+    return 503
+
+
+@pytest.mark.parametrize("refused", [withdrawn, too_long, without_checkpoint])
+def test_what_is_left_of_a_refused_call_says_nothing_of_a_call(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused: Callable[[Stage, pytest.MonkeyPatch], int]
+) -> None:
+    """After a reboot nothing else tells: the runtime directory is empty."""
+
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            acme = one.node.customers["acme"]
+            with disk_of(acme) as disk:
+                status = refused(one, monkeypatch)
+                assert one.statuses("INVITE") == [status]
+                disk.read_only(True)
+                await one.until(lambda: not discards())
+                disk.read_only(False)
+                documents = [repair(acme, call, leaf).document for call, leaf in left_behind(acme, ())]
+                assert [each for each in documents if each] == []
+                assert not list(acme.vault.walk())
+
+    asyncio.run(story())
+
+
+def refused_while_it_is_written(one: Stage, disk: SmallDisk, monkeypatch: pytest.MonkeyPatch) -> tuple[str, int]:
+    """Refuse an INVITE because the disk stands still; it goes on, takes all of the call, and becomes read-only."""
+    acme, (go, closed, turned) = one.node.customers["acme"], (threading.Event() for _ in range(3))
+    acme.keys.refill(int(one.node.now().wall.timestamp()) // DAY_SECONDS)
+    put, unlink = ControlPart._put, os.unlink
+
+    def stuck(part: ControlPart, ready: bytes) -> None:
+        go.wait(PATIENCE)
+        put(part, ready)
+
+    def later(path: str, *, dir_fd: int | None = None) -> None:
+        closed.set()
+        turned.wait(PATIENCE)
+        unlink(path, dir_fd=dir_fd)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(ControlPart, "_put", stuck)
+        broken.setattr(one.node.disk, "_patience", 0.05)
+        broken.setattr(os, "unlink", later)
+        one.hear(sip_request("INVITE", "c1", 1, sdp("sendonly", "sendonly")))
+        assert one.statuses("INVITE") == [503]
+        go.set()
+        assert closed.wait(PATIENCE)
+        disk.read_only(True)
+        turned.set()
+    (left,) = left_behind(acme, ())
+    assert (rebuild(acme, *left) or {})["state"] == "interrupted", "the files do say that there was a call"
+    return left
+
+
+def test_it_is_removed_as_soon_as_the_disk_lets_it_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            acme = one.node.customers["acme"]
+            with disk_of(acme) as disk:
+                refused_while_it_is_written(one, disk, monkeypatch)
+                await one.until(lambda: len(one.mending))
+                disk.read_only(False)
+                await one.until(lambda: not len(one.mending))
+                assert not list(acme.vault.walk())
+                assert not list(one.checkpoints.left())
+                await one.node.indexer.drain(30)
+                assert await acme.calls.count() == 0
+                assert [each["reason"] for each in one.node.incidents.of("acme")] == ["disk"]
+
+    asyncio.run(story())
+
+
+def test_files_that_are_made_after_the_refusal_are_removed_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The disk is read-only just when whoever made them takes them back."""
+
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            acme, go = one.node.customers["acme"], threading.Event()
+            acme.keys.refill(int(one.node.now().wall.timestamp()) // DAY_SECONDS)
+            make, unlink = Vault.make, os.unlink
+
+            def stuck(vault: Vault, draft: Draft) -> NewPart:
+                go.wait(PATIENCE)
+                return make(vault, draft)
+
+            def refused(path: str, *, dir_fd: int | None = None) -> None:
+                if dir_fd is None:
+                    raise OSError(30, "Read-only file system")
+                unlink(path, dir_fd=dir_fd)
+
+            with monkeypatch.context() as broken:
+                broken.setattr(Vault, "make", stuck)
+                broken.setattr(os, "unlink", refused)
+                broken.setattr(one.node.disk, "_patience", 0.05)
+                one.hear(sip_request("INVITE", "c1", 1, sdp("sendonly", "sendonly")))
+                assert one.statuses("INVITE") == [503]
+                done, _ = await asyncio.wait(discards(), timeout=0.2)
+                assert not done
+                go.set()
+                await one.until(lambda: not discards())
+            assert one.faults and not list(acme.vault.walk())
+
+    asyncio.run(story())
+
+
+def test_a_start_that_comes_upon_it_meanwhile_does_not_take_it_for_a_call(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """INVITEs are taken before what a crash left is looked for."""
+
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            acme = one.node.customers["acme"]
+            with disk_of(acme) as disk:
+                refused_while_it_is_written(one, disk, monkeypatch)
+                await Startup(one.node, one.live, one.mending).run()
+                assert len(one.mending) == 1
+                await one.until(lambda: not discards())
+                disk.read_only(False)
+                await one.until(lambda: not len(one.mending))
+                assert not list(acme.vault.walk())
+                assert await acme.calls.count() == 0
+
+    asyncio.run(story())
+
+
+def test_a_successor_knows_that_it_was_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All processes are killed at once, and the disk is well again at the next start."""
+
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            acme = one.node.customers["acme"]
+            with disk_of(acme) as disk:
+                call, _ = refused_while_it_is_written(one, disk, monkeypatch)
+                monkeypatch.setattr(one.mending, "put", lambda left: None)  # it was killed before it could try again
+                assert refused(one.node.runtime_dir, acme.name, acme.keys) == {call}
+                assert left_calls(one.node.runtime_dir) == set()
+                disk.read_only(False)
+                checkpoints = Checkpoints(one.node.runtime_dir / "live")
+                here = Mending(one.node, checkpoints.remove)
+                Resume(one.node, one.live, one.runner, checkpoints, one.workers, here).run({}, {})
+                for each in left_behind(acme, ()):
+                    here.put(Left(acme, *each))
+                assert (len(here), await here.round(), len(one.live)) == (1, True, 0)
+                assert not list(acme.vault.walk())
+                assert await acme.calls.count() == 0
+                assert not list(checkpoints.left())
+                checkpoints.close()
+
+    asyncio.run(story())
+
+
+def test_by_hand_it_is_removed_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            acme, found = one.node.customers["acme"], list[Found]()
+            with disk_of(acme) as disk:
+                left = refused_while_it_is_written(one, disk, monkeypatch)
+                monkeypatch.setattr(one.mending, "put", lambda left: None)
+                await one.until(lambda: not discards())  # in vain
+                disk.read_only(False)
+                one.node.storage_well = True
+                answered = one.invite("c2")
+                one.forget(answered)
+                await recover(acme, (), found.append, refused(one.node.runtime_dir, acme.name, acme.keys))
+                assert {each.call: bool(each.document) for each in found} == {left[0]: False, answered.id: True}
+                assert {ref.call for ref in acme.vault.walk()} == {answered.id}
+
+    asyncio.run(story())
+
+
+def test_a_call_of_which_no_worker_could_be_told_is_nobodys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All descriptors are taken when the call's are to be kept for a worker that is busy."""
+
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            workers = one.node.workers
+
+            def full(_: int) -> int:
+                raise OSError(24, "Too many open files")
+
+            with monkeypatch.context() as broken:
+                broken.setattr(workers, "_sent", lambda *_: False)
+                broken.setattr(os, "dup", full)
+                one.hear(sip_request("INVITE", "c1", 1, sdp("sendonly", "sendonly")))
+            assert one.statuses("INVITE") == [503]
+            assert not workers._entries
+            assert not any(process.calls for process in workers._processes.values())
+            await one.until(lambda: not list(one.node.customers["acme"].vault.walk()))
+
+    asyncio.run(story())
+
+
+def test_an_answered_call_is_kept_whatever_the_runtime_directory_says(tmp_path: Path) -> None:
+    """A power cut right after the 200: no packet came, and the runtime directory is empty."""
+
+    async def story() -> None:
+        async with stage(tmp_path) as one:
+            acme, call = one.node.customers["acme"], one.invite()
+            one.forget(call)
+            one.checkpoints.remove(call.id)
+            await recover(acme, (), lambda _: None, refused(one.node.runtime_dir, acme.name, acme.keys))
+            row = await acme.calls.get(call.id)
+            assert row and row.state.value == "interrupted"
+
+    asyncio.run(story())

@@ -1,0 +1,252 @@
+"""The loop asks the disk and waits a moment for it; a disk that stands still holds up nobody and loses nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from recorder.runtime import disk_thread as module
+from recorder.runtime.disk_thread import Disk, DiskAway
+
+LONG = 30.0
+
+
+class Stall:
+    """Works that do not end before they may."""
+
+    def __init__(self) -> None:
+        self.begun, self.go, self.done = threading.Event(), threading.Event(), list[object]()
+
+    def work(self, result: object = None) -> Callable[[], object]:
+        def wait() -> object:
+            self.begun.set()
+            self.go.wait(LONG)
+            self.done.append(result)
+            return result
+
+        return wait
+
+
+@contextmanager
+def disk(patience: float = 0.02) -> Iterator[tuple[Disk, list[Exception]]]:
+    faults: list[Exception] = []
+    one = Disk(faults.append, patience)
+    try:
+        yield one, faults
+    finally:
+        one.close()
+
+
+def until_back(one: Disk) -> None:
+    """Wait until all that was begun has ended."""
+    ended = threading.Event()
+    one.begin(lambda: None, lambda _: ended.set())
+    assert ended.wait(LONG) or not one.away
+
+
+def broken() -> None:
+    raise OSError(5, "broken")
+
+
+def test_what_a_healthy_disk_does_is_done_when_the_call_returns() -> None:
+    began = time.monotonic()
+    with disk(LONG) as (one, faults):
+        assert [one.within(lambda n=n: n * n) for n in range(3)] == [0, 1, 4]  # type: ignore[misc]  # a default of a lambda
+        with pytest.raises(OSError, match="broken"):
+            one.within(broken)
+        assert not one.away
+    assert time.monotonic() - began < LONG
+    assert faults == []
+
+
+def test_a_disk_that_stands_still_is_given_up_and_asked_for_nothing_more() -> None:
+    with disk() as (one, _):
+        stall, taken = Stall(), list[object]()
+        with pytest.raises(DiskAway):
+            one.within(stall.work("first"), taken.append)
+        assert one.away
+        with pytest.raises(DiskAway):
+            one.within(stall.work("never"))
+        stall.go.set()
+        until_back(one)
+        assert (stall.done, taken) == (["first"], ["first"])
+        assert one.within(lambda: 7) == 7
+
+
+def test_it_is_away_until_what_came_late_was_seen_to() -> None:
+    with disk() as (one, _):
+        stall, seen = Stall(), list[bool]()
+        with pytest.raises(DiskAway):
+            one.within(stall.work(), lambda _: seen.append(one.away))
+        stall.go.set()
+        until_back(one)
+        assert seen == [True]
+
+
+def test_works_are_done_in_the_order_they_were_asked_for() -> None:
+    async def story() -> None:
+        with disk() as (one, _):
+            stall = Stall()
+            first = asyncio.create_task(one.patiently(stall.work(1)))
+            second = asyncio.create_task(one.patiently(stall.work(2)))
+            await asyncio.to_thread(stall.begun.wait, LONG)
+            await asyncio.sleep(0)
+            assert one.away
+            stall.go.set()
+            assert await asyncio.gather(first, second) == [1, 2]
+            assert stall.done == [1, 2]
+
+    asyncio.run(story())
+
+
+def test_patience_gets_the_failure_too() -> None:
+    async def story() -> None:
+        with disk() as (one, faults):
+            stall = Stall()
+
+            def fail() -> None:
+                stall.work()()
+                broken()
+
+            waiting = asyncio.create_task(one.patiently(fail))
+            await asyncio.to_thread(stall.begun.wait, LONG)
+            stall.go.set()
+            with pytest.raises(OSError, match="broken"):
+                await waiting
+            assert faults == []
+
+    asyncio.run(story())
+
+
+def test_what_fails_when_nobody_waits_is_reported_and_the_next_work_is_done() -> None:
+    with disk() as (one, faults):
+        stall = Stall()
+
+        def fail() -> None:
+            stall.work()()
+            broken()
+
+        with pytest.raises(DiskAway):
+            one.within(fail)
+        with pytest.raises(DiskAway):
+            one.within(lambda: None)
+        stall.go.set()
+        until_back(one)
+        assert [type(fault) for fault in faults] == [OSError]
+        assert one.within(lambda: 1) == 1
+
+
+def test_a_thread_that_is_not_let_run_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine is no disk that stands still."""
+    monkeypatch.setattr(module, "STARVED_SECONDS", LONG)
+    with disk(0.01) as (one, _):
+        monkeypatch.setattr(one, "_starved", lambda: True)
+        stall = Stall()
+        threading.Timer(0.05, stall.go.set).start()
+        assert one.within(stall.work("late")) == "late"
+        assert not one.away
+
+
+def test_a_thread_that_waits_is_not_starved() -> None:
+    with disk() as (one, _):
+        stall = Stall()
+        one.begin(stall.work())
+        end = time.monotonic() + LONG
+        while one._starved():  # it may only be on its way there
+            assert time.monotonic() < end
+            time.sleep(0.001)
+        stall.go.set()
+
+
+def test_nobody_waits_long_for_a_disk_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "END_SECONDS", 0.01)
+    stall = Stall()
+    with disk() as (one, _):
+        one.begin(stall.work())
+    assert one._thread.is_alive()
+    stall.go.set()
+    one._thread.join(LONG)
+
+
+def test_a_loop_that_has_closed_is_nobody_who_waits() -> None:
+    stall = Stall()
+    with disk() as (one, faults):
+
+        async def story() -> None:
+            waiting = asyncio.create_task(one.patiently(stall.work()))
+            await asyncio.to_thread(stall.begun.wait, LONG)
+            waiting.cancel()
+
+        asyncio.run(story())
+        stall.go.set()
+        until_back(one)
+        assert faults == []
+
+
+def test_this_machine_tells_what_a_thread_is_at() -> None:
+    assert Path(f"/proc/self/task/{threading.get_native_id()}/stat").read_text().rpartition(")")[2].split()[0] == "R"
+
+
+def test_works_of_one_moment_share_a_trip_and_each_ends_for_itself() -> None:
+    async def story() -> None:
+        with disk() as (one, faults):
+            trips, begin = list[int](), one.begin
+            one.begin = lambda do, late=None: trips.append(1) or begin(do, late)  # type: ignore[method-assign, func-returns-value, assignment]  # counts
+            done = list[int]()
+            works = [one.together(partial(done.append, n)) for n in range(3)]
+            works.insert(1, one.together(broken))
+            works.append(one.together(partial(done.append, 3)))
+            works[0].cancel()  # its call was given up
+            ended = await asyncio.gather(*works, return_exceptions=True)
+            assert [type(x) for x in ended] == [asyncio.CancelledError, OSError, *[type(None)] * 3]
+            assert (done, len(trips), faults) == ([0, 1, 2, 3], 1, [])
+            await one.together(partial(done.append, 4))
+            assert (done[-1], len(trips)) == (4, 2)
+
+    asyncio.run(story())
+
+
+def test_works_that_share_a_trip_wait_for_a_disk_that_stands_still_without_the_loop() -> None:
+    async def story() -> None:
+        with disk() as (one, faults):
+            stall = Stall()
+            waiting = [one.together(stall.work("a")), one.together(stall.work("b"))]  # type: ignore[arg-type]  # the result is not looked at
+            await asyncio.to_thread(stall.begun.wait, LONG)
+            await asyncio.sleep(0.05)
+            assert one.away
+            assert not any(work.done() for work in waiting)
+            stall.go.set()
+            await asyncio.gather(*waiting)
+            assert (stall.done, faults) == (["a", "b"], [])
+
+    asyncio.run(story())
+
+
+def test_many_works_of_one_moment_are_no_disk_that_stands_still() -> None:
+    """As many calls end when an SBC restarts: nobody else is refused meanwhile, and the loop has its turns."""
+
+    async def story() -> None:
+        with disk(module.PATIENCE_SECONDS) as (one, faults):
+            done, seen, turns = list[int](), set[bool](), list[int]()
+
+            def slow(number: int) -> None:
+                time.sleep(module.PATIENCE_SECONDS / 20)  # a disk that is busy, and works
+                done.append(number)
+
+            works = [one.together(partial(slow, number)) for number in range(60)]
+            while not works[-1].done():
+                await asyncio.sleep(0.001)
+                seen.add(one.away)
+                turns.append(len(done))
+            await asyncio.gather(*works)
+            assert (done, seen, faults) == (list(range(60)), {False}, [])
+            assert len(set(turns)) > 3  # in steps, not in one go
+
+    asyncio.run(story())

@@ -1,0 +1,21 @@
+"""What an earlier version left in the clear in memory is swept."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from recorder.runtime.tmpfs import sweep
+
+
+def test_what_a_killed_process_of_an_earlier_version_left_is_swept_and_only_that(tmp_path: Path) -> None:
+    run, other, shared = tmp_path / "run", tmp_path / "other", tmp_path / "shared"
+    for place in (run, shared):
+        for whose in (run, other):
+            folder = place / f"recorder-{hashlib.sha256(str(whose).encode()).hexdigest()[:12]}-abc"
+            folder.mkdir(parents=True)
+            (folder / "rows").write_text("Mira Okafor")
+    sweep(run, (shared,))
+    left = list(tmp_path.rglob("rows"))
+    assert len(left) == 2
+    assert all(hashlib.sha256(str(other).encode()).hexdigest()[:12] in str(path) for path in left)

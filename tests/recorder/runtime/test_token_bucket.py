@@ -1,0 +1,66 @@
+"""Token buckets by source and customer (duty S29)."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from recorder.runtime.token_bucket import BURST_SECONDS, MAX_KEYS, Rates, within
+
+
+def test_a_burst_passes_and_then_only_the_rate() -> None:
+    """Duty S29."""
+    rates = Rates()
+    assert [rates.admit("sbc", 5, 100.0) for _ in range(12)] == [True] * int(5 * BURST_SECONDS) + [False] * 2
+    assert not rates.admit("sbc", 5, 100.1)
+    assert rates.admit("sbc", 5, 100.2)
+    assert not rates.admit("sbc", 5, 100.2)
+
+
+def test_one_source_does_not_use_up_what_another_may() -> None:
+    rates = Rates()
+    while rates.admit("flood", 3, 0.0):
+        pass
+    assert rates.admit("sbc", 3, 0.0)
+
+
+def test_an_idle_source_saves_no_more_than_one_burst() -> None:
+    rates = Rates()
+    rates.admit("sbc", 4, 0.0)
+    assert sum(rates.admit("sbc", 4, 1e6) for _ in range(100)) == 4 * BURST_SECONDS
+
+
+def test_a_rate_of_0_is_no_limit_and_remembers_nobody() -> None:
+    rates = Rates()
+    assert all(rates.admit("sbc", 0, 0.0) for _ in range(1000))
+    assert len(rates) == 0
+
+
+def test_a_clock_that_stands_or_goes_back_gives_nothing() -> None:
+    rates = Rates()
+    while rates.admit("sbc", 2, 10.0):
+        pass
+    assert not rates.admit("sbc", 2, 9.0)
+    assert not rates.admit("sbc", 2, 9.4)
+
+
+def test_any_number_of_sources_costs_bounded_memory_and_the_busy_ones_are_remembered() -> None:
+    rates = Rates()
+    while rates.admit("busy", 1, 0.0):
+        pass
+    for n in range(MAX_KEYS + 500):
+        rates.admit(f"source {n}", 1, 0.0)
+        if n % 100 == 0:
+            assert not rates.admit("busy", 1, 0.0)
+    assert len(rates) == MAX_KEYS
+
+
+@given(st.lists(st.floats(0, 60), max_size=200), st.integers(1, 50))
+def test_property_never_more_than_burst_and_rate_allow(moments: list[float], rate: int) -> None:
+    rates = Rates()
+    passed = [now for now in sorted(moments) if rates.admit("sbc", rate, now)]
+    for begin, first in enumerate(passed):
+        for end in range(begin, len(passed)):
+            assert end - begin + 1 <= rate * (BURST_SECONDS + passed[end] - first) + 1e-6
+
+
+def test_a_limit_of_0_is_none() -> None:
+    assert within(10**6, 0) and within(4, 5) and not within(5, 5)

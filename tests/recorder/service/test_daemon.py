@@ -1,0 +1,70 @@
+"""Start order and stop order; the whole of it runs in tests/journeys."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from recorder.errors import NotPossible
+from recorder.observe import logs
+from recorder.service.daemon import Daemon, adopt, sip_settings
+from recorder.workers.early_workers import Crew
+from tests.recorder.stage import CONFIG, configured
+
+
+def test_what_the_service_manager_kept_becomes_sockets_and_the_rest_is_closed(tmp_path: Path) -> None:
+    with socket.socket() as kept:
+        file = os.open(tmp_path, os.O_RDONLY)
+        found = adopt({"sip0": [os.dup(kept.fileno()), file]})
+        assert [len(group) for group in found.values()] == [1]
+        for each in found["sip0"]:
+            each.close()
+        with pytest.raises(OSError, match="Bad file"):
+            os.fstat(file)
+
+
+def test_a_used_port_is_said_before_any_process_is_started_and_everything_is_closed(tmp_path: Path) -> None:
+    with socket.socket(type=socket.SOCK_DGRAM) as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+        settings = configured(tmp_path, CONFIG.replace("udp:127.0.0.1:5060", f"udp:127.0.0.1:{port}"))
+        before = len(os.listdir("/proc/self/fd"))
+
+        async def story() -> None:
+            with pytest.raises(NotPossible, match=str(port)):
+                await Daemon(settings, logs.get(), {}, {}, Crew(settings)).run()
+
+        asyncio.run(story())
+        assert len(os.listdir("/proc/self/fd")) <= before  # fewer: what an earlier test forgot was collected
+        assert not list((tmp_path / "run").glob("worker-*"))
+
+
+def test_the_sip_side_knows_what_the_configuration_says_of_it(tmp_path: Path) -> None:
+    text = CONFIG.replace("max_calls = 5", 'max_calls = 5\nadvertise = "198.51.100.9"')
+    knobs = sip_settings(configured(tmp_path, text + 'siprec = "plain"\n'))
+    assert (knobs.contact_host, knobs.plain_calls, knobs.max_dialogs) == ("198.51.100.9", True, 110)
+    assert sip_settings(configured(tmp_path / "two")).contact_host == ""
+
+
+def test_nothing_of_the_index_is_loaded_before_it_is_asked_for() -> None:
+    """What a recording needs is loaded in a third of the time that all takes; service.background has the rest."""
+    code = (
+        "import sys, recorder.service.serve, recorder.service.daemon; print([m for m in sys.modules if m in sys.argv])"
+    )
+    heavy = [
+        "sqlalchemy",
+        "fastapi",
+        "starlette",
+        "uvicorn",
+        "pydantic",
+        "storage.customer.wiring",
+        "admin_api.assembly.app",
+    ]
+    done = subprocess.run([sys.executable, "-c", code, *heavy], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

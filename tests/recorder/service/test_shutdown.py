@@ -1,0 +1,93 @@
+"""What signals say about the end."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+
+import pytest
+
+from recorder.service.shutdown import Stopping
+
+
+async def heard(stopping: Stopping, *numbers: int) -> None:
+    """Send signals to ourselves and let the loop take them."""
+    for number in numbers:
+        os.kill(os.getpid(), number)
+        await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stop_hands_the_calls_on_where_somebody_keeps_the_sockets(number: int) -> None:
+    async def story() -> None:
+        one = Stopping(drain=False, patience=9)
+        one.listen(asyncio.get_running_loop())
+        assert not one.begun.is_set()
+        await heard(one, number)
+        assert one.begun.is_set()
+        assert one.handed_over(kept=True)
+        assert not one.handed_over(kept=False)
+        assert one.patience == 0
+
+    asyncio.run(story())
+
+
+def test_a_hangup_ends_nothing() -> None:
+    async def story() -> None:
+        one = Stopping(drain=False, patience=9)
+        before = signal.signal(signal.SIGHUP, lambda *_: pytest.fail("the hangup was not taken"))
+        try:
+            one.listen(asyncio.get_running_loop())
+            await heard(one, signal.SIGHUP)
+            assert not one.begun.is_set()
+            assert one.handed_over(kept=True)
+        finally:
+            signal.signal(signal.SIGHUP, before)
+
+    asyncio.run(story())
+
+
+def test_nobody_follows_once_that_was_said() -> None:
+    async def story() -> None:
+        one = Stopping(drain=False, patience=9)
+        one.listen(asyncio.get_running_loop())
+        await heard(one, signal.SIGUSR1)
+        assert not one.begun.is_set()
+        await heard(one, signal.SIGTERM)
+        assert not one.handed_over(kept=True)
+        assert one.patience == 9
+
+    asyncio.run(story())
+    assert not Stopping(drain=True, patience=1).handed_over(kept=True)
+
+
+@pytest.mark.parametrize("drain", [False, True])
+def test_a_successor_of_other_files_gets_the_calls_whoever_keeps_their_sockets(drain: bool) -> None:
+    async def story() -> None:
+        one = Stopping(drain=drain, patience=60)
+        one.make_way()
+        assert one.begun.is_set()
+        assert one.outdated
+        assert one.handed_over(kept=False)
+        await one.wait_for_calls(lambda: 1)  # where it drained already, it ends at once
+
+    asyncio.run(story())
+
+
+def test_calls_are_waited_for_until_they_end_the_patience_does_or_somebody_hurries() -> None:
+    async def story() -> None:
+        loop = asyncio.get_running_loop()
+        left = [1, 1, 0]
+        await Stopping(drain=True, patience=60).wait_for_calls(lambda: left.pop(0))
+        assert left == []
+        began = loop.time()
+        await Stopping(drain=True, patience=0.1).wait_for_calls(lambda: 1)
+        await Stopping(drain=False, patience=60).wait_for_calls(lambda: 1)
+        hurried = Stopping(drain=True, patience=60)
+        hurried.terminate()
+        loop.call_later(0.1, hurried.terminate)
+        await hurried.wait_for_calls(lambda: 1)
+        assert 0.1 < loop.time() - began < 10
+
+    asyncio.run(story())

@@ -1,0 +1,62 @@
+"""From a document to its row."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from recorder.session.index_row import CLEAR, forms_of, parse_time, row_of
+from storage.calls.call_row import CallState
+
+DOCUMENT: dict[str, Any] = {
+    "id": "11111111-2222-4333-8444-555555555555",
+    "state": "complete",
+    "started_at": "2026-03-01T12:00:00.000Z",
+    "ended_at": "2026-03-01T12:01:00.000Z",
+    "duration_ms": 60_000,
+    "size_bytes": 5,
+    "parties": [{"name": "Alice", "uri": "sip:+4930100@pbx.example", "number": "+4930100"}],
+}
+
+
+def test_retention_counts_from_the_end() -> None:
+    row = row_of(DOCUMENT, 7, 10)
+    assert row.state is CallState.COMPLETE
+    assert row.erase_after == datetime(2026, 3, 1, 12, 1, tzinfo=UTC) + timedelta(days=10)
+    assert not CLEAR & set(row.details)
+
+
+def test_retention_counts_from_the_true_end_where_the_clock_was_set_back() -> None:
+    late, end = "2026-03-08T12:01:00.000Z", datetime(2026, 3, 8, 12, 1, tzinfo=UTC)
+    row = row_of({**DOCUMENT, "kept_from": late}, 7, 10)
+    assert (row.kept_from, row.erase_after) == (end, end + timedelta(days=10))
+    right_again = row_of({**DOCUMENT, "kept_from": "2026-02-01T00:00:00.000Z"}, 7, 10)
+    assert right_again.erase_after == datetime(2026, 3, 11, 12, 1, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(("ended", "days"), [(None, 10), ("2026-03-01T12:01:00.000Z", None)])
+def test_a_live_call_and_one_that_is_kept_for_ever_have_no_end(ended: str | None, days: int | None) -> None:
+    assert row_of({**DOCUMENT, "ended_at": ended}, 7, days).erase_after is None
+
+
+def test_a_call_without_a_beginning_has_no_row() -> None:
+    with pytest.raises(ValueError, match="beginning"):
+        row_of({**DOCUMENT, "started_at": None}, 7, 10)
+
+
+def test_parties_are_found_by_what_is_known_of_them() -> None:
+    assert forms_of(DOCUMENT, "DE")
+    assert forms_of({**DOCUMENT, "parties": []}, "DE") == ()
+
+
+def test_times_are_read_as_they_are_written() -> None:
+    assert parse_time("2026-03-01T12:00:00.000Z") == datetime(2026, 3, 1, 12, tzinfo=UTC)
+    assert parse_time(None) is None
+
+
+def test_recordings_of_one_call_are_found_by_the_names_they_share_f8() -> None:
+    related = [{"key": f"ucid:000100100{n}", "sure": "stated"} for n in range(5)]
+    alone, named = forms_of(DOCUMENT, "DE"), forms_of({**DOCUMENT, "related": related}, "DE")
+    assert named == (*alone, "c:ucid:0001001000", "c:ucid:0001001001", "c:ucid:0001001002")

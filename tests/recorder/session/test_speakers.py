@@ -1,0 +1,302 @@
+"""Whose voice is in each stream, over all re-offers: what was known of a stream outlives its line."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from recorder.session import call_document
+from recorder.session import commands as c
+from recorder.session import events as e
+from recorder.session.session import Recording
+from recorder.session.snapshot import from_state, to_state
+from sip.sdp.answer import Policy
+from sip.ua.events import Token
+from tests.recorder.offers import metadata, now, offered, random, request
+from tests.sip.metadata_documents import invite
+
+
+def offer(version: int, *lines: str) -> bytes:
+    """Write one line a word: its label (none if empty), "gone" for port 0 without one, "image" for what we refuse.
+
+    A codec other than PCMA may stand behind the label.
+    """
+    out = ["v=0", f"o=- 7 {version} IN IP4 192.0.2.1", "s=-", "c=IN IP4 192.0.2.1", "t=0 0"]
+    for index, line in enumerate(lines):
+        label, _, codec = line.partition(" ")
+        kind = "image 9 udptl t38" if line == "image" else f"audio {30000 + 2 * index} RTP/AVP 8"
+        out.append("m=audio 0 RTP/AVP 8" if line == "gone" else f"m={kind}")
+        if line not in ("gone", "image"):
+            out += [f"a=rtpmap:8 {codec or 'PCMA'}/8000", *([f"a=label:{label}"] if label else [])]
+    return ("\r\n".join(out) + "\r\n").encode()
+
+
+def begun(*names: str, first: bytes = offer(1, "1", "2")) -> Recording:
+    one = Recording("11111111-2222-4333-8444-555555555555", Policy(srtp="preferred"), random)
+    again(one, 1, first, metadata(*names) if names else None)
+    return one
+
+
+def again(one: Recording, cseq: int, sdp: bytes, document: bytes | None = None, *headers: str) -> None:
+    event = offered(cseq, sdp, document, cseq)
+    for command in one.handle(replace(event, request=invite(*headers)) if headers else event, now(cseq)):
+        if isinstance(command, c.OpenSockets):
+            one.handle(e.Opened({plan.number: 20000 + 2 * plan.number for plan in command.streams}), now(cseq))
+
+
+def heard(one: Recording) -> list[tuple[str | None, ...]]:
+    """Tell of each stream its label, who is heard in it, and who was before."""
+    told = one.call_document(now(9))
+    names = [party["name"] for party in told["parties"]]
+    owners = [(s["label"], s["party"], s["earlier"]) for s in told["streams"]]
+    return [(label, None if who is None else names[who], *(names[x] for x in past)) for label, who, past in owners]
+
+
+def carol_for_bob(label: str) -> bytes:
+    """Alice goes on; Carol is heard in a new stream of that label."""
+    text = metadata("Alice", "Carol").decode().replace("+49302", "+49303").replace("<label>2", f"<label>{label}")
+    return text.replace("p2", "p3").replace("s2", "s3").encode()
+
+
+@pytest.mark.parametrize("label", ["3", "2"])
+def test_a_stream_whose_line_went_to_somebody_else_stays_who_was_heard_in_it_r15(label: str) -> None:
+    """The slot is used again by another medium: in a report for Carol that must not be Bob's voice."""
+    one = begun("Alice", "Bob")
+    again(one, 2, offer(2, "1", "gone"), metadata("Alice"))
+    again(one, 3, offer(3, "1", f"{label} PCMU"), carol_for_bob(label))
+    assert heard(one) == [("1", "Alice"), ("2", "Bob"), (label, "Carol")]
+    later = from_state(json.loads(json.dumps(to_state(one))), random)
+    again(later, 4, offer(4, "1", label + " PCMU"), metadata("Alice"))
+    assert heard(later)[2] == (label, "Carol")
+
+
+def test_in_a_line_that_begins_amid_a_call_nobody_was_heard_under_its_label_before() -> None:
+    """Bob's label goes to a line of Carol's; he comes to be heard there all the same, and leaves again."""
+    one = begun("Alice", "Bob")
+    again(one, 2, offer(2, "1", "gone", "2"), carol_for_bob("2"))
+    assert heard(one) == [("1", "Alice"), ("2", "Bob"), ("2", "Carol")]
+    again(one, 3, offer(3, "1", "gone", "2"), metadata("Alice", "Bob"))
+    again(one, 4, offer(4, "1", "gone", "2"), carol_for_bob("2"))
+    assert heard(one) == [("1", "Alice"), ("2", "Bob"), ("2", "Carol", "Bob")]
+
+
+def test_a_stream_whose_owner_was_never_told_gets_nobody_elses_r15() -> None:
+    one = begun()
+    again(one, 2, offer(2, "1", "image"))
+    again(one, 3, offer(3, "1", "2"), metadata("Alice", "Carol"))
+    assert heard(one) == [("1", "Alice"), ("2", None), ("2", "Carol")]
+
+
+def test_lines_that_change_places_tell_who_was_heard_in_each_before_r9() -> None:
+    one = begun("Alice", "Bob")
+    again(one, 2, offer(2, "2", "1"))
+    assert heard(one) == [("2", "Bob", "Alice"), ("1", "Alice", "Bob")]
+    again(one, 3, offer(3, "1", "2"))
+    assert heard(one) == [("1", "Alice", "Bob"), ("2", "Bob", "Alice")]
+
+
+def test_everybody_is_said_once_to_have_been_heard_before() -> None:
+    one = begun("Alice", "Bob")
+    again(one, 2, offer(2, "1", "2"), carol_for_bob("2"))
+    again(one, 3, offer(3, "1", "3"))
+    again(one, 4, offer(4, "1", "2"))
+    assert heard(one) == [("1", "Alice"), ("2", "Carol", "Bob")]
+
+
+def test_what_was_inferred_of_lines_without_labels_is_not_said_to_have_been_heard_r10() -> None:
+    one = begun("Alice", "Bob", first=offer(1, "", ""))
+    again(one, 2, offer(2, "2", "1"))
+    assert heard(one) == [("2", "Bob"), ("1", "Alice")]
+
+
+@pytest.mark.parametrize("labels", [("", ""), ("2", "")])
+def test_lines_that_come_back_without_their_labels_keep_them_r9(labels: tuple[str, str]) -> None:
+    one = begun("Alice", "Bob", first=offer(1, "2", "1"))
+    again(one, 2, offer(2, *labels))
+    assert heard(one) == [("2", "Bob"), ("1", "Alice")]
+    assert one.agreement.answer_sdp.count(b"a=label") == len("".join(labels))  # only what this offer has (R16)
+
+
+def test_a_line_without_label_takes_none_that_another_line_has_now() -> None:
+    one = begun("Alice", "Bob")
+    again(one, 2, offer(2, "", "1"))
+    assert heard(one)[1] == ("1", "Alice", "Bob")
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_lines_keep_no_label_that_the_metadata_gave_up_for_others_r10(at_once: bool) -> None:
+    """Who is heard in them now is a guess, and not said to be who was before."""
+    three, four = metadata("", "", "Carol", "Dave").split(b"<participant ")[3:]
+    others = b"<participant ".join((metadata(), three, four)).replace(b"</recording>", b"", 1)
+    one = begun("Alice", "Bob")
+    again(one, 2, offer(2, "", ""), others if at_once else None)
+    if not at_once:
+        one.handle(e.Informed(request("UPDATE", 3), others), now(3))
+    assert [entry[1:] for entry in heard(one)] == [("Carol", "Alice"), ("Dave", "Bob")]
+    assert all(stream["inferred"] for stream in one.call_document(now(9))["streams"])
+
+
+def test_streams_that_change_their_labels_in_the_metadata_alone_tell_who_was_heard_in_each_before() -> None:
+    one = begun("Alice", "Bob")
+    first, second, third = metadata("Alice", "Bob").split(b"<label>")
+    swapped = b"<label>".join((first, second.replace(b"1<", b"2<"), third.replace(b"2<", b"1<")))
+    one.handle(e.Informed(request("UPDATE", 2), swapped), now(2))
+    assert heard(one) == [("1", "Bob", "Alice"), ("2", "Alice", "Bob")]
+
+
+def test_people_whom_headers_give_each_others_lines_are_heard_in_both() -> None:
+    """Cisco's network based recording has no labels and no metadata."""
+    one = Recording("11111111-2222-4333-8444-555555555555", Policy(srtp="preferred"), random)
+    for cseq, lines in ((1, (0, 1)), (2, (1, 0))):
+        headers = (
+            f'X-Cisco-Recording-Participant: "{name}" <sip:{name}@a.example>;media-index="{line}"'
+            for name, line in zip(("Alice", "Bob"), lines, strict=True)
+        )
+        again(one, cseq, offer(cseq, "", ""), None, *headers)
+    assert heard(one) == [(None, "Bob", "Alice"), (None, "Alice", "Bob")]
+
+
+@pytest.mark.parametrize("document", [None, metadata("Alice")])
+@pytest.mark.parametrize("lines", [("gone",), ()])
+def test_a_line_that_is_taken_out_without_its_label_or_left_out_keeps_its_owner_o3(
+    lines: tuple[str, ...], document: bytes | None
+) -> None:
+    one = begun("Alice", "Bob")
+    again(one, 2, offer(2, "1", *lines), document)
+    assert heard(one) == [("1", "Alice"), ("2", "Bob")]
+
+
+@pytest.mark.parametrize("document", [None, metadata("Alice", "Bob"), carol_for_bob("2")])
+def test_a_line_that_was_taken_out_keeps_its_owner_where_another_line_gets_its_label(document: bytes | None) -> None:
+    """Nothing forbids to begin anew at the end of the list; who comes back in the old place is nobody we know."""
+    one = begun("Alice", "Bob")
+    again(one, 2, offer(2, "1", "gone"))
+    again(one, 3, offer(3, "1", "gone", "2"), document)
+    assert heard(one)[:2] == [("1", "Alice"), ("2", "Bob")]
+    again(one, 4, offer(4, "1", "", "2"))
+    assert heard(one)[1] == (None, None, "Bob")
+
+
+def test_what_is_told_of_a_line_only_after_it_was_taken_out_counts() -> None:
+    one = begun()
+    again(one, 2, offer(2, "1", "gone"))
+    again(one, 3, offer(3, "1", "gone"), metadata("Alice", "Bob"))
+    assert heard(one) == [("1", "Alice"), ("2", "Bob")]
+
+
+def test_all_of_it_outlives_the_process_and_older_checkpoints_do_not_know_it() -> None:
+    one = begun("Alice", "Bob")
+    again(one, 2, offer(2, "image", "2"))
+    again(one, 3, offer(3, "image", "3"), carol_for_bob("3"))
+    told = one.call_document(now(9))
+    assert (told["streams"][0]["party"], told["streams"][1]["earlier"]) == (0, [1])
+    state = json.loads(json.dumps(to_state(one)))
+    assert from_state(state, random).call_document(now(9)) == told
+    for stream in state["streams"]:
+        del stream["owner"], stream["before"]
+    older = from_state(state, random).call_document(now(9))["streams"]
+    assert (older[0]["party"], older[1]["earlier"]) == (None, [])
+
+
+def test_an_offer_that_comes_to_nothing_leaves_every_stream_as_it_was() -> None:
+    one = begun("Alice", "Bob")
+    again(one, 2, offer(2, "2", "1"))
+    before = heard(one)
+    one.handle(offered(3, offer(3, "1", "2", "3"), None, 3), now(3))
+    one.handle(e.OpenFailed("no-port"), now(3))
+    assert heard(one) == before
+
+
+def test_the_metadata_of_the_end_change_nothing_of_it() -> None:
+    one = begun("Alice", "Bob")
+    again(one, 2, offer(2, "1", "image"))
+    one.handle(e.HungUp(Token(4), request("BYE", 3), metadata("Alice", "Bob")), now(7))
+    assert heard(one) == [("1", "Alice"), ("2", "Bob")]
+
+
+@pytest.mark.parametrize(
+    ("lines", "document", "expected"),
+    [
+        (("1", "2"), ("Alice", "Bob"), [("1", "Bob"), ("2", "Alice")]),
+        (("1", "image", "2"), ("Alice", "Bob"), [("1", "Bob"), ("2", "Alice")]),
+        (("1", "2", "3"), ("Alice", "Bob"), [("1", "Alice"), ("2", "Bob"), ("3", None)]),
+        (("1",), ("Alice",), [("1", "Alice")]),
+    ],
+)
+def test_a_client_that_names_owners_the_wrong_way_round_is_read_the_other_way(
+    lines: tuple[str, ...], document: tuple[str, ...], expected: list[tuple[str | None, ...]]
+) -> None:
+    """jambonz with rtpengine: with the owners as told, a report of one would hold the voice of the other."""
+    one = Recording("11111111-2222-4333-8444-555555555555", Policy(srtp="preferred"), random)
+    one.picture.swapped = True
+    again(one, 1, offer(1, *lines), metadata(*document))
+    assert heard(one) == expected
+    assert [note["kind"] for note in one.call_document(now(9))["notes"]].count("owners-swapped") == 1
+    later = from_state(json.loads(json.dumps(to_state(one))), random)
+    again(later, 2, offer(2, *lines), metadata(*document))  # nobody counts as heard in the other's stream before
+    assert heard(later) == expected
+
+
+def test_owners_that_were_exchanged_stay_with_a_stream_whose_line_goes() -> None:
+    one = Recording("11111111-2222-4333-8444-555555555555", Policy(srtp="preferred"), random)
+    one.picture.swapped = True
+    again(one, 1, offer(1, "1", "2"), metadata("Alice", "Bob"))
+    again(one, 2, offer(2, "1", "image"), metadata("Alice", "Bob"))
+    assert heard(one)[1] == ("2", "Alice")
+    state = to_state(one)
+    del state["picture"]["swapped"]  # as a version before this one wrote it
+    assert from_state(json.loads(json.dumps(state)), random).picture.swapped is False
+
+
+def spoken(one: Recording, line: int = 1) -> list[tuple[str | None, str | None]]:
+    """Tell who was heard in a line, and since when."""
+    told = one.call_document(now(9))
+    names = [party["name"] for party in told["parties"]]
+    speakers = told["streams"][line]["speakers"]
+    assert [each["to"] for each in speakers] == [*(each["from"] for each in speakers[1:]), *([None] * bool(speakers))]
+    return [(each["from"], None if each["party"] is None else names[each["party"]]) for each in speakers]
+
+
+def carol_in_bobs_stream() -> bytes:
+    return metadata("Alice", "Carol").decode().replace("p2", "p3").replace("+49302", "+49303").encode()
+
+
+def test_a_transfer_tells_since_when_the_other_one_is_heard() -> None:
+    one = begun("Alice", "Bob")
+    assert spoken(one) == []
+    again(one, 2, offer(2, "1", "2"), carol_in_bobs_stream())
+    at = call_document.rfc3339(now(2).wall)
+    assert spoken(one) == [(None, "Bob"), (at, "Carol")] and spoken(one, 0) == []
+    again(one, 3, offer(3, "1", "2"), carol_in_bobs_stream())
+    assert spoken(one) == [(None, "Bob"), (at, "Carol")]
+    later = from_state(json.loads(json.dumps(to_state(one))), random)
+    again(later, 4, offer(4, "1", "2"), metadata("Alice", "Bob"))
+    assert spoken(later) == [(None, "Bob"), (at, "Carol"), (call_document.rfc3339(now(4).wall), "Bob")]
+
+
+def test_a_name_that_comes_late_holds_from_the_first_packet() -> None:
+    one = begun()
+    again(one, 2, offer(2, "1", "2"), metadata("Alice", "Bob"))
+    assert spoken(one) == [] and heard(one)[1] == ("2", "Bob")
+
+
+def test_what_the_metadata_said_of_people_stays_said_where_an_offer_comes_to_nothing() -> None:
+    one = begun("Alice", "Bob")
+    one.handle(offered(2, offer(2, "1", "2", "3"), carol_in_bobs_stream(), 2), now(2))
+    one.handle(e.OpenFailed("no-port"), now(2))
+    assert spoken(one) == [(None, "Bob"), (call_document.rfc3339(now(2).wall), "Carol")]
+
+
+def test_of_a_call_that_an_older_version_began_nobody_knows_who_was_heard_when() -> None:
+    one = begun("Alice", "Bob")
+    again(one, 2, offer(2, "1", "2"), carol_in_bobs_stream())
+    state = json.loads(json.dumps(to_state(one)))
+    for stream in state["streams"]:
+        del stream["speakers"]
+    older = from_state(state, random)
+    assert spoken(older) == []
+    again(older, 3, offer(3, "1", "2"), metadata("Alice", "Bob"))
+    first = older.call_document(now(9))["streams"][1]["speakers"][0]
+    assert len(first["party"]) == 2

@@ -1,0 +1,249 @@
+"""A source that moves by a re-offer before the worker has heard of it: nothing of it is lost, nothing else is taken."""
+
+import os
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from media.receive.sockets import connect, connected, disconnect
+from media.rtp import header
+from media.stream.pauses import GRACE
+from recorder.workers import stream_sockets
+from tests.recorder.deck import Deck, deck
+
+STRANGER = "127.0.0.3"
+ELSEWHERE = "127.0.0.2"
+
+
+@contextmanager
+def moving(folder: Path, srtp: bool, **offer: object) -> Iterator[Deck]:
+    """Have one stream whose source was chosen, and to which the kernel lets nobody else."""
+    with deck(folder, 1, srtp) as one:
+        one.specs = (replace(one.specs[0], **({"learn": False} | offer)),)  # type: ignore[arg-type]  # test shorthand
+        one.tape.change(one.region, one.specs, one.descriptors(), (), time.time_ns())
+        one.send(5)
+        one.tick()
+        assert connected(one.tape.lanes[0].rtp)
+        yield one
+
+
+def settle(one: Deck) -> None:
+    """Let the socket be emptied once more: all in it is then of the source that was chosen."""
+    one.send(1)
+    one.tick()
+    one.tick()
+    assert one.tape.lanes[0].track.pure
+
+
+def move(one: Deck) -> None:
+    """Do what main does with a re-offer before a worker has its turn."""
+    sender = one.senders[0]
+    sender.socket.close()
+    sender.socket = socket.socket(type=socket.SOCK_DGRAM)
+    sender.socket.bind((ELSEWHERE, 0))
+    one.specs = (replace(one.specs[0], source=sender.socket.getsockname()),)
+    disconnect(one.pairs[0].rtp.fileno())
+
+
+def intrude(one: Deck, address: str = STRANGER) -> None:
+    """Send plain RTP of somebody else's to the port that hears everybody."""
+    with socket.socket(type=socket.SOCK_DGRAM) as stranger:
+        stranger.bind((address, 0))
+        for number in range(4):
+            packet = header.build(8, 900 + number, 160, one.senders[0].ssrc, (7_000_000).to_bytes(4, "big") * 40)
+            stranger.sendto(packet, ("127.0.0.1", one.pairs[0].port))
+
+
+@pytest.mark.parametrize("settled", [True, False])
+@pytest.mark.parametrize("srtp", [True, False])
+def test_what_comes_from_the_new_source_before_the_word_of_it_is_kept(
+    tmp_path: Path, srtp: bool, settled: bool
+) -> None:
+    with moving(tmp_path, srtp) as one:
+        if settled:
+            settle(one)
+        one.send(2)
+        move(one)
+        one.send(3)
+        intrude(one)
+        one.tick()
+        one.send(3)
+        intrude(one)
+        one.tape.change(one.region, one.specs, one.descriptors(), (), time.time_ns())
+        one.send(3)
+        intrude(one)
+        one.tick()
+        one.send(3)
+        one.tick()
+        assert connected(one.tape.lanes[0].rtp)
+        found = one.close()
+        assert one.frames(found) == list(range(one.senders[0].sent))
+
+
+def test_a_source_that_moves_before_it_was_ever_heard_shuts_its_next_out_for_no_moment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its first packets wait still when the re-offer is followed: the client may have heard our answer by then."""
+    with deck(tmp_path, 1, srtp=False) as one:
+        first = one.senders[0].socket.getsockname()
+        one.specs = (replace(one.specs[0], source=first, learn=False),)
+        one.tape.change(one.region, one.specs, one.descriptors(), (), time.time_ns())
+        one.send(3)
+        move(one)
+
+        def choose(descriptor: int, name: bytes, here: str = "") -> bool:
+            chosen = connect(descriptor, name)
+            one.send(1)
+            return chosen
+
+        monkeypatch.setattr(stream_sockets, "connect", choose)
+        one.tape.change(one.region, one.specs, one.descriptors(), (), time.time_ns())
+        one.send(2)
+        one.tick()
+        one.tick()
+        assert one.frames(one.close()) == list(range(one.senders[0].sent))
+
+
+@contextmanager
+def on_trial(folder: Path) -> Iterator[Deck]:
+    """Have one stream that another port of the client's address was the first to speak in."""
+    with deck(folder, 1, srtp=False) as one:
+        offered = one.senders[0].socket.getsockname()
+        one.specs = (replace(one.specs[0], source=offered),)
+        one.tape.change(one.region, one.specs, one.descriptors(), (), time.time_ns())
+        intrude(one, offered[0])
+        one.tick()
+        assert not connected(one.tape.lanes[0].rtp)
+        yield one
+
+
+def test_the_offered_port_is_heard_although_another_one_of_its_address_spoke_first(tmp_path: Path) -> None:
+    """As of an earlier call that nobody ended: its audio would be recorded to the end, and nothing of this call."""
+    with on_trial(tmp_path) as one:
+        offered = one.senders[0].socket.getsockname()
+        one.send(5)
+        one.tick()
+        assert connected(one.tape.lanes[0].rtp)
+        intrude(one, offered[0])
+        one.send(5)
+        one.tick()
+        assert one.pairs[0].peer == offered
+        found = one.frames(one.close())
+        assert [frame for frame in found if frame < one.senders[0].sent] == list(range(one.senders[0].sent))
+        assert len(found) == one.senders[0].sent + 4
+
+
+@pytest.mark.parametrize("waiting", [0, 2])
+@pytest.mark.parametrize("kept", [True, False])
+def test_the_offered_port_is_heard_although_a_worker_died_before_it_spoke(
+    tmp_path: Path, kept: bool, waiting: int
+) -> None:
+    """Whoever spoke before it is no more certain by that."""
+    with on_trial(tmp_path) as one:
+        one.send(waiting)
+        one.succeed(kept=kept)
+        one.tick()
+        one.send(5)
+        one.tick()
+        assert one.pairs[0].peer == one.senders[0].socket.getsockname()
+        found = [frame for frame in one.frames(one.close()) if frame < one.senders[0].sent]
+        assert found == list(range(one.senders[0].sent))
+
+
+def test_the_offered_port_is_heard_although_a_version_before_connected_to_another_one(tmp_path: Path) -> None:
+    """It did so after ten seconds; the socket outlives it."""
+    with on_trial(tmp_path) as one:
+        lanes_before = one.tape.lanes[0]
+        assert connect(lanes_before.rtp, lanes_before.track.name)
+        one.succeed(kept=True)
+        assert not connected(one.tape.lanes[0].rtp)
+        one.send(5)
+        one.tick()
+        found = [frame for frame in one.frames(one.close()) if frame < one.senders[0].sent]
+        assert found == list(range(one.senders[0].sent))
+
+
+def test_main_learns_at_the_end_whom_a_call_heard_on_trial(tmp_path: Path) -> None:
+    """Or the next call at that port would hear them too."""
+    with on_trial(tmp_path) as one:
+        one.close()
+        peer = one.pairs[0].peer
+        assert peer is not None and peer != one.senders[0].socket.getsockname()
+
+
+@pytest.mark.parametrize("srtp", [True, False])
+def test_a_source_that_moved_while_its_worker_was_dying_is_heard_by_the_next(tmp_path: Path, srtp: bool) -> None:
+    with moving(tmp_path, srtp) as one:
+        settle(one)
+        one.send(2)
+        move(one)
+        one.send(3)
+        one.succeed(kept=True)
+        for _ in range(4):
+            one.send(3)
+            intrude(one)
+            one.tick()
+        assert connected(one.tape.lanes[0].rtp)
+        found = one.close()
+        assert one.frames(found) == list(range(one.senders[0].sent))
+
+
+def test_what_came_in_a_pause_is_not_kept_because_it_had_to_wait_for_a_re_offer(tmp_path: Path) -> None:
+    with moving(tmp_path, srtp=False) as one:
+        one.tape.pause(time.time_ns())
+        one.send(2)
+        one.tape.unpause(time.time_ns())
+        move(one)
+        one.now = time.time_ns() + GRACE
+        one.tick()
+        one.tape.change(one.region, one.specs, one.descriptors(), (), time.time_ns())
+        one.send(3)
+        one.tick()
+        assert one.frames(one.close()) == [0, 1, 2, 3, 4, 7, 8, 9]
+
+
+@pytest.mark.parametrize("srtp", [True, False])
+def test_a_source_that_moved_when_main_died_before_it_let_the_socket_go_is_heard(tmp_path: Path, srtp: bool) -> None:
+    with moving(tmp_path, srtp) as one:
+        kept = one.tape.lanes[0].track.name
+        move(one)
+        assert connect(one.pairs[0].rtp.fileno(), kept)
+        one.succeed(kept=True)
+        one.send(3)
+        one.tick()
+        assert one.frames(one.close()) == list(range(one.senders[0].sent))
+
+
+def test_a_source_behind_nat_is_still_the_chosen_one_for_the_next_worker(tmp_path: Path) -> None:
+    with moving(tmp_path, srtp=True, learn=True, source=("192.0.2.7", 4000)) as one:
+        name = one.tape.lanes[0].track.name
+        one.succeed(kept=True)
+        assert one.tape.lanes[0].track.name == name != b""
+        one.send(2)
+        one.tick()
+        found = one.close()
+        assert one.frames(found) == list(range(one.senders[0].sent))
+
+
+def test_a_stream_without_sockets_is_not_missed(tmp_path: Path) -> None:
+    """It was taken out before the worker died."""
+    with deck(tmp_path, streams=1) as one:
+        at = time.time_ns()
+        one.tape.add_streams([replace(one.specs[0], stream=5)], {}, at)
+        one.tape.close(one.region, at + 9_000_000_000)
+        assert [figures["gaps"] for figures in one.tape.figures() if figures["stream"] == 5] == [[]]
+
+
+def test_the_descriptors_of_streams_that_go_on_are_given_back(tmp_path: Path) -> None:
+    with deck(tmp_path) as one:
+        one.send(5)
+        one.tick()
+        before = len(os.listdir("/proc/self/fd"))
+        for _ in range(3):
+            one.tape.change(one.region, one.specs, one.descriptors(), [], time.time_ns())
+        assert len(os.listdir("/proc/self/fd")) <= before

@@ -1,0 +1,352 @@
+"""What a tape leaves for its successor at each commit, and what that makes of it."""
+
+import errno
+import os
+import struct
+import time
+import zlib
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from media.records import commit_slots, record_format
+from recorder.workers.stream_sockets import newest_slot
+from tests.recorder.deck import deck
+
+
+def write_unsealed(descriptor: int, slot: commit_slots.Slot) -> None:
+    """Write a slot and its base as the version before sealed slots did."""
+    body = struct.pack("!III", slot.base, len(slot.head), len(slot.state)) + slot.head + slot.state
+    base = struct.pack("!II", 0x42415331, zlib.crc32(body)) + body
+    os.pwrite(descriptor, base, commit_slots.middle(slot.base))
+    numbers = (slot.generation, slot.committed, slot.base, slot.part, int(slot.closed))
+    end = slot.moving + struct.pack("!QQIIIIII", *numbers, len(slot.moving), len(slot.remainder), 0x53504F32)
+    data = slot.remainder + end + struct.pack("!I", zlib.crc32(end))
+    os.pwrite(descriptor, data, commit_slots.middle(slot.generation) - len(data))
+
+
+def is_base(at: int) -> bool:
+    """Tell whether what is written to the spool there is a base, which begins where a slot ends."""
+    return at in (commit_slots.middle(0), commit_slots.middle(1))
+
+
+def test_a_tick_stores_what_came_and_its_slot_says_so(tmp_path: Path) -> None:
+    with deck(tmp_path) as one:
+        one.send(20)
+        one.tick()
+        descriptor = os.open(tmp_path / "spool", os.O_RDONLY)
+        newest = newest_slot(descriptor, one.key)
+        os.close(descriptor)
+        assert newest is not None
+        assert (newest.generation, newest.part, newest.closed) == (one.tape.generation, 1, False)
+        assert newest.committed == (tmp_path / "m1").stat().st_size
+        found = one.close()
+        assert [one.frames(found, n) for n in (0, 1)] == [list(range(20))] * 2
+        marks = [record.kind for record in found if isinstance(record, record_format.Marked)]
+        assert marks == [record_format.Mark.END] and one.tape.clean and one.tape.closed
+
+
+@pytest.mark.parametrize("base", [True, False], ids=["base", "slot"])
+def test_half_a_slot_does_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, base: bool) -> None:
+    """Nor does one whose base was cut."""
+    pwrite = os.pwrite
+
+    def cut(descriptor: int, data: bytes, at: int) -> int:
+        return pwrite(descriptor, data[:100] if is_base(at) == base else data, at)
+
+    with deck(tmp_path, streams=1) as one:
+        one.send(10)
+        one.tick()
+        generation = one.tape.generation
+        with monkeypatch.context() as full:
+            full.setattr(os, "pwrite", cut)
+            one.senders[0].packet()  # a gap, which is in the base
+            one.send(10)
+            one.tick()
+        assert (one.tape.trouble, one.tape.generation) == (errno.ENOSPC, generation)
+        one.send(10)
+        one.tick()
+        assert not one.tape.trouble
+        assert one.frames(one.close()) == [*range(10), *range(11, 31)]
+
+
+def test_a_spool_that_cannot_be_written_is_trouble_and_costs_nothing(tmp_path: Path) -> None:
+    with deck(tmp_path, streams=1) as one:
+        one.send(10)
+        one.tick()
+        spool_fd, generation = one.tape._spool_fd, one.tape.generation
+        one.tape._spool_fd = os.open("/dev/full", os.O_RDWR)
+        one.send(10)
+        one.tick()
+        assert (one.tape.trouble, one.tape.generation) == (errno.ENOSPC, generation)
+        os.close(one.tape._spool_fd)
+        one.tape._spool_fd = spool_fd
+        one.send(10)
+        one.tick()
+        assert not one.tape.trouble and one.tape.generation > generation
+        assert one.frames(one.close()) == list(range(30))
+
+
+def test_a_base_is_written_only_when_more_than_a_batch_in_order_came(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bases: list[int] = []
+    pwrite = os.pwrite
+
+    def counted(descriptor: int, data: bytes, at: int) -> int:
+        if is_base(at):
+            bases.append(at)
+        return pwrite(descriptor, data, at)
+
+    monkeypatch.setattr(os, "pwrite", counted)
+    with deck(tmp_path) as one:
+        for _ in range(3):
+            one.send(20)
+            one.tick()
+        bases.clear()
+        for _ in range(30):
+            one.send(50)
+            one.tick()
+        assert not bases
+        one.senders[1].packet()
+        one.send(50)
+        one.tick()
+        assert len(bases) == 1
+        one.succeed(kept=True)
+        one.send(5)
+        found = one.close()
+        assert one.frames(found, 0) == list(range(3 * 20 + 31 * 50 + 5))
+        assert [each["packets"] for each in one.tape.figures()] == [3 * 20 + 31 * 50 + 5] * 2
+        assert [each["lost"] for each in one.tape.figures()] == [0, 1]
+
+
+def test_a_successor_of_a_call_that_went_well_for_long_stores_nothing_twice(tmp_path: Path) -> None:
+    """All that its slot says of the streams is what has moved since a base of the first seconds."""
+    with deck(tmp_path) as one:
+        for _ in range(60):
+            one.send(49)
+            last = [sender.packet() for sender in one.senders]
+            one.send_again(last)
+            one.tick()
+        said = [(each["packets"], each["bytes"], each["jitter_ms"]) for each in one.tape.figures()]
+        one.succeed(kept=True)
+        assert [(each["packets"], each["bytes"], each["jitter_ms"]) for each in one.tape.figures()] == said
+        one.send_again(last)
+        one.send(50)
+        found = one.close()
+        assert [one.frames(found, n) for n in (0, 1)] == [list(range(61 * 50))] * 2
+        assert [each["rejected"] for each in one.tape.figures()] == [1, 1]
+
+
+@pytest.mark.parametrize("named", [True, False], ids=["named", "connected"])
+@pytest.mark.parametrize("srtp", [True, False])
+def test_a_successor_repeats_the_batch_that_was_not_committed_and_no_other(
+    tmp_path: Path, srtp: bool, named: bool
+) -> None:
+    """Also of a socket that was connected to its source, so that nobody asked the kernel for the sender."""
+    with deck(tmp_path, srtp=srtp) as one:
+        one.send(30)
+        one.tick()
+        one.succeed(kept=True)  # its region holds a batch that was committed
+        one.send(10)
+        one.region.begin(one.tape.id.encode(), one.tape.generation + 1, [0, 1], [named, named])
+        for lane in (0, 1):
+            assert one.region.receive(lane, one.tape.lanes[lane].rtp) == 10  # killed before it was committed
+        one.succeed(kept=True)
+        one.send(5)
+        found = one.close()
+        for stream, figures in enumerate(one.tape.figures()):
+            assert one.frames(found, stream) == list(range(45))
+            assert (figures["packets"], figures["foreign"], figures["rejected"]) == (45, 0, 0)
+            assert figures["gaps"] == []
+
+
+def test_successors_tell_of_which_parts_before_nothing_is_known(tmp_path: Path) -> None:
+    """Nobody can say which bytes of those count: all that are genuine are kept, whoever dies next."""
+    with deck(tmp_path, streams=1) as one:
+        one.send(300)
+        one.tick()
+        os.truncate(one.folder / "spool", 0)
+        for _ in range(2):
+            one.succeed(kept=True, raw=False)
+            one.send(5)
+            one.tick()
+        assert [name for name, length in one.tape.parts if length is None] == ["m1"]
+        kept = one.frames(one.close())
+        assert kept[:100] == list(range(100)) and kept[-10:] == list(range(300, 310))
+
+
+def test_the_very_first_batch_tells_that_nothing_before_it_counts(tmp_path: Path) -> None:
+    with deck(tmp_path, streams=1) as one:
+        one.send(5)
+        one.region.begin(one.tape.id.encode(), one.tape.generation + 1, [0], [True])
+        assert one.region.receive(0, one.tape.lanes[0].rtp) == 5
+        one.succeed(kept=True)
+        assert one.tape.parts == ()
+        assert one.frames(one.close()) == list(range(5))
+
+
+def test_what_came_while_nobody_held_the_socket_is_a_gap_of_a_restart(tmp_path: Path) -> None:
+    with deck(tmp_path, streams=1) as one:
+        one.send(30)
+        one.tick()
+        lost = [one.senders[0].packet() for _ in range(7)]
+        one.succeed(kept=False)
+        one.send(10)
+        found = one.close()
+        figures = one.tape.figures()[0]
+        assert one.frames(found) == [*range(30), *range(37, 47)]
+        assert [gap[2] for gap in figures["gaps"]] == ["restart"] and figures["gap_ms"] == len(lost) * 20
+        restart = next(r for r in found if isinstance(r, record_format.Marked) and r.kind == record_format.Mark.RESTART)
+        assert restart.value > 0
+
+
+def test_a_restart_that_nothing_comes_after_is_a_gap_too(tmp_path: Path) -> None:
+    with deck(tmp_path, streams=1) as one:
+        one.send(30)
+        one.tick()
+        time.sleep(0.1)
+        one.succeed(kept=False)
+        one.close()
+        assert [gap[2] for gap in one.tape.figures()[0]["gaps"]] == ["restart"]
+        assert one.tape.figures()[0]["gap_ms"] >= 60
+
+
+def test_what_came_before_anything_was_committed_is_a_gap_of_a_restart(tmp_path: Path) -> None:
+    """Main and worker died within the first tick: only the answer tells since when media were expected."""
+    with deck(tmp_path) as one:
+        lost = [one.senders[0].packet() for _ in range(20)]
+        one.specs = tuple(replace(spec, since=time.time_ns() - len(lost) * 20_000_000) for spec in one.specs)
+        one.succeed(kept=False)
+        one.senders[0].send(one.pairs[0].port, 5)
+        found = one.close()
+        spoke, silent = one.tape.figures()
+        assert one.frames(found, 0) == list(range(20, 25))
+        assert [why for _, _, why in spoke["gaps"]] == ["restart"] and spoke["gap_ms"] >= len(lost) * 20
+        assert (silent["gaps"], silent["gap_ms"]) == ([], 0)
+
+
+def test_a_call_in_which_nobody_spoke_lacks_only_what_came_after_somebody_last_listened(tmp_path: Path) -> None:
+    with deck(tmp_path, streams=1) as one:
+        answer = time.time_ns() - 60_000_000_000
+        one.specs = tuple(replace(spec, since=answer) for spec in one.specs)
+        one.tape.lanes[0].track.since = answer
+        for before in (30, 29, 4, 3):
+            one.tape.drain(one.region, time.time_ns() - before * 1_000_000_000)
+        assert one.tape.generation == 2  # not at each tick
+        one.succeed(kept=False)
+        one.send(5)
+        one.close()
+        (silent, gap) = one.tape.figures()[0]["gaps"]
+        assert (silent[0], silent[2], gap[2]) == (answer, "no media", "restart")
+        assert silent[1] == gap[0]
+        assert 6 <= (gap[1] - gap[0]) / 1_000_000_000 < 7
+
+
+def test_a_restart_before_a_stream_speaks_is_told_by_the_successor_of_its_successor(tmp_path: Path) -> None:
+    """Main died, and with it the sockets; then the worker, which left them: both before the first packet."""
+    with deck(tmp_path) as one:
+        lost = [one.senders[0].packet() for _ in range(20)]
+        one.specs = tuple(replace(spec, since=time.time_ns() - len(lost) * 20_000_000) for spec in one.specs)
+        one.succeed(kept=False)
+        one.succeed(kept=True)
+        one.succeed(kept=True)
+        one.send(5)
+        found = one.close()
+        spoke = one.tape.figures()[0]
+        assert one.frames(found, 0) == list(range(20, 25))
+        assert [why for _, _, why in spoke["gaps"]] == ["restart"] and spoke["gap_ms"] >= len(lost) * 20
+
+
+def test_a_stream_of_a_re_offer_that_no_worker_came_to_is_missed_from_its_answer_on(tmp_path: Path) -> None:
+    with deck(tmp_path) as one:
+        (new,), one.specs = one.specs[1:], one.specs[:1]
+        one.succeed(kept=True)
+        one.senders[0].send(one.pairs[0].port, 30)
+        one.tick()
+        lost = [one.senders[1].packet() for _ in range(10)]
+        one.specs = (*one.specs, replace(new, since=time.time_ns() - len(lost) * 20_000_000))
+        one.succeed(kept=False)
+        one.send(5)
+        found = one.close()
+        assert [one.frames(found, n) for n in (0, 1)] == [list(range(35)), list(range(10, 15))]
+        assert [why for _, _, why in one.tape.figures()[1]["gaps"]] == ["restart"]
+        assert one.tape.figures()[1]["gap_ms"] >= len(lost) * 20
+
+
+@pytest.mark.parametrize("told", [True, False], ids=["told", "untold"])
+def test_a_successor_keeps_a_pause_as_main_knows_it(tmp_path: Path, told: bool) -> None:
+    """Whether its predecessor was told of it or not."""
+    with deck(tmp_path, streams=1) as one:
+        one.send(5)
+        one.tick()
+        begin = time.time_ns()
+        if told:
+            one.tape.pause(begin)
+        one.pauses = ((begin, None),)
+        one.succeed(kept=True)
+        one.send(5)
+        one.tick()
+        assert one.tape.paused
+        one.pauses = ()  # its end was answered, and the one who was to be told died
+        one.specs = tuple(replace(spec, since=time.time_ns()) for spec in one.specs)
+        one.succeed(kept=True)
+        one.send(5)
+        found = one.close()
+        assert one.frames(found) == [*range(5), *range(10, 15)]
+        assert one.tape.figures()[0]["gaps"] == []
+
+
+@pytest.mark.parametrize("srtp", [True, False], ids=["SRTP", "RTP"])
+def test_nothing_that_was_said_lies_in_any_file_of_a_live_call(tmp_path: Path, srtp: bool) -> None:
+    with deck(tmp_path, srtp=srtp) as one:
+        for tick in range(1, 6):
+            one.send(37)  # leaves a part of a segment open
+            one.tick()
+            said = [number.to_bytes(4, "big") * 10 for number in range(1, tick * 37)]
+            contents = {path: path.read_bytes().replace(bytes(4096), b"") for path in one.folder.iterdir()}
+            found = [
+                (path.name, number)
+                for path in contents
+                for number, payload in enumerate(said, 1)
+                if payload in contents[path]
+            ]
+            assert found == []
+        one.succeed(kept=True)
+        assert one.frames(one.close()) == list(range(5 * 37))
+
+
+@pytest.mark.parametrize("later", [1, 1001])
+def test_a_slot_that_is_not_sealed_counts_beside_none_that_is(tmp_path: Path, later: int) -> None:
+    with deck(tmp_path) as one:
+        one.send(20)
+        one.tick()
+        descriptor = os.open(tmp_path / "spool", os.O_RDWR)
+        kept = newest_slot(descriptor, one.key)
+        assert kept is not None
+        base = kept.base + 1
+        write_unsealed(descriptor, replace(kept, generation=kept.generation + later, base=base, committed=0))
+        assert newest_slot(descriptor, one.key) == kept
+        os.close(descriptor)
+
+
+def test_the_slots_of_the_version_before_are_read_once_and_overwritten(tmp_path: Path) -> None:
+    """An upgrade with live calls: what it left in the clear is kept, and lies there no more once it is sealed."""
+    with deck(tmp_path, streams=1) as one:
+        one.send(37)
+        one.tick()
+        one.send(20)
+        one.tick()
+        kept = newest_slot(one.tape._spool_fd, one.key)
+        assert kept is not None and len(kept.remainder) > 1000
+        spool_fd = one.tape._spool_fd
+        os.ftruncate(spool_fd, 0)
+        for generation, rest in ((kept.generation - 1, b"older speech" * 100), (kept.generation, kept.remainder)):
+            write_unsealed(spool_fd, replace(kept, generation=generation, remainder=rest))
+        one.succeed(kept=True)
+        whole = (one.folder / "spool").read_bytes().replace(bytes(4096), b"")
+        assert b"older speech" not in whole
+        assert all(number.to_bytes(4, "big") * 10 not in whole for number in range(1, 57))
+        one.send(5)
+        assert one.frames(one.close()) == list(range(62))

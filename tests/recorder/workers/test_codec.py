@@ -1,0 +1,96 @@
+"""Messages survive the wire; noise is refused."""
+
+import marshal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from media.spec import Dtls, StreamSpec
+from recorder.workers import codec, messages
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        messages.Keyed("id", 1, True, "S", b"\0\xff", b"k" * 30, ("sha-256 AB",)),
+        messages.Stats({"id": (messages.Counts(0, 1, 2, 3, 4, 5, 6, 7, 8, 9),)}),
+        messages.Final("id", "m2", 99, (("m1", 5),), ({"stream": 0, "gaps": ((1, 2, "loss"),)},), True),
+    ],
+)  # fmt: skip
+def test_a_message_comes_back(message: object) -> None:
+    assert codec.decode(codec.encode(message)) == message
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        messages.Adopt(
+            messages.NewCall(
+                "id",
+                messages.Part("m1", b"k" * 32, b"p" * 7),
+                (
+                    StreamSpec(0, "S", b"\0\xff", payloads=((8, "PCMA", 8000),), source=("::1", 4)),
+                    StreamSpec(1, networks=("192.0.2.0/24",), dtls=Dtls(("sha-256 AB",), None, identity=b"\1")),
+                ),
+                b"s" * 32,
+                pauses=((1, None), (5, 6)),
+            ),
+            ((0, 2), (1, 1)),
+            False,
+            1_700_000_000_000_000_000,
+            True,
+        ),
+        messages.Add(messages.NewCall("id", messages.Part("m1", b"k"), (), b"s" * 32, ((1, None),)), ((0, 2), (1, 1))),
+        messages.Change("id", (), (), (3,), 5),
+        messages.NextPart("id", messages.Part("m2", b"k")),
+        messages.Drop("id"),
+    ],
+)
+def test_what_main_says_is_obeyed(message: messages.Message) -> None:
+    data = codec.command(message)
+    assert codec.obey(data) == message
+    for cut in range(len(data)):
+        with pytest.raises(codec.WireError):
+            codec.obey(data[:cut])
+
+
+@pytest.mark.parametrize("noise", [b"", b"{}", marshal.dumps([999]), marshal.dumps([0]), marshal.dumps("text")])
+def test_what_is_no_message_of_main_is_refused(noise: bytes) -> None:
+    with pytest.raises(codec.WireError):
+        codec.obey(noise)
+
+
+def test_a_message_that_is_too_long_is_refused() -> None:
+    with pytest.raises(codec.WireError):
+        codec.command(messages.Drop("x" * codec.MAX_MESSAGE))
+
+
+def test_a_new_call_leaves_room_for_what_its_next_worker_has_to_be_told_beside_it() -> None:
+    def new(length: int) -> messages.NewCall:
+        return messages.NewCall("id", messages.Part("m1", b"k"), (StreamSpec(0, "x" * length),), b"s" * 32)
+
+    long = new(codec.MAX_OFFERED)
+    with pytest.raises(codec.WireError):
+        codec.command(messages.Add(long, ()))
+    assert codec.command(messages.Add(new(codec.MAX_OFFERED - 300), ()))
+    assert codec.command(messages.Adopt(long, (), False, 0, True))
+
+
+def test_counters_of_thousands_of_calls_are_short() -> None:
+    """Names of fields would triple what main has to read of every call every five seconds."""
+    counts = messages.Counts(1, 1_000_000, 1_000, 100, 100, 100, 100, 60_000, 160_000_000, 1_700_000_000_000_000_000)
+    said = [codec.encode(messages.Stats(dict.fromkeys(calls, (counts, counts)))) for calls in (["a" * 36], [])]
+    assert len(said[0]) - len(said[1]) <= 220
+
+
+@pytest.mark.parametrize("calls", ["5", "[1]", '{"id":5}', '{"id":[[1,2]]}', '{"id":[{}]}', '{"id":[null]}', "null"])
+def test_counters_that_are_none_are_refused(calls: str) -> None:
+    with pytest.raises(codec.WireError):
+        codec.decode(b'{"$t":"Stats","calls":%s}' % calls.encode())
+
+
+@given(st.binary(max_size=200))
+def test_noise_is_refused(noise: bytes) -> None:
+    with pytest.raises(codec.WireError):
+        codec.decode(noise)

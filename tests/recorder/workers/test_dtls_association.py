@@ -1,0 +1,496 @@
+"""The handshakes of one stream without sockets: who is heard, what is begun again, which keys go where."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from media.spec import Dtls, StreamSpec
+from media.srtp.dtls import GIVE_UP, MAX_TRIES, Association, Identity
+from recorder.workers.dtls_association import (
+    LEARN_AFTER,
+    RENEWAL_DELAY,
+    RETRY_DELAY,
+    STALL,
+    START_DELAY,
+    Handshake,
+    Left,
+    begin,
+)
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+US, SBC, OTHER = (Identity.create(NOW) for _ in range(3))
+THERE = (bytes([192, 0, 2, 1]), 4000)
+ABOVE = (THERE[0], THERE[1] + 1)
+NEXT_DOOR = (THERE[0], 4321)
+ELSEWHERE = (bytes([192, 0, 2, 77]), 5000)
+STRANGER = (bytes([203, 0, 113, 5]), 6000)
+SECRET = bytes(32)
+
+
+def spec(*, active: bool = True, mux: bool = True, networks: tuple[str, ...] = ("192.0.2.0/24",)) -> StreamSpec:
+    dtls = Dtls((SBC.fingerprint,), None, active, bytes(US), rtp=True, rtcp=not mux)
+    return StreamSpec(
+        0, source=("192.0.2.1", 4000), rtcp_source=("192.0.2.1", 4001), networks=networks, rtcp_mux=mux, dtls=dtls
+    )
+
+
+def made(**more: object) -> Handshake:
+    found = begin(spec(**more), SECRET)  # type: ignore[arg-type]  # test shorthand
+    assert found is not None
+    return found
+
+
+def peer(active: bool, who: Identity = SBC) -> Association:
+    return Association(who, [US.fingerprint], active=active, secret=bytes(32))
+
+
+def shake(
+    ours: Handshake, theirs: Association, now: float, rtcp: bool = False, sender: tuple[bytes, int] = THERE
+) -> None:
+    """Carry datagrams to and fro on one port until nobody has anything to say."""
+    for _ in range(12):
+        for port, datagram, _ in ours.data_to_send():
+            if port == rtcp:
+                theirs.receive(datagram, ("192.0.2.10", 20000), now)
+        for datagram in theirs.data_to_send():
+            ours.receive(rtcp, datagram, sender, now)
+
+
+def test_our_first_flight_waits_for_our_answer_to_arrive() -> None:
+    one = made()
+    one.turn(100.0)
+    one.turn(100.0 + START_DELAY / 2)
+    assert one.data_to_send() == []
+    one.turn(100.0 + START_DELAY)
+    ((rtcp, datagram, target),) = one.data_to_send()
+    assert (rtcp, datagram[0], target) == (False, 22, ("192.0.2.1", 4000))
+
+
+@pytest.mark.parametrize("active", [True, False])
+def test_keys_go_into_the_spec_both_ways_d3(active: bool) -> None:
+    one, theirs = made(active=active), peer(not active)
+    theirs.start(0.0)
+    for now in (0.0, 1.0):
+        one.turn(now)
+    shake(one, theirs, 1.0)
+    assert not one.waits() and theirs.keys is not None
+    keyed = one.keyed(spec(active=active))
+    assert (keyed.suite, keyed.key, keyed.own_key) == (theirs.keys.suite, theirs.keys.ours, theirs.keys.theirs)
+    assert keyed.rtcp_suite is None
+
+
+def test_without_mux_each_port_has_its_own_keys_d5() -> None:
+    one, rtp, rtcp = made(mux=False), peer(False), peer(False)
+    for now in (0.0, 1.0):
+        one.turn(now)
+    flights = one.data_to_send()
+    assert [(port, target) for port, _, target in flights] == [
+        (False, ("192.0.2.1", 4000)),
+        (True, ("192.0.2.1", 4001)),
+    ]
+    for port, association in ((False, rtp), (True, rtcp)):
+        association.start(1.0)
+        for which, datagram, _ in flights:
+            if which == port:
+                association.receive(datagram, ("192.0.2.10", 20000), 1.0)
+        assert one.waits()
+        shake(one, association, 1.0, port, ABOVE if port else THERE)
+    assert not one.waits() and rtp.keys and rtcp.keys
+    keyed = one.keyed(spec(mux=False))
+    assert (keyed.key, keyed.rtcp_key, keyed.own_key) == (rtp.keys.ours, rtcp.keys.ours, rtcp.keys.theirs)
+
+
+def test_nobody_outside_the_customers_networks_is_heard() -> None:
+    one, theirs = made(active=False), peer(True)
+    theirs.start(0.0)
+    one.turn(0.0)
+    shake(one, theirs, 0.0, sender=STRANGER)
+    assert one.data_to_send() == [] and one.waits()
+
+
+def test_a_client_that_answers_from_elsewhere_in_its_network_is_answered_there() -> None:
+    one = made(active=False)
+    one.turn(0.0)
+    theirs = peer(True)
+    theirs.start(0.0)
+    for datagram in theirs.data_to_send():
+        one.receive(False, datagram, ELSEWHERE, 0.0)
+    assert [target for _, _, target in one.data_to_send()] == [("192.0.2.77", 5000)]
+
+
+def forged(number: int) -> bytes:
+    """Make what strangers send in the name of a peer: answers, greetings, alerts, ciphertext."""
+    body = (b"\2\0\0\x26\0\0\0\0\0\0\0\x26\xfe\xfd" + bytes(36), b"\3" + bytes(30), b"\2\x28", b"\x0b" + bytes(90))[
+        number % 4
+    ]
+    kind = 21 if number % 4 == 2 else 22
+    return bytes((kind, 0xFE, 0xFD)) + bytes(2) + number.to_bytes(6, "big") + len(body).to_bytes(2, "big") + body
+
+
+@pytest.mark.parametrize("sender", [NEXT_DOOR, ELSEWHERE])
+@pytest.mark.parametrize("active", [True, False])
+def test_strangers_in_the_name_of_the_peer_do_not_disturb_it(active: bool, sender: tuple[bytes, int]) -> None:
+    """They can write its address on a datagram, but do not know its port; a cookie never reaches them."""
+    one, theirs, number = made(active=active), peer(not active), 0
+    theirs.start(0.0)
+    for now in (0.0, 1.0):
+        one.turn(now)
+    for _ in range(12):
+        for _, datagram, target in one.data_to_send():
+            if target == ("192.0.2.1", 4000):
+                theirs.receive(datagram, ("192.0.2.10", 20000), 1.0)
+        for datagram in [*theirs.data_to_send(), b""]:
+            for _ in range(8):
+                one.receive(False, forged(number), sender, 1.0)
+                number += 1
+            one.receive(False, datagram, THERE, 1.0)
+    assert one.keys and theirs.keys
+
+
+@pytest.mark.parametrize("active", [True, False])
+def test_an_alert_in_the_clear_ends_nothing_whoever_sends_it(active: bool) -> None:
+    one, theirs = made(active=active), peer(not active)
+    theirs.start(0.0)
+    for now in (0.0, 1.0):
+        one.turn(now)
+    one.receive(False, forged(2), THERE, 1.0)
+    shake(one, theirs, 1.0)
+    assert one.keys
+
+
+def test_who_answers_from_elsewhere_is_heard_when_nothing_comes_from_where_we_speak_to() -> None:
+    one, theirs = made(), peer(False)
+    theirs.start(0.0)
+    for now in (0.0, START_DELAY):
+        one.turn(now)
+    for _, datagram, _ in one.data_to_send():
+        theirs.receive(datagram, ("192.0.2.10", 20000), START_DELAY)
+    answers = theirs.data_to_send()
+    for late in (START_DELAY, START_DELAY + LEARN_AFTER):
+        assert one.data_to_send() == []
+        for datagram in answers:
+            one.receive(False, datagram, NEXT_DOOR, late)
+    shake(one, theirs, START_DELAY + LEARN_AFTER, sender=NEXT_DOOR)
+    assert one.keys
+
+
+@pytest.mark.parametrize(("waited", "kept"), [(STALL - 1, False), (STALL, True)])
+def test_a_greeting_that_came_to_nothing_gives_way_to_another_one(waited: float, kept: bool) -> None:
+    one, first = made(active=False), peer(True, OTHER)
+    one.turn(0.0)
+    first.start(0.0)
+    for _ in range(2):  # to the cookie and back
+        for datagram in first.data_to_send():
+            one.receive(False, datagram, ELSEWHERE, 0.0)
+        for _, datagram, _ in one.data_to_send()[:1]:
+            first.receive(datagram, ("192.0.2.10", 20000), 0.0)
+    theirs = peer(True)
+    theirs.start(waited)
+    shake(one, theirs, waited, sender=NEXT_DOOR)
+    assert bool(one.keys) == kept
+
+
+@pytest.mark.parametrize("networks", [(), ("192.0.2.0/24",)])
+def test_as_the_server_whoever_comes_from_the_offered_address_wins(networks: tuple[str, ...]) -> None:
+    """Somebody else may send our cookie back first and say nothing more, again and again."""
+    one, stranger = made(active=False, networks=networks), STRANGER if not networks else ELSEWHERE
+    theirs = peer(True)
+
+    def carried(who: Association, sender: tuple[bytes, int]) -> None:
+        for datagram in who.data_to_send():
+            one.receive(False, datagram, sender, 0.0)
+        for _, datagram, target in one.data_to_send():
+            if target[1] == sender[1]:
+                who.receive(datagram, ("192.0.2.10", 20000), 0.0)
+
+    def held() -> None:
+        wrong = peer(True, OTHER)
+        wrong.start(0.0)
+        carried(wrong, stranger)
+        carried(wrong, stranger)
+
+    one.turn(0.0)
+    held()
+    theirs.start(0.0)
+    for _ in range(6):
+        carried(theirs, THERE)
+        held()
+    assert one.keys and theirs.keys and not one.waits()
+
+
+def test_where_no_network_is_known_a_stranger_does_not_draw_our_flights_to_himself() -> None:
+    one = made(networks=())
+    for now in (0.0, 1.0):
+        one.turn(now)
+    one.data_to_send()
+    one.receive(False, b"\x16\xfe\xfd" + bytes(10) + b"\2" + bytes(20), STRANGER, 1.0)
+    for now in (2.0, 3.0):
+        one.turn(now)
+    assert {target for _, _, target in one.data_to_send()} <= {("192.0.2.1", 4000)}
+
+
+def test_a_reoffer_may_say_where_the_peer_is_only_then() -> None:
+    held = begin(replace(spec(), source=None), SECRET)
+    assert held is not None
+    for now in (0.0, 1.0):
+        held.turn(now)
+    assert held.data_to_send() == []  # c=0.0.0.0: nowhere to send it
+    one = made()
+    one.aim(replace(spec(), source=("192.0.2.9", 4100)))
+    one.aim(replace(spec(), source=None))
+    for now in (0.0, 1.0):
+        one.turn(now)
+    assert [target for _, _, target in one.data_to_send()] == [("192.0.2.9", 4100)]
+
+
+def test_a_client_hello_to_the_client_is_not_looked_at() -> None:
+    one, wrong = made(), peer(True, OTHER)
+    wrong.start(0.0)
+    for now in (0.0, 1.0):
+        one.turn(now)
+    for datagram in wrong.data_to_send():
+        one.receive(False, datagram, THERE, 1.0)
+    theirs = peer(False)
+    theirs.start(1.0)
+    shake(one, theirs, 1.0)
+    assert not one.waits() and one.failed is None
+
+
+def test_as_the_client_a_wrong_certificate_ends_it_after_some_tries_d2() -> None:
+    one, now = made(), 0.0
+    for _ in range(MAX_TRIES + 1):
+        one.turn(now)
+        now += RETRY_DELAY + START_DELAY
+        one.turn(now)
+        wrong = peer(False, OTHER)
+        wrong.start(now)
+        shake(one, wrong, now)
+        one.turn(now)
+    assert (one.failed, one.waits(), one.keys) == ("fingerprint", False, {})
+
+
+def test_as_the_server_any_number_of_strangers_leaves_room_for_the_genuine_one() -> None:
+    one, now = made(active=False), 0.0
+    for _ in range(3 * MAX_TRIES):
+        one.turn(now)
+        wrong = peer(True, OTHER)
+        wrong.start(now)
+        shake(one, wrong, now)
+        now += 0.02
+    one.turn(now)
+    theirs = peer(True)
+    theirs.start(now)
+    shake(one, theirs, now)
+    assert one.keys and not one.waits()
+
+
+def test_it_is_given_up_some_time() -> None:
+    one = made(active=False)
+    one.turn(5.0)
+    one.turn(5.0 + GIVE_UP - 1)
+    assert one.waits()
+    one.turn(5.0 + GIVE_UP)
+    assert (one.failed, one.waits()) == ("timeout", False)
+
+
+def test_what_wants_no_handshake_or_names_no_certificate_gets_none() -> None:
+    plain = spec()
+    assert plain.dtls is not None
+    assert begin(replace(plain, dtls=None), SECRET) is None
+    assert begin(replace(plain, dtls=replace(plain.dtls, rtp=False)), SECRET) is None
+    assert begin(replace(plain, dtls=replace(plain.dtls, fingerprints=("md5 00",))), SECRET) is None
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.binary(max_size=80), max_size=8), st.booleans())
+def test_fuzz_any_bytes_from_a_neighbour_do_no_harm(datagrams: list[bytes], active: bool) -> None:
+    one = made(active=active)
+    for now in (0.0, 1.0):
+        one.turn(now)
+    one.data_to_send()
+    for datagram in datagrams:
+        one.receive(False, b"\x16\xfe\xfd" + datagram, THERE, 1.0)
+        one.turn(1.0)
+    assert one.keys == {} and one.waits()
+
+
+def carry(ours: Handshake, theirs: Association, now: float) -> None:
+    """Carry what there is once to and once fro."""
+    for _, datagram, _ in ours.data_to_send():
+        theirs.receive(datagram, ("192.0.2.10", 20000), now)
+    for datagram in theirs.data_to_send():
+        ours.receive(False, datagram, THERE, now)
+
+
+def stored(dead: Handshake, *, proven: bool = False) -> dict[bool, Left]:
+    """What a worker leaves, as a successor reads it."""
+    return {rtcp: Left.from_state(json.loads(json.dumps(each.to_state()))) for rtcp, each in dead.left(proven).items()}
+
+
+@pytest.mark.parametrize("active", [True, False])
+def test_a_successor_goes_on_where_the_last_flight_was_stored_and_not_sent(active: bool) -> None:
+    dead, theirs = made(active=active), peer(not active)
+    theirs.start(0.0)
+    for now in (0.0, 1.0):
+        dead.turn(now)
+    while not dead.keys:
+        carry(dead, theirs, 1.0)
+    one = begin(spec(active=active), SECRET, stored(dead))
+    assert one is not None and not one.severed
+    assert one.keyed(spec(active=active)) == dead.keyed(spec(active=active))
+    assert one.waits() is active and (one.agreed() == {}) is active
+    one.turn(2.0)
+    if not active:  # the client has the flight before it again
+        time.sleep(1.1)  # OpenSSL's retransmission timer reads its own clock
+        theirs.handle_timer(2.0)
+    shake(one, theirs, 2.0)
+    assert theirs.keys is not None and not one.waits()
+    assert (one.keyed(spec(active=active)).key, one.agreed()) == (theirs.keys.ours, dead.keys)
+
+
+def test_a_flight_that_nobody_can_want_any_more_is_left_out() -> None:
+    dead, theirs = made(active=False), peer(True)
+    theirs.start(0.0)
+    dead.turn(0.0)
+    shake(dead, theirs, 0.0)
+    (before,), (after,) = stored(dead).values(), stored(dead, proven=True).values()
+    assert before.bequest and after.bequest
+    assert (len(before.bequest.flight), after.bequest.flight) == (1, ())
+    assert before.bequest.keys == after.bequest.keys
+
+
+def test_media_tell_nothing_of_the_rtcp_port() -> None:
+    dead = made(active=False, mux=False)
+    dead.turn(0.0)
+    for rtcp in (False, True):
+        theirs = peer(True)
+        theirs.start(0.0)
+        shake(dead, theirs, 0.0, rtcp)
+    left = stored(dead, proven=True)
+    assert [bool(each.bequest and each.bequest.flight) for each in (left[False], left[True])] == [False, True]
+
+
+def test_where_the_flight_went_is_not_what_a_stranger_says() -> None:
+    dead, theirs = made(active=False, networks=()), peer(True)
+    theirs.start(0.0)
+    dead.turn(0.0)
+    shake(dead, theirs, 0.0)
+    before = stored(dead)
+    dead.receive(False, b"\x16\xfe\xfd\0\1" + bytes(6) + b"\0\4" + bytes(4), STRANGER, 1.0)
+    assert stored(dead) == before and before[False].target == ("192.0.2.1", 4000)
+
+
+def test_what_is_left_of_another_association_is_of_no_use() -> None:
+    dead, theirs = made(active=False), peer(True)
+    theirs.start(0.0)
+    dead.turn(0.0)
+    shake(dead, theirs, 0.0)
+    other = spec(active=False)
+    assert other.dtls is not None
+    other = replace(other, dtls=replace(other.dtls, tls_id="another"))
+    one = begin(other, SECRET, stored(dead))
+    assert one is not None and one.waits() and not one.keys and not one.severed
+    assert begin(replace(other, dtls=replace(other.dtls, rtp=False)), SECRET, stored(dead)) is None
+
+
+@pytest.mark.parametrize("active", [True, False])
+def test_a_handshake_that_was_cut_short_waits_for_the_reoffer_before_it_is_begun_anew(active: bool) -> None:
+    dead, theirs = made(active=active), peer(not active)
+    theirs.start(0.0)
+    for now in (0.0, 1.0):
+        dead.turn(now)
+    for _ in range(2):
+        carry(dead, theirs, 1.0)
+        if dead.left(False):
+            break
+    assert stored(dead) == {False: Left(spec(active=active).dtls.name)}  # type: ignore[union-attr]  # it has one
+    for renews, wait in ((False, START_DELAY), (True, RENEWAL_DELAY)):
+        wanted = spec(active=active)
+        assert wanted.dtls is not None
+        wanted = replace(wanted, dtls=replace(wanted.dtls, renews=renews))
+        one, fresh = begin(wanted, SECRET, stored(dead)), peer(not active)
+        assert one is not None and one.severed and one.waits()
+        assert stored(one) == stored(dead)  # for a successor's successor
+        fresh.start(10.0)
+        hello = fresh.data_to_send()
+        said = []
+        for now in (10.0, 10.0 + wait - 0.01, 10.0 + wait):
+            one.turn(now)
+            for datagram in hello:
+                one.receive(False, datagram, THERE, now)
+            said.append(len(one.data_to_send()))
+        assert said[-1] == 1 and (said[:2] == [0, 0] or not (active or renews))
+        shake(one, fresh, 20.0)
+
+
+def test_media_under_the_keys_say_that_the_server_has_them() -> None:
+    dead, theirs = made(), peer(False)
+    theirs.start(0.0)
+    for now in (0.0, 1.0):
+        dead.turn(now)
+    dead.proven()
+    while not dead.keys:
+        carry(dead, theirs, 1.0)
+    one = begin(spec(), SECRET, stored(dead))
+    assert one is not None and one.waits()
+    one.proven()
+    assert not one.waits() and one.agreed() == dead.keys
+
+
+def test_a_server_that_never_shows_that_it_has_the_keys_is_given_up() -> None:
+    dead, theirs = made(), peer(False)
+    theirs.start(0.0)
+    for now in (0.0, 1.0):
+        dead.turn(now)
+    while not dead.keys:
+        carry(dead, theirs, 1.0)
+    one = begin(spec(), SECRET, stored(dead))
+    assert one is not None
+    for now in (5.0, 5.0 + GIVE_UP):
+        one.turn(now)
+    assert (one.failed, one.waits(), one.agreed()) == ("timeout", False, {})
+
+
+def test_before_the_client_has_our_answer_we_begin_only_with_who_spoke_from_there() -> None:
+    """An INVITE may point at anybody, and its ACK shows that whoever sent it has our answer."""
+    early = replace(spec(), reached=False)
+    for how in ("never", "acknowledged", "re-offer", "called", "other port", "server"):
+        wanted = replace(early, dtls=replace(early.dtls, active=False)) if early.dtls and how == "server" else early
+        one = begin(wanted, SECRET)
+        assert one is not None
+        for now in (0.0, START_DELAY, 1.0, 31.0):
+            one.turn(now)
+        assert one.data_to_send() == [] and one.waits()
+        if how == "acknowledged":
+            one.reached = True
+        elif how == "re-offer":
+            one.aim(spec())
+        elif how == "called":
+            one.receive(False, b"\x00\x01" + bytes(18), THERE, 31.5)  # STUN
+        elif how == "other port":
+            one.receive(False, b"\x00\x01" + bytes(18), NEXT_DOOR, 31.5)
+        for now in (32.0, 33.0):
+            one.turn(now)
+        begun = [(datagram[0], to) for _, datagram, to in one.data_to_send()]
+        assert begun == ([(22, ("192.0.2.1", 4000))] if how in ("acknowledged", "re-offer", "called") else [])
+        assert one.failed is None
+
+
+def test_a_handshake_that_waited_for_the_ack_still_has_all_its_tries() -> None:
+    one, theirs = begin(replace(spec(), reached=False), SECRET), peer(False)
+    assert one is not None
+    one.turn(0.0)
+    one.turn(GIVE_UP * 2)
+    one.reached = True
+    for now in (GIVE_UP * 2, GIVE_UP * 2 + 1):
+        one.turn(now)
+    theirs.start(0.0)
+    shake(one, theirs, GIVE_UP * 2 + 1)
+    assert not one.waits() and one.failed is None

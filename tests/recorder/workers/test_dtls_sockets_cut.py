@@ -1,0 +1,123 @@
+"""A worker killed at any step of a DTLS handshake: the audio behind it is recorded all the same.
+
+What a worker can be killed between are its notes in the spool (`pwrite64`) and its words to the peer and to main
+(`sendto`): before the n-th of each, for every n up to the one that comes after main has heard of the keys.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from media.srtp.dtls import Identity
+from recorder.workers import messages
+from tests.journeys.test_kill_anywhere import killed_at
+from tests.recorder.dtls_peer import NOW, Peer
+from tests.recorder.studio import CALL, run
+from tests.recorder.workers.test_dtls_sockets import DtlsStudio
+
+pytestmark = [
+    pytest.mark.system,
+    pytest.mark.skipif(
+        os.geteuid() != 0 or shutil.which("strace") is None, reason="only root can trace a worker (Debian: strace)"
+    ),
+]
+NEXT = Identity.create(NOW)
+AT_ONCE = 3
+PATIENCE = 12.0
+STEPS = [*(("pwrite64", n) for n in range(1, 8)), *(("sendto", n) for n in range(1, 6))]
+"""A handshake has three notes of two writes at most, and four words at most: three datagrams and one for main."""
+
+
+class Renewing(DtlsStudio):
+    """Makes the re-offer that main makes: another certificate of ours, so that both ends begin another association."""
+
+    def __init__(self, folder: Path, peer: Peer, *, reoffers: bool) -> None:
+        super().__init__(folder, [peer])
+        self.reoffers = reoffers
+        self._renew(renews=reoffers)
+
+    def _renew(self, **changes: object) -> None:
+        (spec,) = self.specs
+        assert spec.dtls is not None
+        self.specs = (replace(spec, dtls=replace(spec.dtls, **changes)),)  # type: ignore[arg-type]  # test shorthand
+
+    def _heard(self, event: object) -> None:
+        super()._heard(event)
+        if isinstance(event, messages.Severed) and self.reoffers:
+            (peer,) = self.peers
+            self._renew(identity=bytes(NEXT))
+            peer.renew()
+            if not peer.server:
+                peer.begin(self.pairs[0].port)  # before the worker has heard of it: the answer takes another way
+            self.workers.change(CALL, self.specs, self.pairs)
+
+
+class Told(NamedTuple):
+    """What came of one kill."""
+
+    step: tuple[str, int]
+    over: bool  # main had the keys before, so that no kill after this one falls into the handshake
+    whole: bool  # every frame that was spoken under the keys is there
+    again: bool  # another handshake was asked for
+
+
+async def killed_before(folder: Path, step: tuple[str, int], *, server: bool, reoffers: bool) -> Told:
+    """Let a worker begin and be killed at a step of its handshake; then speak."""
+    peer = Peer(1, server=server)
+    one = Renewing(folder, peer, reoffers=reoffers)
+    await one.workers.start()
+    traced = killed_at(one.workers._processes[0].pid, step[1], step[0])
+    await asyncio.to_thread(traced.__enter__)
+    one.begin()
+    if not server:
+        peer.begin(one.pairs[0].port)
+    try:
+        await asyncio.wait_for(peer.ready.wait(), PATIENCE)
+    except TimeoutError:
+        pass  # then it speaks in the clear, and nothing is kept
+    one.send(10)
+    await asyncio.sleep(1.2)  # whoever is not dead yet says by now that he lives
+    await asyncio.to_thread(traced.__exit__, None, None, None)
+    names = [type(event) for event in one.events]
+    if messages.WorkerDied in names:
+        await one.heard(messages.Resumed)
+    one.send(20)
+    final = await one.workers.close(CALL)
+    whole = one.frames(one.read(final), 0) == list(range(30))
+    peer.close()
+    await one.end()
+    first = next((name for name in names if name in (messages.Keyed, messages.WorkerDied)), None)
+    return Told(step, first is messages.Keyed, whole, messages.Severed in names)
+
+
+async def every_step(folder: Path, *, server: bool, reoffers: bool) -> list[Told]:
+    """Kill at each step, some at a time, since they mostly wait."""
+    turn = asyncio.Semaphore(AT_ONCE)
+
+    async def take(step: tuple[str, int]) -> Told:
+        async with turn:
+            return await killed_before(folder / "-".join(map(str, step)), step, server=server, reoffers=reoffers)
+
+    return await asyncio.gather(*(take(step) for step in STEPS))
+
+
+@pytest.mark.parametrize("server", [True, False])
+def test_no_kill_in_a_handshake_costs_the_audio_behind_it_d7(tmp_path: Path, server: bool) -> None:
+    told = run(every_step(tmp_path, server=server, reoffers=True))
+    assert [each.step for each in told if not each.whole] == []
+    assert {each.step[0] for each in told if each.over} == {"pwrite64", "sendto"}
+    assert any(each.again for each in told)
+
+
+@pytest.mark.parametrize("server", [True, False])
+def test_where_the_client_takes_no_offers_of_ours_only_the_middle_costs_it(tmp_path: Path, server: bool) -> None:
+    """OpenSSL as the peer: in the middle it hears nobody but the one it began with."""
+    told = run(every_step(tmp_path, server=server, reoffers=False))
+    assert [each for each in told if not each.whole and not each.again] == []

@@ -1,0 +1,214 @@
+"""What a media worker that was broken into can have main do: nothing to the calls of others, nothing to main itself."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from recorder.workers import codec, messages
+from recorder.workers.pool import Workers
+from recorder.workers.worker_handle import Entry, Process
+from tests.recorder.studio import run
+
+MINE, THEIRS = "0a64dd1c-0000-4000-8000-000000000001", "0a64dd1c-0000-4000-8000-000000000002"
+FIGURES = (
+    {
+        "stream": 0, "packets": 5, "gaps": ((1, 2, "loss"),), "sources": ((1, 2, 3),), "mos": None, "srtp": None,
+        "codec": "x" * 1000, "last_arrival": 1 << 63,
+    },
+)  # fmt: skip
+COUNTS = (messages.Counts(0, 1, 2, 3, 4, 5, 6, 7, 8, 9),)
+
+
+class Liar:
+    """Two workers with a call each, the first of them in the hands of the test."""
+
+    def __init__(self, folder: Path) -> None:
+        self.events: list[Any] = []
+        self.workers = Workers(2, folder, self.events.append)
+
+    async def begin(self) -> Process:
+        await self.workers.start()
+        first, second = self.workers._processes.values()
+        ours, self.end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours.setblocking(False)
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(first.control)
+        first.control.close()
+        first.control = ours
+        loop.add_reader(ours, self.workers._readable, first)
+        for call, process in ((MINE, first), (THEIRS, second)):
+            self.workers._entries[call] = Entry(1, process)
+            process.calls.add(call)
+        self.events.clear()
+        return first
+
+    async def heard_out(self) -> None:
+        """Wait until main has taken everything: what it takes last says so."""
+        self.end.send(codec.encode(messages.DiskWell(MINE)))
+        await self.until(lambda: any(isinstance(event, messages.DiskWell) for event in self.events))
+
+    async def stop(self) -> None:
+        await self.workers.stop()
+        self.end.close()
+
+    async def until(self, done: Any) -> None:
+        async with asyncio.timeout(20):
+            while not done():
+                await asyncio.sleep(0.01)
+
+
+def of(call: str, token: int) -> list[Any]:
+    """Everything that a worker says of a call."""
+    return [
+        messages.Stats({call: COUNTS}),
+        messages.Figures(call, token, FIGURES),
+        messages.Final(call, "m1", 5, (("m0", None),), FIGURES, True),
+        messages.Resumed(call, "m2", (("m1", 5),)),
+        messages.DiskTrouble(call, 28),
+        messages.CallFault(call, "tape.py:1 ValueError"),
+        messages.Strangers(call, 0, 5, 5),
+        messages.Keyed(call, 0, False, "AES_CM_128_HMAC_SHA1_80", b"k", b"k", ("sha-256 " + "A" * 1000,) * 80),
+        messages.Unkeyed(call, 0, "timeout"),
+        messages.Severed(call, 0),
+    ]
+
+
+def test_a_worker_is_believed_of_its_own_calls_alone(tmp_path: Path) -> None:
+    async def story() -> None:
+        liar = Liar(tmp_path)
+        await liar.begin()
+        asked = asyncio.ensure_future(liar.workers.snapshot(THEIRS))
+        await asyncio.sleep(0)
+        liar.workers._asked[1] = (THEIRS, next(iter(liar.workers._asked.values()))[1])
+        for event in of(THEIRS, 1):
+            liar.end.send(codec.encode(event))
+        for event in of(MINE, 1)[:1]:
+            liar.end.send(codec.encode(event))
+        await liar.heard_out()
+        said = [event for event in liar.events if not isinstance(event, messages.Beat | messages.DiskWell)]
+        assert [event for event in said if getattr(event, "call", "") == THEIRS] == []
+        counted = [event.calls for event in said if isinstance(event, messages.Stats) and event.calls]
+        assert counted == [{MINE: COUNTS}]
+        assert THEIRS in liar.workers
+        assert not asked.done() or asked.result().figures == ()
+        asked.cancel()
+        for event in of(MINE, 1)[3:]:
+            liar.end.send(codec.encode(event))
+        await liar.until(lambda: any(isinstance(event, messages.CallFault) for event in liar.events))
+        await liar.stop()
+
+    run(story())
+
+
+def changed(event: Any, **fields: Any) -> bytes:
+    said = json.loads(codec.encode(event))
+    return json.dumps(said | fields).encode()
+
+
+FINAL = messages.Final(MINE, "m1", 5, (), FIGURES, True)
+HUGE = 10**400
+LIES = {
+    "noise": b"\xff",
+    "deep": b"[" * 100_000,
+    "an order": codec.encode(messages.Drop(MINE)),
+    "a value": b'{"$t":"Part","name":"m1","key":{"$b":""}}',
+    "busy text": changed(messages.Beat(0.5), busy="x"),
+    "busy nan": b'{"$t":"Beat","busy":NaN}',
+    "busy much": changed(messages.Beat(0.5), busy=HUGE),
+    "call a list": changed(FINAL, call=[MINE]),
+    "call long": changed(FINAL, call="x" * 1000),
+    "committed text": changed(FINAL, committed="5"),
+    "committed huge": changed(FINAL, committed=HUGE),
+    "part a path": changed(FINAL, part="m1/../../x"),
+    "parts": changed(FINAL, parts=[["../x", 5]]),
+    "parts flat": changed(FINAL, parts=["m1"]),
+    "figures none": changed(FINAL, figures=None),
+    "figures without stream": changed(FINAL, figures=[{"packets": 5}]),
+    "figures of text": changed(FINAL, figures=[{"stream": 0, "packets": "5"}]),
+    "figures infinite": changed(FINAL, figures=[{"stream": 0, "mos": float("inf")}]),
+    "gaps": changed(FINAL, figures=[{"stream": 0, "gaps": [[1, 2]]}]),
+    "sources": changed(FINAL, figures=[{"stream": 0, "sources": [["x", 2, 3]]}]),
+    "counts of text": changed(messages.Stats({}), calls={MINE: [["x"] * 10]}),
+    "counts huge": changed(messages.Stats({}), calls={MINE: [[HUGE] * 10]}),
+    "part number": changed(messages.Resumed(MINE, "m2", ()), part="m99999999999"),
+    "errno": changed(messages.DiskTrouble(MINE, 28), errno="x"),
+    "reason": changed(messages.Unkeyed(MINE, 0, "timeout"), reason="a label of a metric"),
+    "keys": changed(messages.Keyed(MINE, 0, False, "S", b"", b""), theirs="text"),
+    "more fields": changed(messages.Beat(0.5), more=1),
+    "fewer fields": b'{"$t":"Beat"}',
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("lie", LIES.values(), ids=LIES)
+def test_what_no_worker_says_is_refused(lie: bytes) -> None:
+    with pytest.raises(codec.WireError):
+        codec.decode(lie)
+
+
+@pytest.mark.parametrize("event", [*of(MINE, 1), messages.Beat(0.5), messages.DiskWell(MINE), FINAL])
+def test_what_workers_say_is_read(event: Any) -> None:
+    assert codec.decode(codec.encode(event)) == event
+
+
+def test_a_worker_that_talks_nonsense_is_replaced(tmp_path: Path) -> None:
+    async def story() -> None:
+        liar = Liar(tmp_path)
+        first = await liar.begin()
+        liar.end.send(LIES["busy text"])
+        await liar.until(lambda: any(isinstance(event, messages.NeedPart) for event in liar.events))
+        assert [event.call for event in liar.events if isinstance(event, messages.NeedPart)] == [MINE]
+        assert liar.workers._processes[0] is not first
+        assert liar.workers._least() is not None
+        await liar.stop()
+
+    run(story())
+
+
+@pytest.mark.parametrize(
+    ("said", "most"),
+    [
+        (messages.Strangers(MINE, 0, 1, 1), 5_000),
+        (messages.Figures(MINE, 1, ({"stream": 0, "sources": ((1, 2, 3),) * 22_000},)), 500),
+    ],
+    ids=["short", "long"],
+)
+def test_a_worker_that_never_stops_talking_holds_nobody_up_and_is_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: Any, most: int
+) -> None:
+    monkeypatch.setattr("recorder.workers.worker_handle.SAID_AT_ONCE", most)  # a part, for the sake of the test
+
+    async def story() -> float:
+        liar = Liar(tmp_path)
+        await liar.begin()
+        message, longest = codec.encode(said), 0.0
+
+        def talk() -> None:
+            until = time.monotonic() + 60
+            try:
+                while time.monotonic() < until:
+                    liar.end.sendmsg([message], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, bytes(4))])
+            except OSError:
+                pass  # main closed its end
+
+        held = os.listdir("/proc/self/fd")
+        talker = threading.Thread(target=talk)
+        talker.start()
+        while talker.is_alive():
+            before = time.monotonic()
+            await asyncio.sleep(0)
+            longest = max(longest, time.monotonic() - before)
+        await liar.until(lambda: any(isinstance(event, messages.WorkerDied) for event in liar.events))
+        assert len(os.listdir("/proc/self/fd")) <= len(held) + 2  # what it sends along is not taken
+        await liar.stop()
+        return longest
+
+    assert run(story()) < 1

@@ -1,0 +1,476 @@
+"""Main's side of the workers: their death, their hanging, a new main, and calls that end while nobody has them."""
+
+import asyncio
+import os
+import resource
+import signal
+import time
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from media.records import record_format
+from recorder.errors import OtherVersion
+from recorder.session.mline_matching import MAX_STREAMS
+from recorder.workers import messages
+from recorder.workers.pool import Workers
+from recorder.workers.worker_handle import HANG, activity, look_at
+from tests.recorder.other_files import change_messages, same_files
+from tests.recorder.steady import steady
+from tests.recorder.studio import CALL, Sender, Studio, run
+
+
+def all_of(studio: Studio, final: messages.Final) -> None:
+    """Every frame that was sent is there once."""
+    found = studio.read(final)
+    for stream, sender in enumerate(studio.senders):
+        assert studio.frames(found, stream) == list(range(sender.sent))
+        assert final.streams[stream]["lost"] == final.streams[stream]["gap_ms"] == 0
+
+
+def test_the_least_loaded_worker_gets_a_call(tmp_path: Path) -> None:
+    async def story() -> None:
+        workers = Workers(2, tmp_path, lambda _: None)
+        await workers.start()
+        assert workers.well
+        assert set(workers.load) == {0, 1}
+        workers._processes[0].calls.add("another")
+        assert workers._least() is workers._processes[1]
+        pids = [process.pid for process in workers._processes.values()]
+        await workers.stop()
+        assert [activity(pid)[0] for pid in pids] == ["X", "X"]
+        assert not list(tmp_path.glob("*.raw"))
+
+    run(story())
+
+
+def test_a_call_of_as_many_streams_as_there_may_be_goes_on_in_a_successor(tmp_path: Path) -> None:
+    """A re-offer may have just taken half of them out: what comes to their sockets is kept for a moment more."""
+
+    async def story() -> None:
+        studio = Studio(tmp_path, streams=MAX_STREAMS)
+        await studio.recording(2)
+        studio.kill()
+        studio.send(2)
+        await studio.heard(messages.Resumed)
+        all_of(studio, await studio.workers.close(CALL))
+        await studio.end()
+
+    run(story())
+
+
+def test_messages_that_may_wait_go_together_and_others_take_them_along(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("recorder.workers.pool.GATHER", 0.3)
+
+    async def story() -> None:
+        studio = Studio(tmp_path)
+        await studio.recording(5)  # the first call goes at once
+        (process,) = studio.workers._processes.values()
+        closing = asyncio.create_task(studio.workers.close(CALL))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert len(process.outbox) == 1  # within a moment of the call's beginning, so it waits
+        studio.workers.pause(CALL)  # which cannot wait, and goes behind it
+        assert not process.outbox
+        assert process.alarm is None
+        all_of(studio, await asyncio.wait_for(closing, 10))
+
+        studio.workers.add(studio.new()[0], studio.pairs, *[studio.spool] * 2)
+        studio.workers.drop(CALL)
+        began = time.monotonic()
+        studio.begin()
+        assert len(process.outbox) == 1
+        assert (await studio.workers.close(CALL)).clean  # nobody hurries it
+        assert time.monotonic() - began > 0.2
+        await studio.end()
+
+    run(story())
+
+
+@pytest.mark.parametrize("how", ["its worker is killed", "it ends", "it is paused"])
+def test_a_call_that_no_worker_has_heard_of_yet_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    monkeypatch.setattr("recorder.workers.pool.GATHER", 0.5)
+
+    async def story() -> None:
+        studio = Studio(tmp_path)
+        await studio.workers.start()
+        studio.workers.add(studio.new()[0], studio.pairs, *[studio.spool] * 2)  # this one begins the while
+        studio.workers.drop(CALL)
+        (process,) = studio.workers._processes.values()
+        studio.begin()
+        studio.send(5)
+        assert len(process.outbox) == 1
+        if how == "its worker is killed":
+            studio.kill()
+            studio.send(5)
+            await studio.heard(messages.Resumed)
+        elif how == "it is paused":
+            studio.workers.pause(CALL)
+            for number, sender in enumerate(studio.senders):  # nothing of what comes from now on
+                sender.socket.sendto(sender.packet(), ("127.0.0.1", studio.pairs[number].port))
+                sender.sent -= 1
+        final = await studio.workers.close(CALL)
+        assert final.clean
+        found = studio.read(final)
+        assert [studio.frames(found, n) for n in range(2)] == [list(range(each.sent)) for each in studio.senders]
+        await studio.end()
+
+    run(story())
+
+
+def test_a_message_that_cannot_wait_for_want_of_descriptors_leaves_none_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("recorder.workers.pool.GATHER", 1.0)
+
+    async def story() -> None:
+        studio = Studio(tmp_path, streams=8)
+        await studio.recording(5)
+        (process,) = studio.workers._processes.values()
+        new, part = studio.new()
+        before, limits = os.listdir("/proc/self/fd"), resource.getrlimit(resource.RLIMIT_NOFILE)
+        fifth = [number for number in range(10_000) if str(number) not in before][5]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (fifth, limits[1]))
+        try:
+            for _ in range(3):
+                with pytest.raises(OSError, match="Too many"):
+                    studio.workers.add(replace(new, call="another"), studio.pairs, part, studio.spool)
+                studio.workers.drop("another")
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        assert (os.listdir("/proc/self/fd"), process.calls) == (before, {CALL})
+        os.close(part)
+        all_of(studio, await studio.workers.close(CALL))
+        await studio.end()
+
+    run(story())
+
+
+def test_a_stopped_worker_is_found_killed_and_replaced_within_five_seconds(tmp_path: Path) -> None:
+    async def story(folder: Path) -> float:
+        studio = Studio(folder)
+        await studio.recording(20)
+        await studio.heard(messages.Beat)
+        os.kill(studio.workers._processes[0].pid, signal.SIGSTOP)
+        began = time.monotonic()
+        studio.send(30)
+        while not any(isinstance(event, messages.WorkerDied) for event in studio.events):
+            studio.send(1)  # on a busy machine silence would grow to a gap
+            await asyncio.sleep(0.05)
+        took = time.monotonic() - began
+        (died,) = [event for event in studio.events if isinstance(event, messages.WorkerDied)]
+        assert (died.why, died.calls) == ("hang", 1)
+        await studio.resumed()
+        studio.send(10)
+        all_of(studio, await studio.workers.close(CALL))
+        await studio.end()
+        return took
+
+    assert steady(lambda number: run(story(tmp_path / str(number))), lambda took: took < 5) < 5
+
+
+def test_a_worker_that_waits_for_a_disk_or_a_processor_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story() -> None:
+        workers = Workers(1, tmp_path, lambda _: None)
+        await workers.start()
+        process = workers._processes[0]
+        for state, used, spared in (
+            ("D", 0.0, True), ("R", process.used + 0.2, True), ("R", process.used + 3.0, False), ("S", 0.0, False),
+        ):  # fmt: skip
+            killed: list[int] = []
+            process.last_beat, process.hung, process.waiting = time.monotonic() - HANG - 1, False, False
+            with monkeypatch.context() as patch:
+                patch.setattr("recorder.workers.worker_handle.activity", lambda *_, said=(state, used): said)
+                patch.setattr(
+                    "recorder.workers.worker_handle.os.kill", lambda pid, _, killed=killed: killed.append(pid)
+                )
+                look_at(process)
+            assert (not killed, process.waiting, workers.well) == (spared, spared, spared)
+        process.last_beat = time.monotonic()
+        await workers.stop()
+
+    run(story())
+
+
+def test_a_worker_of_other_files_is_told_nothing_and_a_new_main_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    change_messages(same_files(other))
+
+    async def story() -> None:
+        studio = Studio(tmp_path)
+        await studio.recording(20)
+        with monkeypatch.context() as patch:
+            patch.setattr("recorder.runtime.python_command.HOME", other)  # the files are replaced
+            studio.kill()
+            studio.send(5)
+            await studio.heard(messages.OtherVersion)
+        stranger = studio.workers._processes[0]
+        assert not studio.workers.well
+        assert studio.workers._entries[CALL].process is None
+        studio.workers.pause(CALL)
+        studio.workers.resume_call(CALL)
+        assert not stranger.outbox
+        await studio.workers.stop()
+        assert activity(stranger.pid)[0] == "X"
+        assert [type(event) for event in studio.events if not isinstance(event, messages.Beat)] == [
+            messages.WorkerDied, messages.NeedPart, messages.OtherVersion
+        ]  # fmt: skip  # and it was not replaced
+        studio.send(7)
+        studio.workers = Workers(1, tmp_path / "run", studio._heard, 0.01)
+        await studio.workers.start()
+        studio._heard(messages.NeedPart(CALL))
+        await studio.resumed()
+        all_of(studio, await studio.workers.close(CALL))
+        await studio.end()
+
+    run(story())
+
+
+def test_nothing_begins_with_workers_of_other_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    change_messages(same_files(other))
+
+    async def story() -> None:
+        workers = Workers(1, tmp_path / "run", lambda _: None)
+        monkeypatch.setattr("recorder.runtime.python_command.HOME", other)
+        with pytest.raises(OtherVersion):
+            await workers.start()
+        await workers.stop()
+        assert not list((tmp_path / "run").glob("*.raw"))
+
+    run(story())
+
+
+def test_a_new_main_goes_on_with_what_the_old_one_left(tmp_path: Path) -> None:
+    async def story() -> None:
+        studio = Studio(tmp_path)
+        await studio.workers.start()
+        studio.begin()
+        studio.send(40)
+        await asyncio.sleep(0.03)
+        studio.kill()  # in the middle of it all, and main with it
+        studio.send(5)
+        studio.workers._stopping = True
+        await studio.workers.stop()
+        studio.send(7)
+        studio.workers = Workers(1, tmp_path / "run", studio._heard, 0.01)
+        await studio.workers.start()
+        studio._heard(messages.NeedPart(CALL))
+        await studio.resumed()
+        studio.send(9)
+        all_of(studio, await studio.workers.close(CALL))
+        assert not [raw for raw in (tmp_path / "run").glob("*.raw") if raw != studio.workers._processes[0].raw]
+        await studio.end()
+
+    run(story())
+
+
+def test_what_the_kernel_has_is_taken_when_main_ends(tmp_path: Path) -> None:
+    async def story() -> None:
+        studio = Studio(tmp_path, tick=60.0, kept=False)
+        await studio.workers.start()
+        studio.begin()
+        await studio.workers.snapshot(CALL)
+        studio.send(50)
+        await studio.workers.stop()
+        for pair in studio.pairs.values():
+            pair.close()  # as without a descriptor store
+        studio.pairs = {n: studio._pair() for n in studio.pairs}
+        studio.workers = Workers(1, tmp_path / "run", studio._heard, 0.01)
+        await studio.workers.start()
+        studio._heard(messages.NeedPart(CALL))
+        await studio.heard(messages.Resumed)
+        final = await studio.workers.close(CALL)
+        found = studio.read(final)
+        for stream in (0, 1):
+            assert studio.frames(found, stream) == list(range(50))
+            assert final.streams[stream]["gap_ms"] > 0  # what may have come in between cannot be known
+        await studio.end()
+
+    run(story())
+
+
+def test_lost_sockets_leave_a_marked_gap_of_at_least_what_is_missing(tmp_path: Path) -> None:
+    async def story() -> None:
+        studio = Studio(tmp_path, kept=False)
+        await studio.talk_to_one_that_dies()
+        await asyncio.sleep(0.3)
+        await studio.heard(messages.Resumed)
+        for _ in range(10):
+            studio.send()
+            await asyncio.sleep(0.02)
+        final = await studio.workers.close(CALL)
+        for stream in (0, 1):
+            assert studio.frames(studio.read(final), stream) == [*range(10), *range(25, 35)]
+            figures = final.streams[stream]
+            assert (figures["lost"], figures["packets"]) == (15, 20)
+            assert figures["gap_ms"] >= 15 * 20
+            assert {gap[2] for gap in figures["gaps"]} == {"restart"}
+        assert any(
+            r.kind == record_format.Mark.RESTART for r in studio.read(final) if isinstance(r, record_format.Marked)
+        )
+        await studio.end()
+
+    run(story())
+
+
+def test_a_call_closed_while_its_worker_is_dead_is_closed_by_the_next(tmp_path: Path) -> None:
+    async def story() -> None:
+        studio = Studio(tmp_path)
+        await studio.recording(30)
+        studio.kill()
+        studio.send(4)
+        closing = asyncio.create_task(studio.workers.close(CALL))
+        again = asyncio.create_task(studio.workers.close(CALL))
+        final = await closing
+        assert await again == final
+        assert CALL not in studio.workers
+        all_of(studio, final)
+        await studio.end()
+
+    run(story())
+
+
+def test_a_call_may_begin_in_a_pause_that_ends_when_it_is_asked_to(tmp_path: Path) -> None:
+    """As where the client's answer to an offer of ours comes in its ACK, and somebody was faster."""
+
+    async def story() -> None:
+        studio = Studio(tmp_path, tick=0.05)
+        await studio.workers.start()
+        new, fd = studio.new(pauses=((time.time_ns(), None),))
+        studio.workers.add(new, studio.pairs, fd, studio.spool)
+        os.close(fd)
+        studio.send(6)
+        await studio.workers.snapshot(CALL)
+        studio.workers.resume_call(CALL)
+        studio.send(8)
+        final = await studio.workers.close(CALL)
+        assert studio.frames(studio.read(final), 0) == list(range(6, 14))
+        await studio.end()
+
+    run(story())
+
+
+def test_what_is_said_while_a_worker_is_dead_is_told_to_the_next(tmp_path: Path) -> None:
+    async def story() -> None:
+        studio = Studio(tmp_path, tick=0.05)
+        await studio.recording(10)
+        process = studio.workers._processes[0]
+        studio.kill()
+        while not process.dead:
+            await asyncio.sleep(0)
+        studio.workers.pause(CALL)
+        studio.send(6)
+        studio.workers.resume_call(CALL)
+        studio.send(8)
+        figures = await studio.workers.snapshot(CALL)
+        assert figures.streams[0]["packets"] == 18
+        final = await studio.workers.close(CALL)
+        assert studio.frames(studio.read(final), 0) == [*range(10), *range(16, 24)]
+        assert final.streams[0]["gap_ms"] == 0
+        await studio.end()
+
+    run(story())
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can look into a worker")
+def test_a_dropped_call_is_forgotten_and_its_sockets_are_ours_again(tmp_path: Path) -> None:
+    async def story() -> None:
+        studio = Studio(tmp_path)
+        await studio.recording(3)
+        studio.workers.drop(CALL)
+        assert CALL not in studio.workers
+        assert await studio.workers.snapshot(CALL) == messages.Figures(CALL, 0, ())
+        assert not (await studio.workers.close(CALL)).clean
+        pid = studio.workers._processes[0].pid
+        async with asyncio.timeout(30):
+            while any(CALL in path for path in _open_files(pid)):
+                await asyncio.sleep(0.01)
+        await studio.end()
+
+    run(story())
+
+
+def _open_files(pid: int) -> list[str]:
+    """Give what a process has open; what it closes while we look is not."""
+    found, folder = [], f"/proc/{pid}/fd"
+    for name in os.listdir(folder):
+        with suppress(FileNotFoundError):
+            found.append(os.readlink(f"{folder}/{name}"))
+    return found
+
+
+def test_a_worker_that_dies_again_and_again_is_started_with_pauses(tmp_path: Path) -> None:
+    async def story() -> None:
+        studio = Studio(tmp_path)
+        await studio.workers.start()
+        studio.begin()
+        for kill in range(1, 4):
+            studio.kill()
+            await studio.heard(messages.WorkerDied, kill)
+            await studio.heard(messages.Resumed, kill)
+        studio.send(5)
+        all_of(studio, await studio.workers.close(CALL))
+        await studio.end()
+
+    run(story())
+
+
+def test_the_end_comes_in_order_while_a_worker_is_being_replaced(tmp_path: Path) -> None:
+    async def story() -> None:
+        workers = Workers(2, tmp_path, lambda _: None)
+        await workers.start()
+        dead, well = workers._processes.values()
+        os.kill(dead.pid, signal.SIGKILL)
+        async with asyncio.timeout(30):
+            while workers.well:
+                await asyncio.sleep(0.01)
+        await workers.stop()
+        assert activity(well.pid)[0] == "X"
+
+    run(story())
+
+
+def test_a_worker_that_has_only_been_started_is_not_well_yet(tmp_path: Path) -> None:
+    async def story() -> None:
+        studio = Studio(tmp_path)
+        await studio.workers.start()
+        assert studio.workers.well
+        studio.kill()
+        await studio.heard(messages.WorkerDied)
+        assert not studio.workers.well
+        while not studio.workers.well:
+            await asyncio.sleep(0.01)
+        await studio.end()
+
+    run(story())
+
+
+def test_a_stranger_is_told_of_once_a_second_at_most(tmp_path: Path) -> None:
+    async def story() -> None:
+        studio = Studio(tmp_path)
+        await studio.workers.start()
+        studio.begin()
+        stranger = Sender(os.urandom(30), 0x1000)
+        began = time.monotonic()
+        while time.monotonic() - began < 2.2:
+            stranger.send(studio.pairs[0].port, 20)
+            await asyncio.sleep(0.01)
+        told = [event for event in studio.events if isinstance(event, messages.Strangers)]
+        assert 1 <= len(told) <= 1 + time.monotonic() - began
+        stranger.socket.close()
+        await studio.end()
+
+    run(story())

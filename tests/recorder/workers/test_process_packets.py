@@ -1,0 +1,186 @@
+"""Packets at a real worker process that are not simply the next: forged, foreign, late, repeated, of a wrong key."""
+
+import asyncio
+import os
+import random
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from media.rtp import header
+from media.rtp.sequence import WINDOW
+from recorder.workers import messages
+from tests.recorder.studio import CALL, Sender, Studio, run
+
+
+def reasons(figures: dict[str, Any]) -> list[str]:
+    return [why for _, _, why in figures["gaps"]]
+
+
+def test_forged_and_foreign_packets_change_nothing(tmp_path: Path) -> None:
+    """Duty C1."""
+
+    async def story() -> None:
+        studio = Studio(tmp_path)
+        await studio.workers.start()
+        studio.begin()
+        stranger = Sender(os.urandom(30), 0x1000, 65500)
+        port = studio.pairs[0].port
+        for size in (0, 1, 11, 12, 21, 22, 383, 384, 385, 1500, 2048, 2049, 65507):
+            stranger.socket.sendto(b"\x80" * size, ("127.0.0.1", port))
+        stranger.send(port, 30)
+        stranger.socket.sendto(b"\0\1" + bytes(18), ("127.0.0.1", port))
+        await asyncio.sleep(0.1)
+        studio.send(30)
+        await asyncio.sleep(0.1)
+        stranger.send(port, 30)
+        studio.send(30)
+        final = await studio.workers.close(CALL)
+        found = studio.read(final)
+        assert studio.frames(found, 0) == studio.frames(found, 1) == list(range(60))
+        assert final.streams[0]["rejected"] >= 30
+        assert final.streams[0]["foreign"] >= 3
+        stranger.socket.close()
+        await studio.end()
+
+    run(story())
+
+
+def test_a_flood_of_forgeries_injects_nothing_and_loses_nothing(tmp_path: Path) -> None:
+    async def story() -> None:
+        studio = Studio(tmp_path, tick=0.05)
+        await studio.recording(3)
+        genuine, stranger = studio.senders[0], Sender(os.urandom(30), 0x1000, 65503)
+        recorded, began = genuine.packet(), time.monotonic()
+        for _ in range(40):
+            studio.senders[1].send(studio.pairs[1].port, 5)
+            genuine.send(studio.pairs[0].port, 5)
+            for forged in (
+                recorded[:-1] + b"\0", recorded[:20], recorded[:11], b"\x80\xcb\0\1\0\0\x10\0", b"\0\1\0\0" + bytes(16),
+                b"\x16\xfe\xfd" + bytes(40), stranger.packet(), b"", os.urandom(3000),
+            ):  # fmt: skip
+                for port in (studio.pairs[0].port, studio.pairs[0].port + 1):
+                    genuine.socket.sendto(forged, ("127.0.0.1", port))  # even from the right address
+                    stranger.socket.sendto(forged, ("127.0.0.1", port))
+            await asyncio.sleep(0.01)
+        studio.send(5)
+        final = await studio.workers.close(CALL)
+        frames = studio.frames(studio.read(final), 0)
+        assert frames == [n for n in range(genuine.sent) if n != 3]  # 3 was only shown to the forger
+        told = [event for event in studio.events if isinstance(event, messages.Strangers)]
+        assert len(told) <= 3 + time.monotonic() - began  # once a second
+        assert not [event for event in studio.events if isinstance(event, messages.CallFault)]
+        stranger.socket.close()
+        await studio.end()
+
+    run(story())
+
+
+def test_reordered_repeated_and_late_packets_are_stored_in_place_and_once(tmp_path: Path) -> None:
+    async def story() -> None:
+        chance = random.Random(5)
+        studio = Studio(tmp_path)
+        await studio.workers.start()
+        studio.begin()
+        studio.send(2)
+        for sender, pair in zip(studio.senders, studio.pairs.values(), strict=True):
+            packets = [sender.packet() for _ in range(400)]
+            order = sorted(range(400), key=lambda n: n + (chance.randrange(25) if chance.random() < 0.3 else 0))
+            late = order.pop(150)
+            for at, number in enumerate(order):
+                for _ in range(2 if chance.random() < 0.1 else 1):
+                    sender.socket.sendto(packets[number], ("127.0.0.1", pair.port))
+                if at % 25 == 0:
+                    await asyncio.sleep(0.005)
+                if at == 250:  # 100 packets later: 2 s
+                    sender.socket.sendto(packets[late], ("127.0.0.1", pair.port))
+        final = await studio.workers.close(CALL)
+        found = studio.read(final)
+        for stream in (0, 1):
+            assert studio.frames(found, stream) == list(range(402))
+            figures = final.streams[stream]
+            assert (figures["packets"], figures["lost"], figures["gap_ms"]) == (402, 0, 0)
+        await studio.end()
+
+    run(story())
+
+
+def test_a_packet_that_comes_after_a_thousand_others_is_a_late_one(tmp_path: Path) -> None:
+    async def story() -> None:
+        studio = Studio(tmp_path)
+        await studio.workers.start()
+        studio.begin()
+        studio.send(10)
+        held_back = [sender.packet() for sender in studio.senders]
+        for _ in range(WINDOW // 50 + 1):
+            studio.send(50)
+            await studio.workers.snapshot(CALL)
+        for stream, packet in enumerate(held_back):
+            studio.senders[stream].socket.sendto(packet, ("127.0.0.1", studio.pairs[stream].port))
+        final = await studio.workers.close(CALL)
+        for stream, sender in enumerate(studio.senders):
+            figures = final.streams[stream]
+            assert reasons(figures) == ["late"]
+            assert (figures["gap_ms"], figures["lost"], figures["late"], figures["rejected"]) == (20, 1, 1, 0)
+            assert studio.frames(studio.read(final), stream) == [n for n in range(sender.sent) if n != 10]
+        await studio.end()
+
+    run(story())
+
+
+def test_packets_under_a_key_that_nobody_told_are_a_decrypt_failure(tmp_path: Path) -> None:
+    async def story() -> None:
+        studio = Studio(tmp_path, streams=1)
+        await studio.workers.start()
+        studio.begin()
+        (sender,), other = studio.senders, Sender(os.urandom(30), 0x1000, 65500)
+        studio.send(10)
+        for _ in range(30):
+            sender.packet()
+            sender.socket.sendto(other.packet(), ("127.0.0.1", studio.pairs[0].port))
+        studio.send(10)
+        final = await studio.workers.close(CALL)
+        assert reasons(final.streams[0]) == ["decrypt failure"]
+        assert (final.streams[0]["gap_ms"], final.streams[0]["rejected"]) == (30 * 20, 30)
+        other.socket.close()
+        await studio.end()
+
+    run(story())
+
+
+def test_a_stream_that_brings_nothing_to_store_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One sends nothing, one under a wrong key, one stops, one announces its silence; the call lasts a minute."""
+
+    async def story() -> None:
+        studio = Studio(tmp_path, streams=4)
+        studio.specs = tuple(replace(spec, payloads=((8, "PCMA", 8000), (13, "CN", 8000))) for spec in studio.specs)
+        await studio.workers.start()
+        began = time.time_ns()
+        studio.begin()
+        await studio.workers.snapshot(CALL)
+        begun = (time.time_ns() - began) // 1_000_000
+        wrong = Sender(os.urandom(30), 0x1001)
+        for _ in range(100):
+            wrong.send(studio.pairs[1].port)
+            studio.senders[2].send(studio.pairs[2].port)
+            studio.senders[3].send(studio.pairs[3].port)
+            await asyncio.sleep(0.005)
+        spoken = (time.time_ns() - began) // 1_000_000
+        quiet = studio.senders[3]
+        noise = header.build(13, quiet.next, quiet.next * 160, quiet.ssrc, b"\x40")
+        quiet.socket.sendto(quiet.session.protect(noise), ("127.0.0.1", studio.pairs[3].port))
+        await studio.workers.snapshot(CALL)
+        monkeypatch.setattr("recorder.workers.pool.time.time_ns", lambda: began + 60_000_000_000)
+        final = await studio.workers.close(CALL)
+        monkeypatch.undo()
+        said = [reasons(figures) for figures in final.streams.values()]
+        assert said == [["no media"], ["decrypt failure"], ["no media"], []]
+        assert all(59_900 - begun < final.streams[stream]["gap_ms"] <= 60_000 for stream in (0, 1))
+        assert 59_900 - spoken < final.streams[2]["gap_ms"] < 60_000
+        wrong.socket.close()
+        await studio.end()
+
+    run(story())

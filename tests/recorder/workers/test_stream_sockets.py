@@ -1,0 +1,131 @@
+"""Descriptors of a stream inside a worker, and reading what a spool holds."""
+
+import os
+import socket
+import struct
+from pathlib import Path
+
+import pytest
+
+from media.receive.batch import SLOTS
+from media.records import commit_slots
+from media.spec import StreamSpec
+from media.stream.pauses import Pauses
+from media.stream.receiver import Track
+from recorder.workers.stream_sockets import Lanes, close_all, expect, newest_slot
+
+
+def track() -> Track:
+    return Track(StreamSpec(0), Pauses(), 1)
+
+
+def opened(count: int) -> list[int]:
+    return [socket.socket(socket.AF_INET, socket.SOCK_DGRAM).detach() for _ in range(count)]
+
+
+def is_open(descriptor: int) -> bool:
+    try:
+        os.fstat(descriptor)
+    except OSError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_every_socket_is_closed_once(count: int) -> None:
+    descriptors = opened(count)
+    lanes = Lanes(track(), descriptors)
+    assert [lanes.rtp, lanes.rtcp] == (descriptors if count == 2 else [descriptors[0], -1])
+    lanes.close()
+    assert not any(map(is_open, descriptors))
+
+
+def test_a_stream_that_was_taken_out_has_no_sockets() -> None:
+    lanes = Lanes(track(), [])
+    assert (lanes.rtp, lanes.rtcp) == (-1, -1)
+    lanes.close()
+
+
+@pytest.mark.parametrize(
+    ("pure", "key", "waits"), [(True, b"k" * 30, False), (True, b"", True), (False, b"k" * 30, True)]
+)
+def test_a_socket_that_main_lets_go_waits_unless_a_key_tells_what_counts(pure: bool, key: bytes, waits: bool) -> None:
+    suite = "AES_CM_128_HMAC_SHA1_80" if key else None
+    lanes = Lanes(Track(StreamSpec(0, suite, key), Pauses(), 1), opened(1))
+    assert not lanes.let_go
+    lanes.track.connected, lanes.track.pure = True, pure
+    assert lanes.let_go == waits
+    with socket.socket(fileno=os.dup(lanes.rtp)) as same:
+        same.connect(("127.0.0.1", 9))
+    assert not lanes.let_go
+    lanes.close()
+
+
+def peer(lanes: Lanes) -> tuple[str, int] | None:
+    with socket.socket(fileno=os.dup(lanes.rtp)) as same:
+        try:
+            name = same.getpeername()
+        except OSError:
+            return None
+        return str(name[0]), int(name[1])
+
+
+def test_a_socket_is_connected_to_its_source_and_pure_when_it_was_emptied_after_that() -> None:
+    lanes = Lanes(track(), opened(1))
+    lanes.settle(5)
+    assert (peer(lanes), lanes.track.pure) == (None, False)
+    lanes.track.name = lanes.track.latch_wish = (
+        struct.pack("=H", socket.AF_INET) + bytes((0, 9, 127, 0, 0, 1)) + bytes(8)
+    )
+    lanes.settle(5)
+    assert (peer(lanes), lanes.track.connected, lanes.track.pure) == (("127.0.0.1", 9), True, False)
+    lanes.settle(SLOTS)
+    assert not lanes.track.pure
+    lanes.settle(5)
+    assert lanes.track.pure
+    lanes.close()
+
+
+@pytest.mark.parametrize("trial", [0, 1])
+def test_at_the_end_the_socket_tells_whom_a_stream_heard_on_trial(trial: int) -> None:
+    """Or the next call at that port would hear them too."""
+    lanes = Lanes(track(), opened(1))
+    lanes.track.spec.source = ("127.0.0.1", 9 - trial)
+    lanes.track.name = struct.pack("=H", socket.AF_INET) + bytes((0, 9, 127, 0, 0, 1)) + bytes(8)
+    lanes.decide()
+    assert peer(lanes) == (("127.0.0.1", 9) if trial else None)
+    lanes.close()
+    Lanes(lanes.track, []).decide()
+
+
+def test_the_keys_of_an_offer_are_expected_where_there_is_a_stream() -> None:
+    suite, mine = "AES_CM_128_HMAC_SHA1_80", Track(StreamSpec(0, "AES_CM_128_HMAC_SHA1_80", bytes(30)), Pauses(), 1)
+    expect({0: Lanes(mine, [])}, [StreamSpec(0, suite, b"k" * 30), StreamSpec(1, suite, b"l" * 30)])
+    assert mine.keyring
+    assert [context.key for context in mine.keyring.contexts] == [bytes(30), b"k" * 30]
+
+
+def test_closing_passes_over_what_is_gone() -> None:
+    descriptors = opened(2)
+    close_all([descriptors[0], -1, descriptors[1]])
+    assert not any(map(is_open, descriptors))
+
+
+def test_the_newest_slot_of_a_file_is_read(tmp_path: Path) -> None:
+    descriptor = os.open(tmp_path / "spool", os.O_CREAT | os.O_RDWR)
+    key, nonces = b"k" * commit_slots.KEY, commit_slots.Nonces(b"n" * commit_slots.KEY)
+    assert newest_slot(descriptor, key) is None
+    os.pwrite(
+        descriptor,
+        commit_slots.pack_base(commit_slots.cipher_of(key), nonces, 2, b"{}", b"state"),
+        commit_slots.middle(2),
+    )
+    for generation, rest in ((2, b"left over from a longer one"), (3, b"another"), (4, b"remainder")):
+        slot = commit_slots.pack_slot(
+            commit_slots.cipher_of(key), nonces, generation, 4096, 2, 1, False, b"moved", [rest]
+        )
+        os.pwrite(descriptor, slot, commit_slots.middle(generation) - len(slot))
+        found = newest_slot(descriptor, key)
+        assert found == commit_slots.Slot(generation, 4096, 1, False, 2, b"{}", b"state", b"moved", rest)
+        assert newest_slot(descriptor, b"o" * commit_slots.KEY) is None
+    os.close(descriptor)

@@ -1,0 +1,348 @@
+"""Workers and calls as main sees them: what the kernel says of a process, and what a dead one left."""
+
+import asyncio
+import fcntl
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from media.receive import sockets
+from media.receive.receive_region import SPARE_AT, journal_of
+from media.spec import Dtls, StreamSpec
+from recorder.persist.checkpoint_file import Slots
+from recorder.workers import codec, messages, worker_handle
+from recorder.workers.worker_handle import (
+    CALL_KEYS,
+    KEYS,
+    MAX_BACKOFF,
+    Entry,
+    Process,
+    activity,
+    backoff,
+    excused,
+    find_relics,
+    fresh_region,
+    insist,
+    keep_relic,
+    known_keys,
+    listed,
+    reap,
+    reap_soon,
+    wait_for_end,
+)
+
+CALL = "0a64dd1c-0000-4000-8000-000000000001"
+HOLD = """
+import sys
+from media.receive.recvmmsg import Region
+r = Region(sys.argv[1]); print(flush=True); sys.stdin.read()
+"""
+
+
+def spawned(code: str, *words: str) -> int:
+    """Start a child that nobody waits for but the code under test; it has begun when this returns."""
+    reading, writing = os.pipe()
+    actions = [(os.POSIX_SPAWN_DUP2, writing, 1)]
+    pid = os.posix_spawn(sys.executable, [sys.executable, "-c", code, *words], os.environ, file_actions=actions)
+    os.close(writing)
+    os.read(reading, 1)
+    os.close(reading)
+    return pid
+
+
+def is_excused(pid: int, used: float = 0.0) -> bool:
+    with socket.socket() as control:
+        return excused(Process(0, pid, control, Path("raw"), 0.0, 0.0, used))
+
+
+def test_sockets_lie_in_one_row_with_how_many_each_stream_has() -> None:
+    pairs = {n: sockets.open_pair("127.0.0.1", 0, rtcp=False) for n in (4, 2)}
+    assert listed(pairs) == (((4, 1), (2, 1)), [pairs[4].rtp.fileno(), pairs[2].rtp.fileno()])
+    for pair in pairs.values():
+        pair.close()
+
+
+def test_a_process_is_known_by_its_state_and_its_time() -> None:
+    state, used = activity(os.getpid())
+    assert state == "R" and used > 0
+    pid = spawned("print(flush=True); import time; time.sleep(60)")
+    while activity(pid)[0] != "S":
+        time.sleep(0.005)
+    os.kill(pid, signal.SIGSTOP)
+    while activity(pid)[0] != "T":
+        time.sleep(0.005)
+    assert not is_excused(pid)  # stopped: killing it helps
+    os.kill(pid, signal.SIGKILL)
+    reap(pid)
+    assert activity(pid) == ("X", 0.0)
+    reap(pid)  # a second time does nothing
+
+
+HIDDEN = """
+import ctypes, os, pathlib, sys
+from recorder.workers.worker_handle import _stat_of, activity
+libc = ctypes.CDLL(None, use_errno=True)
+assert libc.unshare(0x20000) == 0 and libc.mount(b"none", b"/", None, 0x44000, None) == 0
+assert libc.mount(b"proc", b"/proc", b"proc", 0, b"hidepid=invisible") == 0
+os.setgroups([]); os.setresgid(65534, 65534, 65534); os.setresuid(65534, 65534, 65534)
+told, tell = os.pipe()
+prctl = "ctypes.CDLL(None).prctl(4, 0, 0, 0, 0)"
+line = ["python3", "-c", f"import ctypes, sys; sys.stdin.read(1); {prctl}; print(flush=True); sys.stdin.read()"]
+waiting, wake = os.pipe()
+actions = [(os.POSIX_SPAWN_DUP2, waiting, 0), (os.POSIX_SPAWN_DUP2, tell, 1), (os.POSIX_SPAWN_CLOSE, wake)]
+pid = os.posix_spawn("/usr/bin/python3", line, {}, file_actions=actions)
+stat = _stat_of(pid)
+os.write(wake, b"x")
+os.read(told, 1)  # it may not be dumped from here on
+print(activity(pid)[0], activity(pid, stat)[0] != "X")
+os.close(wake); os.close(waiting)
+os.waitpid(pid, 0)
+print(activity(pid, stat)[0])
+"""
+
+
+@pytest.mark.skipif(
+    os.geteuid() != 0 or not Path("/usr/bin/python3").exists(), reason="only root can hide processes from others"
+)
+def test_a_worker_is_seen_where_the_unit_hides_what_may_not_be_dumped() -> None:
+    """ProtectProc=invisible: excused() would take a worker that waits for its disk for one that hangs."""
+    done = subprocess.run([sys.executable, "-c", HIDDEN], capture_output=True, text=True, check=False)
+    assert (done.stdout.split(), done.returncode) == (["X", "True", "X"], 0), done.stderr
+
+
+def test_one_that_had_no_processor_is_excused_and_one_that_loops_is_not() -> None:
+    pid = spawned("print(flush=True)\nwhile True: pass")
+    used = activity(pid)[1]
+    assert is_excused(pid, used + 3600)  # it goes on meanwhile, while we may be held up
+    assert not is_excused(pid, used - worker_handle.STARVED - 1)
+    os.kill(pid, signal.SIGKILL)
+    reap(pid)
+
+
+def test_who_was_told_to_end_is_waited_for_and_then_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    ending = spawned("print(flush=True)")
+    reap_soon(ending)
+    with pytest.raises(ChildProcessError):
+        os.waitpid(ending, os.WNOHANG)
+    monkeypatch.setattr(worker_handle, "PATIENCE", 0.05)
+    stuck = spawned("print(flush=True); import time; time.sleep(60)")
+    reap_soon(stuck)
+    assert activity(stuck)[0] == "X"
+
+
+def test_a_region_is_waited_for_until_nobody_drains_into_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker_handle, "PATIENCE", 0.05)
+    path = str(tmp_path / "raw")
+    with subprocess.Popen([sys.executable, "-c", HOLD, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        wait_for_end(path)  # it does not end by itself
+        assert other.wait(30) == -signal.SIGKILL
+    wait_for_end(path)
+
+
+def test_a_region_may_go_while_it_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that finds its main dead takes its own away."""
+    path = tmp_path / "worker-0.1.0.raw"
+    with path.open("wb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        monkeypatch.setattr("recorder.workers.worker_handle.time.sleep", lambda _: path.unlink())
+        assert find_relics(tmp_path) == {}
+
+
+def test_regions_have_names_that_nobody_had(tmp_path: Path) -> None:
+    first = fresh_region(tmp_path, 0, 0)
+    first.touch()
+    second = fresh_region(tmp_path, 0, 0)
+    assert first != second and not second.exists()
+    assert fresh_region(tmp_path, 1, 0) not in (first, second)
+
+
+def test_what_workers_left_is_kept_for_calls_that_go_on(tmp_path: Path) -> None:
+    with closing(Slots(tmp_path / "live")) as slots:
+        for call in ("over", CALL):
+            slot = slots.take()
+            slot.write(json.dumps({"v": 2, "call": call, "ports": []}).encode(), b"x")
+            if call == "over":
+                slot.end()  # it is not gone on with: nobody would ever take its packets away
+    left = enumerate((CALL, "gone", "", "over"))
+    for name, call in ((f"worker-{number}.1.0.raw", call) for number, call in left):
+        code = (
+            "import sys; from media.receive.recvmmsg import Region; r = Region(sys.argv[1])\n"
+            "if sys.argv[2]: r.begin(sys.argv[2].encode().ljust(36, b'\\0'), 1, [0], [False])"
+        )
+        subprocess.run([sys.executable, "-c", code, str(tmp_path / name), call], check=True)
+    assert find_relics(tmp_path) == {CALL: tmp_path / "worker-0.1.0.raw"}
+    assert [path.name for path in tmp_path.glob("*.raw")] == ["worker-0.1.0.raw"]
+    assert (tmp_path / "worker-0.1.0.raw").stat().st_size == SPARE_AT
+    journal = journal_of(str(tmp_path / "worker-0.1.0.raw"))
+    assert journal is not None and journal.call == CALL
+    assert worker_handle.last_batch(tmp_path / "missing") is None
+
+
+def test_a_dead_workers_region_is_kept_once_and_for_a_call_that_goes_on(tmp_path: Path) -> None:
+    entries = {CALL: Entry(1, None)}
+    for name, call in (("a", CALL), ("b", CALL), ("c", "gone"), ("d", "")):
+        code = (
+            "import sys; from media.receive.recvmmsg import Region; r = Region(sys.argv[1])\n"
+            "if sys.argv[2]: r.begin(sys.argv[2].encode().ljust(36, b'\\0'), 1, [0], [False])"
+        )
+        subprocess.run([sys.executable, "-c", code, str(tmp_path / name), call], check=True)
+        keep_relic(tmp_path / name, entries, crashed=name != "a")
+    assert entries[CALL].relic == tmp_path / "a"
+    assert entries[CALL].crashes == 1
+    assert (tmp_path / "a").stat().st_size == SPARE_AT  # what is behind that was held for the successor
+    assert list(tmp_path.iterdir()) == [tmp_path / "a"]
+
+
+def region(path: Path, generation: int, *lanes: int) -> Path:
+    """Leave the region of a worker that died over a call; without lanes it was only being told of it."""
+    code = (
+        "import sys; from media.receive.recvmmsg import Region; r = Region(sys.argv[1])\n"
+        "lanes = [*map(int, sys.argv[4:])]\n"
+        "r.begin(sys.argv[2].encode(), int(sys.argv[3]), lanes, [False] * len(lanes))"
+    )
+    subprocess.run([sys.executable, "-c", code, str(path), CALL, str(generation), *map(str, lanes)], check=True)
+    return path
+
+
+@pytest.mark.parametrize("names", [("a", "b", "c"), ("c", "b", "a")])
+def test_of_what_workers_left_of_one_call_the_newest_batch_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, names: tuple[str, str, str]
+) -> None:
+    """Main and its workers were killed while one of them took the batch of another, and received the next."""
+    monkeypatch.setattr(worker_handle, "left_calls", lambda folder: {CALL})
+    old, new, told = (tmp_path / f"worker-0.1.{name}.raw" for name in names)
+    for path, generation, lanes in ((old, 7, [0]), (new, 8, [0, 1]), (told, 0, [])):
+        region(path, generation, *lanes)
+    assert find_relics(tmp_path) == {CALL: new}
+    assert list(tmp_path.glob("*.raw")) == [new]
+
+
+def test_a_batch_over_which_workers_crashed_is_given_up_and_missed(tmp_path: Path) -> None:
+    (relic := tmp_path / "a").touch()
+    entry = Entry(1, None, relic=relic)
+    for crashes, given_up in ((worker_handle.MAX_REPLAYS - 1, False), (worker_handle.MAX_REPLAYS, True)):
+        entry.crashes = crashes
+        entry.avoid()
+        assert (entry.lost, entry.relic is None, not relic.exists()) == (given_up,) * 3
+
+
+@pytest.mark.parametrize("name", ["SEGV", "BUS", "ABRT", "ILL", "FPE", "KILL", "TERM"])
+def test_who_was_killed_did_not_crash(name: str) -> None:
+    die = "import os, resource; resource.setrlimit(resource.RLIMIT_CORE, (0, 0)); print(flush=True)\n"
+    assert reap(spawned(f"{die}os.kill(os.getpid(), {getattr(signal, 'SIG' + name)})")) == (
+        name not in ("KILL", "TERM")
+    )
+
+
+def test_whoever_dies_over_what_it_is_told_leaves_no_batch(tmp_path: Path) -> None:
+    entries = {CALL: Entry(1, None)}
+    keep_relic(region(tmp_path / "told", 0), entries, crashed=True)
+    assert (entries[CALL].crashes, entries[CALL].relic, list(tmp_path.iterdir())) == (1, None, [])
+    keep_relic(region(tmp_path / "batch", 7, 0), entries, crashed=True)
+    assert (entries[CALL].crashes, entries[CALL].relic) == (2, tmp_path / "batch")
+
+
+def test_crashes_of_long_ago_are_not_held_against_a_call_that_lasts() -> None:
+    """It was the one that a worker had listened to last when it died of something else."""
+    entry, now = Entry(1, None), 0.0
+    for _ in range(worker_handle.MAX_CRASHES):
+        entry.stumble(now := now + worker_handle.FORGIVEN)
+    assert entry.crashes == 1
+    for _ in range(worker_handle.MAX_CRASHES):
+        entry.stumble(now := now + worker_handle.FORGIVEN - 1)
+    assert entry.crashes == worker_handle.MAX_CRASHES + 1
+
+
+@pytest.mark.parametrize(("used", "loops"), [(3600.0, False), (-3600.0, True)])
+def test_one_that_was_not_let_run_for_too_long_is_replaced_and_did_not_crash(
+    tmp_path: Path, used: float, loops: bool
+) -> None:
+    """What it was at is no fault of its call on a machine that starves."""
+    pid = spawned("print(flush=True)\nwhile True: pass")
+    with socket.socket() as control:
+        silent = time.monotonic() - worker_handle.MAX_WAIT - 1
+        process = Process(0, pid, control, tmp_path, 0.0, silent, used)
+        worker_handle.look_at(process)
+        reap(pid)
+        assert (process.hung, process.crashed) == (True, loops)
+
+
+def test_the_region_of_a_dead_worker_goes_once_another_goes_on(tmp_path: Path) -> None:
+    relic = tmp_path / "a"
+    relic.touch()
+    entry = Entry(1, None, lost=True, relic=relic)
+    for _ in range(2):
+        entry.resumed()
+        assert (entry.lost, entry.relic, relic.exists()) == (False, None, False)
+
+
+def test_of_each_stream_the_newest_keys_are_known() -> None:
+    suite = "AES_CM_128_HMAC_SHA1_80"
+    known: tuple[messages.Key, ...] = ()
+    for number in range(KEYS + 2):
+        offer = [StreamSpec(0, suite, bytes([number])), StreamSpec(1, suite, b"same"), StreamSpec(2)]
+        known = known_keys(known, offer)
+    again = known_keys(known, [StreamSpec(0, suite, bytes([KEYS + 1])), StreamSpec(3, suite, b"dtls", dtls=Dtls())])
+    assert sorted(again) == sorted(known)
+    assert [key for stream, _, key, _ in known if stream == 0] == [bytes([n]) for n in range(2, KEYS + 2)]
+    assert [key for stream, _, key, _ in known if stream == 1] == [b"same"]
+    assert {stream for stream, *_ in known} == {0, 1}
+
+
+def test_all_keys_of_a_line_are_remembered() -> None:
+    known = known_keys((), [StreamSpec(0, "AEAD_AES_128_GCM", b"one", mki=4, others=(b"two", b"three"))])
+    assert known == tuple((0, "AEAD_AES_128_GCM", key, 4) for key in (b"one", b"two", b"three"))
+
+
+def test_the_keys_of_all_lines_of_an_offer_are_remembered_and_fit_into_what_a_successor_is_told() -> None:
+    """Sixty-four streams of nine keys each, offered anew again and again."""
+    known: tuple[messages.Key, ...] = ()
+    for again in range(4):
+        keys = [bytes([again, stream, n]) * 15 for stream in range(64) for n in range(9)]
+        offer = [
+            StreamSpec(
+                stream,
+                "AES_CM_128_HMAC_SHA1_80",
+                keys[9 * stream],
+                alternates=tuple(("AEAD_AES_256_GCM", key, 4) for key in keys[9 * stream + 1 : 9 * stream + 9]),
+            )
+            for stream in range(64)
+        ]
+        few = known_keys((), offer[:2])
+        assert [key for _, _, key, _ in few] == keys[:18] and few[1][1:] == ("AEAD_AES_256_GCM", keys[1], 4)
+        known = known_keys(known, offer)
+    new = messages.NewCall(CALL, messages.Part("m1", bytes(32)), (), bytes(32))
+    told = codec.command(messages.Adopt(new, (), False, 0, True, known))
+    assert len(known) == CALL_KEYS and len(told) < codec.MAX_MESSAGE - codec.MAX_OFFERED
+    assert len(codec.command(messages.Change(CALL, tuple(offer), (), (), 0))) < codec.MAX_OFFERED
+
+
+def test_a_call_nobody_has_is_not_clean() -> None:
+    final = worker_handle.unclean(CALL)
+    assert (final.call, final.clean, final.committed, final.figures) == (CALL, False, -1, ())
+
+
+def test_a_worker_that_dies_for_hours_is_started_once_a_second() -> None:
+    assert [backoff(fails) for fails in (1, 2, 1024, 100_000)] == [0.04, 0.08, MAX_BACKOFF, MAX_BACKOFF]
+
+
+def test_what_a_machine_short_of_threads_does_not_do_is_insisted_on() -> None:
+    tries: list[int] = []
+
+    async def step() -> None:
+        tries.append(1)
+        if len(tries) < 3:
+            raise RuntimeError("can't start new thread")
+
+    asyncio.run(insist(step))
+    assert len(tries) == 3

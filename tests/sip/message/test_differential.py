@@ -1,0 +1,147 @@
+"""Other people's parsers on the same words: what they read of us, and what we and they read of others.
+
+They judge where they are right; where one of them is known to be stricter or laxer than RFC 3261 it is not asked.
+"""
+
+from __future__ import annotations
+
+import aiosipua
+import pytest
+import sdp_transform
+import sipmessage
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sip.message.header_values import CSeq, NameAddr, Via
+from sip.message.message import Request, parse
+from sip.message.uri import Uri
+from sip.sdp.answer import answer, plan
+from sip.sdp.description import SessionDescription
+from sip.sdp.plan import Policy
+from sip.sdp.sdes import SUITES
+from tests.sip.story import ANSWER, Story
+
+WORD = st.text("abcdefghijklmnopqrstuvwxyz0123456789", min_size=1, max_size=12)
+HOST = st.one_of(
+    st.lists(WORD, min_size=1, max_size=3).map(lambda words: ".".join((*words, "example"))),
+    st.ip_addresses(v=4).map(str),
+)
+PORT = st.one_of(st.none(), st.integers(1, 65_535))
+USER = st.text("abcXYZ0189+-_.!~*'()&=$,;?/", min_size=1, max_size=20)
+
+
+def heard_in_a_call() -> list[bytes]:
+    """Give every kind of message that we send in a call."""
+    story = Story()
+    said: list[bytes] = []
+
+    def take() -> None:
+        story.hear()
+        said.extend(item.data for item in story.sent if hasattr(item, "data"))
+
+    event = story.invited("Record-Route: <sip:p1.example;lr>, <sip:p2.example;lr>", "Supported: timer",
+                          "Session-Expires: 1800")  # fmt: skip
+    story.wait(0.3)
+    said.append(story.sent[0].data)
+    story.endpoint.accept(event.token, ANSWER, story.now)
+    take()
+    story.learn(parse(said[-1]))
+    story.say(story.request("ACK"))
+    for request in (story.request("OPTIONS"), story.request("PRACK"), story.request("NOTIFY")):
+        story.say(request)
+        said.extend(item.data for item in story.sent)
+    story.endpoint.reoffer(event.session, ANSWER, story.now)
+    take()
+    story.endpoint.hang_up(event.session, "over", story.now)
+    take()
+    return said
+
+
+MESSAGES = heard_in_a_call()
+
+
+def test_the_messages_are_of_every_kind():
+    starts = {data.split(b" ")[1] if data.startswith(b"SIP/2.0") else data.split(b" ")[0] for data in MESSAGES}
+    assert {b"100", b"200", b"481", b"405", b"INVITE", b"BYE"} <= starts
+
+
+@pytest.mark.parametrize("data", MESSAGES, ids=[data.split(b"\r\n")[0].decode() for data in MESSAGES])
+def test_sipmessage_and_aiosipua_read_what_we_write(data):
+    ours = parse(data)
+    theirs = sipmessage.Message.parse(data)
+    assert isinstance(theirs, sipmessage.Request if isinstance(ours, Request) else sipmessage.Response)
+    assert (theirs.call_id, theirs.cseq.sequence, theirs.cseq.method) == (
+        ours.call_id if isinstance(ours, Request) else ours.headers.get("Call-ID"),
+        ours.cseq.number,
+        ours.cseq.method,
+    )
+    assert [str(via) for via in theirs.via] == [str(Via.parse(text)) for text in ours.headers.values("Via")]
+    assert theirs.body == ours.body
+    other = aiosipua.SipMessage.parse(data)
+    assert other.call_id == theirs.call_id
+    assert (other.cseq.seq, other.cseq.method) == (ours.cseq.number, ours.cseq.method)
+
+
+@given(WORD, HOST, PORT, WORD)
+def test_a_via_is_the_same_for_sipmessage_and_us(transport, host, port, branch):
+    text = f"SIP/2.0/{transport.upper()} {host}{f':{port}' if port else ''};branch=z9hG4bK{branch};rport"
+    ours, theirs = Via.parse(text), sipmessage.Via.parse(text)
+    assert (ours.transport, ours.host, ours.port) == (theirs.transport, theirs.host, theirs.port)
+    assert ours.branch == theirs.parameters["branch"]
+
+
+@given(USER, HOST, PORT)
+def test_a_uri_is_the_same_for_sipmessage_and_us(user, host, port):
+    text = f"sip:{user}@{host}{f':{port}' if port else ''};transport=tcp"
+    ours, theirs = Uri.parse(text), sipmessage.URI.parse(text)
+    assert (ours.host, ours.port) == (theirs.host, theirs.port)
+    assert ours.param("transport") == theirs.parameters["transport"] == "tcp"
+
+
+@given(st.text("abc XYZ0-9.", max_size=12).map(lambda text: " ".join(text.split())), WORD, HOST, WORD)
+def test_an_address_is_the_same_for_sipmessage_aiosipua_and_us(name, user, host, tag):
+    text = f'"{name}" <sip:{user}@{host}>;tag={tag}'
+    ours, theirs, others = NameAddr.parse(text), sipmessage.Address.parse(text), aiosipua.parse_address(text)
+    assert (ours.display or "", ours.tag) == (theirs.name, theirs.parameters["tag"])
+    assert ours.uri == str(theirs.uri)
+    assert others.tag == ours.tag
+
+
+@given(st.integers(0, 2**31 - 1), st.sampled_from(("INVITE", "BYE", "UPDATE")))
+def test_a_cseq_is_the_same_for_sipmessage_and_us(number, method):
+    ours, theirs = CSeq.parse(f"{number} {method}"), sipmessage.CSeq.parse(f"{number} {method}")
+    assert (ours.number, ours.method) == (theirs.sequence, theirs.method)
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(("audio", "video", "image", "message")),
+            st.sampled_from(("RTP/AVP", "RTP/SAVP", "udptl")),
+            st.sampled_from(("sendonly", "sendrecv", "recvonly", "inactive")),
+            WORD,
+        ),
+        min_size=1,
+        max_size=6,
+    )
+)
+def test_sdp_transform_reads_our_answers_as_we_meant_them(lines):
+    key = "A" * 40
+    text = "v=0\no=- 1 1 IN IP4 192.0.2.1\ns=-\nc=IN IP4 192.0.2.1\nt=0 0\nm=audio 4 RTP/AVP 0\n"
+    for kind, profile, direction, label in lines:
+        text += f"m={kind} 4000 {profile} 8\na={direction}\na=label:x{label}\n"
+        text += f"a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:{key}\n" if profile == "RTP/SAVP" else ""
+    offer = SessionDescription.parse(text.encode())
+    plans = plan(offer, Policy("preferred"))
+    ports = {line.index: 20_000 + 2 * line.index for line in plans if line.accepted}
+    keys = {line.index: b"K" * SUITES[line.suite] for line in plans if line.suite}
+    ours = answer(offer, plans, address="198.51.100.7", ports=ports, keys=keys, session_id=7, version=1)
+    read = sdp_transform.parse(ours.decode())
+    assert [media["port"] for media in read["media"]] == [ports.get(line.index, 0) for line in plans]
+    assert [media["type"] for media in read["media"]] == [line.media for line in plans]
+    for media, line in zip(read["media"], plans, strict=True):
+        assert str(media.get("label", "")) == (line.label or "")
+        assert media.get("direction") == (line.answer_direction if line.accepted else None)
+        assert [crypto["id"] for crypto in media.get("crypto", ())] == ([1] if line.suite else [])
+    others = aiosipua.parse_sdp(ours.decode())
+    assert [media.port for media in others.media] == [media["port"] for media in read["media"]]

@@ -1,0 +1,126 @@
+"""Streams: whole messages, keep-alives, and when a connection has to be given up."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sip.errors import FramingError
+from sip.message.framing import KEEPALIVE, Framer
+from sip.message.message import salvage
+
+
+def written(length: str | None = "4", body: bytes = b"body", name: str = "Content-Length") -> bytes:
+    """A message with the given Content-Length field."""
+    field = f"{name}: {length}\r\n" if length is not None else ""
+    return f"BYE sip:rec@h SIP/2.0\r\nVia: SIP/2.0/TCP h;branch=z9hG4bK1\r\n{field}\r\n".encode() + body
+
+
+def fed(data: bytes, step: int) -> tuple[list[bytes], str | None]:
+    """What a framer gives for data that arrive in pieces, and the code of its fault."""
+    framer, found = Framer(), []
+    try:
+        for at in range(0, len(data), step):
+            found += framer.feed(data[at : at + step])
+    except FramingError as fault:
+        return found + list(fault.before), fault.code
+    return found, None
+
+
+def test_messages_are_cut_wherever_the_pieces_end() -> None:
+    data = written() + b"\r\n" + written("0", b"", "l") + written()
+    whole = [written(), written("0", b"", "l"), written()]
+    for step in (1, 2, 3, 7, len(data)):
+        assert fed(data, step) == (whole, None)
+
+
+def test_an_unfinished_message_waits_and_is_counted() -> None:
+    framer = Framer()
+    assert framer.feed(written("9")) == []
+    assert framer.pending == len(written("9"))
+    assert framer.feed(b"54321") == [written("9", b"body54321")]
+    assert framer.pending == 0
+
+
+def test_two_line_ends_are_a_ping_and_one_is_nothing() -> None:
+    """Duty S20."""
+    assert Framer().feed(b"\r\n\r\n" + written() + b"\r\n\r\n\r\n") == [KEEPALIVE, written(), KEEPALIVE]
+    assert Framer().feed(b"\r\n" + written()) == [written()]
+    assert Framer().feed(b"\n\n\n" + written()) == [written()]
+
+
+def test_a_folded_length_is_read_as_the_parser_reads_it() -> None:
+    assert Framer().feed(written("\r\n 4")) == [written("\r\n 4")]
+
+
+@pytest.mark.parametrize("length", ["-1", "4, 4", "4 4", "0x4", "+4", "", "4\r\nl: 5", "4a", "٤"])
+def test_a_length_that_can_be_read_in_two_ways_ends_the_stream(length: str) -> None:
+    """Duty S18."""
+    with pytest.raises(FramingError) as caught:
+        Framer().feed(written() + written(length) + written())
+    assert (caught.value.code, caught.value.status) == ("content-length", 400)
+    assert caught.value.before == (written(),)
+    request = salvage(caught.value.head)
+    assert request is not None and request.via.host == "h"
+
+
+def test_the_same_length_twice_is_one_length() -> None:
+    assert len(Framer().feed(written("4\r\nl: 4"))) == 1
+
+
+def test_a_message_without_length_ends_the_stream() -> None:
+    with pytest.raises(FramingError, match="content-length-missing"):
+        Framer().feed(written(None))
+
+
+def test_a_given_up_stream_stays_given_up() -> None:
+    framer = Framer()
+    for _ in range(2):
+        with pytest.raises(FramingError):
+            framer.feed(written("-1"))
+    assert framer.pending == 0
+
+
+@pytest.mark.parametrize("data", [b"\x16\x03\x01\x02\x00\x01", b"\x00\x01\x00\x00!\x12\xa4B", b" BYE", b"\xff"])
+def test_binary_is_given_up_at_the_first_byte(data: bytes) -> None:
+    with pytest.raises(FramingError, match="not-sip"):
+        Framer().feed(data)
+
+
+def test_limits_end_the_stream() -> None:
+    """Duty S36."""
+    assert fed(b"A" * 9_000, 1_000)[1] == "start-line-size"
+    assert fed(b"BYE sip:h SIP/2.0\r\n" + b"X: y\r\n" * 12_000, 1_000)[1] == "head-size"
+    with pytest.raises(FramingError) as caught:
+        Framer().feed(written("99999999"))
+    assert (caught.value.code, caught.value.status) == ("body-size", 513)
+
+
+def test_4_mib_of_metadata_pass() -> None:
+    """Duty 8.9."""
+    body = b"x" * (4 << 20)
+    assert fed(written(str(len(body)), body), 65_536) == ([written(str(len(body)), body)], None)
+
+
+def test_a_head_in_single_bytes_is_no_burden() -> None:
+    begin = time.process_time()
+    assert fed(b"BYE sip:h SIP/2.0\r\n" + b"X: y\r\n" * 3_000, 1) == ([], None)
+    assert fed(b"\n" * 60_000, 60_000) == ([], None)
+    assert time.process_time() - begin < 2.0
+
+
+@given(
+    st.lists(st.sampled_from([written(), written("0", b""), b"\r\n", b"\n", b"\r", written("x"), b"\x00"]), max_size=6),
+    st.integers(1, 40),
+)
+def test_pieces_never_change_the_result(items: list[bytes], step: int) -> None:
+    data = b"".join(items)
+    assert fed(data, step) == fed(data, max(1, len(data)))
+
+
+@given(st.binary(max_size=200), st.integers(1, 9))
+def test_any_bytes_give_messages_or_the_documented_error(data: bytes, step: int) -> None:
+    assert fed(data, step) == fed(data, max(1, len(data)))

@@ -1,0 +1,80 @@
+"""The header store: order, case, compact forms, lists."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sip.errors import UnsafeOutput
+from sip.message.headers import Headers, full_name
+
+
+def test_names_are_compared_without_case_and_compact_forms_are_known() -> None:
+    """Duty S17."""
+    headers = Headers([("v", "1"), ("VIA", "2"), ("i", "call"), ("X-Own", "x")])
+    assert headers.all("Via") == ["1", "2"]
+    assert headers.get("CALL-ID") == headers.get("i") == "call"
+    assert list(headers.items()) == [("Via", "1"), ("Via", "2"), ("Call-ID", "call"), ("X-Own", "x")]
+    assert "x-own" in headers and "y" not in headers and len(headers) == 4
+
+
+@pytest.mark.parametrize("compact", list("abcdefiklmorstuvxy"))
+def test_every_compact_form_has_a_full_name(compact: str) -> None:
+    assert len(full_name(compact)) > 1
+    assert full_name(compact.upper()) == full_name(compact)
+
+
+def test_lists_over_several_fields_are_one_list() -> None:
+    headers = Headers([("Route", '"a, b" <sip:x,y>;z, <sip:b>'), ("Route", "<sip:c>")])
+    assert headers.values("route") == ['"a, b" <sip:x,y>;z', "<sip:b>", "<sip:c>"]
+    assert Headers([("Require", "SIPREC, Timer"), ("require", "")]).tokens("Require") == ["siprec", "timer"]
+
+
+def test_an_endless_list_is_cut() -> None:
+    assert len(Headers([("Via", "a," * 30_000)]).values("via")) == 200
+
+
+def test_setting_keeps_the_place_and_removing_takes_all() -> None:
+    headers = Headers([("To", "a"), ("From", "b"), ("To", "c"), ("Date", "d")])
+    headers.set("t", "new")
+    assert list(headers.items()) == [("To", "new"), ("From", "b"), ("Date", "d")]
+    headers.set("Subject", "s")
+    headers.remove("FROM")
+    assert str(headers) == "To: new\r\nDate: d\r\nSubject: s\r\n"
+
+
+def test_a_changed_store_answers_anew() -> None:
+    headers = Headers([("To", "a")])
+    assert headers.get("From") is None
+    headers.add("From", "b")
+    assert headers.get("From") == "b"
+
+
+@pytest.mark.parametrize(("name", "value"), [("Subject", "a\r\nVia: x"), ("Sub\nject", "a"), ("Subject", "a\r")])
+def test_no_field_of_ours_breaks_the_line(name: str, value: str) -> None:
+    with pytest.raises(UnsafeOutput):
+        Headers().add(name, value)
+
+
+def test_values_stay_out_of_the_repr_and_copies_are_apart() -> None:
+    headers = Headers([("From", "alice")])
+    copy = headers.copy()
+    assert copy == headers
+    copy.add("To", "bob")
+    assert copy != headers and "alice" not in repr(headers)
+
+
+@given(st.lists(st.tuples(st.sampled_from(["To", "t", "X-A", "x-a"]), st.text(alphabet='ab,"<>', max_size=8))))
+def test_what_was_added_is_found(fields: list[tuple[str, str]]) -> None:
+    headers = Headers(fields)
+    assert headers.all("to") == [value for name, value in fields if name in ("To", "t")]
+    assert headers.all("X-a") == [value for name, value in fields if name.lower() == "x-a"]
+
+
+def test_fields_that_are_there_and_fields_that_are_there_twice() -> None:
+    headers = Headers([("v", "1"), ("t", "2"), ("X-A", "3"), ("x-a", "4")])
+    assert headers.has_all(frozenset({"Via", "To"})) and not headers.has_all(frozenset({"Via", "From"}))
+    assert not headers.has_twice(frozenset({"Via", "To"}))
+    headers.add("T", "5")
+    assert headers.has_twice(frozenset({"Via", "To"})) and not headers.has_twice(frozenset({"Via"}))

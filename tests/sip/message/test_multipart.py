@@ -1,0 +1,202 @@
+"""Bodies as clients really build them; nothing in a body raises."""
+
+from __future__ import annotations
+
+import base64
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sip.message.grammar import MAX_FIELDS
+from sip.message.headers import Headers
+from sip.message.multipart import MAX_DELIMITERS, MAX_PARTS, METADATA, SDP, compose, parts_of, split
+
+OFFER = b"v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\n"
+XML = b'<?xml version="1.0"?><recording xmlns="urn:ietf:params:xml:ns:recording:1"/>'
+
+
+def mixed(boundary: str = "b", end: str = "\r\n", close: str = "--b--\r\n") -> bytes:
+    """Offer and metadata as two parts."""
+    return (
+        f"--{boundary}{end}Content-Type: application/sdp{end}{end}".encode()
+        + OFFER
+        + f"{end}--{boundary}{end}Content-Type:application/rs-metadata+xml{end}".encode()
+        + f"Content-Disposition: Recording-Session;handling=optional{end}{end}".encode()
+        + XML
+        + f"{end}{close}".encode()
+    )
+
+
+def test_offer_and_metadata_are_told_apart() -> None:
+    offer, metadata = split("multipart/mixed;boundary=b", mixed())
+    assert (offer.is_sdp, offer.is_metadata, offer.body, offer.disposition) == (True, False, OFFER, None)
+    assert (metadata.is_metadata, metadata.body, metadata.disposition) == (True, XML, "recording-session")
+    assert (offer.required, metadata.required) == (True, False)
+
+
+@pytest.mark.parametrize(
+    "boundary",
+    ["----=_Part_1.2", "unique boundary 42", "a=b'c/d:e?f", "x" * 70, "(a),b", "--", "a--b"],
+)
+def test_boundaries_may_be_quoted_and_odd(boundary: str) -> None:
+    """Duty S33."""
+    body = mixed(boundary, close=f"--{boundary}--")
+    assert len(split(f'multipart/mixed; charset=x; Boundary="{boundary}"', body)) == 2
+    assert len(split(f"Multipart/Mixed;boundary={boundary}", body)) == 2
+
+
+@pytest.mark.parametrize("close", ["--b--", "--b--\r\n", "--b--  \r\nepilogue\r\n--b\r\n\r\nx", "", "\r\n"])
+def test_the_end_may_be_missing_or_followed_by_anything(close: str) -> None:
+    """Duty S33."""
+    parts = split("multipart/mixed;boundary=b", b"preamble\r\n" + mixed(close=close))
+    assert [part.body.strip() for part in parts] == [OFFER.strip(), XML]
+
+
+def test_bare_line_feeds_are_kept() -> None:
+    offer, metadata = split("multipart/mixed;boundary=b", mixed(end="\n"))
+    assert (offer.body, metadata.body) == (OFFER, XML)
+
+
+def test_blanks_behind_a_delimiter_are_nothing_and_longer_words_are_no_delimiter() -> None:
+    body = mixed().replace(b"--b\r\n", b"--b \t\r\n").replace(XML, XML + b"\r\n--bee\r\nmore")
+    assert split("multipart/mixed;boundary=b", body)[1].body == XML + b"\r\n--bee\r\nmore"
+
+
+@pytest.mark.parametrize(
+    "content_type", ["multipart/mixed", "multipart/mixed;boundary=", "multipart/mixed;boundary=other"]
+)
+def test_a_wrong_boundary_is_guessed_from_the_body(content_type: str) -> None:
+    assert len(split(content_type, b"\r\n" + mixed())) == 2
+
+
+@pytest.mark.parametrize("content_type", ["", "multipart", "mixed; boundary=b"])
+def test_a_body_of_parts_without_a_readable_type_is_recognised_s33(content_type: str) -> None:
+    offer, metadata = split(content_type, b"\r\n" + mixed())
+    assert (offer.is_sdp, metadata.is_metadata) == (True, True)
+    assert split("", b"--\r\n\r\ntext")[0].media_type.essence == "application/octet-stream"
+
+
+def test_what_encoded_parts_without_a_type_hold_is_recognised_s33() -> None:
+    code = b"Content-Transfer-Encoding: base64\r\n\r\n"
+    parts = [b"--b\r\n" + code + base64.encodebytes(content) for content in (OFFER, XML)]
+    offer, metadata = split("multipart/mixed;boundary=b", b"".join(parts) + b"--b--")
+    assert (offer.is_sdp, offer.body, metadata.is_metadata, metadata.body) == (True, OFFER, True, XML)
+
+
+def test_a_blank_at_the_end_of_a_boundary_does_not_count() -> None:
+    assert len(split('multipart/mixed;boundary="b "', b"--preamble\r\nnothing\r\n" + mixed())) == 2
+
+
+def test_what_only_looks_like_structure_is_limited() -> None:
+    assert len(split("multipart/mixed;boundary=b", b"--b\r\n" + b"a:b\n" * 1_000)[0].headers) == MAX_FIELDS
+    hidden = b"--b\r\n\r\n" + b"\n--bx" * MAX_DELIMITERS + b"\n--b\r\n\r\nlate\r\n--b--"
+    assert len(split("multipart/mixed;boundary=b", hidden)) == 1
+
+
+def test_binary_content_survives() -> None:
+    content = bytes(range(256)) * 3
+    content_type, body = compose([(SDP, None, OFFER), (METADATA, "recording-session", content)], "bb7")
+    assert [part.body for part in split(content_type, body)] == [OFFER, content]
+
+
+def test_parts_without_header_fields_or_blank_line_are_recognised_by_content() -> None:
+    body = b"--b\r\n\r\n" + OFFER + b"\r\n--b\r\nContent-Length: 9\r\n" + XML + b"\r\n--b--"
+    offer, metadata = split("multipart/mixed;boundary=b", body)
+    assert (offer.is_sdp, metadata.media_type, metadata.body) == (True, METADATA, XML)
+
+
+def test_a_blank_line_ahead_of_the_content_belongs_to_it() -> None:
+    body = b"--b\r\nContent-Type: application/sdp\r\n\r\n\r\n" + OFFER + b"\r\n--b--"
+    assert split("multipart/mixed;boundary=b", body)[0].body == b"\r\n" + OFFER
+
+
+def test_the_disposition_tells_metadata_of_unreadable_type() -> None:
+    body = (
+        b"--b\r\nContent-Type: application/ +xml;x\r\nContent-Disposition:\r\n recording-session\r\n\r\nplain\r\n--b--"
+    )
+    (part,) = split("multipart/mixed;boundary=b", body)
+    assert part.is_metadata and not part.is_sdp
+
+
+def test_metadata_under_a_general_type_is_recognised() -> None:
+    assert split("text/xml", b"<tns:recording xmlns:tns='x'>")[0].is_metadata
+    assert split("application/rs-metadata-xml", XML)[0].is_metadata
+    assert split("application/vnd.example.recording+xml", XML)[0].is_metadata
+    assert not split("text/xml", b"<html>")[0].is_metadata
+    assert not split("image/png", b"<recording>")[0].is_metadata
+
+
+def test_nested_parts_come_in_order() -> None:
+    """Duty S33."""
+    inner = b"Content-Type: multipart/related;boundary=b\r\n\r\n" + mixed()
+    body = b"--out\r\nContent-Type: text/plain\r\n\r\nhello\r\n--out\r\n" + inner + b"\r\n--out--"
+    parts = split("multipart/mixed;boundary=out", body)
+    assert [part.media_type.essence for part in parts] == [
+        "text/plain",
+        "application/sdp",
+        "application/rs-metadata+xml",
+    ]
+
+
+def alternatives(*parts: tuple[str, bytes]) -> bytes:
+    """Metadata behind several forms of one thing."""
+    forms = b"".join(f"--alt\r\nContent-Type: {kind}\r\n\r\n".encode() + form + b"\r\n" for kind, form in parts)
+    head = b"--out\r\nContent-Type: multipart/alternative;boundary=alt\r\n\r\n" + forms + b"--alt--\r\n"
+    return head + b"--out\r\nContent-Type: application/rs-metadata+xml\r\n\r\n" + XML + b"\r\n--out--\r\n"
+
+
+def test_of_alternatives_the_last_that_is_known_comes_first_and_the_unknown_are_nobodys_s33() -> None:
+    """RFC 2046 section 5.1.4: whoever sends them does not expect that all are understood."""
+    older = OFFER.replace(b"- 1 1", b"- 0 0")
+    body = alternatives(("text/plain", b"hello"), ("application/sdp", older), ("application/sdp", OFFER), ("x/y", b"z"))
+    assert [part.body for part in split("multipart/mixed;boundary=out", body)] == [OFFER, older, XML]
+    body = alternatives(("text/plain", b"hello"), ("x/y", b"z"))
+    assert [part.body for part in split("multipart/mixed;boundary=out", body)] == [b"hello", b"z", XML]
+
+
+def test_transfer_encodings_are_undone_and_broken_ones_left() -> None:
+    """Duty S33."""
+
+    def one(encoding: str, content: bytes) -> bytes:
+        return split("x/y", content, Headers([("Content-Transfer-Encoding", encoding)]))[0].body
+
+    assert one("BASE64", b"djA9\r\nMA==") == b"v0=0"
+    assert one("base64", b"djA9MA") == b"v0=0"
+    assert one("base64", b"!!") == b"!!"
+    assert one('"Quoted-Printable"', b"v=3D0") == b"v=0"
+    assert one("quoted-printable", b"v=3D0=\r\n") == b"v=0"
+    assert one("8bit", b"=3D") == b"=3D"
+
+
+def test_a_single_body_keeps_the_fields_of_its_message() -> None:
+    headers = Headers([("c", "application/rs-metadata"), ("Content-Disposition", "recording-session")])
+    (part,) = parts_of(headers, XML)
+    assert part.is_metadata and part.disposition == "recording-session" and part.body == XML
+    assert parts_of(Headers(), OFFER)[0].is_sdp
+    assert parts_of(headers, b"") == ()
+
+
+def test_a_body_made_to_cost_time_or_memory_does_not() -> None:
+    begin = time.process_time()
+    assert len(split("multipart/mixed;boundary=b", b"\r\n--b\r\n\r\n" * 100_000)) <= MAX_PARTS
+    split("multipart/mixed;boundary=" + "-" * 60, b"-" * 2_000_000)
+    split("multipart/mixed;boundary=b", b"\r\n--bx" * 200_000)
+    split("multipart/mixed;boundary=b", b"--b\r\n" + b"a:b\n" * 300_000)
+    split("multipart/mixed", (b"\n--x" + b" " * 5_000) * 100)
+    deep = b"Content-Type: multipart/mixed;boundary=b\r\n\r\n--b\r\n" * 2_000
+    split("multipart/mixed;boundary=b", b"--b\r\n" + deep)
+    assert time.process_time() - begin < 2.0
+
+
+def test_every_truncation_gives_parts() -> None:
+    body = mixed()
+    for length in range(1, len(body)):
+        assert all(part.body in body for part in split("multipart/mixed;boundary=b", body[:length]))
+
+
+@given(st.text(max_size=40), st.binary(max_size=200))
+def test_any_body_gives_parts(content_type: str, body: bytes) -> None:
+    for part in split(content_type, body) + split("multipart/mixed;boundary=b", b"--b\r\n" + body):
+        assert isinstance(part.required and part.is_sdp and part.is_metadata, bool)

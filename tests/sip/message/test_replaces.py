@@ -1,0 +1,241 @@
+"""Replaces (RFC 3891): which dialog a new INVITE names, and whether it may take its place."""
+
+from __future__ import annotations
+
+import pytest
+
+from sip.errors import MalformedValue, RemoteError
+from sip.message.replaces import Replaces
+from sip.ua.events import Dropped, Invited, Refused
+from sip.ua.session import MAX_ENDED
+from tests.sip.story import ANSWER, UDP, Story, statuses
+
+OLD = "call-1@client.example"
+
+
+def named(tag: str, *, call_id: str = OLD, from_tag: str = "client", more: str = "") -> str:
+    """The header that names a dialog by our tag."""
+    return f"Replaces: {call_id};to-tag={tag};from-tag={from_tag}{more}"
+
+
+def another(story: Story) -> None:
+    """From now on the client speaks of a new dialog."""
+    story.call_id, story.to = "call-2@client.example", "<sip:rec@192.0.2.10>"
+
+
+def asked(story: Story, *lines: str) -> Replaces:
+    """What a second INVITE with these lines names."""
+    another(story)
+    event = story.invited(*lines)
+    assert event.replaces is not None
+    return event.replaces
+
+
+def fate(story: Story, what: Replaces, owner: str = "") -> tuple[int, str]:
+    """What is answered to who wants to replace."""
+    with pytest.raises(RemoteError) as refused:
+        story.endpoint.replaced(what, owner, UDP)
+    return refused.value.status, refused.value.code
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("a@b;to-tag=1;from-tag=2", Replaces("a@b", "1", "2")),
+        (" a@b ; from-tag = 2 ; x=y ; To-Tag=1;early-only", Replaces("a@b", "1", "2", early_only=True)),
+        ("<x>/(1)?;to-tag=1;from-tag=0;early-only=no", Replaces("<x>/(1)?", "1", "0", early_only=True)),
+    ],
+)
+def test_a_dialog_is_named_by_call_id_and_both_tags(text: str, value: Replaces):
+    assert Replaces.parse(text) == value
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "a@b",
+        "a@b;to-tag=1",
+        "a@b;from-tag=2",
+        ";to-tag=1;from-tag=2",
+        "a b;to-tag=1;from-tag=2",
+        "a@b;to-tag=1;to-tag=1;from-tag=2",
+        "a@b;to-tag=1;from-tag=2;from-tag=3",
+        "a@b;to-tag;from-tag=2",
+        "a@b;to-tag=1;from-tag=",
+        "a@b;to-tag=1;from-tag=2, c@d;to-tag=1;from-tag=2",
+    ],
+)
+def test_anything_else_is_no_name(text: str):
+    with pytest.raises(MalformedValue):
+        Replaces.parse(text)
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ("Require: replaces", "Replaces: a@b;to-tag=1"),
+        ("Replaces: a@b;to-tag=1;from-tag=2", "Replaces: a@b;to-tag=1;from-tag=2"),
+        ("Replaces: a@b;to-tag=1;from-tag=2", "Join: a@b;to-tag=1;from-tag=2"),
+        ("Require: replaces, foo", "Replaces: a@b"),
+    ],
+)
+def test_a_header_that_cannot_be_read_or_contradicts_another_is_400(lines: tuple[str, ...]):
+    story = Story()
+    assert statuses(story.say(story.invite(*lines))) == [400]
+    (refused,) = story.events()
+    assert isinstance(refused, Refused)
+    assert refused.reason == "replaces"
+
+
+@pytest.mark.parametrize("value", ["", "a@b", "a%40b%3Bto-tag%3D1%3Bfrom-tag%3D2", "a@b;to-tag=@;from-tag=2"])
+def test_one_that_cannot_be_read_is_passed_over_where_the_client_does_not_insist(value: str):
+    """As one from a Refer-To whose escapes were left."""
+    assert Story().invited("Supported: replaces", f"Replaces: {value}").replaces is None
+
+
+@pytest.mark.parametrize("method", ["INVITE", "UPDATE", "INFO", "BYE", "OPTIONS"])
+def test_within_a_dialog_it_is_400_and_the_dialog_goes_on(method: str):
+    story = Story()
+    event = story.established()
+    assert statuses(story.say(story.request(method, "Require: replaces", named(event.session)))) == [400]
+    assert statuses(story.say(story.request("UPDATE"))) == [200]
+
+
+def test_a_re_invite_that_repeats_the_header_of_the_first_one_is_taken():
+    story = Story()
+    old = story.established()
+    another(story)
+    event = story.established(named(old.session))
+    assert statuses(story.say(story.request("INVITE", named(old.session)))) == [200]
+    assert {old.session, event.session} <= set(story.endpoint.sessions())
+
+
+def test_outside_of_one_any_other_method_than_invite_is_400():
+    story = Story()
+    assert statuses(story.say(story.request("OPTIONS", named("1")))) == [400]
+
+
+def test_an_ack_is_taken_whatever_it_carries():
+    story = Story()
+    event = story.invited()
+    story.endpoint.accept(event.token, ANSWER, story.now)
+    story.learn(story.hear()[0])
+    story.say(story.request("ACK", named(event.session)))
+    assert not [e for e in story.events() if isinstance(e, Dropped)]
+    assert story.wait(40) == []  # the 200 is not repeated
+
+
+@pytest.mark.parametrize("require", ["Require: replaces", "Supported: replaces"])
+def test_the_dialog_that_is_named_is_found_and_goes_on_by_itself(require: str):
+    story = Story()
+    old = story.established()
+    what = asked(story, require, named(old.session))
+    assert story.endpoint.replaced(what, "", UDP) == old.session
+    assert old.session in story.endpoint.sessions()
+    assert story.hear() == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"call_id": "call-9@client.example"},
+        {"from_tag": "other"},
+        {"from_tag": "0"},
+        {"from_tag": "CLIENT"},
+    ],
+)
+def test_what_differs_in_any_of_the_three_is_no_match_481(change: dict[str, str]):
+    story = Story()
+    old = story.established()
+    assert fate(story, asked(story, named(old.session, **change))) == (481, "replaces-unknown")
+
+
+def test_a_dialog_that_never_was_is_no_match_481():
+    story = Story()
+    assert fate(story, asked(story, named("a5"))) == (481, "replaces-unknown")
+
+
+def test_a_client_without_a_tag_is_named_by_zero():
+    story = Story()
+    story.sender = "<sip:sbc@192.0.2.1>"
+    old = story.established()
+    story.sender = "<sip:sbc@192.0.2.1>;tag=new"
+    assert story.endpoint.replaced(asked(story, named(old.session, from_tag="0")), "", UDP) == old.session
+
+
+def test_a_dialog_of_somebody_else_is_no_match_481_also_when_it_has_ended():
+    story = Story()
+    old = story.established()
+    story.endpoint.own(old.session, "acme")
+    bye = story.request("BYE")
+    what = asked(story, named(old.session))
+    assert fate(story, what, "globex") == (481, "replaces-unknown")
+    assert story.endpoint.replaced(what, "acme", UDP) == old.session
+    story.say(bye)
+    assert fate(story, what, "globex") == (481, "replaces-unknown")
+    assert fate(story, what, "acme") == (603, "replaces-ended")
+    story.wait(60)  # confirmed and forgotten, but for its name
+    assert old.session not in story.endpoint.sessions()
+    assert fate(story, what, "globex") == (481, "replaces-unknown")
+    assert fate(story, what, "acme") == (603, "replaces-ended")
+
+
+def test_one_that_we_hang_up_has_ended_before_the_bye_can_be_sent():
+    story = Story()
+    old = story.invited()
+    story.endpoint.accept(old.token, ANSWER, story.now)
+    story.hear()
+    what = asked(story, named(old.session))
+    assert story.endpoint.replaced(what, "", UDP) == old.session  # our 200 confirms it
+    story.endpoint.hang_up(old.session, "policy", story.now)
+    assert story.hear() == []  # it waits for the ACK
+    assert fate(story, what) == (603, "replaces-ended")
+
+
+def test_one_that_was_not_answered_yet_is_no_match_and_was_none_when_it_was_refused_481():
+    story = Story()
+    old = story.invited()
+    what = asked(story, named(old.session))
+    assert fate(story, what) == (481, "replaces-unknown")
+    story.endpoint.refuse(old.token, 488, story.now)
+    assert fate(story, what) == (481, "replaces-unknown")
+
+
+def test_early_only_asks_for_a_dialog_that_is_not_confirmed_486():
+    story = Story()
+    old = story.established()
+    assert fate(story, asked(story, named(old.session, more=";early-only"))) == (486, "replaces-early-only")
+
+
+def test_what_is_remembered_of_ended_dialogs_has_a_bound():
+    story = Story()
+    first = story.established()
+    newest = first
+    for n in range(MAX_ENDED + 1):
+        if n:
+            story.call_id, story.to = f"call-{n}@client.example", "<sip:rec@192.0.2.10>"
+            newest = story.established()
+        story.endpoint.hang_up(newest.session, "policy", story.now)
+        (bye,) = story.hear()
+        story.say(story.reply(bye, 200))
+        story.events()
+    assert fate(story, Replaces(OLD, first.session, "client")) == (481, "replaces-unknown")
+    assert fate(story, Replaces(story.call_id, newest.session, "client")) == (603, "replaces-ended")
+
+
+def test_a_dialog_of_before_a_restart_is_found():
+    story = Story()
+    old = story.established()
+    after = Story()
+    after.endpoint._context.random = story.endpoint._context.random  # no tag comes twice
+    after.endpoint.own(after.endpoint.restore(story.endpoint.export(old.session), after.now), "acme")
+    what = asked(after, named(old.session))
+    assert after.endpoint.replaced(what, "acme", UDP) == old.session
+    assert fate(after, what, "globex") == (481, "replaces-unknown")
+
+
+def test_an_invite_that_names_none_says_so():
+    event = Story().invited("Require: replaces")
+    assert isinstance(event, Invited)
+    assert event.replaces is None

@@ -1,0 +1,283 @@
+"""Keys in offers and answers: SDES and DTLS-SRTP."""
+
+from __future__ import annotations
+
+import base64
+import json
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sip.errors import LocalError
+from sip.sdp.answer import Policy, answer, plan
+from sip.sdp.plan import SUPPORTED, LinePlan
+from sip.sdp.sdes import MAX_OTHER_KEYS, SUITES, CryptoOffer
+from tests.sip.offered import PREFERRED, SDES, answered, key_line, offered, refusal
+
+
+@given(st.permutations([(suite, " WSH=64" if n % 3 == 0 else "") for n, suite in enumerate(SUITES)]), st.data())
+def test_the_first_usable_line_is_answered_and_the_keys_of_the_others_are_known(
+    offered_lines: list[tuple[str, str]], data: st.DataObject
+) -> None:
+    """Duty C4: the client's order is its preference (RFC 4568 section 5.1.1)."""
+    supported = frozenset(data.draw(st.sets(st.sampled_from(sorted(SUPPORTED)))))
+    lines = [key_line(suite, tag, tail) for tag, (suite, tail) in enumerate(offered_lines, 1)]
+    offer = offered("m=audio 4 RTP/SAVP 0", key_line("NULL_HMAC_SHA1_80", 20), *lines)
+    usable = [(tag, suite) for tag, (suite, _) in enumerate(offered_lines, 1) if suite in supported]
+    if not usable:
+        assert refusal(offer, Policy(supported=supported)).warning == 399
+        return
+    (line,) = plan(offer, Policy(supported=supported))
+    assert line.crypto is not None and (line.crypto.tag, line.suite) == usable[0]
+    assert line.other_keys == tuple(
+        (suite, bytes([tag]) * SUITES[suite], 0)
+        for tag, (suite, _) in enumerate(offered_lines, 1)
+        if tag != line.crypto.tag
+    )
+    kept = json.loads(json.dumps(line.to_state()))
+    assert LinePlan.from_state(kept) == line
+    assert "x01" not in repr(line)
+
+
+def test_keys_of_lines_that_are_not_answered_are_limited_and_unknown_to_the_version_before() -> None:
+    lines = [key_line(tag=tag) for tag in range(1, 30)]
+    (line,) = plan(offered("m=audio 4 RTP/SAVP 0", *lines), Policy())
+    assert len(line.other_keys) == MAX_OTHER_KEYS
+    before = {name: value for name, value in line.to_state().items() if name != "other_keys"}
+    assert LinePlan.from_state(before).other_keys == ()
+
+
+def test_several_keys_are_left_to_those_who_can_tell_them_apart() -> None:
+    """Duty C5."""
+    key = base64.b64encode(bytes(30)).decode()
+    offer = offered(
+        "m=audio 4 RTP/SAVP 0",
+        f"a=crypto:1 {SDES} inline:{key}|1:4;inline:{key}|2:4",
+        key_line("AES_CM_128_HMAC_SHA1_32", 2),
+    )
+    assert plan(offer, Policy())[0].suite == "AES_CM_128_HMAC_SHA1_32"
+    (line,) = plan(offer, Policy(several_keys=True))
+    assert line.crypto is not None and len(line.crypto.others) == 1
+
+
+@pytest.mark.parametrize("srtp", ["required", "preferred", "off"])
+def test_an_srtp_offer_with_unusable_keys_is_never_taken_in_the_clear(srtp: str) -> None:
+    """Duties C8, R32."""
+    for lines in ([], [key_line("NULL_HMAC_SHA1_80")], [key_line(tail=" UNENCRYPTED_SRTP")]):
+        error = refusal(offered("m=audio 4 RTP/SAVP 0", *lines), Policy(srtp))  # type: ignore[arg-type]  # from the list above
+        assert error.code.startswith("crypto") and error.warning == 399
+
+
+@pytest.mark.parametrize(
+    ("srtp", "lines", "suite", "reason"),
+    [
+        ("required", [], None, "srtp-required"),
+        ("required", [key_line()], SDES, None),
+        ("required", [key_line("NULL_HMAC_SHA1_80")], None, "crypto"),
+        ("preferred", [], None, None),
+        ("preferred", [key_line()], SDES, None),
+        ("preferred", [key_line("NULL_HMAC_SHA1_80")], None, None),
+        ("off", [key_line()], None, None),
+    ],
+)
+def test_optional_srtp_follows_the_policy(srtp: str, lines: list[str], suite: str | None, reason: str | None) -> None:
+    """Duties C8, R32."""
+    offer = offered("m=audio 4 RTP/AVP 0", *lines, "m=audio 6 RTP/SAVP 0", key_line())
+    line = plan(offer, Policy(srtp))[0]  # type: ignore[arg-type]  # from the list above
+    assert (line.suite, line.reason) == (suite, reason)
+    assert ("a=crypto" in "".join(answered(offer, (line, plan(offer, PREFERRED)[1]))[:9])) == (suite is not None)
+
+
+def test_keys_that_came_unprotected_may_be_refused() -> None:
+    """Duties C9, R33."""
+    policy = Policy("preferred", secure=False, sdes_without_tls=False)
+    assert refusal(offered("m=audio 4 RTP/SAVP 0", key_line()), policy).code == "sdes-without-tls"
+    assert plan(offered("m=audio 4 RTP/SAVP 0", key_line()), Policy(secure=False))[0].suite == SDES
+
+
+@pytest.mark.parametrize("profile", ["UDP/TLS/RTP/SAVP", "UDP/TLS/RTP/SAVPF", "RTP/SAVP"])
+def test_dtls_alone_is_not_acceptable_but_read(profile: str) -> None:
+    offer = offered(f"m=audio 4 {profile} 0", "a=setup:actpass", "a=fingerprint:sha-256 AA:BB", "m=audio 6 RTP/AVP 0")
+    (line, _) = plan(offer, PREFERRED)
+    assert (line.accepted, line.reason, line.setup, line.fingerprints) == (False, "dtls", "actpass", ("sha-256 AA:BB",))
+
+
+def test_keys_stay_out_of_the_repr() -> None:
+    (line,) = plan(offered("m=audio 4 RTP/SAVP 0", key_line()), Policy())
+    assert "\\x01" not in repr(line) and isinstance(line.crypto, CryptoOffer)
+
+
+OURS = "sha-256 11:22"
+DTLS = Policy("required", dtls=True)
+
+
+def dtls_answer(*attributes: str, profile: str = "UDP/TLS/RTP/SAVPF") -> list[str]:
+    offer = offered(f"m=audio 4 {profile} 0", *attributes)
+    plans = plan(offer, DTLS)
+    data = answer(offer, plans, address="h", ports={0: 20_000}, keys={}, session_id=1, version=1, fingerprint=OURS)
+    return data.decode().split("\r\n")
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [("actpass", "active"), ("active", "passive"), ("passive", "active"), ("holdconn", "holdconn"), (None, "active")],
+)
+@pytest.mark.parametrize("profile", ["UDP/TLS/RTP/SAVP", "UDP/TLS/RTP/SAVPF", "RTP/SAVP", "RTP/SAVPF"])
+def test_a_dtls_offer_is_answered_with_our_role_and_fingerprint_d1_d2_d7(
+    theirs: str | None, ours: str, profile: str
+) -> None:
+    """Duty R23."""
+    setup = [f"a=setup:{theirs}"] if theirs else []
+    lines = dtls_answer(*setup, "a=fingerprint:SHA-256 AA:BB", profile=profile)
+    assert [f"m=audio 20000 {profile} 0", f"a=setup:{ours}", f"a=fingerprint:{OURS}"] == [
+        x for x in lines if x.startswith(("m=", "a=setup", "a=fingerprint"))
+    ]
+
+
+@pytest.mark.parametrize("prints", [(), ("a=fingerprint:md5 AA:BB",), ("a=fingerprint:",)])
+def test_a_dtls_offer_without_a_usable_fingerprint_is_not_acceptable_d2(prints: tuple[str, ...]) -> None:
+    offer = offered("m=audio 4 UDP/TLS/RTP/SAVP 0", "a=setup:actpass", *prints)
+    assert refusal(offer, DTLS).code == "dtls-fingerprint"
+
+
+def test_a_strange_role_is_not_acceptable() -> None:
+    offer = offered("m=audio 4 UDP/TLS/RTP/SAVP 0", "a=setup:whatever", "a=fingerprint:sha-256 AA:BB")
+    assert refusal(offer, DTLS).code == "dtls"
+
+
+def test_our_tls_id_changes_exactly_with_theirs_d6() -> None:
+    def ours(theirs: str) -> str:
+        lines = dtls_answer("a=setup:actpass", "a=fingerprint:sha-256 AA:BB", f"a=tls-id:{theirs}")
+        return next(line for line in lines if line.startswith("a=tls-id:"))
+
+    one = ours("abcdefghijklmnopqrst")
+    assert len(one) >= len("a=tls-id:") + 20
+    assert (one == ours("abcdefghijklmnopqrst"), one == ours("bbcdefghijklmnopqrst")) == (True, False)
+    assert not any("tls-id" in line for line in dtls_answer("a=fingerprint:sha-256 AA:BB"))
+
+
+def test_a_role_once_taken_stays_in_a_reoffer_d6() -> None:
+    first = plan(offered("m=audio 4 UDP/TLS/RTP/SAVP 0", "a=setup:active", "a=fingerprint:sha-256 AA:BB"), DTLS)
+    again = offered("m=audio 4 UDP/TLS/RTP/SAVP 0", "a=setup:actpass", "a=fingerprint:sha-256 AA:BB")
+    (line,) = plan(again, DTLS, first)
+    assert line.answer_setup == "passive"
+
+
+def test_sdes_beside_a_fingerprint_is_answered_by_sdes() -> None:
+    offer = offered("m=audio 4 RTP/SAVP 0", "a=setup:actpass", "a=fingerprint:sha-256 AA:BB", key_line())
+    (line,) = plan(offer, DTLS)
+    assert (line.suite, line.answer_setup) == (SDES, None)
+
+
+def test_a_dtls_line_without_a_certificate_of_ours_is_our_fault() -> None:
+    offer = offered("m=audio 4 UDP/TLS/RTP/SAVP 0", "a=fingerprint:sha-256 AA:BB")
+    with pytest.raises(LocalError):
+        answer(offer, plan(offer, DTLS), address="h", ports={0: 4}, keys={}, session_id=1, version=1)
+
+
+@pytest.mark.parametrize(
+    ("tail", "code"),
+    [(" WSH=4096", "crypto-parameter"), (" KDR=1", "crypto-parameter"), (" FEC_ORDER=SRTP_FEC", "crypto-parameter")],
+)
+def test_the_refusal_says_what_ails_the_keys_c6(tail: str, code: str) -> None:
+    assert refusal(offered("m=audio 4 RTP/SAVP 0", key_line(tail=tail)), Policy()).code == code
+
+
+GCM256, GCM128, SHORT = "AEAD_AES_256_GCM", "AEAD_AES_128_GCM", "AES_CM_128_HMAC_SHA1_32"
+PLAIN_LINE = ("m=audio 4 RTP/AVP 0",)
+HANDSHAKE = ("m=audio 4 UDP/TLS/RTP/SAVP 0", "a=fingerprint:sha-256 " + ":".join(["AB"] * 32))
+GONE = ("m=audio 0 RTP/SAVP 0",)
+
+
+def line(*suites: str, profile: str = "RTP/SAVP") -> tuple[str, ...]:
+    return (f"m=audio 4 {profile} 0", *(key_line(suite, tag) for tag, suite in enumerate(suites, 1)))
+
+
+@pytest.mark.parametrize(
+    ("srtp", "secure", "offers", "last"),
+    [
+        ("preferred", True, [line(SDES), PLAIN_LINE], None),
+        ("preferred", True, [line(SDES, profile="RTP/AVP"), PLAIN_LINE], None),
+        ("preferred", True, [HANDSHAKE, PLAIN_LINE], None),
+        ("preferred", True, [line(SDES), GONE, PLAIN_LINE], None),  # in two steps
+        ("preferred", True, [line(SDES), GONE + PLAIN_LINE], None),  # in another place
+        ("preferred", True, [line(SDES), GONE + PLAIN_LINE + PLAIN_LINE], None),
+        ("preferred", True, [line(SDES), line(SDES) + PLAIN_LINE, GONE + PLAIN_LINE], None),
+        ("preferred", True, [line(SDES), PLAIN_LINE + line(SDES)], None),
+        ("preferred", True, [line(SDES) + PLAIN_LINE, PLAIN_LINE + line(SDES)], None),  # places changed
+        ("preferred", True, [line(SDES) + PLAIN_LINE, line(SDES) + PLAIN_LINE], SDES),
+        ("preferred", True, [PLAIN_LINE, line(SDES)], SDES),
+        ("preferred", True, [PLAIN_LINE, line(SDES), PLAIN_LINE], None),
+        ("preferred", True, [line(GCM256), line(SHORT)], SHORT),  # nobody requires keys at all
+        ("required", True, [line(GCM256), line(SHORT)], None),
+        ("required", True, [line(GCM256), line(GCM128)], None),
+        ("required", True, [line(SDES), line(SHORT)], None),
+        ("required", True, [line(SDES), line(SHORT, SDES)], SDES),
+        ("required", True, [line(SDES), line(GCM128)], GCM128),
+        ("required", True, [line(SHORT), line(SDES), line(SHORT)], None),
+        ("required", True, [line(GCM256), GONE, line(SDES)], None),
+        ("required", True, [HANDSHAKE, line(SDES)], SDES),
+        ("required", True, [HANDSHAKE, line(SHORT)], None),
+        ("required", False, [HANDSHAKE, line(SDES)], None),  # anybody could read the keys
+        ("required", False, [line(SDES), HANDSHAKE], "DTLS-SRTP"),
+        ("required", False, [HANDSHAKE, GONE, line(SDES)], None),  # the same in two steps
+        ("required", False, [HANDSHAKE, GONE + line(SDES)], None),  # in another place
+        ("required", False, [HANDSHAKE + line(SDES), HANDSHAKE + line(SDES) + line(SDES)], "DTLS-SRTP"),
+        ("required", False, [line(SDES), HANDSHAKE, line(SDES)], None),
+        ("preferred", False, [HANDSHAKE, GONE, line(SDES)], SDES),
+        ("required", True, [HANDSHAKE, GONE, line(SDES)], SDES),
+        ("required", True, [line(SDES), GONE + line(SHORT)], None),
+        ("required", True, [line(SDES), line(SDES) + line(SHORT, GCM128)], SDES),
+        ("required", True, [line(SDES) + line(SHORT), line(SDES) + line(SHORT) + line(SHORT)], SDES),
+        ("preferred", True, [line(SDES), line(SDES) + line(SHORT)], SDES),
+    ],
+)
+@pytest.mark.parametrize("stored", [False, True])
+def test_no_reoffer_leads_to_less_protection(
+    srtp: str, secure: bool, offers: list[tuple[str, ...]], last: str | None, stored: bool
+) -> None:
+    """Duty C8."""
+    policy, plans = Policy(srtp, secure=secure, dtls=True), ()  # type: ignore[arg-type,var-annotated]  # from the list
+    for offer in offers[:-1]:
+        plans = plan(offered(*offer), policy, plans)
+        if stored:
+            plans = tuple(LinePlan.from_state(json.loads(json.dumps(each.to_state()))) for each in plans)
+            if len(offers) == 2:  # a version before this one did not write it
+                plans = tuple(replace(each, secured=None) for each in plans)
+    if last is None:
+        assert refusal(offered(*offers[-1]), policy, plans).code == "srtp-downgrade"
+    else:
+        assert plan(offered(*offers[-1]), policy, plans)[0].protection == last
+
+
+@pytest.mark.parametrize("stored", [False, True])
+@pytest.mark.parametrize(
+    ("srtp", "secure", "first", "new"),
+    [
+        ("preferred", True, line(SDES), PLAIN_LINE),
+        ("preferred", True, line(SDES), ("m=video 6 RTP/AVP 96", "a=rtpmap:96 H264/90000")),
+        ("preferred", True, HANDSHAKE, PLAIN_LINE),
+        ("preferred", True, line(SDES) + GONE, PLAIN_LINE),
+        ("required", True, line(SDES), line(SHORT)),
+        ("required", False, HANDSHAKE, line(SDES)),
+        ("required", False, HANDSHAKE, line(SHORT)),
+    ],
+)
+def test_a_new_line_that_protects_less_is_refused_alone_however_often_it_is_offered(
+    srtp: str, secure: bool, first: tuple[str, ...], new: tuple[str, ...], stored: bool
+) -> None:
+    policy = Policy(srtp, secure=secure, dtls=True)  # type: ignore[arg-type]  # from the list
+    plans = plan(offered(*first), policy)
+    kept, place = plans[0].protection, first.count(GONE[0]) + 1
+    for _ in range(3):
+        if stored:
+            plans = tuple(LinePlan.from_state(json.loads(json.dumps(each.to_state()))) for each in plans)
+        plans = plan(offered(*first, *new), policy, plans)
+        assert (plans[0].accepted, plans[0].protection) == (True, kept)
+        extra = plans[place]
+        assert (extra.accepted, extra.reason, extra.protection, extra.crypto, extra.other_keys) == (
+            False, "srtp-downgrade", None, None, ()
+        )  # fmt: skip
+    assert refusal(offered(*GONE * place, *new), policy, plans).code == "srtp-downgrade"

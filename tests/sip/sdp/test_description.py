@@ -1,0 +1,219 @@
+"""Session descriptions as they come."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sip.errors import MalformedBody
+from sip.message.message import parse as parse_message
+from sip.message.multipart import parts_of
+from sip.sdp.description import Connection, Format, SessionDescription, ip_of
+from tests.sip.costs import cost
+
+OFFER = """v=0
+o=src 17 4 IN IP4 192.0.2.1
+s=-
+c=IN IP4 192.0.2.1
+t=0 0
+a=sendonly
+m=audio 40000 RTP/SAVP 8 101
+a=rtpmap:8 PCMA/8000
+a=fmtp:101 0-15, 16
+a=rtpmap:101 telephone-event/8000
+a=label:1
+a=rtcp-mux
+m=video 40002/2 RTP/AVPF 97
+c=IN IP6 2001:db8::1
+a=recvonly
+a=rtpmap:97 H264/90000
+a=label:a_leg
+"""
+
+
+def parse(text: str) -> SessionDescription:
+    return SessionDescription.parse(text.replace("\n", "\r\n").encode())
+
+
+def only(lines: str) -> SessionDescription:
+    return parse("v=0\n" + lines)
+
+
+def test_an_offer_is_read_line_by_line_and_written_back() -> None:
+    offer = parse(OFFER)
+    audio, video = offer.media
+    assert (audio.kind, audio.port, audio.profile, audio.payloads, audio.label) == (
+        "audio",
+        40000,
+        "RTP/SAVP",
+        ("8", "101"),
+        "1",
+    )
+    assert (video.kind, video.port, video.profile, video.label) == ("video", 40002, "RTP/AVPF", "a_leg")
+    assert audio.formats == (Format(8, "PCMA", 8000), Format(101, "telephone-event", 8000, 1, "0-15, 16"))
+    assert bytes(offer) == OFFER.replace("\n", "\r\n").encode()
+    assert offer.version == "4"
+
+
+def test_the_session_level_lends_what_a_line_lacks() -> None:
+    """Duty O7."""
+    audio, video = parse(OFFER).media
+    assert (audio.direction, video.direction) == ("sendonly", "recvonly")
+    assert audio.connection == Connection("IP4", "192.0.2.1")
+    assert video.connection == Connection("IP6", "2001:db8::1")
+    assert only("m=audio 1 RTP/AVP 0\n").media[0].direction == "sendrecv"
+
+
+def test_dtls_attributes_come_from_both_levels() -> None:
+    session = "a=setup:actpass\na=fingerprint:sha-256 AA\nm=audio 1 UDP/TLS/RTP/SAVP 0\n"
+    own = "m=audio 3 UDP/TLS/RTP/SAVP 0\na=setup:passive\na=fingerprint:sha-1 BB\n"
+    first, second = only(session + own).media
+    assert (first.setup, first.fingerprints) == ("actpass", ("sha-256 AA",))
+    assert (second.setup, second.fingerprints) == ("passive", ("sha-1 BB",))
+
+
+def test_bare_line_feeds_blank_lines_byte_order_marks_and_junk_are_tolerated() -> None:
+    """Duty O7."""
+    text = "\ufeff" + OFFER.replace("m=video", "\n\njunk\nq=odd\na=3gOoBTC\na=direction:both\n m=video")
+    offer = SessionDescription.parse(text.encode())
+    assert [media.label for media in offer.media] == ["1", "a_leg"]
+    assert offer.value("v") == "0"
+
+
+@pytest.mark.parametrize("end", ["\r", "\0\r\n"])
+def test_carriage_returns_alone_and_the_zero_bytes_of_c_strings_are_line_ends_o7(end: str) -> None:
+    offer = SessionDescription.parse(f"v=0{end}m=audio 4000 RTP/AVP 0{end}a=label:1{end}".encode())
+    assert [(media.label, media.payloads) for media in offer.media] == [("1", ("0",))]
+
+
+def test_missing_lines_are_tolerated() -> None:
+    offer = SessionDescription.parse(b"m=audio 4000 RTP/AVP 0\n")
+    assert (offer.media[0].connection, offer.version, offer.value("t")) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        ("m=audio 1 RTP/AVP 0", Format(0, "PCMU", 8000)),
+        ("m=audio 1 RTP/AVP 9", Format(9, "G722", 8000)),
+        ("m=audio 1 RTP/AVP 19", Format(19, "CN", 8000)),
+        ("m=audio 1 RTP/AVP 0\na=rtpmap:0 pcmu/8000a", Format(0, "PCMU", 8000)),
+        ("m=audio 1 RTP/AVP 0\na=rtpmap:0 pcmu", Format(0, "PCMU", 8000)),
+        (
+            "m=audio 1 RTP/AVP 98\na=fmtp:98 a=1; b=2\na=rtpmap:98 OPUS/48000/2",
+            Format(98, "opus", 48000, 2, "a=1; b=2"),
+        ),
+        ("m=audio 1 RTP/AVP 98\na=rtpmap:98 X-own/16000", Format(98, "X-own", 16000)),
+        ("m=audio 1 RTP/AVP 99", Format(99, "", 8000)),
+        ("m=audio 1 RTP/AVP 99\na=rtpmap:", Format(99, "", 8000)),
+        ("m=video 1 RTP/AVP 99", Format(99, "", 90000)),
+        ("m=audio 1 RTP/AVP 2\na=rtpmap:2 G726-32/8000", Format(2, "G726-32", 8000)),
+    ],
+)
+def test_formats_in_every_spelling(lines: str, expected: Format) -> None:
+    """Duties O7, T6."""
+    assert only(lines).media[0].formats == (expected,)
+
+
+def test_payload_types_count_once_and_must_be_numbers_in_range() -> None:
+    assert [f.payload_type for f in only("m=audio 1 RTP/AVP 8 0 8 200 x * 1000 127").media[0].formats] == [8, 0, 127]
+
+
+@pytest.mark.parametrize(
+    "line", ["m=", "m=audio", "m=audio x RTP/AVP 0", "m=audio 99999 RTP/AVP 0", "m=audio -1 RTP/AVP 0"]
+)
+def test_a_damaged_m_line_stays_one_without_port(line: str) -> None:
+    media = only(f"{line}\nm=audio 4 RTP/AVP 0\n").media
+    assert [m.port for m in media] == [0, 4]
+
+
+@pytest.mark.parametrize(
+    ("text", "ip", "held"),
+    [
+        ("IN IP4 192.0.2.1/127", "192.0.2.1", False),
+        ("IN IP4 0.0.0.0", "0.0.0.0", True),
+        ("IN IP6 ::", "::", True),
+        ("IN IP6 ::ffff:192.0.2.2", "192.0.2.2", False),
+        ("IN IP6 [2001:db8::1]", "2001:db8::1", False),
+        ("IN IP4 host.example", None, False),
+    ],
+)
+def test_connections(text: str, ip: str | None, held: bool) -> None:
+    connection = Connection.parse(text)
+    assert connection is not None
+    assert (connection.ip, connection.on_hold) == (ip, held)
+
+
+def test_a_connection_that_is_none() -> None:
+    assert Connection.parse("IN IP4") is None
+    assert ip_of("1.2.3") is None
+
+
+@pytest.mark.parametrize("data", [b"", b"\r\n", b"hello", b"<xml/>", b"o=x\nt=0 0", bytes(100)])
+def test_what_is_no_description_is_refused(data: bytes) -> None:
+    with pytest.raises(MalformedBody):
+        SessionDescription.parse(data)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"v=0\n" + b"m=audio 1 RTP/AVP 0\n" * 300, b"v=0\n" * 5_000, b"v=0\r" * 5_000, b"v=0\n" + b"a" * 300_000],
+)
+def test_limits(data: bytes) -> None:
+    with pytest.raises(MalformedBody, match="sdp-size"):
+        SessionDescription.parse(data)
+
+
+def test_the_worst_description_costs_little() -> None:
+    lines = "a=x:y\n" * 1_500 + ("m=audio 1 RTP/AVP " + "0 " * 300 + "\n") * 200
+    assert len(only(lines).media) == 200
+    assert cost(lambda: only(lines), 1.0) < 1.0
+
+
+def test_every_truncation_gives_a_description_or_the_documented_error() -> None:
+    data = OFFER.encode()
+    for length in range(len(data)):
+        try:
+            SessionDescription.parse(data[:length])
+        except MalformedBody:
+            assert length < 4
+
+
+@given(st.binary(max_size=200).map(lambda data: b"v=0\nm=audio 1 RTP/AVP 0\n" + data) | st.binary(max_size=200))
+def test_any_bytes_give_a_description_or_the_documented_error(data: bytes) -> None:
+    try:
+        offer = SessionDescription.parse(data)
+    except MalformedBody:
+        return
+    for media in offer.media:
+        assert all(0 <= item.payload_type < 128 and item.clock > 0 for item in media.formats)
+    assert len(SessionDescription.parse(bytes(offer)).media) == len(offer.media)
+
+
+BESIDE = Path(__file__).resolve().parents[4]
+CORPUS = next(iter(sorted(BESIDE.glob("*/corpus/INDEX.json"))), None)
+
+
+@pytest.mark.skipif(CORPUS is None, reason="no collection of clients' messages beside the checkout")
+def test_offers_of_real_clients_are_read_as_they_should() -> None:
+    assert CORPUS is not None
+    seen = 0
+    for entry in json.loads(CORPUS.read_text("utf-8")):
+        message = parse_message((CORPUS.parent / entry["file"]).read_bytes())
+        for part in parts_of(message.headers, message.body):
+            if part.is_sdp:
+                seen += 1
+                media = SessionDescription.parse(part.body).media
+                assert [_facts(m.index, m.kind, m.port, m.profile, m.label, m.direction) for m in media] == [
+                    _facts(m["i"], m["kind"], m["port"], m["proto"], m.get("label"), m["dir"])
+                    for m in entry["facts"]["media"]
+                ], entry["file"]
+    assert seen > 40
+
+
+def _facts(*values: object) -> tuple[object, ...]:
+    return values

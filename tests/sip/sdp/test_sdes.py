@@ -1,0 +1,157 @@
+"""SDES lines: which may be answered, and how."""
+
+from __future__ import annotations
+
+import base64
+import os
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sip.sdp.sdes import SUITES, CryptoOffer, UnusableCrypto, canonical, crypto_line
+
+KEY = bytes(range(30))
+INLINE = base64.b64encode(KEY).decode()
+SUITE = "AES_CM_128_HMAC_SHA1_80"
+
+
+def read(tail: str, suite: str = SUITE) -> CryptoOffer:
+    return CryptoOffer.parse(f"1 {suite} {tail}")
+
+
+def test_a_plain_line() -> None:
+    offer = CryptoOffer.parse(f"7 {SUITE} inline:{INLINE}")
+    assert (offer.tag, offer.suite, offer.key, offer.mki, offer.mki_length, offer.lifetime) == (
+        7,
+        SUITE,
+        KEY,
+        None,
+        0,
+        None,
+    )
+
+
+@pytest.mark.parametrize(
+    ("tail", "lifetime", "mki"),
+    [
+        ("|2^20", 1 << 20, None),
+        ("|2^31|1:4", 1 << 31, b"\0\0\0\1"),
+        ("|1048576|66051:3", 1_048_576, b"\1\2\3"),
+        ("|1:1", None, b"\1"),
+        ("|2^99", None, None),
+        ("|0", None, None),
+        ("|forever", None, None),
+    ],
+)
+def test_lifetime_and_key_identifier(tail: str, lifetime: int | None, mki: bytes | None) -> None:
+    """Duty C5."""
+    offer = read(f"inline:{INLINE}{tail}")
+    assert (offer.lifetime, offer.mki, offer.mki_length) == (lifetime, mki, len(mki or b""))
+
+
+@pytest.mark.parametrize("suite", SUITES)
+def test_every_suite_has_its_key_length_with_and_without_padding(suite: str) -> None:
+    """Duty C3."""
+    key = os.urandom(SUITES[suite])
+    text = base64.b64encode(key).decode()
+    assert read(f"inline:{text}", suite).key == read(f"inline:{text.rstrip('=')}", suite).key == key
+    with pytest.raises(UnusableCrypto, match="crypto-key-length"):
+        read(f"inline:{base64.b64encode(key[:-1]).decode()}", suite)
+
+
+def test_the_answer_repeats_tag_and_suite_and_the_manner_of_padding() -> None:
+    """Duty C2."""
+    theirs, ours = os.urandom(28), os.urandom(28)
+    padded = base64.b64encode(theirs).decode()
+    for text in (padded, padded.rstrip("=")):
+        offer = CryptoOffer.parse(f"3 AEAD_AES_128_GCM inline:{text}|2^20|1:4")
+        line = crypto_line(offer, ours)
+        assert line.startswith("3 AEAD_AES_128_GCM inline:") and line.endswith("=") == text.endswith("=")
+        assert CryptoOffer.parse(line).key == ours
+
+
+def test_the_libsrtp_spelling_is_understood_and_echoed() -> None:
+    text = base64.b64encode(bytes(46)).decode()
+    offer = read(f"inline:{text}", "AES_CM_256_HMAC_SHA1_80")
+    assert canonical(offer.suite) == "AES_256_CM_HMAC_SHA1_80"
+    assert crypto_line(offer, bytes(46)).split()[1] == "AES_CM_256_HMAC_SHA1_80"
+
+
+@pytest.mark.parametrize(
+    "suite", ["NULL_HMAC_SHA1_80", "NULL_HMAC_SHA1_32", "F8_128_HMAC_SHA1_80", "AES_CM_128_HMAC_SHA1_81", "X"]
+)
+def test_no_protection_and_unknown_suites_are_never_answered(suite: str) -> None:
+    """Duty C3."""
+    with pytest.raises(UnusableCrypto, match="crypto-suite"):
+        read(f"inline:{INLINE}", suite)
+
+
+@pytest.mark.parametrize(
+    "parameter",
+    [
+        "KDR=1",
+        "UNENCRYPTED_SRTP",
+        "UNENCRYPTED_SRTCP",
+        "UNAUTHENTICATED_SRTP",
+        "FEC_ORDER=FEC_SRTP",
+        "FEC_KEY=inline:x",
+        "WSH=4096",
+        "WSH=x",
+        "unknown",
+        "-x UNENCRYPTED_SRTP",
+    ],
+)
+def test_session_parameters_that_change_the_packets_make_a_line_unusable(parameter: str) -> None:
+    """Duty C6."""
+    with pytest.raises(UnusableCrypto, match="crypto-parameter"):
+        read(f"inline:{INLINE} {parameter}")
+
+
+def test_harmless_session_parameters_are_let_through() -> None:
+    assert read(f"inline:{INLINE} -ignorable").tag == read(f"inline:{INLINE} WSH=128").tag == 1
+    assert CryptoOffer.parse(f"1 {SUITE} inline:{INLINE} UNENCRYPTED_SRTCP", unencrypted_srtcp=True).tag == 1
+
+
+def test_several_keys_need_identifiers_of_one_length() -> None:
+    """Duty C5."""
+    offer = read(f"inline:{INLINE}|2^20|1:4;inline:{INLINE}|2:4")
+    assert (offer.mki, [key.mki for key in offer.others]) == (b"\0\0\0\1", [b"\0\0\0\2"])
+    for tail in (
+        f"inline:{INLINE};inline:{INLINE}",
+        f"inline:{INLINE}|1:4;inline:{INLINE}|2:2",
+        f"inline:{INLINE}|1:4;inline:{INLINE}|1:4",
+    ):
+        with pytest.raises(UnusableCrypto, match="crypto-mki"):
+            read(tail)
+
+
+@pytest.mark.parametrize("mki", ["1:0", "1:129", "256:1", "x:4", "1:", ":4"])
+def test_an_impossible_key_identifier_makes_a_line_unusable(mki: str) -> None:
+    with pytest.raises(UnusableCrypto, match="crypto-mki"):
+        read(f"inline:{INLINE}|2^20|{mki}")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "x", f"1 {SUITE}", f"1 {SUITE} {INLINE}", f"1 {SUITE} inline:", f"1 {SUITE} inline:a", f"a {SUITE} inline:x"],
+)
+def test_what_is_no_crypto_line_is_unusable(text: str) -> None:
+    with pytest.raises(UnusableCrypto):
+        CryptoOffer.parse(text)
+
+
+def test_keys_stay_out_of_the_repr() -> None:
+    assert repr(KEY)[2:12] not in repr(read(f"inline:{INLINE}|1:4;inline:{INLINE}|2:4"))
+
+
+@given(
+    st.text(max_size=80)
+    | st.from_regex(r"1 AES_CM_128_HMAC_SHA1_80 inline:[A-Za-z0-9+/]{38,42}={0,2}(\|[0-9:^x]{0,6}){0,3}( .{0,9})?")
+)
+def test_any_text_gives_an_offer_or_the_documented_error(text: str) -> None:
+    try:
+        offer = CryptoOffer.parse(text)
+    except UnusableCrypto:
+        return
+    assert len(offer.key) == SUITES[canonical(offer.suite) or ""]

@@ -1,0 +1,250 @@
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sip.siprec.document import (
+    MAX_EXTENSIONS,
+    Document,
+    Extension,
+    Group,
+    Identity,
+    Stream,
+    StreamLink,
+    clean_name,
+    parse,
+)
+from sip.siprec.xml_reader import Damage
+from tests.sip import metadata_documents as documents
+from tests.sip.metadata_documents import FAMILIES, rfc7865
+
+# Family: (damage, sessions, people as id, uri, name, streams as id and label, send sets as participant and streams)
+EXPECTED = {
+    "rfc7865": (
+        "",
+        ["sess=="],
+        [("pA==", "sip:anna@example.org", "Anna"), ("pB==", "sip:+4930555@example.org", "Ben")],
+        [("s1==", "1"), ("s2==", "2")],
+        [("pA==", "s1=="), ("pB==", "s2==")],
+    ),
+    "audiocodes": (
+        "",
+        ["0000-s1"],
+        [("+498955501", "+498955501@sbc.example.org", None), ("+498955502", "+498955502", None)],
+        [("0000-t1", "1"), ("0000-t2", "2")],
+        [("+498955501", "0000-t1"), ("+498955502", "0000-t2")],
+    ),
+    "oracle": (
+        "",
+        ["or-s"],
+        [("or-2", "sip:4402@203.0.113.8", "Ward 7"), ("or-1", "sip:+4315550@203.0.113.9", "+4315550")],
+        [("or-t1", "335544321"), ("or-t2", "335544322")],
+        [("or-2", "or-t2"), ("or-1", "or-t1")],
+    ),
+    "oracle unescaped": (
+        "unescaped",
+        ["ou-s"],
+        [("ou-1", "sip:4401@203.0.113.8", "Support & Sales"), ("ou-2", "sip:4402@203.0.113.8", None)],
+        [("ou-t1", "11"), ("ou-t2", "12")],
+        [("ou-1", "ou-t1"), ("ou-2", "ou-t2")],
+    ),
+    "broadworks": (
+        "",
+        ["urn:uuid:s1"],
+        [
+            ("urn:uuid:p1", "sip:frieda@voice.example.org", None),
+            ("urn:uuid:p2", "sip:+493055577@198.51.100.7;user=phone", None),
+        ],
+        [("urn:uuid:t1", "1")],
+        [("urn:uuid:p1", "urn:uuid:t1"), ("urn:uuid:p2", "urn:uuid:t1")],
+    ),
+    "ribbon": (
+        "",
+        ["rs"],
+        [("AAAAAAAAAAAAAAAA", "5551001", None), ("BBBBBBBBBBBBBBBB", "5551002", None)],
+        [("x1", "1"), ("x2", "2")],
+        [("AAAAAAAAAAAAAAAA", "x2"), ("BBBBBBBBBBBBBBBB", "x1")],
+    ),
+    "metaswitch": (
+        "",
+        ["ms=="],
+        [("m1==", "3055501", "3055501"), ("m2==", "3055502", "3055502")],
+        [("mt==", "1")],
+        [("m1==", "mt=="), ("m2==", "mt==")],
+    ),
+    "netsapiens": (
+        "",
+        ["20260301"],
+        [("ng", "sip:201@t.example.org", "Grete"), ("n2", "sip:202@t.example.org", "Hans")],
+        [("k1", "1"), ("k2", "2")],
+        [("ng", "k1"), ("n2", "k2")],
+    ),
+    "google": (
+        "",
+        ["gs"],
+        [("src_p", "sip:kim@client.example.org", None), ("dst_p", "sip:lou@client.example.org", None)],
+        [("g1", "1"), ("g2", "2")],
+        [],
+    ),
+    "opensips 2": (
+        "",
+        ["sess=="],
+        [("o1", "sip:@192.0.2.5", "x;lang=en"), ("o2", "sip:551@192.0.2.5;noa=int", None)],
+        [("s1==", "1"), ("s2==", "2")],
+        [],
+    ),
+}
+
+
+@pytest.mark.parametrize("family", EXPECTED)
+def test_each_dialect_says_the_same_things(family):
+    """Duties X1, X13."""
+    damage, sessions, people, streams, sends = EXPECTED[family]
+    found = parse(FAMILIES[family])
+    assert found.damaged == damage
+    assert not found.partial
+    assert [session.id for session in found.sessions] == sessions
+    assert [(p.id, p.identities[0].uri, p.identities[0].name) for p in found.participants] == people
+    assert [(stream.id, stream.label) for stream in found.streams] == streams
+    assert [(link.participant, *link.send) for link in found.stream_links if link.send] == sends
+
+
+def test_groups_ids_times_and_session_ids_are_read():
+    """Duties X3, X4."""
+    found = parse(documents.NETSAPIENS)
+    assert found.groups == (Group("ng"),)
+    assert found.sessions[0].sip_session_ids == ("ng;remote=other",)
+    times = parse(documents.BROADWORKS).sessions[0].started
+    assert times is not None
+    assert (times.raw, times.at) == ("2026-03-01T09:00:00+01:00", datetime(2026, 3, 1, 8, tzinfo=UTC))
+
+
+@pytest.mark.parametrize("mode", ["<datamode>partial</datamode>", "<dataMode> Partial </dataMode>"])
+def test_an_update_says_so_in_an_element(mode):
+    """Duty X2."""
+    assert parse(f"<recording>{mode}</recording>".encode()).partial
+
+
+def test_an_update_says_so_in_an_attribute_and_silence_means_a_snapshot():
+    """Duty X2."""
+    assert parse(b'<recording dataMode="partial"/>').partial
+    assert not parse(b"<recording/>").partial
+
+
+def test_associations_and_times_of_leaving():
+    """Duty X7."""
+    found = parse(rfc7865(left={"pA==": "2026-03-01T09:00:10"}))
+    first, second = found.session_links
+    assert first.left is not None
+    assert first.left.at == datetime(2026, 3, 1, 9, 0, 10, tzinfo=UTC)
+    assert second.left is None
+    assert found.stream_links[0] == StreamLink("pA==", ("s1==",), ("other",))
+
+
+def test_several_addresses_of_one_participant_are_kept():
+    """Duty X6."""
+    document = rfc7865().replace(b"</nameID></participant>", b'</nameID><nameID aor="tel:+49307"/></participant>', 1)
+    assert parse(document).participants[0].identities[1] == Identity("tel:+49307", None)
+
+
+def test_a_participant_without_id_is_known_by_its_address():
+    """Duty X6."""
+    assert (
+        parse(b'<recording><participant><nameID aor="sip:a@b"/></participant></recording>').participants[0].id
+        == "sip:a@b"
+    )
+
+
+def test_extensions_are_kept_with_their_place_and_never_mixed_into_participants():
+    """Duty X12."""
+    found = parse(documents.NETSAPIENS)
+    space = "{http://schema.netsapiens.com/netsapiensSipRec}netsapiensExtension"
+    assert Extension("recording", "", f"{space}/callingParty/nameID/name", "Not a participant") in found.extensions
+    assert Extension("recording", "", f"{space}/callingParty@participant_id", "n2") in found.extensions
+    oracle = parse(documents.ORACLE).extensions
+    assert (
+        Extension("participant", "or-1", "{http://acmepacket.com/siprec/extensiondata}callingParty", "true") in oracle
+    )
+
+
+def test_an_extension_that_names_its_parent_belongs_to_it():
+    found = parse(documents.BROADWORKS).extensions
+    tracking = next(one for one in found if one.path.endswith("/extTrackingID"))
+    assert (tracking.kind, tracking.parent, tracking.value) == ("session", "urn:uuid:s1", "4711:1")
+
+
+def test_the_label_of_the_sdp_stands_in_an_attribute_with_one_client():
+    assert parse(documents.GOOGLE).streams == (Stream("g1", "1"), Stream("g2", "2"))
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ('"Ward 7"', "Ward 7"),
+        (" ", None),
+        ('""', None),
+        ("Jean\r\n   Luc", "Jean Luc"),
+        ("d'Arc", "d'Arc"),
+        ("' x '", "x"),
+        ('"', None),
+        ('Hans "Hal" Jordan', 'Hans "Hal" Jordan'),
+    ],
+)
+def test_names_lose_quotes_and_blanks_around_them(text, name):
+    assert clean_name(text) == name
+
+
+@pytest.mark.parametrize(
+    ("raw", "damage"),
+    [
+        (b"", Damage.UNREADABLE),
+        (b"v=0\r\n", Damage.UNREADABLE),
+        (b"<html/>", Damage.UNREADABLE),
+        (b'<!DOCTYPE recording><recording xmlns="urn:ietf:params:xml:ns:recording:1"/>', Damage.REFUSED),
+    ],
+)
+def test_what_cannot_be_read_is_said_to_be_so(raw, damage):
+    assert parse(raw) == Document(damaged=damage)
+
+
+def test_a_document_wrapped_into_another_element_and_an_unknown_namespace_are_read():
+    raw = b'<x><recording xmlns="urn:future"><session session_id="a"/></recording></x>'
+    assert [session.id for session in parse(raw).sessions] == ["a"]
+    assert [session.id for session in parse(b"<Envelope><Body>" + raw + b"</Body></Envelope>").sessions] == ["a"]
+
+
+def test_a_document_that_was_cut_off_gives_what_it_has():
+    """Duty X14."""
+    document = rfc7865()
+    found = parse(document[: document.index(b"<participantstreamassoc")])
+    assert found.damaged is Damage.CUT
+    assert [p.identities[0].name for p in found.participants] == ["Anna", "Ben"]
+    assert len(found.streams) == 2
+
+
+def test_the_amount_of_extension_data_is_bounded():
+    extra = "<x xmlns='urn:x'>" + "<y>1</y>" * 1_000 + "</x>"
+    assert len(parse(rfc7865(extra=extra)).extensions) == MAX_EXTENSIONS
+
+
+def test_three_kilobytes_are_read_fast():
+    document = documents.NETSAPIENS + b" " * (3_000 - len(documents.NETSAPIENS))
+    spent = []
+    for _ in range(20):
+        started = time.process_time()
+        parse(document)
+        spent.append(time.process_time() - started)
+    assert min(spent) < 0.0006
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.sampled_from(sorted(FAMILIES)), st.data())
+def test_damaged_documents_never_raise(family, data):
+    document = bytearray(FAMILIES[family])
+    place = data.draw(st.integers(0, len(document)))
+    document[place : place + data.draw(st.integers(0, 40))] = data.draw(st.binary(max_size=20))
+    assert isinstance(parse(bytes(document)), Document)

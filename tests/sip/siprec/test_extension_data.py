@@ -1,0 +1,48 @@
+"""Extension data of a call: found by its path, once each, within limits."""
+
+from __future__ import annotations
+
+from sip.siprec.document import MAX_PATH, Extension
+from sip.siprec.extension_data import MAX_PIECES, MAX_TEXT, pieces, shown, with_more
+from tests.sip import metadata_documents as documents
+from tests.sip.metadata_documents import rfc7865
+from tests.sip.seen import seen
+
+
+def test_extension_data_is_kept_within_limits():
+    picture = seen(documents.TWILIO)
+    assert (
+        "session[sess==]/{http://provider.example/siprec}ExtensionParameters/Parameter@value",
+        "Karla K",
+    ) in picture.extensions
+    long = "".join(f"<y>{n:0200}</y>" for n in range(100))
+    full = seen(rfc7865(extra=f"<x xmlns='urn:x'>{long}</x>"))
+    assert sum(len(value) for _, value in full.extensions) <= MAX_TEXT
+
+
+def test_nothing_is_nothing():
+    assert (pieces(b""), shown(b"")) == ([], ())
+
+
+def test_each_piece_is_kept_once_in_order_and_shown_with_its_element():
+    first, second = Extension("recording", "", "{urn:x}a", "1"), Extension("session", "s1", "{urn:x}a/b@c", "2")
+    packed = with_more(with_more(b"", [first, second]), [second, first])
+    assert shown(packed) == (("recording/{urn:x}a", "1"), ("session[s1]/{urn:x}a/b@c", "2"))
+
+
+def test_what_is_known_already_is_not_packed_again():
+    packed = with_more(b"", [Extension("recording", "", "{urn:x}a", "1")])
+    assert with_more(packed, [Extension("recording", "", "{urn:x}a", "1")]) is packed
+
+
+def test_what_is_there_stays_where_more_has_no_room():
+    packed = with_more(b"", [Extension("recording", "", "a", "x" * (MAX_TEXT - 1))])
+    assert with_more(packed, [Extension("recording", "", "b", "yy")]) == packed
+    many = with_more(b"", [Extension("recording", "", "a", str(n)) for n in range(2 * MAX_PIECES)])
+    assert [value for *_, value in pieces(many)] == [str(n) for n in range(MAX_PIECES)]
+
+
+def test_a_path_longer_than_any_vendors_is_not_kept():
+    fits = Extension("recording", "", "{" + "u" * (MAX_PATH - 3) + "}a", "1")
+    longer = Extension("recording", "", "{" + "u" * (MAX_PATH - 2) + "}a", "1")
+    assert pieces(with_more(b"", [longer, fits])) == [tuple(fits)]

@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+import json
+
+from sip.siprec.participants import HEADERS, MAX_ALSO, MAX_PEOPLE, MAX_SESSIONS, VENDOR, Entry, People, Source
+from sip.siprec.parties import Person, Role
+from tests.sip.metadata_documents import T0, T1, T2
+
+
+def known(*uris: str) -> People:
+    people = People()
+    for uri in uris:
+        people.add(Entry(uri, None, Source.METADATA, T0))
+    return people
+
+
+def test_people_are_found_by_address_and_by_an_unambiguous_number():
+    people = known("sip:+493055501@a.example", "sip:anna@a.example", "sip:201@a.example", "sip:201@b.example")
+    assert people.find("sip:ANNA@a.example") is None
+    assert people.find("SIP:anna@A.example;x=1") == 1
+    assert people.find("tel:+493055501") == 0
+    assert people.find("tel:+493055501", exact=True) is None
+    assert people.find("tel:201") is None
+    assert people.find("") is None
+
+
+def test_a_surer_role_stands():
+    entry = Entry("sip:a@b", None, Source.METADATA, T0)
+    entry.set_role(Role.REDIRECTED_BY, HEADERS)
+    entry.set_role(Role.CALLER, VENDOR)
+    entry.set_role(Role.CALLEE, VENDOR)
+    entry.set_role(Role.REDIRECTED_TO, HEADERS)
+    assert entry.role is Role.CALLER
+
+
+def test_the_first_time_of_leaving_counts_and_the_clients_word_stands_above_a_conclusion():
+    entry = Entry("sip:a@b", None, Source.METADATA, T0)
+    entry.leave(T1, inferred=True)
+    entry.leave(T2, inferred=False)
+    assert (entry.left, entry.inferred) == (T1, False)
+    entry.come()
+    assert entry.left is None
+
+
+def test_further_addresses_are_kept_once_and_bounded():
+    entry = Entry("sip:201@b.example", None, Source.METADATA, T0)
+    for n in range(20):
+        entry.know(f"sip:x{n}@b.example")
+        entry.know("sip:201@B.example;user=phone")
+        entry.know("tel:201")
+    assert len(entry.also) == MAX_ALSO
+    assert entry.also[0] == "sip:x0@b.example"
+
+
+def test_a_redirector_is_shown_behind_the_participants_and_never_present():
+    people = People()
+    people.redirect(Person("sip:4400@a.example", "Desk", Role.REDIRECTED_BY), HEADERS, T0)
+    people.add(Entry("sip:anna@a.example", None, Source.METADATA, T0))
+    assert people.visible() == [1, 0]
+    assert people.present() == [1]
+    party = people[0].party()
+    assert (party.role, party.name, party.number, party.joined_at, party.left_at) == (
+        Role.REDIRECTED_BY,
+        "Desk",
+        "4400",
+        T0,
+        T0,
+    )
+
+
+def test_a_redirection_to_a_participant_gives_it_the_role():
+    people = known("sip:+493055501@a.example")
+    people.redirect(Person("tel:+493055501", "Al", Role.REDIRECTED_TO), HEADERS, T1)
+    assert len(people) == 1
+    assert (people[0].role, people[0].name) == (Role.REDIRECTED_TO, "Al")
+
+
+def test_participants_a_header_stops_naming_have_left():
+    people = People()
+    people.talk([Person("sip:1@a", None, Role.PARTICIPANT, (0,)), Person("sip:2@a", None, Role.PARTICIPANT, (1,))], T0)
+    people.talk([], T1)
+    assert people.present() == [0, 1]
+    people.talk([Person("sip:1@a", None, Role.PARTICIPANT, (0,)), Person("sip:3@a", None, Role.PARTICIPANT, (1,))], T1)
+    assert [people[i].left for i in people.visible()] == [None, T1, None]
+
+
+def test_from_and_to_are_shown_only_while_nobody_else_is_known():
+    people = People()
+    people.fall_back([Person("sip:a@b", "A", Role.CALLER)], T0)
+    people.fall_back([Person("sip:c@b", "C", Role.CALLER)], T0)
+    assert [people[i].uri for i in people.visible()] == ["sip:a@b"]
+    people.add(Entry("sip:x@y", None, Source.METADATA, T1))
+    assert [people[i].uri for i in people.visible()] == ["sip:x@y"]
+
+
+def test_once_all_have_left_those_who_stayed_longest_are_the_present_ones():
+    people = known("sip:a@b", "sip:c@b", "sip:d@b")
+    people[1].leave(T1, inferred=False)
+    people[0].leave(T2, inferred=True)
+    people[2].leave(T2, inferred=True)
+    assert people.present() == [0, 2]
+    assert (people.staying([0, 1]), people.staying([1]), people.staying([])) == ([0], [1], [])
+
+
+def test_there_is_a_limit():
+    people = known(*(f"sip:u{n}@b" for n in range(MAX_PEOPLE)))
+    assert people.add(Entry("sip:more@b", None, Source.METADATA, T0)) is None
+    people.redirect(Person("sip:more@b", None, Role.REDIRECTED_BY), HEADERS, T0)
+    people.talk([Person("sip:more@b", None, Role.PARTICIPANT)], T0)
+    assert len(people) == MAX_PEOPLE
+
+
+def test_of_one_person_with_many_ids_in_many_sessions_the_newest_memberships_are_known():
+    entry = Entry("sip:anonymous@anonymous.invalid", None, Source.METADATA, T0)
+    for session in range(48):
+        assert entry.attend([((f"s{session}", f"p{n}"), True) for n in range(512)])
+    assert entry.sessions == tuple(("s47", f"p{n}") for n in range(512 - MAX_SESSIONS, 512))
+    assert not entry.attend([(each, False) for each in entry.sessions])
+    assert entry.quit == ("s47",)
+
+
+def test_whoever_is_gone_is_in_no_session():
+    entry = Entry("sip:a@b", None, Source.METADATA, T0)
+    entry.attend([(("s1", "p"), True), (("s2", "p"), True), (("s2", "p"), False)])
+    entry.leave(T1, inferred=True)
+    assert (entry.sessions, entry.quit) == ((), ())
+
+
+def test_the_state_comes_back_from_json():
+    people = known("sip:a@b", "sip:+491@b")
+    people[0].set_role(Role.CALLER, VENDOR)
+    people[0].leave(T1, inferred=True)
+    people[1].know("tel:+495")
+    people[1].lines = (0, 2)
+    people[1].client_joined = T0
+    people[1].attend([(("s1", "p1"), True), (("s2", "p1"), False)])
+    again = People.from_state(json.loads(json.dumps(people.to_state())))
+    assert again.to_state() == people.to_state()
+    assert {len(entry) for entry in people.to_state()} == {13}  # a version before this one reads no longer ones
+    assert again[1].sessions == ()
+    again.restore_attendance(json.loads(json.dumps(people.attendance())))
+    assert (again[1].sessions, again[1].quit) == ((("s1", "p1"),), ("s2",))
+    assert [entry.party() for entry in again] == [entry.party() for entry in people]

@@ -1,0 +1,54 @@
+"""Deadlines."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sip.transaction.timers import SWEEP_FLOOR, Timers
+
+
+def test_the_earliest_comes_first_and_once():
+    timers = Timers()
+    timers.set(("a", 1), "G", 5.0)
+    timers.set(("a", 2), "G", 3.0)
+    assert timers.next() == 3.0
+    assert timers.pop(2.9) is None
+    assert timers.pop(9.0) == (("a", 2), "G")
+    assert timers.pop(9.0) == (("a", 1), "G")
+    assert timers.pop(9.0) is None
+
+
+def test_setting_again_replaces_and_clearing_forgets():
+    timers = Timers()
+    timers.set(("a", 1), "H", 1.0)
+    timers.set(("a", 1), "H", 7.0)
+    assert timers.next() == 7.0 == timers.due_at(("a", 1), "H")
+    timers.clear(("a", 1), "H", "G")
+    assert timers.next() is None
+    assert len(timers) == 0
+
+
+def test_stale_entries_do_not_pile_up():
+    timers = Timers()
+    for n in range(10 * SWEEP_FLOOR):
+        timers.set(("a", 1), "H", float(n))
+    assert len(timers._heap) <= 2 + SWEEP_FLOOR
+    assert timers.next() == 10 * SWEEP_FLOOR - 1
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.floats(0, 100), st.booleans())))
+def test_it_behaves_like_a_plain_dict(steps):
+    timers, model = Timers(), {}
+    for owner, at, clear in steps:
+        if clear:
+            timers.clear(("o", owner), "T")
+            model.pop(owner, None)
+        else:
+            timers.set(("o", owner), "T", at)
+            model[owner] = at
+    fired = []
+    while (due := timers.pop(1000.0)) is not None:
+        fired.append(due[0][1])
+    assert sorted(fired) == sorted(model)
+    assert [model[o] for o in fired] == sorted(model.values())

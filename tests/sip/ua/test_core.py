@@ -1,0 +1,80 @@
+"""What all parts share: ways, tokens, our address."""
+
+from __future__ import annotations
+
+import pytest
+
+from sip.message.header_values import Flow
+from sip.message.message import parse
+from sip.ua.core import Context, contact, refusal_fields
+from sip.ua.dialog import Dialog
+from sip.ua.events import Closed, Dropped, Send, SessionKey
+from sip.ua.session import Session
+from sip.ua.settings import Settings
+from tests.sip.story import Noise, Story
+
+TCP = Flow("tcp", ("192.0.2.10", 5060), ("192.0.2.1", 40001), 1)
+
+
+def made(flow=TCP, **kw):
+    context = Context(Settings(), Noise())
+    dialog = Dialog.accept(parse(Story().invite(**kw)), "<sip:rec@x>;tag=us", "us")
+    session = Session(SessionKey("us"), dialog, flow, 1)
+    context.sessions.add(session)
+    return context, session
+
+
+def test_bytes_for_a_broken_connection_go_to_the_port_the_peer_listens_on():
+    context, _ = made()
+    context.send(TCP, b"x", 5062)
+    assert context.out == [Send(Flow("tcp", TCP.local, ("192.0.2.1", 5062)), b"x")]
+    context.out.clear()
+    context.send(TCP, b"x")
+    assert context.out == []
+    assert list(context.events) == [Dropped(TCP, "connection-gone")]
+
+
+def test_bytes_for_a_living_connection_stay_on_it():
+    context, _ = made()
+    context.connections[1] = TCP
+    context.send(TCP, b"x", 5062)
+    assert context.out == [Send(TCP, b"x")]
+
+
+def test_tokens_never_repeat_and_closing_forgets_everything():
+    context, session = made()
+    key = ("b", "h", "INVITE")
+    tokens = [context.ask(session, key, True, 1) for _ in range(3)]
+    assert len(set(tokens)) == 3
+    context.arm(session, "repeat", 5.0)
+    context.close(session)
+    assert len(context.timers) == len(context.sessions) == 0
+    assert list(context.events) == [Closed(session.key)]
+    assert tokens[-1] not in context.questions
+
+
+def test_our_contact_has_the_tag_outside_the_brackets():
+    v6 = Flow("tls", ("fe80::1%eth0", 5061), ("fe80::2", 1), 3)
+    assert contact(made(v6)[1]) == "<sip:[fe80::1]:5061;transport=tls>;+sip.srs"
+    assert contact(made(v6, uri="sips:r@x")[1]).startswith("<sips:[fe80::1]:5061")
+
+
+@pytest.mark.parametrize(
+    ("local", "advertised", "host"),
+    [
+        ("10.0.0.7", "198.51.100.9", "198.51.100.9:5061"),
+        ("10.0.0.7", "2001:db8::9", "10.0.0.7:5061"),
+        ("fd00::7", "2001:db8::9", "[2001:db8::9]:5061"),
+        ("fd00::7", "198.51.100.9", "[fd00::7]:5061"),
+    ],
+)
+def test_behind_nat_our_contact_is_what_leads_back_in_the_same_ip_version(local, advertised, host):
+    _, session = made(Flow("tls", (local, 5061), ("192.0.2.1", 1), 3))
+    assert contact(session, advertised) == f"<sip:{host};transport=tls>;+sip.srs"
+
+
+def test_each_refusal_names_its_remedy():
+    context, _ = made()
+    assert refusal_fields(422, context) == (("Min-SE", "90"),)
+    assert refusal_fields(421, context) == (("Require", "siprec"),)
+    assert refusal_fields(400, context) == ()

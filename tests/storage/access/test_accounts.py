@@ -1,0 +1,195 @@
+"""Accounts are sealed, known to every process at once, and gone from every copy once they are removed."""
+
+import os
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from storage.access.account import Account
+from storage.access.accounts import FILE_NAME, INVITATION, Accounts, AccountsError
+from storage.errors import DiskFailed
+from storage.keys.key_store import CustomerKeys
+from tests.storage.house import ROOT
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@pytest.fixture
+def folder(keys: CustomerKeys, tmp_path: Path) -> Path:
+    return tmp_path / "customers" / "acme"
+
+
+@pytest.fixture
+def accounts(folder: Path, keys: CustomerKeys) -> Accounts:
+    return Accounts(folder, "acme", keys)
+
+
+def test_a_new_account_is_found_in_any_spelling_and_has_no_password(accounts: Accounts) -> None:
+    made = accounts.create("Anna Schmidt", ["listener", "listener", "privacy"], NOW)
+    found = accounts.named(" anna  SCHMIDT ")
+    assert found == made.account == accounts.get(made.account.id) == accounts.all()[0]
+    assert found.roles == ("listener", "privacy")
+    assert found.password is None
+    assert accounts.named("ben") is None
+
+
+def test_a_one_time_link_leads_to_its_account_for_an_hour(accounts: Accounts) -> None:
+    made = accounts.create("anna", ["admin"], NOW)
+    assert accounts.invited(made.secret, NOW + INVITATION - timedelta(seconds=1)) == made.account
+    assert accounts.invited(made.secret, NOW + INVITATION) is None
+    for wrong in ("", "0" * 64, made.secret + "0", made.secret.upper(), "\ud800"):
+        assert accounts.invited(wrong, NOW) is None
+
+
+def test_a_new_link_makes_the_one_before_void(accounts: Accounts) -> None:
+    first = accounts.create("anna", ["admin"], NOW)
+    second = accounts.invite(first.account.id, NOW)
+    assert accounts.invited(first.secret, NOW) is None
+    assert accounts.invited(second.secret, NOW) == second.account
+
+
+def test_second_factors_stay_with_a_new_link_unless_they_are_lost_too(accounts: Accounts) -> None:
+    id = accounts.create("anna", ["admin"], NOW).account.id
+    accounts.change(id, lambda a: replace(a, totp="JBSWY3DP", recovery=("00",)))
+    kept = accounts.invite(id, NOW).account
+    assert (kept.totp, kept.stamp) == ("JBSWY3DP", 0)
+    gone = accounts.invite(id, NOW, factors=True).account
+    assert (gone.totp, gone.recovery, gone.stamp) == (None, (), 1)
+
+
+def test_a_disabled_account_has_no_link(accounts: Accounts) -> None:
+    made = accounts.create("anna", ["admin"], NOW)
+    accounts.change(made.account.id, lambda a: a.ended(disabled=True))
+    assert accounts.invited(made.secret, NOW) is None
+
+
+def test_nothing_of_an_account_shows_on_the_disk(accounts: Accounts, folder: Path) -> None:
+    made = accounts.create("Mirabella Ößling", ["privacy"], NOW)
+    accounts.change(made.account.id, lambda a: replace(a, password="$argon2id$v=19$secret", totp="JBSWY3DP"))
+    data = (folder / FILE_NAME).read_bytes()
+    for planted in ("Mirabella", "Ößling", "argon2id", "JBSWY3DP", made.secret, "privacy"):
+        assert planted.encode() not in data
+    assert os.stat(folder / FILE_NAME).st_mode & 0o777 == 0o600
+
+
+def test_a_removed_account_is_gone_from_a_copy_of_the_file_too(
+    accounts: Accounts, folder: Path, keys: CustomerKeys
+) -> None:
+    anna, ben = accounts.create("anna", ["admin"], NOW).account, accounts.create("ben", ["admin"], NOW).account
+    shutil.copy(folder / FILE_NAME, folder / "copy")
+    assert accounts.remove(anna.id)
+    assert not accounts.remove(anna.id)
+    assert accounts.all() == (ben,)
+    shutil.copy(folder / "copy", folder / FILE_NAME)
+    assert Accounts(folder, "acme", keys).all() == (ben,)
+
+
+def test_an_account_whose_key_was_cut_is_gone_though_the_file_could_not_be_written(
+    accounts: Accounts, keys: CustomerKeys
+) -> None:
+    accounts.create("anna", ["admin"], NOW)
+    assert accounts.named("anna")
+    keys.cut(*accounts.leaves())
+    assert accounts.all() == ()
+
+
+def test_other_processes_see_a_change_at_once(accounts: Accounts, folder: Path, tmp_path: Path) -> None:
+    daemon = Accounts(folder, "acme", CustomerKeys.open(tmp_path / "keys", folder, "acme", ROOT))
+    made = accounts.create("anna", ["admin"], NOW)
+    assert daemon.get(made.account.id) == made.account
+    accounts.change(made.account.id, lambda a: a.ended(roles=("listener",)))
+    assert daemon.get(made.account.id).roles == ("listener",)
+    accounts.remove(made.account.id)
+    assert daemon.get(made.account.id) is None
+
+
+def test_many_at_once_lose_nothing(accounts: Accounts, folder: Path, tmp_path: Path) -> None:
+    def make(i: int) -> None:
+        keys = CustomerKeys.open(tmp_path / "keys", folder, "acme", ROOT)
+        Accounts(folder, "acme", keys).create(f"a{i}", ["admin"], NOW)
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(make, range(24)))
+    assert sorted(a.name for a in accounts.all()) == sorted(f"a{i}" for i in range(24))
+    assert len(set(accounts.leaves())) == 24
+
+
+@pytest.mark.parametrize(
+    ("name", "roles"), [("", ["admin"]), ("a" * 65, ["admin"]), ("a\nb", ["admin"]), ("anna", []), ("anna", ["king"])]
+)
+def test_what_makes_no_sense_is_refused(accounts: Accounts, name: str, roles: list[str]) -> None:
+    with pytest.raises(AccountsError):
+        accounts.create(name, roles, NOW)
+    assert accounts.all() == ()
+
+
+def test_two_accounts_have_two_names(accounts: Accounts) -> None:
+    accounts.create("anna", ["admin"], NOW)
+    with pytest.raises(AccountsError, match="of that name"):
+        accounts.create("ANNA", ["listener"], NOW)
+
+
+def test_an_account_that_is_gone_cannot_be_changed(accounts: Accounts) -> None:
+    with pytest.raises(AccountsError, match="any more"):
+        accounts.change("0" * 16, Account.ended)
+
+
+def test_a_change_that_changes_nothing_writes_nothing(accounts: Accounts, folder: Path) -> None:
+    id = accounts.create("anna", ["admin"], NOW).account.id
+    before = os.stat(folder / FILE_NAME).st_ino
+    accounts.change(id, lambda a: a)
+    assert os.stat(folder / FILE_NAME).st_ino == before
+
+
+def test_a_limit_of_accounts(accounts: Accounts, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("storage.access.accounts.MAX_ACCOUNTS", 1)
+    accounts.create("anna", ["admin"], NOW)
+    with pytest.raises(AccountsError, match="too many"):
+        accounts.create("ben", ["admin"], NOW)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"{",
+        b'{"accounts": [1]}',
+        b'{"accounts": [{"id": "a", "leaf": "fffe00000001", "sealed": "AAAA"}]}',
+        b"[" * 9999,
+    ],
+)
+def test_a_damaged_file_says_so(accounts: Accounts, folder: Path, data: bytes) -> None:
+    (folder / FILE_NAME).write_bytes(data)
+    with pytest.raises(AccountsError, match="cannot be read"):
+        accounts.all()
+
+
+def test_a_folder_that_is_away_is_no_fault_of_ours(accounts: Accounts, folder: Path) -> None:
+    (folder / FILE_NAME).symlink_to(FILE_NAME)
+    with pytest.raises(DiskFailed, match="could not look at the accounts: ELOOP"):
+        accounts.all()
+
+
+def test_an_entry_moved_to_another_id_is_damaged(accounts: Accounts, folder: Path) -> None:
+    id = accounts.create("anna", ["admin"], NOW).account.id
+    text = (folder / FILE_NAME).read_text()
+    (folder / FILE_NAME).write_text(text.replace(id, "0" * 16))
+    with pytest.raises(AccountsError, match="cannot be read"):
+        accounts.all()
+
+
+def test_no_account_passes_for_the_recorder_a_token_or_another_account(accounts: Accounts) -> None:
+    for name in ("recorder", "cli:root", "аnna", "system:x", "an\u200bna"):
+        with pytest.raises(AccountsError):
+            accounts.create(name, ["admin"], NOW)
+    anna = accounts.create("anna", ["admin"], NOW, ["nightly"]).account
+    for name in ("аппа", "ANNA", "nightIy", "Nightly"):
+        with pytest.raises(AccountsError):
+            accounts.create(name, ["admin"], NOW, ["nightly"])
+    assert accounts.all() == (anna,)
+    assert accounts.like("АNNА") == anna
+    assert accounts.named("АNNА") is None, "one signs in with one's own name alone"

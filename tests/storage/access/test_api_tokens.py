@@ -1,0 +1,146 @@
+"""Tokens are shown once, kept hashed, and known to every process at once."""
+
+import json
+import os
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from storage.access.api_tokens import FILE_NAME, Credentials, CredentialsError, NameTaken, digest
+from storage.errors import DiskFailed
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@pytest.fixture
+def tokens(tmp_path: Path) -> Credentials:
+    return Credentials(tmp_path, "acme")
+
+
+def test_a_token_says_whose_it_is_and_what_it_may_do(tokens: Credentials) -> None:
+    made = tokens.create("alice", ["listener", "privacy"], NOW)
+    found = tokens.check(made.token, NOW)
+    assert found == made.credential
+    assert (found.customer, found.name, found.roles) == ("acme", "alice", ("listener", "privacy"))
+    assert tokens.check(made.token + "x", NOW) is None
+    assert tokens.check("", NOW) is None
+    assert tokens.check("\ud800", NOW) is None
+
+
+def test_only_the_hash_is_kept_and_only_we_may_read_it(tokens: Credentials, tmp_path: Path) -> None:
+    token, made = tokens.create("alice", ["admin"], NOW)
+    text = (tmp_path / FILE_NAME).read_text()
+    assert token not in text
+    assert token.removeprefix("rec_") not in text
+    assert json.loads(text)["tokens"][0]["sha256"] == digest("acme", token) == made.digest
+    assert os.stat(tmp_path / FILE_NAME).st_mode & 0o777 == 0o600
+
+
+def test_two_tokens_differ(tokens: Credentials) -> None:
+    assert tokens.create("a", ["admin"], NOW).token != tokens.create("a", ["admin"], NOW).token
+
+
+def test_an_expired_token_is_refused(tokens: Credentials) -> None:
+    token, _ = tokens.create("a", ["admin"], NOW, NOW + timedelta(hours=1))
+    assert tokens.check(token, NOW + timedelta(minutes=59))
+    assert tokens.check(token, NOW + timedelta(hours=1)) is None
+
+
+def test_another_process_sees_creation_and_revocation_at_once(tokens: Credentials, tmp_path: Path) -> None:
+    daemon = Credentials(tmp_path, "acme")
+    token, _ = tokens.create("a", ["admin"], NOW)
+    other, _ = tokens.create("b", ["admin"], NOW)
+    assert daemon.check(token, NOW)
+    assert tokens.revoke("a") == 1
+    assert daemon.check(token, NOW) is None
+    assert daemon.check(other, NOW)
+    assert [c.name for c in daemon.list()] == ["b"]
+    assert tokens.revoke("a") == 0
+
+
+def test_revoking_takes_every_token_of_the_name_or_the_one_of_the_id(tokens: Credentials) -> None:
+    first = tokens.create("a", ["admin"], NOW).credential
+    tokens.create("a", ["listener"], NOW)
+    third = tokens.create("a", ["auditor"], NOW).credential
+    assert tokens.revoke(third.id) == 1
+    assert first in tokens.list()
+    assert tokens.revoke("a") == 2
+    assert tokens.list() == ()
+
+
+def test_many_at_once_lose_nothing(tmp_path: Path) -> None:
+    def make(i: int) -> str:
+        return Credentials(tmp_path, "acme").create(f"t{i}", ["admin"], NOW).token
+
+    with ThreadPoolExecutor(8) as threads:
+        made = list(threads.map(make, range(24)))
+    known = Credentials(tmp_path, "acme")
+    assert len(known.list()) == 24
+    assert all(known.check(token, NOW) for token in made)
+
+
+@pytest.mark.parametrize(
+    ("name", "roles"),
+    [("", ["admin"]), (" ", ["admin"]), ("x" * 65, ["admin"]), ("a\nb", ["admin"]), ("a", []), ("a", ["root"])],
+)
+def test_a_senseless_wish_is_refused(tokens: Credentials, name: str, roles: list[str]) -> None:
+    with pytest.raises(CredentialsError):
+        tokens.create(name, roles, NOW)
+    assert tokens.list() == ()
+
+
+@pytest.mark.parametrize("data", [b"", b"{}", b"[1]", b'{"tokens": [{}]}', b'{"tokens": [1]}', b"\xff"])
+def test_a_damaged_file_lets_nobody_in_and_is_not_overwritten(tokens: Credentials, tmp_path: Path, data: bytes) -> None:
+    (tmp_path / FILE_NAME).write_bytes(data)
+    with pytest.raises(CredentialsError):
+        tokens.check("rec_x", NOW)
+    with pytest.raises(CredentialsError):
+        tokens.create("a", ["admin"], NOW)
+    assert (tmp_path / FILE_NAME).read_bytes() == data
+
+
+def test_a_folder_that_is_away_is_no_fault_of_ours(tokens: Credentials, tmp_path: Path) -> None:
+    token, _ = tokens.create("a", ["admin"], NOW)
+    (tmp_path / FILE_NAME).unlink()
+    (tmp_path / FILE_NAME).symlink_to(FILE_NAME)
+    with pytest.raises(DiskFailed, match="could not look at the tokens: ELOOP"):
+        tokens.check(token, NOW)
+
+
+def test_a_file_moved_to_another_customer_lets_nobody_in(tokens: Credentials, tmp_path: Path) -> None:
+    token, _ = tokens.create("a", ["admin"], NOW)
+    assert Credentials(tmp_path, "beta").check(token, NOW) is None
+
+
+def test_no_token_passes_for_the_recorder_an_account_or_another_token(tokens: Credentials) -> None:
+    for name in ("recorder", "CLI:root", "rеcorder", "anna\u202e"):
+        with pytest.raises(CredentialsError):
+            tokens.create(name, ["admin"], NOW)
+    with pytest.raises(NameTaken):
+        tokens.create("Anna", ["admin"], NOW, taken=["anna"])
+    tokens.create("desk1", ["admin"], NOW)
+    tokens.create("desk1", ["admin"], NOW)  # a successor, while the one before is still out
+    with pytest.raises(NameTaken):
+        tokens.create("deskl", ["admin"], NOW)
+    assert [each.name for each in tokens.list()] == ["desk1", "desk1"]
+
+
+def test_a_token_of_a_person_acts_as_the_account_does(tokens: Credentials, tmp_path: Path) -> None:
+    token, made = tokens.create("nightly", ["admin"], NOW, account="a1")
+    found = Credentials(tmp_path, "acme").check(token, NOW)
+    assert found is not None
+    assert (found.actor.kind, found.actor.id, found.actor.identity) == ("token", made.id, "account:a1")
+    other = tokens.create("weekly", ["admin"], NOW).credential
+    assert other.actor.identity == f"token:{other.id}"
+
+
+def test_tokens_of_before_belong_to_nobody_and_keep_their_names(tokens: Credentials, tmp_path: Path) -> None:
+    token, made = tokens.create("desk", ["admin"], NOW)
+    file = tmp_path / FILE_NAME
+    assert "account" not in json.loads(file.read_text())["tokens"][0]
+    file.write_text(file.read_text().replace('"desk"', '"recorder"'))
+    found = Credentials(tmp_path, "acme").check(token, NOW)
+    assert found is not None
+    assert (found.name, found.actor.identity) == ("recorder", f"token:{made.id}")

@@ -1,0 +1,235 @@
+"""An acknowledged entry stays; several writers share one chain; damage is written on but never forgotten."""
+
+import multiprocessing
+import os
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from storage.audit import audit_log as module
+from storage.audit.audit_log import Audit
+from storage.audit.hash_chain import Act
+from storage.errors import DiskFailed, NoSpace
+
+KEY = Ed25519PrivateKey.from_private_bytes(bytes(32))
+VIEW = Act("alice", "listener", "call.view", "some call")
+
+
+def now() -> datetime:
+    return datetime(2026, 3, 1, tzinfo=UTC)
+
+
+def opened(folder: Path) -> Audit:
+    return Audit(folder, folder, "acme", KEY, now)
+
+
+def actions(audit: Audit) -> list[str]:
+    return [item["action"] for item in reversed(audit.read(limit=1000).items)]
+
+
+def test_an_entry_is_in_the_file_when_it_is_acknowledged(tmp_path: Path) -> None:
+    audit = opened(tmp_path)
+    assert audit.append(VIEW).result() == 1
+    assert (tmp_path / "audit.jsonl").read_bytes().count(b"\n") == 1
+    assert audit.verify().entries == 1
+    audit.close()
+
+
+def test_closing_writes_what_waits(tmp_path: Path) -> None:
+    audit = opened(tmp_path)
+    futures = [audit.append(VIEW) for _ in range(50)]
+    audit.close()
+    assert [f.result() for f in futures] == list(range(1, 51))
+
+
+def test_entries_that_wait_share_a_sync(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    syncs = []
+    real = module.os.fdatasync
+    monkeypatch.setattr(module.os, "fdatasync", lambda fd: (syncs.append(fd), real(fd)))
+    audit = opened(tmp_path)
+    futures = [audit.append(VIEW) for _ in range(500)]
+    audit.close()
+    assert futures[-1].result() == 500
+    assert len(syncs) < 100
+
+
+def test_a_beat_costs_what_an_entry_costs_and_leaves_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[str] = []
+    real, write = module.os.fdatasync, module.write_all
+    monkeypatch.setattr(module.os, "fdatasync", lambda fd: (done.append("sync"), real(fd)))
+    monkeypatch.setattr(module, "write_all", lambda fd, data, at: (done.append(f"{bool(data)}"), write(fd, data, at)))
+    audit = opened(tmp_path)
+    audit.beat().result()  # before there is anything
+    assert audit.verify().entries == 0 and done == ["False", "sync"]
+    audit.append(VIEW).result()
+    done.clear()
+    audit.append(VIEW).result()
+    entry = list(done)
+    before = (tmp_path / "audit.jsonl").read_bytes()
+    done.clear()
+    audit.beat().result()
+    assert done == entry and (tmp_path / "audit.jsonl").read_bytes() == before
+    futures = [audit.beat(), audit.append(VIEW), audit.beat(), audit.append(VIEW)]
+    assert [futures[1].result(), futures[3].result()] == [3, 4]
+    assert audit.verify().entries == 4 and audit.verify().good
+    audit.close()
+
+
+def write_some(folder: Path, count: int) -> None:
+    audit = opened(folder)
+    for _ in range(count):
+        audit.append(VIEW).result()
+    audit.close()
+
+
+def test_several_processes_write_one_chain(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    others = [context.Process(target=write_some, args=(tmp_path, 30)) for _ in range(2)]
+    for other in others:
+        other.start()
+    write_some(tmp_path, 30)
+    for other in others:
+        other.join(90)
+        assert other.exitcode == 0
+    verdict = opened(tmp_path).verify()
+    assert verdict.good
+    assert verdict.entries == 90
+
+
+TELLER = """
+import sys
+from pathlib import Path
+from tests.storage.audit.test_audit_log import VIEW, opened
+
+audit = opened(Path(sys.argv[1]))
+while True:
+    print(audit.append(VIEW).result(), flush=True)
+"""
+
+
+def test_an_acknowledged_entry_outlives_kill_9_at_any_moment(tmp_path: Path) -> None:
+    root = Path(__file__).parents[3]
+    for round in range(3):
+        words = [sys.executable, "-c", TELLER, str(tmp_path)]
+        teller = subprocess.Popen(words, cwd=root, env={**os.environ, "PYTHONPATH": str(root)}, stdout=subprocess.PIPE)
+        assert teller.stdout
+        for _ in range(20 + 7 * round):
+            teller.stdout.readline()
+        teller.kill()
+        with teller.stdout as rest:
+            said = [int(line) for line in rest.read().split()]
+        teller.wait()
+        verdict = opened(tmp_path).verify()
+        assert verdict.good and verdict.entries >= max(said, default=20 + 7 * round)
+    opened(tmp_path).append(VIEW).result()
+    assert opened(tmp_path).verify().good
+
+
+def test_a_torn_line_is_cut_and_noted(tmp_path: Path) -> None:
+    write_some(tmp_path, 2)
+    with (tmp_path / "audit.jsonl").open("ab") as log:
+        log.write(b'{"n":3,"ti')
+    audit = opened(tmp_path)
+    audit.append(VIEW).result()
+    assert actions(audit) == ["call.view", "call.view", "audit.repair", "call.view"]
+    assert audit.verify().good
+
+
+def test_a_log_that_was_rolled_back_is_written_on_and_stays_bad(tmp_path: Path) -> None:
+    write_some(tmp_path, 5)
+    log = tmp_path / "audit.jsonl"
+    log.write_bytes(b"".join(log.read_bytes().splitlines(keepends=True)[:3]))
+    audit = opened(tmp_path)
+    audit.append(VIEW).result()
+    audit.append(VIEW).result()
+    assert actions(audit) == ["call.view"] * 3 + ["audit.broken", "call.view", "call.view"]
+    assert audit.verify().bad == 5
+
+
+def test_a_log_taken_away_under_a_running_process_is_begun_anew_and_stays_bad(tmp_path: Path) -> None:
+    audit = opened(tmp_path)
+    audit.append(VIEW).result()
+    audit.append(VIEW).result()
+    (tmp_path / "audit.jsonl").unlink()
+    audit.append(VIEW).result()
+    assert actions(audit) == ["audit.broken", "call.view"]
+    assert not audit.verify().good
+
+
+def test_an_edited_end_is_noticed_by_the_next_writer(tmp_path: Path) -> None:
+    write_some(tmp_path, 3)
+    log = tmp_path / "audit.jsonl"
+    data = log.read_bytes()
+    log.write_bytes(data[:-10] + b"0" * 7 + data[-3:])
+    audit = opened(tmp_path)
+    audit.append(VIEW).result()
+    assert "audit.broken" in actions(audit)
+    assert audit.verify().bad == 3
+
+
+@pytest.mark.parametrize(("number", "error"), [(28, NoSpace), (5, DiskFailed)])
+def test_a_failed_sync_acknowledges_nothing_and_leaves_the_chain_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, error: type[Exception]
+) -> None:
+    audit = opened(tmp_path)
+    audit.append(VIEW).result()
+
+    def fails(_fd: int) -> None:
+        raise OSError(number, "")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module.os, "fdatasync", fails)
+        with pytest.raises(error):
+            audit.append(VIEW).result()
+    assert audit.append(VIEW).result() == 2
+    assert audit.verify().good
+
+
+def test_space_is_owned_beyond_the_end(tmp_path: Path) -> None:
+    write_some(tmp_path, 1)
+    status = (tmp_path / "audit.jsonl").stat()
+    assert status.st_size < 1000
+    with (tmp_path / "probe").open("wb") as probe:
+        able = module.keep_room(probe.fileno(), 0, 4096)  # a file system that cannot do this owns nothing
+    assert status.st_blocks * 512 >= module.RESERVE // 2 or not able
+
+
+def test_a_checkpoint_is_written_only_if_the_log_has_grown(tmp_path: Path) -> None:
+    audit = opened(tmp_path)
+    assert audit.checkpoint() is None
+    audit.append(VIEW).result()
+    mark = audit.checkpoint()
+    assert mark is not None
+    assert mark.head.n == 1
+    assert mark.genuine(audit.public_key, "acme")
+    assert audit.checkpoint() is None
+    assert audit.verify().good
+
+
+def test_a_checkpoint_that_cannot_be_read_is_the_disks_fault(tmp_path: Path) -> None:
+    audit = opened(tmp_path)
+    (tmp_path / "acme.audit").mkdir()
+    with pytest.raises(DiskFailed, match="could not write a checkpoint of the audit log: EISDIR"):
+        audit.checkpoint()
+
+
+def test_space_is_owned_again_after_an_entry_that_could_not_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(_: int) -> None:
+        raise OSError(28, "")
+
+    audit = opened(tmp_path)
+    audit.append(VIEW).result()
+    owned = (tmp_path / "audit.jsonl").stat().st_blocks
+    with monkeypatch.context() as patch:
+        patch.setattr(module.os, "fdatasync", fails)
+        with pytest.raises(NoSpace):
+            audit.append(VIEW).result()
+    audit.append(VIEW).result()
+    assert (tmp_path / "audit.jsonl").stat().st_blocks >= owned >= module.RESERVE // 512
+    audit.close()

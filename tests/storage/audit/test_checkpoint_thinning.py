@@ -1,0 +1,143 @@
+"""Old checkpoints go where later ones prove the same; what somebody did to the log is found as before."""
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from storage.audit import checkpoint_thinning
+from storage.audit.audit_files import AuditFiles, marks_of
+from storage.audit.audit_log import Audit
+from storage.audit.checkpoint_thinning import thin
+from storage.audit.hash_chain import Act, Checkpoint, entry, origin
+from storage.errors import DiskFailed
+
+KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
+NOW = datetime(2026, 6, 1, tzinfo=UTC)
+DAYS, PER_DAY = 94, 48
+CALLS = DAYS * PER_DAY
+
+
+@cache
+def written() -> tuple[list[bytes], list[bytes]]:
+    head, lines, marks = origin("acme"), list[bytes](), list[bytes]()
+    for number in range(CALLS):
+        at = NOW - timedelta(minutes=30 * (CALLS - number))
+        line, head = entry(head, Act("ada", "admin", "call.view", f"call {number}"), at)
+        lines.append(line)
+        marks.append(bytes(Checkpoint.sign(KEY, "acme", head, at)))
+    return lines, marks
+
+
+@pytest.fixture
+def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AuditFiles:
+    """A log of ninety-four days with an entry every half hour, and a checkpoint for each."""
+    monkeypatch.setattr(checkpoint_thinning, "LEAST", 0)
+    lines, marks = written()
+    made = AuditFiles(tmp_path, tmp_path, "acme")
+    made.log.write_bytes(b"".join(lines))
+    made.marks.write_bytes(b"".join(marks))
+    made.put_mark(Checkpoint.parse(marks[-1]))
+    return made
+
+
+def thinned(files: AuditFiles) -> int:
+    return thin(files, KEY.public_key(), "acme", NOW)
+
+
+def test_new_ones_stay_and_old_ones_are_one_an_hour_and_one_a_day(files: AuditFiles) -> None:
+    before = marks_of(files.marks)
+    assert thinned(files) > 0
+    left = marks_of(files.marks)
+    ages = [(NOW - datetime.fromisoformat(mark.at)).days for mark in left]
+    assert left[-2 * PER_DAY :] == before[-2 * PER_DAY :]
+    assert 24 * 88 <= sum(2 <= age < 90 for age in ages) <= 24 * 88 + 2
+    assert 4 <= sum(age >= 90 for age in ages) <= 5
+    assert all(mark.at[14:16] == "30" for mark, age in zip(left, ages, strict=True) if age > 2), "the newest of an hour"
+    assert all(mark.at[11:16] == "23:30" for mark, age in zip(left, ages, strict=True) if age > 90), "and of a day"
+    assert set(left) <= set(before) and left == sorted(left, key=lambda mark: mark.head.n)
+    assert thinned(files) == 0
+    assert files.verify(KEY.public_key()).entries == CALLS
+
+
+def cut(files: AuditFiles) -> None:
+    """Cut the last entries off and forge no signature: the newest checkpoint beside the keys goes too."""
+    lines = files.log.read_bytes().splitlines(keepends=True)
+    files.log.write_bytes(b"".join(lines[:-10]))
+    files.newest.write_bytes(b"")
+    files.put_mark(marks_of(files.marks)[-11])
+
+
+def edited(files: AuditFiles) -> None:
+    files.log.write_bytes(files.log.read_bytes().replace(b"call 3000", b"call 3001", 1))
+
+
+def rewritten(files: AuditFiles) -> None:
+    """Write the log anew from its middle on, every hash fitting."""
+    lines, head, made = files.log.read_bytes().splitlines(keepends=True), origin("acme"), list[bytes]()
+    for number, line in enumerate(lines):
+        actor = "eve" if number == 3000 else "ada"
+        at = datetime.fromisoformat(json.loads(line)["time"])
+        fresh, head = entry(head, Act(actor, "admin", "call.view", f"call {number}"), at)
+        made.append(fresh)
+    files.log.write_bytes(b"".join(made))
+
+
+@pytest.mark.parametrize("harm", [cut, edited, rewritten])
+def test_what_was_done_to_the_log_is_found_as_before(files: AuditFiles, harm: Callable[[AuditFiles], None]) -> None:
+    assert thinned(files) > 0
+    harm(files)
+    assert not files.verify(KEY.public_key()).good
+
+
+@pytest.mark.parametrize("harm", [rewritten])
+def test_no_checkpoint_goes_that_the_log_does_not_fit(files: AuditFiles, harm: Callable[[AuditFiles], None]) -> None:
+    harm(files)
+    before = files.marks.read_bytes()
+    assert thinned(files) == 0 and files.marks.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "wrong", [b"nonsense\n", bytes(Checkpoint.sign(Ed25519PrivateKey.generate(), "acme", origin("acme"), NOW))]
+)
+def test_beside_one_that_is_not_genuine_all_stay(files: AuditFiles, wrong: bytes) -> None:
+    with files.marks.open("ab") as marks:
+        marks.write(wrong)
+    before = files.marks.read_bytes()
+    assert thinned(files) == 0 and files.marks.read_bytes() == before
+
+
+def test_a_small_file_and_none_are_left_alone(files: AuditFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checkpoint_thinning, "LEAST", 1 << 30)
+    assert thinned(files) == 0
+    files.marks.unlink()
+    assert thinned(files) == 0
+
+
+def test_a_folder_that_cannot_be_looked_at_is_the_disks_fault(tmp_path: Path) -> None:
+    with pytest.raises(DiskFailed, match="could not thin the checkpoints of the audit log: ENAMETOOLONG"):
+        thinned(AuditFiles(tmp_path / ("x" * 256), tmp_path, "acme"))
+
+
+def test_a_thinned_file_is_counted_anew_also_by_who_died_before_it_was_written(files: AuditFiles) -> None:
+    audit = Audit(files.log.parent, files.log.parent, "acme", KEY, lambda: NOW)
+    for _ in range(2):
+        audit.append(Act("ada", "admin", "call.view")).result()
+        audit.checkpoint()
+    whole = files.marks.read_bytes()
+    assert audit.thin() > 0
+    left = files.marks.read_bytes()
+    for content in (whole, left):
+        files.marks.write_bytes(content)
+        assert files.verify(KEY.public_key()).good
+    files.marks.write_bytes(whole)
+    audit.append(Act("ada", "admin", "call.view")).result()
+    audit.checkpoint()
+    assert files.verify(KEY.public_key()).good
+    files.marks.write_bytes(left)
+    assert not files.verify(KEY.public_key()).good and audit.thin() == 0
+    audit.close()

@@ -1,0 +1,147 @@
+"""The file of incidents: what it keeps, what a crash or a full disk leaves of it, and that nothing personal gets in."""
+
+from __future__ import annotations
+
+import stat
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from storage.audit import incidents as module
+from storage.audit.incidents import OTHER, Incident, IncidentFile, clean
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+CALL = "0b2e9609-c05c-45ca-b09a-2983508b3d5b"
+
+
+def incident(number: int, count: int = 1, **facts: Any) -> Incident:
+    return Incident(f"run-{number}", "call-refused", NOON, NOON + timedelta(seconds=count), count, facts)
+
+
+def test_what_is_written_is_read_back_and_a_risen_count_replaces_the_line(tmp_path: Path) -> None:
+    file = IncidentFile(tmp_path)
+    file.append([incident(1, status=403), incident(2, call=CALL)])
+    file.append([incident(1, 7, status=403)])
+    assert file.read() == [incident(1, 7, status=403), incident(2, call=CALL)]
+    assert (tmp_path / module.FILE_NAME).stat().st_mode & 0o777 == 0o600
+
+
+def test_where_there_is_no_file_there_are_no_incidents(tmp_path: Path) -> None:
+    assert IncidentFile(tmp_path).read() == []
+
+
+def test_a_torn_line_costs_itself_and_nothing_after_it(tmp_path: Path) -> None:
+    file = IncidentFile(tmp_path)
+    file.append([incident(1)])
+    path = tmp_path / module.FILE_NAME
+    whole = path.read_bytes()
+    file.append([incident(2)])
+    for cut in range(len(whole), path.stat().st_size):
+        path.write_bytes(path.read_bytes()[:cut])
+        file.append([incident(3)])
+        assert [i.id for i in file.read() if i.id != "run-2"] == ["run-1", "run-3"]
+        path.write_bytes(whole)
+        file.append([incident(2)])
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"nonsense",
+        b"{}",
+        b"[]",
+        b"7",
+        b'{"id":"a","kind":"k","first_at":"x","last_at":"x","facts":{}}',
+        b"\xff",
+    ],
+)
+def test_foreign_lines_are_passed_over(tmp_path: Path, line: bytes) -> None:
+    file = IncidentFile(tmp_path)
+    (tmp_path / module.FILE_NAME).write_bytes(line + b"\n")
+    file.append([incident(1)])
+    assert [i.id for i in file.read()] == ["run-1"]
+
+
+def test_the_file_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "KEPT", 5)
+    monkeypatch.setattr(module, "MAX_BYTES", 2000)
+    file, path = IncidentFile(tmp_path), tmp_path / module.FILE_NAME
+    largest = 0
+    for number in range(100):
+        if file.append([incident(number)]):
+            file.renew()
+        largest = max(largest, path.stat().st_size)
+    assert [i.id for i in file.read()] == [f"run-{n}" for n in range(95, 100)]
+    assert largest < 2200
+    assert [entry.name for entry in tmp_path.iterdir()] == [module.FILE_NAME]
+
+
+def test_what_is_torn_replaces_nothing_when_the_file_is_written_anew(tmp_path: Path) -> None:
+    file, path = IncidentFile(tmp_path), tmp_path / module.FILE_NAME
+    file.append([incident(n, reason="sync") for n in range(3)])
+    file.append([replace(incident(0), count=7)])
+    whole = path.read_bytes().splitlines()[-1]
+    for cut in range(len(whole)):
+        with path.open("ab") as out:
+            out.write(b"\n" + whole.replace(b'"count":7', b'"count":8')[:cut])
+    before = [(each.id, each.count, each.facts) for each in file.read()]
+    assert [count for _, count, _ in before] == [7, 1, 1]
+    file.renew()
+    assert [(each.id, each.count, each.facts) for each in file.read()] == before
+    assert len(path.read_bytes().splitlines()) == 3
+
+
+def test_the_new_file_is_durable_before_it_has_the_name_and_the_name_after(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, done = IncidentFile(tmp_path), list[str]()
+    file.append([incident(1)])
+    sync, rename = module.os.fsync, Path.rename
+
+    def synced(descriptor: int) -> None:
+        sync(descriptor)
+        done.append("folder" if stat.S_ISDIR(module.os.fstat(descriptor).st_mode) else "file")
+
+    def renamed(self: Path, target: Path) -> Path:
+        done.append("rename")
+        return rename(self, target)
+
+    monkeypatch.setattr(module.os, "fsync", synced)
+    monkeypatch.setattr(Path, "rename", renamed)
+    file.renew()
+    assert done == ["file", "rename", "folder"]
+
+
+def test_a_full_disk_is_told_and_the_old_file_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = IncidentFile(tmp_path)
+    file.append([incident(1)])
+
+    def full(*_: object) -> None:
+        raise OSError(28, "full")
+
+    monkeypatch.setattr(module, "write_all", full)
+    with pytest.raises(OSError):
+        file.renew()
+    assert [i.id for i in file.read()] == ["run-1"]
+    assert [entry.name for entry in tmp_path.iterdir()] == [module.FILE_NAME]
+    monkeypatch.setattr(module.os, "write", lambda descriptor, data: len(data) // 2)
+    with pytest.raises(OSError):
+        file.append([incident(2)])
+
+
+@pytest.mark.parametrize(
+    "value", ["Anna Schmidt", "+493012345", "sip:anna@example.com", "anna@x", "0301234567", "x" * 60, 493012345678, 1.5]
+)
+def test_only_codes_small_numbers_and_random_ids_are_kept(tmp_path: Path, value: Any) -> None:
+    assert clean(value) == OTHER
+    file = IncidentFile(tmp_path)
+    file.append([incident(1, reason=value)])
+    assert file.read()[0].facts == {"reason": OTHER}
+
+
+@pytest.mark.parametrize("value", [None, True, 503, CALL, "", "crypto-key", "srtp-required", "m12"])
+def test_what_may_be_kept_stays_as_it_is(value: Any) -> None:
+    assert clean(value) == value

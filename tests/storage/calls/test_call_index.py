@@ -1,0 +1,394 @@
+"""Calls are written once, found by anybody who took part, and gone when their leaf is cut; on both databases."""
+
+import asyncio
+import dataclasses
+import threading
+import time
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+import sqlalchemy as sa
+
+from storage import search_forms
+from storage.calls.call_index import Calls
+from storage.calls.call_row import CallRow, CallState, Query
+from storage.calls.sealed_row import open_row
+from storage.database.database import FILE_NAME, Database
+from storage.database.schema import call_tokens, days
+from storage.database.schema import calls as calls_table
+from storage.errors import Forgotten
+from storage.keys.key_store import CustomerKeys
+from storage.timestamps import EPOCH
+
+DAY = 20513  # 2026-03-01
+MIDNIGHT = EPOCH + timedelta(days=DAY)
+MIRA = {
+    "role": "participant",
+    "name": "Mira Ößling",
+    "number": "+4930901820101",
+    "uri": "sip:+4930901820101@sbc.example",
+}
+BODO = {"role": "participant", "name": "Bodo Klein", "number": "+4989901820102", "uri": "sip:bodo@sbc.example"}
+
+
+def call(
+    keys: CustomerKeys, day: int = DAY, second: int = 0, state: CallState = CallState.COMPLETE, **changes: object
+) -> CallRow:
+    """Make a call between Mira and Bodo."""
+    started = EPOCH + timedelta(days=day, seconds=second)
+    ended = None if state == CallState.RECORDING else started + timedelta(minutes=1)
+    details = {"session_id": "s", "parties": [MIRA, BODO], "streams": []}
+    row = CallRow(str(uuid4()), keys.allocate(day), state, started, ended, 60_000, 1000, details=details)
+    return dataclasses.replace(row, **changes)
+
+
+def forms(row: CallRow) -> tuple[str, ...]:
+    return search_forms.stored_of(row.details["parties"], "DE")
+
+
+async def put(calls: Calls, *rows: CallRow) -> int:
+    return await calls.put(rows, [forms(row) for row in rows])
+
+
+Story = Callable[[Calls, Database], Awaitable[None]]
+
+
+@pytest.fixture
+def tell(empty: Callable[[], Awaitable[Database]], keys: CustomerKeys) -> Callable[[Story], None]:
+    """Run a story against a fresh index on each kind of database."""
+
+    def run(story: Story) -> None:
+        async def whole() -> None:
+            database = await empty()
+            try:
+                await story(Calls(database, keys, "DE"), database)
+            finally:
+                await database.close()
+
+        asyncio.run(whole())
+
+    return run
+
+
+Tell = Callable[[Story], None]
+
+
+def test_a_call_comes_back_as_it_was_put(tell: Tell, keys: CustomerKeys) -> None:
+    async def story(calls: Calls, _: Database) -> None:
+        row = call(keys, hold=True, erase_after=MIDNIGHT)
+        assert await put(calls, row) == 1
+        assert await calls.get(row.id) == row
+        assert await calls.get(str(UUID(int=0))) is None
+        assert await calls.count() == 1
+
+    tell(story)
+
+
+def test_bytes_are_added_up(tell: Tell, keys: CustomerKeys) -> None:
+    async def story(calls: Calls, _: Database) -> None:
+        assert await calls.total_bytes() == 0
+        await put(calls, call(keys, size_bytes=3 << 40), call(keys, size_bytes=5))
+        assert await calls.total_bytes() == (3 << 40) + 5
+
+    tell(story)
+
+
+def test_putting_again_changes_nothing(tell: Tell, keys: CustomerKeys) -> None:
+    async def story(calls: Calls, database: Database) -> None:
+        row = call(keys)
+        await put(calls, row)
+        await put(calls, row, row)
+        assert await calls.count() == 1
+        async with database.reading() as connection:
+            tokens = await connection.scalar(sa.select(sa.func.count()).select_from(call_tokens))
+        assert tokens == len(forms(row))
+        assert (await calls.find(Query(party="Mira"))).items == (row,)
+
+    tell(story)
+
+
+def test_a_finished_call_is_not_moved_back(tell: Tell, keys: CustomerKeys) -> None:
+    async def story(calls: Calls, _: Database) -> None:
+        live = call(keys, state=CallState.RECORDING)
+        done = dataclasses.replace(live, state=CallState.COMPLETE, ended_at=MIDNIGHT)
+        await put(calls, live)
+        assert await calls.unfinished() == ((live.id, live.leaf),)
+        await put(calls, done)
+        stale = dataclasses.replace(live, details={"parties": [BODO]})
+        assert await put(calls, stale) == 0
+        assert await calls.get(live.id) == done
+        assert await calls.unfinished() == ()
+        assert (await calls.find(Query(party="Mira"))).items == (done,)
+
+    tell(story)
+
+
+def test_tokens_follow_the_parties(tell: Tell, keys: CustomerKeys) -> None:
+    async def story(calls: Calls, database: Database) -> None:
+        row = call(keys, state=CallState.RECORDING)
+        await put(calls, row)
+        await put(calls, dataclasses.replace(row, details={"parties": [MIRA]}))
+        assert (await calls.find(Query(party="Bodo"))).items == ()
+        async with database.reading() as connection:
+            tokens = await connection.scalar(sa.select(sa.func.count()).select_from(call_tokens))
+        assert tokens == len(search_forms.stored_of([MIRA], "DE"))
+        assert len((await calls.find(Query(party="Mira"))).items) == 1
+
+    tell(story)
+
+
+def test_a_hold_is_not_lost_when_the_call_is_put_again(tell: Tell, keys: CustomerKeys) -> None:
+    async def story(calls: Calls, database: Database) -> None:
+        row = call(keys, state=CallState.RECORDING)
+        await put(calls, row)
+        async with database.writing() as connection:
+            await connection.execute(calls_table.update().values(hold=True))
+        await put(calls, dataclasses.replace(row, state=CallState.COMPLETE))
+        found = await calls.get(row.id)
+        assert found is not None
+        assert (found.hold, found.state) == (True, CallState.COMPLETE)
+
+    tell(story)
+
+
+@pytest.mark.parametrize(
+    "party", ["030 901820101", "820101", "ößling", "Oessling, Mira", "sip:bodo@sbc.example", "+49 89 901820102"]
+)
+def test_everybody_who_took_part_is_found_in_any_spelling(tell: Tell, keys: CustomerKeys, party: str) -> None:
+    async def story(calls: Calls, _: Database) -> None:
+        row = call(keys)
+        other = call(keys, details={"parties": [{"name": "Someone Else", "number": "+4940901820199"}]})
+        await put(calls, row, other)
+        assert (await calls.find(Query(party=party))).items == (row,)
+
+    tell(story)
+
+
+def test_a_call_whose_leaf_was_cut_is_not_there(tell: Tell, keys: CustomerKeys) -> None:
+    async def story(calls: Calls, _: Database) -> None:
+        gone, kept = call(keys, second=1), call(keys, second=2)
+        await put(calls, gone, kept)
+        keys.cut(gone.leaf)
+        assert await calls.get(gone.id) is None
+        assert (await calls.find(Query())).items == (kept,)
+        assert (await calls.find(Query(party="Mira"))).items == (kept,)
+        assert await put(calls, gone) == 0
+
+    tell(story)
+
+
+def test_removing_takes_row_and_tokens_also_of_what_cannot_be_opened(tell: Tell, keys: CustomerKeys) -> None:
+    async def story(calls: Calls, database: Database) -> None:
+        rows = [call(keys, day=DAY + i % 2, second=i) for i in range(6)]
+        await put(calls, *rows)
+        keys.cut(rows[0].leaf)
+        assert await calls.remove([rows[0].id, rows[1].id, "unknown"]) == 2
+        assert await calls.remove([rows[0].id]) == 0
+        assert await calls.count() == 4
+        await calls.remove([row.id for row in rows])
+        async with database.reading() as connection:
+            assert (await connection.execute(sa.select(call_tokens))).all() == []
+            assert (await connection.execute(sa.select(days))).all() == []
+
+    tell(story)
+
+
+def test_an_erased_day_is_indexed_anew_under_a_fresh_leaf(tell: Tell, keys: CustomerKeys) -> None:
+    async def story(calls: Calls, database: Database) -> None:
+        gone, kept = call(keys, second=1), call(keys, second=2)
+        await put(calls, gone, kept)
+        before = await calls.index_leaf(DAY)
+        assert before is not None
+        async with database.reading() as connection:
+            old = set((await connection.execute(sa.select(call_tokens.c.token))).scalars())
+        keys.cut(gone.leaf, before)
+        await calls.remove([gone.id])
+        assert (await calls.find(Query(party="Mira"))).items == (kept,)
+        assert await calls.reindex(DAY) == 1
+        assert (await calls.find(Query(party="Mira"))).items == (kept,)
+        assert await calls.index_leaf(DAY) != before
+        async with database.reading() as connection:
+            assert not old & set((await connection.execute(sa.select(call_tokens.c.token))).scalars())
+        with pytest.raises(Forgotten):
+            keys.secret(before, "index")
+
+    tell(story)
+
+
+def test_tokens_of_a_day_whose_key_was_cut_go_in_pieces(
+    tell: Tell, keys: CustomerKeys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("storage.calls.call_index.PIECE", 3)
+
+    async def story(calls: Calls, database: Database) -> None:
+        rows = [call(keys, second=n) for n in range(8)]
+        other = call(keys, day=DAY + 1)
+        await put(calls, *rows, other)
+        assert not await calls.remove_tokens(DAY), "its key is still there"
+        assert not await calls.remove_tokens(DAY + 5), "there is no such day"
+        assert len((await calls.find(Query(party="Mira"))).items) == 9
+        keys.cut(rows[0].leaf, await calls.index_leaf(DAY) or 0)
+        assert await calls.remove_tokens(DAY)
+        async with database.reading() as connection:
+            assert set(await connection.scalars(sa.select(call_tokens.c.day))) == {DAY + 1}
+        assert await calls.reindex(DAY) == 7
+        assert len((await calls.find(Query(party="Mira"))).items) == 8
+
+    tell(story)
+
+
+class Watched:
+    """Keys that say when somebody finds one forgotten."""
+
+    def __init__(self, keys: CustomerKeys) -> None:
+        self._keys = keys
+        self.missed = asyncio.Event()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._keys, name)
+
+    def secret(self, leaf: int, label: str) -> bytes:
+        try:
+            return self._keys.secret(leaf, label)
+        except Forgotten:
+            self.missed.set()
+            raise
+
+
+def test_tokens_that_were_made_anew_meanwhile_stay(tell: Tell, keys: CustomerKeys) -> None:
+    async def story(calls: Calls, database: Database) -> None:
+        gone, stays, late = (call(keys, second=n) for n in range(3))
+        await put(calls, gone, stays)
+        keys.cut(gone.leaf, await calls.index_leaf(DAY) or 0)
+        watched = Watched(keys)
+        async with asyncio.TaskGroup() as tasks, database.writing():
+            tasks.create_task(put(calls, late))
+            await asyncio.sleep(0)
+            removal = tasks.create_task(Calls(database, watched, "DE").remove_tokens(DAY))
+            await watched.missed.wait()
+        assert not removal.result()
+        assert {row.id for row in (await calls.find(Query(party="Mira"))).items} == {stays.id, late.id}
+
+    tell(story)
+
+
+def test_a_big_day_is_indexed_page_by_page_and_away_from_the_loop(
+    tell: Tell, keys: CustomerKeys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("storage.calls.call_index.BATCH", 3)
+    where: set[int] = set()
+
+    def opened(*given: Any) -> Any:
+        where.add(threading.get_ident())
+        return open_row(*given)
+
+    async def story(calls: Calls, database: Database) -> None:
+        rows = [call(keys, second=n) for n in range(8)]
+        await put(calls, *rows)
+        async with database.writing() as connection:
+            damaged = calls_table.c.id == rows[4].id
+            await connection.execute(calls_table.update().where(damaged).values(sealed=b"x" * 40))
+        monkeypatch.setattr("storage.calls.call_index.open_row", opened)
+        keys.cut(await calls.index_leaf(DAY) or 0)
+        assert await calls.reindex(DAY) == 7
+        assert threading.get_ident() not in where
+        assert len(where) > 0
+        assert (await calls.find(Query(party="Mira"))).items == (*rows[:4:-1], *rows[3::-1])
+
+    tell(story)
+
+
+def test_a_write_repairs_a_day_whose_index_was_cut(tell: Tell, keys: CustomerKeys) -> None:
+    async def story(calls: Calls, _: Database) -> None:
+        first, second = call(keys, second=1), call(keys, second=2)
+        await put(calls, first)
+        keys.cut(await calls.index_leaf(DAY) or 0)
+        await put(calls, second)
+        assert (await calls.find(Query(party="Bodo"))).items == (second, first)
+
+    tell(story)
+
+
+def test_a_whole_day_that_was_cut_is_not_there(tell: Tell, keys: CustomerKeys) -> None:
+    async def story(calls: Calls, _: Database) -> None:
+        old, new = call(keys), call(keys, day=DAY + 1)
+        await put(calls, old, new)
+        keys.cut_days(DAY)
+        assert (await calls.find(Query(party="Mira"))).items == (new,)
+        assert (await calls.find(Query())).items == (new,)
+
+    tell(story)
+
+
+def test_writers_at_once_write_everything(tell: Tell, keys: CustomerKeys) -> None:
+    async def story(calls: Calls, _: Database) -> None:
+        rows = [call(keys, second=i) for i in range(40)]
+        await asyncio.gather(*(put(calls, *rows[i : i + 8]) for i in range(0, 40, 4)))
+        assert await calls.count() == 40
+        assert len((await calls.find(Query(party="Mira"))).items) == 40
+
+    tell(story)
+
+
+def test_every_call_needs_its_forms(tell: Tell, keys: CustomerKeys) -> None:
+    async def story(calls: Calls, _: Database) -> None:
+        assert await calls.put([], []) == 0
+        with pytest.raises(ValueError, match="forms"):
+            await calls.put([call(keys)], [])
+
+    tell(story)
+
+
+def test_nothing_personal_is_in_the_files(tmp_path: Path, keys: CustomerKeys) -> None:
+    async def story() -> None:
+        database = await Database.open("sqlite", "acme", tmp_path, MIDNIGHT)
+        await put(Calls(database, keys, "DE"), call(keys))
+        raw = b"".join(f.read_bytes() for f in tmp_path.glob(f"{FILE_NAME}*"))
+        await database.close()
+        for word in ("Mira", "ling", "oessling", "901820101", "bodo", "Klein"):
+            assert word.encode() not in raw
+            assert word.lower().encode() not in raw
+
+    asyncio.run(story())
+
+
+def test_a_batch_is_written_fast(tmp_path: Path, keys: CustomerKeys) -> None:
+    async def story() -> float:
+        database = await Database.open("sqlite", "acme", tmp_path, MIDNIGHT)
+        calls = Calls(database, keys, "DE")
+        taken = []
+        for _ in range(4):
+            rows = [call(keys, second=i) for i in range(100)]
+            before = time.process_time()  # of all threads: how long it takes depends on what else runs
+            await put(calls, *rows)
+            taken.append(time.process_time() - before)
+        await database.close()
+        return min(taken)
+
+    assert asyncio.run(story()) < 0.2  # 0.03 s of CPU time on an idle machine
+
+
+def test_batches_give_every_call_once_and_none_that_is_not_meant(
+    tell: Callable[[Story], None], keys: CustomerKeys
+) -> None:
+    async def story(calls: Calls, database: Database) -> None:
+        mine = [call(keys, DAY - i % 3, i) for i in range(25)]
+        other = call(keys, second=99, details={"session_id": "s", "parties": [BODO], "streams": []})
+        await put(calls, *mine, other)
+        keys.cut(mine[4].leaf)
+        asked = (Query(party="+4930901820101"), Query(party="Mira Ößling"), Query(party="030 901820101", exact=True))
+        for query in asked:
+            seen = [batch async for batch in calls.in_batches(query, 10)]
+            assert [len(batch) for batch in seen] == [10, 10, 5]
+            found = [row for batch in seen for row in batch.open()]
+            assert found == list((await calls.find(query)).items)
+            assert {row.id for row in found} == {row.id for row in mine} - {mine[4].id}
+        everything = [row.id async for batch in calls.in_batches(Query(), 7) for row in batch.open()]
+        assert sorted(everything) == sorted({row.id for row in [*mine, other]} - {mine[4].id})
+        assert [batch async for batch in calls.in_batches(Query(party="nobody at all"), 7)] == []
+
+    tell(story)

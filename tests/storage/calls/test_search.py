@@ -1,0 +1,294 @@
+"""Lists are newest first and complete over pages; a search looks at tokens only and lets nothing wrong through."""
+
+import asyncio
+import dataclasses
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from random import Random
+from uuid import UUID, uuid4
+
+import pytest
+
+from storage.calls import search
+from storage.calls.call_index import Calls
+from storage.calls.call_row import BadCursor, CallRow, CallState, Direction, Fresh, Query
+from storage.calls.sealed_row import open_row
+from storage.calls.search_tokens import token
+from storage.database.database import Database
+from storage.database.schema import call_tokens
+from storage.database.schema import calls as calls_table
+from storage.keys.key_store import CustomerKeys
+from storage.search_forms import stored_of
+from storage.timestamps import EPOCH
+from tests.storage.listed import Tell, pages, teller
+
+FIRST = 20400
+NAMES = ("Mira Weber", "Bodo Klein", "Anna Klein", "Bodo Weber")
+
+
+def some_calls(keys: CustomerKeys, count: int = 60) -> list[CallRow]:
+    """Make calls of six days, some at the same moment, in no order; newest first in the result."""
+    random = Random(7)
+    rows = []
+    for i in range(count):
+        day = FIRST + i % 6
+        parties = [{"name": NAMES[i % 4], "number": f"+49309018201{i:02d}"}, {"name": NAMES[(i + 1) % 4]}]
+        started = EPOCH + timedelta(days=day, seconds=random.choice((5, 5, 100, 200)))
+        state = CallState.RECORDING if i % 10 == 0 else CallState.COMPLETE
+        id = str(UUID(int=random.getrandbits(128)))
+        rows.append(CallRow(id, keys.allocate(day), state, started, None, 1, 1, details={"parties": parties}))
+    return sorted(rows, key=lambda r: (r.day, r.started_at, r.id), reverse=True)
+
+
+@pytest.fixture
+def tell(empty: Callable[[], Awaitable[Database]], keys: CustomerKeys) -> Tell:
+    """Run a story against an index with sixty calls on each kind of database."""
+    rows = some_calls(keys)
+    return teller(empty, keys, rows, Random(1).sample(rows, len(rows)))
+
+
+def named(name: str) -> Callable[[CallRow], bool]:
+    return lambda row: any(name in party["name"] for party in row.details["parties"])
+
+
+@pytest.mark.parametrize("limit", [1, 7, 60, 1000])
+def test_pages_hold_every_call_once_newest_first(tell: Tell, limit: int) -> None:
+    async def story(calls: Calls, rows: list[CallRow], _: Database) -> None:
+        assert await pages(calls, Query(limit=limit)) == rows
+
+    tell(story)
+
+
+@pytest.mark.parametrize("limit", [1, 7, 60])
+@pytest.mark.parametrize("first_days", [1, 64])
+def test_pages_of_a_search_hold_every_hit_once(
+    tell: Tell, limit: int, first_days: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search, "FIRST_DAYS", first_days)
+
+    async def story(calls: Calls, rows: list[CallRow], _: Database) -> None:
+        for name in ("Mira", "Klein", "Bodo Weber"):
+            assert await pages(calls, Query(party=name, limit=limit)) == list(filter(named(name), rows))
+
+    tell(story)
+
+
+@pytest.mark.parametrize("first_days", [1, 64])
+def test_days_whose_index_was_cut_hide_nothing(
+    tell: Tell, keys: CustomerKeys, first_days: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search, "FIRST_DAYS", first_days)
+
+    async def story(calls: Calls, rows: list[CallRow], _: Database) -> None:
+        gone = [row for row in rows if row.day == FIRST + 1]
+        keys.cut(*[await calls.index_leaf(FIRST + n) or 0 for n in (2, 3, 5)], *[row.leaf for row in gone[:3]])
+        for query in (Query(party="Klein", limit=3), Query(party="Bodo", state=CallState.COMPLETE, limit=7)):
+            meant = filter(named(query.party or ""), rows)
+            due = [row for row in meant if row not in gone[:3] and query.state in (None, row.state)]
+            assert await pages(calls, query) == due
+            assert [row async for batch in calls.in_batches(query, 9) for row in batch.open()] == due
+
+    tell(story)
+
+
+def test_a_day_that_is_gone_as_a_whole_is_not_gone_through(
+    tell: Tell, keys: CustomerKeys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story(calls: Calls, rows: list[CallRow], _: Database) -> None:
+        keys.cut_days(FIRST + 5)
+        monkeypatch.setattr(search, "open_row", lambda _, record: seen.add(record.day) or open_row(_, record))
+        assert await pages(calls, Query(party="Mira")) == [r for r in rows if r.day < FIRST + 5 and named("Mira")(r)]
+        assert seen == {row.day for row in rows} - {FIRST + 5}
+
+    seen: set[int] = set()
+    tell(story)
+
+
+def test_two_names_of_two_people_are_not_one(tell: Tell) -> None:
+    async def story(calls: Calls, _rows: list[CallRow], _: Database) -> None:
+        assert await pages(calls, Query(party="Mira Klein")) == []
+        assert await pages(calls, Query(party="nobody")) == []
+        assert await pages(calls, Query(party="")) == []
+
+    tell(story)
+
+
+def test_the_last_digits_find_the_one_number_that_ends_so(tell: Tell) -> None:
+    async def story(calls: Calls, rows: list[CallRow], _: Database) -> None:
+        found = await pages(calls, Query(party="0182 0133"))
+        assert found == [row for row in rows if row.details["parties"][0]["number"].endswith("01820133")]
+        assert len(found) == 1
+        assert await pages(calls, Query(party="030 90182 0133")) == found  # two tokens find it, it is shown once
+        assert await pages(calls, Query(party="0182 0133", exact=True)) == []
+
+    tell(story)
+
+
+@pytest.mark.parametrize("party", [None, "Bodo"])
+def test_since_is_included_and_until_is_not(tell: Tell, party: str | None) -> None:
+    async def story(calls: Calls, rows: list[CallRow], _: Database) -> None:
+        since = EPOCH + timedelta(days=FIRST + 1, seconds=100)
+        until = EPOCH + timedelta(days=FIRST + 4, seconds=5)
+        wanted = [row for row in rows if since <= row.started_at < until and (party is None or named(party)(row))]
+        assert await pages(calls, Query(party=party, since=since, until=until, limit=4)) == wanted
+        assert wanted
+
+    tell(story)
+
+
+@pytest.mark.parametrize("few", [0, 5, 300])
+@pytest.mark.parametrize("party", [None, "Bodo"])
+def test_a_state_is_filtered(tell: Tell, party: str | None, few: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search, "FEW", few)
+
+    async def story(calls: Calls, rows: list[CallRow], _: Database) -> None:
+        found = await pages(calls, Query(party=party, state=CallState.RECORDING, limit=2))
+        assert found == [row for row in rows if row.state == "recording" and (party is None or named(party)(row))]
+        assert found
+
+    tell(story)
+
+
+def test_a_rare_state_is_looked_through_without_tokens(tell: Tell) -> None:
+    async def story(calls: Calls, rows: list[CallRow], database: Database) -> None:
+        async with database.writing() as connection:
+            await connection.execute(call_tokens.delete())
+        assert await pages(calls, Query(party="Bodo")) == []
+        found = await pages(calls, Query(party="Bodo", state=CallState.RECORDING, limit=2))
+        assert found == [row for row in rows if row.state == "recording" and named("Bodo")(row)]
+
+    tell(story)
+
+
+def test_a_cursor_stays_good_while_calls_come_and_go(tell: Tell, keys: CustomerKeys) -> None:
+    async def story(calls: Calls, rows: list[CallRow], _: Database) -> None:
+        page = await calls.find(Query(limit=10))
+        newer = dataclasses.replace(
+            rows[0], id=str(uuid4()), leaf=keys.allocate(FIRST + 9), started_at=rows[0].started_at + timedelta(days=3)
+        )
+        await calls.put([newer], [()])
+        await calls.remove([rows[9].id])
+        assert (await calls.find(Query(limit=10, cursor=page.next_cursor))).items == tuple(rows[10:20])
+
+    tell(story)
+
+
+def test_every_goes_through_all(tell: Tell) -> None:
+    async def story(calls: Calls, rows: list[CallRow], _: Database) -> None:
+        assert [row async for row in calls.every(Query(limit=1))] == rows
+
+    tell(story)
+
+
+def test_a_damaged_row_is_counted_and_the_others_are_shown(tell: Tell) -> None:
+    async def story(calls: Calls, rows: list[CallRow], database: Database) -> None:
+        async with database.writing() as connection:
+            await connection.execute(
+                calls_table.update().where(calls_table.c.id == rows[3].id).values(sealed=b"x" * 40)
+            )
+        page = await calls.find(Query(limit=100))
+        assert page.unreadable == 1
+        assert list(page.items) == rows[:3] + rows[4:]
+
+    tell(story)
+
+
+def test_a_chance_hit_of_a_token_is_not_shown(tell: Tell, keys: CustomerKeys) -> None:
+    async def story(calls: Calls, rows: list[CallRow], database: Database) -> None:
+        key = keys.secret(await calls.index_leaf(rows[0].day) or 0, "index")
+        wrong = [row.leaf for row in rows if row.day == rows[0].day and not named("Mira")(row)]
+        async with database.writing() as connection:
+            for leaf in wrong:
+                hit = {"day": rows[0].day, "token": token(key, "w:mira"), "leaf": leaf}
+                await connection.execute(call_tokens.insert(), hit)
+        assert await pages(calls, Query(party="Mira", limit=3)) == list(filter(named("Mira"), rows))
+        assert wrong
+
+    tell(story)
+
+
+def test_a_foreign_cursor_is_refused(tell: Tell) -> None:
+    async def story(calls: Calls, _rows: list[CallRow], _: Database) -> None:
+        with pytest.raises(BadCursor):
+            await calls.find(Query(cursor="AAAA"))
+
+    tell(story)
+
+
+ASKED = (
+    Query(),
+    Query(party="Klein"),
+    Query(party="0309018201 05"),
+    Query(state=CallState.RECORDING),
+    Query(state=CallState.COMPLETE, party="Mira Weber"),
+    Query(state=CallState.INTERRUPTED),
+    Query(since=EPOCH + timedelta(days=FIRST + 2, seconds=5), until=EPOCH + timedelta(days=FIRST + 4, seconds=100)),
+    Query(hold=True),
+    Query(hold=False, party="Bodo"),
+    Query(direction=Direction.INBOUND),
+    Query(source="192.0.2.1", party="Anna"),
+)
+
+
+@pytest.mark.parametrize("limit", [1, 7, 1000])
+def test_calls_that_are_not_in_the_index_yet_are_found_as_if_they_were(
+    empty: Callable[[], Awaitable[Database]], keys: CustomerKeys, limit: int
+) -> None:
+    """One index has everything, the other lacks a third of it and knows older states of another third."""
+    random = Random(11)
+    told = [{"direction": "inbound" if n % 3 else "outbound", "source": f"192.0.2.{n % 2}"} for n in range(60)]
+    rows = [
+        dataclasses.replace(row, details={**row.details, **more}, state=random.choice(list(CallState)))
+        for row, more in zip(some_calls(keys), told, strict=True)
+    ]
+    forms = {row.id: stored_of(row.details["parties"], "DE") for row in rows}
+    older = {row.id: dataclasses.replace(row, state=CallState.RECORDING, details={"parties": []}) for row in rows[::3]}
+    lacking = {row.id for row in rows[1::3]}
+    erased = keys.allocate(FIRST)
+    gone = CallRow(str(UUID(int=5)), erased, CallState.RECORDING, rows[0].started_at, None, 0, 0)
+
+    def fresh_one(row: CallRow) -> Fresh:
+        live = row.state is CallState.RECORDING
+        return Fresh(row.id, row.leaf, row.started_at, live, lambda: (row, tuple(forms[row.id])))
+
+    fresh = [fresh_one(row) for row in Random(3).sample(rows, len(rows)) if row.id in older or row.id in lacking]
+    fresh.append(Fresh(gone.id, gone.leaf, gone.started_at, True, lambda: None))
+
+    async def listed(there: list[CallRow], beside: list[Fresh]) -> list[list[CallRow]]:
+        database = await empty()
+        calls = Calls(database, keys, "DE")
+        await calls.put(there, [() if row is older.get(row.id) else forms[row.id] for row in there])
+        held = {row.id for row in rows[::5]} - lacking  # nobody holds what the index lacks: it is written first
+        async with database.writing() as connection:
+            await connection.execute(calls_table.update().where(calls_table.c.id.in_(held)).values(hold=True))
+        found = [await pages(calls, dataclasses.replace(query, limit=limit), beside) for query in ASKED]
+        await database.close()
+        return found
+
+    async def story() -> None:
+        wanted = await listed(rows, [])
+        assert all(wanted)
+        partly = [older.get(row.id, row) for row in rows if row.id not in lacking]
+        for query, found, right in zip(ASKED, await listed(partly, fresh), wanted, strict=True):
+            assert found == right, query
+
+    asyncio.run(story())
+
+
+def test_only_rows_that_may_be_shown_are_made(keys: CustomerKeys, empty: Callable[[], Awaitable[Database]]) -> None:
+    made: list[str] = []
+
+    def entry(row: CallRow) -> Fresh:
+        def make() -> tuple[CallRow, tuple[str, ...]]:
+            made.append(row.id)
+            return row, ()
+
+        return Fresh(row.id, row.leaf, row.started_at, row.state is CallState.RECORDING, make)
+
+    async def story() -> None:
+        database, rows = await empty(), some_calls(keys)
+        page = await Calls(database, keys, "DE").find(Query(limit=2), [entry(row) for row in rows])
+        assert [*page.items] == rows[:2] and made == [row.id for row in rows[:3]]
+        await database.close()
+
+    asyncio.run(story())

@@ -1,0 +1,233 @@
+"""A customer is opened as one thing, kept apart from all others, and never given new keys by accident."""
+
+import asyncio
+import os
+import shutil
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from storage.audit.hash_chain import Act
+from storage.calls.call_row import CallRow, CallState, Query
+from storage.customer.customers import Customer, Customers, CustomerSettings, audit_key, open_keys
+from storage.database.database import DatabaseAway, DatabaseDamaged
+from storage.errors import DiskFailed, Incomplete, KeysError, StorageError
+from storage.keys.root_secret import RootSecret
+
+ROOT = RootSecret(bytes(range(32)))
+ACME, BETA = CustomerSettings("acme"), CustomerSettings("beta", country="AT", retention_days=None)
+ID = "0f8fad5b-d9cb-469f-a165-70867728950e"
+
+
+def now() -> datetime:
+    return datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+async def opened(data: Path, *settings: CustomerSettings, root: RootSecret = ROOT, create: bool = True) -> Customers:
+    return await Customers.open(data, root, settings, database="sqlite", now=now, create=create)
+
+
+def row(leaf: int) -> CallRow:
+    return CallRow(ID, leaf, CallState.COMPLETE, now(), now(), 1, 1, details={"parties": []})
+
+
+def test_everything_of_a_customer_lies_in_its_folder_and_survives(tmp_path: Path) -> None:
+    async def story() -> None:
+        customers = await opened(tmp_path, ACME)
+        acme = customers["acme"]
+        await acme.calls.put([row(acme.keys.allocate(20513))], [("w:mira",)])
+        token = acme.credentials.create("alice", ["admin"], now()).token
+        acme.audit.append(Act("alice", "admin", "token.create"))
+        await customers.close()
+        assert {p.name for p in (tmp_path / "customers" / "acme").iterdir()} >= {
+            "audit.jsonl",
+            "tokens.json",
+            "index.sqlite3",
+        }
+
+        customers = await opened(tmp_path, ACME, create=False)
+        acme = customers["acme"]
+        assert (await acme.calls.find(Query(party="Mira"))).items[0].id == ID
+        assert acme.credentials.check(token, now())
+        assert acme.audit.verify().entries == 1
+        await customers.close()
+
+    asyncio.run(story())
+
+
+def test_customers_have_nothing_in_common(tmp_path: Path) -> None:
+    async def story() -> None:
+        customers = await opened(tmp_path, ACME, BETA)
+        assert list(customers) == ["acme", "beta"]
+        acme, beta = customers["acme"], customers["beta"]
+        await acme.calls.put([row(acme.keys.allocate(20513))], [("w:mira",)])
+        token = acme.credentials.create("alice", ["admin"], now()).token
+        assert await beta.calls.get(ID) is None
+        assert (await beta.calls.find(Query(party="mira"))).items == ()
+        assert beta.credentials.check(token, now()) is None
+        assert beta.audit.public_key != acme.audit.public_key
+        await customers.close()
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("name", ["index.sqlite3", "tree.state"])
+def test_files_swapped_between_customers_are_refused(tmp_path: Path, name: str) -> None:
+    async def story() -> None:
+        await (await opened(tmp_path, ACME, BETA)).close()
+        folder = tmp_path / "customers"
+        shutil.copy(folder / "beta" / name, folder / "acme" / name)
+        for slot in (tmp_path / "keys").glob("acme.tree.*"):
+            slot.write_bytes(bytes(slot.stat().st_size))
+        with pytest.raises(StorageError):
+            await opened(tmp_path, ACME)
+
+    asyncio.run(story())
+
+
+def test_lost_keys_are_never_replaced_by_new_ones(tmp_path: Path) -> None:
+    async def story() -> None:
+        await (await opened(tmp_path, ACME)).close()
+        shutil.rmtree(tmp_path / "keys")
+        with pytest.raises(KeysError):
+            await opened(tmp_path, ACME)
+        assert not (tmp_path / "keys" / "acme.forget").exists()
+
+    asyncio.run(story())
+
+
+def test_a_wrong_root_secret_is_refused(tmp_path: Path) -> None:
+    async def story() -> None:
+        await (await opened(tmp_path, ACME)).close()
+        with pytest.raises(KeysError):
+            await opened(tmp_path, ACME, root=RootSecret(bytes(32)))
+
+    asyncio.run(story())
+
+
+def test_a_new_customer_is_made_only_on_request(tmp_path: Path) -> None:
+    with pytest.raises(KeysError):
+        asyncio.run(opened(tmp_path, ACME, create=False))
+
+
+def test_the_audit_key_outlives_cuts_of_every_past_day(tmp_path: Path) -> None:
+    keys = open_keys(tmp_path, "acme", ROOT, create=True)
+    before = audit_key(keys).public_key()
+    keys.cut_range(0, (40000 << 32) - 1)
+    keys.cut_days(20513)
+    assert audit_key(open_keys(tmp_path, "acme", ROOT)).public_key() == before
+
+
+def test_if_one_customer_fails_none_stays_open(tmp_path: Path) -> None:
+    async def story() -> None:
+        await (await opened(tmp_path, ACME, BETA)).close()
+        (tmp_path / "customers" / "beta" / "index.sqlite3").write_bytes(b"no database" * 999)
+        with pytest.raises(StorageError):
+            await opened(tmp_path, ACME, BETA)
+
+    asyncio.run(story())
+
+
+def test_a_database_that_is_away_leaves_the_rest_of_a_customer_open(tmp_path: Path) -> None:
+    async def story() -> None:
+        await (await opened(tmp_path, ACME)).close()
+        file = tmp_path / "customers" / "acme" / "index.sqlite3"
+        whole = file.read_bytes()
+        file.write_bytes(b"no database" * 999)
+        customers = await Customers.open(tmp_path, ROOT, [ACME], database="sqlite", now=now, create=False, later=True)
+        acme = customers["acme"]
+        for _ in range(2):
+            with pytest.raises(DatabaseDamaged):
+                await acme.open_database()
+        with pytest.raises(DatabaseAway):
+            await acme.calls.find(Query())
+        leaf = acme.keys.allocate(20513)
+        os.close(acme.vault.create(ID, leaf, "c1").fd)
+        assert acme.credentials.create("alice", ["admin"], now()).token
+        assert acme.audit.append(Act("alice", "admin", "token.create")).result() == 1
+        file.write_bytes(whole)
+        await acme.open_database()
+        await acme.calls.put([row(leaf)], [()])
+        assert (await acme.calls.find(Query())).items[0].id == ID
+        await customers.close()
+
+    asyncio.run(story())
+
+
+def test_nobody_is_served_before_the_ledger_was_done_again(tmp_path: Path) -> None:
+    async def story() -> None:
+        customers = await Customers.open(tmp_path, ROOT, [ACME], database="sqlite", now=now, later=True)
+        acme = customers["acme"]
+
+        async def stranger() -> None:
+            await acme.calls.find(Query())
+
+        async def catch_up() -> None:
+            await acme.calls.find(Query())
+            with pytest.raises(DatabaseAway, match="not open yet"):
+                await asyncio.get_running_loop().create_task(stranger(), context=outside)
+
+        outside = copy_context()
+        acme.complete()
+        acme.catch_up = catch_up
+        await acme.open_database()
+        await stranger()
+        await customers.close()
+
+    asyncio.run(story())
+
+
+def test_a_customer_is_completed_when_it_is_first_asked_for_more_than_keys(tmp_path: Path) -> None:
+    async def story() -> None:
+        made: list[Customer] = []
+
+        def assemble(customer: Customer) -> None:
+            made.append(customer)
+            time.sleep(0.05)  # the others ask meanwhile
+            customer.calls = sentinel
+
+        customers = await Customers.open(tmp_path, ROOT, [ACME], database="sqlite", now=now, later=True)
+        acme = Customer(ACME, customers["acme"].keys, customers["acme"].place, assemble)
+        sentinel = customers["acme"].calls
+        assert acme.vault and acme.keys and not made
+        with ThreadPoolExecutor(8) as pool:
+            assert set(pool.map(lambda _: acme.calls, range(8))) == {sentinel}
+        assert made == [acme]
+        with pytest.raises(AttributeError):
+            assert acme.never  # type: ignore[attr-defined]
+        await customers.close()
+
+    asyncio.run(story())
+
+
+def test_what_could_not_be_put_together_is_tried_again(tmp_path: Path) -> None:
+    async def story() -> None:
+        customers = await Customers.open(tmp_path, ROOT, [ACME], database="sqlite", now=now, later=True)
+        whole, tries = customers["acme"], []
+
+        def assemble(customer: Customer) -> None:
+            tries.append(1)
+            customer.credentials = whole.credentials
+            if len(tries) == 1:
+                raise DiskFailed("away")
+            customer.calls = whole.calls
+            customer.database, customer.catch_up = whole.database, whole.catch_up
+
+        acme = Customer(ACME, whole.keys, whole.place, assemble)
+        with pytest.raises(DiskFailed):
+            assert acme.calls
+        with pytest.raises(Incomplete):
+            assert acme.calls
+        assert tries == [1], "whoever asks does not wait for the disk"
+        assert (acme.credentials, acme.whole, acme.served) == (whole.credentials, False, False)
+        acme.complete()
+        assert (acme.calls, acme.whole, acme.served) == (whole.calls, True, False)
+        await acme.open_database()
+        assert acme.served
+        await customers.close()
+
+    asyncio.run(story())

@@ -1,0 +1,54 @@
+"""What an erasure deletes from the database is in no byte of its files any more: free pages, journal, shared memory."""
+
+import struct
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from storage.customer.customers import Customer
+from storage.database.schema import annotations, call_tokens, calls, holds
+from tests.storage.house import House, permit, record, story
+
+pytestmark = pytest.mark.sqlite  # a server keeps deleted rows until it vacuums: docs/privacy.md says so
+
+
+def database_files(house: House) -> bytes:
+    """Return every byte of the database and what SQLite keeps beside it."""
+    return b"".join(path.read_bytes() for path in sorted(house.data.glob("customers/acme/index.sqlite3*")))
+
+
+async def bytes_of(acme: Customer, call: str, leaf: int) -> dict[str, bytes]:
+    """Return how the rows of a call lie on the disk: sealed values and search tokens."""
+    found: dict[str, bytes] = {}
+    async with acme.database.reading() as connection:
+        for table, where in ((calls, calls.c.id == call), (annotations, annotations.c.call == call)):
+            found[table.name] = await connection.scalar(sa.select(table.c.sealed).where(where))
+        tokens = await connection.scalars(sa.select(call_tokens.c.token).where(call_tokens.c.leaf == leaf))
+        wide = (token for token in tokens if not -(1 << 47) <= token < 1 << 47)  # SQLite writes small ones shorter
+        found.update({f"token {n}": struct.pack(">q", token) for n, token in enumerate(wide)})
+    return found
+
+
+def test_rows_and_tokens_of_an_erased_call_are_in_no_file_of_the_database(tmp_path: Path) -> None:
+    async def tell(house: House, acme: Customer) -> None:
+        for n in range(40):  # so that the rows lie among others, on several pages
+            await record(acme, name=f"Person {n} of many", number=f"+49401234{n:03}")
+        gone = await record(acme)
+        await acme.annotations.add(gone.id, "her name is Mirah", "paula")
+        await permit(acme)
+        planted = await bytes_of(acme, gone.id, gone.leaf)
+        assert len(planted) > 5
+        for when in ("in the write-ahead log", "in the pages"):
+            raw = database_files(house)
+            assert all(piece in raw for piece in planted.values()), when
+            await acme.database.scrub()
+        await acme.erasures.file(calls=[gone.id], reason="x", by="paula")
+        await acme.erasures.work()
+        raw = database_files(house)
+        assert [name for name, piece in planted.items() if piece in raw] == []
+        assert (house.data / "customers/acme/index.sqlite3-wal").stat().st_size < 1 << 16
+        async with acme.database.reading() as connection:
+            assert await connection.scalar(sa.select(sa.func.count()).select_from(holds)) == 0
+
+    story(tmp_path, tell)

@@ -1,0 +1,102 @@
+"""What parties of calls and users of a directory have in common."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from storage.directory.match_keys import answers, asked, begun_by, leads, of_identity, of_party, worded, words_of
+from storage.directory.user import EVER, NEVER, Identity, Person
+
+
+def identity(kind: str, value: str) -> Identity:
+    return Identity(kind, value, EVER, EVER, NEVER)
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "keys"),
+    [
+        ("numbers", "+49 (30) 123456", ("e:+4930123456",)),
+        ("numbers", "030/123456", ("e:+4930123456",)),
+        ("numbers", "4711", ("x:4711",)),
+        ("numbers", "+49 30 123456 x4711", ("x:4711",)),
+        ("numbers", "+49 30 123456 ext. 4711", ("x:4711",)),
+        ("numbers", "+49 30 123456;ext=4711", ("x:4711",)),
+        ("numbers", "+49 30 123456 Durchwahl 4711", ("x:4711",)),
+        ("email", "Anna@X.example", ("u:anna@x.example",)),
+        ("upn", "anna@x.example", ("u:anna@x.example",)),
+        ("object_id", "1B4E28BA-2fa1-11d2-883f-0016d3cca427", ("u:1b4e28ba-2fa1-11d2-883f-0016d3cca427",)),
+        ("addresses", "sip:Anna@X.example;transport=tls", ("u:anna@x.example",)),
+        ("addresses", "sip:+4930123456@x.example", ("u:+4930123456@x.example", "e:+4930123456")),
+        ("addresses", "tel:+49-30-123456", ("e:+4930123456",)),
+    ],
+)
+def test_what_a_user_is_known_by_has_few_keys(kind: str, value: str, keys: tuple[str, ...]) -> None:
+    assert of_identity(identity(kind, value), "DE") == keys
+
+
+def test_the_last_digits_are_an_extension_where_the_customer_says_so() -> None:
+    assert of_identity(identity("numbers", "+49 30 1234711"), "DE", 4) == ("e:+49301234711", "x:4711")
+    assert of_identity(identity("addresses", "sip:+49301234711@x"), "DE", 4) == ("u:+49301234711@x", "e:+49301234711")
+
+
+def test_a_party_is_what_it_was_written_with_and_never_its_name() -> None:
+    party = {
+        "name": "+49 30 999999",
+        "number": "030123456",
+        "uri": "sip:030123456@pbx.example",
+        "also": ["sip:anna@x.example", "4711"],
+    }
+    assert of_party(party, "DE") == (
+        frozenset({"e:+4930123456"}),
+        frozenset({"u:030123456@pbx.example"}),
+        frozenset({"u:anna@x.example"}),
+        frozenset({"x:4711"}),
+    )
+    assert of_party({"name": "Anna", "number": None, "uri": ""}, "DE") == ()
+
+
+def test_two_readings_of_one_number_are_one_group() -> None:
+    (group,) = of_party({"number": "4915112345678"}, "DE")
+    assert group == {"e:+4915112345678", "e:+494915112345678"}
+
+
+MIRA = Person("Mira", "Öztürk-Lind", "mlind", "mira@x.example", numbers=("+4930123456",))
+KNOWN = (identity("email", "mira@x.example"), identity("numbers", "+4930123456"))
+
+
+@pytest.mark.parametrize(
+    "text", ["mira", "LIND", "mira ozturk", "Oeztuerk Mira", "030 123456", "MIRA@x.example", "mlind", "mi", "o mira"]
+)
+def test_a_user_is_found_by_names_and_identities_in_any_spelling(text: str) -> None:
+    assert answers(KNOWN, MIRA, asked(text, "DE"), "DE")
+
+
+@pytest.mark.parametrize("text", ["mx", "ra", "m schmidt", "030 123457", "123456", "mira@y.example", "", "   "])
+def test_and_by_nothing_else(text: str) -> None:
+    assert not answers(KNOWN, MIRA, asked(text, "DE"), "DE")
+
+
+def test_words_are_kept_by_their_first_letters_too() -> None:
+    assert begun_by(("w:o", "w:lind", "w:ozturk")) == ("b:o", "b:l", "b:li", "b:lin", "b:oz", "b:ozt", "b:oztur")
+    assert leads(("w:b", "w:bo", "w:lin", "w:ozturk")) == ("b:b", "b:bo", "b:lin", "b:oztur")
+    assert begun_by(("w:user00042",)) == ("b:u", "b:us", "b:use", "b:user0", "b:user0004")
+    assert leads(("e:+4930123456", "w:lindgre")) == ("e:+4930123456", "b:lindg")
+    assert leads(("w:lindgren",)) == leads(("w:lindgrensen",)) == ("b:lindgren",)
+    assert worded(("w:a", "e:+49")) and not worded(("e:+49",))
+
+
+def test_words_are_those_of_names_and_account() -> None:
+    assert set(words_of(MIRA)) >= {"w:mira", "w:lind", "w:ozturk", "w:oeztuerk", "w:mlind"}
+    assert words_of(Person()) == ()
+
+
+@given(st.text(max_size=600) | st.from_regex(r"(sip:|tel:|\+)?[0-9 ()x;=.-]{0,40}(@[a-z.]{0,9})?", fullmatch=True))
+def test_no_text_is_too_strange(text: str) -> None:
+    party = {"number": text, "uri": text, "email": text, "also": [text, text[::-1]]}
+    for group in of_party(party, "DE"):
+        assert group and all(key[:2] in ("e:", "x:", "u:") for key in group)
+    for kind in ("numbers", "addresses", "email"):
+        assert all(key[:2] in ("e:", "x:", "u:") for key in of_identity(identity(kind, text), "DE", 4))
+    words = words_of(Person(first_name=text, account_name=text))
+    assert all(word.startswith("w:") for word in words)
+    asked(text, "DE")

@@ -1,0 +1,413 @@
+"""Who took part in a call: found when it is written or later, kept as it was then, shown where it cannot be told."""
+
+import asyncio
+import os
+from dataclasses import replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from storage.calls.call_row import CallRow, CallState, Query
+from storage.customer.customers import Customer
+from storage.database.schema import call_tokens
+from storage.database.schema import calls as table
+from storage.directory.matcher import Correlation, no_pause
+from storage.directory.user import Person, User
+from storage.directory.user_lookup import WhosWho
+from storage.ids import new_id
+from storage.retention.rules import Wished
+from storage.search_forms import stored_of
+from storage.timestamps import day_of
+from tests.storage.house import NOON, House, permit, record, story
+
+MIRA = Person("Mira", "Okafor", "mira", "mira@x.example", "mira@x.example", "oid-1", ("+4930123456",))
+TOVE = Person("Tove", "Lind", "tove", "tove@x.example", object_id="oid-2", numbers=("+4940777888",))
+HERS, HIS = "+4930123456", "+4940777888"
+
+
+async def imported(acme: Customer, *people: Person, whole: bool = True) -> dict[str, User]:
+    plan = await acme.users.plan(people, "csv", whole=whole)
+    await acme.users.carry_out(plan)
+    if whole:
+        await acme.users.completed(plan)
+    found, _ = await acme.users.listed(100)
+    return {user.person.first_name: user for user in found}
+
+
+async def matched(acme: Customer, **more: Any) -> int:
+    if not acme.correlation.ready:
+        await acme.correlation.load()
+    return await acme.correlation.settle(**more)
+
+
+async def parties(acme: Customer, call: str) -> list[tuple[str | None, list[str]]]:
+    row = await acme.calls.get(call)
+    assert row is not None
+    return [(party.get("user_id"), party.get("user_candidates", [])) for party in row.details["parties"]]
+
+
+async def found(acme: Customer, party: str) -> set[str]:
+    return {row.id for row in (await acme.calls.find(Query(party=party))).items}
+
+
+def test_a_first_import_tells_who_took_part_in_all_calls_there_are(tmp_path: Path) -> None:
+    async def tell(house: House, acme: Customer) -> None:
+        hers, his, other = await record(acme), await record(acme, number=HIS), await record(acme, number="+491111111")
+        users = await imported(acme, MIRA, TOVE)
+        assert await acme.correlation.outstanding()
+        told: list[tuple[int, int]] = []
+        assert await matched(acme, told=lambda done, of: told.append((done, of))) == 2
+        assert told[-1] == (3, 3) and not await acme.correlation.outstanding()
+        assert await parties(acme, hers.id) == [(users["Mira"].id, [])]
+        assert await found(acme, users["Mira"].id) == {hers.id}
+        assert await acme.users.calls_of(users["Tove"]) == (his.id,) and await acme.users.settled(users["Tove"])
+        assert await parties(acme, other.id) == [(None, [])]
+        assert await matched(acme) == 0
+
+    story(tmp_path, tell)
+
+
+def test_it_rests_once_the_users_are_known_and_not_worn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def tell(house: House, acme: Customer) -> None:
+        assert not await acme.correlation.at_rest()
+        await acme.correlation.load()
+        assert await acme.correlation.at_rest()
+        monkeypatch.setattr(WhosWho, "worn", True)
+        assert not await acme.correlation.at_rest()
+
+    story(tmp_path, tell)
+
+
+def test_a_call_is_matched_when_it_is_written(tmp_path: Path) -> None:
+    async def tell(house: House, acme: Customer) -> None:
+        users = await imported(acme, MIRA)
+        early = await written(acme, HERS)
+        assert await parties(acme, early) == [(None, [])] and await acme.correlation.outstanding()
+        await acme.correlation.load()
+        late = await written(acme, HERS)
+        assert await parties(acme, late) == [(users["Mira"].id, [])]
+        assert await found(acme, users["Mira"].id) == {late}
+        assert await matched(acme) == 1
+        assert await found(acme, users["Mira"].id) == {early, late}
+
+    story(tmp_path, tell)
+
+
+def test_a_call_that_is_written_after_another_process_looked_is_not_forgotten(tmp_path: Path) -> None:
+    async def tell(house: House, acme: Customer) -> None:
+        await acme.correlation.load()
+        other = Correlation(acme.database, acme.keys, acme.calls, acme.users, acme.rules, "DE")
+        users = await imported(acme, MIRA)
+        await other.load()
+        await other.settle()
+        assert not await acme.correlation.outstanding()
+        await notice(acme)
+        late = await written(acme, HERS)
+        assert await parties(acme, late) == [(None, [])] and not await acme.users.settled(users["Mira"])
+        assert await matched(acme) == 1 and await parties(acme, late) == [(users["Mira"].id, [])]
+        await notice(acme)
+        await written(acme, HERS)
+        assert not await acme.correlation.outstanding()
+
+    story(tmp_path, tell)
+
+
+def test_a_look_that_began_before_users_changed_takes_back_no_later_one(tmp_path: Path) -> None:
+    async def tell(house: House, acme: Customer) -> None:
+        await acme.correlation.load()
+        async with acme.database.reading() as before:
+            await before.exec_driver_sql("SELECT count(*) FROM user_changes")  # its snapshot is from now
+            await imported(acme, MIRA)
+            await notice(acme)
+            await acme.correlation.notice_in(before)
+        await written(acme, HERS)
+        assert (await acme.correlation.outstanding()).calls
+
+    story(tmp_path, tell)
+
+
+async def notice(acme: Customer) -> None:
+    async with acme.database.reading() as connection:
+        await acme.correlation.notice_in(connection)
+
+
+async def written(acme: Customer, *numbers: str, at: datetime = NOON) -> str:
+    """Write a call as the indexer does."""
+    id, leaf = new_id(os.urandom), acme.keys.allocate(day_of(at))
+    parties = [{"name": None, "number": number, "uri": f"sip:{number}@pbx.example"} for number in numbers]
+    end = at + timedelta(minutes=1)
+    row = CallRow(id, leaf, CallState.COMPLETE, at, end, 60_000, 1, details={"parties": parties, "streams": []})
+    row, forms = acme.correlation.applied(row, stored_of(parties, "DE"))
+    await acme.calls.put([row], [forms])
+    return id
+
+
+def test_the_call_keeps_who_it_was_then(tmp_path: Path) -> None:
+    async def tell(house: House, acme: Customer) -> None:
+        await imported(acme, MIRA, TOVE)
+        await acme.correlation.load()
+        before = await written(acme, HERS)
+        house.watch.wait(days=10)  # she marries and moves; he gets her number
+        married = replace(MIRA, last_name="Lind", email="mira.lind@x.example", numbers=("+4930999",))
+        users = await imported(acme, married, replace(TOVE, numbers=(HERS,)))
+        await matched(acme)
+        after = await written(acme, HERS, at=house.watch.at + timedelta(hours=1))
+        assert await parties(acme, before) == [(users["Mira"].id, [])]
+        assert await parties(acme, after) == [(users["Tove"].id, [])]
+        house.watch.wait(days=10)  # and she leaves
+        await imported(acme, replace(TOVE, numbers=(HERS,)))
+        assert await matched(acme) == 0
+        assert await acme.users.calls_of(users["Mira"]) == (before,)
+        assert await acme.users.calls_of(users["Tove"]) == (after,)
+
+    story(tmp_path, tell)
+
+
+def test_what_is_found_too_late_is_put_right(tmp_path: Path) -> None:
+    async def tell(house: House, acme: Customer) -> None:
+        users = await imported(acme, MIRA)
+        await matched(acme)
+        house.watch.wait(hours=1)
+        await acme.users.unmap(users["Mira"].id)
+        call = await written(acme, HERS, at=NOON + timedelta(hours=2))  # nobody has told the index yet
+        assert await parties(acme, call) == [(users["Mira"].id, [])]
+        assert await matched(acme) == 1
+        assert await parties(acme, call) == [(None, [])] and await found(acme, users["Mira"].id) == set()
+        await imported(acme, MIRA)  # out of the recycle bin
+        assert await matched(acme) == 1
+        assert await parties(acme, call) == [(users["Mira"].id, [])]
+
+    story(tmp_path, tell)
+
+
+def test_a_number_was_the_successors_while_somebody_was_away(tmp_path: Path) -> None:
+    async def tell(house: House, acme: Customer) -> None:
+        await imported(acme, MIRA, replace(TOVE, numbers=()))
+        house.watch.wait(days=1)
+        await imported(acme, replace(TOVE, numbers=(HERS,)))
+        await acme.correlation.load()
+        house.watch.wait(days=1)
+        meanwhile = await written(acme, HERS, at=house.watch())
+        house.watch.wait(days=1)
+        users = await imported(acme, MIRA, replace(TOVE, numbers=()))  # back, with what was hers
+        house.watch.wait(days=1)
+        await matched(acme)
+        after = await written(acme, HERS, at=house.watch())
+        assert await parties(acme, meanwhile) == [(users["Tove"].id, [])]
+        assert await parties(acme, after) == [(users["Mira"].id, [])]
+
+    story(tmp_path, tell)
+
+
+def test_a_call_keeps_its_user_when_the_directory_forgets_the_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("storage.directory.user.MAX_FORMER", 1)
+
+    async def tell(house: House, acme: Customer) -> None:
+        await imported(acme, MIRA)
+        await acme.correlation.load()
+        call = await written(acme, HERS)
+        for number in range(3):
+            house.watch.wait(days=1)
+            users = await imported(acme, replace(MIRA, numbers=(f"+493099{number}",)))
+        assert HERS not in users["Mira"].known_by
+        await matched(acme)
+        assert await parties(acme, call) == [(users["Mira"].id, [])]
+
+    story(tmp_path, tell)
+
+
+def test_several_are_shown_and_each_of_them_is_referred_to(tmp_path: Path) -> None:
+    async def tell(house: House, acme: Customer) -> None:
+        call = await record(acme)
+        users = await imported(acme, MIRA, replace(TOVE, numbers=("030 123456",)))
+        await matched(acme)
+        both = sorted(user.id for user in users.values())
+        assert await parties(acme, call.id) == [(None, both)]
+        for user in users.values():
+            assert await found(acme, user.id) == set()  # nobody says that it was this one
+            assert await acme.users.calls_of(user) == (call.id,) and await acme.users.sure_calls_of(user) == ()
+        house.watch.wait(days=1)
+        await imported(acme, MIRA, replace(TOVE, numbers=()))  # too late to tell: it was so at the time
+        assert await matched(acme) == 0
+
+    story(tmp_path, tell)
+
+
+def test_few_changes_are_looked_up_and_many_walked_through(tmp_path: Path) -> None:
+    async def tell(house: House, acme: Customer) -> None:
+        for number in range(60):
+            await record(acme, number=f"+49301{number:05}")
+        hers = await record(acme)
+        await matched(acme)
+        await imported(acme, MIRA)
+        told: list[int] = []
+        assert await matched(acme, told=lambda done, of: told.append(done)) == 1
+        assert told[-1] == 1 and await acme.users.calls_of((await imported(acme, MIRA))["Mira"]) == (hers.id,)
+        await imported(acme, MIRA, TOVE, replace(TOVE, object_id="oid-3"))
+        assert await matched(acme, told=lambda done, of: told.append(done)) == 0
+        assert told[-1] == 61
+
+    story(tmp_path, tell)
+
+
+def test_a_walk_that_breaks_off_goes_on_where_it_was(tmp_path: Path) -> None:
+    class Killed(Exception):
+        """Stands for SIGKILL."""
+
+    async def tell(house: House, acme: Customer) -> None:
+        for _ in range(7):
+            await record(acme)
+        await matched(acme)
+        users = await imported(acme, MIRA)
+
+        async def die() -> None:
+            if looked:
+                raise Killed
+
+        looked: list[int] = []
+        with pytest.raises(Killed):
+            await matched(acme, told=lambda done, of: looked.append(done), pause=die, batch=3)
+        assert looked == [3] and (await acme.correlation.outstanding()).calls == 4
+        assert not await acme.users.settled(users["Mira"])
+        await acme.close()
+        again = await house.open()
+        more: list[int] = []
+        assert await matched(again, told=lambda done, of: more.append(done), batch=3) == 4
+        assert more == [3, 4] and len(await again.users.calls_of(users["Mira"])) == 7
+        await again.close()
+
+    story(tmp_path, tell)
+
+
+def test_a_walk_is_over_with_its_last_calls(tmp_path: Path) -> None:
+    """Who is killed just then leaves nothing to be looked at, so nobody would come to end it."""
+
+    class Killed(Exception):
+        """Stands for SIGKILL."""
+
+    async def tell(house: House, acme: Customer) -> None:
+        for _ in range(3):
+            await record(acme)
+        users = await imported(acme, MIRA)
+
+        def die(done: int, of: int) -> None:
+            if done == 3:
+                raise Killed
+
+        with pytest.raises(Killed):
+            await matched(acme, told=die, batch=2)
+        assert await acme.users.settled(users["Mira"])
+        assert await acme.correlation.at_rest()
+
+    story(tmp_path, tell)
+
+
+def test_a_change_that_comes_while_calls_are_looked_at_is_looked_at_too(tmp_path: Path) -> None:
+    async def tell(house: House, acme: Customer) -> None:
+        for number in range(120):
+            await record(acme, number=f"+49301{number:05}")
+        hers, his = await record(acme), await record(acme, number=HIS)
+        await matched(acme)
+        await imported(acme, MIRA)
+        came: list[dict[str, User]] = []
+
+        async def comes() -> None:
+            if not came:
+                came.append(await imported(acme, TOVE, whole=False))
+
+        async with asyncio.timeout(30):
+            assert await matched(acme, pause=comes) == 2
+        mira = await acme.users.known("csv", MIRA)
+        assert mira is not None and await parties(acme, hers.id) == [(mira.id, [])]
+        assert await parties(acme, his.id) == [(came[0]["Tove"].id, [])]
+        assert not await acme.correlation.outstanding()
+
+    story(tmp_path, tell)
+
+
+def test_what_is_written_meanwhile_is_left_alone(tmp_path: Path) -> None:
+    async def tell(house: House, acme: Customer) -> None:
+        call = await record(acme)
+        users = await imported(acme, MIRA)
+        await acme.correlation.load()
+        records = await acme.correlation._read(sa.true(), limit=9)
+        newer = replace(call, duration_ms=1, details={"parties": [], "streams": []})
+        await acme.calls.put([newer], [()])
+        assert await acme.correlation._look(records, None, no_pause) == 0
+        assert (await acme.calls.get(call.id)).details["parties"] == []  # type: ignore[union-attr]  # it is there
+        assert await found(acme, users["Mira"].id) == set()
+
+    story(tmp_path, tell)
+
+
+def test_damaged_and_erased_calls_are_in_nobodys_way(tmp_path: Path) -> None:
+    async def tell(house: House, acme: Customer) -> None:
+        damaged, erased, well = await record(acme), await record(acme), await record(acme)
+        async with acme.database.writing() as connection:
+            await connection.execute(table.update().where(table.c.id == damaged.id).values(sealed=b"damaged"))
+        acme.keys.cut(erased.leaf)
+        users = await imported(acme, MIRA)
+        assert await matched(acme) == 1
+        assert not await acme.correlation.outstanding()
+        assert await acme.users.calls_of(users["Mira"]) == (well.id,)
+
+    story(tmp_path, tell)
+
+
+def test_a_call_that_is_cut_while_it_is_looked_at_gets_no_tokens_of_the_next_key_of_its_day(tmp_path: Path) -> None:
+    """That key stays when the erasure is done, and a copy of the database could be asked who took part."""
+
+    async def tell(house: House, acme: Customer) -> None:
+        gone, stays = await record(acme), await record(acme)
+        users = await imported(acme, MIRA)
+        await acme.correlation.load()
+        records = await acme.correlation._read(sa.true(), limit=9)
+        index = await acme.calls.index_leaf(gone.day)
+        assert index is not None
+
+        async def cut() -> None:
+            acme.keys.cut(gone.leaf, index)
+
+        changed = await acme.correlation._look(records, None, cut)
+        async with acme.database.reading() as connection:
+            assert set(await connection.scalars(sa.select(call_tokens.c.leaf))) == {stays.leaf}
+        assert changed == 1 and await found(acme, users["Mira"].id) == {stays.id}
+
+    story(tmp_path, tell)
+
+
+def test_a_rule_about_a_user_counts_from_the_match_on(tmp_path: Path) -> None:
+    async def tell(house: House, acme: Customer) -> None:
+        call = await record(acme)
+        user = (await imported(acme, MIRA))["Mira"]
+        await acme.rules.put([Wished(7, party=user.id, name="leaver")], by="ada", default_days=90)
+        await matched(acme)
+        row = await acme.calls.get(call.id)
+        assert row is not None and row.erase_after == NOON + timedelta(days=7)
+
+    story(tmp_path, tell)
+
+
+def test_a_user_is_not_deleted_before_all_calls_were_looked_at(tmp_path: Path) -> None:
+    async def tell(house: House, acme: Customer) -> None:
+        from storage.directory.user_store import Referred
+
+        call = await record(acme)
+        user = (await imported(acme, MIRA))["Mira"]
+        await acme.users.unmap(user.id)
+        with pytest.raises(Referred):
+            await acme.users.delete(user.id)
+        await matched(acme)
+        with pytest.raises(Referred):
+            await acme.users.delete(user.id)
+        await permit(acme)
+        await acme.erasures.file(calls=[call.id], reason="x", by="paula")
+        await acme.erasures.work()
+        assert await acme.users.delete(user.id)
+
+    story(tmp_path, tell)

@@ -1,0 +1,42 @@
+"""Parties get the users whom they were, and calls the forms that users are found by."""
+
+from storage.directory import party_users
+from tests.storage.directory.test_user_lookup import ANNA, BERT, day, id_of, user, who
+
+KNOWN = who(user(1, ANNA), user(2, BERT))
+CALL = [{"number": "+4930111111", "role": "caller"}, {"number": "+4930999999"}, {"number": None, "uri": None}]
+
+
+def test_each_party_is_told_apart_and_keeps_what_it_has() -> None:
+    told = party_users.told(KNOWN, CALL, day(5))
+    assert [party["user_id"] for party in told] == [id_of(1), None, None]
+    assert told[0]["role"] == "caller" and all(party["user_candidates"] == [] for party in told)
+    assert "user_id" not in CALL[0]
+
+
+def test_what_was_found_stays_while_nothing_speaks_against_it() -> None:
+    party = {"number": "+4930999999", "user_id": id_of(1)}
+    assert party_users.told(KNOWN, [party], day(5))[0]["user_id"] == id_of(1)
+    gone = who(user(1, ANNA, gone=4))
+    assert party_users.told(gone, [{**party, "number": "+4930111111"}], day(5))[0]["user_id"] is None
+    assert party_users.told(who(), [party], day(5))[0]["user_id"] is None
+
+
+def test_forms_of_users_come_and_go_and_the_others_stay() -> None:
+    before = [{"user_id": id_of(1)}, {"user_candidates": [id_of(3)]}]
+    now = [{"user_id": None, "user_candidates": [id_of(1), id_of(2)]}, {"user_id": id_of(3)}]
+    had = ("e:+4930111111", f"u:{id_of(1)}", f"k:{id_of(3)}", "w:anna")
+    assert party_users.forms(had, before, now) == (
+        "e:+4930111111",
+        "w:anna",
+        f"k:{id_of(1)}",
+        f"k:{id_of(2)}",
+        f"u:{id_of(3)}",
+    )
+
+
+def test_nobody_is_the_same_as_a_member_that_is_missing() -> None:
+    assert party_users.same([{}], [{"user_id": None, "user_candidates": []}])
+    assert not party_users.same([{}], [{"user_id": id_of(1), "user_candidates": []}])
+    assert not party_users.named([{}, {"user_id": None, "user_candidates": []}])
+    assert party_users.named([{}, {"user_candidates": [id_of(1)]}])

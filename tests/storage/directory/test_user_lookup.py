@@ -1,0 +1,262 @@
+"""Who was who: by time, by what fits, and never by a guess."""
+
+import sys
+from array import array
+from collections.abc import Callable
+from datetime import UTC, datetime
+from random import Random
+from types import FrameType
+from typing import Any
+
+import pytest
+
+from storage.directory.match_keys import asked
+from storage.directory.user import Former, Person, Since, User, UserState
+from storage.directory.user_lookup import NO_MATCH, Match, WhosWho
+from storage.search_forms import MAX_CANDIDATES
+from storage.timestamps import to_micros, to_text
+
+
+def day(number: int) -> datetime:
+    return datetime(2026, 3, number, tzinfo=UTC)
+
+
+def at(number: int) -> int:
+    return to_micros(day(number))
+
+
+def since(number: int, reaches: int | None = None) -> Since:
+    return Since(to_text(day(number)), None if reaches is None else to_text(day(reaches)))
+
+
+def id_of(number: int) -> str:
+    return f"00000000-0000-4000-8000-{number:012d}"
+
+
+def user(number: int, person: Person, begin: Since | None = None, *, former=(), later=None, gone: int | None = None):
+    state = UserState.ACTIVE if gone is None else UserState.INACTIVE
+    left = None if gone is None else day(gone)
+    began = begin or since(2)
+    return User(id_of(number), state, "csv", b"", day(1), left, 7, person, tuple(former), began, later or {})
+
+
+def who(*users: User, extension_digits: int = 0) -> WhosWho:
+    known = WhosWho("DE", secret=bytes(16), extension_digits=extension_digits)
+    for each in users:
+        known.put(each)
+    return known
+
+
+ANNA = Person("Anna", "Alt", email="anna@x.example", numbers=("+4930111111",))
+BERT = Person("Bert", "Bund", email="bert@x.example", numbers=("+4930222222",))
+
+
+@pytest.mark.parametrize(
+    "party",
+    [
+        {"number": "+4930111111"},
+        {"number": "030111111", "uri": "sip:030111111@pbx.example"},
+        {"uri": "tel:+49-30-111111"},
+        {"uri": "sip:ANNA@x.example;user=phone"},
+        {"uri": "sip:conference@pbx.example", "also": ["sip:anna@x.example"]},
+        {"email": "Anna@X.example"},
+    ],
+)
+def test_a_party_is_recognised_in_any_spelling(party) -> None:
+    assert who(user(1, ANNA), user(2, BERT)).party(party, at(5)) == Match(id_of(1))
+
+
+@pytest.mark.parametrize(
+    "party", [{"name": "Anna Alt"}, {"name": "+4930111111"}, {"number": "111111"}, {}, {"uri": "x"}]
+)
+def test_names_and_last_digits_prove_nothing(party) -> None:
+    assert who(user(1, ANNA)).party(party, at(5)) == NO_MATCH
+
+
+def test_nothing_of_a_party_is_read_where_nobody_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    def read(*_given: object) -> None:
+        raise AssertionError("it was read")
+
+    monkeypatch.setattr("storage.directory.user_lookup.of_party", read)
+    assert who().party({"number": "+4930111111"}, at(5)) is NO_MATCH
+
+
+def test_a_number_that_was_passed_on_was_somebody_elses_then() -> None:
+    before = user(
+        1,
+        Person("Anna", "Neu", email="anna.neu@x.example"),
+        former=[Former("numbers", "+4930111111", to_text(day(10)), since(2))],
+        later={("email", "anna.neu@x.example"): since(10, 9)},
+    )
+    after = user(2, ANNA, later={("numbers", "+4930111111"): since(12, 11)})
+    known = who(before, after)
+    number = {"number": "+4930111111"}
+    assert known.party(number, at(1)) == Match(id_of(1))  # before the first import: the first known
+    assert known.party(number, at(9)) == Match(id_of(1))
+    assert known.party(number, at(10)) == NO_MATCH  # nobody's for a day
+    assert known.party(number, at(11)) == Match(id_of(2))  # between two imports: nobody else had it
+    assert known.party(number, at(20)) == Match(id_of(2))
+
+
+def test_whoever_came_later_had_nothing_before_unless_nobody_else_did() -> None:
+    known = who(user(1, ANNA, since(2)), user(2, Person(numbers=("+4930111111",)), since(8, None)))
+    number = {"number": "+4930111111"}
+    assert known.party(number, at(1)) == Match(id_of(1))  # both perhaps: it was said of one first
+    assert known.party(number, at(5)) == Match(id_of(1))  # one certainly, the other perhaps
+    assert known.party(number, at(8)) == Match(None, (id_of(1), id_of(2)))
+
+
+def test_who_left_has_nothing_any_more() -> None:
+    known = who(user(1, ANNA, gone=6))
+    assert known.party({"number": "+4930111111"}, at(5)) == Match(id_of(1))
+    assert known.party({"number": "+4930111111"}, at(6)) == NO_MATCH
+
+
+def test_several_are_candidates_and_nobody_is_guessed() -> None:
+    known = who(user(2, ANNA), user(1, Person(numbers=("030 111111",))))
+    assert known.party({"number": "+4930111111"}, at(5)) == Match(None, (id_of(1), id_of(2)))
+
+
+def test_whoever_fits_everything_is_meant() -> None:
+    shared = ("+4930100000",)
+    one, two = (Person(email=f"{name}@x.example", numbers=shared) for name in "ab")
+    known = who(user(1, one), user(2, two))
+    assert known.party({"number": "+4930100000", "also": ["sip:b@x.example"]}, at(5)) == Match(id_of(2))
+
+
+def test_what_contradicts_itself_is_shown() -> None:
+    known = who(user(1, ANNA), user(2, BERT))
+    both = {"number": "+4930111111", "also": ["sip:bert@x.example"]}
+    assert known.party(both, at(5)) == Match(None, (id_of(1), id_of(2)))
+
+
+def test_a_switchboard_is_nobody() -> None:
+    everybody = [user(n, Person(account_name=str(n), numbers=("+4930100000",))) for n in range(MAX_CANDIDATES + 1)]
+    assert who(*everybody).party({"number": "+4930100000"}, at(5)) == NO_MATCH
+    few = who(*everybody[:-1]).party({"number": "+4930100000"}, at(5))
+    assert few.user is None and len(few.candidates) == MAX_CANDIDATES
+
+
+def test_extensions_where_the_customer_has_some() -> None:
+    people = user(1, Person(numbers=("+49301234711",))), user(2, Person(numbers=("+49301234712", "+49401234711")))
+    assert who(*people).party({"number": "4711"}, at(5)) == NO_MATCH
+    known = who(*people, extension_digits=4)
+    assert known.party({"uri": "sip:4712@pbx.example"}, at(5)) == Match(id_of(2))
+    assert known.party({"number": "4711"}, at(5)).candidates == (id_of(1), id_of(2))
+    assert known.party({"number": "711"}, at(5)) == NO_MATCH
+
+
+def test_users_change_and_go() -> None:
+    known = who(user(1, ANNA))
+    known.put(user(1, BERT))
+    assert known.party({"number": "+4930111111"}, at(5)) == NO_MATCH
+    assert known.party({"number": "+4930222222"}, at(5)) == Match(id_of(1))
+    assert len(known) == 1
+    known.drop(id_of(1))
+    known.drop(id_of(1))
+    assert known.party({"number": "+4930222222"}, at(5)) == NO_MATCH and len(known) == 0
+
+
+def test_who_is_forgotten_to_have_had_something_is_told_from_who_had_it_at_another_time() -> None:
+    known = who(user(1, ANNA, gone=6), user(2, BERT))
+    assert not known.silent(id_of(1), {"number": "+4930111111"})
+    assert known.silent(id_of(2), {"number": "+4930111111"})
+    assert not known.silent(id_of(3), {"number": "+4930111111"})
+
+
+WRITTEN = {"number": "+4930111111", "also": ["sip:anna@x.example"]}
+
+
+def test_nobody_is_missed_while_another_thread_takes_changes_over() -> None:
+    known = who(user(1, ANNA), user(2, BERT))
+    seen: set[Match] = set()
+    count = between_the_lines(lambda: known.put(user(1, ANNA)), lambda: seen.add(known.party(WRITTEN, at(5))))
+    assert count > 50 and seen == {Match(id_of(1))}
+
+
+def test_nobody_is_mistaken_for_another_by_a_thread_that_is_looking() -> None:
+    seen: set[Match] = set()
+    line, count = 0, 1
+    while line < count:
+        known = who(user(1, ANNA), user(2, BERT))
+
+        def look(known: WhosWho = known) -> None:
+            seen.add(known.party(WRITTEN, at(5)))
+
+        def change(known: WhosWho = known) -> None:
+            known.put(user(1, ANNA))
+
+        count = between_the_lines(look, change, only=line)
+        line += 1
+    assert line > 30 and seen == {Match(id_of(1))}
+
+
+def between_the_lines(work: Callable[[], object], act: Callable[[], object], only: int | None = None) -> int:
+    """Do something before each line of user_lookup that some work passes, as another thread may; count them."""
+    lines = 0
+
+    def trace(frame: FrameType, event: str, _: object) -> Any:
+        nonlocal lines
+        if not frame.f_code.co_filename.endswith("user_lookup.py"):
+            return None
+        if event == "line":
+            lines += 1
+            if only is None or lines == only + 1:
+                sys.settrace(None)
+                act()
+                sys.settrace(trace)
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        work()
+    finally:
+        sys.settrace(before)
+    return lines
+
+
+def test_users_are_found_by_words_and_identities_of_any_time() -> None:
+    known = who(
+        user(1, ANNA, former=[Former("email", "old@x.example", to_text(day(3)), since(2))]),
+        user(2, Person("Anna", "Bund")),
+    )
+    assert known.find(asked("anna", "DE")) == (id_of(1), id_of(2))
+    assert known.find(asked("bund anna", "DE")) == (id_of(2),)
+    assert known.find(asked("old@x.example", "DE")) == (id_of(1),)
+    assert known.find(asked("030/111111", "DE")) == (id_of(1),)
+    assert known.find(asked("nobody", "DE")) == () and known.find(()) == ()
+
+
+def test_what_may_name_a_user_is_told_from_what_cannot() -> None:
+    known = who(user(1, ANNA))
+    assert known.knows(("w:x", "e:+4930111111")) and not known.knows(("w:anna", "t:111111", "e:+4930222222"))
+
+
+def test_nothing_of_anybody_is_in_the_clear() -> None:
+    known = who(user(1, ANNA))
+    kept = b"".join(bytes(value) for value in vars(known).values() if isinstance(value, array | bytearray | bytes))
+    assert len(kept) > 1000 and b"anna" not in kept.lower() and b"111111" not in kept
+
+
+def test_it_wears_out_and_says_so() -> None:
+    known = who(user(1, ANNA))
+    assert not known.worn
+    for _ in range(400):
+        known.put(user(1, ANNA))
+    assert known.worn
+    random, crowd = Random(1), who()
+    for number in range(2000):
+        crowd.put(user(number, Person(numbers=tuple(f"+4930{random.randrange(10**6):06}" for _ in range(6)))))
+    assert crowd.worn
+
+
+def test_a_house_with_many_addresses_is_not_read_again_and_again() -> None:
+    addresses = tuple(f"mail{number}@x.example" for number in range(20))
+    rich = Person(
+        "Jürgen-André", "Müller-Lüdenscheidt", "juergen.mueller", numbers=("+4930111111",), addresses=addresses
+    )
+    known = WhosWho("DE", secret=bytes(16), room=511)  # the fewest chains a user
+    for number in range(511):
+        known.put(user(number, rich))
+    assert not known.worn

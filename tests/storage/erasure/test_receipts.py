@@ -1,0 +1,82 @@
+"""A receipt is proof as it was signed, and nothing else is."""
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from hypothesis import given
+from hypothesis import strategies as st
+
+from storage.erasure.receipts import BadReceipt, Facts, parse, sign, verify
+
+KEY = Ed25519PrivateKey.from_private_bytes(bytes(32))
+PUBLIC = KEY.public_key()
+AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
+A, B = "0f8fad5b-d9cb-469f-a165-70867728950e", "00000000-0000-4000-8000-000000000000"
+
+
+def receipt() -> dict[str, Any]:
+    return sign(KEY, Facts("acme", B, "request", None, [A, B, A], "paula", AT, "anton", AT, AT))
+
+
+def dump(value: Any) -> bytes:
+    return json.dumps(value).encode()
+
+
+def test_a_receipt_names_calls_once_and_verifies_however_it_is_written() -> None:
+    made = receipt()
+    assert made["calls"] == [B, A] and made["counts"] == {"calls": 2}
+    assert verify(json.dumps(made, indent=3).encode(), "acme", PUBLIC) == made
+    assert verify(dump({"id": B, "state": "done", "receipt": made}), "acme", PUBLIC) == made
+
+
+@pytest.mark.parametrize("member", sorted(receipt()))
+def test_every_member_is_signed(member: str) -> None:
+    for change in (0, None, "x", [], True):
+        made = receipt()
+        if made[member] == change:
+            continue
+        with pytest.raises(BadReceipt):
+            verify(dump({**made, member: change}), "acme", PUBLIC)
+    made = receipt()
+    del made[member]
+    with pytest.raises(BadReceipt):
+        verify(dump(made), "acme", PUBLIC)
+
+
+def test_nothing_can_be_added_or_written_another_way() -> None:
+    made = receipt()
+    text = dump(made)
+    forged = [
+        dump({**made, "note": 1}),
+        dump({**made, "counts": {"calls": 2, "more": 1}}),
+        dump({**made, "signature": made["signature"].upper()}),
+        text.replace(b'"version": 1', b'"version": 1.0'),
+        text.replace(b'"version": 1', b'"version": 2, "version": 1'),
+        dump({"id": A, "receipt": made}),
+        dump({"id": B, "state": "running", "receipt": made}),
+    ]
+    for data in forged:
+        with pytest.raises(BadReceipt):
+            verify(data, "acme", PUBLIC)
+
+
+def test_an_erasure_that_is_not_done_is_told_so() -> None:
+    with pytest.raises(BadReceipt, match="not done"):
+        parse(dump({"id": A, "state": "running", "receipt": None}))
+
+
+def test_another_customer_or_key_is_no_proof() -> None:
+    with pytest.raises(BadReceipt):
+        verify(dump(receipt()), "beta", PUBLIC)
+    with pytest.raises(BadReceipt):
+        verify(dump(receipt()), "acme", Ed25519PrivateKey.from_private_bytes(bytes([1] * 32)).public_key())
+
+
+@given(st.binary() | st.text().map(str.encode) | st.recursive(st.none() | st.integers(), st.lists).map(dump))
+def test_anything_else_is_refused(data: bytes) -> None:
+    with pytest.raises(BadReceipt):
+        parse(data)
+        verify(data, "acme", PUBLIC)

@@ -1,0 +1,68 @@
+"""What stands sealed in the row of an export."""
+
+from datetime import UTC, datetime
+from types import SimpleNamespace
+
+import pytest
+
+from storage.errors import SealBroken
+from storage.exports import export_rows
+from storage.exports.export_rows import ExportState, Request, seal, shown
+from storage.keys import sealing
+from storage.keys.key_store import CustomerKeys
+from storage.timestamps import to_micros
+
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
+REQUEST = Request("xlsx", ("id", "party_name"), "Ödipus asked", None, "+49 30 123", "opus", True)
+
+
+def row(leaf: int, sealed: bytes, id: str = "e1") -> SimpleNamespace:
+    at = to_micros(NOW)
+    return SimpleNamespace(
+        id=id,
+        leaf=leaf,
+        state="running",
+        format="xlsx",
+        created_at=at,
+        created_by="paula",
+        expires_at=at,
+        size_bytes=None,
+        sealed=sealed,
+    )
+
+
+@pytest.mark.parametrize(
+    "request_", [REQUEST, Request("csv", (), "r", ("a", "b")), Request("csv", (), "r", query={"party": "Ö"}), None]
+)
+def test_what_was_sealed_is_shown(keys: CustomerKeys, request_: Request | None) -> None:
+    leaf = sealing.new_leaf(keys)
+    found = shown(keys, row(leaf, seal(keys, leaf, "e1", request_, 2, "why")))
+    assert found and (found.request, found.tries, found.problem, found.state) == (
+        request_,
+        2,
+        "why",
+        ExportState.RUNNING,
+    )
+    assert "Ödipus" not in repr(found) and "123" not in repr(found)
+
+
+def test_a_row_cannot_stand_in_for_another(keys: CustomerKeys) -> None:
+    leaf = sealing.new_leaf(keys)
+    with pytest.raises(SealBroken):
+        shown(keys, row(leaf, seal(keys, leaf, "e1", REQUEST, 0, None), "e2"))
+
+
+def test_a_cut_leaf_means_there_is_none(keys: CustomerKeys) -> None:
+    leaf = sealing.new_leaf(keys)
+    sealed = seal(keys, leaf, "e1", REQUEST, 0, None)
+    keys.cut(leaf)
+    assert shown(keys, row(leaf, sealed)) is None
+
+
+def test_members_of_a_later_version_are_passed_over(keys: CustomerKeys) -> None:
+    leaf = sealing.new_leaf(keys)
+    told = {name: getattr(REQUEST, name) for name in Request.__dataclass_fields__}
+    document = {"request": {**told, "later": 1}, "tries": 0, "problem": None}
+    sealed = sealing.seal(keys, leaf, export_rows._KIND, "e1", document)
+    found = shown(keys, row(leaf, sealed))
+    assert found and found.request == REQUEST

@@ -1,0 +1,188 @@
+"""Small files are replaced and overwritten so that a power cut leaves the old or the new content."""
+
+import errno
+import fcntl
+import os
+import subprocess
+import threading
+from array import array
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from storage.errors import DiskFailed, NoSpace
+from storage.files.durable_files import Disk, alone, disk_errors, make_apart, opened, write_all
+
+
+class Recorded(Disk):
+    """Write down the single steps in order."""
+
+    def __init__(self) -> None:
+        self.steps: list[str] = []
+
+    def write(self, fd: int, data: bytes, offset: int) -> None:
+        self.steps.append("write")
+        super().write(fd, data, offset)
+
+    def sync(self, fd: int) -> None:
+        self.steps.append(f"sync {Path(os.readlink(f'/proc/self/fd/{fd}')).name}")
+        super().sync(fd)
+
+    def rename(self, old: Path, new: Path) -> None:
+        self.steps.append("rename")
+        super().rename(old, new)
+
+    def unlink(self, path: Path) -> None:
+        self.steps.append("unlink")
+        super().unlink(path)
+
+
+def test_a_replaced_file_is_durable_before_and_after_it_takes_the_name(tmp_path: Path) -> None:
+    disk, path = Recorded(), tmp_path / "file"
+    path.write_bytes(b"old and longer")
+    disk.replace(path, b"new")
+    assert path.read_bytes() == b"new"
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert disk.steps == ["write", "sync .file.part", "rename", f"sync {tmp_path.name}"]
+    assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
+
+
+def test_an_overwritten_file_keeps_its_place_and_its_time_always_grows(tmp_path: Path) -> None:
+    disk, path = Recorded(), tmp_path / "file"
+    disk.reserve(path, 4096)
+    before = path.stat()
+    times = [before.st_mtime_ns]
+    for number in range(50):
+        disk.overwrite(path, b"%d" % number)
+        times.append(path.stat().st_mtime_ns)
+    assert times == sorted(set(times))
+    assert path.stat().st_ino == before.st_ino
+    assert path.read_bytes() == b"49" + bytes(4094)
+    assert disk.steps[-2:] == ["write", "sync file"]
+
+
+def test_a_clock_set_back_does_not_hide_a_write(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"x")
+    os.utime(path, (4_000_000_000, 4_000_000_000))
+    before = path.stat().st_mtime_ns
+    Disk().overwrite(path, b"y")
+    assert path.stat().st_mtime_ns > before
+
+
+def test_reserving_owns_the_space_and_never_shrinks(tmp_path: Path) -> None:
+    disk, path = Recorded(), tmp_path / "file"
+    disk.reserve(path, 100_000)
+    assert path.stat().st_blocks * 512 >= 100_000
+    disk.reserve(path, 10)
+    assert path.stat().st_size == 100_000
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert disk.steps == ["sync file", f"sync {tmp_path.name}"]
+
+
+def test_removing_is_durable_and_may_be_repeated(tmp_path: Path) -> None:
+    disk, path = Recorded(), tmp_path / "file"
+    path.touch()
+    assert disk.remove(path)
+    assert not disk.remove(path)
+    assert disk.steps == ["unlink", f"sync {tmp_path.name}", "unlink"]
+
+
+def test_folders_are_private_and_durable(tmp_path: Path) -> None:
+    disk = Recorded()
+    disk.make_folder(tmp_path / "a" / "b")
+    disk.make_folder(tmp_path / "a" / "b")
+    assert (tmp_path / "a" / "b").stat().st_mode & 0o777 == 0o700
+    assert disk.steps == [f"sync {tmp_path.name}", "sync a"]
+
+
+def test_reading_tells_a_missing_file_from_a_broken_one(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"here")
+    assert Disk().read(tmp_path / "file") == b"here"
+    assert Disk().read(tmp_path / "none") is None
+    with pytest.raises(DiskFailed):
+        Disk().read(tmp_path)
+
+
+def test_settling_syncs_what_others_wrote(tmp_path: Path) -> None:
+    disk = Recorded()
+    (tmp_path / "file").touch()
+    disk.settle(tmp_path / "file")
+    assert disk.steps == ["sync file"]
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_has_its_own_error(code: int) -> None:
+    with pytest.raises(NoSpace) as caught, disk_errors("write"):
+        raise OSError(code, "a path that must not be shown")
+    assert "path" not in str(caught.value)
+    assert caught.value.hint
+
+
+def test_other_failures_carry_the_name_of_the_error_only() -> None:
+    with pytest.raises(DiskFailed, match="could not write: EIO"), disk_errors("write"):
+        raise OSError(errno.EIO, "text", "/a/path")
+    with pytest.raises(DiskFailed, match="unknown error"), disk_errors("write"):
+        raise OSError("no number")
+
+
+def test_a_full_device_is_reported(tmp_path: Path) -> None:
+    (tmp_path / "full").symlink_to("/dev/full")
+    with pytest.raises(NoSpace):
+        Disk().overwrite(tmp_path / "full", b"data")
+
+
+def test_writing_goes_on_until_all_is_written(tmp_path: Path) -> None:
+    fd = os.open(tmp_path / "file", os.O_RDWR | os.O_CREAT)
+    write_all(fd, b"abc" * 100_000, 7)
+    assert os.fstat(fd).st_size == 300_007
+    os.close(fd)
+
+
+def test_a_folder_apart_is_made_once_and_used_by_all(tmp_path: Path) -> None:
+    folder = tmp_path / "vault" / "open"
+    (tmp_path / "vault").mkdir()
+    (tmp_path / "vault" / ".open-0123").mkdir()
+    with ThreadPoolExecutor(8) as many:
+        for _ in many.map(lambda _: make_apart(folder), range(16)):
+            assert folder.is_dir()
+    (folder / "a").touch()
+    make_apart(folder)
+    assert [path.name for path in folder.parent.iterdir()] == ["open"]
+    assert [path.name for path in folder.iterdir()] == ["a"]
+    assert folder.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_folder_apart_has_a_region_of_its_own_where_the_file_system_has_them(tmp_path: Path) -> None:
+    make_apart(tmp_path / "vault" / "open")
+    with opened(tmp_path / "vault", os.O_RDONLY | os.O_DIRECTORY) as fd:
+        flags = array("l", [0])
+        try:
+            fcntl.ioctl(fd, 0x80086601, flags, True)
+        except OSError:
+            return  # a file system without flags (tmpfs before 6.6)
+    name = subprocess.run(["stat", "-f", "-c", "%T", tmp_path], capture_output=True, text=True, check=True).stdout
+    assert flags[0] & 0x20000 or "ext" not in name
+
+
+def test_who_asks_for_the_same_lock_waits_until_the_other_is_done(tmp_path):
+    lock, order = tmp_path / ".lock", []
+
+    def second():
+        with alone(lock, "try"):
+            order.append("second")
+
+    with alone(lock, "try"):
+        other = threading.Thread(target=second)
+        other.start()
+        other.join(0.2)
+        order.append("first")
+    other.join(60)
+    assert order == ["first", "second"]
+
+
+def test_a_lock_that_cannot_be_made_says_what_was_to_be_done(tmp_path):
+    nowhere = tmp_path / "none" / ".lock"
+    with pytest.raises(DiskFailed, match="change the tokens"), alone(nowhere, "change the tokens"):
+        pytest.fail("nobody is let in without the lock")

@@ -1,0 +1,170 @@
+"""A database of weeks ago, put back beside the journal of today, or beside one that is older."""
+
+import asyncio
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from storage.calls.call_row import Query
+from storage.customer.customers import Customer
+from storage.database import schema
+from storage.directory.user import Person
+from storage.erasure.erasure_rows import State
+from storage.journal import compaction, journal, replay
+from storage.retention.policy import Wins
+from storage.retention.rules import Wished
+from tests.storage.house import NOON, House, opens, permit, record, story
+from tests.storage.onfile import FILE, copied, dump, fill, put_back, reopened, without_calls
+
+
+async def go_on(acme: Customer, asked: str) -> None:
+    """Change everything that `fill` left, and ask for more."""
+    (held,) = [row.id for row in (await acme.calls.find(Query(party="Mira Okafor"))).items]
+    await acme.holds.remove(held)
+    later = await record(acme, name="Uwe Brandt", number="+4940111222")
+    await acme.holds.put(later.id, "court", "paula")
+    await acme.annotations.add(held, "and again", "paula")
+    await acme.rules.put([Wished(7, name="newest")], by="ada", default_days=11, wins=Wins.LONGEST)
+    await acme.users.carry_out(await acme.users.plan([Person(object_id="k2", first_name="Tova")], "csv", whole=True))
+    (gone,) = [user for user in (await acme.users.listed(9))[0] if user.state == "inactive"]
+    assert await acme.users.delete(gone.id)
+    await acme.column_sets.delete("for the court")
+    await permit(acme)
+    await acme.erasures.approve(asked, by="anton")
+    await acme.erasures.work()
+    waiting = await acme.erasures.file(party="Uwe Brandt", reason="his wish", by="paula")
+    await acme.erasures.work()
+    assert (await acme.erasures.get(waiting.id)).state == State.WAITING  # type: ignore[union-attr]  # it is there
+
+
+@pytest.mark.parametrize("compacted", [False, True])
+def test_an_old_database_brought_back_alone_comes_to_the_state_of_today(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compacted: bool
+) -> None:
+    async def tell(house: House, acme: Customer) -> None:
+        asked = await fill(acme)
+        old = await copied(acme)
+        await go_on(acme, asked)
+        if compacted:
+            monkeypatch.setattr(compaction, "LEAST", 0)
+            monkeypatch.setattr(compaction, "TIMES", 0)
+            assert await compaction.compact(acme.journal, acme.database)
+        today = await dump(acme)
+        (waiting,) = await acme.erasures.open()
+        receipts = {row[0]: row for row in today["erasures"]}
+        await acme.close()
+        await put_back(house, old)
+        again = await house.open()
+        await again.erasures.work()  # it waits again
+        assert without_calls(await dump(again), waiting.id) == without_calls(today, waiting.id)
+        assert {row[0]: row for row in (await dump(again))["erasures"]} == receipts, "receipts are the original ones"
+        assert again.journal.replayed
+        assert await replay.differences(again.journal, again.database) == {}
+        assert (await again.calls.find(Query(party="Mira Okafor"))).items == ()
+        async with again.database.reading() as connection:
+            assert not set(await connection.scalars(sa.select(schema.calls.c.id).where(schema.calls.c.hold)))
+            assert all(map(again.keys.keeps, await connection.scalars(sa.select(schema.calls.c.leaf))))
+        await again.close()
+        once_more = await house.open()
+        assert not once_more.journal.replayed
+        await once_more.close()
+
+    story(tmp_path, tell)
+
+
+def test_an_old_database_is_known_by_its_number_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def tell(house: House, acme: Customer) -> None:
+        await fill(acme)
+        await acme.close()
+        for name in ("read", "since"):
+            monkeypatch.delattr(journal.Journal, name)
+        await (await house.open()).close()
+
+    story(tmp_path, tell)
+
+
+def test_a_line_that_is_just_being_committed_makes_no_database_old(tmp_path: Path) -> None:
+    async def tell(house: House, acme: Customer) -> None:
+        row = await record(acme)
+        await permit(acme)
+        written, go_on = asyncio.Event(), asyncio.Event()
+
+        async def writing() -> None:
+            async with acme.database.writing():
+                await acme.journal.write([journal.dropped(schema.holds, row.leaf, call=row.id)])
+                written.set()
+                await go_on.wait()
+
+        async def looking() -> bool:
+            await written.wait()
+            asyncio.get_running_loop().call_later(0.2, go_on.set)
+            return await replay.behind(acme.journal, acme.database)
+
+        _, late = await asyncio.gather(writing(), looking())
+        assert not late
+
+    story(tmp_path, tell)
+
+
+def test_a_replay_that_is_killed_is_done_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def tell(house: House, acme: Customer) -> None:
+        asked = await fill(acme)
+        old = await copied(acme)
+        await go_on(acme, asked)
+        today = await dump(acme)
+        (waiting,) = await acme.erasures.open()
+        await acme.close()
+        for place in ("_changes", "_forget_dead", "set_mark"):
+            await put_back(house, old)
+
+            def killed(*_: object) -> None:
+                raise RuntimeError("killed here")
+
+            with monkeypatch.context() as patch:
+                patch.setattr(replay, place, killed)
+                with pytest.raises(RuntimeError):
+                    await house.open()
+            again = await house.open()
+            await again.erasures.work()
+            assert without_calls(await dump(again), waiting.id) == without_calls(today, waiting.id)
+            await again.close()
+
+    story(tmp_path, tell)
+
+
+def test_a_journal_older_than_its_database_is_written_anew(tmp_path: Path) -> None:
+    async def tell(house: House, acme: Customer) -> None:
+        await permit(acme)
+        old = (house.data / FILE).read_bytes()
+        asked = await fill(acme)
+        before = without_calls(await dump(acme), asked)
+        await acme.close()
+        (house.data / FILE).write_bytes(old)
+        await (await house.open()).close()
+        again = await reopened(house)
+        assert await dump(again) == before
+        await again.close()
+
+    story(tmp_path, tell)
+
+
+def test_retention_under_way_in_an_old_database_is_left_to_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def tell(house: House, acme: Customer) -> None:
+        row = await record(acme, ended=NOON - timedelta(days=400))
+        await permit(acme)
+        await acme.retention.sweep(house.watch(), 100)
+        old = await copied(acme)
+        await acme.annotations.add(row.id, "a note", "paula")
+        monkeypatch.setattr(compaction, "LEAST", 0)
+        monkeypatch.setattr(compaction, "TIMES", 0)
+        assert await compaction.compact(acme.journal, acme.database)
+        await acme.close()
+        await put_back(house, old)
+        again = await house.open()
+        await again.erasures.work()
+        assert not opens(again, row)
+        await again.close()
+
+    story(tmp_path, tell)

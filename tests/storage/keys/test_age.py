@@ -1,0 +1,153 @@
+"""What is encrypted here is opened by the age command and by pyrage, and is refused by both when it was touched."""
+
+import io
+import shutil
+import subprocess
+
+import pytest
+
+from storage.keys import age
+from storage.keys.age import CHUNK, BadRecipient, Encrypter, parse
+
+PASSPHRASE = "correct horse battery"
+LENGTHS = [0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 3 * CHUNK, 3 * CHUNK + 7]
+QUICK = 2  # rounds of scrypt in tests that do not measure it
+
+
+def encrypted(data, piece=10_000, **to):
+    out = io.BytesIO()
+    file = Encrypter(out.write, **to)
+    for at in range(0, len(data), piece):
+        file.write(data[at : at + piece])
+    file.close()
+    return out.getvalue()
+
+
+@pytest.fixture(scope="module")
+def pyrage():
+    return pytest.importorskip("pyrage")
+
+
+@pytest.mark.parametrize("length", LENGTHS)
+def test_pyrage_opens_what_is_for_a_recipient(pyrage, length):
+    identity = pyrage.x25519.Identity.generate()
+    data = bytes(range(256)) * (length // 256) + bytes(length % 256)
+    made = encrypted(data, recipient=parse(str(identity.to_public())))
+    assert pyrage.decrypt(made, [identity]) == data
+    with pytest.raises(pyrage.DecryptError):
+        pyrage.decrypt(made, [pyrage.x25519.Identity.generate()])
+    with pytest.raises(pyrage.DecryptError):
+        pyrage.decrypt(made[:-1] + bytes([made[-1] ^ 1]), [identity])
+
+
+@pytest.mark.parametrize("length", LENGTHS)
+def test_pyrage_opens_what_has_a_passphrase(pyrage, length):
+    data = bytes(length)
+    made = encrypted(data, passphrase=PASSPHRASE, work=QUICK)
+    assert pyrage.passphrase.decrypt(made, PASSPHRASE) == data
+    with pytest.raises(pyrage.DecryptError):
+        pyrage.passphrase.decrypt(made, PASSPHRASE + "!")
+
+
+@pytest.mark.parametrize("cut", [1, 16, CHUNK + 16])
+def test_a_file_that_was_cut_off_does_not_open(pyrage, cut):
+    identity = pyrage.x25519.Identity.generate()
+    made = encrypted(bytes(2 * CHUNK), recipient=parse(str(identity.to_public())))
+    with pytest.raises(pyrage.DecryptError):
+        pyrage.decrypt(made[:-cut], [identity])
+
+
+def test_the_age_command_opens_it(tmp_path):
+    if shutil.which("age") is None:
+        pytest.skip("age is not installed (Debian: apt-get install age)")
+    key = tmp_path / "key"
+    made = subprocess.run(["age-keygen", "-o", key], capture_output=True, check=True, text=True).stderr
+    data = bytes(range(256)) * 1000
+    (tmp_path / "f.age").write_bytes(encrypted(data, recipient=parse(made.split()[-1])))
+    opened = subprocess.run(["age", "-d", "-i", key, tmp_path / "f.age"], capture_output=True, check=True)
+    assert opened.stdout == data
+
+
+def test_a_guess_of_a_passphrase_costs_something(pyrage):
+    made = encrypted(b"", passphrase=PASSPHRASE)
+    assert made.splitlines()[1].startswith(b"-> scrypt ") and made.splitlines()[1].endswith(b" 16")
+    assert pyrage.passphrase.decrypt(made, PASSPHRASE) == b""
+
+
+def test_two_files_of_the_same_are_different_and_nothing_shows():
+    data = b"Anna Schmidt" * 100
+    one, other = (encrypted(data, passphrase=PASSPHRASE, work=QUICK) for _ in range(2))
+    assert one != other and b"Anna" not in one and PASSPHRASE.encode() not in one
+
+
+def test_pieces_of_any_length_make_the_same_file():
+    data = bytes(range(256)) * 700
+
+    def fixed(piece):
+        return encrypted(data, piece, passphrase="p", work=QUICK, random=lambda n: bytes(n))
+
+    assert fixed(1000) == fixed(CHUNK) == fixed(len(data))
+
+
+def test_a_recipient_is_read_strictly(pyrage):
+    good = str(pyrage.x25519.Identity.generate().to_public())
+    assert parse(f" {good}\n") == parse(good.upper()) and len(parse(good)) == 32
+    odd = [
+        good[:-1],
+        good + "q",
+        good[:10] + ("q" if good[10] != "q" else "p") + good[11:],
+        good[:5].upper() + good[5:],
+    ]
+    odd += [
+        "",
+        "age1",
+        "age1" + "q" * 58,
+        "ssh-ed25519 AAAA",
+        "AGE-SECRET-KEY-1",
+        "äge1",
+        "age1b" + good[5:],
+        "1" * 200,
+    ]
+    for text in odd:
+        with pytest.raises(BadRecipient):
+            parse(text)
+
+
+def bech32(data):
+    """Write a key as a recipient."""
+    bits = int.from_bytes(data, "big") << 4  # 256 bits are 51 letters and a bit
+    values = [bits >> 5 * place & 31 for place in range(51, -1, -1)]
+    prefix = [*(ord(c) >> 5 for c in "age"), 0, *(ord(c) & 31 for c in "age")]
+    check = age._polymod([*prefix, *values, *[0] * 6]) ^ 1
+    return "age1" + "".join(
+        age._LETTERS[value] for value in [*values, *(check >> 5 * n & 31 for n in range(5, -1, -1))]
+    )
+
+
+def test_a_recipient_of_low_order_is_none(pyrage):
+    good = pyrage.x25519.Identity.generate().to_public()
+    assert bech32(parse(str(good))) == str(good)
+    for point in (bytes(32), b"\1" + bytes(31)):
+        with pytest.raises(BadRecipient):
+            parse(bech32(point))
+
+
+def test_a_point_of_low_order_is_nobody():
+    with pytest.raises(BadRecipient):
+        encrypted(b"", recipient=bytes(32))
+
+
+def test_one_way_and_only_one():
+    for to in ({}, {"recipient": bytes(32), "passphrase": "p"}):
+        with pytest.raises(ValueError):
+            encrypted(b"", **to)
+
+
+def test_every_prefix_and_change_of_a_recipient_is_refused_or_is_the_same(pyrage):
+    good = str(pyrage.x25519.Identity.generate().to_public())
+    for at in range(len(good)):
+        for letter in age._LETTERS:
+            text = good[:at] + letter + good[at + 1 :]
+            if text != good:
+                with pytest.raises(BadRecipient):
+                    parse(text)

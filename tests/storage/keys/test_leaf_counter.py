@@ -1,0 +1,181 @@
+"""Numbers of recordings: each once, over threads, processes, restarts and nodes."""
+
+import fcntl
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from storage.errors import DiskFailed, KeysError, KeysMissing, KeysWrong
+from storage.files.durable_files import Disk
+from storage.keys.key_tree import leaf_of
+from storage.keys.leaf_counter import (
+    BLOCK,
+    BLOCKS,
+    COUNTER_BITS,
+    FILE_BYTES,
+    LOW_WATER,
+    MAX_DAYS,
+    Leaves,
+    create_leaves,
+)
+
+DAY = 20_000
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    create_leaves(tmp_path / "acme.leaves", Disk())
+    return tmp_path / "acme.leaves"
+
+
+def leaves(path: Path, node: int = 0, disk: Disk | None = None) -> Leaves:
+    return Leaves(path, node, disk or Disk())
+
+
+class Counted(Disk):
+    """Count the syncs."""
+
+    syncs = 0
+
+    def sync(self, fd: int) -> None:
+        self.syncs += 1
+        super().sync(fd)
+
+
+class Failing(Disk):
+    """Fail to sync, as a dying disk."""
+
+    def sync(self, fd: int) -> None:
+        raise OSError(5, "lost")
+
+
+def test_numbers_begin_at_nothing_and_go_up(path: Path) -> None:
+    source = leaves(path)
+    assert [source.take(DAY) for _ in range(3)] == [leaf_of(DAY, n) for n in range(3)]
+    assert source.take(DAY + 1) == leaf_of(DAY + 1, 0)
+
+
+def test_the_disk_is_waited_for_once_in_a_block(path: Path) -> None:
+    disk = Counted()
+    source = leaves(path, disk=disk)
+    for _ in range(BLOCK):
+        source.take(DAY)
+    assert disk.syncs == 1
+    source.take(DAY)
+    assert disk.syncs == 2
+
+
+def test_a_restart_and_another_process_begin_a_new_block(path: Path) -> None:
+    one, two = leaves(path), leaves(path)
+    given = [source.take(DAY) for _ in range(3000) for source in (one, two)] + [leaves(path).take(DAY)]
+    assert len(set(given)) == len(given)
+
+
+def test_the_counter_is_locked_while_it_is_raised(path: Path) -> None:
+    class Watching(Disk):
+        held = False
+
+        def write(self, fd: int, data: bytes, offset: int) -> None:
+            with path.open("rb") as other:
+                try:
+                    fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    self.held = True
+            super().write(fd, data, offset)
+
+    disk = Watching()
+    leaves(path, disk=disk).take(DAY)
+    assert disk.held
+
+
+def test_threads_share_without_doubles(path: Path) -> None:
+    source, given = leaves(path), []
+    workers = [threading.Thread(target=lambda: given.extend([source.take(DAY) for _ in range(800)])) for _ in range(8)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert len(set(given)) == 6400
+
+
+def test_nodes_have_numbers_of_their_own(path: Path) -> None:
+    assert leaves(path, 3).take(DAY) >> COUNTER_BITS & 0xFF == 3
+    for node in (-1, 256):
+        with pytest.raises(ValueError):
+            leaves(path, node)
+
+
+def test_a_refill_comes_before_the_need(path: Path) -> None:
+    disk = Counted()
+    source = leaves(path, disk=disk)
+    assert source.low(DAY)
+    source.refill(DAY)
+    for _ in range(BLOCK - LOW_WATER):
+        source.take(DAY)
+    assert not source.low(DAY)
+    source.take(DAY)
+    assert source.low(DAY)
+    source.refill(DAY)
+    given = [source.take(DAY) for _ in range(BLOCK)]
+    assert given == sorted(set(given))
+    assert disk.syncs == 2
+
+
+def test_skipping_goes_past_every_number_named(path: Path) -> None:
+    source = leaves(path)
+    source.take(DAY)
+    source.skip([leaf_of(DAY, 5 * BLOCK), leaf_of(DAY, 3), leaf_of(DAY + 1, 1), leaf_of(DAY, 7 << COUNTER_BITS | 9)])
+    assert source.take(DAY) == leaf_of(DAY, 6 * BLOCK)
+    assert source.take(DAY + 1) == leaf_of(DAY + 1, BLOCK)
+    source.skip([leaf_of(DAY, 0)])
+    assert source.take(DAY) == leaf_of(DAY, 7 * BLOCK)
+
+
+def test_a_day_ends_when_its_numbers_do(path: Path) -> None:
+    source = leaves(path)
+    source.skip([leaf_of(DAY, (BLOCKS - 1) * BLOCK - 1)])
+    for _ in range(BLOCK):
+        source.take(DAY)
+    with pytest.raises(KeysError):
+        source.take(DAY)
+    assert source.take(DAY + 1)
+
+
+def test_a_day_whose_last_number_is_skipped_is_over(path: Path) -> None:
+    """Keys that are restored late on a busy day must come back all the same."""
+    source = leaves(path)
+    source.skip([leaf_of(DAY, (1 << COUNTER_BITS) - 1)], spare=4)
+    with pytest.raises(KeysError):
+        source.take(DAY)
+
+
+def test_a_clock_running_wild_costs_no_memory(path: Path) -> None:
+    source = leaves(path)
+    for day in range(50):
+        source.take(day)
+    assert len(source._left) <= MAX_DAYS
+    for day in (50 - MAX_DAYS, 49):  # the newest days are those that are kept
+        source.refill(day)
+        assert len(source._left) == MAX_DAYS
+        assert source.take(day) == leaf_of(day, 1)
+    for day in (-1, 1 << 16):
+        with pytest.raises(ValueError):
+            source.take(day)
+
+
+def test_a_block_that_is_not_durable_is_not_used(path: Path) -> None:
+    with pytest.raises(DiskFailed):
+        leaves(path, disk=Failing()).take(DAY)
+
+
+def test_a_missing_or_damaged_counter_is_never_begun_anew(path: Path) -> None:
+    for damage in (b"", b"x" * FILE_BYTES, path.read_bytes()[:-1]):
+        path.write_bytes(damage)
+        with pytest.raises(KeysWrong):
+            leaves(path)
+    os.unlink(path)
+    with pytest.raises(KeysMissing) as caught:
+        leaves(path)
+    assert caught.value.hint

@@ -1,0 +1,34 @@
+"""What people write is sealed for one row of one kind, and a day that ends takes none of it."""
+
+import pytest
+
+from storage.errors import Forgotten, SealBroken
+from storage.keys import sealing
+from storage.keys.key_store import CustomerKeys
+
+
+def test_a_text_opens_only_in_its_own_place(keys: CustomerKeys) -> None:
+    leaf = sealing.new_leaf(keys)
+    sealed = sealing.seal(keys, leaf, "hold", "1", {"reason": "Straße \ud800"})
+    assert sealing.unseal(keys, leaf, "hold", "1", sealed) == {"reason": "Straße \ud800"}
+    for kind, id in (("hold", "2"), ("waiver", "1")):
+        with pytest.raises(SealBroken):
+            sealing.unseal(keys, leaf, kind, id, sealed)
+
+
+def test_no_recording_shares_the_day_of_papers(keys: CustomerKeys) -> None:
+    leaf = sealing.new_leaf(keys)
+    sealed = sealing.seal(keys, leaf, "waiver", "1", {})
+    keys.cut_days(*range(20_000, 20_100))
+    assert sealing.unseal(keys, leaf, "waiver", "1", sealed) == {}
+    keys.cut(leaf)
+    with pytest.raises(Forgotten):
+        sealing.unseal(keys, leaf, "waiver", "1", sealed)
+
+
+def test_what_is_no_document_is_refused(keys: CustomerKeys) -> None:
+    leaf = sealing.new_leaf(keys)
+    for plain in (b"[]", b"{"):
+        sealed = keys.seal(leaf, "details", plain, b"hold\x001")
+        with pytest.raises(SealBroken):
+            sealing.unseal(keys, leaf, "hold", "1", sealed)

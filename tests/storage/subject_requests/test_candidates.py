@@ -1,0 +1,157 @@
+"""Every call of a person is found, in any spelling and role and over renames, and no call of anybody else."""
+
+from dataclasses import replace
+
+import pytest
+
+from storage.directory.user import Person
+from storage.search_forms import stored_of
+from storage.subject_requests import candidates
+from storage.subject_requests.candidates import TooManyCalls
+from storage.subject_requests.case_rows import Asked
+from tests.storage.house import record, story
+
+ANNA = {"name": "Anna Schmidt", "number": "+49301234567", "uri": "sip:+49301234567@pbx.example"}
+BOB = {"name": "Bob Berg", "number": "+4940777777", "uri": "sip:bob@pbx.example"}
+
+
+async def call(acme, *parties, **more):
+    """Record a call of these people, matched with the directory as it is now."""
+    row = await record(acme, **more)
+    await acme.calls.remove([row.id])
+    row = replace(row, details={**row.details, "parties": list(parties)})
+    await acme.calls.put([row], [stored_of(parties, "DE")])
+    return row
+
+
+async def known(acme, **members):
+    """Import one user; return it."""
+    person = Person(object_id=members.pop("object_id", "o1"), **members)
+    await acme.users.carry_out(await acme.users.plan([person], "csv", whole=False))
+    users, _ = await acme.users.listed(100)
+    return next(user for user in users if user.person.object_id == person.object_id)
+
+
+async def found(acme, *identities, user=None):
+    return await acme.candidates.find(Asked(identities, user))
+
+
+def test_a_letter_finds_every_spelling_and_says_why(tmp_path):
+    async def tell(house, acme):
+        first = await call(acme, BOB, ANNA)
+        house.watch.wait(hours=1)
+        second = await call(acme, {"name": None, "number": "030 1234567", "uri": None}, ended=house.watch.at)
+        await call(acme, BOB)
+        one, two = await found(acme, "0049 (30) 123 4567")
+        assert [one.row.id, two.row.id] == [second.id, first.id]
+        assert one.sure and two.sure and (one.parties, two.parties) == ((0,), (1,))
+        (match,) = two.matches
+        assert (match.claim.text, match.claim.kind, match.claim.directory) == ("0049 (30) 123 4567", "number", False)
+        assert await found(acme, "+49 30 7654321") == []
+
+    story(tmp_path, tell)
+
+
+def test_last_digits_mean_nobody_and_a_name_is_only_perhaps(tmp_path):
+    async def tell(house, acme):
+        row = await call(acme, ANNA)
+        assert await found(acme, "234567") == []
+        (one,) = await found(acme, "SCHMIDT, anna")
+        assert one.row.id == row.id and not one.sure and one.parties == (0,)
+        (one,) = await found(acme, "Anna Schmidt", "+49301234567")
+        assert one.sure and [match.sure for match in one.matches] == [False, True]
+
+    story(tmp_path, tell)
+
+
+def test_a_user_is_found_under_what_it_was_known_by_and_called_then(tmp_path):
+    async def tell(house, acme):
+        await known(acme, first_name="Anna", last_name="Schmidt", numbers=("+49301234567",))
+        before = await call(acme, ANNA)
+        house.watch.wait(days=2)
+        user = await known(acme, first_name="Anna", last_name="Weber", numbers=("+49309999999",))
+        house.watch.wait(hours=1)
+        later = await call(acme, {"name": "A. W.", "number": "+49309999999"}, ended=house.watch.at)
+        two, one = await found(acme, user=user.id)
+        assert (one.row.id, two.row.id) == (before.id, later.id) and one.sure and two.sure
+        assert (one.known_as, two.known_as) == ("Anna Schmidt", "Anna Weber")
+        assert any(match.claim.until is not None for match in one.matches)
+
+    story(tmp_path, tell)
+
+
+def test_a_number_that_is_a_colleagues_today_was_the_persons_then(tmp_path):
+    async def tell(house, acme):
+        number = "+49301234567"
+        await known(acme, first_name="Anna", last_name="Schmidt", numbers=(number,))
+        hers = await call(acme, {"name": None, "number": number})
+        house.watch.wait(days=2)
+        anna = await known(acme, first_name="Anna", last_name="Schmidt", numbers=("+49309999999",))
+        bob = await known(acme, first_name="Bob", last_name="Berg", numbers=(number,), object_id="o2")
+        house.watch.wait(days=2)
+        his = await call(acme, {"name": None, "number": number}, ended=house.watch.at)
+        assert [one.row.id for one in await found(acme, user=anna.id)] == [hers.id]
+        assert [one.row.id for one in await found(acme, number, user=anna.id)] == [hers.id]
+        assert [one.row.id for one in await found(acme, user=bob.id)] == [his.id]
+        both = await found(acme, number)
+        assert {one.row.id for one in both} == {hers.id, his.id} and not any(one.sure for one in both)
+
+    story(tmp_path, tell)
+
+
+def test_what_the_call_was_matched_with_counts(tmp_path):
+    async def tell(house, acme):
+        anna = await known(acme, first_name="Anna", last_name="Schmidt", numbers=("+49301234567",))
+        other = "22222222-0000-4000-8000-000000000002"
+        await call(acme, {**ANNA, "name": "Bob Berg", "user_id": other})
+        named = await call(acme, {**ANNA, "user_id": other})
+        mine = await call(acme, {"name": None, "number": None, "user_id": anna.id})
+        doubt = await call(acme, {**ANNA, "user_candidates": [anna.id, other]})
+        told = {one.row.id: one.sure for one in await found(acme, user=anna.id)}
+        assert told == {mine.id: True, doubt.id: False, named.id: False}
+
+    story(tmp_path, tell)
+
+
+def test_of_several_who_may_be_the_person_none_is(tmp_path):
+    async def tell(house, acme):
+        await call(acme, ANNA, {"name": "Anna Schmidt", "number": "+4940888"})
+        (one,) = await found(acme, "Anna Schmidt")
+        assert one.parties == () and not one.sure
+        (one,) = await found(acme, "Anna Schmidt", "+4940888")
+        assert one.parties == (1,) and one.sure
+
+    story(tmp_path, tell)
+
+
+def test_an_erased_call_is_no_candidate_and_there_is_an_end(tmp_path, monkeypatch):
+    async def tell(house, acme):
+        row, other = await call(acme, ANNA), await call(acme, ANNA)
+        acme.keys.cut(row.leaf)
+        assert [one.row.id for one in await found(acme, ANNA["number"])] == [other.id]
+        monkeypatch.setattr(candidates, "MAX_CALLS", 0)
+        with pytest.raises(TooManyCalls):
+            await found(acme, ANNA["number"])
+
+    story(tmp_path, tell)
+
+
+def test_a_user_who_is_no_more_leaves_the_letter(tmp_path):
+    async def tell(house, acme):
+        row = await call(acme, ANNA)
+        gone = "22222222-0000-4000-8000-000000000002"
+        assert [one.row.id for one in await found(acme, ANNA["number"], user=gone)] == [row.id]
+
+    story(tmp_path, tell)
+
+
+def test_which_parties_of_one_call_may_be_the_person_now(tmp_path):
+    async def tell(house, acme):
+        row = await call(acme, BOB, ANNA, {**ANNA, "number": None, "uri": "sip:someone@pbx.example"})
+        asked = Asked(("+49 30 1234567", "Anna Schmidt"), None)
+        assert await acme.candidates.parties(asked, row) == {1, 2}
+        moved = replace(row, details={**row.details, "parties": [ANNA, BOB]})
+        assert await acme.candidates.parties(asked, moved) == {0}
+        assert await acme.candidates.parties(Asked(("+49 30 7654321",), None), row) == frozenset()
+
+    story(tmp_path, tell)

@@ -1,0 +1,141 @@
+"""States of a request, its deadline, and what of its row can be read by whom."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from types import SimpleNamespace
+
+import pytest
+
+from storage.keys import sealing
+from storage.subject_requests.case_rows import (
+    OUTCOMES,
+    OVER,
+    Asked,
+    Case,
+    Extension,
+    Kind,
+    Selection,
+    State,
+    Step,
+    after,
+    columns,
+    due,
+    shown,
+)
+
+T0 = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+def case(keys, **changes):
+    asked = Asked(("+49 30 123456", "Anna Schmidt"), None, "letter 17", "Art. 15")
+    made = Case(
+        "6f1c7e0a-2f0b-4c57-9d4e-0b6a4b1f7c11",
+        State.OPEN,
+        (Kind.ACCESS, Kind.ERASURE),
+        T0,
+        due(T0),
+        T0,
+        "paula",
+        T0,
+        asked,
+        Selection({"a": (0, 2)}, ("b",)),
+        {"reports": []},
+        leaf=sealing.new_leaf(keys),
+    )
+    return replace(made, **changes)
+
+
+def test_a_row_gives_the_case_back(keys):
+    made = case(keys)
+    row = columns(keys, made)
+    assert shown(keys, SimpleNamespace(**row)) == made
+    assert row["kinds"] == "access,erasure"
+    assert not any(b"Schmidt" in value for value in row.values() if isinstance(value, bytes))
+    assert "Schmidt" not in repr(made) and "Art. 15" not in repr(made)
+
+
+def test_an_extension_moves_the_day_and_what_the_person_was_told_is_sealed(keys):
+    longer = case(keys).extended(Extension(2, "number", T0, "Anna Schmidt has 312 calls"), T0, "paula")
+    assert longer.due_at == datetime(2026, 6, 1, 12, tzinfo=UTC)
+    row = columns(keys, longer)
+    assert shown(keys, SimpleNamespace(**row)) == longer and longer.asked.delay == "Anna Schmidt has 312 calls"
+    assert not any(b"Schmidt" in value for value in row.values() if isinstance(value, bytes))
+    assert "Schmidt" not in repr(longer) and "Schmidt" not in str(longer.noted)
+    again = longer.extended(Extension(1, "complexity", T0, "less"), T0, "paula")
+    assert (again.due_at, again.extension["ground"]) == (datetime(2026, 5, 1, 12, tzinfo=UTC), "complexity")
+
+
+def test_a_row_from_before_there_were_extensions_is_read(keys):
+    made = case(keys)
+    told = {"identities": ["a"], "user": None, "reference": None, "reason": None, "in": {}, "out": []}
+    row = {**columns(keys, made), "sealed": sealing.seal(keys, made.leaf, "request", made.id, told)}
+    found = shown(keys, SimpleNamespace(**row))
+    assert found.asked == Asked(("a",), None) and found.extension is None
+
+
+@pytest.mark.parametrize("state", State)
+def test_the_day_is_moved_in_every_state_but_the_last_ones(state):
+    assert after(state, Step.EXTEND) is (None if state in OVER else state)
+
+
+@pytest.mark.parametrize(
+    ("received", "months", "answered"),
+    [("2026-01-31", 1, "2026-02-28"), ("2026-11-30", 3, "2027-02-28"), ("2026-12-01", 2, "2027-02-01"),
+     ("2027-11-30", 3, "2028-02-29"), ("2026-09-15", 3, "2026-12-15")],
+)  # fmt: skip
+def test_months_are_those_of_the_calendar(received, months, answered):
+    assert due(datetime.fromisoformat(received), months) == datetime.fromisoformat(answered)
+
+
+def test_once_the_leaf_is_cut_nobody_is_named(keys):
+    made = case(keys)
+    row = columns(keys, made)
+    keys.cut(made.leaf)
+    found = shown(keys, SimpleNamespace(**row))
+    assert (found.asked, found.selection, found.noted) == (None, Selection(), {"reports": []})
+
+
+def test_the_way_of_a_request():
+    steps = [
+        Step.SELECT,
+        Step.REPORT,
+        Step.MADE,
+        Step.REPORT,
+        Step.FAILED,
+        Step.REPORT,
+        Step.MADE,
+        Step.ERASE,
+        Step.DONE,
+    ]
+    state = State.OPEN
+    for step in steps:
+        state = after(state, step)
+        assert state is not None
+    assert state is State.DONE
+
+
+@pytest.mark.parametrize("state", State)
+def test_what_is_over_stays_over_and_what_is_being_made_is_waited_for(state):
+    closing = {step: after(state, step) for step in OUTCOMES}
+    barred = state in OVER or state is State.REPORTING
+    assert closing == {step: None if barred else State(step.value) for step in OUTCOMES}
+    if state in OVER:
+        assert all(after(state, step) is None for step in Step)
+
+
+def test_nothing_is_reported_or_erased_before_it_is_confirmed():
+    for state in (State.OPEN, State.REPORTING, State.ERASING):
+        assert after(state, Step.REPORT) is None and after(state, Step.ERASE) is None
+
+
+@pytest.mark.parametrize(
+    ("received", "answer"),
+    [
+        ("2026-03-01", "2026-04-01"),
+        ("2026-01-31", "2026-02-28"),
+        ("2028-01-30", "2028-02-29"),
+        ("2026-12-31", "2027-01-31"),
+    ],
+)
+def test_a_month(received, answer):
+    assert due(datetime.fromisoformat(received).replace(tzinfo=UTC)).date().isoformat() == answer

@@ -1,0 +1,119 @@
+"""Whether a party of a call is the person who asks: for sure, perhaps and why, or somebody else."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+
+from storage import search_forms
+from storage.directory.user import Former, Person, Since, User, UserState
+from storage.subject_requests import claims
+from storage.subject_requests.claims import Claim, known_as, matches, of_letter, of_user
+
+T0 = datetime(2026, 3, 1, tzinfo=UTC)
+ME, OTHER = "11111111-0000-4000-8000-000000000001", "22222222-0000-4000-8000-000000000002"
+NUMBER = "+4930123456"
+
+
+def user(**changes):
+    person = Person("Anna", "Weber", "anna", "anna@pbx.example", "anna@pbx.example", "oid", (NUMBER,), ())
+    former = (
+        Former("last_name", "Schmidt", "2026-01-01T00:00:00Z", Since("")),
+        Former("numbers", "+4930999999", "2026-02-01T00:00:00Z", Since("")),
+        Former("last_name", "Alt", "2025-01-01T00:00:00Z", Since("")),
+    )
+    made = User(ME, UserState.ACTIVE, "csv", b"", T0, None, 1, person, former)
+    return replace(made, **changes)
+
+
+def claim(text=NUMBER, *holders, until=None, directory=True):
+    found = claims.kind(text)
+    return Claim(text, found, search_forms.asked(text, "DE", exact=True), directory, until, frozenset(holders))
+
+
+def told(one, then=(), party=None, whom=ME):
+    """Judge one party that the claim meets; `then`: the users that the directory takes it for."""
+    given = party or {"number": NUMBER, "name": "Anna Weber"}
+    found = matches([given], T0, [one], whom, lambda party, at: frozenset(then), "DE")
+    return [(match.sure, match.why) for match in found]
+
+
+@pytest.mark.parametrize(
+    ("one", "then", "sure"),
+    [
+        (claim(NUMBER, ME), [ME], True),
+        (claim("Anna Weber", ME), [ME], True),
+        (claim(NUMBER, ME, OTHER), [ME, OTHER], False),
+        (claim("Anna Weber", ME), [ME, OTHER], False),
+        (claim("Anna Weber", ME), [OTHER], False),
+        (claim("Anna Weber", ME), [], False),
+        (claim(NUMBER, ME, until=T0), [], False),
+        (claim(NUMBER), [], True),
+        (claim(NUMBER, OTHER), [], False),
+    ],
+)
+def test_sure_and_perhaps(one, then, sure):
+    ((judged, why),) = told(one, then)
+    assert judged is sure and why.endswith(".") and "Anna" not in why
+
+
+def test_what_was_somebody_elses_is_no_match():
+    assert told(claim(NUMBER, ME, OTHER), [OTHER]) == []
+    assert told(claim("Anna Weber", ME, OTHER), [OTHER]) == []
+
+
+def test_without_a_user_the_letter_counts_unless_several_people_had_it():
+    assert told(claim(NUMBER), whom=None)[0][0]
+    assert told(claim(NUMBER, OTHER), [OTHER], whom=None)[0][0]
+    for holders, then in (((ME, OTHER), [ME]), ((ME,), [OTHER]), ((), [ME, OTHER])):
+        assert not told(claim(NUMBER, *holders), then, whom=None)[0][0]
+    assert not told(claim("Anna Weber"), whom=None)[0][0]
+
+
+def test_the_directory_is_asked_about_parties_that_are_met_only():
+    asked = []
+
+    def who(party, at):
+        asked.append((party["number"], at))
+        return frozenset()
+
+    parties = [{"number": "+4940777777"}, {"number": NUMBER}]
+    (found,) = matches(parties, T0, [claim(NUMBER, ME)], ME, who, "DE")
+    assert found.party == 1 and asked == [(NUMBER, T0)]
+
+
+def test_words_of_two_parties_do_not_make_a_name():
+    parties = [{"name": "Anna Lang"}, {"name": "Jan Weber"}]
+    assert matches(parties, T0, [claim("Anna Weber")], None, lambda party, at: frozenset(), "DE") == []
+
+
+def test_what_a_letter_says():
+    texts = ["+49 30 123456", "tel:+4930123456", "anna@pbx.example", "sip:anna@pbx.example", "Anna Weber", "4711"]
+    assert [one.kind for one in of_letter(texts, "DE")] == ["number", "number", "address", "address", "name", "number"]
+    assert not any(one.directory for one in of_letter(texts, "DE"))
+
+
+def test_what_the_directory_says_today_and_before():
+    found = {one.text: one for one in of_user(user(), "DE")}
+    assert set(found) >= {ME, NUMBER, "+4930999999", "anna@pbx.example", "Anna Weber", "Anna Schmidt", "Anna Alt"}
+    assert all(one.directory for one in found.values())
+    assert found["+4930999999"].until == datetime(2026, 2, 1, tzinfo=UTC) and found[NUMBER].until is None
+    assert found["Anna Schmidt"].until == datetime(2026, 1, 1, tzinfo=UTC)
+    assert (found[ME].kind, found["Anna Alt"].kind, found[NUMBER].kind) == ("user", "name", "number")
+
+
+@pytest.mark.parametrize(
+    ("at", "name"),
+    [("2026-06-01", "Anna Weber"), ("2025-06-01", "Anna Schmidt"), ("2024-06-01", "Anna Alt")],
+)
+def test_what_the_directory_called_somebody_then(at, name):
+    assert known_as(user(), datetime.fromisoformat(at).replace(tzinfo=UTC)) == name
+
+
+def test_a_time_that_cannot_be_read_has_not_come():
+    odd = user(former=(Former("last_name", "Schmidt", "soon", Since("")),))
+    assert known_as(odd, T0) == "Anna Schmidt"
+
+
+def test_nobody_is_named_by_accident():
+    assert "4930" not in repr(claim()) and "Anna" not in repr(of_user(user(), "DE"))

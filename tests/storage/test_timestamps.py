@@ -1,0 +1,38 @@
+"""Times are exact and have their zone."""
+
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from storage.timestamps import day_of, from_micros, from_text, to_micros, to_text
+
+moments = st.datetimes(timezones=st.just(UTC))  # from the year 1, which some send for "always", to 9999
+
+
+@given(moments)
+def test_a_time_comes_back(moment: datetime) -> None:
+    assert from_micros(to_micros(moment)) == moment
+    assert from_text(to_text(moment)) == moment
+    assert len(to_text(moment)) == 27
+
+
+@given(moments, moments)
+def test_text_order_is_time_order(one: datetime, two: datetime) -> None:
+    assert (to_text(one) < to_text(two)) == (one < two)
+
+
+def test_a_day_begins_at_midnight_utc() -> None:
+    east = timezone(timedelta(hours=2))
+    assert day_of(datetime(1970, 1, 2, 1, 59, tzinfo=east)) == 0
+    assert day_of(datetime(1970, 1, 2, 2, 0, tzinfo=east)) == 1
+
+
+def test_a_time_without_zone_is_refused() -> None:
+    with pytest.raises(ValueError, match="zone"):
+        to_micros(datetime(2026, 1, 1))
+    with pytest.raises(ValueError, match="zone"):
+        from_text("2026-01-01T00:00:00")
+    with pytest.raises(ValueError, match="Invalid"):
+        from_text("yesterday")

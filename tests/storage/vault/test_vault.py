@@ -1,0 +1,311 @@
+"""The parts of recordings: made, finished, read, verified, ended after a crash, removed."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from storage.errors import DamagedPart, Forged, Forgotten, PartExists, PartMissing, Torn
+from storage.keys.key_store import CustomerKeys, RootSecret
+from storage.keys.key_tree import day_of, leaf_of
+from storage.vault.container import HEADER, MEDIA_SEGMENT, Defect, Sealer
+from storage.vault.torn_tail import Outcome
+from storage.vault.vault import PartRef, Vault
+
+DAY = 20_000
+CALL = "01234567-89ab-4cde-8f01-23456789abcd"
+OTHER = "76543210-89ab-4cde-8f01-23456789abcd"
+LEAF = leaf_of(DAY, 7)
+
+
+def vault_of(folder: Path, customer: str = "acme") -> Vault:
+    home, root = folder / "customers" / customer, RootSecret(bytes(32))
+    if (folder / "keys" / f"{customer}.forget").exists():
+        keys = CustomerKeys.open(folder / "keys", home, customer, root)
+    else:
+        keys = CustomerKeys.create(folder / "keys", home, customer, root)
+    return Vault(home / "vault", customer, keys)
+
+
+@pytest.fixture
+def vault(tmp_path: Path) -> Vault:
+    return vault_of(tmp_path)
+
+
+def begin(vault: Vault, plain: bytes, part: str = "m1", call: str = CALL, leaf: int = LEAF) -> PartRef:
+    """Write whole segments and stop, as a writer that dies."""
+    new = vault.create(call, leaf, part)
+    os.write(new.fd, Sealer(new.secret).add(plain))
+    os.close(new.fd)
+    return PartRef(call, leaf, part, new.path)
+
+
+def store(vault: Vault, plain: bytes, part: str = "m1", call: str = CALL, leaf: int = LEAF) -> PartRef:
+    new = vault.create(call, leaf, part)
+    os.write(new.fd, Sealer(new.secret).finish(plain))
+    os.close(new.fd)
+    return vault.finish(call, leaf, part)
+
+
+def read(vault: Vault, ref: PartRef, live: bool = False) -> bytes:
+    return b"".join(vault.read(ref, live))
+
+
+def test_a_part_is_written_moved_to_its_day_and_read(vault: Vault, tmp_path: Path) -> None:
+    new = vault.create(CALL, LEAF, "m1")
+    assert new.path == tmp_path / "customers/acme/vault/open" / f"{CALL}.4e2000000007.m1"
+    assert new.path.stat().st_mode & 0o777 == 0o600
+    assert new.path.stat().st_size == HEADER
+    plain = os.urandom(20_000)
+    os.write(new.fd, Sealer(new.secret).finish(plain))
+    os.close(new.fd)
+    ref = vault.finish(CALL, LEAF, "m1")
+    assert ref.path == tmp_path / f"customers/acme/vault/{DAY}" / new.path.name
+    assert ref.finished
+    assert vault.finish(CALL, LEAF, "m1") == ref
+    assert read(vault, ref) == plain
+    with vault.open(ref) as part:
+        assert (part.size, part.finished) == (ref.path.stat().st_size, True)
+
+
+def test_a_draft_is_nothing_on_disk_until_it_is_made(vault: Vault) -> None:
+    draft = vault.draft(CALL, LEAF, "c1")
+    assert vault.left_open() == []
+    new = vault.make(draft)
+    assert (new.place, new.secret) == (draft.place, draft.secret)
+    assert new.path.read_bytes() == draft.header
+    os.write(new.fd, Sealer(draft.secret).finish(b"kept"))
+    os.close(new.fd)
+    ref = vault.finish(CALL, LEAF, "c1")
+    assert str(ref.path) == draft.final
+    with pytest.raises(PartExists):
+        vault.make(draft)
+    assert read(vault, ref) == b"kept"
+
+
+def test_a_name_is_used_once(vault: Vault) -> None:
+    begin(vault, b"")
+    with pytest.raises(PartExists):
+        vault.create(CALL, LEAF, "m1")
+    ref = store(vault, b"kept", "c1")
+    with pytest.raises(PartExists):
+        vault.create(CALL, LEAF, "c1")
+    assert read(vault, ref) == b"kept"
+
+
+@pytest.mark.parametrize("part", ["", "x1", "m0", "m", "m1/../x", "../m1", "m1\n"])
+def test_what_cannot_be_a_part_is_refused(vault: Vault, part: str) -> None:
+    with pytest.raises(ValueError):
+        vault.create(CALL, LEAF, part)
+    with pytest.raises(ValueError):
+        vault.create("../" + CALL[3:], LEAF, "m1")
+
+
+def test_parts_come_in_reading_order(vault: Vault) -> None:
+    for part in ("a1", "m10", "m7", "m4", "m2", "c2"):  # two numbers missing in a row are borne
+        store(vault, b"", part)
+    begin(vault, b"", "m11")
+    begin(vault, b"", "c1")
+    store(vault, b"", "m1", OTHER, leaf_of(DAY, 8))
+    assert [ref.part for ref in vault.parts(CALL, LEAF)] == ["c1", "c2", "m2", "m4", "m7", "m10", "m11", "a1"]
+    assert [ref.part for ref in vault.left_open()] == ["c1", "m11"]
+    assert vault.parts(CALL, LEAF + 1) == ()
+
+
+def test_a_part_behind_a_longer_hole_is_still_walked_and_removed(vault: Vault) -> None:
+    store(vault, b"", "m9")
+    assert vault.parts(CALL, LEAF) == ()
+    assert [ref.part for ref in vault.walk()] == ["m9"]
+    assert vault.remove(CALL, LEAF) == 1
+    assert list(vault.walk()) == []
+
+
+def test_one_part_is_found_by_name_and_all_are_measured(vault: Vault) -> None:
+    finished, live = store(vault, b"12345"), begin(vault, b"", "m2")
+    assert vault.find(CALL, LEAF, "m1") == finished
+    assert vault.find(CALL, LEAF, "m2") == live
+    assert vault.find(CALL, LEAF, "m3") is None
+    assert vault.size(CALL, LEAF) == (HEADER + 5 + 16) + HEADER
+
+
+def test_walking_finds_every_part_and_nothing_else(vault: Vault, tmp_path: Path) -> None:
+    store(vault, b"", "m1", CALL, leaf_of(DAY + 1, 1))
+    store(vault, b"", "m1")
+    begin(vault, b"", "m2")
+    folder = tmp_path / "customers/acme/vault"
+    (folder / "notes").touch()
+    (folder / str(DAY) / "stray").touch()
+    assert [(ref.part, ref.leaf, ref.finished) for ref in vault.walk()] == [
+        ("m1", LEAF, True),
+        ("m1", leaf_of(DAY + 1, 1), True),
+        ("m2", LEAF, False),
+    ]
+    assert list(vault_of(tmp_path, "empty").walk()) == [] and vault.days() == [DAY, DAY + 1]
+
+
+def test_a_live_part_is_read_as_far_as_it_is(vault: Vault) -> None:
+    plain = os.urandom(3 * MEDIA_SEGMENT)
+    ref = begin(vault, plain)
+    assert plain.startswith(read(vault, ref, live=True))
+    assert len(read(vault, ref, live=True)) > 2 * 4000
+    with pytest.raises(Torn):
+        read(vault, ref)
+
+
+def test_a_part_is_found_where_it_moved(vault: Vault) -> None:
+    new = vault.create(CALL, LEAF, "m1")
+    os.write(new.fd, Sealer(new.secret).finish(b"moved"))
+    os.close(new.fd)
+    named = vault.left_open()[0]
+    vault.finish(CALL, LEAF, "m1")
+    assert read(vault, named) == b"moved"
+    with vault.open(named) as part:
+        assert part.finished
+
+
+def test_a_missing_part_is_missing(vault: Vault) -> None:
+    ref = PartRef(CALL, LEAF, "m1", Path("nowhere"))
+    with pytest.raises(PartMissing):
+        read(vault, ref)
+    with pytest.raises(PartMissing):
+        vault.finish(CALL, LEAF, "m1")
+
+
+def test_parts_swapped_between_parts_calls_days_and_customers_are_refused(vault: Vault, tmp_path: Path) -> None:
+    beta = vault_of(tmp_path, "beta")
+    first = store(vault, b"first" * 2000)
+    others = [
+        store(vault, b"other" * 2000, "m2"),
+        store(vault, b"other" * 2000, "m1", OTHER, LEAF),
+        store(vault, b"other" * 2000, "m1", CALL, leaf_of(DAY, 8)),
+        store(vault, b"other" * 2000, "m1", CALL, leaf_of(DAY + 1, 7)),
+    ]
+    whole = first.path.read_bytes()
+    for ref in others:
+        ref.path.write_bytes(whole)
+        with pytest.raises(Forged):
+            read(vault, ref)
+        assert list(vault.verify(ref))
+    moved = store(beta, b"other")
+    moved.path.write_bytes(whole)
+    with pytest.raises(DamagedPart):
+        read(beta, moved)
+
+
+def test_verification_names_the_offset(vault: Vault) -> None:
+    ref = store(vault, os.urandom(5 * MEDIA_SEGMENT))
+    assert list(vault.verify(ref)) == []
+    data = bytearray(ref.path.read_bytes())
+    data[2 * MEDIA_SEGMENT + 17] ^= 1
+    ref.path.write_bytes(data)
+    assert list(vault.verify(ref)) == [Defect("forged", 2 * MEDIA_SEGMENT, MEDIA_SEGMENT)]
+    ref.path.write_bytes(data[:20])
+    assert list(vault.verify(ref)) == [Defect("torn", 20, 0)]
+    ref.path.write_bytes(b"\0" + data[1:])
+    assert list(vault.verify(ref)) == [Defect("forged", 0, 0)]
+
+
+def test_every_part_a_crash_left_is_ended_and_finished(vault: Vault) -> None:
+    plain = os.urandom(3 * MEDIA_SEGMENT)
+    written = {part: begin(vault, plain, part) for part in ("c1", "m1", "m2", "a1")}
+    with written["m1"].path.open("ab") as file:
+        file.write(b"torn tail")
+    os.truncate(written["m2"].path, 30)
+    done = dict(vault.recover_all(dict.fromkeys(vault.left_open())))
+    assert [result.outcome for _, result in sorted(done.items(), key=lambda item: item[0].part)] == [
+        Outcome.ENDED,
+        Outcome.ENDED,
+        Outcome.ENDED,
+        Outcome.EMPTY,
+    ]
+    for ref in vault.left_open():
+        vault.finish(ref.call, ref.leaf, ref.part)
+    for ref in vault.parts(CALL, LEAF):
+        assert plain.startswith(read(vault, ref))
+        assert list(vault.verify(ref)) == []
+        assert (len(read(vault, ref)) > 2 * 4000) == (ref.part != "m2")
+
+
+def test_a_committed_length_decides(vault: Vault) -> None:
+    plain = os.urandom(5 * MEDIA_SEGMENT)
+    ref = begin(vault, plain)
+    result = vault.recover(ref, 2 * MEDIA_SEGMENT)
+    assert (result.outcome, result.size) == (Outcome.ENDED, 2 * MEDIA_SEGMENT)
+    assert vault.recover(ref, 2 * MEDIA_SEGMENT).outcome is Outcome.WHOLE
+    assert read(vault, ref) == plain[: 2 * MEDIA_SEGMENT - HEADER - 32]
+    assert vault.recover(begin(vault, plain, "m2"), HEADER).outcome is Outcome.EMPTY
+    assert read(vault, vault.parts(CALL, LEAF)[1]) == b""
+
+
+def test_a_finished_part_is_never_opened_for_writing(vault: Vault) -> None:
+    ref = store(vault, os.urandom(20_000))
+    damaged = ref.path.read_bytes()[:-50]
+    ref.path.write_bytes(damaged)
+    before = ref.path.stat().st_mtime_ns
+    assert vault.recover(ref, 40).outcome is Outcome.WHOLE
+    assert ref.path.read_bytes() == damaged
+    assert ref.path.stat().st_mtime_ns == before
+
+
+def test_erased_recordings_open_nothing_more_and_are_removed(vault: Vault, tmp_path: Path) -> None:
+    store(vault, b"gone", "m1")
+    begin(vault, b"gone", "c1")
+    kept = store(vault, b"kept", "m1", OTHER, leaf_of(DAY, 8))
+    vault_of(tmp_path)._keys.cut(LEAF)  # by another process
+    for ref in vault.parts(CALL, LEAF):
+        with pytest.raises(Forgotten):
+            read(vault, ref)
+        with pytest.raises(Forgotten):
+            list(vault.verify(ref))
+    with pytest.raises(Forgotten):
+        vault.create(CALL, LEAF, "m2")
+    with pytest.raises(Forgotten):
+        vault.recover(vault.left_open()[0])
+    assert vault.remove(CALL, LEAF) == 2
+    assert vault.remove(CALL, LEAF) == 0
+    assert list(vault.walk()) == [kept]
+    assert read(vault, kept) == b"kept"
+
+
+def test_parts_from_a_day_on_are_found_those_being_written_too(vault: Vault) -> None:
+    for number in range(4):
+        store(vault, b"", "m1", CALL, leaf_of(DAY + number, 1))
+        begin(vault, b"", "m2", CALL, leaf_of(DAY + number, 1))
+    assert sorted((day_of(ref.leaf) - DAY, ref.part) for ref in vault.since(DAY + 2)) == [
+        (2, "m1"),
+        (2, "m2"),
+        (3, "m1"),
+        (3, "m2"),
+    ]
+
+
+def test_many_recordings_are_removed_with_one_listing_a_day(vault: Vault) -> None:
+    calls = [(f"{number:08x}" + CALL[8:], leaf_of(DAY + number % 3, number)) for number in range(30)]
+    for call, leaf in calls:
+        store(vault, b"", "m1", call, leaf)
+    assert vault.remove_all(calls[:20]) == 20
+    assert {(ref.call, ref.leaf) for ref in vault.walk()} == set(calls[20:])
+
+
+def test_the_raw_disk_shows_nothing(vault: Vault, tmp_path: Path) -> None:
+    store(vault, b"a very recognisable sentence" * 100)
+    begin(vault, b"a very recognisable sentence" * 1000, "c1")
+    assert not any(b"recognisable" in path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+
+
+def test_a_copied_vault_opens_with_the_same_keys(vault: Vault, tmp_path: Path) -> None:
+    ref = store(vault, b"kept")
+    shutil.copytree(tmp_path, tmp_path / "copy")
+    copy = vault_of(tmp_path / "copy")
+    assert [read(copy, part) for part in copy.parts(ref.call, ref.leaf)] == [b"kept"]
+
+
+def test_a_header_that_the_kernel_takes_in_pieces_is_whole(vault: Vault, monkeypatch: pytest.MonkeyPatch) -> None:
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda fd, data: write(fd, data[:7]))
+    new = vault.create(CALL, LEAF, "m1")
+    monkeypatch.undo()
+    os.write(new.fd, Sealer(new.secret).finish(b"sound"))
+    os.close(new.fd)
+    assert b"".join(vault.read(vault.finish(CALL, LEAF, "m1"))) == b"sound"
