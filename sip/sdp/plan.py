@@ -191,6 +191,7 @@ class LinePlan:
         values["other_keys"] = tuple((intern(suite), _raw(key) or b"", mki) for suite, key, mki in others)
         if state["crypto"] is not None:
             crypto = dict(state["crypto"])
+            crypto.pop("hinted", None)  # a version before this one wrote it
             more = tuple(MasterKey(_raw(key) or b"", _raw(mki), life) for key, mki, life in crypto["others"])
             crypto |= {"key": _raw(crypto["key"]) or b"", "mki": _raw(crypto["mki"]), "others": more}
             values["crypto"] = CryptoOffer(**crypto)
