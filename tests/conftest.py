@@ -24,6 +24,12 @@ NEEDS = {"chromium", "postgresql", "small_disk"}
 """Fixtures that need root or a program of Debian's."""
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Spare `make unit` the folders of which it runs nothing."""
+    of_system = collection_path.parent == Path(__file__).parent and collection_path.name in SYSTEM
+    return True if of_system and config.option.markexpr == "unit" else None
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what `make unit` runs, and put the tests that run alone at the end."""
     for item in items:

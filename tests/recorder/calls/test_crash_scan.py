@@ -198,6 +198,7 @@ def test_an_erasure_looks_as_far_back_as_calls_wait_for_their_row(tmp_path: Path
     async def story() -> None:
         async with stage(tmp_path) as one:
             acme, now = one.node.customers["acme"], [one.node.monotonic()]
+            before = one.node.indexer
             one.node.indexer = Indexer(lambda: now[0], lambda *_: None)  # its database is away
             start = Startup(one.node, one.live, one.mending)
             assert acme.erasures.gap() == day_of(acme.now()) - 2 * LOOK_BACK_DAYS, "nobody has looked yet"
@@ -210,6 +211,7 @@ def test_an_erasure_looks_as_far_back_as_calls_wait_for_their_row(tmp_path: Path
             assert acme.erasures.gap() == day_of(acme.now()) - 5
             acme.gap.widen(0)
             assert acme.erasures.gap() == 0
+            one.node.indexer = before  # the end waits for nothing
 
     asyncio.run(story())
 
