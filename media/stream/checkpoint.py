@@ -11,8 +11,8 @@ from collections.abc import Collection, Iterable
 from typing import Any
 
 from media.errors import Damaged
-from media.rtp.sequence import FULL, WINDOW, Source
-from media.spec import Address, pack_ip, unit_of
+from media.rtp.sequence import WINDOW
+from media.spec import Address, pack_ip
 from media.srtp.srtcp import Srtcp
 from media.stream import gap_detection
 from media.stream.gaps import UNSETTLED, Gaps
@@ -24,8 +24,6 @@ _HOT = struct.Struct(f"!BB28sb8sQQQQQQQQQdI IqQQQQiIIQ{WINDOW // 8}sI".replace("
 #: Of the newest packet: its extended number, timestamp, arrival and step; payload bytes so far, jitter, reports sent.
 _MOVING = "QIQIQdI"
 _MOVING_OF = [struct.Struct("!" + _MOVING * n) for n in range(3)]
-_NOBODY = Source(0, 1)
-_FULL = FULL.to_bytes(WINDOW // 8, "big")
 NO_CHECK = bytes(8)
 #: One for all: `json.dumps` makes one each time it is asked for other separators.
 _JSON = json.JSONEncoder(separators=(",", ":"))
@@ -44,10 +42,8 @@ def moving(tracks: Collection[Track]) -> bytes | None:
     for track in tracks:
         if track.cold is None:
             return None
-        source = track.current or _NOBODY
-        numbers += (
-            source.highest, source.timestamp, source.arrival, source.step, track.size, track.jitter, track.reports,
-        )  # fmt: skip
+        numbers += track.reception.moving()
+        numbers.append(track.reports)
     return _moving_of(len(tracks)).pack(*numbers)
 
 
@@ -57,65 +53,36 @@ def _moving_of(count: int) -> struct.Struct:
 
 
 def _pack(track: Track) -> tuple[bytes, bytes]:
-    source, cold = track.current, track.cold
+    cold, reception, keyring = track.cold, track.reception, track.keyring
     if cold is None:
         cold = track.cold = _cold(track)
-    gaps, keyring = track.gaps, track.keyring
-    counters = (
-        track.packets, track.duplicates, track.rejected, track.foreign, track.late, track.reordered, track.size,
-        track.first_arrival, gaps.missing_ns,
-    )  # fmt: skip
-    if source is None:
-        place: tuple[int | bytes, ...] = (0, 0, 0, 0, 0, 0, 0, 0, 0, 0, b"")
-    else:
-        window = _FULL if source.window == FULL else source.window.to_bytes(WINDOW // 8, "big")
-        place = (
-            source.ssrc, source.first, source.highest, source.received, source.excused, source.settled, source.shift,
-            source.timestamp, source.step, source.arrival, window,
-        )  # fmt: skip
     hot = _HOT.pack(
-        track.spec.stream, len(track.name), track.name, track.payload_type,
-        keyring.check if keyring else NO_CHECK, *counters, track.jitter, track.reports, *place, len(cold),
+        track.spec.stream, len(track.name), track.name, reception.payload_type,
+        keyring.check if keyring else NO_CHECK, *reception.counters(), track.gaps.missing_ns, reception.jitter,
+        track.reports, *reception.place(), len(cold),
     )  # fmt: skip
     return hot, cold
 
 
 def _cold(track: Track) -> bytes:
     """Encode what changes rarely."""
-    others = [
-        [
-            s.ssrc,
-            s.first,
-            s.highest,
-            s.received,
-            s.excused,
-            s.settled,
-            s.shift,
-            s.timestamp,
-            s.step,
-            s.arrival,
-            f"{s.window:x}",
-        ]
-        for s in track.sources
-        if s is not track.current
-    ]
     rare = {
-        "others": others,
+        "others": track.reception.others(),
         "gaps": track.gaps.items,
-        "retired": track.retired,
+        "retired": track.reception.retired,
         "excused": [track.excused_from, track.excused_until],
-        "since": track.since if track.since > track.last_arrival else 0,
+        "since": track.since if track.since > track.reception.last_arrival else 0,
         "refused": track.refused,
-        "current": track.current is not None,
+        "current": track.reception.current is not None,
     }
-    if track.listened and track.current is None:
+    if track.listened and track.reception.current is None:
         rare["listened"] = track.listened
     if gap_detection.unheard(track):
         rare["outage"] = track.resumed_at
     if track.name and track.latched != track.offered:
         rare["offered"] = track.spec.source  # a successor may know another offer only
-    if track.epoch:
-        rare["epoch"] = track.epoch
+    if track.reception.epoch:
+        rare["epoch"] = track.reception.epoch
     if track.unproven:
         rare["unproven"] = [each.to_state() for each in track.unproven]
     encoded = _JSON.encode(rare).encode()
@@ -147,38 +114,13 @@ def restore(state: bytes, moved: bytes, tracks: dict[int, Track]) -> set[int]:
 
 
 def _restore(track: Track, fields: tuple[Any, ...], rare: dict[str, Any]) -> None:
-    (
-        _,
-        named,
-        name,
-        track.payload_type,
-        _,
-        track.packets,
-        track.duplicates,
-        track.rejected,
-        track.foreign,
-        track.late,
-        track.reordered,
-        track.size,
-        track.first_arrival,
-        missing,
-        track.jitter,
-        track.reports,
-        *place,
-        _,
-    ) = fields
-    track.name, track.epoch = name[:named], rare.get("epoch", 0)  # a version before this one wrote neither
+    _, named, track.name, payload_type, _, *counters, missing, jitter, track.reports = fields[:16]
+    track.reception.switch(payload_type, track.spec.codec(payload_type)[1])
+    track.reception.restore(counters, jitter, fields[16:-1], rare)
+    track.name = track.name[:named]
     track.unproven = tuple(Unproven.from_state(each) for each in rare.get("unproven", ()))
     if track.name and _offered(track, rare) != track.offered:
         track.coming = (track.allowed,)  # it was chosen under another offer, and whoever chose it is dead
-    track.unit = unit_of(track.spec.codec(track.payload_type)[1])
-    sources = [_source([*values[:-1], int(values[-1], 16)]) for values in rare["others"]]
-    if rare["current"]:
-        *numbers, window = place
-        track.current = _source([*numbers, int.from_bytes(window, "big")])
-        sources.append(track.current)
-    track.sources = tuple(sources)
-    track.retired = (rare["retired"][0], rare["retired"][1], rare["retired"][2])
     track.excused_from, track.excused_until = rare["excused"]
     track.since = rare["since"]
     track.listened = rare.get("listened", 0)
@@ -201,34 +143,18 @@ def _offered(track: Track, rare: dict[str, Any]) -> Address | None:
 
 def _move(track: Track, moved: tuple[Any, ...]) -> None:
     """Go on to what a slot says: since its base only packets in unbroken order came."""
-    highest, timestamp, arrival, step, track.size, track.jitter, track.reports = moved
-    source = track.current
-    if source is not None:
-        count = highest - source.highest
-        source.advance(count)
-        track.packets += count
-        source.timestamp, source.arrival, source.step = timestamp, arrival, step
-        track.last_arrival = arrival
-    track.since = track.since or track.last_arrival
+    *numbers, track.reports = moved
+    track.reception.go_on(*numbers)
+    track.since = track.since or track.reception.last_arrival
 
 
 def _restore_keys(track: Track, check: bytes) -> None:
     if track.keyring:
-        indexes = [(s.ssrc, ((s.highest >> 16) + s.shift) << 16 | s.highest & 0xFFFF) for s in track.sources if s.known]
-        if track.keyring.walk(check, indexes) and track.current:
-            track.keyring.contexts[0].shift = track.current.shift
+        known = [each for each in track.reception.sources if each.known]
+        indexes = [(each.ssrc, each.highest + (each.shift << 16)) for each in known]
+        if track.keyring.walk(check, indexes) and track.reception.current:
+            track.keyring.contexts[0].shift = track.reception.current.shift
     if track.outgoing and track.spec.own_suite:
         # the last reports may have been sent after the commit
         track.reports += 2
         track.outgoing = Srtcp(track.spec.own_suite, track.spec.own_key, track.reports)
-
-
-def _source(values: list[int]) -> Source:
-    """Make a source from its numbers, in the order of `pack`."""
-    source = Source(values[0], 0)
-    (
-        source.first, source.highest, source.received, source.excused, source.settled, source.shift, source.timestamp,
-        source.step, source.arrival, source.window,
-    ) = values[1:]  # fmt: skip
-    source.known = True
-    return source

@@ -8,16 +8,13 @@ from typing import TYPE_CHECKING
 from media.rtp.sequence import Source
 from media.stream import refused_packets
 from media.stream.gaps import UNSETTLED, Reason
+from media.stream.reception import AGREE
 
 if TYPE_CHECKING:
     from media.stream.receiver import Track
 
-#: What a packet lasts if nothing else is known (RFC 3551 section 4.2).
-DEFAULT_PACKET_NS = 20_000_000
 #: The longest packet in use (RFC 6716: 120 ms of Opus); beyond, the sender was silent in between (DTX).
 MAX_PACKET_NS = 120_000_000
-#: An outage is told from a sender that starts anew by the clock: numbers and time have to agree to a quarter.
-AGREE = 4
 #: ns of silence that are a gap unless something explains them: the longest time between two reports (RFC 3550 section
 #: 6.2), in which also a sender with nothing to say shows that it is there.
 QUIET = 5_000_000_000
@@ -33,28 +30,16 @@ LISTENING = 10_000_000_000
 NEVER = (1 << 63) - 1
 
 
-def packet_ns(track: Track, source: Source) -> int:
-    """Give what a packet of the source lasts, by its smallest timestamp step."""
-    return int(source.step * track.unit) or DEFAULT_PACKET_NS
-
-
-def agrees(track: Track, source: Source, extended: int, arrival: int) -> bool:
-    """Tell whether a jump ahead is as long as the time that went by: then packets are missing, nothing began anew."""
-    elapsed = arrival - source.arrival
-    ahead = (extended - source.highest) * packet_ns(track, source)
-    return ahead > 0 and abs(ahead - elapsed) * AGREE <= elapsed
-
-
 def note(track: Track, source: Source, extended: int, timestamp: int, arrival: int) -> None:
     """Note the packets missing before `extended`, without those that a hold or pause explains."""
     missing = extended - source.highest - 1
     shared = min(arrival, track.excused_until) - max(source.arrival, track.excused_from)
     # the RTP clock went on in a hold, whether the numbers did or not
-    each = packet_ns(track, source) if shared > 0 else _each(track, source, missing, timestamp)
+    each = track.reception.packet_ns(source) if shared > 0 else _each(track, source, missing, timestamp)
     excused = _in_hold(missing, -(-shared // each), each) if shared > 0 else 0
     if excused and source.arrival < track.resumed_at and not track.kept:
         excused = min(excused, max(0, -(-shared // each) - _uncounted(track, source, missing, timestamp, arrival)))
-    source.excused += excused
+    source.excuse(excused)
     missing -= excused
     reason = (
         Reason.RESTART if source.arrival < track.resumed_at else refused_packets.reason(track, source.arrival, missing)
@@ -69,13 +54,15 @@ def late(track: Track, source: Source, extended: int, first: int, arrival: int) 
     if missing < 0:
         track.gaps.fill(source.ssrc, extended)
         return
-    begin = arrival - (missing + 1) * packet_ns(track, source)
-    track.gaps.add(begin, begin + missing * packet_ns(track, source), Reason.LOSS, source.ssrc, extended + 1, first - 1)
+    begin = arrival - (missing + 1) * track.reception.packet_ns(source)
+    track.gaps.add(
+        begin, begin + missing * track.reception.packet_ns(source), Reason.LOSS, source.ssrc, extended + 1, first - 1
+    )
 
 
 def note_time(track: Track, source: Source, end: int, reason: Reason) -> None:
     """Note the time since the last packet of a source, whatever came in it; holds and pauses are not counted."""
-    _between(track, source, source.arrival + packet_ns(track, source), end, reason)
+    _between(track, source, source.arrival + track.reception.packet_ns(source), end, reason)
 
 
 def unstored(track: Track, count: int, begin: int, end: int) -> None:
@@ -83,9 +70,11 @@ def unstored(track: Track, count: int, begin: int, end: int) -> None:
 
     They last as long as they do, however late a busy machine sent or took them; of pictures only the time says it.
     """
-    each = packet_ns(track, track.current) if track.current and track.spec.continuous else 0
+    each = (
+        track.reception.packet_ns(track.reception.current) if track.reception.current and track.spec.continuous else 0
+    )
     track.gaps.stretch(begin, end, Reason.DISK, count * each or None)
-    track.packets -= count
+    track.reception.lose(count)
     track.cold = None
 
 
@@ -96,7 +85,7 @@ def forgive(track: Track, begin: int, end: int) -> None:
     elif track.since != NEVER:
         watch(track, begin)
         track.since = NEVER
-    source = track.current
+    source = track.reception.current
     if track.excused_until and (source is None or source.arrival <= track.excused_from):
         begin = min(begin, track.excused_from)  # nothing came since: one hole may span both
     track.excused_from, track.excused_until, track.cold = begin, end, None
@@ -104,7 +93,7 @@ def forgive(track: Track, begin: int, end: int) -> None:
 
 def finish(track: Track, at: int) -> None:
     """At the end: mark what could have come while nobody listened and nothing came after, then the silence."""
-    source = track.current
+    source = track.reception.current
     if source is not None and not track.kept and source.arrival < track.resumed_at:
         _between(track, source, source.arrival, track.resumed_at, Reason.RESTART)  # as many as may have come
     watch(track, at)
@@ -126,10 +115,10 @@ def resume(track: Track, at: int, kept: bool, heard: int = 0) -> None:
     track.cold = None
     if kept and unheard(track):
         return  # what the outage before has cost, which lost the sockets, is still to be seen
-    if not kept and track.current is None:
+    if not kept and track.reception.current is None:
         _silent_until(track, min(at, max(heard, track.listened)) - EMPTIED)  # the clock may have been set back
     track.resumed_at, track.kept = at, kept
-    if not kept and track.current is not None:  # the time before is the restart's
+    if not kept and track.reception.current is not None:  # the time before is the restart's
         track.since = max(track.since, at)
 
 
@@ -159,7 +148,7 @@ def _listens_anew(track: Track, now: int) -> bool:
 
 def unheard(track: Track) -> bool:
     """Tell whether nothing came since an outage that lost the sockets: a successor has to know of it, too."""
-    return not track.kept and track.last_arrival < track.resumed_at
+    return not track.kept and track.reception.last_arrival < track.resumed_at
 
 
 def first_heard(track: Track, arrival: int) -> None:
@@ -173,8 +162,8 @@ def first_heard(track: Track, arrival: int) -> None:
 # ---- silence ----
 def watch(track: Track, until: int) -> None:
     """Mark a silence that has lasted too long, until the next packet tells more of it; none is expected in a hold."""
-    source = track.current
-    begin = max(track.last_arrival + packet_ns(track, source) if source else 0, track.since)
+    source = track.reception.current
+    begin = max(track.reception.last_arrival + track.reception.packet_ns(source) if source else 0, track.since)
     if not track.since or until - begin < QUIET or not track.spec.continuous or _comfort(track):
         return
     track.gaps.add(begin, until, refused_packets.reason_of_silence(track, begin, until), last=UNSETTLED)
@@ -183,19 +172,19 @@ def watch(track: Track, until: int) -> None:
 
 def broken(track: Track, source: Source | None, timestamp: int, arrival: int) -> None:
     """End a silence with a packet: it was none of a sender whose RTP clock went on (DTX, or a loss by its numbers)."""
-    if arrival - track.last_arrival > QUIET:
+    if arrival - track.reception.last_arrival > QUIET:
         watch(track, arrival)
     if not track.unsettled:
         return
     elapsed = arrival - source.arrival if source else 0
-    moved = ((timestamp - source.timestamp) & 0xFFFFFFFF) * track.unit if source else 0
+    moved = ((timestamp - source.timestamp) & 0xFFFFFFFF) * track.reception.unit if source else 0
     track.gaps.settle(source.arrival if source and abs(moved - elapsed) * AGREE <= elapsed else None)
     track.unsettled = False
 
 
 def silent(track: Track, ssrc: int, arrival: int) -> None:
     """Take a report that says that its sender has sent nothing: up to then no packet is missing."""
-    if track.since != NEVER and (track.current is None or track.current.ssrc == ssrc):
+    if track.since != NEVER and (track.reception.current is None or track.reception.current.ssrc == ssrc):
         track.since, track.cold = max(track.since, arrival), None
 
 
@@ -204,8 +193,8 @@ def _comfort(track: Track) -> bool:
 
     G.723.1 tells by its size alone only where no sum of voice frames is the same.
     """
-    name, size = track.spec.codec(track.payload_type)[0].upper(), track.last_size
-    if track.payload_type == COMFORT or name == "CN":
+    name, size = track.spec.codec(track.reception.payload_type)[0].upper(), track.reception.last_size
+    if track.reception.payload_type == COMFORT or name == "CN":
         return True
     if name == "G723":
         return size in G723_SILENCE
@@ -228,21 +217,25 @@ def _uncounted(track: Track, source: Source, missing: int, timestamp: int, arriv
 
     Of a hold during a restart, of which much more is missing than what fits into it, only that tells what was lost.
     """
-    moved, elapsed = ((timestamp - source.timestamp) & 0xFFFFFFFF) * track.unit, arrival - source.arrival
+    moved, elapsed = ((timestamp - source.timestamp) & 0xFFFFFFFF) * track.reception.unit, arrival - source.arrival
     if (moved - elapsed) * AGREE > elapsed:
         return 0
-    return max(0, int(moved // packet_ns(track, source)) - 1 - missing)
+    return max(0, int(moved // track.reception.packet_ns(source)) - 1 - missing)
 
 
 def _each(track: Track, source: Source, missing: int, timestamp: int) -> int:
     """Give what each missing packet lasts: by the RTP clock, unless the sender was silent in between."""
     units = ((timestamp - source.timestamp) & 0xFFFFFFFF) / (missing + 1)
-    return int(units * track.unit) if 0 < units * track.unit <= MAX_PACKET_NS else packet_ns(track, source)
+    return (
+        int(units * track.reception.unit)
+        if 0 < units * track.reception.unit <= MAX_PACKET_NS
+        else track.reception.packet_ns(source)
+    )
 
 
 def _between(track: Track, source: Source, begin: int, end: int, reason: Reason) -> None:
     """Note what of a time lies outside of the last hold or pause, in whole packets of the source."""
-    each = packet_ns(track, source)
+    each = track.reception.packet_ns(source)
     for since, until in _outside(track, begin, end):
         track.gaps.add(until - -(-(until - since) // each) * each, until, reason)
 

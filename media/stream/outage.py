@@ -23,10 +23,10 @@ PACKET = 20_000_000
 def find(track: Track, packet: bytes, arrival: int) -> tuple[bytes, int] | None:
     """Open a packet that was refused; give the plaintext and its extended number, None if it is not such a packet."""
     keyring, ssrc = track.keyring, int.from_bytes(packet[8:12])
-    source = next((each for each in track.sources if each.ssrc == ssrc and each.known), None)
+    source = next((each for each in track.reception.sources if each.ssrc == ssrc and each.known), None)
     if keyring is None or source is None or len(packet) < 12:
         return None
-    sent = int((arrival - source.arrival) / (source.step * track.unit or PACKET))
+    sent = int((arrival - source.arrival) / (source.step * track.reception.unit or PACKET))
     if sent < NEAR:
         return None
     reached = source.highest + (source.shift << 16)

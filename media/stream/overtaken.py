@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def find(track: Track, packet: bytes, status: int) -> tuple[bytes, int] | None:
     """Open a packet that libsrtp found too old; give the plaintext and its extended number, None if it is a replay."""
     keyring, ssrc = track.keyring, int.from_bytes(packet[8:12])
-    source = next((each for each in track.sources if each.ssrc == ssrc and each.known), None)
+    source = next((each for each in track.reception.sources if each.ssrc == ssrc and each.known), None)
     if status != OLD or keyring is None or source is None:
         return None
     extended = source.extend(int.from_bytes(packet[2:4]))

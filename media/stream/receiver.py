@@ -14,8 +14,7 @@ from media.records import record_format
 from media.records.writer import Item, group
 from media.rtp import header as rtp
 from media.rtp.sequence import Source, Verdict
-from media.rtp.statistics import jitter_of
-from media.spec import DEFAULT_CLOCK, Address, Allowed, StreamSpec, pack_ip, unit_of
+from media.spec import Address, Allowed, StreamSpec, pack_ip
 from media.srtp.context import REPLAYED
 from media.srtp.keyring import Keyring, renewed
 from media.srtp.srtcp import Srtcp
@@ -34,14 +33,9 @@ from media.stream import (
 from media.stream.gap_detection import NEVER
 from media.stream.gaps import Gaps, Reason
 from media.stream.pauses import Pauses
+from media.stream.reception import Reception
 from media.stream.source_probation import Unproven
 
-_SECOND = 1_000_000_000
-#: Sources of one stream that are told apart; beyond, the one is settled that was heard least lately (RFC 3550 section 8
-#: expects a change now and then).
-MAX_SOURCES = 16
-#: A timestamp step above this many seconds is a pause, not a packet's length.
-MAX_STEP_SECONDS = 1
 #: ns after a re-offer in which packets from where the source was before may still be on their way.
 STRAGGLE = 2_000_000_000
 #: ns by which packets under a key may be ahead of the offer that tells it, and how many of them are kept: 0.6 s of
@@ -59,48 +53,33 @@ class Track:
         "coming",
         "connected",
         "control_keys",
-        "current",
-        "duplicates",
-        "early", "epoch",
+        "early",
         "excused_from",
         "excused_until",
-        "first_arrival",
-        "foreign",
         "gaps",
         "greet",
-        "jitter",
         "kept",
         "keyring",
-        "last_arrival",
-        "last_size",
         "latch_wish",
-        "late",
         "left",
         "listened",
         "name",
         "outgoing",
         "own_ssrc",
-        "packets",
         "pauses",
-        "payload_type",
         "pure",
+        "reception",
         "refused",
-        "rejected",
-        "reordered",
         "report_base",
         "reports",
         "resumed_at",
-        "retired",
         "sender_report",
         "sent",
         "since",
-        "size",
-        "sources",
         "spec",
-        "unit",
         "unproven",
         "unsettled",
-    )  # fmt: skip
+    )
 
     def __init__(self, spec: StreamSpec, pauses: Pauses, own_ssrc: int) -> None:
         self.spec = spec
@@ -127,25 +106,12 @@ class Track:
 
     def _begin(self) -> None:
         """Begin with nothing heard and nothing missed."""
-        #: In the order of their first packets; nearly always one, for which a dict would take six times the memory.
-        self.sources: tuple[Source, ...] = ()
-        self.current: Source | None = None
+        self.reception = Reception()
         #: The newest packets that no key opened, with their arrivals (ns): the offer that tells it may be under way.
         self.early: tuple[tuple[bytes, int], ...] = ()
-        #: Bits above 16 of the numbers with which plain sources begin: no number is used by who was heard first and by
-        #: who the offer names.
-        self.epoch = 0
         #: Packets of plain RTP that do not follow and that no second one has borne out yet
         #: (media.stream.source_probation).
         self.unproven: tuple[Unproven, ...] = ()
-        #: (expected, received, lost) of sources that were forgotten.
-        self.retired = (0, 0, 0)
-        self.packets = self.duplicates = self.rejected = self.foreign = self.late = self.reordered = self.size = 0
-        self.first_arrival = self.last_arrival = 0
-        self.jitter = 0.0
-        self.payload_type = -1
-        #: ns of one timestamp unit.
-        self.unit = unit_of(DEFAULT_CLOCK)
         self.gaps = Gaps()
         #: Holes that reach into this time (ns) are nobody's fault: hold, pause.
         self.excused_from = 0
@@ -156,8 +122,7 @@ class Track:
         self.unsettled = False
         #: How many packets no key opened since the last good one, and when the first of them came.
         self.refused = (0, 0)
-        #: Payload bytes of the newest packet; packets that the sender counted in its last report, -1 before one.
-        self.last_size = 0
+        #: Packets that the sender counted in its last report, -1 before one.
         self.sent = -1
         #: When a successor took over; whether the sockets were those of before.
         self.resumed_at = 0
@@ -179,7 +144,7 @@ class Track:
         A report on a shared port lies among packets in unbroken order, which it does not break.
         """
         begin, sole = 0, self.pure or (count > 1 and source_latch.sole(self, lane, count))
-        for slot in rtcp_reports.among(lane, count, self.payload_type) if sole else ():
+        for slot in rtcp_reports.among(lane, count, self.reception.payload_type) if sole else ():
             self._receive(lane.behind(begin), slot - begin, out, sole)
             rtcp_reports.receive(self, lane.behind(slot), 1, out, own_port=False)
             begin = slot + 1
@@ -193,8 +158,10 @@ class Track:
         if not count:
             return
         opened: fast_path.Opened | None = None
-        if sole and count > 1 and not self.unproven and not (self.current and self.current.lag):
-            stored, opened = fast_path.take(self, lane, count, out)
+        current = self.reception.current
+        if sole and count > 1 and not self.unproven and not (current and current.lag):
+            storing = not (self.unsettled or self.pauses.items)
+            stored, opened = fast_path.take(self.spec, self.reception, self.keyring, storing, lane, count, out)
             if stored:
                 return
         self._singly(lane, count, opened, out)
@@ -206,7 +173,7 @@ class Track:
         for slot in range(count):
             packet, arrival = lane.packet(slot), lane.arrival(slot)
             if packet is None:
-                self.rejected += 1
+                self.reception.reject()
             elif not rtp.is_media(packet):
                 self.stranger(False, lane, slot, packet)
             elif rtp.is_rtcp(packet):
@@ -221,12 +188,12 @@ class Track:
     ) -> None:  # fmt: skip
         """Check and decrypt one RTP packet, then place it."""
         if not (self.pure or (self.keyring and self.spec.learn)) and not source_latch.admits(self, lane, slot):
-            self.foreign += 1
+            self.reception.ignore()
             return
         extended = None
         if self.keyring is None:
             if self.spec.dtls or (self.latched is None and source_latch.is_former(self, lane.address(slot), packet)):
-                self.foreign += 1
+                self.reception.ignore()
                 if self.spec.dtls:
                     refused_packets.unopened(self, packet, arrival)
                 return
@@ -234,7 +201,7 @@ class Track:
             packet = opened.bench.opened(slot)
             self.keyring.switched = False
         else:
-            known, tried = [s.ssrc for s in self.sources], opened and opened.context
+            known, tried = [s.ssrc for s in self.reception.sources], opened and opened.context
             expected = bool(self.name) or lane.address(slot)[0] in self.allowed
             plain = self.keyring.open(packet, arrival, known, tried, expected=expected)
             if isinstance(plain, int):
@@ -250,14 +217,14 @@ class Track:
         try:
             header = rtp.parse(packet)
         except Malformed:
-            self.rejected += 1
+            self.reception.reject()
             return
         if not self.name or self.trial:
             mark = source_latch.choose(self, lane, slot, arrival)
             if mark:  # behind what came before it
                 out.extend((*group(self.spec.stream, items), mark))
                 items.clear()
-        if self.keyring and self.keyring.switched and self.sources:
+        if self.keyring and self.keyring.switched and self.reception.sources:
             out.append(record_format.mark(self.spec.stream, record_format.Mark.KEY, arrival))
         doubtful = self.keyring is None and source_probation.doubtful(self, header, arrival)
         if doubtful or self.unproven:
@@ -278,7 +245,7 @@ class Track:
         """Count a packet that is not genuine, a replay, or too late for libsrtp to tell."""
         if status == refused_packets.OLD and refused_packets.too_late(self, packet):
             return
-        self.rejected += 1
+        self.reception.reject()
         if status not in REPLAYED:
             refused_packets.unopened(self, packet, arrival)
             self.early = (*self.early, (packet, arrival))[-MAX_EARLY:]
@@ -287,7 +254,7 @@ class Track:
         """Take what is no media: a handshake's datagram where one is expected, else nothing of ours."""
         if self.greet is not None and self.greet(rtcp, packet, self.sender(rtcp, lane, slot)):
             return
-        self.foreign += 1
+        self.reception.ignore()
 
     def sender(self, rtcp: bool, lane: Lane, slot: int) -> Address:
         """Give where a packet came from; the kernel is not asked for who is the only one there can be."""
@@ -317,7 +284,7 @@ class Track:
     def _place(self, header: rtp.Parsed, packet: bytes, arrival: int, extended: int | None = None) -> Item | None:
         """Give a genuine packet its place in its source (`extended`, if known); None if it is not to be stored."""
         _, payload_type, sequence, timestamp, ssrc, begin, end = header
-        source = self._source(ssrc, sequence, arrival)
+        source, reception = self._source(ssrc, sequence, arrival), self.reception
         found, keyring = extended is not None, self.keyring
         extended = source.extend(sequence) if extended is None else extended
         free = keyring is None or (keyring.fresh and not found)
@@ -328,7 +295,7 @@ class Track:
                 gap_detection.note_time(self, source, arrival, Reason.RESTART)
             extended = source.restart(sequence)
         if keyring and keyring.switched:
-            source.shift = keyring.shift(extended)
+            source.roll(keyring.shift(extended))
         if extended > source.highest + 1 and source.known:
             gap_detection.note(self, source, extended, timestamp, arrival)
         followed = extended == source.highest + 1 and source.known
@@ -336,26 +303,23 @@ class Track:
         if verdict in (Verdict.DUPLICATE, Verdict.OLD):
             self._refuse(verdict, source, extended)
             return None
-        if arrival - self.last_arrival > gap_detection.QUIET or self.unsettled:
+        if arrival - reception.last_arrival > gap_detection.QUIET or self.unsettled:
             gap_detection.broken(self, explains, timestamp, arrival)
         if verdict is Verdict.LATE:
-            self.reordered += 1
             gap_detection.late(self, source, extended, first, arrival)
-            source.lag = self._transit(source, timestamp, arrival)
+            reception.reorder(source, timestamp, arrival)
         else:
-            self._time(source, payload_type, timestamp, arrival, explains is not None, followed)
-            self.last_size = end - begin
+            if payload_type != reception.payload_type:
+                reception.switch(payload_type, self.spec.codec(payload_type)[1])
+            reception.follow(source, timestamp, arrival, end - begin, goes_on=explains is not None, followed=followed)
         if self.pauses.items and pause_filter.unwanted(self.spec, self.pauses, header, packet, arrival):
             return None
-        self.packets += 1
-        self.size += end - begin
-        self.first_arrival = self.first_arrival or arrival
-        self.last_arrival = max(self.last_arrival, arrival)
+        reception.store(end - begin, arrival)
         return extended, arrival, header, packet
 
     def _begins_anew(self, source: Source, extended: int, timestamp: int, arrival: int) -> bool:
         """Tell a sender that starts anew from packets that are missing and from a late one."""
-        if not source.jumped(extended) or gap_detection.agrees(self, source, extended, arrival):
+        if not source.jumped(extended) or self.reception.agrees(source, extended, arrival):
             return False
         return not refused_packets.overdue(self, source, extended, timestamp, arrival)
 
@@ -364,73 +328,27 @@ class Track:
         if verdict is Verdict.OLD:
             refused_packets.late(self, source, extended)
         elif self.keyring:
-            self.rejected += 1
+            self.reception.reject()
         else:
-            self.duplicates += 1
+            self.reception.repeat()
 
     def _source(self, ssrc: int, sequence: int, arrival: int) -> Source:
         """Give the source of an SSRC; a new one is a new source in the same stream (RFC 3550 section 8)."""
-        if self.current is not None and self.current.ssrc == ssrc:
-            return self.current
-        source = next((each for each in self.sources if each.ssrc == ssrc), None)
-        if source is None:
-            before = self.current
-            if before is None:
-                gap_detection.first_heard(self, arrival)
-            rollover = (self.keyring.rollover if self.keyring.switched else 0) if self.keyring else self.epoch
-            source = Source(ssrc, rollover << 16 | sequence)
-            self.sources = (*self.sources, source)
-            if before is not None and before.arrival < self.resumed_at and not self.kept:
-                gap_detection.note_time(self, before, arrival, Reason.RESTART)
-            if len(self.sources) > MAX_SOURCES:
-                self._settle_one()
-        self.current = source
-        return source
-
-    def _settle_one(self) -> None:
-        """Forget one source for a new one, never the one that was heard most: anybody can name sources in plain RTP."""
-        most = max(self.sources, key=lambda each: each.received)
-        old = min((each for each in self.sources[:-1] if each is not most), key=lambda each: each.arrival)
-        if self.keyring is None:  # should it come back, no number of it is used twice
-            self.epoch = max(self.epoch, 1 + (old.highest >> 16))
-        self._retire(old)
-        self.sources = tuple(each for each in self.sources if each is not old)
+        before, keyring = self.reception.current, self.keyring
+        if before is not None and before.ssrc == ssrc:
+            return before
+        if before is None:
+            gap_detection.first_heard(self, arrival)
+        elif self.reception.source_of(ssrc) is None and before.arrival < self.resumed_at and not self.kept:
+            gap_detection.note_time(self, before, arrival, Reason.RESTART)
+        rollover = (keyring.rollover if keyring.switched else 0) if keyring else None
+        return self.reception.turn_to(ssrc, sequence, rollover)
 
     def displace(self) -> None:
-        """Let whom the offer names take the place of who was heard until now, with numbers of its own."""
-        self.epoch = max([self.epoch, *(1 + (each.highest >> 16) for each in self.sources)])
-        for each in self.sources:
-            self._retire(each)
-        self.foreign += len(self.unproven)
-        self.sources, self.current, self.unproven = (), None, ()
-
-    def _retire(self, old: Source) -> None:
-        expected, received, lost = self.retired
-        self.retired = expected + old.expected, received + old.received, lost + old.lost
-
-    def _transit(self, source: Source, timestamp: int, arrival: int) -> float:
-        """Move the jitter by a packet against the one that arrived before it, whatever their numbers (RFC 3550 6.4.1).
-
-        Give how much longer (ns) it was on its way than the packet with the highest number.
-        """
-        longer = arrival - source.arrival - _signed((timestamp - source.timestamp) & 0xFFFFFFFF) * self.unit
-        self.jitter = jitter_of(self.jitter, longer - source.lag)
-        return longer
-
-    def _time(
-        self, source: Source, payload_type: int, timestamp: int, arrival: int, goes_on: bool, followed: bool
-    ) -> None:
-        """Note the clocks of the newest packet of a source."""
-        if payload_type != self.payload_type:
-            self.payload_type = payload_type
-            self.unit = unit_of(self.spec.codec(payload_type)[1])
-        if goes_on:
-            self._transit(source, timestamp, arrival)
-        if followed:
-            step = (timestamp - source.timestamp) & 0xFFFFFFFF
-            if 0 < step * self.unit <= MAX_STEP_SECONDS * _SECOND and (not source.step or step < source.step):
-                source.step = step
-        source.timestamp, source.arrival, source.lag = timestamp, arrival, 0.0
+        """Let whom the offer names take the place of who was heard until now."""
+        self.reception.displace()
+        self.reception.ignore(len(self.unproven))
+        self.unproven = ()
 
     # ---- re-offer ----
     def expect(self, spec: StreamSpec) -> None:
@@ -451,8 +369,8 @@ class Track:
             )
             lasts = spec.held or self.pauses.lasting
             gap_detection.forgive(self, at if spec.held else self.excused_from, NEVER if lasts else at)
-        if self.payload_type >= 0:
-            self.unit = unit_of(spec.codec(self.payload_type)[1])
+        if self.reception.payload_type >= 0:
+            self.reception.switch(self.reception.payload_type, spec.codec(self.reception.payload_type)[1])
         self._rekey(spec, before)
         self._open_early(at, out)
         if not _moves(before, spec):
@@ -466,14 +384,14 @@ class Track:
         for packet, arrival in early if self.keyring else ():
             if at - arrival > EARLY or self.keyring is None:
                 continue
-            plain, extended = self.keyring.open(packet, arrival, [s.ssrc for s in self.sources]), None
+            plain, extended = self.keyring.open(packet, arrival, [s.ssrc for s in self.reception.sources]), None
             if isinstance(plain, int):
                 found = rekeyed.find(self, packet, arrival)
                 if found is None:
                     continue
                 plain, extended = found
-            self.rejected -= 1
-            if self.keyring.switched and self.sources:
+            self.reception.reject(-1)
+            if self.keyring.switched and self.reception.sources:
                 out.append(record_format.mark(self.spec.stream, record_format.Mark.KEY, arrival))
             with contextlib.suppress(Malformed):
                 item = self._place(rtp.parse(plain), plain, arrival, extended)
@@ -506,7 +424,3 @@ class Track:
 
 def _moves(before: StreamSpec, after: StreamSpec) -> bool:
     return (before.source, before.here, before.suite is None) != (after.source, after.here, after.suite is None)
-
-
-def _signed(value: int) -> int:
-    return value - (1 << 32) if value >> 31 else value

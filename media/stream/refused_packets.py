@@ -34,13 +34,13 @@ def overdue(track: Track, source: Source, extended: int, timestamp: int, arrival
         return False
     expected = source.timestamp - behind * source.step
     off = ((timestamp - expected + 0x80000000) & 0xFFFFFFFF) - 0x80000000
-    return abs(off) * track.unit <= SECOND
+    return abs(off) * track.reception.unit <= SECOND
 
 
 def too_late(track: Track, packet: bytes) -> bool:
     """Tell whether a packet that libsrtp found too old is a genuine one that is missing; then it is counted as late."""
     keyring, ssrc = track.keyring, int.from_bytes(packet[8:12])
-    source = next((each for each in track.sources if each.ssrc == ssrc), None)
+    source = track.reception.source_of(ssrc)
     if keyring is None or source is None:
         return False
     extended = source.extend(int.from_bytes(packet[2:4]))
@@ -54,17 +54,17 @@ def too_late(track: Track, packet: bytes) -> bool:
 
 def late(track: Track, source: Source, extended: int) -> None:
     """Count a packet that came too late to be stored."""
-    track.late += 1
+    track.reception.miss()
     if track.gaps.name(source.ssrc, extended, Reason.LATE):
         track.cold = None
 
 
 def unopened(track: Track, packet: bytes, arrival: int) -> None:
     """Note a packet that no key opens: of the source that speaks, or of anybody while it is silent."""
-    source = track.current
-    if source is None or arrival - track.last_arrival > SECOND or int.from_bytes(packet[8:12]) == source.ssrc:
+    source = track.reception.current
+    if source is None or arrival - track.reception.last_arrival > SECOND or int.from_bytes(packet[8:12]) == source.ssrc:
         count, first = track.refused
-        track.refused = (count + 1, first) if first > track.last_arrival else (1, arrival)
+        track.refused = (count + 1, first) if first > track.reception.last_arrival else (1, arrival)
 
 
 def reason(track: Track, since: int, missing: int) -> Reason:
@@ -76,4 +76,4 @@ def reason(track: Track, since: int, missing: int) -> Reason:
 def reason_of_silence(track: Track, begin: int, end: int) -> Reason:
     """Say why nothing was stored in a time (ns)."""
     count, first = track.refused
-    return Reason.DECRYPT if first > track.last_arrival and count * EACH >= end - begin else Reason.NO_MEDIA
+    return Reason.DECRYPT if first > track.reception.last_arrival and count * EACH >= end - begin else Reason.NO_MEDIA

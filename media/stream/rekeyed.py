@@ -20,7 +20,7 @@ def find(track: Track, packet: bytes, arrival: int) -> tuple[bytes, int] | None:
     keyring, ssrc = track.keyring, int.from_bytes(packet[8:12])
     if keyring is None or len(packet) < 12 or (len(keyring.contexts) == 1 and keyring.contexts[0].shift is not None):
         return None
-    source = next((each for each in track.sources if each.ssrc == ssrc and each.known), None)
+    source = next((each for each in track.reception.sources if each.ssrc == ssrc and each.known), None)
     if source is None:
         return None
     extended = source.extend(int.from_bytes(packet[2:4]))

@@ -9,8 +9,6 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING
 
-from media.stream.report import totals
-
 if TYPE_CHECKING:
     from media.stream.receiver import Track
 
@@ -44,10 +42,10 @@ class Pictures:
 
     def wanted(self, track: Track, now: int) -> bytes | None:
         """Give the request that is due (ns since the epoch); None if none is."""
-        source, words = track.current, track.spec.feedback
+        source, words = track.reception.current, track.spec.feedback
         if source is None or not words or track.spec.held or now - self._asked < PAUSE_NS:
             return None
-        lost, fresh = totals(track)[0], source.ssrc != self._ssrc
+        lost, fresh = track.reception.totals()[0], source.ssrc != self._ssrc
         if not fresh and lost <= self._lost:
             self._lost = lost  # what came late after all is no loss to ask for twice
             return None

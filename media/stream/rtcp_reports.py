@@ -34,17 +34,17 @@ def among(lane: Lane, count: int, usual: int = -1) -> list[int]:
 
 def receive(track: Track, lane: Lane, count: int, out: list[bytes], *, own_port: bool = True) -> None:
     """Take the packets of the RTCP socket; `own_port` False: reports that came to the RTP port."""
-    strange = track.foreign + track.rejected
+    strange = track.reception.foreign + track.reception.rejected
     for slot in range(count):
         packet = lane.packet(slot)
         if packet is None:
-            track.foreign += 1
+            track.reception.ignore()
         elif not header.is_rtcp(packet):
             track.stranger(own_port, lane, slot, packet)
         else:
             sender = None if track.keyring else track.sender(own_port, lane, slot)  # a key says more than an address
             take(track, packet, sender, lane.arrival(slot), out, own_port=own_port)
-    if track.foreign + track.rejected != strange:
+    if track.reception.foreign + track.reception.rejected != strange:
         track.cold = None  # who was refused is counted; a report that was taken changes nothing a successor must know
 
 
@@ -59,16 +59,16 @@ def take(
     if keyring is not None:
         opened = keyring.open_rtcp(packet)
         if isinstance(opened, int):
-            track.rejected += 1
+            track.reception.reject()
             return
         packet = opened
     elif track.spec.dtls or address is None or not _admitted(track, address):
-        track.foreign += 1
+        track.reception.ignore()
         return
     try:
         sender, sent, middle = rtcp.heard(packet)
     except Malformed:
-        track.rejected += 1
+        track.reception.reject()
         return
     if sender >= 0:
         if sent < 0 or sent == track.sent:
@@ -89,7 +89,7 @@ def report(track: Track, now: int, cname: bytes, more: bytes = b"") -> bytes | N
 
     `more` are RTCP packets that go along in the compound: a request for a picture, a BYE.
     """
-    source = track.current
+    source = track.reception.current
     if source is None:
         return None
     expected, received = source.expected - source.excused, source.received
@@ -99,7 +99,7 @@ def report(track: Track, now: int, cname: bytes, more: bytes = b"") -> bytes | N
     middle, arrived = track.sender_report
     fraction = min(255, max(0, new - got) * 256 // new) if new > 0 else 0
     delay = max(0, now - arrived) * 65536 // SECOND if middle else 0  # it may have come after the tick began
-    jitter = int(track.jitter / track.unit)
+    jitter = int(track.reception.jitter / track.reception.unit)
     block = rtcp.block(source.ssrc, fraction, source.lost, source.highest, jitter, middle, delay)
     packet = rtcp.receiver_report(track.own_ssrc, cname, block) + more
     if track.outgoing is not None and (track.keyring is not None or track.spec.dtls is not None):

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from media.rtp import header
 from media.rtp.sequence import WINDOW, Source
+from media.spec import StreamSpec
 from media.stream import gap_detection, refused_packets
 
 if TYPE_CHECKING:
@@ -99,14 +100,14 @@ def _keep(track: Track, waiting: tuple[Unproven, ...], now: int) -> tuple[Unprov
     waits = [each.since < GOES_ON or _overtakes(track, each, now) for each in waiting]
     kept = tuple(compress(waiting, waits))[-MOST:]
     missing = tuple(each for each, still in zip(waiting, waits, strict=True) if not still and _left_out(track, each))
-    track.foreign += len(waiting) - len(kept) - len(missing)
+    track.reception.ignore(len(waiting) - len(kept) - len(missing))
     track.unproven = kept
     return missing
 
 
 def _overtakes(track: Track, one: Unproven, now: int) -> bool:
     """Tell whether its source has not come to the number of a packet yet, but may at any moment."""
-    source = _source_of(track, one.header[4])
+    source = track.reception.source_of(one.header[4])
     if source is None or now - one.arrival > FORGOTTEN:
         return False
     return 0 < source.extend(one.header[2]) - source.highest <= OVERTAKES
@@ -117,35 +118,29 @@ def _left_out(track: Track, one: Unproven) -> bool:
 
     It has to lie before what its source has come to by its timestamp too.
     """
-    source = _source_of(track, one.header[4])
+    source = track.reception.source_of(one.header[4])
     if source is None or not source.awaits(source.extend(one.header[2])):
         return False
     _, payload_type, _, timestamp, _, _, _ = one.header
-    if _is_event(track, payload_type) or _clock(track, payload_type) != _clock(track, track.payload_type):
+    if _is_event(track, payload_type) or _clock(track, payload_type) != _clock(track, track.reception.payload_type):
         return True
     back = 0 if track.spec.continuous else PICTURE_LEAP  # else it would lie over what came behind it
-    return _signed(timestamp - source.timestamp) * track.unit <= back
+    return _signed(timestamp - source.timestamp) * track.reception.unit <= back
 
 
 def _clock(track: Track, payload_type: int) -> int:
     return track.spec.codec(payload_type)[1]
 
 
-def _source_of(track: Track, ssrc: int) -> Source | None:
-    if track.current is not None and track.current.ssrc == ssrc:
-        return track.current
-    return next((each for each in track.sources if each.ssrc == ssrc), None)
-
-
 def doubtful(track: Track, header: header.Parsed, arrival: int) -> bool:
     """Tell whether a packet does not follow: by its number, its timestamp or its payload type."""
     _, payload_type, sequence, timestamp, ssrc, _, _ = header
-    source = _source_of(track, ssrc)
+    source = track.reception.source_of(ssrc)
     if source is None:
         return False
     ahead = ((sequence - source.highest + 0x8000) & 0xFFFF) - 0x8000
     moved = (timestamp - source.timestamp) & 0xFFFFFFFF
-    if 0 < ahead <= NEXT and payload_type == track.payload_type and moved * track.unit <= LEAP:
+    if 0 < ahead <= NEXT and payload_type == track.reception.payload_type and moved * track.reception.unit <= LEAP:
         return False  # as nearly all do
     return source.known and _off(track, source, header, arrival)
 
@@ -157,32 +152,34 @@ def _off(track: Track, source: Source, header: header.Parsed, arrival: int) -> b
     ahead = extended - source.highest
     if not -WINDOW < ahead < WINDOW:
         missing = refused_packets.overdue(track, source, extended, timestamp, arrival)
-        return not missing and not gap_detection.agrees(track, source, extended, arrival)
+        return not missing and not track.reception.agrees(source, extended, arrival)
     if ahead <= 0:
         return False  # late, or a second time: it moves nothing
     moved, elapsed = _signed(timestamp - source.timestamp), arrival - source.arrival
     event = _is_event(track, payload_type)
-    if ahead > NEXT and _hurries(track, source, ahead, elapsed if event else max(elapsed, moved * track.unit)):
+    if ahead > NEXT and _hurries(
+        track, source, ahead, elapsed if event else max(elapsed, moved * track.reception.unit)
+    ):
         return True
     if event:
         return False
-    if payload_type != track.payload_type and _unexpected(track, payload_type):
+    if payload_type != track.reception.payload_type and _unexpected(track, payload_type):
         return True
-    if _is_event(track, track.payload_type):
+    if _is_event(track, track.reception.payload_type):
         return False
-    return not follows(track, moved, elapsed) and not _early(track, source, ahead, moved)
+    return not follows(track.spec, track.reception.unit, moved, elapsed) and not _early(track, source, ahead, moved)
 
 
 def _hurries(track: Track, source: Source, ahead: int, passed: float) -> bool:
     """Tell whether numbers are further ahead than the time (ns) that has passed, so that packets cannot be missing."""
-    each = gap_detection.packet_ns(track, source) if track.spec.continuous else PICTURE_PACKET
+    each = track.reception.packet_ns(source) if track.spec.continuous else PICTURE_PACKET
     return ahead * each > passed + LEAP
 
 
 def _early(track: Track, source: Source, ahead: int, moved: int) -> bool:
     """Tell whether a packet lies where its number belongs, not far ahead of those that it has overtaken."""
     step = source.step or moved // ahead
-    return step > 0 and moved == ahead * step and moved * track.unit <= EARLY
+    return step > 0 and moved == ahead * step and moved * track.reception.unit <= EARLY
 
 
 def _is_event(track: Track, payload_type: int) -> bool:
@@ -194,15 +191,15 @@ def _unexpected(track: Track, payload_type: int) -> bool:
     if payload_type == gap_detection.COMFORT:
         return False
     offered = {number: clock for number, _, clock in track.spec.payloads}
-    if _is_event(track, track.payload_type):
+    if _is_event(track, track.reception.payload_type):
         return payload_type not in offered  # that its clock is another one says nothing
-    return offered.get(payload_type) != offered.get(track.payload_type, 0)
+    return offered.get(payload_type) != offered.get(track.reception.payload_type, 0)
 
 
-def follows(track: Track, moved: int, elapsed: int) -> bool:
+def follows(spec: StreamSpec, unit: float, moved: int, elapsed: int) -> bool:
     """Tell whether timestamps lie no further apart than the time (ns) between two packets; a clock may stand still."""
-    back, leap = (0, LEAP) if track.spec.continuous else (PICTURE_LEAP, PICTURE_LEAP)
-    return -back <= _signed(moved) * track.unit <= max(elapsed, 0) + leap
+    back, leap = (0, LEAP) if spec.continuous else (PICTURE_LEAP, PICTURE_LEAP)
+    return -back <= _signed(moved) * unit <= max(elapsed, 0) + leap
 
 
 def _near(track: Track, before: Unproven, one: Unproven, doubtful: bool) -> bool:
@@ -212,7 +209,7 @@ def _near(track: Track, before: Unproven, one: Unproven, doubtful: bool) -> bool
     elapsed = abs(one.arrival - before.arrival)
     if not -WINDOW < ahead < WINDOW or not ahead:
         return False
-    return doubtful or follows(track, moved if ahead > 0 else -moved, elapsed)
+    return doubtful or follows(track.spec, track.reception.unit, moved if ahead > 0 else -moved, elapsed)
 
 
 def _in_sequence(before: Unproven, one: Unproven) -> bool:

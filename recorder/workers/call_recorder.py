@@ -404,7 +404,7 @@ class Tape:
     @property
     def heard(self) -> int:
         """Give when the newest packet of any stream arrived, ns since the epoch; 0 if none did."""
-        return max((lanes.track.last_arrival for lanes in self.lanes.values()), default=0)
+        return max((lanes.track.reception.last_arrival for lanes in self.lanes.values()), default=0)
 
     @property
     def trouble(self) -> int:

@@ -331,7 +331,7 @@ class Worker:
         self._busy, self._next_beat = 0.0, self._next_beat + late + BEAT
         for tape in self._tapes.values():
             for number, lanes in tape.lanes.items():
-                now = (lanes.track.rejected, lanes.track.foreign)
+                now = (lanes.track.reception.rejected, lanes.track.reception.foreign)
                 before = self._seen.get((tape.id, number), (0, 0))
                 if now != before:
                     self._seen[tape.id, number] = now

@@ -11,7 +11,6 @@ from media.receive.sockets import send
 from media.rtp.rtcp import INTERVAL, goodbye
 from media.spec import StreamSpec, pack_ip
 from media.stream.receiver import Track
-from media.stream.report import totals
 from media.stream.rtcp_feedback import Pictures
 from media.stream.rtcp_reports import report
 from recorder.workers.messages import Counts
@@ -69,9 +68,10 @@ class Reports:
 
 def counts(track: Track) -> Counts:
     """Give the counters of a stream, for main."""
+    heard = track.reception
     return Counts(
-        track.spec.stream, track.packets, totals(track)[0], track.duplicates, track.rejected, track.foreign, track.late,
-        -(-track.gaps.missing_ns // 1_000_000), track.size, track.last_arrival,
+        track.spec.stream, heard.packets, heard.totals()[0], heard.duplicates, heard.rejected, heard.foreign,
+        heard.late, -(-track.gaps.missing_ns // 1_000_000), heard.size, heard.last_arrival,
     )  # fmt: skip
 
 

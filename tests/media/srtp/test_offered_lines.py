@@ -172,10 +172,10 @@ def test_every_packet_of_a_stream_is_stored_once_whatever_line_it_came_under(
     assert recorded(track, packets(new[0], 1050, 25, later), 50) == stream_of(25, 1050)
     if answered:
         assert recorded(track, packets(new[answered], 1075, 25, later), 75) == stream_of(25, 1075)
-    assert (track.rejected, track.duplicates, track.late) == (0, 0, 0)
+    assert (track.reception.rejected, track.reception.duplicates, track.reception.late) == (0, 0, 0)
     assert recorded(track, packets(new[0], 1050, 25, later), 100) == []  # each once
     assert recorded(track, packets(line(NAMES[0], 99), 1100, 25), 125) == []
-    assert track.rejected == 50
+    assert track.reception.rejected == 50
 
 
 def test_a_successor_goes_on_under_any_line_of_the_newest_offer_and_of_the_one_before() -> None:
@@ -199,7 +199,7 @@ def test_a_successor_goes_on_under_any_line_of_the_newest_offer_and_of_the_one_b
             assert recorded(successor, sent, begin - 1000 + 5 * number) == stream_of(5, begin + 5 * number)
         successor.keyring.expire(FIRST_ARRIVAL)
         assert recorded(successor, packets(old[4], begin + 20, 5), begin - 980) == stream_of(5, begin + 20)
-        assert successor.rejected == 0
+        assert successor.reception.rejected == 0
 
 
 def test_reports_are_taken_under_any_line() -> None:
@@ -232,7 +232,7 @@ def test_packets_under_a_key_just_before_the_offer_that_tells_it_are_kept(
         record_format.Mark.KEY
     ]
     assert recorded(track, packets(new[0], 1050 + ahead, 5, further), 53 + ahead) == stream_of(5, 1050 + ahead)
-    assert (track.packets, track.rejected, track.gaps.missing_ns) == (55 + ahead, 2, 0)
+    assert (track.reception.packets, track.reception.rejected, track.gaps.missing_ns) == (55 + ahead, 2, 0)
 
 
 # ---- attacks and accidents ----

@@ -135,7 +135,7 @@ def test_property_batches_in_order_need_no_more_than_what_moves(batches: list[in
     hand_on(track, new)
     assert figures(old) == figures(new) == figures(track)
     assert checkpoint.pack([old]) == checkpoint.pack([new])
-    assert old.packets == before + sum(batches)
+    assert old.reception.packets == before + sum(batches)
     repeated = heard[-64:]
     old.receive(lane_of(repeated, [FIRST_ARRIVAL] * len(repeated)), len(repeated), [])
     assert (old.packets, old.duplicates) == (before + sum(batches), len(repeated))
@@ -164,7 +164,7 @@ def test_a_stream_that_nobody_spoke_in_moves_nothing() -> None:
     track, successor = fresh(), fresh()
     track.reports = 2
     hand_on(track, successor)
-    assert (successor.current, successor.packets, successor.reports) == (None, 0, 2)
+    assert (successor.reception.current, successor.reception.packets, successor.reports) == (None, 0, 2)
 
 
 def test_streams_are_told_apart_by_their_order() -> None:
@@ -176,7 +176,7 @@ def test_streams_are_told_apart_by_their_order() -> None:
     base = checkpoint.pack(tracks)
     successors = {number: fresh() for number in (1, 3, 4)}
     checkpoint.restore(base, moved(*tracks), successors)
-    assert [track.packets for track in successors.values()] == [1, 3, 4]
+    assert [track.reception.packets for track in successors.values()] == [1, 3, 4]
 
 
 def test_streams_that_are_gone_are_passed_over() -> None:

@@ -30,7 +30,7 @@ UNEVEN = (0, 3_000_000, 1_000_000, 7_000_000)  # ns that packets come late, in t
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Go the fast path in C where it was compiled, then without it."""
     if request.param == "Python":
-        monkeypatch.setattr(fast_path_c, "road_of", lambda _: None)
+        monkeypatch.setattr(fast_path_c, "path_of", lambda _: None)
 
 
 def track_of(suite: str | None, pure: bool = True, continuous: bool = True) -> Track:
@@ -78,9 +78,14 @@ def told(track: Track, wire: list[bytes], cuts: int) -> tuple[list[bytes], objec
         batch = wire[start : start + cuts]
         arrivals = [FIRST_ARRIVAL + n * PACE + UNEVEN[n % 4] for n in range(start, start + len(batch))]
         track.receive(lane_of(batch, arrivals), len(batch), out)
-    source = track.sources[0]
-    clocks = {"step": source.step, "timestamp": source.timestamp, "arrival": source.arrival, "size": track.last_size}
-    return out, {**figures(track), "jitter_ms": round(track.jitter / 1e6, 2), **clocks}
+    source = track.reception.sources[0]
+    clocks = {
+        "step": source.step,
+        "timestamp": source.timestamp,
+        "arrival": source.arrival,
+        "size": track.reception.last_size,
+    }
+    return out, {**figures(track), "jitter_ms": round(track.reception.jitter / 1e6, 2), **clocks}
 
 
 @pytest.mark.parametrize("suite", [None, SUITE, GCM])
@@ -134,7 +139,7 @@ def test_a_batch_with_key_identifiers_is_left_to_the_slow_road() -> None:
     track.pure = True
     out, _ = told(track, wire, 20)
     assert [packet for _, packet in stored(out)] == packets
-    assert track.rejected == 0
+    assert track.reception.rejected == 0
 
 
 STEPS = {
@@ -261,9 +266,11 @@ def test_a_batch_that_is_not_in_order_changes_nothing_on_the_fast_road(how: str,
     lane = lane_of(batch, [FIRST_ARRIVAL + (20 + n) * PACE for n in range(len(batch))])
     out: list[bytes] = []
     before = figures(track)
-    opened = fast_path.open_all(track, lane, len(batch))
+    opened = fast_path.open_all(track.keyring, lane, len(batch))
     assert (opened is None) == (how == "short")
-    assert opened is None or not fast_path.store(track, lane, len(batch), opened, out)
+    assert opened is None or not fast_path.store(
+        track.spec, track.reception, track.keyring, lane, len(batch), opened, out
+    )
     assert (figures(track), out) == (before, [])
 
 
@@ -277,9 +284,9 @@ def test_no_byte_of_a_header_can_differ_in_a_batch_of_one_size(where: int, at: i
     packets[20 + at] = bytes(each ^ (0x80 * (n == where)) for n, each in enumerate(packets[20 + at]))
     lane = lane_of(packets[20:], [FIRST_ARRIVAL + (20 + n) * PACE for n in range(20)])
     out: list[bytes] = []
-    opened = fast_path.open_all(track, lane, 20)
+    opened = fast_path.open_all(track.keyring, lane, 20)
     assert opened is not None
-    kept = fast_path.store(track, lane, 20, opened, out)
+    kept = fast_path.store(track.spec, track.reception, track.keyring, lane, 20, opened, out)
     assert kept == (where in (1, 7))
     assert all(isinstance(record, record_format.Mixed) for record in record_format.read(out))
     assert not kept or [packet for _, packet in stored(out)] == packets[20:]
@@ -303,7 +310,7 @@ def test_what_is_forged_is_left_out_of_a_batch_and_the_rest_is_kept() -> None:
     track = track_of(SUITE)
     out, _ = told(track, wire, 20)
     assert [sequence for sequence, _ in stored(out)] == [n for n in range(10, 50) if n != 35]
-    assert track.rejected == 1
+    assert track.reception.rejected == 1
 
 
 def test_a_truncated_datagram_is_never_taken_for_a_whole_one() -> None:
@@ -315,4 +322,4 @@ def test_a_truncated_datagram_is_never_taken_for_a_whole_one() -> None:
     struct.pack_into("=I", lane.headers, 5 * 64 + 48, 0x20)
     out: list[bytes] = []
     track.receive(lane, 20, out)
-    assert (track.rejected, len(stored(out))) == (1, 19)
+    assert (track.reception.rejected, len(stored(out))) == (1, 19)

@@ -11,7 +11,7 @@ from media.stream import gap_detection, refused_packets
 from media.stream.gap_detection import NEVER
 from media.stream.pauses import Pauses
 from media.stream.receiver import Track
-from media.stream.report import totals
+from media.stream.reception import DEFAULT_PACKET_NS
 
 MS = 1_000_000
 BEGIN = 1_700_000_000_000_000_000
@@ -61,14 +61,14 @@ class Heard:
 def test_a_loss_is_as_long_as_its_packets() -> None:
     heard = Heard()
     heard.hear(16)
-    assert (heard.gap_ms, heard.reasons, totals(heard.track)[0]) == (100, {"loss"}, 5)
+    assert (heard.gap_ms, heard.reasons, heard.track.reception.totals()[0]) == (100, {"loss"}, 5)
 
 
 def test_silence_of_the_sender_is_no_gap_and_no_loss() -> None:
     heard = Heard()
     heard.hear(11, at=20 * 150, timestamp=160 * 150)
     heard.hear(13, at=20 * 400, timestamp=160 * 400)
-    assert (heard.gap_ms, totals(heard.track)[0]) == (20, 1)
+    assert (heard.gap_ms, heard.track.reception.totals()[0]) == (20, 1)
 
 
 def test_longer_packets_are_counted_with_their_true_length() -> None:
@@ -85,24 +85,24 @@ def test_a_late_packet_fills_its_place_once() -> None:
     heard.hear(14, at=280)
     heard.hear(12, at=281)
     heard.hear(12, at=282)
-    assert (heard.gap_ms, totals(heard.track)[0], heard.track.duplicates) == (40, 2, 1)
+    assert (heard.gap_ms, heard.track.reception.totals()[0], heard.track.reception.duplicates) == (40, 2, 1)
     heard.hear(11, at=283)
     heard.hear(13, at=284)
-    assert (heard.gap_ms, totals(heard.track)[0], heard.track.gaps.listed()) == (0, 0, [])
+    assert (heard.gap_ms, heard.track.reception.totals()[0], heard.track.gaps.listed()) == (0, 0, [])
 
 
 def test_numbers_that_pass_during_a_hold_are_excused() -> None:
     heard = Heard()
     gap_detection.forgive(heard.track, BEGIN + 200 * MS, BEGIN + 1200 * MS)
     heard.hear(61, at=1220)
-    assert (heard.gap_ms, totals(heard.track)[0]) == (0, 0)
+    assert (heard.gap_ms, heard.track.reception.totals()[0]) == (0, 0)
 
 
 def test_a_loss_before_a_hold_is_not_excused_by_it() -> None:
     heard = Heard()
     gap_detection.forgive(heard.track, BEGIN + 1200 * MS, BEGIN + 1400 * MS)
     heard.hear(71, at=1420)  # 60 missing, 10 of them in the hold
-    assert (heard.gap_ms, totals(heard.track)[0]) == (50 * 20, 50)
+    assert (heard.gap_ms, heard.track.reception.totals()[0]) == (50 * 20, 50)
 
 
 @pytest.mark.parametrize(("missing", "lost"), [(1, 1), (10, 10), (24, 24), (30, 0), (50, 0), (53, 3)])
@@ -111,7 +111,7 @@ def test_what_was_lost_beside_a_hold_in_which_the_numbers_stood_still_is_lost(mi
     heard = Heard()
     gap_detection.forgive(heard.track, BEGIN + 300 * MS, BEGIN + 1300 * MS)
     heard.hear(11 + missing, at=1320, timestamp=160 * 66)
-    assert (heard.gap_ms, totals(heard.track)[0]) == (lost * 20, lost)
+    assert (heard.gap_ms, heard.track.reception.totals()[0]) == (lost * 20, lost)
 
 
 def test_half_a_long_hold_may_have_been_silence() -> None:
@@ -119,7 +119,7 @@ def test_half_a_long_hold_may_have_been_silence() -> None:
     heard = Heard()
     gap_detection.forgive(heard.track, BEGIN + 220 * MS, BEGIN + 60_220 * MS)
     heard.hear(11 + 1000, at=60_240, timestamp=160 * 3012)
-    assert (heard.gap_ms, totals(heard.track)[0]) == (0, 0)
+    assert (heard.gap_ms, heard.track.reception.totals()[0]) == (0, 0)
 
 
 def test_two_holds_with_nothing_in_between_are_one() -> None:
@@ -145,7 +145,7 @@ def test_what_is_missing_over_a_restart_in_which_a_hold_came_late(clock: int, lo
     heard.track.resumed_at, heard.track.kept = BEGIN + 2300 * MS, False
     gap_detection.forgive(heard.track, BEGIN + 2340 * MS, BEGIN + 2396 * MS)
     heard.hear(11 + 68, at=2440, timestamp=160 * (9 + clock))
-    assert (heard.gap_ms, heard.reasons, totals(heard.track)[0]) == (lost * 20, {"restart"}, lost)
+    assert (heard.gap_ms, heard.reasons, heard.track.reception.totals()[0]) == (lost * 20, {"restart"}, lost)
 
 
 def test_a_restart_with_all_sockets_kept_is_no_gap() -> None:
@@ -173,14 +173,14 @@ def test_another_source_after_a_restart_leaves_the_time_between_marked() -> None
 def test_an_outage_of_more_than_a_minute_is_a_loss_but_a_jump_is_a_new_beginning() -> None:
     heard = Heard()
     heard.hear(4011)
-    assert (heard.gap_ms, totals(heard.track)[0]) == (80_000, 4000)
+    assert (heard.gap_ms, heard.track.reception.totals()[0]) == (80_000, 4000)
     heard.hear(30_000, at=4012 * 20)
-    assert (heard.gap_ms, totals(heard.track)[0]) == (80_000, 4000)
+    assert (heard.gap_ms, heard.track.reception.totals()[0]) == (80_000, 4000)
 
 
 def test_a_source_without_a_step_counts_20_ms_a_packet() -> None:
     heard = Heard()
-    assert gap_detection.packet_ns(heard.track, Source(1, 1)) == gap_detection.DEFAULT_PACKET_NS
+    assert heard.track.reception.packet_ns(Source(1, 1)) == DEFAULT_PACKET_NS
 
 
 def test_what_is_missing_before_the_first_packet_is_known_once_an_earlier_one_comes() -> None:
@@ -244,7 +244,7 @@ def test_repetitions_in_a_silence_do_not_count_it_again() -> None:
     for at in (6200, 6220, 6240):
         heard.hear(10, at=at)
     heard.hear(11, at=6300)
-    assert (heard.track.duplicates, heard.gap_ms, heard.told) == (3, 6080, [(220, 6300, "no media")])
+    assert (heard.track.reception.duplicates, heard.gap_ms, heard.told) == (3, 6080, [(220, 6300, "no media")])
 
 
 def test_another_source_does_not_explain_a_silence() -> None:

@@ -43,7 +43,7 @@ def each_stream() -> float:
     before = tracemalloc.get_traced_memory()[0]
     tracks = grown(STREAMS)
     each = (tracemalloc.get_traced_memory()[0] - before) / STREAMS
-    if {track.packets for track in tracks} != {40}:
+    if {track.reception.packets for track in tracks} != {40}:
         raise AssertionError("not every stream has received its packets")
     return each
 

@@ -29,8 +29,8 @@ def heard(lost, after=200):
 @pytest.mark.parametrize("lost", [1000, 32_700, 32_769, 40_000, 65_400, 65_536, 70_000, 200_000])
 def test_everything_after_an_outage_is_stored_and_everything_in_it_is_missing(lost):
     track, _ = heard(lost)
-    (source,) = track.sources
-    assert (track.packets, track.rejected, track.late) == (BEFORE + 200, 0, 0)
+    (source,) = track.reception.sources
+    assert (track.reception.packets, track.reception.rejected, track.reception.late) == (BEFORE + 200, 0, 0)
     assert source.lost == lost
     assert track.gaps.missing_ns >= lost * 20_000_000
     assert source.highest == 65_000 + BEFORE + lost + 200 - 1
@@ -38,10 +38,10 @@ def test_everything_after_an_outage_is_stored_and_everything_in_it_is_missing(lo
 
 def test_what_was_heard_before_the_outage_is_a_replay_after_it():
     track, wire = heard(70_000)
-    count, size = track.packets, track.size
+    count, size = track.reception.packets, track.reception.size
     for packet in (wire[0], wire[BEFORE - 1], wire[-1]):
         track.receive(lane_of([packet], [at(BEFORE + 70_000 + 300)]), 1, [])
-    assert (track.packets, track.size) == (count, size)
+    assert (track.reception.packets, track.reception.size) == (count, size)
 
 
 def test_a_forged_packet_after_an_outage_changes_nothing():
@@ -53,18 +53,18 @@ def test_a_forged_packet_after_an_outage_changes_nothing():
     forged[-1] ^= 1
     later = at(BEFORE + 70_000)
     track.receive(lane_of([bytes(forged)], [later]), 1, out)
-    assert (track.packets, track.rejected, track.sources[0].highest) == (50, 1, 65_049)
+    assert (track.reception.packets, track.reception.rejected, track.reception.sources[0].highest) == (50, 1, 65_049)
     track.receive(lane_of([wire[-1]], [later + 1_000_000]), 1, out)
-    assert track.packets == 50, "one look at a time, or a flood of forged ones would cost too much"
+    assert track.reception.packets == 50, "one look at a time, or a flood of forged ones would cost too much"
     track.receive(lane_of([wire[-1]], [later + 60_000_000]), 1, out)
-    assert track.packets == 51
+    assert track.reception.packets == 51
 
 
 def test_nothing_is_looked_for_while_the_estimate_is_right(monkeypatch):
     monkeypatch.setattr(Context, "genuine", lambda *_: pytest.fail("looked"))
     track, out = track_of(True, pure=True), []
     track.receive(lane_of([b"\x80\x08" + bytes(10) + bytes(100)] * 3, [at(n) for n in range(3)]), 3, out)
-    assert track.rejected == 3
+    assert track.reception.rejected == 3
 
 
 @pytest.mark.parametrize(

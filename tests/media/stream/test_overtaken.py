@@ -35,9 +35,9 @@ EXPECTED = [(FIRST + number, packet) for number, packet in enumerate(stream_of(L
 def test_overtaken_packets_are_stored_once(suite: str, by: int) -> None:
     track, wire = overtaken(suite, by)
     assert hear(track, late_of(wire), len(wire)) == EXPECTED
-    assert (track.gaps.listed(), track.rejected) == ([], 0)
+    assert (track.gaps.listed(), track.reception.rejected) == ([], 0)
     assert hear(track, late_of(wire), len(wire)) == []
-    assert track.rejected == len(LATE)
+    assert track.reception.rejected == len(LATE)
 
 
 @pytest.mark.parametrize("suite", SUITES)
@@ -51,7 +51,7 @@ def test_forged_ones_change_nothing(suite: str) -> None:
     track, wire = overtaken(suite, 2 * REPLAYS)
     forged = [packet[:-1] + bytes([packet[-1] ^ 1]) for packet in late_of(wire)]
     assert hear(track, forged, len(wire)) == []
-    assert (track.rejected, len(track.gaps.listed())) == (len(LATE), 2)
+    assert (track.reception.rejected, len(track.gaps.listed())) == (len(LATE), 2)
     assert hear(track, late_of(wire), len(wire)) == EXPECTED
 
 
@@ -75,7 +75,7 @@ def test_those_under_the_key_before_are_stored_where_the_new_one_counts_from_zer
     at = FIRST + len(wire) - 65_536
     hear(track, Sender(suite, key_of(suite, 2)).protect(at, 20), len(wire))
     assert hear(track, late_of(wire), len(wire) + 20) == EXPECTED
-    assert (track.rejected, track.gaps.listed()) == (0, [])
+    assert (track.reception.rejected, track.gaps.listed()) == (0, [])
 
 
 @pytest.mark.parametrize("suite", SUITES)
@@ -95,7 +95,7 @@ def test_a_forged_one_is_rejected_while_a_key_is_announced_that_nothing_came_und
     track, wire = overtaken(suite, 2 * REPLAYS)
     rekey(track, key_of(suite, 2))
     assert hear(track, [packet[:-1] + bytes([packet[-1] ^ 1]) for packet in late_of(wire)], len(wire)) == []
-    assert track.rejected == len(LATE)
+    assert track.reception.rejected == len(LATE)
     assert hear(track, late_of(wire), len(wire)) == EXPECTED
 
 

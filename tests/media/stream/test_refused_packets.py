@@ -42,24 +42,24 @@ def test_a_packet_behind_the_window_is_late_and_so_is_its_gap(srtp: bool) -> Non
         track.receive(lane_of([wire[MISSING]] * copies, [at(WINDOW + 10)] * copies), copies, out)
     assert [why for _, _, why in track.gaps.listed()] == ["late"]
     assert (track.gaps.missing_ns, len(out)) == (missing, before)
-    assert (track.late, track.rejected, track.sources[0].settled) == (3, 0, 0)
+    assert (track.reception.late, track.reception.rejected, track.reception.sources[0].settled) == (3, 0, 0)
 
 
 @pytest.mark.parametrize("srtp", [True, False])
 def test_a_packet_inside_the_window_fills_its_gap_however_late(srtp: bool) -> None:
     track, wire, out = heard(srtp, MISSING + WINDOW)
     track.receive(lane_of([wire[MISSING]], [at(WINDOW + 10)]), 1, out)
-    assert (track.gaps.listed(), track.late, track.packets) == ([], 0, MISSING + WINDOW)
+    assert (track.gaps.listed(), track.reception.late, track.reception.packets) == ([], 0, MISSING + WINDOW)
 
 
 def test_a_late_packet_is_known_by_its_rollover_counter() -> None:
     """As after a change of keys, where the numbers go on and libsrtp counts anew."""
     track, wire, out = heard(True, 20 + WINDOW, first=65530, missing=10)
-    (source,), wrap = track.sources, 1 << 16
+    (source,), wrap = track.reception.sources, 1 << 16
     source.first, source.highest, source.shift = source.first - wrap, source.highest - wrap, 1
     track.gaps.items = tuple((*gap[:4], gap[4] - wrap, gap[5] - wrap) for gap in track.gaps.items)
     track.receive(lane_of([wire[10]], [at(WINDOW + 20)]), 1, out)
-    assert (track.late, track.rejected) == (1, 0)
+    assert (track.reception.late, track.reception.rejected) == (1, 0)
 
 
 def test_a_forged_old_packet_and_a_replay_name_nothing() -> None:
@@ -67,7 +67,7 @@ def test_a_forged_old_packet_and_a_replay_name_nothing() -> None:
     forged = bytearray(wire[MISSING])
     forged[-1] ^= 1
     track.receive(lane_of([bytes(forged), wire[0], wire[MISSING][:14]], [at(WINDOW + 10)] * 3), 3, out)
-    assert (track.late, track.rejected) == (0, 3)
+    assert (track.reception.late, track.reception.rejected) == (0, 3)
     assert [why for _, _, why in track.gaps.listed()] == ["loss"]
 
 
@@ -94,17 +94,17 @@ def test_a_sender_that_starts_anew_with_plain_rtp_is_no_late_packet() -> None:
     for n in range(2):
         other = header.build(8, 65000 + MISSING + n, 3_000_000, 7, bytes(160))  # a missing number, not at its own time
         track.receive(lane_of([other], [at(WINDOW + 10 + n)]), 1, out)
-    assert (track.late, track.packets) == (0, MISSING + WINDOW + 3)
+    assert (track.reception.late, track.reception.packets) == (0, MISSING + WINDOW + 3)
 
 
 def test_only_who_speaks_here_fails_to_be_opened() -> None:
     track, _, _ = heard(True, 20)
     theirs, other = bytes(8) + (7).to_bytes(4), bytes(8) + (9).to_bytes(4)
-    refused_packets.unopened(track, other, track.last_arrival + 1)
-    assert refused_packets.reason(track, track.last_arrival, 1) is Reason.LOSS
-    refused_packets.unopened(track, theirs, track.last_arrival + 1)
-    assert refused_packets.reason(track, track.last_arrival, 2) is Reason.DECRYPT
-    assert refused_packets.reason(track, track.last_arrival, 3) is Reason.LOSS
+    refused_packets.unopened(track, other, track.reception.last_arrival + 1)
+    assert refused_packets.reason(track, track.reception.last_arrival, 1) is Reason.LOSS
+    refused_packets.unopened(track, theirs, track.reception.last_arrival + 1)
+    assert refused_packets.reason(track, track.reception.last_arrival, 2) is Reason.DECRYPT
+    assert refused_packets.reason(track, track.reception.last_arrival, 3) is Reason.LOSS
 
 
 def test_a_packet_under_another_key_makes_its_gap_a_decrypt_failure() -> None:
@@ -117,7 +117,7 @@ def test_a_packet_under_another_key_makes_its_gap_a_decrypt_failure() -> None:
         for start in range(0, 60, 20):
             track.receive(lane_of(wire[start : start + 20], [at(start + n) for n in range(20)]), 20, out)
         assert [why for _, _, why in track.gaps.listed()] == ["decrypt failure"]
-        assert (track.rejected, track.gaps.missing_ns) == (20, 20 * 20_000_000)
+        assert (track.reception.rejected, track.gaps.missing_ns) == (20, 20 * 20_000_000)
 
 
 def test_repetitions_do_not_make_a_loss_a_decrypt_failure() -> None:
@@ -126,8 +126,10 @@ def test_repetitions_do_not_make_a_loss_a_decrypt_failure() -> None:
     wire = [sender.protect(packet) for packet in plain]
     track = track_of(True, pure=True)
     for batch in (wire[:5], wire[:5], wire[10:15]):
-        track.receive(lane_of(batch, [track.last_arrival + at(1 + n) - at(0) for n in range(len(batch))]), 5, [])
-    assert track.rejected == 5 and [why for _, _, why in track.gaps.listed()] == ["loss"]
+        track.receive(
+            lane_of(batch, [track.reception.last_arrival + at(1 + n) - at(0) for n in range(len(batch))]), 5, []
+        )
+    assert track.reception.rejected == 5 and [why for _, _, why in track.gaps.listed()] == ["loss"]
 
 
 def test_a_silence_full_of_packets_that_no_key_opens_is_their_failure() -> None:

@@ -9,7 +9,6 @@ from media.srtp.context import SUITES, LibEngine, suite_of
 from media.stream import checkpoint
 from media.stream.pauses import Pauses
 from media.stream.receiver import Track
-from media.stream.report import totals
 from tests.media.stream.test_receiver import FIRST_ARRIVAL, PAYLOADS, lane_of, stored, stream_of
 
 ROUND = 65_536
@@ -58,7 +57,7 @@ def test_a_source_goes_on_under_another_key_with_its_rollover_counter_or_from_ze
     rekey(track, key_of(suite, 2))
     after = Sender(suite, key_of(suite, 2), first if kept else 0).protect(first + 60 if kept else 40, 60)
     assert [number for number, _ in hear(track, after, 60)] == list(range(first + 60, first + 120))
-    assert (track.packets, track.rejected, totals(track)) == (120, 0, (0, 120))
+    assert (track.reception.packets, track.reception.rejected, track.reception.totals()) == (120, 0, (0, 120))
 
 
 def test_the_wrap_may_lie_between_the_two_keys_c7():
@@ -67,7 +66,7 @@ def test_the_wrap_may_lie_between_the_two_keys_c7():
     hear(track, Sender(suite, key_of(suite, 1)).protect(ROUND - 60, 60), 0)
     rekey(track, key_of(suite, 2))
     hear(track, Sender(suite, key_of(suite, 2), ROUND - 60).protect(ROUND, 60), 60)
-    assert (track.packets, track.rejected, totals(track)) == (120, 0, (0, 120))
+    assert (track.reception.packets, track.reception.rejected, track.reception.totals()) == (120, 0, (0, 120))
 
 
 def test_a_third_key_goes_on_with_the_counter_of_the_second_that_began_from_zero_c7():
@@ -82,7 +81,7 @@ def test_a_third_key_goes_on_with_the_counter_of_the_second_that_began_from_zero
     rekey(track, key_of(suite, 3))
     third = hear(track, Sender(suite, key_of(suite, 3), ROUND).protect(ROUND + 40, 20), 60)
     assert [number for number, _ in third] == list(range(2 * ROUND + 40, 2 * ROUND + 60))
-    assert (track.rejected, track.sources[0].shift) == (0, -1)
+    assert (track.reception.rejected, track.reception.sources[0].shift) == (0, -1)
 
 
 def test_stragglers_of_the_old_key_leave_the_counter_of_either_as_it_is():
@@ -96,8 +95,8 @@ def test_stragglers_of_the_old_key_leave_the_counter_of_either_as_it_is():
     early = new.protect(42, 1)
     for packets, shift in ((early, -1), (late, 0), (new.protect(43, 5), -1)):
         hear(track, packets, 60)
-        assert track.sources[0].shift == shift
-    assert (track.packets, track.rejected, totals(track)) == (68, 0, (0, 68))
+        assert track.reception.sources[0].shift == shift
+    assert (track.reception.packets, track.reception.rejected, track.reception.totals()) == (68, 0, (0, 68))
 
 
 def test_a_forged_packet_takes_no_key_into_use():
@@ -107,7 +106,11 @@ def test_a_forged_packet_takes_no_key_into_use():
     rekey(track, key_of(suite, 2))
     before = track.keyring.check
     assert not hear(track, Sender(suite, key_of(suite, 3), first).protect(first + 60, 20), 60)
-    assert (track.rejected, track.keyring.check, track.sources[0].highest) == (20, before, first + 59)
+    assert (track.reception.rejected, track.keyring.check, track.reception.sources[0].highest) == (
+        20,
+        before,
+        first + 59,
+    )
 
 
 def test_a_source_that_counts_anew_under_another_key_begins_anew():
@@ -117,7 +120,12 @@ def test_a_source_that_counts_anew_under_another_key_begins_anew():
     hear(track, Sender(suite, key_of(suite, 1)).protect(500, 60), 0)
     rekey(track, key_of(suite, 2))
     assert len(hear(track, Sender(suite, key_of(suite, 2)).protect(45_000, 60), 60)) == 60
-    assert (track.packets, track.late, totals(track)[0], track.gaps.missing_ns) == (120, 0, 0, 0)
+    assert (track.reception.packets, track.reception.late, track.reception.totals()[0], track.gaps.missing_ns) == (
+        120,
+        0,
+        0,
+        0,
+    )
 
 
 @pytest.mark.parametrize("kept", [True, False])
@@ -133,7 +141,11 @@ def test_a_successor_goes_on_under_the_new_key_whether_anything_of_it_was_heard_
     checkpoint.restore(checkpoint.pack([track]), checkpoint.moving([track]), {0: successor})
     after = hear(successor, sender.protect(at + heard, 60 - heard), 60 + heard)
     assert [number for number, _ in after] == list(range(first + 60 + heard, first + 120))
-    assert (successor.packets, successor.rejected, successor.sources[0].shift) == (120, 0, 0 if kept else -1)
+    assert (successor.reception.packets, successor.reception.rejected, successor.reception.sources[0].shift) == (
+        120,
+        0,
+        0 if kept else -1,
+    )
 
 
 @pytest.mark.parametrize("forgotten", ["by a successor", "by time"])
@@ -157,7 +169,7 @@ def test_a_key_of_before_goes_on_with_its_counter_though_another_began_at_zero_a
         checkpoint.restore(checkpoint.pack([track]), checkpoint.moving([track]) or b"", {0: successor})
     after = hear(successor, old.protect(first + 70, 30), 70)
     assert [number for number, _ in after] == list(range(first + 70, first + 100))
-    assert (successor.packets, successor.rejected) == (100, 0)
+    assert (successor.reception.packets, successor.reception.rejected) == (100, 0)
 
 
 @pytest.mark.parametrize("port", [4000, 4444])
@@ -196,7 +208,11 @@ def test_two_keys_of_one_line_share_the_rollover_counter_of_a_source_c5_c7(suite
             successor = Track(spec, Pauses(), 1)
             checkpoint.restore(checkpoint.pack([track]), checkpoint.moving([track]), {0: successor})
             track = successor
-    assert (track.packets, track.rejected, totals(track)) == (at - begin, 0, (0, at - begin))
+    assert (track.reception.packets, track.reception.rejected, track.reception.totals()) == (
+        at - begin,
+        0,
+        (0, at - begin),
+    )
     assert track.gaps.missing_ns == 0
 
 
@@ -206,7 +222,10 @@ def test_packets_under_any_key_of_a_line_that_is_still_to_be_followed_are_opened
     hear(track, Sender(suite, key_of(suite, 1)).protect(1, 5), 0)
     track.expect(replace(track.spec, key=key_of(suite, 2), others=(key_of(suite, 3),)))
     for turn in (3, 2, 3):
-        assert len(hear(track, Sender(suite, key_of(suite, turn)).protect(track.sources[0].highest + 1, 5), 5)) == 5
+        assert (
+            len(hear(track, Sender(suite, key_of(suite, turn)).protect(track.reception.sources[0].highest + 1, 5), 5))
+            == 5
+        )
 
 
 def test_a_stream_that_was_plain_takes_up_a_line_of_several_keys_c5():

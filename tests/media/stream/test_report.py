@@ -3,8 +3,9 @@
 from media.rtp import header
 from media.spec import StreamSpec
 from media.stream.pauses import Pauses
-from media.stream.receiver import MAX_SOURCES, Track
-from media.stream.report import figures, totals
+from media.stream.receiver import Track
+from media.stream.reception import MAX_SOURCES
+from media.stream.report import figures
 
 AT = 1_700_000_000_000_000_000
 
@@ -24,8 +25,8 @@ def test_sources_that_were_forgotten_still_count() -> None:
     for ssrc in range(count):
         hear(track, 1, ssrc, 10 * ssrc)
         hear(track, 4, ssrc, 10 * ssrc + 3)
-    assert len(track.sources) <= MAX_SOURCES
-    assert totals(track) == (2 * count, 4 * count)
+    assert len(track.reception.sources) <= MAX_SOURCES
+    assert track.reception.totals() == (2 * count, 4 * count)
     told = figures(track)
     assert (told["packets"], told["lost"], told["codec"]) == (2 * count, 2 * count, "PCMA")
     assert told["gap_ms"] >= 2 * count * 20

@@ -87,11 +87,11 @@ def test_what_is_forged_foreign_or_no_rtcp_changes_nothing() -> None:
     track, out = Track(StreamSpec(0, SUITE, KEY, payloads=PAYLOADS), Pauses(), 1), []
     rtcp_reports.take(track, sender_report(), SENDER, AT, out)
     rtcp_reports.take(track, goodbye(7) + bytes(14), SENDER, AT, out)
-    assert (track.rejected, track.sender_report, out) == (2, (0, 0), [])
+    assert (track.reception.rejected, track.sender_report, out) == (2, (0, 0), [])
     other = plain()
     rtcp_reports.take(other, sender_report(), (b"\xc6\x33\x64\x09", 4001), AT, out)
     rtcp_reports.take(other, b"\x80\xc8\xff\xff" + bytes(24), SENDER, AT, out)
-    assert (other.foreign, other.rejected, other.sender_report, out) == (1, 1, (0, 0), [])
+    assert (other.reception.foreign, other.reception.rejected, other.sender_report, out) == (1, 1, (0, 0), [])
 
 
 def test_a_goodbye_ends_nothing() -> None:
@@ -99,7 +99,7 @@ def test_a_goodbye_ends_nothing() -> None:
     hear(track, 1)
     rtcp_reports.take(track, goodbye(7), SENDER, AT, out)
     hear(track, 2)
-    assert (track.packets, out) == (2, [])
+    assert (track.reception.packets, out) == (2, [])
 
 
 def test_a_report_that_is_taken_needs_no_new_base_and_one_that_is_refused_does() -> None:
@@ -114,7 +114,7 @@ def test_a_report_that_is_taken_needs_no_new_base_and_one_that_is_refused_does()
         checkpoint.pack([track])
         rtcp_reports.receive(track, lane_of([packet], [AT], address), 1, out)
         assert (checkpoint.moving([track]) is None) == odd
-    assert (track.foreign, track.rejected, len(out)) == (2, 1, 1)
+    assert (track.reception.foreign, track.reception.rejected, len(out)) == (2, 1, 1)
 
 
 def test_reports_are_found_among_packets_and_nothing_else_is_taken_for_one() -> None:

@@ -55,7 +55,12 @@ def test_the_offered_port_is_heard_whenever_it_speaks_and_whoever_spoke_first_o1
     assert [packet for _, packet in stored(hear(track, OFFERED, 40, at + 40 * FRAME, ssrc, first=50))] == stream_of(
         40, 50, ssrc
     )
-    assert (track.packets, track.foreign, track.duplicates, track.late) == (forged + 80, 40, 0, 0)
+    assert (track.reception.packets, track.reception.foreign, track.reception.duplicates, track.reception.late) == (
+        forged + 80,
+        40,
+        0,
+        0,
+    )
 
 
 @given(st.lists(st.sampled_from([OTHER, OFFERED, THIRD]), min_size=1, max_size=60), st.booleans())
@@ -78,7 +83,7 @@ def test_property_every_packet_of_the_offered_port_is_stored_once_whatever_other
             successor = Track(track.spec, Pauses(), 1)
             checkpoint.restore(checkpoint.pack([track]), checkpoint.moving([track]) or b"", {0: successor})
             track = successor
-    assert (track.packets, track.foreign) == (kept, len(ports) - kept)
+    assert (track.reception.packets, track.reception.foreign) == (kept, len(ports) - kept)
 
 
 @pytest.mark.parametrize("ssrc", [7, 8])
@@ -109,7 +114,7 @@ def test_who_comes_from_another_port_all_the_call_is_recorded_and_takes_the_fast
     for second in range(1, 20):
         out = hear(track, OTHER, 50, second * 50 * FRAME, first=second * 50 - 35)
         assert [type(each) for each in record_format.read(out)] == [record_format.Run]
-    assert (track.latch_wish, track.trial, track.packets, track.foreign) == (None, True, 955, 5)
+    assert (track.latch_wish, track.trial, track.reception.packets, track.reception.foreign) == (None, True, 955, 5)
 
 
 def test_one_stranger_in_a_batch_keeps_it_from_the_fast_road() -> None:
@@ -119,7 +124,7 @@ def test_one_stranger_in_a_batch_keeps_it_from_the_fast_road() -> None:
     lane.names[7 * 32 + 7] ^= 1  # the last byte of its address
     out: list[bytes] = []
     track.receive(lane, 20, out)
-    assert len(stored(out)) == 19 and track.foreign == 1
+    assert len(stored(out)) == 19 and track.reception.foreign == 1
 
 
 def test_whoever_the_offer_names_is_chosen_for_good_at_once() -> None:
@@ -134,14 +139,14 @@ def test_an_encrypted_packet_proves_itself_and_gives_way_to_nobody() -> None:
     sender = Session(Policy(key=KEY, ssrc_type=Policy.SSRC_ANY_OUTBOUND))
     packets = [sender.protect(packet) for packet in stream_of(5, 10)]
     track.receive(lane_of(packets, [FIRST_ARRIVAL] * 5, port=OTHER), 5, out)
-    assert (track.packets, track.latch_wish, track.trial) == (5, track.name, False)
+    assert (track.reception.packets, track.latch_wish, track.trial) == (5, track.name, False)
 
 
 def test_without_an_offered_address_there_is_nobody_to_wait_for() -> None:
     spec = StreamSpec(0, None, b"", payloads=PAYLOADS, networks=("192.0.2.0/24",))
     track = Track(spec, Pauses(), 1)
     hear(track, OTHER, 5)
-    assert (track.packets, track.latch_wish, track.trial) == (5, track.name, False)
+    assert (track.reception.packets, track.latch_wish, track.trial) == (5, track.name, False)
 
 
 def test_a_reoffer_names_another_port() -> None:
@@ -152,7 +157,7 @@ def test_a_reoffer_names_another_port() -> None:
     assert len(stored(hear(track, OTHER, 5, 5 * FRAME, first=15))) == 5
     assert track.latched is None
     hear(track, THIRD, 5, 10 * FRAME, first=20)
-    assert (track.packets, track.latched and track.latched[1], track.trial) == (15, THIRD, False)
+    assert (track.reception.packets, track.latched and track.latched[1], track.trial) == (15, THIRD, False)
 
 
 def test_whom_a_reoffer_brings_is_not_chosen_before_it_is_followed() -> None:

@@ -19,9 +19,9 @@ def test_time_without_numbers_is_missing_in_whole_packets() -> None:
 def test_what_came_and_the_disk_did_not_take_lasts_as_long_as_its_packets() -> None:
     heard = Heard()
     gap_detection.unstored(heard.track, 4, BEGIN + 130 * MS, BEGIN + 200 * MS)  # four, of which some came late
-    assert (heard.told, heard.gap_ms, heard.track.packets) == ([(130, 200, "disk")], 80, 6)
+    assert (heard.told, heard.gap_ms, heard.track.reception.packets) == ([(130, 200, "disk")], 80, 6)
     gap_detection.unstored(heard.track, 3, BEGIN + 130 * MS, BEGIN + 300 * MS)
-    assert (heard.told, heard.gap_ms, heard.track.packets) == ([(130, 300, "disk")], 140, 3)
+    assert (heard.told, heard.gap_ms, heard.track.reception.packets) == ([(130, 300, "disk")], 140, 3)
 
 
 def test_pictures_that_the_disk_did_not_take_last_as_long_as_they_came() -> None:

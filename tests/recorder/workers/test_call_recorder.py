@@ -212,7 +212,7 @@ def test_a_pause_and_a_hold_keep_nothing_and_miss_nothing(tmp_path: Path) -> Non
         for _ in range(6):  # and some that a well-behaved client does not even send
             one.senders[0].packet()
         one.tick()
-        current = one.tape.lanes[0].track.current
+        current = one.tape.lanes[0].track.reception.current
         assert current is not None
         one.tape.unpause(passed(current.arrival + 130_000_000))
         one.send(10)
