@@ -14,8 +14,6 @@ from media.errors import Damaged
 from media.rtp.sequence import WINDOW
 from media.spec import Address, pack_ip
 from media.srtp.srtcp import Srtcp
-from media.stream import gap_detection
-from media.stream.gaps import UNSETTLED, Gaps
 from media.stream.receiver import Track
 from media.stream.source_probation import Unproven
 
@@ -70,15 +68,10 @@ def _cold(track: Track) -> bytes:
         "others": track.reception.others(),
         "gaps": track.gaps.items,
         "retired": track.reception.retired,
-        "excused": [track.excused_from, track.excused_until],
-        "since": track.since if track.since > track.reception.last_arrival else 0,
-        "refused": track.refused,
+        **track.gaps.state(),
         "current": track.reception.current is not None,
+        **track.gaps.rarer(),
     }
-    if track.listened and track.reception.current is None:
-        rare["listened"] = track.listened
-    if gap_detection.unheard(track):
-        rare["outage"] = track.resumed_at
     if track.name and track.latched != track.offered:
         rare["offered"] = track.spec.source  # a successor may know another offer only
     if track.reception.epoch:
@@ -121,16 +114,7 @@ def _restore(track: Track, fields: tuple[Any, ...], rare: dict[str, Any]) -> Non
     track.unproven = tuple(Unproven.from_state(each) for each in rare.get("unproven", ()))
     if track.name and _offered(track, rare) != track.offered:
         track.coming = (track.allowed,)  # it was chosen under another offer, and whoever chose it is dead
-    track.excused_from, track.excused_until = rare["excused"]
-    track.since = rare["since"]
-    track.listened = rare.get("listened", 0)
-    if "outage" in rare:
-        track.resumed_at, track.kept = rare["outage"], False
-    track.refused = tuple(rare["refused"])
-    track.gaps = Gaps()
-    track.gaps.items = tuple(tuple(gap) for gap in rare["gaps"])
-    track.gaps.missing_ns = missing
-    track.unsettled = any(gap[-1] == UNSETTLED for gap in track.gaps.items)
+    track.gaps.restore(missing, rare)
 
 
 def _offered(track: Track, rare: dict[str, Any]) -> Address | None:
@@ -145,7 +129,7 @@ def _move(track: Track, moved: tuple[Any, ...]) -> None:
     """Go on to what a slot says: since its base only packets in unbroken order came."""
     *numbers, track.reports = moved
     track.reception.go_on(*numbers)
-    track.since = track.since or track.reception.last_arrival
+    track.gaps.go_on()
 
 
 def _restore_keys(track: Track, check: bytes) -> None:

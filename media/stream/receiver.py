@@ -20,18 +20,16 @@ from media.srtp.keyring import Keyring, renewed
 from media.srtp.srtcp import Srtcp
 from media.stream import (
     fast_path,
-    gap_detection,
     outage,
     overtaken,
     pause_filter,
-    refused_packets,
     rekeyed,
     rtcp_reports,
     source_latch,
     source_probation,
 )
-from media.stream.gap_detection import NEVER
-from media.stream.gaps import Gaps, Reason
+from media.stream.gap_detection import NEVER, QUIET, GapTracker
+from media.stream.gaps import Reason
 from media.stream.pauses import Pauses
 from media.stream.reception import Reception
 from media.stream.source_probation import Unproven
@@ -54,31 +52,23 @@ class Track:
         "connected",
         "control_keys",
         "early",
-        "excused_from",
-        "excused_until",
         "gaps",
         "greet",
-        "kept",
         "keyring",
         "latch_wish",
         "left",
-        "listened",
         "name",
         "outgoing",
         "own_ssrc",
         "pauses",
         "pure",
         "reception",
-        "refused",
         "report_base",
         "reports",
-        "resumed_at",
         "sender_report",
         "sent",
-        "since",
         "spec",
         "unproven",
-        "unsettled",
     )
 
     def __init__(self, spec: StreamSpec, pauses: Pauses, own_ssrc: int) -> None:
@@ -112,23 +102,9 @@ class Track:
         #: Packets of plain RTP that do not follow and that no second one has borne out yet
         #: (media.stream.source_probation).
         self.unproven: tuple[Unproven, ...] = ()
-        self.gaps = Gaps()
-        #: Holes that reach into this time (ns) are nobody's fault: hold, pause.
-        self.excused_from = 0
-        self.excused_until = NEVER if self.spec.held or self.pauses.lasting else 0
-        #: From when on (ns) silence is a gap: answer, end of a hold, a report of silence; 0 = never, NEVER = not now.
-        self.since = 0
-        #: A silence is marked that the next packet may explain.
-        self.unsettled = False
-        #: How many packets no key opened since the last good one, and when the first of them came.
-        self.refused = (0, 0)
+        self.gaps = GapTracker(self.reception, quiet=self.spec.held or self.pauses.lasting)
         #: Packets that the sender counted in its last report, -1 before one.
         self.sent = -1
-        #: When a successor took over; whether the sockets were those of before.
-        self.resumed_at = 0
-        self.kept = True
-        #: When (ns) its socket was last known to be empty, while nobody was ever heard.
-        self.listened = 0
         #: (expected, received) at the last report, and (middle of NTP, arrival) of the last sender report.
         self.report_base = (0, 0)
         self.sender_report = (0, 0)
@@ -160,7 +136,7 @@ class Track:
         opened: fast_path.Opened | None = None
         current = self.reception.current
         if sole and count > 1 and not self.unproven and not (current and current.lag):
-            storing = not (self.unsettled or self.pauses.items)
+            storing = not (self.gaps.unsettled or self.pauses.items)
             stored, opened = fast_path.take(self.spec, self.reception, self.keyring, storing, lane, count, out)
             if stored:
                 return
@@ -195,7 +171,7 @@ class Track:
             if self.spec.dtls or (self.latched is None and source_latch.is_former(self, lane.address(slot), packet)):
                 self.reception.ignore()
                 if self.spec.dtls:
-                    refused_packets.unopened(self, packet, arrival)
+                    self.gaps.unopened(packet, arrival)
                 return
         elif opened is not None and not opened.statuses[slot]:
             packet = opened.bench.opened(slot)
@@ -243,12 +219,30 @@ class Track:
 
     def _unopened(self, packet: bytes, arrival: int, status: int) -> None:
         """Count a packet that is not genuine, a replay, or too late for libsrtp to tell."""
-        if status == refused_packets.OLD and refused_packets.too_late(self, packet):
+        if status == overtaken.OLD and self._too_late(packet):
             return
         self.reception.reject()
         if status not in REPLAYED:
-            refused_packets.unopened(self, packet, arrival)
+            self.gaps.unopened(packet, arrival)
             self.early = (*self.early, (packet, arrival))[-MAX_EARLY:]
+
+    def _too_late(self, packet: bytes) -> bool:
+        """Tell whether a packet that libsrtp found too old is a genuine one that is missing; then it is counted."""
+        keyring, source = self.keyring, self.reception.source_of(int.from_bytes(packet[8:12]))
+        if keyring is None or source is None:
+            return False
+        extended = source.extend(int.from_bytes(packet[2:4]))
+        if not self.gaps.holds(source.ssrc, extended):
+            return False
+        genuine = keyring.contexts[0].genuine(packet, extended + (source.shift << 16))
+        if genuine:
+            self._late(source, extended)
+        return genuine
+
+    def _late(self, source: Source, extended: int) -> None:
+        """Count a packet that came too late to be stored."""
+        self.reception.miss()
+        self.gaps.too_late(source, extended)
 
     def stranger(self, rtcp: bool, lane: Lane, slot: int, packet: bytes) -> None:
         """Take what is no media: a handshake's datagram where one is expected, else nothing of ours."""
@@ -285,28 +279,28 @@ class Track:
         """Give a genuine packet its place in its source (`extended`, if known); None if it is not to be stored."""
         _, payload_type, sequence, timestamp, ssrc, begin, end = header
         source, reception = self._source(ssrc, sequence, arrival), self.reception
-        found, keyring = extended is not None, self.keyring
+        found, keyring, gaps = extended is not None, self.keyring, self.gaps
         extended = source.extend(sequence) if extended is None else extended
         free = keyring is None or (keyring.fresh and not found)
         anew = free and self._begins_anew(source, extended, timestamp, arrival)
         explains = source if source.known and not anew else None
         if anew:
-            if source.arrival < self.resumed_at:
-                gap_detection.note_time(self, source, arrival, Reason.RESTART)
+            if source.arrival < gaps.resumed_at:
+                gaps.note_time(source, arrival, Reason.RESTART)
             extended = source.restart(sequence)
         if keyring and keyring.switched:
             source.roll(keyring.shift(extended))
         if extended > source.highest + 1 and source.known:
-            gap_detection.note(self, source, extended, timestamp, arrival)
+            gaps.note(source, extended, timestamp, arrival)
         followed = extended == source.highest + 1 and source.known
         first, verdict = source.first, source.accept(extended)
         if verdict in (Verdict.DUPLICATE, Verdict.OLD):
             self._refuse(verdict, source, extended)
             return None
-        if arrival - reception.last_arrival > gap_detection.QUIET or self.unsettled:
-            gap_detection.broken(self, explains, timestamp, arrival)
+        if arrival - reception.last_arrival > QUIET or gaps.unsettled:
+            gaps.broken(self.spec, explains, timestamp, arrival)
         if verdict is Verdict.LATE:
-            gap_detection.late(self, source, extended, first, arrival)
+            gaps.late(source, extended, first, arrival)
             reception.reorder(source, timestamp, arrival)
         else:
             if payload_type != reception.payload_type:
@@ -321,12 +315,12 @@ class Track:
         """Tell a sender that starts anew from packets that are missing and from a late one."""
         if not source.jumped(extended) or self.reception.agrees(source, extended, arrival):
             return False
-        return not refused_packets.overdue(self, source, extended, timestamp, arrival)
+        return not self.gaps.overdue(source, extended, timestamp, arrival)
 
     def _refuse(self, verdict: Verdict, source: Source, extended: int) -> None:
         """Count a packet that was here before or comes too late; under SRTP it may be a replay."""
         if verdict is Verdict.OLD:
-            refused_packets.late(self, source, extended)
+            self._late(source, extended)
         elif self.keyring:
             self.reception.reject()
         else:
@@ -334,13 +328,13 @@ class Track:
 
     def _source(self, ssrc: int, sequence: int, arrival: int) -> Source:
         """Give the source of an SSRC; a new one is a new source in the same stream (RFC 3550 section 8)."""
-        before, keyring = self.reception.current, self.keyring
+        before, keyring, gaps = self.reception.current, self.keyring, self.gaps
         if before is not None and before.ssrc == ssrc:
             return before
         if before is None:
-            gap_detection.first_heard(self, arrival)
-        elif self.reception.source_of(ssrc) is None and before.arrival < self.resumed_at and not self.kept:
-            gap_detection.note_time(self, before, arrival, Reason.RESTART)
+            gaps.first_heard(self.spec, arrival)
+        elif self.reception.source_of(ssrc) is None and before.arrival < gaps.resumed_at and not gaps.kept:
+            gaps.note_time(before, arrival, Reason.RESTART)
         rollover = (keyring.rollover if keyring.switched else 0) if keyring else None
         return self.reception.turn_to(ssrc, sequence, rollover)
 
@@ -349,6 +343,39 @@ class Track:
         self.reception.displace()
         self.reception.ignore(len(self.unproven))
         self.unproven = ()
+
+    # ---- what is missing ----
+    def forgive(self, begin: int, end: int) -> None:
+        """Excuse what is missing in this time (ns; `end` = NEVER while it lasts): hold and pause."""
+        self.gaps.forgive(self.spec, begin, end)
+        self.cold = None
+
+    def unstored(self, count: int, begin: int, end: int) -> None:
+        """Take packets out that the disk has not taken, and mark the time (ns) in which they came; it may go on."""
+        self.gaps.unstored(self.spec, count, begin, end)
+        self.reception.lose(count)
+        self.cold = None
+
+    def listens(self, now: int) -> bool:
+        """Note from time to time that the socket of a stream that was never heard was empty; True if it was noted."""
+        noted = self.gaps.listens(now)
+        self.cold = None if noted else self.cold
+        return noted
+
+    def silent(self, ssrc: int, arrival: int) -> None:
+        """Take a report that says that its sender has sent nothing."""
+        if self.gaps.silent(ssrc, arrival):
+            self.cold = None
+
+    def finish(self, at: int) -> None:
+        """Mark at the end what is missing up to then (ns)."""
+        self.gaps.finish(self.spec, at)
+        self.cold = None
+
+    def resume(self, at: int, kept: bool, heard: int = 0) -> None:
+        """Go on as the successor of a worker: `kept` with its sockets, `heard` as GapTracker.resume has it."""
+        self.gaps.resume(self.spec, self.pauses, at, kept, heard)
+        self.cold = None
 
     # ---- re-offer ----
     def expect(self, spec: StreamSpec) -> None:
@@ -368,7 +395,7 @@ class Track:
                 record_format.mark(spec.stream, record_format.Mark.HOLD if spec.held else record_format.Mark.UNHOLD, at)
             )
             lasts = spec.held or self.pauses.lasting
-            gap_detection.forgive(self, at if spec.held else self.excused_from, NEVER if lasts else at)
+            self.gaps.forgive(spec, at if spec.held else self.gaps.excused_from, NEVER if lasts else at)
         if self.reception.payload_type >= 0:
             self.reception.switch(self.reception.payload_type, spec.codec(self.reception.payload_type)[1])
         self._rekey(spec, before)

@@ -10,7 +10,6 @@ from media.receive.batch import NEAR, Lane
 from media.records import record_format
 from media.rtp import header, rtcp
 from media.spec import Address
-from media.stream import gap_detection
 
 if TYPE_CHECKING:
     from media.stream.receiver import Track
@@ -72,7 +71,7 @@ def take(
         return
     if sender >= 0:
         if sent < 0 or sent == track.sent:
-            gap_detection.silent(track, sender, arrival)
+            track.silent(sender, arrival)
         track.sent = sent
     if middle >= 0:
         track.sender_report = (middle, arrival)

@@ -78,7 +78,7 @@ def choose(track: Track, lane: Lane, slot: int, arrival: int) -> bytes:
         track.displace()
     certain = named or track.offered is None or track.keyring is not None
     track.name, track.latch_wish = name, name if certain else None
-    if not (track.resumed_at or track.reception.packets):
+    if not (track.gaps.resumed_at or track.reception.packets):
         return b""
     return record_format.mark(
         track.spec.stream, record_format.Mark.SOURCE, arrival, record_format.GAVE_WAY if gave_way else 0

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from media.rtp import header
 from media.rtp.sequence import WINDOW, Source
 from media.spec import StreamSpec
-from media.stream import gap_detection, refused_packets
+from media.stream import gap_detection
 
 if TYPE_CHECKING:
     from media.stream.receiver import Track
@@ -151,7 +151,7 @@ def _off(track: Track, source: Source, header: header.Parsed, arrival: int) -> b
     extended = source.extend(sequence)
     ahead = extended - source.highest
     if not -WINDOW < ahead < WINDOW:
-        missing = refused_packets.overdue(track, source, extended, timestamp, arrival)
+        missing = track.gaps.overdue(source, extended, timestamp, arrival)
         return not missing and not track.reception.agrees(source, extended, arrival)
     if ahead <= 0:
         return False  # late, or a second time: it moves nothing

@@ -85,9 +85,7 @@ class Tape:
         for spec in streams:
             track = Track(spec, self._pauses, int.from_bytes(self._random(4), "big"))
             lanes = self.lanes[spec.stream] = Lanes(track, descriptors.get(spec.stream, ()))
-            track.since = (
-                gap_detection.NEVER if lanes.rtp < 0 or track.excused_until == gap_detection.NEVER else spec.since or at
-            )
+            track.gaps.expect(None if lanes.rtp < 0 else spec.since or at)
             if lanes.rtp < 0:
                 continue
             self._reports.watch(spec)
@@ -111,7 +109,7 @@ class Tape:
             lanes = self.lanes.get(number)
             if lanes:
                 out.append(record_format.mark(number, record_format.Mark.HOLD, at))
-                gap_detection.forgive(lanes.track, at, gap_detection.NEVER)
+                lanes.track.forgive(at, gap_detection.NEVER)
                 leave(lanes, at)
                 self._silence(lanes)
         known = [spec for spec in streams if spec.stream in self.lanes and self.lanes[spec.stream].rtp >= 0]
@@ -135,7 +133,7 @@ class Tape:
             if lanes is not None and spec.stream in fresh:
                 lanes.track.change(spec, at, [])
                 if not (spec.held or self._pauses.lasting):
-                    gap_detection.forgive(lanes.track, lanes.track.excused_from, at)
+                    lanes.track.forgive(lanes.track.gaps.excused_from, at)
                 self.lanes[spec.stream] = Lanes(lanes.track, fresh[spec.stream])
                 if spec.dtls:
                     self._associate(self.lanes[spec.stream])
@@ -195,7 +193,7 @@ class Tape:
     def _forgive(self, begin: int, end: int) -> None:
         for lanes in self.lanes.values():
             if lanes.rtp >= 0 and not lanes.track.spec.held:  # one that was removed is missed no more
-                gap_detection.forgive(lanes.track, begin, end)
+                lanes.track.forgive(begin, end)
         self._changed = True
 
     def _mark(self, kind: record_format.Mark, at: int, value: int = 0) -> None:
@@ -223,7 +221,7 @@ class Tape:
                 emptied = False
         if emptied and self._pauses.items and self._pauses.forget(now):
             self._changed = True
-        if emptied and not self.heard and gap_detection.listened([lanes.track for lanes in hearing], now):
+        if emptied and not self.heard and sum(lanes.track.listens(now) for lanes in hearing):
             self._save()
         if due:
             self._reports.send(self.lanes.values(), now)
@@ -272,7 +270,7 @@ class Tape:
         """Mark what the disk has not taken up to now, with each commit: a successor could not tell."""
         for number, count in missed.packets.items():
             if number in self.lanes:
-                gap_detection.unstored(self.lanes[number].track, count, missed.since, end)
+                self.lanes[number].track.unstored(count, missed.since, end)
 
     def _save(self) -> None:
         """Write the commit slot; if that fails, the call goes on and the slot before stays the one that counts."""
@@ -325,7 +323,7 @@ class Tape:
         """Drain for the last time and seal; the part's ciphertext length."""
         self.drain(region, at, reports=True, rounds=LAST_ROUNDS)
         for lanes in self.lanes.values():
-            gap_detection.finish(lanes.track, at)
+            lanes.track.finish(at)
             leave(lanes, at)
             lanes.decide()
         self.closed = self._reel.finish(record_format.mark(record_format.ALL_STREAMS, record_format.Mark.END, at), at)
@@ -373,7 +371,7 @@ class Tape:
         out.append(record_format.mark(record_format.ALL_STREAMS, record_format.Mark.RESTART, at, lost))
         for number, lanes in self.lanes.items():
             if lanes.rtp >= 0:  # else it was taken out: nothing of it can have been missed since
-                gap_detection.resume(lanes.track, at, kept, looked.get(number, 0))
+                lanes.track.resume(at, kept, looked.get(number, 0))
                 track = lanes.track
                 track.latch_wish = None if track.coming or track.trial else track.name or None
                 if track.trial:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from media.errors import Damaged
 from media.rtp import header
 from media.spec import StreamSpec
-from media.stream import checkpoint, gap_detection, rtcp_reports
+from media.stream import checkpoint, rtcp_reports
 from media.stream.pauses import Pauses
 from media.stream.receiver import Track
 from media.stream.report import figures
@@ -46,13 +46,16 @@ def test_property_a_successor_knows_what_its_predecessor_knew(heard: list[tuple[
     for at, (number, ssrc) in enumerate(heard):
         hear(track, number, ssrc, at)
     if held:
-        gap_detection.forgive(track, AT, AT + 1)
+        track.forgive(AT, AT + 1)
     hand_on(track, successor)
     ours, theirs = figures(successor), figures(track)
     for told in (ours, theirs):
         told["sources"], told["last_arrival"] = sorted(told["sources"]), 0
     assert ours == theirs
-    assert (successor.excused_from, successor.excused_until) == (track.excused_from, track.excused_until)
+    assert (successor.gaps.excused_from, successor.gaps.excused_until) == (
+        track.gaps.excused_from,
+        track.gaps.excused_until,
+    )
     for number, ssrc in heard:
         assert hear(successor, number, ssrc) == hear(track, number, ssrc)
     assert not any(hear(successor, number, ssrc) for number, ssrc in heard)
@@ -91,22 +94,23 @@ def test_a_successor_knows_whether_the_source_gives_way_to_the_offered_one(came_
 
 def test_a_successor_knows_from_when_on_silence_counts_and_what_no_key_opened() -> None:
     track = fresh()
-    track.since = AT
+    track.gaps.since = AT
     for heard, refused in ((False, (0, 0)), (True, (3, AT + 1))):
         if heard:
             hear(track, 1, at=50)
-            gap_detection.silent(track, 7, AT + 2_000_000_000)
-        track.refused, track.cold = refused, None
+            track.silent(7, AT + 2_000_000_000)
+        track.gaps.refused.restore(refused)
+        track.cold = None
         successor = fresh()
         hand_on(track, successor)
-        assert (successor.since, successor.refused) == (AT + heard * 2_000_000_000, refused)
-        gap_detection.finish(successor, AT + 60_000_000_000)
+        assert (successor.gaps.since, successor.gaps.refused.state()) == (AT + heard * 2_000_000_000, refused)
+        successor.finish(AT + 60_000_000_000)
         assert [why for _, _, why in successor.gaps.listed()] == ["no media"]
 
 
 def test_a_stream_of_which_nothing_is_odd_shares_its_rare_state() -> None:
     track = fresh()
-    track.since = AT
+    track.gaps.since = AT
     hear(track, 1, at=1)
     checkpoint.pack([track])
     assert track.cold is checkpoint._USUAL
@@ -138,7 +142,7 @@ def test_property_batches_in_order_need_no_more_than_what_moves(batches: list[in
     assert old.reception.packets == before + sum(batches)
     repeated = heard[-64:]
     old.receive(lane_of(repeated, [FIRST_ARRIVAL] * len(repeated)), len(repeated), [])
-    assert (old.packets, old.duplicates) == (before + sum(batches), len(repeated))
+    assert (old.reception.packets, old.reception.duplicates) == (before + sum(batches), len(repeated))
 
 
 def test_whatever_else_changes_wants_a_new_base() -> None:
@@ -149,9 +153,9 @@ def test_whatever_else_changes_wants_a_new_base() -> None:
     acts: list[Callable[[], object]] = [
         lambda: track.receive(lane_of(packets[-2:], [FIRST_ARRIVAL] * 2), 2, []),
         lambda: rtcp_reports.receive(track, lane_of([b"noise"], [FIRST_ARRIVAL]), 1, []),
-        lambda: gap_detection.forgive(track, AT, AT + 1),
+        lambda: track.forgive(AT, AT + 1),
         lambda: track.change(SPEC, AT, []),
-        lambda: gap_detection.finish(track, AT),
+        lambda: track.finish(AT),
     ]
     for act in acts:
         checkpoint.pack([track])

@@ -188,9 +188,9 @@ def test_a_type_that_changes_where_the_number_wraps_is_kept() -> None:
 def test_a_batch_that_had_waited_in_the_socket_takes_a_silence_back() -> None:
     track, packets = track_of(None), g711(40)
     arrivals = [FIRST_ARRIVAL + n * PACE for n in range(40)]
-    track.since = FIRST_ARRIVAL
+    track.gaps.since = FIRST_ARRIVAL
     track.receive(lane_of(packets[:20], arrivals[:20]), 20, [])
-    gap_detection.watch(track, arrivals[19] + 2 * gap_detection.QUIET)
+    track.gaps.watch(track.spec, arrivals[19] + 2 * gap_detection.QUIET)
     assert track.gaps.listed()
     track.receive(lane_of(packets[20:], arrivals[20:]), 20, [])
     assert track.gaps.listed() == []

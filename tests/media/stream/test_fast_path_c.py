@@ -85,7 +85,7 @@ def taken(track: Track, lane: batch.Lane, count: int, out: list[bytes]) -> int:
     """Give what becomes of a batch in C."""
     compiled = fast_path_c.path_of(lane.workbench)
     assert compiled is not None
-    storing = not (track.unsettled or track.pauses.items)
+    storing = not (track.gaps.unsettled or track.pauses.items)
     return compiled.take(track.spec.stream, track.reception, track.keyring, storing, lane, count, out)
 
 

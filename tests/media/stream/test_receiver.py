@@ -124,7 +124,7 @@ def test_a_wrap_inside_a_batch_goes_on_counting() -> None:
 
 def test_an_even_batch_after_a_silence_that_nothing_explains_leaves_it_marked() -> None:
     track, out = track_of(srtp=False, pure=True), []
-    track.since = FIRST_ARRIVAL
+    track.gaps.since = FIRST_ARRIVAL
     packets = stream_of(20, 10)
     arrivals = [FIRST_ARRIVAL + i * 20_000_000 + (i >= 10) * 6_000_000_000 for i in range(20)]
     track.receive(lane_of(packets[:10], arrivals[:10]), 10, out)

@@ -7,7 +7,6 @@ from media.rtp import header
 from media.rtp.sequence import WINDOW
 from media.spec import Dtls, StreamSpec
 from media.srtp.context import Context
-from media.stream import gap_detection, refused_packets
 from media.stream.gaps import Reason
 from media.stream.pauses import Pauses
 from media.stream.receiver import Track
@@ -100,11 +99,11 @@ def test_a_sender_that_starts_anew_with_plain_rtp_is_no_late_packet() -> None:
 def test_only_who_speaks_here_fails_to_be_opened() -> None:
     track, _, _ = heard(True, 20)
     theirs, other = bytes(8) + (7).to_bytes(4), bytes(8) + (9).to_bytes(4)
-    refused_packets.unopened(track, other, track.reception.last_arrival + 1)
-    assert refused_packets.reason(track, track.reception.last_arrival, 1) is Reason.LOSS
-    refused_packets.unopened(track, theirs, track.reception.last_arrival + 1)
-    assert refused_packets.reason(track, track.reception.last_arrival, 2) is Reason.DECRYPT
-    assert refused_packets.reason(track, track.reception.last_arrival, 3) is Reason.LOSS
+    track.gaps.unopened(other, track.reception.last_arrival + 1)
+    assert track.gaps.refused.reason(track.reception.last_arrival, 1) is Reason.LOSS
+    track.gaps.unopened(theirs, track.reception.last_arrival + 1)
+    assert track.gaps.refused.reason(track.reception.last_arrival, 2) is Reason.DECRYPT
+    assert track.gaps.refused.reason(track.reception.last_arrival, 3) is Reason.LOSS
 
 
 def test_a_packet_under_another_key_makes_its_gap_a_decrypt_failure() -> None:
@@ -135,15 +134,15 @@ def test_repetitions_do_not_make_a_loss_a_decrypt_failure() -> None:
 def test_a_silence_full_of_packets_that_no_key_opens_is_their_failure() -> None:
     track = track_of(True, pure=False)
     for second in range(10):
-        refused_packets.unopened(track, bytes(12), at(50 * second))
-    assert refused_packets.reason_of_silence(track, at(0), at(500)) is Reason.DECRYPT
-    assert refused_packets.reason_of_silence(track, at(0), at(600)) is Reason.NO_MEDIA
+        track.gaps.unopened(bytes(12), at(50 * second))
+    assert track.gaps.refused.reason_of_silence(at(0), at(500), track.reception.last_arrival) is Reason.DECRYPT
+    assert track.gaps.refused.reason_of_silence(at(0), at(600), track.reception.last_arrival) is Reason.NO_MEDIA
 
 
 def test_media_before_any_key_was_agreed_are_a_failure_of_the_keys() -> None:
     track = Track(StreamSpec(0, payloads=((8, "PCMA", 8000),), source=("192.0.2.1", 4000), dtls=Dtls()), Pauses(), 1)
-    track.since = at(0)
+    track.gaps.since = at(0)
     for second in range(10):
         track.receive(lane_of(stream_of(2, 2 * second), [at(50 * second)] * 2), 2, [])
-    gap_detection.finish(track, at(500))
+    track.finish(at(500))
     assert track.gaps.listed() == [(at(0), at(500), "decrypt failure")]

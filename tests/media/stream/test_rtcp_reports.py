@@ -144,7 +144,7 @@ def sent(count: int) -> bytes:
 
 def test_a_sender_that_says_it_sent_nothing_is_silent_up_to_then() -> None:
     track, out = plain(), []
-    track.since = AT
+    track.gaps.since = AT
     hear(track, 1)
     second = 1_000_000_000
     for after, packet, since in (
@@ -157,4 +157,4 @@ def test_a_sender_that_says_it_sent_nothing_is_silent_up_to_then() -> None:
         (7, sent(30), 6),
     ):
         rtcp_reports.take(track, packet, SENDER, AT + after * second, out)
-        assert track.since == AT + since * second, after
+        assert track.gaps.since == AT + since * second, after
