@@ -12,10 +12,8 @@ from typing import Any
 
 from media.errors import Damaged
 from media.rtp.sequence import WINDOW
-from media.spec import Address, pack_ip
 from media.srtp.srtcp import Srtcp
 from media.stream.receiver import Track
-from media.stream.source_probation import Unproven
 
 #: Rare state in bytes is capped by MAX_GAPS and MAX_SOURCES: 128 × 90 + 16 × 400.
 _HOT = struct.Struct(f"!BB28sb8sQQQQQQQQQdI IqQQQQiIIQ{WINDOW // 8}sI".replace(" ", ""))
@@ -55,7 +53,7 @@ def _pack(track: Track) -> tuple[bytes, bytes]:
     if cold is None:
         cold = track.cold = _cold(track)
     hot = _HOT.pack(
-        track.spec.stream, len(track.name), track.name, reception.payload_type,
+        track.spec.stream, len(track.latch.name), track.latch.name, reception.payload_type,
         keyring.check if keyring else NO_CHECK, *reception.counters(), track.gaps.missing_ns, reception.jitter,
         track.reports, *reception.place(), len(cold),
     )  # fmt: skip
@@ -71,13 +69,11 @@ def _cold(track: Track) -> bytes:
         **track.gaps.state(),
         "current": track.reception.current is not None,
         **track.gaps.rarer(),
+        **track.latch.rarer(track.spec),
     }
-    if track.name and track.latched != track.offered:
-        rare["offered"] = track.spec.source  # a successor may know another offer only
     if track.reception.epoch:
         rare["epoch"] = track.reception.epoch
-    if track.unproven:
-        rare["unproven"] = [each.to_state() for each in track.unproven]
+    rare |= track.probation.rarer()
     encoded = _JSON.encode(rare).encode()
     return _USUAL if encoded == _USUAL else encoded
 
@@ -107,22 +103,12 @@ def restore(state: bytes, moved: bytes, tracks: dict[int, Track]) -> set[int]:
 
 
 def _restore(track: Track, fields: tuple[Any, ...], rare: dict[str, Any]) -> None:
-    _, named, track.name, payload_type, _, *counters, missing, jitter, track.reports = fields[:16]
+    _, named, name, payload_type, _, *counters, missing, jitter, track.reports = fields[:16]
     track.reception.switch(payload_type, track.spec.codec(payload_type)[1])
     track.reception.restore(counters, jitter, fields[16:-1], rare)
-    track.name = track.name[:named]
-    track.unproven = tuple(Unproven.from_state(each) for each in rare.get("unproven", ()))
-    if track.name and _offered(track, rare) != track.offered:
-        track.coming = (track.allowed,)  # it was chosen under another offer, and whoever chose it is dead
+    track.latch.restore(track.spec, name[:named], rare)
+    track.probation.restore(rare)
     track.gaps.restore(missing, rare)
-
-
-def _offered(track: Track, rare: dict[str, Any]) -> Address | None:
-    """Give where the offer of then said that media come from; mostly there they came from."""
-    if "offered" not in rare:
-        return track.latched
-    source = rare["offered"]
-    return source and (pack_ip(source[0]), source[1])
 
 
 def _move(track: Track, moved: tuple[Any, ...]) -> None:

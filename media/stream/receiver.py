@@ -9,12 +9,12 @@ import contextlib
 from collections.abc import Callable
 
 from media.errors import Malformed
-from media.receive.batch import Lane, address
+from media.receive.batch import Lane
 from media.records import record_format
 from media.records.writer import Item, group
 from media.rtp import header as rtp
 from media.rtp.sequence import Source, Verdict
-from media.spec import Address, Allowed, StreamSpec, pack_ip
+from media.spec import Address, StreamSpec
 from media.srtp.context import REPLAYED
 from media.srtp.keyring import Keyring, renewed
 from media.srtp.srtcp import Srtcp
@@ -25,17 +25,14 @@ from media.stream import (
     pause_filter,
     rekeyed,
     rtcp_reports,
-    source_latch,
-    source_probation,
 )
 from media.stream.gap_detection import NEVER, QUIET, GapTracker
 from media.stream.gaps import Reason
 from media.stream.pauses import Pauses
 from media.stream.reception import Reception
-from media.stream.source_probation import Unproven
+from media.stream.source_latch import Choice, SourceLatch, is_former
+from media.stream.source_probation import SourceProbation, Unproven, doubtful
 
-#: ns after a re-offer in which packets from where the source was before may still be on their way.
-STRAGGLE = 2_000_000_000
 #: ns by which packets under a key may be ahead of the offer that tells it, and how many of them are kept: 0.6 s of
 #: sound, since an INVITE that UDP has lost comes again after 0.5 s (T1 of RFC 3261 section 17.1.1.1).
 EARLY = 2_000_000_000
@@ -46,29 +43,23 @@ class Track:
     """The state of one stream."""
 
     __slots__ = (
-        "allowed",
         "cold",
-        "coming",
-        "connected",
         "control_keys",
         "early",
         "gaps",
         "greet",
         "keyring",
-        "latch_wish",
-        "left",
-        "name",
+        "latch",
         "outgoing",
         "own_ssrc",
         "pauses",
-        "pure",
+        "probation",
         "reception",
         "report_base",
         "reports",
         "sender_report",
         "sent",
         "spec",
-        "unproven",
     )
 
     def __init__(self, spec: StreamSpec, pauses: Pauses, own_ssrc: int) -> None:
@@ -81,17 +72,9 @@ class Track:
         self.outgoing = Srtcp(spec.own_suite, spec.own_key) if spec.own_suite and spec.own_key else None
         #: Takes (is RTCP port, datagram, sender) that is no RTP, and tells whether it was for it; with DTLS only.
         self.greet: Callable[[bool, bytes, Address], bool] | None = None
-        self.allowed = Allowed.of(spec)
-        #: Where packets may come from besides: the sources of re-offers that were heard of and not followed yet.
-        self.coming: tuple[Allowed, ...] = ()
-        #: The sockaddr that was chosen, empty before; and the one the shell is asked to connect to.
-        self.name = b""
-        self.latch_wish: bytes | None = None
-        #: The one before a re-offer that moved the source, and until when (ns) its packets may still come.
-        self.left = (b"", 0)
-        #: Connected, and nothing that came before that is left in the socket: the kernel vouches for the source.
-        self.connected = False
-        self.pure = False
+        self.latch = SourceLatch(spec)
+        #: Packets of plain RTP that do not follow and that no second one has borne out yet.
+        self.probation = SourceProbation()
         self._begin()
 
     def _begin(self) -> None:
@@ -99,9 +82,6 @@ class Track:
         self.reception = Reception()
         #: The newest packets that no key opened, with their arrivals (ns): the offer that tells it may be under way.
         self.early: tuple[tuple[bytes, int], ...] = ()
-        #: Packets of plain RTP that do not follow and that no second one has borne out yet
-        #: (media.stream.source_probation).
-        self.unproven: tuple[Unproven, ...] = ()
         self.gaps = GapTracker(self.reception, quiet=self.spec.held or self.pauses.lasting)
         #: Packets that the sender counted in its last report, -1 before one.
         self.sent = -1
@@ -119,12 +99,16 @@ class Track:
 
         A report on a shared port lies among packets in unbroken order, which it does not break.
         """
-        begin, sole = 0, self.pure or (count > 1 and source_latch.sole(self, lane, count))
+        begin, sole = 0, self.latch.pure or (count > 1 and self._sole(lane, count))
         for slot in rtcp_reports.among(lane, count, self.reception.payload_type) if sole else ():
             self._receive(lane.behind(begin), slot - begin, out, sole)
             rtcp_reports.receive(self, lane.behind(slot), 1, out, own_port=False)
             begin = slot + 1
         self._receive(lane.behind(begin), count - begin, out, sole)
+
+    def _sole(self, lane: Lane, count: int) -> bool:
+        """Tell whether all packets come from the source that was chosen; whoever has keys is connected at once."""
+        return self.keyring is None and self.spec.dtls is None and self.latch.sole(lane, count)
 
     def _receive(self, lane: Lane, count: int, out: list[bytes], sole: bool) -> None:
         """Take packets by the fast path, or by the slow one where they are not for that.
@@ -135,7 +119,7 @@ class Track:
             return
         opened: fast_path.Opened | None = None
         current = self.reception.current
-        if sole and count > 1 and not self.unproven and not (current and current.lag):
+        if sole and count > 1 and not self.probation.unproven and not (current and current.lag):
             storing = not (self.gaps.unsettled or self.pauses.items)
             stored, opened = fast_path.take(self.spec, self.reception, self.keyring, storing, lane, count, out)
             if stored:
@@ -163,12 +147,12 @@ class Track:
         out: list[bytes],
     ) -> None:  # fmt: skip
         """Check and decrypt one RTP packet, then place it."""
-        if not (self.pure or (self.keyring and self.spec.learn)) and not source_latch.admits(self, lane, slot):
+        if not (self.latch.pure or (self.keyring and self.spec.learn)) and not self.latch.admits(self.spec, lane, slot):
             self.reception.ignore()
             return
         extended = None
         if self.keyring is None:
-            if self.spec.dtls or (self.latched is None and source_latch.is_former(self, lane.address(slot), packet)):
+            if self.spec.dtls or (self.latched is None and is_former(self.spec, lane.address(slot), packet)):
                 self.reception.ignore()
                 if self.spec.dtls:
                     self.gaps.unopened(packet, arrival)
@@ -178,7 +162,7 @@ class Track:
             self.keyring.switched = False
         else:
             known, tried = [s.ssrc for s in self.reception.sources], opened and opened.context
-            expected = bool(self.name) or lane.address(slot)[0] in self.allowed
+            expected = bool(self.latch.name) or lane.address(slot)[0] in self.latch.allowed
             plain = self.keyring.open(packet, arrival, known, tried, expected=expected)
             if isinstance(plain, int):
                 status = opened.statuses[slot] if opened else plain
@@ -195,24 +179,41 @@ class Track:
         except Malformed:
             self.reception.reject()
             return
-        if not self.name or self.trial:
-            mark = source_latch.choose(self, lane, slot, arrival)
+        if not self.latch.name or self.trial:
+            mark = self._choose(lane, slot, arrival)
             if mark:  # behind what came before it
                 out.extend((*group(self.spec.stream, items), mark))
                 items.clear()
         if self.keyring and self.keyring.switched and self.reception.sources:
             out.append(record_format.mark(self.spec.stream, record_format.Mark.KEY, arrival))
-        doubtful = self.keyring is None and source_probation.doubtful(self, header, arrival)
-        if doubtful or self.unproven:
-            self._prove(Unproven(header, packet, arrival), doubtful, items)
+        unsure = self.keyring is None and doubtful(self.spec, self.reception, self.gaps, header, arrival)
+        if unsure or self.probation.unproven:
+            self._prove(Unproven(header, packet, arrival), unsure, items)
             return
         item = self._place(header, packet, arrival, extended)
         if item is not None:
             items.append(item)
 
-    def _prove(self, one: Unproven, doubtful: bool, items: list[Item]) -> None:
+    def _choose(self, lane: Lane, slot: int, arrival: int) -> bytes:
+        """Choose the source of a genuine packet; give the mark that belongs before the packet, empty if none does.
+
+        What was stored of a source that gives way stays, and the mark says so.
+        """
+        choice = self.latch.choose(self.spec, lane, slot, arrival, encrypted=self.keyring is not None)
+        gave_way = choice is Choice.GAVE_WAY
+        if gave_way:
+            self.reception.displace()
+            self.reception.ignore(self.probation.drop())
+        if choice is None or not (self.gaps.resumed_at or self.reception.packets):
+            return b""
+        value = record_format.GAVE_WAY if gave_way else 0
+        return record_format.mark(self.spec.stream, record_format.Mark.SOURCE, arrival, value)
+
+    def _prove(self, one: Unproven, unsure: bool, items: list[Item]) -> None:
         """Place a packet of plain RTP with those that waited for it, unless it has to wait itself."""
-        for each in source_probation.proven(self, one, doubtful):
+        proven, thrown = self.probation.proven(self.spec, self.reception, one, doubtful=unsure)
+        self.reception.ignore(thrown)
+        for each in proven:
             item = self._place(each.header, each.packet, each.arrival)
             if item is not None:
                 items.append(item)
@@ -252,27 +253,24 @@ class Track:
 
     def sender(self, rtcp: bool, lane: Lane, slot: int) -> Address:
         """Give where a packet came from; the kernel is not asked for who is the only one there can be."""
-        return self.latched if self.pure and not rtcp and self.latched else lane.address(slot)
+        return self.latched if self.latch.pure and not rtcp and self.latched else lane.address(slot)
 
     # ---- where it comes from ----
     @property
     def latched(self) -> Address | None:
         """Give the address that was chosen, None before."""
-        return address(self.name) if self.name else None
+        return self.latch.latched
 
     @property
     def trial(self) -> bool:
         """Tell whether the source that was chosen gives way to the one that the offer names."""
-        return (
-            bool(self.name) and self.keyring is None and not self.pure and not self.coming
-            and self.spec.source is not None and self.latched != self.offered
-        )  # fmt: skip
+        return self.latch.on_trial(self.spec, encrypted=self.keyring is not None)
 
-    @property
-    def offered(self) -> Address | None:
-        """Return where the offer says that media come from."""
-        source = self.spec.source
-        return source and (pack_ip(source[0]), source[1])
+    def replay(self, lane: Lane, count: int, out: list[bytes]) -> None:
+        """Take what a dead worker had received: of whom it was sure, we are; our socket is yet to be connected."""
+        self.latch.vouch(pure=not lane.named)
+        self.receive(lane, count, out)
+        self.latch.vouch(pure=False)
 
     # ---- where it belongs ----
     def _place(self, header: rtp.Parsed, packet: bytes, arrival: int, extended: int | None = None) -> Item | None:
@@ -338,12 +336,6 @@ class Track:
         rollover = (keyring.rollover if keyring.switched else 0) if keyring else None
         return self.reception.turn_to(ssrc, sequence, rollover)
 
-    def displace(self) -> None:
-        """Let whom the offer names take the place of who was heard until now."""
-        self.reception.displace()
-        self.reception.ignore(len(self.unproven))
-        self.unproven = ()
-
     # ---- what is missing ----
     def forgive(self, begin: int, end: int) -> None:
         """Excuse what is missing in this time (ns; `end` = NEVER while it lasts): hold and pause."""
@@ -375,6 +367,7 @@ class Track:
     def resume(self, at: int, kept: bool, heard: int = 0) -> None:
         """Go on as the successor of a worker: `kept` with its sockets, `heard` as GapTracker.resume has it."""
         self.gaps.resume(self.spec, self.pauses, at, kept, heard)
+        self.latch.resume(self.spec, encrypted=self.keyring is not None)
         self.cold = None
 
     # ---- re-offer ----
@@ -383,13 +376,12 @@ class Track:
         if self.keyring and spec.suite:
             self.keyring.add(spec.suite, spec.key, spec.mki, spec.others, spec.alternates)
         if _moves(self.spec, spec):
-            self.coming = (*self.coming, Allowed.of(spec))
-            self.connected = self.pure = False  # the kernel vouches for nobody any more
+            self.latch.expect(spec)
 
     def change(self, spec: StreamSpec, at: int, out: list[bytes]) -> bool:
         """Take a re-offer; True if the socket has to hear everybody again until the first genuine packet."""
-        before, self.spec, self.cold, self.coming = self.spec, spec, None, ()
-        self.allowed = Allowed.of(spec)
+        before, self.spec, self.cold = self.spec, spec, None
+        self.latch.change(spec)
         if spec.held != before.held:
             out.append(
                 record_format.mark(spec.stream, record_format.Mark.HOLD if spec.held else record_format.Mark.UNHOLD, at)
@@ -402,7 +394,7 @@ class Track:
         self._open_early(at, out)
         if not _moves(before, spec):
             return False
-        self.move(at)
+        self.latch.move(at)
         return True
 
     def _open_early(self, at: int, out: list[bytes]) -> None:
@@ -424,12 +416,6 @@ class Track:
                 item = self._place(rtp.parse(plain), plain, arrival, extended)
                 items += [item] if item is not None else []
         out.extend(group(self.spec.stream, items))
-
-    def move(self, at: int) -> None:
-        """Forget the source that was chosen under another offer; the next genuine packet chooses anew."""
-        self.left = (self.name, at + STRAGGLE) if self.name else self.left
-        self.name, self.latch_wish = b"", None
-        self.connected, self.pure, self.coming = False, False, ()
 
     def rekey(self, spec: StreamSpec) -> None:
         """Take keys that a handshake gave."""

@@ -80,7 +80,7 @@ def take(
 
 
 def _admitted(track: Track, address: Address) -> bool:
-    return address[0] in track.allowed or (track.latched is not None and address[0] == track.latched[0])
+    return address[0] in track.latch.allowed or (track.latched is not None and address[0] == track.latched[0])
 
 
 def report(track: Track, now: int, cname: bytes, more: bytes = b"") -> bytes | None:

@@ -231,7 +231,7 @@ class Tape:
     def _round(self, region: Region, group: list[tuple[Lanes, bool]], now: int) -> bool:
         """Take one batch of each socket and commit them; True if a socket may hold more."""
         streams = [lanes.track.spec.stream | RTCP if rtcp else lanes.track.spec.stream for lanes, rtcp in group]
-        named = [rtcp or not lanes.track.pure for lanes, rtcp in group]
+        named = [rtcp or not lanes.track.latch.pure for lanes, rtcp in group]
         region.begin(self.id.encode(), self.generation + 1, streams, named)
         out: list[bytes] = []
         more = got = False
@@ -244,7 +244,7 @@ class Tape:
                     receive_rtcp(lanes.track, region.lanes[i], count, out)
                 else:
                     lanes.track.receive(region.lanes[i], count, out)
-            if not rtcp and not lanes.track.pure:
+            if not rtcp and not lanes.track.latch.pure:
                 lanes.settle(count)
         if got or self._reel.open:
             self._commit(out, now)
@@ -372,9 +372,7 @@ class Tape:
         for number, lanes in self.lanes.items():
             if lanes.rtp >= 0:  # else it was taken out: nothing of it can have been missed since
                 lanes.track.resume(at, kept, looked.get(number, 0))
-                track = lanes.track
-                track.latch_wish = None if track.coming or track.trial else track.name or None
-                if track.trial:
+                if lanes.track.trial:
                     disconnect(lanes.rtp)  # a version before this one connected it for good after ten seconds
         with contextlib.suppress(OSError):  # what counts of it is in memory; its place in the file is next
             overwrite_unsealed(self._spool_fd, but=slot.generation if slot else -1)
@@ -386,11 +384,11 @@ class Tape:
 
     def _catch_up(self, region: Region, at: int) -> None:
         """Follow the re-offers that the dead worker never heard of, after what came before them."""
-        moved = [lanes for lanes in self.lanes.values() if lanes.track.coming]
+        moved = [lanes for lanes in self.lanes.values() if lanes.track.latch.coming]
         if moved:
             self.drain(region, at, rounds=LAST_ROUNDS)
         for lanes in moved:
-            lanes.track.move(at)
+            lanes.track.latch.move(at)
             disconnect(lanes.rtp)  # main may have died before it did
 
     # ---- figures ----

@@ -82,7 +82,9 @@ def leave(lanes: Lanes, now: int) -> None:
 
 def _came(track: Track, target: tuple[str, int], mux: bool) -> bool:
     """Tell whether packets of the stream came from the host its reports are to go to; an offer may name anybody."""
-    return (mux and track.connected) or bool(track.name and address(track.name)[0] == pack_ip(target[0]))
+    return (mux and track.latch.connected) or bool(
+        track.latch.name and address(track.latch.name)[0] == pack_ip(target[0])
+    )
 
 
 def _send(lanes: Lanes, now: int, more: bytes = b"") -> None:
@@ -95,6 +97,6 @@ def _send(lanes: Lanes, now: int, more: bytes = b"") -> None:
     packet = report(track, now, CNAME, more)
     if packet is not None:
         try:  # contextlib.suppress costs a microsecond
-            send(descriptor, packet, target, track.connected and mux, spec.here)
+            send(descriptor, packet, target, track.latch.connected and mux, spec.here)
         except OSError:  # the peer may listen to nothing
             pass

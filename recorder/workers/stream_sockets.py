@@ -29,23 +29,22 @@ class Lanes:
         The source moves by a re-offer that we are about to be told of: until then all waits in the kernel.
         """
         track = self.track
-        if not track.connected or (track.pure and track.keyring and track.greet is None):
+        if not track.latch.connected or (track.latch.pure and track.keyring and track.greet is None):
             return False
         return not connected(self.rtp)
 
     def settle(self, count: int) -> None:
         """Connect the socket to the source that was chosen; it is pure once it was emptied (of `count`) after that."""
         track = self.track
-        if track.latch_wish is not None and not track.coming:  # the next source may speak already
-            track.connected = connect(self.rtp, track.latch_wish, track.spec.here)
-            track.latch_wish = None
-        elif track.connected and count < SLOTS:
-            track.pure = True
+        if track.latch.wish is not None and not track.latch.coming:  # the next source may speak already
+            track.latch.connect(connected=connect(self.rtp, track.latch.wish, track.spec.here))
+        elif track.latch.connected and count < SLOTS:
+            track.latch.emptied()
 
     def decide(self) -> None:
         """Connect the socket at the end to a source that is still on trial: by that main knows whom the call heard."""
         if self.track.trial and self.rtp >= 0:
-            connect(self.rtp, self.track.name)
+            connect(self.rtp, self.track.latch.name)
 
     def close(self) -> None:
         """Close our descriptors; main has its own."""
@@ -97,7 +96,5 @@ def replay(relic: Relic, call: str, generation: int, lanes: Mapping[int, Lanes],
         if rtcp:
             receive_rtcp(own.track, lane, count, out)
         else:
-            own.track.pure = not lane.named  # as it was for whoever received them; our socket is yet to be connected
-            own.track.receive(lane, count, out)
-            own.track.pure = False
+            own.track.replay(lane, count, out)
     return True

@@ -81,7 +81,7 @@ def test_a_successor_knows_whether_its_offer_is_the_one_under_which_the_source_w
     track.receive(lane_of(stream_of(2, 10), [FIRST_ARRIVAL] * 2, port=came_from), 2, [])
     hand_on(track, successor)
     assert successor.latched == (bytes((192, 0, 2, 1)), came_from)
-    assert successor.coming == ((successor.allowed,) if moved_on else ())
+    assert successor.latch.coming == ((successor.latch.allowed,) if moved_on else ())
 
 
 @pytest.mark.parametrize(("came_from", "trial"), [(4000, False), (4002, True)])
@@ -120,7 +120,7 @@ def test_a_stream_of_which_nothing_is_odd_shares_its_rare_state() -> None:
 def test_property_batches_in_order_need_no_more_than_what_moves(batches: list[int], before: int) -> None:
     """A base of some time ago and what has moved since are the same as a base of now."""
     track = fresh()
-    track.pure = True
+    track.latch.pure = True
     arrivals = itertools.count(FIRST_ARRIVAL, 20_000_000)
     packets = iter(stream_of(before + sum(batches) + 1, 10))
 
@@ -147,7 +147,7 @@ def test_property_batches_in_order_need_no_more_than_what_moves(batches: list[in
 
 def test_whatever_else_changes_wants_a_new_base() -> None:
     track = fresh()
-    track.pure = True
+    track.latch.pure = True
     packets = stream_of(12, 10)
     track.receive(lane_of(packets, [FIRST_ARRIVAL + 20_000_000 * n for n in range(12)]), 12, [])
     acts: list[Callable[[], object]] = [

@@ -37,7 +37,7 @@ def track_of(suite: str | None, pure: bool = True, continuous: bool = True) -> T
     key = KEY[: 28 if suite == GCM else 30] if suite else b""
     spec = StreamSpec(0, suite, key, payloads=PAYLOADS, source=("192.0.2.1", 4000), continuous=continuous)
     track = Track(spec, Pauses(), 1)
-    track.pure = pure
+    track.latch.pure = pure
     return track
 
 
@@ -73,7 +73,7 @@ def film(count: int, first: int = 10) -> list[bytes]:
 def told(track: Track, wire: list[bytes], cuts: int) -> tuple[list[bytes], object]:
     """Let a track hear packets; one that is not pure goes the slow path, on which each comes alone."""
     out: list[bytes] = []
-    cuts = cuts if track.pure else 1
+    cuts = cuts if track.latch.pure else 1
     for start in range(0, len(wire), cuts):
         batch = wire[start : start + cuts]
         arrivals = [FIRST_ARRIVAL + n * PACE + UNEVEN[n % 4] for n in range(start, start + len(batch))]
@@ -136,7 +136,7 @@ def test_a_batch_with_key_identifiers_is_left_to_the_slow_road() -> None:
     packets = g711(60)
     wire = [packet[:-10] + b"\0\0\0\1" + packet[-10:] for packet in protected(packets, SUITE)]
     track = Track(replace(track_of(SUITE).spec, mki=4), Pauses(), 1)
-    track.pure = True
+    track.latch.pure = True
     out, _ = told(track, wire, 20)
     assert [packet for _, packet in stored(out)] == packets
     assert track.reception.rejected == 0

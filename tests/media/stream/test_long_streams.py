@@ -166,7 +166,7 @@ def test_torture_of_many_reoffers_with_new_keys_loses_nothing(offers: int) -> No
         spec = replace(track.spec, key=key, held=False)
         track.expect(spec)
         track.change(spec, FIRST_ARRIVAL + sent * FRAME, out)
-        track.pure = True
+        track.latch.pure = True
         engine = LibEngine(SUITES[SUITE], key, inbound=False)
         arrivals = [FIRST_ARRIVAL + (sent + i) * FRAME for i in range(20)]
         track.receive(lane_of([engine.protect(packet(sent + i)) for i in range(20)], arrivals), 20, out)

@@ -18,7 +18,7 @@ def overtaken(suite: str, by: int) -> tuple[Track, list[bytes]]:
     """Have a track hear `by` packets behind some that are under way still; give it and all as they were sent."""
     track, wire = track_of(suite), Sender(suite, key_of(suite, 1)).protect(FIRST, LATE[-1] + 1 + by)
     hear(track, wire[: LATE[0]], 0)  # its socket is connected to the source once that was heard
-    track.pure = True
+    track.latch.pure = True
     hear(track, [packet for number, packet in enumerate(wire) if number not in LATE][LATE[0] :], LATE[0])
     return track, wire
 

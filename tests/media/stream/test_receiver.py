@@ -16,8 +16,9 @@ from media.records import record_format
 from media.rtp import header
 from media.spec import Dtls, StreamSpec
 from media.stream.pauses import Pauses
-from media.stream.receiver import STRAGGLE, Track
+from media.stream.receiver import Track
 from media.stream.rtcp_reports import report
+from media.stream.source_latch import STRAGGLE
 
 SUITE, KEY = "AES_CM_128_HMAC_SHA1_80", bytes(range(30))
 PAYLOADS = ((0, "PCMU", 8000), (8, "PCMA", 8000))
@@ -45,7 +46,7 @@ def lane_of(
 def track_of(srtp: bool, pure: bool) -> Track:
     spec = StreamSpec(0, SUITE if srtp else None, KEY if srtp else b"", payloads=PAYLOADS, source=("192.0.2.1", 4000))
     track = Track(spec, Pauses(), 1)
-    track.pure = pure
+    track.latch.pure = pure
     return track
 
 
@@ -258,7 +259,7 @@ def test_packets_on_their_way_when_the_source_moves_are_kept_and_do_not_bring_it
     track.receive(lane_of(packets[:5], [FIRST_ARRIVAL] * 5), 5, out)
     track.change(replace(track.spec, source=("192.0.2.1", 5000)), FIRST_ARRIVAL, out)
     track.receive(lane_of(packets[5:8], [FIRST_ARRIVAL + 1] * 3), 3, out)
-    assert (track.reception.packets, track.latched, track.latch_wish) == (8, None, None)
+    assert (track.reception.packets, track.latched, track.latch.wish) == (8, None, None)
     track.receive(lane_of(packets[8:], [FIRST_ARRIVAL + 2] * 7, port=5000), 7, out)
     assert (track.reception.packets, track.latched) == (15, (bytes((192, 0, 2, 1)), 5000))
 
@@ -267,18 +268,18 @@ def test_until_a_reoffer_is_followed_the_old_and_the_new_source_count_and_nobody
     track, out, elsewhere = track_of(srtp=False, pure=False), [], (198, 51, 100, 9)
     packets = stream_of(14, 10)
     track.receive(lane_of(packets[:2], [FIRST_ARRIVAL] * 2), 2, out)
-    track.connected = track.pure = True
+    track.latch.connected = track.latch.pure = True
     spec = replace(track.spec, source=("198.51.100.9", 5000))
     track.expect(track.spec)
-    assert (track.coming, track.connected, track.pure) == ((), True, True)
+    assert (track.latch.coming, track.latch.connected, track.latch.pure) == ((), True, True)
     track.expect(spec)
-    assert (track.connected, track.pure) == (False, False)
+    assert (track.latch.connected, track.latch.pure) == (False, False)
     track.receive(lane_of(packets[2:4], [FIRST_ARRIVAL] * 2), 2, out)
     track.receive(lane_of(packets[4:6], [FIRST_ARRIVAL] * 2, elsewhere, 5002), 2, out)
     track.receive(lane_of(packets[6:], [FIRST_ARRIVAL] * 8, (203, 0, 113, 5)), 8, out)
     assert (track.reception.packets, track.reception.foreign, track.latched) == (6, 8, (bytes((192, 0, 2, 1)), 4000))
     assert track.change(spec, FIRST_ARRIVAL, out)
-    assert (track.coming, track.latched) == ((), None)
+    assert (track.latch.coming, track.latched) == ((), None)
     assert not track.change(spec, FIRST_ARRIVAL, out)
 
 
@@ -329,7 +330,7 @@ def test_a_digit_keyed_in_a_pause_and_held_over_its_end_is_not_stored_t8() -> No
     spec = StreamSpec(0, payloads=(*PAYLOADS, (101, "telephone-event", 8000)), source=("192.0.2.1", 4000))
     second, out = 1_000_000_000, []
     track = Track(spec, Pauses([(FIRST_ARRIVAL, FIRST_ARRIVAL + second)]), 1)
-    track.pure = True
+    track.latch.pure = True
     packets, arrivals = [], []
     for digit, began, ended in ((1, -0.5, -0.2), (2, 0.3, 0.5), (3, 0.9, 1.4), (4, 1.5, 1.8)):
         for lasted in range(20, int(1000 * (ended - began)), 20):

@@ -32,7 +32,7 @@ def sealed(reports: list[bytes], suite: str | None) -> list[bytes]:
 def settled(suite: str | None, first: bytes, pure: bool = True) -> Track:
     """Give a track that has heard its first packet, and that a successor knows."""
     track = track_of(suite, pure)
-    track.name = SOURCE
+    track.latch.name = SOURCE
     track.receive(lane_of([first], [FIRST_ARRIVAL]), 1, [])
     checkpoint.pack([track])
     return track

@@ -44,13 +44,13 @@ def test_the_offered_port_is_heard_whenever_it_speaks_and_whoever_spoke_first_o1
     for begin in range(0, forged, 50):
         count = min(50, forged - begin)
         assert len(stored(hear(track, OTHER, count, begin * FRAME, first=10 + begin))) == count
-    assert (track.latched and track.latched[1], track.latch_wish, track.trial) == (OTHER, None, True)
+    assert (track.latched and track.latched[1], track.latch.wish, track.trial) == (OTHER, None, True)
     at = (forged + later) * FRAME
     out = hear(track, OFFERED, 40, at, ssrc)
     assert [packet for _, packet in stored(out)] == stream_of(40, 10, ssrc)
     marks = [each for each in record_format.read(out) if isinstance(each, record_format.Marked)]
     assert [(each.kind, each.value) for each in marks] == [(record_format.Mark.SOURCE, record_format.GAVE_WAY)]
-    assert (track.latched and track.latched[1], track.latch_wish, track.trial) == (OFFERED, track.name, False)
+    assert (track.latched and track.latched[1], track.latch.wish, track.trial) == (OFFERED, track.latch.name, False)
     assert stored(hear(track, OTHER, 40, at + FRAME, first=20 + forged)) == []
     assert [packet for _, packet in stored(hear(track, OFFERED, 40, at + 40 * FRAME, ssrc, first=50))] == stream_of(
         40, 50, ssrc
@@ -114,7 +114,7 @@ def test_who_comes_from_another_port_all_the_call_is_recorded_and_takes_the_fast
     for second in range(1, 20):
         out = hear(track, OTHER, 50, second * 50 * FRAME, first=second * 50 - 35)
         assert [type(each) for each in record_format.read(out)] == [record_format.Run]
-    assert (track.latch_wish, track.trial, track.reception.packets, track.reception.foreign) == (None, True, 955, 5)
+    assert (track.latch.wish, track.trial, track.reception.packets, track.reception.foreign) == (None, True, 955, 5)
 
 
 def test_one_stranger_in_a_batch_keeps_it_from_the_fast_road() -> None:
@@ -130,7 +130,7 @@ def test_one_stranger_in_a_batch_keeps_it_from_the_fast_road() -> None:
 def test_whoever_the_offer_names_is_chosen_for_good_at_once() -> None:
     track = track_of(srtp=False, pure=False)
     hear(track, OFFERED, 5)
-    assert (track.latch_wish, track.trial) == (track.name, False)
+    assert (track.latch.wish, track.trial) == (track.latch.name, False)
     assert stored(hear(track, OTHER, 5, FRAME)) == []
 
 
@@ -139,14 +139,14 @@ def test_an_encrypted_packet_proves_itself_and_gives_way_to_nobody() -> None:
     sender = Session(Policy(key=KEY, ssrc_type=Policy.SSRC_ANY_OUTBOUND))
     packets = [sender.protect(packet) for packet in stream_of(5, 10)]
     track.receive(lane_of(packets, [FIRST_ARRIVAL] * 5, port=OTHER), 5, out)
-    assert (track.reception.packets, track.latch_wish, track.trial) == (5, track.name, False)
+    assert (track.reception.packets, track.latch.wish, track.trial) == (5, track.latch.name, False)
 
 
 def test_without_an_offered_address_there_is_nobody_to_wait_for() -> None:
     spec = StreamSpec(0, None, b"", payloads=PAYLOADS, networks=("192.0.2.0/24",))
     track = Track(spec, Pauses(), 1)
     hear(track, OTHER, 5)
-    assert (track.reception.packets, track.latch_wish, track.trial) == (5, track.name, False)
+    assert (track.reception.packets, track.latch.wish, track.trial) == (5, track.latch.name, False)
 
 
 def test_a_reoffer_names_another_port() -> None:
@@ -165,7 +165,7 @@ def test_whom_a_reoffer_brings_is_not_chosen_before_it_is_followed() -> None:
     hear(track, OTHER, 5)
     track.expect(replace(track.spec, source=("192.0.2.1", THIRD)))
     assert len(stored(hear(track, THIRD, 5, FOREVER, first=15))) == 5
-    assert (track.latched and track.latched[1], track.latch_wish) == (OTHER, None)
+    assert (track.latched and track.latched[1], track.latch.wish) == (OTHER, None)
 
 
 @pytest.mark.parametrize(("ssrc", "kept"), [(7, 0), (9, 5)])

@@ -89,7 +89,9 @@ def test_one_forged_packet_moves_nothing_and_costs_no_genuine_one(forged: bytes,
     (sound,), _, _ = listen(b"".join(out), stream(0, (8, Format("PCMA", 8000))))
     assert sound == expand(b"".join(packet[12:] for _, packet in genuine), "pcm_alaw")
     assert (track.gaps.missing_ns, track.reception.late) == (0, 0)
-    assert track.reception.foreign + track.reception.duplicates + len(track.unproven) == len(sent) - len(genuine)
+    assert track.reception.foreign + track.reception.duplicates + len(track.probation.unproven) == len(sent) - len(
+        genuine
+    )
 
 
 @pytest.mark.parametrize("ahead", [4, 30, 64])
@@ -155,7 +157,7 @@ def test_a_packet_whose_source_never_speaks_again_does_not_wait_for_ever() -> No
     track = fresh()
     found = stored(heard(track, sent, 25))
     assert [packet for _, packet in found] == [packet for at, packet in sent if at != 1]
-    assert (track.unproven, track.reception.foreign) == ((), 1)
+    assert (track.probation.unproven, track.reception.foreign) == ((), 1)
 
 
 def odd(sent: list[tuple[float, int, int, int]], ssrc: int = 7) -> list[tuple[float, bytes]]:
@@ -238,7 +240,7 @@ def test_a_sender_that_starts_anew_loses_nothing(
     track = fresh()
     kept = [packet for _, packet in stored(heard(track, sent, cuts))]
     assert sorted(kept) == sorted(packet for _, packet in sent)
-    assert (track.reception.packets, track.reception.foreign, track.unproven) == (len(sent), 0, ())
+    assert (track.reception.packets, track.reception.foreign, track.probation.unproven) == (len(sent), 0, ())
 
 
 @pytest.mark.parametrize("cuts", [1, 3])
@@ -273,7 +275,7 @@ def test_pictures_may_come_out_of_order_in_time() -> None:
     for cuts in (1, 2, 10):
         track = fresh(video)
         assert [packet for _, packet in stored(heard(track, sent, cuts))] == [packet for _, packet in sent]
-        assert track.unproven == ()
+        assert track.probation.unproven == ()
 
 
 def test_what_waits_survives_its_worker() -> None:
@@ -297,13 +299,13 @@ def test_property_whatever_comes_nothing_is_stored_twice_and_little_waits(sent: 
     track = fresh()
     packets = [(n, voice(number, ts, kind, tone=n % 256)) for n, (number, ts, kind) in enumerate(sent)]
     found = stored(heard(track, packets, 3))
-    assert len(track.unproven) <= MOST
+    assert len(track.probation.unproven) <= MOST
     assert len({number for number, _ in found}) == len(found) == track.reception.packets
     counted = (
         track.reception.packets
         + track.reception.foreign
         + track.reception.duplicates
         + track.reception.late
-        + len(track.unproven)
+        + len(track.probation.unproven)
     )
     assert counted == len(sent)

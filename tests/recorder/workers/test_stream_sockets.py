@@ -53,7 +53,7 @@ def test_a_socket_that_main_lets_go_waits_unless_a_key_tells_what_counts(pure: b
     suite = "AES_CM_128_HMAC_SHA1_80" if key else None
     lanes = Lanes(Track(StreamSpec(0, suite, key), Pauses(), 1), opened(1))
     assert not lanes.let_go
-    lanes.track.connected, lanes.track.pure = True, pure
+    lanes.track.latch.connected, lanes.track.latch.pure = True, pure
     assert lanes.let_go == waits
     with socket.socket(fileno=os.dup(lanes.rtp)) as same:
         same.connect(("127.0.0.1", 9))
@@ -73,16 +73,16 @@ def peer(lanes: Lanes) -> tuple[str, int] | None:
 def test_a_socket_is_connected_to_its_source_and_pure_when_it_was_emptied_after_that() -> None:
     lanes = Lanes(track(), opened(1))
     lanes.settle(5)
-    assert (peer(lanes), lanes.track.pure) == (None, False)
-    lanes.track.name = lanes.track.latch_wish = (
+    assert (peer(lanes), lanes.track.latch.pure) == (None, False)
+    lanes.track.latch.name = lanes.track.latch.wish = (
         struct.pack("=H", socket.AF_INET) + bytes((0, 9, 127, 0, 0, 1)) + bytes(8)
     )
     lanes.settle(5)
-    assert (peer(lanes), lanes.track.connected, lanes.track.pure) == (("127.0.0.1", 9), True, False)
+    assert (peer(lanes), lanes.track.latch.connected, lanes.track.latch.pure) == (("127.0.0.1", 9), True, False)
     lanes.settle(SLOTS)
-    assert not lanes.track.pure
+    assert not lanes.track.latch.pure
     lanes.settle(5)
-    assert lanes.track.pure
+    assert lanes.track.latch.pure
     lanes.close()
 
 
@@ -91,7 +91,7 @@ def test_at_the_end_the_socket_tells_whom_a_stream_heard_on_trial(trial: int) ->
     """Or the next call at that port would hear them too."""
     lanes = Lanes(track(), opened(1))
     lanes.track.spec.source = ("127.0.0.1", 9 - trial)
-    lanes.track.name = struct.pack("=H", socket.AF_INET) + bytes((0, 9, 127, 0, 0, 1)) + bytes(8)
+    lanes.track.latch.name = struct.pack("=H", socket.AF_INET) + bytes((0, 9, 127, 0, 0, 1)) + bytes(8)
     lanes.decide()
     assert peer(lanes) == (("127.0.0.1", 9) if trial else None)
     lanes.close()
