@@ -191,16 +191,18 @@ class Keyring:
         self._newer = len(awaited)
         self._offers = self._alternates = ()
 
-    def walk(self, check: bytes, sources: Iterable[tuple[int, int]]) -> bool:
+    def walk(self, check: bytes, sources: Iterable[tuple[int, int]], shift: int | None = None) -> bool:
         """After a restart: bring (ssrc, index) to where they were, under the key in use then, which is in use again.
 
-        False if that is none of ours.
+        False if that is none of ours. `shift`: what the rollover counter was ahead of that of the stream's own number.
         """
         for context in self.contexts:
             if _check(context.key) == check:
                 for ssrc, index in sources:
                     context.walk(ssrc, index)
                 self._lead(context)
+                if shift is not None:
+                    self.contexts[0].shift = shift
                 return True
         return False
 
@@ -224,6 +226,10 @@ class Keyring:
             return None
         opened = _brought(context, packet, index)
         return None if isinstance(opened, int) else self._switch(context, arrival, index >> 16, opened)
+
+    def stay(self) -> None:
+        """Note that the packet that is looked at next was opened by the key in use, beside this."""
+        self.switched = False
 
     @property
     def fresh(self) -> bool:

@@ -12,7 +12,6 @@ from typing import Any
 
 from media.errors import Damaged
 from media.rtp.sequence import WINDOW
-from media.srtp.srtcp import Srtcp
 from media.stream.receiver import Track
 
 #: Rare state in bytes is capped by MAX_GAPS and MAX_SOURCES: 128 × 90 + 16 × 400.
@@ -20,7 +19,6 @@ _HOT = struct.Struct(f"!BB28sb8sQQQQQQQQQdI IqQQQQiIIQ{WINDOW // 8}sI".replace("
 #: Of the newest packet: its extended number, timestamp, arrival and step; payload bytes so far, jitter, reports sent.
 _MOVING = "QIQIQdI"
 _MOVING_OF = [struct.Struct("!" + _MOVING * n) for n in range(3)]
-NO_CHECK = bytes(8)
 #: One for all: `json.dumps` makes one each time it is asked for other separators.
 _JSON = json.JSONEncoder(separators=(",", ":"))
 #: The rare state of nearly every stream: one object for all of them.
@@ -39,7 +37,7 @@ def moving(tracks: Collection[Track]) -> bytes | None:
         if track.cold is None:
             return None
         numbers += track.reception.moving()
-        numbers.append(track.reports)
+        numbers.append(track.srtp.reports)
     return _moving_of(len(tracks)).pack(*numbers)
 
 
@@ -49,13 +47,12 @@ def _moving_of(count: int) -> struct.Struct:
 
 
 def _pack(track: Track) -> tuple[bytes, bytes]:
-    cold, reception, keyring = track.cold, track.reception, track.keyring
-    if cold is None:
-        cold = track.cold = _cold(track)
+    reception = track.reception
+    cold = track.keep(_cold(track)) if track.cold is None else track.cold
     hot = _HOT.pack(
         track.spec.stream, len(track.latch.name), track.latch.name, reception.payload_type,
-        keyring.check if keyring else NO_CHECK, *reception.counters(), track.gaps.missing_ns, reception.jitter,
-        track.reports, *reception.place(), len(cold),
+        track.srtp.check, *reception.counters(), track.gaps.missing_ns, reception.jitter,
+        track.srtp.reports, *reception.place(), len(cold),
     )  # fmt: skip
     return hot, cold
 
@@ -94,8 +91,7 @@ def restore(state: bytes, moved: bytes, tracks: dict[int, Track]) -> set[int]:
             track = tracks.get(fields[0])
             if track is not None:
                 _restore(track, fields, rare)
-                _move(track, _MOVING_OF[1].unpack_from(moved, number * _MOVING_OF[1].size))
-                _restore_keys(track, fields[4])
+                _move(track, _MOVING_OF[1].unpack_from(moved, number * _MOVING_OF[1].size), fields[4])
             at, number = end, number + 1
     except (struct.error, ValueError, KeyError, TypeError):
         raise Damaged("the state of the streams in a spool is damaged") from None
@@ -103,7 +99,7 @@ def restore(state: bytes, moved: bytes, tracks: dict[int, Track]) -> set[int]:
 
 
 def _restore(track: Track, fields: tuple[Any, ...], rare: dict[str, Any]) -> None:
-    _, named, name, payload_type, _, *counters, missing, jitter, track.reports = fields[:16]
+    _, named, name, payload_type, _, *counters, missing, jitter, _ = fields[:16]
     track.reception.switch(payload_type, track.spec.codec(payload_type)[1])
     track.reception.restore(counters, jitter, fields[16:-1], rare)
     track.latch.restore(track.spec, name[:named], rare)
@@ -111,20 +107,9 @@ def _restore(track: Track, fields: tuple[Any, ...], rare: dict[str, Any]) -> Non
     track.gaps.restore(missing, rare)
 
 
-def _move(track: Track, moved: tuple[Any, ...]) -> None:
+def _move(track: Track, moved: tuple[Any, ...], check: bytes) -> None:
     """Go on to what a slot says: since its base only packets in unbroken order came."""
-    *numbers, track.reports = moved
+    *numbers, reports = moved
     track.reception.go_on(*numbers)
     track.gaps.go_on()
-
-
-def _restore_keys(track: Track, check: bytes) -> None:
-    if track.keyring:
-        known = [each for each in track.reception.sources if each.known]
-        indexes = [(each.ssrc, each.highest + (each.shift << 16)) for each in known]
-        if track.keyring.walk(check, indexes) and track.reception.current:
-            track.keyring.contexts[0].shift = track.reception.current.shift
-    if track.outgoing and track.spec.own_suite:
-        # the last reports may have been sent after the commit
-        track.reports += 2
-        track.outgoing = Srtcp(track.spec.own_suite, track.spec.own_key, track.reports)
+    track.srtp.restore(track.spec, track.reception, check, reports)

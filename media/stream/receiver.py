@@ -16,80 +16,35 @@ from media.rtp import header as rtp
 from media.rtp.sequence import Source, Verdict
 from media.spec import Address, StreamSpec
 from media.srtp.context import REPLAYED
-from media.srtp.keyring import Keyring, renewed
-from media.srtp.srtcp import Srtcp
-from media.stream import (
-    fast_path,
-    outage,
-    overtaken,
-    pause_filter,
-    rekeyed,
-    rtcp_reports,
-)
+from media.stream import fast_path, pause_filter
 from media.stream.gap_detection import NEVER, QUIET, GapTracker
 from media.stream.gaps import Reason
 from media.stream.pauses import Pauses
 from media.stream.reception import Reception
+from media.stream.rtcp_reports import RtcpReports, among
 from media.stream.source_latch import Choice, SourceLatch, is_former
 from media.stream.source_probation import SourceProbation, Unproven, doubtful
-
-#: ns by which packets under a key may be ahead of the offer that tells it, and how many of them are kept: 0.6 s of
-#: sound, since an INVITE that UDP has lost comes again after 0.5 s (T1 of RFC 3261 section 17.1.1.1).
-EARLY = 2_000_000_000
-MAX_EARLY = 32
+from media.stream.srtp_keys import SrtpKeys
+from media.stream.srtp_recovery import OLD
 
 
 class Track:
     """The state of one stream."""
 
-    __slots__ = (
-        "cold",
-        "control_keys",
-        "early",
-        "gaps",
-        "greet",
-        "keyring",
-        "latch",
-        "outgoing",
-        "own_ssrc",
-        "pauses",
-        "probation",
-        "reception",
-        "report_base",
-        "reports",
-        "sender_report",
-        "sent",
-        "spec",
-    )
+    __slots__ = ("cold", "gaps", "greet", "latch", "pauses", "probation", "reception", "rtcp", "spec", "srtp")
 
     def __init__(self, spec: StreamSpec, pauses: Pauses, own_ssrc: int) -> None:
         self.spec = spec
         self.pauses = pauses
-        self.own_ssrc = own_ssrc
-        self.keyring = Keyring(spec.suite, spec.key, spec.mki, spec.others, spec.alternates) if spec.suite else None
-        #: Keys of the RTCP port where it has its own.
-        self.control_keys = Keyring(spec.rtcp_suite, spec.rtcp_key) if spec.rtcp_suite else None
-        self.outgoing = Srtcp(spec.own_suite, spec.own_key) if spec.own_suite and spec.own_key else None
-        #: Takes (is RTCP port, datagram, sender) that is no RTP, and tells whether it was for it; with DTLS only.
-        self.greet: Callable[[bool, bytes, Address], bool] | None = None
         self.latch = SourceLatch(spec)
+        self.srtp = SrtpKeys(spec)
+        self.reception = Reception()
         #: Packets of plain RTP that do not follow and that no second one has borne out yet.
         self.probation = SourceProbation()
-        self._begin()
-
-    def _begin(self) -> None:
-        """Begin with nothing heard and nothing missed."""
-        self.reception = Reception()
-        #: The newest packets that no key opened, with their arrivals (ns): the offer that tells it may be under way.
-        self.early: tuple[tuple[bytes, int], ...] = ()
-        self.gaps = GapTracker(self.reception, quiet=self.spec.held or self.pauses.lasting)
-        #: Packets that the sender counted in its last report, -1 before one.
-        self.sent = -1
-        #: (expected, received) at the last report, and (middle of NTP, arrival) of the last sender report.
-        self.report_base = (0, 0)
-        self.sender_report = (0, 0)
-        #: Reports protected so far: the SRTCP index a successor has to begin behind.
-        self.reports = 0
+        self.gaps = GapTracker(self.reception, quiet=spec.held or pauses.lasting)
+        self.rtcp = RtcpReports(own_ssrc)
+        #: Takes (is RTCP port, datagram, sender) that is no RTP, and tells whether it was for it; with DTLS only.
+        self.greet: Callable[[bool, bytes, Address], bool] | None = None
         #: Encoded rare state; None = more has changed than a batch in unbroken order does (media.stream.checkpoint).
         self.cold: bytes | None = None
 
@@ -100,15 +55,15 @@ class Track:
         A report on a shared port lies among packets in unbroken order, which it does not break.
         """
         begin, sole = 0, self.latch.pure or (count > 1 and self._sole(lane, count))
-        for slot in rtcp_reports.among(lane, count, self.reception.payload_type) if sole else ():
+        for slot in among(lane, count, self.reception.payload_type) if sole else ():
             self._receive(lane.behind(begin), slot - begin, out, sole)
-            rtcp_reports.receive(self, lane.behind(slot), 1, out, own_port=False)
+            self.receive_rtcp(lane.behind(slot), 1, out, own_port=False)
             begin = slot + 1
         self._receive(lane.behind(begin), count - begin, out, sole)
 
     def _sole(self, lane: Lane, count: int) -> bool:
         """Tell whether all packets come from the source that was chosen; whoever has keys is connected at once."""
-        return self.keyring is None and self.spec.dtls is None and self.latch.sole(lane, count)
+        return self.srtp.keyring is None and self.spec.dtls is None and self.latch.sole(lane, count)
 
     def _receive(self, lane: Lane, count: int, out: list[bytes], sole: bool) -> None:
         """Take packets by the fast path, or by the slow one where they are not for that.
@@ -121,7 +76,7 @@ class Track:
         current = self.reception.current
         if sole and count > 1 and not self.probation.unproven and not (current and current.lag):
             storing = not (self.gaps.unsettled or self.pauses.items)
-            stored, opened = fast_path.take(self.spec, self.reception, self.keyring, storing, lane, count, out)
+            stored, opened = fast_path.take(self.spec, self.reception, self.srtp.keyring, storing, lane, count, out)
             if stored:
                 return
         self._singly(lane, count, opened, out)
@@ -137,7 +92,7 @@ class Track:
             elif not rtp.is_media(packet):
                 self.stranger(False, lane, slot, packet)
             elif rtp.is_rtcp(packet):
-                rtcp_reports.take(self, packet, lane.address(slot), arrival, out)
+                self.take_rtcp(packet, lane.address(slot), arrival, out)
             else:
                 self._take(lane, slot, packet, arrival, opened, items, out)
         out.extend(group(self.spec.stream, items))
@@ -147,11 +102,13 @@ class Track:
         out: list[bytes],
     ) -> None:  # fmt: skip
         """Check and decrypt one RTP packet, then place it."""
-        if not (self.latch.pure or (self.keyring and self.spec.learn)) and not self.latch.admits(self.spec, lane, slot):
+        if not (self.latch.pure or (self.srtp.keyring and self.spec.learn)) and not self.latch.admits(
+            self.spec, lane, slot
+        ):
             self.reception.ignore()
             return
-        extended = None
-        if self.keyring is None:
+        extended, keyring = None, self.srtp.keyring
+        if keyring is None:
             if self.spec.dtls or (self.latched is None and is_former(self.spec, lane.address(slot), packet)):
                 self.reception.ignore()
                 if self.spec.dtls:
@@ -159,21 +116,15 @@ class Track:
                 return
         elif opened is not None and not opened.statuses[slot]:
             packet = opened.bench.opened(slot)
-            self.keyring.switched = False
+            keyring.stay()
         else:
-            known, tried = [s.ssrc for s in self.reception.sources], opened and opened.context
+            tried, status = (opened.context, opened.statuses[slot]) if opened else (None, None)
             expected = bool(self.latch.name) or lane.address(slot)[0] in self.latch.allowed
-            plain = self.keyring.open(packet, arrival, known, tried, expected=expected)
-            if isinstance(plain, int):
-                status = opened.statuses[slot] if opened else plain
-                status = status if status in REPLAYED else plain  # of any key: it may be an older one's
-                found = overtaken.find(self, packet, status) or outage.find(self, packet, arrival)
-                found = found or rekeyed.find(self, packet, arrival)
-                if found is None:
-                    self._unopened(packet, arrival, status)
-                    return
-                plain, extended = found
-            packet = plain
+            found = self.srtp.open(self.reception, packet, arrival, tried, status, expected=expected)
+            if isinstance(found, int):
+                self._unopened(packet, arrival, found)
+                return
+            packet, extended = found
         try:
             header = rtp.parse(packet)
         except Malformed:
@@ -184,9 +135,9 @@ class Track:
             if mark:  # behind what came before it
                 out.extend((*group(self.spec.stream, items), mark))
                 items.clear()
-        if self.keyring and self.keyring.switched and self.reception.sources:
+        if keyring and keyring.switched and self.reception.sources:
             out.append(record_format.mark(self.spec.stream, record_format.Mark.KEY, arrival))
-        unsure = self.keyring is None and doubtful(self.spec, self.reception, self.gaps, header, arrival)
+        unsure = keyring is None and doubtful(self.spec, self.reception, self.gaps, header, arrival)
         if unsure or self.probation.unproven:
             self._prove(Unproven(header, packet, arrival), unsure, items)
             return
@@ -199,7 +150,7 @@ class Track:
 
         What was stored of a source that gives way stays, and the mark says so.
         """
-        choice = self.latch.choose(self.spec, lane, slot, arrival, encrypted=self.keyring is not None)
+        choice = self.latch.choose(self.spec, lane, slot, arrival, encrypted=self.srtp.keyring is not None)
         gave_way = choice is Choice.GAVE_WAY
         if gave_way:
             self.reception.displace()
@@ -220,30 +171,82 @@ class Track:
 
     def _unopened(self, packet: bytes, arrival: int, status: int) -> None:
         """Count a packet that is not genuine, a replay, or too late for libsrtp to tell."""
-        if status == overtaken.OLD and self._too_late(packet):
+        if status == OLD and self._too_late(packet):
             return
         self.reception.reject()
         if status not in REPLAYED:
             self.gaps.unopened(packet, arrival)
-            self.early = (*self.early, (packet, arrival))[-MAX_EARLY:]
+            self.srtp.keep(packet, arrival)
 
     def _too_late(self, packet: bytes) -> bool:
         """Tell whether a packet that libsrtp found too old is a genuine one that is missing; then it is counted."""
-        keyring, source = self.keyring, self.reception.source_of(int.from_bytes(packet[8:12]))
-        if keyring is None or source is None:
+        source = self.reception.source_of(int.from_bytes(packet[8:12]))
+        if source is None:
             return False
         extended = source.extend(int.from_bytes(packet[2:4]))
-        if not self.gaps.holds(source.ssrc, extended):
+        if not (self.gaps.holds(source.ssrc, extended) and self.srtp.genuine(source, packet, extended)):
             return False
-        genuine = keyring.contexts[0].genuine(packet, extended + (source.shift << 16))
-        if genuine:
-            self._late(source, extended)
-        return genuine
+        self._late(source, extended)
+        return True
 
     def _late(self, source: Source, extended: int) -> None:
         """Count a packet that came too late to be stored."""
         self.reception.miss()
         self.gaps.too_late(source, extended)
+
+    # ---- reports ----
+    def receive_rtcp(self, lane: Lane, count: int, out: list[bytes], *, own_port: bool = True) -> None:
+        """Take the packets of the RTCP socket; `own_port` False: reports that came to the RTP port."""
+        strange = self.reception.foreign + self.reception.rejected
+        for slot in range(count):
+            packet = lane.packet(slot)
+            if packet is None:
+                self.reception.ignore()
+            elif not rtp.is_rtcp(packet):
+                self.stranger(own_port, lane, slot, packet)
+            else:
+                # a key says more than an address
+                sender = None if self.srtp.keyring else self.sender(own_port, lane, slot)
+                self.take_rtcp(packet, sender, lane.arrival(slot), out, own_port=own_port)
+        if self.reception.foreign + self.reception.rejected != strange:
+            self.cold = (
+                None  # who was refused is counted; a report that was taken changes nothing a successor must know
+            )
+
+    def take_rtcp(
+        self, packet: bytes, address: Address | None, arrival: int, out: list[bytes], *, own_port: bool = False
+    ) -> None:
+        """Check, decrypt and store one RTCP compound; `own_port`: it did not come to the RTP port.
+
+        `address` is only asked for where there is no key.
+        """
+        opened = self.srtp.open_rtcp(packet, own_port=own_port)
+        if isinstance(opened, int):
+            self.reception.reject()
+            return
+        if opened is None and (self.spec.dtls or address is None or not self.latch.admits_host(address[0])):
+            self.reception.ignore()
+            return
+        packet = packet if opened is None else opened
+        try:
+            silent, reported = self.rtcp.take(packet, arrival)
+        except Malformed:
+            self.reception.reject()
+            return
+        if silent is not None and self.gaps.silent(silent, arrival):
+            self.cold = None
+        if reported and not self.pauses.covers(arrival):
+            out.append(record_format.rtcp(self.spec.stream, arrival, packet))
+
+    def report(self, now: int, cname: bytes, more: bytes = b"") -> bytes | None:
+        """Make the receiver report that is due (ns since the epoch); None before the first packet or without a key.
+
+        `more` are RTCP packets that go along in the compound: a request for a picture, a BYE.
+        """
+        packet = self.rtcp.report(self.reception, now, cname, more)
+        if packet is None or (self.srtp.keyring is None and self.spec.dtls is None):
+            return packet
+        return self.srtp.protect(packet)
 
     def stranger(self, rtcp: bool, lane: Lane, slot: int, packet: bytes) -> None:
         """Take what is no media: a handshake's datagram where one is expected, else nothing of ours."""
@@ -264,7 +267,7 @@ class Track:
     @property
     def trial(self) -> bool:
         """Tell whether the source that was chosen gives way to the one that the offer names."""
-        return self.latch.on_trial(self.spec, encrypted=self.keyring is not None)
+        return self.latch.on_trial(self.spec, encrypted=self.srtp.keyring is not None)
 
     def replay(self, lane: Lane, count: int, out: list[bytes]) -> None:
         """Take what a dead worker had received: of whom it was sure, we are; our socket is yet to be connected."""
@@ -277,7 +280,7 @@ class Track:
         """Give a genuine packet its place in its source (`extended`, if known); None if it is not to be stored."""
         _, payload_type, sequence, timestamp, ssrc, begin, end = header
         source, reception = self._source(ssrc, sequence, arrival), self.reception
-        found, keyring, gaps = extended is not None, self.keyring, self.gaps
+        found, keyring, gaps = extended is not None, self.srtp.keyring, self.gaps
         extended = source.extend(sequence) if extended is None else extended
         free = keyring is None or (keyring.fresh and not found)
         anew = free and self._begins_anew(source, extended, timestamp, arrival)
@@ -319,14 +322,14 @@ class Track:
         """Count a packet that was here before or comes too late; under SRTP it may be a replay."""
         if verdict is Verdict.OLD:
             self._late(source, extended)
-        elif self.keyring:
+        elif self.srtp.keyring:
             self.reception.reject()
         else:
             self.reception.repeat()
 
     def _source(self, ssrc: int, sequence: int, arrival: int) -> Source:
         """Give the source of an SSRC; a new one is a new source in the same stream (RFC 3550 section 8)."""
-        before, keyring, gaps = self.reception.current, self.keyring, self.gaps
+        before, keyring, gaps = self.reception.current, self.srtp.keyring, self.gaps
         if before is not None and before.ssrc == ssrc:
             return before
         if before is None:
@@ -354,11 +357,6 @@ class Track:
         self.cold = None if noted else self.cold
         return noted
 
-    def silent(self, ssrc: int, arrival: int) -> None:
-        """Take a report that says that its sender has sent nothing."""
-        if self.gaps.silent(ssrc, arrival):
-            self.cold = None
-
     def finish(self, at: int) -> None:
         """Mark at the end what is missing up to then (ns)."""
         self.gaps.finish(self.spec, at)
@@ -367,14 +365,18 @@ class Track:
     def resume(self, at: int, kept: bool, heard: int = 0) -> None:
         """Go on as the successor of a worker: `kept` with its sockets, `heard` as GapTracker.resume has it."""
         self.gaps.resume(self.spec, self.pauses, at, kept, heard)
-        self.latch.resume(self.spec, encrypted=self.keyring is not None)
+        self.latch.resume(self.spec, encrypted=self.srtp.keyring is not None)
         self.cold = None
+
+    def keep(self, rare: bytes) -> bytes:
+        """Keep the encoded rare state, until something of it changes."""
+        self.cold = rare
+        return rare
 
     # ---- re-offer ----
     def expect(self, spec: StreamSpec) -> None:
         """Take the key of a re-offer whose other changes follow, and bear with packets from where it moves to."""
-        if self.keyring and spec.suite:
-            self.keyring.add(spec.suite, spec.key, spec.mki, spec.others, spec.alternates)
+        self.srtp.expect(spec)
         if _moves(self.spec, spec):
             self.latch.expect(spec)
 
@@ -390,7 +392,7 @@ class Track:
             self.gaps.forgive(spec, at if spec.held else self.gaps.excused_from, NEVER if lasts else at)
         if self.reception.payload_type >= 0:
             self.reception.switch(self.reception.payload_type, spec.codec(self.reception.payload_type)[1])
-        self._rekey(spec, before)
+        self.srtp.change(spec, before)
         self._open_early(at, out)
         if not _moves(before, spec):
             return False
@@ -399,18 +401,10 @@ class Track:
 
     def _open_early(self, at: int, out: list[bytes]) -> None:
         """Open what came under a key just before the offer that told it, as rtpengine sends it."""
-        early, self.early, items = self.early, (), list[Item]()
-        for packet, arrival in early if self.keyring else ():
-            if at - arrival > EARLY or self.keyring is None:
-                continue
-            plain, extended = self.keyring.open(packet, arrival, [s.ssrc for s in self.reception.sources]), None
-            if isinstance(plain, int):
-                found = rekeyed.find(self, packet, arrival)
-                if found is None:
-                    continue
-                plain, extended = found
+        items: list[Item] = []
+        for plain, extended, arrival in self.srtp.open_early(self.reception, at):
             self.reception.reject(-1)
-            if self.keyring.switched and self.reception.sources:
+            if self.srtp.keyring and self.srtp.keyring.switched and self.reception.sources:
                 out.append(record_format.mark(self.spec.stream, record_format.Mark.KEY, arrival))
             with contextlib.suppress(Malformed):
                 item = self._place(rtp.parse(plain), plain, arrival, extended)
@@ -420,19 +414,7 @@ class Track:
     def rekey(self, spec: StreamSpec) -> None:
         """Take keys that a handshake gave."""
         before, self.spec, self.cold = self.spec, spec, None
-        self._rekey(spec, before)
-
-    def _rekey(self, spec: StreamSpec, before: StreamSpec) -> None:
-        """Take new keys; those of an association that is being replaced serve until its successor has some."""
-        if spec.suite or spec.dtls is None:
-            self.keyring = renewed(self.keyring, spec.suite, spec.key, spec.mki, spec.others, spec.alternates)
-        if spec.rtcp_suite or spec.dtls is None:
-            self.control_keys = renewed(self.control_keys, spec.rtcp_suite, spec.rtcp_key, 0)
-        suite = spec.own_suite
-        if suite is None and spec.dtls is None:
-            self.outgoing = None
-        elif suite and spec.own_key and (before.own_suite, before.own_key) != (suite, spec.own_key):
-            self.outgoing = Srtcp(suite, spec.own_key, self.reports)  # a key may come back: no index is used twice
+        self.srtp.change(spec, before)
 
 
 def _moves(before: StreamSpec, after: StreamSpec) -> bool:

@@ -53,5 +53,5 @@ class Pictures:
         if FIR in words and (fresh or PLI not in words):
             # Numbered on from the clock: a worker that begins anew must not repeat a number, which asks for nothing.
             self._number = now // PAUSE_NS if self._number is None else self._number + 1
-            return fir(track.own_ssrc, source.ssrc, self._number)
-        return pli(track.own_ssrc, source.ssrc)
+            return fir(track.rtcp.own_ssrc, source.ssrc, self._number)
+        return pli(track.rtcp.own_ssrc, source.ssrc)

@@ -72,6 +72,10 @@ class SourceLatch:
             return True
         return any(sender[0] in each for each in self.coming)
 
+    def admits_host(self, host: bytes) -> bool:
+        """Tell whether RTCP may come from an IP address: an allowed one, or that of the source that was chosen."""
+        return host in self.allowed or (self.latched is not None and host == self.latched[0])
+
     def sole(self, lane: Lane, count: int) -> bool:
         """Tell whether all packets of a lane come from the source that was chosen, as if the socket were connected to
         it.

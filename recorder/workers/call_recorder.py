@@ -24,7 +24,6 @@ from media.stream.gaps import MAX_GAPS
 from media.stream.pauses import Pauses
 from media.stream.receiver import Track
 from media.stream.report import figures
-from media.stream.rtcp_reports import receive as receive_rtcp
 from recorder.workers.messages import Counts, NewCall, Part
 from recorder.workers.part_writer import Missed, Reel
 from recorder.workers.rtcp_reports import Reports, counts, leave
@@ -241,7 +240,7 @@ class Tape:
                 got = True
                 more = more or count == SLOTS
                 if rtcp:
-                    receive_rtcp(lanes.track, region.lanes[i], count, out)
+                    lanes.track.receive_rtcp(region.lanes[i], count, out)
                 else:
                     lanes.track.receive(region.lanes[i], count, out)
             if not rtcp and not lanes.track.latch.pure:
@@ -250,7 +249,7 @@ class Tape:
             self._commit(out, now)
         if got and not self._unsaved:  # else a successor needs them
             for i, (lanes, _) in enumerate(group):
-                if lanes.track.keyring is None:
+                if lanes.track.srtp.keyring is None:
                     region.erase(i)
         return more
 

@@ -192,7 +192,7 @@ class Handshakes:
 
 def _proven(handshake: Handshake, lanes: Lanes) -> bool:
     """Tell whether media came under the keys of the RTP port, so that the peer certainly has them."""
-    keys, ring = handshake.keys.get(False), lanes.track.keyring
+    keys, ring = handshake.keys.get(False), lanes.track.srtp.keyring
     if keys is None or ring is None:
         return False
     front = ring.contexts[0]

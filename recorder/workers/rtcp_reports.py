@@ -12,7 +12,6 @@ from media.rtp.rtcp import INTERVAL, goodbye
 from media.spec import StreamSpec, pack_ip
 from media.stream.receiver import Track
 from media.stream.rtcp_feedback import Pictures
-from media.stream.rtcp_reports import report
 from recorder.workers.messages import Counts
 from recorder.workers.stream_sockets import Lanes
 
@@ -51,8 +50,8 @@ class Reports:
         if first:
             return
         for each in lanes:
-            if each.track.keyring:
-                each.track.keyring.expire(now)
+            if each.track.srtp.keyring:
+                each.track.srtp.keyring.expire(now)
             if not each.track.spec.held:
                 _send(each, now)
 
@@ -77,7 +76,7 @@ def counts(track: Track) -> Counts:
 
 def leave(lanes: Lanes, now: int) -> None:
     """Send the last report of a stream, with BYE (RFC 3550 section 6.6)."""
-    _send(lanes, now, goodbye(lanes.track.own_ssrc))
+    _send(lanes, now, goodbye(lanes.track.rtcp.own_ssrc))
 
 
 def _came(track: Track, target: tuple[str, int], mux: bool) -> bool:
@@ -94,7 +93,7 @@ def _send(lanes: Lanes, now: int, more: bytes = b"") -> None:
     descriptor = lanes.rtp if mux else lanes.rtcp
     if target is None or descriptor < 0 or not (spec.known or _came(track, target, mux)):
         return
-    packet = report(track, now, CNAME, more)
+    packet = track.report(now, CNAME, more)
     if packet is not None:
         try:  # contextlib.suppress costs a microsecond
             send(descriptor, packet, target, track.latch.connected and mux, spec.here)

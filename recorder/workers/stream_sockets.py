@@ -9,7 +9,6 @@ from media.receive.sockets import connect, connected
 from media.records import commit_slots
 from media.spec import StreamSpec
 from media.stream.receiver import Track
-from media.stream.rtcp_reports import receive as receive_rtcp
 
 
 class Lanes:
@@ -29,7 +28,7 @@ class Lanes:
         The source moves by a re-offer that we are about to be told of: until then all waits in the kernel.
         """
         track = self.track
-        if not track.latch.connected or (track.latch.pure and track.keyring and track.greet is None):
+        if not track.latch.connected or (track.latch.pure and track.srtp.keyring and track.greet is None):
             return False
         return not connected(self.rtp)
 
@@ -94,7 +93,7 @@ def replay(relic: Relic, call: str, generation: int, lanes: Mapping[int, Lanes],
         if own is None or not count:
             continue
         if rtcp:
-            receive_rtcp(own.track, lane, count, out)
+            own.track.receive_rtcp(lane, count, out)
         else:
             own.track.replay(lane, count, out)
     return True

@@ -190,14 +190,14 @@ def test_a_successor_goes_on_under_any_line_of_the_newest_offer_and_of_the_one_b
             recorded(track, packets(new[used], 1050, 25), 50)
         kept, moved = checkpoint.pack([track]), checkpoint.moving([track])
         successor = Track(told(base, new, 4), base.pauses, 1)
-        assert successor.keyring is not None
-        successor.keyring.precede(old)
+        assert successor.srtp.keyring is not None
+        successor.srtp.keyring.precede(old)
         checkpoint.restore(kept, moved or b"", {successor.spec.stream: successor})
         begin = 1075 if follows else 1050
         for number, each in enumerate((old[0], old[4], new[0], new[4])):
             sent = packets(each, begin + 5 * number, 5)
             assert recorded(successor, sent, begin - 1000 + 5 * number) == stream_of(5, begin + 5 * number)
-        successor.keyring.expire(FIRST_ARRIVAL)
+        successor.srtp.keyring.expire(FIRST_ARRIVAL)
         assert recorded(successor, packets(old[4], begin + 20, 5), begin - 980) == stream_of(5, begin + 20)
         assert successor.reception.rejected == 0
 
@@ -308,7 +308,7 @@ def test_whatever_is_offered_forged_or_killed_every_packet_is_stored_once(seed: 
         at += len(waiting)
         if chance.random() < 0.3:
             successor = Track(track.spec, track.pauses, 1)
-            successor.keyring.precede([each for each in before if each not in lines][-16:])
+            successor.srtp.keyring.precede([each for each in before if each not in lines][-16:])
             checkpoint.restore(checkpoint.pack([track]), checkpoint.moving([track]) or b"", {0: successor})
             track = successor
     assert sorted(found) == sorted(client.sent)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from media.errors import Damaged
 from media.rtp import header
 from media.spec import StreamSpec
-from media.stream import checkpoint, rtcp_reports
+from media.stream import checkpoint
 from media.stream.pauses import Pauses
 from media.stream.receiver import Track
 from media.stream.report import figures
@@ -98,7 +98,7 @@ def test_a_successor_knows_from_when_on_silence_counts_and_what_no_key_opened() 
     for heard, refused in ((False, (0, 0)), (True, (3, AT + 1))):
         if heard:
             hear(track, 1, at=50)
-            track.silent(7, AT + 2_000_000_000)
+            track.gaps.silent(7, AT + 2_000_000_000)
         track.gaps.refused.restore(refused)
         track.cold = None
         successor = fresh()
@@ -152,7 +152,7 @@ def test_whatever_else_changes_wants_a_new_base() -> None:
     track.receive(lane_of(packets, [FIRST_ARRIVAL + 20_000_000 * n for n in range(12)]), 12, [])
     acts: list[Callable[[], object]] = [
         lambda: track.receive(lane_of(packets[-2:], [FIRST_ARRIVAL] * 2), 2, []),
-        lambda: rtcp_reports.receive(track, lane_of([b"noise"], [FIRST_ARRIVAL]), 1, []),
+        lambda: track.receive_rtcp(lane_of([b"noise"], [FIRST_ARRIVAL]), 1, []),
         lambda: track.forgive(AT, AT + 1),
         lambda: track.change(SPEC, AT, []),
         lambda: track.finish(AT),
@@ -166,9 +166,9 @@ def test_whatever_else_changes_wants_a_new_base() -> None:
 
 def test_a_stream_that_nobody_spoke_in_moves_nothing() -> None:
     track, successor = fresh(), fresh()
-    track.reports = 2
+    track.srtp.reports = 2
     hand_on(track, successor)
-    assert (successor.reception.current, successor.reception.packets, successor.reports) == (None, 0, 2)
+    assert (successor.reception.current, successor.reception.packets, successor.srtp.reports) == (None, 0, 2)
 
 
 def test_streams_are_told_apart_by_their_order() -> None:

@@ -266,10 +266,10 @@ def test_a_batch_that_is_not_in_order_changes_nothing_on_the_fast_road(how: str,
     lane = lane_of(batch, [FIRST_ARRIVAL + (20 + n) * PACE for n in range(len(batch))])
     out: list[bytes] = []
     before = figures(track)
-    opened = fast_path.open_all(track.keyring, lane, len(batch))
+    opened = fast_path.open_all(track.srtp.keyring, lane, len(batch))
     assert (opened is None) == (how == "short")
     assert opened is None or not fast_path.store(
-        track.spec, track.reception, track.keyring, lane, len(batch), opened, out
+        track.spec, track.reception, track.srtp.keyring, lane, len(batch), opened, out
     )
     assert (figures(track), out) == (before, [])
 
@@ -284,9 +284,9 @@ def test_no_byte_of_a_header_can_differ_in_a_batch_of_one_size(where: int, at: i
     packets[20 + at] = bytes(each ^ (0x80 * (n == where)) for n, each in enumerate(packets[20 + at]))
     lane = lane_of(packets[20:], [FIRST_ARRIVAL + (20 + n) * PACE for n in range(20)])
     out: list[bytes] = []
-    opened = fast_path.open_all(track.keyring, lane, 20)
+    opened = fast_path.open_all(track.srtp.keyring, lane, 20)
     assert opened is not None
-    kept = fast_path.store(track.spec, track.reception, track.keyring, lane, 20, opened, out)
+    kept = fast_path.store(track.spec, track.reception, track.srtp.keyring, lane, 20, opened, out)
     assert kept == (where in (1, 7))
     assert all(isinstance(record, record_format.Mixed) for record in record_format.read(out))
     assert not kept or [packet for _, packet in stored(out)] == packets[20:]

@@ -86,7 +86,7 @@ def taken(track: Track, lane: batch.Lane, count: int, out: list[bytes]) -> int:
     compiled = fast_path_c.path_of(lane.workbench)
     assert compiled is not None
     storing = not (track.gaps.unsettled or track.pauses.items)
-    return compiled.take(track.spec.stream, track.reception, track.keyring, storing, lane, count, out)
+    return compiled.take(track.spec.stream, track.reception, track.srtp.keyring, storing, lane, count, out)
 
 
 @needed

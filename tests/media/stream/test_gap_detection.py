@@ -272,8 +272,8 @@ def test_who_does_not_announce_silence_is_missed(kind: int, size: int) -> None:
 def test_reports_of_a_silent_sender_explain_its_silence_up_to_then() -> None:
     heard = Heard().expected()
     for at in range(5, 60, 5):
-        heard.track.silent(7, BEGIN + at * SECOND * MS)
-    heard.track.silent(8, BEGIN + 90 * SECOND * MS)  # somebody else's
+        heard.track.gaps.silent(7, BEGIN + at * SECOND * MS)
+    heard.track.gaps.silent(8, BEGIN + 90 * SECOND * MS)  # somebody else's
     heard.finish(58 * SECOND)
     assert heard.told == []
     heard.finish(100 * SECOND)
@@ -366,7 +366,7 @@ def test_a_restart_costs_a_stream_nothing_that_kept_its_socket_is_held_may_be_si
 
 def test_a_report_that_a_sender_had_sent_nothing_explains_the_time_before_a_restart() -> None:
     one = taken_over()
-    one.track.silent(7, BEGIN + 1010 * MS)
+    one.track.gaps.silent(7, BEGIN + 1010 * MS)
     one.hear(51)
     assert one.told == []
 

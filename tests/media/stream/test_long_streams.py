@@ -178,4 +178,4 @@ def test_torture_of_many_reoffers_with_new_keys_loses_nothing(offers: int) -> No
         0,
         [],
     )
-    assert track.keyring is not None and len(track.keyring.contexts) <= MAX_CONTEXTS
+    assert track.srtp.keyring is not None and len(track.srtp.keyring.contexts) <= MAX_CONTEXTS

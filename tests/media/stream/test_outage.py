@@ -4,7 +4,7 @@ import pytest
 from pylibsrtp import Policy, Session
 
 from media.srtp.context import Context
-from media.stream.outage import NEAR, candidates
+from media.stream.srtp_recovery import NEAR, candidates
 from tests.media.stream.test_receiver import FIRST_ARRIVAL, KEY, lane_of, stream_of, track_of
 
 BEFORE = 100

@@ -17,7 +17,6 @@ from media.rtp import header
 from media.spec import Dtls, StreamSpec
 from media.stream.pauses import Pauses
 from media.stream.receiver import Track
-from media.stream.rtcp_reports import report
 from media.stream.source_latch import STRAGGLE
 
 SUITE, KEY = "AES_CM_128_HMAC_SHA1_80", bytes(range(30))
@@ -391,18 +390,18 @@ def test_audio_behind_the_datagram_that_completes_the_handshake_is_kept_d4() -> 
     assert [sequence for sequence, _ in stored(out)] == [2, 3]
     assert greetings[0] == (False, b"\x16" + bytes(20), (bytes([192, 0, 2, 1]), 4000))
     assert track.reception.foreign == 2  # what came before, and the datagram that was for nobody
-    assert track.outgoing is not None
+    assert track.srtp.outgoing is not None
 
 
 def test_keys_of_before_serve_until_another_association_has_its_own_d6() -> None:
     before = StreamSpec(0, SUITE, KEY, payloads=PAYLOADS, source=("192.0.2.1", 4000), dtls=Dtls(rtp=False))
     track = Track(before, Pauses(), 1)
     track.change(replace(before, suite=None, key=b"", dtls=Dtls(tls_id="new")), 0, [])
-    assert track.keyring is not None
+    assert track.srtp.keyring is not None
     track.rekey(replace(before, key=bytes(30)))
-    assert [context.key for context in track.keyring.contexts] == [KEY, bytes(30)]
+    assert [context.key for context in track.srtp.keyring.contexts] == [KEY, bytes(30)]
     track.change(replace(before, suite=None, key=b"", dtls=None), 0, [])
-    assert track.keyring is None and track.outgoing is None
+    assert track.srtp.keyring is None and track.srtp.outgoing is None
 
 
 def test_keys_that_come_back_protect_no_report_with_an_index_of_before() -> None:
@@ -410,11 +409,11 @@ def test_keys_that_come_back_protect_no_report_with_an_index_of_before() -> None
     spec = StreamSpec(0, SUITE, KEY, payloads=PAYLOADS, rtcp_mux=True, dtls=Dtls(rtp=False), own_key=KEY)
     track = Track(spec, Pauses(), 1)
     track.receive(lane_of([Session(Policy(key=KEY, ssrc_type=Policy.SSRC_ANY_OUTBOUND)).protect(plain(1))], [1]), 1, [])
-    said = [report(track, 2, b"recorder"), report(track, 3, b"recorder")]
+    said = [track.report(2, b"recorder"), track.report(3, b"recorder")]
     track.rekey(replace(spec, key=bytes(30), own_key=bytes(30)))
-    said.append(report(track, 4, b"recorder"))
+    said.append(track.report(4, b"recorder"))
     track.change(replace(spec, dtls=Dtls(tls_id="third")), 5, [])
-    said.append(report(track, 6, b"recorder"))
+    said.append(track.report(6, b"recorder"))
     indexes = [int.from_bytes(each[-14:-10]) for each in said if each is not None]
     assert len(indexes) == len(set(indexes)) == 4
 
@@ -425,9 +424,9 @@ def test_the_rtcp_port_may_have_keys_of_its_own_d5() -> None:
     )
     spec = replace(spec, own_key=bytes(28))
     track = Track(spec, Pauses(), 1)
-    assert track.control_keys is not None and track.outgoing is not None
+    assert track.srtp.control is not None and track.srtp.outgoing is not None
     track.rekey(replace(spec, rtcp_suite=None, rtcp_key=b"", dtls=None, own_key=b""))
-    assert track.control_keys is None and track.keyring is not None
+    assert track.srtp.control is None and track.srtp.keyring is not None
 
 
 def test_encrypted_packets_from_elsewhere_count_only_where_the_source_may_be_learnt_o15() -> None:

@@ -104,9 +104,9 @@ def test_a_forged_packet_takes_no_key_into_use():
     track, first = track_of(suite), ROUND - 20
     hear(track, Sender(suite, key_of(suite, 1)).protect(first, 60), 0)
     rekey(track, key_of(suite, 2))
-    before = track.keyring.check
+    before = track.srtp.keyring.check
     assert not hear(track, Sender(suite, key_of(suite, 3), first).protect(first + 60, 20), 60)
-    assert (track.reception.rejected, track.keyring.check, track.reception.sources[0].highest) == (
+    assert (track.reception.rejected, track.srtp.keyring.check, track.reception.sources[0].highest) == (
         20,
         before,
         first + 59,
@@ -160,8 +160,8 @@ def test_a_key_of_before_goes_on_with_its_counter_though_another_began_at_zero_a
     if forgotten == "by time":
         rekey(track, key_of(suite, 2))
         for seconds in (20, 100, 200):
-            track.keyring.expire(FIRST_ARRIVAL + seconds * 1_000_000_000)
-        assert [each.key for each in track.keyring.contexts] == [key_of(suite, 2)]
+            track.srtp.keyring.expire(FIRST_ARRIVAL + seconds * 1_000_000_000)
+        assert [each.key for each in track.srtp.keyring.contexts] == [key_of(suite, 2)]
         rekey(track, key_of(suite, 1))
         successor = track
     else:
@@ -203,7 +203,7 @@ def test_two_keys_of_one_line_share_the_rollover_counter_of_a_source_c5_c7(suite
         packets = tagged(suite, sender.protect(at, count), bytes([0, 1 + turn % 2]))
         assert [number for number, _ in hear(track, packets, heard)] == list(range(at, at + count))
         at, heard = at + count, heard + count
-        track.keyring.expire(FIRST_ARRIVAL + heard * 20_000_000 + 60_000_000_000)
+        track.srtp.keyring.expire(FIRST_ARRIVAL + heard * 20_000_000 + 60_000_000_000)
         if turn in (1, 4):
             successor = Track(spec, Pauses(), 1)
             checkpoint.restore(checkpoint.pack([track]), checkpoint.moving([track]), {0: successor})

@@ -83,7 +83,7 @@ def test_both_roads_find_the_same_around_reports(suite: str | None) -> None:
         out, other = received(swift, batch), received(slow, batch)
         assert stored(out) == stored(other)
         assert figures(swift) == figures(slow)
-        assert swift.sender_report == slow.sender_report != (0, 0)
+        assert swift.rtcp.sender_report == slow.rtcp.sender_report is not None
 
 
 @pytest.mark.parametrize("suite", [SUITE, GCM])
@@ -93,7 +93,7 @@ def test_a_forged_report_is_counted_for_a_successor_and_changes_nothing_else(sui
     track = settled(suite, wire[0])
     out = received(track, [*wire[1:20], report(), *wire[20:]])
     assert [packet for _, packet in stored(out)] == packets[1:]
-    assert (track.reception.rejected, track.sender_report) == (1, (0, 0))
+    assert (track.reception.rejected, track.rtcp.sender_report) == (1, None)
     assert checkpoint.moving([track]) is None
 
 
@@ -106,4 +106,4 @@ def test_a_report_of_a_connected_source_is_its_own_whatever_stands_where_names_w
     arrivals = [FIRST_ARRIVAL + n * PACE for n in range(1, 1 + len(wire))]
     track.receive(lane_of(wire, arrivals, address=(198, 51, 100, 9)), len(wire), out)
     assert (track.reception.packets, track.reception.foreign) == (1 + COUNT, 0)
-    assert track.sender_report[0]
+    assert track.rtcp.sender_report is not None
