@@ -101,8 +101,8 @@ def test_at_the_end_the_socket_tells_whom_a_stream_heard_on_trial(trial: int) ->
 def test_the_keys_of_an_offer_are_expected_where_there_is_a_stream() -> None:
     suite, mine = "AES_CM_128_HMAC_SHA1_80", Track(StreamSpec(0, "AES_CM_128_HMAC_SHA1_80", bytes(30)), Pauses(), 1)
     expect({0: Lanes(mine, [])}, [StreamSpec(0, suite, b"k" * 30), StreamSpec(1, suite, b"l" * 30)])
-    assert mine.keyring
-    assert [context.key for context in mine.keyring.contexts] == [bytes(30), b"k" * 30]
+    assert mine.srtp.keyring
+    assert [context.key for context in mine.srtp.keyring.contexts] == [bytes(30), b"k" * 30]
 
 
 def test_closing_passes_over_what_is_gone() -> None:

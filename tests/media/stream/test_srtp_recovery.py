@@ -1,15 +1,19 @@
-"""The key changes while a call goes on that is older than a round of sequence numbers."""
+"""Genuine SRTP packets that a receiver by the book refuses: each is stored once, and nothing forged is."""
 
 from dataclasses import replace
 
 import pytest
+from pylibsrtp import Policy, Session
 
+from media.rtp.sequence import WINDOW
 from media.spec import StreamSpec
-from media.srtp.context import SUITES, LibEngine, suite_of
+from media.srtp.context import REPLAYS, SUITES, Context, LibEngine, suite_of
 from media.stream import checkpoint
 from media.stream.pauses import Pauses
 from media.stream.receiver import Track
-from tests.media.stream.test_receiver import FIRST_ARRIVAL, PAYLOADS, lane_of, stored, stream_of
+from media.stream.srtp_recovery import NEAR, candidates
+from tests.media.stream.test_receiver import FIRST_ARRIVAL, KEY, PAYLOADS, lane_of, stored, stream_of
+from tests.media.stream.test_receiver import track_of as plain_key_track
 
 ROUND = 65_536
 
@@ -235,3 +239,181 @@ def test_a_stream_that_was_plain_takes_up_a_line_of_several_keys_c5():
     track.change(replace(plain, suite=suite, key=key_of(suite, 1), others=(key_of(suite, 2),)), FIRST_ARRIVAL, [])
     for turn in (2, 1):
         assert len(hear(track, Sender(suite, key_of(suite, turn)).protect(10 - 5 * turn, 5), 0)) == 5
+
+
+# ---- overtaken by more than libsrtp's short window, and by less than ours ----
+OVERTAKEN_SUITES = ["AES_CM_128_HMAC_SHA1_80", "AES_CM_128_HMAC_SHA1_32", "AES_256_CM_HMAC_SHA1_80", "AEAD_AES_128_GCM"]
+FIRST = 65_500  # the numbers wrap on the way
+LATE = [3, 4, 9]  # of these nothing is heard at first
+
+
+def hear_overtaken(suite: str, by: int) -> tuple[Track, list[bytes]]:
+    """Have a track hear `by` packets behind some that are under way still; give it and all as they were sent."""
+    track, wire = track_of(suite), Sender(suite, key_of(suite, 1)).protect(FIRST, LATE[-1] + 1 + by)
+    hear(track, wire[: LATE[0]], 0)  # its socket is connected to the source once that was heard
+    track.latch.pure = True
+    hear(track, [packet for number, packet in enumerate(wire) if number not in LATE][LATE[0] :], LATE[0])
+    return track, wire
+
+
+def late_of(wire: list[bytes]) -> list[bytes]:
+    return [wire[number] for number in LATE]
+
+
+EXPECTED = [(FIRST + number, packet) for number, packet in enumerate(stream_of(LATE[-1] + 1, FIRST)) if number in LATE]
+
+
+@pytest.mark.parametrize("suite", OVERTAKEN_SUITES)
+@pytest.mark.parametrize("by", [REPLAYS - 20, REPLAYS + 1, WINDOW - 20])
+def test_overtaken_packets_are_stored_once(suite: str, by: int) -> None:
+    track, wire = hear_overtaken(suite, by)
+    assert hear(track, late_of(wire), len(wire)) == EXPECTED
+    assert (track.gaps.listed(), track.reception.rejected) == ([], 0)
+    assert hear(track, late_of(wire), len(wire)) == []
+    assert track.reception.rejected == len(LATE)
+
+
+@pytest.mark.parametrize("suite", OVERTAKEN_SUITES)
+def test_one_alone_is_stored_as_well(suite: str) -> None:
+    track, wire = hear_overtaken(suite, 2 * REPLAYS)
+    assert [hear(track, [packet], len(wire)) for packet in late_of(wire)] == [[each] for each in EXPECTED]
+
+
+@pytest.mark.parametrize("suite", OVERTAKEN_SUITES)
+def test_forged_ones_change_nothing(suite: str) -> None:
+    track, wire = hear_overtaken(suite, 2 * REPLAYS)
+    forged = [packet[:-1] + bytes([packet[-1] ^ 1]) for packet in late_of(wire)]
+    assert hear(track, forged, len(wire)) == []
+    assert (track.reception.rejected, len(track.gaps.listed())) == (len(LATE), 2)
+    assert hear(track, late_of(wire), len(wire)) == EXPECTED
+
+
+def test_those_under_the_key_before_are_stored_too() -> None:
+    suite = OVERTAKEN_SUITES[0]
+    before = Sender(suite, key_of(suite, 1)).protect(FIRST, LATE[-1] + 1)
+    track = track_of(suite)
+    hear(track, [packet for number, packet in enumerate(before) if number not in LATE], 0)
+    rekey(track, key_of(suite, 2))
+    after = Sender(suite, key_of(suite, 2), FIRST).protect(FIRST + len(before), 2 * REPLAYS)
+    hear(track, after, len(before))
+    assert hear(track, late_of(before), len(before) + len(after)) == EXPECTED
+
+
+@pytest.mark.parametrize("suite", OVERTAKEN_SUITES)
+def test_those_under_the_key_before_are_stored_where_the_new_one_counts_from_zero(suite: str) -> None:
+    """They were overtaken under their own key already, and the numbers wrapped on the way."""
+    by = 2 * REPLAYS
+    track, wire = hear_overtaken(suite, by)
+    rekey(track, key_of(suite, 2))
+    at = FIRST + len(wire) - 65_536
+    hear(track, Sender(suite, key_of(suite, 2)).protect(at, 20), len(wire))
+    assert hear(track, late_of(wire), len(wire) + 20) == EXPECTED
+    assert (track.reception.rejected, track.gaps.listed()) == (0, [])
+
+
+@pytest.mark.parametrize("suite", OVERTAKEN_SUITES)
+def test_those_of_a_key_that_counts_from_zero_are_stored_too(suite: str) -> None:
+    track = track_of(suite)
+    hear(track, Sender(suite, key_of(suite, 1)).protect(FIRST, 60), 0)
+    rekey(track, key_of(suite, 2))
+    at = FIRST + 60 - 65_536
+    wire = Sender(suite, key_of(suite, 2)).protect(at, LATE[-1] + 1 + 2 * REPLAYS)
+    hear(track, [packet for number, packet in enumerate(wire) if number not in LATE], 60)
+    found = hear(track, late_of(wire), 60 + len(wire))
+    assert [number for number, _ in found] == [FIRST + 60 + number for number in LATE]
+
+
+def test_a_forged_one_is_rejected_while_a_key_is_announced_that_nothing_came_under() -> None:
+    suite = OVERTAKEN_SUITES[0]
+    track, wire = hear_overtaken(suite, 2 * REPLAYS)
+    rekey(track, key_of(suite, 2))
+    assert hear(track, [packet[:-1] + bytes([packet[-1] ^ 1]) for packet in late_of(wire)], len(wire)) == []
+    assert track.reception.rejected == len(LATE)
+    assert hear(track, late_of(wire), len(wire)) == EXPECTED
+
+
+@pytest.mark.parametrize("suite", OVERTAKEN_SUITES)
+def test_a_successor_stores_what_its_predecessor_has_not(suite: str) -> None:
+    track, wire = hear_overtaken(suite, 2 * REPLAYS)
+    hear(track, late_of(wire)[:1], len(wire))
+    successor = track_of(suite)
+    checkpoint.restore(checkpoint.pack([track]), checkpoint.moving([track]) or b"", {0: successor})
+    assert hear(successor, wire, len(wire) + 1) == EXPECTED[1:]
+
+
+# ---- after an outage of eleven minutes and more: the index cannot be estimated ----
+HEARD_BEFORE = 100
+
+
+def sent_at(number):
+    return FIRST_ARRIVAL + number * 20_000_000
+
+
+def heard_around(lost, after=200):
+    """Have a track hear some packets, then none of `lost`, then more; give it and what it stored."""
+    track, out = plain_key_track(True, pure=True), []
+    sender = Session(Policy(key=KEY, ssrc_type=Policy.SSRC_ANY_OUTBOUND))
+    wire = [sender.protect(packet) for packet in stream_of(HEARD_BEFORE + lost + after, 65_000)]
+    for begin, end in ((0, HEARD_BEFORE), (HEARD_BEFORE + lost, len(wire))):
+        for start in range(begin, end, 50):
+            batch = wire[start : min(end, start + 50)]
+            track.receive(lane_of(batch, [sent_at(start + n) for n in range(len(batch))]), len(batch), out)
+    return track, wire
+
+
+@pytest.mark.parametrize("lost", [1000, 32_700, 32_769, 40_000, 65_400, 65_536, 70_000, 200_000])
+def test_everything_after_an_outage_is_stored_and_everything_in_it_is_missing(lost):
+    track, _ = heard_around(lost)
+    (source,) = track.reception.sources
+    assert (track.reception.packets, track.reception.rejected, track.reception.late) == (HEARD_BEFORE + 200, 0, 0)
+    assert source.lost == lost
+    assert track.gaps.missing_ns >= lost * 20_000_000
+    assert source.highest == 65_000 + HEARD_BEFORE + lost + 200 - 1
+
+
+def test_what_was_heard_before_the_outage_is_a_replay_after_it():
+    track, wire = heard_around(70_000)
+    count, size = track.reception.packets, track.reception.size
+    for packet in (wire[0], wire[HEARD_BEFORE - 1], wire[-1]):
+        track.receive(lane_of([packet], [sent_at(HEARD_BEFORE + 70_000 + 300)]), 1, [])
+    assert (track.reception.packets, track.reception.size) == (count, size)
+
+
+def test_a_forged_packet_after_an_outage_changes_nothing():
+    track, out = plain_key_track(True, pure=True), []
+    sender = Session(Policy(key=KEY, ssrc_type=Policy.SSRC_ANY_OUTBOUND))
+    wire = [sender.protect(packet) for packet in stream_of(HEARD_BEFORE + 70_001, 65_000)]
+    track.receive(lane_of(wire[:50], [sent_at(n) for n in range(50)]), 50, out)
+    forged = bytearray(wire[-1])
+    forged[-1] ^= 1
+    later = sent_at(HEARD_BEFORE + 70_000)
+    track.receive(lane_of([bytes(forged)], [later]), 1, out)
+    assert (track.reception.packets, track.reception.rejected, track.reception.sources[0].highest) == (50, 1, 65_049)
+    track.receive(lane_of([wire[-1]], [later + 1_000_000]), 1, out)
+    assert track.reception.packets == 50, "one look at a time, or a flood of forged ones would cost too much"
+    track.receive(lane_of([wire[-1]], [later + 60_000_000]), 1, out)
+    assert track.reception.packets == 51
+
+
+def test_nothing_is_looked_for_while_the_estimate_is_right(monkeypatch):
+    monkeypatch.setattr(Context, "genuine", lambda *_: pytest.fail("looked"))
+    track, out = plain_key_track(True, pure=True), []
+    track.receive(lane_of([b"\x80\x08" + bytes(10) + bytes(100)] * 3, [sent_at(n) for n in range(3)]), 3, out)
+    assert track.reception.rejected == 3
+
+
+@pytest.mark.parametrize(
+    ("reached", "sent", "sequence", "indexes"),
+    [
+        (100, NEAR, 40_000, [40_000]),
+        (100, NEAR, 100, [65_636]),
+        (100, 70_000, 101, [101, 65_637, 131_173]),
+        (0x1FFFF, 10, 0, [0x20000, 0x30000]),
+    ],
+)
+def test_the_indexes_that_a_number_may_mean(reached, sent, sequence, indexes):
+    assert list(candidates(reached, sent, sequence)) == indexes
+
+
+def test_a_day_of_silence_is_not_looked_through_for_ever():
+    assert len(candidates(0, 10**9, 7)) == 64
