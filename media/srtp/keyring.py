@@ -70,15 +70,15 @@ class Keyring:
         self._lines: tuple[frozenset[Offered], ...] = ()
         self._offers: tuple[frozenset[Offered], ...] = ()
         #: Keys of the newest offer's line that was answered, if there are others; those of lines that were not
-        #: answered, and until when (ns) they are tried, 0 = not known yet.
+        #: answered, and until when (ns) they are tried, None = not known yet.
         self._answered: tuple[Offered, ...] = ()
         self._alternates: tuple[Offered, ...] = ()
-        self._alternates_until = 0
+        self._alternates_until: int | None = None
         self._offered(line, alternates)
         self._newer = 0
         self._next_search = self._next_expected = self._next_look = 0
-        #: Until when (ns) keys before the one in use are tried; -1 = for OVERLAP from the next look on.
-        self._old_until = 0
+        #: Until when (ns) keys before the one in use are tried; None = for OVERLAP from the next look on.
+        self._old_until: int | None = 0
         #: After `open`: the rollover counter a new context began with, and whether the context changed.
         self.rollover = 0
         self.switched = False
@@ -110,7 +110,7 @@ class Keyring:
         if alternates:
             self._offers = _lines(self._offers, (*line, *alternates))
         self._alternates = tuple(dict.fromkeys((*self._alternates, *alternates)))[-MAX_CONTEXTS:]
-        self._answered, self._alternates_until = tuple(line) if self._alternates else (), 0
+        self._answered, self._alternates_until = tuple(line) if self._alternates else (), None
 
     def _await(self, suite: str, key: bytes, mki: int) -> bool:
         known = next((each for each in self.contexts if each.offered == (suite, key, mki)), None)
@@ -128,7 +128,7 @@ class Keyring:
         before = tuple(Context(*key) for key in keys if key not in own)
         self.contexts = (*before, *self.contexts)[-MAX_CONTEXTS:]
         # packets under those before the one in use may still be on their way
-        self._newer, self._old_until = len(self.contexts) - 1, -1
+        self._newer, self._old_until = len(self.contexts) - 1, None
         self._front()
 
     @property
@@ -173,7 +173,7 @@ class Keyring:
         """Forget keys whose overlap is over; those that were offered together with the one in use stay with it."""
         if self._alternates:
             self._settle(now)
-        if self._old_until < 0:
+        if self._old_until is None:
             self._old_until = now + OVERLAP
         if now > self._old_until and len(self.contexts) > 1 + self._newer:
             line, awaited = self._line.union(self._answered), self._awaited
@@ -181,7 +181,7 @@ class Keyring:
 
     def _settle(self, now: int) -> None:
         """Forget lines that were not answered once our answer has taken effect."""
-        if not self._alternates_until:
+        if self._alternates_until is None:
             self._alternates_until = now + UNANSWERED + OVERLAP
         if now <= self._alternates_until:
             return

@@ -1,8 +1,12 @@
-"""One recorded stream: batches in, records and counters out (DESIGN section 3).
+"""One recorded stream: batches in, records and counters out.
 
-Order per batch: source check, SRTP, sequence, record; nothing unauthenticated changes any state. Two roads lead to the
-same packets: `media.stream.fast_path` for a batch in unbroken order, a handful of C calls for all of it, and `_singly`
-for everything else.
+The stream holds its parts and orders them: the choice of the source (`latch`, `probation`), SRTP keys (`srtp`), what
+has arrived (`reception`), what is missing and why (`gaps`), and reports (`rtcp`). Each part has its state, its share of
+a checkpoint and no knowledge of the stream: it gets what it needs as arguments and returns what it decides.
+
+The order of a batch: source check, SRTP, sequence, record; nothing unauthenticated changes any state. There are two
+ways to the same result: `media.stream.fast_path` for a batch in unbroken order, a handful of C calls for all of it, and
+`_singly` for everything else.
 """
 
 import contextlib

@@ -10,6 +10,7 @@ from media.srtp.context import Context
 from media.stream.gaps import Reason
 from media.stream.pauses import Pauses
 from media.stream.receiver import Track
+from media.stream.refused_packets import RefusedPackets
 from tests.media.stream.test_receiver import FIRST_ARRIVAL, KEY, lane_of, stream_of, track_of
 
 MISSING = 5
@@ -146,3 +147,14 @@ def test_media_before_any_key_was_agreed_are_a_failure_of_the_keys() -> None:
         track.receive(lane_of(stream_of(2, 2 * second), [at(50 * second)] * 2), 2, [])
     track.finish(at(500))
     assert track.gaps.listed() == [(at(0), at(500), "decrypt failure")]
+
+
+def test_what_was_refused_is_counted_from_the_last_good_packet_on() -> None:
+    refused, successor = RefusedPackets(), RefusedPackets()
+    for arrival, last_good in ((10, 5), (20, 5), (40, 30), (50, 30)):
+        refused.note(arrival, last_good)
+    assert refused.state() == (2, 40)
+    assert [refused.reason(30, missing) for missing in (4, 5)] == [Reason.DECRYPT, Reason.LOSS]
+    successor.restore(refused.state())
+    assert successor.reason(30, 4) is Reason.DECRYPT
+    assert successor.reason(40, 4) is Reason.LOSS
