@@ -1,7 +1,7 @@
 """State of the streams of a call as bytes: see docs/formats/records.md, "Spool".
 
 `pack` has everything: a fixed structure a stream, and JSON for what is rare (gaps, other sources). A batch in unbroken
-order, the fast path, changes seven numbers a stream; `moving` has those. Whatever else changes in a track empties
+order, the fast path, changes seven numbers a stream; `moving` has those. Whatever else changes in a stream empties
 its `cold`, which tells that `pack` has to be written anew.
 """
 
@@ -12,7 +12,7 @@ from typing import Any
 
 from media.errors import Damaged
 from media.rtp.sequence import WINDOW
-from media.stream.receiver import Track
+from media.stream.receiver import ReceivedStream
 
 #: Rare state in bytes is capped by MAX_GAPS and MAX_SOURCES: 128 × 90 + 16 × 400.
 _HOT = struct.Struct(f"!BB28sb8sQQQQQQQQQdI IqQQQQiIIQ{WINDOW // 8}sI".replace(" ", ""))
@@ -25,20 +25,20 @@ _JSON = json.JSONEncoder(separators=(",", ":"))
 _USUAL = b'{"others":[],"gaps":[],"retired":[0,0,0],"excused":[0,0],"since":0,"refused":[0,0],"current":true}'
 
 
-def pack(tracks: Iterable[Track]) -> bytes:
+def pack(streams: Iterable[ReceivedStream]) -> bytes:
     """Serialise the streams of a call."""
-    return b"".join([part for track in tracks for part in _pack(track)])
+    return b"".join([part for stream in streams for part in _pack(stream)])
 
 
-def moving(tracks: Collection[Track]) -> bytes | None:
+def moving(streams: Collection[ReceivedStream]) -> bytes | None:
     """Serialise what batches in unbroken order change, once per call and tick; None if more changed since `pack`."""
     numbers: list[int | float] = []
-    for track in tracks:
-        if track.cold is None:
+    for stream in streams:
+        if stream.cold is None:
             return None
-        numbers += track.reception.moving()
-        numbers.append(track.srtp.reports)
-    return _moving_of(len(tracks)).pack(*numbers)
+        numbers += stream.reception.moving()
+        numbers.append(stream.srtp.reports)
+    return _moving_of(len(streams)).pack(*numbers)
 
 
 def _moving_of(count: int) -> struct.Struct:
@@ -46,37 +46,37 @@ def _moving_of(count: int) -> struct.Struct:
     return _MOVING_OF[count] if count < len(_MOVING_OF) else struct.Struct("!" + _MOVING * count)
 
 
-def _pack(track: Track) -> tuple[bytes, bytes]:
-    reception = track.reception
-    cold = track.keep(_cold(track)) if track.cold is None else track.cold
+def _pack(stream: ReceivedStream) -> tuple[bytes, bytes]:
+    reception = stream.reception
+    cold = stream.keep(_cold(stream)) if stream.cold is None else stream.cold
     hot = _HOT.pack(
-        track.spec.stream, len(track.latch.name), track.latch.name, reception.payload_type,
-        track.srtp.check, *reception.counters(), track.gaps.missing_ns, reception.jitter,
-        track.srtp.reports, *reception.place(), len(cold),
+        stream.spec.stream, len(stream.latch.name), stream.latch.name, reception.payload_type,
+        stream.srtp.check, *reception.counters(), stream.gaps.missing_ns, reception.jitter,
+        stream.srtp.reports, *reception.place(), len(cold),
     )  # fmt: skip
     return hot, cold
 
 
-def _cold(track: Track) -> bytes:
+def _cold(stream: ReceivedStream) -> bytes:
     """Encode what changes rarely."""
     rare = {
-        "others": track.reception.others(),
-        "gaps": track.gaps.items,
-        "retired": track.reception.retired,
-        **track.gaps.state(),
-        "current": track.reception.current is not None,
-        **track.gaps.rarer(),
-        **track.latch.rarer(track.spec),
+        "others": stream.reception.others(),
+        "gaps": stream.gaps.items,
+        "retired": stream.reception.retired,
+        **stream.gaps.state(),
+        "current": stream.reception.current is not None,
+        **stream.gaps.rarer(),
+        **stream.latch.rarer(stream.spec),
     }
-    if track.reception.epoch:
-        rare["epoch"] = track.reception.epoch
-    rare |= track.probation.rarer()
+    if stream.reception.epoch:
+        rare["epoch"] = stream.reception.epoch
+    rare |= stream.probation.rarer()
     encoded = _JSON.encode(rare).encode()
     return _USUAL if encoded == _USUAL else encoded
 
 
-def restore(state: bytes, moved: bytes, tracks: dict[int, Track]) -> set[int]:
-    """Put state and what has moved since back into fresh tracks, SRTP contexts included; give the streams that it knew.
+def restore(state: bytes, moved: bytes, streams: dict[int, ReceivedStream]) -> set[int]:
+    """Put state and what has moved since back into fresh streams, with their SRTP contexts; give those that it knew.
 
     Streams that are gone are passed over. Damaged if it is none.
     """
@@ -88,28 +88,28 @@ def restore(state: bytes, moved: bytes, tracks: dict[int, Track]) -> set[int]:
             end = at + _HOT.size + fields[-1]
             rare = json.loads(state[at + _HOT.size : end])
             knew.add(fields[0])
-            track = tracks.get(fields[0])
-            if track is not None:
-                _restore(track, fields, rare)
-                _move(track, _MOVING_OF[1].unpack_from(moved, number * _MOVING_OF[1].size), fields[4])
+            stream = streams.get(fields[0])
+            if stream is not None:
+                _restore(stream, fields, rare)
+                _move(stream, _MOVING_OF[1].unpack_from(moved, number * _MOVING_OF[1].size), fields[4])
             at, number = end, number + 1
     except (struct.error, ValueError, KeyError, TypeError):
         raise Damaged("the state of the streams in a spool is damaged") from None
     return knew
 
 
-def _restore(track: Track, fields: tuple[Any, ...], rare: dict[str, Any]) -> None:
+def _restore(stream: ReceivedStream, fields: tuple[Any, ...], rare: dict[str, Any]) -> None:
     _, named, name, payload_type, _, *counters, missing, jitter, _ = fields[:16]
-    track.reception.switch(payload_type, track.spec.codec(payload_type)[1])
-    track.reception.restore(counters, jitter, fields[16:-1], rare)
-    track.latch.restore(track.spec, name[:named], rare)
-    track.probation.restore(rare)
-    track.gaps.restore(missing, rare)
+    stream.reception.switch(payload_type, stream.spec.codec(payload_type)[1])
+    stream.reception.restore(counters, jitter, fields[16:-1], rare)
+    stream.latch.restore(stream.spec, name[:named], rare)
+    stream.probation.restore(rare)
+    stream.gaps.restore(missing, rare)
 
 
-def _move(track: Track, moved: tuple[Any, ...], check: bytes) -> None:
+def _move(stream: ReceivedStream, moved: tuple[Any, ...], check: bytes) -> None:
     """Go on to what a slot says: since its base only packets in unbroken order came."""
     *numbers, reports = moved
-    track.reception.go_on(*numbers)
-    track.gaps.go_on()
-    track.srtp.restore(track.spec, track.reception, check, reports)
+    stream.reception.go_on(*numbers)
+    stream.gaps.go_on()
+    stream.srtp.restore(stream.spec, stream.reception, check, reports)

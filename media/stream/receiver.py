@@ -32,7 +32,7 @@ from media.stream.srtp_keys import SrtpKeys
 from media.stream.srtp_recovery import OLD
 
 
-class Track:
+class ReceivedStream:
     """The state of one stream."""
 
     __slots__ = ("cold", "gaps", "greet", "latch", "pauses", "probation", "reception", "rtcp", "spec", "srtp")

@@ -22,7 +22,7 @@ from media.spec import StreamSpec
 from media.stream import checkpoint, gap_detection
 from media.stream.gaps import MAX_GAPS
 from media.stream.pauses import Pauses
-from media.stream.receiver import Track
+from media.stream.receiver import ReceivedStream
 from media.stream.report import figures
 from recorder.workers.messages import Counts, NewCall, Part
 from recorder.workers.part_writer import Missed, Reel
@@ -82,7 +82,7 @@ class Tape:
         One without sockets was taken out before a worker died: only what is known of it goes on.
         """
         for spec in streams:
-            track = Track(spec, self._pauses, int.from_bytes(self._random(4), "big"))
+            track = ReceivedStream(spec, self._pauses, int.from_bytes(self._random(4), "big"))
             lanes = self.lanes[spec.stream] = Lanes(track, descriptors.get(spec.stream, ()))
             track.gaps.expect(None if lanes.rtp < 0 else spec.since or at)
             if lanes.rtp < 0:
@@ -294,7 +294,7 @@ class Tape:
             self._changed = False
             reel.park(self._spool_fd, at, len(slot))
 
-    def _rebase(self, tracks: list[Track]) -> bytes:
+    def _rebase(self, tracks: list[ReceivedStream]) -> bytes:
         """Write the base anew, beside the one that the last slot names; gives what has moved since. Raises OSError."""
         self._changed = True
         shaken = {"dtls": self.handshakes.state()} if self.handshakes else {}

@@ -10,7 +10,7 @@ from media.receive.batch import address
 from media.receive.sockets import send
 from media.rtp.rtcp import INTERVAL, goodbye
 from media.spec import StreamSpec, pack_ip
-from media.stream.receiver import Track
+from media.stream.receiver import ReceivedStream
 from media.stream.rtcp_feedback import Pictures
 from recorder.workers.messages import Counts
 from recorder.workers.stream_sockets import Lanes
@@ -65,7 +65,7 @@ class Reports:
                 _send(lanes[number], now, request)
 
 
-def counts(track: Track) -> Counts:
+def counts(track: ReceivedStream) -> Counts:
     """Give the counters of a stream, for main."""
     heard = track.reception
     return Counts(
@@ -79,7 +79,7 @@ def leave(lanes: Lanes, now: int) -> None:
     _send(lanes, now, goodbye(lanes.track.rtcp.own_ssrc))
 
 
-def _came(track: Track, target: tuple[str, int], mux: bool) -> bool:
+def _came(track: ReceivedStream, target: tuple[str, int], mux: bool) -> bool:
     """Tell whether packets of the stream came from the host its reports are to go to; an offer may name anybody."""
     return (mux and track.latch.connected) or bool(
         track.latch.name and address(track.latch.name)[0] == pack_ip(target[0])

@@ -8,7 +8,7 @@ from media.receive.recvmmsg import Relic
 from media.receive.sockets import connect, connected
 from media.records import commit_slots
 from media.spec import StreamSpec
-from media.stream.receiver import Track
+from media.stream.receiver import ReceivedStream
 
 
 class Lanes:
@@ -16,7 +16,7 @@ class Lanes:
 
     __slots__ = ("rtcp", "rtp", "track")
 
-    def __init__(self, track: Track, descriptors: Sequence[int]) -> None:
+    def __init__(self, track: ReceivedStream, descriptors: Sequence[int]) -> None:
         self.track = track
         self.rtp = descriptors[0] if descriptors else -1
         self.rtcp = descriptors[1] if len(descriptors) > 1 else -1

@@ -13,7 +13,7 @@ from media.rtp import header
 from media.spec import StreamSpec
 from media.stream import checkpoint
 from media.stream.pauses import Pauses
-from media.stream.receiver import Track
+from media.stream.receiver import ReceivedStream
 from media.stream.report import figures
 from tests.media.stream.test_receiver import FIRST_ARRIVAL, lane_of, stream_of
 
@@ -21,22 +21,22 @@ AT = 1_700_000_000_000_000_000
 SPEC = StreamSpec(3, payloads=((8, "PCMA", 8000),), source=("192.0.2.1", 4000))
 
 
-def fresh() -> Track:
-    return Track(SPEC, Pauses(), 1)
+def fresh() -> ReceivedStream:
+    return ReceivedStream(SPEC, Pauses(), 1)
 
 
-def hear(track: Track, number: int, ssrc: int = 7, at: int = 0) -> bool:
+def hear(track: ReceivedStream, number: int, ssrc: int = 7, at: int = 0) -> bool:
     packet = header.build(8, number, number * 160, ssrc, bytes(160))
     return track._place(header.parse(packet), packet, AT + at * 20_000_000) is not None
 
 
-def moved(*tracks: Track) -> bytes:
+def moved(*tracks: ReceivedStream) -> bytes:
     told = checkpoint.moving(tracks)
     assert told is not None
     return told
 
 
-def hand_on(track: Track, successor: Track) -> None:
+def hand_on(track: ReceivedStream, successor: ReceivedStream) -> None:
     checkpoint.restore(checkpoint.pack([track]), moved(track), {3: successor})
 
 
@@ -77,7 +77,7 @@ def test_a_successor_knows_whether_its_offer_is_the_one_under_which_the_source_w
     offered: tuple[str, int] | None, came_from: int, now: tuple[str, int] | None, moved_on: bool
 ) -> None:
     spec = replace(SPEC, source=offered, networks=("192.0.2.0/24",))
-    track, successor = Track(spec, Pauses(), 1), Track(replace(spec, source=now), Pauses(), 1)
+    track, successor = ReceivedStream(spec, Pauses(), 1), ReceivedStream(replace(spec, source=now), Pauses(), 1)
     track.receive(lane_of(stream_of(2, 10), [FIRST_ARRIVAL] * 2, port=came_from), 2, [])
     hand_on(track, successor)
     assert successor.latched == (bytes((192, 0, 2, 1)), came_from)

@@ -16,7 +16,7 @@ from media.rtp import header
 from media.spec import StreamSpec
 from media.stream import checkpoint, fast_path, fast_path_c, gap_detection
 from media.stream.pauses import Pauses
-from media.stream.receiver import Track
+from media.stream.receiver import ReceivedStream
 from media.stream.report import figures
 from tests.media.stream.test_receiver import FIRST_ARRIVAL, KEY, SUITE, lane_of, stored
 
@@ -33,10 +33,10 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None
         monkeypatch.setattr(fast_path_c, "path_of", lambda _: None)
 
 
-def track_of(suite: str | None, pure: bool = True, continuous: bool = True) -> Track:
+def track_of(suite: str | None, pure: bool = True, continuous: bool = True) -> ReceivedStream:
     key = KEY[: 28 if suite == GCM else 30] if suite else b""
     spec = StreamSpec(0, suite, key, payloads=PAYLOADS, source=("192.0.2.1", 4000), continuous=continuous)
-    track = Track(spec, Pauses(), 1)
+    track = ReceivedStream(spec, Pauses(), 1)
     track.latch.pure = pure
     return track
 
@@ -70,7 +70,7 @@ def film(count: int, first: int = 10) -> list[bytes]:
     return packets
 
 
-def told(track: Track, wire: list[bytes], cuts: int) -> tuple[list[bytes], object]:
+def told(track: ReceivedStream, wire: list[bytes], cuts: int) -> tuple[list[bytes], object]:
     """Let a track hear packets; one that is not pure goes the slow path, on which each comes alone."""
     out: list[bytes] = []
     cuts = cuts if track.latch.pure else 1
@@ -135,7 +135,7 @@ def test_a_batch_with_key_identifiers_is_left_to_the_slow_road() -> None:
     """libsrtp is not told of them, so it cannot have the packets as they came."""
     packets = g711(60)
     wire = [packet[:-10] + b"\0\0\0\1" + packet[-10:] for packet in protected(packets, SUITE)]
-    track = Track(replace(track_of(SUITE).spec, mki=4), Pauses(), 1)
+    track = ReceivedStream(replace(track_of(SUITE).spec, mki=4), Pauses(), 1)
     track.latch.pure = True
     out, _ = told(track, wire, 20)
     assert [packet for _, packet in stored(out)] == packets

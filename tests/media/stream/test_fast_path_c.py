@@ -19,7 +19,7 @@ from media.records import record_format
 from media.rtp import header
 from media.stream import fast_path_c, fast_path_library
 from media.stream.checkpoint import pack
-from media.stream.receiver import Track
+from media.stream.receiver import ReceivedStream
 from media.stream.report import figures
 from tests.media.stream.test_fast_path import GCM, g711, opus, protected, track_of
 from tests.media.stream.test_receiver import FIRST_ARRIVAL, SUITE, lane_of, stored
@@ -81,7 +81,7 @@ def test_property_both_write_the_same_bytes(data: st.DataObject) -> None:
         assert walked(suite, batches) == in_c
 
 
-def taken(track: Track, lane: batch.Lane, count: int, out: list[bytes]) -> int:
+def taken(track: ReceivedStream, lane: batch.Lane, count: int, out: list[bytes]) -> int:
     """Give what becomes of a batch in C."""
     compiled = fast_path_c.path_of(lane.workbench)
     assert compiled is not None

@@ -10,7 +10,7 @@ from media.spec import StreamSpec
 from media.stream import gap_detection
 from media.stream.gap_detection import NEVER
 from media.stream.pauses import Pauses
-from media.stream.receiver import Track
+from media.stream.receiver import ReceivedStream
 from media.stream.reception import DEFAULT_PACKET_NS
 
 MS = 1_000_000
@@ -23,7 +23,7 @@ class Heard:
     """A stream of which each packet is told one by one; numbers count from 1, 20 ms apart unless said."""
 
     def __init__(self) -> None:
-        self.track = Track(StreamSpec(0, payloads=PAYLOADS), Pauses(), 1)
+        self.track = ReceivedStream(StreamSpec(0, payloads=PAYLOADS), Pauses(), 1)
         self.source = self.track._source(7, 1, BEGIN)
         for number in range(1, 11):
             self.hear(number)
@@ -198,7 +198,7 @@ def test_what_is_missing_before_the_first_packet_is_known_once_an_earlier_one_co
 
 
 def test_a_stream_that_never_sends_is_a_gap_from_its_answer_to_the_end() -> None:
-    track = Track(StreamSpec(0, payloads=PAYLOADS), Pauses(), 1)
+    track = ReceivedStream(StreamSpec(0, payloads=PAYLOADS), Pauses(), 1)
     track.gaps.since = BEGIN
     track.finish(BEGIN + 4999 * MS)
     assert track.gaps.items == ()
@@ -207,7 +207,7 @@ def test_a_stream_that_never_sends_is_a_gap_from_its_answer_to_the_end() -> None
 
 
 def test_what_need_not_send_all_the_time_has_no_silence() -> None:
-    track = Track(StreamSpec(0, payloads=PAYLOADS, continuous=False), Pauses(), 1)
+    track = ReceivedStream(StreamSpec(0, payloads=PAYLOADS, continuous=False), Pauses(), 1)
     track.gaps.since = BEGIN
     track.finish(BEGIN + 30 * SECOND * MS)
     assert track.gaps.items == ()
@@ -312,7 +312,7 @@ def test_a_silence_over_a_restart_is_counted_once() -> None:
 def taken_over(*, kept: bool = False, since: int = 0, **more: Any) -> Heard:
     """Give a stream of which nothing was heard until a successor takes it over after a second."""
     one = Heard.__new__(Heard)
-    one.track = Track(StreamSpec(0, payloads=PAYLOADS, **more), Pauses(), 1)
+    one.track = ReceivedStream(StreamSpec(0, payloads=PAYLOADS, **more), Pauses(), 1)
     one.track.gaps.since = NEVER if one.track.gaps.excused_until == NEVER else BEGIN + since * MS
     one.track.resume(BEGIN + SECOND * MS, kept)
     return one

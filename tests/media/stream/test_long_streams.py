@@ -15,7 +15,7 @@ from media.records import record_format
 from media.rtp import header
 from media.spec import MAX_CONTEXTS
 from media.srtp.context import SUITES, LibEngine
-from media.stream.receiver import Track
+from media.stream.receiver import ReceivedStream
 from media.stream.report import figures
 from tests.media.stream.test_receiver import FIRST_ARRIVAL, KEY, PAYLOADS, SUITE, lane_of, stored, track_of
 
@@ -30,7 +30,7 @@ def packet(number: int, ssrc: int = 7, timestamp: int | None = None, payload_typ
     return header.build(payload_type, number & 0xFFFF, stamp & 0xFFFFFFFF, ssrc, number.to_bytes(8, "big") * 20)
 
 
-def feed(track: Track, sent: list[tuple[int, bytes]]) -> Iterator[bytes]:
+def feed(track: ReceivedStream, sent: list[tuple[int, bytes]]) -> Iterator[bytes]:
     """Give (arrival, packet) to a track as a tick a second would; yield what is to be stored."""
     batch: list[tuple[int, bytes]] = []
     for each in [*sent, None]:

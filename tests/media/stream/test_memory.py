@@ -8,7 +8,7 @@ from pathlib import Path
 from media.spec import StreamSpec
 from media.stream.checkpoint import pack
 from media.stream.pauses import Pauses
-from media.stream.receiver import Track
+from media.stream.receiver import ReceivedStream
 from tests.media.stream.test_receiver import FIRST_ARRIVAL, KEY, PAYLOADS, SUITE, lane_of, stream_of
 
 STREAMS = 200
@@ -17,7 +17,7 @@ MOST = 2_420 if sys.version_info < (3, 12) else 2_480
 ROOT = Path(__file__).parents[3]
 
 
-def grown(count: int) -> list[Track]:
+def grown(count: int) -> list[ReceivedStream]:
     """Make streams that have received some packets and were packed once."""
     lane = lane_of(stream_of(40, 10), [FIRST_ARRIVAL + i * 20_000_000 for i in range(40)])
     tracks = []
@@ -26,7 +26,7 @@ def grown(count: int) -> list[Track]:
             0, str(bytearray(SUITE, "ascii"), "ascii"), bytes(bytearray(KEY)), own_key=bytes(bytearray(KEY)),
             payloads=tuple(PAYLOADS), source=("192.0.2.1", int("4000")), rtcp_source=("192.0.2.1", 20_001),
         )  # fmt: skip
-        track = Track(spec, Pauses(), 1_000_000 + number)
+        track = ReceivedStream(spec, Pauses(), 1_000_000 + number)
         track.srtp.keyring, kept = None, track.srtp.keyring  # the packets are plain; the ring stays in memory
         track.latch.pure = True
         track.receive(lane, 40, [])

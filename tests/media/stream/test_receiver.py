@@ -16,7 +16,7 @@ from media.records import record_format
 from media.rtp import header
 from media.spec import Dtls, StreamSpec
 from media.stream.pauses import Pauses
-from media.stream.receiver import Track
+from media.stream.receiver import ReceivedStream
 from media.stream.source_latch import STRAGGLE
 
 SUITE, KEY = "AES_CM_128_HMAC_SHA1_80", bytes(range(30))
@@ -42,9 +42,9 @@ def lane_of(
     return lane
 
 
-def track_of(srtp: bool, pure: bool) -> Track:
+def track_of(srtp: bool, pure: bool) -> ReceivedStream:
     spec = StreamSpec(0, SUITE if srtp else None, KEY if srtp else b"", payloads=PAYLOADS, source=("192.0.2.1", 4000))
-    track = Track(spec, Pauses(), 1)
+    track = ReceivedStream(spec, Pauses(), 1)
     track.latch.pure = pure
     return track
 
@@ -191,7 +191,7 @@ def test_who_does_not_stop_speaking_after_the_call_before_is_told_by_address_and
     spec = StreamSpec(
         0, None, b"", payloads=PAYLOADS, source=("192.0.2.1", offered), former=(("192.0.2.1", 4000, (7,)),)
     )
-    track, out = Track(spec, Pauses(), 1), []
+    track, out = ReceivedStream(spec, Pauses(), 1), []
     arrivals = [FIRST_ARRIVAL + n * 20_000_000 for n in range(10)]
     track.receive(lane_of(stream_of(5, 10, ssrc), arrivals[:5]), 5, out)
     assert (len(stored(out)), track.reception.foreign) == (kept, 5 - kept)
@@ -328,7 +328,7 @@ def test_a_source_that_is_offered_again_is_chosen_at_once() -> None:
 def test_a_digit_keyed_in_a_pause_and_held_over_its_end_is_not_stored_t8() -> None:
     spec = StreamSpec(0, payloads=(*PAYLOADS, (101, "telephone-event", 8000)), source=("192.0.2.1", 4000))
     second, out = 1_000_000_000, []
-    track = Track(spec, Pauses([(FIRST_ARRIVAL, FIRST_ARRIVAL + second)]), 1)
+    track = ReceivedStream(spec, Pauses([(FIRST_ARRIVAL, FIRST_ARRIVAL + second)]), 1)
     track.latch.pure = True
     packets, arrivals = [], []
     for digit, began, ended in ((1, -0.5, -0.2), (2, 0.3, 0.5), (3, 0.9, 1.4), (4, 1.5, 1.8)):
@@ -368,14 +368,14 @@ def plain(number: int) -> bytes:
 
 def test_without_keys_of_its_handshake_a_dtls_stream_keeps_nothing_d2() -> None:
     spec = StreamSpec(0, payloads=PAYLOADS, source=("192.0.2.1", 4000), dtls=Dtls())
-    track, out = Track(spec, Pauses(), 1), list[bytes]()
+    track, out = ReceivedStream(spec, Pauses(), 1), list[bytes]()
     track.receive(lane_of([plain(1), plain(2)], [FIRST_ARRIVAL, FIRST_ARRIVAL + 1]), 2, out)
     assert (stored(out), track.reception.foreign, track.latched) == ([], 2, None)
 
 
 def test_audio_behind_the_datagram_that_completes_the_handshake_is_kept_d4() -> None:
     spec = StreamSpec(0, payloads=PAYLOADS, source=("192.0.2.1", 4000), dtls=Dtls())
-    track, out = Track(spec, Pauses(), 1), list[bytes]()
+    track, out = ReceivedStream(spec, Pauses(), 1), list[bytes]()
     session = Session(Policy(key=KEY, ssrc_type=Policy.SSRC_ANY_OUTBOUND))
     greetings: list[tuple[bool, bytes, object]] = []
 
@@ -395,7 +395,7 @@ def test_audio_behind_the_datagram_that_completes_the_handshake_is_kept_d4() -> 
 
 def test_keys_of_before_serve_until_another_association_has_its_own_d6() -> None:
     before = StreamSpec(0, SUITE, KEY, payloads=PAYLOADS, source=("192.0.2.1", 4000), dtls=Dtls(rtp=False))
-    track = Track(before, Pauses(), 1)
+    track = ReceivedStream(before, Pauses(), 1)
     track.change(replace(before, suite=None, key=b"", dtls=Dtls(tls_id="new")), 0, [])
     assert track.srtp.keyring is not None
     track.rekey(replace(before, key=bytes(30)))
@@ -407,7 +407,7 @@ def test_keys_of_before_serve_until_another_association_has_its_own_d6() -> None
 def test_keys_that_come_back_protect_no_report_with_an_index_of_before() -> None:
     """RFC 3711 section 9.1: a handshake promised others, and a re-offer gives that association up."""
     spec = StreamSpec(0, SUITE, KEY, payloads=PAYLOADS, rtcp_mux=True, dtls=Dtls(rtp=False), own_key=KEY)
-    track = Track(spec, Pauses(), 1)
+    track = ReceivedStream(spec, Pauses(), 1)
     track.receive(lane_of([Session(Policy(key=KEY, ssrc_type=Policy.SSRC_ANY_OUTBOUND)).protect(plain(1))], [1]), 1, [])
     said = [track.report(2, b"recorder"), track.report(3, b"recorder")]
     track.rekey(replace(spec, key=bytes(30), own_key=bytes(30)))
@@ -423,7 +423,7 @@ def test_the_rtcp_port_may_have_keys_of_its_own_d5() -> None:
         0, SUITE, KEY, dtls=Dtls(rtp=False), rtcp_suite="AEAD_AES_128_GCM", rtcp_key=bytes(28), own_key=KEY
     )
     spec = replace(spec, own_key=bytes(28))
-    track = Track(spec, Pauses(), 1)
+    track = ReceivedStream(spec, Pauses(), 1)
     assert track.srtp.control is not None and track.srtp.outgoing is not None
     track.rekey(replace(spec, rtcp_suite=None, rtcp_key=b"", dtls=None, own_key=b""))
     assert track.srtp.control is None and track.srtp.keyring is not None

@@ -9,14 +9,16 @@ from media.spec import Dtls, StreamSpec
 from media.srtp.context import Context
 from media.stream.gaps import Reason
 from media.stream.pauses import Pauses
-from media.stream.receiver import Track
+from media.stream.receiver import ReceivedStream
 from media.stream.refused_packets import RefusedPackets
 from tests.media.stream.test_receiver import FIRST_ARRIVAL, KEY, lane_of, stream_of, track_of
 
 MISSING = 5
 
 
-def heard(srtp: bool, count: int, first: int = 65000, missing: int = MISSING) -> tuple[Track, list[bytes], list[bytes]]:
+def heard(
+    srtp: bool, count: int, first: int = 65000, missing: int = MISSING
+) -> tuple[ReceivedStream, list[bytes], list[bytes]]:
     """Have a track hear all packets but one; give it, the packets as sent, and what it stored."""
     plain = stream_of(count, first)
     sender = Session(Policy(key=KEY, ssrc_type=Policy.SSRC_ANY_OUTBOUND))
@@ -141,7 +143,9 @@ def test_a_silence_full_of_packets_that_no_key_opens_is_their_failure() -> None:
 
 
 def test_media_before_any_key_was_agreed_are_a_failure_of_the_keys() -> None:
-    track = Track(StreamSpec(0, payloads=((8, "PCMA", 8000),), source=("192.0.2.1", 4000), dtls=Dtls()), Pauses(), 1)
+    track = ReceivedStream(
+        StreamSpec(0, payloads=((8, "PCMA", 8000),), source=("192.0.2.1", 4000), dtls=Dtls()), Pauses(), 1
+    )
     track.gaps.since = at(0)
     for second in range(10):
         track.receive(lane_of(stream_of(2, 2 * second), [at(50 * second)] * 2), 2, [])

@@ -11,7 +11,7 @@ from media.rtp.rtcp import goodbye, receiver_report
 from media.spec import StreamSpec
 from media.stream import checkpoint, rtcp_reports
 from media.stream.pauses import Pauses
-from media.stream.receiver import Track
+from media.stream.receiver import ReceivedStream
 from tests.media.stream.test_receiver import lane_of
 
 SUITE, KEY, OWN = "AES_CM_128_HMAC_SHA1_80", bytes(range(30)), bytes(range(30, 60))
@@ -20,11 +20,11 @@ SENDER = (b"\x7f\0\0\1", 4001)
 PAYLOADS = ((8, "PCMA", 8000),)
 
 
-def plain() -> Track:
-    return Track(StreamSpec(0, payloads=PAYLOADS, source=("127.0.0.1", 4000)), Pauses(), 0xABCD)
+def plain() -> ReceivedStream:
+    return ReceivedStream(StreamSpec(0, payloads=PAYLOADS, source=("127.0.0.1", 4000)), Pauses(), 0xABCD)
 
 
-def hear(track: Track, *numbers: int) -> None:
+def hear(track: ReceivedStream, *numbers: int) -> None:
     for number in numbers:
         packet = header.build(8, number, number * 160, 7, bytes(160))
         track._place(header.parse(packet), packet, AT + number * 20_000_000)
@@ -75,7 +75,7 @@ def test_round_trip_times_can_be_made_of_it() -> None:
 
 def test_a_protected_report_opens_under_our_key_alone() -> None:
     spec = StreamSpec(0, SUITE, KEY, own_key=OWN, payloads=PAYLOADS)
-    track = Track(spec, Pauses(), 0xABCD)
+    track = ReceivedStream(spec, Pauses(), 0xABCD)
     hear(track, 1, 2, 3)
     opener = Session(Policy(key=OWN, ssrc_type=Policy.SSRC_ANY_INBOUND))
     reports = [track.report(AT, b"recorder") or b"" for _ in range(3)]
@@ -84,7 +84,7 @@ def test_a_protected_report_opens_under_our_key_alone() -> None:
 
 
 def test_what_is_forged_foreign_or_no_rtcp_changes_nothing() -> None:
-    track, out = Track(StreamSpec(0, SUITE, KEY, payloads=PAYLOADS), Pauses(), 1), []
+    track, out = ReceivedStream(StreamSpec(0, SUITE, KEY, payloads=PAYLOADS), Pauses(), 1), []
     track.take_rtcp(sender_report(), SENDER, AT, out)
     track.take_rtcp(goodbye(7) + bytes(14), SENDER, AT, out)
     assert (track.reception.rejected, track.rtcp.sender_report, out) == (2, None, [])

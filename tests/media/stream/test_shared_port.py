@@ -8,7 +8,7 @@ import pytest
 from media.records import record_format
 from media.srtp.srtcp import Srtcp
 from media.stream import checkpoint
-from media.stream.receiver import Track
+from media.stream.receiver import ReceivedStream
 from media.stream.report import figures
 from tests.media.stream.test_fast_path import GCM, opus, protected, track_of
 from tests.media.stream.test_receiver import FIRST_ARRIVAL, KEY, SUITE, lane_of, stored, stream_of
@@ -29,7 +29,7 @@ def sealed(reports: list[bytes], suite: str | None) -> list[bytes]:
     return [sender.protect(each) for each in reports]
 
 
-def settled(suite: str | None, first: bytes, pure: bool = True) -> Track:
+def settled(suite: str | None, first: bytes, pure: bool = True) -> ReceivedStream:
     """Give a track that has heard its first packet, and that a successor knows."""
     track = track_of(suite, pure)
     track.latch.name = SOURCE
@@ -38,7 +38,7 @@ def settled(suite: str | None, first: bytes, pure: bool = True) -> Track:
     return track
 
 
-def received(track: Track, wire: list[bytes]) -> list[bytes]:
+def received(track: ReceivedStream, wire: list[bytes]) -> list[bytes]:
     out: list[bytes] = []
     track.receive(lane_of(wire, [FIRST_ARRIVAL + n * PACE for n in range(1, 1 + len(wire))]), len(wire), out)
     return out

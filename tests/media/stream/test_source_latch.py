@@ -14,7 +14,7 @@ from media.rtp import header
 from media.spec import StreamSpec
 from media.stream import checkpoint
 from media.stream.pauses import Pauses
-from media.stream.receiver import Track
+from media.stream.receiver import ReceivedStream
 from tests.media.calls import START, expand, listen, noise, run, stream
 from tests.media.stream.test_receiver import FIRST_ARRIVAL, KEY, PAYLOADS, lane_of, stored, stream_of, track_of
 
@@ -22,7 +22,7 @@ OFFERED, OTHER, THIRD = 4000, 4444, 5555
 FRAME = 20_000_000
 
 
-def hear(track: Track, port: int, count: int, at: int = 0, ssrc: int = 7, first: int = 10) -> list[bytes]:
+def hear(track: ReceivedStream, port: int, count: int, at: int = 0, ssrc: int = 7, first: int = 10) -> list[bytes]:
     """Let packets come from a port of the client, `at` ns after the first of all; give what was stored."""
     out: list[bytes] = []
     arrivals = [FIRST_ARRIVAL + at + n * FRAME for n in range(count)]
@@ -80,7 +80,7 @@ def test_property_every_packet_of_the_offered_port_is_stored_once_whatever_other
         numbers |= {sequence for sequence, _ in stored(out)}
         kept += len(stored(out))
         if hands_on:
-            successor = Track(track.spec, Pauses(), 1)
+            successor = ReceivedStream(track.spec, Pauses(), 1)
             checkpoint.restore(checkpoint.pack([track]), checkpoint.moving([track]) or b"", {0: successor})
             track = successor
     assert (track.reception.packets, track.reception.foreign) == (kept, len(ports) - kept)
@@ -144,7 +144,7 @@ def test_an_encrypted_packet_proves_itself_and_gives_way_to_nobody() -> None:
 
 def test_without_an_offered_address_there_is_nobody_to_wait_for() -> None:
     spec = StreamSpec(0, None, b"", payloads=PAYLOADS, networks=("192.0.2.0/24",))
-    track = Track(spec, Pauses(), 1)
+    track = ReceivedStream(spec, Pauses(), 1)
     hear(track, OTHER, 5)
     assert (track.reception.packets, track.latch.wish, track.trial) == (5, track.latch.name, False)
 
@@ -172,7 +172,7 @@ def test_whom_a_reoffer_brings_is_not_chosen_before_it_is_followed() -> None:
 def test_whom_a_call_before_heard_is_told_by_address_and_ssrc_or_gives_way(ssrc: int, kept: int) -> None:
     former = (("192.0.2.1", OTHER, (7,)), ("192.0.2.1", THIRD, (8,)))
     spec = StreamSpec(0, None, b"", payloads=PAYLOADS, source=("192.0.2.1", OFFERED), former=former)
-    track = Track(spec, Pauses(), 1)
+    track = ReceivedStream(spec, Pauses(), 1)
     assert len(stored(hear(track, OTHER, 5, ssrc=ssrc))) == kept
     assert len(stored(hear(track, OFFERED, 5, 10 * FRAME, ssrc=8))) == 5
     assert stored(hear(track, OTHER, 5, 15 * FRAME, ssrc=ssrc, first=20)) == []

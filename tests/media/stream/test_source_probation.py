@@ -15,7 +15,7 @@ from media.rtp import header
 from media.spec import StreamSpec
 from media.stream import checkpoint, fast_path_c
 from media.stream.pauses import Pauses
-from media.stream.receiver import Track
+from media.stream.receiver import ReceivedStream
 from media.stream.source_probation import MOST
 from tests.media.calls import expand, listen, stream
 from tests.media.stream.test_receiver import FIRST_ARRIVAL, lane_of, stored
@@ -41,7 +41,7 @@ def voice(number: int, ts: int | None = None, kind: int = 8, ssrc: int = 7, tone
     return header.build(kind, number, 160 * number if ts is None else ts, ssrc, bytes([fill]) * 160)
 
 
-def heard(track: Track, sent: Sequence[Packet], cuts: int) -> list[bytes]:
+def heard(track: ReceivedStream, sent: Sequence[Packet], cuts: int) -> list[bytes]:
     """Let a track hear packets at places in time (frames), so many a batch; give what was stored."""
     out: list[bytes] = []
     for begin in range(0, len(sent), cuts):
@@ -51,8 +51,8 @@ def heard(track: Track, sent: Sequence[Packet], cuts: int) -> list[bytes]:
     return out
 
 
-def fresh(spec: StreamSpec = SPEC) -> Track:
-    return Track(spec, Pauses(), 1)
+def fresh(spec: StreamSpec = SPEC) -> ReceivedStream:
+    return ReceivedStream(spec, Pauses(), 1)
 
 
 FORGED = {

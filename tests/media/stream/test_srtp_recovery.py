@@ -10,7 +10,7 @@ from media.spec import StreamSpec
 from media.srtp.context import REPLAYS, SUITES, Context, LibEngine, suite_of
 from media.stream import checkpoint
 from media.stream.pauses import Pauses
-from media.stream.receiver import Track
+from media.stream.receiver import ReceivedStream
 from media.stream.srtp_recovery import NEAR, candidates
 from tests.media.stream.test_receiver import FIRST_ARRIVAL, KEY, PAYLOADS, lane_of, stored, stream_of
 from tests.media.stream.test_receiver import track_of as plain_key_track
@@ -36,7 +36,7 @@ def key_of(suite, seed):
 
 def track_of(suite):
     spec = StreamSpec(0, suite, key_of(suite, 1), payloads=PAYLOADS, source=("192.0.2.1", 4000))
-    return Track(spec, Pauses(), 1)
+    return ReceivedStream(spec, Pauses(), 1)
 
 
 def hear(track, packets, number):
@@ -141,7 +141,7 @@ def test_a_successor_goes_on_under_the_new_key_whether_anything_of_it_was_heard_
     rekey(track, key_of(suite, 2))
     sender, at = Sender(suite, key_of(suite, 2), first if kept else 0), first + 60 if kept else 40
     hear(track, sender.protect(at, heard), 60)
-    successor = Track(track.spec, Pauses(), 1)
+    successor = ReceivedStream(track.spec, Pauses(), 1)
     checkpoint.restore(checkpoint.pack([track]), checkpoint.moving([track]), {0: successor})
     after = hear(successor, sender.protect(at + heard, 60 - heard), 60 + heard)
     assert [number for number, _ in after] == list(range(first + 60 + heard, first + 120))
@@ -169,7 +169,7 @@ def test_a_key_of_before_goes_on_with_its_counter_though_another_began_at_zero_a
         rekey(track, key_of(suite, 1))
         successor = track
     else:
-        successor = Track(track.spec, Pauses(), 1)
+        successor = ReceivedStream(track.spec, Pauses(), 1)
         checkpoint.restore(checkpoint.pack([track]), checkpoint.moving([track]) or b"", {0: successor})
     after = hear(successor, old.protect(first + 70, 30), 70)
     assert [number for number, _ in after] == list(range(first + 70, first + 100))
@@ -201,7 +201,7 @@ def test_two_keys_of_one_line_share_the_rollover_counter_of_a_source_c5_c7(suite
     """RFC 3711 section 3.3.1; each is come back to after more than half a round under the other, over a restart too."""
     keys = [key_of(suite, 1), key_of(suite, 2)]
     spec = StreamSpec(0, suite, keys[0], mki=2, others=(keys[1],), payloads=PAYLOADS, source=("192.0.2.1", 4000))
-    track, begin, heard, at = Track(spec, Pauses(), 1), ROUND - 20_000, 0, ROUND - 20_000
+    track, begin, heard, at = ReceivedStream(spec, Pauses(), 1), ROUND - 20_000, 0, ROUND - 20_000
     for turn, count in enumerate((100, 40_000, 40_000, 100, 33_000, 100)):
         sender = Sender(suite, keys[turn % 2], at)
         packets = tagged(suite, sender.protect(at, count), bytes([0, 1 + turn % 2]))
@@ -209,7 +209,7 @@ def test_two_keys_of_one_line_share_the_rollover_counter_of_a_source_c5_c7(suite
         at, heard = at + count, heard + count
         track.srtp.keyring.expire(FIRST_ARRIVAL + heard * 20_000_000 + 60_000_000_000)
         if turn in (1, 4):
-            successor = Track(spec, Pauses(), 1)
+            successor = ReceivedStream(spec, Pauses(), 1)
             checkpoint.restore(checkpoint.pack([track]), checkpoint.moving([track]), {0: successor})
             track = successor
     assert (track.reception.packets, track.reception.rejected, track.reception.totals()) == (
@@ -235,7 +235,7 @@ def test_packets_under_any_key_of_a_line_that_is_still_to_be_followed_are_opened
 def test_a_stream_that_was_plain_takes_up_a_line_of_several_keys_c5():
     suite = "AES_CM_128_HMAC_SHA1_80"
     plain = StreamSpec(0, payloads=PAYLOADS, source=("192.0.2.1", 4000))
-    track = Track(plain, Pauses(), 1)
+    track = ReceivedStream(plain, Pauses(), 1)
     track.change(replace(plain, suite=suite, key=key_of(suite, 1), others=(key_of(suite, 2),)), FIRST_ARRIVAL, [])
     for turn in (2, 1):
         assert len(hear(track, Sender(suite, key_of(suite, turn)).protect(10 - 5 * turn, 5), 0)) == 5
@@ -247,7 +247,7 @@ FIRST = 65_500  # the numbers wrap on the way
 LATE = [3, 4, 9]  # of these nothing is heard at first
 
 
-def hear_overtaken(suite: str, by: int) -> tuple[Track, list[bytes]]:
+def hear_overtaken(suite: str, by: int) -> tuple[ReceivedStream, list[bytes]]:
     """Have a track hear `by` packets behind some that are under way still; give it and all as they were sent."""
     track, wire = track_of(suite), Sender(suite, key_of(suite, 1)).protect(FIRST, LATE[-1] + 1 + by)
     hear(track, wire[: LATE[0]], 0)  # its socket is connected to the source once that was heard

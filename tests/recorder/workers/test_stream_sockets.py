@@ -11,12 +11,12 @@ from media.receive.batch import SLOTS
 from media.records import commit_slots
 from media.spec import StreamSpec
 from media.stream.pauses import Pauses
-from media.stream.receiver import Track
+from media.stream.receiver import ReceivedStream
 from recorder.workers.stream_sockets import Lanes, close_all, expect, newest_slot
 
 
-def track() -> Track:
-    return Track(StreamSpec(0), Pauses(), 1)
+def track() -> ReceivedStream:
+    return ReceivedStream(StreamSpec(0), Pauses(), 1)
 
 
 def opened(count: int) -> list[int]:
@@ -51,7 +51,7 @@ def test_a_stream_that_was_taken_out_has_no_sockets() -> None:
 )
 def test_a_socket_that_main_lets_go_waits_unless_a_key_tells_what_counts(pure: bool, key: bytes, waits: bool) -> None:
     suite = "AES_CM_128_HMAC_SHA1_80" if key else None
-    lanes = Lanes(Track(StreamSpec(0, suite, key), Pauses(), 1), opened(1))
+    lanes = Lanes(ReceivedStream(StreamSpec(0, suite, key), Pauses(), 1), opened(1))
     assert not lanes.let_go
     lanes.track.latch.connected, lanes.track.latch.pure = True, pure
     assert lanes.let_go == waits
@@ -99,7 +99,10 @@ def test_at_the_end_the_socket_tells_whom_a_stream_heard_on_trial(trial: int) ->
 
 
 def test_the_keys_of_an_offer_are_expected_where_there_is_a_stream() -> None:
-    suite, mine = "AES_CM_128_HMAC_SHA1_80", Track(StreamSpec(0, "AES_CM_128_HMAC_SHA1_80", bytes(30)), Pauses(), 1)
+    suite, mine = (
+        "AES_CM_128_HMAC_SHA1_80",
+        ReceivedStream(StreamSpec(0, "AES_CM_128_HMAC_SHA1_80", bytes(30)), Pauses(), 1),
+    )
     expect({0: Lanes(mine, [])}, [StreamSpec(0, suite, b"k" * 30), StreamSpec(1, suite, b"l" * 30)])
     assert mine.srtp.keyring
     assert [context.key for context in mine.srtp.keyring.contexts] == [bytes(30), b"k" * 30]
