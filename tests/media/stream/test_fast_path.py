@@ -90,7 +90,7 @@ def told(track: ReceivedStream, wire: list[bytes], cuts: int) -> tuple[list[byte
 
 @pytest.mark.parametrize("suite", [None, SUITE, GCM])
 @pytest.mark.parametrize(("packets", "sound"), [(opus(120), True), (film(120), False)])
-def test_both_roads_keep_the_same_packets_and_figures(packets: list[bytes], sound: bool, suite: str | None) -> None:
+def test_both_paths_keep_the_same_packets_and_figures(packets: list[bytes], sound: bool, suite: str | None) -> None:
     wire = protected(packets, suite)
     swiftly, one = told(track_of(suite, continuous=sound), wire, 40)
     singly, other = told(track_of(suite, pure=False, continuous=sound), wire, 40)
@@ -100,7 +100,7 @@ def test_both_roads_keep_the_same_packets_and_figures(packets: list[bytes], soun
     assert sum(len(record.payloads) for record in mixed) == 80  # the first batch tells the payload type
 
 
-def test_a_timestamp_set_back_between_two_batches_is_the_same_jitter_on_both_roads() -> None:
+def test_a_timestamp_set_back_between_two_batches_is_the_same_jitter_on_both_paths() -> None:
     packets = [header.build(8, 10 + n, 100_000 * (n < 80) + 160 * n, 7, bytes(160)) for n in range(120)]
     swiftly, singly = told(track_of(None), packets, 40), told(track_of(None, pure=False), packets, 40)
     assert swiftly[1] == singly[1]
@@ -108,7 +108,7 @@ def test_a_timestamp_set_back_between_two_batches_is_the_same_jitter_on_both_roa
 
 @settings(max_examples=60, deadline=None)
 @given(st.data(), st.booleans(), st.integers(2, 40))
-def test_property_in_whatever_order_packets_come_both_roads_agree(data: st.DataObject, srtp: bool, cuts: int) -> None:
+def test_property_in_whatever_order_packets_come_both_paths_agree(data: st.DataObject, srtp: bool, cuts: int) -> None:
     packets = opus(60, data.draw(st.sampled_from([10, 65_500])), random.Random(data.draw(st.integers(0, 99))))
     suite = SUITE if srtp and packets[0][2:4] == b"\0\n" else None
     wire = protected(packets, suite)
@@ -131,7 +131,7 @@ def test_even_batches_tell_the_same_figures_and_stay_runs_behind_a_wrap(first: i
     assert [len(run.payloads) for run in runs][-2:] == [40, 40]
 
 
-def test_a_batch_with_key_identifiers_is_left_to_the_slow_road() -> None:
+def test_a_batch_with_key_identifiers_is_left_to_the_slow_path() -> None:
     """libsrtp is not told of them, so it cannot have the packets as they came."""
     packets = g711(60)
     wire = [packet[:-10] + b"\0\0\0\1" + packet[-10:] for packet in protected(packets, SUITE)]
@@ -150,7 +150,7 @@ STEPS = {
 
 
 @pytest.mark.parametrize("steps", STEPS.values(), ids=STEPS)
-def test_both_roads_learn_the_same_length_of_a_packet(steps: list[int]) -> None:
+def test_both_paths_learn_the_same_length_of_a_packet(steps: list[int]) -> None:
     sizes = random.Random(1)
     stamps = [0, *accumulate(steps)]
     packets = [header.build(111, n, stamp, 7, bytes(sizes.randint(1, 90))) for n, stamp in enumerate(stamps)]
@@ -256,7 +256,7 @@ def spoilt(wire: list[bytes], at: int, how: str) -> list[bytes]:
 
 @pytest.mark.parametrize("how", ["first", "type", "source", "short", "gap"])
 @pytest.mark.parametrize("at", [0, 10, 19])
-def test_a_batch_that_is_not_in_order_changes_nothing_on_the_fast_road(how: str, at: int) -> None:
+def test_a_batch_that_is_not_in_order_changes_nothing_on_the_fast_path(how: str, at: int) -> None:
     packets = opus(40)
     track = track_of(None)
     track.receive(lane_of(packets[:20], [FIRST_ARRIVAL + n * PACE for n in range(20)]), 20, [])

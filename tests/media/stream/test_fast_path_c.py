@@ -130,7 +130,7 @@ STALLED = [(packet, arrival + 1_100_000_000 * (n > 30)) for n, (packet, arrival)
         pytest.param(numbered(stamp=2**32 - 3200), id="whose timestamp wraps"),
     ],
 )
-def test_a_batch_that_is_not_for_the_fast_road_is_only_opened(told: list[tuple[bytes, int]]) -> None:
+def test_a_batch_that_is_not_for_the_fast_path_is_only_opened(told: list[tuple[bytes, int]]) -> None:
     packets, arrivals = [packet for packet, _ in told], [arrival for _, arrival in told]
     track, out = track_of(None), []
     track.receive(lane_of(packets[:1], arrivals[:1]), 1, [])
@@ -172,7 +172,7 @@ def test_nothing_is_stored_before_anybody_is_known() -> None:
 @needed
 @pytest.mark.parametrize("slot", [0, 1, SLOTS - 1])
 @pytest.mark.parametrize("when", [(2**63 - 1, 2**63 - 1), (-(2**63), -(2**63)), (2**62, 0), (-1, 0), (2**33, 0)])
-def test_times_that_cannot_be_are_not_for_the_fast_road(slot: int, when: tuple[int, int]) -> None:
+def test_times_that_cannot_be_are_not_for_the_fast_path(slot: int, when: tuple[int, int]) -> None:
     """As in the damaged region of a dead worker."""
     packets, arrivals = [packet for packet, _ in numbered()], [arrival for _, arrival in numbered()]
     track, out = track_of(None), []
@@ -183,7 +183,7 @@ def test_times_that_cannot_be_are_not_for_the_fast_road(slot: int, when: tuple[i
 
 
 @needed
-def test_a_packet_alone_is_for_the_slow_road() -> None:
+def test_a_packet_alone_is_for_the_slow_path() -> None:
     packets = g711(2)
     track, lane = track_of(None), lane_of(packets[1:], [FIRST_ARRIVAL + PACE])
     track.receive(lane_of(packets[:1], [FIRST_ARRIVAL]), 1, [])

@@ -1,4 +1,4 @@
-"""Batches to records: both roads lead to the same packets, whatever order they come in."""
+"""Batches to records: both paths lead to the same packets, whatever order they come in."""
 
 import struct
 from dataclasses import replace
@@ -70,7 +70,7 @@ def stream_of(count: int, first: int, ssrc: int = 7) -> list[bytes]:
     st.booleans(),
     st.lists(st.integers(1, 25), min_size=1, max_size=20),
 )
-def test_both_roads_store_the_same_packets(order: list[int], first: int, srtp: bool, cuts: list[int]) -> None:
+def test_both_paths_store_the_same_packets(order: list[int], first: int, srtp: bool, cuts: list[int]) -> None:
     plain = stream_of(60, first)
     sender = Session(Policy(key=KEY, ssrc_type=Policy.SSRC_ANY_OUTBOUND))
     wire = [sender.protect(packet) for packet in plain] if srtp else plain
@@ -164,7 +164,7 @@ def test_jitter_is_of_packets_in_the_order_of_their_arrival(pure: bool, batch_of
     assert track.reception.reordered > 30
 
 
-def test_what_follows_a_late_packet_has_its_jitter_on_the_fast_road_too() -> None:
+def test_what_follows_a_late_packet_has_its_jitter_on_the_fast_path_too() -> None:
     track, out, packets = track_of(srtp=False, pure=True), [], stream_of(31, 10)
     late = [*range(4), *range(5, 11), 4]
     arrivals = [FIRST_ARRIVAL + n * 20_000_000 for n in range(31)]

@@ -110,7 +110,7 @@ def test_only_who_speaks_here_fails_to_be_opened() -> None:
 
 
 def test_a_packet_under_another_key_makes_its_gap_a_decrypt_failure() -> None:
-    """Duty C1: by the packets themselves, on both roads."""
+    """Duty C1: by the packets themselves, on both paths."""
     plain = stream_of(60, 100)
     good, bad = (Session(Policy(key=key, ssrc_type=Policy.SSRC_ANY_OUTBOUND)) for key in (KEY, bytes(30)))
     wire = [(bad if 20 <= n < 40 else good).protect(packet) for n, packet in enumerate(plain)]

@@ -53,7 +53,7 @@ def with_reports(packets: list[bytes], reports: list[bytes], places: list[int]) 
 
 @pytest.mark.parametrize("places", [[0], [25], [COUNT], [0, COUNT], [10, 10, 30], [2, 20, 30, 38]], ids=str)
 @pytest.mark.parametrize("suite", [None, SUITE, GCM])
-def test_packets_around_reports_take_the_fast_road(suite: str | None, places: list[int]) -> None:
+def test_packets_around_reports_take_the_fast_path(suite: str | None, places: list[int]) -> None:
     packets, reports = stream_of(1 + COUNT, 100), [report(n) for n in range(len(places))]
     wire, said = protected(packets, suite), sealed(reports, suite)
     track = settled(suite, wire[0])
@@ -74,7 +74,7 @@ def at_of(record: record_format.Record) -> int:
 
 
 @pytest.mark.parametrize("suite", [None, SUITE, GCM])
-def test_both_roads_find_the_same_around_reports(suite: str | None) -> None:
+def test_both_paths_find_the_same_around_reports(suite: str | None) -> None:
     packets = opus(1 + COUNT)
     wire = protected(packets, suite)
     (said,) = sealed([report()], suite)

@@ -106,7 +106,7 @@ def test_whom_the_offer_names_is_heard_whole_and_in_place_behind_another_source(
     assert sound[begins * 160 : (begins + 100) * 160] == expand(b"".join(genuine))
 
 
-def test_who_comes_from_another_port_all_the_call_is_recorded_and_takes_the_fast_road() -> None:
+def test_who_comes_from_another_port_all_the_call_is_recorded_and_takes_the_fast_path() -> None:
     """A client behind NAT: nobody comes from the port that it names, and its packets cost no more than others."""
     track = track_of(srtp=False, pure=False)
     hear(track, OTHER, 5)
@@ -117,7 +117,7 @@ def test_who_comes_from_another_port_all_the_call_is_recorded_and_takes_the_fast
     assert (track.latch.wish, track.trial, track.reception.packets, track.reception.foreign) == (None, True, 955, 5)
 
 
-def test_one_stranger_in_a_batch_keeps_it_from_the_fast_road() -> None:
+def test_one_stranger_in_a_batch_keeps_it_from_the_fast_path() -> None:
     track = track_of(srtp=False, pure=False)
     hear(track, OTHER, 5)
     lane = lane_of(stream_of(20, 15), [FIRST_ARRIVAL + (5 + n) * FRAME for n in range(20)], port=OTHER)
