@@ -100,14 +100,18 @@ class Workbench:
         self.packet_pointers = [ffi.cast("void *", self._memory + i * stride) for i in range(SLOTS)]
         self.length_pointers = [self._lengths + i for i in range(SLOTS)]
         self._wide: Workbench | None = None
-        #: What media.stream.fast_path_c keeps for it.
-        self.road: Any = None
+        #: What works on this memory in C and is made once for it, if there is such a thing (media.stream.fast_path_c).
+        self.extension: Any = None
 
     @property
     def wide(self) -> "Workbench":
         """Give the one for packets that are longer than NEAR, which a node without video never needs."""
         self._wide = self._wide or Workbench(WIDE)
         return self._wide
+
+    def extend(self, extension: Any) -> None:
+        """Keep what works on this memory in C."""
+        self.extension = extension
 
     def gather(self, lane: "Lane", lengths: tuple[int, ...]) -> None:
         """Copy packets whole whose beginnings and rests lie apart."""

@@ -1,6 +1,8 @@
 """64-bit sequence numbers of one source: order, loss, duplicates (RFC 3550 appendix A.1, RFC 3711 section 3.3.1)."""
 
+from collections.abc import Sequence
 from enum import Enum
+from typing import Self
 
 #: Packets behind the highest that can still be told new from seen: 20 s of 20 ms packets, RFC 3711's window of 64
 #: sixteen times over.
@@ -61,6 +63,24 @@ class Source:
         #: False until the first packet.
         self.known = False
 
+    @classmethod
+    def restored(cls, values: Sequence[int]) -> Self:
+        """Make a source again from what `numbers` gave."""
+        source = cls(values[0], 0)
+        (
+            source.first, source.highest, source.received, source.excused, source.settled, source.shift,
+            source.timestamp, source.step, source.arrival, source.window,
+        ) = values[1:]  # fmt: skip
+        source.known = True
+        return source
+
+    def numbers(self) -> tuple[int, ...]:
+        """Give all that a successor has to know; the window, as a number, is the last."""
+        return (
+            self.ssrc, self.first, self.highest, self.received, self.excused, self.settled, self.shift, self.timestamp,
+            self.step, self.arrival, self.window,
+        )  # fmt: skip
+
     @property
     def lost(self) -> int:
         """Packets that should have come and have not."""
@@ -112,10 +132,27 @@ class Source:
         self.first = min(self.first, extended)
         return Verdict.LATE
 
-    def advance(self, count: int) -> None:
-        """Note `count` packets that directly follow the highest."""
+    def follow(self, timestamp: int, step: int, arrival: int) -> None:
+        """Note the clocks of the packet that is the highest now."""
+        self.timestamp, self.step, self.arrival, self.lag = timestamp, step, arrival, 0.0
+
+    def overtaken(self, lag: float) -> None:
+        """Note how much longer (ns) the last packet to arrive was on its way than the highest."""
+        self.lag = lag
+
+    def excuse(self, count: int) -> None:
+        """Note packets that nobody expects: of a hold or pause."""
+        self.excused += count
+
+    def roll(self, shift: int) -> None:
+        """Note what the SRTP rollover counter is ahead of that of our own numbers."""
+        self.shift = shift
+
+    def advance(self, count: int, timestamp: int, step: int, arrival: int) -> None:
+        """Note `count` packets that directly follow the highest, and the clocks of the last of them."""
         self.highest += count
         self.received += count
+        self.timestamp, self.step, self.arrival = timestamp, step, arrival
         if self.window is not FULL:
             window = FULL if count >= WINDOW else ((self.window << count) | ((1 << count) - 1)) & FULL
             self.window = FULL if window == FULL else window  # one object for all sources

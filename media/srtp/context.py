@@ -37,8 +37,8 @@ TRAILER = 160
 WALK_STEP = 0x7000
 #: Rollover counters that are tried for a stream that was joined in mid call: 64 wraps are 23 hours of 20 ms packets.
 MAX_ROLLOVER = 64
-#: Packets behind the highest that libsrtp can still tell new from seen, twice RFC 3711's least; media.stream.overtaken
-#: has the others of our window.
+#: Packets behind the highest that libsrtp can still tell new from seen, twice RFC 3711's least;
+#: media.stream.srtp_recovery has the others of our window.
 REPLAYS = 128
 #: How far before a packet a fresh context is brought: what was overtaken by that packet is not taken for a replay.
 BEHIND = 2 * WINDOW

@@ -70,15 +70,15 @@ class Keyring:
         self._lines: tuple[frozenset[Offered], ...] = ()
         self._offers: tuple[frozenset[Offered], ...] = ()
         #: Keys of the newest offer's line that was answered, if there are others; those of lines that were not
-        #: answered, and until when (ns) they are tried, 0 = not known yet.
+        #: answered, and until when (ns) they are tried, None = not known yet.
         self._answered: tuple[Offered, ...] = ()
         self._alternates: tuple[Offered, ...] = ()
-        self._alternates_until = 0
+        self._alternates_until: int | None = None
         self._offered(line, alternates)
         self._newer = 0
         self._next_search = self._next_expected = self._next_look = 0
-        #: Until when (ns) keys before the one in use are tried; -1 = for OVERLAP from the next look on.
-        self._old_until = 0
+        #: Until when (ns) keys before the one in use are tried; None = for OVERLAP from the next look on.
+        self._old_until: int | None = 0
         #: After `open`: the rollover counter a new context began with, and whether the context changed.
         self.rollover = 0
         self.switched = False
@@ -110,7 +110,7 @@ class Keyring:
         if alternates:
             self._offers = _lines(self._offers, (*line, *alternates))
         self._alternates = tuple(dict.fromkeys((*self._alternates, *alternates)))[-MAX_CONTEXTS:]
-        self._answered, self._alternates_until = tuple(line) if self._alternates else (), 0
+        self._answered, self._alternates_until = tuple(line) if self._alternates else (), None
 
     def _await(self, suite: str, key: bytes, mki: int) -> bool:
         known = next((each for each in self.contexts if each.offered == (suite, key, mki)), None)
@@ -128,7 +128,7 @@ class Keyring:
         before = tuple(Context(*key) for key in keys if key not in own)
         self.contexts = (*before, *self.contexts)[-MAX_CONTEXTS:]
         # packets under those before the one in use may still be on their way
-        self._newer, self._old_until = len(self.contexts) - 1, -1
+        self._newer, self._old_until = len(self.contexts) - 1, None
         self._front()
 
     @property
@@ -173,7 +173,7 @@ class Keyring:
         """Forget keys whose overlap is over; those that were offered together with the one in use stay with it."""
         if self._alternates:
             self._settle(now)
-        if self._old_until < 0:
+        if self._old_until is None:
             self._old_until = now + OVERLAP
         if now > self._old_until and len(self.contexts) > 1 + self._newer:
             line, awaited = self._line.union(self._answered), self._awaited
@@ -181,7 +181,7 @@ class Keyring:
 
     def _settle(self, now: int) -> None:
         """Forget lines that were not answered once our answer has taken effect."""
-        if not self._alternates_until:
+        if self._alternates_until is None:
             self._alternates_until = now + UNANSWERED + OVERLAP
         if now <= self._alternates_until:
             return
@@ -191,16 +191,18 @@ class Keyring:
         self._newer = len(awaited)
         self._offers = self._alternates = ()
 
-    def walk(self, check: bytes, sources: Iterable[tuple[int, int]]) -> bool:
+    def walk(self, check: bytes, sources: Iterable[tuple[int, int]], shift: int | None = None) -> bool:
         """After a restart: bring (ssrc, index) to where they were, under the key in use then, which is in use again.
 
-        False if that is none of ours.
+        False if that is none of ours. `shift`: what the rollover counter was ahead of that of the stream's own number.
         """
         for context in self.contexts:
             if _check(context.key) == check:
                 for ssrc, index in sources:
                     context.walk(ssrc, index)
                 self._lead(context)
+                if shift is not None:
+                    self.contexts[0].shift = shift
                 return True
         return False
 
@@ -224,6 +226,10 @@ class Keyring:
             return None
         opened = _brought(context, packet, index)
         return None if isinstance(opened, int) else self._switch(context, arrival, index >> 16, opened)
+
+    def stay(self) -> None:
+        """Note that the packet that is looked at next was opened by the key in use, beside this."""
+        self.switched = False
 
     @property
     def fresh(self) -> bool:

@@ -5,16 +5,15 @@ call for all of its packets instead of a handful for each.
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from media.receive.batch import NEAR, SLOTS, Lane, Workbench
 from media.records import record_format
 from media.rtp import header
 from media.srtp.context import ffi, lib
+from media.srtp.keyring import Keyring
 from media.stream import fast_path_library, gap_detection
-
-if TYPE_CHECKING:
-    from media.stream.receiver import Track
+from media.stream.reception import Reception
 
 #: Bytes of the longest RUN that a batch can become.
 RECORD = record_format.RUN_HEAD + 2 * (SLOTS - 1) + SLOTS * NEAR
@@ -32,7 +31,7 @@ _NOT_FOR_STORING = (0, -(1 << 63), 0, 0, 0, 0)
 
 
 #: What became of a batch: nothing, it was not even opened; it lies in the workbench, each packet with libsrtp's status;
-#: a record was made of it, and the track knows.
+#: a record was made of it, and the reception counts it.
 UNTOUCHED, OPENED, STORED = range(3)
 
 
@@ -40,16 +39,16 @@ def _place(thing: Any) -> int:
     return int(ffi.cast("uintptr_t", thing))
 
 
-def road_of(bench: Workbench) -> Road | None:
-    """Give the road that leads through a workbench; None where there is no library."""
-    found = None if bench.road else fast_path_library.library()
-    if found is not None:
-        bench.road = Road(found, bench)
-    road: Road | None = bench.road
-    return road
+def path_of(bench: Workbench) -> CompiledPath | None:
+    """Give the way through C for the batches of a workbench; None where there is no library."""
+    known: CompiledPath | None = bench.extension
+    if known is None and (found := fast_path_library.library()) is not None:
+        known = CompiledPath(found, bench)
+        bench.extend(known)
+    return known
 
 
-class Road:
+class CompiledPath:
     """The way of a worker's batches through C, with the memory for one batch."""
 
     def __init__(self, found: Any, bench: Workbench) -> None:
@@ -65,29 +64,32 @@ class Road:
         places = (unprotect, bench_at, self._record, lengths_at, self._statuses)
         _PLACES.pack_into(self._batch, 0, *map(_place, places))
 
-    def take(self, track: Track, lane: Lane, count: int, out: list[bytes]) -> int:
-        """Open a batch and store it if it is in unbroken order; the caller sees to keys that are not libsrtp's."""
-        keyring, source = track.keyring, track.current
+    def take(
+        self, stream: int, reception: Reception, keyring: Keyring | None, storing: bool, lane: Lane, count: int,
+        out: list[bytes],
+    ) -> int:  # fmt: skip
+        """Open a batch and store it if it is in unbroken order; the caller sees to keys that are not libsrtp's.
+
+        `storing` False: open it only.
+        """
+        source = reception.current
         pointers, batch = self._pointers, self._batch
         pointers[_SESSION], pointers[_LANE] = keyring.session if keyring else ffi.NULL, lane.place
         tag = keyring.tag if keyring else 0
-        if source is None or track.unsettled or track.pauses.items:
+        if source is None or not storing:
             _ASKED.pack_into(batch, _ASKED_AT, *_NOT_FOR_STORING, lane.first, count, tag, 0, 0, 0, 0)
         else:
             _ASKED.pack_into(
-                batch, _ASKED_AT, track.last_arrival, gap_detection.QUIET, source.highest + 1, source.arrival,
-                track.unit, track.jitter, lane.first, count, tag, track.spec.stream, track.payload_type, source.ssrc,
+                batch, _ASKED_AT, reception.last_arrival, gap_detection.QUIET, source.highest + 1, source.arrival,
+                reception.unit, reception.jitter, lane.first, count, tag, stream, reception.payload_type, source.ssrc,
                 source.timestamp,
             )  # fmt: skip
         outcome: int = self._take(self._at)
-        if outcome == STORED and source is not None:
-            ended, track.jitter, size, written, source.step, source.timestamp = _TOLD.unpack_from(batch, _TOLD_AT)
+        if outcome == STORED:
+            ended, jitter, size, written, step, timestamp = _TOLD.unpack_from(batch, _TOLD_AT)
             out.append(self._bytes[:written])
-            source.advance(count)
-            source.arrival = track.last_arrival = ended
-            track.packets += count
-            track.last_size = size - tag - header.HEADER
-            track.size += count * track.last_size
+            length = size - tag - header.HEADER
+            reception.advance(count, timestamp, step, ended, jitter, count * length, length)
         return outcome
 
     @property

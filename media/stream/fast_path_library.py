@@ -25,7 +25,8 @@ def library() -> Any | None:
             return None
     except (OSError, ValueError):
         return None
-    found.fast_path_take.argtypes, found.fast_path_take.restype = (ctypes.c_void_p,), ctypes.c_int
+    take = found.fast_path_take
+    take.argtypes, take.restype = (ctypes.c_void_p,), ctypes.c_int
     return found
 
 

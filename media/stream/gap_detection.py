@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from typing import Any
 
-from media.rtp.sequence import Source
-from media.stream import refused_packets
-from media.stream.gaps import UNSETTLED, Reason
+from media.rtp.sequence import WINDOW, Source
+from media.spec import StreamSpec
+from media.stream.gaps import UNSETTLED, Gaps, Reason
+from media.stream.pauses import Pauses
+from media.stream.reception import AGREE, Reception
+from media.stream.refused_packets import RefusedPackets
 
-if TYPE_CHECKING:
-    from media.stream.receiver import Track
-
-#: What a packet lasts if nothing else is known (RFC 3551 section 4.2).
-DEFAULT_PACKET_NS = 20_000_000
+SECOND = 1_000_000_000
 #: The longest packet in use (RFC 6716: 120 ms of Opus); beyond, the sender was silent in between (DTX).
 MAX_PACKET_NS = 120_000_000
-#: An outage is told from a sender that starts anew by the clock: numbers and time have to agree to a quarter.
-AGREE = 4
 #: ns of silence that are a gap unless something explains them: the longest time between two reports (RFC 3550 section
 #: 6.2), in which also a sender with nothing to say shows that it is there.
 QUIET = 5_000_000_000
@@ -30,189 +27,305 @@ G723_SILENCE = (4, 28)
 EMPTIED = 2_000_000_000
 #: ns after which a call in which nobody was ever heard notes again that somebody listens.
 LISTENING = 10_000_000_000
+#: ns since the newest packet after which no older one is late: one that is overtaken is overtaken by what still comes.
+GOING_ON = SECOND // 5
 NEVER = (1 << 63) - 1
 
 
-def packet_ns(track: Track, source: Source) -> int:
-    """Give what a packet of the source lasts, by its smallest timestamp step."""
-    return int(source.step * track.unit) or DEFAULT_PACKET_NS
+class GapTracker(Gaps):
+    """The gaps of a stream, and what decides whether more of them are to be noted."""
 
-
-def agrees(track: Track, source: Source, extended: int, arrival: int) -> bool:
-    """Tell whether a jump ahead is as long as the time that went by: then packets are missing, nothing began anew."""
-    elapsed = arrival - source.arrival
-    ahead = (extended - source.highest) * packet_ns(track, source)
-    return ahead > 0 and abs(ahead - elapsed) * AGREE <= elapsed
-
-
-def note(track: Track, source: Source, extended: int, timestamp: int, arrival: int) -> None:
-    """Note the packets missing before `extended`, without those that a hold or pause explains."""
-    missing = extended - source.highest - 1
-    shared = min(arrival, track.excused_until) - max(source.arrival, track.excused_from)
-    # the RTP clock went on in a hold, whether the numbers did or not
-    each = packet_ns(track, source) if shared > 0 else _each(track, source, missing, timestamp)
-    excused = _in_hold(missing, -(-shared // each), each) if shared > 0 else 0
-    if excused and source.arrival < track.resumed_at and not track.kept:
-        excused = min(excused, max(0, -(-shared // each) - _uncounted(track, source, missing, timestamp, arrival)))
-    source.excused += excused
-    missing -= excused
-    reason = (
-        Reason.RESTART if source.arrival < track.resumed_at else refused_packets.reason(track, source.arrival, missing)
+    __slots__ = (
+        "excused_from",
+        "excused_until",
+        "kept",
+        "listened",
+        "reception",
+        "refused",
+        "resumed_at",
+        "since",
+        "unsettled",
     )
-    end = arrival if not excused or arrival > track.excused_until else source.arrival + (missing + 1) * each
-    track.gaps.add(end - missing * each, end, reason, source.ssrc, extended - missing, extended - 1)
+
+    def __init__(self, reception: Reception, *, quiet: bool) -> None:
+        """Begin with nothing missed; `quiet`: nothing is to come before the end of a hold or pause."""
+        super().__init__()
+        self.reception = reception
+        self.refused = RefusedPackets()
+        #: Packets missing in this time (ns) are nobody's fault: hold, pause.
+        self.excused_from = 0
+        self.excused_until = NEVER if quiet else 0
+        #: From when on (ns) silence is a gap: answer, end of a hold, a report of silence; 0 = never, NEVER = not now.
+        self.since = 0
+        #: A silence is marked that the next packet may explain.
+        self.unsettled = False
+        #: When a successor took over; whether the sockets were those of before.
+        self.resumed_at = 0
+        self.kept = True
+        #: When (ns) its socket was last known to be empty, while nobody was ever heard.
+        self.listened = 0
+
+    def expect(self, at: int | None) -> None:
+        """Expect media from a time on (ns), None: not now; in a hold or pause not before its end."""
+        self.since = NEVER if at is None or self.excused_until == NEVER else at
+
+    # ---- packets ----
+    def note(self, source: Source, extended: int, timestamp: int, arrival: int) -> None:
+        """Note the packets missing before `extended`, without those that a hold or pause explains."""
+        missing = extended - source.highest - 1
+        shared = min(arrival, self.excused_until) - max(source.arrival, self.excused_from)
+        # the RTP clock went on in a hold, whether the numbers did or not
+        each = self.reception.packet_ns(source) if shared > 0 else self._each(source, missing, timestamp)
+        excused = _in_hold(missing, -(-shared // each), each) if shared > 0 else 0
+        if excused and source.arrival < self.resumed_at and not self.kept:
+            excused = min(excused, max(0, -(-shared // each) - self._uncounted(source, missing, timestamp, arrival)))
+        source.excuse(excused)
+        missing -= excused
+        resumed = source.arrival < self.resumed_at
+        reason = Reason.RESTART if resumed else self.refused.reason(source.arrival, missing)
+        end = arrival if not excused or arrival > self.excused_until else source.arrival + (missing + 1) * each
+        self.add(end - missing * each, end, reason, source.ssrc, extended - missing, extended - 1)
+
+    def late(self, source: Source, extended: int, first: int, arrival: int) -> None:
+        """Take a late packet out of its gap; one from before the `first` heard so far shows what is
+        missing in between.
+        """
+        missing = first - extended - 1
+        if missing < 0:
+            self.fill(source.ssrc, extended)
+            return
+        each = self.reception.packet_ns(source)
+        begin = arrival - (missing + 1) * each
+        self.add(begin, begin + missing * each, Reason.LOSS, source.ssrc, extended + 1, first - 1)
+
+    def too_late(self, source: Source, extended: int) -> None:
+        """Take note of a packet that came too late to be stored: that is why its number is missing."""
+        self.name(source.ssrc, extended, Reason.LATE)
+
+    def overdue(self, source: Source, extended: int, timestamp: int, arrival: int) -> bool:
+        """Tell a late packet of this source from a sender that starts anew: it is missing, and its timestamp fits.
+
+        Where nothing came any more it is no late one: then the newest number was not the sender's, or it has gone back.
+        """
+        behind = source.highest - extended
+        if behind < WINDOW or arrival - source.arrival > GOING_ON or not self.holds(source.ssrc, extended):
+            return False
+        expected = source.timestamp - behind * source.step
+        off = ((timestamp - expected + 0x80000000) & 0xFFFFFFFF) - 0x80000000
+        return abs(off) * self.reception.unit <= SECOND
+
+    def unopened(self, packet: bytes, arrival: int) -> None:
+        """Note a packet that no key opens: of the source that speaks, or of anybody while it is silent."""
+        source, last = self.reception.current, self.reception.last_arrival
+        if source is None or arrival - last > SECOND or int.from_bytes(packet[8:12]) == source.ssrc:
+            self.refused.note(arrival, last)
+
+    # ---- times ----
+    def note_time(self, source: Source, end: int, reason: Reason) -> None:
+        """Note the time since the last packet of a source, whatever came in it; holds and pauses are not counted."""
+        self._between(source, source.arrival + self.reception.packet_ns(source), end, reason)
+
+    def unstored(self, spec: StreamSpec, count: int, begin: int, end: int) -> None:
+        """Mark the time (ns) in which packets came that the disk has not taken; it may go on.
+
+        They last as long as they do, however late a busy machine sent or took them; of pictures only the time says it.
+        """
+        source = self.reception.current
+        each = self.reception.packet_ns(source) if source and spec.continuous else 0
+        self.stretch(begin, end, Reason.DISK, count * each or None)
+
+    def forgive(self, spec: StreamSpec, begin: int, end: int) -> None:
+        """Excuse what is missing in this time (ns; `end` = NEVER while it lasts): hold and pause."""
+        if end != NEVER:
+            self.since = end
+        elif self.since != NEVER:
+            self.watch(spec, begin)
+            self.since = NEVER
+        source = self.reception.current
+        if self.excused_until and (source is None or source.arrival <= self.excused_from):
+            begin = min(begin, self.excused_from)  # nothing came since: one gap may span both
+        self.excused_from, self.excused_until = begin, end
+
+    def finish(self, spec: StreamSpec, at: int) -> None:
+        """At the end: mark what could have come while nobody listened and nothing came after, then the silence."""
+        source = self.reception.current
+        if source is not None and not self.kept and source.arrival < self.resumed_at:
+            self._between(source, source.arrival, self.resumed_at, Reason.RESTART)  # as many as may have come
+        self.watch(spec, at)
+        self.settle()
+
+    # ---- restart ----
+    def resume(self, spec: StreamSpec, pauses: Pauses, at: int, kept: bool, heard: int = 0) -> None:
+        """Go on as the successor of a worker, which may not have come to a hold or pause that began or ended.
+
+        `heard`: when the newest packet came of all streams that it had at its last commit (ns), 0 if this was none of
+        them.
+        """
+        quiet = spec.held or pauses.lasting
+        if quiet and self.excused_until != NEVER:
+            self.forgive(spec, pauses.items[-1][0] if pauses.lasting else at, NEVER)
+        elif self.excused_until == NEVER and not quiet:
+            self.forgive(spec, self.excused_from, max(self.excused_from, spec.since or at))
+        if kept and self.unheard:
+            return  # what the restart before has cost, which lost the sockets, is still to be seen
+        if not kept and self.reception.current is None:
+            # the clock may have been set back
+            self._silent_until(spec, min(at, max(heard, self.listened)) - EMPTIED)
+        self.resumed_at, self.kept = at, kept
+        if not kept and self.reception.current is not None:  # the time before is the restart's
+            self.since = max(self.since, at)
+
+    def _silent_until(self, spec: StreamSpec, end: int) -> None:
+        """Mark that a stream which was never heard was listened to until then, but for a restart before."""
+        restart = 0 if self.kept else self.resumed_at
+        if not self.since or max(self.since, restart) >= end:
+            return  # nothing is known that the restart before has not cost
+        self.first_heard(spec, restart)
+        self.watch(spec, end)
+        self.settle()
+        self.since, self.unsettled = end, False
+
+    def listens(self, now: int) -> bool:
+        """Note from time to time that the socket of a stream that was never heard was empty; True if it was noted.
+
+        Also where the last note is of a clock that was set back since.
+        """
+        if not self.since:
+            return False
+        if now >= self.listened and now - max(self.since, self.listened) < LISTENING:
+            return False
+        self.listened = now
+        return True
+
+    @property
+    def unheard(self) -> bool:
+        """Tell whether nothing came since a restart that lost the sockets: a successor has to know of it, too."""
+        return not self.kept and self.reception.last_arrival < self.resumed_at
+
+    def first_heard(self, spec: StreamSpec, arrival: int) -> None:
+        """At the first packet of a stream: note what a restart cost before it, whose numbers nobody has heard."""
+        if not self.kept and spec.continuous and 0 < self.since < self.resumed_at:
+            # one that came later than a packet's length after had nothing to say yet
+            self.add(self.since, min(arrival, self.resumed_at + MAX_PACKET_NS), Reason.RESTART)
+            self.since = self.resumed_at
+
+    # ---- silence ----
+    def watch(self, spec: StreamSpec, until: int) -> None:
+        """Mark a silence that has lasted too long, until the next packet tells more of it; none is expected in
+        a hold.
+        """
+        reception = self.reception
+        source, last = reception.current, reception.last_arrival
+        begin = max(last + reception.packet_ns(source) if source else 0, self.since)
+        if not self.since or until - begin < QUIET or not spec.continuous or _comfort(spec, reception):
+            return
+        self.add(begin, until, self.refused.reason_of_silence(begin, until, last), last=UNSETTLED)
+        self.unsettled = True
+
+    def broken(self, spec: StreamSpec, source: Source | None, timestamp: int, arrival: int) -> None:
+        """End a silence with a packet: it was none of a sender whose RTP clock went on (DTX, or a loss by its
+        numbers).
+        """
+        if arrival - self.reception.last_arrival > QUIET:
+            self.watch(spec, arrival)
+        if not self.unsettled:
+            return
+        elapsed = arrival - source.arrival if source else 0
+        moved = ((timestamp - source.timestamp) & 0xFFFFFFFF) * self.reception.unit if source else 0
+        self.settle(source.arrival if source and abs(moved - elapsed) * AGREE <= elapsed else None)
+        self.unsettled = False
+
+    def silent(self, ssrc: int, arrival: int) -> bool:
+        """Take a report that says that its sender has sent nothing: up to then no packet is missing.
+
+        False if that says nothing of this stream.
+        """
+        source = self.reception.current
+        if self.since == NEVER or (source is not None and source.ssrc != ssrc):
+            return False
+        self.since = max(self.since, arrival)
+        return True
+
+    # ---- lengths ----
+    def _uncounted(self, source: Source, missing: int, timestamp: int, arrival: int) -> int:
+        """Give how many packets long the RTP clock went on without the numbers, 0 if it ran ahead of ours: it began
+        anew.
+
+        Of a hold during a restart, of which much more is missing than what fits into it, only that tells what was lost.
+        """
+        moved = ((timestamp - source.timestamp) & 0xFFFFFFFF) * self.reception.unit
+        elapsed = arrival - source.arrival
+        if (moved - elapsed) * AGREE > elapsed:
+            return 0
+        return max(0, int(moved // self.reception.packet_ns(source)) - 1 - missing)
+
+    def _each(self, source: Source, missing: int, timestamp: int) -> int:
+        """Give what each missing packet lasts: by the RTP clock, unless the sender was silent in between."""
+        each = ((timestamp - source.timestamp) & 0xFFFFFFFF) / (missing + 1) * self.reception.unit
+        return int(each) if 0 < each <= MAX_PACKET_NS else self.reception.packet_ns(source)
+
+    def _between(self, source: Source, begin: int, end: int, reason: Reason) -> None:
+        """Note what of a time lies outside of the last hold or pause, in whole packets of the source."""
+        each = self.reception.packet_ns(source)
+        for since, until in self._outside(begin, end):
+            self.add(until - -(-(until - since) // each) * each, until, reason)
+
+    def _outside(self, begin: int, end: int) -> Iterator[tuple[int, int]]:
+        """Yield what of a time lies outside of the last hold or pause."""
+        if self.excused_until <= begin or self.excused_from >= end:
+            yield begin, end
+            return
+        yield begin, self.excused_from
+        yield self.excused_until, end
+
+    # ---- checkpoint ----
+    def state(self) -> dict[str, Any]:
+        """Give what a successor has to know beside the gaps, and that changes rarely."""
+        return {
+            "excused": [self.excused_from, self.excused_until],
+            "since": self.since if self.since > self.reception.last_arrival else 0,
+            "refused": self.refused.state(),
+        }
+
+    def rarer(self) -> dict[str, Any]:
+        """Give what few streams have."""
+        rare: dict[str, Any] = {}
+        if self.listened and self.reception.current is None:
+            rare["listened"] = self.listened
+        if self.unheard:
+            rare["outage"] = self.resumed_at
+        return rare
+
+    def restore(self, missing_ns: int, rare: dict[str, Any]) -> None:
+        """Take back what `state` and `rarer` gave."""
+        self.excused_from, self.excused_until = rare["excused"]
+        self.since = rare["since"]
+        self.listened = rare.get("listened", 0)
+        if "outage" in rare:
+            self.resumed_at, self.kept = rare["outage"], False
+        count, first = rare["refused"]
+        self.refused.restore((count, first))
+        self.items, self.missing_ns = tuple(tuple(gap) for gap in rare["gaps"]), missing_ns
+        self.unsettled = any(gap[-1] == UNSETTLED for gap in self.items)
+
+    def go_on(self) -> None:
+        """Note after a restart that packets came since `state`."""
+        self.since = self.since or self.reception.last_arrival
 
 
-def late(track: Track, source: Source, extended: int, first: int, arrival: int) -> None:
-    """Take a late packet out of its hole; one from before the `first` heard so far shows what is missing in between."""
-    missing = first - extended - 1
-    if missing < 0:
-        track.gaps.fill(source.ssrc, extended)
-        return
-    begin = arrival - (missing + 1) * packet_ns(track, source)
-    track.gaps.add(begin, begin + missing * packet_ns(track, source), Reason.LOSS, source.ssrc, extended + 1, first - 1)
-
-
-def note_time(track: Track, source: Source, end: int, reason: Reason) -> None:
-    """Note the time since the last packet of a source, whatever came in it; holds and pauses are not counted."""
-    _between(track, source, source.arrival + packet_ns(track, source), end, reason)
-
-
-def unstored(track: Track, count: int, begin: int, end: int) -> None:
-    """Take packets out that the disk has not taken, and mark the time (ns) in which they came; it may go on.
-
-    They last as long as they do, however late a busy machine sent or took them; of pictures only the time says it.
-    """
-    each = packet_ns(track, track.current) if track.current and track.spec.continuous else 0
-    track.gaps.stretch(begin, end, Reason.DISK, count * each or None)
-    track.packets -= count
-    track.cold = None
-
-
-def forgive(track: Track, begin: int, end: int) -> None:
-    """Excuse holes in this time (ns; `end` = NEVER while it lasts): hold and pause."""
-    if end != NEVER:
-        track.since = end
-    elif track.since != NEVER:
-        watch(track, begin)
-        track.since = NEVER
-    source = track.current
-    if track.excused_until and (source is None or source.arrival <= track.excused_from):
-        begin = min(begin, track.excused_from)  # nothing came since: one hole may span both
-    track.excused_from, track.excused_until, track.cold = begin, end, None
-
-
-def finish(track: Track, at: int) -> None:
-    """At the end: mark what could have come while nobody listened and nothing came after, then the silence."""
-    source = track.current
-    if source is not None and not track.kept and source.arrival < track.resumed_at:
-        _between(track, source, source.arrival, track.resumed_at, Reason.RESTART)  # as many as may have come
-    watch(track, at)
-    track.gaps.settle()
-    track.cold = None
-
-
-# ---- restart ----
-def resume(track: Track, at: int, kept: bool, heard: int = 0) -> None:
-    """Go on as the successor of a worker, which may not have come to a hold or pause that began or ended.
-
-    `heard`: when the newest packet came of all streams that it had at its last commit (ns), 0 if this was none of them.
-    """
-    quiet, pauses = track.spec.held or track.pauses.lasting, track.pauses.items
-    if quiet and track.excused_until != NEVER:
-        forgive(track, pauses[-1][0] if track.pauses.lasting else at, NEVER)
-    elif track.excused_until == NEVER and not quiet:
-        forgive(track, track.excused_from, max(track.excused_from, track.spec.since or at))
-    track.cold = None
-    if kept and unheard(track):
-        return  # what the outage before has cost, which lost the sockets, is still to be seen
-    if not kept and track.current is None:
-        _silent_until(track, min(at, max(heard, track.listened)) - EMPTIED)  # the clock may have been set back
-    track.resumed_at, track.kept = at, kept
-    if not kept and track.current is not None:  # the time before is the restart's
-        track.since = max(track.since, at)
-
-
-def _silent_until(track: Track, end: int) -> None:
-    """Mark that a stream which was never heard was listened to until then, but for an outage before."""
-    outage = 0 if track.kept else track.resumed_at
-    if not track.since or max(track.since, outage) >= end:
-        return  # nothing is known that the outage before has not cost
-    first_heard(track, outage)
-    watch(track, end)
-    track.gaps.settle()
-    track.since, track.unsettled = end, False
-
-
-def listened(tracks: Iterable[Track], now: int) -> bool:
-    """Note from time to time that sockets were empty of streams that were never heard; True if it has to be saved."""
-    due = [track for track in tracks if track.since and _listens_anew(track, now)]
-    for track in due:
-        track.listened, track.cold = now, None
-    return bool(due)
-
-
-def _listens_anew(track: Track, now: int) -> bool:
-    """Tell whether a note is due: also where the last one is of a clock that was set back since."""
-    return now < track.listened or now - max(track.since, track.listened) >= LISTENING
-
-
-def unheard(track: Track) -> bool:
-    """Tell whether nothing came since an outage that lost the sockets: a successor has to know of it, too."""
-    return not track.kept and track.last_arrival < track.resumed_at
-
-
-def first_heard(track: Track, arrival: int) -> None:
-    """At the first packet of a stream: note what a restart cost before it, whose numbers nobody has heard."""
-    if not track.kept and track.spec.continuous and 0 < track.since < track.resumed_at:
-        # one that came later than a packet's length after had nothing to say yet
-        track.gaps.add(track.since, min(arrival, track.resumed_at + MAX_PACKET_NS), Reason.RESTART)
-        track.since = track.resumed_at
-
-
-# ---- silence ----
-def watch(track: Track, until: int) -> None:
-    """Mark a silence that has lasted too long, until the next packet tells more of it; none is expected in a hold."""
-    source = track.current
-    begin = max(track.last_arrival + packet_ns(track, source) if source else 0, track.since)
-    if not track.since or until - begin < QUIET or not track.spec.continuous or _comfort(track):
-        return
-    track.gaps.add(begin, until, refused_packets.reason_of_silence(track, begin, until), last=UNSETTLED)
-    track.unsettled, track.cold = True, None
-
-
-def broken(track: Track, source: Source | None, timestamp: int, arrival: int) -> None:
-    """End a silence with a packet: it was none of a sender whose RTP clock went on (DTX, or a loss by its numbers)."""
-    if arrival - track.last_arrival > QUIET:
-        watch(track, arrival)
-    if not track.unsettled:
-        return
-    elapsed = arrival - source.arrival if source else 0
-    moved = ((timestamp - source.timestamp) & 0xFFFFFFFF) * track.unit if source else 0
-    track.gaps.settle(source.arrival if source and abs(moved - elapsed) * AGREE <= elapsed else None)
-    track.unsettled = False
-
-
-def silent(track: Track, ssrc: int, arrival: int) -> None:
-    """Take a report that says that its sender has sent nothing: up to then no packet is missing."""
-    if track.since != NEVER and (track.current is None or track.current.ssrc == ssrc):
-        track.since, track.cold = max(track.since, arrival), None
-
-
-def _comfort(track: Track) -> bool:
+def _comfort(spec: StreamSpec, reception: Reception) -> bool:
     """Tell whether the last packet announced silence: comfort noise, a silence frame (G.729B, G.723.1A), DTX of Opus.
 
     G.723.1 tells by its size alone only where no sum of voice frames is the same.
     """
-    name, size = track.spec.codec(track.payload_type)[0].upper(), track.last_size
-    if track.payload_type == COMFORT or name == "CN":
+    name, size = spec.codec(reception.payload_type)[0].upper(), reception.last_size
+    if reception.payload_type == COMFORT or name == "CN":
         return True
     if name == "G723":
         return size in G723_SILENCE
     return (name == "G729" and size % 10 == 2) or (name == "OPUS" and 0 < size <= 2)
 
 
-# ---- lengths ----
 def _in_hold(missing: int, fitting: int, each: int) -> int:
     """Give how many of the missing packets a hold explains, into which so many fit.
 
@@ -221,36 +334,3 @@ def _in_hold(missing: int, fitting: int, each: int) -> int:
     """
     lost_beside = missing * 2 < fitting and missing * each < QUIET
     return 0 if lost_beside else min(missing, fitting)
-
-
-def _uncounted(track: Track, source: Source, missing: int, timestamp: int, arrival: int) -> int:
-    """Give how many packets long the RTP clock went on without the numbers, 0 if it ran ahead of ours: it began anew.
-
-    Of a hold during a restart, of which much more is missing than what fits into it, only that tells what was lost.
-    """
-    moved, elapsed = ((timestamp - source.timestamp) & 0xFFFFFFFF) * track.unit, arrival - source.arrival
-    if (moved - elapsed) * AGREE > elapsed:
-        return 0
-    return max(0, int(moved // packet_ns(track, source)) - 1 - missing)
-
-
-def _each(track: Track, source: Source, missing: int, timestamp: int) -> int:
-    """Give what each missing packet lasts: by the RTP clock, unless the sender was silent in between."""
-    units = ((timestamp - source.timestamp) & 0xFFFFFFFF) / (missing + 1)
-    return int(units * track.unit) if 0 < units * track.unit <= MAX_PACKET_NS else packet_ns(track, source)
-
-
-def _between(track: Track, source: Source, begin: int, end: int, reason: Reason) -> None:
-    """Note what of a time lies outside of the last hold or pause, in whole packets of the source."""
-    each = packet_ns(track, source)
-    for since, until in _outside(track, begin, end):
-        track.gaps.add(until - -(-(until - since) // each) * each, until, reason)
-
-
-def _outside(track: Track, begin: int, end: int) -> Iterator[tuple[int, int]]:
-    """Yield what of a time lies outside of the last hold or pause."""
-    if track.excused_until <= begin or track.excused_from >= end:
-        yield begin, end
-        return
-    yield begin, track.excused_from
-    yield track.excused_until, end

@@ -1,4 +1,4 @@
-"""The holes of one stream: where audio should be and is not, and why."""
+"""The gaps of one stream: where audio should be and is not, and why."""
 
 from enum import StrEnum
 
@@ -38,7 +38,7 @@ class Gaps:
         self.missing_ns = 0
 
     def add(self, begin: int, end: int, reason: Reason, ssrc: int = 0, first: int = 0, last: int = CLOSED) -> None:
-        """Note a hole of `end - begin` ns in which the numbers `first` to `last` are missing."""
+        """Note a gap of `end - begin` ns in which the numbers `first` to `last` are missing."""
         if end <= begin:
             return
         self.missing_ns += end - begin
@@ -46,7 +46,7 @@ class Gaps:
         self._bound()
 
     def stretch(self, begin: int, end: int, reason: Reason, missing: int | None) -> None:
-        """Note `missing` ns of a hole as one with those of its reason that it meets; None: as much as it adds to them.
+        """Note `missing` ns of a gap as one with those of its reason that it meets; None: as much as it adds to them.
 
         It goes on while others are noted in it, so theirs is not always the last one.
         """

@@ -1,79 +1,43 @@
-"""Packets that came and are not stored: too late to be told from a repetition, or opened by no key.
+"""Packets that came and that no key opened: they change nothing but the reason of the gap that they leave."""
 
-They change nothing but the reason of the gap that they leave.
-"""
-
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
-from media.rtp.sequence import WINDOW, Source
 from media.stream.gaps import Reason
 
-if TYPE_CHECKING:
-    from media.stream.receiver import Track
-
 SECOND = 1_000_000_000
-#: srtp_err_status_replay_old of libsrtp: behind its window, not authenticated.
-OLD = 10
 #: Of the packets missing in a gap, one in so many came and failed authentication: then that is why.
 SHARE = 2
-#: ns since the newest packet after which no older one is late: one that is overtaken is overtaken by what still comes.
-GOING_ON = SECOND // 5
 #: ns of silence for each packet that failed: no codec sends fewer.
 EACH = SECOND
 
 
-def overdue(track: Track, source: Source, extended: int, timestamp: int, arrival: int) -> bool:
-    """Tell a late packet of this source from a sender that starts anew: it is missing, and its timestamp fits.
+class RefusedPackets:
+    """How many packets no key opened since the last good one, and when (ns) the first of them came."""
 
-    Where nothing came any more it is no late one: then the newest number was not the sender's, or it has gone back.
-    """
-    behind = source.highest - extended
-    if behind < WINDOW or arrival - source.arrival > GOING_ON or not track.gaps.holds(source.ssrc, extended):
-        return False
-    expected = source.timestamp - behind * source.step
-    off = ((timestamp - expected + 0x80000000) & 0xFFFFFFFF) - 0x80000000
-    return abs(off) * track.unit <= SECOND
+    __slots__ = ("_count", "_first")
 
+    def __init__(self) -> None:
+        self._count = self._first = 0
 
-def too_late(track: Track, packet: bytes) -> bool:
-    """Tell whether a packet that libsrtp found too old is a genuine one that is missing; then it is counted as late."""
-    keyring, ssrc = track.keyring, int.from_bytes(packet[8:12])
-    source = next((each for each in track.sources if each.ssrc == ssrc), None)
-    if keyring is None or source is None:
-        return False
-    extended = source.extend(int.from_bytes(packet[2:4]))
-    if not track.gaps.holds(ssrc, extended):
-        return False
-    genuine = keyring.contexts[0].genuine(packet, extended + (source.shift << 16))
-    if genuine:
-        late(track, source, extended)
-    return genuine
+    def note(self, arrival: int, last_good: int) -> None:
+        """Note a packet that no key opens; `last_good`: when the newest packet came that one did."""
+        if self._first > last_good:
+            self._count += 1
+        else:
+            self._count, self._first = 1, arrival
 
+    def reason(self, since: int, missing: int) -> Reason:
+        """Say why as many packets are missing since then (ns)."""
+        return Reason.DECRYPT if self._first > since and self._count * SHARE >= missing else Reason.LOSS
 
-def late(track: Track, source: Source, extended: int) -> None:
-    """Count a packet that came too late to be stored."""
-    track.late += 1
-    if track.gaps.name(source.ssrc, extended, Reason.LATE):
-        track.cold = None
+    def reason_of_silence(self, begin: int, end: int, last_good: int) -> Reason:
+        """Say why nothing was stored in a time (ns)."""
+        refused = self._first > last_good and self._count * EACH >= end - begin
+        return Reason.DECRYPT if refused else Reason.NO_MEDIA
 
+    # ---- checkpoint ----
+    def state(self) -> tuple[int, int]:
+        """Give what a successor has to know."""
+        return self._count, self._first
 
-def unopened(track: Track, packet: bytes, arrival: int) -> None:
-    """Note a packet that no key opens: of the source that speaks, or of anybody while it is silent."""
-    source = track.current
-    if source is None or arrival - track.last_arrival > SECOND or int.from_bytes(packet[8:12]) == source.ssrc:
-        count, first = track.refused
-        track.refused = (count + 1, first) if first > track.last_arrival else (1, arrival)
-
-
-def reason(track: Track, since: int, missing: int) -> Reason:
-    """Say why as many packets are missing since then (ns)."""
-    count, first = track.refused
-    return Reason.DECRYPT if first > since and count * SHARE >= missing else Reason.LOSS
-
-
-def reason_of_silence(track: Track, begin: int, end: int) -> Reason:
-    """Say why nothing was stored in a time (ns)."""
-    count, first = track.refused
-    return Reason.DECRYPT if first > track.last_arrival and count * EACH >= end - begin else Reason.NO_MEDIA
+    def restore(self, state: tuple[int, int]) -> None:
+        """Take back what `state` gave."""
+        self._count, self._first = state

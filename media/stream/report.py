@@ -4,44 +4,35 @@ from typing import Any
 
 from media.rtp.statistics import mos
 from media.stream.gaps import MAX_GAPS
-from media.stream.receiver import Track
+from media.stream.receiver import ReceivedStream
 
 #: Characters that are told of the name of an encoding: an offer may bring one of many thousand for each stream.
 LONGEST_CODEC = 128
 
 
-def totals(track: Track) -> tuple[int, int]:
-    """Give (lost, expected) over all sources."""
-    expected, _, lost = track.retired
-    for source in track.sources:
-        expected += source.expected - source.excused
-        lost += source.lost
-    return lost, expected
-
-
-def figures(track: Track, most_gaps: int = MAX_GAPS) -> dict[str, Any]:
+def figures(stream: ReceivedStream, most_gaps: int = MAX_GAPS) -> dict[str, Any]:
     """Give what is known of a stream under the names of the contract; `most_gaps`: that are told apart."""
-    lost, expected = totals(track)
-    burst = track.gaps.burst
-    codec = track.spec.codec(track.payload_type)[0] if track.payload_type >= 0 else ""
+    lost, expected = stream.reception.totals()
+    burst = stream.gaps.burst
+    codec = stream.spec.codec(stream.reception.payload_type)[0] if stream.reception.payload_type >= 0 else ""
     return {
-        "stream": track.spec.stream,
-        "packets": track.packets,
+        "stream": stream.spec.stream,
+        "packets": stream.reception.packets,
         "lost": lost,
-        "duplicates": track.duplicates,
-        "rejected": track.rejected,
-        "foreign": track.foreign,
-        "late": track.late,
-        "reordered": track.reordered,
-        "bytes": track.size,
+        "duplicates": stream.reception.duplicates,
+        "rejected": stream.reception.rejected,
+        "foreign": stream.reception.foreign,
+        "late": stream.reception.late,
+        "reordered": stream.reception.reordered,
+        "bytes": stream.reception.size,
         "codec": codec[:LONGEST_CODEC],
-        "srtp": track.spec.suite,
-        "jitter_ms": round(track.jitter / 1e6, 3),
-        "gap_ms": -(-track.gaps.missing_ns // 1_000_000),
-        "gaps": [list(gap) for gap in track.gaps.listed(most_gaps)],
+        "srtp": stream.spec.suite,
+        "jitter_ms": round(stream.reception.jitter / 1e6, 3),
+        "gap_ms": -(-stream.gaps.missing_ns // 1_000_000),
+        "gaps": [list(gap) for gap in stream.gaps.listed(most_gaps)],
         "burst": round(burst, 2),
         "mos": mos(codec, lost, expected, burst),
-        "first_arrival": track.first_arrival,
-        "last_arrival": track.last_arrival,
-        "sources": [[source.ssrc, source.first, source.highest] for source in track.sources],
+        "first_arrival": stream.reception.first_arrival,
+        "last_arrival": stream.reception.last_arrival,
+        "sources": [[source.ssrc, source.first, source.highest] for source in stream.reception.sources],
     }

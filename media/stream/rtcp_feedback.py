@@ -4,15 +4,9 @@ A decoder can begin with a whole picture only, and an encoder sends one when it 
 named: FIR where the stream begins, since nothing of it can be seen yet, PLI where packets are missing.
 """
 
-from __future__ import annotations
-
 import struct
-from typing import TYPE_CHECKING
 
-from media.stream.report import totals
-
-if TYPE_CHECKING:
-    from media.stream.receiver import Track
+from media.stream.receiver import ReceivedStream
 
 PAYLOAD_SPECIFIC = 206
 """RTCP packet type of both (RFC 4585 section 6.1)."""
@@ -42,12 +36,12 @@ class Pictures:
         self._asked = 0
         self._number: int | None = None
 
-    def wanted(self, track: Track, now: int) -> bytes | None:
+    def wanted(self, stream: ReceivedStream, now: int) -> bytes | None:
         """Give the request that is due (ns since the epoch); None if none is."""
-        source, words = track.current, track.spec.feedback
-        if source is None or not words or track.spec.held or now - self._asked < PAUSE_NS:
+        source, words = stream.reception.current, stream.spec.feedback
+        if source is None or not words or stream.spec.held or now - self._asked < PAUSE_NS:
             return None
-        lost, fresh = totals(track)[0], source.ssrc != self._ssrc
+        lost, fresh = stream.reception.totals()[0], source.ssrc != self._ssrc
         if not fresh and lost <= self._lost:
             self._lost = lost  # what came late after all is no loss to ask for twice
             return None
@@ -55,5 +49,5 @@ class Pictures:
         if FIR in words and (fresh or PLI not in words):
             # Numbered on from the clock: a worker that begins anew must not repeat a number, which asks for nothing.
             self._number = now // PAUSE_NS if self._number is None else self._number + 1
-            return fir(track.own_ssrc, source.ssrc, self._number)
-        return pli(track.own_ssrc, source.ssrc)
+            return fir(stream.rtcp.own_ssrc, source.ssrc, self._number)
+        return pli(stream.rtcp.own_ssrc, source.ssrc)

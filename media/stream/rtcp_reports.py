@@ -1,19 +1,10 @@
-"""RTCP of one stream: what comes is checked and stored, what goes is a receiver report (RFC 3550 section 6)."""
-
-from __future__ import annotations
+"""RTCP of one stream: what its sender reports, and the receiver reports that it gets (RFC 3550 section 6)."""
 
 import re
-from typing import TYPE_CHECKING
 
-from media.errors import Malformed
 from media.receive.batch import NEAR, Lane
-from media.records import record_format
 from media.rtp import header, rtcp
-from media.spec import Address
-from media.stream import gap_detection
-
-if TYPE_CHECKING:
-    from media.stream.receiver import Track
+from media.stream.reception import Reception
 
 SECOND = 1_000_000_000
 #: What tells RTCP from RTP on a shared port; there are such bytes in strangers' packets too.
@@ -32,77 +23,49 @@ def among(lane: Lane, count: int, usual: int = -1) -> list[int]:
     return [each.start() for each in found if header.is_rtcp(lane.packet(each.start()) or b"")]
 
 
-def receive(track: Track, lane: Lane, count: int, out: list[bytes], *, own_port: bool = True) -> None:
-    """Take the packets of the RTCP socket; `own_port` False: reports that came to the RTP port."""
-    strange = track.foreign + track.rejected
-    for slot in range(count):
-        packet = lane.packet(slot)
-        if packet is None:
-            track.foreign += 1
-        elif not header.is_rtcp(packet):
-            track.stranger(own_port, lane, slot, packet)
-        else:
-            sender = None if track.keyring else track.sender(own_port, lane, slot)  # a key says more than an address
-            take(track, packet, sender, lane.arrival(slot), out, own_port=own_port)
-    if track.foreign + track.rejected != strange:
-        track.cold = None  # who was refused is counted; a report that was taken changes nothing a successor must know
+class RtcpReports:
+    """What was told by RTCP, in both directions."""
 
+    __slots__ = ("own_ssrc", "report_base", "sender_report", "sent")
 
-def take(
-    track: Track, packet: bytes, address: Address | None, arrival: int, out: list[bytes], *, own_port: bool = False
-) -> None:
-    """Check, decrypt and store one RTCP compound; `own_port`: it did not come to the RTP port.
+    def __init__(self, own_ssrc: int) -> None:
+        self.own_ssrc = own_ssrc
+        #: Packets that the sender counted in its last report, None where it said nothing of that.
+        self.sent: int | None = None
+        #: (middle of NTP, arrival in ns) of the last sender report.
+        self.sender_report: tuple[int, int] | None = None
+        #: (expected, received) at the last report of ours.
+        self.report_base = (0, 0)
 
-    `address` is only asked for where there is no key.
-    """
-    keyring = (track.control_keys if own_port else None) or track.keyring
-    if keyring is not None:
-        opened = keyring.open_rtcp(packet)
-        if isinstance(opened, int):
-            track.rejected += 1
-            return
-        packet = opened
-    elif track.spec.dtls or address is None or not _admitted(track, address):
-        track.foreign += 1
-        return
-    try:
+    def take(self, packet: bytes, arrival: int) -> tuple[int | None, bool]:
+        """Take a compound; give the SSRC of a sender that has sent nothing since its last report, if it is that, and
+        whether the compound has a sender report. Malformed if it is no RTCP.
+        """
         sender, sent, middle = rtcp.heard(packet)
-    except Malformed:
-        track.rejected += 1
-        return
-    if sender >= 0:
-        if sent < 0 or sent == track.sent:
-            gap_detection.silent(track, sender, arrival)
-        track.sent = sent
-    if middle >= 0:
-        track.sender_report = (middle, arrival)
-        if not track.pauses.covers(arrival):
-            out.append(record_format.rtcp(track.spec.stream, arrival, packet))
+        silent = None
+        if sender >= 0:
+            silent = sender if sent < 0 or sent == self.sent else None
+            self.sent = sent if sent >= 0 else None
+        if middle >= 0:
+            self.sender_report = middle, arrival
+        return silent, middle >= 0
 
+    def report(self, reception: Reception, now: int, cname: bytes, more: bytes = b"") -> bytes | None:
+        """Make the receiver report that is due (ns since the epoch), in plain; None before the first packet.
 
-def _admitted(track: Track, address: Address) -> bool:
-    return address[0] in track.allowed or (track.latched is not None and address[0] == track.latched[0])
-
-
-def report(track: Track, now: int, cname: bytes, more: bytes = b"") -> bytes | None:
-    """Make the receiver report that is due (ns since the epoch); None before the first packet.
-
-    `more` are RTCP packets that go along in the compound: a request for a picture, a BYE.
-    """
-    source = track.current
-    if source is None:
-        return None
-    expected, received = source.expected - source.excused, source.received
-    before, had = track.report_base
-    new, got = expected - before, received - had
-    track.report_base = (expected, received)
-    middle, arrived = track.sender_report
-    fraction = min(255, max(0, new - got) * 256 // new) if new > 0 else 0
-    delay = max(0, now - arrived) * 65536 // SECOND if middle else 0  # it may have come after the tick began
-    jitter = int(track.jitter / track.unit)
-    block = rtcp.block(source.ssrc, fraction, source.lost, source.highest, jitter, middle, delay)
-    packet = rtcp.receiver_report(track.own_ssrc, cname, block) + more
-    if track.outgoing is not None and (track.keyring is not None or track.spec.dtls is not None):
-        track.reports += 1
-        return track.outgoing.protect(packet)
-    return packet if track.keyring is None and track.spec.dtls is None else None
+        `more` are RTCP packets that go along in the compound: a request for a picture, a BYE.
+        """
+        source = reception.current
+        if source is None:
+            return None
+        expected, received = source.expected - source.excused, source.received
+        before, had = self.report_base
+        new, got = expected - before, received - had
+        self.report_base = (expected, received)
+        middle, arrived = self.sender_report or (0, now)
+        fraction = min(255, max(0, new - got) * 256 // new) if new > 0 else 0
+        # one may have come after the tick began; without a middle a delay says nothing
+        delay = max(0, now - arrived) * 65536 // SECOND if middle else 0
+        jitter = int(reception.jitter / reception.unit)
+        block = rtcp.block(source.ssrc, fraction, source.lost, source.highest, jitter, middle, delay)
+        return rtcp.receiver_report(self.own_ssrc, cname, block) + more

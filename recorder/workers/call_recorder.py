@@ -22,9 +22,8 @@ from media.spec import StreamSpec
 from media.stream import checkpoint, gap_detection
 from media.stream.gaps import MAX_GAPS
 from media.stream.pauses import Pauses
-from media.stream.receiver import Track
+from media.stream.receiver import ReceivedStream
 from media.stream.report import figures
-from media.stream.rtcp_reports import receive as receive_rtcp
 from recorder.workers.messages import Counts, NewCall, Part
 from recorder.workers.part_writer import Missed, Reel
 from recorder.workers.rtcp_reports import Reports, counts, leave
@@ -83,11 +82,9 @@ class Tape:
         One without sockets was taken out before a worker died: only what is known of it goes on.
         """
         for spec in streams:
-            track = Track(spec, self._pauses, int.from_bytes(self._random(4), "big"))
+            track = ReceivedStream(spec, self._pauses, int.from_bytes(self._random(4), "big"))
             lanes = self.lanes[spec.stream] = Lanes(track, descriptors.get(spec.stream, ()))
-            track.since = (
-                gap_detection.NEVER if lanes.rtp < 0 or track.excused_until == gap_detection.NEVER else spec.since or at
-            )
+            track.gaps.expect(None if lanes.rtp < 0 else spec.since or at)
             if lanes.rtp < 0:
                 continue
             self._reports.watch(spec)
@@ -111,7 +108,7 @@ class Tape:
             lanes = self.lanes.get(number)
             if lanes:
                 out.append(record_format.mark(number, record_format.Mark.HOLD, at))
-                gap_detection.forgive(lanes.track, at, gap_detection.NEVER)
+                lanes.track.forgive(at, gap_detection.NEVER)
                 leave(lanes, at)
                 self._silence(lanes)
         known = [spec for spec in streams if spec.stream in self.lanes and self.lanes[spec.stream].rtp >= 0]
@@ -135,7 +132,7 @@ class Tape:
             if lanes is not None and spec.stream in fresh:
                 lanes.track.change(spec, at, [])
                 if not (spec.held or self._pauses.lasting):
-                    gap_detection.forgive(lanes.track, lanes.track.excused_from, at)
+                    lanes.track.forgive(lanes.track.gaps.excused_from, at)
                 self.lanes[spec.stream] = Lanes(lanes.track, fresh[spec.stream])
                 if spec.dtls:
                     self._associate(self.lanes[spec.stream])
@@ -195,7 +192,7 @@ class Tape:
     def _forgive(self, begin: int, end: int) -> None:
         for lanes in self.lanes.values():
             if lanes.rtp >= 0 and not lanes.track.spec.held:  # one that was removed is missed no more
-                gap_detection.forgive(lanes.track, begin, end)
+                lanes.track.forgive(begin, end)
         self._changed = True
 
     def _mark(self, kind: record_format.Mark, at: int, value: int = 0) -> None:
@@ -223,7 +220,7 @@ class Tape:
                 emptied = False
         if emptied and self._pauses.items and self._pauses.forget(now):
             self._changed = True
-        if emptied and not self.heard and gap_detection.listened([lanes.track for lanes in hearing], now):
+        if emptied and not self.heard and sum(lanes.track.listens(now) for lanes in hearing):
             self._save()
         if due:
             self._reports.send(self.lanes.values(), now)
@@ -233,7 +230,7 @@ class Tape:
     def _round(self, region: Region, group: list[tuple[Lanes, bool]], now: int) -> bool:
         """Take one batch of each socket and commit them; True if a socket may hold more."""
         streams = [lanes.track.spec.stream | RTCP if rtcp else lanes.track.spec.stream for lanes, rtcp in group]
-        named = [rtcp or not lanes.track.pure for lanes, rtcp in group]
+        named = [rtcp or not lanes.track.latch.pure for lanes, rtcp in group]
         region.begin(self.id.encode(), self.generation + 1, streams, named)
         out: list[bytes] = []
         more = got = False
@@ -243,16 +240,16 @@ class Tape:
                 got = True
                 more = more or count == SLOTS
                 if rtcp:
-                    receive_rtcp(lanes.track, region.lanes[i], count, out)
+                    lanes.track.receive_rtcp(region.lanes[i], count, out)
                 else:
                     lanes.track.receive(region.lanes[i], count, out)
-            if not rtcp and not lanes.track.pure:
+            if not rtcp and not lanes.track.latch.pure:
                 lanes.settle(count)
         if got or self._reel.open:
             self._commit(out, now)
         if got and not self._unsaved:  # else a successor needs them
             for i, (lanes, _) in enumerate(group):
-                if lanes.track.keyring is None:
+                if lanes.track.srtp.keyring is None:
                     region.erase(i)
         return more
 
@@ -272,7 +269,7 @@ class Tape:
         """Mark what the disk has not taken up to now, with each commit: a successor could not tell."""
         for number, count in missed.packets.items():
             if number in self.lanes:
-                gap_detection.unstored(self.lanes[number].track, count, missed.since, end)
+                self.lanes[number].track.unstored(count, missed.since, end)
 
     def _save(self) -> None:
         """Write the commit slot; if that fails, the call goes on and the slot before stays the one that counts."""
@@ -297,7 +294,7 @@ class Tape:
             self._changed = False
             reel.park(self._spool_fd, at, len(slot))
 
-    def _rebase(self, tracks: list[Track]) -> bytes:
+    def _rebase(self, tracks: list[ReceivedStream]) -> bytes:
         """Write the base anew, beside the one that the last slot names; gives what has moved since. Raises OSError."""
         self._changed = True
         shaken = {"dtls": self.handshakes.state()} if self.handshakes else {}
@@ -325,7 +322,7 @@ class Tape:
         """Drain for the last time and seal; the part's ciphertext length."""
         self.drain(region, at, reports=True, rounds=LAST_ROUNDS)
         for lanes in self.lanes.values():
-            gap_detection.finish(lanes.track, at)
+            lanes.track.finish(at)
             leave(lanes, at)
             lanes.decide()
         self.closed = self._reel.finish(record_format.mark(record_format.ALL_STREAMS, record_format.Mark.END, at), at)
@@ -373,10 +370,8 @@ class Tape:
         out.append(record_format.mark(record_format.ALL_STREAMS, record_format.Mark.RESTART, at, lost))
         for number, lanes in self.lanes.items():
             if lanes.rtp >= 0:  # else it was taken out: nothing of it can have been missed since
-                gap_detection.resume(lanes.track, at, kept, looked.get(number, 0))
-                track = lanes.track
-                track.latch_wish = None if track.coming or track.trial else track.name or None
-                if track.trial:
+                lanes.track.resume(at, kept, looked.get(number, 0))
+                if lanes.track.trial:
                     disconnect(lanes.rtp)  # a version before this one connected it for good after ten seconds
         with contextlib.suppress(OSError):  # what counts of it is in memory; its place in the file is next
             overwrite_unsealed(self._spool_fd, but=slot.generation if slot else -1)
@@ -388,11 +383,11 @@ class Tape:
 
     def _catch_up(self, region: Region, at: int) -> None:
         """Follow the re-offers that the dead worker never heard of, after what came before them."""
-        moved = [lanes for lanes in self.lanes.values() if lanes.track.coming]
+        moved = [lanes for lanes in self.lanes.values() if lanes.track.latch.coming]
         if moved:
             self.drain(region, at, rounds=LAST_ROUNDS)
         for lanes in moved:
-            lanes.track.move(at)
+            lanes.track.latch.move(at)
             disconnect(lanes.rtp)  # main may have died before it did
 
     # ---- figures ----
@@ -404,7 +399,7 @@ class Tape:
     @property
     def heard(self) -> int:
         """Give when the newest packet of any stream arrived, ns since the epoch; 0 if none did."""
-        return max((lanes.track.last_arrival for lanes in self.lanes.values()), default=0)
+        return max((lanes.track.reception.last_arrival for lanes in self.lanes.values()), default=0)
 
     @property
     def trouble(self) -> int:

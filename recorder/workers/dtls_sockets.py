@@ -160,7 +160,7 @@ class Handshakes:
             descriptor = lanes.rtcp if rtcp else lanes.rtp
             if descriptor >= 0:
                 with contextlib.suppress(OSError):  # lost is lost: it is sent again
-                    send(descriptor, datagram, target, lanes.track.connected and not rtcp, lanes.track.spec.here)
+                    send(descriptor, datagram, target, lanes.track.latch.connected and not rtcp, lanes.track.spec.here)
         for number, (handshake, _) in self._all.items():
             for rtcp, keys in handshake.agreed().items():
                 if self._told.get((number, rtcp)) != keys:
@@ -192,7 +192,7 @@ class Handshakes:
 
 def _proven(handshake: Handshake, lanes: Lanes) -> bool:
     """Tell whether media came under the keys of the RTP port, so that the peer certainly has them."""
-    keys, ring = handshake.keys.get(False), lanes.track.keyring
+    keys, ring = handshake.keys.get(False), lanes.track.srtp.keyring
     if keys is None or ring is None:
         return False
     front = ring.contexts[0]

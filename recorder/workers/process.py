@@ -264,8 +264,8 @@ class Worker:
         tape = self._tapes[message.new.call] = Tape(message.new, part, spool, os.urandom, self._tell, self._nonces)
         tape.add_streams(message.new.streams, _shared_out(message.sockets, sockets), time.time_ns())
         for number, lanes in tape.lanes.items():
-            if lanes.track.keyring:
-                lanes.track.keyring.precede(
+            if lanes.track.srtp.keyring:
+                lanes.track.srtp.keyring.precede(
                     [(suite, key, mki) for stream, suite, key, mki in message.earlier if stream == number]
                 )
         tape.resume(self._region, raw, message.kept, message.at)
@@ -331,7 +331,7 @@ class Worker:
         self._busy, self._next_beat = 0.0, self._next_beat + late + BEAT
         for tape in self._tapes.values():
             for number, lanes in tape.lanes.items():
-                now = (lanes.track.rejected, lanes.track.foreign)
+                now = (lanes.track.reception.rejected, lanes.track.reception.foreign)
                 before = self._seen.get((tape.id, number), (0, 0))
                 if now != before:
                     self._seen[tape.id, number] = now

@@ -10,10 +10,8 @@ from media.receive.batch import address
 from media.receive.sockets import send
 from media.rtp.rtcp import INTERVAL, goodbye
 from media.spec import StreamSpec, pack_ip
-from media.stream.receiver import Track
-from media.stream.report import totals
+from media.stream.receiver import ReceivedStream
 from media.stream.rtcp_feedback import Pictures
-from media.stream.rtcp_reports import report
 from recorder.workers.messages import Counts
 from recorder.workers.stream_sockets import Lanes
 
@@ -52,8 +50,8 @@ class Reports:
         if first:
             return
         for each in lanes:
-            if each.track.keyring:
-                each.track.keyring.expire(now)
+            if each.track.srtp.keyring:
+                each.track.srtp.keyring.expire(now)
             if not each.track.spec.held:
                 _send(each, now)
 
@@ -67,22 +65,25 @@ class Reports:
                 _send(lanes[number], now, request)
 
 
-def counts(track: Track) -> Counts:
+def counts(track: ReceivedStream) -> Counts:
     """Give the counters of a stream, for main."""
+    heard = track.reception
     return Counts(
-        track.spec.stream, track.packets, totals(track)[0], track.duplicates, track.rejected, track.foreign, track.late,
-        -(-track.gaps.missing_ns // 1_000_000), track.size, track.last_arrival,
+        track.spec.stream, heard.packets, heard.totals()[0], heard.duplicates, heard.rejected, heard.foreign,
+        heard.late, -(-track.gaps.missing_ns // 1_000_000), heard.size, heard.last_arrival,
     )  # fmt: skip
 
 
 def leave(lanes: Lanes, now: int) -> None:
     """Send the last report of a stream, with BYE (RFC 3550 section 6.6)."""
-    _send(lanes, now, goodbye(lanes.track.own_ssrc))
+    _send(lanes, now, goodbye(lanes.track.rtcp.own_ssrc))
 
 
-def _came(track: Track, target: tuple[str, int], mux: bool) -> bool:
+def _came(track: ReceivedStream, target: tuple[str, int], mux: bool) -> bool:
     """Tell whether packets of the stream came from the host its reports are to go to; an offer may name anybody."""
-    return (mux and track.connected) or bool(track.name and address(track.name)[0] == pack_ip(target[0]))
+    return (mux and track.latch.connected) or bool(
+        track.latch.name and address(track.latch.name)[0] == pack_ip(target[0])
+    )
 
 
 def _send(lanes: Lanes, now: int, more: bytes = b"") -> None:
@@ -92,9 +93,9 @@ def _send(lanes: Lanes, now: int, more: bytes = b"") -> None:
     descriptor = lanes.rtp if mux else lanes.rtcp
     if target is None or descriptor < 0 or not (spec.known or _came(track, target, mux)):
         return
-    packet = report(track, now, CNAME, more)
+    packet = track.report(now, CNAME, more)
     if packet is not None:
         try:  # contextlib.suppress costs a microsecond
-            send(descriptor, packet, target, track.connected and mux, spec.here)
+            send(descriptor, packet, target, track.latch.connected and mux, spec.here)
         except OSError:  # the peer may listen to nothing
             pass

@@ -8,8 +8,7 @@ from media.receive.recvmmsg import Relic
 from media.receive.sockets import connect, connected
 from media.records import commit_slots
 from media.spec import StreamSpec
-from media.stream.receiver import Track
-from media.stream.rtcp_reports import receive as receive_rtcp
+from media.stream.receiver import ReceivedStream
 
 
 class Lanes:
@@ -17,7 +16,7 @@ class Lanes:
 
     __slots__ = ("rtcp", "rtp", "track")
 
-    def __init__(self, track: Track, descriptors: Sequence[int]) -> None:
+    def __init__(self, track: ReceivedStream, descriptors: Sequence[int]) -> None:
         self.track = track
         self.rtp = descriptors[0] if descriptors else -1
         self.rtcp = descriptors[1] if len(descriptors) > 1 else -1
@@ -29,23 +28,22 @@ class Lanes:
         The source moves by a re-offer that we are about to be told of: until then all waits in the kernel.
         """
         track = self.track
-        if not track.connected or (track.pure and track.keyring and track.greet is None):
+        if not track.latch.connected or (track.latch.pure and track.srtp.keyring and track.greet is None):
             return False
         return not connected(self.rtp)
 
     def settle(self, count: int) -> None:
         """Connect the socket to the source that was chosen; it is pure once it was emptied (of `count`) after that."""
         track = self.track
-        if track.latch_wish is not None and not track.coming:  # the next source may speak already
-            track.connected = connect(self.rtp, track.latch_wish, track.spec.here)
-            track.latch_wish = None
-        elif track.connected and count < SLOTS:
-            track.pure = True
+        if track.latch.wish is not None and not track.latch.coming:  # the next source may speak already
+            track.latch.connect(connected=connect(self.rtp, track.latch.wish, track.spec.here))
+        elif track.latch.connected and count < SLOTS:
+            track.latch.emptied()
 
     def decide(self) -> None:
         """Connect the socket at the end to a source that is still on trial: by that main knows whom the call heard."""
         if self.track.trial and self.rtp >= 0:
-            connect(self.rtp, self.track.name)
+            connect(self.rtp, self.track.latch.name)
 
     def close(self) -> None:
         """Close our descriptors; main has its own."""
@@ -95,9 +93,7 @@ def replay(relic: Relic, call: str, generation: int, lanes: Mapping[int, Lanes],
         if own is None or not count:
             continue
         if rtcp:
-            receive_rtcp(own.track, lane, count, out)
+            own.track.receive_rtcp(lane, count, out)
         else:
-            own.track.pure = not lane.named  # as it was for whoever received them; our socket is yet to be connected
-            own.track.receive(lane, count, out)
-            own.track.pure = False
+            own.track.replay(lane, count, out)
     return True

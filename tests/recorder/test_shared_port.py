@@ -25,7 +25,7 @@ def settled(one: Deck) -> None:
     for _ in range(3):
         one.send(2)
         one.tick()
-    assert one.tape.lanes[0].track.pure
+    assert one.tape.lanes[0].track.latch.pure
 
 
 def reports_of(found: list[record_format.Record]) -> list[int]:

@@ -36,7 +36,7 @@ def test_what_is_missing_within_the_window_is_awaited() -> None:
 def test_an_advance_equals_single_packets() -> None:
     one, _ = fed(*range(100, 1200))
     other, _ = fed(100)
-    other.advance(1099)
+    other.advance(1099, 0, 160, 0)
     assert (one.highest, one.window, one.received) == (other.highest, other.window, other.received)
 
 

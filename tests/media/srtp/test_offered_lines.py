@@ -18,7 +18,7 @@ from media.srtp.keyring import MAX_SEARCHED, OVERLAP, SEARCH_INTERVAL, UNANSWERE
 from media.srtp.srtcp import Srtcp
 from media.srtp.suites import SUITES
 from media.stream import checkpoint
-from media.stream.receiver import Track
+from media.stream.receiver import ReceivedStream
 from tests.media.stream.test_receiver import FIRST_ARRIVAL, lane_of, stored, stream_of, track_of
 
 #: As rtpengine orders them.
@@ -140,13 +140,13 @@ def test_a_forged_packet_costs_the_search_of_a_few_keys_and_each_has_its_turn(
 
 
 # ---- in a stream ----
-def told(track: Track, lines: tuple[Line, ...], answered: int) -> Any:
+def told(track: ReceivedStream, lines: tuple[Line, ...], answered: int) -> Any:
     suite, key, mki = lines[answered]
     others = tuple(each for each in lines if each is not lines[answered])
     return replace(track.spec, suite=suite, key=key, mki=mki, alternates=others)
 
 
-def recorded(track: Track, sent: list[bytes], at: int) -> list[bytes]:
+def recorded(track: ReceivedStream, sent: list[bytes], at: int) -> list[bytes]:
     out: list[bytes] = []
     arrivals = [FIRST_ARRIVAL + (at + n) * 20_000_000 for n in range(len(sent))]
     for begin in range(0, len(sent), 25):
@@ -164,7 +164,7 @@ def test_every_packet_of_a_stream_is_stored_once_whatever_line_it_came_under(
     old, new = offer(0), offer(1)
     later = rollover if counts_on else 0
     track = track_of(srtp=True, pure=False)
-    track = Track(told(track, old, answered), track.pauses, 1)
+    track = ReceivedStream(told(track, old, answered), track.pauses, 1)
     first = packets(old[answered], 1000, 50, rollover)
     assert recorded(track, first, 0) == stream_of(50, 1000)
     track.change(told(track, new, answered), FIRST_ARRIVAL, [])
@@ -172,10 +172,10 @@ def test_every_packet_of_a_stream_is_stored_once_whatever_line_it_came_under(
     assert recorded(track, packets(new[0], 1050, 25, later), 50) == stream_of(25, 1050)
     if answered:
         assert recorded(track, packets(new[answered], 1075, 25, later), 75) == stream_of(25, 1075)
-    assert (track.rejected, track.duplicates, track.late) == (0, 0, 0)
+    assert (track.reception.rejected, track.reception.duplicates, track.reception.late) == (0, 0, 0)
     assert recorded(track, packets(new[0], 1050, 25, later), 100) == []  # each once
     assert recorded(track, packets(line(NAMES[0], 99), 1100, 25), 125) == []
-    assert track.rejected == 50
+    assert track.reception.rejected == 50
 
 
 def test_a_successor_goes_on_under_any_line_of_the_newest_offer_and_of_the_one_before() -> None:
@@ -183,23 +183,23 @@ def test_a_successor_goes_on_under_any_line_of_the_newest_offer_and_of_the_one_b
     old, new = offer(0), offer(1)
     base = track_of(srtp=True, pure=False)
     for follows, used in itertools.product((False, True), (0, 4)):
-        track = Track(told(base, old, 4), base.pauses, 1)
+        track = ReceivedStream(told(base, old, 4), base.pauses, 1)
         recorded(track, packets(old[4], 1000, 50), 0)
         if follows:
             track.change(told(track, new, 4), FIRST_ARRIVAL, [])
             recorded(track, packets(new[used], 1050, 25), 50)
         kept, moved = checkpoint.pack([track]), checkpoint.moving([track])
-        successor = Track(told(base, new, 4), base.pauses, 1)
-        assert successor.keyring is not None
-        successor.keyring.precede(old)
+        successor = ReceivedStream(told(base, new, 4), base.pauses, 1)
+        assert successor.srtp.keyring is not None
+        successor.srtp.keyring.precede(old)
         checkpoint.restore(kept, moved or b"", {successor.spec.stream: successor})
         begin = 1075 if follows else 1050
         for number, each in enumerate((old[0], old[4], new[0], new[4])):
             sent = packets(each, begin + 5 * number, 5)
             assert recorded(successor, sent, begin - 1000 + 5 * number) == stream_of(5, begin + 5 * number)
-        successor.keyring.expire(FIRST_ARRIVAL)
+        successor.srtp.keyring.expire(FIRST_ARRIVAL)
         assert recorded(successor, packets(old[4], begin + 20, 5), begin - 980) == stream_of(5, begin + 20)
-        assert successor.rejected == 0
+        assert successor.reception.rejected == 0
 
 
 def test_reports_are_taken_under_any_line() -> None:
@@ -221,7 +221,7 @@ def test_packets_under_a_key_just_before_the_offer_that_tells_it_are_kept(
     """
     old, new = offer(0), offer(1)
     track = track_of(srtp=True, pure=False)
-    track = Track(told(track, old, 4), track.pauses, 1)
+    track = ReceivedStream(told(track, old, 4), track.pauses, 1)
     recorded(track, packets(old[4], 1000, 50, rollover), 0)
     assert recorded(track, packets(new[0], 1050, ahead, further), 50) == []
     assert recorded(track, packets(line(NAMES[0], 99), 1050 + ahead, 2), 50 + ahead) == []  # forged
@@ -232,7 +232,7 @@ def test_packets_under_a_key_just_before_the_offer_that_tells_it_are_kept(
         record_format.Mark.KEY
     ]
     assert recorded(track, packets(new[0], 1050 + ahead, 5, further), 53 + ahead) == stream_of(5, 1050 + ahead)
-    assert (track.packets, track.rejected, track.gaps.missing_ns) == (55 + ahead, 2, 0)
+    assert (track.reception.packets, track.reception.rejected, track.gaps.missing_ns) == (55 + ahead, 2, 0)
 
 
 # ---- attacks and accidents ----
@@ -288,7 +288,7 @@ def test_whatever_is_offered_forged_or_killed_every_packet_is_stored_once(seed: 
     lines = offered(chance, ())
     answered = chance.choice(lines)
     track = track_of(srtp=True, pure=False)
-    track = Track(told(track, lines, lines.index(answered)), track.pauses, 1)
+    track = ReceivedStream(told(track, lines, lines.index(answered)), track.pauses, 1)
     found, wires, at = list[bytes](), list[bytes](), 0
     before: tuple[Line, ...] = ()
     for _ in range(5):
@@ -307,8 +307,8 @@ def test_whatever_is_offered_forged_or_killed_every_packet_is_stored_once(seed: 
         found += recorded(track, waiting, at)
         at += len(waiting)
         if chance.random() < 0.3:
-            successor = Track(track.spec, track.pauses, 1)
-            successor.keyring.precede([each for each in before if each not in lines][-16:])
+            successor = ReceivedStream(track.spec, track.pauses, 1)
+            successor.srtp.keyring.precede([each for each in before if each not in lines][-16:])
             checkpoint.restore(checkpoint.pack([track]), checkpoint.moving([track]) or b"", {0: successor})
             track = successor
     assert sorted(found) == sorted(client.sent)

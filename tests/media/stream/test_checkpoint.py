@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from media.errors import Damaged
 from media.rtp import header
 from media.spec import StreamSpec
-from media.stream import checkpoint, gap_detection, rtcp_reports
+from media.stream import checkpoint
 from media.stream.pauses import Pauses
-from media.stream.receiver import Track
+from media.stream.receiver import ReceivedStream
 from media.stream.report import figures
 from tests.media.stream.test_receiver import FIRST_ARRIVAL, lane_of, stream_of
 
@@ -21,22 +21,22 @@ AT = 1_700_000_000_000_000_000
 SPEC = StreamSpec(3, payloads=((8, "PCMA", 8000),), source=("192.0.2.1", 4000))
 
 
-def fresh() -> Track:
-    return Track(SPEC, Pauses(), 1)
+def fresh() -> ReceivedStream:
+    return ReceivedStream(SPEC, Pauses(), 1)
 
 
-def hear(track: Track, number: int, ssrc: int = 7, at: int = 0) -> bool:
+def hear(track: ReceivedStream, number: int, ssrc: int = 7, at: int = 0) -> bool:
     packet = header.build(8, number, number * 160, ssrc, bytes(160))
     return track._place(header.parse(packet), packet, AT + at * 20_000_000) is not None
 
 
-def moved(*tracks: Track) -> bytes:
+def moved(*tracks: ReceivedStream) -> bytes:
     told = checkpoint.moving(tracks)
     assert told is not None
     return told
 
 
-def hand_on(track: Track, successor: Track) -> None:
+def hand_on(track: ReceivedStream, successor: ReceivedStream) -> None:
     checkpoint.restore(checkpoint.pack([track]), moved(track), {3: successor})
 
 
@@ -46,13 +46,16 @@ def test_property_a_successor_knows_what_its_predecessor_knew(heard: list[tuple[
     for at, (number, ssrc) in enumerate(heard):
         hear(track, number, ssrc, at)
     if held:
-        gap_detection.forgive(track, AT, AT + 1)
+        track.forgive(AT, AT + 1)
     hand_on(track, successor)
     ours, theirs = figures(successor), figures(track)
     for told in (ours, theirs):
         told["sources"], told["last_arrival"] = sorted(told["sources"]), 0
     assert ours == theirs
-    assert (successor.excused_from, successor.excused_until) == (track.excused_from, track.excused_until)
+    assert (successor.gaps.excused_from, successor.gaps.excused_until) == (
+        track.gaps.excused_from,
+        track.gaps.excused_until,
+    )
     for number, ssrc in heard:
         assert hear(successor, number, ssrc) == hear(track, number, ssrc)
     assert not any(hear(successor, number, ssrc) for number, ssrc in heard)
@@ -74,11 +77,11 @@ def test_a_successor_knows_whether_its_offer_is_the_one_under_which_the_source_w
     offered: tuple[str, int] | None, came_from: int, now: tuple[str, int] | None, moved_on: bool
 ) -> None:
     spec = replace(SPEC, source=offered, networks=("192.0.2.0/24",))
-    track, successor = Track(spec, Pauses(), 1), Track(replace(spec, source=now), Pauses(), 1)
+    track, successor = ReceivedStream(spec, Pauses(), 1), ReceivedStream(replace(spec, source=now), Pauses(), 1)
     track.receive(lane_of(stream_of(2, 10), [FIRST_ARRIVAL] * 2, port=came_from), 2, [])
     hand_on(track, successor)
     assert successor.latched == (bytes((192, 0, 2, 1)), came_from)
-    assert successor.coming == ((successor.allowed,) if moved_on else ())
+    assert successor.latch.coming == ((successor.latch.allowed,) if moved_on else ())
 
 
 @pytest.mark.parametrize(("came_from", "trial"), [(4000, False), (4002, True)])
@@ -91,22 +94,23 @@ def test_a_successor_knows_whether_the_source_gives_way_to_the_offered_one(came_
 
 def test_a_successor_knows_from_when_on_silence_counts_and_what_no_key_opened() -> None:
     track = fresh()
-    track.since = AT
+    track.gaps.since = AT
     for heard, refused in ((False, (0, 0)), (True, (3, AT + 1))):
         if heard:
             hear(track, 1, at=50)
-            gap_detection.silent(track, 7, AT + 2_000_000_000)
-        track.refused, track.cold = refused, None
+            track.gaps.silent(7, AT + 2_000_000_000)
+        track.gaps.refused.restore(refused)
+        track.cold = None
         successor = fresh()
         hand_on(track, successor)
-        assert (successor.since, successor.refused) == (AT + heard * 2_000_000_000, refused)
-        gap_detection.finish(successor, AT + 60_000_000_000)
+        assert (successor.gaps.since, successor.gaps.refused.state()) == (AT + heard * 2_000_000_000, refused)
+        successor.finish(AT + 60_000_000_000)
         assert [why for _, _, why in successor.gaps.listed()] == ["no media"]
 
 
 def test_a_stream_of_which_nothing_is_odd_shares_its_rare_state() -> None:
     track = fresh()
-    track.since = AT
+    track.gaps.since = AT
     hear(track, 1, at=1)
     checkpoint.pack([track])
     assert track.cold is checkpoint._USUAL
@@ -116,7 +120,7 @@ def test_a_stream_of_which_nothing_is_odd_shares_its_rare_state() -> None:
 def test_property_batches_in_order_need_no_more_than_what_moves(batches: list[int], before: int) -> None:
     """A base of some time ago and what has moved since are the same as a base of now."""
     track = fresh()
-    track.pure = True
+    track.latch.pure = True
     arrivals = itertools.count(FIRST_ARRIVAL, 20_000_000)
     packets = iter(stream_of(before + sum(batches) + 1, 10))
 
@@ -135,23 +139,23 @@ def test_property_batches_in_order_need_no_more_than_what_moves(batches: list[in
     hand_on(track, new)
     assert figures(old) == figures(new) == figures(track)
     assert checkpoint.pack([old]) == checkpoint.pack([new])
-    assert old.packets == before + sum(batches)
+    assert old.reception.packets == before + sum(batches)
     repeated = heard[-64:]
     old.receive(lane_of(repeated, [FIRST_ARRIVAL] * len(repeated)), len(repeated), [])
-    assert (old.packets, old.duplicates) == (before + sum(batches), len(repeated))
+    assert (old.reception.packets, old.reception.duplicates) == (before + sum(batches), len(repeated))
 
 
 def test_whatever_else_changes_wants_a_new_base() -> None:
     track = fresh()
-    track.pure = True
+    track.latch.pure = True
     packets = stream_of(12, 10)
     track.receive(lane_of(packets, [FIRST_ARRIVAL + 20_000_000 * n for n in range(12)]), 12, [])
     acts: list[Callable[[], object]] = [
         lambda: track.receive(lane_of(packets[-2:], [FIRST_ARRIVAL] * 2), 2, []),
-        lambda: rtcp_reports.receive(track, lane_of([b"noise"], [FIRST_ARRIVAL]), 1, []),
-        lambda: gap_detection.forgive(track, AT, AT + 1),
+        lambda: track.receive_rtcp(lane_of([b"noise"], [FIRST_ARRIVAL]), 1, []),
+        lambda: track.forgive(AT, AT + 1),
         lambda: track.change(SPEC, AT, []),
-        lambda: gap_detection.finish(track, AT),
+        lambda: track.finish(AT),
     ]
     for act in acts:
         checkpoint.pack([track])
@@ -162,9 +166,9 @@ def test_whatever_else_changes_wants_a_new_base() -> None:
 
 def test_a_stream_that_nobody_spoke_in_moves_nothing() -> None:
     track, successor = fresh(), fresh()
-    track.reports = 2
+    track.srtp.reports = 2
     hand_on(track, successor)
-    assert (successor.current, successor.packets, successor.reports) == (None, 0, 2)
+    assert (successor.reception.current, successor.reception.packets, successor.srtp.reports) == (None, 0, 2)
 
 
 def test_streams_are_told_apart_by_their_order() -> None:
@@ -176,7 +180,7 @@ def test_streams_are_told_apart_by_their_order() -> None:
     base = checkpoint.pack(tracks)
     successors = {number: fresh() for number in (1, 3, 4)}
     checkpoint.restore(base, moved(*tracks), successors)
-    assert [track.packets for track in successors.values()] == [1, 3, 4]
+    assert [track.reception.packets for track in successors.values()] == [1, 3, 4]
 
 
 def test_streams_that_are_gone_are_passed_over() -> None:

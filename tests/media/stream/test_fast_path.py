@@ -16,7 +16,7 @@ from media.rtp import header
 from media.spec import StreamSpec
 from media.stream import checkpoint, fast_path, fast_path_c, gap_detection
 from media.stream.pauses import Pauses
-from media.stream.receiver import Track
+from media.stream.receiver import ReceivedStream
 from media.stream.report import figures
 from tests.media.stream.test_receiver import FIRST_ARRIVAL, KEY, SUITE, lane_of, stored
 
@@ -30,14 +30,14 @@ UNEVEN = (0, 3_000_000, 1_000_000, 7_000_000)  # ns that packets come late, in t
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Go the fast path in C where it was compiled, then without it."""
     if request.param == "Python":
-        monkeypatch.setattr(fast_path_c, "road_of", lambda _: None)
+        monkeypatch.setattr(fast_path_c, "path_of", lambda _: None)
 
 
-def track_of(suite: str | None, pure: bool = True, continuous: bool = True) -> Track:
+def track_of(suite: str | None, pure: bool = True, continuous: bool = True) -> ReceivedStream:
     key = KEY[: 28 if suite == GCM else 30] if suite else b""
     spec = StreamSpec(0, suite, key, payloads=PAYLOADS, source=("192.0.2.1", 4000), continuous=continuous)
-    track = Track(spec, Pauses(), 1)
-    track.pure = pure
+    track = ReceivedStream(spec, Pauses(), 1)
+    track.latch.pure = pure
     return track
 
 
@@ -70,22 +70,27 @@ def film(count: int, first: int = 10) -> list[bytes]:
     return packets
 
 
-def told(track: Track, wire: list[bytes], cuts: int) -> tuple[list[bytes], object]:
+def told(track: ReceivedStream, wire: list[bytes], cuts: int) -> tuple[list[bytes], object]:
     """Let a track hear packets; one that is not pure goes the slow path, on which each comes alone."""
     out: list[bytes] = []
-    cuts = cuts if track.pure else 1
+    cuts = cuts if track.latch.pure else 1
     for start in range(0, len(wire), cuts):
         batch = wire[start : start + cuts]
         arrivals = [FIRST_ARRIVAL + n * PACE + UNEVEN[n % 4] for n in range(start, start + len(batch))]
         track.receive(lane_of(batch, arrivals), len(batch), out)
-    source = track.sources[0]
-    clocks = {"step": source.step, "timestamp": source.timestamp, "arrival": source.arrival, "size": track.last_size}
-    return out, {**figures(track), "jitter_ms": round(track.jitter / 1e6, 2), **clocks}
+    source = track.reception.sources[0]
+    clocks = {
+        "step": source.step,
+        "timestamp": source.timestamp,
+        "arrival": source.arrival,
+        "size": track.reception.last_size,
+    }
+    return out, {**figures(track), "jitter_ms": round(track.reception.jitter / 1e6, 2), **clocks}
 
 
 @pytest.mark.parametrize("suite", [None, SUITE, GCM])
 @pytest.mark.parametrize(("packets", "sound"), [(opus(120), True), (film(120), False)])
-def test_both_roads_keep_the_same_packets_and_figures(packets: list[bytes], sound: bool, suite: str | None) -> None:
+def test_both_paths_keep_the_same_packets_and_figures(packets: list[bytes], sound: bool, suite: str | None) -> None:
     wire = protected(packets, suite)
     swiftly, one = told(track_of(suite, continuous=sound), wire, 40)
     singly, other = told(track_of(suite, pure=False, continuous=sound), wire, 40)
@@ -95,7 +100,7 @@ def test_both_roads_keep_the_same_packets_and_figures(packets: list[bytes], soun
     assert sum(len(record.payloads) for record in mixed) == 80  # the first batch tells the payload type
 
 
-def test_a_timestamp_set_back_between_two_batches_is_the_same_jitter_on_both_roads() -> None:
+def test_a_timestamp_set_back_between_two_batches_is_the_same_jitter_on_both_paths() -> None:
     packets = [header.build(8, 10 + n, 100_000 * (n < 80) + 160 * n, 7, bytes(160)) for n in range(120)]
     swiftly, singly = told(track_of(None), packets, 40), told(track_of(None, pure=False), packets, 40)
     assert swiftly[1] == singly[1]
@@ -103,7 +108,7 @@ def test_a_timestamp_set_back_between_two_batches_is_the_same_jitter_on_both_roa
 
 @settings(max_examples=60, deadline=None)
 @given(st.data(), st.booleans(), st.integers(2, 40))
-def test_property_in_whatever_order_packets_come_both_roads_agree(data: st.DataObject, srtp: bool, cuts: int) -> None:
+def test_property_in_whatever_order_packets_come_both_paths_agree(data: st.DataObject, srtp: bool, cuts: int) -> None:
     packets = opus(60, data.draw(st.sampled_from([10, 65_500])), random.Random(data.draw(st.integers(0, 99))))
     suite = SUITE if srtp and packets[0][2:4] == b"\0\n" else None
     wire = protected(packets, suite)
@@ -126,15 +131,15 @@ def test_even_batches_tell_the_same_figures_and_stay_runs_behind_a_wrap(first: i
     assert [len(run.payloads) for run in runs][-2:] == [40, 40]
 
 
-def test_a_batch_with_key_identifiers_is_left_to_the_slow_road() -> None:
+def test_a_batch_with_key_identifiers_is_left_to_the_slow_path() -> None:
     """libsrtp is not told of them, so it cannot have the packets as they came."""
     packets = g711(60)
     wire = [packet[:-10] + b"\0\0\0\1" + packet[-10:] for packet in protected(packets, SUITE)]
-    track = Track(replace(track_of(SUITE).spec, mki=4), Pauses(), 1)
-    track.pure = True
+    track = ReceivedStream(replace(track_of(SUITE).spec, mki=4), Pauses(), 1)
+    track.latch.pure = True
     out, _ = told(track, wire, 20)
     assert [packet for _, packet in stored(out)] == packets
-    assert track.rejected == 0
+    assert track.reception.rejected == 0
 
 
 STEPS = {
@@ -145,7 +150,7 @@ STEPS = {
 
 
 @pytest.mark.parametrize("steps", STEPS.values(), ids=STEPS)
-def test_both_roads_learn_the_same_length_of_a_packet(steps: list[int]) -> None:
+def test_both_paths_learn_the_same_length_of_a_packet(steps: list[int]) -> None:
     sizes = random.Random(1)
     stamps = [0, *accumulate(steps)]
     packets = [header.build(111, n, stamp, 7, bytes(sizes.randint(1, 90))) for n, stamp in enumerate(stamps)]
@@ -183,9 +188,9 @@ def test_a_type_that_changes_where_the_number_wraps_is_kept() -> None:
 def test_a_batch_that_had_waited_in_the_socket_takes_a_silence_back() -> None:
     track, packets = track_of(None), g711(40)
     arrivals = [FIRST_ARRIVAL + n * PACE for n in range(40)]
-    track.since = FIRST_ARRIVAL
+    track.gaps.since = FIRST_ARRIVAL
     track.receive(lane_of(packets[:20], arrivals[:20]), 20, [])
-    gap_detection.watch(track, arrivals[19] + 2 * gap_detection.QUIET)
+    track.gaps.watch(track.spec, arrivals[19] + 2 * gap_detection.QUIET)
     assert track.gaps.listed()
     track.receive(lane_of(packets[20:], arrivals[20:]), 20, [])
     assert track.gaps.listed() == []
@@ -251,7 +256,7 @@ def spoilt(wire: list[bytes], at: int, how: str) -> list[bytes]:
 
 @pytest.mark.parametrize("how", ["first", "type", "source", "short", "gap"])
 @pytest.mark.parametrize("at", [0, 10, 19])
-def test_a_batch_that_is_not_in_order_changes_nothing_on_the_fast_road(how: str, at: int) -> None:
+def test_a_batch_that_is_not_in_order_changes_nothing_on_the_fast_path(how: str, at: int) -> None:
     packets = opus(40)
     track = track_of(None)
     track.receive(lane_of(packets[:20], [FIRST_ARRIVAL + n * PACE for n in range(20)]), 20, [])
@@ -261,9 +266,11 @@ def test_a_batch_that_is_not_in_order_changes_nothing_on_the_fast_road(how: str,
     lane = lane_of(batch, [FIRST_ARRIVAL + (20 + n) * PACE for n in range(len(batch))])
     out: list[bytes] = []
     before = figures(track)
-    opened = fast_path.open_all(track, lane, len(batch))
+    opened = fast_path.open_all(track.srtp.keyring, lane, len(batch))
     assert (opened is None) == (how == "short")
-    assert opened is None or not fast_path.store(track, lane, len(batch), opened, out)
+    assert opened is None or not fast_path.store(
+        track.spec, track.reception, track.srtp.keyring, lane, len(batch), opened, out
+    )
     assert (figures(track), out) == (before, [])
 
 
@@ -277,9 +284,9 @@ def test_no_byte_of_a_header_can_differ_in_a_batch_of_one_size(where: int, at: i
     packets[20 + at] = bytes(each ^ (0x80 * (n == where)) for n, each in enumerate(packets[20 + at]))
     lane = lane_of(packets[20:], [FIRST_ARRIVAL + (20 + n) * PACE for n in range(20)])
     out: list[bytes] = []
-    opened = fast_path.open_all(track, lane, 20)
+    opened = fast_path.open_all(track.srtp.keyring, lane, 20)
     assert opened is not None
-    kept = fast_path.store(track, lane, 20, opened, out)
+    kept = fast_path.store(track.spec, track.reception, track.srtp.keyring, lane, 20, opened, out)
     assert kept == (where in (1, 7))
     assert all(isinstance(record, record_format.Mixed) for record in record_format.read(out))
     assert not kept or [packet for _, packet in stored(out)] == packets[20:]
@@ -303,7 +310,7 @@ def test_what_is_forged_is_left_out_of_a_batch_and_the_rest_is_kept() -> None:
     track = track_of(SUITE)
     out, _ = told(track, wire, 20)
     assert [sequence for sequence, _ in stored(out)] == [n for n in range(10, 50) if n != 35]
-    assert track.rejected == 1
+    assert track.reception.rejected == 1
 
 
 def test_a_truncated_datagram_is_never_taken_for_a_whole_one() -> None:
@@ -315,4 +322,4 @@ def test_a_truncated_datagram_is_never_taken_for_a_whole_one() -> None:
     struct.pack_into("=I", lane.headers, 5 * 64 + 48, 0x20)
     out: list[bytes] = []
     track.receive(lane, 20, out)
-    assert (track.rejected, len(stored(out))) == (1, 19)
+    assert (track.reception.rejected, len(stored(out))) == (1, 19)

@@ -19,6 +19,7 @@ from media.records import record_format
 from media.rtp import header
 from media.stream import fast_path_c, fast_path_library
 from media.stream.checkpoint import pack
+from media.stream.receiver import ReceivedStream
 from media.stream.report import figures
 from tests.media.stream.test_fast_path import GCM, g711, opus, protected, track_of
 from tests.media.stream.test_receiver import FIRST_ARRIVAL, SUITE, lane_of, stored
@@ -34,8 +35,14 @@ def walked(suite: str | None, batches: list[tuple[list[bytes], list[int]]]) -> t
     track, out = track_of(suite), []
     for packets, arrivals in batches:
         track.receive(lane_of(packets, arrivals), len(packets), out)
-    jitter, track.jitter = track.jitter, 0.0
-    return b"".join(out), figures(track), pack([track]), track.last_size, pytest.approx(jitter, rel=1e-9, abs=1e-3)
+    jitter, track.reception.jitter = track.reception.jitter, 0.0
+    return (
+        b"".join(out),
+        figures(track),
+        pack([track]),
+        track.reception.last_size,
+        pytest.approx(jitter, rel=1e-9, abs=1e-3),
+    )
 
 
 def cut(packets: list[bytes], cuts: list[int], late: list[int]) -> list[tuple[list[bytes], list[int]]]:
@@ -70,8 +77,16 @@ def test_property_both_write_the_same_bytes(data: st.DataObject) -> None:
     batches = cut(wire, data.draw(st.lists(st.integers(1, SLOTS), min_size=1, max_size=8)), late)
     in_c = walked(suite, batches)
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(fast_path_c, "road_of", lambda _: None)
+        patched.setattr(fast_path_c, "path_of", lambda _: None)
         assert walked(suite, batches) == in_c
+
+
+def taken(track: ReceivedStream, lane: batch.Lane, count: int, out: list[bytes]) -> int:
+    """Give what becomes of a batch in C."""
+    compiled = fast_path_c.path_of(lane.workbench)
+    assert compiled is not None
+    storing = not (track.gaps.unsettled or track.pauses.items)
+    return compiled.take(track.spec.stream, track.reception, track.srtp.keyring, storing, lane, count, out)
 
 
 @needed
@@ -84,10 +99,13 @@ def test_a_run_of_any_length_is_stored_in_c(suite: str | None, count: int, size:
     track, out = track_of(suite), []
     track.receive(lane_of(wire[:1], [FIRST_ARRIVAL]), 1, [])
     lane = lane_of(wire[1:], [FIRST_ARRIVAL + n * PACE for n in range(1, 1 + count)])
-    road = fast_path_c.road_of(lane.workbench)
-    assert road is not None and road.take(track, lane, count, out) == fast_path_c.STORED
+    assert taken(track, lane, count, out) == fast_path_c.STORED
     assert [packet for _, packet in stored(out)] == packets[1:]
-    assert (track.packets, track.size, track.last_size) == (1 + count, size * (1 + count), size)
+    assert (track.reception.packets, track.reception.size, track.reception.last_size) == (
+        1 + count,
+        size * (1 + count),
+        size,
+    )
 
 
 def numbered(first: int = 10, stamp: int = 0, pace: int = PACE) -> list[tuple[bytes, int]]:
@@ -112,13 +130,12 @@ STALLED = [(packet, arrival + 1_100_000_000 * (n > 30)) for n, (packet, arrival)
         pytest.param(numbered(stamp=2**32 - 3200), id="whose timestamp wraps"),
     ],
 )
-def test_a_batch_that_is_not_for_the_fast_road_is_only_opened(told: list[tuple[bytes, int]]) -> None:
+def test_a_batch_that_is_not_for_the_fast_path_is_only_opened(told: list[tuple[bytes, int]]) -> None:
     packets, arrivals = [packet for packet, _ in told], [arrival for _, arrival in told]
     track, out = track_of(None), []
     track.receive(lane_of(packets[:1], arrivals[:1]), 1, [])
     lane = lane_of(packets[1:], arrivals[1:])
-    road = fast_path_c.road_of(lane.workbench)
-    assert road is not None and road.take(track, lane, SLOTS, out) == fast_path_c.OPENED and not out
+    assert taken(track, lane, SLOTS, out) == fast_path_c.OPENED and not out
     track.receive(lane, SLOTS, out)
     assert [packet for _, packet in stored(out)] == packets[1:]
 
@@ -131,8 +148,7 @@ def test_no_byte_of_a_header_can_differ_in_what_is_stored(where: int) -> None:
     track = track_of(None)
     track.receive(lane_of(packets[:1], arrivals[:1]), 1, [])
     lane = lane_of(packets[1:], arrivals[1:])
-    road = fast_path_c.road_of(lane.workbench)
-    assert road is not None and road.take(track, lane, SLOTS, []) == fast_path_c.OPENED
+    assert taken(track, lane, SLOTS, []) == fast_path_c.OPENED
 
 
 @needed
@@ -142,8 +158,7 @@ def test_nothing_is_stored_while_a_pause_may_be_in_it() -> None:
     track.receive(lane_of(packets[:20], [FIRST_ARRIVAL + n * PACE for n in range(20)]), 20, [])
     track.pauses.begin(FIRST_ARRIVAL + 30 * PACE)
     lane = lane_of(packets[20:], [FIRST_ARRIVAL + n * PACE for n in range(20, 40)])
-    road = fast_path_c.road_of(lane.workbench)
-    assert road is not None and road.take(track, lane, 20, out) == fast_path_c.OPENED and not out
+    assert taken(track, lane, 20, out) == fast_path_c.OPENED and not out
 
 
 @needed
@@ -151,31 +166,28 @@ def test_nothing_is_stored_before_anybody_is_known() -> None:
     """Whatever a clock says: here type, numbers, source and time are those that are not known yet."""
     packets = [header.build(0, n, 160 * n, 0, bytes([n]) * 160) for n in range(20)]
     track, lane, out = track_of(None), lane_of(packets, [0] * 20), []
-    road = fast_path_c.road_of(lane.workbench)
-    assert road is not None and road.take(track, lane, 20, out) == fast_path_c.OPENED and not out
+    assert taken(track, lane, 20, out) == fast_path_c.OPENED and not out
 
 
 @needed
 @pytest.mark.parametrize("slot", [0, 1, SLOTS - 1])
 @pytest.mark.parametrize("when", [(2**63 - 1, 2**63 - 1), (-(2**63), -(2**63)), (2**62, 0), (-1, 0), (2**33, 0)])
-def test_times_that_cannot_be_are_not_for_the_fast_road(slot: int, when: tuple[int, int]) -> None:
+def test_times_that_cannot_be_are_not_for_the_fast_path(slot: int, when: tuple[int, int]) -> None:
     """As in the damaged region of a dead worker."""
     packets, arrivals = [packet for packet, _ in numbered()], [arrival for _, arrival in numbered()]
     track, out = track_of(None), []
     track.receive(lane_of(packets[:1], arrivals[:1]), 1, [])
     lane = lane_of(packets[1:], arrivals[1:])
     struct.pack_into("=qq", lane.control, slot * batch.CONTROL + 16, *when)
-    road = fast_path_c.road_of(lane.workbench)
-    assert road is not None and road.take(track, lane, SLOTS, out) == fast_path_c.OPENED and not out
+    assert taken(track, lane, SLOTS, out) == fast_path_c.OPENED and not out
 
 
 @needed
-def test_a_packet_alone_is_for_the_slow_road() -> None:
+def test_a_packet_alone_is_for_the_slow_path() -> None:
     packets = g711(2)
     track, lane = track_of(None), lane_of(packets[1:], [FIRST_ARRIVAL + PACE])
     track.receive(lane_of(packets[:1], [FIRST_ARRIVAL]), 1, [])
-    road = fast_path_c.road_of(lane.workbench)
-    assert road is not None and road.take(track, lane, 1, []) == fast_path_c.UNTOUCHED
+    assert taken(track, lane, 1, []) == fast_path_c.UNTOUCHED
 
 
 @needed
@@ -183,8 +195,7 @@ def test_a_packet_alone_is_for_the_slow_road() -> None:
 def test_slots_that_do_not_exist_are_not_touched(first: int, count: int) -> None:
     lane = Lane(memoryview(bytearray((160).to_bytes(4, "little") * (batch.LANE // 4))), lane_of([], []).workbench)
     track, lane.first = track_of(None), first
-    road = fast_path_c.road_of(lane.workbench)
-    assert road is not None and road.take(track, lane, count, []) == fast_path_c.UNTOUCHED
+    assert taken(track, lane, count, []) == fast_path_c.UNTOUCHED
 
 
 @needed
@@ -192,8 +203,7 @@ def test_slots_that_do_not_exist_are_not_touched(first: int, count: int) -> None
 def test_a_batch_with_a_packet_too_short_or_too_long_is_not_touched(suite: str | None, size: int) -> None:
     wire = [*protected(g711(2), suite), bytes([0x80]) * size]
     track, lane = track_of(suite), lane_of(wire, [FIRST_ARRIVAL] * 3)
-    road = fast_path_c.road_of(lane.workbench)
-    assert road is not None and road.take(track, lane, 3, []) == fast_path_c.UNTOUCHED
+    assert taken(track, lane, 3, []) == fast_path_c.UNTOUCHED
 
 
 @needed
@@ -202,8 +212,7 @@ def test_a_lane_that_begins_behind_a_report_is_read_from_there() -> None:
     track, lane = track_of(None), lane_of([bytes(30), *packets[20:]], [FIRST_ARRIVAL + n * PACE for n in range(19, 40)])
     track.receive(lane_of(packets[:20], [FIRST_ARRIVAL + n * PACE for n in range(20)]), 20, [])
     out: list[bytes] = []
-    road = fast_path_c.road_of(lane.workbench)
-    assert road is not None and road.take(track, lane.behind(1), 20, out) == fast_path_c.STORED
+    assert taken(track, lane.behind(1), 20, out) == fast_path_c.STORED
     (run,) = record_format.read(out)
     assert isinstance(run, record_format.Run)
     assert [*run.packets()] == [(10 + n, FIRST_ARRIVAL + n * PACE, packets[n]) for n in range(20, 40)]
@@ -217,9 +226,10 @@ def test_what_is_not_stored_changes_nothing_of_the_track() -> None:
     track.receive(lane_of(wire[:20], [FIRST_ARRIVAL + n * PACE for n in range(20)]), 20, [])
     before, out = pack([track]), []
     lane = lane_of(wire[20:], [FIRST_ARRIVAL + n * PACE for n in range(20, 31)])
-    road = fast_path_c.road_of(lane.workbench)
-    assert road is not None and road.take(track, lane, 11, out) == fast_path_c.OPENED
-    assert (road.size, road.statuses(11), pack([track]), out) == (0, [0] * 11, before, [])
+    assert taken(track, lane, 11, out) == fast_path_c.OPENED
+    compiled = fast_path_c.path_of(lane.workbench)
+    assert compiled is not None
+    assert (compiled.size, compiled.statuses(11), pack([track]), out) == (0, [0] * 11, before, [])
 
 
 @needed

@@ -28,7 +28,7 @@ def anew() -> Iterator[None]:
     fast_path_library.library.cache_clear()
 
 
-def test_where_there_is_a_compiler_the_road_was_compiled() -> None:
+def test_where_there_is_a_compiler_the_fast_path_was_compiled() -> None:
     assert (fast_path_library.library() is not None) == (shutil.which("cc") is not None)
 
 

@@ -7,11 +7,11 @@ import pytest
 
 from media.rtp.sequence import Source
 from media.spec import StreamSpec
-from media.stream import gap_detection, refused_packets
+from media.stream import gap_detection
 from media.stream.gap_detection import NEVER
 from media.stream.pauses import Pauses
-from media.stream.receiver import Track
-from media.stream.report import totals
+from media.stream.receiver import ReceivedStream
+from media.stream.reception import DEFAULT_PACKET_NS
 
 MS = 1_000_000
 BEGIN = 1_700_000_000_000_000_000
@@ -23,7 +23,7 @@ class Heard:
     """A stream of which each packet is told one by one; numbers count from 1, 20 ms apart unless said."""
 
     def __init__(self) -> None:
-        self.track = Track(StreamSpec(0, payloads=PAYLOADS), Pauses(), 1)
+        self.track = ReceivedStream(StreamSpec(0, payloads=PAYLOADS), Pauses(), 1)
         self.source = self.track._source(7, 1, BEGIN)
         for number in range(1, 11):
             self.hear(number)
@@ -39,11 +39,11 @@ class Heard:
 
     def expected(self) -> "Heard":
         """Have media expected all the time, as a worker does."""
-        self.track.since = BEGIN
+        self.track.gaps.since = BEGIN
         return self
 
     def finish(self, at: float) -> None:
-        gap_detection.finish(self.track, BEGIN + int(at * MS))
+        self.track.finish(BEGIN + int(at * MS))
 
     @property
     def told(self) -> list[tuple[float, float, str]]:
@@ -61,14 +61,14 @@ class Heard:
 def test_a_loss_is_as_long_as_its_packets() -> None:
     heard = Heard()
     heard.hear(16)
-    assert (heard.gap_ms, heard.reasons, totals(heard.track)[0]) == (100, {"loss"}, 5)
+    assert (heard.gap_ms, heard.reasons, heard.track.reception.totals()[0]) == (100, {"loss"}, 5)
 
 
 def test_silence_of_the_sender_is_no_gap_and_no_loss() -> None:
     heard = Heard()
     heard.hear(11, at=20 * 150, timestamp=160 * 150)
     heard.hear(13, at=20 * 400, timestamp=160 * 400)
-    assert (heard.gap_ms, totals(heard.track)[0]) == (20, 1)
+    assert (heard.gap_ms, heard.track.reception.totals()[0]) == (20, 1)
 
 
 def test_longer_packets_are_counted_with_their_true_length() -> None:
@@ -85,56 +85,56 @@ def test_a_late_packet_fills_its_place_once() -> None:
     heard.hear(14, at=280)
     heard.hear(12, at=281)
     heard.hear(12, at=282)
-    assert (heard.gap_ms, totals(heard.track)[0], heard.track.duplicates) == (40, 2, 1)
+    assert (heard.gap_ms, heard.track.reception.totals()[0], heard.track.reception.duplicates) == (40, 2, 1)
     heard.hear(11, at=283)
     heard.hear(13, at=284)
-    assert (heard.gap_ms, totals(heard.track)[0], heard.track.gaps.listed()) == (0, 0, [])
+    assert (heard.gap_ms, heard.track.reception.totals()[0], heard.track.gaps.listed()) == (0, 0, [])
 
 
 def test_numbers_that_pass_during_a_hold_are_excused() -> None:
     heard = Heard()
-    gap_detection.forgive(heard.track, BEGIN + 200 * MS, BEGIN + 1200 * MS)
+    heard.track.forgive(BEGIN + 200 * MS, BEGIN + 1200 * MS)
     heard.hear(61, at=1220)
-    assert (heard.gap_ms, totals(heard.track)[0]) == (0, 0)
+    assert (heard.gap_ms, heard.track.reception.totals()[0]) == (0, 0)
 
 
 def test_a_loss_before_a_hold_is_not_excused_by_it() -> None:
     heard = Heard()
-    gap_detection.forgive(heard.track, BEGIN + 1200 * MS, BEGIN + 1400 * MS)
+    heard.track.forgive(BEGIN + 1200 * MS, BEGIN + 1400 * MS)
     heard.hear(71, at=1420)  # 60 missing, 10 of them in the hold
-    assert (heard.gap_ms, totals(heard.track)[0]) == (50 * 20, 50)
+    assert (heard.gap_ms, heard.track.reception.totals()[0]) == (50 * 20, 50)
 
 
 @pytest.mark.parametrize(("missing", "lost"), [(1, 1), (10, 10), (24, 24), (30, 0), (50, 0), (53, 3)])
 def test_what_was_lost_beside_a_hold_in_which_the_numbers_stood_still_is_lost(missing: int, lost: int) -> None:
     """One second, fifty packets: a sender that counts through it misses about as many."""
     heard = Heard()
-    gap_detection.forgive(heard.track, BEGIN + 300 * MS, BEGIN + 1300 * MS)
+    heard.track.forgive(BEGIN + 300 * MS, BEGIN + 1300 * MS)
     heard.hear(11 + missing, at=1320, timestamp=160 * 66)
-    assert (heard.gap_ms, totals(heard.track)[0]) == (lost * 20, lost)
+    assert (heard.gap_ms, heard.track.reception.totals()[0]) == (lost * 20, lost)
 
 
 def test_half_a_long_hold_may_have_been_silence() -> None:
     """A speaker who is not sent and is silent in between: what he said is no loss of five seconds and more."""
     heard = Heard()
-    gap_detection.forgive(heard.track, BEGIN + 220 * MS, BEGIN + 60_220 * MS)
+    heard.track.forgive(BEGIN + 220 * MS, BEGIN + 60_220 * MS)
     heard.hear(11 + 1000, at=60_240, timestamp=160 * 3012)
-    assert (heard.gap_ms, totals(heard.track)[0]) == (0, 0)
+    assert (heard.gap_ms, heard.track.reception.totals()[0]) == (0, 0)
 
 
 def test_two_holds_with_nothing_in_between_are_one() -> None:
     heard = Heard()
-    gap_detection.forgive(heard.track, BEGIN + 200 * MS, BEGIN + 600 * MS)
-    gap_detection.forgive(heard.track, BEGIN + 610 * MS, BEGIN + 1200 * MS)
+    heard.track.forgive(BEGIN + 200 * MS, BEGIN + 600 * MS)
+    heard.track.forgive(BEGIN + 610 * MS, BEGIN + 1200 * MS)
     heard.hear(61, at=1220)
     assert heard.gap_ms == 0
 
 
 def test_a_restart_over_a_hold_counts_what_lies_outside_of_it() -> None:
     heard = Heard()
-    gap_detection.forgive(heard.track, BEGIN + 1000 * MS, BEGIN + 2000 * MS)
-    heard.track.resumed_at, heard.track.kept = BEGIN + 3000 * MS, False
-    gap_detection.finish(heard.track, BEGIN + 3000 * MS)
+    heard.track.forgive(BEGIN + 1000 * MS, BEGIN + 2000 * MS)
+    heard.track.gaps.resumed_at, heard.track.gaps.kept = BEGIN + 3000 * MS, False
+    heard.track.finish(BEGIN + 3000 * MS)
     assert (heard.gap_ms, heard.reasons) == (1000 - 200 + 1000, {"restart"})
 
 
@@ -142,30 +142,30 @@ def test_a_restart_over_a_hold_counts_what_lies_outside_of_it() -> None:
 def test_what_is_missing_over_a_restart_in_which_a_hold_came_late(clock: int, lost: int) -> None:
     """Numbers that stood still in a hold leave it nothing to explain, however short we saw it."""
     heard = Heard()
-    heard.track.resumed_at, heard.track.kept = BEGIN + 2300 * MS, False
-    gap_detection.forgive(heard.track, BEGIN + 2340 * MS, BEGIN + 2396 * MS)
+    heard.track.gaps.resumed_at, heard.track.gaps.kept = BEGIN + 2300 * MS, False
+    heard.track.forgive(BEGIN + 2340 * MS, BEGIN + 2396 * MS)
     heard.hear(11 + 68, at=2440, timestamp=160 * (9 + clock))
-    assert (heard.gap_ms, heard.reasons, totals(heard.track)[0]) == (lost * 20, {"restart"}, lost)
+    assert (heard.gap_ms, heard.reasons, heard.track.reception.totals()[0]) == (lost * 20, {"restart"}, lost)
 
 
 def test_a_restart_with_all_sockets_kept_is_no_gap() -> None:
     heard = Heard()
-    heard.track.resumed_at, heard.track.kept = BEGIN + 3000 * MS, True
-    gap_detection.finish(heard.track, BEGIN + 3000 * MS)
+    heard.track.gaps.resumed_at, heard.track.gaps.kept = BEGIN + 3000 * MS, True
+    heard.track.finish(BEGIN + 3000 * MS)
     assert heard.gap_ms == 0
 
 
 def test_numbers_missing_over_a_restart_are_its_fault() -> None:
     heard = Heard()
-    heard.track.resumed_at, heard.track.kept = BEGIN + 900 * MS, False
+    heard.track.gaps.resumed_at, heard.track.gaps.kept = BEGIN + 900 * MS, False
     heard.hear(51, at=1020)
-    gap_detection.finish(heard.track, BEGIN + 3000 * MS)
+    heard.track.finish(BEGIN + 3000 * MS)
     assert (heard.gap_ms, heard.reasons) == (800, {"restart"})
 
 
 def test_another_source_after_a_restart_leaves_the_time_between_marked() -> None:
     heard = Heard()
-    heard.track.resumed_at, heard.track.kept = BEGIN + 900 * MS, False
+    heard.track.gaps.resumed_at, heard.track.gaps.kept = BEGIN + 900 * MS, False
     heard.track._place((False, 8, 5, 5, 9, 12, 172), bytes(172), BEGIN + 1000 * MS)
     assert (heard.gap_ms, heard.reasons) == (1000 - 220, {"restart"})
 
@@ -173,14 +173,14 @@ def test_another_source_after_a_restart_leaves_the_time_between_marked() -> None
 def test_an_outage_of_more_than_a_minute_is_a_loss_but_a_jump_is_a_new_beginning() -> None:
     heard = Heard()
     heard.hear(4011)
-    assert (heard.gap_ms, totals(heard.track)[0]) == (80_000, 4000)
+    assert (heard.gap_ms, heard.track.reception.totals()[0]) == (80_000, 4000)
     heard.hear(30_000, at=4012 * 20)
-    assert (heard.gap_ms, totals(heard.track)[0]) == (80_000, 4000)
+    assert (heard.gap_ms, heard.track.reception.totals()[0]) == (80_000, 4000)
 
 
 def test_a_source_without_a_step_counts_20_ms_a_packet() -> None:
     heard = Heard()
-    assert gap_detection.packet_ns(heard.track, Source(1, 1)) == gap_detection.DEFAULT_PACKET_NS
+    assert heard.track.reception.packet_ns(Source(1, 1)) == DEFAULT_PACKET_NS
 
 
 def test_what_is_missing_before_the_first_packet_is_known_once_an_earlier_one_comes() -> None:
@@ -198,18 +198,18 @@ def test_what_is_missing_before_the_first_packet_is_known_once_an_earlier_one_co
 
 
 def test_a_stream_that_never_sends_is_a_gap_from_its_answer_to_the_end() -> None:
-    track = Track(StreamSpec(0, payloads=PAYLOADS), Pauses(), 1)
-    track.since = BEGIN
-    gap_detection.finish(track, BEGIN + 4999 * MS)
+    track = ReceivedStream(StreamSpec(0, payloads=PAYLOADS), Pauses(), 1)
+    track.gaps.since = BEGIN
+    track.finish(BEGIN + 4999 * MS)
     assert track.gaps.items == ()
-    gap_detection.finish(track, BEGIN + 30 * SECOND * MS)
+    track.finish(BEGIN + 30 * SECOND * MS)
     assert track.gaps.listed() == [(BEGIN, BEGIN + 30 * SECOND * MS, "no media")]
 
 
 def test_what_need_not_send_all_the_time_has_no_silence() -> None:
-    track = Track(StreamSpec(0, payloads=PAYLOADS, continuous=False), Pauses(), 1)
-    track.since = BEGIN
-    gap_detection.finish(track, BEGIN + 30 * SECOND * MS)
+    track = ReceivedStream(StreamSpec(0, payloads=PAYLOADS, continuous=False), Pauses(), 1)
+    track.gaps.since = BEGIN
+    track.finish(BEGIN + 30 * SECOND * MS)
     assert track.gaps.items == ()
 
 
@@ -244,7 +244,7 @@ def test_repetitions_in_a_silence_do_not_count_it_again() -> None:
     for at in (6200, 6220, 6240):
         heard.hear(10, at=at)
     heard.hear(11, at=6300)
-    assert (heard.track.duplicates, heard.gap_ms, heard.told) == (3, 6080, [(220, 6300, "no media")])
+    assert (heard.track.reception.duplicates, heard.gap_ms, heard.told) == (3, 6080, [(220, 6300, "no media")])
 
 
 def test_another_source_does_not_explain_a_silence() -> None:
@@ -272,8 +272,8 @@ def test_who_does_not_announce_silence_is_missed(kind: int, size: int) -> None:
 def test_reports_of_a_silent_sender_explain_its_silence_up_to_then() -> None:
     heard = Heard().expected()
     for at in range(5, 60, 5):
-        gap_detection.silent(heard.track, 7, BEGIN + at * SECOND * MS)
-    gap_detection.silent(heard.track, 8, BEGIN + 90 * SECOND * MS)  # somebody else's
+        heard.track.gaps.silent(7, BEGIN + at * SECOND * MS)
+    heard.track.gaps.silent(8, BEGIN + 90 * SECOND * MS)  # somebody else's
     heard.finish(58 * SECOND)
     assert heard.told == []
     heard.finish(100 * SECOND)
@@ -283,9 +283,9 @@ def test_reports_of_a_silent_sender_explain_its_silence_up_to_then() -> None:
 def test_the_silence_before_a_hold_counts_and_the_hold_does_not() -> None:
     heard = Heard().expected()
     for begin, end in ((10, 20), (40, 50)):
-        gap_detection.forgive(heard.track, BEGIN + begin * SECOND * MS, gap_detection.NEVER)
+        heard.track.forgive(BEGIN + begin * SECOND * MS, gap_detection.NEVER)
         heard.finish(15 * SECOND)  # as often as it is asked
-        gap_detection.forgive(heard.track, BEGIN + begin * SECOND * MS, BEGIN + end * SECOND * MS)
+        heard.track.forgive(BEGIN + begin * SECOND * MS, BEGIN + end * SECOND * MS)
     heard.finish(60 * SECOND)
     assert heard.told == [
         (220, 10 * SECOND, "no media"), (20 * SECOND, 40 * SECOND, "no media"), (50 * SECOND, 60 * SECOND, "no media"),
@@ -295,7 +295,7 @@ def test_the_silence_before_a_hold_counts_and_the_hold_does_not() -> None:
 
 def test_packets_that_were_waiting_in_the_socket_take_a_silence_before_a_pause_back() -> None:
     heard = Heard().expected()
-    gap_detection.forgive(heard.track, BEGIN + 10 * SECOND * MS, gap_detection.NEVER)  # nothing was drained for 10 s
+    heard.track.forgive(BEGIN + 10 * SECOND * MS, gap_detection.NEVER)  # nothing was drained for 10 s
     for number in range(11, 500):
         heard.hear(number)
     assert heard.told == []
@@ -303,8 +303,8 @@ def test_packets_that_were_waiting_in_the_socket_take_a_silence_before_a_pause_b
 
 def test_a_silence_over_a_restart_is_counted_once() -> None:
     heard = Heard().expected()
-    heard.track.resumed_at, heard.track.kept = BEGIN + 10 * SECOND * MS, False
-    heard.track.since = heard.track.resumed_at
+    heard.track.gaps.resumed_at, heard.track.gaps.kept = BEGIN + 10 * SECOND * MS, False
+    heard.track.gaps.since = heard.track.gaps.resumed_at
     heard.finish(30 * SECOND)
     assert heard.told == [(200, 10 * SECOND, "restart"), (10 * SECOND, 30 * SECOND, "no media")]
 
@@ -312,9 +312,9 @@ def test_a_silence_over_a_restart_is_counted_once() -> None:
 def taken_over(*, kept: bool = False, since: int = 0, **more: Any) -> Heard:
     """Give a stream of which nothing was heard until a successor takes it over after a second."""
     one = Heard.__new__(Heard)
-    one.track = Track(StreamSpec(0, payloads=PAYLOADS, **more), Pauses(), 1)
-    one.track.since = NEVER if one.track.excused_until == NEVER else BEGIN + since * MS
-    gap_detection.resume(one.track, BEGIN + SECOND * MS, kept)
+    one.track = ReceivedStream(StreamSpec(0, payloads=PAYLOADS, **more), Pauses(), 1)
+    one.track.gaps.since = NEVER if one.track.gaps.excused_until == NEVER else BEGIN + since * MS
+    one.track.resume(BEGIN + SECOND * MS, kept)
     return one
 
 
@@ -338,7 +338,7 @@ def test_what_nobody_heard_before_a_restart_is_missed_from_when_it_was_expected(
 @pytest.mark.parametrize(("heard", "silent"), [(15, 13), (6, None), (0, None)])
 def test_a_silence_is_none_of_the_restart_while_another_stream_was_heard(heard: int, silent: int | None) -> None:
     one = taken_over(kept=True)
-    gap_detection.resume(one.track, BEGIN + 20 * SECOND * MS, False, heard and BEGIN + heard * SECOND * MS)
+    one.track.resume(BEGIN + 20 * SECOND * MS, False, heard and BEGIN + heard * SECOND * MS)
     one.hear(1_001)
     since = (silent or max(0, heard - 2)) * SECOND
     assert one.told == [*[(0, since, "no media")] * bool(silent), (since, 20 * SECOND + 20, "restart")]
@@ -346,7 +346,7 @@ def test_a_silence_is_none_of_the_restart_while_another_stream_was_heard(heard: 
 
 def test_a_successor_that_got_all_sockets_knows_of_the_outage_before_that_cost_them() -> None:
     one = taken_over()
-    gap_detection.resume(one.track, BEGIN + 4 * SECOND * MS, True)
+    one.track.resume(BEGIN + 4 * SECOND * MS, True)
     one.hear(201)
     assert one.told == [(0, 1120, "restart")]
 
@@ -366,7 +366,7 @@ def test_a_restart_costs_a_stream_nothing_that_kept_its_socket_is_held_may_be_si
 
 def test_a_report_that_a_sender_had_sent_nothing_explains_the_time_before_a_restart() -> None:
     one = taken_over()
-    gap_detection.silent(one.track, 7, BEGIN + 1010 * MS)
+    one.track.gaps.silent(7, BEGIN + 1010 * MS)
     one.hear(51)
     assert one.told == []
 
@@ -376,13 +376,13 @@ def test_a_successor_follows_a_hold_or_pause_that_its_predecessor_never_heard_of
     heard = Heard().expected()
     heard.track.spec = replace(heard.track.spec, held=not paused)
     heard.track.pauses.items = [(BEGIN + 400 * MS, None)] if paused else []
-    gap_detection.resume(heard.track, BEGIN + 600 * MS, True)
+    heard.track.resume(BEGIN + 600 * MS, True)
     begin = 400 if paused else 600
-    assert (heard.track.excused_from, heard.track.excused_until) == (BEGIN + begin * MS, NEVER)
+    assert (heard.track.gaps.excused_from, heard.track.gaps.excused_until) == (BEGIN + begin * MS, NEVER)
     heard.track.spec = replace(heard.track.spec, held=False, since=BEGIN + 900 * MS)
     heard.track.pauses.items = []
-    gap_detection.resume(heard.track, BEGIN + 1200 * MS, True)
-    assert heard.track.excused_until == heard.track.since == BEGIN + 900 * MS
+    heard.track.resume(BEGIN + 1200 * MS, True)
+    assert heard.track.gaps.excused_until == heard.track.gaps.since == BEGIN + 900 * MS
 
 
 def test_most_of_a_loss_failed_to_authenticate() -> None:
@@ -391,7 +391,7 @@ def test_most_of_a_loss_failed_to_authenticate() -> None:
         before = heard.source.highest
         for n in range(refused):
             header = bytes(8) + (7).to_bytes(4)
-            refused_packets.unopened(heard.track, header, BEGIN + (20 * (before + 1 + n)) * MS)
+            heard.track.gaps.unopened(header, BEGIN + (20 * (before + 1 + n)) * MS)
         heard.hear(before + missing + 1)
         assert heard.told[-1][2] == why, (missing, refused)
         heard.hear(heard.source.highest + 2)

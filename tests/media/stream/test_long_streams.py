@@ -15,8 +15,8 @@ from media.records import record_format
 from media.rtp import header
 from media.spec import MAX_CONTEXTS
 from media.srtp.context import SUITES, LibEngine
-from media.stream.receiver import Track
-from media.stream.report import figures, totals
+from media.stream.receiver import ReceivedStream
+from media.stream.report import figures
 from tests.media.stream.test_receiver import FIRST_ARRIVAL, KEY, PAYLOADS, SUITE, lane_of, stored, track_of
 
 MS = 1_000_000
@@ -30,7 +30,7 @@ def packet(number: int, ssrc: int = 7, timestamp: int | None = None, payload_typ
     return header.build(payload_type, number & 0xFFFF, stamp & 0xFFFFFFFF, ssrc, number.to_bytes(8, "big") * 20)
 
 
-def feed(track: Track, sent: list[tuple[int, bytes]]) -> Iterator[bytes]:
+def feed(track: ReceivedStream, sent: list[tuple[int, bytes]]) -> Iterator[bytes]:
     """Give (arrival, packet) to a track as a tick a second would; yield what is to be stored."""
     batch: list[tuple[int, bytes]] = []
     for each in [*sent, None]:
@@ -74,7 +74,7 @@ def test_torture_of_a_long_call_over_wraps_is_stored_whole(count: int) -> None:
     sent = [(FIRST_ARRIVAL + n * FRAME, p) for n, p in enumerate(protected(count))]
     data = b"".join(feed(track, sent))
     assert numbers(data) == list(range(count))
-    assert (track.packets, totals(track), track.gaps.listed()) == (count, (0, count), [])
+    assert (track.reception.packets, track.reception.totals(), track.gaps.listed()) == (count, (0, count), [])
     assert len(data) <= 1.03 * count * 160
     assert length(data) == count / 50
 
@@ -83,7 +83,7 @@ def test_a_timestamp_that_wraps_moves_nothing() -> None:
     track, first = track_of(srtp=False, pure=True), (1 << 32) - 160 * 77
     sent = [(FIRST_ARRIVAL + n * FRAME, packet(n, timestamp=first + n * 160)) for n in range(400)]
     data = b"".join(feed(track, sent))
-    assert numbers(data) == list(range(400)) and totals(track) == (0, 400)
+    assert numbers(data) == list(range(400)) and track.reception.totals() == (0, 400)
     assert length(data) == 8.0
 
 
@@ -112,9 +112,9 @@ def test_torture_of_a_rough_network_leaves_each_packet_once_and_in_place(count: 
     data = b"".join(feed(track, sent))
     kept = [n for n in range(count) if n not in lost]
     assert numbers(data) == kept
-    assert (track.packets, totals(track)) == (len(kept), (len(lost), count))
+    assert (track.reception.packets, track.reception.totals()) == (len(kept), (len(lost), count))
     assert track.gaps.missing_ns == len(lost) * FRAME
-    assert track.rejected == len(sent) - len(kept)  # the second copy of each is a replay
+    assert track.reception.rejected == len(sent) - len(kept)  # the second copy of each is a replay
     assert length(data) == count / 50
 
 
@@ -125,7 +125,7 @@ def test_several_sources_on_one_line_are_kept_apart_and_all_kept() -> None:
             out.append((FIRST_ARRIVAL + n * FRAME + ssrc, packet(n, ssrc)))
     data = b"".join(feed(track, out))
     assert sorted(numbers(data)) == sorted([*range(300)] * 3)
-    assert (track.packets, totals(track)) == (900, (0, 900))
+    assert (track.reception.packets, track.reception.totals()) == (900, (0, 900))
     assert [source[1:] for source in figures(track)["sources"]] == [[0, 299]] * 3
     assert (
         6.0 <= length(data) <= 6.04
@@ -137,7 +137,7 @@ def test_a_source_that_changes_again_and_again_leaves_no_seam() -> None:
     sent = [(FIRST_ARRIVAL + n * FRAME, packet(n, 100 + n // 50)) for n in range(3_000)]  # each second another
     data = b"".join(feed(track, sent))
     assert sorted(numbers(data)) == list(range(3_000))
-    assert (track.packets, totals(track)[0], track.gaps.listed()) == (3_000, 0, [])
+    assert (track.reception.packets, track.reception.totals()[0], track.gaps.listed()) == (3_000, 0, [])
     assert length(data) == 60.0
 
 
@@ -154,7 +154,7 @@ def test_torture_of_hours_of_comfort_noise_is_neither_loss_nor_a_gap(hours: int)
             sent.append((FIRST_ARRIVAL + at * MS, packet(number, timestamp=at * 8, payload_type=8 if talks else 13)))
             number += 1
     data = b"".join(feed(track, sent))
-    assert (track.packets, totals(track), track.gaps.listed()) == (number, (0, number), [])
+    assert (track.reception.packets, track.reception.totals(), track.gaps.listed()) == (number, (0, number), [])
     assert length(data) == hours * 3600 - 600 + 2  # to the end of the last sentence: comfort noise is no sound
 
 
@@ -166,11 +166,16 @@ def test_torture_of_many_reoffers_with_new_keys_loses_nothing(offers: int) -> No
         spec = replace(track.spec, key=key, held=False)
         track.expect(spec)
         track.change(spec, FIRST_ARRIVAL + sent * FRAME, out)
-        track.pure = True
+        track.latch.pure = True
         engine = LibEngine(SUITES[SUITE], key, inbound=False)
         arrivals = [FIRST_ARRIVAL + (sent + i) * FRAME for i in range(20)]
         track.receive(lane_of([engine.protect(packet(sent + i)) for i in range(20)], arrivals), 20, out)
         sent += 20
     assert numbers(b"".join(out)) == list(range(sent))
-    assert (track.packets, totals(track), track.rejected, track.gaps.listed()) == (sent, (0, sent), 0, [])
-    assert track.keyring is not None and len(track.keyring.contexts) <= MAX_CONTEXTS
+    assert (track.reception.packets, track.reception.totals(), track.reception.rejected, track.gaps.listed()) == (
+        sent,
+        (0, sent),
+        0,
+        [],
+    )
+    assert track.srtp.keyring is not None and len(track.srtp.keyring.contexts) <= MAX_CONTEXTS

@@ -1,4 +1,4 @@
-"""Batches to records: both roads lead to the same packets, whatever order they come in."""
+"""Batches to records: both paths lead to the same packets, whatever order they come in."""
 
 import struct
 from dataclasses import replace
@@ -16,9 +16,8 @@ from media.records import record_format
 from media.rtp import header
 from media.spec import Dtls, StreamSpec
 from media.stream.pauses import Pauses
-from media.stream.receiver import STRAGGLE, Track
-from media.stream.report import totals
-from media.stream.rtcp_reports import report
+from media.stream.receiver import ReceivedStream
+from media.stream.source_latch import STRAGGLE
 
 SUITE, KEY = "AES_CM_128_HMAC_SHA1_80", bytes(range(30))
 PAYLOADS = ((0, "PCMU", 8000), (8, "PCMA", 8000))
@@ -43,10 +42,10 @@ def lane_of(
     return lane
 
 
-def track_of(srtp: bool, pure: bool) -> Track:
+def track_of(srtp: bool, pure: bool) -> ReceivedStream:
     spec = StreamSpec(0, SUITE if srtp else None, KEY if srtp else b"", payloads=PAYLOADS, source=("192.0.2.1", 4000))
-    track = Track(spec, Pauses(), 1)
-    track.pure = pure
+    track = ReceivedStream(spec, Pauses(), 1)
+    track.latch.pure = pure
     return track
 
 
@@ -71,7 +70,7 @@ def stream_of(count: int, first: int, ssrc: int = 7) -> list[bytes]:
     st.booleans(),
     st.lists(st.integers(1, 25), min_size=1, max_size=20),
 )
-def test_both_roads_store_the_same_packets(order: list[int], first: int, srtp: bool, cuts: list[int]) -> None:
+def test_both_paths_store_the_same_packets(order: list[int], first: int, srtp: bool, cuts: list[int]) -> None:
     plain = stream_of(60, first)
     sender = Session(Policy(key=KEY, ssrc_type=Policy.SSRC_ANY_OUTBOUND))
     wire = [sender.protect(packet) for packet in plain] if srtp else plain
@@ -84,7 +83,13 @@ def test_both_roads_store_the_same_packets(order: list[int], first: int, srtp: b
             track.receive(lane_of([wire[i] for i in chosen], arrivals), len(chosen), out)
             at, n = at + len(chosen), n + 1
         results.append(
-            (stored(out), track.packets, totals(track), track.duplicates + track.rejected, track.gaps.missing_ns)
+            (
+                stored(out),
+                track.reception.packets,
+                track.reception.totals(),
+                track.reception.duplicates + track.reception.rejected,
+                track.gaps.missing_ns,
+            )
         )
     assert results[0] == results[1]
     assert len({sequence for sequence, _ in results[0][0]}) == len(results[0][0])
@@ -114,12 +119,12 @@ def test_a_wrap_inside_a_batch_goes_on_counting() -> None:
     for start in (0, 25):
         track.receive(lane_of(packets[start : start + 25], [FIRST_ARRIVAL + (start + i) for i in range(25)]), 25, out)
     assert [sequence for sequence, _ in stored(out)] == list(range(65510, 65560))
-    assert totals(track) == (0, 50)
+    assert track.reception.totals() == (0, 50)
 
 
 def test_an_even_batch_after_a_silence_that_nothing_explains_leaves_it_marked() -> None:
     track, out = track_of(srtp=False, pure=True), []
-    track.since = FIRST_ARRIVAL
+    track.gaps.since = FIRST_ARRIVAL
     packets = stream_of(20, 10)
     arrivals = [FIRST_ARRIVAL + i * 20_000_000 + (i >= 10) * 6_000_000_000 for i in range(20)]
     track.receive(lane_of(packets[:10], arrivals[:10]), 10, out)
@@ -133,10 +138,10 @@ def test_a_hole_is_a_gap_until_the_late_packet_fills_it() -> None:
     packets = stream_of(30, 10)
     arrivals = [FIRST_ARRIVAL + i * 20_000_000 for i in range(30)]
     track.receive(lane_of(packets[:10] + packets[13:], arrivals[:10] + arrivals[13:]), 27, out)
-    assert (totals(track)[0], track.gaps.missing_ns) == (3, 60_000_000)
+    assert (track.reception.totals()[0], track.gaps.missing_ns) == (3, 60_000_000)
     assert track.gaps.listed() == [(arrivals[13] - 60_000_000, arrivals[13], "loss")]
     track.receive(lane_of([packets[11]], [arrivals[29] + 1]), 1, out)
-    assert (totals(track)[0], track.gaps.missing_ns, track.reordered) == (2, 40_000_000, 1)
+    assert (track.reception.totals()[0], track.gaps.missing_ns, track.reception.reordered) == (2, 40_000_000, 1)
 
 
 @pytest.mark.parametrize("batch_of", [1, 7, 25])
@@ -154,28 +159,28 @@ def test_jitter_is_of_packets_in_the_order_of_their_arrival(pure: bool, batch_of
     transits = [at - n * 20_000_000 for at, n in sent]
     for before, after in pairwise(transits):
         expected += (abs(after - before) - expected) / 16
-    assert track.jitter == pytest.approx(expected, rel=0.001)
-    assert track.packets == 197
-    assert track.reordered > 30
+    assert track.reception.jitter == pytest.approx(expected, rel=0.001)
+    assert track.reception.packets == 197
+    assert track.reception.reordered > 30
 
 
-def test_what_follows_a_late_packet_has_its_jitter_on_the_fast_road_too() -> None:
+def test_what_follows_a_late_packet_has_its_jitter_on_the_fast_path_too() -> None:
     track, out, packets = track_of(srtp=False, pure=True), [], stream_of(31, 10)
     late = [*range(4), *range(5, 11), 4]
     arrivals = [FIRST_ARRIVAL + n * 20_000_000 for n in range(31)]
     track.receive(lane_of([packets[n] for n in late], [*arrivals[:10], arrivals[10]]), 11, out)
-    before = track.jitter
+    before = track.reception.jitter
     track.receive(lane_of(packets[11:], arrivals[11:]), 20, out)
     # the fifth came 120 ms late, the one after it was on time again: that is another difference of 120 ms
     assert before > 120e6 / 16
-    assert track.jitter == pytest.approx((before + (120e6 - before) / 16) * (15 / 16) ** 19)
+    assert track.reception.jitter == pytest.approx((before + (120e6 - before) / 16) * (15 / 16) ** 19)
 
 
 def test_a_sender_that_begins_anew_has_no_jitter_by_that() -> None:
     track, out = track_of(srtp=False, pure=False), []
     packets = stream_of(10, 10) + [header.build(8, 30000 + i, 77 + i * 160, 7, b"x" * 160) for i in range(10)]
     track.receive(lane_of(packets, [FIRST_ARRIVAL + i * 20_000_000 for i in range(20)]), 20, out)
-    assert (len(stored(out)), track.jitter) == (20, 0.0)
+    assert (len(stored(out)), track.reception.jitter) == (20, 0.0)
 
 
 @pytest.mark.parametrize(("ssrc", "offered", "kept"), [(7, 5000, 0), (8, 5000, 5), (7, 4000, 5)])
@@ -186,13 +191,13 @@ def test_who_does_not_stop_speaking_after_the_call_before_is_told_by_address_and
     spec = StreamSpec(
         0, None, b"", payloads=PAYLOADS, source=("192.0.2.1", offered), former=(("192.0.2.1", 4000, (7,)),)
     )
-    track, out = Track(spec, Pauses(), 1), []
+    track, out = ReceivedStream(spec, Pauses(), 1), []
     arrivals = [FIRST_ARRIVAL + n * 20_000_000 for n in range(10)]
     track.receive(lane_of(stream_of(5, 10, ssrc), arrivals[:5]), 5, out)
-    assert (len(stored(out)), track.foreign) == (kept, 5 - kept)
+    assert (len(stored(out)), track.reception.foreign) == (kept, 5 - kept)
     if kept:  # whoever was chosen may take any SSRC
         track.receive(lane_of(stream_of(5, 10, 15 - ssrc), arrivals[5:]), 5, out)
-        assert (len(stored(out)), track.foreign) == (10, 0)
+        assert (len(stored(out)), track.reception.foreign) == (10, 0)
 
 
 @pytest.mark.parametrize("name", ["telephone-event", "TELEPHONE-EVENT"])
@@ -214,10 +219,10 @@ def test_plain_rtp_from_elsewhere_is_foreign_and_changes_nothing() -> None:
     """Duty O15."""
     track, out = track_of(srtp=False, pure=False), []
     track.receive(lane_of(stream_of(5, 10), [FIRST_ARRIVAL] * 5, address=(198, 51, 100, 9)), 5, out)
-    assert (track.foreign, track.packets, track.latched, out) == (5, 0, None, [])
+    assert (track.reception.foreign, track.reception.packets, track.latched, out) == (5, 0, None, [])
     track.receive(lane_of(stream_of(5, 10), [FIRST_ARRIVAL] * 5), 5, out)
     track.receive(lane_of(stream_of(5, 15), [FIRST_ARRIVAL] * 5, port=4002), 5, out)
-    assert (track.foreign, track.packets) == (10, 5)
+    assert (track.reception.foreign, track.reception.packets) == (10, 5)
 
 
 def test_a_reoffer_from_elsewhere_hears_that_address_and_no_longer_the_former() -> None:
@@ -229,7 +234,11 @@ def test_a_reoffer_from_elsewhere_hears_that_address_and_no_longer_the_former() 
     later = [FIRST_ARRIVAL + STRAGGLE] * 5
     track.receive(lane_of(stream_of(5, 15), later), 5, out)
     track.receive(lane_of(stream_of(5, 15), later, address=(198, 51, 100, 9), port=5002), 5, out)
-    assert (track.packets, track.foreign, track.latched) == (10, 5, (bytes((198, 51, 100, 9)), 5002))
+    assert (track.reception.packets, track.reception.foreign, track.latched) == (
+        10,
+        5,
+        (bytes((198, 51, 100, 9)), 5002),
+    )
 
 
 def test_a_source_that_is_told_another_address_of_ours_is_chosen_anew() -> None:
@@ -249,27 +258,27 @@ def test_packets_on_their_way_when_the_source_moves_are_kept_and_do_not_bring_it
     track.receive(lane_of(packets[:5], [FIRST_ARRIVAL] * 5), 5, out)
     track.change(replace(track.spec, source=("192.0.2.1", 5000)), FIRST_ARRIVAL, out)
     track.receive(lane_of(packets[5:8], [FIRST_ARRIVAL + 1] * 3), 3, out)
-    assert (track.packets, track.latched, track.latch_wish) == (8, None, None)
+    assert (track.reception.packets, track.latched, track.latch.wish) == (8, None, None)
     track.receive(lane_of(packets[8:], [FIRST_ARRIVAL + 2] * 7, port=5000), 7, out)
-    assert (track.packets, track.latched) == (15, (bytes((192, 0, 2, 1)), 5000))
+    assert (track.reception.packets, track.latched) == (15, (bytes((192, 0, 2, 1)), 5000))
 
 
 def test_until_a_reoffer_is_followed_the_old_and_the_new_source_count_and_nobody_else() -> None:
     track, out, elsewhere = track_of(srtp=False, pure=False), [], (198, 51, 100, 9)
     packets = stream_of(14, 10)
     track.receive(lane_of(packets[:2], [FIRST_ARRIVAL] * 2), 2, out)
-    track.connected = track.pure = True
+    track.latch.connected = track.latch.pure = True
     spec = replace(track.spec, source=("198.51.100.9", 5000))
     track.expect(track.spec)
-    assert (track.coming, track.connected, track.pure) == ((), True, True)
+    assert (track.latch.coming, track.latch.connected, track.latch.pure) == ((), True, True)
     track.expect(spec)
-    assert (track.connected, track.pure) == (False, False)
+    assert (track.latch.connected, track.latch.pure) == (False, False)
     track.receive(lane_of(packets[2:4], [FIRST_ARRIVAL] * 2), 2, out)
     track.receive(lane_of(packets[4:6], [FIRST_ARRIVAL] * 2, elsewhere, 5002), 2, out)
     track.receive(lane_of(packets[6:], [FIRST_ARRIVAL] * 8, (203, 0, 113, 5)), 8, out)
-    assert (track.packets, track.foreign, track.latched) == (6, 8, (bytes((192, 0, 2, 1)), 4000))
+    assert (track.reception.packets, track.reception.foreign, track.latched) == (6, 8, (bytes((192, 0, 2, 1)), 4000))
     assert track.change(spec, FIRST_ARRIVAL, out)
-    assert (track.coming, track.latched) == ((), None)
+    assert (track.latch.coming, track.latched) == ((), None)
     assert not track.change(spec, FIRST_ARRIVAL, out)
 
 
@@ -280,7 +289,7 @@ def test_a_source_that_only_says_that_it_moves_is_chosen_again_after_a_while() -
     track.change(replace(track.spec, source=("192.0.2.1", 5000)), FIRST_ARRIVAL, out)
     arrivals = [FIRST_ARRIVAL + i * STRAGGLE // 5 for i in range(10)]
     track.receive(lane_of(packets[5:], arrivals), 10, out)
-    assert (track.packets, track.latched) == (15, (bytes((192, 0, 2, 1)), 4000))
+    assert (track.reception.packets, track.latched) == (15, (bytes((192, 0, 2, 1)), 4000))
 
 
 @pytest.mark.parametrize("held", [False, True])
@@ -293,9 +302,9 @@ def test_what_is_on_its_way_when_the_source_moves_is_kept_whatever_the_new_offer
     track.change(moved, FIRST_ARRIVAL, out)
 
     def heard(first: int, arrival: int, address: tuple[int, ...], port: int) -> int:
-        before = track.packets
+        before = track.reception.packets
         track.receive(lane_of(packets[first : first + 1], [arrival], address, port), 1, out)
-        return track.packets - before
+        return track.reception.packets - before
 
     assert heard(5, FIRST_ARRIVAL + STRAGGLE - 1, old, 4000) == 1
     assert heard(6, FIRST_ARRIVAL + STRAGGLE - 1, old, 4001) == 0  # somebody else
@@ -313,14 +322,14 @@ def test_a_source_that_is_offered_again_is_chosen_at_once() -> None:
     for offered in (replace(spec, source=None, held=True), spec):
         track.change(offered, FIRST_ARRIVAL, out)
     track.receive(lane_of(packets[5:], [FIRST_ARRIVAL + 1] * 5), 5, out)
-    assert (track.packets, track.latched) == (10, (bytes((192, 0, 2, 1)), 4000))
+    assert (track.reception.packets, track.latched) == (10, (bytes((192, 0, 2, 1)), 4000))
 
 
 def test_a_digit_keyed_in_a_pause_and_held_over_its_end_is_not_stored_t8() -> None:
     spec = StreamSpec(0, payloads=(*PAYLOADS, (101, "telephone-event", 8000)), source=("192.0.2.1", 4000))
     second, out = 1_000_000_000, []
-    track = Track(spec, Pauses([(FIRST_ARRIVAL, FIRST_ARRIVAL + second)]), 1)
-    track.pure = True
+    track = ReceivedStream(spec, Pauses([(FIRST_ARRIVAL, FIRST_ARRIVAL + second)]), 1)
+    track.latch.pure = True
     packets, arrivals = [], []
     for digit, began, ended in ((1, -0.5, -0.2), (2, 0.3, 0.5), (3, 0.9, 1.4), (4, 1.5, 1.8)):
         for lasted in range(20, int(1000 * (ended - began)), 20):
@@ -331,7 +340,7 @@ def test_a_digit_keyed_in_a_pause_and_held_over_its_end_is_not_stored_t8() -> No
         batch_of = packets[start : start + 20]
         track.receive(lane_of(batch_of, arrivals[start : start + 20]), len(batch_of), out)
     assert {packet[12] for _, packet in stored(out)} == {1, 4}
-    assert (totals(track)[0], track.gaps.missing_ns) == (0, 0)
+    assert (track.reception.totals()[0], track.gaps.missing_ns) == (0, 0)
 
 
 def test_a_stream_joined_after_many_wraps_is_found() -> None:
@@ -350,7 +359,7 @@ def test_a_changed_ssrc_is_a_new_source_in_the_same_stream() -> None:
     track, out = track_of(srtp=False, pure=True), []
     track.receive(lane_of(stream_of(10, 10), [FIRST_ARRIVAL] * 10), 10, out)
     track.receive(lane_of(stream_of(10, 40000, ssrc=9), [FIRST_ARRIVAL] * 10), 10, out)
-    assert (track.packets, totals(track), len(track.sources)) == (20, (0, 20), 2)
+    assert (track.reception.packets, track.reception.totals(), len(track.reception.sources)) == (20, (0, 20), 2)
 
 
 def plain(number: int) -> bytes:
@@ -359,14 +368,14 @@ def plain(number: int) -> bytes:
 
 def test_without_keys_of_its_handshake_a_dtls_stream_keeps_nothing_d2() -> None:
     spec = StreamSpec(0, payloads=PAYLOADS, source=("192.0.2.1", 4000), dtls=Dtls())
-    track, out = Track(spec, Pauses(), 1), list[bytes]()
+    track, out = ReceivedStream(spec, Pauses(), 1), list[bytes]()
     track.receive(lane_of([plain(1), plain(2)], [FIRST_ARRIVAL, FIRST_ARRIVAL + 1]), 2, out)
-    assert (stored(out), track.foreign, track.latched) == ([], 2, None)
+    assert (stored(out), track.reception.foreign, track.latched) == ([], 2, None)
 
 
 def test_audio_behind_the_datagram_that_completes_the_handshake_is_kept_d4() -> None:
     spec = StreamSpec(0, payloads=PAYLOADS, source=("192.0.2.1", 4000), dtls=Dtls())
-    track, out = Track(spec, Pauses(), 1), list[bytes]()
+    track, out = ReceivedStream(spec, Pauses(), 1), list[bytes]()
     session = Session(Policy(key=KEY, ssrc_type=Policy.SSRC_ANY_OUTBOUND))
     greetings: list[tuple[bool, bytes, object]] = []
 
@@ -380,31 +389,31 @@ def test_audio_behind_the_datagram_that_completes_the_handshake_is_kept_d4() -> 
     track.receive(lane_of(packets, [FIRST_ARRIVAL + n for n in range(5)]), 5, out)
     assert [sequence for sequence, _ in stored(out)] == [2, 3]
     assert greetings[0] == (False, b"\x16" + bytes(20), (bytes([192, 0, 2, 1]), 4000))
-    assert track.foreign == 2  # what came before, and the datagram that was for nobody
-    assert track.outgoing is not None
+    assert track.reception.foreign == 2  # what came before, and the datagram that was for nobody
+    assert track.srtp.outgoing is not None
 
 
 def test_keys_of_before_serve_until_another_association_has_its_own_d6() -> None:
     before = StreamSpec(0, SUITE, KEY, payloads=PAYLOADS, source=("192.0.2.1", 4000), dtls=Dtls(rtp=False))
-    track = Track(before, Pauses(), 1)
+    track = ReceivedStream(before, Pauses(), 1)
     track.change(replace(before, suite=None, key=b"", dtls=Dtls(tls_id="new")), 0, [])
-    assert track.keyring is not None
+    assert track.srtp.keyring is not None
     track.rekey(replace(before, key=bytes(30)))
-    assert [context.key for context in track.keyring.contexts] == [KEY, bytes(30)]
+    assert [context.key for context in track.srtp.keyring.contexts] == [KEY, bytes(30)]
     track.change(replace(before, suite=None, key=b"", dtls=None), 0, [])
-    assert track.keyring is None and track.outgoing is None
+    assert track.srtp.keyring is None and track.srtp.outgoing is None
 
 
 def test_keys_that_come_back_protect_no_report_with_an_index_of_before() -> None:
     """RFC 3711 section 9.1: a handshake promised others, and a re-offer gives that association up."""
     spec = StreamSpec(0, SUITE, KEY, payloads=PAYLOADS, rtcp_mux=True, dtls=Dtls(rtp=False), own_key=KEY)
-    track = Track(spec, Pauses(), 1)
+    track = ReceivedStream(spec, Pauses(), 1)
     track.receive(lane_of([Session(Policy(key=KEY, ssrc_type=Policy.SSRC_ANY_OUTBOUND)).protect(plain(1))], [1]), 1, [])
-    said = [report(track, 2, b"recorder"), report(track, 3, b"recorder")]
+    said = [track.report(2, b"recorder"), track.report(3, b"recorder")]
     track.rekey(replace(spec, key=bytes(30), own_key=bytes(30)))
-    said.append(report(track, 4, b"recorder"))
+    said.append(track.report(4, b"recorder"))
     track.change(replace(spec, dtls=Dtls(tls_id="third")), 5, [])
-    said.append(report(track, 6, b"recorder"))
+    said.append(track.report(6, b"recorder"))
     indexes = [int.from_bytes(each[-14:-10]) for each in said if each is not None]
     assert len(indexes) == len(set(indexes)) == 4
 
@@ -414,10 +423,10 @@ def test_the_rtcp_port_may_have_keys_of_its_own_d5() -> None:
         0, SUITE, KEY, dtls=Dtls(rtp=False), rtcp_suite="AEAD_AES_128_GCM", rtcp_key=bytes(28), own_key=KEY
     )
     spec = replace(spec, own_key=bytes(28))
-    track = Track(spec, Pauses(), 1)
-    assert track.control_keys is not None and track.outgoing is not None
+    track = ReceivedStream(spec, Pauses(), 1)
+    assert track.srtp.control is not None and track.srtp.outgoing is not None
     track.rekey(replace(spec, rtcp_suite=None, rtcp_key=b"", dtls=None, own_key=b""))
-    assert track.control_keys is None and track.keyring is not None
+    assert track.srtp.control is None and track.srtp.keyring is not None
 
 
 def test_encrypted_packets_from_elsewhere_count_only_where_the_source_may_be_learnt_o15() -> None:
@@ -429,6 +438,6 @@ def test_encrypted_packets_from_elsewhere_count_only_where_the_source_may_be_lea
         track, out = track_of(srtp=True, pure=False), []
         track.spec = replace(track.spec, learn=learn)
         track.receive(lane_of(packets[:2], arrivals[:2], (198, 51, 100, 9)), 2, out)
-        assert (track.packets, track.foreign) == ((2, 0) if learn else (0, 2))
+        assert (track.reception.packets, track.reception.foreign) == ((2, 0) if learn else (0, 2))
         track.receive(lane_of(packets[2:], arrivals[2:]), 2, out)
-        assert track.packets == (4 if learn else 2)
+        assert track.reception.packets == (4 if learn else 2)

@@ -7,16 +7,18 @@ from media.rtp import header
 from media.rtp.sequence import WINDOW
 from media.spec import Dtls, StreamSpec
 from media.srtp.context import Context
-from media.stream import gap_detection, refused_packets
 from media.stream.gaps import Reason
 from media.stream.pauses import Pauses
-from media.stream.receiver import Track
+from media.stream.receiver import ReceivedStream
+from media.stream.refused_packets import RefusedPackets
 from tests.media.stream.test_receiver import FIRST_ARRIVAL, KEY, lane_of, stream_of, track_of
 
 MISSING = 5
 
 
-def heard(srtp: bool, count: int, first: int = 65000, missing: int = MISSING) -> tuple[Track, list[bytes], list[bytes]]:
+def heard(
+    srtp: bool, count: int, first: int = 65000, missing: int = MISSING
+) -> tuple[ReceivedStream, list[bytes], list[bytes]]:
     """Have a track hear all packets but one; give it, the packets as sent, and what it stored."""
     plain = stream_of(count, first)
     sender = Session(Policy(key=KEY, ssrc_type=Policy.SSRC_ANY_OUTBOUND))
@@ -42,24 +44,24 @@ def test_a_packet_behind_the_window_is_late_and_so_is_its_gap(srtp: bool) -> Non
         track.receive(lane_of([wire[MISSING]] * copies, [at(WINDOW + 10)] * copies), copies, out)
     assert [why for _, _, why in track.gaps.listed()] == ["late"]
     assert (track.gaps.missing_ns, len(out)) == (missing, before)
-    assert (track.late, track.rejected, track.sources[0].settled) == (3, 0, 0)
+    assert (track.reception.late, track.reception.rejected, track.reception.sources[0].settled) == (3, 0, 0)
 
 
 @pytest.mark.parametrize("srtp", [True, False])
 def test_a_packet_inside_the_window_fills_its_gap_however_late(srtp: bool) -> None:
     track, wire, out = heard(srtp, MISSING + WINDOW)
     track.receive(lane_of([wire[MISSING]], [at(WINDOW + 10)]), 1, out)
-    assert (track.gaps.listed(), track.late, track.packets) == ([], 0, MISSING + WINDOW)
+    assert (track.gaps.listed(), track.reception.late, track.reception.packets) == ([], 0, MISSING + WINDOW)
 
 
 def test_a_late_packet_is_known_by_its_rollover_counter() -> None:
     """As after a change of keys, where the numbers go on and libsrtp counts anew."""
     track, wire, out = heard(True, 20 + WINDOW, first=65530, missing=10)
-    (source,), wrap = track.sources, 1 << 16
+    (source,), wrap = track.reception.sources, 1 << 16
     source.first, source.highest, source.shift = source.first - wrap, source.highest - wrap, 1
     track.gaps.items = tuple((*gap[:4], gap[4] - wrap, gap[5] - wrap) for gap in track.gaps.items)
     track.receive(lane_of([wire[10]], [at(WINDOW + 20)]), 1, out)
-    assert (track.late, track.rejected) == (1, 0)
+    assert (track.reception.late, track.reception.rejected) == (1, 0)
 
 
 def test_a_forged_old_packet_and_a_replay_name_nothing() -> None:
@@ -67,7 +69,7 @@ def test_a_forged_old_packet_and_a_replay_name_nothing() -> None:
     forged = bytearray(wire[MISSING])
     forged[-1] ^= 1
     track.receive(lane_of([bytes(forged), wire[0], wire[MISSING][:14]], [at(WINDOW + 10)] * 3), 3, out)
-    assert (track.late, track.rejected) == (0, 3)
+    assert (track.reception.late, track.reception.rejected) == (0, 3)
     assert [why for _, _, why in track.gaps.listed()] == ["loss"]
 
 
@@ -94,21 +96,21 @@ def test_a_sender_that_starts_anew_with_plain_rtp_is_no_late_packet() -> None:
     for n in range(2):
         other = header.build(8, 65000 + MISSING + n, 3_000_000, 7, bytes(160))  # a missing number, not at its own time
         track.receive(lane_of([other], [at(WINDOW + 10 + n)]), 1, out)
-    assert (track.late, track.packets) == (0, MISSING + WINDOW + 3)
+    assert (track.reception.late, track.reception.packets) == (0, MISSING + WINDOW + 3)
 
 
 def test_only_who_speaks_here_fails_to_be_opened() -> None:
     track, _, _ = heard(True, 20)
     theirs, other = bytes(8) + (7).to_bytes(4), bytes(8) + (9).to_bytes(4)
-    refused_packets.unopened(track, other, track.last_arrival + 1)
-    assert refused_packets.reason(track, track.last_arrival, 1) is Reason.LOSS
-    refused_packets.unopened(track, theirs, track.last_arrival + 1)
-    assert refused_packets.reason(track, track.last_arrival, 2) is Reason.DECRYPT
-    assert refused_packets.reason(track, track.last_arrival, 3) is Reason.LOSS
+    track.gaps.unopened(other, track.reception.last_arrival + 1)
+    assert track.gaps.refused.reason(track.reception.last_arrival, 1) is Reason.LOSS
+    track.gaps.unopened(theirs, track.reception.last_arrival + 1)
+    assert track.gaps.refused.reason(track.reception.last_arrival, 2) is Reason.DECRYPT
+    assert track.gaps.refused.reason(track.reception.last_arrival, 3) is Reason.LOSS
 
 
 def test_a_packet_under_another_key_makes_its_gap_a_decrypt_failure() -> None:
-    """Duty C1: by the packets themselves, on both roads."""
+    """Duty C1: by the packets themselves, on both paths."""
     plain = stream_of(60, 100)
     good, bad = (Session(Policy(key=key, ssrc_type=Policy.SSRC_ANY_OUTBOUND)) for key in (KEY, bytes(30)))
     wire = [(bad if 20 <= n < 40 else good).protect(packet) for n, packet in enumerate(plain)]
@@ -117,7 +119,7 @@ def test_a_packet_under_another_key_makes_its_gap_a_decrypt_failure() -> None:
         for start in range(0, 60, 20):
             track.receive(lane_of(wire[start : start + 20], [at(start + n) for n in range(20)]), 20, out)
         assert [why for _, _, why in track.gaps.listed()] == ["decrypt failure"]
-        assert (track.rejected, track.gaps.missing_ns) == (20, 20 * 20_000_000)
+        assert (track.reception.rejected, track.gaps.missing_ns) == (20, 20 * 20_000_000)
 
 
 def test_repetitions_do_not_make_a_loss_a_decrypt_failure() -> None:
@@ -126,22 +128,37 @@ def test_repetitions_do_not_make_a_loss_a_decrypt_failure() -> None:
     wire = [sender.protect(packet) for packet in plain]
     track = track_of(True, pure=True)
     for batch in (wire[:5], wire[:5], wire[10:15]):
-        track.receive(lane_of(batch, [track.last_arrival + at(1 + n) - at(0) for n in range(len(batch))]), 5, [])
-    assert track.rejected == 5 and [why for _, _, why in track.gaps.listed()] == ["loss"]
+        track.receive(
+            lane_of(batch, [track.reception.last_arrival + at(1 + n) - at(0) for n in range(len(batch))]), 5, []
+        )
+    assert track.reception.rejected == 5 and [why for _, _, why in track.gaps.listed()] == ["loss"]
 
 
 def test_a_silence_full_of_packets_that_no_key_opens_is_their_failure() -> None:
     track = track_of(True, pure=False)
     for second in range(10):
-        refused_packets.unopened(track, bytes(12), at(50 * second))
-    assert refused_packets.reason_of_silence(track, at(0), at(500)) is Reason.DECRYPT
-    assert refused_packets.reason_of_silence(track, at(0), at(600)) is Reason.NO_MEDIA
+        track.gaps.unopened(bytes(12), at(50 * second))
+    assert track.gaps.refused.reason_of_silence(at(0), at(500), track.reception.last_arrival) is Reason.DECRYPT
+    assert track.gaps.refused.reason_of_silence(at(0), at(600), track.reception.last_arrival) is Reason.NO_MEDIA
 
 
 def test_media_before_any_key_was_agreed_are_a_failure_of_the_keys() -> None:
-    track = Track(StreamSpec(0, payloads=((8, "PCMA", 8000),), source=("192.0.2.1", 4000), dtls=Dtls()), Pauses(), 1)
-    track.since = at(0)
+    track = ReceivedStream(
+        StreamSpec(0, payloads=((8, "PCMA", 8000),), source=("192.0.2.1", 4000), dtls=Dtls()), Pauses(), 1
+    )
+    track.gaps.since = at(0)
     for second in range(10):
         track.receive(lane_of(stream_of(2, 2 * second), [at(50 * second)] * 2), 2, [])
-    gap_detection.finish(track, at(500))
+    track.finish(at(500))
     assert track.gaps.listed() == [(at(0), at(500), "decrypt failure")]
+
+
+def test_what_was_refused_is_counted_from_the_last_good_packet_on() -> None:
+    refused, successor = RefusedPackets(), RefusedPackets()
+    for arrival, last_good in ((10, 5), (20, 5), (40, 30), (50, 30)):
+        refused.note(arrival, last_good)
+    assert refused.state() == (2, 40)
+    assert [refused.reason(30, missing) for missing in (4, 5)] == [Reason.DECRYPT, Reason.LOSS]
+    successor.restore(refused.state())
+    assert successor.reason(30, 4) is Reason.DECRYPT
+    assert successor.reason(40, 4) is Reason.LOSS

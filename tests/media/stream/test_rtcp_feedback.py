@@ -10,18 +10,18 @@ import pytest
 from media.rtp import header
 from media.spec import StreamSpec
 from media.stream.pauses import Pauses
-from media.stream.receiver import Track
+from media.stream.receiver import ReceivedStream
 from media.stream.rtcp_feedback import PAUSE_NS, Pictures
 
 AT = 1_700_000_000_000_000_000
 OWN, SSRC = 0xABCD, 7
 
 
-def video(*words: str) -> Track:
-    return Track(StreamSpec(0, payloads=((96, "H264", 90_000),), feedback=words), Pauses(), OWN)
+def video(*words: str) -> ReceivedStream:
+    return ReceivedStream(StreamSpec(0, payloads=((96, "H264", 90_000),), feedback=words), Pauses(), OWN)
 
 
-def hear(track: Track, *numbers: int, ssrc: int = SSRC) -> None:
+def hear(track: ReceivedStream, *numbers: int, ssrc: int = SSRC) -> None:
     for number in numbers:
         packet = header.build(96, number, number * 3000, ssrc, bytes(100))
         track._place(header.parse(packet), packet, AT + number * 33_000_000)

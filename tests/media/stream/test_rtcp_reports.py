@@ -11,7 +11,7 @@ from media.rtp.rtcp import goodbye, receiver_report
 from media.spec import StreamSpec
 from media.stream import checkpoint, rtcp_reports
 from media.stream.pauses import Pauses
-from media.stream.receiver import Track
+from media.stream.receiver import ReceivedStream
 from tests.media.stream.test_receiver import lane_of
 
 SUITE, KEY, OWN = "AES_CM_128_HMAC_SHA1_80", bytes(range(30)), bytes(range(30, 60))
@@ -20,11 +20,11 @@ SENDER = (b"\x7f\0\0\1", 4001)
 PAYLOADS = ((8, "PCMA", 8000),)
 
 
-def plain() -> Track:
-    return Track(StreamSpec(0, payloads=PAYLOADS, source=("127.0.0.1", 4000)), Pauses(), 0xABCD)
+def plain() -> ReceivedStream:
+    return ReceivedStream(StreamSpec(0, payloads=PAYLOADS, source=("127.0.0.1", 4000)), Pauses(), 0xABCD)
 
 
-def hear(track: Track, *numbers: int) -> None:
+def hear(track: ReceivedStream, *numbers: int) -> None:
     for number in numbers:
         packet = header.build(8, number, number * 160, 7, bytes(160))
         track._place(header.parse(packet), packet, AT + number * 20_000_000)
@@ -49,25 +49,25 @@ def read(compound: bytes) -> dict[str, int]:
 
 
 def test_nothing_is_reported_before_the_first_packet() -> None:
-    assert rtcp_reports.report(plain(), AT, b"recorder") is None
+    assert plain().report(AT, b"recorder") is None
 
 
 def test_a_report_says_what_was_lost_since_the_last_one() -> None:
     track = plain()
     hear(track, *range(1, 11), *range(16, 21))
-    said = read(rtcp_reports.report(track, AT, b"recorder") or b"")
+    said = read(track.report(AT, b"recorder") or b"")
     assert (said["own"], said["ssrc"], said["lost"], said["highest"]) == (0xABCD, 7, 5, 20)
     assert said["fraction"] == 256 * 5 // 20
     hear(track, *range(21, 41))
-    said = read(rtcp_reports.report(track, AT, b"recorder") or b"")
+    said = read(track.report(AT, b"recorder") or b"")
     assert (said["lost"], said["fraction"], said["highest"], said["jitter"]) == (5, 0, 40, 0)
 
 
 def test_round_trip_times_can_be_made_of_it() -> None:
     track, out = plain(), []
     hear(track, 1, 2)
-    rtcp_reports.take(track, sender_report(), SENDER, AT, out)
-    said = read(rtcp_reports.report(track, AT + 1_500_000_000, b"recorder") or b"")
+    track.take_rtcp(sender_report(), SENDER, AT, out)
+    said = read(track.report(AT + 1_500_000_000, b"recorder") or b"")
     assert (said["last"], said["delay"]) == (0x3344_5566, 3 * 32768)
     (kept,) = record_format.read(out)
     assert kept == record_format.Rtcp(0, AT, sender_report())
@@ -75,31 +75,31 @@ def test_round_trip_times_can_be_made_of_it() -> None:
 
 def test_a_protected_report_opens_under_our_key_alone() -> None:
     spec = StreamSpec(0, SUITE, KEY, own_key=OWN, payloads=PAYLOADS)
-    track = Track(spec, Pauses(), 0xABCD)
+    track = ReceivedStream(spec, Pauses(), 0xABCD)
     hear(track, 1, 2, 3)
     opener = Session(Policy(key=OWN, ssrc_type=Policy.SSRC_ANY_INBOUND))
-    reports = [rtcp_reports.report(track, AT, b"recorder") or b"" for _ in range(3)]
+    reports = [track.report(AT, b"recorder") or b"" for _ in range(3)]
     assert [read(opener.unprotect_rtcp(each))["highest"] for each in reports] == [3, 3, 3]
-    assert track.reports == 3
+    assert track.srtp.reports == 3
 
 
 def test_what_is_forged_foreign_or_no_rtcp_changes_nothing() -> None:
-    track, out = Track(StreamSpec(0, SUITE, KEY, payloads=PAYLOADS), Pauses(), 1), []
-    rtcp_reports.take(track, sender_report(), SENDER, AT, out)
-    rtcp_reports.take(track, goodbye(7) + bytes(14), SENDER, AT, out)
-    assert (track.rejected, track.sender_report, out) == (2, (0, 0), [])
+    track, out = ReceivedStream(StreamSpec(0, SUITE, KEY, payloads=PAYLOADS), Pauses(), 1), []
+    track.take_rtcp(sender_report(), SENDER, AT, out)
+    track.take_rtcp(goodbye(7) + bytes(14), SENDER, AT, out)
+    assert (track.reception.rejected, track.rtcp.sender_report, out) == (2, None, [])
     other = plain()
-    rtcp_reports.take(other, sender_report(), (b"\xc6\x33\x64\x09", 4001), AT, out)
-    rtcp_reports.take(other, b"\x80\xc8\xff\xff" + bytes(24), SENDER, AT, out)
-    assert (other.foreign, other.rejected, other.sender_report, out) == (1, 1, (0, 0), [])
+    other.take_rtcp(sender_report(), (b"\xc6\x33\x64\x09", 4001), AT, out)
+    other.take_rtcp(b"\x80\xc8\xff\xff" + bytes(24), SENDER, AT, out)
+    assert (other.reception.foreign, other.reception.rejected, other.rtcp.sender_report, out) == (1, 1, None, [])
 
 
 def test_a_goodbye_ends_nothing() -> None:
     track, out = plain(), []
     hear(track, 1)
-    rtcp_reports.take(track, goodbye(7), SENDER, AT, out)
+    track.take_rtcp(goodbye(7), SENDER, AT, out)
     hear(track, 2)
-    assert (track.packets, out) == (2, [])
+    assert (track.reception.packets, out) == (2, [])
 
 
 def test_a_report_that_is_taken_needs_no_new_base_and_one_that_is_refused_does() -> None:
@@ -112,9 +112,9 @@ def test_a_report_that_is_taken_needs_no_new_base_and_one_that_is_refused_does()
         (bytes(20), (127, 0, 0, 1), True),
     ):
         checkpoint.pack([track])
-        rtcp_reports.receive(track, lane_of([packet], [AT], address), 1, out)
+        track.receive_rtcp(lane_of([packet], [AT], address), 1, out)
         assert (checkpoint.moving([track]) is None) == odd
-    assert (track.foreign, track.rejected, len(out)) == (2, 1, 1)
+    assert (track.reception.foreign, track.reception.rejected, len(out)) == (2, 1, 1)
 
 
 def test_reports_are_found_among_packets_and_nothing_else_is_taken_for_one() -> None:
@@ -134,7 +134,7 @@ def test_reports_are_found_among_packets_and_nothing_else_is_taken_for_one() -> 
 def test_nothing_of_a_pause_is_stored() -> None:
     track, out = plain(), []
     track.pauses.begin(AT)
-    rtcp_reports.take(track, sender_report(), SENDER, AT, out)
+    track.take_rtcp(sender_report(), SENDER, AT, out)
     assert out == []
 
 
@@ -144,7 +144,7 @@ def sent(count: int) -> bytes:
 
 def test_a_sender_that_says_it_sent_nothing_is_silent_up_to_then() -> None:
     track, out = plain(), []
-    track.since = AT
+    track.gaps.since = AT
     hear(track, 1)
     second = 1_000_000_000
     for after, packet, since in (
@@ -156,5 +156,5 @@ def test_a_sender_that_says_it_sent_nothing_is_silent_up_to_then() -> None:
         (6, goodbye(7), 6),
         (7, sent(30), 6),
     ):
-        rtcp_reports.take(track, packet, SENDER, AT + after * second, out)
-        assert track.since == AT + since * second, after
+        track.take_rtcp(packet, SENDER, AT + after * second, out)
+        assert track.gaps.since == AT + since * second, after

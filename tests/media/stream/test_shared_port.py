@@ -8,7 +8,7 @@ import pytest
 from media.records import record_format
 from media.srtp.srtcp import Srtcp
 from media.stream import checkpoint
-from media.stream.receiver import Track
+from media.stream.receiver import ReceivedStream
 from media.stream.report import figures
 from tests.media.stream.test_fast_path import GCM, opus, protected, track_of
 from tests.media.stream.test_receiver import FIRST_ARRIVAL, KEY, SUITE, lane_of, stored, stream_of
@@ -29,16 +29,16 @@ def sealed(reports: list[bytes], suite: str | None) -> list[bytes]:
     return [sender.protect(each) for each in reports]
 
 
-def settled(suite: str | None, first: bytes, pure: bool = True) -> Track:
+def settled(suite: str | None, first: bytes, pure: bool = True) -> ReceivedStream:
     """Give a track that has heard its first packet, and that a successor knows."""
     track = track_of(suite, pure)
-    track.name = SOURCE
+    track.latch.name = SOURCE
     track.receive(lane_of([first], [FIRST_ARRIVAL]), 1, [])
     checkpoint.pack([track])
     return track
 
 
-def received(track: Track, wire: list[bytes]) -> list[bytes]:
+def received(track: ReceivedStream, wire: list[bytes]) -> list[bytes]:
     out: list[bytes] = []
     track.receive(lane_of(wire, [FIRST_ARRIVAL + n * PACE for n in range(1, 1 + len(wire))]), len(wire), out)
     return out
@@ -53,7 +53,7 @@ def with_reports(packets: list[bytes], reports: list[bytes], places: list[int]) 
 
 @pytest.mark.parametrize("places", [[0], [25], [COUNT], [0, COUNT], [10, 10, 30], [2, 20, 30, 38]], ids=str)
 @pytest.mark.parametrize("suite", [None, SUITE, GCM])
-def test_packets_around_reports_take_the_fast_road(suite: str | None, places: list[int]) -> None:
+def test_packets_around_reports_take_the_fast_path(suite: str | None, places: list[int]) -> None:
     packets, reports = stream_of(1 + COUNT, 100), [report(n) for n in range(len(places))]
     wire, said = protected(packets, suite), sealed(reports, suite)
     track = settled(suite, wire[0])
@@ -74,7 +74,7 @@ def at_of(record: record_format.Record) -> int:
 
 
 @pytest.mark.parametrize("suite", [None, SUITE, GCM])
-def test_both_roads_find_the_same_around_reports(suite: str | None) -> None:
+def test_both_paths_find_the_same_around_reports(suite: str | None) -> None:
     packets = opus(1 + COUNT)
     wire = protected(packets, suite)
     (said,) = sealed([report()], suite)
@@ -83,7 +83,7 @@ def test_both_roads_find_the_same_around_reports(suite: str | None) -> None:
         out, other = received(swift, batch), received(slow, batch)
         assert stored(out) == stored(other)
         assert figures(swift) == figures(slow)
-        assert swift.sender_report == slow.sender_report != (0, 0)
+        assert swift.rtcp.sender_report == slow.rtcp.sender_report is not None
 
 
 @pytest.mark.parametrize("suite", [SUITE, GCM])
@@ -93,7 +93,7 @@ def test_a_forged_report_is_counted_for_a_successor_and_changes_nothing_else(sui
     track = settled(suite, wire[0])
     out = received(track, [*wire[1:20], report(), *wire[20:]])
     assert [packet for _, packet in stored(out)] == packets[1:]
-    assert (track.rejected, track.sender_report) == (1, (0, 0))
+    assert (track.reception.rejected, track.rtcp.sender_report) == (1, None)
     assert checkpoint.moving([track]) is None
 
 
@@ -105,5 +105,5 @@ def test_a_report_of_a_connected_source_is_its_own_whatever_stands_where_names_w
     wire = [*packets[1:20], report(), *packets[20:]]
     arrivals = [FIRST_ARRIVAL + n * PACE for n in range(1, 1 + len(wire))]
     track.receive(lane_of(wire, arrivals, address=(198, 51, 100, 9)), len(wire), out)
-    assert (track.packets, track.foreign) == (1 + COUNT, 0)
-    assert track.sender_report[0]
+    assert (track.reception.packets, track.reception.foreign) == (1 + COUNT, 0)
+    assert track.rtcp.sender_report is not None

@@ -14,7 +14,7 @@ from media.rtp import header
 from media.spec import StreamSpec
 from media.stream import checkpoint
 from media.stream.pauses import Pauses
-from media.stream.receiver import Track
+from media.stream.receiver import ReceivedStream
 from tests.media.calls import START, expand, listen, noise, run, stream
 from tests.media.stream.test_receiver import FIRST_ARRIVAL, KEY, PAYLOADS, lane_of, stored, stream_of, track_of
 
@@ -22,7 +22,7 @@ OFFERED, OTHER, THIRD = 4000, 4444, 5555
 FRAME = 20_000_000
 
 
-def hear(track: Track, port: int, count: int, at: int = 0, ssrc: int = 7, first: int = 10) -> list[bytes]:
+def hear(track: ReceivedStream, port: int, count: int, at: int = 0, ssrc: int = 7, first: int = 10) -> list[bytes]:
     """Let packets come from a port of the client, `at` ns after the first of all; give what was stored."""
     out: list[bytes] = []
     arrivals = [FIRST_ARRIVAL + at + n * FRAME for n in range(count)]
@@ -44,18 +44,23 @@ def test_the_offered_port_is_heard_whenever_it_speaks_and_whoever_spoke_first_o1
     for begin in range(0, forged, 50):
         count = min(50, forged - begin)
         assert len(stored(hear(track, OTHER, count, begin * FRAME, first=10 + begin))) == count
-    assert (track.latched and track.latched[1], track.latch_wish, track.trial) == (OTHER, None, True)
+    assert (track.latched and track.latched[1], track.latch.wish, track.trial) == (OTHER, None, True)
     at = (forged + later) * FRAME
     out = hear(track, OFFERED, 40, at, ssrc)
     assert [packet for _, packet in stored(out)] == stream_of(40, 10, ssrc)
     marks = [each for each in record_format.read(out) if isinstance(each, record_format.Marked)]
     assert [(each.kind, each.value) for each in marks] == [(record_format.Mark.SOURCE, record_format.GAVE_WAY)]
-    assert (track.latched and track.latched[1], track.latch_wish, track.trial) == (OFFERED, track.name, False)
+    assert (track.latched and track.latched[1], track.latch.wish, track.trial) == (OFFERED, track.latch.name, False)
     assert stored(hear(track, OTHER, 40, at + FRAME, first=20 + forged)) == []
     assert [packet for _, packet in stored(hear(track, OFFERED, 40, at + 40 * FRAME, ssrc, first=50))] == stream_of(
         40, 50, ssrc
     )
-    assert (track.packets, track.foreign, track.duplicates, track.late) == (forged + 80, 40, 0, 0)
+    assert (track.reception.packets, track.reception.foreign, track.reception.duplicates, track.reception.late) == (
+        forged + 80,
+        40,
+        0,
+        0,
+    )
 
 
 @given(st.lists(st.sampled_from([OTHER, OFFERED, THIRD]), min_size=1, max_size=60), st.booleans())
@@ -75,10 +80,10 @@ def test_property_every_packet_of_the_offered_port_is_stored_once_whatever_other
         numbers |= {sequence for sequence, _ in stored(out)}
         kept += len(stored(out))
         if hands_on:
-            successor = Track(track.spec, Pauses(), 1)
+            successor = ReceivedStream(track.spec, Pauses(), 1)
             checkpoint.restore(checkpoint.pack([track]), checkpoint.moving([track]) or b"", {0: successor})
             track = successor
-    assert (track.packets, track.foreign) == (kept, len(ports) - kept)
+    assert (track.reception.packets, track.reception.foreign) == (kept, len(ports) - kept)
 
 
 @pytest.mark.parametrize("ssrc", [7, 8])
@@ -101,7 +106,7 @@ def test_whom_the_offer_names_is_heard_whole_and_in_place_behind_another_source(
     assert sound[begins * 160 : (begins + 100) * 160] == expand(b"".join(genuine))
 
 
-def test_who_comes_from_another_port_all_the_call_is_recorded_and_takes_the_fast_road() -> None:
+def test_who_comes_from_another_port_all_the_call_is_recorded_and_takes_the_fast_path() -> None:
     """A client behind NAT: nobody comes from the port that it names, and its packets cost no more than others."""
     track = track_of(srtp=False, pure=False)
     hear(track, OTHER, 5)
@@ -109,23 +114,23 @@ def test_who_comes_from_another_port_all_the_call_is_recorded_and_takes_the_fast
     for second in range(1, 20):
         out = hear(track, OTHER, 50, second * 50 * FRAME, first=second * 50 - 35)
         assert [type(each) for each in record_format.read(out)] == [record_format.Run]
-    assert (track.latch_wish, track.trial, track.packets, track.foreign) == (None, True, 955, 5)
+    assert (track.latch.wish, track.trial, track.reception.packets, track.reception.foreign) == (None, True, 955, 5)
 
 
-def test_one_stranger_in_a_batch_keeps_it_from_the_fast_road() -> None:
+def test_one_stranger_in_a_batch_keeps_it_from_the_fast_path() -> None:
     track = track_of(srtp=False, pure=False)
     hear(track, OTHER, 5)
     lane = lane_of(stream_of(20, 15), [FIRST_ARRIVAL + (5 + n) * FRAME for n in range(20)], port=OTHER)
     lane.names[7 * 32 + 7] ^= 1  # the last byte of its address
     out: list[bytes] = []
     track.receive(lane, 20, out)
-    assert len(stored(out)) == 19 and track.foreign == 1
+    assert len(stored(out)) == 19 and track.reception.foreign == 1
 
 
 def test_whoever_the_offer_names_is_chosen_for_good_at_once() -> None:
     track = track_of(srtp=False, pure=False)
     hear(track, OFFERED, 5)
-    assert (track.latch_wish, track.trial) == (track.name, False)
+    assert (track.latch.wish, track.trial) == (track.latch.name, False)
     assert stored(hear(track, OTHER, 5, FRAME)) == []
 
 
@@ -134,14 +139,14 @@ def test_an_encrypted_packet_proves_itself_and_gives_way_to_nobody() -> None:
     sender = Session(Policy(key=KEY, ssrc_type=Policy.SSRC_ANY_OUTBOUND))
     packets = [sender.protect(packet) for packet in stream_of(5, 10)]
     track.receive(lane_of(packets, [FIRST_ARRIVAL] * 5, port=OTHER), 5, out)
-    assert (track.packets, track.latch_wish, track.trial) == (5, track.name, False)
+    assert (track.reception.packets, track.latch.wish, track.trial) == (5, track.latch.name, False)
 
 
 def test_without_an_offered_address_there_is_nobody_to_wait_for() -> None:
     spec = StreamSpec(0, None, b"", payloads=PAYLOADS, networks=("192.0.2.0/24",))
-    track = Track(spec, Pauses(), 1)
+    track = ReceivedStream(spec, Pauses(), 1)
     hear(track, OTHER, 5)
-    assert (track.packets, track.latch_wish, track.trial) == (5, track.name, False)
+    assert (track.reception.packets, track.latch.wish, track.trial) == (5, track.latch.name, False)
 
 
 def test_a_reoffer_names_another_port() -> None:
@@ -152,7 +157,7 @@ def test_a_reoffer_names_another_port() -> None:
     assert len(stored(hear(track, OTHER, 5, 5 * FRAME, first=15))) == 5
     assert track.latched is None
     hear(track, THIRD, 5, 10 * FRAME, first=20)
-    assert (track.packets, track.latched and track.latched[1], track.trial) == (15, THIRD, False)
+    assert (track.reception.packets, track.latched and track.latched[1], track.trial) == (15, THIRD, False)
 
 
 def test_whom_a_reoffer_brings_is_not_chosen_before_it_is_followed() -> None:
@@ -160,14 +165,14 @@ def test_whom_a_reoffer_brings_is_not_chosen_before_it_is_followed() -> None:
     hear(track, OTHER, 5)
     track.expect(replace(track.spec, source=("192.0.2.1", THIRD)))
     assert len(stored(hear(track, THIRD, 5, FOREVER, first=15))) == 5
-    assert (track.latched and track.latched[1], track.latch_wish) == (OTHER, None)
+    assert (track.latched and track.latched[1], track.latch.wish) == (OTHER, None)
 
 
 @pytest.mark.parametrize(("ssrc", "kept"), [(7, 0), (9, 5)])
 def test_whom_a_call_before_heard_is_told_by_address_and_ssrc_or_gives_way(ssrc: int, kept: int) -> None:
     former = (("192.0.2.1", OTHER, (7,)), ("192.0.2.1", THIRD, (8,)))
     spec = StreamSpec(0, None, b"", payloads=PAYLOADS, source=("192.0.2.1", OFFERED), former=former)
-    track = Track(spec, Pauses(), 1)
+    track = ReceivedStream(spec, Pauses(), 1)
     assert len(stored(hear(track, OTHER, 5, ssrc=ssrc))) == kept
     assert len(stored(hear(track, OFFERED, 5, 10 * FRAME, ssrc=8))) == 5
     assert stored(hear(track, OTHER, 5, 15 * FRAME, ssrc=ssrc, first=20)) == []

@@ -15,7 +15,7 @@ from media.rtp import header
 from media.spec import StreamSpec
 from media.stream import checkpoint, fast_path_c
 from media.stream.pauses import Pauses
-from media.stream.receiver import Track
+from media.stream.receiver import ReceivedStream
 from media.stream.source_probation import MOST
 from tests.media.calls import expand, listen, stream
 from tests.media.stream.test_receiver import FIRST_ARRIVAL, lane_of, stored
@@ -33,7 +33,7 @@ Packet = tuple[float, bytes]
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Go the fast path in C where it was compiled, then without it."""
     if request.param == "Python":
-        monkeypatch.setattr(fast_path_c, "road_of", lambda _: None)
+        monkeypatch.setattr(fast_path_c, "path_of", lambda _: None)
 
 
 def voice(number: int, ts: int | None = None, kind: int = 8, ssrc: int = 7, tone: int | None = None) -> bytes:
@@ -41,7 +41,7 @@ def voice(number: int, ts: int | None = None, kind: int = 8, ssrc: int = 7, tone
     return header.build(kind, number, 160 * number if ts is None else ts, ssrc, bytes([fill]) * 160)
 
 
-def heard(track: Track, sent: Sequence[Packet], cuts: int) -> list[bytes]:
+def heard(track: ReceivedStream, sent: Sequence[Packet], cuts: int) -> list[bytes]:
     """Let a track hear packets at places in time (frames), so many a batch; give what was stored."""
     out: list[bytes] = []
     for begin in range(0, len(sent), cuts):
@@ -51,8 +51,8 @@ def heard(track: Track, sent: Sequence[Packet], cuts: int) -> list[bytes]:
     return out
 
 
-def fresh(spec: StreamSpec = SPEC) -> Track:
-    return Track(spec, Pauses(), 1)
+def fresh(spec: StreamSpec = SPEC) -> ReceivedStream:
+    return ReceivedStream(spec, Pauses(), 1)
 
 
 FORGED = {
@@ -88,8 +88,10 @@ def test_one_forged_packet_moves_nothing_and_costs_no_genuine_one(forged: bytes,
     assert [packet for _, packet in stored(out)] == [packet for _, packet in genuine]
     (sound,), _, _ = listen(b"".join(out), stream(0, (8, Format("PCMA", 8000))))
     assert sound == expand(b"".join(packet[12:] for _, packet in genuine), "pcm_alaw")
-    assert (track.gaps.missing_ns, track.late) == (0, 0)
-    assert track.foreign + track.duplicates + len(track.unproven) == len(sent) - len(genuine)
+    assert (track.gaps.missing_ns, track.reception.late) == (0, 0)
+    assert track.reception.foreign + track.reception.duplicates + len(track.probation.unproven) == len(sent) - len(
+        genuine
+    )
 
 
 @pytest.mark.parametrize("ahead", [4, 30, 64])
@@ -124,7 +126,7 @@ def test_sources_that_somebody_else_names_do_not_settle_the_genuine_one() -> Non
         out += heard(track, [*((n, each) for each in forged), (n, voice(65_400 + n))], 25)
     sequences = [number for number, packet in stored(out) if packet[8:12] == (7).to_bytes(4)]
     assert sequences == list(range(65_400, 65_600))
-    assert 7 in [each.ssrc for each in track.sources] and len(track.sources) == 16
+    assert 7 in [each.ssrc for each in track.reception.sources] and len(track.reception.sources) == 16
 
 
 def test_a_source_that_was_settled_comes_back_with_numbers_of_its_own() -> None:
@@ -155,7 +157,7 @@ def test_a_packet_whose_source_never_speaks_again_does_not_wait_for_ever() -> No
     track = fresh()
     found = stored(heard(track, sent, 25))
     assert [packet for _, packet in found] == [packet for at, packet in sent if at != 1]
-    assert (track.unproven, track.foreign) == ((), 1)
+    assert (track.probation.unproven, track.reception.foreign) == ((), 1)
 
 
 def odd(sent: list[tuple[float, int, int, int]], ssrc: int = 7) -> list[tuple[float, bytes]]:
@@ -209,7 +211,7 @@ def test_an_odd_sender_loses_nothing_but_what_waits_at_the_end(sent: list[tuple[
     found = {packet for _, packet in stored(heard(track, sent, cuts))}
     lost = [k for k, (_, packet) in enumerate(sent) if packet not in found]
     assert len(lost) <= 3 and lost[:1] >= [len(sent) - 4] * bool(lost)
-    assert track.foreign == 0
+    assert track.reception.foreign == 0
 
 
 STARTS = {
@@ -238,7 +240,7 @@ def test_a_sender_that_starts_anew_loses_nothing(
     track = fresh()
     kept = [packet for _, packet in stored(heard(track, sent, cuts))]
     assert sorted(kept) == sorted(packet for _, packet in sent)
-    assert (track.packets, track.foreign, track.unproven) == (len(sent), 0, ())
+    assert (track.reception.packets, track.reception.foreign, track.probation.unproven) == (len(sent), 0, ())
 
 
 @pytest.mark.parametrize("cuts", [1, 3])
@@ -257,7 +259,7 @@ def test_keys_pressed_and_comfort_noise_are_kept_at_once(cuts: int) -> None:
     sent += [(220, header.build(13, 220, 160 * 220, 7, b"\x40"))]
     track = fresh()
     assert [packet for _, packet in stored(heard(track, sent, cuts))] == [packet for _, packet in sent]
-    assert track.payload_type == 13
+    assert track.reception.payload_type == 13
 
 
 def test_a_sender_whose_clock_is_none_is_recorded_all_the_same() -> None:
@@ -273,7 +275,7 @@ def test_pictures_may_come_out_of_order_in_time() -> None:
     for cuts in (1, 2, 10):
         track = fresh(video)
         assert [packet for _, packet in stored(heard(track, sent, cuts))] == [packet for _, packet in sent]
-        assert track.unproven == ()
+        assert track.probation.unproven == ()
 
 
 def test_what_waits_survives_its_worker() -> None:
@@ -297,7 +299,13 @@ def test_property_whatever_comes_nothing_is_stored_twice_and_little_waits(sent: 
     track = fresh()
     packets = [(n, voice(number, ts, kind, tone=n % 256)) for n, (number, ts, kind) in enumerate(sent)]
     found = stored(heard(track, packets, 3))
-    assert len(track.unproven) <= MOST
-    assert len({number for number, _ in found}) == len(found) == track.packets
-    counted = track.packets + track.foreign + track.duplicates + track.late + len(track.unproven)
+    assert len(track.probation.unproven) <= MOST
+    assert len({number for number, _ in found}) == len(found) == track.reception.packets
+    counted = (
+        track.reception.packets
+        + track.reception.foreign
+        + track.reception.duplicates
+        + track.reception.late
+        + len(track.probation.unproven)
+    )
     assert counted == len(sent)

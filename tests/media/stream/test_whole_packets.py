@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 
-from media.stream import gap_detection
 from tests.media.stream.test_gap_detection import BEGIN, MS, Heard
 
 
@@ -10,7 +9,7 @@ def test_time_without_numbers_is_missing_in_whole_packets() -> None:
     """The last packet before may have come late, which hid that it was followed by one more."""
     heard = Heard()
     heard.hear(11, at=235)
-    heard.track.resumed_at, heard.track.kept = BEGIN + 1000 * MS, False
+    heard.track.gaps.resumed_at, heard.track.gaps.kept = BEGIN + 1000 * MS, False
     heard.finish(1000)
     assert heard.told == [(1000 - 39 * 20, 1000, "restart")]
     assert heard.gap_ms == 20 * len(range(240, 1001, 20))
@@ -18,10 +17,10 @@ def test_time_without_numbers_is_missing_in_whole_packets() -> None:
 
 def test_what_came_and_the_disk_did_not_take_lasts_as_long_as_its_packets() -> None:
     heard = Heard()
-    gap_detection.unstored(heard.track, 4, BEGIN + 130 * MS, BEGIN + 200 * MS)  # four, of which some came late
-    assert (heard.told, heard.gap_ms, heard.track.packets) == ([(130, 200, "disk")], 80, 6)
-    gap_detection.unstored(heard.track, 3, BEGIN + 130 * MS, BEGIN + 300 * MS)
-    assert (heard.told, heard.gap_ms, heard.track.packets) == ([(130, 300, "disk")], 140, 3)
+    heard.track.unstored(4, BEGIN + 130 * MS, BEGIN + 200 * MS)  # four, of which some came late
+    assert (heard.told, heard.gap_ms, heard.track.reception.packets) == ([(130, 200, "disk")], 80, 6)
+    heard.track.unstored(3, BEGIN + 130 * MS, BEGIN + 300 * MS)
+    assert (heard.told, heard.gap_ms, heard.track.reception.packets) == ([(130, 300, "disk")], 140, 3)
 
 
 def test_pictures_that_the_disk_did_not_take_last_as_long_as_they_came() -> None:
@@ -29,5 +28,5 @@ def test_pictures_that_the_disk_did_not_take_last_as_long_as_they_came() -> None
     heard = Heard()
     heard.track.spec = replace(heard.track.spec, continuous=False)
     for end in (200, 310):
-        gap_detection.unstored(heard.track, 4, BEGIN + 130 * MS, BEGIN + end * MS)
+        heard.track.unstored(4, BEGIN + 130 * MS, BEGIN + end * MS)
     assert (heard.told, heard.gap_ms) == ([(130, 310, "disk")], 180)

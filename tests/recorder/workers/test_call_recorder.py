@@ -212,7 +212,7 @@ def test_a_pause_and_a_hold_keep_nothing_and_miss_nothing(tmp_path: Path) -> Non
         for _ in range(6):  # and some that a well-behaved client does not even send
             one.senders[0].packet()
         one.tick()
-        current = one.tape.lanes[0].track.current
+        current = one.tape.lanes[0].track.reception.current
         assert current is not None
         one.tape.unpause(passed(current.arrival + 130_000_000))
         one.send(10)
@@ -342,10 +342,10 @@ def test_a_stream_that_comes_back_after_its_removal_is_missed_again(tmp_path: Pa
         one.send(5)
         one.tick()
         one.tape.change(one.region, [], {}, [0], time.time_ns())
-        assert one.tape.lanes[0].track.since == gap_detection.NEVER
+        assert one.tape.lanes[0].track.gaps.since == gap_detection.NEVER
         again = time.time_ns() + TICK
         one.tape.change(one.region, one.specs, one.descriptors(), [], again)
-        assert one.tape.lanes[0].track.since == again
+        assert one.tape.lanes[0].track.gaps.since == again
         one.tape.close(one.region, again + 9_000_000_000)
         assert one.tape.figures()[0]["gaps"] == [[again, again + 9_000_000_000, "no media"]]
 
@@ -393,7 +393,7 @@ def test_the_time_of_a_restart_is_no_silence_besides(tmp_path: Path) -> None:
         one.tick()
         time.sleep(0.05)
         one.succeed(kept=False)
-        back = one.tape.lanes[0].track.resumed_at
+        back = one.tape.lanes[0].track.gaps.resumed_at
         one.tape.close(one.region, back + 9_000_000_000)
         (figures,) = one.tape.figures()
         assert [(end, why) for _, end, why in figures["gaps"]] == [

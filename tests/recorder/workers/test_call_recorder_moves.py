@@ -37,7 +37,7 @@ def settle(one: Deck) -> None:
     one.send(1)
     one.tick()
     one.tick()
-    assert one.tape.lanes[0].track.pure
+    assert one.tape.lanes[0].track.latch.pure
 
 
 def move(one: Deck) -> None:
@@ -159,7 +159,7 @@ def test_the_offered_port_is_heard_although_a_version_before_connected_to_anothe
     """It did so after ten seconds; the socket outlives it."""
     with on_trial(tmp_path) as one:
         lanes_before = one.tape.lanes[0]
-        assert connect(lanes_before.rtp, lanes_before.track.name)
+        assert connect(lanes_before.rtp, lanes_before.track.latch.name)
         one.succeed(kept=True)
         assert not connected(one.tape.lanes[0].rtp)
         one.send(5)
@@ -210,7 +210,7 @@ def test_what_came_in_a_pause_is_not_kept_because_it_had_to_wait_for_a_re_offer(
 @pytest.mark.parametrize("srtp", [True, False])
 def test_a_source_that_moved_when_main_died_before_it_let_the_socket_go_is_heard(tmp_path: Path, srtp: bool) -> None:
     with moving(tmp_path, srtp) as one:
-        kept = one.tape.lanes[0].track.name
+        kept = one.tape.lanes[0].track.latch.name
         move(one)
         assert connect(one.pairs[0].rtp.fileno(), kept)
         one.succeed(kept=True)
@@ -221,9 +221,9 @@ def test_a_source_that_moved_when_main_died_before_it_let_the_socket_go_is_heard
 
 def test_a_source_behind_nat_is_still_the_chosen_one_for_the_next_worker(tmp_path: Path) -> None:
     with moving(tmp_path, srtp=True, learn=True, source=("192.0.2.7", 4000)) as one:
-        name = one.tape.lanes[0].track.name
+        name = one.tape.lanes[0].track.latch.name
         one.succeed(kept=True)
-        assert one.tape.lanes[0].track.name == name != b""
+        assert one.tape.lanes[0].track.latch.name == name != b""
         one.send(2)
         one.tick()
         found = one.close()

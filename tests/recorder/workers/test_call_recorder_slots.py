@@ -231,7 +231,7 @@ def test_a_call_in_which_nobody_spoke_lacks_only_what_came_after_somebody_last_l
     with deck(tmp_path, streams=1) as one:
         answer = time.time_ns() - 60_000_000_000
         one.specs = tuple(replace(spec, since=answer) for spec in one.specs)
-        one.tape.lanes[0].track.since = answer
+        one.tape.lanes[0].track.gaps.since = answer
         for before in (30, 29, 4, 3):
             one.tape.drain(one.region, time.time_ns() - before * 1_000_000_000)
         assert one.tape.generation == 2  # not at each tick

@@ -19,10 +19,10 @@ STUMBLE = """
 import faulthandler, os, resource, sys
 
 if "recorder.workers.process" in sys.orig_argv:
-    from media.stream.receiver import Track
+    from media.stream.receiver import ReceivedStream
 
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    receive = Track.receive
+    receive = ReceivedStream.receive
 
     def stumble(track, lane, count, out):
         if b"POISON" in bytes(lane.near):
@@ -31,7 +31,7 @@ if "recorder.workers.process" in sys.orig_argv:
             faulthandler._sigsegv()  # it may signal nobody, itself neither
         return receive(track, lane, count, out)
 
-    Track.receive = stumble
+    ReceivedStream.receive = stumble
 
     from recorder.workers.call_recorder import Tape
 

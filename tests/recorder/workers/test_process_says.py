@@ -11,7 +11,8 @@ from media.rtp.sequence import Source
 from media.spec import StreamSpec
 from media.stream.gaps import MAX_GAPS, Reason
 from media.stream.pauses import Pauses
-from media.stream.receiver import MAX_SOURCES, Track
+from media.stream.receiver import ReceivedStream
+from media.stream.reception import MAX_SOURCES
 from recorder.workers import codec, messages
 from recorder.workers.call_recorder import Tape
 from recorder.workers.process import Worker
@@ -24,23 +25,24 @@ NOW = 1_700_000_000_000_000_000
 MOST = (1 << 63) - 1
 
 
-def full(number: int, codec: str) -> Track:
+def full(number: int, codec: str) -> ReceivedStream:
     """Give a stream of which everything is as long as it gets."""
-    track = Track(StreamSpec(number, payloads=((96, codec, 8000),)), Pauses(()), 1)
+    track = ReceivedStream(StreamSpec(number, payloads=((96, codec, 8000),)), Pauses(()), 1)
     for each in range(MAX_GAPS):
         at = NOW + each * 1_000_000_000
         track.gaps.add(at, at + 20_000_000, Reason.DECRYPT if each % 2 else Reason.LOSS, 1, each, each)
-    track.payload_type = 96
-    track.packets = track.rejected = track.foreign = track.duplicates = track.late = track.size = MOST
-    track.first_arrival = track.last_arrival = NOW
-    track.sources = tuple(Source((1 << 32) - 1 - each, MOST) for each in range(MAX_SOURCES))
+    track.reception.payload_type = 96
+    heard = track.reception
+    heard.packets = heard.rejected = heard.foreign = heard.duplicates = heard.late = heard.size = MOST
+    track.reception.first_arrival = track.reception.last_arrival = NOW
+    track.reception.sources = tuple(Source((1 << 32) - 1 - each, MOST) for each in range(MAX_SOURCES))
     return track
 
 
 class Call(Tape):
     """A call of which nothing is written."""
 
-    def __init__(self, call: str, tracks: list[Track]) -> None:
+    def __init__(self, call: str, tracks: list[ReceivedStream]) -> None:
         self.id = call
         self.lanes = {track.spec.stream: SimpleNamespace(track=track, rtp=-1) for track in tracks}  # type: ignore[misc]  # no sockets
         self.clean, self._parts = True, ()

@@ -11,12 +11,12 @@ from media.receive.batch import SLOTS
 from media.records import commit_slots
 from media.spec import StreamSpec
 from media.stream.pauses import Pauses
-from media.stream.receiver import Track
+from media.stream.receiver import ReceivedStream
 from recorder.workers.stream_sockets import Lanes, close_all, expect, newest_slot
 
 
-def track() -> Track:
-    return Track(StreamSpec(0), Pauses(), 1)
+def track() -> ReceivedStream:
+    return ReceivedStream(StreamSpec(0), Pauses(), 1)
 
 
 def opened(count: int) -> list[int]:
@@ -51,9 +51,9 @@ def test_a_stream_that_was_taken_out_has_no_sockets() -> None:
 )
 def test_a_socket_that_main_lets_go_waits_unless_a_key_tells_what_counts(pure: bool, key: bytes, waits: bool) -> None:
     suite = "AES_CM_128_HMAC_SHA1_80" if key else None
-    lanes = Lanes(Track(StreamSpec(0, suite, key), Pauses(), 1), opened(1))
+    lanes = Lanes(ReceivedStream(StreamSpec(0, suite, key), Pauses(), 1), opened(1))
     assert not lanes.let_go
-    lanes.track.connected, lanes.track.pure = True, pure
+    lanes.track.latch.connected, lanes.track.latch.pure = True, pure
     assert lanes.let_go == waits
     with socket.socket(fileno=os.dup(lanes.rtp)) as same:
         same.connect(("127.0.0.1", 9))
@@ -73,16 +73,16 @@ def peer(lanes: Lanes) -> tuple[str, int] | None:
 def test_a_socket_is_connected_to_its_source_and_pure_when_it_was_emptied_after_that() -> None:
     lanes = Lanes(track(), opened(1))
     lanes.settle(5)
-    assert (peer(lanes), lanes.track.pure) == (None, False)
-    lanes.track.name = lanes.track.latch_wish = (
+    assert (peer(lanes), lanes.track.latch.pure) == (None, False)
+    lanes.track.latch.name = lanes.track.latch.wish = (
         struct.pack("=H", socket.AF_INET) + bytes((0, 9, 127, 0, 0, 1)) + bytes(8)
     )
     lanes.settle(5)
-    assert (peer(lanes), lanes.track.connected, lanes.track.pure) == (("127.0.0.1", 9), True, False)
+    assert (peer(lanes), lanes.track.latch.connected, lanes.track.latch.pure) == (("127.0.0.1", 9), True, False)
     lanes.settle(SLOTS)
-    assert not lanes.track.pure
+    assert not lanes.track.latch.pure
     lanes.settle(5)
-    assert lanes.track.pure
+    assert lanes.track.latch.pure
     lanes.close()
 
 
@@ -91,7 +91,7 @@ def test_at_the_end_the_socket_tells_whom_a_stream_heard_on_trial(trial: int) ->
     """Or the next call at that port would hear them too."""
     lanes = Lanes(track(), opened(1))
     lanes.track.spec.source = ("127.0.0.1", 9 - trial)
-    lanes.track.name = struct.pack("=H", socket.AF_INET) + bytes((0, 9, 127, 0, 0, 1)) + bytes(8)
+    lanes.track.latch.name = struct.pack("=H", socket.AF_INET) + bytes((0, 9, 127, 0, 0, 1)) + bytes(8)
     lanes.decide()
     assert peer(lanes) == (("127.0.0.1", 9) if trial else None)
     lanes.close()
@@ -99,10 +99,13 @@ def test_at_the_end_the_socket_tells_whom_a_stream_heard_on_trial(trial: int) ->
 
 
 def test_the_keys_of_an_offer_are_expected_where_there_is_a_stream() -> None:
-    suite, mine = "AES_CM_128_HMAC_SHA1_80", Track(StreamSpec(0, "AES_CM_128_HMAC_SHA1_80", bytes(30)), Pauses(), 1)
+    suite, mine = (
+        "AES_CM_128_HMAC_SHA1_80",
+        ReceivedStream(StreamSpec(0, "AES_CM_128_HMAC_SHA1_80", bytes(30)), Pauses(), 1),
+    )
     expect({0: Lanes(mine, [])}, [StreamSpec(0, suite, b"k" * 30), StreamSpec(1, suite, b"l" * 30)])
-    assert mine.keyring
-    assert [context.key for context in mine.keyring.contexts] == [bytes(30), b"k" * 30]
+    assert mine.srtp.keyring
+    assert [context.key for context in mine.srtp.keyring.contexts] == [bytes(30), b"k" * 30]
 
 
 def test_closing_passes_over_what_is_gone() -> None:
