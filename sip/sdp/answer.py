@@ -13,7 +13,7 @@ from ipaddress import ip_address
 from sip.errors import LocalError, NotAcceptable
 from sip.sdp.description import FAMILIES, STATIC, Format, MediaLine, SessionDescription, family_of, ip_of, of_one_host
 from sip.sdp.plan import LinePlan, Policy
-from sip.sdp.sdes import SUITES, USUAL, WEAK, CryptoOffer, UnusableCrypto, canonical, crypto_line, other_keys, strength
+from sip.sdp.sdes import SUITES, WEAK, CryptoOffer, UnusableCrypto, canonical, crypto_line, other_keys, strength
 
 __all__ = ["LinePlan", "Policy", "answer", "plan", "tls_id"]
 
@@ -93,31 +93,24 @@ def _no_downgrade(plans: Sequence[LinePlan], before: Mapping[int, LinePlan], pol
     mixed = any(line.accepted and line.protection is None for line in before.values())
     for line in plans:
         old = before.get(line.index)
-        least = old.least if old else None
+        line.follow(old)
+        least = line.secured
         new = least is None and (old is None or not (old.accepted or old.removed))
-        line.shaken = old.handshaken if old else False
         if line.reason == DOWNGRADE and not new:
             raise NotAcceptable(DOWNGRADE, 399, "Keys must not become weaker")
         if not line.accepted:
-            line.secured = least
-        elif line.protection is None:
+            continue
+        if line.protection is None:
             if least is not None:
                 raise NotAcceptable(DOWNGRADE, 399, "RTP must not take the place of SRTP")
             if new and secured and not mixed:
-                _turn_away(line)
-        elif line.suite is None:
-            line.secured = USUAL if least is None else least
-        elif exposed and (line.shaken or (least is None and shaken)):
+                line.refuse(DOWNGRADE)
+        elif line.suite is not None and exposed and (line.shaken or (least is None and shaken)):
             if not new:
                 raise NotAcceptable(DOWNGRADE, 399, "Keys must not be sent in the clear in place of a handshake")
-            _turn_away(line)
+            line.refuse(DOWNGRADE)
         else:
-            line.secured = max(strength(line.suite), least or WEAK)
-
-
-def _turn_away(line: LinePlan) -> None:
-    line.accepted, line.reason, line.answer_direction = False, DOWNGRADE, "inactive"
-    line.suite, line.crypto, line.other_keys = None, None, ()
+            line.count_keys()
 
 
 def _refused(plans: Sequence[LinePlan]) -> list[LinePlan]:

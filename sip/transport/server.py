@@ -214,8 +214,7 @@ class Server:
         if not connection.opened_by_us and not self.admits(flow):
             return False
         if not connection.opened_by_us and not self._known(flow):
-            connection.stranger = True
-            asyncio.get_running_loop().call_later(STRANGER_SECONDS, connection.close)
+            connection.close_after_answer(STRANGER_SECONDS)
         self._connections[flow.connection] = connection
         self._peers[flow.remote[0]] += 1
         self._endpoint.connection_made(flow, self._clock(), ours=connection.opened_by_us)

@@ -227,7 +227,7 @@ class Connection(asyncio.Protocol):
         self._asked = asked
         self.opened_by_us = asked is not None
         # Nobody knows this peer: it gets one answer.
-        self.stranger = False
+        self._one_answer = False
         self._early: list[bytes] = []
         self._ready = False
 
@@ -277,8 +277,13 @@ class Connection(asyncio.Protocol):
         self.transport.write(data)
         if self.transport.get_write_buffer_size() > MAX_UNREAD:
             self.transport.abort()
-        elif self.stranger:
+        elif self._one_answer:
             self.close()
+
+    def close_after_answer(self, seconds: float) -> None:
+        """Close once one message has been sent, after `seconds` in any case."""
+        self._one_answer = True
+        asyncio.get_running_loop().call_later(seconds, self.close)
 
     def close(self) -> None:
         """Send the rest and close, within reason."""
