@@ -9,7 +9,7 @@ from sip.message.framing import KEEPALIVE, Framer
 from sip.message.header_values import Flow
 from sip.message.message import salvage
 from sip.transaction.layer import ClientTransaction
-from sip.ua.core import Context
+from sip.ua.context import Context
 from sip.ua.events import Close, Dropped, Send
 
 # Answer to a keep-alive (RFC 5626 section 4.4.1).
@@ -23,7 +23,7 @@ Receive = Callable[[bytes, Flow, float], None]
 Refuse = Callable[[MalformedMessage, Flow], None]
 
 
-class Streams:
+class Connections:
     """Cut the bytes of all connections into messages and end those that misbehave."""
 
     def __init__(self, context: Context, receive: Receive, refuse: Refuse) -> None:
@@ -42,7 +42,7 @@ class Streams:
         self._context.timers.set(("connection", flow.connection), "first", now + timeout)
 
     def lost(self, flow: Flow, now: float) -> list[ClientTransaction]:
-        """Forget a connection; dialogs live on, requests of ours try another way. Return those that know none."""
+        """Forget a connection; dialogs live on, requests of ours try another flow. Return those that know none."""
         self._context.connections.pop(flow.connection, None)
         self._context.opened.discard(flow.connection)
         self._framers.pop(flow.connection, None)
@@ -94,10 +94,10 @@ class Streams:
             self._context.timers.clear(owner, "first", "message")
         if not framer.pending:
             return
-        patience = ADRIFT_SECONDS if framer.adrift else self._context.settings.message_timeout
+        timeout = ADRIFT_SECONDS if framer.adrift else self._context.settings.message_timeout
         due = self._context.timers.due_at(owner, "message")
-        if due is None or due > now + patience:
-            self._context.timers.set(owner, "message", now + patience)
+        if due is None or due > now + timeout:
+            self._context.timers.set(owner, "message", now + timeout)
 
     def _give_up(self, error: FramingError, flow: Flow) -> None:
         request = salvage(error.head)

@@ -248,7 +248,7 @@ def test_a_request_that_moves_nothing_shows_no_way():
 
 def test_a_dialog_that_is_over_is_not_looked_for():
     after, key = two_calls(("sbc.example",))
-    after.endpoint._calling.gone(after.endpoint._context.sessions.get(key), after.now, bye=False)
+    after.endpoint._client.gone(after.endpoint._context.sessions.get(key), after.now, bye=False)
     assert methods(after.say(after.request("UPDATE"))) == []
 
 
