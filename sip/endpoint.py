@@ -13,7 +13,7 @@ from typing import Any
 
 from sip.errors import MalformedMessage
 from sip.message.header_values import Flow
-from sip.message.message import Request, parse, salvage
+from sip.message.message import Framed, Request, Response, parse
 from sip.message.replaces import Replaces
 from sip.transaction.response import Fields
 from sip.ua.checkpoint import revive, snapshot
@@ -201,22 +201,27 @@ class Endpoint:
 
     # Inside.
 
-    def _message(self, data: bytes, flow: Flow, now: float) -> None:
+    def _message(self, data: bytes | Framed, flow: Flow, now: float) -> None:
         """Take one whole message; a bug in its handling ends here, answered 500 where that can be."""
+        message = None
         try:
-            self._take(data, flow, now)
-        except Exception:  # STYLE: a bug in one call ends that call, is counted, and never the daemon
+            message = self._parse(data, flow)
+            if message is not None:
+                self._take(message, flow, now)
+        except Exception:  # a bug in one call ends that call, is counted, and never the daemon
             self._context.emit(Dropped(flow, "internal"))
-            self._answer_500(data, flow)
+            self._answer_500(message, flow)
 
-    def _take(self, data: bytes, flow: Flow, now: float) -> None:
+    def _parse(self, data: bytes | Framed, flow: Flow) -> Request | Response | None:
         try:
-            message = parse(data)
+            return parse(data)
         except MalformedMessage as error:
             self._server.malformed(error, flow)
             if error.request is None and error.code == "start-line":  # a wrong Content-Length took its head
                 self._connections.abandon(flow)
-            return
+            return None
+
+    def _take(self, message: Request | Response, flow: Flow, now: float) -> None:
         if isinstance(message, Request):
             self._server.receive(message, flow, now)
             return
@@ -234,13 +239,12 @@ class Endpoint:
         elif known and known[1]:
             self._client.answered(known[0], message, now)
 
-    def _answer_500(self, data: bytes, flow: Flow) -> None:
+    def _answer_500(self, message: Request | Response | None, flow: Flow) -> None:
         try:
-            request = salvage(data.partition(b"\r\n\r\n")[0])
-            if request and request.method != "ACK":
-                self._server.malformed(MalformedMessage("internal", 500, request), flow)
+            if isinstance(message, Request) and message.method != "ACK":
+                self._server.malformed(MalformedMessage("internal", 500, message), flow)
         except Exception:
-            # The message is such that even its salvage fails: silence, already counted.
+            # The message is such that even this fails: silence, already counted.
             return
 
     def _fire(self, kind: str, key: Any, letter: str, now: float) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from sip.errors import FramingError, MalformedMessage
-from sip.message.framing import KEEPALIVE, Framer
+from sip.message.framing import Framer
 from sip.message.header_values import Flow
-from sip.message.message import salvage
+from sip.message.message import Framed
 from sip.transaction.layer import ClientTransaction
 from sip.ua.context import Context
 from sip.ua.events import Close, Dropped, Send
@@ -19,7 +19,7 @@ PONG = b"\r\n"
 # Content-Length said. If it comes, the 400 says more than a closed connection.
 ADRIFT_SECONDS = 0.5
 
-Receive = Callable[[bytes, Flow, float], None]
+Receive = Callable[[Framed, Flow, float], None]
 Refuse = Callable[[MalformedMessage, Flow], None]
 
 
@@ -79,13 +79,13 @@ class Connections:
             self._context.emit(Dropped(flow, reason))
             self._close(flow)
 
-    def _handle(self, messages: list[bytes], flow: Flow, now: float) -> None:
+    def _handle(self, messages: list[Framed | bytes], flow: Flow, now: float) -> None:
         for message in messages:
             if flow.connection not in self._framers:
                 return
-            if message == KEEPALIVE:
+            if isinstance(message, bytes):  # a keep-alive
                 self._context.out.append(Send(flow, PONG))
-            elif message:
+            else:
                 self._receive(message, flow, now)
 
     def _watch(self, framer: Framer, flow: Flow, now: float, *, whole: bool) -> None:
@@ -100,8 +100,7 @@ class Connections:
             self._context.timers.set(owner, "message", now + timeout)
 
     def _give_up(self, error: FramingError, flow: Flow) -> None:
-        request = salvage(error.head)
-        self._refuse(MalformedMessage(error.code, error.status, request), flow)
+        self._refuse(MalformedMessage(error.code, error.status, error.request), flow)
         self._close(flow)
 
     def _close(self, flow: Flow) -> None:

@@ -13,7 +13,7 @@ from sip.message.body import contents, refused_body, takes_sdp
 from sip.message.framing import Framer
 from sip.message.header_values import Flow
 from sip.message.headers import Headers
-from sip.message.message import Request, check, parse
+from sip.message.message import Framed, Request, check, parse
 from sip.message.multipart import MAX_PARTS, parts_of, split
 from sip.message.siprec_marks import marks
 from sip.sdp.answer import answer, plan
@@ -64,7 +64,7 @@ def message(data: bytes) -> None:
         call_names(read_headers(found).correlations)
 
 
-def cut(data: bytes, step: int) -> tuple[list[bytes], str]:
+def cut(data: bytes, step: int) -> tuple[list[Framed | bytes], str]:
     """Feed a stream in pieces; give its messages and the fault that ended it."""
     framer, found = Framer(), []
     for at in range(0, len(data), step):
