@@ -8,7 +8,6 @@ What comes back is an answer, and reads like an offer: `plan` of `sip.sdp.answer
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -17,6 +16,8 @@ from sip.sdp.answer import Closed, nowhere, plan, tls_id
 from sip.sdp.description import STATIC, Format, SessionDescription
 from sip.sdp.plan import LinePlan, Policy
 from sip.sdp.sdes import SUITES
+from sip.sdp.writer import attribute, crypto, format_lines, media_line, renumbered, session_lines
+from sip.sdp.writer import write as write_lines
 
 _WANTED = (0, 8, 9, 18)
 """Static payload types a phone's bridge can send: PCMU, PCMA, G.722, G.729."""
@@ -66,18 +67,17 @@ def write(
 
     `fingerprint` is that of our certificate, for a line with DTLS-SRTP.
     """
-    kind = "IP6" if ":" in address else "IP4"
-    out = ["v=0", f"o=- {session_id} 1 IN {kind} {address}", "s=-", f"c=IN {kind} {address}", "t=0 0"]
+    out = session_lines(address, session_id, 1)
     for line, port, key in zip(lines, ports, keys, strict=True):
-        out.append(f"m={line.media} {port} {line.profile} {' '.join(str(f.payload_type) for f in line.formats)}")
-        out += [f"a=rtpmap:{f.payload_type} {f.encoding}/{f.clock}" for f in line.formats]
-        out += [f"a=fmtp:{f.payload_type} {f.fmtp}" for f in line.formats if f.fmtp]
-        out.append("a=recvonly")
+        out.append(media_line(line.media, port, line.profile, [form.payload_type for form in line.formats]))
+        for form in line.formats:
+            out += format_lines(form)
+        out.append(attribute("recvonly"))
         if line.suite and len(key) == SUITES[line.suite]:
-            out.append(f"a=crypto:1 {line.suite} inline:{base64.b64encode(key).decode()}")
+            out.append(crypto(line.suite, key))
         if line.answer_setup:
-            out += [f"a=setup:{line.answer_setup}", f"a=fingerprint:{fingerprint}"]
-    return ("\r\n".join(out) + "\r\n").encode()
+            out += [attribute("setup", line.answer_setup), attribute("fingerprint", fingerprint)]
+    return write_lines(out)
 
 
 def agreed(
@@ -112,9 +112,8 @@ def turned(sdp: bytes, *, paused: bool, version: int) -> bytes:
     """
     ours = SessionDescription.parse(sdp)
     wanted = ("recvonly", "inactive") if paused else ("inactive", "recvonly")
-    head = [(letter, _renumbered(value, version) if letter == "o" else value) for letter, value in ours.lines]
     body = [_turned(pair, wanted) for media in ours.media for pair in media.lines]
-    return "".join(f"{letter}={value}\r\n" for letter, value in (*head, *body)).encode("utf-8", "surrogateescape")
+    return write_lines([*renumbered(ours.lines, version), *body])
 
 
 def recertified(
@@ -127,16 +126,16 @@ def recertified(
     one of before, and so are the names.
     """
     ours = SessionDescription.parse(sdp)
-    out = [(letter, _renumbered(value, version) if letter == "o" else value) for letter, value in ours.lines]
-    common = ("a", f"fingerprint:{fingerprint}")
-    out = [common if letter == "a" and value.startswith("fingerprint:") else (letter, value) for letter, value in out]
+    common = attribute("fingerprint", fingerprint)
+    head = renumbered(ours.lines, version)
+    out = [common if letter == "a" and value.startswith("fingerprint:") else (letter, value) for letter, value in head]
     for media, line in zip(ours.media, lines, strict=False):
         name = (again and line.own_tls_id) or tls_id(line, fingerprint, session_id)
         fresh = {"fingerprint": fingerprint, "tls-id": name, "setup": "actpass"}
         for letter, value in media.lines:
             name = value.partition(":")[0]
-            out.append((letter, f"{name}:{fresh[name]}" if letter == "a" and name in fresh else value))
-    return "".join(f"{letter}={value}\r\n" for letter, value in out).encode("utf-8", "surrogateescape")
+            out.append(attribute(name, fresh[name]) if letter == "a" and name in fresh else (letter, value))
+    return write_lines(out)
 
 
 def anew(sdp: bytes, *, paused: bool = False) -> bytes:
@@ -147,11 +146,6 @@ def anew(sdp: bytes, *, paused: bool = False) -> bytes:
     version = SessionDescription.parse(sdp).version or ""
     same = int(version) if version.isdecimal() else 0
     return sdp if turned(sdp, paused=paused, version=same) == sdp else turned(sdp, paused=paused, version=same + 1)
-
-
-def _renumbered(origin: str, version: int) -> str:
-    words = origin.split()
-    return " ".join([*words[:2], str(version), *words[3:]])
 
 
 def _turned(pair: tuple[str, str], wanted: tuple[str, str]) -> tuple[str, str]:

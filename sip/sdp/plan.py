@@ -10,10 +10,8 @@ from sys import intern
 from typing import Any, Literal
 
 from sip.sdp.description import Format, family_of
-from sip.sdp.sdes import SUITES, USUAL, WEAK, CryptoOffer, MasterKey, strength
+from sip.sdp.sdes import SUPPORTED, USUAL, WEAK, CryptoOffer, MasterKey, strength
 
-SUPPORTED = frozenset(SUITES) - {"AES_192_CM_HMAC_SHA1_80", "AES_192_CM_HMAC_SHA1_32"}
-"""Suites the media plane decrypts."""
 KINDS = frozenset({"audio", "video", "text", "application"})
 """Media that can come as RTP and so can be stored; MSRP, T.38 and data channels have no RTP profile and are refused."""
 

@@ -16,7 +16,7 @@ from sip.sdp.answer import LinePlan, Policy, answer, plan
 from sip.sdp.description import SessionDescription
 from sip.sdp.offer import anew, recertified, turned
 from sip.sdp.sdes import SUITES
-from tests.sip.offered import HEAD, PREFERRED, SDES, answered, key_line, offered, refusal
+from tests.sip.offered import HEAD, PREFERRED, SDES, answered, key_line, offered, refusal, written
 
 
 def test_requests_for_pictures_are_answered_where_they_were_offered_r26() -> None:
@@ -401,7 +401,7 @@ def test_forty_lines_with_a_handshake_are_answered_with_one_fingerprint_and_not_
         version=1, fingerprint=fingerprint,
     )  # fmt: skip
     assert data.count(b"a=fingerprint:") == 1
-    assert len(data) < 2 * len(bytes(offer))
+    assert len(data) < 2 * len(written(offer))
     read = SessionDescription.parse(data)
     assert [(m.fingerprints, m.setup) for m in read.media] == [((fingerprint,), "active")] * 40
     for again in (turned(data, paused=True, version=2), anew(data, paused=True)):
