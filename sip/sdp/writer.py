@@ -36,15 +36,15 @@ def attribute(name: str, value: object = None) -> Line:
     return ("a", name if value is None else f"{name}:{value}")
 
 
-def rtpmap(form: Format) -> str:
-    """Write encoding, clock and channels of a payload type as an rtpmap has them (section 6.6)."""
-    return f"{form.encoding}/{form.clock}" + (f"/{form.channels}" if form.channels > 1 else "")
-
-
 def format_lines(form: Format) -> list[Line]:
-    """Give the attributes that describe a payload type; none for one of which nobody knows what it is."""
-    lines = [attribute("rtpmap", f"{form.payload_type} {rtpmap(form)}")] if form.encoding else []
-    return lines + ([attribute("fmtp", f"{form.payload_type} {form.fmtp}")] if form.fmtp else [])
+    """Give the attributes that describe a payload type (section 6.6); none if nobody knows what it is."""
+    lines = []
+    if form.encoding:
+        channels = f"/{form.channels}" if form.channels > 1 else ""
+        lines.append(("a", f"rtpmap:{form.payload_type} {form.encoding}/{form.clock}{channels}"))
+    if form.fmtp:
+        lines.append(("a", f"fmtp:{form.payload_type} {form.fmtp}"))
+    return lines
 
 
 def crypto(suite: str, key: bytes, *, tag: int = 1, padded: bool = True) -> Line:
