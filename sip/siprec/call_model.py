@@ -1,9 +1,9 @@
-"""The picture of one recorded call, put together from metadata documents and SIP requests as they arrive.
+"""The model of one recorded call, put together from metadata documents and SIP requests as they arrive.
 
 Theory of operation
 -------------------
 A recording client describes a call in documents: snapshots (complete) and updates (partial), each carried by a request
-that may say more in its headers. The picture is the sum over time. It only ever learns:
+that may say more in its headers. The model is the sum over time. It only ever learns:
 
 * **People.** A participant becomes an entry the first time its address of record is seen; two ids with one address are
   one entry. A disassociate-time says that it left; being missing in a sound snapshot lets us infer it (and is marked).
@@ -34,11 +34,11 @@ from sip.message.message import Request
 from sip.siprec import extension_data
 from sip.siprec.document import Document, Identity, Participant, SessionLink
 from sip.siprec.media_streams import Tracks
-from sip.siprec.participants import HEADERS, VENDOR, Entry, People, Source
+from sip.siprec.participants import HEADERS, VENDOR, ParticipantEntry, Participants, Source
 from sip.siprec.parties import Party, Person, Role, plain, read_headers
-from sip.siprec.stream_owners import Owner, Scene, assign
+from sip.siprec.stream_owners import Owner, OwnerFacts, assign
 from sip.siprec.timestamps import restore_time, store_time
-from sip.siprec.vendor_extensions import Hints, read_extensions
+from sip.siprec.vendor_extensions import VendorFacts, read_extensions
 from sip.siprec.xml_reader import Damage
 
 MAX_IDS = 1_024
@@ -73,7 +73,7 @@ class Picture:
         self.swapped = False
         """The client names the owners of two streams the wrong way round; whoever asks for them exchanges them."""
         self._based = False
-        self._people = People()
+        self._people = Participants()
         self._ids: dict[str, int] = {}
         self._tracks = Tracks()
         self._identities: tuple[tuple[str, str], ...] = ()
@@ -91,7 +91,7 @@ class Picture:
 
     def speakers(self, labels: Sequence[str | None]) -> tuple[Owner, ...]:
         """Find the owner of each m= line as positions among the people, which never change; `shown` takes them."""
-        return assign(labels, self._scene())
+        return assign(labels, self._owner_facts())
 
     def shown(self, owners: Iterable[Owner]) -> tuple[Owner, ...]:
         """Give owners as indices into the `parties` of this moment."""
@@ -202,7 +202,7 @@ class Picture:
         if fresh:
             self.correlations = tuple(dict.fromkeys((*known, *fresh)))[:MAX_CORRELATIONS]
 
-    # People
+    # Participants
 
     def _apply_participants(self, document: Document, now: datetime, snapshot: bool) -> None:
         listed = {i for i in [self._take(participant, now) for participant in document.participants] if i is not None}
@@ -243,7 +243,7 @@ class Picture:
         return self._update(found, main)
 
     def _enter(self, participant: str, main: Identity, now: datetime, others: Sequence[Identity] = ()) -> int | None:
-        entry = Entry(main.uri, main.name, Source.METADATA, now)
+        entry = ParticipantEntry(main.uri, main.name, Source.METADATA, now)
         for other in others:
             entry.know(other.uri)
         position = self._people.add(entry)
@@ -261,7 +261,7 @@ class Picture:
                 return None
         if position is not None:
             entry = self._people[position]
-            fresh = Entry(main.uri, main.name, Source.METADATA, now)
+            fresh = ParticipantEntry(main.uri, main.name, Source.METADATA, now)
             if entry.is_placeholder():
                 entry.name = None
             entry.uri, entry.key, entry.tail, entry.source = fresh.uri, fresh.key, fresh.tail, fresh.source
@@ -298,17 +298,17 @@ class Picture:
                 entry.leave(now, inferred=False)
                 entry.client_left = next((link.left.at for link in own if link.left), None)
 
-    def _scene(self) -> Scene:
+    def _owner_facts(self) -> OwnerFacts:
         named: dict[int, list[int]] = {}
         for position, entry in enumerate(self._people):
             for line in entry.lines:
                 named.setdefault(line, []).append(position)
         lines = {line: (tuple(self._people.staying(who)), tuple(who)) for line, who in named.items()}
-        return Scene(tuple(self._tracks), self._people.present(), self._tracks.dangling(self._ids), lines)
+        return OwnerFacts(tuple(self._tracks), self._people.present(), self._tracks.dangling(self._ids), lines)
 
     # Roles and names
 
-    def _apply_hints(self, hints: Hints, now: datetime) -> None:
+    def _apply_hints(self, hints: VendorFacts, now: datetime) -> None:
         self._correlate(hints.correlations)
         self.direction = hints.direction or self.direction
         for participant, role in hints.roles.items():
@@ -328,7 +328,7 @@ class Picture:
                 if entry.role is role and entry.name is None:
                     entry.name = name[:256]
 
-    def _apply_people(self, hints: Hints, now: datetime) -> None:
+    def _apply_people(self, hints: VendorFacts, now: datetime) -> None:
         """Give roles to the participants whose addresses the vendor names; redirectors are added, others are not."""
         if hints.side is not None:
             for uri in hints.recorded:
@@ -390,7 +390,7 @@ class Picture:
         picture.correlations = tuple((kind, value) for kind, value in state["correlations"])
         picture.direction = state.get("direction")
         picture.client_started_at, picture.client_ended_at = map(restore_time, (state["started"], state["ended"]))
-        picture._people, picture._ids = People.from_state(state["people"]), dict(state["ids"])
+        picture._people, picture._ids = Participants.from_state(state["people"]), dict(state["ids"])
         picture._people.restore_attendance(state.get("attendance", ()))  # a version before this one did not know it
         picture._identities = tuple((uri, name) for uri, name in state["identities"])
         picture.swapped = bool(state.get("swapped"))  # nor this
