@@ -149,14 +149,14 @@ class Endpoint:
         elif found:
             self._client.hang_up(found, reason, now)
 
-    def reoffer(self, session: SessionKey, sdp: bytes, now: float, *, quiet: bool = False) -> None:
+    def reoffer(self, session: SessionKey, sdp: bytes, now: float, *, paused: bool = False) -> None:
         """Offer new media by re-INVITE as soon as no other offer is open; `Reanswered` follows.
 
-        `quiet`: nothing is to be sent to us until the next call of this, also where the peer leaves an offer to us.
+        `paused`: nothing is to be sent to us until the next call of this, also where the peer leaves an offer to us.
         """
         found = self._context.sessions.get(session)
         if found:
-            self._client.reoffer(found, sdp, now, quiet=quiet)
+            self._client.reoffer(found, sdp, now, paused=paused)
 
     def ask_snapshot(self, session: SessionKey, reason: str, now: float) -> bool:
         """Ask the peer for its whole metadata, if it takes such requests; they come in a request of its own."""

@@ -51,7 +51,7 @@ Closed = Callable[[str, int], bool]
 _WARNING = (399, "No stream can be recorded as offered")
 
 
-def nowhere(host: str, port: int) -> bool:
+def closes_nothing(host: str, port: int) -> bool:
     """Close no address (see Closed)."""
     return False
 
@@ -61,7 +61,7 @@ def plan(
     policy: Policy,
     previous: Sequence[LinePlan] = (),
     families: frozenset[str] = FAMILIES,
-    closed: Closed = nowhere,
+    closed: Closed = closes_nothing,
 ) -> tuple[LinePlan, ...]:
     """Decide on every m-line of an offer, in order; `previous` are the plans of the last answered one.
 

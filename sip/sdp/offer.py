@@ -12,12 +12,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from sip.errors import NotAcceptable
-from sip.sdp.answer import Closed, nowhere, plan, tls_id
+from sip.sdp.answer import Closed, closes_nothing, plan, tls_id
 from sip.sdp.description import STATIC, Format, SessionDescription
 from sip.sdp.plan import LinePlan, Policy
 from sip.sdp.sdes import SUITES
-from sip.sdp.writer import attribute, crypto, format_lines, media_line, renumbered, session_lines
-from sip.sdp.writer import write as write_lines
+from sip.sdp.writer import attribute, crypto, format_lines, media_line, renumbered, session_lines, write
 
 _WANTED = (0, 8, 9, 18)
 """Static payload types a phone's bridge can send: PCMU, PCMA, G.722, G.729."""
@@ -29,7 +28,7 @@ SUITE = "AES_CM_128_HMAC_SHA1_80"
 """The one suite in an offer of ours: every device that knows SRTP knows it."""
 
 
-def invitation(policy: Policy) -> tuple[LinePlan, ...]:
+def first_lines(policy: Policy) -> tuple[LinePlan, ...]:
     """Give the one audio line that is offered to a client which asked for our offer; SRTP where it is required.
 
     Keys stand in it where they may, else they are left to a handshake (DTLS-SRTP, RFC 5763); raise NotAcceptable where
@@ -54,7 +53,7 @@ def invitation(policy: Policy) -> tuple[LinePlan, ...]:
     return (line,)
 
 
-def write(
+def write_first(
     lines: Sequence[LinePlan],
     *,
     address: str,
@@ -63,7 +62,7 @@ def write(
     session_id: int,
     fingerprint: str = "",
 ) -> bytes:
-    """Write the offer of `invitation`; `ports` and `keys` (key and salt, empty without SRTP) by line.
+    """Write the offer of `first_lines`; `ports` and `keys` (key and salt, empty without SRTP) by line.
 
     `fingerprint` is that of our certificate, for a line with DTLS-SRTP.
     """
@@ -77,11 +76,11 @@ def write(
             out.append(crypto(line.suite, key))
         if line.answer_setup:
             out += [attribute("setup", line.answer_setup), attribute("fingerprint", fingerprint)]
-    return write_lines(out)
+    return write(out)
 
 
-def agreed(
-    answer: SessionDescription, policy: Policy, lines: Sequence[LinePlan], closed: Closed = nowhere
+def plan_answer(
+    answer: SessionDescription, policy: Policy, lines: Sequence[LinePlan], closed: Closed = closes_nothing
 ) -> tuple[LinePlan, ...]:
     """Decide on the answer to an offer of ours, `lines`; raise NotAcceptable.
 
@@ -105,7 +104,7 @@ def _as_offered(line: LinePlan, ours: LinePlan | None) -> LinePlan:
     return replace(line, accepted=False, answer_direction="inactive", reason=NOT_OFFERED, removed=ours.removed)
 
 
-def turned(sdp: bytes, *, paused: bool, version: int) -> bytes:
+def with_direction(sdp: bytes, *, paused: bool, version: int) -> bytes:
     """Make the next offer out of the last SDP of ours: everything as it was, inactive or recvonly again.
 
     The DTLS role is left to the client again (RFC 8842 section 5.2); refused lines stay refused.
@@ -113,10 +112,10 @@ def turned(sdp: bytes, *, paused: bool, version: int) -> bytes:
     ours = SessionDescription.parse(sdp)
     wanted = ("recvonly", "inactive") if paused else ("inactive", "recvonly")
     body = [_turned(pair, wanted) for media in ours.media for pair in media.lines]
-    return write_lines([*renumbered(ours.lines, version), *body])
+    return write([*renumbered(ours.lines, version), *body])
 
 
-def recertified(
+def with_certificate(
     sdp: bytes, lines: Sequence[LinePlan], *, fingerprint: str, session_id: int, version: int, again: bool = False
 ) -> bytes:
     """Make the next offer out of the last SDP of ours: everything as it was, under another certificate of ours.
@@ -135,17 +134,18 @@ def recertified(
         for letter, value in media.lines:
             name = value.partition(":")[0]
             out.append(attribute(name, fresh[name]) if letter == "a" and name in fresh else (letter, value))
-    return write_lines(out)
+    return write(out)
 
 
-def anew(sdp: bytes, *, paused: bool = False) -> bytes:
+def next_offer(sdp: bytes, *, paused: bool = False) -> bytes:
     """Make the offer for a re-INVITE that leaves it to us: all we have, so that a held stream can go on (RFC 3264 8.4).
 
     Nothing is asked for while `paused`. What changes nothing keeps its version.
     """
     version = SessionDescription.parse(sdp).version or ""
     same = int(version) if version.isdecimal() else 0
-    return sdp if turned(sdp, paused=paused, version=same) == sdp else turned(sdp, paused=paused, version=same + 1)
+    unchanged = with_direction(sdp, paused=paused, version=same) == sdp
+    return sdp if unchanged else with_direction(sdp, paused=paused, version=same + 1)
 
 
 def _turned(pair: tuple[str, str], wanted: tuple[str, str]) -> tuple[str, str]:

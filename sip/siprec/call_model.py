@@ -47,7 +47,7 @@ MAX_CORRELATIONS = 48
 """Names of the call in other systems."""
 
 
-class Picture:
+class CallModel:
     """Everything known of one call. Feed it documents and requests; ask it for parties, owners and ids at any time."""
 
     __slots__ = (
@@ -383,20 +383,20 @@ class Picture:
         }
 
     @classmethod
-    def from_state(cls, state: dict[str, Any]) -> Picture:
+    def from_state(cls, state: dict[str, Any]) -> CallModel:
         """Take back what `to_state` gave."""
-        picture = cls()
-        picture.session_id, picture.damage = state["session_id"], Damage(state["damage"])
-        picture.correlations = tuple((kind, value) for kind, value in state["correlations"])
-        picture.direction = state.get("direction")
-        picture.client_started_at, picture.client_ended_at = map(restore_time, (state["started"], state["ended"]))
-        picture._people, picture._ids = Participants.from_state(state["people"]), dict(state["ids"])
-        picture._people.restore_attendance(state.get("attendance", ()))  # a version before this one did not know it
-        picture._identities = tuple((uri, name) for uri, name in state["identities"])
-        picture.swapped = bool(state.get("swapped"))  # nor this
-        picture._tracks, picture._based = Tracks.from_state(state), bool(state.get("based", True))
-        picture._extensions = base64.b64decode(state["extensions"])
-        return picture
+        model = cls()
+        model.session_id, model.damage = state["session_id"], Damage(state["damage"])
+        model.correlations = tuple((kind, value) for kind, value in state["correlations"])
+        model.direction = state.get("direction")
+        model.client_started_at, model.client_ended_at = map(restore_time, (state["started"], state["ended"]))
+        model._people, model._ids = Participants.from_state(state["people"]), dict(state["ids"])
+        model._people.restore_attendance(state.get("attendance", ()))  # a version before this one did not know it
+        model._identities = tuple((uri, name) for uri, name in state["identities"])
+        model.swapped = bool(state.get("swapped"))  # nor this
+        model._tracks, model._based = Tracks.from_state(state), bool(state.get("based", True))
+        model._extensions = base64.b64decode(state["extensions"])
+        return model
 
 
 _SEVERITY = (Damage.NONE, Damage.UNESCAPED, Damage.REPAIRED, Damage.CUT, Damage.UNREADABLE, Damage.REFUSED)

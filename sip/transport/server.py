@@ -80,11 +80,11 @@ class Server:
         settings: Settings | None = None,
         client_context: Callable[[], ssl.SSLContext] | None = None,
         known: Callable[[Flow], bool] = lambda _: True,
-        vouch: Callable[[bytes, tuple[str, ...]], tuple[str, ...]] = lambda _, names: names,
+        filter_names: Callable[[bytes, tuple[str, ...]], tuple[str, ...]] = lambda _, names: names,
     ) -> None:
         """Take the user's ways to decide: `admits` who may speak at all, `known` who may stay on a connection.
 
-        `vouch` gets a verified certificate (DER) with its names and returns those that count.
+        `filter_names` gets a verified certificate (DER) with its names and returns those that count.
         """
         self._endpoint = endpoint
         self._on_event = on_event
@@ -93,7 +93,7 @@ class Server:
         self._settings = settings or Settings()
         self._client_context = client_context
         self._known = known
-        self._vouch = vouch
+        self._filter_names = filter_names
         self._udp: dict[int, Datagrams] = {}
         self._servers: list[asyncio.Server] = []
         self._connections: dict[int, Connection] = {}
@@ -194,7 +194,7 @@ class Server:
         """Give the names of a peer's certificate that count; a bug of the user makes none count."""
         names = certificate_names(tls)
         try:
-            return self._vouch(tls.getpeercert(binary_form=True) or b"", names) if tls and names else ()
+            return self._filter_names(tls.getpeercert(binary_form=True) or b"", names) if tls and names else ()
         except Exception:
             self._tell(Dropped(None, "internal"))
             return ()

@@ -52,7 +52,7 @@ def snapshot(session: Session, shift: float) -> dict[str, Any]:
         "takes_update": session.takes_update,
         "takes_info": session.takes_info,
         "takes_snapshot": session.takes_snapshot,
-        "quiet": session.quiet,
+        "quiet": session.paused,
         "timer": [timer.interval, timer.ours] if timer else None,
         "expires": None if expires is None else expires + shift,
         "unacked": ack.response.decode(ENCODING),
@@ -125,7 +125,7 @@ def _session(context: Context, state: dict[str, Any]) -> Session:
         takes_update=state["takes_update"],
         takes_info=bool(state.get("takes_info")),  # nor this
         takes_snapshot=state["takes_snapshot"],
-        quiet=bool(state.get("quiet")),  # nor this
+        paused=bool(state.get("quiet")),  # nor this
         names=tuple(state.get("names", flow.certificate_names)),  # nor keep them apart
         reached=bool(reached) or flow.transport != "udp",  # there the ACK is no reason to save it anew
     )

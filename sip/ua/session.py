@@ -73,7 +73,7 @@ class Session:
     # Snapshots asked for so far.
     snapshots: int = 0
     # The user wants nothing sent for now: offers of ours stay inactive.
-    quiet: bool = False
+    paused: bool = False
     # Branch of the request that asks whether the peer still knows the session.
     probe: str = ""
     # Something is to be sent to the peer as soon as a flow leads there.
@@ -252,9 +252,9 @@ class Session:
 
     # Requests of ours.
 
-    def reoffer(self, sdp: bytes, *, quiet: bool) -> None:
+    def reoffer(self, sdp: bytes, *, paused: bool) -> None:
         """Note what to offer next, and whether nothing is to be sent to us; only a running session offers it."""
-        self.quiet = quiet
+        self.paused = paused
         if self.phase is Phase.RUNNING:
             self.offers.want(sdp)
 

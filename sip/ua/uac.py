@@ -57,9 +57,9 @@ class UserAgentClient:
         extra = f'Reason: SIP;cause=200;text="{text}"\r\n' if text else ""
         self._request(session, "BYE", extra, b"", now, with_contact=False)
 
-    def reoffer(self, session: Session, sdp: bytes, now: float, *, quiet: bool) -> None:
+    def reoffer(self, session: Session, sdp: bytes, now: float, *, paused: bool) -> None:
         """Send a re-INVITE with an offer of ours, as soon as no other offer is open."""
-        session.reoffer(sdp, quiet=quiet)
+        session.reoffer(sdp, paused=paused)
         self.catch_up(session, now)
 
     def catch_up(self, session: Session, now: float) -> None:
@@ -106,7 +106,7 @@ class UserAgentClient:
         if session.takes_update:
             self._request(session, "UPDATE", self._refresh_lines(session), b"", now)
         elif session.offers.local and not session.offers.pending:
-            self.reoffer(session, session.offers.local, now, quiet=session.quiet)
+            self.reoffer(session, session.offers.local, now, paused=session.paused)
 
     def ask_snapshot(self, session: Session, reason: str, now: float) -> bool:
         """Ask for the whole metadata (RFC 7866 section 9.2), only of a peer whose Accept names such requests.

@@ -6,7 +6,7 @@ from sip.errors import RemoteError
 from sip.message.body import Contents, contents, refused_body
 from sip.message.header_values import Flow
 from sip.message.message import Request
-from sip.sdp.offer import anew
+from sip.sdp.offer import next_offer
 from sip.transaction.layer import server_key
 from sip.transaction.response import CAPABILITIES, Fields, Reply, sent_by_port
 from sip.ua.context import Context, contact, refusal_fields
@@ -183,7 +183,7 @@ class DialogServer:
             context.emit(Reoffered(session.key, token, flow, request, found.offer, found.metadata))
             return
         # Without an offer the media stay as they are: an INVITE is answered with an offer out of our last SDP.
-        body = anew(session.offers.local, paused=session.quiet) if request.method == "INVITE" else b""
+        body = next_offer(session.offers.local, paused=session.paused) if request.method == "INVITE" else b""
         data = reply.compose(200, self.fields(session), body)
         context.servers.respond(transaction, 200, data, now)
         if request.method == "INVITE":

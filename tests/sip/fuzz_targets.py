@@ -20,7 +20,7 @@ from sip.sdp.answer import answer, plan
 from sip.sdp.description import SessionDescription
 from sip.sdp.plan import Policy
 from sip.sdp.sdes import SUITES, CryptoOffer, UnusableCrypto, canonical
-from sip.siprec.call_model import Picture
+from sip.siprec.call_model import CallModel
 from sip.siprec.correlation import call_names
 from sip.siprec.document import parse as read_metadata
 from sip.siprec.parties import read_headers
@@ -137,13 +137,13 @@ def body(data: bytes) -> None:
 def metadata(data: bytes) -> None:
     """Metadata is read as far as it goes, and changes a picture that held something."""
     found = read_metadata(data)
-    picture = Picture()
+    picture = CallModel()
     picture.apply(read_metadata(METADATA), T0)
     picture.apply(found, T0)
     picture.apply(found, T0, final=True)
     assert picture.owners(["1", "2", None])
     kept = json.loads(json.dumps(picture.to_state()))
-    assert Picture.from_state(kept).parties() == picture.parties()
+    assert CallModel.from_state(kept).parties() == picture.parties()
 
 
 def endpoint(data: bytes) -> None:

@@ -52,7 +52,7 @@ async def test_a_bug_in_looking_at_a_certificate_lets_nobody_in_by_it(tmp_path):
     client = ssl.create_default_context(cafile=str(ours))
     client.load_cert_chain(theirs)
     async with running("tls", context=serving(ours, theirs)) as daemon:
-        daemon.server._vouch = faulty
+        daemon.server._filter_names = faulty
         reader, writer = await asyncio.open_connection(*daemon.address, ssl=client, server_hostname="recorder.example")
         await call_over(daemon, reader, writer, "tls")
         (invited,) = [event for event in daemon.events if isinstance(event, Invited)]

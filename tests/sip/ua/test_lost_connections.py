@@ -84,7 +84,7 @@ def test_an_offer_that_waited_behind_the_200_is_the_one_that_is_made():
     event = story.established()
     story.say(story.request("INVITE"))
     paused = ANSWER + b"a=inactive\r\n"
-    story.endpoint.reoffer(event.session, paused, story.now, quiet=True)
+    story.endpoint.reoffer(event.session, paused, story.now, paused=True)
     after = revived(story, story.endpoint.export(event.session), TCP2)
     assert [message.body for message in after.wait(4.1) if methods([message])] == [paused]
 
