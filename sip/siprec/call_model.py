@@ -212,7 +212,8 @@ class CallModel:
         for i, entry in enumerate(self._people):
             if entry.source <= Source.HEADER and i not in listed:
                 entry.leave(now, inferred=True)
-                entry.replaced = entry.replaced or (entry.is_placeholder() and not self._tracks.knows(i))
+                if entry.is_placeholder() and not self._tracks.knows(i):
+                    entry.give_place()
 
     def _take(self, participant: Participant, now: datetime) -> int | None:
         """Find or make the entry of a participant element; give its position."""
@@ -231,7 +232,7 @@ class CallModel:
             self._people[old].know(main.uri)
             return self._update(old, Identity("", main.name))
         if found is None:
-            found = self._adopt(main, old, now)
+            found = self._adopt(main, old)
         if old is not None and old != found:
             self._people[old].leave(now, inferred=True)
         if found is None:
@@ -251,7 +252,7 @@ class CallModel:
             self._ids[participant] = position
         return position
 
-    def _adopt(self, main: Identity, old: int | None, now: datetime) -> int | None:
+    def _adopt(self, main: Identity, old: int | None) -> int | None:
         """Give an entry that turns out to be this participant: its own placeholder, or somebody a header named."""
         if old is not None and self._people[old].is_placeholder():
             position: int | None = old
@@ -260,22 +261,11 @@ class CallModel:
             if position is not None and self._people[position].source == Source.METADATA:
                 return None
         if position is not None:
-            entry = self._people[position]
-            fresh = ParticipantEntry(main.uri, main.name, Source.METADATA, now)
-            if entry.is_placeholder():
-                entry.name = None
-            entry.uri, entry.key, entry.tail, entry.source = fresh.uri, fresh.key, fresh.tail, fresh.source
-            entry.come()
+            self._people[position].become(main.uri)
         return position
 
     def _update(self, position: int, identity: Identity | None) -> int:
-        entry = self._people[position]
-        if identity is not None:
-            entry.uri = identity.uri or entry.uri
-            entry.name = identity.name or entry.name
-        if entry.left is not None and entry.inferred:
-            entry.come()
-        entry.replaced = False
+        self._people[position].update(identity)
         return position
 
     def _apply_session_links(self, document: Document, now: datetime, snapshot: bool) -> None:
@@ -290,13 +280,13 @@ class CallModel:
         for position, own in by_person.items():
             entry = self._people[position]
             joined = next((link.joined for link in own if link.joined), None)
-            if joined and entry.client_joined is None:
-                entry.client_joined = joined.at
+            if joined:
+                entry.joined_by_client(joined.at)
             if entry.attend([((known.get(link.session, ""), link.participant), not link.left) for link in own]):
                 entry.come()
             else:
                 entry.leave(now, inferred=False)
-                entry.client_left = next((link.left.at for link in own if link.left), None)
+                entry.left_by_client(next((link.left.at for link in own if link.left), None))
 
     def _owner_facts(self) -> OwnerFacts:
         named: dict[int, list[int]] = {}
@@ -321,12 +311,12 @@ class CallModel:
         for participant, who in hints.aliases:
             if participant in self._ids:
                 entry = self._people[self._ids[participant]]
-                entry.name = entry.name or who.name
+                entry.name_once(who.name)
                 entry.know(who.uri)
         for role, name in hints.names.items():
             for entry in self._people:
-                if entry.role is role and entry.name is None:
-                    entry.name = name[:256]
+                if entry.role is role:
+                    entry.name_once(name[:256])
 
     def _apply_people(self, hints: VendorFacts, now: datetime) -> None:
         """Give roles to the participants whose addresses the vendor names; redirectors are added, others are not."""
@@ -344,7 +334,7 @@ class CallModel:
                 entry = self._people[position]
                 entry.set_role(who.role, VENDOR)
                 entry.know(who.uri)
-                entry.name = entry.name or who.name
+                entry.name_once(who.name)
             else:
                 unknown.append(who)
         for who in unknown:
@@ -357,8 +347,8 @@ class CallModel:
         """Give names from asserted identities to participants without one."""
         for uri, name in self._identities:
             position = self._people.find(uri)
-            if position is not None and self._people[position].name is None:
-                self._people[position].name = name
+            if position is not None:
+                self._people[position].name_once(name)
 
     # Checkpoints
 

@@ -7,6 +7,7 @@ from datetime import datetime
 from enum import IntEnum
 from typing import Any
 
+from sip.siprec.document import Identity
 from sip.siprec.parties import Party, Person, Role, canonical, number_of, same_number, tail_of, user_of
 from sip.siprec.timestamps import restore_time, store_time
 
@@ -88,6 +89,38 @@ class ParticipantEntry:
         """Take a role if nothing at least as sure was said before."""
         if weight > self.weight:
             self.role, self.weight = role, weight
+
+    def become(self, uri: str) -> None:
+        """Turn out to be the participant with this address; a placeholder loses its name."""
+        if self.is_placeholder():
+            self.name = None
+        self.uri, self.key, self.tail, self.source = uri, canonical(uri), tail_of(uri), Source.METADATA
+        self.come()
+
+    def update(self, identity: Identity | None) -> None:
+        """Take what a document says of this person, who so is there unless the client said that it left."""
+        if identity is not None:
+            self.uri, self.name = identity.uri or self.uri, identity.name or self.name
+        if self.left is not None and self.inferred:
+            self.come()
+        self.replaced = False
+
+    def name_once(self, name: str | None) -> None:
+        """Take a name if there is none yet."""
+        self.name = self.name or name
+
+    def give_place(self) -> None:
+        """Note that somebody real has taken the place of this placeholder."""
+        self.replaced = True
+
+    def joined_by_client(self, at: datetime | None) -> None:
+        """Note when it joined by the client's clock; the first time counts."""
+        if self.client_joined is None:
+            self.client_joined = at
+
+    def left_by_client(self, at: datetime | None) -> None:
+        """Note when it left by the client's clock."""
+        self.client_left = at
 
     def leave(self, now: datetime, *, inferred: bool) -> None:
         """Note that this person is gone; the first time counts, a word of the client stands above a conclusion."""
