@@ -13,20 +13,18 @@ from typing import Any
 
 from sip.errors import MalformedMessage
 from sip.message.header_values import Flow
-from sip.message.message import Request, parse, salvage
+from sip.message.message import Framed, Request, Response, parse
 from sip.message.replaces import Replaces
 from sip.transaction.response import Fields
-from sip.transaction.timers import T2
 from sip.ua.checkpoint import revive, snapshot
-from sip.ua.connections import Streams
-from sip.ua.core import Authorize, Context, Elsewhere
+from sip.ua.connections import Connections
+from sip.ua.context import Authorize, Context, IsForeign
 from sip.ua.events import Close, Dropped, Ending, Event, Send, SessionKey, Token
-from sip.ua.session import Phase, Session, Turn
+from sip.ua.session import Session
+from sip.ua.session_state import Phase, PhaseInput
 from sip.ua.settings import Settings
-from sip.ua.uac import Calling
-from sip.ua.uas import Answering
-from sip.ua.uas_dialog import Within
-from sip.ua.verdicts import Verdicts, Warned
+from sip.ua.uac import UserAgentClient
+from sip.ua.uas import UserAgentServer, Warned
 
 # Bytes of a datagram that is only a keep-alive: RFC 5626 section 3.5.1, also one CRLF and nothing at all.
 BLANKS = b"\r\n\0 "
@@ -39,11 +37,9 @@ class Endpoint:
 
     def __init__(self, settings: Settings | None = None, *, random: Callable[[int], bytes]) -> None:
         self._context = Context(settings or Settings(), random)
-        self._calling = Calling(self._context)
-        self._within = Within(self._context, self._calling)
-        self._answering = Answering(self._context, self._within)
-        self._verdicts = Verdicts(self._context, self._calling, self._within)
-        self._streams = Streams(self._context, self._message, self._answering.unframed)
+        self._client = UserAgentClient(self._context)
+        self._server = UserAgentServer(self._context, self._client)
+        self._connections = Connections(self._context, self._message, self._server.unframed)
 
     # Network in.
 
@@ -55,16 +51,16 @@ class Endpoint:
 
     def connection_made(self, flow: Flow, now: float, *, ours: bool = False) -> None:
         """Take up a TCP or TLS connection; `flow.connection` is its number, never used again; `ours`: we opened it."""
-        self._streams.made(flow, now, ours=ours)
+        self._connections.made(flow, now, ours=ours)
 
     def receive_stream(self, data: bytes, flow: Flow, now: float) -> None:
         """Take bytes of a connection, cut anywhere."""
-        self._streams.receive(data, flow, now)
+        self._connections.receive(data, flow, now)
 
     def connection_lost(self, flow: Flow, now: float) -> None:
         """Forget a connection, or learn that one asked for (connection 0) cannot be made."""
-        for unsent in self._streams.lost(flow, now):
-            self._calling.unsent(unsent, now)
+        for unsent in self._connections.lost(flow, now):
+            self._client.unsent(unsent, now)
 
     # Out.
 
@@ -74,8 +70,7 @@ class Endpoint:
 
     def data_to_send(self) -> list[Send | Close]:
         """Take what has to be sent or closed, in order."""
-        out, self._context.out = self._context.out, []
-        return out
+        return self._context.take_out()
 
     # Time.
 
@@ -92,15 +87,15 @@ class Endpoint:
             except Exception:  # a bug ends one timer, not the process
                 self._context.emit(Dropped(None, "internal"))
 
-    # Verdicts of the user.
+    # Answers of the user.
 
     def waits(self, token: Token) -> bool:
         """Tell whether a question still waits for its answer: the peer may have withdrawn it."""
-        return self._verdicts.waits(token)
+        return self._server.waits(token)
 
     def accept(self, token: Token, sdp: bytes, now: float) -> bool:
         """Answer 200 with an SDP; False if the peer withdrew the question."""
-        return self._verdicts.accept(token, sdp, now)
+        return self._server.accept(token, sdp, now)
 
     def refuse(
         self,
@@ -113,31 +108,30 @@ class Endpoint:
         headers: Fields = (),
     ) -> bool:
         """Answer with a 3xx to 6xx; a refused re-offer leaves the session as it was (RFC 3261 section 14.2)."""
-        return self._verdicts.refuse(token, status, now, retry_after=retry_after, warning=warning, headers=headers)
+        return self._server.refuse(token, status, now, retry_after=retry_after, warning=warning, headers=headers)
 
     def confirm(self, token: Token, now: float) -> bool:
         """Answer 200 to a BYE: everything of the recording is durable."""
-        return self._verdicts.confirm(token, now)
+        return self._server.confirm(token, now)
 
     def own(self, session: SessionKey, owner: str) -> None:
         """Say whose a session is, also after `restore`: only the same owner can replace it or speak in it."""
         found = self._context.sessions.get(session)
         if found:
-            found.owner = owner
+            found.belong_to(owner)
 
     def authorized_by(
         self,
         authorize: Authorize,
         known: Callable[[Flow], bool] = lambda flow: True,
-        elsewhere: Elsewhere = lambda owner, flow: False,
+        is_foreign: IsForeign = lambda owner, flow: False,
     ) -> None:
         """Have somebody judge who may speak for the owner of a session; until then everybody may who knows its tags.
 
         `known` tells whether an address is one of somebody's: refusals are not repeated to others (section 26.3.2.4).
-        To what is `elsewhere` no request of ours goes, whatever Contact or route says.
+        To where `is_foreign` no request of ours goes, whatever Contact or route says.
         """
-        self._context.authorize, self._context.servers.known = authorize, known
-        self._context.elsewhere = elsewhere
+        self._context.authorize_by(authorize, known, is_foreign)
 
     def replaced(self, named: Replaces, owner: str, flow: Flow) -> SessionKey:
         """Return the session that an INVITE of `owner` takes the place of; raise RemoteError to refuse it with.
@@ -151,39 +145,38 @@ class Endpoint:
         """End a session by BYE, after the ACK if that is still awaited; `reason` goes to the peer."""
         found = self._context.sessions.get(session)
         if found and found.phase is Phase.INVITED and found.token is not None:
-            self._verdicts.refuse(found.token, 503, now, retry_after=self._context.settings.retry_after)
+            self._server.refuse(found.token, 503, now, retry_after=self._context.settings.retry_after)
         elif found:
-            self._calling.hang_up(found, reason, now)
+            self._client.hang_up(found, reason, now)
 
-    def reoffer(self, session: SessionKey, sdp: bytes, now: float, *, quiet: bool = False) -> None:
+    def reoffer(self, session: SessionKey, sdp: bytes, now: float, *, paused: bool = False) -> None:
         """Offer new media by re-INVITE as soon as no other offer is open; `Reanswered` follows.
 
-        `quiet`: nothing is to be sent to us until the next call of this, also where the peer leaves an offer to us.
+        `paused`: nothing is to be sent to us until the next call of this, also where the peer leaves an offer to us.
         """
         found = self._context.sessions.get(session)
         if found:
-            found.quiet = quiet
-            self._calling.reoffer(found, sdp, now)
+            self._client.reoffer(found, sdp, now, paused=paused)
 
     def ask_snapshot(self, session: SessionKey, reason: str, now: float) -> bool:
         """Ask the peer for its whole metadata, if it takes such requests; they come in a request of its own."""
         found = self._context.sessions.get(session)
-        return found is not None and self._calling.ask_snapshot(found, reason, now)
+        return found is not None and self._client.ask_snapshot(found, reason, now)
 
     def ask_picture(self, session: SessionKey, now: float) -> bool:
         """Ask the peer for a whole picture of its video by INFO, if it takes that."""
         found = self._context.sessions.get(session)
-        return found is not None and self._calling.ask_picture(found, now)
+        return found is not None and self._client.ask_picture(found, now)
 
     def probe(self, session: SessionKey, now: float) -> bool:
         """Ask the peer whether it still knows the session; `Probed` follows. False if it cannot be asked now."""
         found = self._context.sessions.get(session)
-        return found is not None and self._calling.probe(found, now)
+        return found is not None and self._client.probe(found, now)
 
     def set_accepting(self, accepting: bool, retry_after: int | None = None) -> None:
         """Take new calls or answer them, and OPTIONS, 503; running dialogs go on."""
         seconds = self._context.settings.retry_after if retry_after is None else retry_after
-        self._context.refusing = None if accepting else seconds
+        self._context.refuse_calls(None if accepting else seconds)
 
     # Continuity.
 
@@ -196,11 +189,11 @@ class Endpoint:
         found = self._context.sessions.get(session)
         if found is None:
             raise KeyError(session)
-        return snapshot(self._context, found, wall - now)
+        return snapshot(found, wall - now)
 
     def restore(self, state: dict[str, Any], now: float, wall: float | None = None) -> SessionKey:
         """Take up a session of an earlier process: its requests are answered, on any connection; raise ValueError."""
-        return revive(self._context, self._calling, state, now, 0.0 if wall is None else wall - now)
+        return revive(self._context, state, now, 0.0 if wall is None else wall - now)
 
     def sessions(self) -> list[SessionKey]:
         """List the sessions, for figures and checks."""
@@ -208,46 +201,50 @@ class Endpoint:
 
     # Inside.
 
-    def _message(self, data: bytes, flow: Flow, now: float) -> None:
+    def _message(self, data: bytes | Framed, flow: Flow, now: float) -> None:
         """Take one whole message; a bug in its handling ends here, answered 500 where that can be."""
+        message = None
         try:
-            self._take(data, flow, now)
-        except Exception:  # STYLE: a bug in one call ends that call, is counted, and never the daemon
+            message = self._parse(data, flow)
+            if message is not None:
+                self._take(message, flow, now)
+        except Exception:  # a bug in one call ends that call, is counted, and never the daemon
             self._context.emit(Dropped(flow, "internal"))
-            self._apologise(data, flow)
+            self._answer_500(message, flow)
 
-    def _take(self, data: bytes, flow: Flow, now: float) -> None:
+    def _parse(self, data: bytes | Framed, flow: Flow) -> Request | Response | None:
         try:
-            message = parse(data)
+            return parse(data)
         except MalformedMessage as error:
-            self._answering.malformed(error, flow)
+            self._server.malformed(error, flow)
             if error.request is None and error.code == "start-line":  # a wrong Content-Length took its head
-                self._streams.abandon(flow)
-            return
+                self._connections.abandon(flow)
+            return None
+
+    def _take(self, message: Request | Response, flow: Flow, now: float) -> None:
         if isinstance(message, Request):
-            self._answering.receive(message, flow, now)
+            self._server.receive(message, flow, now)
             return
         try:
-            if not self._calling.expected(message, flow):
+            if not self._client.expected(message, flow):
                 self._context.emit(Dropped(flow, "response-foreign"))
                 return
             known = self._context.clients.receive(message, now)
-            stray = known is None and self._calling.stray(message, flow)
+            stray = known is None and self._client.stray(message, flow)
         except MalformedMessage as error:
             self._context.emit(Dropped(flow, error.code))
             return
         if known is None and not stray:
             self._context.emit(Dropped(flow, "response-unknown"))
         elif known and known[1]:
-            self._calling.answered(known[0], message, now)
+            self._client.answered(known[0], message, now)
 
-    def _apologise(self, data: bytes, flow: Flow) -> None:
+    def _answer_500(self, message: Request | Response | None, flow: Flow) -> None:
         try:
-            request = salvage(data.partition(b"\r\n\r\n")[0])
-            if request and request.method != "ACK":
-                self._answering.malformed(MalformedMessage("internal", 500, request), flow)
+            if isinstance(message, Request) and message.method != "ACK":
+                self._server.malformed(MalformedMessage("internal", 500, message), flow)
         except Exception:
-            # The message is such that even its salvage fails: silence, already counted.
+            # The message is such that even this fails: silence, already counted.
             return
 
     def _fire(self, kind: str, key: Any, letter: str, now: float) -> None:
@@ -256,9 +253,9 @@ class Endpoint:
         elif kind == "client":
             late = self._context.clients.fire(key, letter, now)
             if late:
-                self._calling.timed_out(late, now)
+                self._client.timed_out(late, now)
         elif kind == "connection":
-            self._streams.fire(key, letter)
+            self._connections.fire(key, letter)
         else:
             session = self._context.sessions.get(key)
             if session:
@@ -266,24 +263,22 @@ class Endpoint:
 
     def _session_timer(self, session: Session, letter: str, now: float) -> None:
         if letter == "repeat":
-            session.interval = min(2 * session.interval, T2)
-            self._context.arm(session, "repeat", now + session.interval)
-            transaction = self._context.servers.find(session.unacked_key)
-            self._context.send(session.flow, session.unacked, transaction.port if transaction else 0)
+            transaction = self._context.servers.find(session.ack.transaction)
+            data = session.repeat_response(now)
+            self._context.send(session.flow, data, transaction.port if transaction else 0)
         elif letter == "no-ack":
-            self._calling.expire(session, Ending.NO_ACK, now)
-        elif letter == "doubt":
-            self._context.disarm(session, "repeat")
+            self._client.expire(session, Ending.NO_ACK, now)
+        elif letter == "uncertain":
             session.give_up_ack()
-            self._calling.catch_up(session, now)
+            self._client.catch_up(session, now)
         elif letter == "expire":
-            self._calling.expire(session, Ending.TIMER, now)
+            self._client.expire(session, Ending.TIMER, now)
         elif letter == "refresh":
-            self._calling.refresh(session, now)
+            self._client.refresh(session, now)
         elif letter == "retry":
-            self._calling.catch_up(session, now)
-        elif letter == "forget" and session.token is None and session.turn(Turn.CONFIRMED):
+            self._client.catch_up(session, now)
+        elif letter == "forget" and session.token is None and session.turn(PhaseInput.CONFIRMED):
             self._context.close(session)
         elif letter == "confirm" and session.token is not None:
             self._context.emit(Dropped(session.flow, "bye-unconfirmed"))
-            self._verdicts.confirm(session.token, now)
+            self._server.confirm(session.token, now)

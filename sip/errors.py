@@ -45,14 +45,14 @@ class MalformedValue(MalformedMessage):
 class FramingError(RemoteError):
     """A byte stream in which the next message cannot be found any more: answer if possible, then close.
 
-    `before` are whole messages found ahead of the fault in the same data; `head` is the start of the faulty message as
-    far as it is known, fit for `sip.message.message.salvage`.
+    `before` are whole messages found ahead of the fault in the same data; `request` is the faulty message as far as it
+    could be read, as in `MalformedMessage`.
     """
 
-    def __init__(self, code: str, status: int = 400, *, head: bytes = b"", before: tuple[bytes, ...] = ()) -> None:
+    def __init__(self, code: str, status: int = 400, *, request: Any = None, before: tuple[Any, ...] = ()) -> None:
         super().__init__(code, status)
-        self.head = head
-        """Head of the message that broke the stream, may be cut."""
+        self.request = request
+        """Request to answer, None to answer nothing."""
         self.before = before
         """What the same call would have returned had the fault not been there."""
 

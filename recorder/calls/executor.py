@@ -359,7 +359,7 @@ class Runner:
         self.node.incidents.add(command.kind, call.customer.name, call=call.id, reason=command.reason)
 
     def _reoffer(self, call: LiveCall, command: c.Reoffer) -> None:
-        self.node.endpoint.reoffer(call.session, command.sdp, self.node.monotonic(), quiet=command.paused)
+        self.node.endpoint.reoffer(call.session, command.sdp, self.node.monotonic(), paused=command.paused)
 
     def _hang_up(self, call: LiveCall, command: c.HangUp) -> None:
         self.node.endpoint.hang_up(call.session, command.reason, self.node.monotonic())

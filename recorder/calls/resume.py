@@ -18,7 +18,7 @@ from recorder.calls.stream_specs import keys_from_state
 from recorder.calls.worker_events import WorkerEvents
 from recorder.persist.checkpoint import REFUSED, Checkpoints, Outer
 from recorder.session.snapshot import from_state
-from sip.ua.session import Phase
+from sip.ua.session_state import Phase
 from storage.customer.customers import Customer
 from storage.errors import NoSpace
 from storage.files.reserved_space import Room

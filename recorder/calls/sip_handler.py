@@ -249,7 +249,7 @@ class Signalling:
         return False
 
     def _authorize(self, owner: str, flow: Flow, request: Request | None, before: Flow) -> Fields | None:
-        """Judge who speaks in a dialog as its first INVITE was judged (sip.ua.core.Authorize).
+        """Judge who speaks in a dialog as its first INVITE was judged (sip.ua.context.Authorize).
 
         ACK and CANCEL cannot be challenged: they count from the host of their INVITE, which has proven itself, and from
         addresses that are among the sources of this customer alone, as another node of its cluster has.

@@ -184,7 +184,7 @@ class Daemon:
                 settings.sip.certificate, settings.sip.private_key, settings.sip.client_ca, settings.authorities
             ),
             known=lambda flow: self.node.tenants.knows(flow.remote[0], flow.certificate_names),
-            vouch=Vouching(settings.customers, settings.sip.client_ca).names,
+            filter_names=Vouching(settings.customers, settings.sip.client_ca).names,
         )
 
     # ---- start ----

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from recorder.session.stream import Certificate, Stream, answer
 from sip.sdp import offer
-from sip.sdp.answer import Closed, LinePlan, nowhere
+from sip.sdp.answer import Closed, LinePlan, closes_nothing
 from sip.sdp.description import SessionDescription
 from sip.sdp.plan import Addresses
 
@@ -38,7 +38,7 @@ class Agreement:
         self.answer_sdp = b""
         self.certificate: Certificate | None = None  # ours, once a line with DTLS-SRTP was answered
         self.certify: Callable[[], Certificate] | None = None  # gives one; needed where the policy takes DTLS-SRTP
-        self.closed: Closed = nowhere  # tells where nothing may be sent
+        self.closed: Closed = closes_nothing  # tells where nothing may be sent
         self.renewal: Certificate | None = None  # another of ours, once an offer of ours named it, until it is answered
         self._offer: SessionDescription | None = None  # the newest offer until it is answered
 
@@ -76,21 +76,21 @@ class Agreement:
         """Offer our lines."""
         ports, keys = [s.port for s in live], [s.own_key for s in live]
         self.version, fingerprint = 1, self._fingerprint(live)
-        self.answer_sdp = offer.write(
+        self.answer_sdp = offer.write_first(
             self.lines, address=address, ports=ports, keys=keys, session_id=self.session, fingerprint=fingerprint
         )
         return self.answer_sdp
 
     def offered_again(self, *, paused: bool) -> None:
         """Note that the endpoint answered an INVITE without an offer by one out of our last SDP."""
-        again = offer.anew(self.answer_sdp, paused=paused)
+        again = offer.next_offer(self.answer_sdp, paused=paused)
         self.version += again != self.answer_sdp
         self.answer_sdp = again
 
     def turned(self, *, paused: bool) -> bytes:
         """Offer the same lines in the other direction."""
         self.version += 1
-        self.answer_sdp = offer.turned(self.answer_sdp, paused=paused, version=self.version)
+        self.answer_sdp = offer.with_direction(self.answer_sdp, paused=paused, version=self.version)
         if self.renewal is not None:  # an offer that names it may still wait, and this one takes its place
             self._name(self.renewal)
         return self.answer_sdp
@@ -116,7 +116,7 @@ class Agreement:
         return offered if taken else None
 
     def _name(self, certificate: Certificate, *, again: bool = False) -> None:
-        self.answer_sdp = offer.recertified(
+        self.answer_sdp = offer.with_certificate(
             self.answer_sdp,
             self.lines,
             fingerprint=certificate.fingerprint,

@@ -38,7 +38,7 @@ def renew(recording: Recording, certificate: Certificate) -> list[c.Command]:
 def agreed(recording: Recording, answer: SessionDescription, asked: bytes) -> tuple[LinePlan, ...]:
     """Decide on the answer to an offer of ours; it takes up the certificate that one named. Raise NotAcceptable."""
     agreement, before = recording.agreement, {line.index: line for line in recording.agreement.lines}
-    plans = offer.agreed(answer, recording.policy, agreement.lines, agreement.closed)
+    plans = offer.plan_answer(answer, recording.policy, agreement.lines, agreement.closed)
     own = agreement.settle(asked, taken=True)
     if own is None:
         return plans

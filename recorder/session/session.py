@@ -41,7 +41,7 @@ from sip.sdp.answer import LinePlan
 from sip.sdp.description import SessionDescription
 from sip.sdp.plan import Addresses
 from sip.siprec import document as metadata
-from sip.siprec.call_model import Picture
+from sip.siprec.call_model import CallModel
 from sip.siprec.xml_reader import Damage
 from sip.ua.events import Token
 
@@ -80,7 +80,7 @@ class Recording:
         self.id = call
         self.policy = policy
         self.state = State.NEW
-        self.picture = Picture()
+        self.picture = CallModel()
         self.streams: list[Stream] = []
         self.notes: tuple[dict[str, Any], ...] = ()
         self.paused = False
@@ -190,7 +190,7 @@ class Recording:
         if self.state is not State.NEW:
             return [c.Refuse(event.token, 488, "ending", ENDING)]
         try:
-            lines = offer.invitation(self._policy(event.secure))
+            lines = offer.first_lines(self._policy(event.secure))
         except NotAcceptable as problem:
             return self._refused(event.token, problem.status, problem.code, (problem.warning, problem.text))
         self.offers_first = True

@@ -16,7 +16,7 @@ from recorder.session.mline_matching import stream_of
 from recorder.session.session import Recording, State
 from recorder.session.stream import Certificate, Stream
 from sip.sdp import answer
-from sip.siprec.call_model import Picture
+from sip.siprec.call_model import CallModel
 
 FIELDS = ("paused", "interrupted", "reason", "call_id", "client", "notes")
 """Fields that are JSON already."""
@@ -53,7 +53,7 @@ def from_state(state: Mapping[str, Any], random: Callable[[int], bytes]) -> Reco
     policy = answer.Policy(**{**state["policy"], **{k: frozenset(state["policy"][k]) for k in ("supported", "kinds")}})
     recording = Recording(state["id"], policy, random)
     recording.started = _from_moment(state["started"])
-    recording.picture = Picture.from_state(state["picture"])
+    recording.picture = CallModel.from_state(state["picture"])
     recording.streams = [Stream.from_state(s) for s in state["streams"]]
     lines = {s.line.index: s.line for s in recording.streams if not s.removed}
     agreement = recording.agreement

@@ -4,7 +4,7 @@ The rules of `sip.siprec.stream_owners` look at the m= lines of this moment, and
 goes to somebody else, the line comes back under another label, without one, or not at all, its label goes to another
 line. So what was known of a stream is noted when an offer or a message comes, before the metadata in it are read. A
 stream that begins amid the call has nothing of those who were heard under its label before. Owners are positions among
-the people, which never change; `Picture.shown` turns them into indices.
+the people, which never change; `CallModel.shown` turns them into indices.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from recorder.session.stream import Speakers, Stream
 from sip.sdp.plan import LinePlan
-from sip.siprec.call_model import Picture
+from sip.siprec.call_model import CallModel
 from sip.siprec.stream_owners import Owner, exchanged
 
 MOST_CHANGES = 500
@@ -30,7 +30,7 @@ class Known(NamedTuple):
     owner: Owner
 
 
-def owners(streams: Sequence[Stream], lines: Sequence[LinePlan], picture: Picture) -> list[Owner]:
+def owners(streams: Sequence[Stream], lines: Sequence[LinePlan], picture: CallModel) -> list[Owner]:
     """Return the owner of each stream; `lines` are those that were agreed on last, refused ones too."""
     of_line = picture.speakers(_labels(streams, lines, picture))
     if picture.swapped:
@@ -38,7 +38,7 @@ def owners(streams: Sequence[Stream], lines: Sequence[LinePlan], picture: Pictur
     return [stream.owner or Owner() if stream.removed else _owner(stream, of_line) for stream in streams]
 
 
-def known(streams: Sequence[Stream], lines: Sequence[LinePlan], picture: Picture) -> list[Known]:
+def known(streams: Sequence[Stream], lines: Sequence[LinePlan], picture: CallModel) -> list[Known]:
     """Return what is known of the live streams; `remember` takes it once they and the picture have changed."""
     if not streams:
         return []
@@ -56,7 +56,7 @@ def remember(before: Sequence[Known]) -> None:
 
 
 def change(
-    before: Sequence[Known], streams: Sequence[Stream], lines: Sequence[LinePlan], picture: Picture, at: datetime
+    before: Sequence[Known], streams: Sequence[Stream], lines: Sequence[LinePlan], picture: CallModel, at: datetime
 ) -> None:
     """Note of each stream who is heard in it from `at` on; after `remember`, which keeps those of streams without line.
 
@@ -86,7 +86,7 @@ def _changed(known: tuple[Speakers, ...], was: Owner, now: Owner, at: datetime) 
     return told if len(told) > 1 else ()
 
 
-def begin(fresh: Sequence[Stream], streams: Sequence[Stream], lines: Sequence[LinePlan], picture: Picture) -> None:
+def begin(fresh: Sequence[Stream], streams: Sequence[Stream], lines: Sequence[LinePlan], picture: CallModel) -> None:
     """Note of streams that begin amid the call who was heard under their labels before: somewhere else."""
     if len(fresh) == len(streams) or not fresh:
         return
@@ -106,7 +106,7 @@ def _owner(stream: Stream, of_line: Sequence[Owner]) -> Owner:
     return replace(now, earlier=tuple(who for who in earlier if who not in now.parties))
 
 
-def _labels(streams: Sequence[Stream], lines: Sequence[LinePlan], picture: Picture) -> list[str | None]:
+def _labels(streams: Sequence[Stream], lines: Sequence[LinePlan], picture: CallModel) -> list[str | None]:
     """Return the label of each m= line; one without (mostly it has port 0), or one that is missing, as its stream.
 
     But not where the metadata of now know that label no more, and call something by one that no line has.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from recorder.session import call_document as document
 from recorder.session import events as e
 from recorder.session.stream import Stream
-from sip.siprec.call_model import Picture
+from sip.siprec.call_model import CallModel
 from sip.siprec.correlation import call_names
 from sip.siprec.stream_owners import Owner
 
@@ -68,6 +68,6 @@ def call_document(recording: Recording, owners: Sequence[Owner], now: e.Now) -> 
     }
 
 
-def _speakers(stream: Stream, picture: Picture) -> Sequence[Owner]:
+def _speakers(stream: Stream, picture: CallModel) -> Sequence[Owner]:
     """Return who was heard when in a stream that changed its owner, as indices into the parties of this moment."""
     return picture.shown([Owner(who, inferred) for _, who, inferred in stream.speakers]) if stream.speakers else ()

@@ -12,7 +12,7 @@ from recorder.simulate.dialog import Self
 from recorder.simulate.link import StreamLink, UdpLink, Unreachable, open_link
 from recorder.simulate.plan import Plan
 from sip.errors import SipError
-from sip.message.message import Request, Response, parse
+from sip.message.message import Framed, Request, Response, parse
 
 T1, T2 = 0.5, 4.0
 """RFC 3261 section 17.1.1.1, in seconds."""
@@ -128,7 +128,7 @@ class Agent:
         self._sending.add(task)
         task.add_done_callback(self._sending.discard)
 
-    def _receive(self, data: bytes) -> None:
+    def _receive(self, data: Framed | bytes) -> None:
         try:
             message = parse(data)
             self._answered(message) if isinstance(message, Response) else self._asked(message)

@@ -13,6 +13,7 @@ from xml.sax.saxutils import escape, quoteattr
 from recorder.simulate.plan import CODECS, DTLS, SUITES, VIDEO, Party
 from sip.errors import SipError
 from sip.sdp.description import MediaLine, SessionDescription
+from sip.sdp.writer import attribute, crypto, format_lines, media_line, session_lines, write
 
 METADATA_TYPE = "application/rs-metadata+xml"
 _CRYPTO = re.compile(r"(\d+)\s+(\S+)\s+inline:([A-Za-z0-9+/=]+)")
@@ -68,26 +69,19 @@ def offer(
 
     `setup` is our DTLS role, which an answer has to name.
     """
-    family = "IP6" if ":" in address else "IP4"
-    text = [
-        "v=0",
-        f"o=recorder-simulate {session} {version} IN {family} {address}",
-        "s=-",
-        f"c=IN {family} {address}",
-        "t=0 0",
-    ]
+    out = session_lines(address, session, version, user="recorder-simulate")
     for line in lines:
-        payload_type, name, _, _ = CODECS[line.codec]
-        kind, ptime = ("video", []) if line.codec == VIDEO else ("audio", ["a=ptime:20"])
-        text.append(f"m={kind} {line.port} {_profile(line)} {payload_type}")
-        text += [f"a=rtpmap:{payload_type} {name}", *ptime, f"a=label:{line.label}", f"a={direction}"]
+        kind, ptime = ("video", []) if line.codec == VIDEO else ("audio", [attribute("ptime", 20)])
+        form = CODECS[line.codec].format
+        out.append(media_line(kind, line.port, _profile(line), [form.payload_type]))
+        out += [*format_lines(form), *ptime, attribute("label", line.label), attribute(direction)]
         if line.suite == DTLS:
-            text += [f"a=setup:{setup}", f"a=fingerprint:{line.fingerprint}"]
+            out += [attribute("setup", setup), attribute("fingerprint", line.fingerprint)]
         elif line.suite:
-            text.append(f"a=crypto:1 {line.suite} inline:{base64.b64encode(line.key).decode()}")
+            out.append(crypto(line.suite, line.key))
         if mux:
-            text.append("a=rtcp-mux")
-    return "\r\n".join([*text, ""]).encode()
+            out.append(attribute("rtcp-mux"))
+    return write(out)
 
 
 def _profile(line: Line) -> str:
@@ -162,7 +156,7 @@ def _judge(media: MediaLine, line: Line, direction: str) -> list[str]:
         faults.append("An answer line's key has not the length of its suite (RFC 4568 section 6.1).")
     if media.label != line.label:
         faults.append("An answer line does not echo its a=label.")
-    if str(CODECS[line.codec][0]) not in media.payloads:
+    if str(CODECS[line.codec].format.payload_type) not in media.payloads:
         faults.append("An answer line lacks the offered payload type (RFC 3264 section 6.1).")
     return faults
 

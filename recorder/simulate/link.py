@@ -12,13 +12,14 @@ from recorder.simulate.dialog import Self
 from recorder.simulate.plan import Plan
 from sip.errors import FramingError
 from sip.message.framing import KEEPALIVE, Framer
+from sip.message.message import Framed
 
 CONNECT_SECONDS = 5.0
 RETRY_SECONDS = 0.1
 """Between attempts to connect again: a recorder that restarts is back within a second."""
 _RECEIVE_BUFFER = 4 << 20
 
-Receive = Callable[[bytes], None]
+Receive = Callable[[Framed | bytes], None]
 
 
 class Unreachable(Exception):

@@ -24,7 +24,8 @@ class Outgoing:
     """What one stream sends; ticks are the clock of the process."""
 
     def __init__(self, words: Words, sounds: dict[int, list[bytes]]) -> None:
-        payload_type, _, _, step = CODECS[words["codec"]]
+        codec = CODECS[words["codec"]]
+        payload_type = codec.format.payload_type
         self.lane: int = words["lane"]
         self.slot: int = words["id"] // 2 % SLOTS
         sound = words["sound"]
@@ -37,7 +38,7 @@ class Outgoing:
             payload_type=payload_type | MARKER if words["codec"] == VIDEO else payload_type,
             sequence=random_number(15),
             timestamp=random_number(32),
-            step=step,
+            step=codec.step,
             session=sender(suite, bytes.fromhex(words["key"])),
             mask=mask,
             frames=frames,

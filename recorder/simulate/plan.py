@@ -6,29 +6,40 @@ import ipaddress
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from sip.errors import SipError
 from sip.message.uri import Uri
+from sip.sdp.description import STATIC, Format
+from sip.sdp.sdes import SUITES as KEY_BYTES
 
 TICK = 0.02
 """Seconds of audio in a packet."""
-SUITES = {
-    "AES_CM_128_HMAC_SHA1_80": 30,
-    "AES_CM_128_HMAC_SHA1_32": 30,
-    "AEAD_AES_128_GCM": 28,
-    "AEAD_AES_256_GCM": 44,
-}
-"""Bytes of master key and salt (RFC 4568 section 6.2, RFC 7714 section 14.1)."""
+_OFFERED = ("AES_CM_128_HMAC_SHA1_80", "AES_CM_128_HMAC_SHA1_32", "AEAD_AES_128_GCM", "AEAD_AES_256_GCM")
+SUITES = {name: KEY_BYTES[name] for name in _OFFERED}
+"""Bytes of master key and salt of the suites to choose from."""
 DTLS = "DTLS-SRTP"
 """Keys by a handshake on the media ports (RFC 5763); `dtls` on the command line."""
+
+
+class Codec(NamedTuple):
+    """How one codec is sent."""
+
+    format: Format
+    """Payload type as offered."""
+    rate: int
+    """Samples a second; G.722 has 16000 though its RTP clock counts 8000."""
+    step: int
+    """RTP clock units a packet."""
+
+
 CODECS = {
-    "PCMU": (0, "PCMU/8000", 8000, 160),
-    "PCMA": (8, "PCMA/8000", 8000, 160),
-    "G722": (9, "G722/8000", 16000, 160),
-    "opus": (96, "opus/48000/2", 48000, 960),
-    "VP8": (97, "VP8/90000", 90000, 1800),
+    "PCMU": Codec(Format(0, *STATIC[0]), 8000, 160),
+    "PCMA": Codec(Format(8, *STATIC[8]), 8000, 160),
+    "G722": Codec(Format(9, *STATIC[9]), 16000, 160),
+    "opus": Codec(Format(96, "opus", 48000, 2), 48000, 960),
+    "VP8": Codec(Format(97, "VP8", 90000), 90000, 1800),
 }
-"""Payload type, rtpmap, samples a second, RTP clock units a packet (G.722 counts 8000 though it samples 16000)."""
 VIDEO = "VP8"
 """The codec of pictures, the only one of CODECS that is not sound."""
 CHOICES = {

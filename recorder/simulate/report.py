@@ -61,7 +61,7 @@ class StreamReport:
     @property
     def rate(self) -> int:
         """Samples a second of `samples`."""
-        return CODECS[self.codec][2]
+        return CODECS[self.codec].rate
 
     def ticks(self) -> list[int]:
         """Return the frame numbers sent, in order."""

@@ -17,7 +17,7 @@ OPUS_BITRATE = 32_000
 def tune(number: int, codec: str, seconds: float) -> array[int]:
     """Return the voice that a stream repeats: as long as the call if that is short, a whole number of frames."""
     length = min(LONGEST_TUNE, math.ceil(seconds) + 1)
-    return voice(number, CODECS[codec][2], length)
+    return voice(number, CODECS[codec].rate, length)
 
 
 def encode(codec: str, sound: array[int]) -> list[bytes]:
@@ -55,7 +55,7 @@ def _by_ffmpeg(codec: str, sound: array[int]) -> Iterator[bytes]:
     """Yield one packet a frame from FFmpeg's encoder."""
     import av
 
-    rate = CODECS[codec][2]
+    rate = CODECS[codec].rate
     context: Any = av.CodecContext.create("libopus" if codec == "opus" else "g722", "w")
     context.sample_rate, context.layout, context.format = rate, "mono", "s16"
     if codec == "opus":

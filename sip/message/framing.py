@@ -9,7 +9,7 @@ import re
 
 from sip.errors import FramingError
 from sip.message.grammar import MAX_HEAD, MAX_START_LINE, head_end
-from sip.message.message import content_length, cut_head
+from sip.message.message import Framed, Head, salvage
 
 KEEPALIVE = b"\r\n\r\n"
 """A ping of the peer in the place of a message: answer one CRLF (RFC 5626 section 4.4.1)."""
@@ -24,7 +24,9 @@ class Framer:
     def __init__(self) -> None:
         self._buffer = bytearray()
         self._searched = 0
-        self._need = 0
+        self._head: Head | None = None  # of the message that is not whole yet
+        self._body_at = 0  # where its body begins
+        self._need = 0  # bytes of it in all
         self._fault: FramingError | None = None
 
     @property
@@ -38,21 +40,21 @@ class Framer:
     @property
     def adrift(self) -> bool:
         """Tell whether what is pending begins with a line that begins no message: what a Content-Length left over."""
-        if self._need or not self.pending:
+        if self._head or not self.pending:
             return False
         end = self._buffer.find(b"\n")
         return not _BEGINNING.match(self._buffer) if end < 0 else b"SIP/" not in self._buffer[:end].upper()
 
-    def feed(self, data: bytes) -> list[bytes]:
-        """Take bytes and give the messages (and KEEPALIVE) that are whole now.
+    def feed(self, data: bytes) -> list[Framed | bytes]:
+        """Take bytes and give the messages that are whole now, for `sip.message.message.parse`, and KEEPALIVE.
 
-        Raise FramingError, then and ever after, when the stream cannot be followed: answer its `head` if
-        `sip.message.message.salvage` reads it, handle its `before` first, close the connection.
+        Raise FramingError, then and ever after, when the stream cannot be followed: handle its `before` first, answer
+        its `request` if there is one, close the connection.
         """
         if self._fault is not None:
             raise FramingError(self._fault.code, self._fault.status)
         self._buffer += data
-        found: list[bytes] = []
+        found: list[Framed | bytes] = []
         try:
             while (item := self._next()) is not None:
                 found.append(item)
@@ -62,16 +64,16 @@ class Framer:
             raise
         return found
 
-    def _next(self) -> bytes | None:
-        if not self._need and self._skip_blank():
+    def _next(self) -> Framed | bytes | None:
+        if self._head is None and self._skip_blank():
             return KEEPALIVE
-        if not self._need:
+        if self._head is None:
             self._find_head()
-        if not self._need or len(self._buffer) < self._need:
+        if self._head is None or len(self._buffer) < self._need:
             return None
-        message = bytes(self._buffer[: self._need])
+        message = Framed(self._head, bytes(self._buffer[self._body_at : self._need]))
         del self._buffer[: self._need]
-        self._searched = self._need = 0
+        self._head, self._searched = None, 0
         return message
 
     def _skip_blank(self) -> bool:
@@ -91,26 +93,25 @@ class Framer:
         self._check_start()
         end = head_end(self._buffer, self._searched)
         self._searched = len(self._buffer)
-        if end is None:
-            if len(self._buffer) > MAX_HEAD:
-                raise FramingError("head-size", 513, head=bytes(self._buffer[:MAX_HEAD]))
-            return
-        head = bytes(self._buffer[: end[0]])
-        if len(head) > MAX_HEAD:
-            raise FramingError("head-size", 513, head=head[:MAX_HEAD])
-        self._need = end[1] + self._body_length(head)
+        length = len(self._buffer) if end is None else end[0]
+        if length > MAX_HEAD:
+            raise FramingError("head-size", 513, request=salvage(Head.cut(bytes(self._buffer[:MAX_HEAD]))))
+        if end is not None:
+            head = Head.cut(bytes(self._buffer[:length]))
+            self._body_at, self._need = end[1], end[1] + _body_length(head)
+            self._head = head
 
     def _check_start(self) -> None:
         # A TLS hello, STUN and other binary do not begin with a letter or mark; line ends are a ping begun.
         if self._buffer and not 0x21 <= self._buffer[0] <= 0x7E and self._buffer[0] not in (0x0D, 0x0A):
             raise FramingError("not-sip")
         if len(self._buffer) > MAX_START_LINE and self._buffer.find(b"\n", 0, MAX_START_LINE) < 0:
-            raise FramingError("start-line-size", head=bytes(self._buffer[:MAX_START_LINE]))
+            raise FramingError("start-line-size", request=salvage(Head.cut(bytes(self._buffer[:MAX_START_LINE]))))
 
-    def _body_length(self, head: bytes) -> int:
-        length, fault = content_length(cut_head(head)[1])
-        if fault is not None:
-            raise FramingError(fault, 513 if fault == "body-size" else 400, head=head)
-        if length is None:
-            raise FramingError("content-length-missing", head=head)
-        return length
+
+def _body_length(head: Head) -> int:
+    if head.fault is not None:
+        raise FramingError(head.fault, 513 if head.fault == "body-size" else 400, request=salvage(head))
+    if head.length is None:
+        raise FramingError("content-length-missing", request=salvage(head))
+    return head.length

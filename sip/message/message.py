@@ -1,7 +1,8 @@
 """Request and response of RFC 3261 section 7: one whole message in, one out; and what a server checks in a request.
 
-`parse` only cuts: start line, raw header fields, body by bytes. `check` then judges what RFC 4475 tests. Header fields
-that are not needed to answer are ignored when damaged (RFC 3261 section 8.2): a refused call is a call not recorded.
+`Head.cut` and `parse` only cut: start line, raw header fields, body by bytes. `check` then judges what RFC 4475 tests.
+Header fields that are not needed to answer are ignored when damaged (RFC 3261 section 8.2): a refused call is a call
+not recorded.
 """
 
 from __future__ import annotations
@@ -158,32 +159,84 @@ def _write(start: str, headers: Headers, body: bytes) -> bytes:
     return head.encode("utf-8", "surrogateescape") + body
 
 
-def parse(data: bytes) -> Request | Response:
+@dataclass(slots=True)
+class Head:
+    """Start line and header fields of one message, cut once and not judged yet."""
+
+    start: str = field(repr=False)
+    """Start line."""
+    headers: Headers
+    """All fields but nothing parsed."""
+    damage: str | None
+    """A fault that concerns the whole message: too-many-fields, start-line-size."""
+    length: int | None
+    """What Content-Length says, None if there is none or it cannot be trusted."""
+    fault: str | None
+    """Why it cannot be trusted."""
+
+    @classmethod
+    def cut(cls, data: bytes) -> Head:
+        """Cut a head, without the blank line behind it, into start line and raw fields."""
+        text = data.lstrip(b"\r\n").decode("utf-8", "surrogateescape").replace("\r\n", "\n").replace("\r", " ")
+        if "\n " in text or "\n\t" in text:
+            text = _FOLD.sub(" ", text)
+        lines = text.split("\n")
+        fields: list[tuple[str, str]] = []
+        for line in lines[1 : MAX_FIELDS + 1]:
+            name, colon, value = line.partition(":")
+            full = USUAL_NAMES.get(name)
+            if full is None:
+                name = name.rstrip(" \t")
+                full = full_name(name) if TOKEN.fullmatch(name) else ""
+            # A line that is no field is ignored like any other damaged field that nobody needs.
+            if colon and full:
+                fields.append((full, value.strip(" \t")))
+        headers = Headers.received(fields)
+        damage = "start-line-size" if len(lines[0]) > MAX_START_LINE else None
+        if len(lines) > MAX_FIELDS + 1:
+            damage = "too-many-fields"
+        return cls(lines[0], headers, damage, *_content_length(headers))
+
+
+@dataclass(slots=True)
+class Framed:
+    """One whole message as `sip.message.framing.Framer` cuts it from a stream."""
+
+    head: Head
+    """Its head; the length is known."""
+    body: bytes = field(repr=False)
+    """As many bytes as it says."""
+
+
+def parse(data: bytes | Framed) -> Request | Response:
     """Read one whole message: a datagram, or what `Framer` cut from a stream.
 
     Without Content-Length the body is the rest; bytes behind it are dropped (RFC 3261 section 18.3). Raise
     MalformedMessage; its `request` is set if it can be answered.
     """
+    if isinstance(data, Framed):
+        return _read(data.head, data.body, whole=True)
     data = data.lstrip(b"\r\n")
     end = head_end(data)
     head = data[: end[0]] if end else data
-    rest = data[end[1] :] if end else b""
     if len(head) > MAX_HEAD:
-        raise MalformedMessage("head-size", 513, salvage(head[:MAX_HEAD]))
-    start, headers, damage = cut_head(head)
-    if start[:4].upper() == "SIP/":
-        return _response(start, headers, rest, damage)
-    return _request(start, headers, rest, damage, whole=end is not None)
+        raise MalformedMessage("head-size", 513, salvage(Head.cut(head[:MAX_HEAD])))
+    return _read(Head.cut(head), data[end[1] :] if end else b"", whole=end is not None)
 
 
-def salvage(head: bytes) -> Request | None:
-    """Read as much of a damaged request as an answer needs; None if its top Via cannot be used or it is no request."""
-    start, headers, _ = cut_head(head.lstrip(b"\r\n"))
-    if start[:4].upper() == "SIP/":
+def salvage(head: Head) -> Request | None:
+    """Give as much of a damaged request as an answer needs; None if its top Via cannot be used or it is no request."""
+    if head.start[:4].upper() == "SIP/":
         return None
-    words = start.split()
-    request = Request(words[0] if words else "", words[1] if len(words) > 1 else "", _version(words), headers)
+    words = head.start.split()
+    request = Request(words[0] if words else "", words[1] if len(words) > 1 else "", _version(words), head.headers)
     return request if _answerable(request) else None
+
+
+def _read(head: Head, rest: bytes, *, whole: bool) -> Request | Response:
+    if head.start[:4].upper() == "SIP/":
+        return _response(head, rest)
+    return _request(head, rest, whole=whole)
 
 
 def _version(words: list[str]) -> str:
@@ -197,63 +250,41 @@ def _answerable(request: Request) -> bool:
         return False
 
 
-def cut_head(head: bytes) -> tuple[str, Headers, str | None]:
-    """Cut a head into start line and raw fields; the third value names a fault that concerns the whole message."""
-    text = head.decode("utf-8", "surrogateescape").replace("\r\n", "\n").replace("\r", " ")
-    if "\n " in text or "\n\t" in text:
-        text = _FOLD.sub(" ", text)
-    lines = text.split("\n")
-    fields: list[tuple[str, str]] = []
-    for line in lines[1 : MAX_FIELDS + 1]:
-        name, colon, value = line.partition(":")
-        full = USUAL_NAMES.get(name)
-        if full is None:
-            name = name.rstrip(" \t")
-            full = full_name(name) if TOKEN.fullmatch(name) else ""
-        # A line that is no field is ignored like any other damaged field that nobody needs.
-        if colon and full:
-            fields.append((full, value.strip(" \t")))
-    if len(lines) > MAX_FIELDS + 1:
-        return lines[0], Headers.received(fields), "too-many-fields"
-    return lines[0], Headers.received(fields), "start-line-size" if len(lines[0]) > MAX_START_LINE else None
+def _response(head: Head, rest: bytes) -> Response:
+    found = _STATUS.match(head.start)
+    if head.damage or found is None or not 100 <= int(found[2]) <= 699:
+        raise MalformedMessage(head.damage or "status-line")
+    if head.fault or (head.length or 0) > len(rest):
+        raise MalformedMessage(head.fault or "body-cut")
+    body = rest if head.length is None else rest[: head.length]
+    return Response(int(found[2]), found[3] or "", head.headers, body, found[1].upper())
 
 
-def _response(start: str, headers: Headers, rest: bytes, damage: str | None) -> Response:
-    found = _STATUS.match(start)
-    if damage or found is None or not 100 <= int(found[2]) <= 699:
-        raise MalformedMessage(damage or "status-line")
-    length, fault = content_length(headers)
-    if fault or (length or 0) > len(rest):
-        raise MalformedMessage(fault or "body-cut")
-    body = rest if length is None else rest[:length]
-    return Response(int(found[2]), found[3] or "", headers, body, found[1].upper())
-
-
-def _request(start: str, headers: Headers, rest: bytes, damage: str | None, *, whole: bool) -> Request:
+def _request(head: Head, rest: bytes, *, whole: bool) -> Request:
     # Blanks behind the version are let through: devices send them (RFC 4475 section 3.1.2.10).
-    words = start.rstrip(" \t").split(" ")
-    length, fault = content_length(headers)
+    words = head.start.rstrip(" \t").split(" ")
+    length, fault = head.length, head.fault
     if len(words) != 3 or not TOKEN.fullmatch(words[0]) or not words[1] or not _SIP_VERSION.match(words[2]):
         fault = "start-line"
     elif not whole and length != 0:
         fault = fault or "no-end-of-head"
     elif (length or 0) > len(rest):
         fault = fault or "body-cut"
-    if damage or fault:
-        raise _refusal(damage or fault or "", start, headers)
-    return Request(words[0], words[1], words[2].upper(), headers, rest if length is None else rest[:length])
+    if head.damage or fault:
+        raise _refusal(head.damage or fault or "", head)
+    return Request(words[0], words[1], words[2].upper(), head.headers, rest if length is None else rest[:length])
 
 
-def _refusal(code: str, start: str, headers: Headers) -> MalformedMessage:
+def _refusal(code: str, head: Head) -> MalformedMessage:
     """Say what to answer to a request that could not be cut; 505 and 416 go before 400."""
-    words = start.split()
-    request = Request(words[0] if words else "", words[1] if len(words) > 1 else "", _version(words), headers)
+    words = head.start.split()
+    request = Request(words[0] if words else "", words[1] if len(words) > 1 else "", _version(words), head.headers)
     fault = _unserved(request) if len(words) == 3 else None
     status = fault.status if fault else 400
     return MalformedMessage(fault.code if fault else code, status, request if _answerable(request) else None)
 
 
-def content_length(headers: Headers) -> tuple[int | None, str | None]:
+def _content_length(headers: Headers) -> tuple[int | None, str | None]:
     """Give the body length, None if absent; or the reason why it cannot be trusted (RFC 3261 section 20.14).
 
     A list, a sign, or two different values are the ways to smuggle one message inside another.

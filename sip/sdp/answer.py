@@ -13,7 +13,8 @@ from ipaddress import ip_address
 from sip.errors import LocalError, NotAcceptable
 from sip.sdp.description import FAMILIES, STATIC, Format, MediaLine, SessionDescription, family_of, ip_of, of_one_host
 from sip.sdp.plan import LinePlan, Policy
-from sip.sdp.sdes import SUITES, USUAL, WEAK, CryptoOffer, UnusableCrypto, canonical, crypto_line, other_keys, strength
+from sip.sdp.sdes import SUITES, WEAK, CryptoOffer, UnusableCrypto, canonical, other_keys, strength
+from sip.sdp.writer import Line, attribute, crypto, format_lines, media_line, session_lines, write
 
 __all__ = ["LinePlan", "Policy", "answer", "plan", "tls_id"]
 
@@ -50,7 +51,7 @@ Closed = Callable[[str, int], bool]
 _WARNING = (399, "No stream can be recorded as offered")
 
 
-def nowhere(host: str, port: int) -> bool:
+def closes_nothing(host: str, port: int) -> bool:
     """Close no address (see Closed)."""
     return False
 
@@ -60,7 +61,7 @@ def plan(
     policy: Policy,
     previous: Sequence[LinePlan] = (),
     families: frozenset[str] = FAMILIES,
-    closed: Closed = nowhere,
+    closed: Closed = closes_nothing,
 ) -> tuple[LinePlan, ...]:
     """Decide on every m-line of an offer, in order; `previous` are the plans of the last answered one.
 
@@ -93,31 +94,24 @@ def _no_downgrade(plans: Sequence[LinePlan], before: Mapping[int, LinePlan], pol
     mixed = any(line.accepted and line.protection is None for line in before.values())
     for line in plans:
         old = before.get(line.index)
-        least = old.least if old else None
+        line.follow(old)
+        least = line.secured
         new = least is None and (old is None or not (old.accepted or old.removed))
-        line.shaken = old.handshaken if old else False
         if line.reason == DOWNGRADE and not new:
             raise NotAcceptable(DOWNGRADE, 399, "Keys must not become weaker")
         if not line.accepted:
-            line.secured = least
-        elif line.protection is None:
+            continue
+        if line.protection is None:
             if least is not None:
                 raise NotAcceptable(DOWNGRADE, 399, "RTP must not take the place of SRTP")
             if new and secured and not mixed:
-                _turn_away(line)
-        elif line.suite is None:
-            line.secured = USUAL if least is None else least
-        elif exposed and (line.shaken or (least is None and shaken)):
+                line.refuse(DOWNGRADE)
+        elif line.suite is not None and exposed and (line.shaken or (least is None and shaken)):
             if not new:
                 raise NotAcceptable(DOWNGRADE, 399, "Keys must not be sent in the clear in place of a handshake")
-            _turn_away(line)
+            line.refuse(DOWNGRADE)
         else:
-            line.secured = max(strength(line.suite), least or WEAK)
-
-
-def _turn_away(line: LinePlan) -> None:
-    line.accepted, line.reason, line.answer_direction = False, DOWNGRADE, "inactive"
-    line.suite, line.crypto, line.other_keys = None, None, ()
+            line.count_keys()
 
 
 def _refused(plans: Sequence[LinePlan]) -> list[LinePlan]:
@@ -141,7 +135,7 @@ def _plan_line(
     elif reason is None:
         least = before.least if before and policy.srtp == "required" else None
         usable, reason = _protection(media, policy, floor if least is None else least)
-    crypto = usable[0] if usable else None
+    best = usable[0] if usable else None
     was_used = before is not None and (before.accepted or before.removed)
     removed = media.port == 0 and was_used
     accepted = reason is None
@@ -154,8 +148,8 @@ def _plan_line(
         reason="removed" if removed else reason,
         label=media.label,
         profile=media.profile,
-        suite=canonical(crypto.suite) if crypto else None,
-        crypto=crypto,
+        suite=canonical(best.suite) if best else None,
+        crypto=best,
         other_keys=other_keys(usable[1:]),
         formats=formats,
         direction=media.direction,
@@ -321,12 +315,11 @@ def answer(
     if other and taken and set(taken) == {family_of(other)}:
         address, other = other, address
     kind = family_of(address)
-    lines = ["v=0", f"o=- {session_id} {version} IN {kind} {address}", "s=-", f"c=IN {kind} {address}"]
-    lines.append(f"t={_times(offer)}")
+    lines = session_lines(address, session_id, version, times=_times(offer))
     handshakes = sum(line.accepted and line.answer_setup is not None for line in plans)
     if handshakes > 1 and fingerprint:
         # once for all lines (RFC 8122 section 5): forty times it would make the answer far longer than the offer
-        lines.append(f"a=fingerprint:{fingerprint}")
+        lines.append(attribute("fingerprint", fingerprint))
     terse = _unasked(offer, plans) > MAX_UNASKED
     for media, line in zip(offer.media, plans, strict=True):
         own = f"IN {line.family} {other}" if other and line.family not in ("", kind) else ""
@@ -334,7 +327,7 @@ def answer(
         lines += _taken(media, line, ports, keys, own, said) if line.accepted else _turned_down(media, line)
         if line.accepted and line.answer_setup:
             lines += _own_certificate(line, fingerprint, session_id, alone=handshakes == 1)
-    return ("\r\n".join(lines) + "\r\n").encode("utf-8", "surrogateescape")
+    return write(lines)
 
 
 def _times(offer: SessionDescription) -> str:
@@ -343,9 +336,9 @@ def _times(offer: SessionDescription) -> str:
     return " ".join(words) if len(words) == 2 and all(word.isdecimal() for word in words) else "0 0"
 
 
-def _turned_down(media: MediaLine, line: LinePlan) -> list[str]:
-    words = (media.kind or "audio", "0", media.profile or "RTP/AVP", *(media.payloads or ("0",)))
-    return [f"m={' '.join(words)}", *([f"a=label:{line.label}"] if line.label else [])]
+def _turned_down(media: MediaLine, line: LinePlan) -> list[Line]:
+    first = media_line(media.kind or "audio", 0, media.profile or "RTP/AVP", media.payloads or ("0",))
+    return [first, *([attribute("label", line.label)] if line.label else [])]
 
 
 def _taken(
@@ -355,24 +348,25 @@ def _taken(
     keys: Mapping[int, bytes],
     connection: str,
     mapped: frozenset[int] | None,
-) -> list[str]:
+) -> list[Line]:
     """Write an accepted line; `mapped` are the payload types to say the meaning of, None: all."""
     if not 0 < ports.get(line.index, 0) <= 65_535:
         raise LocalError("no port for an accepted line")
-    numbers = " ".join(str(item.payload_type) for item in line.formats)
-    lines = [f"m={line.media} {ports[line.index]} {line.profile} {numbers}"]
-    lines += [f"c={connection}"] if connection else []
+    numbers = [item.payload_type for item in line.formats]
+    lines = [media_line(line.media, ports[line.index], line.profile, numbers)]
+    lines += [("c", connection)] if connection else []
     for item in line.formats:
-        lines += _describe(item) if mapped is None or item.payload_type in mapped else []
-    lines += [f"a=rtcp-fb:{value}" for value, _ in _feedback(media)]
-    lines += [f"a={name}:{value}" for name in ("ptime", "maxptime") if (value := media.attribute(name) or "").isdigit()]
-    lines.append(f"a={line.answer_direction}")
+        lines += format_lines(item) if mapped is None or item.payload_type in mapped else []
+    lines += [attribute("rtcp-fb", value) for value, _ in _feedback(media)]
+    times = [(name, media.attribute(name) or "") for name in ("ptime", "maxptime")]
+    lines += [attribute(name, value) for name, value in times if value.isdigit()]
+    lines.append(attribute(line.answer_direction))
     if line.label:
-        lines.append(f"a=label:{line.label}")
+        lines.append(attribute("label", line.label))
     if line.rtcp_mux:
-        lines.append("a=rtcp-mux")
+        lines.append(attribute("rtcp-mux"))
     if line.crypto is not None:
-        lines.append(f"a=crypto:{_own_key(line, line.crypto, keys)}")
+        lines.append(_own_key(line, line.crypto, keys))
     return lines
 
 
@@ -391,19 +385,13 @@ def _mapped(media: MediaLine, line: LinePlan) -> frozenset[int]:
     return frozenset(number for number, static in known if not static or str(number) in named)
 
 
-def _describe(item: Format) -> list[str]:
-    channels = f"/{item.channels}" if item.channels > 1 else ""
-    lines = [f"a=rtpmap:{item.payload_type} {item.encoding}/{item.clock}{channels}"] if item.encoding else []
-    return lines + ([f"a=fmtp:{item.payload_type} {item.fmtp}"] if item.fmtp else [])
-
-
-def _own_certificate(line: LinePlan, fingerprint: str, session_id: int, *, alone: bool) -> list[str]:
+def _own_certificate(line: LinePlan, fingerprint: str, session_id: int, *, alone: bool) -> list[Line]:
     if not fingerprint:
         raise LocalError("no certificate of our own for a DTLS line")
-    lines = [f"a=setup:{line.answer_setup}", *([f"a=fingerprint:{fingerprint}"] if alone else [])]
+    lines = [attribute("setup", line.answer_setup), *([attribute("fingerprint", fingerprint)] if alone else [])]
     if line.tls_id is None:
         return lines
-    return [*lines, f"a=tls-id:{line.own_tls_id or tls_id(line, fingerprint, session_id)}"]
+    return [*lines, attribute("tls-id", line.own_tls_id or tls_id(line, fingerprint, session_id))]
 
 
 def tls_id(line: LinePlan, fingerprint: str, session_id: int) -> str:
@@ -412,8 +400,9 @@ def tls_id(line: LinePlan, fingerprint: str, session_id: int) -> str:
     return blake2b(text.encode(), digest_size=TLS_ID_BYTES).hexdigest()
 
 
-def _own_key(line: LinePlan, crypto: CryptoOffer, keys: Mapping[int, bytes]) -> str:
+def _own_key(line: LinePlan, offered: CryptoOffer, keys: Mapping[int, bytes]) -> Line:
+    """Give our key under the offered tag and suite (RFC 4568 section 5.1.2)."""
     key = keys.get(line.index, b"")
-    if len(key) != SUITES[line.suite or ""] or key == crypto.key:
+    if len(key) != SUITES[line.suite or ""] or key == offered.key:
         raise LocalError("no key of our own for an SRTP line")
-    return crypto_line(crypto, key)
+    return crypto(offered.suite, key, tag=offered.tag, padded=offered.padded)

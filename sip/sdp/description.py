@@ -246,10 +246,6 @@ class SessionDescription:
         words = (self.value("o") or "").split()
         return words[2] if len(words) > 2 else None
 
-    def __bytes__(self) -> bytes:
-        everything = [*self.lines, *(line for media in self.media for line in media.lines)]
-        return "".join(f"{letter}={value}\r\n" for letter, value in everything).encode("utf-8", "surrogateescape")
-
 
 def _lines(data: bytes) -> list[tuple[str, str]]:
     if len(data) > MAX_SDP:

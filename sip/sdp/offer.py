@@ -8,15 +8,15 @@ What comes back is an answer, and reads like an offer: `plan` of `sip.sdp.answer
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Sequence
 from dataclasses import replace
 
 from sip.errors import NotAcceptable
-from sip.sdp.answer import Closed, nowhere, plan, tls_id
+from sip.sdp.answer import Closed, closes_nothing, plan, tls_id
 from sip.sdp.description import STATIC, Format, SessionDescription
 from sip.sdp.plan import LinePlan, Policy
 from sip.sdp.sdes import SUITES
+from sip.sdp.writer import attribute, crypto, format_lines, media_line, renumbered, session_lines, write
 
 _WANTED = (0, 8, 9, 18)
 """Static payload types a phone's bridge can send: PCMU, PCMA, G.722, G.729."""
@@ -28,7 +28,7 @@ SUITE = "AES_CM_128_HMAC_SHA1_80"
 """The one suite in an offer of ours: every device that knows SRTP knows it."""
 
 
-def invitation(policy: Policy) -> tuple[LinePlan, ...]:
+def first_lines(policy: Policy) -> tuple[LinePlan, ...]:
     """Give the one audio line that is offered to a client which asked for our offer; SRTP where it is required.
 
     Keys stand in it where they may, else they are left to a handshake (DTLS-SRTP, RFC 5763); raise NotAcceptable where
@@ -53,7 +53,7 @@ def invitation(policy: Policy) -> tuple[LinePlan, ...]:
     return (line,)
 
 
-def write(
+def write_first(
     lines: Sequence[LinePlan],
     *,
     address: str,
@@ -62,26 +62,25 @@ def write(
     session_id: int,
     fingerprint: str = "",
 ) -> bytes:
-    """Write the offer of `invitation`; `ports` and `keys` (key and salt, empty without SRTP) by line.
+    """Write the offer of `first_lines`; `ports` and `keys` (key and salt, empty without SRTP) by line.
 
     `fingerprint` is that of our certificate, for a line with DTLS-SRTP.
     """
-    kind = "IP6" if ":" in address else "IP4"
-    out = ["v=0", f"o=- {session_id} 1 IN {kind} {address}", "s=-", f"c=IN {kind} {address}", "t=0 0"]
+    out = session_lines(address, session_id, 1)
     for line, port, key in zip(lines, ports, keys, strict=True):
-        out.append(f"m={line.media} {port} {line.profile} {' '.join(str(f.payload_type) for f in line.formats)}")
-        out += [f"a=rtpmap:{f.payload_type} {f.encoding}/{f.clock}" for f in line.formats]
-        out += [f"a=fmtp:{f.payload_type} {f.fmtp}" for f in line.formats if f.fmtp]
-        out.append("a=recvonly")
+        out.append(media_line(line.media, port, line.profile, [form.payload_type for form in line.formats]))
+        for form in line.formats:
+            out += format_lines(form)
+        out.append(attribute("recvonly"))
         if line.suite and len(key) == SUITES[line.suite]:
-            out.append(f"a=crypto:1 {line.suite} inline:{base64.b64encode(key).decode()}")
+            out.append(crypto(line.suite, key))
         if line.answer_setup:
-            out += [f"a=setup:{line.answer_setup}", f"a=fingerprint:{fingerprint}"]
-    return ("\r\n".join(out) + "\r\n").encode()
+            out += [attribute("setup", line.answer_setup), attribute("fingerprint", fingerprint)]
+    return write(out)
 
 
-def agreed(
-    answer: SessionDescription, policy: Policy, lines: Sequence[LinePlan], closed: Closed = nowhere
+def plan_answer(
+    answer: SessionDescription, policy: Policy, lines: Sequence[LinePlan], closed: Closed = closes_nothing
 ) -> tuple[LinePlan, ...]:
     """Decide on the answer to an offer of ours, `lines`; raise NotAcceptable.
 
@@ -105,19 +104,18 @@ def _as_offered(line: LinePlan, ours: LinePlan | None) -> LinePlan:
     return replace(line, accepted=False, answer_direction="inactive", reason=NOT_OFFERED, removed=ours.removed)
 
 
-def turned(sdp: bytes, *, paused: bool, version: int) -> bytes:
+def with_direction(sdp: bytes, *, paused: bool, version: int) -> bytes:
     """Make the next offer out of the last SDP of ours: everything as it was, inactive or recvonly again.
 
     The DTLS role is left to the client again (RFC 8842 section 5.2); refused lines stay refused.
     """
     ours = SessionDescription.parse(sdp)
     wanted = ("recvonly", "inactive") if paused else ("inactive", "recvonly")
-    head = [(letter, _renumbered(value, version) if letter == "o" else value) for letter, value in ours.lines]
     body = [_turned(pair, wanted) for media in ours.media for pair in media.lines]
-    return "".join(f"{letter}={value}\r\n" for letter, value in (*head, *body)).encode("utf-8", "surrogateescape")
+    return write([*renumbered(ours.lines, version), *body])
 
 
-def recertified(
+def with_certificate(
     sdp: bytes, lines: Sequence[LinePlan], *, fingerprint: str, session_id: int, version: int, again: bool = False
 ) -> bytes:
     """Make the next offer out of the last SDP of ours: everything as it was, under another certificate of ours.
@@ -127,31 +125,27 @@ def recertified(
     one of before, and so are the names.
     """
     ours = SessionDescription.parse(sdp)
-    out = [(letter, _renumbered(value, version) if letter == "o" else value) for letter, value in ours.lines]
-    common = ("a", f"fingerprint:{fingerprint}")
-    out = [common if letter == "a" and value.startswith("fingerprint:") else (letter, value) for letter, value in out]
+    common = attribute("fingerprint", fingerprint)
+    head = renumbered(ours.lines, version)
+    out = [common if letter == "a" and value.startswith("fingerprint:") else (letter, value) for letter, value in head]
     for media, line in zip(ours.media, lines, strict=False):
         name = (again and line.own_tls_id) or tls_id(line, fingerprint, session_id)
         fresh = {"fingerprint": fingerprint, "tls-id": name, "setup": "actpass"}
         for letter, value in media.lines:
             name = value.partition(":")[0]
-            out.append((letter, f"{name}:{fresh[name]}" if letter == "a" and name in fresh else value))
-    return "".join(f"{letter}={value}\r\n" for letter, value in out).encode("utf-8", "surrogateescape")
+            out.append(attribute(name, fresh[name]) if letter == "a" and name in fresh else (letter, value))
+    return write(out)
 
 
-def anew(sdp: bytes, *, paused: bool = False) -> bytes:
+def next_offer(sdp: bytes, *, paused: bool = False) -> bytes:
     """Make the offer for a re-INVITE that leaves it to us: all we have, so that a held stream can go on (RFC 3264 8.4).
 
     Nothing is asked for while `paused`. What changes nothing keeps its version.
     """
     version = SessionDescription.parse(sdp).version or ""
     same = int(version) if version.isdecimal() else 0
-    return sdp if turned(sdp, paused=paused, version=same) == sdp else turned(sdp, paused=paused, version=same + 1)
-
-
-def _renumbered(origin: str, version: int) -> str:
-    words = origin.split()
-    return " ".join([*words[:2], str(version), *words[3:]])
+    unchanged = with_direction(sdp, paused=paused, version=same) == sdp
+    return sdp if unchanged else with_direction(sdp, paused=paused, version=same + 1)
 
 
 def _turned(pair: tuple[str, str], wanted: tuple[str, str]) -> tuple[str, str]:

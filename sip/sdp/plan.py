@@ -10,10 +10,8 @@ from sys import intern
 from typing import Any, Literal
 
 from sip.sdp.description import Format, family_of
-from sip.sdp.sdes import SUITES, USUAL, CryptoOffer, MasterKey, strength
+from sip.sdp.sdes import SUPPORTED, USUAL, WEAK, CryptoOffer, MasterKey, strength
 
-SUPPORTED = frozenset(SUITES) - {"AES_192_CM_HMAC_SHA1_80", "AES_192_CM_HMAC_SHA1_32"}
-"""Suites the media plane decrypts."""
 KINDS = frozenset({"audio", "video", "text", "application"})
 """Media that can come as RTP and so can be stored; MSRP, T.38 and data channels have no RTP profile and are refused."""
 
@@ -158,6 +156,22 @@ class LinePlan:
     def handshaken(self) -> bool:
         """Tell whether keys in this place come, or ever came, by a handshake."""
         return self.shaken or self.answer_setup is not None
+
+    def refuse(self, reason: str) -> None:
+        """Refuse a line that was accepted, and forget the keys that came with it."""
+        self.accepted, self.reason, self.answer_direction = False, reason, "inactive"
+        self.suite, self.crypto, self.other_keys = None, None, ()
+
+    def follow(self, before: LinePlan | None) -> None:
+        """Take over how strong the keys in this place of earlier offers have been, and how they came."""
+        self.secured, self.shaken = (before.least, before.handshaken) if before else (None, False)
+
+    def count_keys(self) -> None:
+        """Let the keys of this line count for what later offers must not go below."""
+        if self.suite is not None:
+            self.secured = max(strength(self.suite), self.secured or WEAK)
+        elif self.secured is None:
+            self.secured = USUAL
 
     def same_association(self, before: LinePlan) -> bool:
         """Tell whether a re-offer goes on with the DTLS association of before (RFC 8842 section 4)."""

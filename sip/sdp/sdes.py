@@ -25,6 +25,8 @@ SUITES: dict[str, int] = {
     "AES_CM_128_HMAC_SHA1_32": 30,
 }
 """Bytes of key and salt of every suite we know. F8 and NULL are left out on purpose."""
+SUPPORTED = frozenset(SUITES) - {"AES_192_CM_HMAC_SHA1_80", "AES_192_CM_HMAC_SHA1_32"}
+"""Suites that we answer; under the others a client may send only until it has our answer."""
 WEAK, USUAL, STRONG = range(3)
 """Classes of suites: tags of 32 bits; 128 bits of key; 256 bits of key."""
 _NAMES = {name: name for name in SUITES}
@@ -119,12 +121,6 @@ def canonical(suite: str) -> str | None:
     name = suite.upper()
     name = _ALIASES.get(name, name)
     return _NAMES.get(name)
-
-
-def crypto_line(offer: CryptoOffer, key: bytes) -> str:
-    """Write the value of our `a=crypto`: the offered tag and suite, our own key and salt (RFC 4568 section 5.1.2)."""
-    text = base64.b64encode(key).decode()
-    return f"{offer.tag} {offer.suite} inline:{text if offer.padded else text.rstrip('=')}"
 
 
 def _keys(text: str, size: int) -> tuple[list[MasterKey], bool]:

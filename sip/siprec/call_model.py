@@ -1,9 +1,9 @@
-"""The picture of one recorded call, put together from metadata documents and SIP requests as they arrive.
+"""The model of one recorded call, put together from metadata documents and SIP requests as they arrive.
 
 Theory of operation
 -------------------
 A recording client describes a call in documents: snapshots (complete) and updates (partial), each carried by a request
-that may say more in its headers. The picture is the sum over time. It only ever learns:
+that may say more in its headers. The model is the sum over time. It only ever learns:
 
 * **People.** A participant becomes an entry the first time its address of record is seen; two ids with one address are
   one entry. A disassociate-time says that it left; being missing in a sound snapshot lets us infer it (and is marked).
@@ -34,11 +34,11 @@ from sip.message.message import Request
 from sip.siprec import extension_data
 from sip.siprec.document import Document, Identity, Participant, SessionLink
 from sip.siprec.media_streams import Tracks
-from sip.siprec.participants import HEADERS, VENDOR, Entry, People, Source
+from sip.siprec.participants import HEADERS, VENDOR, ParticipantEntry, Participants, Source
 from sip.siprec.parties import Party, Person, Role, plain, read_headers
-from sip.siprec.stream_owners import Owner, Scene, assign
+from sip.siprec.stream_owners import Owner, OwnerFacts, assign
 from sip.siprec.timestamps import restore_time, store_time
-from sip.siprec.vendor_extensions import Hints, read_extensions
+from sip.siprec.vendor_extensions import VendorFacts, read_extensions
 from sip.siprec.xml_reader import Damage
 
 MAX_IDS = 1_024
@@ -47,7 +47,7 @@ MAX_CORRELATIONS = 48
 """Names of the call in other systems."""
 
 
-class Picture:
+class CallModel:
     """Everything known of one call. Feed it documents and requests; ask it for parties, owners and ids at any time."""
 
     __slots__ = (
@@ -73,7 +73,7 @@ class Picture:
         self.swapped = False
         """The client names the owners of two streams the wrong way round; whoever asks for them exchanges them."""
         self._based = False
-        self._people = People()
+        self._people = Participants()
         self._ids: dict[str, int] = {}
         self._tracks = Tracks()
         self._identities: tuple[tuple[str, str], ...] = ()
@@ -91,7 +91,7 @@ class Picture:
 
     def speakers(self, labels: Sequence[str | None]) -> tuple[Owner, ...]:
         """Find the owner of each m= line as positions among the people, which never change; `shown` takes them."""
-        return assign(labels, self._scene())
+        return assign(labels, self._owner_facts())
 
     def shown(self, owners: Iterable[Owner]) -> tuple[Owner, ...]:
         """Give owners as indices into the `parties` of this moment."""
@@ -202,7 +202,7 @@ class Picture:
         if fresh:
             self.correlations = tuple(dict.fromkeys((*known, *fresh)))[:MAX_CORRELATIONS]
 
-    # People
+    # Participants
 
     def _apply_participants(self, document: Document, now: datetime, snapshot: bool) -> None:
         listed = {i for i in [self._take(participant, now) for participant in document.participants] if i is not None}
@@ -212,7 +212,8 @@ class Picture:
         for i, entry in enumerate(self._people):
             if entry.source <= Source.HEADER and i not in listed:
                 entry.leave(now, inferred=True)
-                entry.replaced = entry.replaced or (entry.is_placeholder() and not self._tracks.knows(i))
+                if entry.is_placeholder() and not self._tracks.knows(i):
+                    entry.give_place()
 
     def _take(self, participant: Participant, now: datetime) -> int | None:
         """Find or make the entry of a participant element; give its position."""
@@ -231,7 +232,7 @@ class Picture:
             self._people[old].know(main.uri)
             return self._update(old, Identity("", main.name))
         if found is None:
-            found = self._adopt(main, old, now)
+            found = self._adopt(main, old)
         if old is not None and old != found:
             self._people[old].leave(now, inferred=True)
         if found is None:
@@ -243,7 +244,7 @@ class Picture:
         return self._update(found, main)
 
     def _enter(self, participant: str, main: Identity, now: datetime, others: Sequence[Identity] = ()) -> int | None:
-        entry = Entry(main.uri, main.name, Source.METADATA, now)
+        entry = ParticipantEntry(main.uri, main.name, Source.METADATA, now)
         for other in others:
             entry.know(other.uri)
         position = self._people.add(entry)
@@ -251,7 +252,7 @@ class Picture:
             self._ids[participant] = position
         return position
 
-    def _adopt(self, main: Identity, old: int | None, now: datetime) -> int | None:
+    def _adopt(self, main: Identity, old: int | None) -> int | None:
         """Give an entry that turns out to be this participant: its own placeholder, or somebody a header named."""
         if old is not None and self._people[old].is_placeholder():
             position: int | None = old
@@ -260,22 +261,11 @@ class Picture:
             if position is not None and self._people[position].source == Source.METADATA:
                 return None
         if position is not None:
-            entry = self._people[position]
-            fresh = Entry(main.uri, main.name, Source.METADATA, now)
-            if entry.is_placeholder():
-                entry.name = None
-            entry.uri, entry.key, entry.tail, entry.source = fresh.uri, fresh.key, fresh.tail, fresh.source
-            entry.come()
+            self._people[position].become(main.uri)
         return position
 
     def _update(self, position: int, identity: Identity | None) -> int:
-        entry = self._people[position]
-        if identity is not None:
-            entry.uri = identity.uri or entry.uri
-            entry.name = identity.name or entry.name
-        if entry.left is not None and entry.inferred:
-            entry.come()
-        entry.replaced = False
+        self._people[position].update(identity)
         return position
 
     def _apply_session_links(self, document: Document, now: datetime, snapshot: bool) -> None:
@@ -290,25 +280,25 @@ class Picture:
         for position, own in by_person.items():
             entry = self._people[position]
             joined = next((link.joined for link in own if link.joined), None)
-            if joined and entry.client_joined is None:
-                entry.client_joined = joined.at
+            if joined:
+                entry.joined_by_client(joined.at)
             if entry.attend([((known.get(link.session, ""), link.participant), not link.left) for link in own]):
                 entry.come()
             else:
                 entry.leave(now, inferred=False)
-                entry.client_left = next((link.left.at for link in own if link.left), None)
+                entry.left_by_client(next((link.left.at for link in own if link.left), None))
 
-    def _scene(self) -> Scene:
+    def _owner_facts(self) -> OwnerFacts:
         named: dict[int, list[int]] = {}
         for position, entry in enumerate(self._people):
             for line in entry.lines:
                 named.setdefault(line, []).append(position)
         lines = {line: (tuple(self._people.staying(who)), tuple(who)) for line, who in named.items()}
-        return Scene(tuple(self._tracks), self._people.present(), self._tracks.dangling(self._ids), lines)
+        return OwnerFacts(tuple(self._tracks), self._people.present(), self._tracks.dangling(self._ids), lines)
 
     # Roles and names
 
-    def _apply_hints(self, hints: Hints, now: datetime) -> None:
+    def _apply_hints(self, hints: VendorFacts, now: datetime) -> None:
         self._correlate(hints.correlations)
         self.direction = hints.direction or self.direction
         for participant, role in hints.roles.items():
@@ -321,14 +311,14 @@ class Picture:
         for participant, who in hints.aliases:
             if participant in self._ids:
                 entry = self._people[self._ids[participant]]
-                entry.name = entry.name or who.name
+                entry.name_once(who.name)
                 entry.know(who.uri)
         for role, name in hints.names.items():
             for entry in self._people:
-                if entry.role is role and entry.name is None:
-                    entry.name = name[:256]
+                if entry.role is role:
+                    entry.name_once(name[:256])
 
-    def _apply_people(self, hints: Hints, now: datetime) -> None:
+    def _apply_people(self, hints: VendorFacts, now: datetime) -> None:
         """Give roles to the participants whose addresses the vendor names; redirectors are added, others are not."""
         if hints.side is not None:
             for uri in hints.recorded:
@@ -344,7 +334,7 @@ class Picture:
                 entry = self._people[position]
                 entry.set_role(who.role, VENDOR)
                 entry.know(who.uri)
-                entry.name = entry.name or who.name
+                entry.name_once(who.name)
             else:
                 unknown.append(who)
         for who in unknown:
@@ -357,8 +347,8 @@ class Picture:
         """Give names from asserted identities to participants without one."""
         for uri, name in self._identities:
             position = self._people.find(uri)
-            if position is not None and self._people[position].name is None:
-                self._people[position].name = name
+            if position is not None:
+                self._people[position].name_once(name)
 
     # Checkpoints
 
@@ -383,20 +373,20 @@ class Picture:
         }
 
     @classmethod
-    def from_state(cls, state: dict[str, Any]) -> Picture:
+    def from_state(cls, state: dict[str, Any]) -> CallModel:
         """Take back what `to_state` gave."""
-        picture = cls()
-        picture.session_id, picture.damage = state["session_id"], Damage(state["damage"])
-        picture.correlations = tuple((kind, value) for kind, value in state["correlations"])
-        picture.direction = state.get("direction")
-        picture.client_started_at, picture.client_ended_at = map(restore_time, (state["started"], state["ended"]))
-        picture._people, picture._ids = People.from_state(state["people"]), dict(state["ids"])
-        picture._people.restore_attendance(state.get("attendance", ()))  # a version before this one did not know it
-        picture._identities = tuple((uri, name) for uri, name in state["identities"])
-        picture.swapped = bool(state.get("swapped"))  # nor this
-        picture._tracks, picture._based = Tracks.from_state(state), bool(state.get("based", True))
-        picture._extensions = base64.b64decode(state["extensions"])
-        return picture
+        model = cls()
+        model.session_id, model.damage = state["session_id"], Damage(state["damage"])
+        model.correlations = tuple((kind, value) for kind, value in state["correlations"])
+        model.direction = state.get("direction")
+        model.client_started_at, model.client_ended_at = map(restore_time, (state["started"], state["ended"]))
+        model._people, model._ids = Participants.from_state(state["people"]), dict(state["ids"])
+        model._people.restore_attendance(state.get("attendance", ()))  # a version before this one did not know it
+        model._identities = tuple((uri, name) for uri, name in state["identities"])
+        model.swapped = bool(state.get("swapped"))  # nor this
+        model._tracks, model._based = Tracks.from_state(state), bool(state.get("based", True))
+        model._extensions = base64.b64decode(state["extensions"])
+        return model
 
 
 _SEVERITY = (Damage.NONE, Damage.UNESCAPED, Damage.REPAIRED, Damage.CUT, Damage.UNREADABLE, Damage.REFUSED)

@@ -68,7 +68,7 @@ _RANK = ("session", "ucid", "cisco-guid", "x-refci", "broadworks", "session-id")
 
 
 def call_names(correlations: Iterable[tuple[str, str]]) -> tuple[CallName, ...]:
-    """Give the names of a call out of `Picture.correlations`, the surest first, each once."""
+    """Give the names of a call out of `CallModel.correlations`, the surest first, each once."""
     pairs = list(correlations)
     found = dict.fromkeys(name for kind, value in pairs for name in _names(kind, value, pairs) if _tells(name.value))
     ordered = sorted(found, key=lambda name: (name.sure is not Sureness.STATED, _rank(name.kind)))

@@ -11,7 +11,7 @@ from sip.siprec.document import MAX_PATH, Extension
 MAX_PIECES = 64
 """Pieces of extension data kept in memory; all of it stays in the raw metadata, which the recorder stores."""
 MAX_TEXT = 2_048
-"""Characters of their values together, because thousands of pictures are in memory at once."""
+"""Characters of their values together, because thousands of calls are in memory at once."""
 WINDOW_BITS = 12
 """Window of their compression: 4 KiB, more than they have."""
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from sip.siprec.document import Document, StreamLink
-from sip.siprec.participants import People
+from sip.siprec.participants import Participants
 
 STATED, INSIDE = 1, 2
 """The forms of saying who sends: participantstreamassoc, or send inside the participant; the first is the surer."""
@@ -64,7 +64,9 @@ class Tracks:
     def __len__(self) -> int:
         return len(self._tracks)
 
-    def apply(self, document: Document, ids: Mapping[str, int], people: People, *, snapshot: bool, keeps: bool) -> None:
+    def apply(
+        self, document: Document, ids: Mapping[str, int], people: Participants, *, snapshot: bool, keeps: bool
+    ) -> None:
         """Merge the streams of a document; `ids` gives the position of each participant among the people.
 
         `keeps`: what it does not say may stand in what is missing of it, or nowhere; no stream falls silent by it.
@@ -141,7 +143,7 @@ class Tracks:
             for track in filter(None, map(tracks.get, link.send)):
                 track.remember(ids.get(link.participant))
 
-    def _settle(self, ids: Mapping[str, int], people: People, keeps: bool) -> None:
+    def _settle(self, ids: Mapping[str, int], people: Participants, keeps: bool) -> None:
         """Work out who sends each stream now, and remember it where it is not nobody."""
         senders: dict[str, dict[int, list[int]]] = {}
         # Each id is kept once in memory.

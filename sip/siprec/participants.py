@@ -7,6 +7,7 @@ from datetime import datetime
 from enum import IntEnum
 from typing import Any
 
+from sip.siprec.document import Identity
 from sip.siprec.parties import Party, Person, Role, canonical, number_of, same_number, tail_of, user_of
 from sip.siprec.timestamps import restore_time, store_time
 
@@ -38,7 +39,7 @@ class Source(IntEnum):
     """From and To: counts only while there is no participant."""
 
 
-class Entry:
+class ParticipantEntry:
     """One person; compact, because a recorder keeps thousands of them in memory."""
 
     __slots__ = (
@@ -88,6 +89,38 @@ class Entry:
         """Take a role if nothing at least as sure was said before."""
         if weight > self.weight:
             self.role, self.weight = role, weight
+
+    def become(self, uri: str) -> None:
+        """Turn out to be the participant with this address; a placeholder loses its name."""
+        if self.is_placeholder():
+            self.name = None
+        self.uri, self.key, self.tail, self.source = uri, canonical(uri), tail_of(uri), Source.METADATA
+        self.come()
+
+    def update(self, identity: Identity | None) -> None:
+        """Take what a document says of this person, who so is there unless the client said that it left."""
+        if identity is not None:
+            self.uri, self.name = identity.uri or self.uri, identity.name or self.name
+        if self.left is not None and self.inferred:
+            self.come()
+        self.replaced = False
+
+    def name_once(self, name: str | None) -> None:
+        """Take a name if there is none yet."""
+        self.name = self.name or name
+
+    def give_place(self) -> None:
+        """Note that somebody real has taken the place of this placeholder."""
+        self.replaced = True
+
+    def joined_by_client(self, at: datetime | None) -> None:
+        """Note when it joined by the client's clock; the first time counts."""
+        if self.client_joined is None:
+            self.client_joined = at
+
+    def left_by_client(self, at: datetime | None) -> None:
+        """Note when it left by the client's clock."""
+        self.client_left = at
 
     def leave(self, now: datetime, *, inferred: bool) -> None:
         """Note that this person is gone; the first time counts, a word of the client stands above a conclusion."""
@@ -149,21 +182,21 @@ class Entry:
         )
 
 
-class People:
+class Participants:
     """All entries of one call. Positions never change; what is shown is `visible`."""
 
     __slots__ = ("_entries",)
 
     def __init__(self) -> None:
-        self._entries: list[Entry] = []
+        self._entries: list[ParticipantEntry] = []
 
     def __len__(self) -> int:
         return len(self._entries)
 
-    def __getitem__(self, position: int) -> Entry:
+    def __getitem__(self, position: int) -> ParticipantEntry:
         return self._entries[position]
 
-    def __iter__(self) -> Iterator[Entry]:
+    def __iter__(self) -> Iterator[ParticipantEntry]:
         return iter(self._entries)
 
     def visible(self) -> list[int]:
@@ -186,7 +219,7 @@ class People:
         last = max(left for i in positions if (left := self._entries[i].left) is not None)
         return [i for i in positions if self._entries[i].left == last]
 
-    def add(self, entry: Entry) -> int | None:
+    def add(self, entry: ParticipantEntry) -> int | None:
         """Append an entry; give its position, None if there are too many."""
         if len(self._entries) >= MAX_PEOPLE:
             return None
@@ -211,7 +244,7 @@ class People:
         same = [i for i in near if same_number(number, number_of(entries[i].uri) or "")]
         return same[0] if len(same) == 1 else None
 
-    def of_role(self, role: Role) -> list[Entry]:
+    def of_role(self, role: Role) -> list[ParticipantEntry]:
         """Give the participants of a role; where nobody has it but the other side is known, those without any role."""
         people = [entry for entry in self._entries if entry.source <= Source.HEADER and not entry.replaced]
         holders = [entry for entry in people if entry.role is role]
@@ -235,7 +268,7 @@ class People:
         """Note who redirected the call, or where to: a known person gets that role, anybody else becomes an entry."""
         position = self.find(who.uri)
         if position is None:
-            entry = Entry(who.uri, who.name, Source.REDIRECTION, now)
+            entry = ParticipantEntry(who.uri, who.name, Source.REDIRECTION, now)
             # A redirector is not on the line: its part was over when we heard of it.
             entry.leave(now, inferred=True)
             position = self.add(entry)
@@ -251,7 +284,7 @@ class People:
         for who in talkers:
             position = self.find(who.uri, upto=Source.HEADER)
             if position is None:
-                position = self.add(Entry(who.uri, who.name, Source.HEADER, now))
+                position = self.add(ParticipantEntry(who.uri, who.name, Source.HEADER, now))
             if position is not None:
                 listed.add(position)
                 entry = self._entries[position]
@@ -266,7 +299,7 @@ class People:
         """Take From and To for the time in which nobody else is known."""
         for who in people:
             if not any(e.source == Source.FALLBACK and e.role is who.role for e in self._entries):
-                entry = Entry(who.uri, who.name, Source.FALLBACK, now)
+                entry = ParticipantEntry(who.uri, who.name, Source.FALLBACK, now)
                 entry.set_role(who.role, HEADERS)
                 self.add(entry)
 
@@ -296,11 +329,11 @@ class People:
         return [[[list(each) for each in e.sessions], list(e.quit)] for e in self._entries]
 
     @classmethod
-    def from_state(cls, state: list[list[Any]]) -> People:
+    def from_state(cls, state: list[list[Any]]) -> Participants:
         """Take back what `to_state` gave."""
         people = cls()
         for uri, name, source, role, weight, joined, left, inferred, came, went, also, lines, replaced in state:
-            entry = Entry(uri, name, Source(source), datetime.fromisoformat(joined))
+            entry = ParticipantEntry(uri, name, Source(source), datetime.fromisoformat(joined))
             entry.role, entry.weight, entry.inferred, entry.replaced = Role(role), weight, inferred, replaced
             entry.left, entry.client_joined, entry.client_left = (
                 restore_time(left),

@@ -1,4 +1,4 @@
-"""Whose voice is in which stream: the seven rules, over what a picture knows.
+"""Whose voice is in which stream: the seven rules, over what a call model knows.
 
 In this order: (1) `send` in participantstreamassoc; (2) `send` inside the participant; (3) the last known owner;
 (4) exactly one participant without stream; (5) exactly one whose `send` matches no stream; (6) as many participants
@@ -41,7 +41,7 @@ class Owner:
         return self.parties[0] if self.parties else None
 
 
-class Scene(NamedTuple):
+class OwnerFacts(NamedTuple):
     """What the rules look at; people are positions."""
 
     tracks: Sequence[Track]
@@ -54,19 +54,19 @@ class Scene(NamedTuple):
     """Index of an m= line to the participants a header names for it, or named last, and to all it ever named."""
 
 
-def assign(labels: Sequence[str | None], scene: Scene) -> tuple[Owner, ...]:
+def assign(labels: Sequence[str | None], facts: OwnerFacts) -> tuple[Owner, ...]:
     """Find the owner of each m= line; `labels` are those of all lines of the SDP in order, None where one has none."""
-    pairs = pair(labels, scene.tracks)
+    pairs = pair(labels, facts.tracks)
     # Conclusions are for streams that nobody was ever said to send.
-    concluded = {} if all(track.owners for track in scene.tracks if track.current) else _conclude(scene)
+    concluded = {} if all(track.owners for track in facts.tracks if track.current) else _conclude(facts)
     owners = []
     for line, (tracks, guessed) in enumerate(pairs):
-        owner = _of_tracks(tracks, scene, concluded)
-        now, named = scene.lines.get(line, ((), ()))
+        owner = _of_tracks(tracks, facts, concluded)
+        now, named = facts.lines.get(line, ((), ()))
         if now and not owner.parties:
             owner = Owner(now, False, HEADER, tuple(who for who in named if who not in now))
         inferred = owner.inferred or (guessed and bool(owner.parties) and owner.rule != HEADER)
-        earlier = dict.fromkeys((*owner.earlier, *_heard(labels[line], tracks, scene, owner.parties)))
+        earlier = dict.fromkeys((*owner.earlier, *_heard(labels[line], tracks, facts, owner.parties)))
         label = tracks[0].label if tracks else None
         owners.append(Owner(owner.parties, inferred, owner.rule, tuple(earlier), label))
     return tuple(owners)
@@ -116,15 +116,15 @@ def _first(tracks: Sequence[Track], label: str | None) -> Track | None:
     return next((track for track in tracks if label is not None and track.label == label), None)
 
 
-def _of_tracks(tracks: Sequence[Track], scene: Scene, concluded: Mapping[int, Owner]) -> Owner:
+def _of_tracks(tracks: Sequence[Track], facts: OwnerFacts, concluded: Mapping[int, Owner]) -> Owner:
     for live in (True, False):
         known = [track for track in tracks if track.owners and track.live is live]
         people = tuple(dict.fromkeys(who for track in known for who in track.owners))
         if people:
             return Owner(people, False, min(track.rule for track in known) if live else LAST)
     for track in tracks:
-        earlier = _earlier(track, scene)
-        if any(who in scene.present for who in earlier):
+        earlier = _earlier(track, facts)
+        if any(who in facts.present for who in earlier):
             return Owner(earlier, False, LAST)
         if id(track) in concluded:
             return concluded[id(track)]
@@ -133,27 +133,27 @@ def _of_tracks(tracks: Sequence[Track], scene: Scene, concluded: Mapping[int, Ow
     return Owner()
 
 
-def _heard(label: str | None, tracks: Sequence[Track], scene: Scene, now: tuple[int, ...]) -> tuple[int, ...]:
+def _heard(label: str | None, tracks: Sequence[Track], facts: OwnerFacts, now: tuple[int, ...]) -> tuple[int, ...]:
     """Give everybody else who was heard in a line: in its streams, and in earlier ones of its label."""
-    past = [track for track in scene.tracks if label is not None and track.label == label]
+    past = [track for track in facts.tracks if label is not None and track.label == label]
     return tuple(dict.fromkeys(who for track in (*past, *tracks) for who in track.heard if who not in now))
 
 
-def _earlier(track: Track, scene: Scene) -> tuple[int, ...]:
+def _earlier(track: Track, facts: OwnerFacts) -> tuple[int, ...]:
     """Give the owners of an earlier stream of the same label."""
     older = [
-        other for other in scene.tracks if not other.current and other.owners and other.label == track.label is not None
+        other for other in facts.tracks if not other.current and other.owners and other.label == track.label is not None
     ]
     return older[-1].owners if older else ()
 
 
-def _conclude(scene: Scene) -> dict[int, Owner]:
+def _conclude(facts: OwnerFacts) -> dict[int, Owner]:
     """Apply rules 4 to 6: what can be concluded for the streams nobody was ever said to send."""
-    current = [track for track in scene.tracks if track.current]
+    current = [track for track in facts.tracks if track.current]
     orphans = [track for track in current if not track.owners]
     heard = {who for track in current for who in track.owners}
-    silent = [who for who in scene.present if who not in heard]
-    dangling = [who for who in silent if who in scene.dangling]
+    silent = [who for who in facts.present if who not in heard]
+    dangling = [who for who in silent if who in facts.dangling]
     if len(silent) == 1:
         return {id(track): Owner((silent[0],), True, ONLY) for track in orphans}
     if len(dangling) == 1:

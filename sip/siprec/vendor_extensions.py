@@ -70,7 +70,7 @@ _WORDS = frozenset(("header", "parameter", "calltype", "direction", *_ROLES, *_R
 
 
 @dataclass(slots=True)
-class Hints:
+class VendorFacts:
     """What the extensions of one document say."""
 
     roles: dict[str, Role] = field(default_factory=dict)
@@ -104,9 +104,9 @@ class Hints:
         return None
 
 
-def read_extensions(document: Document) -> Hints:
+def read_extensions(document: Document) -> VendorFacts:
     """Read the extensions of a document."""
-    hints = Hints()
+    hints = VendorFacts()
     label = ""
     for extension in document.extensions:
         steps = _telling(extension.path) if len(extension.path) <= MAX_PATH else ()
@@ -144,7 +144,7 @@ def _steps(path: str) -> list[str]:
     return [*steps, "/".join(step)] if step else steps
 
 
-def _word(hints: Hints, extension: Extension, steps: tuple[str, ...]) -> None:
+def _word(hints: VendorFacts, extension: Extension, steps: tuple[str, ...]) -> None:
     last, _, attribute = steps[-1].partition("@")
     for step in steps[:-1]:
         hints.side = hints.side or (_SIDES.get(step) if "user" not in steps else None)
@@ -173,7 +173,7 @@ def _id(kind: str, value: str) -> Iterator[tuple[str, str]]:
         yield kind, value
 
 
-def _role(hints: Hints, extension: Extension, role: Role) -> None:
+def _role(hints: VendorFacts, extension: Extension, role: Role) -> None:
     said = extension.value.lower()
     if said in ("true", "false") and extension.kind == "participant":
         # Oracle marks each of the two parties: callingParty true, callingParty false.
@@ -184,7 +184,7 @@ def _role(hints: Hints, extension: Extension, role: Role) -> None:
         hints.people.append(found)
 
 
-def _header(hints: Hints, extension: Extension, label: str) -> None:
+def _header(hints: VendorFacts, extension: Extension, label: str) -> None:
     """Read a header of the recorded call that an SBC copied into the metadata."""
     if label == "diversion":
         found = written_person(extension.value, Role.REDIRECTED_BY)
@@ -198,7 +198,7 @@ def _header(hints: Hints, extension: Extension, label: str) -> None:
         hints.correlations.extend(_id("ucid", extension.value))
 
 
-def _parameter(hints: Hints, label: str, value: str) -> None:
+def _parameter(hints: VendorFacts, label: str, value: str) -> None:
     """Read one of Twilio's parameters, which whoever set up the call chose: only names seen in use mean something."""
     if label in _NAMES:
         hints.names.setdefault(_NAMES[label], value)

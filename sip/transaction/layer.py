@@ -87,11 +87,15 @@ class ServerTransactions:
         self._timers = timers
         self._send = send
         self._all: dict[ServerKey, ServerTransaction] = {}
-        #: Tells whether somebody is at home where a way leads, as far as an address can tell on UDP.
-        self.known: Callable[[Flow], bool] = lambda flow: True
+        # Tells whether the address of a flow is one of somebody's, as far as an address can tell on UDP.
+        self._known: Callable[[Flow], bool] = lambda flow: True
 
     def __len__(self) -> int:
         return len(self._all)
+
+    def repeat_only_to(self, known: Callable[[Flow], bool]) -> None:
+        """Repeat refusals only to addresses that are known (section 26.3.2.4)."""
+        self._known = known
 
     def find(self, key: ServerKey) -> ServerTransaction | None:
         """Return the transaction of this name, None if there is none."""
@@ -176,7 +180,7 @@ class ServerTransactions:
         """
         if transaction.state is not State.COMPLETED or transaction.table is OTHER_SERVER:
             return
-        if not transaction.told and not self.known(transaction.flow):
+        if not transaction.told and not self._known(transaction.flow):
             return
         if transaction.flow.transport == "udp" and happened in (Input.FAILURE, Input.RETRANSMIT):
             self._timers.set(("server", transaction.key), "RETRANSMIT", now + transaction.interval)

@@ -22,7 +22,7 @@ def is_address(host: str) -> bool:
     return True
 
 
-class Names:
+class Resolver:
     """Look names up, and remember the answers for a minute."""
 
     def __init__(self) -> None:

@@ -17,8 +17,8 @@ from typing import Any
 
 from sip.endpoint import Endpoint
 from sip.message.header_values import Flow
-from sip.transport.resolver import Names
-from sip.transport.sockets import Connection, Datagrams, Gate, certificate_names, vouched
+from sip.transport.resolver import Resolver
+from sip.transport.sockets import Connection, Datagrams, TlsAcceptor, certificate_matches, certificate_names
 from sip.transport.tls_handshakes import Handshakes
 from sip.ua.events import Close, Dropped, Event, Send
 from sip.ua.settings import Settings
@@ -30,7 +30,7 @@ BACKLOG = 512
 # Seconds to open a connection of our own; a route that drops packets would else hang for two minutes.
 CONNECT_TIMEOUT = 3.0
 # Seconds that somebody nobody knows may stay on a connection without saying anything.
-STRANGER_SECONDS = 5.0
+UNKNOWN_PEER_SECONDS = 5.0
 # Messages waiting for a connection that is being opened: all calls of an SBC may have something to say at one moment.
 MAX_WAITING = 512
 
@@ -80,11 +80,11 @@ class Server:
         settings: Settings | None = None,
         client_context: Callable[[], ssl.SSLContext] | None = None,
         known: Callable[[Flow], bool] = lambda _: True,
-        vouch: Callable[[bytes, tuple[str, ...]], tuple[str, ...]] = lambda _, names: names,
+        filter_names: Callable[[bytes, tuple[str, ...]], tuple[str, ...]] = lambda _, names: names,
     ) -> None:
         """Take the user's ways to decide: `admits` who may speak at all, `known` who may stay on a connection.
 
-        `vouch` gets a verified certificate (DER) with its names and returns those that count.
+        `filter_names` gets a verified certificate (DER) with its names and returns those that count.
         """
         self._endpoint = endpoint
         self._on_event = on_event
@@ -93,14 +93,14 @@ class Server:
         self._settings = settings or Settings()
         self._client_context = client_context
         self._known = known
-        self._vouch = vouch
+        self._filter_names = filter_names
         self._udp: dict[int, Datagrams] = {}
         self._servers: list[asyncio.Server] = []
         self._connections: dict[int, Connection] = {}
         self._outgoing: dict[tuple[str, tuple[str, int]], Connection | list[Send]] = {}
-        self._names = Names()
+        self._resolver = Resolver()
         self._peers: Counter[str] = Counter()
-        self._shaking: Handshakes[Gate] = Handshakes()
+        self._handshakes: Handshakes[TlsAcceptor] = Handshakes()
         self._tasks: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0  # when it goes off, by our clock
@@ -172,21 +172,21 @@ class Server:
     def room_for(self, host: str) -> bool:
         """Make room for one more connection of a source, False if it has none left; handshakes under way count too."""
         settings = self._settings
-        if self._peers.get(host, 0) + self._shaking.of(host) >= settings.max_connections_per_peer:
+        if self._peers.get(host, 0) + self._handshakes.of(host) >= settings.max_connections_per_peer:
             return False
-        if len(self._connections) + len(self._shaking) < settings.max_connections:
+        if len(self._connections) + len(self._handshakes) < settings.max_connections:
             return True
-        gate = self._shaking.in_the_way(host)
-        if gate is not None:
-            self._shaking.end(gate)
-            gate.transport.abort()
-        return gate is not None
+        acceptor = self._handshakes.to_abort_for(host)
+        if acceptor is not None:
+            self._handshakes.end(acceptor)
+            acceptor.transport.abort()
+        return acceptor is not None
 
     def unsent(self, flow: Flow) -> None:
         """Tell of a message that was longer than a datagram can be."""
         self._tell(Dropped(flow, "too-long-for-udp"))
 
-    def turned_away(self, flow: Flow, reason: str) -> None:
+    def rejected(self, flow: Flow, reason: str) -> None:
         """Tell of a connection that did not come about."""
         self._tell(Dropped(flow, reason))
 
@@ -194,15 +194,15 @@ class Server:
         """Give the names of a peer's certificate that count; a bug of the user makes none count."""
         names = certificate_names(tls)
         try:
-            return self._vouch(tls.getpeercert(binary_form=True) or b"", names) if tls and names else ()
+            return self._filter_names(tls.getpeercert(binary_form=True) or b"", names) if tls and names else ()
         except Exception:
             self._tell(Dropped(None, "internal"))
             return ()
 
-    def secure(self, gate: Gate) -> None:
+    def secure(self, acceptor: TlsAcceptor) -> None:
         """Run the TLS handshake of an accepted connection."""
-        self._shaking.begin(gate)
-        self._own(self._handshake(gate))
+        self._handshakes.begin(acceptor)
+        self._own(self._handshake(acceptor))
 
     def connected(self, connection: Connection) -> bool:
         """Take up a connection, False if it has to be closed: a stranger, or one too many."""
@@ -214,8 +214,7 @@ class Server:
         if not connection.opened_by_us and not self.admits(flow):
             return False
         if not connection.opened_by_us and not self._known(flow):
-            connection.stranger = True
-            asyncio.get_running_loop().call_later(STRANGER_SECONDS, connection.close)
+            connection.close_after_answer(UNKNOWN_PEER_SECONDS)
         self._connections[flow.connection] = connection
         self._peers[flow.remote[0]] += 1
         self._endpoint.connection_made(flow, self._clock(), ours=connection.opened_by_us)
@@ -302,7 +301,7 @@ class Server:
     def _send_datagram(self, item: Send) -> None:
         datagrams = self._udp.get(item.flow.listener)
         host, port = item.flow.remote
-        known = self._names.known(host)
+        known = self._resolver.known(host)
         if datagrams and known:
             datagrams.put(item.data, (known, port), item.flow.local[0])
         elif datagrams:
@@ -312,7 +311,7 @@ class Server:
         """Send to a name; one that nobody knows is a way that is lost."""
         host, port = item.flow.remote
         try:
-            found = await self._names.look_up(host, port, datagrams.family)
+            found = await self._resolver.look_up(host, port, datagrams.family)
             datagrams.put(item.data, (found, port), item.flow.local[0])
         except OSError:
             self._endpoint.connection_lost(item.flow, self._clock())
@@ -333,18 +332,18 @@ class Server:
 
     def _write(self, connection: Connection, item: Send) -> None:
         """Send by a connection of ours; what is for somebody else than whom it leads to has lost its way."""
-        if vouched(item.flow, connection.flow):
+        if certificate_matches(item.flow, connection.flow):
             connection.write(item.data)
         else:
             self._endpoint.connection_lost(item.flow, self._clock())
 
-    async def _handshake(self, gate: Gate) -> None:
+    async def _handshake(self, acceptor: TlsAcceptor) -> None:
         try:
-            connection = await gate.handshake()
+            connection = await acceptor.handshake()
         finally:
-            self._shaking.end(gate)
+            self._handshakes.end(acceptor)
         if connection:
-            connection.welcome()
+            connection.establish()
 
     async def _connect(self, flow: Flow) -> None:
         key = (flow.transport, flow.remote)
@@ -360,7 +359,7 @@ class Server:
         except (OSError, TimeoutError, ValueError):
             self._lose(key)
             return
-        if connection.transport.is_closing() or not vouched(flow, connection.flow):
+        if connection.transport.is_closing() or not certificate_matches(flow, connection.flow):
             # One too many, or gone already; or whoever listens there is not whom the dialog was with (RFC 5923, 5.1).
             connection.close()
             self._lose(key)
@@ -384,7 +383,9 @@ class Server:
                 lambda: Connection(self, number, listener.transport), sock=listener.socket, backlog=BACKLOG
             )
         wanted = listener.ssl_context
-        return await loop.create_server(lambda: Gate(self, number, wanted), sock=listener.socket, backlog=BACKLOG)
+        return await loop.create_server(
+            lambda: TlsAcceptor(self, number, wanted), sock=listener.socket, backlog=BACKLOG
+        )
 
     def _own(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)

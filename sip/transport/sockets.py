@@ -43,7 +43,7 @@ NO_MATTER = 9
 Address = tuple[str, int]
 
 
-class Owner(Protocol):
+class Callbacks(Protocol):
     """What a link needs from the server."""
 
     def admits(self, flow: Flow) -> bool:
@@ -67,13 +67,13 @@ class Owner(Protocol):
     def next_number(self) -> int:
         """Number a connection."""
 
-    def secure(self, gate: Gate) -> None:
+    def secure(self, acceptor: TlsAcceptor) -> None:
         """Begin the TLS handshake of an accepted connection."""
 
     def unsent(self, flow: Flow) -> None:
         """Learn that a datagram was longer than UDP carries."""
 
-    def turned_away(self, flow: Flow, reason: str) -> None:
+    def rejected(self, flow: Flow, reason: str) -> None:
         """Tell of a connection that did not come about."""
 
     def names_of(self, tls: ssl.SSLObject | None) -> tuple[str, ...]:
@@ -84,8 +84,8 @@ class Owner(Protocol):
 class Datagrams:
     """One UDP listener."""
 
-    def __init__(self, owner: Owner, number: int, own: socket.socket) -> None:
-        self._owner = owner
+    def __init__(self, callbacks: Callbacks, number: int, own: socket.socket) -> None:
+        self._callbacks = callbacks
         self._number = number
         self._socket = own
         self._bound: Address = own.getsockname()[:2]
@@ -119,12 +119,12 @@ class Datagrams:
                 continue
             remote: Address = address[:2]
             flow = Flow("udp", self._bound, remote, 0, self._number)
-            if self._owner.admits(flow):
+            if self._callbacks.admits(flow):
                 if self._anywhere:
-                    here = asked_at(told)
+                    here = local_address_of(told)
                     local = (here, self._bound[1]) if here else self._local(remote[0])
                     flow = Flow("udp", local, remote, 0, self._number)
-                self._owner.received(bytes(self._inbox[:size]), flow)
+                self._callbacks.received(bytes(self._inbox[:size]), flow)
 
     def put(self, data: bytes, remote: Address, here: str = "") -> None:
         """Send a datagram, at once if the kernel has room for it and nothing waits; `here`: from this address of ours.
@@ -140,7 +140,7 @@ class Datagrams:
 
     def _sent(self, data: bytes, remote: Address, here: str) -> bool:
         """Try to send; False if it has to wait. What the kernel refuses is lost, which SIP repairs."""
-        asked = going_from(here) if self._anywhere else []
+        asked = source_address_data(here) if self._anywhere else []
         # The first try may only bring the news of an earlier datagram's failure.
         for _ in range(2):
             try:
@@ -154,7 +154,7 @@ class Datagrams:
             except (OSError, ValueError, OverflowError) as problem:
                 if isinstance(problem, OSError) and problem.errno == errno.EMSGSIZE:
                     # An answer repeats what its request is made of: where that is too long, nothing shorter would do.
-                    self._owner.unsent(Flow("udp", self._bound, remote, 0, self._number))
+                    self._callbacks.unsent(Flow("udp", self._bound, remote, 0, self._number))
                     return True
                 asked = []  # that address may have left this machine: better from another one than not at all
         return True
@@ -190,7 +190,7 @@ class Datagrams:
         return self._bound
 
 
-def asked_at(told: list[tuple[int, int, bytes]]) -> str:
+def local_address_of(told: list[tuple[int, int, bytes]]) -> str:
     """Give the address of ours that a datagram went to, as the kernel tells it; empty if that is none to send from."""
     for level, kind, data in told:
         if (level, kind) == (socket.IPPROTO_IP, IP_PKTINFO):
@@ -204,7 +204,7 @@ def asked_at(told: list[tuple[int, int, bytes]]) -> str:
 
 
 @lru_cache(MAX_LOCALS)
-def going_from(here: str) -> list[tuple[int, int, bytes]]:
+def source_address_data(here: str) -> list[tuple[int, int, bytes]]:
     """Write for the kernel which address of ours a datagram leaves from; nothing for none, or one it cannot be told."""
     with contextlib.suppress(OSError):
         if ":" in here:
@@ -220,14 +220,14 @@ class Connection(asyncio.Protocol):
     flow: Flow
     transport: asyncio.Transport
 
-    def __init__(self, owner: Owner, listener: int, kind: str, asked: Flow | None = None) -> None:
-        self._owner = owner
+    def __init__(self, callbacks: Callbacks, listener: int, kind: str, asked: Flow | None = None) -> None:
+        self._callbacks = callbacks
         self._listener = listener
         self._kind = kind
         self._asked = asked
         self.opened_by_us = asked is not None
         # Nobody knows this peer: it gets one answer.
-        self.stranger = False
+        self._one_answer = False
         self._early: list[bytes] = []
         self._ready = False
 
@@ -235,10 +235,10 @@ class Connection(asyncio.Protocol):
         """Take up a connection that needs no handshake any more."""
         if isinstance(transport, asyncio.Transport):
             self.transport = transport
-            self.welcome()
+            self.establish()
 
-    def welcome(self) -> None:
-        """Ask the server whether the peer is welcome."""
+    def establish(self) -> None:
+        """Ask the server whether the peer is admitted."""
         transport = self.transport
         local, remote = transport.get_extra_info("sockname"), transport.get_extra_info("peername")
         if not local or not remote:
@@ -247,20 +247,20 @@ class Connection(asyncio.Protocol):
         # On a connection of ours the peer calls back at our listener, not at the port the kernel gave.
         here: Address = self._asked.local if self._asked else local[:2]
         there: Address = self._asked.remote if self._asked else remote[:2]
-        names = self._owner.names_of(transport.get_extra_info("ssl_object"))
-        self.flow = Flow(self._kind, here, there, self._owner.next_number(), self._listener, names)
-        self._ready = self._owner.connected(self)
+        names = self._callbacks.names_of(transport.get_extra_info("ssl_object"))
+        self.flow = Flow(self._kind, here, there, self._callbacks.next_number(), self._listener, names)
+        self._ready = self._callbacks.connected(self)
         if not self._ready:
             transport.abort()
             return
         early, self._early = self._early, []
         for data in early:
-            self._owner.read(data, self.flow)
+            self._callbacks.read(data, self.flow)
 
     def data_received(self, data: bytes) -> None:
         """Hand over bytes; those that came with the end of the handshake wait for `connection_made`."""
         if self._ready:
-            self._owner.read(data, self.flow)
+            self._callbacks.read(data, self.flow)
         else:
             self._early.append(data)
 
@@ -268,7 +268,7 @@ class Connection(asyncio.Protocol):
         """Tell the server."""
         if self._ready:
             self._ready = False
-            self._owner.disconnected(self)
+            self._callbacks.disconnected(self)
 
     def write(self, data: bytes) -> None:
         """Send bytes; a peer that does not read is cut off."""
@@ -277,8 +277,13 @@ class Connection(asyncio.Protocol):
         self.transport.write(data)
         if self.transport.get_write_buffer_size() > MAX_UNREAD:
             self.transport.abort()
-        elif self.stranger:
+        elif self._one_answer:
             self.close()
+
+    def close_after_answer(self, seconds: float) -> None:
+        """Close once one message has been sent, after `seconds` in any case."""
+        self._one_answer = True
+        asyncio.get_running_loop().call_later(seconds, self.close)
 
     def close(self) -> None:
         """Send the rest and close, within reason."""
@@ -286,14 +291,14 @@ class Connection(asyncio.Protocol):
         asyncio.get_running_loop().call_later(LINGER, self.transport.abort)
 
 
-class Gate(asyncio.Protocol):
+class TlsAcceptor(asyncio.Protocol):
     """An accepted connection before its TLS handshake."""
 
     transport: asyncio.Transport
     remote: Address
 
-    def __init__(self, owner: Owner, listener: int, context: Callable[[], ssl.SSLContext]) -> None:
-        self._owner = owner
+    def __init__(self, callbacks: Callbacks, listener: int, context: Callable[[], ssl.SSLContext]) -> None:
+        self._callbacks = callbacks
         self._listener = listener
         self._context = context
 
@@ -307,15 +312,15 @@ class Gate(asyncio.Protocol):
             transport.abort()
             return
         self.remote = peer[:2]
-        if not self._owner.room_for(peer[0]):
-            self._turn_away("too-many-connections")
+        if not self._callbacks.room_for(peer[0]):
+            self._reject("too-many-connections")
             return
         transport.pause_reading()
-        self._owner.secure(self)
+        self._callbacks.secure(self)
 
     async def handshake(self) -> Connection | None:
         """Do the TLS handshake with a fresh context; None if it failed and the connection is closed."""
-        connection = Connection(self._owner, self._listener, "tls")
+        connection = Connection(self._callbacks, self._listener, "tls")
         loop = asyncio.get_running_loop()
         try:
             secured = await loop.start_tls(
@@ -331,17 +336,17 @@ class Gate(asyncio.Protocol):
         except OSError as problem:  # ssl.SSLError is one: no TLS, an old version, no certificate where one is wanted
             # asyncio's frames hold what holds them, with a buffer of 256 KiB: a flood must not wait for the collector
             problem.__traceback__ = None
-            self._turn_away("tls-handshake")
+            self._reject("tls-handshake")
             return None
         if secured is None:
-            self._turn_away("tls-handshake")
+            self._reject("tls-handshake")
             return None
         connection.transport = secured
         return connection
 
-    def _turn_away(self, reason: str) -> None:
+    def _reject(self, reason: str) -> None:
         here = self.transport.get_extra_info("sockname") or ("", 0)
-        self._owner.turned_away(Flow("tls", here[:2], self.remote, 0, self._listener), reason)
+        self._callbacks.rejected(Flow("tls", here[:2], self.remote, 0, self._listener), reason)
         self.transport.abort()
 
 
@@ -355,7 +360,7 @@ def certificate_names(tls: ssl.SSLObject | None) -> tuple[str, ...]:
     return tuple(str(value).lower() for kind, value in pairs if kind in ("DNS", "IP Address", "URI"))
 
 
-def vouched(asked: Flow, made: Flow) -> bool:
+def certificate_matches(asked: Flow, made: Flow) -> bool:
     """Tell whether a TLS peer shows a name that the dialog's client showed; without one there is nothing to compare."""
     wanted = set(asked.certificate_names)
     return asked.transport != "tls" or not wanted or bool(wanted & set(made.certificate_names))

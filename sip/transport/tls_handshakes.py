@@ -10,20 +10,20 @@ from ipaddress import ip_address
 from typing import Generic, Protocol, TypeVar
 
 
-class Shaking(Protocol):
+class PendingHandshake(Protocol):
     """An accepted connection whose handshake is not over."""
 
     remote: tuple[str, int]
 
 
-Gate = TypeVar("Gate", bound=Shaking)
+Pending = TypeVar("Pending", bound=PendingHandshake)
 
 
-class Handshakes(Generic[Gate]):
+class Handshakes(Generic[Pending]):
     """All that are under way."""
 
     def __init__(self) -> None:
-        self._gates: dict[str, list[Gate]] = {}
+        self._by_source: dict[str, list[Pending]] = {}
         self._count = 0
 
     def __len__(self) -> int:
@@ -31,26 +31,26 @@ class Handshakes(Generic[Gate]):
 
     def of(self, host: str) -> int:
         """Return how many one source has under way."""
-        return len(self._gates.get(_source(host), ()))
+        return len(self._by_source.get(_source(host), ()))
 
-    def begin(self, gate: Gate) -> None:
+    def begin(self, pending: Pending) -> None:
         """Count one."""
-        self._gates.setdefault(_source(gate.remote[0]), []).append(gate)
+        self._by_source.setdefault(_source(pending.remote[0]), []).append(pending)
         self._count += 1
 
-    def end(self, gate: Gate) -> None:
+    def end(self, pending: Pending) -> None:
         """Count one no more; a second time does nothing."""
-        source = _source(gate.remote[0])
-        gates = self._gates.get(source, [])
-        if gate in gates:
-            gates.remove(gate)
+        source = _source(pending.remote[0])
+        waiting = self._by_source.get(source, [])
+        if pending in waiting:
+            waiting.remove(pending)
             self._count -= 1
-            if not gates:
-                del self._gates[source]  # passing sources leave no trace
+            if not waiting:
+                del self._by_source[source]  # passing sources leave no trace
 
-    def in_the_way(self, host: str) -> Gate | None:
+    def to_abort_for(self, host: str) -> Pending | None:
         """Return the one that has to go where a source finds no place: none if no other source has more."""
-        most = max(self._gates.values(), key=len, default=[])
+        most = max(self._by_source.values(), key=len, default=[])
         return most[0] if len(most) > self.of(host) else None
 
 

@@ -15,24 +15,23 @@ from sip.message.header_values import Flow
 from sip.message.message import parse
 from sip.transaction.layer import ServerKey
 from sip.transaction.response import sent_by_port
-from sip.transaction.timers import GIVE_UP, T1, T2
-from sip.ua.core import Context
+from sip.transaction.timers import GIVE_UP, T2
+from sip.ua.context import Context
 from sip.ua.dialog import Dialog
 from sip.ua.events import SessionKey
-from sip.ua.session import Offering, Phase, Session
+from sip.ua.session import Session
+from sip.ua.session_state import OfferState, Phase
 from sip.ua.session_timer import SessionTimer
-from sip.ua.uac import Calling
 
 VERSION = 2
 ENCODING = "latin-1"  # bytes to text and back, one to one
 COOKIE_WORDS = 3  # of the name of a transaction with the magic cookie, without its Call-ID
 
 
-def snapshot(context: Context, session: Session, shift: float) -> dict[str, Any]:
+def snapshot(session: Session, shift: float) -> dict[str, Any]:
     """Describe a session; `shift` is added to every deadline."""
-    dialog, flow, timer = session.dialog, session.flow, session.timer
-    owner = ("session", session.key)
-    expires = context.timers.due_at(owner, "expire")
+    dialog, flow, timer = session.dialog, session.flow, session.session_timer
+    ack, offers, expires = session.ack, session.offers, session.due_at("expire")
     return {
         "version": VERSION,
         "key": session.key,
@@ -48,42 +47,43 @@ def snapshot(context: Context, session: Session, shift: float) -> dict[str, Any]
         "first_cseq": session.first_cseq,
         "flow": [flow.transport, *flow.local, *flow.remote, flow.listener, list(flow.certificate_names)],
         "names": list(session.names),
-        "heard": session.heard,
-        "local_sdp": session.local_sdp.decode(ENCODING),
+        "heard": session.reached,
+        "local_sdp": offers.local.decode(ENCODING),
         "takes_update": session.takes_update,
         "takes_info": session.takes_info,
         "takes_snapshot": session.takes_snapshot,
-        "quiet": session.quiet,
+        "quiet": session.paused,
         "timer": [timer.interval, timer.ours] if timer else None,
         "expires": None if expires is None else expires + shift,
-        "unacked": session.unacked.decode(ENCODING),
-        "unacked_cseq": session.unacked_cseq,
-        "unacked_offer": bool(session.unacked) and session.offering is Offering.OURS,
-        "transaction": list(_without_call_id(session.unacked_key)) if session.unacked else [],
+        "unacked": ack.response.decode(ENCODING),
+        "unacked_cseq": ack.cseq,
+        "unacked_offer": bool(ack) and offers.state is OfferState.OURS,
+        "transaction": list(_without_call_id(ack.transaction)) if ack else [],
         "phase": session.phase.value,
-        "wanted": (session.wanted or session.offered).decode(ENCODING),
+        "wanted": (offers.pending or offers.sent).decode(ENCODING),
     }
 
 
-def revive(context: Context, calling: Calling, state: dict[str, Any], now: float, shift: float) -> SessionKey:
+def revive(context: Context, state: dict[str, Any], now: float, shift: float) -> SessionKey:
     """Take up a session; raise ValueError if the dict is none of ours."""
     try:
-        session = _session(state)
+        session = _session(context, state)
         context.sessions.add(session)
         if session.flow.connection:
-            context.orphans.setdefault(session.flow, []).append(session.key)
+            context.disconnected.setdefault(session.flow, []).append(session.key)
         if session.phase is Phase.LEAVING:
             # Its BYE was not answered: the peer repeats it, and is asked about anew. After that nothing will come.
-            context.arm(session, "forget", now + GIVE_UP)
+            session.arm("forget", now + GIVE_UP)
             return session.key
-        if session.timer and state["expires"] is not None:
-            _go_on(context, session, session.timer, state["expires"] - shift, now)
+        expires = state["expires"] if session.session_timer else None
+        if expires is not None:
+            session.resume_timer(expires - shift, now)
         else:
-            calling.restart_timer(session, now)
+            session.restart_timer(now)
         _await_ack(context, session, state, now)
-        if session.wanted:
+        if session.offers.pending:
             # First the answer to the one before, which the peer repeats until its ACK, or it would refuse a second one.
-            context.arm(session, "retry", now + T2)
+            session.arm("retry", now + T2)
     except (KeyError, TypeError, ValueError, AttributeError, RemoteError) as error:
         raise ValueError("not a session of this recorder") from error
     return session.key
@@ -94,15 +94,7 @@ def _without_call_id(key: ServerKey) -> ServerKey:
     return key[1:] if len(key) == COOKIE_WORDS + 1 else key
 
 
-def _go_on(context: Context, session: Session, timer: SessionTimer, expires: float, now: float) -> None:
-    """Keep the deadlines of a session timer; where refreshing is ours it is due when it was, before the end."""
-    # A refresh may have been lost while nobody listened: its retransmissions get their chance.
-    context.arm(session, "expire", max(now + GIVE_UP, expires))
-    if timer.ours:
-        context.arm(session, "refresh", max(now, expires - timer.expires_after() + timer.refresh_after()))
-
-
-def _session(state: dict[str, Any]) -> Session:
+def _session(context: Context, state: dict[str, Any]) -> Session:
     if state["version"] != VERSION:
         raise ValueError("version")
     key = SessionKey(state["key"])
@@ -120,16 +112,27 @@ def _session(state: dict[str, Any]) -> Session:
     )
     ending = state["phase"] in (Phase.LEAVING.value, Phase.HANGING_UP.value)
     phase = Phase.LEAVING if ending else Phase.RUNNING
-    session = Session(key, dialog, _flow(state["flow"]), state["first_cseq"], phase=phase)
-    session.local_sdp = state["local_sdp"].encode(ENCODING)
-    session.takes_update, session.takes_snapshot = state["takes_update"], state["takes_snapshot"]
-    session.takes_info = bool(state.get("takes_info"))  # a version before this one did not ask
-    session.names = tuple(state.get("names", session.flow.certificate_names))  # nor keep them apart
-    heard = state.get("heard", not state["unacked"])  # nor this
-    session.heard = bool(heard) or session.flow.transport != "udp"  # there the ACK is no reason to save it anew
-    session.quiet = bool(state.get("quiet"))  # nor did it remember this
-    session.wanted = str(state.get("wanted", "")).encode(ENCODING)  # nor this
-    session.timer = SessionTimer(*state["timer"]) if state["timer"] else None
+    flow = _flow(state["flow"])
+    reached = state.get("heard", not state["unacked"])  # a version before this one did not keep it
+    session = Session(
+        key,
+        dialog,
+        flow,
+        state["first_cseq"],
+        context.timers,
+        phase=phase,
+        session_timer=SessionTimer(*state["timer"]) if state["timer"] else None,
+        takes_update=state["takes_update"],
+        takes_info=bool(state.get("takes_info")),  # nor this
+        takes_snapshot=state["takes_snapshot"],
+        paused=bool(state.get("quiet")),  # nor this
+        names=tuple(state.get("names", flow.certificate_names)),  # nor keep them apart
+        reached=bool(reached) or flow.transport != "udp",  # there the ACK is no reason to save it anew
+    )
+    session.offers.restore(
+        local=state["local_sdp"].encode(ENCODING),
+        pending=str(state.get("wanted", "")).encode(ENCODING),  # nor did it keep this
+    )
     return session
 
 
@@ -143,7 +146,7 @@ def _flow(values: list[Any]) -> Flow:
 def _await_ack(context: Context, session: Session, state: dict[str, Any], now: float) -> None:
     """Go on repeating a 200 until its ACK; on a stream only one with an offer, whose answer the ACK brings.
 
-    There the connection went with the process, and perhaps the ACK: its absence ends no call. The 200 goes by a way of
+    There the connection went with the process, and perhaps the ACK: its absence ends no call. The 200 goes by a flow of
     the client's, or by a new one to where it listens (RFC 3261 section 18.2.2). Then the offer is made anew.
     """
     data, stream = state["unacked"].encode(ENCODING), session.flow.transport != "udp"
@@ -156,9 +159,7 @@ def _await_ack(context: Context, session: Session, state: dict[str, Any], now: f
         context.servers.adopt(key, session.flow, sent_by_port(parse(data)), data, session.key, now)
     if stream and not state["unacked_offer"]:
         return
-    session.unacked, session.unacked_key, session.unacked_cseq = data, key, state["unacked_cseq"]
     if state["unacked_offer"]:
-        session.offering = Offering.OURS
-    context.arm(session, "repeat", now + T1)
-    session.stranded = stream
-    context.arm(session, *(("doubt", now + T2) if stream else ("no-ack", now + GIVE_UP)))
+        session.offers.send_in_response()
+    wait = session.await_uncertain_ack if stream else session.await_ack
+    wait(data, key, state["unacked_cseq"], now)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from sip.errors import FramingError, MalformedMessage
-from sip.message.framing import KEEPALIVE, Framer
+from sip.message.framing import Framer
 from sip.message.header_values import Flow
-from sip.message.message import salvage
+from sip.message.message import Framed
 from sip.transaction.layer import ClientTransaction
-from sip.ua.core import Context
+from sip.ua.context import Context
 from sip.ua.events import Close, Dropped, Send
 
 # Answer to a keep-alive (RFC 5626 section 4.4.1).
@@ -19,11 +19,11 @@ PONG = b"\r\n"
 # Content-Length said. If it comes, the 400 says more than a closed connection.
 ADRIFT_SECONDS = 0.5
 
-Receive = Callable[[bytes, Flow, float], None]
+Receive = Callable[[Framed, Flow, float], None]
 Refuse = Callable[[MalformedMessage, Flow], None]
 
 
-class Streams:
+class Connections:
     """Cut the bytes of all connections into messages and end those that misbehave."""
 
     def __init__(self, context: Context, receive: Receive, refuse: Refuse) -> None:
@@ -42,7 +42,7 @@ class Streams:
         self._context.timers.set(("connection", flow.connection), "first", now + timeout)
 
     def lost(self, flow: Flow, now: float) -> list[ClientTransaction]:
-        """Forget a connection; dialogs live on, requests of ours try another way. Return those that know none."""
+        """Forget a connection; dialogs live on, requests of ours try another flow. Return those that know none."""
         self._context.connections.pop(flow.connection, None)
         self._context.opened.discard(flow.connection)
         self._framers.pop(flow.connection, None)
@@ -79,13 +79,13 @@ class Streams:
             self._context.emit(Dropped(flow, reason))
             self._close(flow)
 
-    def _handle(self, messages: list[bytes], flow: Flow, now: float) -> None:
+    def _handle(self, messages: list[Framed | bytes], flow: Flow, now: float) -> None:
         for message in messages:
             if flow.connection not in self._framers:
                 return
-            if message == KEEPALIVE:
+            if isinstance(message, bytes):  # a keep-alive
                 self._context.out.append(Send(flow, PONG))
-            elif message:
+            else:
                 self._receive(message, flow, now)
 
     def _watch(self, framer: Framer, flow: Flow, now: float, *, whole: bool) -> None:
@@ -94,14 +94,13 @@ class Streams:
             self._context.timers.clear(owner, "first", "message")
         if not framer.pending:
             return
-        patience = ADRIFT_SECONDS if framer.adrift else self._context.settings.message_timeout
+        timeout = ADRIFT_SECONDS if framer.adrift else self._context.settings.message_timeout
         due = self._context.timers.due_at(owner, "message")
-        if due is None or due > now + patience:
-            self._context.timers.set(owner, "message", now + patience)
+        if due is None or due > now + timeout:
+            self._context.timers.set(owner, "message", now + timeout)
 
     def _give_up(self, error: FramingError, flow: Flow) -> None:
-        request = salvage(error.head)
-        self._refuse(MalformedMessage(error.code, error.status, request), flow)
+        self._refuse(MalformedMessage(error.code, error.status, error.request), flow)
         self._close(flow)
 
     def _close(self, flow: Flow) -> None:

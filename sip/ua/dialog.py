@@ -7,6 +7,7 @@ from enum import Enum
 
 from sip.errors import MalformedMessage
 from sip.message.header_values import NameAddr
+from sip.message.headers import Headers
 from sip.message.message import Request
 from sip.message.uri import Uri
 
@@ -62,7 +63,7 @@ class Dialog:
             remote_tag=sender.tag or "",
             local=local,
             remote=headers.get("From") or "",
-            target=contact_uri(request) or sender.uri,
+            target=contact_uri(headers) or sender.uri,
             routes=routes,
             secure=request.uri[:5].lower() == "sips:" or bool(routes and "<sips:" in routes[0].lower()),
             remote_cseq=request.cseq.number,
@@ -77,9 +78,14 @@ class Dialog:
         self.remote_cseq = number
         return Order.NEW
 
-    def retarget(self, request: Request) -> None:
+    def next_cseq(self) -> int:
+        """Number a request of ours."""
+        self.local_cseq += 1
+        return self.local_cseq
+
+    def retarget(self, headers: Headers) -> None:
         """Follow a target refresh (INVITE, UPDATE; section 12.2.2); a damaged Contact keeps the old target."""
-        self.target = contact_uri(request) or self.target
+        self.target = contact_uri(headers) or self.target
 
     def next_hop(self) -> str:
         """Give the URI that a request of ours is sent to (section 12.2.1.1)."""
@@ -87,7 +93,7 @@ class Dialog:
 
     def request(self, method: str, cseq: int, via: str, contact: str, extra: str, body: bytes, kind: str) -> bytes:
         """Write a request of ours; `extra` are whole header lines."""
-        uri, routes = self._way()
+        uri, routes = self._route()
         lines = [f"{method} {uri} SIP/2.0\r\nVia: {via}\r\nMax-Forwards: 70\r\n"]
         lines += [f"Route: {route}\r\n" for route in routes]
         lines.append(f"From: {self.local}\r\nTo: {self.remote}\r\nCall-ID: {self.call_id}\r\nCSeq: {cseq} {method}\r\n")
@@ -95,7 +101,7 @@ class Dialog:
         lines += [extra, f"Content-Type: {kind}\r\n" if body else "", f"Content-Length: {len(body)}\r\n\r\n"]
         return "".join(lines).encode("utf-8", "surrogateescape") + body
 
-    def _way(self) -> tuple[str, tuple[str, ...]]:
+    def _route(self) -> tuple[str, tuple[str, ...]]:
         """Give Request-URI and Route values; a strict router (no lr) becomes the Request-URI itself."""
         if not self.routes:
             return self.target, ()
@@ -105,9 +111,9 @@ class Dialog:
         return first, (*self.routes[1:], f"<{self.target}>")
 
 
-def contact_uri(request: Request) -> str | None:
+def contact_uri(headers: Headers) -> str | None:
     """Give the address of the first Contact, None if it is missing or no SIP address."""
-    values = request.headers.values("Contact")
+    values = headers.values("Contact")
     try:
         uri = NameAddr.parse(values[0]).uri if values else ""
         return uri if Uri.parse(uri).scheme in ("sip", "sips") else None

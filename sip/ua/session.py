@@ -1,14 +1,13 @@
 """A recording session: one dialog, the offers in it, and how far its life has come.
 
-The phases are a table. Beside them runs the question whose turn the next offer is (RFC 3264): nobody's, ours while our
-re-INVITE or our 200 with an offer waits, theirs while a re-INVITE or UPDATE with an offer waits for the user.
+Only the session changes its state. The states themselves, and what leads from one to the next, are the tables of
+`sip.ua.session_state`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from enum import Enum
+from dataclasses import dataclass, field
 
 from sip.errors import MalformedMessage, RemoteError
 from sip.message.header_values import Flow, NameAddr
@@ -16,56 +15,29 @@ from sip.message.headers import Headers
 from sip.message.message import Request
 from sip.message.replaces import Replaces
 from sip.message.uri import Uri
+from sip.transaction.layer import ServerKey
 from sip.transaction.response import TLS_PORT, UDP_PORT
-from sip.transaction.timers import T1
+from sip.transaction.timers import GIVE_UP, T1, T2, Timers
 from sip.ua.dialog import Dialog
 from sip.ua.events import SessionKey, Token
+from sip.ua.session_state import PHASES, AckInput, AckState, AckWait, OfferState, OfferWait, Phase, PhaseInput
 from sip.ua.session_timer import SessionTimer
 
 SNAPSHOT_REQUEST = "application/rs-metadata-request"
 """Body in which a recorder asks for a snapshot of the metadata."""
+MAX_SNAPSHOTS = 5
+"""Snapshots asked for in one dialog: a client whose metadata stay damaged would be asked for ever."""
 MAX_ENDED = 1_000
 """Ended dialogs that are remembered: who names one of them has lost a race of seconds."""
-
-
-class Phase(Enum):
-    """How far a session has come."""
-
-    INVITED = "invited"  # the first INVITE waits for the user
-    RUNNING = "running"  # answered 200
-    LEAVING = "leaving"  # the peer's BYE waits for the user
-    HANGING_UP = "hanging-up"  # our BYE waits for its answer
-    CLOSED = "closed"  # forgotten
-
-
-class Turn(Enum):
-    """What moves a session from one phase to the next."""
-
-    ACCEPTED = "accepted"  # 200 sent
-    REFUSED = "refused"  # final answer other than 2xx sent, or CANCEL received
-    BYE = "bye"  # BYE received
-    CONFIRMED = "confirmed"  # BYE answered
-    HANG_UP = "hang-up"  # BYE sent
-    OVER = "over"  # BYE of ours answered or given up, or the dialog is known to be gone
-
-
-PHASES: dict[tuple[Phase, Turn], Phase] = {
-    (Phase.INVITED, Turn.ACCEPTED): Phase.RUNNING,
-    (Phase.INVITED, Turn.REFUSED): Phase.CLOSED,
-    (Phase.RUNNING, Turn.BYE): Phase.LEAVING,
-    (Phase.RUNNING, Turn.HANG_UP): Phase.HANGING_UP,
-    (Phase.RUNNING, Turn.OVER): Phase.CLOSED,
-    (Phase.LEAVING, Turn.CONFIRMED): Phase.CLOSED,
-    (Phase.HANGING_UP, Turn.OVER): Phase.CLOSED,
-}
-
-
-class Offering(Enum):
-    """Whose offer is open."""
-
-    NONE = "none"
-    OURS = "ours"
-    THEIRS = "theirs"
+LAST_REFRESH = 10.0
+"""Seconds before the end of a session after which a refresh that was refused is not tried again: a busy peer needs
+some."""
+ACK_TIMERS = ("repeat", "no-ack", "uncertain")
+"""Timers of a 200 that waits for its ACK: its next repetition, the end of the session, the end of an uncertain wait."""
+BYE_TIMERS = (*ACK_TIMERS, "refresh", "expire", "retry")
+"""What a BYE of either side ends."""
+SESSION_TIMERS = (*BYE_TIMERS, "confirm", "forget")
+"""All timers of a session."""
 
 
 @dataclass(slots=True)
@@ -76,20 +48,22 @@ class Session:
     key: SessionKey
     # Tags, CSeq, route.
     dialog: Dialog
-    # The newest way to the peer.
+    # The newest flow to the peer.
     flow: Flow
     # CSeq of the first INVITE, to know a late or merged copy of it.
     first_cseq: int
+    # Those of the endpoint, among which the session sets its own.
+    timers: Timers = field(repr=False)
     # Where it stands.
     phase: Phase = Phase.INVITED
-    # Whose offer is open.
-    offering: Offering = Offering.NONE
+    # A 200 that has not been acknowledged.
+    ack: AckWait = field(default_factory=AckWait)
+    # Whose offer is open, and our last SDP.
+    offers: OfferWait = field(default_factory=OfferWait)
     # The question the user has not answered yet.
     token: Token | None = None
-    # The last SDP of ours.
-    local_sdp: bytes = b""
     # The interval agreed by RFC 4028.
-    timer: SessionTimer | None = None
+    session_timer: SessionTimer | None = None
     # The peer's Allow names UPDATE.
     takes_update: bool = False
     # The peer's Allow names INFO.
@@ -98,39 +72,82 @@ class Session:
     takes_snapshot: bool = False
     # Snapshots asked for so far.
     snapshots: int = 0
-    # A 200 that has not been acknowledged, as sent.
-    unacked: bytes = b""
-    # Name of its transaction, for retransmissions after a restart.
-    unacked_key: tuple[str, ...] = ()
-    # CSeq of its INVITE.
-    unacked_cseq: int = -1
-    # Pause before its next repetition, seconds.
-    interval: float = T1
     # The user wants nothing sent for now: offers of ours stay inactive.
-    quiet: bool = False
+    paused: bool = False
     # Branch of the request that asks whether the peer still knows the session.
     probe: str = ""
-    # The user's next offer, which has to wait.
-    wanted: bytes = b""
-    # Something is to be said to the peer as soon as there is a way to it.
-    stranded: bool = False
-    # Our offer that waits for its answer.
-    offered: bytes = b""
+    # Something is to be sent to the peer as soon as a flow leads there.
+    waits_for_flow: bool = False
     # Reason of a BYE that has to wait for the ACK.
-    parting: str | None = None
+    waiting_bye: str | None = None
     # Whose it is, as the user said; nobody else can replace it or speak in it.
     owner: str = ""
     # Names of the certificate that the first INVITE came with.
     names: tuple[str, ...] = ()
     # Our 200 has arrived: its ACK came, or another request in the dialog.
-    heard: bool = False
+    reached: bool = False
 
-    def turn(self, turn: Turn) -> bool:
+    # Its phase.
+
+    def turn(self, happened: PhaseInput) -> bool:
         """Move on; False if the table does not allow it, and nothing has changed."""
-        phase = PHASES.get((self.phase, turn))
+        phase = PHASES.get((self.phase, happened))
         if phase is not None:
             self.phase = phase
         return phase is not None
+
+    @property
+    def over(self) -> bool:
+        """Whether a BYE of either side was sent, or waits for an ACK to be sent."""
+        return self.phase in (Phase.LEAVING, Phase.HANGING_UP, Phase.CLOSED) or self.waiting_bye is not None
+
+    @property
+    def settled(self) -> bool:
+        """Whether the session runs and no 200 of ours waits for its ACK."""
+        return self.phase is Phase.RUNNING and not self.ack
+
+    @property
+    def free_to_offer(self) -> bool:
+        """Whether no offer is open, no question waits for the user, and no 200 of ours for its ACK."""
+        return self.settled and self.offers.state is OfferState.NONE and self.token is None
+
+    def hang_up(self) -> bool:
+        """End it by a BYE of ours, and with it all that was under way; False if it does not run."""
+        if not self.turn(PhaseInput.HANG_UP):
+            return False
+        self._end_waits()
+        self.offers.drop_pending()
+        self.waiting_bye = None
+        return True
+
+    def hang_up_later(self, reason: str) -> None:
+        """Remember a BYE that has to wait for an ACK."""
+        self.waiting_bye = reason
+
+    def leave(self) -> None:
+        """End it by a BYE of the peer."""
+        self.turn(PhaseInput.BYE)
+        self._end_waits()
+
+    def _end_waits(self) -> None:
+        self.ack.end(AckInput.GIVEN_UP)
+        self.disarm(*BYE_TIMERS)
+
+    # Timers.
+
+    def arm(self, letter: str, at: float) -> None:
+        """Set a timer."""
+        self.timers.set(("session", self.key), letter, at)
+
+    def disarm(self, *letters: str) -> None:
+        """Clear timers."""
+        self.timers.clear(("session", self.key), *letters)
+
+    def due_at(self, letter: str) -> float | None:
+        """Say when a timer goes off, None if it is not set."""
+        return self.timers.due_at(("session", self.key), letter)
+
+    # The peer and the flow to it.
 
     def learn(self, headers: Headers) -> None:
         """Take from a request or response of the peer what it can do; what it does not mention stays as it was."""
@@ -141,8 +158,12 @@ class Session:
             kinds = [value.partition(";")[0].strip().lower() for value in headers.values("Accept")]
             self.takes_snapshot = SNAPSHOT_REQUEST in kinds
 
+    def unlearn_update(self) -> None:
+        """Note that the peer does not take UPDATE, whatever its Allow said."""
+        self.takes_update = False
+
     def keeps_to(self, flow: Flow) -> bool:
-        """Tell whether a way is as safe as the one the dialog began on: TLS, with one of the names shown then."""
+        """Tell whether a flow is as safe as the one the dialog began on: TLS, with one of the names shown then."""
         if self.flow.transport != "tls":
             return True
         return flow.transport == "tls" and (not self.names or not set(self.names).isdisjoint(flow.certificate_names))
@@ -156,21 +177,144 @@ class Session:
         port = uri.port or (TLS_PORT if flow.transport == "tls" else UDP_PORT)
         return bool(flow.connection) and flow.remote == (uri.host, port)
 
-    @property
-    def over(self) -> bool:
-        """Whether a BYE of either side was sent, or waits for an ACK to be sent."""
-        return self.phase in (Phase.LEAVING, Phase.HANGING_UP, Phase.CLOSED) or self.parting is not None
+    def belong_to(self, owner: str) -> None:
+        """Take an owner: nobody else can replace the session or speak in it."""
+        self.owner = owner
 
-    def settle(self, sdp: bytes) -> None:
-        """Note that an offer of either side has been answered; `sdp` is the last text of ours."""
-        self.offering = Offering.NONE
-        self.local_sdp = sdp or self.local_sdp
+    def move_to(self, flow: Flow) -> None:
+        """Take the newest flow to the peer."""
+        self.flow = flow
+
+    def hear(self, flow: Flow) -> None:
+        """Take a request of the peer that shows that our 200 has arrived, and the flow it came by."""
+        self.flow, self.reached = flow, True
+
+    def wait_for_flow(self) -> None:
+        """Note that something is to be sent as soon as a flow leads to the peer."""
+        self.waits_for_flow = True
+
+    def flow_found(self) -> bool:
+        """Take the news of a flow to the peer; tell whether something waited for one."""
+        waited, self.waits_for_flow = self.waits_for_flow, False
+        return waited
+
+    # Questions to the user.
+
+    def ask(self, token: Token) -> None:
+        """Wait for the user's answer to a question."""
+        self.token = token
+
+    def close_question(self) -> Token | None:
+        """Wait for the user's answer no longer; give the question that was open."""
+        token, self.token = self.token, None
+        return token
+
+    # The ACK of a 200.
+
+    def await_ack(self, response: bytes, transaction: ServerKey, cseq: int, now: float) -> None:
+        """Repeat a 2xx from T1 to T2 on every transport until its ACK, 32 s at most (section 13.3.1.4)."""
+        self.ack.begin(AckInput.SENT, response, transaction, cseq)
+        self.disarm("uncertain")
+        self.arm("repeat", now + T1)
+        self.arm("no-ack", now + GIVE_UP)
+
+    def await_uncertain_ack(self, response: bytes, transaction: ServerKey, cseq: int, now: float) -> None:
+        """Repeat the 2xx of an earlier process on a stream, for T2, as soon as a flow leads to the peer."""
+        self.ack.begin(AckInput.RESTORED, response, transaction, cseq)
+        self.arm("repeat", now + T1)
+        self.arm("uncertain", now + T2)
+        self.wait_for_flow()
+
+    def repeat_response(self, now: float) -> bytes:
+        """Give the 2xx that waits for its ACK, to be sent once more."""
+        self.arm("repeat", now + self.ack.back_off())
+        return self.ack.response
+
+    def acknowledge(self) -> bool:
+        """Take the ACK of our 2xx; tell whether it brings the answer to an offer of ours."""
+        answers = self.offers.state is OfferState.OURS
+        self.ack.end(AckInput.ACKNOWLEDGED)
+        self.disarm(*ACK_TIMERS)
+        if answers:
+            self.offers.answered_in_ack()
+        return answers
+
+    @property
+    def ack_is_uncertain(self) -> bool:
+        """Whether a 200 of an earlier process may have been acknowledged."""
+        return self.ack.state is AckState.UNCERTAIN
 
     def give_up_ack(self) -> None:
         """Wait no longer for the ACK of a 200; the offer in it is made again, for its answer was to come there."""
-        self.unacked, self.unacked_key = b"", ()
-        self.settle(b"")
-        self.wanted = self.wanted or self.local_sdp
+        self.ack.end(AckInput.GIVEN_UP)
+        self.disarm("repeat", "uncertain")
+        self.offers.make_again()
+
+    # Requests of ours.
+
+    def reoffer(self, sdp: bytes, *, paused: bool) -> None:
+        """Note what to offer next, and whether nothing is to be sent to us; only a running session offers it."""
+        self.paused = paused
+        if self.phase is Phase.RUNNING:
+            self.offers.want(sdp)
+
+    def count_snapshot(self) -> bool:
+        """Count a request for a snapshot; False if it cannot be sent now, or not to this peer."""
+        ready = self.takes_snapshot and self.free_to_offer and not self.offers.pending
+        if not ready or self.snapshots >= MAX_SNAPSHOTS or not (self.takes_update or self.offers.local):
+            return False
+        self.snapshots += 1
+        return True
+
+    def probing(self, branch: str) -> None:
+        """Note the request that asks whether the peer still knows the session."""
+        self.probe = branch
+
+    def probed(self, branch: str) -> bool:
+        """Tell whether a request of ours was the probe; then it is answered."""
+        if branch != self.probe:
+            return False
+        self.probe = ""
+        return True
+
+    # The session timer (RFC 4028).
+
+    def agree_on(self, timer: SessionTimer | None) -> None:
+        """Take the interval that was agreed, None for none."""
+        self.session_timer = timer
+
+    def restart_timer(self, now: float) -> None:
+        """Count the session interval from now (RFC 4028 section 10)."""
+        self.disarm("refresh", "expire")
+        if self.session_timer:
+            self.arm("expire", now + self.session_timer.expires_after())
+            if self.session_timer.ours:
+                self.arm("refresh", now + self.session_timer.refresh_after())
+
+    def resume_timer(self, expires: float, now: float) -> None:
+        """Keep the deadlines of an earlier process; where refreshing is ours it is due when it was, before the end.
+
+        A refresh may have been lost while nobody listened: its retransmissions get their chance.
+        """
+        timer = self.session_timer
+        if timer is None:
+            return
+        self.arm("expire", max(now + GIVE_UP, expires))
+        if timer.ours:
+            self.arm("refresh", max(now, expires - timer.expires_after() + timer.refresh_after()))
+
+    def retry_refresh(self, now: float) -> None:
+        """Have a refresh that was refused tried again, halfway to the end of the session, while there is time."""
+        end, timer = self.due_at("expire"), self.session_timer
+        waits = self.due_at("refresh") is not None
+        if timer and timer.ours and not waits and end is not None and end - now > LAST_REFRESH:
+            self.arm("refresh", now + (end - now) / 2)
+
+    def refreshed(self, headers: Headers, now: float) -> None:
+        """Take the 2xx to a re-INVITE or UPDATE of ours: target, abilities, interval."""
+        self.dialog.retarget(headers)
+        self.learn(headers)
+        self.restart_timer(now)
 
 
 class Sessions:
@@ -205,7 +349,7 @@ class Sessions:
         others = tuple(key for key in self._origins.pop(origin, ()) if key != session.key)
         if others:
             self._origins[origin] = others
-        if session.local_sdp:  # it was answered: there was a dialog
+        if session.offers.local:  # it was answered: there was a dialog
             self._ended[session.key] = (*origin, session.owner)
             if len(self._ended) > MAX_ENDED:
                 del self._ended[next(iter(self._ended))]
@@ -223,7 +367,7 @@ class Sessions:
         return [self._all[key] for key in keys if request.cseq.number <= self._all[key].first_cseq]
 
     def replaced(self, named: Replaces, owner: str, flow: Flow) -> Session:
-        """Return the session that an INVITE of `owner` on a way may replace (RFC 3891 section 3); raise RemoteError.
+        """Return the session that an INVITE of `owner` by a flow may replace (RFC 3891 section 3); raise RemoteError.
 
         One of somebody else is as unknown as one that never was, and so is one that was not answered yet: the early
         dialogs of that section are those which its server began. One over TLS is replaced over TLS only; the standby of

@@ -10,18 +10,15 @@ from sip.message.uri import Uri, host_port
 from sip.transaction.layer import ClientTransaction, ack_of
 from sip.transaction.response import ALLOW, SUPPORTED, TLS_PORT, UDP_PORT
 from sip.transaction.timers import GIVE_UP
-from sip.ua.core import Context, contact, same_host
+from sip.ua.context import Context, contact, same_host
 from sip.ua.events import Ending, Expired, Informed, Numbered, Probed, Reanswered, Withdrawn
-from sip.ua.session import SNAPSHOT_REQUEST, Offering, Phase, Session, Turn
+from sip.ua.session import SNAPSHOT_REQUEST, Session
+from sip.ua.session_state import Phase, PhaseInput
 
 # A request longer than this goes over TCP, lest it be cut into fragments (RFC 3261 section 18.1.1).
 LONGEST_DATAGRAM = 1300
 # Longest wait before a re-INVITE that met another is repeated, seconds; we never own the Call-ID (section 14.1).
 GLARE_WAIT = 2.0
-# Seconds before the end of a session after which a refresh that was refused is not tried again: a busy peer needs some.
-LAST_REFRESH = 10.0
-# Snapshots asked for in one dialog: a client whose metadata stay damaged would be asked for ever.
-MAX_SNAPSHOTS = 5
 # Boundary of our own multipart bodies; nothing we put into them holds it.
 BOUNDARY = b"srs-recorder-part"
 # Body in which a picture is asked for without RTCP (RFC 5168 section 7).
@@ -36,7 +33,7 @@ GONE = frozenset({408, 481})
 NO_UPDATE = frozenset({405, 501})
 
 
-class Calling:
+class UserAgentClient:
     """Send requests of ours and take their answers."""
 
     def __init__(self, context: Context) -> None:
@@ -46,64 +43,78 @@ class Calling:
         """Send BYE; before the ACK of our first 200 it has to wait for that (section 15)."""
         if session.phase is not Phase.RUNNING:
             return
-        if session.unacked:
-            session.parting = reason
+        if session.ack:
+            session.hang_up_later(reason)
             return
         self.bye(session, reason, now)
 
     def bye(self, session: Session, reason: str, now: float) -> None:
         """Send BYE now and forget everything else that was under way."""
-        if not session.turn(Turn.HANG_UP):
+        if not session.hang_up():
             return
         self.withdraw(session, now)
-        self._context.disarm(session, "repeat", "no-ack", "doubt", "refresh", "expire", "retry")
-        session.unacked, session.wanted, session.parting = b"", b"", None
         text = _plain(reason)
         extra = f'Reason: SIP;cause=200;text="{text}"\r\n' if text else ""
         self._request(session, "BYE", extra, b"", now, with_contact=False)
 
-    def reoffer(self, session: Session, sdp: bytes, now: float) -> None:
+    def reoffer(self, session: Session, sdp: bytes, now: float, *, paused: bool) -> None:
         """Send a re-INVITE with an offer of ours, as soon as no other offer is open."""
-        if session.phase is Phase.RUNNING:
-            session.wanted = sdp
-            self.catch_up(session, now)
+        session.reoffer(sdp, paused=paused)
+        self.catch_up(session, now)
 
     def catch_up(self, session: Session, now: float) -> None:
         """Do what had to wait for an ACK or an answer."""
-        if session.phase is not Phase.RUNNING or session.unacked:
+        if not session.settled:
             return
-        if session.parting is not None:
-            self.bye(session, session.parting, now)
-        elif session.wanted and session.offering is Offering.NONE and session.token is None:
-            self._context.disarm(session, "retry")
-            self._reinvite(session, session.wanted, now)
+        if session.waiting_bye is not None:
+            self.bye(session, session.waiting_bye, now)
+        elif session.offers.pending and session.free_to_offer:
+            session.disarm("retry")
+            self._reinvite(session, session.offers.pending, now)
 
-    def restart_timer(self, session: Session, now: float) -> None:
-        """Count the session interval from now (RFC 4028 section 10)."""
-        self._context.disarm(session, "refresh", "expire")
-        if session.timer:
-            self._context.arm(session, "expire", now + session.timer.expires_after())
-            if session.timer.ours:
-                self._context.arm(session, "refresh", now + session.timer.refresh_after())
+    def flow_found(self, session: Session, before: Flow, now: float) -> None:
+        """Look whether a message has brought a flow where there was none `before`, and send what waited for one.
+
+        On a stream nothing can be sent to a peer whose connection is gone, mostly with an earlier process of ours,
+        until a connection leads there: one to where the peer listens, or one of its own. The latter is known by the
+        first message of a dialog that comes on it. Dialogs that shared a connection of an earlier process share its
+        next; a certificate tells whether that is of the same peer, an address where there is none (RFC 5923).
+        """
+        flow, alive = session.flow, self._context.alive
+        if alive(before) or not alive(flow):
+            return
+        self._send_waiting(session, now)
+        if _peer(before) != _peer(flow):
+            return
+        for key in self._context.disconnected.pop(before, ()):
+            other = self._context.sessions.get(key)
+            if other and other.flow == before:
+                other.move_to(flow)
+                self._send_waiting(other, now)
+
+    def _send_waiting(self, session: Session, now: float) -> None:
+        """Repeat a 200 that waits for its ACK, else do what had to wait."""
+        if not session.flow_found():
+            return
+        if session.ack:
+            self._context.send(session.flow, session.ack.response)
+        else:
+            self.catch_up(session, now)
 
     def refresh(self, session: Session, now: float) -> None:
         """Refresh the session: by UPDATE if the peer takes it, else by offering our last SDP again."""
         if session.takes_update:
             self._request(session, "UPDATE", self._refresh_lines(session), b"", now)
-        elif session.local_sdp and not session.wanted:
-            self.reoffer(session, session.local_sdp, now)
+        elif session.offers.local and not session.offers.pending:
+            self.reoffer(session, session.offers.local, now, paused=session.paused)
 
     def ask_snapshot(self, session: Session, reason: str, now: float) -> bool:
         """Ask for the whole metadata (RFC 7866 section 9.2), only of a peer whose Accept names such requests.
 
         Others would take the body for SDP. By UPDATE, else by re-INVITE with our last SDP; False if it cannot be now.
         """
-        ready = session.phase is Phase.RUNNING and not session.unacked and session.offering is Offering.NONE
-        if not ready or not session.takes_snapshot or session.token is not None or session.wanted:
+        if not session.count_snapshot():
             return False
-        if session.snapshots >= MAX_SNAPSHOTS or not (session.takes_update or session.local_sdp):
-            return False
-        session.snapshots += 1
         text = f"SRS-Reason: {_plain(reason)}\r\n".encode()
         lines = self._refresh_lines(session)
         if session.takes_update:
@@ -113,11 +124,11 @@ class Calling:
         body = b"".join(
             b"--%s\r\nContent-Type: %s\r\n%s\r\n%s\r\n" % (BOUNDARY, kind.encode(), extra, part)
             for kind, extra, part in (
-                ("application/sdp", b"", session.local_sdp),
+                ("application/sdp", b"", session.offers.local),
                 (SNAPSHOT_REQUEST, b"Content-Disposition: recording-session\r\n", text),
             )
         )
-        session.offering, session.offered = Offering.OURS, session.local_sdp
+        session.offers.send(session.offers.local)
         mixed = f"multipart/mixed;boundary={BOUNDARY.decode()}"
         self._request(session, "INVITE", lines, body + b"--%s--\r\n" % BOUNDARY, now, kind=mixed)
         return True
@@ -127,17 +138,18 @@ class Calling:
 
         By UPDATE without an offer if it takes that, since some answer an OPTIONS of any dialog (section 11.2).
         """
-        if session.phase is not Phase.RUNNING or session.unacked or session.probe:
+        if not session.settled or session.probe:
             return False
         if session.takes_update:
-            session.probe = self._request(session, "UPDATE", self._refresh_lines(session), b"", now)
+            branch = self._request(session, "UPDATE", self._refresh_lines(session), b"", now)
         else:
-            session.probe = self._request(session, "OPTIONS", "Accept: application/sdp\r\n", b"", now)
+            branch = self._request(session, "OPTIONS", "Accept: application/sdp\r\n", b"", now)
+        session.probing(branch)
         return True
 
     def ask_picture(self, session: Session, now: float) -> bool:
         """Ask for a whole picture the old way (RFC 5168) if the Allow of the peer names INFO; False if it cannot be."""
-        if session.phase is not Phase.RUNNING or session.unacked or not session.takes_info:
+        if not session.settled or not session.takes_info:
             return False
         self._request(session, "INFO", "", FAST_UPDATE, now, with_contact=False, kind=MEDIA_CONTROL)
         return True
@@ -167,7 +179,7 @@ class Calling:
         session = self._context.sessions.get(transaction.session)
         if session is None or not session.keeps_to(flow):
             return session is None and same_host(flow, transaction.flow)
-        return same_host(flow, transaction.flow) or self._context.standing(session, flow, None) == ()
+        return same_host(flow, transaction.flow) or self._context.authorization(session, flow, None) == ()
 
     def stray(self, response: Response, flow: Flow) -> bool:
         """Acknowledge a 2xx to a re-INVITE that an earlier process sent; without its ACK the peer would hang up."""
@@ -177,11 +189,11 @@ class Calling:
         session = self._context.sessions.of_dialog(response.call_id, ours or "", theirs or "")
         if session is None or session.phase is not Phase.RUNNING:
             return False
-        if self._context.standing(session, flow, None) != ():
+        if self._context.authorization(session, flow, None) != ():
             return False
-        way = flow if flow.connection else self._ways(session)[0]
-        via = _via(way, self._context.branch())
-        self._context.send(way, session.dialog.request("ACK", response.cseq.number, via, "", "", b"", ""))
+        out = flow if flow.connection else self._flows(session)[0]
+        via = _via(out, self._context.branch())
+        self._context.send(out, session.dialog.request("ACK", response.cseq.number, via, "", "", b"", ""))
         return True
 
     def timed_out(self, transaction: ClientTransaction, now: float) -> None:
@@ -195,7 +207,7 @@ class Calling:
             self.gone(session, now, bye=True)
 
     def unsent(self, transaction: ClientTransaction, now: float) -> None:
-        """Go on where no way leads to the peer: that is a 503, which ends no dialog (RFC 3261 8.1.3.1, 12.2.1.2).
+        """Go on where no flow leads to the peer: that is a 503, which ends no dialog (RFC 3261 8.1.3.1, 12.2.1.2).
 
         An offer waits until the peer is heard of again, and is tried now and then.
         """
@@ -203,12 +215,12 @@ class Calling:
         if session is None or self._probed(session, transaction, 408) or session.phase is not Phase.RUNNING:
             return
         if transaction.key[1] == "INVITE":
-            session.wanted, session.offered = session.wanted or session.offered, b""
-            session.offering, session.stranded = Offering.NONE, True
-            heard = session.flow.connection in self._context.connections  # of the peer, while this way was tried
-            self._context.arm(session, "retry", now if heard else now + GIVE_UP)
+            session.offers.postpone()
+            session.wait_for_flow()
+            heard = session.flow.connection in self._context.connections  # of the peer, while this flow was tried
+            session.arm("retry", now if heard else now + GIVE_UP)
         elif transaction.key[1] == "UPDATE":
-            self._refresh_again(session, now)
+            session.retry_refresh(now)
 
     def expire(self, session: Session, ending: Ending, now: float) -> None:
         """End a session of our own accord and say why."""
@@ -220,7 +232,7 @@ class Calling:
         """End a session whose dialog is lost; a BYE only where the peer may still know it."""
         if bye:
             self.expire(session, Ending.DIALOG_GONE, now)
-        elif session.turn(Turn.OVER):
+        elif session.turn(PhaseInput.OVER):
             self.withdraw(session, now)
             self._context.emit(Expired(session.key, Ending.DIALOG_GONE))
             self._context.close(session)
@@ -228,13 +240,11 @@ class Calling:
     def withdraw(self, session: Session, now: float) -> None:
         """Answer 487 to a re-INVITE or UPDATE that the user has not answered yet."""
         context = self._context
-        token = session.token
+        token = session.close_question()
         question = context.questions.pop(token, None) if token is not None else None
-        session.token = None
         if question is None or token is None:
             return
-        if session.offering is Offering.THEIRS:
-            session.offering = Offering.NONE
+        session.offers.refuse()
         transaction = context.servers.find(question.transaction)
         if transaction and transaction.reply:
             context.servers.respond(transaction, 487, transaction.reply.compose(487), now)
@@ -242,40 +252,38 @@ class Calling:
 
     def _probed(self, session: Session, transaction: ClientTransaction, status: int) -> bool:
         """Tell the user what came of a probe; False if it was another request."""
-        if transaction.key[0] != session.probe:
+        if not session.probed(transaction.key[0]):
             return False
-        session.probe = ""
         if session.phase is Phase.RUNNING:
             self._context.emit(Probed(session.key, status))
         return True
 
     def _over(self, session: Session) -> None:
         """Close after our BYE, whatever was answered: some clients say 405 or 481 and end all the same."""
-        if session.turn(Turn.OVER):
+        if session.turn(PhaseInput.OVER):
             self._context.close(session)
 
     def _reinvite(self, session: Session, sdp: bytes, now: float) -> None:
-        session.offering, session.offered, session.wanted = Offering.OURS, sdp, b""
+        session.offers.send(sdp)
         self._request(session, "INVITE", self._refresh_lines(session), sdp, now)
 
     def _reinvite_answered(self, session: Session, response: Response, now: float) -> None:
         if session.phase is not Phase.RUNNING:
             return
-        sdp, session.offered = session.offered, b""
-        session.offering = Offering.NONE
         if response.status == 491:
-            session.wanted = session.wanted or sdp
+            session.offers.postpone()
             wait = GLARE_WAIT * self._context.random(1)[0] / 256
-            self._context.arm(session, "retry", now + wait)
-        elif response.status in GONE:
+            session.arm("retry", now + wait)
+            return
+        sdp = session.offers.answered(accepted=response.status < 300)
+        if response.status in GONE:
             self.gone(session, now, bye=False)
         else:
             found = contents(response.headers, response.body)
             if response.status < 300:
-                session.settle(sdp)
-                self._refreshed(session, response, now)
+                session.refreshed(response.headers, now)
             else:
-                self._refresh_again(session, now)
+                session.retry_refresh(now)
             answer = found.offer if response.status < 300 else None
             self._told(session, "INVITE", response, found.metadata)
             self._context.emit(Reanswered(session.key, response.status, answer, found.metadata, sdp))
@@ -285,17 +293,17 @@ class Calling:
         if session.phase is not Phase.RUNNING:
             return
         if response.status < 300:
-            self._refreshed(session, response, now)
+            session.refreshed(response.headers, now)
             found = contents(response.headers, response.body)
             self._told(session, "UPDATE", response, found.metadata)
         elif response.status in GONE:
             self.gone(session, now, bye=False)
         elif response.status in NO_UPDATE:
-            session.takes_update = False
-            if session.timer and session.timer.ours:
+            session.unlearn_update()
+            if session.session_timer and session.session_timer.ours:
                 self.refresh(session, now)
         else:
-            self._refresh_again(session, now)
+            session.retry_refresh(now)
 
     def _told(self, session: Session, method: str, response: Response, metadata: bytes | None) -> None:
         """Hand on metadata that came in a response as if they had come in a request (RFC 7866 section 9.1)."""
@@ -303,21 +311,8 @@ class Calling:
             request = Request(method, session.dialog.target, headers=response.headers, body=response.body)
             self._context.emit(Informed(session.key, session.flow, request, metadata, method))
 
-    def _refreshed(self, session: Session, response: Response, now: float) -> None:
-        session.dialog.retarget(Request("", "", headers=response.headers))
-        session.learn(response.headers)
-        self.restart_timer(session, now)
-
-    def _refresh_again(self, session: Session, now: float) -> None:
-        """Have a refresh that was refused tried again, halfway to the end of the session, while there is time."""
-        owner = ("session", session.key)
-        end = self._context.timers.due_at(owner, "expire")
-        waits = self._context.timers.due_at(owner, "refresh") is not None
-        if session.timer and session.timer.ours and not waits and end is not None and end - now > LAST_REFRESH:
-            self._context.arm(session, "refresh", now + (end - now) / 2)
-
     def _refresh_lines(self, session: Session) -> str:
-        timer = session.timer
+        timer = session.session_timer
         # Seen from us as the client of this request: whoever refreshed goes on doing so.
         expires = f"Session-Expires: {timer.interval};refresher={'uac' if timer.ours else 'uas'}\r\n" if timer else ""
         return f"Allow: {ALLOW}\r\nSupported: {SUPPORTED}\r\n{expires}"
@@ -335,36 +330,36 @@ class Calling:
     ) -> str:
         """Send a request and give its branch."""
         dialog = session.dialog
-        dialog.local_cseq += 1
+        cseq = dialog.next_cseq()
         if session.phase is Phase.RUNNING:
             self._context.emit(Numbered(session.key))
         branch = self._context.branch()
-        flow, *others = self._ways(session)
+        flow, *others = self._flows(session)
         text = contact(session, self._context.settings.contact_host) if with_contact else ""
-        data = dialog.request(method, dialog.local_cseq, _via(flow, branch), text, extra, body, kind)
+        data = dialog.request(method, cseq, _via(flow, branch), text, extra, body, kind)
         if flow.transport == "udp" and len(data) > LONGEST_DATAGRAM:
             # The peer may not listen on TCP; then the datagram goes out after all.
             stream = Flow("tcp", flow.local, flow.remote, 0, flow.listener)
-            data = dialog.request(method, dialog.local_cseq, _via(stream, branch), text, extra, body, kind)
+            data = dialog.request(method, cseq, _via(stream, branch), text, extra, body, kind)
             flow, others = stream, [flow, *others]
         self._context.clients.begin((branch, method), flow, data, session.key, tuple(others), now)
         return branch
 
-    def _ways(self, session: Session) -> list[Flow]:
-        """Give the ways to the peer: the living connection of the dialog, then route or Contact, then the last source.
+    def _flows(self, session: Session) -> list[Flow]:
+        """Give the flows to the peer: the living connection of the dialog, then route or Contact, then the last source.
 
         A name is looked up by whoever has the sockets. Behind NAT the Contact often leads nowhere; on UDP, where
         nobody tells, the last source is tried as well when nothing is heard.
         """
         flow = session.flow
         target = _target(session.dialog.next_hop(), flow)
-        if target and not session.heard and not same_host(target, flow):
+        if target and not session.reached and not same_host(target, flow):
             target = None  # whoever sent the INVITE may have named anybody
-        if target and session.owner and self._context.elsewhere(session.owner, target):
+        if target and session.owner and self._context.is_foreign(session.owner, target):
             target = None  # private addresses occur twice: there somebody else would read it, and answer
         if flow.connection:
-            ways = [flow] if self._context.alive(flow) else []
-            return [*ways, target] if target else ways or [flow]
+            alive = [flow] if self._context.alive(flow) else []
+            return [*alive, target] if target else alive or [flow]
         return [target, flow] if target and target != flow else [flow]
 
     def _ack(self, transaction: ClientTransaction, response: Response) -> bytes:
@@ -400,3 +395,8 @@ def _target(text: str, flow: Flow) -> Flow | None:
     transport = flow.transport if flow.transport == "tls" or transport not in ("udp", "tcp", "tls") else transport
     port = uri.port or (TLS_PORT if transport == "tls" else UDP_PORT)
     return Flow(transport, flow.local, (uri.host, port), 0, flow.listener, flow.certificate_names)
+
+
+def _peer(flow: Flow) -> tuple[str, str, tuple[str, ...]]:
+    """Tell what two connections of one peer have in common."""
+    return flow.transport, flow.remote[0], flow.certificate_names

@@ -1,5 +1,6 @@
 """What the requests of peers mean to a recording server: who is refused, asked about, or answered at once.
 
+The user answers the questions that it is asked, by their tokens. What comes in a dialog is for `sip.ua.uas_dialog`.
 Requests outside a dialog that are refused, and OPTIONS, keep no state (RFC 3261 section 8.2.7), so a flood of them
 costs no memory; everything that changes a session has its transaction.
 """
@@ -14,16 +15,22 @@ from sip.message.siprec_marks import is_recording, marks, unknown_tags
 from sip.transaction.layer import ServerTransaction, server_key
 from sip.transaction.response import ALLOW, CAPABILITIES, Fields, Reply, new_tag, reply_flow, sent_by_port, steady_tag
 from sip.transaction.tables import State
-from sip.ua.core import Context, refusal_fields, same_host
+from sip.ua.context import Context, Question, refusal_fields, same_host
 from sip.ua.dialog import Dialog
-from sip.ua.events import NOT_OWNER, Dropped, Invited, Refused, SessionKey
-from sip.ua.session import Phase, Session
+from sip.ua.events import NOT_OWNER, Dropped, Invited, Refused, SessionKey, Token
+from sip.ua.session import Session
+from sip.ua.session_state import Phase, PhaseInput
 from sip.ua.session_timer import negotiate
-from sip.ua.uas_dialog import Within
+from sip.ua.uac import UserAgentClient
+from sip.ua.uas_dialog import DialogServer
 
 SERVED = frozenset({"INVITE", "ACK", "BYE", "CANCEL", "OPTIONS", "UPDATE", "INFO", "PRACK"})
 # Methods of other RFCs that exist and are not for a recorder: 405 instead of 501 (section 8.2.1).
 FOREIGN = frozenset({"REGISTER", "SUBSCRIBE", "NOTIFY", "PUBLISH", "MESSAGE", "REFER"})
+# A warning as code and text (RFC 3261 section 20.43), or the whole header value.
+Warned = tuple[int, str] | str
+# Name under which we warn: a pseudonym, not an address.
+WARN_AGENT = "recorder"
 
 
 def shown(method: str) -> str:
@@ -31,12 +38,15 @@ def shown(method: str) -> str:
     return method if method in SERVED or method in FOREIGN else "unknown"
 
 
-class Answering:
-    """Answer requests."""
+class UserAgentServer:
+    """Answer requests, at once or as the user decides."""
 
-    def __init__(self, context: Context, within: Within) -> None:
+    def __init__(self, context: Context, client: UserAgentClient) -> None:
         self._context = context
-        self._within = within
+        self._client = client
+        self._dialogs = DialogServer(context, client)
+
+    # Network in.
 
     def receive(self, request: Request, flow: Flow, now: float) -> None:
         """Take one whole request."""
@@ -69,11 +79,11 @@ class Answering:
         if not self._concerns(known, flow):
             self._stateless(request, flow, 481, NOT_OWNER, session=known.session)
             return
-        way = reply_flow(request, flow)
+        back = reply_flow(request, flow)
         session = self._context.sessions.get(known.session) if known.session else None
-        self._context.servers.repeat(known, way, now)
+        self._context.servers.repeat(known, back, now)
         if session:
-            self._within.repeated(session, way, now)
+            self._dialogs.repeated(session, back, now)
 
     def _displaced(self, transaction: ServerTransaction, request: Request, flow: Flow) -> bool:
         """Tell whether a request of a dialog's owner meets the transaction of somebody who foretold its branch.
@@ -81,12 +91,12 @@ class Answering:
         One whose ACK is awaited stays: whoever copies a branch must not take the place of its first sender either.
         """
         other = self._context.sessions.get(transaction.session) if transaction.session else None
-        if other and other.unacked_key == transaction.key:
+        if other and other.ack.transaction == transaction.key:
             return False
         session = self._session_of(request) if request.recipient.tag is not None else None
         if session is None or session.key == transaction.session:
             return False
-        if self._context.standing(session, flow, request) is None:
+        if self._context.authorization(session, flow, request) is None:
             return False
         return not self._concerns(transaction, flow)
 
@@ -95,7 +105,7 @@ class Answering:
         session = self._context.sessions.get(transaction.session) if transaction.session else None
         if session is None:
             return same_host(flow, transaction.flow)
-        return self._context.standing(session, flow, None, transaction.flow) == ()
+        return self._context.authorization(session, flow, None, transaction.flow) == ()
 
     def malformed(self, error: MalformedMessage, flow: Flow) -> None:
         """Answer what could not be read, if its Via could; never an ACK."""
@@ -120,6 +130,100 @@ class Answering:
             fault = other
         self._stateless(request, flow, fault.status, fault.code, refusal_fields(fault.status, self._context, request))
 
+    # Answers of the user.
+
+    def waits(self, token: Token) -> bool:
+        """Tell whether a question still waits for its answer."""
+        return self._question(token) is not None
+
+    def accept(self, token: Token, sdp: bytes, now: float) -> bool:
+        """Answer 200 to an INVITE or UPDATE."""
+        taken = self._take_question(token)
+        if taken is None:
+            return False
+        question, session, transaction = taken
+        if question.method == "BYE":
+            self._end(session, transaction, 200, (), now)
+            return True
+        if question.offered:
+            session.offers.answer(sdp)
+        else:
+            session.offers.send_in_response(sdp)
+        fields = self._dialogs.fields(session)
+        reply = transaction.reply
+        data = reply.compose(200, fields, sdp) if reply else b""
+        self._context.servers.respond(transaction, 200, data, now)
+        if question.method == "INVITE":
+            session.await_ack(data, question.transaction, question.cseq, now)
+        session.turn(PhaseInput.ACCEPTED)
+        # The interval counts from the 2xx (RFC 4028 section 10).
+        session.restart_timer(now)
+        self._client.catch_up(session, now)
+        return True
+
+    def refuse(
+        self,
+        token: Token,
+        status: int,
+        now: float,
+        *,
+        retry_after: int | None = None,
+        warning: Warned | None = None,
+        headers: Fields = (),
+    ) -> bool:
+        """Answer other than 2xx."""
+        taken = self._take_question(token)
+        if taken is None:
+            return False
+        question, session, transaction = taken
+        fields = tuple(headers)
+        fields += (("Retry-After", str(retry_after)),) if retry_after is not None else ()
+        fields += (("Warning", _warning(warning)),) if warning is not None else ()
+        if question.method == "BYE":
+            self._end(session, transaction, status, fields, now)
+            return True
+        session.offers.refuse()
+        self._respond(transaction, status, fields, now)
+        if session.turn(PhaseInput.REFUSED):
+            self._context.close(session)
+        self._client.catch_up(session, now)
+        return True
+
+    def confirm(self, token: Token, now: float) -> bool:
+        """Answer 200 to a BYE."""
+        taken = self._take_question(token)
+        if taken is None:
+            return False
+        _, session, transaction = taken
+        self._end(session, transaction, 200, (), now)
+        return True
+
+    def _take_question(self, token: Token) -> tuple[Question, Session, ServerTransaction] | None:
+        found = self._question(token)
+        self._context.questions.pop(token, None)
+        if found is not None:
+            found[1].close_question()
+        return found
+
+    def _question(self, token: Token) -> tuple[Question, Session, ServerTransaction] | None:
+        question = self._context.questions.get(token)
+        session = self._context.sessions.get(question.session) if question else None
+        transaction = self._context.servers.find(question.transaction) if question else None
+        if question is None or session is None or transaction is None:
+            return None
+        return question, session, transaction
+
+    def _end(self, session: Session, transaction: ServerTransaction, status: int, fields: Fields, now: float) -> None:
+        self._respond(transaction, status, fields, now)
+        if session.phase is Phase.LEAVING and session.turn(PhaseInput.CONFIRMED):
+            self._context.close(session)
+
+    def _respond(self, transaction: ServerTransaction, status: int, fields: Fields, now: float) -> None:
+        if transaction.reply:
+            self._context.servers.respond(transaction, status, transaction.reply.compose(status, fields), now)
+
+    # Inside.
+
     def _ack(self, request: Request, flow: Flow, now: float) -> None:
         transaction = self._context.servers.find(server_key(request, "INVITE"))
         if transaction and transaction.state in (State.COMPLETED, State.CONFIRMED):
@@ -132,9 +236,9 @@ class Answering:
         if session is None:
             self._context.emit(Dropped(flow, "ack-unknown"))
             return
-        invite = self._context.servers.find(session.unacked_key)
-        if self._context.standing(session, flow, request, invite.flow if invite else None) == ():
-            self._within.acknowledged(session, request, reply_flow(request, flow), now)
+        invite = self._context.servers.find(session.ack.transaction)
+        if self._context.authorization(session, flow, request, invite.flow if invite else None) == ():
+            self._dialogs.acknowledged(session, request, reply_flow(request, flow), now)
         else:
             self._context.emit(Dropped(flow, "ack-foreign"))
 
@@ -153,26 +257,26 @@ class Answering:
         if not transaction.open or session is None:
             return
         if session.phase is Phase.INVITED:
-            self._within.cancel(session, now)
+            self._dialogs.cancel(session, now)
         else:
-            self._within.withdraw(session, now)
+            self._dialogs.withdraw(session, now)
 
     def _in_dialog(self, request: Request, flow: Flow, now: float) -> None:
         session = self._session_of(request)
         if session is None:
             self._refuse(request, flow, now, 481, "dialog")
             return
-        standing = self._context.standing(session, flow, request)
-        if standing is None:
+        authorization = self._context.authorization(session, flow, request)
+        if authorization is None:
             self._refuse(request, flow, now, 481, NOT_OWNER, session=session.key)
             return
-        if standing:
-            self._refuse(request, flow, now, 401, "digest-in-dialog", standing)
+        if authorization:
+            self._refuse(request, flow, now, 401, "digest-in-dialog", authorization)
             return
         if unknown_tags(request.headers):
-            self._within.refuse(session, request, reply_flow(request, flow), now, 420, "require")
+            self._dialogs.refuse(session, request, reply_flow(request, flow), now, 420, "require")
             return
-        self._within.receive(session, request, reply_flow(request, flow), now)
+        self._dialogs.receive(session, request, reply_flow(request, flow), now)
 
     def _out_of_dialog(self, request: Request, flow: Flow, now: float) -> None:
         if request.method not in ("INVITE", "OPTIONS"):
@@ -197,12 +301,12 @@ class Answering:
             self._send(request, flow, self._steady(request, flow).compose(200, CAPABILITIES))
         else:
             session = self._invite(request, flow, found, now)
-            session.timer = timer
+            session.agree_on(timer)
 
     def _merged(self, request: Request, flow: Flow) -> bool:
         """Tell whether this INVITE came before by another path; another customer's with the same names is a new one."""
         found = self._context.sessions.made_by(request, request.sender)
-        return any(self._context.standing(session, flow, None) == () for session in found)
+        return any(self._context.authorization(session, flow, None) == () for session in found)
 
     def _judge(self, request: Request) -> Contents:
         """Look for the first of 420, 415, 406 and 421 that applies; raise RemoteError."""
@@ -227,13 +331,15 @@ class Answering:
         context = self._context
         tag = new_tag(context.random)
         reply = Reply.to_request(request, flow, tag)
-        way = reply_flow(request, flow)
+        back = reply_flow(request, flow)
         dialog = Dialog.accept(request, reply.to, tag)
-        session = Session(SessionKey(tag), dialog, way, dialog.remote_cseq)
-        session.names = flow.certificate_names
+        names = flow.certificate_names
+        session = Session(SessionKey(tag), dialog, back, dialog.remote_cseq, context.timers, names=names)
         session.learn(request.headers)
+        if found.offer is not None:
+            session.offers.receive()
         key = server_key(request, "INVITE")
-        context.servers.begin(key, way, sent_by_port(request), reply, tag, now)
+        context.servers.begin(key, back, sent_by_port(request), reply, tag, now)
         context.sessions.add(session)
         token = context.ask(session, key, found.offer is not None, dialog.remote_cseq)
         signs = marks(request.headers, found.metadata)
@@ -283,3 +389,11 @@ class Answering:
 
     def _send(self, request: Request, flow: Flow, data: bytes) -> None:
         self._context.send(reply_flow(request, flow), data, sent_by_port(request))
+
+
+def _warning(warning: Warned) -> str:
+    if isinstance(warning, str):
+        return warning
+    code, text = warning
+    clean = text.replace("\\", "").replace('"', "'")
+    return f'{code} {WARN_AGENT} "{clean}"'

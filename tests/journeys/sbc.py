@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from sip.message.framing import Framer
-from sip.message.message import Request, Response, parse
+from sip.message.message import Framed, Request, Response, parse
 
 OFFER = (
     b"v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n"
@@ -81,7 +81,7 @@ class Link:
             made.close()
             raise
         self.cseq = 0
-        self._framer, self._heard = Framer(), list[bytes]()
+        self._framer, self._heard = Framer(), list[Framed | bytes]()
 
     def close(self) -> None:
         """Close it."""

@@ -13,14 +13,14 @@ from sip.message.body import contents, refused_body, takes_sdp
 from sip.message.framing import Framer
 from sip.message.header_values import Flow
 from sip.message.headers import Headers
-from sip.message.message import Request, check, parse
+from sip.message.message import Framed, Request, check, parse
 from sip.message.multipart import MAX_PARTS, parts_of, split
 from sip.message.siprec_marks import marks
 from sip.sdp.answer import answer, plan
 from sip.sdp.description import SessionDescription
 from sip.sdp.plan import Policy
 from sip.sdp.sdes import SUITES, CryptoOffer, UnusableCrypto, canonical
-from sip.siprec.call_model import Picture
+from sip.siprec.call_model import CallModel
 from sip.siprec.correlation import call_names
 from sip.siprec.document import parse as read_metadata
 from sip.siprec.parties import read_headers
@@ -64,7 +64,7 @@ def message(data: bytes) -> None:
         call_names(read_headers(found).correlations)
 
 
-def cut(data: bytes, step: int) -> tuple[list[bytes], str]:
+def cut(data: bytes, step: int) -> tuple[list[Framed | bytes], str]:
     """Feed a stream in pieces; give its messages and the fault that ended it."""
     framer, found = Framer(), []
     for at in range(0, len(data), step):
@@ -137,13 +137,13 @@ def body(data: bytes) -> None:
 def metadata(data: bytes) -> None:
     """Metadata is read as far as it goes, and changes a picture that held something."""
     found = read_metadata(data)
-    picture = Picture()
+    picture = CallModel()
     picture.apply(read_metadata(METADATA), T0)
     picture.apply(found, T0)
     picture.apply(found, T0, final=True)
     assert picture.owners(["1", "2", None])
     kept = json.loads(json.dumps(picture.to_state()))
-    assert Picture.from_state(kept).parties() == picture.parties()
+    assert CallModel.from_state(kept).parties() == picture.parties()
 
 
 def endpoint(data: bytes) -> None:

@@ -10,6 +10,7 @@ from sip.errors import NotAcceptable
 from sip.sdp.answer import LinePlan, Policy, answer, plan
 from sip.sdp.description import SessionDescription
 from sip.sdp.sdes import SUITES
+from sip.sdp.writer import write
 
 SDES = "AES_CM_128_HMAC_SHA1_80"
 PREFERRED = Policy("preferred", secure=True)
@@ -18,6 +19,11 @@ HEAD = "v=0\no=src 1 1 IN IP4 192.0.2.1\ns=-\nc=IN IP4 192.0.2.1\nt=0 0\n"
 
 def offered(*lines: str, head: str = HEAD) -> SessionDescription:
     return SessionDescription.parse((head + "\n".join(lines) + "\n").encode())
+
+
+def written(offer: SessionDescription) -> bytes:
+    """The lines of a description as they were read."""
+    return write([*offer.lines, *(line for media in offer.media for line in media.lines)])
 
 
 def key_line(suite: str = SDES, tag: int = 1, tail: str = "") -> str:

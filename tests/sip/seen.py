@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sip.message.message import Request
-from sip.siprec.call_model import Picture
+from sip.siprec.call_model import CallModel
 from sip.siprec.document import parse
 from tests.sip.metadata_documents import T0, T1, T2
 
@@ -14,9 +14,9 @@ ANNA, BEN, CLEO = (
 )
 
 
-def seen(*arrivals: bytes | Request) -> Picture:
+def seen(*arrivals: bytes | Request) -> CallModel:
     """Give the picture after these documents and requests, half a minute apart."""
-    picture = Picture()
+    picture = CallModel()
     for arrival, now in zip(arrivals, (T0, T1, T2), strict=False):
         if isinstance(arrival, bytes):
             picture.apply(parse(arrival), now)
@@ -25,11 +25,11 @@ def seen(*arrivals: bytes | Request) -> Picture:
     return picture
 
 
-def heard(picture: Picture, *labels: str | None) -> list[list[str | None]]:
+def heard(picture: CallModel, *labels: str | None) -> list[list[str | None]]:
     """Give the addresses of the owners of these lines."""
     parties = picture.parties()
     return [[parties[i].uri for i in owner.parties] for owner in picture.owners(labels)]
 
 
-def roles(picture: Picture) -> list[tuple[str, str | None, str | None]]:
+def roles(picture: CallModel) -> list[tuple[str, str | None, str | None]]:
     return [(party.role.value, party.name, party.number) for party in picture.parties()]

@@ -28,5 +28,5 @@ def test_refusing_an_offer_carries_the_warning() -> None:
 
 def test_a_framing_error_keeps_the_messages_before_it() -> None:
     with pytest.raises(FramingError) as caught:
-        raise FramingError("content-length", head=b"x", before=(b"whole",))
-    assert (caught.value.before, caught.value.head, caught.value.status) == ((b"whole",), b"x", 400)
+        raise FramingError("content-length", request="x", before=("whole",))
+    assert (caught.value.before, caught.value.request, caught.value.status) == (("whole",), "x", 400)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from sip.message.framing import Framer
 from sip.message.headers import Headers
-from sip.message.message import Request, Response, parse
+from sip.message.message import Framed, Request, Response, parse
 from sip.message.multipart import parts_of
 from sip.sdp.description import SessionDescription
 
@@ -77,7 +77,7 @@ class RecorderDouble:
                     writer.write(answer)
         writer.close()
 
-    def take(self, data: bytes) -> list[bytes]:
+    def take(self, data: Framed | bytes) -> list[bytes]:
         """Take a message and give what is sent back."""
         message = parse(data)
         if isinstance(message, Response):

@@ -14,7 +14,7 @@ def decoded(codec: str, frames: list[bytes]) -> array[int]:
     """Decode with FFmpeg, which knows nothing of our encoders of G.711."""
     names = {"PCMA": "pcm_alaw", "PCMU": "pcm_mulaw", "G722": "g722", "opus": "libopus"}
     context = av.CodecContext.create(names[codec], "r")
-    context.sample_rate, context.layout = CODECS[codec][2], "mono"
+    context.sample_rate, context.layout = CODECS[codec].rate, "mono"
     heard = array("h")
     for frame in frames:
         for made in context.decode(av.Packet(frame)):

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from sip.errors import LocalError, MalformedBody, NotAcceptable
 from sip.sdp.answer import LinePlan, Policy, answer, plan
 from sip.sdp.description import SessionDescription
-from sip.sdp.offer import anew, recertified, turned
+from sip.sdp.offer import next_offer, with_certificate, with_direction
 from sip.sdp.sdes import SUITES
-from tests.sip.offered import HEAD, PREFERRED, SDES, answered, key_line, offered, refusal
+from tests.sip.offered import HEAD, PREFERRED, SDES, answered, key_line, offered, refusal, written
 
 
 def test_requests_for_pictures_are_answered_where_they_were_offered_r26() -> None:
@@ -401,11 +401,11 @@ def test_forty_lines_with_a_handshake_are_answered_with_one_fingerprint_and_not_
         version=1, fingerprint=fingerprint,
     )  # fmt: skip
     assert data.count(b"a=fingerprint:") == 1
-    assert len(data) < 2 * len(bytes(offer))
+    assert len(data) < 2 * len(written(offer))
     read = SessionDescription.parse(data)
     assert [(m.fingerprints, m.setup) for m in read.media] == [((fingerprint,), "active")] * 40
-    for again in (turned(data, paused=True, version=2), anew(data, paused=True)):
+    for again in (with_direction(data, paused=True, version=2), next_offer(data, paused=True)):
         assert {m.setup for m in SessionDescription.parse(again).media} == {"actpass"}
     other = fingerprint.replace("AB", "CD")
-    named = SessionDescription.parse(recertified(data, plans, fingerprint=other, session_id=1, version=2))
+    named = SessionDescription.parse(with_certificate(data, plans, fingerprint=other, session_id=1, version=2))
     assert [(m.fingerprints, m.setup) for m in named.media] == [((other,), "actpass")] * 40

@@ -14,6 +14,7 @@ from sip.message.message import parse as parse_message
 from sip.message.multipart import parts_of
 from sip.sdp.description import Connection, Format, SessionDescription, ip_of
 from tests.sip.costs import cost
+from tests.sip.offered import written
 
 OFFER = """v=0
 o=src 17 4 IN IP4 192.0.2.1
@@ -55,7 +56,7 @@ def test_an_offer_is_read_line_by_line_and_written_back() -> None:
     )
     assert (video.kind, video.port, video.profile, video.label) == ("video", 40002, "RTP/AVPF", "a_leg")
     assert audio.formats == (Format(8, "PCMA", 8000), Format(101, "telephone-event", 8000, 1, "0-15, 16"))
-    assert bytes(offer) == OFFER.replace("\n", "\r\n").encode()
+    assert written(offer) == OFFER.replace("\n", "\r\n").encode()
     assert offer.version == "4"
 
 
@@ -191,7 +192,7 @@ def test_any_bytes_give_a_description_or_the_documented_error(data: bytes) -> No
         return
     for media in offer.media:
         assert all(0 <= item.payload_type < 128 and item.clock > 0 for item in media.formats)
-    assert len(SessionDescription.parse(bytes(offer)).media) == len(offer.media)
+    assert len(SessionDescription.parse(written(offer)).media) == len(offer.media)
 
 
 BESIDE = Path(__file__).resolve().parents[4]

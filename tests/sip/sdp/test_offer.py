@@ -9,7 +9,7 @@ import pytest
 from sip.errors import NotAcceptable
 from sip.sdp.answer import plan, tls_id
 from sip.sdp.description import SessionDescription
-from sip.sdp.offer import SUITE, agreed, invitation, recertified, turned, write
+from sip.sdp.offer import SUITE, first_lines, plan_answer, with_certificate, with_direction, write_first
 from sip.sdp.plan import LinePlan, Policy
 
 KEY = b"K" * 30
@@ -17,7 +17,7 @@ KEY = b"K" * 30
 
 def offered(policy: Policy) -> SessionDescription:
     keys = [KEY if policy.srtp == "required" else b""]
-    text = write(invitation(policy), address="198.51.100.7", ports=[20000], keys=keys, session_id=7)
+    text = write_first(first_lines(policy), address="198.51.100.7", ports=[20000], keys=keys, session_id=7)
     return SessionDescription.parse(text)
 
 
@@ -37,15 +37,17 @@ UNSAFE = Policy("required", secure=False, sdes_without_tls=False, dtls=True)
 
 
 def test_where_keys_must_not_be_told_the_late_offer_leaves_them_to_a_handshake_o6_d1() -> None:
-    text = write(invitation(UNSAFE), address="::1", ports=[20000], keys=[b""], session_id=7, fingerprint="sha-256 AA")
+    text = write_first(
+        first_lines(UNSAFE), address="::1", ports=[20000], keys=[b""], session_id=7, fingerprint="sha-256 AA"
+    )
     (line,) = SessionDescription.parse(text).media
     assert (line.profile, line.setup, line.fingerprints) == ("UDP/TLS/RTP/SAVP", "actpass", ("sha-256 AA",))
     assert line.attribute("crypto") is None
     answer = "v=0\r\nc=IN IP6 ::1\r\nm=audio 4000 UDP/TLS/RTP/SAVP 8\r\na=setup:active\r\na=fingerprint:sha-256 BB\r\n"
-    (plan_,) = agreed(SessionDescription.parse(answer.encode()), UNSAFE, invitation(UNSAFE))
+    (plan_,) = plan_answer(SessionDescription.parse(answer.encode()), UNSAFE, first_lines(UNSAFE))
     assert (plan_.accepted, plan_.answer_setup, plan_.fingerprints) == (True, "passive", ("sha-256 BB",))
     with pytest.raises(NotAcceptable) as caught:
-        invitation(Policy("required", secure=False, sdes_without_tls=False, dtls=False))
+        first_lines(Policy("required", secure=False, sdes_without_tls=False, dtls=False))
     assert caught.value.code == "sdes-without-tls"
 
 
@@ -53,7 +55,7 @@ def test_the_answer_to_a_late_offer_says_what_comes_from_where_o6() -> None:
     theirs = base64.b64encode(b"T" * 30).decode()
     text = "v=0\r\nc=IN IP4 192.0.2.1\r\nm=audio 4000 RTP/SAVP 8\r\na=sendonly\r\n"
     text += f"a=crypto:1 {SUITE} inline:{theirs}\r\n"
-    (line,) = agreed(SessionDescription.parse(text.encode()), Policy("required"), invitation(Policy("required")))
+    (line,) = plan_answer(SessionDescription.parse(text.encode()), Policy("required"), first_lines(Policy("required")))
     assert line.crypto is not None and line.crypto.key == b"T" * 30
     assert (line.accepted, line.source, line.suite) == (True, ("192.0.2.1", 4000), SUITE)
 
@@ -63,10 +65,10 @@ def test_an_answer_leads_media_no_more_to_anybody_than_an_offer_o6(host: str) ->
     text = f"v=0\r\nc=IN IP4 {host}\r\nm=audio 4000 RTP/AVP 8\r\na=sendonly\r\n"
     policy = Policy("off")
     with pytest.raises(NotAcceptable, match="target"):
-        agreed(
+        plan_answer(
             SessionDescription.parse(text.encode()),
             policy,
-            invitation(policy),
+            first_lines(policy),
             closed=lambda where, port: (where, port) == ("192.0.2.10", 4000),
         )
 
@@ -74,7 +76,7 @@ def test_an_answer_leads_media_no_more_to_anybody_than_an_offer_o6(host: str) ->
 def test_an_answer_that_takes_nothing_is_not_acceptable() -> None:
     refusal = SessionDescription.parse(b"v=0\r\nc=IN IP4 192.0.2.1\r\nm=audio 0 RTP/AVP 8\r\n")
     with pytest.raises(NotAcceptable):
-        agreed(refusal, Policy("off"), ())
+        plan_answer(refusal, Policy("off"), ())
 
 
 TWO = b"v=0\nc=IN IP4 192.0.2.1\nm=audio 4 RTP/AVP 0\na=label:7\nm=audio %d RTP/AVP 0\na=label:8\n"
@@ -91,24 +93,24 @@ TWO = b"v=0\nc=IN IP4 192.0.2.1\nm=audio 4 RTP/AVP 0\na=label:7\nm=audio %d RTP/
 def test_an_answer_cannot_add_what_was_not_offered(answer: bytes) -> None:
     first = plan(SessionDescription.parse(TWO % 6), Policy("off"))
     offered = plan(SessionDescription.parse(TWO % 0), Policy("off"), first)
-    lines = agreed(SessionDescription.parse(answer), Policy("off"), offered)
+    lines = plan_answer(SessionDescription.parse(answer), Policy("off"), offered)
     assert [line.accepted for line in lines[:3]] == [True, False, False][: len(lines)]
     assert [line.label for line in lines[:2]] == ["7", "8"]
 
 
 def test_an_answer_of_another_medium_takes_nothing() -> None:
     with pytest.raises(NotAcceptable, match="not-offered"):
-        agreed(
+        plan_answer(
             SessionDescription.parse(b"v=0\nc=IN IP4 192.0.2.1\nm=video 4 RTP/AVP 31\n"),
             Policy("off"),
-            invitation(Policy("off")),
+            first_lines(Policy("off")),
         )
 
 
 def test_labels_stay_although_an_answer_does_not_repeat_them() -> None:
     before = plan(SessionDescription.parse(b"v=0\nc=IN IP4 192.0.2.1\nm=audio 4 RTP/AVP 0\na=label:7\n"), Policy("off"))
     again = SessionDescription.parse(b"v=0\nc=IN IP4 192.0.2.1\nm=audio 4 RTP/AVP 0\na=inactive\n")
-    (line,) = agreed(again, Policy("off"), before)
+    (line,) = plan_answer(again, Policy("off"), before)
     assert (line.label, line.held) == ("7", True)
 
 
@@ -119,11 +121,11 @@ def test_a_pause_turns_every_line_and_its_end_turns_it_back() -> None:
         b"m=audio 20000 UDP/TLS/RTP/SAVP 0\r\na=recvonly\r\na=label:1\r\na=setup:active\r\n"
         b"m=video 0 RTP/AVP 97\r\na=label:2\r\n"
     )
-    paused = turned(ours, paused=True, version=4)
+    paused = with_direction(ours, paused=True, version=4)
     assert b"o=- 7 4 IN IP4 198.51.100.7\r\n" in paused
     assert b"a=inactive\r\na=label:1\r\na=setup:actpass\r\n" in paused and b"recvonly" not in paused
     assert b"m=video 0 RTP/AVP 97\r\na=label:2\r\n" in paused
-    again = turned(paused, paused=False, version=5)
+    again = with_direction(paused, paused=False, version=5)
     assert b"a=recvonly\r\na=label:1\r\n" in again and b"inactive" not in again
 
 
@@ -135,7 +137,7 @@ def test_another_certificate_asks_for_another_association_on_each_line_that_has_
         b"m=audio 20002 RTP/SAVP 0\r\na=recvonly\r\na=label:2\r\n"
     )
     lines = [LinePlan(0, "audio", True, tls_id="abcdefghijklmnopqrst"), LinePlan(1, "audio", True)]
-    again = recertified(ours, lines, fingerprint="sha-256 CC", session_id=7, version=4)
+    again = with_certificate(ours, lines, fingerprint="sha-256 CC", session_id=7, version=4)
     name = tls_id(lines[0], "sha-256 CC", 7)
     assert name != tls_id(lines[0], "sha-256 BB", 7)
     assert again == (

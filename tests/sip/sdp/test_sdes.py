@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sip.sdp.sdes import SUITES, CryptoOffer, UnusableCrypto, canonical, crypto_line
+from sip.sdp.sdes import SUITES, CryptoOffer, UnusableCrypto, canonical
+from sip.sdp.writer import crypto
 
 KEY = bytes(range(30))
 INLINE = base64.b64encode(KEY).decode()
@@ -66,7 +67,7 @@ def test_the_answer_repeats_tag_and_suite_and_the_manner_of_padding() -> None:
     padded = base64.b64encode(theirs).decode()
     for text in (padded, padded.rstrip("=")):
         offer = CryptoOffer.parse(f"3 AEAD_AES_128_GCM inline:{text}|2^20|1:4")
-        line = crypto_line(offer, ours)
+        line = crypto(offer.suite, ours, tag=offer.tag, padded=offer.padded)[1].removeprefix("crypto:")
         assert line.startswith("3 AEAD_AES_128_GCM inline:") and line.endswith("=") == text.endswith("=")
         assert CryptoOffer.parse(line).key == ours
 
@@ -75,7 +76,7 @@ def test_the_libsrtp_spelling_is_understood_and_echoed() -> None:
     text = base64.b64encode(bytes(46)).decode()
     offer = read(f"inline:{text}", "AES_CM_256_HMAC_SHA1_80")
     assert canonical(offer.suite) == "AES_256_CM_HMAC_SHA1_80"
-    assert crypto_line(offer, bytes(46)).split()[1] == "AES_CM_256_HMAC_SHA1_80"
+    assert crypto(offer.suite, bytes(46))[1].split()[1] == "AES_CM_256_HMAC_SHA1_80"
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sip.siprec.call_model import MAX_CORRELATIONS, Picture
+from sip.siprec.call_model import MAX_CORRELATIONS, CallModel
 from sip.siprec.document import parse
 from sip.siprec.parties import Role
 from sip.siprec.stream_owners import Owner
@@ -107,7 +107,7 @@ def test_from_and_to_are_parties_until_metadata_names_participants():
 
 def test_a_redirector_is_a_party_behind_the_participants_of_the_same_message():
     request = invite("From: <sip:src@h>;tag=1", "To: <sip:rec@h>", 'Diversion: "Desk" <sip:4400@a>;reason=x')
-    picture = Picture()
+    picture = CallModel()
     picture.apply_request(request, T0)
     picture.apply(parse(rfc7865()), T0)
     assert roles(picture)[-1] == ("redirected_by", "Desk", "4400")
@@ -156,7 +156,7 @@ def test_names_of_the_call_in_other_systems_are_gathered_once():
 
 
 def test_everything_is_bounded_under_a_client_that_never_stops_inventing():
-    picture = Picture()
+    picture = CallModel()
     for n in range(400):
         people = tuple((f"p{n}-{i}", f"sip:u{n}-{i}@h", "N") for i in range(3))
         document = rfc7865(people=people, streams=((f"s{n}", f"{n}"),), send={f"p{n}-0": (f"s{n}",)}, session=f"z{n}")
@@ -173,7 +173,7 @@ def test_a_checkpoint_brings_the_picture_back(family):
     )
     picture = seen(request, FAMILIES[family])
     labels = ["1", "2", None]
-    again = Picture.from_state(json.loads(json.dumps(picture.to_state())))
+    again = CallModel.from_state(json.loads(json.dumps(picture.to_state())))
     for later in (None, rfc7865(mode="partial", people=(CLEO,), streams=(), send={"pA==": ()})):
         if later is not None:
             picture.apply(parse(later), T2)
@@ -206,7 +206,7 @@ def test_reading_and_applying_three_kilobytes_is_fast():
     spent = []
     for _ in range(20):
         started = time.process_time()
-        Picture().apply(parse(document), T0)
+        CallModel().apply(parse(document), T0)
         spent.append(time.process_time() - started)
     assert min(spent) < 0.0006
 
@@ -219,7 +219,7 @@ def test_reading_and_applying_three_kilobytes_is_fast():
     )
 )
 def test_any_sequence_of_damaged_documents_leaves_a_picture_that_can_be_asked(steps):
-    picture = Picture()
+    picture = CallModel()
     for family, place, byte, final in steps:
         document = bytearray(FAMILIES[family])
         document[place % len(document)] = byte
@@ -227,7 +227,7 @@ def test_any_sequence_of_damaged_documents_leaves_a_picture_that_can_be_asked(st
         parties = picture.parties()
         for owner in picture.owners(["1", "2", None, "1"]):
             assert all(0 <= index < len(parties) for index in owner.parties)
-        assert Picture.from_state(json.loads(json.dumps(picture.to_state()))).parties() == parties
+        assert CallModel.from_state(json.loads(json.dumps(picture.to_state()))).parties() == parties
 
 
 def test_dialled_digits_that_are_nobodys_address_are_the_other_ends_if_there_is_but_one_x12():
@@ -247,14 +247,14 @@ def test_a_snapshot_is_wanted_where_one_would_mend_something_r21():
 
     person = "<participant participant_id='p1'><nameID aor='sip:a@b'/></participant>"
     stranger = "<participantstreamassoc participant_id='p9'><send>s1</send></participantstreamassoc>"
-    picture = Picture()
+    picture = CallModel()
     picture.apply(document(person, "partial"), T0)
     assert picture.wanting == "no-base"
     picture.apply(document(person, "complete"), T0)
     assert picture.wanting is None
     picture.apply(document(stranger, "partial"), T0)
     assert picture.wanting == "unknown-ids"
-    again = Picture.from_state(picture.to_state())
+    again = CallModel.from_state(picture.to_state())
     again.apply(document(person, "partial"), T0)
     assert again.wanting is None
     again.apply(parse(b"\0\1 no xml"), T0)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from sip.siprec.call_model import Picture
+from sip.siprec.call_model import CallModel
 from sip.siprec.document import parse
 from tests.sip import metadata_documents as documents
 from tests.sip.metadata_documents import T1, T2, invite, rfc7865
@@ -75,7 +75,7 @@ def test_an_id_that_gets_another_address_is_another_person():
     picture = seen(rfc7865(), rfc7865(people=(ANNA, ("pB==", CLEO[1], "Cleo"))))
     assert [(party.name, party.left_at) for party in picture.parties()] == [("Anna", None), ("Ben", T1), ("Cleo", None)]
     assert heard(picture, "2") == [[CLEO[1]]]
-    again = Picture.from_state(json.loads(json.dumps(picture.to_state())))
+    again = CallModel.from_state(json.loads(json.dumps(picture.to_state())))
     assert [owner.earlier for owner in again.owners(["1", "2"])] == [(), (1,)]
 
 
@@ -153,7 +153,7 @@ def test_whoever_leaves_one_of_two_sessions_is_still_in_the_other_r29(name):
     picture = seen(BOTH, gone)
     assert [party.left_at for party in picture.parties()] == [None, None]
     assert heard(picture, "2") == [[BEN[1]]]
-    again = Picture.from_state(json.loads(json.dumps(picture.to_state())))
+    again = CallModel.from_state(json.loads(json.dumps(picture.to_state())))
     other = {"sess==": "new==", "new==": "sess=="}[name]
     again.apply(parse(update(session(other, "pB==", "disassociate-time"))), T2)
     assert [(party.left_at, party.left_inferred) for party in again.parties()] == [(None, False), (T2, False)]
@@ -166,7 +166,7 @@ def test_whoever_left_the_session_of_a_stream_is_heard_in_it_no_more_r29():
     handed = update(cleo, sends, session("sess==", "pB==", "disassociate-time"), session("sess==", "pC=="))
     picture = seen(BOTH, handed)
     assert [party.left_at for party in picture.parties()] == [None, None, None]
-    again = Picture.from_state(json.loads(json.dumps(picture.to_state())))
+    again = CallModel.from_state(json.loads(json.dumps(picture.to_state())))
     again.apply(parse(update()), T2)
     assert heard(picture, "1", "2") == heard(again, "1", "2") == [[ANNA[1]], [CLEO[1]]]
     assert [owner.earlier for owner in again.owners(["1", "2"])] == [(), (1,)]
@@ -349,7 +349,7 @@ def test_a_document_that_is_cut_anywhere_changes_nothing_that_was_known():
     """Duty 8.9. Half a name is not the name, and an association without its end holds no stream."""
     whole = rfc7865(streams=(("s1==", "10"), ("s2==", "1007")), send={"pA==": ("s1==",), "pB==": ("s1==", "s2==")})
 
-    def shown(picture: Picture) -> object:
+    def shown(picture: CallModel) -> object:
         labels = ("10", "1007")
         return picture.parties(), picture.owners(labels), [picture.holding(label) for label in labels]
 

@@ -12,7 +12,7 @@ import pytest
 from sip.errors import MalformedMessage
 from sip.message.message import Request
 from sip.message.message import parse as parse_message
-from sip.siprec.call_model import Picture
+from sip.siprec.call_model import CallModel
 from sip.siprec.document import parse
 from tests.sip.metadata_documents import T0
 
@@ -30,8 +30,8 @@ def metadata(raw: bytes) -> bytes | None:
     return found and found[0]
 
 
-def picture_of(raw: bytes, *, final: bool) -> Picture:
-    picture = Picture()
+def picture_of(raw: bytes, *, final: bool) -> CallModel:
+    picture = CallModel()
     try:
         message = parse_message(raw)
     except MalformedMessage as fault:

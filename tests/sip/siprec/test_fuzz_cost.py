@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from sip.message.multipart import split
 from sip.siprec import vendor_extensions
-from sip.siprec.call_model import Picture
+from sip.siprec.call_model import CallModel
 from sip.siprec.document import parse as read_metadata
 from tests.sip import fuzz_targets
 from tests.sip.costs import cost
@@ -251,7 +251,7 @@ def ask(data: bytes) -> None:
     story = Story()
     story.endpoint.receive_datagram(data, story.flow, story.now)
     story.endpoint.data_to_send()
-    picture = Picture()
+    picture = CallModel()
     for event in story.events():
         if hasattr(event, "request"):
             picture.apply_request(event.request, T0)
@@ -261,7 +261,7 @@ def understand(data: bytes) -> None:
     """Read metadata twice, as a snapshot and as the change of one."""
     vendor_extensions._telling.cache_clear()  # each document is a client's first
     found = read_metadata(data)
-    picture = Picture()
+    picture = CallModel()
     picture.apply(found, T0)
     picture.owners(["1", "2"])
 

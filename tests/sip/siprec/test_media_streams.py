@@ -4,16 +4,16 @@ import json
 
 from sip.siprec.document import Document, Stream, StreamLink
 from sip.siprec.media_streams import MAX_TRACKS, Tracks
-from sip.siprec.participants import Entry, People, Source
+from sip.siprec.participants import ParticipantEntry, Participants, Source
 from tests.sip.metadata_documents import T0, T1
 
 IDS = {"a": 0, "b": 1}
 
 
-def crowd() -> People:
-    people = People()
+def crowd() -> Participants:
+    people = Participants()
     for uri in ("sip:a@x", "sip:b@x"):
-        people.add(Entry(uri, None, Source.METADATA, T0))
+        people.add(ParticipantEntry(uri, None, Source.METADATA, T0))
     return people
 
 
@@ -23,7 +23,7 @@ BOTH = (StreamLink("a", ("s1",), ()), StreamLink("b", ("s2",), ()))
 
 
 def apply(
-    tracks: Tracks, *, snapshot: bool = True, keeps: bool = False, people: People = PEOPLE, **parts: object
+    tracks: Tracks, *, snapshot: bool = True, keeps: bool = False, people: Participants = PEOPLE, **parts: object
 ) -> None:
     document = Document(**parts)  # type: ignore[arg-type]  # the parts of a document, by name
     tracks.apply(document, IDS, people, snapshot=snapshot, keeps=keeps)

@@ -2,15 +2,24 @@ from __future__ import annotations
 
 import json
 
-from sip.siprec.participants import HEADERS, MAX_ALSO, MAX_PEOPLE, MAX_SESSIONS, VENDOR, Entry, People, Source
+from sip.siprec.participants import (
+    HEADERS,
+    MAX_ALSO,
+    MAX_PEOPLE,
+    MAX_SESSIONS,
+    VENDOR,
+    ParticipantEntry,
+    Participants,
+    Source,
+)
 from sip.siprec.parties import Person, Role
 from tests.sip.metadata_documents import T0, T1, T2
 
 
-def known(*uris: str) -> People:
-    people = People()
+def known(*uris: str) -> Participants:
+    people = Participants()
     for uri in uris:
-        people.add(Entry(uri, None, Source.METADATA, T0))
+        people.add(ParticipantEntry(uri, None, Source.METADATA, T0))
     return people
 
 
@@ -25,7 +34,7 @@ def test_people_are_found_by_address_and_by_an_unambiguous_number():
 
 
 def test_a_surer_role_stands():
-    entry = Entry("sip:a@b", None, Source.METADATA, T0)
+    entry = ParticipantEntry("sip:a@b", None, Source.METADATA, T0)
     entry.set_role(Role.REDIRECTED_BY, HEADERS)
     entry.set_role(Role.CALLER, VENDOR)
     entry.set_role(Role.CALLEE, VENDOR)
@@ -34,7 +43,7 @@ def test_a_surer_role_stands():
 
 
 def test_the_first_time_of_leaving_counts_and_the_clients_word_stands_above_a_conclusion():
-    entry = Entry("sip:a@b", None, Source.METADATA, T0)
+    entry = ParticipantEntry("sip:a@b", None, Source.METADATA, T0)
     entry.leave(T1, inferred=True)
     entry.leave(T2, inferred=False)
     assert (entry.left, entry.inferred) == (T1, False)
@@ -43,7 +52,7 @@ def test_the_first_time_of_leaving_counts_and_the_clients_word_stands_above_a_co
 
 
 def test_further_addresses_are_kept_once_and_bounded():
-    entry = Entry("sip:201@b.example", None, Source.METADATA, T0)
+    entry = ParticipantEntry("sip:201@b.example", None, Source.METADATA, T0)
     for n in range(20):
         entry.know(f"sip:x{n}@b.example")
         entry.know("sip:201@B.example;user=phone")
@@ -53,9 +62,9 @@ def test_further_addresses_are_kept_once_and_bounded():
 
 
 def test_a_redirector_is_shown_behind_the_participants_and_never_present():
-    people = People()
+    people = Participants()
     people.redirect(Person("sip:4400@a.example", "Desk", Role.REDIRECTED_BY), HEADERS, T0)
-    people.add(Entry("sip:anna@a.example", None, Source.METADATA, T0))
+    people.add(ParticipantEntry("sip:anna@a.example", None, Source.METADATA, T0))
     assert people.visible() == [1, 0]
     assert people.present() == [1]
     party = people[0].party()
@@ -76,7 +85,7 @@ def test_a_redirection_to_a_participant_gives_it_the_role():
 
 
 def test_participants_a_header_stops_naming_have_left():
-    people = People()
+    people = Participants()
     people.talk([Person("sip:1@a", None, Role.PARTICIPANT, (0,)), Person("sip:2@a", None, Role.PARTICIPANT, (1,))], T0)
     people.talk([], T1)
     assert people.present() == [0, 1]
@@ -85,11 +94,11 @@ def test_participants_a_header_stops_naming_have_left():
 
 
 def test_from_and_to_are_shown_only_while_nobody_else_is_known():
-    people = People()
+    people = Participants()
     people.fall_back([Person("sip:a@b", "A", Role.CALLER)], T0)
     people.fall_back([Person("sip:c@b", "C", Role.CALLER)], T0)
     assert [people[i].uri for i in people.visible()] == ["sip:a@b"]
-    people.add(Entry("sip:x@y", None, Source.METADATA, T1))
+    people.add(ParticipantEntry("sip:x@y", None, Source.METADATA, T1))
     assert [people[i].uri for i in people.visible()] == ["sip:x@y"]
 
 
@@ -104,14 +113,14 @@ def test_once_all_have_left_those_who_stayed_longest_are_the_present_ones():
 
 def test_there_is_a_limit():
     people = known(*(f"sip:u{n}@b" for n in range(MAX_PEOPLE)))
-    assert people.add(Entry("sip:more@b", None, Source.METADATA, T0)) is None
+    assert people.add(ParticipantEntry("sip:more@b", None, Source.METADATA, T0)) is None
     people.redirect(Person("sip:more@b", None, Role.REDIRECTED_BY), HEADERS, T0)
     people.talk([Person("sip:more@b", None, Role.PARTICIPANT)], T0)
     assert len(people) == MAX_PEOPLE
 
 
 def test_of_one_person_with_many_ids_in_many_sessions_the_newest_memberships_are_known():
-    entry = Entry("sip:anonymous@anonymous.invalid", None, Source.METADATA, T0)
+    entry = ParticipantEntry("sip:anonymous@anonymous.invalid", None, Source.METADATA, T0)
     for session in range(48):
         assert entry.attend([((f"s{session}", f"p{n}"), True) for n in range(512)])
     assert entry.sessions == tuple(("s47", f"p{n}") for n in range(512 - MAX_SESSIONS, 512))
@@ -120,7 +129,7 @@ def test_of_one_person_with_many_ids_in_many_sessions_the_newest_memberships_are
 
 
 def test_whoever_is_gone_is_in_no_session():
-    entry = Entry("sip:a@b", None, Source.METADATA, T0)
+    entry = ParticipantEntry("sip:a@b", None, Source.METADATA, T0)
     entry.attend([(("s1", "p"), True), (("s2", "p"), True), (("s2", "p"), False)])
     entry.leave(T1, inferred=True)
     assert (entry.sessions, entry.quit) == ((), ())
@@ -134,7 +143,7 @@ def test_the_state_comes_back_from_json():
     people[1].lines = (0, 2)
     people[1].client_joined = T0
     people[1].attend([(("s1", "p1"), True), (("s2", "p1"), False)])
-    again = People.from_state(json.loads(json.dumps(people.to_state())))
+    again = Participants.from_state(json.loads(json.dumps(people.to_state())))
     assert again.to_state() == people.to_state()
     assert {len(entry) for entry in people.to_state()} == {13}  # a version before this one reads no longer ones
     assert again[1].sessions == ()

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pytest
 
 from sip.siprec.media_streams import Track
-from sip.siprec.stream_owners import Owner, Scene, assign
+from sip.siprec.stream_owners import Owner, OwnerFacts, assign
 
 
 def track(
@@ -27,8 +27,8 @@ def scene(
     present: Sequence[int] = (0, 1),
     dangling: Sequence[int] = (),
     lines: dict[int, tuple[int, ...]] | None = None,
-) -> Scene:
-    return Scene(tracks, present, frozenset(dangling), lines or {})
+) -> OwnerFacts:
+    return OwnerFacts(tracks, present, frozenset(dangling), lines or {})
 
 
 def test_rules_1_and_2_are_what_the_client_said():

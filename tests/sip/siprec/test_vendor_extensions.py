@@ -6,11 +6,11 @@ from hypothesis import strategies as st
 
 from sip.siprec.document import Document, Extension, parse
 from sip.siprec.parties import Role
-from sip.siprec.vendor_extensions import Hints, read_extensions
+from sip.siprec.vendor_extensions import VendorFacts, read_extensions
 from tests.sip import metadata_documents as documents
 
 
-def hints(document: bytes) -> Hints:
+def hints(document: bytes) -> VendorFacts:
     return read_extensions(parse(document))
 
 
@@ -111,7 +111,7 @@ def test_a_document_that_says_nothing_gives_no_roles(family):
     )
 )
 def test_any_extension_data_is_taken_without_exception(extensions):
-    assert isinstance(read_extensions(Document(extensions=tuple(extensions))), Hints)
+    assert isinstance(read_extensions(Document(extensions=tuple(extensions))), VendorFacts)
 
 
 def test_a_word_that_is_only_on_the_way_counts():

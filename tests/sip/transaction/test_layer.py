@@ -94,7 +94,7 @@ def test_timer_g_doubles_up_to_four_seconds_and_h_ends_it():
 def test_who_may_be_anybody_gets_no_repetition_while_it_repeats_its_own_invite(told, times):
     """RFC 3261 section 26.3.2.4: the address on a datagram may be that of a third party."""
     wire = Wire()
-    wire.servers.known = lambda flow: False
+    wire.servers.repeat_only_to(lambda flow: False)
     transaction = wire.servers.begin(("b", "h", "INVITE"), UDP, 5060, None, None, 0.0)
     if told:
         wire.servers.respond(transaction, 100, b"100", 0.0)

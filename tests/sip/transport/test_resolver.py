@@ -1,4 +1,4 @@
-"""Names of peers on UDP."""
+"""Resolver of peers on UDP."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import socket
 
 import pytest
 
-from sip.transport.resolver import Names, is_address
+from sip.transport.resolver import Resolver, is_address
 
 
 def test_an_address_needs_no_look_up():
@@ -17,12 +17,12 @@ def test_an_address_needs_no_look_up():
     assert not any(
         is_address(host) for host in ("01.2.3.4", "1.2.3", "1.2.3.4 ", "1.2.3.4\0", "\udcff", "[::1]", "::1:")
     )
-    assert is_address("192.0.2.1%a:b") and Names().known("192.0.2.1") == "192.0.2.1"
+    assert is_address("192.0.2.1%a:b") and Resolver().known("192.0.2.1") == "192.0.2.1"
 
 
 def test_a_name_is_looked_up_once_and_remembered():
     async def story():
-        names = Names()
+        names = Resolver()
         assert names.known("localhost") is None
         assert await names.look_up("localhost", 5060, socket.AF_INET) == "127.0.0.1"
         assert names.known("localhost") == "127.0.0.1"
@@ -33,4 +33,4 @@ def test_a_name_is_looked_up_once_and_remembered():
 @pytest.mark.parametrize("host", ["no-such-host.invalid", "a" * 300, "\udcff.example"])
 def test_what_nobody_knows_is_an_oserror(host):
     with pytest.raises(OSError):
-        asyncio.run(Names().look_up(host, 5060, socket.AF_INET))
+        asyncio.run(Resolver().look_up(host, 5060, socket.AF_INET))

@@ -72,7 +72,7 @@ async def test_somebody_nobody_knows_gets_one_answer_and_no_connection_s29(monke
         writer.write(story.request("OPTIONS") + story.request("OPTIONS"))
         assert (await message(reader)).startswith(b"SIP/2.0 200")
         assert await asyncio.wait_for(reader.read(), 30) == b""
-        monkeypatch.setattr(server, "STRANGER_SECONDS", 0.1)
+        monkeypatch.setattr(server, "UNKNOWN_PEER_SECONDS", 0.1)
         silent, other = await asyncio.open_connection(*daemon.address)
         assert await asyncio.wait_for(silent.read(), 30) == b""
         writer.close()

@@ -12,7 +12,7 @@ import pytest
 
 from sip.message.header_values import Flow
 from sip.transport import sockets
-from sip.transport.sockets import vouched
+from sip.transport.sockets import certificate_matches
 from sip.ua.events import Dropped, Invited, Send
 from tests.sip.story import Story
 from tests.sip.wired import HOST, call_over, certificate, in_loop, running, serving
@@ -52,7 +52,7 @@ async def test_a_bug_in_looking_at_a_certificate_lets_nobody_in_by_it(tmp_path):
     client = ssl.create_default_context(cafile=str(ours))
     client.load_cert_chain(theirs)
     async with running("tls", context=serving(ours, theirs)) as daemon:
-        daemon.server._vouch = faulty
+        daemon.server._filter_names = faulty
         reader, writer = await asyncio.open_connection(*daemon.address, ssl=client, server_hostname="recorder.example")
         await call_over(daemon, reader, writer, "tls")
         (invited,) = [event for event in daemon.events if isinstance(event, Invited)]
@@ -102,9 +102,9 @@ def test_a_connection_of_ours_is_only_used_with_whom_the_dialog_is_s23():
     asked = Flow("tls", ("192.0.2.10", 5061), ("192.0.2.1", 5061), 0, 0, ("sbc1.example",))
     right = Flow("tls", ("192.0.2.10", 5061), ("192.0.2.1", 5061), 7, 0, ("other.example", "sbc1.example"))
     wrong = Flow("tls", ("192.0.2.10", 5061), ("192.0.2.1", 5061), 7, 0, ("evil.example",))
-    assert (vouched(asked, right), vouched(asked, wrong)) == (True, False)
+    assert (certificate_matches(asked, right), certificate_matches(asked, wrong)) == (True, False)
     nameless = Flow("tls", ("192.0.2.10", 5061), ("192.0.2.1", 5061), 0, 0)
-    assert vouched(nameless, wrong)
+    assert certificate_matches(nameless, wrong)
 
 
 @in_loop
@@ -173,7 +173,7 @@ async def test_who_finishes_no_handshake_takes_the_place_of_nobody_else(tmp_path
             for host in ("127.0.0.2", "127.0.0.3") * 4:
                 held.append((await asyncio.open_connection(*daemon.address, **from_place(host)))[1])
             async with asyncio.timeout(30):
-                while len(daemon.server._shaking) + len(daemon.server._connections) < 8:
+                while len(daemon.server._handshakes) + len(daemon.server._connections) < 8:
                     await asyncio.sleep(0.01)
 
         for host in ("127.0.0.4", "127.0.0.5", "127.0.0.4"):
@@ -183,7 +183,7 @@ async def test_who_finishes_no_handshake_takes_the_place_of_nobody_else(tmp_path
             )
             await call_over(daemon, reader, writer, "tls")
             held.append(writer)
-        assert len(daemon.server._shaking) + len(daemon.server._connections) <= 8
+        assert len(daemon.server._handshakes) + len(daemon.server._connections) <= 8
         assert len([event for event in daemon.events if isinstance(event, Invited)]) == 3
         assert {event.reason for event in daemon.events if isinstance(event, Dropped)} <= {
             "too-many-connections",
@@ -204,7 +204,7 @@ async def test_a_handshake_that_does_not_come_to_its_end_is_cut_off(tmp_path, mo
             assert await asyncio.wait_for(reader.read(), 30) == b""
         await daemon.wait_for(Dropped)
         assert [event.reason for event in daemon.events] == ["tls-handshake"]
-        assert len(daemon.server._shaking) == 0
+        assert len(daemon.server._handshakes) == 0
         writer.close()
 
 

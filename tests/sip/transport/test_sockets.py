@@ -6,7 +6,14 @@ import asyncio
 import socket
 
 from sip.transport.server import open_socket
-from sip.transport.sockets import DATAGRAMS_AT_ONCE, IP_PKTINFO, Connection, Datagrams, asked_at, certificate_names
+from sip.transport.sockets import (
+    DATAGRAMS_AT_ONCE,
+    IP_PKTINFO,
+    Connection,
+    Datagrams,
+    certificate_names,
+    local_address_of,
+)
 
 
 class Notes:
@@ -122,11 +129,11 @@ def test_an_address_that_has_left_this_machine_keeps_no_answer_back():
 
 def test_what_the_kernel_tells_of_many_hosts_is_no_address_to_answer_from():
     four, six = (socket.IPPROTO_IP, IP_PKTINFO), (socket.IPPROTO_IPV6, socket.IPV6_PKTINFO)
-    assert asked_at([]) == ""
-    assert asked_at([(*four, bytes(8) + b"\xe0\0\0\1")]) == ""
+    assert local_address_of([]) == ""
+    assert local_address_of([(*four, bytes(8) + b"\xe0\0\0\1")]) == ""
     for host in ("ff02::1", "fe80::1"):
-        assert asked_at([(*six, socket.inet_pton(socket.AF_INET6, host) + bytes(4))]) == ""
-    assert asked_at([(socket.SOL_SOCKET, 1, b""), (*four, bytes(4) + b"\x7f\0\0\5" * 2)]) == "127.0.0.5"
+        assert local_address_of([(*six, socket.inet_pton(socket.AF_INET6, host) + bytes(4))]) == ""
+    assert local_address_of([(socket.SOL_SOCKET, 1, b""), (*four, bytes(4) + b"\x7f\0\0\5" * 2)]) == "127.0.0.5"
 
 
 def test_a_burst_comes_whole_in_order_and_a_few_at_a_time():

@@ -40,7 +40,7 @@ def test_a_restart_keeps_the_dialog_on_any_connection():
 def test_a_restart_in_a_pause_keeps_it_f6():
     story = Story()
     event = story.established()
-    story.endpoint.reoffer(event.session, ANSWER + b"a=inactive\r\n", story.now, quiet=True)
+    story.endpoint.reoffer(event.session, ANSWER + b"a=inactive\r\n", story.now, paused=True)
     story.say(story.reply(story.hear()[0], 200, body=ANSWER))
     after = revived(story, story.endpoint.export(event.session))
     (answer,) = after.say(after.request("INVITE", "Require: siprec"))

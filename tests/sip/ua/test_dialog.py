@@ -52,9 +52,9 @@ def test_a_strict_router_becomes_the_request_uri():
 def test_a_damaged_contact_keeps_what_is_known():
     assert made(contact="<sip192.168.1.1:5060>;+sip.src").target == "sip:sbc@192.0.2.1"
     dialog = made()
-    dialog.retarget(parse(Story().invite(contact="<sip:new@192.0.2.9>")))
+    dialog.retarget(parse(Story().invite(contact="<sip:new@192.0.2.9>")).headers)
     assert dialog.target == "sip:new@192.0.2.9"
-    dialog.retarget(parse(Story().invite(contact="<http://x>")))
+    dialog.retarget(parse(Story().invite(contact="<http://x>")).headers)
     assert dialog.target == "sip:new@192.0.2.9"
 
 

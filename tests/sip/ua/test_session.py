@@ -1,4 +1,4 @@
-"""The life of a session: its table, and any order of events against a model."""
+"""The life of a session: any order of events against a model."""
 
 from __future__ import annotations
 
@@ -7,25 +7,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from sip.ua.events import Acknowledged, Closed, Dropped, Expired, HungUp, Informed, Invited, Reoffered, Withdrawn
-from sip.ua.session import PHASES, Phase, Turn
+from sip.ua.session_state import Phase
 from tests.sip.story import ANSWER, METADATA, Story, methods, statuses
-
-
-def test_only_what_the_table_names_can_happen():
-    assert PHASES[Phase.INVITED, Turn.ACCEPTED] is Phase.RUNNING
-    assert (Phase.INVITED, Turn.BYE) not in PHASES
-    assert (Phase.CLOSED, Turn.ACCEPTED) not in PHASES
-    assert not [turn for phase, turn in PHASES if phase is Phase.CLOSED]
-
-
-def test_every_phase_leads_to_the_end():
-    for phase in set(Phase) - {Phase.CLOSED}:
-        seen, todo = set(), [phase]
-        while todo:
-            here = todo.pop()
-            seen.add(here)
-            todo += [after for (before, _), after in PHASES.items() if before is here and after not in seen]
-        assert Phase.CLOSED in seen
 
 
 class Calls(RuleBasedStateMachine):

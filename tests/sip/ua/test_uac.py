@@ -7,7 +7,7 @@ import pytest
 from sip.message.header_values import Flow
 from sip.message.multipart import parts_of
 from sip.ua.events import Closed, Ending, Expired, Probed, Reanswered, Withdrawn
-from sip.ua.uac import MAX_SNAPSHOTS
+from sip.ua.session import MAX_SNAPSHOTS
 from tests.sip.story import ANSWER, METADATA, OFFER, Story, methods, multipart, statuses
 
 TCP = Flow("tcp", ("192.0.2.10", 5060), ("192.0.2.1", 40001), 1)

@@ -71,7 +71,7 @@ def test_a_reinvite_without_sdp_does_not_end_a_pause_f6():
     story.learn(story.hear()[0])
     story.say(story.request("ACK"))
     paused = ours.replace(b"o=- 2 1 ", b"o=- 2 2 ").replace(b"recvonly", b"inactive")
-    story.endpoint.reoffer(event.session, paused, story.now, quiet=True)
+    story.endpoint.reoffer(event.session, paused, story.now, paused=True)
     (told,) = story.hear()
     story.say(story.reply(told, 200, body=OFFER))
     (answer,) = story.say(story.request("INVITE", "Require: siprec"))

@@ -84,7 +84,7 @@ def test_an_offer_that_waited_behind_the_200_is_the_one_that_is_made():
     event = story.established()
     story.say(story.request("INVITE"))
     paused = ANSWER + b"a=inactive\r\n"
-    story.endpoint.reoffer(event.session, paused, story.now, quiet=True)
+    story.endpoint.reoffer(event.session, paused, story.now, paused=True)
     after = revived(story, story.endpoint.export(event.session), TCP2)
     assert [message.body for message in after.wait(4.1) if methods([message])] == [paused]
 
@@ -248,7 +248,7 @@ def test_a_request_that_moves_nothing_shows_no_way():
 
 def test_a_dialog_that_is_over_is_not_looked_for():
     after, key = two_calls(("sbc.example",))
-    after.endpoint._calling.gone(after.endpoint._context.sessions.get(key), after.now, bye=False)
+    after.endpoint._client.gone(after.endpoint._context.sessions.get(key), after.now, bye=False)
     assert methods(after.say(after.request("UPDATE"))) == []
 
 

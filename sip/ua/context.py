@@ -14,19 +14,17 @@ from sip.transaction.layer import ClientTransactions, ServerKey, ServerTransacti
 from sip.transaction.response import ACCEPT, Fields, new_tag
 from sip.transaction.timers import Timers
 from sip.ua.events import Close, Closed, Dropped, Event, Send, SessionKey, Token
-from sip.ua.session import Session, Sessions
+from sip.ua.session import SESSION_TIMERS, Session, Sessions
 from sip.ua.settings import Settings
 
 # Bytes of the key under which stateless To tags are made.
 SECRET_BYTES = 32
-# Says whether who speaks by a way may do so for the owner of a session: () yes, None no, or the header fields of a 401
-# that asks for credentials. With the request, None for a response and for what began before; and with the way of the
+# Says whether who speaks by a flow may do so for the owner of a session: () yes, None no, or the header fields of a 401
+# that asks for credentials. With the request, None for a response and for what began before; and with the flow of the
 # INVITE that an ACK, a CANCEL, a response or a retransmission belongs to, which are never challenged (section 22.1).
 Authorize = Callable[[str, Flow, Request | None, Flow], Fields | None]
-# Says whether the address that a way leads to is known as that of others than the owner of a session, and only theirs.
-Elsewhere = Callable[[str, Flow], bool]
-# The timers of a session.
-SESSION_TIMERS = ("repeat", "no-ack", "doubt", "confirm", "refresh", "expire", "retry", "forget")
+# Says whether the address that a flow leads to is known as that of others than the owner of a session, and only theirs.
+IsForeign = Callable[[str, Flow], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,22 +58,36 @@ class Context:
         self.out: list[Send | Close] = []
         self.questions: dict[Token, Question] = {}
         self.authorize: Authorize | None = None
-        self.elsewhere: Elsewhere = lambda owner, flow: False
+        self.is_foreign: IsForeign = lambda owner, flow: False
         self.connections: dict[int, Flow] = {}
         # Those that we opened.
         self.opened: set[int] = set()
         # Sessions of an earlier process by their connection, which went with it.
-        self.orphans: dict[Flow, list[SessionKey]] = {}
+        self.disconnected: dict[Flow, list[SessionKey]] = {}
         # None while new calls are taken, else the seconds for Retry-After.
         self.refusing: int | None = None
         self._tokens = 0
+
+    def authorize_by(self, authorize: Authorize, known: Callable[[Flow], bool], is_foreign: IsForeign) -> None:
+        """Have the user judge who may speak for the owner of a session."""
+        self.authorize, self.is_foreign = authorize, is_foreign
+        self.servers.repeat_only_to(known)
+
+    def refuse_calls(self, retry_after: int | None) -> None:
+        """Answer new calls 503 with these seconds to wait; None: take them again."""
+        self.refusing = retry_after
+
+    def take_out(self) -> list[Send | Close]:
+        """Take what has to be sent or closed, in order."""
+        out, self.out = self.out, []
+        return out
 
     def emit(self, event: Event) -> None:
         """Tell the user something."""
         self.events.append(event)
 
     def send(self, flow: Flow, data: bytes, port: int = 0) -> None:
-        """Put bytes on a way; on a broken connection by a new one to `port` of the peer (RFC 3261 section 18.2.2)."""
+        """Put bytes on a flow; on a broken connection on a new one to `port` of the peer (RFC 3261 section 18.2.2)."""
         if flow.connection and flow.connection not in self.connections:
             if not port:
                 self.emit(Dropped(flow, "connection-gone"))
@@ -93,13 +105,13 @@ class Context:
         self._tokens += 1
         token = Token(self._tokens)
         self.questions[token] = Question(key, session.key, key[-1], offered, cseq)
-        session.token = token
+        session.ask(token)
         return token
 
-    def standing(
+    def authorization(
         self, session: Session, flow: Flow, request: Request | None, before: Flow | None = None
     ) -> Fields | None:
-        """Judge who speaks in a dialog, as its first INVITE was judged (see Authorize).
+        """Judge who speaks in a dialog, as its first INVITE was judged: () he may, None he may not (see Authorize).
 
         Before the user has said whose it is nobody else but who sent the INVITE counts.
         """
@@ -118,17 +130,9 @@ class Context:
         """Make a branch that nobody can guess (RFC 3261 section 8.1.1.7)."""
         return MAGIC_COOKIE + new_tag(self.random)
 
-    def arm(self, session: Session, letter: str, at: float) -> None:
-        """Set a timer of a session."""
-        self.timers.set(("session", session.key), letter, at)
-
-    def disarm(self, session: Session, *letters: str) -> None:
-        """Clear timers of a session."""
-        self.timers.clear(("session", session.key), *letters)
-
     def close(self, session: Session) -> None:
         """Forget a session whose table says CLOSED."""
-        self.disarm(session, *SESSION_TIMERS)
+        session.disarm(*SESSION_TIMERS)
         if session.token is not None:
             self.questions.pop(session.token, None)
         self.sessions.remove(session)
@@ -136,7 +140,7 @@ class Context:
 
 
 def same_host(flow: Flow, other: Flow) -> bool:
-    """Tell whether two ways lead to one host: from another port, or by another connection, it may still be the same."""
+    """Tell whether two flows lead to one host: from another port or connection, it may be the same."""
     return flow.remote[0] == other.remote[0]
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from sip.message.header_values import Flow
 from sip.message.message import parse
-from sip.ua.core import Context, contact, refusal_fields
+from sip.ua.context import Context, contact, refusal_fields
 from sip.ua.dialog import Dialog
 from sip.ua.events import Closed, Dropped, Send, SessionKey
 from sip.ua.session import Session
@@ -19,7 +19,7 @@ TCP = Flow("tcp", ("192.0.2.10", 5060), ("192.0.2.1", 40001), 1)
 def made(flow=TCP, **kw):
     context = Context(Settings(), Noise())
     dialog = Dialog.accept(parse(Story().invite(**kw)), "<sip:rec@x>;tag=us", "us")
-    session = Session(SessionKey("us"), dialog, flow, 1)
+    session = Session(SessionKey("us"), dialog, flow, 1, context.timers)
     context.sessions.add(session)
     return context, session
 
@@ -46,7 +46,7 @@ def test_tokens_never_repeat_and_closing_forgets_everything():
     key = ("b", "h", "INVITE")
     tokens = [context.ask(session, key, True, 1) for _ in range(3)]
     assert len(set(tokens)) == 3
-    context.arm(session, "repeat", 5.0)
+    session.arm("repeat", 5.0)
     context.close(session)
     assert len(context.timers) == len(context.sessions) == 0
     assert list(context.events) == [Closed(session.key)]

@@ -273,7 +273,7 @@ def test_from_the_address_of_the_contact_only_a_connection_of_our_own_counts(our
 def test_no_request_of_ours_goes_to_an_address_of_others(contact: str) -> None:
     for owner in ("203.0.113.9", ""):
         story = Story()
-        story.endpoint.authorized_by(judge, elsewhere=lambda _, flow, own=owner: flow.remote[0] == own)  # type: ignore[misc]  # a default of a lambda
+        story.endpoint.authorized_by(judge, is_foreign=lambda _, flow, own=owner: flow.remote[0] == own)  # type: ignore[misc]  # a default of a lambda
         event = story.invited(contact=f"<{contact}>;+sip.src")
         story.endpoint.own(event.session, "acme")
         story.endpoint.accept(event.token, ANSWER, story.now)
