@@ -59,10 +59,11 @@ class Referred(StorageError):
 class Users(Drawer):
     """The directory users of one customer."""
 
-    def __init__(self, cabinet: Cabinet, calls: Calls) -> None:
+    def __init__(self, cabinet: Cabinet, calls: Calls, unfinished: Callable[[], Sequence[int]]) -> None:
+        """Take `unfinished`, which gives the leaves of what a synchronisation has read so far."""
         super().__init__(cabinet)
         self._calls = calls
-        self.unfinished: Callable[[], Sequence[int]] = tuple  # leaves of what a directory was read of so far
+        self._unfinished = unfinished
         self._order: tuple[tuple[int, ...], tuple[str, ...]] | None = None
         self.changing = asyncio.Lock()  # for who plans and carries out while others of this process do too
 
@@ -187,7 +188,7 @@ class Users(Drawer):
         return True
 
     def _forget(self, *leaves: int) -> None:
-        self._keys.cut(*leaves, *self.unfinished())
+        self._keys.cut(*leaves, *self._unfinished())
 
     # --- from the directory ------------------------------------------------------------------------------------------
 

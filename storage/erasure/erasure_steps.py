@@ -69,14 +69,16 @@ class Forgetting:
         calls: Calls,
         ledger: Ledger,
         room: Room,
+        derived: Callable[[Sequence[str]], Awaitable[object]],
     ) -> None:
+        """Take `derived`, which removes the files that were made of calls."""
         self._keys = keys
         self._vault = vault
         self._database = database
         self._calls = calls
         self._ledger = ledger
         self._room = room
-        self.derived: Callable[[Sequence[str]], Awaitable[object]] = _nothing  # forgets what was made of these calls
+        self._derived = derived
 
     def keep_room(self) -> None:
         """Own the disk space that the next erasure needs, as far as there is any."""
@@ -127,7 +129,7 @@ class Forgetting:
             gone = await rows.exports_of(connection, [d.call for d in doomed])
         files = [(d.call, d.leaf) for d in (*doomed, *gone)]
         await asyncio.to_thread(self._vault.remove_all, files)
-        await self.derived([d.call for d in doomed])
+        await self._derived([d.call for d in doomed])
 
     async def remove(self, doomed: Sequence[Doomed]) -> None:
         """Take rows, tokens, corrections, attachments and exports away."""
@@ -215,10 +217,6 @@ class Forgetting:
             inside = leaf.between(day << DAY_SHIFT, ((day + 1) << DAY_SHIFT) - 1)
             beside.update(await connection.scalars(sa.select(leaf).where(inside)))
         return any(self._keys.keeps(leaf) for leaf in beside - mine)
-
-
-async def _nothing(_: Sequence[str]) -> None:
-    """Stand for those who made nothing of any call."""
 
 
 async def _index_leaves(connection: AsyncConnection, wanted: Iterable[int]) -> list[int]:

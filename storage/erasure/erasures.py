@@ -108,10 +108,12 @@ class Erasures:
         kept: Journal,
         key: Ed25519PrivateKey,
         now: Callable[[], datetime],
+        gap: Callable[[], int | None],
         random: Callable[[int], bytes] = os.urandom,
     ) -> None:
+        """Take `gap`, which gives the day from which on the index may lack recordings, as any thread may ask."""
         self.wanted = asyncio.Event()
-        self.gap: Callable[[], int | None] = lambda: None  # from which day on the index may lack recordings
+        self._gap = gap
         self._customer = customer
         self._keys = keys
         self._vault = vault
@@ -124,6 +126,14 @@ class Erasures:
         self._now = now
         self._random = random
         self._working = asyncio.Lock()
+
+    def gap(self) -> int | None:
+        """Return from which day on the index may lack recordings, None if it has all but those of the last days."""
+        return self._gap()
+
+    def look_from(self, gap: Callable[[], int | None]) -> None:
+        """Ask this from now on for the day from which on the index may lack recordings; any thread may call it."""
+        self._gap = gap
 
     async def pressed(self, work: Callable[[], Awaitable[T]]) -> T:
         """Do something that leads to an erasure, on a full disk too (storage.erasure.erasure_steps)."""

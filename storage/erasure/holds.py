@@ -46,9 +46,10 @@ class Hold:
 class Holds(Drawer):
     """The legal holds of one customer."""
 
-    def __init__(self, cabinet: Cabinet) -> None:
+    def __init__(self, cabinet: Cabinet, released: Callable[[], None]) -> None:
+        """Call `released` after a hold has ended: an erasure may go on."""
         super().__init__(cabinet)
-        self.released: Callable[[], None] = lambda: None  # an erasure may go on now
+        self._released = released
 
     async def put(self, call: str, reason: str, by: str) -> Hold:
         """Hold a call, or change the reason of its hold; raises NoCall."""
@@ -73,7 +74,7 @@ class Holds(Drawer):
             await connection.execute(holds.delete().where(holds.c.call == call))
             await connection.execute(calls.update().where(calls.c.id == call).values(hold=False))
             await self._journal.write([dropped(holds, leaf, call=call)])
-        self.released()
+        self._released()
         return True
 
     async def get(self, call: str) -> Hold | None:

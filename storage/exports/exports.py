@@ -82,15 +82,21 @@ class Exports:
         # there is a job, or one was cancelled
         self.progress: dict[str, tuple[int, int | None]] = {}
         # export → calls done, and in all if known; of the jobs that this process works on
-        self.ended: Ended = _unheard
-        # what hears how each export ends
-        self.believed = now
-        # the time that exports expire by; the daemon's passes no faster than the kernel counts
         self._database = database
         self._keys = keys
         self._vault = vault
         self._now = now
+        self._expiry_clock = now
+        self._ended: Ended = _unheard
         self._random = random
+
+    def expire_by(self, clock: Callable[[], datetime]) -> None:
+        """Let exports expire by this clock instead of the wall clock, which somebody may set ahead."""
+        self._expiry_clock = clock
+
+    def on_end(self, ended: Ended) -> None:
+        """Call `ended` in the transaction in which an export ends."""
+        self._ended = ended
 
     # --- ask ---------------------------------------------------------------------------------------------------------
 
@@ -131,7 +137,7 @@ class Exports:
 
         Reports of requests are listed with their requests. Raises BadCursor.
         """
-        kept = exports.c.expires_at > to_micros(self.believed())
+        kept = exports.c.expires_at > to_micros(self._expiry_clock())
         asked = sa.select(exports).where(kept, exports.c.format != REPORT)
         if cursor is not None:
             asked = asked.where(sa.tuple_(exports.c.created_at, exports.c.id) < sa.tuple_(*_position(cursor)))
@@ -217,7 +223,7 @@ class Exports:
             done = changed.values(state=ExportState.DONE.value, size_bytes=size, sealed=sealed)
             if not (await connection.execute(done)).rowcount:
                 raise Gone("the export is gone")
-            await self.ended(connection, export, ExportState.DONE, {"size_bytes": size, **(facts or {})})
+            await self._ended(connection, export, ExportState.DONE, {"size_bytes": size, **(facts or {})})
 
     async def fail(self, id: str, problem: str) -> None:
         """Say that no file can be made, and why; nothing but that is kept."""
@@ -227,7 +233,7 @@ class Exports:
 
     async def _get(self, connection: AsyncConnection, id: str) -> Export | None:
         record = await _row(connection, id)
-        if record is None or record.expires_at <= to_micros(self.believed()):
+        if record is None or record.expires_at <= to_micros(self._expiry_clock()):
             return None
         return shown(self._keys, record)
 
@@ -248,7 +254,7 @@ class Exports:
             changed = await connection.execute(exports.update().where(same).values(**values))
             if changed.rowcount:
                 await connection.execute(export_calls.delete().where(export_calls.c.export == export.id))
-                await self.ended(connection, export, state, {"problem": problem})
+                await self._ended(connection, export, state, {"problem": problem})
         await asyncio.to_thread(self._destroy, [(export.id, export.leaf)])
 
     # --- forget ------------------------------------------------------------------------------------------------------
@@ -314,7 +320,7 @@ class Exports:
         async with self._database.reading() as connection:
             asked = sa.select(exports.c.id, exports.c.leaf, exports.c.expires_at)
             rows = list(await connection.execute(asked))
-        now = to_micros(self.believed())
+        now = to_micros(self._expiry_clock())
         old = [(row[0], row[1]) for row in rows if row[2] <= now or not self._keys.keeps(row[1])]
         await self._forget(old)
         kept = {(row[0], row[1]) for row in rows}

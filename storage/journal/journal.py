@@ -102,8 +102,7 @@ class Journal:
     """The journal of one customer; safe between processes."""
 
     def __init__(self, folder: Path, keys: sealing.Keeper, random: Callable[[int], bytes] = os.urandom) -> None:
-        self.replayed = False
-        # the database was found to be older than the journal: other things in it may be too
+        self._replayed = False
         self._path = folder / FILE_NAME
         self._customer = folder.name
         self._file = LineFile(self._path, "the journal", RESERVE)
@@ -114,6 +113,15 @@ class Journal:
     def exists(self) -> bool:
         """Say whether anything was ever written down."""
         return next(self._file.lines(), None) is not None
+
+    @property
+    def replayed(self) -> bool:
+        """Say whether the database was found to be older than the journal: other things in it may be too."""
+        return self._replayed
+
+    def note_replay(self, known: int, newest: int) -> None:
+        """Note that a database which has the lines up to `known` gets those up to `newest`."""
+        self._replayed = newest > known + 1  # a crash leaves one line at most
 
     @property
     def size(self) -> int:

@@ -136,7 +136,7 @@ async def _give_all_back(connection: AsyncConnection, journal: Journal, newest: 
 
 async def _catch_up(connection: AsyncConnection, journal: Journal, mine: int, newest: int) -> None:
     """Bring an older database to what the journal says."""
-    journal.replayed = newest > mine + 1  # a crash leaves one line at most
+    journal.note_replay(mine, newest)
     await _forget_dead(connection, journal)
     items = await asyncio.to_thread(journal.since, mine)
     if items is None:

@@ -102,7 +102,7 @@ class Requests(Drawer):
         self._exports = held
         self._erasures = erasures
         self._key = key
-        held.ended = self._ended
+        held.on_end(self._ended)
 
     # --- ask ---------------------------------------------------------------------------------------------------------
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -36,9 +36,15 @@ PAPERS: dict[str, tuple[sa.Table, dict[str, object]]] = {
 LATER = NOON + timedelta(days=30)
 
 
-def steps(house: House, acme: Customer) -> tuple[Forgetting, Ledger]:
+async def nothing(_: Sequence[str]) -> None:
+    """Stand for exports that hold none of the calls."""
+
+
+def steps(
+    house: House, acme: Customer, derived: Callable[[Sequence[str]], Awaitable[None]] = nothing
+) -> tuple[Forgetting, Ledger]:
     ledger = Ledger(house.data / "keys", "acme")
-    return Forgetting(acme.keys, acme.vault, acme.database, acme.calls, ledger, Room(house.data)), ledger
+    return Forgetting(acme.keys, acme.vault, acme.database, acme.calls, ledger, Room(house.data), derived), ledger
 
 
 def noted_writing(acme: Customer, monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
@@ -163,7 +169,12 @@ def test_a_day_on_which_anything_survives_loses_single_leaves_only(tmp_path: Pat
 
 def test_an_export_with_an_erased_call_goes_with_it(tmp_path: Path) -> None:
     async def tell(house: House, acme: Customer) -> None:
-        work, _ = steps(house, acme)
+        derived: list[str] = []
+
+        async def forget(ids: Sequence[str]) -> None:
+            derived.extend(ids)
+
+        work, _ = steps(house, acme, forget)
         gone, stays = await record(acme), await record(acme)
         leaf = acme.keys.allocate(gone.day)
         async with acme.database.writing() as connection:
@@ -171,12 +182,6 @@ def test_an_export_with_an_erased_call_goes_with_it(tmp_path: Path) -> None:
                 os.close(acme.vault.create(id, its, "a1").fd)
                 await connection.execute(schema.exports.insert(), {**EXPORT, "id": id, "leaf": its})
                 await connection.execute(schema.export_calls.insert(), {"export": id, "call": call})
-        derived: list[str] = []
-
-        async def forget(ids: Sequence[str]) -> None:
-            derived.extend(ids)
-
-        work.derived = forget
         await work.cut([Doomed(gone.id, gone.leaf)], NOON)
         await work.unlink([Doomed(gone.id, gone.leaf)])
         await work.remove([Doomed(gone.id, gone.leaf)])

@@ -154,7 +154,7 @@ def test_a_job_that_begins_while_somebody_cancels_leaves_the_cancelled_export_as
             while any(path.is_file() for path in (acme.folder / "exports").rglob("*")):
                 await asyncio.sleep(0)  # until the job has found the export running, and taken the old file away
 
-        acme.exports.ended = while_it_is_cancelled
+        acme.exports.on_end(while_it_is_cancelled)
         cancelled = await acme.exports.cancel(id)
         with pytest.raises((Gone, Forgotten)):  # before the job has sealed it anew, or after
             await jobs[0]
@@ -301,7 +301,7 @@ def test_what_happens_beside_an_export_happens_with_it_or_not_at_all(tmp_path: P
         async def hear(connection: AsyncConnection, export: Export, state: ExportState, facts: Any) -> None:
             heard.append((export.id, state.value, facts.get("sha256")))
 
-        acme.exports.ended = hear
+        acme.exports.on_end(hear)
         asked = Request("csv", ("id",), "Art. 15", passphrase="correct horse")
         with pytest.raises(RuntimeError):
             await acme.exports.file(asked, "paula", refuse)
