@@ -38,7 +38,7 @@ from storage.audit.hash_chain import (
 )
 from storage.files.append_log import backwards, whole_size
 from storage.files.durable_files import Disk, disk_errors, opened, write_all
-from storage.files.reserved_space import keep_room
+from storage.files.reserved_space import reserve
 
 MAX_PAGE = 1000  # entries of one page: half a megabyte
 RESERVE = 256 << 10  # bytes of disk owned beyond the end: 800 entries on a full disk
@@ -233,7 +233,7 @@ class Audit:
     def _reserve(self, fd: int, size: int) -> None:
         if size > self._reserved:
             # A file system that cannot do this is no reason to stop; the write itself tells whether there is room.
-            keep_room(fd, size, RESERVE)
+            reserve(fd, size, RESERVE)
             self._reserved = size + RESERVE // 2
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from storage.files.durable_files import PRIVATE_FILE, opened, write_all
+from storage.json_bytes import ascii_json
 from storage.timestamps import from_text, to_text
 
 FILE_NAME = "incidents.jsonl"
@@ -123,7 +124,7 @@ class IncidentFile:
 def _line(each: Incident) -> bytes:
     known = {"id": each.id, "kind": each.kind, "first_at": to_text(each.first), "last_at": to_text(each.last)}
     facts = {name: clean(value) for name, value in each.facts.items()}
-    return json.dumps({**known, "count": each.count, "facts": facts}, separators=(",", ":")).encode()
+    return ascii_json({**known, "count": each.count, "facts": facts})
 
 
 def _read(line: bytes) -> Incident | None:

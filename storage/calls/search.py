@@ -33,6 +33,7 @@ from storage.calls.day_keys import DayKeys
 from storage.calls.filter_columns import ANY, Traits, asked_for
 from storage.calls.sealed_row import open_row
 from storage.calls.search_tokens import token
+from storage.database.database import batches
 from storage.database.schema import call_tokens, calls, days
 from storage.errors import Forgotten, StorageError
 from storage.keys.row_keys import Keys
@@ -42,7 +43,6 @@ from storage.timestamps import day_of, to_micros
 FIRST_DAYS = 16  # days probed at first: a common name has thousands of calls in more, and a page needs 50
 MAX_DAYS = 2048  # days probed at once; more would hold up the event loop for over 10 ms
 FRESH_AT_ONCE = 10  # rows of fresh calls made before others have their turn
-HELD_AT_ONCE = 500  # values of one IN list; both databases allow 32,000
 FEW = 300  # calls of a state that are opened one by one (15 ms) rather than looked for among all of a common name
 
 READ_COLUMNS = tuple(c for c in calls.c if c.name not in ("version", "direction", "source"))
@@ -116,8 +116,8 @@ def _meant(row: CallRow, forms: Sequence[str], query: Query, needles: Sequence[N
 async def _told(connection: AsyncConnection, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Return of those calls that the index knows what is not in a row that is to be written: the hold."""
     found = {}
-    for start in range(0, len(ids), HELD_AT_ONCE):
-        asked = sa.select(calls.c.id, calls.c.hold).where(calls.c.id.in_(ids[start : start + HELD_AT_ONCE]))
+    for part in batches(ids):
+        asked = sa.select(calls.c.id, calls.c.hold).where(calls.c.id.in_(part))
         for record in await connection.execute(asked):
             found[record.id] = {"hold": bool(record.hold)}
     return found

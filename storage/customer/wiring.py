@@ -28,7 +28,7 @@ from storage.errors import NoSpace
 from storage.exports.column_sets import ColumnSets
 from storage.exports.exports import FOLDER as EXPORTS
 from storage.exports.exports import Exports
-from storage.files.reserved_space import Room
+from storage.files.reserved_space import ReservedSpace
 from storage.journal.index_gap import Gap, measure
 from storage.journal.journal import Cabinet, Journal
 from storage.keys.key_store import CustomerKeys
@@ -92,8 +92,8 @@ def assemble(settings: CustomerSettings, place: Place, keys: CustomerKeys, vault
     audit = Audit(folder, place.data_dir / KEYS, name, signer, now)
     exports = Exports(database, keys, Vault(folder / EXPORTS, name, keys), now)
     ledger = Ledger(place.data_dir / KEYS, name)
-    forgetting = Forgetting(keys, vault, database, calls, ledger, Room(place.data_dir), exports.unlink)
-    forgetting.keep_room()
+    forgetting = Forgetting(keys, vault, database, calls, ledger, ReservedSpace(place.data_dir), exports.unlink)
+    forgetting.reserve_space()
     journal, gap = Journal(folder, keys), Gap(folder)
     cabinet = Cabinet(database, keys, journal, now)
     rules = Rules(cabinet, settings.country, settings.retention_days)

@@ -93,7 +93,5 @@ def _keys(wanted: Iterable[str]) -> list[str]:
 
 
 def _values(party: Mapping[str, object]) -> list[str]:
-    further = party.get("also")
-    also = [str(value) for value in further[: search_forms.MAX_ALSO]] if isinstance(further, list) else []
     given = [party.get(name) for name in ("number", *_ADDRESSES)]
-    return [value for value in (*given, *also) if isinstance(value, str) and value.strip()]
+    return [value for value in (*given, *search_forms.also(party)) if isinstance(value, str) and value.strip()]

@@ -37,8 +37,7 @@ from storage.directory.user_lookup import WhosWho
 from storage.directory.user_store import Users
 from storage.errors import Forgotten, SealBroken
 from storage.keys.sealing import Keeper
-from storage.retention.erase_after import with_erase_after
-from storage.retention.policy import Policy
+from storage.retention.policy import Policy, with_erase_after
 from storage.retention.rules import Rules
 from storage.timestamps import to_micros
 

@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from itertools import islice
 
-from storage.calls.call_row import BadCursor
+from storage.cursors import BadCursor
 from storage.directory import match_keys
 from storage.directory.user import User, UserState
 from storage.directory.user_lookup import WhosWho

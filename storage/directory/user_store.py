@@ -27,14 +27,14 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.calls.call_index import Calls, Query
+from storage.database.database import BATCH, batches
 from storage.database.schema import directories, export_calls, exports, users
 from storage.directory import match_queue
 from storage.directory.import_plan import Plan
 from storage.directory.user import Change, Person, Since, User, UserState, by_name, former_of, later_of, shown, told
-from storage.erasure.erasure_rows import batches
 from storage.errors import Forgotten, StorageError
 from storage.ids import new_id
-from storage.journal.journal import BATCH, Cabinet, Drawer
+from storage.journal.journal import Cabinet, Drawer
 from storage.keys import sealing
 from storage.keys.key_tree import LAST_LEAF
 from storage.timestamps import from_micros, from_text, to_micros, to_text
@@ -261,8 +261,8 @@ class Users(Drawer):
         after = ""
         while True:
             found, more = await self.listed(READ_AHEAD, after)
-            for start in range(0, len(found), size):
-                yield list(found[start : start + size])
+            for part in batches(found, size):
+                yield list(part)
             if more is None:
                 return
             after = more
@@ -285,8 +285,8 @@ class Users(Drawer):
                 await connection.execute(users.update().where(users.c.id == user.id).values(**gone))
             told_of += [user.id for user in plan.unmapped]
             await match_queue.mark(connection, told_of)
-            for start in range(0, len(told_of), BATCH):
-                await self._journal.keep(connection, users, users.c.id.in_(told_of[start : start + BATCH]))
+            for part in batches(told_of):
+                await self._journal.keep(connection, users, users.c.id.in_(part))
 
     async def _add(self, connection: AsyncConnection, plan: Plan, person: Person, now: datetime) -> str:
         id, leaf = new_id(self._random), sealing.new_leaf(self._keys)
@@ -319,8 +319,8 @@ class Users(Drawer):
 
     async def _sweep(self, connection: AsyncConnection, keys: Sequence[bytes]) -> None:
         """Take rows away whose deletion was interrupted and whose key in the directory is needed again."""
-        for start in range(0, len(keys), BATCH):
-            asked = sa.select(users.c.id, users.c.leaf).where(users.c.source_key.in_(keys[start : start + BATCH]))
+        for part in batches(keys):
+            asked = sa.select(users.c.id, users.c.leaf).where(users.c.source_key.in_(part))
             for record in list(await connection.execute(asked)):
                 if not self._keys.keeps(record.leaf):
                     await connection.execute(users.delete().where(users.c.id == record.id))

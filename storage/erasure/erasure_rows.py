@@ -10,7 +10,7 @@ has no leaf and is VERIFIED from the start.
 
 import enum
 import json
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -19,10 +19,10 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.calls.call_row import DAY_SHIFT
+from storage.database.database import batches
 from storage.database.schema import calls, erasure_calls, erasures, export_calls, exports, holds
 from storage.timestamps import from_micros
 
-BATCH = 500  # values of one IN list
 ROUND = 10_000  # calls taken together: what is done for them between two turns of the event loop stays short
 RETENTION = "retention"
 REQUEST = "request"
@@ -110,11 +110,6 @@ def shown(record: Any) -> Erasure:
         record.calls if receipt is None else receipt["counts"]["calls"],  # a lost database has the receipt alone again
         receipt,
     )
-
-
-def batches(values: Sequence[Any]) -> Iterable[Sequence[Any]]:
-    """Cut a sequence into what one statement takes."""
-    return (values[i : i + BATCH] for i in range(0, len(values), BATCH))
 
 
 async def one(connection: AsyncConnection, id: str) -> Any:

@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.calls.call_index import Calls
 from storage.calls.call_row import DAY_SHIFT
-from storage.database.database import Database, DatabaseAway
+from storage.database.database import Database, DatabaseAway, batches
 from storage.database.schema import (
     annotations,
     attachments,
@@ -34,7 +34,7 @@ from storage.erasure import erasure_rows as rows
 from storage.erasure.cut_log import Entry, Ledger, Request
 from storage.erasure.erasure_rows import Doomed
 from storage.errors import NoSpace, StorageError
-from storage.files.reserved_space import Room
+from storage.files.reserved_space import ReservedSpace
 from storage.keys.sealing import Keeper
 from storage.timestamps import day_of, from_micros
 from storage.vault.vault import Vault
@@ -68,7 +68,7 @@ class Forgetting:
         database: Database,
         calls: Calls,
         ledger: Ledger,
-        room: Room,
+        reserved: ReservedSpace,
         derived: Callable[[Sequence[str]], Awaitable[object]],
     ) -> None:
         """Take `derived`, which removes the files that were made of calls."""
@@ -77,12 +77,12 @@ class Forgetting:
         self._database = database
         self._calls = calls
         self._ledger = ledger
-        self._room = room
+        self._reserved = reserved
         self._derived = derived
 
-    def keep_room(self) -> None:
+    def reserve_space(self) -> None:
         """Own the disk space that the next erasure needs, as far as there is any."""
-        self._room.keep()
+        self._reserved.keep()
         self._ledger.prepare()
 
     async def pressed(self, work: Callable[[], Awaitable[T]]) -> T:
@@ -90,7 +90,7 @@ class Forgetting:
         try:
             return await work()
         except (DatabaseAway, NoSpace):
-            if not self._room.release():
+            if not self._reserved.release():
                 raise
         return await work()
 
@@ -135,13 +135,13 @@ class Forgetting:
         """Take rows, tokens, corrections, attachments and exports away."""
         for day in sorted({d.leaf >> DAY_SHIFT for d in doomed}):
             await self._calls.remove_tokens(day)
-        for part in rows.batches([d.call for d in doomed]):
+        for part in batches([d.call for d in doomed]):
             await self._calls.remove(part)
             async with self._database.writing() as connection:
                 for table in _BESIDE:
                     await connection.execute(table.delete().where(table.c.call.in_(part)))
                 gone = [export.call for export in await rows.exports_of(connection, part)]
-                for some in rows.batches(gone):
+                for some in batches(gone):
                     await connection.execute(export_calls.delete().where(export_calls.c.export.in_(some)))
                     await connection.execute(exports.delete().where(exports.c.id.in_(some)))
 
@@ -160,7 +160,7 @@ class Forgetting:
         if await asyncio.to_thread(self._vault.remove_all, [(d.call, d.leaf) for d in doomed]):
             raise NotErased("files of an erased call were still there", "look at the disk")
         async with self._database.reading() as connection:
-            for part in rows.batches(doomed):
+            for part in batches(doomed):
                 await _expect_nothing(connection, part)
 
     async def clear(self, wanted: Iterable[int]) -> list[Doomed]:
@@ -222,7 +222,7 @@ class Forgetting:
 async def _index_leaves(connection: AsyncConnection, wanted: Iterable[int]) -> list[int]:
     """Return the leaves whose secrets make the search tokens of some days."""
     found: list[int] = []
-    for part in rows.batches(sorted(wanted)):
+    for part in batches(sorted(wanted)):
         found += await connection.scalars(sa.select(days.c.leaf).where(days.c.day.in_(part)))
     return found
 

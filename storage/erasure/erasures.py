@@ -19,7 +19,6 @@ is durable when `file` returns; whatever kills the process, `work` goes on where
 """
 
 import asyncio
-import json
 import os
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
@@ -29,13 +28,14 @@ from typing import Any, TypeVar
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from storage import cursors
 from storage.access import actor
 from storage.audit.audit_log import Audit
 from storage.audit.hash_chain import Act
 from storage.calls import stored_query
 from storage.calls.call_index import Calls
-from storage.calls.call_row import DAY_SHIFT, BadCursor, Query
-from storage.database.database import Database
+from storage.calls.call_row import DAY_SHIFT, Query
+from storage.database.database import Database, batches
 from storage.database.schema import erasures
 from storage.erasure import erasure_rows as rows
 from storage.erasure import receipts, waivers
@@ -45,13 +45,13 @@ from storage.errors import StorageError
 from storage.ids import is_id, new_id
 from storage.journal import journal
 from storage.journal.journal import Journal
+from storage.json_bytes import ascii_json
 from storage.keys import sealing
 from storage.timestamps import day_of, to_micros
 from storage.vault.vault import Vault
 
 RECORDER = actor.RECORDER.name
 _KIND = "erasure"
-MAX_DIGITS = 17  # of microseconds since 1970 in a cursor
 
 T = TypeVar("T")
 StopLive = Callable[[str], Awaitable[None]]
@@ -236,8 +236,8 @@ class Erasures:
         Raises BadCursor.
         """
         async with self._database.reading() as connection:
-            found = await rows.done(connection, limit + 1, None if cursor is None else _position(cursor))
-        more = f"{found[limit - 1].done_at}.{found[limit - 1].id}" if len(found) > limit else None
+            found = await rows.done(connection, limit + 1, None if cursor is None else cursors.read_by_time(cursor))
+        more = cursors.by_time(found[limit - 1].done_at, found[limit - 1].id) if len(found) > limit else None
         return tuple(shown(record) for record in found[:limit]), more
 
     async def own(self, id: str, *, by: str, identity: str) -> bool:
@@ -303,7 +303,7 @@ class Erasures:
         async with self._working:
             self.wanted.clear()
             well = await self._forgetting.pressed(lambda: self._work(stop_live))
-            await asyncio.to_thread(self._forgetting.keep_room)
+            await asyncio.to_thread(self._forgetting.reserve_space)
             await asyncio.to_thread(self._journal.prepare)
             return well
 
@@ -364,7 +364,7 @@ class Erasures:
         open_ones = erasures.select().where(erasures.c.state.in_(rows.OPEN), erasures.c.sealed.is_not(None))
         async with self._database.writing() as connection:
             found = [r.id for r in await connection.execute(open_ones) if not self._keys.keeps(r.leaf)]
-            for part in rows.batches(found):
+            for part in batches(found):
                 await connection.execute(erasures.update().where(erasures.c.id.in_(part)).values(sealed=None))
 
     async def _conclude(self) -> None:
@@ -404,15 +404,8 @@ class Erasures:
         await asyncio.wrap_future(self._audit.append(Act.of(actor.RECORDER, "system", action, object, "done", reason)))
 
 
-def _position(cursor: str) -> tuple[int, str]:
-    at, _, id = cursor.partition(".")
-    if not at.isdecimal() or len(at) > MAX_DIGITS or not is_id(id):
-        raise BadCursor("the cursor was not made here")
-    return int(at), id
-
-
 def _signed(key: Ed25519PrivateKey, facts: receipts.Facts) -> bytes:
-    return json.dumps(receipts.sign(key, facts), separators=(",", ":")).encode()
+    return ascii_json(receipts.sign(key, facts))
 
 
 def _facts(customer: str, erasure: Erasure, calls: Sequence[str], done_at: datetime) -> receipts.Facts:

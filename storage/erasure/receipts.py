@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from storage.errors import StorageError
+from storage.json_bytes import canonical_json
 from storage.timestamps import to_text
 
 VERSION = 1
@@ -119,7 +120,7 @@ def verify(data: bytes, customer: str, key: Ed25519PublicKey) -> dict[str, Any]:
 
 
 def _statement(document: Mapping[str, Any]) -> bytes:
-    return _SIGNED + json.dumps(document, sort_keys=True, ensure_ascii=True, separators=(",", ":")).encode()
+    return _SIGNED + canonical_json(document)
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

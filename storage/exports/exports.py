@@ -21,7 +21,6 @@ finds the export.
 
 import asyncio
 import os
-import re
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -30,8 +29,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from storage.calls.call_row import BadCursor
-from storage.database.database import Database
+from storage import cursors
+from storage.database.database import Database, batches
 from storage.database.schema import erasure_calls, export_calls, exports
 from storage.errors import PartMissing, StorageError
 from storage.exports.export_rows import Export, ExportState, Request, seal, shown
@@ -54,8 +53,6 @@ KEEP_DAYS = 7  # long enough to fetch it after a holiday weekend; it is a copy, 
 MAX_RUNNING = 50  # of one customer: they are worked off one by one
 MAX_TRIES = 3  # a job that ended together with the process so often may be what ends it
 REPORT = "report"  # the format of the reports of requests
-_CURSOR = re.compile(r"(\d{1,17})\.([0-9a-f-]{36})")
-_BATCH = 500  # values of one IN list; both databases allow 32,000
 
 
 class TooMany(StorageError):
@@ -140,12 +137,14 @@ class Exports:
         kept = exports.c.expires_at > to_micros(self._expiry_clock())
         asked = sa.select(exports).where(kept, exports.c.format != REPORT)
         if cursor is not None:
-            asked = asked.where(sa.tuple_(exports.c.created_at, exports.c.id) < sa.tuple_(*_position(cursor)))
+            asked = asked.where(
+                sa.tuple_(exports.c.created_at, exports.c.id) < sa.tuple_(*cursors.read_by_time(cursor))
+            )
         asked = asked.order_by(exports.c.created_at.desc(), exports.c.id.desc()).limit(limit + 1)
         async with self._database.reading() as connection:
             records = (await connection.execute(asked)).all()
         found = [shown(self._keys, record) for record in records[:limit]]
-        more = f"{records[limit - 1].created_at}.{records[limit - 1].id}" if len(records) > limit else None
+        more = cursors.by_time(records[limit - 1].created_at, records[limit - 1].id) if len(records) > limit else None
         return tuple(export for export in found if export is not None), more
 
     async def cancel(self, id: str) -> Export | None:
@@ -193,7 +192,7 @@ class Exports:
         async with self._database.writing() as connection:
             await self._running(connection, id)
             known: set[str] = set()
-            for part in _batches(list(dict.fromkeys(calls))):
+            for part in batches(list(dict.fromkeys(calls))):
                 erasing = erasure_calls.c.leaf.is_not(None) & (erasure_calls.c.step > 0)
                 asked = sa.select(erasure_calls.c.call).where(erasure_calls.c.call.in_(part), erasing)
                 going.update(await connection.scalars(asked))
@@ -269,7 +268,7 @@ class Exports:
         """Forget these exports, files and rows. Safe to repeat."""
         found: list[tuple[str, int]] = []
         async with self._database.reading() as connection:
-            for part in _batches(ids):
+            for part in batches(ids):
                 rows = await connection.execute(sa.select(exports.c.id, exports.c.leaf).where(exports.c.id.in_(part)))
                 found += [(row[0], row[1]) for row in rows]
         await self._forget(found)
@@ -288,7 +287,7 @@ class Exports:
         """Return the exports that hold any of these calls, each with those of them that it holds."""
         found: dict[str, set[str]] = {}
         async with self._database.reading() as connection:
-            for part in _batches([call for call in calls if is_id(call)]):
+            for part in batches([call for call in calls if is_id(call)]):
                 asked = sa.select(export_calls.c.export, export_calls.c.call).where(export_calls.c.call.in_(part))
                 for export, call in await connection.execute(asked):
                     found.setdefault(export, set()).add(call)
@@ -298,7 +297,7 @@ class Exports:
         """Return how many calls these exports hold; of one that is being made, so far."""
         found: dict[str, int] = {}
         async with self._database.reading() as connection:
-            for part in _batches([id for id in ids if is_id(id)]):
+            for part in batches([id for id in ids if is_id(id)]):
                 asked = sa.select(export_calls.c.export, sa.func.count()).where(export_calls.c.export.in_(part))
                 for export, count in await connection.execute(asked.group_by(export_calls.c.export)):
                     found[export] = int(count)
@@ -309,7 +308,7 @@ class Exports:
         found: dict[str, int] = {}
         joined = exports.join(export_calls, export_calls.c.export == exports.c.id)
         async with self._database.reading() as connection:
-            for part in _batches([call for call in calls if is_id(call)]):
+            for part in batches([call for call in calls if is_id(call)]):
                 asked = sa.select(exports.c.id, exports.c.leaf).select_from(joined)
                 rows = await connection.execute(asked.where(export_calls.c.call.in_(part)))
                 found.update((row[0], row[1]) for row in rows)
@@ -334,7 +333,7 @@ class Exports:
             return
         await asyncio.to_thread(self._destroy, found)
         async with self._database.writing() as connection:
-            for part in _batches([id for id, _ in found]):
+            for part in batches([id for id, _ in found]):
                 await connection.execute(export_calls.delete().where(export_calls.c.export.in_(part)))
                 await connection.execute(exports.delete().where(exports.c.id.in_(part)))
         self.wanted.set()
@@ -353,15 +352,3 @@ async def _unheard(connection: AsyncConnection, export: Export, state: ExportSta
 
 async def _row(connection: AsyncConnection, id: str) -> Any:
     return (await connection.execute(sa.select(exports).where(exports.c.id == id))).first()
-
-
-def _batches(values: Sequence[str]) -> Iterator[Sequence[str]]:
-    return (values[i : i + _BATCH] for i in range(0, len(values), _BATCH))
-
-
-def _position(cursor: str) -> tuple[int, str]:
-    """Read a cursor; raises BadCursor."""
-    found = _CURSOR.fullmatch(cursor)
-    if not found:
-        raise BadCursor("the cursor was not made here")
-    return int(found[1]), found[2]

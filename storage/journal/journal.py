@@ -28,7 +28,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from storage.database.database import Database, unless_committed, writer
+from storage.database.database import BATCH, Database, batches, unless_committed, writer
 from storage.database.schema import (
     annotations,
     attachments,
@@ -56,7 +56,6 @@ FILE_NAME = "papers.journal"
 BEGUN = f".{FILE_NAME}.begun"  # drafts: of a journal written anew from the database, and of a compacted one
 COMPACTED = f".{FILE_NAME}.part"
 RESERVE = 128 << 10  # bytes owned beyond the end: an erasure must be filed and signed for on a full disk
-BATCH = 500  # rows of a line when a whole database is written down
 TABLES = (
     holds,
     annotations,
@@ -142,7 +141,7 @@ class Journal:
 
     def begin(self, items: Sequence[Item], number: int = 0) -> None:
         """Write down all that counts: all of it is there afterwards, or nothing. Nobody else may write meanwhile."""
-        parts = [items[start : start + BATCH] for start in range(0, len(items), BATCH)]
+        parts = list(batches(items, BATCH))
         draft = self._path.with_name(BEGUN)
         self.draft(draft, (self._line(part, number, base=True) for part in parts) if parts else [self.bare(number)])
         self.swap(draft, number)

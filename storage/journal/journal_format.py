@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from storage.errors import SealBroken
+from storage.json_bytes import ascii_json
 
 HEAD_BYTES = 128  # of a line, which its number is in
 BOUND = 2  # the version whose items are bound to number and customer; those before were bound to the id alone
@@ -70,7 +71,7 @@ def packed(head: Head, boxes: Iterable[Box]) -> bytes:
         **({"of": head.origin} if bound and head.origin != head.number else {}),
         "items": [[place, f"{leaf:012x}", base64.b64encode(box).decode()] for place, leaf, box in boxes],
     }
-    return json.dumps(told, separators=(",", ":")).encode() + b"\n"
+    return ascii_json(told) + b"\n"
 
 
 def boxes_of(line: bytes) -> tuple[Head, list[Box]]:

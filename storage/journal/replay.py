@@ -11,7 +11,7 @@ some of those were left out of the file since. A journal that is behind is writt
 """
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -19,7 +19,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from storage.database.database import Database
+from storage.database.database import Database, batches
 from storage.database.schema import (
     annotations,
     attachments,
@@ -35,7 +35,6 @@ from storage.database.schema import (
 )
 from storage.errors import SealBroken
 from storage.journal.journal import (
-    BATCH,
     TABLES,
     Item,
     Journal,
@@ -157,7 +156,7 @@ async def _forget_dead(connection: AsyncConnection, journal: Journal) -> None:
         (key,) = table.primary_key
         rows = await connection.execute(sa.select(key, table.c.leaf))
         gone = [id for id, leaf in rows if not journal.counts(Item(leaf, table.name, None, {}))]
-        for part in _batches(gone):
+        for part in batches(gone):
             await connection.execute(table.delete().where(key.in_(part)))
 
 
@@ -172,7 +171,7 @@ async def _touched(connection: AsyncConnection, items: Sequence[Item]) -> State:
         table, mine = metadata.tables[name], [item for item in items if item.table == name]
         before[name] = {}
         keys = list(dict.fromkeys(item.key for item in mine if item.put is not None))
-        asked = [_among(table, part) for part in _batches(keys)]
+        asked = [_among(table, part) for part in batches(keys)]
         asked += [sa.and_(sa.true(), *(table.c[n] == v for n, v in i.drop.items())) for i in mine if i.put is None]
         for condition in asked:
             before[name].update({item.key: dict(item.put or {}) for item in await taken(connection, table, condition)})
@@ -204,18 +203,18 @@ async def _carry_out(connection: AsyncConnection, changes: State) -> None:
     """Make rows what they should be, {} for those that should not be."""
     for name, found in changes.items():
         table = metadata.tables[name]
-        for part in _batches(list(found)):
+        for part in batches(list(found)):
             await connection.execute(table.delete().where(_among(table, part)))
     ended = [row["id"] for row in changes.get(erasures.name, {}).values() if row and row["state"] == _DONE]
-    for part in _batches(ended):  # they are in its receipt
+    for part in batches(ended):  # they are in its receipt
         await connection.execute(erasure_calls.delete().where(erasure_calls.c.erasure.in_(part)))
     for name, found in changes.items():
         rows = [{column: value_of(value) for column, value in row.items()} for row in found.values() if row]
-        for part in _batches(rows):
-            await connection.execute(metadata.tables[name].insert(), part)
+        for some in batches(rows):
+            await connection.execute(metadata.tables[name].insert(), some)
     for held in (True, False):
         ids = [key[0] for key, row in changes.get(holds.name, {}).items() if bool(row) is held]
-        for part in _batches(ids):
+        for part in batches(ids):
             await connection.execute(calls.update().where(calls.c.id.in_(part)).values(hold=held))
 
 
@@ -236,7 +235,3 @@ def _among(table: sa.Table, keys: Sequence[tuple[Any, ...]]) -> sa.ColumnElement
     if len(columns) == 1:
         return columns[0].in_([key[0] for key in keys])
     return sa.tuple_(*columns).in_(keys)
-
-
-def _batches(values: Sequence[Any]) -> Iterator[Sequence[Any]]:
-    return (values[start : start + BATCH] for start in range(0, len(values), BATCH))

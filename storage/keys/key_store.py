@@ -15,10 +15,9 @@ older than the data, which are refused, because they would open what was erased 
 Everything but a cut and the numbering only reads. Another process' cut is noticed at the next use (one `stat`).
 """
 
-import fcntl
 import os
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TypedDict, Unpack
 
@@ -26,7 +25,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from storage.errors import Forgotten, KeysError, KeysExist, KeysMissing, KeysWrong, NoSpace, SealBroken
-from storage.files.durable_files import Disk, disk_errors
+from storage.files.durable_files import Disk, alone
 from storage.keys.key_files import (
     SECRET,
     ForgetSecret,
@@ -358,13 +357,6 @@ def _next_day(tree: KeyTree, day: int) -> int:
     raise Forgotten("every day from this one on was erased")
 
 
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def _locked(path: Path) -> AbstractContextManager[None]:
     """Hold the lock of a customer's keys; a lock file says nothing and may be deleted while nobody works."""
-    with disk_errors("lock the keys"):
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(fd)
+    return alone(path, "lock the keys")

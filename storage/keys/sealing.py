@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from storage.errors import SealBroken
+from storage.json_bytes import utf8_json
 from storage.keys.row_keys import LABEL_DETAILS, Keys
 
 PAPERS_DAY = 65534  # in the year 2149; the day after it holds the audit key
@@ -38,7 +39,7 @@ def new_leaf(keys: Keys) -> int:
 
 def seal(keys: Keys, leaf: int, kind: str, id: str, document: Mapping[str, Any]) -> bytes:
     """Seal a JSON-able document for the row `id` of a table; raises Forgotten."""
-    plain = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
+    plain = utf8_json(document)
     return keys.seal(leaf, LABEL_DETAILS, plain, _context(kind, id))
 
 

@@ -12,10 +12,10 @@ does since the boot, so setting the clock erases nothing, whether at once or by 
 import enum
 import ipaddress
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
-from storage.calls.call_row import CallState, Direction, met
+from storage.calls.call_row import CallRow, CallState, Direction, met
 from storage.search_forms import Needle
 
 MAX_DAYS = 36_500  # a hundred years: beyond it a rule means "for ever" and should say so
@@ -108,6 +108,25 @@ def decide(subject: Subject, policy: Policy, now: datetime) -> Decision:
         return Decision(Verdict.HELD, rule, erase_after)
     due = erase_after is not None and erase_after <= now
     return Decision(Verdict.DUE if due else Verdict.KEEP, rule, erase_after)
+
+
+def judge(row: CallRow, forms: Sequence[str], policy: Policy, now: datetime, *, held: bool = False) -> Decision:
+    """Decide about the call of a row with these search forms; its time counts from when it really ended."""
+    direction = row.details.get("direction")
+    subject = Subject(
+        row.state,
+        row.ended_at and max(row.ended_at, row.kept_from or row.ended_at),
+        held,
+        Direction(direction) if direction in set(Direction) else None,
+        str(row.details.get("source") or ""),
+        forms,
+    )
+    return decide(subject, policy, now)
+
+
+def with_erase_after(row: CallRow, forms: Sequence[str], policy: Policy) -> CallRow:
+    """Return the row with the end of its time as the policy says, None if never or while the call runs."""
+    return replace(row, erase_after=judge(row, forms, policy, row.started_at).erase_after)
 
 
 def matches(rule: Rule, subject: Subject) -> bool:

@@ -33,8 +33,7 @@ from storage.erasure.erasures import RECORDER, Erasures
 from storage.errors import StorageError
 from storage.ids import new_id
 from storage.keys.sealing import Keeper
-from storage.retention.erase_after import subject
-from storage.retention.policy import Decision, Policy, Verdict, brake, decide
+from storage.retention.policy import Decision, Policy, Verdict, brake, judge
 from storage.retention.rules import Rules
 from storage.timestamps import day_of, to_micros
 
@@ -195,7 +194,7 @@ class Retention:
                 if opened is None:
                     continue
                 row, forms = opened
-            done.append((row, decide(subject(row, forms, held=record.held is not None), policy, now)))
+            done.append((row, judge(row, forms, policy, now, held=record.held is not None)))
         return done
 
     async def _going(self) -> set[str]:

@@ -16,6 +16,7 @@ from datetime import datetime
 from typing import Any
 
 from storage.errors import Forgotten
+from storage.json_bytes import ascii_json
 from storage.keys import sealing
 from storage.timestamps import from_micros, to_micros, to_text
 
@@ -225,7 +226,7 @@ def columns(keys: sealing.Keeper, case: Case) -> dict[str, Any]:
         "ground": case.ground,
         "export": case.export,
         "erasure": case.erasure,
-        "noted": json.dumps(case.noted, separators=(",", ":")).encode(),
+        "noted": ascii_json(case.noted),
         "leaf": case.leaf,
         "sealed": _seal(keys, case),
     }

@@ -24,6 +24,7 @@ import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from storage import cursors
 from storage.database.database import writer
 from storage.database.schema import exports, requests
 from storage.erasure.erasure_rows import Erasure
@@ -126,18 +127,19 @@ class Requests(Drawer):
         return found[0] if found else None
 
     async def listed(
-        self, limit: int, after: tuple[int, str] | None = None, state: State | None = None
-    ) -> tuple[list[Case], tuple[int, str] | None]:
-        """Return requests, newest first, and where the next page begins."""
+        self, limit: int, cursor: str | None = None, state: State | None = None
+    ) -> tuple[list[Case], str | None]:
+        """Return requests, newest first, and the cursor of the next page; raises BadCursor."""
         where = []
-        if after is not None:
-            where.append(sa.tuple_(requests.c.created_at, requests.c.id) < sa.tuple_(*map(sa.literal, after)))
+        if cursor is not None:
+            after = map(sa.literal, cursors.read_by_time(cursor))
+            where.append(sa.tuple_(requests.c.created_at, requests.c.id) < sa.tuple_(*after))
         if state is not None:
             where.append(_in_state(state))
         async with self._database.reading() as connection:
             found = await self._find(connection, *where, limit=limit + 1)
         last = found[limit - 1] if len(found) > limit else None
-        return found[:limit], None if last is None else (to_micros(last.created_at), last.id)
+        return found[:limit], None if last is None else cursors.by_time(to_micros(last.created_at), last.id)
 
     async def select(self, id: str, selection: Selection, *, told: Told = untold) -> Case:
         """Confirm which calls concern the person, all of them anew; raises NoCase, WrongState."""

@@ -19,7 +19,7 @@ from storage.erasure.cut_log import Entry, Ledger
 from storage.erasure.erasure_rows import Doomed, Step, mark
 from storage.erasure.erasure_steps import Forgetting, NotErased
 from storage.errors import NoSpace, StorageError
-from storage.files.reserved_space import Room
+from storage.files.reserved_space import ReservedSpace
 from storage.search_forms import stored_of
 from storage.timestamps import to_micros
 from tests.storage.house import NOON, House, opens, record, story
@@ -44,7 +44,9 @@ def steps(
     house: House, acme: Customer, derived: Callable[[Sequence[str]], Awaitable[None]] = nothing
 ) -> tuple[Forgetting, Ledger]:
     ledger = Ledger(house.data / "keys", "acme")
-    return Forgetting(acme.keys, acme.vault, acme.database, acme.calls, ledger, Room(house.data), derived), ledger
+    return Forgetting(
+        acme.keys, acme.vault, acme.database, acme.calls, ledger, ReservedSpace(house.data), derived
+    ), ledger
 
 
 def noted_writing(acme: Customer, monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
@@ -266,7 +268,7 @@ def test_what_leads_to_an_erasure_is_tried_once_more_with_the_space_that_is_owne
                 raise problem
             return "done"
 
-        work.keep_room()
+        work.reserve_space()
         assert await work.pressed(once) == "done"
         tried.clear()
         with pytest.raises(type(problem)):  # nothing is owned any more

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from storage.calls.call_row import BadCursor, CallState, Query
+from storage.calls.call_row import CallState, Query
+from storage.cursors import BadCursor
 from storage.customer.customers import Customer
 from storage.erasure import receipts
 from storage.erasure.erasure_rows import State

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from storage.calls.call_row import BadCursor
+from storage.cursors import BadCursor
 from storage.customer.customers import Customer
 from storage.errors import Forgotten, NoSpace, PartMissing
 from storage.exports import exports

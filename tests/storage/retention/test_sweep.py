@@ -12,8 +12,7 @@ from storage.customer.customers import Customer, CustomerSettings
 from storage.database.schema import calls
 from storage.erasure.erasure_rows import State
 from storage.erasure.erasures import NoErasure
-from storage.retention.erase_after import erase_after, with_erase_after
-from storage.retention.policy import Policy, Wins
+from storage.retention.policy import Policy, Wins, with_erase_after
 from storage.retention.rules import Wished
 from storage.retention.sweep import Preview, Swept
 from tests.storage.house import NOON, House, record, story
@@ -233,8 +232,8 @@ def test_a_new_row_gets_its_date_from_the_policy(tmp_path: Path) -> None:
     async def tell(house: House, acme: Customer) -> None:
         row = await record(acme, ended=datetime(2026, 3, 28, 23, 30, tzinfo=UTC))
         assert with_erase_after(row, (), Policy(2)).erase_after == datetime(2026, 3, 30, 23, 30, tzinfo=UTC)
-        assert erase_after(row, (), Policy(None)) is None
+        assert with_erase_after(row, (), Policy(None)).erase_after is None
         live = await record(acme, state=CallState.RECORDING)
-        assert erase_after(live, (), Policy(2)) is None
+        assert with_erase_after(live, (), Policy(2)).erase_after is None
 
     story(tmp_path, tell)
