@@ -23,14 +23,14 @@ from itertools import combinations, islice, pairwise
 from pathlib import Path
 from urllib.parse import unquote
 
-TAIL_DIGITS = 6  # fewer last digits than this name nobody: a million calls would have hundreds of hits by chance
+TAIL_DIGITS = 6  # fewer single nobody out: among a million calls they would match hundreds by chance
 MIN_E164, MAX_E164 = 7, 15  # digits; E.164 section 6.1 sets the upper one, shorter ones are service codes
-MAX_TEXT = 512  # characters looked at of one value; a longer one is not an identity but an attack
+MAX_TEXT = 512  # characters read of one value; a longer one is not an identity but an attack
 MAX_WORDS = 12  # single words kept of a name
 MAX_PAIRED = 6  # words of a name that are also kept in pairs: 15 pairs at most
 MAX_PAIRS_ASKED = 3  # pairs of a question that are checked; three already single out one person
 MAX_ALSO = 8  # further addresses of one party
-MAX_CANDIDATES = 25  # users who may be one party; what more people share is nobody's: the switchboard
+MAX_CANDIDATES = 25  # users who may be one party; a number that more people share is a switchboard's
 MAX_NAMES = 3  # names of a call by which its other recordings are found; each costs a token
 NAMING = ("e:", "x:", "u:")  # forms that name somebody; last digits and words of names mean several people
 MAX_FORMS = 1024  # forms of one call: conferences of about 80 people

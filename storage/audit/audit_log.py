@@ -10,7 +10,7 @@ an erasure must be possible, and audited, on a full disk.
 
 import fcntl
 import os
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
@@ -42,6 +42,14 @@ from storage.files.reserved_space import reserve
 
 MAX_PAGE = 1000  # entries of one page: half a megabyte
 RESERVE = 256 << 10  # bytes of disk owned beyond the end: 800 entries on a full disk
+
+
+AuditNote = Callable[[str], Awaitable[None]]
+"""Writes an act to the audit log before it counts; gets the id of what it concerns. What it raises undoes the act."""
+
+
+async def unaudited(_: str) -> None:
+    """Write nothing to the audit log."""
 
 
 class Audit:

@@ -51,13 +51,13 @@ class Act:
     outcome: str = "done"
     """"done", "refused" or "failed"."""
     reason: str = ""
-    """Why, as the actor said."""
+    """Why, as the actor gave it."""
     source: str = ""
     """Where the request came from."""
     actor_kind: str = ""
     """What the name stands for (storage.access.actor.Kind)."""
     actor_id: str = ""
-    """Who it was, whatever they are called: id of the token or account, or issuer and `sub`."""
+    """Who it was, independent of names: id of the token or account, or issuer and `sub`."""
 
     @classmethod
     def of(
@@ -162,7 +162,7 @@ class Tally:
     lines: Lines
     """What the file begins with: one more line may have been written since."""
     before: Lines | None
-    """What it held before it was thinned out, if nobody can say whether that has been done."""
+    """What it held before it was thinned out, while it is not certain that this was finished."""
     signature: bytes
     """Ed25519 over all of it."""
 

@@ -22,7 +22,7 @@ from storage.timestamps import from_text, to_text
 FILE_NAME = "incidents.jsonl"
 # Incidents kept of one owner: a flood of one kind is one incident a minute, so this is a week of it.
 KEPT = 10_000
-# A line has some 150 bytes, so the file is written anew when about half of it is out of date.
+# A line has some 150 bytes, so the file is rewritten when about half of it is out of date.
 MAX_BYTES = 4 << 20
 _WORD = re.compile(r"[a-z][a-z0-9_.-]{0,47}")
 _ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -96,7 +96,7 @@ class IncidentFile:
         return list(found.values())[-KEPT:]
 
     def renew(self) -> None:
-        """Write the file anew with what counts; raise OSError, and then the old one stays.
+        """Rewrite the file with what counts; raises OSError, and then the old one stays.
 
         Lines are told apart and not opened: somebody waits.
         """

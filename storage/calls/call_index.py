@@ -219,7 +219,7 @@ class Calls:
             async with self._database.writing() as connection:
                 found = (await connection.execute(asked.with_for_update())).first()
                 if found is not None and not self._cut(found.leaf):
-                    return False  # somebody put a call and made all tokens of the day anew
+                    return False  # a call was put meanwhile, which renewed all tokens of the day
                 await connection.execute(
                     call_tokens.delete().where(call_tokens.c.day == day, call_tokens.c.token <= last)
                 )
@@ -239,7 +239,7 @@ class Calls:
             return await connection.scalar(sa.select(days.c.leaf).where(days.c.day == day))
 
     async def reindex(self, day: int) -> int | None:
-        """Make the tokens of a day anew under a fresh leaf if its key was cut; return how many calls can be opened.
+        """Renew the tokens of a day under a fresh leaf if its key was cut; return how many calls can be opened.
 
         None if it was not: a key that is replaced without a cut would open these tokens in old copies for ever.
         """
@@ -263,7 +263,7 @@ class Calls:
             except Forgotten:
                 continue
             except BadDetails:
-                if not self._cut(row.leaf):  # nobody waits for what is erased
+                if not self._cut(row.leaf):  # an erased call needs no tokens
                     raise
         return sealed
 
@@ -313,7 +313,7 @@ class Calls:
         before: Mapping[str, Any],
         by_day: Mapping[int, bytes],
     ) -> None:
-        """Write the tokens of calls and delete those of their forms that are no more."""
+        """Write the tokens of calls and delete those of forms they no longer have."""
         fresh: list[tuple[int, int, int]] = []
         stale: list[dict[str, int]] = []
         for number, id in enumerate(sealed):
@@ -322,12 +322,12 @@ class Calls:
             key = by_day[row.day]
             try:
                 opened = open_row(self._keys, before[id]) if id in before else None
-            except (SealBroken, BadDetails):  # nobody can say which tokens the damaged row had; the new one is whole
+            except (SealBroken, BadDetails):  # the tokens of the damaged row are unknown; the new row is whole
                 opened = None
                 await _remove_tokens(connection, row.day, [row.leaf])
             else:
                 if id in before and opened is None:
-                    continue  # cut since it was sealed: whoever erases it removes its row and the tokens that are there
+                    continue  # cut since it was sealed: its erasure removes the row and its tokens
             old = set(tokens(key, opened[1])) if opened else set()
             new = set(tokens(key, forms))
             fresh += [(row.day, t, row.leaf) for t in new - old]
@@ -338,7 +338,7 @@ class Calls:
             await statements.new_tokens(connection, sorted(fresh))
 
     async def _reindex(self, connection: AsyncConnection, day: int) -> int:
-        """Make the tokens of a day anew, page by page: a day may have 100,000 calls, and the loop serves others."""
+        """Renew the tokens of a day, page by page: a day may have 100,000 calls, and the loop serves others."""
         leaf = self._keys.allocate(day)
         key = self._keys.secret(leaf, LABEL_INDEX)
         await connection.execute(call_tokens.delete().where(call_tokens.c.day == day))
@@ -376,7 +376,7 @@ async def _let_others(number: int) -> None:
 
 
 async def _remove_tokens(connection: AsyncConnection, day: int, leaves: Sequence[int]) -> None:
-    """Remove the tokens of calls whose forms nobody asks for; goes through those of the whole day."""
+    """Remove the tokens of calls whose forms are unknown; scans the tokens of the whole day."""
     await connection.execute(call_tokens.delete().where(call_tokens.c.day == day, call_tokens.c.leaf.in_(leaves)))
 
 

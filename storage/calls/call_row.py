@@ -95,7 +95,7 @@ class Amended:
     leaf: int
     """Its leaf."""
     version: int
-    """Version of the row that was looked at; a newer one is left alone."""
+    """Version of the row that this was decided on; a newer row is not changed."""
     sealed: bytes | None = None
     """Details and forms as they should be (storage.calls.call_index.Calls.seal), None if nothing is new."""
     erase_after: int | None = None
@@ -103,7 +103,7 @@ class Amended:
     gained: frozenset[str] = frozenset()
     """Search forms that it did not have."""
     lost: frozenset[str] = frozenset()
-    """Search forms that it has no more."""
+    """Search forms that it has lost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +136,7 @@ class Query:
     """Only calls from this address, in any spelling."""
 
     def meets(self, details: Mapping[str, Any]) -> bool:
-        """Say whether a call went the way and came from where it is asked for; its columns only lead to it."""
+        """Say whether direction and source of a call are those asked for; the columns only narrow the search."""
         if self.direction is not None and details.get("direction") != self.direction.value:
             return False
         return self.source is None or canonical_source(details.get("source")) == canonical_source(self.source)

@@ -74,8 +74,7 @@ class Customer:
         self._components: Components | None = None
         self._failed = False
 
-    # Whoever has a token or an account is told that nothing can be done now, not that he is unknown: these two need
-    # nothing of the rest.
+    # Tokens and accounts need nothing of the rest, so that their owners get 503 instead of 401 while it is not open.
 
     @cached_property
     def credentials(self) -> Credentials:
@@ -221,7 +220,7 @@ class Customer:
 
     @property
     def _opened(self) -> Components:
-        """Return the components, made now if nobody tried before; raises Incomplete."""
+        """Return the components; the first to ask makes them. Raises Incomplete."""
         if self._components is None:
             if not self._failed:
                 self.complete()

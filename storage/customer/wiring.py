@@ -19,7 +19,7 @@ from storage.directory.matcher import Correlation
 from storage.directory.sync_pages import DirectoryPages
 from storage.directory.user_store import Users
 from storage.erasure.cut_log import Ledger
-from storage.erasure.erasure_steps import Forgetting
+from storage.erasure.erasure_steps import ErasureSteps
 from storage.erasure.erasures import Erasures
 from storage.erasure.holds import Holds
 from storage.erasure.reapply_after_restore import reapply
@@ -30,7 +30,7 @@ from storage.exports.exports import FOLDER as EXPORTS
 from storage.exports.exports import Exports
 from storage.files.reserved_space import ReservedSpace
 from storage.journal.index_gap import Gap, measure
-from storage.journal.journal import Cabinet, Journal
+from storage.journal.journal import Journal, JournaledDatabase
 from storage.keys.key_store import CustomerKeys
 from storage.retention.rules import Rules
 from storage.retention.sweep import Retention
@@ -92,35 +92,35 @@ def assemble(settings: CustomerSettings, place: Place, keys: CustomerKeys, vault
     audit = Audit(folder, place.data_dir / KEYS, name, signer, now)
     exports = Exports(database, keys, Vault(folder / EXPORTS, name, keys), now)
     ledger = Ledger(place.data_dir / KEYS, name)
-    forgetting = Forgetting(keys, vault, database, calls, ledger, ReservedSpace(place.data_dir), exports.unlink)
-    forgetting.reserve_space()
+    steps = ErasureSteps(keys, vault, database, calls, ledger, ReservedSpace(place.data_dir), exports.unlink)
+    steps.reserve_space()
     journal, gap = Journal(folder, keys), Gap(folder)
-    cabinet = Cabinet(database, keys, journal, now)
-    rules = Rules(cabinet, settings.country, settings.retention_days)
-    erasures = Erasures(name, keys, vault, database, calls, audit, forgetting, journal, signer, now, gap.first)
-    users = Users(cabinet, calls, DirectoryPages(folder, keys, "").leaves)
+    store = JournaledDatabase(database, keys, journal, now)
+    rules = Rules(store, settings.country, settings.retention_days)
+    erasures = Erasures(name, keys, vault, database, calls, audit, steps, journal, signer, now, gap.first)
+    users = Users(store, calls, DirectoryPages(folder, keys, "").leaves)
     correlation = Correlation(database, keys, calls, users, rules, settings.country, settings.extension_digits)
     look = partial(measure, gap, journal, database, vault)
     return Components(
         database=database,
         calls=calls,
         audit=audit,
-        holds=Holds(cabinet, erasures.wanted.set),
-        waivers=Waivers(cabinet),
+        holds=Holds(store, erasures.wanted.set),
+        waivers=Waivers(store),
         rules=rules,
         erasures=erasures,
         retention=Retention(database, keys, calls, rules, erasures, now),
-        annotations=Annotations(cabinet),
-        attachments=Attachments(cabinet, vault),
+        annotations=Annotations(store),
+        attachments=Attachments(store, vault),
         exports=exports,
-        requests=Requests(cabinet, name, exports, erasures, signer),
+        requests=Requests(store, name, exports, erasures, signer),
         candidates=Candidates(calls, users, correlation, settings.country),
-        column_sets=ColumnSets(cabinet),
+        column_sets=ColumnSets(store),
         users=users,
         correlation=correlation,
         gap=gap,
         journal=journal,
-        catch_up=partial(_catch_up, look, name, database, ledger, forgetting, journal, signer, now),
+        catch_up=partial(_catch_up, look, name, database, ledger, steps, journal, signer, now),
     )
 
 
@@ -129,13 +129,13 @@ async def _catch_up(
     name: str,
     index: Database,
     ledger: Ledger,
-    forgetting: Forgetting,
+    steps: ErasureSteps,
     journal: Journal,
     signer: Ed25519PrivateKey,
     now: Callable[[], datetime],
 ) -> None:
     """Give a lost database its rows back, and an old one what was erased and written since."""
     await look(now())
-    await reapply(name, index, ledger, forgetting, journal, signer, now)
+    await reapply(name, index, ledger, steps, journal, signer, now)
     with suppress(NoSpace):
         await asyncio.to_thread(journal.prepare)

@@ -28,7 +28,7 @@ from storage.timestamps import to_micros
 FILE_NAME = "index.sqlite3"
 HEAD = "0006"  # newest migration; a test compares it with the folder, so that opening needs no import of alembic
 WRITER_LOCK = 0x73697072  # advisory lock of PostgreSQL, of each database
-IDLE_SECONDS = 60  # of a transaction; then PostgreSQL ends it, so that whoever vanished does not keep the lock
+IDLE_SECONDS = 60  # of a transaction; then PostgreSQL ends it, so that a lost client does not keep the lock
 
 _AWAY_CLASSES = (
     "08",
@@ -155,7 +155,7 @@ class Database:
                 try:
                     await transaction.commit()
                 except Exception:
-                    if self.dialect == "sqlite":  # whether a server that broke off has committed nobody knows
+                    if self.dialect == "sqlite":  # a server that broke off may have committed
                         await _undo(mine)
                     raise
 

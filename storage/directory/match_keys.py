@@ -15,7 +15,7 @@ from storage.directory.user import Identity, Person
 
 _EXTENSION = re.compile(r"(.*\d)\s*(?:;\s*ext=|ext?n?\.?|x|durchwahl|#)\s*(\d{1,8})\s*", re.IGNORECASE | re.DOTALL)
 _ADDRESSES = ("uri", "email", "upn")  # members of a party beside its number
-LEADS = 1, 2, 3, 5, 8  # first letters kept of each word; accounts of a whole house may begin with five alike
+LEADS = 1, 2, 3, 5, 8  # first letters kept of each word; accounts of a whole company may begin with five alike
 
 Group = frozenset[str]
 """Keys of one value that a party was written with: several readings of one number, of which any may be right."""

@@ -34,7 +34,7 @@ from storage.directory.import_plan import Plan
 from storage.directory.user import Change, Person, Since, User, UserState, by_name, former_of, later_of, shown, told
 from storage.errors import Forgotten, StorageError
 from storage.ids import new_id
-from storage.journal.journal import Cabinet, Drawer
+from storage.journal.journal import JournaledDatabase, JournaledRows
 from storage.keys import sealing
 from storage.keys.key_tree import LAST_LEAF
 from storage.timestamps import from_micros, from_text, to_micros, to_text
@@ -56,12 +56,12 @@ class Referred(StorageError):
     """Recordings refer to this user."""
 
 
-class Users(Drawer):
+class Users(JournaledRows):
     """The directory users of one customer."""
 
-    def __init__(self, cabinet: Cabinet, calls: Calls, unfinished: Callable[[], Sequence[int]]) -> None:
+    def __init__(self, store: JournaledDatabase, calls: Calls, unfinished: Callable[[], Sequence[int]]) -> None:
         """Take `unfinished`, which gives the leaves of what a synchronisation has read so far."""
-        super().__init__(cabinet)
+        super().__init__(store)
         self._calls = calls
         self._unfinished = unfinished
         self._order: tuple[tuple[int, ...], tuple[str, ...]] | None = None
@@ -121,7 +121,7 @@ class Users(Drawer):
         return found[0] if found else None
 
     async def calls_of(self, user: User, limit: int | None = None) -> tuple[str, ...]:
-        """Return ids of calls that a user took part in, or may have where that cannot be told; `limit` is enough.
+        """Return ids of calls that a user took part in, or may have if that is not certain; `limit` is enough.
 
         As long as not all calls were looked at (`settled`), those too that have anything it is or was known by.
         """
@@ -141,16 +141,16 @@ class Users(Drawer):
         return tuple(found)
 
     async def settled(self, user: User) -> bool:
-        """Say whether all calls were looked at for this user, as it is known now."""
+        """Say whether all calls were matched with this user as it is known now."""
         async with self._database.reading() as connection:
             return await match_queue.settled(connection, user.id)
 
     async def _by_name(self, user: User) -> list[Query]:
-        """Ask by everything that a user is or was known by, as long as not all calls were looked at."""
+        """Search by everything a user is or was known by, as long as not all calls are matched."""
         return [] if await self.settled(user) else [Query(party=text, exact=True) for text in user.known_by]
 
     async def unmap(self, id: str) -> User | None:
-        """Say that the directory has a user no more; a second time changes nothing."""
+        """Note that a user is no longer in the directory; idempotent."""
         async with self._database.writing() as connection:
             mapped = sa.and_(users.c.id == id, users.c.state == UserState.ACTIVE.value)
             now = to_micros(self._now())
@@ -161,7 +161,7 @@ class Users(Drawer):
         return await self.get(id)
 
     async def delete(self, id: str, told: Callable[[], Awaitable[None]] | None = None) -> bool:
-        """Delete a user for good; False if there is none. `told` writes it down first. Raises Mapped, Referred."""
+        """Delete a user; False if there is none. `told` writes the audit log first. Raises Mapped, Referred."""
         user = await self.get(id)
         if user is None:
             return False
@@ -193,7 +193,7 @@ class Users(Drawer):
     # --- from the directory ------------------------------------------------------------------------------------------
 
     async def plan(self, people: Iterable[Person], source: str, *, whole: bool) -> Plan:
-        """Compare what a directory says with what is kept; `whole`: whoever is not named has left it."""
+        """Compare a directory with what is stored; `whole`: users that are not in it have left."""
         plan = Plan(source, await self._since(source, whole=whole))
         known = {user.key: user for user in await self._of(source)}
         plan.active = sum(user.state is UserState.ACTIVE for user in known.values())

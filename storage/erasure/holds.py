@@ -1,4 +1,4 @@
-"""Legal holds: a held call is erased by nobody until the hold goes.
+"""Legal holds: a held call is not erased until the hold is lifted.
 
     hold = await customer.holds.put(call, reason, by)    raises NoCall (404): unknown, erased, or being erased
     await customer.holds.remove(call)                    True if there was one; raises NoCall
@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.database.schema import calls, erasure_calls, holds
 from storage.errors import StorageError
-from storage.journal.journal import Cabinet, Drawer, dropped
+from storage.journal.journal import JournaledDatabase, JournaledRows, dropped
 from storage.keys import sealing
 from storage.timestamps import from_micros, to_micros
 
@@ -40,15 +40,15 @@ class Hold:
     set_by: str
     """Name of the token that set it."""
     reason: str = field(repr=False)
-    """Why, as it was said."""
+    """Why, as given."""
 
 
-class Holds(Drawer):
+class Holds(JournaledRows):
     """The legal holds of one customer."""
 
-    def __init__(self, cabinet: Cabinet, released: Callable[[], None]) -> None:
+    def __init__(self, store: JournaledDatabase, released: Callable[[], None]) -> None:
         """Call `released` after a hold has ended: an erasure may go on."""
-        super().__init__(cabinet)
+        super().__init__(store)
         self._released = released
 
     async def put(self, call: str, reason: str, by: str) -> Hold:

@@ -23,14 +23,14 @@ from storage.database.schema import erasure_calls, erasures
 from storage.erasure import erasure_rows as rows
 from storage.erasure import receipts
 from storage.erasure.cut_log import Entry, Ledger, Request
-from storage.erasure.erasure_rows import Doomed
-from storage.erasure.erasure_steps import Forgetting
+from storage.erasure.erasure_rows import ErasureTarget
+from storage.erasure.erasure_steps import ErasureSteps
 from storage.journal.journal import Journal
 from storage.journal.journal import request as taken_request
 from storage.journal.replay import behind, give_back, settle
 from storage.json_bytes import ascii_json
 from storage.keys.key_tree import LAST_LEAF
-from storage.keys.sealing import PAPERS_DAY
+from storage.keys.sealing import NO_CALL_DAY
 from storage.timestamps import to_micros
 
 _LAST_DAY = LAST_LEAF >> DAY_SHIFT
@@ -40,7 +40,7 @@ async def reapply(
     customer: str,
     database: Database,
     ledger: Ledger,
-    forgetting: Forgetting,
+    steps: ErasureSteps,
     journal: Journal,
     key: Ed25519PrivateKey,
     now: Callable[[], datetime],
@@ -58,9 +58,9 @@ async def reapply(
     entries = await asyncio.to_thread(lambda: list(ledger.entries()))
     days: set[int] = set()
     for entry in entries:
-        await forgetting.recut(entry)
+        await steps.recut(entry)
         days |= {*entry.days, *(leaf >> DAY_SHIFT for leaf in entry.leaves)}
-    gone = await forgetting.clear(days - {PAPERS_DAY, _LAST_DAY})
+    gone = await steps.clear(days - {NO_CALL_DAY, _LAST_DAY})
     await database.scrub()
     await settle(journal, database)
     await _write_down(customer, database, _joined(entries, gone), journal, key, now())
@@ -105,7 +105,7 @@ async def _begun(connection: AsyncConnection, request: Request, state: str | Non
     return not set(request.leaves) & set(await connection.scalars(filed))
 
 
-def _joined(entries: Sequence[Entry], gone: Sequence[Doomed]) -> list[Request]:
+def _joined(entries: Sequence[Entry], gone: Sequence[ErasureTarget]) -> list[Request]:
     """Put the rounds of each erasure together, with the ids of calls that came back and belong to it."""
     ids = {d.leaf: d.call for d in gone}
     found: dict[str, Request] = {}

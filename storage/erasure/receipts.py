@@ -31,7 +31,7 @@ _MEMBERS = frozenset(
 
 
 class BadReceipt(StorageError):
-    """This is no receipt, or not one of this customer as it was signed."""
+    """This is not a receipt, or this customer did not sign it as it stands."""
 
 
 @dataclass(frozen=True, slots=True)

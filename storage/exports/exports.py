@@ -22,8 +22,9 @@ finds the export.
 import asyncio
 import os
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import Any
 
 import sqlalchemy as sa
@@ -32,15 +33,89 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from storage import cursors
 from storage.database.database import Database, batches
 from storage.database.schema import erasure_calls, export_calls, exports
-from storage.errors import PartMissing, StorageError
-from storage.exports.export_rows import Export, ExportState, Request, seal, shown
+from storage.errors import Forgotten, PartMissing, StorageError
 from storage.ids import is_id, new_id
 from storage.keys import sealing
-from storage.timestamps import to_micros
+from storage.timestamps import from_micros, to_micros
 from storage.vault.sealed_file import PART, Sink
 from storage.vault.vault import Vault
 
-__all__ = ["Export", "ExportState", "Exports", "Gone", "Request", "TooMany"]
+FOLDER = "exports"
+KEEP_DAYS = 7  # long enough to fetch it after a holiday weekend; it is a copy, and copies leak
+MAX_RUNNING = 50  # of one customer: they are worked off one by one
+MAX_TRIES = 3  # a job that ended together with the process so often may be what ends it
+REPORT = "report"  # the format of the reports of requests
+_KIND = "export"
+
+
+class ExportState(StrEnum):
+    """How far an export is."""
+
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What was asked for; sealed for as long as it is kept."""
+
+    format: str
+    """xlsx, csv, json, or "report"."""
+    columns: tuple[str, ...]
+    """Names of columns in the order wanted."""
+    reason: str = field(repr=False)
+    """Why, as given."""
+    calls: tuple[str, ...] | None = None
+    """Ids of calls, or None."""
+    party: str | None = field(default=None, repr=False)
+    """Whose calls, or None."""
+    media: str | None = None
+    """Format of the media files, None for none."""
+    silence_others: bool = False
+    """Leave the streams of everybody but the party out of the media files."""
+    case: str | None = None
+    """Id of the request of a person that this is the report of, None for an export."""
+    other_parties: bool = False
+    """Name everybody else too; of reports, as exports name their columns."""
+    recipient: str | None = None
+    """Whom the file is encrypted to by age."""
+    passphrase: str | None = field(default=None, repr=False)
+    """What it is encrypted with by age; forgotten once the file is there."""
+    query: Mapping[str, Any] | None = field(default=None, repr=False)
+    """Whose calls, as a search that storage.calls.stored_query wrote down, or None."""
+
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    """One export."""
+
+    id: str
+    """Random id."""
+    leaf: int = field(repr=False)
+    """Leaf that request and file are sealed under."""
+    state: ExportState
+    """Running, done, failed or cancelled."""
+    format: str
+    """xlsx, csv, json, or "report"."""
+    created_at: datetime
+    """When it was asked for."""
+    created_by: str
+    """By which token."""
+    expires_at: datetime
+    """When it goes by itself."""
+    size_bytes: int | None
+    """Length of the file, None before it is done."""
+    request: Request | None = field(repr=False)
+    """What was asked for, None once it failed or was cancelled."""
+    tries: int = 0
+    """How often it was begun."""
+    problem: str | None = None
+    """Why it failed, or what its file lacks: a sentence without personal data."""
+    case: str | None = None
+    """Id of the request of a person that this is the report of; known also once it failed."""
+
 
 Beside = Callable[[AsyncConnection, str], Awaitable[None]]
 """Does more in the transaction that files an export; gets its id."""
@@ -48,15 +123,9 @@ Beside = Callable[[AsyncConnection, str], Awaitable[None]]
 Ended = Callable[[AsyncConnection, Export, ExportState, Mapping[str, Any]], Awaitable[None]]
 """Hears in its transaction how an export ended, and what is to be noted of it."""
 
-FOLDER = "exports"
-KEEP_DAYS = 7  # long enough to fetch it after a holiday weekend; it is a copy, and copies leak
-MAX_RUNNING = 50  # of one customer: they are worked off one by one
-MAX_TRIES = 3  # a job that ended together with the process so often may be what ends it
-REPORT = "report"  # the format of the reports of requests
-
 
 class TooMany(StorageError):
-    """So many exports are waiting that no more are taken."""
+    """Too many exports are waiting."""
 
 
 class Gone(StorageError):
@@ -148,7 +217,7 @@ class Exports:
         return tuple(export for export in found if export is not None), more
 
     async def cancel(self, id: str) -> Export | None:
-        """End an export whatever its state, and forget its file; None if there is none. A second time is the same."""
+        """Cancel an export in any state and erase its file; None if there is none. Idempotent."""
         found = await self.get(id)
         if found is None or found.state is ExportState.CANCELLED:
             return found
@@ -172,7 +241,7 @@ class Exports:
             return tuple(await connection.scalars(asked.order_by(exports.c.created_at, exports.c.id)))
 
     async def begin(self, id: str) -> Export:
-        """Begin a job, or begin it anew: nothing of an earlier try stays. Raises Gone or Forgotten."""
+        """Begin a job or restart it, without anything of an earlier try. Raises Gone or Forgotten."""
         async with self._database.reading() as connection:
             export = await self._running(connection, id)
         await asyncio.to_thread(self._vault.remove, id, export.leaf)
@@ -352,3 +421,50 @@ async def _unheard(connection: AsyncConnection, export: Export, state: ExportSta
 
 async def _row(connection: AsyncConnection, id: str) -> Any:
     return (await connection.execute(sa.select(exports).where(exports.c.id == id))).first()
+
+
+def seal(
+    keys: sealing.Keeper,
+    leaf: int,
+    id: str,
+    request: Request | None,
+    tries: int,
+    problem: str | None,
+    case: str | None = None,
+) -> bytes:
+    """Seal what is not to be read on the disk; raises Forgotten."""
+    asked = None
+    if request is not None:
+        asked = {name: getattr(request, name) for name in Request.__dataclass_fields__}
+        case = request.case
+    return sealing.seal(keys, leaf, _KIND, id, {"request": asked, "tries": tries, "problem": problem, "case": case})
+
+
+def shown(keys: sealing.Keeper, record: Any) -> Export | None:
+    """Open a row, None if its leaf was cut; raises SealBroken."""
+    try:
+        told = sealing.unseal(keys, record.leaf, _KIND, record.id, record.sealed)
+    except Forgotten:
+        return None
+    return Export(
+        record.id,
+        record.leaf,
+        ExportState(record.state),
+        record.format,
+        from_micros(record.created_at),
+        record.created_by,
+        from_micros(record.expires_at),
+        record.size_bytes,
+        _request(told["request"]),
+        int(told["tries"]),
+        told["problem"],
+        told.get("case"),
+    )
+
+
+def _request(told: dict[str, Any] | None) -> Request | None:
+    if told is None:
+        return None
+    calls = told["calls"]
+    known = {name: value for name, value in told.items() if name in Request.__dataclass_fields__}
+    return Request(**{**known, "columns": tuple(told["columns"]), "calls": None if calls is None else tuple(calls)})

@@ -53,7 +53,7 @@ from storage.keys import sealing
 from storage.keys.key_tree import LAST_LEAF
 
 FILE_NAME = "papers.journal"
-BEGUN = f".{FILE_NAME}.begun"  # drafts: of a journal written anew from the database, and of a compacted one
+BEGUN = f".{FILE_NAME}.begun"  # drafts: of a journal rewritten from the database, and of a compacted one
 COMPACTED = f".{FILE_NAME}.part"
 RESERVE = 128 << 10  # bytes owned beyond the end: an erasure must be filed and signed for on a full disk
 TABLES = (
@@ -231,7 +231,7 @@ class Journal:
 
     @property
     def compacted(self) -> Path:
-        """Name the draft of whoever compacts; who begins a journal has another one."""
+        """Name the draft of a compaction; a journal rewritten from the database has another one."""
         return self._path.with_name(COMPACTED)
 
     def place(self) -> tuple[int, int] | None:
@@ -283,30 +283,30 @@ class Journal:
 
 
 @dataclass(frozen=True, slots=True)
-class Cabinet:
-    """What papers of every kind are kept with."""
+class JournaledDatabase:
+    """A database whose rows are written down in the journal too."""
 
     database: Database
     """Their rows."""
     keys: sealing.Keeper
     """What seals them."""
     journal: Journal
-    """What has them a second time."""
+    """Where they are written a second time."""
     now: Callable[[], datetime]
     """The wall clock."""
     random: Callable[[int], bytes] = os.urandom
     """Random bytes, for ids."""
 
 
-class Drawer:
-    """Papers of one kind."""
+class JournaledRows:
+    """Rows of one kind that exist nowhere but in the database, and are therefore journaled."""
 
-    def __init__(self, cabinet: Cabinet) -> None:
-        self._database = cabinet.database
-        self._keys = cabinet.keys
-        self._journal = cabinet.journal
-        self._now = cabinet.now
-        self._random = cabinet.random
+    def __init__(self, store: JournaledDatabase) -> None:
+        self._database = store.database
+        self._keys = store.keys
+        self._journal = store.journal
+        self._now = store.now
+        self._random = store.random
 
 
 async def taken(

@@ -102,7 +102,7 @@ def counting(heads: Sequence[Head | None]) -> list[bool]:
 
 
 def _expect_order(heads: Sequence[Head | None]) -> None:
-    """Look at lines of this version; of those before nothing can be said."""
+    """Check the order of lines of this version; lines of earlier versions carry nothing to check it by."""
     seen = set[tuple[str, int]]()
     before: Head | None = _START
     for head in heads:

@@ -1,6 +1,6 @@
-"""Bring a database up to its journal before it is served: one that is lost, one that is older, one that was never told.
+"""Bring a database up to its journal before it is served: a lost one, an older one, or one that missed a line.
 
-    await give_back(journal, database)            a lost one gets its papers; returns how many rows
+    await give_back(journal, database)            a lost one gets its rows back; returns how many
     late = await behind(journal, database)
     await settle(journal, database)               all of it; returns the rows that a lost one got
     odd = await differences(journal, database)    for `recorder verify`
@@ -54,7 +54,7 @@ _DONE = "done"
 
 
 async def give_back(journal: Journal, database: Database) -> int:
-    """Give a database without any paper all of them back; returns how many rows it got."""
+    """Give a database that has no journaled row all of them back; returns how many it got."""
     async with database.reading() as connection:
         if not await _blank(connection):
             return 0
@@ -93,7 +93,7 @@ async def _settle(journal: Journal, database: Database) -> int:
         if not begun or newest < mine:
             await asyncio.to_thread(journal.begin, await _everything(connection), mine)
         elif newest > mine:
-            with suppress(IntegrityError):  # somebody put a line there that fits no database: it keeps nobody out
+            with suppress(IntegrityError):  # a forged line that fits no database must not keep the service down
                 async with connection.begin_nested():
                     await _catch_up(connection, journal, mine, newest)
         return 0
@@ -118,7 +118,7 @@ async def differences(journal: Journal, database: Database) -> dict[str, int]:
 
 
 async def _places(connection: AsyncConnection, journal: Journal) -> tuple[bool, int, int]:
-    """Say whether the database has no papers, and how far it and the journal are."""
+    """Say whether the database has no journaled row, and how far it and the journal are."""
     return await _blank(connection), await mark(connection), await asyncio.to_thread(lambda: journal.newest)
 
 

@@ -198,7 +198,7 @@ class CustomerKeys:
         return (*self._files.forgets, *self._files.slots, self._files.leaves)
 
     def snapshot(self) -> dict[str, bytes]:
-        """Read every file that a backup of the keys holds, by name, while nobody cuts."""
+        """Read every file that a backup of the keys holds, by name, while no cut can happen."""
         with _locked(self._files.lock):
             self._settle()
             return {path.name: self._disk.read(path) or b"" for path in self.files()}
@@ -234,7 +234,7 @@ class CustomerKeys:
             return True
 
     def _settle(self) -> bool:
-        """Under the lock: make the newest state the only one, whatever an interrupted cut left."""
+        """Under the lock: make the newest state the only one after an interrupted cut."""
         state, files, disk = self._load(), self._files, self._disk
         changed = False
         if not all(state.fitting):
@@ -358,5 +358,5 @@ def _next_day(tree: KeyTree, day: int) -> int:
 
 
 def _locked(path: Path) -> AbstractContextManager[None]:
-    """Hold the lock of a customer's keys; a lock file says nothing and may be deleted while nobody works."""
+    """Hold the lock of a customer's keys; a lock file is empty and may be deleted while no process runs."""
     return alone(path, "lock the keys")

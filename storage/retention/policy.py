@@ -145,10 +145,10 @@ def brake(due: int, total: int, percent: float) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class TrustedClock:
-    """A wall clock that is believed only as far as the monotonic clock goes with it."""
+    """A wall clock that is trusted only as far as the monotonic clock confirms it."""
 
     wall: datetime
-    """Last time believed."""
+    """Last trusted time."""
     monotonic: float
     """Seconds of the monotonic clock then."""
     anchor: tuple[datetime, float] | None = None
@@ -167,7 +167,7 @@ class TrustedClock:
 
 
 def _winner(subject: Subject, policy: Policy) -> tuple[str | None, int | None]:
-    """Return the rule that counts and its days; where that cannot be told, what keeps the call longer."""
+    """Return the rule that counts and its days; in doubt the one that keeps the call longer."""
     found = [rule for rule in policy.rules if matches(rule, subject)]
     sure = [rule for rule in found if not rule.doubtful]
     choose = max if policy.wins == Wins.LONGEST else min

@@ -124,7 +124,7 @@ class Retention:
                 return swept
 
     async def _sweep(self, now: datetime, percent: float) -> Swept | None:
-        """Do it; nothing if the rules changed while the calls were gone through: whoever changed them counts on it."""
+        """Sweep once; None if the rules changed meanwhile: nothing may be erased by rules that no longer hold."""
         policy = await self._rules.policy()
         preview = await self.preview(now, percent, policy)
         by_rule: dict[str | None, list[Due]] = {}
@@ -140,7 +140,7 @@ class Retention:
                 again = asked if preview.asks else None
                 return [await self._file(connection, state, rule, some, again) for rule, some in by_rule.items()]
 
-        filed = await self._erasures.pressed(file)
+        filed = await self._erasures.with_reserve(file)
         if filed is None:
             return None
         if filed and not preview.asks:

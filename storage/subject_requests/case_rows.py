@@ -92,7 +92,7 @@ class Asked:
     identities: tuple[str, ...] = field(repr=False)
     """What the person goes by, as in the letter."""
     user: str | None
-    """Id of a directory user, None if the person is none or nobody said which."""
+    """Id of a directory user, None if the person is none or it is not known which."""
     reference: str | None = field(default=None, repr=False)
     """Where the letter is filed."""
     reason: str | None = field(default=None, repr=False)

@@ -1,6 +1,6 @@
 """Records of closed requests: what was handed over and erased, by whom and when; signed, and without anybody's name.
 
-    verdict = caserecords.verify(document, customer, public_key)
+    verdict = closing_record.verify(document, customer, public_key)
 
 Made like a receipt of an erasure (storage.erasure.receipts): Ed25519 over a prefix and the canonical form of all other
 members. The file that was handed over is known by its SHA-256, so whoever has it can show that it is the one.

@@ -22,7 +22,7 @@ from storage.timestamps import day_of
 from storage.vault.parts import PartRef
 from storage.vault.vault import Vault
 from tests.recorder.stage import stage
-from tests.storage.house import record
+from tests.storage.node import record
 
 
 def test_left_calls_are_mended_and_living_ones_are_not_touched(tmp_path: Path) -> None:
