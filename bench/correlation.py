@@ -27,7 +27,7 @@ from bench.search import BATCH, SEED, Forms, opened, rows
 from storage.calls.call_row import CallRow, Query
 from storage.customer.customers import Customer
 from storage.directory.user import Person as Entry
-from storage.directory.user_lookup import WhosWho
+from storage.directory.user_lookup import UserLookup
 
 GOAL_MILLION_S = 300.0
 GOAL_ONE_MS = 1.0
@@ -125,7 +125,7 @@ async def in_memory(acme: Customer) -> float:
     """Return the bytes that a user takes in memory."""
     tracemalloc.start()
     before, count = tracemalloc.get_traced_memory()[0], await acme.users.count()
-    who = WhosWho(COUNTRY, secret=bytes(16), room=count)
+    who = UserLookup(COUNTRY, secret=bytes(16), room=count)
     async for some in acme.users.all(PIECE):
         for user in some:
             who.put(user)

@@ -48,7 +48,7 @@ class PartMissing(StorageError):
 
 
 class Incomplete(StorageError):
-    """What stands on a customer's keys and vault could not be put together, and whoever sees to it tries again."""
+    """The index of a customer and all that needs it could not be opened; the daemon tries again."""
 
 
 # --- keys -----------------------------------------------------------------------------------------------------------

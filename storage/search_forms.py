@@ -23,14 +23,14 @@ from itertools import combinations, islice, pairwise
 from pathlib import Path
 from urllib.parse import unquote
 
-TAIL_DIGITS = 6  # fewer last digits than this name nobody: a million calls would have hundreds of hits by chance
+TAIL_DIGITS = 6  # fewer single nobody out: among a million calls they would match hundreds by chance
 MIN_E164, MAX_E164 = 7, 15  # digits; E.164 section 6.1 sets the upper one, shorter ones are service codes
-MAX_TEXT = 512  # characters looked at of one value; a longer one is not an identity but an attack
+MAX_TEXT = 512  # characters read of one value; a longer one is not an identity but an attack
 MAX_WORDS = 12  # single words kept of a name
 MAX_PAIRED = 6  # words of a name that are also kept in pairs: 15 pairs at most
 MAX_PAIRS_ASKED = 3  # pairs of a question that are checked; three already single out one person
 MAX_ALSO = 8  # further addresses of one party
-MAX_CANDIDATES = 25  # users who may be one party; what more people share is nobody's: the switchboard
+MAX_CANDIDATES = 25  # users who may be one party; a number that more people share is a switchboard's
 MAX_NAMES = 3  # names of a call by which its other recordings are found; each costs a token
 NAMING = ("e:", "x:", "u:")  # forms that name somebody; last digits and words of names mean several people
 MAX_FORMS = 1024  # forms of one call: conferences of about 80 people
@@ -131,13 +131,18 @@ def stored(party: Mapping[str, object], country: str) -> tuple[str, ...]:
         value = party.get(key)
         if isinstance(value, str) and value.strip():
             forms += _of_value(value[:MAX_TEXT].strip(), country, number if key != "number" else None)
-    further = party.get("also")
-    for value in further[:MAX_ALSO] if isinstance(further, list) else ():
-        forms += _of_value(str(value)[:MAX_TEXT].strip(), country)
+    for value in also(party):
+        forms += _of_value(value[:MAX_TEXT].strip(), country)
     name = party.get("name")
     if isinstance(name, str):
         forms += _of_number(name, country) if is_number(name) else _of_name(name)
     return tuple(dict.fromkeys(forms))
+
+
+def also(party: Mapping[str, object]) -> list[str]:
+    """List the further addresses and numbers of a party, at most MAX_ALSO."""
+    further = party.get("also")
+    return [str(value) for value in further[:MAX_ALSO]] if isinstance(further, list) else []
 
 
 def naming(value: str, country: str, known: object = None) -> tuple[str, ...]:
@@ -251,11 +256,16 @@ def _telephone(text: str) -> str | None:
     return context[1] + number if context and not number.startswith("+") else number
 
 
-def _of_number(text: str, country: str) -> list[str]:
+def _number_forms(text: str, country: str) -> list[str]:
+    """List the forms that a number itself has, stored or asked for: in E.164, or its digits if it has no such form."""
     digits = _digits(_plain_number(text))
     if len(digits) < 2:
         return []
-    found = [f"e:{n}" for n in numbers(text, country)] or [f"x:{digits}"]
+    return [f"e:{n}" for n in numbers(text, country)] or [f"x:{digits}"]
+
+
+def _of_number(text: str, country: str) -> list[str]:
+    found = _number_forms(text, country)
     return found + [f"t:{f[-TAIL_DIGITS:]}" for f in found if len(f) >= TAIL_DIGITS + 2]
 
 
@@ -296,9 +306,7 @@ def _of_name(text: str) -> list[str]:
 def _ask_number(text: str, country: str, exact: bool) -> tuple[Needle, ...]:
     plain = _plain_number(text)
     digits = _digits(plain)
-    needles = [Needle(f"e:{n}") for n in numbers(text, country)]
-    if not needles or (len(digits) < TAIL_DIGITS and not plain.startswith("+")):
-        needles.append(Needle(f"x:{digits}"))
+    needles = list(map(Needle, _number_forms(text, country)))
     if not exact and len(digits) >= TAIL_DIGITS and not plain.startswith("+"):
         needles.append(Needle(f"t:{digits[-TAIL_DIGITS:]}", tail=digits))
     return tuple(needles)
@@ -309,8 +317,8 @@ def _ask_address(text: str, country: str, exact: bool) -> tuple[Needle, ...]:
     if _scheme(text)[0] == "tel":
         return _ask_number(number or "", country, exact) if is_number(number or "") else ()
     needles = [Needle(f"u:{address(text)}")]
-    if number:
-        needles += [Needle(f"e:{n}") for n in numbers(number, country)]
+    if number:  # a few digits beside a host are an extension there: the address says it better
+        needles += [Needle(form) for form in _number_forms(number, country) if form.startswith("e:")]
     return tuple(needles)
 
 

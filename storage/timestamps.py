@@ -24,6 +24,15 @@ def to_text(moment: datetime) -> str:
     return f"{utc.isoformat(timespec='microseconds')}Z"  # strftime writes the year 1 as "1" (glibc)
 
 
+def rfc3339(at: datetime | None) -> str | None:
+    """Write a time as RFC 3339 in UTC with milliseconds, as documents and answers show it."""
+    if at is None:
+        return None
+    if at.tzinfo is not UTC:
+        at = at.astimezone(UTC)
+    return at.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
+
+
 def from_text(text: str) -> datetime:
     """Read an RFC 3339 time; raises ValueError for anything else or a time without a zone."""
     moment = datetime.fromisoformat(text)

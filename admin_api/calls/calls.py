@@ -14,7 +14,8 @@ from admin_api.http.authorised_request import DONE, FAILED, REFUSED, Asked
 from admin_api.http.permissions import HOLDERS, Action, is_id
 from admin_api.http.problems import Problem, conflict, invalid, not_found, unavailable
 from storage.calls.call_index import CallRow, Page, Query
-from storage.calls.call_row import BadCursor, CallState
+from storage.calls.call_row import CallState
+from storage.cursors import BadCursor
 
 SAME_CALL = timedelta(days=1)
 """How far apart recordings of one call may begin: a transfer within a working day."""

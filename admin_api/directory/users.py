@@ -11,7 +11,7 @@ from admin_api.http import json_body, query_parameters, responses
 from admin_api.http.authorised_request import DONE, FAILED, REFUSED, Asked
 from admin_api.http.permissions import is_id
 from admin_api.http.problems import conflict, invalid, not_found, unavailable
-from storage.calls.call_row import BadCursor
+from storage.cursors import BadCursor
 from storage.customer.customers import Customer
 from storage.directory import user_search
 from storage.directory.user import EVER, NEVER, Former, Identity, UserState, fields

@@ -18,7 +18,7 @@ from admin_api.http.authorised_request import DONE, FAILED, REFUSED, Asked
 from admin_api.http.permissions import is_id
 from admin_api.http.problems import Problem, conflict, invalid, not_found, unavailable
 from storage.calls import stored_query
-from storage.calls.call_row import BadCursor
+from storage.cursors import BadCursor
 from storage.exports.column_sets import ColumnSet, pick
 from storage.exports.exports import Export, ExportState, Request, TooMany
 from storage.keys.sealing import MAX_TEXT

@@ -15,6 +15,7 @@ from storage.attachments.attachments import Attachment
 from storage.calls.call_row import MAX_LIMIT, CallRow, CallState, Direction
 from storage.erasure.erasure_rows import State as ErasureState
 from storage.erasure.holds import Hold
+from storage.timestamps import rfc3339 as rfc3339
 
 MAX_PARTY = 512  # characters; the longest URIs that SBCs send have some 200
 MAX_SOURCE = 253  # characters; the longest name of a host
@@ -180,13 +181,6 @@ def read(parameters: Sequence[Parameter], pairs: Iterable[tuple[str, str]]) -> d
     if errors:
         raise invalid(list({tuple(error.items()): error for error in errors}.values()))
     return values
-
-
-def rfc3339(at: datetime | None) -> str | None:
-    """Write a time as RFC 3339 UTC with milliseconds."""
-    if at is None:
-        return None
-    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def call(row: CallRow, live: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -16,7 +16,8 @@ from admin_api.http import body_reader, json_body, query_parameters, responses
 from admin_api.http.authorised_request import DONE, REFUSED, Asked
 from admin_api.http.permissions import is_id
 from admin_api.http.problems import Problem, conflict, invalid, not_found, own_request
-from storage.calls.call_row import BadCursor, Query
+from storage.calls.call_row import Query
+from storage.cursors import BadCursor
 from storage.erasure.erasure_rows import Erasure, State
 from storage.erasure.erasures import Held, NoErasure, NoWaiver, OwnRequest
 from storage.keys.sealing import MAX_TEXT

@@ -9,7 +9,7 @@ from typing import Any
 from admin_api.exports.subject_filter import separable as of_one
 from admin_api.http import query_parameters
 from storage.erasure.erasure_rows import Erasure
-from storage.exports.export_rows import Export, ExportState
+from storage.exports.exports import Export, ExportState
 from storage.subject_requests.candidates import Candidate
 from storage.subject_requests.case_rows import OVER, Case
 from storage.subject_requests.claims import Match

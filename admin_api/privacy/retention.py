@@ -16,7 +16,7 @@ from admin_api.http.body_reader import Members
 from admin_api.http.problems import invalid
 from storage.calls.call_row import Direction
 from storage.retention.policy import MAX_DAYS, Policy, Wins
-from storage.retention.rules import MAX_NAME, MAX_RULES, BadRule, Stored, StoredRule, Unchanged, Wished, check
+from storage.retention.rules import MAX_NAME, MAX_RULES, BadRule, RuleSpec, Stored, StoredRule, Unchanged, check
 from storage.retention.sweep import Due, Preview
 
 MEMBERS = ("rules", "default_days", "wins")
@@ -27,7 +27,7 @@ RULE_MEMBERS = ("id", "days", "direction", "source", "party", "name")
 class Wanted:
     """Rules as somebody wants them; what is left out stays as it is."""
 
-    rules: tuple[Wished, ...] | None
+    rules: tuple[RuleSpec, ...] | None
     """All rules, None if left out."""
     default_days: int | Unchanged | None
     """Days where no rule matches, None for ever."""
@@ -71,7 +71,7 @@ async def _policy(asked: Asked, wanted: Wanted) -> Policy | None:
     wins = wanted.wins or stored.wins
     if wanted.rules is None and (days, wins) == (stored.default_days, stored.wins):
         return None
-    rules = tuple(rule.wished for rule in stored.rules) if wanted.rules is None else wanted.rules
+    rules = tuple(rule.spec for rule in stored.rules) if wanted.rules is None else wanted.rules
     return asked.customer.rules.policy_of(rules, days, wins)
 
 
@@ -99,7 +99,7 @@ def read(data: bytes) -> Wanted:
     return Wanted(rules, days, wins)
 
 
-def _rules(body: Members) -> tuple[Wished, ...]:
+def _rules(body: Members) -> tuple[RuleSpec, ...]:
     given = body.raw("rules")
     if not isinstance(given, list) or len(given) > MAX_RULES:
         body.wrong("rules", f"must be a list of at most {MAX_RULES} rules")
@@ -108,7 +108,7 @@ def _rules(body: Members) -> tuple[Wished, ...]:
     for number, one in enumerate(given):
         rule = Members(one, RULE_MEMBERS, f"rules.{number}")
         found.append(
-            Wished(
+            RuleSpec(
                 rule.whole("days", MAX_DAYS),
                 _one_of(rule, "direction", Direction),
                 rule.maybe_text("source", MAX_NAME),
@@ -141,14 +141,14 @@ def shown(stored: Stored) -> dict[str, Any]:
 
 
 def _rule(rule: StoredRule) -> Mapping[str, Any]:
-    wished = rule.wished
+    spec = rule.spec
     return {
         "id": rule.id,
-        "days": wished.days,
-        "direction": None if wished.direction is None else wished.direction.value,
-        "source": wished.source,
-        "party": wished.party,
-        "name": wished.name or None,
+        "days": spec.days,
+        "direction": None if spec.direction is None else spec.direction.value,
+        "source": spec.source,
+        "party": spec.party,
+        "name": spec.name or None,
     }
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -17,7 +16,8 @@ from admin_api.http.permissions import is_id
 from admin_api.http.problems import Problem, conflict, invalid, not_found, unavailable
 from admin_api.http.query_parameters import AHEAD
 from admin_api.privacy import erasures, request_bodies, request_views
-from storage.calls.call_row import BadCursor, Position
+from storage.calls.call_row import Position
+from storage.cursors import BadCursor
 from storage.erasure.erasures import Held, NoWaiver
 from storage.exports.exports import Export, ExportState, TooMany
 from storage.subject_requests.candidates import Candidate, TooManyCalls
@@ -36,7 +36,6 @@ CANDIDATES = (query_parameters.LIMIT, query_parameters.CURSOR)
 AGE = "application/octet-stream"
 CONTENT_TYPES = (exports.ZIP, AGE)
 ZONES = timedelta(hours=14)  # no zone is further from UTC: so long before and after midnight its day is another one
-_CURSOR = re.compile(r"(\d{1,17})\.([0-9a-f-]{36})")
 _FIRST = {
     State.OPEN: "Confirm first which calls concern the person: PUT …/selection.",
     State.REPORTING: "A report is being made. Wait for it, or cancel it.",
@@ -66,14 +65,13 @@ async def create(asked: Asked) -> Response:
 async def listed(asked: Asked) -> Response:
     """Answer GET /requests."""
     given = query_parameters.read(LISTED, asked.http.query_params.multi_items())
-    place = _CURSOR.fullmatch(given["cursor"]) if given["cursor"] else None
-    if given["cursor"] and place is None:
-        raise _bad_cursor()
-    after = None if place is None else (int(place[1]), place[2])
-    found, more = await asked.customer.requests.listed(given["limit"], after, given["state"])
+    try:
+        found, more = await asked.customer.requests.listed(given["limit"], given["cursor"] or None, given["state"])
+    except BadCursor:
+        raise _bad_cursor() from None
     await asked.note(DONE)
     shown = [await _shown(asked, case) for case in found]
-    return responses.page(shown, None if more is None else f"{more[0]}.{more[1]}")
+    return responses.page(shown, more)
 
 
 async def view(asked: Asked) -> Response:

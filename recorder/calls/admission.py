@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from recorder.calls.context import Node
 from recorder.calls.registry import Live, LiveCall
 from recorder.runtime.disk_thread import Work
 from recorder.runtime.folders import probe
+from storage.files.reserved_space import Space
 
 BEAT_SECONDS = 1.0
 """A full disk is noticed and announced well within the 5 s of the contract."""
@@ -163,9 +163,7 @@ class Housekeeping:
 def room(folder: Path, least: int) -> bool:
     """Tell whether a file system has room for more calls; a small one is full at a twentieth."""
     try:
-        found = os.statvfs(folder)
+        found = Space.of(folder)
     except OSError:
         return False
-    free = found.f_bavail * found.f_frsize >= min(least, found.f_blocks * found.f_frsize // 20)
-    inodes = found.f_files == 0 or found.f_favail >= min(LEAST_FREE_INODES, found.f_files // 20)
-    return free and inodes
+    return not found.is_short(least, 20) and not found.is_short_of_files(LEAST_FREE_INODES, 20)

@@ -31,7 +31,7 @@ class Startup:
         for customer in node.customers.values():
             mending.looking(customer.name)
             if customer.whole:  # else once it is
-                customer.erasures.gap = partial(self._gap, customer)
+                customer.erasures.look_from(partial(self._gap, customer))
 
     def _gap(self, customer: Customer) -> int | None:
         """Return from which day on the index lacks recordings, those that wait to be written to it too; any thread."""
@@ -70,7 +70,7 @@ class Startup:
         by the clock, whichever is earlier. What a start before this one did not come to the end of is gone on with.
         """
         try:
-            customer.erasures.gap = partial(self._gap, customer)
+            customer.erasures.look_from(partial(self._gap, customer))
             unfinished, empty = await customer.calls.unfinished(), not await customer.calls.count()
             first = ALL if empty else await self._first(customer)
             there = await asyncio.to_thread(_since, customer, first)

@@ -166,7 +166,7 @@ class Finishing:
 
     def _row(self, call: LiveCall, document: Mapping[str, Any]) -> tuple[CallRow, tuple[str, ...]]:
         """Return the row of a call, and the forms it is found by: the same ones while its people are the same."""
-        row = row_of(document, call.leaf, call.customer.settings.retention_days)
+        row = row_of(document, call.leaf)
         people = tuple((p["number"], p["uri"], p["name"], *p["also"]) for p in document["parties"])
         people += tuple((None, name["key"], None) for name in document["related"])
         if hash(people) != call.people:

@@ -21,7 +21,7 @@ from recorder.session.snapshot import from_state
 from sip.ua.session_state import Phase
 from storage.customer.customers import Customer
 from storage.errors import NoSpace
-from storage.files.reserved_space import Room
+from storage.files.reserved_space import ReservedSpace
 
 
 class Resume:
@@ -36,7 +36,7 @@ class Resume:
         self._checkpoints = checkpoints
         self._workers = workers
         self._mending = mending
-        self._room = Room(node.settings.node.data_dir)
+        self._room = ReservedSpace(node.settings.node.data_dir)
 
     def run(self, sockets: Mapping[str, Sequence[socket.socket]], bound: dict[int, Pair]) -> None:
         """Resume what can be resumed; the rest is left to recovery and marked interrupted there."""

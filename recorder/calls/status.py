@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -13,7 +12,8 @@ from recorder.calls.context import Node
 from recorder.calls.registry import Live
 from recorder.observe.load_history import History, Sample
 from recorder.persist.backup_time import backed_up_at
-from recorder.session.call_document import rfc3339
+from storage.files.reserved_space import Space
+from storage.timestamps import rfc3339
 
 TOTAL_SECONDS = 3600.0
 """Adding up a customer's bytes reads every row of the index, so it is done once an hour and only if asked for."""
@@ -91,10 +91,10 @@ class System:
 def room(folder: Path) -> tuple[int, int]:
     """Return free and whole bytes of a file system, 0 and 0 if it does not say."""
     try:
-        found = os.statvfs(folder)
+        found = Space.of(folder)
     except OSError:
         return 0, 0
-    return found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize
+    return found.free, found.whole
 
 
 def expiry(file: Path) -> datetime | None:

@@ -15,10 +15,10 @@ from recorder.config.loader import load
 from recorder.config.model import Settings
 from recorder.errors import Negative, WrongUse
 from recorder.maintenance.cli_audit import note
-from recorder.session.call_document import rfc3339
 from storage.access.account import Account
 from storage.access.api_tokens import ROLES
 from storage.errors import StorageError
+from storage.timestamps import rfc3339
 
 if TYPE_CHECKING:
     from storage.access.accounts import Accounts, Created

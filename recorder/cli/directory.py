@@ -62,7 +62,7 @@ def import_file(
     from recorder.directory.correlation_lock import importing, matching
     from recorder.directory.csv_import import read
     from recorder.directory.sync import Report
-    from storage.journal.journal import BATCH
+    from storage.database.database import BATCH
 
     people = read(_contents(file))
 

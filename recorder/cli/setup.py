@@ -15,10 +15,10 @@ from recorder.config.model import Settings
 from recorder.errors import Negative, WrongUse
 from recorder.maintenance.cli_audit import note
 from recorder.runtime.folders import SWAP_HINT, swapping
-from recorder.session.call_document import rfc3339
 from storage.access.actor import fault_of
 from storage.access.api_tokens import ROLES, Credential, NameTaken
 from storage.errors import StorageError
+from storage.timestamps import rfc3339
 
 
 def add_to(app: typer.Typer) -> None:

@@ -91,7 +91,7 @@ def call(row: CallRow, told: Told, user: User | None, *, others: bool) -> dict[s
 def because(shown: dict[str, Any], decision: Decision, stored: Stored) -> None:
     """Say by which rule a call is kept; what a rule is called may be about others, so only its days are said."""
     rule = next((rule for rule in stored.rules if rule.id == decision.rule), None)
-    days = stored.default_days if decision.rule is None else rule.wished.days if rule is not None else None
+    days = stored.default_days if decision.rule is None else rule.spec.days if rule is not None else None
     shown["kept"] |= {"by": "default" if decision.rule is None else "rule", "days": days}
 
 

@@ -29,8 +29,7 @@ from storage.customer.customers import Customer
 from storage.directory.user import User
 from storage.exports.exports import Export, Gone, Request
 from storage.keys import age
-from storage.retention.erase_after import subject
-from storage.retention.policy import Decision, decide
+from storage.retention.policy import Decision, judge
 from storage.subject_requests.case_rows import Case
 
 UNDECIDED = "Left out: several people of this call may be meant, and nobody said which."
@@ -127,7 +126,7 @@ class SubjectReport:
             if row is not None:
                 parties = self._mine[id] = await self._chosen(case, row)
                 forms = search_forms.stored_of(row.details.get("parties") or (), self._customer.settings.country)
-                decision = decide(subject(row, forms, held=row.hold), policy, self._customer.now())
+                decision = judge(row, forms, policy, self._customer.now(), held=row.hold)
                 told = await self._told(archive, row, parties, decision)
                 self._rows.append(row)
                 self._calls.append(call(row, told, user, others=self._asked.other_parties))

@@ -34,6 +34,7 @@ from storage.calls.call_index import CallRow, Query
 from storage.customer.customers import Customer
 from storage.errors import Forgotten, NoSpace, StorageError
 from storage.exports.exports import Export, ExportState, Gone, Request
+from storage.files.reserved_space import Space
 from storage.vault.sealed_file import Sink
 
 BATCH = 2_000  # rows between two commits and two looks whether the export is still wanted: 0.2 s
@@ -65,7 +66,7 @@ class ExportJob:
     async def _serve(self, customer: Customer) -> None:
         """Go round for ever: tidy, make what is asked for, wait."""
         await put_together(customer)
-        customer.exports.believed = self._now  # a clock that is set ahead ends none
+        customer.exports.expire_by(self._now)  # a clock that is set ahead ends none
         wanted = customer.exports.wanted
         while True:
             wanted.clear()
@@ -129,9 +130,7 @@ class ExportJob:
 
     def room(self) -> None:
         """Say no while the disk is short of space; raises NoSpace."""
-        found = os.statvfs(self._node.settings.node.data_dir)
-        least = min(LEAST_FREE, found.f_blocks * found.f_frsize // LEAST_SHARE)
-        if found.f_bavail * found.f_frsize < least:
+        if Space.of(self._node.settings.node.data_dir).is_short(LEAST_FREE, LEAST_SHARE):
             raise NoSpace("there is no room for an export")
 
     @property

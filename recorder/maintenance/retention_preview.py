@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from recorder.session.call_document import rfc3339
 from storage.customer.customers import Customer
 from storage.retention.sweep import Due
+from storage.timestamps import rfc3339
 
 
 async def foresee(customer: Customer, now: datetime, percent: float) -> dict[str, Any]:

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from recorder.errors import NotPossible
-from recorder.session.call_document import rfc3339
 from storage.audit.incidents import KEPT, Incident, IncidentFile, clean
 from storage.customer.customers import customer_folder
+from storage.timestamps import rfc3339
 
 RUN_BYTES = 6
 """Random bytes in the ids of one process, so that its successor's are others."""

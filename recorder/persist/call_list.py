@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from recorder.session.call_document import rfc3339
 from storage.calls.call_index import CallRow, Query
 from storage.calls.call_row import MAX_LIMIT, CallState, Direction
 from storage.customer.customers import Customer
+from storage.timestamps import rfc3339
 
 
 def item(customer: str, row: CallRow) -> dict[str, Any]:

@@ -12,8 +12,7 @@ from itertools import islice
 from storage.calls.call_row import BadDetails, CallRow, CallState, Fresh
 from storage.customer.customers import Customer
 from storage.errors import DatabaseFault, SealBroken, StorageError
-from storage.retention.erase_after import with_erase_after
-from storage.retention.policy import Policy
+from storage.retention.policy import Policy, with_erase_after
 
 FLUSH_SECONDS = 0.1
 """Changes of this time go into one transaction: a call is visible at once for a person, cheap for the machine."""

@@ -17,12 +17,13 @@ from typing import Any
 from media.records import record_format
 from media.records.summary import Summary
 from recorder.persist.control_part import ControlPart
-from recorder.session.call_document import encode, from_ns, rfc3339
+from recorder.session.call_document import encode, from_ns
 from recorder.session.commands import Kept
 from recorder.session.index_row import forms_of, parse_time, row_of
 from storage.customer.customers import Customer
 from storage.errors import DamagedPart, DiskFailed, Forgotten, StorageError
-from storage.retention.erase_after import with_erase_after
+from storage.retention.policy import with_erase_after
+from storage.timestamps import rfc3339
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +194,7 @@ async def recover(
 
 async def index(customer: Customer, leaf: int, document: Mapping[str, Any]) -> None:
     """Write a rebuilt document to the database, with the hold that the journal may have given back to it."""
-    row = row_of(document, leaf, customer.settings.retention_days)
+    row = row_of(document, leaf)
     row = replace(row, hold=await customer.holds.get(row.id) is not None)
     row, forms = customer.correlation.applied(row, forms_of(document, customer.settings.country))
     await customer.calls.put([with_erase_after(row, forms, await customer.rules.policy())], [forms])

@@ -13,6 +13,7 @@ from sip.message.message import Request
 from sip.siprec.correlation import CallName, call_group
 from sip.siprec.parties import Party
 from sip.siprec.stream_owners import Owner
+from storage.timestamps import rfc3339 as rfc3339
 
 UNMEASURED: Mapping[str, Any] = {
     "packets": 0,
@@ -33,15 +34,6 @@ NOT_SHOWN = frozenset({"stream", "sources", "codec", "srtp", "first_arrival", "l
 
 
 _JSON = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
-
-
-def rfc3339(at: datetime | None) -> str | None:
-    """Return an aware time as RFC 3339 UTC with milliseconds."""
-    if at is None:
-        return None
-    if at.tzinfo is not UTC:
-        at = at.astimezone(UTC)
-    return at.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
 
 
 def encode(value: Mapping[str, Any]) -> bytes:

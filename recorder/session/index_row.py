@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from storage import search_forms
 from storage.calls.call_row import CallRow, CallState
+from storage.timestamps import from_text
 
 CLEAR = frozenset({"id", "state", "started_at", "ended_at", "duration_ms", "size_bytes"})
 """Fields that stand in columns of their own; everything else is sealed."""
@@ -15,13 +16,12 @@ CLEAR = frozenset({"id", "state", "started_at", "ended_at", "duration_ms", "size
 
 def parse_time(text: str | None) -> datetime | None:
     """Read a time of a document."""
-    return datetime.fromisoformat(text.replace("Z", "+00:00")) if text else None
+    return from_text(text) if text else None
 
 
-def row_of(document: Mapping[str, Any], leaf: int, retention_days: int | None) -> CallRow:
-    """Return the row of a document; retention counts from the end of the call, None keeps it for ever."""
-    started, ended = parse_time(document["started_at"]), parse_time(document["ended_at"])
-    later = parse_time(document.get("kept_from"))
+def row_of(document: Mapping[str, Any], leaf: int) -> CallRow:
+    """Return the row of a document; when its time ends the rules of retention say (storage.retention.policy)."""
+    started = parse_time(document["started_at"])
     if started is None:
         raise ValueError("a call without a beginning has no row")
     return CallRow(
@@ -29,18 +29,13 @@ def row_of(document: Mapping[str, Any], leaf: int, retention_days: int | None) -
         leaf=leaf,
         state=CallState(document["state"]),
         started_at=started,
-        ended_at=ended,
+        ended_at=parse_time(document["ended_at"]),
         duration_ms=document["duration_ms"],
         size_bytes=document.get("size_bytes", 0),
         hold=False,
-        erase_after=_after(ended, later, retention_days),
         details={k: v for k, v in document.items() if k not in CLEAR},
-        kept_from=later,
+        kept_from=parse_time(document.get("kept_from")),
     )
-
-
-def _after(ended: datetime | None, later: datetime | None, days: int | None) -> datetime | None:
-    return None if ended is None or days is None else max(ended, later or ended) + timedelta(days=days)
 
 
 def forms_of(document: Mapping[str, Any], country: str) -> tuple[str, ...]:

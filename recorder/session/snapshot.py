@@ -9,7 +9,6 @@ from datetime import timedelta
 from functools import lru_cache
 from typing import Any
 
-from recorder.session.call_document import rfc3339
 from recorder.session.events import Now
 from recorder.session.index_row import parse_time
 from recorder.session.mline_matching import stream_of
@@ -17,6 +16,7 @@ from recorder.session.session import Recording, State
 from recorder.session.stream import Certificate, Stream
 from sip.sdp import answer
 from sip.siprec.call_model import CallModel
+from storage.timestamps import rfc3339
 
 FIELDS = ("paused", "interrupted", "reason", "call_id", "client", "notes")
 """Fields that are JSON already."""

@@ -84,7 +84,7 @@ class Account:
     signed_in_at: datetime | None = None
     """Last time that it got in."""
     disabled: bool = False
-    """Kept, but nobody gets in."""
+    """Kept, but cannot be signed in to."""
     places: tuple[Place, ...] = field(default=(), repr=False)
     """Networks that it signed in from, the last one at the end."""
     addresses: tuple[Place, ...] = field(default=(), repr=False)

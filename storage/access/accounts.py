@@ -48,7 +48,7 @@ class Keys(sealing.Keeper, Protocol):
 
 
 class AccountsError(StorageError):
-    """The file of accounts is damaged, or what is asked for makes no sense."""
+    """The file of accounts is damaged, or the request makes no sense."""
 
 
 class Created(NamedTuple):
@@ -140,7 +140,7 @@ class Accounts:
 
         def again(account: Account) -> Account:
             cleared = account.ended(totp=None, totp_step=0, recovery=(), passkeys=()) if factors else account
-            cleared = replace(cleared, places=(), addresses=())  # whoever reset it may not know who was in before
+            cleared = replace(cleared, places=(), addresses=())  # who resets it may not know who signed in before
             secret, changed = self._invite(cleared, now)
             secrets.append(secret)
             return changed

@@ -42,7 +42,7 @@ class Actor:
     name: str = field(repr=False)
     """For people to read; proves nothing."""
     holder: str = ""
-    """Id of the account whose owner has this token, "" if nobody said so."""
+    """Id of the account whose owner has this token, "" if not given."""
 
     @property
     def identity(self) -> str:

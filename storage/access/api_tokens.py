@@ -28,7 +28,7 @@ PREFIX = "rec_"  # lets secret scanners recognise a token that leaked
 
 
 class CredentialsError(StorageError):
-    """The file of tokens is damaged, or what is asked for makes no sense."""
+    """The file of tokens is damaged, or the request makes no sense."""
 
 
 class NameTaken(CredentialsError):
@@ -54,7 +54,7 @@ class Credential:
     digest: str
     """SHA-256 of customer and token."""
     account: str = ""
-    """Id of the account whose owner has it, "" if nobody said so: what both do is done by one person."""
+    """Id of the account whose owner has it, "" if not given: what both do is done by one person."""
 
     @property
     def actor(self) -> Actor:

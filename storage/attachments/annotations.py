@@ -14,7 +14,7 @@ from storage.database.schema import annotations
 from storage.erasure.holds import NoCall, leaf_of
 from storage.errors import Forgotten
 from storage.ids import new_id
-from storage.journal.journal import Drawer
+from storage.journal.journal import JournaledRows
 from storage.keys import sealing
 from storage.timestamps import from_micros, to_micros
 
@@ -39,7 +39,7 @@ class Annotation:
     """What it says."""
 
 
-class Annotations(Drawer):
+class Annotations(JournaledRows):
     """The annotations of one customer."""
 
     async def add(self, call: str, text: str, by: str) -> Annotation:

@@ -20,7 +20,7 @@ from storage.database.schema import attachments
 from storage.erasure.holds import NoCall, leaf_of
 from storage.errors import Forgotten, PartExists, PartMissing, StorageError
 from storage.ids import new_id
-from storage.journal.journal import Cabinet, Drawer
+from storage.journal.journal import JournaledDatabase, JournaledRows
 from storage.keys import sealing
 from storage.timestamps import from_micros, to_micros
 from storage.vault.sealed_file import Sink
@@ -69,11 +69,11 @@ class Attachment:
     """Its part in the vault."""
 
 
-class Attachments(Drawer):
+class Attachments(JournaledRows):
     """The attachments of one customer."""
 
-    def __init__(self, cabinet: Cabinet, vault: Vault) -> None:
-        super().__init__(cabinet)
+    def __init__(self, store: JournaledDatabase, vault: Vault) -> None:
+        super().__init__(store)
         self._vault = vault
 
     async def add(

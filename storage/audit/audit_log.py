@@ -10,7 +10,7 @@ an erasure must be possible, and audited, on a full disk.
 
 import fcntl
 import os
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
@@ -38,10 +38,18 @@ from storage.audit.hash_chain import (
 )
 from storage.files.append_log import backwards, whole_size
 from storage.files.durable_files import Disk, disk_errors, opened, write_all
-from storage.files.reserved_space import keep_room
+from storage.files.reserved_space import reserve
 
 MAX_PAGE = 1000  # entries of one page: half a megabyte
 RESERVE = 256 << 10  # bytes of disk owned beyond the end: 800 entries on a full disk
+
+
+AuditNote = Callable[[str], Awaitable[None]]
+"""Writes an act to the audit log before it counts; gets the id of what it concerns. What it raises undoes the act."""
+
+
+async def unaudited(_: str) -> None:
+    """Write nothing to the audit log."""
 
 
 class Audit:
@@ -233,7 +241,7 @@ class Audit:
     def _reserve(self, fd: int, size: int) -> None:
         if size > self._reserved:
             # A file system that cannot do this is no reason to stop; the write itself tells whether there is room.
-            keep_room(fd, size, RESERVE)
+            reserve(fd, size, RESERVE)
             self._reserved = size + RESERVE // 2
 
 

@@ -12,7 +12,7 @@ beside the log, for whoever copies it elsewhere.
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from storage.access.actor import Actor
 from storage.errors import StorageError
+from storage.json_bytes import ascii_json
 from storage.timestamps import to_text
 
 MAX_LINE = 16384  # bytes; the longest field is a reason of 4,000 characters in JSON
@@ -50,13 +51,13 @@ class Act:
     outcome: str = "done"
     """"done", "refused" or "failed"."""
     reason: str = ""
-    """Why, as the actor said."""
+    """Why, as the actor gave it."""
     source: str = ""
     """Where the request came from."""
     actor_kind: str = ""
     """What the name stands for (storage.access.actor.Kind)."""
     actor_id: str = ""
-    """Who it was, whatever they are called: id of the token or account, or issuer and `sub`."""
+    """Who it was, independent of names: id of the token or account, or issuer and `sub`."""
 
     @classmethod
     def of(
@@ -117,7 +118,7 @@ class Checkpoint:
     def __bytes__(self) -> bytes:
         h = self.head
         document = {"customer": self.customer, "n": h.n, "hash": h.hash, "size": h.size, "at": self.at}
-        return _json({**document, "signature": self.signature.hex()}) + b"\n"
+        return ascii_json({**document, "signature": self.signature.hex()}) + b"\n"
 
     def genuine(self, key: Ed25519PublicKey, customer: str) -> bool:
         """Say whether it was signed with this key for this customer."""
@@ -161,7 +162,7 @@ class Tally:
     lines: Lines
     """What the file begins with: one more line may have been written since."""
     before: Lines | None
-    """What it held before it was thinned out, if nobody can say whether that has been done."""
+    """What it held before it was thinned out, while it is not certain that this was finished."""
     signature: bytes
     """Ed25519 over all of it."""
 
@@ -184,7 +185,7 @@ class Tally:
 
     def __bytes__(self) -> bytes:
         document = _tally(self.customer, self.serial, self.lines, self.before)
-        return _json({**document, "signature": self.signature.hex()}) + b"\n"
+        return ascii_json({**document, "signature": self.signature.hex()}) + b"\n"
 
     def genuine(self, key: Ed25519PublicKey, customer: str) -> bool:
         """Say whether it was signed with this key for this customer."""
@@ -229,7 +230,7 @@ def entry(head: Head, act: Act, at: datetime) -> tuple[bytes, Head]:
     identity = ("actor_kind", "actor_id") if act.actor_kind else ()  # earlier entries had the name alone
     names = ("actor", *identity, "role", "action", "object", "outcome", "reason", "source")
     fields = {name: getattr(act, name)[:MAX_FIELD] for name in names}
-    body = _json({"n": head.n + 1, "time": to_text(at), **fields})[:-1]
+    body = ascii_json({"n": head.n + 1, "time": to_text(at), **fields})[:-1]
     digest = _hash(head.hash, body)
     line = body + b',"hash":"' + digest.encode() + b'"}\n'
     return line, Head(head.n + 1, digest, head.size + len(line))
@@ -298,10 +299,6 @@ def document(line: bytes) -> dict[str, Any]:
     return found
 
 
-def _json(value: Mapping[str, object]) -> bytes:
-    return json.dumps(value, ensure_ascii=True, separators=(",", ":")).encode()
-
-
 def _hash(before: str, body: bytes) -> str:
     return hashlib.sha256(before.encode() + b"\n" + body).hexdigest()
 
@@ -314,7 +311,7 @@ def _tally(customer: str, serial: int, lines: Lines, before: Lines | None) -> di
 
 
 def _tallied(customer: str, serial: int, lines: Lines, before: Lines | None) -> bytes:
-    return _TALLIED + _json(_tally(customer, serial, lines, before))
+    return _TALLIED + ascii_json(_tally(customer, serial, lines, before))
 
 
 def _lines(form: Sequence[Any]) -> Lines:
@@ -323,4 +320,4 @@ def _lines(form: Sequence[Any]) -> Lines:
 
 
 def _statement(customer: str, head: Head, at: str) -> bytes:
-    return _SIGNED + _json({"customer": customer, "n": head.n, "hash": head.hash, "size": head.size, "at": at})
+    return _SIGNED + ascii_json({"customer": customer, "n": head.n, "hash": head.hash, "size": head.size, "at": at})

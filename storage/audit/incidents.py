@@ -16,12 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from storage.files.durable_files import PRIVATE_FILE, opened, write_all
+from storage.json_bytes import ascii_json
 from storage.timestamps import from_text, to_text
 
 FILE_NAME = "incidents.jsonl"
 # Incidents kept of one owner: a flood of one kind is one incident a minute, so this is a week of it.
 KEPT = 10_000
-# A line has some 150 bytes, so the file is written anew when about half of it is out of date.
+# A line has some 150 bytes, so the file is rewritten when about half of it is out of date.
 MAX_BYTES = 4 << 20
 _WORD = re.compile(r"[a-z][a-z0-9_.-]{0,47}")
 _ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -95,7 +96,7 @@ class IncidentFile:
         return list(found.values())[-KEPT:]
 
     def renew(self) -> None:
-        """Write the file anew with what counts; raise OSError, and then the old one stays.
+        """Rewrite the file with what counts; raises OSError, and then the old one stays.
 
         Lines are told apart and not opened: somebody waits.
         """
@@ -123,7 +124,7 @@ class IncidentFile:
 def _line(each: Incident) -> bytes:
     known = {"id": each.id, "kind": each.kind, "first_at": to_text(each.first), "last_at": to_text(each.last)}
     facts = {name: clean(value) for name, value in each.facts.items()}
-    return json.dumps({**known, "count": each.count, "facts": facts}, separators=(",", ":")).encode()
+    return ascii_json({**known, "count": each.count, "facts": facts})
 
 
 def _read(line: bytes) -> Incident | None:

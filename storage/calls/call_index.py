@@ -7,7 +7,7 @@ wherever it came from.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -33,7 +33,7 @@ from storage.calls.day_keys import DayKeys
 from storage.calls.sealed_row import Batch, open_row
 from storage.calls.search import NEWEST, READ_COLUMNS, candidates, needles_of, search
 from storage.calls.search_tokens import tokens
-from storage.database.database import Database
+from storage.database.database import BATCH, Database, batches
 from storage.database.schema import call_tokens, calls, days
 from storage.errors import Forgotten, SealBroken
 from storage.ids import is_id
@@ -41,7 +41,6 @@ from storage.keys.row_keys import LABEL_DETAILS, LABEL_INDEX, Keys, context
 
 __all__ = ["Batch", "CallRow", "CallState", "Calls", "Page", "Query"]
 
-BATCH = 500  # values of one IN list; both databases allow 32,000
 FEW = 10  # calls that are sealed, or whose tokens are made, before others have their turn
 PIECE = 2_000  # calls whose tokens are removed at once: some 30,000 rows, 50 ms
 _BY_ID = calls.c.id.in_(sa.bindparam("ids", expanding=True))
@@ -122,8 +121,8 @@ class Calls:
         async with self._database.reading() as connection:
             leaves = await candidates(connection, self._day_keys, query, self._country)
         needles = needles_of(query, self._country)
-        for start in range(0, len(leaves), size):
-            asked = sa.select(*READ_COLUMNS).where(calls.c.leaf.in_(leaves[start : start + size])).order_by(*NEWEST)
+        for part in batches(leaves, size):
+            asked = sa.select(*READ_COLUMNS).where(calls.c.leaf.in_(part)).order_by(*NEWEST)
             async with self._database.reading() as connection:
                 records = (await connection.execute(asked)).all()
             yield Batch(len(leaves), self._keys, records, query, needles)
@@ -135,11 +134,11 @@ class Calls:
     async def amend(self, connection: AsyncConnection, found: Sequence[Amended]) -> int:
         """Write what was found out about calls that are still as they were read; return how many of them changed."""
         versions: dict[str, int] = {}
-        for part in _batches([each.id for each in found]):
+        for part in batches([each.id for each in found]):
             asked = sa.select(calls.c.id, calls.c.version).where(calls.c.id.in_(part)).with_for_update()
             versions.update((row.id, row.version) for row in await connection.execute(asked))
         same = [each for each in found if versions.get(each.id) == each.version]
-        for part in _batches([each.id for each in same if each.sealed is None]):
+        for part in batches([each.id for each in same if each.sealed is None]):
             await connection.execute(calls.update().where(calls.c.id.in_(part)).values(matched=True))
         # the day's key may be newer than the cut of a call: its tokens could be read
         anew = [each for each in same if each.sealed is not None and not self._cut(each.leaf)]
@@ -175,7 +174,7 @@ class Calls:
         """Return those recordings, each with its leaf, that have no row."""
         wanted = list(dict.fromkeys(recordings))
         missing: list[tuple[str, int]] = []
-        for part in _batches(wanted):
+        for part in batches(wanted):
             async with self._database.reading() as connection:
                 known = set(await connection.scalars(_PLACES, {"ids": [id for id, _ in part]}))
             missing += [each for each in part if each[0] not in known]
@@ -197,7 +196,7 @@ class Calls:
             gone = tuple((await _existing(connection, tuple(ids), _PLACES)).values())
             for day in {record.day for record in gone}:
                 leaves = [record.leaf for record in gone if record.day == day]
-                for part in _batches(leaves):
+                for part in batches(leaves):
                     await _remove_tokens(connection, day, part)
                     await connection.execute(calls.delete().where(calls.c.leaf.in_(part)))
                 await connection.execute(statements.COUNT, {"b_day": day, "b_more": -len(leaves)})
@@ -220,7 +219,7 @@ class Calls:
             async with self._database.writing() as connection:
                 found = (await connection.execute(asked.with_for_update())).first()
                 if found is not None and not self._cut(found.leaf):
-                    return False  # somebody put a call and made all tokens of the day anew
+                    return False  # a call was put meanwhile, which renewed all tokens of the day
                 await connection.execute(
                     call_tokens.delete().where(call_tokens.c.day == day, call_tokens.c.token <= last)
                 )
@@ -240,7 +239,7 @@ class Calls:
             return await connection.scalar(sa.select(days.c.leaf).where(days.c.day == day))
 
     async def reindex(self, day: int) -> int | None:
-        """Make the tokens of a day anew under a fresh leaf if its key was cut; return how many calls can be opened.
+        """Renew the tokens of a day under a fresh leaf if its key was cut; return how many calls can be opened.
 
         None if it was not: a key that is replaced without a cut would open these tokens in old copies for ever.
         """
@@ -264,7 +263,7 @@ class Calls:
             except Forgotten:
                 continue
             except BadDetails:
-                if not self._cut(row.leaf):  # nobody waits for what is erased
+                if not self._cut(row.leaf):  # an erased call needs no tokens
                     raise
         return sealed
 
@@ -314,7 +313,7 @@ class Calls:
         before: Mapping[str, Any],
         by_day: Mapping[int, bytes],
     ) -> None:
-        """Write the tokens of calls and delete those of their forms that are no more."""
+        """Write the tokens of calls and delete those of forms they no longer have."""
         fresh: list[tuple[int, int, int]] = []
         stale: list[dict[str, int]] = []
         for number, id in enumerate(sealed):
@@ -323,12 +322,12 @@ class Calls:
             key = by_day[row.day]
             try:
                 opened = open_row(self._keys, before[id]) if id in before else None
-            except (SealBroken, BadDetails):  # nobody can say which tokens the damaged row had; the new one is whole
+            except (SealBroken, BadDetails):  # the tokens of the damaged row are unknown; the new row is whole
                 opened = None
                 await _remove_tokens(connection, row.day, [row.leaf])
             else:
                 if id in before and opened is None:
-                    continue  # cut since it was sealed: whoever erases it removes its row and the tokens that are there
+                    continue  # cut since it was sealed: its erasure removes the row and its tokens
             old = set(tokens(key, opened[1])) if opened else set()
             new = set(tokens(key, forms))
             fresh += [(row.day, t, row.leaf) for t in new - old]
@@ -339,7 +338,7 @@ class Calls:
             await statements.new_tokens(connection, sorted(fresh))
 
     async def _reindex(self, connection: AsyncConnection, day: int) -> int:
-        """Make the tokens of a day anew, page by page: a day may have 100,000 calls, and the loop serves others."""
+        """Renew the tokens of a day, page by page: a day may have 100,000 calls, and the loop serves others."""
         leaf = self._keys.allocate(day)
         key = self._keys.secret(leaf, LABEL_INDEX)
         await connection.execute(call_tokens.delete().where(call_tokens.c.day == day))
@@ -350,7 +349,7 @@ class Calls:
             records = (await connection.execute(asked.order_by(calls.c.leaf).limit(BATCH))).all()
             opened, fresh = await asyncio.to_thread(self._tokens_of, records, day, key)
             kept += opened
-            for part in _batches(fresh):
+            for part in batches(fresh):
                 await statements.new_tokens(connection, part)
             if len(records) < BATCH:
                 return kept
@@ -377,17 +376,13 @@ async def _let_others(number: int) -> None:
 
 
 async def _remove_tokens(connection: AsyncConnection, day: int, leaves: Sequence[int]) -> None:
-    """Remove the tokens of calls whose forms nobody asks for; goes through those of the whole day."""
+    """Remove the tokens of calls whose forms are unknown; scans the tokens of the whole day."""
     await connection.execute(call_tokens.delete().where(call_tokens.c.day == day, call_tokens.c.leaf.in_(leaves)))
 
 
 async def _existing(connection: AsyncConnection, ids: Sequence[str], asked: sa.Select[Any] = _READ) -> dict[str, Any]:
     found = {}
-    for part in _batches(ids):
+    for part in batches(ids):
         for record in await connection.execute(asked, {"ids": part}):
             found[record.id] = record
     return found
-
-
-def _batches(values: Sequence[V]) -> Iterator[Sequence[V]]:
-    return (values[i : i + BATCH] for i in range(0, len(values), BATCH))

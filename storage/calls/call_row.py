@@ -12,7 +12,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from storage.cursors import BadCursor, by_time, read_by_time
 from storage.errors import StorageError
+from storage.json_bytes import utf8_json
 from storage.search_forms import Needle
 from storage.timestamps import from_micros, to_micros
 
@@ -22,11 +24,7 @@ MAX_LIMIT = 1000  # rows of one page: opening the sealed part of more would hold
 MAX_SEALED = 16 << 20  # bytes of one row's details; a conference of 80 with every event has 0.2 MB
 _FORMAT = b"\x01"  # first byte of the sealed plaintext: JSON, deflated
 _WINDOW_BITS = 12  # 4 KiB: a row's details have two
-_CURSOR = re.compile(r"(\d{1,5})\.(\d{1,17})\.([0-9a-f-]{36})")
-
-
-class BadCursor(StorageError):
-    """The cursor of a list was not made here."""
+_DAY = re.compile("[0-9]{1,5}")
 
 
 class BadDetails(StorageError):
@@ -97,7 +95,7 @@ class Amended:
     leaf: int
     """Its leaf."""
     version: int
-    """Version of the row that was looked at; a newer one is left alone."""
+    """Version of the row that this was decided on; a newer row is not changed."""
     sealed: bytes | None = None
     """Details and forms as they should be (storage.calls.call_index.Calls.seal), None if nothing is new."""
     erase_after: int | None = None
@@ -105,7 +103,7 @@ class Amended:
     gained: frozenset[str] = frozenset()
     """Search forms that it did not have."""
     lost: frozenset[str] = frozenset()
-    """Search forms that it has no more."""
+    """Search forms that it has lost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +136,7 @@ class Query:
     """Only calls from this address, in any spelling."""
 
     def meets(self, details: Mapping[str, Any]) -> bool:
-        """Say whether a call went the way and came from where it is asked for; its columns only lead to it."""
+        """Say whether direction and source of a call are those asked for; the columns only narrow the search."""
         if self.direction is not None and details.get("direction") != self.direction.value:
             return False
         return self.source is None or canonical_source(details.get("source")) == canonical_source(self.source)
@@ -209,14 +207,14 @@ class Position:
         try:
             text = base64.urlsafe_b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4)).decode("ascii")
         except (binascii.Error, ValueError):
-            raise BadCursor("the cursor was not made here") from None
-        found = _CURSOR.fullmatch(text)
-        if not found:
-            raise BadCursor("the cursor was not made here")
-        return cls(int(found[1]), int(found[2]), found[3])
+            raise BadCursor from None
+        day, _, rest = text.partition(".")
+        if not _DAY.fullmatch(day):
+            raise BadCursor
+        return cls(int(day), *read_by_time(rest))
 
     def __str__(self) -> str:
-        text = f"{self.day}.{self.started}.{self.id}"
+        text = f"{self.day}.{by_time(self.started, self.id)}"
         return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
@@ -232,8 +230,7 @@ def canonical_source(source: object) -> str:
 
 def pack(details: dict[str, Any], forms: Sequence[str]) -> bytes:
     """Serialise what is to be sealed: details and search forms; raises BadDetails if it is too large."""
-    text = json.dumps({"details": details, "forms": list(forms)}, ensure_ascii=False, separators=(",", ":"))
-    data = text.encode("utf-8", "surrogatepass")
+    data = utf8_json({"details": details, "forms": list(forms)})
     if len(data) > MAX_SEALED:
         raise BadDetails("the details of a call are too large")
     # a small window: clearing the usual quarter of a megabyte takes ten times as long as packing 2 kB

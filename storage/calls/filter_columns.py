@@ -32,8 +32,8 @@ _HASH = Struct(">q")
 
 
 @dataclass(frozen=True, slots=True)
-class Traits:
-    """What columns have to hold; None: anything."""
+class FilterValues:
+    """What the columns of a call have to hold to be found; None means anything."""
 
     direction: int | None = None
     """Code of the direction."""
@@ -41,7 +41,7 @@ class Traits:
     """Hash of the source."""
 
 
-ANY = Traits()
+ANY = FilterValues()
 
 
 def columns(keys: Keys, details: Mapping[str, Any]) -> dict[str, int]:
@@ -53,14 +53,14 @@ def columns(keys: Keys, details: Mapping[str, Any]) -> dict[str, int]:
     }
 
 
-async def asked_for(connection: AsyncConnection, keys: Keys, query: Query) -> Traits:
+async def asked_for(connection: AsyncConnection, keys: Keys, query: Query) -> FilterValues:
     """Return what columns lead to the calls of a query."""
     if query.direction is None and query.source is None:
         return ANY
     if await connection.scalar(sa.select(calls.c.leaf).where(_UNTOLD).limit(1)) is not None:
         return ANY
     direction = None if query.direction is None else DIRECTION_CODES[query.direction]
-    return Traits(direction, None if query.source is None else _hash(keys, query.source))
+    return FilterValues(direction, None if query.source is None else _hash(keys, query.source))
 
 
 async def fill(database: Database, keys: Keys, pause: Callable[[], Awaitable[object]]) -> int:

@@ -30,9 +30,10 @@ from storage.calls.call_row import (
     met,
 )
 from storage.calls.day_keys import DayKeys
-from storage.calls.filter_columns import ANY, Traits, asked_for
+from storage.calls.filter_columns import ANY, FilterValues, asked_for
 from storage.calls.sealed_row import open_row
 from storage.calls.search_tokens import token
+from storage.database.database import batches
 from storage.database.schema import call_tokens, calls, days
 from storage.errors import Forgotten, StorageError
 from storage.keys.row_keys import Keys
@@ -42,7 +43,6 @@ from storage.timestamps import day_of, to_micros
 FIRST_DAYS = 16  # days probed at first: a common name has thousands of calls in more, and a page needs 50
 MAX_DAYS = 2048  # days probed at once; more would hold up the event loop for over 10 ms
 FRESH_AT_ONCE = 10  # rows of fresh calls made before others have their turn
-HELD_AT_ONCE = 500  # values of one IN list; both databases allow 32,000
 FEW = 300  # calls of a state that are opened one by one (15 ms) rather than looked for among all of a common name
 
 READ_COLUMNS = tuple(c for c in calls.c if c.name not in ("version", "direction", "source"))
@@ -63,9 +63,9 @@ async def search(
     """Return a page of calls, as if `fresh` ones were in the index; raises BadCursor."""
     limit = max(1, min(query.limit, MAX_LIMIT))
     after = Position.parse(query.cursor) if query.cursor else None
-    needles, traits = needles_of(query, country), await asked_for(connection, keys, query)
-    walk = _Walk(connection, keys, query, limit + 1, after, needles, traits, frozenset(each.id for each in fresh))
-    if needles is None or await _few(connection, query, after, traits):
+    needles, filters = needles_of(query, country), await asked_for(connection, keys, query)
+    walk = _Walk(connection, keys, query, limit + 1, after, needles, filters, frozenset(each.id for each in fresh))
+    if needles is None or await _few(connection, query, after, filters):
         await walk.run(None)
     else:
         forms = tuple(dict.fromkeys(needle.probe for needle in needles))
@@ -116,8 +116,8 @@ def _meant(row: CallRow, forms: Sequence[str], query: Query, needles: Sequence[N
 async def _told(connection: AsyncConnection, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Return of those calls that the index knows what is not in a row that is to be written: the hold."""
     found = {}
-    for start in range(0, len(ids), HELD_AT_ONCE):
-        asked = sa.select(calls.c.id, calls.c.hold).where(calls.c.id.in_(ids[start : start + HELD_AT_ONCE]))
+    for part in batches(ids):
+        asked = sa.select(calls.c.id, calls.c.hold).where(calls.c.id.in_(part))
         for record in await connection.execute(asked):
             found[record.id] = {"hold": bool(record.hold)}
     return found
@@ -128,30 +128,30 @@ async def candidates(connection: AsyncConnection, day_keys: DayKeys, query: Quer
 
     One statement for everything: going page by page would look all of a person's tokens up again for each page.
     """
-    traits = await asked_for(connection, day_keys.keys, query)
-    conditions = _conditions(query, None, traits)
+    filters = await asked_for(connection, day_keys.keys, query)
+    conditions = _conditions(query, None, filters)
     needles = needles_of(query, country)
     if needles is None:
         asked = sa.select(calls.c.leaf).where(*conditions).order_by(*NEWEST)
         return list(await connection.scalars(asked))
-    return await having(connection, day_keys, [needle.probe for needle in needles], query, traits)
+    return await having(connection, day_keys, [needle.probe for needle in needles], query, filters)
 
 
 async def having(
-    connection: AsyncConnection, day_keys: DayKeys, forms: Iterable[str], query: Query, traits: Traits = ANY
+    connection: AsyncConnection, day_keys: DayKeys, forms: Iterable[str], query: Query, filters: FilterValues = ANY
 ) -> list[int]:
     """Return the leaves of all calls that may be meant and have any of these forms, newest first."""
     forms = tuple(dict.fromkeys(forms))
     day_keys.refresh()
     found: dict[int, None] = {}
     for way in _ways(day_keys, await _days(connection, query, None), forms):
-        asked = _along(sa.select(calls.c.leaf), connection.dialect.name, way, query, None, traits)
+        asked = _along(sa.select(calls.c.leaf), connection.dialect.name, way, query, None, filters)
         found.update(dict.fromkeys(await connection.scalars(asked)))
     return list(found)
 
 
 def needles_of(query: Query, country: str) -> tuple[Needle, ...] | None:
-    """Turn what is asked about a party, a user or a call into needles; None if nothing is."""
+    """Turn a question about a party, a user or a call into needles; None if there is none."""
     if query.user is not None:
         return (Needle(f"u:{query.user}"), Needle(f"k:{query.user}"))
     if query.party is not None:
@@ -159,11 +159,11 @@ def needles_of(query: Query, country: str) -> tuple[Needle, ...] | None:
     return tuple(map(Needle, search_forms.of_names(query.related))) if query.related else None
 
 
-async def _few(connection: AsyncConnection, query: Query, after: Position | None, traits: Traits) -> bool:
+async def _few(connection: AsyncConnection, query: Query, after: Position | None, filters: FilterValues) -> bool:
     """Say whether so few calls are as asked for that no token is needed to find somebody among them."""
-    if query.state is None and not query.hold and traits == ANY:
+    if query.state is None and not query.hold and filters == ANY:
         return False
-    some = sa.select(calls.c.id).where(*_conditions(query, after, traits)).limit(FEW + 1).subquery()
+    some = sa.select(calls.c.id).where(*_conditions(query, after, filters)).limit(FEW + 1).subquery()
     return int(await connection.scalar(sa.select(sa.func.count()).select_from(some)) or 0) <= FEW
 
 
@@ -178,7 +178,7 @@ class _Walk:
         want: int,
         after: Position | None,
         needles: Sequence[Needle] | None,
-        traits: Traits,
+        filters: FilterValues,
         fresh: frozenset[str],
     ) -> None:
         """`fresh`: calls of which something newer is known than their rows say."""
@@ -190,7 +190,7 @@ class _Walk:
         self._want = want
         self._after = after
         self._needles = needles
-        self._traits = traits
+        self._filters = filters
         self._fresh = fresh
 
     async def run(self, way: Way) -> bool:
@@ -198,7 +198,7 @@ class _Walk:
         while len(self.found) < self._want:
             asked, columns = self._want - len(self.found), sa.select(*READ_COLUMNS)
             dialect = self._connection.dialect.name
-            statement = _along(columns, dialect, way, self._query, self._after, self._traits)
+            statement = _along(columns, dialect, way, self._query, self._after, self._filters)
             records = (await self._connection.execute(statement.limit(asked))).all()
             for record in records:
                 self._take(record)
@@ -248,24 +248,24 @@ def _probe_table(dialect: str, probes: Sequence[Probe]) -> _ProbeTable:
 
 
 def _along(
-    wanted: sa.Select[Any], dialect: str, way: Way, query: Query, after: Position | None, traits: Traits
+    wanted: sa.Select[Any], dialect: str, way: Way, query: Query, after: Position | None, filters: FilterValues
 ) -> sa.Select[Any]:
     """Add to what is wanted of a row which rows are, newest first."""
     if way is None or isinstance(way, int):
         of_day = () if way is None else (calls.c.day == way,)
-        return wanted.where(*_conditions(query, after, traits), *of_day).order_by(*NEWEST)
+        return wanted.where(*_conditions(query, after, filters), *of_day).order_by(*NEWEST)
     table = _probe_table(dialect, way)
     hit = sa.and_(call_tokens.c.day == table.day, call_tokens.c.token == table.token)
     source = table.source.join(call_tokens, hit).join(calls, calls.c.leaf == call_tokens.c.leaf)
-    conditions = _conditions(query, after, traits, looked_up=True)
+    conditions = _conditions(query, after, filters, looked_up=True)
     return wanted.where(*conditions).select_from(source).order_by(*_NEWEST_OF_FEW)
 
 
 def _conditions(
-    query: Query, after: Position | None, traits: Traits, *, looked_up: bool = False
+    query: Query, after: Position | None, filters: FilterValues, *, looked_up: bool = False
 ) -> list[sa.ColumnElement[bool]]:
     """Say what rows are wanted; `looked_up`: tokens lead to them, and nothing else is to."""
-    found = _traits(query, traits, looked_up=looked_up)
+    found = _filters(query, filters, looked_up=looked_up)
     if query.since is not None:
         found += [calls.c.started_at >= to_micros(query.since), calls.c.day >= day_of(query.since) - 1]
     if query.until is not None:
@@ -276,7 +276,7 @@ def _conditions(
     return found
 
 
-def _traits(query: Query, traits: Traits, *, looked_up: bool) -> list[sa.ColumnElement[bool]]:
+def _filters(query: Query, filters: FilterValues, *, looked_up: bool) -> list[sa.ColumnElement[bool]]:
     """Let what is rarest lead through its index; "+ 0" keeps the planner from choosing among the others."""
     found: list[sa.ColumnElement[bool]] = []
     equal: list[tuple[sa.ColumnElement[int], int]] = []
@@ -284,10 +284,10 @@ def _traits(query: Query, traits: Traits, *, looked_up: bool) -> list[sa.ColumnE
         found.append(sa.cast(calls.c.hold, sa.Integer) + 0 == 1 if looked_up else calls.c.hold)
     elif query.hold is not None:
         found.append(~calls.c.hold)
-    if traits.source is not None:
-        equal.append((calls.c.source, traits.source))
-    if traits.direction is not None:
-        equal.append((calls.c.direction, traits.direction))
+    if filters.source is not None:
+        equal.append((calls.c.source, filters.source))
+    if filters.direction is not None:
+        equal.append((calls.c.direction, filters.direction))
     if query.state is not None:
         usual = query.state is CallState.COMPLETE
         equal.insert(len(equal) if usual else 0, (calls.c.state, STATE_CODES[CallState(query.state)]))

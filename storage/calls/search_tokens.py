@@ -22,7 +22,7 @@ def token(key: bytes, form: str) -> int:
 
 def tokens(key: bytes, forms: Iterable[str]) -> tuple[int, ...]:
     """Compute the tokens of many forms, each once, in ascending order so that the order tells nothing."""
-    keyed = HMAC(key, SHA256())  # to begin with the key anew for each takes longer than all the rest
+    keyed = HMAC(key, SHA256())  # keying it again for each form would take longer than all the rest
     return tuple(sorted({_of(keyed.copy(), form) for form in forms}))
 
 

@@ -1,22 +1,18 @@
-"""One customer: keys and vault at once, so that calls can be recorded; the index and all that stands on it once asked.
+"""One customer: keys and vault at once, so that calls can be recorded; the components of the index on first use.
 
 The code of the index takes as long to load as all that a recording needs; a start after a kill has no time for it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from datetime import datetime
-from pathlib import Path
-from threading import RLock
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from functools import cached_property
+from threading import Lock
+from typing import TYPE_CHECKING
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
+from storage.customer.settings import VAULT, CustomerSettings, Place, customer_folder
 from storage.errors import Incomplete
 from storage.keys.key_store import CustomerKeys
-from storage.keys.key_tree import LAST_LEAF
 from storage.vault.vault import Vault
 
 if TYPE_CHECKING:
@@ -26,6 +22,7 @@ if TYPE_CHECKING:
     from storage.attachments.attachments import Attachments
     from storage.audit.audit_log import Audit
     from storage.calls.call_index import Calls
+    from storage.customer.wiring import Components
     from storage.database.database import Database
     from storage.directory.matcher import Correlation
     from storage.directory.user_store import Users
@@ -41,161 +38,192 @@ if TYPE_CHECKING:
     from storage.subject_requests.candidates import Candidates
     from storage.subject_requests.cases import Requests
 
-CUSTOMERS = "customers"
-KEYS = "keys"
-VAULT = "vault"
-# The audit log is signed with a key of the tree, so that it stays the same when the root secret is rotated. The last
-# leaf belongs to the year 2149: no recording has it and no cut of past days reaches it.
-AUDIT_LEAF = LAST_LEAF
-AUDIT_LABEL = "audit"
 
+def _assemble(settings: CustomerSettings, place: Place, keys: CustomerKeys, vault: Vault) -> Components:
+    from storage.customer.wiring import assemble  # half a second of code, for which no recording waits
 
-@dataclass(frozen=True, slots=True)
-class CustomerSettings:
-    """What storage needs to know of a customer."""
-
-    name: str
-    """Name, [a-z0-9-]{1,40}."""
-    country: str = "DE"
-    """How national numbers are read, ISO 3166."""
-    retention_days: int | None = 180
-    """Default rule of retention, None for ever."""
-    approval: bool = False
-    """A second person has to approve every request for erasure."""
-    extension_digits: int = 0
-    """Last digits of the users' numbers that are their extension, 0 where the directory says which it is."""
-    purge_users: bool = False
-    """An inactive user goes with the last recording."""
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where a customer's things lie, and by which clock."""
-
-    data_dir: Path
-    """Folder of the node."""
-    database: str
-    """"sqlite", or the URL of a database."""
-    now: Callable[[], datetime]
-    """The wall clock."""
+    return assemble(settings, place, keys, vault)
 
 
 class Customer:
-    """Everything of one customer."""
+    """Everything of one customer.
 
-    database: Database
-    """Index and everything that exists nowhere else."""
-    calls: Calls
-    """Index of calls."""
-    credentials: Credentials
-    """API tokens."""
-    accounts: Accounts
-    """Who may sign in to the page."""
-    audit: Audit
-    """Audit log."""
-    holds: Holds
-    """Legal holds."""
-    waivers: Waivers
-    """Permissions for immediate erasure."""
-    rules: Rules
-    """Retention rules."""
-    erasures: Erasures
-    """Requests for erasure, and what carries them out."""
-    retention: Retention
-    """What is due by the rules."""
-    annotations: Annotations
-    """Corrections beside calls."""
-    attachments: Attachments
-    """Transcripts and chats of calls."""
-    exports: Exports
-    """Exports that were asked for."""
-    requests: Requests
-    """Requests of people who were recorded."""
-    candidates: Candidates
-    """Finds the calls that may concern somebody who asks."""
-    column_sets: ColumnSets
-    """Columns of exports, under names."""
-    users: Users
-    """Directory users."""
-    correlation: Correlation
-    """Which of them took part in which call."""
-    gap: Gap
-    """From which day on the index may lack recordings."""
-    journal: Journal
-    """What exists only in the database, written beside it."""
-    catch_up: Callable[[], Awaitable[object]]
-    """Gives a lost database back what is not in the vault; does again what was erased since an old one."""
+    What stands on the index is opened by `complete`, or by whoever asks for it first; once that has failed, asking
+    raises Incomplete until `complete` succeeds: those who ask cannot wait for a failing disk.
+    """
 
     def __init__(
-        self, settings: CustomerSettings, keys: CustomerKeys, place: Place, assemble: Callable[[Customer], None]
+        self,
+        settings: CustomerSettings,
+        keys: CustomerKeys,
+        place: Place,
+        assemble: Callable[[CustomerSettings, Place, CustomerKeys, Vault], Components] = _assemble,
     ) -> None:
-        """Take the key tree, open nothing; `assemble` gives what is declared above, or raises StorageError."""
+        """Take the key tree and open nothing; `assemble` makes the rest later, or raises StorageError."""
         self.name = settings.name
         self.settings = settings
         #: Where everything but the keys lies.
-        self.folder = place.data_dir / CUSTOMERS / settings.name
+        self.folder = customer_folder(place.data_dir, settings.name)
         self.keys = keys
         #: Media and signalling.
         self.vault = Vault(self.folder / VAULT, self.name, keys)
         self.place = place
         self.now = place.now
         self._assemble = assemble
-        self._lock = RLock()
-        self._complete = False
+        self._lock = Lock()
+        self._components: Components | None = None
         self._failed = False
 
-    if not TYPE_CHECKING:  # a type checker is to know no other attributes than those above
+    # Tokens and accounts need nothing of the rest, so that their owners get 503 instead of 401 while it is not open.
 
-        def __getattr__(self, name: str) -> Any:
-            """Put together what is asked for and not there yet."""
-            if name not in Customer.__annotations__:
-                raise AttributeError(name)
-            if self._failed:  # those who ask cannot wait for a disk that is ill
-                raise Incomplete(f"customer {self.name} is not put together yet", "it is tried again")
-            self.complete()
-            return object.__getattribute__(self, name)
+    @cached_property
+    def credentials(self) -> Credentials:
+        """API tokens."""
+        from storage.access.api_tokens import Credentials
 
-    def complete(self) -> None:
-        """Put the rest together, which loads its code; nothing of the database is touched. Any thread may ask.
+        return Credentials(self.folder, self.name)
 
-        Raises StorageError. Until it is called again and succeeds, what is not there raises Incomplete.
-        """
-        with self._lock:
-            if not self._complete:
-                try:
-                    self._assemble(self)
-                except BaseException:
-                    self._failed = True
-                    raise
-                self._complete, self._failed = True, False
+    @cached_property
+    def accounts(self) -> Accounts:
+        """Who may sign in to the page."""
+        from storage.access.accounts import Accounts
+
+        return Accounts(self.folder, self.name, self.keys)
+
+    @property
+    def database(self) -> Database:
+        """The database of index, rules, requests and everything else that is kept in rows."""
+        return self._opened.database
+
+    @property
+    def calls(self) -> Calls:
+        """Index of calls."""
+        return self._opened.calls
+
+    @property
+    def audit(self) -> Audit:
+        """Audit log."""
+        return self._opened.audit
+
+    @property
+    def holds(self) -> Holds:
+        """Legal holds."""
+        return self._opened.holds
+
+    @property
+    def waivers(self) -> Waivers:
+        """Permissions for immediate erasure."""
+        return self._opened.waivers
+
+    @property
+    def rules(self) -> Rules:
+        """Retention rules."""
+        return self._opened.rules
+
+    @property
+    def erasures(self) -> Erasures:
+        """Requests for erasure, and what carries them out."""
+        return self._opened.erasures
+
+    @property
+    def retention(self) -> Retention:
+        """What is due by the rules."""
+        return self._opened.retention
+
+    @property
+    def annotations(self) -> Annotations:
+        """Corrections beside calls."""
+        return self._opened.annotations
+
+    @property
+    def attachments(self) -> Attachments:
+        """Transcripts and chats of calls."""
+        return self._opened.attachments
+
+    @property
+    def exports(self) -> Exports:
+        """Exports that were asked for."""
+        return self._opened.exports
+
+    @property
+    def requests(self) -> Requests:
+        """Requests of people who were recorded."""
+        return self._opened.requests
+
+    @property
+    def candidates(self) -> Candidates:
+        """Finds the calls that may concern somebody who asks."""
+        return self._opened.candidates
+
+    @property
+    def column_sets(self) -> ColumnSets:
+        """Columns of exports, under names."""
+        return self._opened.column_sets
+
+    @property
+    def users(self) -> Users:
+        """Directory users."""
+        return self._opened.users
+
+    @property
+    def correlation(self) -> Correlation:
+        """Which of them took part in which call."""
+        return self._opened.correlation
+
+    @property
+    def gap(self) -> Gap:
+        """From which day on the index may lack recordings."""
+        return self._opened.gap
+
+    @property
+    def journal(self) -> Journal:
+        """A second copy, beside the database, of what exists only there."""
+        return self._opened.journal
 
     @property
     def whole(self) -> bool:
         """Say whether everything is there."""
-        return self._complete
+        return self._components is not None
 
     @property
     def served(self) -> bool:
         """Say whether everything is there and the database was opened; it may be away again nevertheless."""
-        return self._complete and self.database.served
+        return self._components is not None and self._components.database.served
+
+    def complete(self) -> None:
+        """Load and make all components; no database is touched. Any thread may ask. Raises StorageError."""
+        with self._lock:
+            if self._components is None:
+                try:
+                    self._components = self._assemble(self.settings, self.place, self.keys, self.vault)
+                except BaseException:
+                    self._failed = True
+                    raise
+                self._failed = False
 
     async def open_database(self) -> None:
-        """Bring the database up, and up to the ledger of erasures, before anybody is served from it.
+        """Bring the database up, and up to the log of erasures, before anybody is served from it.
 
         Raises StorageError if it is away or damaged; may be tried again.
         """
-        await self.database.prepare(self.now())
-        with self.database.opening():
-            await self.catch_up()
-        self.database.serve()
+        opened = self._opened
+        await opened.database.prepare(self.now())
+        with opened.database.opening():
+            await opened.catch_up()
+        opened.database.serve()
 
     async def close(self) -> None:
         """Write what waits and close everything that was opened."""
-        if self._complete:
-            self.audit.close()
-            await self.database.close()
+        if self._components is not None:
+            self._components.audit.close()
+            await self._components.database.close()
 
-
-def audit_key(keys: CustomerKeys) -> Ed25519PrivateKey:
-    """Give the key that signs a customer's audit log and receipts."""
-    return Ed25519PrivateKey.from_private_bytes(keys.secret(AUDIT_LEAF, AUDIT_LABEL))
+    @property
+    def _opened(self) -> Components:
+        """Return the components; the first to ask makes them. Raises Incomplete."""
+        if self._components is None:
+            if not self._failed:
+                self.complete()
+            if self._components is None:
+                raise Incomplete(f"customer {self.name} is not open yet", "it is tried again")
+        return self._components

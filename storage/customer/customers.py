@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
-from storage.customer.customer import CUSTOMERS, KEYS, VAULT, Customer, CustomerSettings, Place, audit_key
+from storage.customer.customer import Customer
+from storage.customer.settings import CUSTOMERS, KEYS, VAULT, CustomerSettings, Place, audit_key, customer_folder
 from storage.errors import KeysMissing
 from storage.keys.key_store import CustomerKeys
 from storage.keys.root_secret import RootSecret
@@ -89,7 +90,7 @@ async def open_customer(
 ) -> Customer:
     """Open one customer; raises StorageError, and never makes new keys where anything of the customer exists."""
     keys = open_keys(data_dir, settings.name, root, node=node, create=create)
-    customer = Customer(settings, keys, Place(data_dir, database, now), _assemble)
+    customer = Customer(settings, keys, Place(data_dir, database, now))
     if not later:
         try:
             await customer.open_database()
@@ -97,12 +98,6 @@ async def open_customer(
             await customer.close()
             raise
     return customer
-
-
-def _assemble(customer: Customer) -> None:
-    from storage.customer.wiring import assemble  # half a second of code, for which no recording waits
-
-    assemble(customer)
 
 
 def open_keys(data_dir: Path, name: str, root: RootSecret, *, node: int = 0, create: bool = False) -> CustomerKeys:
@@ -114,11 +109,6 @@ def open_keys(data_dir: Path, name: str, root: RootSecret, *, node: int = 0, cre
         if not create or not _is_new(data_dir, name):
             raise
     return CustomerKeys.create(*places, node=node)
-
-
-def customer_folder(data_dir: Path, name: str) -> Path:
-    """Name the folder of a customer."""
-    return data_dir / CUSTOMERS / name
 
 
 def _is_new(data_dir: Path, name: str) -> bool:

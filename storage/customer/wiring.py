@@ -1,26 +1,25 @@
-"""Put together what a customer has besides keys and vault: the index and all that stands on it."""
+"""What a customer has besides keys and vault, and how it is made: the index and all that stands on it."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from storage.access.accounts import Accounts
-from storage.access.api_tokens import Credentials
 from storage.attachments.annotations import Annotations
 from storage.attachments.attachments import Attachments
 from storage.audit.audit_log import Audit
 from storage.calls.call_index import Calls
-from storage.customer.customer import KEYS, Customer, audit_key
+from storage.customer.settings import KEYS, CustomerSettings, Place, audit_key, customer_folder
 from storage.database.database import Database
 from storage.directory.matcher import Correlation
 from storage.directory.sync_pages import DirectoryPages
 from storage.directory.user_store import Users
 from storage.erasure.cut_log import Ledger
-from storage.erasure.erasure_steps import Forgetting
+from storage.erasure.erasure_steps import ErasureSteps
 from storage.erasure.erasures import Erasures
 from storage.erasure.holds import Holds
 from storage.erasure.reapply_after_restore import reapply
@@ -29,9 +28,10 @@ from storage.errors import NoSpace
 from storage.exports.column_sets import ColumnSets
 from storage.exports.exports import FOLDER as EXPORTS
 from storage.exports.exports import Exports
-from storage.files.reserved_space import Room
+from storage.files.reserved_space import ReservedSpace
 from storage.journal.index_gap import Gap, measure
-from storage.journal.journal import Cabinet, Journal
+from storage.journal.journal import Journal, JournaledDatabase
+from storage.keys.key_store import CustomerKeys
 from storage.retention.rules import Rules
 from storage.retention.sweep import Retention
 from storage.subject_requests.candidates import Candidates
@@ -39,54 +39,89 @@ from storage.subject_requests.cases import Requests
 from storage.vault.vault import Vault
 
 
-def assemble(customer: Customer) -> None:
-    """Give a customer its parts; nothing of the database is touched. Raises StorageError.
+@dataclass(frozen=True, slots=True)
+class Components:
+    """Everything of a customer that stands on the index."""
 
-    Tokens and accounts are there then too: whoever has one is told that it cannot be done now, not that he is unknown.
-    """
-    name, folder, keys, vault = customer.name, customer.folder, customer.keys, customer.vault
-    customer.credentials = Credentials(folder, name)
-    customer.accounts = Accounts(folder, name, keys)
-    settings, place, signer = customer.settings, customer.place, audit_key(customer.keys)
-    index = Database(place.database, name, folder)
-    calls = Calls(index, keys, settings.country)
-    audit = Audit(folder, place.data_dir / KEYS, name, signer, place.now)
+    database: Database
+    """The database of index, rules, requests and everything else that is kept in rows."""
+    calls: Calls
+    """Index of calls."""
+    audit: Audit
+    """Audit log."""
+    holds: Holds
+    """Legal holds."""
+    waivers: Waivers
+    """Permissions for immediate erasure."""
+    rules: Rules
+    """Retention rules."""
+    erasures: Erasures
+    """Requests for erasure, and what carries them out."""
+    retention: Retention
+    """What is due by the rules."""
+    annotations: Annotations
+    """Corrections beside calls."""
+    attachments: Attachments
+    """Transcripts and chats of calls."""
+    exports: Exports
+    """Exports that were asked for."""
+    requests: Requests
+    """Requests of people who were recorded."""
+    candidates: Candidates
+    """Finds the calls that may concern somebody who asks."""
+    column_sets: ColumnSets
+    """Columns of exports, under names."""
+    users: Users
+    """Directory users."""
+    correlation: Correlation
+    """Which of them took part in which call."""
+    gap: Gap
+    """From which day on the index may lack recordings."""
+    journal: Journal
+    """A second copy, beside the database, of what exists only there."""
+    catch_up: Callable[[], Awaitable[None]]
+    """Gives a lost database back what is not in the vault; does again what was erased since an old one."""
+
+
+def assemble(settings: CustomerSettings, place: Place, keys: CustomerKeys, vault: Vault) -> Components:
+    """Make the components of a customer; no database is touched. Raises StorageError."""
+    name, now, signer = settings.name, place.now, audit_key(keys)
+    folder = customer_folder(place.data_dir, name)
+    database = Database(place.database, name, folder)
+    calls = Calls(database, keys, settings.country)
+    audit = Audit(folder, place.data_dir / KEYS, name, signer, now)
+    exports = Exports(database, keys, Vault(folder / EXPORTS, name, keys), now)
     ledger = Ledger(place.data_dir / KEYS, name)
-    forgetting = Forgetting(keys, vault, index, calls, ledger, Room(place.data_dir))
-    forgetting.keep_room()
-    journal = Journal(folder, keys)
-    cabinet = Cabinet(index, keys, journal, place.now)
-    rules = Rules(cabinet, settings.country, settings.retention_days)
-    erasures = Erasures(name, keys, vault, index, calls, audit, forgetting, journal, signer, place.now)
-    holds = Holds(cabinet)
-    holds.released = erasures.wanted.set
-    users = Users(cabinet, calls)
-    users.unfinished = DirectoryPages(folder, keys, "").leaves
-    correlation = Correlation(index, keys, calls, users, rules, settings.country, settings.extension_digits)
-    exports = Exports(index, keys, Vault(folder / EXPORTS, name, keys), place.now)
-    forgetting.derived = exports.unlink
-    gap = Gap(folder)
-    erasures.gap = gap.first
-    customer.database = index
-    customer.calls = calls
-    customer.audit = audit
-    customer.holds = holds
-    customer.waivers = Waivers(cabinet)
-    customer.rules = rules
-    customer.erasures = erasures
-    customer.retention = Retention(index, keys, calls, rules, erasures, place.now)
-    customer.annotations = Annotations(cabinet)
-    customer.attachments = Attachments(cabinet, vault)
-    customer.exports = exports
-    customer.requests = Requests(cabinet, name, exports, erasures, signer)
-    customer.candidates = Candidates(calls, users, correlation, settings.country)
-    customer.column_sets = ColumnSets(cabinet)
-    customer.users = users
-    customer.correlation = correlation
-    customer.gap = gap
-    customer.journal = journal
-    look = partial(measure, gap, journal, index, vault)
-    customer.catch_up = partial(_catch_up, look, name, index, ledger, forgetting, journal, signer, place.now)
+    steps = ErasureSteps(keys, vault, database, calls, ledger, ReservedSpace(place.data_dir), exports.unlink)
+    steps.reserve_space()
+    journal, gap = Journal(folder, keys), Gap(folder)
+    store = JournaledDatabase(database, keys, journal, now)
+    rules = Rules(store, settings.country, settings.retention_days)
+    erasures = Erasures(name, keys, vault, database, calls, audit, steps, journal, signer, now, gap.first)
+    users = Users(store, calls, DirectoryPages(folder, keys, "").leaves)
+    correlation = Correlation(database, keys, calls, users, rules, settings.country, settings.extension_digits)
+    look = partial(measure, gap, journal, database, vault)
+    return Components(
+        database=database,
+        calls=calls,
+        audit=audit,
+        holds=Holds(store, erasures.wanted.set),
+        waivers=Waivers(store),
+        rules=rules,
+        erasures=erasures,
+        retention=Retention(database, keys, calls, rules, erasures, now),
+        annotations=Annotations(store),
+        attachments=Attachments(store, vault),
+        exports=exports,
+        requests=Requests(store, name, exports, erasures, signer),
+        candidates=Candidates(calls, users, correlation, settings.country),
+        column_sets=ColumnSets(store),
+        users=users,
+        correlation=correlation,
+        gap=gap,
+        journal=journal,
+        catch_up=partial(_catch_up, look, name, database, ledger, steps, journal, signer, now),
+    )
 
 
 async def _catch_up(
@@ -94,13 +129,13 @@ async def _catch_up(
     name: str,
     index: Database,
     ledger: Ledger,
-    forgetting: Forgetting,
+    steps: ErasureSteps,
     journal: Journal,
     signer: Ed25519PrivateKey,
     now: Callable[[], datetime],
 ) -> None:
-    """Give a lost database its papers back, and an old one what was erased and written since."""
+    """Give a lost database its rows back, and an old one what was erased and written since."""
     await look(now())
-    await reapply(name, index, ledger, forgetting, journal, signer, now)
+    await reapply(name, index, ledger, steps, journal, signer, now)
     with suppress(NoSpace):
         await asyncio.to_thread(journal.prepare)

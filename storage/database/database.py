@@ -6,13 +6,13 @@ other processes BEGIN IMMEDIATE, which goes with the first statement, or an advi
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.engine import URL, make_url
@@ -28,7 +28,7 @@ from storage.timestamps import to_micros
 FILE_NAME = "index.sqlite3"
 HEAD = "0006"  # newest migration; a test compares it with the folder, so that opening needs no import of alembic
 WRITER_LOCK = 0x73697072  # advisory lock of PostgreSQL, of each database
-IDLE_SECONDS = 60  # of a transaction; then PostgreSQL ends it, so that whoever vanished does not keep the lock
+IDLE_SECONDS = 60  # of a transaction; then PostgreSQL ends it, so that a lost client does not keep the lock
 
 _AWAY_CLASSES = (
     "08",
@@ -41,10 +41,13 @@ _AWAY_CLASSES = (
 _STATEMENT_CODE = 1  # SQLITE_ERROR: the statement itself is wrong
 _DAMAGED_CODES = (11, 26)  # SQLITE_CORRUPT, SQLITE_NOTADB
 
+BATCH = 500
+"""Values of one IN list, or rows of one statement: others have their turn between two. Both databases allow 32,000."""
 
 _OPENING: ContextVar[str] = ContextVar("opening", default="")  # the customer whose database this task opens
 
 
+V = TypeVar("V")
 Undo = Callable[[], Awaitable[None]]
 
 
@@ -152,7 +155,7 @@ class Database:
                 try:
                     await transaction.commit()
                 except Exception:
-                    if self.dialect == "sqlite":  # whether a server that broke off has committed nobody knows
+                    if self.dialect == "sqlite":  # a server that broke off may have committed
                         await _undo(mine)
                     raise
 
@@ -192,6 +195,11 @@ class Database:
     async def _bring_up(self, now: datetime) -> None:
         async with self.writing() as connection:
             await connection.run_sync(_bring_up, self.customer, now)
+
+
+def batches(values: Sequence[V], size: int = BATCH) -> Iterator[Sequence[V]]:
+    """Cut a sequence into what one statement takes."""
+    return (values[start : start + size] for start in range(0, len(values), size))
 
 
 def writer() -> AsyncConnection | None:

@@ -50,9 +50,11 @@ calls = Table(  # one row a recording; rebuilt from the vault if lost
     Column("erase_after", BigInteger),
     Column("version", Integer, nullable=False),  # counts the writes of this row
     Column("sealed", LargeBinary, nullable=False),  # details and search forms, label "details"
-    Column("matched", Boolean, nullable=False, server_default=true()),  # false: nobody has looked who took part
+    Column(
+        "matched", Boolean, nullable=False, server_default=true()
+    ),  # false: its parties are not matched with users yet
     Column("kept_from", BigInteger),  # from when on its days count, where that is later than ended_at
-    Column("direction", SmallInteger),  # 0 none known, 1 inbound, 2 outbound, 3 internal; null: not looked at yet
+    Column("direction", SmallInteger),  # 0 none known, 1 inbound, 2 outbound, 3 internal; null: not filled in yet
     Column("source", BigInteger),  # keyed hash of the address it came from (storage.calls.filter_columns)
     Index("calls_newest", "day", "started_at", "id"),
     Index("calls_state", "state", "day", "started_at", "id"),
@@ -227,7 +229,7 @@ user_changes = Table(  # users who are known by something else now, in the order
     metadata,
     Column("n", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
     Column("user", Text, nullable=False),
-    Column("open", Boolean, nullable=False),  # calls that this can concern are still to be looked at
+    Column("open", Boolean, nullable=False),  # calls that this may concern are still to be matched
     Index("user_changes_open", "open", "n"),
     sqlite_autoincrement=True,
 )
@@ -236,10 +238,10 @@ matching = Table(  # one row: how far the walk through all calls has come, newes
     "matching",
     metadata,
     Column("id", SmallInteger, primary_key=True, autoincrement=False),  # always 1
-    Column("walk", BigInteger),  # calls with a smaller leaf are still to be looked at; null: none
+    Column("walk", BigInteger),  # calls with a smaller leaf are still to be matched; null: none
 )
 
-directories = Table(  # since when each directory is known, and until when it has told us everything
+directories = Table(  # since when each directory is known, and when it was last read completely
     "directories",
     metadata,
     Column("source", Text, primary_key=True),  # entra, csv, api

@@ -63,7 +63,7 @@ class Connection(AsyncAdapt_aiosqlite_connection):
     def __init__(self, dbapi: Any, connection: aiosqlite.Connection) -> None:
         super().__init__(dbapi, connection)  # type: ignore[arg-type]  # SQLAlchemy's own adapter gives the same
         self._first = ""
-        self._used = False  # something was said since the last end of a transaction
+        self._used = False  # a statement was executed since the last transaction ended
 
     def begin_later(self, *, writing: bool) -> None:
         """Have the next statement begin a transaction; one that is `writing` waits for the write lock."""
@@ -85,14 +85,14 @@ class Connection(AsyncAdapt_aiosqlite_connection):
         return Cursor(self)
 
     def commit(self) -> None:
-        """Commit what was said, if anything was."""
+        """Commit if any statement was executed."""
         self._first = ""
         if self._used:
             super().commit()
             self._used = False
 
     def rollback(self) -> None:
-        """Take back what was said, if anything was."""
+        """Roll back if any statement was executed."""
         self._first = ""
         if self._used:
             super().rollback()

@@ -40,7 +40,7 @@ class Plan:
             self.same += 1
 
     def pieces(self, size: int) -> Iterator["Plan"]:
-        """Cut the plan, so that carrying it out keeps nobody waiting for the database for long."""
+        """Cut the plan into pieces, so that carrying it out never blocks the database for long."""
         for name in ("added", "changed", "unmapped"):
             entries: list[Any] = getattr(self, name)
             for start in range(0, len(entries), size):
@@ -66,7 +66,7 @@ class Plan:
     def asks(self, percent: float) -> bool:
         """Say whether more of the active users would become inactive than may without asking.
 
-        A single one never asks, or in a house of ten nobody could leave; with 0 percent everybody does.
+        A single one never asks, or in a company of ten no user could leave; with 0 percent everybody does.
         """
         many = len(self.unmapped) > 1 or (not percent and bool(self.unmapped))
         return many and 100 * len(self.unmapped) > percent * self.active

@@ -15,7 +15,7 @@ from storage.directory.user import Identity, Person
 
 _EXTENSION = re.compile(r"(.*\d)\s*(?:;\s*ext=|ext?n?\.?|x|durchwahl|#)\s*(\d{1,8})\s*", re.IGNORECASE | re.DOTALL)
 _ADDRESSES = ("uri", "email", "upn")  # members of a party beside its number
-LEADS = 1, 2, 3, 5, 8  # first letters kept of each word; accounts of a whole house may begin with five alike
+LEADS = 1, 2, 3, 5, 8  # first letters kept of each word; accounts of a whole company may begin with five alike
 
 Group = frozenset[str]
 """Keys of one value that a party was written with: several readings of one number, of which any may be right."""
@@ -93,7 +93,5 @@ def _keys(wanted: Iterable[str]) -> list[str]:
 
 
 def _values(party: Mapping[str, object]) -> list[str]:
-    further = party.get("also")
-    also = [str(value) for value in further[: search_forms.MAX_ALSO]] if isinstance(further, list) else []
     given = [party.get(name) for name in ("number", *_ADDRESSES)]
-    return [value for value in (*given, *also) if isinstance(value, str) and value.strip()]
+    return [value for value in (*given, *search_forms.also(party)) if isinstance(value, str) and value.strip()]

@@ -1,4 +1,4 @@
-"""Which calls are still to be looked at for users of the directory: marks that outlive a crash.
+"""Which calls are still to be matched with users of the directory: marks that survive a crash.
 
 Three kinds of them. A *stale user* is known by something else now, so calls with anything it is or was known by are to
 be looked at again. An *unmatched call* was written while nobody could tell who took part. The *walk* goes through all
@@ -15,13 +15,13 @@ from storage.database.schema import calls, days, matching, user_changes
 
 FROM_THE_NEWEST = 1 << 62  # above every leaf
 CALLS_A_USER = 50  # looking one user up in a year of days takes as long as looking at so many calls
-KEPT_CHANGES = 10_000  # whoever reads them asks every few seconds
+KEPT_CHANGES = 10_000  # they are read every few seconds
 _ROW = 1  # the only one of `matching`
 
 
 @dataclass(frozen=True, slots=True)
 class Outstanding:
-    """What is still to be looked at."""
+    """What is still to be matched."""
 
     users: int
     """Stale users."""
@@ -64,7 +64,7 @@ async def newest(connection: AsyncConnection) -> int:
 
 
 async def anything(connection: AsyncConnection, after: int) -> bool:
-    """Tell whether users changed after another change, or something is to be looked at: one statement, no counts."""
+    """Tell whether users changed after a given change, or calls are to be matched: one statement, no counts."""
     return bool(await connection.scalar(_ANYTHING, {"after": after}))
 
 
@@ -132,7 +132,7 @@ async def _marked(connection: AsyncConnection) -> int:
 
 
 async def _prune(connection: AsyncConnection) -> None:
-    """Take old changes away that nobody needs any more; who missed them asks for all users."""
+    """Delete old changes; a reader that missed them loads all users."""
     old = await newest(connection) - KEPT_CHANGES
     await connection.execute(user_changes.delete().where(~user_changes.c.open, user_changes.c.n < old))
 

@@ -33,18 +33,17 @@ from storage.directory.match_keys import of_identity
 from storage.directory.match_queue import Outstanding
 from storage.directory.party_users import Party
 from storage.directory.user import User
-from storage.directory.user_lookup import WhosWho
+from storage.directory.user_lookup import UserLookup
 from storage.directory.user_store import Users
 from storage.errors import Forgotten, SealBroken
 from storage.keys.sealing import Keeper
-from storage.retention.erase_after import with_erase_after
-from storage.retention.policy import Policy
+from storage.retention.policy import Policy, with_erase_after
 from storage.retention.rules import Rules
 from storage.timestamps import to_micros
 
-BATCH = 500  # calls looked at together where nobody else waits
-AT_ONCE = 20  # users taken, or calls looked at, between two pauses: 5 ms
-MANY = 5_000  # changes; for more of them everybody is taken anew, page by page
+BATCH = 500  # calls matched together while nothing else waits
+AT_ONCE = 20  # users loaded, or calls matched, between two pauses: 5 ms
+MANY = 5_000  # changes; beyond that all users are loaded again, page by page
 _COLUMNS = (*READ_COLUMNS, calls.c.version)
 
 Pause = Callable[[], Awaitable[object]]
@@ -77,7 +76,7 @@ class Correlation:
         self._extension_digits = extension_digits
         self._random = random
         self._day_keys = DayKeys(keys)
-        self._who: WhosWho | None = None
+        self._who: UserLookup | None = None
         self._loading = asyncio.Lock()
         self._waiting = 0  # people who wait for the users
         self._seen = 0  # number of the newest change of users that is in it
@@ -89,13 +88,13 @@ class Correlation:
         return self._who is not None
 
     @property
-    def who(self) -> WhosWho | None:
+    def who(self) -> UserLookup | None:
         """Return who was who, None before it is loaded."""
         return self._who
 
     @property
     def _behind(self) -> bool:
-        """Say whether there are newer changes: another process may have looked at all calls for them already."""
+        """Say whether there are newer changes: another process may have matched all calls with them already."""
         return self._newest > self._seen
 
     # --- calls that are written -------------------------------------------------------------------------------------
@@ -110,7 +109,7 @@ class Correlation:
             self._newest = max(await match_queue.newest(connection), self._newest)
 
     def applied(self, row: CallRow, forms: tuple[str, ...]) -> tuple[CallRow, tuple[str, ...]]:
-        """Return a call and its search forms with the users who took part, if that can be told yet."""
+        """Return a call and its search forms with the users who took part, as far as they are known yet."""
         if self._who is None:
             return row, forms
         parties = row.details.get("parties", ())
@@ -119,7 +118,7 @@ class Correlation:
         return replace(row, details=details, matched=not self._behind), party_users.forms(forms, parties, told)
 
     def parties(self, parties: Sequence[Party], at: datetime) -> list[dict[str, Any]]:
-        """Return the parties of a call that began then with their users, as far as that can be told yet."""
+        """Return the parties of a call that began then with their users, as far as they are known yet."""
         return [dict(party) for party in parties] if self._who is None else party_users.told(self._who, parties, at)
 
     # --- the users ---------------------------------------------------------------------------------------------------
@@ -135,7 +134,7 @@ class Correlation:
                 await self._load(pause)
 
     async def load_now(self) -> None:
-        """Have the users in memory, for somebody who waits: without rests, whoever began it. Raises StorageError."""
+        """Load the users without pauses, because a caller waits, even if loading has begun. Raises StorageError."""
         self._waiting += 1
         try:
             if self._who is None:
@@ -147,7 +146,7 @@ class Correlation:
         async with self._database.reading() as connection:
             seen = await match_queue.newest(connection)
         secret, room = self._random(16), await self._users.count()
-        who = WhosWho(self._country, secret=secret, room=room, extension_digits=self._extension_digits)
+        who = UserLookup(self._country, secret=secret, room=room, extension_digits=self._extension_digits)
         async for some in self._users.all(AT_ONCE):
             for user in some:
                 who.put(user)
@@ -177,12 +176,12 @@ class Correlation:
             for id in {*some} - {user.id for user in now}:
                 who.drop(id)
             await pause()
-        if self._who is who:  # not loaded anew meanwhile
+        if self._who is who:  # not reloaded meanwhile
             self._seen = max(self._seen, news[0])
         return len(news[1])
 
     async def at_rest(self) -> bool:
-        """Say whether no user has changed and no call is to be looked at: the question of every few seconds.
+        """Say whether no user has changed and no call is to be matched; asked every few seconds.
 
         Raises StorageError.
         """
@@ -194,7 +193,7 @@ class Correlation:
     # --- calls that are there ----------------------------------------------------------------------------------------
 
     async def outstanding(self) -> Outstanding:
-        """Count what is still to be looked at."""
+        """Count what is still to be matched."""
         async with self._database.reading() as connection:
             return await match_queue.look(connection)
 
@@ -204,7 +203,7 @@ class Correlation:
         pause: Pause = no_pause,
         batch: int = BATCH,
     ) -> int:
-        """Look at all calls that are still to be looked at; return how many got or lost a user. Raises StorageError.
+        """Match all calls that are still to be matched; return how many gained or lost a user. Raises StorageError.
 
         `told` is given the calls looked at so far and those known of; `pause` is awaited after every few of them. Each
         batch is one transaction.
@@ -221,7 +220,7 @@ class Correlation:
         return changed
 
     async def _batches(self, size: int, pause: Pause) -> AsyncIterator[tuple[Sequence[Any], int | None]]:
-        """Give calls to be looked at, and how far the walk is afterwards if they are of the walk."""
+        """Give calls to be matched, and where the walk through all calls is afterwards if they belong to it."""
         while records := await self._unmatched(size):
             yield records, None
         while user := await self._stale(pause):

@@ -4,13 +4,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from storage.directory.user_lookup import NO_MATCH, Match, WhosWho
+from storage.directory.user_lookup import NO_MATCH, Match, UserLookup
 from storage.timestamps import to_micros
 
 Party = Mapping[str, Any]
 
 
-def told(who: WhosWho, parties: Iterable[Party], at: datetime) -> list[dict[str, Any]]:
+def told(who: UserLookup, parties: Iterable[Party], at: datetime) -> list[dict[str, Any]]:
     """Return parties with `user_id` and `user_candidates`: the users whom they were then."""
     moment = to_micros(at)
     found = []

@@ -26,7 +26,7 @@ from storage.timestamps import from_text, to_text
 FILE_NAME = "directory.pages"
 VERSION = 1
 OLDEST = timedelta(hours=12)
-"""What was read before is not gone on with: by then the directory may say something else of those people."""
+"""Pages read longer ago are read again: by then the directory may have changed."""
 MAX_BYTES = 512 << 20  # half a million users; of more than that no further page is kept
 MAX_HEAD = 200
 _KIND = "directory.pages"
@@ -54,7 +54,7 @@ class DirectoryPages:
         self._disk = Disk()
         self._leaf = 0
         self._pages = 0
-        self._size = 0  # bytes of what can be gone on with
+        self._size = 0  # bytes of the pages that can be continued from
         self._begun_at = ""
 
     def read(self, now: datetime) -> Kept | None:
@@ -100,7 +100,7 @@ class DirectoryPages:
         self._pages = self._size = 0
 
     def leaves(self) -> Sequence[int]:
-        """Return the leaf of what was read, if it was not cut: for whoever deletes a user."""
+        """Return the leaf of the pages, unless it was cut: deleting a user cuts it."""
         try:
             leaf = _leaf(next(self._lines(), b""))
         except (StorageError, ValueError, KeyError, TypeError):

@@ -22,7 +22,7 @@ EVER, NEVER = -(1 << 62), 1 << 62  # before and after every time, in microsecond
 def by_name(name: str) -> tuple[bool, str, str]:
     """Return what names are sorted by: accents and case count only between names that differ in nothing else."""
     plain = "".join(each for each in unicodedata.normalize("NFKD", name) if not unicodedata.combining(each))
-    return not plain.strip(), plain.casefold(), name  # whoever has none comes last
+    return not plain.strip(), plain.casefold(), name  # users without a name come last
 
 
 class UserState(StrEnum):
@@ -75,7 +75,7 @@ class Change:
     members: Mapping[str, str | tuple[str, ...]] = field(repr=False)
     """Members of a Person that are different now; the others are as they were."""
     gone: bool = False
-    """The directory has this person no more."""
+    """The person is no longer in the directory."""
 
     def over(self, person: Person | None) -> Person:
         """Return the person as it is now."""
@@ -87,7 +87,7 @@ class Since:
     """From when a directory says something of somebody."""
 
     at: str
-    """When it first said so, RFC 3339; "" if nobody knows."""
+    """When it first said so, RFC 3339; "" if unknown."""
     reaches: str | None = None
     """How far back it may have been so before, as long as nobody else is known to have had it; None: any time.
 
@@ -105,7 +105,7 @@ class Former:
     value: str = field(repr=False)
     """What it said."""
     until: str
-    """When the directory said so no more, RFC 3339."""
+    """When the directory stopped saying so, RFC 3339."""
     since: Since = Since("")
     """From when it did."""
 
@@ -144,7 +144,7 @@ class User:
     updated_at: datetime
     """Last change."""
     unmapped_at: datetime | None
-    """When the directory had it no more."""
+    """When it left the directory."""
     leaf: int = field(repr=False)
     """Leaf that everything personal is sealed under."""
     person: Person

@@ -1,6 +1,6 @@
-"""Who was who: all users of a customer by what they are and were known by, in memory, without any of it in the clear.
+"""All users of a customer by what they are and were known by, in memory, without any of it in the clear.
 
-    who = WhosWho("DE", room=100_000, secret=os.urandom(16))
+    who = UserLookup("DE", room=100_000, secret=os.urandom(16))
     who.put(user)                               a user, or what has become of one
     match = who.party(party, at)                the user whom a party of a call was then
     ids = who.find(alternatives)                users who are known by something, at any time
@@ -31,7 +31,7 @@ Times = tuple[int, int, int]
 
 NOBODY = -1
 _LEAST_CHAINS = 1 << 10
-_LONG = 8  # entries of a chain on average: ten hashes are looked at for one
+_LONG = 8  # entries of a chain on average: finding one reads ten hashes
 _ID_BYTES = 16
 
 
@@ -40,16 +40,16 @@ class Match:
     """Who a party was."""
 
     user: str | None = None
-    """Id of the user, None if there is none or it cannot be told which."""
+    """Id of the user, None if there is none or it is not certain which."""
     candidates: tuple[str, ...] = ()
-    """Ids of the users who may be meant, where that cannot be told."""
+    """Ids of the users who may be meant, if it is not certain which."""
 
 
 NO_MATCH = Match()
 _NO_TIME: Times = (NEVER, NEVER, EVER)  # of a word: it is found, and matches no party
 
 
-class WhosWho:
+class UserLookup:
     """The users of one customer."""
 
     def __init__(self, country: str, *, secret: bytes, room: int = 0, extension_digits: int = 0) -> None:
@@ -76,7 +76,7 @@ class WhosWho:
 
     @property
     def worn(self) -> bool:
-        """Say whether it should be made anew: most of it is no more, or its chains have become long."""
+        """Say whether it should be rebuilt: most of it is outdated, or its chains have become long."""
         return self._dropped > max(_LEAST_CHAINS, len(self._hash) // 2) or len(self._hash) > _LONG * len(self._first)
 
     def put(self, user: User) -> None:
@@ -147,7 +147,7 @@ class WhosWho:
         return tuple(sorted({*map(self._id, found)}))
 
     def _holders(self, group: Group, at: int) -> set[int]:
-        """Return the slots of those who had something then: certainly, or if nobody did, perhaps."""
+        """Return the slots of those who certainly had something then; if there are none, of those who may have."""
         certain: set[int] = set()
         perhaps: list[tuple[int, int]] = []
         for key in group:

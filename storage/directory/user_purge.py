@@ -10,7 +10,7 @@ from storage.directory import match_queue
 from storage.directory.user import UserState
 from storage.directory.user_store import Mapped, Referred, Users
 
-PAGE = 50  # users looked at between two pauses
+PAGE = 50  # users checked between two pauses
 
 Reason = tuple[int, int]
 """What a round depends on: when the last erasure was done, and the number of the newest change of users."""
@@ -24,7 +24,7 @@ async def reason(database: Database) -> Reason:
 
 
 async def purge(users: Users, told: Callable[[str], Awaitable[None]], pause: Callable[[], Awaitable[object]]) -> int:
-    """Delete who may go; return how many did. `told` writes each down first. Raises StorageError."""
+    """Delete the users that may be deleted; return how many. `told` writes the audit log first. Raises StorageError."""
     count = 0
     more: str | None = ""
     while more is not None:

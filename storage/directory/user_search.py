@@ -8,10 +8,10 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from itertools import islice
 
-from storage.calls.call_row import BadCursor
+from storage.cursors import BadCursor
 from storage.directory import match_keys
 from storage.directory.user import User, UserState
-from storage.directory.user_lookup import WhosWho
+from storage.directory.user_lookup import UserLookup
 from storage.directory.user_store import Users
 
 BATCH = 60  # users opened between two turns of the event loop: 5 ms
@@ -20,7 +20,7 @@ Found = tuple[tuple[User, ...], str | None]
 
 async def find(
     users: Users,
-    who: WhosWho | None,
+    who: UserLookup | None,
     text: str | None,
     country: str,
     *,
@@ -61,7 +61,7 @@ async def find(
 class _Meant:
     """Users who may be meant, by what is in memory: of words that is only how they begin."""
 
-    def __init__(self, who: WhosWho, alternatives: Sequence[Sequence[str]]) -> None:
+    def __init__(self, who: UserLookup, alternatives: Sequence[Sequence[str]]) -> None:
         self._words = [each for each in alternatives if match_keys.worded(each)]
         self._sure = set(who.find(each for each in alternatives if not match_keys.worded(each)))
         perhaps = who.find(map(match_keys.leads, self._words))

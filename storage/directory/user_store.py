@@ -27,14 +27,14 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.calls.call_index import Calls, Query
+from storage.database.database import BATCH, batches
 from storage.database.schema import directories, export_calls, exports, users
 from storage.directory import match_queue
 from storage.directory.import_plan import Plan
 from storage.directory.user import Change, Person, Since, User, UserState, by_name, former_of, later_of, shown, told
-from storage.erasure.erasure_rows import batches
 from storage.errors import Forgotten, StorageError
 from storage.ids import new_id
-from storage.journal.journal import BATCH, Cabinet, Drawer
+from storage.journal.journal import JournaledDatabase, JournaledRows
 from storage.keys import sealing
 from storage.keys.key_tree import LAST_LEAF
 from storage.timestamps import from_micros, from_text, to_micros, to_text
@@ -56,13 +56,14 @@ class Referred(StorageError):
     """Recordings refer to this user."""
 
 
-class Users(Drawer):
+class Users(JournaledRows):
     """The directory users of one customer."""
 
-    def __init__(self, cabinet: Cabinet, calls: Calls) -> None:
-        super().__init__(cabinet)
+    def __init__(self, store: JournaledDatabase, calls: Calls, unfinished: Callable[[], Sequence[int]]) -> None:
+        """Take `unfinished`, which gives the leaves of what a synchronisation has read so far."""
+        super().__init__(store)
         self._calls = calls
-        self.unfinished: Callable[[], Sequence[int]] = tuple  # leaves of what a directory was read of so far
+        self._unfinished = unfinished
         self._order: tuple[tuple[int, ...], tuple[str, ...]] | None = None
         self.changing = asyncio.Lock()  # for who plans and carries out while others of this process do too
 
@@ -120,7 +121,7 @@ class Users(Drawer):
         return found[0] if found else None
 
     async def calls_of(self, user: User, limit: int | None = None) -> tuple[str, ...]:
-        """Return ids of calls that a user took part in, or may have where that cannot be told; `limit` is enough.
+        """Return ids of calls that a user took part in, or may have if that is not certain; `limit` is enough.
 
         As long as not all calls were looked at (`settled`), those too that have anything it is or was known by.
         """
@@ -140,16 +141,16 @@ class Users(Drawer):
         return tuple(found)
 
     async def settled(self, user: User) -> bool:
-        """Say whether all calls were looked at for this user, as it is known now."""
+        """Say whether all calls were matched with this user as it is known now."""
         async with self._database.reading() as connection:
             return await match_queue.settled(connection, user.id)
 
     async def _by_name(self, user: User) -> list[Query]:
-        """Ask by everything that a user is or was known by, as long as not all calls were looked at."""
+        """Search by everything a user is or was known by, as long as not all calls are matched."""
         return [] if await self.settled(user) else [Query(party=text, exact=True) for text in user.known_by]
 
     async def unmap(self, id: str) -> User | None:
-        """Say that the directory has a user no more; a second time changes nothing."""
+        """Note that a user is no longer in the directory; idempotent."""
         async with self._database.writing() as connection:
             mapped = sa.and_(users.c.id == id, users.c.state == UserState.ACTIVE.value)
             now = to_micros(self._now())
@@ -160,7 +161,7 @@ class Users(Drawer):
         return await self.get(id)
 
     async def delete(self, id: str, told: Callable[[], Awaitable[None]] | None = None) -> bool:
-        """Delete a user for good; False if there is none. `told` writes it down first. Raises Mapped, Referred."""
+        """Delete a user; False if there is none. `told` writes the audit log first. Raises Mapped, Referred."""
         user = await self.get(id)
         if user is None:
             return False
@@ -187,12 +188,12 @@ class Users(Drawer):
         return True
 
     def _forget(self, *leaves: int) -> None:
-        self._keys.cut(*leaves, *self.unfinished())
+        self._keys.cut(*leaves, *self._unfinished())
 
     # --- from the directory ------------------------------------------------------------------------------------------
 
     async def plan(self, people: Iterable[Person], source: str, *, whole: bool) -> Plan:
-        """Compare what a directory says with what is kept; `whole`: whoever is not named has left it."""
+        """Compare a directory with what is stored; `whole`: users that are not in it have left."""
         plan = Plan(source, await self._since(source, whole=whole))
         known = {user.key: user for user in await self._of(source)}
         plan.active = sum(user.state is UserState.ACTIVE for user in known.values())
@@ -260,8 +261,8 @@ class Users(Drawer):
         after = ""
         while True:
             found, more = await self.listed(READ_AHEAD, after)
-            for start in range(0, len(found), size):
-                yield list(found[start : start + size])
+            for part in batches(found, size):
+                yield list(part)
             if more is None:
                 return
             after = more
@@ -284,8 +285,8 @@ class Users(Drawer):
                 await connection.execute(users.update().where(users.c.id == user.id).values(**gone))
             told_of += [user.id for user in plan.unmapped]
             await match_queue.mark(connection, told_of)
-            for start in range(0, len(told_of), BATCH):
-                await self._journal.keep(connection, users, users.c.id.in_(told_of[start : start + BATCH]))
+            for part in batches(told_of):
+                await self._journal.keep(connection, users, users.c.id.in_(part))
 
     async def _add(self, connection: AsyncConnection, plan: Plan, person: Person, now: datetime) -> str:
         id, leaf = new_id(self._random), sealing.new_leaf(self._keys)
@@ -318,8 +319,8 @@ class Users(Drawer):
 
     async def _sweep(self, connection: AsyncConnection, keys: Sequence[bytes]) -> None:
         """Take rows away whose deletion was interrupted and whose key in the directory is needed again."""
-        for start in range(0, len(keys), BATCH):
-            asked = sa.select(users.c.id, users.c.leaf).where(users.c.source_key.in_(keys[start : start + BATCH]))
+        for part in batches(keys):
+            asked = sa.select(users.c.id, users.c.leaf).where(users.c.source_key.in_(part))
             for record in list(await connection.execute(asked)):
                 if not self._keys.keeps(record.leaf):
                     await connection.execute(users.delete().where(users.c.id == record.id))

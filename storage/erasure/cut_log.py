@@ -15,6 +15,7 @@ from typing import Any
 
 from storage.errors import StorageError
 from storage.files.append_log import LineFile
+from storage.json_bytes import ascii_json
 from storage.timestamps import from_text, to_text
 
 RESERVE = 128 << 10  # bytes owned beyond the end: some 250 erasures on a full disk
@@ -113,7 +114,7 @@ def _pack(entry: Entry, customer: str) -> bytes:
         "leaves": _runs(entry.leaves),
         "days": sorted(entry.days),
     }
-    return json.dumps(document, separators=(",", ":")).encode() + b"\n"
+    return ascii_json(document) + b"\n"
 
 
 def _packed(request: Request) -> dict[str, Any]:

@@ -10,7 +10,7 @@ has no leaf and is VERIFIED from the start.
 
 import enum
 import json
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -19,10 +19,10 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.calls.call_row import DAY_SHIFT
+from storage.database.database import batches
 from storage.database.schema import calls, erasure_calls, erasures, export_calls, exports, holds
 from storage.timestamps import from_micros
 
-BATCH = 500  # values of one IN list
 ROUND = 10_000  # calls taken together: what is done for them between two turns of the event loop stays short
 RETENTION = "retention"
 REQUEST = "request"
@@ -84,7 +84,7 @@ class Erasure:
 
 
 @dataclass(frozen=True, slots=True)
-class Doomed:
+class ErasureTarget:
     """A call that is being erased."""
 
     call: str
@@ -110,11 +110,6 @@ def shown(record: Any) -> Erasure:
         record.calls if receipt is None else receipt["counts"]["calls"],  # a lost database has the receipt alone again
         receipt,
     )
-
-
-def batches(values: Sequence[Any]) -> Iterable[Sequence[Any]]:
-    """Cut a sequence into what one statement takes."""
-    return (values[i : i + BATCH] for i in range(0, len(values), BATCH))
 
 
 async def one(connection: AsyncConnection, id: str) -> Any:
@@ -177,7 +172,7 @@ async def add_calls(connection: AsyncConnection, id: str, leaves: dict[str, int 
 
 
 async def withdraw(connection: AsyncConnection) -> str | None:
-    """Take back what a sweep asked for; return its id, so that a question that is asked again stays the same one."""
+    """Withdraw the erasure that a sweep asked approval for; return its id, for the next sweep to use again."""
     waiting = erasures.c.cause.startswith(RETENTION), erasures.c.state == State.APPROVAL.value
     ids = list(await connection.scalars(sa.select(erasures.c.id).where(*waiting)))
     await connection.execute(erasure_calls.delete().where(erasure_calls.c.erasure.in_(ids)))
@@ -185,7 +180,7 @@ async def withdraw(connection: AsyncConnection) -> str | None:
     return ids[0] if ids else None
 
 
-async def begin(connection: AsyncConnection, round: int = ROUND) -> list[tuple[Doomed, Step]]:
+async def begin(connection: AsyncConnection, round: int = ROUND) -> list[tuple[ErasureTarget, Step]]:
     """Let no hold come in between any more; return calls that are to go on, with the lowest step of each.
 
     The oldest days come first, each of them whole, and no more than make up a round. Calls that retention filed and
@@ -210,7 +205,7 @@ async def begin(connection: AsyncConnection, round: int = ROUND) -> list[tuple[D
         .where(under_way, erasure_calls.c.leaf < end)
         .group_by(erasure_calls.c.call, erasure_calls.c.leaf)
     )
-    return [(Doomed(row[0], row[1]), Step(row[2])) for row in await connection.execute(asked)]
+    return [(ErasureTarget(row[0], row[1]), Step(row[2])) for row in await connection.execute(asked)]
 
 
 async def _end_of_round(connection: AsyncConnection, under_way: sa.ColumnElement[bool], round: int) -> int:
@@ -233,17 +228,17 @@ async def mark(connection: AsyncConnection, ids: Sequence[str], step: Step) -> N
         await connection.execute(erasure_calls.update().where(wanted, behind).values(step=step))
 
 
-async def erasures_of(connection: AsyncConnection, ids: Sequence[str]) -> list[tuple[Any, list[Doomed]]]:
+async def erasures_of(connection: AsyncConnection, ids: Sequence[str]) -> list[tuple[Any, list[ErasureTarget]]]:
     """Return the records of the open erasures that these calls belong to, each with those of them that have begun."""
-    found: dict[str, list[Doomed]] = {}
+    found: dict[str, list[ErasureTarget]] = {}
     for part in batches(ids):
         joined = erasure_calls.join(erasures, erasures.c.id == erasure_calls.c.erasure)
         asked = sa.select(erasures.c.id, erasure_calls.c.call, erasure_calls.c.leaf).select_from(joined)
         begun = sa.and_(erasure_calls.c.step > Step.FILED, erasure_calls.c.leaf.is_not(None))
         mine = asked.where(erasures.c.state.in_(OPEN), erasure_calls.c.call.in_(part), begun)
         for id, call, leaf in await connection.execute(mine):
-            found.setdefault(id, []).append(Doomed(call, leaf))
-    return [(await one(connection, id), doomed) for id, doomed in sorted(found.items())]
+            found.setdefault(id, []).append(ErasureTarget(call, leaf))
+    return [(await one(connection, id), targets) for id, targets in sorted(found.items())]
 
 
 async def without_leaf(connection: AsyncConnection, id: str) -> list[str]:
@@ -252,14 +247,14 @@ async def without_leaf(connection: AsyncConnection, id: str) -> list[str]:
     return list(await connection.scalars(sa.select(erasure_calls.c.call).where(unknown)))
 
 
-async def exports_of(connection: AsyncConnection, ids: Sequence[str]) -> list[Doomed]:
+async def exports_of(connection: AsyncConnection, ids: Sequence[str]) -> list[ErasureTarget]:
     """Return the exports that hold any of these calls."""
     found: dict[str, int] = {}
     for part in batches(ids):
         joined = exports.join(export_calls, export_calls.c.export == exports.c.id)
         asked = sa.select(exports.c.id, exports.c.leaf).select_from(joined).where(export_calls.c.call.in_(part))
         found.update((row[0], row[1]) for row in await connection.execute(asked))
-    return [Doomed(id, leaf) for id, leaf in found.items()]
+    return [ErasureTarget(id, leaf) for id, leaf in found.items()]
 
 
 async def progress(connection: AsyncConnection) -> list[tuple[Any, int, int]]:

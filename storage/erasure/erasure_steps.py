@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.calls.call_index import Calls
 from storage.calls.call_row import DAY_SHIFT
-from storage.database.database import Database, DatabaseAway
+from storage.database.database import Database, DatabaseAway, batches
 from storage.database.schema import (
     annotations,
     attachments,
@@ -32,9 +32,9 @@ from storage.database.schema import (
 )
 from storage.erasure import erasure_rows as rows
 from storage.erasure.cut_log import Entry, Ledger, Request
-from storage.erasure.erasure_rows import Doomed
+from storage.erasure.erasure_rows import ErasureTarget
 from storage.errors import NoSpace, StorageError
-from storage.files.reserved_space import Room
+from storage.files.reserved_space import ReservedSpace
 from storage.keys.sealing import Keeper
 from storage.timestamps import day_of, from_micros
 from storage.vault.vault import Vault
@@ -58,7 +58,7 @@ class Cut:
     """Whole days."""
 
 
-class Forgetting:
+class ErasureSteps:
     """Erases calls of one customer step by step."""
 
     def __init__(
@@ -68,38 +68,40 @@ class Forgetting:
         database: Database,
         calls: Calls,
         ledger: Ledger,
-        room: Room,
+        reserved: ReservedSpace,
+        derived: Callable[[Sequence[str]], Awaitable[object]],
     ) -> None:
+        """Take `derived`, which removes the files that were made of calls."""
         self._keys = keys
         self._vault = vault
         self._database = database
         self._calls = calls
         self._ledger = ledger
-        self._room = room
-        self.derived: Callable[[Sequence[str]], Awaitable[object]] = _nothing  # forgets what was made of these calls
+        self._reserved = reserved
+        self._derived = derived
 
-    def keep_room(self) -> None:
+    def reserve_space(self) -> None:
         """Own the disk space that the next erasure needs, as far as there is any."""
-        self._room.keep()
+        self._reserved.keep()
         self._ledger.prepare()
 
-    async def pressed(self, work: Callable[[], Awaitable[T]]) -> T:
-        """Do something that has to work on a full disk too, with the space that is owned for it if need be."""
+    async def with_reserve(self, work: Callable[[], Awaitable[T]]) -> T:
+        """Do something that has to work on a full disk too, if need be with the space that is reserved for it."""
         try:
             return await work()
         except (DatabaseAway, NoSpace):
-            if not self._room.release():
+            if not self._reserved.release():
                 raise
         return await work()
 
-    async def cut(self, doomed: Sequence[Doomed], now: datetime) -> None:
+    async def cut(self, targets: Sequence[ErasureTarget], now: datetime) -> None:
         """Write the ledger, then forget the keys of calls, of their days' search tokens and of their exports.
 
         Nobody writes between the last look at the days' keys and the cut: a key that a transaction is about to bring
         would stay, and with it what an old copy of the database can be asked.
         """
-        ids = [d.call for d in doomed]
-        stored = await asyncio.to_thread(self._stored, {d.leaf >> DAY_SHIFT for d in doomed})
+        ids = [d.call for d in targets]
+        stored = await asyncio.to_thread(self._stored, {d.leaf >> DAY_SHIFT for d in targets})
         async with self._database.reading() as connection:
             open_ones = await rows.erasures_of(connection, ids)
             requests = [await _request(connection, record, mine) for record, mine in open_ones]
@@ -109,7 +111,7 @@ class Forgetting:
                 if record.leaf is not None and not await rows.waits(connection, record.id, {d.call for d in mine})
             ]
             gone = await rows.exports_of(connection, ids)
-            cut = await self._plan(connection, [*doomed, *gone], stored, day_of(now))
+            cut = await self._plan(connection, [*targets, *gone], stored, day_of(now))
         async with self._database.writing() as connection:
             index = await _index_leaves(connection, {leaf >> DAY_SHIFT for leaf in cut.leaves})
             entry = Entry(tuple(requests), now, tuple({*cut.leaves, *index, *own}), cut.days)
@@ -121,25 +123,25 @@ class Forgetting:
         if any(self._keys.keeps(leaf) for leaf in (*entry.leaves, *last_leaves)):
             await asyncio.to_thread(self._forget, entry, known=True)
 
-    async def unlink(self, doomed: Sequence[Doomed]) -> None:
+    async def unlink(self, targets: Sequence[ErasureTarget]) -> None:
         """Take the files of calls and of exports with them away."""
         async with self._database.reading() as connection:
-            gone = await rows.exports_of(connection, [d.call for d in doomed])
-        files = [(d.call, d.leaf) for d in (*doomed, *gone)]
+            gone = await rows.exports_of(connection, [d.call for d in targets])
+        files = [(d.call, d.leaf) for d in (*targets, *gone)]
         await asyncio.to_thread(self._vault.remove_all, files)
-        await self.derived([d.call for d in doomed])
+        await self._derived([d.call for d in targets])
 
-    async def remove(self, doomed: Sequence[Doomed]) -> None:
+    async def remove(self, targets: Sequence[ErasureTarget]) -> None:
         """Take rows, tokens, corrections, attachments and exports away."""
-        for day in sorted({d.leaf >> DAY_SHIFT for d in doomed}):
+        for day in sorted({d.leaf >> DAY_SHIFT for d in targets}):
             await self._calls.remove_tokens(day)
-        for part in rows.batches([d.call for d in doomed]):
+        for part in batches([d.call for d in targets]):
             await self._calls.remove(part)
             async with self._database.writing() as connection:
                 for table in _BESIDE:
                     await connection.execute(table.delete().where(table.c.call.in_(part)))
                 gone = [export.call for export in await rows.exports_of(connection, part)]
-                for some in rows.batches(gone):
+                for some in batches(gone):
                     await connection.execute(export_calls.delete().where(export_calls.c.export.in_(some)))
                     await connection.execute(exports.delete().where(exports.c.id.in_(some)))
 
@@ -150,26 +152,28 @@ class Forgetting:
             if leaf is not None and not self._keys.keeps(leaf):
                 await self._calls.reindex(day)
 
-    async def verify(self, doomed: Sequence[Doomed]) -> None:
+    async def verify(self, targets: Sequence[ErasureTarget]) -> None:
         """Empty the journals and look whether anything is left; raises NotErased."""
         await self._database.scrub()
-        if await asyncio.to_thread(lambda: any(self._keys.keeps(d.leaf) for d in doomed)):
+        if await asyncio.to_thread(lambda: any(self._keys.keeps(d.leaf) for d in targets)):
             raise NotErased("a key that was cut is still there", "look at keys/ and its disk")
-        if await asyncio.to_thread(self._vault.remove_all, [(d.call, d.leaf) for d in doomed]):
+        if await asyncio.to_thread(self._vault.remove_all, [(d.call, d.leaf) for d in targets]):
             raise NotErased("files of an erased call were still there", "look at the disk")
         async with self._database.reading() as connection:
-            for part in rows.batches(doomed):
+            for part in batches(targets):
                 await _expect_nothing(connection, part)
 
-    async def clear(self, wanted: Iterable[int]) -> list[Doomed]:
+    async def clear(self, wanted: Iterable[int]) -> list[ErasureTarget]:
         """Take away everything of these days whose key is forgotten: what a backup brought back. Returns the calls."""
         wanted = sorted(set(wanted))
         found = await asyncio.to_thread(self._stored, set(wanted))
-        dead = {Doomed(call, leaf) for call, leaf in found if not self._keys.keeps(leaf)}
+        dead = {ErasureTarget(call, leaf) for call, leaf in found if not self._keys.keeps(leaf)}
         async with self._database.reading() as connection:
             for day in wanted:
                 asked = sa.select(calls.c.id, calls.c.leaf).where(calls.c.day == day)
-                dead |= {Doomed(r[0], r[1]) for r in await connection.execute(asked) if not self._keys.keeps(r[1])}
+                dead |= {
+                    ErasureTarget(r[0], r[1]) for r in await connection.execute(asked) if not self._keys.keeps(r[1])
+                }
         gone = sorted(dead, key=lambda d: d.leaf)
         if gone:
             await self.unlink(gone)
@@ -190,11 +194,11 @@ class Forgetting:
         return {(ref.call, ref.leaf) for day in wanted for ref in self._vault.of_day(day)}
 
     async def _plan(
-        self, connection: AsyncConnection, doomed: Sequence[Doomed], stored: set[tuple[str, int]], today: int
+        self, connection: AsyncConnection, targets: Sequence[ErasureTarget], stored: set[tuple[str, int]], today: int
     ) -> Cut:
         """Find which days end whole: settled ones of which nothing outlives these calls."""
         by_day: dict[int, set[int]] = {}
-        for d in doomed:
+        for d in targets:
             by_day.setdefault(d.leaf >> DAY_SHIFT, set()).add(d.leaf)
         leaves: list[int] = []
         whole: list[int] = []
@@ -217,19 +221,15 @@ class Forgetting:
         return any(self._keys.keeps(leaf) for leaf in beside - mine)
 
 
-async def _nothing(_: Sequence[str]) -> None:
-    """Stand for those who made nothing of any call."""
-
-
 async def _index_leaves(connection: AsyncConnection, wanted: Iterable[int]) -> list[int]:
     """Return the leaves whose secrets make the search tokens of some days."""
     found: list[int] = []
-    for part in rows.batches(sorted(wanted)):
+    for part in batches(sorted(wanted)):
         found += await connection.scalars(sa.select(days.c.leaf).where(days.c.day.in_(part)))
     return found
 
 
-async def _request(connection: AsyncConnection, record: Any, mine: Sequence[Doomed]) -> Request:
+async def _request(connection: AsyncConnection, record: Any, mine: Sequence[ErasureTarget]) -> Request:
     """Say for the ledger what an erasure is: ids only where somebody named them, for retention may take 100,000."""
     named: list[str] = []
     if record.cause == rows.REQUEST:
@@ -246,11 +246,11 @@ async def _request(connection: AsyncConnection, record: Any, mine: Sequence[Doom
     )
 
 
-async def _expect_nothing(connection: AsyncConnection, doomed: Sequence[Doomed]) -> None:
+async def _expect_nothing(connection: AsyncConnection, targets: Sequence[ErasureTarget]) -> None:
     by_day: dict[int, list[int]] = {}
-    for d in doomed:
+    for d in targets:
         by_day.setdefault(d.leaf >> DAY_SHIFT, []).append(d.leaf)
-    left = await connection.scalar(sa.select(calls.c.id).where(calls.c.id.in_([d.call for d in doomed])).limit(1))
+    left = await connection.scalar(sa.select(calls.c.id).where(calls.c.id.in_([d.call for d in targets])).limit(1))
     for day, leaves in by_day.items():
         asked = sa.select(call_tokens.c.leaf).where(call_tokens.c.day == day, call_tokens.c.leaf.in_(leaves))
         left = left or await connection.scalar(asked.limit(1))

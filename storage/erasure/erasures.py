@@ -19,7 +19,6 @@ is durable when `file` returns; whatever kills the process, `work` goes on where
 """
 
 import asyncio
-import json
 import os
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
@@ -29,44 +28,37 @@ from typing import Any, TypeVar
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from storage import cursors
 from storage.access import actor
-from storage.audit.audit_log import Audit
+from storage.audit.audit_log import Audit, AuditNote, unaudited
 from storage.audit.hash_chain import Act
 from storage.calls import stored_query
 from storage.calls.call_index import Calls
-from storage.calls.call_row import DAY_SHIFT, BadCursor, Query
-from storage.database.database import Database
+from storage.calls.call_row import DAY_SHIFT, Query
+from storage.database.database import Database, batches
 from storage.database.schema import erasures
 from storage.erasure import erasure_rows as rows
 from storage.erasure import receipts, waivers
-from storage.erasure.erasure_rows import Doomed, Erasure, State, Step, shown
-from storage.erasure.erasure_steps import Forgetting
+from storage.erasure.erasure_rows import Erasure, ErasureTarget, State, Step, shown
+from storage.erasure.erasure_steps import ErasureSteps
 from storage.errors import StorageError
 from storage.ids import is_id, new_id
 from storage.journal import journal
 from storage.journal.journal import Journal
+from storage.json_bytes import ascii_json
 from storage.keys import sealing
 from storage.timestamps import day_of, to_micros
 from storage.vault.vault import Vault
 
 RECORDER = actor.RECORDER.name
 _KIND = "erasure"
-MAX_DIGITS = 17  # of microseconds since 1970 in a cursor
 
 T = TypeVar("T")
 StopLive = Callable[[str], Awaitable[None]]
 """Ends the recording of a live call; returns when nothing of it is written any more, at once if it is not live."""
 
-Told = Callable[[str], Awaitable[None]]
-"""Writes down that an erasure was asked for or approved, before that counts; gets its id."""
-
-
 Settled = Callable[[], Awaitable[object]]
 """Sees to it that the index has all calls, before some are looked for; what it raises leaves everything as it is."""
-
-
-async def untold(_: str) -> None:
-    """Write nothing down."""
 
 
 async def unsettled() -> None:
@@ -104,30 +96,40 @@ class Erasures:
         database: Database,
         calls: Calls,
         audit: Audit,
-        forgetting: Forgetting,
+        steps: ErasureSteps,
         kept: Journal,
         key: Ed25519PrivateKey,
         now: Callable[[], datetime],
+        gap: Callable[[], int | None],
         random: Callable[[int], bytes] = os.urandom,
     ) -> None:
+        """Take `gap`, which gives the day from which on the index may lack recordings, as any thread may ask."""
         self.wanted = asyncio.Event()
-        self.gap: Callable[[], int | None] = lambda: None  # from which day on the index may lack recordings
+        self._gap = gap
         self._customer = customer
         self._keys = keys
         self._vault = vault
         self._database = database
         self._calls = calls
         self._audit = audit
-        self._forgetting = forgetting
+        self._steps = steps
         self._journal = kept
         self._key = key
         self._now = now
         self._random = random
         self._working = asyncio.Lock()
 
-    async def pressed(self, work: Callable[[], Awaitable[T]]) -> T:
+    def gap(self) -> int | None:
+        """Return from which day on the index may lack recordings, None if it has all but those of the last days."""
+        return self._gap()
+
+    def look_from(self, gap: Callable[[], int | None]) -> None:
+        """Ask this from now on for the day from which on the index may lack recordings; any thread may call it."""
+        self._gap = gap
+
+    async def with_reserve(self, work: Callable[[], Awaitable[T]]) -> T:
         """Do something that leads to an erasure, on a full disk too (storage.erasure.erasure_steps)."""
-        return await self._forgetting.pressed(work)
+        return await self._steps.with_reserve(work)
 
     # --- ask ---------------------------------------------------------------------------------------------------------
 
@@ -141,14 +143,14 @@ class Erasures:
         by: str,
         identity: str = "",
         approval: bool = False,
-        told: Told = untold,
+        told: AuditNote = unaudited,
     ) -> Erasure:
         """File a request for exactly one of `calls`, `party` and `query`; raises NoWaiver, Held, ValueError.
 
         `identity`: who asks, whatever they are called (storage.access.actor).
         """
         if sum(given is not None for given in (calls, party, query)) != 1:
-            raise ValueError("an erasure is asked for by calls, by party or by query")
+            raise ValueError("an erasure needs exactly one of calls, party and query")
         query = query if party is None else Query(party=party)
         ids = await self._meant(query) if calls is None else sorted({c for c in calls if is_id(c)})
         stored = await self._unindexed(ids)
@@ -176,12 +178,12 @@ class Erasures:
                 await self._journal.write(await journal.request(connection, id))  # last: what it has comes back
                 return shown(await rows.one(connection, id))
 
-        made = await self._forgetting.pressed(write)
+        made = await self._steps.with_reserve(write)
         self.wanted.set()
         return made
 
     async def approve(
-        self, id: str, *, by: str, identity: str = "", told: Told = untold, settled: Settled = unsettled
+        self, id: str, *, by: str, identity: str = "", told: AuditNote = unaudited, settled: Settled = unsettled
     ) -> Erasure:
         """Grant a request, or a sweep that the brake stopped; a second time changes nothing.
 
@@ -226,8 +228,8 @@ class Erasures:
         Raises BadCursor.
         """
         async with self._database.reading() as connection:
-            found = await rows.done(connection, limit + 1, None if cursor is None else _position(cursor))
-        more = f"{found[limit - 1].done_at}.{found[limit - 1].id}" if len(found) > limit else None
+            found = await rows.done(connection, limit + 1, None if cursor is None else cursors.read_by_time(cursor))
+        more = cursors.by_time(found[limit - 1].done_at, found[limit - 1].id) if len(found) > limit else None
         return tuple(shown(record) for record in found[:limit]), more
 
     async def own(self, id: str, *, by: str, identity: str) -> bool:
@@ -292,8 +294,8 @@ class Erasures:
         """
         async with self._working:
             self.wanted.clear()
-            well = await self._forgetting.pressed(lambda: self._work(stop_live))
-            await asyncio.to_thread(self._forgetting.keep_room)
+            well = await self._steps.with_reserve(lambda: self._work(stop_live))
+            await asyncio.to_thread(self._steps.reserve_space)
             await asyncio.to_thread(self._journal.prepare)
             return well
 
@@ -309,8 +311,8 @@ class Erasures:
                 return not failed
 
     async def _stop(
-        self, going: list[tuple[Doomed, Step]], stop_live: StopLive | None
-    ) -> tuple[list[tuple[Doomed, Step]], bool]:
+        self, going: list[tuple[ErasureTarget, Step]], stop_live: StopLive | None
+    ) -> tuple[list[tuple[ErasureTarget, Step]], bool]:
         """End the live ones; return those that can be erased now, and whether any could not be ended."""
         begun = {d.call for d, step in going if step == Step.BEGUN}
         if stop_live is None or not begun:
@@ -321,40 +323,40 @@ class Erasures:
         failed = {call for call, result in zip(live, ended, strict=True) if isinstance(result, BaseException)}
         return [(d, step) for d, step in going if d.call not in failed], bool(failed)
 
-    async def _forget(self, going: list[tuple[Doomed, Step]]) -> None:
+    async def _forget(self, going: list[tuple[ErasureTarget, Step]]) -> None:
         """Take all steps, each for all calls that need it at once: one cut, one new index of a day, one scrub."""
 
-        def behind(step: Step) -> list[Doomed]:
+        def behind(step: Step) -> list[ErasureTarget]:
             return [d for d, at in going if at < step]
 
         fresh = behind(Step.UNLINKED)
         if fresh:
-            await self._forgetting.cut(fresh, self._now())
-            await self._forgetting.unlink(fresh)
+            await self._steps.cut(fresh, self._now())
+            await self._steps.unlink(fresh)
             await self._note("erasure.cut", "", f"{len(fresh)} calls")
             await self._mark(fresh, Step.UNLINKED)
         removable = behind(Step.REMOVED)
-        await self._forgetting.remove(removable)
+        await self._steps.remove(removable)
         await self._forget_reasons()
         await self._mark(removable, Step.REMOVED)
         unindexed = behind(Step.INDEXED)
-        await self._forgetting.reindex(d.leaf >> DAY_SHIFT for d in unindexed)
+        await self._steps.reindex(d.leaf >> DAY_SHIFT for d in unindexed)
         await self._mark(unindexed, Step.INDEXED)
         everything = [d for d, _ in going]
-        await self._forgetting.verify(everything)
+        await self._steps.verify(everything)
         await self._mark(everything, Step.VERIFIED)
 
-    async def _mark(self, doomed: Sequence[Doomed], step: Step) -> None:
-        if doomed:
+    async def _mark(self, targets: Sequence[ErasureTarget], step: Step) -> None:
+        if targets:
             async with self._database.writing() as connection:
-                await rows.mark(connection, [d.call for d in doomed], step)
+                await rows.mark(connection, [d.call for d in targets], step)
 
     async def _forget_reasons(self) -> None:
         """Delete party and reason of erasures whose leaf is cut."""
         open_ones = erasures.select().where(erasures.c.state.in_(rows.OPEN), erasures.c.sealed.is_not(None))
         async with self._database.writing() as connection:
             found = [r.id for r in await connection.execute(open_ones) if not self._keys.keeps(r.leaf)]
-            for part in rows.batches(found):
+            for part in batches(found):
                 await connection.execute(erasures.update().where(erasures.c.id.in_(part)).values(sealed=None))
 
     async def _conclude(self) -> None:
@@ -394,15 +396,8 @@ class Erasures:
         await asyncio.wrap_future(self._audit.append(Act.of(actor.RECORDER, "system", action, object, "done", reason)))
 
 
-def _position(cursor: str) -> tuple[int, str]:
-    at, _, id = cursor.partition(".")
-    if not at.isdecimal() or len(at) > MAX_DIGITS or not is_id(id):
-        raise BadCursor("the cursor was not made here")
-    return int(at), id
-
-
 def _signed(key: Ed25519PrivateKey, facts: receipts.Facts) -> bytes:
-    return json.dumps(receipts.sign(key, facts), separators=(",", ":")).encode()
+    return ascii_json(receipts.sign(key, facts))
 
 
 def _facts(customer: str, erasure: Erasure, calls: Sequence[str], done_at: datetime) -> receipts.Facts:

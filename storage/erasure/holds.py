@@ -1,4 +1,4 @@
-"""Legal holds: a held call is erased by nobody until the hold goes.
+"""Legal holds: a held call is not erased until the hold is lifted.
 
     hold = await customer.holds.put(call, reason, by)    raises NoCall (404): unknown, erased, or being erased
     await customer.holds.remove(call)                    True if there was one; raises NoCall
@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.database.schema import calls, erasure_calls, holds
 from storage.errors import StorageError
-from storage.journal.journal import Cabinet, Drawer, dropped
+from storage.journal.journal import JournaledDatabase, JournaledRows, dropped
 from storage.keys import sealing
 from storage.timestamps import from_micros, to_micros
 
@@ -40,15 +40,16 @@ class Hold:
     set_by: str
     """Name of the token that set it."""
     reason: str = field(repr=False)
-    """Why, as it was said."""
+    """Why, as given."""
 
 
-class Holds(Drawer):
+class Holds(JournaledRows):
     """The legal holds of one customer."""
 
-    def __init__(self, cabinet: Cabinet) -> None:
-        super().__init__(cabinet)
-        self.released: Callable[[], None] = lambda: None  # an erasure may go on now
+    def __init__(self, store: JournaledDatabase, released: Callable[[], None]) -> None:
+        """Call `released` after a hold has ended: an erasure may go on."""
+        super().__init__(store)
+        self._released = released
 
     async def put(self, call: str, reason: str, by: str) -> Hold:
         """Hold a call, or change the reason of its hold; raises NoCall."""
@@ -73,7 +74,7 @@ class Holds(Drawer):
             await connection.execute(holds.delete().where(holds.c.call == call))
             await connection.execute(calls.update().where(calls.c.id == call).values(hold=False))
             await self._journal.write([dropped(holds, leaf, call=call)])
-        self.released()
+        self._released()
         return True
 
     async def get(self, call: str) -> Hold | None:

@@ -9,7 +9,6 @@ ends as it would have.
 """
 
 import asyncio
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -19,18 +18,19 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.calls.call_row import DAY_SHIFT
-from storage.database.database import Database
+from storage.database.database import Database, batches
 from storage.database.schema import erasure_calls, erasures
 from storage.erasure import erasure_rows as rows
 from storage.erasure import receipts
 from storage.erasure.cut_log import Entry, Ledger, Request
-from storage.erasure.erasure_rows import Doomed
-from storage.erasure.erasure_steps import Forgetting
+from storage.erasure.erasure_rows import ErasureTarget
+from storage.erasure.erasure_steps import ErasureSteps
 from storage.journal.journal import Journal
 from storage.journal.journal import request as taken_request
 from storage.journal.replay import behind, give_back, settle
+from storage.json_bytes import ascii_json
 from storage.keys.key_tree import LAST_LEAF
-from storage.keys.sealing import PAPERS_DAY
+from storage.keys.sealing import NO_CALL_DAY
 from storage.timestamps import to_micros
 
 _LAST_DAY = LAST_LEAF >> DAY_SHIFT
@@ -40,7 +40,7 @@ async def reapply(
     customer: str,
     database: Database,
     ledger: Ledger,
-    forgetting: Forgetting,
+    steps: ErasureSteps,
     journal: Journal,
     key: Ed25519PrivateKey,
     now: Callable[[], datetime],
@@ -58,9 +58,9 @@ async def reapply(
     entries = await asyncio.to_thread(lambda: list(ledger.entries()))
     days: set[int] = set()
     for entry in entries:
-        await forgetting.recut(entry)
+        await steps.recut(entry)
         days |= {*entry.days, *(leaf >> DAY_SHIFT for leaf in entry.leaves)}
-    gone = await forgetting.clear(days - {PAPERS_DAY, _LAST_DAY})
+    gone = await steps.clear(days - {NO_CALL_DAY, _LAST_DAY})
     await database.scrub()
     await settle(journal, database)
     await _write_down(customer, database, _joined(entries, gone), journal, key, now())
@@ -87,7 +87,7 @@ async def _older(database: Database, ledger: Ledger) -> bool:
 
 async def _states(connection: AsyncConnection, ids: Sequence[str]) -> dict[str, str]:
     found: dict[str, str] = {}
-    for part in rows.batches(ids):
+    for part in batches(ids):
         asked = sa.select(erasures.c.id, erasures.c.state).where(erasures.c.id.in_(part))
         found.update((id, state) for id, state in await connection.execute(asked))
     return found
@@ -105,7 +105,7 @@ async def _begun(connection: AsyncConnection, request: Request, state: str | Non
     return not set(request.leaves) & set(await connection.scalars(filed))
 
 
-def _joined(entries: Sequence[Entry], gone: Sequence[Doomed]) -> list[Request]:
+def _joined(entries: Sequence[Entry], gone: Sequence[ErasureTarget]) -> list[Request]:
     """Put the rounds of each erasure together, with the ids of calls that came back and belong to it."""
     ids = {d.leaf: d.call for d in gone}
     found: dict[str, Request] = {}
@@ -155,7 +155,7 @@ async def _write_down(
                 "approved_at": approved_at,
                 "approved_by": request.approved_by,
                 "done_at": to_micros(now),
-                "receipt": json.dumps(receipts.sign(key, facts), separators=(",", ":")).encode(),
+                "receipt": ascii_json(receipts.sign(key, facts)),
             }
             await rows.file(connection, values)
             await journal.keep(connection, erasures, erasures.c.id == request.id)
@@ -174,7 +174,7 @@ async def _let_go_on(connection: AsyncConnection, request: Request, journal: Jou
     if granted and request.cause != rows.REQUEST:
         found = await connection.execute(sa.select(erasure_calls.c.call, erasure_calls.c.leaf).where(mine))
         kept = [call for call, leaf in found if leaf not in set(request.leaves)]
-        for part in rows.batches(kept):
+        for part in batches(kept):
             await connection.execute(erasure_calls.delete().where(mine, erasure_calls.c.call.in_(part)))
     known = set(await rows.calls_of(connection, request.id))
     fresh = dict.fromkeys(call for call in request.calls if call not in known)

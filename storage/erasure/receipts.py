@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from storage.errors import StorageError
+from storage.json_bytes import canonical_json
 from storage.timestamps import to_text
 
 VERSION = 1
@@ -30,7 +31,7 @@ _MEMBERS = frozenset(
 
 
 class BadReceipt(StorageError):
-    """This is no receipt, or not one of this customer as it was signed."""
+    """This is not a receipt, or this customer did not sign it as it stands."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +120,7 @@ def verify(data: bytes, customer: str, key: Ed25519PublicKey) -> dict[str, Any]:
 
 
 def _statement(document: Mapping[str, Any]) -> bytes:
-    return _SIGNED + json.dumps(document, sort_keys=True, ensure_ascii=True, separators=(",", ":")).encode()
+    return _SIGNED + canonical_json(document)
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.database.schema import waivers
 from storage.ids import new_id
-from storage.journal.journal import Drawer
+from storage.journal.journal import JournaledRows
 from storage.keys import sealing
 from storage.timestamps import from_micros, to_micros
 
@@ -50,7 +50,7 @@ class Waiver:
         return self.expires_at is None or now < self.expires_at
 
 
-class Waivers(Drawer):
+class Waivers(JournaledRows):
     """The waivers of one customer."""
 
     async def put(

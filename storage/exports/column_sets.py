@@ -9,7 +9,7 @@ A name is what somebody wrote, so it is sealed like one.
 
 import asyncio
 import unicodedata
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -17,19 +17,17 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from storage.audit.audit_log import AuditNote, unaudited
 from storage.database.schema import column_sets
 from storage.errors import Forgotten, StorageError
 from storage.ids import new_id
-from storage.journal.journal import Drawer, dropped
+from storage.journal.journal import JournaledRows, dropped
 from storage.keys import sealing
 from storage.timestamps import from_micros, to_micros
 
 MAX_NAME = 80  # characters
 MAX_SETS = 200  # of one customer; all of them are opened to find one
 _KIND = "columns"
-
-Told = Callable[[str], Awaitable[None]]
-"""Writes down what is done, before it counts; gets the id of the set."""
 
 
 class TooManySets(StorageError):
@@ -58,11 +56,7 @@ class ColumnSet:
     """Leaf that name and columns are sealed under."""
 
 
-async def untold(_: str) -> None:
-    """Write nothing down."""
-
-
-class ColumnSets(Drawer):
+class ColumnSets(JournaledRows):
     """The column sets of one customer."""
 
     async def all(self) -> tuple[ColumnSet, ...]:
@@ -72,7 +66,7 @@ class ColumnSets(Drawer):
         return tuple(sorted(found, key=lambda each: (folded(each.name), each.id)))
 
     async def put(
-        self, named: str, columns: Sequence[str], *, by: str, rename: str | None = None, told: Told = untold
+        self, named: str, columns: Sequence[str], *, by: str, rename: str | None = None, told: AuditNote = unaudited
     ) -> tuple[ColumnSet, bool]:
         """Make or change the set of this name or id; say also whether it is new. Raises TooManySets, NameTaken."""
         now = self._now()
@@ -92,7 +86,7 @@ class ColumnSets(Drawer):
             await self._journal.keep(connection, column_sets, column_sets.c.id == id)
         return kept, old is None
 
-    async def delete(self, named: str, told: Told = untold) -> bool:
+    async def delete(self, named: str, told: AuditNote = unaudited) -> bool:
         """Delete the set of this name or id; False if there is none."""
         async with self._database.writing() as connection:
             old = pick(await self._all(connection), named)
@@ -130,7 +124,7 @@ class ColumnSets(Drawer):
 
 
 def folded(name: str) -> str:
-    """Return a name so that spellings nobody can tell apart are the same."""
+    """Return a name in which spellings that look alike are the same."""
     return unicodedata.normalize("NFKC", name).casefold().strip()
 
 

@@ -21,27 +21,101 @@ finds the export.
 
 import asyncio
 import os
-import re
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from storage.calls.call_row import BadCursor
-from storage.database.database import Database
+from storage import cursors
+from storage.database.database import Database, batches
 from storage.database.schema import erasure_calls, export_calls, exports
-from storage.errors import PartMissing, StorageError
-from storage.exports.export_rows import Export, ExportState, Request, seal, shown
+from storage.errors import Forgotten, PartMissing, StorageError
 from storage.ids import is_id, new_id
 from storage.keys import sealing
-from storage.timestamps import to_micros
+from storage.timestamps import from_micros, to_micros
 from storage.vault.sealed_file import PART, Sink
 from storage.vault.vault import Vault
 
-__all__ = ["Export", "ExportState", "Exports", "Gone", "Request", "TooMany"]
+FOLDER = "exports"
+KEEP_DAYS = 7  # long enough to fetch it after a holiday weekend; it is a copy, and copies leak
+MAX_RUNNING = 50  # of one customer: they are worked off one by one
+MAX_TRIES = 3  # a job that ended together with the process so often may be what ends it
+REPORT = "report"  # the format of the reports of requests
+_KIND = "export"
+
+
+class ExportState(StrEnum):
+    """How far an export is."""
+
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What was asked for; sealed for as long as it is kept."""
+
+    format: str
+    """xlsx, csv, json, or "report"."""
+    columns: tuple[str, ...]
+    """Names of columns in the order wanted."""
+    reason: str = field(repr=False)
+    """Why, as given."""
+    calls: tuple[str, ...] | None = None
+    """Ids of calls, or None."""
+    party: str | None = field(default=None, repr=False)
+    """Whose calls, or None."""
+    media: str | None = None
+    """Format of the media files, None for none."""
+    silence_others: bool = False
+    """Leave the streams of everybody but the party out of the media files."""
+    case: str | None = None
+    """Id of the request of a person that this is the report of, None for an export."""
+    other_parties: bool = False
+    """Name everybody else too; of reports, as exports name their columns."""
+    recipient: str | None = None
+    """Whom the file is encrypted to by age."""
+    passphrase: str | None = field(default=None, repr=False)
+    """What it is encrypted with by age; forgotten once the file is there."""
+    query: Mapping[str, Any] | None = field(default=None, repr=False)
+    """Whose calls, as a search that storage.calls.stored_query wrote down, or None."""
+
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    """One export."""
+
+    id: str
+    """Random id."""
+    leaf: int = field(repr=False)
+    """Leaf that request and file are sealed under."""
+    state: ExportState
+    """Running, done, failed or cancelled."""
+    format: str
+    """xlsx, csv, json, or "report"."""
+    created_at: datetime
+    """When it was asked for."""
+    created_by: str
+    """By which token."""
+    expires_at: datetime
+    """When it goes by itself."""
+    size_bytes: int | None
+    """Length of the file, None before it is done."""
+    request: Request | None = field(repr=False)
+    """What was asked for, None once it failed or was cancelled."""
+    tries: int = 0
+    """How often it was begun."""
+    problem: str | None = None
+    """Why it failed, or what its file lacks: a sentence without personal data."""
+    case: str | None = None
+    """Id of the request of a person that this is the report of; known also once it failed."""
+
 
 Beside = Callable[[AsyncConnection, str], Awaitable[None]]
 """Does more in the transaction that files an export; gets its id."""
@@ -49,17 +123,9 @@ Beside = Callable[[AsyncConnection, str], Awaitable[None]]
 Ended = Callable[[AsyncConnection, Export, ExportState, Mapping[str, Any]], Awaitable[None]]
 """Hears in its transaction how an export ended, and what is to be noted of it."""
 
-FOLDER = "exports"
-KEEP_DAYS = 7  # long enough to fetch it after a holiday weekend; it is a copy, and copies leak
-MAX_RUNNING = 50  # of one customer: they are worked off one by one
-MAX_TRIES = 3  # a job that ended together with the process so often may be what ends it
-REPORT = "report"  # the format of the reports of requests
-_CURSOR = re.compile(r"(\d{1,17})\.([0-9a-f-]{36})")
-_BATCH = 500  # values of one IN list; both databases allow 32,000
-
 
 class TooMany(StorageError):
-    """So many exports are waiting that no more are taken."""
+    """Too many exports are waiting."""
 
 
 class Gone(StorageError):
@@ -82,15 +148,21 @@ class Exports:
         # there is a job, or one was cancelled
         self.progress: dict[str, tuple[int, int | None]] = {}
         # export → calls done, and in all if known; of the jobs that this process works on
-        self.ended: Ended = _unheard
-        # what hears how each export ends
-        self.believed = now
-        # the time that exports expire by; the daemon's passes no faster than the kernel counts
         self._database = database
         self._keys = keys
         self._vault = vault
         self._now = now
+        self._expiry_clock = now
+        self._ended: Ended = _unheard
         self._random = random
+
+    def expire_by(self, clock: Callable[[], datetime]) -> None:
+        """Let exports expire by this clock instead of the wall clock, which somebody may set ahead."""
+        self._expiry_clock = clock
+
+    def on_end(self, ended: Ended) -> None:
+        """Call `ended` in the transaction in which an export ends."""
+        self._ended = ended
 
     # --- ask ---------------------------------------------------------------------------------------------------------
 
@@ -131,19 +203,21 @@ class Exports:
 
         Reports of requests are listed with their requests. Raises BadCursor.
         """
-        kept = exports.c.expires_at > to_micros(self.believed())
+        kept = exports.c.expires_at > to_micros(self._expiry_clock())
         asked = sa.select(exports).where(kept, exports.c.format != REPORT)
         if cursor is not None:
-            asked = asked.where(sa.tuple_(exports.c.created_at, exports.c.id) < sa.tuple_(*_position(cursor)))
+            asked = asked.where(
+                sa.tuple_(exports.c.created_at, exports.c.id) < sa.tuple_(*cursors.read_by_time(cursor))
+            )
         asked = asked.order_by(exports.c.created_at.desc(), exports.c.id.desc()).limit(limit + 1)
         async with self._database.reading() as connection:
             records = (await connection.execute(asked)).all()
         found = [shown(self._keys, record) for record in records[:limit]]
-        more = f"{records[limit - 1].created_at}.{records[limit - 1].id}" if len(records) > limit else None
+        more = cursors.by_time(records[limit - 1].created_at, records[limit - 1].id) if len(records) > limit else None
         return tuple(export for export in found if export is not None), more
 
     async def cancel(self, id: str) -> Export | None:
-        """End an export whatever its state, and forget its file; None if there is none. A second time is the same."""
+        """Cancel an export in any state and erase its file; None if there is none. Idempotent."""
         found = await self.get(id)
         if found is None or found.state is ExportState.CANCELLED:
             return found
@@ -167,7 +241,7 @@ class Exports:
             return tuple(await connection.scalars(asked.order_by(exports.c.created_at, exports.c.id)))
 
     async def begin(self, id: str) -> Export:
-        """Begin a job, or begin it anew: nothing of an earlier try stays. Raises Gone or Forgotten."""
+        """Begin a job or restart it, without anything of an earlier try. Raises Gone or Forgotten."""
         async with self._database.reading() as connection:
             export = await self._running(connection, id)
         await asyncio.to_thread(self._vault.remove, id, export.leaf)
@@ -187,7 +261,7 @@ class Exports:
         async with self._database.writing() as connection:
             await self._running(connection, id)
             known: set[str] = set()
-            for part in _batches(list(dict.fromkeys(calls))):
+            for part in batches(list(dict.fromkeys(calls))):
                 erasing = erasure_calls.c.leaf.is_not(None) & (erasure_calls.c.step > 0)
                 asked = sa.select(erasure_calls.c.call).where(erasure_calls.c.call.in_(part), erasing)
                 going.update(await connection.scalars(asked))
@@ -217,7 +291,7 @@ class Exports:
             done = changed.values(state=ExportState.DONE.value, size_bytes=size, sealed=sealed)
             if not (await connection.execute(done)).rowcount:
                 raise Gone("the export is gone")
-            await self.ended(connection, export, ExportState.DONE, {"size_bytes": size, **(facts or {})})
+            await self._ended(connection, export, ExportState.DONE, {"size_bytes": size, **(facts or {})})
 
     async def fail(self, id: str, problem: str) -> None:
         """Say that no file can be made, and why; nothing but that is kept."""
@@ -227,7 +301,7 @@ class Exports:
 
     async def _get(self, connection: AsyncConnection, id: str) -> Export | None:
         record = await _row(connection, id)
-        if record is None or record.expires_at <= to_micros(self.believed()):
+        if record is None or record.expires_at <= to_micros(self._expiry_clock()):
             return None
         return shown(self._keys, record)
 
@@ -248,7 +322,7 @@ class Exports:
             changed = await connection.execute(exports.update().where(same).values(**values))
             if changed.rowcount:
                 await connection.execute(export_calls.delete().where(export_calls.c.export == export.id))
-                await self.ended(connection, export, state, {"problem": problem})
+                await self._ended(connection, export, state, {"problem": problem})
         await asyncio.to_thread(self._destroy, [(export.id, export.leaf)])
 
     # --- forget ------------------------------------------------------------------------------------------------------
@@ -263,7 +337,7 @@ class Exports:
         """Forget these exports, files and rows. Safe to repeat."""
         found: list[tuple[str, int]] = []
         async with self._database.reading() as connection:
-            for part in _batches(ids):
+            for part in batches(ids):
                 rows = await connection.execute(sa.select(exports.c.id, exports.c.leaf).where(exports.c.id.in_(part)))
                 found += [(row[0], row[1]) for row in rows]
         await self._forget(found)
@@ -282,7 +356,7 @@ class Exports:
         """Return the exports that hold any of these calls, each with those of them that it holds."""
         found: dict[str, set[str]] = {}
         async with self._database.reading() as connection:
-            for part in _batches([call for call in calls if is_id(call)]):
+            for part in batches([call for call in calls if is_id(call)]):
                 asked = sa.select(export_calls.c.export, export_calls.c.call).where(export_calls.c.call.in_(part))
                 for export, call in await connection.execute(asked):
                     found.setdefault(export, set()).add(call)
@@ -292,7 +366,7 @@ class Exports:
         """Return how many calls these exports hold; of one that is being made, so far."""
         found: dict[str, int] = {}
         async with self._database.reading() as connection:
-            for part in _batches([id for id in ids if is_id(id)]):
+            for part in batches([id for id in ids if is_id(id)]):
                 asked = sa.select(export_calls.c.export, sa.func.count()).where(export_calls.c.export.in_(part))
                 for export, count in await connection.execute(asked.group_by(export_calls.c.export)):
                     found[export] = int(count)
@@ -303,7 +377,7 @@ class Exports:
         found: dict[str, int] = {}
         joined = exports.join(export_calls, export_calls.c.export == exports.c.id)
         async with self._database.reading() as connection:
-            for part in _batches([call for call in calls if is_id(call)]):
+            for part in batches([call for call in calls if is_id(call)]):
                 asked = sa.select(exports.c.id, exports.c.leaf).select_from(joined)
                 rows = await connection.execute(asked.where(export_calls.c.call.in_(part)))
                 found.update((row[0], row[1]) for row in rows)
@@ -314,7 +388,7 @@ class Exports:
         async with self._database.reading() as connection:
             asked = sa.select(exports.c.id, exports.c.leaf, exports.c.expires_at)
             rows = list(await connection.execute(asked))
-        now = to_micros(self.believed())
+        now = to_micros(self._expiry_clock())
         old = [(row[0], row[1]) for row in rows if row[2] <= now or not self._keys.keeps(row[1])]
         await self._forget(old)
         kept = {(row[0], row[1]) for row in rows}
@@ -328,7 +402,7 @@ class Exports:
             return
         await asyncio.to_thread(self._destroy, found)
         async with self._database.writing() as connection:
-            for part in _batches([id for id, _ in found]):
+            for part in batches([id for id, _ in found]):
                 await connection.execute(export_calls.delete().where(export_calls.c.export.in_(part)))
                 await connection.execute(exports.delete().where(exports.c.id.in_(part)))
         self.wanted.set()
@@ -349,13 +423,48 @@ async def _row(connection: AsyncConnection, id: str) -> Any:
     return (await connection.execute(sa.select(exports).where(exports.c.id == id))).first()
 
 
-def _batches(values: Sequence[str]) -> Iterator[Sequence[str]]:
-    return (values[i : i + _BATCH] for i in range(0, len(values), _BATCH))
+def seal(
+    keys: sealing.Keeper,
+    leaf: int,
+    id: str,
+    request: Request | None,
+    tries: int,
+    problem: str | None,
+    case: str | None = None,
+) -> bytes:
+    """Seal what is not to be read on the disk; raises Forgotten."""
+    asked = None
+    if request is not None:
+        asked = {name: getattr(request, name) for name in Request.__dataclass_fields__}
+        case = request.case
+    return sealing.seal(keys, leaf, _KIND, id, {"request": asked, "tries": tries, "problem": problem, "case": case})
 
 
-def _position(cursor: str) -> tuple[int, str]:
-    """Read a cursor; raises BadCursor."""
-    found = _CURSOR.fullmatch(cursor)
-    if not found:
-        raise BadCursor("the cursor was not made here")
-    return int(found[1]), found[2]
+def shown(keys: sealing.Keeper, record: Any) -> Export | None:
+    """Open a row, None if its leaf was cut; raises SealBroken."""
+    try:
+        told = sealing.unseal(keys, record.leaf, _KIND, record.id, record.sealed)
+    except Forgotten:
+        return None
+    return Export(
+        record.id,
+        record.leaf,
+        ExportState(record.state),
+        record.format,
+        from_micros(record.created_at),
+        record.created_by,
+        from_micros(record.expires_at),
+        record.size_bytes,
+        _request(told["request"]),
+        int(told["tries"]),
+        told["problem"],
+        told.get("case"),
+    )
+
+
+def _request(told: dict[str, Any] | None) -> Request | None:
+    if told is None:
+        return None
+    calls = told["calls"]
+    known = {name: value for name, value in told.items() if name in Request.__dataclass_fields__}
+    return Request(**{**known, "columns": tuple(told["columns"]), "calls": None if calls is None else tuple(calls)})

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from storage.files.durable_files import Disk, disk_errors, opened, write_all
-from storage.files.reserved_space import keep_room
+from storage.files.reserved_space import reserve
 
 _BLOCK = 64 << 10
 
@@ -55,9 +55,9 @@ class LineFile:
                 except OSError:
                     os.ftruncate(fd, whole)
                     self._reserved = 0  # what was owned behind the end went with it
-                    self._keep_room(fd, whole)
+                    self._own(fd, whole)
                     raise
-                self._keep_room(fd, whole + len(line))
+                self._own(fd, whole + len(line))
             if fresh:
                 Disk().sync_folder(self._path.parent)
 
@@ -75,7 +75,7 @@ class LineFile:
                 os.ftruncate(fd, begin)
                 os.fdatasync(fd)
                 self._reserved = 0  # what was owned behind the end went with it
-                self._keep_room(fd, begin)
+                self._own(fd, begin)
                 return True
 
     def prepare(self) -> None:
@@ -83,7 +83,7 @@ class LineFile:
         with disk_errors(f"prepare {self._what}"):
             fresh = not self._path.exists()
             with opened(self._path, os.O_RDWR | os.O_CREAT) as fd:
-                self._keep_room(fd, os.fstat(fd).st_size)
+                self._own(fd, os.fstat(fd).st_size)
             if fresh:
                 Disk().sync_folder(self._path.parent)
 
@@ -113,9 +113,9 @@ class LineFile:
             end = whole_size(fd, os.fstat(fd).st_size)
             yield from (line for _, line in backwards(fd, end))
 
-    def _keep_room(self, fd: int, size: int) -> None:
+    def _own(self, fd: int, size: int) -> None:
         if size + self._reserve // 2 > self._reserved:
-            owned = keep_room(fd, size, self._reserve)
+            owned = reserve(fd, size, self._reserve)
             self._reserved = size + self._reserve if owned else 0  # the next line tries again
 
 

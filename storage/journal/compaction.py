@@ -1,10 +1,10 @@
-"""Write the journal anew without what counts no more: rows written again since, rows taken away, keys that were cut.
+"""Rewrite the journal without what no longer counts: rows written again since, deleted rows, erased keys.
 
     done = await compact(journal, database)       False if it is not worth it, or something is half kept just now
 
 What counts is copied as it is, still sealed, so nothing that was forgotten comes back. The new file is whole and
-durable before it takes the place of the old one, in a transaction in which nobody else writes papers; a crash leaves
-either.
+durable before it takes the place of the old one, in a transaction in which nobody else writes journaled rows; a
+crash leaves either.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ _ROW = 700  # bytes of a line beside the values of a row: names of columns, ids,
 
 
 async def compact(journal: Journal, database: Database) -> bool:
-    """Write the journal anew if most of it is out of date; the old one stays where StorageError is raised."""
+    """Rewrite the journal if most of it is out of date; if StorageError is raised the old one stays."""
     if journal.size < LEAST:
         return False
     async with database.reading() as connection:
@@ -38,7 +38,7 @@ async def compact(journal: Journal, database: Database) -> bool:
         await asyncio.to_thread(lambda: journal.draft(draft, standing(journal, number)))
         async with database.writing() as connection:
             whole = await advance(connection, 0) == await asyncio.to_thread(lambda: journal.newest)
-            whole = whole and journal.place() == old  # another process may have begun it anew from the database
+            whole = whole and journal.place() == old  # another process may have rewritten it from the database
             if whole:  # no line is there whose transaction has not committed
                 await asyncio.to_thread(journal.swap, draft, number)
         return whole

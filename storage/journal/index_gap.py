@@ -39,13 +39,13 @@ class Gap:
         self._first: int | None = None  # where the disk did not take it
 
     def first(self) -> int | None:
-        """Return the day, as days since 1970-01-01; None where no more is missing than a start finds by itself."""
+        """Return the day, as days since 1970-01-01; None if a start finds all missing calls by itself."""
         data = Disk().read(self._path)
         known = [] if data is None else [int(data) if data.strip().isdigit() else ALL]
         return min([*known, *([] if self._first is None else [self._first])], default=None)
 
     def widen(self, first: int) -> None:
-        """Note that all recordings from this day on are to be looked at; on a full disk until a crash."""
+        """Note that all recordings from this day on must be checked; on a full disk the note is lost in a crash."""
         known = self.first()
         if known is not None and known <= first:
             return
@@ -69,7 +69,7 @@ async def measure(gap: Gap, journal: Journal, database: Database, vault: Vault, 
         first = ALL
     elif newest < day_of(now) - LOOK_BACK_DAYS:  # else a start finds what is missing, however many calls came since
         first = max(ALL, newest - LOOK_BACK_DAYS)
-        if not await _lacks(database, vault, first):  # nobody called
+        if not await _lacks(database, vault, first):  # there were no calls
             return
     else:
         return

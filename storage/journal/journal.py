@@ -28,7 +28,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from storage.database.database import Database, unless_committed, writer
+from storage.database.database import BATCH, Database, batches, unless_committed, writer
 from storage.database.schema import (
     annotations,
     attachments,
@@ -53,10 +53,9 @@ from storage.keys import sealing
 from storage.keys.key_tree import LAST_LEAF
 
 FILE_NAME = "papers.journal"
-BEGUN = f".{FILE_NAME}.begun"  # drafts: of a journal written anew from the database, and of a compacted one
+BEGUN = f".{FILE_NAME}.begun"  # drafts: of a journal rewritten from the database, and of a compacted one
 COMPACTED = f".{FILE_NAME}.part"
 RESERVE = 128 << 10  # bytes owned beyond the end: an erasure must be filed and signed for on a full disk
-BATCH = 500  # rows of a line when a whole database is written down
 TABLES = (
     holds,
     annotations,
@@ -102,8 +101,7 @@ class Journal:
     """The journal of one customer; safe between processes."""
 
     def __init__(self, folder: Path, keys: sealing.Keeper, random: Callable[[int], bytes] = os.urandom) -> None:
-        self.replayed = False
-        # the database was found to be older than the journal: other things in it may be too
+        self._replayed = False
         self._path = folder / FILE_NAME
         self._customer = folder.name
         self._file = LineFile(self._path, "the journal", RESERVE)
@@ -114,6 +112,15 @@ class Journal:
     def exists(self) -> bool:
         """Say whether anything was ever written down."""
         return next(self._file.lines(), None) is not None
+
+    @property
+    def replayed(self) -> bool:
+        """Say whether the database was found to be older than the journal: other things in it may be too."""
+        return self._replayed
+
+    def note_replay(self, known: int, newest: int) -> None:
+        """Note that a database which has the lines up to `known` gets those up to `newest`."""
+        self._replayed = newest > known + 1  # a crash leaves one line at most
 
     @property
     def size(self) -> int:
@@ -134,7 +141,7 @@ class Journal:
 
     def begin(self, items: Sequence[Item], number: int = 0) -> None:
         """Write down all that counts: all of it is there afterwards, or nothing. Nobody else may write meanwhile."""
-        parts = [items[start : start + BATCH] for start in range(0, len(items), BATCH)]
+        parts = list(batches(items, BATCH))
         draft = self._path.with_name(BEGUN)
         self.draft(draft, (self._line(part, number, base=True) for part in parts) if parts else [self.bare(number)])
         self.swap(draft, number)
@@ -224,7 +231,7 @@ class Journal:
 
     @property
     def compacted(self) -> Path:
-        """Name the draft of whoever compacts; who begins a journal has another one."""
+        """Name the draft of a compaction; a journal rewritten from the database has another one."""
         return self._path.with_name(COMPACTED)
 
     def place(self) -> tuple[int, int] | None:
@@ -276,30 +283,30 @@ class Journal:
 
 
 @dataclass(frozen=True, slots=True)
-class Cabinet:
-    """What papers of every kind are kept with."""
+class JournaledDatabase:
+    """A database whose rows are written down in the journal too."""
 
     database: Database
     """Their rows."""
     keys: sealing.Keeper
     """What seals them."""
     journal: Journal
-    """What has them a second time."""
+    """Where they are written a second time."""
     now: Callable[[], datetime]
     """The wall clock."""
     random: Callable[[int], bytes] = os.urandom
     """Random bytes, for ids."""
 
 
-class Drawer:
-    """Papers of one kind."""
+class JournaledRows:
+    """Rows of one kind that exist nowhere but in the database, and are therefore journaled."""
 
-    def __init__(self, cabinet: Cabinet) -> None:
-        self._database = cabinet.database
-        self._keys = cabinet.keys
-        self._journal = cabinet.journal
-        self._now = cabinet.now
-        self._random = cabinet.random
+    def __init__(self, store: JournaledDatabase) -> None:
+        self._database = store.database
+        self._keys = store.keys
+        self._journal = store.journal
+        self._now = store.now
+        self._random = store.random
 
 
 async def taken(

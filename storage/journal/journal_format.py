@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from storage.errors import SealBroken
+from storage.json_bytes import ascii_json
 
 HEAD_BYTES = 128  # of a line, which its number is in
 BOUND = 2  # the version whose items are bound to number and customer; those before were bound to the id alone
@@ -70,7 +71,7 @@ def packed(head: Head, boxes: Iterable[Box]) -> bytes:
         **({"of": head.origin} if bound and head.origin != head.number else {}),
         "items": [[place, f"{leaf:012x}", base64.b64encode(box).decode()] for place, leaf, box in boxes],
     }
-    return json.dumps(told, separators=(",", ":")).encode() + b"\n"
+    return ascii_json(told) + b"\n"
 
 
 def boxes_of(line: bytes) -> tuple[Head, list[Box]]:
@@ -101,7 +102,7 @@ def counting(heads: Sequence[Head | None]) -> list[bool]:
 
 
 def _expect_order(heads: Sequence[Head | None]) -> None:
-    """Look at lines of this version; of those before nothing can be said."""
+    """Check the order of lines of this version; lines of earlier versions carry nothing to check it by."""
     seen = set[tuple[str, int]]()
     before: Head | None = _START
     for head in heads:

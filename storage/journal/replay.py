@@ -1,6 +1,6 @@
-"""Bring a database up to its journal before it is served: one that is lost, one that is older, one that was never told.
+"""Bring a database up to its journal before it is served: a lost one, an older one, or one that missed a line.
 
-    await give_back(journal, database)            a lost one gets its papers; returns how many rows
+    await give_back(journal, database)            a lost one gets its rows back; returns how many
     late = await behind(journal, database)
     await settle(journal, database)               all of it; returns the rows that a lost one got
     odd = await differences(journal, database)    for `recorder verify`
@@ -11,7 +11,7 @@ some of those were left out of the file since. A journal that is behind is writt
 """
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -19,7 +19,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from storage.database.database import Database
+from storage.database.database import Database, batches
 from storage.database.schema import (
     annotations,
     attachments,
@@ -35,7 +35,6 @@ from storage.database.schema import (
 )
 from storage.errors import SealBroken
 from storage.journal.journal import (
-    BATCH,
     TABLES,
     Item,
     Journal,
@@ -55,7 +54,7 @@ _DONE = "done"
 
 
 async def give_back(journal: Journal, database: Database) -> int:
-    """Give a database without any paper all of them back; returns how many rows it got."""
+    """Give a database that has no journaled row all of them back; returns how many it got."""
     async with database.reading() as connection:
         if not await _blank(connection):
             return 0
@@ -94,7 +93,7 @@ async def _settle(journal: Journal, database: Database) -> int:
         if not begun or newest < mine:
             await asyncio.to_thread(journal.begin, await _everything(connection), mine)
         elif newest > mine:
-            with suppress(IntegrityError):  # somebody put a line there that fits no database: it keeps nobody out
+            with suppress(IntegrityError):  # a forged line that fits no database must not keep the service down
                 async with connection.begin_nested():
                     await _catch_up(connection, journal, mine, newest)
         return 0
@@ -119,7 +118,7 @@ async def differences(journal: Journal, database: Database) -> dict[str, int]:
 
 
 async def _places(connection: AsyncConnection, journal: Journal) -> tuple[bool, int, int]:
-    """Say whether the database has no papers, and how far it and the journal are."""
+    """Say whether the database has no journaled row, and how far it and the journal are."""
     return await _blank(connection), await mark(connection), await asyncio.to_thread(lambda: journal.newest)
 
 
@@ -136,7 +135,7 @@ async def _give_all_back(connection: AsyncConnection, journal: Journal, newest: 
 
 async def _catch_up(connection: AsyncConnection, journal: Journal, mine: int, newest: int) -> None:
     """Bring an older database to what the journal says."""
-    journal.replayed = newest > mine + 1  # a crash leaves one line at most
+    journal.note_replay(mine, newest)
     await _forget_dead(connection, journal)
     items = await asyncio.to_thread(journal.since, mine)
     if items is None:
@@ -157,7 +156,7 @@ async def _forget_dead(connection: AsyncConnection, journal: Journal) -> None:
         (key,) = table.primary_key
         rows = await connection.execute(sa.select(key, table.c.leaf))
         gone = [id for id, leaf in rows if not journal.counts(Item(leaf, table.name, None, {}))]
-        for part in _batches(gone):
+        for part in batches(gone):
             await connection.execute(table.delete().where(key.in_(part)))
 
 
@@ -172,7 +171,7 @@ async def _touched(connection: AsyncConnection, items: Sequence[Item]) -> State:
         table, mine = metadata.tables[name], [item for item in items if item.table == name]
         before[name] = {}
         keys = list(dict.fromkeys(item.key for item in mine if item.put is not None))
-        asked = [_among(table, part) for part in _batches(keys)]
+        asked = [_among(table, part) for part in batches(keys)]
         asked += [sa.and_(sa.true(), *(table.c[n] == v for n, v in i.drop.items())) for i in mine if i.put is None]
         for condition in asked:
             before[name].update({item.key: dict(item.put or {}) for item in await taken(connection, table, condition)})
@@ -204,18 +203,18 @@ async def _carry_out(connection: AsyncConnection, changes: State) -> None:
     """Make rows what they should be, {} for those that should not be."""
     for name, found in changes.items():
         table = metadata.tables[name]
-        for part in _batches(list(found)):
+        for part in batches(list(found)):
             await connection.execute(table.delete().where(_among(table, part)))
     ended = [row["id"] for row in changes.get(erasures.name, {}).values() if row and row["state"] == _DONE]
-    for part in _batches(ended):  # they are in its receipt
+    for part in batches(ended):  # they are in its receipt
         await connection.execute(erasure_calls.delete().where(erasure_calls.c.erasure.in_(part)))
     for name, found in changes.items():
         rows = [{column: value_of(value) for column, value in row.items()} for row in found.values() if row]
-        for part in _batches(rows):
-            await connection.execute(metadata.tables[name].insert(), part)
+        for some in batches(rows):
+            await connection.execute(metadata.tables[name].insert(), some)
     for held in (True, False):
         ids = [key[0] for key, row in changes.get(holds.name, {}).items() if bool(row) is held]
-        for part in _batches(ids):
+        for part in batches(ids):
             await connection.execute(calls.update().where(calls.c.id.in_(part)).values(hold=held))
 
 
@@ -236,7 +235,3 @@ def _among(table: sa.Table, keys: Sequence[tuple[Any, ...]]) -> sa.ColumnElement
     if len(columns) == 1:
         return columns[0].in_([key[0] for key in keys])
     return sa.tuple_(*columns).in_(keys)
-
-
-def _batches(values: Sequence[Any]) -> Iterator[Sequence[Any]]:
-    return (values[start : start + BATCH] for start in range(0, len(values), BATCH))

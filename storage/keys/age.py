@@ -126,7 +126,7 @@ def _shared(own: X25519PrivateKey, recipient: bytes) -> bytes:
 
 
 def _by_passphrase(key: bytes, passphrase: bytes, salt: bytes, work: int) -> bytes:
-    """Wrap a file key for whoever knows a passphrase."""
+    """Wrap a file key with a passphrase."""
     salted = b"age-encryption.org/v1/scrypt" + salt
     wrap = Scrypt(salt=salted, length=32, n=1 << work, r=8, p=1).derive(passphrase)
     return b"-> scrypt " + _base64(salt) + b" " + str(work).encode() + b"\n" + _wrapped(wrap, key)

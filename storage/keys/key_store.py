@@ -15,10 +15,9 @@ older than the data, which are refused, because they would open what was erased 
 Everything but a cut and the numbering only reads. Another process' cut is noticed at the next use (one `stat`).
 """
 
-import fcntl
 import os
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TypedDict, Unpack
 
@@ -26,7 +25,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from storage.errors import Forgotten, KeysError, KeysExist, KeysMissing, KeysWrong, NoSpace, SealBroken
-from storage.files.durable_files import Disk, disk_errors
+from storage.files.durable_files import Disk, alone
 from storage.keys.key_files import (
     SECRET,
     ForgetSecret,
@@ -199,7 +198,7 @@ class CustomerKeys:
         return (*self._files.forgets, *self._files.slots, self._files.leaves)
 
     def snapshot(self) -> dict[str, bytes]:
-        """Read every file that a backup of the keys holds, by name, while nobody cuts."""
+        """Read every file that a backup of the keys holds, by name, while no cut can happen."""
         with _locked(self._files.lock):
             self._settle()
             return {path.name: self._disk.read(path) or b"" for path in self.files()}
@@ -235,7 +234,7 @@ class CustomerKeys:
             return True
 
     def _settle(self) -> bool:
-        """Under the lock: make the newest state the only one, whatever an interrupted cut left."""
+        """Under the lock: make the newest state the only one after an interrupted cut."""
         state, files, disk = self._load(), self._files, self._disk
         changed = False
         if not all(state.fitting):
@@ -358,13 +357,6 @@ def _next_day(tree: KeyTree, day: int) -> int:
     raise Forgotten("every day from this one on was erased")
 
 
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold the lock of a customer's keys; a lock file says nothing and may be deleted while nobody works."""
-    with disk_errors("lock the keys"):
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(fd)
+def _locked(path: Path) -> AbstractContextManager[None]:
+    """Hold the lock of a customer's keys; a lock file is empty and may be deleted while no process runs."""
+    return alone(path, "lock the keys")

@@ -2,7 +2,7 @@
 
 A puncturable pseudo-random function after Goldreich, Goldwasser and Micali: the child of a node is
 HMAC-SHA-256(node, 0x00 or 0x01); 16 levels choose the day, 32 more the recording. The tree is kept as the set of its
-topmost known nodes, at first only the root. Forgetting a node replaces the known node above it by the siblings along
+topmost known nodes, at first only the root. ErasureSteps a node replaces the known node above it by the siblings along
 the path, from which the forgotten one cannot be computed.
 """
 

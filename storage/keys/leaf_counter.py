@@ -47,7 +47,7 @@ class Leaves:
         os.close(_open(path, os.O_RDONLY))
 
     def take(self, day: int) -> int:
-        """Return a leaf of `day` that nobody had; writes to disk once in 1,024 times."""
+        """Return an unused leaf of `day`; writes to disk once in 1,024 times."""
         with self._guard:
             if not self._left.get(day):
                 self._fill(day)
@@ -61,7 +61,7 @@ class Leaves:
         return sum(map(len, self._left.get(day, ()))) < LOW_WATER
 
     def refill(self, day: int) -> None:
-        """Fetch a block ahead of need; nobody who takes a number meanwhile waits for the disk."""
+        """Fetch a block ahead of need; allocating meanwhile does not wait for the disk."""
         block = self._advance(day, None)
         with self._guard:
             self._add(day, block)

@@ -1,7 +1,7 @@
 """Seal what people write beside the calls: reasons, corrections, names of rules; bound to its kind and row.
 
 What belongs to a call is sealed under the call's leaf and forgotten with it. Everything else gets a leaf of its own
-out of `PAPERS_DAY`, a day that no recording ever has, so that ending a past day by one cut takes no waiver with it.
+out of `NO_CALL_DAY`, a day that no recording ever has, so that ending a past day by one cut takes no waiver with it.
 """
 
 import json
@@ -9,9 +9,10 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from storage.errors import SealBroken
+from storage.json_bytes import utf8_json
 from storage.keys.row_keys import LABEL_DETAILS, Keys
 
-PAPERS_DAY = 65534  # in the year 2149; the day after it holds the audit key
+NO_CALL_DAY = 65534  # in the year 2149; the day after it holds the audit key
 MAX_TEXT = 4000  # characters of a reason or a correction
 
 
@@ -33,12 +34,12 @@ class Keeper(Keys, Protocol):
 
 def new_leaf(keys: Keys) -> int:
     """Allocate a leaf for something that belongs to no call."""
-    return keys.allocate(PAPERS_DAY)
+    return keys.allocate(NO_CALL_DAY)
 
 
 def seal(keys: Keys, leaf: int, kind: str, id: str, document: Mapping[str, Any]) -> bytes:
     """Seal a JSON-able document for the row `id` of a table; raises Forgotten."""
-    plain = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
+    plain = utf8_json(document)
     return keys.seal(leaf, LABEL_DETAILS, plain, _context(kind, id))
 
 

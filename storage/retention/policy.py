@@ -12,10 +12,10 @@ does since the boot, so setting the clock erases nothing, whether at once or by 
 import enum
 import ipaddress
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
-from storage.calls.call_row import CallState, Direction, met
+from storage.calls.call_row import CallRow, CallState, Direction, met
 from storage.search_forms import Needle
 
 MAX_DAYS = 36_500  # a hundred years: beyond it a rule means "for ever" and should say so
@@ -110,6 +110,25 @@ def decide(subject: Subject, policy: Policy, now: datetime) -> Decision:
     return Decision(Verdict.DUE if due else Verdict.KEEP, rule, erase_after)
 
 
+def judge(row: CallRow, forms: Sequence[str], policy: Policy, now: datetime, *, held: bool = False) -> Decision:
+    """Decide about the call of a row with these search forms; its time counts from when it really ended."""
+    direction = row.details.get("direction")
+    subject = Subject(
+        row.state,
+        row.ended_at and max(row.ended_at, row.kept_from or row.ended_at),
+        held,
+        Direction(direction) if direction in set(Direction) else None,
+        str(row.details.get("source") or ""),
+        forms,
+    )
+    return decide(subject, policy, now)
+
+
+def with_erase_after(row: CallRow, forms: Sequence[str], policy: Policy) -> CallRow:
+    """Return the row with the end of its time as the policy says, None if never or while the call runs."""
+    return replace(row, erase_after=judge(row, forms, policy, row.started_at).erase_after)
+
+
 def matches(rule: Rule, subject: Subject) -> bool:
     """Say whether every condition of a rule holds; a rule without one matches every call."""
     if rule.direction is not None and rule.direction != subject.direction:
@@ -126,10 +145,10 @@ def brake(due: int, total: int, percent: float) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class TrustedClock:
-    """A wall clock that is believed only as far as the monotonic clock goes with it."""
+    """A wall clock that is trusted only as far as the monotonic clock confirms it."""
 
     wall: datetime
-    """Last time believed."""
+    """Last trusted time."""
     monotonic: float
     """Seconds of the monotonic clock then."""
     anchor: tuple[datetime, float] | None = None
@@ -148,7 +167,7 @@ class TrustedClock:
 
 
 def _winner(subject: Subject, policy: Policy) -> tuple[str | None, int | None]:
-    """Return the rule that counts and its days; where that cannot be told, what keeps the call longer."""
+    """Return the rule that counts and its days; in doubt the one that keeps the call longer."""
     found = [rule for rule in policy.rules if matches(rule, subject)]
     sure = [rule for rule in found if not rule.doubtful]
     choose = max if policy.wins == Wins.LONGEST else min

@@ -3,9 +3,9 @@
     stored = await customer.rules.get()                  Stored: default_days, wins, rules, changed_at, changed_by
     stored = await customer.rules.put(rules, by=…, default_days=…, wins=…)     what is left out stays as it was
     policy = await customer.rules.policy()               for storage.retention.policy.decide
-    policy = customer.rules.policy_of(wished, …)         the same for rules that are not stored: a preview
+    policy = customer.rules.policy_of(spec, …)         the same for rules that are not stored: a preview
 
-A rule is `Wished(days, direction, source, party, name)`; party and name are sealed. Raises BadRule.
+A rule is written as `RuleSpec(days, direction, source, party, name)`; party and name are sealed. Raises BadRule.
 """
 
 import ipaddress
@@ -24,7 +24,7 @@ from storage.database.schema import retention, retention_rules
 from storage.erasure import erasure_rows
 from storage.errors import Forgotten, StorageError
 from storage.ids import new_id
-from storage.journal.journal import Cabinet, Drawer, dropped, taken
+from storage.journal.journal import JournaledDatabase, JournaledRows, dropped, taken
 from storage.keys import sealing
 from storage.retention.policy import MAX_DAYS, Policy, Rule, Wins
 from storage.timestamps import from_micros, to_micros
@@ -55,8 +55,8 @@ class BadRule(StorageError):
 
 
 @dataclass(frozen=True, slots=True)
-class Wished:
-    """A rule as somebody wishes it."""
+class RuleSpec:
+    """A rule as somebody writes it."""
 
     days: int | None
     """Days from the end of the call, None for ever."""
@@ -76,7 +76,7 @@ class StoredRule:
 
     id: str
     """Random id; receipts and previews name it."""
-    wished: Wished
+    spec: RuleSpec
     """What it says."""
     forgotten: bool = False
     """It came back with a backup after it was replaced, so party and name are not known any more."""
@@ -98,16 +98,20 @@ class Stored:
     """By which token."""
 
 
-class Rules(Drawer):
+class Rules(JournaledRows):
     """The retention rules of one customer."""
 
-    def __init__(self, cabinet: Cabinet, country: str, default_days: int | None) -> None:
+    def __init__(self, store: JournaledDatabase, country: str, default_days: int | None) -> None:
         """Take what the configuration says as the default until somebody stores another one."""
-        super().__init__(cabinet)
+        super().__init__(store)
         self._country = country
         self._default_days = default_days
         self._known: tuple[Any, Policy] | None = None  # when and by whom it was stored, and what it says
-        self.changed: Callable[[], None] = lambda: None  # a sweep is due
+        self._changed: Callable[[], None] = lambda: None
+
+    def on_change(self, changed: Callable[[], None]) -> None:
+        """Call `changed` whenever this process has stored other rules: a sweep is due."""
+        self._changed = changed
 
     async def get(self) -> Stored:
         """Return what holds now."""
@@ -120,7 +124,7 @@ class Rules(Drawer):
             return await self.policy_in(connection)
 
     async def policy_in(self, connection: AsyncConnection) -> Policy:
-        """Return what holds in a transaction; rules that name nobody are remembered until they are changed."""
+        """Return the rules as a transaction sees them; rules without a party are cached until they change."""
         changed = (await connection.execute(_CHANGED)).first()
         if self._known is not None and self._known[0] == changed:
             return self._known[1]
@@ -130,14 +134,14 @@ class Rules(Drawer):
         self._known = None if named else (changed, policy)  # a party's number is not kept in memory
         return policy
 
-    def policy_of(self, rules: Sequence[Wished], default_days: int | None, wins: Wins) -> Policy:
+    def policy_of(self, rules: Sequence[RuleSpec], default_days: int | None, wins: Wins) -> Policy:
         """Turn rules that are not stored into a policy; their ids are their places, from "1". Raises BadRule."""
         check(rules, default_days)
         return self._policy([StoredRule(str(n), r) for n, r in enumerate(rules, 1)], default_days, wins)
 
     async def put(
         self,
-        rules: Sequence[Wished],
+        rules: Sequence[RuleSpec],
         *,
         by: str,
         default_days: int | Unchanged | None = Unchanged.YES,
@@ -155,13 +159,13 @@ class Rules(Drawer):
             old = await self._write(connection, after)
             await erasure_rows.withdraw(connection)
         if old:
-            self._keys.cut(*old)  # names of rules that are no more are in old backups too
+            self._keys.cut(*old)  # old backups hold the names of deleted rules too
         self._known = None
-        self.changed()
+        self._changed()
         return after
 
-    def _name(self, rules: Sequence[Wished], before: Sequence[StoredRule]) -> tuple[StoredRule, ...]:
-        known = {rule.wished: rule.id for rule in before if not rule.forgotten}
+    def _name(self, rules: Sequence[RuleSpec], before: Sequence[StoredRule]) -> tuple[StoredRule, ...]:
+        known = {rule.spec: rule.id for rule in before if not rule.forgotten}
         return tuple(StoredRule(known.pop(rule, "") or new_id(self._random), rule) for rule in rules)
 
     async def _read(self, connection: AsyncConnection) -> Stored:
@@ -178,9 +182,9 @@ class Rules(Drawer):
         try:
             told = sealing.unseal(self._keys, record.leaf, _KIND, record.id, record.sealed)
         except Forgotten:
-            wished = Wished(record.days, direction, record.source, None, FORGOTTEN)
-            return StoredRule(record.id, wished, forgotten=True)
-        return StoredRule(record.id, Wished(record.days, direction, record.source, told["party"], told["name"]))
+            spec = RuleSpec(record.days, direction, record.source, None, FORGOTTEN)
+            return StoredRule(record.id, spec, forgotten=True)
+        return StoredRule(record.id, RuleSpec(record.days, direction, record.source, told["party"], told["name"]))
 
     async def _write(self, connection: AsyncConnection, stored: Stored) -> list[int]:
         """Write all rules; return the leaves of those that were there before."""
@@ -198,14 +202,14 @@ class Rules(Drawer):
         return old
 
     def _row(self, position: int, rule: StoredRule) -> dict[str, Any]:
-        leaf, wished = sealing.new_leaf(self._keys), rule.wished
-        told = {"party": wished.party, "name": wished.name}
+        leaf, spec = sealing.new_leaf(self._keys), rule.spec
+        told = {"party": spec.party, "name": spec.name}
         return {
             "id": rule.id,
             "position": position,
-            "days": wished.days,
-            "direction": None if wished.direction is None else wished.direction.value,
-            "source": wished.source,
+            "days": spec.days,
+            "direction": None if spec.direction is None else spec.direction.value,
+            "source": spec.source,
             "leaf": leaf,
             "sealed": sealing.seal(self._keys, leaf, _KIND, rule.id, told),
         }
@@ -213,13 +217,13 @@ class Rules(Drawer):
     def _policy(self, rules: Sequence[StoredRule], default_days: int | None, wins: Wins) -> Policy:
         made = []
         for rule in rules:
-            w = rule.wished
+            w = rule.spec
             needles = None if w.party is None else search_forms.asked(w.party, self._country, exact=True)
             made.append(Rule(rule.id, w.days, w.direction, needles, w.source, rule.forgotten))
         return Policy(default_days, tuple(made), wins)
 
 
-def check(rules: Sequence[Wished], default_days: int | None) -> None:
+def check(rules: Sequence[RuleSpec], default_days: int | None) -> None:
     """Refuse what cannot be meant; raises BadRule."""
     if len(rules) > MAX_RULES:
         raise BadRule(f"there are more than {MAX_RULES} rules")
@@ -234,7 +238,7 @@ def check(rules: Sequence[Wished], default_days: int | None) -> None:
         if any(len(text) > MAX_NAME for text in (rule.name, rule.party or "", rule.source or "")):
             right = f"at most {MAX_NAME} characters in each field"
             raise BadRule(f"rule {number}: {right}", place, right)
-        if rule.name == FORGOTTEN:  # whoever sends back what was shown would mean everybody by it
+        if rule.name == FORGOTTEN:  # a client that sends back what it was shown would mean every party
             right = "whom it was about is forgotten; leave it out or write it anew"
             raise BadRule(f"rule {number}: {right}", place, right)
         if rule.party is not None and not rule.party.strip():

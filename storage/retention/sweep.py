@@ -33,8 +33,7 @@ from storage.erasure.erasures import RECORDER, Erasures
 from storage.errors import StorageError
 from storage.ids import new_id
 from storage.keys.sealing import Keeper
-from storage.retention.erase_after import subject
-from storage.retention.policy import Decision, Policy, Verdict, brake, decide
+from storage.retention.policy import Decision, Policy, Verdict, brake, judge
 from storage.retention.rules import Rules
 from storage.timestamps import day_of, to_micros
 
@@ -125,7 +124,7 @@ class Retention:
                 return swept
 
     async def _sweep(self, now: datetime, percent: float) -> Swept | None:
-        """Do it; nothing if the rules changed while the calls were gone through: whoever changed them counts on it."""
+        """Sweep once; None if the rules changed meanwhile: nothing may be erased by rules that no longer hold."""
         policy = await self._rules.policy()
         preview = await self.preview(now, percent, policy)
         by_rule: dict[str | None, list[Due]] = {}
@@ -141,7 +140,7 @@ class Retention:
                 again = asked if preview.asks else None
                 return [await self._file(connection, state, rule, some, again) for rule, some in by_rule.items()]
 
-        filed = await self._erasures.pressed(file)
+        filed = await self._erasures.with_reserve(file)
         if filed is None:
             return None
         if filed and not preview.asks:
@@ -195,7 +194,7 @@ class Retention:
                 if opened is None:
                     continue
                 row, forms = opened
-            done.append((row, decide(subject(row, forms, held=record.held is not None), policy, now)))
+            done.append((row, judge(row, forms, policy, now, held=record.held is not None)))
         return done
 
     async def _going(self) -> set[str]:

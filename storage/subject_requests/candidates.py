@@ -18,7 +18,7 @@ from storage.calls.call_row import Position
 from storage.directory import match_keys
 from storage.directory.matcher import Correlation
 from storage.directory.user import User
-from storage.directory.user_lookup import WhosWho
+from storage.directory.user_lookup import UserLookup
 from storage.directory.user_store import Users
 from storage.errors import StorageError
 from storage.subject_requests import claims
@@ -26,12 +26,12 @@ from storage.subject_requests.case_rows import Asked
 from storage.subject_requests.claims import Claim, Match
 from storage.timestamps import to_micros
 
-MAX_CALLS = 20_000  # candidates of one request: nobody looks through more, and a name that finds them means nobody
+MAX_CALLS = 20_000  # candidates of one request: more cannot be reviewed, and a name that finds more singles nobody out
 BATCH = 500  # calls opened at once, in a thread: 100 ms
 
 
 class TooManyCalls(StorageError):
-    """So many calls match that the identities mean nobody in particular."""
+    """Too many calls match: the identities single nobody out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ class Candidates:
         found = self._judged([row], wanted, user, who)
         return frozenset(match.party for candidate in found for match in candidate.matches)
 
-    async def _who(self) -> WhosWho:
+    async def _who(self) -> UserLookup:
         """Return who was who, as the users' rows say now."""
         await (self._correlation.refresh() if self._correlation.ready else self._correlation.load_now())
         if self._correlation.who is None:
@@ -99,7 +99,7 @@ class Candidates:
         batch: Batch,
         wanted: Sequence[Claim],
         user: User | None,
-        who: WhosWho,
+        who: UserLookup,
     ) -> None:
         fresh = await asyncio.to_thread(lambda: [row for row in batch.open() if row.id not in found])
         for candidate in await asyncio.to_thread(lambda: list(self._judged(fresh, wanted, user, who))):
@@ -108,7 +108,7 @@ class Candidates:
             raise TooManyCalls(f"more than {MAX_CALLS} calls match", "name the person more closely")
 
     def _judged(
-        self, rows: Iterable[CallRow], wanted: Sequence[Claim], user: User | None, who: WhosWho
+        self, rows: Iterable[CallRow], wanted: Sequence[Claim], user: User | None, who: UserLookup
     ) -> Iterable[Candidate]:
         def then(party: Mapping[str, Any], at: datetime) -> frozenset[str]:
             return known(party) or _told(who, party, at)
@@ -127,7 +127,7 @@ class Candidates:
         letter = claims.of_letter(asked.identities, self._country)
         return [*(claim for claim in letter if not set(claim.needles) & same), *told]
 
-    def _known(self, claim: Claim, who: WhosWho) -> Claim:
+    def _known(self, claim: Claim, who: UserLookup) -> Claim:
         """Return the claim with everybody of the directory who ever went by it."""
         return replace(claim, holders=frozenset(who.find(match_keys.asked(claim.text, self._country))))
 
@@ -140,6 +140,6 @@ def known(party: Mapping[str, Any]) -> frozenset[str]:
     return frozenset(map(str, several)) if isinstance(several, list) else frozenset()
 
 
-def _told(who: WhosWho, party: Mapping[str, Any], at: datetime) -> frozenset[str]:
+def _told(who: UserLookup, party: Mapping[str, Any], at: datetime) -> frozenset[str]:
     match = who.party(party, to_micros(at))
     return frozenset(match.candidates if match.user is None else {match.user})

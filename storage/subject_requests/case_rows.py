@@ -16,6 +16,7 @@ from datetime import datetime
 from typing import Any
 
 from storage.errors import Forgotten
+from storage.json_bytes import ascii_json
 from storage.keys import sealing
 from storage.timestamps import from_micros, to_micros, to_text
 
@@ -91,7 +92,7 @@ class Asked:
     identities: tuple[str, ...] = field(repr=False)
     """What the person goes by, as in the letter."""
     user: str | None
-    """Id of a directory user, None if the person is none or nobody said which."""
+    """Id of a directory user, None if the person is none or it is not known which."""
     reference: str | None = field(default=None, repr=False)
     """Where the letter is filed."""
     reason: str | None = field(default=None, repr=False)
@@ -225,7 +226,7 @@ def columns(keys: sealing.Keeper, case: Case) -> dict[str, Any]:
         "ground": case.ground,
         "export": case.export,
         "erasure": case.erasure,
-        "noted": json.dumps(case.noted, separators=(",", ":")).encode(),
+        "noted": ascii_json(case.noted),
         "leaf": case.leaf,
         "sealed": _seal(keys, case),
     }

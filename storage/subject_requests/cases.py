@@ -15,7 +15,7 @@ inside the transaction: what it raises undoes the step.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -24,15 +24,16 @@ import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from storage import cursors
+from storage.audit.audit_log import AuditNote, unaudited
 from storage.database.database import writer
 from storage.database.schema import exports, requests
 from storage.erasure.erasure_rows import Erasure
 from storage.erasure.erasures import Erasures
 from storage.errors import StorageError
-from storage.exports.export_rows import Export, ExportState, Request
-from storage.exports.exports import REPORT, Exports
+from storage.exports.exports import REPORT, Export, Exports, ExportState, Request
 from storage.ids import new_id
-from storage.journal.journal import Cabinet, Drawer, taken
+from storage.journal.journal import JournaledDatabase, JournaledRows, taken
 from storage.keys import sealing
 from storage.keys.key_tree import LAST_LEAF
 from storage.subject_requests import closing_record
@@ -67,9 +68,6 @@ __all__ = [
     "WrongState",
 ]
 
-Told = Callable[[str], Awaitable[None]]
-"""Writes a step down before it counts; gets the id of the case."""
-
 
 class NoCase(StorageError):
     """There is no such request."""
@@ -87,27 +85,23 @@ class Nothing(StorageError):
     """No call is selected, so there is nothing to erase."""
 
 
-async def untold(_: str) -> None:
-    """Write nothing down."""
-
-
-class Requests(Drawer):
+class Requests(JournaledRows):
     """The requests of one customer."""
 
     def __init__(
-        self, cabinet: Cabinet, customer: str, held: Exports, erasures: Erasures, key: Ed25519PrivateKey
+        self, store: JournaledDatabase, customer: str, held: Exports, erasures: Erasures, key: Ed25519PrivateKey
     ) -> None:
-        super().__init__(cabinet)
+        super().__init__(store)
         self._customer = customer
         self._exports = held
         self._erasures = erasures
         self._key = key
-        held.ended = self._ended
+        held.on_end(self._ended)
 
     # --- ask ---------------------------------------------------------------------------------------------------------
 
     async def file(
-        self, kinds: Sequence[Kind], asked: Asked, *, received_at: datetime, by: str, told: Told = untold
+        self, kinds: Sequence[Kind], asked: Asked, *, received_at: datetime, by: str, told: AuditNote = unaudited
     ) -> Case:
         """File a request, durably."""
         id, leaf, now = new_id(self._random), sealing.new_leaf(self._keys), self._now()
@@ -126,28 +120,29 @@ class Requests(Drawer):
         return found[0] if found else None
 
     async def listed(
-        self, limit: int, after: tuple[int, str] | None = None, state: State | None = None
-    ) -> tuple[list[Case], tuple[int, str] | None]:
-        """Return requests, newest first, and where the next page begins."""
+        self, limit: int, cursor: str | None = None, state: State | None = None
+    ) -> tuple[list[Case], str | None]:
+        """Return requests, newest first, and the cursor of the next page; raises BadCursor."""
         where = []
-        if after is not None:
-            where.append(sa.tuple_(requests.c.created_at, requests.c.id) < sa.tuple_(*map(sa.literal, after)))
+        if cursor is not None:
+            after = map(sa.literal, cursors.read_by_time(cursor))
+            where.append(sa.tuple_(requests.c.created_at, requests.c.id) < sa.tuple_(*after))
         if state is not None:
             where.append(_in_state(state))
         async with self._database.reading() as connection:
             found = await self._find(connection, *where, limit=limit + 1)
         last = found[limit - 1] if len(found) > limit else None
-        return found[:limit], None if last is None else (to_micros(last.created_at), last.id)
+        return found[:limit], None if last is None else cursors.by_time(to_micros(last.created_at), last.id)
 
-    async def select(self, id: str, selection: Selection, *, told: Told = untold) -> Case:
-        """Confirm which calls concern the person, all of them anew; raises NoCase, WrongState."""
+    async def select(self, id: str, selection: Selection, *, told: AuditNote = unaudited) -> Case:
+        """Replace the selection of calls that concern the person; raises NoCase, WrongState."""
         return await self._step(id, Step.SELECT, lambda case: replace(case, selection=selection), told)
 
-    async def extend(self, id: str, extension: Extension, *, by: str, told: Told = untold) -> Case:
-        """Move the day of the answer, a second time anew; raises NoCase, WrongState."""
+    async def extend(self, id: str, extension: Extension, *, by: str, told: AuditNote = unaudited) -> Case:
+        """Extend the time for the answer, replacing an earlier extension; raises NoCase, WrongState."""
         return await self._step(id, Step.EXTEND, lambda case: case.extended(extension, self._now(), by), told)
 
-    async def report(self, id: str, wanted: Wanted, *, by: str, told: Told = untold) -> tuple[Case, Export]:
+    async def report(self, id: str, wanted: Wanted, *, by: str, told: AuditNote = unaudited) -> tuple[Case, Export]:
         """Ask for a report of what is selected; raises NoCase, WrongState, TooMany."""
         found: list[Case] = []
 
@@ -181,7 +176,7 @@ class Requests(Drawer):
             await self._write(connection, replace(case, noted=noted))
 
     async def erase(
-        self, id: str, *, reason: str, by: str, identity: str = "", approval: bool, told: Told = untold
+        self, id: str, *, reason: str, by: str, identity: str = "", approval: bool, told: AuditNote = unaudited
     ) -> Erasure:
         """File the erasure of what is selected, once; raises NoCase, WrongState, Nothing, and as Erasures.file."""
         case = await self.get(id)
@@ -196,15 +191,17 @@ class Requests(Drawer):
             """Name it in the case, in its transaction: of two who ask at once only one files an erasure."""
             connection = writer()
             if connection is None:
-                raise StorageError("an erasure is told of outside its transaction")
-            await self._move(connection, id, Step.ERASE, lambda case: replace(case, erasure=erasure), untold)
+                raise StorageError("an erasure must be noted inside its transaction")
+            await self._move(connection, id, Step.ERASE, lambda case: replace(case, erasure=erasure), unaudited)
             await told(erasure)
 
         return await self._erasures.file(
             calls=list(case.selection.inside), reason=reason, by=by, identity=identity, approval=approval, told=beside
         )
 
-    async def close(self, id: str, step: Step, ground: str | None = None, *, by: str, told: Told = untold) -> Case:
+    async def close(
+        self, id: str, step: Step, ground: str | None = None, *, by: str, told: AuditNote = unaudited
+    ) -> Case:
         """End a request: sign what was done, and forget whom it was about. Raises NoCase, WrongState."""
 
         def change(case: Case) -> Case:
@@ -227,12 +224,12 @@ class Requests(Drawer):
 
     # --- steps -------------------------------------------------------------------------------------------------------
 
-    async def _step(self, id: str, step: Step, change: Callable[[Case], Case], told: Told) -> Case:
+    async def _step(self, id: str, step: Step, change: Callable[[Case], Case], told: AuditNote) -> Case:
         async with self._database.writing() as connection:
             return await self._move(connection, id, step, change, told)
 
     async def _move(
-        self, connection: AsyncConnection, id: str, step: Step, change: Callable[[Case], Case], told: Told
+        self, connection: AsyncConnection, id: str, step: Step, change: Callable[[Case], Case], told: AuditNote
     ) -> Case:
         """Take a step in this transaction."""
         case = await self._one(connection, id)
@@ -243,7 +240,7 @@ class Requests(Drawer):
         await self._write(connection, moved, told)
         return moved
 
-    async def _write(self, connection: AsyncConnection, case: Case, told: Told = untold) -> None:
+    async def _write(self, connection: AsyncConnection, case: Case, told: AuditNote = unaudited) -> None:
         mine = requests.c.id == case.id
         await connection.execute(requests.update().where(mine).values(**columns(self._keys, case)))
         await told(case.id)
@@ -259,7 +256,7 @@ class Requests(Drawer):
     async def _find(
         self, connection: AsyncConnection, *where: sa.ColumnElement[bool], limit: int | None = None
     ) -> list[Case]:
-        """Return cases, newest first; a report that is no more, because a call of it was erased, is not being made."""
+        """Return cases, newest first; one whose report went with an erased call counts as confirmed."""
         joined = requests.outerjoin(exports, exports.c.id == requests.c.export)
         asked = sa.select(*requests.c, exports.c.id.label("made_by")).select_from(joined).where(*where)
         newest = (requests.c.created_at.desc(), requests.c.id.desc())
@@ -282,7 +279,7 @@ class Requests(Drawer):
             return
         step = Step.MADE if state is ExportState.DONE else Step.FAILED
         noted = with_end(case.noted, export.id, state.value, self._now(), facts)
-        await self._move(connection, case.id, step, lambda case: replace(case, noted=noted), untold)
+        await self._move(connection, case.id, step, lambda case: replace(case, noted=noted), unaudited)
 
     async def _forget(self, case: Case) -> Case:
         """Cut what a closed request was about, and its report."""

@@ -136,7 +136,7 @@ def _with_user(claim: Claim, then: frozenset[str], user: str) -> Verdict | None:
 
 
 def _without_user(claim: Claim, then: frozenset[str]) -> Verdict:
-    """Decide where nobody said which user the person is."""
+    """Decide where it is not known which user the person is."""
     if claim.weak:
         return _NAME
     if len(then) > 1:

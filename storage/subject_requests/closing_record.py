@@ -1,12 +1,11 @@
 """Records of closed requests: what was handed over and erased, by whom and when; signed, and without anybody's name.
 
-    verdict = caserecords.verify(document, customer, public_key)
+    verdict = closing_record.verify(document, customer, public_key)
 
 Made like a receipt of an erasure (storage.erasure.receipts): Ed25519 over a prefix and the canonical form of all other
 members. The file that was handed over is known by its SHA-256, so whoever has it can show that it is the one.
 """
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from storage.erasure.receipts import BadReceipt
+from storage.json_bytes import canonical_json
 from storage.subject_requests.case_rows import Case
 from storage.timestamps import to_text
 
@@ -75,4 +75,4 @@ def verify(document: Mapping[str, Any], customer: str, key: Ed25519PublicKey) ->
 
 
 def _statement(document: Mapping[str, Any]) -> bytes:
-    return _SIGNED + json.dumps(document, sort_keys=True, ensure_ascii=True, separators=(",", ":")).encode()
+    return _SIGNED + canonical_json(document)

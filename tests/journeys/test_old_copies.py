@@ -22,7 +22,7 @@ from storage.keys.root_secret import load_root
 from storage.vault.vault import Vault
 from tests.journeys.server import Server
 from tests.journeys.test_forgetting import SECONDS, WAIVER, WHY, export, genuine, place, record, sound
-from tests.storage import house
+from tests.storage import node
 
 
 def test_an_old_copy_with_the_keys_of_today_opens_only_what_was_not_erased(tmp_path: Path) -> None:
@@ -137,9 +137,9 @@ async def of_long_ago(one: Server) -> tuple[set[str], str]:
     """Put recordings of two long past days beside the others, one of them held; return those that will end."""
     everybody = await open_customers(load(one.config))
     acme, noon = everybody["acme"], datetime.now(UTC).replace(hour=12)  # so that no midnight lies between them
-    doomed = {(await house.record(acme, ended=noon - timedelta(days=400, seconds=n))).id for n in range(3)}
-    doomed.add((await house.record(acme, ended=noon - timedelta(days=300))).id)
-    held = (await house.record(acme, ended=noon - timedelta(days=300))).id
+    doomed = {(await node.record(acme, ended=noon - timedelta(days=400, seconds=n))).id for n in range(3)}
+    doomed.add((await node.record(acme, ended=noon - timedelta(days=300))).id)
+    held = (await node.record(acme, ended=noon - timedelta(days=300))).id
     await acme.holds.put(held, "court", "paula")
     await everybody.close()
     return doomed, held

@@ -1,4 +1,4 @@
-"""Where exports are made in this process: a house, a renderer that says what it was asked, a log that keeps lines."""
+"""Where exports are made in this process: storage, a renderer that says what it was asked, a log that keeps lines."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from recorder.runtime.tasks import Tasks
 from storage.calls.call_row import CallRow
 from storage.customer.customers import Customer
 from storage.exports.exports import Export, ExportState, Request
-from tests.storage.house import House, Watch, record
+from tests.storage.node import StorageNode, Watch, record
 
 
 @dataclass
@@ -76,8 +76,8 @@ Story = Callable[[Parts, Customer, ExportJob], Awaitable[None]]
 
 def tell(tmp_path: Path, what: Story, renderer: FakeRenderer | None = None) -> None:
     async def run() -> None:
-        house = House(tmp_path / "data", watch=Watch(datetime.now(UTC)))
-        acme = await house.open()
+        storage_node = StorageNode(tmp_path / "data", watch=Watch(datetime.now(UTC)))
+        acme = await storage_node.open()
         node = Parts({"acme": acme}, tmp_path, SimpleNamespace(node=SimpleNamespace(data_dir=tmp_path)))
         job = ExportJob(node, renderer or FakeRenderer())  # type: ignore[arg-type]  # what it needs of both
         try:

@@ -13,7 +13,7 @@ import pytest
 from storage.database.database import Database
 from storage.keys.key_store import CustomerKeys
 from storage.keys.root_secret import RootSecret
-from tests.storage import house
+from tests.storage import node
 from tests.storage.keyring import Data
 
 BOTH = ["sqlite", pytest.param("postgresql", marks=pytest.mark.system)]
@@ -94,18 +94,18 @@ def url(request: pytest.FixtureRequest) -> str:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Tell every story of a house on both databases, unless it is about SQLite's own files."""
-    told = getattr(metafunc.module, "story", None) is house.story
+    """Tell every story of a node on both databases, unless it is about SQLite's own files."""
+    told = getattr(metafunc.module, "story", None) is node.story
     if told and not list(metafunc.definition.iter_markers("sqlite")):
-        metafunc.parametrize("house_database", BOTH, indirect=True)
+        metafunc.parametrize("story_database", BOTH, indirect=True)
 
 
 @pytest.fixture(autouse=True)
-def house_database(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Choose the database of `house.story`, and have more patience with it than a recorder between calls has."""
+def story_database(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Choose the database of `node.story`, and have more patience with it than a recorder between calls has."""
     monkeypatch.setattr("storage.database.engines.CONNECT_SECONDS", 60.0)
     if getattr(request, "param", "sqlite") == "postgresql":
-        monkeypatch.setattr(house.Kind, "url", request.getfixturevalue("postgresql"))
+        monkeypatch.setattr(node.Kind, "url", request.getfixturevalue("postgresql"))
 
 
 @pytest.fixture
@@ -113,6 +113,6 @@ def empty(url: str, tmp_path: Path) -> Callable[[], Awaitable[Database]]:
     """Open an empty database of each kind; one of PostgreSQL serves all tests, because making one takes long."""
 
     async def opened() -> Database:
-        return await house.emptied(url, "acme", tmp_path)
+        return await node.emptied(url, "acme", tmp_path)
 
     return opened

@@ -6,26 +6,26 @@ from storage.directory.user import Person
 from storage.erasure.erasure_rows import State
 from storage.journal import journal
 from storage.retention.policy import Wins
-from storage.retention.rules import Wished
+from storage.retention.rules import RuleSpec
 from storage.subject_requests.case_rows import Asked, Kind
-from tests.storage.house import NOON, House, emptied, permit, record
+from tests.storage.node import NOON, StorageNode, emptied, permit, record
 
 FILE = "customers/acme/papers.journal"
 Rows = dict[str, list[tuple[object, ...]]]
 
 
-async def lose_the_database(house: House) -> None:
+async def lose_the_database(node: StorageNode) -> None:
     """Take the database away, as a broken disk or a backup without it does; a server loses all rows."""
-    if house.database != "sqlite":
-        await (await emptied(house.database, house.settings.name, house.data)).close()
-    for path in (house.data / "customers" / "acme").glob("index.sqlite3*"):
+    if node.database != "sqlite":
+        await (await emptied(node.database, node.settings.name, node.data)).close()
+    for path in (node.data / "customers" / "acme").glob("index.sqlite3*"):
         path.unlink()
 
 
-async def reopened(house: House) -> Customer:
-    """Open the house again without its database."""
-    await lose_the_database(house)
-    return await house.open()
+async def reopened(node: StorageNode) -> Customer:
+    """Open the node again without its database."""
+    await lose_the_database(node)
+    return await node.open()
 
 
 async def dump(acme: Customer) -> Rows:
@@ -41,9 +41,9 @@ async def copied(acme: Customer) -> Rows:
         return {t.name: [tuple(r) for r in await connection.execute(t.select())] for t in metadata.tables.values()}
 
 
-async def put_back(house: House, copy: Rows) -> None:
+async def put_back(node: StorageNode, copy: Rows) -> None:
     """Put such a copy in the place of what is there, the recorder being stopped."""
-    database = await emptied(house.database, house.settings.name, house.data / "customers" / house.settings.name)
+    database = await emptied(node.database, node.settings.name, node.data / "customers" / node.settings.name)
     async with database.writing() as connection:
         for name, rows in copy.items():
             if rows and name != "about":
@@ -68,8 +68,8 @@ async def fill(acme: Customer) -> str:
     await acme.holds.remove(free.id)
     await acme.annotations.add(held.id, "her name is Mirah", "paula")
     await acme.attachments.add(held.id, "chat", "application/json", b"{}", "paula", title="talk")
-    await acme.rules.put([Wished(30, party="+49301", name="old")], by="ada", default_days=90, wins=Wins.SHORTEST)
-    await acme.rules.put([Wished(3650, source="192.0.2.0/24", name="desk")], by="ada")
+    await acme.rules.put([RuleSpec(30, party="+49301", name="old")], by="ada", default_days=90, wins=Wins.SHORTEST)
+    await acme.rules.put([RuleSpec(3650, source="192.0.2.0/24", name="desk")], by="ada")
     people = [Person(object_id="k1", first_name="Mira"), Person(object_id="k2", first_name="Tove")]
     plan = await acme.users.plan(people, "csv", whole=True)
     await acme.users.carry_out(plan)

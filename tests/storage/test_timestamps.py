@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storage.timestamps import day_of, from_micros, from_text, to_micros, to_text
+from storage.timestamps import day_of, from_micros, from_text, rfc3339, to_micros, to_text
 
 moments = st.datetimes(timezones=st.just(UTC))  # from the year 1, which some send for "always", to 9999
 
@@ -16,6 +16,12 @@ def test_a_time_comes_back(moment: datetime) -> None:
     assert from_micros(to_micros(moment)) == moment
     assert from_text(to_text(moment)) == moment
     assert len(to_text(moment)) == 27
+
+
+def test_what_is_shown_is_utc_with_milliseconds() -> None:
+    east = datetime(2026, 3, 1, 13, 0, 0, 123_456, tzinfo=timezone(timedelta(hours=1)))
+    assert rfc3339(east) == "2026-03-01T12:00:00.123Z"
+    assert rfc3339(None) is None
 
 
 @given(moments, moments)

@@ -8,7 +8,7 @@ import pytest
 from admin_api.assembly import request_schemas
 from admin_api.privacy import request_views
 from storage.calls.call_row import CallRow, CallState
-from storage.exports.export_rows import Export, ExportState
+from storage.exports.exports import Export, ExportState
 from storage.subject_requests.candidates import Candidate
 from storage.subject_requests.case_rows import Asked, Case, Kind, Selection, State, due
 from storage.subject_requests.claims import Claim, Match

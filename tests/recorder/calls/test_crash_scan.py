@@ -22,7 +22,7 @@ from storage.timestamps import day_of
 from storage.vault.parts import PartRef
 from storage.vault.vault import Vault
 from tests.recorder.stage import stage
-from tests.storage.house import record
+from tests.storage.node import record
 
 
 def test_left_calls_are_mended_and_living_ones_are_not_touched(tmp_path: Path) -> None:
@@ -68,7 +68,7 @@ def test_an_index_from_a_backup_gets_the_recordings_of_any_day_since(tmp_path: P
             await acme.calls.remove([old.id])
             await Startup(one.node, one.live, one.mending).run()
             assert not len(one.mending), "a month is not looked through at every start"
-            acme.journal.replayed = True
+            acme.journal.note_replay(1, 3)
             await Startup(one.node, one.live, one.mending).run()
             assert len(one.mending) == 1
             assert await acme.calls.get(first.id) and await acme.calls.get(known.id)

@@ -13,7 +13,7 @@ import pytest
 
 from recorder.calls import databases
 from storage.customer.customers import CUSTOMERS, KEYS, Customer
-from storage.customer.wiring import assemble
+from storage.customer.wiring import Components, assemble
 from tests.recorder.service.test_background import listening, made
 from tests.recorder.stage import CONFIG, Stage, stage
 
@@ -111,10 +111,10 @@ def test_what_is_due_of_it_is_erased_once_it_is_there(tmp_path: Path, monkeypatc
     monkeypatch.setattr(databases, "AGAIN_SECONDS", 0.02)
     away = [True]
 
-    def assembled(customer: Customer) -> None:
+    def assembled(*given: Any) -> Components:
         if away:
             raise MemoryError
-        assemble(customer)
+        return assemble(*given)
 
     async def story() -> None:
         async with stage(tmp_path) as one, listening() as door:

@@ -20,7 +20,7 @@ from recorder.persist.checkpoint_file import SPOOL
 from recorder.persist.repair import rebuild
 from recorder.session import events as e
 from storage.errors import NoSpace
-from storage.files.reserved_space import Room
+from storage.files.reserved_space import ReservedSpace
 from storage.vault.vault import NewPart
 from tests.recorder.offers import KEYS, sdp
 from tests.recorder.stage import CONFIG, Stage, sip_request, stage
@@ -103,7 +103,7 @@ def test_on_a_full_disk_a_call_goes_on_in_the_space_kept_for_erasing(
     async def story() -> None:
         async with stage(tmp_path) as one:
             leave(one, one.invite())
-            room = Room(one.node.settings.node.data_dir)
+            room = ReservedSpace(one.node.settings.node.data_dir)
             assert room.keep()
             kept, new_part = room.release, one.runner.new_part
 
@@ -112,13 +112,13 @@ def test_on_a_full_disk_a_call_goes_on_in_the_space_kept_for_erasing(
                     raise NoSpace("no byte is left")
                 return new_part(call, kind, number)
 
-            def release(self: Room) -> bool:
+            def release(self: ReservedSpace) -> bool:
                 freed.append(owned)
                 return owned and kept()
 
             freed: list[bool] = []
             monkeypatch.setattr(one.runner, "new_part", full)
-            monkeypatch.setattr(Room, "release", release)
+            monkeypatch.setattr(ReservedSpace, "release", release)
             resume(one)
             assert freed == [owned]
             assert len(one.live) == owned

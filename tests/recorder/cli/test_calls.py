@@ -18,7 +18,7 @@ from recorder.persist.customers import open_customer
 from recorder.persist.instance_lock import node_lock
 from storage.journal.index_gap import Gap
 from tests.recorder.shell_place import Place
-from tests.storage.house import record
+from tests.storage.node import record
 
 NOBODY = "11111111-2222-4333-8444-555555555555"
 

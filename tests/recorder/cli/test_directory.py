@@ -14,7 +14,7 @@ from recorder.cli.main import run
 from recorder.config.loader import load
 from recorder.persist.customers import open_customer
 from tests.recorder.cli.test_privacy import Place
-from tests.storage.house import record
+from tests.storage.node import record
 
 HEAD = "upn,first_name,numbers\n"
 

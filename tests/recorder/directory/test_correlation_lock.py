@@ -9,7 +9,7 @@ import pytest
 from recorder.directory.correlation_lock import importing, look, matching
 from storage.customer.customers import Customer
 from storage.directory.user import Person
-from tests.storage.house import House, record, story
+from tests.storage.node import StorageNode, record, story
 
 MIRA = Person("Mira", account_name="mira", numbers=("+4930123456",))
 
@@ -24,7 +24,7 @@ async def imported(acme: Customer) -> None:
 
 
 def test_it_looks_and_says_how_far_it_is(tmp_path: Path) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         assert await look(acme, nothing) == 0
         await record(acme)
         await imported(acme)
@@ -36,7 +36,7 @@ def test_it_looks_and_says_how_far_it_is(tmp_path: Path) -> None:
 
 
 def test_little_work_among_many_users_is_the_daemons(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         await record(acme)
         await imported(acme)
         monkeypatch.setattr("recorder.directory.correlation_lock.FEW_USERS", 0)
@@ -48,7 +48,7 @@ def test_little_work_among_many_users_is_the_daemons(tmp_path: Path, monkeypatch
 
 
 def test_one_looks_at_a_time(tmp_path: Path) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         with matching(acme) as ours, matching(acme) as also:
             assert ours and not also
         with matching(acme) as ours:
@@ -58,7 +58,7 @@ def test_one_looks_at_a_time(tmp_path: Path) -> None:
 
 
 def test_one_imports_at_a_time_beside_whoever_looks(tmp_path: Path) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         with matching(acme), importing(acme) as ours, importing(acme) as also:
             assert ours and not also
 

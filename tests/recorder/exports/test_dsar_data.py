@@ -10,7 +10,7 @@ import pytest
 from recorder.exports.dsar_data import Told, because, call, seen
 from storage.calls.call_row import CallRow, CallState
 from storage.retention.policy import Decision, Verdict
-from storage.retention.rules import Stored, StoredRule, Wins, Wished
+from storage.retention.rules import RuleSpec, Stored, StoredRule, Wins
 
 T0 = datetime(2026, 3, 1, 12, tzinfo=UTC)
 ANNA = {"role": "caller", "name": "Anna", "number": "+4930", "uri": None, "also": ["sip:a@x"], "user_id": "u1"}
@@ -75,7 +75,7 @@ def test_whose_a_stream_is_from_moment_to_moment(before: Any, after: Any, of: st
 
 
 def test_why_it_is_kept() -> None:
-    stored = Stored(180, Wins.LONGEST, (StoredRule("r1", Wished(30, name="Bob's desk")),))
+    stored = Stored(180, Wins.LONGEST, (StoredRule("r1", RuleSpec(30, name="Bob's desk")),))
     for decision, by, days in (
         (KEEP, "default", 180),
         (Decision(Verdict.KEEP, "r1", T0), "rule", 30),

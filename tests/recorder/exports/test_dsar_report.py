@@ -24,11 +24,11 @@ from storage.customer.customers import Customer
 from storage.directory.user import Person
 from storage.exports.exports import ExportState
 from storage.keys.age import parse
-from storage.retention.rules import Wished
+from storage.retention.rules import RuleSpec
 from storage.search_forms import stored_of
 from storage.subject_requests.cases import Asked, Case, Kind, Selection, State, Step, Wanted
 from tests.recorder.exports.test_export_job import FakeRenderer, Parts, tell
-from tests.storage.house import record
+from tests.storage.node import record
 
 ME = {"role": "caller", "name": "Mira Okafor", "number": "+4930123456", "uri": "sip:mira@pbx.example"}
 TOVE = {"role": "callee", "name": "Tove Lind", "number": "+4940777888", "uri": "sip:tove.lind@pbx.example"}
@@ -215,7 +215,7 @@ def test_the_user_record_and_who_has_seen_what(tmp_path: Path) -> None:
 def test_until_when_it_is_kept_and_why(tmp_path: Path) -> None:
     async def story(node: Parts, acme: Customer, job: ExportJob) -> None:
         row, inbound = await called(acme), await called(acme, direction="inbound")
-        await acme.rules.put([Wished(30, Direction.INBOUND, name="Tove Lind's desk")], by="paula")
+        await acme.rules.put([RuleSpec(30, Direction.INBOUND, name="Tove Lind's desk")], by="paula")
         await acme.holds.put(row.id, "court file of Tove Lind", "paula")
         _, data = await reported(acme, job, await confirmed(acme, row, inbound))
         files = unpacked(data)

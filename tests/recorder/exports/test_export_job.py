@@ -21,7 +21,7 @@ from storage.calls import stored_query
 from storage.calls.call_row import CallState, Query
 from storage.customer.customers import Customer
 from tests.recorder.bureau import FakeRenderer, Parts, called, data, make, table, tell
-from tests.storage.house import record
+from tests.storage.node import record
 
 EVIL = '=HYPERLINK("http://evil")'
 

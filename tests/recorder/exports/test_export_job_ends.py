@@ -21,7 +21,7 @@ from storage.database.database import DatabaseAway
 from storage.errors import StorageError
 from storage.exports.exports import ExportState, Request
 from tests.recorder.bureau import FakeRenderer, Parts, called, data, make, tell
-from tests.storage.house import permit
+from tests.storage.node import permit
 
 
 def test_an_erasure_under_way_ends_the_export(tmp_path: Path) -> None:

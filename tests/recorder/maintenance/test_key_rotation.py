@@ -192,7 +192,7 @@ def test_a_number_that_left_no_file_is_given_to_no_recording_either(place: Place
 
 def test_numbers_of_papers_that_were_written_since_are_skipped(place: Place) -> None:
     from storage.journal.journal import Item, Journal
-    from storage.keys.sealing import PAPERS_DAY, new_leaf
+    from storage.keys.sealing import NO_CALL_DAY, new_leaf
 
     data = archive(place)
     keys = place.open()
@@ -201,7 +201,7 @@ def test_numbers_of_papers_that_were_written_since_are_skipped(place: Place) -> 
     asyncio.run(journal.write([Item(leaf, "users", None, {"id": "one"})]))
     shutil.rmtree(place.keys)
     restore(place.settings(), data, older=False)
-    assert place.open().allocate(PAPERS_DAY) != leaf
+    assert place.open().allocate(NO_CALL_DAY) != leaf
 
 
 def test_a_restore_that_was_killed_leaves_no_keys_outside_their_folder(

@@ -21,7 +21,7 @@ from storage.calls.call_row import CallState
 from storage.customer.customers import Customer
 from storage.erasure.erasure_rows import State
 from storage.errors import StorageError
-from tests.storage.house import House, Watch, permit, record
+from tests.storage.node import StorageNode, Watch, permit, record
 
 EVERY_SECOND = Retention(sweep_seconds=1, brake_percent=100)
 LONG_AGO = datetime.now(UTC) - timedelta(days=200)
@@ -61,8 +61,8 @@ async def until(true: Callable[[], Awaitable[bool]]) -> None:
 
 def tell(tmp_path: Path, what: Callable[[Parts, Customer], Awaitable[None]]) -> None:
     async def run() -> None:
-        house = House(tmp_path / "data", watch=Watch(datetime.now(UTC)))
-        acme = await house.open()
+        storage_node = StorageNode(tmp_path / "data", watch=Watch(datetime.now(UTC)))
+        acme = await storage_node.open()
         node = Parts({"acme": acme}, tmp_path)
         try:
             await what(node, acme)

@@ -7,15 +7,15 @@ from pathlib import Path
 
 from recorder.maintenance.retention_preview import foresee
 from storage.customer.customers import Customer
-from storage.retention.rules import Wished
-from tests.storage.house import NOON, House, record, story
+from storage.retention.rules import RuleSpec
+from tests.storage.node import NOON, StorageNode, record, story
 
 
 def test_each_call_is_named_with_why(tmp_path: Path) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(storage_node: StorageNode, acme: Customer) -> None:
         old = await record(acme, ended=NOON - timedelta(days=200))
         ruled = await record(acme, name="T", number="+4940777888", ended=NOON - timedelta(days=9))
-        rule = (await acme.rules.put([Wished(7, party="040 777888")], by="ada")).rules[0].id
+        rule = (await acme.rules.put([RuleSpec(7, party="040 777888")], by="ada")).rules[0].id
         found = await foresee(acme, NOON, 100)
         assert [(i["id"], i["why"]) for i in found["items"]] == [
             (old.id, "default: kept 180 days from its end"),

@@ -218,7 +218,7 @@ def test_a_call_that_is_written_while_the_users_are_loaded_is_not_forgotten(
             monkeypatch.setattr(Rules, "policy_in", slow)
             told: list[object] = []
             here = Indexer(lambda: 0.0, lambda call, error: told.append(error))
-            monkeypatch.setattr(customer, "correlation", mine)
+            monkeypatch.setattr(type(customer), "correlation", property(lambda _: mine))
             here.put(customer, row(one, 1), ())
             assert await here._flush("acme") and told == []
             assert (await mine.outstanding()).calls == 1

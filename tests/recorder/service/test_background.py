@@ -8,6 +8,7 @@ import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,7 +19,8 @@ from recorder.calls.status import System
 from recorder.service import background
 from recorder.service.background import Office
 from storage.customer.customers import Customer
-from storage.customer.wiring import assemble
+from storage.customer.settings import CustomerSettings
+from storage.customer.wiring import Components, assemble
 from tests.recorder.stage import Stage, stage
 
 
@@ -63,9 +65,9 @@ def test_calls_come_and_go_before_anything_of_the_index_is_loaded(tmp_path: Path
     """Whoever asked for it in the loop would hold up every call for as long as its code takes."""
     asked: list[str] = []
 
-    def assembled(customer: Customer) -> None:
-        asked.append(customer.name)
-        assemble(customer)
+    def assembled(settings: CustomerSettings, *more: Any) -> Components:
+        asked.append(settings.name)
+        return assemble(settings, *more)
 
     async def story() -> None:
         async with stage(tmp_path) as one, listening() as door:

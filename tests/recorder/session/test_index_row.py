@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -21,29 +21,21 @@ DOCUMENT: dict[str, Any] = {
 }
 
 
-def test_retention_counts_from_the_end() -> None:
-    row = row_of(DOCUMENT, 7, 10)
+def test_what_stands_in_columns_is_not_sealed_too() -> None:
+    row = row_of({**DOCUMENT, "kept_from": "2026-03-08T12:01:00.000Z"}, 7)
     assert row.state is CallState.COMPLETE
-    assert row.erase_after == datetime(2026, 3, 1, 12, 1, tzinfo=UTC) + timedelta(days=10)
+    assert row.ended_at == datetime(2026, 3, 1, 12, 1, tzinfo=UTC)
+    assert row.kept_from == datetime(2026, 3, 8, 12, 1, tzinfo=UTC)
     assert not CLEAR & set(row.details)
 
 
-def test_retention_counts_from_the_true_end_where_the_clock_was_set_back() -> None:
-    late, end = "2026-03-08T12:01:00.000Z", datetime(2026, 3, 8, 12, 1, tzinfo=UTC)
-    row = row_of({**DOCUMENT, "kept_from": late}, 7, 10)
-    assert (row.kept_from, row.erase_after) == (end, end + timedelta(days=10))
-    right_again = row_of({**DOCUMENT, "kept_from": "2026-02-01T00:00:00.000Z"}, 7, 10)
-    assert right_again.erase_after == datetime(2026, 3, 11, 12, 1, tzinfo=UTC)
-
-
-@pytest.mark.parametrize(("ended", "days"), [(None, 10), ("2026-03-01T12:01:00.000Z", None)])
-def test_a_live_call_and_one_that_is_kept_for_ever_have_no_end(ended: str | None, days: int | None) -> None:
-    assert row_of({**DOCUMENT, "ended_at": ended}, 7, days).erase_after is None
+def test_a_live_call_has_no_end() -> None:
+    assert row_of({**DOCUMENT, "ended_at": None}, 7).ended_at is None
 
 
 def test_a_call_without_a_beginning_has_no_row() -> None:
     with pytest.raises(ValueError, match="beginning"):
-        row_of({**DOCUMENT, "started_at": None}, 7, 10)
+        row_of({**DOCUMENT, "started_at": None}, 7)
 
 
 def test_parties_are_found_by_what_is_known_of_them() -> None:

@@ -6,25 +6,25 @@ import pytest
 
 from storage.attachments.annotations import NoCall
 from storage.customer.customers import Customer
-from tests.storage.house import House, record, story
+from tests.storage.node import StorageNode, record, story
 
 
 def test_corrections_are_kept_in_order_and_sealed(tmp_path: Path) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         row = await record(acme)
         for text in ("Her name is Mirah.", "No: Mira."):
             note = await acme.annotations.add(row.id, text, "paula")
             assert "Mira" not in repr(note)
-            house.watch.wait(seconds=1)
+            node.watch.wait(seconds=1)
         found = await acme.annotations.of(row.id)
         assert [(n.text, n.created_by) for n in found] == [("Her name is Mirah.", "paula"), ("No: Mira.", "paula")]
-        assert (await acme.calls.get(row.id)) == row and b"Mirah" not in house.raw()
+        assert (await acme.calls.get(row.id)) == row and b"Mirah" not in node.raw()
 
     story(tmp_path, tell)
 
 
 def test_without_a_call_there_is_nothing_to_correct(tmp_path: Path) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         row = await record(acme)
         await acme.annotations.add(row.id, "x", "paula")
         acme.keys.cut(row.leaf)

@@ -194,7 +194,7 @@ def test_space_is_owned_beyond_the_end(tmp_path: Path) -> None:
     status = (tmp_path / "audit.jsonl").stat()
     assert status.st_size < 1000
     with (tmp_path / "probe").open("wb") as probe:
-        able = module.keep_room(probe.fileno(), 0, 4096)  # a file system that cannot do this owns nothing
+        able = module.reserve(probe.fileno(), 0, 4096)  # a file system that cannot do this owns nothing
     assert status.st_blocks * 512 >= module.RESERVE // 2 or not able
 
 

@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from storage.calls.call_row import (
-    BadCursor,
     BadDetails,
     CallRow,
     CallState,
@@ -22,6 +21,7 @@ from storage.calls.call_row import (
     pack,
     unpack,
 )
+from storage.cursors import BadCursor
 from storage.search_forms import asked, stored
 
 AT = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -11,9 +11,10 @@ import pytest
 
 from storage.calls import search
 from storage.calls.call_index import Calls
-from storage.calls.call_row import BadCursor, CallRow, CallState, Direction, Fresh, Query
+from storage.calls.call_row import CallRow, CallState, Direction, Fresh, Query
 from storage.calls.sealed_row import open_row
 from storage.calls.search_tokens import token
+from storage.cursors import BadCursor
 from storage.database.database import Database
 from storage.database.schema import call_tokens
 from storage.database.schema import calls as calls_table

@@ -6,14 +6,17 @@ import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from storage.audit.hash_chain import Act
 from storage.calls.call_row import CallRow, CallState, Query
 from storage.customer.customers import Customer, Customers, CustomerSettings, audit_key, open_keys
+from storage.customer.wiring import Components, assemble
 from storage.database.database import DatabaseAway, DatabaseDamaged
 from storage.errors import DiskFailed, Incomplete, KeysError, StorageError
 from storage.keys.root_secret import RootSecret
@@ -161,7 +164,6 @@ def test_a_database_that_is_away_leaves_the_rest_of_a_customer_open(tmp_path: Pa
 def test_nobody_is_served_before_the_ledger_was_done_again(tmp_path: Path) -> None:
     async def story() -> None:
         customers = await Customers.open(tmp_path, ROOT, [ACME], database="sqlite", now=now, later=True)
-        acme = customers["acme"]
 
         async def stranger() -> None:
             await acme.calls.find(Query())
@@ -171,35 +173,34 @@ def test_nobody_is_served_before_the_ledger_was_done_again(tmp_path: Path) -> No
             with pytest.raises(DatabaseAway, match="not open yet"):
                 await asyncio.get_running_loop().create_task(stranger(), context=outside)
 
+        def assembled(*given: Any) -> Components:
+            return replace(assemble(*given), catch_up=catch_up)
+
         outside = copy_context()
-        acme.complete()
-        acme.catch_up = catch_up
+        acme = Customer(ACME, customers["acme"].keys, customers["acme"].place, assembled)
         await acme.open_database()
         await stranger()
-        await customers.close()
+        await acme.close()
 
     asyncio.run(story())
 
 
 def test_a_customer_is_completed_when_it_is_first_asked_for_more_than_keys(tmp_path: Path) -> None:
     async def story() -> None:
-        made: list[Customer] = []
+        made: list[Components] = []
 
-        def assemble(customer: Customer) -> None:
-            made.append(customer)
+        def assembled(*given: Any) -> Components:
             time.sleep(0.05)  # the others ask meanwhile
-            customer.calls = sentinel
+            made.append(assemble(*given))
+            return made[-1]
 
         customers = await Customers.open(tmp_path, ROOT, [ACME], database="sqlite", now=now, later=True)
-        acme = Customer(ACME, customers["acme"].keys, customers["acme"].place, assemble)
-        sentinel = customers["acme"].calls
-        assert acme.vault and acme.keys and not made
+        acme = Customer(ACME, customers["acme"].keys, customers["acme"].place, assembled)
+        assert acme.vault and acme.keys and acme.credentials and not made
         with ThreadPoolExecutor(8) as pool:
-            assert set(pool.map(lambda _: acme.calls, range(8))) == {sentinel}
-        assert made == [acme]
-        with pytest.raises(AttributeError):
-            assert acme.never  # type: ignore[attr-defined]
-        await customers.close()
+            found = set(pool.map(lambda _: acme.calls, range(8)))
+        assert len(made) == 1 and found == {made[0].calls}
+        await acme.close()
 
     asyncio.run(story())
 
@@ -207,27 +208,26 @@ def test_a_customer_is_completed_when_it_is_first_asked_for_more_than_keys(tmp_p
 def test_what_could_not_be_put_together_is_tried_again(tmp_path: Path) -> None:
     async def story() -> None:
         customers = await Customers.open(tmp_path, ROOT, [ACME], database="sqlite", now=now, later=True)
-        whole, tries = customers["acme"], []
+        tries: list[int] = []
 
-        def assemble(customer: Customer) -> None:
+        def assembled(*given: Any) -> Components:
             tries.append(1)
-            customer.credentials = whole.credentials
             if len(tries) == 1:
                 raise DiskFailed("away")
-            customer.calls = whole.calls
-            customer.database, customer.catch_up = whole.database, whole.catch_up
+            return assemble(*given)
 
-        acme = Customer(ACME, whole.keys, whole.place, assemble)
+        acme = Customer(ACME, customers["acme"].keys, customers["acme"].place, assembled)
         with pytest.raises(DiskFailed):
             assert acme.calls
         with pytest.raises(Incomplete):
             assert acme.calls
         assert tries == [1], "whoever asks does not wait for the disk"
-        assert (acme.credentials, acme.whole, acme.served) == (whole.credentials, False, False)
+        assert acme.credentials.create("alice", ["admin"], now()).token, "a token is known nevertheless"
+        assert not acme.whole and not acme.served
         acme.complete()
-        assert (acme.calls, acme.whole, acme.served) == (whole.calls, True, False)
+        assert acme.calls and acme.whole and not acme.served
         await acme.open_database()
         assert acme.served
-        await customers.close()
+        await acme.close()
 
     asyncio.run(story())

@@ -8,14 +8,14 @@ import sqlalchemy as sa
 
 from storage.customer.customers import Customer
 from storage.database.schema import annotations, call_tokens, calls, holds
-from tests.storage.house import House, permit, record, story
+from tests.storage.node import StorageNode, permit, record, story
 
 pytestmark = pytest.mark.sqlite  # a server keeps deleted rows until it vacuums: docs/privacy.md says so
 
 
-def database_files(house: House) -> bytes:
+def database_files(node: StorageNode) -> bytes:
     """Return every byte of the database and what SQLite keeps beside it."""
-    return b"".join(path.read_bytes() for path in sorted(house.data.glob("customers/acme/index.sqlite3*")))
+    return b"".join(path.read_bytes() for path in sorted(node.data.glob("customers/acme/index.sqlite3*")))
 
 
 async def bytes_of(acme: Customer, call: str, leaf: int) -> dict[str, bytes]:
@@ -31,7 +31,7 @@ async def bytes_of(acme: Customer, call: str, leaf: int) -> dict[str, bytes]:
 
 
 def test_rows_and_tokens_of_an_erased_call_are_in_no_file_of_the_database(tmp_path: Path) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         for n in range(40):  # so that the rows lie among others, on several pages
             await record(acme, name=f"Person {n} of many", number=f"+49401234{n:03}")
         gone = await record(acme)
@@ -40,14 +40,14 @@ def test_rows_and_tokens_of_an_erased_call_are_in_no_file_of_the_database(tmp_pa
         planted = await bytes_of(acme, gone.id, gone.leaf)
         assert len(planted) > 5
         for when in ("in the write-ahead log", "in the pages"):
-            raw = database_files(house)
+            raw = database_files(node)
             assert all(piece in raw for piece in planted.values()), when
             await acme.database.scrub()
         await acme.erasures.file(calls=[gone.id], reason="x", by="paula")
         await acme.erasures.work()
-        raw = database_files(house)
+        raw = database_files(node)
         assert [name for name, piece in planted.items() if piece in raw] == []
-        assert (house.data / "customers/acme/index.sqlite3-wal").stat().st_size < 1 << 16
+        assert (node.data / "customers/acme/index.sqlite3-wal").stat().st_size < 1 << 16
         async with acme.database.reading() as connection:
             assert await connection.scalar(sa.select(sa.func.count()).select_from(holds)) == 0
 

@@ -8,11 +8,11 @@ from storage.customer.customers import Customer
 from storage.database.schema import calls
 from storage.directory import match_queue
 from storage.directory.match_queue import FROM_THE_NEWEST, Outstanding
-from tests.storage.house import House, record, story
+from tests.storage.node import StorageNode, record, story
 
 
 def test_marks_are_counted_once_a_user_and_taken_away_as_far_as_was_seen(tmp_path: Path) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         async with acme.database.writing() as connection:
             await match_queue.mark(connection, ["a", "b"])
             seen = await match_queue.newest(connection)
@@ -33,7 +33,7 @@ def test_marks_are_counted_once_a_user_and_taken_away_as_far_as_was_seen(tmp_pat
 
 
 def test_one_question_tells_whether_there_is_anything(tmp_path: Path) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         async with acme.database.writing() as connection:
             before = await match_queue.newest(connection)
             assert not await match_queue.anything(connection, before)
@@ -59,7 +59,7 @@ def test_one_question_tells_whether_there_is_anything(tmp_path: Path) -> None:
 def test_old_changes_go_and_whoever_missed_them_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(match_queue, "KEPT_CHANGES", 2)
 
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         async with acme.database.writing() as connection:
             before = await match_queue.newest(connection)
             for number in range(5):
@@ -74,7 +74,7 @@ def test_old_changes_go_and_whoever_missed_them_is_told(tmp_path: Path, monkeypa
 
 
 def test_many_marks_become_a_walk_that_remembers_its_place(tmp_path: Path) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         rows = [await record(acme) for _ in range(match_queue.CALLS_A_USER)]
         async with acme.database.writing() as connection:
             await connection.execute(calls.update().values(matched=True))
@@ -95,7 +95,7 @@ def test_many_marks_become_a_walk_that_remembers_its_place(tmp_path: Path) -> No
 
 
 def test_nothing_is_settled_while_a_call_was_not_looked_at(tmp_path: Path) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         async with acme.database.writing() as connection:
             assert await match_queue.settled(connection, "a")
             await match_queue.mark(connection, ["a"])

@@ -16,12 +16,12 @@ from storage.database.schema import call_tokens
 from storage.database.schema import calls as table
 from storage.directory.matcher import Correlation, no_pause
 from storage.directory.user import Person, User
-from storage.directory.user_lookup import WhosWho
+from storage.directory.user_lookup import UserLookup
 from storage.ids import new_id
-from storage.retention.rules import Wished
+from storage.retention.rules import RuleSpec
 from storage.search_forms import stored_of
 from storage.timestamps import day_of
-from tests.storage.house import NOON, House, permit, record, story
+from tests.storage.node import NOON, StorageNode, permit, record, story
 
 MIRA = Person("Mira", "Okafor", "mira", "mira@x.example", "mira@x.example", "oid-1", ("+4930123456",))
 TOVE = Person("Tove", "Lind", "tove", "tove@x.example", object_id="oid-2", numbers=("+4940777888",))
@@ -54,7 +54,7 @@ async def found(acme: Customer, party: str) -> set[str]:
 
 
 def test_a_first_import_tells_who_took_part_in_all_calls_there_are(tmp_path: Path) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         hers, his, other = await record(acme), await record(acme, number=HIS), await record(acme, number="+491111111")
         users = await imported(acme, MIRA, TOVE)
         assert await acme.correlation.outstanding()
@@ -71,18 +71,18 @@ def test_a_first_import_tells_who_took_part_in_all_calls_there_are(tmp_path: Pat
 
 
 def test_it_rests_once_the_users_are_known_and_not_worn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         assert not await acme.correlation.at_rest()
         await acme.correlation.load()
         assert await acme.correlation.at_rest()
-        monkeypatch.setattr(WhosWho, "worn", True)
+        monkeypatch.setattr(UserLookup, "worn", True)
         assert not await acme.correlation.at_rest()
 
     story(tmp_path, tell)
 
 
 def test_a_call_is_matched_when_it_is_written(tmp_path: Path) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         users = await imported(acme, MIRA)
         early = await written(acme, HERS)
         assert await parties(acme, early) == [(None, [])] and await acme.correlation.outstanding()
@@ -97,7 +97,7 @@ def test_a_call_is_matched_when_it_is_written(tmp_path: Path) -> None:
 
 
 def test_a_call_that_is_written_after_another_process_looked_is_not_forgotten(tmp_path: Path) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         await acme.correlation.load()
         other = Correlation(acme.database, acme.keys, acme.calls, acme.users, acme.rules, "DE")
         users = await imported(acme, MIRA)
@@ -116,7 +116,7 @@ def test_a_call_that_is_written_after_another_process_looked_is_not_forgotten(tm
 
 
 def test_a_look_that_began_before_users_changed_takes_back_no_later_one(tmp_path: Path) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         await acme.correlation.load()
         async with acme.database.reading() as before:
             await before.exec_driver_sql("SELECT count(*) FROM user_changes")  # its snapshot is from now
@@ -146,18 +146,18 @@ async def written(acme: Customer, *numbers: str, at: datetime = NOON) -> str:
 
 
 def test_the_call_keeps_who_it_was_then(tmp_path: Path) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         await imported(acme, MIRA, TOVE)
         await acme.correlation.load()
         before = await written(acme, HERS)
-        house.watch.wait(days=10)  # she marries and moves; he gets her number
+        node.watch.wait(days=10)  # she marries and moves; he gets her number
         married = replace(MIRA, last_name="Lind", email="mira.lind@x.example", numbers=("+4930999",))
         users = await imported(acme, married, replace(TOVE, numbers=(HERS,)))
         await matched(acme)
-        after = await written(acme, HERS, at=house.watch.at + timedelta(hours=1))
+        after = await written(acme, HERS, at=node.watch.at + timedelta(hours=1))
         assert await parties(acme, before) == [(users["Mira"].id, [])]
         assert await parties(acme, after) == [(users["Tove"].id, [])]
-        house.watch.wait(days=10)  # and she leaves
+        node.watch.wait(days=10)  # and she leaves
         await imported(acme, replace(TOVE, numbers=(HERS,)))
         assert await matched(acme) == 0
         assert await acme.users.calls_of(users["Mira"]) == (before,)
@@ -167,10 +167,10 @@ def test_the_call_keeps_who_it_was_then(tmp_path: Path) -> None:
 
 
 def test_what_is_found_too_late_is_put_right(tmp_path: Path) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         users = await imported(acme, MIRA)
         await matched(acme)
-        house.watch.wait(hours=1)
+        node.watch.wait(hours=1)
         await acme.users.unmap(users["Mira"].id)
         call = await written(acme, HERS, at=NOON + timedelta(hours=2))  # nobody has told the index yet
         assert await parties(acme, call) == [(users["Mira"].id, [])]
@@ -184,18 +184,18 @@ def test_what_is_found_too_late_is_put_right(tmp_path: Path) -> None:
 
 
 def test_a_number_was_the_successors_while_somebody_was_away(tmp_path: Path) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         await imported(acme, MIRA, replace(TOVE, numbers=()))
-        house.watch.wait(days=1)
+        node.watch.wait(days=1)
         await imported(acme, replace(TOVE, numbers=(HERS,)))
         await acme.correlation.load()
-        house.watch.wait(days=1)
-        meanwhile = await written(acme, HERS, at=house.watch())
-        house.watch.wait(days=1)
+        node.watch.wait(days=1)
+        meanwhile = await written(acme, HERS, at=node.watch())
+        node.watch.wait(days=1)
         users = await imported(acme, MIRA, replace(TOVE, numbers=()))  # back, with what was hers
-        house.watch.wait(days=1)
+        node.watch.wait(days=1)
         await matched(acme)
-        after = await written(acme, HERS, at=house.watch())
+        after = await written(acme, HERS, at=node.watch())
         assert await parties(acme, meanwhile) == [(users["Tove"].id, [])]
         assert await parties(acme, after) == [(users["Mira"].id, [])]
 
@@ -207,12 +207,12 @@ def test_a_call_keeps_its_user_when_the_directory_forgets_the_number(
 ) -> None:
     monkeypatch.setattr("storage.directory.user.MAX_FORMER", 1)
 
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         await imported(acme, MIRA)
         await acme.correlation.load()
         call = await written(acme, HERS)
         for number in range(3):
-            house.watch.wait(days=1)
+            node.watch.wait(days=1)
             users = await imported(acme, replace(MIRA, numbers=(f"+493099{number}",)))
         assert HERS not in users["Mira"].known_by
         await matched(acme)
@@ -222,7 +222,7 @@ def test_a_call_keeps_its_user_when_the_directory_forgets_the_number(
 
 
 def test_several_are_shown_and_each_of_them_is_referred_to(tmp_path: Path) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         call = await record(acme)
         users = await imported(acme, MIRA, replace(TOVE, numbers=("030 123456",)))
         await matched(acme)
@@ -231,7 +231,7 @@ def test_several_are_shown_and_each_of_them_is_referred_to(tmp_path: Path) -> No
         for user in users.values():
             assert await found(acme, user.id) == set()  # nobody says that it was this one
             assert await acme.users.calls_of(user) == (call.id,) and await acme.users.sure_calls_of(user) == ()
-        house.watch.wait(days=1)
+        node.watch.wait(days=1)
         await imported(acme, MIRA, replace(TOVE, numbers=()))  # too late to tell: it was so at the time
         assert await matched(acme) == 0
 
@@ -239,7 +239,7 @@ def test_several_are_shown_and_each_of_them_is_referred_to(tmp_path: Path) -> No
 
 
 def test_few_changes_are_looked_up_and_many_walked_through(tmp_path: Path) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         for number in range(60):
             await record(acme, number=f"+49301{number:05}")
         hers = await record(acme)
@@ -259,7 +259,7 @@ def test_a_walk_that_breaks_off_goes_on_where_it_was(tmp_path: Path) -> None:
     class Killed(Exception):
         """Stands for SIGKILL."""
 
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         for _ in range(7):
             await record(acme)
         await matched(acme)
@@ -275,7 +275,7 @@ def test_a_walk_that_breaks_off_goes_on_where_it_was(tmp_path: Path) -> None:
         assert looked == [3] and (await acme.correlation.outstanding()).calls == 4
         assert not await acme.users.settled(users["Mira"])
         await acme.close()
-        again = await house.open()
+        again = await node.open()
         more: list[int] = []
         assert await matched(again, told=lambda done, of: more.append(done), batch=3) == 4
         assert more == [3, 4] and len(await again.users.calls_of(users["Mira"])) == 7
@@ -290,7 +290,7 @@ def test_a_walk_is_over_with_its_last_calls(tmp_path: Path) -> None:
     class Killed(Exception):
         """Stands for SIGKILL."""
 
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         for _ in range(3):
             await record(acme)
         users = await imported(acme, MIRA)
@@ -308,7 +308,7 @@ def test_a_walk_is_over_with_its_last_calls(tmp_path: Path) -> None:
 
 
 def test_a_change_that_comes_while_calls_are_looked_at_is_looked_at_too(tmp_path: Path) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         for number in range(120):
             await record(acme, number=f"+49301{number:05}")
         hers, his = await record(acme), await record(acme, number=HIS)
@@ -331,7 +331,7 @@ def test_a_change_that_comes_while_calls_are_looked_at_is_looked_at_too(tmp_path
 
 
 def test_what_is_written_meanwhile_is_left_alone(tmp_path: Path) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         call = await record(acme)
         users = await imported(acme, MIRA)
         await acme.correlation.load()
@@ -346,7 +346,7 @@ def test_what_is_written_meanwhile_is_left_alone(tmp_path: Path) -> None:
 
 
 def test_damaged_and_erased_calls_are_in_nobodys_way(tmp_path: Path) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         damaged, erased, well = await record(acme), await record(acme), await record(acme)
         async with acme.database.writing() as connection:
             await connection.execute(table.update().where(table.c.id == damaged.id).values(sealed=b"damaged"))
@@ -362,7 +362,7 @@ def test_damaged_and_erased_calls_are_in_nobodys_way(tmp_path: Path) -> None:
 def test_a_call_that_is_cut_while_it_is_looked_at_gets_no_tokens_of_the_next_key_of_its_day(tmp_path: Path) -> None:
     """That key stays when the erasure is done, and a copy of the database could be asked who took part."""
 
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         gone, stays = await record(acme), await record(acme)
         users = await imported(acme, MIRA)
         await acme.correlation.load()
@@ -382,10 +382,10 @@ def test_a_call_that_is_cut_while_it_is_looked_at_gets_no_tokens_of_the_next_key
 
 
 def test_a_rule_about_a_user_counts_from_the_match_on(tmp_path: Path) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         call = await record(acme)
         user = (await imported(acme, MIRA))["Mira"]
-        await acme.rules.put([Wished(7, party=user.id, name="leaver")], by="ada", default_days=90)
+        await acme.rules.put([RuleSpec(7, party=user.id, name="leaver")], by="ada", default_days=90)
         await matched(acme)
         row = await acme.calls.get(call.id)
         assert row is not None and row.erase_after == NOON + timedelta(days=7)
@@ -394,7 +394,7 @@ def test_a_rule_about_a_user_counts_from_the_match_on(tmp_path: Path) -> None:
 
 
 def test_a_user_is_not_deleted_before_all_calls_were_looked_at(tmp_path: Path) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         from storage.directory.user_store import Referred
 
         call = await record(acme)

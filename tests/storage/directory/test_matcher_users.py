@@ -11,7 +11,7 @@ from storage.directory import match_queue
 from storage.directory.matcher import Correlation
 from storage.timestamps import to_micros
 from tests.storage.directory.test_matcher import HIS, MIRA, TOVE, imported, matched
-from tests.storage.house import NOON, House, story
+from tests.storage.node import NOON, StorageNode, story
 
 
 def test_whoever_waits_for_the_users_has_them_read_without_rests_and_once(
@@ -19,7 +19,7 @@ def test_whoever_waits_for_the_users_has_them_read_without_rests_and_once(
 ) -> None:
     monkeypatch.setattr("storage.directory.matcher.AT_ONCE", 1)
 
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         await imported(acme, MIRA, TOVE)
         begun, enough = asyncio.Event(), asyncio.Event()
 
@@ -46,7 +46,7 @@ def test_whoever_waits_for_the_users_has_them_read_without_rests_and_once(
 
 
 def test_nobody_rests_while_somebody_waits(tmp_path: Path) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         await imported(acme, MIRA, TOVE)
 
         async def rest() -> None:
@@ -60,7 +60,7 @@ def test_nobody_rests_while_somebody_waits(tmp_path: Path) -> None:
 
 
 def test_a_deleted_user_is_nobody_and_others_hear_of_it(tmp_path: Path) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         user = (await imported(acme, MIRA))["Mira"]
         await matched(acme)
         await acme.users.unmap(user.id)
@@ -73,7 +73,7 @@ def test_a_deleted_user_is_nobody_and_others_hear_of_it(tmp_path: Path) -> None:
 
 
 def test_whoever_missed_too_much_asks_for_everybody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         await imported(acme, MIRA)
         await matched(acme)
         elsewhere = Correlation(
@@ -93,7 +93,7 @@ def test_whoever_missed_too_much_asks_for_everybody(tmp_path: Path, monkeypatch:
 
 
 def test_somebody_who_waits_takes_little_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         assert await acme.correlation.refresh() == 0 and acme.correlation.who is None
         await imported(acme, MIRA)
         await acme.correlation.load()
@@ -109,7 +109,7 @@ def test_somebody_who_waits_takes_little_over(tmp_path: Path, monkeypatch: pytes
 
 
 def test_nothing_is_missed_when_everybody_is_taken_anew_meanwhile(tmp_path: Path) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         await imported(acme, MIRA)
         await acme.correlation.load()
         over, refreshing = asyncio.Event(), []

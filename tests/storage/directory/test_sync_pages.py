@@ -12,7 +12,7 @@ from storage.directory.sync_pages import FILE_NAME, DirectoryPages
 from storage.directory.user import Change, Person
 from storage.errors import DiskFailed
 from storage.keys.key_store import CustomerKeys
-from tests.storage.house import NOON, House, story
+from tests.storage.node import NOON, StorageNode, story
 
 MIRA = Change("id-1", {"first_name": "Mira", "numbers": ("+4930123456", "+4930123457")})
 GONE = Change("id-2", {}, gone=True)
@@ -130,7 +130,7 @@ def test_a_disk_that_fails_is_said(again: Again, tmp_path: Path) -> None:
 
 
 def test_the_deletion_of_a_user_takes_it_along(tmp_path: Path) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         await acme.users.carry_out(await acme.users.plan([Person("Mira", email="mira@x.example")], "csv", whole=True))
         (mira,), _ = await acme.users.listed(10)
         await acme.users.unmap(mira.id)

@@ -12,7 +12,7 @@ import pytest
 
 from storage.directory.match_keys import asked
 from storage.directory.user import Former, Person, Since, User, UserState
-from storage.directory.user_lookup import NO_MATCH, Match, WhosWho
+from storage.directory.user_lookup import NO_MATCH, Match, UserLookup
 from storage.search_forms import MAX_CANDIDATES
 from storage.timestamps import to_micros, to_text
 
@@ -40,8 +40,8 @@ def user(number: int, person: Person, begin: Since | None = None, *, former=(), 
     return User(id_of(number), state, "csv", b"", day(1), left, 7, person, tuple(former), began, later or {})
 
 
-def who(*users: User, extension_digits: int = 0) -> WhosWho:
-    known = WhosWho("DE", secret=bytes(16), extension_digits=extension_digits)
+def who(*users: User, extension_digits: int = 0) -> UserLookup:
+    known = UserLookup("DE", secret=bytes(16), extension_digits=extension_digits)
     for each in users:
         known.put(each)
     return known
@@ -180,10 +180,10 @@ def test_nobody_is_mistaken_for_another_by_a_thread_that_is_looking() -> None:
     while line < count:
         known = who(user(1, ANNA), user(2, BERT))
 
-        def look(known: WhosWho = known) -> None:
+        def look(known: UserLookup = known) -> None:
             seen.add(known.party(WRITTEN, at(5)))
 
-        def change(known: WhosWho = known) -> None:
+        def change(known: UserLookup = known) -> None:
             known.put(user(1, ANNA))
 
         count = between_the_lines(look, change, only=line)
@@ -251,12 +251,12 @@ def test_it_wears_out_and_says_so() -> None:
     assert crowd.worn
 
 
-def test_a_house_with_many_addresses_is_not_read_again_and_again() -> None:
+def test_a_company_with_many_addresses_is_not_read_again_and_again() -> None:
     addresses = tuple(f"mail{number}@x.example" for number in range(20))
     rich = Person(
         "Jürgen-André", "Müller-Lüdenscheidt", "juergen.mueller", numbers=("+4930111111",), addresses=addresses
     )
-    known = WhosWho("DE", secret=bytes(16), room=511)  # the fewest chains a user
+    known = UserLookup("DE", secret=bytes(16), room=511)  # the fewest chains a user
     for number in range(511):
         known.put(user(number, rich))
     assert not known.worn

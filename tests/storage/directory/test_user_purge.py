@@ -5,7 +5,7 @@ from pathlib import Path
 from storage.customer.customers import Customer
 from storage.directory import user_purge
 from storage.directory.user import Person
-from tests.storage.house import House, permit, record, story
+from tests.storage.node import StorageNode, permit, record, story
 
 MIRA = Person("Mira", account_name="mira", numbers=("+4930123456",))
 TOVE = Person("Tove", account_name="tove")
@@ -23,7 +23,7 @@ async def imported(acme: Customer, *people: Person) -> dict[str, str]:
 
 
 def test_who_may_go_goes_and_is_written_down_before(tmp_path: Path) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         call = await record(acme)
         ids = await imported(acme, MIRA, TOVE, LIV)
         await imported(acme, LIV)

@@ -10,9 +10,9 @@ import pytest
 from storage.customer.customers import Customer
 from storage.directory import user_store
 from storage.directory.user import Person, UserState
-from storage.directory.user_lookup import WhosWho
+from storage.directory.user_lookup import UserLookup
 from storage.directory.user_search import find
-from tests.storage.house import House, story
+from tests.storage.node import StorageNode, story
 
 MIRA = Person("Mira", "Okafor", "mira", "mira@x.example", numbers=("+4930123456",))
 TOVE = Person("Tove", "Lind", "tove", "tove@x.example", numbers=("+4940777888",))
@@ -31,7 +31,7 @@ async def names(acme: Customer, text: str, state: UserState | None = None) -> li
 
 @pytest.mark.parametrize("ready", [False, True])
 def test_they_are_found_in_any_spelling(tmp_path: Path, ready: bool) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         await imported(acme, MIRA, TOVE)
         await imported(acme, replace(MIRA, last_name="Lind", numbers=("+4930999999",)), TOVE)
         if ready:
@@ -51,7 +51,7 @@ def test_they_are_found_in_any_spelling(tmp_path: Path, ready: bool) -> None:
 
 @pytest.mark.parametrize("ready", [False, True])
 def test_the_first_letters_of_a_word_are_enough(tmp_path: Path, ready: bool) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         await imported(
             acme,
             Person("Jürgen", "Müller", "jm"),
@@ -76,15 +76,15 @@ def test_the_first_letters_of_a_word_are_enough(tmp_path: Path, ready: bool) -> 
 
 
 def test_a_letter_that_everybody_has_keeps_nobody_else_waiting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    looking, seen = WhosWho.find, set[int]()
+    looking, seen = UserLookup.find, set[int]()
 
-    def noted(who: WhosWho, alternatives: Iterable[Sequence[str]]) -> tuple[str, ...]:
+    def noted(who: UserLookup, alternatives: Iterable[Sequence[str]]) -> tuple[str, ...]:
         seen.add(threading.get_ident())
         return looking(who, alternatives)
 
-    monkeypatch.setattr(WhosWho, "find", noted)
+    monkeypatch.setattr(UserLookup, "find", noted)
 
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         await imported(acme, MIRA, TOVE)
         await acme.correlation.load()
         assert await names(acme, "m") == ["Mira"]
@@ -97,7 +97,7 @@ def test_a_letter_that_everybody_has_keeps_nobody_else_waiting(tmp_path: Path, m
 def test_page_by_page(tmp_path: Path, ready: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("storage.directory.user_search.BATCH", 3)
 
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         await imported(acme, *(Person("Same", account_name=f"a{number}") for number in range(8)), TOVE)
         if ready:
             await acme.correlation.load()
@@ -112,7 +112,7 @@ def test_page_by_page(tmp_path: Path, ready: bool, monkeypatch: pytest.MonkeyPat
 
 
 def test_a_single_person_is_planned_like_an_import(tmp_path: Path) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         users = acme.users
         await users.carry_out(await users.one(MIRA, "api"))
         mira = await users.known("api", MIRA)
@@ -148,7 +148,7 @@ def test_lists_stand_by_name_over_all_pages(
                 return seen
             after = more
 
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         people = [Person(first, "Lind", f"account {n}") for n, first in enumerate(firsts)]
         await imported(acme, *people)
         for ready in (False, True):

@@ -12,7 +12,7 @@ from storage.database.schema import users as table
 from storage.directory.user import Person, UserState
 from storage.directory.user_store import Mapped, Plan, Referred, User
 from storage.exports.exports import Request
-from tests.storage.house import House, permit, record, story
+from tests.storage.node import StorageNode, permit, record, story
 
 MIRA = Person("Mira", "Okafor", "mira", "mira@x.example", "mira@x.example", "oid-1", ("+4930123456",), ("sip:m@x",))
 TOVE = Person(first_name="Tove", account_name="tove", numbers=("+4940777888",))
@@ -35,13 +35,13 @@ async def by_name(acme: Customer) -> dict[str, User]:
 
 
 def test_people_become_users_and_nothing_of_them_is_on_the_disk(tmp_path: Path) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         plan = await synced(acme, MIRA, TOVE, MIRA)
         assert (len(plan.added), plan.same) == (2, 0)
         users = await by_name(acme)
         assert users["Mira"].person == MIRA and users["Mira"].state is UserState.ACTIVE
         assert await acme.users.get(users["Tove"].id) == users["Tove"]
-        raw = house.raw()
+        raw = node.raw()
         assert not any(word in raw for word in (b"Mira", b"Okafor", b"30123456", b"oid-1", b"mira@"))
         assert (await synced(acme, TOVE, MIRA)).same == 2
 
@@ -49,10 +49,10 @@ def test_people_become_users_and_nothing_of_them_is_on_the_disk(tmp_path: Path) 
 
 
 def test_a_renamed_person_is_the_same_user_and_the_old_name_is_kept(tmp_path: Path) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         await synced(acme, MIRA)
         before = (await by_name(acme))["Mira"]
-        house.watch.wait(days=1)
+        node.watch.wait(days=1)
         await synced(acme, replace(MIRA, last_name="Lind", email="lind@x.example", numbers=("+4930999",)))
         after = (await by_name(acme))["Mira"]
         assert after.id == before.id and after.person.last_name == "Lind"
@@ -67,7 +67,7 @@ def test_a_renamed_person_is_the_same_user_and_the_old_name_is_kept(tmp_path: Pa
 
 
 def test_who_left_is_inactive_and_who_comes_back_is_the_same(tmp_path: Path) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         await synced(acme, MIRA, TOVE)
         first = (await by_name(acme))["Mira"]
         plan = await synced(acme, TOVE)
@@ -85,7 +85,7 @@ def test_who_left_is_inactive_and_who_comes_back_is_the_same(tmp_path: Path) -> 
 
 
 def test_a_user_goes_only_when_directory_and_recordings_let_go(tmp_path: Path) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         row = await record(acme)
         await synced(acme, MIRA)
         user = (await by_name(acme))["Mira"]
@@ -108,7 +108,7 @@ def test_a_user_goes_only_when_directory_and_recordings_let_go(tmp_path: Path) -
 
 
 def test_reports_with_a_user_go_with_the_user(tmp_path: Path) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         await synced(acme, MIRA)
         user = (await by_name(acme))["Mira"]
         wanted = Request("json", ("id",), "x", calls=())
@@ -123,7 +123,7 @@ def test_reports_with_a_user_go_with_the_user(tmp_path: Path) -> None:
 
 
 def test_who_is_taken_back_in_the_moment_of_the_deletion_is_not_lost(tmp_path: Path) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         await synced(acme, MIRA)
         user = (await by_name(acme))["Mira"]
         await acme.users.unmap(user.id)
@@ -152,7 +152,7 @@ def test_who_is_taken_back_in_the_moment_of_the_deletion_is_not_lost(tmp_path: P
 
 
 def test_who_is_taken_back_before_the_deletion_stays(tmp_path: Path) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         await synced(acme, MIRA)
         user = (await by_name(acme))["Mira"]
         await acme.users.unmap(user.id)
@@ -168,7 +168,7 @@ def test_who_is_taken_back_before_the_deletion_stays(tmp_path: Path) -> None:
 
 
 def test_a_number_of_before_is_a_reason_to_stay(tmp_path: Path) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         await record(acme)
         await synced(acme, MIRA)
         await synced(acme, replace(MIRA, numbers=(), addresses=()))
@@ -181,7 +181,7 @@ def test_a_number_of_before_is_a_reason_to_stay(tmp_path: Path) -> None:
 
 
 def test_an_interrupted_deletion_is_in_nobodys_way(tmp_path: Path) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         await synced(acme, MIRA)
         user = (await by_name(acme))["Mira"]
         acme.keys.cut(user.leaf)  # the process ends here
@@ -195,7 +195,7 @@ def test_an_interrupted_deletion_is_in_nobodys_way(tmp_path: Path) -> None:
 
 
 def test_pages(tmp_path: Path) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         await synced(acme, *(Person(account_name=f"a{n}") for n in range(7)))
         seen: list[str] = []
         after: str | None = ""

@@ -6,9 +6,9 @@ from typing import Any
 from storage.customer.customers import Customer
 from storage.database.schema import erasures
 from storage.erasure import erasure_rows as rows
-from storage.erasure.erasure_rows import Doomed, State, Step
+from storage.erasure.erasure_rows import ErasureTarget, State, Step
 from storage.timestamps import to_micros
-from tests.storage.house import NOON, House, record, story
+from tests.storage.node import NOON, StorageNode, record, story
 
 A, B = "0f8fad5b-d9cb-469f-a165-70867728950e", "00000000-0000-4000-8000-000000000000"
 
@@ -20,13 +20,13 @@ async def filed(connection: Any, id: str, calls: dict[str, int | None], cause: s
 
 
 def test_a_request_waits_for_a_hold_and_retention_lets_the_call_go(tmp_path: Path) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         held, free = await record(acme), await record(acme)
         await acme.holds.put(held.id, "court", "paula")
         async with acme.database.writing() as connection:
             await filed(connection, "r", {held.id: held.leaf, free.id: free.leaf, B: None})
             await filed(connection, "s", {held.id: held.leaf, free.id: free.leaf}, "retention:7")
-            assert await rows.begin(connection) == [(Doomed(free.id, free.leaf), Step.BEGUN)]
+            assert await rows.begin(connection) == [(ErasureTarget(free.id, free.leaf), Step.BEGUN)]
             assert await rows.calls_of(connection, "s") == [free.id]
             counted = {record.id: (waiting, left) for record, waiting, left in await rows.progress(connection)}
             assert counted == {"r": (1, 2), "s": (0, 1)}
@@ -42,7 +42,7 @@ def test_a_request_waits_for_a_hold_and_retention_lets_the_call_go(tmp_path: Pat
 
 
 def test_each_erasure_says_of_how_many_calls_it_is(tmp_path: Path) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         async with acme.database.writing() as connection:
             await filed(connection, "r", {A: 5, B: None})
             await filed(connection, "s", {A: 5})
@@ -58,24 +58,27 @@ def test_each_erasure_says_of_how_many_calls_it_is(tmp_path: Path) -> None:
 
 
 def test_a_step_never_goes_back_and_the_lowest_of_two_counts(tmp_path: Path) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         async with acme.database.writing() as connection:
             await filed(connection, "r", {A: 5})
             await rows.begin(connection)
             await rows.mark(connection, [A], Step.REMOVED)
             await rows.mark(connection, [A], Step.UNLINKED)
-            assert await rows.begin(connection) == [(Doomed(A, 5), Step.REMOVED)]
+            assert await rows.begin(connection) == [(ErasureTarget(A, 5), Step.REMOVED)]
             await filed(connection, "second", {A: 5})
-            assert await rows.begin(connection) == [(Doomed(A, 5), Step.BEGUN)]
+            assert await rows.begin(connection) == [(ErasureTarget(A, 5), Step.BEGUN)]
             found = await rows.erasures_of(connection, [A])
-            assert [(record.id, [d.call for d in doomed]) for record, doomed in found] == [("r", [A]), ("second", [A])]
+            assert [(record.id, [d.call for d in targets]) for record, targets in found] == [
+                ("r", [A]),
+                ("second", [A]),
+            ]
             assert await rows.without_leaf(connection, "r") == []
 
     story(tmp_path, tell)
 
 
 def test_a_round_takes_whole_days_oldest_first(tmp_path: Path) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         leaves = {day: [(day << 32) + n for n in range(4)] for day in (30, 10, 20)}
         async with acme.database.writing() as connection:
             await filed(connection, "r", {f"{leaf:x}": leaf for some in leaves.values() for leaf in some})
@@ -89,7 +92,7 @@ def test_a_round_takes_whole_days_oldest_first(tmp_path: Path) -> None:
 
 
 def test_an_erasure_under_way_still_knows_the_leaf_of_a_row_that_is_gone(tmp_path: Path) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         row = await record(acme)
         async with acme.database.writing() as connection:
             await filed(connection, "r", {A: 5})

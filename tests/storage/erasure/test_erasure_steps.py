@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -16,13 +16,13 @@ from storage.customer.customers import Customer
 from storage.database import schema
 from storage.database.database import DatabaseAway
 from storage.erasure.cut_log import Entry, Ledger
-from storage.erasure.erasure_rows import Doomed, Step, mark
-from storage.erasure.erasure_steps import Forgetting, NotErased
+from storage.erasure.erasure_rows import ErasureTarget, Step, mark
+from storage.erasure.erasure_steps import ErasureSteps, NotErased
 from storage.errors import NoSpace, StorageError
-from storage.files.reserved_space import Room
+from storage.files.reserved_space import ReservedSpace
 from storage.search_forms import stored_of
 from storage.timestamps import to_micros
-from tests.storage.house import NOON, House, opens, record, story
+from tests.storage.node import NOON, StorageNode, opens, record, story
 
 EXPORT = {"state": "done", "format": "csv", "created_at": 0, "created_by": "a", "expires_at": 0, "sealed": b""}
 EXPORTS = "00000000-0000-4000-8000-00000000000a", "00000000-0000-4000-8000-00000000000b"
@@ -36,9 +36,17 @@ PAPERS: dict[str, tuple[sa.Table, dict[str, object]]] = {
 LATER = NOON + timedelta(days=30)
 
 
-def steps(house: House, acme: Customer) -> tuple[Forgetting, Ledger]:
-    ledger = Ledger(house.data / "keys", "acme")
-    return Forgetting(acme.keys, acme.vault, acme.database, acme.calls, ledger, Room(house.data)), ledger
+async def nothing(_: Sequence[str]) -> None:
+    """Stand for exports that hold none of the calls."""
+
+
+def steps(
+    node: StorageNode, acme: Customer, derived: Callable[[Sequence[str]], Awaitable[None]] = nothing
+) -> tuple[ErasureSteps, Ledger]:
+    ledger = Ledger(node.data / "keys", "acme")
+    return ErasureSteps(
+        acme.keys, acme.vault, acme.database, acme.calls, ledger, ReservedSpace(node.data), derived
+    ), ledger
 
 
 def noted_writing(acme: Customer, monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
@@ -64,13 +72,13 @@ async def index_of_tokens(acme: Customer, leaf: int) -> int:
 
 
 def test_a_past_day_of_which_everything_goes_is_one_cut(tmp_path: Path) -> None:
-    async def tell(house: House, acme: Customer) -> None:
-        work, ledger = steps(house, acme)
+    async def tell(node: StorageNode, acme: Customer) -> None:
+        work, ledger = steps(node, acme)
         gone = [await record(acme) for _ in range(4)]
         other = await record(acme, ended=NOON + timedelta(days=1))
-        doomed = [Doomed(r.id, r.leaf) for r in gone]
+        targets = [ErasureTarget(r.id, r.leaf) for r in gone]
         for _ in range(2):
-            await work.cut(doomed, LATER)
+            await work.cut(targets, LATER)
         last = ledger.last()
         assert last and (last.days, last.leaves) == ((gone[0].day,), ())
         assert not any(opens(acme, r) for r in gone) and opens(acme, other)
@@ -80,11 +88,11 @@ def test_a_past_day_of_which_everything_goes_is_one_cut(tmp_path: Path) -> None:
 
 
 def test_a_day_is_cut_whole_only_once_no_call_that_began_on_it_can_go_on(tmp_path: Path) -> None:
-    async def tell(house: House, acme: Customer) -> None:
-        work, ledger = steps(house, acme)
+    async def tell(node: StorageNode, acme: Customer) -> None:
+        work, ledger = steps(node, acme)
         for ago in (1, 2):
             row = await record(acme, ended=NOON + timedelta(days=ago))
-            await work.cut([Doomed(row.id, row.leaf)], NOON + timedelta(days=2 * ago))
+            await work.cut([ErasureTarget(row.id, row.leaf)], NOON + timedelta(days=2 * ago))
             last = ledger.last()
             assert last and last.days == (() if ago == 1 else (row.day,))
 
@@ -92,14 +100,14 @@ def test_a_day_is_cut_whole_only_once_no_call_that_began_on_it_can_go_on(tmp_pat
 
 
 def test_what_hangs_on_a_call_goes_with_it(tmp_path: Path) -> None:
-    async def tell(house: House, acme: Customer) -> None:
-        work, _ = steps(house, acme)
+    async def tell(node: StorageNode, acme: Customer) -> None:
+        work, _ = steps(node, acme)
         gone, stays = await record(acme), await record(acme)
         for row in (gone, stays):
             await acme.annotations.add(row.id, "her name is Mirah", "paula")
             await acme.attachments.add(row.id, "chat", "application/json", b"{}", "paula")
             await acme.holds.put(row.id, "court", "paula")
-        await work.remove([Doomed(gone.id, gone.leaf)])
+        await work.remove([ErasureTarget(gone.id, gone.leaf)])
         async with acme.database.reading() as connection:
             for table in (schema.annotations, schema.attachments, schema.holds):
                 assert list(await connection.scalars(sa.select(table.c.call))) == [stays.id]
@@ -113,18 +121,18 @@ def test_a_key_of_the_index_that_somebody_is_about_to_bring_is_cut_too(
 ) -> None:
     """Else a copy of the database from before the rows went could be asked who called, for ever."""
 
-    async def tell(house: House, acme: Customer) -> None:
-        work, _ = steps(house, acme)
-        row, other = await record(acme), await house.open()
+    async def tell(node: StorageNode, acme: Customer) -> None:
+        work, _ = steps(node, acme)
+        row, other = await record(acme), await node.open()
         if key == "next":  # another call of the day stays, and the key before was cut
             await record(acme)
             acme.keys.cut(await acme.calls.index_leaf(row.day) or 0)
         await acme.calls.remove([row.id])
-        doomed, forms = [Doomed(row.id, row.leaf)], stored_of(row.details["parties"], "DE")
+        targets, forms = [ErasureTarget(row.id, row.leaf)], stored_of(row.details["parties"], "DE")
         wants_to_write = noted_writing(acme, monkeypatch)
         async with other.database.writing() as connection:
             await other.calls.put_in(connection, [row], [forms])
-            cutting = asyncio.create_task(work.cut(doomed, NOON))
+            cutting = asyncio.create_task(work.cut(targets, NOON))
             waiting = asyncio.create_task(wants_to_write.wait())
             await asyncio.wait({cutting, waiting}, return_when=asyncio.FIRST_COMPLETED)
         waiting.cancel()
@@ -139,8 +147,8 @@ def test_a_key_of_the_index_that_somebody_is_about_to_bring_is_cut_too(
 
 @pytest.mark.parametrize("survivor", ["call", "row", "files", "today", *PAPERS])
 def test_a_day_on_which_anything_survives_loses_single_leaves_only(tmp_path: Path, survivor: str) -> None:
-    async def tell(house: House, acme: Customer) -> None:
-        work, ledger = steps(house, acme)
+    async def tell(node: StorageNode, acme: Customer) -> None:
+        work, ledger = steps(node, acme)
         gone, stays = await record(acme), await record(acme)
         if survivor in ("files", *PAPERS):
             await acme.calls.remove([stays.id])
@@ -153,7 +161,7 @@ def test_a_day_on_which_anything_survives_loses_single_leaves_only(tmp_path: Pat
         if survivor == "today":
             await acme.calls.remove([stays.id])
             acme.vault.remove(stays.id, stays.leaf)
-        await work.cut([Doomed(gone.id, gone.leaf)], NOON + timedelta(hours=6) if survivor == "today" else LATER)
+        await work.cut([ErasureTarget(gone.id, gone.leaf)], NOON + timedelta(hours=6) if survivor == "today" else LATER)
         last = ledger.last()
         assert last and last.days == () and gone.leaf in last.leaves
         assert acme.keys.keeps(stays.leaf) and not acme.keys.keeps(gone.leaf)
@@ -162,8 +170,13 @@ def test_a_day_on_which_anything_survives_loses_single_leaves_only(tmp_path: Pat
 
 
 def test_an_export_with_an_erased_call_goes_with_it(tmp_path: Path) -> None:
-    async def tell(house: House, acme: Customer) -> None:
-        work, _ = steps(house, acme)
+    async def tell(node: StorageNode, acme: Customer) -> None:
+        derived: list[str] = []
+
+        async def forget(ids: Sequence[str]) -> None:
+            derived.extend(ids)
+
+        work, _ = steps(node, acme, forget)
         gone, stays = await record(acme), await record(acme)
         leaf = acme.keys.allocate(gone.day)
         async with acme.database.writing() as connection:
@@ -171,15 +184,9 @@ def test_an_export_with_an_erased_call_goes_with_it(tmp_path: Path) -> None:
                 os.close(acme.vault.create(id, its, "a1").fd)
                 await connection.execute(schema.exports.insert(), {**EXPORT, "id": id, "leaf": its})
                 await connection.execute(schema.export_calls.insert(), {"export": id, "call": call})
-        derived: list[str] = []
-
-        async def forget(ids: Sequence[str]) -> None:
-            derived.extend(ids)
-
-        work.derived = forget
-        await work.cut([Doomed(gone.id, gone.leaf)], NOON)
-        await work.unlink([Doomed(gone.id, gone.leaf)])
-        await work.remove([Doomed(gone.id, gone.leaf)])
+        await work.cut([ErasureTarget(gone.id, gone.leaf)], NOON)
+        await work.unlink([ErasureTarget(gone.id, gone.leaf)])
+        await work.remove([ErasureTarget(gone.id, gone.leaf)])
         assert derived == [gone.id]
         assert not acme.keys.keeps(leaf)
         assert {ref.call for ref in acme.vault.of_day(gone.day)} == {stays.id, EXPORTS[1]}
@@ -191,32 +198,32 @@ def test_an_export_with_an_erased_call_goes_with_it(tmp_path: Path) -> None:
 
 
 def test_verification_finds_a_key_a_file_a_row(tmp_path: Path) -> None:
-    async def tell(house: House, acme: Customer) -> None:
-        work, _ = steps(house, acme)
+    async def tell(node: StorageNode, acme: Customer) -> None:
+        work, _ = steps(node, acme)
         row = await record(acme)
-        doomed = [Doomed(row.id, row.leaf)]
+        targets = [ErasureTarget(row.id, row.leaf)]
         with pytest.raises(NotErased, match="key"):
-            await work.verify(doomed)
-        await work.cut(doomed, NOON)
+            await work.verify(targets)
+        await work.cut(targets, NOON)
         with pytest.raises(NotErased, match="files"):
-            await work.verify(doomed)
+            await work.verify(targets)
         with pytest.raises(NotErased, match="rows"):
-            await work.verify(doomed)
-        await work.remove(doomed)
-        await work.verify(doomed)
+            await work.verify(targets)
+        await work.remove(targets)
+        await work.verify(targets)
         token = {"day": row.day, "token": 1, "leaf": row.leaf}
         async with acme.database.writing() as connection:
             await connection.execute(schema.call_tokens.insert(), token)
         with pytest.raises(NotErased, match="rows"):
-            await work.verify(doomed)
+            await work.verify(targets)
 
     story(tmp_path, tell)
 
 
 @pytest.mark.parametrize("whole", [False, True])
 def test_a_cut_that_older_keys_have_not_is_done_again_and_told_once(tmp_path: Path, whole: bool) -> None:
-    async def tell(house: House, acme: Customer) -> None:
-        work, ledger = steps(house, acme)
+    async def tell(node: StorageNode, acme: Customer) -> None:
+        work, ledger = steps(node, acme)
         gone, other = await record(acme), await record(acme, ended=NOON + timedelta(days=1))
         entry = Entry((), NOON, () if whole else (gone.leaf,), (gone.day,) if whole else ())
         for _ in range(2):
@@ -231,8 +238,8 @@ def test_a_cut_that_older_keys_have_not_is_done_again_and_told_once(tmp_path: Pa
 def test_no_key_is_forgotten_that_the_ledger_does_not_tell_of(tmp_path: Path) -> None:
     """Else a copy of the keys from before would bring the call back, and nobody would cut it again."""
 
-    async def tell(house: House, acme: Customer) -> None:
-        work, ledger = steps(house, acme)
+    async def tell(node: StorageNode, acme: Customer) -> None:
+        work, ledger = steps(node, acme)
         row = await record(acme)
 
         def full(entry: Entry) -> None:
@@ -241,7 +248,7 @@ def test_no_key_is_forgotten_that_the_ledger_does_not_tell_of(tmp_path: Path) ->
 
         ledger.append = full  # type: ignore[method-assign]  # a disk without space
         with pytest.raises(NoSpace):
-            await work.cut([Doomed(row.id, row.leaf)], NOON)
+            await work.cut([ErasureTarget(row.id, row.leaf)], NOON)
         assert acme.keys.keeps(row.leaf)
 
     story(tmp_path, tell)
@@ -251,8 +258,8 @@ def test_no_key_is_forgotten_that_the_ledger_does_not_tell_of(tmp_path: Path) ->
 def test_what_leads_to_an_erasure_is_tried_once_more_with_the_space_that_is_owned(
     tmp_path: Path, problem: StorageError
 ) -> None:
-    async def tell(house: House, acme: Customer) -> None:
-        work, _ = steps(house, acme)
+    async def tell(node: StorageNode, acme: Customer) -> None:
+        work, _ = steps(node, acme)
         tried: list[bool] = []
 
         async def once() -> str:
@@ -261,19 +268,19 @@ def test_what_leads_to_an_erasure_is_tried_once_more_with_the_space_that_is_owne
                 raise problem
             return "done"
 
-        work.keep_room()
-        assert await work.pressed(once) == "done"
+        work.reserve_space()
+        assert await work.with_reserve(once) == "done"
         tried.clear()
         with pytest.raises(type(problem)):  # nothing is owned any more
-            await work.pressed(once)
+            await work.with_reserve(once)
         assert tried == [True]
 
     story(tmp_path, tell)
 
 
 def test_what_a_backup_brought_back_is_cleared_by_its_dead_keys(tmp_path: Path) -> None:
-    async def tell(house: House, acme: Customer) -> None:
-        work, _ = steps(house, acme)
+    async def tell(node: StorageNode, acme: Customer) -> None:
+        work, _ = steps(node, acme)
         gone, files, stays = await record(acme), await record(acme), await record(acme, name="Tove Lind")
         await acme.calls.remove([files.id])
         index = await acme.calls.index_leaf(gone.day)
@@ -294,8 +301,8 @@ def test_what_a_backup_brought_back_is_cleared_by_its_dead_keys(tmp_path: Path) 
 
 
 def test_the_request_of_an_erasure_is_forgotten_with_its_last_call(tmp_path: Path) -> None:
-    async def tell(house: House, acme: Customer) -> None:
-        work, ledger = steps(house, acme)
+    async def tell(node: StorageNode, acme: Customer) -> None:
+        work, ledger = steps(node, acme)
         row, held, leaf = await record(acme), await record(acme), acme.keys.allocate(65534)
         asked, its = {"requested_at": to_micros(NOON), "requested_by": "paula"}, schema.erasure_calls.c
         values = {"id": "e", "state": "running", "cause": "request", **asked}
@@ -304,14 +311,14 @@ def test_the_request_of_an_erasure_is_forgotten_with_its_last_call(tmp_path: Pat
             for step, each in enumerate((held, row)):
                 call = {"erasure": "e", "call": each.id, "leaf": each.leaf, "step": step}
                 await connection.execute(schema.erasure_calls.insert(), call)
-        await work.cut([Doomed(row.id, row.leaf)], NOON)
+        await work.cut([ErasureTarget(row.id, row.leaf)], NOON)
         last = ledger.last()
         assert last and (last.ids, last.erasures[0].calls) == (("e",), (row.id,))
         assert acme.keys.keeps(leaf)  # the party may have to be looked for again when the hold goes
         async with acme.database.writing() as connection:
             await mark(connection, [row.id], Step.UNLINKED)
             await connection.execute(schema.erasure_calls.update().where(its.call == held.id).values(step=Step.BEGUN))
-        await work.cut([Doomed(held.id, held.leaf)], NOON)
+        await work.cut([ErasureTarget(held.id, held.leaf)], NOON)
         assert not acme.keys.keeps(leaf)
 
     story(tmp_path, tell)

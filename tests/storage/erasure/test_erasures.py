@@ -7,19 +7,20 @@ from pathlib import Path
 
 import pytest
 
-from storage.calls.call_row import BadCursor, CallState, Query
+from storage.calls.call_row import CallState, Query
+from storage.cursors import BadCursor
 from storage.customer.customers import Customer
 from storage.erasure import receipts
 from storage.erasure.erasure_rows import State
 from storage.erasure.erasures import Held, NoErasure, NoWaiver, OwnRequest
 from storage.keys import sealing
-from tests.storage.house import NOON, House, finish, opens, permit, record, story
+from tests.storage.node import NOON, StorageNode, finish, opens, permit, record, story
 
 NOBODY = "00000000-0000-4000-8000-000000000000"
 
 
 def test_an_erased_call_is_gone_and_the_receipt_proves_it(tmp_path: Path) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         gone, stays = await record(acme), await record(acme, name="Tove Lind", number="+4940777888")
         await acme.annotations.add(gone.id, "Mira spells her name Mirah", "paula")
         await acme.attachments.add(gone.id, "chat", "application/json", b"{}", "paula")
@@ -40,14 +41,14 @@ def test_an_erased_call_is_gone_and_the_receipt_proves_it(tmp_path: Path) -> Non
 
 
 def test_without_an_active_waiver_nothing_is_filed(tmp_path: Path) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         row = await record(acme)
         with pytest.raises(NoWaiver):
             await acme.erasures.file(calls=[row.id], reason="x", by="paula")
         await acme.waivers.put(
             document_sha256="0", signed_by="x", signed_at=NOON, scope="x", expires_at=NOON + timedelta(1), by="ada"
         )
-        house.watch.wait(days=1)
+        node.watch.wait(days=1)
         with pytest.raises(NoWaiver):
             await acme.erasures.file(calls=[NOBODY], reason="x", by="paula")
         assert await acme.erasures.open() == () and opens(acme, row)
@@ -56,7 +57,7 @@ def test_without_an_active_waiver_nothing_is_filed(tmp_path: Path) -> None:
 
 
 def test_a_held_id_stops_the_whole_request(tmp_path: Path) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         held, free = await record(acme), await record(acme)
         await permit(acme)
         await acme.holds.put(held.id, "court", "paula")
@@ -70,7 +71,7 @@ def test_a_held_id_stops_the_whole_request(tmp_path: Path) -> None:
 
 
 def test_by_party_the_held_ones_wait_and_go_when_the_hold_goes(tmp_path: Path) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         held, free, other = await record(acme), await record(acme), await record(acme, name="T", number="+4940777888")
         await permit(acme)
         await acme.holds.put(held.id, "court", "paula")
@@ -91,7 +92,7 @@ def test_by_party_the_held_ones_wait_and_go_when_the_hold_goes(tmp_path: Path) -
 
 
 def test_a_hold_set_after_the_request_still_wins(tmp_path: Path) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         row = await record(acme)
         await permit(acme)
         filed = await acme.erasures.file(calls=[row.id], reason="x", by="paula")
@@ -104,7 +105,7 @@ def test_a_hold_set_after_the_request_still_wins(tmp_path: Path) -> None:
 
 
 def test_unknown_erased_and_senseless_ids_are_simply_done(tmp_path: Path) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         row = await record(acme)
         await permit(acme)
         first = await finish(acme, calls=[row.id])
@@ -118,13 +119,13 @@ def test_unknown_erased_and_senseless_ids_are_simply_done(tmp_path: Path) -> Non
 
 
 def test_what_is_done_is_read_in_pages_without_its_receipts(tmp_path: Path) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         await permit(acme)
         made = []
         for _ in range(5):
             made.append((await acme.erasures.file(calls=[NOBODY], reason="x", by="paula")).id)
             assert await acme.erasures.work()
-            house.watch.wait(days=0.01)
+            node.watch.wait(days=0.01)
         await acme.erasures.file(calls=[NOBODY], reason="x", by="paula", approval=True)
         found, cursor = [], None
         while True:
@@ -142,7 +143,7 @@ def test_what_is_done_is_read_in_pages_without_its_receipts(tmp_path: Path) -> N
 
 
 def test_a_hundred_at_once_are_all_done_with_the_same_proof(tmp_path: Path) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         row = await record(acme)
         await permit(acme)
 
@@ -160,7 +161,7 @@ def test_a_hundred_at_once_are_all_done_with_the_same_proof(tmp_path: Path) -> N
 
 
 def test_a_second_person_approves_and_never_the_first(tmp_path: Path) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         row = await record(acme)
         await permit(acme)
         filed = await acme.erasures.file(party="Mira Okafor", reason="x", by="paula", approval=True)
@@ -183,7 +184,7 @@ def test_a_second_person_approves_and_never_the_first(tmp_path: Path) -> None:
 
 
 def test_asking_and_approving_are_told_before_they_count_and_wake_who_carries_them_out(tmp_path: Path) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         row, heard = await record(acme), list[str]()
 
         async def told(id: str) -> None:
@@ -223,7 +224,7 @@ def test_asking_and_approving_are_told_before_they_count_and_wake_who_carries_th
 def test_four_eyes_are_two_identities_and_not_two_names(
     tmp_path: Path, asks: tuple[str, str], approves: tuple[str, str], may: bool
 ) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         row = await record(acme)
         await permit(acme)
         filed = await acme.erasures.file(calls=[row.id], reason="x", identity=asks[0], by=asks[1], approval=True)
@@ -242,7 +243,7 @@ def test_four_eyes_are_two_identities_and_not_two_names(
 
 
 def test_a_request_of_before_identities_waits_and_is_approved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         row = await record(acme)
         await permit(acme)
         with monkeypatch.context() as before:  # what the version before sealed had no identity
@@ -259,12 +260,12 @@ def test_a_request_of_before_identities_waits_and_is_approved(tmp_path: Path, mo
 
 
 def test_nothing_is_approved_once_the_waiver_has_ended(tmp_path: Path) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         row = await record(acme)
         paper = {"document_sha256": "0" * 64, "signed_by": "Dr. Vera Stamm", "scope": "all", "by": "admin"}
         await acme.waivers.put(signed_at=NOON, expires_at=NOON + timedelta(hours=1), **paper)
         filed = await acme.erasures.file(calls=[row.id], reason="x", by="paula", approval=True)
-        house.watch.wait(hours=2)
+        node.watch.wait(hours=2)
         with pytest.raises(NoWaiver):
             await acme.erasures.approve(filed.id, by="anton")
         await acme.erasures.work()
@@ -278,7 +279,7 @@ def test_nothing_is_approved_once_the_waiver_has_ended(tmp_path: Path) -> None:
 
 
 def test_a_query_is_looked_for_again_when_it_is_approved(tmp_path: Path) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         first, before = await record(acme), await record(acme, ended=NOON - timedelta(hours=5))
         await permit(acme)
         query = Query(party="Mira Okafor", since=NOON - timedelta(hours=1), until=NOON, state=CallState.COMPLETE)
@@ -290,7 +291,7 @@ def test_a_query_is_looked_for_again_when_it_is_approved(tmp_path: Path) -> None
         assert done and done.receipt and done.receipt["calls"] == sorted([first.id, late.id])
         assert opens(acme, before) and opens(acme, broken)
         for wrong in ({}, {"calls": [first.id], "query": query}, {"party": "x", "query": query}):
-            with pytest.raises(ValueError, match="by calls, by party or by query"):
+            with pytest.raises(ValueError, match="exactly one of calls, party and query"):
                 await acme.erasures.file(reason="x", by="paula", **wrong)
 
     story(tmp_path, tell)
@@ -299,7 +300,7 @@ def test_a_query_is_looked_for_again_when_it_is_approved(tmp_path: Path) -> None
 def test_a_person_is_asked_for_while_calls_of_the_same_day_are_being_erased(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         first, second = await record(acme), await record(acme, name="Tove Lind", number="+4940777888")
         await permit(acme)
         remove_tokens, filed = acme.calls.remove_tokens, []
@@ -320,7 +321,7 @@ def test_a_person_is_asked_for_while_calls_of_the_same_day_are_being_erased(
 
 
 def test_a_live_call_is_stopped_first_and_again_if_it_would_not(tmp_path: Path) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         live, other = await record(acme, state=CallState.RECORDING), await record(acme)
         await permit(acme)
         filed = await acme.erasures.file(calls=[live.id, other.id], reason="x", by="paula")
@@ -346,7 +347,7 @@ def test_a_live_call_is_stopped_first_and_again_if_it_would_not(tmp_path: Path) 
 
 @pytest.mark.parametrize("days", [0, 1], ids=["today", "yesterday"])
 def test_a_recording_that_the_index_does_not_know_is_erased_by_its_files(tmp_path: Path, days: int) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         row = await record(acme, state=CallState.RECORDING, ended=NOON - timedelta(days=days))
         await acme.calls.remove([row.id])
         await permit(acme)
@@ -358,11 +359,11 @@ def test_a_recording_that_the_index_does_not_know_is_erased_by_its_files(tmp_pat
 
 @pytest.mark.parametrize("after", [timedelta(0), timedelta(days=-2)])
 def test_one_that_a_lost_index_has_not_got_back_yet_is_erased_too(tmp_path: Path, after: timedelta) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         old, new = await record(acme, ended=NOON - timedelta(days=90)), await record(acme)
         await acme.calls.remove([old.id, new.id])
         await acme.open_database()
-        house.watch.at += after  # the clock was set back: it is of a day to come
+        node.watch.at += after  # the clock was set back: it is of a day to come
         await permit(acme)
         for row in (old, new):
             await finish(acme, calls=[row.id])
@@ -373,7 +374,7 @@ def test_one_that_a_lost_index_has_not_got_back_yet_is_erased_too(tmp_path: Path
 
 
 def test_a_live_call_that_the_index_does_not_know_is_stopped_too(tmp_path: Path) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         row = await record(acme, state=CallState.RECORDING)
         await acme.calls.remove([row.id])
         await permit(acme)

@@ -12,14 +12,14 @@ import pytest
 from storage.calls.call_row import Query
 from storage.customer.customers import Customer
 from storage.erasure.erasure_rows import State
-from tests.storage.house import House, opens, permit, record, story
+from tests.storage.node import StorageNode, opens, permit, record, story
 
 # Forks for each copy, since thirty interpreters that each import everything take a busy machine minutes.
 NURSERY = """
 import asyncio, os, signal, sys
 from pathlib import Path
 from storage.erasure import erasure_steps, erasures
-from tests.storage.house import House
+from tests.storage.node import StorageNode
 
 point = count = 0
 
@@ -38,12 +38,12 @@ def dying(kind, name):
     setattr(kind, name, step)
 
 for name in ("cut", "unlink", "remove", "reindex", "verify"):
-    dying(erasure_steps.Forgetting, name)
+    dying(erasure_steps.ErasureSteps, name)
 for name in ("_mark", "_forget_reasons", "_conclude", "_sign"):
     dying(erasures.Erasures, name)
 
 async def main(copy):
-    acme = await House(copy).open()
+    acme = await StorageNode(copy).open()
     await acme.erasures.work()
     await acme.close()
 
@@ -70,7 +70,7 @@ POINTS = range(1, 31)
 def test_killed_at_any_step_it_goes_on_and_is_never_done_too_early(tmp_path: Path) -> None:
     known = []
 
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         gone, stays = await record(acme), await record(acme, name="Tove Lind", number="+4940777888")
         await permit(acme)
         filed = await acme.erasures.file(calls=[gone.id], reason="x", by="paula")
@@ -84,7 +84,7 @@ def test_killed_at_any_step_it_goes_on_and_is_never_done_too_early(tmp_path: Pat
         subprocess.run(["cp", "-a", tmp_path / "data", copy], check=True)
 
     async def look(copy: Path) -> bool:
-        acme = await House(copy).open()
+        acme = await StorageNode(copy).open()
         try:
             before = await acme.erasures.get(id)
             assert before

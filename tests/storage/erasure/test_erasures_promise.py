@@ -7,19 +7,19 @@ from pathlib import Path
 from storage.calls.call_row import Query
 from storage.customer.customers import Customer, CustomerSettings
 from storage.erasure.erasure_rows import State
-from tests.storage.house import NOON, House, finish, opens, permit, record, story
+from tests.storage.node import NOON, StorageNode, finish, opens, permit, record, story
 
 
 def test_an_old_copy_with_all_of_todays_secrets_opens_nothing_erased_and_everything_else(tmp_path: Path) -> None:
     kept = []
 
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         gone, stays = await record(acme), [await record(acme, name=f"Person {n}") for n in range(5)]
         ended = [await record(acme, ended=NOON - timedelta(days=200)) for _ in range(3)]
         await permit(acme)
-        house.backup(tmp_path / "old")
+        node.backup(tmp_path / "old")
         await finish(acme, calls=[gone.id])
-        await acme.retention.sweep(house.watch(), 100)
+        await acme.retention.sweep(node.watch(), 100)
         await acme.erasures.work()
         kept.append((gone, stays, ended))
 
@@ -27,7 +27,7 @@ def test_an_old_copy_with_all_of_todays_secrets_opens_nothing_erased_and_everyth
         (tmp_path / "data" / "keys").rename(tmp_path / "old" / "keys")
         gone, stays, ended = kept[0]
         files = {path.name: path.read_bytes() for path in (tmp_path / "old").rglob("*.m1")}
-        acme = await House(tmp_path / "old").open()
+        acme = await StorageNode(tmp_path / "old").open()
         for row in (gone, *ended):
             for name in (f"{row.id}.{row.leaf:012x}.{part}" for part in ("c1", "m1")):
                 (folder := tmp_path / "old/customers/acme/vault" / str(row.day)).mkdir(exist_ok=True)
@@ -46,16 +46,16 @@ def test_an_old_copy_with_all_of_todays_secrets_opens_nothing_erased_and_everyth
 def test_no_planted_name_is_in_any_byte_before_or_after(tmp_path: Path) -> None:
     planted = ("Quendrith", "4917655544433", "because of her divorce", "Notary Fettlewick")
 
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         row = await record(acme, name="Zelda Quendrith", number="+4917655544433")
         await permit(acme)
         await acme.annotations.add(row.id, "Notary Fettlewick wrote", "paula")
         filed = await acme.erasures.file(party="Zelda Quendrith", reason="because of her divorce", by="paula")
-        before = house.raw()
+        before = node.raw()
         await acme.erasures.work()
         done = await acme.erasures.get(filed.id)
         assert done and done.state == State.DONE
-        for raw in (before, house.raw()):
+        for raw in (before, node.raw()):
             for text in planted:
                 plain = text.encode()
                 for form in (plain, plain[::-1], plain.hex().encode(), text.encode("utf-16-le")):
@@ -65,7 +65,7 @@ def test_no_planted_name_is_in_any_byte_before_or_after(tmp_path: Path) -> None:
 
 
 def test_postgresql_forgets_in_the_same_way(tmp_path: Path, postgresql: str) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         gone, held = await record(acme), await record(acme)
         stays = await record(acme, name="Tove Lind", number="+4940777888")
         old = await record(acme, ended=NOON - timedelta(days=200))

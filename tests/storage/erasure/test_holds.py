@@ -8,30 +8,30 @@ import pytest
 from storage.customer.customers import Customer
 from storage.erasure.holds import NoCall
 from storage.keys.sealing import MAX_TEXT
-from tests.storage.house import House, permit, record, story
+from tests.storage.node import StorageNode, permit, record, story
 
 NOBODY = "00000000-0000-4000-8000-000000000000"
 
 
 def test_a_hold_is_shown_with_its_reason_and_lifted(tmp_path: Path) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         row = await record(acme)
         assert await acme.holds.get(row.id) is None
         await acme.holds.put(row.id, "case 4 U 12/26", "paula")
         await acme.holds.put(row.id, "case 5 U 1/26", "paula")
         hold = await acme.holds.get(row.id)
-        assert hold and (hold.reason, hold.set_by, hold.set_at) == ("case 5 U 1/26", "paula", house.watch())
+        assert hold and (hold.reason, hold.set_by, hold.set_at) == ("case 5 U 1/26", "paula", node.watch())
         assert (await acme.calls.get(row.id)).hold  # type: ignore[union-attr]  # it is there
         assert await acme.holds.remove(row.id)
         assert not await acme.holds.remove(row.id)
         assert not (await acme.calls.get(row.id)).hold  # type: ignore[union-attr]  # it is there
-        assert b"case 5" not in house.raw()
+        assert b"case 5" not in node.raw()
 
     story(tmp_path, tell)
 
 
 def test_lifting_a_hold_wakes_who_waits_for_it(tmp_path: Path) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         row = await record(acme)
         await acme.holds.put(row.id, "x", "paula")
         assert not acme.erasures.wanted.is_set()
@@ -42,7 +42,7 @@ def test_lifting_a_hold_wakes_who_waits_for_it(tmp_path: Path) -> None:
 
 
 def test_an_unknown_or_erased_call_cannot_be_held(tmp_path: Path) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         row = await record(acme)
         await permit(acme)
         await acme.erasures.file(calls=[row.id], reason="x", by="paula")
@@ -57,7 +57,7 @@ def test_an_unknown_or_erased_call_cannot_be_held(tmp_path: Path) -> None:
 
 
 def test_a_reason_is_kept_as_far_as_it_is_shown(tmp_path: Path) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         row = await record(acme)
         said = await acme.holds.put(row.id, "x" * (MAX_TEXT + 1), "paula")
         found = await acme.holds.get(row.id)
@@ -70,7 +70,7 @@ def test_a_reason_is_kept_as_far_as_it_is_shown(tmp_path: Path) -> None:
 def test_of_a_call_whose_key_is_forgotten_no_row_tells_and_no_hold_helps(tmp_path: Path) -> None:
     """An old database may bring rows back; the key does not come back with them."""
 
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         row = await record(acme)
         await acme.holds.put(row.id, "court", "paula")
         acme.keys.cut(row.leaf)
@@ -82,7 +82,7 @@ def test_of_a_call_whose_key_is_forgotten_no_row_tells_and_no_hold_helps(tmp_pat
 
 
 def test_a_call_whose_erasure_waits_for_approval_can_still_be_held(tmp_path: Path) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         row = await record(acme)
         await permit(acme)
         filed = await acme.erasures.file(calls=[row.id], reason="x", by="paula", approval=True)
@@ -95,7 +95,7 @@ def test_a_call_whose_erasure_waits_for_approval_can_still_be_held(tmp_path: Pat
 
 
 def test_a_call_whose_erasure_has_begun_cannot_be_held(tmp_path: Path) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         row = await record(acme)
         await permit(acme)
         await acme.erasures.file(calls=[row.id], reason="x", by="paula")
@@ -118,9 +118,9 @@ def test_a_call_whose_erasure_has_begun_cannot_be_held(tmp_path: Path) -> None:
 
 
 def test_two_processes_that_hold_one_call_at_once_both_hold_it(tmp_path: Path) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         row = await record(acme)
-        other = await house.open()
+        other = await node.open()
         for turn in range(10):
             await asyncio.gather(acme.holds.put(row.id, f"{turn}", "paula"), other.holds.put(row.id, f"{turn}", "otto"))
             hold = await other.holds.get(row.id)
@@ -132,9 +132,9 @@ def test_two_processes_that_hold_one_call_at_once_both_hold_it(tmp_path: Path) -
 
 
 def test_of_a_hold_and_an_erasure_in_two_processes_one_wins(tmp_path: Path) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         await permit(acme)
-        other = await house.open()
+        other = await node.open()
         for _ in range(10):
             row = await record(acme)
             await acme.erasures.file(calls=[row.id], reason="x", by="paula")

@@ -8,12 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from storage.customer.customers import Customer
+from storage.customer.customers import Customer, audit_key
 from storage.erasure import erasure_rows, receipts
 from storage.erasure.cut_log import Ledger
 from storage.erasure.erasure_rows import RESTORED, State
+from storage.erasure.erasure_steps import ErasureSteps
 from storage.erasure.reapply_after_restore import reapply
-from tests.storage.house import NOON, House, opens, permit, record, story
+from storage.files.reserved_space import ReservedSpace
+from tests.storage.node import NOON, StorageNode, opens, permit, record, story
 
 NOBODY = "00000000-0000-4000-8000-000000000000"
 
@@ -24,32 +26,32 @@ async def erase(acme: Customer, call: str) -> str:
     return filed.id
 
 
-def restore(house: House, backup: Path) -> None:
+def restore(node: StorageNode, backup: Path) -> None:
     """Put the backup in the place of everything but the keys."""
-    shutil.rmtree(house.data / "customers")
-    shutil.copytree(backup / "customers", house.data / "customers")
+    shutil.rmtree(node.data / "customers")
+    shutil.copytree(backup / "customers", node.data / "customers")
 
 
 @pytest.mark.sqlite  # works on copies of the data directory, which hold no rows of a server
 def test_files_rows_and_receipts_follow_the_keys(tmp_path: Path) -> None:
     known = []
 
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         gone, stays = await record(acme), await record(acme, name="Tove Lind")
         old = await record(acme, ended=NOON - timedelta(days=200))
         await permit(acme)
-        house.backup(tmp_path / "backup")
+        node.backup(tmp_path / "backup")
         filed = await acme.erasures.file(calls=[gone.id, NOBODY], reason="x", by="paula", approval=True)
         await acme.erasures.approve(filed.id, by="anton")
         await acme.erasures.work()
-        swept = await acme.retention.sweep(house.watch(), 100)
+        swept = await acme.retention.sweep(node.watch(), 100)
         await acme.erasures.work()
-        known.append((house, gone, stays, old, filed.id, swept.filed[0]))
+        known.append((node, gone, stays, old, filed.id, swept.filed[0]))
 
     async def again() -> None:
-        house, gone, stays, old, id, swept = known[0]
-        restore(house, tmp_path / "backup")
-        acme = await house.open()
+        node, gone, stays, old, id, swept = known[0]
+        restore(node, tmp_path / "backup")
+        acme = await node.open()
         assert {ref.call for ref in acme.vault.walk()} == {stays.id} and opens(acme, stays)
         assert await acme.calls.count() == 1 and await acme.calls.get(old.id) is None
         found = await acme.erasures.get(id)
@@ -70,21 +72,21 @@ def test_files_rows_and_receipts_follow_the_keys(tmp_path: Path) -> None:
 def test_erasures_that_shared_a_cut_get_a_receipt_each_with_their_own_calls(tmp_path: Path) -> None:
     known = []
 
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         first, second = await record(acme), await record(acme, name="Tove Lind", number="+4940777888")
         await permit(acme)
-        house.backup(tmp_path / "backup")
+        node.backup(tmp_path / "backup")
         filed = [await acme.erasures.file(calls=[row.id], reason="x", by="paula") for row in (first, second)]
         both = await acme.erasures.file(party="Mira Okafor", reason="x", by="piet")
         await acme.erasures.work()
-        assert len((house.data / "keys" / "acme.erasures").read_bytes().splitlines()) == 1
-        known.append((house, {one.id: [row.id] for one, row in zip(filed, (first, second), strict=True)}))
+        assert len((node.data / "keys" / "acme.erasures").read_bytes().splitlines()) == 1
+        known.append((node, {one.id: [row.id] for one, row in zip(filed, (first, second), strict=True)}))
         known[0][1][both.id] = [first.id]
 
     async def again() -> None:
-        house, wanted = known[0]
-        restore(house, tmp_path / "backup")
-        acme = await house.open()
+        node, wanted = known[0]
+        restore(node, tmp_path / "backup")
+        acme = await node.open()
         for id, calls in wanted.items():
             found = await acme.erasures.get(id)
             assert found and found.receipt and found.receipt["calls"] == calls
@@ -98,22 +100,22 @@ def test_erasures_that_shared_a_cut_get_a_receipt_each_with_their_own_calls(tmp_
 def test_a_cut_that_never_came_is_made_up_for(tmp_path: Path) -> None:
     known = []
 
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         gone = await record(acme)
         await permit(acme)
-        house.backup(tmp_path / "backup")
+        node.backup(tmp_path / "backup")
         keys = tmp_path / "keys-before"
-        shutil.copytree(house.data / "keys", keys)
+        shutil.copytree(node.data / "keys", keys)
         await erase(acme, gone.id)
-        shutil.copy(house.data / "keys" / "acme.erasures", keys)
-        known.append((house, gone, keys))
+        shutil.copy(node.data / "keys" / "acme.erasures", keys)
+        known.append((node, gone, keys))
 
     async def again() -> None:
-        house, gone, keys = known[0]
-        restore(house, tmp_path / "backup")
-        shutil.rmtree(house.data / "keys")
-        shutil.copytree(keys, house.data / "keys")
-        acme = await house.open()
+        node, gone, keys = known[0]
+        restore(node, tmp_path / "backup")
+        shutil.rmtree(node.data / "keys")
+        shutil.copytree(keys, node.data / "keys")
+        acme = await node.open()
         assert not acme.keys.keeps(gone.leaf) and list(acme.vault.walk()) == []
         await acme.close()
 
@@ -125,7 +127,7 @@ def test_a_cut_that_never_came_is_made_up_for(tmp_path: Path) -> None:
 def test_an_erasure_that_the_backup_knows_from_before_its_cut_does_not_hide_the_others(tmp_path: Path) -> None:
     known = []
 
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         asked, later, stays = [await record(acme, name=name) for name in ("Mira Okafor", "Tove Lind", "Kim Stay")]
         held = await record(acme, name="Ada Court", number="+4940111222")
         await permit(acme)
@@ -134,19 +136,19 @@ def test_an_erasure_that_the_backup_knows_from_before_its_cut_does_not_hide_the_
         waiting = (await acme.erasures.file(party="Ada Court", reason="x", by="paula")).id
         await acme.erasures.work()
         await acme.close()
-        house.backup(tmp_path / "backup")
-        acme = await house.open()
+        node.backup(tmp_path / "backup")
+        acme = await node.open()
         whole = await erase(acme, later.id)
         await acme.holds.remove(held.id)
         await acme.erasures.approve(approval, by="anton")
         await acme.erasures.work()
         await acme.close()
-        known.append((house, {approval: asked.id, waiting: held.id, whole: later.id}, stays, approval))
+        known.append((node, {approval: asked.id, waiting: held.id, whole: later.id}, stays, approval))
 
     async def again() -> None:
-        house, wanted, stays, approval = known[0]
-        restore(house, tmp_path / "backup")
-        acme = await house.open()
+        node, wanted, stays, approval = known[0]
+        restore(node, tmp_path / "backup")
+        acme = await node.open()
         assert {ref.call for ref in acme.vault.walk()} == {stays.id} and opens(acme, stays)
         assert await acme.calls.count() == 1
         assert await acme.erasures.work()
@@ -167,24 +169,24 @@ def test_of_a_sweep_that_asked_only_what_was_erased_then_goes(tmp_path: Path, mo
     monkeypatch.setattr(erasure_rows.begin, "__defaults__", (1,))  # each day has a cut of its own
     known = []
 
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         due = [await record(acme, ended=NOON - timedelta(days=days)) for days in (202, 201, 200)]
-        asked = (await acme.retention.sweep(house.watch(), 5)).asked
+        asked = (await acme.retention.sweep(node.watch(), 5)).asked
         assert asked
         await acme.close()
-        house.backup(tmp_path / "backup")
-        acme = await house.open()
+        node.backup(tmp_path / "backup")
+        acme = await node.open()
         await acme.holds.put(due[2].id, "court", "paula")
-        assert (await acme.retention.sweep(house.watch(), 5)).asked == asked
+        assert (await acme.retention.sweep(node.watch(), 5)).asked == asked
         await acme.erasures.approve(asked, by="anton")
         await acme.erasures.work()
         await acme.close()
-        known.append((house, due, asked))
+        known.append((node, due, asked))
 
     async def again() -> None:
-        house, (*gone, spared), asked = known[0]
-        restore(house, tmp_path / "backup")
-        acme = await house.open()
+        node, (*gone, spared), asked = known[0]
+        restore(node, tmp_path / "backup")
+        acme = await node.open()
         await acme.erasures.work()
         assert await acme.calls.count() == 1 and opens(acme, spared)
         found = await acme.erasures.get(asked)
@@ -196,10 +198,11 @@ def test_of_a_sweep_that_asked_only_what_was_erased_then_goes(tmp_path: Path, mo
 
 
 def test_where_nothing_was_brought_back_nothing_is_done(tmp_path: Path) -> None:
-    async def tell(house: House, acme: Customer) -> None:
-        ledger = Ledger(house.data / "keys", "acme")
-        erasures = acme.erasures
-        parts = (acme.database, ledger, erasures._forgetting, erasures._journal, erasures._key, house.watch)
+    async def tell(node: StorageNode, acme: Customer) -> None:
+        ledger = Ledger(node.data / "keys", "acme")
+        room = ReservedSpace(node.data)
+        steps = ErasureSteps(acme.keys, acme.vault, acme.database, acme.calls, ledger, room, acme.exports.unlink)
+        parts = (acme.database, ledger, steps, acme.journal, audit_key(acme.keys), node.watch)
         assert await reapply("acme", *parts) is None
         row = await record(acme)
         await permit(acme)

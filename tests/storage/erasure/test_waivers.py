@@ -5,11 +5,11 @@ from pathlib import Path
 
 from storage.customer.customers import Customer
 from storage.database.schema import waivers
-from tests.storage.house import NOON, SHA, House, story
+from tests.storage.node import NOON, SHA, StorageNode, story
 
 
 def test_the_newest_waiver_counts_until_it_expires(tmp_path: Path) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         assert await acme.waivers.current() is None
         end = NOON + timedelta(days=2)
         for scope, expires in (("all", None), ("chats only", end)):
@@ -21,18 +21,18 @@ def test_the_newest_waiver_counts_until_it_expires(tmp_path: Path) -> None:
         assert "Stamm" not in repr(found)
         async with acme.database.reading() as connection:
             assert len((await connection.execute(waivers.select())).all()) == 2
-        assert b"Stamm" not in house.raw()
+        assert b"Stamm" not in node.raw()
 
     story(tmp_path, tell)
 
 
 def test_a_clock_set_back_does_not_bring_an_older_waiver_back(tmp_path: Path) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         for scope in ("first", "second"):
             await acme.waivers.put(
                 document_sha256=SHA, signed_by="x", signed_at=NOON, scope=scope, expires_at=None, by="ada"
             )
-            house.watch.wait(days=-7)
+            node.watch.wait(days=-7)
         found = await acme.waivers.current()
         assert found and found.scope == "second"
 

@@ -6,18 +6,18 @@ from storage.database.schema import column_sets
 from storage.exports import column_sets as columnsets
 from storage.exports.column_sets import NameTaken, TooManySets, folded, pick
 from storage.journal import replay
-from tests.storage.house import House, story
+from tests.storage.node import StorageNode, story
 
 COUNCIL = "Betriebsrat Müller"
 
 
 def test_a_set_is_made_found_changed_and_deleted(tmp_path):
-    async def tell(house, acme):
+    async def tell(node, acme):
         sets = acme.column_sets
         made, fresh = await sets.put(COUNCIL, ["id", "party_name"], by="paula")
         assert fresh and made.columns == ("id", "party_name") and made.changed_by == "paula"
         assert pick(await sets.all(), " betriebsrat MU\u0308LLER ") == made == pick(await sets.all(), made.id)
-        house.watch.wait(hours=1)
+        node.watch.wait(hours=1)
         changed, fresh = await sets.put(COUNCIL.upper(), ["id"], by="anton")
         assert not fresh and (changed.id, changed.name, changed.columns) == (made.id, COUNCIL, ("id",))
         assert await sets.all() == (changed,)
@@ -28,7 +28,7 @@ def test_a_set_is_made_found_changed_and_deleted(tmp_path):
 
 
 def test_sets_are_listed_by_name_and_renamed(tmp_path):
-    async def tell(house, acme):
+    async def tell(node, acme):
         sets = acme.column_sets
         for name in ("zeta", "Alpha", "beta"):
             await sets.put(name, ["id"], by="paula")
@@ -45,7 +45,7 @@ def test_sets_are_listed_by_name_and_renamed(tmp_path):
 def test_there_is_an_end(tmp_path, monkeypatch):
     monkeypatch.setattr(columnsets, "MAX_SETS", 1)
 
-    async def tell(house, acme):
+    async def tell(node, acme):
         await acme.column_sets.put("one", ["id"], by="paula")
         await acme.column_sets.put("one", ["state"], by="paula")
         with pytest.raises(TooManySets):
@@ -55,7 +55,7 @@ def test_there_is_an_end(tmp_path, monkeypatch):
 
 
 def test_what_cannot_be_written_down_is_not_done(tmp_path):
-    async def tell(house, acme):
+    async def tell(node, acme):
         async def refuse(_):
             raise RuntimeError
 
@@ -72,16 +72,16 @@ def test_what_cannot_be_written_down_is_not_done(tmp_path):
 
 @pytest.mark.sqlite
 def test_a_name_lies_nowhere_in_the_clear(tmp_path):
-    async def tell(house, acme):
+    async def tell(node, acme):
         await acme.column_sets.put(COUNCIL, ["id", "party_name"], by="paula")
         await acme.database.scrub()
-        assert COUNCIL.encode() not in house.raw() and b"party_name" not in house.raw()
+        assert COUNCIL.encode() not in node.raw() and b"party_name" not in node.raw()
 
     story(tmp_path, tell)
 
 
 def test_a_lost_database_gets_its_sets_back(tmp_path):
-    async def tell(house: House, acme):
+    async def tell(node: StorageNode, acme):
         kept, _ = await acme.column_sets.put("kept", ["id"], by="paula")
         await acme.column_sets.put("gone", ["id"], by="paula")
         await acme.column_sets.delete("gone")

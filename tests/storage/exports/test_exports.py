@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from storage.calls.call_row import BadCursor
+from storage.cursors import BadCursor
 from storage.customer.customers import Customer
 from storage.errors import Forgotten, NoSpace, PartMissing
 from storage.exports import exports
 from storage.exports.exports import Export, ExportState, Gone, Request, TooMany
-from tests.storage.house import House, permit, record, story
+from tests.storage.node import StorageNode, permit, record, story
 
 NOBODY = "00000000-0000-4000-8000-000000000000"
 TEXT = b"Mira Okafor,+4930123456\r\n" * 100_000  # several blocks
@@ -38,13 +38,13 @@ async def made(acme: Customer, *calls: str) -> Export:
 
 
 def test_a_request_is_kept_until_it_is_worked_on(tmp_path: Path) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         request = Request("xlsx", ("party_name", "id"), "Art. 15", None, "Mira Okafor", "wav", True)
         filed = await acme.exports.file(request, "paula")
         assert acme.exports.wanted.is_set()
         assert (filed.state, filed.request, filed.created_by) == (ExportState.RUNNING, request, "paula")
         await acme.close()
-        again = await house.open()
+        again = await node.open()
         assert await again.exports.unfinished() == (filed.id,)
         assert (await again.exports.get(filed.id)) == filed
         await again.close()
@@ -53,19 +53,19 @@ def test_a_request_is_kept_until_it_is_worked_on(tmp_path: Path) -> None:
 
 
 def test_the_file_comes_back_and_nothing_of_it_is_on_the_disk(tmp_path: Path) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         row = await record(acme)
         export = await made(acme, row.id)
         assert (export.state, export.size_bytes) == (ExportState.DONE, len(TEXT))
         assert b"".join(acme.exports.read(export)) == TEXT
-        raw = house.raw()
+        raw = node.raw()
         assert b"Okafor" not in raw and b"30123456" not in raw and b"she asked" not in raw
 
     story(tmp_path, tell)
 
 
 def test_an_erased_call_takes_the_export_with_it(tmp_path: Path) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         row, other = await record(acme), await record(acme)
         export, stays = await made(acme, row.id, other.id), await made(acme, other.id)
         await permit(acme)
@@ -82,7 +82,7 @@ def test_an_erased_call_takes_the_export_with_it(tmp_path: Path) -> None:
 
 
 def test_a_call_that_is_being_erased_is_left_out(tmp_path: Path) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         gone, stays = await record(acme), await record(acme)
         await permit(acme)
         await acme.erasures.file(calls=[gone.id], reason="x", by="paula")
@@ -95,7 +95,7 @@ def test_a_call_that_is_being_erased_is_left_out(tmp_path: Path) -> None:
 
 
 def test_an_export_under_way_ends_with_an_erasure_of_what_it_holds(tmp_path: Path) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         row = await record(acme)
         export = await acme.exports.begin((await acme.exports.file(asked(row.id), "paula")).id)
         await acme.exports.admit(export.id, [row.id])
@@ -115,7 +115,7 @@ def test_an_export_under_way_ends_with_an_erasure_of_what_it_holds(tmp_path: Pat
 
 
 def test_forget_is_for_good_and_may_be_repeated(tmp_path: Path) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         row = await record(acme)
         export = await made(acme, row.id)
         assert await acme.exports.forget([row.id, "no id", NOBODY]) == 1
@@ -126,7 +126,7 @@ def test_forget_is_for_good_and_may_be_repeated(tmp_path: Path) -> None:
 
 
 def test_cancelling_forgets_request_and_file(tmp_path: Path) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         row = await record(acme)
         export = await made(acme, row.id)
         for _ in range(2):
@@ -142,7 +142,7 @@ def test_cancelling_forgets_request_and_file(tmp_path: Path) -> None:
 
 
 def test_a_job_that_begins_while_somebody_cancels_leaves_the_cancelled_export_as_it_is(tmp_path: Path) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         id = (await acme.exports.file(asked(), "paula")).id
         with acme.exports.sink(await acme.exports.begin(id)) as sink:
             sink.write(TEXT)
@@ -154,7 +154,7 @@ def test_a_job_that_begins_while_somebody_cancels_leaves_the_cancelled_export_as
             while any(path.is_file() for path in (acme.folder / "exports").rglob("*")):
                 await asyncio.sleep(0)  # until the job has found the export running, and taken the old file away
 
-        acme.exports.ended = while_it_is_cancelled
+        acme.exports.on_end(while_it_is_cancelled)
         cancelled = await acme.exports.cancel(id)
         with pytest.raises((Gone, Forgotten)):  # before the job has sealed it anew, or after
             await jobs[0]
@@ -165,7 +165,7 @@ def test_a_job_that_begins_while_somebody_cancels_leaves_the_cancelled_export_as
 
 
 def test_a_failure_says_why_and_keeps_nothing_else(tmp_path: Path) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         filed = await acme.exports.file(asked(), "paula")
         await acme.exports.fail(filed.id, "There is no room.")
         failed = await acme.exports.get(filed.id)
@@ -181,7 +181,7 @@ def test_a_failure_says_why_and_keeps_nothing_else(tmp_path: Path) -> None:
 
 
 def test_a_job_begun_again_starts_from_nothing_and_not_for_ever(tmp_path: Path) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         row = await record(acme)
         id = (await acme.exports.file(asked(row.id), "paula")).id
         for _ in range(exports.MAX_TRIES):
@@ -197,10 +197,10 @@ def test_a_job_begun_again_starts_from_nothing_and_not_for_ever(tmp_path: Path) 
 
 
 def test_an_export_expires(tmp_path: Path) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         row = await record(acme)
         export = await made(acme, row.id)
-        house.watch.wait(days=exports.KEEP_DAYS)
+        node.watch.wait(days=exports.KEEP_DAYS)
         assert await acme.exports.get(export.id) is None
         assert await acme.exports.tidy() == 1
         assert not acme.keys.keeps(export.leaf)
@@ -211,7 +211,7 @@ def test_an_export_expires(tmp_path: Path) -> None:
 
 
 def test_a_file_without_a_row_is_taken_away(tmp_path: Path) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         export = await made(acme, (await record(acme)).id)
         async with acme.database.writing() as connection:
             await connection.execute(exports.exports.delete())
@@ -223,10 +223,10 @@ def test_a_file_without_a_row_is_taken_away(tmp_path: Path) -> None:
 
 
 def test_only_so_many_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         monkeypatch.setattr(exports, "MAX_RUNNING", 2)
         first = await acme.exports.file(asked(), "paula")
-        house.watch.wait(seconds=1)
+        node.watch.wait(seconds=1)
         second = await acme.exports.file(asked(), "paula")
         assert await acme.exports.unfinished() == (first.id, second.id)
         with pytest.raises(TooMany):
@@ -238,7 +238,7 @@ def test_only_so_many_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_a_recording_is_never_taken_for_an_export_nor_an_export_for_a_recording(tmp_path: Path) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         row = await record(acme)
         await made(acme, row.id)
         assert {ref.call for ref in acme.vault.walk()} == {row.id}
@@ -248,7 +248,7 @@ def test_a_recording_is_never_taken_for_an_export_nor_an_export_for_a_recording(
 
 
 def test_the_disk_is_asked_before_each_block(tmp_path: Path) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         export = await acme.exports.begin((await acme.exports.file(asked(), "paula")).id)
 
         def full() -> None:
@@ -263,9 +263,9 @@ def test_the_disk_is_asked_before_each_block(tmp_path: Path) -> None:
 def test_what_is_kept_for_a_week_is_not_in_the_way_of_an_old_day(tmp_path: Path) -> None:
     """Leaves of exports belong to no day of recordings: ending a past day by one cut takes none of them."""
 
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         export = await made(acme, (await record(acme)).id)
-        house.watch.at += timedelta(days=1)
+        node.watch.at += timedelta(days=1)
         acme.keys.cut_days(20_000, 20_513)
         assert b"".join(acme.exports.read(export)) == TEXT
 
@@ -273,11 +273,11 @@ def test_what_is_kept_for_a_week_is_not_in_the_way_of_an_old_day(tmp_path: Path)
 
 
 def test_the_list_has_what_can_still_be_fetched_newest_first_in_pages(tmp_path: Path) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         filed = []
         for _ in range(3):
             filed.append((await acme.exports.file(asked(), "paula")).id)
-            house.watch.wait(minutes=1)
+            node.watch.wait(minutes=1)
         await acme.exports.file(Request("report", (), "letter", (NOBODY,), case=NOBODY), "paula")
         first, cursor = await acme.exports.listed(2)
         assert [each.id for each in first] == [filed[2], filed[1]] and cursor is not None
@@ -285,14 +285,14 @@ def test_the_list_has_what_can_still_be_fetched_newest_first_in_pages(tmp_path: 
         assert ([each.id for each in rest], end) == ([filed[0]], None)
         with pytest.raises(BadCursor):
             await acme.exports.listed(2, "3 May")
-        house.watch.wait(days=exports.KEEP_DAYS)
+        node.watch.wait(days=exports.KEEP_DAYS)
         assert await acme.exports.listed(2) == ((), None)
 
     story(tmp_path, tell)
 
 
 def test_what_happens_beside_an_export_happens_with_it_or_not_at_all(tmp_path: Path) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         heard: list[tuple[str, str, object]] = []
 
         async def refuse(connection: AsyncConnection, id: str) -> None:
@@ -301,7 +301,7 @@ def test_what_happens_beside_an_export_happens_with_it_or_not_at_all(tmp_path: P
         async def hear(connection: AsyncConnection, export: Export, state: ExportState, facts: Any) -> None:
             heard.append((export.id, state.value, facts.get("sha256")))
 
-        acme.exports.ended = hear
+        acme.exports.on_end(hear)
         asked = Request("csv", ("id",), "Art. 15", passphrase="correct horse")
         with pytest.raises(RuntimeError):
             await acme.exports.file(asked, "paula", refuse)
@@ -319,7 +319,7 @@ def test_what_happens_beside_an_export_happens_with_it_or_not_at_all(tmp_path: P
 
 
 def test_exports_that_hold_a_call_are_named_and_dropped(tmp_path: Path) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         rows = [await record(acme) for _ in range(2)]
         ids = [row.id for row in rows]
         one = await acme.exports.file(Request("csv", ("id",), "x", tuple(ids)), "paula")

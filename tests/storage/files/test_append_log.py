@@ -98,7 +98,7 @@ def test_space_that_somebody_took_while_a_line_was_taken_back_is_owned_again_by_
     file.append(b"one\n")
     owned = (tmp_path / "log").stat().st_blocks
     with monkeypatch.context() as patch:
-        patch.setattr(module, "keep_room", lambda *_: False)  # the disk is full, and others record
+        patch.setattr(module, "reserve", lambda *_: False)  # the disk is full, and others record
         assert file.take_back(b"one\n")
     file.append(b"two\n")
     assert (tmp_path / "log").stat().st_blocks >= owned

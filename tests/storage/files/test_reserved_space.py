@@ -5,17 +5,17 @@ from pathlib import Path
 
 import pytest
 
-from storage.files.reserved_space import FILE_NAME, Room, keep_room
+from storage.files.reserved_space import FILE_NAME, ReservedSpace, reserve
 
 
 def test_space_is_owned_by_an_empty_file_and_given_up_once(tmp_path: Path) -> None:
-    room = Room(tmp_path)
+    room = ReservedSpace(tmp_path)
     assert not room.release()
     if not room.keep():
         pytest.skip("this file system cannot reserve space")
     status = os.stat(tmp_path / FILE_NAME)
     assert status.st_size == 0 and status.st_blocks > 0
-    assert room.keep() and Room(tmp_path).keep()
+    assert room.keep() and ReservedSpace(tmp_path).keep()
     assert room.release() and not room.release()
     assert not (tmp_path / FILE_NAME).exists()
     (tmp_path / FILE_NAME).touch()
@@ -23,13 +23,13 @@ def test_space_is_owned_by_an_empty_file_and_given_up_once(tmp_path: Path) -> No
 
 
 def test_without_a_folder_nothing_is_owned(tmp_path: Path) -> None:
-    assert not Room(tmp_path / "none").keep()
+    assert not ReservedSpace(tmp_path / "none").keep()
 
 
 def test_a_descriptor_that_cannot_grow_is_told() -> None:
     reading, writing = os.pipe()
     try:
-        assert not keep_room(writing, 0, 4096)
+        assert not reserve(writing, 0, 4096)
     finally:
         os.close(reading)
         os.close(writing)

@@ -17,7 +17,7 @@ from storage.journal import compaction, journal, replay
 from storage.journal.compaction import compact
 from storage.journal.journal import Item, Journal
 from storage.keys.key_tree import LAST_LEAF
-from tests.storage.house import House, permit, record, story
+from tests.storage.node import StorageNode, permit, record, story
 from tests.storage.onfile import FILE, dump, fill, reopened, without_calls
 
 
@@ -34,19 +34,19 @@ async def talk_much(acme: Customer, times: int = 60) -> None:
 
 
 def test_a_journal_of_which_most_is_out_of_date_is_written_anew_and_says_the_same(tmp_path: Path) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         asked = await fill(acme)
         await talk_much(acme)
-        told, before = acme.journal.read(), (house.data / FILE).stat().st_size
+        told, before = acme.journal.read(), (node.data / FILE).stat().st_size
         assert await compact(acme.journal, acme.database)
-        assert (house.data / FILE).stat().st_size < before / 2
+        assert (node.data / FILE).stat().st_size < before / 2
         assert acme.journal.read() == told
         assert not await compact(acme.journal, acme.database), "what is left counts"
         rows = without_calls(await dump(acme), asked)
         await permit(acme)
         rows["waivers"] = (await dump(acme))["waivers"]
         await acme.close()
-        again = await reopened(house)
+        again = await reopened(node)
         assert await dump(again) == rows
         await again.close()
 
@@ -54,7 +54,7 @@ def test_a_journal_of_which_most_is_out_of_date_is_written_anew_and_says_the_sam
 
 
 def test_a_small_journal_or_one_that_counts_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         await permit(acme)
         assert not await compact(acme.journal, acme.database)
         await talk_much(acme)
@@ -65,24 +65,24 @@ def test_a_small_journal_or_one_that_counts_is_left_alone(tmp_path: Path, monkey
 
 
 def test_what_was_erased_is_in_no_byte_of_the_new_file(tmp_path: Path) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         await talk_much(acme)
         row = await record(acme, name="Tove Lind", number="+4940777888")
         await acme.annotations.add(row.id, "Notary Fettlewick", "paula")
         leaf = f'"{row.leaf:012x}"'.encode()
-        assert leaf in (house.data / FILE).read_bytes()
+        assert leaf in (node.data / FILE).read_bytes()
         await permit(acme)
         await acme.erasures.file(calls=[row.id], reason="x", by="paula")
         await acme.erasures.work()
         assert await compact(acme.journal, acme.database)
-        assert leaf not in (house.data / FILE).read_bytes()
+        assert leaf not in (node.data / FILE).read_bytes()
         assert acme.journal.read()["annotations"] == {}
 
     story(tmp_path, tell)
 
 
 def test_a_journal_in_which_nothing_counts_any_more_is_written_on_and_read(tmp_path: Path) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         row = await record(acme)
         for _ in range(3):
             await acme.holds.put(row.id, "court", "paula")
@@ -101,7 +101,7 @@ def test_a_journal_in_which_nothing_counts_any_more_is_written_on_and_read(tmp_p
 def test_a_crash_at_any_step_leaves_the_old_file_or_the_new_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         await talk_much(acme)
         told = acme.journal.read()
 
@@ -112,9 +112,9 @@ def test_a_crash_at_any_step_leaves_the_old_file_or_the_new_one(
             patch.setattr(Disk, step, killed)
             with pytest.raises(DiskFailed):
                 await compact(acme.journal, acme.database)
-        assert not list((house.data / "customers/acme").glob(".papers*")), "a full disk has better uses"
+        assert not list((node.data / "customers/acme").glob(".papers*")), "a full disk has better uses"
         await acme.close()
-        again = await house.open()
+        again = await node.open()
         assert again.journal.read() == told
         assert await replay.differences(again.journal, again.database) == {}
         await permit(again)
@@ -126,7 +126,7 @@ def test_a_crash_at_any_step_leaves_the_old_file_or_the_new_one(
 
 
 def test_what_is_written_meanwhile_is_in_the_new_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         await talk_much(acme)
         newest, draft = acme.journal.newest, Journal.draft
         drafted, written = threading.Event(), threading.Event()
@@ -151,20 +151,20 @@ def test_what_is_written_meanwhile_is_in_the_new_file(tmp_path: Path, monkeypatc
 
 
 def test_nothing_is_done_while_a_line_is_half_kept(tmp_path: Path) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         await talk_much(acme)
-        before = (house.data / FILE).read_bytes()
+        before = (node.data / FILE).read_bytes()
         lost = Item(LAST_LEAF, schema.retention.name, None, {})
         await acme.journal.write([lost])  # of a transaction that never came to its end
         assert not await compact(acme.journal, acme.database)
-        assert (house.data / FILE).read_bytes().startswith(before)
-        assert not list((house.data / "customers/acme").glob(".papers*"))
+        assert (node.data / FILE).read_bytes().startswith(before)
+        assert not list((node.data / "customers/acme").glob(".papers*"))
 
     story(tmp_path, tell)
 
 
 def test_lines_that_nobody_could_take_back_count_for_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         monkeypatch.setattr(LineFile, "take_back", lambda self, line: False)  # as where the process was killed
         row = await record(acme)
         await permit(acme)
@@ -176,7 +176,7 @@ def test_lines_that_nobody_could_take_back_count_for_nobody(tmp_path: Path, monk
         await acme.holds.put(row.id, "court", "paula")
         told = acme.journal.read()
         assert len(told["waivers"]) == len(told["holds"]) == 1
-        numbers = [json.loads(line)["n"] for line in (house.data / FILE).read_bytes().splitlines()]
+        numbers = [json.loads(line)["n"] for line in (node.data / FILE).read_bytes().splitlines()]
         assert numbers == [1, 2, 3, 2]
         assert await compact(acme.journal, acme.database) or acme.journal.read() == told
         assert acme.journal.read() == told
@@ -185,9 +185,9 @@ def test_lines_that_nobody_could_take_back_count_for_nobody(tmp_path: Path, monk
 
 
 def test_what_another_process_put_in_place_meanwhile_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         await talk_much(acme)
-        path, draft = house.data / FILE, Journal.draft
+        path, draft = node.data / FILE, Journal.draft
         begun = b"".join(line for _, line in acme.journal.lines())
 
         def replaced(self: Journal, target: Path, lines: Iterable[bytes]) -> None:
@@ -203,7 +203,7 @@ def test_what_another_process_put_in_place_meanwhile_stays(tmp_path: Path, monke
 
 
 def test_beginning_and_compacting_have_a_draft_each(tmp_path: Path) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         await permit(acme)
         acme.journal.draft(acme.journal.compacted, [b"half of it\n"])
         acme.journal.begin([], acme.journal.newest)
@@ -214,13 +214,13 @@ def test_beginning_and_compacting_have_a_draft_each(tmp_path: Path) -> None:
 
 
 def test_a_damaged_line_keeps_the_file_as_it_is(tmp_path: Path) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         await talk_much(acme)
-        path = house.data / FILE
+        path = node.data / FILE
         damaged = path.read_bytes().replace(b'"items"', b'"itens"', 1)
         path.write_bytes(damaged)
         assert not await compact(acme.journal, acme.database)
         assert path.read_bytes() == damaged
-        assert not list((house.data / "customers/acme").glob(".papers*"))
+        assert not list((node.data / "customers/acme").glob(".papers*"))
 
     story(tmp_path, tell)

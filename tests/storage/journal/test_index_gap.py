@@ -14,7 +14,7 @@ from storage.files.durable_files import Disk
 from storage.journal.index_gap import FILE_NAME, LOOK_BACK_DAYS, Gap
 from storage.journal.journal import set_mark
 from storage.timestamps import day_of
-from tests.storage.house import NOON, House, permit, record, story
+from tests.storage.node import NOON, StorageNode, permit, record, story
 
 TODAY = day_of(NOON)
 
@@ -61,12 +61,12 @@ def test_a_full_disk_makes_it_forget_only_in_a_crash(tmp_path: Path, monkeypatch
 
 
 def test_an_index_that_is_as_it_was_left_has_none(tmp_path: Path) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         assert acme.gap.first() is None, "a new customer has nothing that could be missing"
         await record(acme)
         await acme.open_database()
         for quiet in (LOOK_BACK_DAYS, 9):
-            house.watch.wait(days=quiet)
+            node.watch.wait(days=quiet)
             await acme.open_database()
             assert acme.gap.first() is None
 
@@ -74,7 +74,7 @@ def test_an_index_that_is_as_it_was_left_has_none(tmp_path: Path) -> None:
 
 
 def test_a_lost_index_lacks_everything_whatever_is_written_to_it_then(tmp_path: Path) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         await acme.calls.remove([(await record(acme, ended=NOON - timedelta(days=90))).id])
         await acme.open_database()
         await record(acme)
@@ -85,7 +85,7 @@ def test_a_lost_index_lacks_everything_whatever_is_written_to_it_then(tmp_path: 
 
 
 def test_one_that_is_older_than_its_journal_lacks_everything(tmp_path: Path) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         await record(acme)
         await permit(acme)
         await permit(acme)
@@ -98,10 +98,10 @@ def test_one_that_is_older_than_its_journal_lacks_everything(tmp_path: Path) -> 
 
 
 def test_one_that_was_away_for_days_lacks_what_came_since(tmp_path: Path) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         await record(acme)
         await acme.calls.remove([(await record(acme)).id])
-        house.watch.wait(days=9)
+        node.watch.wait(days=9)
         await acme.open_database()
         assert acme.gap.first() == TODAY - LOOK_BACK_DAYS
         assert await asyncio.to_thread(acme.erasures.gap) == TODAY - LOOK_BACK_DAYS

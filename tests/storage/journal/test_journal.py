@@ -17,28 +17,28 @@ from storage.errors import NoSpace, SealBroken
 from storage.files.append_log import LineFile
 from storage.journal import compaction, journal
 from storage.journal.journal_format import Head
-from tests.storage.house import NOON, ROOT, House, permit, record, story
+from tests.storage.node import NOON, ROOT, StorageNode, permit, record, story
 from tests.storage.onfile import FILE, fill
 
 
 def test_a_line_that_a_crash_cut_off_never_was(tmp_path: Path) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         await permit(acme)
-        whole = (house.data / FILE).read_bytes()
+        whole = (node.data / FILE).read_bytes()
         await permit(acme)
-        both = (house.data / FILE).read_bytes()
+        both = (node.data / FILE).read_bytes()
         await acme.close()
         for cut in range(len(whole), len(both), 37):
-            (house.data / FILE).write_bytes(both[:cut])
-            assert len(journal.Journal(house.data / "customers/acme", acme.keys).read()["waivers"]) == 1
+            (node.data / FILE).write_bytes(both[:cut])
+            assert len(journal.Journal(node.data / "customers/acme", acme.keys).read()["waivers"]) == 1
 
     story(tmp_path, tell)
 
 
 def test_a_line_that_was_changed_is_refused(tmp_path: Path) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         await permit(acme)
-        path = house.data / FILE
+        path = node.data / FILE
         line = json.loads(path.read_bytes())
         number, leaf, box = line["items"][0]
         flipped = bytearray(base64.b64decode(box))
@@ -85,13 +85,13 @@ EDITS: dict[str, Callable[[list[bytes]], list[bytes]]] = {
 def test_lines_that_somebody_moved_or_took_are_noticed(
     tmp_path: Path, edit: Callable[[list[bytes]], list[bytes]]
 ) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         row = await record(acme)
         await permit(acme)
         await acme.holds.put(row.id, "court", "paula")
         await acme.holds.remove(row.id)
         await acme.holds.put(row.id, "court again", "paula")
-        path = house.data / FILE
+        path = node.data / FILE
         path.write_bytes(b"".join(edit(path.read_bytes().splitlines(keepends=True))))
         with pytest.raises(SealBroken):
             journal.Journal(path.parent, acme.keys).read()
@@ -102,16 +102,16 @@ def test_lines_that_somebody_moved_or_took_are_noticed(
 def test_lines_of_the_first_version_are_read_written_behind_and_compacted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         new = Head.new
         with monkeypatch.context() as patch:
             patch.setattr(Head, "new", lambda *a, **k: replace(new(*a, **k), version=1, origin=0))
             await fill(acme)
-        old = (house.data / FILE).read_bytes()
+        old = (node.data / FILE).read_bytes()
         assert b'"v":2' not in old
         await permit(acme)
         told = acme.journal.read()
-        assert (house.data / FILE).read_bytes().startswith(old) and len(told["waivers"]) == 2
+        assert (node.data / FILE).read_bytes().startswith(old) and len(told["waivers"]) == 2
         monkeypatch.setattr(compaction, "LEAST", 0)
         monkeypatch.setattr(compaction, "TIMES", 0)
         assert await compaction.compact(acme.journal, acme.database)
@@ -123,18 +123,18 @@ def test_lines_of_the_first_version_are_read_written_behind_and_compacted(
 
 
 def test_what_was_refused_at_the_last_moment_does_not_come_true_at_the_next_start(tmp_path: Path) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         row = await record(acme)
         await permit(acme)
         await acme.holds.put(row.id, "court", "paula")
-        before = (house.data / FILE).read_bytes()
+        before = (node.data / FILE).read_bytes()
         with pytest.raises(RuntimeError):
             async with acme.database.writing():
                 await acme.journal.write([journal.dropped(schema.holds, row.leaf, call=row.id)])
                 raise RuntimeError("rolled back")
-        assert (house.data / FILE).read_bytes().rstrip(b"\0") == before
+        assert (node.data / FILE).read_bytes().rstrip(b"\0") == before
         await acme.close()
-        again = await house.open()
+        again = await node.open()
         assert await again.holds.get(row.id)
         await again.close()
 
@@ -144,9 +144,9 @@ def test_what_was_refused_at_the_last_moment_does_not_come_true_at_the_next_star
 def test_a_line_whose_writer_was_given_up_while_it_wrote_is_taken_back_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         await permit(acme)
-        before, append = (house.data / FILE).read_bytes(), LineFile.append
+        before, append = (node.data / FILE).read_bytes(), LineFile.append
         entered, go_on, over = threading.Event(), threading.Event(), threading.Event()
 
         def slow(self: LineFile, line: bytes) -> None:
@@ -164,7 +164,7 @@ def test_a_line_whose_writer_was_given_up_while_it_wrote_is_taken_back_too(
             with pytest.raises(asyncio.CancelledError):
                 await task
         assert await asyncio.to_thread(over.wait, 60)
-        assert (house.data / FILE).read_bytes() == before
+        assert (node.data / FILE).read_bytes() == before
         await permit(acme)
         assert len(acme.journal.read()["waivers"]) == 2
 
@@ -172,7 +172,7 @@ def test_a_line_whose_writer_was_given_up_while_it_wrote_is_taken_back_too(
 
 
 def test_what_cannot_be_written_down_is_not_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         row = await record(acme)
         await permit(acme)
 

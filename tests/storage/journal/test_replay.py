@@ -12,34 +12,34 @@ from storage.customer.customers import Customer
 from storage.database import schema
 from storage.directory.user import Person
 from storage.erasure import erasure_rows
-from storage.erasure.erasure_rows import Doomed, State
-from storage.erasure.erasure_steps import Forgetting
+from storage.erasure.erasure_rows import ErasureTarget, State
+from storage.erasure.erasure_steps import ErasureSteps
 from storage.errors import NoSpace, SealBroken
 from storage.files.append_log import LineFile
 from storage.files.durable_files import Disk
 from storage.journal import journal, replay
 from storage.keys.key_store import CustomerKeys
 from storage.retention.policy import Wins
-from storage.retention.rules import Wished
-from tests.storage.house import NOON, ROOT, House, opens, permit, record, story
+from storage.retention.rules import RuleSpec
+from tests.storage.node import NOON, ROOT, StorageNode, opens, permit, record, story
 from tests.storage.onfile import FILE, dump, fill, lose_the_database, reopened, without_calls
 
 
 def test_everything_comes_back_as_it_was(tmp_path: Path) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         asked = await fill(acme)
         before = without_calls(await dump(acme), asked)
         await acme.close()
-        again = await reopened(house)
+        again = await reopened(node)
         assert await dump(again) == before
         assert all(before.values())
         rules = await again.rules.get()
-        assert (rules.default_days, rules.wins, [r.wished.name for r in rules.rules]) == (90, Wins.SHORTEST, ["desk"])
+        assert (rules.default_days, rules.wins, [r.spec.name for r in rules.rules]) == (90, Wins.SHORTEST, ["desk"])
         assert (await again.waivers.current()).signed_by == "Dr. Vera Stamm"  # type: ignore[union-attr]  # it is there
         granted = await again.erasures.approve(asked, by="anton")
         assert granted.state == State.RUNNING
         await again.close()
-        once_more = await reopened(house)
+        once_more = await reopened(node)
         assert (await once_more.erasures.get(asked)).approved_by == "anton"  # type: ignore[union-attr]  # it is there
         await once_more.close()
 
@@ -47,15 +47,15 @@ def test_everything_comes_back_as_it_was(tmp_path: Path) -> None:
 
 
 def test_a_hold_still_stops_an_erasure_after_the_rows_are_built_anew(tmp_path: Path) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         row = await record(acme, ended=NOON - timedelta(days=400))
         await permit(acme)
         await acme.holds.put(row.id, "court", "paula")
         await acme.close()
-        again = await reopened(house)
+        again = await reopened(node)
         assert await again.holds.get(row.id)
         await again.calls.put([row], [["w:mira"]])
-        await again.retention.sweep(house.watch(), 100)
+        await again.retention.sweep(node.watch(), 100)
         await again.erasures.work()
         assert opens(again, row) and (await again.holds.get(row.id)).reason == "court"  # type: ignore[union-attr]  # it is there
         await again.close()
@@ -64,32 +64,32 @@ def test_a_hold_still_stops_an_erasure_after_the_rows_are_built_anew(tmp_path: P
 
 
 def test_what_hung_on_an_erased_call_does_not_come_back_and_is_in_no_byte(tmp_path: Path) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         row = await record(acme)
         await permit(acme)
         await acme.annotations.add(row.id, "Notary Fettlewick", "paula")
-        old = (house.data / FILE).read_bytes()
+        old = (node.data / FILE).read_bytes()
         await acme.erasures.file(calls=[row.id], reason="because of her divorce", by="paula")
         await acme.erasures.work()
         await acme.close()
-        (house.data / FILE).write_bytes(old + (house.data / FILE).read_bytes()[len(old) :])
-        again = await reopened(house)
+        (node.data / FILE).write_bytes(old + (node.data / FILE).read_bytes()[len(old) :])
+        again = await reopened(node)
         found = await dump(again)
         assert found["annotations"] == [] and len(found["waivers"]) == 1 and len(found["erasures"]) == 1
-        assert all(word not in house.raw() for word in (b"Fettlewick", b"divorce", b"Vera Stamm"))
+        assert all(word not in node.raw() for word in (b"Fettlewick", b"divorce", b"Vera Stamm"))
         await again.close()
 
     story(tmp_path, tell)
 
 
 def test_a_database_from_before_the_journal_is_written_down_whole(tmp_path: Path) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         asked = await fill(acme)
         before = without_calls(await dump(acme), asked)
         await acme.close()
-        (house.data / FILE).unlink()
-        await (await house.open()).close()
-        again = await reopened(house)
+        (node.data / FILE).unlink()
+        await (await node.open()).close()
+        again = await reopened(node)
         assert await dump(again) == before
         await again.close()
 
@@ -97,18 +97,18 @@ def test_a_database_from_before_the_journal_is_written_down_whole(tmp_path: Path
 
 
 def test_a_journal_that_is_missing_goes_on_with_the_numbers_of_a_database_without_papers(tmp_path: Path) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         row = await record(acme)
         await acme.holds.put(row.id, "court", "paula")
         await acme.holds.remove(row.id)
         await acme.close()
-        (house.data / FILE).unlink()
-        again = await house.open()
+        (node.data / FILE).unlink()
+        again = await node.open()
         await permit(again)
         assert [head.number for head, _ in again.journal.lines()] == [2, 3]
         before = await dump(again)
         await again.close()
-        anew = await reopened(house)
+        anew = await reopened(node)
         assert await dump(anew) == before
         await anew.close()
 
@@ -121,11 +121,11 @@ def test_a_journal_that_a_crash_kept_from_being_begun_is_begun_again(
     class Killed(BaseException):
         """The process is no more."""
 
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         asked = await fill(acme)
         before = without_calls(await dump(acme), asked)
         await acme.close()
-        (house.data / FILE).unlink()
+        (node.data / FILE).unlink()
 
         def killed(self: Disk, old: Path, new: Path) -> None:
             raise Killed
@@ -134,9 +134,9 @@ def test_a_journal_that_a_crash_kept_from_being_begun_is_begun_again(
             patch.setattr(journal, "BATCH", 3)
             patch.setattr(Disk, "rename", killed)
             with pytest.raises(Killed):
-                await house.open()
-        await (await house.open()).close()
-        again = await reopened(house)
+                await node.open()
+        await (await node.open()).close()
+        again = await reopened(node)
         assert await dump(again) == before
         await again.close()
 
@@ -144,11 +144,11 @@ def test_a_journal_that_a_crash_kept_from_being_begun_is_begun_again(
 
 
 def test_two_processes_give_a_lost_database_its_papers_back_once(tmp_path: Path) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         await fill(acme)
         await acme.close()
-        await lose_the_database(house)
-        both = await asyncio.gather(house.open(), house.open())
+        await lose_the_database(node)
+        both = await asyncio.gather(node.open(), node.open())
         assert await dump(both[0]) == await dump(both[1])
         assert len((await dump(both[0]))["users"]) == 2
         for each in both:
@@ -159,7 +159,7 @@ def test_two_processes_give_a_lost_database_its_papers_back_once(tmp_path: Path)
 
 @pytest.mark.parametrize("blank", [True, False])
 def test_a_journal_of_another_customer_is_refused_until_it_is_taken_away(tmp_path: Path, blank: bool) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         if not blank:
             await permit(acme)
         before = await dump(acme)
@@ -167,11 +167,11 @@ def test_a_journal_of_another_customer_is_refused_until_it_is_taken_away(tmp_pat
         for _ in range(3):
             await foreign.write([journal.dropped(schema.waivers)])
         await acme.close()
-        (house.data / FILE).write_bytes((tmp_path / "papers.journal").read_bytes())
+        (node.data / FILE).write_bytes((tmp_path / "papers.journal").read_bytes())
         with pytest.raises(SealBroken, match="another customer's"):
-            await house.open()
-        (house.data / FILE).unlink()
-        again = await house.open()
+            await node.open()
+        (node.data / FILE).unlink()
+        again = await node.open()
         assert await dump(again) == before
         await again.close()
 
@@ -184,7 +184,7 @@ KILLED: dict[str, Killing] = {
     "a hold": lambda acme, call: acme.holds.put(call, "court", "paula"),
     "the end of a hold": lambda acme, call: acme.holds.remove(call),
     "a correction": lambda acme, call: acme.annotations.add(call, "her name is Mirah", "paula"),
-    "rules": lambda acme, call: acme.rules.put([Wished(30, name="new")], by="ada", default_days=7),
+    "rules": lambda acme, call: acme.rules.put([RuleSpec(30, name="new")], by="ada", default_days=7),
     "a user": lambda acme, call: added(acme),
     "the other name of a user": lambda acme, call: renamed(acme),
 }
@@ -204,7 +204,7 @@ async def renamed(acme: Customer) -> None:
 def test_what_was_written_down_but_not_committed_is_done_at_the_next_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         await fill(acme)
         row = await record(acme)
         if what == "the end of a hold":
@@ -222,7 +222,7 @@ def test_what_was_written_down_but_not_committed_is_done_at_the_next_start(
                 await KILLED[what](acme, row.id)
         assert await replay.differences(acme.journal, acme.database)
         await acme.close()
-        again = await house.open()
+        again = await node.open()
         assert await replay.differences(again.journal, again.database) == {}
         held = await again.holds.get(row.id) is not None
         assert held is (what == "a hold")
@@ -230,7 +230,7 @@ def test_what_was_written_down_but_not_committed_is_done_at_the_next_start(
         assert shown is not None and shown.hold is held
         before = await dump(again)
         await again.close()
-        once_more = await house.open()
+        once_more = await node.open()
         assert await dump(once_more) == before
         await once_more.close()
 
@@ -238,14 +238,14 @@ def test_what_was_written_down_but_not_committed_is_done_at_the_next_start(
 
 
 def test_a_last_line_that_does_not_fit_the_database_keeps_nobody_out(tmp_path: Path) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         await fill(acme)
         before = await dump(acme)
         async with acme.database.reading() as connection:
             (item, *_) = await journal.taken(connection, schema.users)
         await acme.journal.write([replace(item, put={**(item.put or {}), "id": "another"})])
         await acme.close()
-        again = await house.open()
+        again = await node.open()
         assert await dump(again) == before
         await again.close()
 
@@ -253,12 +253,12 @@ def test_a_last_line_that_does_not_fit_the_database_keeps_nobody_out(tmp_path: P
 
 
 def test_a_damaged_last_line_keeps_nobody_out(tmp_path: Path) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         await permit(acme)
         await acme.close()
-        with (house.data / FILE).open("ab") as file:
+        with (node.data / FILE).open("ab") as file:
             file.write(b'{"id":"00","items":[[0,"ffffffffffff","AAAA"]]}\n')
-        again = await house.open()
+        again = await node.open()
         assert await again.waivers.current()
         await again.close()
 
@@ -269,7 +269,7 @@ def test_a_request_that_the_audit_log_did_not_take_does_not_come_back(tmp_path: 
     async def refused(_: str) -> None:
         raise NoSpace("the log takes nothing")
 
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         row = await record(acme)
         await permit(acme)
         with pytest.raises(NoSpace):
@@ -278,7 +278,7 @@ def test_a_request_that_the_audit_log_did_not_take_does_not_come_back(tmp_path: 
         with pytest.raises(NoSpace):
             await acme.erasures.approve(asked, by="anton", told=refused)
         await acme.close()
-        again = await reopened(house)
+        again = await reopened(node)
         await again.erasures.work()
         assert [(each.id, each.state) for each in await again.erasures.open()] == [(asked, State.APPROVAL)]
         assert opens(again, row)
@@ -290,26 +290,26 @@ def test_a_request_that_the_audit_log_did_not_take_does_not_come_back(tmp_path: 
 def test_a_request_of_many_rounds_goes_on_after_the_first_and_without_its_database(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         calls = [await record(acme, ended=NOON - timedelta(days=days)) for days in (9, 5)]
         await permit(acme)
         await acme.erasures.file(calls=[row.id for row in calls], reason="x", by="paula")
-        cut, cuts = Forgetting.cut, list[Sequence[Doomed]]()
+        cut, cuts = ErasureSteps.cut, list[Sequence[ErasureTarget]]()
 
-        async def once(self: Forgetting, doomed: Sequence[Doomed], now: datetime) -> None:
-            cuts.append(doomed)
+        async def once(self: ErasureSteps, targets: Sequence[ErasureTarget], now: datetime) -> None:
+            cuts.append(targets)
             if len(cuts) > 1:
                 raise NoSpace("killed here")
-            await cut(self, doomed, now)
+            await cut(self, targets, now)
 
         with monkeypatch.context() as patch:
             patch.setattr(erasure_rows.begin, "__defaults__", (1,))
-            patch.setattr(Forgetting, "cut", once)
+            patch.setattr(ErasureSteps, "cut", once)
             with pytest.raises(NoSpace):
                 await acme.erasures.work()
         await acme.close()
         assert [len(each) for each in cuts][:2] == [1, 1]
-        again = await reopened(house)
+        again = await reopened(node)
         await again.erasures.work()
         assert not any(opens(again, row) for row in calls)
         await again.close()

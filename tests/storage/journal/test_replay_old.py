@@ -14,8 +14,8 @@ from storage.directory.user import Person
 from storage.erasure.erasure_rows import State
 from storage.journal import compaction, journal, replay
 from storage.retention.policy import Wins
-from storage.retention.rules import Wished
-from tests.storage.house import NOON, House, opens, permit, record, story
+from storage.retention.rules import RuleSpec
+from tests.storage.node import NOON, StorageNode, opens, permit, record, story
 from tests.storage.onfile import FILE, copied, dump, fill, put_back, reopened, without_calls
 
 
@@ -26,7 +26,7 @@ async def go_on(acme: Customer, asked: str) -> None:
     later = await record(acme, name="Uwe Brandt", number="+4940111222")
     await acme.holds.put(later.id, "court", "paula")
     await acme.annotations.add(held, "and again", "paula")
-    await acme.rules.put([Wished(7, name="newest")], by="ada", default_days=11, wins=Wins.LONGEST)
+    await acme.rules.put([RuleSpec(7, name="newest")], by="ada", default_days=11, wins=Wins.LONGEST)
     await acme.users.carry_out(await acme.users.plan([Person(object_id="k2", first_name="Tova")], "csv", whole=True))
     (gone,) = [user for user in (await acme.users.listed(9))[0] if user.state == "inactive"]
     assert await acme.users.delete(gone.id)
@@ -43,7 +43,7 @@ async def go_on(acme: Customer, asked: str) -> None:
 def test_an_old_database_brought_back_alone_comes_to_the_state_of_today(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compacted: bool
 ) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         asked = await fill(acme)
         old = await copied(acme)
         await go_on(acme, asked)
@@ -55,8 +55,8 @@ def test_an_old_database_brought_back_alone_comes_to_the_state_of_today(
         (waiting,) = await acme.erasures.open()
         receipts = {row[0]: row for row in today["erasures"]}
         await acme.close()
-        await put_back(house, old)
-        again = await house.open()
+        await put_back(node, old)
+        again = await node.open()
         await again.erasures.work()  # it waits again
         assert without_calls(await dump(again), waiting.id) == without_calls(today, waiting.id)
         assert {row[0]: row for row in (await dump(again))["erasures"]} == receipts, "receipts are the original ones"
@@ -67,7 +67,7 @@ def test_an_old_database_brought_back_alone_comes_to_the_state_of_today(
             assert not set(await connection.scalars(sa.select(schema.calls.c.id).where(schema.calls.c.hold)))
             assert all(map(again.keys.keeps, await connection.scalars(sa.select(schema.calls.c.leaf))))
         await again.close()
-        once_more = await house.open()
+        once_more = await node.open()
         assert not once_more.journal.replayed
         await once_more.close()
 
@@ -75,18 +75,18 @@ def test_an_old_database_brought_back_alone_comes_to_the_state_of_today(
 
 
 def test_an_old_database_is_known_by_its_number_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         await fill(acme)
         await acme.close()
         for name in ("read", "since"):
             monkeypatch.delattr(journal.Journal, name)
-        await (await house.open()).close()
+        await (await node.open()).close()
 
     story(tmp_path, tell)
 
 
 def test_a_line_that_is_just_being_committed_makes_no_database_old(tmp_path: Path) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         row = await record(acme)
         await permit(acme)
         written, go_on = asyncio.Event(), asyncio.Event()
@@ -109,7 +109,7 @@ def test_a_line_that_is_just_being_committed_makes_no_database_old(tmp_path: Pat
 
 
 def test_a_replay_that_is_killed_is_done_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         asked = await fill(acme)
         old = await copied(acme)
         await go_on(acme, asked)
@@ -117,7 +117,7 @@ def test_a_replay_that_is_killed_is_done_again(tmp_path: Path, monkeypatch: pyte
         (waiting,) = await acme.erasures.open()
         await acme.close()
         for place in ("_changes", "_forget_dead", "set_mark"):
-            await put_back(house, old)
+            await put_back(node, old)
 
             def killed(*_: object) -> None:
                 raise RuntimeError("killed here")
@@ -125,8 +125,8 @@ def test_a_replay_that_is_killed_is_done_again(tmp_path: Path, monkeypatch: pyte
             with monkeypatch.context() as patch:
                 patch.setattr(replay, place, killed)
                 with pytest.raises(RuntimeError):
-                    await house.open()
-            again = await house.open()
+                    await node.open()
+            again = await node.open()
             await again.erasures.work()
             assert without_calls(await dump(again), waiting.id) == without_calls(today, waiting.id)
             await again.close()
@@ -135,15 +135,15 @@ def test_a_replay_that_is_killed_is_done_again(tmp_path: Path, monkeypatch: pyte
 
 
 def test_a_journal_older_than_its_database_is_written_anew(tmp_path: Path) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         await permit(acme)
-        old = (house.data / FILE).read_bytes()
+        old = (node.data / FILE).read_bytes()
         asked = await fill(acme)
         before = without_calls(await dump(acme), asked)
         await acme.close()
-        (house.data / FILE).write_bytes(old)
-        await (await house.open()).close()
-        again = await reopened(house)
+        (node.data / FILE).write_bytes(old)
+        await (await node.open()).close()
+        again = await reopened(node)
         assert await dump(again) == before
         await again.close()
 
@@ -151,18 +151,18 @@ def test_a_journal_older_than_its_database_is_written_anew(tmp_path: Path) -> No
 
 
 def test_retention_under_way_in_an_old_database_is_left_to_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         row = await record(acme, ended=NOON - timedelta(days=400))
         await permit(acme)
-        await acme.retention.sweep(house.watch(), 100)
+        await acme.retention.sweep(node.watch(), 100)
         old = await copied(acme)
         await acme.annotations.add(row.id, "a note", "paula")
         monkeypatch.setattr(compaction, "LEAST", 0)
         monkeypatch.setattr(compaction, "TIMES", 0)
         assert await compaction.compact(acme.journal, acme.database)
         await acme.close()
-        await put_back(house, old)
-        again = await house.open()
+        await put_back(node, old)
+        again = await node.open()
         await again.erasures.work()
         assert not opens(again, row)
         await again.close()

@@ -84,7 +84,7 @@ def test_the_vectors_of_the_key_tree_are_ours() -> None:
     assert hashlib.sha256(bytes(tree)).hexdigest() == given["its SHA-256"]
 
 
-class House:
+class StorageNode:
     """A data directory of one customer, and the reader run on it as a program."""
 
     def __init__(self, folder: Path) -> None:
@@ -111,47 +111,47 @@ class House:
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> House:
-    return House(tmp_path)
+def node(tmp_path: Path) -> StorageNode:
+    return StorageNode(tmp_path)
 
 
 @pytest.mark.parametrize("part", ["c1", "m1", "a1"])
-def test_the_reader_opens_a_part_by_its_key_or_from_the_keys(house: House, part: str) -> None:
+def test_the_reader_opens_a_part_by_its_key_or_from_the_keys(node: StorageNode, part: str) -> None:
     plain = os.urandom(10_000)
-    ref = house.store(part, plain)
-    house.keys.cut(LEAF + 1)
-    for done in (house.by_key(ref, "attachment" if part == "a1" else "media"), house.by_root(ref)):
+    ref = node.store(part, plain)
+    node.keys.cut(LEAF + 1)
+    for done in (node.by_key(ref, "attachment" if part == "a1" else "media"), node.by_root(ref)):
         assert (done.returncode, done.stderr) == (0, b"")
         assert done.stdout == plain
 
 
-def test_the_reader_stops_at_damage_and_says_where(house: House) -> None:
+def test_the_reader_stops_at_damage_and_says_where(node: StorageNode) -> None:
     plain = os.urandom(20_000)
-    ref = house.store("m1", plain)
+    ref = node.store("m1", plain)
     data = bytearray(ref.path.read_bytes())
     data[9000] ^= 1
     ref.path.write_bytes(data)
-    done = house.by_key(ref)
+    done = node.by_key(ref)
     assert done.returncode == 1
     assert b"8192" in done.stderr
     assert done.stdout == plain[: 4096 * 2 - 40 - 32]
     ref.path.write_bytes(data[: 2 * 4096])
-    assert house.by_key(ref).returncode == 1
+    assert node.by_key(ref).returncode == 1
     ref.path.write_bytes(data[:20])
-    assert house.by_key(ref).returncode == 1
+    assert node.by_key(ref).returncode == 1
 
 
-def test_the_reader_opens_nothing_erased_and_nothing_with_other_keys(house: House) -> None:
-    ref = house.store("m1", b"audio")
-    (house.folder / "root").write_bytes(bytes(32))
-    done = house.by_root(ref)
+def test_the_reader_opens_nothing_erased_and_nothing_with_other_keys(node: StorageNode) -> None:
+    ref = node.store("m1", b"audio")
+    (node.folder / "root").write_bytes(bytes(32))
+    done = node.by_root(ref)
     assert (done.returncode, done.stdout) == (2, b"")
-    (house.folder / "root").write_bytes(ROOT.secret)
-    house.keys.cut(LEAF)
-    done = house.by_root(ref)
+    (node.folder / "root").write_bytes(ROOT.secret)
+    node.keys.cut(LEAF)
+    done = node.by_root(ref)
     assert (done.returncode, done.stdout) == (2, b"")
     assert b"erased" in done.stderr
-    assert house.read(ref.path).returncode == 2
+    assert node.read(ref.path).returncode == 2
 
 
 def blocks(page: str) -> list[str]:

@@ -1,5 +1,6 @@
 """Retention decides the same as a slow and obvious oracle, whatever the clock does."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from zoneinfo import ZoneInfo
 
@@ -7,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storage.calls.call_row import CallState
+from storage.calls.call_row import CallRow, CallState
 from storage.retention.policy import (
     Decision,
     Direction,
@@ -20,6 +21,7 @@ from storage.retention.policy import (
     brake,
     decide,
     matches,
+    with_erase_after,
 )
 from storage.search_forms import asked, stored
 
@@ -37,6 +39,21 @@ def test_a_call_is_due_at_the_end_of_its_days_and_not_before() -> None:
     end = ENDED + 180 * DAY
     assert decide(call(), policy, end - timedelta(microseconds=1)) == Decision(Verdict.KEEP, None, end)
     assert decide(call(), policy, end) == Decision(Verdict.DUE, None, end)
+
+
+def test_time_counts_from_the_true_end_where_the_clock_was_set_back() -> None:
+    row = CallRow("1", 7, CallState.COMPLETE, ENDED, ENDED, 1, 1)
+    assert with_erase_after(row, (), Policy(10)).erase_after == ENDED + 10 * DAY
+    late, early = replace(row, kept_from=ENDED + 7 * DAY), replace(row, kept_from=ENDED - 30 * DAY)
+    assert with_erase_after(late, (), Policy(10)).erase_after == ENDED + 17 * DAY
+    assert with_erase_after(early, (), Policy(10)).erase_after == ENDED + 10 * DAY
+
+
+def test_a_row_says_never_while_the_call_runs_and_where_it_is_kept_for_ever() -> None:
+    row = CallRow("1", 7, CallState.COMPLETE, ENDED, ENDED, 1, 1, erase_after=ENDED)
+    assert with_erase_after(row, (), Policy(None)).erase_after is None
+    assert with_erase_after(replace(row, ended_at=None), (), Policy(10)).erase_after is None
+    assert with_erase_after(replace(row, state=CallState.RECORDING), (), Policy(10)).erase_after is None
 
 
 def test_a_hold_wins_and_a_running_call_is_never_due() -> None:

@@ -11,21 +11,21 @@ from storage.calls.call_row import Direction
 from storage.customer.customers import Customer
 from storage.database.schema import retention_rules
 from storage.retention.policy import Wins
-from storage.retention.rules import FORGOTTEN, MAX_RULES, BadRule, Wished, check
-from tests.storage.house import NOON, House, record, story
+from storage.retention.rules import FORGOTTEN, MAX_RULES, BadRule, RuleSpec, check
+from tests.storage.node import NOON, StorageNode, record, story
 
-MIRA = Wished(30, party="030 123456", name="Mira's calls")
-SBC = Wished(None, Direction.INBOUND, "192.0.2.0/24")
+MIRA = RuleSpec(30, party="030 123456", name="Mira's calls")
+SBC = RuleSpec(None, Direction.INBOUND, "192.0.2.0/24")
 
 
 def test_the_configuration_holds_until_somebody_stores_rules(tmp_path: Path) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         assert (await acme.rules.get()).default_days == 180
         stored = await acme.rules.put([MIRA, SBC], by="ada", wins=Wins.SHORTEST)
         again = await acme.rules.get()
         assert again == stored and (again.default_days, again.wins) == (180, Wins.SHORTEST)
-        assert [rule.wished for rule in again.rules] == [MIRA, SBC]
-        assert b"Mira" not in house.raw() and b"123456" not in house.raw()
+        assert [rule.spec for rule in again.rules] == [MIRA, SBC]
+        assert b"Mira" not in node.raw() and b"123456" not in node.raw()
         await acme.rules.put([], by="ada", default_days=None)
         assert (await acme.rules.get()).default_days is None
 
@@ -33,7 +33,7 @@ def test_the_configuration_holds_until_somebody_stores_rules(tmp_path: Path) -> 
 
 
 def test_a_rule_that_stays_keeps_its_id_and_one_that_goes_is_forgotten_in_old_copies(tmp_path: Path) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         first = await acme.rules.put([MIRA, SBC], by="ada")
         async with acme.database.reading() as connection:
             leaves = list(await connection.scalars(retention_rules.select().with_only_columns(retention_rules.c.leaf)))
@@ -48,29 +48,29 @@ def test_a_rule_that_stays_keeps_its_id_and_one_that_goes_is_forgotten_in_old_co
 def test_rules_of_a_backup_that_were_replaced_since_keep_what_they_may_have_meant(tmp_path: Path) -> None:
     known = []
 
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         long, short = await record(acme), await record(acme, ended=NOON - timedelta(days=200), number="+4940777888")
-        await acme.rules.put([Wished(3650, party="030 123456"), Wished(30, party="040 777888")], by="ada")
+        await acme.rules.put([RuleSpec(3650, party="030 123456"), RuleSpec(30, party="040 777888")], by="ada")
         await acme.close()
-        house.backup(tmp_path / "backup")
-        acme = await house.open()
+        node.backup(tmp_path / "backup")
+        acme = await node.open()
         await acme.rules.put([SBC], by="ada")
         await acme.close()
-        known.append((house, long, short))
+        known.append((node, long, short))
 
     async def again() -> None:
-        house, long, short = known[0]
-        shutil.rmtree(house.data / "customers")
-        shutil.copytree(tmp_path / "backup" / "customers", house.data / "customers")
-        acme = await house.open()
-        assert [rule.wished.name for rule in (await acme.rules.get()).rules] == [FORGOTTEN, FORGOTTEN]
-        house.watch.wait(days=300)
-        assert (await acme.retention.preview(house.watch(), 100)).due == (), "both may be the person of ten years"
+        node, long, short = known[0]
+        shutil.rmtree(node.data / "customers")
+        shutil.copytree(tmp_path / "backup" / "customers", node.data / "customers")
+        acme = await node.open()
+        assert [rule.spec.name for rule in (await acme.rules.get()).rules] == [FORGOTTEN, FORGOTTEN]
+        node.watch.wait(days=300)
+        assert (await acme.retention.preview(node.watch(), 100)).due == (), "both may be the person of ten years"
         with pytest.raises(BadRule, match="rule 1"):
-            check([rule.wished for rule in (await acme.rules.get()).rules], None)  # 30 days would be everybody's
-        after = await acme.rules.put([MIRA, Wished(3650, party="030 123456")], by="ada")
+            check([rule.spec for rule in (await acme.rules.get()).rules], None)  # 30 days would be everybody's
+        after = await acme.rules.put([MIRA, RuleSpec(3650, party="030 123456")], by="ada")
         assert len({rule.id for rule in after.rules}) == 2 and not any(rule.forgotten for rule in after.rules)
-        assert {due.id for due in (await acme.retention.preview(house.watch(), 100)).due} == {short.id}
+        assert {due.id for due in (await acme.retention.preview(node.watch(), 100)).due} == {short.id}
         assert await acme.calls.get(long.id)
         await acme.close()
 
@@ -79,7 +79,7 @@ def test_rules_of_a_backup_that_were_replaced_since_keep_what_they_may_have_mean
 
 
 def test_a_policy_means_the_party_exactly(tmp_path: Path) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         await acme.rules.put([MIRA], by="ada")
         policy = await acme.rules.policy()
         assert policy.default_days == 180 and policy.rules[0].days == 30
@@ -92,12 +92,12 @@ def test_a_policy_means_the_party_exactly(tmp_path: Path) -> None:
 
 
 def test_a_policy_follows_what_another_process_stores(tmp_path: Path) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         assert (await acme.rules.policy()).default_days == 180
-        other = await house.open()
+        other = await node.open()
         try:
             for days in (7, 8):
-                house.watch.wait(seconds=1)
+                node.watch.wait(seconds=1)
                 await other.rules.put([SBC], by="ada", default_days=days)
                 assert (await acme.rules.policy()).default_days == days
         finally:
@@ -109,7 +109,7 @@ def test_a_policy_follows_what_another_process_stores(tmp_path: Path) -> None:
 
 
 def test_a_policy_is_read_once_unless_it_names_somebody(tmp_path: Path) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         for rules, same in (([], True), ([SBC], True), ([SBC, MIRA], False)):
             await acme.rules.put(rules, by="ada")
             first = await acme.rules.policy()
@@ -121,32 +121,32 @@ def test_a_policy_is_read_once_unless_it_names_somebody(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "rule",
     [
-        Wished(-1),
-        Wished(36_501),
-        Wished(1, party=" "),
-        Wished(1, source="a b"),
-        Wished(1, source=""),
-        Wished(1, source="sbc1.acme.example"),  # calls know an address, so nothing would ever match
-        Wished(1, name="x" * 201),
+        RuleSpec(-1),
+        RuleSpec(36_501),
+        RuleSpec(1, party=" "),
+        RuleSpec(1, source="a b"),
+        RuleSpec(1, source=""),
+        RuleSpec(1, source="sbc1.acme.example"),  # calls know an address, so nothing would ever match
+        RuleSpec(1, name="x" * 201),
     ],
 )
-def test_what_cannot_be_meant_is_refused_without_repeating_it(rule: Wished) -> None:
+def test_what_cannot_be_meant_is_refused_without_repeating_it(rule: RuleSpec) -> None:
     with pytest.raises(BadRule) as refused:
-        check([Wished(1), rule], 180)
+        check([RuleSpec(1), rule], 180)
     assert str(refused.value).startswith("rule 2: ")
 
 
 def test_too_many_rules_and_a_senseless_default_are_refused() -> None:
-    check([Wished(1, source="2001:db8::/32")] * MAX_RULES, None)
-    for rules, days in ([Wished(1)] * (MAX_RULES + 1), 1), ([], -1):
+    check([RuleSpec(1, source="2001:db8::/32")] * MAX_RULES, None)
+    for rules, days in ([RuleSpec(1)] * (MAX_RULES + 1), 1), ([], -1):
         with pytest.raises(BadRule):
             check(rules, days)
 
 
 def test_a_change_is_told(tmp_path: Path) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         told: list[int] = []
-        acme.rules.changed = lambda: told.append(1)
+        acme.rules.on_change(lambda: told.append(1))
         await acme.rules.put([], by="ada")
         assert told == [1]
 

@@ -12,11 +12,10 @@ from storage.customer.customers import Customer, CustomerSettings
 from storage.database.schema import calls
 from storage.erasure.erasure_rows import State
 from storage.erasure.erasures import NoErasure
-from storage.retention.erase_after import erase_after, with_erase_after
-from storage.retention.policy import Policy, Wins
-from storage.retention.rules import Wished
+from storage.retention.policy import Policy, Wins, with_erase_after
+from storage.retention.rules import RuleSpec
 from storage.retention.sweep import Preview, Swept
-from tests.storage.house import NOON, House, record, story
+from tests.storage.node import NOON, StorageNode, record, story
 
 LONG_AGO = NOON - timedelta(days=200)
 
@@ -26,7 +25,7 @@ async def left(acme: Customer, *rows: object) -> list[bool]:
 
 
 def test_what_is_due_goes_and_nothing_else(tmp_path: Path) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         due = await record(acme, ended=NOON - timedelta(days=180))
         edge = await record(acme, ended=NOON - timedelta(days=180) + timedelta(microseconds=1))
         held = await record(acme, ended=LONG_AGO)
@@ -49,7 +48,7 @@ def test_what_is_due_goes_and_nothing_else(tmp_path: Path) -> None:
 
 
 def test_a_call_recorded_while_the_clock_was_back_is_kept_its_days_from_its_true_end(tmp_path: Path) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         early = await record(acme, ended=NOON - timedelta(days=187))
         true_end = NOON - timedelta(days=180)
         row = replace(early, kept_from=true_end + timedelta(seconds=1))
@@ -66,7 +65,7 @@ def test_a_call_recorded_while_the_clock_was_back_is_kept_its_days_from_its_true
 
 
 def test_rules_by_party_direction_and_source_decide(tmp_path: Path) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         ago = NOON - timedelta(days=40)
         mira = await record(acme, ended=ago)
         inbound = await record(acme, name="T", number="+4940777888", ended=ago, direction="inbound")
@@ -74,9 +73,9 @@ def test_rules_by_party_direction_and_source_decide(tmp_path: Path) -> None:
         plain = await record(acme, name="T", number="+4940777888", ended=ago, direction="sideways")
         stored = await acme.rules.put(
             [
-                Wished(30, party="030/123456"),
-                Wished(30, direction=Direction.INBOUND),
-                Wished(30, source="192.0.2.0/24"),
+                RuleSpec(30, party="030/123456"),
+                RuleSpec(30, direction=Direction.INBOUND),
+                RuleSpec(30, source="192.0.2.0/24"),
             ],
             by="ada",
         )
@@ -92,15 +91,15 @@ def test_rules_by_party_direction_and_source_decide(tmp_path: Path) -> None:
 
 
 def test_each_kind_of_rule_decides_alone(tmp_path: Path) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         ago = NOON - timedelta(days=40)
         mira = await record(acme, ended=ago)
         inbound = await record(acme, ended=ago, direction="inbound", name="T", number="+4940777888")
         sbc = await record(acme, ended=ago, source="192.0.2.9", name="T", number="+4940777888")
         for row, wished in (
-            (mira, Wished(30, party="030/123456")),
-            (inbound, Wished(30, direction=Direction.INBOUND)),
-            (sbc, Wished(30, source="192.0.2.0/24")),
+            (mira, RuleSpec(30, party="030/123456")),
+            (inbound, RuleSpec(30, direction=Direction.INBOUND)),
+            (sbc, RuleSpec(30, source="192.0.2.0/24")),
         ):
             await acme.rules.put([wished], by="ada")
             assert [due.id for due in (await acme.retention.preview(NOON, 100)).due] == [row.id]
@@ -109,13 +108,13 @@ def test_each_kind_of_rule_decides_alone(tmp_path: Path) -> None:
 
 
 def test_a_row_that_cannot_be_opened_hides_no_other(tmp_path: Path) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         ago = NOON - timedelta(days=40)
         rows = [await record(acme, ended=ago + timedelta(seconds=n)) for n in range(5)]
         acme.keys.cut(rows[3].leaf)  # of a row that an old database brought back
         async with acme.database.writing() as connection:
             await connection.execute(calls.update().where(calls.c.id == rows[1].id).values(sealed=b"damaged"))
-        await acme.rules.put([Wished(30, party="030/123456")], by="ada")
+        await acme.rules.put([RuleSpec(30, party="030/123456")], by="ada")
         due = {each.id for each in (await acme.retention.preview(NOON, 100)).due}
         assert due == {rows[n].id for n in (0, 2, 4)}
 
@@ -123,11 +122,11 @@ def test_a_row_that_cannot_be_opened_hides_no_other(tmp_path: Path) -> None:
 
 
 def test_a_preview_of_other_rules_changes_nothing(tmp_path: Path) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         row = await record(acme, ended=NOON - timedelta(days=2))
         wished = acme.rules.policy_of([], 1, Wins.LONGEST)
         assert [d.id for d in (await acme.retention.preview(NOON, 5, wished)).due] == [row.id]
-        forever = acme.rules.policy_of([Wished(None)], None, Wins.LONGEST)
+        forever = acme.rules.policy_of([RuleSpec(None)], None, Wins.LONGEST)
         assert (await acme.retention.preview(NOON, 5, forever)).due == ()
         assert (await acme.retention.preview(NOON, 5)).due == ()
 
@@ -135,7 +134,7 @@ def test_a_preview_of_other_rules_changes_nothing(tmp_path: Path) -> None:
 
 
 def test_the_brake_asks_once_and_an_approver_answers(tmp_path: Path) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         rows = [await record(acme, ended=LONG_AGO) for _ in range(3)]
         preview = await acme.retention.preview(NOON, 5)
         assert preview.asks and len(preview.due) == 3
@@ -155,7 +154,7 @@ def test_the_brake_asks_once_and_an_approver_answers(tmp_path: Path) -> None:
 
 
 def test_a_question_is_taken_back_when_the_rules_change(tmp_path: Path) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         rows = [await record(acme, ended=LONG_AGO) for _ in range(3)]
         await acme.retention.sweep(NOON, 5)
         await acme.rules.put([], by="ada", default_days=None)
@@ -168,7 +167,7 @@ def test_a_question_is_taken_back_when_the_rules_change(tmp_path: Path) -> None:
 
 
 def test_nobody_grants_what_rules_from_before_would_erase(tmp_path: Path) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         rows = [await record(acme) for _ in range(3)]
         await acme.rules.put([], by="ada", default_days=0)  # a slip of the pen
         question = (await acme.retention.sweep(NOON, 5)).asked
@@ -185,14 +184,14 @@ def test_nobody_grants_what_rules_from_before_would_erase(tmp_path: Path) -> Non
 def test_rules_that_change_while_a_sweep_goes_through_the_calls_count(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         row = await record(acme, ended=LONG_AGO)
         preview, seen = acme.retention.preview, list[Preview]()
 
         async def meanwhile(*asked: Any) -> Preview:
             seen.append(await preview(*asked))
             if len(seen) == 1:
-                await acme.rules.put([Wished(None, party="Mira Okafor")], by="ada")
+                await acme.rules.put([RuleSpec(None, party="Mira Okafor")], by="ada")
             return seen[-1]
 
         monkeypatch.setattr(acme.retention, "preview", meanwhile)
@@ -206,7 +205,7 @@ def test_rules_that_change_while_a_sweep_goes_through_the_calls_count(
 def test_more_than_a_page_is_decided_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("storage.retention.sweep.PAGE", 2)
 
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         rows = [await record(acme, ended=LONG_AGO + timedelta(days=n)) for n in range(7)]
         found = (await acme.retention.preview(NOON, 100)).due
         assert [d.id for d in found] == [row.id for row in rows]
@@ -215,13 +214,13 @@ def test_more_than_a_page_is_decided_in_order(tmp_path: Path, monkeypatch: pytes
 
 
 def test_erase_after_follows_the_rules(tmp_path: Path) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         row = await record(acme)
         live = await record(acme, state=CallState.RECORDING)
         assert await acme.retention.refresh() == 1
         assert (await acme.calls.get(row.id)).erase_after == NOON + timedelta(180)  # type: ignore[union-attr]  # there
         assert await acme.retention.refresh() == 0
-        await acme.rules.put([Wished(None, party="Mira Okafor")], by="ada")
+        await acme.rules.put([RuleSpec(None, party="Mira Okafor")], by="ada")
         await acme.retention.refresh()
         assert (await acme.calls.get(row.id)).erase_after is None  # type: ignore[union-attr]  # it is there
         assert (await acme.calls.get(live.id)).erase_after is None  # type: ignore[union-attr]  # it is there
@@ -230,11 +229,11 @@ def test_erase_after_follows_the_rules(tmp_path: Path) -> None:
 
 
 def test_a_new_row_gets_its_date_from_the_policy(tmp_path: Path) -> None:
-    async def tell(house: House, acme: Customer) -> None:
+    async def tell(node: StorageNode, acme: Customer) -> None:
         row = await record(acme, ended=datetime(2026, 3, 28, 23, 30, tzinfo=UTC))
         assert with_erase_after(row, (), Policy(2)).erase_after == datetime(2026, 3, 30, 23, 30, tzinfo=UTC)
-        assert erase_after(row, (), Policy(None)) is None
+        assert with_erase_after(row, (), Policy(None)).erase_after is None
         live = await record(acme, state=CallState.RECORDING)
-        assert erase_after(live, (), Policy(2)) is None
+        assert with_erase_after(live, (), Policy(2)).erase_after is None
 
     story(tmp_path, tell)

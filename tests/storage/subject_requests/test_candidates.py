@@ -9,7 +9,7 @@ from storage.search_forms import stored_of
 from storage.subject_requests import candidates
 from storage.subject_requests.candidates import TooManyCalls
 from storage.subject_requests.case_rows import Asked
-from tests.storage.house import record, story
+from tests.storage.node import record, story
 
 ANNA = {"name": "Anna Schmidt", "number": "+49301234567", "uri": "sip:+49301234567@pbx.example"}
 BOB = {"name": "Bob Berg", "number": "+4940777777", "uri": "sip:bob@pbx.example"}
@@ -37,10 +37,10 @@ async def found(acme, *identities, user=None):
 
 
 def test_a_letter_finds_every_spelling_and_says_why(tmp_path):
-    async def tell(house, acme):
+    async def tell(node, acme):
         first = await call(acme, BOB, ANNA)
-        house.watch.wait(hours=1)
-        second = await call(acme, {"name": None, "number": "030 1234567", "uri": None}, ended=house.watch.at)
+        node.watch.wait(hours=1)
+        second = await call(acme, {"name": None, "number": "030 1234567", "uri": None}, ended=node.watch.at)
         await call(acme, BOB)
         one, two = await found(acme, "0049 (30) 123 4567")
         assert [one.row.id, two.row.id] == [second.id, first.id]
@@ -53,7 +53,7 @@ def test_a_letter_finds_every_spelling_and_says_why(tmp_path):
 
 
 def test_last_digits_mean_nobody_and_a_name_is_only_perhaps(tmp_path):
-    async def tell(house, acme):
+    async def tell(node, acme):
         row = await call(acme, ANNA)
         assert await found(acme, "234567") == []
         (one,) = await found(acme, "SCHMIDT, anna")
@@ -65,13 +65,13 @@ def test_last_digits_mean_nobody_and_a_name_is_only_perhaps(tmp_path):
 
 
 def test_a_user_is_found_under_what_it_was_known_by_and_called_then(tmp_path):
-    async def tell(house, acme):
+    async def tell(node, acme):
         await known(acme, first_name="Anna", last_name="Schmidt", numbers=("+49301234567",))
         before = await call(acme, ANNA)
-        house.watch.wait(days=2)
+        node.watch.wait(days=2)
         user = await known(acme, first_name="Anna", last_name="Weber", numbers=("+49309999999",))
-        house.watch.wait(hours=1)
-        later = await call(acme, {"name": "A. W.", "number": "+49309999999"}, ended=house.watch.at)
+        node.watch.wait(hours=1)
+        later = await call(acme, {"name": "A. W.", "number": "+49309999999"}, ended=node.watch.at)
         two, one = await found(acme, user=user.id)
         assert (one.row.id, two.row.id) == (before.id, later.id) and one.sure and two.sure
         assert (one.known_as, two.known_as) == ("Anna Schmidt", "Anna Weber")
@@ -81,15 +81,15 @@ def test_a_user_is_found_under_what_it_was_known_by_and_called_then(tmp_path):
 
 
 def test_a_number_that_is_a_colleagues_today_was_the_persons_then(tmp_path):
-    async def tell(house, acme):
+    async def tell(node, acme):
         number = "+49301234567"
         await known(acme, first_name="Anna", last_name="Schmidt", numbers=(number,))
         hers = await call(acme, {"name": None, "number": number})
-        house.watch.wait(days=2)
+        node.watch.wait(days=2)
         anna = await known(acme, first_name="Anna", last_name="Schmidt", numbers=("+49309999999",))
         bob = await known(acme, first_name="Bob", last_name="Berg", numbers=(number,), object_id="o2")
-        house.watch.wait(days=2)
-        his = await call(acme, {"name": None, "number": number}, ended=house.watch.at)
+        node.watch.wait(days=2)
+        his = await call(acme, {"name": None, "number": number}, ended=node.watch.at)
         assert [one.row.id for one in await found(acme, user=anna.id)] == [hers.id]
         assert [one.row.id for one in await found(acme, number, user=anna.id)] == [hers.id]
         assert [one.row.id for one in await found(acme, user=bob.id)] == [his.id]
@@ -100,7 +100,7 @@ def test_a_number_that_is_a_colleagues_today_was_the_persons_then(tmp_path):
 
 
 def test_what_the_call_was_matched_with_counts(tmp_path):
-    async def tell(house, acme):
+    async def tell(node, acme):
         anna = await known(acme, first_name="Anna", last_name="Schmidt", numbers=("+49301234567",))
         other = "22222222-0000-4000-8000-000000000002"
         await call(acme, {**ANNA, "name": "Bob Berg", "user_id": other})
@@ -114,7 +114,7 @@ def test_what_the_call_was_matched_with_counts(tmp_path):
 
 
 def test_of_several_who_may_be_the_person_none_is(tmp_path):
-    async def tell(house, acme):
+    async def tell(node, acme):
         await call(acme, ANNA, {"name": "Anna Schmidt", "number": "+4940888"})
         (one,) = await found(acme, "Anna Schmidt")
         assert one.parties == () and not one.sure
@@ -125,7 +125,7 @@ def test_of_several_who_may_be_the_person_none_is(tmp_path):
 
 
 def test_an_erased_call_is_no_candidate_and_there_is_an_end(tmp_path, monkeypatch):
-    async def tell(house, acme):
+    async def tell(node, acme):
         row, other = await call(acme, ANNA), await call(acme, ANNA)
         acme.keys.cut(row.leaf)
         assert [one.row.id for one in await found(acme, ANNA["number"])] == [other.id]
@@ -137,7 +137,7 @@ def test_an_erased_call_is_no_candidate_and_there_is_an_end(tmp_path, monkeypatc
 
 
 def test_a_user_who_is_no_more_leaves_the_letter(tmp_path):
-    async def tell(house, acme):
+    async def tell(node, acme):
         row = await call(acme, ANNA)
         gone = "22222222-0000-4000-8000-000000000002"
         assert [one.row.id for one in await found(acme, ANNA["number"], user=gone)] == [row.id]
@@ -146,7 +146,7 @@ def test_a_user_who_is_no_more_leaves_the_letter(tmp_path):
 
 
 def test_which_parties_of_one_call_may_be_the_person_now(tmp_path):
-    async def tell(house, acme):
+    async def tell(node, acme):
         row = await call(acme, BOB, ANNA, {**ANNA, "number": None, "uri": "sip:someone@pbx.example"})
         asked = Asked(("+49 30 1234567", "Anna Schmidt"), None)
         assert await acme.candidates.parties(asked, row) == {1, 2}

@@ -23,7 +23,7 @@ from storage.subject_requests.cases import (
     Wanted,
     WrongState,
 )
-from tests.storage.house import NOON, House, permit, record, story
+from tests.storage.node import NOON, StorageNode, permit, record, story
 
 NAME, NUMBER, LETTER = "Mira Okafor", "+4930123456", "letter of the seventh"
 ASKED = Asked((NAME, NUMBER), None, LETTER, "send me everything")
@@ -45,12 +45,12 @@ async def made(acme, case, calls=(), digest="ab" * 32):
 
 
 def test_from_the_letter_to_the_end(tmp_path):
-    async def tell(house, acme):
+    async def tell(node, acme):
         row = await record(acme)
         case = await filed(acme, Kind.ERASURE, Kind.ACCESS)
         assert (case.state, case.kinds, case.asked) == (State.OPEN, (Kind.ACCESS, Kind.ERASURE), ASKED)
         assert case.due_at == NOON.replace(month=4) and await acme.requests.get(case.id) == case
-        house.watch.wait(hours=1)
+        node.watch.wait(hours=1)
         case = await acme.requests.select(case.id, Selection({row.id: (0,)}, (NOBODY,)))
         assert case.state is State.CONFIRMED and case.selection.inside == {row.id: (0,)}
         case, export = await acme.requests.report(case.id, Wanted("wav", passphrase="correct horse"), by="paula")
@@ -78,19 +78,19 @@ def test_from_the_letter_to_the_end(tmp_path):
 
 @pytest.mark.sqlite
 def test_a_closed_request_names_nobody_in_no_file_and_not_with_an_old_backup(tmp_path):
-    async def tell(house: House, acme):
+    async def tell(node: StorageNode, acme):
         case = await filed(acme)
         before = await acme.requests.get(case.id)
-        house.backup(tmp_path / "backup")
+        node.backup(tmp_path / "backup")
         case = await acme.requests.close(case.id, Step.REFUSED, "unfounded", by="paula")
         assert not acme.keys.keeps(before.leaf)
-        raw = house.raw()
+        raw = node.raw()
         for text in (NAME, NUMBER, LETTER, "send me everything"):
             assert text.encode() not in raw
         assert await acme.requests.get(case.id) == case and case.ground == "unfounded"
-        old = House(tmp_path / "backup")
+        old = StorageNode(tmp_path / "backup")
         (tmp_path / "backup/keys").mkdir()
-        for file in (house.data / "keys").iterdir():
+        for file in (node.data / "keys").iterdir():
             (tmp_path / "backup/keys" / file.name).write_bytes(file.read_bytes())
         again = await old.open()
         found = await again.requests.get(case.id)
@@ -101,7 +101,7 @@ def test_a_closed_request_names_nobody_in_no_file_and_not_with_an_old_backup(tmp
 
 
 def test_an_extension_stays_in_the_record_and_what_the_person_was_told_does_not(tmp_path):
-    async def tell(house, acme):
+    async def tell(node, acme):
         case = await filed(acme)
         longer = Extension(2, "number", NOON, f"{NAME} has 312 calls")
         case = await acme.requests.extend(case.id, longer, by="paula")
@@ -124,7 +124,7 @@ def test_an_extension_stays_in_the_record_and_what_the_person_was_told_does_not(
 
 
 def test_a_report_that_fails_or_is_cancelled_leads_back(tmp_path):
-    async def tell(house, acme):
+    async def tell(node, acme):
         case = await filed(acme)
         await acme.requests.select(case.id, Selection())
         for end, state in (
@@ -141,7 +141,7 @@ def test_a_report_that_fails_or_is_cancelled_leads_back(tmp_path):
 
 
 def test_a_report_that_went_with_an_erased_call_leads_back(tmp_path):
-    async def tell(house, acme):
+    async def tell(node, acme):
         row = await record(acme)
         case = await filed(acme)
         await acme.requests.select(case.id, Selection({row.id: (0,)}))
@@ -160,7 +160,7 @@ def test_a_report_that_went_with_an_erased_call_leads_back(tmp_path):
 
 
 def test_a_file_that_was_handed_over_and_given_up_stays_noted(tmp_path):
-    async def tell(house, acme):
+    async def tell(node, acme):
         case = await filed(acme)
         await acme.requests.select(case.id, Selection())
         case, export = await acme.requests.report(case.id, Wanted(), by="paula")
@@ -173,7 +173,7 @@ def test_a_file_that_was_handed_over_and_given_up_stays_noted(tmp_path):
 
 
 def test_steps_out_of_turn(tmp_path):
-    async def tell(house, acme):
+    async def tell(node, acme):
         case = await filed(acme)
         with pytest.raises(WrongState) as refused:
             await acme.requests.report(case.id, Wanted(), by="paula")
@@ -197,7 +197,7 @@ def test_steps_out_of_turn(tmp_path):
 
 
 def test_two_who_ask_at_once_file_one_erasure(tmp_path):
-    async def tell(house, acme):
+    async def tell(node, acme):
         row = await record(acme)
         case = await filed(acme, Kind.ERASURE)
         await acme.requests.select(case.id, Selection({row.id: (0,)}))
@@ -221,7 +221,7 @@ def test_two_who_ask_at_once_file_one_erasure(tmp_path):
 
 
 def test_an_erasure_needs_what_every_erasure_needs(tmp_path):
-    async def tell(house, acme):
+    async def tell(node, acme):
         row = await record(acme)
         case = await filed(acme)
         await acme.requests.select(case.id, Selection({row.id: (0,)}))
@@ -240,7 +240,7 @@ def test_an_erasure_needs_what_every_erasure_needs(tmp_path):
 
 
 def test_what_cannot_be_written_down_is_not_done(tmp_path):
-    async def tell(house, acme):
+    async def tell(node, acme):
         async def refuse(_):
             raise RuntimeError
 
@@ -262,7 +262,7 @@ def test_what_cannot_be_written_down_is_not_done(tmp_path):
 
 
 def test_a_closing_that_a_crash_cut_short_is_ended(tmp_path, monkeypatch):
-    async def tell(house, acme):
+    async def tell(node, acme):
         case = await filed(acme)
 
         async def crash(_):
@@ -279,11 +279,11 @@ def test_a_closing_that_a_crash_cut_short_is_ended(tmp_path, monkeypatch):
 
 
 def test_lists_are_paged_newest_first_and_filtered(tmp_path):
-    async def tell(house, acme):
+    async def tell(node, acme):
         ids = []
         for _ in range(3):
             ids.append((await filed(acme)).id)
-            house.watch.wait(seconds=1)
+            node.watch.wait(seconds=1)
         await acme.requests.close(ids[0], Step.CLOSED, by="paula")
         first, after = await acme.requests.listed(2)
         rest, end = await acme.requests.listed(2, after)
@@ -294,7 +294,7 @@ def test_lists_are_paged_newest_first_and_filtered(tmp_path):
 
 
 def test_a_lost_database_gets_its_requests_back(tmp_path):
-    async def tell(house, acme):
+    async def tell(node, acme):
         opened = await filed(acme)
         closed = await filed(acme)
         closed = await acme.requests.close(closed.id, Step.DONE, by="paula")

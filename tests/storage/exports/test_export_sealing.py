@@ -6,8 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from storage.errors import SealBroken
-from storage.exports import export_rows
-from storage.exports.export_rows import ExportState, Request, seal, shown
+from storage.exports.exports import ExportState, Request, seal, shown
 from storage.keys import sealing
 from storage.keys.key_store import CustomerKeys
 from storage.timestamps import to_micros
@@ -63,6 +62,6 @@ def test_members_of_a_later_version_are_passed_over(keys: CustomerKeys) -> None:
     leaf = sealing.new_leaf(keys)
     told = {name: getattr(REQUEST, name) for name in Request.__dataclass_fields__}
     document = {"request": {**told, "later": 1}, "tries": 0, "problem": None}
-    sealed = sealing.seal(keys, leaf, export_rows._KIND, "e1", document)
+    sealed = sealing.seal(keys, leaf, "export", "e1", document)
     found = shown(keys, row(leaf, sealed))
     assert found and found.request == REQUEST

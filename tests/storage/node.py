@@ -1,4 +1,4 @@
-"""A customer with recordings that have sound, names and search tokens, for the stories about keeping and forgetting."""
+"""One data directory of a node, with a customer whose recordings have sound, names and search tokens."""
 
 import asyncio
 import os
@@ -46,7 +46,7 @@ class Kind:
 
 
 @dataclass
-class House:
+class StorageNode:
     """One data directory with one customer in it."""
 
     data: Path
@@ -71,16 +71,16 @@ class House:
         return b"\n".join([str(p).encode() for p in found] + [p.read_bytes() for p in found if p.is_file()])
 
 
-def story(tmp_path: Path, tell: Callable[[House, Customer], Awaitable[None]], **more: object) -> None:
-    """Open a house, tell what happens in it, close it."""
+def story(tmp_path: Path, tell: Callable[[StorageNode, Customer], Awaitable[None]], **more: object) -> None:
+    """Open a node, tell what happens in it, close it."""
 
     async def run() -> None:
-        house = House(tmp_path / "data", **more)  # type: ignore[arg-type]  # fields of House
-        if house.database != "sqlite":
-            await (await emptied(house.database, house.settings.name, house.data)).close()
-        acme = await house.open()
+        node = StorageNode(tmp_path / "data", **more)  # type: ignore[arg-type]  # fields of StorageNode
+        if node.database != "sqlite":
+            await (await emptied(node.database, node.settings.name, node.data)).close()
+        acme = await node.open()
         try:
-            await tell(house, acme)
+            await tell(node, acme)
         finally:
             await acme.close()
 

@@ -1,0 +1,59 @@
+"""What a customer is opened with: what storage needs to know of it, and where its files lie."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from storage.keys.key_store import CustomerKeys
+from storage.keys.key_tree import LAST_LEAF
+
+CUSTOMERS = "customers"
+KEYS = "keys"
+VAULT = "vault"
+# The audit log is signed with a key of the tree, so that it stays the same when the root secret is rotated. The last
+# leaf belongs to the year 2149: no recording has it and no cut of past days reaches it.
+AUDIT_LEAF = LAST_LEAF
+AUDIT_LABEL = "audit"
+
+
+@dataclass(frozen=True, slots=True)
+class CustomerSettings:
+    """What storage needs to know of a customer."""
+
+    name: str
+    """Name, [a-z0-9-]{1,40}."""
+    country: str = "DE"
+    """How national numbers are read, ISO 3166."""
+    retention_days: int | None = 180
+    """Default rule of retention, None for ever."""
+    approval: bool = False
+    """A second person has to approve every request for erasure."""
+    extension_digits: int = 0
+    """Last digits of the users' numbers that are their extension, 0 where the directory says which it is."""
+    purge_users: bool = False
+    """An inactive user goes with the last recording."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a customer's files and database are, and by which clock."""
+
+    data_dir: Path
+    """Folder of the node."""
+    database: str
+    """"sqlite", or the URL of a database."""
+    now: Callable[[], datetime]
+    """The wall clock."""
+
+
+def customer_folder(data_dir: Path, name: str) -> Path:
+    """Name the folder of a customer."""
+    return data_dir / CUSTOMERS / name
+
+
+def audit_key(keys: CustomerKeys) -> Ed25519PrivateKey:
+    """Give the key that signs a customer's audit log and receipts."""
+    return Ed25519PrivateKey.from_private_bytes(keys.secret(AUDIT_LEAF, AUDIT_LABEL))
