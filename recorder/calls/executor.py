@@ -30,8 +30,8 @@ from recorder.runtime.disk_thread import DiskAway
 from recorder.session import commands as c
 from recorder.session import events as e
 from recorder.session.call_document import encode
-from recorder.session.session import RETRY_AFTER, State
-from recorder.session.snapshot import to_state
+from recorder.session.session import RETRY_AFTER
+from recorder.session.states import State
 from recorder.workers.codec import WireError
 from recorder.workers.messages import NewCall, Part
 from storage.errors import StorageError
@@ -107,7 +107,7 @@ class Runner:
         except KeyError:
             return  # the dialog is over: nobody could go on with it
         state = {
-            "recording": to_state(call.recording),
+            "recording": call.recording.to_state(),
             "dialog": dialog,
             "media_part": call.media_part,
             "control": call.control.name if call.control else None,

@@ -23,7 +23,6 @@ from recorder.session import commands as c
 from recorder.session import events as e
 from recorder.session.call_document import encode
 from recorder.session.index_row import forms_of, row_of
-from recorder.session.session import State
 from storage.calls.call_row import CallRow
 from storage.errors import StorageError, SyncFailed
 
@@ -92,7 +91,7 @@ class Finishing:
         self.node.storage_trouble(problem)
         self.node.log.fault("call.finish_failed", problem, call=call.id)
         if isinstance(problem, SyncFailed):
-            call.recording.interrupted = True
+            call.recording.not_durable()
             document = {**document, "state": "interrupted"}
         self.abandon(call, document)
         self.node.ended(call.recording, call.customer.name)
@@ -183,7 +182,7 @@ class Finishing:
         call.pairs.clear()
         call.retired = ()
         fd_store.forget(self.node.notify, call)
-        call.recording.state = State.OVER
+        call.recording.release()
         self._live.remove(call)
 
     def _mark_over(self, call: LiveCall) -> None:

@@ -26,7 +26,7 @@ from recorder.calls.context import Node
 from recorder.calls.executor import Runner
 from recorder.calls.registry import Live, LiveCall
 from recorder.session import events as e
-from recorder.session.session import State
+from recorder.session.states import State
 from recorder.workers.counters import Growth, growth
 from sip.ua.events import Probed
 

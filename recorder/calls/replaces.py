@@ -12,7 +12,7 @@ from recorder.calls.context import Node
 from recorder.calls.executor import Runner
 from recorder.calls.registry import Live, LiveCall
 from recorder.session import events as e
-from recorder.session.session import State
+from recorder.session.states import State
 from sip.errors import RemoteError
 from sip.message.replaces import insisted
 from sip.ua.events import Invited, Probed

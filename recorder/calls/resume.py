@@ -17,7 +17,7 @@ from recorder.calls.repair_queue import Left, Mending
 from recorder.calls.stream_specs import keys_from_state
 from recorder.calls.worker_events import WorkerEvents
 from recorder.persist.checkpoint import REFUSED, Checkpoints, Outer
-from recorder.session.snapshot import from_state
+from recorder.session.session import Recording
 from sip.ua.session import Phase
 from storage.customer.customers import Customer
 from storage.errors import NoSpace
@@ -76,9 +76,8 @@ class Resume:
             self._mending.put(Left(customer, outer.call, outer.leaf))  # it was finished: what is left is to be indexed
             self._await_bye(state["dialog"], customer)
             return
-        recording = from_state(state["recording"], os.urandom)
-        recording.agreement.certify = self._node.certify
-        recording.agreement.closed = self._node.closed.of(recording.source)
+        saved, node = state["recording"], self._node
+        recording = Recording.from_state(saved, os.urandom, node.certify, node.closed.of(saved.get("source")))
         now = self._node.monotonic()
         session = self._node.endpoint.restore(state["dialog"], now)
         self._node.endpoint.own(session, customer.name)

@@ -134,11 +134,16 @@ class Signalling:
             self._refuse(event, 503, "no-route", customer, retry_after=30)
             return
         self._node.metrics.sip_marks.labels(event.marks).inc()
-        recording = Recording(str(uuid.uuid4()), self._policy(configured, event.flow), os.urandom)
-        recording.picture.swapped = configured.swap_owners
-        recording.source = intern(normal_address(event.flow.remote[0]))  # a few for all calls
-        recording.agreement.certify = self._certify
-        recording.agreement.closed = self._node.closed.of(recording.source)
+        source = intern(normal_address(event.flow.remote[0]))  # a few for all calls
+        recording = Recording(
+            str(uuid.uuid4()),
+            self._policy(configured, event.flow),
+            os.urandom,
+            source=source,
+            swapped=configured.swap_owners,
+            certify=self._certify,
+            closed=self._node.closed.of(source),
+        )
         call = LiveCall(recording, customer, leaf, event.session, replaces=old)
         self._live.add(call)
         self._runner.guarded(call, offered)
@@ -327,9 +332,9 @@ class Signalling:
 
     def _mend(self, call: LiveCall) -> None:
         """Ask for the whole metadata where something is missing and the client takes such requests (RFC 7866 9.2)."""
-        wanting = call.recording.picture.wanting
-        if wanting and self._node.endpoint.ask_snapshot(call.session, f"metadata {wanting}", self._node.monotonic()):
-            call.recording.picture.wanting = None
+        why = call.recording.wants_snapshot
+        if why and self._node.endpoint.ask_snapshot(call.session, f"metadata {why}", self._node.monotonic()):
+            call.recording.snapshot_asked()
 
     def _see(self, call: LiveCall) -> None:
         """Ask for a whole picture by INFO where video begins or goes on and RTCP cannot ask (RFC 5168)."""

@@ -15,7 +15,7 @@ import pytest
 from recorder.calls import fd_store
 from recorder.runtime.sd_notify import Notifier
 from recorder.session import commands as c
-from recorder.session.session import State
+from recorder.session.states import State
 from tests.recorder.offers import beyond_a_message, sdp
 from tests.recorder.stage import sip_request, stage
 

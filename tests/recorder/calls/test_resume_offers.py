@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from recorder.calls.registry import LiveCall
-from recorder.session.session import State
+from recorder.session.states import State
 from sip.message.message import Request, parse
 from sip.transaction.timers import T2
 from tests.recorder.calls.test_resume import OURS, leave, resume
