@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from recorder.calls.context import Node
 from recorder.calls.executor import Runner
-from recorder.calls.registry import Live, LiveCall
+from recorder.calls.live_call import LiveCall
+from recorder.calls.registry import Live
 from recorder.session import events as e
-from recorder.session.states import State
 from sip.errors import RemoteError
 from sip.message.replaces import insisted
 from sip.ua.events import Invited, Probed
@@ -49,14 +49,10 @@ class Replacing:
         return call.id
 
     def settle(self, call: LiveCall) -> None:
-        """End what a call replaces, now that its client is known to have our answer; a second time does nothing.
-
-        Where the offer is ours nothing is agreed before the client's answer, so the old recording goes on till then.
-        """
-        recording, old = call.recording, call.replaces
-        if old is None or recording.state is not State.RECORDING or recording.offers_first:
+        """End what a call replaces, now that its client is known to have our answer; a second time does nothing."""
+        old = call.take_replaced()
+        if old is None:
             return
-        call.replaces = None
         self._end(old, call.id)
         self._runner.guarded(call, e.Replaced(old))
 

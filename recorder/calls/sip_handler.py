@@ -11,8 +11,9 @@ from typing import Any
 
 from recorder.calls.context import Node
 from recorder.calls.executor import Runner
+from recorder.calls.live_call import LiveCall
 from recorder.calls.liveness import Silence
-from recorder.calls.registry import NOBODY, Live, LiveCall
+from recorder.calls.registry import Live
 from recorder.calls.replaces import Replacing
 from recorder.config.customer import Customer as Configured
 from recorder.config.readers import Siprec, Srtp
@@ -309,7 +310,7 @@ class Signalling:
         self._replacing.settle(call)
         self._mend(call)
         self._see(call)
-        call.dirty = call.dirty or event.news  # until it is saved, in some seconds, a successor repeats the 200
+        call.outdated(now=event.news)  # until it is saved, in some seconds, a successor repeats the 200
 
     def _noticed(self, call: LiveCall) -> None:
         """Take a request in the dialog for a sign of life, and for a proof that the client has our answer."""
@@ -338,11 +339,8 @@ class Signalling:
 
     def _see(self, call: LiveCall) -> None:
         """Ask for a whole picture by INFO where video begins or goes on and RTCP cannot ask (RFC 5168)."""
-        video = [s for s in call.recording.streams if s.line.media == "video" and not s.line.feedback]
-        shown = frozenset(s.number for s in video if not (s.held or s.removed)) if video else NOBODY
-        if shown - call.pictured:
+        if call.begins_video():
             self._node.endpoint.ask_picture(call.session, self._node.monotonic())
-        call.pictured = shown
 
     def _reoffered(self, event: s.Reoffered) -> None:
         call = self._live.by_session(event.session)

@@ -7,8 +7,9 @@ from typing import Any
 
 from recorder.calls.context import Node
 from recorder.calls.executor import Runner
+from recorder.calls.live_call import LiveCall
 from recorder.calls.liveness import heard
-from recorder.calls.registry import Live, LiveCall
+from recorder.calls.registry import Live
 from recorder.calls.stream_specs import new_call
 from recorder.errors import NotPossible
 from recorder.session import events as e
@@ -96,9 +97,9 @@ class WorkerEvents:
             for at, count in enumerate(more):
                 if count > 0:
                     sums[at] += count
-            stream.figures = _renewed(stream.figures, fresh)  # no event: nothing ever follows from it
+            stream.measured(_renewed(stream.figures, fresh))  # no event: nothing ever follows from it
         if spoke:
-            call.heard = self._node.monotonic()
+            call.noticed(self._node.monotonic())
 
     def _add(self, sums: Iterable[int]) -> None:
         """Add to the metrics: once for the calls of a message, a counter costs more than the figures of a call."""
@@ -119,9 +120,8 @@ class WorkerEvents:
             self._node.workers.drop(event.call)
             return
         try:
-            call.stranded = True
+            call.strand()
             self.go_on(call, kept=True)
-            call.stranded = False
         except (StorageError, NotPossible, OSError) as problem:
             self._node.storage_trouble(problem)
             self._node.log.fault("media.resume_failed", problem, call=call.id)
@@ -144,19 +144,20 @@ class WorkerEvents:
         new = new_call(
             call.recording, part, self._runner.specs(call, [s.plan() for s in streams]), call.spool_key
         )  # fmt: skip
-        self._node.workers.resume(new, call.pairs, call.media_fd, call.spool_fd, kept=kept, earlier=earlier)
+        pairs, files = call.sockets.pairs, call.files
+        self._node.workers.resume(new, pairs, files.media_fd, files.spool_fd, kept=kept, earlier=earlier)
         if earlier:  # whoever comes after us needs them too, until what is under them has been taken
             self._runner.checkpoint(call)
         if gone := [s.number for s in streams if s.removed and not s.port]:  # who died may not have come to it
             self._node.workers.change(call.id, (), {}, gone)
-        call.started = True
+        call.taken()
 
     def _resumed(self, event: messages.Resumed) -> None:
         """The parts before are whole up to the told lengths; what lies behind was written again in the new one."""
         call = self._live.by_id(event.call)
         if call is None:
             return
-        before = min(int(event.part[1:]), call.media_part)
+        before = min(int(event.part[1:]), call.files.media_part)
         self._node.tasks.start(self._runner.finishing.cut(call, before, event.parts), "cut")
         self._runner.guarded(call, e.Resumed(event.part))
         self._node.log.info("media.resumed", call=event.call, part=event.part)

@@ -180,6 +180,10 @@ class Stream:
         elif before and not after and self.pauses:
             self.pauses = (*self.pauses[:-1], (self.pauses[-1][0], at))
 
+    def measured(self, figures: Mapping[str, Any]) -> None:
+        """Take what its worker has counted."""
+        self.figures = figures
+
     def copy(self) -> Stream:
         """Return the stream as it is now, for going back to."""
         other = Stream(self.number, self.line, self.own_key, self.began)

@@ -16,7 +16,8 @@ from media.receive.ports import Ports
 from media.receive.sockets import open_pair
 from recorder.calls.context import Node
 from recorder.calls.executor import Runner
-from recorder.calls.registry import Live, LiveCall
+from recorder.calls.live_call import LiveCall
+from recorder.calls.registry import Live
 from recorder.calls.repair_queue import Mending
 from recorder.calls.sip_handler import Signalling
 from recorder.calls.worker_events import WorkerEvents
@@ -154,8 +155,8 @@ class Stage:
     def forget(self, call: LiveCall) -> None:
         """Drop a call as a killed process does: nothing is ended properly, its checkpoint and parts stay."""
         self.node.workers.drop(call.id)
-        call.close_files()
-        for pair in call.pairs.values():
+        call.files.close()
+        for pair in call.sockets.pairs.values():
             pair.close()
         self.live.remove(call)
 

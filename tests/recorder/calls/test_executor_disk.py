@@ -201,12 +201,12 @@ def test_the_control_part_goes_on_after_the_disk_was_full(tmp_path: Path) -> Non
     async def story() -> None:
         async with stage(tmp_path) as one:
             call = one.invite()
-            assert call.control
-            held, call.control._fd = call.control._fd, os.open("/dev/full", os.O_WRONLY)
+            assert call.files.control
+            held, call.files.control._fd = call.files.control._fd, os.open("/dev/full", os.O_WRONLY)
             one.runner.feed(call, e.PauseAsked())
             assert one.node.storage_well is False
-            os.close(call.control._fd)
-            call.control._fd = held
+            os.close(call.files.control._fd)
+            call.files.control._fd = held
             one.runner.feed(call, e.ResumeAsked())
             one.bye()
             await one.until(lambda: not len(one.live))

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from recorder.calls.live_call import LiveCall
 from recorder.calls.liveness import MOST_AT_ONCE, Silence
-from recorder.calls.registry import LiveCall
 from recorder.session import events as e
 from recorder.workers import messages
 from sip.message.message import Request, parse

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from recorder.calls.registry import LiveCall
+from recorder.calls.live_call import LiveCall
 from recorder.session.states import State
 from sip.message.message import Request, parse
 from sip.transaction.timers import T2

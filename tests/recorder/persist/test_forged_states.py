@@ -26,7 +26,7 @@ HUGE = 10**400
 
 def forge(one: Any, call: Any, outer: dict[str, Any], sealed: bytes = b"") -> None:
     """Write a state through the descriptor that the worker of a call has."""
-    forged = Slot("", 0, call.spool_fd, generation=1 << 62)
+    forged = Slot("", 0, call.files.spool_fd, generation=1 << 62)
     said = {"v": 2, "call": call.id, "customer": "acme", "leaf": call.leaf, "ports": []} | outer
     forged.write(json.dumps(said).encode(), sealed)
 
@@ -46,7 +46,7 @@ def test_no_worker_has_a_recording_removed_that_it_says_was_refused(tmp_path: Pa
             broken = one.invite("c2")
             forge(one, broken, {"call": victim.id, "leaf": victim.leaf, "refused": True})
             if over:
-                forged = Slot("", 0, broken.spool_fd, generation=(1 << 62) + 1)
+                forged = Slot("", 0, broken.files.spool_fd, generation=(1 << 62) + 1)
                 forged.end()
             one.forget(broken)
             with closing(Checkpoints(one.node.runtime_dir / "live")) as checkpoints:
