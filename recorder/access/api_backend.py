@@ -190,7 +190,7 @@ class Desk:
     # ---- health ----
     def not_ready(self) -> str | None:
         """Return why no calls are accepted, or None."""
-        return self._node.not_accepting()
+        return self._system.not_accepting()
 
     def metrics(self) -> bytes:
         """Return the Prometheus page."""

@@ -63,7 +63,7 @@ class Housekeeping:
         """Return why no calls are accepted, None while they are."""
         if self.draining:
             return "draining"
-        if not self._node.storage_well:
+        if not self._node.storage.well:
             return "storage"
         if self._node.disk.away:
             return "disk stands still"
@@ -136,11 +136,8 @@ class Housekeeping:
 
     def _storage(self) -> None:
         """Look whether there is room and whether a file can be written; refuse calls until there is."""
-        well = self._room() and (self._node.storage_well or self._probe())
-        if well != self._node.storage_well:
-            self._node.storage_well = well
-            self._node.log.info("storage.well" if well else "storage.full")
-        self._node.metrics.storage_state.set(1 if well and not self._node.disk.away else 0)
+        well = self._room() and (self._node.storage.well or self._probe())
+        self._node.storage.found(well=well, away=self._node.disk.away)
 
     def _room(self) -> bool:
         node = self._node.settings.node

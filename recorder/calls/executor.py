@@ -104,7 +104,7 @@ class Runner:
             self.checkpoints.save(Mark(call.id, call.customer.name, call.leaf, call.ports), call.customer.keys, state)
         except (StorageError, OSError) as problem:
             call.outdated()  # tried again within a second
-            self.node.storage_trouble(problem)
+            self.node.storage.trouble(problem)
 
     # ---- sockets and files ----
     def _open_sockets(self, call: LiveCall, command: c.OpenSockets) -> e.Event | None:
@@ -120,7 +120,7 @@ class Runner:
             if isinstance(problem, MediaError):
                 self.node.log.warning("media.no_port")
                 return e.OpenFailed("no-port")
-            self.node.storage_trouble(problem)
+            self.node.storage.trouble(problem)
             return e.OpenFailed("disk" if isinstance(problem, DiskAway) else "storage")
         call.sockets.store(self.node.notify, opened)
         ready = e.Opened({number: pair.port for number, pair in opened.items()})
@@ -154,7 +154,7 @@ class Runner:
         try:
             call.files.keep(command)
         except NotPossible as problem:
-            self.node.storage_trouble(problem)
+            self.node.storage.trouble(problem)
 
     # ---- media ----
     def _start(self, call: LiveCall, new: NewCall, told: bytes = b"") -> None:
@@ -265,7 +265,7 @@ class Runner:
         except WireError:
             self._too_long(call, command)
         except (StorageError, NotPossible, OSError) as problem:
-            self.node.storage_trouble(problem)
+            self.node.storage.trouble(problem)
             self._tell(call, "INVITE", 503, "disk" if isinstance(problem, DiskAway) else "storage", first=True)
             self.node.endpoint.refuse(command.token, 503, self.node.monotonic(), retry_after=RETRY_AFTER)
         except Exception as problem:
@@ -302,7 +302,7 @@ class Runner:
         try:
             call.files.write(document)
         except NotPossible as problem:
-            self.node.storage_trouble(problem)
+            self.node.storage.trouble(problem)
         self.finishing.index(call, document)
 
     def _finish(self, call: LiveCall, command: c.Finish) -> None:

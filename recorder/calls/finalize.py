@@ -83,7 +83,7 @@ class Finishing:
 
     def _not_durable(self, call: LiveCall, document: Mapping[str, Any], problem: Exception) -> None:
         """Say so to the client, and have the recording mended as soon as the disk allows it."""
-        self.node.storage_trouble(problem)
+        self.node.storage.trouble(problem)
         self.node.log.fault("call.finish_failed", problem, call=call.id)
         if isinstance(problem, SyncFailed):
             call.recording.not_durable()

@@ -8,11 +8,13 @@ would leave it without a recording.
 
 from __future__ import annotations
 
-from recorder.calls.context import Node
+from collections.abc import Callable
+
 from recorder.calls.executor import Runner
 from recorder.calls.live_call import LiveCall
 from recorder.calls.registry import Live
 from recorder.session import events as e
+from sip.endpoint import Endpoint
 from sip.errors import RemoteError
 from sip.message.replaces import insisted
 from sip.ua.events import Invited, Probed
@@ -25,8 +27,9 @@ REASON = "replaced"
 class Replacing:
     """Finds what an INVITE replaces, and ends it in time."""
 
-    def __init__(self, node: Node, live: Live, runner: Runner) -> None:
-        self._node = node
+    def __init__(self, endpoint: Endpoint, now: Callable[[], e.Now], live: Live, runner: Runner) -> None:
+        self._endpoint = endpoint
+        self._now = now
         self._live = live
         self._runner = runner
 
@@ -39,7 +42,7 @@ class Replacing:
         if event.replaces is None:
             return None
         try:
-            call = self._live.by_session(self._node.endpoint.replaced(event.replaces, customer.name, event.flow))
+            call = self._live.by_session(self._endpoint.replaced(event.replaces, customer.name, event.flow))
             if call is None or not call.recording.alive:
                 raise RemoteError("replaces-ended", 603)
         except RemoteError:
@@ -66,5 +69,5 @@ class Replacing:
         call = self._live.by_id(name)
         if call and call.recording.alive:
             self.settle(call)  # who replaces it has its 200 too, though the ACK may be overtaken
-            call.recording.note("replaced-by", self._node.now(), call=by)
+            call.recording.note("replaced-by", self._now(), call=by)
             self._runner.guarded(call, e.StopAsked(REASON, interrupted=False))

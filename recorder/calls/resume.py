@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -12,12 +11,12 @@ from media.receive.sockets import Pair
 from recorder.calls.context import Node
 from recorder.calls.executor import Runner
 from recorder.calls.live_call import LiveCall
+from recorder.calls.recordings import Recordings
 from recorder.calls.registry import Live
 from recorder.calls.repair_queue import Left, Mending
 from recorder.calls.stream_specs import keys_from_state
 from recorder.calls.worker_events import WorkerEvents
 from recorder.persist.checkpoint import REFUSED, Checkpoints, Outer
-from recorder.session.session import Recording
 from sip.ua.session import Phase
 from storage.customer.customers import Customer
 from storage.errors import NoSpace
@@ -28,9 +27,17 @@ class Resume:
     """Reads the checkpoints once, at the start, before the first SIP message is taken."""
 
     def __init__(
-        self, node: Node, live: Live, runner: Runner, checkpoints: Checkpoints, workers: WorkerEvents, mending: Mending
+        self,
+        node: Node,
+        recordings: Recordings,
+        live: Live,
+        runner: Runner,
+        checkpoints: Checkpoints,
+        workers: WorkerEvents,
+        mending: Mending,
     ) -> None:
         self._node = node
+        self._recordings = recordings
         self._live = live
         self._runner = runner
         self._checkpoints = checkpoints
@@ -76,8 +83,7 @@ class Resume:
             self._mending.put(Left(customer, outer.call, outer.leaf))  # it was finished: what is left is to be indexed
             self._await_bye(state["dialog"], customer)
             return
-        saved, node = state["recording"], self._node
-        recording = Recording.from_state(saved, os.urandom, node.certify, node.closed.of(saved.get("source")))
+        node, recording = self._node, self._recordings.restore(state["recording"])
         now = self._node.monotonic()
         session = self._node.endpoint.restore(state["dialog"], now)
         self._node.endpoint.own(session, customer.name)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import uuid
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache, partial
 from sys import intern
@@ -13,6 +12,7 @@ from recorder.calls.context import Node
 from recorder.calls.executor import Runner
 from recorder.calls.live_call import LiveCall
 from recorder.calls.liveness import Silence
+from recorder.calls.recordings import Recordings
 from recorder.calls.registry import Live
 from recorder.calls.replaces import Replacing
 from recorder.config.customer import Customer as Configured
@@ -22,8 +22,7 @@ from recorder.observe.rejections import Challenges
 from recorder.runtime.disk_thread import DiskAway
 from recorder.runtime.token_bucket import Rates, within
 from recorder.session import events as e
-from recorder.session.session import Recording
-from recorder.signalling.customer_lookup import normal_address
+from recorder.signalling.customer_lookup import Tenants, normal_address
 from recorder.signalling.local_address import Reachable
 from sip.errors import RemoteError, SipError
 from sip.message import digest
@@ -51,9 +50,10 @@ MAX_POLICIES = 256
 class Signalling:
     """Takes every event of the endpoint."""
 
-    def __init__(self, node: Node, runner: Runner, live: Live) -> None:
+    def __init__(self, node: Node, tenants: Tenants, recordings: Recordings, runner: Runner, live: Live) -> None:
         self._node = node
-        self._certify = node.certify  # one bound method for all calls
+        self._tenants = tenants
+        self._recordings = recordings
         node.endpoint.authorized_by(self._authorize, self._covered, self._elsewhere)
         self._runner = runner
         self._live = live
@@ -63,7 +63,7 @@ class Signalling:
         self._nonce_secret = os.urandom(32)
         self._challenges = Challenges()
         self.silence = Silence(node, live, runner)
-        self._replacing = Replacing(node, live, runner)
+        self._replacing = Replacing(node.endpoint, node.now, live, runner)
         self._take: Mapping[type, Callable[[Any], None]] = {
             s.Invited: self._invited,
             s.Reoffered: self._reoffered,
@@ -120,14 +120,14 @@ class Signalling:
         except RemoteError as problem:
             self._refuse(event, problem.status, problem.code, customer)
             return
-        if len(self._live) >= self._node.settings.sip.max_calls or not self._node.storage_well:
-            self._refuse(event, 503, "full" if self._node.storage_well else "storage", customer, retry_after=30)
+        if len(self._live) >= self._node.settings.sip.max_calls or not self._node.storage.well:
+            self._refuse(event, 503, "full" if self._node.storage.well else "storage", customer, retry_after=30)
             return
         try:
             offered = self._first(event)
             leaf = self._number(customer)
         except (StorageError, NotPossible) as problem:
-            self._node.storage_trouble(problem)
+            self._node.storage.trouble(problem)
             reason = "disk" if isinstance(problem, DiskAway) else "storage"
             self._refuse(event, 503, reason, customer, retry_after=30)
             return
@@ -136,15 +136,8 @@ class Signalling:
             return
         self._node.metrics.sip_marks.labels(event.marks).inc()
         source = intern(normal_address(event.flow.remote[0]))  # a few for all calls
-        recording = Recording(
-            str(uuid.uuid4()),
-            self._policy(configured, event.flow),
-            os.urandom,
-            source=source,
-            swapped=configured.swap_owners,
-            certify=self._certify,
-            closed=self._node.closed.of(source),
-        )
+        policy = self._policy(configured, event.flow)
+        recording = self._recordings.new(policy, source, swapped=configured.swap_owners)
         call = LiveCall(recording, customer, leaf, event.session, replaces=old)
         self._live.add(call)
         self._runner.guarded(call, offered)
@@ -182,7 +175,7 @@ class Signalling:
             host = event.request.target.host
         except SipError:
             host = ""
-        name = self._node.tenants.customer_of(event.flow.remote[0], event.flow.certificate_names, host)
+        name = self._tenants.customer_of(event.flow.remote[0], event.flow.certificate_names, host)
         return self._node.customers.get(name) if name else None
 
     def _refuse(
@@ -208,13 +201,13 @@ class Signalling:
             return
         if event.status == 401:  # a first try without a password, as of an INVITE
             return
-        name = call.customer.name if call else self._node.tenants.only(flow.remote[0], flow.certificate_names)
+        name = call.customer.name if call else self._tenants.only(flow.remote[0], flow.certificate_names)
         self._node.refused(event.method, event.status, event.reason, name, _source(flow), call.id if call else None)
 
     def _strange(self, event: s.Refused, call: LiveCall | None) -> None:
         """List it with a call that somebody else spoke in its dialog; the line in the log names who that is."""
         flow, now = event.flow, self._node.monotonic()
-        name = self._node.tenants.only(flow.remote[0], flow.certificate_names)
+        name = self._tenants.only(flow.remote[0], flow.certificate_names)
         self._node.unwelcome.refuse(event.method, event.status, event.reason, name, _source(flow), now)
         if call:
             self._node.incidents.add("dialog-strangers", call.customer.name, call=call.id)
@@ -261,13 +254,13 @@ class Signalling:
         addresses that are among the sources of this customer alone, as another node of its cluster has.
         """
         source = flow.remote[0]
-        if not self._node.tenants.may_be(owner, source, flow.certificate_names):
+        if not self._tenants.may_be(owner, source, flow.certificate_names):
             return None
         realm = self._realms.get(owner)
         if realm is None:
             return ()
         if request is None or request.method in ("ACK", "CANCEL"):
-            alone = source == before.remote[0] or self._node.tenants.only(source, flow.certificate_names) == owner
+            alone = source == before.remote[0] or self._tenants.only(source, flow.certificate_names) == owner
             return () if alone else None
         now = self._node.now().wall.timestamp()
         outcome = digest.judge(request, realm, self._nonce_secret, source, now)
@@ -280,10 +273,10 @@ class Signalling:
         return tuple(digest.challenges(realm, self._nonce_secret, source, now, stale=stale))
 
     def _covered(self, flow: Flow) -> bool:
-        return self._node.tenants.covers(flow.remote[0])
+        return self._tenants.covers(flow.remote[0])
 
     def _elsewhere(self, owner: str, flow: Flow) -> bool:
-        return self._node.tenants.elsewhere(owner, flow.remote[0], flow.certificate_names)
+        return self._tenants.elsewhere(owner, flow.remote[0], flow.certificate_names)
 
     def _policy(self, configured: Configured, flow: Flow) -> Policy:
         srtp, secure = self._node.settings.srtp_of(configured), flow.transport == "tls"

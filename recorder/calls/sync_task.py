@@ -45,7 +45,7 @@ class Syncing:
         try:
             await asyncio.wrap_future(self._node.syncer.wait())
         except SyncFailed as problem:
-            self._node.storage_trouble(problem)
+            self._node.storage.trouble(problem)
             self._node.incidents.add("sync-failed", None)
             self._node.log.error("storage.sync_failed", calls=len(self._live))
         for call in self._live:
@@ -60,7 +60,7 @@ class Syncing:
             part = self._runner.next_part(call)
             self._node.workers.next_part(call.id, call.files.media_fd, part)
         except (StorageError, NotPossible, OSError) as problem:
-            self._node.storage_trouble(problem)
+            self._node.storage.trouble(problem)
             return
         call.files.renewed(epoch)
         self._runner.guarded(call, e.Distrusted())

@@ -9,6 +9,7 @@ from recorder.calls.context import Node
 from recorder.calls.executor import Runner
 from recorder.calls.live_call import LiveCall
 from recorder.calls.liveness import heard
+from recorder.calls.recordings import new_certificate
 from recorder.calls.registry import Live
 from recorder.calls.stream_specs import new_call
 from recorder.errors import NotPossible
@@ -34,8 +35,10 @@ MANY_STRANGERS = 200
 class WorkerEvents:
     """Takes every event of the workers."""
 
-    def __init__(self, node: Node, live: Live, runner: Runner) -> None:
+    def __init__(self, node: Node, live: Live, runner: Runner, make_way: Callable[[], None]) -> None:
+        """`make_way` ends the daemon for a successor of other files."""
         self._node = node
+        self._make_way = make_way
         self._live = live
         self._runner = runner
         self._take: Mapping[type, Callable[[Any], None]] = {
@@ -123,7 +126,7 @@ class WorkerEvents:
             call.strand()
             self.go_on(call, kept=True)
         except (StorageError, NotPossible, OSError) as problem:
-            self._node.storage_trouble(problem)
+            self._node.storage.trouble(problem)
             self._node.log.fault("media.resume_failed", problem, call=call.id)
 
     def help_stranded(self) -> None:
@@ -163,7 +166,7 @@ class WorkerEvents:
         self._node.log.info("media.resumed", call=event.call, part=event.part)
 
     def _disk_trouble(self, event: messages.DiskTrouble) -> None:
-        self._node.storage_trouble(OSError(event.errno, "a media part cannot be written"))
+        self._node.storage.trouble(OSError(event.errno, "a media part cannot be written"))
 
     def _fault(self, event: messages.CallFault) -> None:
         self._node.log.error("media.call_fault", call=event.call, at=event.where)
@@ -201,7 +204,7 @@ class WorkerEvents:
             return
         self._node.metrics.dtls.labels("severed").inc()
         self._node.log.warning("media.severed", call=event.call, stream=event.stream)
-        self._runner.guarded(call, e.Severed(self._node.new_certificate()))
+        self._runner.guarded(call, e.Severed(new_certificate()))
         if call.recording.alive:
             self._runner.checkpoint(call)
         self._node.flush()
@@ -223,7 +226,7 @@ class WorkerEvents:
         """End the daemon: its successor and the workers it starts will be of the same files, and have all calls."""
         hint = "Files were replaced under the running recorder, which ends now to be started again."
         self._node.log.error("media.other_version", worker=event.worker, hint=hint)
-        self._node.make_way()
+        self._make_way()
 
 
 def _renewed(known: Mapping[str, Any], fresh: Mapping[str, Any]) -> Mapping[str, Any]:

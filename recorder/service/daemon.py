@@ -16,7 +16,8 @@ from media.stream.fast_path_library import library
 from recorder.calls.admission import Housekeeping
 from recorder.calls.context import Node
 from recorder.calls.executor import Runner
-from recorder.calls.leaf_prefetch import Numbering
+from recorder.calls.leaf_prefetch import LeafPrefetch
+from recorder.calls.recordings import Recordings
 from recorder.calls.registry import Live
 from recorder.calls.repair_queue import Mending
 from recorder.calls.resume import Resume
@@ -47,6 +48,7 @@ from recorder.service.shutdown import LOOK_SECONDS, Stopping
 from recorder.session.events import StopAsked
 from recorder.signalling.cert_names import Vouching
 from recorder.signalling.customer_lookup import Tenants
+from recorder.signalling.local_address import Closed
 from recorder.workers.early_workers import Crew
 from sip.endpoint import Endpoint
 from sip.transport.server import Listener, Server
@@ -134,7 +136,6 @@ class Daemon:
         self.node = Node(
             settings=settings,
             customers=customers,
-            tenants=Tenants(settings.customers),
             endpoint=Endpoint(sip_settings(settings), random=os.urandom),
             ports=_ports(settings),
             workers=self._crew.workers,
@@ -153,24 +154,26 @@ class Daemon:
         self._mending = Mending(self.node, checkpoints.remove)
         self.node.indexer.whole, self.node.indexer.lacking = self._mending.whole, self._mending.lacks
         self._runner = Runner(self.node, checkpoints, self._live, self._mending)
-        self._worker_events = WorkerEvents(self.node, self._live, self._runner)
+        self._worker_events = WorkerEvents(self.node, self._live, self._runner, self._stopping.make_way)
         self._crew.listen(self._worker_events.on_event)
-        signalling = Signalling(self.node, self._runner, self._live)
+        self._tenants = Tenants(settings.customers)
+        recordings = Recordings(_closed(settings, self.node.ports))
+        signalling = Signalling(self.node, self._tenants, recordings, self._runner, self._live)
         self._garbage = Garbage(time.monotonic, lambda: len(self._live))
-        system = System(self.node, self._live)
+        system = System(self.node, self._live, lambda: self._housekeeping.not_accepting())
         chores = (
             self._worker_events.help_stranded, signalling.overdue, self.node.incidents.save, self._garbage.tidy,
-            Numbering(self.node).tend, system.sample, signalling.silence.look,
+            LeafPrefetch(customers, self._tasks, self.node.now).tend, system.sample, signalling.silence.look,
         )  # fmt: skip
         self._housekeeping = Housekeeping(self.node, self._live, self._runner.checkpoint, chores)
         self.node.load_changed = self._housekeeping.review
-        self.node.not_accepting = self._housekeeping.not_accepting
-        self.node.make_way = self._stopping.make_way
         metrics.watch(metrics.calls_active, lambda: float(len(self._live)))
         metrics.watch(metrics.oldest_unindexed, self.node.indexer.oldest)
         self._server = self._sip_server(signalling)
         self.node.flush = self._server.flush
-        self._resume = Resume(self.node, self._live, self._runner, checkpoints, self._worker_events, self._mending)
+        self._resume = Resume(
+            self.node, recordings, self._live, self._runner, checkpoints, self._worker_events, self._mending
+        )
         self._office = Office(self.node, self._live, self._runner, self._mending, system)
 
     def _sip_server(self, signalling: Signalling) -> Server:
@@ -178,12 +181,12 @@ class Daemon:
         return Server(
             self.node.endpoint,
             signalling.on_event,
-            lambda flow: self.node.tenants.admits(flow.transport, flow.remote[0]),
+            lambda flow: self._tenants.admits(flow.transport, flow.remote[0]),
             clock=time.monotonic,
             client_context=lambda: client_context(
                 settings.sip.certificate, settings.sip.private_key, settings.sip.client_ca, settings.authorities
             ),
-            known=lambda flow: self.node.tenants.knows(flow.remote[0], flow.certificate_names),
+            known=lambda flow: self._tenants.knows(flow.remote[0], flow.certificate_names),
             vouch=Vouching(settings.customers, settings.sip.client_ca).names,
         )
 
@@ -277,6 +280,11 @@ def adopt(stored: Mapping[str, Sequence[int]]) -> dict[str, list[socket.socket]]
             except OSError:
                 os.close(descriptor)
     return out
+
+
+def _closed(settings: Settings, ports: Ports[Pair]) -> Closed:
+    listening = [*(each.port for each in settings.sip.listen), settings.admin_api.listen.port]
+    return Closed(listening, ports, settings.media.advertise, settings.media.bind)
 
 
 def _ports(settings: Settings) -> Ports[Pair]:

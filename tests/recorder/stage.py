@@ -17,6 +17,7 @@ from media.receive.sockets import open_pair
 from recorder.calls.context import Node
 from recorder.calls.executor import Runner
 from recorder.calls.live_call import LiveCall
+from recorder.calls.recordings import Recordings
 from recorder.calls.registry import Live
 from recorder.calls.repair_queue import Mending
 from recorder.calls.sip_handler import Signalling
@@ -33,6 +34,7 @@ from recorder.runtime.disk_thread import Disk
 from recorder.runtime.sd_notify import Notifier
 from recorder.runtime.tasks import Tasks
 from recorder.signalling.customer_lookup import Tenants
+from recorder.signalling.local_address import Closed
 from recorder.workers.pool import Workers
 from sip.endpoint import Endpoint
 from sip.message.header_values import Flow
@@ -99,6 +101,7 @@ class Stage:
     node: Node
     live: Live
     runner: Runner
+    recordings: Recordings
     signalling: Signalling
     workers: WorkerEvents
     mending: Mending
@@ -203,7 +206,6 @@ async def stage(folder: Path, text: str = CONFIG, patience: float = 10.0) -> Asy
     node = Node(
         settings=read,
         customers=customers,
-        tenants=Tenants(read.customers),
         endpoint=Endpoint(random=os.urandom),
         ports=Ports(
             media.ports.first, media.ports.last, lambda p, rtcp: open_pair(media.bind, p, rtcp), time.monotonic
@@ -221,12 +223,14 @@ async def stage(folder: Path, text: str = CONFIG, patience: float = 10.0) -> Asy
     live, checkpoints = Live(), Checkpoints(read.node.runtime_dir / "live")
     mending = Mending(node, checkpoints.remove)
     runner = Runner(node, checkpoints, live, mending)
+    recordings = Recordings(Closed([each.port for each in read.sip.listen], node.ports, media.advertise, media.bind))
     one = Stage(
         node,
         live,
         runner,
-        Signalling(node, runner, live),
-        WorkerEvents(node, live, runner),
+        recordings,
+        Signalling(node, Tenants(read.customers), recordings, runner, live),
+        WorkerEvents(node, live, runner, lambda: None),
         mending,
         checkpoints,
         faults,

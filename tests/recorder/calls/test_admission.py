@@ -30,7 +30,7 @@ def test_calls_are_refused_while_the_storage_is_ill_and_taken_when_it_is_well(tm
             here = keeper(one)
             one.node.load_changed = here.review
             assert options(one, 1) == 200
-            one.node.storage_trouble(OSError(5, "broken"))
+            one.node.storage.trouble(OSError(5, "broken"))
             assert here.not_accepting() == "storage"
             assert options(one, 2) == 503
             here.beat()

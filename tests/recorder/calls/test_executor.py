@@ -316,7 +316,7 @@ def test_a_checkpoint_that_cannot_be_written_is_tried_again(tmp_path: Path) -> N
             held, slot.fd = slot.fd, os.open("/dev/full", os.O_WRONLY)
             one.runner.checkpoint(call)
             assert call.dirty
-            assert one.node.storage_well is False
+            assert one.node.storage.well is False
             os.close(slot.fd)
             slot.fd = held
             one.runner.checkpoint(call)

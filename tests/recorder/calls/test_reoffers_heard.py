@@ -200,7 +200,7 @@ async def everybody_dies(one: Stage, call: LiveCall) -> LiveCall:
     """Main and worker at once; what the service manager keeps of the sockets is kept."""
     kept = {call.sockets.name: [socket.socket(fileno=os.dup(each)) for each in call.sockets.descriptors()]}
     leave(one, call)
-    Resume(one.node, one.live, one.runner, one.checkpoints, one.workers, one.mending).run(kept, {})
+    Resume(one.node, one.recordings, one.live, one.runner, one.checkpoints, one.workers, one.mending).run(kept, {})
     (again,) = one.live
     await one.node.workers.snapshot(call.id)
     return again

@@ -7,7 +7,9 @@ import os
 import signal
 import socket
 from base64 import b64encode
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 
@@ -38,8 +40,9 @@ def leave(one: Stage, call: LiveCall) -> None:
     one.node.endpoint._context.sessions.__init__()  # type: ignore[misc]  # the endpoint of a new process knows nobody
 
 
-def resume(one: Stage) -> None:
-    Resume(one.node, one.live, one.runner, one.checkpoints, one.workers, one.mending).run({}, {})
+def resume(one: Stage, stored: Mapping[str, Sequence[socket.socket]] = MappingProxyType({})) -> None:
+    own = one.checkpoints, one.workers, one.mending
+    Resume(one.node, one.recordings, one.live, one.runner, *own).run(stored, {})
 
 
 def test_the_call_goes_on_and_ends_with_a_bye(tmp_path: Path) -> None:
@@ -229,7 +232,7 @@ def test_sockets_that_got_another_name_after_the_checkpoint_are_found_by_their_p
             call, tag = one.invite(), one.tag()
             stored = {"mnew": [socket.socket(fileno=os.dup(fd)) for fd in call.sockets.descriptors()], "mx": []}
             leave(one, call)
-            Resume(one.node, one.live, one.runner, one.checkpoints, one.workers, one.mending).run(stored, {})
+            resume(one, stored)
             (again,) = one.live
             assert (again.id, again.sockets.name) == (call.id, "mnew")
             assert not again.sockets.unstored  # all are those of before

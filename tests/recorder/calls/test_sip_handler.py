@@ -117,7 +117,7 @@ def test_ill_storage_is_503(tmp_path: Path) -> None:
 
     async def story() -> None:
         async with stage(tmp_path) as one:
-            one.node.storage_trouble(OSError(28, "full"))
+            one.node.storage.trouble(OSError(28, "full"))
             one.hear(sip_request("INVITE", "c1", 1, OFFER))
             assert one.statuses("INVITE") == [503]
 

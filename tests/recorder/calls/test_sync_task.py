@@ -52,7 +52,7 @@ def test_after_a_failed_sync_a_call_goes_on_in_new_parts_and_says_so(tmp_path: P
                 2,
                 "c2",
             )
-            assert not one.node.storage_well
+            assert not one.node.storage.well
             assert [i["kind"] for i in one.node.incidents.of("acme")] == ["sync-failed"]
             assert call.files.epoch == one.node.syncer.epoch == 1
             await syncing.turn()

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from recorder.calls.live_call import LiveCall
+from recorder.calls.worker_events import WorkerEvents
 from recorder.workers import messages
 from storage.errors import NoSpace
 from tests.recorder.dtls_peer import Peer, offer
@@ -215,7 +216,7 @@ def test_a_worker_that_dies_while_the_disk_is_full_is_replaced_when_it_is_not(
             monkeypatch.setattr(vault, "create", limited)
             os.kill(pid(one), signal.SIGKILL)
             await one.until(lambda: call.stranded)
-            assert one.node.storage_well is False
+            assert one.node.storage.well is False
             assert call.files.media_part == 1
             one.workers.help_stranded()
             assert call.stranded
@@ -247,7 +248,7 @@ def test_trouble_with_the_disk_stops_new_calls(tmp_path: Path) -> None:
     async def story() -> None:
         async with stage(tmp_path) as one:
             one.workers.on_event(messages.DiskTrouble("unknown", 28))
-            assert one.node.storage_well is False
+            assert one.node.storage.well is False
 
     asyncio.run(story())
 
@@ -256,8 +257,8 @@ def test_a_worker_of_other_files_has_the_daemon_make_way(tmp_path: Path) -> None
     async def story() -> None:
         async with stage(tmp_path) as one:
             made: list[None] = []
-            one.node.make_way = lambda: made.append(None)
-            one.workers.on_event(messages.OtherVersion(0))
+            workers = WorkerEvents(one.node, one.live, one.runner, lambda: made.append(None))
+            workers.on_event(messages.OtherVersion(0))
             assert made == [None]
 
     asyncio.run(story())

@@ -51,7 +51,7 @@ def test_no_worker_has_a_recording_removed_that_it_says_was_refused(tmp_path: Pa
             one.forget(broken)
             with closing(Checkpoints(one.node.runtime_dir / "live")) as checkpoints:
                 here = Mending(one.node, checkpoints.remove)
-                Resume(one.node, one.live, one.runner, checkpoints, one.workers, here).run({}, {})
+                Resume(one.node, one.recordings, one.live, one.runner, checkpoints, one.workers, here).run({}, {})
                 for each in left_behind(acme, ()):
                     here.put(Left(acme, *each))
                 assert await here.round()
@@ -94,7 +94,7 @@ def test_whatever_a_worker_writes_there_the_next_start_succeeds_without_it(
                 pair.close()
             with closing(Checkpoints(one.node.runtime_dir / "live")) as checkpoints:
                 here = Mending(one.node, checkpoints.remove)
-                Resume(one.node, one.live, one.runner, checkpoints, one.workers, here).run({}, {})
+                Resume(one.node, one.recordings, one.live, one.runner, checkpoints, one.workers, here).run({}, {})
                 assert not list(checkpoints.left())
             assert not list(one.live)
 
@@ -143,7 +143,7 @@ def test_a_worker_that_repeats_the_state_of_a_call_that_is_over_does_not_begin_i
             one.node.endpoint._context.sessions.__init__()  # type: ignore[misc]  # that of a new process knows nobody
             with closing(Checkpoints(one.node.runtime_dir / "live")) as checkpoints:
                 here = Mending(one.node, checkpoints.remove)
-                Resume(one.node, one.live, one.runner, checkpoints, one.workers, here).run({}, {})
+                Resume(one.node, one.recordings, one.live, one.runner, checkpoints, one.workers, here).run({}, {})
                 assert [call.id for call in one.live] == []
                 assert await here.round()
             assert {ref.part for ref in acme.vault.walk() if ref.call == victim.id} == parts

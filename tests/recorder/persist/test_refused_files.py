@@ -221,7 +221,7 @@ def test_a_successor_knows_that_it_was_refused(tmp_path: Path, monkeypatch: pyte
                 disk.read_only(False)
                 checkpoints = Checkpoints(one.node.runtime_dir / "live")
                 here = Mending(one.node, checkpoints.remove)
-                Resume(one.node, one.live, one.runner, checkpoints, one.workers, here).run({}, {})
+                Resume(one.node, one.recordings, one.live, one.runner, checkpoints, one.workers, here).run({}, {})
                 for each in left_behind(acme, ()):
                     here.put(Left(acme, *each))
                 assert (len(here), await here.round(), len(one.live)) == (1, True, 0)
@@ -242,7 +242,7 @@ def test_by_hand_it_is_removed_too(tmp_path: Path, monkeypatch: pytest.MonkeyPat
                 monkeypatch.setattr(one.mending, "put", lambda left: None)
                 await one.until(lambda: not discards())  # in vain
                 disk.read_only(False)
-                one.node.storage_well = True
+                one.node.storage.well = True
                 answered = one.invite("c2")
                 one.forget(answered)
                 await recover(acme, (), found.append, refused(one.node.runtime_dir, acme.name, acme.keys))
