@@ -13,7 +13,7 @@ from admin_api.http.ports import CannotRender, Rendered, Streamed
 from media.export.encoder import Container
 from media.export.timeline_survey import BASE_RATE
 from recorder.calls.context import Node
-from recorder.calls.executor import Runner
+from recorder.calls.executor import Executor
 from recorder.calls.live_call import LiveCall
 from recorder.calls.registry import Live
 from recorder.calls.status import System
@@ -58,7 +58,7 @@ class Desk:
         self,
         node: Node,
         live: Live,
-        runner: Runner,
+        runner: Executor,
         clock: Callable[[], datetime] | None = None,
         system: System | None = None,
     ) -> None:

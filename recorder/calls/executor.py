@@ -15,10 +15,10 @@ from media.receive.sockets import Pair, disconnect
 from media.spec import StreamSpec
 from recorder.calls import fd_store
 from recorder.calls.context import Node
-from recorder.calls.finalize import Finishing
+from recorder.calls.finalize import Finalizer
 from recorder.calls.live_call import LiveCall
 from recorder.calls.registry import Live
-from recorder.calls.repair_queue import Mending
+from recorder.calls.repair_queue import RepairQueue
 from recorder.calls.stream_specs import fits, new_call, stream_specs
 from recorder.errors import NotPossible, RecorderError
 from recorder.persist.checkpoint import Checkpoints, Mark
@@ -34,14 +34,14 @@ from storage.errors import StorageError
 TOO_LONG = (399, "The session description is too long")
 
 
-class Runner:
+class Executor:
     """The hands of all recordings of the node."""
 
-    def __init__(self, node: Node, checkpoints: Checkpoints, live: Live, mending: Mending) -> None:
+    def __init__(self, node: Node, checkpoints: Checkpoints, live: Live, repairs: RepairQueue) -> None:
         self.node = node
         self.live = live
         self.checkpoints = checkpoints
-        self.finishing = Finishing(node, checkpoints, live, mending, self.guarded)
+        self.finishing = Finalizer(node, checkpoints, live, repairs, self.guarded)
         self._carry: Mapping[type, Callable[[LiveCall, Any], e.Event | None]] = {
             c.OpenSockets: self._open_sockets,
             c.CloseSockets: self._close_sockets,

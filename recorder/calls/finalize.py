@@ -12,7 +12,7 @@ from media.records import record_format
 from recorder.calls.context import Node
 from recorder.calls.live_call import LiveCall
 from recorder.calls.registry import Live
-from recorder.calls.repair_queue import Left, Mending
+from recorder.calls.repair_queue import Left, RepairQueue
 from recorder.errors import NotPossible
 from recorder.persist.checkpoint import Checkpoints, Mark
 from recorder.persist.group_sync import Durability
@@ -28,7 +28,7 @@ CLOSE_SECONDS = 60.0
 in a row could hang, be noticed and replaced."""
 
 
-class Finishing:
+class Finalizer:
     """The last steps of every recording of the node."""
 
     def __init__(
@@ -36,13 +36,13 @@ class Finishing:
         node: Node,
         checkpoints: Checkpoints,
         live: Live,
-        mending: Mending,
+        repairs: RepairQueue,
         feed: Callable[[LiveCall, e.Event], None],
     ) -> None:
         self.node = node
         self._checkpoints = checkpoints
         self._live = live
-        self._mending = mending
+        self._repairs = repairs
         self._feed = feed
         self._durability = Durability(node.syncer)
 
@@ -172,7 +172,7 @@ class Finishing:
         self.node.workers.drop(call.id)  # also where one was told only half
         self._let_go(call)
         if call.files.maybe_there:
-            self._mending.refuse(call.id)
+            self._repairs.refuse(call.id)
             self._mark_refused(call)
             self.node.tasks.start(self._remove(call), "discard")
         else:
@@ -193,9 +193,9 @@ class Finishing:
             await asyncio.to_thread(take_back, call.customer, call.id, call.leaf)
         except (StorageError, OSError) as problem:
             self.node.log.fault("call.not_discarded", problem, call=call.id)
-            self._mending.put(Left(call.customer, call.id, call.leaf))
+            self._repairs.put(Left(call.customer, call.id, call.leaf))
         else:
-            self._mending.taken_back(call.id)
+            self._repairs.taken_back(call.id)
             self._checkpoints.remove(call.id)
 
     def abandon(self, call: LiveCall, document: Mapping[str, Any] | None = None) -> None:
@@ -204,7 +204,7 @@ class Finishing:
         self.node.workers.drop(call.id)
         self._mark_over(call)
         self._let_go(call)
-        self._mending.put(Left(call.customer, call.id, call.leaf, document))
+        self._repairs.put(Left(call.customer, call.id, call.leaf, document))
         self.node.load_changed()
 
 

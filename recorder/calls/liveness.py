@@ -23,7 +23,7 @@ from itertools import islice
 from typing import Any
 
 from recorder.calls.context import Node
-from recorder.calls.executor import Runner
+from recorder.calls.executor import Executor
 from recorder.calls.live_call import LiveCall
 from recorder.calls.registry import Live
 from recorder.session import events as e
@@ -45,10 +45,10 @@ SPOKEN = frozenset({"audio", "video"})
 """Media that flow all the time; a chat or a shared screen may be still."""
 
 
-class Silence:
+class Liveness:
     """A chore of every second, and what the answers mean."""
 
-    def __init__(self, node: Node, live: Live, runner: Runner) -> None:
+    def __init__(self, node: Node, live: Live, runner: Executor) -> None:
         self._node = node
         self._live = live
         self._runner = runner

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from recorder.calls.executor import Runner
+from recorder.calls.executor import Executor
 from recorder.calls.live_call import LiveCall
 from recorder.calls.registry import Live
 from recorder.session import events as e
@@ -24,10 +24,10 @@ REASON = "replaced"
 """Why the old recording ended, as its document and our BYE say."""
 
 
-class Replacing:
+class Replacements:
     """Finds what an INVITE replaces, and ends it in time."""
 
-    def __init__(self, endpoint: Endpoint, now: Callable[[], e.Now], live: Live, runner: Runner) -> None:
+    def __init__(self, endpoint: Endpoint, now: Callable[[], e.Now], live: Live, runner: Executor) -> None:
         self._endpoint = endpoint
         self._now = now
         self._live = live

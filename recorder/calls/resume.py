@@ -9,11 +9,11 @@ from typing import Any
 
 from media.receive.sockets import Pair
 from recorder.calls.context import Node
-from recorder.calls.executor import Runner
+from recorder.calls.executor import Executor
 from recorder.calls.live_call import LiveCall
 from recorder.calls.recordings import Recordings
 from recorder.calls.registry import Live
-from recorder.calls.repair_queue import Left, Mending
+from recorder.calls.repair_queue import Left, RepairQueue
 from recorder.calls.stream_specs import keys_from_state
 from recorder.calls.worker_events import WorkerEvents
 from recorder.persist.checkpoint import REFUSED, Checkpoints, Outer
@@ -31,10 +31,10 @@ class Resume:
         node: Node,
         recordings: Recordings,
         live: Live,
-        runner: Runner,
+        runner: Executor,
         checkpoints: Checkpoints,
         workers: WorkerEvents,
-        mending: Mending,
+        repairs: RepairQueue,
     ) -> None:
         self._node = node
         self._recordings = recordings
@@ -42,7 +42,7 @@ class Resume:
         self._runner = runner
         self._checkpoints = checkpoints
         self._workers = workers
-        self._mending = mending
+        self._repairs = repairs
         self._room = Room(node.settings.node.data_dir)
 
     def run(self, sockets: Mapping[str, Sequence[socket.socket]], bound: dict[int, Pair]) -> None:
@@ -55,14 +55,14 @@ class Resume:
                 self._checkpoints.remove(outer.call)
                 continue
             if state.get(REFUSED) is True:
-                self._mending.refuse(outer.call)
-                self._mending.put(Left(customer, outer.call, outer.leaf))
+                self._repairs.refuse(outer.call)
+                self._repairs.put(Left(customer, outer.call, outer.leaf))
                 continue
             try:
                 self._resume(outer, customer, state, unused, bound)
             except Exception as problem:  # whatever is wrong with one call, the others and the service go on
                 self._node.log.fault("call.resume_failed", problem, call=outer.call)
-                self._mending.put(Left(customer, outer.call, outer.leaf))
+                self._repairs.put(Left(customer, outer.call, outer.leaf))
         self._room.keep()
         for pair in bound.values():
             pair.close()
@@ -80,7 +80,7 @@ class Resume:
         bound: dict[int, Pair],
     ) -> None:
         if outer.over or state["over"] or _is_finished(customer, outer, state["control"]):
-            self._mending.put(Left(customer, outer.call, outer.leaf))  # it was finished: what is left is to be indexed
+            self._repairs.put(Left(customer, outer.call, outer.leaf))  # it was finished: what is left is to be indexed
             self._await_bye(state["dialog"], customer)
             return
         node, recording = self._node, self._recordings.restore(state["recording"])

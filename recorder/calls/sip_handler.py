@@ -9,12 +9,12 @@ from sys import intern
 from typing import Any
 
 from recorder.calls.context import Node
-from recorder.calls.executor import Runner
+from recorder.calls.executor import Executor
 from recorder.calls.live_call import LiveCall
-from recorder.calls.liveness import Silence
+from recorder.calls.liveness import Liveness
 from recorder.calls.recordings import Recordings
 from recorder.calls.registry import Live
-from recorder.calls.replaces import Replacing
+from recorder.calls.replaces import Replacements
 from recorder.config.customer import Customer as Configured
 from recorder.config.readers import Siprec, Srtp
 from recorder.errors import NotPossible
@@ -22,7 +22,7 @@ from recorder.observe.rejections import Challenges
 from recorder.runtime.disk_thread import DiskAway
 from recorder.runtime.token_bucket import Rates, within
 from recorder.session import events as e
-from recorder.signalling.customer_lookup import Tenants, normal_address
+from recorder.signalling.customer_lookup import CustomerLookup, normal_address
 from recorder.signalling.local_address import Reachable
 from sip.errors import RemoteError, SipError
 from sip.message import digest
@@ -47,12 +47,14 @@ MAX_POLICIES = 256
 """Different policies that are kept once; a node has a handful."""
 
 
-class Signalling:
+class SipHandler:
     """Takes every event of the endpoint."""
 
-    def __init__(self, node: Node, tenants: Tenants, recordings: Recordings, runner: Runner, live: Live) -> None:
+    def __init__(
+        self, node: Node, lookup: CustomerLookup, recordings: Recordings, runner: Executor, live: Live
+    ) -> None:
         self._node = node
-        self._tenants = tenants
+        self._lookup = lookup
         self._recordings = recordings
         node.endpoint.authorized_by(self._authorize, self._covered, self._elsewhere)
         self._runner = runner
@@ -62,8 +64,8 @@ class Signalling:
         self._realms = realms(node.settings.customers)
         self._nonce_secret = os.urandom(32)
         self._challenges = Challenges()
-        self.silence = Silence(node, live, runner)
-        self._replacing = Replacing(node.endpoint, node.now, live, runner)
+        self.liveness = Liveness(node, live, runner)
+        self._replacing = Replacements(node.endpoint, node.now, live, runner)
         self._take: Mapping[type, Callable[[Any], None]] = {
             s.Invited: self._invited,
             s.Reoffered: self._reoffered,
@@ -175,7 +177,7 @@ class Signalling:
             host = event.request.target.host
         except SipError:
             host = ""
-        name = self._tenants.customer_of(event.flow.remote[0], event.flow.certificate_names, host)
+        name = self._lookup.customer_of(event.flow.remote[0], event.flow.certificate_names, host)
         return self._node.customers.get(name) if name else None
 
     def _refuse(
@@ -201,13 +203,13 @@ class Signalling:
             return
         if event.status == 401:  # a first try without a password, as of an INVITE
             return
-        name = call.customer.name if call else self._tenants.only(flow.remote[0], flow.certificate_names)
+        name = call.customer.name if call else self._lookup.only(flow.remote[0], flow.certificate_names)
         self._node.refused(event.method, event.status, event.reason, name, _source(flow), call.id if call else None)
 
     def _strange(self, event: s.Refused, call: LiveCall | None) -> None:
         """List it with a call that somebody else spoke in its dialog; the line in the log names who that is."""
         flow, now = event.flow, self._node.monotonic()
-        name = self._tenants.only(flow.remote[0], flow.certificate_names)
+        name = self._lookup.only(flow.remote[0], flow.certificate_names)
         self._node.unwelcome.refuse(event.method, event.status, event.reason, name, _source(flow), now)
         if call:
             self._node.incidents.add("dialog-strangers", call.customer.name, call=call.id)
@@ -254,13 +256,13 @@ class Signalling:
         addresses that are among the sources of this customer alone, as another node of its cluster has.
         """
         source = flow.remote[0]
-        if not self._tenants.may_be(owner, source, flow.certificate_names):
+        if not self._lookup.may_be(owner, source, flow.certificate_names):
             return None
         realm = self._realms.get(owner)
         if realm is None:
             return ()
         if request is None or request.method in ("ACK", "CANCEL"):
-            alone = source == before.remote[0] or self._tenants.only(source, flow.certificate_names) == owner
+            alone = source == before.remote[0] or self._lookup.only(source, flow.certificate_names) == owner
             return () if alone else None
         now = self._node.now().wall.timestamp()
         outcome = digest.judge(request, realm, self._nonce_secret, source, now)
@@ -273,10 +275,10 @@ class Signalling:
         return tuple(digest.challenges(realm, self._nonce_secret, source, now, stale=stale))
 
     def _covered(self, flow: Flow) -> bool:
-        return self._tenants.covers(flow.remote[0])
+        return self._lookup.covers(flow.remote[0])
 
     def _elsewhere(self, owner: str, flow: Flow) -> bool:
-        return self._tenants.elsewhere(owner, flow.remote[0], flow.certificate_names)
+        return self._lookup.elsewhere(owner, flow.remote[0], flow.certificate_names)
 
     def _policy(self, configured: Configured, flow: Flow) -> Policy:
         srtp, secure = self._node.settings.srtp_of(configured), flow.transport == "tls"
@@ -307,7 +309,7 @@ class Signalling:
 
     def _noticed(self, call: LiveCall) -> None:
         """Take a request in the dialog for a sign of life, and for a proof that the client has our answer."""
-        self.silence.noticed(call)
+        self.liveness.noticed(call)
         self._runner.reached(call)
 
     def _reanswered(self, event: s.Reanswered) -> None:
@@ -356,7 +358,7 @@ class Signalling:
 
     def _probed(self, event: s.Probed) -> None:
         self._replacing.answered(event)
-        self.silence.answered(event)
+        self.liveness.answered(event)
 
     def _tell(self, session: s.SessionKey, event: e.Event) -> None:
         call = self._live.by_session(session)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 
 from recorder.calls.context import Node
-from recorder.calls.executor import Runner
+from recorder.calls.executor import Executor
 from recorder.calls.live_call import LiveCall
 from recorder.calls.registry import Live
 from recorder.errors import NotPossible
@@ -21,10 +21,10 @@ PAUSE_SECONDS = 1.0
 """What a power cut may cost of live audio, together with the time until it is written and the sync itself."""
 
 
-class Syncing:
+class SyncTask:
     """The task that does it."""
 
-    def __init__(self, node: Node, live: Live, runner: Runner) -> None:
+    def __init__(self, node: Node, live: Live, runner: Executor) -> None:
         self._node = node
         self._live = live
         self._runner = runner

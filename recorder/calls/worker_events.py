@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from recorder.calls.context import Node
-from recorder.calls.executor import Runner
+from recorder.calls.executor import Executor
 from recorder.calls.live_call import LiveCall
 from recorder.calls.liveness import heard
 from recorder.calls.recordings import new_certificate
@@ -35,7 +35,7 @@ MANY_STRANGERS = 200
 class WorkerEvents:
     """Takes every event of the workers."""
 
-    def __init__(self, node: Node, live: Live, runner: Runner, make_way: Callable[[], None]) -> None:
+    def __init__(self, node: Node, live: Live, runner: Executor, make_way: Callable[[], None]) -> None:
         """`make_way` ends the daemon for a successor of other files."""
         self._node = node
         self._make_way = make_way

@@ -6,7 +6,7 @@ import asyncio
 import errno
 from pathlib import Path
 
-from recorder.calls.sync_task import Syncing
+from recorder.calls.sync_task import SyncTask
 from storage.vault.group_sync import syncfs
 from tests.recorder.stage import Stage, stage
 
@@ -29,7 +29,7 @@ class Disk:
 def test_live_calls_are_synced_and_an_idle_node_is_not(tmp_path: Path) -> None:
     async def story() -> None:
         async with stage(tmp_path) as one:
-            disk, syncing = Disk(one), Syncing(one.node, one.live, one.runner)
+            disk, syncing = Disk(one), SyncTask(one.node, one.live, one.runner)
             await syncing.turn()
             assert disk.syncs == 0
             one.invite()
@@ -42,7 +42,7 @@ def test_live_calls_are_synced_and_an_idle_node_is_not(tmp_path: Path) -> None:
 def test_after_a_failed_sync_a_call_goes_on_in_new_parts_and_says_so(tmp_path: Path) -> None:
     async def story() -> None:
         async with stage(tmp_path) as one:
-            disk, syncing = Disk(one), Syncing(one.node, one.live, one.runner)
+            disk, syncing = Disk(one), SyncTask(one.node, one.live, one.runner)
             call = one.invite()
             before = call.files.media_part, call.files.control and call.files.control.name
             disk.fails = 1
@@ -73,7 +73,7 @@ def test_after_a_failed_sync_a_call_goes_on_in_new_parts_and_says_so(tmp_path: P
 def test_a_disk_that_goes_on_failing_is_asked_again_and_no_bye_is_confirmed_meanwhile(tmp_path: Path) -> None:
     async def story() -> None:
         async with stage(tmp_path) as one:
-            disk, syncing = Disk(one), Syncing(one.node, one.live, one.runner)
+            disk, syncing = Disk(one), SyncTask(one.node, one.live, one.runner)
             kept, lost = one.invite("c1"), one.invite("c2")
             disk.fails = 3
             create, vault = kept.customer.vault.create, kept.customer.vault

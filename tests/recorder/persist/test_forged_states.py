@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from recorder.calls.repair_queue import Left, Mending
+from recorder.calls.repair_queue import Left, RepairQueue
 from recorder.calls.resume import Resume
 from recorder.persist.checkpoint import Checkpoints
 from recorder.persist.checkpoint_file import Slot
@@ -50,7 +50,7 @@ def test_no_worker_has_a_recording_removed_that_it_says_was_refused(tmp_path: Pa
                 forged.end()
             one.forget(broken)
             with closing(Checkpoints(one.node.runtime_dir / "live")) as checkpoints:
-                here = Mending(one.node, checkpoints.remove)
+                here = RepairQueue(one.node, checkpoints.remove)
                 Resume(one.node, one.recordings, one.live, one.runner, checkpoints, one.workers, here).run({}, {})
                 for each in left_behind(acme, ()):
                     here.put(Left(acme, *each))
@@ -93,7 +93,7 @@ def test_whatever_a_worker_writes_there_the_next_start_succeeds_without_it(
             for pair in bind_again(one.node.runtime_dir, "127.0.0.1", ()).values():
                 pair.close()
             with closing(Checkpoints(one.node.runtime_dir / "live")) as checkpoints:
-                here = Mending(one.node, checkpoints.remove)
+                here = RepairQueue(one.node, checkpoints.remove)
                 Resume(one.node, one.recordings, one.live, one.runner, checkpoints, one.workers, here).run({}, {})
                 assert not list(checkpoints.left())
             assert not list(one.live)
@@ -142,7 +142,7 @@ def test_a_worker_that_repeats_the_state_of_a_call_that_is_over_does_not_begin_i
             one.forget(broken)
             one.node.endpoint._context.sessions.__init__()  # type: ignore[misc]  # that of a new process knows nobody
             with closing(Checkpoints(one.node.runtime_dir / "live")) as checkpoints:
-                here = Mending(one.node, checkpoints.remove)
+                here = RepairQueue(one.node, checkpoints.remove)
                 Resume(one.node, one.recordings, one.live, one.runner, checkpoints, one.workers, here).run({}, {})
                 assert [call.id for call in one.live] == []
                 assert await here.round()
