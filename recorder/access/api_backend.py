@@ -13,8 +13,9 @@ from admin_api.http.ports import CannotRender, Rendered, Streamed
 from media.export.encoder import Container
 from media.export.timeline_survey import BASE_RATE
 from recorder.calls.context import Node
-from recorder.calls.executor import Runner
-from recorder.calls.registry import Live, LiveCall
+from recorder.calls.executor import Executor
+from recorder.calls.live_call import LiveCall
+from recorder.calls.registry import Live
 from recorder.calls.status import System
 from recorder.exports.render_client import LATER, Renderer, RenderFailed, RenderStream
 from recorder.exports.render_job import PEAKS
@@ -57,7 +58,7 @@ class Desk:
         self,
         node: Node,
         live: Live,
-        runner: Runner,
+        runner: Executor,
         clock: Callable[[], datetime] | None = None,
         system: System | None = None,
     ) -> None:
@@ -94,7 +95,7 @@ class Desk:
         for one in live if measured else ():
             await self._measure(one, found)
         if live:
-            sizes = await asyncio.to_thread(_written, [(one, one.parts) for one in live])
+            sizes = await asyncio.to_thread(_written, [(one, one.files.parts) for one in live])
             for call, size in sizes.items():
                 found[call] = {**(found[call] or {}), "size_bytes": size}
         return {call: document for call, document in found.items() if document is not None}
@@ -189,7 +190,7 @@ class Desk:
     # ---- health ----
     def not_ready(self) -> str | None:
         """Return why no calls are accepted, or None."""
-        return self._node.not_accepting()
+        return self._system.not_accepting()
 
     def metrics(self) -> bytes:
         """Return the Prometheus page."""

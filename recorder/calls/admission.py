@@ -8,7 +8,8 @@ from pathlib import Path
 
 from recorder.calls import fd_store
 from recorder.calls.context import Node
-from recorder.calls.registry import Live, LiveCall
+from recorder.calls.live_call import LiveCall
+from recorder.calls.registry import Live
 from recorder.runtime.disk_thread import Work
 from recorder.runtime.folders import probe
 from storage.files.reserved_space import Space
@@ -56,13 +57,13 @@ class Housekeeping:
         self._accepting = True
         self._busy_since: float | None = None
         self._probing: Work[bool] | None = None
-        self._unkept = False
+        self._unstored = False  # the service manager had no room for some sockets
 
     def not_accepting(self) -> str | None:
         """Return why no calls are accepted, None while they are."""
         if self.draining:
             return "draining"
-        if not self._node.storage_well:
+        if not self._node.storage.well:
             return "storage"
         if self._node.disk.away:
             return "disk stands still"
@@ -97,20 +98,24 @@ class Housekeeping:
         loop = asyncio.get_running_loop()
         until = loop.time() + BEAT_SECONDS
         while (left := until - loop.time()) > 0:
-            await asyncio.sleep(min(left, ASK_SECONDS) if self._unkept else left)
-            self._unkept = self._unkept and not fd_store.asked_again(self._node.notify, self._live)
+            await asyncio.sleep(min(left, ASK_SECONDS) if self._unstored else left)
+            self._unstored = self._unstored and not self._store_again()
 
     def beat(self) -> None:
         """Look after everything once."""
         self._storage()
         self._measure()
         self._checkpoints()
-        self._unkept = not fd_store.asked_again(self._node.notify, self._live)
+        self._unstored = not self._store_again()
         self.review()
         for chore in self._chores:
             chore()
         if self._node.workers.well:
             self._node.notify.watchdog()
+
+    def _store_again(self) -> bool:
+        """Give the service manager the sockets that it had no room for; False if it has none for some of them still."""
+        return fd_store.stored_again(self._node.notify, (call.sockets for call in self._live))
 
     def _checkpoints(self) -> None:
         """Save what only an ACK has changed: not at once, since a short call is over before it matters."""
@@ -131,11 +136,8 @@ class Housekeeping:
 
     def _storage(self) -> None:
         """Look whether there is room and whether a file can be written; refuse calls until there is."""
-        well = self._room() and (self._node.storage_well or self._probe())
-        if well != self._node.storage_well:
-            self._node.storage_well = well
-            self._node.log.info("storage.well" if well else "storage.full")
-        self._node.metrics.storage_state.set(1 if well and not self._node.disk.away else 0)
+        well = self._room() and (self._node.storage.well or self._probe())
+        self._node.storage.found(well=well, away=self._node.disk.away)
 
     def _room(self) -> bool:
         node = self._node.settings.node

@@ -10,20 +10,18 @@ from pathlib import Path
 
 from media.receive.ports import Ports
 from media.receive.sockets import Pair
+from recorder.calls.storage_health import StorageHealth
 from recorder.config.model import Settings
 from recorder.observe.incidents import Incidents
 from recorder.observe.logs import Log
 from recorder.observe.metrics import Metrics
 from recorder.observe.rejections import Unwelcome
 from recorder.persist.indexer import Indexer
-from recorder.runtime.disk_thread import Disk, DiskAway
+from recorder.runtime.disk_thread import Disk
 from recorder.runtime.sd_notify import Notifier
 from recorder.runtime.tasks import Tasks
 from recorder.session.events import Now
 from recorder.session.session import Recording
-from recorder.session.stream import Certificate
-from recorder.signalling.customer_lookup import Tenants
-from recorder.signalling.local_address import Closed
 from recorder.workers.pool import Workers
 from sip.endpoint import Endpoint
 from storage.customer.customers import Customer
@@ -42,7 +40,6 @@ class Node:
 
     settings: Settings
     customers: Mapping[str, Customer]
-    tenants: Tenants
     endpoint: Endpoint
     ports: Ports[Pair]
     workers: Workers
@@ -56,18 +53,12 @@ class Node:
     incidents: Incidents
     flush: Callable[[], None] = field(default=lambda: None)  # sends what the endpoint wants to send
     load_changed: Callable[[], None] = field(default=lambda: None)  # whether calls are accepted may have changed
-    not_accepting: Callable[[], str | None] = field(default=lambda: None)  # why no calls are accepted
-    make_way: Callable[[], None] = field(default=lambda: None)  # ends the daemon for a successor of other files
-    storage_well: bool = True
-    certificate: Certificate | None = None  # for DTLS-SRTP, once a call wanted one
     unwelcome: Unwelcome = field(init=False)
-    closed: Closed = field(init=False)  # tells where no media may be sent
+    storage: StorageHealth = field(init=False)
 
     def __post_init__(self) -> None:
         self.unwelcome = Unwelcome(self.log, self.metrics)
-        listening = [*(each.port for each in self.settings.sip.listen), self.settings.admin_api.listen.port]
-        media = self.settings.media
-        self.closed = Closed(listening, self.ports, media.advertise, media.bind)
+        self.storage = StorageHealth(self.log, self.metrics, lambda: self.load_changed())
 
     @property
     def runtime_dir(self) -> Path:
@@ -86,32 +77,6 @@ class Node:
         began, then = _BEGAN
         behind = began + timedelta(seconds=mono - then) - wall
         return Now(wall, mono, behind if behind > _IN_TIME else _IN_TIME)
-
-    def certify(self) -> Certificate:
-        """Return the certificate of this process for DTLS-SRTP, made for the first call that wants one."""
-        if self.certificate is None:
-            self.certificate = self.new_certificate()
-        return self.certificate
-
-    @staticmethod
-    def new_certificate() -> Certificate:
-        """Make another certificate for DTLS-SRTP."""
-        from media.srtp.dtls import Identity  # 50 ms that a start without such calls need not take
-
-        identity = Identity.create(datetime.now(UTC))
-        return Certificate(identity.fingerprint, bytes(identity))
-
-    def storage_trouble(self, problem: Exception) -> None:
-        """Note that recordings cannot be stored now; new calls are refused until housekeeping finds it well again.
-
-        A disk that stands still needs no finding: it is well when it goes on (recorder.runtime.disk_thread).
-        """
-        if not isinstance(problem, DiskAway):
-            if self.storage_well:
-                self.log.fault("storage.trouble", problem)
-            self.storage_well = False
-        self.metrics.storage_state.set(0)
-        self.load_changed()
 
     def refused(
         self, method: str, status: int, reason: str, customer: str | None = None, source: str | None = None,

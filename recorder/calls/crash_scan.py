@@ -9,7 +9,7 @@ from functools import partial
 
 from recorder.calls.context import Node
 from recorder.calls.registry import Live
-from recorder.calls.repair_queue import AGAIN_SECONDS, Left, Mending
+from recorder.calls.repair_queue import AGAIN_SECONDS, Left, RepairQueue
 from recorder.persist.repair import left_behind
 from storage.calls.call_index import Query
 from storage.calls.call_row import DAY_SHIFT
@@ -19,17 +19,17 @@ from storage.journal.index_gap import ALL, LOOK_BACK_DAYS
 from storage.timestamps import day_of
 
 
-class Startup:
+class CrashScan:
     """Runs once; calls are taken meanwhile."""
 
-    def __init__(self, node: Node, live: Live, mending: Mending) -> None:
+    def __init__(self, node: Node, live: Live, repairs: RepairQueue) -> None:
         self._node = node
         self._live = live
-        self._mending = mending
+        self._repairs = repairs
         self._told: set[str] = set()
         self._looked: set[str] = set()
         for customer in node.customers.values():
-            mending.looking(customer.name)
+            repairs.looking(customer.name)
             if customer.whole:  # else once it is
                 customer.erasures.look_from(partial(self._gap, customer))
 
@@ -59,7 +59,7 @@ class Startup:
             self._node.log.fault("recovery.failed", problem, customer=customer.name)
             return
         for call, leaf in found:
-            self._mending.put(Left(customer, call, leaf))
+            self._repairs.put(Left(customer, call, leaf))
 
     async def _unfinished(self, customer: Customer) -> bool:
         """Find recordings that the index still takes for live ones or lacks; False if the database does not answer.
@@ -89,12 +89,12 @@ class Startup:
         for call, leaf in lacking:
             self._put(Left(customer, call, leaf, lacking=True))
         self._looked.add(customer.name)
-        self._mending.looked(customer)
+        self._repairs.looked(customer)
         return True
 
     def _put(self, left: Left) -> None:
         if self._live.by_id(left.call) is None:
-            self._mending.put(left)
+            self._repairs.put(left)
 
     async def _first(self, customer: Customer) -> int:
         """Return the day from which on recordings are looked for."""

@@ -5,12 +5,9 @@ A bug in one call ends that call only.
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 from media.errors import MediaError
@@ -18,36 +15,33 @@ from media.receive.sockets import Pair, disconnect
 from media.spec import StreamSpec
 from recorder.calls import fd_store
 from recorder.calls.context import Node
-from recorder.calls.finalize import Finishing
-from recorder.calls.registry import Live, LiveCall
-from recorder.calls.repair_queue import Mending
-from recorder.calls.stream_specs import fits, former_keys, keys_to_state, new_call, part_of, stream_specs
+from recorder.calls.finalize import Finalizer
+from recorder.calls.live_call import LiveCall
+from recorder.calls.registry import Live
+from recorder.calls.repair_queue import RepairQueue
+from recorder.calls.stream_specs import fits, new_call, stream_specs
 from recorder.errors import NotPossible, RecorderError
-from recorder.persist import part_files
 from recorder.persist.checkpoint import Checkpoints, Mark
-from recorder.persist.control_part import ControlPart
 from recorder.runtime.disk_thread import DiskAway
 from recorder.session import commands as c
 from recorder.session import events as e
-from recorder.session.call_document import encode
-from recorder.session.session import RETRY_AFTER, State
-from recorder.session.snapshot import to_state
+from recorder.session.session import RETRY_AFTER
+from recorder.session.states import State
 from recorder.workers.codec import WireError
 from recorder.workers.messages import NewCall, Part
 from storage.errors import StorageError
-from storage.vault.vault import Draft, NewPart
 
 TOO_LONG = (399, "The session description is too long")
 
 
-class Runner:
+class Executor:
     """The hands of all recordings of the node."""
 
-    def __init__(self, node: Node, checkpoints: Checkpoints, live: Live, mending: Mending) -> None:
+    def __init__(self, node: Node, checkpoints: Checkpoints, live: Live, repairs: RepairQueue) -> None:
         self.node = node
         self.live = live
         self.checkpoints = checkpoints
-        self.finishing = Finishing(node, checkpoints, live, mending, self.guarded)
+        self.finishing = Finalizer(node, checkpoints, live, repairs, self.guarded)
         self._carry: Mapping[type, Callable[[LiveCall, Any], e.Event | None]] = {
             c.OpenSockets: self._open_sockets,
             c.CloseSockets: self._close_sockets,
@@ -70,10 +64,9 @@ class Runner:
     # ---- the crank of one recording ----
     def feed(self, call: LiveCall, event: e.Event) -> None:
         """Give a recording an event and carry out everything that follows from it, in order."""
-        call.dirty = True
         todo: deque[e.Event] = deque([event])
         while todo:
-            for command in call.recording.handle(todo.popleft(), self.node.now()):
+            for command in call.handle(todo.popleft(), self.node.now()):
                 answer = self._carry[type(command)](call, command)
                 if answer is not None:
                     todo.append(answer)
@@ -99,35 +92,25 @@ class Runner:
 
     def checkpoint(self, call: LiveCall) -> None:
         """Save what a successor of this process needs to go on with the call."""
-        call.dirty = False
+        call.saved()
         if call.recording.state is State.OPENING:
             return  # it is not answered: nobody could go on with it
         try:
             dialog = self.node.endpoint.export(call.session)
         except KeyError:
             return  # the dialog is over: nobody could go on with it
-        state = {
-            "recording": to_state(call.recording),
-            "dialog": dialog,
-            "media_part": call.media_part,
-            "control": call.control.name if call.control else None,
-            "fd_name": call.fd_name,
-            "keys": keys_to_state(former_keys(call.recording, self.node.workers.keys_of(call.id))),
-            "replaces": call.replaces,
-            "over": False,
-        }
-        ports = tuple((s.port, not s.line.rtcp_mux) for s in call.recording.streams if s.port)
+        state = call.to_state(dialog, self.node.workers.keys_of(call.id))
         try:
-            self.checkpoints.save(Mark(call.id, call.customer.name, call.leaf, ports), call.customer.keys, state)
+            self.checkpoints.save(Mark(call.id, call.customer.name, call.leaf, call.ports), call.customer.keys, state)
         except (StorageError, OSError) as problem:
-            call.dirty = True  # tried again within a second
-            self.node.storage_trouble(problem)
+            call.outdated()  # tried again within a second
+            self.node.storage.trouble(problem)
 
     # ---- sockets and files ----
     def _open_sockets(self, call: LiveCall, command: c.OpenSockets) -> e.Event | None:
         opened: dict[int, Pair] = {}
         try:
-            if call.control is None and self.node.disk.away:
+            if call.files.control is None and self.node.disk.away:
                 raise DiskAway  # known before anything is opened, or a busy service manager waited for
             for stream in command.streams:
                 opened[stream.number] = self.node.ports.open(rtcp=not stream.line.rtcp_mux)
@@ -137,91 +120,47 @@ class Runner:
             if isinstance(problem, MediaError):
                 self.node.log.warning("media.no_port")
                 return e.OpenFailed("no-port")
-            self.node.storage_trouble(problem)
+            self.node.storage.trouble(problem)
             return e.OpenFailed("disk" if isinstance(problem, DiskAway) else "storage")
-        call.pairs.update(opened)
-        fd_store.keep(self.node.notify, call, opened)
+        call.sockets.store(self.node.notify, opened)
         ready = e.Opened({number: pair.port for number, pair in opened.items()})
-        if call.recording.state is State.OPENING and fd_store.waits(self.node.notify, call):
+        if call.recording.state is State.OPENING and call.sockets.waits(self.node.notify):
             self.node.tasks.start(self._open_once_kept(call, ready), "keep-sockets")
             return None
         return ready
 
     async def _open_once_kept(self, call: LiveCall, ready: e.Opened) -> None:
         """Go on with a new call when its sockets would outlive us: not before is it answered."""
-        await fd_store.kept(self.node.notify, call)
+        await call.sockets.wait_stored(self.node.notify)
         self.guarded(call, ready)
         self.node.flush()
 
     def _close_sockets(
         self, call: LiveCall, command: c.CloseSockets, figures: Sequence[Mapping[str, Any]] = ()
     ) -> None:
-        for pair, former in fd_store.retire(self.node.notify, call, command.streams, figures):
-            call.left = (*call.left, pair.port)
+        for pair, former in call.sockets.retire(self.node.notify, command.streams, figures):
             self.node.ports.release(pair, former)
-
-    def _create_files(self, call: LiveCall, drafts: Sequence[Draft], document: Mapping[str, Any]) -> None:
-        """Create all that the answer promises, and write what was kept; what may be there is taken back by Discard.
-
-        The disk is asked once: a thread that is woken costs more than what it does. The loop waits for it, so keys,
-        names and ciphers are made before: its thread runs on another processor, whose caches have nothing of them.
-        """
-        disk, call.epoch = self.node.disk, self.node.syncer.epoch
-        control = ControlPart("c1", drafts[0].secret)
-        for kind, body in (*call.early, (c.Kept.CALL, encode(document))):
-            control.keep(kind, body)
-        control.flush()
-        begin = partial(part_files.first_parts, call.customer.vault, drafts, control, lambda: not disk.away)
-        try:
-            _, media = disk.within(begin, lambda made: part_files.take_back(*made))
-        except (DiskAway, OSError):
-            call.filed = True  # it may all be written yet, or could not be taken back
-            raise
-        control.through(disk)
-        call.control, call.early, call.filed = control, (), True
-        call.media_part, call.media_fd = 1, media.fd
-
-    def new_part(self, call: LiveCall, kind: str, number: int) -> tuple[int, NewPart]:
-        """Create a part of the first free number from `number` on: a process that was killed may have made some."""
-        return self.node.disk.within(
-            partial(part_files.free_part, call.customer.vault, call.id, call.leaf, kind, number),
-            lambda made: part_files.take_back(made[1]),
-        )
 
     def new_control(self, call: LiveCall, least: int = 0) -> None:
         """Begin the next control part, number `least` or above, and have the ones before ended."""
-        before = call.control
-        number, part = self.new_part(call, "c", least or (int(before.name[1:]) + 1 if before else 1))
-        call.control = ControlPart(f"c{number}", part.secret, part.fd, self.node.disk)
-        if before:
-            with suppress(NotPossible):  # what it did not take is in the checkpoint too
-                before.flush()
-            before.abandon()
+        number = call.files.next_control(self.node.disk, least)
         self.node.tasks.start(self.finishing.end_controls(call, number), "controls")
 
     def next_part(self, call: LiveCall) -> Part:
-        """Create the next media part of a call; its descriptor is call.media_fd."""
-        call.media_part, part = self.new_part(call, "m", call.media_part + 1)
-        if call.media_fd >= 0:
-            os.close(call.media_fd)
-        call.media_fd = part.fd
-        return part_of(f"m{call.media_part}", part)
+        """Create the next media part of a call."""
+        return call.files.next_media(self.node.disk)
 
     def _keep(self, call: LiveCall, command: c.Keep) -> None:
-        if call.control is None:
-            call.early = (*call.early, (command.kind, command.body))
-            return
         try:
-            call.control.keep(command.kind, command.body)
+            call.files.keep(command)
         except NotPossible as problem:
-            self.node.storage_trouble(problem)
+            self.node.storage.trouble(problem)
 
     # ---- media ----
     def _start(self, call: LiveCall, new: NewCall, told: bytes = b"") -> None:
-        call.part = None
         self.checkpoints.lend(call.id)
-        self.node.workers.add(new, call.pairs, call.media_fd, call.spool_fd, told)
-        call.started = True
+        self.node.workers.add(new, call.sockets.pairs, call.files.media_fd, call.files.spool_fd, told)
+        call.taken()
 
     def specs(self, call: LiveCall, plans: Sequence[c.StreamPlan]) -> tuple[StreamSpec, ...]:
         """Return the worker's view of a call's streams."""
@@ -231,28 +170,28 @@ class Runner:
         certificate = call.recording.agreement.certificate
         keyed = [plan for plan in plans if plan.line.crypto or not plan.line.suite]  # the others cannot be read
         identity, source = certificate.identity if certificate else b"", call.recording.source
-        specs = stream_specs(keyed, configured, identity, source, reached=call.reached)
-        former = {n: self.node.ports.former(p.port) for n, p in call.pairs.items() if p.port not in call.left}
+        specs = stream_specs(keyed, configured, identity, source, reached=call.acknowledged)
+        pairs, closed = call.sockets.pairs, call.sockets.closed_ports
+        former = {n: self.node.ports.former(pair.port) for n, pair in pairs.items() if pair.port not in closed}
         return tuple(replace(x, former=former[x.stream]) if former.get(x.stream) else x for x in specs)
 
     def reached(self, call: LiveCall) -> None:
         """Take it that the client has our answer: handshakes may begin."""
-        if not call.reached:
-            call.reached = True
-            if any(stream.keys for stream in call.recording.streams):
-                self.node.workers.reached(call.id)
+        if call.has_answer() and any(stream.keys for stream in call.recording.streams):
+            self.node.workers.reached(call.id)
 
     def _change_media(self, call: LiveCall, command: c.ChangeMedia) -> e.Event | None:
         specs = self.specs(call, command.streams)
         if not fits(specs):
             return self._unfit(call)
         if not call.started:  # the first offer was ours
-            self._start(call, new_call(call.recording, call.part or self.next_part(call), specs, call.spool_key))
+            self._start(call, new_call(call.recording, call.files.part or self.next_part(call), specs, call.spool_key))
         else:
             for plan in command.streams:
                 if plan.moved:  # at once, not when the worker has its turn: the client hears of it before
-                    disconnect(call.pairs[plan.number].rtp.fileno())
-            self.node.workers.change(call.id, specs, {s.number: call.pairs[s.number] for s in command.streams})
+                    disconnect(call.sockets.pairs[plan.number].rtp.fileno())
+            pairs = {plan.number: call.sockets.pairs[plan.number] for plan in command.streams}
+            self.node.workers.change(call.id, specs, pairs)
         self.linger(call, command.removed)
         return None
 
@@ -313,21 +252,20 @@ class Runner:
         if not self.node.endpoint.waits(command.token):
             return None
         document, streams = call.recording.call_document(self.node.now()), command.streams
-        call.reached = not streams  # media of an offer of ours begin with what acknowledges it
+        if streams:  # media of an offer of ours begin with what acknowledges it
+            call.await_ack()
         try:
             specs = self.specs(call, streams)
-            call.spool_fd = self.checkpoints.begin(call.id)
-            drafts = [call.customer.vault.draft(call.id, call.leaf, part) for part in ("c1", "m1")]
-            call.part = part_of("m1", drafts[1])
-            new = new_call(call.recording, call.part, specs, call.spool_key)
-            told = self.node.workers.told(new, call.pairs) if streams else b""
-            self._create_files(call, drafts, document)
+            drafts, part = call.files.draft(self.checkpoints.begin(call.id))
+            new = new_call(call.recording, part, specs, call.spool_key)
+            told = self.node.workers.told(new, call.sockets.pairs) if streams else b""
+            call.files.create(drafts, document, self.node.disk, self.node.syncer.epoch)
             if streams:
                 self._start(call, new, told)
         except WireError:
             self._too_long(call, command)
         except (StorageError, NotPossible, OSError) as problem:
-            self.node.storage_trouble(problem)
+            self.node.storage.trouble(problem)
             self._tell(call, "INVITE", 503, "disk" if isinstance(problem, DiskAway) else "storage", first=True)
             self.node.endpoint.refuse(command.token, 503, self.node.monotonic(), retry_after=RETRY_AFTER)
         except Exception as problem:
@@ -337,12 +275,6 @@ class Runner:
         else:
             return document
         return None
-
-    def _write(self, call: LiveCall, document: Mapping[str, Any]) -> None:
-        """Write a document, and with it all that was kept before; raises NotPossible."""
-        if call.control:
-            call.control.keep(c.Kept.CALL, encode(document))
-            call.control.flush()
 
     def _refuse(self, call: LiveCall, command: c.Refuse) -> None:
         first = call.recording.state is State.OVER
@@ -368,9 +300,9 @@ class Runner:
     def _index(self, call: LiveCall, _: c.Index) -> None:
         document = call.recording.call_document(self.node.now())
         try:
-            self._write(call, document)
+            call.files.write(document)
         except NotPossible as problem:
-            self.node.storage_trouble(problem)
+            self.node.storage.trouble(problem)
         self.finishing.index(call, document)
 
     def _finish(self, call: LiveCall, command: c.Finish) -> None:

@@ -8,22 +8,18 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
-from media.receive.sockets import Pair
 from media.records import record_format
-from media.spec import Former
-from recorder.calls import fd_store
 from recorder.calls.context import Node
-from recorder.calls.registry import Live, LiveCall
-from recorder.calls.repair_queue import Left, Mending
+from recorder.calls.live_call import LiveCall
+from recorder.calls.registry import Live
+from recorder.calls.repair_queue import Left, RepairQueue
 from recorder.errors import NotPossible
 from recorder.persist.checkpoint import Checkpoints, Mark
 from recorder.persist.group_sync import Durability
 from recorder.persist.repair import take_back
 from recorder.session import commands as c
 from recorder.session import events as e
-from recorder.session.call_document import encode
-from recorder.session.index_row import forms_of, row_of
-from recorder.session.session import State
+from recorder.session.index_row import row_of
 from storage.calls.call_row import CallRow
 from storage.errors import StorageError, SyncFailed
 
@@ -32,7 +28,7 @@ CLOSE_SECONDS = 60.0
 in a row could hang, be noticed and replaced."""
 
 
-class Finishing:
+class Finalizer:
     """The last steps of every recording of the node."""
 
     def __init__(
@@ -40,13 +36,13 @@ class Finishing:
         node: Node,
         checkpoints: Checkpoints,
         live: Live,
-        mending: Mending,
+        repairs: RepairQueue,
         feed: Callable[[LiveCall, e.Event], None],
     ) -> None:
         self.node = node
         self._checkpoints = checkpoints
         self._live = live
-        self._mending = mending
+        self._repairs = repairs
         self._feed = feed
         self._durability = Durability(node.syncer)
 
@@ -69,14 +65,12 @@ class Finishing:
     async def finish(self, call: LiveCall, command: c.Finish) -> None:
         """Write and seal everything, wait until it is durable, then answer and index."""
         try:
-            async with call.files:
-                if call.control:
-                    call.control.keep(c.Kept.CALL, encode(command.document))
-                    call.control.seal()
-                await self.node.disk.together(partial(_put_away, call, sealed=command.sealed))
-                if call.media_part > 1 or not command.sealed:  # repairing takes the disk a while
-                    await asyncio.to_thread(self._end_media, call)
-            await self._durability.wait(call.epoch)
+            async with call.files.lock:
+                call.files.seal(command.document)
+                await self.node.disk.together(partial(call.files.put_away, sealed=command.sealed))
+                if call.files.media_part > 1 or not command.sealed:  # repairing takes the disk a while
+                    await asyncio.to_thread(call.files.end_media)
+            await self._durability.wait(call.files.epoch)
         except (StorageError, NotPossible, OSError) as problem:
             self._not_durable(call, command.document, problem)
             return
@@ -89,18 +83,17 @@ class Finishing:
 
     def _not_durable(self, call: LiveCall, document: Mapping[str, Any], problem: Exception) -> None:
         """Say so to the client, and have the recording mended as soon as the disk allows it."""
-        self.node.storage_trouble(problem)
+        self.node.storage.trouble(problem)
         self.node.log.fault("call.finish_failed", problem, call=call.id)
         if isinstance(problem, SyncFailed):
-            call.recording.interrupted = True
+            call.recording.not_durable()
             document = {**document, "state": "interrupted"}
         self.abandon(call, document)
         self.node.ended(call.recording, call.customer.name)
 
     def _sized(self, call: LiveCall, document: Mapping[str, Any]) -> dict[str, Any]:
         try:
-            size = call.customer.vault.size(call.id, call.leaf, call.parts)  # without what was attached meanwhile
-            return {**document, "size_bytes": size}
+            return {**document, "size_bytes": call.files.size()}
         except (StorageError, OSError) as problem:
             self.node.log.fault("call.size_unknown", problem, call=call.id)
             return dict(document)
@@ -114,19 +107,6 @@ class Finishing:
         else:
             self.node.endpoint.refuse(token, 500, self.node.monotonic())
         self.node.flush()
-
-    def _end_media(self, call: LiveCall) -> None:
-        for number in range(1, call.media_part + 1):
-            self.end_part(call, f"m{number}")
-
-    def end_part(self, call: LiveCall, part: str, committed: int | None = None) -> None:
-        """Repair a part if its writer died, and move it to its day; waits for the disk unless it is finished."""
-        vault = call.customer.vault
-        ref = vault.find(call.id, call.leaf, part)
-        if ref is None or ref.finished:
-            return
-        vault.recover(ref, committed)
-        vault.finish(call.id, call.leaf, part)
 
     async def cut(self, call: LiveCall, before: int, parts: Sequence[tuple[str, int | None]]) -> None:
         """End the media parts below number `before` where their dead worker had committed them.
@@ -149,9 +129,9 @@ class Finishing:
     async def _end_parts(self, call: LiveCall, parts: Mapping[str, int | None]) -> None:
         def work() -> None:
             for part, committed in parts.items():
-                self.end_part(call, part, committed)
+                call.files.end_part(part, committed)
 
-        async with call.files:
+        async with call.files.lock:
             try:
                 await asyncio.to_thread(work)
             except (StorageError, OSError) as problem:  # the end of the recording, or the next start, tries again
@@ -165,25 +145,19 @@ class Finishing:
         self.node.indexer.put_later(call.customer, call.id, call.leaf, started_at, make, live=live, done=done)
 
     def _row(self, call: LiveCall, document: Mapping[str, Any]) -> tuple[CallRow, tuple[str, ...]]:
-        """Return the row of a call, and the forms it is found by: the same ones while its people are the same."""
+        """Return the row of a call, and the forms it is found by."""
         row = row_of(document, call.leaf)
-        people = tuple((p["number"], p["uri"], p["name"], *p["also"]) for p in document["parties"])
-        people += tuple((None, name["key"], None) for name in document["related"])
-        if hash(people) != call.people:
-            call.people, call.forms = hash(people), "\0".join(forms_of(document, call.customer.settings.country))
-        return row, tuple(call.forms.split("\0")) if call.forms else ()
+        return row, call.search_forms(document)
 
     def _let_go(self, call: LiveCall) -> None:
         """Give back everything that was held for the call."""
-        call.close_files()
-        for number, pair in call.pairs.items():
-            self.node.ports.release(pair, _heard(call, number, pair))
-        for pair, former in call.retired:
+        call.files.close()
+        streams = (
+            call.recording.streams or ()
+        )  # a fault of ours may have spoilt the recording: its ports go all the same
+        for pair, former in call.sockets.release(self.node.notify, {s.number: s.figures for s in streams}):
             self.node.ports.release(pair, former)
-        call.pairs.clear()
-        call.retired = ()
-        fd_store.forget(self.node.notify, call)
-        call.recording.state = State.OVER
+        call.recording.release()
         self._live.remove(call)
 
     def _mark_over(self, call: LiveCall) -> None:
@@ -197,8 +171,8 @@ class Finishing:
         """Take back a recording that never began: its files hold nothing but an offer that was not taken."""
         self.node.workers.drop(call.id)  # also where one was told only half
         self._let_go(call)
-        if call.filed:
-            self._mending.refuse(call.id)
+        if call.files.maybe_there:
+            self._repairs.refuse(call.id)
             self._mark_refused(call)
             self.node.tasks.start(self._remove(call), "discard")
         else:
@@ -219,9 +193,9 @@ class Finishing:
             await asyncio.to_thread(take_back, call.customer, call.id, call.leaf)
         except (StorageError, OSError) as problem:
             self.node.log.fault("call.not_discarded", problem, call=call.id)
-            self._mending.put(Left(call.customer, call.id, call.leaf))
+            self._repairs.put(Left(call.customer, call.id, call.leaf))
         else:
-            self._mending.taken_back(call.id)
+            self._repairs.taken_back(call.id)
             self._checkpoints.remove(call.id)
 
     def abandon(self, call: LiveCall, document: Mapping[str, Any] | None = None) -> None:
@@ -230,28 +204,12 @@ class Finishing:
         self.node.workers.drop(call.id)
         self._mark_over(call)
         self._let_go(call)
-        self._mending.put(Left(call.customer, call.id, call.leaf, document))
+        self._repairs.put(Left(call.customer, call.id, call.leaf, document))
         self.node.load_changed()
 
 
 def _nothing() -> None:
     pass
-
-
-def _put_away(call: LiveCall, *, sealed: bool) -> None:
-    """End the newest parts, the media only if they are `sealed`; control first, since it says what the media are."""
-    vault = call.customer.vault
-    if call.control:
-        call.control.finish()
-        vault.finish(call.id, call.leaf, call.control.name)
-    if call.media_part and sealed:
-        vault.finish(call.id, call.leaf, f"m{call.media_part}")
-
-
-def _heard(call: LiveCall, number: int, pair: Pair) -> Former | None:
-    """Tell whom a stream heard at its port."""
-    streams = call.recording.streams or ()  # a fault of ours may have spoilt the recording: its ports go all the same
-    return fd_store.heard(pair, next((s.figures for s in streams if s.number == number), {}))
 
 
 def _spoken(call: LiveCall, parts: Sequence[str]) -> bool:

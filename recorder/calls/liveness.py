@@ -23,20 +23,17 @@ from itertools import islice
 from typing import Any
 
 from recorder.calls.context import Node
-from recorder.calls.executor import Runner
-from recorder.calls.registry import Live, LiveCall
+from recorder.calls.executor import Executor
+from recorder.calls.live_call import LiveCall
+from recorder.calls.registry import Live
 from recorder.session import events as e
-from recorder.session.session import State
 from recorder.workers.counters import Growth, growth
 from sip.ua.events import Probed
 
 UNKNOWN = 481
 """The dialog does not exist any more (RFC 3261 section 12.2.1.2)."""
 
-NO_ANSWER = 408
-"""The same by that section, but also what is said where nothing answered at all."""
-
-PATIENCE = 2
+UNANSWERED = 2
 """Questions in a row without an answer after which a client is gone."""
 
 NEVER = math.inf
@@ -48,10 +45,10 @@ SPOKEN = frozenset({"audio", "video"})
 """Media that flow all the time; a chat or a shared screen may be still."""
 
 
-class Silence:
+class Liveness:
     """A chore of every second, and what the answers mean."""
 
-    def __init__(self, node: Node, live: Live, runner: Runner) -> None:
+    def __init__(self, node: Node, live: Live, runner: Executor) -> None:
         self._node = node
         self._live = live
         self._runner = runner
@@ -60,31 +57,31 @@ class Silence:
         """Ask about calls that have been silent for long."""
         sip, now = self._node.settings.sip, self._node.monotonic()
         since = now - min(sip.silent_seconds or NEVER, sip.held_seconds or NEVER)  # most calls need no closer look
-        still = (call for call in self._live if call.heard <= since and call.probed <= since)
-        silent = (call for call in still if now - max(call.heard, call.probed) >= self._limit(call))
+        still = (call for call in self._live if call.quiet_since() <= since)
+        silent = (call for call in still if now - call.quiet_since() >= self._limit(call))
         for call in islice(silent, MOST_AT_ONCE):
-            call.probed = now
+            call.asked(now)
             self._node.endpoint.probe(call.session, now)
         self._node.flush()
 
     def _limit(self, call: LiveCall) -> float:
         """Give the seconds that a call may stay silent."""
-        if call.recording.state is not State.RECORDING:
+        if not call.recording.under_way:
             return NEVER
         sip = self._node.settings.sip
         return (sip.silent_seconds if audible(call) else sip.held_seconds) or NEVER
 
     def noticed(self, call: LiveCall) -> None:
         """Take a request of the client in the call's dialog for a sign of life."""
-        call.heard = self._node.monotonic()
+        call.noticed(self._node.monotonic())
 
     def answered(self, event: Probed) -> None:
         """End a call whose client does not know it, if it is silent still."""
         call = self._live.by_session(event.session)
         if call is None:
             return
-        call.unanswered = call.unanswered + 1 if event.status == NO_ANSWER and call.heard <= call.probed else 0
-        if event.status == UNKNOWN or call.unanswered >= PATIENCE:
+        unanswered = call.answered(event.status)
+        if event.status == UNKNOWN or unanswered >= UNANSWERED:
             self._node.tasks.start(self._end(call, event.status), "silence")
 
     async def _end(self, call: LiveCall, status: int) -> None:

@@ -37,7 +37,7 @@ class Left:
     lacking: bool = False  # the index has no row of it, so nobody finds it by a party
 
 
-class Mending:
+class RepairQueue:
     """The queue of such recordings."""
 
     def __init__(self, node: Node, forget: Callable[[str], None]) -> None:

@@ -8,11 +8,13 @@ would leave it without a recording.
 
 from __future__ import annotations
 
-from recorder.calls.context import Node
-from recorder.calls.executor import Runner
-from recorder.calls.registry import Live, LiveCall
+from collections.abc import Callable
+
+from recorder.calls.executor import Executor
+from recorder.calls.live_call import LiveCall
+from recorder.calls.registry import Live
 from recorder.session import events as e
-from recorder.session.session import State
+from sip.endpoint import Endpoint
 from sip.errors import RemoteError
 from sip.message.replaces import insisted
 from sip.ua.events import Invited, Probed
@@ -22,11 +24,12 @@ REASON = "replaced"
 """Why the old recording ended, as its document and our BYE say."""
 
 
-class Replacing:
+class Replacements:
     """Finds what an INVITE replaces, and ends it in time."""
 
-    def __init__(self, node: Node, live: Live, runner: Runner) -> None:
-        self._node = node
+    def __init__(self, endpoint: Endpoint, now: Callable[[], e.Now], live: Live, runner: Executor) -> None:
+        self._endpoint = endpoint
+        self._now = now
         self._live = live
         self._runner = runner
 
@@ -39,7 +42,7 @@ class Replacing:
         if event.replaces is None:
             return None
         try:
-            call = self._live.by_session(self._node.endpoint.replaced(event.replaces, customer.name, event.flow))
+            call = self._live.by_session(self._endpoint.replaced(event.replaces, customer.name, event.flow))
             if call is None or not call.recording.alive:
                 raise RemoteError("replaces-ended", 603)
         except RemoteError:
@@ -49,14 +52,10 @@ class Replacing:
         return call.id
 
     def settle(self, call: LiveCall) -> None:
-        """End what a call replaces, now that its client is known to have our answer; a second time does nothing.
-
-        Where the offer is ours nothing is agreed before the client's answer, so the old recording goes on till then.
-        """
-        recording, old = call.recording, call.replaces
-        if old is None or recording.state is not State.RECORDING or recording.offers_first:
+        """End what a call replaces, now that its client is known to have our answer; a second time does nothing."""
+        old = call.take_replaced()
+        if old is None:
             return
-        call.replaces = None
         self._end(old, call.id)
         self._runner.guarded(call, e.Replaced(old))
 
@@ -70,5 +69,5 @@ class Replacing:
         call = self._live.by_id(name)
         if call and call.recording.alive:
             self.settle(call)  # who replaces it has its 200 too, though the ACK may be overtaken
-            call.recording.note("replaced-by", self._node.now(), call=by)
+            call.recording.note("replaced-by", self._now(), call=by)
             self._runner.guarded(call, e.StopAsked(REASON, interrupted=False))

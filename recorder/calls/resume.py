@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import os
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
 from media.receive.sockets import Pair
-from recorder.calls import fd_store
 from recorder.calls.context import Node
-from recorder.calls.executor import Runner
-from recorder.calls.registry import Live, LiveCall
-from recorder.calls.repair_queue import Left, Mending
+from recorder.calls.executor import Executor
+from recorder.calls.live_call import LiveCall
+from recorder.calls.recordings import Recordings
+from recorder.calls.registry import Live
+from recorder.calls.repair_queue import Left, RepairQueue
 from recorder.calls.stream_specs import keys_from_state
 from recorder.calls.worker_events import WorkerEvents
 from recorder.persist.checkpoint import REFUSED, Checkpoints, Outer
-from recorder.session.snapshot import from_state
 from sip.ua.session_state import Phase
 from storage.customer.customers import Customer
 from storage.errors import NoSpace
@@ -28,14 +27,22 @@ class Resume:
     """Reads the checkpoints once, at the start, before the first SIP message is taken."""
 
     def __init__(
-        self, node: Node, live: Live, runner: Runner, checkpoints: Checkpoints, workers: WorkerEvents, mending: Mending
+        self,
+        node: Node,
+        recordings: Recordings,
+        live: Live,
+        runner: Executor,
+        checkpoints: Checkpoints,
+        workers: WorkerEvents,
+        repairs: RepairQueue,
     ) -> None:
         self._node = node
+        self._recordings = recordings
         self._live = live
         self._runner = runner
         self._checkpoints = checkpoints
         self._workers = workers
-        self._mending = mending
+        self._repairs = repairs
         self._room = ReservedSpace(node.settings.node.data_dir)
 
     def run(self, sockets: Mapping[str, Sequence[socket.socket]], bound: dict[int, Pair]) -> None:
@@ -48,14 +55,14 @@ class Resume:
                 self._checkpoints.remove(outer.call)
                 continue
             if state.get(REFUSED) is True:
-                self._mending.refuse(outer.call)
-                self._mending.put(Left(customer, outer.call, outer.leaf))
+                self._repairs.refuse(outer.call)
+                self._repairs.put(Left(customer, outer.call, outer.leaf))
                 continue
             try:
                 self._resume(outer, customer, state, unused, bound)
             except Exception as problem:  # whatever is wrong with one call, the others and the service go on
                 self._node.log.fault("call.resume_failed", problem, call=outer.call)
-                self._mending.put(Left(customer, outer.call, outer.leaf))
+                self._repairs.put(Left(customer, outer.call, outer.leaf))
         self._room.keep()
         for pair in bound.values():
             pair.close()
@@ -73,27 +80,21 @@ class Resume:
         bound: dict[int, Pair],
     ) -> None:
         if outer.over or state["over"] or _is_finished(customer, outer, state["control"]):
-            self._mending.put(Left(customer, outer.call, outer.leaf))  # it was finished: what is left is to be indexed
+            self._repairs.put(Left(customer, outer.call, outer.leaf))  # it was finished: what is left is to be indexed
             self._await_bye(state["dialog"], customer)
             return
-        recording = from_state(state["recording"], os.urandom)
-        recording.agreement.certify = self._node.certify
-        recording.agreement.closed = self._node.closed.of(recording.source)
+        node, recording = self._node, self._recordings.restore(state["recording"])
         now = self._node.monotonic()
         session = self._node.endpoint.restore(state["dialog"], now)
         self._node.endpoint.own(session, customer.name)
         call = LiveCall(recording, customer, outer.leaf, session)
-        call.media_part, call.fd_name = state["media_part"], state["fd_name"]
-        call.replaces = state.get("replaces")  # a version before this one did not replace calls
-        dialog = state["dialog"]  # on a stream the ACK may have gone with the connection
-        call.reached = not (dialog["unacked"] and dialog["flow"][0] == "udp")
-        call.epoch = self._node.syncer.epoch
+        call.restore(state, node.syncer.epoch)
         self._live.add(call)
         try:
-            call.fd_name = _kept_as(call, unused)
-            kept = self._sockets(call, unused.pop(call.fd_name, []), bound)
+            name = state["fd_name"]
+            kept = call.sockets.restore(name, recording.streams, unused, bound, node.ports, node.notify)
             self._with_room(lambda: self._runner.new_control(call, int(state["control"][1:]) + 1))
-            call.spool_fd = self._checkpoints.begin(call.id)
+            call.files.spool(self._checkpoints.begin(call.id))
             earlier = keys_from_state(state.get("keys", ()))  # a version before this one did not write them
             if recording.locked:
                 self._runner.checkpoint(call)  # its media begin with the answer; until then the sockets hold them
@@ -112,39 +113,15 @@ class Resume:
 
         What the call replaces goes on until then (recorder.calls.replaces).
         """
-        call.probed = self._node.monotonic()
-        self._node.endpoint.probe(call.session, call.probed)
+        now = self._node.monotonic()
+        call.asked(now)
+        self._node.endpoint.probe(call.session, now)
 
     def _await_bye(self, dialog: Mapping[str, Any], customer: Customer) -> None:
         """Let a BYE whose answer was lost be answered when it comes again: all that it ends is durable."""
         with suppress(ValueError):  # a damaged dialog costs the repetition a 481
             gone = {**dialog, "phase": Phase.LEAVING.value}
             self._node.endpoint.own(self._node.endpoint.restore(gone, self._node.monotonic()), customer.name)
-
-    def _sockets(self, call: LiveCall, stored: Sequence[socket.socket], bound: dict[int, Pair]) -> bool:
-        """Take the sockets of before, or bind the same ports again; tell whether all are those of before."""
-        by_port = {s.getsockname()[1]: s for s in stored}
-        fresh: list[int] = []
-        try:
-            for stream in call.recording.streams:
-                if not stream.port:
-                    continue
-                pair = _stored_pair(stream.port, by_port)
-                if pair is None:
-                    pair = bound.pop(stream.port, None) or self._node.ports.reopen(
-                        stream.port, not stream.line.rtcp_mux
-                    )
-                    fresh += pair.filenos()
-                call.pairs[stream.number] = pair
-                self._node.ports.adopt(stream.port)
-        finally:
-            for left in by_port.values():
-                left.close()
-        if fresh:
-            if not stored:
-                call.fd_name = fd_store.name_of(call.pairs.values())  # the old one may be of a port that it has no more
-            call.unkept = not self._node.notify.store(call.fd_name, fresh)
-        return not fresh
 
     def _with_room(self, begin: Callable[[], None]) -> None:
         """Begin a new part of a call, control or media.
@@ -163,20 +140,3 @@ def _is_finished(customer: Customer, outer: Outer, control: str) -> bool:
     """Tell whether a call was ended all the same: a worker that was broken into may repeat an older state of it."""
     ref = customer.vault.find(outer.call, outer.leaf, control)
     return ref is not None and ref.finished
-
-
-def _kept_as(call: LiveCall, unused: Mapping[str, Sequence[socket.socket]]) -> str:
-    """Return the name a call's sockets are kept under: a newer one than the checkpoint's after a kill in between."""
-    if call.fd_name in unused:
-        return call.fd_name
-    ports = {stream.port for stream in call.recording.streams if stream.port}
-    found = (name for name, group in unused.items() if any(each.getsockname()[1] in ports for each in group))
-    return next(found, call.fd_name)
-
-
-def _stored_pair(port: int, by_port: dict[int, socket.socket]) -> Pair | None:
-    """Take the sockets of one stream that the service manager kept; the RTCP port lies above, if there is one."""
-    if port not in by_port:
-        return None
-    found = [by_port.pop(port)] + ([by_port.pop(port + 1)] if port + 1 in by_port else [])
-    return Pair.adopt([each.detach() for each in found])

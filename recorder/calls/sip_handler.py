@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import os
-import uuid
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache, partial
 from sys import intern
 from typing import Any
 
 from recorder.calls.context import Node
-from recorder.calls.executor import Runner
-from recorder.calls.liveness import Silence
-from recorder.calls.registry import NOBODY, Live, LiveCall
-from recorder.calls.replaces import Replacing
+from recorder.calls.executor import Executor
+from recorder.calls.live_call import LiveCall
+from recorder.calls.liveness import Liveness
+from recorder.calls.recordings import Recordings
+from recorder.calls.registry import Live
+from recorder.calls.replaces import Replacements
 from recorder.config.customer import Customer as Configured
 from recorder.config.readers import Siprec, Srtp
 from recorder.errors import NotPossible
@@ -21,8 +22,7 @@ from recorder.observe.rejections import Challenges
 from recorder.runtime.disk_thread import DiskAway
 from recorder.runtime.token_bucket import Rates, within
 from recorder.session import events as e
-from recorder.session.session import Recording
-from recorder.signalling.customer_lookup import normal_address
+from recorder.signalling.customer_lookup import CustomerLookup, normal_address
 from recorder.signalling.local_address import Reachable
 from sip.errors import RemoteError, SipError
 from sip.message import digest
@@ -47,12 +47,15 @@ MAX_POLICIES = 256
 """Different policies that are kept once; a node has a handful."""
 
 
-class Signalling:
+class SipHandler:
     """Takes every event of the endpoint."""
 
-    def __init__(self, node: Node, runner: Runner, live: Live) -> None:
+    def __init__(
+        self, node: Node, lookup: CustomerLookup, recordings: Recordings, runner: Executor, live: Live
+    ) -> None:
         self._node = node
-        self._certify = node.certify  # one bound method for all calls
+        self._lookup = lookup
+        self._recordings = recordings
         node.endpoint.authorized_by(self._authorize, self._covered, self._elsewhere)
         self._runner = runner
         self._live = live
@@ -61,8 +64,8 @@ class Signalling:
         self._realms = realms(node.settings.customers)
         self._nonce_secret = os.urandom(32)
         self._challenges = Challenges()
-        self.silence = Silence(node, live, runner)
-        self._replacing = Replacing(node, live, runner)
+        self.liveness = Liveness(node, live, runner)
+        self._replacing = Replacements(node.endpoint, node.now, live, runner)
         self._take: Mapping[type, Callable[[Any], None]] = {
             s.Invited: self._invited,
             s.Reoffered: self._reoffered,
@@ -119,14 +122,14 @@ class Signalling:
         except RemoteError as problem:
             self._refuse(event, problem.status, problem.code, customer)
             return
-        if len(self._live) >= self._node.settings.sip.max_calls or not self._node.storage_well:
-            self._refuse(event, 503, "full" if self._node.storage_well else "storage", customer, retry_after=30)
+        if len(self._live) >= self._node.settings.sip.max_calls or not self._node.storage.well:
+            self._refuse(event, 503, "full" if self._node.storage.well else "storage", customer, retry_after=30)
             return
         try:
             offered = self._first(event)
             leaf = self._number(customer)
         except (StorageError, NotPossible) as problem:
-            self._node.storage_trouble(problem)
+            self._node.storage.trouble(problem)
             reason = "disk" if isinstance(problem, DiskAway) else "storage"
             self._refuse(event, 503, reason, customer, retry_after=30)
             return
@@ -134,11 +137,9 @@ class Signalling:
             self._refuse(event, 503, "no-route", customer, retry_after=30)
             return
         self._node.metrics.sip_marks.labels(event.marks).inc()
-        recording = Recording(str(uuid.uuid4()), self._policy(configured, event.flow), os.urandom)
-        recording.picture.swapped = configured.swap_owners
-        recording.source = intern(normal_address(event.flow.remote[0]))  # a few for all calls
-        recording.agreement.certify = self._certify
-        recording.agreement.closed = self._node.closed.of(recording.source)
+        source = intern(normal_address(event.flow.remote[0]))  # a few for all calls
+        policy = self._policy(configured, event.flow)
+        recording = self._recordings.new(policy, source, swapped=configured.swap_owners)
         call = LiveCall(recording, customer, leaf, event.session, replaces=old)
         self._live.add(call)
         self._runner.guarded(call, offered)
@@ -176,7 +177,7 @@ class Signalling:
             host = event.request.target.host
         except SipError:
             host = ""
-        name = self._node.tenants.customer_of(event.flow.remote[0], event.flow.certificate_names, host)
+        name = self._lookup.customer_of(event.flow.remote[0], event.flow.certificate_names, host)
         return self._node.customers.get(name) if name else None
 
     def _refuse(
@@ -202,13 +203,13 @@ class Signalling:
             return
         if event.status == 401:  # a first try without a password, as of an INVITE
             return
-        name = call.customer.name if call else self._node.tenants.only(flow.remote[0], flow.certificate_names)
+        name = call.customer.name if call else self._lookup.only(flow.remote[0], flow.certificate_names)
         self._node.refused(event.method, event.status, event.reason, name, _source(flow), call.id if call else None)
 
     def _strange(self, event: s.Refused, call: LiveCall | None) -> None:
         """List it with a call that somebody else spoke in its dialog; the line in the log names who that is."""
         flow, now = event.flow, self._node.monotonic()
-        name = self._node.tenants.only(flow.remote[0], flow.certificate_names)
+        name = self._lookup.only(flow.remote[0], flow.certificate_names)
         self._node.unwelcome.refuse(event.method, event.status, event.reason, name, _source(flow), now)
         if call:
             self._node.incidents.add("dialog-strangers", call.customer.name, call=call.id)
@@ -255,13 +256,13 @@ class Signalling:
         addresses that are among the sources of this customer alone, as another node of its cluster has.
         """
         source = flow.remote[0]
-        if not self._node.tenants.may_be(owner, source, flow.certificate_names):
+        if not self._lookup.may_be(owner, source, flow.certificate_names):
             return None
         realm = self._realms.get(owner)
         if realm is None:
             return ()
         if request is None or request.method in ("ACK", "CANCEL"):
-            alone = source == before.remote[0] or self._node.tenants.only(source, flow.certificate_names) == owner
+            alone = source == before.remote[0] or self._lookup.only(source, flow.certificate_names) == owner
             return () if alone else None
         now = self._node.now().wall.timestamp()
         outcome = digest.judge(request, realm, self._nonce_secret, source, now)
@@ -274,10 +275,10 @@ class Signalling:
         return tuple(digest.challenges(realm, self._nonce_secret, source, now, stale=stale))
 
     def _covered(self, flow: Flow) -> bool:
-        return self._node.tenants.covers(flow.remote[0])
+        return self._lookup.covers(flow.remote[0])
 
     def _elsewhere(self, owner: str, flow: Flow) -> bool:
-        return self._node.tenants.elsewhere(owner, flow.remote[0], flow.certificate_names)
+        return self._lookup.elsewhere(owner, flow.remote[0], flow.certificate_names)
 
     def _policy(self, configured: Configured, flow: Flow) -> Policy:
         srtp, secure = self._node.settings.srtp_of(configured), flow.transport == "tls"
@@ -304,11 +305,11 @@ class Signalling:
         self._replacing.settle(call)
         self._mend(call)
         self._see(call)
-        call.dirty = call.dirty or event.news  # until it is saved, in some seconds, a successor repeats the 200
+        call.outdated(now=event.news)  # until it is saved, in some seconds, a successor repeats the 200
 
     def _noticed(self, call: LiveCall) -> None:
         """Take a request in the dialog for a sign of life, and for a proof that the client has our answer."""
-        self.silence.noticed(call)
+        self.liveness.noticed(call)
         self._runner.reached(call)
 
     def _reanswered(self, event: s.Reanswered) -> None:
@@ -327,17 +328,14 @@ class Signalling:
 
     def _mend(self, call: LiveCall) -> None:
         """Ask for the whole metadata where something is missing and the client takes such requests (RFC 7866 9.2)."""
-        wanting = call.recording.picture.wanting
-        if wanting and self._node.endpoint.ask_snapshot(call.session, f"metadata {wanting}", self._node.monotonic()):
-            call.recording.picture.wanting = None
+        why = call.recording.wants_snapshot
+        if why and self._node.endpoint.ask_snapshot(call.session, f"metadata {why}", self._node.monotonic()):
+            call.recording.snapshot_asked()
 
     def _see(self, call: LiveCall) -> None:
         """Ask for a whole picture by INFO where video begins or goes on and RTCP cannot ask (RFC 5168)."""
-        video = [s for s in call.recording.streams if s.line.media == "video" and not s.line.feedback]
-        shown = frozenset(s.number for s in video if not (s.held or s.removed)) if video else NOBODY
-        if shown - call.pictured:
+        if call.begins_video():
             self._node.endpoint.ask_picture(call.session, self._node.monotonic())
-        call.pictured = shown
 
     def _reoffered(self, event: s.Reoffered) -> None:
         call = self._live.by_session(event.session)
@@ -360,7 +358,7 @@ class Signalling:
 
     def _probed(self, event: s.Probed) -> None:
         self._replacing.answered(event)
-        self.silence.answered(event)
+        self.liveness.answered(event)
 
     def _tell(self, session: s.SessionKey, event: e.Event) -> None:
         call = self._live.by_session(session)

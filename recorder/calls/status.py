@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -22,8 +22,10 @@ TOTAL_SECONDS = 3600.0
 class System:
     """Takes the samples, and puts the document together."""
 
-    def __init__(self, node: Node, live: Live) -> None:
+    def __init__(self, node: Node, live: Live, not_accepting: Callable[[], str | None] = lambda: None) -> None:
+        """`not_accepting` tells why no calls are accepted, None while they are."""
         self._node = node
+        self.not_accepting = not_accepting
         self._live = live
         self._history = History()
         self._began = node.now().wall
@@ -63,7 +65,7 @@ class System:
         return total
 
     async def _of_node(self) -> dict[str, Any]:
-        node, why = self._node.settings.node, self._node.not_accepting()
+        node, why = self._node.settings.node, self.not_accepting()
         return {
             "ready": why is None,
             "reason": why,

@@ -10,8 +10,9 @@ from __future__ import annotations
 import asyncio
 
 from recorder.calls.context import Node
-from recorder.calls.executor import Runner
-from recorder.calls.registry import Live, LiveCall
+from recorder.calls.executor import Executor
+from recorder.calls.live_call import LiveCall
+from recorder.calls.registry import Live
 from recorder.errors import NotPossible
 from recorder.session import events as e
 from storage.errors import StorageError, SyncFailed
@@ -20,10 +21,10 @@ PAUSE_SECONDS = 1.0
 """What a power cut may cost of live audio, together with the time until it is written and the sync itself."""
 
 
-class Syncing:
+class SyncTask:
     """The task that does it."""
 
-    def __init__(self, node: Node, live: Live, runner: Runner) -> None:
+    def __init__(self, node: Node, live: Live, runner: Executor) -> None:
         self._node = node
         self._live = live
         self._runner = runner
@@ -44,11 +45,11 @@ class Syncing:
         try:
             await asyncio.wrap_future(self._node.syncer.wait())
         except SyncFailed as problem:
-            self._node.storage_trouble(problem)
+            self._node.storage.trouble(problem)
             self._node.incidents.add("sync-failed", None)
             self._node.log.error("storage.sync_failed", calls=len(self._live))
         for call in self._live:
-            if call.epoch != self._node.syncer.epoch and call.started and call.recording.alive:
+            if call.files.epoch != self._node.syncer.epoch and call.started and call.recording.alive:
                 self._renew(call)
 
     def _renew(self, call: LiveCall) -> None:
@@ -57,10 +58,10 @@ class Syncing:
         try:
             self._runner.new_control(call)
             part = self._runner.next_part(call)
-            self._node.workers.next_part(call.id, call.media_fd, part)
+            self._node.workers.next_part(call.id, call.files.media_fd, part)
         except (StorageError, NotPossible, OSError) as problem:
-            self._node.storage_trouble(problem)
+            self._node.storage.trouble(problem)
             return
-        call.epoch = epoch
+        call.files.renewed(epoch)
         self._runner.guarded(call, e.Distrusted())
         self._runner.checkpoint(call)

@@ -6,9 +6,11 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from recorder.calls.context import Node
-from recorder.calls.executor import Runner
+from recorder.calls.executor import Executor
+from recorder.calls.live_call import LiveCall
 from recorder.calls.liveness import heard
-from recorder.calls.registry import Live, LiveCall
+from recorder.calls.recordings import new_certificate
+from recorder.calls.registry import Live
 from recorder.calls.stream_specs import new_call
 from recorder.errors import NotPossible
 from recorder.session import events as e
@@ -33,8 +35,10 @@ MANY_STRANGERS = 200
 class WorkerEvents:
     """Takes every event of the workers."""
 
-    def __init__(self, node: Node, live: Live, runner: Runner) -> None:
+    def __init__(self, node: Node, live: Live, runner: Executor, make_way: Callable[[], None]) -> None:
+        """`make_way` ends the daemon for a successor of other files."""
         self._node = node
+        self._make_way = make_way
         self._live = live
         self._runner = runner
         self._take: Mapping[type, Callable[[Any], None]] = {
@@ -96,9 +100,9 @@ class WorkerEvents:
             for at, count in enumerate(more):
                 if count > 0:
                     sums[at] += count
-            stream.figures = _renewed(stream.figures, fresh)  # no event: nothing ever follows from it
+            stream.measured(_renewed(stream.figures, fresh))  # no event: nothing ever follows from it
         if spoke:
-            call.heard = self._node.monotonic()
+            call.noticed(self._node.monotonic())
 
     def _add(self, sums: Iterable[int]) -> None:
         """Add to the metrics: once for the calls of a message, a counter costs more than the figures of a call."""
@@ -119,11 +123,10 @@ class WorkerEvents:
             self._node.workers.drop(event.call)
             return
         try:
-            call.stranded = True
+            call.strand()
             self.go_on(call, kept=True)
-            call.stranded = False
         except (StorageError, NotPossible, OSError) as problem:
-            self._node.storage_trouble(problem)
+            self._node.storage.trouble(problem)
             self._node.log.fault("media.resume_failed", problem, call=call.id)
 
     def help_stranded(self) -> None:
@@ -144,25 +147,26 @@ class WorkerEvents:
         new = new_call(
             call.recording, part, self._runner.specs(call, [s.plan() for s in streams]), call.spool_key
         )  # fmt: skip
-        self._node.workers.resume(new, call.pairs, call.media_fd, call.spool_fd, kept=kept, earlier=earlier)
+        pairs, files = call.sockets.pairs, call.files
+        self._node.workers.resume(new, pairs, files.media_fd, files.spool_fd, kept=kept, earlier=earlier)
         if earlier:  # whoever comes after us needs them too, until what is under them has been taken
             self._runner.checkpoint(call)
         if gone := [s.number for s in streams if s.removed and not s.port]:  # who died may not have come to it
             self._node.workers.change(call.id, (), {}, gone)
-        call.started = True
+        call.taken()
 
     def _resumed(self, event: messages.Resumed) -> None:
         """The parts before are whole up to the told lengths; what lies behind was written again in the new one."""
         call = self._live.by_id(event.call)
         if call is None:
             return
-        before = min(int(event.part[1:]), call.media_part)
+        before = min(int(event.part[1:]), call.files.media_part)
         self._node.tasks.start(self._runner.finishing.cut(call, before, event.parts), "cut")
         self._runner.guarded(call, e.Resumed(event.part))
         self._node.log.info("media.resumed", call=event.call, part=event.part)
 
     def _disk_trouble(self, event: messages.DiskTrouble) -> None:
-        self._node.storage_trouble(OSError(event.errno, "a media part cannot be written"))
+        self._node.storage.trouble(OSError(event.errno, "a media part cannot be written"))
 
     def _fault(self, event: messages.CallFault) -> None:
         self._node.log.error("media.call_fault", call=event.call, at=event.where)
@@ -200,7 +204,7 @@ class WorkerEvents:
             return
         self._node.metrics.dtls.labels("severed").inc()
         self._node.log.warning("media.severed", call=event.call, stream=event.stream)
-        self._runner.guarded(call, e.Severed(self._node.new_certificate()))
+        self._runner.guarded(call, e.Severed(new_certificate()))
         if call.recording.alive:
             self._runner.checkpoint(call)
         self._node.flush()
@@ -222,7 +226,7 @@ class WorkerEvents:
         """End the daemon: its successor and the workers it starts will be of the same files, and have all calls."""
         hint = "Files were replaced under the running recorder, which ends now to be started again."
         self._node.log.error("media.other_version", worker=event.worker, hint=hint)
-        self._node.make_way()
+        self._make_way()
 
 
 def _renewed(known: Mapping[str, Any], fresh: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -13,7 +13,7 @@ from datetime import datetime
 
 from recorder.calls.context import Node
 from recorder.calls.databases import put_together
-from recorder.calls.executor import Runner
+from recorder.calls.executor import Executor
 from recorder.calls.registry import Live
 from recorder.runtime.trusted_clock import WallClock, readings
 from recorder.session.events import StopAsked
@@ -121,7 +121,7 @@ class RetentionJob:
         return self._clock.read(*readings())
 
 
-def stopper(node: Node, live: Live, runner: Runner) -> StopLive:
+def stopper(node: Node, live: Live, runner: Executor) -> StopLive:
     """Return what ends a live call that is to be erased: hang up, seal, and wait until nothing of it is written."""
 
     async def stop_live(call: str) -> None:

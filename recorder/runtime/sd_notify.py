@@ -89,6 +89,10 @@ class Notifier:
         """Drop every descriptor of that name from the store."""
         return self._insist(["FDSTOREREMOVE=1", f"FDNAME={_checked(name)}"])
 
+    def give_up(self) -> None:
+        """Note that it was waited for in vain: nobody should wait again until it takes a message."""
+        self.deaf = True
+
     def settle(self) -> bool:
         """Say again what the manager did not take; True if nothing is left to be said."""
         while self._owed:

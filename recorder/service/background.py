@@ -20,9 +20,9 @@ from recorder.calls.databases import Databases
 
 if TYPE_CHECKING:
     from recorder.access.api_server import Surface
-    from recorder.calls.executor import Runner
+    from recorder.calls.executor import Executor
     from recorder.calls.registry import Live
-    from recorder.calls.repair_queue import Mending
+    from recorder.calls.repair_queue import RepairQueue
     from recorder.calls.status import System
     from recorder.maintenance.retention_job import RetentionJob
 
@@ -46,11 +46,11 @@ LOADING_SECONDS = 0.0005
 class Office:
     """The desks beside the recording."""
 
-    def __init__(self, node: Node, live: Live, runner: Runner, mending: Mending, system: System) -> None:
+    def __init__(self, node: Node, live: Live, runner: Executor, repairs: RepairQueue, system: System) -> None:
         self._node = node
         self._live = live
         self._runner = runner
-        self._mending = mending
+        self._repairs = repairs
         self._system = system
         self._databases = Databases(node)
         self._surface: Surface | None = None
@@ -109,7 +109,7 @@ class Office:
 
     def _begin(self) -> RetentionJob:
         """Begin with what nobody waits for, and what must not wait for the API: what is due is erased without it."""
-        from recorder.calls.crash_scan import Startup
+        from recorder.calls.crash_scan import CrashScan
         from recorder.exports.export_job import ExportJob
         from recorder.maintenance.audit_job import AuditJob
         from recorder.maintenance.cert_expiry import Renewal
@@ -120,8 +120,8 @@ class Office:
 
         start = self._node.tasks.start
         start(self._node.indexer.run(), "indexer")
-        start(self._mending.run(), "mending")
-        start(Startup(self._node, self._live, self._mending).run(), "startup")
+        start(self._repairs.run(), "mending")
+        start(CrashScan(self._node, self._live, self._repairs).run(), "startup")
         start(ExportJob(self._node).run(), "exports")
         start(AuditJob(self._node).run(), "audit")
         start(DirectoryJob(self._node).run(), "directory")

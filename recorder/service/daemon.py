@@ -15,14 +15,15 @@ from media.receive.sockets import RECEIVE_BUFFER, Pair, open_pair, refused_buffe
 from media.stream.fast_path_library import library
 from recorder.calls.admission import Housekeeping
 from recorder.calls.context import Node
-from recorder.calls.executor import Runner
-from recorder.calls.leaf_prefetch import Numbering
+from recorder.calls.executor import Executor
+from recorder.calls.leaf_prefetch import LeafPrefetch
+from recorder.calls.recordings import Recordings
 from recorder.calls.registry import Live
-from recorder.calls.repair_queue import Mending
+from recorder.calls.repair_queue import RepairQueue
 from recorder.calls.resume import Resume
-from recorder.calls.sip_handler import Signalling
+from recorder.calls.sip_handler import SipHandler
 from recorder.calls.status import System
-from recorder.calls.sync_task import Syncing
+from recorder.calls.sync_task import SyncTask
 from recorder.calls.worker_events import WorkerEvents
 from recorder.config.model import Settings
 from recorder.config.readers import Listener as ListenAddress
@@ -45,8 +46,9 @@ from recorder.service.gc_policy import Garbage
 from recorder.service.listeners import Listening, open_all
 from recorder.service.shutdown import LOOK_SECONDS, Stopping
 from recorder.session.events import StopAsked
-from recorder.signalling.cert_names import Vouching
-from recorder.signalling.customer_lookup import Tenants
+from recorder.signalling.cert_names import CertificateNames
+from recorder.signalling.customer_lookup import CustomerLookup
+from recorder.signalling.local_address import Closed
 from recorder.workers.early_workers import Crew
 from sip.endpoint import Endpoint
 from sip.transport.server import Listener, Server
@@ -134,7 +136,6 @@ class Daemon:
         self.node = Node(
             settings=settings,
             customers=customers,
-            tenants=Tenants(settings.customers),
             endpoint=Endpoint(sip_settings(settings), random=os.urandom),
             ports=_ports(settings),
             workers=self._crew.workers,
@@ -150,41 +151,43 @@ class Daemon:
         checkpoints = Checkpoints(settings.node.runtime_dir / "live")
         opened.callback(checkpoints.close)
         opened.callback(self.node.notify.close)
-        self._mending = Mending(self.node, checkpoints.remove)
-        self.node.indexer.whole, self.node.indexer.lacking = self._mending.whole, self._mending.lacks
-        self._runner = Runner(self.node, checkpoints, self._live, self._mending)
-        self._worker_events = WorkerEvents(self.node, self._live, self._runner)
+        self._repairs = RepairQueue(self.node, checkpoints.remove)
+        self.node.indexer.whole, self.node.indexer.lacking = self._repairs.whole, self._repairs.lacks
+        self._runner = Executor(self.node, checkpoints, self._live, self._repairs)
+        self._worker_events = WorkerEvents(self.node, self._live, self._runner, self._stopping.make_way)
         self._crew.listen(self._worker_events.on_event)
-        signalling = Signalling(self.node, self._runner, self._live)
+        self._lookup = CustomerLookup(settings.customers)
+        recordings = Recordings(_closed(settings, self.node.ports))
+        signalling = SipHandler(self.node, self._lookup, recordings, self._runner, self._live)
         self._garbage = Garbage(time.monotonic, lambda: len(self._live))
-        system = System(self.node, self._live)
+        system = System(self.node, self._live, lambda: self._housekeeping.not_accepting())
         chores = (
             self._worker_events.help_stranded, signalling.overdue, self.node.incidents.save, self._garbage.tidy,
-            Numbering(self.node).tend, system.sample, signalling.silence.look,
+            LeafPrefetch(customers, self._tasks, self.node.now).tend, system.sample, signalling.liveness.look,
         )  # fmt: skip
         self._housekeeping = Housekeeping(self.node, self._live, self._runner.checkpoint, chores)
         self.node.load_changed = self._housekeeping.review
-        self.node.not_accepting = self._housekeeping.not_accepting
-        self.node.make_way = self._stopping.make_way
         metrics.watch(metrics.calls_active, lambda: float(len(self._live)))
         metrics.watch(metrics.oldest_unindexed, self.node.indexer.oldest)
         self._server = self._sip_server(signalling)
         self.node.flush = self._server.flush
-        self._resume = Resume(self.node, self._live, self._runner, checkpoints, self._worker_events, self._mending)
-        self._office = Office(self.node, self._live, self._runner, self._mending, system)
+        self._resume = Resume(
+            self.node, recordings, self._live, self._runner, checkpoints, self._worker_events, self._repairs
+        )
+        self._office = Office(self.node, self._live, self._runner, self._repairs, system)
 
-    def _sip_server(self, signalling: Signalling) -> Server:
+    def _sip_server(self, signalling: SipHandler) -> Server:
         settings = self._settings
         return Server(
             self.node.endpoint,
             signalling.on_event,
-            lambda flow: self.node.tenants.admits(flow.transport, flow.remote[0]),
+            lambda flow: self._lookup.admits(flow.transport, flow.remote[0]),
             clock=time.monotonic,
             client_context=lambda: client_context(
                 settings.sip.certificate, settings.sip.private_key, settings.sip.client_ca, settings.authorities
             ),
-            known=lambda flow: self.node.tenants.knows(flow.remote[0], flow.certificate_names),
-            filter_names=Vouching(settings.customers, settings.sip.client_ca).names,
+            known=lambda flow: self._lookup.knows(flow.remote[0], flow.certificate_names),
+            filter_names=CertificateNames(settings.customers, settings.sip.client_ca).names,
         )
 
     # ---- start ----
@@ -210,7 +213,7 @@ class Daemon:
         await self._server.start(self._listeners(sip))
         self._housekeeping.review()
         self._tasks.start(self._housekeeping.run(), "housekeeping")
-        self._tasks.start(Syncing(self.node, self._live, self._runner).run(), "sync")
+        self._tasks.start(SyncTask(self.node, self._live, self._runner).run(), "sync")
         self._garbage.begin()
         self.node.notify.ready()
         self._log.info("recorder.ready", listeners=len(sip), customers=len(self.node.customers), calls=len(self._live))
@@ -277,6 +280,11 @@ def adopt(stored: Mapping[str, Sequence[int]]) -> dict[str, list[socket.socket]]
             except OSError:
                 os.close(descriptor)
     return out
+
+
+def _closed(settings: Settings, ports: Ports[Pair]) -> Closed:
+    listening = [*(each.port for each in settings.sip.listen), settings.admin_api.listen.port]
+    return Closed(listening, ports, settings.media.advertise, settings.media.bind)
 
 
 def _ports(settings: Settings) -> Ports[Pair]:

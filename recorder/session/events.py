@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
+from recorder.session.stream import Certificate
 from sip.message.message import Request
 from sip.sdp.plan import Addresses
 from sip.ua.events import Token
-
-if TYPE_CHECKING:
-    from recorder.session.stream import Certificate
 
 
 class Now(NamedTuple):

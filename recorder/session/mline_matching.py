@@ -111,7 +111,7 @@ def measured(streams: Sequence[Stream], figures: Mapping[int, Mapping[str, Any]]
     """Give streams what their worker counted."""
     for stream in streams:
         if stream.number in figures:
-            stream.figures = figures[stream.number]
+            stream.measured(figures[stream.number])
 
 
 def keyed(streams: Sequence[Stream], event: Keyed) -> None:

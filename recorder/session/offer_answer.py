@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+import base64
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
 
+from recorder.session.mline_matching import stream_of
 from recorder.session.stream import Certificate, Stream, answer
 from sip.sdp import offer
-from sip.sdp.answer import Closed, LinePlan, closes_nothing
+from sip.sdp.answer import Closed, LinePlan, Policy, closes_nothing, tls_id
 from sip.sdp.description import SessionDescription
 from sip.sdp.plan import Addresses
 
@@ -29,16 +32,18 @@ class Agreement:
         "version",
     )  # fmt: skip
 
-    def __init__(self, session: int) -> None:
-        """`session`: the number in our o= line, which never changes."""
+    def __init__(
+        self, session: int, certify: Callable[[], Certificate] | None = None, closed: Closed = closes_nothing
+    ) -> None:
+        """`session`: the number in our o= line, which never changes. The rest: see Recording."""
         self.session = session
         self.version = 0
         self.lines: tuple[LinePlan, ...] = ()
         self.offer_sdp = b""  # the newest offer of the client until it is answered
         self.answer_sdp = b""
         self.certificate: Certificate | None = None  # ours, once a line with DTLS-SRTP was answered
-        self.certify: Callable[[], Certificate] | None = None  # gives one; needed where the policy takes DTLS-SRTP
-        self.closed: Closed = closes_nothing  # tells where nothing may be sent
+        self.certify = certify
+        self.closed = closed
         self.renewal: Certificate | None = None  # another of ours, once an offer of ours named it, until it is answered
         self._offer: SessionDescription | None = None  # the newest offer until it is answered
 
@@ -72,6 +77,10 @@ class Agreement:
         self.offer_sdp = b""  # the control part has it, and nobody asks again
         return self.answer_sdp
 
+    def agree(self, lines: tuple[LinePlan, ...]) -> None:
+        """Take the lines that both sides have agreed on."""
+        self.lines = lines
+
     def invite(self, live: Sequence[Stream], address: str) -> bytes:
         """Offer our lines."""
         ports, keys = [s.port for s in live], [s.own_key for s in live]
@@ -102,6 +111,20 @@ class Agreement:
         self._name(certificate)
         return self.answer_sdp
 
+    def answered(
+        self, answer: SessionDescription, policy: Policy, asked: bytes
+    ) -> tuple[tuple[LinePlan, ...], Certificate | None]:
+        """Decide on the answer to an offer of ours, `asked`; raises NotAcceptable.
+
+        Return the lines, for `agree`, and the certificate that is taken up with them if the offer named another one.
+        """
+        plans = offer.plan_answer(answer, policy, self.lines, self.closed)
+        own = self.settle(asked, taken=True)
+        if own is None:
+            return plans, None
+        ids = {line.index: tls_id(line, own.fingerprint, self.session) for line in self.lines if line.tls_id}
+        return tuple(replace(p, own_tls_id=ids.get(p.index) if p.tls_id else None) for p in plans), own
+
     def settle(self, asked: bytes, *, taken: bool) -> Certificate | None:
         """Take up the certificate that our offer named, or stay with the one before; give the one taken up."""
         offered = self.renewal
@@ -130,3 +153,32 @@ class Agreement:
         if self.certificate is None and self.certify and any(s.keys for s in live):
             self.certificate = self.certify()
         return self.certificate.fingerprint if self.certificate else ""
+
+    # ---- checkpoints ----
+    def to_state(self, streams: Sequence[Stream]) -> dict[str, Any]:
+        """Return the agreement for a checkpoint that holds these streams: what they know is not written twice."""
+        return {
+            "lines": [None if _known(streams, line) else line.to_state() for line in self.lines],
+            "offer": base64.b64encode(self.offer_sdp).decode(),
+            "answer": base64.b64encode(self.answer_sdp).decode(),
+            "sdp_session": self.session,
+            "version": self.version,
+            "certificate": self.certificate and self.certificate.to_state(),
+            "renewal": self.renewal and self.renewal.to_state(),
+        }
+
+    def restore(self, state: Mapping[str, Any], streams: Sequence[Stream]) -> None:
+        """Take over the agreement of a checkpoint with these streams."""
+        lines = {s.line.index: s.line for s in streams if not s.removed}
+        self.lines = tuple(LinePlan.from_state(line) if line else lines[n] for n, line in enumerate(state["lines"]))
+        self.session, self.version = state["sdp_session"], state["version"]
+        self.offer_sdp, self.answer_sdp = base64.b64decode(state["offer"]), base64.b64decode(state["answer"])
+        own, renewal = state.get("certificate"), state.get("renewal")  # versions before this one did not know them
+        self.certificate = Certificate.from_state(own) if own else None
+        self.renewal = Certificate.from_state(renewal) if renewal else None
+
+
+def _known(streams: Sequence[Stream], line: LinePlan) -> bool:
+    """Tell whether a stream carries this very plan."""
+    stream = stream_of(streams, line.index)
+    return stream is not None and stream.line is line

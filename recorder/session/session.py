@@ -1,21 +1,4 @@
-"""The life of one recording as a pure state machine: events in, commands out (RFC 7866, DESIGN sections 2 and 6).
-
-Theory of operation.  A recording is born by an INVITE with an offer.  Before it is answered its sockets and its
-encrypted files exist (OPENING → RECORDING), because what is accepted must be kept.  Re-offers, holds, metadata and
-pauses change it while it lives.  It ends by a BYE, by the loss of its dialog or by our own wish; then the media worker
-seals the last part (CLOSING), the final document is written and made durable (FINISHING), and only then is the BYE
-answered.
-
-    state      offered            informed  hung up / lost / stop asked   media closed
-    NEW        → OPENING          –         –                             –
-    OPENING    488                ignored   → OVER, refused with 503      –   (opened → RECORDING, open failed → OVER)
-    RECORDING  re-offer           metadata  → CLOSING                     –
-    CLOSING    488                ignored   the BYE's token is kept       → FINISHING
-    FINISHING  488                ignored   the BYE's token is kept       –
-    OVER       –                  –         –                             –
-
-An offer that fails or is withdrawn before its answer changes nothing: a first one ends the recording unwritten (OVER),
-a later one goes back to what was (RFC 3261 section 14.2).
+"""One recording session: events in, commands out (RFC 7866); pure. recorder.session.states has its states.
 
 The core knows no socket, file, clock or log: time comes with each event, randomness by a callable.
 """
@@ -23,25 +6,30 @@ The core knows no socket, file, clock or log: time comes with each event, random
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
-from enum import Enum
+from dataclasses import fields, replace
+from datetime import datetime, timedelta
+from functools import lru_cache
 from sys import intern
 from typing import Any
 
-from recorder.session import call_document, mline_matching, pausing, renewing, speakers, telling
+from recorder.session import call_document, mline_matching, speakers
 from recorder.session import commands as c
 from recorder.session import events as e
+from recorder.session.index_row import parse_time
 from recorder.session.offer_answer import Agreement, Before
-from recorder.session.stream import Stream, arriving, plans_of
+from recorder.session.states import TRANSITIONS, Input, State
+from recorder.session.stream import Certificate, Stream, arriving, plans_of
 from sip.errors import NotAcceptable, SipError
 from sip.message.body import contents, documents
 from sip.message.message import Request
 from sip.sdp import answer, offer
-from sip.sdp.answer import LinePlan
+from sip.sdp.answer import Closed, LinePlan, closes_nothing
 from sip.sdp.description import SessionDescription
 from sip.sdp.plan import Addresses
 from sip.siprec import document as metadata
 from sip.siprec.call_model import CallModel
+from sip.siprec.correlation import call_names
+from sip.siprec.stream_owners import Owner
 from sip.siprec.xml_reader import Damage
 from sip.ua.events import Token
 
@@ -52,35 +40,51 @@ UNREADABLE = (305, "The session description cannot be read")
 ENDING = (399, "The recording is ending")
 """Warnings of RFC 3261 section 20.43."""
 
+CLOCK_CORRECTION = timedelta(seconds=60)
+"""What time servers may take back without anybody minding (storage.retention.policy.MAX_STEP)."""
+
+MILLISECOND = timedelta(milliseconds=1)
+
+PLAIN = ("paused", "interrupted", "reason", "call_id", "client", "notes")
+"""Fields that are JSON already."""
+
+MAX_POLICIES = 256
+"""Policies written out once, not for each checkpoint: a customer has two, with and without TLS."""
+
 _NOTHING: tuple[Sequence[Stream], Before, bool] = ((), Before(), False)
 """What was before the first offer; one for all recordings."""
-
-
-class State(Enum):
-    """Where a recording is in its life."""
-
-    NEW = "new"
-    OPENING = "opening"
-    RECORDING = "recording"
-    CLOSING = "closing"
-    FINISHING = "finishing"
-    OVER = "over"
 
 
 class Recording:
     """One SIPREC dialog: what was offered, who takes part, which streams there are, what happened to them."""
 
     __slots__ = (
-        "_answer_token", "_before", "_bye", "_first", "_pending", "_random", "agreement", "call_id", "client",
+        "_answer_token", "_before", "_bye", "_first", "_pending", "_random", "_state", "agreement", "call_id", "client",
         "ended", "id", "inferred", "interrupted", "notes", "offers_first", "paused", "picture", "policy", "reason",
-        "source", "started", "state", "streams",
+        "source", "started", "streams",
     )  # fmt: skip
 
-    def __init__(self, call: str, policy: answer.Policy, random: Callable[[int], bytes]) -> None:
+    def __init__(
+        self,
+        call: str,
+        policy: answer.Policy,
+        random: Callable[[int], bytes],
+        *,
+        source: str | None = None,
+        swapped: bool = False,
+        certify: Callable[[], Certificate] | None = None,
+        closed: Closed = closes_nothing,
+    ) -> None:
+        """`source`: address of the client. `swapped`: it names each stream's owner the wrong way round.
+
+        `certify` gives our certificate, needed where the policy takes DTLS-SRTP; `closed` tells where nothing may be
+        sent.
+        """
         self.id = call
         self.policy = policy
-        self.state = State.NEW
+        self._state = State.NEW
         self.picture = CallModel()
+        self.picture.swapped = swapped
         self.streams: list[Stream] = []
         self.notes: tuple[dict[str, Any], ...] = ()
         self.paused = False
@@ -90,8 +94,8 @@ class Recording:
         self.reason: str | None = None
         self.call_id = ""
         self.client: str | None = None
-        self.source: str | None = None
-        self.agreement = Agreement(int.from_bytes(random(6), "big"))
+        self.source = source
+        self.agreement = Agreement(int.from_bytes(random(6), "big"), certify, closed)
         self.inferred = 0  # streams whose owner was inferred instead of told, in the newest document
         self._random = random
         self._bye: Token | None = None
@@ -125,14 +129,14 @@ class Recording:
                 return self._unwanted()
             case e.StopAsked(reason, interrupted):
                 ending = self._end(reason, now, interrupted=interrupted)
-                return [c.HangUp(reason), *ending] if self.state is State.CLOSING and ending else ending
+                return [c.HangUp(reason), *ending] if self._state is State.CLOSING and ending else ending
             case e.Replaced(call):
                 self.note("replaces", now, call=call)
                 return [c.Index()] if self.alive else []
             case e.PauseAsked():
-                return pausing.turn(self, now, paused=True)
+                return self._pause(now, paused=True)
             case e.ResumeAsked():
-                return pausing.turn(self, now, paused=False)
+                return self._pause(now, paused=False)
             case e.Keyed():
                 mline_matching.keyed(self.streams, event)
                 return []
@@ -143,14 +147,31 @@ class Recording:
                 gone = mline_matching.let_go(self.streams, streams) if self.alive else ()
                 return [c.EndStreams(gone)] if gone else []
             case e.Severed(certificate):
-                return renewing.renew(self, certificate)
+                return self._renew(certificate)
             case e.MediaClosed(figures, clean):
                 return self._media_closed(figures, clean, now)
             case e.Distrusted(why):
                 return self._distrusted(why, now)
             case e.Resumed(part):
-                writable = self.alive or self.state is State.CLOSING
+                writable = self.alive or self._state is State.CLOSING
                 return [self._event("resumed", now, part=part), c.Index()] if writable else []
+
+    # ---- the state ----
+    @property
+    def state(self) -> State:
+        """Return where the recording is in its life."""
+        return self._state
+
+    def _takes(self, what: Input) -> bool:
+        """Tell whether something can happen in the state of now."""
+        return what in TRANSITIONS[self._state]
+
+    def _move(self, what: Input) -> None:
+        self._state = TRANSITIONS[self._state][what]
+
+    def release(self) -> None:
+        """Note that nothing is held for the recording any more."""
+        self._move(Input.RELEASE)
 
     @property
     def locked(self) -> bool:
@@ -160,16 +181,16 @@ class Recording:
     @property
     def under_way(self) -> bool:
         """Whether media are recorded, so that there is something to pause."""
-        return self.state is State.RECORDING
+        return self._state is State.RECORDING
 
     @property
     def alive(self) -> bool:
         """Whether the dialog lives and media are kept."""
-        return self.state in (State.OPENING, State.RECORDING)
+        return self._state in (State.OPENING, State.RECORDING)
 
     # ---- offers ----
     def _offered(self, event: e.Offered, now: e.Now) -> list[c.Command]:
-        if self.state not in (State.NEW, State.RECORDING):
+        if not self._takes(Input.OFFER):
             return [c.Refuse(event.token, 488, "ending", ENDING)]
         try:
             offer = SessionDescription.parse(event.offer)
@@ -187,7 +208,7 @@ class Recording:
 
     def _offer_wanted(self, event: e.OfferWanted, now: e.Now) -> list[c.Command]:
         """Offer a line of ours; media begin with the answer, which comes in the ACK."""
-        if self.state is not State.NEW:
+        if self._state is not State.NEW:
             return [c.Refuse(event.token, 488, "ending", ENDING)]
         try:
             lines = offer.first_lines(self._policy(event.secure))
@@ -203,7 +224,7 @@ class Recording:
         self, event: e.Offered | e.OfferWanted, plans: tuple[LinePlan, ...], before: Before, now: e.Now
     ) -> list[c.Command]:
         """Let lines become streams, and have sockets opened for the new ones."""
-        self._first = self.state is State.NEW
+        self._first = self._state is State.NEW
         self._before = _NOTHING if self._first else ([x.copy() for x in self.streams], before, self.offers_first)
         known = speakers.known(self.streams, self.agreement.lines, self.picture)
         done = self._learn(event.request, event.metadata, now)
@@ -212,11 +233,11 @@ class Recording:
         speakers.begin(fresh, self.streams, plans, self.picture)
         speakers.change(known, self.streams, plans, self.picture, now.wall)
         self._answer_token, self._pending = (event.token, event.ours), plans
-        if self.state is State.NEW:
+        self._move(Input.OFFER)
+        if self._first:
             self.started = now
             self.call_id = event.request.headers.get("Call-ID", "") or ""
             self.client = intern(event.request.headers.get("User-Agent", "") or "") or None  # a few for all calls
-            self.state = State.OPENING
             if self.picture.swapped:
                 self.note("owners-swapped", now)
         if fresh:
@@ -225,8 +246,8 @@ class Recording:
 
     def _refused(self, token: Token, status: int, reason: str, warning: tuple[int, str]) -> list[c.Command]:
         refusal = c.Refuse(token, status, reason, warning)
-        if self.state is State.NEW:
-            self.state = State.OVER
+        if self._state is State.NEW:
+            self._move(Input.REJECT)
             return [refusal, c.Discard()]
         return [refusal]
 
@@ -254,8 +275,8 @@ class Recording:
             return []
         token = self._answer_token[0] if self._answer_token else Token(0)
         refusal = c.Refuse(token, 503, reason, retry_after=RETRY_AFTER)
-        if self.state is State.OPENING:
-            self.state = State.OVER
+        if self._state is State.OPENING:
+            self._move(Input.REJECT)
             return [refusal, c.Discard()]
         self._go_back()
         return [refusal]
@@ -264,7 +285,7 @@ class Recording:
         if not self.alive:
             return []
         if self._first:
-            self.state = State.OVER
+            self._move(Input.REJECT)
             return [c.Discard()]
         fresh = tuple(s.number for s in self.streams[len(self._before[0]) :])
         self._go_back()
@@ -281,15 +302,15 @@ class Recording:
     def _answer(self, now: e.Now) -> list[c.Command]:
         token, ours = self._answer_token or (Token(0), Addresses(""))
         self._answer_token = None
-        first = self.state is State.OPENING
+        first = self._state is State.OPENING
         gone = tuple(s.number for s in self.streams if s.removed and s.port)
         live = [s for s in self.streams if not s.removed]
         paused, agreement = self.paused and self.policy.reoffers, self.agreement
-        agreement.lines = self._pending
+        agreement.agree(self._pending)
         ask = first and self.offers_first
         self.offers_first = ask  # an offer of the client's own says all that its answer to ours would have said
         sdp = agreement.invite(live, ours.address) if ask else agreement.answer(live, ours, paused=paused)
-        self.state = State.RECORDING
+        self._move(Input.ANSWER)
         plans = plans_of(arriving(live, ours))
         kept, reason = c.Keep(c.Kept.ANSWER, sdp), mline_matching.unkept(self._pending)
         told = reason and self.note("line-refused", now, reason=reason)  # half a conversation must not pass for all
@@ -301,22 +322,61 @@ class Recording:
 
     def _agreed(self, sdp: bytes | None, asked: bytes, now: e.Now) -> list[c.Command]:
         """Take the answer to an offer of ours; without a usable first one there is nothing to record."""
-        if self.state is not State.RECORDING:
+        if not self.under_way:
             return []
         ours, self.offers_first = self.offers_first, False
         try:
-            plans = renewing.agreed(self, SessionDescription.parse(sdp or b""), asked)
+            plans, renewed = self.agreement.answered(SessionDescription.parse(sdp or b""), self.policy, asked)
         except SipError:
-            ending = self._end("no-answer", now, interrupted=False) if ours else renewing.refused(self, asked)
-            return [c.HangUp("no-answer"), *ending] if ours else ending
+            if ours:
+                return [c.HangUp("no-answer"), *self._end("no-answer", now, interrupted=False)]
+            self.agreement.settle(asked, taken=False)  # it stays with the certificate of before
+            return []
+        for stream in self.streams if renewed else ():
+            stream.forsake()
         known = speakers.known(self.streams, self.agreement.lines, self.picture)
         self._match(plans, now, answered=True)
         speakers.remember(known)
         speakers.change(known, self.streams, plans, self.picture, now.wall)
-        self.agreement.lines = plans
+        self.agreement.agree(plans)
         gone = tuple(s.number for s in self.streams if s.removed and s.port)
         live = plans_of([s for s in self.streams if not s.removed])
         return [c.Keep(c.Kept.OFFER, sdp or b""), c.ChangeMedia(live, gone), c.Index()]
+
+    # ---- offers of ours in the dialog ----
+    def _pause(self, now: e.Now, *, paused: bool) -> list[c.Command]:
+        """Pause a recording that is under way, or go on with it, as an administrator asks: nothing in between is kept.
+
+        Nothing is to be done where it is so already.
+        """
+        if not self.under_way or self.paused == paused:
+            return []
+        self.paused = paused
+        for stream in self.streams:
+            stream.pause(paused, now.wall)
+        offers = [c.Reoffer(self.agreement.turned(paused=paused), paused)] if self._may_offer else []
+        event = self._event("pause" if paused else "resume", now)
+        return [c.PauseMedia() if paused else c.ResumeMedia(), *offers, event, c.Index()]
+
+    def _renew(self, certificate: Certificate) -> list[c.Command]:
+        """Offer the same lines under another certificate: a handshake was cut short by the death of a worker.
+
+        The peer has state that hangs on what only the dead worker knew. Some clients see by a fresh ClientHello that
+        they have to begin again (RFC 6347 section 4.2.8), most do not: OpenSSL takes it for an old one that comes late.
+        What moves all of them is another association (RFC 8842 section 4), and what makes one is an offer with another
+        certificate of ours.
+
+        It is asked for once, however many streams wait for it, and touches all that have a handshake: those that have
+        keys go on under them until they have the next ones.
+        """
+        if not self.under_way or not self._may_offer or self.agreement.renewal is not None:
+            return []
+        return [c.Reoffer(self.agreement.renewed(certificate), self.paused)]
+
+    @property
+    def _may_offer(self) -> bool:
+        """Tell whether an offer of ours can be made now, and the customer's clients take that."""
+        return self.policy.reoffers and bool(self.agreement.answer_sdp) and not self.offers_first
 
     # ---- what is told about the call ----
     def _informed(self, request: Request, body: bytes | None, now: e.Now) -> list[c.Command]:
@@ -357,19 +417,29 @@ class Recording:
             self.notes = (*self.notes, {"kind": kind, "at": call_document.rfc3339(now.wall), **more})
         return not known
 
+    @property
+    def wants_snapshot(self) -> str | None:
+        """Return why the client is to be asked for the whole metadata (RFC 7866 section 9.2), None if it is not."""
+        return self.picture.wanting
+
+    def snapshot_asked(self) -> None:
+        """Note that the client was asked for the whole metadata."""
+        self.picture.wanting = None
+
     # ---- the end ----
     def _hung_up(self, token: Token, request: Request, body: bytes | None, now: e.Now) -> list[c.Command]:
         self._bye = token
-        if self.state is not State.RECORDING:
+        if not self.under_way:
             return self._end("bye", now, interrupted=False)
         return [*self._learn(request, body, now), *self._end("bye", now, interrupted=False)]
 
     def _end(self, reason: str, now: e.Now, *, interrupted: bool) -> list[c.Command]:
-        if self.state is State.OPENING:
+        if self._state is State.OPENING:
             return self._open_failed(reason)
-        if not self.alive:
+        if not self._takes(Input.END):
             return []
-        self.state, self.ended, self.reason = State.CLOSING, now, reason
+        self._move(Input.END)
+        self.ended, self.reason = now, reason
         self.interrupted = self.interrupted or interrupted
         for stream in self.streams:
             stream.close(now.wall)
@@ -377,13 +447,17 @@ class Recording:
         return [self._event("ended", now, reason=reason), c.CloseMedia()]
 
     def _media_closed(self, figures: Mapping[int, Mapping[str, Any]], clean: bool, now: e.Now) -> list[c.Command]:
-        if self.state is not State.CLOSING:
+        if not self._takes(Input.SEALED):
             return []
         mline_matching.measured(self.streams, figures)
         crashed = any(gap[2] in ("restart", "disk") for s in self.streams for gap in s.figures.get("gaps", ()))
         self.interrupted = self.interrupted or crashed or not clean
-        self.state = State.FINISHING
+        self._move(Input.SEALED)
         return [c.Finish(self.call_document(now), clean)]
+
+    def not_durable(self) -> None:
+        """Note that what was recorded could not be made durable, whatever the last document says."""
+        self.interrupted = True
 
     def take_bye(self) -> Token | None:
         """Return and forget the token of a BYE that waits for its answer."""
@@ -401,12 +475,116 @@ class Recording:
 
     def shown_state(self) -> str:
         """Return the state as the API shows it."""
-        if self.state in (State.FINISHING, State.OVER):
+        if self._state in (State.FINISHING, State.OVER):
             return "interrupted" if self.interrupted else "complete"
         return "recording"
 
+    def _duration(self, now: e.Now) -> timedelta:
+        """Return how long the recording lasts by the monotonic clock, in whole milliseconds."""
+        if self.started is None:
+            return timedelta(0)
+        return timedelta(milliseconds=max(0, round(1000 * ((self.ended or now).mono - self.started.mono))))
+
+    def _kept_from(self, now: e.Now) -> datetime | None:
+        """Return when the recording really ended, or ends if it does now; None where the wall clock says it.
+
+        A clock that was set back while the daemon ran would have it erased too early once it is right again.
+        """
+        if self.started is None:
+            return None
+        end, began = self.ended or now, self.started
+        true = max(end.wall + end.behind, began.wall + began.behind + self._duration(now))
+        return true if true - end.wall > CLOCK_CORRECTION else None
+
     def call_document(self, now: e.Now) -> dict[str, Any]:
         """Return everything known of the call, as the API shows it, without what the database adds."""
-        owners = self.picture.shown(speakers.owners(self.streams, self.agreement.lines, self.picture))
+        picture, later = self.picture, self._kept_from(now)
+        owners = picture.shown(speakers.owners(self.streams, self.agreement.lines, picture))
         self.inferred = sum(owner.inferred for owner in owners)
-        return telling.call_document(self, owners, now)
+        return {
+            "id": self.id,
+            "state": self.shown_state(),
+            "started_at": call_document.rfc3339(self.started.wall if self.started else None),
+            "ended_at": call_document.rfc3339(self.ended.wall if self.ended else None),
+            "duration_ms": self._duration(now) // MILLISECOND,
+            "session_id": self.session_id,
+            "sip_call_id": self.call_id,
+            "client": self.client,
+            "source": self.source,
+            "direction": picture.direction,
+            **({"kept_from": call_document.rfc3339(later)} if later else {}),
+            "end_reason": self.reason,
+            "paused": self.paused,
+            "parties": [call_document.party(p) for p in picture.parties()],
+            "streams": [s.document(o, self._heard_in(s)) for s, o in zip(self.streams, owners, strict=True)],
+            "groups": list(picture.groups),
+            "correlations": [list(x) for x in picture.correlations],
+            **call_document.belonging(call_names(picture.correlations)),
+            "notes": list(self.notes),
+        }
+
+    def _heard_in(self, stream: Stream) -> Sequence[Owner]:
+        """Return who was heard when in a stream that changed its owner, as indices into the parties of this moment."""
+        if not stream.speakers:
+            return ()
+        return self.picture.shown([Owner(who, inferred) for _, who, inferred in stream.speakers])
+
+    # ---- checkpoints ----
+    def to_state(self) -> dict[str, Any]:
+        """Return everything a successor needs to go on with the recording, as JSON."""
+        return {
+            "id": self.id,
+            "policy": _policy_to_state(self.policy),
+            "started": _moment_to_state(self.started),
+            "picture": self.picture.to_state(),
+            "streams": [s.to_state() for s in self.streams],
+            "source": self.source,
+            "offers_first": self.offers_first,
+            **self.agreement.to_state(self.streams),
+            **{name: getattr(self, name) for name in PLAIN},
+        }
+
+    @classmethod
+    def from_state(
+        cls,
+        state: Mapping[str, Any],
+        random: Callable[[int], bytes],
+        certify: Callable[[], Certificate] | None = None,
+        closed: Closed = closes_nothing,
+    ) -> Recording:
+        """Return the recording of a checkpoint, in state RECORDING; the rest as for a new one."""
+        source = state.get("source")  # a version before this one did not know it, nor `offers_first`
+        self = cls(
+            state["id"], _policy_from_state(state["policy"]), random, source=source, certify=certify, closed=closed
+        )
+        self.started = _moment_from_state(state["started"])
+        self.picture = CallModel.from_state(state["picture"])
+        self.streams = [Stream.from_state(s) for s in state["streams"]]
+        self.agreement.restore(state, self.streams)
+        for name in PLAIN:
+            setattr(self, name, state[name])
+        self.offers_first = bool(state.get("offers_first"))
+        for passed in (Input.OFFER, Input.ANSWER):
+            self._move(passed)
+        return self
+
+
+@lru_cache(MAX_POLICIES)
+def _policy_to_state(policy: answer.Policy) -> dict[str, Any]:
+    plain = {item.name: getattr(policy, item.name) for item in fields(policy)}
+    return {**plain, "supported": sorted(policy.supported), "kinds": sorted(policy.kinds)}
+
+
+def _policy_from_state(state: Mapping[str, Any]) -> answer.Policy:
+    return answer.Policy(**{**state, **{name: frozenset(state[name]) for name in ("supported", "kinds")}})
+
+
+def _moment_to_state(now: e.Now | None) -> list[Any] | None:
+    return [call_document.rfc3339(now.wall), now.mono, now.behind.total_seconds()] if now else None
+
+
+def _moment_from_state(state: Sequence[Any] | None) -> e.Now | None:
+    wall = parse_time(state[0]) if state else None
+    if not state or not wall:
+        return None
+    return e.Now(wall, float(state[1]), timedelta(seconds=sum(state[2:])))  # older checkpoints do not know the third

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -25,6 +26,15 @@ class Certificate:
 
     fingerprint: str  # value of a=fingerprint
     identity: bytes = field(repr=False)  # certificate and key, media.srtp.dtls.Identity
+
+    def to_state(self) -> list[str]:
+        """Return it for a checkpoint: a successor has to go on with one that an SDP named (RFC 8842 section 4)."""
+        return [self.fingerprint, base64.b64encode(self.identity).decode()]
+
+    @classmethod
+    def from_state(cls, state: Sequence[str]) -> Certificate:
+        """Read that of a checkpoint back."""
+        return cls(state[0], base64.b64decode(state[1]))
 
 
 class Speakers(NamedTuple):
@@ -169,6 +179,10 @@ class Stream:
             self.pauses = (*self.pauses, (at, None))
         elif before and not after and self.pauses:
             self.pauses = (*self.pauses[:-1], (self.pauses[-1][0], at))
+
+    def measured(self, figures: Mapping[str, Any]) -> None:
+        """Take what its worker has counted."""
+        self.figures = figures
 
     def copy(self) -> Stream:
         """Return the stream as it is now, for going back to."""

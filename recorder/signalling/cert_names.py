@@ -21,7 +21,7 @@ MAX_KNOWN = 1_000
 """Authorities remembered, by file and its age."""
 
 
-class Vouching:
+class CertificateNames:
     """Looks at verified certificates."""
 
     def __init__(self, customers: Iterable[Customer], client_ca: Path | None) -> None:

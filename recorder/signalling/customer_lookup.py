@@ -29,7 +29,7 @@ class _Claim:
     prefix: int  # bits of the network that covers the source, IPv4 counted as IPv6; -1: none does
 
 
-class Tenants:
+class CustomerLookup:
     """The customers of a configuration, ready to be asked for every datagram and INVITE."""
 
     def __init__(self, customers: Iterable[Customer]) -> None:

@@ -15,10 +15,12 @@ from typing import Any
 from media.receive.ports import Ports
 from media.receive.sockets import open_pair
 from recorder.calls.context import Node
-from recorder.calls.executor import Runner
-from recorder.calls.registry import Live, LiveCall
-from recorder.calls.repair_queue import Mending
-from recorder.calls.sip_handler import Signalling
+from recorder.calls.executor import Executor
+from recorder.calls.live_call import LiveCall
+from recorder.calls.recordings import Recordings
+from recorder.calls.registry import Live
+from recorder.calls.repair_queue import RepairQueue
+from recorder.calls.sip_handler import SipHandler
 from recorder.calls.worker_events import WorkerEvents
 from recorder.config import model
 from recorder.maintenance import bootstrap
@@ -31,7 +33,8 @@ from recorder.persist.indexer import Indexer
 from recorder.runtime.disk_thread import Disk
 from recorder.runtime.sd_notify import Notifier
 from recorder.runtime.tasks import Tasks
-from recorder.signalling.customer_lookup import Tenants
+from recorder.signalling.customer_lookup import CustomerLookup
+from recorder.signalling.local_address import Closed
 from recorder.workers.pool import Workers
 from sip.endpoint import Endpoint
 from sip.message.header_values import Flow
@@ -97,10 +100,11 @@ class Stage:
 
     node: Node
     live: Live
-    runner: Runner
-    signalling: Signalling
+    runner: Executor
+    recordings: Recordings
+    signalling: SipHandler
     workers: WorkerEvents
-    mending: Mending
+    mending: RepairQueue
     checkpoints: Checkpoints
     faults: list[tuple[str, BaseException]]
     said: list[bytes] = field(default_factory=list)
@@ -154,8 +158,8 @@ class Stage:
     def forget(self, call: LiveCall) -> None:
         """Drop a call as a killed process does: nothing is ended properly, its checkpoint and parts stay."""
         self.node.workers.drop(call.id)
-        call.close_files()
-        for pair in call.pairs.values():
+        call.files.close()
+        for pair in call.sockets.pairs.values():
             pair.close()
         self.live.remove(call)
 
@@ -202,7 +206,6 @@ async def stage(folder: Path, text: str = CONFIG, patience: float = 10.0) -> Asy
     node = Node(
         settings=read,
         customers=customers,
-        tenants=Tenants(read.customers),
         endpoint=Endpoint(random=os.urandom),
         ports=Ports(
             media.ports.first, media.ports.last, lambda p, rtcp: open_pair(media.bind, p, rtcp), time.monotonic
@@ -218,14 +221,16 @@ async def stage(folder: Path, text: str = CONFIG, patience: float = 10.0) -> Asy
         incidents=Incidents(lambda: datetime.now(UTC), read.node.data_dir, disk.within),
     )
     live, checkpoints = Live(), Checkpoints(read.node.runtime_dir / "live")
-    mending = Mending(node, checkpoints.remove)
-    runner = Runner(node, checkpoints, live, mending)
+    mending = RepairQueue(node, checkpoints.remove)
+    runner = Executor(node, checkpoints, live, mending)
+    recordings = Recordings(Closed([each.port for each in read.sip.listen], node.ports, media.advertise, media.bind))
     one = Stage(
         node,
         live,
         runner,
-        Signalling(node, runner, live),
-        WorkerEvents(node, live, runner),
+        recordings,
+        SipHandler(node, CustomerLookup(read.customers), recordings, runner, live),
+        WorkerEvents(node, live, runner, lambda: None),
         mending,
         checkpoints,
         faults,

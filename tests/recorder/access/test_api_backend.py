@@ -16,6 +16,7 @@ from admin_api.http import query_parameters
 from admin_api.http.ports import CannotRender
 from recorder.access import api_backend as desk_module
 from recorder.access.api_backend import Desk
+from recorder.calls.status import System
 from recorder.exports import wav_stream
 from storage.calls.call_row import CallRow, CallState, Query
 from storage.directory.user import Person
@@ -129,9 +130,10 @@ def test_a_long_call_is_opened_to_be_sent_while_it_is_rendered(tmp_path: Path, m
 def test_health_is_what_housekeeping_and_metrics_say(tmp_path: Path) -> None:
     async def story() -> None:
         async with stage(tmp_path) as one:
-            desk = Desk(one.node, one.live, one.runner)
+            why: list[str | None] = [None]
+            desk = Desk(one.node, one.live, one.runner, system=System(one.node, one.live, lambda: why[0]))
             assert desk.not_ready() is None
-            one.node.not_accepting = lambda: "draining"
+            why[0] = "draining"
             assert desk.not_ready() == "draining"
             assert b"recorder_calls_active" in desk.metrics()
             assert desk.incidents("acme") == []

@@ -30,7 +30,7 @@ def test_calls_are_refused_while_the_storage_is_ill_and_taken_when_it_is_well(tm
             here = keeper(one)
             one.node.load_changed = here.review
             assert options(one, 1) == 200
-            one.node.storage_trouble(OSError(5, "broken"))
+            one.node.storage.trouble(OSError(5, "broken"))
             assert here.not_accepting() == "storage"
             assert options(one, 2) == 503
             here.beat()
@@ -79,9 +79,9 @@ def test_sockets_that_a_busy_service_manager_did_not_take_are_offered_again(tmp_
             here = keeper(one)
             one.node.notify = Notifier(str(tmp_path / "manager"))  # it is not there yet
             call = one.invite()
-            assert call.unkept
+            assert call.sockets.unstored
             here.beat()
-            assert call.unkept
+            assert call.sockets.unstored
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
                 manager.bind(str(tmp_path / "manager"))
                 manager.setblocking(False)
@@ -89,9 +89,9 @@ def test_sockets_that_a_busy_service_manager_did_not_take_are_offered_again(tmp_
                 data, given, _, _ = socket.recv_fds(manager, 1000, 10)
                 for descriptor in given:
                     os.close(descriptor)
-                assert data.decode().split("\n") == ["FDSTORE=1", f"FDNAME={call.fd_name}", "FDPOLL=0"]
-                assert len(given) == len(call.descriptors()) > 0
-                assert not call.unkept
+                assert data.decode().split("\n") == ["FDSTORE=1", f"FDNAME={call.sockets.name}", "FDPOLL=0"]
+                assert len(given) == len(call.sockets.descriptors()) > 0
+                assert not call.sockets.unstored
                 assert manager.recv(100) == b"WATCHDOG=1"
                 here.beat()
                 assert manager.recv(100) == b"WATCHDOG=1"
@@ -112,10 +112,10 @@ def test_a_service_manager_that_has_room_again_is_asked_before_the_next_beat(
             calls = [one.invite(name) for name in ("c1", "c2")]
             beating = asyncio.create_task(keeper(one).run())
             await asyncio.sleep(0)
-            assert all(call.unkept for call in calls)
+            assert all(call.sockets.unstored for call in calls)
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
                 manager.bind(str(tmp_path / "manager"))
-                await one.until(lambda: not any(call.unkept for call in calls))
+                await one.until(lambda: not any(call.sockets.unstored for call in calls))
             beating.cancel()
             one.node.notify.close()
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from recorder.calls.registry import LiveCall
+from recorder.calls.live_call import LiveCall
 from tests.recorder.calls.test_sip_handler import LATE
 from tests.recorder.stage import Stage, sip_request, stage
 from tests.recorder.studio import Sender

@@ -17,8 +17,8 @@ def test_trouble_stops_calls_and_tells_who_decides(tmp_path: Path) -> None:
         async with stage(tmp_path) as one:
             told: list[int] = []
             one.node.load_changed = lambda: told.append(1)
-            one.node.storage_trouble(OSError(28, "full"))
-            assert one.node.storage_well is False
+            one.node.storage.trouble(OSError(28, "full"))
+            assert one.node.storage.well is False
             assert told == [1]
             assert b"recorder_storage_state 0.0" in one.node.metrics.page()
 

@@ -12,8 +12,8 @@ import pytest
 
 from recorder.access.api_backend import Desk
 from recorder.calls import crash_scan
-from recorder.calls.crash_scan import Startup
-from recorder.calls.repair_queue import Mending
+from recorder.calls.crash_scan import CrashScan
+from recorder.calls.repair_queue import RepairQueue
 from recorder.persist.indexer import Indexer
 from storage.calls.call_row import DAY_SHIFT, Query
 from storage.errors import DiskFailed
@@ -30,7 +30,7 @@ def test_left_calls_are_mended_and_living_ones_are_not_touched(tmp_path: Path) -
         async with stage(tmp_path) as one:
             left, living = one.invite("c1"), one.invite("c2")
             one.forget(left)
-            await Startup(one.node, one.live, one.mending).run()
+            await CrashScan(one.node, one.live, one.mending).run()
             await one.until(lambda: not len(one.mending))
             row = await one.node.customers["acme"].calls.get(left.id)
             assert row
@@ -47,11 +47,11 @@ def test_a_lost_index_is_built_anew_with_its_holds(tmp_path: Path) -> None:
             acme = one.node.customers["acme"]
             for call in (held, free):
                 one.forget(call)
-            await Startup(one.node, one.live, one.mending).run()
+            await CrashScan(one.node, one.live, one.mending).run()
             await one.until(lambda: not len(one.mending))
             await acme.holds.put(held.id, "court", "paula")
             await acme.calls.remove([held.id, free.id])
-            await Startup(one.node, one.live, one.mending).run()
+            await CrashScan(one.node, one.live, one.mending).run()
             await one.until(lambda: not len(one.mending))
             found = {row.id: row.hold for row in (await acme.calls.find(Query())).items}
             assert found == {held.id: True, free.id: False}
@@ -66,10 +66,10 @@ def test_an_index_from_a_backup_gets_the_recordings_of_any_day_since(tmp_path: P
             first = await record(acme, ended=acme.now() - timedelta(days=9))
             old, known = [await record(acme, ended=acme.now() - timedelta(days=days)) for days in (30, 31)]
             await acme.calls.remove([old.id])
-            await Startup(one.node, one.live, one.mending).run()
+            await CrashScan(one.node, one.live, one.mending).run()
             assert not len(one.mending), "a month is not looked through at every start"
             acme.journal.note_replay(1, 3)
-            await Startup(one.node, one.live, one.mending).run()
+            await CrashScan(one.node, one.live, one.mending).run()
             assert len(one.mending) == 1
             assert await acme.calls.get(first.id) and await acme.calls.get(known.id)
 
@@ -85,7 +85,7 @@ def test_a_clock_that_was_set_by_days_hides_no_recording_of_before(tmp_path: Pat
             await acme.calls.remove([lost.id])
             now = acme.now() + timedelta(days=days)
             object.__setattr__(acme, "now", lambda: now)  # as the clock says when the recorder is started again
-            await Startup(one.node, one.live, one.mending).run()
+            await CrashScan(one.node, one.live, one.mending).run()
             assert len(one.mending) == 1, "only the one that the index lacks"
             assert await acme.calls.get(known.id)
 
@@ -99,15 +99,15 @@ def test_a_recording_whose_row_a_power_cut_took_is_indexed(tmp_path: Path) -> No
             acme = one.node.customers["acme"]
             for call in (first, second):
                 one.forget(call)
-            await Startup(one.node, one.live, one.mending).run()
+            await CrashScan(one.node, one.live, one.mending).run()
             await one.until(lambda: not len(one.mending))
             await acme.calls.remove([second.id])
             one.node.indexer = Indexer(one.node.monotonic, lambda *_: None)  # a successor knows of none that waits
-            await Startup(one.node, one.live, one.mending).run()
+            await CrashScan(one.node, one.live, one.mending).run()
             await one.until(lambda: not len(one.mending))
             assert await acme.calls.get(second.id)
             assert {ref.call for ref in acme.vault.left_open()} == {living.id}
-            await Startup(one.node, one.live, one.mending).run()
+            await CrashScan(one.node, one.live, one.mending).run()
             assert not len(one.mending), "what is indexed, and what lives, is left alone"
 
     asyncio.run(story())
@@ -118,12 +118,12 @@ def test_a_call_that_waits_for_its_row_is_nothing_to_be_mended(tmp_path: Path) -
         async with stage(tmp_path) as one:
             known, ended = one.invite("c1"), one.invite("c2")
             one.forget(known)
-            await Startup(one.node, one.live, one.mending).run()
+            await CrashScan(one.node, one.live, one.mending).run()
             await one.until(lambda: not len(one.mending))
             one.bye("c2")
             await one.until(lambda: one.live.by_id(ended.id) is None)
             assert one.node.indexer.pending("acme", ended.id)
-            await Startup(one.node, one.live, one.mending).run()
+            await CrashScan(one.node, one.live, one.mending).run()
             assert not len(one.mending)
 
     asyncio.run(story())
@@ -146,7 +146,7 @@ def test_a_database_that_is_away_is_asked_again(
 
             monkeypatch.setattr(calls, "unfinished", away)
             monkeypatch.setattr(crash_scan, "AGAIN_SECONDS", 0.01)
-            await Startup(one.node, one.live, one.mending).run()
+            await CrashScan(one.node, one.live, one.mending).run()
             assert len(tries) == 3
             assert await one.mending.whole("acme", 60.0)
 
@@ -162,10 +162,10 @@ def test_an_index_that_was_lost_is_built_to_its_end_though_a_start_in_between_wa
             await acme.open_database()
             await record(acme, ended=acme.now())  # a call that ended before the first of them was indexed
             await acme.open_database()  # the daemon was killed, and starts again
-            await Startup(one.node, one.live, one.mending).run()
+            await CrashScan(one.node, one.live, one.mending).run()
             assert len(one.mending) == 2
             await one.until(lambda: acme.gap.first() is None)
-            await Startup(one.node, one.live, one.mending).run()
+            await CrashScan(one.node, one.live, one.mending).run()
             assert not len(one.mending), "once it is whole again nobody looks through it"
 
     asyncio.run(story())
@@ -180,7 +180,7 @@ def test_whoever_asks_by_a_party_waits_until_the_index_has_every_recording(
             one.node.indexer.whole, one.node.indexer.lacking = one.mending.whole, one.mending.lacks
             old, desk = one.invite("c1"), Desk(one.node, one.live, one.runner)
             one.forget(old)
-            start = Startup(one.node, one.live, one.mending)
+            start = CrashScan(one.node, one.live, one.mending)
             assert not await one.node.indexer.hurry_all("acme", 0.0), "nobody has looked yet what it lacks"
             assert desk.lacking("acme"), "and a list of calls says so"
             with monkeypatch.context() as patch:
@@ -200,7 +200,7 @@ def test_an_erasure_looks_as_far_back_as_calls_wait_for_their_row(tmp_path: Path
             acme, now = one.node.customers["acme"], [one.node.monotonic()]
             before = one.node.indexer
             one.node.indexer = Indexer(lambda: now[0], lambda *_: None)  # its database is away
-            start = Startup(one.node, one.live, one.mending)
+            start = CrashScan(one.node, one.live, one.mending)
             assert acme.erasures.gap() == day_of(acme.now()) - 2 * LOOK_BACK_DAYS, "nobody has looked yet"
             await start.run()
             assert acme.erasures.gap() is None
@@ -231,7 +231,7 @@ def test_parts_that_cannot_be_looked_for_end_nothing(
             await one.node.indexer.hurry("acme", left.id, 30)
             one.forget(left)
             monkeypatch.setattr(crash_scan, "left_behind", fails)
-            await Startup(one.node, one.live, one.mending).run()
+            await CrashScan(one.node, one.live, one.mending).run()
             await one.until(lambda: not len(one.mending))
             row = await one.node.customers["acme"].calls.get(left.id)
             assert row and row.state.value == "interrupted"
@@ -259,9 +259,9 @@ def test_a_recording_that_cannot_be_mended_is_looked_for_after_any_number_of_sta
                 now = acme.now() + timedelta(days=days)
                 object.__setattr__(acme, "now", partial(later, now))
                 await record(acme, ended=now)
-                one.mending = Mending(one.node, one.checkpoints.remove)
+                one.mending = RepairQueue(one.node, one.checkpoints.remove)
                 await acme.open_database()
-                await Startup(one.node, one.live, one.mending).run()
+                await CrashScan(one.node, one.live, one.mending).run()
                 assert not await one.mending.round() and not await one.mending.whole("acme", 0.0)
                 assert acme.erasures.gap() == lost.leaf >> DAY_SHIFT, "by its id it is found meanwhile"
 
@@ -284,7 +284,7 @@ def test_a_vault_that_cannot_be_listed_is_told_once(tmp_path: Path, monkeypatch:
             monkeypatch.setattr(Vault, "since", ill)
             monkeypatch.setattr(type(one.node.log), "fault", lambda self, *args, **facts: told.append(args))
             monkeypatch.setattr(crash_scan, "AGAIN_SECONDS", 0.01)
-            await Startup(one.node, one.live, one.mending).run()
+            await CrashScan(one.node, one.live, one.mending).run()
             assert len(tries) == 3
             assert [what for what, *_ in told] == ["recovery.failed"]
 

@@ -15,7 +15,7 @@ import pytest
 from recorder.calls import fd_store
 from recorder.runtime.sd_notify import Notifier
 from recorder.session import commands as c
-from recorder.session.session import State
+from recorder.session.states import State
 from tests.recorder.offers import beyond_a_message, sdp
 from tests.recorder.stage import sip_request, stage
 
@@ -27,7 +27,7 @@ def test_an_accepted_call_has_files_sockets_and_a_checkpoint(tmp_path: Path) -> 
             assert one.statuses("INVITE") == [200]
             assert call.recording.state is State.RECORDING
             assert sorted(ref.part for ref in call.customer.vault.left_open()) == ["c1", "m1"]
-            assert len(call.pairs) == 2
+            assert len(call.sockets.pairs) == 2
             assert [outer.call for outer in one.checkpoints.left()] == [call.id]
             one.bye()
             await one.until(lambda: not len(one.live))
@@ -103,7 +103,7 @@ def test_a_withdrawn_reoffer_leaves_the_call_as_it_was(tmp_path: Path) -> None:
             one.hear(again, sip_request("CANCEL", "c1", 2, to=one.tag(), branch="two"))
             assert one.statuses("INVITE") == [200, 487]
             assert call.recording.call_document(one.node.now())["streams"] == document
-            assert sorted(call.pairs) == [0, 1]
+            assert sorted(call.sockets.pairs) == [0, 1]
             assert one.descriptors() == before
             one.bye()
             await one.until(lambda: not len(one.live))
@@ -120,11 +120,11 @@ def test_a_source_that_moves_is_heard_before_its_client_knows_that_it_may(
     async def story() -> None:
         async with stage(tmp_path) as one:
             call, change, peers = one.invite(), one.node.workers.change, []
-            for pair in call.pairs.values():
+            for pair in call.sockets.pairs.values():
                 pair.rtp.connect(("127.0.0.1", 9))
 
             def look(*words: Any) -> None:
-                peers.extend(pair.peer for pair in call.pairs.values())
+                peers.extend(pair.peer for pair in call.sockets.pairs.values())
                 change(*words)
 
             monkeypatch.setattr(one.node.workers, "change", look)
@@ -145,17 +145,17 @@ def test_a_stream_that_is_taken_out_leaves_the_others_in_the_store(tmp_path: Pat
                 manager.setblocking(False)
                 one.node.notify = Notifier(str(tmp_path / "manager"))
                 call = one.invite()
-                name, pairs = call.fd_name, dict(call.pairs)
+                name, pairs = call.sockets.name, dict(call.sockets.pairs)
                 assert told(manager) == [("FDSTORE=1", name)]
                 without = sdp("image", "sendonly", "sendonly", version=2)
                 again = sip_request("INVITE", "c1", 2, without, to=one.tag())
                 one.hear(again, sip_request("ACK", "c1", 2, to=one.tag()))
-                await one.until(lambda: list(call.pairs) == [1, 2])
-                assert (call.retired, call.fd_name) == (((pairs[0], None),), name)
+                await one.until(lambda: list(call.sockets.pairs) == [1, 2])
+                assert (call.sockets.retired, call.sockets.name) == (((pairs[0], None),), name)
                 assert pairs[0].rtp.fileno() >= 0
                 assert told(manager) == [("FDSTORE=1", name)]  # of the third
                 port, client = pairs[0].port, ("192.0.2.9", 4000, (7,))
-                call.retired = ((pairs[0], client),)
+                call.sockets.retired = ((pairs[0], client),)
                 one.bye()
                 await one.until(lambda: not len(one.live))
                 assert [pair.rtp.fileno() for pair in pairs.values()] == [-1, -1]
@@ -177,13 +177,13 @@ def test_a_new_call_is_answered_once_its_sockets_are_kept(tmp_path: Path, monkey
                 one.hear(sip_request("INVITE", "c1", 1, sdp("sendonly", "sendonly")))
                 (call,) = one.live
                 await asyncio.sleep(0)
-                assert (call.unkept, call.started, one.statuses("INVITE")) == (True, False, [])
+                assert (call.sockets.unstored, call.started, one.statuses("INVITE")) == (True, False, [])
                 one.runner.checkpoint(call)
                 assert not list(one.checkpoints.left())  # nobody could go on with a call that is not answered
                 empty(manager)
                 await one.until(lambda: one.statuses("INVITE") == [200])
-                assert (call.unkept, call.started) == (False, True)
-                assert told(manager) == [("FDSTORE=1", call.fd_name)]
+                assert (call.sockets.unstored, call.started) == (False, True)
+                assert told(manager) == [("FDSTORE=1", call.sockets.name)]
 
     asyncio.run(story())
 
@@ -286,7 +286,7 @@ def test_a_reoffer_that_no_worker_could_be_told_of_leaves_the_call_as_it_was(tmp
             assert b"Warning: 399" in one.said[-1]
             assert call.recording.alive
             assert call.recording.call_document(one.node.now())["streams"] == document
-            assert sorted(call.pairs) == [0, 1]
+            assert sorted(call.sockets.pairs) == [0, 1]
             assert one.descriptors() == before
             assert [each["reason"] for each in one.node.incidents.of("acme")] == ["too-long"]
             one.hear(sip_request("INVITE", "c1", 3, sdp("sendonly", "gone", version=2), to=one.tag()))
@@ -316,7 +316,7 @@ def test_a_checkpoint_that_cannot_be_written_is_tried_again(tmp_path: Path) -> N
             held, slot.fd = slot.fd, os.open("/dev/full", os.O_WRONLY)
             one.runner.checkpoint(call)
             assert call.dirty
-            assert one.node.storage_well is False
+            assert one.node.storage.well is False
             os.close(slot.fd)
             slot.fd = held
             one.runner.checkpoint(call)

@@ -47,7 +47,7 @@ def test_a_full_disk_is_503_and_leaves_nothing(tmp_path: Path, monkeypatch: pyte
             assert one.statuses("INVITE") == [503]
             assert len(one.live) == 0
             await one.until(lambda: one.descriptors() <= before)  # a thread may be syncing a folder still
-            assert one.node.storage_well is False
+            assert one.node.storage.well is False
             await one.until(lambda: not vault.left_open())
             assert all(not path.stat().st_size for path in (one.node.runtime_dir / "live").iterdir())
             assert not list(one.checkpoints.left())
@@ -83,7 +83,7 @@ def test_a_disk_that_stands_still_costs_the_invite_a_moment_and_leaves_nothing(
                 one.hear(sip_request("INVITE", f"c{number}", 1, sdp("sendonly", "sendonly")))
             assert one.statuses("INVITE") == [503] * 3
             assert all(b"Retry-After: 30" in answer for answer in one.said if b" 503 " in answer)
-            assert (len(one.live), one.node.storage_well) == (0, True)
+            assert (len(one.live), one.node.storage.well) == (0, True)
             assert len(opened) == 2  # the first one's
             assert [each["reason"] for each in one.node.incidents.of("acme")] == ["disk"]
             await one.until(lambda: len(vault.left_open()) == 1)
@@ -146,7 +146,7 @@ def test_a_disk_that_goes_away_behind_the_new_files_is_503_and_leaves_nothing(
             assert not list(one.checkpoints.left())
             reason = "disk" if fault == "away" else "storage"
             assert [each["reason"] for each in one.node.incidents.of("acme")][-1] == reason
-            one.node.storage_well = True
+            one.node.storage.well = True
             assert one.invite("c9").recording.alive
 
     asyncio.run(story())
@@ -201,12 +201,12 @@ def test_the_control_part_goes_on_after_the_disk_was_full(tmp_path: Path) -> Non
     async def story() -> None:
         async with stage(tmp_path) as one:
             call = one.invite()
-            assert call.control
-            held, call.control._fd = call.control._fd, os.open("/dev/full", os.O_WRONLY)
+            assert call.files.control
+            held, call.files.control._fd = call.files.control._fd, os.open("/dev/full", os.O_WRONLY)
             one.runner.feed(call, e.PauseAsked())
-            assert one.node.storage_well is False
-            os.close(call.control._fd)
-            call.control._fd = held
+            assert one.node.storage.well is False
+            os.close(call.files.control._fd)
+            call.files.control._fd = held
             one.runner.feed(call, e.ResumeAsked())
             one.bye()
             await one.until(lambda: not len(one.live))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from recorder.session.session import State
+from recorder.session.states import State
 from storage.errors import SyncFailed
 from tests.recorder.stage import Stage, sip_request, stage
 

@@ -14,7 +14,7 @@ import pytest
 from pylibsrtp import Policy, Session
 
 from media.rtp import header
-from recorder.calls.registry import LiveCall
+from recorder.calls.live_call import LiveCall
 from sip.message.message import parse
 from tests.recorder.calls.test_resume import leave, resume
 from tests.recorder.offers import KEYS, sdp

@@ -11,10 +11,14 @@ from pathlib import Path
 import pytest
 
 from recorder.calls.context import Node
-from recorder.calls.leaf_prefetch import DAY_SECONDS, Numbering
+from recorder.calls.leaf_prefetch import DAY_SECONDS, LeafPrefetch
 from recorder.session.events import Now
 from storage.errors import NoSpace
 from tests.recorder.stage import Stage, stage
+
+
+def prefetch(one: Stage) -> LeafPrefetch:
+    return LeafPrefetch(one.node.customers, one.node.tasks, lambda: one.node.now())
 
 
 def today(one: Stage) -> int:
@@ -27,7 +31,7 @@ def test_they_are_fetched_once_while_there_are_few(tmp_path: Path, monkeypatch: 
             keys, fetched, day = one.node.customers["acme"].keys, list[int](), today(one)
             refill = keys.refill
             monkeypatch.setattr(keys, "refill", lambda day: (refill(day), fetched.append(day)))
-            numbering = Numbering(one.node)
+            numbering = prefetch(one)
             assert keys.low(day)
             numbering.tend()
             numbering.tend()
@@ -46,7 +50,11 @@ def test_those_of_tomorrow_are_there_a_minute_before_midnight_and_those_of_today
 ) -> None:
     async def story() -> None:
         async with stage(tmp_path) as one:
-            keys, numbering, day = one.node.customers["acme"].keys, Numbering(one.node), 20_000
+            keys, numbering, day = (
+                one.node.customers["acme"].keys,
+                prefetch(one),
+                20_000,
+            )
             keys.refill(day)
             for seconds, fetched in ((DAY_SECONDS - 61, []), (DAY_SECONDS - 60, [day + 1]), (DAY_SECONDS, [day + 1])):
                 moment = datetime.fromtimestamp(day * DAY_SECONDS + seconds, UTC)
@@ -103,7 +111,7 @@ def test_a_full_disk_is_asked_again(tmp_path: Path, monkeypatch: pytest.MonkeyPa
                 raise NoSpace("no space left")
 
             monkeypatch.setattr(keys, "refill", full)
-            numbering = Numbering(one.node)
+            numbering = prefetch(one)
             for count in (1, 2):
                 numbering.tend()
                 await one.until(lambda count=count: len(asked) >= count and not numbering._fetching)

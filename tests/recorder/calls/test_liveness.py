@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from recorder.calls.liveness import MOST_AT_ONCE, Silence
-from recorder.calls.registry import LiveCall
+from recorder.calls.live_call import LiveCall
+from recorder.calls.liveness import MOST_AT_ONCE, Liveness
 from recorder.session import events as e
 from recorder.workers import messages
 from sip.message.message import Request, parse
@@ -47,7 +47,7 @@ async def answer(one: Stage, question: Request, status: int) -> None:
 def look(one: Stage) -> list[Request]:
     """Look once; give what was asked by that."""
     before = len(asked(one))
-    one.signalling.silence.look()
+    one.signalling.liveness.look()
     return asked(one)[before:]
 
 
@@ -295,7 +295,7 @@ def test_a_thousand_silent_calls_are_asked_about_in_turn(tmp_path: Path) -> None
         async with stage(tmp_path, TEXT) as one:
             call = one.invite()
             silent(call)
-            silence, endpoint = Silence(one.node, [call] * 1000, one.runner), one.node.endpoint  # type: ignore[arg-type]  # a list is walked the same way
+            silence, endpoint = Liveness(one.node, [call] * 1000, one.runner), one.node.endpoint  # type: ignore[arg-type]  # a list is walked the same way
             one.node.endpoint = quiet = Quiet()  # type: ignore[assignment]  # counts only
             one.node.flush = lambda: None
             many = [LiveCall(call.recording, call.customer, 0, call.session) for _ in range(3 * MOST_AT_ONCE)]
@@ -318,7 +318,7 @@ def test_an_answer_about_a_call_that_is_over_is_nothing(tmp_path: Path) -> None:
             call = one.invite()
             one.bye()
             await one.until(lambda: not len(one.live))
-            one.signalling.silence.answered(Probed(call.session, 481))
+            one.signalling.liveness.answered(Probed(call.session, 481))
             assert one.faults == []
 
     asyncio.run(story())

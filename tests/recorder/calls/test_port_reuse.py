@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from media.records import record_format
-from recorder.calls.registry import LiveCall
+from recorder.calls.live_call import LiveCall
 from sip.message.header_values import Flow
 from tests.recorder.stage import CONFIG, Stage, sip_request, stage
 

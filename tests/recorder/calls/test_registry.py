@@ -32,8 +32,8 @@ def test_files_are_closed_once(tmp_path: Path) -> None:
         async with stage(tmp_path) as one:
             call = one.invite()
             before = one.descriptors()
-            call.close_files()
-            call.close_files()
+            call.files.close()
+            call.files.close()
             assert (
                 one.descriptors() == before - 2
             )  # control and media part; the file of the runtime directory stays its checkpoint's

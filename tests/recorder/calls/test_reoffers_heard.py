@@ -18,7 +18,7 @@ from media.codecs.decoders import Format
 from media.receive.sockets import open_pair
 from media.rtp import header
 from recorder.calls import fd_store
-from recorder.calls.registry import LiveCall
+from recorder.calls.live_call import LiveCall
 from recorder.calls.resume import Resume
 from recorder.exports.render_sources import render_streams
 from recorder.session import events
@@ -191,16 +191,16 @@ async def nobody_dies(one: Stage, call: LiveCall) -> LiveCall:
 async def worker_dies(one: Stage, call: LiveCall) -> LiveCall:
     (worker,) = one.node.workers._processes.values()
     os.kill(worker.pid, signal.SIGKILL)
-    await one.until(lambda: call.media_part == 2)
+    await one.until(lambda: call.files.media_part == 2)
     await one.node.workers.snapshot(call.id)
     return call
 
 
 async def everybody_dies(one: Stage, call: LiveCall) -> LiveCall:
     """Main and worker at once; what the service manager keeps of the sockets is kept."""
-    kept = {call.fd_name: [socket.socket(fileno=os.dup(each)) for each in call.descriptors()]}
+    kept = {call.sockets.name: [socket.socket(fileno=os.dup(each)) for each in call.sockets.descriptors()]}
     leave(one, call)
-    Resume(one.node, one.live, one.runner, one.checkpoints, one.workers, one.mending).run(kept, {})
+    Resume(one.node, one.recordings, one.live, one.runner, one.checkpoints, one.workers, one.mending).run(kept, {})
     (again,) = one.live
     await one.node.workers.snapshot(call.id)
     return again
@@ -230,7 +230,7 @@ def test_what_is_sent_to_the_old_port_until_the_answer_is_there_is_kept_r15(
             fresh = call.recording.streams[1].port
             phone.say(fresh, PACKED, source=8)
             there.set()
-            await one.until(lambda: list(call.pairs) == [1])
+            await one.until(lambda: list(call.sockets.pairs) == [1])
             assert [stream.port for stream in call.recording.streams] == [0, fresh]
             (left,) = one.checkpoints.left()
             state = one.checkpoints.unseal(left, call.customer.keys) or {}
@@ -262,7 +262,7 @@ def test_a_call_that_gets_a_port_of_its_own_again_is_heard_there(
             ports._cool_down, ports._free = 0.0, deque([ports._free[0]])
             phone.say(port, ALIGNED[:25])
             turn(one, 2, offer(AMR))
-            await one.until(lambda: list(call.pairs) == [1])
+            await one.until(lambda: list(call.sockets.pairs) == [1])
             ports._former[port] = ((*phone.socket.getsockname(), (7,)),)  # as where nobody else may have been meant
             turn(one, 3, offer(AMR + OCTETS))
             assert call.recording.streams[2].port == port

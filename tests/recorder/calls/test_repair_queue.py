@@ -44,7 +44,7 @@ def test_what_a_machine_is_short_of_is_tried_again_until_it_is_not(
     async def story() -> None:
         async with stage(tmp_path) as one:
             tried = answers(monkeypatch, problem, problem, None)
-            here = repair_queue.Mending(one.node, one.checkpoints.remove)
+            here = repair_queue.RepairQueue(one.node, one.checkpoints.remove)
             here.put(left(one))
             assert [await here.round() for _ in range(3)] == [False, False, True]
             assert len(tried) == 3
@@ -60,7 +60,7 @@ def test_what_cannot_be_mended_does_not_hold_up_the_others(
     async def story() -> None:
         async with stage(tmp_path) as one:
             tried = answers(monkeypatch, problem, None)
-            here = repair_queue.Mending(one.node, one.checkpoints.remove)
+            here = repair_queue.RepairQueue(one.node, one.checkpoints.remove)
             here.put(left(one))
             here.put(left(one, "21111111-2222-4333-8444-555555555555"))
             assert await here.round()
@@ -73,7 +73,7 @@ def test_an_index_is_whole_once_all_that_it_lacks_is_mended(tmp_path: Path, monk
     async def story() -> None:
         async with stage(tmp_path) as one:
             answers(monkeypatch, NoSpace("full"), None, None)
-            here, acme = repair_queue.Mending(one.node, one.checkpoints.remove), one.node.customers["acme"]
+            here, acme = repair_queue.RepairQueue(one.node, one.checkpoints.remove), one.node.customers["acme"]
             assert await here.whole("acme", 0.0)
             here.looking("acme")
             lacking, known = left(one), left(one, "21111111-2222-4333-8444-555555555555")
@@ -93,7 +93,7 @@ def test_an_index_is_whole_once_all_that_it_lacks_is_mended(tmp_path: Path, monk
 def test_one_that_has_a_row_keeps_nobody_waiting(tmp_path: Path) -> None:
     async def story() -> None:
         async with stage(tmp_path) as one:
-            here = repair_queue.Mending(one.node, one.checkpoints.remove)
+            here = repair_queue.RepairQueue(one.node, one.checkpoints.remove)
             here.put(left(one))
             assert await here.whole("acme", 0.0)
             here.put(replace(left(one), lacking=True))  # it was found to have none
@@ -107,7 +107,7 @@ def test_a_disk_that_does_not_let_a_gap_be_closed_is_asked_again(
 ) -> None:
     async def story() -> None:
         async with stage(tmp_path) as one:
-            here, acme = repair_queue.Mending(one.node, one.checkpoints.remove), one.node.customers["acme"]
+            here, acme = repair_queue.RepairQueue(one.node, one.checkpoints.remove), one.node.customers["acme"]
             acme.gap.widen(20_000)
             here.looked(acme)
             with monkeypatch.context() as patch:
@@ -142,7 +142,7 @@ def test_an_index_that_is_away_is_asked_by_one_recording_for_all(
 
             monkeypatch.setattr(repair_queue, "repair", repaired)
             monkeypatch.setattr(repair_queue, "index", index)
-            here = repair_queue.Mending(one.node, one.checkpoints.remove)
+            here = repair_queue.RepairQueue(one.node, one.checkpoints.remove)
             for first in "123":
                 here.put(left(one, f"{first}1111111-2222-4333-8444-555555555555"))
             for seen in ("123", "1", "2", "3"):
@@ -164,7 +164,7 @@ def test_an_index_that_is_away_is_asked_by_one_recording_for_all(
 def test_the_same_call_is_queued_once(tmp_path: Path) -> None:
     async def story() -> None:
         async with stage(tmp_path) as one:
-            here = repair_queue.Mending(one.node, one.checkpoints.remove)
+            here = repair_queue.RepairQueue(one.node, one.checkpoints.remove)
             here.put(left(one))
             here.put(left(one))
             assert len(here) == 1
@@ -188,7 +188,7 @@ def test_one_customer_whose_index_was_lost_keeps_no_other_waiting(
     async def story() -> None:
         async with stage(tmp_path, TWO) as one:
             tried = answers(monkeypatch, *[None] * 4)
-            here, beta = repair_queue.Mending(one.node, one.checkpoints.remove), one.node.customers["beta"]
+            here, beta = repair_queue.RepairQueue(one.node, one.checkpoints.remove), one.node.customers["beta"]
             for number in range(3):
                 here.put(left(one, f"{number}1111111-2222-4333-8444-555555555555"))
             theirs = "91111111-2222-4333-8444-555555555555"
@@ -207,7 +207,7 @@ def test_what_failed_is_tried_again_before_a_lost_index_is_whole(
             tried = answers(monkeypatch, NoSpace("full"), *[None] * 5)
             monkeypatch.setattr(repair_queue, "ROUND", 2)
             monkeypatch.setattr(repair_queue, "AGAIN_SECONDS", 0.0)
-            here, beta = repair_queue.Mending(one.node, one.checkpoints.remove), one.node.customers["beta"]
+            here, beta = repair_queue.RepairQueue(one.node, one.checkpoints.remove), one.node.customers["beta"]
             theirs = "91111111-2222-4333-8444-555555555555"
             here.put(Left(beta, theirs, beta.keys.allocate(20_000)))
             for number in range(4):
@@ -224,7 +224,7 @@ def test_a_disk_that_does_not_let_a_gap_be_closed_is_told_once(tmp_path: Path, m
         async with stage(tmp_path) as one:
             told: list[object] = []
             monkeypatch.setattr(type(one.node.log), "fault", lambda self, *args, **facts: told.append(args))
-            here, acme = repair_queue.Mending(one.node, one.checkpoints.remove), one.node.customers["acme"]
+            here, acme = repair_queue.RepairQueue(one.node, one.checkpoints.remove), one.node.customers["acme"]
             monkeypatch.setattr(acme.gap, "close", ill)
             here.looked(acme)
             assert [await here.round() for _ in range(3)] == [False] * 3

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from recorder.calls.registry import LiveCall
+from recorder.calls.live_call import LiveCall
 from sip.message.header_values import Flow
 from sip.message.message import Request, parse
 from tests.recorder.calls.test_liveness import answer, asked

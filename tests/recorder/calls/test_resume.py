@@ -7,21 +7,24 @@ import os
 import signal
 import socket
 from base64 import b64encode
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 
 from media.records import record_format
-from recorder.calls.registry import LiveCall
+from recorder.calls.live_call import LiveCall
 from recorder.calls.resume import Resume
 from recorder.calls.stream_specs import former_keys
+from recorder.persist import part_files
 from recorder.persist.checkpoint import Mark
 from recorder.persist.checkpoint_file import SPOOL
 from recorder.persist.repair import rebuild
 from recorder.session import events as e
 from storage.errors import NoSpace
 from storage.files.reserved_space import ReservedSpace
-from storage.vault.vault import NewPart
+from storage.vault.vault import NewPart, Vault
 from tests.recorder.offers import KEYS, sdp
 from tests.recorder.stage import CONFIG, Stage, sip_request, stage
 from tests.recorder.studio import Sender
@@ -37,8 +40,9 @@ def leave(one: Stage, call: LiveCall) -> None:
     one.node.endpoint._context.sessions.__init__()  # type: ignore[misc]  # the endpoint of a new process knows nobody
 
 
-def resume(one: Stage) -> None:
-    Resume(one.node, one.live, one.runner, one.checkpoints, one.workers, one.mending).run({}, {})
+def resume(one: Stage, stored: Mapping[str, Sequence[socket.socket]] = MappingProxyType({})) -> None:
+    own = one.checkpoints, one.workers, one.mending
+    Resume(one.node, one.recordings, one.live, one.runner, *own).run(stored, {})
 
 
 def test_the_call_goes_on_and_ends_with_a_bye(tmp_path: Path) -> None:
@@ -50,9 +54,9 @@ def test_the_call_goes_on_and_ends_with_a_bye(tmp_path: Path) -> None:
             resume(one)
             (again,) = one.live
             assert again.id == call.id
-            assert [again.pairs[n].port for n in (0, 1)] == ports
-            assert again.control
-            assert again.control.name == "c2"
+            assert [again.sockets.pairs[n].port for n in (0, 1)] == ports
+            assert again.files.control
+            assert again.files.control.name == "c2"
             await one.until(lambda: again.recording.alive and again.started)
             one.hear(sip_request("BYE", "c1", 9, to=tag))
             await one.until(lambda: one.statuses("BYE"))
@@ -84,7 +88,7 @@ def test_media_of_an_offer_of_ours_wait_for_the_keys_that_its_answer_brings(tmp_
             plain = f"v=0\r\nc=IN IP4 127.0.0.1\r\nm=audio {peer} RTP/AVP 8\r\na=sendonly\r\n".encode()
             answer = sdp("sendonly") if srtp == "required" else plain
             one.hear(sip_request("ACK", "c1", 1, answer, to=tag))
-            assert (again.started, again.media_part) == (True, 2)
+            assert (again.started, again.files.media_part) == (True, 2)
             assert await stored(one, again, sender) == 5
             sender.socket.close()
             one.hear(sip_request("BYE", "c1", 2, to=tag))
@@ -105,19 +109,19 @@ def test_on_a_full_disk_a_call_goes_on_in_the_space_kept_for_erasing(
             leave(one, one.invite())
             room = ReservedSpace(one.node.settings.node.data_dir)
             assert room.keep()
-            kept, new_part = room.release, one.runner.new_part
+            kept, free_part = room.release, part_files.free_part
 
-            def full(call: LiveCall, kind: str, number: int) -> tuple[int, NewPart]:
+            def full(vault: Vault, call: str, leaf: int, kind: str, number: int) -> tuple[int, NewPart]:
                 if kind == lacking and not freed:
                     raise NoSpace("no byte is left")
-                return new_part(call, kind, number)
+                return free_part(vault, call, leaf, kind, number)
 
             def release(self: ReservedSpace) -> bool:
                 freed.append(owned)
                 return owned and kept()
 
             freed: list[bool] = []
-            monkeypatch.setattr(one.runner, "new_part", full)
+            monkeypatch.setattr(part_files, "free_part", full)
             monkeypatch.setattr(ReservedSpace, "release", release)
             resume(one)
             assert freed == [owned]
@@ -226,12 +230,12 @@ def test_sockets_that_got_another_name_after_the_checkpoint_are_found_by_their_p
     async def story() -> None:
         async with stage(tmp_path) as one:
             call, tag = one.invite(), one.tag()
-            stored = {"mnew": [socket.socket(fileno=os.dup(fd)) for fd in call.descriptors()], "mx": []}
+            stored = {"mnew": [socket.socket(fileno=os.dup(fd)) for fd in call.sockets.descriptors()], "mx": []}
             leave(one, call)
-            Resume(one.node, one.live, one.runner, one.checkpoints, one.workers, one.mending).run(stored, {})
+            resume(one, stored)
             (again,) = one.live
-            assert (again.id, again.fd_name) == (call.id, "mnew")
-            assert not again.unkept  # all are those of before
+            assert (again.id, again.sockets.name) == (call.id, "mnew")
+            assert not again.sockets.unstored  # all are those of before
             await one.until(lambda: again.recording.alive and again.started)
             one.hear(sip_request("BYE", "c1", 9, to=tag))
             await one.until(lambda: not len(one.live))

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from recorder.calls.registry import LiveCall
-from recorder.session.session import State
+from recorder.calls.live_call import LiveCall
+from recorder.session.states import State
 from sip.message.message import Request, parse
 from sip.transaction.timers import T2
 from tests.recorder.calls.test_resume import OURS, leave, resume

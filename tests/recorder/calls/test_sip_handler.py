@@ -117,7 +117,7 @@ def test_ill_storage_is_503(tmp_path: Path) -> None:
 
     async def story() -> None:
         async with stage(tmp_path) as one:
-            one.node.storage_trouble(OSError(28, "full"))
+            one.node.storage.trouble(OSError(28, "full"))
             one.hear(sip_request("INVITE", "c1", 1, OFFER))
             assert one.statuses("INVITE") == [503]
 
@@ -436,9 +436,9 @@ def test_a_customer_with_digest_authenticates_in_the_dialog_too(tmp_path: Path) 
             (call,) = one.live
             tag = one.tag()
             hear(one, sip_request("ACK", "c1", 2, to=tag), replace(home, remote=("203.0.113.2", 5070)))
-            assert not call.reached  # whoever has no password may be anybody
+            assert not call.acknowledged  # whoever has no password may be anybody
             hear(one, sip_request("ACK", "c1", 2, to=tag), home)
-            assert call.reached
+            assert call.acknowledged
             for flow in (home, FOREIGN):
                 hear(one, sip_request("BYE", "c1", 3, to=tag, branch="x" * (flow is home)), flow)
             assert one.statuses("BYE") == [401, 401] and call.recording.alive  # anybody can call a domain
@@ -474,7 +474,7 @@ def test_an_ack_that_cannot_be_challenged_counts_from_the_sources_of_its_custome
             ack = sip_request("ACK", "c1", 2, to=one.tag())
             one.node.endpoint.receive_datagram(ack, FOREIGN, time.monotonic())
             one.flush()
-            assert call.reached is counts
+            assert call.acknowledged is counts
 
     asyncio.run(story())
 

@@ -60,8 +60,7 @@ def test_samples_are_taken_at_their_pace_and_remember_whose_calls_they_were(
 def test_why_no_calls_are_taken_and_what_is_due(tmp_path: Path) -> None:
     async def story() -> None:
         async with stage(tmp_path) as one:
-            system = System(one.node, one.live)
-            one.node.not_accepting = lambda: "draining"
+            system = System(one.node, one.live, lambda: "draining")
             node = (await system.document(None, node=True))["node"]
             assert (node["ready"], node["reason"], node["keys_backed_up_at"]) == (False, "draining", None)
             assert [disk["use"] for disk in node["disks"]] == ["data", "runtime"]

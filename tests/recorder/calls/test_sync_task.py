@@ -6,7 +6,7 @@ import asyncio
 import errno
 from pathlib import Path
 
-from recorder.calls.sync_task import Syncing
+from recorder.calls.sync_task import SyncTask
 from storage.vault.group_sync import syncfs
 from tests.recorder.stage import Stage, stage
 
@@ -29,7 +29,7 @@ class Disk:
 def test_live_calls_are_synced_and_an_idle_node_is_not(tmp_path: Path) -> None:
     async def story() -> None:
         async with stage(tmp_path) as one:
-            disk, syncing = Disk(one), Syncing(one.node, one.live, one.runner)
+            disk, syncing = Disk(one), SyncTask(one.node, one.live, one.runner)
             await syncing.turn()
             assert disk.syncs == 0
             one.invite()
@@ -42,17 +42,21 @@ def test_live_calls_are_synced_and_an_idle_node_is_not(tmp_path: Path) -> None:
 def test_after_a_failed_sync_a_call_goes_on_in_new_parts_and_says_so(tmp_path: Path) -> None:
     async def story() -> None:
         async with stage(tmp_path) as one:
-            disk, syncing = Disk(one), Syncing(one.node, one.live, one.runner)
+            disk, syncing = Disk(one), SyncTask(one.node, one.live, one.runner)
             call = one.invite()
-            before = call.media_part, call.control and call.control.name
+            before = call.files.media_part, call.files.control and call.files.control.name
             disk.fails = 1
             await syncing.turn()
-            assert (before, call.media_part, call.control and call.control.name) == ((1, "c1"), 2, "c2")
-            assert not one.node.storage_well
+            assert (before, call.files.media_part, call.files.control and call.files.control.name) == (
+                (1, "c1"),
+                2,
+                "c2",
+            )
+            assert not one.node.storage.well
             assert [i["kind"] for i in one.node.incidents.of("acme")] == ["sync-failed"]
-            assert call.epoch == one.node.syncer.epoch == 1
+            assert call.files.epoch == one.node.syncer.epoch == 1
             await syncing.turn()
-            assert call.media_part == 2  # once is enough
+            assert call.files.media_part == 2  # once is enough
             one.bye()
             await one.until(lambda: not len(one.live))
             assert one.statuses("BYE") == [200]
@@ -69,7 +73,7 @@ def test_after_a_failed_sync_a_call_goes_on_in_new_parts_and_says_so(tmp_path: P
 def test_a_disk_that_goes_on_failing_is_asked_again_and_no_bye_is_confirmed_meanwhile(tmp_path: Path) -> None:
     async def story() -> None:
         async with stage(tmp_path) as one:
-            disk, syncing = Disk(one), Syncing(one.node, one.live, one.runner)
+            disk, syncing = Disk(one), SyncTask(one.node, one.live, one.runner)
             kept, lost = one.invite("c1"), one.invite("c2")
             disk.fails = 3
             create, vault = kept.customer.vault.create, kept.customer.vault
@@ -79,7 +83,7 @@ def test_a_disk_that_goes_on_failing_is_asked_again_and_no_bye_is_confirmed_mean
 
             vault.create = refuse  # type: ignore[method-assign, assignment]  # planted
             await syncing.turn()
-            assert (kept.media_part, kept.epoch) == (1, 0)
+            assert (kept.files.media_part, kept.files.epoch) == (1, 0)
             one.bye("c2")
             await one.until(lambda: len(one.live) == 1)
             assert one.statuses("BYE") == [500]
@@ -87,6 +91,6 @@ def test_a_disk_that_goes_on_failing_is_asked_again_and_no_bye_is_confirmed_mean
             vault.create = create  # type: ignore[method-assign]  # taken out again
             disk.fails = 0
             await syncing.turn()
-            assert (kept.media_part, kept.epoch) == (2, one.node.syncer.epoch)
+            assert (kept.files.media_part, kept.files.epoch) == (2, one.node.syncer.epoch)
 
     asyncio.run(story())

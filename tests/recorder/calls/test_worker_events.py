@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from recorder.calls.registry import LiveCall
+from recorder.calls.live_call import LiveCall
+from recorder.calls.worker_events import WorkerEvents
 from recorder.workers import messages
 from storage.errors import NoSpace
 from tests.recorder.dtls_peer import Peer, offer
@@ -118,7 +119,7 @@ def test_a_killed_worker_is_replaced_and_the_call_goes_on_in_a_new_part(tmp_path
             call = one.invite()
             await one.until(lambda: one.node.workers.well)
             os.kill(pid(one), signal.SIGKILL)
-            await one.until(lambda: call.media_part == 2)
+            await one.until(lambda: call.files.media_part == 2)
             await one.until(lambda: call.customer.vault.find(call.id, call.leaf, "m1").finished)  # type: ignore[union-attr]  # it exists
             assert call.recording.alive
             one.bye()
@@ -148,7 +149,7 @@ async def speaking(key: bytes) -> AsyncIterator[Sender]:
 
 async def heard(one: Stage, call: LiveCall, sender: Sender, count: int) -> None:
     """Send packets to the second stream and wait until its worker has them."""
-    sender.send(call.pairs[1].port, count)
+    sender.send(call.sockets.pairs[1].port, count)
     while True:
         figures = await one.node.workers.snapshot(call.id)
         if figures.streams and figures.streams[1]["packets"] == sender.sent:
@@ -169,9 +170,9 @@ def test_a_stream_that_was_taken_out_keeps_its_figures_when_a_worker_dies(tmp_pa
             call = one.invite()
             await heard(one, call, sender, 30)
             reoffer_without(one, call)
-            await one.until(lambda: list(call.pairs) == [0])
+            await one.until(lambda: list(call.sockets.pairs) == [0])
             os.kill(pid(one), signal.SIGKILL)
-            await one.until(lambda: call.media_part == 2)
+            await one.until(lambda: call.files.media_part == 2)
             shown = await over(one, call)
             assert (shown["packets"], shown["lost"], shown["gaps"]) == (30, 0, [])
 
@@ -187,11 +188,11 @@ def test_a_worker_that_dies_before_it_came_to_a_stream_taken_out_loses_nothing_o
             await heard(one, call, sender, 30)
             stuck = pid(one)
             os.kill(stuck, signal.SIGSTOP)
-            sender.send(call.pairs[1].port, 20)
+            sender.send(call.sockets.pairs[1].port, 20)
             reoffer_without(one, call)
             os.kill(stuck, signal.SIGKILL)
-            await one.until(lambda: call.media_part == 2)
-            await one.until(lambda: list(call.pairs) == [0])
+            await one.until(lambda: call.files.media_part == 2)
+            await one.until(lambda: list(call.sockets.pairs) == [0])
             shown = await over(one, call)
             assert (shown["packets"], shown["lost"], shown["gaps"]) == (50, 0, [])
 
@@ -215,14 +216,14 @@ def test_a_worker_that_dies_while_the_disk_is_full_is_replaced_when_it_is_not(
             monkeypatch.setattr(vault, "create", limited)
             os.kill(pid(one), signal.SIGKILL)
             await one.until(lambda: call.stranded)
-            assert one.node.storage_well is False
-            assert call.media_part == 1
+            assert one.node.storage.well is False
+            assert call.files.media_part == 1
             one.workers.help_stranded()
             assert call.stranded
             full.clear()
             one.workers.help_stranded()
             assert not call.stranded
-            assert call.media_part == 2
+            assert call.files.media_part == 2
             one.bye()
             await one.until(lambda: one.statuses("BYE"))
             assert one.statuses("BYE") == [200]
@@ -247,7 +248,7 @@ def test_trouble_with_the_disk_stops_new_calls(tmp_path: Path) -> None:
     async def story() -> None:
         async with stage(tmp_path) as one:
             one.workers.on_event(messages.DiskTrouble("unknown", 28))
-            assert one.node.storage_well is False
+            assert one.node.storage.well is False
 
     asyncio.run(story())
 
@@ -256,8 +257,8 @@ def test_a_worker_of_other_files_has_the_daemon_make_way(tmp_path: Path) -> None
     async def story() -> None:
         async with stage(tmp_path) as one:
             made: list[None] = []
-            one.node.make_way = lambda: made.append(None)
-            one.workers.on_event(messages.OtherVersion(0))
+            workers = WorkerEvents(one.node, one.live, one.runner, lambda: made.append(None))
+            workers.on_event(messages.OtherVersion(0))
             assert made == [None]
 
     asyncio.run(story())

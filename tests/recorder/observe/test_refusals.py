@@ -125,9 +125,9 @@ def refuse_all(one: Stage, name: bytes) -> None:
 
 
 def no_storage(one: Stage, name: bytes) -> None:
-    one.node.storage_well = False
+    one.node.storage.well = False
     one.hear(invite_of(name))
-    one.node.storage_well = True
+    one.node.storage.well = True
 
 
 def disk_away(one: Stage, name: bytes) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from recorder.calls.repair_queue import Left, Mending
+from recorder.calls.repair_queue import Left, RepairQueue
 from recorder.calls.resume import Resume
 from recorder.persist.checkpoint import Checkpoints
 from recorder.persist.checkpoint_file import Slot
@@ -26,7 +26,7 @@ HUGE = 10**400
 
 def forge(one: Any, call: Any, outer: dict[str, Any], sealed: bytes = b"") -> None:
     """Write a state through the descriptor that the worker of a call has."""
-    forged = Slot("", 0, call.spool_fd, generation=1 << 62)
+    forged = Slot("", 0, call.files.spool_fd, generation=1 << 62)
     said = {"v": 2, "call": call.id, "customer": "acme", "leaf": call.leaf, "ports": []} | outer
     forged.write(json.dumps(said).encode(), sealed)
 
@@ -46,12 +46,12 @@ def test_no_worker_has_a_recording_removed_that_it_says_was_refused(tmp_path: Pa
             broken = one.invite("c2")
             forge(one, broken, {"call": victim.id, "leaf": victim.leaf, "refused": True})
             if over:
-                forged = Slot("", 0, broken.spool_fd, generation=(1 << 62) + 1)
+                forged = Slot("", 0, broken.files.spool_fd, generation=(1 << 62) + 1)
                 forged.end()
             one.forget(broken)
             with closing(Checkpoints(one.node.runtime_dir / "live")) as checkpoints:
-                here = Mending(one.node, checkpoints.remove)
-                Resume(one.node, one.live, one.runner, checkpoints, one.workers, here).run({}, {})
+                here = RepairQueue(one.node, checkpoints.remove)
+                Resume(one.node, one.recordings, one.live, one.runner, checkpoints, one.workers, here).run({}, {})
                 for each in left_behind(acme, ()):
                     here.put(Left(acme, *each))
                 assert await here.round()
@@ -93,8 +93,8 @@ def test_whatever_a_worker_writes_there_the_next_start_succeeds_without_it(
             for pair in bind_again(one.node.runtime_dir, "127.0.0.1", ()).values():
                 pair.close()
             with closing(Checkpoints(one.node.runtime_dir / "live")) as checkpoints:
-                here = Mending(one.node, checkpoints.remove)
-                Resume(one.node, one.live, one.runner, checkpoints, one.workers, here).run({}, {})
+                here = RepairQueue(one.node, checkpoints.remove)
+                Resume(one.node, one.recordings, one.live, one.runner, checkpoints, one.workers, here).run({}, {})
                 assert not list(checkpoints.left())
             assert not list(one.live)
 
@@ -142,8 +142,8 @@ def test_a_worker_that_repeats_the_state_of_a_call_that_is_over_does_not_begin_i
             one.forget(broken)
             one.node.endpoint._context.sessions.__init__()  # type: ignore[misc]  # that of a new process knows nobody
             with closing(Checkpoints(one.node.runtime_dir / "live")) as checkpoints:
-                here = Mending(one.node, checkpoints.remove)
-                Resume(one.node, one.live, one.runner, checkpoints, one.workers, here).run({}, {})
+                here = RepairQueue(one.node, checkpoints.remove)
+                Resume(one.node, one.recordings, one.live, one.runner, checkpoints, one.workers, here).run({}, {})
                 assert [call.id for call in one.live] == []
                 assert await here.round()
             assert {ref.part for ref in acme.vault.walk() if ref.call == victim.id} == parts

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from recorder.calls.crash_scan import Startup
+from recorder.calls.crash_scan import CrashScan
 from recorder.calls.leaf_prefetch import DAY_SECONDS
-from recorder.calls.repair_queue import Left, Mending
+from recorder.calls.repair_queue import Left, RepairQueue
 from recorder.calls.resume import Resume
 from recorder.persist.checkpoint import Checkpoints, refused
 from recorder.persist.control_part import ControlPart
@@ -196,7 +196,7 @@ def test_a_start_that_comes_upon_it_meanwhile_does_not_take_it_for_a_call(
             acme = one.node.customers["acme"]
             with disk_of(acme) as disk:
                 refused_while_it_is_written(one, disk, monkeypatch)
-                await Startup(one.node, one.live, one.mending).run()
+                await CrashScan(one.node, one.live, one.mending).run()
                 assert len(one.mending) == 1
                 await one.until(lambda: not discards())
                 disk.read_only(False)
@@ -220,8 +220,8 @@ def test_a_successor_knows_that_it_was_refused(tmp_path: Path, monkeypatch: pyte
                 assert left_calls(one.node.runtime_dir) == set()
                 disk.read_only(False)
                 checkpoints = Checkpoints(one.node.runtime_dir / "live")
-                here = Mending(one.node, checkpoints.remove)
-                Resume(one.node, one.live, one.runner, checkpoints, one.workers, here).run({}, {})
+                here = RepairQueue(one.node, checkpoints.remove)
+                Resume(one.node, one.recordings, one.live, one.runner, checkpoints, one.workers, here).run({}, {})
                 for each in left_behind(acme, ()):
                     here.put(Left(acme, *each))
                 assert (len(here), await here.round(), len(one.live)) == (1, True, 0)
@@ -242,7 +242,7 @@ def test_by_hand_it_is_removed_too(tmp_path: Path, monkeypatch: pytest.MonkeyPat
                 monkeypatch.setattr(one.mending, "put", lambda left: None)
                 await one.until(lambda: not discards())  # in vain
                 disk.read_only(False)
-                one.node.storage_well = True
+                one.node.storage.well = True
                 answered = one.invite("c2")
                 one.forget(answered)
                 await recover(acme, (), found.append, refused(one.node.runtime_dir, acme.name, acme.keys))

@@ -14,7 +14,7 @@ import pytest
 
 from recorder.access.api_server import Surface
 from recorder.calls.admission import Housekeeping
-from recorder.calls.leaf_prefetch import Numbering
+from recorder.calls.leaf_prefetch import LeafPrefetch
 from recorder.calls.status import System
 from recorder.service import background
 from recorder.service.background import Office
@@ -78,7 +78,11 @@ def test_calls_come_and_go_before_anything_of_the_index_is_loaded(tmp_path: Path
             lean = Customer(whole.settings, whole.keys, whole.place, assembled)
             one.node.customers._customers["acme"] = lean  # type: ignore[attr-defined]  # as a start of the daemon has it
             await whole.close()
-            chores = (Numbering(one.node).tend, System(one.node, one.live).sample, one.node.incidents.save)
+            chores = (
+                LeafPrefetch(one.node.customers, one.node.tasks, one.node.now).tend,
+                System(one.node, one.live).sample,
+                one.node.incidents.save,
+            )
             ended = one.invite("c1")
             Housekeeping(one.node, one.live, one.runner.checkpoint, chores).beat()
             one.bye("c1")

@@ -11,8 +11,8 @@ import pytest
 from recorder.session import commands as c
 from recorder.session import events as e
 from recorder.session.mline_matching import MAX_STREAMS
-from recorder.session.session import Recording, State
-from recorder.session.snapshot import from_state, to_state
+from recorder.session.session import Recording
+from recorder.session.states import State
 from sip.sdp.answer import Policy
 from sip.sdp.description import SessionDescription
 from sip.ua.events import Token
@@ -432,7 +432,7 @@ def test_a_line_that_was_left_out_comes_back_with_no_less_protection(
     one.handle(e.Opened({0: 20000, 1: 20002}), now())
     assert only(one.handle(offered(2, offer(2, first.split()[0])), now(1)), c.Accept)
     if stored:
-        one = from_state(json.loads(json.dumps(to_state(one))), random)
+        one = Recording.from_state(json.loads(json.dumps(one.to_state())), random)
     done = one.handle(offered(3, offer(3, *last.split())), now(2))
     if taken:
         assert only(done, c.Accept) and len(one.streams) == 2

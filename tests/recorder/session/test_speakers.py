@@ -11,7 +11,6 @@ from recorder.session import call_document
 from recorder.session import commands as c
 from recorder.session import events as e
 from recorder.session.session import Recording
-from recorder.session.snapshot import from_state, to_state
 from sip.sdp.answer import Policy
 from sip.ua.events import Token
 from tests.recorder.offers import metadata, now, offered, random, request
@@ -67,7 +66,7 @@ def test_a_stream_whose_line_went_to_somebody_else_stays_who_was_heard_in_it_r15
     again(one, 2, offer(2, "1", "gone"), metadata("Alice"))
     again(one, 3, offer(3, "1", f"{label} PCMU"), carol_for_bob(label))
     assert heard(one) == [("1", "Alice"), ("2", "Bob"), (label, "Carol")]
-    later = from_state(json.loads(json.dumps(to_state(one))), random)
+    later = Recording.from_state(json.loads(json.dumps(one.to_state())), random)
     again(later, 4, offer(4, "1", label + " PCMU"), metadata("Alice"))
     assert heard(later)[2] == (label, "Carol")
 
@@ -192,11 +191,11 @@ def test_all_of_it_outlives_the_process_and_older_checkpoints_do_not_know_it() -
     again(one, 3, offer(3, "image", "3"), carol_for_bob("3"))
     told = one.call_document(now(9))
     assert (told["streams"][0]["party"], told["streams"][1]["earlier"]) == (0, [1])
-    state = json.loads(json.dumps(to_state(one)))
-    assert from_state(state, random).call_document(now(9)) == told
+    state = json.loads(json.dumps(one.to_state()))
+    assert Recording.from_state(state, random).call_document(now(9)) == told
     for stream in state["streams"]:
         del stream["owner"], stream["before"]
-    older = from_state(state, random).call_document(now(9))["streams"]
+    older = Recording.from_state(state, random).call_document(now(9))["streams"]
     assert (older[0]["party"], older[1]["earlier"]) == (None, [])
 
 
@@ -234,7 +233,7 @@ def test_a_client_that_names_owners_the_wrong_way_round_is_read_the_other_way(
     again(one, 1, offer(1, *lines), metadata(*document))
     assert heard(one) == expected
     assert [note["kind"] for note in one.call_document(now(9))["notes"]].count("owners-swapped") == 1
-    later = from_state(json.loads(json.dumps(to_state(one))), random)
+    later = Recording.from_state(json.loads(json.dumps(one.to_state())), random)
     again(later, 2, offer(2, *lines), metadata(*document))  # nobody counts as heard in the other's stream before
     assert heard(later) == expected
 
@@ -245,9 +244,9 @@ def test_owners_that_were_exchanged_stay_with_a_stream_whose_line_goes() -> None
     again(one, 1, offer(1, "1", "2"), metadata("Alice", "Bob"))
     again(one, 2, offer(2, "1", "image"), metadata("Alice", "Bob"))
     assert heard(one)[1] == ("2", "Alice")
-    state = to_state(one)
+    state = one.to_state()
     del state["picture"]["swapped"]  # as a version before this one wrote it
-    assert from_state(json.loads(json.dumps(state)), random).picture.swapped is False
+    assert Recording.from_state(json.loads(json.dumps(state)), random).picture.swapped is False
 
 
 def spoken(one: Recording, line: int = 1) -> list[tuple[str | None, str | None]]:
@@ -271,7 +270,7 @@ def test_a_transfer_tells_since_when_the_other_one_is_heard() -> None:
     assert spoken(one) == [(None, "Bob"), (at, "Carol")] and spoken(one, 0) == []
     again(one, 3, offer(3, "1", "2"), carol_in_bobs_stream())
     assert spoken(one) == [(None, "Bob"), (at, "Carol")]
-    later = from_state(json.loads(json.dumps(to_state(one))), random)
+    later = Recording.from_state(json.loads(json.dumps(one.to_state())), random)
     again(later, 4, offer(4, "1", "2"), metadata("Alice", "Bob"))
     assert spoken(later) == [(None, "Bob"), (at, "Carol"), (call_document.rfc3339(now(4).wall), "Bob")]
 
@@ -292,10 +291,10 @@ def test_what_the_metadata_said_of_people_stays_said_where_an_offer_comes_to_not
 def test_of_a_call_that_an_older_version_began_nobody_knows_who_was_heard_when() -> None:
     one = begun("Alice", "Bob")
     again(one, 2, offer(2, "1", "2"), carol_in_bobs_stream())
-    state = json.loads(json.dumps(to_state(one)))
+    state = json.loads(json.dumps(one.to_state()))
     for stream in state["streams"]:
         del stream["speakers"]
-    older = from_state(state, random)
+    older = Recording.from_state(state, random)
     assert spoken(older) == []
     again(older, 3, offer(3, "1", "2"), metadata("Alice", "Bob"))
     first = older.call_document(now(9))["streams"][1]["speakers"][0]

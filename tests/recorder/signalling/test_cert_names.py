@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from recorder.config.customer import Customer
-from recorder.signalling.cert_names import Vouching
+from recorder.signalling.cert_names import CertificateNames
 from tests.journeys.sbc import Authority
 
 
@@ -24,7 +24,7 @@ def authorities(tmp_path: Path) -> dict[str, Authority]:
 
 def test_without_authorities_of_customers_tls_alone_decides(authorities: dict[str, Authority]) -> None:
     """Duty S24."""
-    vouching = Vouching([Customer(name="a", certificates=("a.example",))], authorities["common"].file)
+    vouching = CertificateNames([Customer(name="a", certificates=("a.example",))], authorities["common"].file)
     assert vouching.names(b"anything", ("a.example", "b.example")) == ("a.example", "b.example")
 
 
@@ -34,21 +34,21 @@ def test_a_name_needs_the_authority_of_its_customer_s24(authorities: dict[str, A
         Customer(name="a", certificates=("a.example",)),
         Customer(name="b", certificates=("b.example",), client_ca=own.file),
     ]
-    vouching = Vouching(customers, common.file)
+    vouching = CertificateNames(customers, common.file)
     both = ("a.example", "b.example", "c.example")
     assert vouching.names(der(common.issue("x")), both) == ("a.example",)
     assert vouching.names(der(own.issue("x")), both) == ("b.example",)
     assert vouching.names(b"no certificate", both) == ()
     second = der(own.issue("x")).replace(b"\xa0\x03\x02\x01\x02", b"\xa0\x03\x02\x01\x01", 1)  # X.509 version 2
     assert vouching.names(second, both) == ()
-    assert Vouching(customers, None).names(der(common.issue("x")), both) == ()
+    assert CertificateNames(customers, None).names(der(common.issue("x")), both) == ()
 
 
 def test_a_file_is_read_anew_when_it_changes_and_a_lost_one_vouches_for_nobody_s24(
     authorities: dict[str, Authority],
 ) -> None:
     common, own = authorities["common"], authorities["own"]
-    vouching = Vouching([Customer(name="b", certificates=("b.example",), client_ca=own.file)], None)
+    vouching = CertificateNames([Customer(name="b", certificates=("b.example",), client_ca=own.file)], None)
     leaf = der(common.issue("b.example"))
     assert vouching.names(leaf, ("b.example",)) == ()
     own.file.write_bytes(own.file.read_bytes() + common.file.read_bytes())

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recorder.config.customer import Customer
-from recorder.signalling.customer_lookup import Tenants, normal_address
+from recorder.signalling.customer_lookup import CustomerLookup, normal_address
 
 
 def customer(name: str, sources: tuple[str, ...] = (), **more: Any) -> Customer:
@@ -40,8 +40,8 @@ OPEN = customer("initech", domains=("initech.example",))
     ],
 )
 def test_a_call_finds_its_customer(source: str, names: tuple[str, ...], domain: str | None, whose: str | None) -> None:
-    assert Tenants([ACME, GLOBEX, OPEN]).customer_of(source, names, domain) == whose
-    assert Tenants([OPEN, GLOBEX, ACME]).customer_of(source, names, domain) == whose
+    assert CustomerLookup([ACME, GLOBEX, OPEN]).customer_of(source, names, domain) == whose
+    assert CustomerLookup([OPEN, GLOBEX, ACME]).customer_of(source, names, domain) == whose
 
 
 def test_customers_behind_one_sbc_are_told_apart_by_domain() -> None:
@@ -49,17 +49,17 @@ def test_customers_behind_one_sbc_are_told_apart_by_domain() -> None:
         customer("a", ("192.0.2.1",), domains=("a.example",)),
         customer("b", ("192.0.2.1",), domains=("b.example",)),
     ]
-    assert Tenants(both).customer_of("192.0.2.1", (), "b.example") == "b"
-    assert Tenants(both).customer_of("192.0.2.1", (), "a.example") == "a"
+    assert CustomerLookup(both).customer_of("192.0.2.1", (), "b.example") == "b"
+    assert CustomerLookup(both).customer_of("192.0.2.1", (), "a.example") == "a"
 
 
 def test_a_domain_opens_nothing_to_strangers_of_a_customer_with_sources() -> None:
     closed = customer("acme", ("192.0.2.0/24",), domains=("acme.example",))
-    assert Tenants([closed]).customer_of("203.0.113.1", (), "acme.example") is None
+    assert CustomerLookup([closed]).customer_of("203.0.113.1", (), "acme.example") is None
 
 
 def test_strangers_get_silence_on_udp_only() -> None:
-    tenants = Tenants([ACME, GLOBEX])
+    tenants = CustomerLookup([ACME, GLOBEX])
     assert tenants.admits("udp", "192.0.2.9")
     assert tenants.admits("udp", "::ffff:192.0.2.9")
     assert not tenants.admits("udp", "203.0.113.1")
@@ -68,13 +68,13 @@ def test_strangers_get_silence_on_udp_only() -> None:
 
 
 def test_a_customer_known_by_domain_only_may_call_from_anywhere() -> None:
-    assert Tenants([ACME, OPEN]).admits("udp", "203.0.113.1")
+    assert CustomerLookup([ACME, OPEN]).admits("udp", "203.0.113.1")
 
 
 def test_all_of_ipv6_is_not_all_of_ipv4() -> None:
-    assert not Tenants([customer("six", ("::/0",))]).admits("udp", "192.0.2.1")
-    assert Tenants([customer("four", ("0.0.0.0/0",))]).admits("udp", "192.0.2.1")
-    assert not Tenants([customer("four", ("0.0.0.0/0",))]).admits("udp", "2001:db8::1")
+    assert not CustomerLookup([customer("six", ("::/0",))]).admits("udp", "192.0.2.1")
+    assert CustomerLookup([customer("four", ("0.0.0.0/0",))]).admits("udp", "192.0.2.1")
+    assert not CustomerLookup([customer("four", ("0.0.0.0/0",))]).admits("udp", "2001:db8::1")
 
 
 def test_an_address_has_one_spelling() -> None:
@@ -86,7 +86,7 @@ def test_an_address_has_one_spelling() -> None:
 
 @given(st.ip_addresses(), st.ip_addresses(v=4).map(lambda ip: ipaddress.ip_network(f"{ip}/20", strict=False)))
 def test_a_property_the_index_agrees_with_ipaddress(source: Any, network: Any) -> None:
-    tenants = Tenants([Customer(name="a", sources=(network,))])
+    tenants = CustomerLookup([Customer(name="a", sources=(network,))])
     plain = ipaddress.ip_address(normal_address(str(source)))
     assert tenants.admits("udp", str(source)) == (plain.version == 4 and plain in network)
 
@@ -104,7 +104,7 @@ def test_a_property_the_index_agrees_with_ipaddress(source: Any, network: Any) -
 def test_a_refusal_belongs_to_a_customer_only_where_it_can_be_no_others(
     source: str, names: tuple[str, ...], whose: str | None
 ) -> None:
-    assert Tenants((ACME, GLOBEX, OPEN)).only(source, names) == whose
+    assert CustomerLookup((ACME, GLOBEX, OPEN)).only(source, names) == whose
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_a_refusal_belongs_to_a_customer_only_where_it_can_be_no_others(
 def test_who_could_be_somebodys_is_no_stranger_s29(
     customers: list[Customer], source: str, names: tuple[str, ...], known: bool
 ) -> None:
-    assert Tenants(customers).knows(source, names) is known
+    assert CustomerLookup(customers).knows(source, names) is known
 
 
 @pytest.mark.parametrize(
@@ -142,7 +142,7 @@ def test_who_could_be_somebodys_is_no_stranger_s29(
 def test_what_follows_in_a_dialog_is_of_its_owner_as_an_invite_from_there_could_be(
     owner: str, source: str, names: tuple[str, ...], can: bool
 ) -> None:
-    one = Tenants([ACME, GLOBEX, OPEN])
+    one = CustomerLookup([ACME, GLOBEX, OPEN])
     assert one.may_be(owner, source, names) is can
     assert one.may_be(owner, source, names) is can  # as it is remembered
 
@@ -150,9 +150,9 @@ def test_what_follows_in_a_dialog_is_of_its_owner_as_an_invite_from_there_could_
 def test_an_sbc_of_several_customers_goes_on_with_the_dialogs_of_each() -> None:
     shared = [customer(name, ("192.0.2.1",), domains=(f"{name}.example",)) for name in ("a", "b")]
     nested = [customer("wide", ("192.0.2.0/24",), domains=("wide.example",)), customer("narrow", ("192.0.2.0/28",))]
-    assert all(Tenants(shared).may_be(name, "192.0.2.1") for name in ("a", "b"))
-    assert all(Tenants(nested).may_be(name, "192.0.2.1") for name in ("wide", "narrow"))
-    assert not Tenants(nested).may_be("narrow", "192.0.2.99")
+    assert all(CustomerLookup(shared).may_be(name, "192.0.2.1") for name in ("a", "b"))
+    assert all(CustomerLookup(nested).may_be(name, "192.0.2.1") for name in ("wide", "narrow"))
+    assert not CustomerLookup(nested).may_be("narrow", "192.0.2.99")
 
 
 @pytest.mark.parametrize(
@@ -167,13 +167,13 @@ def test_an_sbc_of_several_customers_goes_on_with_the_dialogs_of_each() -> None:
 )
 def test_an_address_of_others_only_is_elsewhere(host: str, names: tuple[str, ...], elsewhere: bool) -> None:
     acme = customer("acme", ("192.0.2.0/24",), certificates=("sbc.acme.example",))
-    assert Tenants([acme, GLOBEX]).elsewhere("acme", host, names) is elsewhere
+    assert CustomerLookup([acme, GLOBEX]).elsewhere("acme", host, names) is elsewhere
 
 
 def test_a_network_within_that_of_another_customer_is_of_its_own_alone_where_no_domain_decides() -> None:
     wide, narrow = customer("wide", ("192.0.2.0/24",)), customer("narrow", ("192.0.2.16/28",))
     named = customer("named", ("192.0.2.16/28",), domains=("named.example",))
     for order in ((wide, narrow), (narrow, wide)):
-        tenants = Tenants(order)
+        tenants = CustomerLookup(order)
         assert [tenants.only(f"192.0.2.{last}") for last in (1, 17)] == ["wide", "narrow"]
-        assert Tenants((*order, named)).only("192.0.2.17") is None
+        assert CustomerLookup((*order, named)).only("192.0.2.17") is None

@@ -7,7 +7,6 @@ import json
 from recorder.calls.stream_specs import new_call
 from recorder.session import commands as c
 from recorder.session import events as e
-from recorder.session.pausing import turn
 from recorder.session.session import Recording
 from recorder.workers.messages import Part
 from sip.sdp.answer import Policy
@@ -30,11 +29,11 @@ def kinds(commands: list[c.Command]) -> list[type]:
 
 def test_media_stop_first_and_the_recording_says_when() -> None:
     one = begun()
-    media, event, index = turn(one, now(2), paused=True)
+    media, event, index = one.handle(e.PauseAsked(), now(2))
     assert (media, index) == (c.PauseMedia(), c.Index())
     assert isinstance(event, c.Keep)
     assert json.loads(event.body) == {"at": "2026-03-01T12:00:02.000Z", "kind": "pause"}
-    assert kinds(turn(one, now(4), paused=False)) == [c.ResumeMedia, c.Keep, c.Index]
+    assert kinds(one.handle(e.ResumeAsked(), now(4))) == [c.ResumeMedia, c.Keep, c.Index]
     assert one.call_document(now(5))["streams"][0]["pauses"] == [
         ["2026-03-01T12:00:02.000Z", "2026-03-01T12:00:04.000Z"]
     ]
@@ -43,12 +42,12 @@ def test_media_stop_first_and_the_recording_says_when() -> None:
 def test_a_stream_that_begins_in_a_pause_is_paused_too_from_where_that_was_asked_for() -> None:
     """It may be the only one: a payload type that changes its codec ends the stream before."""
     one, again = begun(), sdp("sendonly", version=2).replace(b"SAVP 8", b"SAVP 8\r\na=rtpmap:8 opus/48000")
-    turn(one, now(2), paused=True)
+    one.handle(e.PauseAsked(), now(2))
     one.handle(offered(2, again, cseq=2), now(3))
     one.handle(e.Opened({1: 20002}), now(3))
     assert [s.removed for s in one.streams] == [True, False]
     assert new_call(one, PART, (), bytes(32)).pauses == ((int(now(2).wall.timestamp()) * 1_000_000_000, None),)
-    turn(one, now(4), paused=False)
+    one.handle(e.ResumeAsked(), now(4))
     assert one.call_document(now(5))["streams"][1]["pauses"] == [
         ["2026-03-01T12:00:02.000Z", "2026-03-01T12:00:04.000Z"]
     ]
@@ -57,23 +56,23 @@ def test_a_stream_that_begins_in_a_pause_is_paused_too_from_where_that_was_asked
 
 def test_what_is_so_already_changes_nothing() -> None:
     one = begun()
-    assert turn(one, now(1), paused=False) == []
-    turn(one, now(2), paused=True)
-    assert turn(one, now(3), paused=True) == []
+    assert one.handle(e.ResumeAsked(), now(1)) == []
+    one.handle(e.PauseAsked(), now(2))
+    assert one.handle(e.PauseAsked(), now(3)) == []
 
 
 def test_there_is_nothing_to_pause_before_the_answer_and_after_the_end() -> None:
     fresh = Recording(ID, Policy(srtp="preferred"), random)
     ended = begun()
     ended.handle(e.Lost("gone"), now(1))
-    assert [turn(one, now(2), paused=True) for one in (fresh, ended)] == [[], []]
+    assert [one.handle(e.PauseAsked(), now(2)) for one in (fresh, ended)] == [[], []]
     assert not fresh.paused
     assert not ended.paused
 
 
 def test_a_client_that_takes_offers_is_told_f6() -> None:
     one = begun(reoffers=True)
-    told = turn(one, now(1), paused=True)[1]
+    told = one.handle(e.PauseAsked(), now(1))[1]
     assert isinstance(told, c.Reoffer)
     assert told.paused
     assert b"a=inactive" in told.sdp
@@ -82,4 +81,4 @@ def test_a_client_that_takes_offers_is_told_f6() -> None:
 def test_a_client_whose_answer_is_still_to_come_is_not_f6() -> None:
     one = begun(reoffers=True)
     one.offers_first = True
-    assert kinds(turn(one, now(1), paused=True)) == [c.PauseMedia, c.Keep, c.Index]
+    assert kinds(one.handle(e.PauseAsked(), now(1))) == [c.PauseMedia, c.Keep, c.Index]

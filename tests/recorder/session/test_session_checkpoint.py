@@ -9,8 +9,8 @@ import pytest
 
 from recorder.session import commands as c
 from recorder.session import events as e
-from recorder.session.session import Recording, State
-from recorder.session.snapshot import from_state, to_state
+from recorder.session.session import Recording
+from recorder.session.states import State
 from recorder.session.stream import Certificate
 from sip.sdp.answer import Policy
 from sip.sdp.plan import Addresses
@@ -28,21 +28,21 @@ def living() -> Recording:
 
 def test_the_document_is_the_same_after_a_detour_through_json() -> None:
     one = living()
-    other = from_state(json.loads(json.dumps(to_state(one))), random)
+    other = Recording.from_state(json.loads(json.dumps(one.to_state())), random)
     assert other.call_document(now(9)) == one.call_document(now(9))
     assert other.state is State.RECORDING
 
 
 def test_the_next_answer_is_the_same() -> None:
     one = living()
-    other = from_state(json.loads(json.dumps(to_state(one))), random)
+    other = Recording.from_state(json.loads(json.dumps(one.to_state())), random)
     for each in (one, other):
         each.handle(offered(3, sdp("sendonly", "sendonly", version=3), cseq=3), now(6))
     assert other.agreement.answer_sdp == one.agreement.answer_sdp
 
 
 def test_a_hold_goes_on_over_the_restart() -> None:
-    other = from_state(json.loads(json.dumps(to_state(living()))), random)
+    other = Recording.from_state(json.loads(json.dumps(living().to_state())), random)
     other.handle(offered(3, sdp("sendonly", "sendonly", version=3), cseq=3), now(8))
     assert other.call_document(now(9))["streams"][0]["pauses"] == [
         ["2026-03-01T12:00:05.000Z", "2026-03-01T12:00:08.000Z"]
@@ -52,10 +52,10 @@ def test_a_hold_goes_on_over_the_restart() -> None:
 def test_where_it_came_from_is_kept_and_older_checkpoints_do_not_know_it() -> None:
     one = living()
     one.source = "192.0.2.7"
-    state = json.loads(json.dumps(to_state(one)))
-    assert from_state(state, random).call_document(now(9))["source"] == "192.0.2.7"
+    state = json.loads(json.dumps(one.to_state()))
+    assert Recording.from_state(state, random).call_document(now(9))["source"] == "192.0.2.7"
     del state["source"]
-    assert from_state(state, random).source is None
+    assert Recording.from_state(state, random).source is None
 
 
 def test_a_clock_that_was_set_back_is_known_after_a_restart_and_not_to_older_checkpoints() -> None:
@@ -63,11 +63,13 @@ def test_a_clock_that_was_set_back_is_known_after_a_restart_and_not_to_older_che
     began, end = (moment._replace(wall=moment.wall - week, behind=week) for moment in (now(), now(9)))
     one = Recording("11111111-2222-4333-8444-555555555555", Policy(srtp="preferred"), random)
     one.handle(offered(1, sdp("sendonly")), began)
-    state = json.loads(json.dumps(to_state(one)))
+    state = json.loads(json.dumps(one.to_state()))
     restarted = end._replace(behind=timedelta(0))  # a daemon knows what was set while it ran
-    assert from_state(state, random).call_document(restarted)["kept_from"] == one.call_document(end)["kept_from"]
+    assert (
+        Recording.from_state(state, random).call_document(restarted)["kept_from"] == one.call_document(end)["kept_from"]
+    )
     del state["started"][2]
-    assert "kept_from" not in from_state(state, random).call_document(restarted)
+    assert "kept_from" not in Recording.from_state(state, random).call_document(restarted)
 
 
 def test_certificate_and_keys_of_dtls_survive_and_the_next_answer_names_the_same_one_d6() -> None:
@@ -81,7 +83,7 @@ def test_certificate_and_keys_of_dtls_survive_and_the_next_answer_names_the_same
     one.handle(e.Opened({0: 20000}), now())
     assert b"a=setup:active\r\na=fingerprint:sha-256 BB\r\n" in one.agreement.answer_sdp
     one.handle(e.Keyed(0, False, "AEAD_AES_128_GCM", b"t" * 28, b"o" * 28, ("sha-256 AA",)), now(1))
-    other = from_state(json.loads(json.dumps(to_state(one))), random)
+    other = Recording.from_state(json.loads(json.dumps(one.to_state())), random)
     other.agreement.certify = lambda: Certificate("sha-256 CC", b"another")
     assert other.streams[0].keys == one.streams[0].keys and other.streams[0].keys is not None
     other.handle(offered(2, offer, cseq=2), now(2))
@@ -97,20 +99,20 @@ def test_an_offer_of_ours_still_waits_for_its_answer_after_a_restart(srtp: str, 
     one = Recording("11111111-2222-4333-8444-555555555555", Policy(srtp=srtp, secure=True), random)
     one.handle(e.OfferWanted(Token(1), request(), None, True, Addresses("198.51.100.7")), now())
     one.handle(e.Opened({0: 20000}), now())
-    state = json.loads(json.dumps(to_state(one)))
-    other = from_state(state, random)
+    state = json.loads(json.dumps(one.to_state()))
+    other = Recording.from_state(state, random)
     assert (other.offers_first, other.locked) == (True, locked)
     assert other.handle(e.Agreed(None), now(1))[0] == c.HangUp("no-answer")
     assert not other.locked
     del state["offers_first"]
-    assert from_state(state, random).handle(e.Agreed(None), now(1)) == []
+    assert Recording.from_state(state, random).handle(e.Agreed(None), now(1)) == []
 
 
 def test_an_offer_of_the_clients_that_comes_to_nothing_leaves_ours_waiting_for_its_answer() -> None:
     one = Recording("11111111-2222-4333-8444-555555555555", Policy(srtp="required", secure=True), random)
     one.handle(e.OfferWanted(Token(1), request(), None, True, Addresses("198.51.100.7")), now())
     one.handle(e.Opened({0: 20000}), now())
-    other = from_state(json.loads(json.dumps(to_state(one))), random)
+    other = Recording.from_state(json.loads(json.dumps(one.to_state())), random)
     other.handle(offered(2, sdp("sendonly"), cseq=2), now(1))
     assert not other.locked
     other.handle(e.Unwanted(), now(1))

@@ -10,7 +10,6 @@ from recorder.session import commands as c
 from recorder.session import events as e
 from recorder.session.commands import DtlsKeys, PortKeys
 from recorder.session.session import Recording
-from recorder.session.snapshot import from_state, to_state
 from recorder.session.stream import Certificate
 from sip.sdp.answer import Policy
 from sip.sdp.description import SessionDescription
@@ -78,7 +77,7 @@ def test_each_association_has_another_name_which_later_answers_keep() -> None:
     wanted = named(asked.sdp)
     assert not {name for _, _, name in first} & {name for _, _, name in wanted}
     one.handle(e.Agreed(sdp("active", tls_id="ABCDEFGHIJKLMNOPQRST"), asked.sdp), now(3))
-    other = from_state(json.loads(json.dumps(to_state(one))), random)
+    other = Recording.from_state(json.loads(json.dumps(one.to_state())), random)
     other.handle(offered(2, sdp(tls_id="ABCDEFGHIJKLMNOPQRST", version=3), cseq=2), now(4))
     assert [name for _, _, name in named(other.agreement.answer_sdp)] == [name for _, _, name in wanted]
     other.handle(offered(3, sdp(tls_id="zbcdefghijklmnopqrst", version=4), cseq=3), now(5))
@@ -108,7 +107,7 @@ def test_what_the_client_offers_meanwhile_is_answered_under_the_certificate_of_b
 def test_a_successor_of_main_knows_what_was_asked_for() -> None:
     one = begun()
     asked = offer_of(one)
-    other = from_state(json.loads(json.dumps(to_state(one))), random)
+    other = Recording.from_state(json.loads(json.dumps(one.to_state())), random)
     other.handle(e.Agreed(sdp("active"), asked), now(3))
     assert other.agreement.certificate == NEXT
 

@@ -1,0 +1,192 @@
+"""The parts of a live call's recording: the control part that we write, and the files that its media worker writes."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from functools import partial
+from typing import Any
+
+from recorder.calls.stream_specs import part_of
+from recorder.errors import NotPossible
+from recorder.persist import part_files
+from recorder.persist.control_part import ControlPart
+from recorder.runtime.disk_thread import Disk, DiskAway
+from recorder.session.call_document import encode
+from recorder.session.commands import Keep, Kept
+from recorder.workers.messages import Part
+from storage.customer.customers import Customer
+from storage.vault.vault import Draft, NewPart, Vault
+
+
+class CallFiles:
+    """The files of one call, from its first answer on; before that, what is to be written to them."""
+
+    __slots__ = (
+        "_customer", "_lock", "call", "control", "early", "epoch", "leaf", "maybe_there", "media_fd", "media_part",
+        "part", "spool_fd",
+    )  # fmt: skip
+
+    def __init__(self, customer: Customer, call: str, leaf: int) -> None:
+        self._customer = customer
+        self.call = call
+        self.leaf = leaf
+        self.control: ControlPart | None = None
+        self.early: tuple[Keep, ...] = ()  # records from before the control part exists
+        self.part: Part | None = None  # the newest media part, until a worker has it
+        self.media_part = 0  # number of the newest media part
+        self.media_fd = -1
+        self.spool_fd = -1  # the call's file in the runtime directory; of recorder.persist.checkpoint, which closes it
+        self.epoch = 0  # of the syncer when the files were made: data of an older epoch may be lost
+        self.maybe_there = False  # files may say that the call exists
+        self._lock: asyncio.Lock | None = None
+
+    @property
+    def lock(self) -> asyncio.Lock:
+        """Give the lock that is held while parts are ended."""
+        self._lock = self._lock or asyncio.Lock()
+        return self._lock
+
+    @property
+    def vault(self) -> Vault:
+        """Return the vault that the parts lie in."""
+        return self._customer.vault
+
+    @property
+    def parts(self) -> list[str]:
+        """Return the names of all parts, control first."""
+        control = int(self.control.name[1:]) if self.control else 0
+        return [*(f"c{n + 1}" for n in range(control)), *(f"m{n + 1}" for n in range(self.media_part))]
+
+    # ---- the beginning ----
+    def draft(self, spool_fd: int) -> tuple[list[Draft], Part]:
+        """Make names and keys of the first two parts, control and media; nothing is on the disk yet.
+
+        Return them, for `create`, and the media part as a worker sees it. `spool_fd`: as for `spool`.
+        """
+        drafts = [self.vault.draft(self.call, self.leaf, part) for part in ("c1", "m1")]
+        self.spool_fd, self.part = spool_fd, part_of("m1", drafts[1])
+        return drafts, self.part
+
+    def create(self, drafts: Sequence[Draft], document: Mapping[str, Any], disk: Disk, epoch: int) -> None:
+        """Create all that the answer promises, and write what was kept; what may be there is taken back by Discard.
+
+        The disk is asked once: a thread that is woken costs more than what it does. The loop waits for it, so keys,
+        names and ciphers are made before: its thread runs on another processor, whose caches have nothing of them.
+        """
+        self.epoch = epoch
+        control = ControlPart("c1", drafts[0].secret)
+        for kind, body in (*self.early, (Kept.CALL, encode(document))):
+            control.keep(kind, body)
+        control.flush()
+        begin = partial(part_files.first_parts, self.vault, drafts, control, lambda: not disk.away)
+        try:
+            _, media = disk.within(begin, lambda made: part_files.take_back(*made))
+        except (DiskAway, OSError):
+            self.maybe_there = True  # it may all be written yet, or could not be taken back
+            raise
+        control.through(disk)
+        self.control, self.early, self.maybe_there = control, (), True
+        self.media_part, self.media_fd = 1, media.fd
+
+    def go_on(self, media_part: int, epoch: int) -> None:
+        """Take over those of a former life of this process: new parts follow the ones there are."""
+        self.media_part, self.epoch = media_part, epoch
+
+    def spool(self, spool_fd: int) -> None:
+        """Take the call's file in the runtime directory."""
+        self.spool_fd = spool_fd
+
+    # ---- further parts ----
+    def next_control(self, disk: Disk, least: int = 0) -> int:
+        """Begin the next control part, number `least` or above; return its number. Those before are to be ended."""
+        before = self.control
+        number, part = self._new_part(disk, "c", least or (int(before.name[1:]) + 1 if before else 1))
+        self.control = ControlPart(f"c{number}", part.secret, part.fd, disk)
+        if before:
+            with suppress(NotPossible):  # what it did not take is in the checkpoint too
+                before.flush()
+            before.abandon()
+        return number
+
+    def next_media(self, disk: Disk) -> Part:
+        """Create the next media part; its descriptor is `media_fd`."""
+        self.media_part, part = self._new_part(disk, "m", self.media_part + 1)
+        if self.media_fd >= 0:
+            os.close(self.media_fd)
+        self.media_fd = part.fd
+        return part_of(f"m{self.media_part}", part)
+
+    def renewed(self, epoch: int) -> None:
+        """Note that all that is written from now on lies in parts that no failed sync has touched."""
+        self.epoch = epoch
+
+    def handed_over(self) -> None:
+        """Note that a worker has the newest media part."""
+        self.part = None
+
+    def _new_part(self, disk: Disk, kind: str, number: int) -> tuple[int, NewPart]:
+        """Create a part of the first free number from `number` on: a process that was killed may have made some."""
+        return disk.within(
+            partial(part_files.free_part, self.vault, self.call, self.leaf, kind, number),
+            lambda made: part_files.take_back(made[1]),
+        )
+
+    # ---- the control part ----
+    def keep(self, record: Keep) -> None:
+        """Append a record, to be written by the next `write`; raises NotPossible if too much waits already."""
+        if self.control is None:
+            self.early = (*self.early, record)
+        else:
+            self.control.keep(record.kind, record.body)
+
+    def write(self, document: Mapping[str, Any]) -> None:
+        """Write a document, and with it all that was kept before; raises NotPossible."""
+        if self.control:
+            self.control.keep(Kept.CALL, encode(document))
+            self.control.flush()
+
+    # ---- the end ----
+    def seal(self, document: Mapping[str, Any]) -> None:
+        """Seal the control part with the last document; raises NotPossible."""
+        if self.control:
+            self.control.keep(Kept.CALL, encode(document))
+            self.control.seal()
+
+    def put_away(self, *, sealed: bool) -> None:
+        """End the newest parts, the media only if they are `sealed`; control first, since it says what the media are.
+
+        Waits for the disk.
+        """
+        if self.control:
+            self.control.finish()
+            self.vault.finish(self.call, self.leaf, self.control.name)
+        if self.media_part and sealed:
+            self.vault.finish(self.call, self.leaf, f"m{self.media_part}")
+
+    def end_part(self, part: str, committed: int | None = None) -> None:
+        """Repair a part if its writer died, and move it to its day; waits for the disk unless it is finished."""
+        ref = self.vault.find(self.call, self.leaf, part)
+        if ref is None or ref.finished:
+            return
+        self.vault.recover(ref, committed)
+        self.vault.finish(self.call, self.leaf, part)
+
+    def end_media(self) -> None:
+        """End all media parts; waits for the disk."""
+        for number in range(1, self.media_part + 1):
+            self.end_part(f"m{number}")
+
+    def size(self) -> int:
+        """Return the bytes of all parts, without what was attached meanwhile; raises StorageError or OSError."""
+        return self.vault.size(self.call, self.leaf, self.parts)
+
+    def close(self) -> None:
+        """Close the descriptors of the parts as they are; a second time does nothing."""
+        if self.control:
+            self.control.abandon()
+        if self.media_fd >= 0:
+            os.close(self.media_fd)
+        self.media_fd = self.spool_fd = -1

@@ -1,0 +1,80 @@
+"""The states of a recording session and what moves it from one to the next, as a table; pure."""
+
+# Theory of operation
+# ===================
+#
+# A recording begins with an INVITE. OPENING: its sockets and its encrypted files are made before the INVITE is
+# answered, because what is accepted must be kept. RECORDING: re-offers, holds, metadata and pauses change it while it
+# lives, but not its state. It ends by a BYE, by the loss of its dialog or because we want it to: CLOSING, until the
+# media worker has sealed the last part. FINISHING: the last document is written and everything is made durable; only
+# then is the BYE answered and the recording OVER.
+#
+#     NEW --OFFER--> OPENING --ANSWER--> RECORDING --END--> CLOSING --SEALED--> FINISHING --RELEASE--> OVER
+#
+# - An offer that is refused or withdrawn before its answer changes nothing (RFC 3261 section 14.2). For a first offer
+#   that means that there never was a recording: REJECT leads to OVER, and nothing is written. That can still happen in
+#   RECORDING, because the session is there as soon as its answer is made: the answer may turn out too late to be sent.
+#   A later offer that fails takes the session back to what was agreed before, and the state stays.
+# - RELEASE is allowed in every state: after a fault of ours a recording is let go wherever it is.
+# - What the table does not have is not done: an event that finds its input missing is refused or ignored.
+#
+# The table is all there is of state transitions. `Recording` (recorder.session.session) holds the state, and nothing
+# else changes it.
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum
+
+
+class State(Enum):
+    """Where a recording is in its life."""
+
+    NEW = "new"
+    OPENING = "opening"
+    RECORDING = "recording"
+    CLOSING = "closing"
+    FINISHING = "finishing"
+    OVER = "over"
+
+
+class Input(Enum):
+    """What moves a recording from state to state."""
+
+    OFFER = "an offer is taken up, the client's or ours"
+    ANSWER = "the offer is answered"
+    REJECT = "the first offer is refused or withdrawn"
+    END = "the dialog ends"
+    SEALED = "the media worker has sealed the last part"
+    RELEASE = "everything that was held for the recording is given back"
+
+
+TRANSITIONS: Mapping[State, Mapping[Input, State]] = {
+    State.NEW: {
+        Input.OFFER: State.OPENING,
+        Input.REJECT: State.OVER,
+        Input.RELEASE: State.OVER,
+    },
+    State.OPENING: {
+        Input.ANSWER: State.RECORDING,
+        Input.REJECT: State.OVER,
+        Input.RELEASE: State.OVER,
+    },
+    State.RECORDING: {
+        Input.OFFER: State.RECORDING,
+        Input.ANSWER: State.RECORDING,
+        Input.REJECT: State.OVER,
+        Input.END: State.CLOSING,
+        Input.RELEASE: State.OVER,
+    },
+    State.CLOSING: {
+        Input.SEALED: State.FINISHING,
+        Input.RELEASE: State.OVER,
+    },
+    State.FINISHING: {
+        Input.RELEASE: State.OVER,
+    },
+    State.OVER: {
+        Input.RELEASE: State.OVER,
+    },
+}
