@@ -14,7 +14,7 @@ from recorder.calls.executor import Runner
 from recorder.calls.liveness import Silence
 from recorder.calls.registry import NOBODY, Live, LiveCall
 from recorder.calls.replaces import Replacing
-from recorder.config.customer import Customer as Configured
+from recorder.config.model import Customer as Configured
 from recorder.config.readers import Siprec, Srtp
 from recorder.errors import NotPossible
 from recorder.observe.rejections import Challenges

@@ -10,7 +10,7 @@ from ipaddress import IPv4Network, IPv6Network
 from typing import Any
 
 from media.spec import Allowed, Dtls, StreamSpec, pack_ip
-from recorder.config.customer import Customer
+from recorder.config.model import Customer
 from recorder.session.commands import DtlsKeys, StreamPlan
 from recorder.session.session import Recording
 from recorder.session.stream import paused_since

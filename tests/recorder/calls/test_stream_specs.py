@@ -12,7 +12,7 @@ import pytest
 
 from media.spec import StreamSpec
 from recorder.calls.stream_specs import fits, former_keys, keys_from_state, keys_to_state, new_call, stream_specs
-from recorder.config.customer import Customer
+from recorder.config.model import Customer
 from recorder.session.commands import DtlsKeys, PortKeys, StreamPlan
 from recorder.session.session import Recording
 from recorder.session.stream import Stream, plans_of
