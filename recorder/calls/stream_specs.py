@@ -114,7 +114,7 @@ def stream_specs(
 def fits(specs: tuple[StreamSpec, ...]) -> bool:
     """Tell whether a worker can be told of these streams, now and when another has to go on with the call."""
     try:
-        return len(codec.command(messages.Change("", specs, (), (), 0))) <= codec.MAX_OFFERED
+        return len(codec.encode(messages.Change("", specs, (), (), 0))) <= codec.MAX_OFFERED
     except codec.WireError:
         return False
 

@@ -11,7 +11,7 @@ import errno
 import json
 import os
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from media.receive.batch import SLOTS
 from media.receive.receive_region import LANES, RTCP
@@ -25,7 +25,7 @@ from media.stream.pauses import Pauses
 from media.stream.receiver import Track
 from media.stream.report import figures
 from media.stream.rtcp_reports import receive as receive_rtcp
-from recorder.workers.messages import Counts, NewCall, Part
+from recorder.workers.messages import Counts, NewCall, Part, StreamFigures
 from recorder.workers.part_writer import Missed, Reel
 from recorder.workers.rtcp_reports import Reports, counts, leave
 from recorder.workers.stream_sockets import Lanes, close_all, expect, newest_slot, overwrite_unsealed, replay
@@ -416,9 +416,9 @@ class Tape:
         """Give the parts before with their committed lengths, None where nothing tells."""
         return self._parts
 
-    def figures(self, most_gaps: int = MAX_GAPS) -> tuple[dict[str, Any], ...]:
-        """Give everything known of the streams; `most_gaps`: that are told apart of each."""
-        return tuple(figures(lanes.track, most_gaps) for lanes in self.lanes.values())
+    def figures(self, most_gaps: int = MAX_GAPS) -> tuple[StreamFigures, ...]:
+        """Return everything known of the streams; of each at most `most_gaps` gaps are told apart."""
+        return tuple(cast(StreamFigures, figures(lanes.track, most_gaps)) for lanes in self.lanes.values())
 
     def counts(self) -> tuple[Counts, ...]:
         """Give the counters of the streams."""

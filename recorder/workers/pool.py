@@ -4,9 +4,10 @@ import asyncio
 import socket
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+from msgspec.structs import replace
 
 from media.receive.sockets import Pair
 from media.spec import StreamSpec
@@ -127,7 +128,7 @@ class Workers:
     # ---- calls ----
     def told(self, new: messages.NewCall, pairs: Mapping[int, Pair]) -> bytes:
         """Write down what `add` tells a worker, before there are any files; WireError if it is too much."""
-        return codec.command(messages.Add(new, listed(pairs)[0]))
+        return codec.encode(messages.Add(new, listed(pairs)[0]))
 
     def add(
         self, new: messages.NewCall, pairs: Mapping[int, Pair], part_fd: int, spool_fd: int, told: bytes = b""
@@ -256,7 +257,7 @@ class Workers:
         if process is None:
             return
         process.calls.add(call)
-        data = message if isinstance(message, bytes) else codec.command(message)
+        data = message if isinstance(message, bytes) else codec.encode(message)
         first = process.ready.is_set() and not process.outbox and not process.dead
         if first and not (later and self._gathers(process)) and self._sent(process, data, descriptors):
             return
@@ -327,7 +328,7 @@ class Workers:
                 self._meet(process, bytes(self._inbox[:length]))
                 return
             try:
-                said = codec.decode(self._inbox[:length])
+                said = codec.decode_report(memoryview(self._inbox)[:length])
             except codec.WireError:
                 self._disown(process)
                 return

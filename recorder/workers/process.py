@@ -53,7 +53,7 @@ FLOOD = 500
 #: Exit status of a worker that ran out of memory, EX_OSERR of sysexits.h.
 NO_MEMORY = 71
 STATS = 5.0
-#: Streams in one Stats message, so that it stays below wire_form.MAX_MESSAGE: counters take 220 bytes at most.
+#: Streams in one Stats message, so that it stays below codec.MAX_MESSAGE: counters take 220 bytes at most.
 STREAMS_PER_STATS = 512
 #: Gaps told apart of each stream of a call: fewer where the message would be too long, with more than 25 streams.
 GAPS_TOLD = (MAX_GAPS, 64, 32, 16, 8)
@@ -241,7 +241,7 @@ class Worker:
             if flags & _CUT:
                 raise codec.WireError("a message of main was cut: too many descriptors for this process?")
             descriptors = array("i", b"".join(data for _, _, data in ancillary)).tolist()
-            taken.append((codec.obey(memoryview(self._inbox)[:length]), descriptors))
+            taken.append((codec.decode_command(memoryview(self._inbox)[:length]), descriptors))
         return True
 
     def _handle(self, message: Any, descriptors: list[int]) -> None:

@@ -24,7 +24,7 @@ T = TypeVar("T")
 CONTROL_BUFFER = 1 << 20
 #: Keys remembered of a stream: as many as a worker tries.
 KEYS = MAX_CONTEXTS
-#: The same of all streams of a call: of 70 bytes each, they fit into what wire_form.MAX_OFFERED leaves.
+#: The same of all streams of a call: of 70 bytes each, they fit into what codec.MAX_OFFERED leaves.
 CALL_KEYS = 384
 TICKS = os.sysconf("SC_CLK_TCK")
 #: How often /proc/PID/stat of a new worker is asked for, and the seconds in between: 10 ms in all, less than an

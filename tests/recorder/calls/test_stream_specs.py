@@ -116,7 +116,7 @@ def test_streams_of_which_a_worker_can_be_told_leave_room_for_what_comes_later()
     def named(length: int) -> StreamSpec:
         return StreamSpec(0, payloads=((8, "x" * length, 8000),))
 
-    assert fits((named(MAX_OFFERED - 200),))
+    assert fits((named(MAX_OFFERED - 300),))
     assert not fits((named(MAX_OFFERED),))
     assert not fits((named(MAX_MESSAGE),))
 

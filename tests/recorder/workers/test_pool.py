@@ -6,10 +6,10 @@ import resource
 import signal
 import time
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from media.records import record_format
 from recorder.errors import OtherVersion
@@ -140,7 +140,7 @@ def test_a_message_that_cannot_wait_for_want_of_descriptors_leaves_none_open(
         try:
             for _ in range(3):
                 with pytest.raises(OSError, match="Too many"):
-                    studio.workers.add(replace(new, call="another"), studio.pairs, part, studio.spool)
+                    studio.workers.add(structs.replace(new, call="another"), studio.pairs, part, studio.spool)
                 studio.workers.drop("another")
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, limits)

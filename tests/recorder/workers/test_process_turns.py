@@ -105,7 +105,7 @@ def test_a_worker_that_is_told_much_at_once_beats_meanwhile(tmp_path: Path, monk
         worker._handlers[messages.Pause] = take
         worker._tapes = {CALL: SimpleNamespace(id=CALL, lanes={})}  # type: ignore[dict-item]  # nothing else is asked
         for number in range(6):
-            main.send(codec.command(messages.Pause(CALL, number)))
+            main.send(codec.encode(messages.Pause(CALL, number)))
         monkeypatch.setattr(worker, "_tell", order.append)
         monkeypatch.setattr(time, "monotonic", lambda: clock[0])
         worker._since, worker._next_beat = 100.0, 101.0

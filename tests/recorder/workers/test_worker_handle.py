@@ -322,9 +322,9 @@ def test_the_keys_of_all_lines_of_an_offer_are_remembered_and_fit_into_what_a_su
         assert [key for _, _, key, _ in few] == keys[:18] and few[1][1:] == ("AEAD_AES_256_GCM", keys[1], 4)
         known = known_keys(known, offer)
     new = messages.NewCall(CALL, messages.Part("m1", bytes(32)), (), bytes(32))
-    told = codec.command(messages.Adopt(new, (), False, 0, True, known))
+    told = codec.encode(messages.Adopt(new, (), False, 0, True, known))
     assert len(known) == CALL_KEYS and len(told) < codec.MAX_MESSAGE - codec.MAX_OFFERED
-    assert len(codec.command(messages.Change(CALL, tuple(offer), (), (), 0))) < codec.MAX_OFFERED
+    assert len(codec.encode(messages.Change(CALL, tuple(offer), (), (), 0))) < codec.MAX_OFFERED
 
 
 def test_a_call_nobody_has_is_not_clean() -> None:
