@@ -47,7 +47,7 @@ from recorder.service.shutdown import LOOK_SECONDS, Stopping
 from recorder.session.events import StopAsked
 from recorder.signalling.cert_names import Vouching
 from recorder.signalling.customer_lookup import Tenants
-from recorder.workers.early_workers import Crew
+from recorder.workers.pool import Workers
 from sip.endpoint import Endpoint
 from sip.transport.server import Listener, Server
 from sip.ua.settings import Settings as SipSettings
@@ -70,7 +70,7 @@ class Daemon:
         log: Log,
         kept: Mapping[str, Sequence[int]],
         bound: Mapping[int, Pair],
-        crew: Crew,
+        workers: Workers,
         *,
         drain: bool = False,
     ) -> None:
@@ -79,7 +79,7 @@ class Daemon:
 
         `drain`: a stop ends the calls even where somebody keeps the sockets.
         """
-        self._crew = crew
+        self._workers = workers
         self._settings = settings
         self._log = log
         self._kept = kept
@@ -137,7 +137,7 @@ class Daemon:
             tenants=Tenants(settings.customers),
             endpoint=Endpoint(sip_settings(settings), random=os.urandom),
             ports=_ports(settings),
-            workers=self._crew.workers,
+            workers=self._workers,
             syncer=syncer,
             disk=disk,
             indexer=Indexer(time.monotonic, self._not_indexed),
@@ -154,7 +154,7 @@ class Daemon:
         self.node.indexer.whole, self.node.indexer.lacking = self._mending.whole, self._mending.lacks
         self._runner = Runner(self.node, checkpoints, self._live, self._mending)
         self._worker_events = WorkerEvents(self.node, self._live, self._runner)
-        self._crew.listen(self._worker_events.on_event)
+        self._workers.listen(self._worker_events.on_event)
         signalling = Signalling(self.node, self._runner, self._live)
         self._garbage = Garbage(time.monotonic, lambda: len(self._live))
         system = System(self.node, self._live)
@@ -201,7 +201,7 @@ class Daemon:
             self._log.warning("media.not_compiled", hint=hint)
         for hint in missing_confinement():
             self._log.warning("confinement.incomplete", hint=hint)
-        await self._crew.ready()
+        await self._workers.ready()
         for each in listening:
             if not each.adopted:
                 self.node.notify.store(each.name, [each.socket.fileno()])
@@ -247,7 +247,7 @@ class Daemon:
         await self.node.indexer.drain(2.0)
         await self._office.close()
         await self._server.close()
-        await self._crew.stop()
+        await self._workers.stop()
         await self._tasks.close()
         self.node.incidents.save()
         await self._customers.close()

@@ -8,7 +8,7 @@ import socket
 import sys
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,6 +19,7 @@ from media.spec import MAX_CONTEXTS, StreamSpec
 from recorder.persist.ports_file import left_calls
 from recorder.runtime import python_command
 from recorder.workers import messages
+from recorder.workers.version_check import GREETING
 
 T = TypeVar("T")
 CONTROL_BUFFER = 1 << 20
@@ -41,7 +42,7 @@ MAX_WAIT = 15.0
 #: Seconds of processor time below which a silent worker that could run has not been let run.
 STARVED = 1.0
 #: Seconds a worker has to end after its main, and between two looks whether it has.
-PATIENCE = 1.0
+END_WAIT = 1.0
 LOOK = 0.005
 #: Signals by which a worker ends that stumbled over what it was at.
 CRASHES = frozenset((signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGILL, signal.SIGFPE))
@@ -56,6 +57,10 @@ FORGIVEN = 600.0
 SAID_AT_ONCE, SAID, SAID_OF_CALL = 20_000, 1_000, 80
 #: Bytes that count like one message more: figures have some hundred a stream, seldom some thousand.
 SAID_BYTES = 1_024
+#: Seconds between two times that a worker is told of calls that begin and end: waking one costs main and the worker ten
+#: times as long as what it is told. The first such message after a quiet while goes at once, and nothing that cannot
+#: wait, such as a pause, waits behind others. Until then the kernel keeps what the client sends.
+GATHER = 0.1
 #: Seconds between two starts of a worker that keeps dying.
 MAX_BACKOFF = 1.0
 FIRST_BACKOFF = 0.02
@@ -87,8 +92,8 @@ class Process:
     # it stumbled over what it was at
     crashed: bool = False
     dead: bool = False
-    # its first word was not ours: it is of other files
-    stranger: bool = False
+    # its first message was not that of our files
+    other_version: bool = False
     # its /proc/PID/stat, -1: to be opened by its name
     stat: int = -1
     # how many messages it may say still, and as of when
@@ -101,6 +106,126 @@ class Process:
         self.left = min(SAID_AT_ONCE, self.left + rate * (now - self.left_at)) - count
         self.left_at = now
         return self.left >= 0
+
+    # ---- sending ----
+    def send(self, data: bytes, descriptors: Sequence[int], *, later: bool = False) -> None:
+        """Tell it something, in order; `later`: it may wait for other messages (GATHER)."""
+        at_once = self.ready.is_set() and not self.outbox and not self.dead
+        if at_once and not (later and self._gathers()) and self._sent(data, descriptors):
+            return
+        self.outbox.append((data, doubled(descriptors)))
+        if self.alarm is not None and not later:
+            self.flush()  # what waited goes before
+
+    def flush(self) -> None:
+        """Send what waits, as far as the socket has room."""
+        if self.alarm is not None:
+            self.alarm.cancel()
+            self.alarm, self.gathered = None, asyncio.get_running_loop().time() + GATHER
+        while self.outbox and not self.dead:
+            data, descriptors = self.outbox[0]
+            if not self._sent(data, descriptors):
+                return
+            self.outbox.popleft()
+            close_all(descriptors)
+        if not self.dead:
+            asyncio.get_running_loop().remove_writer(self.control)
+
+    def _gathers(self) -> bool:
+        """Tell whether a message waits for others; the one that begins a while does not."""
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        if now >= self.gathered:
+            self.gathered = now + GATHER
+            return False
+        self.alarm = loop.call_at(self.gathered, self.flush)
+        return True
+
+    def _sent(self, data: bytes, descriptors: Sequence[int]) -> bool:
+        """Try to send; a full socket is tried again when it has room, the reader notices a worker that died."""
+        try:
+            if descriptors:
+                socket.send_fds(self.control, [data], descriptors)
+            else:
+                self.control.send(data)
+        except BlockingIOError:
+            asyncio.get_running_loop().add_writer(self.control, self.flush)
+            return False
+        except OSError:
+            return False
+        return True
+
+    # ---- what it says ----
+    def greeted(self, first: bytes) -> bool:
+        """Take its first message; False if it is of another version, which is told nothing and ends."""
+        self.ready.set()
+        if first == GREETING:
+            self.flush()
+            return True
+        self.other_version = True
+        self.kill()
+        return False
+
+    def beat(self, busy: float) -> None:
+        """Note that it lives, and the part of the last second it worked."""
+        self.last_beat, self.busy = time.monotonic(), busy
+        self.used, self.waiting = activity(self.pid, self.stat)[1], False
+
+    # ---- its end ----
+    def disconnect(self, *, flush: bool = False) -> None:
+        """Close the control socket: a worker that is well ends by that, after a last round.
+
+        `flush`: first send what only waits for other messages.
+        """
+        if flush and self.alarm is not None:
+            self.flush()
+        if self.dead:
+            return  # and waits for its successor
+        self.dead = True
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(self.control)
+        loop.remove_writer(self.control)
+        self.control.close()
+        if self.alarm is not None:
+            self.alarm.cancel()
+            self.alarm = None
+        if self.stat >= 0:
+            os.close(self.stat)
+            self.stat = -1
+        for _, descriptors in self.outbox:
+            close_all(descriptors)
+        self.outbox.clear()
+
+    def kill(self, *, crashed: bool = False) -> None:
+        """Make sure that it ends."""
+        self.crashed |= crashed
+        self.disconnect()
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
+
+    async def reap(self) -> None:
+        """Wait for its end, and note whether it crashed."""
+        self.crashed |= await insist(lambda: asyncio.to_thread(reap, self.pid))
+
+    def excused(self) -> bool:
+        """Tell whether it is silent because it waits for a disk or for a processor, where killing it would not help.
+
+        One that loops uses its processor; one that sleeps or is stopped is stuck.
+        """
+        state, used = activity(self.pid, self.stat)
+        return state == "D" or (state == "R" and used - self.used < STARVED)
+
+    def check(self) -> None:
+        """Kill it if it has been silent for too long; its end is then noticed like any other."""
+        silent = time.monotonic() - self.last_beat
+        if silent <= HANG:
+            return
+        self.waiting = silent <= MAX_WAIT and self.excused()
+        if not self.waiting:
+            self.crashed = activity(self.pid, self.stat)[0] == "R" and not self.excused()  # it loops
+            self.hung = True
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
 
 
 @dataclass(slots=True)
@@ -155,8 +280,11 @@ class Entry:
             close_all(held)
 
 
-def spawn(number: int, raw: Path, tick: float, patience: float) -> Process:
-    """Start a worker that has so many seconds until its first heartbeat; raises OSError."""
+def spawn(number: int, raw: Path, tick: float, start: float, ready: asyncio.Event | None = None) -> Process:
+    """Start a worker that has `start` seconds until its first heartbeat; raises OSError.
+
+    `ready` is set by its first message; by default by that of this one alone.
+    """
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     ours.setblocking(False)
     for end in (ours, theirs):
@@ -174,7 +302,7 @@ def spawn(number: int, raw: Path, tick: float, patience: float) -> Process:
     finally:
         theirs.close()
     now = time.monotonic()
-    return Process(number, pid, ours, raw, now, now + patience, stat=_stat_of(pid))
+    return Process(number, pid, ours, raw, now, now + start, stat=_stat_of(pid), ready=ready or asyncio.Event())
 
 
 def _stat_of(pid: int) -> int:
@@ -189,33 +317,6 @@ def _stat_of(pid: int) -> int:
         except OSError:
             time.sleep(BETWEEN_TRIES)
     return -1
-
-
-def let_go(process: Process) -> None:
-    """Close the control socket: a worker that is well ends by that, after a last round."""
-    if process.dead:
-        return  # and waits for its successor
-    process.dead = True
-    loop = asyncio.get_running_loop()
-    loop.remove_reader(process.control)
-    loop.remove_writer(process.control)
-    process.control.close()
-    if process.alarm is not None:
-        process.alarm.cancel()
-        process.alarm = None
-    if process.stat >= 0:
-        os.close(process.stat)
-        process.stat = -1
-    for _, descriptors in process.outbox:
-        close_all(descriptors)
-    process.outbox.clear()
-
-
-def leave(process: Process) -> None:
-    """Make sure that a worker ends."""
-    let_go(process)
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(process.pid, signal.SIGKILL)
 
 
 def backoff(fails: int) -> float:
@@ -318,31 +419,9 @@ def activity(pid: int, stat: int = -1) -> tuple[str, float]:
     return fields[0], (int(fields[11]) + int(fields[12])) / TICKS
 
 
-def excused(process: Process) -> bool:
-    """Tell whether a silent worker waits for a disk or for a processor, where killing it would not help.
-
-    One that loops uses its processor; one that sleeps or is stopped is stuck.
-    """
-    state, used = activity(process.pid, process.stat)
-    return state == "D" or (state == "R" and used - process.used < STARVED)
-
-
-def look_at(process: Process) -> None:
-    """Kill a worker that has not been heard of for too long; its end is then noticed like any other."""
-    silent = time.monotonic() - process.last_beat
-    if silent <= HANG:
-        return
-    process.waiting = silent <= MAX_WAIT and excused(process)
-    if not process.waiting:
-        process.crashed = activity(process.pid, process.stat)[0] == "R" and not excused(process)  # it loops
-        process.hung = True
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(process.pid, signal.SIGKILL)
-
-
 def wait_for_end(raw: str) -> None:
     """Wait until nobody drains into a region any more; who is still at it long after its main's end is killed."""
-    for _ in range(int(PATIENCE / LOOK)):
+    for _ in range(int(END_WAIT / LOOK)):
         if holder(raw) is None:
             return
         time.sleep(LOOK)
@@ -381,7 +460,7 @@ def find_relics(folder: Path) -> dict[str, Path]:
 
 def reap_soon(pid: int) -> None:
     """Wait for a worker that was told to end; kill it if it does not."""
-    for _ in range(int(PATIENCE / LOOK)):
+    for _ in range(int(END_WAIT / LOOK)):
         try:
             if os.waitpid(pid, os.WNOHANG)[0]:
                 return

@@ -263,7 +263,7 @@ def test_a_call_of_which_no_worker_could_be_told_is_nobodys(tmp_path: Path, monk
                 raise OSError(24, "Too many open files")
 
             with monkeypatch.context() as broken:
-                broken.setattr(workers, "_sent", lambda *_: False)
+                broken.setattr("recorder.workers.worker_handle.Process._sent", lambda *_: False)
                 broken.setattr(os, "dup", full)
                 one.hear(sip_request("INVITE", "c1", 1, sdp("sendonly", "sendonly")))
             assert one.statuses("INVITE") == [503]

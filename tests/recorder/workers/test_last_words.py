@@ -66,7 +66,7 @@ def test_the_last_words_of_a_worker_that_left_ours_unread_are_taken(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The kernel tells first that those are lost (ECONNRESET); keys of a handshake would never be told again."""
-    monkeypatch.setattr("recorder.workers.pool.GATHER", 0.0)  # what it is told waits for nothing
+    monkeypatch.setattr("recorder.workers.worker_handle.GATHER", 0.0)  # what it is told waits for nothing
 
     async def story() -> None:
         studio = Studio(tmp_path)

@@ -27,7 +27,6 @@ from recorder.workers.worker_handle import (
     Process,
     activity,
     backoff,
-    excused,
     find_relics,
     fresh_region,
     insist,
@@ -60,7 +59,7 @@ def spawned(code: str, *words: str) -> int:
 
 def is_excused(pid: int, used: float = 0.0) -> bool:
     with socket.socket() as control:
-        return excused(Process(0, pid, control, Path("raw"), 0.0, 0.0, used))
+        return Process(0, pid, control, Path("raw"), 0.0, 0.0, used).excused()
 
 
 def test_sockets_lie_in_one_row_with_how_many_each_stream_has() -> None:
@@ -132,14 +131,14 @@ def test_who_was_told_to_end_is_waited_for_and_then_killed(monkeypatch: pytest.M
     reap_soon(ending)
     with pytest.raises(ChildProcessError):
         os.waitpid(ending, os.WNOHANG)
-    monkeypatch.setattr(worker_handle, "PATIENCE", 0.05)
+    monkeypatch.setattr(worker_handle, "END_WAIT", 0.05)
     stuck = spawned("print(flush=True); import time; time.sleep(60)")
     reap_soon(stuck)
     assert activity(stuck)[0] == "X"
 
 
 def test_a_region_is_waited_for_until_nobody_drains_into_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker_handle, "PATIENCE", 0.05)
+    monkeypatch.setattr(worker_handle, "END_WAIT", 0.05)
     path = str(tmp_path / "raw")
     with subprocess.Popen([sys.executable, "-c", HOLD, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
         assert other.stdout is not None
@@ -272,7 +271,7 @@ def test_one_that_was_not_let_run_for_too_long_is_replaced_and_did_not_crash(
     with socket.socket() as control:
         silent = time.monotonic() - worker_handle.MAX_WAIT - 1
         process = Process(0, pid, control, tmp_path, 0.0, silent, used)
-        worker_handle.look_at(process)
+        process.check()
         reap(pid)
         assert (process.hung, process.crashed) == (True, loops)
 
