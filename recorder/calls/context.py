@@ -69,6 +69,18 @@ class Node:
         media = self.settings.media
         self.closed = Closed(listening, self.ports, media.advertise, media.bind)
 
+    def connect(
+        self,
+        *,
+        flush: Callable[[], None],
+        load_changed: Callable[[], None],
+        not_accepting: Callable[[], str | None],
+        make_way: Callable[[], None],
+    ) -> None:
+        """Take what could be made only once there was a node; see the fields of the same names."""
+        self.flush, self.load_changed = flush, load_changed
+        self.not_accepting, self.make_way = not_accepting, make_way
+
     @property
     def runtime_dir(self) -> Path:
         """Return the folder on tmpfs."""

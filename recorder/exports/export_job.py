@@ -65,7 +65,7 @@ class ExportJob:
     async def _serve(self, customer: Customer) -> None:
         """Go round for ever: tidy, make what is asked for, wait."""
         await put_together(customer)
-        customer.exports.believed = self._now  # a clock that is set ahead ends none
+        customer.exports.expire_by(self._now)  # a clock that is set ahead ends none
         wanted = customer.exports.wanted
         while True:
             wanted.clear()

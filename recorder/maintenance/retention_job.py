@@ -62,7 +62,7 @@ class RetentionJob:
             stale = True
             customer.erasures.wanted.set()
 
-        customer.rules.changed = changed
+        customer.rules.on_change(changed)
         while True:
             well = await self._guarded(self._work, customer)
             if loop.time() >= next_sweep:

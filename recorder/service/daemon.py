@@ -151,7 +151,7 @@ class Daemon:
         opened.callback(checkpoints.close)
         opened.callback(self.node.notify.close)
         self._mending = Mending(self.node, checkpoints.remove)
-        self.node.indexer.whole, self.node.indexer.lacking = self._mending.whole, self._mending.lacks
+        self.node.indexer.follow_repair(self._mending.whole, self._mending.lacks)
         self._runner = Runner(self.node, checkpoints, self._live, self._mending)
         self._worker_events = WorkerEvents(self.node, self._live, self._runner)
         self._workers.listen(self._worker_events.on_event)
@@ -163,13 +163,15 @@ class Daemon:
             Numbering(self.node).tend, system.sample, signalling.silence.look,
         )  # fmt: skip
         self._housekeeping = Housekeeping(self.node, self._live, self._runner.checkpoint, chores)
-        self.node.load_changed = self._housekeeping.review
-        self.node.not_accepting = self._housekeeping.not_accepting
-        self.node.make_way = self._stopping.make_way
         metrics.watch(metrics.calls_active, lambda: float(len(self._live)))
         metrics.watch(metrics.oldest_unindexed, self.node.indexer.oldest)
         self._server = self._sip_server(signalling)
-        self.node.flush = self._server.flush
+        self.node.connect(
+            flush=self._server.flush,
+            load_changed=self._housekeeping.review,
+            not_accepting=self._housekeeping.not_accepting,
+            make_way=self._stopping.make_way,
+        )
         self._resume = Resume(self.node, self._live, self._runner, checkpoints, self._worker_events, self._mending)
         self._office = Office(self.node, self._live, self._runner, self._mending, system)
 
@@ -237,8 +239,7 @@ class Daemon:
     async def _shut_down(self) -> None:
         """Stop in order: no new calls, seal what runs unless a successor takes it over, then close."""
         self.node.notify.stopping()
-        self._housekeeping.draining = True
-        self._housekeeping.review()
+        self._housekeeping.drain()
         if self._stopping.handed_over(self.node.notify.present):
             for call in self._live:
                 self._runner.checkpoint(call)

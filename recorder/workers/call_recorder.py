@@ -143,7 +143,6 @@ class Tape:
 
     def _silence(self, lanes: Lanes) -> None:
         lanes.close()
-        lanes.rtp = lanes.rtcp = -1
         if self.handshakes is not None:
             self.handshakes.end(lanes)
 
@@ -211,7 +210,7 @@ class Tape:
         emptied = len(sources) == len(hearing)
         due = self._reports.due(now)
         if self.handshakes is not None:
-            self.handshakes.now = now
+            self.handshakes.start_round(now)
         if due or reports or self.shaking:
             sources += [(lanes, True) for lanes in self.lanes.values() if lanes.rtcp >= 0]
         for start in range(0, len(sources), LANES):
@@ -365,7 +364,7 @@ class Tape:
             self.generation, self._base = slot.generation, slot.base
             out.append(slot.remainder)
         if self.handshakes is not None:
-            self.handshakes.now = at
+            self.handshakes.start_round(at)
         replayed = raw and replay(Relic(raw, region.workbench), self.id, self.generation + 1, self.lanes, out)
         if slot is None and not replayed:  # lost, or nothing came: whoever comes after us could not tell either
             self._parts = tuple((f"m{number}", None) for number in range(1, self._reel.number))

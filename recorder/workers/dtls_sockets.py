@@ -35,8 +35,8 @@ class Handshakes:
         self._random = random
         self._secret = random(SECRET)
         self._tell = tell
-        #: Now in ns since the epoch: to be set before ports are drained.
-        self.now = 0
+        #: When the present round began, ns since the epoch.
+        self._now = 0
         #: Something may have to be saved or said.
         self.stirred = False
         self._all: dict[int, tuple[Handshake, Lanes]] = {}
@@ -51,6 +51,10 @@ class Handshakes:
     def pending(self) -> bool:
         """Tell whether any stream waits for keys."""
         return any(handshake.waits() for handshake, _ in self._all.values())
+
+    def start_round(self, now: int) -> None:
+        """Take the time (ns since the epoch) at which the ports are drained next."""
+        self._now = now
 
     def begin(self, lanes: Lanes, left: Mapping[bool, Left] = NOTHING) -> None:
         """Go on with the association of before if the stream's spec names the same one, else begin the one it names.
@@ -70,7 +74,7 @@ class Handshakes:
         if made is None:
             return
         self._all[number] = made, lanes
-        track.greet = partial(self._greet, number)
+        track.give_dtls_to(partial(self._greet, number))
         for rtcp, keys in made.agreed().items():
             if dtls is not None and not (dtls.rtcp if rtcp else dtls.rtp):
                 self._told[number, rtcp] = keys
@@ -86,7 +90,7 @@ class Handshakes:
         self._all.pop(number, None)
         for rtcp in (False, True):
             self._told.pop((number, rtcp), None)
-        lanes.track.greet = None
+        lanes.track.give_dtls_to(None)
 
     def keyed(self, spec: StreamSpec) -> StreamSpec:
         """Add keys that main had not heard of when it made this spec."""
@@ -98,7 +102,7 @@ class Handshakes:
         for number, (handshake, lanes) in self._all.items():
             if not handshake.waits():
                 continue
-            handshake.turn(self.now / SECOND)
+            handshake.turn(self._now / SECOND)
             if _proven(handshake, lanes):
                 handshake.proven()
                 self.stirred = True
@@ -175,7 +179,7 @@ class Handshakes:
         if number not in self._all:
             return False
         handshake, lanes = self._all[number]
-        if handshake.receive(rtcp, datagram, sender, self.now / SECOND) is not None:
+        if handshake.receive(rtcp, datagram, sender, self._now / SECOND) is not None:
             lanes.track.rekey(handshake.keyed(lanes.track.spec))
         self._take(handshake, lanes)
         self.stirred = True

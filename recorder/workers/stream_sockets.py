@@ -48,10 +48,9 @@ class Lanes:
             connect(self.rtp, self.track.name)
 
     def close(self) -> None:
-        """Close our descriptors; main has its own."""
-        for descriptor in (self.rtp, self.rtcp):
-            if descriptor >= 0:
-                os.close(descriptor)
+        """Close our descriptors, and have none from now on; main has its own."""
+        close_all((self.rtp, self.rtcp))
+        self.rtp = self.rtcp = -1
 
 
 def close_all(descriptors: Iterable[int]) -> None:

@@ -84,13 +84,17 @@ class Exports:
         # export → calls done, and in all if known; of the jobs that this process works on
         self.ended: Ended = _unheard
         # what hears how each export ends
-        self.believed = now
+        self._believed = now
         # the time that exports expire by; the daemon's passes no faster than the kernel counts
         self._database = database
         self._keys = keys
         self._vault = vault
         self._now = now
         self._random = random
+
+    def expire_by(self, now: Callable[[], datetime]) -> None:
+        """Let exports expire by this clock, which passes no faster than the kernel counts."""
+        self._believed = now
 
     # --- ask ---------------------------------------------------------------------------------------------------------
 
@@ -131,7 +135,7 @@ class Exports:
 
         Reports of requests are listed with their requests. Raises BadCursor.
         """
-        kept = exports.c.expires_at > to_micros(self.believed())
+        kept = exports.c.expires_at > to_micros(self._believed())
         asked = sa.select(exports).where(kept, exports.c.format != REPORT)
         if cursor is not None:
             asked = asked.where(sa.tuple_(exports.c.created_at, exports.c.id) < sa.tuple_(*_position(cursor)))
@@ -227,7 +231,7 @@ class Exports:
 
     async def _get(self, connection: AsyncConnection, id: str) -> Export | None:
         record = await _row(connection, id)
-        if record is None or record.expires_at <= to_micros(self.believed()):
+        if record is None or record.expires_at <= to_micros(self._believed()):
             return None
         return shown(self._keys, record)
 
@@ -314,7 +318,7 @@ class Exports:
         async with self._database.reading() as connection:
             asked = sa.select(exports.c.id, exports.c.leaf, exports.c.expires_at)
             rows = list(await connection.execute(asked))
-        now = to_micros(self.believed())
+        now = to_micros(self._believed())
         old = [(row[0], row[1]) for row in rows if row[2] <= now or not self._keys.keeps(row[1])]
         await self._forget(old)
         kept = {(row[0], row[1]) for row in rows}

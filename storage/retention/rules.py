@@ -107,7 +107,11 @@ class Rules(Drawer):
         self._country = country
         self._default_days = default_days
         self._known: tuple[Any, Policy] | None = None  # when and by whom it was stored, and what it says
-        self.changed: Callable[[], None] = lambda: None  # a sweep is due
+        self._changed: Callable[[], None] = lambda: None
+
+    def on_change(self, changed: Callable[[], None]) -> None:
+        """Have this called after each change: a sweep is due then."""
+        self._changed = changed
 
     async def get(self) -> Stored:
         """Return what holds now."""
@@ -157,7 +161,7 @@ class Rules(Drawer):
         if old:
             self._keys.cut(*old)  # names of rules that are no more are in old backups too
         self._known = None
-        self.changed()
+        self._changed()
         return after
 
     def _name(self, rules: Sequence[Wished], before: Sequence[StoredRule]) -> tuple[StoredRule, ...]:

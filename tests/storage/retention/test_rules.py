@@ -146,7 +146,7 @@ def test_too_many_rules_and_a_senseless_default_are_refused() -> None:
 def test_a_change_is_told(tmp_path: Path) -> None:
     async def tell(house: House, acme: Customer) -> None:
         told: list[int] = []
-        acme.rules.changed = lambda: told.append(1)
+        acme.rules.on_change(lambda: told.append(1))
         await acme.rules.put([], by="ada")
         assert told == [1]
 
