@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from media.receive.receive_region import SPARE_AT, Journal, holder, journal_of
 from media.receive.sockets import Pair
 from media.spec import MAX_CONTEXTS, StreamSpec
-from recorder.persist.ports_file import left_calls
+from recorder.persist.checkpoint_file import left_calls
 from recorder.runtime import python_command
 from recorder.workers import messages
 from recorder.workers.version_check import GREETING

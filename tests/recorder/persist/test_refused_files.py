@@ -19,8 +19,8 @@ from recorder.calls.leaf_prefetch import DAY_SECONDS
 from recorder.calls.repair_queue import Left, Mending
 from recorder.calls.resume import Resume
 from recorder.persist.checkpoint import Checkpoints, refused
+from recorder.persist.checkpoint_file import left_calls
 from recorder.persist.control_part import ControlPart
-from recorder.persist.ports_file import left_calls
 from recorder.persist.repair import Found, left_behind, rebuild, recover, repair
 from storage.customer.customers import Customer
 from storage.vault.vault import Draft, NewPart, Vault
