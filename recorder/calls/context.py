@@ -14,7 +14,7 @@ from recorder.config.model import Settings
 from recorder.observe.incidents import Incidents
 from recorder.observe.logs import Log
 from recorder.observe.metrics import Metrics
-from recorder.observe.rejections import Unwelcome
+from recorder.observe.rejections import Rejections
 from recorder.persist.indexer import Indexer
 from recorder.runtime.disk_thread import Disk, DiskAway
 from recorder.runtime.sd_notify import Notifier
@@ -60,11 +60,11 @@ class Node:
     make_way: Callable[[], None] = field(default=lambda: None)  # ends the daemon for a successor of other files
     storage_well: bool = True
     certificate: Certificate | None = None  # for DTLS-SRTP, once a call wanted one
-    unwelcome: Unwelcome = field(init=False)
+    unwelcome: Rejections = field(init=False)
     closed: Closed = field(init=False)  # tells where no media may be sent
 
     def __post_init__(self) -> None:
-        self.unwelcome = Unwelcome(self.log, self.metrics)
+        self.unwelcome = Rejections(self.log, self.metrics)
         listening = [*(each.port for each in self.settings.sip.listen), self.settings.admin_api.listen.port]
         media = self.settings.media
         self.closed = Closed(listening, self.ports, media.advertise, media.bind)

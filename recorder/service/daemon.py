@@ -40,7 +40,7 @@ from recorder.runtime.sandbox import missing as missing_confinement
 from recorder.runtime.sd_notify import Notifier
 from recorder.runtime.tasks import Tasks
 from recorder.runtime.tls import Certificates, client_context
-from recorder.service.background import Office
+from recorder.service.background import BackgroundServices
 from recorder.service.gc_policy import Garbage
 from recorder.service.listeners import Listening, open_all
 from recorder.service.shutdown import LOOK_SECONDS, Stopping
@@ -86,7 +86,7 @@ class Daemon:
         self._bound = dict(bound)
         self._live = Live()
         self.metrics = Metrics()
-        self._stopping = Stopping(drain=drain, patience=settings.sip.drain_seconds)
+        self._stopping = Stopping(drain=drain, drain_seconds=settings.sip.drain_seconds)
 
     async def run(self) -> None:
         """Serve until told to stop; raise OtherVersion if the files were replaced meanwhile."""
@@ -173,7 +173,7 @@ class Daemon:
             make_way=self._stopping.make_way,
         )
         self._resume = Resume(self.node, self._live, self._runner, checkpoints, self._worker_events, self._mending)
-        self._office = Office(self.node, self._live, self._runner, self._mending, system)
+        self._background = BackgroundServices(self.node, self._live, self._runner, self._mending, system)
 
     def _sip_server(self, signalling: Signalling) -> Server:
         settings = self._settings
@@ -208,7 +208,7 @@ class Daemon:
             if not each.adopted:
                 self.node.notify.store(each.name, [each.socket.fileno()])
         self._resume.run(sockets, self._bound)
-        *sip, desks = listening
+        *sip, api = listening
         await self._server.start(self._listeners(sip))
         self._housekeeping.review()
         self._tasks.start(self._housekeeping.run(), "housekeeping")
@@ -216,7 +216,7 @@ class Daemon:
         self._garbage.begin()
         self.node.notify.ready()
         self._log.info("recorder.ready", listeners=len(sip), customers=len(self.node.customers), calls=len(self._live))
-        self._office.open(desks.socket, self._garbage.begin)
+        self._background.open(api.socket, self._garbage.begin)
 
     def _listeners(self, listening: Sequence[Listening]) -> list[Listener]:
         sip = self._settings.sip
@@ -246,7 +246,7 @@ class Daemon:
         else:
             await self._end_calls()
         await self.node.indexer.drain(2.0)
-        await self._office.close()
+        await self._background.close()
         await self._server.close()
         await self._workers.stop()
         await self._tasks.close()
@@ -256,7 +256,7 @@ class Daemon:
 
     async def _end_calls(self) -> None:
         """Let the calls end if there is time, then end and seal those that are left."""
-        self.node.notify.extend(self._stopping.patience + SEAL_SECONDS + LEAVE_SECONDS)
+        self.node.notify.extend(self._stopping.drain_seconds + SEAL_SECONDS + LEAVE_SECONDS)
         self._log.info("calls.draining", calls=len(self._live))
         await self._stopping.wait_for_calls(lambda: len(self._live))
         for call in self._live:

@@ -18,7 +18,7 @@ from media.srtp.dtls import Keys
 from media.srtp.dtls_resumption import NONCE, sealed, unsealed
 from recorder.workers.dtls_association import NOTHING, Handshake, Left, begin
 from recorder.workers.messages import Keyed, Severed, Unkeyed
-from recorder.workers.stream_sockets import Lanes
+from recorder.workers.stream_sockets import StreamSockets
 
 SECOND = 1_000_000_000
 SECRET = 32
@@ -39,8 +39,8 @@ class Handshakes:
         self._now = 0
         #: Something may have to be saved or said.
         self.stirred = False
-        self._all: dict[int, tuple[Handshake, Lanes]] = {}
-        self._out: list[tuple[Lanes, bool, bytes, tuple[str, int]]] = []
+        self._all: dict[int, tuple[Handshake, StreamSockets]] = {}
+        self._out: list[tuple[StreamSockets, bool, bytes, tuple[str, int]]] = []
         #: What main knows of each stream and port.
         self._told: dict[tuple[int, bool], Keys] = {}
         self._saved: dict[int, dict[bool, Left]] | None = None
@@ -56,7 +56,7 @@ class Handshakes:
         """Take the time (ns since the epoch) at which the ports are drained next."""
         self._now = now
 
-    def begin(self, lanes: Lanes, left: Mapping[bool, Left] = NOTHING) -> None:
+    def begin(self, lanes: StreamSockets, left: Mapping[bool, Left] = NOTHING) -> None:
         """Go on with the association of before if the stream's spec names the same one, else begin the one it names.
 
         `left`: what a dead worker left of it.
@@ -84,7 +84,7 @@ class Handshakes:
         for handshake, _ in self._all.values():
             handshake.reached = True
 
-    def end(self, lanes: Lanes) -> None:
+    def end(self, lanes: StreamSockets) -> None:
         """Forget the handshake of a stream."""
         number = lanes.track.spec.stream
         self._all.pop(number, None)
@@ -135,7 +135,7 @@ class Handshakes:
             self._texts[number, rtcp] = left, text
         return text
 
-    def inherit(self, state: Mapping[str, Any], streams: Iterable[Lanes]) -> None:
+    def inherit(self, state: Mapping[str, Any], streams: Iterable[StreamSockets]) -> None:
         """Go on with what a dead worker saved; its keys are in use at once."""
         self._secret = bytes.fromhex(state["secret"])
         for lanes in streams:
@@ -185,7 +185,7 @@ class Handshakes:
         self.stirred = True
         return True
 
-    def _take(self, handshake: Handshake, lanes: Lanes) -> None:
+    def _take(self, handshake: Handshake, lanes: StreamSockets) -> None:
         said = [(lanes, *each) for each in handshake.data_to_send()]
         self._out += said
         self.stirred = self.stirred or bool(said)
@@ -194,7 +194,7 @@ class Handshakes:
         return {number: handshake.left(_proven(handshake, lanes)) for number, (handshake, lanes) in self._all.items()}
 
 
-def _proven(handshake: Handshake, lanes: Lanes) -> bool:
+def _proven(handshake: Handshake, lanes: StreamSockets) -> bool:
     """Tell whether media came under the keys of the RTP port, so that the peer certainly has them."""
     keys, ring = handshake.keys.get(False), lanes.track.keyring
     if keys is None or ring is None:

@@ -259,7 +259,7 @@ class CallFault(Sent, frozen=True):
     where: str
 
 
-class Strangers(Sent, frozen=True):
+class RefusedPackets(Sent, frozen=True):
     """Packets of a stream were refused; at most one of these a second and stream."""
 
     call: Word
@@ -329,7 +329,7 @@ Report = (
     | DiskTrouble
     | DiskWell
     | CallFault
-    | Strangers
+    | RefusedPackets
     | Keyed
     | Unkeyed
     | Severed

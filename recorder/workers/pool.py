@@ -25,15 +25,15 @@ from recorder.workers.worker_handle import (
     Process,
     backoff,
     close_all,
-    doubled,
-    find_relics,
+    duplicates,
+    find_left_regions,
     fresh_region,
-    insist,
-    keep_relic,
+    keep_left_region,
     known_keys,
     listed,
-    open_relic,
+    open_left_region,
     reap_soon,
+    retry,
     spawn,
     unclean,
 )
@@ -73,7 +73,7 @@ class Workers:
         self._token = 0
         self._serial = 0
         self._fails = [0] * self._count
-        self._relics: dict[str, Path] = {}
+        self._left_regions: dict[str, Path] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopping = False
         #: One buffer for all messages: a fresh one of this size each time is mapped and unmapped again.
@@ -118,7 +118,7 @@ class Workers:
     async def start(self) -> None:
         """Start workers, wait until they or successors run; TimeoutError if not, OtherVersion if one is of another."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._relics = find_relics(self._folder)
+        self._left_regions = find_left_regions(self._folder)
         for number in range(self._count):
             self._spawn(number)
         for process in list(self._processes.values()):
@@ -171,7 +171,7 @@ class Workers:
     ) -> None:  # fmt: skip
         """Give a call to the least loaded worker; all descriptors stay the caller's, to be closed at will."""
         entry = self._entries[new.call] = Entry(len(new.streams), self._least(), pauses=new.pauses or ())
-        entry.homeless = entry.process is None
+        entry.unassigned = entry.process is None
         entry.keys = known_keys((), new.streams)
         self._send(new.call, entry, told or self.told(new, pairs), [part_fd, spool_fd, *listed(pairs)[1]], later=True)
 
@@ -195,16 +195,16 @@ class Workers:
         entry.keys = known_keys((*earlier, *entry.keys), new.streams)
         entry.lost = entry.lost or not kept
         entry.process = self._least()
-        entry.homeless = entry.process is None
-        if entry.homeless:
+        entry.unassigned = entry.process is None
+        if entry.unassigned:
             return  # what waits goes on waiting
-        entry.relic = entry.relic or self._relics.pop(new.call, None)
-        entry.avoid()
+        entry.left_region = entry.left_region or self._left_regions.pop(new.call, None)
+        entry.give_up_batch()
         sockets, descriptors = listed(pairs)
-        relic = open_relic(entry.relic)
-        message = messages.Adopt(new, sockets, bool(relic), time.time_ns(), not entry.lost, entry.keys)
-        self._send(new.call, entry, message, [part_fd, spool_fd, *relic, *descriptors])
-        close_all(relic)
+        left_region = open_left_region(entry.left_region)
+        message = messages.Adopt(new, sockets, bool(left_region), time.time_ns(), not entry.lost, entry.keys)
+        self._send(new.call, entry, message, [part_fd, spool_fd, *left_region, *descriptors])
+        close_all(left_region)
         for waiting, held in entry.waiting:
             self._send(new.call, entry, waiting, held)
             close_all(held)
@@ -283,7 +283,7 @@ class Workers:
         if entry is None:
             return
         if entry.process is None:
-            entry.waiting = (*entry.waiting, (message, doubled(descriptors)))
+            entry.waiting = (*entry.waiting, (message, duplicates(descriptors)))
         else:
             self._send(call, entry, message, descriptors)
 
@@ -320,7 +320,7 @@ class Workers:
             size += length
             if not process.ready.is_set():
                 if not process.greeted(bytes(self._inbox[:length])):
-                    self._orphans(process)
+                    self._take_calls_off(process)
                     self._on_event(messages.OtherVersion(process.number))
                 return
             try:
@@ -377,27 +377,27 @@ class Workers:
             return
         process.kill(crashed=crashed)
         if not self._stopping:
-            self._task(self._replace(process, self._orphans(process)))
+            self._task(self._replace(process, self._take_calls_off(process)))
 
-    def _orphans(self, process: Process) -> list[tuple[str, Entry]]:
+    def _take_calls_off(self, process: Process) -> list[tuple[str, Entry]]:
         """Give the calls of a worker that is gone; what is said of them from now on waits for its successor."""
-        orphans = [(call, entry) for call, entry in self._entries.items() if entry.process is process]
-        for _, entry in orphans:
+        taken = [(call, entry) for call, entry in self._entries.items() if entry.process is process]
+        for _, entry in taken:
             entry.process = None
-        return orphans
+        return taken
 
-    async def _replace(self, process: Process, orphans: Sequence[tuple[str, Entry]]) -> None:
+    async def _replace(self, process: Process, taken: Sequence[tuple[str, Entry]]) -> None:
         await process.reap()
-        keep_relic(process.raw, self._entries, crashed=process.crashed)
+        keep_left_region(process.raw, self._entries, crashed=process.crashed)
         young = time.monotonic() - process.started < YOUNG
         self._fails[process.number] = self._fails[process.number] + 1 if young else 0
         if young:
             await asyncio.sleep(backoff(self._fails[process.number]))
-        await insist(lambda: self._succeed(process))
+        await retry(lambda: self._succeed(process))
         why = "hang" if process.hung else "crash" if process.crashed else "exit"
-        self._on_event(messages.WorkerDied(process.number, why, len(orphans)))
-        homeless = [(call, entry) for call, entry in self._entries.items() if entry.homeless]
-        for call, entry in [*orphans, *homeless]:
+        self._on_event(messages.WorkerDied(process.number, why, len(taken)))
+        unassigned = [(call, entry) for call, entry in self._entries.items() if entry.unassigned]
+        for call, entry in [*taken, *unassigned]:
             if entry.process is not None or call not in self._entries:
                 continue
             if entry.crashes >= MAX_CRASHES:

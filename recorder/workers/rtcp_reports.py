@@ -15,7 +15,7 @@ from media.stream.report import totals
 from media.stream.rtcp_feedback import Pictures
 from media.stream.rtcp_reports import report
 from recorder.workers.messages import Counts
-from recorder.workers.stream_sockets import Lanes
+from recorder.workers.stream_sockets import StreamSockets
 
 CNAME = b"recorder"
 """Our canonical name (RFC 3550 section 6.5.1); it says nothing of us."""
@@ -45,7 +45,7 @@ class Reports:
         """Tell whether reports are due (ns since the epoch)."""
         return now >= self._next
 
-    def send(self, lanes: Iterable[Lanes], now: int) -> None:
+    def send(self, lanes: Iterable[StreamSockets], now: int) -> None:
         """Send a receiver report for every stream; the first time only a moment for them is chosen."""
         first = not self._next
         self._next = now + (int.from_bytes(self._random(4), "big") % PAUSE_NS if first else PAUSE_NS)
@@ -57,7 +57,7 @@ class Reports:
             if not each.track.spec.held:
                 _send(each, now)
 
-    def ask(self, lanes: dict[int, Lanes], now: int) -> None:
+    def ask(self, lanes: dict[int, StreamSockets], now: int) -> None:
         """Ask for the pictures that are wanted."""
         if self._pictures is None:
             return
@@ -75,7 +75,7 @@ def counts(track: Track) -> Counts:
     )  # fmt: skip
 
 
-def leave(lanes: Lanes, now: int) -> None:
+def leave(lanes: StreamSockets, now: int) -> None:
     """Send the last report of a stream, with BYE (RFC 3550 section 6.6)."""
     _send(lanes, now, goodbye(lanes.track.own_ssrc))
 
@@ -85,7 +85,7 @@ def _came(track: Track, target: tuple[str, int], mux: bool) -> bool:
     return (mux and track.connected) or bool(track.name and address(track.name)[0] == pack_ip(target[0]))
 
 
-def _send(lanes: Lanes, now: int, more: bytes = b"") -> None:
+def _send(lanes: StreamSockets, now: int, more: bytes = b"") -> None:
     track = lanes.track
     spec = track.spec
     target, mux = spec.rtcp_source, spec.rtcp_mux

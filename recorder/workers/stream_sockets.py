@@ -12,7 +12,7 @@ from media.stream.receiver import Track
 from media.stream.rtcp_reports import receive as receive_rtcp
 
 
-class Lanes:
+class StreamSockets:
     """The sockets of one stream; -1 where it has none."""
 
     __slots__ = ("rtcp", "rtp", "track")
@@ -59,7 +59,7 @@ def close_all(descriptors: Iterable[int]) -> None:
             os.close(descriptor)
 
 
-def expect(lanes: Mapping[int, Lanes], streams: Iterable[StreamSpec]) -> None:
+def expect(lanes: Mapping[int, StreamSockets], streams: Iterable[StreamSpec]) -> None:
     """Take the keys of a re-offer whose other changes follow."""
     for spec in streams:
         if spec.stream in lanes:
@@ -81,7 +81,7 @@ def overwrite_unsealed(descriptor: int, *, but: int = -1) -> None:
             os.pwrite(descriptor, bytes(length), at)
 
 
-def replay(relic: Relic, call: str, generation: int, lanes: Mapping[int, Lanes], out: list[bytes]) -> bool:
+def replay(relic: Relic, call: str, generation: int, lanes: Mapping[int, StreamSockets], out: list[bytes]) -> bool:
     """Take what a dead worker had received of a call and not committed: its batch of this generation, if any.
 
     Tell whether there was one.

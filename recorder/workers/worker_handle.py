@@ -113,7 +113,7 @@ class Process:
         at_once = self.ready.is_set() and not self.outbox and not self.dead
         if at_once and not (later and self._gathers()) and self._sent(data, descriptors):
             return
-        self.outbox.append((data, doubled(descriptors)))
+        self.outbox.append((data, duplicates(descriptors)))
         if self.alarm is not None and not later:
             self.flush()  # what waited goes before
 
@@ -205,7 +205,7 @@ class Process:
 
     async def reap(self) -> None:
         """Wait for its end, and note whether it crashed."""
-        self.crashed |= await insist(lambda: asyncio.to_thread(reap, self.pid))
+        self.crashed |= await retry(lambda: asyncio.to_thread(reap, self.pid))
 
     def excused(self) -> bool:
         """Tell whether it is silent because it waits for a disk or for a processor, where killing it would not help.
@@ -235,11 +235,11 @@ class Entry:
     streams: int
     process: Process | None
     # no worker lived when one was to have it: the next one that is started is to
-    homeless: bool = False
+    unassigned: bool = False
     # its sockets of before were lost, and no worker has noted so yet
     lost: bool = False
     # receive region of the worker that died with a batch of this call in it
-    relic: Path | None = None
+    left_region: Path | None = None
     # how many workers crashed lately while they had to do with it, and when the last one did
     crashes: int = 0
     crashed_at: float = 0.0
@@ -254,28 +254,28 @@ class Entry:
     def resumed(self) -> None:
         """Note that a worker goes on: it has taken the batch of the dead one, and noted what was lost."""
         self.lost = False
-        if self.relic:
-            self.relic.unlink(missing_ok=True)
-            self.relic = None
+        if self.left_region:
+            self.left_region.unlink(missing_ok=True)
+            self.left_region = None
 
-    def stumble(self, now: float) -> None:
+    def count_crash(self, now: float) -> None:
         """Count a worker that crashed over it."""
         self.crashes = 1 + (self.crashes if now - self.crashed_at < FORGIVEN else 0)
         self.crashed_at = now
 
-    def avoid(self) -> None:
+    def give_up_batch(self) -> None:
         """Give up the batch over which one worker after the other crashed: it is lost."""
-        if self.relic and self.crashes >= MAX_REPLAYS:
+        if self.left_region and self.crashes >= MAX_REPLAYS:
             self.lost = True
-            self.relic.unlink(missing_ok=True)
-            self.relic = None
+            self.left_region.unlink(missing_ok=True)
+            self.left_region = None
 
     def release(self, call: str) -> None:
         """Let go of everything that is kept for a call that is over."""
         if self.process:
             self.process.calls.discard(call)
-        if self.relic:
-            self.relic.unlink(missing_ok=True)
+        if self.left_region:
+            self.left_region.unlink(missing_ok=True)
         for _, held in self.waiting:
             close_all(held)
 
@@ -324,7 +324,7 @@ def backoff(fails: int) -> float:
     return min(MAX_BACKOFF, FIRST_BACKOFF * 2.0 ** min(fails, 16))  # a float knows no 2^1024
 
 
-async def insist(step: Callable[[], Awaitable[T]]) -> T:
+async def retry(step: Callable[[], Awaitable[T]]) -> T:
     """Take a step until it succeeds: a machine may have no process, thread or memory more at the moment."""
     fails = 0
     while True:
@@ -343,16 +343,16 @@ def last_batch(raw: Path) -> Journal | None:
         return None
 
 
-def keep_relic(raw: Path, entries: Mapping[str, Entry], *, crashed: bool) -> None:
+def keep_left_region(raw: Path, entries: Mapping[str, Entry], *, crashed: bool) -> None:
     """Keep a dead worker's region as long as a call needs its last batch; count the crash for whose call it was."""
     journal = last_batch(raw)
     entry = entries.get(journal.call) if journal else None
     if entry is not None and crashed:
-        entry.stumble(time.monotonic())
-    if not journal or not journal.lanes or entry is None or entry.relic:
+        entry.count_crash(time.monotonic())
+    if not journal or not journal.lanes or entry is None or entry.left_region:
         raw.unlink(missing_ok=True)
     else:
-        entry.relic = _cut(raw)
+        entry.left_region = _cut(raw)
 
 
 def _cut(raw: Path) -> Path:
@@ -361,7 +361,7 @@ def _cut(raw: Path) -> Path:
     return raw
 
 
-def open_relic(raw: Path | None) -> list[int]:
+def open_left_region(raw: Path | None) -> list[int]:
     """Open a dead worker's region for its successor, which may open nothing itself; none where it is gone."""
     try:
         return [os.open(raw, os.O_RDONLY | os.O_CLOEXEC)] if raw else []
@@ -369,7 +369,7 @@ def open_relic(raw: Path | None) -> list[int]:
         return []
 
 
-def doubled(descriptors: Iterable[int]) -> list[int]:
+def duplicates(descriptors: Iterable[int]) -> list[int]:
     """Give descriptors of our own for what these are of; raises OSError, and then nothing stays open."""
     made: list[int] = []
     try:
@@ -438,7 +438,7 @@ def fresh_region(folder: Path, number: int, serial: int) -> Path:
     return raw
 
 
-def find_relics(folder: Path) -> dict[str, Path]:
+def find_left_regions(folder: Path) -> dict[str, Path]:
     """Give the regions that a former main's workers left, by the call they hold a batch of; those of nobody go."""
     found: dict[Path, Journal] = {}
     known = left_calls(folder)
@@ -450,12 +450,12 @@ def find_relics(folder: Path) -> dict[str, Path]:
             found[raw] = journal
         else:
             raw.unlink(missing_ok=True)
-    relics: dict[str, Path] = {}
+    left_regions: dict[str, Path] = {}
     for raw, journal in sorted(found.items(), key=lambda each: each[1].generation):
-        if older := relics.get(journal.call):  # its batch is committed: a successor had taken it, and more
+        if older := left_regions.get(journal.call):  # its batch is committed: a successor had taken it, and more
             older.unlink(missing_ok=True)
-        relics[journal.call] = _cut(raw)
-    return relics
+        left_regions[journal.call] = _cut(raw)
+    return left_regions
 
 
 def reap_soon(pid: int) -> None:

@@ -44,7 +44,7 @@ def test_a_worker_that_is_woken_by_the_end_of_its_main_takes_its_last_word_first
 def test_the_last_words_of_a_main_that_left_ours_unread_are_taken(tmp_path: Path) -> None:
     """The kernel tells that those are lost before it gives what else there is (ECONNRESET)."""
     with alone(tmp_path) as (worker, main):
-        worker._tapes = {CALL: object()}  # type: ignore[dict-item]  # nothing is asked of it
+        worker._recorders = {CALL: object()}  # type: ignore[dict-item]  # nothing is asked of it
         worker._next_beat = time.monotonic() + 100.0
         heard: list[object] = []
         worker._handlers[messages.Pause] = lambda message, _: heard.append(message)

@@ -75,7 +75,7 @@ def of(call: str, token: int) -> list[Any]:
         messages.Resumed(call, "m2", (("m1", 5),)),
         messages.DiskTrouble(call, 28),
         messages.CallFault(call, "tape.py:1 ValueError"),
-        messages.Strangers(call, 0, 5, 5),
+        messages.RefusedPackets(call, 0, 5, 5),
         messages.Keyed(call, 0, False, "AES_CM_128_HMAC_SHA1_80", b"k", b"k", ("sha-256 " + "A" * 1000,) * 80),
         messages.Unkeyed(call, 0, "timeout"),
         messages.Severed(call, 0),
@@ -189,7 +189,7 @@ def test_a_worker_that_talks_nonsense_is_replaced(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("said", "most"),
     [
-        (messages.Strangers(MINE, 0, 1, 1), 5_000),
+        (messages.RefusedPackets(MINE, 0, 1, 1), 5_000),
         (messages.Figures(MINE, 1, ({"stream": 0, "sources": ((1, 2, 3),) * 22_000},)), 500),
     ],
     ids=["short", "long"],

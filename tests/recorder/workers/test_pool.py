@@ -468,7 +468,7 @@ def test_a_stranger_is_told_of_once_a_second_at_most(tmp_path: Path) -> None:
         while time.monotonic() - began < 2.2:
             stranger.send(studio.pairs[0].port, 20)
             await asyncio.sleep(0.01)
-        told = [event for event in studio.events if isinstance(event, messages.Strangers)]
+        told = [event for event in studio.events if isinstance(event, messages.RefusedPackets)]
         assert 1 <= len(told) <= 1 + time.monotonic() - began
         stranger.socket.close()
         await studio.end()
