@@ -122,7 +122,7 @@ def refused_while_it_is_written(one: Stage, disk: SmallDisk, monkeypatch: pytest
 
     with monkeypatch.context() as broken:
         broken.setattr(ControlPart, "_put", stuck)
-        broken.setattr(one.node.disk, "_patience", 0.05)
+        broken.setattr(one.node.disk, "_give_up_seconds", 0.05)
         broken.setattr(os, "unlink", later)
         one.hear(sip_request("INVITE", "c1", 1, sdp("sendonly", "sendonly")))
         assert one.statuses("INVITE") == [503]
@@ -174,7 +174,7 @@ def test_files_that_are_made_after_the_refusal_are_removed_too(tmp_path: Path, m
             with monkeypatch.context() as broken:
                 broken.setattr(Vault, "make", stuck)
                 broken.setattr(os, "unlink", refused)
-                broken.setattr(one.node.disk, "_patience", 0.05)
+                broken.setattr(one.node.disk, "_give_up_seconds", 0.05)
                 one.hear(sip_request("INVITE", "c1", 1, sdp("sendonly", "sendonly")))
                 assert one.statuses("INVITE") == [503]
                 done, _ = await asyncio.wait(discards(), timeout=0.2)
