@@ -34,7 +34,7 @@ from media.srtp.srtcp import Srtcp
 from recorder.cli import console
 from recorder.simulate.reports import sender_report
 from recorder.workers import messages
-from recorder.workers.call_recorder import Tape
+from recorder.workers.call_recorder import CallRecorder
 from storage.vault.container import MEDIA_SEGMENT, new_part
 
 SUITE = "AES_CM_128_HMAC_SHA1_80"
@@ -56,18 +56,18 @@ class Kind(Enum):
     REPORTS = "with its slot and reports"
 
 
-def _tape(number: int, folder: Path, specs: tuple[StreamSpec, ...], pairs: list[sockets.Pair]) -> Tape:
+def _tape(number: int, folder: Path, specs: tuple[StreamSpec, ...], pairs: list[sockets.Pair]) -> CallRecorder:
     header, secret = new_part(os.urandom(32), b"bench", MEDIA_SEGMENT, os.urandom)
     part = os.open(folder / f"{number}.m1", os.O_CREAT | os.O_WRONLY, 0o600)
     spool = os.open(folder / str(number), os.O_CREAT | os.O_RDWR, 0o600)
     os.write(part, header)
     sealed = messages.Part("m1", secret.key, secret.prefix, secret.segment)
-    tape = Tape(messages.NewCall(f"{number:036}", sealed, specs, bytes(32)), part, spool, os.urandom)
+    tape = CallRecorder(messages.NewCall(f"{number:036}", sealed, specs, bytes(32)), part, spool, os.urandom)
     tape.add_streams(specs, {spec.stream: pair.filenos() for spec, pair in zip(specs, pairs, strict=True)}, 0)
     return tape
 
 
-def _without(tape: Tape) -> None:
+def _without(tape: CallRecorder) -> None:
     """Commit without a slot: it only counts."""
     tape.generation += 1
 
@@ -85,7 +85,7 @@ class Stage:
         )
         self._pairs = [sockets.open_pair("127.0.0.1", BASE + 2 * i) for i in range(2 * calls)]
         self._region = Region(str(folder / "region"))
-        self._tapes = [_tape(n, folder, specs, self._pairs[2 * n : 2 * n + 2]) for n in range(calls)]
+        self._recorders = [_tape(n, folder, specs, self._pairs[2 * n : 2 * n + 2]) for n in range(calls)]
         engine = LibEngine(SUITES[SUITE], key, inbound=False)
         packets = [engine.protect(packet) for group in FLOW.groups(seconds) for packet in group]
         self._packets: Iterator[ctypes.Array[ctypes.c_char]] = map(ctypes.create_string_buffer, packets)
@@ -95,12 +95,12 @@ class Stage:
         """Send a second of packets, then drain every call; give the microseconds that each took."""
         for _ in range(PACKETS):
             self._sender.send(next(self._packets), 0, self._streams)
-        for tape in self._tapes:
+        for tape in self._recorders:
             tape._reports._next = 1 if kind is Kind.REPORTS else NEVER
         if kind is Kind.REPORTS:
             self._report()
         took, clock = [], time.perf_counter_ns
-        for tape in self._tapes:
+        for tape in self._recorders:
             began = clock()
             tape.drain(self._region, time.time_ns())
             took.append((clock() - began) / 1_000)
@@ -115,13 +115,13 @@ class Stage:
 
     def stored(self) -> int:
         """Give the packets that were stored."""
-        return sum(figures["packets"] for tape in self._tapes for figures in tape.figures())
+        return sum(figures["packets"] for tape in self._recorders for figures in tape.figures())
 
 
 def measure(calls: int, rounds: int, folder: Path) -> dict[Kind, list[float]]:
     """Give what drains took."""
     seconds = WARM + rounds * len(Kind) * TICKS
-    stage, save = Stage(calls, seconds, folder), Tape._save
+    stage, save = Stage(calls, seconds, folder), CallRecorder._save
     took: dict[Kind, list[float]] = {kind: [] for kind in Kind}
     for _ in range(WARM):
         stage.tick()
@@ -129,7 +129,7 @@ def measure(calls: int, rounds: int, folder: Path) -> dict[Kind, list[float]]:
     gc.freeze()
     for _ in range(rounds):
         for kind in Kind:
-            Tape._save = _without if kind is Kind.BARE else save  # type: ignore[method-assign]  # only here it may
+            CallRecorder._save = _without if kind is Kind.BARE else save  # type: ignore[method-assign]  # only here it may
             for tick in range(TICKS):
                 some = stage.tick(kind)
                 took[kind] += some if tick else []

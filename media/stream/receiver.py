@@ -258,6 +258,10 @@ class ReceivedStream:
             return
         self.reception.ignore()
 
+    def give_dtls_to(self, handshake: Callable[[bool, bytes, Address], bool] | None) -> None:
+        """Have what is no media given to a handshake, which tells whether it took it; None: there is none."""
+        self.greet = handshake
+
     def sender(self, rtcp: bool, lane: Lane, slot: int) -> Address:
         """Give where a packet came from; the kernel is not asked for who is the only one there can be."""
         return self.latched if self.latch.pure and not rtcp and self.latched else lane.address(slot)

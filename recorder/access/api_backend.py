@@ -128,7 +128,7 @@ class Desk:
         indexer = self._node.indexer
         if indexer.pending(customer, call) is not None:  # so others that are missing keep nobody waiting
             return await indexer.hurry(customer, call, SETTLE_SECONDS)
-        return await indexer.whole(customer, SETTLE_SECONDS)
+        return await indexer.repaired(customer, SETTLE_SECONDS)
 
     async def settle_all(self, customer: str) -> bool:
         """Have all that the index lacks of a customer written now; False if that takes too long."""

@@ -22,7 +22,7 @@ import httpx2
 from admin_api.access.accounts_port import Errand, NotVouched, Person, ProviderAway
 from recorder.access import oidc_validation as rules
 from recorder.access.oidc_validation import Journey, Places
-from recorder.config.sign_in import SignIn
+from recorder.config.model import SignIn
 from recorder.runtime.secret_refs import secret_of
 from storage.access.actor import alike
 from storage.customer.customers import Customer

@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 from admin_api.access.accounts_port import NotVouched, ProviderAway
-from recorder.config.sign_in import SignIn, loopback
+from recorder.config.model import SignIn, loopback
 from storage.access.actor import MAX_SUBJECT, proper, subject
 
 ALGORITHMS = ("RS256", "PS256", "ES256", "RS384", "PS384", "ES384", "RS512", "PS512", "ES512", "Ed25519", "EdDSA")

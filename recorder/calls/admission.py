@@ -53,15 +53,20 @@ class Housekeeping:
         self._chores = chores
         self._live = live
         self._save = save
-        self.draining = False
+        self._draining = False
         self._accepting = True
         self._busy_since: float | None = None
         self._probing: Work[bool] | None = None
         self._unstored = False  # the service manager had no room for some sockets
 
+    def drain(self) -> None:
+        """Accept no more calls: the daemon stops."""
+        self._draining = True
+        self.review()
+
     def not_accepting(self) -> str | None:
         """Return why no calls are accepted, None while they are."""
-        if self.draining:
+        if self._draining:
             return "draining"
         if not self._node.storage.well:
             return "storage"

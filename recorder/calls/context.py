@@ -15,7 +15,7 @@ from recorder.config.model import Settings
 from recorder.observe.incidents import Incidents
 from recorder.observe.logs import Log
 from recorder.observe.metrics import Metrics
-from recorder.observe.rejections import Unwelcome
+from recorder.observe.rejections import Rejections
 from recorder.persist.indexer import Indexer
 from recorder.runtime.disk_thread import Disk
 from recorder.runtime.sd_notify import Notifier
@@ -53,12 +53,16 @@ class Node:
     incidents: Incidents
     flush: Callable[[], None] = field(default=lambda: None)  # sends what the endpoint wants to send
     load_changed: Callable[[], None] = field(default=lambda: None)  # whether calls are accepted may have changed
-    unwelcome: Unwelcome = field(init=False)
+    unwelcome: Rejections = field(init=False)
     storage: StorageHealth = field(init=False)
 
     def __post_init__(self) -> None:
-        self.unwelcome = Unwelcome(self.log, self.metrics)
+        self.unwelcome = Rejections(self.log, self.metrics)
         self.storage = StorageHealth(self.log, self.metrics, lambda: self.load_changed())
+
+    def connect(self, *, flush: Callable[[], None], load_changed: Callable[[], None]) -> None:
+        """Take what could be made only once there was a node; see the fields of the same names."""
+        self.flush, self.load_changed = flush, load_changed
 
     @property
     def runtime_dir(self) -> Path:

@@ -15,7 +15,7 @@ from recorder.calls.liveness import Liveness
 from recorder.calls.recordings import Recordings
 from recorder.calls.registry import Live
 from recorder.calls.replaces import Replacements
-from recorder.config.customer import Customer as Configured
+from recorder.config.model import Customer as Configured
 from recorder.config.readers import Siprec, Srtp
 from recorder.errors import NotPossible
 from recorder.observe.rejections import Challenges

@@ -10,7 +10,7 @@ from ipaddress import IPv4Network, IPv6Network
 from typing import Any
 
 from media.spec import Allowed, Dtls, StreamSpec, pack_ip
-from recorder.config.customer import Customer
+from recorder.config.model import Customer
 from recorder.session.commands import DtlsKeys, StreamPlan
 from recorder.session.session import Recording
 from recorder.session.stream import paused_since
@@ -114,7 +114,7 @@ def stream_specs(
 def fits(specs: tuple[StreamSpec, ...]) -> bool:
     """Tell whether a worker can be told of these streams, now and when another has to go on with the call."""
     try:
-        return len(codec.command(messages.Change("", specs, (), (), 0))) <= codec.MAX_OFFERED
+        return len(codec.encode(messages.Change("", specs, (), (), 0))) <= codec.MAX_OFFERED
     except codec.WireError:
         return False
 

@@ -48,7 +48,7 @@ class WorkerEvents:
             messages.Resumed: self._resumed,
             messages.DiskTrouble: self._disk_trouble,
             messages.CallFault: self._fault,
-            messages.Strangers: self._strangers,
+            messages.RefusedPackets: self._strangers,
             messages.Keyed: self._keyed,
             messages.Unkeyed: self._unkeyed,
             messages.Severed: self._severed,
@@ -209,7 +209,7 @@ class WorkerEvents:
             self._runner.checkpoint(call)
         self._node.flush()
 
-    def _strangers(self, event: messages.Strangers) -> None:
+    def _strangers(self, event: messages.RefusedPackets) -> None:
         call = self._live.by_id(event.call)
         if call is not None and event.rejected + event.foreign >= MANY_STRANGERS:
             self._node.incidents.add("media-strangers", call.customer.name, call=event.call)

@@ -19,8 +19,7 @@ from recorder.errors import Negative, NotPossible, WrongUse
 from recorder.maintenance.cli_audit import ROLE, actor
 
 if TYPE_CHECKING:
-    from recorder.config.directory import Directory
-    from recorder.config.model import Settings
+    from recorder.config.model import Directory, Settings
     from recorder.directory.delta import Page
     from recorder.directory.sync import Report
     from storage.access.actor import Actor

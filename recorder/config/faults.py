@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import re
-import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from recorder.errors import WrongUse
-
-_HEADER = re.compile(r"\s*(\[\[?)\s*([A-Za-z0-9_.-]+)\s*\]\]?\s*(?:#.*)?")
-_KEY = re.compile(r"\s*([A-Za-z0-9_-]+|\"[^\"]*\")\s*=")
-_AT_LINE = re.compile(r"\s*\(at line (\d+), column \d+\)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,41 +51,3 @@ class SettingsError(WrongUse):
         """Return the faults for a terminal, one on a line."""
         head, *rest = str(self).split(": ", 1)
         return f"{head}:\n" + "\n".join(f"  {fault}" for fault in self.faults) if rest else head
-
-
-def suggestion(wrong: str, known: Iterable[str]) -> str:
-    """Return "; did you mean …?" for a misspelt word, or nothing."""
-    import difflib  # only a faulty file pays for it
-
-    close = difflib.get_close_matches(wrong, list(known), n=1, cutoff=0.6)
-    return f"; did you mean {close[0]}?" if close else ""
-
-
-def syntax_fault(data: bytes, error: UnicodeDecodeError | tomllib.TOMLDecodeError | RecursionError) -> Fault:
-    """Return the fault for a file that is not TOML, with its line."""
-    if isinstance(error, UnicodeDecodeError):
-        return Fault("", "", "text in UTF-8", line=data[: error.start].count(b"\n") + 1)
-    if isinstance(error, RecursionError):
-        return Fault("", "brackets nested too deeply", "TOML")
-    message = str(error)
-    place = _AT_LINE.search(message)
-    line = int(place[1]) if place else data.count(b"\n") + 1
-    return Fault("", "", f"TOML ({_AT_LINE.sub('', message).partition('(at ')[0].strip().lower()})", line=line)
-
-
-def key_lines(written: str) -> dict[str, int]:
-    """Return the line of every table and key, as far as lines tell: values over several lines count at their first."""
-    lines: dict[str, int] = {}
-    tables: dict[str, int] = {}
-    prefix = ""
-    for number, line in enumerate(written.splitlines(), 1):
-        header = _HEADER.fullmatch(line)
-        if header:
-            prefix = header[2]
-            if header[1] == "[[":
-                tables[prefix] = tables.get(prefix, -1) + 1
-                prefix = f"{prefix}[{tables[prefix]}]"
-            lines.setdefault(prefix, number)
-        elif key := _KEY.match(line):
-            lines.setdefault(f"{prefix}.{key[1].strip(chr(34))}".lstrip("."), number)
-    return lines

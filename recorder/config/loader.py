@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from recorder.config.faults import Fault, SettingsError, key_lines
-from recorder.config.model import MAX_FILE, Settings, parse
+from recorder.config.faults import Fault, SettingsError
+from recorder.config.model import Settings
+from recorder.config.parser import MAX_FILE, key_lines, parse
 from recorder.errors import WrongUse
 from recorder.runtime.folders import in_memory, is_ours
 from storage.keys.pkcs11_uri import SCHEME, TokenKey

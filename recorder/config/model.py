@@ -1,32 +1,42 @@
-"""The configuration: TOML bytes in, one frozen tree out, or every fault at once.
+"""The configuration as one frozen tree: its sections, and the tables that there may be several of.
 
-Each field is documented where it stands; config/recorder.toml is generated from these lines (recorder.example).
-Nothing here opens a file: recorder.config.loader does.
+Each field is documented where it stands; config/recorder.toml is generated from these lines (recorder.config.template).
 """
 
 from __future__ import annotations
 
+import enum
+import ipaddress
 import re
-import tomllib
 from collections.abc import Mapping
-from dataclasses import MISSING, Field, dataclass, field, fields
+from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
+from urllib.parse import urlsplit
 
 from recorder.config import readers as read
-from recorder.config import validators
-from recorder.config.customer import Customer
-from recorder.config.directory import Directory
-from recorder.config.faults import Fault, SettingsError, key_lines, suggestion, syntax_fault
-from recorder.config.readers import Address, Level, Listener, PortRange, SecondFactor, Srtp, Transport, Wrong
-from recorder.config.settings_fields import option
-from recorder.config.sign_in import SignIn
+from recorder.config.readers import (
+    Address,
+    Level,
+    Listener,
+    Network,
+    PortRange,
+    SecondFactor,
+    Siprec,
+    Srtp,
+    Transport,
+    Wrong,
+    option,
+    required,
+)
+from storage.access.api_tokens import ROLES
 
-Section = TypeVar("Section")
-ListenAddress = Listener  # what the sockets are opened by
-
-MAX_FILE = 1024 * 1024  # bytes; 10,000 customers fit, a file given by mistake does not
+MAX_GROUPS = 200
 _DAY = 86_400
+_ID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+_ISSUER = 'an https address as the provider writes it, such as "https://login.example/realms/acme"'
+_ROLES = f"a table of groups and their roles out of {', '.join(ROLES)}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -227,6 +237,270 @@ class Storage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Customer:
+    """Whose calls are recorded. One table each.
+
+    A call is a customer's if it comes from one of the sources, over a connection with one of the certificates, or, for
+    a customer that has neither, to one of the domains, with a password (digest). Domains also tell customers behind one
+    SBC apart. A call that is nobody's is refused with 403. What follows in a call counts only from its customer, too.
+    """
+
+    name: str = required(read.name, "Folder and part of API addresses: a-z, 0-9 and -. Never changes.", example="acme")
+    sources: tuple[Network, ...] = option(
+        read.each(read.network), (), "Addresses or networks of SBCs.", example=(read.network("192.0.2.0/24"),)
+    )
+    certificates: tuple[str, ...] = option(
+        read.each(read.host_name),
+        (),
+        "Subject alternative names of SBC client certificates; needs a client_ca, of the customer or of [sip].",
+    )
+    client_ca: Path | None = option(
+        read.absolute,
+        None,
+        "Authorities that issue this customer's certificates, PEM; by default those of [sip] client_ca. As soon as one "
+        "customer has some of its own, each file must hold the very authorities that sign the SBCs' certificates.",
+    )
+    domains: tuple[str, ...] = option(
+        read.each(read.host_name),
+        (),
+        "Host part of the Request-URI; alone, without sources or certificates, only with digest.",
+    )
+    country: str | None = option(
+        read.country, None, "How national numbers are read; without it they stay as sent.", example="DE"
+    )
+    extension_digits: int = option(
+        read.whole(0, 8, "digits"),
+        0,
+        "So many last digits of the users' numbers are their extensions, by which calls inside the house name them; "
+        "0: only what the directory gives as an extension is one.",
+    )
+    purge_users: bool = option(
+        read.boolean,
+        False,
+        "A user whom the directory has no more goes by itself once no recording refers to it any more.",
+    )
+    retention_days: int = option(
+        read.whole(1, 36_500, "days"), 180, "Default rule: calls are erased then. More rules through the API."
+    )
+    approve_erasures: bool = option(
+        read.boolean, False, "A second person, with the role approver, has to approve every request for erasure."
+    )
+    max_calls: int = option(
+        read.whole(0, 100_000, "calls"), 0, "Calls recorded at once for this customer; 0 = as many as [sip] max_calls."
+    )
+    max_invites: int = option(
+        read.whole(0, 100_000, "INVITEs a second"),
+        0,
+        "INVITEs a second for this customer from all its addresses together; 0 = no limit but that of each address.",
+    )
+    srtp: Srtp | None = option(read.one_of(Srtp), None, "Overrides [media] srtp for this customer.")
+    siprec: Siprec = option(
+        read.one_of(Siprec),
+        Siprec.TOLERANT,
+        "What an INVITE must carry. tolerant: any mark of a recording session; strict: Require: siprec and +sip.src, "
+        "as RFC 7866 has it; plain: nothing, for devices that record without SIPREC.",
+    )
+    late_offer: bool = option(
+        read.boolean, False, "Answer an INVITE without SDP by an offer of ours, as Cisco's built-in bridge wants it."
+    )
+    sdes_without_tls: bool = option(
+        read.boolean, True, "Take SRTP keys (a=crypto) that came over UDP or TCP, where others may have read them."
+    )
+    dtls: bool = option(
+        read.boolean,
+        True,
+        "Take lines whose SRTP keys come from a handshake on the media ports (DTLS-SRTP); false: they are refused.",
+    )
+    pause_by_reinvite: bool = option(
+        read.boolean,
+        False,
+        "Tell the client of a pause by a re-INVITE, so that it stops sending; not every client survives one. "
+        "What comes during a pause is thrown away in any case. By a re-INVITE it is also asked for another DTLS "
+        "handshake where the death of a process cut one short.",
+    )
+    swap_owners: bool = option(
+        read.boolean,
+        False,
+        "Exchange the owners of the two streams of a medium: this SBC names them the wrong way round, as jambonz with "
+        "rtpengine does. Listen to a test call first (recorder check-owners). It counts for calls that begin after a "
+        "restart.",
+    )
+    digest: Path | None = option(
+        read.absolute,
+        None,
+        "File of users, lines user:realm:HA1 with MD5 or SHA-256 (htdigest): INVITEs and what follows "
+        "in a call must then authenticate. Most clients cannot; sources and certificates are the usual way.",
+    )
+    learn_source: bool = option(
+        read.boolean,
+        True,
+        "Take encrypted media from the address of the first genuine packet, as behind NAT; "
+        "false: only from the address that was offered.",
+    )
+
+
+class CloudName(enum.StrEnum):
+    """The clouds of Microsoft that have a name here."""
+
+    GLOBAL = "global"
+    US = "us"
+    US_DOD = "us-dod"
+    CHINA = "china"
+
+
+def _application(value: object) -> str:
+    """Read an id of Entra."""
+    found = read.text(value)
+    if not _ID.fullmatch(found):
+        raise Wrong('an id such as "00000000-0000-0000-0000-000000000000"')
+    return found.lower()
+
+
+def _tenant(value: object) -> str:
+    """Read a tenant: its id, or one of its domains."""
+    try:
+        return _application(value)
+    except Wrong:
+        return read.host_name(value)
+
+
+def _day(value: object) -> date:
+    if isinstance(value, date) and type(value) is date:
+        return value
+    raise Wrong("a date without quotes, such as 2027-03-31")
+
+
+def _service(value: object) -> str:
+    """Read the address of a service, without a path."""
+    found = read.text(value).rstrip("/")
+    try:
+        parts = urlsplit(found)
+        plain = parts.netloc and not (parts.path or parts.query or parts.fragment or parts.username) and parts.port != 0
+    except ValueError:
+        plain = False
+    if not plain or parts.scheme != "https":
+        raise Wrong('an https address without a path, such as "https://graph.microsoft.com"')
+    return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Directory:
+    """Where a customer's users come from: Microsoft Entra ID. One table a customer; see docs/entra.md."""
+
+    customer: str = required(read.name, "Whose users these are.", example="acme")
+    tenant: str = required(
+        _tenant, "Directory (tenant) ID, or a domain of it.", example="11111111-2222-3333-4444-555555555555"
+    )
+    client: str = required(_application, "Application (client) ID.", example="66666666-7777-8888-9999-000000000000")
+    certificate: str | None = option(
+        read.secret,
+        None,
+        "Certificate of the application with its RSA key, PEM: credential:NAME (handed over by systemd) | file:PATH.",
+        example="credential:entra-certificate",
+    )
+    secret: str | None = option(read.secret, None, "Client secret instead of a certificate, given in the same ways.")
+    secret_expires: date | None = option(
+        _day, None, "Last day of the client secret, which Entra does not tell: said 30 days before."
+    )
+    cloud: CloudName = option(
+        read.one_of(CloudName), CloudName.GLOBAL, "Which of Microsoft's clouds: global | us | us-dod | china."
+    )
+    login: str | None = option(_service, None, "Address of the sign-in service, for a cloud without a name above.")
+    graph: str | None = option(_service, None, "Address of Microsoft Graph, for a cloud without a name above.")
+    proxy_ca: Path | None = option(
+        read.absolute, None, "Further authorities to trust, PEM: where a proxy opens the connection to Microsoft."
+    )
+    sync_minutes: int = option(
+        read.whole(0, 7 * 24 * 60, "minutes"),
+        60,
+        "Pause between two synchronisations; 0 = only by recorder directory sync.",
+    )
+    brake_percent: int = option(
+        read.whole(0, 100, "percent"),
+        5,
+        "A synchronisation that would make more of the active users inactive, and more than one, changes nothing and "
+        "asks first.",
+    )
+
+
+def issuer(value: object) -> str:
+    """Read the address of a provider as it is, for it is compared letter by letter; plain HTTP on loopback alone."""
+    found = read.text(value)
+    try:
+        parts = urlsplit(found)
+        whole = bool(parts.hostname) and not (parts.query or parts.fragment or parts.username)
+        safe = parts.scheme == "https" or (parts.scheme == "http" and loopback(parts.hostname or ""))
+    except ValueError:
+        whole = safe = False
+    if not (whole and safe):
+        raise Wrong(_ISSUER)
+    return found
+
+
+def loopback(host: str) -> bool:
+    """Tell whether a host is this machine."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def grants(value: object) -> Mapping[str, tuple[str, ...]]:
+    """Read which roles each group gives."""
+    if not isinstance(value, dict) or not value or len(value) > MAX_GROUPS:
+        raise Wrong(_ROLES)
+    found = {}
+    for group, roles in value.items():
+        if not isinstance(roles, list) or not roles or any(role not in ROLES for role in roles):
+            raise Wrong(_ROLES, found=f"of {group!r}")
+        found[str(group)] = tuple(dict.fromkeys(roles))
+    return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignIn:
+    """An OpenID Connect provider that vouches for people who sign in to the admin page; see docs/operations.md.
+
+    Whoever is in a group below has its roles. Second factors are the provider's business. Redirect address to register
+    there: the page's address with /openid/back.
+    """
+
+    customer: str = required(read.name, "Whose people these are.", example="acme")
+    title: str = required(read.text, "What the button on the page says.", example="Microsoft Entra ID")
+    issuer: str = required(
+        issuer,
+        "Address of the provider, exactly as its discovery document has it.",
+        example="https://login.microsoftonline.com/11111111-2222-3333-4444-555555555555/v2.0",
+    )
+    client_id: str = required(read.text, "Id of the recorder there.", example="66666666-7777-8888-9999-000000000000")
+    client_secret: str | None = option(
+        read.secret,
+        None,
+        "Its secret: credential:NAME (handed over by systemd) | file:PATH (mode 0600). Absent: a public client; PKCE "
+        "protects the way in either case.",
+    )
+    scopes: tuple[str, ...] = option(
+        read.each(read.text, least=1), ("openid", "profile"), "What is asked for; some providers want groups as well."
+    )
+    groups_claim: str = option(read.text, "groups", "Claim of the ID token that lists a person's groups.")
+    name_claim: str = option(
+        read.text,
+        "preferred_username",
+        "Claim that names a person in the audit log, unique and not for the person to change.",
+    )
+    roles: Mapping[str, tuple[str, ...]] = required(
+        grants, "Roles by group.", example={"recorder-admins": ("admin",), "recorder-desk": ("privacy", "listener")}
+    )
+    session_minutes: int = option(
+        read.whole(5, 12 * 60, "minutes"),
+        60,
+        "After so long the provider is asked again, without a question where it still knows the person: whoever lost "
+        "their groups there is out by then.",
+    )
+    ca: Path | None = option(read.absolute, None, "Further authorities to trust, PEM: for a provider inside the house.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """The whole configuration."""
 
@@ -276,79 +550,3 @@ SECTIONS: Mapping[str, type[Any]] = {
 
 TABLES: Mapping[str, type[Any]] = {"customers": Customer, "directories": Directory, "sign_ins": SignIn}
 """Tables that there may be several of: member of Settings → what each is; its name in small letters is the header."""
-
-
-def parse(data: bytes) -> Settings:
-    """Read a configuration; raise SettingsError with all faults, in the order of the file."""
-    document, lines = _document(data)
-    faults: list[Fault] = []
-    sections = {name: _section(kind, document.get(name, {}), name, faults) for name, kind in SECTIONS.items()}
-    headers = {_header(kind): member for member, kind in TABLES.items()}
-    for key in sorted(set(document) - {*SECTIONS, *headers}):
-        faults.append(Fault(key, "", "no such section" + suggestion(key, (*SECTIONS, *headers))))
-    tables: dict[str, Any] = {
-        member: _tables(TABLES[member], document.get(header, []), header, faults) for header, member in headers.items()
-    }
-    settings = Settings(**sections, **tables)
-    wrong = frozenset(_without_index(fault.key) for fault in faults)
-    faults += [fault for fault in validators.faults(settings) if _without_index(fault.key) not in wrong]
-    if faults:
-        raise SettingsError(tuple(sorted((fault.at(lines) for fault in faults), key=lambda fault: fault.line or 0)))
-    return settings
-
-
-def _header(kind: type[Any]) -> str:
-    """Return SignIn as sign_in."""
-    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", kind.__name__).lower()
-
-
-def _without_index(key: str) -> str:
-    """Return the key of a list for the key of its entry: what is wrong already is not measured by more rules."""
-    return key.rpartition("[")[0] if key.endswith("]") and "." in key else key
-
-
-def _document(data: bytes) -> tuple[dict[str, Any], dict[str, int]]:
-    """Decode TOML; also return the line of every key."""
-    if len(data) > MAX_FILE:
-        raise SettingsError((Fault("", f"{len(data)} bytes", f"a TOML file of at most {MAX_FILE} bytes"),))
-    try:
-        written = data.decode("utf-8-sig")
-        return tomllib.loads(written), key_lines(written)
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
-        raise SettingsError((syntax_fault(data, error),)) from None
-
-
-def _section(kind: type[Section], table: object, path: str, faults: list[Fault]) -> Section:
-    """Read one table; a wrong value is reported and its default taken, so that the other rules can still be checked."""
-    if not isinstance(table, dict):
-        faults.append(Fault(path, read.shown(table), f"a table: a line [{path}] and its keys below"))
-        table = {}
-    declared: dict[str, Field[Any]] = {item.name: item for item in fields(kind)}  # type: ignore[arg-type]  # a dataclass
-    values: dict[str, Any] = {}
-    for key, item in declared.items():
-        if key in table:
-            values |= _value(item, table[key], f"{path}.{key}", faults)
-        elif item.default is MISSING:
-            faults.append(Fault(f"{path}.{key}", "nothing", "this key is required"))
-        if item.default is MISSING:
-            values.setdefault(key, "")
-    for key in sorted(set(table) - set(declared)):
-        faults.append(Fault(f"{path}.{key}", "", "no such key" + suggestion(key, declared)))
-    return kind(**values)
-
-
-def _value(item: Field[Any], value: object, path: str, faults: list[Fault]) -> dict[str, Any]:
-    """Read one value into a mapping of at most one entry."""
-    try:
-        return {item.name: item.metadata["read"](value)}
-    except Wrong as wrong:
-        faults += [Fault(path + at, found or read.shown(value), right) for at, found, right in wrong.places]
-        return {} if wrong.partial is None else {item.name: wrong.partial}
-
-
-def _tables(kind: type[Section], tables: object, name: str, faults: list[Fault]) -> tuple[Section, ...]:
-    """Read every table of a kind that there may be several of."""
-    if not isinstance(tables, list):
-        faults.append(Fault(name, read.shown(tables), f"double brackets: a line [[{name}]] before each"))
-        return ()
-    return tuple(_section(kind, table, f"{name}[{index}]", faults) for index, table in enumerate(tables))

@@ -1,7 +1,7 @@
-"""Read one configured value each: a TOML value in, a typed value out, or Wrong with what would be right.
+"""Readers of single configured values: a TOML value in, a typed value out, or Wrong with what would be right.
 
-A reader is a plain function. It knows nothing of sections, files or of other values; rules between values are in
-recorder.config.validators.
+A reader is a plain function that knows nothing of sections, of files or of other values; rules between values are in
+recorder.config.validators. `option` and `required` declare a field of the model together with its reader.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import enum
 import ipaddress
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -40,6 +40,16 @@ class Wrong(Exception):
         super().__init__(right)
         self.places = places or (("", found, right),)
         self.partial = partial  # what could be read of a list, so that the rules look at that and not at a default
+
+
+def option(reader: Reader, default: object, doc: str, *, example: object = None) -> Any:
+    """Declare a field: how it is read, what holds if it is absent, its documentation, and what the example shows."""
+    return field(default=default, metadata={"read": reader, "doc": doc, "example": example})
+
+
+def required(reader: Reader, doc: str, *, example: object) -> Any:
+    """Declare a field that must be given."""
+    return field(metadata={"read": reader, "doc": doc, "example": example})
 
 
 class Transport(enum.StrEnum):

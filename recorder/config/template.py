@@ -10,10 +10,7 @@ from dataclasses import MISSING, Field, fields
 from pathlib import Path
 from typing import Any
 
-from recorder.config.customer import Customer
-from recorder.config.directory import Directory
-from recorder.config.model import SECTIONS
-from recorder.config.sign_in import SignIn
+from recorder.config.model import SECTIONS, Customer, Directory, SignIn
 
 WIDTH = 110  # columns of a comment line
 

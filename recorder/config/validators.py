@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from recorder.config.faults import Fault
+from recorder.config.model import Settings
 from recorder.config.readers import Transport, repeated
-
-if TYPE_CHECKING:
-    from recorder.config.model import Settings
-
 
 _UNREACHABLE = "this customer needs sources, certificates or domains, or no call is recorded for it"
 

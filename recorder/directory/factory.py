@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, time
 from typing import TYPE_CHECKING
 
-from recorder.config.directory import Directory
+from recorder.config.model import Directory
 from recorder.directory import token
 from recorder.directory.delta import CLOUDS, Cloud
 from recorder.directory.token import Credential

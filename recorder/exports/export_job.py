@@ -10,9 +10,12 @@ private folder on tmpfs while the file is put together.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
+import shutil
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import IO, Any
 
 from admin_api.exports import columns, table_writers
@@ -25,7 +28,7 @@ from recorder.errors import RecorderError
 from recorder.exports.dsar_report import SubjectReport, Tools
 from recorder.exports.media_zip import Archive, add_media, add_table
 from recorder.exports.render_client import Renderer
-from recorder.runtime.tmpfs import sweep
+from recorder.runtime.folders import SHARED_MEMORY
 from recorder.runtime.trusted_clock import WallClock, readings
 from storage.access.actor import RECORDER
 from storage.audit.hash_chain import Act
@@ -56,7 +59,7 @@ class ExportJob:
 
     async def run(self) -> None:
         """Start the work for every customer; owned by recorder.runtime.tasks."""
-        sweep(self._runtime_dir)
+        remove_left_folders(self._runtime_dir)
         for customer in self._node.customers.values():
             self._node.tasks.start(self._serve(customer), "exports")
 
@@ -248,3 +251,14 @@ def _copy(fd: int, put: Callable[[bytes], object]) -> None:
     while data := os.pread(fd, 1 << 20, at):
         put(data)
         at += len(data)
+
+
+def remove_left_folders(runtime_dir: Path, others: Sequence[Path] = (SHARED_MEMORY,)) -> None:
+    """Remove folders of rows in the clear that an older version left in memory when it was killed during an export.
+
+    This version writes rows to no file that has a name.
+    """
+    prefix = f"recorder-{hashlib.sha256(str(runtime_dir.resolve()).encode()).hexdigest()[:12]}-"
+    for place in (runtime_dir, *others):
+        for left in place.glob(f"{prefix}*"):
+            shutil.rmtree(left, ignore_errors=True)

@@ -13,7 +13,7 @@ import codecs
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from importlib import import_module
 from pkgutil import walk_packages
@@ -26,7 +26,6 @@ from media.export.video_mosaic import HEIGHT, WIDTH, Mosaic
 from media.export.waveform import Peaks
 from media.records import record_format
 from recorder.errors import RecorderError
-from recorder.exports.byte_range import Reached, Window
 from recorder.exports.render_job import (
     DAMAGED,
     MAX_JOB,
@@ -52,6 +51,29 @@ _ANY = PartSecret(bytes(32), bytes(7), 64)  # of no part
 
 class Unconfined(RecorderError):
     """What decodes cannot be shut in here, so it decodes nothing."""
+
+
+class EndReached(Exception):
+    """Everything that was wanted is written; not an error."""
+
+
+class ByteRange:
+    """Pass on the bytes from `begin` to `end` of a file that is made from front to back."""
+
+    def __init__(self, give: Callable[[bytes | bytearray | memoryview], object], begin: int, end: int) -> None:
+        self._give = give
+        self._begin = begin
+        self._end = end
+        self._at = 0
+
+    def write(self, data: bytes | bytearray) -> None:
+        """Take the next bytes of the file; raises EndReached at the end of the window."""
+        first, last = max(self._begin - self._at, 0), min(self._end - self._at, len(data))
+        if first < last:
+            self._give(memoryview(data)[first:last])
+        self._at += len(data)
+        if self._at >= self._end:
+            raise EndReached
 
 
 class Source:
@@ -131,11 +153,11 @@ def _part_of(measured: render.Measured, source: Source, out: BinaryIO) -> None:
     channels = len(measured.streams)
     head = wav_header.header(measured.rate, channels, measured.samples)
     tell({"size": len(head) + 2 * channels * measured.samples})
-    window = Window(out.write, *span_from_json(sys.stdin.buffer.readline(MAX_SPAN)))
+    window = ByteRange(out.write, *span_from_json(sys.stdin.buffer.readline(MAX_SPAN)))
     try:
         window.write(head)
         render.render(measured, source.records(), window.write)
-    except Reached:
+    except EndReached:
         return
 
 

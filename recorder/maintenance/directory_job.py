@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from recorder.calls.context import Node
-from recorder.config.directory import Directory
+from recorder.config.model import Directory
 from recorder.directory import factory
 from recorder.errors import RecorderError
 from recorder.persist.indexer import passes

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from recorder.config.customer import Customer as Configured
+from recorder.config.model import Customer as Configured
 from recorder.config.model import Settings
 from storage.audit.audit_files import AuditFiles
 from storage.audit.hash_chain import AuditError, Checkpoint

@@ -31,7 +31,7 @@ DIGEST_BYTES = 16
 """So short that ten thousand take little, so long that no two are the same."""
 
 
-class Unwelcome:
+class Rejections:
     """Counts and tells what was refused or dropped."""
 
     def __init__(self, log: Log, metrics: Metrics) -> None:

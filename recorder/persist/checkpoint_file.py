@@ -7,7 +7,7 @@
 The two states are written in turn and the newest whole one counts, so that a `kill -9` in the middle of a write leaves
 the one before. A call that ends empties its file instead of deleting it: file systems are slow at making files where
 many were just deleted (ext4 looks through all of the last minutes), and a node makes and ends hundreds a second.
-Nothing heavy is imported here: a start reads the ports of live calls first of all.
+The media ports stand outside the seal, and nothing heavy is imported here: a start reads them first of all.
 """
 
 from __future__ import annotations
@@ -34,6 +34,10 @@ SPOOL = 2 * STATE
 MAX_FREE = 1_024
 """Empty files kept open for the next calls: as many as begin in the seconds in which others end."""
 VERSION = 2
+HIGHEST_PORT = 65_535
+"""A pair takes the port above, too."""
+MAX_PORTS = 128
+"""Streams of a call: an SDP offer has at most 64 lines, and one that was removed keeps its port for a while."""
 
 _HEAD = struct.Struct("!IIBIIQ")
 _MAGIC = 0x4C495645
@@ -173,6 +177,26 @@ def states(runtime_dir: Path) -> Iterator[State]:
             os.close(fd)
         if state is not None:
             yield state
+
+
+def left_ports(runtime_dir: Path) -> Iterator[tuple[int, bool]]:
+    """Yield (RTP port, whether it has an RTCP port above it) of every live call whose file can be read.
+
+    Not sealed, so a media worker that was broken into may have written it.
+    """
+    for state in states(runtime_dir):
+        if state.over:
+            continue
+        try:
+            told = [(port, bool(rtcp)) for port, rtcp in state.outer["ports"]]
+        except (ValueError, KeyError, TypeError):
+            continue
+        yield from ((port, rtcp) for port, rtcp in told[:MAX_PORTS] if type(port) is int and 0 < port < HIGHEST_PORT)
+
+
+def left_calls(runtime_dir: Path) -> set[str]:
+    """Return the ids of the calls that a former life of the daemon left to go on with."""
+    return {str(state.outer.get("call")) for state in states(runtime_dir) if not state.over}
 
 
 def _names(folder: Path) -> list[str]:

@@ -95,13 +95,24 @@ class Indexer:
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
-        self.whole: Callable[[str, float], Awaitable[bool]] = _whole  # waits for what is mended and indexed elsewhere
-        self.lacking: Callable[[str], bool] = lambda _: False  # whether any of that is still to come
+        self._wait_for_repair: Callable[[str, float], Awaitable[bool]] = _nothing_to_repair
+        self._lacks: Callable[[str], bool] = lambda _: False
         self._written_calls = 0
         self._full = False  # a batch was as large as one may be: more may wait
         self._hurried = asyncio.Event()
         self._alarm: asyncio.TimerHandle | None = None  # rings when a live call has settled
         self._draining = False
+
+    def follow_repair(self, wait: Callable[[str, float], Awaitable[bool]], lacks: Callable[[str], bool]) -> None:
+        """Take whom to ask what recordings are being repaired elsewhere.
+
+        `wait` waits so many seconds until all of a customer's are indexed, `lacks` tells whether one is still to come.
+        """
+        self._wait_for_repair, self._lacks = wait, lacks
+
+    async def repaired(self, customer: str, seconds: float) -> bool:
+        """Wait until all recordings of a customer are repaired and indexed; False if that takes longer."""
+        return await self._wait_for_repair(customer, seconds)
 
     def put(
         self, customer: Customer, row: CallRow, forms: tuple[str, ...], done: Callable[[], None] | None = None
@@ -157,7 +168,7 @@ class Indexer:
 
     def lacks(self, customer: str) -> bool:
         """Tell whether the index lacks more of a customer than the changes of a moment."""
-        return self.lacking(customer) or any(w.again for w in self._waiting.get(customer, {}).values())
+        return self._lacks(customer) or any(w.again for w in self._waiting.get(customer, {}).values())
 
     async def hurry(self, customer: str, call: str, seconds: float) -> bool:
         """Have what waits of a call written now; False if the database does not take it in time."""
@@ -178,7 +189,7 @@ class Indexer:
     async def hurry_all(self, customer: str, seconds: float) -> bool:
         """Have everything that the index lacks of a customer written now; False if it does not come in time."""
         waiting = [self.hurry(customer, call, seconds) for call in self._waiting.get(customer, {})]
-        return all(await asyncio.gather(self.whole(customer, seconds), *waiting))
+        return all(await asyncio.gather(self.repaired(customer, seconds), *waiting))
 
     def oldest(self) -> float:
         """Return the age in seconds of the oldest change that is not indexed; any thread may ask."""
@@ -330,6 +341,6 @@ def _as_written(customer: Customer, waiting: _Waiting, policy: Policy) -> Entry 
     return with_erase_after(row, forms, policy) if row.ended_at else row, forms
 
 
-async def _whole(_customer: str, _seconds: float) -> bool:
+async def _nothing_to_repair(_customer: str, _seconds: float) -> bool:
     """Stand for those who have nothing to mend."""
     return True

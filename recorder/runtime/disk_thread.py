@@ -2,7 +2,7 @@
 
 A healthy disk takes a write in some ten microseconds, and whoever asked has what came of it when the call returns. One
 that stands still keeps whoever writes for seconds, and no signal ends that. The loop must not be the one that is kept:
-it gives a work up after PATIENCE_SECONDS and asks for nothing more until all that was begun has ended. Nothing begun is
+it gives a work up after GIVE_UP_SECONDS and asks for nothing more until all that was begun has ended. Nothing begun is
 taken back: it is done when the disk allows, and `late`, in the thread too, is told what came of it.
 
 While `away` is false the thread is idle, so what works and the loop share needs no lock.
@@ -21,14 +21,14 @@ from typing import Any, Generic, TypeVar
 
 from recorder.errors import NotPossible
 
-PATIENCE_SECONDS = 0.1
+GIVE_UP_SECONDS = 0.1
 """How long the loop waits for the disk: half of what an INVITE may wait for its refusal."""
 
 GATHER_SECONDS = 0.02
 """So long works that nobody waits for at once may join one trip to the thread: waking it, and the loop again, costs the
 daemon more than most works."""
 
-TRIP_SECONDS = PATIENCE_SECONDS / 4
+TRIP_SECONDS = GIVE_UP_SECONDS / 4
 """After so long no further work of those that joined is begun in a trip: many that are fast are no disk that stands
 still, and the loop sees to others in between."""
 
@@ -79,10 +79,10 @@ class Work(Generic[T]):
 class Disk:
     """One thread, which works in the order it is asked."""
 
-    def __init__(self, report: Callable[[Exception], None], patience: float = PATIENCE_SECONDS) -> None:
+    def __init__(self, report: Callable[[Exception], None], patience: float = GIVE_UP_SECONDS) -> None:
         """`report` is told, in the thread, what went wrong where nobody waited any more."""
         self._report = report
-        self._patience = patience
+        self._give_up_seconds = patience
         self._asked: SimpleQueue[Work[Any] | None] = SimpleQueue()
         self._turn = threading.Lock()
         self._joining: list[tuple[Callable[[], None], asyncio.Future[None]]] = []  # they share the next trip
@@ -187,7 +187,7 @@ class Disk:
         self._thread.join(END_SECONDS)
 
     def _ended(self, work: Work[Any]) -> bool:
-        if work.ended.acquire(timeout=self._patience):
+        if work.ended.acquire(timeout=self._give_up_seconds):
             return True
         return self._starved() and work.ended.acquire(timeout=STARVED_SECONDS)
 

@@ -18,7 +18,7 @@ FIRST_DESCRIPTOR = 3  # SD_LISTEN_FDS_START
 MAX_DESCRIPTORS = 253  # SCM_MAX_FD: the kernel refuses more in one message
 MAX_NAME = 255  # characters; systemd ignores longer names
 
-PATIENCE_SECONDS = 0.05
+SEND_SECONDS = 0.05
 """For a manager whose queue, of ten messages by default, is full: usually it has room within a millisecond. Until it
 reads again it is not waited for here."""
 
@@ -141,9 +141,9 @@ def _connected(address: str) -> socket.socket:
     channel = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
     try:
         # The kernel waits, not Python, which would ask before each message whether there is room.
-        whole = int(PATIENCE_SECONDS)
+        whole = int(SEND_SECONDS)
         channel.setsockopt(
-            socket.SOL_SOCKET, socket.SO_SNDTIMEO, _TIMEVAL.pack(whole, round((PATIENCE_SECONDS - whole) * 1e6))
+            socket.SOL_SOCKET, socket.SO_SNDTIMEO, _TIMEVAL.pack(whole, round((SEND_SECONDS - whole) * 1e6))
         )
         channel.connect("\0" + address[1:] if address.startswith("@") else address)
     except OSError:

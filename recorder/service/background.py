@@ -43,8 +43,8 @@ LOADING_SECONDS = 0.0005
 """So long the thread that loads keeps the interpreter from a call, where it usually is 5 ms."""
 
 
-class Office:
-    """The desks beside the recording."""
+class BackgroundServices:
+    """Databases, API and jobs, beside the recording."""
 
     def __init__(self, node: Node, live: Live, runner: Executor, repairs: RepairQueue, system: System) -> None:
         self._node = node

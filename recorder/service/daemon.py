@@ -41,7 +41,7 @@ from recorder.runtime.sandbox import missing as missing_confinement
 from recorder.runtime.sd_notify import Notifier
 from recorder.runtime.tasks import Tasks
 from recorder.runtime.tls import Certificates, client_context
-from recorder.service.background import Office
+from recorder.service.background import BackgroundServices
 from recorder.service.gc_policy import Garbage
 from recorder.service.listeners import Listening, open_all
 from recorder.service.shutdown import LOOK_SECONDS, Stopping
@@ -49,7 +49,7 @@ from recorder.session.events import StopAsked
 from recorder.signalling.cert_names import CertificateNames
 from recorder.signalling.customer_lookup import CustomerLookup
 from recorder.signalling.local_address import Closed
-from recorder.workers.early_workers import Crew
+from recorder.workers.pool import Workers
 from sip.endpoint import Endpoint
 from sip.transport.server import Listener, Server
 from sip.ua.settings import Settings as SipSettings
@@ -72,7 +72,7 @@ class Daemon:
         log: Log,
         kept: Mapping[str, Sequence[int]],
         bound: Mapping[int, Pair],
-        crew: Crew,
+        workers: Workers,
         *,
         drain: bool = False,
     ) -> None:
@@ -81,14 +81,14 @@ class Daemon:
 
         `drain`: a stop ends the calls even where somebody keeps the sockets.
         """
-        self._crew = crew
+        self._workers = workers
         self._settings = settings
         self._log = log
         self._kept = kept
         self._bound = dict(bound)
         self._live = Live()
         self.metrics = Metrics()
-        self._stopping = Stopping(drain=drain, patience=settings.sip.drain_seconds)
+        self._stopping = Stopping(drain=drain, drain_seconds=settings.sip.drain_seconds)
 
     async def run(self) -> None:
         """Serve until told to stop; raise OtherVersion if the files were replaced meanwhile."""
@@ -138,7 +138,7 @@ class Daemon:
             customers=customers,
             endpoint=Endpoint(sip_settings(settings), random=os.urandom),
             ports=_ports(settings),
-            workers=self._crew.workers,
+            workers=self._workers,
             syncer=syncer,
             disk=disk,
             indexer=Indexer(time.monotonic, self._not_indexed),
@@ -152,10 +152,10 @@ class Daemon:
         opened.callback(checkpoints.close)
         opened.callback(self.node.notify.close)
         self._repairs = RepairQueue(self.node, checkpoints.remove)
-        self.node.indexer.whole, self.node.indexer.lacking = self._repairs.whole, self._repairs.lacks
+        self.node.indexer.follow_repair(self._repairs.whole, self._repairs.lacks)
         self._runner = Executor(self.node, checkpoints, self._live, self._repairs)
         self._worker_events = WorkerEvents(self.node, self._live, self._runner, self._stopping.make_way)
-        self._crew.listen(self._worker_events.on_event)
+        self._workers.listen(self._worker_events.on_event)
         self._lookup = CustomerLookup(settings.customers)
         recordings = Recordings(_closed(settings, self.node.ports))
         signalling = SipHandler(self.node, self._lookup, recordings, self._runner, self._live)
@@ -166,15 +166,14 @@ class Daemon:
             LeafPrefetch(customers, self._tasks, self.node.now).tend, system.sample, signalling.liveness.look,
         )  # fmt: skip
         self._housekeeping = Housekeeping(self.node, self._live, self._runner.checkpoint, chores)
-        self.node.load_changed = self._housekeeping.review
         metrics.watch(metrics.calls_active, lambda: float(len(self._live)))
         metrics.watch(metrics.oldest_unindexed, self.node.indexer.oldest)
         self._server = self._sip_server(signalling)
-        self.node.flush = self._server.flush
+        self.node.connect(flush=self._server.flush, load_changed=self._housekeeping.review)
         self._resume = Resume(
             self.node, recordings, self._live, self._runner, checkpoints, self._worker_events, self._repairs
         )
-        self._office = Office(self.node, self._live, self._runner, self._repairs, system)
+        self._background = BackgroundServices(self.node, self._live, self._runner, self._repairs, system)
 
     def _sip_server(self, signalling: SipHandler) -> Server:
         settings = self._settings
@@ -204,12 +203,12 @@ class Daemon:
             self._log.warning("media.not_compiled", hint=hint)
         for hint in missing_confinement():
             self._log.warning("confinement.incomplete", hint=hint)
-        await self._crew.ready()
+        await self._workers.ready()
         for each in listening:
             if not each.adopted:
                 self.node.notify.store(each.name, [each.socket.fileno()])
         self._resume.run(sockets, self._bound)
-        *sip, desks = listening
+        *sip, api = listening
         await self._server.start(self._listeners(sip))
         self._housekeeping.review()
         self._tasks.start(self._housekeeping.run(), "housekeeping")
@@ -217,7 +216,7 @@ class Daemon:
         self._garbage.begin()
         self.node.notify.ready()
         self._log.info("recorder.ready", listeners=len(sip), customers=len(self.node.customers), calls=len(self._live))
-        self._office.open(desks.socket, self._garbage.begin)
+        self._background.open(api.socket, self._garbage.begin)
 
     def _listeners(self, listening: Sequence[Listening]) -> list[Listener]:
         sip = self._settings.sip
@@ -240,17 +239,16 @@ class Daemon:
     async def _shut_down(self) -> None:
         """Stop in order: no new calls, seal what runs unless a successor takes it over, then close."""
         self.node.notify.stopping()
-        self._housekeeping.draining = True
-        self._housekeeping.review()
+        self._housekeeping.drain()
         if self._stopping.handed_over(self.node.notify.present):
             for call in self._live:
                 self._runner.checkpoint(call)
         else:
             await self._end_calls()
         await self.node.indexer.drain(2.0)
-        await self._office.close()
+        await self._background.close()
         await self._server.close()
-        await self._crew.stop()
+        await self._workers.stop()
         await self._tasks.close()
         self.node.incidents.save()
         await self._customers.close()
@@ -258,7 +256,7 @@ class Daemon:
 
     async def _end_calls(self) -> None:
         """Let the calls end if there is time, then end and seal those that are left."""
-        self.node.notify.extend(self._stopping.patience + SEAL_SECONDS + LEAVE_SECONDS)
+        self.node.notify.extend(self._stopping.drain_seconds + SEAL_SECONDS + LEAVE_SECONDS)
         self._log.info("calls.draining", calls=len(self._live))
         await self._stopping.wait_for_calls(lambda: len(self._live))
         for call in self._live:

@@ -6,7 +6,7 @@ import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from recorder.config.model import ListenAddress
+from recorder.config.readers import Listener
 from recorder.errors import NotPossible
 
 BACKLOG = 1024
@@ -17,13 +17,13 @@ BACKLOG = 1024
 class Listening:
     """One open socket and where it came from."""
 
-    address: ListenAddress
+    address: Listener
     socket: socket.socket
     name: str  # name in the descriptor store
     adopted: bool
 
 
-def open_socket(address: ListenAddress) -> socket.socket:
+def open_socket(address: Listener) -> socket.socket:
     """Open and bind one listening socket; a clear sentence if it cannot be had."""
     family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
     stream = address.transport != "udp"
@@ -51,7 +51,7 @@ def open_socket(address: ListenAddress) -> socket.socket:
 
 
 def open_all(
-    addresses: Sequence[ListenAddress], prefix: str, stored: Mapping[str, Sequence[socket.socket]]
+    addresses: Sequence[Listener], prefix: str, stored: Mapping[str, Sequence[socket.socket]]
 ) -> list[Listening]:
     """Open every address in order; a stored socket is taken over if it is still bound to the same address."""
     out: list[Listening] = []
@@ -67,7 +67,7 @@ def open_all(
     return out
 
 
-def _same(stored: socket.socket, address: ListenAddress) -> bool:
+def _same(stored: socket.socket, address: Listener) -> bool:
     try:
         bound = stored.getsockname()
         kind = socket.SOCK_DGRAM if address.transport == "udp" else socket.SOCK_STREAM

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from media.errors import MediaError
 from media.receive.sockets import Pair, open_pair
-from recorder.persist.ports_file import left_ports
+from recorder.persist.checkpoint_file import left_ports
 
 
 def stored_ports(stored: Mapping[str, Sequence[int]]) -> set[int]:

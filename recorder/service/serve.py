@@ -48,20 +48,20 @@ def _run(settings: Settings, kept: Mapping[str, Sequence[int]], bound: Mapping[i
     import asyncio
 
     from recorder.observe import logs
-    from recorder.workers.early_workers import Crew
+    from recorder.workers.pool import Workers
 
     async def run() -> None:
         logs.watch_loop(asyncio.get_running_loop(), pipeline)
-        crew = Crew(settings)
+        workers = Workers.configured(settings)
         try:
-            await crew.begin()
+            await workers.begin()
             from recorder.service.daemon import Daemon  # the kernel buffers meanwhile, and the workers start
 
-            daemon = Daemon(settings, logs.get(), kept, bound, crew, drain=drain)
+            daemon = Daemon(settings, logs.get(), kept, bound, workers, drain=drain)
             pipeline.on_held = daemon.metrics.log_suppressed.inc
             await daemon.run()
         finally:
-            await crew.stop()
+            await workers.stop()
 
     with logs.install(settings.log.level.value) as pipeline:
         asyncio.run(run())

@@ -3,7 +3,7 @@
 SIGTERM and SIGINT stop it. Under a service manager that keeps our sockets a successor is expected, who goes on with the
 calls, since a crash, a restart and an upgrade all look like that. SIGUSR1 beforehand says that none will come
 (config/recorder.service sends it where systemd stops the unit for good), as does `serve --drain`. Then nothing new is
-taken and running calls may go on for a while; a second SIGTERM or SIGINT ends the patience. SIGHUP, which asks other
+taken and running calls may go on for a while; a second SIGTERM or SIGINT ends that. SIGHUP, which asks other
 daemons to read their files anew, ends nothing: certificates are read anew without it, and recording needs no terminal.
 
 A daemon whose files were replaced under it, so that a new media worker is a stranger, stops by itself as if it had
@@ -28,13 +28,13 @@ def _go_on() -> None:
 class Stopping:
     """What was asked of the daemon so far."""
 
-    def __init__(self, *, drain: bool, patience: float) -> None:
-        """`drain`: no successor is ever expected. `patience`: seconds that calls may then go on."""
+    def __init__(self, *, drain: bool, drain_seconds: float) -> None:
+        """`drain`: no successor is ever expected. `drain_seconds`: how long calls may then go on."""
         self.begun = asyncio.Event()
         #: Ended because our files were replaced.
         self.outdated = False
         self._alone = drain
-        self._patience = patience
+        self._drain_seconds = drain_seconds
         self._hurry = asyncio.Event()
 
     def listen(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -65,14 +65,14 @@ class Stopping:
         return self.outdated or (kept and not self._alone)
 
     @property
-    def patience(self) -> float:
+    def drain_seconds(self) -> float:
         """Return how many seconds running calls get: none where a stop was not announced as a drain."""
-        return self._patience if self._alone else 0.0
+        return self._drain_seconds if self._alone else 0.0
 
     async def wait_for_calls(self, running: Callable[[], int]) -> None:
-        """Wait until all calls have ended, for as long as the patience lasts."""
+        """Wait until all calls have ended, for at most drain_seconds."""
         loop = asyncio.get_running_loop()
-        until = loop.time() + self.patience
+        until = loop.time() + self.drain_seconds
         while running() and loop.time() < until and not self._hurry.is_set():
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._hurry.wait(), LOOK_SECONDS)

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from recorder.config.customer import Customer
+from recorder.config.model import Customer
 
 if TYPE_CHECKING:
     from cryptography import x509

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
-from recorder.config.customer import Customer
+from recorder.config.model import Customer
 
 _MAPPED = "::ffff:"
 _MAPPED_BITS = 0xFFFF  # the upper 96 bits of an IPv4 address written as IPv6

@@ -83,6 +83,14 @@ class Source:
     frames: Sequence[bytes] = field(default=(), repr=False)
     """Encoded frames that are sent in turn."""
 
+    def protect_by(self, session: Session | None) -> None:
+        """Protect the packets from now on by this session."""
+        self.session = session
+
+    def skip(self, ticks: int) -> None:
+        """Send nothing for so many ticks: the sequence goes on where it stopped."""
+        self.sequence -= ticks
+
 
 _Place = tuple[int, int, int, int, int, int, int, Any, Any, int, Sequence[bytes]]
 

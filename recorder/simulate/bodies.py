@@ -7,7 +7,7 @@ import binascii
 import re
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from xml.sax.saxutils import escape, quoteattr
 
 from recorder.simulate.plan import CODECS, DTLS, SUITES, VIDEO, Party
@@ -191,6 +191,11 @@ class Picture:
         self.people = [identifier() for _ in self.parties]
         self.tracks = [identifier() for _ in self.labels]
         self.senders = self.senders or [i % len(self.parties) for i in range(len(self.labels))]
+
+    def rename_last(self) -> None:
+        """Change the name of the last party."""
+        *others, last = self.parties
+        self.parties = [*others, replace(last, name=f"{last.name} (updated)".strip())]
 
     def swap(self) -> None:
         """Let the first two parties change places."""

@@ -7,7 +7,6 @@ import os
 import secrets
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -78,18 +77,18 @@ class SimulatedCall:
 
     async def _set_up(self) -> None:
         response, took = await self._offer("INVITE", self._picture.document())
-        self.report.setup_ms = round(took * 1000, 3)
+        setup_ms = round(took * 1000, 3)
         if response is None:
-            self.report.reason = "nobody answered"
+            self.report.no_answer(setup_ms)
             return
-        self.report.status, self.report.reason = response.status, response.reason
+        self.report.final_answer(setup_ms, response.status, response.reason)
         if not self.report.answered:
             return
         targets, faults = read_answer(response.body, self._lines, self._direction)
-        self.report.faults += faults
+        self.report.fault(*faults)
         await self._add_streams(targets)
         if not self._ids:
-            self.report.faults.append("The recorder took the call and none of its streams.")
+            self.report.fault("The recorder took the call and none of its streams.")
             await self._bye()
 
     async def _offer(self, method: str, metadata: bytes | None) -> tuple[Response | None, float]:
@@ -134,10 +133,10 @@ class SimulatedCall:
         for _ in range(round(_HANDSHAKE / _LOOK)):
             told = await self._media.do("keyed", ids=self._ids)
             if told["over"]:
-                self.report.faults += [f"DTLS-SRTP: {fault}." for fault in told["faults"]]
+                self.report.fault(*(f"DTLS-SRTP: {fault}." for fault in told["faults"]))
                 return
             await asyncio.sleep(_LOOK)
-        self.report.faults.append("DTLS-SRTP: no handshake came about.")
+        self.report.fault("DTLS-SRTP: no handshake came about.")
 
     def _words(self, number: int, i: int, line: Line, target: Target) -> dict[str, Any]:
         who = {
@@ -204,9 +203,8 @@ class SimulatedCall:
         """Tell a changed name in an UPDATE without SDP (RFC 7866 section 9.1)."""
         if self._over.is_set():
             return
-        *others, last = self._picture.parties
-        self._picture.parties = [*others, replace(last, name=f"{last.name} (updated)".strip())]
-        self.report.parties = tuple(self._picture.parties)
+        self._picture.rename_last()
+        self.report.renamed(self._picture.parties)
         response, _ = await self._ask("UPDATE", combine(None, self._picture.document()))
         self._expect(response, "UPDATE")
 
@@ -218,7 +216,7 @@ class SimulatedCall:
         response, _ = await self._offer("INVITE", self._picture.document())
         self._expect(response, "re-INVITE")
         if response is not None and 200 <= response.status < 300:
-            self.report.faults += read_answer(response.body, self._lines, self._direction)[1]
+            self.report.fault(*read_answer(response.body, self._lines, self._direction)[1])
             for stream in self.report.streams:
                 stream.later = self.report.parties[self._picture.senders[stream.stream]]
 
@@ -232,35 +230,32 @@ class SimulatedCall:
         response, _ = await self._offer("INVITE", self._picture.document(held=held))
         self._expect(response, "re-INVITE")
         if response is not None and 200 <= response.status < 300:
-            self.report.faults += read_answer(response.body, self._lines, direction)[1]
+            self.report.fault(*read_answer(response.body, self._lines, direction)[1])
         if not held:
             await self._switch("on")
 
     def _expect(self, response: Response | None, what: str) -> None:
         if response is None:
-            self.report.faults.append(f"Nobody answered a {what}.")
+            self.report.fault(f"Nobody answered a {what}.")
         elif response.status >= 300:
-            self.report.faults.append(f"A {what} was answered {response.status} {response.reason}.")
+            self.report.fault(f"A {what} was answered {response.status} {response.reason}.")
 
     async def _end(self) -> None:
         if not self._over.is_set():
             await self._bye()
         reply = await self._media.do("drop", ids=self._ids)
         for stream, figures in zip(self.report.streams, reply["streams"], strict=True):
-            stream.sent = tuple((begin, end) for begin, end in figures["sent"] if end > begin)
-            stream.receiver_reports, stream.unreadable_reports = figures["reports"], figures["unreadable"]
-            stream.lost_reported = figures["lost"]
-            stream.jitter_ms = round(figures["jitter"] / _CLOCK.get(stream.codec, 8), 3)
+            stream.settle(figures, _CLOCK.get(stream.codec, 8))
 
     async def _bye(self) -> None:
         response, _ = await self._ask("BYE")
-        self.report.bye_status = response.status if response else 0
+        self.report.ended(bye_status=response.status if response else 0)
         self._expect(response, "BYE")
 
     def asked(self, request: Request) -> Response:
         """Answer a request of the recorder."""
         if request.method == "BYE":
-            self.report.ended_by_recorder = True
+            self.report.ended(by_recorder=True)
             self._over.set()
             return dialog.reply(request, 200, "OK")
         if request.method in ("INVITE", "UPDATE"):

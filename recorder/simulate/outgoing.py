@@ -54,7 +54,7 @@ class Outgoing:
 
     def keyed(self, rtp: tuple[str, bytes], rtcp: tuple[str, bytes, bytes]) -> None:
         """Take what a handshake gave: suite and own key of the audio; suite, own and peer's key of the reports."""
-        self.source.session = sender(*rtp)
+        self.source.protect_by(sender(*rtp))
         self._reporter = self.source.session if self.mux else sender(rtcp[0], rtcp[1])
         self._opener = receiver(rtcp[0], rtcp[2])
 
@@ -65,7 +65,7 @@ class Outgoing:
     def on(self, tick: int) -> None:
         """Begin with this tick; the sequence goes on where it stopped, the timestamp follows the clock."""
         if self.began is None:
-            self.source.sequence -= tick - (self.sent[-1][1] if self.sent else 0)
+            self.source.skip(tick - (self.sent[-1][1] if self.sent else 0))
             self.began = tick
 
     def off(self, tick: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from array import array
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -52,6 +52,13 @@ class StreamReport:
     """Packets lost as the recorder says."""
     jitter_ms: float = 0.0
     """Jitter as the recorder says."""
+
+    def settle(self, figures: Mapping[str, Any], clock: int) -> None:
+        """Take what the media process counted; `clock`: RTP clock units a millisecond."""
+        self.sent = tuple((begin, end) for begin, end in figures["sent"] if end > begin)
+        self.receiver_reports, self.unreadable_reports = figures["reports"], figures["unreadable"]
+        self.lost_reported = figures["lost"]
+        self.jitter_ms = round(figures["jitter"] / clock, 3)
 
     @property
     def frames(self) -> int:
@@ -133,6 +140,27 @@ class CallReport:
     """What the recorder did against the rules, in words."""
     streams: list[StreamReport] = field(default_factory=list)
     """Streams in the order of the offer, empty if the call was refused."""
+
+    def no_answer(self, setup_ms: float) -> None:
+        """Note that the INVITE got no final answer."""
+        self.setup_ms, self.reason = setup_ms, "nobody answered"
+
+    def final_answer(self, setup_ms: float, status: int, reason: str) -> None:
+        """Note the final answer to the INVITE."""
+        self.setup_ms, self.status, self.reason = setup_ms, status, reason
+
+    def fault(self, *faults: str) -> None:
+        """Note what the recorder did against the rules."""
+        self.faults += faults
+
+    def renamed(self, parties: Sequence[Party]) -> None:
+        """Note who takes part since the metadata were updated."""
+        self.parties = tuple(parties)
+
+    def ended(self, *, bye_status: int = 0, by_recorder: bool = False) -> None:
+        """Note the answer to our BYE, or that the recorder sent one."""
+        self.bye_status = bye_status or self.bye_status
+        self.ended_by_recorder = self.ended_by_recorder or by_recorder
 
     @property
     def answered(self) -> bool:

@@ -11,7 +11,7 @@ import errno
 import json
 import os
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from media.receive.batch import SLOTS
 from media.receive.receive_region import LANES, RTCP
@@ -24,10 +24,10 @@ from media.stream.gaps import MAX_GAPS
 from media.stream.pauses import Pauses
 from media.stream.receiver import ReceivedStream
 from media.stream.report import figures
-from recorder.workers.messages import Counts, NewCall, Part
-from recorder.workers.part_writer import Missed, Reel
+from recorder.workers.messages import Counts, NewCall, Part, StreamFigures
+from recorder.workers.part_writer import Missed, PartWriter
 from recorder.workers.rtcp_reports import Reports, counts, leave
-from recorder.workers.stream_sockets import Lanes, close_all, expect, newest_slot, overwrite_unsealed, replay
+from recorder.workers.stream_sockets import StreamSockets, close_all, expect, newest_slot, overwrite_unsealed, replay
 
 if TYPE_CHECKING:
     from recorder.workers.dtls_sockets import Handshakes
@@ -39,12 +39,29 @@ MAX_ROUNDS = 16
 LAST_ROUNDS = 1_024
 
 
-class Tape:
-    """A call being recorded."""
+class CallRecorder:
+    """Records one call: drains its sockets, writes its part, and its spool for a successor."""
 
     __slots__ = (
-        "_base", "_changed", "_key", "_nonces", "_parts", "_pauses", "_random", "_reel", "_reports", "_spool_fd",
-        "_tell", "_told", "_unsaved", "clean", "closed", "generation", "handshakes", "id", "lanes",
+        "_base",
+        "_changed",
+        "_key",
+        "_nonces",
+        "_parts",
+        "_pauses",
+        "_random",
+        "_reports",
+        "_spool_fd",
+        "_tell",
+        "_told",
+        "_unsaved",
+        "_writer",
+        "clean",
+        "closed",
+        "generation",
+        "handshakes",
+        "id",
+        "lanes",
     )  # fmt: skip
 
     def __init__(
@@ -59,7 +76,7 @@ class Tape:
         self._spool_fd = spool_fd
         self._pauses = Pauses(new.pauses or ())
         self._told = new.pauses is not None
-        self.lanes: dict[int, Lanes] = {}
+        self.lanes: dict[int, StreamSockets] = {}
         #: With DTLS-SRTP only.
         self.handshakes: Handshakes | None = None
         self._tell = tell
@@ -67,7 +84,7 @@ class Tape:
         #: errno of the last save, 0 = it went well.
         self._unsaved = 0
         self._parts: tuple[tuple[str, int | None], ...] = ()
-        self._reel = Reel(new.part, part_fd, self._key)
+        self._writer = PartWriter(new.part, part_fd, self._key)
         #: Number of the base that the last slot names; whether the next one wants another.
         self._base = 0
         self._changed = True
@@ -83,7 +100,7 @@ class Tape:
         """
         for spec in streams:
             track = ReceivedStream(spec, self._pauses, int.from_bytes(self._random(4), "big"))
-            lanes = self.lanes[spec.stream] = Lanes(track, descriptors.get(spec.stream, ()))
+            lanes = self.lanes[spec.stream] = StreamSockets(track, descriptors.get(spec.stream, ()))
             track.gaps.expect(None if lanes.rtp < 0 else spec.since or at)
             if lanes.rtp < 0:
                 continue
@@ -133,14 +150,13 @@ class Tape:
                 lanes.track.change(spec, at, [])
                 if not (spec.held or self._pauses.lasting):
                     lanes.track.forgive(lanes.track.gaps.excused_from, at)
-                self.lanes[spec.stream] = Lanes(lanes.track, fresh[spec.stream])
+                self.lanes[spec.stream] = StreamSockets(lanes.track, fresh[spec.stream])
                 if spec.dtls:
                     self._associate(self.lanes[spec.stream])
         self.add_streams([spec for spec in streams if spec.stream not in self.lanes], fresh, at)
 
-    def _silence(self, lanes: Lanes) -> None:
+    def _silence(self, lanes: StreamSockets) -> None:
         lanes.close()
-        lanes.rtp = lanes.rtcp = -1
         if self.handshakes is not None:
             self.handshakes.end(lanes)
 
@@ -161,7 +177,7 @@ class Tape:
         if self.handshakes is not None:
             self.handshakes.reached()
 
-    def _associate(self, lanes: Lanes) -> None:
+    def _associate(self, lanes: StreamSockets) -> None:
         """Go on with the DTLS association of before if a re-offer names the same one, else begin the one it names."""
         if self.handshakes is None:
             from recorder.workers.dtls_sockets import (
@@ -208,7 +224,7 @@ class Tape:
         emptied = len(sources) == len(hearing)
         due = self._reports.due(now)
         if self.handshakes is not None:
-            self.handshakes.now = now
+            self.handshakes.start_round(now)
         if due or reports or self.shaking:
             sources += [(lanes, True) for lanes in self.lanes.values() if lanes.rtcp >= 0]
         for start in range(0, len(sources), LANES):
@@ -227,7 +243,7 @@ class Tape:
         if not self._pauses.lasting:
             self._reports.ask(self.lanes, now)
 
-    def _round(self, region: Region, group: list[tuple[Lanes, bool]], now: int) -> bool:
+    def _round(self, region: Region, group: list[tuple[StreamSockets, bool]], now: int) -> bool:
         """Take one batch of each socket and commit them; True if a socket may hold more."""
         streams = [lanes.track.spec.stream | RTCP if rtcp else lanes.track.spec.stream for lanes, rtcp in group]
         named = [rtcp or not lanes.track.latch.pure for lanes, rtcp in group]
@@ -245,7 +261,7 @@ class Tape:
                     lanes.track.receive(region.lanes[i], count, out)
             if not rtcp and not lanes.track.latch.pure:
                 lanes.settle(count)
-        if got or self._reel.open:
+        if got or self._writer.open:
             self._commit(out, now)
         if got and not self._unsaved:  # else a successor needs them
             for i, (lanes, _) in enumerate(group):
@@ -256,9 +272,9 @@ class Tape:
     # ---- commit ----
     def _commit(self, out: list[bytes], now: int) -> None:
         """Seal and write records, then the slot."""
-        self._reel.write(b"".join(out), now)
-        self._miss(self._reel.missed(), now)
-        self.clean = self.clean and not self._reel.dropping
+        self._writer.write(b"".join(out), now)
+        self._miss(self._writer.missed(), now)
+        self.clean = self.clean and not self._writer.dropping
         shaken = self.handshakes if self.handshakes and self.handshakes.stirred else None
         self._changed = (shaken is not None and shaken.news()) or self._changed
         self._save()
@@ -273,13 +289,13 @@ class Tape:
 
     def _save(self) -> None:
         """Write the commit slot; if that fails, the call goes on and the slot before stays the one that counts."""
-        reel, generation = self._reel, self.generation + 1
+        writer, generation = self._writer, self.generation + 1
         tracks = [lanes.track for lanes in self.lanes.values()]
-        rest = reel.rest
+        rest = writer.rest
         try:
             moved = (None if self._changed else checkpoint.moving(tracks)) or self._rebase(tracks)
             slot = commit_slots.pack_slot(
-                reel.cipher, self._nonces, generation, reel.committed, self._base + self._changed, reel.number,
+                writer.cipher, self._nonces, generation, writer.committed, self._base + self._changed, writer.number,
                 self.closed, moved, rest,
             )  # fmt: skip
             at = commit_slots.middle(generation) - len(slot)
@@ -292,7 +308,7 @@ class Tape:
             self.generation = generation
             self._base += self._changed
             self._changed = False
-            reel.park(self._spool_fd, at, len(slot))
+            writer.leave_rest(self._spool_fd, at, len(slot))
 
     def _rebase(self, tracks: list[ReceivedStream]) -> bytes:
         """Write the base anew, beside the one that the last slot names; gives what has moved since. Raises OSError."""
@@ -300,7 +316,7 @@ class Tape:
         shaken = {"dtls": self.handshakes.state()} if self.handshakes else {}
         head = {"parts": self._parts, "pauses": self._pauses.items, **shaken}
         base = commit_slots.pack_base(
-            self._reel.cipher, self._nonces, self._base + 1, json.dumps(head).encode(), checkpoint.pack(tracks)
+            self._writer.cipher, self._nonces, self._base + 1, json.dumps(head).encode(), checkpoint.pack(tracks)
         )  # fmt: skip
         if os.pwrite(self._spool_fd, base, commit_slots.middle(self._base + 1)) != len(base):
             raise OSError(errno.ENOSPC, "the base of a commit slot was cut")
@@ -310,11 +326,11 @@ class Tape:
     def next_part(self, region: Region, part: Part, descriptor: int, now: int) -> None:
         """Seal this part as far as it can be written and go on in the next one, which gets the rest."""
         self.drain(region, now)
-        self._reel.finish(b"", now)
-        rest = self._reel.remainder + self._reel.hole(now)
-        self._parts = (*self._parts, (self._reel.name, self._reel.committed))
-        self._reel.close()
-        self._reel = Reel(part, descriptor, self._key)
+        self._writer.finish(b"", now)
+        rest = self._writer.remainder + self._writer.hole(now)
+        self._parts = (*self._parts, (self._writer.name, self._writer.committed))
+        self._writer.close()
+        self._writer = PartWriter(part, descriptor, self._key)
         self._changed = True
         self._commit([rest] if rest else [], now)
 
@@ -325,18 +341,18 @@ class Tape:
             lanes.track.finish(at)
             leave(lanes, at)
             lanes.decide()
-        self.closed = self._reel.finish(record_format.mark(record_format.ALL_STREAMS, record_format.Mark.END, at), at)
+        self.closed = self._writer.finish(record_format.mark(record_format.ALL_STREAMS, record_format.Mark.END, at), at)
         self.clean = self.clean and self.closed
         if not self.closed:
-            self._miss(self._reel.untaken(at), at)
+            self._miss(self._writer.untaken(at), at)
         self._save()
-        return self._reel.committed
+        return self._writer.committed
 
     def release(self) -> None:
         """Close all descriptors of ours."""
         for lanes in self.lanes.values():
             lanes.close()
-        self._reel.close()
+        self._writer.close()
         os.close(self._spool_fd)
 
     # ---- resume ----
@@ -362,10 +378,10 @@ class Tape:
             self.generation, self._base = slot.generation, slot.base
             out.append(slot.remainder)
         if self.handshakes is not None:
-            self.handshakes.now = at
+            self.handshakes.start_round(at)
         replayed = raw and replay(Relic(raw, region.workbench), self.id, self.generation + 1, self.lanes, out)
         if slot is None and not replayed:  # lost, or nothing came: whoever comes after us could not tell either
-            self._parts = tuple((f"m{number}", None) for number in range(1, self._reel.number))
+            self._parts = tuple((f"m{number}", None) for number in range(1, self._writer.number))
         lost = 0 if kept or not self.heard else max(0, at - self.heard)
         out.append(record_format.mark(record_format.ALL_STREAMS, record_format.Mark.RESTART, at, lost))
         for number, lanes in self.lanes.items():
@@ -394,7 +410,7 @@ class Tape:
     @property
     def part(self) -> str:
         """Give the name of the part being written."""
-        return self._reel.name
+        return self._writer.name
 
     @property
     def heard(self) -> int:
@@ -404,16 +420,16 @@ class Tape:
     @property
     def trouble(self) -> int:
         """Give the errno of the last failed write of the part or the spool, 0 = all is well."""
-        return self._reel.trouble or self._unsaved
+        return self._writer.trouble or self._unsaved
 
     @property
     def parts(self) -> tuple[tuple[str, int | None], ...]:
         """Give the parts before with their committed lengths, None where nothing tells."""
         return self._parts
 
-    def figures(self, most_gaps: int = MAX_GAPS) -> tuple[dict[str, Any], ...]:
-        """Give everything known of the streams; `most_gaps`: that are told apart of each."""
-        return tuple(figures(lanes.track, most_gaps) for lanes in self.lanes.values())
+    def figures(self, most_gaps: int = MAX_GAPS) -> tuple[StreamFigures, ...]:
+        """Return everything known of the streams; of each at most `most_gaps` gaps are told apart."""
+        return tuple(cast(StreamFigures, figures(lanes.track, most_gaps)) for lanes in self.lanes.values())
 
     def counts(self) -> tuple[Counts, ...]:
         """Give the counters of the streams."""

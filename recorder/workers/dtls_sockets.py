@@ -18,7 +18,7 @@ from media.srtp.dtls import Keys
 from media.srtp.dtls_resumption import NONCE, sealed, unsealed
 from recorder.workers.dtls_association import NOTHING, Handshake, Left, begin
 from recorder.workers.messages import Keyed, Severed, Unkeyed
-from recorder.workers.stream_sockets import Lanes
+from recorder.workers.stream_sockets import StreamSockets
 
 SECOND = 1_000_000_000
 SECRET = 32
@@ -35,12 +35,12 @@ class Handshakes:
         self._random = random
         self._secret = random(SECRET)
         self._tell = tell
-        #: Now in ns since the epoch: to be set before ports are drained.
-        self.now = 0
+        #: When the present round began, ns since the epoch.
+        self._now = 0
         #: Something may have to be saved or said.
         self.stirred = False
-        self._all: dict[int, tuple[Handshake, Lanes]] = {}
-        self._out: list[tuple[Lanes, bool, bytes, tuple[str, int]]] = []
+        self._all: dict[int, tuple[Handshake, StreamSockets]] = {}
+        self._out: list[tuple[StreamSockets, bool, bytes, tuple[str, int]]] = []
         #: What main knows of each stream and port.
         self._told: dict[tuple[int, bool], Keys] = {}
         self._saved: dict[int, dict[bool, Left]] | None = None
@@ -52,7 +52,11 @@ class Handshakes:
         """Tell whether any stream waits for keys."""
         return any(handshake.waits() for handshake, _ in self._all.values())
 
-    def begin(self, lanes: Lanes, left: Mapping[bool, Left] = NOTHING) -> None:
+    def start_round(self, now: int) -> None:
+        """Take the time (ns since the epoch) at which the ports are drained next."""
+        self._now = now
+
+    def begin(self, lanes: StreamSockets, left: Mapping[bool, Left] = NOTHING) -> None:
         """Go on with the association of before if the stream's spec names the same one, else begin the one it names.
 
         `left`: what a dead worker left of it.
@@ -70,7 +74,7 @@ class Handshakes:
         if made is None:
             return
         self._all[number] = made, lanes
-        track.greet = partial(self._greet, number)
+        track.give_dtls_to(partial(self._greet, number))
         for rtcp, keys in made.agreed().items():
             if dtls is not None and not (dtls.rtcp if rtcp else dtls.rtp):
                 self._told[number, rtcp] = keys
@@ -80,13 +84,13 @@ class Handshakes:
         for handshake, _ in self._all.values():
             handshake.reached = True
 
-    def end(self, lanes: Lanes) -> None:
+    def end(self, lanes: StreamSockets) -> None:
         """Forget the handshake of a stream."""
         number = lanes.track.spec.stream
         self._all.pop(number, None)
         for rtcp in (False, True):
             self._told.pop((number, rtcp), None)
-        lanes.track.greet = None
+        lanes.track.give_dtls_to(None)
 
     def keyed(self, spec: StreamSpec) -> StreamSpec:
         """Add keys that main had not heard of when it made this spec."""
@@ -98,7 +102,7 @@ class Handshakes:
         for number, (handshake, lanes) in self._all.items():
             if not handshake.waits():
                 continue
-            handshake.turn(self.now / SECOND)
+            handshake.turn(self._now / SECOND)
             if _proven(handshake, lanes):
                 handshake.proven()
                 self.stirred = True
@@ -131,7 +135,7 @@ class Handshakes:
             self._texts[number, rtcp] = left, text
         return text
 
-    def inherit(self, state: Mapping[str, Any], streams: Iterable[Lanes]) -> None:
+    def inherit(self, state: Mapping[str, Any], streams: Iterable[StreamSockets]) -> None:
         """Go on with what a dead worker saved; its keys are in use at once."""
         self._secret = bytes.fromhex(state["secret"])
         for lanes in streams:
@@ -175,13 +179,13 @@ class Handshakes:
         if number not in self._all:
             return False
         handshake, lanes = self._all[number]
-        if handshake.receive(rtcp, datagram, sender, self.now / SECOND) is not None:
+        if handshake.receive(rtcp, datagram, sender, self._now / SECOND) is not None:
             lanes.track.rekey(handshake.keyed(lanes.track.spec))
         self._take(handshake, lanes)
         self.stirred = True
         return True
 
-    def _take(self, handshake: Handshake, lanes: Lanes) -> None:
+    def _take(self, handshake: Handshake, lanes: StreamSockets) -> None:
         said = [(lanes, *each) for each in handshake.data_to_send()]
         self._out += said
         self.stirred = self.stirred or bool(said)
@@ -190,7 +194,7 @@ class Handshakes:
         return {number: handshake.left(_proven(handshake, lanes)) for number, (handshake, lanes) in self._all.items()}
 
 
-def _proven(handshake: Handshake, lanes: Lanes) -> bool:
+def _proven(handshake: Handshake, lanes: StreamSockets) -> bool:
     """Tell whether media came under the keys of the RTP port, so that the peer certainly has them."""
     keys, ring = handshake.keys.get(False), lanes.track.srtp.keyring
     if keys is None or ring is None:

@@ -1,11 +1,13 @@
-"""Messages between main and a media worker: frozen values, descriptors beside them (SCM_RIGHTS).
+"""Messages between main and a media worker: frozen values; their file descriptors travel beside them (SCM_RIGHTS).
 
-How they travel is in recorder.workers.codec.
+The annotations are the rules by which recorder.workers.codec reads a message. Those of a worker's messages are strict:
+a worker reads what outsiders send, and what one says that was broken into reaches the metrics, the documents of calls
+and the choice of who gets the next call.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Annotated, NamedTuple, Required, TypedDict
+
+from msgspec import Meta, Struct
 
 from media.spec import StreamSpec
 
@@ -13,45 +15,60 @@ from media.spec import StreamSpec
 Sockets = tuple[tuple[int, int], ...]
 #: Stream, suite, key‖salt and length of the MKI that an offer gave.
 Key = tuple[int, str, bytes, int]
+#: An id or a suite.
+Word = Annotated[str, Meta(max_length=64)]
+KeyBytes = Annotated[bytes, Meta(max_length=64)]
+PartName = Annotated[str, Meta(pattern=r"^m[0-9]{1,6}\Z")]
+#: The parts of a call before the present one, and how much of each counts; None: the spool was lost, all counts that is
+#: genuine.
+Parts = tuple[tuple[PartName, int | None], ...]
+#: A finite number, or None if it is not known.
+Number = int | Annotated[float, Meta(ge=-1e300, le=1e300)] | None
 
 
-# What comes once a call or more is not frozen: that would take three times as long to make. Nobody changes one.
-@dataclass(slots=True)
-class Part:
+class Value(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
+    """What lies in a message; on the wire an array without names. No value refers to another that refers to it."""
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}>"  # fields hold keys
+
+
+class Sent(Value, frozen=True, tag=True):
+    """A message; on the wire the name of its class comes first."""
+
+
+class Part(Value, frozen=True):
     """The media part a worker writes to; its secret opens nothing else."""
 
     # "m1", "m2", …
     name: str
     # derived AES key and nonce prefix of storage.vault.container.PartSecret
-    key: bytes = field(repr=False)
+    key: bytes
     prefix: bytes = b""
     segment: int = 4096
 
 
-@dataclass(slots=True)
-class NewCall:
+class NewCall(Value, frozen=True):
     """All a worker has to know of a call."""
 
     call: str
     part: Part
     streams: tuple[StreamSpec, ...]
     # opens and seals the call's spool, and nothing else
-    spool_key: bytes = field(repr=False)
+    spool_key: bytes
     # (from, to) in ns since the epoch in which nothing may be kept, to None = it lasts; the spool may know earlier
     # ones, but not better whether one lasts; None = what the spool says
     pauses: tuple[tuple[int, int | None], ...] | None = None
 
 
-@dataclass(slots=True)
-class Add:
+class Add(Sent, frozen=True):
     """Record this call; descriptors: part, spool, sockets."""
 
     new: NewCall
     sockets: Sockets
 
 
-@dataclass(frozen=True)
-class Adopt:
+class Adopt(Sent, frozen=True):
     """Go on with a call whose worker died, from its spool; descriptors: part, spool, region if `raw`, sockets."""
 
     new: NewCall
@@ -63,11 +80,10 @@ class Adopt:
     # the sockets are those of before, so nothing that came in between is lost
     kept: bool
     # keys of former offers, under which packets may wait in the sockets
-    earlier: tuple[Key, ...] = field(default=(), repr=False)
+    earlier: tuple[Key, ...] = ()
 
 
-@dataclass(frozen=True)
-class Change:
+class Change(Sent, frozen=True):
     """A re-offer: these streams go on or are new (with sockets), those are gone; descriptors: sockets."""
 
     call: str
@@ -77,65 +93,57 @@ class Change:
     at: int
 
 
-@dataclass(frozen=True)
-class Pause:
+class Pause(Sent, frozen=True):
     """Keep nothing that arrived at or after `at` (ns since the epoch)."""
 
     call: str
     at: int
 
 
-@dataclass(frozen=True)
-class Unpause:
+class Unpause(Sent, frozen=True):
     """Keep what arrives at or after `at`."""
 
     call: str
     at: int
 
 
-@dataclass(frozen=True)
-class Reached:
+class Reached(Sent, frozen=True):
     """The client has our answer: handshakes may begin."""
 
     call: str
 
 
-@dataclass(slots=True)
-class Close:
-    """Drain, seal, report; answered by Closed."""
+class Close(Sent, frozen=True):
+    """Drain, seal, report; answered by Final."""
 
     call: str
     at: int
 
 
-@dataclass(frozen=True)
-class Drop:
+class Drop(Sent, frozen=True):
     """Forget a call without sealing anything."""
 
     call: str
 
 
-@dataclass(frozen=True)
-class Ask:
+class Ask(Sent, frozen=True):
     """Report the figures of a call; answered by Figures."""
 
     call: str
     token: int
 
 
-@dataclass(frozen=True)
-class NextPart:
+class NextPart(Sent, frozen=True):
     """Seal the present part and go on in this one; descriptor: part."""
 
     call: str
     part: Part
 
 
-@dataclass(frozen=True)
-class Beat:
+class Beat(Sent, frozen=True):
     """Each second: the worker lives; the part of the second it worked, 0 to 1."""
 
-    busy: float
+    busy: Annotated[float, Meta(ge=0, le=1)]
 
 
 class Counts(NamedTuple):
@@ -154,135 +162,149 @@ class Counts(NamedTuple):
     last_arrival: int
 
 
-@dataclass(frozen=True)
-class Stats:
+class Stats(Sent, frozen=True):
     """Every five seconds, for many calls at once."""
 
-    calls: Mapping[str, tuple[Counts, ...]]
+    calls: dict[Word, tuple[Counts, ...]]
 
 
-@dataclass(frozen=True)
-class Figures:
+class StreamFigures(TypedDict, total=False):
+    """What is known of a stream (media.stream.report); the codec drops what is not named here."""
+
+    stream: Required[int]
+    packets: Number
+    lost: Number
+    duplicates: Number
+    rejected: Number
+    foreign: Number
+    late: Number
+    reordered: Number
+    bytes: Number
+    # texts that an offer brought are as long as a message lets them be: no worker may be taken for a broken one by them
+    codec: str | None
+    srtp: str | None
+    jitter_ms: Number
+    gap_ms: Number
+    # from, to (ns since the epoch), why
+    gaps: tuple[tuple[int, int, Word], ...]
+    burst: Number
+    mos: Number
+    first_arrival: Number
+    last_arrival: Number
+    # SSRC, first and highest sequence number
+    sources: tuple[tuple[int, int, int], ...]
+
+
+class Figures(Sent, frozen=True):
     """Everything known of the streams of a call."""
 
-    call: str
+    call: Word
     token: int
     # one mapping a stream, "stream" = its number
-    figures: tuple[Mapping[str, Any], ...]
+    figures: tuple[StreamFigures, ...]
 
     @property
-    def streams(self) -> dict[int, Mapping[str, Any]]:
+    def streams(self) -> dict[int, StreamFigures]:
         """Give the figures by stream number."""
         return {figure["stream"]: figure for figure in self.figures}
 
 
-@dataclass(slots=True)
-class Final:
+class Final(Sent, frozen=True):
     """The call is closed, its part sealed."""
 
-    call: str
-    part: str
+    call: Word
+    part: PartName
     # ciphertext length of the part
     committed: int
     # the parts before with their committed lengths, as in the spool; as in Resumed
-    parts: tuple[tuple[str, int | None], ...]
-    figures: tuple[Mapping[str, Any], ...]
+    parts: Parts
+    figures: tuple[StreamFigures, ...]
     # everything received was written
     clean: bool
 
     @property
-    def streams(self) -> dict[int, Mapping[str, Any]]:
+    def streams(self) -> dict[int, StreamFigures]:
         """Give the figures by stream number."""
         return {figure["stream"]: figure for figure in self.figures}
 
 
-@dataclass(frozen=True)
-class Resumed:
+class Resumed(Sent, frozen=True):
     """An adopted call goes on; each part named is whole up to its length, parts in between hold nothing that counts.
 
     A length is None where the spool was lost and tells nothing of the part: then all in it counts that is genuine.
     """
 
-    call: str
-    part: str
-    parts: tuple[tuple[str, int | None], ...]
+    call: Word
+    part: PartName
+    parts: Parts
 
 
-@dataclass(frozen=True)
-class DiskTrouble:
+class DiskTrouble(Sent, frozen=True):
     """A write failed; what is received is kept in memory and tried again."""
 
-    call: str
+    call: Word
     errno: int
 
 
-@dataclass(frozen=True)
-class DiskWell:
+class DiskWell(Sent, frozen=True):
     """Everything kept back of this call is written."""
 
-    call: str
+    call: Word
 
 
-@dataclass(frozen=True)
-class CallFault:
+class CallFault(Sent, frozen=True):
     """A bug ended the worker's part in this call; class and place, never values."""
 
-    call: str
+    call: Word
     where: str
 
 
-@dataclass(frozen=True)
-class Strangers:
+class RefusedPackets(Sent, frozen=True):
     """Packets of a stream were refused; at most one of these a second and stream."""
 
-    call: str
+    call: Word
     stream: int
     rejected: int
     foreign: int
 
 
-@dataclass(frozen=True)
-class Keyed:
+class Keyed(Sent, frozen=True):
     """A handshake is complete and the peer's certificate the offered one: the keys, for the checkpoint."""
 
-    call: str
+    call: Word
     stream: int
     # they are those of the RTCP port
     rtcp: bool
-    suite: str
-    theirs: bytes = field(repr=False)
-    ours: bytes = field(repr=False)
+    suite: Word
+    theirs: KeyBytes
+    ours: KeyBytes
     # of which association
     fingerprints: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class Unkeyed:
+class Unkeyed(Sent, frozen=True):
     """A handshake came to nothing; nothing of this stream can be kept."""
 
-    call: str
+    call: Word
     stream: int
-    # "timeout", "handshake", "fingerprint", "profile"
-    reason: str
+    # a label of a metric
+    reason: Annotated[str, Meta(pattern=r"^(timeout|handshake|fingerprint|profile)\Z")]
 
 
-@dataclass(frozen=True)
-class Severed:
+class Severed(Sent, frozen=True):
     """A worker died in the middle of a handshake, and nobody else can go on with it: the peer may wait for ever."""
 
-    call: str
+    call: Word
     stream: int
 
 
-@dataclass(frozen=True)
-class NeedPart:
+class NeedPart(Value, frozen=True):
     """From recorder.workers.pool, not a worker: create the next media part of this call and call Workers.resume."""
 
-    call: str
+    call: Word
 
 
-@dataclass(frozen=True)
-class WorkerDied:
+class WorkerDied(Value, frozen=True):
     """From recorder.workers.pool: a worker ended and is being replaced."""
 
     worker: int
@@ -291,15 +313,14 @@ class WorkerDied:
     calls: int
 
 
-@dataclass(frozen=True)
-class OtherVersion:
+class OtherVersion(Value, frozen=True):
     """From recorder.workers.pool: a worker that was started is of other files than main; it is told nothing."""
 
     worker: int
 
 
-Message = Add | Adopt | Change | Pause | Unpause | Reached | Close | Drop | Ask | NextPart
-WorkerEvent = (
+Command = Add | Adopt | Change | Pause | Unpause | Reached | Close | Drop | Ask | NextPart
+Report = (
     Beat
     | Stats
     | Figures
@@ -308,11 +329,9 @@ WorkerEvent = (
     | DiskTrouble
     | DiskWell
     | CallFault
-    | Strangers
+    | RefusedPackets
     | Keyed
     | Unkeyed
     | Severed
-    | NeedPart
-    | WorkerDied
-    | OtherVersion
 )
+WorkerEvent = Report | NeedPart | WorkerDied | OtherVersion

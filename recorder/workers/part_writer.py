@@ -35,7 +35,7 @@ class Missed(NamedTuple):
 NOTHING = Missed(0, Counter())
 
 
-class Parked(NamedTuple):
+class SavedRest(NamedTuple):
     """A slot of the spool, and how much of its remainder is the beginning of the record that the sealed part cuts."""
 
     descriptor: int
@@ -44,7 +44,7 @@ class Parked(NamedTuple):
     begun: int
 
 
-class Reel:
+class PartWriter:
     """One media part being written; errors of the disk are noted in `trouble`, never raised."""
 
     __slots__ = (
@@ -57,7 +57,7 @@ class Reel:
         "_finished",
         "_missed",
         "_padded",
-        "_parked",
+        "_saved_rest",
         "_sealer",
         "_segment",
         "_spool_key",
@@ -70,7 +70,7 @@ class Reel:
     )  # fmt: skip
 
     def __init__(self, part: Part, descriptor: int, spool_key: bytes) -> None:
-        """`spool_key`: opens and seals the slots of the call, in which the rest is parked."""
+        """`spool_key`: opens and seals the slots of the call, in which the rest is saved."""
         self.name = intern(part.name)
         self.number = int(part.name[1:])  # 3 of "m3"
         self._fd = descriptor
@@ -79,7 +79,7 @@ class Reel:
         #: Plaintext from the start of the record that the sealed part cuts to that cut; the sealer has what follows.
         self._begun = b""
         #: The slot in which both lie while nobody needs them.
-        self._parked: Parked | None = None
+        self._saved_rest: SavedRest | None = None
         self._spool_key = spool_key
         #: Of the spool, for as long as a commit lasts.
         self._cipher: AESGCM | None = None
@@ -106,7 +106,7 @@ class Reel:
     @property
     def rest(self) -> tuple[bytes, bytes, bytes | bytearray]:
         """Give the plaintext a successor would have to write anew, from the beginning of a record, in pieces."""
-        if self._parked is not None:
+        if self._saved_rest is not None:
             self._fetch()
         return self._begun, self._sealer.pending, self._backlog
 
@@ -122,7 +122,7 @@ class Reel:
             self._cipher = commit_slots.cipher_of(self._spool_key)
         return self._cipher
 
-    def park(self, descriptor: int, at: int, length: int) -> None:
+    def leave_rest(self, descriptor: int, at: int, length: int) -> None:
         """Keep the rest in the slot that was just saved, not in memory: 4 KB a call. It lies there until the next save.
 
         The slot has `length` bytes.
@@ -130,22 +130,22 @@ class Reel:
         self._cipher = None
         if self._unwritten or self._backlog:
             return
-        self._parked = Parked(descriptor, at, length, len(self._begun))
+        self._saved_rest = SavedRest(descriptor, at, length, len(self._begun))
         self._sealer.put_aside()
         self._begun = b""
 
     def _fetch(self) -> None:
         """Have the rest in memory again; raises OSError or Damaged where somebody changed the spool."""
-        parked = self._parked
-        if parked is None:
+        saved = self._saved_rest
+        if saved is None:
             return
-        slot = os.pread(parked.descriptor, parked.length, parked.at)
-        if len(slot) != parked.length:
+        slot = os.pread(saved.descriptor, saved.length, saved.at)
+        if len(slot) != saved.length:
             raise OSError(errno.EIO, "the spool of a call was cut")
         rest = commit_slots.remainder_of(self.cipher, slot)
-        self._begun = rest[: parked.begun]
-        self._sealer.take_back(rest[parked.begun :])
-        self._parked = None
+        self._begun = rest[: saved.begun]
+        self._sealer.take_back(rest[saved.begun :])
+        self._saved_rest = None
 
     @property
     def committed(self) -> int:
@@ -187,7 +187,7 @@ class Reel:
         return missed
 
     def _seal(self, data: bytes, now: int) -> None:
-        if self._parked is not None:
+        if self._saved_rest is not None:
             self._fetch()
         sealer = self._sealer
         pending = sealer.pending

@@ -1,41 +1,39 @@
 """Main's side of the media workers: start them, share out the calls, notice their death, hand their calls on."""
 
+from __future__ import annotations
+
 import asyncio
-import socket
+import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+from msgspec.structs import replace
 
 from media.receive.sockets import Pair
 from media.spec import StreamSpec
 from media.stream.pauses import bounded
-from recorder.errors import OtherVersion
+from recorder.config.model import Settings
+from recorder.errors import NotPossible, OtherVersion
 from recorder.workers import codec, messages
-from recorder.workers.version_check import GREETING
 from recorder.workers.worker_handle import (
     HANG,
     MAX_CRASHES,
     SAID_BYTES,
     Entry,
     Process,
-    activity,
     backoff,
     close_all,
-    doubled,
-    find_relics,
+    duplicates,
+    find_left_regions,
     fresh_region,
-    insist,
-    keep_relic,
+    keep_left_region,
     known_keys,
-    leave,
-    let_go,
     listed,
-    look_at,
-    open_relic,
-    reap,
+    open_left_region,
     reap_soon,
+    retry,
     spawn,
     unclean,
 )
@@ -47,10 +45,6 @@ START = 10.0
 #: Seconds a worker has to live to be no failed start.
 YOUNG = 1.0
 TICK = 1.0
-#: Seconds between two times that a worker is told of calls that begin and end: waking one costs main and the worker ten
-#: times as long as what it is told. The first such message after a quiet while goes at once, and nothing that cannot
-#: wait, such as a pause, waits behind others. Until then the kernel keeps what the client sends.
-GATHER = 0.1
 #: Messages of a worker taken in one turn of the loop, and bytes of them, which take 0.1 µs each to read.
 MESSAGES_AT_ONCE, BYTES_AT_ONCE = 64, 64 * 1024
 
@@ -59,11 +53,18 @@ class Workers:
     """All media workers of the node."""
 
     def __init__(
-        self, count: int, runtime_dir: Path, on_event: Callable[[messages.WorkerEvent], None], tick: float = TICK
+        self,
+        count: int,
+        runtime_dir: Path,
+        on_event: Callable[[messages.WorkerEvent], None] | None = None,
+        tick: float = TICK,
     ) -> None:
         self._count = max(1, count)
         self._folder = runtime_dir
-        self._on_event = on_event
+        self._listener = on_event
+        #: Deaths that nobody listened to yet.
+        self._missed: list[messages.WorkerDied] = []
+        self._starting: asyncio.Future[None] | None = None
         self._tick = tick
         self._processes: dict[int, Process] = {}
         self._entries: dict[str, Entry] = {}
@@ -72,35 +73,71 @@ class Workers:
         self._token = 0
         self._serial = 0
         self._fails = [0] * self._count
-        self._relics: dict[str, Path] = {}
+        self._left_regions: dict[str, Path] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopping = False
         #: One buffer for all messages: a fresh one of this size each time is mapped and unmapped again.
         self._inbox = bytearray(codec.MAX_MESSAGE)
 
     # ---- life ----
+    @classmethod
+    def configured(cls, settings: Settings) -> Workers:
+        """Make as many as are configured: by default one per processor core but one, at least one."""
+        media = settings.media
+        count = media.workers or max(1, len(os.sched_getaffinity(0)) - 1)
+        return cls(count, settings.node.runtime_dir, tick=media.tick_ms / 1000)
+
+    def listen(self, on_event: Callable[[messages.WorkerEvent], None]) -> None:
+        """Have everything told that the workers report, and which of them died before anybody could listen."""
+        self._listener = on_event
+        for event in self._missed:
+            on_event(event)
+        self._missed.clear()
+
+    def _on_event(self, event: messages.WorkerEvent) -> None:
+        if self._listener:
+            self._listener(event)
+        elif isinstance(event, messages.WorkerDied):
+            self._missed.append(event)
+
+    async def begin(self) -> None:
+        """Start the processes and do not wait for them: the daemon that will command them is imported meanwhile."""
+        self._starting = asyncio.ensure_future(self.start())
+        await asyncio.sleep(0)
+
+    async def ready(self) -> None:
+        """Wait until all workers run; raise NotPossible if one does not."""
+        try:
+            if self._starting:
+                await self._starting
+        except (OSError, TimeoutError):
+            raise NotPossible(
+                "The media workers do not start.", "Is there memory left, and may processes be started?"
+            ) from None
+
     async def start(self) -> None:
-        """Start workers, wait until they or successors run; TimeoutError if not, OtherVersion if one is a stranger."""
+        """Start workers, wait until they or successors run; TimeoutError if not, OtherVersion if one is of another."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._relics = find_relics(self._folder)
+        self._left_regions = find_left_regions(self._folder)
         for number in range(self._count):
             self._spawn(number)
         for process in list(self._processes.values()):
             await asyncio.wait_for(process.ready.wait(), START)
-            if self._processes[process.number].stranger:
+            if self._processes[process.number].other_version:
                 raise OtherVersion
         self._task(self._watch())
 
     async def stop(self) -> None:
         """End the workers; calls that were not closed stay in their spools for a successor."""
+        if self._starting:
+            self._starting.cancel()
+            await asyncio.gather(self._starting, return_exceptions=True)
         self._stopping = True
         for task in self._tasks:
             task.cancel()
         processes = list(self._processes.values())
         for process in processes:
-            if process.alarm is not None:
-                self._flush(process)
-            let_go(process)
+            process.disconnect(flush=True)
         for process in processes:
             await asyncio.to_thread(reap_soon, process.pid)
             if not any(entry.process is process for entry in self._entries.values()):
@@ -127,14 +164,14 @@ class Workers:
     # ---- calls ----
     def told(self, new: messages.NewCall, pairs: Mapping[int, Pair]) -> bytes:
         """Write down what `add` tells a worker, before there are any files; WireError if it is too much."""
-        return codec.command(messages.Add(new, listed(pairs)[0]))
+        return codec.encode(messages.Add(new, listed(pairs)[0]))
 
     def add(
         self, new: messages.NewCall, pairs: Mapping[int, Pair], part_fd: int, spool_fd: int, told: bytes = b""
     ) -> None:  # fmt: skip
         """Give a call to the least loaded worker; all descriptors stay the caller's, to be closed at will."""
         entry = self._entries[new.call] = Entry(len(new.streams), self._least(), pauses=new.pauses or ())
-        entry.homeless = entry.process is None
+        entry.unassigned = entry.process is None
         entry.keys = known_keys((), new.streams)
         self._send(new.call, entry, told or self.told(new, pairs), [part_fd, spool_fd, *listed(pairs)[1]], later=True)
 
@@ -158,16 +195,16 @@ class Workers:
         entry.keys = known_keys((*earlier, *entry.keys), new.streams)
         entry.lost = entry.lost or not kept
         entry.process = self._least()
-        entry.homeless = entry.process is None
-        if entry.homeless:
+        entry.unassigned = entry.process is None
+        if entry.unassigned:
             return  # what waits goes on waiting
-        entry.relic = entry.relic or self._relics.pop(new.call, None)
-        entry.avoid()
+        entry.left_region = entry.left_region or self._left_regions.pop(new.call, None)
+        entry.give_up_batch()
         sockets, descriptors = listed(pairs)
-        relic = open_relic(entry.relic)
-        message = messages.Adopt(new, sockets, bool(relic), time.time_ns(), not entry.lost, entry.keys)
-        self._send(new.call, entry, message, [part_fd, spool_fd, *relic, *descriptors])
-        close_all(relic)
+        left_region = open_left_region(entry.left_region)
+        message = messages.Adopt(new, sockets, bool(left_region), time.time_ns(), not entry.lost, entry.keys)
+        self._send(new.call, entry, message, [part_fd, spool_fd, *left_region, *descriptors])
+        close_all(left_region)
         for waiting, held in entry.waiting:
             self._send(new.call, entry, waiting, held)
             close_all(held)
@@ -246,7 +283,7 @@ class Workers:
         if entry is None:
             return
         if entry.process is None:
-            entry.waiting = (*entry.waiting, (message, doubled(descriptors)))
+            entry.waiting = (*entry.waiting, (message, duplicates(descriptors)))
         else:
             self._send(call, entry, message, descriptors)
 
@@ -256,50 +293,8 @@ class Workers:
         if process is None:
             return
         process.calls.add(call)
-        data = message if isinstance(message, bytes) else codec.command(message)
-        first = process.ready.is_set() and not process.outbox and not process.dead
-        if first and not (later and self._gathers(process)) and self._sent(process, data, descriptors):
-            return
-        process.outbox.append((data, doubled(descriptors)))
-        if process.alarm is not None and not later:
-            self._flush(process)  # what waited goes before
-
-    def _gathers(self, process: Process) -> bool:
-        """Tell whether a message waits for others; the one that begins a while does not."""
-        loop = asyncio.get_running_loop()
-        now = loop.time()
-        if now >= process.gathered:
-            process.gathered = now + GATHER
-            return False
-        process.alarm = loop.call_at(process.gathered, self._flush, process)
-        return True
-
-    def _sent(self, process: Process, data: bytes, descriptors: Sequence[int]) -> bool:
-        """Try to send; a full socket is tried again when it has room, a worker that died is the reader's business."""
-        try:
-            if descriptors:
-                socket.send_fds(process.control, [data], descriptors)
-            else:
-                process.control.send(data)
-        except BlockingIOError:
-            asyncio.get_running_loop().add_writer(process.control, self._flush, process)
-            return False
-        except OSError:
-            return False
-        return True
-
-    def _flush(self, process: Process) -> None:
-        if process.alarm is not None:
-            process.alarm.cancel()
-            process.alarm, process.gathered = None, asyncio.get_running_loop().time() + GATHER
-        while process.outbox and not process.dead:
-            data, descriptors = process.outbox[0]
-            if not self._sent(process, data, descriptors):
-                return
-            process.outbox.popleft()
-            close_all(descriptors)
-        if not process.dead:
-            asyncio.get_running_loop().remove_writer(process.control)
+        data = message if isinstance(message, bytes) else codec.encode(message)
+        process.send(data, descriptors, later=later)
 
     def _least(self) -> Process | None:
         alive = [process for process in self._processes.values() if not process.dead]
@@ -324,37 +319,22 @@ class Workers:
             taken += 1
             size += length
             if not process.ready.is_set():
-                self._meet(process, bytes(self._inbox[:length]))
+                if not process.greeted(bytes(self._inbox[:length])):
+                    self._take_calls_off(process)
+                    self._on_event(messages.OtherVersion(process.number))
                 return
             try:
-                said = codec.decode(self._inbox[:length])
+                said = codec.decode_report(memoryview(self._inbox)[:length])
             except codec.WireError:
-                self._disown(process)
+                self._died(process, crashed=True)
                 return
             self._take(process, said)
         if not process.dead and not process.may_say(taken + size // SAID_BYTES, time.monotonic()):
-            self._disown(process)
-
-    def _disown(self, process: Process) -> None:
-        """End a worker that says what none of ours says: it was broken into, or has a bug."""
-        process.crashed = True
-        self._died(process)
-
-    def _meet(self, process: Process, first: bytes) -> None:
-        """Hear a worker's first message: only one of our own files is told what waits, and none of others replaced."""
-        process.ready.set()
-        if first == GREETING:
-            self._flush(process)
-            return
-        process.stranger = True
-        leave(process)
-        self._orphans(process)
-        self._on_event(messages.OtherVersion(process.number))
+            self._died(process, crashed=True)
 
     def _take(self, process: Process, event: Any) -> None:
         if isinstance(event, messages.Beat):
-            process.last_beat, process.busy = time.monotonic(), event.busy
-            process.used, process.waiting = activity(process.pid, process.stat)[1], False
+            process.beat(event.busy)
         elif isinstance(event, messages.Stats):
             if not event.calls.keys() <= process.calls:  # of one that was dropped meanwhile
                 event = messages.Stats({call: each for call, each in event.calls.items() if call in process.calls})
@@ -388,33 +368,36 @@ class Workers:
         return entry
 
     # ---- death ----
-    def _died(self, process: Process) -> None:
-        """A worker is gone: make sure of it, start another, ask for parts for its calls."""
+    def _died(self, process: Process, *, crashed: bool = False) -> None:
+        """Make sure that a worker is gone, start another, ask for parts for its calls.
+
+        `crashed`: it said what none of ours says, so it was broken into or has a bug.
+        """
         if process.dead:
             return
-        leave(process)
+        process.kill(crashed=crashed)
         if not self._stopping:
-            self._task(self._replace(process, self._orphans(process)))
+            self._task(self._replace(process, self._take_calls_off(process)))
 
-    def _orphans(self, process: Process) -> list[tuple[str, Entry]]:
+    def _take_calls_off(self, process: Process) -> list[tuple[str, Entry]]:
         """Give the calls of a worker that is gone; what is said of them from now on waits for its successor."""
-        orphans = [(call, entry) for call, entry in self._entries.items() if entry.process is process]
-        for _, entry in orphans:
+        taken = [(call, entry) for call, entry in self._entries.items() if entry.process is process]
+        for _, entry in taken:
             entry.process = None
-        return orphans
+        return taken
 
-    async def _replace(self, process: Process, orphans: Sequence[tuple[str, Entry]]) -> None:
-        process.crashed |= await insist(lambda: asyncio.to_thread(reap, process.pid))
-        keep_relic(process.raw, self._entries, crashed=process.crashed)
+    async def _replace(self, process: Process, taken: Sequence[tuple[str, Entry]]) -> None:
+        await process.reap()
+        keep_left_region(process.raw, self._entries, crashed=process.crashed)
         young = time.monotonic() - process.started < YOUNG
         self._fails[process.number] = self._fails[process.number] + 1 if young else 0
         if young:
             await asyncio.sleep(backoff(self._fails[process.number]))
-        await insist(lambda: self._succeed(process))
+        await retry(lambda: self._succeed(process))
         why = "hang" if process.hung else "crash" if process.crashed else "exit"
-        self._on_event(messages.WorkerDied(process.number, why, len(orphans)))
-        homeless = [(call, entry) for call, entry in self._entries.items() if entry.homeless]
-        for call, entry in [*orphans, *homeless]:
+        self._on_event(messages.WorkerDied(process.number, why, len(taken)))
+        unassigned = [(call, entry) for call, entry in self._entries.items() if entry.unassigned]
+        for call, entry in [*taken, *unassigned]:
             if entry.process is not None or call not in self._entries:
                 continue
             if entry.crashes >= MAX_CRASHES:
@@ -425,9 +408,8 @@ class Workers:
 
     async def _succeed(self, process: Process) -> None:
         """Start another worker in the place of one that is certainly gone: two must never drain one socket."""
-        successor = self._spawn(process.number)
-        if not process.ready.is_set():
-            successor.ready = process.ready  # who waits for the first word of the one hears that of the other
+        # who waits for the first message of the one hears that of the other
+        self._spawn(process.number, None if process.ready.is_set() else process.ready)
 
     async def _watch(self) -> None:
         """Kill workers that do not answer; their end is then noticed like any other."""
@@ -438,15 +420,14 @@ class Workers:
                 continue  # it was us who were away; their beats wait to be read
             for process in list(self._processes.values()):
                 if not process.dead:
-                    look_at(process)
+                    process.check()
 
     # ---- processes ----
-    def _spawn(self, number: int) -> Process:
+    def _spawn(self, number: int, ready: asyncio.Event | None = None) -> None:
         raw = fresh_region(self._folder, number, self._serial)
         self._serial += 1
-        process = self._processes[number] = spawn(number, raw, self._tick, START)
+        process = self._processes[number] = spawn(number, raw, self._tick, START, ready)
         asyncio.get_running_loop().add_reader(process.control, self._readable, process)
-        return process
 
     def _task(self, work: Any) -> None:
         task = asyncio.get_running_loop().create_task(work)

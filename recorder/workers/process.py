@@ -27,7 +27,7 @@ from media.stream.fast_path_library import library
 from media.stream.gaps import MAX_GAPS
 from recorder.runtime.sandbox import close_others, confine_media, forbid_dumps, landlock_version
 from recorder.workers import codec, messages
-from recorder.workers.call_recorder import Tape
+from recorder.workers.call_recorder import CallRecorder
 from recorder.workers.priority import Urgent
 from recorder.workers.rcvbuf_overflow import LOOK, Overflow
 from recorder.workers.stream_sockets import close_all, expect
@@ -53,7 +53,7 @@ FLOOD = 500
 #: Exit status of a worker that ran out of memory, EX_OSERR of sysexits.h.
 NO_MEMORY = 71
 STATS = 5.0
-#: Streams in one Stats message, so that it stays below wire_form.MAX_MESSAGE: counters take 220 bytes at most.
+#: Streams in one Stats message, so that it stays below codec.MAX_MESSAGE: counters take 220 bytes at most.
 STREAMS_PER_STATS = 512
 #: Gaps told apart of each stream of a call: fewer where the message would be too long, with more than 25 streams.
 GAPS_TOLD = (MAX_GAPS, 64, 32, 16, 8)
@@ -75,7 +75,7 @@ class Worker:
         self._region = region
         self._tick = tick
         self._nonces = Nonces(os.urandom(KEY))
-        self._tapes: dict[str, Tape] = {}
+        self._recorders: dict[str, CallRecorder] = {}
         self._outbox: deque[bytes] = deque([GREETING])
         #: One buffer for all messages: a fresh one of this size each time tears holes into the heap.
         self._inbox = bytearray(codec.MAX_MESSAGE)
@@ -94,9 +94,9 @@ class Worker:
             messages.Add: self._add,
             messages.Adopt: self._adopt,
             messages.Change: self._change,
-            messages.Pause: lambda m, _: self._tapes[m.call].pause(m.at),
-            messages.Unpause: lambda m, _: self._tapes[m.call].unpause(m.at),
-            messages.Reached: lambda m, _: self._tapes[m.call].reached(),
+            messages.Pause: lambda m, _: self._recorders[m.call].pause(m.at),
+            messages.Unpause: lambda m, _: self._recorders[m.call].unpause(m.at),
+            messages.Reached: lambda m, _: self._recorders[m.call].reached(),
             messages.Close: self._close,
             messages.Drop: self._drop,
             messages.Ask: self._ask,
@@ -114,7 +114,7 @@ class Worker:
         while True:
             poll.modify(self._control, select.POLLIN | (select.POLLOUT if self._outbox else 0))
             wake = min(due, self._urgent.due)
-            wake = min(wake, time.monotonic() + LOOK) if self._tapes else wake
+            wake = min(wake, time.monotonic() + LOOK) if self._recorders else wake
             said = poll.poll(max(0.0, wake - time.monotonic()) * 1000)
             self._since = time.monotonic()
             if said and not self._listen():
@@ -130,7 +130,7 @@ class Worker:
     def last_round(self) -> None:
         """Main is gone: take what the kernel has, so that only what comes from now on needs somebody to keep it."""
         until = time.monotonic() + LAST_ROUND
-        for tape in list(self._tapes.values()):
+        for tape in list(self._recorders.values()):
             if time.monotonic() > until:
                 return
             self._guard(tape.id, partial(tape.drain, self._region, time.time_ns()))
@@ -138,7 +138,7 @@ class Worker:
     def _chores(self) -> None:
         """Look for floods, shake hands, beat and report when it is time, also in the middle of a long round."""
         now = time.monotonic()
-        if self._tapes or self._overflow.hot:
+        if self._recorders or self._overflow.hot:
             self._overflow.look(self._ears, time.monotonic)
         if now >= self._urgent.due:
             took = self._urgent.spell(self._shake, time.monotonic)
@@ -150,14 +150,14 @@ class Worker:
 
     def _ears(self) -> Iterator[tuple[str, list[int]]]:
         """Yield each call with its sockets for RTP."""
-        for tape in self._tapes.values():
+        for tape in self._recorders.values():
             yield tape.id, [lanes.rtp for lanes in tape.lanes.values() if lanes.rtp >= 0]
 
     def _shake(self, call: str) -> bool:
         """Empty the sockets of a call between two rounds; True if a handshake of it is under way."""
-        if call in self._tapes:
-            self._guard(call, partial(self._tapes[call].shake, self._region, time.time_ns()))
-        return call in self._tapes and self._tapes[call].shaking
+        if call in self._recorders:
+            self._guard(call, partial(self._recorders[call].shake, self._region, time.time_ns()))
+        return call in self._recorders and self._recorders[call].shaking
 
     def _work(self) -> bool:
         """Drain every call once; False if main is gone."""
@@ -165,7 +165,7 @@ class Worker:
             # what a paused call drops is dropped for ever: the word that ends the pause may be waiting
             if (tape.paused or time.monotonic() - self._looked > STALE) and not self._listen():
                 return False
-            if tape.id in self._tapes:
+            if tape.id in self._recorders:
                 self._guard(tape.id, partial(tape.drain, self._region, time.time_ns()))
                 if bool(tape.trouble) != (tape.id in self._troubled):
                     self._trouble(tape)
@@ -175,9 +175,9 @@ class Worker:
                     return False
         return True
 
-    def _in_turn(self) -> list[Tape]:
+    def _in_turn(self) -> list[CallRecorder]:
         """Give all calls; after a worker that died, those first that have waited longest: some may die in a row."""
-        tapes = list(self._tapes.values())
+        tapes = list(self._recorders.values())
         if self._adopted:
             self._adopted = False
             tapes.sort(key=lambda tape: tape.heard)
@@ -195,7 +195,7 @@ class Worker:
             self._forget(call)
             self._tell(messages.CallFault(call, where))
 
-    def _trouble(self, tape: Tape) -> None:
+    def _trouble(self, tape: CallRecorder) -> None:
         if tape.trouble:
             self._troubled.add(tape.id)
             self._tell(messages.DiskTrouble(tape.id, tape.trouble))
@@ -222,8 +222,8 @@ class Worker:
 
     def _expect(self, changes: Iterable[messages.Change]) -> None:
         for change in changes:
-            if change.call in self._tapes:
-                self._guard(change.call, partial(expect, self._tapes[change.call].lanes, change.streams))
+            if change.call in self._recorders:
+                self._guard(change.call, partial(expect, self._recorders[change.call].lanes, change.streams))
 
     def _take(self, taken: list[tuple[Any, list[int]]]) -> bool:
         """Take messages with their descriptors; False at the end of the control socket."""
@@ -241,12 +241,12 @@ class Worker:
             if flags & _CUT:
                 raise codec.WireError("a message of main was cut: too many descriptors for this process?")
             descriptors = array("i", b"".join(data for _, _, data in ancillary)).tolist()
-            taken.append((codec.obey(memoryview(self._inbox)[:length]), descriptors))
+            taken.append((codec.decode_command(memoryview(self._inbox)[:length]), descriptors))
         return True
 
     def _handle(self, message: Any, descriptors: list[int]) -> None:
         call = message.new.call if isinstance(message, _BRINGING) else message.call
-        if call not in self._tapes and not isinstance(message, _BRINGING):
+        if call not in self._recorders and not isinstance(message, _BRINGING):
             close_all(descriptors)
             return
         self._region.begin(call.encode(), 0, (), ())  # no commit's number: only to say whose fault it is if we crash
@@ -254,14 +254,18 @@ class Worker:
 
     def _add(self, message: messages.Add, descriptors: list[int]) -> None:
         part, spool, *sockets = descriptors
-        tape = self._tapes[message.new.call] = Tape(message.new, part, spool, os.urandom, self._tell, self._nonces)
+        tape = self._recorders[message.new.call] = CallRecorder(
+            message.new, part, spool, os.urandom, self._tell, self._nonces
+        )
         tape.add_streams(message.new.streams, _shared_out(message.sockets, sockets), time.time_ns())
         self._await_keys(tape)
 
     def _adopt(self, message: messages.Adopt, descriptors: list[int]) -> None:
         part, spool, *sockets = descriptors
         raw = sockets.pop(0) if message.raw else None
-        tape = self._tapes[message.new.call] = Tape(message.new, part, spool, os.urandom, self._tell, self._nonces)
+        tape = self._recorders[message.new.call] = CallRecorder(
+            message.new, part, spool, os.urandom, self._tell, self._nonces
+        )
         tape.add_streams(message.new.streams, _shared_out(message.sockets, sockets), time.time_ns())
         for number, lanes in tape.lanes.items():
             if lanes.track.srtp.keyring:
@@ -275,16 +279,16 @@ class Worker:
 
     def _change(self, message: messages.Change, descriptors: list[int]) -> None:
         sockets = _shared_out(message.sockets, descriptors)
-        tape = self._tapes[message.call]
+        tape = self._recorders[message.call]
         tape.change(self._region, message.streams, sockets, message.removed, message.at)
         self._await_keys(tape)
 
-    def _await_keys(self, tape: Tape) -> None:
+    def _await_keys(self, tape: CallRecorder) -> None:
         if tape.shaking:
             self._urgent.shaking.add(tape.id)
 
     def _close(self, message: messages.Close, _: list[int]) -> None:
-        tape = self._tapes[message.call]
+        tape = self._recorders[message.call]
         committed = tape.close(self._region, message.at)
         final = _fitting(
             lambda gaps: messages.Final(tape.id, tape.part, committed, tape.parts, tape.figures(gaps), tape.clean)
@@ -296,15 +300,15 @@ class Worker:
         self._forget(message.call)
 
     def _ask(self, message: messages.Ask, _: list[int]) -> None:
-        tape = self._tapes[message.call]
+        tape = self._recorders[message.call]
         tape.drain(self._region, time.time_ns())
         self._post(_fitting(lambda gaps: messages.Figures(tape.id, message.token, tape.figures(gaps))))
 
     def _next_part(self, message: messages.NextPart, descriptors: list[int]) -> None:
-        self._tapes[message.call].next_part(self._region, message.part, descriptors[0], time.time_ns())
+        self._recorders[message.call].next_part(self._region, message.part, descriptors[0], time.time_ns())
 
     def _forget(self, call: str) -> None:
-        tape = self._tapes.pop(call, None)
+        tape = self._recorders.pop(call, None)
         self._troubled.discard(call)
         if tape is not None:
             for number in tape.lanes:
@@ -329,7 +333,7 @@ class Worker:
         self._account()
         self._tell(messages.Beat(round(min(1.0, self._busy / (late + BEAT)), 4)))
         self._busy, self._next_beat = 0.0, self._next_beat + late + BEAT
-        for tape in self._tapes.values():
+        for tape in self._recorders.values():
             for number, lanes in tape.lanes.items():
                 now = (lanes.track.reception.rejected, lanes.track.reception.foreign)
                 before = self._seen.get((tape.id, number), (0, 0))
@@ -339,14 +343,14 @@ class Worker:
                         self._overflow.keep(tape.id, time.monotonic())
                     # fewer than before where a re-offer has told the key of some
                     fresh = [max(0, new - old) for new, old in zip(now, before, strict=True)]
-                    self._tell(messages.Strangers(tape.id, number, *fresh))
+                    self._tell(messages.RefusedPackets(tape.id, number, *fresh))
 
     def _report(self) -> None:
         if self._outbox:
             return  # main is behind: old counters would not help it
         told: dict[str, tuple[messages.Counts, ...]] = {}
         streams = 0
-        for tape in self._tapes.values():
+        for tape in self._recorders.values():
             if told and streams + len(tape.lanes) > STREAMS_PER_STATS:
                 self._tell(messages.Stats(told))
                 told, streams = {}, 0

@@ -13,7 +13,7 @@ from media.spec import StreamSpec, pack_ip
 from media.stream.receiver import ReceivedStream
 from media.stream.rtcp_feedback import Pictures
 from recorder.workers.messages import Counts
-from recorder.workers.stream_sockets import Lanes
+from recorder.workers.stream_sockets import StreamSockets
 
 CNAME = b"recorder"
 """Our canonical name (RFC 3550 section 6.5.1); it says nothing of us."""
@@ -43,7 +43,7 @@ class Reports:
         """Tell whether reports are due (ns since the epoch)."""
         return now >= self._next
 
-    def send(self, lanes: Iterable[Lanes], now: int) -> None:
+    def send(self, lanes: Iterable[StreamSockets], now: int) -> None:
         """Send a receiver report for every stream; the first time only a moment for them is chosen."""
         first = not self._next
         self._next = now + (int.from_bytes(self._random(4), "big") % PAUSE_NS if first else PAUSE_NS)
@@ -55,7 +55,7 @@ class Reports:
             if not each.track.spec.held:
                 _send(each, now)
 
-    def ask(self, lanes: dict[int, Lanes], now: int) -> None:
+    def ask(self, lanes: dict[int, StreamSockets], now: int) -> None:
         """Ask for the pictures that are wanted."""
         if self._pictures is None:
             return
@@ -74,7 +74,7 @@ def counts(track: ReceivedStream) -> Counts:
     )  # fmt: skip
 
 
-def leave(lanes: Lanes, now: int) -> None:
+def leave(lanes: StreamSockets, now: int) -> None:
     """Send the last report of a stream, with BYE (RFC 3550 section 6.6)."""
     _send(lanes, now, goodbye(lanes.track.rtcp.own_ssrc))
 
@@ -86,7 +86,7 @@ def _came(track: ReceivedStream, target: tuple[str, int], mux: bool) -> bool:
     )
 
 
-def _send(lanes: Lanes, now: int, more: bytes = b"") -> None:
+def _send(lanes: StreamSockets, now: int, more: bytes = b"") -> None:
     track = lanes.track
     spec = track.spec
     target, mux = spec.rtcp_source, spec.rtcp_mux

@@ -11,7 +11,7 @@ from media.spec import StreamSpec
 from media.stream.receiver import ReceivedStream
 
 
-class Lanes:
+class StreamSockets:
     """The sockets of one stream; -1 where it has none."""
 
     __slots__ = ("rtcp", "rtp", "track")
@@ -46,10 +46,9 @@ class Lanes:
             connect(self.rtp, self.track.latch.name)
 
     def close(self) -> None:
-        """Close our descriptors; main has its own."""
-        for descriptor in (self.rtp, self.rtcp):
-            if descriptor >= 0:
-                os.close(descriptor)
+        """Close our descriptors, and have none from now on; main has its own."""
+        close_all((self.rtp, self.rtcp))
+        self.rtp = self.rtcp = -1
 
 
 def close_all(descriptors: Iterable[int]) -> None:
@@ -58,7 +57,7 @@ def close_all(descriptors: Iterable[int]) -> None:
             os.close(descriptor)
 
 
-def expect(lanes: Mapping[int, Lanes], streams: Iterable[StreamSpec]) -> None:
+def expect(lanes: Mapping[int, StreamSockets], streams: Iterable[StreamSpec]) -> None:
     """Take the keys of a re-offer whose other changes follow."""
     for spec in streams:
         if spec.stream in lanes:
@@ -80,7 +79,7 @@ def overwrite_unsealed(descriptor: int, *, but: int = -1) -> None:
             os.pwrite(descriptor, bytes(length), at)
 
 
-def replay(relic: Relic, call: str, generation: int, lanes: Mapping[int, Lanes], out: list[bytes]) -> bool:
+def replay(relic: Relic, call: str, generation: int, lanes: Mapping[int, StreamSockets], out: list[bytes]) -> bool:
     """Take what a dead worker had received of a call and not committed: its batch of this generation, if any.
 
     Tell whether there was one.

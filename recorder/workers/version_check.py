@@ -6,12 +6,11 @@ these bytes, whatever its messages look like. Pure.
 
 from __future__ import annotations
 
-import marshal
 import zlib
 from collections.abc import Iterable
 
 from media.receive import receive_region
-from recorder.workers import codec, messages
+from recorder.workers import codec
 
 _OPENING = b"recorder worker, messages "
 
@@ -23,11 +22,10 @@ def greeting(classes: Iterable[type], *formats: object) -> bytes:
     return _OPENING + b"%08x" % zlib.crc32(repr((formats, shapes)).encode())
 
 
-#: The first message of a worker of these files: both ends know the same messages, in the same form of the interpreter,
-#: and main can look into a worker's region.
+#: The first message of a worker of these files: both ends know the same messages, and main can look into a worker's
+#: region.
 GREETING = greeting(
-    (*codec.CLASSES.values(), messages.Counts),
-    marshal.version,
+    codec.CLASSES,
     codec.MAX_MESSAGE,
     receive_region.MAGIC,
     receive_region.JOURNAL.format,

@@ -8,7 +8,7 @@ import socket
 import sys
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,15 +16,16 @@ from typing import Any, TypeVar
 from media.receive.receive_region import SPARE_AT, Journal, holder, journal_of
 from media.receive.sockets import Pair
 from media.spec import MAX_CONTEXTS, StreamSpec
-from recorder.persist.ports_file import left_calls
+from recorder.persist.checkpoint_file import left_calls
 from recorder.runtime import python_command
 from recorder.workers import messages
+from recorder.workers.version_check import GREETING
 
 T = TypeVar("T")
 CONTROL_BUFFER = 1 << 20
 #: Keys remembered of a stream: as many as a worker tries.
 KEYS = MAX_CONTEXTS
-#: The same of all streams of a call: of 70 bytes each, they fit into what wire_form.MAX_OFFERED leaves.
+#: The same of all streams of a call: of 70 bytes each, they fit into what codec.MAX_OFFERED leaves.
 CALL_KEYS = 384
 TICKS = os.sysconf("SC_CLK_TCK")
 #: How often /proc/PID/stat of a new worker is asked for, and the seconds in between: 10 ms in all, less than an
@@ -41,7 +42,7 @@ MAX_WAIT = 15.0
 #: Seconds of processor time below which a silent worker that could run has not been let run.
 STARVED = 1.0
 #: Seconds a worker has to end after its main, and between two looks whether it has.
-PATIENCE = 1.0
+END_WAIT = 1.0
 LOOK = 0.005
 #: Signals by which a worker ends that stumbled over what it was at.
 CRASHES = frozenset((signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGILL, signal.SIGFPE))
@@ -56,6 +57,10 @@ FORGIVEN = 600.0
 SAID_AT_ONCE, SAID, SAID_OF_CALL = 20_000, 1_000, 80
 #: Bytes that count like one message more: figures have some hundred a stream, seldom some thousand.
 SAID_BYTES = 1_024
+#: Seconds between two times that a worker is told of calls that begin and end: waking one costs main and the worker ten
+#: times as long as what it is told. The first such message after a quiet while goes at once, and nothing that cannot
+#: wait, such as a pause, waits behind others. Until then the kernel keeps what the client sends.
+GATHER = 0.1
 #: Seconds between two starts of a worker that keeps dying.
 MAX_BACKOFF = 1.0
 FIRST_BACKOFF = 0.02
@@ -87,8 +92,8 @@ class Process:
     # it stumbled over what it was at
     crashed: bool = False
     dead: bool = False
-    # its first word was not ours: it is of other files
-    stranger: bool = False
+    # its first message was not that of our files
+    other_version: bool = False
     # its /proc/PID/stat, -1: to be opened by its name
     stat: int = -1
     # how many messages it may say still, and as of when
@@ -102,6 +107,126 @@ class Process:
         self.left_at = now
         return self.left >= 0
 
+    # ---- sending ----
+    def send(self, data: bytes, descriptors: Sequence[int], *, later: bool = False) -> None:
+        """Tell it something, in order; `later`: it may wait for other messages (GATHER)."""
+        at_once = self.ready.is_set() and not self.outbox and not self.dead
+        if at_once and not (later and self._gathers()) and self._sent(data, descriptors):
+            return
+        self.outbox.append((data, duplicates(descriptors)))
+        if self.alarm is not None and not later:
+            self.flush()  # what waited goes before
+
+    def flush(self) -> None:
+        """Send what waits, as far as the socket has room."""
+        if self.alarm is not None:
+            self.alarm.cancel()
+            self.alarm, self.gathered = None, asyncio.get_running_loop().time() + GATHER
+        while self.outbox and not self.dead:
+            data, descriptors = self.outbox[0]
+            if not self._sent(data, descriptors):
+                return
+            self.outbox.popleft()
+            close_all(descriptors)
+        if not self.dead:
+            asyncio.get_running_loop().remove_writer(self.control)
+
+    def _gathers(self) -> bool:
+        """Tell whether a message waits for others; the one that begins a while does not."""
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        if now >= self.gathered:
+            self.gathered = now + GATHER
+            return False
+        self.alarm = loop.call_at(self.gathered, self.flush)
+        return True
+
+    def _sent(self, data: bytes, descriptors: Sequence[int]) -> bool:
+        """Try to send; a full socket is tried again when it has room, the reader notices a worker that died."""
+        try:
+            if descriptors:
+                socket.send_fds(self.control, [data], descriptors)
+            else:
+                self.control.send(data)
+        except BlockingIOError:
+            asyncio.get_running_loop().add_writer(self.control, self.flush)
+            return False
+        except OSError:
+            return False
+        return True
+
+    # ---- what it says ----
+    def greeted(self, first: bytes) -> bool:
+        """Take its first message; False if it is of another version, which is told nothing and ends."""
+        self.ready.set()
+        if first == GREETING:
+            self.flush()
+            return True
+        self.other_version = True
+        self.kill()
+        return False
+
+    def beat(self, busy: float) -> None:
+        """Note that it lives, and the part of the last second it worked."""
+        self.last_beat, self.busy = time.monotonic(), busy
+        self.used, self.waiting = activity(self.pid, self.stat)[1], False
+
+    # ---- its end ----
+    def disconnect(self, *, flush: bool = False) -> None:
+        """Close the control socket: a worker that is well ends by that, after a last round.
+
+        `flush`: first send what only waits for other messages.
+        """
+        if flush and self.alarm is not None:
+            self.flush()
+        if self.dead:
+            return  # and waits for its successor
+        self.dead = True
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(self.control)
+        loop.remove_writer(self.control)
+        self.control.close()
+        if self.alarm is not None:
+            self.alarm.cancel()
+            self.alarm = None
+        if self.stat >= 0:
+            os.close(self.stat)
+            self.stat = -1
+        for _, descriptors in self.outbox:
+            close_all(descriptors)
+        self.outbox.clear()
+
+    def kill(self, *, crashed: bool = False) -> None:
+        """Make sure that it ends."""
+        self.crashed |= crashed
+        self.disconnect()
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
+
+    async def reap(self) -> None:
+        """Wait for its end, and note whether it crashed."""
+        self.crashed |= await retry(lambda: asyncio.to_thread(reap, self.pid))
+
+    def excused(self) -> bool:
+        """Tell whether it is silent because it waits for a disk or for a processor, where killing it would not help.
+
+        One that loops uses its processor; one that sleeps or is stopped is stuck.
+        """
+        state, used = activity(self.pid, self.stat)
+        return state == "D" or (state == "R" and used - self.used < STARVED)
+
+    def check(self) -> None:
+        """Kill it if it has been silent for too long; its end is then noticed like any other."""
+        silent = time.monotonic() - self.last_beat
+        if silent <= HANG:
+            return
+        self.waiting = silent <= MAX_WAIT and self.excused()
+        if not self.waiting:
+            self.crashed = activity(self.pid, self.stat)[0] == "R" and not self.excused()  # it loops
+            self.hung = True
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
+
 
 @dataclass(slots=True)
 class Entry:
@@ -110,11 +235,11 @@ class Entry:
     streams: int
     process: Process | None
     # no worker lived when one was to have it: the next one that is started is to
-    homeless: bool = False
+    unassigned: bool = False
     # its sockets of before were lost, and no worker has noted so yet
     lost: bool = False
     # receive region of the worker that died with a batch of this call in it
-    relic: Path | None = None
+    left_region: Path | None = None
     # how many workers crashed lately while they had to do with it, and when the last one did
     crashes: int = 0
     crashed_at: float = 0.0
@@ -129,34 +254,37 @@ class Entry:
     def resumed(self) -> None:
         """Note that a worker goes on: it has taken the batch of the dead one, and noted what was lost."""
         self.lost = False
-        if self.relic:
-            self.relic.unlink(missing_ok=True)
-            self.relic = None
+        if self.left_region:
+            self.left_region.unlink(missing_ok=True)
+            self.left_region = None
 
-    def stumble(self, now: float) -> None:
+    def count_crash(self, now: float) -> None:
         """Count a worker that crashed over it."""
         self.crashes = 1 + (self.crashes if now - self.crashed_at < FORGIVEN else 0)
         self.crashed_at = now
 
-    def avoid(self) -> None:
+    def give_up_batch(self) -> None:
         """Give up the batch over which one worker after the other crashed: it is lost."""
-        if self.relic and self.crashes >= MAX_REPLAYS:
+        if self.left_region and self.crashes >= MAX_REPLAYS:
             self.lost = True
-            self.relic.unlink(missing_ok=True)
-            self.relic = None
+            self.left_region.unlink(missing_ok=True)
+            self.left_region = None
 
     def release(self, call: str) -> None:
         """Let go of everything that is kept for a call that is over."""
         if self.process:
             self.process.calls.discard(call)
-        if self.relic:
-            self.relic.unlink(missing_ok=True)
+        if self.left_region:
+            self.left_region.unlink(missing_ok=True)
         for _, held in self.waiting:
             close_all(held)
 
 
-def spawn(number: int, raw: Path, tick: float, patience: float) -> Process:
-    """Start a worker that has so many seconds until its first heartbeat; raises OSError."""
+def spawn(number: int, raw: Path, tick: float, start: float, ready: asyncio.Event | None = None) -> Process:
+    """Start a worker that has `start` seconds until its first heartbeat; raises OSError.
+
+    `ready` is set by its first message; by default by that of this one alone.
+    """
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     ours.setblocking(False)
     for end in (ours, theirs):
@@ -174,7 +302,7 @@ def spawn(number: int, raw: Path, tick: float, patience: float) -> Process:
     finally:
         theirs.close()
     now = time.monotonic()
-    return Process(number, pid, ours, raw, now, now + patience, stat=_stat_of(pid))
+    return Process(number, pid, ours, raw, now, now + start, stat=_stat_of(pid), ready=ready or asyncio.Event())
 
 
 def _stat_of(pid: int) -> int:
@@ -191,39 +319,12 @@ def _stat_of(pid: int) -> int:
     return -1
 
 
-def let_go(process: Process) -> None:
-    """Close the control socket: a worker that is well ends by that, after a last round."""
-    if process.dead:
-        return  # and waits for its successor
-    process.dead = True
-    loop = asyncio.get_running_loop()
-    loop.remove_reader(process.control)
-    loop.remove_writer(process.control)
-    process.control.close()
-    if process.alarm is not None:
-        process.alarm.cancel()
-        process.alarm = None
-    if process.stat >= 0:
-        os.close(process.stat)
-        process.stat = -1
-    for _, descriptors in process.outbox:
-        close_all(descriptors)
-    process.outbox.clear()
-
-
-def leave(process: Process) -> None:
-    """Make sure that a worker ends."""
-    let_go(process)
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(process.pid, signal.SIGKILL)
-
-
 def backoff(fails: int) -> float:
     """Give the seconds to wait before the next start of a worker that died young so many times in a row."""
     return min(MAX_BACKOFF, FIRST_BACKOFF * 2.0 ** min(fails, 16))  # a float knows no 2^1024
 
 
-async def insist(step: Callable[[], Awaitable[T]]) -> T:
+async def retry(step: Callable[[], Awaitable[T]]) -> T:
     """Take a step until it succeeds: a machine may have no process, thread or memory more at the moment."""
     fails = 0
     while True:
@@ -242,16 +343,16 @@ def last_batch(raw: Path) -> Journal | None:
         return None
 
 
-def keep_relic(raw: Path, entries: Mapping[str, Entry], *, crashed: bool) -> None:
+def keep_left_region(raw: Path, entries: Mapping[str, Entry], *, crashed: bool) -> None:
     """Keep a dead worker's region as long as a call needs its last batch; count the crash for whose call it was."""
     journal = last_batch(raw)
     entry = entries.get(journal.call) if journal else None
     if entry is not None and crashed:
-        entry.stumble(time.monotonic())
-    if not journal or not journal.lanes or entry is None or entry.relic:
+        entry.count_crash(time.monotonic())
+    if not journal or not journal.lanes or entry is None or entry.left_region:
         raw.unlink(missing_ok=True)
     else:
-        entry.relic = _cut(raw)
+        entry.left_region = _cut(raw)
 
 
 def _cut(raw: Path) -> Path:
@@ -260,7 +361,7 @@ def _cut(raw: Path) -> Path:
     return raw
 
 
-def open_relic(raw: Path | None) -> list[int]:
+def open_left_region(raw: Path | None) -> list[int]:
     """Open a dead worker's region for its successor, which may open nothing itself; none where it is gone."""
     try:
         return [os.open(raw, os.O_RDONLY | os.O_CLOEXEC)] if raw else []
@@ -268,7 +369,7 @@ def open_relic(raw: Path | None) -> list[int]:
         return []
 
 
-def doubled(descriptors: Iterable[int]) -> list[int]:
+def duplicates(descriptors: Iterable[int]) -> list[int]:
     """Give descriptors of our own for what these are of; raises OSError, and then nothing stays open."""
     made: list[int] = []
     try:
@@ -318,31 +419,9 @@ def activity(pid: int, stat: int = -1) -> tuple[str, float]:
     return fields[0], (int(fields[11]) + int(fields[12])) / TICKS
 
 
-def excused(process: Process) -> bool:
-    """Tell whether a silent worker waits for a disk or for a processor, where killing it would not help.
-
-    One that loops uses its processor; one that sleeps or is stopped is stuck.
-    """
-    state, used = activity(process.pid, process.stat)
-    return state == "D" or (state == "R" and used - process.used < STARVED)
-
-
-def look_at(process: Process) -> None:
-    """Kill a worker that has not been heard of for too long; its end is then noticed like any other."""
-    silent = time.monotonic() - process.last_beat
-    if silent <= HANG:
-        return
-    process.waiting = silent <= MAX_WAIT and excused(process)
-    if not process.waiting:
-        process.crashed = activity(process.pid, process.stat)[0] == "R" and not excused(process)  # it loops
-        process.hung = True
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(process.pid, signal.SIGKILL)
-
-
 def wait_for_end(raw: str) -> None:
     """Wait until nobody drains into a region any more; who is still at it long after its main's end is killed."""
-    for _ in range(int(PATIENCE / LOOK)):
+    for _ in range(int(END_WAIT / LOOK)):
         if holder(raw) is None:
             return
         time.sleep(LOOK)
@@ -359,7 +438,7 @@ def fresh_region(folder: Path, number: int, serial: int) -> Path:
     return raw
 
 
-def find_relics(folder: Path) -> dict[str, Path]:
+def find_left_regions(folder: Path) -> dict[str, Path]:
     """Give the regions that a former main's workers left, by the call they hold a batch of; those of nobody go."""
     found: dict[Path, Journal] = {}
     known = left_calls(folder)
@@ -371,17 +450,17 @@ def find_relics(folder: Path) -> dict[str, Path]:
             found[raw] = journal
         else:
             raw.unlink(missing_ok=True)
-    relics: dict[str, Path] = {}
+    left_regions: dict[str, Path] = {}
     for raw, journal in sorted(found.items(), key=lambda each: each[1].generation):
-        if older := relics.get(journal.call):  # its batch is committed: a successor had taken it, and more
+        if older := left_regions.get(journal.call):  # its batch is committed: a successor had taken it, and more
             older.unlink(missing_ok=True)
-        relics[journal.call] = _cut(raw)
-    return relics
+        left_regions[journal.call] = _cut(raw)
+    return left_regions
 
 
 def reap_soon(pid: int) -> None:
     """Wait for a worker that was told to end; kill it if it does not."""
-    for _ in range(int(PATIENCE / LOOK)):
+    for _ in range(int(END_WAIT / LOOK)):
         try:
             if os.waitpid(pid, os.WNOHANG)[0]:
                 return

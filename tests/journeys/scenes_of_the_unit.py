@@ -17,7 +17,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from recorder.persist.ports_file import left_ports
+from recorder.persist.checkpoint_file import left_ports
 from recorder.simulate.plan import Plan
 from recorder.simulate.report import CallReport
 from sip.sdp.description import SessionDescription

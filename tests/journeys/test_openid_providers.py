@@ -10,7 +10,7 @@ import httpx2
 import pytest
 
 from recorder.access.oidc_client import Providers
-from recorder.config.sign_in import SignIn
+from recorder.config.model import SignIn
 from tests.admin_api.page.doorstep import Doorstep, inside
 from tests.journeys.foreign_provider import SECRET, running
 

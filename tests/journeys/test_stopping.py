@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from recorder.persist.ports_file import left_ports
+from recorder.persist.checkpoint_file import left_ports
 from recorder.simulate.plan import Plan
 from tests.journeys.coded_calls import SECONDS, Watched, own_place, place
 from tests.journeys.descriptor_store import descriptor_store

@@ -12,7 +12,7 @@ from media.receive.recvmmsg import Region
 from media.records import record_format
 from media.spec import StreamSpec
 from recorder.workers import messages
-from recorder.workers.call_recorder import Tape
+from recorder.workers.call_recorder import CallRecorder
 from storage.vault.container import MEDIA_SEGMENT, PartSecret, Reader, new_part
 from tests.recorder.studio import CALL, SPOOL_KEY, SUITE, Sender, Studio
 
@@ -58,10 +58,10 @@ class Deck:
         self.secrets[name] = secret
         return messages.Part(name, secret.key, secret.prefix, secret.segment), fd
 
-    def _tape(self, pauses: tuple[tuple[int, int | None], ...] | None = ()) -> Tape:
+    def _tape(self, pauses: tuple[tuple[int, int | None], ...] | None = ()) -> CallRecorder:
         part, fd = self.part(f"m{len(self.secrets) + 1}")
         spool = os.open(self.folder / "spool", os.O_CREAT | os.O_RDWR)
-        return Tape(messages.NewCall(CALL, part, self.specs, self.key, pauses), fd, spool, os.urandom)
+        return CallRecorder(messages.NewCall(CALL, part, self.specs, self.key, pauses), fd, spool, os.urandom)
 
     def send(self, count: int) -> None:
         for sender, pair in zip(self.senders, self.pairs, strict=True):

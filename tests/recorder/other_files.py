@@ -17,10 +17,10 @@ def same_files(folder: Path) -> Path:
 
 
 def change_messages(folder: Path) -> None:
-    """Put another version in place, which takes an Adopt of ours for an Add."""
-    table = folder / "recorder" / "workers" / "codec.py"
+    """Put another version in place, which takes sockets that were kept for lost ones."""
+    table = folder / "recorder" / "workers" / "messages.py"
     before = table.read_text()
-    after = before.replace("NewCall, Add, Adopt,", "NewCall, Adopt, Add,")
+    after = before.replace("    kept: bool\n", "    lost: bool\n")
     if after == before:
         raise LookupError("the table of messages looks otherwise now")
     table.write_text(after)

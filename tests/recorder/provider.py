@@ -14,7 +14,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 from joserfc import jwt
 from joserfc.jwk import ECKey, RSAKey
 
-from recorder.config.sign_in import SignIn
+from recorder.config.model import SignIn
 
 GRANTS = {"desk": ("privacy", "listener"), "chiefs": ("admin",)}
 

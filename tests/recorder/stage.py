@@ -22,7 +22,8 @@ from recorder.calls.registry import Live
 from recorder.calls.repair_queue import RepairQueue
 from recorder.calls.sip_handler import SipHandler
 from recorder.calls.worker_events import WorkerEvents
-from recorder.config import model
+from recorder.config import parser
+from recorder.config.model import Settings
 from recorder.maintenance import bootstrap
 from recorder.observe import logs
 from recorder.observe.incidents import Incidents
@@ -68,10 +69,10 @@ country = "DE"
 _ranges = spans(41_000, 60_000, 40)
 
 
-def configured(folder: Path, text: str = CONFIG) -> model.Settings:
+def configured(folder: Path, text: str = CONFIG) -> Settings:
     """A configuration whose customers have keys."""
     first = next(_ranges)
-    read = model.parse(text.format(folder=folder, first=first, last=first + 39).encode())
+    read = parser.parse(text.format(folder=folder, first=first, last=first + 39).encode())
     bootstrap.root_key(folder / "root.key")
     for path in (read.node.data_dir, read.node.runtime_dir):
         path.mkdir(parents=True, exist_ok=True)

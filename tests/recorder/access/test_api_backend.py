@@ -165,7 +165,7 @@ def test_a_live_call_is_settled_though_older_ones_are_still_missing_in_the_index
             async def rebuilding(_customer: str, _seconds: float) -> bool:
                 return False
 
-            one.node.indexer.whole = rebuilding
+            one.node.indexer.follow_repair(rebuilding, lambda _: True)
             assert await desk.settle("acme", call.id)
             assert await call.customer.calls.get(call.id) is not None
             assert not await desk.settle_all("acme")

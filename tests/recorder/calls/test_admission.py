@@ -46,7 +46,7 @@ def test_the_limit_and_the_drain_are_said(tmp_path: Path) -> None:
             here = keeper(one)
             one.invite()
             assert here.not_accepting() == "limit reached"
-            here.draining = True
+            here.drain()
             assert here.not_accepting() == "draining"
 
     asyncio.run(story())

@@ -50,7 +50,7 @@ def test_a_first_one_ends_the_call_with_nothing_recorded(tmp_path: Path) -> None
     asyncio.run(story())
 
 
-@pytest.mark.parametrize("letters", [5_500, 6_500])
+@pytest.mark.parametrize("letters", [5_800, 7_000])
 def test_a_later_one_ends_it_with_all_that_was_recorded(tmp_path: Path, letters: int) -> None:
     """Also one that just fits, but would leave no room for what a successor of the worker has to be told beside it."""
 

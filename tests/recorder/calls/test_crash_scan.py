@@ -177,7 +177,7 @@ def test_whoever_asks_by_a_party_waits_until_the_index_has_every_recording(
     async def story() -> None:
         async with stage(tmp_path) as one:
             acme = one.node.customers["acme"]
-            one.node.indexer.whole, one.node.indexer.lacking = one.mending.whole, one.mending.lacks
+            one.node.indexer.follow_repair(one.mending.whole, one.mending.lacks)
             old, desk = one.invite("c1"), Desk(one.node, one.live, one.runner)
             one.forget(old)
             start = CrashScan(one.node, one.live, one.mending)

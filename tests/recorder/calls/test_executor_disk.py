@@ -92,7 +92,7 @@ def test_a_disk_that_stands_still_costs_the_invite_a_moment_and_leaves_nothing(
             assert asked == ["c1", "m1"]  # the first one found out; the others asked for nothing
             assert vault.left_open() == []
             await one.until(lambda: one.descriptors() <= before)  # a thread may be syncing a folder still
-            one.node.disk._patience = 10.0
+            one.node.disk._give_up_seconds = 10.0
             assert one.invite("c9").recording.alive
 
     asyncio.run(story())
@@ -134,7 +134,7 @@ def test_a_disk_that_goes_away_behind_the_new_files_is_503_and_leaves_nothing(
             before = one.descriptors()
             with monkeypatch.context() as broken:
                 broken.setattr(ControlPart, "_put", stuck)
-                broken.setattr(one.node.disk, "_patience", 0.05 if fault == "away" else 10.0)
+                broken.setattr(one.node.disk, "_give_up_seconds", 0.05 if fault == "away" else 10.0)
                 one.hear(sip_request("INVITE", "c1", 1, sdp("sendonly", "sendonly")))
                 assert one.statuses("INVITE") == [503]
                 assert any(b"Retry-After: 30" in answer for answer in one.said)
@@ -179,7 +179,7 @@ def test_what_a_live_call_says_while_the_disk_stands_still_is_written_when_it_go
     async def story() -> None:
         async with stage(tmp_path) as one:
             call, go = one.invite(), threading.Event()
-            one.node.disk._patience = 0.05
+            one.node.disk._give_up_seconds = 0.05
             one.node.disk.begin(lambda: go.wait(30))
             one.hear(sip_request("INVITE", "c1", 2, sdp("inactive", "sendonly", version=2), to=one.tag()))
             assert one.statuses("INVITE") == [200, 200]

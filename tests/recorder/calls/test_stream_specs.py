@@ -12,7 +12,7 @@ import pytest
 
 from media.spec import StreamSpec
 from recorder.calls.stream_specs import fits, former_keys, keys_from_state, keys_to_state, new_call, stream_specs
-from recorder.config.customer import Customer
+from recorder.config.model import Customer
 from recorder.session.commands import DtlsKeys, PortKeys, StreamPlan
 from recorder.session.session import Recording
 from recorder.session.stream import Stream, plans_of
@@ -116,7 +116,7 @@ def test_streams_of_which_a_worker_can_be_told_leave_room_for_what_comes_later()
     def named(length: int) -> StreamSpec:
         return StreamSpec(0, payloads=((8, "x" * length, 8000),))
 
-    assert fits((named(MAX_OFFERED - 200),))
+    assert fits((named(MAX_OFFERED - 300),))
     assert not fits((named(MAX_OFFERED),))
     assert not fits((named(MAX_MESSAGE),))
 

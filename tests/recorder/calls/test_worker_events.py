@@ -277,7 +277,7 @@ def test_a_bug_ends_one_call_and_no_event_after_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "event", [messages.NeedPart("x"), messages.Resumed("x", "m2", ()), messages.Strangers("x", 0, 1, 2)]
+    "event", [messages.NeedPart("x"), messages.Resumed("x", "m2", ()), messages.RefusedPackets("x", 0, 1, 2)]
 )
 def test_events_of_calls_that_are_gone_are_nothing(tmp_path: Path, event: messages.WorkerEvent) -> None:
     async def story() -> None:

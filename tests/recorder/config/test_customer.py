@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from recorder.config.model import SettingsError, parse
+from recorder.config.faults import SettingsError
+from recorder.config.parser import parse
 from recorder.persist.customers import storage_settings
 
 ACME = '[sip]\nlisten = ["udp:127.0.0.1:5060"]\n[[customer]]\nname = "acme"\nsources = ["192.0.2.1"]\n'

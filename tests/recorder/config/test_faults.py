@@ -5,7 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recorder.config.faults import Fault, SettingsError, key_lines, suggestion
+from recorder.config.faults import Fault, SettingsError
+from recorder.config.parser import key_lines, suggestion
 
 
 def test_every_key_and_table_has_its_line() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from recorder.config.faults import SettingsError
-from recorder.config.model import parse
+from recorder.config.parser import parse
 
 ADDRESS = '[admin_api]\naddress = "https://rec.example"\n'
 HEAD = '[[customer]]\nname = "acme"\nsources = ["192.0.2.1"]\n[sip]\nlisten = ["udp:127.0.0.1:5999"]\n'

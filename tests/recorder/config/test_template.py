@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from recorder.config.model import parse
+from recorder.config.parser import parse
 from recorder.config.template import render, write
 
 SHIPPED = Path(__file__).parents[3] / "config" / "recorder.toml"

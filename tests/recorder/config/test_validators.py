@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from recorder.config.faults import SettingsError
-from recorder.config.model import parse
+from recorder.config.parser import parse
 
 DOMAIN = '[[customer]]\nname = "acme"\ndomains = ["acme.example"]\n'
 CUSTOMER = '[[customer]]\nname = "acme"\nsources = ["192.0.2.1"]\n'

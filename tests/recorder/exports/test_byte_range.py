@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from recorder.exports.byte_range import Reached, Window
+from recorder.exports.render_worker import ByteRange, EndReached
 
 FILE = bytes(range(50))
 
@@ -12,12 +12,12 @@ FILE = bytes(range(50))
 def through(begin: int, end: int, step: int) -> tuple[bytes, int]:
     """Write the file piece by piece; return what came out and how much had to be made."""
     out, made = bytearray(), 0
-    window = Window(out.extend, begin, end)
+    window = ByteRange(out.extend, begin, end)
     try:
         for at in range(0, len(FILE), step):
             made += len(FILE[at : at + step])
             window.write(FILE[at : at + step])
-    except Reached:
+    except EndReached:
         pass
     return bytes(out), made
 

@@ -132,12 +132,12 @@ def no_storage(one: Stage, name: bytes) -> None:
 
 def disk_away(one: Stage, name: bytes) -> None:
     """Let the disk stand still, which somebody else found out."""
-    go, patience = threading.Event(), one.node.disk._patience
-    one.node.disk._patience = 0.01
+    go, patience = threading.Event(), one.node.disk._give_up_seconds
+    one.node.disk._give_up_seconds = 0.01
     one.node.disk.begin(lambda: go.wait(30))
     one.hear(invite_of(name))
     go.set()
-    one.node.disk._patience = patience
+    one.node.disk._give_up_seconds = patience
     while one.node.disk.away:
         time.sleep(0.001)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from recorder.observe.metrics import Metrics
-from recorder.observe.rejections import ANSWER_SECONDS, LINES_A_SECOND, MAX_CHALLENGED, Challenges, Unwelcome
+from recorder.observe.rejections import ANSWER_SECONDS, LINES_A_SECOND, MAX_CHALLENGED, Challenges, Rejections
 
 
 class Lines:
@@ -18,9 +18,9 @@ class Lines:
         self.lines.append({"event": event, **fields})
 
 
-def unwelcome() -> tuple[Unwelcome, Lines, Metrics]:
+def unwelcome() -> tuple[Rejections, Lines, Metrics]:
     log, metrics = Lines(), Metrics()
-    return Unwelcome(log, metrics), log, metrics  # type: ignore[arg-type]  # all it needs of a log is warning()
+    return Rejections(log, metrics), log, metrics  # type: ignore[arg-type]  # all it needs of a log is warning()
 
 
 def held(metrics: Metrics) -> float:

@@ -116,7 +116,7 @@ def test_what_is_kept_while_the_disk_stands_still_is_written_when_it_goes_on(tmp
     tape = Tape(tmp_path, disk)
     tape.part.keep(16, b"first")
     tape.part.flush()
-    disk._patience = 0.05
+    disk._give_up_seconds = 0.05
     disk.begin(lambda: go.wait(30))
     for body in (b"second", b"x" * control_part.MAX_HELD):
         tape.part.keep(17, body)

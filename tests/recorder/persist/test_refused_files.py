@@ -19,8 +19,8 @@ from recorder.calls.leaf_prefetch import DAY_SECONDS
 from recorder.calls.repair_queue import Left, RepairQueue
 from recorder.calls.resume import Resume
 from recorder.persist.checkpoint import Checkpoints, refused
+from recorder.persist.checkpoint_file import left_calls
 from recorder.persist.control_part import ControlPart
-from recorder.persist.ports_file import left_calls
 from recorder.persist.repair import Found, left_behind, rebuild, recover, repair
 from storage.customer.customers import Customer
 from storage.vault.vault import Draft, NewPart, Vault
@@ -122,7 +122,7 @@ def refused_while_it_is_written(one: Stage, disk: SmallDisk, monkeypatch: pytest
 
     with monkeypatch.context() as broken:
         broken.setattr(ControlPart, "_put", stuck)
-        broken.setattr(one.node.disk, "_patience", 0.05)
+        broken.setattr(one.node.disk, "_give_up_seconds", 0.05)
         broken.setattr(os, "unlink", later)
         one.hear(sip_request("INVITE", "c1", 1, sdp("sendonly", "sendonly")))
         assert one.statuses("INVITE") == [503]
@@ -174,7 +174,7 @@ def test_files_that_are_made_after_the_refusal_are_removed_too(tmp_path: Path, m
             with monkeypatch.context() as broken:
                 broken.setattr(Vault, "make", stuck)
                 broken.setattr(os, "unlink", refused)
-                broken.setattr(one.node.disk, "_patience", 0.05)
+                broken.setattr(one.node.disk, "_give_up_seconds", 0.05)
                 one.hear(sip_request("INVITE", "c1", 1, sdp("sendonly", "sendonly")))
                 assert one.statuses("INVITE") == [503]
                 done, _ = await asyncio.wait(discards(), timeout=0.2)
@@ -263,7 +263,7 @@ def test_a_call_of_which_no_worker_could_be_told_is_nobodys(tmp_path: Path, monk
                 raise OSError(24, "Too many open files")
 
             with monkeypatch.context() as broken:
-                broken.setattr(workers, "_sent", lambda *_: False)
+                broken.setattr("recorder.workers.worker_handle.Process._sent", lambda *_: False)
                 broken.setattr(os, "dup", full)
                 one.hear(sip_request("INVITE", "c1", 1, sdp("sendonly", "sendonly")))
             assert one.statuses("INVITE") == [503]

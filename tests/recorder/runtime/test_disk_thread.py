@@ -233,11 +233,11 @@ def test_many_works_of_one_moment_are_no_disk_that_stands_still() -> None:
     """As many calls end when an SBC restarts: nobody else is refused meanwhile, and the loop has its turns."""
 
     async def story() -> None:
-        with disk(module.PATIENCE_SECONDS) as (one, faults):
+        with disk(module.GIVE_UP_SECONDS) as (one, faults):
             done, seen, turns = list[int](), set[bool](), list[int]()
 
             def slow(number: int) -> None:
-                time.sleep(module.PATIENCE_SECONDS / 20)  # a disk that is busy, and works
+                time.sleep(module.GIVE_UP_SECONDS / 20)  # a disk that is busy, and works
                 done.append(number)
 
             works = [one.together(partial(slow, number)) for number in range(60)]

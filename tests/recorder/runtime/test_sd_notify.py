@@ -156,7 +156,7 @@ def test_descriptors_for_another_process_are_not_ours() -> None:
 
 def test_what_must_be_known_is_said_again_in_its_order(manager: Manager, monkeypatch: pytest.MonkeyPatch) -> None:
     """READY that is lost ends in a kill at the start's time-out, a name that is not dropped keeps its ports bound."""
-    monkeypatch.setattr("recorder.runtime.sd_notify.PATIENCE_SECONDS", 0.01)
+    monkeypatch.setattr("recorder.runtime.sd_notify.SEND_SECONDS", 0.01)
     notifier, taken = manager.notifier, 0
     while notifier.watchdog():
         taken += 1
@@ -176,7 +176,7 @@ def test_what_must_be_known_is_said_again_in_its_order(manager: Manager, monkeyp
 
 
 def test_a_manager_that_does_not_read_is_waited_for_once(manager: Manager, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("recorder.runtime.sd_notify.PATIENCE_SECONDS", 0.01)
+    monkeypatch.setattr("recorder.runtime.sd_notify.SEND_SECONDS", 0.01)
     notifier = manager.notifier
     taken = 0
     while notifier.watchdog():

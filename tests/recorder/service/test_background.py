@@ -17,7 +17,7 @@ from recorder.calls.admission import Housekeeping
 from recorder.calls.leaf_prefetch import LeafPrefetch
 from recorder.calls.status import System
 from recorder.service import background
-from recorder.service.background import Office
+from recorder.service.background import BackgroundServices
 from storage.customer.customers import Customer
 from storage.customer.settings import CustomerSettings
 from storage.customer.wiring import Components, assemble
@@ -41,22 +41,22 @@ async def asked(door: socket.socket) -> bytes:
         writer.close()
 
 
-def made(one: Stage) -> Office:
-    return Office(one.node, one.live, one.runner, one.mending, System(one.node, one.live))
+def made(one: Stage) -> BackgroundServices:
+    return BackgroundServices(one.node, one.live, one.runner, one.mending, System(one.node, one.live))
 
 
 def test_who_asks_before_it_is_open_waits_for_the_answer(tmp_path: Path) -> None:
     async def story() -> None:
         async with stage(tmp_path) as one, listening() as door:
-            desks, opened = made(one), asyncio.Event()
+            api, opened = made(one), asyncio.Event()
             early = asyncio.create_task(asked(door))
             await asyncio.sleep(0.1)
             assert not early.done()
-            desks.open(door, opened.set)
+            api.open(door, opened.set)
             assert (await early).startswith(b"HTTP/1.1 200")
             await opened.wait()
             assert {"indexer", "mending", "retention", "exports"} <= set(one.node.tasks.names())
-            await desks.close()
+            await api.close()
 
     asyncio.run(story())
 
@@ -91,14 +91,14 @@ def test_calls_come_and_go_before_anything_of_the_index_is_loaded(tmp_path: Path
             one.runner.finishing.abandon(lost)
             assert one.node.indexer.pending("acme", ended.id) and len(one.mending) == 1
             assert asked == []
-            desks, opened = made(one), asyncio.Event()
-            desks.open(door, opened.set)
+            api, opened = made(one), asyncio.Event()
+            api.open(door, opened.set)
             await opened.wait()
             await one.node.indexer.drain(30)
             await one.until(lambda: not len(one.mending))
             assert [await lean.calls.get(each.id) is not None for each in (ended, lost)] == [True, True]
             assert asked == ["acme"]
-            await desks.close()
+            await api.close()
 
     asyncio.run(story())
 
@@ -120,12 +120,12 @@ def test_what_fails_is_told_once_and_tried_again(tmp_path: Path, monkeypatch: py
         async with stage(tmp_path) as one, listening() as door:
             told: list[str] = []
             monkeypatch.setattr(type(one.node.log), "fault", lambda _, event, problem, **facts: told.append(event))
-            desks, opened = made(one), asyncio.Event()
-            desks.open(door, opened.set)
+            api, opened = made(one), asyncio.Event()
+            api.open(door, opened.set)
             assert (await asked(door)).startswith(b"HTTP/1.1 200")
             assert told == ["api.failed"]
             assert len(tries) == 4
-            await desks.close()
+            await api.close()
 
     asyncio.run(story())
 
@@ -138,10 +138,10 @@ def test_what_is_due_is_erased_while_the_api_cannot_be_opened(tmp_path: Path, mo
 
     async def story() -> None:
         async with stage(tmp_path) as one, listening() as door:
-            desks = made(one)
-            desks.open(door, lambda: pytest.fail("it never was"))
+            api = made(one)
+            api.open(door, lambda: pytest.fail("it never was"))
             await one.until(lambda: "retention" in one.node.tasks.names(), 10)
-            await desks.close()
+            await api.close()
 
     asyncio.run(story())
 
@@ -159,10 +159,10 @@ def test_a_stop_waits_for_no_more_code_than_is_being_loaded(tmp_path: Path, monk
 
     async def story() -> None:
         async with stage(tmp_path) as one, listening() as door:
-            desks = made(one)
-            desks.open(door, lambda: pytest.fail("it never was"))
+            api = made(one)
+            api.open(door, lambda: pytest.fail("it never was"))
             await one.until(begun.is_set)
-            await desks.close()
+            await api.close()
             free.set()
 
     asyncio.run(story())  # it ends no sooner than its threads
@@ -177,10 +177,10 @@ def test_a_stop_does_not_wait_until_it_is_open(tmp_path: Path, monkeypatch: pyte
 
     async def story() -> None:
         async with stage(tmp_path) as one, listening() as door:
-            desks = made(one)
-            desks.open(door, lambda: pytest.fail("it never was"))
+            api = made(one)
+            api.open(door, lambda: pytest.fail("it never was"))
             await one.until(lambda: "mending" in one.node.tasks.names())
-            await desks.close()
+            await api.close()
             await one.until(lambda: "office" not in one.node.tasks.names())
 
     asyncio.run(story())

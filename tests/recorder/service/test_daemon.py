@@ -14,7 +14,7 @@ import pytest
 from recorder.errors import NotPossible
 from recorder.observe import logs
 from recorder.service.daemon import Daemon, adopt, sip_settings
-from recorder.workers.early_workers import Crew
+from recorder.workers.pool import Workers
 from tests.recorder.stage import CONFIG, configured
 
 
@@ -38,7 +38,7 @@ def test_a_used_port_is_said_before_any_process_is_started_and_everything_is_clo
 
         async def story() -> None:
             with pytest.raises(NotPossible, match=str(port)):
-                await Daemon(settings, logs.get(), {}, {}, Crew(settings)).run()
+                await Daemon(settings, logs.get(), {}, {}, Workers.configured(settings)).run()
 
         asyncio.run(story())
         assert len(os.listdir("/proc/self/fd")) <= before  # fewer: what an earlier test forgot was collected

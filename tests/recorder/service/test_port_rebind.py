@@ -7,8 +7,7 @@ import os
 import socket
 from pathlib import Path
 
-from recorder.persist.checkpoint_file import Slots
-from recorder.persist.ports_file import left_ports
+from recorder.persist.checkpoint_file import Slots, left_ports
 from recorder.service.port_rebind import bind_again, stored_ports
 from tests.ports import spans
 

@@ -21,21 +21,21 @@ async def heard(stopping: Stopping, *numbers: int) -> None:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_stop_hands_the_calls_on_where_somebody_keeps_the_sockets(number: int) -> None:
     async def story() -> None:
-        one = Stopping(drain=False, patience=9)
+        one = Stopping(drain=False, drain_seconds=9)
         one.listen(asyncio.get_running_loop())
         assert not one.begun.is_set()
         await heard(one, number)
         assert one.begun.is_set()
         assert one.handed_over(kept=True)
         assert not one.handed_over(kept=False)
-        assert one.patience == 0
+        assert one.drain_seconds == 0
 
     asyncio.run(story())
 
 
 def test_a_hangup_ends_nothing() -> None:
     async def story() -> None:
-        one = Stopping(drain=False, patience=9)
+        one = Stopping(drain=False, drain_seconds=9)
         before = signal.signal(signal.SIGHUP, lambda *_: pytest.fail("the hangup was not taken"))
         try:
             one.listen(asyncio.get_running_loop())
@@ -50,22 +50,22 @@ def test_a_hangup_ends_nothing() -> None:
 
 def test_nobody_follows_once_that_was_said() -> None:
     async def story() -> None:
-        one = Stopping(drain=False, patience=9)
+        one = Stopping(drain=False, drain_seconds=9)
         one.listen(asyncio.get_running_loop())
         await heard(one, signal.SIGUSR1)
         assert not one.begun.is_set()
         await heard(one, signal.SIGTERM)
         assert not one.handed_over(kept=True)
-        assert one.patience == 9
+        assert one.drain_seconds == 9
 
     asyncio.run(story())
-    assert not Stopping(drain=True, patience=1).handed_over(kept=True)
+    assert not Stopping(drain=True, drain_seconds=1).handed_over(kept=True)
 
 
 @pytest.mark.parametrize("drain", [False, True])
 def test_a_successor_of_other_files_gets_the_calls_whoever_keeps_their_sockets(drain: bool) -> None:
     async def story() -> None:
-        one = Stopping(drain=drain, patience=60)
+        one = Stopping(drain=drain, drain_seconds=60)
         one.make_way()
         assert one.begun.is_set()
         assert one.outdated
@@ -79,12 +79,12 @@ def test_calls_are_waited_for_until_they_end_the_patience_does_or_somebody_hurri
     async def story() -> None:
         loop = asyncio.get_running_loop()
         left = [1, 1, 0]
-        await Stopping(drain=True, patience=60).wait_for_calls(lambda: left.pop(0))
+        await Stopping(drain=True, drain_seconds=60).wait_for_calls(lambda: left.pop(0))
         assert left == []
         began = loop.time()
-        await Stopping(drain=True, patience=0.1).wait_for_calls(lambda: 1)
-        await Stopping(drain=False, patience=60).wait_for_calls(lambda: 1)
-        hurried = Stopping(drain=True, patience=60)
+        await Stopping(drain=True, drain_seconds=0.1).wait_for_calls(lambda: 1)
+        await Stopping(drain=False, drain_seconds=60).wait_for_calls(lambda: 1)
+        hurried = Stopping(drain=True, drain_seconds=60)
         hurried.terminate()
         loop.call_later(0.1, hurried.terminate)
         await hurried.wait_for_calls(lambda: 1)

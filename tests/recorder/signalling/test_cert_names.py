@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from recorder.config.customer import Customer
+from recorder.config.model import Customer
 from recorder.signalling.cert_names import CertificateNames
 from tests.journeys.sbc import Authority
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recorder.config.customer import Customer
+from recorder.config.model import Customer
 from recorder.signalling.customer_lookup import CustomerLookup, normal_address
 
 

@@ -155,13 +155,13 @@ def test_what_a_disk_did_not_take_up_to_the_end_is_told_packet_by_packet(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, again: bool
 ) -> None:
     """Also if it takes records again just when the last one is written: what was dropped before is gone."""
-    disk, finish = Full(monkeypatch), part_writer.Reel.finish
+    disk, finish = Full(monkeypatch), part_writer.PartWriter.finish
 
-    def finishing(self: part_writer.Reel, data: bytes, now: int) -> bool:
+    def finishing(self: part_writer.PartWriter, data: bytes, now: int) -> bool:
         disk.broken = not again
         return finish(self, data, now)
 
-    monkeypatch.setattr(part_writer.Reel, "finish", finishing)
+    monkeypatch.setattr(part_writer.PartWriter, "finish", finishing)
     with deck(tmp_path, streams=1) as one:
         one.send(100)
         one.tick()
@@ -253,8 +253,8 @@ def test_a_part_that_takes_nothing_any_more_hands_all_of_it_to_the_next(tmp_path
     with deck(tmp_path) as one:
         one.send(20)
         one.tick()
-        one.tape._reel.close()
-        one.tape._reel._fd = os.open("/dev/full", os.O_WRONLY)
+        one.tape._writer.close()
+        one.tape._writer._fd = os.open("/dev/full", os.O_WRONLY)
         one.send(50)
         one.tick()
         assert one.tape.trouble == errno.ENOSPC
@@ -269,8 +269,8 @@ def test_the_next_part_says_what_the_one_before_has_dropped(tmp_path: Path, monk
     """Else nobody who plays the call is told why it is silent there."""
     monkeypatch.setattr(part_writer, "MAX_BACKLOG", 0)
     with deck(tmp_path, streams=1) as one:
-        one.tape._reel.close()
-        one.tape._reel._fd = os.open("/dev/full", os.O_WRONLY)
+        one.tape._writer.close()
+        one.tape._writer._fd = os.open("/dev/full", os.O_WRONLY)
         for _ in range(2):
             one.send(50)
             one.tick()

@@ -33,16 +33,16 @@ if "recorder.workers.process" in sys.orig_argv:
 
     ReceivedStream.receive = stumble
 
-    from recorder.workers.call_recorder import Tape
+    from recorder.workers.call_recorder import CallRecorder
 
-    add = Tape.add_streams
+    add = CallRecorder.add_streams
 
     def stumble_over(tape, streams, *more):
         if any(name == "POISON" for spec in streams for _, name, _ in spec.payloads):
             faulthandler._sigsegv()  # it may signal nobody, itself neither
         return add(tape, streams, *more)
 
-    Tape.add_streams = stumble_over
+    CallRecorder.add_streams = stumble_over
 """
 
 

@@ -22,7 +22,7 @@ from media.stream.pauses import Pauses
 from media.stream.receiver import ReceivedStream
 from recorder.workers import messages
 from recorder.workers.dtls_sockets import Handshakes
-from recorder.workers.stream_sockets import Lanes, newest_slot
+from recorder.workers.stream_sockets import StreamSockets, newest_slot
 from tests.recorder.dtls_peer import SBC, US, Peer, udp
 from tests.recorder.steady import steady
 from tests.recorder.studio import CALL, SPOOL_KEY, Studio, run
@@ -387,7 +387,9 @@ def test_openssl_s_client_gets_the_keys_that_open_its_audio(tmp_path: Path) -> N
 
 def test_what_is_left_is_sealed_anew_only_when_it_has_changed() -> None:
     """A base is written anew for many reasons, with each packet that is lost."""
-    lanes = Lanes(ReceivedStream(StreamSpec(0, dtls=Dtls((SBC.fingerprint,), None, False, bytes(US))), Pauses(), 1), ())
+    lanes = StreamSockets(
+        ReceivedStream(StreamSpec(0, dtls=Dtls((SBC.fingerprint,), None, False, bytes(US))), Pauses(), 1), ()
+    )
     one, theirs = (
         Handshakes(CALL, os.urandom, lambda _: None),
         Association(SBC, [US.fingerprint], active=True, secret=bytes(32)),

@@ -44,12 +44,12 @@ def test_a_worker_that_is_woken_by_the_end_of_its_main_takes_its_last_word_first
 def test_the_last_words_of_a_main_that_left_ours_unread_are_taken(tmp_path: Path) -> None:
     """The kernel tells that those are lost before it gives what else there is (ECONNRESET)."""
     with alone(tmp_path) as (worker, main):
-        worker._tapes = {CALL: object()}  # type: ignore[dict-item]  # nothing is asked of it
+        worker._recorders = {CALL: object()}  # type: ignore[dict-item]  # nothing is asked of it
         worker._next_beat = time.monotonic() + 100.0
         heard: list[object] = []
         worker._handlers[messages.Pause] = lambda message, _: heard.append(message)
         worker._tell(messages.Beat(0.0))
-        main.send(codec.command(messages.Pause(CALL, 7)))
+        main.send(codec.encode(messages.Pause(CALL, 7)))
         main.close()
         assert not worker._listen()
     assert heard == [messages.Pause(CALL, 7)]
@@ -66,7 +66,7 @@ def test_the_last_words_of_a_worker_that_left_ours_unread_are_taken(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The kernel tells first that those are lost (ECONNRESET); keys of a handshake would never be told again."""
-    monkeypatch.setattr("recorder.workers.pool.GATHER", 0.0)  # what it is told waits for nothing
+    monkeypatch.setattr("recorder.workers.worker_handle.GATHER", 0.0)  # what it is told waits for nothing
 
     async def story() -> None:
         studio = Studio(tmp_path)
@@ -75,11 +75,11 @@ def test_the_last_words_of_a_worker_that_left_ours_unread_are_taken(
         closing = asyncio.create_task(studio.workers.close(CALL))
         await asyncio.sleep(0)  # it is told, and main reads nothing from here on
         process.control.setblocking(True)
-        while isinstance(codec.decode(process.control.recv(codec.MAX_MESSAGE, socket.MSG_PEEK)), messages.Beat):
+        while isinstance(codec.decode_report(process.control.recv(codec.MAX_MESSAGE, socket.MSG_PEEK)), messages.Beat):
             process.control.recv(codec.MAX_MESSAGE)
         process.control.setblocking(False)
         end_by(signal.SIGSTOP, process.pid, "T")
-        process.control.send(codec.command(messages.Drop(CALL)))
+        process.control.send(codec.encode(messages.Drop(CALL)))
         end_by(signal.SIGKILL, process.pid, "Z")
         final = await closing
         all_of(studio, final)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import socket
 import threading
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import msgpack
 
 from recorder.workers import codec, messages
 from recorder.workers.pool import Workers
@@ -20,7 +20,7 @@ from tests.recorder.steady import steady
 from tests.recorder.studio import run
 
 MINE, THEIRS = "0a64dd1c-0000-4000-8000-000000000001", "0a64dd1c-0000-4000-8000-000000000002"
-FIGURES = (
+FIGURES: tuple[messages.StreamFigures, ...] = (
     {
         "stream": 0, "packets": 5, "gaps": ((1, 2, "loss"),), "sources": ((1, 2, 3),), "mos": None, "srtp": None,
         "codec": "x" * 1000, "last_arrival": 1 << 63,
@@ -76,7 +76,7 @@ def of(call: str, token: int) -> list[Any]:
         messages.Resumed(call, "m2", (("m1", 5),)),
         messages.DiskTrouble(call, 28),
         messages.CallFault(call, "tape.py:1 ValueError"),
-        messages.Strangers(call, 0, 5, 5),
+        messages.RefusedPackets(call, 0, 5, 5),
         messages.Keyed(call, 0, False, "AES_CM_128_HMAC_SHA1_80", b"k", b"k", ("sha-256 " + "A" * 1000,) * 80),
         messages.Unkeyed(call, 0, "timeout"),
         messages.Severed(call, 0),
@@ -111,31 +111,42 @@ def test_a_worker_is_believed_of_its_own_calls_alone(tmp_path: Path) -> None:
 
 
 def changed(event: Any, **fields: Any) -> bytes:
-    said = json.loads(codec.encode(event))
-    return json.dumps(said | fields).encode()
+    said = msgpack.decode(codec.encode(event))
+    for name, value in fields.items():
+        said[1 + event.__struct_fields__.index(name)] = value
+    return msgpack.encode(said)
 
 
 FINAL = messages.Final(MINE, "m1", 5, (), FIGURES, True)
-HUGE = 10**400
+HUGE = 1e40
 LIES = {
     "noise": b"\xff",
-    "deep": b"[" * 100_000,
+    "deep": b"\x91" * 100_000,
+    "no text": b"\x92\xa8DiskWell\xa2\xff\xfe",
+    "a billion figures": b"\x94\xa7Figures\xa1x\x01\xdd\x3b\x9a\xca\x00",
     "an order": codec.encode(messages.Drop(MINE)),
-    "a value": b'{"$t":"Part","name":"m1","key":{"$b":""}}',
+    "a value": msgpack.encode(["Part", "m1", b"", b"", 5]),
+    "of main alone": msgpack.encode(["NeedPart", MINE]),
     "busy text": changed(messages.Beat(0.5), busy="x"),
-    "busy nan": b'{"$t":"Beat","busy":NaN}',
+    "busy nan": changed(messages.Beat(0.5), busy=float("nan")),
     "busy much": changed(messages.Beat(0.5), busy=HUGE),
+    "busy negative": changed(messages.Beat(0.5), busy=-0.1),
     "call a list": changed(FINAL, call=[MINE]),
     "call long": changed(FINAL, call="x" * 1000),
     "committed text": changed(FINAL, committed="5"),
     "committed huge": changed(FINAL, committed=HUGE),
+    "committed true": changed(FINAL, committed=True),
+    "clean a number": changed(FINAL, clean=1),
     "part a path": changed(FINAL, part="m1/../../x"),
+    "part with a line": changed(FINAL, part="m1\n"),
+    "part other digits": changed(FINAL, part="m\u0663"),
     "parts": changed(FINAL, parts=[["../x", 5]]),
     "parts flat": changed(FINAL, parts=["m1"]),
     "figures none": changed(FINAL, figures=None),
     "figures without stream": changed(FINAL, figures=[{"packets": 5}]),
     "figures of text": changed(FINAL, figures=[{"stream": 0, "packets": "5"}]),
     "figures infinite": changed(FINAL, figures=[{"stream": 0, "mos": float("inf")}]),
+    "figures nan": changed(FINAL, figures=[{"stream": 0, "mos": float("nan")}]),
     "gaps": changed(FINAL, figures=[{"stream": 0, "gaps": [[1, 2]]}]),
     "sources": changed(FINAL, figures=[{"stream": 0, "sources": [["x", 2, 3]]}]),
     "counts of text": changed(messages.Stats({}), calls={MINE: [["x"] * 10]}),
@@ -144,20 +155,22 @@ LIES = {
     "errno": changed(messages.DiskTrouble(MINE, 28), errno="x"),
     "reason": changed(messages.Unkeyed(MINE, 0, "timeout"), reason="a label of a metric"),
     "keys": changed(messages.Keyed(MINE, 0, False, "S", b"", b""), theirs="text"),
-    "more fields": changed(messages.Beat(0.5), more=1),
-    "fewer fields": b'{"$t":"Beat"}',
+    "long key": changed(messages.Keyed(MINE, 0, False, "S", b"", b""), theirs=b"k" * 65),
+    "more fields": msgpack.encode(["Beat", 0.5, 1]),
+    "fewer fields": msgpack.encode(["Beat"]),
+    "more behind": codec.encode(messages.Beat(0.5)) + b"\0",
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("lie", LIES.values(), ids=LIES)
 def test_what_no_worker_says_is_refused(lie: bytes) -> None:
     with pytest.raises(codec.WireError):
-        codec.decode(lie)
+        codec.decode_report(lie)
 
 
 @pytest.mark.parametrize("event", [*of(MINE, 1), messages.Beat(0.5), messages.DiskWell(MINE), FINAL])
 def test_what_workers_say_is_read(event: Any) -> None:
-    assert codec.decode(codec.encode(event)) == event
+    assert codec.decode_report(codec.encode(event)) == event
 
 
 def test_a_worker_that_talks_nonsense_is_replaced(tmp_path: Path) -> None:
@@ -177,7 +190,7 @@ def test_a_worker_that_talks_nonsense_is_replaced(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("said", "most"),
     [
-        (messages.Strangers(MINE, 0, 1, 1), 5_000),
+        (messages.RefusedPackets(MINE, 0, 1, 1), 5_000),
         (messages.Figures(MINE, 1, ({"stream": 0, "sources": ((1, 2, 3),) * 22_000},)), 500),
     ],
     ids=["short", "long"],

@@ -7,7 +7,7 @@ import pytest
 from media.records import record_format
 from recorder.workers import part_writer
 from recorder.workers.messages import Part
-from recorder.workers.part_writer import MAX_BACKLOG, NOTHING, Reel
+from recorder.workers.part_writer import MAX_BACKLOG, NOTHING, PartWriter
 from storage.vault.container import HEADER, MEDIA_SEGMENT, PartSecret, Reader, new_part
 
 NOW = 10**18
@@ -23,7 +23,7 @@ class Disk:
         os.set_blocking(self.end, False)
         self.data = b""
         part = Part("m1", self.secret.key, self.secret.prefix, self.secret.segment)
-        self.reel = Reel(part, fd, bytes(32))
+        self.reel = PartWriter(part, fd, bytes(32))
 
     def take(self) -> None:
         try:

@@ -6,17 +6,17 @@ import resource
 import signal
 import time
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from media.records import record_format
 from recorder.errors import OtherVersion
 from recorder.session.mline_matching import MAX_STREAMS
 from recorder.workers import messages
 from recorder.workers.pool import Workers
-from recorder.workers.worker_handle import HANG, activity, look_at
+from recorder.workers.worker_handle import HANG, activity
 from tests.recorder.other_files import change_messages, same_files
 from tests.recorder.steady import steady
 from tests.recorder.studio import CALL, Sender, Studio, run
@@ -64,7 +64,7 @@ def test_a_call_of_as_many_streams_as_there_may_be_goes_on_in_a_successor(tmp_pa
 def test_messages_that_may_wait_go_together_and_others_take_them_along(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("recorder.workers.pool.GATHER", 0.3)
+    monkeypatch.setattr("recorder.workers.worker_handle.GATHER", 0.3)
 
     async def story() -> None:
         studio = Studio(tmp_path)
@@ -95,7 +95,7 @@ def test_messages_that_may_wait_go_together_and_others_take_them_along(
 def test_a_call_that_no_worker_has_heard_of_yet_loses_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
-    monkeypatch.setattr("recorder.workers.pool.GATHER", 0.5)
+    monkeypatch.setattr("recorder.workers.worker_handle.GATHER", 0.5)
 
     async def story() -> None:
         studio = Studio(tmp_path)
@@ -127,7 +127,7 @@ def test_a_call_that_no_worker_has_heard_of_yet_loses_nothing(
 def test_a_message_that_cannot_wait_for_want_of_descriptors_leaves_none_open(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("recorder.workers.pool.GATHER", 1.0)
+    monkeypatch.setattr("recorder.workers.worker_handle.GATHER", 1.0)
 
     async def story() -> None:
         studio = Studio(tmp_path, streams=8)
@@ -140,7 +140,7 @@ def test_a_message_that_cannot_wait_for_want_of_descriptors_leaves_none_open(
         try:
             for _ in range(3):
                 with pytest.raises(OSError, match="Too many"):
-                    studio.workers.add(replace(new, call="another"), studio.pairs, part, studio.spool)
+                    studio.workers.add(structs.replace(new, call="another"), studio.pairs, part, studio.spool)
                 studio.workers.drop("another")
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, limits)
@@ -192,7 +192,7 @@ def test_a_worker_that_waits_for_a_disk_or_a_processor_is_left_alone(
                 patch.setattr(
                     "recorder.workers.worker_handle.os.kill", lambda pid, _, killed=killed: killed.append(pid)
                 )
-                look_at(process)
+                process.check()
             assert (not killed, process.waiting, workers.well) == (spared, spared, spared)
         process.last_beat = time.monotonic()
         await workers.stop()
@@ -468,7 +468,7 @@ def test_a_stranger_is_told_of_once_a_second_at_most(tmp_path: Path) -> None:
         while time.monotonic() - began < 2.2:
             stranger.send(studio.pairs[0].port, 20)
             await asyncio.sleep(0.01)
-        told = [event for event in studio.events if isinstance(event, messages.Strangers)]
+        told = [event for event in studio.events if isinstance(event, messages.RefusedPackets)]
         assert 1 <= len(told) <= 1 + time.monotonic() - began
         stranger.socket.close()
         await studio.end()

@@ -70,7 +70,7 @@ def test_a_flood_of_forgeries_injects_nothing_and_loses_nothing(tmp_path: Path) 
         final = await studio.workers.close(CALL)
         frames = studio.frames(studio.read(final), 0)
         assert frames == [n for n in range(genuine.sent) if n != 3]  # 3 was only shown to the forger
-        told = [event for event in studio.events if isinstance(event, messages.Strangers)]
+        told = [event for event in studio.events if isinstance(event, messages.RefusedPackets)]
         assert len(told) <= 3 + time.monotonic() - began  # once a second
         assert not [event for event in studio.events if isinstance(event, messages.CallFault)]
         stranger.socket.close()

@@ -14,7 +14,7 @@ from media.stream.pauses import Pauses
 from media.stream.receiver import ReceivedStream
 from media.stream.reception import MAX_SOURCES
 from recorder.workers import codec, messages
-from recorder.workers.call_recorder import Tape
+from recorder.workers.call_recorder import CallRecorder
 from recorder.workers.process import Worker
 from recorder.workers.worker_handle import Process
 from sip.sdp.plan import Policy
@@ -39,14 +39,14 @@ def full(number: int, codec: str) -> ReceivedStream:
     return track
 
 
-class Call(Tape):
+class Call(CallRecorder):
     """A call of which nothing is written."""
 
     def __init__(self, call: str, tracks: list[ReceivedStream]) -> None:
         self.id = call
         self.lanes = {track.spec.stream: SimpleNamespace(track=track, rtp=-1) for track in tracks}  # type: ignore[misc]  # no sockets
         self.clean, self._parts = True, ()
-        self._reel = SimpleNamespace(name="m1")  # type: ignore[assignment]  # no files
+        self._writer = SimpleNamespace(name="m1")  # type: ignore[assignment]  # no files
 
     def drain(self, *_: Any, **__: Any) -> None: ...
     def close(self, *_: Any) -> int:
@@ -62,17 +62,17 @@ def said(worker: Worker, main: socket.socket) -> list[Any]:
     while True:
         worker._flush()
         try:
-            out.append(codec.decode(main.recv(2 * codec.MAX_MESSAGE)))
+            out.append(codec.decode_report(main.recv(2 * codec.MAX_MESSAGE)))
         except codec.WireError:
             assert out == [], "only the greeting is no message"
         except BlockingIOError:
             return out
 
 
-@pytest.mark.parametrize("codec", ["PCMA", "x" * 9_000, "\udcff" * 9_000], ids=["short", "long", "no text"])
+@pytest.mark.parametrize("codec", ["PCMA", "x" * 9_000, "\xff" * 9_000], ids=["short", "long", "of broken bytes"])
 def test_the_end_and_the_figures_of_a_call_with_many_streams_and_holes_are_told(tmp_path: Path, codec: str) -> None:
     with alone(tmp_path) as (worker, main):
-        worker._tapes["id"] = Call("id", [full(number, codec) for number in range(STREAMS)])
+        worker._recorders["id"] = Call("id", [full(number, codec) for number in range(STREAMS)])
         worker._handle(messages.Ask("id", 7), [])
         worker._handle(messages.Close("id", 0), [])
         heard = said(worker, main)
@@ -89,7 +89,7 @@ def test_the_end_and_the_figures_of_a_call_with_many_streams_and_holes_are_told(
 
 def test_all_holes_of_a_usual_call_are_told(tmp_path: Path) -> None:
     with alone(tmp_path) as (worker, main):
-        worker._tapes["id"] = Call("id", [full(number, "PCMA") for number in range(8)])
+        worker._recorders["id"] = Call("id", [full(number, "PCMA") for number in range(8)])
         worker._handle(messages.Close("id", 0), [])
         (final,) = said(worker, main)
     assert {len(figure["gaps"]) for figure in final.figures} == {MAX_GAPS}
@@ -100,7 +100,7 @@ def test_counters_of_many_calls_with_many_streams_are_told(tmp_path: Path) -> No
     calls = {f"{number:036}": Call(f"{number:036}", tracks) for number in range(100)}
     with alone(tmp_path) as (worker, main):
         worker._flush()  # the greeting: as long as main is behind, no counters are told
-        worker._tapes.update(calls)
+        worker._recorders.update(calls)
         worker._report()
         heard = said(worker, main)
     assert {call: len(counts) for event in heard for call, counts in event.calls.items()} == dict.fromkeys(

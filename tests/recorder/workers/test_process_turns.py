@@ -28,7 +28,7 @@ def test_after_a_worker_that_died_those_come_first_that_waited_longest(tmp_path:
 
     drained: list[int] = []
     with alone(tmp_path) as (worker, _):
-        worker._tapes = {str(n): Call(n) for n in (3, 0, 2, 1)}  # type: ignore[misc]  # all that a round needs of a tape
+        worker._recorders = {str(n): Call(n) for n in (3, 0, 2, 1)}  # type: ignore[misc]  # all that a round needs of a tape
         worker._adopted = True
         worker._work()
         worker._work()
@@ -55,7 +55,7 @@ def test_whoever_was_not_let_run_listens_before_draining(tmp_path: Path, monkeyp
 
     done: list[str] = []
     with alone(tmp_path) as (worker, _):
-        worker._tapes = {str(n): Call(n) for n in range(4)}  # type: ignore[misc]  # all that a round needs of a tape
+        worker._recorders = {str(n): Call(n) for n in range(4)}  # type: ignore[misc]  # all that a round needs of a tape
         monkeypatch.setattr(worker, "_take", take)
         monkeypatch.setattr(worker, "_chores", lambda: None)
         monkeypatch.setattr(time, "monotonic", lambda: clock[0])
@@ -80,7 +80,7 @@ def test_a_round_longer_than_a_beat_is_busy_in_every_beat(tmp_path: Path, monkey
             clock[0] += 0.05
 
     with alone(tmp_path) as (worker, _):
-        worker._tapes = {str(n): Call(n) for n in range(100)}  # type: ignore[misc]  # all that a round needs of a tape
+        worker._recorders = {str(n): Call(n) for n in range(100)}  # type: ignore[misc]  # all that a round needs of a tape
         told: list[object] = []
         monkeypatch.setattr(worker, "_tell", told.append)
         monkeypatch.setattr(worker, "_report", lambda: None)
@@ -103,9 +103,9 @@ def test_a_worker_that_is_told_much_at_once_beats_meanwhile(tmp_path: Path, monk
 
     with alone(tmp_path) as (worker, main):
         worker._handlers[messages.Pause] = take
-        worker._tapes = {CALL: SimpleNamespace(id=CALL, lanes={})}  # type: ignore[dict-item]  # nothing else is asked
+        worker._recorders = {CALL: SimpleNamespace(id=CALL, lanes={})}  # type: ignore[dict-item]  # nothing else is asked
         for number in range(6):
-            main.send(codec.command(messages.Pause(CALL, number)))
+            main.send(codec.encode(messages.Pause(CALL, number)))
         monkeypatch.setattr(worker, "_tell", order.append)
         monkeypatch.setattr(time, "monotonic", lambda: clock[0])
         worker._since, worker._next_beat = 100.0, 101.0
@@ -136,8 +136,8 @@ def test_a_worker_that_cannot_keep_up_with_anybody_beats_and_gives_each_a_turn(
         shake = drain
 
     with alone(tmp_path) as (worker, _):
-        worker._tapes = {str(n): Call(n) for n in range(1_000)}  # type: ignore[misc]  # all that a round needs of a tape
-        worker._overflow._hot = dict.fromkeys(worker._tapes, clock[0] + HOT)
+        worker._recorders = {str(n): Call(n) for n in range(1_000)}  # type: ignore[misc]  # all that a round needs of a tape
+        worker._overflow._hot = dict.fromkeys(worker._recorders, clock[0] + HOT)
         told: list[float] = []
         monkeypatch.setattr(worker, "_tell", lambda event: told.append(clock[0]))
         monkeypatch.setattr(worker, "_report", lambda: None)
@@ -146,8 +146,8 @@ def test_a_worker_that_cannot_keep_up_with_anybody_beats_and_gives_each_a_turn(
         worker._work()
         monkeypatch.undo()
     assert max(later - earlier for earlier, later in pairwise([100.0, *told])) < BEAT + 0.2
-    assert set(order) == set(worker._tapes)
-    assert len(order) < 1.5 * len(worker._tapes)
+    assert set(order) == set(worker._recorders)
+    assert len(order) < 1.5 * len(worker._recorders)
 
 
 @pytest.mark.parametrize(("since", "busy"), [(None, 0.5), (1.0, 0.0)])

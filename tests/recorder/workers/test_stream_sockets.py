@@ -12,7 +12,7 @@ from media.records import commit_slots
 from media.spec import StreamSpec
 from media.stream.pauses import Pauses
 from media.stream.receiver import ReceivedStream
-from recorder.workers.stream_sockets import Lanes, close_all, expect, newest_slot
+from recorder.workers.stream_sockets import StreamSockets, close_all, expect, newest_slot
 
 
 def track() -> ReceivedStream:
@@ -34,14 +34,14 @@ def is_open(descriptor: int) -> bool:
 @pytest.mark.parametrize("count", [1, 2])
 def test_every_socket_is_closed_once(count: int) -> None:
     descriptors = opened(count)
-    lanes = Lanes(track(), descriptors)
+    lanes = StreamSockets(track(), descriptors)
     assert [lanes.rtp, lanes.rtcp] == (descriptors if count == 2 else [descriptors[0], -1])
     lanes.close()
     assert not any(map(is_open, descriptors))
 
 
 def test_a_stream_that_was_taken_out_has_no_sockets() -> None:
-    lanes = Lanes(track(), [])
+    lanes = StreamSockets(track(), [])
     assert (lanes.rtp, lanes.rtcp) == (-1, -1)
     lanes.close()
 
@@ -51,7 +51,7 @@ def test_a_stream_that_was_taken_out_has_no_sockets() -> None:
 )
 def test_a_socket_that_main_lets_go_waits_unless_a_key_tells_what_counts(pure: bool, key: bytes, waits: bool) -> None:
     suite = "AES_CM_128_HMAC_SHA1_80" if key else None
-    lanes = Lanes(ReceivedStream(StreamSpec(0, suite, key), Pauses(), 1), opened(1))
+    lanes = StreamSockets(ReceivedStream(StreamSpec(0, suite, key), Pauses(), 1), opened(1))
     assert not lanes.let_go
     lanes.track.latch.connected, lanes.track.latch.pure = True, pure
     assert lanes.let_go == waits
@@ -61,7 +61,7 @@ def test_a_socket_that_main_lets_go_waits_unless_a_key_tells_what_counts(pure: b
     lanes.close()
 
 
-def peer(lanes: Lanes) -> tuple[str, int] | None:
+def peer(lanes: StreamSockets) -> tuple[str, int] | None:
     with socket.socket(fileno=os.dup(lanes.rtp)) as same:
         try:
             name = same.getpeername()
@@ -71,7 +71,7 @@ def peer(lanes: Lanes) -> tuple[str, int] | None:
 
 
 def test_a_socket_is_connected_to_its_source_and_pure_when_it_was_emptied_after_that() -> None:
-    lanes = Lanes(track(), opened(1))
+    lanes = StreamSockets(track(), opened(1))
     lanes.settle(5)
     assert (peer(lanes), lanes.track.latch.pure) == (None, False)
     lanes.track.latch.name = lanes.track.latch.wish = (
@@ -89,13 +89,13 @@ def test_a_socket_is_connected_to_its_source_and_pure_when_it_was_emptied_after_
 @pytest.mark.parametrize("trial", [0, 1])
 def test_at_the_end_the_socket_tells_whom_a_stream_heard_on_trial(trial: int) -> None:
     """Or the next call at that port would hear them too."""
-    lanes = Lanes(track(), opened(1))
+    lanes = StreamSockets(track(), opened(1))
     lanes.track.spec.source = ("127.0.0.1", 9 - trial)
     lanes.track.latch.name = struct.pack("=H", socket.AF_INET) + bytes((0, 9, 127, 0, 0, 1)) + bytes(8)
     lanes.decide()
     assert peer(lanes) == (("127.0.0.1", 9) if trial else None)
     lanes.close()
-    Lanes(lanes.track, []).decide()
+    StreamSockets(lanes.track, []).decide()
 
 
 def test_the_keys_of_an_offer_are_expected_where_there_is_a_stream() -> None:
@@ -103,7 +103,7 @@ def test_the_keys_of_an_offer_are_expected_where_there_is_a_stream() -> None:
         "AES_CM_128_HMAC_SHA1_80",
         ReceivedStream(StreamSpec(0, "AES_CM_128_HMAC_SHA1_80", bytes(30)), Pauses(), 1),
     )
-    expect({0: Lanes(mine, [])}, [StreamSpec(0, suite, b"k" * 30), StreamSpec(1, suite, b"l" * 30)])
+    expect({0: StreamSockets(mine, [])}, [StreamSpec(0, suite, b"k" * 30), StreamSpec(1, suite, b"l" * 30)])
     assert mine.srtp.keyring
     assert [context.key for context in mine.srtp.keyring.contexts] == [bytes(30), b"k" * 30]
 

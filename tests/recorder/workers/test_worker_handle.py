@@ -27,15 +27,14 @@ from recorder.workers.worker_handle import (
     Process,
     activity,
     backoff,
-    excused,
-    find_relics,
+    find_left_regions,
     fresh_region,
-    insist,
-    keep_relic,
+    keep_left_region,
     known_keys,
     listed,
     reap,
     reap_soon,
+    retry,
     wait_for_end,
 )
 
@@ -60,7 +59,7 @@ def spawned(code: str, *words: str) -> int:
 
 def is_excused(pid: int, used: float = 0.0) -> bool:
     with socket.socket() as control:
-        return excused(Process(0, pid, control, Path("raw"), 0.0, 0.0, used))
+        return Process(0, pid, control, Path("raw"), 0.0, 0.0, used).excused()
 
 
 def test_sockets_lie_in_one_row_with_how_many_each_stream_has() -> None:
@@ -132,14 +131,14 @@ def test_who_was_told_to_end_is_waited_for_and_then_killed(monkeypatch: pytest.M
     reap_soon(ending)
     with pytest.raises(ChildProcessError):
         os.waitpid(ending, os.WNOHANG)
-    monkeypatch.setattr(worker_handle, "PATIENCE", 0.05)
+    monkeypatch.setattr(worker_handle, "END_WAIT", 0.05)
     stuck = spawned("print(flush=True); import time; time.sleep(60)")
     reap_soon(stuck)
     assert activity(stuck)[0] == "X"
 
 
 def test_a_region_is_waited_for_until_nobody_drains_into_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker_handle, "PATIENCE", 0.05)
+    monkeypatch.setattr(worker_handle, "END_WAIT", 0.05)
     path = str(tmp_path / "raw")
     with subprocess.Popen([sys.executable, "-c", HOLD, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
         assert other.stdout is not None
@@ -155,7 +154,7 @@ def test_a_region_may_go_while_it_is_waited_for(tmp_path: Path, monkeypatch: pyt
     with path.open("wb") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         monkeypatch.setattr("recorder.workers.worker_handle.time.sleep", lambda _: path.unlink())
-        assert find_relics(tmp_path) == {}
+        assert find_left_regions(tmp_path) == {}
 
 
 def test_regions_have_names_that_nobody_had(tmp_path: Path) -> None:
@@ -180,7 +179,7 @@ def test_what_workers_left_is_kept_for_calls_that_go_on(tmp_path: Path) -> None:
             "if sys.argv[2]: r.begin(sys.argv[2].encode().ljust(36, b'\\0'), 1, [0], [False])"
         )
         subprocess.run([sys.executable, "-c", code, str(tmp_path / name), call], check=True)
-    assert find_relics(tmp_path) == {CALL: tmp_path / "worker-0.1.0.raw"}
+    assert find_left_regions(tmp_path) == {CALL: tmp_path / "worker-0.1.0.raw"}
     assert [path.name for path in tmp_path.glob("*.raw")] == ["worker-0.1.0.raw"]
     assert (tmp_path / "worker-0.1.0.raw").stat().st_size == SPARE_AT
     journal = journal_of(str(tmp_path / "worker-0.1.0.raw"))
@@ -196,8 +195,8 @@ def test_a_dead_workers_region_is_kept_once_and_for_a_call_that_goes_on(tmp_path
             "if sys.argv[2]: r.begin(sys.argv[2].encode().ljust(36, b'\\0'), 1, [0], [False])"
         )
         subprocess.run([sys.executable, "-c", code, str(tmp_path / name), call], check=True)
-        keep_relic(tmp_path / name, entries, crashed=name != "a")
-    assert entries[CALL].relic == tmp_path / "a"
+        keep_left_region(tmp_path / name, entries, crashed=name != "a")
+    assert entries[CALL].left_region == tmp_path / "a"
     assert entries[CALL].crashes == 1
     assert (tmp_path / "a").stat().st_size == SPARE_AT  # what is behind that was held for the successor
     assert list(tmp_path.iterdir()) == [tmp_path / "a"]
@@ -223,17 +222,17 @@ def test_of_what_workers_left_of_one_call_the_newest_batch_counts(
     old, new, told = (tmp_path / f"worker-0.1.{name}.raw" for name in names)
     for path, generation, lanes in ((old, 7, [0]), (new, 8, [0, 1]), (told, 0, [])):
         region(path, generation, *lanes)
-    assert find_relics(tmp_path) == {CALL: new}
+    assert find_left_regions(tmp_path) == {CALL: new}
     assert list(tmp_path.glob("*.raw")) == [new]
 
 
 def test_a_batch_over_which_workers_crashed_is_given_up_and_missed(tmp_path: Path) -> None:
-    (relic := tmp_path / "a").touch()
-    entry = Entry(1, None, relic=relic)
+    (left_region := tmp_path / "a").touch()
+    entry = Entry(1, None, left_region=left_region)
     for crashes, given_up in ((worker_handle.MAX_REPLAYS - 1, False), (worker_handle.MAX_REPLAYS, True)):
         entry.crashes = crashes
-        entry.avoid()
-        assert (entry.lost, entry.relic is None, not relic.exists()) == (given_up,) * 3
+        entry.give_up_batch()
+        assert (entry.lost, entry.left_region is None, not left_region.exists()) == (given_up,) * 3
 
 
 @pytest.mark.parametrize("name", ["SEGV", "BUS", "ABRT", "ILL", "FPE", "KILL", "TERM"])
@@ -246,20 +245,20 @@ def test_who_was_killed_did_not_crash(name: str) -> None:
 
 def test_whoever_dies_over_what_it_is_told_leaves_no_batch(tmp_path: Path) -> None:
     entries = {CALL: Entry(1, None)}
-    keep_relic(region(tmp_path / "told", 0), entries, crashed=True)
-    assert (entries[CALL].crashes, entries[CALL].relic, list(tmp_path.iterdir())) == (1, None, [])
-    keep_relic(region(tmp_path / "batch", 7, 0), entries, crashed=True)
-    assert (entries[CALL].crashes, entries[CALL].relic) == (2, tmp_path / "batch")
+    keep_left_region(region(tmp_path / "told", 0), entries, crashed=True)
+    assert (entries[CALL].crashes, entries[CALL].left_region, list(tmp_path.iterdir())) == (1, None, [])
+    keep_left_region(region(tmp_path / "batch", 7, 0), entries, crashed=True)
+    assert (entries[CALL].crashes, entries[CALL].left_region) == (2, tmp_path / "batch")
 
 
 def test_crashes_of_long_ago_are_not_held_against_a_call_that_lasts() -> None:
     """It was the one that a worker had listened to last when it died of something else."""
     entry, now = Entry(1, None), 0.0
     for _ in range(worker_handle.MAX_CRASHES):
-        entry.stumble(now := now + worker_handle.FORGIVEN)
+        entry.count_crash(now := now + worker_handle.FORGIVEN)
     assert entry.crashes == 1
     for _ in range(worker_handle.MAX_CRASHES):
-        entry.stumble(now := now + worker_handle.FORGIVEN - 1)
+        entry.count_crash(now := now + worker_handle.FORGIVEN - 1)
     assert entry.crashes == worker_handle.MAX_CRASHES + 1
 
 
@@ -272,18 +271,18 @@ def test_one_that_was_not_let_run_for_too_long_is_replaced_and_did_not_crash(
     with socket.socket() as control:
         silent = time.monotonic() - worker_handle.MAX_WAIT - 1
         process = Process(0, pid, control, tmp_path, 0.0, silent, used)
-        worker_handle.look_at(process)
+        process.check()
         reap(pid)
         assert (process.hung, process.crashed) == (True, loops)
 
 
 def test_the_region_of_a_dead_worker_goes_once_another_goes_on(tmp_path: Path) -> None:
-    relic = tmp_path / "a"
-    relic.touch()
-    entry = Entry(1, None, lost=True, relic=relic)
+    left_region = tmp_path / "a"
+    left_region.touch()
+    entry = Entry(1, None, lost=True, left_region=left_region)
     for _ in range(2):
         entry.resumed()
-        assert (entry.lost, entry.relic, relic.exists()) == (False, None, False)
+        assert (entry.lost, entry.left_region, left_region.exists()) == (False, None, False)
 
 
 def test_of_each_stream_the_newest_keys_are_known() -> None:
@@ -322,9 +321,9 @@ def test_the_keys_of_all_lines_of_an_offer_are_remembered_and_fit_into_what_a_su
         assert [key for _, _, key, _ in few] == keys[:18] and few[1][1:] == ("AEAD_AES_256_GCM", keys[1], 4)
         known = known_keys(known, offer)
     new = messages.NewCall(CALL, messages.Part("m1", bytes(32)), (), bytes(32))
-    told = codec.command(messages.Adopt(new, (), False, 0, True, known))
+    told = codec.encode(messages.Adopt(new, (), False, 0, True, known))
     assert len(known) == CALL_KEYS and len(told) < codec.MAX_MESSAGE - codec.MAX_OFFERED
-    assert len(codec.command(messages.Change(CALL, tuple(offer), (), (), 0))) < codec.MAX_OFFERED
+    assert len(codec.encode(messages.Change(CALL, tuple(offer), (), (), 0))) < codec.MAX_OFFERED
 
 
 def test_a_call_nobody_has_is_not_clean() -> None:
@@ -344,5 +343,5 @@ def test_what_a_machine_short_of_threads_does_not_do_is_insisted_on() -> None:
         if len(tries) < 3:
             raise RuntimeError("can't start new thread")
 
-    asyncio.run(insist(step))
+    asyncio.run(retry(step))
     assert len(tries) == 3

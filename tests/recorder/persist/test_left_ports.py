@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recorder.persist.checkpoint_file import Slots
-from recorder.persist.ports_file import left_calls, left_ports
+from recorder.persist.checkpoint_file import Slots, left_calls, left_ports
 
 
 def test_every_port_of_every_live_call(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from recorder.runtime.tmpfs import sweep
+from recorder.exports.export_job import remove_left_folders
 
 
 def test_what_a_killed_process_of_an_earlier_version_left_is_swept_and_only_that(tmp_path: Path) -> None:
@@ -15,7 +15,7 @@ def test_what_a_killed_process_of_an_earlier_version_left_is_swept_and_only_that
             folder = place / f"recorder-{hashlib.sha256(str(whose).encode()).hexdigest()[:12]}-abc"
             folder.mkdir(parents=True)
             (folder / "rows").write_text("Mira Okafor")
-    sweep(run, (shared,))
+    remove_left_folders(run, (shared,))
     left = list(tmp_path.rglob("rows"))
     assert len(left) == 2
     assert all(hashlib.sha256(str(other).encode()).hexdigest()[:12] in str(path) for path in left)

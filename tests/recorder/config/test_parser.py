@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recorder.config.faults import Fault, SettingsError
-from recorder.config.model import MAX_FILE, SECTIONS, TABLES, Settings, parse
+from recorder.config.model import SECTIONS, TABLES, Settings
+from recorder.config.parser import MAX_FILE, parse
 from recorder.config.readers import Srtp
 
 SMALL = """
