@@ -119,7 +119,7 @@ def create_app(
         Route("/api/{rest:path}", gate),
     ]
     front = Front(gate, household, report=report, monotonic=monotonic)
-    app = FastAPI(
+    return FastAPI(
         title=openapi.TITLE,
         version=openapi.VERSION,
         openapi_url=None,  # ours comes from the table of roles
@@ -130,8 +130,6 @@ def create_app(
         middleware=[Middleware(Guard, report=report)],
         exception_handlers={HTTPException: front.lost},
     )
-    app.state.front = front
-    return app
 
 
 def _log(error: BaseException) -> None:

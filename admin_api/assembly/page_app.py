@@ -27,12 +27,11 @@ from admin_api.http.problems import Problem, too_many
 from admin_api.http.rate_limit import PER_TOKEN, Limiter
 from admin_api.page.framework.forms import OLD, SHOWN, UnsentForms, forged
 from admin_api.page.framework.in_process_api import Api
+from admin_api.page.framework.page_request import View, Visit
 from admin_api.page.framework.sessions import COOKIE, Session, Sessions, genuine
 from admin_api.page.framework.static import PREFIX, shipped
 from admin_api.page.framework.templating import Looks
 from admin_api.page.framework.translations import Words
-from admin_api.page.framework.views import View
-from admin_api.page.framework.visit import Visit
 from admin_api.page.sign_in import public_routes
 from admin_api.page.sign_in.guest import Guest, there
 from storage.errors import StorageError

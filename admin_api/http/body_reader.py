@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -37,6 +37,10 @@ class Members:
         """Note a fault of a member, "" for the object as a whole; nothing that was sent is repeated."""
         named = ".".join(part for part in (self._where, name) if part)
         self.errors.append({"in": "body", **({"name": named} if named else {}), "reason": reason})
+
+    def include(self, faults: Iterable[dict[str, str]]) -> None:
+        """Note the faults of a part that was read by itself."""
+        self.errors += faults
 
     def text(self, name: str, most: int) -> str:
         """Read a text that must be there and not be blank."""

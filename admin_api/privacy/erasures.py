@@ -161,7 +161,7 @@ def read(data: bytes) -> Wanted:
         party = body.text("party", query_parameters.MAX_PARTY)
     elif "query" in body:
         query, faults = selection.conditions(body.raw("query"))
-        body.errors += faults
+        body.include(faults)
     elif not isinstance(calls, list) or not calls or not all(isinstance(each, str) for each in calls):
         body.wrong("calls", "must be a list of ids of calls")
     body.done()

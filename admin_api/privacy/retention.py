@@ -117,7 +117,7 @@ def _rules(body: Members) -> tuple[Wished, ...]:
             )
         )
         rule.maybe_text("id", MAX_NAME)  # taken so that an answer can be sent back; ids are given by the recorder
-        body.errors += rule.errors
+        body.include(rule.errors)
     return tuple(found)
 
 

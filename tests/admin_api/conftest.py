@@ -313,7 +313,7 @@ class Service:
             monotonic=self.monotonic,
             report=self.faults.append,
         )
-        self.front: Front = app.state.front
+        self.front: Front = next(route.app for route in app.routes if getattr(route, "path", "") == "/")
         self.gate: Gate = next(route.app for route in app.routes if getattr(route, "path", "") == "/api")
         self.server = ApiServer(app, self.certificate, self.key)
         await self.server.start(listening, self._start_task)

@@ -61,6 +61,10 @@ class Session:
     forms: Forms = field(default_factory=lambda: Forms(secrets.token_bytes(SECRET_BYTES), secrets.token_bytes))
     """Its forms, each of which is taken once."""
 
+    def renew(self, person: Person) -> None:
+        """Go on although this person changed what they sign in with; their other sessions end."""
+        self.person = person
+
     def left(self, now: float) -> float:
         """Return how many seconds it lasts if nobody does anything, at monotonic time `now`."""
         return min(self.seen + IDLE_SECONDS, self.ends) - now

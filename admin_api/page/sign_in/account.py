@@ -10,8 +10,7 @@ from starlette.responses import Response
 from admin_api.access.accounts_port import App, Busy, Declined, Household, Person, Tell
 from admin_api.http.authorised_request import REFUSED
 from admin_api.http.problems import Problem
-from admin_api.page.framework.views import View
-from admin_api.page.framework.visit import Visit
+from admin_api.page.framework.page_request import View, Visit
 from admin_api.page.sign_in import qr
 from admin_api.page.sign_in.login_session import APP, PASSWORD, note, origin, telling
 
@@ -45,7 +44,7 @@ async def password(visit: Visit) -> Response:
     async def change(household: Household, person: Person, tell: Tell) -> Response:
         if visit.one("new") != visit.one("again"):
             raise Declined(DIFFERENT)
-        visit.session.person = await household.change_password(person, visit.one("password"), visit.one("new"), tell)
+        visit.session.renew(await household.change_password(person, visit.one("password"), visit.one("new"), tell))
         return visit.moved("/account?said=password")
 
     return await _do(visit, PASSWORD, change)
@@ -115,7 +114,7 @@ async def drop(visit: Visit) -> Response:
     """Take the app or a passkey off the file."""
 
     async def away(household: Household, person: Person, tell: Tell) -> Response:
-        visit.session.person = await household.drop(person, visit.one("device"), tell)
+        visit.session.renew(await household.drop(person, visit.one("device"), tell))
         return visit.moved("/account?said=dropped")
 
     return await _do(visit, DROP, away)

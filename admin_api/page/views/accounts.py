@@ -5,8 +5,7 @@ from __future__ import annotations
 from starlette.responses import Response
 
 from admin_api.http.permissions import Action
-from admin_api.page.framework.views import View
-from admin_api.page.framework.visit import Visit
+from admin_api.page.framework.page_request import View, Visit
 from admin_api.page.views.call_summary import Mark
 
 STATES = {

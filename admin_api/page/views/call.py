@@ -9,8 +9,7 @@ from starlette.responses import Response
 
 from admin_api.http.permissions import Action, is_id
 from admin_api.page.framework.in_process_api import Answer
-from admin_api.page.framework.views import View
-from admin_api.page.framework.visit import Visit
+from admin_api.page.framework.page_request import View, Visit
 from admin_api.page.views.call_summary import ROLES, glance, quality
 from admin_api.page.views.timeline_svg import named, owners, owners_in_turn, picture
 

@@ -11,8 +11,7 @@ from starlette.responses import Response
 from admin_api.http.permissions import Action
 from admin_api.page.framework import date_ranges
 from admin_api.page.framework.in_process_api import Answer
-from admin_api.page.framework.views import View
-from admin_api.page.framework.visit import Visit
+from admin_api.page.framework.page_request import View, Visit
 from admin_api.page.views.call_summary import Glance, fingerprint, glance
 
 MOST_LIVE = 20

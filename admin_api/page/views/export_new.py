@@ -16,8 +16,7 @@ from admin_api.exports.columns import COLUMNS, About, usual
 from admin_api.http.permissions import Action, is_id
 from admin_api.page.framework import date_ranges
 from admin_api.page.framework.in_process_api import Answer
-from admin_api.page.framework.views import View
-from admin_api.page.framework.visit import Visit
+from admin_api.page.framework.page_request import View, Visit
 from admin_api.page.views.call_summary import glance
 from admin_api.page.views.calls import SEARCHED, Question, bad_day
 

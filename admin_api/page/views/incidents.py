@@ -8,8 +8,7 @@ from typing import Any
 from starlette.responses import Response
 
 from admin_api.http.permissions import Action, is_id
-from admin_api.page.framework.views import View
-from admin_api.page.framework.visit import Visit
+from admin_api.page.framework.page_request import View, Visit
 from admin_api.page.views.action_labels import INCIDENTS
 
 PAGE = 100

@@ -11,8 +11,7 @@ from starlette.responses import Response
 
 from admin_api.http.permissions import Action
 from admin_api.page.framework.in_process_api import Answer, heard
-from admin_api.page.framework.views import View
-from admin_api.page.framework.visit import Visit
+from admin_api.page.framework.page_request import View, Visit
 from admin_api.page.views.requests import shown, the_id
 
 BATCH = 1000

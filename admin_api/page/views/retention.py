@@ -16,8 +16,7 @@ from starlette.responses import Response
 
 from admin_api.http.permissions import Action
 from admin_api.page.framework.in_process_api import Answer
-from admin_api.page.framework.views import View
-from admin_api.page.framework.visit import Visit
+from admin_api.page.framework.page_request import View, Visit
 
 SHOWN = 100
 """Calls of a preview that are named; a first sweep may take 100,000."""

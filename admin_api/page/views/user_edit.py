@@ -9,8 +9,7 @@ from starlette.responses import Response
 
 from admin_api.http.permissions import Action
 from admin_api.page.framework.in_process_api import Answer
-from admin_api.page.framework.views import View
-from admin_api.page.framework.visit import Visit
+from admin_api.page.framework.page_request import View, Visit
 from admin_api.page.views.users import KINDS, name_of, user_id
 
 SINGLE = ("first_name", "last_name", "email", "upn", "account_name", "object_id")

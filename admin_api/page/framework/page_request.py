@@ -1,11 +1,11 @@
-"""What a view works with: who visits, the API with that person's rights, and the ways to answer."""
+"""A view of the page, and the request that it answers: session, templates, and the API with that person's rights."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
@@ -17,9 +17,6 @@ from admin_api.page.framework.in_process_api import Answer, Api
 from admin_api.page.framework.sessions import Session
 from admin_api.page.framework.templating import Looks
 from admin_api.page.framework.translations import Words
-
-if TYPE_CHECKING:
-    from admin_api.page.framework.views import View
 
 Shown = Callable[["Visit", Answer], Awaitable[Response]]
 """Shows a view once more, with what the API said no to."""
@@ -136,3 +133,22 @@ class Visit:
             "Action": Action,
             **values,
         }
+
+
+Show = Callable[[Visit], Awaitable[Response]]
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A path of the page."""
+
+    method: str
+    """GET, or POST for what a form does."""
+    path: str
+    """As Starlette writes it: /calls/{id}."""
+    show: Show
+    """Answers it."""
+    needs: Action | None = None
+    """What the visitor's roles must allow for the view to exist for them; None: everybody who is signed in."""
+    menu: str = ""
+    """Its name in the menu, in English; "" keeps it out."""
