@@ -15,7 +15,7 @@ from storage.directory.user import by_name
 
 async def listed(asked: Asked) -> Response:
     """Answer GET /accounts: every account by its name; there are at most 1,000."""
-    query_parameters.read((), asked.http.query_params.multi_items())
+    asked.no_parameters()
     found = await asyncio.to_thread(asked.customer.accounts.all)
     await asked.note(DONE)
     return responses.page([shown(account) for account in sorted(found, key=lambda one: by_name(one.name))], None)

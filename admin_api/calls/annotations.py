@@ -13,19 +13,11 @@ from storage.keys.sealing import MAX_TEXT
 
 async def add(asked: Asked) -> Response:
     """Answer POST /calls/{id}/annotations."""
-    text = await body_reader.given(asked, text_of)
+    text = await body_reader.given(asked, body_reader.one_text("text", MAX_TEXT))
     await calls.settled(asked)
     await asked.note(DONE)
     try:
         note = await asked.customer.annotations.add(asked.object, text, asked.principal.name)
     except NoCall:
-        raise await calls.missing(asked) from None
+        raise await asked.missing() from None
     return responses.document(query_parameters.annotation(note), 201)
-
-
-def text_of(data: bytes) -> str:
-    """Read {"text"}; raises Problem 422."""
-    body = body_reader.parse(data, ("text",))
-    text = body.text("text", MAX_TEXT)
-    body.done()
-    return text

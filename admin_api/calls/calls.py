@@ -10,9 +10,9 @@ from typing import Any
 from starlette.responses import Response
 
 from admin_api.http import json_body, query_parameters, responses
-from admin_api.http.authorised_request import DONE, FAILED, REFUSED, Asked
+from admin_api.http.authorised_request import DONE, FAILED, Asked
 from admin_api.http.permissions import HOLDERS, Action, is_id
-from admin_api.http.problems import Problem, conflict, invalid, not_found, unavailable
+from admin_api.http.problems import conflict, unavailable
 from storage.calls.call_index import CallRow, Page, Query
 from storage.calls.call_row import BadCursor, CallState
 
@@ -29,14 +29,12 @@ SEARCH = (*CONDITIONS, query_parameters.LIMIT, query_parameters.CURSOR)
 
 async def search(asked: Asked) -> Response:
     """Answer GET /calls: a page, newest first; nothing of the question goes into the audit log."""
-    query = Query(**query_parameters.read(SEARCH, asked.http.query_params.multi_items()))
+    query = Query(**asked.parameters(SEARCH))
     lacking = asked.desk.lacking(asked.customer.name)  # asked before: what is mended meanwhile may have been passed
     try:
         found = await _found(asked, query)
     except BadCursor:
-        raise invalid(
-            [{"in": "query", "name": "cursor", "reason": f"must be {query_parameters.CURSOR.right}"}]
-        ) from None
+        raise query_parameters.bad_cursor() from None
     live = await asked.desk.documents(asked.customer.name, [row.id for row in found.items])
     items = [
         query_parameters.call(await _newest(asked, row, live.get(row.id)), live.get(row.id)) for row in found.items
@@ -47,7 +45,7 @@ async def search(asked: Asked) -> Response:
 
 async def view(asked: Asked) -> Response:
     """Answer GET /calls/{id}."""
-    query_parameters.read((), asked.http.query_params.multi_items())
+    asked.no_parameters()
     row, live = await find(asked, measured=True)
     shown = query_parameters.call(row, live)
     beside = await _beside(asked, held=row.hold)
@@ -78,7 +76,7 @@ async def switch(asked: Asked) -> Response:
 
     A pause protects somebody, so it does not wait for the disk; a resume is written down first.
     """
-    query_parameters.read((), asked.http.query_params.multi_items())
+    asked.no_parameters()
     await json_body.empty_body(asked.http)
     _, live = await find(asked)
     pausing = asked.action is Action.PAUSE
@@ -113,8 +111,7 @@ async def find(asked: Asked, *, measured: bool = False) -> tuple[CallRow, dict[s
         if row is not None:
             live = told.get(asked.object)
             return await _newest(asked, row, live), live
-    await asked.note(REFUSED, "not found")
-    raise not_found()
+    raise await asked.missing()
 
 
 async def _newest(asked: Asked, row: CallRow, live: Mapping[str, Any] | None) -> CallRow:
@@ -134,12 +131,6 @@ async def settled(asked: Asked) -> None:
     if unknown and not await asked.desk.settle(asked.customer.name, asked.object):
         await asked.note(FAILED, "not in the index yet")
         raise unavailable("The call is not in the index yet.")
-
-
-async def missing(asked: Asked) -> Problem:
-    """Note and return that a call went while it was asked for."""
-    await asked.note(REFUSED, "not found")
-    return not_found()
 
 
 async def _beside(asked: Asked, *, held: bool) -> dict[str, Any]:

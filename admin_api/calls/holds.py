@@ -13,32 +13,24 @@ from storage.keys.sealing import MAX_TEXT
 
 async def put(asked: Asked) -> Response:
     """Answer PUT /calls/{id}/hold; a second time it changes the reason. A live call can be held too."""
-    reason = await body_reader.given(asked, reason_of)
+    reason = await body_reader.given(asked, body_reader.one_text("reason", MAX_TEXT))
     await calls.settled(asked)
     await asked.note(DONE)
     try:
         hold = await asked.customer.holds.put(asked.object, reason, asked.principal.name)
     except NoCall:
-        raise await calls.missing(asked) from None
+        raise await asked.missing() from None
     return responses.document({"id": hold.call, "hold": True, **query_parameters.hold(hold, whole=True)})
 
 
 async def remove(asked: Asked) -> Response:
     """Answer DELETE /calls/{id}/hold, also where there is none."""
-    query_parameters.read((), asked.http.query_params.multi_items())
+    asked.no_parameters()
     await calls.find(asked)
     await asked.note(DONE)
     try:
         await asked.customer.holds.remove(asked.object)
     except NoCall:
         if asked.desk.document(asked.customer.name, asked.object) is None:  # a live call may be in no index yet
-            raise await calls.missing(asked) from None
+            raise await asked.missing() from None
     return Response(status_code=204)
-
-
-def reason_of(data: bytes) -> str:
-    """Read {"reason"}; raises Problem 422."""
-    body = body_reader.parse(data, ("reason",))
-    reason = body.text("reason", MAX_TEXT)
-    body.done()
-    return reason

@@ -157,7 +157,7 @@ class Player:
 
     async def play(self, asked: Asked) -> Response:
         """Render a call and send it, or the range of it that was asked for."""
-        form = query_parameters.read(MEDIA, asked.http.query_params.multi_items())["format"]
+        form = asked.parameters(MEDIA)["format"]
         row, live = await find(asked)
         ends: list[Callable[[], None]] = []
         try:

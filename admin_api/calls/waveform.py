@@ -29,7 +29,7 @@ REASONS = ("pause", "hold", "restart", "disk", "")
 
 async def view(asked: Asked) -> Response:
     """Answer GET /calls/{id}/waveform."""
-    query_parameters.read((), asked.http.query_params.multi_items())
+    asked.no_parameters()
     row, _ = await find(asked)
     try:
         rendered = await asked.desk.render(asked.customer, row, FORM)

@@ -11,9 +11,9 @@ from starlette.responses import Response
 
 from admin_api.directory import user_bodies
 from admin_api.directory.users import named, shown
-from admin_api.http import body_reader, json_body, query_parameters, responses
-from admin_api.http.authorised_request import DONE, FAILED, REFUSED, Asked
-from admin_api.http.problems import Problem, conflict
+from admin_api.http import body_reader, json_body, responses
+from admin_api.http.authorised_request import DONE, FAILED, Asked
+from admin_api.http.problems import conflict
 from storage.directory.import_plan import Plan
 from storage.directory.user_store import User
 
@@ -79,13 +79,10 @@ async def replace(asked: Asked) -> Response:
 
 async def _whole(asked: Asked) -> user_bodies.WholeList:
     """Read a whole list, away from the event loop; raises Problem."""
-    try:
-        query_parameters.read((), asked.http.query_params.multi_items())
+    async with asked.well_formed():
+        asked.no_parameters()
         data = await json_body.body(asked.http, user_bodies.MAX_BODY)
         return await asyncio.to_thread(user_bodies.everybody, data)
-    except Problem:
-        await asked.note(REFUSED, "not as described")
-        raise
 
 
 async def _ours(asked: Asked, user: User) -> None:

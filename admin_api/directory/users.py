@@ -8,9 +8,9 @@ from typing import Any
 from starlette.responses import Response
 
 from admin_api.http import json_body, query_parameters, responses
-from admin_api.http.authorised_request import DONE, FAILED, REFUSED, Asked
+from admin_api.http.authorised_request import DONE, FAILED, Asked
 from admin_api.http.permissions import is_id
-from admin_api.http.problems import conflict, invalid, not_found, unavailable
+from admin_api.http.problems import conflict, not_found
 from storage.calls.call_row import BadCursor
 from storage.customer.customers import Customer
 from storage.directory import user_search
@@ -43,23 +43,21 @@ FEW = 200
 
 async def listed(asked: Asked) -> Response:
     """Answer GET /users by name: all, or those whom a name, number or address means or meant."""
-    given = query_parameters.read(USERS, asked.http.query_params.multi_items())
+    given = asked.parameters(USERS)
     after = given["cursor"] or ""
     if after and not is_id(after):
-        raise invalid([{"in": "query", "name": "cursor", "reason": f"must be {query_parameters.CURSOR.right}"}])
+        raise query_parameters.bad_cursor()
     try:
         found, cursor = await _found(asked.customer, given["q"], given["state"], given["limit"], after)
     except BadCursor:
-        raise invalid(
-            [{"in": "query", "name": "cursor", "reason": f"must be {query_parameters.CURSOR.right}"}]
-        ) from None
+        raise query_parameters.bad_cursor() from None
     await asked.note(DONE)
     return responses.page([shown(user) for user in found], cursor)
 
 
 async def view(asked: Asked) -> Response:
     """Answer GET /users/{id}."""
-    query_parameters.read((), asked.http.query_params.multi_items())
+    asked.no_parameters()
     user = await named(asked)
     await asked.note(DONE)
     return responses.document(shown(user))
@@ -67,7 +65,7 @@ async def view(asked: Asked) -> Response:
 
 async def export(asked: Asked) -> Response:
     """Answer GET /users/{id}/export: everything kept of a user, and the calls that refer to it, as a file."""
-    query_parameters.read((), asked.http.query_params.multi_items())
+    asked.no_parameters()
     user = await named(asked)
     settled = await asked.customer.users.settled(user)
     calls = await asked.customer.users.calls_of(user)
@@ -89,7 +87,7 @@ async def export(asked: Asked) -> Response:
 
 async def unmap(asked: Asked) -> Response:
     """Answer POST /users/{id}/unmap: the user is inactive from now on, until the directory names it again."""
-    query_parameters.read((), asked.http.query_params.multi_items())
+    asked.no_parameters()
     await json_body.empty_body(asked.http)
     await named(asked)
     await asked.note(DONE)
@@ -101,11 +99,9 @@ async def unmap(asked: Asked) -> Response:
 
 async def delete(asked: Asked) -> Response:
     """Answer DELETE /users/{id}: 409 while the directory has the user, or recordings refer to it."""
-    query_parameters.read((), asked.http.query_params.multi_items())
+    asked.no_parameters()
     await named(asked)
-    if not await asked.desk.settle_all(asked.customer.name):  # a call that runs now is a recording of theirs too
-        await asked.note(FAILED, "not in the index yet")
-        raise unavailable("Some calls are not in the index yet. Ask again.")
+    await asked.settle_all()  # a call that is being recorded refers to them too
     try:
         gone = await asked.customer.users.delete(asked.object, lambda: asked.note(DONE))
     except Mapped:
@@ -135,11 +131,7 @@ def shown(user: User) -> dict[str, Any]:
 
 async def named(asked: Asked) -> User:
     """Return the user of the path; raises Problem 404."""
-    user = await asked.customer.users.get(asked.object) if is_id(asked.object) else None
-    if user is None:
-        await asked.note(REFUSED, "not found")
-        raise not_found()
-    return user
+    return await asked.find(asked.customer.users.get)
 
 
 async def _found(

@@ -12,7 +12,7 @@ from admin_api.exports import columns
 from admin_api.http import body_reader, query_parameters, responses
 from admin_api.http.authorised_request import DONE, FAILED, REFUSED, Asked
 from admin_api.http.body_reader import Members
-from admin_api.http.problems import conflict, invalid, not_found
+from admin_api.http.problems import conflict, invalid
 from storage.exports.column_sets import MAX_NAME, ColumnSet, NameTaken, TooManySets
 
 RIGHT_COLUMNS = f"must be a list of names out of {', '.join(columns.COLUMNS)}"
@@ -30,7 +30,7 @@ class Wanted:
 
 async def listed(asked: Asked) -> Response:
     """Answer GET /column-sets: all of them, by name."""
-    query_parameters.read((), asked.http.query_params.multi_items())
+    asked.no_parameters()
     found = await asked.customer.column_sets.all()
     await asked.note(DONE)
     return responses.page([shown(each) for each in found], None)
@@ -65,14 +65,13 @@ async def put(asked: Asked) -> Response:
 
 async def delete(asked: Asked) -> Response:
     """Answer DELETE /column-sets/{name or id}; exports that were made with it stay."""
-    query_parameters.read((), asked.http.query_params.multi_items())
+    asked.no_parameters()
 
     async def told(id: str) -> None:
         await asked.note(DONE, object=id)
 
     if not await asked.customer.column_sets.delete(asked.object, told):
-        await asked.note(REFUSED, "not found")
-        raise not_found()
+        raise await asked.missing()
     return Response(status_code=204)
 
 

@@ -35,15 +35,12 @@ _MEMBERS = (*_WAYS, "format", "columns", "column_set", "media", "silence_others"
 
 async def create(asked: Asked) -> Response:
     """Answer POST /exports; what is asked for is durable when the answer goes out."""
-    query_parameters.read((), asked.http.query_params.multi_items())
+    asked.no_parameters()
     sets = await asked.customer.column_sets.all()
-    try:
+    async with asked.well_formed():
         wanted = read(await json_body.body(asked.http), sets)
-    except Problem:
-        await asked.note(REFUSED, "not as described")
-        raise
     if wanted.calls is None:
-        await selection.settle(asked)  # it is to hold all that an erasure by the same words would reach
+        await asked.settle_all()  # it is to hold all that an erasure by the same words would reach
     try:
         export = await asked.customer.exports.file(wanted, asked.principal.name)
     except TooMany as problem:
@@ -59,13 +56,11 @@ async def create(asked: Asked) -> Response:
 
 async def listed(asked: Asked) -> Response:
     """Answer GET /exports: those that have not expired, newest first."""
-    given = query_parameters.read(LISTED, asked.http.query_params.multi_items())
+    given = asked.parameters(LISTED)
     try:
         found, cursor = await asked.customer.exports.listed(given["limit"], given["cursor"])
     except BadCursor:
-        raise invalid(
-            [{"in": "query", "name": "cursor", "reason": f"must be {query_parameters.CURSOR.right}"}]
-        ) from None
+        raise query_parameters.bad_cursor() from None
     await asked.note(DONE)
     progress = asked.customer.exports.progress
     held = await asked.customer.exports.sizes([export.id for export in found])
@@ -74,7 +69,7 @@ async def listed(asked: Asked) -> Response:
 
 async def view(asked: Asked) -> Response:
     """Answer GET /exports/{id}."""
-    query_parameters.read((), asked.http.query_params.multi_items())
+    asked.no_parameters()
     export = await _find(asked)
     await asked.note(DONE)
     held = await asked.customer.exports.sizes([export.id])
@@ -84,7 +79,7 @@ async def view(asked: Asked) -> Response:
 
 async def cancel(asked: Asked) -> Response:
     """Answer DELETE /exports/{id}: end it, or give up its file."""
-    query_parameters.read((), asked.http.query_params.multi_items())
+    asked.no_parameters()
     await _find(asked)
     await asked.note(DONE)
     export = await asked.customer.exports.cancel(asked.object)
@@ -95,7 +90,7 @@ async def cancel(asked: Asked) -> Response:
 
 async def file(asked: Asked) -> Response:
     """Answer GET /exports/{id}/file."""
-    query_parameters.read((), asked.http.query_params.multi_items())
+    asked.no_parameters()
     export = await _find(asked)
     if export.case is not None:
         await asked.note(REFUSED, "the report of a request")
@@ -137,7 +132,7 @@ def read(data: bytes, sets: Sequence[ColumnSet] = ()) -> Request:
         errors.append(_wrong("calls", "exactly one of calls, party and query must be given"))
     if calls is not None and not (isinstance(calls, list) and calls and all(isinstance(each, str) for each in calls)):
         errors.append(_wrong("calls", "must be a list of ids of calls"))
-    if party is not None and not _is_party(party):
+    if party is not None and not query_parameters.is_party(party):
         errors.append(_wrong("party", f"must be {query_parameters.PARTY.right}"))
     query, faults = (None, []) if given.get("query") is None else selection.conditions(given["query"])
     errors += faults
@@ -193,11 +188,7 @@ def _conditions(request: Request | None) -> dict[str, Any] | None:
 
 async def _find(asked: Asked) -> Export:
     """Return the export of the path; raises Problem 404."""
-    export = await asked.customer.exports.get(asked.object) if is_id(asked.object) else None
-    if export is None:
-        await asked.note(REFUSED, "not found")
-        raise not_found()
-    return export
+    return await asked.find(asked.customer.exports.get)
 
 
 async def away(chunks: Iterator[bytes]) -> AsyncIterator[bytes]:
@@ -226,10 +217,6 @@ async def away(chunks: Iterator[bytes]) -> AsyncIterator[bytes]:
             yield data
     finally:
         asyncio.get_running_loop().run_in_executor(None, close)
-
-
-def _is_party(value: object) -> bool:
-    return isinstance(value, str) and bool(value.strip()) and len(value) <= query_parameters.MAX_PARTY
 
 
 def _form(given: Mapping[str, Any], errors: list[dict[str, str]]) -> str:

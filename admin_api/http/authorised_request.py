@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from starlette.requests import Request
 
+from admin_api.http import query_parameters
 from admin_api.http.audit_dedup import Look
 from admin_api.http.bearer import Principal
 from admin_api.http.permissions import Action, is_id
 from admin_api.http.ports import Desk
-from admin_api.http.problems import unavailable
+from admin_api.http.problems import Problem, not_found, unavailable
+from admin_api.http.query_parameters import Parameter
 from storage.audit.hash_chain import Act
 from storage.customer.customers import Customer
 from storage.errors import StorageError
@@ -20,6 +25,9 @@ DONE = "done"
 REFUSED = "refused"
 FAILED = "failed"
 FIRST = Look()
+NOT_WRITTEN = "The audit log cannot be written, so nothing is shown or done."
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +56,41 @@ class Asked:
         """The customer of path and token: they are the same behind the gate."""
         return self.principal.customer
 
+    def parameters(self, declared: Sequence[Parameter]) -> dict[str, Any]:
+        """Read the query; raises Problem 422."""
+        return query_parameters.read(declared, self.http.query_params.multi_items())
+
+    def no_parameters(self) -> None:
+        """Check that there is no query; raises Problem 422."""
+        self.parameters(())
+
+    @asynccontextmanager
+    async def well_formed(self) -> AsyncIterator[None]:
+        """Read the request inside; what is not as described is noted as refused. Raises the Problem again."""
+        try:
+            yield
+        except Problem:
+            await self.note(REFUSED, "not as described")
+            raise
+
+    async def find(self, get: Callable[[str], Awaitable[T | None]]) -> T:
+        """Return the object that the path names; raises Problem 404 if it is not there."""
+        found = await get(self.object) if is_id(self.object) else None
+        if found is None:
+            raise await self.missing()
+        return found
+
+    async def missing(self) -> Problem:
+        """Note and return that the object is not there."""
+        await self.note(REFUSED, "not found")
+        return not_found()
+
+    async def settle_all(self) -> None:
+        """Have calls that have just begun written to the index, so that a search finds them; raises Problem 503."""
+        if not await self.desk.settle_all(self.customer.name):
+            await self.note(FAILED, "not in the index yet")
+            raise unavailable("Some calls are not in the index yet. Ask again.")
+
     async def note(self, outcome: str, reason: str = "", object: str = "") -> None:
         """Write the audit log and wait until it would survive a power cut; raises Problem 503 if it cannot be written.
 
@@ -68,6 +111,6 @@ class Asked:
         try:
             await asyncio.wrap_future(self.customer.audit.append(act))
         except StorageError:
-            raise unavailable("The audit log cannot be written, so nothing is shown or done.") from None
+            raise unavailable(NOT_WRITTEN) from None
         if outcome == DONE:
             self.look.written()

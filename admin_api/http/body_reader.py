@@ -7,8 +7,8 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from admin_api.http import json_body, query_parameters
-from admin_api.http.authorised_request import REFUSED, Asked
-from admin_api.http.problems import Problem, invalid
+from admin_api.http.authorised_request import Asked
+from admin_api.http.problems import invalid
 
 T = TypeVar("T")
 
@@ -90,11 +90,20 @@ def parse(data: bytes, known: Collection[str], *, blank: bool = False) -> Member
     return members
 
 
+def one_text(name: str, most: int) -> Callable[[bytes], str]:
+    """Return what reads a body with one text in it; it raises Problem 422."""
+
+    def read(data: bytes) -> str:
+        body = parse(data, (name,))
+        text = body.text(name, most)
+        body.done()
+        return text
+
+    return read
+
+
 async def given(asked: Asked, read: Callable[[bytes], T]) -> T:
     """Read the body of a request that takes no parameters; what is not as described is noted as a refused try."""
-    try:
-        query_parameters.read((), asked.http.query_params.multi_items())
+    async with asked.well_formed():
+        asked.no_parameters()
         return read(await json_body.body(asked.http))
-    except Problem:
-        await asked.note(REFUSED, "not as described")
-        raise

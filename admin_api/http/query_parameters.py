@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from admin_api.http.problems import invalid
+from admin_api.http.problems import Problem, invalid
 from media.codecs.decoders import decodable
 from storage.attachments.annotations import Annotation
 from storage.attachments.attachments import Attachment
@@ -56,9 +56,14 @@ def time(text: str) -> datetime:
         raise ValueError from None
 
 
+def is_party(value: object) -> bool:
+    """Say whether a value can name whom to look for."""
+    return isinstance(value, str) and bool(value.strip()) and len(value) <= MAX_PARTY
+
+
 def party(text: str) -> str:
     """Read whom to look for; raises ValueError. A plus sign that was not escaped arrives as a blank."""
-    if not text.strip() or len(text) > MAX_PARTY:
+    if not is_party(text):
         raise ValueError
     return "+" + text[1:] if re.match(r" \d", text) else text
 
@@ -84,18 +89,26 @@ def yes_or_no(text: str) -> bool:
     return text == "true"
 
 
-def source(text: str) -> str:
-    """Read where calls have to come from; raises ValueError."""
-    if not text.strip() or len(text) > MAX_SOURCE:
-        raise ValueError
-    return text
+def line(most: int, *, blank: bool = False) -> Callable[[str], str]:
+    """Return what reads a text of at most `most` characters, which may be `blank`; it raises ValueError."""
+
+    def read(text: str) -> str:
+        if len(text) > most or not (blank or text.strip()):
+            raise ValueError
+        return text
+
+    return read
 
 
-def form(text: str) -> str:
-    """Read the wanted format of media; raises ValueError."""
-    if text not in FORMATS:
-        raise ValueError
-    return text
+def word(*known: str) -> Callable[[str], str]:
+    """Return what reads one of these words; it raises ValueError."""
+
+    def read(text: str) -> str:
+        if text not in known:
+            raise ValueError
+        return text
+
+    return read
 
 
 _MOMENT = {"type": "string", "format": "date-time"}
@@ -125,7 +138,7 @@ DIRECTION = Parameter(
 )
 SOURCE = Parameter(
     "source",
-    source,
+    line(MAX_SOURCE),
     f"an address as calls show it, at most {MAX_SOURCE} characters",
     {"type": "string", "minLength": 1, "maxLength": MAX_SOURCE},
     "192.0.2.10",
@@ -153,7 +166,7 @@ CURSOR = Parameter(
     "MjA0NjAuMTc2Nzc",
 )
 FORMAT = Parameter(
-    "format", form, f"one of {', '.join(FORMATS)}", {"type": "string", "enum": list(FORMATS)}, "wav", "wav"
+    "format", word(*FORMATS), f"one of {', '.join(FORMATS)}", {"type": "string", "enum": list(FORMATS)}, "wav", "wav"
 )
 
 
@@ -180,6 +193,11 @@ def read(parameters: Sequence[Parameter], pairs: Iterable[tuple[str, str]]) -> d
     if errors:
         raise invalid(list({tuple(error.items()): error for error in errors}.values()))
     return values
+
+
+def bad_cursor() -> Problem:
+    """Return what a cursor is answered that was not made here."""
+    return invalid([{"in": "query", "name": "cursor", "reason": f"must be {CURSOR.right}"}])
 
 
 def rfc3339(at: datetime | None) -> str | None:

@@ -15,7 +15,6 @@ from admin_api.exports import table_writers
 from admin_api.http import query_parameters, responses
 from admin_api.http.authorised_request import DONE, Asked
 from admin_api.http.permissions import Action, is_id
-from admin_api.http.problems import invalid
 from storage.audit.audit_files import Wanted
 from storage.audit.audit_log import MAX_PAGE
 from storage.audit.hash_chain import MAX_FIELD, AuditError
@@ -23,12 +22,6 @@ from storage.audit.hash_chain import MAX_FIELD, AuditError
 MAX_ACTION = 40  # characters; the longest of ours has 20
 COLUMNS = tuple("n time actor actor_kind actor_id role action object outcome reason source hash".split())
 """Members of an entry in the order of a file's columns."""
-
-
-def _actor(text: str) -> str:
-    if not text.strip() or len(text) > MAX_FIELD:
-        raise ValueError
-    return text
 
 
 def _action(text: str) -> str:
@@ -44,16 +37,10 @@ def _object(text: str) -> str:
     return text
 
 
-def _format(text: str) -> str:
-    if text not in FORMATS:
-        raise ValueError
-    return text
-
-
 FORMATS = {"csv": table_writers.TYPES["csv"], "json": table_writers.TYPES["json"]}
 ACTOR = query_parameters.Parameter(
     "actor",
-    _actor,
+    query_parameters.line(MAX_FIELD),
     "the name of a token or account, as entries have it",
     {"type": "string", "minLength": 1, "maxLength": MAX_FIELD},
     "anna",
@@ -73,7 +60,12 @@ OBJECT = query_parameters.Parameter(
     "1b4e28ba-2fa1-4d2b-883f-0016d3cca427",
 )
 FORMAT = query_parameters.Parameter(
-    "format", _format, "csv or json", {"type": "string", "enum": list(FORMATS)}, "csv", next(iter(FORMATS))
+    "format",
+    query_parameters.word(*FORMATS),
+    "csv or json",
+    {"type": "string", "enum": list(FORMATS)},
+    "csv",
+    next(iter(FORMATS)),
 )
 CONDITIONS = (query_parameters.SINCE, query_parameters.UNTIL, ACTOR, ACTION, OBJECT)
 AUDIT = (*CONDITIONS, query_parameters.LIMIT, query_parameters.CURSOR)
@@ -82,23 +74,21 @@ FILE = (*CONDITIONS, FORMAT)
 
 async def listed(asked: Asked) -> Response:
     """Answer GET /audit: entries, newest first; looking at it is an entry too."""
-    given = query_parameters.read(AUDIT, asked.http.query_params.multi_items())
+    given = asked.parameters(AUDIT)
     wanted, log = await _wanted(asked, given), asked.customer.audit
     try:
         page = await asyncio.to_thread(log.read, given["since"], given["cursor"], given["limit"], wanted)
     except AuditError:
         if given["cursor"] is None:
             raise
-        raise invalid(
-            [{"in": "query", "name": "cursor", "reason": f"must be {query_parameters.CURSOR.right}"}]
-        ) from None
+        raise query_parameters.bad_cursor() from None
     await asked.note(DONE)
     return responses.page(page.items, page.next_cursor)
 
 
 async def file(asked: Asked) -> Response:
     """Answer GET /audit/file: all entries that are meant, newest first, read while they are sent."""
-    given = query_parameters.read(FILE, asked.http.query_params.multi_items())
+    given = asked.parameters(FILE)
     wanted = await _wanted(asked, given)
     await asked.note(DONE, given["format"])
     headers = {

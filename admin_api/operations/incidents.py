@@ -6,7 +6,6 @@ from starlette.responses import Response
 
 from admin_api.http import query_parameters, responses
 from admin_api.http.authorised_request import DONE, Asked
-from admin_api.http.problems import invalid
 
 INCIDENTS = (query_parameters.LIMIT, query_parameters.CURSOR)
 
@@ -16,7 +15,7 @@ async def listed(asked: Asked) -> Response:
 
     A cursor counts the incidents that are older than the page before, so new ones do not move it.
     """
-    given = query_parameters.read(INCIDENTS, asked.http.query_params.multi_items())
+    given = asked.parameters(INCIDENTS)
     every = asked.desk.incidents(asked.customer.name)
     left = _left(given["cursor"], len(every))
     begin = len(every) - left
@@ -31,5 +30,5 @@ def _left(cursor: str | None, count: int) -> int:
     if cursor is None:
         return count
     if not cursor.isdigit():
-        raise invalid([{"in": "query", "name": "cursor", "reason": f"must be {query_parameters.CURSOR.right}"}])
+        raise query_parameters.bad_cursor()
     return min(count, int(cursor))

@@ -15,7 +15,7 @@ from admin_api.calls import selection
 from admin_api.http import body_reader, json_body, query_parameters, responses
 from admin_api.http.authorised_request import DONE, REFUSED, Asked
 from admin_api.http.permissions import is_id
-from admin_api.http.problems import Problem, conflict, invalid, not_found, own_request
+from admin_api.http.problems import Problem, conflict, own_request
 from storage.calls.call_row import BadCursor, Query
 from storage.erasure.erasure_rows import Erasure, State
 from storage.erasure.erasures import Held, NoErasure, NoWaiver, OwnRequest
@@ -51,7 +51,7 @@ async def create(asked: Asked) -> Response:
     """Answer POST /erasures; the request is durable when the answer goes out, and nothing was filed after a 409."""
     wanted = await body_reader.given(asked, read)
     if wanted.calls is None:
-        await selection.settle(asked)
+        await asked.settle_all()
 
     async def told(id: str) -> None:
         await asked.note(DONE, wanted.told, id)
@@ -74,7 +74,7 @@ async def create(asked: Asked) -> Response:
 
 async def listed(asked: Asked) -> Response:
     """Answer GET /erasures: what is not done yet, oldest first; what is done newest first and in pages."""
-    given = query_parameters.read(LISTED, asked.http.query_params.multi_items())
+    given = asked.parameters(LISTED)
     state = given["state"]
     if state is State.DONE:
         found, more = await _done(asked, given["limit"], given["cursor"])
@@ -90,18 +90,13 @@ async def _done(asked: Asked, limit: int, cursor: str | None) -> tuple[Sequence[
     try:
         return await asked.customer.erasures.done(limit, cursor)
     except BadCursor:
-        raise invalid(
-            [{"in": "query", "name": "cursor", "reason": f"must be {query_parameters.CURSOR.right}"}]
-        ) from None
+        raise query_parameters.bad_cursor() from None
 
 
 async def view(asked: Asked) -> Response:
     """Answer GET /erasures/{id}."""
-    query_parameters.read((), asked.http.query_params.multi_items())
-    erasure = await asked.customer.erasures.get(asked.object) if is_id(asked.object) else None
-    if erasure is None:
-        await asked.note(REFUSED, "not found")
-        raise not_found()
+    asked.no_parameters()
+    erasure = await asked.find(asked.customer.erasures.get)
     by, identity = asked.principal.name, asked.principal.actor.identity
     own = await asked.customer.erasures.own(asked.object, by=by, identity=identity)
     await asked.note(DONE)
@@ -110,14 +105,11 @@ async def view(asked: Asked) -> Response:
 
 async def approve(asked: Asked) -> Response:
     """Answer POST /erasures/{id}/approve; what needs no approval any more stays as it is."""
-    query_parameters.read((), asked.http.query_params.multi_items())
+    asked.no_parameters()
     await json_body.empty_body(asked.http)
 
     async def told(id: str) -> None:
         await asked.note(DONE, object=id)
-
-    async def settled() -> None:
-        await selection.settle(asked)
 
     try:
         if not is_id(asked.object):
@@ -127,11 +119,10 @@ async def approve(asked: Asked) -> Response:
             by=asked.principal.name,
             identity=asked.principal.actor.identity,
             told=told,
-            settled=settled,
+            settled=asked.settle_all,
         )
     except NoErasure:
-        await asked.note(REFUSED, "not found")
-        raise not_found() from None
+        raise await asked.missing() from None
     except OwnRequest:
         await asked.note(REFUSED, "own request")
         raise own_request() from None

@@ -37,7 +37,7 @@ class Wanted:
 
 async def view(asked: Asked) -> Response:
     """Answer GET /retention."""
-    query_parameters.read((), asked.http.query_params.multi_items())
+    asked.no_parameters()
     stored = await asked.customer.rules.get()
     await asked.note(DONE)
     return responses.document(shown(stored))

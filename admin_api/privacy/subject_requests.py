@@ -8,18 +8,17 @@ from typing import Any
 
 from starlette.responses import Response
 
-from admin_api.calls import selection
 from admin_api.calls.playback import Sent
 from admin_api.exports import exports
 from admin_api.http import body_reader, query_parameters, responses
 from admin_api.http.authorised_request import DONE, FAILED, REFUSED, Asked
-from admin_api.http.permissions import is_id
 from admin_api.http.problems import Problem, conflict, invalid, not_found, unavailable
 from admin_api.http.query_parameters import AHEAD
 from admin_api.privacy import erasures, request_bodies, request_views
 from storage.calls.call_row import BadCursor, Position
 from storage.erasure.erasures import Held, NoWaiver
 from storage.exports.exports import Export, ExportState, TooMany
+from storage.keys.sealing import MAX_TEXT
 from storage.subject_requests.candidates import Candidate, TooManyCalls
 from storage.subject_requests.case_rows import Case, Kind, Selection, State, Step, due
 from storage.subject_requests.cases import NoCase, Nothing, WrongState
@@ -65,10 +64,10 @@ async def create(asked: Asked) -> Response:
 
 async def listed(asked: Asked) -> Response:
     """Answer GET /requests."""
-    given = query_parameters.read(LISTED, asked.http.query_params.multi_items())
+    given = asked.parameters(LISTED)
     place = _CURSOR.fullmatch(given["cursor"]) if given["cursor"] else None
     if given["cursor"] and place is None:
-        raise _bad_cursor()
+        raise query_parameters.bad_cursor()
     after = None if place is None else (int(place[1]), place[2])
     found, more = await asked.customer.requests.listed(given["limit"], after, given["state"])
     await asked.note(DONE)
@@ -78,7 +77,7 @@ async def listed(asked: Asked) -> Response:
 
 async def view(asked: Asked) -> Response:
     """Answer GET /requests/{id}."""
-    query_parameters.read((), asked.http.query_params.multi_items())
+    asked.no_parameters()
     case = await _find(asked)
     await asked.note(DONE)
     return responses.document(await _shown(asked, case))
@@ -86,11 +85,11 @@ async def view(asked: Asked) -> Response:
 
 async def candidates(asked: Asked) -> Response:
     """Answer GET /requests/{id}/candidates: calls that may concern the person, each with why."""
-    given = query_parameters.read(CANDIDATES, asked.http.query_params.multi_items())
+    given = asked.parameters(CANDIDATES)
     try:
         after = Position.parse(given["cursor"]) if given["cursor"] else None
     except BadCursor:
-        raise _bad_cursor() from None
+        raise query_parameters.bad_cursor() from None
     case = await _find(asked)
     found = await _candidates(asked, case)
     await asked.note(DONE, f"{len(found)} calls")
@@ -169,7 +168,7 @@ async def report(asked: Asked) -> Response:
 
 async def report_state(asked: Asked) -> Response:
     """Answer GET /requests/{id}/report: how far the newest one is."""
-    query_parameters.read((), asked.http.query_params.multi_items())
+    asked.no_parameters()
     case = await _find(asked)
     shown = await _report(asked, case)
     if shown is None:
@@ -181,7 +180,7 @@ async def report_state(asked: Asked) -> Response:
 
 async def report_file(asked: Asked) -> Response:
     """Answer GET /requests/{id}/report/file; to whom it was handed is noted in the case."""
-    query_parameters.read((), asked.http.query_params.multi_items())
+    asked.no_parameters()
     case = await _find(asked)
     export = await asked.customer.exports.get(case.export) if case.export else None
     if export is not None and export.state is ExportState.RUNNING:
@@ -202,7 +201,7 @@ async def report_file(asked: Asked) -> Response:
 
 async def erase(asked: Asked) -> Response:
     """Answer POST /requests/{id}/erasure: what is selected, by the rules of POST /erasures."""
-    reason = await body_reader.given(asked, request_bodies.reason)
+    reason = await body_reader.given(asked, body_reader.one_text("reason", MAX_TEXT))
     case = await _find(asked)
 
     async def told(id: str) -> None:
@@ -276,18 +275,14 @@ def in_time(told: datetime, received: datetime, now: datetime) -> bool:
 
 async def _find(asked: Asked) -> Case:
     """Return the request of the path; raises Problem 404."""
-    case = await asked.customer.requests.get(asked.object) if is_id(asked.object) else None
-    if case is None:
-        await asked.note(REFUSED, "not found")
-        raise not_found()
-    return case
+    return await asked.find(asked.customer.requests.get)
 
 
 async def _candidates(asked: Asked, case: Case) -> list[Candidate]:
     """Return what may concern the person, calls that just began included; raises Problem 409 or 503."""
     if case.asked is None:
         raise await _refusal(asked, WrongState(case.state))
-    await selection.settle(asked)
+    await asked.settle_all()
     try:
         return await asked.customer.candidates.find(case.asked)
     except TooManyCalls as problem:
@@ -321,8 +316,7 @@ def _headers(case: Case, export: Export) -> dict[str, str]:
 async def _refusal(asked: Asked, problem: NoCase | WrongState) -> Problem:
     """Say why a step cannot be taken."""
     if isinstance(problem, NoCase):
-        await asked.note(REFUSED, "not found")
-        return not_found()
+        return await asked.missing()
     await asked.note(FAILED, f"the request is {problem.state}")
     return conflict(_FIRST.get(problem.state, "The request is over; file a new one."))
 
@@ -330,7 +324,3 @@ async def _refusal(asked: Asked, problem: NoCase | WrongState) -> Problem:
 async def _wrong(asked: Asked, name: str, reason: str) -> Problem:
     await asked.note(REFUSED, "not as described")
     return invalid([{"in": "body", "name": name, "reason": reason}])
-
-
-def _bad_cursor() -> Problem:
-    return invalid([{"in": "query", "name": "cursor", "reason": f"must be {query_parameters.CURSOR.right}"}])

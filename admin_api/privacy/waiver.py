@@ -21,7 +21,7 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 async def view(asked: Asked) -> Response:
     """Answer GET /waiver: the newest one, active or not."""
-    query_parameters.read((), asked.http.query_params.multi_items())
+    asked.no_parameters()
     waiver = await asked.customer.waivers.current()
     await asked.note(DONE)
     return responses.document(shown(waiver, datetime.now(UTC)))

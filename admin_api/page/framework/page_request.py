@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from admin_api.access.accounts_port import Household
-from admin_api.http.permissions import RULES, Action
+from admin_api.http.permissions import RULES, Action, is_id
 from admin_api.page.framework.forms import Secret
 from admin_api.page.framework.in_process_api import Answer, Api
 from admin_api.page.framework.sessions import Session
@@ -66,6 +66,12 @@ class Visit:
     def one(self, name: str) -> str:
         """Return a field of the form, "" if it was not sent."""
         return next(iter(self.form.get(name, ())), "")
+
+    @property
+    def path_id(self) -> str:
+        """Return the id of the path; what is no id leads to the 404 of the API."""
+        id = str(self.request.path_params["id"])
+        return id if is_id(id) else "-"
 
     @property
     def lively(self) -> bool:

@@ -12,14 +12,11 @@ from admin_api.http.authorised_request import REFUSED
 from admin_api.http.problems import Problem
 from admin_api.page.framework.page_request import View, Visit
 from admin_api.page.sign_in import qr
-from admin_api.page.sign_in.login_session import APP, PASSWORD, note, origin, telling
+from admin_api.page.sign_in.login_session import AGAIN, APP, BUSY, DIFFERENT, PASSWORD, note, origin, telling
 
 PASSKEY, RECOVERY, DROP = "account.passkey", "account.recovery", "account.drop"
 """What stands in the audit log."""
-DIFFERENT = "The two passwords are not the same."
 WRONG_PASSWORD = "This is not your password."
-BUSY = "Too many people are signing in. Try again in a moment."
-BEGIN_AGAIN = "That took too long. Begin again."
 SAID = {
     "password": "Your password was changed. Sessions that were open elsewhere have ended.",
     "app": "Your authenticator app is on file.",
@@ -65,7 +62,7 @@ async def end_app(visit: Visit) -> Response:
     """Put the app on file if it shows the right code."""
     app = visit.session.kept.get(_APP)
     if not isinstance(app, App):
-        return _shown(visit, status=422, trouble=BEGIN_AGAIN)
+        return _shown(visit, status=422, trouble=AGAIN)
     household, person = _whose(visit)
     try:
         codes = await household.add_app(person, app.secret, visit.one("code"), _telling(visit, person, APP))
@@ -90,7 +87,7 @@ async def end_device(visit: Visit) -> Response:
     """Put the passkey on file."""
     state = visit.session.kept.pop(_DEVICE, None)
     if state is None:
-        return _shown(visit, status=422, trouble=BEGIN_AGAIN)
+        return _shown(visit, status=422, trouble=AGAIN)
     household, person = _whose(visit)
     try:
         place = origin(household, visit.request)

@@ -7,12 +7,11 @@ from starlette.responses import Response
 from admin_api.access.accounts_port import Busy, Declined, silent
 from admin_api.page.sign_in.guest import Guest
 from admin_api.page.sign_in.login_backoff import PER_ADDRESS, Patience
-from admin_api.page.sign_in.login_session import PASSWORD, Entering, telling
-from admin_api.page.sign_in.sign_in import BUSY, BUSY_SECONDS, SignIn, patiently
+from admin_api.page.sign_in.login_session import BUSY, DIFFERENT, PASSWORD, Entering, telling
+from admin_api.page.sign_in.sign_in import BUSY_SECONDS, SignIn, patiently
 from admin_api.server.connection_limits import neighbourhood
 
 VOID = "This link has been used or is too old. Ask for a new one: recorder admin reset NAME."
-DIFFERENT = "The two passwords are not the same."
 
 
 class Invitations:

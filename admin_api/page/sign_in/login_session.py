@@ -12,10 +12,10 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from admin_api.access.accounts_port import Declined, Household, Person
-from admin_api.http.authorised_request import DONE, REFUSED
+from admin_api.http.authorised_request import DONE, NOT_WRITTEN, REFUSED
 from admin_api.http.bearer import Principal
 from admin_api.http.problems import unavailable
-from admin_api.http.rate_limit import Limiter, Rate
+from admin_api.http.rate_limit import Limiter
 from admin_api.page.framework.forms import Secret
 from admin_api.page.framework.sessions import COOKIE, Sessions
 from admin_api.page.sign_in.guest import Guest
@@ -24,6 +24,7 @@ from storage.access.actor import STRANGER
 from storage.audit.hash_chain import Act
 from storage.customer.customers import Customer
 from storage.errors import StorageError
+from storage.token_buckets import Rate
 
 SIGN_IN = "session.open"
 SIGN_OUT = "session.close"
@@ -32,7 +33,9 @@ PASSWORD, APP = "account.password", "account.app"
 STRANGERS = Rate(0.5, 60.0)
 """Entries about people whom nobody knows, of one customer: whoever types names at random fills no disk with them.
 What is beyond is counted, and the next entry says how many there were."""
-UNWRITTEN = "The audit log cannot be written, so nothing is shown or done."
+BUSY = "Too many people are signing in. Try again in a moment."
+AGAIN = "That took too long. Begin again."
+DIFFERENT = "The two passwords are not the same."
 NAMELESS = (
     "The address of this page is not configured, so neither passkeys nor sign-in services work. "
     "Ask who looks after the recorder."
@@ -117,7 +120,7 @@ def telling(person: Person, action: str, reason: str, source: str) -> Callable[[
         try:
             person.customer.audit.append(_act(person, action, DONE, reason, source)).result()
         except StorageError:
-            raise unavailable(UNWRITTEN) from None
+            raise unavailable(NOT_WRITTEN) from None
 
     return tell
 
@@ -130,7 +133,7 @@ async def _append(customer: Customer, act: Act) -> None:
     try:
         await asyncio.wrap_future(customer.audit.append(act))
     except StorageError:
-        raise unavailable(UNWRITTEN) from None
+        raise unavailable(NOT_WRITTEN) from None
 
 
 async def _as_long(customer: Customer | None) -> None:

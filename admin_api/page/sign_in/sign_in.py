@@ -29,7 +29,7 @@ from admin_api.page.sign_in.login_backoff import (
     Delayed,
     Patience,
 )
-from admin_api.page.sign_in.login_session import APP, Entering, onward, origin, telling
+from admin_api.page.sign_in.login_session import AGAIN, APP, BUSY, Entering, onward, origin, telling
 from admin_api.page.sign_in.pending_logins import Pending
 from admin_api.server.connection_limits import neighbourhood, network
 from storage.access.account import canonical
@@ -37,8 +37,6 @@ from storage.access.account import canonical
 WRONG = "Name or password is not right."
 WRONG_CODE = "This code is not right."
 WRONG_PASSKEY = "This passkey is not right."
-AGAIN = "That took too long. Begin again."
-BUSY = "Too many people are signing in. Try again in a moment."
 BUSY_SECONDS = 2
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from starlette.responses import Response
 
-from admin_api.http.permissions import Action, is_id
+from admin_api.http.permissions import Action
 from admin_api.page.framework.in_process_api import Answer
 from admin_api.page.framework.page_request import View, Visit
 from admin_api.page.views.call_summary import ROLES, glance, quality
@@ -24,7 +24,7 @@ CONFIRM = 8
 
 async def one(visit: Visit) -> Response:
     """Show a call; htmx gets what changes while it is recorded."""
-    found = await visit.api.get(f"/calls/{call_id(visit)}", again=visit.lively)
+    found = await visit.api.get(f"/calls/{visit.path_id}", again=visit.lively)
     if visit.lively:
         if not found.well:  # erased meanwhile: the page that is loaded again says so; else what is shown may be old
             return Response(None, found.status, {"HX-Refresh": "true"} if found.status == 404 else None)
@@ -34,18 +34,12 @@ async def one(visit: Visit) -> Response:
 
 async def shown(visit: Visit, problem: Answer | None = None, found: Answer | None = None) -> Response:
     """Show a call, with what the API said no to above it."""
-    found = found or await visit.api.get(f"/calls/{call_id(visit)}")
+    found = found or await visit.api.get(f"/calls/{visit.path_id}")
     if not found.well:
         return visit.refused(found)
     values = _values(found.document)
     told = problem.document if problem else None
     return visit.page("call.html", status=problem.status if problem else 200, problem=told, **values)
-
-
-def call_id(visit: Visit) -> str:
-    """Return the call of the path; what is no id leads to the API's own 404."""
-    id = str(visit.request.path_params["id"])
-    return id if is_id(id) else "-"
 
 
 def _values(call: Mapping[str, Any]) -> dict[str, Any]:

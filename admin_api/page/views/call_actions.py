@@ -9,7 +9,7 @@ from starlette.responses import Response
 from admin_api.http.permissions import Action
 from admin_api.page.framework.in_process_api import Answer
 from admin_api.page.framework.page_request import View, Visit
-from admin_api.page.views.call import CONFIRM, SOUNDS, TABLES, call_id, shown
+from admin_api.page.views.call import CONFIRM, SOUNDS, TABLES, shown
 from admin_api.page.views.call_summary import glance
 
 MEDIA = (*SOUNDS, "mkv")
@@ -21,37 +21,37 @@ NOT_TYPED = {
 
 async def pause(visit: Visit) -> Response:
     """Stop keeping what is said."""
-    return await _done(visit, await visit.api.send("POST", f"/calls/{call_id(visit)}/pause"))
+    return await _done(visit, await visit.api.send("POST", f"/calls/{visit.path_id}/pause"))
 
 
 async def resume(visit: Visit) -> Response:
     """Keep again what is said."""
-    return await _done(visit, await visit.api.send("POST", f"/calls/{call_id(visit)}/resume"))
+    return await _done(visit, await visit.api.send("POST", f"/calls/{visit.path_id}/resume"))
 
 
 async def hold(visit: Visit) -> Response:
     """Put it under legal hold."""
     return await _done(
-        visit, await visit.api.send("PUT", f"/calls/{call_id(visit)}/hold", {"reason": visit.one("reason")})
+        visit, await visit.api.send("PUT", f"/calls/{visit.path_id}/hold", {"reason": visit.one("reason")})
     )
 
 
 async def release(visit: Visit) -> Response:
     """Release it from legal hold."""
-    return await _done(visit, await visit.api.send("DELETE", f"/calls/{call_id(visit)}/hold"))
+    return await _done(visit, await visit.api.send("DELETE", f"/calls/{visit.path_id}/hold"))
 
 
 async def annotate(visit: Visit) -> Response:
     """Put a correction beside it."""
     body = {"text": visit.one("text").replace("\r\n", "\n")}
-    return await _done(visit, await visit.api.send("POST", f"/calls/{call_id(visit)}/annotations", body))
+    return await _done(visit, await visit.api.send("POST", f"/calls/{visit.path_id}/annotations", body))
 
 
 async def export(visit: Visit) -> Response:
     """Ask for an export of this call alone, and go where its progress is seen."""
     media = visit.one("media")
     body: dict[str, Any] = {
-        "calls": [call_id(visit)],
+        "calls": [visit.path_id],
         "format": visit.one("format") if visit.one("format") in TABLES else TABLES[0],
         "media": media if media in MEDIA else None,
         "reason": visit.one("reason"),
@@ -67,7 +67,7 @@ async def consequences(visit: Visit) -> Response:
 
 async def erase(visit: Visit) -> Response:
     """Ask for the erasure, once the begin of the call's id was typed."""
-    id = call_id(visit)
+    id = visit.path_id
     if visit.one("typed").strip().lower() != id[:CONFIRM]:
         return await _consequences(visit, Answer(422, NOT_TYPED))
     answer = await visit.api.send("POST", "/erasures", {"calls": [id], "reason": visit.one("reason")})
@@ -75,7 +75,7 @@ async def erase(visit: Visit) -> Response:
 
 
 async def _consequences(visit: Visit, problem: Answer | None = None) -> Response:
-    found = await visit.api.get(f"/calls/{call_id(visit)}")
+    found = await visit.api.get(f"/calls/{visit.path_id}")
     waiver = await visit.api.get("/waiver")
     for answer in (found, waiver):
         if not answer.well:
@@ -94,7 +94,7 @@ async def _consequences(visit: Visit, problem: Answer | None = None) -> Response
 
 
 async def _done(visit: Visit, answer: Answer) -> Response:
-    return await visit.after(answer, f"/calls/{call_id(visit)}", shown)
+    return await visit.after(answer, f"/calls/{visit.path_id}", shown)
 
 
 VIEWS = (

@@ -7,7 +7,6 @@ from starlette.responses import Response
 from admin_api.http.permissions import Action, is_id
 from admin_api.page.framework.in_process_api import heard
 from admin_api.page.framework.page_request import View, Visit
-from admin_api.page.views.call import call_id
 
 
 async def sound(visit: Visit) -> Response:
@@ -15,7 +14,7 @@ async def sound(visit: Visit) -> Response:
     form = visit.request.query_params.get("format", "wav")
     wanted = visit.request.headers.get("range", "")
     further = bool(wanted) and not wanted.startswith("bytes=0-")
-    answer = await visit.api.stream(f"/calls/{call_id(visit)}/media", {"format": form}, again=further)
+    answer = await visit.api.stream(f"/calls/{visit.path_id}/media", {"format": form}, again=further)
     if answer.status_code < 400 or visit.request.headers.get("sec-fetch-mode") != "navigate":
         return answer
     page = visit.refused(heard(answer))  # somebody followed a link to it; the player asks by itself and wants no page
@@ -25,13 +24,13 @@ async def sound(visit: Visit) -> Response:
 
 async def waveform(visit: Visit) -> Response:
     """Hand out how loud each channel is over the length of the call."""
-    return await visit.api.stream(f"/calls/{call_id(visit)}/waveform")
+    return await visit.api.stream(f"/calls/{visit.path_id}/waveform")
 
 
 async def attachment(visit: Visit) -> Response:
     """Hand out a transcript or chat, to be saved."""
     part = str(visit.request.path_params["part"])
-    return await visit.api.stream(f"/calls/{call_id(visit)}/attachments/{part if is_id(part) else '-'}")
+    return await visit.api.stream(f"/calls/{visit.path_id}/attachments/{part if is_id(part) else '-'}")
 
 
 VIEWS = (

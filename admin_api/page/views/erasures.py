@@ -6,7 +6,7 @@ from typing import Any
 
 from starlette.responses import Response
 
-from admin_api.http.permissions import Action, is_id
+from admin_api.http.permissions import Action
 from admin_api.page.framework.in_process_api import Answer
 from admin_api.page.framework.page_request import View, Visit
 
@@ -42,14 +42,14 @@ async def one(visit: Visit) -> Response:
 
 async def approve(visit: Visit) -> Response:
     """Grant what somebody else asked for."""
-    id = _id(visit)
+    id = visit.path_id
     answer = await visit.api.send("POST", f"/erasures/{id}/approve")
     return visit.moved(f"/erasures/{id}") if answer.well else await _one(visit, answer)
 
 
 async def receipt(visit: Visit) -> Response:
     """Hand out the receipt."""
-    id = _id(visit)
+    id = visit.path_id
     return await visit.signed(f"/erasures/{id}", "receipt", f"receipt-{id}.json")
 
 
@@ -78,7 +78,7 @@ async def sign(visit: Visit) -> Response:
 
 
 async def _one(visit: Visit, problem: Answer | None = None) -> Response:
-    answer = await visit.api.get(f"/erasures/{_id(visit)}")
+    answer = await visit.api.get(f"/erasures/{visit.path_id}")
     if not answer.well:
         return visit.refused(answer)
     shown = answer.document
@@ -91,12 +91,6 @@ async def _one(visit: Visit, problem: Answer | None = None) -> Response:
         grants=waits and not shown["own"],
         own=waits and shown["own"],
     )
-
-
-def _id(visit: Visit) -> str:
-    """Return the id of the path; what is none leads to the API's own 404."""
-    id = str(visit.request.path_params["id"])
-    return id if is_id(id) else "-"
 
 
 def _midnight(day: str) -> str:

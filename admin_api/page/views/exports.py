@@ -6,7 +6,7 @@ from typing import Any
 
 from starlette.responses import Response
 
-from admin_api.http.permissions import Action, is_id
+from admin_api.http.permissions import Action
 from admin_api.page.framework.in_process_api import Answer
 from admin_api.page.framework.page_request import View, Visit
 from admin_api.page.views.call_summary import Mark
@@ -40,7 +40,7 @@ async def listed(visit: Visit) -> Response:
 
 async def one(visit: Visit) -> Response:
     """Show one export."""
-    found = await visit.api.get(f"/exports/{export_id(visit)}", again=visit.lively)
+    found = await visit.api.get(f"/exports/{visit.path_id}", again=visit.lively)
     if visit.lively and found.well:
         return visit.part("export.html", "state", export=found.document, states=STATES)
     return visit.page("export.html", export=found.document, states=STATES) if found.well else visit.refused(found)
@@ -48,7 +48,7 @@ async def one(visit: Visit) -> Response:
 
 async def file(visit: Visit) -> Response:
     """Hand out the file."""
-    answer = await visit.api.stream(f"/exports/{export_id(visit)}/file")
+    answer = await visit.api.stream(f"/exports/{visit.path_id}/file")
     if answer.status_code in (404, 409):  # it went, or is not ready yet: the reader came by a link of ours
         return visit.refused(Answer(answer.status_code, _told(answer)))
     return answer
@@ -56,14 +56,8 @@ async def file(visit: Visit) -> Response:
 
 async def cancel(visit: Visit) -> Response:
     """End one that is being made, or give up its file."""
-    answer = await visit.api.send("DELETE", f"/exports/{export_id(visit)}")
+    answer = await visit.api.send("DELETE", f"/exports/{visit.path_id}")
     return visit.moved("/exports") if answer.well else visit.refused(answer)
-
-
-def export_id(visit: Visit) -> str:
-    """Return the export of the path; what is no id leads to the API's own 404."""
-    id = str(visit.request.path_params["id"])
-    return id if is_id(id) else "-"
 
 
 def _told(answer: Response) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from admin_api.http.permissions import Action
 from admin_api.page.framework.in_process_api import Answer, heard
 from admin_api.page.framework.page_request import View, Visit
-from admin_api.page.views.requests import shown, the_id
+from admin_api.page.views.requests import shown
 
 BATCH = 1000
 """Candidates asked for at once when a selection is put together."""
@@ -24,7 +24,7 @@ PASSPHRASE_BYTES = 15
 
 async def select(visit: Visit) -> Response:
     """Confirm which candidates concern the person; those of other pages stay as they were."""
-    id = the_id(visit)
+    id = visit.path_id
     found = await _candidates(visit, id)
     if isinstance(found, Answer):
         return await shown(visit, found)
@@ -37,7 +37,7 @@ async def select(visit: Visit) -> Response:
 
 async def extend(visit: Visit) -> Response:
     """Move the day of the answer."""
-    id = the_id(visit)
+    id = visit.path_id
     day = visit.one("told_at")
     body = {
         "months": int(visit.one("months")) if visit.one("months") in ("1", "2") else None,
@@ -51,7 +51,7 @@ async def extend(visit: Visit) -> Response:
 
 async def report(visit: Visit) -> Response:
     """Have the report made; a passphrase that we make is shown once, with the answer to the form."""
-    id = the_id(visit)
+    id = visit.path_id
     seal = visit.one("seal")
     passphrase = _passphrase() if seal == "passphrase" else None
     body = {
@@ -71,7 +71,7 @@ async def report(visit: Visit) -> Response:
 
 async def cancel(visit: Visit) -> Response:
     """Stop making the report."""
-    id = the_id(visit)
+    id = visit.path_id
     case = await visit.api.get(f"/requests/{id}")
     made = case.document.get("report") if case.well else None
     answer = case if made is None else await visit.api.send("DELETE", f"/exports/{made['id']}")
@@ -80,13 +80,13 @@ async def cancel(visit: Visit) -> Response:
 
 async def file(visit: Visit) -> Response:
     """Hand out the report; if there is none any more the page says so, and not a document for programs."""
-    response = await visit.api.stream(f"/requests/{the_id(visit)}/report/file")
+    response = await visit.api.stream(f"/requests/{visit.path_id}/report/file")
     return response if response.status_code < 400 else visit.refused(heard(response))
 
 
 async def erase(visit: Visit) -> Response:
     """Ask for the erasure of the calls that were chosen."""
-    id = the_id(visit)
+    id = visit.path_id
     if not visit.one("understood"):
         return visit.moved(f"/requests/{id}#erasure")  # browsers do not send the form without the tick
     answer = await visit.api.send("POST", f"/requests/{id}/erasure", {"reason": visit.one("reason")})
@@ -95,7 +95,7 @@ async def erase(visit: Visit) -> Response:
 
 async def close(visit: Visit) -> Response:
     """End the request."""
-    id = the_id(visit)
+    id = visit.path_id
     outcome = visit.one("outcome")
     body = {"outcome": outcome, "ground": visit.one("ground") or None if outcome == "refused" else None}
     answer = await visit.api.send("POST", f"/requests/{id}/close", body)

@@ -6,7 +6,7 @@ from typing import Any
 
 from starlette.responses import Response
 
-from admin_api.http.permissions import Action, is_id
+from admin_api.http.permissions import Action
 from admin_api.page.framework.in_process_api import Answer
 from admin_api.page.framework.page_request import View, Visit
 
@@ -61,7 +61,7 @@ async def one(visit: Visit) -> Response:
 
 async def _how_far(visit: Visit) -> Response:
     """Answer with how far the report is; once it is made the whole page has changed, so the browser loads it anew."""
-    answer = await visit.api.get(f"/requests/{the_id(visit)}", again=True)
+    answer = await visit.api.get(f"/requests/{visit.path_id}", again=True)
     report = answer.document.get("report") if answer.well else None
     if report is None or report["state"] != "running":
         return Response(headers={"HX-Refresh": "true"})
@@ -70,7 +70,7 @@ async def _how_far(visit: Visit) -> Response:
 
 async def shown(visit: Visit, problem: Answer | None = None) -> Response:
     """Answer with a request as it stands, and what the API said no to."""
-    id = the_id(visit)
+    id = visit.path_id
     answer = await visit.api.get(f"/requests/{id}")
     if not answer.well:
         return visit.refused(answer)
@@ -95,14 +95,8 @@ async def shown(visit: Visit, problem: Answer | None = None) -> Response:
 
 async def record(visit: Visit) -> Response:
     """Hand out what stays of a closed request."""
-    id = the_id(visit)
+    id = visit.path_id
     return await visit.signed(f"/requests/{id}", "record", f"record-{id}.json")
-
-
-def the_id(visit: Visit) -> str:
-    """Return the id of the path; what is none leads to the API's own 404."""
-    id = str(visit.request.path_params["id"])
-    return id if is_id(id) else "-"
 
 
 def _new(visit: Visit, given: dict[str, str], kinds: list[str], problem: Answer | None = None) -> Response:

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from admin_api.http.permissions import Action
 from admin_api.page.framework.in_process_api import Answer
 from admin_api.page.framework.page_request import View, Visit
-from admin_api.page.views.users import KINDS, name_of, user_id
+from admin_api.page.views.users import KINDS, name_of
 
 SINGLE = ("first_name", "last_name", "email", "upn", "account_name", "object_id")
 SEVERAL = ("numbers", "addresses")
@@ -29,7 +29,7 @@ async def create(visit: Visit) -> Response:
 
 async def edit(visit: Visit) -> Response:
     """Show the form with what is known."""
-    found = await visit.api.get(f"/users/{user_id(visit)}")
+    found = await visit.api.get(f"/users/{visit.path_id}")
     if not found.well:
         return visit.refused(found)
     user = found.document
@@ -40,7 +40,7 @@ async def edit(visit: Visit) -> Response:
 
 async def change(visit: Visit) -> Response:
     """Change a user."""
-    id = user_id(visit)
+    id = visit.path_id
     answer = await visit.api.send("PUT", f"/users/{id}", _person(visit))
     return visit.moved(f"/users/{id}") if answer.well else _form(visit, _given(visit), answer, id=id)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from starlette.responses import Response
 
-from admin_api.http.permissions import Action, is_id
+from admin_api.http.permissions import Action
 from admin_api.page.framework.in_process_api import Answer
 from admin_api.page.framework.page_request import View, Visit
 from admin_api.page.views.call_summary import Mark, glance
@@ -60,32 +60,26 @@ async def one(visit: Visit) -> Response:
 
 async def export(visit: Visit) -> Response:
     """Hand out everything kept of a user, as a file."""
-    return await visit.api.stream(f"/users/{user_id(visit)}/export")
+    return await visit.api.stream(f"/users/{visit.path_id}/export")
 
 
 async def unmap(visit: Visit) -> Response:
     """Say that the directory has this user no more."""
-    answer = await visit.api.send("POST", f"/users/{user_id(visit)}/unmap")
-    return visit.moved(f"/users/{user_id(visit)}") if answer.well else await _shown(visit, answer)
+    answer = await visit.api.send("POST", f"/users/{visit.path_id}/unmap")
+    return visit.moved(f"/users/{visit.path_id}") if answer.well else await _shown(visit, answer)
 
 
 async def delete(visit: Visit) -> Response:
     """Delete a user whom neither directory nor recordings know any more."""
-    answer = await visit.api.send("DELETE", f"/users/{user_id(visit)}")
+    answer = await visit.api.send("DELETE", f"/users/{visit.path_id}")
     return visit.moved("/users") if answer.well else await _shown(visit, answer)
 
 
-def user_id(visit: Visit) -> str:
-    """Return the user of the path; what is no id leads to the API's own 404."""
-    id = str(visit.request.path_params["id"])
-    return id if is_id(id) else "-"
-
-
 async def _shown(visit: Visit, problem: Answer | None = None) -> Response:
-    found = await visit.api.get(f"/users/{user_id(visit)}")
+    found = await visit.api.get(f"/users/{visit.path_id}")
     if not found.well:
         return visit.refused(found)
-    calls = await visit.api.get("/calls", {"party": user_id(visit), "limit": CALLS})
+    calls = await visit.api.get("/calls", {"party": visit.path_id, "limit": CALLS})
     user = found.document
     return visit.page(
         "user.html",

@@ -7,6 +7,7 @@ import pytest
 
 from admin_api.http.authorise import Gate
 from admin_api.http.permissions import RULES, Role
+from admin_api.http.rate_limit import FAILURES_PER_ADDRESS, Limiter
 
 UNKNOWN = "00000000-0000-4000-8000-000000000000"
 RULE_IDS = [f"{rule.method} {rule.path}" for rule in RULES]
@@ -142,4 +143,4 @@ def test_failures_of_an_address_are_limited_but_valid_tokens_pass(service):
         continue
     assert service.ask("/calls", None).status_code == 429
     assert service.ask("/calls").status_code == 200
-    service.gate._per_address._buckets.clear()
+    service.gate._per_address = Limiter(FAILURES_PER_ADDRESS)

@@ -11,7 +11,8 @@ import pytest
 
 from admin_api.assembly.page_app import COOKIE
 from admin_api.http.permissions import Role
-from admin_api.http.rate_limit import Limiter, Rate
+from admin_api.http.rate_limit import Limiter
+from storage.token_buckets import Rate
 
 
 def test_whoever_is_not_signed_in_is_sent_to_the_door(browse):

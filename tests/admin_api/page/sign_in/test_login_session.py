@@ -9,12 +9,12 @@ import pytest
 from starlette.requests import Request
 
 from admin_api.access.accounts_port import Declined, Person
-from admin_api.http.rate_limit import Rate
 from admin_api.page.framework.sessions import Sessions
 from admin_api.page.sign_in.login_session import onward, origin
 from admin_api.page.sign_in.public_routes import Doors
 from storage.access.account import Passkey
 from storage.audit.hash_chain import AuditError
+from storage.token_buckets import Rate
 from tests.admin_api.page.doorstep import PASSWORD, Doorstep, field, inside
 
 
