@@ -24,6 +24,13 @@ def to_text(moment: datetime) -> str:
     return f"{utc.isoformat(timespec='microseconds')}Z"  # strftime writes the year 1 as "1" (glibc)
 
 
+def rfc3339(moment: datetime | None) -> str | None:
+    """Write a time as RFC 3339 in UTC with milliseconds, as documents show it; None for none."""
+    if moment is None:
+        return None
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
+
+
 def from_text(text: str) -> datetime:
     """Read an RFC 3339 time; raises ValueError for anything else or a time without a zone."""
     moment = datetime.fromisoformat(text)

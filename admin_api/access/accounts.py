@@ -7,10 +7,11 @@ from typing import Any
 
 from starlette.responses import Response
 
-from admin_api.http import query_parameters, responses
+from admin_api.http import responses
 from admin_api.http.authorised_request import DONE, Asked
 from storage.access.account import Account
 from storage.directory.user import by_name
+from storage.timestamps import rfc3339
 
 
 async def listed(asked: Asked) -> Response:
@@ -29,6 +30,6 @@ def shown(account: Account) -> dict[str, Any]:
         "roles": list(account.roles),
         "state": "disabled" if account.disabled else "invited" if account.password is None else "active",
         "second_factor": account.second_factor,
-        "created_at": query_parameters.rfc3339(account.created_at),
-        "signed_in_at": query_parameters.rfc3339(account.signed_in_at),
+        "created_at": rfc3339(account.created_at),
+        "signed_in_at": rfc3339(account.signed_in_at),
     }

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from starlette.responses import Response
 
-from admin_api.calls import calls
-from admin_api.http import body_reader, query_parameters, responses
+from admin_api.calls import call_views, calls
+from admin_api.http import body_reader, responses
 from admin_api.http.authorised_request import DONE, Asked
 from storage.attachments.annotations import NoCall
 from storage.keys.sealing import MAX_TEXT
@@ -20,4 +20,4 @@ async def add(asked: Asked) -> Response:
         note = await asked.customer.annotations.add(asked.object, text, asked.principal.name)
     except NoCall:
         raise await asked.missing() from None
-    return responses.document(query_parameters.annotation(note), 201)
+    return responses.document(call_views.annotation(note), 201)

@@ -7,7 +7,7 @@ import re
 
 from starlette.responses import Response
 
-from admin_api.calls import calls
+from admin_api.calls import call_views, calls
 from admin_api.http import json_body, query_parameters, responses
 from admin_api.http.authorised_request import DONE, FAILED, Asked
 from admin_api.http.permissions import is_id
@@ -80,7 +80,7 @@ async def add(asked: Asked) -> Response:
     except BadAttachment as problem:  # the call has as many as it may
         await asked.note(FAILED, "not taken")
         raise invalid([{"in": "body", "reason": str(problem)}]) from None
-    return responses.document(query_parameters.attachment(made), 201)
+    return responses.document(call_views.attachment(made), 201)
 
 
 async def file(asked: Asked) -> Response:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from starlette.responses import Response
 
+from admin_api.calls import call_views
 from admin_api.http import json_body, query_parameters, responses
 from admin_api.http.authorised_request import DONE, FAILED, Asked
 from admin_api.http.permissions import HOLDERS, Action, is_id
 from admin_api.http.problems import conflict, unavailable
+from storage.calls.call_document import CallDocument
 from storage.calls.call_index import CallRow, Page, Query
 from storage.calls.call_row import BadCursor, CallState
 
@@ -36,9 +37,7 @@ async def search(asked: Asked) -> Response:
     except BadCursor:
         raise query_parameters.bad_cursor() from None
     live = await asked.desk.documents(asked.customer.name, [row.id for row in found.items])
-    items = [
-        query_parameters.call(await _newest(asked, row, live.get(row.id)), live.get(row.id)) for row in found.items
-    ]
+    items = [call_views.call(await _newest(asked, row, live.get(row.id)), live.get(row.id)) for row in found.items]
     await asked.note(DONE)
     return responses.page(items, found.next_cursor, incomplete=lacking)
 
@@ -47,16 +46,16 @@ async def view(asked: Asked) -> Response:
     """Answer GET /calls/{id}."""
     asked.no_parameters()
     row, live = await find(asked, measured=True)
-    shown = query_parameters.call(row, live)
+    shown = call_views.call(row, live)
     beside = await _beside(asked, held=row.hold)
     beside["recordings"] = await _recordings(asked, shown)
     await asked.note(DONE)
     return responses.document({**shown, **beside})
 
 
-async def _recordings(asked: Asked, shown: Mapping[str, Any]) -> list[dict[str, Any]]:
+async def _recordings(asked: Asked, shown: CallDocument) -> list[dict[str, Any]]:
     """Return the other recordings of the same call: those that share a name of it, and how much that proves."""
-    names = {str(name["key"]): name["sure"] for name in shown.get("related", ())}
+    names = {name["key"]: name["sure"] for name in shown.get("related", ())}
     began = shown.get("started_at")
     if not names or began is None:
         return []
@@ -64,7 +63,7 @@ async def _recordings(asked: Asked, shown: Mapping[str, Any]) -> list[dict[str, 
     query = Query(related=tuple(names), since=around - SAME_CALL, until=around + SAME_CALL, limit=MOST_RECORDINGS)
     found = []
     for row in (await _found(asked, query)).items:
-        theirs = [str(name["key"]) for name in row.details.get("related", ())]
+        theirs = [name["key"] for name in row.details.get("related", ())]
         shared = next((key for key in names if key in theirs), None)
         if row.id != asked.object and shared is not None:
             found.append({"id": row.id, "key": shared, "sure": names[shared]})
@@ -97,7 +96,7 @@ async def _found(asked: Asked, query: Query) -> Page:
     return await asked.customer.calls.find(query, fresh)
 
 
-async def find(asked: Asked, *, measured: bool = False) -> tuple[CallRow, dict[str, Any] | None]:
+async def find(asked: Asked, *, measured: bool = False) -> tuple[CallRow, CallDocument | None]:
     """Return a call as the index has it, or will have it, and what the daemon says of a live one.
 
     `measured`: with the figures of this moment. Raises Problem 404 if there is no such call.
@@ -114,7 +113,7 @@ async def find(asked: Asked, *, measured: bool = False) -> tuple[CallRow, dict[s
     raise await asked.missing()
 
 
-async def _newest(asked: Asked, row: CallRow, live: Mapping[str, Any] | None) -> CallRow:
+async def _newest(asked: Asked, row: CallRow, live: CallDocument | None) -> CallRow:
     """Return a row that was read, or what the index says now if the end of a live call got there in between."""
     if live is None and row.state is CallState.RECORDING:
         return await asked.customer.calls.get(row.id) or row
@@ -139,7 +138,7 @@ async def _beside(asked: Asked, *, held: bool) -> dict[str, Any]:
     hold = await customer.holds.get(call) if held else None
     whole = asked.principal.role(HOLDERS) is not None
     return {
-        **(query_parameters.hold(hold, whole=whole) if hold else {}),
-        "annotations": [query_parameters.annotation(note) for note in await customer.annotations.of(call)],
-        "attachments": [query_parameters.attachment(one) for one in await customer.attachments.of(call)],
+        **(call_views.hold(hold, whole=whole) if hold else {}),
+        "annotations": [call_views.annotation(note) for note in await customer.annotations.of(call)],
+        "attachments": [call_views.attachment(one) for one in await customer.attachments.of(call)],
     }

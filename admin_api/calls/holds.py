@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from starlette.responses import Response
 
-from admin_api.calls import calls
-from admin_api.http import body_reader, query_parameters, responses
+from admin_api.calls import call_views, calls
+from admin_api.http import body_reader, responses
 from admin_api.http.authorised_request import DONE, Asked
 from storage.erasure.holds import NoCall
 from storage.keys.sealing import MAX_TEXT
@@ -20,7 +20,7 @@ async def put(asked: Asked) -> Response:
         hold = await asked.customer.holds.put(asked.object, reason, asked.principal.name)
     except NoCall:
         raise await asked.missing() from None
-    return responses.document({"id": hold.call, "hold": True, **query_parameters.hold(hold, whole=True)})
+    return responses.document({"id": hold.call, "hold": True, **call_views.hold(hold, whole=True)})
 
 
 async def remove(asked: Asked) -> Response:

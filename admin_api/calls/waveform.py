@@ -16,10 +16,11 @@ from typing import Any
 from starlette.responses import Response
 
 from admin_api.calls.calls import find
-from admin_api.http import query_parameters, responses
+from admin_api.http import responses
 from admin_api.http.authorised_request import DONE, FAILED, Asked
 from admin_api.http.ports import CannotRender, Rendered
 from admin_api.http.problems import not_rendered, unavailable
+from storage.timestamps import rfc3339
 
 FORM = "peaks"
 """What the daemon is asked to render."""
@@ -57,7 +58,7 @@ def read(data: bytes) -> dict[str, Any]:
         for each in told["channels"]
     ]
     began = int(told["started_ns"])
-    started = query_parameters.rfc3339(datetime.fromtimestamp(began / 1e9, UTC)) if began else None
+    started = rfc3339(datetime.fromtimestamp(began / 1e9, UTC)) if began else None
     return {"started_at": started, "duration_s": _real(told["seconds"]), "channels": channels}
 
 

@@ -16,7 +16,7 @@ from storage.customer.customers import Customer
 from storage.directory import user_search
 from storage.directory.user import EVER, NEVER, Former, Identity, UserState, fields
 from storage.directory.user_store import Mapped, Referred, User
-from storage.timestamps import from_micros
+from storage.timestamps import from_micros, rfc3339
 
 QUESTION = query_parameters.Parameter(
     "q",
@@ -71,7 +71,7 @@ async def export(asked: Asked) -> Response:
     calls = await asked.customer.users.calls_of(user)
     sure = {*await asked.customer.users.sure_calls_of(user)}
     await asked.note(DONE, f"{len(calls)} calls")
-    made = query_parameters.rfc3339(datetime.now(UTC))
+    made = rfc3339(datetime.now(UTC))
     document = {
         "version": EXPORT_VERSION,
         "created_at": made,
@@ -124,8 +124,8 @@ def shown(user: User) -> dict[str, Any]:
         **fields(user.person),
         "former": [_former(each) for each in user.former],
         "identities": [_identity(each) for each in user.identities],
-        "updated_at": query_parameters.rfc3339(user.updated_at),
-        "unmapped_at": query_parameters.rfc3339(user.unmapped_at),
+        "updated_at": rfc3339(user.updated_at),
+        "unmapped_at": rfc3339(user.unmapped_at),
     }
 
 
@@ -166,4 +166,4 @@ def _identity(each: Identity) -> dict[str, Any]:
 
 
 def _moment(micros: int) -> str | None:
-    return query_parameters.rfc3339(from_micros(micros)) if EVER < micros < NEVER else None
+    return rfc3339(from_micros(micros)) if EVER < micros < NEVER else None

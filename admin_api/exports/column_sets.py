@@ -9,11 +9,12 @@ from typing import Any
 from starlette.responses import Response
 
 from admin_api.exports import columns
-from admin_api.http import body_reader, query_parameters, responses
+from admin_api.http import body_reader, responses
 from admin_api.http.authorised_request import DONE, FAILED, REFUSED, Asked
 from admin_api.http.body_reader import Members
 from admin_api.http.problems import conflict, invalid
 from storage.exports.column_sets import MAX_NAME, ColumnSet, NameTaken, TooManySets
+from storage.timestamps import rfc3339
 
 RIGHT_COLUMNS = f"must be a list of names out of {', '.join(columns.COLUMNS)}"
 
@@ -115,6 +116,6 @@ def shown(kept: ColumnSet) -> dict[str, Any]:
         "name": kept.name,
         "columns": list(kept.columns),
         "other_parties": others(kept.columns),
-        "changed_at": query_parameters.rfc3339(kept.changed_at),
+        "changed_at": rfc3339(kept.changed_at),
         "changed_by": kept.changed_by,
     }

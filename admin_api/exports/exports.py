@@ -22,6 +22,7 @@ from storage.calls.call_row import BadCursor
 from storage.exports.column_sets import ColumnSet, pick
 from storage.exports.exports import Export, ExportState, Request, TooMany
 from storage.keys.sealing import MAX_TEXT
+from storage.timestamps import rfc3339
 
 LISTED = (query_parameters.LIMIT, query_parameters.CURSOR)
 FORMATS = ("xlsx", "csv", "json")
@@ -158,9 +159,9 @@ def shown(export: Export, progress: tuple[int, int | None] | None, held: int | N
         "format": export.format,
         "media": request.media if request else None,
         "columns": list(request.columns) if request else None,
-        "created_at": query_parameters.rfc3339(export.created_at),
+        "created_at": rfc3339(export.created_at),
         "created_by": export.created_by,
-        "expires_at": query_parameters.rfc3339(export.expires_at),
+        "expires_at": rfc3339(export.expires_at),
         "size_bytes": export.size_bytes,
         "problem": export.problem,
         "progress": None,

@@ -20,6 +20,7 @@ from storage.calls.call_row import BadCursor, Query
 from storage.erasure.erasure_rows import Erasure, State
 from storage.erasure.erasures import Held, NoErasure, NoWaiver, OwnRequest
 from storage.keys.sealing import MAX_TEXT
+from storage.timestamps import rfc3339
 
 WAYS = ("calls", "party", "query")
 LISTED = (query_parameters.ERASURES, query_parameters.LIMIT, query_parameters.CURSOR)
@@ -166,11 +167,11 @@ def shown(erasure: Erasure) -> dict[str, Any]:
         "state": erasure.state.value,
         "cause": erasure.cause,
         "rule": erasure.rule,
-        "requested_at": query_parameters.rfc3339(erasure.requested_at),
+        "requested_at": rfc3339(erasure.requested_at),
         "requested_by": erasure.requested_by,
-        "approved_at": query_parameters.rfc3339(erasure.approved_at),
+        "approved_at": rfc3339(erasure.approved_at),
         "approved_by": erasure.approved_by,
-        "done_at": query_parameters.rfc3339(erasure.done_at),
+        "done_at": rfc3339(erasure.done_at),
         "calls": erasure.calls,
         "receipt": erasure.receipt,
     }

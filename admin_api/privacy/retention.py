@@ -10,7 +10,7 @@ from typing import Any
 
 from starlette.responses import Response
 
-from admin_api.http import body_reader, query_parameters, responses
+from admin_api.http import body_reader, responses
 from admin_api.http.authorised_request import DONE, Asked
 from admin_api.http.body_reader import Members
 from admin_api.http.problems import invalid
@@ -18,6 +18,7 @@ from storage.calls.call_row import Direction
 from storage.retention.policy import MAX_DAYS, Policy, Wins
 from storage.retention.rules import MAX_NAME, MAX_RULES, BadRule, Stored, StoredRule, Unchanged, Wished, check
 from storage.retention.sweep import Due, Preview
+from storage.timestamps import rfc3339
 
 MEMBERS = ("rules", "default_days", "wins")
 RULE_MEMBERS = ("id", "days", "direction", "source", "party", "name")
@@ -135,7 +136,7 @@ def shown(stored: Stored) -> dict[str, Any]:
         "default_days": stored.default_days,
         "wins": stored.wins.value,
         "rules": [_rule(rule) for rule in stored.rules],
-        "changed_at": query_parameters.rfc3339(stored.changed_at),
+        "changed_at": rfc3339(stored.changed_at),
         "changed_by": stored.changed_by,
     }
 
@@ -156,7 +157,7 @@ def foreseen(preview: Preview, now: datetime) -> dict[str, Any]:
     """Show a preview: `items` would be erased at once, `asks` after an approval because the brake holds them back."""
     due = [_due(one) for one in preview.due]
     return {
-        "at": query_parameters.rfc3339(now),
+        "at": rfc3339(now),
         "calls": preview.total,
         "brake": preview.asks,
         "items": [] if preview.asks else due,
@@ -168,6 +169,6 @@ def _due(due: Due) -> Mapping[str, Any]:
     return {
         "id": due.id,
         "rule": due.rule,
-        "ended_at": query_parameters.rfc3339(due.ended_at),
-        "erase_after": query_parameters.rfc3339(due.erase_after),
+        "ended_at": rfc3339(due.ended_at),
+        "erase_after": rfc3339(due.erase_after),
     }

@@ -13,6 +13,7 @@ from admin_api.http import body_reader, query_parameters, responses
 from admin_api.http.authorised_request import DONE, Asked
 from storage.erasure.waivers import Waiver
 from storage.keys.sealing import MAX_TEXT
+from storage.timestamps import rfc3339
 
 MEMBERS = ("document_sha256", "signed_by", "signed_at", "scope", "expires_at")
 MAX_NAME = 200  # characters of who signed
@@ -70,9 +71,9 @@ def shown(waiver: Waiver | None, now: datetime) -> dict[str, Any]:
         "id": waiver.id,
         "document_sha256": waiver.document_sha256,
         "signed_by": waiver.signed_by,
-        "signed_at": query_parameters.rfc3339(waiver.signed_at),
+        "signed_at": rfc3339(waiver.signed_at),
         "scope": waiver.scope,
-        "expires_at": query_parameters.rfc3339(waiver.expires_at),
-        "put_at": query_parameters.rfc3339(waiver.put_at),
+        "expires_at": rfc3339(waiver.expires_at),
+        "put_at": rfc3339(waiver.put_at),
         "put_by": waiver.put_by,
     }

@@ -7,10 +7,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from storage import search_forms
+from storage.calls.call_document import sealed_part
 from storage.calls.call_row import CallRow, CallState
-
-CLEAR = frozenset({"id", "state", "started_at", "ended_at", "duration_ms", "size_bytes"})
-"""Fields that stand in columns of their own; everything else is sealed."""
 
 
 def parse_time(text: str | None) -> datetime | None:
@@ -34,7 +32,7 @@ def row_of(document: Mapping[str, Any], leaf: int, retention_days: int | None) -
         size_bytes=document.get("size_bytes", 0),
         hold=False,
         erase_after=_after(ended, later, retention_days),
-        details={k: v for k, v in document.items() if k not in CLEAR},
+        details=sealed_part(document),
         kept_from=later,
     )
 

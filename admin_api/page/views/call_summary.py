@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
+
+from storage.calls.call_document import CallDocument, Party
 
 MOST_PEOPLE = 4
 """Named in a row; a conference has more, and its own page names them."""
@@ -79,8 +81,9 @@ class Glance:
     """When retention ends."""
 
 
-def glance(call: Mapping[str, Any]) -> Glance:
+def glance(shown: Mapping[str, Any]) -> Glance:
     """Take out of a call's document what a row shows."""
+    call = cast("CallDocument", shown)
     parties = call.get("parties") or ()
     state = str(call["state"])
     tone, word = STATES.get(state, ("", state))
@@ -97,7 +100,7 @@ def glance(call: Mapping[str, Any]) -> Glance:
     )
 
 
-def person(party: Mapping[str, Any]) -> Person:
+def person(party: Party) -> Person:
     """Show a party by name and number, or by URI where it has no number."""
     role = str(party.get("role") or "participant")
     address = party.get("number") or party.get("uri") or ""
@@ -118,11 +121,11 @@ def fingerprint(rows: Iterable[Glance]) -> str:
     return hashlib.sha256(repr(told).encode()).hexdigest()[:16]
 
 
-def _marks(call: Mapping[str, Any]) -> Iterable[Mark]:
+def _marks(call: CallDocument) -> Iterable[Mark]:
     streams = call.get("streams") or ()
     if call.get("paused"):
         yield Mark("paused", "warn")
-    graded = quality(min((s["mos"] for s in streams if s.get("mos") is not None), default=None))
+    graded = quality(min((mos for s in streams if (mos := s.get("mos")) is not None), default=None))
     if graded:
         yield graded
     missing = max((int(s.get("gap_ms") or 0) for s in streams), default=0)

@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from admin_api.calls import waveform
-from admin_api.http import query_parameters
+from admin_api.calls import call_views, waveform
 from admin_api.http.ports import CannotRender
 from recorder.access import api_backend as desk_module
 from recorder.access.api_backend import Desk
@@ -62,7 +61,7 @@ def test_a_call_that_is_not_in_the_index_yet_names_the_users_who_took_part(tmp_p
             one.node.indexer.put(acme, row, ())
             shown = desk.document("acme", CALL)
             assert shown and "user_id" not in shown["parties"][0]  # nobody knows who was who yet
-            assert query_parameters.call(row, shown) == query_parameters.call(
+            assert call_views.call(row, shown) == call_views.call(
                 row, None
             )  # as it will be shown once it is in the index
             await acme.correlation.load()

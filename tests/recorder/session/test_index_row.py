@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from recorder.session.index_row import CLEAR, forms_of, parse_time, row_of
+from recorder.session.index_row import forms_of, parse_time, row_of
+from storage.calls.call_document import COLUMNS
 from storage.calls.call_row import CallState
 
 DOCUMENT: dict[str, Any] = {
@@ -25,7 +26,7 @@ def test_retention_counts_from_the_end() -> None:
     row = row_of(DOCUMENT, 7, 10)
     assert row.state is CallState.COMPLETE
     assert row.erase_after == datetime(2026, 3, 1, 12, 1, tzinfo=UTC) + timedelta(days=10)
-    assert not CLEAR & set(row.details)
+    assert not COLUMNS & set(row.details)
 
 
 def test_retention_counts_from_the_true_end_where_the_clock_was_set_back() -> None:
