@@ -8,17 +8,17 @@ from typing import Any
 from starlette.responses import Response
 
 from admin_api.http import responses
-from admin_api.http.authorised_request import DONE, Asked
+from admin_api.http.authorised_request import DONE, AuthorisedRequest
 from storage.access.account import Account
 from storage.directory.user import by_name
 from storage.timestamps import rfc3339
 
 
-async def listed(asked: Asked) -> Response:
+async def listed(request: AuthorisedRequest) -> Response:
     """Answer GET /accounts: every account by its name; there are at most 1,000."""
-    asked.no_parameters()
-    found = await asyncio.to_thread(asked.customer.accounts.all)
-    await asked.note(DONE)
+    request.no_parameters()
+    found = await asyncio.to_thread(request.customer.accounts.all)
+    await request.note(DONE)
     return responses.page([shown(account) for account in sorted(found, key=lambda one: by_name(one.name))], None)
 
 

@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from admin_api.calls import call_views, calls
 from admin_api.http import json_body, query_parameters, responses
-from admin_api.http.authorised_request import DONE, FAILED, Asked
+from admin_api.http.authorised_request import DONE, FAILED, AuthorisedRequest
 from admin_api.http.permissions import is_id
 from admin_api.http.problems import invalid, not_found
 from admin_api.http.query_parameters import Parameter
@@ -56,44 +56,44 @@ ATTACH = (
 )
 
 
-async def add(asked: Asked) -> Response:
+async def add(request: AuthorisedRequest) -> Response:
     """Answer POST /calls/{id}/attachments: the body is the file, its type the Content-Type."""
-    async with asked.well_formed():
-        wanted = asked.parameters(ATTACH)
-        media_type = asked.http.headers.get("content-type", "").partition(";")[0].strip().lower()
-        data = await json_body.body(asked.http, MAX_BYTES, BODY_SECONDS)
+    async with request.well_formed():
+        wanted = request.parameters(ATTACH)
+        media_type = request.http.headers.get("content-type", "").partition(";")[0].strip().lower()
+        data = await json_body.body(request.http, MAX_BYTES, BODY_SECONDS)
         await asyncio.to_thread(check, media_type, data)
-    await calls.settled(asked)
-    await asked.note(DONE, wanted["kind"])
+    await calls.settled(request)
+    await request.note(DONE, wanted["kind"])
     try:
-        made = await asked.customer.attachments.add(
-            asked.object,
+        made = await request.customer.attachments.add(
+            request.object,
             wanted["kind"],
             media_type,
             data,
-            asked.principal.name,
+            request.principal.name,
             title=wanted["title"],
             language=wanted["language"],
         )
     except NoCall:
-        raise await asked.missing() from None
+        raise await request.missing() from None
     except BadAttachment as problem:  # the call has as many as it may
-        await asked.note(FAILED, "not taken")
+        await request.note(FAILED, "not taken")
         raise invalid([{"in": "body", "reason": str(problem)}]) from None
     return responses.document(call_views.attachment(made), 201)
 
 
-async def file(asked: Asked) -> Response:
+async def file(request: AuthorisedRequest) -> Response:
     """Answer GET /calls/{id}/attachments/{part}."""
-    asked.no_parameters()
-    await calls.find(asked)
-    found = await asked.customer.attachments.of(asked.object) if is_id(asked.part) else ()
-    wanted = next((one for one in found if one.id == asked.part), None)
+    request.no_parameters()
+    await calls.find(request)
+    found = await request.customer.attachments.of(request.object) if is_id(request.part) else ()
+    wanted = next((one for one in found if one.id == request.part), None)
     if wanted is None:
-        raise await asked.missing()
-    await asked.note(DONE)
+        raise await request.missing()
+    await request.note(DONE)
     try:
-        data = await asked.customer.attachments.read(wanted)
+        data = await request.customer.attachments.read(wanted)
     except (Forgotten, PartMissing):
         raise not_found() from None  # erased at this moment
     suffix = "vtt" if wanted.media_type == MEDIA_TYPES[0] else "json"

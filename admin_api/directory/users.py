@@ -8,7 +8,7 @@ from typing import Any
 from starlette.responses import Response
 
 from admin_api.http import json_body, query_parameters, responses
-from admin_api.http.authorised_request import DONE, FAILED, Asked
+from admin_api.http.authorised_request import DONE, FAILED, AuthorisedRequest
 from admin_api.http.permissions import is_id
 from admin_api.http.problems import conflict, not_found
 from storage.calls.call_row import BadCursor
@@ -41,36 +41,36 @@ FEW = 200
 """Users that are taken over while somebody waits for a search: 50 ms. More are soon found."""
 
 
-async def listed(asked: Asked) -> Response:
+async def listed(request: AuthorisedRequest) -> Response:
     """Answer GET /users by name: all, or those whom a name, number or address means or meant."""
-    given = asked.parameters(USERS)
+    given = request.parameters(USERS)
     after = given["cursor"] or ""
     if after and not is_id(after):
         raise query_parameters.bad_cursor()
     try:
-        found, cursor = await _found(asked.customer, given["q"], given["state"], given["limit"], after)
+        found, cursor = await _found(request.customer, given["q"], given["state"], given["limit"], after)
     except BadCursor:
         raise query_parameters.bad_cursor() from None
-    await asked.note(DONE)
+    await request.note(DONE)
     return responses.page([shown(user) for user in found], cursor)
 
 
-async def view(asked: Asked) -> Response:
+async def view(request: AuthorisedRequest) -> Response:
     """Answer GET /users/{id}."""
-    asked.no_parameters()
-    user = await named(asked)
-    await asked.note(DONE)
+    request.no_parameters()
+    user = await named(request)
+    await request.note(DONE)
     return responses.document(shown(user))
 
 
-async def export(asked: Asked) -> Response:
+async def export(request: AuthorisedRequest) -> Response:
     """Answer GET /users/{id}/export: everything kept of a user, and the calls that refer to it, as a file."""
-    asked.no_parameters()
-    user = await named(asked)
-    settled = await asked.customer.users.settled(user)
-    calls = await asked.customer.users.calls_of(user)
-    sure = {*await asked.customer.users.sure_calls_of(user)}
-    await asked.note(DONE, f"{len(calls)} calls")
+    request.no_parameters()
+    user = await named(request)
+    settled = await request.customer.users.settled(user)
+    calls = await request.customer.users.calls_of(user)
+    sure = {*await request.customer.users.sure_calls_of(user)}
+    await request.note(DONE, f"{len(calls)} calls")
     made = rfc3339(datetime.now(UTC))
     document = {
         "version": EXPORT_VERSION,
@@ -85,30 +85,30 @@ async def export(asked: Asked) -> Response:
     return answer
 
 
-async def unmap(asked: Asked) -> Response:
+async def unmap(request: AuthorisedRequest) -> Response:
     """Answer POST /users/{id}/unmap: the user is inactive from now on, until the directory names it again."""
-    asked.no_parameters()
-    await json_body.empty_body(asked.http)
-    await named(asked)
-    await asked.note(DONE)
-    user = await asked.customer.users.unmap(asked.object)
+    request.no_parameters()
+    await json_body.empty_body(request.http)
+    await named(request)
+    await request.note(DONE)
+    user = await request.customer.users.unmap(request.object)
     if user is None:
         raise not_found()
     return responses.document(shown(user))
 
 
-async def delete(asked: Asked) -> Response:
+async def delete(request: AuthorisedRequest) -> Response:
     """Answer DELETE /users/{id}: 409 while the directory has the user, or recordings refer to it."""
-    asked.no_parameters()
-    await named(asked)
-    await asked.settle_all()  # a call that is being recorded refers to them too
+    request.no_parameters()
+    await named(request)
+    await request.settle_all()  # a call that is being recorded refers to them too
     try:
-        gone = await asked.customer.users.delete(asked.object, lambda: asked.note(DONE))
+        gone = await request.customer.users.delete(request.object, lambda: request.note(DONE))
     except Mapped:
-        await asked.note(FAILED, "still in the directory")
+        await request.note(FAILED, "still in the directory")
         raise conflict("The user is still in the directory. Unmap it there first, or by POST …/unmap.") from None
     except Referred:
-        await asked.note(FAILED, "recordings refer to it")
+        await request.note(FAILED, "recordings refer to it")
         raise conflict("Recordings refer to this user. It can be deleted once they are erased.") from None
     if not gone:
         raise not_found()
@@ -129,9 +129,9 @@ def shown(user: User) -> dict[str, Any]:
     }
 
 
-async def named(asked: Asked) -> User:
+async def named(request: AuthorisedRequest) -> User:
     """Return the user of the path; raises Problem 404."""
-    return await asked.find(asked.customer.users.get)
+    return await request.find(request.customer.users.get)
 
 
 async def _found(

@@ -1,4 +1,4 @@
-"""One request that passed the gate, and how it is written into the audit log."""
+"""One request that was authorised, and how it is written into the audit log."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from typing import Any, TypeVar
 from starlette.requests import Request
 
 from admin_api.http import query_parameters
-from admin_api.http.audit_dedup import Look
+from admin_api.http.audit_dedup import Repeat
 from admin_api.http.bearer import Principal
 from admin_api.http.permissions import Action, is_id
-from admin_api.http.ports import Desk
+from admin_api.http.ports import Daemon
 from admin_api.http.problems import Problem, not_found, unavailable
 from admin_api.http.query_parameters import Parameter
 from storage.audit.hash_chain import Act
@@ -24,14 +24,14 @@ from storage.errors import StorageError
 DONE = "done"
 REFUSED = "refused"
 FAILED = "failed"
-FIRST = Look()
+FIRST = Repeat()
 NOT_WRITTEN = "The audit log cannot be written, so nothing is shown or done."
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class AuthorisedRequest:
     """What a handler works with."""
 
     http: Request
@@ -44,16 +44,16 @@ class Asked:
     """The role that allows it; all of the token's if none does."""
     object: str
     """The id in the path as sent, "" if there is none."""
-    desk: Desk
+    daemon: Daemon
     """The running daemon."""
     part: str = ""
     """The id in the path of something that belongs to the object, as sent, "" if there is none."""
-    look: Look = FIRST
+    look: Repeat = FIRST
     """Whether the page looks again at what it was shown, and that was written down a moment ago."""
 
     @property
     def customer(self) -> Customer:
-        """The customer of path and token: they are the same behind the gate."""
+        """The customer of the path, which is that of the token."""
         return self.principal.customer
 
     def parameters(self, declared: Sequence[Parameter]) -> dict[str, Any]:
@@ -87,7 +87,7 @@ class Asked:
 
     async def settle_all(self) -> None:
         """Have calls that have just begun written to the index, so that a search finds them; raises Problem 503."""
-        if not await self.desk.settle_all(self.customer.name):
+        if not await self.daemon.settle_all(self.customer.name):
             await self.note(FAILED, "not in the index yet")
             raise unavailable("Some calls are not in the index yet. Ask again.")
 

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from admin_api.http import json_body, query_parameters
-from admin_api.http.authorised_request import Asked
+from admin_api.http.authorised_request import AuthorisedRequest
 from admin_api.http.problems import invalid
 
 T = TypeVar("T")
@@ -102,8 +102,8 @@ def one_text(name: str, most: int) -> Callable[[bytes], str]:
     return read
 
 
-async def given(asked: Asked, read: Callable[[bytes], T]) -> T:
+async def given(request: AuthorisedRequest, read: Callable[[bytes], T]) -> T:
     """Read the body of a request that takes no parameters; what is not as described is noted as a refused try."""
-    async with asked.well_formed():
-        asked.no_parameters()
-        return read(await json_body.body(asked.http))
+    async with request.well_formed():
+        request.no_parameters()
+        return read(await json_body.body(request.http))

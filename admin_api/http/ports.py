@@ -52,7 +52,7 @@ class Streamed(Protocol):
         """Give it up, also in the middle and twice."""
 
 
-class Desk(Protocol):
+class Daemon(Protocol):
     """The running daemon as the admin surface sees it."""
 
     def document(self, customer: str, call: str) -> CallDocument | None:

@@ -11,7 +11,7 @@ from typing import Any
 from starlette.responses import Response
 
 from admin_api.http import body_reader, responses
-from admin_api.http.authorised_request import DONE, Asked
+from admin_api.http.authorised_request import DONE, AuthorisedRequest
 from admin_api.http.body_reader import Members
 from admin_api.http.problems import invalid
 from storage.calls.call_row import Direction
@@ -36,44 +36,44 @@ class Wanted:
     """Which of several matching rules counts."""
 
 
-async def view(asked: Asked) -> Response:
+async def view(request: AuthorisedRequest) -> Response:
     """Answer GET /retention."""
-    asked.no_parameters()
-    stored = await asked.customer.rules.get()
-    await asked.note(DONE)
+    request.no_parameters()
+    stored = await request.customer.rules.get()
+    await request.note(DONE)
     return responses.document(shown(stored))
 
 
-async def put(asked: Asked) -> Response:
+async def put(request: AuthorisedRequest) -> Response:
     """Answer PUT /retention: all rules at once; a rule that says the same as before keeps its id."""
-    wanted = await body_reader.given(asked, read_all)
-    await asked.note(DONE, f"{len(wanted.rules or ())} rules")
-    stored = await asked.customer.rules.put(
-        wanted.rules or (), by=asked.principal.name, default_days=wanted.default_days, wins=wanted.wins
+    wanted = await body_reader.given(request, read_all)
+    await request.note(DONE, f"{len(wanted.rules or ())} rules")
+    stored = await request.customer.rules.put(
+        wanted.rules or (), by=request.principal.name, default_days=wanted.default_days, wins=wanted.wins
     )
     return responses.document(shown(stored))
 
 
-async def preview(asked: Asked) -> Response:
+async def preview(request: AuthorisedRequest) -> Response:
     """Answer POST /retention/preview: what the next sweep would erase, by the rules sent or else by those that hold."""
-    wanted = await body_reader.given(asked, read)
-    policy = await _policy(asked, wanted)
-    now, percent = asked.desk.sweep_terms()
-    found = await asked.customer.retention.preview(now, percent, policy)
-    await asked.note(DONE)
+    wanted = await body_reader.given(request, read)
+    policy = await _policy(request, wanted)
+    now, percent = request.daemon.sweep_terms()
+    found = await request.customer.retention.preview(now, percent, policy)
+    await request.note(DONE)
     document = await asyncio.to_thread(foreseen, found, now)
     return await asyncio.to_thread(responses.document, document)  # a first sweep may take 100,000 calls
 
 
-async def _policy(asked: Asked, wanted: Wanted) -> Policy | None:
+async def _policy(request: AuthorisedRequest, wanted: Wanted) -> Policy | None:
     """Put together what is to be tried; None: what holds now, under the ids that it has."""
-    stored = await asked.customer.rules.get()
+    stored = await request.customer.rules.get()
     days = stored.default_days if isinstance(wanted.default_days, Unchanged) else wanted.default_days
     wins = wanted.wins or stored.wins
     if wanted.rules is None and (days, wins) == (stored.default_days, stored.wins):
         return None
     rules = tuple(rule.wished for rule in stored.rules) if wanted.rules is None else wanted.rules
-    return asked.customer.rules.policy_of(rules, days, wins)
+    return request.customer.rules.policy_of(rules, days, wins)
 
 
 def read_all(data: bytes) -> Wanted:

@@ -41,7 +41,7 @@ def network(source: str) -> str:
     return source if address is None else _prefix(address, 24 if address.version == 4 else 56)
 
 
-def neighbourhood(source: str) -> str:
+def subscriber(source: str) -> str:
     """Return what addresses count as one: with IPv6 a network of 64 bits, which is what one subscriber has."""
     address = _address(source)
     return source if address is None or address.version == 4 else _prefix(address, 64)

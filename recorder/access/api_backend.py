@@ -51,7 +51,7 @@ MEASURE_SECONDS = 1.0
 """A worker answers within milliseconds; one that hangs is replaced later, and nobody waits for that."""
 
 
-class Desk:
+class Daemon:
     """The daemon's side of the admin API."""
 
     def __init__(

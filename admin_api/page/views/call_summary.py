@@ -1,4 +1,4 @@
-"""A call at a glance, as lists show it: who with whom, how good it sounds, what is missing; pure."""
+"""The summary of a call that lists show: who took part, how good it sounds, what is missing; pure."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Person:
 
 
 @dataclass(frozen=True, slots=True)
-class Glance:
+class CallSummary:
     """One row."""
 
     id: str
@@ -81,13 +81,13 @@ class Glance:
     """When retention ends."""
 
 
-def glance(shown: Mapping[str, Any]) -> Glance:
+def summary(shown: Mapping[str, Any]) -> CallSummary:
     """Take out of a call's document what a row shows."""
     call = cast("CallDocument", shown)
     parties = call.get("parties") or ()
     state = str(call["state"])
     tone, word = STATES.get(state, ("", state))
-    return Glance(
+    return CallSummary(
         id=str(call["id"]),
         started_at=call.get("started_at"),
         duration_ms=int(call.get("duration_ms") or 0),
@@ -115,7 +115,7 @@ def quality(mos: float | None) -> Mark | None:
     return Mark(f"sound {found[1]}", found[0])
 
 
-def fingerprint(rows: Iterable[Glance]) -> str:
+def fingerprint(rows: Iterable[CallSummary]) -> str:
     """Name what is shown but for the lengths, which go on by themselves."""
     told = [(row.id, row.people, row.more, row.state.text, [(m.text, m.values) for m in row.marks]) for row in rows]
     return hashlib.sha256(repr(told).encode()).hexdigest()[:16]

@@ -56,7 +56,7 @@ def timed(service, path, **more):
 
 def unpaced(service):
     """Let the rate limit think that nothing was asked yet."""
-    service.gate._per_token = Limiter(PER_TOKEN)
+    service.authoriser._per_token = Limiter(PER_TOKEN)
 
 
 QUESTIONS = {
@@ -121,7 +121,7 @@ def test_the_work_is_the_same_for_another_customers_id_and_a_random_one(service,
     theirs = steps(service, path.format(service.ids["beta"][0]), method=method, to=to or "beta", **more)
     nobodys = steps(service, path.format(uuid.uuid4()), method=method, to=to or "nobody", **more)
     assert theirs == nobodys
-    assert theirs["authorise Gate.answer"] == 1 and len(theirs) > 20
+    assert theirs["authorise Authoriser.answer"] == 1 and len(theirs) > 20
 
 
 def test_two_samples_that_differ_are_told_apart():
