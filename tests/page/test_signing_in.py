@@ -151,7 +151,7 @@ def test_a_passkey_is_made_and_asked_for(house: Doorstep, arrive: Callable[..., 
     page.get_by_role("button", name="Use a passkey").click()
     page.wait_for_url("**/calls")
     assert page.goto("/account").status == 200
-    assert house.sentence()[-1] == ("anna", "session.open", "done", "password and passkey")
+    assert house.told()[-1] == ("anna", "session.open", "done", "password and passkey")
 
     (key,) = devtools.send("WebAuthn.getCredentials", {"authenticatorId": device})["credentials"]
     assert key["rpId"] == "localhost"
