@@ -17,8 +17,8 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from admin_api.assembly import page_app
-from admin_api.page.framework import static
 from admin_api.http.permissions import Role
+from admin_api.page.framework import static
 from tests.page.conftest import Town, until
 
 STATIC = Path(static.__file__).parents[1] / "static"
