@@ -56,8 +56,8 @@ def test_the_short_cut_never_differs_from_looking_closely(key: str, value: str) 
         ({"party": [0, 1], "earlier": [2]}, [0, 1, 2]),
     ],
 )
-def test_who_is_heard_in_a_stream(stream: dict[str, object], answer_of: object) -> None:
-    assert senders(stream) == answer_of
+def test_who_is_heard_in_a_stream(stream: dict[str, object], heard: object) -> None:
+    assert senders(stream) == heard
 
 
 def speakers(*told: tuple[int, int | list[int] | None, bool]) -> list[dict[str, object]]:
