@@ -7,17 +7,18 @@ from typing import Any
 
 from starlette.responses import Response
 
-from admin_api.http import query_parameters, responses
-from admin_api.http.authorised_request import DONE, Asked
+from admin_api.http import responses
+from admin_api.http.authorised_request import DONE, AuthorisedRequest
 from storage.access.account import Account
 from storage.directory.user import by_name
+from storage.timestamps import rfc3339
 
 
-async def listed(asked: Asked) -> Response:
+async def listed(request: AuthorisedRequest) -> Response:
     """Answer GET /accounts: every account by its name; there are at most 1,000."""
-    query_parameters.read((), asked.http.query_params.multi_items())
-    found = await asyncio.to_thread(asked.customer.accounts.all)
-    await asked.note(DONE)
+    request.no_parameters()
+    found = await asyncio.to_thread(request.customer.accounts.all)
+    await request.note(DONE)
     return responses.page([shown(account) for account in sorted(found, key=lambda one: by_name(one.name))], None)
 
 
@@ -29,6 +30,6 @@ def shown(account: Account) -> dict[str, Any]:
         "roles": list(account.roles),
         "state": "disabled" if account.disabled else "invited" if account.password is None else "active",
         "second_factor": account.second_factor,
-        "created_at": query_parameters.rfc3339(account.created_at),
-        "signed_in_at": query_parameters.rfc3339(account.signed_in_at),
+        "created_at": rfc3339(account.created_at),
+        "signed_in_at": rfc3339(account.signed_in_at),
     }

@@ -1,4 +1,4 @@
-"""What the page's doors need from the daemon: who has an account, and who vouches for people without one."""
+"""What signing in needs from the daemon: accounts, and the sign-in services that vouch for people without one."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ class Challenge:
 
 
 @dataclass(frozen=True, slots=True)
-class Errand:
+class ProviderLogin:
     """A way to a provider and back that has begun."""
 
     link: str = field(repr=False)
@@ -120,22 +120,22 @@ class Providers(Protocol):
     def names(self, customer: str) -> Sequence[str]:
         """Return what the providers of a customer are called on the page; their place in the list is their number."""
 
-    async def begin(self, customer: str, number: int, back: str) -> Errand:
+    async def begin(self, customer: str, number: int, back: str) -> ProviderLogin:
         """Prepare the way to a provider, which sends the browser to `back`; raises ProviderAway."""
 
-    async def finish(self, errand: Errand, answer: Mapping[str, str]) -> Person:
+    async def finish(self, provider_login: ProviderLogin, answer: Mapping[str, str]) -> Person:
         """Judge what the browser came back with; raises ProviderAway, NotVouched."""
 
 
-Tell = Callable[[], None]
+WriteAudit = Callable[[], None]
 """Writes a change into the audit log just before it is made; what it raises leaves everything as it was."""
 
 
-def silent() -> None:
+def no_audit() -> None:
     """Write nothing down: whoever changes something has done so."""
 
 
-class Household(Protocol):
+class AccountService(Protocol):
     """Who may sign in to the page."""
 
     @property
@@ -166,7 +166,9 @@ class Household(Protocol):
         `elsewhere`: the network that it comes from, if the account has not signed in from there.
         """
 
-    async def entered(self, person: Person, tell: Tell = silent, place: str = "", address: str = "") -> None:
+    async def entered(
+        self, person: Person, write_audit: WriteAudit = no_audit, place: str = "", address: str = ""
+    ) -> None:
         """Note that somebody got in, and from which network and address."""
 
     def usual(self, person: Person | None, place: str) -> bool:
@@ -190,10 +192,12 @@ class Household(Protocol):
     def invited(self, customer: str, secret: str) -> Person | None:
         """Find whose one-time link this is."""
 
-    async def accept(self, customer: str, secret: str, password: str, tell: Tell = silent) -> Person | None:
+    async def accept(
+        self, customer: str, secret: str, password: str, write_audit: WriteAudit = no_audit
+    ) -> Person | None:
         """Set a password by a one-time link, which is used up; None if it was before. Raises Declined, Busy."""
 
-    async def change_password(self, person: Person, old: str, new: str, tell: Tell = silent) -> Person:
+    async def change_password(self, person: Person, old: str, new: str, write_audit: WriteAudit = no_audit) -> Person:
         """Set another password; raises Declined, Busy."""
 
     async def confirm(self, person: Person, password: str) -> bool:
@@ -203,7 +207,7 @@ class Household(Protocol):
         """Make a secret for an authenticator app."""
 
     async def add_app(
-        self, person: Person, secret: str, code: str, tell: Tell = silent, *, first: bool = False
+        self, person: Person, secret: str, code: str, write_audit: WriteAudit = no_audit, *, first: bool = False
     ) -> Sequence[str]:
         """Put an app on file that shows the right code; returns recovery codes, the first time. Raises Declined.
 
@@ -214,12 +218,12 @@ class Household(Protocol):
         """Ask a browser for a new passkey."""
 
     async def add_device(
-        self, person: Person, origin: str, state: Any, answer: str, label: str, tell: Tell = silent
+        self, person: Person, origin: str, state: Any, answer: str, label: str, write_audit: WriteAudit = no_audit
     ) -> Sequence[str]:
         """Put a passkey on file; returns recovery codes, the first time. Raises Declined."""
 
-    async def renew_codes(self, person: Person, tell: Tell = silent) -> Sequence[str]:
+    async def renew_codes(self, person: Person, write_audit: WriteAudit = no_audit) -> Sequence[str]:
         """Make new recovery codes, the ones before are void. Raises Declined."""
 
-    async def drop(self, person: Person, device: str = "", tell: Tell = silent) -> Person:
+    async def drop(self, person: Person, device: str = "", write_audit: WriteAudit = no_audit) -> Person:
         """Take a passkey off the file, or the app; the last factor is kept where one is required. Raises Declined."""

@@ -15,19 +15,19 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from admin_api.access import accounts
-from admin_api.access.accounts_port import Household
+from admin_api.access.accounts_port import AccountService
 from admin_api.assembly import openapi
 from admin_api.assembly.health import Health
-from admin_api.assembly.lazy_page import Front
+from admin_api.assembly.lazy_page import LazyPage
 from admin_api.calls import annotations as corrections
 from admin_api.calls import attachments, calls, holds, playback, waveform
 from admin_api.directory import user_changes, users
 from admin_api.exports import column_sets, exports
-from admin_api.http.authorise import Gate, Handler
+from admin_api.http.authorise import Authoriser, Handler
 from admin_api.http.bearer import Report
 from admin_api.http.error_middleware import Guard
 from admin_api.http.permissions import Action
-from admin_api.http.ports import Desk
+from admin_api.http.ports import Daemon
 from admin_api.operations import audit, incidents, system
 from admin_api.privacy import erasures, retention, subject_requests, waiver
 from storage.customer.customers import Customer
@@ -90,9 +90,9 @@ HANDLERS: Mapping[Action, Handler] = {
 
 def create_app(
     customers: Mapping[str, Customer],
-    desk: Desk,
+    daemon: Daemon,
     *,
-    household: Household | None = None,
+    account_service: AccountService | None = None,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     monotonic: Callable[[], float] = time.monotonic,
     report: Report | None = None,
@@ -100,12 +100,12 @@ def create_app(
     """Build the admin API of these customers on top of a running daemon.
 
     `report` takes every failure that is not the client's; without it they go to the logger "admin_api". Without a
-    `household` nobody can sign in to the page.
+    `account_service` nobody can sign in to the page.
     """
     report = report or _log
     handlers = {**HANDLERS, Action.PLAY: playback.Player().play}
-    gate = Gate(customers, desk, handlers, clock=clock, monotonic=monotonic, report=report)
-    health = Health(desk, customers)
+    authoriser = Authoriser(customers, daemon, handlers, clock=clock, monotonic=monotonic, report=report)
+    health = Health(daemon, customers)
 
     async def described(request: Request) -> Response:
         return Response(openapi.text(), media_type="application/json")
@@ -115,23 +115,21 @@ def create_app(
         Route("/readyz", health.ready),
         Route("/metrics", health.metrics),
         Route("/openapi.json", described),
-        Route("/api", gate),
-        Route("/api/{rest:path}", gate),
+        Route("/api", authoriser),
+        Route("/api/{rest:path}", authoriser),
     ]
-    front = Front(gate, household, report=report, monotonic=monotonic)
-    app = FastAPI(
+    lazy_page = LazyPage(authoriser, account_service, report=report, monotonic=monotonic)
+    return FastAPI(
         title=openapi.TITLE,
         version=openapi.VERSION,
         openapi_url=None,  # ours comes from the table of roles
         docs_url=None,  # the page would load its scripts from somebody else
         redoc_url=None,
         redirect_slashes=False,
-        routes=[*routes, *front.routes()],
+        routes=[*routes, *lazy_page.routes()],
         middleware=[Middleware(Guard, report=report)],
-        exception_handlers={HTTPException: front.lost},
+        exception_handlers={HTTPException: lazy_page.lost},
     )
-    app.state.front = front
-    return app
 
 
 def _log(error: BaseException) -> None:

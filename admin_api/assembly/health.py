@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from admin_api.http import responses
-from admin_api.http.ports import Desk
+from admin_api.http.ports import Daemon
 from admin_api.http.problems import unavailable
 from storage.customer.customers import Customer
 
@@ -18,8 +18,8 @@ METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 class Health:
     """The answers of /healthz, /readyz and /metrics."""
 
-    def __init__(self, desk: Desk, customers: Mapping[str, Customer]) -> None:
-        self._desk = desk
+    def __init__(self, daemon: Daemon, customers: Mapping[str, Customer]) -> None:
+        self._daemon = daemon
         self._customers = customers
 
     async def alive(self, request: Request) -> Response:
@@ -31,7 +31,7 @@ class Health:
 
         Their calls are recorded all the same. They are counted and not named: nobody has shown a token.
         """
-        why = self._desk.not_ready()
+        why = self._daemon.not_ready()
         if why is not None:
             raise unavailable(why)
         away = sum(not customer.served for customer in self._customers.values())
@@ -39,4 +39,4 @@ class Health:
 
     async def metrics(self, request: Request) -> Response:
         """Answer GET /metrics."""
-        return Response(self._desk.metrics(), media_type=METRICS_TYPE)
+        return Response(self._daemon.metrics(), media_type=METRICS_TYPE)

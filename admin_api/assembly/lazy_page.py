@@ -25,7 +25,7 @@ PLACES = (
 """First segments of the page's paths; everything else outside the API is not there."""
 
 
-class Front:
+class LazyPage:
     """Hands requests to the page, once it is there."""
 
     def __init__(self, *needs: Any, **options: Any) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args
 
 from admin_api.assembly import forgetting_schemas, request_schemas, system_schemas
 from admin_api.directory import user_schemas
 from admin_api.exports import columns, table_writers
 from storage.access.actor import Kind
+from storage.calls.call_document import Role, Sure
 from storage.calls.call_row import CallState, Direction
 
 DESCRIPTION = """\
@@ -47,7 +48,7 @@ _CALLS["properties"]["incomplete"] = _INCOMPLETE
 
 _PARTY = _object(
     {
-        "role": {"enum": ["caller", "callee", "answered", "redirected_by", "redirected_to", "participant"]},
+        "role": {"enum": [*get_args(Role)]},
         "name": _MAYBE_TEXT,
         "number": _MAYBE_TEXT,
         "uri": _MAYBE_TEXT,
@@ -105,9 +106,7 @@ _CALL = _object(
         "attachments": {"type": "array", "items": {"$ref": "#/components/schemas/Attachment"}},
         "recordings": {
             "type": "array",
-            "items": _object(
-                {"id": _TEXT, "key": _TEXT, "sure": {"enum": ["stated", "likely"]}}, ("id", "key", "sure")
-            ),
+            "items": _object({"id": _TEXT, "key": _TEXT, "sure": {"enum": [*get_args(Sure)]}}, ("id", "key", "sure")),
         },
     },
     ("id", "state", "started_at", "ended_at", "duration_ms", "size_bytes", "hold", "erase_after"),

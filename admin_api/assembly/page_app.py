@@ -1,7 +1,7 @@
 """The page as an application: finds the session and the view, checks forms, and puts the same headers on every answer.
 
-Order for every request: static file, door (signing in), session, view, role, form. A view that a visitor's roles do
-not allow is not there: 404 and no entry in the menu, like an unknown path. The API's gate decides once more.
+Order for every request: static file, public route (signing in), session, view, role, form. A view that a person's
+roles do not allow does not exist for them: 404 and no entry in the menu, like an unknown path. The API checks again.
 """
 
 from __future__ import annotations
@@ -17,24 +17,23 @@ from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Re
 from starlette.routing import compile_path
 from starlette.types import Receive, Scope, Send
 
-from admin_api.access.accounts_port import Declined, Household
+from admin_api.access.accounts_port import AccountService, Declined
 from admin_api.assembly import page_routes
 from admin_api.http import json_body
-from admin_api.http.authorise import Gate
+from admin_api.http.authorise import Authoriser
 from admin_api.http.bearer import Report
 from admin_api.http.error_middleware import problem
 from admin_api.http.problems import Problem, too_many
 from admin_api.http.rate_limit import PER_TOKEN, Limiter
 from admin_api.page.framework.forms import OLD, SHOWN, UnsentForms, forged
 from admin_api.page.framework.in_process_api import Api
+from admin_api.page.framework.page_request import PageRequest, View
 from admin_api.page.framework.sessions import COOKIE, Session, Sessions, genuine
 from admin_api.page.framework.static import PREFIX, shipped
-from admin_api.page.framework.templating import Looks
-from admin_api.page.framework.translations import Words
-from admin_api.page.framework.views import View
-from admin_api.page.framework.visit import Visit
+from admin_api.page.framework.templating import Templates
+from admin_api.page.framework.translations import Translations
 from admin_api.page.sign_in import public_routes
-from admin_api.page.sign_in.guest import Guest, there
+from admin_api.page.sign_in.public_request import PublicRequest, there
 from storage.errors import StorageError
 
 WAVESURFER_STYLE = "sha256-GDz2FZP0i7VZaDhs1mgc43IRUXU2xajPIjvThHvZvbs="
@@ -63,7 +62,7 @@ HEADERS = {
 BY_ITSELF = "x-by-itself"
 """Header of a request that a page sends without anybody doing anything: it keeps no session from idling."""
 MAX_FORM = 256 << 10  # bytes; an annotation has 20,000 characters, each of which may take nine bytes in a form
-MAX_STRANGERS_FORM = 32 << 10  # bytes; what a passkey says is the longest that a door takes, and has some thousands
+MAX_PUBLIC_FORM = 32 << 10  # bytes; the longest form without a session is a passkey's answer: some thousands
 MAX_LINK = 2048  # characters of the address that a page says it has
 UNSENT = "/unsent"
 """Where forms are sent that came when their session had ended."""
@@ -79,23 +78,23 @@ class Site:
 
     def __init__(
         self,
-        gate: Gate,
-        household: Household | None,
+        authoriser: Authoriser,
+        account_service: AccountService | None,
         *,
         report: Report,
         monotonic: Callable[[], float] = time.monotonic,
         random: Callable[[int], bytes] = secrets.token_bytes,
     ) -> None:
         self.sessions = Sessions(random)
-        self._household = household
-        self._gate = gate
+        self._account_service = account_service
+        self._authoriser = authoriser
         self._report = report
         self._monotonic = monotonic
         self._per_session = Limiter(PER_TOKEN)
         self._static = shipped()
-        self._looks = Looks()
+        self._templates = Templates()
         self._unsent = UnsentForms(random)
-        self._doors = public_routes.Doors(household, self.sessions, monotonic, random)
+        self._public_routes = public_routes.PublicRoutes(account_service, self.sessions, monotonic, random)
         self._views = [(compile_path(view.path)[0], view) for view in page_routes.VIEWS]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -108,7 +107,7 @@ class Site:
 
     def nowhere(self, request: Request) -> Response:
         """Answer a browser that asks for what is neither of the page nor of the API."""
-        page = self._guest(request).page("refused.html", status=404, problem=_nothing().document())
+        page = self._public(request).page("refused.html", status=404, problem=_nothing().document())
         page.headers.update(HEADERS)
         return page
 
@@ -116,28 +115,28 @@ class Site:
         """Answer a request; what goes wrong becomes a page too."""
         if request.url.path.startswith(PREFIX):
             return self._static.answer(request)
-        guest = self._guest(request)
+        public = self._public(request)
         try:
-            return await self._answer(request, guest)
+            return await self._answer(request, public)
         except Exception as error:
             shown = _declined(error) if isinstance(error, Declined) else problem(error, self._report)
-            page = guest.page("refused.html", status=shown.status, problem=shown.document())
+            page = public.page("refused.html", status=shown.status, problem=shown.document())
             page.headers.update(shown.headers)
             return page
 
-    async def _answer(self, request: Request, guest: Guest) -> Response:
-        session = guest.session
-        door = self._doors.find(request.method, request.url.path)
-        if door is not None:
-            return await door(await self._with_form(request, guest))
+    async def _answer(self, request: Request, public: PublicRequest) -> Response:
+        session = public.session
+        handler = self._public_routes.find(request.method, request.url.path)
+        if handler is not None:
+            return await handler(await self._with_form(request, public))
         if session is None:
-            return await self._too_late(request, guest)
+            return await self._too_late(request, public)
         wait = self._per_session.take(session.principal.token, self._monotonic())
         if wait:
             raise too_many(wait)
         form: Mapping[str, list[str]] = {}
         if request.url.path in (LASTS, UNSENT) or request.url.path.startswith(SHOWN):
-            return await self._own(request, guest, session)
+            return await self._own(request, public, session)
         view, ids = self._view(request, session)
         request.scope["path_params"] = ids
         if view.method == "POST":
@@ -145,29 +144,43 @@ class Site:
             if self._from_before(request, session, form):
                 return self._keep(request.url.path, session.whose, form)
             _check(request, session, form)
-        visit = self._visit(request, guest, session, form)
-        return await view.show(visit) if view.method != "POST" else await self._once(visit, view)
+        page_request = self._page_request(request, public, session, form)
+        return await view.show(page_request) if view.method != "POST" else await self._once(page_request, view)
 
-    async def _once(self, visit: Visit, view: View) -> Response:
+    async def _once(self, page_request: PageRequest, view: View) -> Response:
         """Answer a form, which is taken once if it has an id, as those of our pages have."""
-        forms = visit.session.forms
-        if visit.one("once"):
-            answer = await forms.take(visit.one("once"), lambda: view.show(visit), self._monotonic())
+        forms = page_request.session.forms
+        if page_request.one("once"):
+            answer = await forms.take(page_request.one("once"), lambda: view.show(page_request), self._monotonic())
         else:
-            answer = forms.kept(await view.show(visit))
-        if visit.one("unsent") and answer.status_code == 303:
-            self._unsent.drop(visit.one("unsent"), visit.session.whose)
+            answer = forms.kept(await view.show(page_request))
+        if page_request.one("unsent") and answer.status_code == 303:
+            self._unsent.drop(page_request.one("unsent"), page_request.session.whose)
         return answer
 
-    def _visit(
-        self, request: Request, guest: Guest, session: Session, form: Mapping[str, list[str]] = MappingProxyType({})
-    ) -> Visit:
-        api = Api(self._gate, self._report, request, session.principal)
+    def _page_request(
+        self,
+        request: Request,
+        public: PublicRequest,
+        session: Session,
+        form: Mapping[str, list[str]] = MappingProxyType({}),
+    ) -> PageRequest:
+        api = Api(self._authoriser, self._report, request, session.principal)
         listed = menu(page_routes.VIEWS, session)
-        known = request, session, api, guest.words, self._looks, guest.theme, listed, form, self._household
-        return Visit(*known, here=self._page_of(request), left=session.left(self._monotonic()))
+        known = (
+            request,
+            session,
+            api,
+            public.translations,
+            self._templates,
+            public.theme,
+            listed,
+            form,
+            self._account_service,
+        )
+        return PageRequest(*known, here=self._page_of(request), left=session.left(self._monotonic()))
 
-    async def _own(self, request: Request, guest: Guest, session: Session) -> Response:
+    async def _own(self, request: Request, public: PublicRequest, session: Session) -> Response:
         """Answer what the frame itself has: what an act had to show, forms that were not sent, how long it lasts."""
         path, now = request.url.path, self._monotonic()
         if request.method == "POST":
@@ -184,26 +197,28 @@ class Site:
             longest = session.left(now) >= session.ends - now
             return JSONResponse({"seconds": int(session.left(now)), "longest": longest})
         if path == UNSENT:
-            return self._visit(request, guest, session).page("unsent.html", forms=self._unsent.of(session.whose, now))
+            return self._page_request(request, public, session).page(
+                "unsent.html", forms=self._unsent.of(session.whose, now)
+            )
         found = session.forms.look(path.removeprefix(SHOWN), now)
         return RedirectResponse(found, 303) if isinstance(found, str) else found
 
-    async def _too_late(self, request: Request, guest: Guest) -> Response:
+    async def _too_late(self, request: Request, public: PublicRequest) -> Response:
         """Answer somebody who is not signed in; a form of a session that has ended is kept for its sender."""
         ended = self.sessions.ended(request.cookies.get(COOKIE, ""))
         if request.url.path == LASTS:
-            return Response(status_code=401 if guest.renewal else 410)
+            return Response(status_code=401 if public.renewal else 410)
         if request.method == "POST" and ended is not None and _same_site(request):
             form = await _fields(request)
             if genuine(ended, _csrf(request, form)):
                 action = _first(form, "action") if request.url.path == UNSENT else request.url.path
                 kept = self._keep(action, ended.whose, form)
                 return (
-                    kept if kept.status_code != 303 else _to_sign_in(request, guest.renewal, kept.headers["location"])
+                    kept if kept.status_code != 303 else _to_sign_in(request, public.renewal, kept.headers["location"])
                 )
         if request.url.path == UNSENT and request.method == "POST":
             return Response(status_code=410)  # a session of before a restart: the page must not say that it is kept
-        return _to_sign_in(request, guest.renewal, self._page_of(request), lost=request.method == "POST")
+        return _to_sign_in(request, public.renewal, self._page_of(request), lost=request.method == "POST")
 
     def _keep(self, action: str, whose: tuple[str, str], form: Mapping[str, list[str]]) -> Response:
         """Keep a form for its sender, and lead to where it can be sent; to its page where it has a password."""
@@ -231,7 +246,7 @@ class Site:
             path = path.rpartition("/")[0]
         return path or "/"
 
-    def _guest(self, request: Request) -> Guest:
+    def _public(self, request: Request) -> PublicRequest:
         source = request.client.host if request.client else ""
         cookie = request.cookies.get(COOKIE, "")
         now, busy = self._monotonic(), BY_ITSELF not in request.headers
@@ -241,18 +256,20 @@ class Site:
         if session is not None and not self._stands(session):
             self.sessions.close(session)
             session = None
-        words = Words.chosen(request.cookies.get("language", ""), request.headers.get("accept-language", ""))
+        translations = Translations.chosen(
+            request.cookies.get("language", ""), request.headers.get("accept-language", "")
+        )
         theme = request.cookies.get("theme", "")
         ended = session is None and not renewal and self.sessions.ended(cookie) is not None
         chosen = theme if theme in ("light", "dark") else ""
-        return Guest(request, session, words, self._looks, chosen, ended=ended, renewal=renewal)
+        return PublicRequest(request, session, translations, self._templates, chosen, ended=ended, renewal=renewal)
 
     def _stands(self, session: Session) -> bool:
         """Say whether the account behind a session still is what it was; asked for every request."""
-        if self._household is None or session.person is None:
+        if self._account_service is None or session.person is None:
             return True
         try:
-            return self._household.stands(session.person)
+            return self._account_service.stands(session.person)
         except StorageError as error:  # a damaged file of one customer locks out that customer alone
             self._report(error)
             return False
@@ -274,13 +291,13 @@ class Site:
             raise Problem(405, "method-not-allowed", *told, headers=allowed)
         raise _nothing()
 
-    async def _with_form(self, request: Request, guest: Guest) -> Guest:
-        """Read the form of a door; it has no session yet, so where it came from decides; raises Problem 403, 413."""
+    async def _with_form(self, request: Request, public: PublicRequest) -> PublicRequest:
+        """Read the form of a public route: without a session its origin decides. Raises Problem 403, 413."""
         if request.method != "POST":
-            return guest
+            return public
         if not _same_site(request):
             raise forged()
-        return guest.sent(await _fields(request, MAX_STRANGERS_FORM))
+        return public.sent(await _fields(request, MAX_PUBLIC_FORM))
 
 
 def _to_sign_in(request: Request, renewal: str, next: str = "", *, lost: bool = False) -> Response:
@@ -288,7 +305,7 @@ def _to_sign_in(request: Request, renewal: str, next: str = "", *, lost: bool = 
 
     `lost`: say there that the form that was sent is not kept.
 
-    A page that asks by itself never leads to the provider: a desk that was left would be signed in for ever.
+    A page that renews itself never leads to the provider: an abandoned browser would stay signed in for ever.
     """
     if renewal and BY_ITSELF in request.headers:
         return Response(status_code=401)

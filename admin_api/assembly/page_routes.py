@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from admin_api.http.permissions import RULES
-from admin_api.page.framework.views import View
+from admin_api.page.framework.page_request import View
 from admin_api.page.sign_in import account
 from admin_api.page.views import (
     accounts,

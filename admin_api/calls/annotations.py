@@ -4,28 +4,20 @@ from __future__ import annotations
 
 from starlette.responses import Response
 
-from admin_api.calls import calls
-from admin_api.http import body_reader, query_parameters, responses
-from admin_api.http.authorised_request import DONE, Asked
+from admin_api.calls import call_views, calls
+from admin_api.http import body_reader, responses
+from admin_api.http.authorised_request import DONE, AuthorisedRequest
 from storage.attachments.annotations import NoCall
 from storage.keys.sealing import MAX_TEXT
 
 
-async def add(asked: Asked) -> Response:
+async def add(request: AuthorisedRequest) -> Response:
     """Answer POST /calls/{id}/annotations."""
-    text = await body_reader.given(asked, text_of)
-    await calls.settled(asked)
-    await asked.note(DONE)
+    text = await body_reader.given(request, body_reader.one_text("text", MAX_TEXT))
+    await calls.settled(request)
+    await request.note(DONE)
     try:
-        note = await asked.customer.annotations.add(asked.object, text, asked.principal.name)
+        note = await request.customer.annotations.add(request.object, text, request.principal.name)
     except NoCall:
-        raise await calls.missing(asked) from None
-    return responses.document(query_parameters.annotation(note), 201)
-
-
-def text_of(data: bytes) -> str:
-    """Read {"text"}; raises Problem 422."""
-    body = body_reader.parse(data, ("text",))
-    text = body.text("text", MAX_TEXT)
-    body.done()
-    return text
+        raise await request.missing() from None
+    return responses.document(call_views.annotation(note), 201)

@@ -7,11 +7,11 @@ import re
 
 from starlette.responses import Response
 
-from admin_api.calls import calls
+from admin_api.calls import call_views, calls
 from admin_api.http import json_body, query_parameters, responses
-from admin_api.http.authorised_request import DONE, FAILED, REFUSED, Asked
+from admin_api.http.authorised_request import DONE, FAILED, AuthorisedRequest
 from admin_api.http.permissions import is_id
-from admin_api.http.problems import Problem, invalid, not_found
+from admin_api.http.problems import invalid, not_found
 from admin_api.http.query_parameters import Parameter
 from storage.attachments.attachments import KINDS, MAX_BYTES, MEDIA_TYPES, BadAttachment, NoCall
 from storage.errors import Forgotten, PartMissing
@@ -19,20 +19,6 @@ from storage.errors import Forgotten, PartMissing
 BODY_SECONDS = 60.0  # 32 MiB over a slow line
 MAX_TITLE = 200
 _LANGUAGE = re.compile(r"[A-Za-z0-9]{1,8}(-[A-Za-z0-9]{1,8}){0,7}")
-
-
-def kind(text: str) -> str:
-    """Read what is attached; raises ValueError."""
-    if text not in KINDS:
-        raise ValueError
-    return text
-
-
-def title(text: str) -> str:
-    """Read a title; raises ValueError."""
-    if len(text) > MAX_TITLE:
-        raise ValueError
-    return text
 
 
 def language(text: str) -> str:
@@ -43,9 +29,21 @@ def language(text: str) -> str:
 
 
 ATTACH = (
-    Parameter("kind", kind, " or ".join(KINDS), {"type": "string", "enum": list(KINDS)}, KINDS[0], KINDS[0]),
     Parameter(
-        "title", title, f"at most {MAX_TITLE} characters", {"type": "string", "maxLength": MAX_TITLE}, "Minutes", ""
+        "kind",
+        query_parameters.word(*KINDS),
+        " or ".join(KINDS),
+        {"type": "string", "enum": list(KINDS)},
+        KINDS[0],
+        KINDS[0],
+    ),
+    Parameter(
+        "title",
+        query_parameters.line(MAX_TITLE, blank=True),
+        f"at most {MAX_TITLE} characters",
+        {"type": "string", "maxLength": MAX_TITLE},
+        "Minutes",
+        "",
     ),
     Parameter(
         "language",
@@ -58,48 +56,44 @@ ATTACH = (
 )
 
 
-async def add(asked: Asked) -> Response:
+async def add(request: AuthorisedRequest) -> Response:
     """Answer POST /calls/{id}/attachments: the body is the file, its type the Content-Type."""
-    try:
-        wanted = query_parameters.read(ATTACH, asked.http.query_params.multi_items())
-        media_type = asked.http.headers.get("content-type", "").partition(";")[0].strip().lower()
-        data = await json_body.body(asked.http, MAX_BYTES, BODY_SECONDS)
+    async with request.well_formed():
+        wanted = request.parameters(ATTACH)
+        media_type = request.http.headers.get("content-type", "").partition(";")[0].strip().lower()
+        data = await json_body.body(request.http, MAX_BYTES, BODY_SECONDS)
         await asyncio.to_thread(check, media_type, data)
-    except Problem:
-        await asked.note(REFUSED, "not as described")
-        raise
-    await calls.settled(asked)
-    await asked.note(DONE, wanted["kind"])
+    await calls.settled(request)
+    await request.note(DONE, wanted["kind"])
     try:
-        made = await asked.customer.attachments.add(
-            asked.object,
+        made = await request.customer.attachments.add(
+            request.object,
             wanted["kind"],
             media_type,
             data,
-            asked.principal.name,
+            request.principal.name,
             title=wanted["title"],
             language=wanted["language"],
         )
     except NoCall:
-        raise await calls.missing(asked) from None
+        raise await request.missing() from None
     except BadAttachment as problem:  # the call has as many as it may
-        await asked.note(FAILED, "not taken")
+        await request.note(FAILED, "not taken")
         raise invalid([{"in": "body", "reason": str(problem)}]) from None
-    return responses.document(query_parameters.attachment(made), 201)
+    return responses.document(call_views.attachment(made), 201)
 
 
-async def file(asked: Asked) -> Response:
+async def file(request: AuthorisedRequest) -> Response:
     """Answer GET /calls/{id}/attachments/{part}."""
-    query_parameters.read((), asked.http.query_params.multi_items())
-    await calls.find(asked)
-    found = await asked.customer.attachments.of(asked.object) if is_id(asked.part) else ()
-    wanted = next((one for one in found if one.id == asked.part), None)
+    request.no_parameters()
+    await calls.find(request)
+    found = await request.customer.attachments.of(request.object) if is_id(request.part) else ()
+    wanted = next((one for one in found if one.id == request.part), None)
     if wanted is None:
-        await asked.note(REFUSED, "not found")
-        raise not_found()
-    await asked.note(DONE)
+        raise await request.missing()
+    await request.note(DONE)
     try:
-        data = await asked.customer.attachments.read(wanted)
+        data = await request.customer.attachments.read(wanted)
     except (Forgotten, PartMissing):
         raise not_found() from None  # erased at this moment
     suffix = "vtt" if wanted.media_type == MEDIA_TYPES[0] else "json"

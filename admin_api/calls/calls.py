@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from starlette.responses import Response
 
+from admin_api.calls import call_views
 from admin_api.http import json_body, query_parameters, responses
-from admin_api.http.authorised_request import DONE, FAILED, REFUSED, Asked
+from admin_api.http.authorised_request import DONE, FAILED, AuthorisedRequest
 from admin_api.http.permissions import HOLDERS, Action, is_id
-from admin_api.http.problems import Problem, conflict, invalid, not_found, unavailable
+from admin_api.http.problems import conflict, unavailable
+from storage.calls.call_document import CallDocument
 from storage.calls.call_index import CallRow, Page, Query
 from storage.calls.call_row import CallState
 from storage.cursors import BadCursor
@@ -28,128 +29,119 @@ CONDITIONS = (
 SEARCH = (*CONDITIONS, query_parameters.LIMIT, query_parameters.CURSOR)
 
 
-async def search(asked: Asked) -> Response:
+async def search(request: AuthorisedRequest) -> Response:
     """Answer GET /calls: a page, newest first; nothing of the question goes into the audit log."""
-    query = Query(**query_parameters.read(SEARCH, asked.http.query_params.multi_items()))
-    lacking = asked.desk.lacking(asked.customer.name)  # asked before: what is mended meanwhile may have been passed
+    query = Query(**request.parameters(SEARCH))
+    lacking = request.daemon.lacking(
+        request.customer.name
+    )  # asked before: what is mended meanwhile may have been passed
     try:
-        found = await _found(asked, query)
+        found = await _found(request, query)
     except BadCursor:
-        raise invalid(
-            [{"in": "query", "name": "cursor", "reason": f"must be {query_parameters.CURSOR.right}"}]
-        ) from None
-    live = await asked.desk.documents(asked.customer.name, [row.id for row in found.items])
-    items = [
-        query_parameters.call(await _newest(asked, row, live.get(row.id)), live.get(row.id)) for row in found.items
-    ]
-    await asked.note(DONE)
+        raise query_parameters.bad_cursor() from None
+    live = await request.daemon.documents(request.customer.name, [row.id for row in found.items])
+    items = [call_views.call(await _newest(request, row, live.get(row.id)), live.get(row.id)) for row in found.items]
+    await request.note(DONE)
     return responses.page(items, found.next_cursor, incomplete=lacking)
 
 
-async def view(asked: Asked) -> Response:
+async def view(request: AuthorisedRequest) -> Response:
     """Answer GET /calls/{id}."""
-    query_parameters.read((), asked.http.query_params.multi_items())
-    row, live = await find(asked, measured=True)
-    shown = query_parameters.call(row, live)
-    beside = await _beside(asked, held=row.hold)
-    beside["recordings"] = await _recordings(asked, shown)
-    await asked.note(DONE)
+    request.no_parameters()
+    row, live = await find(request, measured=True)
+    shown = call_views.call(row, live)
+    beside = await _beside(request, held=row.hold)
+    beside["recordings"] = await _recordings(request, shown)
+    await request.note(DONE)
     return responses.document({**shown, **beside})
 
 
-async def _recordings(asked: Asked, shown: Mapping[str, Any]) -> list[dict[str, Any]]:
+async def _recordings(request: AuthorisedRequest, shown: CallDocument) -> list[dict[str, Any]]:
     """Return the other recordings of the same call: those that share a name of it, and how much that proves."""
-    names = {str(name["key"]): name["sure"] for name in shown.get("related", ())}
+    names = {name["key"]: name["sure"] for name in shown.get("related", ())}
     began = shown.get("started_at")
     if not names or began is None:
         return []
     around = datetime.fromisoformat(began)
     query = Query(related=tuple(names), since=around - SAME_CALL, until=around + SAME_CALL, limit=MOST_RECORDINGS)
     found = []
-    for row in (await _found(asked, query)).items:
-        theirs = [str(name["key"]) for name in row.details.get("related", ())]
+    for row in (await _found(request, query)).items:
+        theirs = [name["key"] for name in row.details.get("related", ())]
         shared = next((key for key in names if key in theirs), None)
-        if row.id != asked.object and shared is not None:
+        if row.id != request.object and shared is not None:
             found.append({"id": row.id, "key": shared, "sure": names[shared]})
     return found
 
 
-async def switch(asked: Asked) -> Response:
+async def switch(request: AuthorisedRequest) -> Response:
     """Answer POST /calls/{id}/pause and /resume.
 
     A pause protects somebody, so it does not wait for the disk; a resume is written down first.
     """
-    query_parameters.read((), asked.http.query_params.multi_items())
-    await json_body.empty_body(asked.http)
-    _, live = await find(asked)
-    pausing = asked.action is Action.PAUSE
+    request.no_parameters()
+    await json_body.empty_body(request.http)
+    _, live = await find(request)
+    pausing = request.action is Action.PAUSE
     if live and not pausing:
-        await asked.note(DONE)
-    act = asked.desk.pause if pausing else asked.desk.resume
-    if not live or not act(asked.customer.name, asked.object):
-        await asked.note(FAILED, "the call is over")
+        await request.note(DONE)
+    act = request.daemon.pause if pausing else request.daemon.resume
+    if not live or not act(request.customer.name, request.object):
+        await request.note(FAILED, "the call is over")
         raise conflict("The call is over; only a live call can be paused and resumed.")
     if pausing:
-        await asked.note(DONE)
-    return responses.document({"id": asked.object, "paused": pausing})
+        await request.note(DONE)
+    return responses.document({"id": request.object, "paused": pausing})
 
 
-async def _found(asked: Asked, query: Query) -> Page:
+async def _found(request: AuthorisedRequest, query: Query) -> Page:
     """Return a page of calls, those that are not in the index yet among them; raises BadCursor."""
-    fresh = await asked.desk.unwritten(asked.customer)
-    return await asked.customer.calls.find(query, fresh)
+    fresh = await request.daemon.unwritten(request.customer)
+    return await request.customer.calls.find(query, fresh)
 
 
-async def find(asked: Asked, *, measured: bool = False) -> tuple[CallRow, dict[str, Any] | None]:
+async def find(request: AuthorisedRequest, *, measured: bool = False) -> tuple[CallRow, CallDocument | None]:
     """Return a call as the index has it, or will have it, and what the daemon says of a live one.
 
     `measured`: with the figures of this moment. Raises Problem 404 if there is no such call.
     """
-    if is_id(asked.object):
-        fresh = await asked.desk.unwritten(asked.customer, asked.object)
-        row = await asked.customer.calls.get(asked.object)
-        told = await asked.desk.documents(asked.customer.name, [asked.object], measured=measured)
+    if is_id(request.object):
+        fresh = await request.daemon.unwritten(request.customer, request.object)
+        row = await request.customer.calls.get(request.object)
+        told = await request.daemon.documents(request.customer.name, [request.object], measured=measured)
         for made in filter(None, (each.made() for each in fresh)):
             row = replace(made[0], hold=row is not None and row.hold)
         if row is not None:
-            live = told.get(asked.object)
-            return await _newest(asked, row, live), live
-    await asked.note(REFUSED, "not found")
-    raise not_found()
+            live = told.get(request.object)
+            return await _newest(request, row, live), live
+    raise await request.missing()
 
 
-async def _newest(asked: Asked, row: CallRow, live: Mapping[str, Any] | None) -> CallRow:
+async def _newest(request: AuthorisedRequest, row: CallRow, live: CallDocument | None) -> CallRow:
     """Return a row that was read, or what the index says now if the end of a live call got there in between."""
     if live is None and row.state is CallState.RECORDING:
-        return await asked.customer.calls.get(row.id) or row
+        return await request.customer.calls.get(row.id) or row
     return row
 
 
-async def settled(asked: Asked) -> None:
+async def settled(request: AuthorisedRequest) -> None:
     """Have a call in the index, so that something can be put beside it; a live one may not be there yet.
 
     Raises Problem 404, or 503 if the index does not take it now.
     """
-    await find(asked)
-    unknown = await asked.customer.calls.get(asked.object) is None
-    if unknown and not await asked.desk.settle(asked.customer.name, asked.object):
-        await asked.note(FAILED, "not in the index yet")
+    await find(request)
+    unknown = await request.customer.calls.get(request.object) is None
+    if unknown and not await request.daemon.settle(request.customer.name, request.object):
+        await request.note(FAILED, "not in the index yet")
         raise unavailable("The call is not in the index yet.")
 
 
-async def missing(asked: Asked) -> Problem:
-    """Note and return that a call went while it was asked for."""
-    await asked.note(REFUSED, "not found")
-    return not_found()
-
-
-async def _beside(asked: Asked, *, held: bool) -> dict[str, Any]:
+async def _beside(request: AuthorisedRequest, *, held: bool) -> dict[str, Any]:
     """Return what people put beside a call."""
-    customer, call = asked.customer, asked.object
+    customer, call = request.customer, request.object
     hold = await customer.holds.get(call) if held else None
-    whole = asked.principal.role(HOLDERS) is not None
+    whole = request.principal.role(HOLDERS) is not None
     return {
-        **(query_parameters.hold(hold, whole=whole) if hold else {}),
-        "annotations": [query_parameters.annotation(note) for note in await customer.annotations.of(call)],
-        "attachments": [query_parameters.attachment(one) for one in await customer.attachments.of(call)],
+        **(call_views.hold(hold, whole=whole) if hold else {}),
+        "annotations": [call_views.annotation(note) for note in await customer.annotations.of(call)],
+        "attachments": [call_views.attachment(one) for one in await customer.attachments.of(call)],
     }

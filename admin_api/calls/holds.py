@@ -4,41 +4,33 @@ from __future__ import annotations
 
 from starlette.responses import Response
 
-from admin_api.calls import calls
-from admin_api.http import body_reader, query_parameters, responses
-from admin_api.http.authorised_request import DONE, Asked
+from admin_api.calls import call_views, calls
+from admin_api.http import body_reader, responses
+from admin_api.http.authorised_request import DONE, AuthorisedRequest
 from storage.erasure.holds import NoCall
 from storage.keys.sealing import MAX_TEXT
 
 
-async def put(asked: Asked) -> Response:
+async def put(request: AuthorisedRequest) -> Response:
     """Answer PUT /calls/{id}/hold; a second time it changes the reason. A live call can be held too."""
-    reason = await body_reader.given(asked, reason_of)
-    await calls.settled(asked)
-    await asked.note(DONE)
+    reason = await body_reader.given(request, body_reader.one_text("reason", MAX_TEXT))
+    await calls.settled(request)
+    await request.note(DONE)
     try:
-        hold = await asked.customer.holds.put(asked.object, reason, asked.principal.name)
+        hold = await request.customer.holds.put(request.object, reason, request.principal.name)
     except NoCall:
-        raise await calls.missing(asked) from None
-    return responses.document({"id": hold.call, "hold": True, **query_parameters.hold(hold, whole=True)})
+        raise await request.missing() from None
+    return responses.document({"id": hold.call, "hold": True, **call_views.hold(hold, whole=True)})
 
 
-async def remove(asked: Asked) -> Response:
+async def remove(request: AuthorisedRequest) -> Response:
     """Answer DELETE /calls/{id}/hold, also where there is none."""
-    query_parameters.read((), asked.http.query_params.multi_items())
-    await calls.find(asked)
-    await asked.note(DONE)
+    request.no_parameters()
+    await calls.find(request)
+    await request.note(DONE)
     try:
-        await asked.customer.holds.remove(asked.object)
+        await request.customer.holds.remove(request.object)
     except NoCall:
-        if asked.desk.document(asked.customer.name, asked.object) is None:  # a live call may be in no index yet
-            raise await calls.missing(asked) from None
+        if request.daemon.document(request.customer.name, request.object) is None:  # a live call may be in no index yet
+            raise await request.missing() from None
     return Response(status_code=204)
-
-
-def reason_of(data: bytes) -> str:
-    """Read {"reason"}; raises Problem 422."""
-    body = body_reader.parse(data, ("reason",))
-    reason = body.text("reason", MAX_TEXT)
-    body.done()
-    return reason

@@ -19,9 +19,9 @@ from starlette.types import Message, Receive, Scope, Send
 
 from admin_api.calls import ranges
 from admin_api.calls.calls import find
-from admin_api.calls.render_cache import Full, Shelf
+from admin_api.calls.render_cache import Full, RenderCache
 from admin_api.http import query_parameters
-from admin_api.http.authorised_request import DONE, FAILED, REFUSED, Asked
+from admin_api.http.authorised_request import DONE, FAILED, REFUSED, AuthorisedRequest
 from admin_api.http.ports import BrokenOff, CannotRender, Streamed
 from admin_api.http.problems import Problem, not_rendered, unavailable
 from storage.calls.call_index import CallRow
@@ -102,14 +102,14 @@ class Sent(StreamingResponse):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send it; a client that stops reading is left, and nothing more goes out of what is erased meanwhile."""
 
-        async def patiently(message: Message) -> None:
+        async def with_time_limit(message: Message) -> None:
             if message.get("body") and not self._kept():
                 raise BrokenOff
             async with asyncio.timeout(SLOW_SECONDS):
                 await send(message)
 
         try:
-            await super().__call__(scope, receive, patiently)
+            await super().__call__(scope, receive, with_time_limit)
         except (TimeoutError, BrokenOff):
             return  # uvicorn breaks the connection off: the answer is incomplete
         finally:
@@ -148,59 +148,59 @@ class Player:
     """Answers GET and HEAD /calls/{id}/media."""
 
     def __init__(self) -> None:
-        self._shelf: Shelf[Ready] = Shelf(
+        self._cache: RenderCache[Ready] = RenderCache(
             lambda: MAX_PLAYS, lambda ready: ready.source.close(), lambda ready: ready.size
         )
         self._live = count()
         self._streams: defaultdict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(MAX_STREAMS))
         # by customer
 
-    async def play(self, asked: Asked) -> Response:
+    async def play(self, request: AuthorisedRequest) -> Response:
         """Render a call and send it, or the range of it that was asked for."""
-        form = query_parameters.read(MEDIA, asked.http.query_params.multi_items())["format"]
-        row, live = await find(asked)
+        form = request.parameters(MEDIA)["format"]
+        row, live = await find(request)
         ends: list[Callable[[], None]] = []
         try:
-            if asked.desk.is_long(asked.customer, row, form):
-                sound: Playable = await self._streamed(asked, row, ends)
+            if request.daemon.is_long(request.customer, row, form):
+                sound: Playable = await self._streamed(request, row, ends)
             else:
-                sound = await self._whole(asked, row, form, is_live=live is not None, ends=ends)
-            await asked.note(DONE)
-            return _answer(asked, sound, f"{row.id}.{form}", row.leaf, lambda: _all(ends))
+                sound = await self._whole(request, row, form, is_live=live is not None, ends=ends)
+            await request.note(DONE)
+            return _answer(request, sound, f"{row.id}.{form}", row.leaf, lambda: _all(ends))
         except CannotRender as problem:
             _all(ends)
-            await asked.note(FAILED, "cannot be rendered")
+            await request.note(FAILED, "cannot be rendered")
             raise not_rendered(str(problem), later=problem.later) from None
         except BaseException:
             _all(ends)
             raise
 
-    async def _streamed(self, asked: Asked, row: CallRow, ends: list[Callable[[], None]]) -> Playable:
+    async def _streamed(self, request: AuthorisedRequest, row: CallRow, ends: list[Callable[[], None]]) -> Playable:
         """Open what is rendered while it is sent, in its turn."""
-        turn = self._streams[asked.customer.name]
+        turn = self._streams[request.customer.name]
         try:
             async with asyncio.timeout(TURN_SECONDS):
                 await turn.acquire()
         except TimeoutError:
-            raise await _too_many(asked) from None
+            raise await _too_many(request) from None
         ends.append(turn.release)
-        stream = await asked.desk.stream(asked.customer, row)
+        stream = await request.daemon.stream(request.customer, row)
         ends.append(stream.close)
         return stream
 
     async def _whole(
-        self, asked: Asked, row: CallRow, form: str, *, is_live: bool, ends: list[Callable[[], None]]
+        self, request: AuthorisedRequest, row: CallRow, form: str, *, is_live: bool, ends: list[Callable[[], None]]
     ) -> Playable:
         """Take what was rendered a moment ago, or render it."""
         # a live call has grown when it is asked for again, so what was rendered of it is nobody else's
-        key = (asked.customer.name, row.id, f"{form} {next(self._live)}" if is_live else form)
-        ready = await self._ready(asked, row, form, key)
-        ends.append(lambda: self._shelf.leave(key, keep=not is_live))
+        key = (request.customer.name, row.id, f"{form} {next(self._live)}" if is_live else form)
+        ready = await self._ready(request, row, form, key)
+        ends.append(lambda: self._cache.leave(key, keep=not is_live))
         return ready
 
-    async def _ready(self, asked: Asked, row: CallRow, form: str, key: tuple[str, str, str]) -> Ready:
+    async def _ready(self, request: AuthorisedRequest, row: CallRow, form: str, key: tuple[str, str, str]) -> Ready:
         async def make() -> Ready:
-            rendered = await asked.desk.render(asked.customer, row, form)
+            rendered = await request.daemon.render(request.customer, row, form)
             source = Source(rendered.descriptor, rendered.size)
             try:
                 return Ready(source, rendered.content_type, await asyncio.to_thread(source.tag))
@@ -212,21 +212,21 @@ class Player:
         patient_until = loop.time() + TURN_SECONDS
         while True:
             try:
-                return await self._shelf.take(key, make)
+                return await self._cache.take(key, make)
             except Full:
                 if loop.time() >= patient_until:
-                    raise await _too_many(asked) from None
+                    raise await _too_many(request) from None
             await asyncio.sleep(LOOK_SECONDS)
 
 
-async def _too_many(asked: Asked) -> Problem:
-    await asked.note(REFUSED, "too many plays at once")
+async def _too_many(request: AuthorisedRequest) -> Problem:
+    await request.note(REFUSED, "too many plays at once")
     return unavailable("No more plays of this customer can go on at once; wait until one has ended.")
 
 
-def _answer(asked: Asked, sound: Playable, name: str, leaf: int, end: Callable[[], None]) -> Response:
+def _answer(request: AuthorisedRequest, sound: Playable, name: str, leaf: int, end: Callable[[], None]) -> Response:
     size, tag = sound.size, sound.tag
-    header, reading = asked.http.headers.getlist, asked.http.method == "GET"
+    header, reading = request.http.headers.getlist, request.http.method == "GET"
     if ranges.unchanged(header("if-match"), header("if-none-match"), tag):
         end()
         return Response(status_code=304, headers={"ETag": tag})
@@ -242,7 +242,7 @@ def _answer(asked: Asked, sound: Playable, name: str, leaf: int, end: Callable[[
     if chosen:
         headers["Content-Range"] = f"bytes {begin}-{until - 1}/{size}"
     chunks = sound.chunks(begin, until if reading else begin)
-    return Sent(chunks, 206 if chosen else 200, headers, end, kept=lambda: asked.customer.keys.keeps(leaf))
+    return Sent(chunks, 206 if chosen else 200, headers, end, kept=lambda: request.customer.keys.keeps(leaf))
 
 
 def _all(ends: list[Callable[[], None]]) -> None:

@@ -1,7 +1,7 @@
 """What was rendered a moment ago, so that a player that seeks has a call rendered once and not for every range.
 
-In memory without a name on any disk, for SECONDS after the last reader left; whoever asks for a call again passes the
-gate and the index first, so an erased call is not there for anybody.
+In memory without a name on any disk, for SECONDS after the last reader left; whoever asks for a call again is
+authorised and looked up in the index first, so an erased call is not there for anybody.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Full(Exception):
     """One customer has as many files in memory, or as heavy ones, as it may have."""
 
 
-class Shelf(Generic[T]):
+class RenderCache(Generic[T]):
     """Rendered files by customer, call and format."""
 
     def __init__(self, most: Callable[[], int], close: Callable[[T], None], weight: Callable[[T], int]) -> None:

@@ -6,20 +6,11 @@ from enum import StrEnum
 from typing import TypeVar
 
 from admin_api.http import body_reader, query_parameters
-from admin_api.http.authorised_request import FAILED, Asked
-from admin_api.http.problems import unavailable
 from storage.calls.call_row import CallState, Direction, Query
 
 W = TypeVar("W", bound=StrEnum)
 
 CONDITIONS = ("party", "since", "until", "state", "hold", "direction", "source")
-
-
-async def settle(asked: Asked) -> None:
-    """Have calls that just began in the index: a search for people must reach them too. Raises Problem 503."""
-    if not await asked.desk.settle_all(asked.customer.name):
-        await asked.note(FAILED, "not in the index yet")
-        raise unavailable("Some calls are not in the index yet. Ask again.")
 
 
 def conditions(given: object) -> tuple[Query, list[dict[str, str]]]:

@@ -16,10 +16,11 @@ from typing import Any
 from starlette.responses import Response
 
 from admin_api.calls.calls import find
-from admin_api.http import query_parameters, responses
-from admin_api.http.authorised_request import DONE, FAILED, Asked
+from admin_api.http import responses
+from admin_api.http.authorised_request import DONE, FAILED, AuthorisedRequest
 from admin_api.http.ports import CannotRender, Rendered
 from admin_api.http.problems import not_rendered, unavailable
+from storage.timestamps import rfc3339
 
 FORM = "peaks"
 """What the daemon is asked to render."""
@@ -27,26 +28,26 @@ MAX_BYTES = 16 << 20  # 64 channels of 2,000 peaks and 500 gaps have 3 MB
 REASONS = ("pause", "hold", "restart", "disk", "")
 
 
-async def view(asked: Asked) -> Response:
+async def view(request: AuthorisedRequest) -> Response:
     """Answer GET /calls/{id}/waveform."""
-    query_parameters.read((), asked.http.query_params.multi_items())
-    row, _ = await find(asked)
+    request.no_parameters()
+    row, _ = await find(request)
     try:
-        rendered = await asked.desk.render(asked.customer, row, FORM)
+        rendered = await request.daemon.render(request.customer, row, FORM)
     except CannotRender as problem:
-        await asked.note(FAILED, "cannot be rendered")
+        await request.note(FAILED, "cannot be rendered")
         raise not_rendered(str(problem), later=problem.later) from None
     try:
         shown = read(await asyncio.to_thread(_taken, rendered))
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
-        await asked.note(FAILED, "cannot be rendered")
+        await request.note(FAILED, "cannot be rendered")
         raise unavailable("The render worker made nothing of use.") from None
-    await asked.note(DONE)
+    await request.note(DONE)
     return responses.document({"id": row.id, **shown})
 
 
 def read(data: bytes) -> dict[str, Any]:
-    """Read what the worker wrote, believing nothing: it decodes what strangers sent. Raises ValueError and the like."""
+    """Read what the worker wrote and check all of it: it decodes untrusted media. Raises ValueError and the like."""
     told = json.loads(data)
     channels = [
         {
@@ -57,7 +58,7 @@ def read(data: bytes) -> dict[str, Any]:
         for each in told["channels"]
     ]
     began = int(told["started_ns"])
-    started = query_parameters.rfc3339(datetime.fromtimestamp(began / 1e9, UTC)) if began else None
+    started = rfc3339(datetime.fromtimestamp(began / 1e9, UTC)) if began else None
     return {"started_at": started, "duration_s": _real(told["seconds"]), "channels": channels}
 
 

@@ -8,15 +8,15 @@ from typing import Any
 from starlette.responses import Response
 
 from admin_api.http import json_body, query_parameters, responses
-from admin_api.http.authorised_request import DONE, FAILED, REFUSED, Asked
+from admin_api.http.authorised_request import DONE, FAILED, AuthorisedRequest
 from admin_api.http.permissions import is_id
-from admin_api.http.problems import conflict, invalid, not_found, unavailable
+from admin_api.http.problems import conflict, not_found
 from storage.cursors import BadCursor
 from storage.customer.customers import Customer
 from storage.directory import user_search
 from storage.directory.user import EVER, NEVER, Former, Identity, UserState, fields
 from storage.directory.user_store import Mapped, Referred, User
-from storage.timestamps import from_micros
+from storage.timestamps import from_micros, rfc3339
 
 QUESTION = query_parameters.Parameter(
     "q",
@@ -41,39 +41,37 @@ FEW = 200
 """Users that are taken over while somebody waits for a search: 50 ms. More are soon found."""
 
 
-async def listed(asked: Asked) -> Response:
+async def listed(request: AuthorisedRequest) -> Response:
     """Answer GET /users by name: all, or those whom a name, number or address means or meant."""
-    given = query_parameters.read(USERS, asked.http.query_params.multi_items())
+    given = request.parameters(USERS)
     after = given["cursor"] or ""
     if after and not is_id(after):
-        raise invalid([{"in": "query", "name": "cursor", "reason": f"must be {query_parameters.CURSOR.right}"}])
+        raise query_parameters.bad_cursor()
     try:
-        found, cursor = await _found(asked.customer, given["q"], given["state"], given["limit"], after)
+        found, cursor = await _found(request.customer, given["q"], given["state"], given["limit"], after)
     except BadCursor:
-        raise invalid(
-            [{"in": "query", "name": "cursor", "reason": f"must be {query_parameters.CURSOR.right}"}]
-        ) from None
-    await asked.note(DONE)
+        raise query_parameters.bad_cursor() from None
+    await request.note(DONE)
     return responses.page([shown(user) for user in found], cursor)
 
 
-async def view(asked: Asked) -> Response:
+async def view(request: AuthorisedRequest) -> Response:
     """Answer GET /users/{id}."""
-    query_parameters.read((), asked.http.query_params.multi_items())
-    user = await named(asked)
-    await asked.note(DONE)
+    request.no_parameters()
+    user = await named(request)
+    await request.note(DONE)
     return responses.document(shown(user))
 
 
-async def export(asked: Asked) -> Response:
+async def export(request: AuthorisedRequest) -> Response:
     """Answer GET /users/{id}/export: everything kept of a user, and the calls that refer to it, as a file."""
-    query_parameters.read((), asked.http.query_params.multi_items())
-    user = await named(asked)
-    settled = await asked.customer.users.settled(user)
-    calls = await asked.customer.users.calls_of(user)
-    sure = {*await asked.customer.users.sure_calls_of(user)}
-    await asked.note(DONE, f"{len(calls)} calls")
-    made = query_parameters.rfc3339(datetime.now(UTC))
+    request.no_parameters()
+    user = await named(request)
+    settled = await request.customer.users.settled(user)
+    calls = await request.customer.users.calls_of(user)
+    sure = {*await request.customer.users.sure_calls_of(user)}
+    await request.note(DONE, f"{len(calls)} calls")
+    made = rfc3339(datetime.now(UTC))
     document = {
         "version": EXPORT_VERSION,
         "created_at": made,
@@ -87,32 +85,30 @@ async def export(asked: Asked) -> Response:
     return answer
 
 
-async def unmap(asked: Asked) -> Response:
+async def unmap(request: AuthorisedRequest) -> Response:
     """Answer POST /users/{id}/unmap: the user is inactive from now on, until the directory names it again."""
-    query_parameters.read((), asked.http.query_params.multi_items())
-    await json_body.empty_body(asked.http)
-    await named(asked)
-    await asked.note(DONE)
-    user = await asked.customer.users.unmap(asked.object)
+    request.no_parameters()
+    await json_body.empty_body(request.http)
+    await named(request)
+    await request.note(DONE)
+    user = await request.customer.users.unmap(request.object)
     if user is None:
         raise not_found()
     return responses.document(shown(user))
 
 
-async def delete(asked: Asked) -> Response:
+async def delete(request: AuthorisedRequest) -> Response:
     """Answer DELETE /users/{id}: 409 while the directory has the user, or recordings refer to it."""
-    query_parameters.read((), asked.http.query_params.multi_items())
-    await named(asked)
-    if not await asked.desk.settle_all(asked.customer.name):  # a call that runs now is a recording of theirs too
-        await asked.note(FAILED, "not in the index yet")
-        raise unavailable("Some calls are not in the index yet. Ask again.")
+    request.no_parameters()
+    await named(request)
+    await request.settle_all()  # a call that is being recorded refers to them too
     try:
-        gone = await asked.customer.users.delete(asked.object, lambda: asked.note(DONE))
+        gone = await request.customer.users.delete(request.object, lambda: request.note(DONE))
     except Mapped:
-        await asked.note(FAILED, "still in the directory")
+        await request.note(FAILED, "still in the directory")
         raise conflict("The user is still in the directory. Unmap it there first, or by POST …/unmap.") from None
     except Referred:
-        await asked.note(FAILED, "recordings refer to it")
+        await request.note(FAILED, "recordings refer to it")
         raise conflict("Recordings refer to this user. It can be deleted once they are erased.") from None
     if not gone:
         raise not_found()
@@ -128,18 +124,14 @@ def shown(user: User) -> dict[str, Any]:
         **fields(user.person),
         "former": [_former(each) for each in user.former],
         "identities": [_identity(each) for each in user.identities],
-        "updated_at": query_parameters.rfc3339(user.updated_at),
-        "unmapped_at": query_parameters.rfc3339(user.unmapped_at),
+        "updated_at": rfc3339(user.updated_at),
+        "unmapped_at": rfc3339(user.unmapped_at),
     }
 
 
-async def named(asked: Asked) -> User:
+async def named(request: AuthorisedRequest) -> User:
     """Return the user of the path; raises Problem 404."""
-    user = await asked.customer.users.get(asked.object) if is_id(asked.object) else None
-    if user is None:
-        await asked.note(REFUSED, "not found")
-        raise not_found()
-    return user
+    return await request.find(request.customer.users.get)
 
 
 async def _found(
@@ -174,4 +166,4 @@ def _identity(each: Identity) -> dict[str, Any]:
 
 
 def _moment(micros: int) -> str | None:
-    return query_parameters.rfc3339(from_micros(micros)) if EVER < micros < NEVER else None
+    return rfc3339(from_micros(micros)) if EVER < micros < NEVER else None

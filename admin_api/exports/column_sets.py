@@ -9,11 +9,12 @@ from typing import Any
 from starlette.responses import Response
 
 from admin_api.exports import columns
-from admin_api.http import body_reader, query_parameters, responses
-from admin_api.http.authorised_request import DONE, FAILED, REFUSED, Asked
+from admin_api.http import body_reader, responses
+from admin_api.http.authorised_request import DONE, FAILED, REFUSED, AuthorisedRequest
 from admin_api.http.body_reader import Members
-from admin_api.http.problems import conflict, invalid, not_found
+from admin_api.http.problems import conflict, invalid
 from storage.exports.column_sets import MAX_NAME, ColumnSet, NameTaken, TooManySets
+from storage.timestamps import rfc3339
 
 RIGHT_COLUMNS = f"must be a list of names out of {', '.join(columns.COLUMNS)}"
 
@@ -28,51 +29,50 @@ class Wanted:
     """A new name, None to leave it."""
 
 
-async def listed(asked: Asked) -> Response:
+async def listed(request: AuthorisedRequest) -> Response:
     """Answer GET /column-sets: all of them, by name."""
-    query_parameters.read((), asked.http.query_params.multi_items())
-    found = await asked.customer.column_sets.all()
-    await asked.note(DONE)
+    request.no_parameters()
+    found = await request.customer.column_sets.all()
+    await request.note(DONE)
     return responses.page([shown(each) for each in found], None)
 
 
-async def put(asked: Asked) -> Response:
+async def put(request: AuthorisedRequest) -> Response:
     """Answer PUT /column-sets/{name or id}: make it or change it."""
-    wanted = await body_reader.given(asked, read)
-    if not is_name(asked.object):
-        await asked.note(REFUSED, "not as described")
+    wanted = await body_reader.given(request, read)
+    if not is_name(request.object):
+        await request.note(REFUSED, "not as described")
         raise invalid(
             [{"in": "path", "name": "id", "reason": f"must be a name of 1 to {MAX_NAME} characters, or an id"}]
         )
 
     async def told(id: str) -> None:
-        await asked.note(
+        await request.note(
             DONE, f"{len(wanted.columns)} columns{', other parties' if others(wanted.columns) else ''}", id
         )
 
     try:
-        kept, _ = await asked.customer.column_sets.put(
-            asked.object, wanted.columns, rename=wanted.name, by=asked.principal.name, told=told
+        kept, _ = await request.customer.column_sets.put(
+            request.object, wanted.columns, rename=wanted.name, by=request.principal.name, told=told
         )
     except NameTaken:
-        await asked.note(FAILED, "name taken")
+        await request.note(FAILED, "name taken")
         raise conflict("Another column set has this name. Choose another one, or change that set.") from None
     except TooManySets as problem:
-        await asked.note(FAILED, "too many column sets")
+        await request.note(FAILED, "too many column sets")
         raise conflict(f"{str(problem).capitalize()}; {problem.hint}.") from None
     return responses.document(shown(kept))
 
 
-async def delete(asked: Asked) -> Response:
+async def delete(request: AuthorisedRequest) -> Response:
     """Answer DELETE /column-sets/{name or id}; exports that were made with it stay."""
-    query_parameters.read((), asked.http.query_params.multi_items())
+    request.no_parameters()
 
     async def told(id: str) -> None:
-        await asked.note(DONE, object=id)
+        await request.note(DONE, object=id)
 
-    if not await asked.customer.column_sets.delete(asked.object, told):
-        await asked.note(REFUSED, "not found")
-        raise not_found()
+    if not await request.customer.column_sets.delete(request.object, told):
+        raise await request.missing()
     return Response(status_code=204)
 
 
@@ -116,6 +116,6 @@ def shown(kept: ColumnSet) -> dict[str, Any]:
         "name": kept.name,
         "columns": list(kept.columns),
         "other_parties": others(kept.columns),
-        "changed_at": query_parameters.rfc3339(kept.changed_at),
+        "changed_at": rfc3339(kept.changed_at),
         "changed_by": kept.changed_by,
     }

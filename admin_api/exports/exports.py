@@ -14,7 +14,7 @@ from admin_api.calls.playback import Sent
 from admin_api.exports import columns, table_writers
 from admin_api.exports.column_sets import RIGHT_COLUMNS, others
 from admin_api.http import json_body, query_parameters, responses
-from admin_api.http.authorised_request import DONE, FAILED, REFUSED, Asked
+from admin_api.http.authorised_request import DONE, FAILED, REFUSED, AuthorisedRequest
 from admin_api.http.permissions import is_id
 from admin_api.http.problems import Problem, conflict, invalid, not_found, unavailable
 from storage.calls import stored_query
@@ -22,6 +22,7 @@ from storage.cursors import BadCursor
 from storage.exports.column_sets import ColumnSet, pick
 from storage.exports.exports import Export, ExportState, Request, TooMany
 from storage.keys.sealing import MAX_TEXT
+from storage.timestamps import rfc3339
 
 LISTED = (query_parameters.LIMIT, query_parameters.CURSOR)
 FORMATS = ("xlsx", "csv", "json")
@@ -33,89 +34,84 @@ _WAYS = ("calls", "party", "query")
 _MEMBERS = (*_WAYS, "format", "columns", "column_set", "media", "silence_others", "reason")
 
 
-async def create(asked: Asked) -> Response:
+async def create(request: AuthorisedRequest) -> Response:
     """Answer POST /exports; what is asked for is durable when the answer goes out."""
-    query_parameters.read((), asked.http.query_params.multi_items())
-    sets = await asked.customer.column_sets.all()
-    try:
-        wanted = read(await json_body.body(asked.http), sets)
-    except Problem:
-        await asked.note(REFUSED, "not as described")
-        raise
+    request.no_parameters()
+    sets = await request.customer.column_sets.all()
+    async with request.well_formed():
+        wanted = read(await json_body.body(request.http), sets)
     if wanted.calls is None:
-        await selection.settle(asked)  # it is to hold all that an erasure by the same words would reach
+        await request.settle_all()  # it is to hold all that an erasure by the same words would reach
     try:
-        export = await asked.customer.exports.file(wanted, asked.principal.name)
+        export = await request.customer.exports.file(wanted, request.principal.name)
     except TooMany as problem:
-        await asked.note(FAILED, "too many exports wait")
+        await request.note(FAILED, "too many exports wait")
         raise unavailable(f"{problem}; {problem.hint}.") from None
     try:
-        await asked.note(DONE, _told(wanted), export.id)
+        await request.note(DONE, _told(wanted), export.id)
     except Problem:  # what cannot be written down is not done
-        await asked.customer.exports.cancel(export.id)
+        await request.customer.exports.cancel(export.id)
         raise
     return responses.document(shown(export, None), 202)
 
 
-async def listed(asked: Asked) -> Response:
+async def listed(request: AuthorisedRequest) -> Response:
     """Answer GET /exports: those that have not expired, newest first."""
-    given = query_parameters.read(LISTED, asked.http.query_params.multi_items())
+    given = request.parameters(LISTED)
     try:
-        found, cursor = await asked.customer.exports.listed(given["limit"], given["cursor"])
+        found, cursor = await request.customer.exports.listed(given["limit"], given["cursor"])
     except BadCursor:
-        raise invalid(
-            [{"in": "query", "name": "cursor", "reason": f"must be {query_parameters.CURSOR.right}"}]
-        ) from None
-    await asked.note(DONE)
-    progress = asked.customer.exports.progress
-    held = await asked.customer.exports.sizes([export.id for export in found])
+        raise query_parameters.bad_cursor() from None
+    await request.note(DONE)
+    progress = request.customer.exports.progress
+    held = await request.customer.exports.sizes([export.id for export in found])
     return responses.page([shown(export, progress.get(export.id), held.get(export.id, 0)) for export in found], cursor)
 
 
-async def view(asked: Asked) -> Response:
+async def view(request: AuthorisedRequest) -> Response:
     """Answer GET /exports/{id}."""
-    query_parameters.read((), asked.http.query_params.multi_items())
-    export = await _find(asked)
-    await asked.note(DONE)
-    held = await asked.customer.exports.sizes([export.id])
-    progress = asked.customer.exports.progress.get(export.id)
+    request.no_parameters()
+    export = await _find(request)
+    await request.note(DONE)
+    held = await request.customer.exports.sizes([export.id])
+    progress = request.customer.exports.progress.get(export.id)
     return responses.document(shown(export, progress, held.get(export.id, 0)))
 
 
-async def cancel(asked: Asked) -> Response:
+async def cancel(request: AuthorisedRequest) -> Response:
     """Answer DELETE /exports/{id}: end it, or give up its file."""
-    query_parameters.read((), asked.http.query_params.multi_items())
-    await _find(asked)
-    await asked.note(DONE)
-    export = await asked.customer.exports.cancel(asked.object)
+    request.no_parameters()
+    await _find(request)
+    await request.note(DONE)
+    export = await request.customer.exports.cancel(request.object)
     if export is None:
         raise not_found()
     return responses.document(shown(export, None))
 
 
-async def file(asked: Asked) -> Response:
+async def file(request: AuthorisedRequest) -> Response:
     """Answer GET /exports/{id}/file."""
-    query_parameters.read((), asked.http.query_params.multi_items())
-    export = await _find(asked)
+    request.no_parameters()
+    export = await _find(request)
     if export.case is not None:
-        await asked.note(REFUSED, "the report of a request")
+        await request.note(REFUSED, "the report of a request")
         raise conflict("This is the report of a request; GET /requests/ID/report/file hands it out and notes to whom.")
     if export.state is ExportState.RUNNING:
-        await asked.note(FAILED, "not done yet")
+        await request.note(FAILED, "not done yet")
         raise conflict("The export is not done yet; its state says when it is.")
     if export.state is not ExportState.DONE or export.request is None:
-        await asked.note(REFUSED, "no file")
+        await request.note(REFUSED, "no file")
         raise not_found()
-    await asked.note(DONE)
+    await request.note(DONE)
     form = "zip" if export.request.media else export.format
     headers = {
         "Content-Type": ZIP if export.request.media else table_writers.TYPES[export.format],
         "Content-Disposition": f'attachment; filename="export-{export.id}.{form}"',
         "Content-Length": str(export.size_bytes or 0),
     }
-    reading = asked.http.method == "GET"
-    chunks = asked.customer.exports.read(export) if reading else iter(())
-    keys = asked.customer.keys
+    reading = request.http.method == "GET"
+    chunks = request.customer.exports.read(export) if reading else iter(())
+    keys = request.customer.keys
     return Sent(away(chunks), 200, headers, lambda: None, kept=lambda: keys.keeps(export.leaf))
 
 
@@ -137,7 +133,7 @@ def read(data: bytes, sets: Sequence[ColumnSet] = ()) -> Request:
         errors.append(_wrong("calls", "exactly one of calls, party and query must be given"))
     if calls is not None and not (isinstance(calls, list) and calls and all(isinstance(each, str) for each in calls)):
         errors.append(_wrong("calls", "must be a list of ids of calls"))
-    if party is not None and not _is_party(party):
+    if party is not None and not query_parameters.is_party(party):
         errors.append(_wrong("party", f"must be {query_parameters.PARTY.right}"))
     query, faults = (None, []) if given.get("query") is None else selection.conditions(given["query"])
     errors += faults
@@ -163,9 +159,9 @@ def shown(export: Export, progress: tuple[int, int | None] | None, held: int | N
         "format": export.format,
         "media": request.media if request else None,
         "columns": list(request.columns) if request else None,
-        "created_at": query_parameters.rfc3339(export.created_at),
+        "created_at": rfc3339(export.created_at),
         "created_by": export.created_by,
-        "expires_at": query_parameters.rfc3339(export.expires_at),
+        "expires_at": rfc3339(export.expires_at),
         "size_bytes": export.size_bytes,
         "problem": export.problem,
         "progress": None,
@@ -191,13 +187,9 @@ def _conditions(request: Request | None) -> dict[str, Any] | None:
     return {name: value for name, value in request.query["query"].items() if value is not None}
 
 
-async def _find(asked: Asked) -> Export:
+async def _find(request: AuthorisedRequest) -> Export:
     """Return the export of the path; raises Problem 404."""
-    export = await asked.customer.exports.get(asked.object) if is_id(asked.object) else None
-    if export is None:
-        await asked.note(REFUSED, "not found")
-        raise not_found()
-    return export
+    return await request.find(request.customer.exports.get)
 
 
 async def away(chunks: Iterator[bytes]) -> AsyncIterator[bytes]:
@@ -226,10 +218,6 @@ async def away(chunks: Iterator[bytes]) -> AsyncIterator[bytes]:
             yield data
     finally:
         asyncio.get_running_loop().run_in_executor(None, close)
-
-
-def _is_party(value: object) -> bool:
-    return isinstance(value, str) and bool(value.strip()) and len(value) <= query_parameters.MAX_PARTY
 
 
 def _form(given: Mapping[str, Any], errors: list[dict[str, str]]) -> str:

@@ -6,11 +6,12 @@ import functools
 import itertools
 import re
 import unicodedata
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from storage import search_forms
+from storage.calls.call_document import Parties, Party, Stream
 
 OPAQUE = re.compile("[0-9]{1,2}")
 """A stream's label that names nobody: SBCs count 0, 1 or 10, 20; extensions have three digits or more."""
@@ -33,11 +34,11 @@ class Stretch(NamedTuple):
     """RFC 3339, None: from the first packet."""
     end: str | None
     """RFC 3339, None: to the last."""
-    party: int | list[int] | None
+    party: Parties
     """One party, several, or None if unknown; a conclusion that nobody stated counts as unknown."""
 
 
-def stretches(stream: Mapping[str, Any]) -> list[Stretch]:
+def stretches(stream: Stream) -> list[Stretch]:
     """Return whose voice or picture a stream holds, one moment after another."""
     told = stream.get("speakers") or ()
     if not told:
@@ -45,12 +46,12 @@ def stretches(stream: Mapping[str, Any]) -> list[Stretch]:
     return [Stretch(each["from"], each["to"], None if each["inferred"] else each["party"]) for each in told]
 
 
-def separable(stream: Mapping[str, Any]) -> bool:
+def separable(stream: Stream) -> bool:
     """Say whether at each moment a stream holds one known party."""
     return all(isinstance(each.party, int) for each in stretches(stream))
 
 
-def moments(stream: Mapping[str, Any], mine: Collection[int]) -> list[tuple[datetime | None, datetime | None]] | None:
+def moments(stream: Stream, mine: Collection[int]) -> list[tuple[datetime | None, datetime | None]] | None:
     """Return when a stream holds nobody but these parties, None for always; None in a pair is the begin or the end.
 
     `SEAM` is left out at each change: there the voice may be another one's.
@@ -72,7 +73,7 @@ def _alone(stretch: Stretch, mine: Collection[int]) -> bool:
     return isinstance(stretch.party, int) and stretch.party in mine
 
 
-def senders(stream: Mapping[str, Any]) -> int | list[int] | None:
+def senders(stream: Stream) -> Parties:
     """Return whose voice or picture a stream holds, from its first packet on: one party, several, or None if unknown.
 
     A conclusion that nobody stated counts as unknown: if it is wrong, somebody else is heard.
@@ -84,7 +85,7 @@ def senders(stream: Mapping[str, Any]) -> int | list[int] | None:
     return list(everybody) if len(everybody) > 1 or isinstance(party, list) else party
 
 
-def without_names(streams: Sequence[Mapping[str, Any]], told: Collection[int]) -> list[Mapping[str, Any]]:
+def without_names(streams: Sequence[Stream], told: Collection[int]) -> list[Stream]:
     """Return streams without the labels that may name anybody but the parties `told`.
 
     The client chooses a label, and a name or an extension is one: it is the data of whoever is heard in the stream, and
@@ -93,7 +94,7 @@ def without_names(streams: Sequence[Mapping[str, Any]], told: Collection[int]) -
     return [stream if _tellable(stream, told) else {**stream, "label": None} for stream in streams]
 
 
-def _tellable(stream: Mapping[str, Any], told: Collection[int]) -> bool:
+def _tellable(stream: Stream, told: Collection[int]) -> bool:
     label, sent = stream.get("label"), senders(stream)
     if label is None or OPAQUE.fullmatch(str(label)):
         return True
@@ -111,11 +112,11 @@ class Subject:
         self._is_meant = functools.lru_cache(_CACHED)(self._look)
         self._country = country
 
-    def of(self, parties: Sequence[Mapping[str, Any]]) -> frozenset[int]:
+    def of(self, parties: Sequence[Party]) -> frozenset[int]:
         """Return the numbers of the parties that are meant."""
         return frozenset(i for i, party in enumerate(parties) if self._meant(party))
 
-    def _meant(self, party: Mapping[str, Any]) -> bool:
+    def _meant(self, party: Party) -> bool:
         values = tuple(text if isinstance(text := party.get(name), str) else None for name in _MEMBERS)
         return self._possible(values) and self._is_meant(values)
 

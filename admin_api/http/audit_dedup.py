@@ -17,7 +17,7 @@ MAX_KEPT = 5000  # questions remembered; the one written down first goes, and is
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class Repeat:
     """One look at something."""
 
     quiet: bool = False
@@ -26,20 +26,20 @@ class Look:
     """To be called once it was written down that something was shown, from when on the minute counts."""
 
 
-class Again:
+class RecentReads:
     """Which questions were written down a moment ago."""
 
     def __init__(self) -> None:
         self._written: OrderedDict[bytes, float] = OrderedDict()
 
-    def look(self, token: str, question: str, now: float) -> Look:
+    def look(self, token: str, question: str, now: float) -> Repeat:
         """Say whether a look at monotonic time `now` needs an entry."""
         key = hashlib.sha256(f"{token}\n{question}".encode("utf-8", "surrogateescape")).digest()
         last = self._written.get(key)
         if last is not None and 0 <= now - last < SECONDS:
             self._written.move_to_end(key)
-            return Look(quiet=True)
-        return Look(written=lambda: self._keep(key, now))
+            return Repeat(quiet=True)
+        return Repeat(written=lambda: self._keep(key, now))
 
     def _keep(self, key: bytes, now: float) -> None:
         self._written[key] = now

@@ -14,25 +14,25 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from admin_api.http import bearer
-from admin_api.http.audit_dedup import Again, Look
-from admin_api.http.authorised_request import FIRST, REFUSED, Asked
+from admin_api.http.audit_dedup import RecentReads, Repeat
+from admin_api.http.authorised_request import FIRST, REFUSED, AuthorisedRequest
 from admin_api.http.bearer import Principal, Report
 from admin_api.http.permissions import Action, Rule, Wanted, wanted
-from admin_api.http.ports import Desk
+from admin_api.http.ports import Daemon
 from admin_api.http.problems import Problem, forbidden, not_found, too_many, unauthorized, wrong_method
 from admin_api.http.rate_limit import FAILURES_PER_ADDRESS, PER_TOKEN, Limiter
 from storage.customer.customers import Customer
 
-Handler = Callable[[Asked], Awaitable[Response]]
+Handler = Callable[[AuthorisedRequest], Awaitable[Response]]
 
 
-class Gate:
+class Authoriser:
     """Decides who may ask for what, then hands the request to its handler."""
 
     def __init__(
         self,
         customers: Mapping[str, Customer],
-        desk: Desk,
+        daemon: Daemon,
         handlers: Mapping[Action, Handler],
         *,
         clock: Callable[[], datetime],
@@ -40,14 +40,14 @@ class Gate:
         report: Report,
     ) -> None:
         self._customers = customers
-        self._desk = desk
+        self._daemon = daemon
         self._handlers = handlers
         self._clock = clock
         self._monotonic = monotonic
         self._report = report
         self._per_token = Limiter(PER_TOKEN)
         self._per_address = Limiter(FAILURES_PER_ADDRESS)
-        self._again = Again()
+        self._again = RecentReads()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request of any method as an ASGI application."""
@@ -91,10 +91,12 @@ class Gate:
         if role is None:
             raise await self._refusal(request, principal, rule, place.object, forbidden(rule.roles), "role")
         look = self._look(request, principal, rule)
-        asked = Asked(request, principal, rule.action, role, place.object, self._desk, place.part, look)
-        return await self._handlers[rule.action](asked)
+        authorised = AuthorisedRequest(
+            request, principal, rule.action, role, place.object, self._daemon, place.part, look
+        )
+        return await self._handlers[rule.action](authorised)
 
-    def _look(self, request: Request, principal: Principal, rule: Rule) -> Look:
+    def _look(self, request: Request, principal: Principal, rule: Rule) -> Repeat:
         """Say whether a view of the page looks once more at what it was shown, and that was written down just now."""
         if rule.method != "GET" or not request.scope.get("recorder.again"):
             return FIRST
@@ -106,9 +108,9 @@ class Gate:
     ) -> Problem:
         """Write a refused try into the log of the token's own customer; return the refusal also if that failed."""
         action = rule.action if rule else Action.UNKNOWN
-        asked = Asked(request, principal, action, ",".join(principal.roles), object, self._desk)
+        authorised = AuthorisedRequest(request, principal, action, ",".join(principal.roles), object, self._daemon)
         try:
-            await asked.note(REFUSED, why)
+            await authorised.note(REFUSED, why)
         except Problem as failed:
             self._report(failed)
         return problem

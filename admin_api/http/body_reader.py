@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import datetime
 from typing import Any, TypeVar
 
 from admin_api.http import json_body, query_parameters
-from admin_api.http.authorised_request import REFUSED, Asked
-from admin_api.http.problems import Problem, invalid
+from admin_api.http.authorised_request import AuthorisedRequest
+from admin_api.http.problems import invalid
 
 T = TypeVar("T")
 
@@ -37,6 +37,10 @@ class Members:
         """Note a fault of a member, "" for the object as a whole; nothing that was sent is repeated."""
         named = ".".join(part for part in (self._where, name) if part)
         self.errors.append({"in": "body", **({"name": named} if named else {}), "reason": reason})
+
+    def include(self, faults: Iterable[dict[str, str]]) -> None:
+        """Note the faults of a part that was read by itself."""
+        self.errors += faults
 
     def text(self, name: str, most: int) -> str:
         """Read a text that must be there and not be blank."""
@@ -86,11 +90,20 @@ def parse(data: bytes, known: Collection[str], *, blank: bool = False) -> Member
     return members
 
 
-async def given(asked: Asked, read: Callable[[bytes], T]) -> T:
+def one_text(name: str, most: int) -> Callable[[bytes], str]:
+    """Return what reads a body with one text in it; it raises Problem 422."""
+
+    def read(data: bytes) -> str:
+        body = parse(data, (name,))
+        text = body.text(name, most)
+        body.done()
+        return text
+
+    return read
+
+
+async def given(request: AuthorisedRequest, read: Callable[[bytes], T]) -> T:
     """Read the body of a request that takes no parameters; what is not as described is noted as a refused try."""
-    try:
-        query_parameters.read((), asked.http.query_params.multi_items())
-        return read(await json_body.body(asked.http))
-    except Problem:
-        await asked.note(REFUSED, "not as described")
-        raise
+    async with request.well_formed():
+        request.no_parameters()
+        return read(await json_body.body(request.http))

@@ -9,7 +9,16 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from admin_api.http import responses
 from admin_api.http.bearer import Report
-from admin_api.http.problems import Problem, bug, crowded, damaged, malformed, not_found, unavailable, wrong_method
+from admin_api.http.problems import (
+    Problem,
+    bug,
+    damaged,
+    malformed,
+    not_found,
+    too_many_connections,
+    unavailable,
+    wrong_method,
+)
 from storage.calls.call_row import BadDetails
 from storage.database.database import DatabaseDamaged
 from storage.errors import DamagedPart, DatabaseFault, KeysError, SealBroken, StorageError
@@ -76,7 +85,7 @@ def problem(error: Exception, report: Report) -> Problem:
 
 async def full(scope: Scope, receive: Receive, send: Send) -> None:
     """Answer the request of a connection that is one too many, as an ASGI application."""
-    answer = responses.problem(crowded())
+    answer = responses.problem(too_many_connections())
     answer.raw_headers.extend(HEADERS)
     await answer(scope, receive, send)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
+from storage.calls.call_document import CallDocument
 from storage.calls.call_index import CallRow
 from storage.calls.call_row import Fresh
 from storage.customer.customers import Customer
@@ -51,15 +52,15 @@ class Streamed(Protocol):
         """Give it up, also in the middle and twice."""
 
 
-class Desk(Protocol):
+class Daemon(Protocol):
     """The running daemon as the admin surface sees it."""
 
-    def document(self, customer: str, call: str) -> dict[str, Any] | None:
+    def document(self, customer: str, call: str) -> CallDocument | None:
         """Return the newest document of a live call, None if it is not live (any more)."""
 
     async def documents(
         self, customer: str, calls: Sequence[str], *, measured: bool = False
-    ) -> dict[str, dict[str, Any]]:
+    ) -> dict[str, CallDocument]:
         """Return the newest documents of those of these calls that are live, with the bytes that are stored so far.
 
         `measured`: with the figures of this moment.

@@ -137,7 +137,7 @@ def damaged() -> Problem:
     return Problem(500, "damaged", "This cannot be read", "`recorder verify` names what is damaged.")
 
 
-def crowded() -> Problem:
+def too_many_connections() -> Problem:
     """There are as many connections as there may be."""
     headers = {"Retry-After": "1", "Connection": "close"}
     return Problem(503, "unavailable", "Not possible now", "Too many connections are open.", headers=headers)

@@ -1,21 +1,16 @@
-"""The shapes of requests and answers: parameters are read and described from the same place."""
+"""Query parameters: each is read and described in the same place."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from admin_api.http.problems import invalid
-from media.codecs.decoders import decodable
-from storage.attachments.annotations import Annotation
-from storage.attachments.attachments import Attachment
-from storage.calls.call_row import MAX_LIMIT, CallRow, CallState, Direction
+from admin_api.http.problems import Problem, invalid
+from storage.calls.call_row import MAX_LIMIT, CallState, Direction
 from storage.erasure.erasure_rows import State as ErasureState
-from storage.erasure.holds import Hold
-from storage.timestamps import rfc3339 as rfc3339
 
 MAX_PARTY = 512  # characters; the longest URIs that SBCs send have some 200
 MAX_SOURCE = 253  # characters; the longest name of a host
@@ -57,9 +52,14 @@ def time(text: str) -> datetime:
         raise ValueError from None
 
 
+def is_party(value: object) -> bool:
+    """Say whether a value can name whom to look for."""
+    return isinstance(value, str) and bool(value.strip()) and len(value) <= MAX_PARTY
+
+
 def party(text: str) -> str:
     """Read whom to look for; raises ValueError. A plus sign that was not escaped arrives as a blank."""
-    if not text.strip() or len(text) > MAX_PARTY:
+    if not is_party(text):
         raise ValueError
     return "+" + text[1:] if re.match(r" \d", text) else text
 
@@ -85,18 +85,26 @@ def yes_or_no(text: str) -> bool:
     return text == "true"
 
 
-def source(text: str) -> str:
-    """Read where calls have to come from; raises ValueError."""
-    if not text.strip() or len(text) > MAX_SOURCE:
-        raise ValueError
-    return text
+def line(most: int, *, blank: bool = False) -> Callable[[str], str]:
+    """Return what reads a text of at most `most` characters, which may be `blank`; it raises ValueError."""
+
+    def read(text: str) -> str:
+        if len(text) > most or not (blank or text.strip()):
+            raise ValueError
+        return text
+
+    return read
 
 
-def form(text: str) -> str:
-    """Read the wanted format of media; raises ValueError."""
-    if text not in FORMATS:
-        raise ValueError
-    return text
+def word(*known: str) -> Callable[[str], str]:
+    """Return what reads one of these words; it raises ValueError."""
+
+    def read(text: str) -> str:
+        if text not in known:
+            raise ValueError
+        return text
+
+    return read
 
 
 _MOMENT = {"type": "string", "format": "date-time"}
@@ -126,7 +134,7 @@ DIRECTION = Parameter(
 )
 SOURCE = Parameter(
     "source",
-    source,
+    line(MAX_SOURCE),
     f"an address as calls show it, at most {MAX_SOURCE} characters",
     {"type": "string", "minLength": 1, "maxLength": MAX_SOURCE},
     "192.0.2.10",
@@ -154,7 +162,7 @@ CURSOR = Parameter(
     "MjA0NjAuMTc2Nzc",
 )
 FORMAT = Parameter(
-    "format", form, f"one of {', '.join(FORMATS)}", {"type": "string", "enum": list(FORMATS)}, "wav", "wav"
+    "format", word(*FORMATS), f"one of {', '.join(FORMATS)}", {"type": "string", "enum": list(FORMATS)}, "wav", "wav"
 )
 
 
@@ -183,53 +191,6 @@ def read(parameters: Sequence[Parameter], pairs: Iterable[tuple[str, str]]) -> d
     return values
 
 
-def call(row: CallRow, live: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Show a call: what the index knows or will know, and of a live one what the daemon knows now."""
-    shown = {**_indexed(row), **(live or {}), "hold": row.hold, "erase_after": rfc3339(row.erase_after)}
-    if "streams" in shown:
-        shown["streams"] = [_stream(stream) for stream in shown["streams"]]
-    return shown
-
-
-def _stream(stream: Mapping[str, Any]) -> dict[str, Any]:
-    """Show a stream; whether it can be decoded is told by what this recorder knows now, not by what it knew then."""
-    return {**stream, "decodable": decodable(str(stream.get("media")), stream.get("codec"))}
-
-
-def _indexed(row: CallRow) -> dict[str, Any]:
-    return {
-        **row.details,
-        "id": row.id,
-        "state": row.state.value,
-        "started_at": rfc3339(row.started_at),
-        "ended_at": rfc3339(row.ended_at),
-        "duration_ms": row.duration_ms,
-        "size_bytes": row.size_bytes,
-    }
-
-
-def hold(hold: Hold, *, whole: bool) -> dict[str, Any]:
-    """Show a hold; its reason only as a `whole`, to those who may hold calls themselves."""
-    shown = {"held_since": rfc3339(hold.set_at), "held_by": hold.set_by}
-    return {**shown, "hold_reason": hold.reason} if whole else shown
-
-
-def annotation(note: Annotation) -> dict[str, Any]:
-    """Show a correction."""
-    made = rfc3339(note.created_at)
-    return {"id": note.id, "created_at": made, "created_by": note.created_by, "text": note.text}
-
-
-def attachment(one: Attachment) -> dict[str, Any]:
-    """Show what is attached to a call, without its bytes."""
-    return {
-        "id": one.id,
-        "kind": one.kind,
-        "media_type": one.media_type,
-        "title": one.title,
-        "language": one.language or None,
-        "size_bytes": one.size_bytes,
-        "sha256": one.sha256,
-        "created_at": rfc3339(one.created_at),
-        "created_by": one.created_by,
-    }
+def bad_cursor() -> Problem:
+    """Return what a cursor is answered that was not made here."""
+    return invalid([{"in": "query", "name": "cursor", "reason": f"must be {CURSOR.right}"}])

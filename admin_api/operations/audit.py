@@ -13,9 +13,8 @@ from starlette.responses import Response
 from admin_api.calls.playback import Sent
 from admin_api.exports import table_writers
 from admin_api.http import query_parameters, responses
-from admin_api.http.authorised_request import DONE, Asked
+from admin_api.http.authorised_request import DONE, AuthorisedRequest
 from admin_api.http.permissions import Action, is_id
-from admin_api.http.problems import invalid
 from storage.audit.audit_files import Wanted
 from storage.audit.audit_log import MAX_PAGE
 from storage.audit.hash_chain import MAX_FIELD, AuditError
@@ -23,12 +22,6 @@ from storage.audit.hash_chain import MAX_FIELD, AuditError
 MAX_ACTION = 40  # characters; the longest of ours has 20
 COLUMNS = tuple("n time actor actor_kind actor_id role action object outcome reason source hash".split())
 """Members of an entry in the order of a file's columns."""
-
-
-def _actor(text: str) -> str:
-    if not text.strip() or len(text) > MAX_FIELD:
-        raise ValueError
-    return text
 
 
 def _action(text: str) -> str:
@@ -44,16 +37,10 @@ def _object(text: str) -> str:
     return text
 
 
-def _format(text: str) -> str:
-    if text not in FORMATS:
-        raise ValueError
-    return text
-
-
 FORMATS = {"csv": table_writers.TYPES["csv"], "json": table_writers.TYPES["json"]}
 ACTOR = query_parameters.Parameter(
     "actor",
-    _actor,
+    query_parameters.line(MAX_FIELD),
     "the name of a token or account, as entries have it",
     {"type": "string", "minLength": 1, "maxLength": MAX_FIELD},
     "anna",
@@ -73,60 +60,63 @@ OBJECT = query_parameters.Parameter(
     "1b4e28ba-2fa1-4d2b-883f-0016d3cca427",
 )
 FORMAT = query_parameters.Parameter(
-    "format", _format, "csv or json", {"type": "string", "enum": list(FORMATS)}, "csv", next(iter(FORMATS))
+    "format",
+    query_parameters.word(*FORMATS),
+    "csv or json",
+    {"type": "string", "enum": list(FORMATS)},
+    "csv",
+    next(iter(FORMATS)),
 )
 CONDITIONS = (query_parameters.SINCE, query_parameters.UNTIL, ACTOR, ACTION, OBJECT)
 AUDIT = (*CONDITIONS, query_parameters.LIMIT, query_parameters.CURSOR)
 FILE = (*CONDITIONS, FORMAT)
 
 
-async def listed(asked: Asked) -> Response:
+async def listed(request: AuthorisedRequest) -> Response:
     """Answer GET /audit: entries, newest first; looking at it is an entry too."""
-    given = query_parameters.read(AUDIT, asked.http.query_params.multi_items())
-    wanted, log = await _wanted(asked, given), asked.customer.audit
+    given = request.parameters(AUDIT)
+    wanted, log = await _wanted(request, given), request.customer.audit
     try:
         page = await asyncio.to_thread(log.read, given["since"], given["cursor"], given["limit"], wanted)
     except AuditError:
         if given["cursor"] is None:
             raise
-        raise invalid(
-            [{"in": "query", "name": "cursor", "reason": f"must be {query_parameters.CURSOR.right}"}]
-        ) from None
-    await asked.note(DONE)
+        raise query_parameters.bad_cursor() from None
+    await request.note(DONE)
     return responses.page(page.items, page.next_cursor)
 
 
-async def file(asked: Asked) -> Response:
+async def file(request: AuthorisedRequest) -> Response:
     """Answer GET /audit/file: all entries that are meant, newest first, read while they are sent."""
-    given = query_parameters.read(FILE, asked.http.query_params.multi_items())
-    wanted = await _wanted(asked, given)
-    await asked.note(DONE, given["format"])
+    given = request.parameters(FILE)
+    wanted = await _wanted(request, given)
+    await request.note(DONE, given["format"])
     headers = {
         "Content-Type": FORMATS[given["format"]],
         "Content-Disposition": f'attachment; filename="audit.{given["format"]}"',
     }
-    chunks = _chunks(asked, given["since"], wanted, given["format"], reading=asked.http.method == "GET")
+    chunks = _chunks(request, given["since"], wanted, given["format"], reading=request.http.method == "GET")
     return Sent(chunks, 200, headers, lambda: None, kept=lambda: True)
 
 
-async def _wanted(asked: Asked, given: Mapping[str, Any]) -> Wanted:
+async def _wanted(request: AuthorisedRequest, given: Mapping[str, Any]) -> Wanted:
     """Return what is asked for; who got an export or report of a call has got the call."""
     objects = set[str]()
     if given["object"] is not None:
-        objects = {given["object"], *await asked.customer.exports.holding([given["object"]])}
+        objects = {given["object"], *await request.customer.exports.holding([given["object"]])}
         for id in tuple(objects):
-            export = await asked.customer.exports.get(id)
+            export = await request.customer.exports.get(id)
             objects |= {export.case} if export is not None and export.case is not None else set()
     return Wanted(given["actor"], given["action"], frozenset(objects), given["until"])
 
 
 async def _chunks(
-    asked: Asked, since: datetime | None, wanted: Wanted, form: str, *, reading: bool
+    request: AuthorisedRequest, since: datetime | None, wanted: Wanted, form: str, *, reading: bool
 ) -> AsyncIterator[bytes]:
     out, cursor = bytearray(), None
     writer: table_writers.Writer = table_writers.CsvTable(out.extend, COLUMNS) if form == "csv" else _Json(out)
     while reading:
-        page = await asyncio.to_thread(asked.customer.audit.read, since, cursor, MAX_PAGE, wanted)
+        page = await asyncio.to_thread(request.customer.audit.read, since, cursor, MAX_PAGE, wanted)
         writer.add([[item.get(name) for name in COLUMNS] for item in page.items])
         cursor = page.next_cursor
         if cursor is None:

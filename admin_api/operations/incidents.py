@@ -5,24 +5,23 @@ from __future__ import annotations
 from starlette.responses import Response
 
 from admin_api.http import query_parameters, responses
-from admin_api.http.authorised_request import DONE, Asked
-from admin_api.http.problems import invalid
+from admin_api.http.authorised_request import DONE, AuthorisedRequest
 
 INCIDENTS = (query_parameters.LIMIT, query_parameters.CURSOR)
 
 
-async def listed(asked: Asked) -> Response:
+async def listed(request: AuthorisedRequest) -> Response:
     """Answer GET /incidents: newest first.
 
     A cursor counts the incidents that are older than the page before, so new ones do not move it.
     """
-    given = query_parameters.read(INCIDENTS, asked.http.query_params.multi_items())
-    every = asked.desk.incidents(asked.customer.name)
+    given = request.parameters(INCIDENTS)
+    every = request.daemon.incidents(request.customer.name)
     left = _left(given["cursor"], len(every))
     begin = len(every) - left
     items = every[begin : begin + given["limit"]]
     left -= len(items)
-    await asked.note(DONE)
+    await request.note(DONE)
     return responses.page(items, str(left) if left > 0 else None)
 
 
@@ -31,5 +30,5 @@ def _left(cursor: str | None, count: int) -> int:
     if cursor is None:
         return count
     if not cursor.isdigit():
-        raise invalid([{"in": "query", "name": "cursor", "reason": f"must be {query_parameters.CURSOR.right}"}])
+        raise query_parameters.bad_cursor()
     return min(count, int(cursor))

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from starlette.responses import Response
 
-from admin_api.http import query_parameters, responses
-from admin_api.http.authorised_request import DONE, Asked
+from admin_api.http import responses
+from admin_api.http.authorised_request import DONE, AuthorisedRequest
 from admin_api.http.permissions import Role
 
 
-async def view(asked: Asked) -> Response:
+async def view(request: AuthorisedRequest) -> Response:
     """Answer GET /system; figures of other customers are in none, only the sums of the node that an operator sees."""
-    query_parameters.read((), asked.http.query_params.multi_items())
-    operator = asked.principal.role((Role.OPERATOR,)) is not None
-    admin = asked.principal.role((Role.ADMIN,)) is not None
-    await asked.note(DONE)
-    return responses.document(await asked.desk.system(asked.customer.name if admin else None, node=operator))
+    request.no_parameters()
+    operator = request.principal.role((Role.OPERATOR,)) is not None
+    admin = request.principal.role((Role.ADMIN,)) is not None
+    await request.note(DONE)
+    return responses.document(await request.daemon.system(request.customer.name if admin else None, node=operator))

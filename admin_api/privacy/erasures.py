@@ -13,14 +13,15 @@ from starlette.responses import Response
 
 from admin_api.calls import selection
 from admin_api.http import body_reader, json_body, query_parameters, responses
-from admin_api.http.authorised_request import DONE, REFUSED, Asked
+from admin_api.http.authorised_request import DONE, REFUSED, AuthorisedRequest
 from admin_api.http.permissions import is_id
-from admin_api.http.problems import Problem, conflict, invalid, not_found, own_request
+from admin_api.http.problems import Problem, conflict, own_request
 from storage.calls.call_row import Query
 from storage.cursors import BadCursor
 from storage.erasure.erasure_rows import Erasure, State
 from storage.erasure.erasures import Held, NoErasure, NoWaiver, OwnRequest
 from storage.keys.sealing import MAX_TEXT
+from storage.timestamps import rfc3339
 
 WAYS = ("calls", "party", "query")
 LISTED = (query_parameters.ERASURES, query_parameters.LIMIT, query_parameters.CURSOR)
@@ -48,106 +49,97 @@ class Wanted:
         return "party" if self.calls is None else f"{len(self.calls)} calls"
 
 
-async def create(asked: Asked) -> Response:
+async def create(request: AuthorisedRequest) -> Response:
     """Answer POST /erasures; the request is durable when the answer goes out, and nothing was filed after a 409."""
-    wanted = await body_reader.given(asked, read)
+    wanted = await body_reader.given(request, read)
     if wanted.calls is None:
-        await selection.settle(asked)
+        await request.settle_all()
 
     async def told(id: str) -> None:
-        await asked.note(DONE, wanted.told, id)
+        await request.note(DONE, wanted.told, id)
 
     try:
-        erasure = await asked.customer.erasures.file(
+        erasure = await request.customer.erasures.file(
             calls=wanted.calls,
             party=wanted.party,
             query=wanted.query,
             reason=wanted.reason,
-            by=asked.principal.name,
-            identity=asked.principal.actor.identity,
-            approval=asked.customer.settings.approval,
+            by=request.principal.name,
+            identity=request.principal.actor.identity,
+            approval=request.customer.settings.approval,
             told=told,
         )
     except (NoWaiver, Held) as problem:
-        raise await refusal(asked, problem) from None
+        raise await refusal(request, problem) from None
     return responses.document(shown(erasure), 202)
 
 
-async def listed(asked: Asked) -> Response:
+async def listed(request: AuthorisedRequest) -> Response:
     """Answer GET /erasures: what is not done yet, oldest first; what is done newest first and in pages."""
-    given = query_parameters.read(LISTED, asked.http.query_params.multi_items())
+    given = request.parameters(LISTED)
     state = given["state"]
     if state is State.DONE:
-        found, more = await _done(asked, given["limit"], given["cursor"])
+        found, more = await _done(request, given["limit"], given["cursor"])
     else:
-        every, more = await asked.customer.erasures.open(), None
+        every, more = await request.customer.erasures.open(), None
         found = [erasure for erasure in every if state in (None, erasure.state)]
-    await asked.note(DONE)
+    await request.note(DONE)
     return responses.page([shown(erasure) for erasure in found], more)
 
 
-async def _done(asked: Asked, limit: int, cursor: str | None) -> tuple[Sequence[Erasure], str | None]:
+async def _done(request: AuthorisedRequest, limit: int, cursor: str | None) -> tuple[Sequence[Erasure], str | None]:
     """Return a page of what is done; raises Problem 422."""
     try:
-        return await asked.customer.erasures.done(limit, cursor)
+        return await request.customer.erasures.done(limit, cursor)
     except BadCursor:
-        raise invalid(
-            [{"in": "query", "name": "cursor", "reason": f"must be {query_parameters.CURSOR.right}"}]
-        ) from None
+        raise query_parameters.bad_cursor() from None
 
 
-async def view(asked: Asked) -> Response:
+async def view(request: AuthorisedRequest) -> Response:
     """Answer GET /erasures/{id}."""
-    query_parameters.read((), asked.http.query_params.multi_items())
-    erasure = await asked.customer.erasures.get(asked.object) if is_id(asked.object) else None
-    if erasure is None:
-        await asked.note(REFUSED, "not found")
-        raise not_found()
-    by, identity = asked.principal.name, asked.principal.actor.identity
-    own = await asked.customer.erasures.own(asked.object, by=by, identity=identity)
-    await asked.note(DONE)
+    request.no_parameters()
+    erasure = await request.find(request.customer.erasures.get)
+    by, identity = request.principal.name, request.principal.actor.identity
+    own = await request.customer.erasures.own(request.object, by=by, identity=identity)
+    await request.note(DONE)
     return responses.document({**shown(erasure), "own": own})
 
 
-async def approve(asked: Asked) -> Response:
+async def approve(request: AuthorisedRequest) -> Response:
     """Answer POST /erasures/{id}/approve; what needs no approval any more stays as it is."""
-    query_parameters.read((), asked.http.query_params.multi_items())
-    await json_body.empty_body(asked.http)
+    request.no_parameters()
+    await json_body.empty_body(request.http)
 
     async def told(id: str) -> None:
-        await asked.note(DONE, object=id)
-
-    async def settled() -> None:
-        await selection.settle(asked)
+        await request.note(DONE, object=id)
 
     try:
-        if not is_id(asked.object):
+        if not is_id(request.object):
             raise NoErasure("there is no such erasure")
-        erasure = await asked.customer.erasures.approve(
-            asked.object,
-            by=asked.principal.name,
-            identity=asked.principal.actor.identity,
+        erasure = await request.customer.erasures.approve(
+            request.object,
+            by=request.principal.name,
+            identity=request.principal.actor.identity,
             told=told,
-            settled=settled,
+            settled=request.settle_all,
         )
     except NoErasure:
-        await asked.note(REFUSED, "not found")
-        raise not_found() from None
+        raise await request.missing() from None
     except OwnRequest:
-        await asked.note(REFUSED, "own request")
+        await request.note(REFUSED, "own request")
         raise own_request() from None
     except NoWaiver:
-        await asked.note(REFUSED, "no active waiver")
+        await request.note(REFUSED, "no active waiver")
         raise conflict(_NO_WAIVER) from None
     return responses.document(shown(erasure))
 
 
-async def refusal(asked: Asked, problem: NoWaiver | Held) -> Problem:
+async def refusal(request: AuthorisedRequest, problem: NoWaiver | Held) -> Problem:
     """Say why nothing was filed."""
     if isinstance(problem, NoWaiver):
-        await asked.note(REFUSED, "no active waiver")
+        await request.note(REFUSED, "no active waiver")
         return conflict(_NO_WAIVER)
-    await asked.note(REFUSED, f"{len(problem.ids)} calls are under legal hold")
+    await request.note(REFUSED, f"{len(problem.ids)} calls are under legal hold")
     said = f"{len(problem.ids)} of these calls are under legal hold, so nothing is erased."
     return conflict(f"{said} Release them first, or leave them out; `hold` of a call says whether it is held.")
 
@@ -162,7 +154,7 @@ def read(data: bytes) -> Wanted:
         party = body.text("party", query_parameters.MAX_PARTY)
     elif "query" in body:
         query, faults = selection.conditions(body.raw("query"))
-        body.errors += faults
+        body.include(faults)
     elif not isinstance(calls, list) or not calls or not all(isinstance(each, str) for each in calls):
         body.wrong("calls", "must be a list of ids of calls")
     body.done()
@@ -176,11 +168,11 @@ def shown(erasure: Erasure) -> dict[str, Any]:
         "state": erasure.state.value,
         "cause": erasure.cause,
         "rule": erasure.rule,
-        "requested_at": query_parameters.rfc3339(erasure.requested_at),
+        "requested_at": rfc3339(erasure.requested_at),
         "requested_by": erasure.requested_by,
-        "approved_at": query_parameters.rfc3339(erasure.approved_at),
+        "approved_at": rfc3339(erasure.approved_at),
         "approved_by": erasure.approved_by,
-        "done_at": query_parameters.rfc3339(erasure.done_at),
+        "done_at": rfc3339(erasure.done_at),
         "calls": erasure.calls,
         "receipt": erasure.receipt,
     }

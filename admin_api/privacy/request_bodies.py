@@ -121,14 +121,6 @@ def extension(data: bytes, now: datetime) -> Extension:
     return Extension(months, ground, told or now, reason)
 
 
-def reason(data: bytes) -> str:
-    """Read the body of POST /requests/{id}/erasure; raises Problem 422."""
-    body = body_reader.parse(data, ("reason",))
-    found = body.text("reason", MAX_TEXT)
-    body.done()
-    return found
-
-
 def ending(data: bytes) -> Ending:
     """Read the body of POST /requests/{id}/close; raises Problem 422."""
     body = body_reader.parse(data, ("outcome", "ground"))
@@ -159,7 +151,7 @@ def _identities(body: Members) -> tuple[str, ...]:
     if given is None:
         return ()
     well = isinstance(given, list) and len(given) <= MAX_IDENTITIES
-    if not well or not all(_is_party(each) for each in given):
+    if not well or not all(query_parameters.is_party(each) for each in given):
         right = f"must be a list of at most {MAX_IDENTITIES} texts of 1 to {query_parameters.MAX_PARTY} characters"
         body.wrong("identities", right)
         return ()
@@ -212,7 +204,3 @@ def _check(body: Members, recipient: str | None) -> None:
         parse(recipient) if recipient else None
     except BadRecipient:
         body.wrong("recipient", "must be a recipient of age: age1… (62 characters, as age-keygen prints it)")
-
-
-def _is_party(value: object) -> bool:
-    return isinstance(value, str) and bool(value.strip()) and len(value) <= query_parameters.MAX_PARTY

@@ -7,12 +7,13 @@ from datetime import datetime
 from typing import Any
 
 from admin_api.exports.subject_filter import separable as of_one
-from admin_api.http import query_parameters
+from storage.calls.call_document import Party, Stream
 from storage.erasure.erasure_rows import Erasure
 from storage.exports.exports import Export, ExportState
 from storage.subject_requests.candidates import Candidate
 from storage.subject_requests.case_rows import OVER, Case
 from storage.subject_requests.claims import Match
+from storage.timestamps import rfc3339
 
 GONE = "gone"
 """State of a report whose file expired, or went with an erased call."""
@@ -31,17 +32,17 @@ def case(found: Case, now: datetime, report: Mapping[str, Any] | None, erasure: 
         "user": None if asked is None else asked.user,
         "reference": None if asked is None else asked.reference,
         "reason": None if asked is None else asked.reason,
-        "received_at": query_parameters.rfc3339(found.received_at),
-        "due_at": query_parameters.rfc3339(found.due_at),
+        "received_at": rfc3339(found.received_at),
+        "due_at": rfc3339(found.due_at),
         "extension": _extension(found),
         "overdue": not over and now > found.due_at,
-        "created_at": query_parameters.rfc3339(found.created_at),
+        "created_at": rfc3339(found.created_at),
         "created_by": found.created_by,
-        "changed_at": query_parameters.rfc3339(found.changed_at),
+        "changed_at": rfc3339(found.changed_at),
         "selection": selected(found),
         "report": report,
         "erasure": None if erasure is None else {"id": erasure.id, "state": erasure.state.value},
-        "closed_at": query_parameters.rfc3339(found.closed_at),
+        "closed_at": rfc3339(found.closed_at),
         "closed_by": found.closed_by,
         "ground": found.ground,
         "record": found.noted.get("record"),
@@ -86,7 +87,7 @@ def report(noted: Mapping[str, Any], export: Export | None, progress: tuple[int,
         "without_media": list(noted.get("without_media") or ()),
         "created_at": _milliseconds(noted["asked_at"]),
         "created_by": noted["asked_by"],
-        "expires_at": None if export is None else query_parameters.rfc3339(export.expires_at),
+        "expires_at": None if export is None else rfc3339(export.expires_at),
         "problem": noted.get("problem"),
         "fetched": [{"at": _milliseconds(each["at"]), "by": each["by"]} for each in noted.get("fetched") or ()],
     }
@@ -108,12 +109,12 @@ def candidate(found: Candidate, chosen: Case) -> dict[str, Any]:
     inside, outside = row.id in chosen.selection.inside, row.id in chosen.selection.outside
     return {
         "call": row.id,
-        "started_at": query_parameters.rfc3339(row.started_at),
-        "ended_at": query_parameters.rfc3339(row.ended_at),
+        "started_at": rfc3339(row.started_at),
+        "ended_at": rfc3339(row.ended_at),
         "duration_ms": row.duration_ms,
         "state": row.state.value,
         "hold": row.hold,
-        "erase_after": query_parameters.rfc3339(row.erase_after),
+        "erase_after": rfc3339(row.erase_after),
         "selected": "in" if inside else "out" if outside else None,
         "sure": found.sure,
         "choose": not found.parties,
@@ -125,23 +126,23 @@ def candidate(found: Candidate, chosen: Case) -> dict[str, Any]:
     }
 
 
-def separable(streams: Sequence[Mapping[str, Any]]) -> bool:
+def separable(streams: Sequence[Stream]) -> bool:
     """Say whether every stream belongs to one known party, so that one can be heard without the others."""
     return all(of_one(stream) for stream in streams)
 
 
-def _person(number: int, party: Mapping[str, Any], known_as: str) -> dict[str, Any]:
+def _person(number: int, party: Party, known_as: str) -> dict[str, Any]:
     return {"index": number, **{name: party.get(name) for name in _PERSON}, "known_as": known_as or None}
 
 
-def _match(match: Match, parties: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _match(match: Match, parties: Sequence[Party]) -> dict[str, Any]:
     return {
         "party": match.party,
         "role": parties[match.party].get("role"),
         "identity": match.claim.text,
         "kind": match.claim.kind,
         "from": "directory" if match.claim.directory else "letter",
-        "until": query_parameters.rfc3339(match.claim.until),
+        "until": rfc3339(match.claim.until),
         "sure": match.sure,
         "why": match.why,
     }

@@ -10,14 +10,15 @@ from typing import Any
 
 from starlette.responses import Response
 
-from admin_api.http import body_reader, query_parameters, responses
-from admin_api.http.authorised_request import DONE, Asked
+from admin_api.http import body_reader, responses
+from admin_api.http.authorised_request import DONE, AuthorisedRequest
 from admin_api.http.body_reader import Members
 from admin_api.http.problems import invalid
 from storage.calls.call_row import Direction
 from storage.retention.policy import MAX_DAYS, Policy, Wins
 from storage.retention.rules import MAX_NAME, MAX_RULES, BadRule, RuleSpec, Stored, StoredRule, Unchanged, check
 from storage.retention.sweep import Due, Preview
+from storage.timestamps import rfc3339
 
 MEMBERS = ("rules", "default_days", "wins")
 RULE_MEMBERS = ("id", "days", "direction", "source", "party", "name")
@@ -35,44 +36,44 @@ class Wanted:
     """Which of several matching rules counts."""
 
 
-async def view(asked: Asked) -> Response:
+async def view(request: AuthorisedRequest) -> Response:
     """Answer GET /retention."""
-    query_parameters.read((), asked.http.query_params.multi_items())
-    stored = await asked.customer.rules.get()
-    await asked.note(DONE)
+    request.no_parameters()
+    stored = await request.customer.rules.get()
+    await request.note(DONE)
     return responses.document(shown(stored))
 
 
-async def put(asked: Asked) -> Response:
+async def put(request: AuthorisedRequest) -> Response:
     """Answer PUT /retention: all rules at once; a rule that says the same as before keeps its id."""
-    wanted = await body_reader.given(asked, read_all)
-    await asked.note(DONE, f"{len(wanted.rules or ())} rules")
-    stored = await asked.customer.rules.put(
-        wanted.rules or (), by=asked.principal.name, default_days=wanted.default_days, wins=wanted.wins
+    wanted = await body_reader.given(request, read_all)
+    await request.note(DONE, f"{len(wanted.rules or ())} rules")
+    stored = await request.customer.rules.put(
+        wanted.rules or (), by=request.principal.name, default_days=wanted.default_days, wins=wanted.wins
     )
     return responses.document(shown(stored))
 
 
-async def preview(asked: Asked) -> Response:
+async def preview(request: AuthorisedRequest) -> Response:
     """Answer POST /retention/preview: what the next sweep would erase, by the rules sent or else by those that hold."""
-    wanted = await body_reader.given(asked, read)
-    policy = await _policy(asked, wanted)
-    now, percent = asked.desk.sweep_terms()
-    found = await asked.customer.retention.preview(now, percent, policy)
-    await asked.note(DONE)
+    wanted = await body_reader.given(request, read)
+    policy = await _policy(request, wanted)
+    now, percent = request.daemon.sweep_terms()
+    found = await request.customer.retention.preview(now, percent, policy)
+    await request.note(DONE)
     document = await asyncio.to_thread(foreseen, found, now)
     return await asyncio.to_thread(responses.document, document)  # a first sweep may take 100,000 calls
 
 
-async def _policy(asked: Asked, wanted: Wanted) -> Policy | None:
+async def _policy(request: AuthorisedRequest, wanted: Wanted) -> Policy | None:
     """Put together what is to be tried; None: what holds now, under the ids that it has."""
-    stored = await asked.customer.rules.get()
+    stored = await request.customer.rules.get()
     days = stored.default_days if isinstance(wanted.default_days, Unchanged) else wanted.default_days
     wins = wanted.wins or stored.wins
     if wanted.rules is None and (days, wins) == (stored.default_days, stored.wins):
         return None
     rules = tuple(rule.spec for rule in stored.rules) if wanted.rules is None else wanted.rules
-    return asked.customer.rules.policy_of(rules, days, wins)
+    return request.customer.rules.policy_of(rules, days, wins)
 
 
 def read_all(data: bytes) -> Wanted:
@@ -117,7 +118,7 @@ def _rules(body: Members) -> tuple[RuleSpec, ...]:
             )
         )
         rule.maybe_text("id", MAX_NAME)  # taken so that an answer can be sent back; ids are given by the recorder
-        body.errors += rule.errors
+        body.include(rule.errors)
     return tuple(found)
 
 
@@ -135,7 +136,7 @@ def shown(stored: Stored) -> dict[str, Any]:
         "default_days": stored.default_days,
         "wins": stored.wins.value,
         "rules": [_rule(rule) for rule in stored.rules],
-        "changed_at": query_parameters.rfc3339(stored.changed_at),
+        "changed_at": rfc3339(stored.changed_at),
         "changed_by": stored.changed_by,
     }
 
@@ -156,7 +157,7 @@ def foreseen(preview: Preview, now: datetime) -> dict[str, Any]:
     """Show a preview: `items` would be erased at once, `asks` after an approval because the brake holds them back."""
     due = [_due(one) for one in preview.due]
     return {
-        "at": query_parameters.rfc3339(now),
+        "at": rfc3339(now),
         "calls": preview.total,
         "brake": preview.asks,
         "items": [] if preview.asks else due,
@@ -168,6 +169,6 @@ def _due(due: Due) -> Mapping[str, Any]:
     return {
         "id": due.id,
         "rule": due.rule,
-        "ended_at": query_parameters.rfc3339(due.ended_at),
-        "erase_after": query_parameters.rfc3339(due.erase_after),
+        "ended_at": rfc3339(due.ended_at),
+        "erase_after": rfc3339(due.erase_after),
     }

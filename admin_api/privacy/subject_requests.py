@@ -7,12 +7,10 @@ from typing import Any
 
 from starlette.responses import Response
 
-from admin_api.calls import selection
 from admin_api.calls.playback import Sent
 from admin_api.exports import exports
 from admin_api.http import body_reader, query_parameters, responses
-from admin_api.http.authorised_request import DONE, FAILED, REFUSED, Asked
-from admin_api.http.permissions import is_id
+from admin_api.http.authorised_request import DONE, FAILED, REFUSED, AuthorisedRequest
 from admin_api.http.problems import Problem, conflict, invalid, not_found, unavailable
 from admin_api.http.query_parameters import AHEAD
 from admin_api.privacy import erasures, request_bodies, request_views
@@ -20,6 +18,7 @@ from storage.calls.call_row import Position
 from storage.cursors import BadCursor
 from storage.erasure.erasures import Held, NoWaiver
 from storage.exports.exports import Export, ExportState, TooMany
+from storage.keys.sealing import MAX_TEXT
 from storage.subject_requests.candidates import Candidate, TooManyCalls
 from storage.subject_requests.case_rows import Case, Kind, Selection, State, Step, due
 from storage.subject_requests.cases import NoCase, Nothing, WrongState
@@ -43,72 +42,72 @@ _FIRST = {
 }
 
 
-async def create(asked: Asked) -> Response:
+async def create(request: AuthorisedRequest) -> Response:
     """Answer POST /requests."""
-    letter = await body_reader.given(asked, request_bodies.letter)
-    now = asked.customer.now()
+    letter = await body_reader.given(request, request_bodies.letter)
+    now = request.customer.now()
     received = letter.received_at or now
     if received > now + AHEAD:
-        raise await _wrong(asked, "received_at", "must not be later than now")
-    if letter.asked.user is not None and await asked.customer.users.get(letter.asked.user) is None:
-        raise await _wrong(asked, "user", "must be the id of a directory user, or null")
+        raise await _wrong(request, "received_at", "must not be later than now")
+    if letter.asked.user is not None and await request.customer.users.get(letter.asked.user) is None:
+        raise await _wrong(request, "user", "must be the id of a directory user, or null")
 
     async def told(id: str) -> None:
-        await asked.note(DONE, ", ".join(letter.kinds), id)
+        await request.note(DONE, ", ".join(letter.kinds), id)
 
-    case = await asked.customer.requests.file(
-        letter.kinds, letter.asked, received_at=received, by=asked.principal.name, told=told
+    case = await request.customer.requests.file(
+        letter.kinds, letter.asked, received_at=received, by=request.principal.name, told=told
     )
-    return responses.document(await _shown(asked, case), 201)
+    return responses.document(await _shown(request, case), 201)
 
 
-async def listed(asked: Asked) -> Response:
+async def listed(request: AuthorisedRequest) -> Response:
     """Answer GET /requests."""
-    given = query_parameters.read(LISTED, asked.http.query_params.multi_items())
+    given = request.parameters(LISTED)
     try:
-        found, more = await asked.customer.requests.listed(given["limit"], given["cursor"] or None, given["state"])
+        found, more = await request.customer.requests.listed(given["limit"], given["cursor"] or None, given["state"])
     except BadCursor:
-        raise _bad_cursor() from None
-    await asked.note(DONE)
-    shown = [await _shown(asked, case) for case in found]
+        raise query_parameters.bad_cursor() from None
+    await request.note(DONE)
+    shown = [await _shown(request, case) for case in found]
     return responses.page(shown, more)
 
 
-async def view(asked: Asked) -> Response:
+async def view(request: AuthorisedRequest) -> Response:
     """Answer GET /requests/{id}."""
-    query_parameters.read((), asked.http.query_params.multi_items())
-    case = await _find(asked)
-    await asked.note(DONE)
-    return responses.document(await _shown(asked, case))
+    request.no_parameters()
+    case = await _find(request)
+    await request.note(DONE)
+    return responses.document(await _shown(request, case))
 
 
-async def candidates(asked: Asked) -> Response:
+async def candidates(request: AuthorisedRequest) -> Response:
     """Answer GET /requests/{id}/candidates: calls that may concern the person, each with why."""
-    given = query_parameters.read(CANDIDATES, asked.http.query_params.multi_items())
+    given = request.parameters(CANDIDATES)
     try:
         after = Position.parse(given["cursor"]) if given["cursor"] else None
     except BadCursor:
-        raise _bad_cursor() from None
-    case = await _find(asked)
-    found = await _candidates(asked, case)
-    await asked.note(DONE, f"{len(found)} calls")
+        raise query_parameters.bad_cursor() from None
+    case = await _find(request)
+    found = await _candidates(request, case)
+    await request.note(DONE, f"{len(found)} calls")
     rest = [each for each in found if after is None or Position.of(each.row) < after]
     page = rest[: given["limit"]]
     more = str(Position.of(page[-1].row)) if len(rest) > len(page) else None
     return responses.page([request_views.candidate(each, case) for each in page], more)
 
 
-async def select(asked: Asked) -> Response:
+async def select(request: AuthorisedRequest) -> Response:
     """Answer PUT /requests/{id}/selection: which candidates concern the person, all of them anew."""
-    chosen = await body_reader.given(asked, request_bodies.selection)
-    case = await _find(asked)
-    known = {each.row.id: each for each in await _candidates(asked, case)}
+    chosen = await body_reader.given(request, request_bodies.selection)
+    case = await _find(request)
+    known = {each.row.id: each for each in await _candidates(request, case)}
     for name, ids in (("in", chosen.inside), ("out", chosen.outside)):
         if odd := sum(id not in known for id in ids):
-            raise await _wrong(asked, name, f"{odd} of these calls are no candidates of this request")
+            raise await _wrong(request, name, f"{odd} of these calls are no candidates of this request")
     for id, parties in chosen.inside.items():
         if parties is not None and not set(parties) <= {match.party for match in known[id].matches}:
-            raise await _wrong(asked, "in", "parties must be numbers of parties that match")
+            raise await _wrong(request, "in", "parties must be numbers of parties that match")
     before = case.selection.inside
     inside = {
         id: parties if parties is not None else known[id].parties or before.get(id, ())
@@ -117,150 +116,150 @@ async def select(asked: Asked) -> Response:
     selection = Selection(inside, chosen.outside)
 
     async def told(id: str) -> None:
-        await asked.note(DONE, f"{len(chosen.inside)} calls in, {len(chosen.outside)} out")
+        await request.note(DONE, f"{len(chosen.inside)} calls in, {len(chosen.outside)} out")
 
     try:
-        case = await asked.customer.requests.select(case.id, selection, told=told)
+        case = await request.customer.requests.select(case.id, selection, told=told)
     except (NoCase, WrongState) as problem:
-        raise await _refusal(asked, problem) from None
-    return responses.document(await _shown(asked, case))
+        raise await _refusal(request, problem) from None
+    return responses.document(await _shown(request, case))
 
 
-async def extend(asked: Asked) -> Response:
+async def extend(request: AuthorisedRequest) -> Response:
     """Answer PUT /requests/{id}/extension: the answer takes longer, and the person was told so within the month."""
-    now = asked.customer.now()
-    wanted = await body_reader.given(asked, lambda data: request_bodies.extension(data, now))
-    case = await _find(asked)
+    now = request.customer.now()
+    wanted = await body_reader.given(request, lambda data: request_bodies.extension(data, now))
+    case = await _find(request)
     if not in_time(wanted.told_at, case.received_at, now):
-        raise await _wrong(asked, "told_at", "must lie in the month after the letter came, and not be later than now")
+        raise await _wrong(request, "told_at", "must lie in the month after the letter came, and not be later than now")
 
     async def told(id: str) -> None:
-        await asked.note(DONE, f"{wanted.months} months, {wanted.ground}")
+        await request.note(DONE, f"{wanted.months} months, {wanted.ground}")
 
     try:
-        case = await asked.customer.requests.extend(case.id, wanted, by=asked.principal.name, told=told)
+        case = await request.customer.requests.extend(case.id, wanted, by=request.principal.name, told=told)
     except (NoCase, WrongState) as problem:
-        raise await _refusal(asked, problem) from None
-    return responses.document(await _shown(asked, case))
+        raise await _refusal(request, problem) from None
+    return responses.document(await _shown(request, case))
 
 
-async def report(asked: Asked) -> Response:
+async def report(request: AuthorisedRequest) -> Response:
     """Answer POST /requests/{id}/report: begin to make it."""
-    wanted = await body_reader.given(asked, request_bodies.report)
-    case = await _find(asked)
+    wanted = await body_reader.given(request, request_bodies.report)
+    case = await _find(request)
 
     async def told(id: str) -> None:
         media = f", media {wanted.media}" if wanted.media else ""
         others = ", other parties" if wanted.other_parties else ""
         silence = ", others silenced" if wanted.silence_others else ""
-        await asked.note(DONE, f"{len(case.selection.inside)} calls{media}{others}{silence}")
+        await request.note(DONE, f"{len(case.selection.inside)} calls{media}{others}{silence}")
 
     try:
-        case, export = await asked.customer.requests.report(case.id, wanted, by=asked.principal.name, told=told)
+        case, export = await request.customer.requests.report(case.id, wanted, by=request.principal.name, told=told)
     except (NoCase, WrongState) as problem:
-        raise await _refusal(asked, problem) from None
+        raise await _refusal(request, problem) from None
     except TooMany as problem:
-        await asked.note(FAILED, "too many exports wait")
+        await request.note(FAILED, "too many exports wait")
         raise unavailable(f"{problem}; {problem.hint}.") from None
     return responses.document(request_views.report(case.reports[-1], export, None), 202)
 
 
-async def report_state(asked: Asked) -> Response:
+async def report_state(request: AuthorisedRequest) -> Response:
     """Answer GET /requests/{id}/report: how far the newest one is."""
-    query_parameters.read((), asked.http.query_params.multi_items())
-    case = await _find(asked)
-    shown = await _report(asked, case)
+    request.no_parameters()
+    case = await _find(request)
+    shown = await _report(request, case)
     if shown is None:
-        await asked.note(REFUSED, "no report")
+        await request.note(REFUSED, "no report")
         raise not_found()
-    await asked.note(DONE)
+    await request.note(DONE)
     return responses.document(shown)
 
 
-async def report_file(asked: Asked) -> Response:
+async def report_file(request: AuthorisedRequest) -> Response:
     """Answer GET /requests/{id}/report/file; to whom it was handed is noted in the case."""
-    query_parameters.read((), asked.http.query_params.multi_items())
-    case = await _find(asked)
-    export = await asked.customer.exports.get(case.export) if case.export else None
+    request.no_parameters()
+    case = await _find(request)
+    export = await request.customer.exports.get(case.export) if case.export else None
     if export is not None and export.state is ExportState.RUNNING:
-        await asked.note(FAILED, "not done yet")
+        await request.note(FAILED, "not done yet")
         raise conflict("The report is not done yet; its state says when it is.")
     if export is None or export.state is not ExportState.DONE:
-        await asked.note(REFUSED, "no file")
+        await request.note(REFUSED, "no file")
         raise not_found()
-    await asked.note(DONE)
-    reading = asked.http.method == "GET"
+    await request.note(DONE)
+    reading = request.http.method == "GET"
     if reading:
-        await asked.customer.requests.fetched(case.id, export.id, by=asked.principal.name)
-    chunks = asked.customer.exports.read(export) if reading else iter(())
-    keys = asked.customer.keys
+        await request.customer.requests.fetched(case.id, export.id, by=request.principal.name)
+    chunks = request.customer.exports.read(export) if reading else iter(())
+    keys = request.customer.keys
     headers = _headers(case, export)
     return Sent(exports.away(chunks), 200, headers, lambda: None, kept=lambda: keys.keeps(export.leaf))
 
 
-async def erase(asked: Asked) -> Response:
+async def erase(request: AuthorisedRequest) -> Response:
     """Answer POST /requests/{id}/erasure: what is selected, by the rules of POST /erasures."""
-    reason = await body_reader.given(asked, request_bodies.reason)
-    case = await _find(asked)
+    reason = await body_reader.given(request, body_reader.one_text("reason", MAX_TEXT))
+    case = await _find(request)
 
     async def told(id: str) -> None:
-        await asked.note(DONE, f"{len(case.selection.inside)} calls, erasure {id}")
+        await request.note(DONE, f"{len(case.selection.inside)} calls, erasure {id}")
 
     try:
-        erasure = await asked.customer.requests.erase(
+        erasure = await request.customer.requests.erase(
             case.id,
             reason=reason,
-            by=asked.principal.name,
-            identity=asked.principal.actor.identity,
-            approval=asked.customer.settings.approval,
+            by=request.principal.name,
+            identity=request.principal.actor.identity,
+            approval=request.customer.settings.approval,
             told=told,
         )
     except (NoCase, WrongState) as problem:
-        raise await _refusal(asked, problem) from None
+        raise await _refusal(request, problem) from None
     except Nothing:
-        await asked.note(FAILED, "no call is selected")
+        await request.note(FAILED, "no call is selected")
         raise conflict("No call is selected, so there is nothing to erase. Select some with PUT …/selection.") from None
     except (NoWaiver, Held) as problem:
-        raise await erasures.refusal(asked, problem) from None
+        raise await erasures.refusal(request, problem) from None
     return responses.document(erasures.shown(erasure), 202)
 
 
-async def close(asked: Asked) -> Response:
+async def close(request: AuthorisedRequest) -> Response:
     """Answer POST /requests/{id}/close: sign what was done, and forget whom it was about."""
-    ending = await body_reader.given(asked, request_bodies.ending)
-    case = await _find(asked)
+    ending = await body_reader.given(request, request_bodies.ending)
+    case = await _find(request)
     if ending.outcome is Step.DONE:
-        await _as_asked(asked, case)
+        await _as_asked(request, case)
 
     async def told(id: str) -> None:
-        await asked.note(DONE, ending.outcome.value + (f", {ending.ground}" if ending.ground else ""))
+        await request.note(DONE, ending.outcome.value + (f", {ending.ground}" if ending.ground else ""))
 
     try:
-        case = await asked.customer.requests.close(
-            case.id, ending.outcome, ending.ground, by=asked.principal.name, told=told
+        case = await request.customer.requests.close(
+            case.id, ending.outcome, ending.ground, by=request.principal.name, told=told
         )
     except (NoCase, WrongState) as problem:
-        raise await _refusal(asked, problem) from None
-    return responses.document(await _shown(asked, case))
+        raise await _refusal(request, problem) from None
+    return responses.document(await _shown(request, case))
 
 
-async def _as_asked(asked: Asked, case: Case) -> None:
+async def _as_asked(request: AuthorisedRequest, case: Case) -> None:
     """Look whether a request is done as it was asked for; raises Problem 409 if not."""
     if case.state is State.OPEN:
-        raise await _refusal(asked, WrongState(case.state))
-    erasure = await asked.customer.erasures.get(case.erasure) if case.erasure else None
+        raise await _refusal(request, WrongState(case.state))
+    erasure = await request.customer.erasures.get(case.erasure) if case.erasure else None
     if erasure is not None and erasure.done_at is None:
-        await asked.note(FAILED, "the erasure is not done")
+        await request.note(FAILED, "the erasure is not done")
         raise conflict("The erasure of this request is not done yet; GET /erasures/ID says what it waits for.")
-    if erasure is None and Kind.ERASURE in case.kinds and await _any_left(asked, case):
-        await asked.note(FAILED, "the erasure is not done")
+    if erasure is None and Kind.ERASURE in case.kinds and await _any_left(request, case):
+        await request.note(FAILED, "the erasure is not done")
         raise conflict("The calls to be erased are still there. POST …/erasure erases them; or choose another outcome.")
 
 
-async def _any_left(asked: Asked, case: Case) -> bool:
+async def _any_left(request: AuthorisedRequest, case: Case) -> bool:
     """Say whether a call that was confirmed is still there."""
     for call in case.selection.inside:
-        if await asked.customer.calls.get(call) is not None:
+        if await request.customer.calls.get(call) is not None:
             return True
     return False
 
@@ -272,37 +271,33 @@ def in_time(told: datetime, received: datetime, now: datetime) -> bool:
     return well and told <= now + AHEAD
 
 
-async def _find(asked: Asked) -> Case:
+async def _find(request: AuthorisedRequest) -> Case:
     """Return the request of the path; raises Problem 404."""
-    case = await asked.customer.requests.get(asked.object) if is_id(asked.object) else None
-    if case is None:
-        await asked.note(REFUSED, "not found")
-        raise not_found()
-    return case
+    return await request.find(request.customer.requests.get)
 
 
-async def _candidates(asked: Asked, case: Case) -> list[Candidate]:
+async def _candidates(request: AuthorisedRequest, case: Case) -> list[Candidate]:
     """Return what may concern the person, calls that just began included; raises Problem 409 or 503."""
     if case.asked is None:
-        raise await _refusal(asked, WrongState(case.state))
-    await selection.settle(asked)
+        raise await _refusal(request, WrongState(case.state))
+    await request.settle_all()
     try:
-        return await asked.customer.candidates.find(case.asked)
+        return await request.customer.candidates.find(case.asked)
     except TooManyCalls as problem:
-        await asked.note(FAILED, "too many calls match")
+        await request.note(FAILED, "too many calls match")
         raise conflict(f"{str(problem).capitalize()}. File a request that names the person more closely.") from None
 
 
-async def _shown(asked: Asked, case: Case) -> dict[str, Any]:
-    erasure = await asked.customer.erasures.get(case.erasure) if case.erasure else None
-    return request_views.case(case, asked.customer.now(), await _report(asked, case), erasure)
+async def _shown(request: AuthorisedRequest, case: Case) -> dict[str, Any]:
+    erasure = await request.customer.erasures.get(case.erasure) if case.erasure else None
+    return request_views.case(case, request.customer.now(), await _report(request, case), erasure)
 
 
-async def _report(asked: Asked, case: Case) -> dict[str, Any] | None:
+async def _report(request: AuthorisedRequest, case: Case) -> dict[str, Any] | None:
     """Show the newest report, None if there was none."""
     if not case.reports:
         return None
-    newest, held = case.reports[-1], asked.customer.exports
+    newest, held = case.reports[-1], request.customer.exports
     export = await held.get(newest["export"])
     return request_views.report(newest, export, held.progress.get(newest["export"]))
 
@@ -316,19 +311,14 @@ def _headers(case: Case, export: Export) -> dict[str, str]:
     }
 
 
-async def _refusal(asked: Asked, problem: NoCase | WrongState) -> Problem:
+async def _refusal(request: AuthorisedRequest, problem: NoCase | WrongState) -> Problem:
     """Say why a step cannot be taken."""
     if isinstance(problem, NoCase):
-        await asked.note(REFUSED, "not found")
-        return not_found()
-    await asked.note(FAILED, f"the request is {problem.state}")
+        return await request.missing()
+    await request.note(FAILED, f"the request is {problem.state}")
     return conflict(_FIRST.get(problem.state, "The request is over; file a new one."))
 
 
-async def _wrong(asked: Asked, name: str, reason: str) -> Problem:
-    await asked.note(REFUSED, "not as described")
+async def _wrong(request: AuthorisedRequest, name: str, reason: str) -> Problem:
+    await request.note(REFUSED, "not as described")
     return invalid([{"in": "body", "name": name, "reason": reason}])
-
-
-def _bad_cursor() -> Problem:
-    return invalid([{"in": "query", "name": "cursor", "reason": f"must be {query_parameters.CURSOR.right}"}])

@@ -10,29 +10,30 @@ from typing import Any
 from starlette.responses import Response
 
 from admin_api.http import body_reader, query_parameters, responses
-from admin_api.http.authorised_request import DONE, Asked
+from admin_api.http.authorised_request import DONE, AuthorisedRequest
 from storage.erasure.waivers import Waiver
 from storage.keys.sealing import MAX_TEXT
+from storage.timestamps import rfc3339
 
 MEMBERS = ("document_sha256", "signed_by", "signed_at", "scope", "expires_at")
 MAX_NAME = 200  # characters of who signed
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
-async def view(asked: Asked) -> Response:
+async def view(request: AuthorisedRequest) -> Response:
     """Answer GET /waiver: the newest one, active or not."""
-    query_parameters.read((), asked.http.query_params.multi_items())
-    waiver = await asked.customer.waivers.current()
-    await asked.note(DONE)
+    request.no_parameters()
+    waiver = await request.customer.waivers.current()
+    await request.note(DONE)
     return responses.document(shown(waiver, datetime.now(UTC)))
 
 
-async def put(asked: Asked) -> Response:
+async def put(request: AuthorisedRequest) -> Response:
     """Answer PUT /waiver: it replaces the one before, also if it permits less; one that has expired permits nothing."""
-    now = asked.customer.now()
-    wanted = await body_reader.given(asked, lambda data: read(data, now))
-    await asked.note(DONE)
-    waiver = await asked.customer.waivers.put(**wanted, by=asked.principal.name)
+    now = request.customer.now()
+    wanted = await body_reader.given(request, lambda data: read(data, now))
+    await request.note(DONE)
+    waiver = await request.customer.waivers.put(**wanted, by=request.principal.name)
     return responses.document(shown(waiver, datetime.now(UTC)))
 
 
@@ -70,9 +71,9 @@ def shown(waiver: Waiver | None, now: datetime) -> dict[str, Any]:
         "id": waiver.id,
         "document_sha256": waiver.document_sha256,
         "signed_by": waiver.signed_by,
-        "signed_at": query_parameters.rfc3339(waiver.signed_at),
+        "signed_at": rfc3339(waiver.signed_at),
         "scope": waiver.scope,
-        "expires_at": query_parameters.rfc3339(waiver.expires_at),
-        "put_at": query_parameters.rfc3339(waiver.put_at),
+        "expires_at": rfc3339(waiver.expires_at),
+        "put_at": rfc3339(waiver.put_at),
         "put_by": waiver.put_by,
     }

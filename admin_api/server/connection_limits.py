@@ -35,19 +35,24 @@ def may_be_told(total: int, own: int) -> bool:
 
 def network(source: str) -> str:
     """Return the network that a person usually comes from: 24 bits of IPv4, 56 of IPv6, as providers hand them out."""
-    try:
-        address = ipaddress.ip_address(source.partition("%")[0])
-    except ValueError:
-        return source
+    address = _address(source)
     if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
         address = address.ipv4_mapped
-    return str(ipaddress.ip_network((address, 24 if address.version == 4 else 56), strict=False))
+    return source if address is None else _prefix(address, 24 if address.version == 4 else 56)
 
 
-def neighbourhood(source: str) -> str:
+def subscriber(source: str) -> str:
     """Return what addresses count as one: with IPv6 a network of 64 bits, which is what one subscriber has."""
+    address = _address(source)
+    return source if address is None or address.version == 4 else _prefix(address, 64)
+
+
+def _address(source: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     try:
-        address = ipaddress.ip_address(source.partition("%")[0])
+        return ipaddress.ip_address(source.partition("%")[0])
     except ValueError:
-        return source
-    return str(ipaddress.ip_network((address, 64), strict=False)) if address.version == 6 else source
+        return None
+
+
+def _prefix(address: ipaddress.IPv4Address | ipaddress.IPv6Address, bits: int) -> str:
+    return str(ipaddress.ip_network((address, bits), strict=False))

@@ -10,7 +10,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from admin_api.http import responses
 from admin_api.http.error_middleware import HEADERS, full
-from admin_api.http.problems import Problem, crowded, malformed
+from admin_api.http.problems import Problem, malformed, too_many_connections
 from admin_api.server import connection_limits
 
 HEAD_SECONDS = 10.0
@@ -34,14 +34,14 @@ class Connection(H11Protocol):
     def connection_made(self, transport: Any) -> None:
         """Begin, and wait for the head of the first request."""
         super().connection_made(transport)
-        self.place = connection_limits.neighbourhood(self.client[0] if self.client else "")
+        self.place = connection_limits.subscriber(self.client[0] if self.client else "")
         if len(self.connections) > connection_limits.MAX_CONNECTIONS and not self._is_served():
             self.app = full  # whoever came before is served on
             if (
                 len(self.connections)
                 > connection_limits.MAX_CONNECTIONS + connection_limits.SPARE + connection_limits.MAX_TURNED_AWAY
             ):
-                self._tell(crowded())
+                self._tell(too_many_connections())
                 transport.abort()
         self._wait_for_head()
 

@@ -27,37 +27,37 @@ class Handshakes:
         self._context = context
         self._start_task = start_task
         self._drop = drop
-        self._gates: dict[str, list[Gate]] = {}
+        self._waiting: dict[str, list[Accepted]] = {}
         self._closed = False
 
     def __len__(self) -> int:
-        return sum(map(len, self._gates.values()))
+        return sum(map(len, self._waiting.values()))
 
-    def protocol(self, **words: Any) -> Gate:
+    def protocol(self, **words: Any) -> Accepted:
         """Make what takes an accepted connection, in place of uvicorn's protocol: `words` are for that one."""
-        return Gate(self, lambda: Connection(**words), words["server_state"].connections)
+        return Accepted(self, lambda: Connection(**words), words["server_state"].connections)
 
     def close(self) -> None:
         """End all, and those to come."""
         self._closed = True
-        for gate in [gate for gates in self._gates.values() for gate in gates]:
-            gate.transport.abort()
+        for accepted in [accepted for waiting in self._waiting.values() for accepted in waiting]:
+            accepted.transport.abort()
 
-    def begin(self, gate: Gate) -> bool:
+    def begin(self, accepted: Accepted) -> bool:
         """Begin a handshake; False if there is no place for it."""
-        if self._closed or not self._has_place(gate):
+        if self._closed or not self._has_place(accepted):
             self._drop("too-many-connections")
             return False
-        self._gates.setdefault(gate.place, []).append(gate)
-        self._start_task(self._shake(gate))
+        self._waiting.setdefault(accepted.place, []).append(accepted)
+        self._start_task(self._shake(accepted))
         return True
 
-    def _has_place(self, gate: Gate) -> bool:
-        own, total = len(self._gates.get(gate.place, ())), len(self) + len(gate.connections)
-        held = sum(isinstance(each, Connection) and each.place == gate.place for each in gate.connections)
+    def _has_place(self, accepted: Accepted) -> bool:
+        own, total = len(self._waiting.get(accepted.place, ())), len(self) + len(accepted.connections)
+        held = sum(isinstance(each, Connection) and each.place == accepted.place for each in accepted.connections)
         if connection_limits.has_place(total, own + held) or connection_limits.may_be_told(total, own):
             return True
-        most = max(self._gates.values(), key=len, default=[])
+        most = max(self._waiting.values(), key=len, default=[])
         if len(most) <= own:
             return False
         self._drop("too-many-connections")
@@ -65,39 +65,39 @@ class Handshakes:
         self._end(most[0])
         return True
 
-    async def _shake(self, gate: Gate) -> None:
+    async def _shake(self, accepted: Accepted) -> None:
         early = Early()
         try:
             secured = await asyncio.get_running_loop().start_tls(
-                gate.transport, early, self._context, server_side=True, ssl_handshake_timeout=HANDSHAKE_SECONDS
+                accepted.transport, early, self._context, server_side=True, ssl_handshake_timeout=HANDSHAKE_SECONDS
             )
         except asyncio.CancelledError:
-            gate.transport.abort()
+            accepted.transport.abort()
             raise
         except OSError as problem:  # ssl.SSLError is one
             # asyncio's frames hold what holds them, with a buffer of 256 KiB: a flood must not wait for the collector
             problem.__traceback__ = None
             if isinstance(problem, ssl.SSLError | ConnectionAbortedError):  # else the client went: nothing to be told
                 self._drop("tls-handshake")
-            gate.transport.abort()
+            accepted.transport.abort()
             return
         finally:
-            self._end(gate)
+            self._end(accepted)
         if secured is not None and not early.lost:
-            security = gate.transport.get_protocol()
+            security = accepted.transport.get_protocol()
             if isinstance(security, asyncio.BufferedProtocol):  # None where the connection was lost this moment
-                gate.transport.set_protocol(Unnested(security))
-            early.become(gate.connect(), secured)
+                accepted.transport.set_protocol(Unnested(security))
+            early.become(accepted.connect(), secured)
 
-    def _end(self, gate: Gate) -> None:
-        gates = self._gates.get(gate.place, [])
-        if gate in gates:
-            gates.remove(gate)
-            if not gates:
-                del self._gates[gate.place]
+    def _end(self, accepted: Accepted) -> None:
+        waiting = self._waiting.get(accepted.place, [])
+        if accepted in waiting:
+            waiting.remove(accepted)
+            if not waiting:
+                del self._waiting[accepted.place]
 
 
-class Gate(asyncio.Protocol):
+class Accepted(asyncio.Protocol):
     """An accepted connection before its handshake."""
 
     transport: asyncio.Transport
@@ -114,7 +114,7 @@ class Gate(asyncio.Protocol):
             return
         self.transport = transport
         peer = transport.get_extra_info("peername")
-        self.place = connection_limits.neighbourhood(peer[0] if peer else "")
+        self.place = connection_limits.subscriber(peer[0] if peer else "")
         transport.pause_reading()
         if not self._handshakes.begin(self):
             transport.abort()

@@ -14,7 +14,17 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from admin_api.access.accounts_port import App, Challenge, Declined, Device, Factors, Person, Providers, Tell, silent
+from admin_api.access.accounts_port import (
+    App,
+    Challenge,
+    Declined,
+    Device,
+    Factors,
+    Person,
+    Providers,
+    WriteAudit,
+    no_audit,
+)
 from recorder.access import passwords, totp, webauthn
 from recorder.access.passwords import Passwords
 from storage.access.account import Account
@@ -30,8 +40,8 @@ NO_FACTOR = "There is no second factor that codes could stand in for."
 GONE = "This account was changed meanwhile. Sign in again."
 
 
-class Household:
-    """The accounts of all customers (admin_api.access.accounts_port.Household)."""
+class AccountService:
+    """The accounts of all customers (admin_api.access.accounts_port.AccountService)."""
 
     def __init__(
         self,
@@ -83,7 +93,9 @@ class Household:
         genuine = await self._checks.genuine(account.password if account and usable else None, password, elsewhere)
         return _person(found, account) if genuine and found and account else None
 
-    async def entered(self, person: Person, tell: Tell = silent, place: str = "", address: str = "") -> None:
+    async def entered(
+        self, person: Person, write_audit: WriteAudit = no_audit, place: str = "", address: str = ""
+    ) -> None:
         """Note that somebody got in, from which network and address; the link that was out for them is void."""
 
         def enter(account: Account) -> Account:
@@ -92,7 +104,7 @@ class Household:
             return replace(seen, signed_in_at=now, invitation=None)
 
         with suppress(NoSpace):  # who wants to erase something on a full disk has to get in
-            await self._change(person, enter, tell)
+            await self._change(person, enter, write_audit)
 
     def usual(self, person: Person | None, place: str) -> bool:
         """Say whether somebody got in from this network, or address, within the last months."""
@@ -156,7 +168,9 @@ class Household:
         account = found.accounts.invited(secret, self._now()) if found else None
         return _person(found, account) if found and account else None
 
-    async def accept(self, customer: str, secret: str, password: str, tell: Tell = silent) -> Person | None:
+    async def accept(
+        self, customer: str, secret: str, password: str, write_audit: WriteAudit = no_audit
+    ) -> Person | None:
         """Set a password by a one-time link, which is used up; None if it was before. Raises Declined, Busy."""
         person = self.invited(customer, secret)
         if person is None:
@@ -169,7 +183,7 @@ class Household:
                 raise Declined(GONE)
             return account.ended(password=kept, invitation=None)
 
-        return await self._change(person, use, tell)
+        return await self._change(person, use, write_audit)
 
     # --- one's own account -------------------------------------------------------------------------------------------
 
@@ -177,12 +191,12 @@ class Household:
         """Check the password of somebody who is signed in. Raises Busy."""
         return await self._checks.genuine(self._account(person).password, password)
 
-    async def change_password(self, person: Person, old: str, new: str, tell: Tell = silent) -> Person:
+    async def change_password(self, person: Person, old: str, new: str, write_audit: WriteAudit = no_audit) -> Person:
         """Set another password; sessions that are open elsewhere end. Raises Declined, Busy."""
         if not await self.confirm(person, old):
             raise Declined(WRONG_PASSWORD)
         kept = await self._hashed(person, new)
-        return await self._change(person, lambda account: account.ended(password=kept), tell)
+        return await self._change(person, lambda account: account.ended(password=kept), write_audit)
 
     def factors(self, person: Person) -> Factors:
         """Return what an account has beside its password."""
@@ -196,7 +210,7 @@ class Household:
         return App(secret, totp.link(secret, ISSUER, f"{person.name} ({person.customer.name})"))
 
     async def add_app(
-        self, person: Person, secret: str, code: str, tell: Tell = silent, *, first: bool = False
+        self, person: Person, secret: str, code: str, write_audit: WriteAudit = no_audit, *, first: bool = False
     ) -> Sequence[str]:
         """Put an app on file that shows the right code; returns recovery codes, the first time. Raises Declined.
 
@@ -211,14 +225,14 @@ class Household:
                 raise Declined(GONE)
             return replace(account, totp=secret, totp_step=step)
 
-        return await self._add(person, add, tell)
+        return await self._add(person, add, write_audit)
 
     def new_device(self, person: Person, origin: str) -> Challenge:
         """Ask a browser for a new passkey."""
         return webauthn.ask_new(self._account(person), origin)
 
     async def add_device(
-        self, person: Person, origin: str, state: Any, answer: str, label: str, tell: Tell = silent
+        self, person: Person, origin: str, state: Any, answer: str, label: str, write_audit: WriteAudit = no_audit
     ) -> Sequence[str]:
         """Put a passkey on file; returns recovery codes, the first time. Raises Declined."""
 
@@ -226,9 +240,9 @@ class Household:
             key = webauthn.new(account, origin, state, answer, label, self._now())
             return replace(account, passkeys=(*account.passkeys, key))
 
-        return await self._add(person, add, tell)
+        return await self._add(person, add, write_audit)
 
-    async def renew_codes(self, person: Person, tell: Tell = silent) -> Sequence[str]:
+    async def renew_codes(self, person: Person, write_audit: WriteAudit = no_audit) -> Sequence[str]:
         """Make new recovery codes, the ones before are void. Raises Declined."""
         codes = totp.new_recovery_codes(self._random)
         kept = tuple(totp.recovery_digest(code) for code in codes)
@@ -238,10 +252,10 @@ class Household:
                 raise Declined(NO_FACTOR)
             return replace(account, recovery=kept)
 
-        await self._change(person, renew, tell)
+        await self._change(person, renew, write_audit)
         return codes
 
-    async def drop(self, person: Person, device: str = "", tell: Tell = silent) -> Person:
+    async def drop(self, person: Person, device: str = "", write_audit: WriteAudit = no_audit) -> Person:
         """Take a passkey off the file, or the app; the last factor is kept where one is required. Raises Declined."""
 
         def drop(account: Account) -> Account:
@@ -255,11 +269,11 @@ class Household:
                 raise Declined(LAST_FACTOR)
             return replace(left, recovery=())
 
-        return await self._change(person, drop, tell)
+        return await self._change(person, drop, write_audit)
 
     # --- inside ------------------------------------------------------------------------------------------------------
 
-    async def _add(self, person: Person, change: Change, tell: Tell) -> Sequence[str]:
+    async def _add(self, person: Person, change: Change, write_audit: WriteAudit) -> Sequence[str]:
         """Add a factor, and recovery codes if there are none."""
         codes = totp.new_recovery_codes(self._random)
         given: list[str] = []
@@ -271,7 +285,7 @@ class Household:
             given.extend(codes)
             return replace(changed, recovery=tuple(totp.recovery_digest(code) for code in codes))
 
-        await self._change(person, add, tell)
+        await self._change(person, add, write_audit)
         return given
 
     async def _hashed(self, person: Person, password: str) -> str:
@@ -280,12 +294,12 @@ class Household:
             raise Declined(fault)
         return await self._checks.hash(password)
 
-    async def _change(self, person: Person, change: Change, tell: Tell = silent) -> Person:
+    async def _change(self, person: Person, change: Change, write_audit: WriteAudit = no_audit) -> Person:
         def changed(account: Account) -> Account:
             if account.disabled or account.stamp != person.stamp:
                 raise Declined(GONE)
             made = change(account)
-            tell()  # nothing can be declined any more, and nothing is written yet
+            write_audit()  # nothing can be declined any more, and nothing is written yet
             return made
 
         try:

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 from admin_api.http.ports import CannotRender, Rendered, Streamed
 from media.export.encoder import Container
@@ -25,6 +25,7 @@ from recorder.persist.call_list import facts
 from recorder.session import events as e
 from recorder.session.call_document import figures
 from recorder.session.index_row import parse_time
+from storage.calls.call_document import CallDocument, Stream, with_parties
 from storage.calls.call_index import CallRow
 from storage.calls.call_row import Fresh
 from storage.customer.customers import Customer
@@ -51,7 +52,7 @@ MEASURE_SECONDS = 1.0
 """A worker answers within milliseconds; one that hangs is replaced later, and nobody waits for that."""
 
 
-class Desk:
+class Daemon:
     """The daemon's side of the admin API."""
 
     def __init__(
@@ -71,12 +72,16 @@ class Desk:
         self._renderer = Renderer()
 
     # ---- live calls ----
-    def document(self, customer: str, call: str) -> dict[str, Any] | None:
+    def document(self, customer: str, call: str) -> CallDocument | None:
         """Return the newest document of a live call, or of one that ended and is not in the database yet."""
         found = self._live.by_id(call)
         if found is not None:
             own = found.customer.name == customer
-            return _with_users(found.customer, found.recording.call_document(self._node.now())) if own else None
+            return (
+                _with_users(found.customer, cast("CallDocument", found.recording.call_document(self._node.now())))
+                if own
+                else None
+            )
         row = self._node.indexer.pending(customer, call)
         if row is None or not self._node.customers[customer].keys.keeps(row.leaf):
             return None  # what was erased a moment ago may wait to be written; it never will be
@@ -84,7 +89,7 @@ class Desk:
 
     async def documents(
         self, customer: str, calls: Sequence[str], *, measured: bool = False
-    ) -> dict[str, dict[str, Any]]:
+    ) -> dict[str, CallDocument]:
         """Return the newest documents of those of these calls that are live, with what is stored of them so far.
 
         `measured`: with the figures of this moment, for which a worker is asked; else those of its last report, which
@@ -100,7 +105,7 @@ class Desk:
                 found[call] = {**(found[call] or {}), "size_bytes": size}
         return {call: document for call, document in found.items() if document is not None}
 
-    async def _measure(self, call: LiveCall, found: dict[str, dict[str, Any] | None]) -> None:
+    async def _measure(self, call: LiveCall, found: dict[str, CallDocument | None]) -> None:
         """Put the figures of this moment into a document; a worker that does not answer leaves the older ones."""
         with suppress(TimeoutError):
             async with asyncio.timeout(MEASURE_SECONDS):
@@ -109,7 +114,7 @@ class Desk:
             if shown is not None:
                 numbered = zip(call.recording.streams, shown["streams"], strict=False)  # a re-offer may have added some
                 streams = [{**each, **figures(told[s.number])} if s.number in told else each for s, each in numbered]
-                found[call.id] = {**shown, "streams": streams}
+                found[call.id] = {**shown, "streams": cast("list[Stream]", streams)}
 
     async def unwritten(self, customer: Customer, call: str | None = None) -> Sequence[Fresh]:
         """Return what the index does not have yet of a customer, or of one call."""
@@ -225,7 +230,7 @@ def _long(duration_ms: int | None, streams: Sequence[RenderStream]) -> bool:
     return duration_ms is None or duration_ms / 1000 * rate * 2 * len(sound) > WHOLE
 
 
-def _with_users(customer: Customer, document: dict[str, Any]) -> dict[str, Any]:
+def _with_users(customer: Customer, document: CallDocument) -> CallDocument:
     """Return a document with the users who take part, as the index will have them."""
     began = parse_time(document["started_at"])
-    return {**document, "parties": customer.correlation.parties(document["parties"], began)} if began else document
+    return with_parties(document, customer.correlation.parties(document["parties"], began)) if began else document

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from admin_api.assembly.app import create_app
 from admin_api.server.uvicorn_server import ApiServer
-from recorder.access.accounts import Household
-from recorder.access.api_backend import Desk
+from recorder.access.accounts import AccountService
+from recorder.access.api_backend import Daemon
 from recorder.calls.context import Node
 from recorder.config.readers import SecondFactor
 from recorder.observe.log_throttle import RateLimit
@@ -20,23 +20,23 @@ if TYPE_CHECKING:
 class Surface:
     """Starts and stops the admin API on a ready-made socket."""
 
-    def __init__(self, node: Node, desk: Desk) -> None:
+    def __init__(self, node: Node, daemon: Daemon) -> None:
         self._node = node
-        self._desk = desk
+        self._daemon = daemon
         self._server: ApiServer | None = None
-        self._household: Household | None = None
+        self._account_service: AccountService | None = None
         self._lines = RateLimit()
 
     async def start(self, listening: socket.socket) -> None:
         """Serve; returns when requests are answered."""
         api = self._node.settings.admin_api
-        self._household = Household(
+        self._account_service = AccountService(
             self._node.customers,
             required=api.second_factor is SecondFactor.REQUIRED,
             address=api.address or "",
             providers=self._providers(),
         )
-        app = create_app(self._node.customers, self._desk, household=self._household)
+        app = create_app(self._node.customers, self._daemon, account_service=self._account_service)
         self._server = ApiServer(app, api.certificate, api.private_key, self._drop)
         await self._server.start(listening, lambda work: self._node.tasks.start(work, "api"))
 
@@ -44,8 +44,8 @@ class Surface:
         """Stop serving; requests under way get a moment."""
         if self._server:
             await self._server.stop()
-        if self._household:
-            self._household.close()
+        if self._account_service:
+            self._account_service.close()
 
     def _drop(self, reason: str) -> None:
         """Take note of a connection that came to nothing; one line a second says so, whoever it was."""

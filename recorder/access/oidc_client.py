@@ -19,7 +19,7 @@ from typing import Any
 
 import httpx2
 
-from admin_api.access.accounts_port import Errand, NotVouched, Person, ProviderAway
+from admin_api.access.accounts_port import NotVouched, Person, ProviderAway, ProviderLogin
 from recorder.access import oidc_validation as rules
 from recorder.access.oidc_validation import Journey, Places
 from recorder.config.model import SignIn
@@ -71,15 +71,15 @@ class Providers:
         """Return what the providers of a customer are called on the page; their place in the list is their number."""
         return [sign_in.title for sign_in in self._of(customer)]
 
-    async def begin(self, customer: str, number: int, back: str) -> Errand:
+    async def begin(self, customer: str, number: int, back: str) -> ProviderLogin:
         """Prepare the way to a provider, which sends the browser to `back`; raises ProviderAway."""
         sign_in = self._of(customer)[number]
         journey = Journey(sign_in, back, *(secrets.token_urlsafe(size) for size in (32, 32, 48)))
-        return Errand(rules.leave(journey, await self._places(sign_in)), journey)
+        return ProviderLogin(rules.leave(journey, await self._places(sign_in)), journey)
 
-    async def finish(self, errand: Errand, answer: Mapping[str, str]) -> Person:
+    async def finish(self, provider_login: ProviderLogin, answer: Mapping[str, str]) -> Person:
         """Judge what the browser came back with; raises ProviderAway, NotVouched."""
-        journey: Journey = errand.state
+        journey: Journey = provider_login.state
         sign_in = journey.sign_in
         found = await self._places(sign_in)
         tokens = await self._redeem(journey, found, rules.code(journey, found, answer))

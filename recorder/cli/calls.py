@@ -100,7 +100,7 @@ def calls(
     json: AsJson = False,
 ) -> int:
     """List calls, newest first. Example: recorder calls --customer acme --party "+49 30 123456" --since 7d"""
-    from recorder.persist.call_list import find
+    from recorder.persist.call_list import Item, find
 
     if state not in (None, *(s.value for s in CallState)):
         raise WrongUse(f"{state!r} is no state.", "Choose recording, complete or interrupted.")
@@ -111,13 +111,13 @@ def calls(
 
     lacking: list[str] = []
 
-    async def search(one: Any) -> list[Any]:
+    async def search(one: Any) -> list[Item]:
         tell(one.audit, "calls.search")
         lacking.extend([one.name] * (one.gap.first() is not None))
         return await find(one, asked, limit)
 
     found = with_customers(load(config), customer, search)
-    items = [item for part in found for item in part][:limit]
+    items: list[Item] = [item for part in found for item in part][:limit]
     if json:
         console.document({"items": items, **({"incomplete": True} if lacking else {})})
         return 0

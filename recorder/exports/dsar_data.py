@@ -14,13 +14,14 @@ from typing import Any
 
 from admin_api.directory.users import shown as user_shown
 from admin_api.exports.subject_filter import Stretch, stretches
-from admin_api.http import query_parameters
+from storage.calls.call_document import Party, Stream
 from storage.calls.call_index import CallRow
 from storage.directory.user import User
 from storage.retention.policy import Decision
 from storage.retention.rules import Stored
 from storage.subject_requests.case_rows import Case
 from storage.subject_requests.claims import known_as
+from storage.timestamps import rfc3339
 
 FORMAT = "siprec-recorder/subject-report"
 VERSION = 1
@@ -60,14 +61,14 @@ class Told:
 
 def call(row: CallRow, told: Told, user: User | None, *, others: bool) -> dict[str, Any]:
     """Return what a person is told of a call; who has seen it is added by `seen`."""
-    parties: Sequence[Mapping[str, Any]] = row.details.get("parties") or ()
+    parties: Sequence[Party] = row.details.get("parties") or ()
     rest = [party for number, party in enumerate(parties) if number not in told.parties]
     name = known_as(user, row.started_at) if user is not None else ""
     shown: dict[str, Any] = {
         "id": row.id,
         "state": row.state.value,
-        "started_at": query_parameters.rfc3339(row.started_at),
-        "ended_at": query_parameters.rfc3339(row.ended_at),
+        "started_at": rfc3339(row.started_at),
+        "ended_at": rfc3339(row.ended_at),
         "duration_ms": row.duration_ms,
         "person": [_person(parties[n], name) for n in sorted(told.parties) if n < len(parties)],
         "others": len(rest),
@@ -76,8 +77,8 @@ def call(row: CallRow, told: Told, user: User | None, *, others: bool) -> dict[s
         "annotations": len(told.annotations),
         "attachments": len(told.attachments),
         "kept": {
-            "until": query_parameters.rfc3339(told.decision.erase_after),
-            "held_since": query_parameters.rfc3339(told.held_since),
+            "until": rfc3339(told.decision.erase_after),
+            "held_since": rfc3339(told.held_since),
         },
         "seen": [],
     }
@@ -115,12 +116,12 @@ def head(case: Case, customer: str, now: datetime) -> dict[str, Any]:
         "format": FORMAT,
         "version": VERSION,
         "customer": customer,
-        "created_at": query_parameters.rfc3339(now),
+        "created_at": rfc3339(now),
         "request": {
             "id": case.id,
             "kind": [kind.value for kind in case.kinds],
-            "received_at": query_parameters.rfc3339(case.received_at),
-            "due_at": query_parameters.rfc3339(case.due_at),
+            "received_at": rfc3339(case.received_at),
+            "due_at": rfc3339(case.due_at),
         },
         "identities": [] if asked is None else list(asked.identities),
     }
@@ -136,15 +137,15 @@ def _unsigned(written: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in written.items() if name != "created_by"}
 
 
-def _person(party: Mapping[str, Any], known_as: str) -> dict[str, Any]:
+def _person(party: Party, known_as: str) -> dict[str, Any]:
     return {**_party(party), "also": list(party.get("also") or ()), "known_as": known_as or None}
 
 
-def _party(party: Mapping[str, Any]) -> dict[str, Any]:
+def _party(party: Party) -> dict[str, Any]:
     return {name: party.get(name) for name in _PARTY}
 
 
-def _stream(stream: Mapping[str, Any], mine: Collection[int]) -> dict[str, Any]:
+def _stream(stream: Stream, mine: Collection[int]) -> dict[str, Any]:
     """Tell whose voice it holds; `moments` where that changed, so that who was heard before a transfer stays it."""
     parts = [(each, _whose(each.party, mine)) for each in stretches(stream)]
     said = {whose for _, whose in parts}

@@ -17,8 +17,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from admin_api.calls import call_views
 from admin_api.exports import columns, table_writers
-from admin_api.http import query_parameters
 from recorder.exports.dsar_data import Told, because, call, head, seen, user_record
 from recorder.exports.dsar_page import page, words
 from recorder.exports.media_zip import MIXED, Added, Archive, add_media
@@ -158,7 +158,7 @@ class SubjectReport:
             media = await add_media(archive, self._customer, row.id, form, renderer, whose, named)
             self._added.append(media)
         hold = await self._customer.holds.get(row.id) if row.hold else None
-        notes = [query_parameters.annotation(note) for note in await self._customer.annotations.of(row.id)]
+        notes = [call_views.annotation(note) for note in await self._customer.annotations.of(row.id)]
         held_since = None if hold is None else hold.set_at
         files = await self._attachments(archive, row.id)
         return Told(parties, decision, held_since, media.file, media.problem, notes, files)
@@ -171,7 +171,7 @@ class SubjectReport:
             name = f"attachments/{one.id}.{ending}"
             if self._asked.other_parties:
                 await asyncio.to_thread(archive.write, name, await self._customer.attachments.read(one))
-            found.append({**query_parameters.attachment(one), "file": name})
+            found.append({**call_views.attachment(one), "file": name})
         return found
 
     async def _tables(self, archive: Archive, case: Case, user: User | None) -> None:
@@ -211,7 +211,7 @@ class SubjectReport:
             with os.fdopen(os.dup(out), "w+b") as file:
                 table = table_writers.XlsxTable(file, (*names, _FILE))
                 for row, told in zip(self._rows, self._calls, strict=True):
-                    values = columns.values(chosen, query_parameters.call(row, None), self._mine[row.id])
+                    values = columns.values(chosen, call_views.call(row, None), self._mine[row.id])
                     table.add([[*values, told["media"]["file"]]])
                 table.close()
             archive.add("calls.xlsx", out, packed=False)

@@ -18,10 +18,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
+from admin_api.calls.call_views import call as shown
 from admin_api.exports import columns, table_writers
 from admin_api.exports.column_sets import others
 from admin_api.exports.subject_filter import Subject
-from admin_api.http.query_parameters import call as shown
 from recorder.calls.context import Node
 from recorder.calls.databases import put_together
 from recorder.errors import RecorderError

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
@@ -14,6 +14,7 @@ from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo
 from admin_api.exports.subject_filter import moments, stretches, without_names
 from recorder.exports.render_client import Renderer, RenderFailed, RenderStream
 from recorder.exports.render_sources import caveat, media_parts, render_streams
+from storage.calls.call_document import CallDetails, Party
 from storage.customer.customers import Customer
 
 ENDINGS = {"opus": "ogg"}
@@ -31,7 +32,7 @@ BEHIND = timedelta(seconds=5)
 """How far what the index says of a live call may be from what is stored: a transfer is written 2 s later (MOST_SECONDS
 of recorder.persist.indexer), and the client's word may come SEAM after it."""
 
-Whose = Callable[[Sequence[Mapping[str, Any]]], Collection[int]]
+Whose = Callable[[Sequence[Party]], Collection[int]]
 """Tells which of the parties of a call are to be heard."""
 Moments = Sequence[tuple[datetime | None, datetime | None]]
 """When a stream is heard: None is its begin or its end."""
@@ -131,7 +132,7 @@ async def add_media(
 
 
 def chosen(
-    details: Mapping[str, Any], whose: Whose | None, known: datetime | None = None
+    details: CallDetails, whose: Whose | None, known: datetime | None = None
 ) -> tuple[Sequence[RenderStream], str | None]:
     """Return the streams to be heard, and what has to be said about them.
 
@@ -162,7 +163,7 @@ def _before(known: datetime | None, times: Moments | None) -> Moments | None:
     return [(begin, known if end is None else min(end, known)) for begin, end in every if not begin or begin < known]
 
 
-def _told(details: Mapping[str, Any], named: Whose | None) -> Mapping[str, Any]:
+def _told(details: CallDetails, named: Whose | None) -> CallDetails:
     """Return the details of a call without labels that may name anybody but the parties meant."""
     if named is None:
         return details

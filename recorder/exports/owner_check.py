@@ -10,13 +10,14 @@ import io
 import os
 import wave
 from array import array
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from recorder.errors import WrongUse
 from recorder.exports.render_client import RenderStream, render
 from recorder.exports.render_sources import media_parts, render_streams
+from storage.calls.call_document import Party, Stream
 from storage.calls.call_row import CallRow
 from storage.customer.customers import Customer
 
@@ -41,7 +42,7 @@ def told(row: CallRow, swaps: bool) -> dict[str, Any]:
     return {"call": row.id, "swapped": "owners-swapped" in notes, "swap_owners": swaps, "streams": streams}
 
 
-def _stream(number: int, stream: Mapping[str, Any], parties: Any) -> dict[str, Any]:
+def _stream(number: int, stream: Stream, parties: Sequence[Party]) -> dict[str, Any]:
     owner = stream.get("party")
     owners = owner if isinstance(owner, list) else [] if owner is None else [owner]
 

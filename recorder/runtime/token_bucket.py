@@ -6,28 +6,17 @@ hour); each INVITE takes one. What comes to an empty bucket is refused before an
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from storage.token_buckets import Rate, TokenBuckets
 
 BURST_SECONDS = 2.0
 """Seconds' worth of INVITEs that may come at once."""
 
-MAX_KEYS = 10_000
-"""Buckets remembered; a node has some dozens of SBCs, a flood has any number of sources. The oldest begins anew."""
-
-
-@dataclass(slots=True)
-class _Bucket:
-    """What is left, and when it was filled up last."""
-
-    tokens: float
-    at: float
-
 
 class Rates:
-    """One bucket a key."""
+    """One bucket a key: a node has some dozens of SBCs, a flood has any number of sources."""
 
     def __init__(self) -> None:
-        self._buckets: dict[str, _Bucket] = {}
+        self._buckets = TokenBuckets()
 
     def __len__(self) -> int:
         return len(self._buckets)
@@ -37,21 +26,7 @@ class Rates:
 
         `now` in seconds of a monotonic clock.
         """
-        if not rate:
-            return True
-        bucket = self._buckets.pop(key, None)
-        full = rate * BURST_SECONDS
-        if bucket is None:
-            if len(self._buckets) >= MAX_KEYS:
-                del self._buckets[next(iter(self._buckets))]
-            bucket = _Bucket(full, now)
-        self._buckets[key] = bucket  # the newest stands last
-        bucket.tokens = min(full, bucket.tokens + max(0.0, now - bucket.at) * rate)
-        bucket.at = now
-        if bucket.tokens < 1:
-            return False
-        bucket.tokens -= 1
-        return True
+        return not rate or self._buckets.take(key, Rate(rate, rate * BURST_SECONDS), now) == 0
 
 
 def within(count: int, limit: int) -> bool:

@@ -100,11 +100,11 @@ class BackgroundServices:
 
     async def _serve(self, listening: socket.socket, now: Callable[[], datetime]) -> None:
         """Open the API; `now` is the time that retention decides by."""
-        from recorder.access.api_backend import Desk
+        from recorder.access.api_backend import Daemon
         from recorder.access.api_server import Surface
 
-        desk = Desk(self._node, self._live, self._runner, now, self._system)
-        self._surface = Surface(self._node, desk)
+        daemon = Daemon(self._node, self._live, self._runner, now, self._system)
+        self._surface = Surface(self._node, daemon)
         await self._surface.start(listening)
 
     def _begin(self) -> RetentionJob:

@@ -7,11 +7,9 @@ from datetime import datetime
 from typing import Any
 
 from storage import search_forms
+from storage.calls.call_document import sealed_part
 from storage.calls.call_row import CallRow, CallState
 from storage.timestamps import from_text
-
-CLEAR = frozenset({"id", "state", "started_at", "ended_at", "duration_ms", "size_bytes"})
-"""Fields that stand in columns of their own; everything else is sealed."""
 
 
 def parse_time(text: str | None) -> datetime | None:
@@ -33,7 +31,7 @@ def row_of(document: Mapping[str, Any], leaf: int) -> CallRow:
         duration_ms=document["duration_ms"],
         size_bytes=document.get("size_bytes", 0),
         hold=False,
-        details={k: v for k, v in document.items() if k not in CLEAR},
+        details=sealed_part(document),
         kept_from=parse_time(document.get("kept_from")),
     )
 

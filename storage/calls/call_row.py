@@ -10,13 +10,14 @@ import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
+from storage.calls.call_document import CallDetails, CallDocument
 from storage.cursors import BadCursor, by_time, read_by_time
 from storage.errors import StorageError
 from storage.json_bytes import utf8_json
 from storage.search_forms import Needle
-from storage.timestamps import from_micros, to_micros
+from storage.timestamps import from_micros, rfc3339, to_micros
 
 DAY_SHIFT = 32  # a leaf is day << 32 | number
 DEFAULT_LIMIT = 50
@@ -73,12 +74,23 @@ class CallRow:
     """Under legal hold; `Calls.put` sets it for a new call and leaves it alone for a known one."""
     erase_after: datetime | None = None
     """When retention ends, None if never or not known yet."""
-    details: dict[str, Any] = field(default_factory=dict, repr=False)
+    details: CallDetails = field(default_factory=CallDetails, repr=False)
     """Everything else, JSON-able, sealed in the database: session_id, parties, streams."""
     matched: bool = False
     """Its parties were looked for among the users of the directory (storage.directory.matcher)."""
     kept_from: datetime | None = None
     """When it really ended, where the clock was set back before; None where `ended_at` says it."""
+
+    def columns_shown(self) -> CallDocument:
+        """Return the members of its document that stand in columns of their own."""
+        return {
+            "id": self.id,
+            "state": self.state.value,
+            "started_at": rfc3339(self.started_at),
+            "ended_at": rfc3339(self.ended_at),
+            "duration_ms": self.duration_ms,
+            "size_bytes": self.size_bytes,
+        }
 
     @property
     def day(self) -> int:
@@ -228,7 +240,7 @@ def canonical_source(source: object) -> str:
     return str(getattr(address, "ipv4_mapped", None) or address)  # `::ffff:192.0.2.7` on an IPv6 socket is 192.0.2.7
 
 
-def pack(details: dict[str, Any], forms: Sequence[str]) -> bytes:
+def pack(details: CallDetails, forms: Sequence[str]) -> bytes:
     """Serialise what is to be sealed: details and search forms; raises BadDetails if it is too large."""
     data = utf8_json({"details": details, "forms": list(forms)})
     if len(data) > MAX_SEALED:
@@ -238,7 +250,7 @@ def pack(details: dict[str, Any], forms: Sequence[str]) -> bytes:
     return _FORMAT + packer.compress(data) + packer.flush()
 
 
-def unpack(plain: bytes) -> tuple[dict[str, Any], tuple[str, ...]]:
+def unpack(plain: bytes) -> tuple[CallDetails, tuple[str, ...]]:
     """Read what `pack` wrote; raises BadDetails."""
     inflate = zlib.decompressobj()
     try:
@@ -249,7 +261,7 @@ def unpack(plain: bytes) -> tuple[dict[str, Any], tuple[str, ...]]:
         raise BadDetails("the details of a call cannot be read") from None
     if plain[:1] != _FORMAT or not isinstance(details, dict):
         raise BadDetails("the details of a call are of an unknown format")
-    return details, forms
+    return cast("CallDetails", details), forms
 
 
 def columns(row: CallRow) -> dict[str, Any]:
@@ -270,7 +282,7 @@ def columns(row: CallRow) -> dict[str, Any]:
     }
 
 
-def from_columns(record: Any, details: dict[str, Any]) -> CallRow:
+def from_columns(record: Any, details: CallDetails) -> CallRow:
     """Build a call from a record of the table and its opened details."""
     return CallRow(
         id=record.id,

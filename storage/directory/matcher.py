@@ -21,6 +21,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from storage.calls.call_document import with_parties
 from storage.calls.call_index import Calls
 from storage.calls.call_row import Amended, BadDetails, CallRow, Query
 from storage.calls.day_keys import DayKeys
@@ -114,7 +115,7 @@ class Correlation:
             return row, forms
         parties = row.details.get("parties", ())
         told = party_users.told(self._who, parties, row.started_at)
-        details = {**row.details, "parties": told} if told else row.details
+        details = with_parties(row.details, told) if told else row.details
         return replace(row, details=details, matched=not self._behind), party_users.forms(forms, parties, told)
 
     def parties(self, parties: Sequence[Party], at: datetime) -> list[dict[str, Any]]:
@@ -302,7 +303,7 @@ class Correlation:
             if party_users.same(parties, told):
                 return seen
             now = party_users.forms(forms, parties, told)
-            row = replace(row, details={**row.details, "parties": told})
+            row = replace(row, details=with_parties(row.details, told))
             after = with_erase_after(row, now, policy).erase_after
             erase_after = None if after is None else to_micros(after)
             gained, lost = frozenset(now).difference(forms), frozenset(forms).difference(now)

@@ -24,10 +24,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from admin_api.assembly.app import create_app
-from admin_api.assembly.lazy_page import Front
+from admin_api.assembly.lazy_page import LazyPage
 from admin_api.assembly.system_schemas import EXAMPLES
 from admin_api.calls import render_cache
-from admin_api.http.authorise import Gate
+from admin_api.http.authorise import Authoriser
 from admin_api.http.permissions import Role
 from admin_api.http.ports import BrokenOff, CannotRender, Rendered
 from admin_api.server.uvicorn_server import ApiServer
@@ -228,7 +228,7 @@ class Service:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.desk = FakeDesk()
+        self.daemon = FakeDesk()
         self.faults: list[BaseException] = []
         self._counter = itertools.count()
         self._loop = asyncio.new_event_loop()
@@ -297,7 +297,7 @@ class Service:
         await self.customers[customer].calls.put([r for r, _ in made], [f for _, f in made])
         return [r.id for r, _ in made]
 
-    def household(self) -> Any:
+    def account_service(self) -> Any:
         """Say who may sign in: nobody, unless a test makes accounts."""
         return None
 
@@ -308,13 +308,13 @@ class Service:
         port: int = listening.getsockname()[1]
         app = create_app(
             self.customers,
-            self.desk,
-            household=self.household(),
+            self.daemon,
+            account_service=self.account_service(),
             monotonic=self.monotonic,
             report=self.faults.append,
         )
-        self.front: Front = app.state.front
-        self.gate: Gate = next(route.app for route in app.routes if getattr(route, "path", "") == "/api")
+        self.lazy_page: LazyPage = next(route.app for route in app.routes if getattr(route, "path", "") == "/")
+        self.authoriser: Authoriser = next(route.app for route in app.routes if getattr(route, "path", "") == "/api")
         self.server = ApiServer(app, self.certificate, self.key)
         await self.server.start(listening, self._start_task)
         return port
@@ -357,8 +357,8 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 @pytest.fixture
 def service(shared: Service) -> Iterator[Service]:
     """The server with a desk that knows nothing yet; nothing may have failed unseen."""
-    desk = FakeDesk()
-    shared.desk.__dict__.update(desk.__dict__)
+    daemon = FakeDesk()
+    shared.daemon.__dict__.update(daemon.__dict__)
     shared.faults.clear()
     yield shared
     assert not shared.faults

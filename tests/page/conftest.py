@@ -90,9 +90,9 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
 @pytest.fixture
 def service(shared: Town) -> Iterator[Town]:
     """The server with a desk that knows nothing yet; nothing may have failed unseen."""
-    shared.desk.__dict__.update(FakeDesk().__dict__)
-    shared.desk.sound = town.sound()
-    shared.desk.figures = town.figures()
+    shared.daemon.__dict__.update(FakeDesk().__dict__)
+    shared.daemon.sound = town.sound()
+    shared.daemon.figures = town.figures()
     shared.faults.clear()
     yield shared
     assert not shared.faults
@@ -142,7 +142,7 @@ def visitor(service: Town, chromium: Browser) -> Iterator[Callable[..., Page]]:
 
 def sign_in(service: Service, context: Any, *roles: Role, customer: str = "acme", name: str = "Grace") -> None:
     """Give a browser the cookie of a new session."""
-    site = service.run(service.front.site())
+    site = service.run(service.lazy_page.site())
     principal = Principal(service.customers[customer], "", name, tuple(role.value for role in roles), "127.0.0.1")
     _, cookie = site.sessions.open(principal, service.monotonic())
     kept = {"name": COOKIE, "value": cookie, "url": f"{service.base}/", "secure": True, "httpOnly": True}

@@ -19,7 +19,7 @@ TYPED = "It was Mira who spoke, not Jonas"
 def clock(service: Town, monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Seconds by which the recorder's clock is ahead."""
     ahead = [0.0]
-    site = service.run(service.front.site())
+    site = service.run(service.lazy_page.site())
     monkeypatch.setattr(site, "_monotonic", lambda: service.monotonic() + ahead[0])
     return ahead
 

@@ -27,7 +27,7 @@ LETTER = "030 555 00000"
 REFERENCE, REASON = "Zeichen Qz7kanarie", "Art. 17 Qz8kanarie"
 
 
-class Desk:
+class Daemon:
     """One person's browser."""
 
     def __init__(self, one: Server, chromium: Browser, watch: Watch) -> None:
@@ -71,25 +71,25 @@ def one(tmp_path: Path) -> Any:
 @pytest.fixture
 def invited(one: Server, chromium: Browser) -> Any:
     """Let somebody in by the one-time link that the shell prints."""
-    desks: list[Desk] = []
+    desks: list[Daemon] = []
     watch = Watch(f"localhost:{one.api}")
 
-    def invited(name: str, *roles: str) -> Desk:
+    def invited(name: str, *roles: str) -> Daemon:
         words = [word for role in roles for word in ("--role", role)]
         made = one.run("admin", "create", name, *words, "--json")
         assert made.returncode == 0, made.stderr
-        desk = Desk(one, chromium, watch)
-        desks.append(desk)
-        desk.page.goto(json.loads(made.stdout)["link"])
-        desk.page.get_by_label("New password").fill(PASSWORD)
-        desk.page.get_by_label("The same again").fill(PASSWORD)
-        desk.press("Set the password and sign in")
-        expect(desk.page.get_by_role("button", name="Sign out")).to_be_visible()
-        return desk
+        daemon = Daemon(one, chromium, watch)
+        desks.append(daemon)
+        daemon.page.goto(json.loads(made.stdout)["link"])
+        daemon.page.get_by_label("New password").fill(PASSWORD)
+        daemon.page.get_by_label("The same again").fill(PASSWORD)
+        daemon.press("Set the password and sign in")
+        expect(daemon.page.get_by_role("button", name="Sign out")).to_be_visible()
+        return daemon
 
     yield invited
-    for desk in desks:
-        desk.context.close()
+    for daemon in desks:
+        daemon.context.close()
     assert watch.seen == []
 
 
@@ -171,8 +171,8 @@ def test_from_the_letter_to_the_receipt(one: Server, invited: Any, tmp_path: Pat
         everything = b"".join(report.read(name) for name in names)
         assert OTHER.encode() not in everything and b"+493055500001" not in everything
         sound = next(name for name in names if name.endswith(".wav"))
-        with report.open(sound) as data, wave.open(data) as heard:
-            assert heard.getnframes() > 8000
+        with report.open(sound) as data, wave.open(data) as answer_of:
+            assert answer_of.getnframes() > 8000
 
     # --- another one, for somebody without a key: the passphrase is shown once, and opens it ---
     page.get_by_text("Make another report").click()
@@ -218,8 +218,8 @@ def test_from_the_letter_to_the_receipt(one: Server, invited: Any, tmp_path: Pat
     expect(page.locator("main")).not_to_contain_text(NAME)
 
     # --- offline ---
-    for desk in (admin, grace, ada):
-        desk.context.close()
+    for daemon in (admin, grace, ada):
+        daemon.context.close()
     assert one.stop() == 0
     verified = one.run("audit", "verify", "--receipt", receipt)
     assert verified.returncode == 0, verified.stderr

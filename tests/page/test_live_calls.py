@@ -28,7 +28,7 @@ def live(service: Town) -> Iterator[dict[str, Any]]:
     calls = service.customers["acme"].calls
     service.run(calls.put([row], [stored(PARTY, "DE")]))
     shown = {"id": row.id, "state": "recording", "duration_ms": 65_000, "parties": [PARTY], "paused": False}
-    service.desk.live["acme", row.id] = shown
+    service.daemon.live["acme", row.id] = shown
     yield shown
     over = replace(row, state=CallState.COMPLETE, ended_at=began, duration_ms=70_000)
     service.run(calls.put([over], [stored(PARTY, "DE")]))
@@ -40,7 +40,7 @@ def end(service: Town, live: dict[str, Any]) -> None:
     row = service.run(calls.get(live["id"]))
     over = replace(row, state=CallState.COMPLETE, ended_at=row.started_at, duration_ms=70_000)
     service.run(calls.put([over], [stored(PARTY, "DE")]))
-    del service.desk.live["acme", live["id"]]
+    del service.daemon.live["acme", live["id"]]
 
 
 def test_a_call_that_is_paused_and_ends_moves_without_a_reload(
@@ -60,8 +60,8 @@ def test_a_call_that_is_paused_and_ends_moves_without_a_reload(
     expect(above.get_by_text("No call is being recorded")).to_be_visible()
     expect(found.get_by_text("Yusuf Kaya")).to_be_visible()
     assert page.evaluate("window.same")
-    looks = [act for act in service.acts() if act["action"] == "calls.search"]
-    assert len(looks) <= 5  # the page, the first look of each block; later ones are silent for a minute
+    templates = [act for act in service.acts() if act["action"] == "calls.search"]
+    assert len(templates) <= 5  # the page, the first look of each block; later ones are silent for a minute
 
 
 def test_nothing_is_swapped_while_nothing_changed(

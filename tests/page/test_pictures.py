@@ -54,8 +54,8 @@ def album(tmp_path: Path) -> Path:
 @pytest.fixture
 def busy(service: Town) -> Town:
     """The town on a working day: calls under way, a directory, rules, a waiver."""
-    service.desk.peaks = peaks()
-    service.desk.at = town.FIRST + timedelta(days=23)
+    service.daemon.peaks = peaks()
+    service.daemon.at = town.FIRST + timedelta(days=23)
     for person in DIRECTORY:
         service.ask("/users", Role.PRIVACY, method="POST", json=person)
     service.ask("/waiver", method="PUT", json=WAIVER)
@@ -77,7 +77,7 @@ def live(service: Town, number: int, seconds: int) -> None:
     row = CallRow(id, 20_780 << 32 | number, CallState.RECORDING, began, None, 0, 0, details={"parties": parties})
     service.run(service.customers["acme"].calls.put([row], [tuple(f for p in parties for f in stored(p, "DE"))]))
     shown = {"id": id, "state": "recording", "duration_ms": seconds * 1000, "parties": parties, "paused": False}
-    service.desk.live["acme", id] = shown
+    service.daemon.live["acme", id] = shown
 
 
 def take(page: Page, album: Path, name: str, height: int = 800) -> None:
@@ -90,22 +90,22 @@ def take(page: Page, album: Path, name: str, height: int = 800) -> None:
 
 
 def test_the_main_views_have_their_picture_taken(busy: Town, visitor: Callable[..., Page], album: Path) -> None:
-    desk = visitor(Role.ADMIN, Role.PRIVACY, Role.LISTENER, name="mira")
-    desk.goto("/calls")
-    take(desk, album, "calls")
-    desk.goto(f"/calls/{busy.ids['acme'][31]}")
-    expect(desk.locator(".player[data-drawn]")).to_be_visible()
-    take(desk, album, "call", 1180)
+    daemon = visitor(Role.ADMIN, Role.PRIVACY, Role.LISTENER, name="mira")
+    daemon.goto("/calls")
+    take(daemon, album, "calls")
+    daemon.goto(f"/calls/{busy.ids['acme'][31]}")
+    expect(daemon.locator(".player[data-drawn]")).to_be_visible()
+    take(daemon, album, "call", 1180)
 
-    desk.goto("/requests/new")
-    desk.get_by_label("erasure (Art. 17)").check()
-    desk.get_by_label("Who asks").fill("+49 30 555 0000\nAnna Schmidt")
-    desk.get_by_label("Reference").fill("letter of 20 November")
-    desk.get_by_role("button", name="File the request").click()
-    with desk.expect_navigation():
-        desk.get_by_role("button", name="Take all that are in no doubt").click()
-    desk.goto(desk.url.partition("#")[0])
-    take(desk, album, "request", 1000)
+    daemon.goto("/requests/new")
+    daemon.get_by_label("erasure (Art. 17)").check()
+    daemon.get_by_label("Who asks").fill("+49 30 555 0000\nAnna Schmidt")
+    daemon.get_by_label("Reference").fill("letter of 20 November")
+    daemon.get_by_role("button", name="File the request").click()
+    with daemon.expect_navigation():
+        daemon.get_by_role("button", name="Take all that are in no doubt").click()
+    daemon.goto(daemon.url.partition("#")[0])
+    take(daemon, album, "request", 1000)
 
     acme = busy.customers["acme"]
     erasure = busy.run(acme.erasures.file(calls=[busy.ids["acme"][20]], reason="x", by="mira", approval=True))
@@ -113,10 +113,10 @@ def test_the_main_views_have_their_picture_taken(busy: Town, visitor: Callable[.
     approver.goto(f"/erasures/{erasure.id}")
     take(approver, album, "approval", 560)
 
-    desk.goto("/retention/edit")
-    desk.get_by_label("Days where no rule matches").fill("15")
-    desk.get_by_role("button", name="See what these rules would erase").last.click()
-    take(desk, album, "retention", 940)
+    daemon.goto("/retention/edit")
+    daemon.get_by_label("Days where no rule matches").fill("15")
+    daemon.get_by_role("button", name="See what these rules would erase").last.click()
+    take(daemon, album, "retention", 940)
 
     auditor = visitor(Role.AUDITOR, name="henrik")
     auditor.goto("/audit")

@@ -18,9 +18,10 @@ from playwright.sync_api import Page, expect
 
 from admin_api.assembly import page_app
 from admin_api.http.permissions import Role
+from admin_api.page.framework import static
 from tests.page.conftest import Town, until
 
-STATIC = Path(page_app.__file__).parent / "static"
+STATIC = Path(static.__file__).parents[1] / "static"
 SECONDS = 12  # of town.sound()
 
 
@@ -32,7 +33,7 @@ def peaks() -> bytes:
 
 
 def open_call(service: Town, visitor: Callable[..., Page], **more: object) -> Page:
-    service.desk.peaks = peaks()
+    service.daemon.peaks = peaks()
     page = visitor(Role.LISTENER, **more)
     page.goto(f"/calls/{service.ids['acme'][-1]}")
     return page
@@ -54,7 +55,7 @@ def test_both_channels_are_drawn_before_anything_is_heard(service: Town, visitor
 def test_it_plays_while_it_is_fetched_and_seeks_by_ranges(
     service: Town, visitor: Callable[..., Page], long: bool
 ) -> None:
-    service.desk.long = long
+    service.daemon.long = long
     page = open_call(service, visitor)
     ranges: list[str] = []
     page.on("request", lambda asked: ranges.append(asked.headers.get("range", "")) if "/media" in asked.url else None)
@@ -101,7 +102,7 @@ def test_speed_and_one_channel_alone(service: Town, visitor: Callable[..., Page]
 
 
 def test_a_picture_that_cannot_be_made_leaves_the_player(service: Town, visitor: Callable[..., Page]) -> None:
-    service.desk.peaks = b"nonsense"
+    service.daemon.peaks = b"nonsense"
     page = visitor(Role.LISTENER)
     page.goto(f"/calls/{service.ids['acme'][-1]}")
     expect(page.get_by_text("The picture of the sound cannot be shown.")).to_be_visible()
@@ -170,7 +171,7 @@ def test_three_channels_are_heard_together_and_each_alone(service: Town, visitor
     third = {**streams[0], "label": "3", "party": None}
     changed = replace(row, details={**row.details, "streams": [*streams, third]})
     service.run(calls.put([changed], [()]))
-    service.desk.sound, service.desk.peaks = three_channels(), peaks()
+    service.daemon.sound, service.daemon.peaks = three_channels(), peaks()
     page = visitor(Role.LISTENER)
     page.add_init_script(EAR)
     page.goto(f"/calls/{call}")
@@ -184,21 +185,21 @@ def test_three_channels_are_heard_together_and_each_alone(service: Town, visitor
 
 
 def test_a_recorder_that_is_busy_is_said_and_asked_again(service: Town, visitor: Callable[..., Page]) -> None:
-    service.desk.peaks = peaks()
+    service.daemon.peaks = peaks()
     page = visitor(Role.LISTENER)
     page.goto(f"/calls/{service.ids['acme'][-5]}")  # nothing of it was rendered for others a moment ago
     expect(page.locator(".player[data-drawn]")).to_be_visible()
-    service.desk.cannot, service.desk.later = "no turn", True
+    service.daemon.cannot, service.daemon.later = "no turn", True
     page.evaluate("document.querySelector('audio').play().catch(() => {})")
     expect(page.get_by_text("busy with other recordings")).to_be_visible()
-    service.desk.cannot = None
+    service.daemon.cannot = None
     until(page, "document.querySelector('audio').currentTime > 0.3")
     expect(page.get_by_text("busy with other recordings")).to_be_hidden()
 
 
 def test_the_picture_of_the_sound_is_asked_for_again(service: Town, visitor: Callable[..., Page]) -> None:
-    service.desk.cannot, service.desk.later = "no turn", True
+    service.daemon.cannot, service.daemon.later = "no turn", True
     page = open_call(service, visitor)
     expect(page.locator(".wave-says")).to_contain_text("busy with other recordings")
-    service.desk.cannot = None
+    service.daemon.cannot = None
     expect(page.locator(".player[data-drawn]")).to_be_visible()

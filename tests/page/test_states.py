@@ -26,8 +26,15 @@ def test_everybody_can_use_them(service: Town, visitor: Callable[..., Page], liv
     service.customers["acme"].exports.progress[running] = (3, 7)
     live["paused"] = True
     page, axe, faults = visitor(*Role, theme="dark", language="de", width=360), Axe(), []
-    looks = ("/calls", f"/calls/{live['id']}", f"/calls/{held}", f"/calls/{other}/erase", f"/exports/{running}")
-    for path in (*looks, "/exports", "/exports/new?party=Anna", "/calls?party=Nobody", "/users/new", "/users?q=Nobody"):
+    templates = ("/calls", f"/calls/{live['id']}", f"/calls/{held}", f"/calls/{other}/erase", f"/exports/{running}")
+    for path in (
+        *templates,
+        "/exports",
+        "/exports/new?party=Anna",
+        "/calls?party=Nobody",
+        "/users/new",
+        "/users?q=Nobody",
+    ):
         page.goto(path)
         page.evaluate("for (const each of document.querySelectorAll('details')) each.open = true")
         page.evaluate(axe.axe_script)

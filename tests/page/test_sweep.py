@@ -35,7 +35,7 @@ def ids(shared):
 # each walk looks at every view in both themes: all four of theme and language are seen
 @pytest.mark.parametrize(("theme", "language", "width"), [("light", "en", 1280), ("dark", "de", PHONE)])
 def test_everybody_can_use_every_view(visitor, service, ids, theme, language, width):
-    service.desk.figures = town.figures(20)  # axe looks at every cell
+    service.daemon.figures = town.figures(20)  # axe looks at every cell
     page, axe, faults = visitor(*Role, theme=theme, language=language, width=width), Axe(), []
     for path in sights(ids):
         faults += found_at(page, axe, path, theme)

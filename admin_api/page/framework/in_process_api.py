@@ -1,4 +1,4 @@
-"""The API as a view asks it: in the same process and through the same gate, with the rights of whoever signed in."""
+"""The API as a view calls it: in the same process, with the same checks, and with the rights of whoever signed in."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from starlette.responses import Response
 from starlette.types import Message, Receive
 
 from admin_api.http import responses
-from admin_api.http.authorise import Gate
+from admin_api.http.authorise import Authoriser
 from admin_api.http.bearer import Principal, Report
 from admin_api.http.error_middleware import problem
 from admin_api.http.permissions import PREFIX
@@ -58,8 +58,8 @@ class Answer:
 class Api:
     """Everything below /api/v1/customers/{customer of the session}."""
 
-    def __init__(self, gate: Gate, report: Report, request: Request, principal: Principal) -> None:
-        self._gate = gate
+    def __init__(self, authoriser: Authoriser, report: Report, request: Request, principal: Principal) -> None:
+        self._authoriser = authoriser
         self._report = report
         self._request = request
         self._principal = principal
@@ -80,7 +80,7 @@ class Api:
     async def _ask(
         self, method: str, path: str, query: Query, body: Mapping[str, Any] | None, *, again: bool = False
     ) -> Answer:
-        return heard(await self._response(method, path, query, body, again=again))
+        return answer_of(await self._response(method, path, query, body, again=again))
 
     async def _response(
         self, method: str, path: str, query: Query, body: Mapping[str, Any] | None, *, again: bool = False
@@ -88,7 +88,7 @@ class Api:
         data = b"" if body is None else json.dumps(body).encode()
         request = Request(self._scope(method, path, query, again=again), _given(data))
         try:
-            return await self._gate.admit(request, self._principal)
+            return await self._authoriser.admit(request, self._principal)
         except Exception as error:  # as the guard does for those who come over the network
             return responses.problem(problem(error, self._report))
 
@@ -111,7 +111,7 @@ class Api:
         }
 
 
-def heard(response: Response) -> Answer:
+def answer_of(response: Response) -> Answer:
     """Return what a response says, if it is a document."""
     data = bytes(response.body)
     return Answer(response.status_code, json.loads(data) if data else {})

@@ -26,7 +26,7 @@ COOKIE = "__Host-recorder"
 Plain HTTP on loopback needs no other one: browsers take Secure cookies from there."""
 
 IDLE_SECONDS = 20 * 60.0
-"""Nobody comes back to a desk that was left for longer without signing in."""
+"""Whoever leaves the browser alone for longer has to sign in again."""
 LONGEST_SECONDS = 12 * 3600.0
 """A working day; then one signs in again however busy the session was."""
 MAX_SESSIONS = 1000
@@ -60,6 +60,10 @@ class Session:
     """What one page of a form leaves for the next."""
     forms: Forms = field(default_factory=lambda: Forms(secrets.token_bytes(SECRET_BYTES), secrets.token_bytes))
     """Its forms, each of which is taken once."""
+
+    def renew(self, person: Person) -> None:
+        """Go on although this person changed what they sign in with; their other sessions end."""
+        self.person = person
 
     def left(self, now: float) -> float:
         """Return how many seconds it lasts if nobody does anything, at monotonic time `now`."""
@@ -126,7 +130,7 @@ class Sessions:
     def renewal(self, cookie: str, now: float) -> str:
         """Return where the session of a cookie can be renewed because its time is over, "" if it cannot.
 
-        To be asked before `find`, which ends it; who left the desk for too long has to sign in.
+        Call it before `find`, which ends the session. Whoever was idle for too long has to sign in.
         """
         session = self._kept.get(_key(cookie))
         over = session is not None and session.ends < now <= session.seen + IDLE_SECONDS

@@ -19,7 +19,7 @@ _FOLDER = Path(__file__).parents[1] / "templates"
 _FIELD = re.compile(r"""( value=["']|<textarea[^>]*>)\{\{ ((?:(?!\}\}).)+) \}\}(["']|</textarea>)""")
 
 
-class Looks:
+class Templates:
     """Jinja templates with everything escaped; an unknown name is an error and not an empty place."""
 
     def __init__(self) -> None:

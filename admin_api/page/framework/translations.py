@@ -22,10 +22,10 @@ LANGUAGES = ("en", "de")
 """The first is what the texts are written in."""
 
 _PLACE = re.compile(r"\{([a-z_]+)\}")
-_FOLDER = Path(__file__).parents[1] / "words"
+_FOLDER = Path(__file__).parents[1] / "translations"
 
 
-class Words:
+class Translations:
     """Texts of the page in one language."""
 
     def __init__(self, language: str) -> None:
@@ -33,7 +33,7 @@ class Words:
         self._known = catalogue(self.language)
 
     @classmethod
-    def chosen(cls, cookie: str, accepted: str) -> Words:
+    def chosen(cls, cookie: str, accepted: str) -> Translations:
         """Take what was chosen on the page, else what the browser prefers (RFC 9110 section 12.5.4)."""
         if cookie in LANGUAGES:
             return cls(cookie)
@@ -48,13 +48,13 @@ class Words:
         """Return the text for one thing or for several, with their number as {n}."""
         return self(one if n == 1 else more, n=n)
 
-    def told(self, text: str) -> str:
+    def sentence(self, text: str) -> str:
         """Return a sentence of a problem document in this language: "At most {n} bytes are taken." knows every n."""
         if text in self._known or not self._known:
             return self(text)
         for shape, said in shapes(self.language):
             if found := shape.fullmatch(text):
-                return said.format(**{name: self.told(value) for name, value in found.groupdict().items()})
+                return said.format(**{name: self.sentence(value) for name, value in found.groupdict().items()})
         return text
 
 

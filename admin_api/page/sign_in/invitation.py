@@ -4,55 +4,58 @@ from __future__ import annotations
 
 from starlette.responses import Response
 
-from admin_api.access.accounts_port import Busy, Declined, silent
-from admin_api.page.sign_in.guest import Guest
-from admin_api.page.sign_in.login_backoff import PER_ADDRESS, Patience
-from admin_api.page.sign_in.login_session import PASSWORD, Entering, telling
-from admin_api.page.sign_in.sign_in import BUSY, BUSY_SECONDS, SignIn, patiently
-from admin_api.server.connection_limits import neighbourhood
+from admin_api.access.accounts_port import Busy, Declined, no_audit
+from admin_api.page.sign_in.login_backoff import PER_ADDRESS, LoginBackoff
+from admin_api.page.sign_in.login_session import BUSY, DIFFERENT, PASSWORD, LoginSessions, audit_writer
+from admin_api.page.sign_in.public_request import PublicRequest
+from admin_api.page.sign_in.sign_in import BUSY_SECONDS, SignIn, with_retry_after
+from admin_api.server.connection_limits import subscriber
 
 VOID = "This link has been used or is too old. Ask for a new one: recorder admin reset NAME."
-DIFFERENT = "The two passwords are not the same."
 
 
 class Invitations:
     """The page that a one-time link leads to."""
 
-    def __init__(self, entering: Entering, sign_in: SignIn) -> None:
-        self._household = entering.household
-        self._entering = entering
+    def __init__(self, logins: LoginSessions, sign_in: SignIn) -> None:
+        self._service = logins.service
+        self._logins = logins
         self._sign_in = sign_in
-        self._addresses = Patience(PER_ADDRESS)
+        self._addresses = LoginBackoff(PER_ADDRESS)
 
-    async def look(self, guest: Guest) -> Response:
+    async def look(self, request: PublicRequest) -> Response:
         """Show the form for a new password."""
-        return self._show(guest, guest.asked("customer"), guest.asked("key"))
+        return self._show(request, request.parameter("customer"), request.parameter("key"))
 
-    async def use(self, guest: Guest) -> Response:
+    async def use(self, request: PublicRequest) -> Response:
         """Set the password; then everything goes on as after signing in with it."""
-        customer, key, password = guest.one("customer"), guest.one("key"), guest.one("password")
-        if password != guest.one("again"):
-            return self._show(guest, customer, key, status=422, trouble=DIFFERENT)
-        found = self._household.invited(customer, key)
-        tell = telling(found, PASSWORD, "one-time link", guest.source) if found else silent
+        customer, key, password = request.one("customer"), request.one("key"), request.one("password")
+        if password != request.one("again"):
+            return self._show(request, customer, key, status=422, trouble=DIFFERENT)
+        found = self._service.invited(customer, key)
+        write_audit = audit_writer(found, PASSWORD, "one-time link", request.source) if found else no_audit
         try:
-            person = await self._household.accept(customer, key, password, tell)
+            person = await self._service.accept(customer, key, password, write_audit)
         except Declined as declined:
-            return self._show(guest, customer, key, status=422, trouble=str(declined))
+            return self._show(request, customer, key, status=422, trouble=str(declined))
         except Busy:
-            return patiently(self._show(guest, customer, key, status=503, trouble=BUSY), BUSY_SECONDS)
+            return with_retry_after(self._show(request, customer, key, status=503, trouble=BUSY), BUSY_SECONDS)
         if person is None:
-            return self._show(guest, customer, key)
-        return await self._sign_in.beyond(guest, person, "/")
+            return self._show(request, customer, key)
+        return await self._sign_in.beyond(request, person, "/")
 
-    def _show(self, guest: Guest, customer: str, key: str, *, status: int = 200, trouble: str = "") -> Response:
-        wait = self._addresses.take(neighbourhood(guest.source), self._entering.monotonic())
+    def _show(
+        self, request: PublicRequest, customer: str, key: str, *, status: int = 200, trouble: str = ""
+    ) -> Response:
+        wait = self._addresses.take(subscriber(request.source), self._logins.monotonic())
         if wait:
-            return patiently(guest.page("invitation.html", status=429, found=None, trouble="", wait=wait), wait)
-        found = self._household.invited(customer, key)
+            return with_retry_after(
+                request.page("invitation.html", status=429, found=None, trouble="", wait=wait), wait
+            )
+        found = self._service.invited(customer, key)
         if found is None:
             void = {"found": None, "customer": customer, "trouble": VOID, "wait": 0}
-            return guest.page("invitation.html", status=404, **void)
-        self._addresses.forgive(neighbourhood(guest.source))
+            return request.page("invitation.html", status=404, **void)
+        self._addresses.forgive(subscriber(request.source))
         values = {"found": found, "customer": customer, "key": key, "trouble": trouble, "wait": 0}
-        return guest.page("invitation.html", status=status, **values)
+        return request.page("invitation.html", status=status, **values)

@@ -44,7 +44,7 @@ PER_NETWORK = Terms(5, 900.0, 900.0)
 """Of an account, from one other network: so few that fifteen networks are needed to use up what all have together."""
 PER_ACCOUNT = Terms(20, 60.0, 60.0)
 """Of an account, from all other networks together: 1,440 guesses a day however many addresses somebody has."""
-PER_VISITOR = Terms(20, 4.0, 60.0)
+PER_SHARED_ADDRESS = Terms(20, 4.0, 60.0)
 """Of one address, with any names: an office may come from one."""
 PER_ADDRESS = Terms(20, 900.0, 60.0)
 """Of one address where nobody else can be meant: one-time links, ways to a provider."""
@@ -52,14 +52,14 @@ PER_CODE = Terms(5, 900.0, 3600.0)
 """Codes have six digits: whoever has the password already gets some thirty tries a day, of which each is right once in
 300,000 times."""
 MAX_DELAY = 15.0
-"""Seconds that a try waits for its turn; browsers and proxies have more patience. Three pauses of the usual place."""
+"""Seconds that a try waits for its turn; browsers and proxies wait longer. Three pauses of the usual place."""
 MAX_DELAYED = 64
 """Tries that wait at once: each holds a connection and a task."""
 MAX_DELAYED_OF_ONE = 2
 """Of one address: its tries fill no queue for others."""
 
 
-class Patience:
+class LoginBackoff:
     """Tries of one kind by key."""
 
     def __init__(self, terms: Terms) -> None:

@@ -11,28 +11,31 @@ from contextlib import suppress
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from admin_api.access.accounts_port import Declined, Household, Person
-from admin_api.http.authorised_request import DONE, REFUSED
+from admin_api.access.accounts_port import AccountService, Declined, Person
+from admin_api.http.authorised_request import DONE, NOT_WRITTEN, REFUSED
 from admin_api.http.bearer import Principal
 from admin_api.http.problems import unavailable
-from admin_api.http.rate_limit import Limiter, Rate
+from admin_api.http.rate_limit import Limiter
 from admin_api.page.framework.forms import Secret
 from admin_api.page.framework.sessions import COOKIE, Sessions
-from admin_api.page.sign_in.guest import Guest
-from admin_api.server.connection_limits import neighbourhood, network
+from admin_api.page.sign_in.public_request import PublicRequest
+from admin_api.server.connection_limits import network, subscriber
 from storage.access.actor import STRANGER
 from storage.audit.hash_chain import Act
 from storage.customer.customers import Customer
 from storage.errors import StorageError
+from storage.token_buckets import Rate
 
 SIGN_IN = "session.open"
 SIGN_OUT = "session.close"
 PASSWORD, APP = "account.password", "account.app"
 """What stands in the audit log."""
-STRANGERS = Rate(0.5, 60.0)
+UNKNOWN_NAMES = Rate(0.5, 60.0)
 """Entries about people whom nobody knows, of one customer: whoever types names at random fills no disk with them.
 What is beyond is counted, and the next entry says how many there were."""
-UNWRITTEN = "The audit log cannot be written, so nothing is shown or done."
+BUSY = "Too many people are signing in. Try again in a moment."
+AGAIN = "That took too long. Begin again."
+DIFFERENT = "The two passwords are not the same."
 NAMELESS = (
     "The address of this page is not configured, so neither passkeys nor sign-in services work. "
     "Ask who looks after the recorder."
@@ -43,62 +46,64 @@ _PLACE = re.compile(r"/[A-Za-z0-9._~-]+(/[A-Za-z0-9._~-]+)*(\?[A-Za-z0-9._~%&=+-
 MAX_PLACE = 2048  # characters
 
 
-class Entering:
+class LoginSessions:
     """Lets people in, and writes down whom, and whom not."""
 
-    def __init__(self, household: Household, sessions: Sessions, monotonic: Callable[[], float]) -> None:
-        self.household = household
+    def __init__(self, service: AccountService, sessions: Sessions, monotonic: Callable[[], float]) -> None:
+        self.service = service
         self.monotonic = monotonic
         self._sessions = sessions
-        self._strangers = Limiter(STRANGERS)
-        self._untold: Counter[str] = Counter()
+        self._unknown_names = Limiter(UNKNOWN_NAMES)
+        self._unlisted: Counter[str] = Counter()
 
-    async def let_in(self, guest: Guest, person: Person, how: str, answer: Response, again: str = "") -> Response:
+    async def open_session(
+        self, request: PublicRequest, person: Person, how: str, answer: Response, again: str = ""
+    ) -> Response:
         """Open a session and give its cookie along with the answer; raises Problem 503 if it cannot be noted.
 
         `again`: where a provider vouches for them anew when the session has come to its end.
         """
         if person.account:
-            tell = telling(person, SIGN_IN, how, guest.source)
-            await self.household.entered(person, tell, network(guest.source), neighbourhood(guest.source))
+            write_audit = audit_writer(person, SIGN_IN, how, request.source)
+            await self.service.entered(person, write_audit, network(request.source), subscriber(request.source))
         else:
-            await note(person, SIGN_IN, DONE, how, guest.source)
-        if guest.session is not None:
-            self._sessions.close(guest.session)
-        principal = Principal(person.customer, "", person.name, person.roles, guest.source, person.actor)
+            await note(person, SIGN_IN, DONE, how, request.source)
+        if request.session is not None:
+            self._sessions.close(request.session)
+        principal = Principal(person.customer, "", person.name, person.roles, request.source, person.actor)
         session, cookie = self._sessions.open(principal, self.monotonic(), person, again)
         if isinstance(answer, Secret):
             answer = session.forms.kept(answer)
         answer.set_cookie(COOKIE, cookie, path="/", secure=True, httponly=True, samesite="strict")
         return answer
 
-    async def refused(self, guest: Guest, customer: str, person: Person | None, why: str) -> None:
+    async def refused(self, request: PublicRequest, customer: str, person: Person | None, why: str) -> None:
         """Write down a refused try; of a name that nobody has only that there was one, never what was typed.
 
         What is not written down takes as long, so that nobody learns by a clock which customers and names there are.
         """
-        found = self.household.customers.get(customer)
+        found = self.service.customers.get(customer)
         if person is not None:
-            await note(person, SIGN_IN, REFUSED, why, guest.source)
+            await note(person, SIGN_IN, REFUSED, why, request.source)
         elif found is None:
-            await _as_long(next(iter(self.household.customers.values()), None))
-        elif self._strangers.take(customer, self.monotonic()):
-            self._untold[customer] += 1
+            await _as_long(next(iter(self.service.customers.values()), None))
+        elif self._unknown_names.take(customer, self.monotonic()):
+            self._unlisted[customer] += 1
             await _as_long(found)
         else:
-            more = self._untold.pop(customer, 0)
+            more = self._unlisted.pop(customer, 0)
             reason = f"{why}; before it {more} that are not listed" if more else why
-            await _append(found, Act.of(STRANGER, "", SIGN_IN, "", REFUSED, reason, guest.source))
+            await _append(found, Act.of(STRANGER, "", SIGN_IN, "", REFUSED, reason, request.source))
 
-    async def leave(self, guest: Guest) -> Response:
+    async def leave(self, request: PublicRequest) -> Response:
         """End the session, if there is one."""
         answer = RedirectResponse("/sign-in", 303)
-        session = guest.session
+        session = request.session
         if session is not None:
             self._sessions.close(session)
             answer.delete_cookie(COOKIE, path="/", secure=True, httponly=True, samesite="strict")
             if session.person is not None:
-                await note(session.person, SIGN_OUT, DONE, "", guest.source)
+                await note(session.person, SIGN_OUT, DONE, "", request.source)
         return answer
 
 
@@ -107,19 +112,19 @@ async def note(person: Person, action: str, outcome: str, reason: str, source: s
     await _append(person.customer, _act(person, action, outcome, reason, source))
 
 
-def telling(person: Person, action: str, reason: str, source: str) -> Callable[[], None]:
+def audit_writer(person: Person, action: str, reason: str, source: str) -> Callable[[], None]:
     """Return what writes a change down, durably, just before it is made, in the thread that makes it.
 
     Raises Problem 503; then nothing is changed.
     """
 
-    def tell() -> None:
+    def write_audit() -> None:
         try:
             person.customer.audit.append(_act(person, action, DONE, reason, source)).result()
         except StorageError:
-            raise unavailable(UNWRITTEN) from None
+            raise unavailable(NOT_WRITTEN) from None
 
-    return tell
+    return write_audit
 
 
 def _act(person: Person, action: str, outcome: str, reason: str, source: str) -> Act:
@@ -130,7 +135,7 @@ async def _append(customer: Customer, act: Act) -> None:
     try:
         await asyncio.wrap_future(customer.audit.append(act))
     except StorageError:
-        raise unavailable(UNWRITTEN) from None
+        raise unavailable(NOT_WRITTEN) from None
 
 
 async def _as_long(customer: Customer | None) -> None:
@@ -145,13 +150,13 @@ def onward(wanted: str) -> str:
     return wanted if len(wanted) <= MAX_PLACE and _PLACE.fullmatch(wanted) else "/"
 
 
-def origin(household: Household, request: Request) -> str:
+def origin(service: AccountService, request: Request) -> str:
     """Return the page's origin: as configured, else as a browser on this machine has it; raises Declined.
 
     Any other `Host` may be made up, and would decide whom passkeys are shown to and where a provider sends a code.
     """
-    if household.address:
-        return household.address
+    if service.address:
+        return service.address
     host = request.headers.get("host", "")
     if not _LOOPBACK.fullmatch(host):
         raise Declined(NAMELESS)

@@ -13,13 +13,13 @@ from urllib.parse import quote
 
 from starlette.responses import RedirectResponse, Response
 
-from admin_api.access.accounts_port import Declined, Errand, NotVouched, ProviderAway
+from admin_api.access.accounts_port import Declined, NotVouched, ProviderAway, ProviderLogin
 from admin_api.http.problems import too_many
-from admin_api.page.sign_in.guest import Guest
-from admin_api.page.sign_in.login_backoff import PER_ADDRESS, Patience
-from admin_api.page.sign_in.login_session import Entering, onward, origin
+from admin_api.page.sign_in.login_backoff import PER_ADDRESS, LoginBackoff
+from admin_api.page.sign_in.login_session import LoginSessions, onward, origin
 from admin_api.page.sign_in.pending_logins import SECONDS, Pending
-from admin_api.server.connection_limits import neighbourhood, network
+from admin_api.page.sign_in.public_request import PublicRequest
+from admin_api.server.connection_limits import network, subscriber
 
 COOKIE = "__Host-recorder-errand"
 LEAVE, BACK = "/openid/leave", "/openid/back"
@@ -32,63 +32,69 @@ LOST = "That took too long, or was begun in another browser. Begin again."
 
 @dataclass(frozen=True, slots=True)
 class _Way:
-    errand: Errand
+    provider_login: ProviderLogin
     customer: str
     onward: str
     again: str  # the link that began it, for the next time
 
 
-class Errands:
+class OidcLogins:
     """The way to a provider and back."""
 
-    def __init__(self, entering: Entering, random: Callable[[int], bytes]) -> None:
-        self._entering = entering
-        self._household = entering.household
+    def __init__(self, logins: LoginSessions, random: Callable[[int], bytes]) -> None:
+        self._logins = logins
+        self._service = logins.service
         self._ways: Pending[_Way] = Pending(random)
-        self._addresses = Patience(PER_ADDRESS)
+        self._addresses = LoginBackoff(PER_ADDRESS)
 
-    async def leave(self, guest: Guest) -> Response:
+    async def leave(self, request: PublicRequest) -> Response:
         """Send the browser to the provider; raises Problem 429."""
-        now = self._entering.monotonic()
-        wait = self._addresses.take(neighbourhood(guest.source), now)
+        now = self._logins.monotonic()
+        wait = self._addresses.take(subscriber(request.source), now)
         if wait:
             raise too_many(wait)
-        providers, customer, number = self._household.providers, guest.asked("customer"), guest.asked("provider")
+        providers, customer, number = (
+            self._service.providers,
+            request.parameter("customer"),
+            request.parameter("provider"),
+        )
         known = len(providers.names(customer)) if providers else 0
         if providers is None or number not in map(str, range(known)):
-            return self._sorry(guest, AWAY, 404)
+            return self._sorry(request, AWAY, 404)
         try:
-            errand = await providers.begin(customer, int(number), origin(self._household, guest.request) + BACK)
+            provider_login = await providers.begin(customer, int(number), origin(self._service, request.http) + BACK)
         except ProviderAway:
-            return self._sorry(guest, AWAY, 502)
+            return self._sorry(request, AWAY, 502)
         except Declined as declined:
-            return self._sorry(guest, str(declined), 409)
+            return self._sorry(request, str(declined), 409)
         again = f"{LEAVE}?customer={quote(customer)}&provider={number}"
-        key = self._ways.keep(_Way(errand, customer, onward(guest.asked("next")), again), now, network(guest.source))
-        answer = RedirectResponse(errand.link, 303)
+        key = self._ways.keep(
+            _Way(provider_login, customer, onward(request.parameter("next")), again), now, network(request.source)
+        )
+        answer = RedirectResponse(provider_login.link, 303)
         answer.set_cookie(COOKIE, key, int(SECONDS), path="/", secure=True, httponly=True, samesite="lax")
         return answer
 
-    async def back(self, guest: Guest) -> Response:
+    async def back(self, request: PublicRequest) -> Response:
         """Judge what the browser came back with, and let its owner in."""
-        way = self._ways.take(guest.request.cookies.get(COOKIE, ""), self._entering.monotonic())
-        providers = self._household.providers
+        way = self._ways.take(request.http.cookies.get(COOKIE, ""), self._logins.monotonic())
+        providers = self._service.providers
         if way is None or providers is None:
-            return self._sorry(guest, LOST, 403)
-        answer = {name: guest.asked(name)[:MAX_PARAMETER] for name in _TAKEN if guest.asked(name)}
+            return self._sorry(request, LOST, 403)
+        answer = {name: request.parameter(name)[:MAX_PARAMETER] for name in _TAKEN if request.parameter(name)}
         try:
-            person = await providers.finish(way.errand, answer)
+            person = await providers.finish(way.provider_login, answer)
         except ProviderAway:
-            return self._sorry(guest, AWAY, 502)
+            return self._sorry(request, AWAY, 502)
         except NotVouched as problem:
-            await self._entering.refused(guest, way.customer, None, f"provider: {problem}")
-            return self._sorry(guest, NOT_VOUCHED, 403)
-        self._addresses.forgive(neighbourhood(guest.source))
-        shown = guest.page("onward.html", onward=way.onward)
+            await self._logins.refused(request, way.customer, None, f"provider: {problem}")
+            return self._sorry(request, NOT_VOUCHED, 403)
+        self._addresses.forgive(subscriber(request.source))
+        shown = request.page("onward.html", onward=way.onward)
         shown.delete_cookie(COOKIE, path="/", secure=True, httponly=True, samesite="lax")
-        return await self._entering.let_in(guest, person, "provider", shown, way.again)
+        return await self._logins.open_session(request, person, "provider", shown, way.again)
 
-    def _sorry(self, guest: Guest, trouble: str, status: int) -> Response:
-        answer = guest.page("not_vouched.html", status=status, trouble=trouble)
+    def _sorry(self, request: PublicRequest, trouble: str, status: int) -> Response:
+        answer = request.page("not_vouched.html", status=status, trouble=trouble)
         answer.delete_cookie(COOKIE, path="/", secure=True, httponly=True, samesite="lax")
         return answer

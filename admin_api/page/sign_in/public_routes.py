@@ -1,4 +1,4 @@
-"""The doors of the page: what works for somebody who is not signed in yet, and how one gets in and out."""
+"""The routes that work without a session: signing in, one-time links, sign-in services, signing out, appearance."""
 
 from __future__ import annotations
 
@@ -6,45 +6,45 @@ from collections.abc import Awaitable, Callable
 
 from starlette.responses import RedirectResponse, Response
 
-from admin_api.access.accounts_port import Household
+from admin_api.access.accounts_port import AccountService
 from admin_api.page.framework.sessions import Sessions
-from admin_api.page.sign_in.guest import Guest
 from admin_api.page.sign_in.invitation import Invitations
-from admin_api.page.sign_in.login_session import Entering, onward
-from admin_api.page.sign_in.oidc_login import BACK, LEAVE, Errands
+from admin_api.page.sign_in.login_session import LoginSessions, onward
+from admin_api.page.sign_in.oidc_login import BACK, LEAVE, OidcLogins
+from admin_api.page.sign_in.public_request import PublicRequest
 from admin_api.page.sign_in.sign_in import SignIn
 
 YEAR = 365 * 86400  # seconds
 
-Door = Callable[[Guest], Awaitable[Response]]
+PublicHandler = Callable[[PublicRequest], Awaitable[Response]]
 
 
-class Doors:
-    """Finds the door of a path."""
+class PublicRoutes:
+    """Finds what answers a path that needs no session."""
 
     def __init__(
         self,
-        household: Household | None,
+        service: AccountService | None,
         sessions: Sessions,
         monotonic: Callable[[], float],
         random: Callable[[int], bytes],
     ) -> None:
         self._sessions = sessions
-        self._doors: dict[tuple[str, str], Door] = {
+        self._public_routes: dict[tuple[str, str], PublicHandler] = {
             ("GET", "/sign-in"): self._nobody,
             ("POST", "/sign-out"): self._leave,
             ("POST", "/appearance"): self._appearance,
         }
-        if household is not None:
-            self._doors |= ways_in(Entering(household, sessions, monotonic), random)
+        if service is not None:
+            self._public_routes |= ways_in(LoginSessions(service, sessions, monotonic), random)
 
-    def find(self, method: str, path: str) -> Door | None:
-        """Return what answers a path for everybody, None if it is not a door."""
-        return self._doors.get(("GET" if method == "HEAD" else method, path))
+    def find(self, method: str, path: str) -> PublicHandler | None:
+        """Return what answers a path without a session, None if the path needs one."""
+        return self._public_routes.get(("GET" if method == "HEAD" else method, path))
 
-    async def _nobody(self, guest: Guest) -> Response:
-        """Show a door that stays shut: nobody can have an account."""
-        return guest.page(
+    async def _nobody(self, request: PublicRequest) -> Response:
+        """Show the sign-in form where nobody can have an account."""
+        return request.page(
             "sign_in.html",
             several=False,
             customer="",
@@ -53,36 +53,36 @@ class Doors:
             trouble="",
             wait=0,
             providers=(),
-            lost=guest.asked("lost") == "1",
+            lost=request.parameter("lost") == "1",
         )
 
-    async def _leave(self, guest: Guest) -> Response:
-        if guest.session is not None:
-            self._sessions.close(guest.session)
+    async def _leave(self, request: PublicRequest) -> Response:
+        if request.session is not None:
+            self._sessions.close(request.session)
         return RedirectResponse("/sign-in", 303)
 
-    async def _appearance(self, guest: Guest) -> Response:
+    async def _appearance(self, request: PublicRequest) -> Response:
         """Keep language and light or dark in cookies that say nothing else."""
-        answer = RedirectResponse(onward(guest.one("back")), 303)
+        answer = RedirectResponse(onward(request.one("back")), 303)
         for name, allowed in (("language", ("en", "de")), ("theme", ("light", "dark", ""))):
-            if guest.form.get(name) and guest.one(name) in allowed:
-                answer.set_cookie(name, guest.one(name), YEAR, secure=True, httponly=True, samesite="strict")
+            if request.form.get(name) and request.one(name) in allowed:
+                answer.set_cookie(name, request.one(name), YEAR, secure=True, httponly=True, samesite="strict")
         return answer
 
 
-def ways_in(entering: Entering, random: Callable[[int], bytes]) -> dict[tuple[str, str], Door]:
-    """Return the doors that need somebody who has accounts."""
-    sign_in = SignIn(entering, random)
-    invitations = Invitations(entering, sign_in)
-    errands = Errands(entering, random)
+def ways_in(logins: LoginSessions, random: Callable[[int], bytes]) -> dict[tuple[str, str], PublicHandler]:
+    """Return the public routes of a node that has accounts."""
+    sign_in = SignIn(logins, random)
+    invitations = Invitations(logins, sign_in)
+    oidc_logins = OidcLogins(logins, random)
     return {
         ("GET", "/sign-in"): sign_in.form,
         ("POST", "/sign-in"): sign_in.password,
         ("POST", "/sign-in/factor"): sign_in.factor,
         ("POST", "/sign-in/app"): sign_in.app,
-        ("POST", "/sign-out"): entering.leave,
+        ("POST", "/sign-out"): logins.leave,
         ("GET", "/invitation"): invitations.look,
         ("POST", "/invitation"): invitations.use,
-        ("GET", LEAVE): errands.leave,
-        ("GET", BACK): errands.back,
+        ("GET", LEAVE): oidc_logins.leave,
+        ("GET", BACK): oidc_logins.back,
     }

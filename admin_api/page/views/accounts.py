@@ -5,8 +5,7 @@ from __future__ import annotations
 from starlette.responses import Response
 
 from admin_api.http.permissions import Action
-from admin_api.page.framework.views import View
-from admin_api.page.framework.visit import Visit
+from admin_api.page.framework.page_request import PageRequest, View
 from admin_api.page.views.call_summary import Mark
 
 STATES = {
@@ -17,9 +16,9 @@ STATES = {
 """What the states are called."""
 
 
-async def listed(visit: Visit) -> Response:
+async def listed(request: PageRequest) -> Response:
     """Show every account."""
-    return visit.listed("accounts.html", await visit.api.get("/accounts"), states=STATES)
+    return request.listed("accounts.html", await request.api.get("/accounts"), states=STATES)
 
 
 VIEWS = (View("GET", "/accounts", listed, Action.ACCOUNTS, "Accounts"),)

@@ -8,9 +8,8 @@ from typing import Any
 from starlette.responses import Response
 
 from admin_api.http.permissions import Action, is_id
-from admin_api.page.framework.translations import Words
-from admin_api.page.framework.views import View
-from admin_api.page.framework.visit import Visit
+from admin_api.page.framework.page_request import PageRequest, View
+from admin_api.page.framework.translations import Translations
 from admin_api.page.views.action_labels import ACTS, NOTES, OUTCOMES
 
 PAGE = 100
@@ -27,38 +26,38 @@ PLACES: Mapping[str, tuple[str, Action]] = {
 """Where the objects of acts are shown, by how the act begins, and who may look there."""
 
 
-async def listed(visit: Visit) -> Response:
+async def listed(request: PageRequest) -> Response:
     """Show one page of entries."""
-    asked = _asked(visit)
-    query = {**_query(asked), "cursor": visit.request.query_params.get("cursor"), "limit": PAGE}
-    answer = await visit.api.get("/audit", query)
-    return visit.listed(
+    asked = _asked(request)
+    query = {**_query(asked), "cursor": request.http.query_params.get("cursor"), "limit": PAGE}
+    answer = await request.api.get("/audit", query)
+    return request.listed(
         "audit.html",
         answer,
         asked=asked,
         is_id=is_id,
-        place=lambda entry: place(visit, entry),
+        place=lambda entry: place(request, entry),
         acts=ACTS,
         outcomes=OUTCOMES,
-        said=lambda reason: said(visit.words, reason),
+        said=lambda reason: said(request.translations, reason),
     )
 
 
-async def file(visit: Visit) -> Response:
+async def file(request: PageRequest) -> Response:
     """Hand out all entries that are meant, as a file."""
-    form = visit.request.query_params.get("format", "csv")
-    return await visit.api.stream("/audit/file", {**_query(_asked(visit)), "format": form})
+    form = request.http.query_params.get("format", "csv")
+    return await request.api.stream("/audit/file", {**_query(_asked(request)), "format": form})
 
 
-def place(visit: Visit, entry: Mapping[str, Any]) -> str:
-    """Return where the object of an entry is shown, "" if it is nowhere or not for this visitor."""
+def place(request: PageRequest, entry: Mapping[str, Any]) -> str:
+    """Return the path of the view of an entry's object, "" if there is none or this person may not see it."""
     folder, action = PLACES.get(str(entry["action"]).partition(".")[0], ("", Action.AUDIT))
-    return f"/{folder}/{entry['object']}" if folder and is_id(str(entry["object"])) and visit.may(action) else ""
+    return f"/{folder}/{entry['object']}" if folder and is_id(str(entry["object"])) and request.may(action) else ""
 
 
-def _asked(visit: Visit) -> dict[str, str]:
+def _asked(request: PageRequest) -> dict[str, str]:
     """Return what the form was filled in with."""
-    given = {name: visit.request.query_params.get(name, "").strip() for name in ASKED}
+    given = {name: request.http.query_params.get(name, "").strip() for name in ASKED}
     return {name: value for name, value in given.items() if value}
 
 
@@ -68,11 +67,11 @@ def _query(asked: Mapping[str, str]) -> dict[str, str | int | None]:
     return {**asked, "since": f"{since}T00:00:00Z" if since else None}
 
 
-def said(words: Words, reason: str) -> str:
+def said(words: Translations, reason: str) -> str:
     """Return what the log says beside an act in the reader's language; what somebody typed stays as it is."""
     if reason in NOTES:
         return words(NOTES[reason])
-    return ", ".join(words.told(NOTES.get(part, part)) for part in reason.split(", "))
+    return ", ".join(words.sentence(NOTES.get(part, part)) for part in reason.split(", "))
 
 
 VIEWS = (

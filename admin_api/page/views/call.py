@@ -7,11 +7,10 @@ from typing import Any
 
 from starlette.responses import Response
 
-from admin_api.http.permissions import Action, is_id
+from admin_api.http.permissions import Action
 from admin_api.page.framework.in_process_api import Answer
-from admin_api.page.framework.views import View
-from admin_api.page.framework.visit import Visit
-from admin_api.page.views.call_summary import ROLES, glance, quality
+from admin_api.page.framework.page_request import PageRequest, View
+from admin_api.page.views.call_summary import ROLES, quality, summary
 from admin_api.page.views.timeline_svg import named, owners, owners_in_turn, picture
 
 SOUNDS = ("wav", "flac", "opus", "mp3")
@@ -23,30 +22,24 @@ CONFIRM = 8
 """Digits of a call's id that are typed before it is erased: whoever does looks at the call that is meant."""
 
 
-async def one(visit: Visit) -> Response:
+async def one(request: PageRequest) -> Response:
     """Show a call; htmx gets what changes while it is recorded."""
-    found = await visit.api.get(f"/calls/{call_id(visit)}", again=visit.lively)
-    if visit.lively:
+    found = await request.api.get(f"/calls/{request.path_id}", again=request.from_htmx)
+    if request.from_htmx:
         if not found.well:  # erased meanwhile: the page that is loaded again says so; else what is shown may be old
             return Response(None, found.status, {"HX-Refresh": "true"} if found.status == 404 else None)
-        return visit.part("call.html", "now", **_values(found.document), problem=None)
-    return await shown(visit, found=found)
+        return request.part("call.html", "now", **_values(found.document), problem=None)
+    return await shown(request, found=found)
 
 
-async def shown(visit: Visit, problem: Answer | None = None, found: Answer | None = None) -> Response:
+async def shown(request: PageRequest, problem: Answer | None = None, found: Answer | None = None) -> Response:
     """Show a call, with what the API said no to above it."""
-    found = found or await visit.api.get(f"/calls/{call_id(visit)}")
+    found = found or await request.api.get(f"/calls/{request.path_id}")
     if not found.well:
-        return visit.refused(found)
+        return request.refused(found)
     values = _values(found.document)
     told = problem.document if problem else None
-    return visit.page("call.html", status=problem.status if problem else 200, problem=told, **values)
-
-
-def call_id(visit: Visit) -> str:
-    """Return the call of the path; what is no id leads to the API's own 404."""
-    id = str(visit.request.path_params["id"])
-    return id if is_id(id) else "-"
+    return request.page("call.html", status=problem.status if problem else 200, problem=told, **values)
 
 
 def _values(call: Mapping[str, Any]) -> dict[str, Any]:
@@ -56,7 +49,7 @@ def _values(call: Mapping[str, Any]) -> dict[str, Any]:
     kinds = {stream["media"] for stream in streams}
     return {
         "call": {**dict.fromkeys(MAYBE), **call},
-        "row": glance(call),
+        "row": summary(call),
         "parties": parties,
         "streams": streams,
         "picture": picture(call),

@@ -8,10 +8,9 @@ from starlette.responses import Response
 
 from admin_api.http.permissions import Action
 from admin_api.page.framework.in_process_api import Answer
-from admin_api.page.framework.views import View
-from admin_api.page.framework.visit import Visit
-from admin_api.page.views.call import CONFIRM, SOUNDS, TABLES, call_id, shown
-from admin_api.page.views.call_summary import glance
+from admin_api.page.framework.page_request import PageRequest, View
+from admin_api.page.views.call import CONFIRM, SOUNDS, TABLES, shown
+from admin_api.page.views.call_summary import summary
 
 MEDIA = (*SOUNDS, "mkv")
 NOT_TYPED = {
@@ -20,82 +19,82 @@ NOT_TYPED = {
 }
 
 
-async def pause(visit: Visit) -> Response:
+async def pause(request: PageRequest) -> Response:
     """Stop keeping what is said."""
-    return await _done(visit, await visit.api.send("POST", f"/calls/{call_id(visit)}/pause"))
+    return await _done(request, await request.api.send("POST", f"/calls/{request.path_id}/pause"))
 
 
-async def resume(visit: Visit) -> Response:
+async def resume(request: PageRequest) -> Response:
     """Keep again what is said."""
-    return await _done(visit, await visit.api.send("POST", f"/calls/{call_id(visit)}/resume"))
+    return await _done(request, await request.api.send("POST", f"/calls/{request.path_id}/resume"))
 
 
-async def hold(visit: Visit) -> Response:
+async def hold(request: PageRequest) -> Response:
     """Put it under legal hold."""
     return await _done(
-        visit, await visit.api.send("PUT", f"/calls/{call_id(visit)}/hold", {"reason": visit.one("reason")})
+        request, await request.api.send("PUT", f"/calls/{request.path_id}/hold", {"reason": request.one("reason")})
     )
 
 
-async def release(visit: Visit) -> Response:
+async def release(request: PageRequest) -> Response:
     """Release it from legal hold."""
-    return await _done(visit, await visit.api.send("DELETE", f"/calls/{call_id(visit)}/hold"))
+    return await _done(request, await request.api.send("DELETE", f"/calls/{request.path_id}/hold"))
 
 
-async def annotate(visit: Visit) -> Response:
+async def annotate(request: PageRequest) -> Response:
     """Put a correction beside it."""
-    body = {"text": visit.one("text").replace("\r\n", "\n")}
-    return await _done(visit, await visit.api.send("POST", f"/calls/{call_id(visit)}/annotations", body))
+    body = {"text": request.one("text").replace("\r\n", "\n")}
+    return await _done(request, await request.api.send("POST", f"/calls/{request.path_id}/annotations", body))
 
 
-async def export(visit: Visit) -> Response:
+async def export(request: PageRequest) -> Response:
     """Ask for an export of this call alone, and go where its progress is seen."""
-    media = visit.one("media")
+    media = request.one("media")
     body: dict[str, Any] = {
-        "calls": [call_id(visit)],
-        "format": visit.one("format") if visit.one("format") in TABLES else TABLES[0],
+        "calls": [request.path_id],
+        "format": request.one("format") if request.one("format") in TABLES else TABLES[0],
         "media": media if media in MEDIA else None,
-        "reason": visit.one("reason"),
+        "reason": request.one("reason"),
     }
-    answer = await visit.api.send("POST", "/exports", body)
-    return visit.moved(f"/exports/{answer.document['id']}") if answer.well else await shown(visit, answer)
+    answer = await request.api.send("POST", "/exports", body)
+    return request.moved(f"/exports/{answer.document['id']}") if answer.well else await shown(request, answer)
 
 
-async def consequences(visit: Visit) -> Response:
+async def consequences(request: PageRequest) -> Response:
     """Show what erasing a call means, before anything is asked for."""
-    return await _consequences(visit)
+    return await _consequences(request)
 
 
-async def erase(visit: Visit) -> Response:
+async def erase(request: PageRequest) -> Response:
     """Ask for the erasure, once the begin of the call's id was typed."""
-    id = call_id(visit)
-    if visit.one("typed").strip().lower() != id[:CONFIRM]:
-        return await _consequences(visit, Answer(422, NOT_TYPED))
-    answer = await visit.api.send("POST", "/erasures", {"calls": [id], "reason": visit.one("reason")})
-    return visit.moved(f"/erasures/{answer.document['id']}") if answer.well else await _consequences(visit, answer)
+    id = request.path_id
+    if request.one("typed").strip().lower() != id[:CONFIRM]:
+        return await _consequences(request, Answer(422, NOT_TYPED))
+    answer = await request.api.send("POST", "/erasures", {"calls": [id], "reason": request.one("reason")})
+    return request.moved(f"/erasures/{answer.document['id']}") if answer.well else await _consequences(request, answer)
 
 
-async def _consequences(visit: Visit, problem: Answer | None = None) -> Response:
-    found = await visit.api.get(f"/calls/{call_id(visit)}")
-    waiver = await visit.api.get("/waiver")
+async def _consequences(request: PageRequest, problem: Answer | None = None) -> Response:
+    found = await request.api.get(f"/calls/{request.path_id}")
+    waiver = await request.api.get("/waiver")
     for answer in (found, waiver):
         if not answer.well:
-            return visit.refused(answer)
-    return visit.page(
+            return request.refused(answer)
+    return request.page(
         "call_erase.html",
         status=problem.status if problem else 200,
         problem=problem.document if problem else None,
-        row=glance(found.document),
+        row=summary(found.document),
         call=found.document,
         waiver=waiver.document,
-        approval=visit.session.principal.customer.settings.approval,
+        approval=request.session.principal.customer.settings.approval,
         typed=found.document["id"][:CONFIRM],
-        reason=visit.one("reason"),
+        reason=request.one("reason"),
     )
 
 
-async def _done(visit: Visit, answer: Answer) -> Response:
-    return await visit.after(answer, f"/calls/{call_id(visit)}", shown)
+async def _done(request: PageRequest, answer: Answer) -> Response:
+    return await request.after(answer, f"/calls/{request.path_id}", shown)
 
 
 VIEWS = (

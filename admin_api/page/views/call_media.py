@@ -5,34 +5,34 @@ from __future__ import annotations
 from starlette.responses import Response
 
 from admin_api.http.permissions import Action, is_id
-from admin_api.page.framework.in_process_api import heard
-from admin_api.page.framework.views import View
-from admin_api.page.framework.visit import Visit
-from admin_api.page.views.call import call_id
+from admin_api.page.framework.in_process_api import answer_of
+from admin_api.page.framework.page_request import PageRequest, View
 
 
-async def sound(visit: Visit) -> Response:
+async def sound(request: PageRequest) -> Response:
     """Hand out the sound, or the range of it that a player asks for; going on somewhere else is no new listening."""
-    form = visit.request.query_params.get("format", "wav")
-    wanted = visit.request.headers.get("range", "")
+    form = request.http.query_params.get("format", "wav")
+    wanted = request.http.headers.get("range", "")
     further = bool(wanted) and not wanted.startswith("bytes=0-")
-    answer = await visit.api.stream(f"/calls/{call_id(visit)}/media", {"format": form}, again=further)
-    if answer.status_code < 400 or visit.request.headers.get("sec-fetch-mode") != "navigate":
+    answer = await request.api.stream(f"/calls/{request.path_id}/media", {"format": form}, again=further)
+    if answer.status_code < 400 or request.http.headers.get("sec-fetch-mode") != "navigate":
         return answer
-    page = visit.refused(heard(answer))  # somebody followed a link to it; the player asks by itself and wants no page
+    page = request.refused(
+        answer_of(answer)
+    )  # somebody followed a link to it; the player asks by itself and wants no page
     page.headers.update({name: value for name, value in answer.headers.items() if name == "retry-after"})
     return page
 
 
-async def waveform(visit: Visit) -> Response:
+async def waveform(request: PageRequest) -> Response:
     """Hand out how loud each channel is over the length of the call."""
-    return await visit.api.stream(f"/calls/{call_id(visit)}/waveform")
+    return await request.api.stream(f"/calls/{request.path_id}/waveform")
 
 
-async def attachment(visit: Visit) -> Response:
+async def attachment(request: PageRequest) -> Response:
     """Hand out a transcript or chat, to be saved."""
-    part = str(visit.request.path_params["part"])
-    return await visit.api.stream(f"/calls/{call_id(visit)}/attachments/{part if is_id(part) else '-'}")
+    part = str(request.http.path_params["part"])
+    return await request.api.stream(f"/calls/{request.path_id}/attachments/{part if is_id(part) else '-'}")
 
 
 VIEWS = (

@@ -1,11 +1,13 @@
-"""A call at a glance, as lists show it: who with whom, how good it sounds, what is missing; pure."""
+"""The summary of a call that lists show: who took part, how good it sounds, what is missing; pure."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
+
+from storage.calls.call_document import CallDocument, Party
 
 MOST_PEOPLE = 4
 """Named in a row; a conference has more, and its own page names them."""
@@ -56,7 +58,7 @@ class Person:
 
 
 @dataclass(frozen=True, slots=True)
-class Glance:
+class CallSummary:
     """One row."""
 
     id: str
@@ -79,12 +81,13 @@ class Glance:
     """When retention ends."""
 
 
-def glance(call: Mapping[str, Any]) -> Glance:
+def summary(shown: Mapping[str, Any]) -> CallSummary:
     """Take out of a call's document what a row shows."""
+    call = cast("CallDocument", shown)
     parties = call.get("parties") or ()
     state = str(call["state"])
     tone, word = STATES.get(state, ("", state))
-    return Glance(
+    return CallSummary(
         id=str(call["id"]),
         started_at=call.get("started_at"),
         duration_ms=int(call.get("duration_ms") or 0),
@@ -97,7 +100,7 @@ def glance(call: Mapping[str, Any]) -> Glance:
     )
 
 
-def person(party: Mapping[str, Any]) -> Person:
+def person(party: Party) -> Person:
     """Show a party by name and number, or by URI where it has no number."""
     role = str(party.get("role") or "participant")
     address = party.get("number") or party.get("uri") or ""
@@ -112,17 +115,17 @@ def quality(mos: float | None) -> Mark | None:
     return Mark(f"sound {found[1]}", found[0])
 
 
-def fingerprint(rows: Iterable[Glance]) -> str:
+def fingerprint(rows: Iterable[CallSummary]) -> str:
     """Name what is shown but for the lengths, which go on by themselves."""
     told = [(row.id, row.people, row.more, row.state.text, [(m.text, m.values) for m in row.marks]) for row in rows]
     return hashlib.sha256(repr(told).encode()).hexdigest()[:16]
 
 
-def _marks(call: Mapping[str, Any]) -> Iterable[Mark]:
+def _marks(call: CallDocument) -> Iterable[Mark]:
     streams = call.get("streams") or ()
     if call.get("paused"):
         yield Mark("paused", "warn")
-    graded = quality(min((s["mos"] for s in streams if s.get("mos") is not None), default=None))
+    graded = quality(min((mos for s in streams if (mos := s.get("mos")) is not None), default=None))
     if graded:
         yield graded
     missing = max((int(s.get("gap_ms") or 0) for s in streams), default=0)

@@ -11,9 +11,8 @@ from starlette.responses import Response
 from admin_api.http.permissions import Action
 from admin_api.page.framework import date_ranges
 from admin_api.page.framework.in_process_api import Answer
-from admin_api.page.framework.views import View
-from admin_api.page.framework.visit import Visit
-from admin_api.page.views.call_summary import Glance, fingerprint, glance
+from admin_api.page.framework.page_request import PageRequest, View
+from admin_api.page.views.call_summary import CallSummary, fingerprint, summary
 
 MOST_LIVE = 20
 """Live calls above the list; there is a link to all of them."""
@@ -109,58 +108,58 @@ def bad_day(wrong: date_ranges.BadDay) -> Answer:
     return Answer(422, WRONG_ORDER if isinstance(wrong, date_ranges.WrongOrder) else NO_DAY)
 
 
-async def listed(visit: Visit) -> Response:
+async def listed(request: PageRequest) -> Response:
     """Show a page of calls."""
-    question = Question.of(visit.request.query_params)
+    question = Question.of(request.http.query_params)
     try:
-        found = await visit.api.get("/calls", question.asked(), again=visit.lively)
+        found = await request.api.get("/calls", question.asked(), again=request.from_htmx)
     except date_ranges.BadDay as wrong:
         found = bad_day(wrong)
-    now = await _live(visit, question.party) if question.with_live and found.well else None
+    now = await _live(request, question.party) if question.with_live and found.well else None
     if now is not None and not now.well:
         found = now
-    if visit.lively and not found.well:
+    if request.from_htmx and not found.well:
         return Response(status_code=found.status)  # what is shown stays, and the page says that it may be old
     above = _glances(now)
     known = {row.id for row in above}
     values = {
         "question": question,
         "problem": None if found.well else found.document,
-        "rows": [glance(call) for call in found.items if call["id"] not in known],
+        "rows": [summary(call) for call in found.items if call["id"] not in known],
         "next_cursor": found.next_cursor,
         "incomplete": found.incomplete,
         "states": STATES,
         "directions": DIRECTIONS,
     }
-    if visit.lively:
-        return visit.part("calls.html", "found", **values)
-    return visit.page("calls.html", status=200 if found.well else found.status, **values, **_above(above))
+    if request.from_htmx:
+        return request.part("calls.html", "found", **values)
+    return request.page("calls.html", status=200 if found.well else found.status, **values, **_above(above))
 
 
-async def live(visit: Visit) -> Response:
+async def live(request: PageRequest) -> Response:
     """Show the live calls once more; 204 if nothing changed but their lengths, so that nothing moves for nothing."""
-    question = Question.of(visit.request.query_params)
-    now = await _live(visit, question.party)
+    question = Question.of(request.http.query_params)
+    now = await _live(request, question.party)
     if not now.well:
         return Response(status_code=now.status)
     shown = _above(_glances(now))
-    if visit.request.query_params.get("seen") == shown["seen"]:
+    if request.http.query_params.get("seen") == shown["seen"]:
         return Response(status_code=204)
-    answer = visit.part("calls.html", "live", question=question, **shown)
+    answer = request.part("calls.html", "live", question=question, **shown)
     answer.headers["HX-Trigger"] = "calls-moved"
     return answer
 
 
-async def _live(visit: Visit, party: str) -> Answer:
+async def _live(request: PageRequest, party: str) -> Answer:
     asked: dict[str, str | int | None] = {"state": "recording", "party": party, "limit": MOST_LIVE + 1}
-    return await visit.api.get("/calls", asked, again=visit.lively)
+    return await request.api.get("/calls", asked, again=request.from_htmx)
 
 
-def _glances(found: Answer | None) -> Sequence[Glance]:
-    return [glance(call) for call in found.items] if found else ()
+def _glances(found: Answer | None) -> Sequence[CallSummary]:
+    return [summary(call) for call in found.items] if found else ()
 
 
-def _above(rows: Sequence[Glance]) -> dict[str, Any]:
+def _above(rows: Sequence[CallSummary]) -> dict[str, Any]:
     shown = rows[:MOST_LIVE]
     return {"above": shown, "even_more": len(rows) > MOST_LIVE, "seen": fingerprint(rows)}
 

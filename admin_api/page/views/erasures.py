@@ -6,10 +6,9 @@ from typing import Any
 
 from starlette.responses import Response
 
-from admin_api.http.permissions import Action, is_id
+from admin_api.http.permissions import Action
 from admin_api.page.framework.in_process_api import Answer
-from admin_api.page.framework.views import View
-from admin_api.page.framework.visit import Visit
+from admin_api.page.framework.page_request import PageRequest, View
 
 PAGE = 50
 """Erasures of one page."""
@@ -17,16 +16,16 @@ WAIVER = ("document_sha256", "signed_by", "signed_at", "scope", "expires_at")
 """Fields of the waiver's form."""
 
 
-async def listed(visit: Visit) -> Response:
+async def listed(request: PageRequest) -> Response:
     """Show what is not done, and the newest of what is."""
-    cursor = visit.request.query_params.get("cursor")
-    going = await visit.api.get("/erasures")
-    done = await visit.api.get("/erasures", {"state": "done", "limit": PAGE, "cursor": cursor})
-    waiver = await visit.api.get("/waiver")
+    cursor = request.http.query_params.get("cursor")
+    going = await request.api.get("/erasures")
+    done = await request.api.get("/erasures", {"state": "done", "limit": PAGE, "cursor": cursor})
+    waiver = await request.api.get("/waiver")
     for answer in (going, done, waiver):
         if not answer.well:
-            return visit.refused(answer)
-    return visit.page(
+            return request.refused(answer)
+    return request.page(
         "erasures.html",
         going=going.items,
         done=done.items,
@@ -36,55 +35,55 @@ async def listed(visit: Visit) -> Response:
     )
 
 
-async def one(visit: Visit) -> Response:
+async def one(request: PageRequest) -> Response:
     """Show one erasure."""
-    return await _one(visit)
+    return await _one(request)
 
 
-async def approve(visit: Visit) -> Response:
+async def approve(request: PageRequest) -> Response:
     """Grant what somebody else asked for."""
-    id = _id(visit)
-    answer = await visit.api.send("POST", f"/erasures/{id}/approve")
-    return visit.moved(f"/erasures/{id}") if answer.well else await _one(visit, answer)
+    id = request.path_id
+    answer = await request.api.send("POST", f"/erasures/{id}/approve")
+    return request.moved(f"/erasures/{id}") if answer.well else await _one(request, answer)
 
 
-async def receipt(visit: Visit) -> Response:
+async def receipt(request: PageRequest) -> Response:
     """Hand out the receipt."""
-    id = _id(visit)
-    return await visit.signed(f"/erasures/{id}", "receipt", f"receipt-{id}.json")
+    id = request.path_id
+    return await request.signed(f"/erasures/{id}", "receipt", f"receipt-{id}.json")
 
 
-async def waiver(visit: Visit) -> Response:
+async def waiver(request: PageRequest) -> Response:
     """Show the waiver, and the form for a new one to those who may put it on file."""
-    answer = await visit.api.get("/waiver")
+    answer = await request.api.get("/waiver")
     if not answer.well:
-        return visit.refused(answer)
-    return visit.page("waiver.html", waiver=answer.document, problem=None, given=dict.fromkeys(WAIVER, ""))
+        return request.refused(answer)
+    return request.page("waiver.html", waiver=answer.document, problem=None, given=dict.fromkeys(WAIVER, ""))
 
 
-async def sign(visit: Visit) -> Response:
+async def sign(request: PageRequest) -> Response:
     """Put a waiver on file."""
-    given = {name: visit.one(name).strip() for name in WAIVER}
+    given = {name: request.one(name).strip() for name in WAIVER}
     body: dict[str, Any] = {
         **given,
         "document_sha256": given["document_sha256"].lower(),
         "signed_at": _midnight(given["signed_at"]),
         "expires_at": _midnight(given["expires_at"]) or None,
     }
-    answer = await visit.api.send("PUT", "/waiver", body)
+    answer = await request.api.send("PUT", "/waiver", body)
     if answer.well:
-        return visit.moved("/erasures/waiver")
-    now = await visit.api.get("/waiver")
-    return visit.page("waiver.html", status=answer.status, waiver=now.document, problem=answer.document, given=given)
+        return request.moved("/erasures/waiver")
+    now = await request.api.get("/waiver")
+    return request.page("waiver.html", status=answer.status, waiver=now.document, problem=answer.document, given=given)
 
 
-async def _one(visit: Visit, problem: Answer | None = None) -> Response:
-    answer = await visit.api.get(f"/erasures/{_id(visit)}")
+async def _one(request: PageRequest, problem: Answer | None = None) -> Response:
+    answer = await request.api.get(f"/erasures/{request.path_id}")
     if not answer.well:
-        return visit.refused(answer)
+        return request.refused(answer)
     shown = answer.document
-    waits = shown["state"] == "approval" and visit.may(Action.ERASURE_APPROVE)
-    return visit.page(
+    waits = shown["state"] == "approval" and request.may(Action.ERASURE_APPROVE)
+    return request.page(
         "erasure.html",
         status=200 if problem is None else problem.status,
         erasure=shown,
@@ -92,12 +91,6 @@ async def _one(visit: Visit, problem: Answer | None = None) -> Response:
         grants=waits and not shown["own"],
         own=waits and shown["own"],
     )
-
-
-def _id(visit: Visit) -> str:
-    """Return the id of the path; what is none leads to the API's own 404."""
-    id = str(visit.request.path_params["id"])
-    return id if is_id(id) else "-"
 
 
 def _midnight(day: str) -> str:

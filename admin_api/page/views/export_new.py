@@ -16,9 +16,8 @@ from admin_api.exports.columns import COLUMNS, About, usual
 from admin_api.http.permissions import Action, is_id
 from admin_api.page.framework import date_ranges
 from admin_api.page.framework.in_process_api import Answer
-from admin_api.page.framework.views import View
-from admin_api.page.framework.visit import Visit
-from admin_api.page.views.call_summary import glance
+from admin_api.page.framework.page_request import PageRequest, View
+from admin_api.page.views.call_summary import summary
 from admin_api.page.views.calls import SEARCHED, Question, bad_day
 
 MOST_CALLS = 500
@@ -54,20 +53,20 @@ class Draft:
     """Why."""
 
     @classmethod
-    def sent(cls, visit: Visit) -> Draft:
+    def sent(cls, request: PageRequest) -> Draft:
         """Read the form."""
-        form = visit.form
-        question = Question.of({name: visit.one(name) for name in SEARCHED})
+        form = request.form
+        question = Question.of({name: request.one(name) for name in SEARCHED})
         names = tuple(dict.fromkeys(name for name in form.get("column", ()) if name in COLUMNS))
         return cls(
             question,
-            whole=visit.one("which") == "whole" and question.anything,
+            whole=request.one("which") == "whole" and question.anything,
             calls=tuple(id for id in form.get("call", ()) if is_id(id)),
             columns=names,
-            format=visit.one("format") if visit.one("format") in FORMATS else FORMATS[0],
-            media=visit.one("media") if visit.one("media") in MEDIA else "",
-            silence=visit.one("silence") == "on",
-            reason=visit.one("reason"),
+            format=request.one("format") if request.one("format") in FORMATS else FORMATS[0],
+            media=request.one("media") if request.one("media") in MEDIA else "",
+            silence=request.one("silence") == "on",
+            reason=request.one("reason"),
         )
 
     def moved(self, act: str) -> Draft:
@@ -100,67 +99,69 @@ class Draft:
         return {"query": asked | ({"hold": self.question.hold == "true"} if self.question.hold else {})}
 
 
-async def new(visit: Visit) -> Response:
+async def new(request: PageRequest) -> Response:
     """Show the form for the calls that a search finds."""
-    question = Question.of(visit.request.query_params)
+    question = Question.of(request.http.query_params)
     party = bool(question.party)
     draft = Draft(question, party and not question.narrowed, (), usual(party))
-    return await _shown(visit, draft, fresh=True)
+    return await _shown(request, draft, fresh=True)
 
 
-async def arrange(visit: Visit) -> Response:
+async def arrange(request: PageRequest) -> Response:
     """Give the form back with a column moved, added or removed, a set taken, saved or deleted."""
-    draft, act = Draft.sent(visit), visit.one("act")
-    if act == "add" and visit.one("more") in COLUMNS:
-        return await _shown(visit, replace(draft, columns=(*_without(draft, visit.one("more")), visit.one("more"))))
+    draft, act = Draft.sent(request), request.one("act")
+    if act == "add" and request.one("more") in COLUMNS:
+        return await _shown(
+            request, replace(draft, columns=(*_without(draft, request.one("more")), request.one("more")))
+        )
     if act == "usual":
-        return await _shown(visit, replace(draft, columns=usual(draft.whole and bool(draft.question.party))))
+        return await _shown(request, replace(draft, columns=usual(draft.whole and bool(draft.question.party))))
     if act == "take":
-        return await _shown(visit, await _taken(visit, draft))
+        return await _shown(request, await _taken(request, draft))
     if act == "save":
-        return await _shown(visit, draft, await _saved(visit, draft))
+        return await _shown(request, draft, await _saved(request, draft))
     if act == "drop":
-        await visit.api.send("DELETE", f"/column-sets/{_id(visit.one('set'))}")
-        return await _shown(visit, draft)
-    return await _shown(visit, draft.moved(act))
+        await request.api.send("DELETE", f"/column-sets/{_id(request.one('set'))}")
+        return await _shown(request, draft)
+    return await _shown(request, draft.moved(act))
 
 
-async def create(visit: Visit) -> Response:
+async def create(request: PageRequest) -> Response:
     """Ask for the export, and go where its progress is seen."""
-    draft = Draft.sent(visit)
+    draft = Draft.sent(request)
     if not draft.whole and not draft.calls:
-        return await _shown(visit, draft, Answer(422, NOTHING))
+        return await _shown(request, draft, Answer(422, NOTHING))
     try:
         body = draft.body()
     except date_ranges.BadDay as wrong:
-        return await _shown(visit, draft, bad_day(wrong))
-    answer = await visit.api.send("POST", "/exports", body)
-    return visit.moved(f"/exports/{answer.document['id']}") if answer.well else await _shown(visit, draft, answer)
+        return await _shown(request, draft, bad_day(wrong))
+    answer = await request.api.send("POST", "/exports", body)
+    return request.moved(f"/exports/{answer.document['id']}") if answer.well else await _shown(request, draft, answer)
 
 
-async def _saved(visit: Visit, draft: Draft) -> Answer | None:
+async def _saved(request: PageRequest, draft: Draft) -> Answer | None:
     """Keep the columns as a set; return what was refused."""
-    name = visit.one("name").strip()
+    name = request.one("name").strip()
     if not name or "/" in name:
         return Answer(422, NO_NAME)
-    answer = await visit.api.send("PUT", f"/column-sets/{name}", {"columns": list(draft.columns)})
+    answer = await request.api.send("PUT", f"/column-sets/{name}", {"columns": list(draft.columns)})
     return None if answer.well else answer
 
 
-async def _taken(visit: Visit, draft: Draft) -> Draft:
-    wanted = visit.one("set")
-    for kept in (await visit.api.get("/column-sets")).items:
+async def _taken(request: PageRequest, draft: Draft) -> Draft:
+    wanted = request.one("set")
+    for kept in (await request.api.get("/column-sets")).items:
         if kept["id"] == wanted:
             return replace(draft, columns=tuple(name for name in kept["columns"] if name in COLUMNS))
     return draft
 
 
-async def _shown(visit: Visit, draft: Draft, problem: Answer | None = None, *, fresh: bool = False) -> Response:
-    found = await _found(visit, draft.question)
-    kept = await visit.api.get("/column-sets")
+async def _shown(request: PageRequest, draft: Draft, problem: Answer | None = None, *, fresh: bool = False) -> Response:
+    found = await _found(request, draft.question)
+    kept = await request.api.get("/column-sets")
     refused = problem or (None if found.well else found)
-    rows = [glance(call) for call in found.items]
-    return visit.page(
+    rows = [summary(call) for call in found.items]
+    return request.page(
         "export_new.html",
         status=refused.status if refused else 200,
         problem=refused.document if refused else None,
@@ -178,12 +179,12 @@ async def _shown(visit: Visit, draft: Draft, problem: Answer | None = None, *, f
     )
 
 
-async def _found(visit: Visit, question: Question) -> Answer:
+async def _found(request: PageRequest, question: Question) -> Answer:
     try:
         asked: Mapping[str, Any] = {**question.asked(), "limit": MOST_CALLS}
     except date_ranges.BadDay as wrong:
         return bad_day(wrong)
-    return await visit.api.get("/calls", asked) if question.anything else Answer(200, {"items": []})
+    return await request.api.get("/calls", asked) if question.anything else Answer(200, {"items": []})
 
 
 def _groups(chosen: Sequence[str]) -> list[tuple[str, list[Any]]]:

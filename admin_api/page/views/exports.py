@@ -6,10 +6,9 @@ from typing import Any
 
 from starlette.responses import Response
 
-from admin_api.http.permissions import Action, is_id
+from admin_api.http.permissions import Action
 from admin_api.page.framework.in_process_api import Answer
-from admin_api.page.framework.views import View
-from admin_api.page.framework.visit import Visit
+from admin_api.page.framework.page_request import PageRequest, View
 from admin_api.page.views.call_summary import Mark
 
 PAGE = 50  # exports of one page
@@ -22,10 +21,10 @@ STATES = {
 """What the states are called."""
 
 
-async def listed(visit: Visit) -> Response:
+async def listed(request: PageRequest) -> Response:
     """Show the exports that have not expired; htmx gets the table alone while one is being made."""
-    cursor = visit.request.query_params.get("cursor", "")
-    found = await visit.api.get("/exports", {"limit": PAGE, "cursor": cursor}, again=visit.lively)
+    cursor = request.http.query_params.get("cursor", "")
+    found = await request.api.get("/exports", {"limit": PAGE, "cursor": cursor}, again=request.from_htmx)
     values: dict[str, Any] = {
         "rows": found.items,
         "states": STATES,
@@ -33,38 +32,32 @@ async def listed(visit: Visit) -> Response:
         "next_cursor": found.next_cursor,
         "making": any(row["state"] == "running" for row in found.items),
     }
-    if visit.lively and found.well:
-        return visit.part("exports.html", "list", **values)
+    if request.from_htmx and found.well:
+        return request.part("exports.html", "list", **values)
     problem = None if found.well else found.document
-    return visit.page("exports.html", status=found.status, problem=problem, **values)
+    return request.page("exports.html", status=found.status, problem=problem, **values)
 
 
-async def one(visit: Visit) -> Response:
+async def one(request: PageRequest) -> Response:
     """Show one export."""
-    found = await visit.api.get(f"/exports/{export_id(visit)}", again=visit.lively)
-    if visit.lively and found.well:
-        return visit.part("export.html", "state", export=found.document, states=STATES)
-    return visit.page("export.html", export=found.document, states=STATES) if found.well else visit.refused(found)
+    found = await request.api.get(f"/exports/{request.path_id}", again=request.from_htmx)
+    if request.from_htmx and found.well:
+        return request.part("export.html", "state", export=found.document, states=STATES)
+    return request.page("export.html", export=found.document, states=STATES) if found.well else request.refused(found)
 
 
-async def file(visit: Visit) -> Response:
+async def file(request: PageRequest) -> Response:
     """Hand out the file."""
-    answer = await visit.api.stream(f"/exports/{export_id(visit)}/file")
+    answer = await request.api.stream(f"/exports/{request.path_id}/file")
     if answer.status_code in (404, 409):  # it went, or is not ready yet: the reader came by a link of ours
-        return visit.refused(Answer(answer.status_code, _told(answer)))
+        return request.refused(Answer(answer.status_code, _told(answer)))
     return answer
 
 
-async def cancel(visit: Visit) -> Response:
+async def cancel(request: PageRequest) -> Response:
     """End one that is being made, or give up its file."""
-    answer = await visit.api.send("DELETE", f"/exports/{export_id(visit)}")
-    return visit.moved("/exports") if answer.well else visit.refused(answer)
-
-
-def export_id(visit: Visit) -> str:
-    """Return the export of the path; what is no id leads to the API's own 404."""
-    id = str(visit.request.path_params["id"])
-    return id if is_id(id) else "-"
+    answer = await request.api.send("DELETE", f"/exports/{request.path_id}")
+    return request.moved("/exports") if answer.well else request.refused(answer)
 
 
 def _told(answer: Response) -> dict[str, Any]:

@@ -1,18 +1,17 @@
-"""The first page after signing in: the first view of the menu that the visitor may see."""
+"""The first page after signing in: the first view of the menu that the person may see."""
 
 from __future__ import annotations
 
 from starlette.responses import Response
 
-from admin_api.page.framework.views import View
-from admin_api.page.framework.visit import Visit
+from admin_api.page.framework.page_request import PageRequest, View
 
 
-async def home(visit: Visit) -> Response:
+async def home(request: PageRequest) -> Response:
     """Go to the first view of the menu."""
-    if visit.menu:
-        return visit.moved(visit.menu[0].path)
-    return visit.page("home.html")
+    if request.menu:
+        return request.moved(request.menu[0].path)
+    return request.page("home.html")
 
 
 VIEWS = (View("GET", "/", home),)

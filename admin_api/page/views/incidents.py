@@ -8,8 +8,7 @@ from typing import Any
 from starlette.responses import Response
 
 from admin_api.http.permissions import Action, is_id
-from admin_api.page.framework.views import View
-from admin_api.page.framework.visit import Visit
+from admin_api.page.framework.page_request import PageRequest, View
 from admin_api.page.views.action_labels import INCIDENTS
 
 PAGE = 100
@@ -18,14 +17,14 @@ FACTS_APART = ("kind", "first_at", "last_at", "count")
 """Members that have columns of their own."""
 
 
-async def listed(visit: Visit) -> Response:
+async def listed(request: PageRequest) -> Response:
     """Show one page of incidents."""
-    cursor = visit.request.query_params.get("cursor")
-    answer = await visit.api.get("/incidents", {"limit": PAGE, "cursor": cursor})
+    cursor = request.http.query_params.get("cursor")
+    answer = await request.api.get("/incidents", {"limit": PAGE, "cursor": cursor})
     if not answer.well:
-        return visit.refused(answer)
+        return request.refused(answer)
     items = [{**{name: each[name] for name in FACTS_APART}, "facts": _facts(each)} for each in answer.items]
-    return visit.page(
+    return request.page(
         "incidents.html", items=items, cursor=answer.next_cursor, newest=cursor is not None, kinds=INCIDENTS
     )
 

@@ -10,10 +10,9 @@ from typing import Any
 from starlette.responses import Response
 
 from admin_api.http.permissions import Action
-from admin_api.page.framework.in_process_api import Answer, heard
-from admin_api.page.framework.views import View
-from admin_api.page.framework.visit import Visit
-from admin_api.page.views.requests import shown, the_id
+from admin_api.page.framework.in_process_api import Answer, answer_of
+from admin_api.page.framework.page_request import PageRequest, View
+from admin_api.page.views.requests import shown
 
 BATCH = 1000
 """Candidates asked for at once when a selection is put together."""
@@ -23,92 +22,92 @@ PASSPHRASE_BYTES = 15
 """120 bits, as six groups of four letters and digits: nobody guesses it, and it can be read out on the telephone."""
 
 
-async def select(visit: Visit) -> Response:
+async def select(request: PageRequest) -> Response:
     """Confirm which candidates concern the person; those of other pages stay as they were."""
-    id = the_id(visit)
-    found = await _candidates(visit, id)
+    id = request.path_id
+    found = await _candidates(request, id)
     if isinstance(found, Answer):
-        return await shown(visit, found)
-    asked, ticked = set(visit.form.get("shown", [])), set(visit.form.get("in", []))
-    said = {name.removeprefix(PERSON): texts[0] for name, texts in visit.form.items() if name.startswith(PERSON)}
-    body = _selection(found, asked, ticked, said, sure=visit.one("act") == "sure")
-    answer = await visit.api.send("PUT", f"/requests/{id}/selection", body)
-    return await visit.after(answer, f"/requests/{id}#report", shown)
+        return await shown(request, found)
+    asked, ticked = set(request.form.get("shown", [])), set(request.form.get("in", []))
+    said = {name.removeprefix(PERSON): texts[0] for name, texts in request.form.items() if name.startswith(PERSON)}
+    body = _selection(found, asked, ticked, said, sure=request.one("act") == "sure")
+    answer = await request.api.send("PUT", f"/requests/{id}/selection", body)
+    return await request.after(answer, f"/requests/{id}#report", shown)
 
 
-async def extend(visit: Visit) -> Response:
+async def extend(request: PageRequest) -> Response:
     """Move the day of the answer."""
-    id = the_id(visit)
-    day = visit.one("told_at")
+    id = request.path_id
+    day = request.one("told_at")
     body = {
-        "months": int(visit.one("months")) if visit.one("months") in ("1", "2") else None,
-        "ground": visit.one("ground"),
+        "months": int(request.one("months")) if request.one("months") in ("1", "2") else None,
+        "ground": request.one("ground"),
         "told_at": f"{day}T00:00:00Z" if day else None,
-        "reason": visit.one("reason"),
+        "reason": request.one("reason"),
     }
-    answer = await visit.api.send("PUT", f"/requests/{id}/extension", body)
-    return await visit.after(answer, f"/requests/{id}", shown)
+    answer = await request.api.send("PUT", f"/requests/{id}/extension", body)
+    return await request.after(answer, f"/requests/{id}", shown)
 
 
-async def report(visit: Visit) -> Response:
+async def report(request: PageRequest) -> Response:
     """Have the report made; a passphrase that we make is shown once, with the answer to the form."""
-    id = the_id(visit)
-    seal = visit.one("seal")
+    id = request.path_id
+    seal = request.one("seal")
     passphrase = _passphrase() if seal == "passphrase" else None
     body = {
-        "media": visit.one("media") or None,
-        "silence_others": bool(visit.one("silence_others")),
-        "other_parties": bool(visit.one("other_parties")),
-        "recipient": visit.one("recipient").strip() or None if seal == "recipient" else None,
+        "media": request.one("media") or None,
+        "silence_others": bool(request.one("silence_others")),
+        "other_parties": bool(request.one("other_parties")),
+        "recipient": request.one("recipient").strip() or None if seal == "recipient" else None,
         "passphrase": passphrase,
     }
-    answer = await visit.api.send("POST", f"/requests/{id}/report", body)
+    answer = await request.api.send("POST", f"/requests/{id}/report", body)
     if not answer.well:
-        return await shown(visit, answer)
+        return await shown(request, answer)
     if passphrase is not None:
-        return visit.secret("request_passphrase.html", f"/requests/{id}#report", id=id, passphrase=passphrase)
-    return visit.moved(f"/requests/{id}#report")
+        return request.secret("request_passphrase.html", f"/requests/{id}#report", id=id, passphrase=passphrase)
+    return request.moved(f"/requests/{id}#report")
 
 
-async def cancel(visit: Visit) -> Response:
+async def cancel(request: PageRequest) -> Response:
     """Stop making the report."""
-    id = the_id(visit)
-    case = await visit.api.get(f"/requests/{id}")
+    id = request.path_id
+    case = await request.api.get(f"/requests/{id}")
     made = case.document.get("report") if case.well else None
-    answer = case if made is None else await visit.api.send("DELETE", f"/exports/{made['id']}")
-    return await visit.after(answer, f"/requests/{id}#report", shown)
+    answer = case if made is None else await request.api.send("DELETE", f"/exports/{made['id']}")
+    return await request.after(answer, f"/requests/{id}#report", shown)
 
 
-async def file(visit: Visit) -> Response:
+async def file(request: PageRequest) -> Response:
     """Hand out the report; if there is none any more the page says so, and not a document for programs."""
-    response = await visit.api.stream(f"/requests/{the_id(visit)}/report/file")
-    return response if response.status_code < 400 else visit.refused(heard(response))
+    response = await request.api.stream(f"/requests/{request.path_id}/report/file")
+    return response if response.status_code < 400 else request.refused(answer_of(response))
 
 
-async def erase(visit: Visit) -> Response:
+async def erase(request: PageRequest) -> Response:
     """Ask for the erasure of the calls that were chosen."""
-    id = the_id(visit)
-    if not visit.one("understood"):
-        return visit.moved(f"/requests/{id}#erasure")  # browsers do not send the form without the tick
-    answer = await visit.api.send("POST", f"/requests/{id}/erasure", {"reason": visit.one("reason")})
-    return await visit.after(answer, f"/requests/{id}#erasure", shown)
+    id = request.path_id
+    if not request.one("understood"):
+        return request.moved(f"/requests/{id}#erasure")  # browsers do not send the form without the tick
+    answer = await request.api.send("POST", f"/requests/{id}/erasure", {"reason": request.one("reason")})
+    return await request.after(answer, f"/requests/{id}#erasure", shown)
 
 
-async def close(visit: Visit) -> Response:
+async def close(request: PageRequest) -> Response:
     """End the request."""
-    id = the_id(visit)
-    outcome = visit.one("outcome")
-    body = {"outcome": outcome, "ground": visit.one("ground") or None if outcome == "refused" else None}
-    answer = await visit.api.send("POST", f"/requests/{id}/close", body)
-    return await visit.after(answer, f"/requests/{id}", shown)
+    id = request.path_id
+    outcome = request.one("outcome")
+    body = {"outcome": outcome, "ground": request.one("ground") or None if outcome == "refused" else None}
+    answer = await request.api.send("POST", f"/requests/{id}/close", body)
+    return await request.after(answer, f"/requests/{id}", shown)
 
 
-async def _candidates(visit: Visit, id: str) -> list[Mapping[str, Any]] | Answer:
+async def _candidates(request: PageRequest, id: str) -> list[Mapping[str, Any]] | Answer:
     """Return all candidates, or what the API said no to."""
     found: list[Mapping[str, Any]] = []
     cursor = None
     while True:
-        answer = await visit.api.get(f"/requests/{id}/candidates", {"limit": BATCH, "cursor": cursor})
+        answer = await request.api.get(f"/requests/{id}/candidates", {"limit": BATCH, "cursor": cursor})
         if not answer.well:
             return answer
         found += answer.items

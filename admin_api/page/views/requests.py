@@ -6,10 +6,9 @@ from typing import Any
 
 from starlette.responses import Response
 
-from admin_api.http.permissions import Action, is_id
+from admin_api.http.permissions import Action
 from admin_api.page.framework.in_process_api import Answer
-from admin_api.page.framework.views import View
-from admin_api.page.framework.visit import Visit
+from admin_api.page.framework.page_request import PageRequest, View
 
 PAGE = 50
 """Requests of one page."""
@@ -21,25 +20,25 @@ FIELDS = ("identities", "user", "received_at", "reference", "reason")
 """Fields of the form for a new request, beside the kinds."""
 
 
-async def listed(visit: Visit) -> Response:
+async def listed(request: PageRequest) -> Response:
     """Show one page of requests."""
-    asked = visit.request.query_params
+    asked = request.http.query_params
     state = asked.get("state", "")
-    answer = await visit.api.get("/requests", {"state": state, "limit": PAGE, "cursor": asked.get("cursor")})
-    return visit.listed("requests.html", answer, state=state, states=STATES)
+    answer = await request.api.get("/requests", {"state": state, "limit": PAGE, "cursor": asked.get("cursor")})
+    return request.listed("requests.html", answer, state=state, states=STATES)
 
 
-async def new(visit: Visit) -> Response:
+async def new(request: PageRequest) -> Response:
     """Show the form for a letter; a link from a search or a user fills some of it in."""
-    asked = visit.request.query_params
+    asked = request.http.query_params
     given = {name: asked.get(name, "") for name in FIELDS}
-    return _new(visit, given, ["access"])
+    return _new(request, given, ["access"])
 
 
-async def create(visit: Visit) -> Response:
+async def create(request: PageRequest) -> Response:
     """File a request."""
-    given = {name: visit.one(name).strip() for name in FIELDS}
-    kinds = [kind for kind in visit.form.get("kind", []) if kind in KINDS]
+    given = {name: request.one(name).strip() for name in FIELDS}
+    kinds = [kind for kind in request.form.get("kind", []) if kind in KINDS]
     received = given["received_at"]
     body: dict[str, Any] = {
         "kind": kinds,
@@ -49,40 +48,40 @@ async def create(visit: Visit) -> Response:
         "reference": given["reference"] or None,
         "reason": given["reason"] or None,
     }
-    answer = await visit.api.send("POST", "/requests", body)
-    return visit.moved(f"/requests/{answer.document['id']}") if answer.well else _new(visit, given, kinds, answer)
+    answer = await request.api.send("POST", "/requests", body)
+    return request.moved(f"/requests/{answer.document['id']}") if answer.well else _new(request, given, kinds, answer)
 
 
-async def one(visit: Visit) -> Response:
+async def one(request: PageRequest) -> Response:
     """Show one request; while its report is being made, by itself only that part again."""
-    if visit.lively:
-        return await _how_far(visit)
-    return await shown(visit)
+    if request.from_htmx:
+        return await _how_far(request)
+    return await shown(request)
 
 
-async def _how_far(visit: Visit) -> Response:
+async def _how_far(request: PageRequest) -> Response:
     """Answer with how far the report is; once it is made the whole page has changed, so the browser loads it anew."""
-    answer = await visit.api.get(f"/requests/{the_id(visit)}", again=True)
+    answer = await request.api.get(f"/requests/{request.path_id}", again=True)
     report = answer.document.get("report") if answer.well else None
     if report is None or report["state"] != "running":
         return Response(headers={"HX-Refresh": "true"})
-    return visit.part("request.html", "made", case=answer.document)
+    return request.part("request.html", "made", case=answer.document)
 
 
-async def shown(visit: Visit, problem: Answer | None = None) -> Response:
+async def shown(request: PageRequest, problem: Answer | None = None) -> Response:
     """Answer with a request as it stands, and what the API said no to."""
-    id = the_id(visit)
-    answer = await visit.api.get(f"/requests/{id}")
+    id = request.path_id
+    answer = await request.api.get(f"/requests/{id}")
     if not answer.well:
-        return visit.refused(answer)
+        return request.refused(answer)
     case = answer.document
-    cursor = visit.request.query_params.get("cursor")
+    cursor = request.http.query_params.get("cursor")
     found = Answer(200)
     if case["state"] in ("open", "confirmed", "reported"):
-        found = await visit.api.get(f"/requests/{id}/candidates", {"limit": CANDIDATES, "cursor": cursor})
-    waiver = await visit.api.get("/waiver")
+        found = await request.api.get(f"/requests/{id}/candidates", {"limit": CANDIDATES, "cursor": cursor})
+    waiver = await request.api.get("/waiver")
     refused = problem or (None if found.well else found)
-    return visit.page(
+    return request.page(
         "request.html",
         status=200 if problem is None else problem.status,
         case=case,
@@ -94,21 +93,15 @@ async def shown(visit: Visit, problem: Answer | None = None) -> Response:
     )
 
 
-async def record(visit: Visit) -> Response:
+async def record(request: PageRequest) -> Response:
     """Hand out what stays of a closed request."""
-    id = the_id(visit)
-    return await visit.signed(f"/requests/{id}", "record", f"record-{id}.json")
+    id = request.path_id
+    return await request.signed(f"/requests/{id}", "record", f"record-{id}.json")
 
 
-def the_id(visit: Visit) -> str:
-    """Return the id of the path; what is none leads to the API's own 404."""
-    id = str(visit.request.path_params["id"])
-    return id if is_id(id) else "-"
-
-
-def _new(visit: Visit, given: dict[str, str], kinds: list[str], problem: Answer | None = None) -> Response:
+def _new(request: PageRequest, given: dict[str, str], kinds: list[str], problem: Answer | None = None) -> Response:
     status, said = (200, None) if problem is None else (problem.status, problem.document)
-    return visit.page("request_new.html", status=status, given=given, kinds=kinds, all_kinds=KINDS, problem=said)
+    return request.page("request_new.html", status=status, given=given, kinds=kinds, all_kinds=KINDS, problem=said)
 
 
 VIEWS = (

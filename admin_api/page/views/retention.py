@@ -16,8 +16,7 @@ from starlette.responses import Response
 
 from admin_api.http.permissions import Action
 from admin_api.page.framework.in_process_api import Answer
-from admin_api.page.framework.views import View
-from admin_api.page.framework.visit import Visit
+from admin_api.page.framework.page_request import PageRequest, View
 
 SHOWN = 100
 """Calls of a preview that are named; a first sweep may take 100,000."""
@@ -36,55 +35,55 @@ FIELDS = ("name", "days", "direction", "source", "party")
 """Fields of one rule in the form."""
 
 
-async def show(visit: Visit) -> Response:
+async def show(request: PageRequest) -> Response:
     """Show the rules that hold."""
-    answer = await visit.api.get("/retention")
+    answer = await request.api.get("/retention")
     if not answer.well:
-        return visit.refused(answer)
-    return visit.page("retention.html", kept=answer.document)
+        return request.refused(answer)
+    return request.page("retention.html", kept=answer.document)
 
 
-async def preview(visit: Visit) -> Response:
+async def preview(request: PageRequest) -> Response:
     """Show what the next sweep takes by the rules that hold."""
-    answer = await visit.api.send("POST", "/retention/preview", {})
+    answer = await request.api.send("POST", "/retention/preview", {})
     if not answer.well:
-        return visit.refused(answer)
-    return visit.page("retention_preview.html", found=await _foreseen(visit, answer))
+        return request.refused(answer)
+    return request.page("retention_preview.html", found=await _foreseen(request, answer))
 
 
-async def edit(visit: Visit) -> Response:
+async def edit(request: PageRequest) -> Response:
     """Show the form with the rules that hold."""
-    answer = await visit.api.get("/retention")
+    answer = await request.api.get("/retention")
     if not answer.well:
-        return visit.refused(answer)
+        return request.refused(answer)
     kept = answer.document
-    return _form(visit, _texts(kept["rules"]), _days(kept["default_days"]), str(kept["wins"]))
+    return _form(request, _texts(kept["rules"]), _days(kept["default_days"]), str(kept["wins"]))
 
 
-async def change(visit: Visit) -> Response:
+async def change(request: PageRequest) -> Response:
     """Do what the form's button says: one more rule, one less, try the rules, or keep those that were tried."""
-    rules = _rules_of(visit)
-    act, _, number = visit.one("act").partition("-")
+    rules = _rules_of(request)
+    act, _, number = request.one("act").partition("-")
     if act == "add":
         rules.append(dict.fromkeys(FIELDS, ""))
     elif act == "remove" and number in map(str, range(len(rules))):
         del rules[int(number)]
-    days, wins = visit.one("default_days"), visit.one("wins")
+    days, wins = request.one("default_days"), request.one("wins")
     if act not in ("try", "save"):
-        return _form(visit, rules, days, wins)
+        return _form(request, rules, days, wins)
     body = {"rules": [_rule(each) for each in rules], "default_days": _whole(days), "wins": wins or None}
     tried = _digest(body)
-    if act == "save" and visit.one("tried") == tried:
-        answer = await visit.api.send("PUT", "/retention", body)
-        return visit.moved("/retention") if answer.well else _form(visit, rules, days, wins, problem=answer)
-    answer = await visit.api.send("POST", "/retention/preview", body)
+    if act == "save" and request.one("tried") == tried:
+        answer = await request.api.send("PUT", "/retention", body)
+        return request.moved("/retention") if answer.well else _form(request, rules, days, wins, problem=answer)
+    answer = await request.api.send("POST", "/retention/preview", body)
     if not answer.well:
-        return _form(visit, rules, days, wins, problem=answer)
-    return _form(visit, rules, days, wins, tried={**await _foreseen(visit, answer), "digest": tried})
+        return _form(request, rules, days, wins, problem=answer)
+    return _form(request, rules, days, wins, tried={**await _foreseen(request, answer), "digest": tried})
 
 
 def _form(
-    visit: Visit,
+    request: PageRequest,
     rules: Sequence[Mapping[str, str]],
     days: str,
     wins: str,
@@ -92,25 +91,25 @@ def _form(
     problem: Answer | None = None,
     tried: Mapping[str, Any] | None = None,
 ) -> Response:
-    status, said = (200, None) if problem is None else (problem.status, _in_words(visit, problem.document))
-    return visit.page(
+    status, said = (200, None) if problem is None else (problem.status, _in_words(request, problem.document))
+    return request.page(
         "retention_edit.html", status=status, rules=rules, days=days, wins=wins, problem=said, tried=tried
     )
 
 
-def _in_words(visit: Visit, problem: Mapping[str, Any]) -> Mapping[str, Any]:
+def _in_words(request: PageRequest, problem: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return a fault with its fields called as the form calls them: "Rule 1, Days" and not "rules.0.days"."""
-    errors = [{**each, "name": _named(visit, str(each.get("name", "")))} for each in problem.get("errors", ())]
+    errors = [{**each, "name": _named(request, str(each.get("name", "")))} for each in problem.get("errors", ())]
     return {**problem, "errors": errors} if errors else problem
 
 
-def _named(visit: Visit, place: str) -> str:
+def _named(request: PageRequest, place: str) -> str:
     list_, _, rest = place.partition(".")
     number, _, member = rest.partition(".")
     if list_ == "rules" and number.isdecimal():
-        rule = visit.words("Rule {n}", n=int(number) + 1)
-        return f"{rule}, {visit.words(LABELS[member])}" if member in LABELS else rule
-    return visit.words(LABELS.get(place, place))
+        rule = request.translations("Rule {n}", n=int(number) + 1)
+        return f"{rule}, {request.translations(LABELS[member])}" if member in LABELS else rule
+    return request.translations(LABELS.get(place, place))
 
 
 def _digest(body: Mapping[str, Any]) -> str:
@@ -118,11 +117,11 @@ def _digest(body: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
 
 
-async def _foreseen(visit: Visit, answer: Answer) -> dict[str, Any]:
+async def _foreseen(request: PageRequest, answer: Answer) -> dict[str, Any]:
     """Return what a template needs to show a preview: counts by rule, the first calls, names of rules."""
     found = answer.document
     due = [*found["items"], *found["asks"]]
-    rules = await visit.api.get("/retention")
+    rules = await request.api.get("/retention")
     names = {rule["id"]: rule["name"] or rule["id"] for rule in rules.document.get("rules", ())}
     return {
         "at": found["at"],
@@ -140,9 +139,9 @@ def _texts(rules: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
     return [{**{name: rule[name] or "" for name in FIELDS}, "days": _days(rule["days"])} for rule in rules]
 
 
-def _rules_of(visit: Visit) -> list[dict[str, str]]:
+def _rules_of(request: PageRequest) -> list[dict[str, str]]:
     """Return the rules as the form sent them: as many as every field has."""
-    columns = [visit.form.get(name, []) for name in FIELDS]
+    columns = [request.form.get(name, []) for name in FIELDS]
     return [dict(zip(FIELDS, texts, strict=True)) for texts in zip(*columns, strict=False)]
 
 

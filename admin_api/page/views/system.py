@@ -9,8 +9,7 @@ from typing import Any
 from starlette.responses import Response
 
 from admin_api.http.permissions import Action
-from admin_api.page.framework.views import View
-from admin_api.page.framework.visit import Visit
+from admin_api.page.framework.page_request import PageRequest, View
 from admin_api.page.views.action_labels import REASONS
 
 WARN_DAYS = 30
@@ -21,11 +20,11 @@ LITTLE_ROOM = 10
 """Percent of a disk; below, it is marked."""
 
 
-async def show(visit: Visit) -> Response:
+async def show(request: PageRequest) -> Response:
     """Show the figures; by itself only their newest part again."""
-    answer = await visit.api.get("/system", again=visit.lively)
+    answer = await request.api.get("/system", again=request.from_htmx)
     if not answer.well:
-        return visit.refused(answer)
+        return request.refused(answer)
     known = answer.document
     now = datetime.fromisoformat(str(known["at"]))
     node = known["node"]
@@ -35,9 +34,9 @@ async def show(visit: Visit) -> Response:
         "node": node and {**node, **_judged(node, now)},
         "reasons": REASONS,
     }
-    if visit.lively:
-        return visit.part("system.html", "now", **values)
-    return visit.page("system.html", **values)
+    if request.from_htmx:
+        return request.part("system.html", "now", **values)
+    return request.page("system.html", **values)
 
 
 def _judged(node: Mapping[str, Any], now: datetime) -> dict[str, Any]:

@@ -9,58 +9,57 @@ from starlette.responses import Response
 
 from admin_api.http.permissions import Action
 from admin_api.page.framework.in_process_api import Answer
-from admin_api.page.framework.views import View
-from admin_api.page.framework.visit import Visit
-from admin_api.page.views.users import KINDS, name_of, user_id
+from admin_api.page.framework.page_request import PageRequest, View
+from admin_api.page.views.users import KINDS, name_of
 
 SINGLE = ("first_name", "last_name", "email", "upn", "account_name", "object_id")
 SEVERAL = ("numbers", "addresses")
 
 
-async def new(visit: Visit) -> Response:
+async def new(request: PageRequest) -> Response:
     """Show an empty form."""
-    return _form(visit, dict.fromkeys((*SINGLE, *SEVERAL), ""))
+    return _form(request, dict.fromkeys((*SINGLE, *SEVERAL), ""))
 
 
-async def create(visit: Visit) -> Response:
+async def create(request: PageRequest) -> Response:
     """Make a user."""
-    answer = await visit.api.send("POST", "/users", _person(visit))
-    return visit.moved(f"/users/{answer.document['id']}") if answer.well else _form(visit, _given(visit), answer)
+    answer = await request.api.send("POST", "/users", _person(request))
+    return request.moved(f"/users/{answer.document['id']}") if answer.well else _form(request, _given(request), answer)
 
 
-async def edit(visit: Visit) -> Response:
+async def edit(request: PageRequest) -> Response:
     """Show the form with what is known."""
-    found = await visit.api.get(f"/users/{user_id(visit)}")
+    found = await request.api.get(f"/users/{request.path_id}")
     if not found.well:
-        return visit.refused(found)
+        return request.refused(found)
     user = found.document
     given = {name: user.get(name) or "" for name in SINGLE}
     several = {name: "\n".join(user.get(name) or ()) for name in SEVERAL}
-    return _form(visit, {**given, **several}, id=user["id"], name=name_of(user))
+    return _form(request, {**given, **several}, id=user["id"], name=name_of(user))
 
 
-async def change(visit: Visit) -> Response:
+async def change(request: PageRequest) -> Response:
     """Change a user."""
-    id = user_id(visit)
-    answer = await visit.api.send("PUT", f"/users/{id}", _person(visit))
-    return visit.moved(f"/users/{id}") if answer.well else _form(visit, _given(visit), answer, id=id)
+    id = request.path_id
+    answer = await request.api.send("PUT", f"/users/{id}", _person(request))
+    return request.moved(f"/users/{id}") if answer.well else _form(request, _given(request), answer, id=id)
 
 
-def _given(visit: Visit) -> dict[str, str]:
-    return {name: visit.one(name) for name in (*SINGLE, *SEVERAL)}
+def _given(request: PageRequest) -> dict[str, str]:
+    return {name: request.one(name) for name in (*SINGLE, *SEVERAL)}
 
 
-def _person(visit: Visit) -> dict[str, Any]:
+def _person(request: PageRequest) -> dict[str, Any]:
     """Return what the API takes: nothing for an empty field, a list of the lines of a field for several."""
-    single: dict[str, Any] = {name: visit.one(name).strip() or None for name in SINGLE}
-    lines = {name: [line.strip() for line in visit.one(name).splitlines() if line.strip()] for name in SEVERAL}
+    single: dict[str, Any] = {name: request.one(name).strip() or None for name in SINGLE}
+    lines = {name: [line.strip() for line in request.one(name).splitlines() if line.strip()] for name in SEVERAL}
     return {**single, **lines}
 
 
 def _form(
-    visit: Visit, given: Mapping[str, str], refused: Answer | None = None, *, id: str = "", name: str = ""
+    request: PageRequest, given: Mapping[str, str], refused: Answer | None = None, *, id: str = "", name: str = ""
 ) -> Response:
-    return visit.page(
+    return request.page(
         "user_edit.html",
         status=refused.status if refused else 200,
         problem=refused.document if refused else None,

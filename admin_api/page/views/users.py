@@ -7,11 +7,10 @@ from typing import Any
 
 from starlette.responses import Response
 
-from admin_api.http.permissions import Action, is_id
+from admin_api.http.permissions import Action
 from admin_api.page.framework.in_process_api import Answer
-from admin_api.page.framework.views import View
-from admin_api.page.framework.visit import Visit
-from admin_api.page.views.call_summary import Mark, glance
+from admin_api.page.framework.page_request import PageRequest, View
+from admin_api.page.views.call_summary import Mark, summary
 
 PAGE = 50  # users of one page
 CALLS = 20
@@ -33,13 +32,13 @@ IDENTITIES = ("email", "upn", "object_id", "numbers", "addresses")
 """What parties of calls are recognised by."""
 
 
-async def listed(visit: Visit) -> Response:
+async def listed(request: PageRequest) -> Response:
     """Show a page of users."""
-    query = visit.request.query_params
+    query = request.http.query_params
     q, state, cursor = (query.get(name, "").strip() for name in ("q", "state", "cursor"))
     state = state if state in STATES else ""
-    found = await visit.api.get("/users", {"q": q, "state": state, "limit": PAGE, "cursor": cursor})
-    return visit.page(
+    found = await request.api.get("/users", {"q": q, "state": state, "limit": PAGE, "cursor": cursor})
+    return request.page(
         "users.html",
         status=found.status,
         problem=None if found.well else found.document,
@@ -54,41 +53,35 @@ async def listed(visit: Visit) -> Response:
     )
 
 
-async def one(visit: Visit) -> Response:
+async def one(request: PageRequest) -> Response:
     """Show one user."""
-    return await _shown(visit)
+    return await _shown(request)
 
 
-async def export(visit: Visit) -> Response:
+async def export(request: PageRequest) -> Response:
     """Hand out everything kept of a user, as a file."""
-    return await visit.api.stream(f"/users/{user_id(visit)}/export")
+    return await request.api.stream(f"/users/{request.path_id}/export")
 
 
-async def unmap(visit: Visit) -> Response:
+async def unmap(request: PageRequest) -> Response:
     """Say that the directory has this user no more."""
-    answer = await visit.api.send("POST", f"/users/{user_id(visit)}/unmap")
-    return visit.moved(f"/users/{user_id(visit)}") if answer.well else await _shown(visit, answer)
+    answer = await request.api.send("POST", f"/users/{request.path_id}/unmap")
+    return request.moved(f"/users/{request.path_id}") if answer.well else await _shown(request, answer)
 
 
-async def delete(visit: Visit) -> Response:
+async def delete(request: PageRequest) -> Response:
     """Delete a user whom neither directory nor recordings know any more."""
-    answer = await visit.api.send("DELETE", f"/users/{user_id(visit)}")
-    return visit.moved("/users") if answer.well else await _shown(visit, answer)
+    answer = await request.api.send("DELETE", f"/users/{request.path_id}")
+    return request.moved("/users") if answer.well else await _shown(request, answer)
 
 
-def user_id(visit: Visit) -> str:
-    """Return the user of the path; what is no id leads to the API's own 404."""
-    id = str(visit.request.path_params["id"])
-    return id if is_id(id) else "-"
-
-
-async def _shown(visit: Visit, problem: Answer | None = None) -> Response:
-    found = await visit.api.get(f"/users/{user_id(visit)}")
+async def _shown(request: PageRequest, problem: Answer | None = None) -> Response:
+    found = await request.api.get(f"/users/{request.path_id}")
     if not found.well:
-        return visit.refused(found)
-    calls = await visit.api.get("/calls", {"party": user_id(visit), "limit": CALLS})
+        return request.refused(found)
+    calls = await request.api.get("/calls", {"party": request.path_id, "limit": CALLS})
     user = found.document
-    return visit.page(
+    return request.page(
         "user.html",
         status=problem.status if problem else 200,
         problem=problem.document if problem else None,
@@ -102,7 +95,7 @@ async def _shown(visit: Visit, problem: Answer | None = None) -> Response:
             for each in user.get("former") or ()
             if each["kind"] not in IDENTITIES
         ],
-        rows=[glance(call) for call in calls.items],
+        rows=[summary(call) for call in calls.items],
         more=calls.next_cursor is not None,
         incomplete=calls.incomplete,
     )

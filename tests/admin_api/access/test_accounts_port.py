@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 
-from admin_api.access.accounts_port import App, Challenge, Device, Errand, Factors, Person
+from admin_api.access.accounts_port import App, Challenge, Device, Factors, Person, ProviderLogin
 
 ACME: Any = SimpleNamespace(name="acme")
 
@@ -18,7 +18,7 @@ def test_nothing_secret_or_personal_can_be_printed_by_accident() -> None:
         Device("planted", "planted", at),
         App("planted", "planted"),
         Challenge({"planted": 1}, "planted"),
-        Errand("planted", "planted"),
+        ProviderLogin("planted", "planted"),
     )
     assert "planted" not in repr(things)
 

@@ -42,7 +42,7 @@ def test_a_bug_is_answered_without_its_text(service, monkeypatch):
     async def broken(asked):
         raise KeyError("+4930123456")
 
-    monkeypatch.setitem(service.gate._handlers, Action.VIEW, broken)
+    monkeypatch.setitem(service.authoriser._handlers, Action.VIEW, broken)
     answer = service.ask(f"/calls/{service.ids['acme'][0]}")
     assert answer.status_code == 500
     assert "4930123456" not in answer.text

@@ -16,7 +16,7 @@ def test_customers_who_are_not_served_are_counted_and_not_named(service, monkeyp
 
 
 def test_not_ready_says_why_while_alive(service):
-    service.desk.why = "The disk is full."
+    service.daemon.why = "The disk is full."
     answer = service.client.get("/readyz")
     assert answer.status_code == 503
     assert answer.headers["content-type"] == "application/problem+json"

@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 from admin_api.assembly import lazy_page
-from admin_api.assembly.lazy_page import Front
+from admin_api.assembly.lazy_page import LazyPage
 
 
 def test_the_application_is_there_without_the_page():
@@ -29,9 +29,9 @@ def test_many_first_visitors_get_one_page(monkeypatch):
     monkeypatch.setattr(lazy_page, "_module", lambda: Module)
 
     async def visit():
-        shared = Front("gate", "household", report=None)
+        shared = LazyPage("authoriser", "accounts", report=None)
         return await asyncio.gather(*(shared.site() for _ in range(5)))
 
     sites = asyncio.run(visit())
     assert len(set(map(id, sites))) == 1
-    assert made == [(("gate", "household"), {"report": None})]
+    assert made == [(("authoriser", "accounts"), {"report": None})]

@@ -61,7 +61,7 @@ def test_examples_are_there_and_fit_their_schemas():
     ],
 )
 def test_real_answers_fit_their_schemas(service, action, path, role):
-    service.desk.happened = [{"kind": "call.refused", "count": 2}]
+    service.daemon.happened = [{"kind": "call.refused", "count": 2}]
     service.ask("/calls", Role.OPERATOR)
     answer = service.ask(path.replace("{id}", service.ids["acme"][0]), role).json()
     schema = {"$ref": f"#/components/schemas/{ANSWERS[action]}", "components": document()["components"]}

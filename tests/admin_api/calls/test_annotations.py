@@ -31,6 +31,6 @@ def test_a_live_call_that_goes_meanwhile_is_not_found(service):
     async def never(customer, call):
         """The call was erased before it came into the index."""
 
-    service.desk.begin("acme", UNKNOWN)
-    service.desk.settles = never
+    service.daemon.begin("acme", UNKNOWN)
+    service.daemon.settles = never
     assert service.ask(f"/calls/{UNKNOWN}/annotations", method="POST", json={"text": "x"}).status_code == 404

@@ -14,7 +14,7 @@ UNKNOWN = "00000000-0000-4000-8000-000000000000"
 
 
 def live(service, call, **more):
-    service.desk.live[("acme", call)] = {"id": call, "state": "recording", "streams": [{"packets": 7}], **more}
+    service.daemon.live[("acme", call)] = {"id": call, "state": "recording", "streams": [{"packets": 7}], **more}
 
 
 def test_all_calls_newest_first_page_by_page(service):
@@ -51,7 +51,7 @@ def test_a_call_whose_end_gets_into_the_index_while_it_is_read_is_shown_as_it_en
     begun = replace(ended, state=CallState.RECORDING)
     service.run(calls.put([begun] * known, [forms] * known))
     if not known:
-        service.desk.fresh["acme", ended.id] = begun, forms
+        service.daemon.fresh["acme", ended.id] = begun, forms
     read = getattr(calls, reads)
 
     async def and_then_it_ends(*words):
@@ -118,7 +118,7 @@ def test_a_live_call_is_current_in_both(service):
 
 
 def test_a_live_call_is_known_before_it_is_in_the_index(service):
-    service.desk.begin("acme", UNKNOWN)
+    service.daemon.begin("acme", UNKNOWN)
     shown = service.ask(f"/calls/{UNKNOWN}").json()
     assert shown["hold"] is False and shown["state"] == "recording"
     found = service.ask("/calls?party=%2B49301234003&state=recording").json()["items"]
@@ -144,7 +144,7 @@ def test_unknown_foreign_and_malformed_ids_look_the_same(service, path):
     assert {a.status_code for a in answers} == {404}
     assert len({a.content for a in answers}) == 1
     assert headers.count(headers[0]) == len(answers)
-    assert not service.desk.asked
+    assert not service.daemon.asked
 
 
 def test_pause_and_resume_of_a_live_call(service):
@@ -152,7 +152,7 @@ def test_pause_and_resume_of_a_live_call(service):
     live(service, call)
     assert service.ask(f"/calls/{call}/pause", method="POST").json() == {"id": call, "paused": True}
     assert service.ask(f"/calls/{call}/resume", method="POST", json={}).json() == {"id": call, "paused": False}
-    assert service.desk.asked == [("pause", "acme", call), ("resume", "acme", call)]
+    assert service.daemon.asked == [("pause", "acme", call), ("resume", "acme", call)]
     assert [a["action"] for a in service.acts()[-2:]] == ["call.pause", "call.resume"]
 
 
@@ -168,7 +168,7 @@ def test_undeclared_members_of_a_body_are_refused(service):
     answer = service.ask(f"/calls/{call}/pause", method="POST", json={"secret": "Qz7"})
     assert answer.status_code == 422
     assert "Qz7" not in answer.text and "secret" not in answer.text
-    assert not service.desk.asked
+    assert not service.daemon.asked
 
 
 def test_nothing_of_the_question_stands_in_the_audit_log(service):
@@ -194,20 +194,20 @@ def test_any_query_is_answered_or_refused(service, query):
 
 def test_a_list_from_an_index_that_lacks_calls_says_so_and_every_other_one_does_not(service, monkeypatch):
     assert set(service.ask("/calls?party=Nobody At All").json()) == {"items", "next_cursor"}
-    monkeypatch.setattr(service.desk, "index_is_there", False)
+    monkeypatch.setattr(service.daemon, "index_is_there", False)
     for query in ("", "?limit=1", "?party=Ada Acme", "?party=Nobody At All", "?state=complete"):
         assert service.ask(f"/calls{query}").json()["incomplete"] is True
 
 
 def test_calls_that_come_into_the_index_while_it_is_searched_leave_the_list_incomplete(service, monkeypatch):
     """They may have been passed over already."""
-    monkeypatch.setattr(service.desk, "index_is_there", False)
+    monkeypatch.setattr(service.daemon, "index_is_there", False)
     calls = service.customers["acme"].calls
     find = calls.find
 
     async def filled_up(*words):
         found = await find(*words)
-        service.desk.index_is_there = True
+        service.daemon.index_is_there = True
         return found
 
     monkeypatch.setattr(calls, "find", filled_up)

@@ -55,10 +55,10 @@ def test_the_reason_does_not_stand_in_the_audit_log(service):
 
 
 def test_a_live_call_is_put_into_the_index_first(service):
-    service.desk.begin("acme", UNKNOWN)
+    service.daemon.begin("acme", UNKNOWN)
     answer = service.ask(f"/calls/{UNKNOWN}/hold", method="PUT", json={"reason": "x"})
     assert answer.status_code == 503 and answer.headers["retry-after"]
-    assert service.desk.asked == [("settle", "acme", UNKNOWN)]
+    assert service.daemon.asked == [("settle", "acme", UNKNOWN)]
     assert service.ask(f"/calls/{UNKNOWN}/hold", method="DELETE").status_code == 204
 
 
@@ -66,6 +66,6 @@ def test_a_call_that_goes_meanwhile_is_not_found(service):
     async def never(customer, call):
         """The call was erased before it came into the index."""
 
-    service.desk.begin("acme", UNKNOWN)
-    service.desk.settles = never
+    service.daemon.begin("acme", UNKNOWN)
+    service.daemon.settles = never
     assert service.ask(f"/calls/{UNKNOWN}/hold", method="PUT", json={"reason": "x"}).status_code == 404

@@ -25,7 +25,7 @@ def closed(service):
 
 
 def _closed(service):
-    for descriptor in service.desk.descriptors:
+    for descriptor in service.daemon.descriptors:
         try:
             if "memfd:render" in os.readlink(f"/proc/self/fd/{descriptor}"):
                 return False
@@ -53,7 +53,7 @@ def test_every_format_is_passed_on(service, path):
     for form in ("wav", "flac", "opus", "mp3", "pcap"):
         answer = service.ask(f"{path}?format={form}")
         assert answer.headers["content-disposition"].endswith(f'.{form}"')
-    assert [asked[0] for asked in service.desk.asked] == ["wav", "flac", "opus", "mp3", "pcap"]
+    assert [asked[0] for asked in service.daemon.asked] == ["wav", "flac", "opus", "mp3", "pcap"]
     assert service.ask(f"{path}?format=exe").status_code == 422
 
 
@@ -103,7 +103,7 @@ def test_head_tells_the_length_and_sends_nothing(service, path):
 
 
 def test_what_cannot_be_rendered(service, path):
-    service.desk.cannot = "No stream of this call has audio."
+    service.daemon.cannot = "No stream of this call has audio."
     answer = service.ask(path)
     assert answer.status_code == 409
     assert answer.json()["detail"] == "No stream of this call has audio."
@@ -111,30 +111,30 @@ def test_what_cannot_be_rendered(service, path):
 
 
 def test_a_worker_without_memory_is_worth_another_try(service, path):
-    service.desk.cannot, service.desk.later = "the call needs more memory than a render worker may have", True
+    service.daemon.cannot, service.daemon.later = "the call needs more memory than a render worker may have", True
     for asked in (path, path.replace("media", "waveform")):
         answer = service.ask(asked)
         assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
-        assert answer.json()["detail"] == service.desk.cannot
+        assert answer.json()["detail"] == service.daemon.cannot
         assert service.acts()[-1]["outcome"] == "failed"
 
 
 @pytest.fixture
 def long(service, path):
     """Return the path of a call that is sent while it is rendered."""
-    service.desk.long = True
+    service.daemon.long = True
     yield path
     gone = time.monotonic() + PATIENCE
-    while not all(stream.closed for stream in service.desk.streams) and time.monotonic() < gone:
+    while not all(stream.closed for stream in service.daemon.streams) and time.monotonic() < gone:
         service.run(asyncio.sleep(0.001))
-    assert all(stream.closed for stream in service.desk.streams)
+    assert all(stream.closed for stream in service.daemon.streams)
 
 
 def test_a_long_call_is_sent_while_it_is_rendered(service, long):
     answer = service.ask(long)
     assert answer.content == service.sound
     assert answer.headers["content-length"] == str(len(service.sound))
-    assert answer.headers["content-type"] == "audio/wav" and not service.desk.asked
+    assert answer.headers["content-type"] == "audio/wav" and not service.daemon.asked
     part = service.ask(long, headers={"Range": "bytes=262143-900000"})
     assert (part.status_code, part.content) == (206, service.sound[262_143:900_001])
     assert part.headers["content-range"] == f"bytes 262143-900000/{len(service.sound)}"
@@ -149,23 +149,23 @@ def test_a_long_call_is_sent_while_it_is_rendered(service, long):
 
 
 def test_sound_that_breaks_off_is_not_taken_for_whole(service, long):
-    service.desk.breaks_at = 300_000
+    service.daemon.breaks_at = 300_000
     with pytest.raises(httpx2.RemoteProtocolError):
         service.ask(long)
-    service.desk.breaks_at = 1 << 30
+    service.daemon.breaks_at = 1 << 30
     assert service.ask(long).content == service.sound
 
 
 def test_a_long_call_that_cannot_be_rendered(service, long):
-    service.desk.cannot = "The recording is damaged."
+    service.daemon.cannot = "The recording is damaged."
     assert service.ask(long).status_code == 409
-    service.desk.later = True
+    service.daemon.later = True
     assert service.ask(long).status_code == 503
 
 
 def test_long_calls_wait_for_their_turn_and_are_then_refused(service, long, monkeypatch):
     monkeypatch.setattr(playback, "TURN_SECONDS", 0.05)
-    service.desk.sound = bytes(32 << 20)  # more than the buffers on the way hold
+    service.daemon.sound = bytes(32 << 20)  # more than the buffers on the way hold
     headers = {"Authorization": f"Bearer {service.tokens['acme']['admin']}"}
     with contextlib.ExitStack() as listeners:
         for _ in range(playback.MAX_STREAMS):
@@ -178,7 +178,7 @@ def test_long_calls_wait_for_their_turn_and_are_then_refused(service, long, monk
 
 
 def test_a_fault_while_rendering(service, path):
-    service.desk.fault = RuntimeError("text with +4930123456")
+    service.daemon.fault = RuntimeError("text with +4930123456")
     answer = service.ask(path)
     assert answer.status_code == 500
     assert "4930123456" not in answer.text
@@ -224,7 +224,7 @@ def test_a_source_is_given_up_though_what_it_gives_fails_at_its_end():
 
 def test_a_client_that_stops_reading_is_left(service, path, monkeypatch):
     monkeypatch.setattr(playback, "SLOW_SECONDS", 0.05)
-    service.desk.sound = bytes(32 << 20)  # more than the buffers on the way hold
+    service.daemon.sound = bytes(32 << 20)  # more than the buffers on the way hold
     headers = {"Authorization": f"Bearer {service.tokens['acme']['admin']}"}
     with service.client.stream("GET", f"/api/v1/customers/acme{path}", headers=headers) as answer:
         assert answer.status_code == 200
@@ -255,9 +255,9 @@ def test_a_player_that_seeks_has_the_call_rendered_once(service, path, monkeypat
     path = f"/calls/{service.ids['acme'][0]}/media?format=mp3"  # nobody else asks for it, so it lies on no shelf yet
     parts = [service.ask(path, headers={"Range": f"bytes={at}-{at + 9}"}).content for at in (0, 5000, 900)]
     assert parts == [service.sound[at : at + 10] for at in (0, 5000, 900)]
-    assert len(service.desk.asked) == 1 and not _closed(service)
+    assert len(service.daemon.asked) == 1 and not _closed(service)
     assert service.ask(path.replace("mp3", "flac")).status_code == 200
-    assert len(service.desk.asked) == 2
+    assert len(service.daemon.asked) == 2
 
 
 def test_what_is_kept_is_nobodys_once_the_call_is_erased(service, monkeypatch):
@@ -297,32 +297,32 @@ def test_what_is_sent_is_closed_when_it_is_over_and_not_some_time_later(spec):
 
 @pytest.mark.parametrize("is_long", [False, True])
 def test_a_download_ends_when_the_call_is_erased(service, is_long):
-    service.desk.long = is_long
-    service.desk.sound = bytes(32 << 20)  # more than the buffers on the way hold
+    service.daemon.long = is_long
+    service.daemon.sound = bytes(32 << 20)  # more than the buffers on the way hold
     call = service.ids["beta"][1 + is_long]
     headers = {"Authorization": f"Bearer {service.tokens['beta']['admin']}"}
     service.ask("/waiver", method="PUT", customer="beta", json=WAIVER)
-    heard = 0
+    answer_of = 0
     with service.client.stream("GET", f"/api/v1/customers/beta/calls/{call}/media", headers=headers) as answer:
         sound = answer.iter_raw(1 << 16)
-        heard += len(next(sound))
+        answer_of += len(next(sound))
         service.ask("/erasures", method="POST", customer="beta", json={"calls": [call], "reason": "she asked"})
         service.run(service.customers["beta"].erasures.work())
         with pytest.raises(httpx2.RemoteProtocolError):
             for part in sound:
-                heard += len(part)
-    assert 0 < heard < len(service.desk.sound) and closed(service)
+                answer_of += len(part)
+    assert 0 < answer_of < len(service.daemon.sound) and closed(service)
 
 
 def test_a_live_call_is_rendered_anew_each_time(service, path, monkeypatch):
     monkeypatch.setattr(render_cache, "SECONDS", 1000)
     call = service.ids["acme"][1]
-    service.desk.live["acme", call] = {"id": call, "state": "recording"}
-    service.desk.sound = bytes(32 << 20)  # more than the buffers on the way hold
+    service.daemon.live["acme", call] = {"id": call, "state": "recording"}
+    service.daemon.sound = bytes(32 << 20)  # more than the buffers on the way hold
     headers = {"Authorization": f"Bearer {service.tokens['acme']['admin']}"}
     with service.client.stream("GET", f"/api/v1/customers/acme/calls/{call}/media", headers=headers):
         assert service.ask(f"/calls/{call}/media", method="HEAD").status_code == 200
-    assert len(service.desk.asked) == 2 and closed(service)
+    assert len(service.daemon.asked) == 2 and closed(service)
 
 
 def test_a_source_reads_nothing_once_closed():

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from admin_api.calls import render_cache
-from admin_api.calls.render_cache import Full, Shelf
+from admin_api.calls.render_cache import Full, RenderCache
 
 A, B, C = ("acme", "1", "wav"), ("acme", "2", "wav"), ("acme", "3", "wav")
 OTHER = ("beta", "1", "wav")
@@ -19,7 +19,7 @@ class Room:
     def __init__(self):
         self.made, self.gone, self.open, self.weight = 0, [], asyncio.Event(), 1
         self.open.set()
-        self.shelf = Shelf(lambda: 2, self.gone.append, lambda file: self.weight)
+        self.cache = RenderCache(lambda: 2, self.gone.append, lambda file: self.weight)
 
     async def make(self):
         await self.open.wait()
@@ -27,7 +27,7 @@ class Room:
         return self.made
 
     async def take(self, key):
-        return await self.shelf.take(key, self.make)
+        return await self.cache.take(key, self.make)
 
 
 def story(tell):
@@ -43,7 +43,7 @@ def test_who_asks_at_once_and_who_asks_again_get_the_same_file():
         room.open.set()
         assert await asyncio.gather(*waiting) == [1, 1, 1]
         for _ in range(3):
-            room.shelf.leave(A)
+            room.cache.leave(A)
         assert (await room.take(A), room.gone) == (1, [])
 
     story(tell)
@@ -55,10 +55,10 @@ def test_what_nobody_reads_goes_after_a_while(monkeypatch):
         room = Room()
         await room.take(A)
         await room.take(A)
-        room.shelf.leave(A)
+        room.cache.leave(A)
         await asyncio.sleep(0.01)
         assert room.gone == []
-        room.shelf.leave(A)
+        room.cache.leave(A)
         while room.gone != [1]:
             await asyncio.sleep(0)
         assert await room.take(A) == 2
@@ -71,7 +71,7 @@ def test_what_is_read_again_in_time_does_not_go(monkeypatch):
         monkeypatch.setattr(render_cache, "SECONDS", 0)
         room = Room()
         await room.take(A)
-        room.shelf.leave(A)
+        room.cache.leave(A)
         await room.take(A)
         await asyncio.sleep(0.01)
         assert (room.made, room.gone) == (1, [])
@@ -83,7 +83,7 @@ def test_what_is_not_to_be_kept_goes_at_once():
     async def tell():
         room = Room()
         await room.take(A)
-        room.shelf.leave(A, keep=False)
+        room.cache.leave(A, keep=False)
         assert room.gone == [1]
 
     story(tell)
@@ -97,7 +97,7 @@ def test_only_so_many_of_one_customer_and_idle_ones_make_room():
         with pytest.raises(Full):
             await room.take(C)
         assert await room.take(OTHER) == 3
-        room.shelf.leave(A)
+        room.cache.leave(A)
         assert (await room.take(C), room.gone) == (4, [1])
 
     story(tell)
@@ -112,8 +112,8 @@ def test_heavy_files_leave_room_for_fewer_and_one_may_be_as_heavy_as_it_is(monke
         with pytest.raises(Full):
             await room.take(B)
         assert (await room.take(A), await room.take(OTHER)) == (1, 2)
-        room.shelf.leave(A)
-        room.shelf.leave(A)
+        room.cache.leave(A)
+        room.cache.leave(A)
         assert (await room.take(B), room.gone) == (3, [1])
 
     story(tell)
@@ -143,7 +143,7 @@ def test_a_failure_is_nobody_elses_and_a_waiter_makes_it_himself():
             await asyncio.sleep(0)
             raise RuntimeError
 
-        failing = asyncio.ensure_future(room.shelf.take(A, fail))
+        failing = asyncio.ensure_future(room.cache.take(A, fail))
         await asyncio.sleep(0)
         waiting = asyncio.ensure_future(room.take(A))
         with pytest.raises(RuntimeError):

@@ -14,7 +14,7 @@ CHANNEL = {"label": "1", "peaks": [0, 900, 30], "gaps": []}
 def open_renders(service):
     """Give the rendered files of this test that are still open."""
     found = []
-    for number in service.desk.descriptors:
+    for number in service.daemon.descriptors:
         with contextlib.suppress(FileNotFoundError):
             found.append(os.readlink(f"/proc/self/fd/{number}"))
     return [name for name in found if "memfd:render" in name]
@@ -32,21 +32,21 @@ def test_peaks_of_each_channel_are_shown_and_written_down(service):
     }
     act = service.acts()[-1]
     assert (act["action"], act["object"], act["outcome"]) == ("call.waveform", call, "done")
-    assert ("peaks", "acme", call) in service.desk.asked
+    assert ("peaks", "acme", call) in service.daemon.asked
     assert not open_renders(service)
 
 
 @pytest.mark.parametrize("role", ["privacy", "approver", "auditor", "operator"])
 def test_who_may_not_hear_sees_no_picture_of_it_either(service, role):
     assert service.ask(f"/calls/{service.ids['acme'][0]}/waveform", role).status_code == 403
-    assert service.desk.asked == []
+    assert service.daemon.asked == []
 
 
 def test_an_unknown_call_and_one_that_cannot_be_rendered(service):
     assert service.ask("/calls/00000000-0000-4000-8000-00000000ffff/waveform").status_code == 404
-    service.desk.cannot = "the call has 0 audio streams; 1 to 64 can be rendered"
+    service.daemon.cannot = "the call has 0 audio streams; 1 to 64 can be rendered"
     answer = service.ask(f"/calls/{service.ids['acme'][0]}/waveform")
-    assert (answer.status_code, answer.json()["detail"]) == (409, service.desk.cannot)
+    assert (answer.status_code, answer.json()["detail"]) == (409, service.daemon.cannot)
     assert service.acts()[-1]["outcome"] == "failed"
 
 
@@ -66,7 +66,7 @@ def test_an_unknown_call_and_one_that_cannot_be_rendered(service):
     ],
 )
 def test_what_a_worker_writes_is_not_believed(service, told):
-    service.desk.peaks = told
+    service.daemon.peaks = told
     answer = service.ask(f"/calls/{service.ids['acme'][0]}/waveform")
     assert answer.status_code == 503
     assert not open_renders(service)

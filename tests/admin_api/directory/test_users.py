@@ -101,15 +101,15 @@ def test_another_customers_user_is_a_random_one(service, people):
 
 def test_a_call_that_just_began_counts_before_anybody_is_deleted(service, people):
     assert service.ask(f"/users/{people['Eve']}/unmap", "privacy", method="POST").status_code == 200
-    service.desk.index_is_there = False
+    service.daemon.index_is_there = False
     try:
         assert service.ask(f"/users/{people['Eve']}", "privacy", method="DELETE").status_code == 503
         assert service.acts()[-1]["outcome"] == "failed"
     finally:
-        service.desk.index_is_there = True
-    service.desk.asked.clear()
+        service.daemon.index_is_there = True
+    service.daemon.asked.clear()
     assert service.ask(f"/users/{people['Eve']}", "privacy", method="DELETE").status_code == 204
-    assert ("settle all", "acme", "") in service.desk.asked
+    assert ("settle all", "acme", "") in service.daemon.asked
 
 
 def test_each_act_is_written_down(service, people):

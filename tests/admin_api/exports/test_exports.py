@@ -58,13 +58,13 @@ def test_from_the_request_to_the_file(service):
 
 def test_by_party_all_that_the_index_lacks_is_waited_for(service):
     before = service.ask("/exports", "privacy").json()["items"]
-    service.desk.index_is_there = False
+    service.daemon.index_is_there = False
     for who in ({"party": "+49301234999"}, {"query": {"state": "complete"}}):
         assert ask(service, **who, format="csv").status_code == 503
         assert service.acts()[-1]["reason"] == "not in the index yet"
     assert service.ask("/exports", "privacy").json()["items"] == before
     assert ask(service, calls=[service.ids["acme"][0]], format="csv").status_code == 202
-    service.desk.index_is_there = True
+    service.daemon.index_is_there = True
     assert ask(service, party="+49301234999", format="csv").status_code == 202
 
 

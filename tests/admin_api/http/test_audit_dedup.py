@@ -1,9 +1,9 @@
 """A view that renews itself is written down once a minute."""
 
-from admin_api.http.audit_dedup import MAX_KEPT, SECONDS, Again
+from admin_api.http.audit_dedup import MAX_KEPT, SECONDS, RecentReads
 
 
-def seen(again: Again, token: str, question: str, now: float) -> bool:
+def seen(again: RecentReads, token: str, question: str, now: float) -> bool:
     """Look, and have it written down if that is needed; say whether it was not."""
     look = again.look(token, question, now)
     if not look.quiet:
@@ -12,34 +12,34 @@ def seen(again: Again, token: str, question: str, now: float) -> bool:
 
 
 def test_the_first_look_is_written_down_and_the_next_ones_are_not() -> None:
-    again = Again()
+    again = RecentReads()
     assert not seen(again, "session-1", "/calls?state=recording", 100.0)
     assert seen(again, "session-1", "/calls?state=recording", 103.0)
     assert seen(again, "session-1", "/calls?state=recording", 100.0 + SECONDS - 1)
 
 
 def test_a_minute_later_it_is_written_down_once_more() -> None:
-    again = Again()
+    again = RecentReads()
     seen(again, "session-1", "/calls", 100.0)
     assert not seen(again, "session-1", "/calls", 100.0 + SECONDS)
     assert seen(again, "session-1", "/calls", 101.0 + SECONDS)
 
 
 def test_another_session_and_another_question_are_written_down() -> None:
-    again = Again()
+    again = RecentReads()
     seen(again, "session-1", "/calls", 100.0)
     assert not seen(again, "session-2", "/calls", 101.0)
     assert not seen(again, "session-1", "/calls?party=1", 101.0)
 
 
 def test_a_look_that_was_refused_or_could_not_be_written_down_makes_no_later_one_quiet() -> None:
-    again = Again()
+    again = RecentReads()
     again.look("session-1", "/calls", 100.0)
     assert not again.look("session-1", "/calls", 101.0).quiet
 
 
 def test_what_is_remembered_has_a_limit() -> None:
-    again = Again()
+    again = RecentReads()
     for number in range(MAX_KEPT + 1):
         seen(again, "session-1", str(number), 100.0)
     assert not seen(again, "session-1", "0", 101.0)

@@ -5,8 +5,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from admin_api.http.authorise import Gate
+from admin_api.http.authorise import Authoriser
 from admin_api.http.permissions import RULES, Role
+from admin_api.http.rate_limit import FAILURES_PER_ADDRESS, Limiter
 
 UNKNOWN = "00000000-0000-4000-8000-000000000000"
 RULE_IDS = [f"{rule.method} {rule.path}" for rule in RULES]
@@ -131,15 +132,15 @@ def test_a_token_beyond_its_rate_is_told_to_wait_and_others_are_not(service):
 
 def drain(service, token):
     """Empty the bucket of a token as hundreds of requests at once would."""
-    gate: Gate = service.gate
+    authoriser: Authoriser = service.authoriser
     principal = service.customers["acme"].credentials.check(token, datetime.now(UTC))
-    while not gate._per_token.take(principal.id, 1e9):
+    while not authoriser._per_token.take(principal.id, 1e9):
         continue
 
 
 def test_failures_of_an_address_are_limited_but_valid_tokens_pass(service):
-    while not service.gate._per_address.take("127.0.0.1", 1e9):
+    while not service.authoriser._per_address.take("127.0.0.1", 1e9):
         continue
     assert service.ask("/calls", None).status_code == 429
     assert service.ask("/calls").status_code == 200
-    service.gate._per_address._buckets.clear()
+    service.authoriser._per_address = Limiter(FAILURES_PER_ADDRESS)

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from admin_api.http.audit_dedup import Look
-from admin_api.http.authorised_request import DONE, REFUSED, Asked
+from admin_api.http.audit_dedup import Repeat
+from admin_api.http.authorised_request import DONE, REFUSED, AuthorisedRequest
 from admin_api.http.bearer import Principal
 from admin_api.http.permissions import Action
 from admin_api.http.problems import Problem
@@ -30,14 +30,14 @@ class Log:
         return done
 
 
-def asked(log, object):
+def request(log, object):
     principal = Principal(log, "1", "desk", ("admin",), "192.0.2.1")
-    return Asked(None, principal, Action.VIEW, "admin", object, None)
+    return AuthorisedRequest(None, principal, Action.VIEW, "admin", object, None)
 
 
 def test_who_what_and_from_where():
     log = Log()
-    asyncio.run(asked(log, CALL).note(DONE, "why"))
+    asyncio.run(request(log, CALL).note(DONE, "why"))
     act = log.acts[0]
     assert (act.actor, act.role, act.action, act.object) == ("desk", "admin", "call.view", CALL)
     assert (act.outcome, act.reason, act.source) == ("done", "why", "192.0.2.1")
@@ -45,19 +45,19 @@ def test_who_what_and_from_where():
 
 def test_an_object_that_is_no_id_is_left_out():
     log = Log()
-    asyncio.run(asked(log, "+4930123456").note(DONE))
+    asyncio.run(request(log, "+4930123456").note(DONE))
     assert log.acts[0].object == ""
 
 
 def test_what_cannot_be_written_down_is_not_done():
     with pytest.raises(Problem) as raised:
-        asyncio.run(asked(Log(NoSpace("the disk is full")), CALL).note(DONE))
+        asyncio.run(request(Log(NoSpace("the disk is full")), CALL).note(DONE))
     assert raised.value.status == 503
 
 
 def test_a_view_that_looks_again_is_not_written_down_but_a_refusal_is():
     log = Log()
-    quiet = replace(asked(log, CALL), look=Look(quiet=True))
+    quiet = replace(request(log, CALL), look=Repeat(quiet=True))
     asyncio.run(quiet.note(DONE))
     asyncio.run(quiet.note(REFUSED, "not found"))
     assert [act.outcome for act in log.acts] == ["refused"]
@@ -68,7 +68,7 @@ def test_a_view_that_looks_again_is_not_written_down_but_a_refusal_is():
 )
 def test_only_a_success_that_was_written_down_makes_later_looks_quiet(error, outcome, count):
     written = []
-    one = replace(asked(Log(error), CALL), look=Look(written=lambda: written.append(1)))
+    one = replace(request(Log(error), CALL), look=Repeat(written=lambda: written.append(1)))
     with suppress(Problem):
         asyncio.run(one.note(outcome))
     assert len(written) == count

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from admin_api.http.body_reader import Members, parse
+from admin_api.http.body_reader import Members, one_text, parse
 from admin_api.http.problems import Problem
 
 
@@ -83,3 +83,10 @@ def test_any_object_is_read_or_refused(given_):
     found = [body.text("a", 9), body.moment("b"), body.whole("c", 9)]
     blanks = [found[0] == "", found[1] is None, found[2] is None]
     assert len(body.errors) <= sum(blanks)
+
+
+def test_a_body_with_one_text():
+    assert one_text("reason", 20)(b'{"reason": "Art. 17"}') == "Art. 17"
+    with pytest.raises(Problem) as problem:
+        one_text("reason", 5)(b'{"reason": "Art. 17"}')
+    assert [error["name"] for error in problem.value.errors] == ["reason"]

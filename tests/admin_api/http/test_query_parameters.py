@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from admin_api.calls import call_views
 from admin_api.calls.calls import SEARCH
 from admin_api.http import query_parameters
 from admin_api.http.problems import Problem
@@ -143,14 +144,14 @@ def indexed(**changes):
 
 
 def test_a_finished_call_is_shown_from_the_index():
-    shown = query_parameters.call(indexed(state=CallState.COMPLETE, ended_at=NOON), None)
+    shown = call_views.call(indexed(state=CallState.COMPLETE, ended_at=NOON), None)
     assert shown["state"] == "complete"
     assert shown["started_at"] == shown["ended_at"] == "2026-02-03T12:00:00.000Z"
     assert shown["streams"] == [{"packets": 1, "decodable": None}]
 
 
 def test_a_live_call_is_shown_as_it_is_now_but_held_as_in_the_index():
-    shown = query_parameters.call(indexed(), {"streams": [{"packets": 500}], "hold": False, "duration_ms": 10_000})
+    shown = call_views.call(indexed(), {"streams": [{"packets": 500}], "hold": False, "duration_ms": 10_000})
     assert shown["streams"] == [{"packets": 500, "decodable": None}]
     assert shown["duration_ms"] == 10_000
     assert shown["hold"] is True
@@ -160,16 +161,16 @@ def test_a_live_call_is_shown_as_it_is_now_but_held_as_in_the_index():
 def test_a_stream_that_nobody_here_can_decode_says_so():
     kinds = [("audio", "G726-32"), ("audio", "EVS"), ("audio", None), ("video", "VP9"), ("text", "t140")]
     details = {"streams": [{"media": media, "codec": codec} for media, codec in kinds]}
-    shown = query_parameters.call(indexed(details=details), None)
+    shown = call_views.call(indexed(details=details), None)
     assert [stream["decodable"] for stream in shown["streams"]] == [True, False, None, False, None]
     assert "decodable" not in details["streams"][0]
 
 
 def test_a_live_call_is_shown_as_the_daemon_knows_it_with_the_hold_that_the_index_knows():
     live = {"id": "x", "state": "recording", "size_bytes": 7, "hold": False, "streams": []}
-    shown = query_parameters.call(indexed(hold=True), live)
+    shown = call_views.call(indexed(hold=True), live)
     assert (shown["state"], shown["size_bytes"], shown["hold"], shown["streams"]) == ("recording", 7, True, [])
 
 
 def test_details_cannot_overwrite_what_the_index_says():
-    assert query_parameters.call(indexed(details={"id": "other", "hold": False}), None)["id"].startswith("6f1c")
+    assert call_views.call(indexed(details={"id": "other", "hold": False}), None)["id"].startswith("6f1c")

@@ -3,7 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from admin_api.http.rate_limit import FAILURES_PER_ADDRESS, MAX_KEYS, PER_TOKEN, Limiter, Rate
+from admin_api.http.rate_limit import FAILURES_PER_ADDRESS, PER_TOKEN, Limiter
+from storage.token_buckets import MAX_KEYS, Rate
 
 
 def test_a_burst_is_granted_then_the_rate():

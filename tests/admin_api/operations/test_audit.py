@@ -65,17 +65,19 @@ def numbers(service, query):
 
 def test_who_heard_a_call(service):
     """By person, act and object, alone and together; whoever fetched an export of the call has got it."""
-    heard, other = service.ids["acme"][:2]
-    asked = service.ask("/exports", "privacy", method="POST", json={"reason": "r", "calls": [heard], "media": "wav"})
+    answer_of, other = service.ids["acme"][:2]
+    asked = service.ask(
+        "/exports", "privacy", method="POST", json={"reason": "r", "calls": [answer_of], "media": "wav"}
+    )
     export = asked.json()["id"]
     make(service, export)
     first = service.acts()[-1]["n"]
     for role, path in (
-        ("listener", f"/calls/{heard}/media"),
-        ("admin", f"/calls/{heard}/media"),
+        ("listener", f"/calls/{answer_of}/media"),
+        ("admin", f"/calls/{answer_of}/media"),
         ("listener", f"/calls/{other}/media"),
-        ("listener", f"/calls/{heard}"),
-        ("privacy", f"/calls/{heard}/media"),
+        ("listener", f"/calls/{answer_of}"),
+        ("privacy", f"/calls/{answer_of}/media"),
         ("privacy", f"/exports/{export}/file"),
     ):
         service.ask(path, role)
@@ -87,8 +89,8 @@ def test_who_heard_a_call(service):
 
     ours = {"since": acts[first + 1]["time"]}
     for query, fields in (
-        (f"object={heard}", {"object": (heard, export)}),
-        (f"object={heard}&action=call.media", {"object": (heard,), "action": ("call.media",)}),
+        (f"object={answer_of}", {"object": (answer_of, export)}),
+        (f"object={answer_of}&action=call.media", {"object": (answer_of,), "action": ("call.media",)}),
         (f"actor={actor.upper()}", {"actor": (actor,)}),
         (f"actor={acts[first + 1]['actor_id']}", {"actor": (actor,)}),
         (f"actor={actor}&action=call.media&object={other}", {"actor": (actor,), "object": (other,)}),

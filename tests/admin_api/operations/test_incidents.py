@@ -8,10 +8,10 @@ def kinds(answer):
 
 
 def test_newest_first_page_by_page(service):
-    service.desk.happened = [{"kind": f"k{n}"} for n in range(5)]
+    service.daemon.happened = [{"kind": f"k{n}"} for n in range(5)]
     first = service.ask("/incidents?limit=2", "operator")
     assert kinds(first) == ["k0", "k1"]
-    service.desk.happened.insert(0, {"kind": "new"})  # does not move the pages
+    service.daemon.happened.insert(0, {"kind": "new"})  # does not move the pages
     second = service.ask(f"/incidents?limit=2&cursor={first.json()['next_cursor']}", "operator")
     assert kinds(second) == ["k2", "k3"]
     last = service.ask(f"/incidents?limit=2&cursor={second.json()['next_cursor']}", "operator")

@@ -27,7 +27,7 @@ def test_the_daemon_is_asked_about_the_own_customer_alone(service):
         asked.append((customer, node))
         return {}
 
-    service.desk.system = system
+    service.daemon.system = system
     service.ask("/system", Role.ADMIN, customer="beta")
     service.ask("/system", Role.OPERATOR, customer="beta")
     assert asked == [("beta", False), (None, True)]

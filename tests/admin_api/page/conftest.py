@@ -26,7 +26,7 @@ class Browser:
         self.client = service.visitor()
         self.name = name
         if roles:
-            site = service.run(service.front.site())
+            site = service.run(service.lazy_page.site())
             customer_ = service.customers[customer]
             principal = Principal(customer_, "", name, tuple(role.value for role in roles), "127.0.0.1")
             self.session, cookie = site.sessions.open(principal, service.monotonic())
@@ -81,7 +81,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Doorstep]:
 
 
 @pytest.fixture
-def door(house: Doorstep) -> Iterator[Doorstep]:
+def handler(house: Doorstep) -> Iterator[Doorstep]:
     """A door where a password alone may do."""
     house.empty()
     yield house
@@ -89,7 +89,7 @@ def door(house: Doorstep) -> Iterator[Doorstep]:
 
 
 @pytest.fixture
-def strict(door: Doorstep) -> Doorstep:
+def strict(handler: Doorstep) -> Doorstep:
     """A door where it may not."""
-    door.family.second_factor_required = True
-    return door
+    handler.family.second_factor_required = True
+    return handler

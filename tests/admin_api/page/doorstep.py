@@ -13,9 +13,9 @@ from typing import Any
 import httpx2
 
 from admin_api.page.framework.sessions import COOKIE, Sessions
-from admin_api.page.sign_in.public_routes import Doors
+from admin_api.page.sign_in.public_routes import PublicRoutes
 from recorder.access import totp
-from recorder.access.accounts import Household
+from recorder.access.accounts import AccountService
 from recorder.access.passwords import Passwords
 from tests.admin_api.conftest import Service
 
@@ -40,9 +40,9 @@ class Doorstep(Service):
     def now(self) -> datetime:
         return NOW + timedelta(seconds=self.later)
 
-    def household(self) -> Household:
+    def account_service(self) -> AccountService:
         providers = self._providers(self.customers) if self._providers else None
-        self.family = Household(
+        self.family = AccountService(
             self.customers,
             required=self.required,
             checks=Passwords(passes=1, memory=64),
@@ -100,9 +100,9 @@ class Doorstep(Service):
     def restart(self) -> None:
         """Begin anew with what is on the disk, as another process would."""
         self.family.close()
-        site = self.run(self.front.site())
-        site.sessions, site._household = Sessions(os.urandom), self.household()
-        site._doors = Doors(self.family, site.sessions, self.monotonic, os.urandom)
+        site = self.run(self.lazy_page.site())
+        site.sessions, site._account_service = Sessions(os.urandom), self.account_service()
+        site._public_routes = PublicRoutes(self.family, site.sessions, self.monotonic, os.urandom)
 
     def sign_in(
         self, browser: httpx2.Client, name: str = "anna", password: str = PASSWORD, customer: str = "acme", **more: str

@@ -11,7 +11,8 @@ import pytest
 
 from admin_api.assembly.page_app import COOKIE
 from admin_api.http.permissions import Role
-from admin_api.http.rate_limit import Limiter, Rate
+from admin_api.http.rate_limit import Limiter
+from storage.token_buckets import Rate
 
 
 def test_whoever_is_not_signed_in_is_sent_to_the_door(browse):
@@ -83,7 +84,7 @@ def test_a_cookie_is_worth_nothing_once_its_session_is_closed(browse):
 
 def test_a_session_has_a_rate_like_a_token(browse, service, monkeypatch):
     admin = browse(Role.ADMIN)
-    site = service.run(service.front.site())
+    site = service.run(service.lazy_page.site())
     monkeypatch.setattr(site, "_per_session", Limiter(Rate(0.001, 2.0)))
     assert [admin.get("/account").status_code for _ in range(3)] == [200, 200, 429]
     assert admin.get("/account").headers["retry-after"]

@@ -9,7 +9,7 @@ import pytest
 
 from admin_api.assembly import page_routes
 from admin_api.http.permissions import Role
-from admin_api.page.framework.views import View
+from admin_api.page.framework.page_request import View
 from tests.admin_api.privacy.test_erasures import UNKNOWN
 from tests.admin_api.privacy.test_waiver import WAIVER
 

@@ -251,14 +251,14 @@ def test_a_query_without_a_condition_or_with_a_wrong_one_erases_nothing(service,
 
 def test_by_party_the_calls_that_just_began_are_indexed_first(service):
     permit(service)
-    service.desk.index_is_there = False
+    service.daemon.index_is_there = False
     assert erase(service, party="+49301234999").status_code == 503
     assert erase(service, query={"state": "recording"}).status_code == 503
     assert service.acts()[-1]["reason"] == "not in the index yet"
     assert service.ask("/erasures").json()["items"] == []
-    service.desk.index_is_there = True
+    service.daemon.index_is_there = True
     assert erase(service, party="+49301234999").status_code == 202
-    assert ("settle all", "acme", "") in service.desk.asked
+    assert ("settle all", "acme", "") in service.daemon.asked
     work(service)
 
 
@@ -268,9 +268,9 @@ def test_a_call_named_by_its_id_is_granted_while_the_index_lacks_others(service)
     erasures, asked = service.customers["acme"].erasures, {"reason": "x", "by": "somebody", "approval": True}
     by_id = service.run(erasures.file(calls=[fresh(service, 70)], **asked))
     by_party = service.run(erasures.file(party="+49301234999", **asked))
-    service.desk.index_is_there = False
+    service.daemon.index_is_there = False
     assert service.ask(f"/erasures/{by_party.id}/approve", "approver", method="POST").status_code == 503
     assert service.ask(f"/erasures/{by_id.id}/approve", "approver", method="POST").json()["state"] == "running"
-    service.desk.index_is_there = True
+    service.daemon.index_is_there = True
     assert service.ask(f"/erasures/{by_party.id}/approve", "approver", method="POST").json()["state"] == "running"
     work(service)

@@ -101,11 +101,6 @@ def test_what_is_no_report(members, names):
     assert wrong(bodies.report, sent(**members)) == names
 
 
-def test_a_reason():
-    assert bodies.reason(b'{"reason": "Art. 17"}') == "Art. 17"
-    assert wrong(bodies.reason, b"{}") == ["reason"]
-
-
 def test_an_ending():
     assert bodies.ending(b'{"outcome": "done"}') == bodies.Ending(Step.DONE, None)
     assert bodies.ending(b'{"outcome": "refused", "ground": "excessive"}') == bodies.Ending(Step.REFUSED, "excessive")

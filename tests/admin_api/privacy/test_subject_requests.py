@@ -213,7 +213,7 @@ def test_a_letter_of_tomorrow_or_of_nobody(service):
 
 def test_calls_that_are_not_in_the_index_yet_are_waited_for(service):
     id = filed(service)["id"]
-    service.desk.index_is_there = False
+    service.daemon.index_is_there = False
     assert ask(service, f"/{id}/candidates").status_code == 503
     assert ask(service, f"/{id}/selection", "PUT").status_code == 503
 

@@ -12,8 +12,8 @@ from admin_api.server.connection_limits import (
     has_place,
     has_room,
     may_be_told,
-    neighbourhood,
     network,
+    subscriber,
 )
 
 
@@ -23,9 +23,9 @@ def test_a_lone_address_has_all_that_there_are_and_no_more() -> None:
 
 
 def test_whoever_holds_few_is_served_beside_it() -> None:
-    crowded = ["proxy"] * MAX_CONNECTIONS
-    assert has_room([*crowded, *["other"] * FEW], "other")
-    assert not has_room([*crowded, *["other"] * (FEW + 1)], "other")
+    too_many_connections = ["proxy"] * MAX_CONNECTIONS
+    assert has_room([*too_many_connections, *["other"] * FEW], "other")
+    assert not has_room([*too_many_connections, *["other"] * (FEW + 1)], "other")
 
 
 def test_the_spare_ones_end_too() -> None:
@@ -56,7 +56,7 @@ def test_one_too_many_shakes_hands_to_be_told_so_unless_its_address_does_little_
     ],
 )
 def test_addresses_of_one_subscriber_count_as_one(source: str, one: str) -> None:
-    assert neighbourhood(source) == one
+    assert subscriber(source) == one
 
 
 @pytest.mark.parametrize(

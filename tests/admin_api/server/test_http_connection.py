@@ -169,13 +169,13 @@ def test_a_connection_serves_many_requests(service):
 
 
 @pytest.fixture
-def crowded(monkeypatch):
+def too_many_connections(monkeypatch):
     """Let a connection be one too many as soon as there is another one of the same address."""
     monkeypatch.setattr(connection_limits, "MAX_CONNECTIONS", 1)
     monkeypatch.setattr(connection_limits, "FEW", 1)
 
 
-def test_a_connection_too_many_is_told_so_and_the_others_are_served(service, crowded):
+def test_a_connection_too_many_is_told_so_and_the_others_are_served(service, too_many_connections):
     with connect(service) as first:
         first.sendall(ALIVE)
         alive(first)
@@ -188,7 +188,7 @@ def test_a_connection_too_many_is_told_so_and_the_others_are_served(service, cro
         alive(first)
 
 
-def test_whoever_holds_all_connections_with_slow_bodies_keeps_nobody_else_out(service, crowded):
+def test_whoever_holds_all_connections_with_slow_bodies_keeps_nobody_else_out(service, too_many_connections):
     slow = b"POST /sign-in HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n"
     with connect(service, "127.0.0.2") as first, connect(service, "127.0.0.2") as second:
         first.sendall(slow)
@@ -199,7 +199,7 @@ def test_whoever_holds_all_connections_with_slow_bodies_keeps_nobody_else_out(se
             alive(other)
 
 
-def test_those_that_are_too_many_take_no_place_of_others(crowded, monkeypatch):
+def test_those_that_are_too_many_take_no_place_of_others(too_many_connections, monkeypatch):
     monkeypatch.setattr(connection_limits, "SPARE", 1)
     server = ServerState()
 
@@ -212,7 +212,7 @@ def test_those_that_are_too_many_take_no_place_of_others(crowded, monkeypatch):
     assert served("192.0.2.1") and not served("192.0.2.2")
 
 
-def test_where_too_many_wait_to_be_told_the_next_one_is_told_unasked(service, crowded, monkeypatch):
+def test_where_too_many_wait_to_be_told_the_next_one_is_told_unasked(service, too_many_connections, monkeypatch):
     monkeypatch.setattr(connection_limits, "SPARE", 0)
     monkeypatch.setattr(connection_limits, "MAX_TURNED_AWAY", 0)
     with connect(service, "127.0.0.2"), connect(service, "127.0.0.2") as second:

@@ -15,7 +15,7 @@ from uvicorn.server import ServerState
 
 from admin_api.server import connection_limits, tls_accept
 from admin_api.server.http_connection import Connection
-from admin_api.server.tls_accept import Early, Gate, Handshakes
+from admin_api.server.tls_accept import Accepted, Early, Handshakes
 from admin_api.server.uvicorn_server import tls
 from tests.admin_api.conftest import Service
 
@@ -244,9 +244,9 @@ def test_a_client_that_was_lost_before_its_connection_knew_of_it_has_none(monkey
 
         monkeypatch.setattr(loop, "start_tls", lost)
         here = Handshakes(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), loop.create_task, made.append)
-        gate = Gate(here, lambda: made.append("connection"), set())
-        gate.transport = Line()
-        assert here.begin(gate)
+        accepted = Accepted(here, lambda: made.append("connection"), set())
+        accepted.transport = Line()
+        assert here.begin(accepted)
         while len(here):
             await asyncio.sleep(0)
         await asyncio.sleep(0)
@@ -293,9 +293,9 @@ def test_a_client_that_resets_between_two_writes_of_a_long_answer_leaves_no_faul
         loop.set_exception_handler(lambda _, context: faults.append(context.get("exception")))
         made = uvicorn.Config(long_answer, log_config=None, access_log=False, lifespan="off", ws="none")
         made.load()
-        state, gates = ServerState(), Handshakes(tls(service.certificate, service.key), start, faults.append)
+        state, waiting = ServerState(), Handshakes(tls(service.certificate, service.key), start, faults.append)
         await loop.connect_accepted_socket(
-            lambda: gates.protocol(config=made, server_state=state, app_state={}), sock=accepted
+            lambda: waiting.protocol(config=made, server_state=state, app_state={}), sock=accepted
         )
         await asyncio.gather(*tasks)
         connection = next(iter(state.connections))

@@ -11,7 +11,7 @@ import pytest
 
 from admin_api.access.accounts_port import Declined, Person
 from recorder.access import totp
-from recorder.access.accounts import Household
+from recorder.access.accounts import AccountService
 from recorder.access.passwords import Passwords
 from storage.customer.customers import Customer, Customers, CustomerSettings
 from storage.errors import NoSpace
@@ -27,67 +27,69 @@ class Family:
 
     def __init__(self, acme: Customer) -> None:
         self.acme, self.at = acme, NOW
-        self.household = Household({"acme": acme}, checks=Passwords(passes=1, memory=64), now=lambda: self.at)
+        self.account_service = AccountService(
+            {"acme": acme}, checks=Passwords(passes=1, memory=64), now=lambda: self.at
+        )
 
     async def anna(self) -> Person:
         secret = self.acme.accounts.create("anna", ["admin"], self.at).secret
-        person = await self.household.accept("acme", secret, PASSWORD)
+        person = await self.account_service.accept("acme", secret, PASSWORD)
         assert person
         return person
 
 
-def story(tmp_path: Path, tell: Callable[[Family], Awaitable[None]]) -> None:
+def story(tmp_path: Path, write_audit: Callable[[Family], Awaitable[None]]) -> None:
     async def run() -> None:
         root = RootSecret(bytes(range(32)))
         settings = [CustomerSettings("acme")]
         customers = await Customers.open(tmp_path, root, settings, database="sqlite", now=lambda: NOW, later=True)
         family = Family(customers["acme"])
         try:
-            await tell(family)
+            await write_audit(family)
         finally:
-            family.household.close()
+            family.account_service.close()
             await customers.close()
 
     asyncio.run(run())
 
 
 def test_of_two_who_use_one_link_at_once_one_gets_in(tmp_path: Path) -> None:
-    async def tell(family: Family) -> None:
+    async def write_audit(family: Family) -> None:
         secret = family.acme.accounts.create("anna", ["admin"], NOW).secret
-        tries = (family.household.accept("acme", secret, f"{PASSWORD} {i}") for i in range(4))
+        tries = (family.account_service.accept("acme", secret, f"{PASSWORD} {i}") for i in range(4))
         found = await asyncio.gather(*tries, return_exceptions=True)
         assert sum(isinstance(each, Person) for each in found) == 1
         assert all(each is None or isinstance(each, Person | Declined) for each in found)
 
-    story(tmp_path, tell)
+    story(tmp_path, write_audit)
 
 
 def test_a_link_that_is_replaced_while_its_password_is_hashed_sets_none(tmp_path: Path) -> None:
-    async def tell(family: Family) -> None:
+    async def write_audit(family: Family) -> None:
         made = family.acme.accounts.create("anna", ["admin"], NOW)
-        old = asyncio.ensure_future(family.household.accept("acme", made.secret, PASSWORD))
+        old = asyncio.ensure_future(family.account_service.accept("acme", made.secret, PASSWORD))
         await asyncio.sleep(0)  # it waits for its turn
         new = family.acme.accounts.invite(made.account.id, NOW)
         with pytest.raises(Declined):
             await old
-        assert await family.household.accept("acme", new.secret, PASSWORD)
+        assert await family.account_service.accept("acme", new.secret, PASSWORD)
 
-    story(tmp_path, tell)
+    story(tmp_path, write_audit)
 
 
 def test_of_two_who_use_one_code_at_once_one_gets_in(tmp_path: Path) -> None:
-    async def tell(family: Family) -> None:
+    async def write_audit(family: Family) -> None:
         anna = await family.anna()
-        app = family.household.new_app(anna)
+        app = family.account_service.new_app(anna)
         step = int(NOW.timestamp()) // totp.STEP
-        codes = await family.household.add_app(anna, app.secret, totp.code_at(app.secret, step))
+        codes = await family.account_service.add_app(anna, app.secret, totp.code_at(app.secret, step))
         family.at += timedelta(minutes=1)
         code = totp.code_at(app.secret, step + 2)
         for each in (code, codes[0]):
-            found = await asyncio.gather(*(family.household.code(anna, each) for _ in range(4)))
+            found = await asyncio.gather(*(family.account_service.code(anna, each) for _ in range(4)))
             assert sorted(found) == [False, False, False, True]
 
-    story(tmp_path, tell)
+    story(tmp_path, write_audit)
 
 
 def test_on_a_full_disk_one_gets_in_and_a_code_is_right_once_all_the_same(
@@ -96,100 +98,100 @@ def test_on_a_full_disk_one_gets_in_and_a_code_is_right_once_all_the_same(
     def full(*_: object) -> None:
         raise NoSpace("the disk is full")
 
-    async def tell(family: Family) -> None:
+    async def write_audit(family: Family) -> None:
         anna = await family.anna()
-        app = family.household.new_app(anna)
+        app = family.account_service.new_app(anna)
         step = int(NOW.timestamp()) // totp.STEP
-        spare = (await family.household.add_app(anna, app.secret, totp.code_at(app.secret, step)))[0]
+        spare = (await family.account_service.add_app(anna, app.secret, totp.code_at(app.secret, step)))[0]
         family.at += timedelta(minutes=1)
         code = totp.code_at(app.secret, step + 2)
         with monkeypatch.context() as no_space:
             no_space.setattr(Disk, "replace", full)
-            found = await asyncio.gather(*(family.household.code(anna, code) for _ in range(4)))
+            found = await asyncio.gather(*(family.account_service.code(anna, code) for _ in range(4)))
             assert sorted(found) == [False, False, False, True]
-            await family.household.entered(anna)
+            await family.account_service.entered(anna)
             with pytest.raises(NoSpace):
-                await family.household.code(anna, spare)
-        assert not await family.household.code(anna, code), "nor once there is space again"
-        assert await family.household.code(anna, spare)
+                await family.account_service.code(anna, spare)
+        assert not await family.account_service.code(anna, code), "nor once there is space again"
+        assert await family.account_service.code(anna, spare)
 
-    story(tmp_path, tell)
+    story(tmp_path, write_audit)
 
 
 def test_the_code_that_set_an_app_up_is_used_up_with_it(tmp_path: Path) -> None:
-    async def tell(family: Family) -> None:
+    async def write_audit(family: Family) -> None:
         anna = await family.anna()
-        app = family.household.new_app(anna)
+        app = family.account_service.new_app(anna)
         code = totp.code_at(app.secret, int(NOW.timestamp()) // totp.STEP)
-        await family.household.add_app(anna, app.secret, code)
-        assert not await family.household.code(anna, code)
+        await family.account_service.add_app(anna, app.secret, code)
+        assert not await family.account_service.code(anna, code)
 
-    story(tmp_path, tell)
+    story(tmp_path, write_audit)
 
 
 def test_getting_in_is_noted_and_voids_the_link_that_is_out(tmp_path: Path) -> None:
-    async def tell(family: Family) -> None:
+    async def write_audit(family: Family) -> None:
         anna = await family.anna()
         family.acme.accounts.invite(anna.account, NOW)
         family.at += timedelta(hours=2)
-        await family.household.entered(anna)
+        await family.account_service.entered(anna)
         account = family.acme.accounts.get(anna.account)
         assert account
         assert (account.signed_in_at, account.invitation) == (family.at, None)
-        assert family.household.stands(anna)
+        assert family.account_service.stands(anna)
 
-    story(tmp_path, tell)
+    story(tmp_path, write_audit)
 
 
 def test_nothing_is_changed_for_a_session_that_does_not_stand_any_more(tmp_path: Path) -> None:
-    async def tell(family: Family) -> None:
+    async def write_audit(family: Family) -> None:
         anna = await family.anna()
         family.acme.accounts.change(anna.account, lambda a: a.ended(roles=("listener",)))
-        assert not family.household.stands(anna)
+        assert not family.account_service.stands(anna)
         for act in (
-            family.household.entered(anna),
-            family.household.code(anna, "000000"),
-            family.household.change_password(anna, PASSWORD, PASSWORD + "!"),
-            family.household.drop(anna),
+            family.account_service.entered(anna),
+            family.account_service.code(anna, "000000"),
+            family.account_service.change_password(anna, PASSWORD, PASSWORD + "!"),
+            family.account_service.drop(anna),
         ):
             with pytest.raises(Declined):
                 await act
         family.acme.accounts.remove(anna.account)
         with pytest.raises(Declined):
-            family.household.factors(anna)
+            family.account_service.factors(anna)
         with pytest.raises(Declined):
-            await family.household.entered(anna)
+            await family.account_service.entered(anna)
 
-    story(tmp_path, tell)
+    story(tmp_path, write_audit)
 
 
 def test_who_comes_from_a_provider_has_no_account_that_could_end(tmp_path: Path) -> None:
-    async def tell(family: Family) -> None:
-        assert family.household.stands(Person(family.acme, "anna@example", ("admin",)))
+    async def write_audit(family: Family) -> None:
+        assert family.account_service.stands(Person(family.acme, "anna@example", ("admin",)))
 
-    story(tmp_path, tell)
+    story(tmp_path, write_audit)
 
 
 def test_a_name_is_known_in_any_spelling_also_when_it_is_disabled(tmp_path: Path) -> None:
-    async def tell(family: Family) -> None:
+    async def write_audit(family: Family) -> None:
         anna = await family.anna()
         family.acme.accounts.change(anna.account, lambda a: a.ended(disabled=True))
-        found = family.household.known("acme", " ANNA")
+        found = family.account_service.known("acme", " ANNA")
         assert found
         assert found.account == anna.account
-        assert family.household.known("none", "anna") is None
-        assert await family.household.enter("acme", "anna", PASSWORD) is None
+        assert family.account_service.known("none", "anna") is None
+        assert await family.account_service.enter("acme", "anna", PASSWORD) is None
 
-    story(tmp_path, tell)
+    story(tmp_path, write_audit)
 
 
 def test_an_app_is_taken_with_the_right_code_alone(tmp_path: Path) -> None:
-    async def tell(family: Family) -> None:
+    async def write_audit(family: Family) -> None:
         anna = await family.anna()
-        app = family.household.new_app(anna)
+        app = family.account_service.new_app(anna)
         assert app.link.startswith("otpauth://totp/Recorder:anna%20%28acme%29?secret=")
         with pytest.raises(Declined):
-            await family.household.add_app(anna, app.secret, "000000")
-        assert not family.household.factors(anna).any
+            await family.account_service.add_app(anna, app.secret, "000000")
+        assert not family.account_service.factors(anna).any
 
-    story(tmp_path, tell)
+    story(tmp_path, write_audit)

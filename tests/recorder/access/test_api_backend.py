@@ -11,11 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from admin_api.calls import waveform
-from admin_api.http import query_parameters
+from admin_api.calls import call_views, waveform
 from admin_api.http.ports import CannotRender
 from recorder.access import api_backend as desk_module
-from recorder.access.api_backend import Desk
+from recorder.access.api_backend import Daemon
 from recorder.calls.status import System
 from recorder.exports import wav_stream
 from storage.calls.call_row import CallRow, CallState, Query
@@ -29,23 +28,23 @@ CALL = "00000001-2222-4333-8444-555555555555"
 def test_a_live_call_is_shown_paused_and_resumed_for_its_customer_only(tmp_path: Path) -> None:
     async def story() -> None:
         async with stage(tmp_path) as one:
-            call, desk = one.invite(), Desk(one.node, one.live, one.runner)
-            shown = desk.document("acme", call.id)
+            call, daemon = one.invite(), Daemon(one.node, one.live, one.runner)
+            shown = daemon.document("acme", call.id)
             assert shown
             assert shown["state"] == "recording"
-            assert desk.document("other", call.id) is None
-            assert not desk.pause("other", call.id)
-            assert desk.pause("acme", call.id)
+            assert daemon.document("other", call.id) is None
+            assert not daemon.pause("other", call.id)
+            assert daemon.pause("acme", call.id)
             assert call.recording.paused
-            assert desk.resume("acme", call.id)
+            assert daemon.resume("acme", call.id)
             assert not call.recording.paused
             one.bye()
-            assert not desk.pause("acme", call.id)
+            assert not daemon.pause("acme", call.id)
             await one.until(lambda: not len(one.live))
-            waiting = desk.document("acme", call.id)
+            waiting = daemon.document("acme", call.id)
             assert waiting is None or waiting["state"] == "complete"
             await one.node.indexer.drain(30)
-            assert desk.document("acme", call.id) is None
+            assert daemon.document("acme", call.id) is None
 
     asyncio.run(story())
 
@@ -53,7 +52,7 @@ def test_a_live_call_is_shown_paused_and_resumed_for_its_customer_only(tmp_path:
 def test_a_call_that_is_not_in_the_index_yet_names_the_users_who_took_part(tmp_path: Path) -> None:
     async def story() -> None:
         async with stage(tmp_path) as one:
-            acme, desk = one.node.customers["acme"], Desk(one.node, one.live, one.runner)
+            acme, daemon = one.node.customers["acme"], Daemon(one.node, one.live, one.runner)
             party = {"number": "+4930123456", "uri": "sip:+4930123456@pbx.example"}
             leaf = acme.keys.allocate(20_513)
             row = CallRow(CALL, leaf, CallState.COMPLETE, NOON, NOON, 10, 0, details={"parties": [party]})
@@ -61,14 +60,14 @@ def test_a_call_that_is_not_in_the_index_yet_names_the_users_who_took_part(tmp_p
                 await acme.users.one(Person(account_name="ada", numbers=("+4930123456",)), "api")
             )
             one.node.indexer.put(acme, row, ())
-            shown = desk.document("acme", CALL)
+            shown = daemon.document("acme", CALL)
             assert shown and "user_id" not in shown["parties"][0]  # nobody knows who was who yet
-            assert query_parameters.call(row, shown) == query_parameters.call(
+            assert call_views.call(row, shown) == call_views.call(
                 row, None
             )  # as it will be shown once it is in the index
             await acme.correlation.load()
             one.node.indexer.put(acme, row, ())
-            shown = desk.document("acme", CALL)
+            shown = daemon.document("acme", CALL)
             (user,), _ = await acme.users.listed(9)
             assert shown and shown["parties"][0]["user_id"] == user.id
 
@@ -78,7 +77,7 @@ def test_a_call_that_is_not_in_the_index_yet_names_the_users_who_took_part(tmp_p
 def test_a_format_nobody_knows_costs_no_descriptor(tmp_path: Path) -> None:
     async def story() -> None:
         async with stage(tmp_path) as one:
-            call, desk = one.invite(), Desk(one.node, one.live, one.runner)
+            call, daemon = one.invite(), Daemon(one.node, one.live, one.runner)
             one.bye()
             await one.until(lambda: not len(one.live))
             await one.node.indexer.drain(30)
@@ -86,13 +85,13 @@ def test_a_format_nobody_knows_costs_no_descriptor(tmp_path: Path) -> None:
             assert row
             before = one.descriptors()
             with pytest.raises(CannotRender):
-                await desk.render(call.customer, row, "doc")
+                await daemon.render(call.customer, row, "doc")
             assert one.descriptors() <= before  # a thread may have been syncing a folder
-            rendered = await desk.render(call.customer, row, "wav")
+            rendered = await daemon.render(call.customer, row, "wav")
             assert rendered.content_type == "audio/wav"
             assert os.pread(rendered.descriptor, 4, 0) == b"RIFF"
             os.close(rendered.descriptor)
-            seen = await desk.render(call.customer, row, "peaks")
+            seen = await daemon.render(call.customer, row, "peaks")
             assert waveform.read(os.pread(seen.descriptor, seen.size, 0))["channels"]
             os.close(seen.descriptor)
             assert one.descriptors() <= before  # a thread may have been syncing a folder
@@ -103,17 +102,17 @@ def test_a_format_nobody_knows_costs_no_descriptor(tmp_path: Path) -> None:
 def test_a_long_call_is_opened_to_be_sent_while_it_is_rendered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def story() -> None:
         async with stage(tmp_path) as one:
-            call, desk = one.invite(), Desk(one.node, one.live, one.runner)
+            call, daemon = one.invite(), Daemon(one.node, one.live, one.runner)
             one.bye()
             await one.until(lambda: not len(one.live))
             await one.node.indexer.drain(30)
             row = await call.customer.calls.get(call.id)
-            assert row and not desk.is_long(call.customer, row, "wav")
+            assert row and not daemon.is_long(call.customer, row, "wav")
             hours = replace(row, duration_ms=3_600_000)
-            assert desk.is_long(call.customer, hours, "wav") and not desk.is_long(call.customer, hours, "flac")
-            assert desk.is_long(call.customer, replace(row, duration_ms=None), "wav")
-            rendered = await desk.render(call.customer, row, "wav")
-            stream = await desk.stream(call.customer, row)
+            assert daemon.is_long(call.customer, hours, "wav") and not daemon.is_long(call.customer, hours, "flac")
+            assert daemon.is_long(call.customer, replace(row, duration_ms=None), "wav")
+            rendered = await daemon.render(call.customer, row, "wav")
+            stream = await daemon.stream(call.customer, row)
             sound = b"".join([chunk async for chunk in stream.chunks(0, stream.size)])
             assert sound == os.pread(rendered.descriptor, rendered.size, 0)
             stream.close()
@@ -121,7 +120,7 @@ def test_a_long_call_is_opened_to_be_sent_while_it_is_rendered(tmp_path: Path, m
             os.close(rendered.descriptor)
             monkeypatch.setattr(wav_stream, "TIME_OUT", 0)
             with pytest.raises(CannotRender) as refused:
-                await desk.stream(call.customer, row)
+                await daemon.stream(call.customer, row)
             assert refused.value.later
 
     asyncio.run(story())
@@ -131,12 +130,12 @@ def test_health_is_what_housekeeping_and_metrics_say(tmp_path: Path) -> None:
     async def story() -> None:
         async with stage(tmp_path) as one:
             why: list[str | None] = [None]
-            desk = Desk(one.node, one.live, one.runner, system=System(one.node, one.live, lambda: why[0]))
-            assert desk.not_ready() is None
+            daemon = Daemon(one.node, one.live, one.runner, system=System(one.node, one.live, lambda: why[0]))
+            assert daemon.not_ready() is None
             why[0] = "draining"
-            assert desk.not_ready() == "draining"
-            assert b"recorder_calls_active" in desk.metrics()
-            assert desk.incidents("acme") == []
+            assert daemon.not_ready() == "draining"
+            assert b"recorder_calls_active" in daemon.metrics()
+            assert daemon.incidents("acme") == []
 
     asyncio.run(story())
 
@@ -144,8 +143,8 @@ def test_health_is_what_housekeeping_and_metrics_say(tmp_path: Path) -> None:
 def test_a_call_is_settled_before_something_is_put_beside_it(tmp_path: Path) -> None:
     async def story() -> None:
         async with stage(tmp_path) as one:
-            call, desk = one.invite(), Desk(one.node, one.live, one.runner)
-            assert await desk.settle("acme", call.id)
+            call, daemon = one.invite(), Daemon(one.node, one.live, one.runner)
+            assert await daemon.settle("acme", call.id)
             hold = await call.customer.holds.put(call.id, "case 7", "test")
             assert hold.call == call.id
             one.bye()
@@ -160,15 +159,15 @@ def test_a_call_is_settled_before_something_is_put_beside_it(tmp_path: Path) -> 
 def test_a_live_call_is_settled_though_older_ones_are_still_missing_in_the_index(tmp_path: Path) -> None:
     async def story() -> None:
         async with stage(tmp_path) as one:
-            call, desk = one.invite(), Desk(one.node, one.live, one.runner)
+            call, daemon = one.invite(), Daemon(one.node, one.live, one.runner)
 
             async def rebuilding(_customer: str, _seconds: float) -> bool:
                 return False
 
             one.node.indexer.follow_repair(rebuilding, lambda _: True)
-            assert await desk.settle("acme", call.id)
+            assert await daemon.settle("acme", call.id)
             assert await call.customer.calls.get(call.id) is not None
-            assert not await desk.settle_all("acme")
+            assert not await daemon.settle_all("acme")
 
     asyncio.run(story())
 
@@ -176,11 +175,11 @@ def test_a_live_call_is_settled_though_older_ones_are_still_missing_in_the_index
 def test_what_was_erased_is_not_shown_while_it_waits_for_the_index(tmp_path: Path) -> None:
     async def story() -> None:
         async with stage(tmp_path) as one:
-            call, desk = one.invite(), Desk(one.node, one.live, one.runner)
+            call, daemon = one.invite(), Daemon(one.node, one.live, one.runner)
             one.bye()
             await one.until(lambda: not len(one.live))
             call.customer.keys.cut(call.leaf)
-            assert desk.document("acme", call.id) is None
+            assert daemon.document("acme", call.id) is None
             await one.node.indexer.drain(30)
             assert await call.customer.calls.get(call.id) is None
 
@@ -190,28 +189,28 @@ def test_what_was_erased_is_not_shown_while_it_waits_for_the_index(tmp_path: Pat
 def test_a_call_is_found_from_its_answer_on_as_the_index_will_have_it(tmp_path: Path) -> None:
     async def story() -> None:
         async with stage(tmp_path) as one:
-            call, desk = one.invite(), Desk(one.node, one.live, one.runner)  # nothing has had time to be written
+            call, daemon = one.invite(), Daemon(one.node, one.live, one.runner)  # nothing has had time to be written
             acme = call.customer
 
             async def found(query: Query) -> list[CallRow]:
-                return [*(await acme.calls.find(query, await desk.unwritten(acme))).items]
+                return [*(await acme.calls.find(query, await daemon.unwritten(acme))).items]
 
             assert await acme.calls.get(call.id) is None
             assert [row.id for row in await found(Query(state=CallState.RECORDING))] == [call.id]
             assert await found(Query(state=CallState.COMPLETE)) == []
-            await desk.settle("acme", call.id)
+            await daemon.settle("acme", call.id)
             await acme.holds.put(call.id, "case 7", "test")
-            desk.pause("acme", call.id)  # it waits again, with what only main knows
+            daemon.pause("acme", call.id)  # it waits again, with what only main knows
             (row,) = await found(Query(hold=True))
             assert row.details["paused"] and row == replace(row, hold=True)
             one.bye()
             await one.until(lambda: not len(one.live))
-            waits = await desk.unwritten(acme, call.id)
+            waits = await daemon.unwritten(acme, call.id)
             (ended,) = await found(Query())
             assert [each.live for each in waits] == [False]
             await one.node.indexer.drain(30)
             assert ended == await acme.calls.get(call.id)
-            assert await desk.unwritten(acme) == []
+            assert await daemon.unwritten(acme) == []
 
             erased = one.invite("c2")
             acme.keys.cut(erased.leaf)
@@ -227,20 +226,20 @@ def test_a_live_call_shows_what_is_stored_so_far_and_waits_for_no_worker_that_ha
 
     async def story() -> None:
         async with stage(tmp_path) as one:
-            call, desk = one.invite(), Desk(one.node, one.live, one.runner)
-            shown = (await desk.documents("acme", [call.id, CALL], measured=True))[call.id]
+            call, daemon = one.invite(), Daemon(one.node, one.live, one.runner)
+            shown = (await daemon.documents("acme", [call.id, CALL], measured=True))[call.id]
             assert shown["size_bytes"] == sum(
                 ref.path.stat().st_size for ref in call.customer.vault.parts(call.id, call.leaf)
             )
             assert shown["size_bytes"] > 0 and len(shown["streams"]) == 2
-            assert await desk.documents("other", [call.id]) == {}
+            assert await daemon.documents("other", [call.id]) == {}
             worker = one.node.workers._processes[0].pid
             os.kill(worker, signal.SIGSTOP)
             try:
-                again = (await desk.documents("acme", [call.id], measured=True))[call.id]
+                again = (await daemon.documents("acme", [call.id], measured=True))[call.id]
             finally:
                 os.kill(worker, signal.SIGCONT)
-            assert again["streams"] == desk.document("acme", call.id)["streams"]  # type: ignore[index]  # it is live
+            assert again["streams"] == daemon.document("acme", call.id)["streams"]  # type: ignore[index]  # it is live
 
     asyncio.run(story())
 
@@ -249,7 +248,7 @@ def test_the_terms_of_a_sweep_are_those_of_the_daemon(tmp_path: Path) -> None:
     async def story() -> None:
         async with stage(tmp_path) as one:
             then = datetime(2026, 3, 1, tzinfo=UTC)
-            assert Desk(one.node, one.live, one.runner, lambda: then).sweep_terms() == (then, 5)
-            assert Desk(one.node, one.live, one.runner).sweep_terms()[0] > then
+            assert Daemon(one.node, one.live, one.runner, lambda: then).sweep_terms() == (then, 5)
+            assert Daemon(one.node, one.live, one.runner).sweep_terms()[0] > then
 
     asyncio.run(story())

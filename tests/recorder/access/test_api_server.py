@@ -11,7 +11,7 @@ from pathlib import Path
 
 import httpx2
 
-from recorder.access.api_backend import Desk
+from recorder.access.api_backend import Daemon
 from recorder.access.api_server import Surface
 from tests.recorder.certificates import application
 from tests.recorder.stage import CONFIG, stage, standing
@@ -30,7 +30,7 @@ class Lines:
 def test_it_answers_until_it_is_stopped(tmp_path: Path) -> None:
     async def story() -> None:
         async with stage(tmp_path) as one:
-            surface = Surface(one.node, Desk(one.node, one.live, one.runner))
+            surface = Surface(one.node, Daemon(one.node, one.live, one.runner))
             await surface.stop()
             listening = socket.create_server(("127.0.0.1", 0))
             listening.setblocking(False)
@@ -56,7 +56,7 @@ def test_connections_that_come_to_nothing_are_counted_and_told_once_a_second_who
     async def story() -> None:
         async with stage(tmp_path, CONFIG.replace("[keys]", tls + "[keys]")) as one:
             one.node.log = Lines(lines)  # type: ignore[assignment]  # all it needs of a log is warning()
-            surface, counted = Surface(one.node, Desk(one.node, one.live, one.runner)), one.node.metrics.api_dropped
+            surface, counted = Surface(one.node, Daemon(one.node, one.live, one.runner)), one.node.metrics.api_dropped
             listening = socket.create_server(("127.0.0.1", 0))
             listening.setblocking(False)
             await surface.start(listening)
@@ -75,7 +75,7 @@ def test_connections_that_come_to_nothing_are_counted_and_told_once_a_second_who
 def test_accounts_of_a_running_recorder_open_its_page(tmp_path: Path) -> None:
     async def story() -> None:
         async with stage(tmp_path) as one:
-            surface = Surface(one.node, Desk(one.node, one.live, one.runner))
+            surface = Surface(one.node, Daemon(one.node, one.live, one.runner))
             listening = socket.create_server(("127.0.0.1", 0))
             listening.setblocking(False)
             await surface.start(listening)

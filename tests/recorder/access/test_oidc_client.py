@@ -50,8 +50,8 @@ def acme(account: str = "", token: str = "") -> Any:
 
 
 async def through(them: Providers, house: StandIn, **changes: str) -> Person:
-    errand = await them.begin("acme", 0, BACK)
-    return await them.finish(errand, {**house.leave(errand.link), **changes})
+    provider_login = await them.begin("acme", 0, BACK)
+    return await them.finish(provider_login, {**house.leave(provider_login.link), **changes})
 
 
 def go(them: Providers, house: StandIn, **changes: str) -> Person:

@@ -198,10 +198,10 @@ def test_a_way_back_that_is_not_the_one_that_began(answer: dict[str, str], why: 
 
 
 def test_a_provider_that_tells_its_name_on_the_way_back_must_do_so() -> None:
-    telling = rules.places({**DISCOVERY, "authorization_response_iss_parameter_supported": True}, ISSUER)
-    assert rules.code(JOURNEY, telling, {"code": "c", "state": "state-1", "iss": ISSUER}) == "c"
+    audit_writer = rules.places({**DISCOVERY, "authorization_response_iss_parameter_supported": True}, ISSUER)
+    assert rules.code(JOURNEY, audit_writer, {"code": "c", "state": "state-1", "iss": ISSUER}) == "c"
     with pytest.raises(NotVouched):
-        rules.code(JOURNEY, telling, {"code": "c", "state": "state-1"})
+        rules.code(JOURNEY, audit_writer, {"code": "c", "state": "state-1"})
 
 
 def test_a_secret_goes_where_the_provider_wants_it() -> None:

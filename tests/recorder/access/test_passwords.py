@@ -17,14 +17,14 @@ GOOD = "a fine long passphrase"
 
 
 def run(story: Callable[[Passwords], Awaitable[None]], **more: int) -> None:
-    async def tell() -> None:
+    async def write_audit() -> None:
         checks = Passwords(**{"passes": 1, "memory": 64, **more})
         try:
             await story(checks)
         finally:
             checks.close()
 
-    asyncio.run(tell())
+    asyncio.run(write_audit())
 
 
 @pytest.mark.parametrize(

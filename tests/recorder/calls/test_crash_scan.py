@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from recorder.access.api_backend import Desk
+from recorder.access.api_backend import Daemon
 from recorder.calls import crash_scan
 from recorder.calls.crash_scan import CrashScan
 from recorder.calls.repair_queue import RepairQueue
@@ -178,18 +178,18 @@ def test_whoever_asks_by_a_party_waits_until_the_index_has_every_recording(
         async with stage(tmp_path) as one:
             acme = one.node.customers["acme"]
             one.node.indexer.follow_repair(one.mending.whole, one.mending.lacks)
-            old, desk = one.invite("c1"), Desk(one.node, one.live, one.runner)
+            old, daemon = one.invite("c1"), Daemon(one.node, one.live, one.runner)
             one.forget(old)
             start = CrashScan(one.node, one.live, one.mending)
             assert not await one.node.indexer.hurry_all("acme", 0.0), "nobody has looked yet what it lacks"
-            assert desk.lacking("acme"), "and a list of calls says so"
+            assert daemon.lacking("acme"), "and a list of calls says so"
             with monkeypatch.context() as patch:
                 patch.setattr("recorder.access.api_backend.SETTLE_SECONDS", 0.0)
-                assert not await desk.settle("acme", "one that it lacks")
+                assert not await daemon.settle("acme", "one that it lacks")
             await start.run()
             assert await one.node.indexer.hurry_all("acme", 60.0)
             assert await acme.calls.get(old.id)
-            assert not desk.lacking("acme")
+            assert not daemon.lacking("acme")
 
     asyncio.run(story())
 

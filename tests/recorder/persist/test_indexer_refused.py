@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from recorder.access.api_backend import Desk
+from recorder.access.api_backend import Daemon
 from recorder.persist import indexer as module
 from recorder.persist.indexer import Indexer
 from storage.calls.call_row import BadDetails, CallRow, CallState
@@ -186,16 +186,20 @@ def test_a_list_without_a_call_that_was_refused_is_not_called_whole(
 ) -> None:
     async def story() -> None:
         async with stage(tmp_path) as one:
-            customer, here, desk = one.node.customers["acme"], one.node.indexer, Desk(one.node, one.live, one.runner)
+            customer, here, daemon = (
+                one.node.customers["acme"],
+                one.node.indexer,
+                Daemon(one.node, one.live, one.runner),
+            )
             large = replace(row(one, 1), details={"parties": [], "note": "x" * 400})
             with monkeypatch.context() as small:
                 small.setattr("storage.calls.call_row.MAX_SEALED", 300)
                 small.setattr(module, "REFUSED_SECONDS", 0.3)
                 here.put(customer, large, ())
-                assert not desk.lacking("acme"), "it comes in a moment"
+                assert not daemon.lacking("acme"), "it comes in a moment"
                 await one.until(lambda: here._waiting["acme"][large.id].again)
-                assert desk.lacking("acme")
+                assert daemon.lacking("acme")
             await one.until(lambda: not here._waiting["acme"])
-            assert not desk.lacking("acme")
+            assert not daemon.lacking("acme")
 
     asyncio.run(story())

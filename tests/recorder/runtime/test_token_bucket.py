@@ -3,7 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recorder.runtime.token_bucket import BURST_SECONDS, MAX_KEYS, Rates, within
+from recorder.runtime.token_bucket import BURST_SECONDS, Rates, within
+from storage.token_buckets import MAX_KEYS
 
 
 def test_a_burst_passes_and_then_only_the_rate() -> None:

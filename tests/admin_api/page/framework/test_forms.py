@@ -28,7 +28,7 @@ def form_of(page, action):
 @pytest.fixture
 def passing(service, monkeypatch):
     """Let time pass for the page alone."""
-    site = service.run(service.front.site())
+    site = service.run(service.lazy_page.site())
     clock = [service.monotonic()]
     monkeypatch.setattr(site, "_monotonic", lambda: clock[0])
     return clock
@@ -90,21 +90,21 @@ def test_what_a_form_carries_is_worth_nothing_in_another_session(browse, service
 
 
 def test_a_passphrase_is_shown_once_and_loading_it_again_makes_no_other(browse, service):
-    desk = browse(Role.PRIVACY)
-    place = desk.post("/requests/new", {"kind": "access", "identities": "+49301234001"}).headers["location"]
+    daemon = browse(Role.PRIVACY)
+    place = daemon.post("/requests/new", {"kind": "access", "identities": "+49301234001"}).headers["location"]
     calls = [each["call"] for each in service.ask(f"{place}/candidates", "privacy").json()["items"]]
-    desk.post(f"{place}/selection", {"shown": calls, "in": calls[:1]})
-    report = {**form_of(desk.get(place), f"{place}/report"), "media": "", "seal": "passphrase"}
-    first = desk.client.post(f"{place}/report", data=report)
+    daemon.post(f"{place}/selection", {"shown": calls, "in": calls[:1]})
+    report = {**form_of(daemon.get(place), f"{place}/report"), "media": "", "seal": "passphrase"}
+    first = daemon.client.post(f"{place}/report", data=report)
     assert first.status_code == 303
-    shown = led(desk.client, first)
+    shown = led(daemon.client, first)
     assert 'id="passphrase"' in shown.text and shown.headers["cache-control"] == "no-store"
     made = service.ask(place, "privacy").json()["report"]["id"]
-    again = desk.get(first.headers["location"])
+    again = daemon.get(first.headers["location"])
     assert (again.status_code, again.headers["location"]) == (303, f"{place}#report")
-    second = led(desk.client, desk.client.post(f"{place}/report", data=report))  # the other click of two
+    second = led(daemon.client, daemon.client.post(f"{place}/report", data=report))  # the other click of two
     assert second.text == shown.text
-    assert desk.get(first.headers["location"]).status_code == 303
+    assert daemon.get(first.headers["location"]).status_code == 303
     assert service.ask(place, "privacy").json()["report"]["id"] == made
     assert browse(Role.PRIVACY).get(first.headers["location"]).status_code == 404  # of this session alone
 
@@ -154,7 +154,7 @@ def test_passwords_and_what_no_view_takes_are_not_kept(browse, service, passing)
         answer = anna.client.post("/unsent", data={**form, "action": action})
         assert "unsent" not in answer.headers["location"] and "evil" not in answer.headers["location"]
     assert anna.client.post("/calls/x/notes", data={"text": "x"}).headers["location"] == "/sign-in?next=/calls/x&lost=1"
-    site = service.run(service.front.site())
+    site = service.run(service.lazy_page.site())
     assert site._unsent.of(("acme", "Anna"), passing[0]) == []
 
 
@@ -169,17 +169,17 @@ def test_a_page_asks_how_long_its_session_lasts_without_keeping_it_alive(browse,
     assert browse().get("/session").status_code == 410
 
 
-def test_the_door_says_that_what_was_typed_is_kept_and_leads_to_it(door):
+def test_the_door_says_that_what_was_typed_is_kept_and_leads_to_it(handler):
     """With accounts: the cookie of a session that has ended, then the password."""
-    door.settle()
-    browser = door.browser()
-    door.sign_in(browser)
+    handler.settle()
+    browser = handler.browser()
+    handler.sign_in(browser)
     form = {"csrf": field(browser.get("/account"), "csrf"), "kind": "access", "identities": "Anna"}
-    door.later += IDLE_SECONDS + 1
+    handler.later += IDLE_SECONDS + 1
     late = browser.post("/requests/new", data=form)
     shown = browser.get(late.headers["location"])
     assert "What you typed is kept for an hour" in words(shown.text)
-    assert door.sign_in(browser, next=field(shown, "next")).headers["location"] == "/unsent"
+    assert handler.sign_in(browser, next=field(shown, "next")).headers["location"] == "/unsent"
     assert 'action="/requests/new"' in browser.get("/unsent").text
 
 

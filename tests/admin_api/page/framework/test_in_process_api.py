@@ -22,7 +22,7 @@ def api(service):
             "server": None,
         }
         principal = Principal(service.customers[customer], "s", "Grace", tuple(r.value for r in roles), "192.0.2.7")
-        return Api(service.gate, service.faults.append, Request(scope), principal)
+        return Api(service.authoriser, service.faults.append, Request(scope), principal)
 
     return api
 
@@ -79,7 +79,7 @@ def test_who_asks_for_the_head_alone_has_nothing_decrypted(service, api):
 
 
 def test_a_failure_is_told_and_answered_as_over_the_network(service, api):
-    service.desk.fault = RuntimeError("of the test")
+    service.daemon.fault = RuntimeError("of the test")
     response = service.run(api(Role.LISTENER).stream(f"/calls/{service.ids['acme'][2]}/media"))
     assert response.status_code == 500
     assert [str(fault) for fault in service.faults] == ["of the test"]

@@ -8,8 +8,8 @@ import jinja2
 import pytest
 from markupsafe import Markup
 
-from admin_api.page.framework.templating import Looks, length, moment, size
-from admin_api.page.framework.translations import Words
+from admin_api.page.framework.templating import Templates, length, moment, size
+from admin_api.page.framework.translations import Translations
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,7 @@ def test_moments_are_shown_to_the_second():
 
 
 def test_what_comes_from_outside_is_shown_and_not_obeyed():
-    html = Looks().page("refused.html", frame(problem={"title": "<script>alert(1)</script>", "detail": "\"'><b>"}))
+    html = Templates().page("refused.html", frame(problem={"title": "<script>alert(1)</script>", "detail": "\"'><b>"}))
     assert "<script>alert" not in html
     assert "&lt;script&gt;alert(1)" in html
     assert "<b>" not in html
@@ -42,25 +42,25 @@ def test_what_comes_from_outside_is_shown_and_not_obeyed():
 
 def test_what_cannot_be_seen_is_named_and_comes_back_from_a_field_as_it_was():
     turned = "Anna\u202egnp.exe"
-    html = Looks().page("refused.html", frame(problem={"title": turned, "detail": Markup("<i>\u202e</i>")}))
+    html = Templates().page("refused.html", frame(problem={"title": turned, "detail": Markup("<i>\u202e</i>")}))
     assert "<h1>Anna⟨U+202E⟩gnp.exe</h1>" in html
     given = dict.fromkeys(("identities", "user", "received_at", "reference", "reason"), turned)
-    asked = frame(visit=SimpleNamespace(once=str), given=given, kinds=[], all_kinds=[], problem=None)
-    form = Looks().page("request_new.html", asked)
+    asked = frame(request=SimpleNamespace(once=str), given=given, kinds=[], all_kinds=[], problem=None)
+    form = Templates().page("request_new.html", asked)
     assert f'name="reference" value="{turned}"' in form and f">{turned}</textarea>" in form
 
 
 def test_a_forgotten_value_is_an_error_and_not_an_empty_place():
     with pytest.raises(jinja2.UndefinedError):
-        Looks().page("refused.html", frame())
+        Templates().page("refused.html", frame())
 
 
 def test_a_part_is_one_block_only():
-    part = Looks().part("refused.html", "main", frame(problem={"title": "No", "detail": "Not now."}))
+    part = Templates().part("refused.html", "main", frame(problem={"title": "No", "detail": "Not now."}))
     assert "<h1>No</h1>" in part
     assert "<html" not in part
 
 
 def frame(**values):
-    known = {"visit": None, "_": Words("en"), "language": "en", "theme": "", "person": None}
+    known = {"visit": None, "_": Translations("en"), "language": "en", "theme": "", "person": None}
     return {**known, "menu": (), "csrf": "", "path": "/", **values}

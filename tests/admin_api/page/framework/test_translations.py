@@ -7,10 +7,10 @@ import string
 
 import pytest
 
-from admin_api.page.framework.translations import Words, catalogue, preferred, shapes
+from admin_api.page.framework.translations import Translations, catalogue, preferred, shapes
 from tests.admin_api.page import spoken
 
-GERMAN = Words("de")
+GERMAN = Translations("de")
 PLACE = re.compile(r"\{\w+\}")
 
 
@@ -44,13 +44,13 @@ def test_a_translation_has_the_places_of_its_text(language):
 
 
 def test_nobody_is_told_about_methods_and_paths_on_a_page():
-    english, technical = Words("en"), re.compile(r"\b(GET|PUT|POST|DELETE) |/openapi|null\b")
-    told = {english.told(PLACE.sub("7", text)) for text, _ in spoken.problems()}
-    assert [text for text in told if technical.search(text)] == []
+    english, technical = Translations("en"), re.compile(r"\b(GET|PUT|POST|DELETE) |/openapi|null\b")
+    sentence = {english.sentence(PLACE.sub("7", text)) for text, _ in spoken.problems()}
+    assert [text for text in sentence if technical.search(text)] == []
 
 
 def test_values_are_put_in_after_translation():
-    assert Words("en")("{n} calls", n=3) == "3 calls"
+    assert Translations("en")("{n} calls", n=3) == "3 calls"
     assert GERMAN("{n} calls", n=3) == "3 Anrufe"
     assert GERMAN("Nobody translated this") == "Nobody translated this"
 
@@ -60,18 +60,19 @@ def test_one_is_said_otherwise_than_several():
 
 
 def test_a_sentence_of_the_api_is_known_whatever_values_stand_in_it():
-    assert GERMAN.told("At most 4096 bytes are taken.") == "Höchstens 4096 Bytes werden angenommen."
+    assert GERMAN.sentence("At most 4096 bytes are taken.") == "Höchstens 4096 Bytes werden angenommen."
     held = "2 of these calls are under legal hold, so nothing is erased. Release them first, or leave them out; "
-    german = GERMAN.told(f"{held}`hold` of a call says whether it is held.")
+    german = GERMAN.sentence(f"{held}`hold` of a call says whether it is held.")
     assert german.startswith("2 dieser Anrufe stehen unter Löschsperre") and "lassen Sie" in german
     for other in ("Something else 4", "At most 4 bytes are taken. Or more.", "No: At most 4 bytes are taken."):
-        assert GERMAN.told(other) == other
+        assert GERMAN.sentence(other) == other
 
 
 def test_a_value_that_looks_like_a_place_is_left_alone():
     assert GERMAN("then known as {name}", name="{n} <b>") == "damals bekannt als {n} <b>"
     assert (
-        GERMAN.told("It needs one of these roles: {roles} {0}.") == "Dafür braucht es eine dieser Rollen: {roles} {0}."
+        GERMAN.sentence("It needs one of these roles: {roles} {0}.")
+        == "Dafür braucht es eine dieser Rollen: {roles} {0}."
     )
 
 
@@ -93,4 +94,4 @@ def test_the_browser_says_what_it_prefers(accepted, languages):
     ("cookie", "accepted", "language"), [("de", "en", "de"), ("", "de-AT", "de"), ("xx", "fr", "en"), ("", "", "en")]
 )
 def test_what_was_chosen_on_the_page_wins(cookie, accepted, language):
-    assert Words.chosen(cookie, accepted).language == language
+    assert Translations.chosen(cookie, accepted).language == language

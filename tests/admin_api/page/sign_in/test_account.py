@@ -20,9 +20,9 @@ from tests.admin_api.page.doorstep import PASSWORD, Doorstep, field, inside
 NEW = "another fine passphrase"
 
 
-def enter(door: Doorstep, name: str = "anna") -> httpx2.Client:
-    browser = door.browser()
-    assert door.sign_in(browser, name).status_code == 303
+def enter(handler: Doorstep, name: str = "anna") -> httpx2.Client:
+    browser = handler.browser()
+    assert handler.sign_in(browser, name).status_code == 303
     return browser
 
 
@@ -31,24 +31,24 @@ def send(browser: httpx2.Client, path: str, **form: str) -> httpx2.Response:
     return browser.post(path, data={"csrf": token, "password": PASSWORD, **form})
 
 
-def test_what_is_on_file_is_shown(door: Doorstep) -> None:
-    door.settle("Ada <b>", "privacy", "approver")
-    page = enter(door, "Ada <b>").get("/account").text
+def test_what_is_on_file_is_shown(handler: Doorstep) -> None:
+    handler.settle("Ada <b>", "privacy", "approver")
+    page = enter(handler, "Ada <b>").get("/account").text
     assert "Ada &lt;b&gt;" in page
     assert "privacy, approver" in words(page)
     assert "Only your password protects this account." in words(page)
 
 
-def test_another_password_ends_the_other_sessions_and_not_this_one(door: Doorstep) -> None:
-    door.settle()
-    here, elsewhere = enter(door), enter(door)
+def test_another_password_ends_the_other_sessions_and_not_this_one(handler: Doorstep) -> None:
+    handler.settle()
+    here, elsewhere = enter(handler), enter(handler)
     answer = send(here, "/account/password", new=NEW, again=NEW)
     assert (answer.status_code, answer.headers["location"]) == (303, "/account?said=password")
     assert "Your password was changed." in words(here.get("/account?said=password").text)
     assert not inside(elsewhere)
-    assert door.sign_in(door.browser()).status_code == 403
-    assert door.sign_in(door.browser(), password=NEW).status_code == 303
-    assert ("anna", "account.password", "done", "") in door.told()
+    assert handler.sign_in(handler.browser()).status_code == 403
+    assert handler.sign_in(handler.browser(), password=NEW).status_code == 303
+    assert ("anna", "account.password", "done", "") in handler.told()
 
 
 @pytest.mark.parametrize(
@@ -59,35 +59,35 @@ def test_another_password_ends_the_other_sessions_and_not_this_one(door: Doorste
         ({"new": "short", "again": "short"}, "at least 12 characters"),
     ],
 )
-def test_a_password_that_is_not_taken(door: Doorstep, form: dict[str, str], why: str) -> None:
-    door.settle()
-    browser = enter(door)
+def test_a_password_that_is_not_taken(handler: Doorstep, form: dict[str, str], why: str) -> None:
+    handler.settle()
+    browser = enter(handler)
     answer = send(browser, "/account/password", **form)
     assert answer.status_code == 422
     assert why in words(answer.text)
-    assert door.sign_in(door.browser()).status_code == 303
+    assert handler.sign_in(handler.browser()).status_code == 303
 
 
-def test_whoever_sits_at_somebody_elses_desk_does_not_get_to_guess_on(door: Doorstep) -> None:
-    door.settle()
-    browser = enter(door)
+def test_whoever_sits_at_somebody_elses_desk_does_not_get_to_guess_on(handler: Doorstep) -> None:
+    handler.settle()
+    browser = enter(handler)
     for _ in range(5):
         assert send(browser, "/account/password", password="wrong", new=NEW, again=NEW).status_code == 422
     assert send(browser, "/account/password", new=NEW, again=NEW).status_code == 422
-    assert ("anna", "account.password", "refused", "password") in door.told()
-    browser = enter(door)
+    assert ("anna", "account.password", "refused", "password") in handler.told()
+    browser = enter(handler)
     assert send(browser, "/account/password", new=NEW, again=NEW).status_code == 303
 
 
 @pytest.mark.parametrize(
     "path", ["/account/password", "/account/app", "/account/passkey", "/account/recovery", "/account/drop"]
 )
-def test_nothing_is_done_without_the_password_or_the_forms_token(door: Doorstep, path: str) -> None:
-    door.app(door.settle())
-    browser = door.browser()
-    shown = door.sign_in(browser)
-    account = door.customers["acme"].accounts
-    code = door.code(account.named("anna").totp)
+def test_nothing_is_done_without_the_password_or_the_forms_token(handler: Doorstep, path: str) -> None:
+    handler.app(handler.settle())
+    browser = handler.browser()
+    shown = handler.sign_in(browser)
+    account = handler.customers["acme"].accounts
+    code = handler.code(account.named("anna").totp)
     browser.post("/sign-in/factor", data={"step": field(shown, "step"), "code": code})
     before = account.named("anna")
     assert send(browser, path, password="wrong", new=NEW, again=NEW).status_code == 422
@@ -95,57 +95,57 @@ def test_nothing_is_done_without_the_password_or_the_forms_token(door: Doorstep,
     assert account.named("anna") == before
 
 
-def test_an_app_is_put_on_file_once_it_shows_the_right_code(door: Doorstep) -> None:
-    door.settle()
-    browser = enter(door)
+def test_an_app_is_put_on_file_once_it_shows_the_right_code(handler: Doorstep) -> None:
+    handler.settle()
+    browser = enter(handler)
     shown = led(browser, send(browser, "/account/app"))
     secret = re.search(r'class="mono">([A-Z2-7]{32})<', shown.text).group(1)
     token = field(shown, "csrf")
     wrong = browser.post("/account/app/code", data={"csrf": token, "code": "000000"})
     assert wrong.status_code == 422
-    done = led(browser, browser.post("/account/app/code", data={"csrf": token, "code": door.code(secret)}))
+    done = led(browser, browser.post("/account/app/code", data={"csrf": token, "code": handler.code(secret)}))
     assert done.text.count("<li>") >= 10
     assert "authenticator app" in words(browser.get("/account").text)
-    assert browser.post("/account/app/code", data={"csrf": token, "code": door.code(secret, 1)}).status_code == 422
-    assert door.told()[-1] == ("anna", "account.app", "done", "")
-    assert "step" in door.sign_in(door.browser()).text
+    assert browser.post("/account/app/code", data={"csrf": token, "code": handler.code(secret, 1)}).status_code == 422
+    assert handler.told()[-1] == ("anna", "account.app", "done", "")
+    assert "step" in handler.sign_in(handler.browser()).text
 
 
-def test_an_app_set_up_anew_keeps_the_recovery_codes(door: Doorstep) -> None:
-    id = door.settle()
-    secret, codes = door.app(id)
-    browser = door.browser()
-    step = field(door.sign_in(browser), "step")
-    browser.post("/sign-in/factor", data={"step": step, "code": door.code(secret)})
+def test_an_app_set_up_anew_keeps_the_recovery_codes(handler: Doorstep) -> None:
+    id = handler.settle()
+    secret, codes = handler.app(id)
+    browser = handler.browser()
+    step = field(handler.sign_in(browser), "step")
+    browser.post("/sign-in/factor", data={"step": step, "code": handler.code(secret)})
     shown = led(browser, send(browser, "/account/app"))
     fresh = re.search(r'class="mono">([A-Z2-7]{32})<', shown.text).group(1)
-    done = browser.post("/account/app/code", data={"csrf": field(shown, "csrf"), "code": door.code(fresh)})
+    done = browser.post("/account/app/code", data={"csrf": field(shown, "csrf"), "code": handler.code(fresh)})
     assert done.headers["location"] == "/account?said=app"
-    account = door.customers["acme"].accounts.get(id)
+    account = handler.customers["acme"].accounts.get(id)
     assert (account.totp, len(account.recovery)) == (fresh, len(codes))
 
 
-def test_new_recovery_codes_make_the_old_ones_void(door: Doorstep) -> None:
-    id = door.settle()
-    browser = enter(door)
+def test_new_recovery_codes_make_the_old_ones_void(handler: Doorstep) -> None:
+    id = handler.settle()
+    browser = enter(handler)
     assert send(browser, "/account/recovery").status_code == 422  # nothing that they could stand in for
-    _, old = door.app(id)
+    _, old = handler.app(id)
     new = re.findall(r"<li>([a-z2-7-]{19})</li>", led(browser, send(browser, "/account/recovery")).text)
     assert len(new) == 10
     assert not set(new) & set(old)
-    assert ("anna", "account.recovery", "done", "") in door.told()
+    assert ("anna", "account.recovery", "done", "") in handler.told()
     for code, expected in ((old[0], 403), (new[0], 303)):
-        other = door.browser()
-        step = field(door.sign_in(other), "step")
+        other = handler.browser()
+        step = field(handler.sign_in(other), "step")
         assert other.post("/sign-in/factor", data={"step": step, "code": code}).status_code == expected
 
 
-def test_removing_the_last_factor_takes_the_recovery_codes_along(door: Doorstep) -> None:
-    id = door.settle()
-    browser = enter(door)
-    door.app(id)
+def test_removing_the_last_factor_takes_the_recovery_codes_along(handler: Doorstep) -> None:
+    id = handler.settle()
+    browser = enter(handler)
+    handler.app(id)
     assert send(browser, "/account/drop").headers["location"] == "/account?said=dropped"
-    account = door.customers["acme"].accounts.get(id)
+    account = handler.customers["acme"].accounts.get(id)
     assert (account.totp, account.recovery) == (None, ())
     assert inside(browser)
 
@@ -162,9 +162,9 @@ def test_where_a_second_factor_is_required_the_last_one_stays(strict: Doorstep) 
     assert strict.customers["acme"].accounts.get(id).totp
 
 
-def test_a_passkey_that_the_browser_did_not_make_is_not_taken(door: Doorstep) -> None:
-    door.settle()
-    browser = enter(door)
+def test_a_passkey_that_the_browser_did_not_make_is_not_taken(handler: Doorstep) -> None:
+    handler.settle()
+    browser = enter(handler)
     shown = led(browser, send(browser, "/account/passkey"))
     options = json.loads(re.search(r'data-options="([^"]*)"', shown.text).group(1).replace("&#34;", '"'))
     assert options["publicKey"]["rp"]["id"] == "127.0.0.1"
@@ -184,41 +184,43 @@ def test_whoever_has_no_account_here_has_none_to_change(browse) -> None:
 
 
 @pytest.mark.parametrize("path", ["/account/password", "/account/recovery", "/account/drop"])
-def test_what_cannot_be_written_down_is_not_changed(door: Doorstep, monkeypatch: pytest.MonkeyPatch, path: str) -> None:
-    id = door.settle()
-    browser = enter(door)
-    door.app(id)
-    accounts = door.customers["acme"].accounts
+def test_what_cannot_be_written_down_is_not_changed(
+    handler: Doorstep, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    id = handler.settle()
+    browser = enter(handler)
+    handler.app(id)
+    accounts = handler.customers["acme"].accounts
     before = accounts.get(id)
 
     def broken(*_: object) -> None:
         raise AuditError("the disk is full")
 
-    monkeypatch.setattr(door.customers["acme"].audit, "append", broken)
+    monkeypatch.setattr(handler.customers["acme"].audit, "append", broken)
     assert send(browser, path, new=NEW, again=NEW).status_code == 503
     assert accounts.get(id) == before
 
 
 def test_a_new_app_that_cannot_be_written_down_is_not_put_on_file(
-    door: Doorstep, monkeypatch: pytest.MonkeyPatch
+    handler: Doorstep, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    id = door.settle()
-    browser = enter(door)
+    id = handler.settle()
+    browser = enter(handler)
     shown = led(browser, send(browser, "/account/app"))
     secret = re.search(r'class="mono">([A-Z2-7]{32})<', shown.text).group(1)
 
     def broken(*_: object) -> None:
         raise AuditError("the disk is full")
 
-    monkeypatch.setattr(door.customers["acme"].audit, "append", broken)
-    form = {"csrf": field(shown, "csrf"), "code": door.code(secret)}
+    monkeypatch.setattr(handler.customers["acme"].audit, "append", broken)
+    form = {"csrf": field(shown, "csrf"), "code": handler.code(secret)}
     assert browser.post("/account/app/code", data=form).status_code == 503
-    assert door.customers["acme"].accounts.get(id).totp is None
+    assert handler.customers["acme"].accounts.get(id).totp is None
 
 
-def test_tries_at_once_are_counted_before_they_are_judged(door: Doorstep, monkeypatch: pytest.MonkeyPatch) -> None:
-    door.settle()
-    browser = enter(door)
+def test_tries_at_once_are_counted_before_they_are_judged(handler: Doorstep, monkeypatch: pytest.MonkeyPatch) -> None:
+    handler.settle()
+    browser = enter(handler)
     token = field(browser.get("/account"), "csrf")
     judged, all_there = [], threading.Event()
 
@@ -227,7 +229,7 @@ def test_tries_at_once_are_counted_before_they_are_judged(door: Doorstep, monkey
         await asyncio.to_thread(all_there.wait, 10)
         return False
 
-    monkeypatch.setattr(door.family, "confirm", slow)
+    monkeypatch.setattr(handler.family, "confirm", slow)
     with ThreadPoolExecutor(10) as pool:
         form = {"csrf": token, "password": "wrong", "new": NEW, "again": NEW}
         sent = [pool.submit(browser.post, "/account/password", data=form) for _ in range(10)]
@@ -237,12 +239,12 @@ def test_tries_at_once_are_counted_before_they_are_judged(door: Doorstep, monkey
     assert len(judged) == MAX_TRIES
 
 
-def test_a_form_that_is_sent_twice_at_once_is_no_fault(door: Doorstep) -> None:
-    door.settle()
-    browser = enter(door)
+def test_a_form_that_is_sent_twice_at_once_is_no_fault(handler: Doorstep) -> None:
+    handler.settle()
+    browser = enter(handler)
     shown = led(browser, send(browser, "/account/app"))
     secret = re.search(r'class="mono">([A-Z2-7]{32})<', shown.text).group(1)
-    form = {"csrf": field(shown, "csrf"), "code": door.code(secret)}
+    form = {"csrf": field(shown, "csrf"), "code": handler.code(secret)}
     with ThreadPoolExecutor(2) as pool:
         sent = [pool.submit(browser.post, "/account/app/code", data=form) for _ in range(2)]
         assert {each.result().status_code for each in sent} <= {200, 303, 422}

@@ -13,9 +13,9 @@ def form(secret: str, password: str = PASSWORD, again: str | None = None, custom
     return {"customer": customer, "key": secret, "password": password, "again": password if again is None else again}
 
 
-def test_the_link_of_a_new_account_sets_its_password_and_leads_in(door: Doorstep) -> None:
-    secret = door.invite("anna", "admin")
-    browser = door.browser()
+def test_the_link_of_a_new_account_sets_its_password_and_leads_in(handler: Doorstep) -> None:
+    secret = handler.invite("anna", "admin")
+    browser = handler.browser()
     for _ in range(3):  # a preview of the link, a second look: nothing is used up
         page = browser.get("/invitation", params={"customer": "acme", "key": secret})
     assert "You will sign in as anna." in words(page.text)
@@ -23,42 +23,42 @@ def test_the_link_of_a_new_account_sets_its_password_and_leads_in(door: Doorstep
     answer = browser.post("/invitation", data=form(secret))
     assert (answer.status_code, answer.headers["location"]) == (303, "/")
     assert inside(browser)
-    assert door.sign_in(door.browser()).status_code == 303
-    assert ("anna", "account.password", "done", "one-time link") in door.told()
+    assert handler.sign_in(handler.browser()).status_code == 303
+    assert ("anna", "account.password", "done", "one-time link") in handler.told()
 
 
-def test_nobody_makes_somebody_wait_where_their_link_was_used(door: Doorstep) -> None:
-    door.browser().post("/invitation", data=form(door.invite()))
-    strangers = [door.browser(f"127.0.{number}.9") for number in range(100, 140)]
-    assert [door.sign_in(each, password="wrong").status_code for each in strangers][-1] == 429
-    assert door.sign_in(door.browser()).status_code == 303
+def test_nobody_makes_somebody_wait_where_their_link_was_used(handler: Doorstep) -> None:
+    handler.browser().post("/invitation", data=form(handler.invite()))
+    strangers = [handler.browser(f"127.0.{number}.9") for number in range(100, 140)]
+    assert [handler.sign_in(each, password="wrong").status_code for each in strangers][-1] == 429
+    assert handler.sign_in(handler.browser()).status_code == 303
 
 
-def test_a_link_is_good_once(door: Doorstep) -> None:
-    secret = door.invite()
-    door.browser().post("/invitation", data=form(secret))
-    thief = door.browser()
+def test_a_link_is_good_once(handler: Doorstep) -> None:
+    secret = handler.invite()
+    handler.browser().post("/invitation", data=form(secret))
+    thief = handler.browser()
     answer = thief.post("/invitation", data=form(secret, "another fine passphrase"))
     assert answer.status_code == 404
     assert "has been used or is too old" in words(answer.text)
     assert 'href="/sign-in?customer=acme"' in answer.text  # whose owner clicks on it once more gets in from here
     assert not inside(thief)
-    assert door.sign_in(door.browser()).status_code == 303
+    assert handler.sign_in(handler.browser()).status_code == 303
 
 
-def test_a_link_ends_after_an_hour(door: Doorstep) -> None:
-    secret = door.invite()
-    door.later += 3601
-    assert door.browser().get("/invitation", params={"customer": "acme", "key": secret}).status_code == 404
-    assert door.browser().post("/invitation", data=form(secret)).status_code == 404
+def test_a_link_ends_after_an_hour(handler: Doorstep) -> None:
+    secret = handler.invite()
+    handler.later += 3601
+    assert handler.browser().get("/invitation", params={"customer": "acme", "key": secret}).status_code == 404
+    assert handler.browser().post("/invitation", data=form(secret)).status_code == 404
 
 
 @pytest.mark.parametrize(
     ("customer", "key"), [("beta", None), ("none", None), ("acme", "0" * 64), ("acme", ""), ("", "")]
 )
-def test_a_wrong_link_says_nothing_of_anybody(door: Doorstep, customer: str, key: str | None) -> None:
-    secret = door.invite("anna")
-    shown = door.browser().get("/invitation", params={"customer": customer, "key": secret if key is None else key})
+def test_a_wrong_link_says_nothing_of_anybody(handler: Doorstep, customer: str, key: str | None) -> None:
+    secret = handler.invite("anna")
+    shown = handler.browser().get("/invitation", params={"customer": customer, "key": secret if key is None else key})
     assert shown.status_code == 404
     assert "anna" not in shown.text
 
@@ -72,46 +72,46 @@ def test_a_wrong_link_says_nothing_of_anybody(door: Doorstep, customer: str, key
     ],
 )
 def test_a_password_that_is_not_taken_leaves_the_link_good(
-    door: Doorstep, password: str, again: str | None, why: str
+    handler: Doorstep, password: str, again: str | None, why: str
 ) -> None:
-    secret = door.invite("anna")
-    browser = door.browser()
+    secret = handler.invite("anna")
+    browser = handler.browser()
     answer = browser.post("/invitation", data=form(secret, password, again))
     assert answer.status_code == 422
     assert why in words(answer.text)
     assert browser.post("/invitation", data=form(secret)).status_code == 303
 
 
-def test_a_link_does_not_step_over_a_second_factor(door: Doorstep) -> None:
-    id = door.settle()
-    secret, _ = door.app(id)
-    link = door.customers["acme"].accounts.invite(id, door.now()).secret
-    browser = door.browser()
+def test_a_link_does_not_step_over_a_second_factor(handler: Doorstep) -> None:
+    id = handler.settle()
+    secret, _ = handler.app(id)
+    link = handler.customers["acme"].accounts.invite(id, handler.now()).secret
+    browser = handler.browser()
     shown = browser.post("/invitation", data=form(link, "another fine passphrase"))
     assert not inside(browser)
-    browser.post("/sign-in/factor", data={"step": field(shown, "step"), "code": door.code(secret)})
+    browser.post("/sign-in/factor", data={"step": field(shown, "step"), "code": handler.code(secret)})
     assert inside(browser)
 
 
-def test_a_new_password_ends_the_sessions_of_the_old_one(door: Doorstep) -> None:
-    id = door.settle()
-    old = door.browser()
-    door.sign_in(old)
-    link = door.customers["acme"].accounts.invite(id, door.now()).secret
+def test_a_new_password_ends_the_sessions_of_the_old_one(handler: Doorstep) -> None:
+    id = handler.settle()
+    old = handler.browser()
+    handler.sign_in(old)
+    link = handler.customers["acme"].accounts.invite(id, handler.now()).secret
     assert inside(old)
-    door.browser().post("/invitation", data=form(link, "another fine passphrase"))
+    handler.browser().post("/invitation", data=form(link, "another fine passphrase"))
     assert not inside(old)
 
 
-def test_signing_in_voids_a_link_that_is_out(door: Doorstep) -> None:
-    id = door.settle()
-    link = door.customers["acme"].accounts.invite(id, door.now()).secret
-    door.sign_in(door.browser())
-    assert door.browser().post("/invitation", data=form(link)).status_code == 404
+def test_signing_in_voids_a_link_that_is_out(handler: Doorstep) -> None:
+    id = handler.settle()
+    link = handler.customers["acme"].accounts.invite(id, handler.now()).secret
+    handler.sign_in(handler.browser())
+    assert handler.browser().post("/invitation", data=form(link)).status_code == 404
 
 
-def test_keys_cannot_be_tried_for_ever(door: Doorstep) -> None:
-    browser = door.browser()
+def test_keys_cannot_be_tried_for_ever(handler: Doorstep) -> None:
+    browser = handler.browser()
     seen = [browser.get("/invitation", params={"customer": "acme", "key": f"{i:064x}"}) for i in range(22)]
     assert [page.status_code for page in seen[:20]] == [404] * 20
     assert any(page.status_code == 429 and page.headers["retry-after"] for page in seen[20:])
@@ -125,21 +125,21 @@ def test_where_a_second_factor_is_required_the_link_leads_to_setting_it_up(stric
     assert not inside(browser)
 
 
-def test_a_form_of_another_site_sets_no_password(door: Doorstep) -> None:
-    secret = door.invite()
-    answer = door.browser().post("/invitation", data=form(secret), headers={"Sec-Fetch-Site": "cross-site"})
+def test_a_form_of_another_site_sets_no_password(handler: Doorstep) -> None:
+    secret = handler.invite()
+    answer = handler.browser().post("/invitation", data=form(secret), headers={"Sec-Fetch-Site": "cross-site"})
     assert answer.status_code == 403
-    assert door.customers["acme"].accounts.named("anna").password is None
+    assert handler.customers["acme"].accounts.named("anna").password is None
 
 
-def test_a_password_that_cannot_be_written_down_is_not_set(door: Doorstep, monkeypatch: pytest.MonkeyPatch) -> None:
-    secret = door.invite()
+def test_a_password_that_cannot_be_written_down_is_not_set(handler: Doorstep, monkeypatch: pytest.MonkeyPatch) -> None:
+    secret = handler.invite()
 
     def broken(*_: object) -> None:
         raise AuditError("the disk is full")
 
     with monkeypatch.context() as full:
-        full.setattr(door.customers["acme"].audit, "append", broken)
-        assert door.browser().post("/invitation", data=form(secret)).status_code == 503
-    assert door.customers["acme"].accounts.named("anna").password is None
-    assert door.browser().post("/invitation", data=form(secret)).status_code == 303, "the link is good yet"
+        full.setattr(handler.customers["acme"].audit, "append", broken)
+        assert handler.browser().post("/invitation", data=form(secret)).status_code == 503
+    assert handler.customers["acme"].accounts.named("anna").password is None
+    assert handler.browser().post("/invitation", data=form(secret)).status_code == 303, "the link is good yet"

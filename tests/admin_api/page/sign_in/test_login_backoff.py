@@ -13,10 +13,10 @@ from admin_api.page.sign_in.login_backoff import (
     PER_ADDRESS,
     PER_CODE,
     PER_NETWORK,
+    PER_SHARED_ADDRESS,
     PER_USUAL,
-    PER_VISITOR,
     Delayed,
-    Patience,
+    LoginBackoff,
     Terms,
 )
 
@@ -25,7 +25,7 @@ STRICT = Terms(3, 60.0, 1e9)
 
 
 def test_the_first_tries_are_free_and_then_the_waits_double_up_to_the_longest() -> None:
-    each, now, waits = Patience(STRICT), 0.0, []
+    each, now, waits = LoginBackoff(STRICT), 0.0, []
     for _ in range(12):
         wait = each.take("a", now)
         if wait:
@@ -37,26 +37,26 @@ def test_the_first_tries_are_free_and_then_the_waits_double_up_to_the_longest() 
 
 
 def test_tries_at_once_are_counted_before_they_are_judged() -> None:
-    each = Patience(FEW)
+    each = LoginBackoff(FEW)
     assert [each.take("a", 5.0) for _ in range(6)] == [0, 0, 0, 1, 1, 1]
 
 
 def test_waiting_does_not_grow_by_asking() -> None:
-    each = Patience(FEW)
+    each = LoginBackoff(FEW)
     for _ in range(100):
         each.take("a", 0.0)
     assert each.take("a", 1.0) == 0
 
 
 def test_others_do_not_wait() -> None:
-    each = Patience(FEW)
+    each = LoginBackoff(FEW)
     for _ in range(9):
         each.take("a", 0.0)
     assert each.take("b", 0.0) == 0
 
 
 def test_failures_are_forgotten_with_time_and_by_getting_in() -> None:
-    each = Patience(FEW)
+    each = LoginBackoff(FEW)
     for _ in range(3):
         each.take("a", 0.0)
     assert each.take("a", 0.5) == 1
@@ -66,7 +66,7 @@ def test_failures_are_forgotten_with_time_and_by_getting_in() -> None:
 
 
 def test_a_right_try_is_taken_back_and_no_other() -> None:
-    each = Patience(FEW)
+    each = LoginBackoff(FEW)
     for _ in range(20):
         assert each.take("a", 0.0) == 0
         each.forgive("a")
@@ -74,9 +74,9 @@ def test_a_right_try_is_taken_back_and_no_other() -> None:
     assert [each.take("a", 0.0) for _ in range(4)] == [0, 0, 0, 1]
 
 
-@pytest.mark.parametrize("terms", [PER_ACCOUNT, PER_ADDRESS, PER_CODE, PER_NETWORK, PER_USUAL, PER_VISITOR])
+@pytest.mark.parametrize("terms", [PER_ACCOUNT, PER_ADDRESS, PER_CODE, PER_NETWORK, PER_USUAL, PER_SHARED_ADDRESS])
 def test_nobody_waits_for_ever(terms: Terms) -> None:
-    each, now = Patience(terms), 0.0
+    each, now = LoginBackoff(terms), 0.0
     for _ in range(2000):
         wait = each.take("a", now)
         assert wait <= terms.longest
@@ -85,7 +85,7 @@ def test_nobody_waits_for_ever(terms: Terms) -> None:
 
 def test_who_was_quiet_for_longest_is_forgotten_first(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(login_backoff, "MAX_KEYS", 2)
-    each = Patience(FEW)
+    each = LoginBackoff(FEW)
     for _ in range(4):
         each.take("a", 0.0)
     for key in "bc":
@@ -95,7 +95,7 @@ def test_who_was_quiet_for_longest_is_forgotten_first(monkeypatch: pytest.Monkey
 
 def test_what_was_forgiven_takes_no_place_from_what_was_not(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(login_backoff, "MAX_KEYS", 2)
-    each = Patience(FEW)
+    each = LoginBackoff(FEW)
     for _ in range(3):
         each.take("a", 0.0)
     for key in "bcde":
@@ -105,7 +105,7 @@ def test_what_was_forgiven_takes_no_place_from_what_was_not(monkeypatch: pytest.
 
 
 def test_tries_take_turns_in_the_order_they_came() -> None:
-    each, waits = Patience(FEW), []
+    each, waits = LoginBackoff(FEW), []
     for _ in range(7):
         waits.append(each.wait("a", 0.0))
         each.count("a", 0.0)
@@ -114,7 +114,7 @@ def test_tries_take_turns_in_the_order_they_came() -> None:
 
 
 def test_a_queue_that_one_address_fills_lets_others_wait_their_turn() -> None:
-    for terms in (PER_USUAL, PER_VISITOR):
+    for terms in (PER_USUAL, PER_SHARED_ADDRESS):
         assert (MAX_DELAYED_OF_ONE + 1) * terms.longest <= MAX_DELAY
 
 

@@ -9,12 +9,12 @@ import pytest
 from starlette.requests import Request
 
 from admin_api.access.accounts_port import Declined, Person
-from admin_api.http.rate_limit import Rate
 from admin_api.page.framework.sessions import Sessions
 from admin_api.page.sign_in.login_session import onward, origin
-from admin_api.page.sign_in.public_routes import Doors
+from admin_api.page.sign_in.public_routes import PublicRoutes
 from storage.access.account import Passkey
 from storage.audit.hash_chain import AuditError
+from storage.token_buckets import Rate
 from tests.admin_api.page.doorstep import PASSWORD, Doorstep, field, inside
 
 
@@ -49,15 +49,15 @@ def test_what_might_be_elsewhere(path: str) -> None:
     assert onward(path) == "/"
 
 
-def test_nobody_gets_in_who_cannot_be_written_down(door: Doorstep, monkeypatch: pytest.MonkeyPatch) -> None:
-    door.settle()
+def test_nobody_gets_in_who_cannot_be_written_down(handler: Doorstep, monkeypatch: pytest.MonkeyPatch) -> None:
+    handler.settle()
 
     def broken(*_: object) -> None:
         raise AuditError("the disk is full")
 
-    monkeypatch.setattr(door.customers["acme"].audit, "append", broken)
-    browser = door.browser()
-    assert door.sign_in(browser).status_code == 503
+    monkeypatch.setattr(handler.customers["acme"].audit, "append", broken)
+    browser = handler.browser()
+    assert handler.sign_in(browser).status_code == 503
     assert not inside(browser)
 
 
@@ -79,32 +79,34 @@ def test_nobody_gets_in_who_cannot_be_written_down(door: Doorstep, monkeypatch: 
     ],
 )
 def test_a_host_that_anybody_may_send_is_no_origin(
-    door: Doorstep, monkeypatch: pytest.MonkeyPatch, host: str, believed: bool
+    handler: Doorstep, monkeypatch: pytest.MonkeyPatch, host: str, believed: bool
 ) -> None:
     request = Request({"type": "http", "scheme": "https", "path": "/", "server": ("h", 1), "query_string": b"",
                        "headers": [(b"host", host.encode())]})  # fmt: skip
     if believed:
-        assert origin(door.family, request) == f"https://{host}"
+        assert origin(handler.family, request) == f"https://{host}"
     else:
         with pytest.raises(Declined):
-            origin(door.family, request)
-    monkeypatch.setattr(door.family, "address", "https://page.example")
-    assert origin(door.family, request) == "https://page.example"
+            origin(handler.family, request)
+    monkeypatch.setattr(handler.family, "address", "https://page.example")
+    assert origin(handler.family, request) == "https://page.example"
 
 
-def test_passkeys_hang_on_no_host_that_anybody_may_send(door: Doorstep) -> None:
-    id = door.settle()
+def test_passkeys_hang_on_no_host_that_anybody_may_send(handler: Doorstep) -> None:
+    id = handler.settle()
     foreign = {"Host": "evil.example"}
-    browser = door.browser()
-    assert door.sign_in(browser).status_code == 303
+    browser = handler.browser()
+    assert handler.sign_in(browser).status_code == 303
     token = field(browser.get("/account"), "csrf")
     shown = browser.post("/account/passkey", data={"csrf": token, "password": PASSWORD}, headers=foreign)
     assert shown.status_code == 422
     assert "data-options" not in shown.text
     assert "address of this page is not configured" in shown.text
-    passkey = Passkey("00", "00" * 16, "laptop", door.now())
-    door.customers["acme"].accounts.change(id, lambda account: replace(account, passkeys=(passkey,), recovery=("x",)))
-    factor = door.browser().post(
+    passkey = Passkey("00", "00" * 16, "laptop", handler.now())
+    handler.customers["acme"].accounts.change(
+        id, lambda account: replace(account, passkeys=(passkey,), recovery=("x",))
+    )
+    factor = handler.browser().post(
         "/sign-in",
         data={"customer": "acme", "name": "anna", "password": PASSWORD},
         headers={"Sec-Fetch-Site": "same-origin", **foreign},
@@ -112,56 +114,62 @@ def test_passkeys_hang_on_no_host_that_anybody_may_send(door: Doorstep) -> None:
     assert factor.status_code == 200
     assert "data-options" not in factor.text
     answer = {"step": field(factor, "step"), "answer": "{}"}
-    refused = door.browser().post("/sign-in/factor", data=answer, headers={"Sec-Fetch-Site": "same-origin", **foreign})
+    refused = handler.browser().post(
+        "/sign-in/factor", data=answer, headers={"Sec-Fetch-Site": "same-origin", **foreign}
+    )
     assert refused.status_code == 403
 
 
-def test_strangers_fill_no_disk_with_names_that_nobody_has(door: Doorstep, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("admin_api.page.sign_in.login_session.STRANGERS", Rate(0.5, 3.0))
-    before, browser = len(door.told()), door.browser()
-    door.run(door.front.site())._doors = Doors(door.family, Sessions(os.urandom), door.monotonic, os.urandom)
+def test_strangers_fill_no_disk_with_names_that_nobody_has(handler: Doorstep, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("admin_api.page.sign_in.login_session.UNKNOWN_NAMES", Rate(0.5, 3.0))
+    before, browser = len(handler.told()), handler.browser()
+    handler.run(handler.lazy_page.site())._public_routes = PublicRoutes(
+        handler.family, Sessions(os.urandom), handler.monotonic, os.urandom
+    )
     for number in range(10):
-        assert door.sign_in(browser, f"nobody {number}", "x").status_code == 403
-    door.later += 2
-    assert door.sign_in(browser, "nobody", "x").status_code == 403
-    told = [reason for _, _, _, reason in door.told()[before:]]
+        assert handler.sign_in(browser, f"nobody {number}", "x").status_code == 403
+    handler.later += 2
+    assert handler.sign_in(browser, "nobody", "x").status_code == 403
+    told = [reason for _, _, _, reason in handler.told()[before:]]
     assert told == ["password"] * 3 + ["password; before it 7 that are not listed"]
 
 
-def test_every_refused_try_costs_the_disk_the_same(door: Doorstep, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_refused_try_costs_the_disk_the_same(handler: Doorstep, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a customer or name that there is not, and of one too many to be listed, no clock tells."""
-    door.settle()
+    handler.settle()
     written: list[str] = []
-    for customer in door.customers.values():
+    for customer in handler.customers.values():
         hand_over = customer.audit._hand_over
         monkeypatch.setattr(customer.audit, "_hand_over", lambda act, to=hand_over: (written.append("1"), to(act))[1])
     seen = []
     for customer, name in (("acme", "anna"), ("acme", "nobody"), ("nobody", "anna"), ("", "")):
         written.clear()
-        assert door.sign_in(door.browser(), name, "wrong", customer=customer).status_code == 403
+        assert handler.sign_in(handler.browser(), name, "wrong", customer=customer).status_code == 403
         seen.append(len(written))
-    monkeypatch.setattr("admin_api.page.sign_in.login_session.STRANGERS", Rate(0.001, 1.0))
-    door.run(door.front.site())._doors = Doors(door.family, Sessions(os.urandom), door.monotonic, os.urandom)
+    monkeypatch.setattr("admin_api.page.sign_in.login_session.UNKNOWN_NAMES", Rate(0.001, 1.0))
+    handler.run(handler.lazy_page.site())._public_routes = PublicRoutes(
+        handler.family, Sessions(os.urandom), handler.monotonic, os.urandom
+    )
     for number in range(3):
         written.clear()
-        door.sign_in(door.browser(), f"nobody {number}", "wrong")
+        handler.sign_in(handler.browser(), f"nobody {number}", "wrong")
         seen.append(len(written))
     assert seen == [1] * 7
 
 
 def test_whoever_does_not_get_in_at_the_last_moment_is_not_written_down_as_in(
-    door: Doorstep, monkeypatch: pytest.MonkeyPatch
+    handler: Doorstep, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    id = door.settle()
-    enter = door.family.enter
+    id = handler.settle()
+    enter = handler.family.enter
 
     async def disabled_meanwhile(*typed: str) -> Person | None:
         person = await enter(*typed)
-        door.customers["acme"].accounts.change(id, lambda account: account.ended(disabled=True))
+        handler.customers["acme"].accounts.change(id, lambda account: account.ended(disabled=True))
         return person
 
-    monkeypatch.setattr(door.family, "enter", disabled_meanwhile)
-    before, browser = len(door.told()), door.browser()
-    assert door.sign_in(browser).status_code == 403
+    monkeypatch.setattr(handler.family, "enter", disabled_meanwhile)
+    before, browser = len(handler.told()), handler.browser()
+    assert handler.sign_in(browser).status_code == 403
     assert not inside(browser)
-    assert door.told()[before:] == []
+    assert handler.told()[before:] == []

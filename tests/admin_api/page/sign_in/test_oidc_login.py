@@ -34,7 +34,7 @@ def walls(there: StandIn, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 
 @pytest.fixture
-def gate(walls: Doorstep, there: StandIn) -> Iterator[Doorstep]:
+def authoriser(walls: Doorstep, there: StandIn) -> Iterator[Doorstep]:
     walls.empty()
     there.claims, there.info, there.answers = {}, {}, {}
     yield walls
@@ -49,15 +49,15 @@ def come_back(browser: httpx2.Client, there: StandIn, left: httpx2.Response, **c
     return browser.get("/openid/back", params={**there.leave(left.headers["location"]), **changes})
 
 
-def test_the_door_names_the_providers_of_a_customer(gate: Doorstep) -> None:
-    page = gate.browser().get("/sign-in?customer=acme&next=/audit").text
+def test_the_door_names_the_providers_of_a_customer(authoriser: Doorstep) -> None:
+    page = authoriser.browser().get("/sign-in?customer=acme&next=/audit").text
     assert "Sign in with House &lt;&amp;&gt;" in page
     assert "/openid/leave?customer=acme&amp;provider=1&amp;next=%2Faudit" in page
-    assert "/openid/leave" not in gate.browser().get("/sign-in?customer=beta").text
+    assert "/openid/leave" not in authoriser.browser().get("/sign-in?customer=beta").text
 
 
-def test_there_and_back_by_a_page_that_leads_on(gate: Doorstep, there: StandIn) -> None:
-    browser = gate.browser()
+def test_there_and_back_by_a_page_that_leads_on(authoriser: Doorstep, there: StandIn) -> None:
+    browser = authoriser.browser()
     left = leave(browser, next="/audit")
     cookie = left.headers["set-cookie"]
     assert left.status_code == 303
@@ -68,21 +68,21 @@ def test_there_and_back_by_a_page_that_leads_on(gate: Doorstep, there: StandIn) 
     strict = next(each for each in back.headers.get_list("set-cookie") if each.startswith(f"{SESSION}="))
     assert "SameSite=strict" in strict
     assert inside(browser)
-    assert gate.told()[-1] == ("anna@acme.example", "session.open", "done", "provider")
+    assert authoriser.told()[-1] == ("anna@acme.example", "session.open", "done", "provider")
     assert "kept by the sign-in service" in words(browser.get("/account").text)
 
 
 def test_the_provider_is_asked_again_after_an_hour_and_then_knows_who_lost_their_role(
-    gate: Doorstep, there: StandIn
+    authoriser: Doorstep, there: StandIn
 ) -> None:
-    browser = gate.browser()
+    browser = authoriser.browser()
     come_back(browser, there, leave(browser))
     first = browser.cookies.get(SESSION)
     for _ in range(4):
-        gate.later += 900
+        authoriser.later += 900
         assert browser.get("/calls").status_code == 200
-    gate.later += 1
-    thief, part = gate.browser(), gate.browser()
+    authoriser.later += 1
+    thief, part = authoriser.browser(), authoriser.browser()
     thief.cookies.set(SESSION, first)
     part.cookies.set(SESSION, first)
     to = browser.get("/calls").headers["location"]
@@ -93,68 +93,68 @@ def test_the_provider_is_asked_again_after_an_hour_and_then_knows_who_lost_their
     assert browser.cookies.get(SESSION) != first and not inside(thief)
 
     for _ in range(4):
-        gate.later += 900
+        authoriser.later += 900
         browser.get("/calls")
-    gate.later += 1
+    authoriser.later += 1
     there.claims = {"groups": ["cooks"]}
-    lively = {"hx-request": "true", "hx-current-url": "https://rec.example/calls?party=x"}
-    to = browser.get("/calls", headers=lively).headers["hx-redirect"]
+    from_htmx = {"hx-request": "true", "hx-current-url": "https://rec.example/calls?party=x"}
+    to = browser.get("/calls", headers=from_htmx).headers["hx-redirect"]
     assert to == "/openid/leave?customer=acme&provider=0&next=/calls%3Fparty%3Dx"
     assert come_back(browser, there, browser.get(to)).status_code == 403
     assert not inside(browser)
 
 
-def test_a_page_that_renews_itself_does_not_ask_the_provider(gate: Doorstep, there: StandIn) -> None:
-    browser = gate.browser()
+def test_a_page_that_renews_itself_does_not_ask_the_provider(authoriser: Doorstep, there: StandIn) -> None:
+    browser = authoriser.browser()
     come_back(browser, there, leave(browser))
     for _ in range(3):
-        gate.later += 1190
+        authoriser.later += 1190
         browser.get("/calls")
     polls = {"hx-request": "true", "hx-current-url": "https://rec.example/calls", "x-by-itself": "true"}
-    gate.later += 40
+    authoriser.later += 40
     for path in ("/calls", "/calls/live"):
         alone = browser.get(path, headers=polls)
         assert (alone.status_code, alone.text, alone.headers.get("hx-redirect")) == (401, "", None)
-    gate.later += 1100  # somebody is back in time
+    authoriser.later += 1100  # somebody is back in time
     to = browser.get("/calls").headers["location"]
     assert to == "/openid/leave?customer=acme&provider=0&next=/calls"
 
     come_back(browser, there, browser.get(to))
     for _ in range(3):
-        gate.later += 1190
+        authoriser.later += 1190
         browser.get("/calls")
-    gate.later += 40
+    authoriser.later += 40
     browser.get("/calls", headers=polls)
-    gate.later += 1161  # nobody is
+    authoriser.later += 1161  # nobody is
     assert browser.get("/calls", headers=polls).headers["hx-redirect"] == "/sign-in"
     assert browser.get("/calls").headers["location"] == "/sign-in?next=/calls"
 
 
-def test_a_sound_is_not_sent_to_the_provider(gate: Doorstep, there: StandIn) -> None:
-    browser = gate.browser()
+def test_a_sound_is_not_sent_to_the_provider(authoriser: Doorstep, there: StandIn) -> None:
+    browser = authoriser.browser()
     come_back(browser, there, leave(browser))
     for _ in range(3):
-        gate.later += 1195
+        authoriser.later += 1195
         browser.get("/calls")
-    gate.later += 30
+    authoriser.later += 30
     to = browser.get("/calls", headers={"sec-fetch-mode": "no-cors"}).headers["location"]
     assert to == "/sign-in?next=/calls"
 
 
-def test_the_roles_are_those_of_the_groups(gate: Doorstep, there: StandIn) -> None:
-    browser = gate.browser()
+def test_the_roles_are_those_of_the_groups(authoriser: Doorstep, there: StandIn) -> None:
+    browser = authoriser.browser()
     come_back(browser, there, leave(browser))
     assert browser.get("/calls").status_code == 200
     assert browser.get("/audit").status_code == 404
 
 
-def test_a_way_back_is_walked_once(gate: Doorstep, there: StandIn) -> None:
-    browser = gate.browser()
+def test_a_way_back_is_walked_once(authoriser: Doorstep, there: StandIn) -> None:
+    browser = authoriser.browser()
     left = leave(browser)
     answer = there.leave(left.headers["location"])
     kept = browser.cookies.get(COOKIE)
     browser.get("/openid/back", params=answer)
-    thief = gate.browser()
+    thief = authoriser.browser()
     thief.cookies.set(COOKIE, kept)
     again = thief.get("/openid/back", params=answer)
     assert again.status_code == 403
@@ -162,15 +162,15 @@ def test_a_way_back_is_walked_once(gate: Doorstep, there: StandIn) -> None:
     assert not inside(thief)
 
 
-def test_somebody_elses_code_signs_nobody_in(gate: Doorstep, there: StandIn) -> None:
+def test_somebody_elses_code_signs_nobody_in(authoriser: Doorstep, there: StandIn) -> None:
     """Neither without a way of one's own, nor on the way that one began (login CSRF)."""
-    attacker, victim = gate.browser(), gate.browser()
+    attacker, victim = authoriser.browser(), authoriser.browser()
     answer = there.leave(leave(attacker).headers["location"])
     assert victim.get("/openid/back", params=answer).status_code == 403
     leave(victim)
     assert victim.get("/openid/back", params=answer).status_code == 403
     assert not inside(victim)
-    assert gate.told()[-1] == ("unknown", "session.open", "refused", "provider: state")
+    assert authoriser.told()[-1] == ("unknown", "session.open", "refused", "provider: state")
 
 
 @pytest.mark.parametrize(
@@ -183,60 +183,60 @@ def test_somebody_elses_code_signs_nobody_in(gate: Doorstep, there: StandIn) -> 
         ({"groups": ["strangers"]}, "no role"),
     ],
 )
-def test_a_token_that_does_not_vouch(gate: Doorstep, there: StandIn, claims: dict[str, object], why: str) -> None:
+def test_a_token_that_does_not_vouch(authoriser: Doorstep, there: StandIn, claims: dict[str, object], why: str) -> None:
     there.claims = claims
-    browser = gate.browser()
+    browser = authoriser.browser()
     back = come_back(browser, there, leave(browser))
     assert back.status_code == 403
     assert "did not vouch for you" in words(back.text)
     assert not inside(browser)
-    assert gate.told()[-1] == ("unknown", "session.open", "refused", f"provider: {why}")
-    assert "anna" not in str(gate.acts()[-1])
+    assert authoriser.told()[-1] == ("unknown", "session.open", "refused", f"provider: {why}")
+    assert "anna" not in str(authoriser.acts()[-1])
 
 
-def test_refused_at_the_provider(gate: Doorstep, there: StandIn) -> None:
-    browser = gate.browser()
+def test_refused_at_the_provider(authoriser: Doorstep, there: StandIn) -> None:
+    browser = authoriser.browser()
     state = there.leave(leave(browser).headers["location"])["state"]
     back = browser.get("/openid/back", params={"error": "access_denied", "error_description": "<b>", "state": state})
     assert back.status_code == 403
     assert "<b>" not in back.text
 
 
-def test_a_way_takes_ten_minutes_at_most(gate: Doorstep, there: StandIn) -> None:
-    browser = gate.browser()
+def test_a_way_takes_ten_minutes_at_most(authoriser: Doorstep, there: StandIn) -> None:
+    browser = authoriser.browser()
     left = leave(browser)
-    gate.later += 601
+    authoriser.later += 601
     assert come_back(browser, there, left).status_code == 403
 
 
 @pytest.mark.parametrize("next", ["//evil.example", "https://evil.example", "/\\evil", "/x;url=//evil"])
-def test_the_way_back_does_not_lead_to_other_sites(gate: Doorstep, there: StandIn, next: str) -> None:
-    browser = gate.browser()
+def test_the_way_back_does_not_lead_to_other_sites(authoriser: Doorstep, there: StandIn, next: str) -> None:
+    browser = authoriser.browser()
     back = come_back(browser, there, leave(browser, next=next))
     assert 'content="0;url=/"' in back.text
 
 
-def test_the_redirect_address_is_ours(gate: Doorstep) -> None:
-    link = urlsplit(leave(gate.browser()).headers["location"])
-    assert f"redirect_uri=https%3A%2F%2F127.0.0.1%3A{gate.port}%2Fopenid%2Fback" in link.query
+def test_the_redirect_address_is_ours(authoriser: Doorstep) -> None:
+    link = urlsplit(leave(authoriser.browser()).headers["location"])
+    assert f"redirect_uri=https%3A%2F%2F127.0.0.1%3A{authoriser.port}%2Fopenid%2Fback" in link.query
 
 
-def test_a_provider_that_is_away_keeps_no_local_account_out(gate: Doorstep) -> None:
-    gate.settle()
-    browser = gate.browser()
+def test_a_provider_that_is_away_keeps_no_local_account_out(authoriser: Doorstep) -> None:
+    authoriser.settle()
+    browser = authoriser.browser()
     away = leave(browser, provider="1")
     assert away.status_code == 502
     assert "Local accounts work all the same." in words(away.text)
-    assert gate.sign_in(browser).status_code == 303
+    assert authoriser.sign_in(browser).status_code == 303
 
 
 @pytest.mark.parametrize("asked", [{"provider": "2"}, {"provider": "-1"}, {"provider": "x"}, {"customer": "beta"}])
-def test_a_provider_that_there_is_none(gate: Doorstep, asked: dict[str, str]) -> None:
-    assert leave(gate.browser(), **asked).status_code == 404
+def test_a_provider_that_there_is_none(authoriser: Doorstep, asked: dict[str, str]) -> None:
+    assert leave(authoriser.browser(), **asked).status_code == 404
 
 
-def test_ways_are_not_begun_for_ever(gate: Doorstep) -> None:
-    browser = gate.browser()
+def test_ways_are_not_begun_for_ever(authoriser: Doorstep) -> None:
+    browser = authoriser.browser()
     answers = [leave(browser).status_code for _ in range(22)]
     assert answers[:20] == [303] * 20
     assert 429 in answers[20:]

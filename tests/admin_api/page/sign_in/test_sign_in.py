@@ -18,25 +18,25 @@ from tests.admin_api.page.conftest import led, words
 from tests.admin_api.page.doorstep import COOKIE, PASSWORD, Doorstep, field, inside
 
 
-def test_name_and_password_lead_to_the_page_that_was_asked_for(door: Doorstep) -> None:
-    door.settle()
-    browser = door.browser()
+def test_name_and_password_lead_to_the_page_that_was_asked_for(handler: Doorstep) -> None:
+    handler.settle()
+    browser = handler.browser()
     asked = browser.get("/calls")
     shown = browser.get(asked.headers["location"])
-    answer = door.sign_in(browser, next=field(shown, "next"))
+    answer = handler.sign_in(browser, next=field(shown, "next"))
     assert (answer.status_code, answer.headers["location"]) == (303, "/calls")
     assert inside(browser)
     cookie = answer.headers["set-cookie"]
     assert all(word in cookie for word in ("HttpOnly", "Secure", "SameSite=strict", "Path=/"))
     assert "Max-Age" not in cookie  # gone with the browser
     assert "Domain" not in cookie
-    assert door.told()[-1] == ("anna", "session.open", "done", "password")
+    assert handler.told()[-1] == ("anna", "session.open", "done", "password")
 
 
-def test_whoever_is_in_is_not_asked_again(door: Doorstep) -> None:
-    door.settle()
-    browser = door.browser()
-    door.sign_in(browser)
+def test_whoever_is_in_is_not_asked_again(handler: Doorstep) -> None:
+    handler.settle()
+    browser = handler.browser()
+    handler.sign_in(browser)
     assert browser.get("/sign-in?next=/audit").headers["location"] == "/audit"
 
 
@@ -46,12 +46,12 @@ def test_whoever_is_in_is_not_asked_again(door: Doorstep) -> None:
      ("anna", PASSWORD, "beta"), ("anna", PASSWORD, "none-such"), ("ben", PASSWORD, "acme"), ("cleo", "", "acme"),
      ("anna", "\ud83d", "acme"), ("a" * 5000, "b" * 20_000, "acme")],
 )  # fmt: skip
-def test_whatever_is_wrong_the_answer_is_the_same(door: Doorstep, name: str, password: str, customer: str) -> None:
-    door.settle("anna")
-    door.customers["acme"].accounts.change(door.settle("ben"), lambda a: a.ended(disabled=True))
-    door.invite("cleo")  # has no password yet
-    browser = door.browser()
-    answer = door.sign_in(browser, name, password.encode("utf-8", "replace").decode(), customer)
+def test_whatever_is_wrong_the_answer_is_the_same(handler: Doorstep, name: str, password: str, customer: str) -> None:
+    handler.settle("anna")
+    handler.customers["acme"].accounts.change(handler.settle("ben"), lambda a: a.ended(disabled=True))
+    handler.invite("cleo")  # has no password yet
+    browser = handler.browser()
+    answer = handler.sign_in(browser, name, password.encode("utf-8", "replace").decode(), customer)
     assert answer.status_code == 403
     assert "Name or password is not right." in words(answer.text)
     assert COOKIE not in answer.headers.get("set-cookie", "")
@@ -60,83 +60,87 @@ def test_whatever_is_wrong_the_answer_is_the_same(door: Doorstep, name: str, pas
         assert name not in answer.text or name in ("anna", "ben")  # "Recorder" has none of them
 
 
-def test_a_refused_try_is_told_by_the_account_never_by_what_was_typed(door: Doorstep) -> None:
-    door.settle()
-    door.sign_in(door.browser(), "ANNA", "secret that was mistyped")
-    door.sign_in(door.browser(), "passwordTypedAsName", "x")
-    assert door.told()[-2:] == [
+def test_a_refused_try_is_told_by_the_account_never_by_what_was_typed(handler: Doorstep) -> None:
+    handler.settle()
+    handler.sign_in(handler.browser(), "ANNA", "secret that was mistyped")
+    handler.sign_in(handler.browser(), "passwordTypedAsName", "x")
+    assert handler.told()[-2:] == [
         ("anna", "session.open", "refused", "password"),
         ("unknown", "session.open", "refused", "password"),
     ]
-    assert "mistyped" not in str(door.acts())
-    assert "passwordTypedAsName" not in str(door.acts())
+    assert "mistyped" not in str(handler.acts())
+    assert "passwordTypedAsName" not in str(handler.acts())
 
 
 HOME, OFFICE, STRANGER = "127.0.1.7", "127.0.2.7", "127.0.3.7"
 """Addresses of three networks."""
 
 
-def test_where_somebody_has_been_before_a_try_waits_for_its_turn_and_is_not_refused(door: Doorstep) -> None:
-    door.settle()
-    assert door.sign_in(door.browser(HOME)).status_code == 303
+def test_where_somebody_has_been_before_a_try_waits_for_its_turn_and_is_not_refused(handler: Doorstep) -> None:
+    handler.settle()
+    assert handler.sign_in(handler.browser(HOME)).status_code == 303
     for _ in range(12):
-        assert door.sign_in(door.browser("127.0.1.8"), password="wrong").status_code == 403
-    assert door.delays == pytest.approx([1, 2, 4, 4, 4, 4, 4], abs=0.1)
-    assert door.sign_in(door.browser("127.0.1.9")).status_code == 303
-    assert door.sign_in(door.browser("127.0.1.10")).status_code == 303
-    assert len(door.delays) == 8, "whoever got in waits no more"
+        assert handler.sign_in(handler.browser("127.0.1.8"), password="wrong").status_code == 403
+    assert handler.delays == pytest.approx([1, 2, 4, 4, 4, 4, 4], abs=0.1)
+    assert handler.sign_in(handler.browser("127.0.1.9")).status_code == 303
+    assert handler.sign_in(handler.browser("127.0.1.10")).status_code == 303
+    assert len(handler.delays) == 8, "whoever got in waits no more"
 
 
-def test_one_address_keeps_nobody_out_who_comes_from_elsewhere(door: Doorstep) -> None:
-    door.settle()
+def test_one_address_keeps_nobody_out_who_comes_from_elsewhere(handler: Doorstep) -> None:
+    handler.settle()
     judged = 0
-    stranger = door.browser(STRANGER)
+    stranger = handler.browser(STRANGER)
     for minute in range(240):
-        judged += door.sign_in(stranger, password="wrong").status_code == 403
+        judged += handler.sign_in(stranger, password="wrong").status_code == 403
         if minute % 60 == 59:
-            before = len(door.delays)
-            assert door.sign_in(door.browser(f"127.0.{10 + minute // 60}.2")).status_code == 303, "never seen there"
-            assert len(door.delays) == before
-        door.later += 60
+            before = len(handler.delays)
+            assert handler.sign_in(handler.browser(f"127.0.{10 + minute // 60}.2")).status_code == 303, (
+                "never seen there"
+            )
+            assert len(handler.delays) == before
+        handler.later += 60
     assert judged <= 5 + 10 + 4 * 4  # at once, while the pauses grow, and four an hour
 
 
-def test_somebody_with_many_addresses_guesses_no_faster_and_keeps_nobody_from_the_usual_place(door: Doorstep) -> None:
-    door.settle()
-    assert door.sign_in(door.browser(HOME)).status_code == 303
-    strangers = [door.browser(f"127.0.{100 + number}.9") for number in range(60)]
-    begun, judged = door.later, 0
+def test_somebody_with_many_addresses_guesses_no_faster_and_keeps_nobody_from_the_usual_place(
+    handler: Doorstep,
+) -> None:
+    handler.settle()
+    assert handler.sign_in(handler.browser(HOME)).status_code == 303
+    strangers = [handler.browser(f"127.0.{100 + number}.9") for number in range(60)]
+    begun, judged = handler.later, 0
     for _ in range(4):
         for stranger in strangers:
-            judged += door.sign_in(stranger, password="wrong").status_code == 403
-            door.later += 1
-    assert judged <= 20 + 8 + (door.later - begun) / 60
-    assert door.sign_in(door.browser(OFFICE)).status_code == 429, "a place that is as new as theirs"
-    before = len(door.delays)
-    assert door.sign_in(door.browser("127.0.1.99")).status_code == 303
-    door.restart()
+            judged += handler.sign_in(stranger, password="wrong").status_code == 403
+            handler.later += 1
+    assert judged <= 20 + 8 + (handler.later - begun) / 60
+    assert handler.sign_in(handler.browser(OFFICE)).status_code == 429, "a place that is as new as theirs"
+    before = len(handler.delays)
+    assert handler.sign_in(handler.browser("127.0.1.99")).status_code == 303
+    handler.restart()
     for stranger in strangers:
-        door.sign_in(stranger, password="wrong")
-    assert door.sign_in(door.browser(OFFICE)).status_code == 429
-    assert door.sign_in(door.browser(HOME)).status_code == 303, "known after a restart, too"
-    assert not [each for each in door.delays[before:] if each > MAX_DELAY]
+        handler.sign_in(stranger, password="wrong")
+    assert handler.sign_in(handler.browser(OFFICE)).status_code == 429
+    assert handler.sign_in(handler.browser(HOME)).status_code == 303, "known after a restart, too"
+    assert not [each for each in handler.delays[before:] if each > MAX_DELAY]
 
 
-def test_waiting_tells_nobody_which_names_there_are(door: Doorstep) -> None:
-    door.settle()
-    door.settle("ben")
-    assert door.sign_in(door.browser(HOME)).status_code == 303  # where anna has been is nobody's but hers to see
+def test_waiting_tells_nobody_which_names_there_are(handler: Doorstep) -> None:
+    handler.settle()
+    handler.settle("ben")
+    assert handler.sign_in(handler.browser(HOME)).status_code == 303  # where anna has been is nobody's but hers to see
     seen = []
     for name, network in (("anna", 50), ("nobody", 51), ("ben", 52)):
-        door.delays.clear()
-        browser = door.browser(f"127.0.{network}.1")
-        answers = [door.sign_in(browser, name, "wrong") for _ in range(12)]
-        seen.append(([(a.status_code, a.headers.get("retry-after")) for a in answers], list(door.delays)))
+        handler.delays.clear()
+        browser = handler.browser(f"127.0.{network}.1")
+        answers = [handler.sign_in(browser, name, "wrong") for _ in range(12)]
+        seen.append(([(a.status_code, a.headers.get("retry-after")) for a in answers], list(handler.delays)))
     assert seen[0] == seen[1] == seen[2]
     assert seen[0][1], "some of them waited"
 
 
-def held_pauses(door: Doorstep, monkeypatch: pytest.MonkeyPatch) -> tuple[queue.Queue[float], asyncio.Event]:
+def held_pauses(handler: Doorstep, monkeypatch: pytest.MonkeyPatch) -> tuple[queue.Queue[float], asyncio.Event]:
     """Tell what each try has to wait, and let all go on once the event is set."""
     waiting, go_on = queue.Queue[float](), asyncio.Event()
 
@@ -144,138 +148,138 @@ def held_pauses(door: Doorstep, monkeypatch: pytest.MonkeyPatch) -> tuple[queue.
         waiting.put(seconds)
         await go_on.wait()
 
-    monkeypatch.setattr(door.family, "_pause", pause)
+    monkeypatch.setattr(handler.family, "_pause", pause)
     return waiting, go_on
 
 
 def test_few_tries_wait_at_once_and_those_of_one_address_fill_no_queue(
-    door: Doorstep, monkeypatch: pytest.MonkeyPatch
+    handler: Doorstep, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    door.settle()
-    assert door.sign_in(door.browser(HOME)).status_code == 303
+    handler.settle()
+    assert handler.sign_in(handler.browser(HOME)).status_code == 303
     for _ in range(5):
-        door.sign_in(door.browser(HOME), password="wrong")
-    waiting, go_on = held_pauses(door, monkeypatch)
+        handler.sign_in(handler.browser(HOME), password="wrong")
+    waiting, go_on = held_pauses(handler, monkeypatch)
     with ThreadPoolExecutor(8) as browsers:
-        first = [browsers.submit(door.sign_in, door.browser(HOME), password="wrong") for _ in range(2)]
+        first = [browsers.submit(handler.sign_in, handler.browser(HOME), password="wrong") for _ in range(2)]
         assert sorted([waiting.get(timeout=30), waiting.get(timeout=30)]) == pytest.approx([1, 3], abs=0.1)
-        assert door.sign_in(door.browser(HOME)).status_code == 429
-        assert door.sign_in(door.browser("127.0.1.8")).status_code == 303
-        door.run(_set(go_on))
+        assert handler.sign_in(handler.browser(HOME)).status_code == 429
+        assert handler.sign_in(handler.browser("127.0.1.8")).status_code == 303
+        handler.run(_set(go_on))
         assert [each.result(60).status_code for each in first] == [403, 403]
 
 
 def test_others_in_a_usual_network_keep_its_owner_out_of_nothing(
-    door: Doorstep, monkeypatch: pytest.MonkeyPatch
+    handler: Doorstep, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    door.settle()
-    assert door.sign_in(door.browser(HOME)).status_code == 303
+    handler.settle()
+    assert handler.sign_in(handler.browser(HOME)).status_code == 303
     for _ in range(5):
-        assert door.sign_in(door.browser("127.0.1.20"), password="wrong").status_code == 403
-    waiting, go_on = held_pauses(door, monkeypatch)
+        assert handler.sign_in(handler.browser("127.0.1.20"), password="wrong").status_code == 403
+    waiting, go_on = held_pauses(handler, monkeypatch)
     with ThreadPoolExecutor(8) as browsers:
         tries = []
         for source in ("127.0.1.21", "127.0.1.21", "127.0.1.22", "127.0.1.22", "127.0.1.23"):
-            tries.append(browsers.submit(door.sign_in, door.browser(source), password="wrong"))
+            tries.append(browsers.submit(handler.sign_in, handler.browser(source), password="wrong"))
             assert waiting.get(timeout=30) <= MAX_DELAY
-        assert door.sign_in(door.browser("127.0.1.24"), password="wrong").status_code == 429
-        assert door.sign_in(door.browser(HOME)).status_code == 303
+        assert handler.sign_in(handler.browser("127.0.1.24"), password="wrong").status_code == 429
+        assert handler.sign_in(handler.browser(HOME)).status_code == 303
         assert waiting.empty()
-        door.run(_set(go_on))
+        handler.run(_set(go_on))
         assert [each.result(60).status_code for each in tries] == [403] * 5
 
 
 def test_who_fills_the_queue_of_passwords_keeps_nobody_from_the_usual_place_and_pays(
-    door: Doorstep, monkeypatch: pytest.MonkeyPatch
+    handler: Doorstep, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    door.settle()
-    assert door.sign_in(door.browser(HOME)).status_code == 303
+    handler.settle()
+    assert handler.sign_in(handler.browser(HOME)).status_code == 303
     monkeypatch.setattr(passwords, "MAX_OF_ONE", 0)  # as if its network had all its places taken
-    stranger = door.browser(STRANGER)
-    assert [door.sign_in(stranger, f"nobody{n}").status_code for n in range(24)] == [503] * 24
-    assert door.delays == pytest.approx([1, 2, 4, 4], abs=0.1)
-    assert door.sign_in(door.browser(HOME)).status_code == 303
+    stranger = handler.browser(STRANGER)
+    assert [handler.sign_in(stranger, f"nobody{n}").status_code for n in range(24)] == [503] * 24
+    assert handler.delays == pytest.approx([1, 2, 4, 4], abs=0.1)
+    assert handler.sign_in(handler.browser(HOME)).status_code == 303
 
 
 async def _set(event: asyncio.Event) -> None:
     event.set()
 
 
-def test_wrong_codes_from_elsewhere_use_up_none_of_the_usual_place(door: Doorstep) -> None:
-    secret, _ = door.app(door.settle())
-    browser = door.browser(HOME)
-    form = {"step": field(door.sign_in(browser), "step"), "code": door.code(secret)}
+def test_wrong_codes_from_elsewhere_use_up_none_of_the_usual_place(handler: Doorstep) -> None:
+    secret, _ = handler.app(handler.settle())
+    browser = handler.browser(HOME)
+    form = {"step": field(handler.sign_in(browser), "step"), "code": handler.code(secret)}
     assert browser.post("/sign-in/factor", data=form).status_code == 303
-    thief = door.browser(STRANGER)  # who has the password, and not the app
-    shown = door.sign_in(thief)
+    thief = handler.browser(STRANGER)  # who has the password, and not the app
+    shown = handler.sign_in(thief)
     for _ in range(6):
         shown = thief.post("/sign-in/factor", data={"step": field(shown, "step"), "code": "000000"})
     assert shown.status_code == 429
-    other = door.browser("127.0.9.9")  # another network is no new chance
-    shown = door.sign_in(other)
+    other = handler.browser("127.0.9.9")  # another network is no new chance
+    shown = handler.sign_in(other)
     assert other.post("/sign-in/factor", data={"step": field(shown, "step"), "code": "000000"}).status_code == 429
-    door.later += 60
-    browser = door.browser(HOME)
-    form = {"step": field(door.sign_in(browser), "step"), "code": door.code(secret)}
+    handler.later += 60
+    browser = handler.browser(HOME)
+    form = {"step": field(handler.sign_in(browser), "step"), "code": handler.code(secret)}
     assert browser.post("/sign-in/factor", data=form).status_code == 303
 
 
-def test_another_spelling_of_a_name_is_no_new_try(door: Doorstep) -> None:
-    door.settle()
+def test_another_spelling_of_a_name_is_no_new_try(handler: Doorstep) -> None:
+    handler.settle()
     for name in ("anna", "ANNA", " anna", "ａｎｎａ", "Anna "):
-        assert door.sign_in(door.browser(), name, "wrong").status_code == 403
-    assert not door.delays
-    assert door.sign_in(door.browser(), "aNNa", "wrong").status_code == 403
-    assert door.delays == [1]
+        assert handler.sign_in(handler.browser(), name, "wrong").status_code == 403
+    assert not handler.delays
+    assert handler.sign_in(handler.browser(), "aNNa", "wrong").status_code == 403
+    assert handler.delays == [1]
 
 
 def test_who_signs_in_while_too_many_do_is_told_so_and_nothing_is_counted(
-    door: Doorstep, monkeypatch: pytest.MonkeyPatch
+    handler: Doorstep, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    door.settle()
+    handler.settle()
     with monkeypatch.context() as crowd:
         crowd.setattr("recorder.access.passwords.MAX_WAITING", 0)
         for _ in range(9):
-            answer = door.sign_in(door.browser())
+            answer = handler.sign_in(handler.browser())
             assert (answer.status_code, answer.headers["retry-after"]) == (503, "2")
-    assert door.sign_in(door.browser()).status_code == 303
+    assert handler.sign_in(handler.browser()).status_code == 303
 
 
-def test_where_there_is_one_customer_nobody_is_asked_for_it(door: Doorstep, monkeypatch: pytest.MonkeyPatch) -> None:
-    door.settle()
-    monkeypatch.setattr(door.family, "customers", {"acme": door.customers["acme"]})
-    browser = door.browser()
+def test_where_there_is_one_customer_nobody_is_asked_for_it(handler: Doorstep, monkeypatch: pytest.MonkeyPatch) -> None:
+    handler.settle()
+    monkeypatch.setattr(handler.family, "customers", {"acme": handler.customers["acme"]})
+    browser = handler.browser()
     assert 'name="customer"' not in browser.get("/sign-in").text
-    assert door.sign_in(browser, customer="").status_code == 303
+    assert handler.sign_in(browser, customer="").status_code == 303
 
 
-def test_one_address_cannot_try_many_names_for_ever(door: Doorstep) -> None:
-    browser = door.browser()
-    answers = [door.sign_in(browser, f"name{i}").status_code for i in range(26)]
+def test_one_address_cannot_try_many_names_for_ever(handler: Doorstep) -> None:
+    browser = handler.browser()
+    answers = [handler.sign_in(browser, f"name{i}").status_code for i in range(26)]
     assert answers == [403] * 26
-    assert door.delays == pytest.approx([1, 2, 4, 4, 4, 4], abs=0.1)
+    assert handler.delays == pytest.approx([1, 2, 4, 4, 4, 4], abs=0.1)
 
 
-def test_a_door_does_not_lead_to_other_sites(door: Doorstep) -> None:
-    door.settle()
+def test_a_door_does_not_lead_to_other_sites(handler: Doorstep) -> None:
+    handler.settle()
     evils = "//evil.example https://evil.example /\\\\evil.example /%2fevil.example javascript:alert(1) /calls?x=//evil"
     for evil in (*evils.split(), "/calls\r\nX: y"):
-        browser = door.browser()
+        browser = handler.browser()
         shown = browser.get("/sign-in", params={"next": evil})
         assert field(shown, "next") == "/"
-        assert door.sign_in(browser, next=evil).headers["location"] == "/"
+        assert handler.sign_in(browser, next=evil).headers["location"] == "/"
 
 
-def test_a_form_of_another_site_signs_nobody_in(door: Doorstep) -> None:
-    door.settle()
+def test_a_form_of_another_site_signs_nobody_in(handler: Doorstep) -> None:
+    handler.settle()
     form = {"customer": "acme", "name": "anna", "password": PASSWORD}
-    browser = door.browser()
+    browser = handler.browser()
     assert browser.post("/sign-in", data=form, headers={"Sec-Fetch-Site": "cross-site"}).status_code == 403
     assert browser.post("/sign-in", data=form, headers={"Origin": "https://evil.example"}).status_code == 403
 
 
-def test_the_customer_is_typed_where_there_are_several_and_prefilled_from_the_address(door: Doorstep) -> None:
-    page = door.browser().get("/sign-in?customer=acme%22%3E%3Cscript%3E").text
+def test_the_customer_is_typed_where_there_are_several_and_prefilled_from_the_address(handler: Doorstep) -> None:
+    page = handler.browser().get("/sign-in?customer=acme%22%3E%3Cscript%3E").text
     assert 'value="acme&#34;&gt;&lt;script&gt;"' in page
     assert "beta" not in page  # customers do not learn of each other
 
@@ -283,62 +287,62 @@ def test_the_customer_is_typed_where_there_are_several_and_prefilled_from_the_ad
 # --- second factor ---------------------------------------------------------------------------------------------------
 
 
-def test_a_code_of_the_app_is_asked_for_and_taken_once(door: Doorstep) -> None:
-    secret, _ = door.app(door.settle())
-    browser = door.browser()
-    shown = door.sign_in(browser, next="/audit")
+def test_a_code_of_the_app_is_asked_for_and_taken_once(handler: Doorstep) -> None:
+    secret, _ = handler.app(handler.settle())
+    browser = handler.browser()
+    shown = handler.sign_in(browser, next="/audit")
     assert shown.status_code == 200
     assert not inside(browser)
-    code = door.code(secret)
+    code = handler.code(secret)
     answer = browser.post("/sign-in/factor", data={"step": field(shown, "step"), "code": code})
     assert (answer.status_code, answer.headers["location"]) == (303, "/audit")
     assert inside(browser)
-    assert door.told()[-1] == ("anna", "session.open", "done", "password and code")
-    thief = door.browser()
-    shown = door.sign_in(thief)
+    assert handler.told()[-1] == ("anna", "session.open", "done", "password and code")
+    thief = handler.browser()
+    shown = handler.sign_in(thief)
     assert thief.post("/sign-in/factor", data={"step": field(shown, "step"), "code": code}).status_code == 403
     assert not inside(thief)
 
 
-def test_a_step_is_good_for_one_try_and_ten_minutes(door: Doorstep) -> None:
-    secret, _ = door.app(door.settle())
-    browser = door.browser()
-    step = field(door.sign_in(browser), "step")
+def test_a_step_is_good_for_one_try_and_ten_minutes(handler: Doorstep) -> None:
+    secret, _ = handler.app(handler.settle())
+    browser = handler.browser()
+    step = field(handler.sign_in(browser), "step")
     wrong = browser.post("/sign-in/factor", data={"step": step, "code": "000000"})
     assert "This code is not right." in words(wrong.text)
-    assert browser.post("/sign-in/factor", data={"step": step, "code": door.code(secret)}).status_code == 403
+    assert browser.post("/sign-in/factor", data={"step": step, "code": handler.code(secret)}).status_code == 403
     again = field(wrong, "step")
-    door.later += 601
-    late = browser.post("/sign-in/factor", data={"step": again, "code": door.code(secret)})
+    handler.later += 601
+    late = browser.post("/sign-in/factor", data={"step": again, "code": handler.code(secret)})
     assert "That took too long." in words(late.text)
     assert not inside(browser)
 
 
-def test_codes_cannot_be_tried_for_ever(door: Doorstep) -> None:
-    secret, _ = door.app(door.settle())
-    browser = door.browser()
-    shown = door.sign_in(browser)
+def test_codes_cannot_be_tried_for_ever(handler: Doorstep) -> None:
+    secret, _ = handler.app(handler.settle())
+    browser = handler.browser()
+    shown = handler.sign_in(browser)
     for _ in range(5):
         shown = browser.post("/sign-in/factor", data={"step": field(shown, "step"), "code": "000000"})
-    answer = browser.post("/sign-in/factor", data={"step": field(shown, "step"), "code": door.code(secret)})
+    answer = browser.post("/sign-in/factor", data={"step": field(shown, "step"), "code": handler.code(secret)})
     assert answer.status_code == 429
-    door.later += int(answer.headers["retry-after"])
-    answer = browser.post("/sign-in/factor", data={"step": field(answer, "step"), "code": door.code(secret)})
+    handler.later += int(answer.headers["retry-after"])
+    answer = browser.post("/sign-in/factor", data={"step": field(answer, "step"), "code": handler.code(secret)})
     assert answer.status_code == 303
 
 
-def test_a_recovery_code_lets_in_once(door: Doorstep) -> None:
-    _, codes = door.app(door.settle())
+def test_a_recovery_code_lets_in_once(handler: Doorstep) -> None:
+    _, codes = handler.app(handler.settle())
     for expected in (303, 403):
-        browser = door.browser()
-        step = field(door.sign_in(browser), "step")
+        browser = handler.browser()
+        step = field(handler.sign_in(browser), "step")
         assert browser.post("/sign-in/factor", data={"step": step, "code": codes[0].upper()}).status_code == expected
 
 
-def test_without_the_second_step_there_is_no_session(door: Doorstep) -> None:
-    door.app(door.settle())
-    browser = door.browser()
-    door.sign_in(browser)
+def test_without_the_second_step_there_is_no_session(handler: Doorstep) -> None:
+    handler.app(handler.settle())
+    browser = handler.browser()
+    handler.sign_in(browser)
     for form in ({}, {"step": "0" * 64, "code": "123456"}, {"step": "", "answer": "{}"}):
         assert browser.post("/sign-in/factor", data=form).status_code == 403
     assert not inside(browser)
@@ -373,9 +377,9 @@ def test_where_a_second_factor_is_required_there_is_no_way_around_it(strict: Doo
 # --- the end of a session --------------------------------------------------------------------------------------------
 
 
-def enter(door: Doorstep) -> tuple:
-    browser = door.browser()
-    assert door.sign_in(browser).status_code == 303
+def enter(handler: Doorstep) -> tuple:
+    browser = handler.browser()
+    assert handler.sign_in(browser).status_code == 303
     return browser
 
 
@@ -387,91 +391,91 @@ def enter(door: Doorstep) -> tuple:
         lambda a: a.ended(password="another"),
     ],
 )
-def test_a_session_ends_with_the_next_request_once_its_account_is_another(door: Doorstep, change) -> None:
-    id = door.settle()
-    browser = enter(door)
-    door.customers["acme"].accounts.change(id, change)
+def test_a_session_ends_with_the_next_request_once_its_account_is_another(handler: Doorstep, change) -> None:
+    id = handler.settle()
+    browser = enter(handler)
+    handler.customers["acme"].accounts.change(id, change)
     assert not inside(browser)
 
 
-def test_a_session_ends_once_its_account_is_removed(door: Doorstep) -> None:
-    id = door.settle()
-    browser = enter(door)
-    door.customers["acme"].accounts.remove(id)
+def test_a_session_ends_once_its_account_is_removed(handler: Doorstep) -> None:
+    id = handler.settle()
+    browser = enter(handler)
+    handler.customers["acme"].accounts.remove(id)
     assert not inside(browser)
 
 
-def test_nobody_comes_back_to_a_desk_after_twenty_minutes(door: Doorstep) -> None:
-    door.settle()
-    browser = enter(door)
-    door.later += 20 * 60
+def test_nobody_comes_back_to_a_desk_after_twenty_minutes(handler: Doorstep) -> None:
+    handler.settle()
+    browser = enter(handler)
+    handler.later += 20 * 60
     assert inside(browser)
-    door.later += 20 * 60 + 1
+    handler.later += 20 * 60 + 1
     assert not inside(browser)
 
 
-def test_a_page_that_renews_itself_keeps_no_session(door: Doorstep) -> None:
-    door.settle()
-    browser = enter(door)
+def test_a_page_that_renews_itself_keeps_no_session(handler: Doorstep) -> None:
+    handler.settle()
+    browser = enter(handler)
     for _ in range(5):
-        door.later += 5 * 60
+        handler.later += 5 * 60
         browser.get("/account", headers={"HX-Request": "true", "X-By-Itself": "true"})
     assert not inside(browser)
 
 
-def test_after_twelve_hours_one_signs_in_again_however_busy(door: Doorstep) -> None:
-    door.settle()
-    browser = enter(door)
+def test_after_twelve_hours_one_signs_in_again_however_busy(handler: Doorstep) -> None:
+    handler.settle()
+    browser = enter(handler)
     for _ in range(71):
-        door.later += 10 * 60
+        handler.later += 10 * 60
         assert inside(browser)
-    door.later += 10 * 60 + 1
+    handler.later += 10 * 60 + 1
     assert not inside(browser)
 
 
-def test_signing_out_ends_the_session_and_is_told(door: Doorstep) -> None:
-    door.settle()
-    browser = enter(door)
+def test_signing_out_ends_the_session_and_is_told(handler: Doorstep) -> None:
+    handler.settle()
+    browser = enter(handler)
     kept = browser.cookies.get(COOKIE)
     answer = browser.post("/sign-out", headers={"Sec-Fetch-Site": "same-origin"})
     assert answer.headers["location"] == "/sign-in"
     browser.cookies.clear()
     browser.cookies.set(COOKIE, kept)
     assert not inside(browser)
-    assert door.told()[-1] == ("anna", "session.close", "done", "")
+    assert handler.told()[-1] == ("anna", "session.close", "done", "")
 
 
-def test_signing_in_anew_gives_a_new_cookie_and_ends_the_old_session(door: Doorstep) -> None:
-    door.settle()
-    browser = enter(door)
+def test_signing_in_anew_gives_a_new_cookie_and_ends_the_old_session(handler: Doorstep) -> None:
+    handler.settle()
+    browser = enter(handler)
     first = browser.cookies.get(COOKIE)
-    door.sign_in(browser)
+    handler.sign_in(browser)
     second = browser.cookies.get(COOKIE)
     assert first != second
-    other = door.browser()
+    other = handler.browser()
     other.cookies.set(COOKIE, first)
     assert not inside(other)
 
 
-def test_damaged_accounts_of_one_customer_lock_out_that_customer_alone(door: Doorstep) -> None:
-    door.settle()
-    door.settle("ben", customer="beta")
-    browser = enter(door)
-    (door.customers["acme"].folder / "accounts.json").write_text("{")
+def test_damaged_accounts_of_one_customer_lock_out_that_customer_alone(handler: Doorstep) -> None:
+    handler.settle()
+    handler.settle("ben", customer="beta")
+    browser = enter(handler)
+    (handler.customers["acme"].folder / "accounts.json").write_text("{")
     assert not inside(browser)
-    assert door.sign_in(door.browser()).status_code in (500, 503)
-    assert door.sign_in(door.browser(), "ben", customer="beta").status_code == 303
-    assert door.faults
-    door.faults.clear()
+    assert handler.sign_in(handler.browser()).status_code in (500, 503)
+    assert handler.sign_in(handler.browser(), "ben", customer="beta").status_code == 303
+    assert handler.faults
+    handler.faults.clear()
 
 
-def test_an_account_that_goes_between_two_pages_is_a_plain_refusal(door: Doorstep) -> None:
-    id = door.settle()
-    secret, _ = door.app(id)
-    browser = door.browser()
-    step = field(door.sign_in(browser), "step")
-    door.customers["acme"].accounts.change(id, Account.ended)
-    answer = browser.post("/sign-in/factor", data={"step": step, "code": door.code(secret)})
+def test_an_account_that_goes_between_two_pages_is_a_plain_refusal(handler: Doorstep) -> None:
+    id = handler.settle()
+    secret, _ = handler.app(id)
+    browser = handler.browser()
+    step = field(handler.sign_in(browser), "step")
+    handler.customers["acme"].accounts.change(id, Account.ended)
+    answer = browser.post("/sign-in/factor", data={"step": step, "code": handler.code(secret)})
     assert answer.status_code == 403
     assert "changed meanwhile" in words(answer.text)
 
@@ -503,16 +507,16 @@ def test_an_app_that_cannot_be_written_down_is_not_put_on_file(
     assert strict.customers["acme"].accounts.get(id).totp is None
 
 
-def test_a_stranger_sends_no_long_form(door: Doorstep) -> None:
-    assert door.sign_in(door.browser(), "anna", "x" * 40_000).status_code == 413
+def test_a_stranger_sends_no_long_form(handler: Doorstep) -> None:
+    assert handler.sign_in(handler.browser(), "anna", "x" * 40_000).status_code == 413
 
 
 def secret_in(page: httpx2.Response) -> str:
     return re.search(r'class="mono">([A-Z2-7]{32})<', page.text).group(1)
 
 
-def unwritable(door: Doorstep, monkeypatch: pytest.MonkeyPatch) -> None:
+def unwritable(handler: Doorstep, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object) -> None:
         raise AuditError("the disk is full")
 
-    monkeypatch.setattr(door.customers["acme"].audit, "append", broken)
+    monkeypatch.setattr(handler.customers["acme"].audit, "append", broken)

@@ -8,7 +8,7 @@ from urllib.parse import quote
 import pytest
 
 from admin_api.http.permissions import Role
-from admin_api.page.framework.translations import Words
+from admin_api.page.framework.translations import Translations
 from admin_api.page.views import audit
 from admin_api.page.views.action_labels import COUNTS, NOTES
 from storage.access.actor import Actor, Kind
@@ -101,7 +101,7 @@ def test_reasons_of_the_recorder_are_said_in_the_language_of_the_reader(browse, 
     ],
 )
 def test_a_reason_is_said_part_by_part_and_what_somebody_typed_stays(reason, german):
-    assert audit.said(Words("de"), reason) == german
+    assert audit.said(Translations("de"), reason) == german
 
 
 def test_everything_that_the_log_is_told_is_known():
@@ -113,25 +113,25 @@ def test_everything_that_the_log_is_told_is_known():
 
 
 def test_it_is_narrowed_to_a_person_an_act_and_a_call_and_taken_along(browse, service):
-    heard, other = service.ids["acme"][:2]
-    service.ask(f"/calls/{heard}/media", "listener")
+    answer_of, other = service.ids["acme"][:2]
+    service.ask(f"/calls/{answer_of}/media", "listener")
     service.ask(f"/calls/{other}/media", "listener")
-    service.ask(f"/calls/{heard}", "privacy")
+    service.ask(f"/calls/{answer_of}", "privacy")
     auditor = browse(Role.AUDITOR)
     actor = service.acts()[-3]["actor"]
     page = auditor.get("/audit").text
-    for name, value in (("object", heard), ("action", "call.media"), ("actor", actor)):
+    for name, value in (("object", answer_of), ("action", "call.media"), ("actor", actor)):
         assert f'href="/audit?{name}={value}"' in page
-    rows = auditor.get(f"/audit?object={heard}&action=call.media").text.split("<tbody>")[1]
-    assert heard in rows and other not in rows and "Looked at a call" not in rows
+    rows = auditor.get(f"/audit?object={answer_of}&action=call.media").text.split("<tbody>")[1]
+    assert answer_of in rows and other not in rows and "Looked at a call" not in rows
     assert f"actor={actor}" in rows
-    file = auditor.get(f"/audit/file?object={heard}&action=call.media&format=csv")
-    assert file.status_code == 200 and heard in file.text and other not in file.text
-    assert f"/calls/{heard}" not in page  # an auditor who may not look at calls gets no link to one
+    file = auditor.get(f"/audit/file?object={answer_of}&action=call.media&format=csv")
+    assert file.status_code == 200 and answer_of in file.text and other not in file.text
+    assert f"/calls/{answer_of}" not in page  # an auditor who may not look at calls gets no link to one
     both = browse(Role.AUDITOR, Role.LISTENER)
-    assert f'href="/calls/{heard}"' in both.get("/audit").text
-    assert f'href="/audit?object={heard}"' in both.get(f"/calls/{heard}").text
-    assert "/audit" not in browse(Role.LISTENER).get(f"/calls/{heard}").text
+    assert f'href="/calls/{answer_of}"' in both.get("/audit").text
+    assert f'href="/audit?object={answer_of}"' in both.get(f"/calls/{answer_of}").text
+    assert "/audit" not in browse(Role.LISTENER).get(f"/calls/{answer_of}").text
 
 
 def test_of_nobody_there_is_nothing(browse):

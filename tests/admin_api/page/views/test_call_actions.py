@@ -18,11 +18,11 @@ def permit(service):
 
 def test_pause_and_resume(service, browse):
     browser, call = browse(Role.ADMIN), service.ids["acme"][0]
-    service.desk.live["acme", call] = {"id": call, "state": "recording"}
+    service.daemon.live["acme", call] = {"id": call, "state": "recording"}
     for act in ("pause", "resume"):
         answer = browser.post(f"/calls/{call}/{act}")
         assert (answer.status_code, answer.headers["location"]) == (303, f"/calls/{call}")
-        assert (act, "acme", call) in service.desk.asked
+        assert (act, "acme", call) in service.daemon.asked
 
 
 def test_what_is_no_longer_possible_is_said_above_the_call(service, browse):

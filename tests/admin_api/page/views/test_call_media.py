@@ -35,8 +35,8 @@ def test_a_format_that_is_none_is_refused_as_the_api_does(service, browse):
 
 
 def test_a_link_to_sound_that_cannot_be_had_now_says_so_and_the_player_gets_a_document(service, browse, monkeypatch):
-    monkeypatch.setattr(service.desk, "cannot", "no turn")
-    monkeypatch.setattr(service.desk, "later", True)
+    monkeypatch.setattr(service.daemon, "cannot", "no turn")
+    monkeypatch.setattr(service.daemon, "later", True)
     place = f"/calls/{service.ids['acme'][2]}/media"
     page = browse(Role.LISTENER).get(place, headers={"Sec-Fetch-Mode": "navigate"})
     assert page.status_code == 503 and "<h1>" in page.text and page.headers["retry-after"]
@@ -68,4 +68,4 @@ def test_an_attachment_is_saved_and_not_shown(service, browse):
 def test_who_may_not_hear_finds_nothing(service, browse):
     for path in ("media", "waveform", "attachments/x"):
         assert browse(Role.PRIVACY).get(f"/calls/{service.ids['acme'][0]}/{path}").status_code == 404
-    assert service.desk.asked == []
+    assert service.daemon.asked == []

@@ -1,6 +1,6 @@
 """What a row says of a call."""
 
-from admin_api.page.views.call_summary import MOST_PEOPLE, Mark, Person, fingerprint, glance, person, quality
+from admin_api.page.views.call_summary import MOST_PEOPLE, Mark, Person, fingerprint, person, quality, summary
 
 CALL = {"id": "6f1c7e0a-2f0b-4c57-9d4e-0b6a4b1f7c11", "state": "complete", "started_at": None, "duration_ms": 61_000}
 
@@ -14,13 +14,13 @@ def test_a_person_is_shown_by_name_and_number_or_uri():
 
 
 def test_only_some_of_a_conference_are_named():
-    row = glance({**CALL, "parties": [{"name": str(n)} for n in range(MOST_PEOPLE + 3)]})
+    row = summary({**CALL, "parties": [{"name": str(n)} for n in range(MOST_PEOPLE + 3)]})
     assert (len(row.people), row.more) == (MOST_PEOPLE, 3)
 
 
 def test_marks_name_the_worst_stream():
     streams = [{"mos": 4.4, "gap_ms": 0, "media": "audio"}, {"mos": 2.0, "gap_ms": 4200, "media": "video"}]
-    marks = glance({**CALL, "hold": True, "paused": True, "streams": streams}).marks
+    marks = summary({**CALL, "hold": True, "paused": True, "streams": streams}).marks
     assert [(mark.text.format(**mark.values), mark.tone) for mark in marks] == [
         ("paused", "warn"),
         ("sound bad", "bad"),
@@ -31,7 +31,7 @@ def test_marks_name_the_worst_stream():
 
 
 def test_a_call_without_anything_odd_has_no_mark():
-    row = glance(CALL)
+    row = summary(CALL)
     assert (row.people, row.marks, row.state, row.live) == ([], [], Mark("complete", ""), False)
 
 
@@ -43,8 +43,8 @@ def test_estimates_are_classes_of_g107():
 
 def test_a_fingerprint_changes_with_what_is_seen_but_not_with_the_length():
     live = {**CALL, "state": "recording"}
-    one = fingerprint([glance(live)])
-    assert fingerprint([glance({**live, "duration_ms": 99_000})]) == one
-    assert fingerprint([glance({**live, "paused": True})]) != one
+    one = fingerprint([summary(live)])
+    assert fingerprint([summary({**live, "duration_ms": 99_000})]) == one
+    assert fingerprint([summary({**live, "paused": True})]) != one
     assert fingerprint([]) != one
-    assert fingerprint([glance({**live, "parties": [{"name": "\ud800"}]})]) != one
+    assert fingerprint([summary({**live, "parties": [{"name": "\ud800"}]})]) != one

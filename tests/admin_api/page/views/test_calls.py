@@ -24,7 +24,7 @@ def live(service):
     made, forms = row(next(NUMBERS), "acme", state=CallState.RECORDING, ended_at=None, duration_ms=0)
     service.run(service.customers["acme"].calls.put([made], [forms]))
     shown = {"id": made.id, "state": "recording", "duration_ms": 65_000, "parties": [CALLER], "paused": False}
-    service.desk.live["acme", made.id] = shown
+    service.daemon.live["acme", made.id] = shown
     yield shown
     over = replace(made, state=CallState.COMPLETE, ended_at=made.started_at)
     service.run(service.customers["acme"].calls.put([over], [forms]))
@@ -192,7 +192,7 @@ def test_where_calls_may_be_missing_the_page_says_so(browse, service, monkeypatc
     """Nobody may take a list that is being filled up for all that there is."""
     browser = browse(Role.PRIVACY)
     assert SAID not in browser.text(place)
-    monkeypatch.setattr(service.desk, "index_is_there", False)
+    monkeypatch.setattr(service.daemon, "index_is_there", False)
     assert SAID in browser.text(place)
     browser.client.post("/appearance", data={"language": "de"})
     assert "Hier können Anrufe fehlen: Der Index wird gerade neu aufgefüllt." in browser.text(place)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from admin_api.page.framework.views import View
+from admin_api.page.framework.page_request import View
 from admin_api.page.views.home import VIEWS, home
 
 

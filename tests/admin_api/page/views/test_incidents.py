@@ -12,20 +12,20 @@ def incident(kind, **facts):
 
 def test_an_incident_is_said_in_words_and_leads_to_its_call(browse, service):
     call = service.ids["acme"][0]
-    service.desk.happened = [incident("call-interrupted", call=call, reason="crash", status=None)]
+    service.daemon.happened = [incident("call-interrupted", call=call, reason="crash", status=None)]
     page = browse(Role.ADMIN).get("/incidents").text
     assert "A recording is incomplete" in page and f'href="/calls/{call}"' in page
     assert "crash" in page and "status:" not in page
 
 
 def test_whoever_sees_no_calls_gets_no_link(browse, service):
-    service.desk.happened = [incident("call-interrupted", call=service.ids["acme"][0])]
+    service.daemon.happened = [incident("call-interrupted", call=service.ids["acme"][0])]
     page = browse(Role.OPERATOR).get("/incidents").text
     assert service.ids["acme"][0] in page and 'href="/calls/' not in page
 
 
 def test_what_is_no_id_is_no_link_and_an_unknown_kind_is_shown_as_it_is(browse, service):
-    service.desk.happened = [incident("new-kind", call="javascript:alert(1)")]
+    service.daemon.happened = [incident("new-kind", call="javascript:alert(1)")]
     page = browse(Role.ADMIN).get("/incidents").text
     assert "new-kind" in page and 'href="/calls' not in page.split("<main")[1]
 
@@ -35,7 +35,7 @@ def test_nothing_happened(browse):
 
 
 def test_old_ones_stand_on_further_pages(browse, service):
-    service.desk.happened = [incident("worker-died", number=n) for n in range(130)]
+    service.daemon.happened = [incident("worker-died", number=n) for n in range(130)]
     page = browse(Role.OPERATOR).get("/incidents").text
     assert 'href="/incidents?cursor=30"' in page
     assert "number: <" in browse(Role.OPERATOR).get("/incidents?cursor=30").text

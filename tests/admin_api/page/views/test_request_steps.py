@@ -20,7 +20,7 @@ ROLES = ("caller", "callee")
 
 
 @pytest.fixture
-def desk(browse):
+def daemon(browse):
     return browse(Role.PRIVACY)
 
 
@@ -28,157 +28,157 @@ def state(service, place):
     return service.ask(place, Role.PRIVACY).json()
 
 
-def choose(desk, service, place, *numbers, shown=(0, 1, 2)):
+def choose(daemon, service, place, *numbers, shown=(0, 1, 2)):
     ids = service.ids["acme"]
     form = {"act": "ticked", "shown": [ids[n] for n in shown], "in": [ids[n] for n in numbers]}
-    return desk.post(f"{place}/selection", form)
+    return daemon.post(f"{place}/selection", form)
 
 
-def test_what_is_ticked_is_chosen_and_the_rest_stays_out(desk, service):
-    place = file(desk, identities="Ada Acme")
-    assert choose(desk, service, place, 0, 2).headers["location"] == f"{place}#report"
+def test_what_is_ticked_is_chosen_and_the_rest_stays_out(daemon, service):
+    place = file(daemon, identities="Ada Acme")
+    assert choose(daemon, service, place, 0, 2).headers["location"] == f"{place}#report"
     case = state(service, place)
     assert (case["state"], case["selection"]) == ("confirmed", {"in": 2, "out": 1, "undecided": 0})
-    assert desk.get(place).text.count(" checked>") >= 2
+    assert daemon.get(place).text.count(" checked>") >= 2
 
 
-def test_candidates_of_other_pages_stay_as_they_were(desk, service, monkeypatch):
+def test_candidates_of_other_pages_stay_as_they_were(daemon, service, monkeypatch):
     monkeypatch.setattr(request_steps, "BATCH", 2)
-    place = file(desk, identities="Ada Acme")
-    choose(desk, service, place, 0, 1, 2)
-    choose(desk, service, place, shown=(1,))
+    place = file(daemon, identities="Ada Acme")
+    choose(daemon, service, place, 0, 1, 2)
+    choose(daemon, service, place, shown=(1,))
     found = service.ask(f"{place}/candidates", Role.PRIVACY).json()["items"]
     chosen = {each["call"]: each["selected"] for each in found}
     assert [chosen[id] for id in service.ids["acme"]] == ["in", "out", "in"]
 
 
-def test_all_that_are_in_no_doubt_are_taken_at_once(desk, service):
-    place = file(desk, identities="+49301234001\nAda Acme")
-    desk.post(f"{place}/selection", {"act": "sure"})
+def test_all_that_are_in_no_doubt_are_taken_at_once(daemon, service):
+    place = file(daemon, identities="+49301234001\nAda Acme")
+    daemon.post(f"{place}/selection", {"act": "sure"})
     assert state(service, place)["selection"] == {"in": 1, "out": 2, "undecided": 0}
 
 
-def test_a_call_that_is_no_candidate_cannot_be_slipped_in(desk, service):
-    place = file(desk, identities="+49301234001")
-    choose(desk, service, place, 0, 1, shown=(0, 1))
+def test_a_call_that_is_no_candidate_cannot_be_slipped_in(daemon, service):
+    place = file(daemon, identities="+49301234001")
+    choose(daemon, service, place, 0, 1, shown=(0, 1))
     assert state(service, place)["selection"] == {"in": 1, "out": 0, "undecided": 0}
 
 
-def test_who_the_person_is_can_be_said_where_several_may_be(desk, service):
+def test_who_the_person_is_can_be_said_where_several_may_be(daemon, service):
     """Two people of the same name in one call; what was said once stays said when other pages are confirmed."""
     twins = [{"role": role, "name": "Kim Twin", "number": f"+4940{n}", "uri": None} for n, role in enumerate(ROLES)]
     call, forms = row(9, "acme", details={"session_id": "s", "parties": twins, "streams": []})
     forms = tuple(form for twin in twins for form in stored(twin, "DE"))
     service.run(service.customers["acme"].calls.put([call], [forms]))
-    place = file(desk, identities="Kim Twin")
-    page = desk.get(place).text
+    place = file(daemon, identities="Kim Twin")
+    page = daemon.get(place).text
     assert page.count(f'name="person-{call.id}"') == 2 and "Which of them is the person?" in page
-    desk.post(f"{place}/selection", {"act": "ticked", "shown": call.id, "in": call.id})
+    daemon.post(f"{place}/selection", {"act": "ticked", "shown": call.id, "in": call.id})
     assert state(service, place)["selection"]["undecided"] == 1
-    assert "it is not said which of the people is the person" in desk.text(place)
-    desk.post(f"{place}/selection", {"act": "ticked", "shown": call.id, "in": call.id, f"person-{call.id}": "1"})
+    assert "it is not said which of the people is the person" in daemon.text(place)
+    daemon.post(f"{place}/selection", {"act": "ticked", "shown": call.id, "in": call.id, f"person-{call.id}": "1"})
     assert state(service, place)["selection"] == {"in": 1, "out": 0, "undecided": 0}
-    assert 'value="1" checked' in desk.get(place).text
-    desk.post(f"{place}/selection", {"act": "ticked"})
+    assert 'value="1" checked' in daemon.get(place).text
+    daemon.post(f"{place}/selection", {"act": "ticked"})
     assert state(service, place)["selection"]["undecided"] == 0
-    desk.post(f"{place}/selection", {"act": "ticked", "shown": call.id, "in": call.id, f"person-{call.id}": "7"})
+    daemon.post(f"{place}/selection", {"act": "ticked", "shown": call.id, "in": call.id, f"person-{call.id}": "7"})
     assert state(service, place)["selection"]["undecided"] == 0
 
 
-def test_the_day_of_the_answer_is_moved(desk, service):
-    place = file(desk, received_at="2026-02-01")
+def test_the_day_of_the_answer_is_moved(daemon, service):
+    place = file(daemon, received_at="2026-02-01")
     longer = {"months": "2", "ground": "complexity", "told_at": "2026-02-20", "reason": "many <b>calls</b>"}
-    assert desk.post(f"{place}/extension", longer).headers["location"] == place
+    assert daemon.post(f"{place}/extension", longer).headers["location"] == place
     case = state(service, place)
     assert (case["due_at"], case["extension"]["reason"]) == ("2026-05-01T00:00:00.000Z", "many <b>calls</b>")
-    page = desk.get(place).text
+    page = daemon.get(place).text
     assert "by 2 months the complexity of the request The person was told on 2026-02-20" in words(page)
     assert "The person was told: many &lt;b&gt;calls&lt;/b&gt;" in page
-    late = desk.post(f"{place}/extension", {**longer, "told_at": "2026-03-20"})
+    late = daemon.post(f"{place}/extension", {**longer, "told_at": "2026-03-20"})
     assert late.status_code == 422 and "must lie in the month after the letter came" in late.text
-    assert desk.post(f"{place}/extension", {**longer, "months": "9"}).status_code == 422
+    assert daemon.post(f"{place}/extension", {**longer, "months": "9"}).status_code == 422
 
 
-def test_a_passphrase_is_made_and_shown_once(desk, service):
-    place = file(desk, identities="+49301234001")
-    choose(desk, service, place, 1)
-    answer = desk.post(f"{place}/report", {"media": "", "seal": "passphrase"})
+def test_a_passphrase_is_made_and_shown_once(daemon, service):
+    place = file(daemon, identities="+49301234001")
+    choose(daemon, service, place, 1)
+    answer = daemon.post(f"{place}/report", {"media": "", "seal": "passphrase"})
     assert answer.status_code == 200 and answer.headers["cache-control"] == "no-store"
     passphrase = re.search(r'id="passphrase">([a-z2-7-]+)<', answer.text)
     assert passphrase and len(passphrase[1]) == 29
-    assert passphrase[1] not in desk.get(place).text
+    assert passphrase[1] not in daemon.get(place).text
     report = state(service, place)["report"]
     assert (report["state"], report["encrypted"], report["other_parties"]) == ("running", "passphrase", False)
-    assert "being made" in desk.text(place)
+    assert "being made" in daemon.text(place)
 
 
-def test_a_page_looks_by_itself_how_far_its_report_is_and_loads_anew_when_it_is_made(desk, service):
-    place, lively = file(desk, identities="+49301234001"), {"headers": {"HX-Request": "true"}}
-    choose(desk, service, place, 1)
-    desk.post(f"{place}/report", {"media": "", "seal": "none"})
-    assert 'hx-get="' in desk.get(place).text
-    part = desk.get(place, **lively)
+def test_a_page_looks_by_itself_how_far_its_report_is_and_loads_anew_when_it_is_made(daemon, service):
+    place, from_htmx = file(daemon, identities="+49301234001"), {"headers": {"HX-Request": "true"}}
+    choose(daemon, service, place, 1)
+    daemon.post(f"{place}/report", {"media": "", "seal": "none"})
+    assert 'hx-get="' in daemon.get(place).text
+    part = daemon.get(place, **from_htmx)
     assert "being made" in part.text and "<html" not in part.text
-    desk.post(f"{place}/report/cancel")
-    assert desk.get(place, **lively).headers["hx-refresh"] == "true"
+    daemon.post(f"{place}/report/cancel")
+    assert daemon.get(place, **from_htmx).headers["hx-refresh"] == "true"
 
 
-def test_a_report_that_is_not_there_is_said_on_a_page(desk, service):
-    place = file(desk, identities="+49301234001")
-    choose(desk, service, place, 1)
-    assert "Nothing is here" in words(desk.get(f"{place}/report/file").text)
-    desk.post(f"{place}/report", {"media": "", "seal": "none"})
-    waits = desk.get(f"{place}/report/file")
+def test_a_report_that_is_not_there_is_said_on_a_page(daemon, service):
+    place = file(daemon, identities="+49301234001")
+    choose(daemon, service, place, 1)
+    assert "Nothing is here" in words(daemon.get(f"{place}/report/file").text)
+    daemon.post(f"{place}/report", {"media": "", "seal": "none"})
+    waits = daemon.get(f"{place}/report/file")
     assert waits.status_code == 409 and "The report is not done yet." in words(waits.text)
 
 
-def test_a_report_is_cancelled(desk, service):
-    place = file(desk, identities="+49301234001")
-    choose(desk, service, place, 1)
-    desk.post(f"{place}/report", {"media": "", "seal": "none"})
-    assert desk.post(f"{place}/report/cancel").status_code == 303
+def test_a_report_is_cancelled(daemon, service):
+    place = file(daemon, identities="+49301234001")
+    choose(daemon, service, place, 1)
+    daemon.post(f"{place}/report", {"media": "", "seal": "none"})
+    assert daemon.post(f"{place}/report/cancel").status_code == 303
     assert state(service, place)["state"] == "confirmed"
 
 
-def test_what_a_report_cannot_be_is_said(desk, service):
-    place = file(desk, identities="+49301234001")
-    assert desk.post(f"{place}/report", {"media": "", "seal": "none"}).status_code == 409
-    choose(desk, service, place, 1)
-    answer = desk.post(f"{place}/report", {"media": "", "seal": "recipient", "recipient": "age1<b>"})
+def test_what_a_report_cannot_be_is_said(daemon, service):
+    place = file(daemon, identities="+49301234001")
+    assert daemon.post(f"{place}/report", {"media": "", "seal": "none"}).status_code == 409
+    choose(daemon, service, place, 1)
+    answer = daemon.post(f"{place}/report", {"media": "", "seal": "recipient", "recipient": "age1<b>"})
     assert answer.status_code == 422 and "must be a recipient of age" in answer.text and "age1<b>" not in answer.text
 
 
-def test_erasure_wants_a_tick_a_waiver_and_tells_what_happens(desk, service):
-    place = file(desk, identities="+49301234001")
-    choose(desk, service, place, 1)
-    assert "1 call will be erased" in desk.text(place)
-    assert desk.post(f"{place}/erasure", {"reason": "Art. 17"}).status_code == 303
+def test_erasure_wants_a_tick_a_waiver_and_tells_what_happens(daemon, service):
+    place = file(daemon, identities="+49301234001")
+    choose(daemon, service, place, 1)
+    assert "1 call will be erased" in daemon.text(place)
+    assert daemon.post(f"{place}/erasure", {"reason": "Art. 17"}).status_code == 303
     assert state(service, place)["state"] == "confirmed"
-    refused = desk.post(f"{place}/erasure", {"reason": "Art. 17", "understood": "1"})
+    refused = daemon.post(f"{place}/erasure", {"reason": "Art. 17", "understood": "1"})
     assert refused.status_code == 409 and "Put one on file under Erasures" in refused.text
     permit(service)
-    desk.post(f"{place}/report", {"media": "", "seal": "none"})
+    daemon.post(f"{place}/report", {"media": "", "seal": "none"})
     make(service, place.split("/")[-1])
-    assert "Its file is gone" not in desk.text(place)
-    assert desk.post(f"{place}/erasure", {"reason": "Art. 17", "understood": "1"}).status_code == 303
+    assert "Its file is gone" not in daemon.text(place)
+    assert daemon.post(f"{place}/erasure", {"reason": "Art. 17", "understood": "1"}).status_code == 303
     case = state(service, place)
     assert case["state"] == "erasing"
-    page = desk.get(place).text
+    page = daemon.get(place).text
     assert f'href="/erasures/{case["erasure"]["id"]}"' in page and '<li aria-current="step">Erasure<' in page
     service.run(service.customers["acme"].erasures.work())
-    page = desk.get(place).text
+    page = daemon.get(place).text
     assert '<li aria-current="step">Close<' in page, "what is erased is not to be done again"
     assert "Its file is gone: the time to fetch it was over, or one of its calls was erased." in page
 
 
-def test_a_closed_request_forgets_whom_it_was_about(desk, service):
-    place = file(desk, identities="Anna Unforgettable", reference="letter 99")
-    assert desk.get(f"{place}/record").headers["location"] == place, "there is none before"
-    refusal = desk.post(f"{place}/close", {"outcome": "refused", "ground": ""})
+def test_a_closed_request_forgets_whom_it_was_about(daemon, service):
+    place = file(daemon, identities="Anna Unforgettable", reference="letter 99")
+    assert daemon.get(f"{place}/record").headers["location"] == place, "there is none before"
+    refusal = daemon.post(f"{place}/close", {"outcome": "refused", "ground": ""})
     assert refusal.status_code == 422 and "is told why" in refusal.text
-    assert desk.post(f"{place}/close", {"outcome": "refused", "ground": "not_identified"}).status_code == 303
-    page = desk.get(place).text
-    record = desk.get(f"{place}/record")
+    assert daemon.post(f"{place}/close", {"outcome": "refused", "ground": "not_identified"}).status_code == 303
+    page = daemon.get(place).text
+    record = daemon.get(f"{place}/record")
     assert record.headers["content-disposition"] == f'attachment; filename="record-{place.split("/")[-1]}.json"'
     assert json.loads(record.text) == state(service, place)["record"]
     assert "What stays" in page and "could not be identified" in page and "signature" in page

@@ -25,8 +25,8 @@ def file(browser, **changes):
 
 
 def test_a_letter_becomes_a_request(browse, service):
-    desk = browse(Role.PRIVACY)
-    place = file(desk)
+    daemon = browse(Role.PRIVACY)
+    place = file(daemon)
     case = service.ask(place, Role.PRIVACY).json()
     assert case["identities"] == ["+49 30 1234000", "<script>Ada</script>"]
     assert (case["kind"], case["received_at"], case["user"]) == (
@@ -34,13 +34,13 @@ def test_a_letter_becomes_a_request(browse, service):
         "2026-02-01T00:00:00.000Z",
         None,
     )
-    listed = desk.text("/requests")
+    listed = daemon.text("/requests")
     assert "letter 17" in listed and "overdue" in listed and "access (Art. 15), erasure (Art. 17)" in listed
 
 
 def test_candidates_stand_there_with_why(browse, service):
-    desk = browse(Role.PRIVACY)
-    page = desk.get(file(desk)).text
+    daemon = browse(Role.PRIVACY)
+    page = daemon.get(file(daemon)).text
     assert "&lt;script&gt;Ada&lt;/script&gt;" in page and "<script>Ada" not in page
     assert service.ids["acme"][0] in page
     assert "It was the person&#39;s at that time." in page
@@ -67,11 +67,11 @@ def test_a_search_or_a_user_fills_the_form(browse):
 
 
 def test_the_list_is_chosen_by_state(browse):
-    desk = browse(Role.PRIVACY)
-    file(desk, reference="only open ones")
-    assert "only open ones" in desk.text("/requests?state=open")
-    assert "only open ones" not in desk.text("/requests?state=done")
-    assert desk.get("/requests?state=lost").status_code == 422
+    daemon = browse(Role.PRIVACY)
+    file(daemon, reference="only open ones")
+    assert "only open ones" in daemon.text("/requests?state=open")
+    assert "only open ones" not in daemon.text("/requests?state=done")
+    assert daemon.get("/requests?state=lost").status_code == 422
 
 
 @pytest.mark.parametrize("role", [Role.LISTENER, Role.APPROVER, Role.AUDITOR, Role.OPERATOR])

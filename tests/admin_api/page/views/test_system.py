@@ -9,14 +9,14 @@ from tests.page import town
 
 
 def test_an_operator_sees_the_node_and_no_customer(browse, service):
-    service.desk.figures = town.figures(12)
+    service.daemon.figures = town.figures(12)
     seen = browse(Role.OPERATOR).text("/system")
     assert "The recorder takes calls." in seen and "of at most 2000" in seen
     assert "Your calls" not in seen
 
 
 def test_an_administrator_sees_the_own_calls_and_no_node(browse, service):
-    service.desk.figures = town.figures(12)
+    service.daemon.figures = town.figures(12)
     seen = browse(Role.ADMIN).text("/system")
     assert "Your calls" in seen and "312.0 MB" in seen
     assert "Media workers" not in seen and "Certificates" not in seen
@@ -25,7 +25,7 @@ def test_an_administrator_sees_the_own_calls_and_no_node(browse, service):
 def test_why_no_calls_are_taken(browse, service):
     figures = town.figures(2)
     node = {**figures["node"], "ready": False, "reason": "storage", "keys_backed_up_at": None, "certificates": []}
-    service.desk.figures = {**figures, "node": node}
+    service.daemon.figures = {**figures, "node": node}
     seen = browse(Role.OPERATOR).text("/system")
     assert "The recorder takes no calls. There is no room on the disk" in seen
     assert "not known back them up" in seen
@@ -43,20 +43,20 @@ def test_what_is_due_is_marked(browse, service):
             {"use": "runtime", "free_bytes": 0, "size_bytes": 0},
         ],
     }
-    service.desk.figures = {**figures, "node": node}
+    service.daemon.figures = {**figures, "node": node}
     page = browse(Role.OPERATOR).get("/system").text
     assert '<span class="mark bad">3</span>' in page and "cannot be read" in page
     assert page.count("little room") == 2
 
 
 def test_it_looks_again_by_itself_at_the_newest_part_only(browse, service):
-    service.desk.figures = town.figures(12)
+    service.daemon.figures = town.figures(12)
     operator = browse(Role.OPERATOR)
     part = operator.get("/system", headers={"HX-Request": "true"}).text
     assert "The recorder takes calls." in part and "<html" not in part and "data-plot" not in part
 
 
 def test_every_sample_stands_in_a_table(browse, service):
-    service.desk.figures = town.figures(12)
+    service.daemon.figures = town.figures(12)
     page = browse(Role.OPERATOR, Role.ADMIN).get("/system").text
     assert page.count("data-plot") == 4 and page.count('<tr><th scope="row"><time') == 48

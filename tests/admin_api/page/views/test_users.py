@@ -87,5 +87,5 @@ def test_a_listener_finds_none(browse):
 def test_a_person_whose_calls_may_be_missing_is_no_person_without_calls(browse, people, service, monkeypatch):
     browser, said = browse(Role.PRIVACY), "Calls may be missing here: the index is being filled up again."
     assert said not in browser.text(f"/users/{people['Acme']}")
-    monkeypatch.setattr(service.desk, "index_is_there", False)
+    monkeypatch.setattr(service.daemon, "index_is_there", False)
     assert said in browser.text(f"/users/{people['Acme']}")

@@ -11,8 +11,8 @@ from starlette.responses import HTMLResponse, Response
 
 from admin_api.page.framework.forms import Secret
 from admin_api.page.framework.sessions import Session
-from admin_api.page.framework.templating import Looks
-from admin_api.page.framework.translations import Words
+from admin_api.page.framework.templating import Templates
+from admin_api.page.framework.translations import Translations
 
 
 def there(request: Request) -> str:
@@ -22,16 +22,16 @@ def there(request: Request) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Guest:
+class PublicRequest:
     """One request before it is known whether its sender may see anything."""
 
-    request: Request
+    http: Request
     """As it came."""
     session: Session | None
     """Set if somebody is signed in all the same."""
-    words: Words
+    translations: Translations
     """The page's texts in the reader's language."""
-    looks: Looks
+    templates: Templates
     """The templates."""
     theme: str
     """light, dark, or "" for what the system says."""
@@ -42,7 +42,7 @@ class Guest:
     form: Mapping[str, list[str]] = field(default_factory=dict, repr=False)
     """The fields of a POST, sent by a page of ours."""
 
-    def sent(self, form: Mapping[str, list[str]]) -> Guest:
+    def sent(self, form: Mapping[str, list[str]]) -> PublicRequest:
         """Return the same request with its form."""
         return replace(self, form=form)
 
@@ -50,19 +50,19 @@ class Guest:
         """Return a field of the form, "" if it was not sent."""
         return next(iter(self.form.get(name, ())), "")
 
-    def asked(self, name: str) -> str:
+    def parameter(self, name: str) -> str:
         """Return a parameter of the address, "" if it was not given."""
-        return self.request.query_params.get(name, "")
+        return self.http.query_params.get(name, "")
 
     @property
     def source(self) -> str:
         """Return the address that the request came from."""
-        return self.request.client.host if self.request.client else ""
+        return self.http.client.host if self.http.client else ""
 
     @property
     def here(self) -> str:
         """Return path and query of the page that is looked at."""
-        return there(self.request) if self.request.method == "GET" else self.request.url.path
+        return there(self.http) if self.http.method == "GET" else self.http.url.path
 
     def secret(self, template: str, onward: str, **values: Any) -> Response:
         """Answer with a page that is shown once; whoever looks at it again is led to `onward`."""
@@ -71,15 +71,15 @@ class Guest:
     def page(self, template: str, *, status: int = 200, **values: Any) -> Response:
         """Answer with a whole page that shows nothing of any customer."""
         known = {
-            "visit": None,
+            "request": None,
             "here": self.here,
             "ended": self.ended,
-            "_": self.words,
-            "language": self.words.language,
+            "_": self.translations,
+            "language": self.translations.language,
             "theme": self.theme,
             "person": None,
             "menu": (),
             "csrf": "",
-            "path": self.request.url.path,
+            "path": self.http.url.path,
         }
-        return HTMLResponse(self.looks.page(template, {**known, **values}), status)
+        return HTMLResponse(self.templates.page(template, {**known, **values}), status)

@@ -1,45 +1,42 @@
-"""What a view works with: who visits, the API with that person's rights, and the ways to answer."""
+"""A view of the page, and the request that it answers: session, templates, and the API with that person's rights."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from admin_api.access.accounts_port import Household
-from admin_api.http.permissions import RULES, Action
+from admin_api.access.accounts_port import AccountService
+from admin_api.http.permissions import RULES, Action, is_id
 from admin_api.page.framework.forms import Secret
 from admin_api.page.framework.in_process_api import Answer, Api
 from admin_api.page.framework.sessions import Session
-from admin_api.page.framework.templating import Looks
-from admin_api.page.framework.translations import Words
+from admin_api.page.framework.templating import Templates
+from admin_api.page.framework.translations import Translations
 
-if TYPE_CHECKING:
-    from admin_api.page.framework.views import View
-
-Shown = Callable[["Visit", Answer], Awaitable[Response]]
+Shown = Callable[["PageRequest", Answer], Awaitable[Response]]
 """Shows a view once more, with what the API said no to."""
 
 _ROLES = {rule.action: rule.roles for rule in RULES}
 
 
 @dataclass(frozen=True, slots=True)
-class Visit:
+class PageRequest:
     """One request of somebody who is signed in."""
 
-    request: Request
+    http: Request
     """As it came; `path_params` holds the ids of the path."""
     session: Session
     """Whose it is."""
     api: Api
     """The API as this person may use it."""
-    words: Words
+    translations: Translations
     """The page's texts in this person's language."""
-    looks: Looks
+    templates: Templates
     """The templates."""
     theme: str
     """light, dark, or "" for what the system says."""
@@ -47,7 +44,7 @@ class Visit:
     """The views that this person finds in the menu."""
     form: Mapping[str, list[str]] = field(default_factory=dict, repr=False)
     """The fields of a POST; the form came from a page of this session."""
-    household: Household | None = field(default=None, repr=False)
+    service: AccountService | None = field(default=None, repr=False)
     """Accounts, for the view of one's own; None if nobody has any."""
     here: str = "/"
     """Path and query of the page that is looked at, or that the form stood on."""
@@ -60,10 +57,10 @@ class Visit:
 
     def secret(self, template: str, onward: str, **values: Any) -> Response:
         """Answer with a page that is shown once; whoever looks at it again is led to `onward`."""
-        return Secret(self.looks.page(template, self.shown({**values, "onward": onward})), onward)
+        return Secret(self.templates.page(template, self.shown({**values, "onward": onward})), onward)
 
     def may(self, action: Action) -> bool:
-        """Say whether this person's roles allow something; the gate decides again when it is asked for."""
+        """Say whether this person's roles allow something; the API checks again when it is requested."""
         return self.session.principal.role(_ROLES[action]) is not None
 
     def one(self, name: str) -> str:
@@ -71,17 +68,23 @@ class Visit:
         return next(iter(self.form.get(name, ())), "")
 
     @property
-    def lively(self) -> bool:
+    def path_id(self) -> str:
+        """Return the id of the path; what is no id leads to the 404 of the API."""
+        id = str(self.http.path_params["id"])
+        return id if is_id(id) else "-"
+
+    @property
+    def from_htmx(self) -> bool:
         """Say whether htmx asks, so that a part of the page is enough."""
-        return self.request.headers.get("hx-request") == "true"
+        return self.http.headers.get("hx-request") == "true"
 
     def page(self, template: str, *, status: int = 200, **values: Any) -> Response:
         """Answer with a whole page."""
-        return HTMLResponse(self.looks.page(template, self.shown(values)), status)
+        return HTMLResponse(self.templates.page(template, self.shown(values)), status)
 
     def part(self, template: str, block: str, **values: Any) -> Response:
         """Answer with one block of a page, for htmx to put in its place."""
-        return HTMLResponse(self.looks.part(template, block, self.shown(values)))
+        return HTMLResponse(self.templates.part(template, block, self.shown(values)))
 
     def listed(self, template: str, answer: Answer, **values: Any) -> Response:
         """Answer with one page of a list as the API gave it, or with what it said no to above the form."""
@@ -91,7 +94,7 @@ class Visit:
             items=answer.items,
             problem=None if answer.well else answer.document,
             cursor=answer.next_cursor,
-            newest="cursor" in self.request.query_params,
+            newest="cursor" in self.http.query_params,
             **values,
         )
 
@@ -123,16 +126,35 @@ class Visit:
     def shown(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Return what every template knows, and these values."""
         return {
-            "visit": self,
-            "_": self.words,
-            "language": self.words.language,
+            "request": self,
+            "_": self.translations,
+            "language": self.translations.language,
             "theme": self.theme,
             "menu": self.menu,
             "person": self.session.principal,
             "csrf": self.session.csrf,
             "csrf_headers": json.dumps({"X-CSRF-Token": self.session.csrf}),
-            "path": self.request.url.path,
+            "path": self.http.url.path,
             "here": self.here,
             "Action": Action,
             **values,
         }
+
+
+Show = Callable[[PageRequest], Awaitable[Response]]
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A path of the page."""
+
+    method: str
+    """GET, or POST for what a form does."""
+    path: str
+    """As Starlette writes it: /calls/{id}."""
+    show: Show
+    """Answers it."""
+    needs: Action | None = None
+    """What the person's roles must allow for the view to exist for them; None: everybody who is signed in."""
+    menu: str = ""
+    """Its name in the menu, in English; "" keeps it out."""

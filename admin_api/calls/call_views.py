@@ -1,0 +1,59 @@
+"""How a call, its hold, and what people put beside it are shown; pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from media.codecs.decoders import decodable
+from storage.attachments.annotations import Annotation
+from storage.attachments.attachments import Attachment
+from storage.calls.call_document import CallDocument, Stream
+from storage.calls.call_row import CallRow
+from storage.erasure.holds import Hold
+from storage.timestamps import rfc3339
+
+
+def call(row: CallRow, live: CallDocument | None) -> CallDocument:
+    """Show a call: what the index has or will have of it, and of a live one what the daemon knows now."""
+    shown: CallDocument = {
+        **row.details,
+        **row.columns_shown(),
+        **(live or CallDocument()),
+        "hold": row.hold,
+        "erase_after": rfc3339(row.erase_after),
+    }
+    if "streams" in shown:
+        shown["streams"] = [_stream(stream) for stream in shown["streams"]]
+    return shown
+
+
+def _stream(stream: Stream) -> Stream:
+    """Show a stream; this version says whether it can be decoded, not the one that stored it."""
+    return {**stream, "decodable": decodable(str(stream.get("media")), stream.get("codec"))}
+
+
+def hold(hold: Hold, *, whole: bool) -> dict[str, Any]:
+    """Show a hold; its reason only as a `whole`, to those who may hold calls themselves."""
+    shown = {"held_since": rfc3339(hold.set_at), "held_by": hold.set_by}
+    return {**shown, "hold_reason": hold.reason} if whole else shown
+
+
+def annotation(note: Annotation) -> dict[str, Any]:
+    """Show a correction."""
+    made = rfc3339(note.created_at)
+    return {"id": note.id, "created_at": made, "created_by": note.created_by, "text": note.text}
+
+
+def attachment(one: Attachment) -> dict[str, Any]:
+    """Show what is attached to a call, without its bytes."""
+    return {
+        "id": one.id,
+        "kind": one.kind,
+        "media_type": one.media_type,
+        "title": one.title,
+        "language": one.language or None,
+        "size_bytes": one.size_bytes,
+        "sha256": one.sha256,
+        "created_at": rfc3339(one.created_at),
+        "created_by": one.created_by,
+    }

@@ -1,0 +1,33 @@
+"""The one definition of a call's document, and what builds and shows it."""
+
+from datetime import UTC, datetime
+
+from admin_api.assembly.openapi_schemas import SCHEMAS
+from storage.calls.call_document import COLUMNS, CallDetails, CallDocument, Party, Stream, sealed_part, with_parties
+from storage.calls.call_row import CallRow, CallState
+
+BESIDE = {"held_since", "held_by", "hold_reason", "annotations", "attachments", "recordings"}
+"""What the API puts beside a document."""
+
+
+def test_the_api_describes_no_member_that_a_document_does_not_have():
+    assert set(SCHEMAS["Party"]["properties"]) == set(Party.__annotations__)
+    assert set(SCHEMAS["Stream"]["properties"]) <= set(Stream.__annotations__)
+    assert set(SCHEMAS["Call"]["properties"]) - BESIDE <= set(CallDocument.__annotations__)
+
+
+def test_what_is_sealed_and_what_stands_in_columns_are_a_whole_document():
+    shown = CallRow("id", 1, CallState.COMPLETE, datetime(2026, 2, 3, tzinfo=UTC), None, 20, 7).columns_shown()
+    assert set(shown) == COLUMNS
+    assert shown["started_at"] == "2026-02-03T00:00:00.000Z"
+    assert sealed_part({**shown, "parties": [], "member of a later version": 1}) == {
+        "parties": [],
+        "member of a later version": 1,
+    }
+    assert not COLUMNS & set(CallDetails.__annotations__)
+
+
+def test_parties_are_replaced_in_a_copy():
+    before = CallDetails(session_id="s", parties=[])
+    assert with_parties(before, [{"name": "Ada"}]) == {"session_id": "s", "parties": [{"name": "Ada"}]}
+    assert before["parties"] == []
