@@ -1,4 +1,4 @@
-"""Disk, processes and clock misbehave while calls run (DESIGN section 9, "disk").
+"""Disk, processes and clock misbehave while calls run.
 
 Nothing that is finished is damaged, running calls lose nothing that the kernel can hold or say what they lack, refusals
 come at once with their reason, and all is well soon after the cause has gone.
