@@ -35,7 +35,7 @@ def wheel_of(tree: Path) -> tuple[str, set[str]]:
 
 
 @needed
-def test_a_wheel_has_the_library_and_says_for_which_machines_it_is(tree: Path) -> None:
+def test_a_wheel_with_the_library_names_its_platform(tree: Path) -> None:
     name, files = wheel_of(tree)
     assert files == {"__init__.py", "fast_path.c", "_fast_path.so"}
     assert name.startswith("trial-1-py3-none-linux_")
@@ -44,7 +44,7 @@ def test_a_wheel_has_the_library_and_says_for_which_machines_it_is(tree: Path) -
 
 
 @pytest.mark.parametrize("compiler", ["false", "/nowhere/cc"])
-def test_without_a_compiler_the_wheel_is_python_alone_and_an_old_library_goes(
+def test_without_a_compiler_the_wheel_is_pure_python(
     tree: Path, monkeypatch: pytest.MonkeyPatch, compiler: str
 ) -> None:
     (tree / "media/stream/_fast_path.so").write_bytes(b"of another source")
@@ -55,7 +55,7 @@ def test_without_a_compiler_the_wheel_is_python_alone_and_an_old_library_goes(
 
 
 @needed
-def test_a_source_that_does_not_compile_is_told_by_the_compiler(tree: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_compile_error_is_printed(tree: Path, capfd: pytest.CaptureFixture[str]) -> None:
     (tree / "media/stream/fast_path.c").write_text("int fast_path_take(void) { return }")
     assert compile_fast_path(tree) is None
     assert "error" in capfd.readouterr().err

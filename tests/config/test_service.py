@@ -35,17 +35,17 @@ def directives(name: str) -> list[tuple[str, str]]:
         ("StartLimitIntervalSec", "0"),
     ],
 )
-def test_what_continuity_and_privacy_rest_on_is_there(wanted: tuple[str, str]) -> None:
+def test_the_unit_has_the_required_directives(wanted: tuple[str, str]) -> None:
     assert wanted in directives("recorder.service")
 
 
-def test_the_store_holds_the_sockets_of_the_default_number_of_calls() -> None:
+def test_the_descriptor_store_holds_the_default_calls_sockets() -> None:
     store = int(dict(directives("recorder.service"))["FileDescriptorStoreMax"])
     assert store >= 2000 * 2 * 2
     assert int(dict(directives("recorder.service"))["LimitNOFILE"]) > 2 * store
 
 
-def test_the_root_secret_of_the_default_configuration_is_handed_over() -> None:
+def test_the_default_root_secret_is_passed_as_a_credential() -> None:
     assert dict(directives("recorder.service"))["LoadCredential"].startswith("recorder-root-key:")
 
 
@@ -89,9 +89,7 @@ FAKE = """#!/bin/sh
         ("exit 1", False),  # nobody there to ask
     ],
 )
-def test_only_a_stop_without_a_start_behind_it_says_that_nobody_follows(
-    tmp_path: Path, answer: str, told: bool
-) -> None:
+def test_only_a_stop_without_restart_announces_no_successor(tmp_path: Path, answer: str, told: bool) -> None:
     (tmp_path / "systemctl").write_text(FAKE.format(answer=answer))
     (tmp_path / "systemctl").chmod(0o700)
     words = dict(directives("recorder.service"))["ExecStop"].removeprefix("+/bin/sh -c ").strip("'")

@@ -139,7 +139,7 @@ def needs_openssl() -> None:
 
 
 @pytest.mark.parametrize("profile", PROFILES)
-def test_audio_under_the_keys_of_openssl_s_client_is_recorded_d3(tmp_path: Path, profile: str) -> None:
+def test_audio_under_openssl_client_keys_is_recorded_d3(tmp_path: Path, profile: str) -> None:
     needs_openssl()
 
     async def story() -> None:
@@ -153,7 +153,7 @@ def test_audio_under_the_keys_of_openssl_s_client_is_recorded_d3(tmp_path: Path,
     run(story())
 
 
-def test_keys_agreed_under_another_certificate_than_the_offer_names_open_nothing_d3(tmp_path: Path) -> None:
+def test_keys_under_an_unoffered_certificate_decrypt_nothing_d3(tmp_path: Path) -> None:
     needs_openssl()
 
     async def story() -> None:

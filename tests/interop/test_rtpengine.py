@@ -200,7 +200,7 @@ def ended_with(daemon: Server, client: Client, call: str) -> list[tuple[int, int
 
 @pytest.mark.parametrize("first", ["", "AES_CM_128_HMAC_SHA1_32", "AES_192_CM_HMAC_SHA1_80"])
 @pytest.mark.parametrize("delay", [0.0, 0.15, 0.4])
-def test_nothing_is_lost_at_a_reoffer_whenever_the_answer_arrives(
+def test_nothing_is_lost_at_a_reoffer_with_a_late_answer(
     relay: ng.Control, daemon: Server, opened: ExitStack, delay: float, first: str
 ) -> None:
     """From a re-offer until our answer is there it sends under the first line of the offer, whatever we answered."""
@@ -249,7 +249,7 @@ def test_nothing_is_lost_at_a_reoffer_in_which_the_worker_dies(
 
 @pytest.mark.parametrize("role", ["active", "passive"])
 @pytest.mark.parametrize("protocol", ["UDP/TLS/RTP/SAVP", "UDP/TLS/RTP/SAVPF"])
-def test_a_call_forked_with_dtls_is_recorded_packet_by_packet_d1_d7(
+def test_a_call_forked_with_dtls_is_recorded_completely_d1_d7(
     relay: ng.Control, daemon: Server, opened: ExitStack, protocol: str, role: str
 ) -> None:
     call = f"fork-{protocol.replace('/', '-')}-{role}"

@@ -211,7 +211,7 @@ def test_a_killed_main_process_loses_nothing(it: Watched) -> None:
     assert int(shown("NRestarts")) >= 1
 
 
-def test_a_main_process_that_stands_still_is_killed_by_the_watchdog_and_loses_nothing(it: Watched) -> None:
+def test_the_watchdog_restarts_a_hung_main_without_loss(it: Watched) -> None:
     stuck, restarts = main_process(), int(shown("NRestarts"))
 
     def hang() -> None:
@@ -254,7 +254,7 @@ def test_a_stop_seals_what_runs_and_tells_the_client(it: Watched) -> None:
         assert all(stream["packets"] > 20 and stream["gaps"] == [] for stream in call["streams"])
 
 
-def test_a_stop_that_waits_for_calls_longer_than_the_unit_says_is_not_cut_off(it: Watched) -> None:
+def test_a_stop_that_waits_for_calls_outlasts_the_unit_timeout(it: Watched) -> None:
     """TimeoutStopSec is 30 s; the recorder asks for as long as it was told to be patient."""
     text = it.one.config.read_text()
     assert f"drain_seconds = {it.one.patience}" in text

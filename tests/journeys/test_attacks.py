@@ -108,7 +108,7 @@ def nobody_gets_in(folder: Path, seconds: float, srtp: str, inside: bool, **more
 
 
 @root
-def test_forged_packets_do_no_harm_even_in_the_name_of_the_sender(tmp_path: Path) -> None:
+def test_forged_packets_do_no_harm_even_with_the_real_address(tmp_path: Path) -> None:
     nobody_gets_in(tmp_path, 8.0, "all", inside=True)
 
 

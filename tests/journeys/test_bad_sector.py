@@ -25,9 +25,7 @@ def failures(api: Api) -> list[str]:
 
 
 @pytest.mark.parametrize("way", ["erased by its id", "granted by another", "files taken away", "readable again"])
-def test_what_is_asked_for_by_a_party_is_answered_once_somebody_acted(
-    tmp_path: Path, troublemaker: Path, way: str
-) -> None:
+def test_a_party_search_is_answered_once_the_fault_is_settled(tmp_path: Path, troublemaker: Path, way: str) -> None:
     trouble = Trouble(tmp_path, troublemaker, tmp_path / "one/data")
     more = "approve_erasures = true" * (way == "granted by another")
     with place(tmp_path / "one", environment=trouble.environment, more=more) as api:

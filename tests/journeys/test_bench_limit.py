@@ -68,7 +68,7 @@ def read(part: Path, secret: PartSecret) -> list[record_format.Record]:
     return list(record_format.read(Reader(secret, len(data), lambda at, n: data[at : at + n]).chunks(live=True)))
 
 
-def test_what_the_loop_in_c_seals_is_what_was_sent_and_counts_nothing_else(tmp_path: Path) -> None:
+def test_the_c_loop_stores_exactly_what_was_sent(tmp_path: Path) -> None:
     counters, base = counters_in(tmp_path), free_span()
     pairs = [sockets.open_pair("127.0.0.1", base + 2 * stream) for stream in range(2)]
     loop, client = limit.Loop(limit.build(tmp_path), counters), Client(base)
@@ -113,9 +113,7 @@ def test_what_the_loop_in_c_seals_is_what_was_sent_and_counts_nothing_else(tmp_p
         pair.close()
 
 
-def test_a_loop_that_the_machine_keeps_waiting_at_the_end_has_lost_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_loop_delayed_at_the_end_reports_no_loss(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plan = replace(PLAN, calls=1, base=free_span())
     client = Client(plan.base)
 
@@ -143,7 +141,7 @@ def test_worker_and_loop_take_turns_and_lose_nothing(capsys: pytest.CaptureFixtu
     assert "VOID" not in shown
 
 
-def test_a_row_with_losses_is_void_and_the_middle_of_the_rounds_counts() -> None:
+def test_a_row_with_losses_is_void() -> None:
     def row(micros: float, lost: int = 0) -> Row:
         return Row(PLAN, 1_000, Spent(micros / 1e3, 8.0, 0), 1_000 + lost, 1_000)
 

@@ -17,7 +17,7 @@ def test_every_call_of_a_short_run_is_answered_and_counted(transport: str, capsy
     assert "INVITE/s and core" in capsys.readouterr().out
 
 
-def test_an_invite_carries_the_metadata_that_the_figures_are_for() -> None:
+def test_the_benchmark_invite_carries_the_stated_metadata() -> None:
     client = setup.Client(5070, "udp", bytes, bytes)
     invite = parse(client.message("c1", 1, "INVITE", body=setup.invitation(7)))
     assert isinstance(invite, Request)

@@ -24,7 +24,7 @@ def finished(node: RunningNode) -> str:
 
 
 @pytest.mark.parametrize("swaps", [False, True])
-def test_a_clip_of_each_stream_lies_beside_who_the_recorder_thinks_is_heard(tmp_path: Path, swaps: bool) -> None:
+def test_a_clip_of_each_stream_is_written_beside_its_speaker(tmp_path: Path, swaps: bool) -> None:
     with running_node(tmp_path, ("swap_owners = .*", f"swap_owners = {str(swaps).lower()}")) as node:
         placed = command("simulate", "--to", node.target("tcp"), "--duration", 2, "--insecure", "--json")
         assert placed.returncode == 0, placed.stderr

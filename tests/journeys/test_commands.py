@@ -61,7 +61,7 @@ def ready(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else str(value),
 )
-def test_what_goes_wrong_is_one_sentence(ready: Server, words: tuple[str, ...], status: int) -> None:
+def test_a_failed_command_prints_no_traceback(ready: Server, words: tuple[str, ...], status: int) -> None:
     done = ready.run(*words)
     assert done.returncode == status, done.stderr
     assert "Traceback" not in done.stderr

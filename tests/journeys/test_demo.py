@@ -38,7 +38,7 @@ def test_the_demo_records_two_calls_and_plays_them(tmp_path: Path) -> None:
         assert file.getnframes() >= 8000 * 7
 
 
-def test_a_demo_that_is_kept_lets_somebody_in_to_hear_its_calls(tmp_path: Path) -> None:
+def test_a_kept_demo_can_be_signed_into_and_played(tmp_path: Path) -> None:
     folder = tmp_path / "kept"
     command = [sys.executable, "-u", "-m", "recorder", "demo", "--keep", str(folder), "--no-browser"]
     demo = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)

@@ -19,7 +19,7 @@ def handed(store: DescriptorStore, folder: Path) -> str:
     return told.read_text().strip()
 
 
-def test_what_a_service_said_last_is_heard_before_its_next_start(tmp_path: Path) -> None:
+def test_a_services_last_messages_are_read_before_a_restart(tmp_path: Path) -> None:
     """Else a socket that was stored right before a kill is handed to nobody, and nobody can bind its port."""
     with descriptor_store(tmp_path) as store:
         notifier = Notifier(str(tmp_path / "notify"))

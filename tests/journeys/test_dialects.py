@@ -138,7 +138,7 @@ SAID = [
 
 
 @pytest.mark.parametrize(("metadata", "lines", "party", "role"), [x[1:] for x in SAID], ids=[x[0] for x in SAID])
-def test_whoever_a_client_names_is_found_by_search_r17_x12(
+def test_parties_named_by_clients_are_found_by_search_r17_x12(
     place: Place, metadata: bytes | None, lines: tuple[str, ...], party: str, role: str | None
 ) -> None:
     place.record(metadata, *lines)
@@ -171,7 +171,7 @@ TIES = [
 
 
 @pytest.mark.parametrize(("one", "two", "sure"), [row[1:] for row in TIES], ids=[row[0] for row in TIES])
-def test_recordings_of_one_call_name_each_other_and_how_sure_that_is_f8_x3(
+def test_recordings_of_one_call_refer_to_each_other_f8_x3(
     place: Place, one: tuple[Any, ...], two: tuple[Any, ...], sure: str
 ) -> None:
     before = {call["id"] for call in place.it.calls()}
@@ -187,7 +187,7 @@ def test_recordings_of_one_call_name_each_other_and_how_sure_that_is_f8_x3(
         assert (named["id"], named["sure"]) == (other["id"], sure)
 
 
-def test_calls_of_the_same_people_at_the_same_time_are_never_tied_by_guess_f8(place: Place) -> None:
+def test_concurrent_calls_of_the_same_people_are_not_linked_f8(place: Place) -> None:
     before = {call["id"] for call in place.it.calls()}
     for session in ("lone-call-1", "lone-call-2"):
         place.record(document(session, people=PAIR))
@@ -209,7 +209,7 @@ def began(place: Place, metadata: bytes, offer: bytes, *lines: str) -> str:
     return to
 
 
-def test_a_persistent_dialog_carries_one_session_after_the_other_and_keeps_everybody_r29_x5_f2(place: Place) -> None:
+def test_a_persistent_dialog_carries_several_sessions_r29_x5_f2(place: Place) -> None:
     quiet = OFFER.replace(b"sendonly", b"inactive")
     to = began(place, b"<recording xmlns='urn:ietf:params:xml:ns:recording:1'/>", quiet)
     for cseq, number in ((2, "1"), (4, "2")):
@@ -229,7 +229,7 @@ def test_a_persistent_dialog_carries_one_session_after_the_other_and_keeps_every
     assert len(call["streams"][0]["pauses"]) == 3
 
 
-def test_damaged_metadata_are_asked_for_anew_where_the_client_takes_that_r20_r21(place: Place) -> None:
+def test_a_snapshot_replaces_damaged_metadata_r20_r21(place: Place) -> None:
     takes = ("Accept: application/sdp, application/rs-metadata-request", "Allow: INVITE, ACK, BYE, UPDATE")
     whole = document("anew-1", people=participant("p1", "sip:+493020041@pbx.example"))
     to = began(place, b"\x00nothing of metadata", OFFER, *takes)
@@ -267,7 +267,7 @@ LEGACY = (
 """As Acme Packet and AudioCodes write it: session, number of the speaker, scheme of the address."""
 
 
-def test_metadata_that_are_not_well_formed_name_who_speaks_over_hold_and_its_end(place: Place) -> None:
+def test_ill_formed_metadata_still_name_the_speakers(place: Place) -> None:
     """After Oracle: an address in its brackets as it came from the SIP message, and a namespace with one slash."""
     odd = (
         "<apkt:extensiondata xmlns:apkt='http:/acmepacket.com/siprec/extensiondata'><apkt:request-uri>"
@@ -285,7 +285,7 @@ def test_metadata_that_are_not_well_formed_name_who_speaks_over_hold_and_its_end
     assert any(note["kind"].startswith("metadata-") for note in call["notes"])
 
 
-def test_a_body_whose_lines_end_in_a_bare_line_feed_is_read_as_it_is(place: Place) -> None:
+def test_a_body_with_bare_line_feeds_is_read_as_it_is(place: Place) -> None:
     """After AudioCodes: Content-Length counts them so."""
     metadata = LEGACY.format(
         "YWMtMQ==", "<ac:GenesysUUID xmlns:ac='http://AudioCodes'>00FA08</ac:GenesysUUID>", "493020053", "+"

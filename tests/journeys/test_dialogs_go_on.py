@@ -108,7 +108,7 @@ def test_the_dialog_goes_on(tmp_path: Path, transport: str) -> None:
 
 
 @pytest.mark.parametrize("transport", ["udp", "tls"])
-def test_a_dialog_of_before_a_restart_is_replaced_by_that_of_a_standby(tmp_path: Path, transport: str) -> None:
+def test_a_standby_replaces_a_dialog_after_a_restart(tmp_path: Path, transport: str) -> None:
     """RFC 3891: the standby comes over a way of its own and names what the one before it told it of the dialog."""
     offer = sdp("sendonly", "sendonly")
     with served(tmp_path) as it, sbc(it.one, transport, "old") as one, sbc(it.one, transport, "new") as standby:
@@ -136,7 +136,7 @@ def test_a_dialog_of_before_a_restart_is_replaced_by_that_of_a_standby(tmp_path:
 
 @pytest.mark.torture
 @pytest.mark.parametrize("refresh", [True, False], ids=["refreshed", "not refreshed"])
-def test_torture_of_a_session_timer_that_keeps_its_deadline_over_kills(tmp_path: Path, refresh: bool) -> None:
+def test_torture_kills_do_not_move_a_session_timers_deadline(tmp_path: Path, refresh: bool) -> None:
     """90 s are agreed, so the recorder ends the call 60 s after the last refresh (RFC 4028 section 10)."""
     timed = ABLE + "Session-Expires: 90;refresher=uac\r\n"
     with served(tmp_path) as it, sbc(it.one, "udp", "timed") as one:

@@ -46,7 +46,7 @@ class Sbc:
         return Response(200, "OK")
 
 
-def test_simulated_calls_with_dtls_are_recorded_frame_by_frame_d1_d5(tmp_path: Path) -> None:
+def test_simulated_dtls_calls_are_recorded_completely_d1_d5(tmp_path: Path) -> None:
     with server(tmp_path, srtp="required") as one:
         token = one.init()
         one.start()
@@ -73,7 +73,7 @@ def in_the_clients_name(number: int) -> bytes:
     return bytes((kind, 0xFE, 0xFD)) + bytes(2) + (number % 5).to_bytes(6) + len(body).to_bytes(2) + body
 
 
-def test_what_others_send_from_the_address_of_the_client_spoils_no_handshake(tmp_path: Path) -> None:
+def test_packets_from_a_spoofed_address_break_no_handshake(tmp_path: Path) -> None:
     """They do not know its ports."""
     with server(tmp_path, srtp="required", ports=32) as one:
         token = one.init()
@@ -101,7 +101,7 @@ async def talk(peers: list[Peer], ports: list[int], frames: int) -> None:
         await asyncio.sleep(0.02)
 
 
-def test_a_call_with_dtls_is_recorded_over_kills_of_worker_and_main_without_another_handshake(tmp_path: Path) -> None:
+def test_a_dtls_call_survives_kills_without_another_handshake(tmp_path: Path) -> None:
     """Duties D1, D2, D4, D6."""
 
     async def story() -> None:
@@ -166,9 +166,7 @@ def agree(request: Request, body: bytes) -> bytes:
 
 
 @pytest.mark.parametrize(("serves", "all_die"), [(False, False), (True, False), (False, True)])
-def test_a_handshake_that_a_kill_cut_short_is_asked_for_again_where_the_client_takes_that(
-    tmp_path: Path, serves: bool, all_die: bool
-) -> None:
+def test_a_handshake_cut_short_by_a_kill_is_asked_for_again(tmp_path: Path, serves: bool, all_die: bool) -> None:
     """Duties D1, D6: the worker dies while the client waits for what only that one could say."""
 
     async def story() -> None:

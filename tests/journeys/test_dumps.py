@@ -55,7 +55,7 @@ def test_the_check_itself_can_fail() -> None:
         ("calls",),
     ],
 )
-def test_a_command_forbids_dumps_before_it_reads_its_configuration(tmp_path: Path, words: tuple[str, ...]) -> None:
+def test_a_command_forbids_core_dumps_before_reading_its_config(tmp_path: Path, words: tuple[str, ...]) -> None:
     config = tmp_path / "recorder.toml"
     os.mkfifo(config)
     line = [sys.executable, "-m", "recorder", *words, "--config", str(config)]

@@ -203,7 +203,7 @@ def _live(api: Api, count: int) -> list[str]:
         time.sleep(0.02)
 
 
-def test_preview_dry_run_and_sweep_are_the_same_and_the_brake_asks(tmp_path: Path) -> None:
+def test_preview_dry_run_and_sweep_agree(tmp_path: Path) -> None:
     with place(tmp_path / "one") as api:
         one, calls = api.one, record(api, 3)
         rule = {"days": 0, "party": calls[0]["parties"][0]["number"], "name": "Planted"}
@@ -254,7 +254,7 @@ def again(one: Server) -> None:
 
 
 @pytest.mark.parametrize("rounds", [(0.0, 0.004, 0.01, 0.02, 0.04, 0.08)])
-def test_a_kill_in_the_middle_of_an_erasure_leaves_it_to_be_ended(tmp_path: Path, rounds: tuple[float, ...]) -> None:
+def test_an_erasure_resumes_after_a_kill(tmp_path: Path, rounds: tuple[float, ...]) -> None:
     with place(tmp_path / "one") as api:
         one, calls = api.one, record(api, len(rounds) + 1)
         *doomed, kept = (call["id"] for call in calls)
@@ -306,7 +306,7 @@ def test_where_the_customer_wants_it_a_second_person_approves(tmp_path: Path) ->
         assert api.gone(call["id"])
 
 
-def test_a_lost_database_loses_no_hold_no_rule_no_waiver_and_no_correction(tmp_path: Path) -> None:
+def test_a_lost_database_loses_no_holds_or_rules(tmp_path: Path) -> None:
     with place(tmp_path / "one") as api:
         one = api.one
         held, erased, kept = (call["id"] for call in record(api, 3))

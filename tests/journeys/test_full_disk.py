@@ -173,9 +173,7 @@ def test_a_full_disk_refuses_new_calls_and_harms_no_recording(small_disk: Path, 
         assert verified(one) == []
 
 
-def test_a_daemon_killed_on_a_full_disk_comes_back_refuses_calls_and_goes_on_with_its_own(
-    small_disk: Path, tmp_path: Path
-) -> None:
+def test_a_daemon_killed_on_a_full_disk_resumes_its_calls(small_disk: Path, tmp_path: Path) -> None:
     with server(tmp_path, small_disk, level="info", **own_place(4)) as one:
         it, asker = Watched(one, one.init()), Asker(one.host)
         one.start()

@@ -22,9 +22,7 @@ def root_at(one: Server, source: str) -> None:
     one.config.write_text(re.sub(r'(?m)^root = ".*"$', lambda _: f'root = "{source}"', one.config.read_text()))
 
 
-def test_recordings_hang_on_the_token_and_can_be_moved_to_and_from_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_keys_can_move_to_and_from_a_hardware_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in make_token(tmp_path / "hsm").items():
         monkeypatch.setenv(name, value)
     token = address(tmp_path / "pin")

@@ -163,7 +163,7 @@ def test_wherever_it_is_killed_offers_come_to_their_answers(tmp_path: Path) -> N
 @pytest.mark.torture
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("transport", ["udp", "tcp", "tls"])
-def test_torture_by_a_kill_at_every_call_while_offers_go_to_and_fro(tmp_path: Path, transport: str) -> None:
+def test_torture_by_kills_while_offers_go_both_ways(tmp_path: Path, transport: str) -> None:
     last = int(os.environ.get("KILL_LAST", "45"))
     with begun(tmp_path) as it:
         killed = [number for number in range(1, last + 1) if one_round(it, transport, number)]

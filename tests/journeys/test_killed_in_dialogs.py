@@ -70,7 +70,7 @@ def test_a_client_that_listens_is_given_the_200_again(
         ended(it, one)
 
 
-def test_a_200_reaches_its_client_by_a_connection_on_which_another_dialog_of_it_is_heard(tmp_path: Path) -> None:
+def test_a_200_may_reach_its_client_by_another_dialog(tmp_path: Path) -> None:
     with served(tmp_path) as it, sbc(it.one, "tls", "held") as one, sbc(it.one, "tls", "other") as other:
         other.share(one)
         one.agreed = HELD
@@ -89,7 +89,7 @@ def test_a_200_reaches_its_client_by_a_connection_on_which_another_dialog_of_it_
 
 
 @pytest.mark.parametrize("body", [sdp("inactive", version=3), b""], ids=["offers", "asks again"])
-def test_who_comes_with_a_new_invite_has_acknowledged_the_one_before(tmp_path: Path, body: bytes) -> None:
+def test_a_new_invite_acknowledges_the_one_before(tmp_path: Path, body: bytes) -> None:
     with doubtful(tmp_path, "tls") as (it, one):
         one.connect()
         assert one.ask("INVITE", body).status == 200
@@ -98,7 +98,7 @@ def test_who_comes_with_a_new_invite_has_acknowledged_the_one_before(tmp_path: P
 
 
 @pytest.mark.torture
-def test_torture_by_a_client_that_is_silent_for_longer_than_an_ack_may_take(tmp_path: Path) -> None:
+def test_torture_by_a_client_silent_beyond_the_ack_timeout(tmp_path: Path) -> None:
     with doubtful(tmp_path, "tls") as (it, one):
         time.sleep(45)
         assert [call["state"] for call in it.calls()] == ["recording"]
@@ -132,7 +132,7 @@ def invited_late(folder: Path, transport: str) -> Iterator[tuple[Watched, Sbc, S
 
 
 @pytest.mark.parametrize("transport", ["udp", *STREAMS])
-def test_a_call_whose_offer_was_ours_is_recorded_from_its_first_packet(tmp_path: Path, transport: str) -> None:
+def test_a_call_that_we_offered_is_recorded_from_the_start(tmp_path: Path, transport: str) -> None:
     with invited_late(tmp_path, transport) as (it, one, sender, port):
         for _ in range(SPOKEN):
             sender.socket.sendto(sender.packet(), (it.one.host, port))
@@ -144,7 +144,7 @@ def test_a_call_whose_offer_was_ours_is_recorded_from_its_first_packet(tmp_path:
 PAUSING = "pause_by_reinvite = true"
 
 
-def test_a_client_is_told_of_a_pause_as_soon_as_it_is_heard_again(tmp_path: Path) -> None:
+def test_a_paused_client_heard_again_is_informed_at_once(tmp_path: Path) -> None:
     with served(tmp_path, PAUSING) as it, sbc(it.one, "tls", "paused") as one:
         one.patience, one.agreed = SOON, HELD
         assert one.ask("INVITE", OFFER).status == 200

@@ -48,7 +48,7 @@ async def only_call(it: Watched) -> dict[str, Any]:
     return call
 
 
-def test_a_late_offer_is_recorded_and_held_and_resumed_by_further_ones_o6_s34(tmp_path: Path) -> None:
+def test_a_late_offer_is_recorded_held_and_resumed_o6_s34(tmp_path: Path) -> None:
     with server(tmp_path) as one, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as phone:
         it, sbc = begun(one, "plain")
         phone.bind(("127.0.0.1", 0))
@@ -78,7 +78,7 @@ def test_a_late_offer_is_recorded_and_held_and_resumed_by_further_ones_o6_s34(tm
         assert len(stream["pauses"]) == 1
 
 
-def test_where_keys_must_not_stand_in_the_clear_the_late_offer_asks_for_a_handshake_o6_d1(tmp_path: Path) -> None:
+def test_a_late_offer_with_required_srtp_asks_for_dtls_o6_d1(tmp_path: Path) -> None:
     async def story() -> None:
         with server(tmp_path, srtp="required") as one:
             it, sbc = await asyncio.to_thread(begun, one, "handshake")

@@ -58,7 +58,7 @@ def opened(folder: Path, data: bytes, secret: str) -> bytes:
     return bytes(pyrage.passphrase.decrypt(data, secret))
 
 
-def test_a_letter_is_answered(tmp_path: Path) -> None:
+def test_a_subject_request_is_answered_end_to_end(tmp_path: Path) -> None:
     with server(tmp_path, more="approve_erasures = true") as one:
         admin = one.init()
         one.start()

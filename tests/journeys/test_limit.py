@@ -31,7 +31,7 @@ def _try(port: int, answers: list[tuple[int, str | None]]) -> None:
     link.close()
 
 
-def test_calls_beyond_the_limit_get_503_and_the_running_ones_lose_nothing(tmp_path: Path) -> None:
+def test_calls_beyond_the_limit_get_503(tmp_path: Path) -> None:
     with server(tmp_path) as one:
         one.config.write_text(one.config.read_text().replace("[sip]\n", f"[sip]\nmax_calls = {LIMIT}\n"))
         it = Watched(one, one.init())
@@ -55,7 +55,7 @@ def test_calls_beyond_the_limit_get_503_and_the_running_ones_lose_nothing(tmp_pa
         assert verified(one) == []
 
 
-def test_a_reoffer_that_is_too_long_is_refused_and_the_call_goes_on(tmp_path: Path) -> None:
+def test_a_too_long_reoffer_is_refused_and_the_call_continues(tmp_path: Path) -> None:
     with server(tmp_path) as one:
         one.init()
         one.start()

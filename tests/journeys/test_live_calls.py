@@ -16,7 +16,7 @@ ENOUGH = 50
 """Frames of 20 ms that a call has sent when it is looked at."""
 
 
-def test_a_live_call_is_known_heard_measured_and_held_while_it_lasts(tmp_path: Path) -> None:
+def test_a_live_call_can_be_played_measured_and_held(tmp_path: Path) -> None:
     with server(tmp_path) as one:
         token = one.init()
         one.start()

@@ -80,7 +80,7 @@ def calls_over(weather: Weather, folder: Path, seconds: float) -> None:
             assert verified(one) == []
 
 
-def test_calls_over_a_lossy_network_lack_what_was_lost_and_name_it(tmp_path: Path) -> None:
+def test_calls_over_a_lossy_network_name_their_losses(tmp_path: Path) -> None:
     calls_over(BAD, tmp_path, 6.0)
 
 

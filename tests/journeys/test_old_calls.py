@@ -96,7 +96,7 @@ def ended(it: Watched, sbc: Sbc, sent: int) -> dict[str, Any]:
     return call
 
 
-def test_after_three_wraps_a_call_goes_on_over_kills_and_its_past_is_not_stored_again(tmp_path: Path) -> None:
+def test_a_call_goes_on_over_kills_after_three_wraps(tmp_path: Path) -> None:
     with talking(tmp_path, 65_400) as (it, sbc, voices):
         for voice, to in voices:
             voice.age(to, 3 * WRAP + 40)
@@ -117,7 +117,7 @@ def test_after_three_wraps_a_call_goes_on_over_kills_and_its_past_is_not_stored_
 
 @pytest.mark.torture
 @pytest.mark.timeout(600)
-def test_torture_of_a_call_of_two_hundred_thousand_packets_over_kills(tmp_path: Path) -> None:
+def test_torture_of_a_very_long_call_over_kills(tmp_path: Path) -> None:
     """An hour of audio at twenty times its speed: three wraps without a single loss, a kill after each."""
     with talking(tmp_path, 0) as (it, sbc, voices):
         for stretch in range(50):

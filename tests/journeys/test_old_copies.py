@@ -25,7 +25,7 @@ from tests.journeys.test_forgetting import SECONDS, WAIVER, WHY, export, genuine
 from tests.storage import node
 
 
-def test_an_old_copy_with_the_keys_of_today_opens_only_what_was_not_erased(tmp_path: Path) -> None:
+def test_an_old_copy_decrypts_nothing_that_was_erased(tmp_path: Path) -> None:
     with place(tmp_path / "one") as api:
         one = api.one
         erased, kept = (call["id"] for call in record(api, 2))

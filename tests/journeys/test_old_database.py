@@ -27,7 +27,7 @@ def state(api: Api) -> dict[str, object]:
     }
 
 
-def test_an_old_database_put_back_alone_comes_to_the_state_of_today(tmp_path: Path) -> None:
+def test_an_old_database_put_back_alone_catches_up(tmp_path: Path) -> None:
     with place(tmp_path / "one") as api:
         one = api.one
         erased, held, freed = (call["id"] for call in record(api, 3))

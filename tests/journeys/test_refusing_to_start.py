@@ -56,7 +56,7 @@ def test_a_runtime_directory_on_a_disk(ready: Server) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives folders away")
-def test_a_runtime_directory_that_somebody_else_made(ready: Server) -> None:
+def test_a_runtime_directory_owned_by_another_user_is_refused(ready: Server) -> None:
     folder = ready.folder / "run"
     folder.mkdir(mode=0o777)
     os.chown(folder, 65_534, 65_534)

@@ -15,9 +15,7 @@ from tests.recorder.other_files import change_messages, same_files
 CALLS = 4
 
 
-def test_a_worker_of_new_files_ends_its_old_main_and_nothing_is_lost(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_worker_of_new_files_ends_its_old_main_without_loss(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     files, node = tmp_path / "files", tmp_path / "node"
     files.mkdir()
     node.mkdir()

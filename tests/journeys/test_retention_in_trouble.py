@@ -72,7 +72,7 @@ def in_order(api: Api, erased: str, kept: set[str]) -> None:
     assert api.one.run("audit", "verify").returncode == 0
 
 
-def test_a_sweep_erases_what_is_due_at_no_byte_free(small_disk: Path, tmp_path: Path) -> None:
+def test_a_sweep_works_without_a_free_byte(small_disk: Path, tmp_path: Path) -> None:
     with place(tmp_path, start=False) as api:
         sweeping(api)
         call, kept = due_in_trouble(api, lambda: filled(small_disk), (small_disk / "filler").unlink)
@@ -82,7 +82,7 @@ def test_a_sweep_erases_what_is_due_at_no_byte_free(small_disk: Path, tmp_path: 
         in_order(api, call, kept)
 
 
-def test_a_disk_that_takes_nothing_delays_a_sweep_and_halves_none(tmp_path: Path, troublemaker: Path) -> None:
+def test_a_read_only_disk_delays_a_sweep_and_splits_none(tmp_path: Path, troublemaker: Path) -> None:
     trouble = Trouble(tmp_path, troublemaker, tmp_path / "data")
     with place(tmp_path, start=False, environment=trouble.environment) as api:
         sweeping(api)

@@ -21,7 +21,7 @@ def open_to_all(one: Server) -> None:
     one.config.write_text(text.replace('bind = "127.0.0.1"', 'bind = "0.0.0.0"'))
 
 
-def test_calls_to_another_address_than_the_route_back_has_are_recorded_frame_by_frame(tmp_path: Path) -> None:
+def test_calls_to_a_second_address_are_recorded_completely(tmp_path: Path) -> None:
     with server(tmp_path, srtp="preferred") as one:
         open_to_all(one)
         token = one.init()
@@ -41,7 +41,7 @@ def test_calls_to_another_address_than_the_route_back_has_are_recorded_frame_by_
             assert [missing(stream, found[n]) for n, stream in enumerate(call.streams)] == [(), ()]
 
 
-def test_a_datagram_is_answered_from_the_address_that_it_went_to_s21(tmp_path: Path) -> None:
+def test_a_datagram_is_answered_from_its_destination_s21(tmp_path: Path) -> None:
     with server(tmp_path) as one:
         open_to_all(one)
         one.init()

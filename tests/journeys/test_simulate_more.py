@@ -56,7 +56,7 @@ def seen(frame: av.VideoFrame) -> list[tuple[float, int]]:
     return found
 
 
-def test_pictures_of_each_party_are_stored_and_are_those_that_were_sent(node: RunningNode, tmp_path: Path) -> None:
+def test_each_partys_video_is_stored_as_sent(node: RunningNode, tmp_path: Path) -> None:
     sent, call = placed(node, "--video")
     told = [(s["media"], s["codec"], s["party"], s["packets"]) for s in call["streams"]]
     frames = [stream["frames"] for stream in sent["streams"]]
@@ -75,7 +75,7 @@ def test_pictures_of_each_party_are_stored_and_are_those_that_were_sent(node: Ru
         assert steps[2] > 0.8 * len(numbers), steps  # 25 of the 50 pictures a second are shown
 
 
-def test_speakers_who_change_places_are_told_in_the_call(node: RunningNode) -> None:
+def test_swapped_speakers_are_recorded_in_the_call(node: RunningNode) -> None:
     sent, call = placed(node, "--swap-speakers")
     assert [(s["speaker"], s["later_speaker"]) for s in sent["streams"]] == [
         (sent["parties"][n]["aor"], sent["parties"][1 - n]["aor"]) for n in range(2)

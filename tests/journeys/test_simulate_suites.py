@@ -130,7 +130,7 @@ def export(node: RunningNode, call: str, folder: Path, by_command: bool) -> byte
     return (folder / "call.wav").read_bytes()
 
 
-def test_what_the_recorder_lists_is_what_was_sent(
+def test_the_recorder_lists_the_simulated_calls_correctly(
     sent: dict[str, list[dict[str, Any]]], recorded: dict[str, dict[str, Any]]
 ) -> None:
     for call in (call for calls in sent.values() for call in calls):

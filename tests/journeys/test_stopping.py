@@ -24,7 +24,7 @@ SPOKEN = 75
 """Packets of each stream before the stop."""
 
 
-def test_running_calls_are_sealed_and_nobody_is_left_waiting(tmp_path: Path) -> None:
+def test_a_stop_seals_running_calls_and_ends_every_wait(tmp_path: Path) -> None:
     with server(tmp_path) as one:
         it = Watched(one, one.init())
         one.start()
@@ -60,7 +60,7 @@ def test_running_calls_are_sealed_and_nobody_is_left_waiting(tmp_path: Path) -> 
             client.communicate()
 
 
-def test_a_stop_without_calls_is_quick_and_can_be_followed_by_a_start(tmp_path: Path) -> None:
+def test_a_stop_without_calls_is_quick(tmp_path: Path) -> None:
     with server(tmp_path, drain=True, patience=10 * round(STOP_SECONDS)) as one:
         one.init()
         for _ in range(2):
@@ -98,7 +98,7 @@ def answered(one: Server, method: str) -> int:
 
 
 @pytest.mark.parametrize("announced", ["by the command line", "by a signal"])
-def test_where_nobody_follows_calls_may_end_and_the_rest_is_sealed(tmp_path: Path, announced: str) -> None:
+def test_without_a_successor_calls_are_drained_and_sealed(tmp_path: Path, announced: str) -> None:
     """A service manager keeps the sockets, and still this is the end."""
     drain = announced == "by the command line"
     with (
@@ -133,7 +133,7 @@ def test_where_nobody_follows_calls_may_end_and_the_rest_is_sealed(tmp_path: Pat
         assert [name for name in store.names() if name.startswith("m")] == []
 
 
-def test_a_second_word_ends_the_patience(tmp_path: Path) -> None:
+def test_a_second_stop_signal_ends_the_drain(tmp_path: Path) -> None:
     with server(tmp_path, drain=True, patience=60, **own_place(1)) as one:
         it = Watched(one, one.init())
         one.start()

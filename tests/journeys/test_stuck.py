@@ -74,7 +74,7 @@ def test_a_worker_that_loops_is_replaced_and_loses_nothing(tmp_path: Path, broke
         in_order(it)
 
 
-def test_a_worker_that_comes_to_itself_after_its_main_has_died_takes_nothing(tmp_path: Path, broken: Path) -> None:
+def test_a_worker_that_wakes_after_main_died_takes_nothing(tmp_path: Path, broken: Path) -> None:
     """On a busy machine a worker may be at its imports still when main, which has given it calls already, is killed."""
     late, go = broken.with_name("broken.late"), broken.with_name("broken.go")
 

@@ -87,7 +87,7 @@ def export(one: Server, token: str, party: str) -> tuple[dict[str, object], set[
     return call["streams"][1], set(counted)
 
 
-def test_each_of_two_who_spoke_in_one_stream_gets_their_own_words(tmp_path: Path) -> None:
+def test_two_speakers_of_one_stream_get_their_own_audio(tmp_path: Path) -> None:
     sockets = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2)]
     for each in sockets:
         each.bind(("127.0.0.1", 0))

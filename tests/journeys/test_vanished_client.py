@@ -98,7 +98,7 @@ def until(true: Callable[[], bool], seconds: float) -> None:
 
 
 @pytest.mark.timeout(400)  # two questions that nobody answers
-def test_silent_calls_end_when_their_client_does_not_know_them_and_no_others(tmp_path: Path) -> None:
+def test_a_silent_call_ends_if_its_client_does_not_know_it(tmp_path: Path) -> None:
     with server(tmp_path, level="info") as one:
         one.config.write_text(one.config.read_text().replace("[sip]\n", f"[sip]\nsilent_seconds = {SILENT}\n"))
         it = Watched(one, one.init())

@@ -200,7 +200,7 @@ def statuses(link: Link, of: Link, to: str) -> list[int | None]:
     return [answer and answer.status for answer in heard]
 
 
-def test_behind_one_address_and_after_a_kill_a_dialog_stays_its_owners(tmp_path: Path) -> None:
+def test_a_dialog_stays_with_its_owner_after_a_kill(tmp_path: Path) -> None:
     authority = Authority(tmp_path, "ca")
     mine, spare, theirs = (authority.issue(name) for name in ("a.example", "standby.example", "b.example"))
     with server(tmp_path, sources=f'{OWNER}", "{SECOND}', more=GLOBEX + CERTIFIED) as one:
@@ -283,7 +283,7 @@ def pointing(address: str, count: int) -> bytes:
     return ("\r\n".join(lines) + "\r\n").encode()
 
 
-def test_an_invite_that_is_never_acknowledged_sends_nothing_to_whom_it_points_at(tmp_path: Path) -> None:
+def test_an_unacknowledged_invite_sends_nothing_to_its_target(tmp_path: Path) -> None:
     with server(tmp_path, sources="127.0.0.0/8", ports=120) as one:
         one.init()
         one.start()

@@ -21,7 +21,7 @@ from media.spec import Allowed, Dtls, StreamSpec, pack_ip
         (("[2001:db8::1]", 4000), (), "2001:db8::1", True),
     ],
 )
-def test_only_the_offers_address_and_the_customers_networks_are_allowed(
+def test_only_the_offered_address_and_configured_networks_count(
     source: tuple[str, int] | None, networks: tuple[str, ...], address: str, allowed: bool
 ) -> None:
     assert (pack_ip(address) in Allowed.of(StreamSpec(0, source=source, networks=networks))) is allowed
@@ -37,7 +37,7 @@ def test_equal_codec_lists_are_kept_once() -> None:
     assert one.payloads is two.payloads
 
 
-def test_an_association_is_told_by_fingerprints_name_and_role_d6() -> None:
+def test_an_association_is_known_by_fingerprints_id_and_role_d6() -> None:
     one = Dtls(("sha-256 AA", "sha-1 BB"), "x", True)
     assert one.same(replace(one, fingerprints=("sha-1 BB", "sha-256 AA"), rtp=False, renews=True))
     assert not one.same(replace(one, tls_id="y"))

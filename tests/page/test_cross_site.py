@@ -58,9 +58,7 @@ def test_a_form_of_another_site_does_nothing(service: Town, visitor: Callable[..
     assert [act["action"] for act in service.acts()[before:]] == ["call.view"]
 
 
-def test_a_link_of_another_site_opens_nothing_without_signing_in(
-    service: Town, visitor: Callable[..., Page], elsewhere: Site
-) -> None:
+def test_a_link_on_another_site_opens_nothing(service: Town, visitor: Callable[..., Page], elsewhere: Site) -> None:
     page = visitor(Role.PRIVACY, watched=False)
     page.goto("/calls")
     page.goto(elsewhere(f"<a href='{escape(service.base)}/requests'>look</a>"))

@@ -50,7 +50,7 @@ def test_two_clicks_on_a_button_do_one_thing(service: Town, visitor: Callable[..
     assert notes(service, number) == [TYPED]
 
 
-def test_the_session_warns_and_stays_if_somebody_is_there(
+def test_the_session_warning_lets_an_active_user_stay(
     service: Town, visitor: Callable[..., Page], clock: list[float]
 ) -> None:
     page = correcting(service, visitor, 3)
@@ -68,7 +68,7 @@ def test_the_session_warns_and_stays_if_somebody_is_there(
 
 
 @pytest.mark.parametrize("how", ["left alone", "sent too late", "sent too late without scripts"])
-def test_what_was_typed_outlives_the_session(
+def test_typed_text_survives_the_end_of_the_session(
     service: Town, visitor: Callable[..., Page], clock: list[float], how: str
 ) -> None:
     number = 4 + len(how)
@@ -93,9 +93,7 @@ def test_what_was_typed_outlives_the_session(
 
 
 @pytest.mark.parametrize("sent", [True, False])
-def test_what_a_restart_of_the_recorder_forgets_is_said(
-    service: Town, visitor: Callable[..., Page], sent: bool
-) -> None:
+def test_a_page_says_that_typed_text_was_lost(service: Town, visitor: Callable[..., Page], sent: bool) -> None:
     page = correcting(service, visitor, 8)
     page.context.clear_cookies()  # as unknown to the recorder as a session from before its restart
     if sent:

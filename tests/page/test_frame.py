@@ -8,7 +8,7 @@ from admin_api.http.permissions import Role
 from tests.page.conftest import until
 
 
-def test_a_stranger_sees_the_door(visitor):
+def test_a_visitor_sees_the_sign_in_page(visitor):
     page = visitor()
     page.goto("/calls")
     assert page.url.endswith("/sign-in?next=/calls")

@@ -118,7 +118,7 @@ def unlocked(file: Path, folder: Path, passphrase: str) -> ZipFile:
 
 
 @pytest.mark.timeout(400)  # half a minute on an idle machine, but a busy one must not break it
-def test_from_the_letter_to_the_receipt(one: Server, invited: Any, tmp_path: Path) -> None:
+def test_a_request_leads_to_an_erasure_receipt(one: Server, invited: Any, tmp_path: Path) -> None:
     place(one)
     admin, grace, ada = invited("Max", "admin", "operator"), invited("Grace", "privacy"), invited("Ada", "approver")
 

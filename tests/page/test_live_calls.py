@@ -101,7 +101,7 @@ def test_with_scripts_times_are_the_readers_own(visitor: Callable[..., Page]) ->
     expect(page.locator("input[name=zone]")).to_have_value("Europe/Berlin")
 
 
-def test_details_that_were_opened_stay_open_while_a_call_goes_on(
+def test_opened_details_stay_open_while_a_call_continues(
     service: Town, visitor: Callable[..., Page], live: dict[str, Any]
 ) -> None:
     page = visitor(Role.ADMIN)
@@ -113,7 +113,7 @@ def test_details_that_were_opened_stay_open_while_a_call_goes_on(
     expect(page.locator("#now details")).to_have_attribute("open", "")
 
 
-def test_the_picture_of_the_sound_stays_as_it_is_while_a_call_goes_on(
+def test_the_waveform_stays_while_a_call_continues(
     service: Town, visitor: Callable[..., Page], live: dict[str, Any]
 ) -> None:
     page = visitor(Role.ADMIN, Role.LISTENER)
@@ -126,7 +126,7 @@ def test_the_picture_of_the_sound_stays_as_it_is_while_a_call_goes_on(
     expect(page.locator(".wave-says")).to_be_hidden()
 
 
-def test_a_call_that_is_still_recorded_has_no_length_in_a_request(service: Town, visitor: Callable[..., Page]) -> None:
+def test_a_call_being_recorded_has_no_length_in_a_request(service: Town, visitor: Callable[..., Page]) -> None:
     """A call of its own: the row of one that was over once stays over, as in a database."""
     caller = {**PARTY, "number": "+493012340099", "uri": "sip:+493012340099@pbx.example", "name": "Live Caller"}
     row = CallRow(

@@ -43,7 +43,7 @@ def test_everybody_can_use_every_view(visitor, service, ids, theme, language, wi
 
 
 @pytest.mark.parametrize(("theme", "language", "width"), [("light", "de", 1280), ("dark", "en", PHONE)])
-def test_who_is_not_signed_in_or_is_refused_can_use_the_page_too(visitor, theme, language, width):
+def test_sign_in_and_refusal_pages_are_accessible(visitor, theme, language, width):
     look, axe = {"theme": theme, "language": language, "width": width}, Axe()
     faults = found_at(visitor(**look), axe, "/sign-in", theme)
     refused, stranger = visitor(Role.AUDITOR, **look), visitor(**look)
@@ -100,7 +100,7 @@ def test_the_plots_are_drawn_from_their_tables(visitor):
     assert width > 200
 
 
-def test_the_digest_of_a_waiver_is_taken_without_sending_the_document(visitor, tmp_path):
+def test_a_waivers_digest_is_computed_in_the_browser(visitor, tmp_path):
     document = tmp_path / "signed.pdf"
     document.write_bytes(b"signed")
     page, sent = visitor(Role.ADMIN), []

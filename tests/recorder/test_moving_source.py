@@ -15,7 +15,7 @@ from tests.recorder.workers.test_process import stop
 ELSEWHERE = "127.0.0.4"
 
 
-def test_every_packet_from_the_answer_on_is_kept_and_none_of_a_stranger(tmp_path: Path) -> None:
+def test_every_packet_from_the_answer_on_is_kept(tmp_path: Path) -> None:
     """However long the worker is not let run."""
     text = TEXT.replace(f"{ACME}/32", f'{ACME}/32", "{ELSEWHERE}/32')
 

@@ -84,7 +84,7 @@ def test_a_fast_answer_is_not():
     assert story.wait(1) == []
 
 
-def test_a_retransmitted_invite_gets_the_same_200_and_no_second_session():
+def test_a_retransmitted_invite_gets_the_same_200():
     story = Story()
     invite = story.invite()
     for _ in range(5):
@@ -123,7 +123,7 @@ def test_never_acknowledged_means_bye_after_32_seconds():
     assert story.events() == [Closed(event.session)]
 
 
-def test_a_repeated_bye_gets_the_stored_answer_long_after_the_end():
+def test_a_repeated_bye_gets_the_stored_answer():
     """Duty S3."""
     story = Story()
     story.established()
@@ -162,7 +162,7 @@ def test_a_bye_before_the_ack_ends_the_call():
     assert story.wait(40) == []
 
 
-def test_a_merged_request_is_482_and_a_new_branch_begins_nothing():
+def test_a_merged_request_gets_482():
     """Duty S5."""
     story = Story()
     story.established()

@@ -8,7 +8,7 @@ from tests.sip.story import ANSWER, Story, methods
 
 
 @pytest.mark.parametrize(("allow", "method"), [("INVITE, UPDATE", "UPDATE"), ("INVITE", "INVITE")])
-def test_a_refresh_that_was_refused_is_tried_again_while_there_is_time(allow, method):
+def test_a_refused_refresh_is_tried_again_in_time(allow, method):
     story = Story()
     story.established("Supported: timer", f"Allow: {allow}", "Session-Expires: 600;refresher=uas")
     (first,) = story.wait(300)
@@ -19,7 +19,7 @@ def test_a_refresh_that_was_refused_is_tried_again_while_there_is_time(allow, me
     assert "BYE" not in methods(story.wait(290))
 
 
-def test_a_refresh_that_is_always_refused_is_given_up_and_the_session_ends():
+def test_a_session_whose_refreshes_are_refused_ends():
     story = Story()
     story.established("Supported: timer", "Allow: UPDATE", "Session-Expires: 600;refresher=uas")
     tried = 0

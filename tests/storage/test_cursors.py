@@ -9,7 +9,7 @@ from storage.cursors import BadCursor, by_time, read_by_time
 ID = "0f8fad5b-d9cb-469f-a165-70867728950e"
 
 
-def test_a_cursor_by_time_is_text_of_the_same_form_in_every_release() -> None:
+def test_the_text_of_a_cursor_by_time_stays_the_same() -> None:
     assert by_time(1772366400_000_000, ID) == f"1772366400000000.{ID}"
     assert read_by_time(f"1772366400000000.{ID}") == (1772366400_000_000, ID)
 

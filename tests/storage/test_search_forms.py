@@ -110,13 +110,13 @@ def test_an_apostrophe_does_not_part_a_name() -> None:
     assert found("Sean OHara", {"name": "O’Hara, Seán"})
 
 
-def test_scripts_without_case_are_words_too() -> None:
+def test_words_of_scripts_without_case_are_found() -> None:
     for name in ("Владимир Łukasz", "שלום כהן", "李小龍", "😀 Zoë"):
         assert found(name, {"name": name})
     assert found("zoe", {"name": "😀 Zoë"})
 
 
-def test_a_number_without_plus_that_may_begin_with_the_country_code_is_read_both_ways() -> None:
+def test_a_possible_country_code_is_read_both_ways() -> None:
     assert numbers("493512345678", "DE") == ("+49493512345678", "+493512345678")
     assert numbers("4930901820101", "DE") == ("+4930901820101",)
     assert numbers("4711", "DE") == ()
@@ -131,7 +131,7 @@ def test_addresses_lose_scheme_port_parameters_and_case() -> None:
     assert address("host.example:5060") == "host.example"
 
 
-def test_a_flood_of_words_is_cut() -> None:
+def test_the_number_of_search_words_is_limited() -> None:
     assert len(stored({"name": " ".join(f"w{i}" for i in range(500))}, "DE")) <= 27
     many = [{"name": f"a{i} b{i}"} for i in range(2000)]
     assert len(stored_of(many, "DE")) == search_forms.MAX_FORMS

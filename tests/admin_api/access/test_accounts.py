@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
-def test_accounts_stand_by_their_names_with_roles_and_last_sign_in(service):
+def test_accounts_are_listed_by_name_with_their_roles(service):
     accounts = service.customers["acme"].accounts
     for name, roles in (("zoe", ["listener"]), ("Ämilie", ["admin", "privacy"]), ("bob", ["auditor"])):
         accounts.create(name, roles, NOW)

@@ -11,7 +11,7 @@ from admin_api.access.accounts_port import App, Challenge, Device, Factors, Pers
 ACME: Any = SimpleNamespace(name="acme")
 
 
-def test_nothing_secret_or_personal_can_be_printed_by_accident() -> None:
+def test_the_repr_of_port_types_hides_secrets_and_names() -> None:
     at = datetime(2026, 1, 1, tzinfo=UTC)
     things = (
         Person(ACME, "planted", ("admin",), "id", 1),
@@ -23,7 +23,7 @@ def test_nothing_secret_or_personal_can_be_printed_by_accident() -> None:
     assert "planted" not in repr(things)
 
 
-def test_an_app_or_a_passkey_is_a_second_factor_and_recovery_codes_are_none() -> None:
+def test_an_app_or_passkey_counts_as_second_factor() -> None:
     device = Device("a", "b", datetime(2026, 1, 1, tzinfo=UTC))
     assert Factors(app=True).any
     assert Factors(devices=(device,)).any

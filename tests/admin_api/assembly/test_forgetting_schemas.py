@@ -15,7 +15,7 @@ def fits(name, value):
 
 
 @pytest.mark.parametrize("name", SCHEMAS)
-def test_every_schema_has_an_example_that_fits(name):
+def test_every_privacy_schema_has_a_valid_example(name):
     fits(name, EXAMPLES[name])
 
 

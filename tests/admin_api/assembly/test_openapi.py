@@ -87,7 +87,7 @@ def with_one_more(value):
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: f"{rule.method} {rule.path}")
-def test_nothing_undeclared_is_taken(service, rule):
+def test_an_undeclared_parameter_or_member_gets_422(service, rule):
     path = rule.path.replace("{id}", service.ids["acme"][0]).replace("{part}", service.ids["acme"][1])
     operation = document()["paths"][f"/api/v1/customers/{{customer}}{rule.path}"][rule.method.lower()]
     declared = operation.get("requestBody", {}).get("content", {}).get("application/json", {})

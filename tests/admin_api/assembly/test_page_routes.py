@@ -19,7 +19,7 @@ def test_every_view_is_found_behind_the_front():
     assert firsts <= set(PLACES.split())
 
 
-def test_what_a_view_needs_is_something_roles_allow():
+def test_every_view_needs_an_action_that_a_role_allows():
     assert all(view.needs in ROLES for view in VIEWS if view.needs is not None)
     assert Action.UNKNOWN not in ROLES
 

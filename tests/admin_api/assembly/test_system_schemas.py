@@ -14,7 +14,7 @@ def test_the_example_fits():
     jsonschema_rs.validate(SCHEMAS["System"], EXAMPLES["System"])
 
 
-def test_what_is_not_for_a_role_is_null():
+def test_members_hidden_from_a_role_are_null():
     jsonschema_rs.validate(SCHEMAS["System"], {**EXAMPLES["System"], "customer": None, "node": None})
 
 

@@ -22,7 +22,7 @@ def test_of_no_such_call(service):
 
 
 @pytest.mark.parametrize("body", [{}, {"text": ""}, {"text": "x" * 4001}, {"text": "x", "by": "me"}, []])
-def test_what_is_no_correction_is_refused(service, body):
+def test_an_invalid_annotation_is_refused(service, body):
     call = service.ids["acme"][0]
     assert service.ask(f"/calls/{call}/annotations", method="POST", json=body).status_code == 422
 

@@ -19,7 +19,7 @@ def attach(service, data, kind="text/vtt", call=None, query="", role="admin"):
         (b'[{"text": "Hello"}]', "application/json", "?kind=chat"),
     ],
 )
-def test_what_was_attached_comes_back(service, data, kind, query):
+def test_an_attachment_is_returned_as_uploaded(service, data, kind, query):
     made = attach(service, data, kind, query=query)
     assert made.status_code == 201
     shown = service.ask(f"/calls/{service.ids['acme'][0]}").json()["attachments"]
@@ -51,7 +51,7 @@ def test_privacy_may_attach_but_reads_none(service):
         (VTT, "text/vtt", "?other=1"),
     ],
 )
-def test_what_is_no_attachment_is_refused(service, data, kind, query):
+def test_an_invalid_attachment_is_refused(service, data, kind, query):
     answer = attach(service, data, kind, query=query)
     assert answer.status_code == 422
     assert service.acts()[-1]["outcome"] == "refused"

@@ -44,7 +44,7 @@ def test_by_time_and_state(service):
 
 
 @pytest.mark.parametrize(("reads", "known"), [("get", True), ("get", False), ("find", True)])
-def test_a_call_whose_end_gets_into_the_index_while_it_is_read_is_shown_as_it_ended(service, monkeypatch, reads, known):
+def test_a_call_indexed_during_the_read_is_shown_as_ended(service, monkeypatch, reads, known):
     """What the index does not have yet the daemon says; between the two questions it may have become the other's."""
     ended, forms = row(71, "acme")
     calls = service.customers["acme"].calls
@@ -192,14 +192,14 @@ def test_any_query_is_answered_or_refused(service, query):
     assert answer.status_code in (200, 422, 429)
 
 
-def test_a_list_from_an_index_that_lacks_calls_says_so_and_every_other_one_does_not(service, monkeypatch):
+def test_only_a_list_from_an_incomplete_index_is_marked(service, monkeypatch):
     assert set(service.ask("/calls?party=Nobody At All").json()) == {"items", "next_cursor"}
     monkeypatch.setattr(service.daemon, "index_is_there", False)
     for query in ("", "?limit=1", "?party=Ada Acme", "?party=Nobody At All", "?state=complete"):
         assert service.ask(f"/calls{query}").json()["incomplete"] is True
 
 
-def test_calls_that_come_into_the_index_while_it_is_searched_leave_the_list_incomplete(service, monkeypatch):
+def test_a_list_read_while_the_index_fills_is_marked_incomplete(service, monkeypatch):
     """They may have been passed over already."""
     monkeypatch.setattr(service.daemon, "index_is_there", False)
     calls = service.customers["acme"].calls

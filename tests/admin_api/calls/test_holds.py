@@ -26,12 +26,12 @@ def test_a_listener_does_not_see_why(service):
     service.ask(f"/calls/{call}/hold", method="DELETE")
 
 
-def test_releasing_what_is_not_held_changes_nothing(service):
+def test_releasing_a_call_without_hold_changes_nothing(service):
     assert service.ask(f"/calls/{service.ids['acme'][1]}/hold", method="DELETE").status_code == 204
 
 
 @pytest.mark.parametrize("method", ["PUT", "DELETE"])
-def test_unknown_and_foreign_calls_are_not_told_apart(service, method):
+def test_unknown_and_foreign_calls_get_the_same_404(service, method):
     body = {"json": {"reason": "x"}} if method == "PUT" else {}
     answers = [service.ask(f"/calls/{id}/hold", method=method, **body) for id in (UNKNOWN, service.ids["beta"][0], "x")]
     assert {a.status_code for a in answers} == {404}

@@ -102,7 +102,7 @@ def test_head_tells_the_length_and_sends_nothing(service, path):
     assert closed(service)
 
 
-def test_what_cannot_be_rendered(service, path):
+def test_a_call_that_cannot_be_rendered_gives_409(service, path):
     service.daemon.cannot = "No stream of this call has audio."
     answer = service.ask(path)
     assert answer.status_code == 409
@@ -201,7 +201,7 @@ def test_a_client_that_goes_away_leaves_nothing_open(service, path):
     assert closed(service)
 
 
-def test_a_source_is_given_up_though_what_it_gives_fails_at_its_end():
+def test_a_source_is_closed_even_if_closing_it_fails():
     ended = []
 
     async def chunks():
@@ -260,7 +260,7 @@ def test_a_player_that_seeks_has_the_call_rendered_once(service, path, monkeypat
     assert len(service.daemon.asked) == 2
 
 
-def test_what_is_kept_is_nobodys_once_the_call_is_erased(service, monkeypatch):
+def test_a_cached_render_is_not_served_after_an_erasure(service, monkeypatch):
     monkeypatch.setattr(render_cache, "SECONDS", 1000)
     call = service.ids["acme"][2]
     assert service.ask(f"/calls/{call}/media").status_code == 200
@@ -271,7 +271,7 @@ def test_what_is_kept_is_nobodys_once_the_call_is_erased(service, monkeypatch):
 
 
 @pytest.mark.parametrize("spec", ["2.3", "2.4"])
-def test_what_is_sent_is_closed_when_it_is_over_and_not_some_time_later(spec):
+def test_a_stream_is_closed_as_soon_as_the_response_ends(spec):
     done, kept = [], [True, False]
 
     async def sound():

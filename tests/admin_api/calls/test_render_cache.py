@@ -49,7 +49,7 @@ def test_who_asks_at_once_and_who_asks_again_get_the_same_file():
     story(tell)
 
 
-def test_what_nobody_reads_goes_after_a_while(monkeypatch):
+def test_an_unread_render_is_removed_after_a_while(monkeypatch):
     async def tell():
         monkeypatch.setattr(render_cache, "SECONDS", 0)
         room = Room()
@@ -66,7 +66,7 @@ def test_what_nobody_reads_goes_after_a_while(monkeypatch):
     story(tell)
 
 
-def test_what_is_read_again_in_time_does_not_go(monkeypatch):
+def test_a_render_read_again_in_time_is_kept(monkeypatch):
     async def tell():
         monkeypatch.setattr(render_cache, "SECONDS", 0)
         room = Room()
@@ -79,7 +79,7 @@ def test_what_is_read_again_in_time_does_not_go(monkeypatch):
     story(tell)
 
 
-def test_what_is_not_to_be_kept_goes_at_once():
+def test_a_render_not_to_be_kept_is_removed_at_once():
     async def tell():
         room = Room()
         await room.take(A)
@@ -103,7 +103,7 @@ def test_only_so_many_of_one_customer_and_idle_ones_make_room():
     story(tell)
 
 
-def test_heavy_files_leave_room_for_fewer_and_one_may_be_as_heavy_as_it_is(monkeypatch):
+def test_large_files_reduce_how_many_renders_are_cached(monkeypatch):
     async def tell():
         monkeypatch.setattr(render_cache, "HEAVY", 10)
         room = Room()
@@ -119,7 +119,7 @@ def test_heavy_files_leave_room_for_fewer_and_one_may_be_as_heavy_as_it_is(monke
     story(tell)
 
 
-def test_what_is_being_made_counts_too():
+def test_renders_in_progress_count_towards_the_limit():
     async def tell():
         room = Room()
         room.open.clear()
@@ -135,7 +135,7 @@ def test_what_is_being_made_counts_too():
     story(tell)
 
 
-def test_a_failure_is_nobody_elses_and_a_waiter_makes_it_himself():
+def test_a_failed_render_is_retried_by_the_next_waiter():
     async def tell():
         room = Room()
 
@@ -156,7 +156,7 @@ def test_a_failure_is_nobody_elses_and_a_waiter_makes_it_himself():
     story(tell)
 
 
-def test_a_reader_that_is_cancelled_while_it_waits_holds_nothing():
+def test_a_reader_cancelled_while_waiting_holds_nothing():
     async def tell():
         room = Room()
         room.open.clear()

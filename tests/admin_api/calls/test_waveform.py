@@ -65,7 +65,7 @@ def test_an_unknown_call_and_one_that_cannot_be_rendered(service):
         b'{"seconds":1,"started_ns":0,"channels":[{"label":"1","peaks":[],"gaps":[[0,Infinity,"hold"]]}]}',
     ],
 )
-def test_what_a_worker_writes_is_not_believed(service, told):
+def test_an_invalid_waveform_of_a_worker_gives_503(service, told):
     service.daemon.peaks = told
     answer = service.ask(f"/calls/{service.ids['acme'][0]}/waveform")
     assert answer.status_code == 503

@@ -16,7 +16,7 @@ def test_a_person_is_read() -> None:
     assert found == Person(first_name="Ada", upn="ada@x.example", numbers=("+491", "+492"))
 
 
-def test_all_faults_of_a_person_are_told_and_none_repeated() -> None:
+def test_all_faults_of_a_user_are_named_without_values() -> None:
     with pytest.raises(Problem) as raised:
         user_bodies.one(json.dumps({"upn": 7, "numbers": "secret", "addresses": ["x"] * 51}).encode())
     told = json.dumps(raised.value.document())

@@ -51,7 +51,7 @@ def test_who_was_made_a_moment_ago_is_found(clean):
     assert [each["id"] for each in found] == [user["id"]]
 
 
-def test_nobody_takes_what_tells_another_one_apart(clean):
+def test_a_users_unique_values_cannot_be_taken_by_another(clean):
     ada = clean.ask("/users", "privacy", method="POST", json=ADA).json()
     bob = clean.ask("/users", "privacy", method="POST", json={"upn": "bob@acme.example"}).json()
     taken = clean.ask(f"/users/{bob['id']}", "privacy", method="PUT", json={"upn": "ADA@acme.example"})
@@ -61,7 +61,7 @@ def test_nobody_takes_what_tells_another_one_apart(clean):
     assert clean.ask("/users", "privacy", method="POST", json={"upn": "bob@acme.example"}).status_code == 201
 
 
-def test_of_several_who_make_the_same_user_at_once_one_does_and_the_others_are_told(clean):
+def test_only_one_of_concurrent_user_creations_succeeds(clean):
     acme = clean.customers["acme"]
     with ThreadPoolExecutor(8) as crowd:
         made = list(crowd.map(lambda _: clean.ask("/users", "privacy", method="POST", json=ADA), range(8)))
@@ -76,7 +76,7 @@ def test_of_several_who_make_the_same_user_at_once_one_does_and_the_others_are_t
     assert known == {number for each in wanted for number in each["numbers"]}  # nothing that it was known by is lost
 
 
-def test_whoever_comes_from_elsewhere_changes_there(clean):
+def test_an_imported_user_cannot_be_changed_here(clean):
     users = clean.customers["acme"].users
 
     async def imported(source):
@@ -119,7 +119,7 @@ def test_a_whole_list_says_who_is_there_and_who_has_left(clean):
         ([], None),
     ],
 )
-def test_what_is_not_as_described_is_named(clean, body, name):
+def test_an_invalid_user_body_names_its_faults(clean, body, name):
     for method, path in (("POST", "/users"), ("PUT", f"/users/{NOBODY}")):
         answer = clean.ask(path, "privacy", method=method, json=body)
         assert answer.status_code == 422
@@ -140,7 +140,7 @@ def test_a_list_is_bounded(clean):
     assert answer.status_code == 413
 
 
-def test_each_act_is_written_down_and_names_nobody(clean):
+def test_user_changes_are_audited_without_names(clean):
     before = len(clean.acts())
     user = clean.ask("/users", "privacy", method="POST", json=ADA).json()
     clean.ask("/users", "privacy", method="POST", json=ADA)

@@ -17,7 +17,7 @@ def valid(name: str, value: Any) -> bool:
 
 
 @pytest.mark.parametrize("name", sorted(SCHEMAS))
-def test_every_schema_has_an_example_that_fits(name: str) -> None:
+def test_every_user_schema_has_a_valid_example(name: str) -> None:
     assert valid(name, EXAMPLES[name])
 
 

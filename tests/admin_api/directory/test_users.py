@@ -83,7 +83,7 @@ def test_they_are_found_by_name_number_and_address(service, people, ready):
         assert service.ask(f"/users?{query}", "privacy").status_code == 422
 
 
-def test_many_who_are_not_read_yet_are_read_for_whoever_asks(service, people, monkeypatch):
+def test_a_user_search_loads_the_users_not_yet_read(service, people, monkeypatch):
     monkeypatch.setattr("admin_api.directory.users.MOST_UNREAD", 0)
     monkeypatch.setattr(service.customers["acme"].correlation, "_who", None)
     answer = service.ask("/users?q=ada", "privacy")
@@ -99,7 +99,7 @@ def test_another_customers_user_is_a_random_one(service, people):
         assert {(a.status_code, a.text) for a in answers} == {(404, answers[1].text)}
 
 
-def test_a_call_that_just_began_counts_before_anybody_is_deleted(service, people):
+def test_a_call_that_just_began_counts_before_a_user_is_deleted(service, people):
     assert service.ask(f"/users/{people['Eve']}/unmap", "privacy", method="POST").status_code == 200
     service.daemon.index_is_there = False
     try:

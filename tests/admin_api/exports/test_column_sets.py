@@ -75,13 +75,13 @@ def test_another_customers_set_is_not_there(service):
 
 
 @pytest.mark.parametrize("role", ["listener", "approver", "auditor", "operator"])
-def test_who_may_not(service, role):
+def test_other_roles_may_not_use_column_sets(service, role):
     assert service.ask("/column-sets", role).status_code == 403
     assert service.ask(COUNCIL, role, method="PUT", json={"columns": ["id"]}).status_code == 403
 
 
 @pytest.mark.parametrize("name", ["%20", "a" * 81, "a%00b", "%E2%80%AE"])
-def test_what_is_no_name(service, name):
+def test_an_invalid_column_set_name_is_refused(service, name):
     assert put(service, f"/column-sets/{name}").status_code == 422
 
 
@@ -90,7 +90,7 @@ def test_what_is_no_name(service, name):
     ["", "[]", "{}", '{"columns": []}', '{"columns": ["x"]}', '{"columns": ["id", "id"]}', '{"columns": [["id"]]}',
      '{"columns": ["id"], "name": ""}', '{"columns": ["id"], "name": "a/b"}', '{"columns": ["id"], "more": 1}'],
 )  # fmt: skip
-def test_what_is_not_as_described(body):
+def test_an_invalid_column_set_body_is_refused(body):
     with pytest.raises(Problem) as refused:
         read(body.encode())
     assert refused.value.status == 422

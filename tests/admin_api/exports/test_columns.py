@@ -51,7 +51,7 @@ def test_the_order_is_the_one_asked_for() -> None:
 
 
 @pytest.mark.parametrize("by_party", [True, False])
-def test_what_is_usual_shows_no_other_person(by_party: bool) -> None:
+def test_the_default_columns_show_no_other_person(by_party: bool) -> None:
     found = named(usual(by_party))
     assert not [column.name for column in found if column.about is About.OTHERS]
     assert ("party_name" in usual(by_party)) == by_party

@@ -85,7 +85,7 @@ def test_with_media_it_is_a_zip(service):
     assert file.headers["content-disposition"].endswith('.zip"')
 
 
-def test_everything_is_written_down_and_nobody_named(service):
+def test_every_export_action_is_audited_without_names(service):
     before = len(service.acts())
     id = ask(service, party="Ada Acme", columns=["id", "other_name"], media="opus").json()["id"]
     make(service, id)
@@ -133,7 +133,7 @@ def test_a_download_ends_when_a_call_in_it_is_erased(service):
 
 
 @pytest.mark.parametrize("waits", [False, True])
-def test_what_is_left_in_the_middle_is_closed_away_from_the_loop(waits):
+def test_an_abandoned_export_is_closed_outside_the_loop(waits):
     asked, go_on, closed = threading.Event(), threading.Event(), []
 
     def chunks():
@@ -185,7 +185,7 @@ def test_another_customers_export_is_a_random_one(service):
 
 
 @pytest.mark.parametrize("role", ["listener", "approver", "auditor", "operator"])
-def test_who_may_not(service, role):
+def test_other_roles_may_not_create_exports(service, role):
     answer = service.ask("/exports", role, method="POST", json={"calls": [NOBODY], "reason": "x"})
     assert answer.status_code == 403
 
@@ -202,7 +202,7 @@ def test_too_many_at_once(service, monkeypatch):
     assert answer.status_code == 503 and answer.headers["retry-after"]
 
 
-def test_what_is_left_out():
+def test_omitted_export_members_get_defaults():
     found = read(b'{"party": "+49 30 1", "reason": "x"}')
     assert (found.format, found.columns, found.media, found.silence_others) == ("xlsx", usual(True), None, False)
     assert read(b'{"calls": ["a"], "reason": "x"}').columns == usual(False)
@@ -220,7 +220,7 @@ def test_a_search_takes_the_place_of_ids():
     assert "Ada" not in repr(found)
 
 
-def test_an_export_of_a_search_is_filed_and_nobody_named(service):
+def test_an_export_of_a_search_is_audited_without_its_text(service):
     answer = ask(service, query={"party": "Ada Acme", "direction": "inbound"}, format="csv", media="opus")
     assert answer.status_code == 202
     act = service.acts()[-1]
@@ -263,7 +263,7 @@ def test_ids_are_taken_once_and_only_if_they_are_ids():
         (b'{"party": "b", "reason": "x", "secret": 1}', None),
     ],
 )
-def test_what_is_wrong_is_named_and_not_repeated(body, name):
+def test_an_export_request_fault_is_named_without_its_value(body, name):
     with pytest.raises(Problem) as problem:
         read(body)
     assert problem.value.status == 422

@@ -18,7 +18,7 @@ def test_the_party_that_is_meant(text: str) -> None:
     assert Subject(text, "DE").of([BODO, ADA]) == {1}
 
 
-def test_last_digits_mean_nobody() -> None:
+def test_the_last_digits_identify_no_party() -> None:
     assert Subject("123456", "DE").of([ADA]) == frozenset()
 
 
@@ -93,7 +93,7 @@ def speakers(*told: tuple[int, int | list[int] | None, bool]) -> list[dict[str, 
         ([(0, None, False), (10, 1, False), (11, 0, False)], {1}, False, []),
     ],
 )
-def test_when_a_stream_holds_nobody_but_the_person(told, mine, apart, wanted) -> None:  # type: ignore[no-untyped-def]  # a table of stories
+def test_when_a_stream_holds_only_the_person(told, mine, apart, wanted) -> None:  # type: ignore[no-untyped-def]  # a table of stories
     stream = {"party": told[-1][1], "earlier": [0], "speakers": speakers(*told)}
     found = moments(stream, mine)
     shown = None if found is None else [tuple(at and at.strftime("%S.%f")[:4] for at in pair) for pair in found]

@@ -75,7 +75,7 @@ def test_hostile_text_comes_back_from_xlsx() -> None:
     assert found["A1"] == "c0"
 
 
-def test_another_programs_reader_sees_the_same_text_in_every_cell(tmp_path: Path) -> None:
+def test_other_spreadsheet_readers_see_the_same_cell_text(tmp_path: Path) -> None:
     rows = [[value, f"{number}", value[::-1][:100]] for number, value in enumerate(HOSTILE)]
     (tmp_path / "calls.xlsx").write_bytes(xlsx(rows))
     book = openpyxl.load_workbook(tmp_path / "calls.xlsx")
@@ -169,7 +169,7 @@ def test_each_csv_field_can_be_read_back(value: str) -> None:
 
 
 @given(st.lists(AWKWARD, min_size=1, max_size=4))
-def test_no_csv_field_is_evaluated_whatever_separator_the_reader_takes(values: list[str]) -> None:
+def test_no_csv_field_is_evaluated_as_a_formula(values: list[str]) -> None:
     """A field is what stands between two separators or line ends, quoted or not: both kinds of readers exist."""
     out = bytearray()
     table = CsvTable(out.extend, ["a"] * len(values))

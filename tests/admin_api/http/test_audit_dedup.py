@@ -11,7 +11,7 @@ def seen(again: RecentReads, token: str, question: str, now: float) -> bool:
     return look.quiet
 
 
-def test_the_first_look_is_written_down_and_the_next_ones_are_not() -> None:
+def test_only_the_first_of_repeated_accesses_is_audited() -> None:
     again = RecentReads()
     assert not seen(again, "session-1", "/calls?state=recording", 100.0)
     assert seen(again, "session-1", "/calls?state=recording", 103.0)
@@ -32,13 +32,13 @@ def test_another_session_and_another_question_are_written_down() -> None:
     assert not seen(again, "session-1", "/calls?party=1", 101.0)
 
 
-def test_a_look_that_was_refused_or_could_not_be_written_down_makes_no_later_one_quiet() -> None:
+def test_only_a_recorded_access_suppresses_the_next_entry() -> None:
     again = RecentReads()
     again.look("session-1", "/calls", 100.0)
     assert not again.look("session-1", "/calls", 101.0).quiet
 
 
-def test_what_is_remembered_has_a_limit() -> None:
+def test_remembered_accesses_are_bounded() -> None:
     again = RecentReads()
     for number in range(MAX_KEPT + 1):
         seen(again, "session-1", str(number), 100.0)

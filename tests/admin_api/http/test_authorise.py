@@ -119,7 +119,7 @@ def test_an_expired_token(service):
     assert service.ask("/calls", token=made.token).status_code == 401
 
 
-def test_a_token_beyond_its_rate_is_told_to_wait_and_others_are_not(service):
+def test_a_token_over_its_rate_is_limited_alone(service):
     token = service.token([Role.OPERATOR])
     seen = [service.ask("/nope", token=token) for _ in range(3)]
     assert {answer.status_code for answer in seen} == {404}
@@ -138,7 +138,7 @@ def drain(service, token):
         continue
 
 
-def test_failures_of_an_address_are_limited_but_valid_tokens_pass(service):
+def test_failures_of_an_address_are_limited_but_tokens_pass(service):
     while not service.authoriser._per_address.take("127.0.0.1", 1e9):
         continue
     assert service.ask("/calls", None).status_code == 429

@@ -49,13 +49,13 @@ def test_an_object_that_is_no_id_is_left_out():
     assert log.acts[0].object == ""
 
 
-def test_what_cannot_be_written_down_is_not_done():
+def test_an_action_that_cannot_be_audited_gives_503():
     with pytest.raises(Problem) as raised:
         asyncio.run(request(Log(NoSpace("the disk is full")), CALL).note(DONE))
     assert raised.value.status == 503
 
 
-def test_a_view_that_looks_again_is_not_written_down_but_a_refusal_is():
+def test_a_repeated_view_is_not_audited_but_a_refusal_is():
     log = Log()
     quiet = replace(request(log, CALL), look=Repeat(quiet=True))
     asyncio.run(quiet.note(DONE))
@@ -66,7 +66,7 @@ def test_a_view_that_looks_again_is_not_written_down_but_a_refusal_is():
 @pytest.mark.parametrize(
     ("error", "outcome", "count"), [(None, DONE, 1), (None, REFUSED, 0), (NoSpace("full"), DONE, 0)]
 )
-def test_only_a_success_that_was_written_down_makes_later_looks_quiet(error, outcome, count):
+def test_only_an_audited_success_suppresses_later_entries(error, outcome, count):
     written = []
     one = replace(request(Log(error), CALL), look=Repeat(written=lambda: written.append(1)))
     with suppress(Problem):

@@ -38,7 +38,7 @@ def test_the_one_token_of_a_request():
     assert bearer(header(b"bEARER  abc ")) == "abc"
 
 
-def test_what_is_no_token():
+def test_an_invalid_authorization_header_has_no_token():
     for values in ((), (b"abc",), (b"Basic abc",), (b"Bearer",), (b"Bearer ",), (b"Bearer a", b"Bearer b")):
         assert bearer(header(*values)) is None
     assert bearer(header(b"Bearer " + b"x" * 10_000)) is None

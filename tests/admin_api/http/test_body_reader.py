@@ -15,7 +15,7 @@ def reasons(members):
     return [(error.get("name"), error["reason"]) for error in members.errors]
 
 
-def test_what_is_as_described_is_read():
+def test_the_members_of_a_valid_body_are_read():
     body = parse(b'{"a": "x", "b": "2026-01-01T00:00:00Z", "c": 7, "d": null}', ("a", "b", "c", "d"))
     assert body.text("a", 5) == "x"
     assert body.moment("b") == datetime(2026, 1, 1, tzinfo=UTC)
@@ -51,7 +51,7 @@ def test_a_number_that_is_missing_is_not_null():
     assert body.errors
 
 
-def test_an_unknown_member_is_told_without_its_name():
+def test_an_unknown_member_is_refused_without_its_name():
     body = Members({"Qz7": 1}, ("a", "b"))
     assert reasons(body) == [(None, "there is an unknown member; known are a, b")]
 
@@ -63,7 +63,7 @@ def test_a_fault_inside_names_its_place():
 
 
 @pytest.mark.parametrize("data", [b"", b"{", b"[]", b"1", b"null", b"\xff", b'{"x": 1}', b"[" * 100_000])
-def test_what_is_no_such_object_is_refused(data):
+def test_a_body_that_is_not_the_expected_object_is_refused(data):
     with pytest.raises(Problem) as caught:
         parse(data, ("a",))
     assert caught.value.status == 422

@@ -57,7 +57,7 @@ def test_failures_become_problem_documents(error, status, reported):
     assert len(seen) == reported
 
 
-def test_damage_and_bugs_are_told_apart():
+def test_damage_and_bugs_get_different_answers():
     assert answered(failing(SealBroken("x")))[0][1]["body"] != answered(failing(KeyError("x")))[0][1]["body"]
 
 
@@ -84,7 +84,7 @@ def test_a_body_that_ends_in_two_places_reaches_no_application():
     assert sent[0]["status"] == 400 and dict(sent[0]["headers"])[b"connection"] == b"close"
 
 
-def test_a_connection_too_many_is_told_when_to_come_back():
+def test_an_excess_connection_gets_503_with_retry_after():
     sent, _ = answered(full)
     headers = dict(sent[0]["headers"])
     assert sent[0]["status"] == 503 and headers[b"content-type"] == b"application/problem+json"

@@ -42,7 +42,7 @@ def test_anything_else_is_refused_without_repeating_it(data):
     "data",
     [b'{"calls":["a"],"calls":["b"]}', b'[{"a":{"b":1,"\\u0062":2}}]', b"NaN", b'{"a":-Infinity}', b"[" * 100_000],
 )
-def test_what_others_read_otherwise_is_no_json(data):
+def test_ambiguous_json_is_refused(data):
     with pytest.raises(ValueError):
         json_body.parsed(data)
 

@@ -28,7 +28,7 @@ def test_it_is_a_problem_document(problem, status):
     assert shown["title"] and shown["detail"].endswith(".")
 
 
-def test_kinds_are_told_apart_by_their_type():
+def test_each_problem_kind_has_its_own_type():
     assert len({problem.document()["type"] for problem, _ in ALL}) == len(ALL)
 
 
@@ -42,7 +42,7 @@ def test_the_text_of_the_exception_is_its_kind_only():
     assert str(problems.invalid([{"reason": "secret"}])) == "invalid"
 
 
-def test_what_is_wrong_is_listed():
+def test_a_problem_lists_its_errors():
     assert problems.invalid([{"in": "body", "reason": "must be JSON"}]).document()["errors"] == [
         {"in": "body", "reason": "must be JSON"}
     ]

@@ -48,7 +48,7 @@ def test_times_with_a_zone(text):
         "2026-02-03T12:00:00Z\n",
     ],
 )
-def test_what_is_no_time(text):
+def test_an_invalid_time_is_refused(text):
     with pytest.raises(ValueError):
         query_parameters.time(text)
 
@@ -91,7 +91,7 @@ def test_an_unescaped_plus_is_a_plus():
     assert query_parameters.party(" Ada") == " Ada"
 
 
-def test_nobody_is_no_party():
+def test_an_empty_or_too_long_party_is_refused():
     for text in ("", "  ", "x" * 513):
         with pytest.raises(ValueError):
             query_parameters.party(text)
@@ -150,7 +150,7 @@ def test_a_finished_call_is_shown_from_the_index():
     assert shown["streams"] == [{"packets": 1, "decodable": None}]
 
 
-def test_a_live_call_is_shown_as_it_is_now_but_held_as_in_the_index():
+def test_a_live_call_is_shown_with_the_hold_of_the_index():
     shown = call_views.call(indexed(), {"streams": [{"packets": 500}], "hold": False, "duration_ms": 10_000})
     assert shown["streams"] == [{"packets": 500, "decodable": None}]
     assert shown["duration_ms"] == 10_000
@@ -158,7 +158,7 @@ def test_a_live_call_is_shown_as_it_is_now_but_held_as_in_the_index():
     assert shown["erase_after"] == "2026-02-03T12:00:00.000Z"
 
 
-def test_a_stream_that_nobody_here_can_decode_says_so():
+def test_an_undecodable_stream_is_marked():
     kinds = [("audio", "G726-32"), ("audio", "EVS"), ("audio", None), ("video", "VP9"), ("text", "t140")]
     details = {"streams": [{"media": media, "codec": codec} for media, codec in kinds]}
     shown = call_views.call(indexed(details=details), None)
@@ -166,7 +166,7 @@ def test_a_stream_that_nobody_here_can_decode_says_so():
     assert "decodable" not in details["streams"][0]
 
 
-def test_a_live_call_is_shown_as_the_daemon_knows_it_with_the_hold_that_the_index_knows():
+def test_a_live_call_takes_its_hold_from_the_index():
     live = {"id": "x", "state": "recording", "size_bytes": 7, "hold": False, "streams": []}
     shown = call_views.call(indexed(hold=True), live)
     assert (shown["state"], shown["size_bytes"], shown["hold"], shown["streams"]) == ("recording", 7, True, [])

@@ -27,7 +27,7 @@ def test_it_ends_somewhere():
         assert any(limiter.take("a", 0.0) for _ in range(1000))
 
 
-def test_waiting_as_long_as_told_is_enough():
+def test_waiting_for_the_retry_time_is_enough():
     limiter = Limiter(Rate(0.25, 1.0))
     assert limiter.take("a", 0.0) == 0
     wait = limiter.take("a", 0.0)
@@ -35,7 +35,7 @@ def test_waiting_as_long_as_told_is_enough():
     assert limiter.take("a", float(wait)) == 0
 
 
-def test_memory_is_bounded():
+def test_the_rate_limiter_evicts_keys_beyond_its_limit():
     limiter = Limiter(Rate(1.0, 1.0), max_keys=2)
     for key in ("a", "b", "c"):
         assert limiter.take(key, 0.0) == 0

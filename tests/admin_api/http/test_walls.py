@@ -68,7 +68,7 @@ QUESTIONS = {
 
 
 @pytest.mark.parametrize("question", QUESTIONS)
-def test_time_does_not_tell_another_customers_id_from_a_random_one(service, question):
+def test_response_time_does_not_reveal_another_customers_id(service, question):
     """What tells them apart does so in every round; what else the machine does is not always on the same side."""
     assert any(abs(chances(*in_turn(service, *QUESTIONS[question])) - 0.5) < FAR for _ in range(ROUNDS))
 
@@ -114,7 +114,7 @@ async def profiled(step):
 
 
 @pytest.mark.parametrize("question", QUESTIONS)
-def test_the_work_is_the_same_for_another_customers_id_and_a_random_one(service, question):
+def test_a_foreign_id_costs_the_same_work_as_a_random_one(service, question):
     path, method, to, more = QUESTIONS[question]
     unpaced(service)
     service.ask(path.format(uuid.uuid4()), method=method, **more)  # what is read once and remembered
@@ -124,7 +124,7 @@ def test_the_work_is_the_same_for_another_customers_id_and_a_random_one(service,
     assert theirs["authorise Authoriser.answer"] == 1 and len(theirs) > 20
 
 
-def test_two_samples_that_differ_are_told_apart():
+def test_the_comparison_detects_different_samples():
     noise = random.Random(1)
     one = [noise.lognormvariate(0, 0.5) for _ in range(PAIRS)]
     other = [noise.lognormvariate(0, 0.5) for _ in range(PAIRS)]
@@ -174,7 +174,7 @@ def test_nothing_of_the_other_can_be_changed(service, method):
     assert service.ask(f"/calls/{call}", customer="beta").json() == before
 
 
-def test_an_erasure_and_an_export_of_foreign_calls_do_nothing_and_say_nothing(service):
+def test_foreign_calls_are_neither_erased_nor_exported(service):
     waiver = {"document_sha256": "00" * 32, "signed_by": "x", "signed_at": "2026-01-01T00:00:00Z", "scope": "all"}
     assert service.ask("/waiver", method="PUT", json={**waiver, "expires_at": None}).status_code == 200
     theirs, unknown = service.ids["beta"][1], str(uuid.uuid4())
@@ -195,7 +195,7 @@ def test_metrics_and_health_name_no_customer_that_did_nothing(service):
         assert "Ada Beta" not in text
 
 
-def test_a_letter_finds_nobody_of_the_other_customer_and_its_request_is_a_random_one(service):
+def test_a_request_finds_nobody_of_another_customer(service):
     letter = {"kind": "access", "identities": ["Ada Beta", "+49301234001", "sip:+49301234001@beta.example"]}
     ours = service.ask("/requests", method="POST", json=letter).json()["id"]
     theirs = service.ask("/requests", method="POST", json=letter, customer="beta").json()["id"]

@@ -109,7 +109,7 @@ def test_until(service):
 
 
 @pytest.mark.parametrize("query", ["actor=", "action=%20", "action=" + "x" * 41, "object=x", "object=", "until=now"])
-def test_a_wrong_condition_is_told_and_not_repeated(service, query):
+def test_an_invalid_audit_condition_is_named_in_a_422(service, query):
     answer = service.ask(f"/audit?{query}", "auditor")
     assert answer.status_code == 422
     assert answer.json()["errors"][0]["name"] == query.partition("=")[0]

@@ -34,7 +34,7 @@ def test_the_daemon_is_asked_about_the_own_customer_alone(service):
 
 
 @pytest.mark.parametrize("role", [Role.LISTENER, Role.PRIVACY, Role.APPROVER, Role.AUDITOR])
-def test_nobody_else_sees_it(service, role):
+def test_other_roles_may_not_see_the_system(service, role):
     assert service.ask("/system", role).status_code == 403
 
 

@@ -15,7 +15,7 @@ from admin_api.http.rate_limit import Limiter
 from storage.token_buckets import Rate
 
 
-def test_whoever_is_not_signed_in_is_sent_to_the_door(browse):
+def test_a_visitor_is_redirected_to_the_sign_in_page(browse):
     stranger = browse()
     answer = stranger.get("/calls")
     assert answer.status_code == 303
@@ -33,7 +33,7 @@ def test_every_answer_forbids_scripts_of_others_and_caches(browse):
         assert "no-store" in headers["cache-control"]
 
 
-def test_what_a_page_links_to_may_be_kept_and_nothing_else(browse):
+def test_only_the_static_files_of_a_page_may_be_cached(browse):
     page = browse(Role.ADMIN).get("/account")
     links = re.findall(r'(?:src|href)="(/static/[^"]+)"', page.text)
     assert len(set(links)) >= 5
@@ -45,14 +45,14 @@ def test_what_a_page_links_to_may_be_kept_and_nothing_else(browse):
 
 
 @pytest.mark.parametrize("path", ["/no-such-page", "/static/..%2f..%2fsite.py", "/static/none.js"])
-def test_what_is_not_there_is_404(browse, path):
+def test_an_unknown_page_path_gives_404(browse, path):
     assert browse(Role.ADMIN).get(path).status_code == 404
 
 
 BROWSER = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", "Accept-Language": "de"}
 
 
-def test_a_browser_that_is_lost_sees_a_page_and_a_program_a_document(browse):
+def test_a_browser_gets_a_404_page_and_a_program_a_document(browse):
     for visitor in (browse(), browse(Role.LISTENER)):
         lost = visitor.get("/nothing", headers=BROWSER)
         assert (lost.status_code, lost.headers["content-type"]) == (404, "text/html; charset=utf-8")
@@ -91,12 +91,12 @@ def test_a_session_has_a_rate_like_a_token(browse, service, monkeypatch):
     assert browse(Role.ADMIN).get("/account").status_code == 200
 
 
-def test_another_method_is_told_which_one_there_is(browse):
+def test_a_wrong_method_gets_405_with_allow(browse):
     answer = browse(Role.ADMIN).get("/account/password")
     assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
 
 
-def test_a_client_that_breaks_off_in_the_middle_of_a_form_is_no_fault(service):
+def test_a_client_that_aborts_a_form_causes_no_error(service):
     """Strangers could fill the log with faults."""
     head = b"POST /sign-out HTTP/1.1\r\nHost: x\r\nSec-Fetch-Site: same-origin\r\nContent-Length: 100\r\n\r\nab"
     with (

@@ -63,14 +63,14 @@ def test_each_role_finds_its_views_and_no_other(browse, known, role):
 
 
 @pytest.mark.parametrize("role", Role)
-def test_the_menu_names_what_the_role_may_and_leads_nowhere_else(browse, role):
+def test_the_menu_lists_what_the_role_may_see(browse, role):
     page = browse(role).get("/account").text
     menu = page.split('<ul class="menu">')[1].split("</ul>")[0]
     assert re.findall(r'href="([^"]+)"', menu) == [v.path for v in READ if v.menu and allowed(v, role)]
 
 
 @pytest.mark.parametrize("role", Role)
-def test_what_a_role_may_not_do_cannot_be_sent_either(browse, known, role):
+def test_a_forbidden_form_cannot_be_posted(browse, known, role):
     browser = browse(role)
     for view in WRITTEN:
         if not allowed(view, role):
@@ -86,7 +86,7 @@ def test_a_form_without_its_token_does_nothing(browse, known):
             assert answer.status_code == 403, view.path
 
 
-def test_nobody_who_is_not_signed_in_sees_any_view(browse, known):
+def test_every_view_redirects_to_sign_in_without_a_session(browse, known):
     stranger = browse()
     for view in page_routes.VIEWS:
         answer = stranger.client.request(view.method, path_of(view, known["acme"]))

@@ -22,7 +22,7 @@ def work(service):
     assert service.run(service.customers["acme"].erasures.work())
 
 
-def test_without_an_active_waiver_nothing_is_filed(service):
+def test_the_api_refuses_an_erasure_without_active_waiver(service):
     permit(service, expires_at="2026-01-02T00:00:00Z")
     answer = erase(service, calls=[service.ids["acme"][0]])
     assert answer.status_code == 409 and "waiver" in answer.json()["detail"]
@@ -40,7 +40,7 @@ def test_a_held_call_stops_the_whole_request(service):
     service.ask(f"/calls/{held}/hold", method="DELETE")
 
 
-def test_what_is_done_is_listed_in_pages_without_receipts(service):
+def test_finished_erasures_are_listed_in_pages(service):
     permit(service)
     made = [erase(service, calls=[UNKNOWN]).json()["id"] for _ in range(3)]
     assert [each["id"] for each in service.ask("/erasures?state=running").json()["items"]] == made
@@ -97,7 +97,7 @@ def test_no_state_of_no_erasure(service):
         assert service.ask(f"/erasures/{id}/approve", "approver", method="POST").status_code == 404
 
 
-def test_nobody_approves_his_own_request(service):
+def test_the_api_refuses_approval_by_the_requester(service):
     permit(service)
     token = service.token(["privacy", "approver"], name="both")
     asked = service.ask("/erasures", token=token, method="POST", json={"reason": "x", "calls": [UNKNOWN]}).json()
@@ -153,7 +153,7 @@ def test_an_approval_needs_the_waiver_still(service):
         {"reason": "x", "party": "Ada", "all": True},
     ],
 )
-def test_what_is_no_request_is_refused(service, body):
+def test_an_invalid_erasure_request_is_refused(service, body):
     assert service.ask("/erasures", method="POST", json=body).status_code == 422
     assert service.acts()[-1]["outcome"] == "refused"
 
@@ -179,7 +179,7 @@ def unwritable(service):
     service.faults.clear()
 
 
-def test_what_cannot_be_written_down_is_neither_filed_nor_granted(service):
+def test_an_erasure_that_cannot_be_audited_is_not_filed(service):
     permit(service)
     call = fresh(service, 50)
     with unwritable(service):
@@ -242,7 +242,7 @@ def test_a_query_takes_hold_direction_and_source(service):
         {"source": 7},
     ],
 )
-def test_a_query_without_a_condition_or_with_a_wrong_one_erases_nothing(service, query):
+def test_a_query_without_a_valid_condition_erases_nothing(service, query):
     permit(service)
     assert erase(service, query=query).status_code == 422
     assert erase(service, query={"state": "complete"}, party="x").status_code == 422
@@ -262,7 +262,7 @@ def test_by_party_the_calls_that_just_began_are_indexed_first(service):
     work(service)
 
 
-def test_a_call_named_by_its_id_is_granted_while_the_index_lacks_others(service):
+def test_a_call_is_erased_by_id_despite_an_incomplete_index(service):
     """What keeps a recording from the index may be that it cannot be read: then only this gets it out of the way."""
     permit(service)
     erasures, asked = service.customers["acme"].erasures, {"reason": "x", "by": "somebody", "approval": True}

@@ -24,7 +24,7 @@ def wrong(read, data):
     return [error.get("name", "") for error in refused.value.errors]
 
 
-def test_a_letter():
+def test_a_request_body_is_parsed():
     found = bodies.letter(
         sent(kind=["erasure", "access", "access"], identities=[" +49 30 1 ", "Anna", "Anna"], user=None,
              received_at="2026-03-01T09:00:00Z", reference="letter 7", reason=None)
@@ -55,7 +55,7 @@ def test_a_letter():
         ({"kind": "access", "user": ID, "more": 7}, [""]),
     ],
 )
-def test_what_is_no_letter(members, names):
+def test_an_invalid_request_body_names_its_faults(members, names):
     assert wrong(bodies.letter, sent(**members)) == names
 
 
@@ -73,7 +73,7 @@ def test_a_selection():
     assert wrong(bodies.selection, sent(**{"in": ["a"] * 20_001})) == ["in"]
 
 
-def test_a_report():
+def test_a_report_body_is_parsed():
     assert bodies.report(b"") == bodies.report(b"{}") == Wanted()
     found = bodies.report(sent(media="opus", silence_others=True, other_parties=False, passphrase="correct horse"))
     assert found == Wanted("opus", True, False, None, "correct horse") and found.encrypted == "passphrase"
@@ -97,7 +97,7 @@ def test_a_report():
         ({"column_set": "x"}, [""]),
     ],
 )
-def test_what_is_no_report(members, names):
+def test_an_invalid_report_body_names_its_faults(members, names):
     assert wrong(bodies.report, sent(**members)) == names
 
 

@@ -63,7 +63,7 @@ def test_a_closed_case_counts_what_its_record_says():
         (NOTED, None, "gone"),
     ],
 )
-def test_a_report(noted, export, state):
+def test_a_report_is_shown_with_state_and_progress(noted, export, state):
     shown = request_views.report(noted, export, (1, 2))
     assert shown["state"] == state and shown["created_at"] == "2026-03-01T12:00:00.123Z"
     assert shown["progress"] == ({"done": 1, "of": 2} if state == "running" else None)
@@ -85,7 +85,7 @@ def test_a_candidate_shows_the_person_and_counts_the_others():
     assert request_views.candidate(Candidate(replace(row, id="b"), (match,)), case())["selected"] == "out"
 
 
-def test_where_several_may_be_the_person_somebody_has_to_say_which():
+def test_an_ambiguous_person_has_to_be_chosen():
     row = CallRow("a", 1, CallState.COMPLETE, T0, T0, 1, 1, details={"parties": [{}, {}]})
     perhaps = [Match(n, Claim("Anna", "name", ()), False, "Only the name.") for n in range(2)]
     assert request_views.candidate(Candidate(row, tuple(perhaps)), case())["choose"]

@@ -71,7 +71,7 @@ def test_without_a_body_it_is_what_holds(service):
         {"rules": [], "Qz7": 1},
     ],
 )
-def test_what_is_no_rule_is_refused(service, body):
+def test_an_invalid_rule_is_refused(service, body):
     answer = put(service, **body)
     assert answer.status_code == 422
     assert "Qz7" not in answer.text

@@ -87,7 +87,7 @@ def test_only_candidates_are_selected(service):
     assert out["selection"] == {"in": 0, "out": 1, "undecided": 0} and out["state"] == "confirmed"
 
 
-def test_where_two_parties_may_be_the_person_nothing_of_either_is_taken_before_somebody_says_which(service):
+def test_nothing_is_taken_while_two_parties_may_be_the_person(service):
     made, _ = row(55, "acme")
     twins = [{"role": "caller", "name": "Eva Lang", "number": "+4940111"}, {"role": "callee", "name": "Eva Lang"}]
     made = replace(made, details={**made.details, "parties": twins})
@@ -135,7 +135,7 @@ def test_the_day_of_the_answer_is_moved_with_a_reason(service):
     [{"months": 3}, {"months": 0}, {"months": True}, {"months": "2"}, {"ground": "busy"}, {"reason": " "},
      {"told_at": "2026-03-01T09:00:00Z"}, {"told_at": "2026-01-30T09:00:00Z"}, {"told_at": "soon"}, {"until": 1}],
 )  # fmt: skip
-def test_what_no_extension_is(service, odd):
+def test_an_invalid_extension_is_refused(service, odd):
     case = filed(service, received_at="2026-01-31T09:00:00Z")
     answer = ask(service, f"/{case['id']}/extension", "PUT", **{**LONGER, "told_at": "2026-02-10T09:00:00Z", **odd})
     named = {each.get("name") for each in answer.json()["errors"]}
@@ -144,7 +144,7 @@ def test_what_no_extension_is(service, odd):
     assert (shown["due_at"], shown["extension"]) == (case["due_at"], None)
 
 
-def test_whoever_is_told_today_is_told_in_time(service):
+def test_an_extension_cannot_be_announced_in_the_future(service):
     id = filed(service)["id"]
     assert ask(service, f"/{id}/extension", "PUT", **LONGER).json()["extension"]["months"] == 2
     later = (datetime.now(UTC) + timedelta(days=3)).isoformat()
@@ -158,7 +158,7 @@ def test_whoever_is_told_today_is_told_in_time(service):
      ("2026-05-27T00:00", "2026-06-28T04:00", True),  # in Los Angeles the last day is not over
      ("2026-05-27T00:00", "2026-06-28T14:00", False)],
 )  # fmt: skip
-def test_now_is_today_wherever_somebody_tells_it(received, now, well):
+def test_the_current_day_is_accepted_in_any_time_zone(received, now, well):
     came, at = (datetime.fromisoformat(f"{text}+00:00") for text in (received, now))
     assert subject_requests.in_time(at, came, at) is well
     assert not subject_requests.in_time(at, came, at + timedelta(seconds=1)), (
@@ -203,7 +203,7 @@ def test_a_refusal_says_why(service):
     assert ask(service, f"/{id}/close", "POST", outcome="done").status_code == 409
 
 
-def test_a_letter_of_tomorrow_or_of_nobody(service):
+def test_a_request_from_the_future_or_unknown_user_gets_422(service):
     later = (datetime.now(UTC) + timedelta(days=3)).isoformat()
     for body in ({"received_at": later}, {"user": NOBODY}):
         answer = ask(service, method="POST", kind="access", identities=["Ada"], **body)
@@ -218,7 +218,7 @@ def test_calls_that_are_not_in_the_index_yet_are_waited_for(service):
     assert ask(service, f"/{id}/selection", "PUT").status_code == 503
 
 
-def test_too_many_calls_mean_nobody(service, monkeypatch):
+def test_too_many_candidate_calls_give_409(service, monkeypatch):
     monkeypatch.setattr("storage.subject_requests.candidates.MAX_CALLS", 1)
     answer = ask(service, f"/{filed(service, 'Ada')['id']}/candidates")
     assert answer.status_code == 409 and "more closely" in answer.json()["detail"]
@@ -248,7 +248,7 @@ def test_another_customers_request_is_a_random_one(service, method, path):
 
 
 @pytest.mark.parametrize("role", ["listener", "approver", "auditor", "operator"])
-def test_who_may_not(service, role):
+def test_other_roles_may_not_handle_subject_requests(service, role):
     id = filed(service)["id"]
     assert ask(service, role=role).status_code == ask(service, method="POST", role=role).status_code == 403
     for method, path in PATHS:
@@ -266,7 +266,7 @@ def test_a_head_of_the_file_is_no_handing_over(service):
     assert ask(service, f"/{id}/report").json()["fetched"] == []
 
 
-def test_nothing_is_done_as_asked_before_somebody_looked_and_the_erasure_happened(service):
+def test_a_request_is_done_only_after_review_and_erasure(service):
     id = filed(service, "+49301234002")["id"]
     assert "Confirm first" in ask(service, f"/{id}/close", "POST", outcome="done").json()["detail"]
     (found,) = ask(service, f"/{id}/candidates").json()["items"]
@@ -281,7 +281,7 @@ def test_nothing_is_done_as_asked_before_somebody_looked_and_the_erasure_happene
     assert ask(service, f"/{access}/close", "POST", outcome="done").json()["state"] == "done"
 
 
-def test_calls_that_were_erased_by_another_way_need_no_erasure_of_the_request(service):
+def test_a_request_can_close_if_its_calls_were_erased_elsewhere(service):
     made, forms = row(7, "acme")
     service.run(service.customers["acme"].calls.put([made], [forms]))
     id = filed(service, "+49301234007")["id"]
@@ -290,7 +290,7 @@ def test_calls_that_were_erased_by_another_way_need_no_erasure_of_the_request(se
     assert ask(service, f"/{id}/close", "POST", outcome="done").json()["state"] == "done"
 
 
-def test_a_download_of_the_report_ends_when_the_case_is_closed_and_it_is_forgotten(service):
+def test_closing_the_case_cuts_off_a_report_download(service):
     id = filed(service, "+49301234001")["id"]
     ask(service, f"/{id}/selection", "PUT")
     ask(service, f"/{id}/report", "POST")
@@ -304,7 +304,7 @@ def test_a_download_of_the_report_ends_when_the_case_is_closed_and_it_is_forgott
             list(parts)
 
 
-def test_from_the_letter_to_the_end(service):
+def test_a_request_is_handled_from_filing_to_closing(service):
     own, forms = row(77, "acme")
     service.run(service.customers["acme"].calls.put([own], [forms]))
     before = len(service.acts())

@@ -52,7 +52,7 @@ def test_every_member_must_be_given(service, name):
         {"other": 1},
     ],
 )
-def test_what_is_no_waiver_is_refused(service, changes):
+def test_an_invalid_waiver_is_refused(service, changes):
     assert put(service, **changes).status_code == 422
 
 

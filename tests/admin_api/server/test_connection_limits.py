@@ -22,7 +22,7 @@ def test_a_lone_address_has_all_that_there_are_and_no_more() -> None:
     assert not has_room(["proxy"] * (MAX_CONNECTIONS + 1), "proxy")
 
 
-def test_whoever_holds_few_is_served_beside_it() -> None:
+def test_a_source_with_few_connections_still_has_room() -> None:
     too_many_connections = ["proxy"] * MAX_CONNECTIONS
     assert has_room([*too_many_connections, *["other"] * FEW], "other")
     assert not has_room([*too_many_connections, *["other"] * (FEW + 1)], "other")
@@ -40,7 +40,7 @@ def test_a_handshake_has_the_place_of_a_connection() -> None:
     assert has_place(MAX_CONNECTIONS + SPARE - 1, 0) and not has_place(MAX_CONNECTIONS + SPARE, 0)
 
 
-def test_one_too_many_shakes_hands_to_be_told_so_unless_its_address_does_little_else() -> None:
+def test_an_excess_client_may_be_refused_after_the_handshake() -> None:
     end = MAX_CONNECTIONS + SPARE + MAX_TURNED_AWAY
     assert may_be_told(end, FEW - 1)
     assert not may_be_told(end, FEW) and not may_be_told(end + 1, 0)

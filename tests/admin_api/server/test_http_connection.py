@@ -47,7 +47,7 @@ def everything(client):
 @pytest.mark.parametrize(
     "data", [b"INVITE sip:x SIP/2.0\r\n\r\n", b"\0\0\0\0\r\n\r\n", b"GET / HTTP/1.1\r\nA B: c\r\n\r\n"]
 )
-def test_what_is_no_http_gets_a_problem_document(service, data):
+def test_bytes_that_are_not_http_get_a_problem_document(service, data):
     with connect(service) as client:
         client.sendall(data)
         answer = everything(client)
@@ -175,7 +175,7 @@ def too_many_connections(monkeypatch):
     monkeypatch.setattr(connection_limits, "FEW", 1)
 
 
-def test_a_connection_too_many_is_told_so_and_the_others_are_served(service, too_many_connections):
+def test_an_excess_connection_gets_an_answer(service, too_many_connections):
     with connect(service) as first:
         first.sendall(ALIVE)
         alive(first)
@@ -188,7 +188,7 @@ def test_a_connection_too_many_is_told_so_and_the_others_are_served(service, too
         alive(first)
 
 
-def test_whoever_holds_all_connections_with_slow_bodies_keeps_nobody_else_out(service, too_many_connections):
+def test_slow_bodies_from_one_address_block_nobody_else(service, too_many_connections):
     slow = b"POST /sign-in HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n"
     with connect(service, "127.0.0.2") as first, connect(service, "127.0.0.2") as second:
         first.sendall(slow)
@@ -212,7 +212,7 @@ def test_those_that_are_too_many_take_no_place_of_others(too_many_connections, m
     assert served("192.0.2.1") and not served("192.0.2.2")
 
 
-def test_where_too_many_wait_to_be_told_the_next_one_is_told_unasked(service, too_many_connections, monkeypatch):
+def test_beyond_the_waiting_limit_503_precedes_the_request(service, too_many_connections, monkeypatch):
     monkeypatch.setattr(connection_limits, "SPARE", 0)
     monkeypatch.setattr(connection_limits, "MAX_TURNED_AWAY", 0)
     with connect(service, "127.0.0.2"), connect(service, "127.0.0.2") as second:
@@ -229,7 +229,7 @@ def test_requests_sent_at_once_are_all_answered(service):
         assert everything(client).count(b"HTTP/1.1 200") == 3
 
 
-def test_a_request_that_ends_in_two_places_is_not_served_and_the_next_one_is_not_looked_for(service):
+def test_a_request_with_two_lengths_is_refused(service):
     with connect(service) as client:
         ends = b"Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
         client.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n" + ends + ALIVE)

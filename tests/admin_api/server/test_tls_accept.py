@@ -60,7 +60,7 @@ def until(true):
         time.sleep(0.01)
 
 
-def test_a_handshake_that_does_not_come_to_its_end_is_cut_off(served, monkeypatch):
+def test_an_https_handshake_that_stalls_is_cut_off(served, monkeypatch):
     monkeypatch.setattr(tls_accept, "HANDSHAKE_SECONDS", 0.2)
     service, reasons = served
     with raw(service, "127.0.0.2") as silent, raw(service, "127.0.0.2") as half:
@@ -70,7 +70,7 @@ def test_a_handshake_that_does_not_come_to_its_end_is_cut_off(served, monkeypatc
     assert len(service.server._handshakes) == 0
 
 
-def test_what_is_no_tls_is_told_and_who_only_looks_whether_we_are_there_is_not(served):
+def test_a_client_that_speaks_no_tls_is_counted_but_not_a_probe(served):
     service, reasons = served
     with raw(service, "127.0.0.2") as client:
         client.sendall(ALIVE)
@@ -83,7 +83,7 @@ def test_what_is_no_tls_is_told_and_who_only_looks_whether_we_are_there_is_not(s
     assert reasons == ["tls-handshake"]
 
 
-def test_whoever_finishes_no_handshake_keeps_nobody_else_out(served, monkeypatch):
+def test_unfinished_handshakes_keep_nobody_out(served, monkeypatch):
     """Ten addresses take all places there are, again and again; two others are answered all the time."""
     monkeypatch.setattr(connection_limits, "MAX_CONNECTIONS", 10)
     monkeypatch.setattr(connection_limits, "SPARE", 4)
@@ -119,7 +119,7 @@ def test_whoever_finishes_no_handshake_keeps_nobody_else_out(served, monkeypatch
     until(lambda: len(service.server._handshakes) == 0)
 
 
-def test_whoever_is_cut_off_for_another_is_counted(served, monkeypatch):
+def test_a_displaced_handshake_is_counted(served, monkeypatch):
     monkeypatch.setattr(connection_limits, "MAX_CONNECTIONS", 2)
     monkeypatch.setattr(connection_limits, "SPARE", 0)
     monkeypatch.setattr(connection_limits, "MAX_TURNED_AWAY", -1)
@@ -131,7 +131,7 @@ def test_whoever_is_cut_off_for_another_is_counted(served, monkeypatch):
         assert reasons == ["too-many-connections"]
 
 
-def test_a_slow_client_is_not_cut_off_for_one_that_can_be_told_that_it_is_too_many(served, monkeypatch):
+def test_a_slow_client_is_kept_while_new_ones_can_be_refused(served, monkeypatch):
     """Whoever holds all places comes from another address each time."""
     monkeypatch.setattr(connection_limits, "MAX_CONNECTIONS", 2)
     monkeypatch.setattr(connection_limits, "SPARE", 0)
@@ -212,7 +212,7 @@ class Line:
         self.protocol = protocol
 
 
-def test_what_comes_with_the_end_of_a_handshake_is_not_lost():
+def test_data_with_the_end_of_a_handshake_is_not_lost():
     early, heir, line, gone = Early(), Heard(), Line(), ConnectionResetError()
     early.data_received(b"GET ")
     early.data_received(b"/")
@@ -234,7 +234,7 @@ def test_a_client_that_is_gone_at_once_has_no_connection(served):
     assert reasons == []
 
 
-def test_a_client_that_was_lost_before_its_connection_knew_of_it_has_none(monkeypatch):
+def test_a_client_lost_during_the_handshake_gets_no_connection(monkeypatch):
     async def story():
         loop, made = asyncio.get_running_loop(), []
 
@@ -281,7 +281,7 @@ async def long_answer(_scope, _receive, send):
     await send({"type": "http.response.body", "body": b""})
 
 
-def test_a_client_that_resets_between_two_writes_of_a_long_answer_leaves_no_fault(service):
+def test_a_reset_during_a_long_answer_causes_no_error(service):
     """asyncio ends a connection twice where a write fails that was made while it reported room for more."""
     faults, tasks = [], set()
 

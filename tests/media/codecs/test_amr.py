@@ -23,12 +23,12 @@ def test_an_octet_aligned_frame_keeps_its_bytes() -> None:
     assert amr.frames(b"\xf0" + b"\x04" + speech, wide=False, aligned=True) == [b"\x04" + speech]
 
 
-def test_two_octet_aligned_frames_of_different_modes_are_cut_by_the_table() -> None:
+def test_two_octet_aligned_frames_of_different_modes_are_split() -> None:
     payload = b"\xf0" + b"\x84" + b"\x0c" + bytes(12) + bytes([1]) * 13
     assert amr.frames(payload, wide=False, aligned=True) == [b"\x04" + bytes(12), b"\x0c" + bytes([1]) * 13]
 
 
-def test_bandwidth_efficient_bits_move_to_the_front_of_their_bytes() -> None:
+def test_bandwidth_efficient_amr_frames_are_aligned() -> None:
     """Duty T10."""
     found = amr.frames(packed((0, 1, 95, (1 << 95) - 1)), wide=False, aligned=False)
     assert found == [b"\x04" + b"\xff" * 11 + b"\xfe"]
@@ -65,13 +65,13 @@ def test_wide_band_has_its_own_widths() -> None:
         bytes([0xF0, 12 << 3 | 4]) + bytes(90),
     ],
 )
-def test_what_does_not_fit_its_table_is_refused(payload: bytes) -> None:
+def test_amr_frames_that_contradict_the_table_are_refused(payload: bytes) -> None:
     with pytest.raises(amr.MalformedAmr):
         amr.frames(payload, wide=False, aligned=True)
 
 
 @given(st.binary(max_size=80), st.booleans(), st.booleans())
-def test_any_bytes_give_frames_or_the_documented_error(payload: bytes, wide: bool, aligned: bool) -> None:
+def test_any_bytes_give_amr_frames_or_the_documented_error(payload: bytes, wide: bool, aligned: bool) -> None:
     try:
         found = amr.frames(payload, wide=wide, aligned=aligned)
     except amr.MalformedAmr:
@@ -96,7 +96,7 @@ def test_the_form_stands_in_the_format_parameters(fmtp: str | None, packing: amr
     assert amr.packing(fmtp) == packing
 
 
-def test_a_byte_of_crc_for_each_frame_with_bits_stands_behind_the_table() -> None:
+def test_crc_bytes_follow_the_amr_table_of_contents() -> None:
     payload = b"\xf0" + b"\x84\xfc\x0c" + b"\xaa\xbb" + bytes(12) + bytes([1]) * 13
     found = amr.frames(payload, wide=False, aligned=True, checked=True)
     assert found == [b"\x04" + bytes(12), None, b"\x0c" + bytes([1]) * 13]

@@ -157,7 +157,7 @@ def test_the_length_of_an_opus_packet_stands_in_its_first_bytes(toc: bytes, samp
 
 
 @pytest.mark.parametrize("packet", [b"", b"\xfb", b"\xfb\x00", b"\xfb\x3f"])
-def test_an_opus_packet_without_a_length_is_an_error_and_no_time(packet: bytes) -> None:
+def test_an_opus_packet_without_a_length_is_an_error(packet: bytes) -> None:
     assert sound_of(Format("opus", 48_000, 2), [packet]) == (array("h"), 1)
 
 
@@ -174,7 +174,7 @@ def test_g726_is_heard_at_every_rate_in_both_packings(bits: int, least: int, pre
     assert ratio > least
 
 
-def test_the_first_code_of_g726_lies_in_the_low_bits_and_with_aal2_in_the_high_ones() -> None:
+def test_g726_codes_start_in_the_low_bits_and_aal2_in_the_high() -> None:
     """The vector is made by hand: the same codes 1, 2, 3, 4, packed as RFC 3551 section 4.5.4 draws it."""
     low, _ = sound_of(Format("G726-32", 8000), [bytes([0x21, 0x43])])
     high, _ = sound_of(Format("AAL2-G726-32", 8000), [bytes([0x12, 0x34])])
@@ -218,7 +218,7 @@ def g723_frames() -> list[bytes]:
     return packets + [bytes(p) for p in context.encode(None)]
 
 
-def test_g723_is_like_what_was_said_however_many_frames_a_payload_has() -> None:
+def test_g723_is_decoded_with_any_number_of_frames_a_payload() -> None:
     frames = g723_frames()
     heard, errors = sound_of(Format("G723", 8000), frames)
     assert (len(heard), errors) == (240 * len(frames), 0)
@@ -227,7 +227,7 @@ def test_g723_is_like_what_was_said_however_many_frames_a_payload_has() -> None:
     assert sound_of(Format("G723", 8000), [a + b for a, b in zip(frames[::2], frames[1::2], strict=True)])[0] == heard
 
 
-def test_a_sid_of_g723_is_30_ms_of_quiet_noise_and_the_short_frames_are_those_of_5_3_kbit() -> None:
+def test_a_g723_sid_frame_is_30_ms_of_quiet_noise() -> None:
     voiced, sid, short = g723_frames()[3], bytes.fromhex("02102004"), b"\x01" + bytes(range(19))
     heard, errors = sound_of(Format("G723", 8000), [voiced + sid, sid, short])
     assert (len(heard), errors) == (4 * 240, 0)
@@ -248,7 +248,7 @@ def bandwidth_efficient(frame: bytes) -> bytes:
     return (((15 << 6 | kind << 1 | 1) << width | speech) << 8 * size - 10 - width).to_bytes(size, "big")
 
 
-def test_amr_sounds_the_same_in_both_forms_and_like_what_was_said() -> None:
+def test_both_forms_of_amr_are_decoded_alike() -> None:
     frames = amr_frames()
     aligned, errors = sound_of(Format("AMR", 8000, 1, "octet-align=1"), [b"\xf0" + frame for frame in frames])
     bits = [bandwidth_efficient(frame) for frame in frames]
@@ -260,7 +260,7 @@ def test_amr_sounds_the_same_in_both_forms_and_like_what_was_said() -> None:
     assert likeness(loudness(voice(1, 8000), 8000), loudness(aligned, 8000)) > 0.8
 
 
-def test_g729_is_what_ffmpeg_makes_of_the_same_frames_and_like_what_was_said() -> None:
+def test_g729_is_decoded_as_by_ffmpeg() -> None:
     frames = [G729_VOICE[i : i + 10] for i in range(0, 600, 10)]
     heard, errors = sound_of(Format("G729", 8000), [a + b for a, b in zip(frames[::2], frames[1::2], strict=True)])
     assert (len(heard), errors) == (4800, 0)
@@ -299,7 +299,7 @@ def test_codecs_without_an_encoder_keep_their_time(form: Format, size: int, rate
     ("rate", "alone", "together"),
     [(8000, NARROW_ALONE, NARROW_TOGETHER), (16_000, WIDE_ALONE, WIDE_TOGETHER)],
 )
-def test_speex_sounds_the_same_however_many_frames_a_payload_has(
+def test_speex_is_decoded_with_any_number_of_frames_a_payload(
     rate: int, alone: tuple[bytes, ...], together: tuple[bytes, ...]
 ) -> None:
     heard, errors = sound_of(Format("speex", rate), alone)
@@ -309,7 +309,7 @@ def test_speex_sounds_the_same_however_many_frames_a_payload_has(
     assert Known(Format("speex", rate)).samples_in(together[0]) == len(heard) // len(together)
 
 
-def test_ilbc_goes_on_when_its_sender_changes_the_length_of_frames() -> None:
+def test_ilbc_continues_when_its_frame_length_changes() -> None:
     """FFmpeg's decoder knows one length from its beginning."""
     short, long = (bytes((i * k + 7) & 255 for i in range(size)) for size, k in ((38, 5), (50, 3)))
     heard, errors = sound_of(Format("iLBC", 8000), [short, short, long, long, long])
@@ -330,7 +330,7 @@ def test_a_payload_that_is_not_whole_frames_is_counted(name: str, payload: bytes
     assert sound_of(Format(name, 8000), [payload]) == (array("h"), 1)
 
 
-def test_what_ffmpeg_refuses_is_silence_of_its_length_and_counted() -> None:
+def test_a_frame_ffmpeg_refuses_becomes_silence_and_is_counted() -> None:
     unequal = b"\xf9\x01\x02\x03"  # Opus: two frames of equal size in three bytes
     heard, errors = sound_of(Format("opus", 48_000, 2), [unequal])
     assert (list(heard), errors) == ([0] * 1920, 1)
@@ -344,7 +344,7 @@ def test_an_empty_payload_does_not_end_the_decoder() -> None:
 
 
 @pytest.mark.parametrize("name", ["EVS", "telephone-event", "CN", "G728", "G726-48", ""])
-def test_unknown_encodings_and_what_is_no_sound_have_no_decoder(name: str) -> None:
+def test_unknown_and_non_audio_encodings_have_no_decoder(name: str) -> None:
     assert decoder(Format(name, 8000)) is None
 
 
@@ -362,11 +362,11 @@ def test_digits_and_comfort_noise_are_no_sound(name: str) -> None:
         ("video", "H264", True), ("video", "VP9", False), ("text", "t140", None),
     ],
 )  # fmt: skip
-def test_what_can_be_decoded_is_told_of_sound_and_pictures(kind: str, name: str | None, told: bool | None) -> None:
+def test_decodability_is_known_for_audio_and_video(kind: str, name: str | None, told: bool | None) -> None:
     assert decoders.decodable(kind, name) is told
 
 
-def test_amr_whose_frames_are_not_in_order_is_silence_and_no_noise() -> None:
+def test_interleaved_amr_is_silence() -> None:
     assert decoder(Format("AMR", 8000, 1, "robust-sorting=1")) is None
     assert decoder(Format("AMR-WB", 16_000, 1, "octet-align=1; interleaving=30")) is None
     assert decoder(Format("AMR", 8000, 2)) is None

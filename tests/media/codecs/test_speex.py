@@ -68,7 +68,7 @@ def bits(text: str) -> bytes:
     return int(text.ljust(-(-len(text) // 8) * 8, "0"), 2).to_bytes(-(-len(text) // 8))
 
 
-def test_a_silence_frame_has_five_bits_and_the_end_is_told() -> None:
+def test_five_bit_silence_frames_end_at_the_terminator() -> None:
     assert speex.frames(bits("00000 00000 01111 0")) == [bits("00000 011")] * 2
 
 
@@ -97,13 +97,13 @@ def test_messages_to_the_decoder_are_no_frames() -> None:
         bits("01110 0000 0" * 1640 + "00000 01111"),
     ],
 )
-def test_what_is_no_whole_frame_is_refused(payload: bytes) -> None:
+def test_an_incomplete_speex_frame_is_refused(payload: bytes) -> None:
     with pytest.raises(ValueError, match="Speex"):
         speex.frames(payload)
 
 
 @given(st.binary(max_size=200))
-def test_any_bytes_give_frames_or_the_documented_error(payload: bytes) -> None:
+def test_any_bytes_give_speex_frames_or_the_documented_error(payload: bytes) -> None:
     try:
         found = speex.frames(payload)
     except ValueError:

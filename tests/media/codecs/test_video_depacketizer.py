@@ -46,7 +46,7 @@ def test_a_lost_fragment_takes_its_unit_and_nothing_else(lost: int) -> None:
     assert put(H264(None), payloads, frozenset({lost})) == START + other
 
 
-def test_parameter_sets_of_the_offer_go_before_the_first_picture() -> None:
+def test_parameter_sets_of_the_offer_precede_the_first_picture() -> None:
     sets = [b"\x67\x42\x00", b"\x68\xce"]
     coded = ",".join(base64.b64encode(unit).decode() for unit in sets)
     fmtp = f"packetization-mode=1; sprop-parameter-sets={coded},!,; profile-level-id=42e01f"

@@ -31,7 +31,7 @@ def test_a_clock_that_runs_away_is_followed_within_a_step(ppm: int) -> None:
     assert abs(drift.told - -ppm * HOUR * 1000) <= STEP + abs(ppm) * 5 * REPORTS * 1000
 
 
-def test_a_clock_that_is_right_is_left_alone_however_roughly_it_is_told() -> None:
+def test_a_correct_clock_is_not_adjusted_by_noisy_reports() -> None:
     assert abs(fed(0, HOUR, noise=20 * MS).told) <= 2 * STEP
     assert fed(0, HOUR).told == 0
 
@@ -48,7 +48,7 @@ def test_a_first_report_that_is_old_moves_nothing() -> None:
     assert abs(drift.told - -60 * MS) <= STEP + 6 * MS
 
 
-def test_a_clock_that_is_set_moves_nothing_and_is_followed_from_there() -> None:
+def test_a_set_wall_clock_does_not_count_as_drift() -> None:
     drift, told = fed(100, HOUR // 2), 0
     told = drift.told
     for at in range(HOUR // 2, HOUR, 5):  # an hour is taken off the wall clock
@@ -88,7 +88,7 @@ def clicks(samples: array[int]) -> list[int]:
     return found
 
 
-def test_two_streams_are_together_after_20_minutes_although_a_clock_drifts() -> None:
+def test_two_streams_stay_synchronised_despite_clock_drift() -> None:
     """At most 20 ms apart; uncorrected it would be 240 ms."""
     channels, _, _ = listen(call(200, HOUR // 3), stream(0), stream(1))
     one, two = clicks(channels[0]), clicks(channels[1])
@@ -105,7 +105,7 @@ def told(stream: int, at: int, ntp: int) -> bytes:
 
 
 @pytest.mark.parametrize("way", [1, -1])
-def test_reports_that_somebody_else_sends_move_nothing_further_than_a_clock_can_run_away(way: int) -> None:
+def test_forged_reports_move_a_stream_no_further_than_drift_can(way: int) -> None:
     """Ten a second, each 90 ms further off than the one before: that would be two and a half minutes."""
     seconds, out = 181, []
     for second in range(seconds):

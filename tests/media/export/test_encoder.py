@@ -90,7 +90,7 @@ def test_mp3_sounds_like_what_was_said() -> None:
 
 
 @pytest.mark.parametrize("form", [Container.FLAC, Container.OPUS, Container.MP3, Container.MKV])
-def test_no_sound_at_all_is_a_moment_of_silence_in_a_file_that_opens(form: Container) -> None:
+def test_a_call_without_sound_gives_a_playable_file(form: Container) -> None:
     (one, *_) = heard(made(form, 8000, array("h"), array("h")), 8000)
     assert not any(one)
 
@@ -99,7 +99,7 @@ def test_no_sound_at_all_is_a_moment_of_silence_in_a_file_that_opens(form: Conta
     ("form", "rate", "channels"),
     [(Container.MP3, 8000, 3), (Container.FLAC, 8000, 9), (Container.PCAP, 8000, 1)],
 )
-def test_what_a_format_cannot_hold_is_said(form: Container, rate: int, channels: int) -> None:
+def test_an_unencodable_container_or_channel_count_is_refused(form: Container, rate: int, channels: int) -> None:
     with pytest.raises(Unencodable):
         Encoder(io.BytesIO(), form, rate, ["x"] * channels)
 
@@ -108,7 +108,7 @@ def test_what_a_format_cannot_hold_is_said(form: Container, rate: int, channels:
     ("form", "rate", "held"),
     [(Container.OPUS, 44_100, 48_000), (Container.OPUS, 32_000, 48_000), (Container.MP3, 96_000, 48_000)],
 )
-def test_a_rate_that_a_format_cannot_hold_is_held_in_another_one(form: Container, rate: int, held: int) -> None:
+def test_an_unsupported_sample_rate_is_converted(form: Container, rate: int, held: int) -> None:
     sent = voice(1, rate)
     file = made(form, rate, sent, array("h", bytes(2 * rate)))
     one, other = heard(file, rate)

@@ -131,7 +131,7 @@ def test_wireshark_finds_both_streams(tmp_path: Path) -> None:
     ]
 
 
-def test_a_capture_without_the_stream_that_came_first_begins_where_that_did() -> None:
+def test_a_capture_without_the_first_stream_keeps_its_start() -> None:
     stored = run(noise(2, 2), stream=1, ssrc=8, at=1_000) + run(noise(1, 100), stream=0)
     whole, mine = (captured(stored, AUDIO._replace(silent=silent), OTHER) for silent in (False, True))
     assert [d[0] for d in datagrams(mine)[:2]] == [d[0] for d in datagrams(whole)[:2]] == [START - 2 * MS, START - MS]

@@ -51,7 +51,7 @@ def test_two_sources_at_once_are_mixed() -> None:
     assert shown(board, out, 3) == [100, 32_767, 5]
 
 
-def test_what_comes_behind_the_flush_is_dropped_and_counted() -> None:
+def test_audio_before_the_flush_point_is_dropped_and_counted() -> None:
     board, out = board_of(1)
     board.write(0, 4, pcm(4), 1)
     board.flush(3)

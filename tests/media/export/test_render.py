@@ -87,7 +87,7 @@ def test_an_unknown_codec_is_a_silent_channel_with_a_note() -> None:
     assert report.streams[1].unknown == ("EVS",)
 
 
-def test_of_redundant_audio_the_new_block_is_heard_once_and_in_its_place() -> None:
+def test_the_new_block_of_redundant_audio_is_heard_once() -> None:
     form = stream(0, (0, PCMU), (96, Format("red", 8000)), (101, Format("telephone-event", 8000)))
     said = noise(1, 4)
     stored = single(redundant(newest=(0, said[0])), pt=96)
@@ -101,7 +101,7 @@ def test_of_redundant_audio_the_new_block_is_heard_once_and_in_its_place() -> No
     assert (report.streams[0].errors, report.streams[0].unknown) == (0, ())
 
 
-def test_redundant_audio_that_cannot_be_read_is_silence_with_a_note() -> None:
+def test_unreadable_redundant_audio_is_noted_silence() -> None:
     _, report, _ = listen(run([b"\x80\0\0"] * 3, pt=96), stream(0, (96, Format("red", 8000))))
     assert report.streams[0].unknown == ("red",)
 
@@ -182,7 +182,7 @@ def test_resampled_sound_has_no_seam_and_its_gaps_their_length() -> None:
     assert not any(channels[0][16_010:95_990])
 
 
-def test_resampled_sound_has_no_seam_where_packets_end_amid_a_sample() -> None:
+def test_resampled_audio_has_no_seam_between_packets() -> None:
     """20 ms are 220.5 samples at 11,025 Hz."""
     spoken = encode("pcm_mulaw", voice(1, 8000), 8000)
     wide = run([bytes(440)], stream=1, ssrc=8, pt=97), stream(1, (97, Format("L16", 11_025)))
@@ -192,7 +192,7 @@ def test_resampled_sound_has_no_seam_where_packets_end_amid_a_sample() -> None:
     assert max(abs(a - b) for a, b in zip(one[0][:10_900], together[0][:10_900], strict=True)) <= 1
 
 
-def test_a_payload_that_cannot_be_decoded_moves_none_of_those_stored_with_it() -> None:
+def test_an_undecodable_payload_shifts_no_other() -> None:
     context = av.CodecContext.create("libopus", "w")
     context.options = {"vbr": "off"}  # of one size, so they lie in one record
     context.sample_rate, context.layout, context.format, context.bit_rate = 48_000, "mono", "s16", 24_000
@@ -223,7 +223,7 @@ def test_a_long_stretch_loses_nothing_where_it_is_given_out() -> None:
     assert max(abs(a - b) for a, b in zip(expand(b"".join(spoken)), heard, strict=True)) < 1000
 
 
-def test_packets_in_the_wrong_order_reach_a_stateful_decoder_in_the_right_one() -> None:
+def test_a_stateful_decoder_gets_packets_in_order() -> None:
     packets = encode("g722", voice(0.2, 16_000), 16_000)
     form = stream(0, (9, Format("G722", 8000)))
     right = b"".join(single(p, pt=9, seq=i, ts=160 * i, at=20 * i) for i, p in enumerate(packets))
@@ -265,7 +265,7 @@ def test_two_codecs_of_one_source_lie_in_one_time() -> None:
 
 
 @pytest.mark.parametrize(("ahead", "seen"), [(0, True), (20, False)])
-def test_pictures_are_shown_where_they_came_and_lie_in_the_time_of_a_person(ahead: int, seen: bool) -> None:
+def test_pictures_are_placed_by_arrival_within_a_persons_time(ahead: int, seen: bool) -> None:
     """The last of them comes 3.9 s after the first at 100 ms each, 3.12 s at 80 ms; all are dated 100 ms apart."""
     stored = run(noise(1, 200)) + run([b"x"] * 40, stream=1, pt=96, step=9_000, every=100 - ahead)
     video = RenderStream(1, "2", {96: Format("VP8", 90_000)}, heard=((START + 3_500 * MS, 1 << 63),))

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from media.export.seen_sequences import Seen
 
 
-def test_what_follows_is_fresh() -> None:
+def test_following_sequence_numbers_are_fresh() -> None:
     seen = Seen()
     assert list(seen.fresh(5, 3)) == [(5, 3)]
     assert list(seen.fresh(8, 2)) == [(8, 2)]
@@ -38,7 +38,7 @@ def test_a_hole_filled_in_part_leaves_the_rest_free() -> None:
     assert list(seen.fresh(12, 8)) == [(12, 2), (16, 4)]
 
 
-def test_what_follows_without_a_gap_takes_no_memory() -> None:
+def test_contiguous_sequence_numbers_take_no_memory() -> None:
     """A stream of hours is one run, in order or out of it."""
     seen = Seen()
     for first in (0, 2, 6, 4, 10, 8):

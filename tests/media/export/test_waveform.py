@@ -25,7 +25,7 @@ def test_the_same_however_it_is_cut():
     assert len(at_once.thousandths()[0]) == 30
 
 
-def test_a_long_stretch_is_looked_at_in_steps_and_its_loudness_found():
+def test_a_long_stretch_is_sampled_for_its_peak():
     samples = 100 * LOOKED_AT
     loud = [8192 if n // 3 % 2 else -8192 for n in range(samples)]
     peaks = Peaks(1, samples, points=1)
@@ -33,7 +33,7 @@ def test_a_long_stretch_is_looked_at_in_steps_and_its_loudness_found():
     assert peaks.thousandths() == [[250]]
 
 
-def test_what_is_longer_than_was_said_is_left_out():
+def test_samples_beyond_the_announced_length_are_ignored():
     peaks = Peaks(1, 2, points=2)
     peaks.give(sound([100, 100, 32767]))
     assert peaks.thousandths() == [[3, 3]]

@@ -96,7 +96,7 @@ def test_whole_batches_are_read_in_one_go(count: int) -> None:
 
 
 @pytest.mark.parametrize("slot", [0, 1, SLOTS - 2])
-def test_what_lies_behind_a_slot_reads_as_a_lane(slot: int) -> None:
+def test_the_slots_after_an_offset_read_as_a_lane(slot: int) -> None:
     lane, packets = empty(), [header.build(8, 70 + i, 160 * i, 7, bytes([i]) * (160 + 8 * i)) for i in range(SLOTS)]
     for n, packet in enumerate(packets):
         put(lane, n, packet, AT + n)
@@ -146,13 +146,11 @@ def test_readers_of_short_and_long_packets_are_not_confused() -> None:
     ],
     ids=["backward", "backward behind a second", "more than a second of silence", "two", "two, one after the other"],
 )
-def test_arrivals_that_cannot_be_told_from_their_nanoseconds_are_not_guessed(
-    nanos: tuple[int, ...], crossed: int
-) -> None:
+def test_ambiguous_arrival_deltas_are_not_guessed(nanos: tuple[int, ...], crossed: int) -> None:
     assert deltas_of(nanos, crossed) is None
 
 
-def test_arrivals_at_one_moment_and_over_a_second_are_told() -> None:
+def test_arrival_deltas_may_be_zero_or_cross_a_second() -> None:
     assert deltas_of((100, 100, 100), 0) == [0, 0]
     assert deltas_of((SECOND - 10, SECOND - 10, 5), 1) == [0, 15]
 

@@ -31,7 +31,7 @@ def test_pairs_are_even_and_rest_before_they_come_again() -> None:
     assert ports.open().port == 20004
 
 
-def test_a_pair_that_nobody_was_told_of_needs_no_rest() -> None:
+def test_an_unannounced_port_pair_needs_no_cool_down() -> None:
     """Its former peer stays known: what that still sends is not of the next call."""
     ports = Ports(20000, 20003, lambda port, rtcp: Fake(port), lambda: 0.0, cool_down=0)
     ports.release(ports.open(), ("192.0.2.1", 4000, (7,)))
@@ -46,7 +46,7 @@ def test_a_pair_that_nobody_was_told_of_needs_no_rest() -> None:
     assert (stranger.closed, ports.free) == (True, 1)
 
 
-def test_a_port_somebody_else_has_is_passed_over() -> None:
+def test_a_port_in_use_is_skipped() -> None:
     def open_pair(port: int, rtcp: bool) -> Fake:
         if port == 20000:
             raise SocketRefused("taken")
@@ -61,7 +61,7 @@ def test_a_pair_handed_over_is_not_given_twice() -> None:
     assert (ports.open().port, ports.free) == (20002, 0)
 
 
-def test_a_port_remembers_whom_the_last_calls_heard_there() -> None:
+def test_a_port_remembers_the_sources_of_recent_calls() -> None:
     """Who does not stop may outlast the next call, and one that heard nobody does not say that they are gone."""
     ports = Ports(20000, 20003, lambda port, rtcp: Fake(port), lambda: 0.0, cool_down=0)
     pair = ports.open()

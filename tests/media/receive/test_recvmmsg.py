@@ -51,7 +51,7 @@ def test_a_lane_says_whether_senders_were_asked_for(tmp_path: Path, ear: socket.
         assert [lane.named for lane in (*region.lanes[:2], *relic.lanes[:2])] == asked * 2
 
 
-def test_a_round_takes_what_is_there_with_time_and_sender(tmp_path: Path, ear: socket.socket) -> None:
+def test_recvmmsg_returns_packets_with_time_and_sender(tmp_path: Path, ear: socket.socket) -> None:
     region, before = region_in(tmp_path), time.time_ns()
     name = say(ear, b"one", b"t" * 1000)
     region.begin(CALL.encode(), 7, [3], [True])
@@ -122,7 +122,7 @@ def test_lanes_are_reset_before_the_journal_names_the_next_call(tmp_path: Path, 
     assert [lane.count() for lane in relic.lanes] == [0] * LANES
 
 
-def test_what_was_received_is_forgotten_and_the_next_round_finds_its_place(tmp_path: Path, ear: socket.socket) -> None:
+def test_received_packets_are_wiped_before_the_next_round(tmp_path: Path, ear: socket.socket) -> None:
     region = region_in(tmp_path)
     for words in (b"of the first call", b"of the second"):
         region.begin(CALL.encode(), 1, [0], [True])
@@ -149,7 +149,7 @@ def test_all_is_forgotten_that_was_received_since_the_last_time(tmp_path: Path, 
         assert not any((tmp_path / "region").read_bytes()[PAGE:])
 
 
-def test_what_is_no_region_is_not_read(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_region_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "region"
     path.write_bytes(b"")
     assert journal_of(str(path)) is None
@@ -176,7 +176,7 @@ def test_without_room_for_all_of_it_there_is_no_region(tmp_path: Path, monkeypat
     assert len(os.listdir("/proc/self/fd")) <= before
 
 
-def test_a_living_worker_holds_its_region_and_a_dead_one_does_not(tmp_path: Path) -> None:
+def test_only_a_living_worker_holds_its_region(tmp_path: Path) -> None:
     path = tmp_path / "region"
     code = (
         "import sys; from media.receive.recvmmsg import Region; r = Region(sys.argv[1]); "

@@ -43,7 +43,7 @@ def heard(pair: sockets.Pair) -> list[bytes]:
         return out
 
 
-def test_a_pair_is_two_neighbours_and_a_taken_one_is_refused_whole() -> None:
+def test_a_socket_pair_has_two_adjacent_free_ports() -> None:
     pair = opened()
     assert pair.rtcp is not None
     assert pair.rtcp.getsockname()[1] == pair.port + 1
@@ -57,7 +57,7 @@ def test_a_pair_is_two_neighbours_and_a_taken_one_is_refused_whole() -> None:
     sockets.open_pair("127.0.0.1", port).close()
 
 
-def test_a_connected_socket_hears_one_sender_until_it_is_dissolved() -> None:
+def test_a_connected_socket_hears_only_one_sender() -> None:
     pair, friend, stranger = opened(), peer(), peer()
     assert not sockets.connected(pair.rtp.fileno())
     assert sockets.connect(pair.rtp.fileno(), name(friend))
@@ -87,7 +87,7 @@ def test_all_addresses_of_ipv6_are_those_of_ipv4_as_well() -> None:
         each.close()
 
 
-def test_a_datagram_goes_to_an_ip_address_or_to_the_peer_and_nobody_is_looked_up() -> None:
+def test_a_datagram_is_sent_without_a_name_lookup() -> None:
     with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as six:
         six.bind(("::1", 0))
         pair = opened("::1")
@@ -105,7 +105,7 @@ def test_a_datagram_goes_to_an_ip_address_or_to_the_peer_and_nobody_is_looked_up
         each.close()
 
 
-def test_the_kernel_holds_five_seconds_at_least_and_stamps_each_packet() -> None:
+def test_the_kernel_buffers_five_seconds_of_packets() -> None:
     pair, friend = opened(), peer()
     for number in range(250):
         friend.sendto(number.to_bytes(2, "big") + bytes(180), ("127.0.0.1", pair.port))
@@ -116,7 +116,7 @@ def test_the_kernel_holds_five_seconds_at_least_and_stamps_each_packet() -> None
     friend.close()
 
 
-def test_descriptors_of_a_former_process_are_taken_over_and_files_are_not() -> None:
+def test_sockets_are_adopted_and_other_descriptors_refused() -> None:
     pair = opened()
     taken = sockets.Pair.adopt([os.dup(fd) for fd in pair.filenos()])
     assert (taken.port, len(taken.filenos()), taken.buffer) == (pair.port, 2, pair.buffer)
@@ -129,7 +129,7 @@ def test_descriptors_of_a_former_process_are_taken_over_and_files_are_not() -> N
     os.close(write)
 
 
-def test_every_socket_stamps_arrivals_also_one_that_a_former_process_opened() -> None:
+def test_every_socket_timestamps_arrivals() -> None:
     pair = opened()
     for each in (pair.rtp, pair.rtcp):
         assert each and each.getsockopt(socket.SOL_SOCKET, sockets.SO_TIMESTAMPNS) == 1
@@ -151,7 +151,7 @@ def test_a_connected_socket_knows_its_peer() -> None:
     friend.close()
 
 
-def test_a_socket_of_all_addresses_is_not_connected_past_the_one_that_was_told() -> None:
+def test_a_wildcard_socket_is_not_connected_past_its_address() -> None:
     """By the routes packets to a peer on 127.0.0.1 leave from 127.0.0.1, and there alone it would hear."""
     pair, friend = opened("0.0.0.0"), peer()
     assert not sockets.connect(pair.rtp.fileno(), name(friend), "127.0.0.5")
@@ -163,7 +163,7 @@ def test_a_socket_of_all_addresses_is_not_connected_past_the_one_that_was_told()
     friend.close()
 
 
-def test_a_socket_of_ipv6_too_is_not_connected_past_an_address_of_ipv4() -> None:
+def test_an_ipv6_socket_is_not_connected_past_an_ipv4_address() -> None:
     pair, friend = opened("::"), peer()
     mapped = struct.pack("=H", socket.AF_INET6) + name(friend)[2:4] + bytes(4 + 10) + b"\xff\xff\x7f\0\0\x01" + bytes(4)
     assert not sockets.connect(pair.rtp.fileno(), mapped, "127.0.0.5")
@@ -173,7 +173,7 @@ def test_a_socket_of_ipv6_too_is_not_connected_past_an_address_of_ipv4() -> None
 
 
 @pytest.mark.parametrize("bound", ["0.0.0.0", "::"])
-def test_what_is_sent_leaves_from_the_address_that_was_told(bound: str) -> None:
+def test_a_report_leaves_from_the_given_address(bound: str) -> None:
     pair, friend = opened(bound), peer()
     friend.settimeout(30)
     for here, source in (
@@ -205,7 +205,7 @@ def test_without_a_descriptor_to_find_out_everybody_is_heard(monkeypatch: pytest
     friend.close()
 
 
-def test_of_ipv6_too_it_leaves_from_the_address_that_was_told() -> None:
+def test_an_ipv6_report_leaves_from_the_given_address() -> None:
     pair, friend = opened("::"), socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
     friend.bind(("::1", 0))
     friend.settimeout(30)
@@ -240,7 +240,7 @@ def test_a_report_is_not_lost_among_those_of_strangers() -> None:
     sender.close()
 
 
-def test_a_buffer_that_the_kernel_refuses_is_told() -> None:
+def test_a_refused_buffer_size_is_reported() -> None:
     """Who has not CAP_NET_ADMIN gets net.core.rmem_max at most (socket(7))."""
     most = int(Path("/proc/sys/net/core/rmem_max").read_text())
     code = "import os, sys; from media.receive import sockets; os.geteuid() or os.setuid(65534)\n"

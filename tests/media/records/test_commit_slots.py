@@ -91,7 +91,7 @@ def test_a_slot_that_a_kill_cut_anywhere_leaves_the_one_before() -> None:
         assert commit_slots.newest(file.read, KEY) == expected(7, 1)
 
 
-def test_a_base_that_a_kill_cut_anywhere_leaves_slot_and_base_before() -> None:
+def test_a_torn_base_leaves_the_slot_and_base_before() -> None:
     file = written(7)
     file.base(2)
     file.slot(8, 2)
@@ -121,7 +121,7 @@ def test_any_byte_of_a_base_that_is_wrong_is_noticed() -> None:
     assert commit_slots.newest(file.read, KEY) == expected(8, 2)
 
 
-def test_what_does_not_fit_is_refused() -> None:
+def test_an_oversized_slot_or_base_is_refused() -> None:
     with pytest.raises(Damaged):
         commit_slots.pack_slot(CIPHER, NONCES, 1, 0, 1, 1, False, b"", [bytes(commit_slots.SLOT)])
     with pytest.raises(Damaged):
@@ -150,7 +150,7 @@ def test_noise_is_no_slot(one: bytes, two: bytes) -> None:
     assert commit_slots.newest(read, KEY) is None
 
 
-def test_nothing_of_what_is_sealed_can_be_read_without_the_key() -> None:
+def test_a_commit_slot_cannot_be_read_without_its_key() -> None:
     file = written(7)
     assert commit_slots.newest(file.read, b"o" * commit_slots.KEY) is None
     assert not any(word in file.data for word in (b"rest of", b"moved", b"state", b"parts"))

@@ -48,7 +48,7 @@ def test_a_packet_is_stripped_of_extension_and_padding() -> None:
     assert batch.packet == bytes(packet)
 
 
-def test_what_is_no_rtp_is_left_out() -> None:
+def test_stored_bytes_that_are_not_rtp_are_skipped() -> None:
     assert read(record_format.packet(0, 1, START, b"junk") + record_format.rtcp(0, START, b"junk")) == []
 
 

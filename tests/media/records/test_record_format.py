@@ -85,7 +85,7 @@ def test_packets_of_different_sizes_are_the_bytes_of_the_format() -> None:
     assert [packet[1:4].hex() for _, _, packet in opus().packets()] == ["6fffff", "ef0000", "6f0001"]
 
 
-def test_what_was_written_before_is_still_read() -> None:
+def test_records_of_earlier_versions_are_still_read() -> None:
     run, packet, mark = record_format.read([bytes.fromhex(OLDER)])
     arrivals = (10**18, 10**18 + 20 * MS)
     assert run == record_format.Run(3, True, 8, 7, 160, 65535, 1000, arrivals, (b"ab", b"cd"))

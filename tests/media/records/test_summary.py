@@ -14,12 +14,12 @@ def told(stored: bytes) -> Summary:
     return summary
 
 
-def test_nothing_is_nothing() -> None:
+def test_an_empty_part_has_zero_figures() -> None:
     assert told(b"").figures(0) == {"packets": 0, "lost": 0, "gap_ms": 0}
     assert told(b"").last_ns() is None
 
 
-def test_what_is_missing_between_first_and_last_is_lost_and_never_less_than_it_lasted() -> None:
+def test_loss_is_counted_between_first_and_last_packet() -> None:
     summary = Summary()
     summary._count(0, 7, 100, 10, START)
     summary._count(0, 7, 120, 10, START + 400_000_000)

@@ -82,7 +82,7 @@ ODD = {
 
 
 @pytest.mark.parametrize("odd", ODD.values(), ids=ODD)
-def test_whatever_is_odd_begins_another_record_and_comes_back_as_it_was(odd: Item) -> None:
+def test_an_irregular_packet_begins_another_record(odd: Item) -> None:
     items = [*even(3), odd]
     found = list(group(0, items))
     assert len(found) == 2
@@ -100,7 +100,7 @@ def test_nothing_even_follows_what_has_padding() -> None:
     assert len(list(group(0, items))) == 2
 
 
-def test_a_row_may_begin_with_a_marker_come_at_once_or_after_the_longest_pause() -> None:
+def test_a_run_may_hold_a_marker_or_the_longest_pause() -> None:
     marked = [item(0, AT, bytes(160), marker=True), *even(3)[1:]]
     at_once = [item(n, AT, bytes(160)) for n in range(3)]
     slow = [item(n, AT + n * MAX_PAUSE, bytes(160)) for n in range(3)]

@@ -22,7 +22,7 @@ def test_csrc_extension_and_padding_are_taken_off() -> None:
 @pytest.mark.parametrize(
     ("first", "rest"), [(0x80, b""), (0x40, bytes(11)), (0x8F, bytes(11)), (0x90, bytes(13)), (0xA0, bytes(12))]
 )
-def test_what_does_not_fit_is_malformed(first: int, rest: bytes) -> None:
+def test_a_malformed_rtp_header_is_refused(first: int, rest: bytes) -> None:
     """Duty T1."""
     with pytest.raises(Malformed):
         header.parse(bytes([first]) + rest)

@@ -14,7 +14,7 @@ def redundant(*repeated: tuple[int, int, bytes], newest: tuple[int, bytes]) -> b
     return b"".join([*heads, bytes([newest[0]]), *(data for _, _, data in repeated), newest[1]])
 
 
-def test_the_new_block_is_the_last_and_has_the_time_of_the_packet() -> None:
+def test_the_new_block_is_last_and_has_the_packets_time() -> None:
     payload = redundant((5, 320, b"older"), (5, 160, b"old"), newest=(0, b"new"))
     assert blocks(payload) == [Block(5, 320, b"older"), Block(5, 160, b"old"), Block(0, 0, b"new")]
 
@@ -32,7 +32,7 @@ def test_the_bytes_of_the_longest_block_and_distance() -> None:
     "payload",
     [b"", b"\x80", b"\x80\0\0\0", b"\x80\0\0\x02\0a", redundant(*[(0, 1, b"")] * (MAX_BLOCKS + 1), newest=(0, b""))],
 )
-def test_what_does_not_fit_its_headers_is_refused(payload: bytes) -> None:
+def test_invalid_redundant_block_headers_are_refused(payload: bytes) -> None:
     with pytest.raises(Malformed):
         blocks(payload)
 

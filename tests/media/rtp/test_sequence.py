@@ -8,7 +8,7 @@ def fed(*numbers: int) -> tuple[Source, list[Verdict]]:
     return source, [source.accept(source.extend(number)) for number in numbers]
 
 
-def test_loss_is_what_is_missing_and_late_packets_mend_it() -> None:
+def test_a_late_packet_reduces_the_loss() -> None:
     source, verdicts = fed(10, 11, 14, 12, 12)
     assert verdicts == [Verdict.NEXT, Verdict.NEXT, Verdict.NEXT, Verdict.LATE, Verdict.DUPLICATE]
     assert (source.lost, source.received) == (1, 4)
@@ -20,13 +20,13 @@ def test_numbers_go_on_over_a_wrap() -> None:
     assert (source.highest, source.lost) == (65537, 0)
 
 
-def test_what_is_older_than_the_window_is_old() -> None:
+def test_a_packet_before_the_window_is_old() -> None:
     source, _ = fed(100, 100 + WINDOW)
     assert source.accept(100) is Verdict.OLD
     assert source.accept(101) is Verdict.LATE
 
 
-def test_what_is_missing_within_the_window_is_awaited() -> None:
+def test_numbers_missing_within_the_window_are_awaited() -> None:
     source, _ = fed(100, 102, 100 + WINDOW)
     assert [source.awaits(number) for number in (100, 101, 102, 103, 100 + WINDOW, 101 + WINDOW)] == [
         False, True, False, True, False, False,

@@ -12,7 +12,7 @@ def test_a_batch_moves_the_jitter_like_its_packets() -> None:
     assert jitter_of_batch(3e5, deltas, 20_000_000) == pytest.approx(one)
 
 
-def test_differences_of_any_kind_move_the_jitter_one_by_one_or_together() -> None:
+def test_jitter_is_the_same_one_by_one_or_together() -> None:
     differences, one = [5e5, -1e6, 0.0, 7e6], 3e5
     for difference in differences:
         one = jitter_of(one, difference)
@@ -38,7 +38,7 @@ def test_an_opinion_is_never_below_the_worst_there_is(burst: float) -> None:
     assert opinions == sorted(opinions, reverse=True)  # type: ignore[type-var]
 
 
-def test_loss_in_bursts_costs_more_than_random_loss_of_the_same_amount() -> None:
+def test_bursty_loss_costs_more_than_random_loss() -> None:
     """G.107 section 7.2.2: BurstR is 1 for random loss, whose bursts are 1/(1-p) long."""
     assert burst_ratio(10, 100, 1 / 0.9) == pytest.approx(1.0)
     assert burst_ratio(10, 100, 5.0) == pytest.approx(4.5)

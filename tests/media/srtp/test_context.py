@@ -43,7 +43,7 @@ def test_an_mki_is_cut_out(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", WIDE)
-def test_suites_without_a_profile_are_the_library_s_and_equal_our_own(name: str) -> None:
+def test_suites_without_dtls_profile_agree_with_libsrtp(name: str) -> None:
     key = key_of(name)
     library, own = LibEngine(SUITES[name], key, inbound=False), WideEngine(SUITES[name], key)
     context, both = Context(name, key), WideEngine(SUITES[name], key)
@@ -78,7 +78,7 @@ def test_our_own_counter_mode_equals_the_library(name: str) -> None:
         assert own.unprotect(session.protect(plain)) == plain
 
 
-def test_a_wrong_key_is_refused_with_a_sentence() -> None:
+def test_an_srtp_key_of_wrong_length_or_suite_is_refused() -> None:
     for name, key in (("AES_CM_128_HMAC_SHA1_80", b"short"), ("NULL", bytes(30))):
         with pytest.raises(UnusableKey):
             Context(name, key)

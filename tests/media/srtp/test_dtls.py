@@ -63,7 +63,7 @@ def shake(one: Association, two: Association, lose: frozenset[int] = frozenset()
 
 
 @pytest.mark.parametrize("active", [True, False])
-def test_a_handshake_gives_both_ends_the_same_keys_crosswise_d1_d3(active: bool) -> None:
+def test_a_handshake_gives_both_ends_the_same_keys_d1_d3(active: bool) -> None:
     """Duty D5."""
     ours, theirs = association(active), association(not active, PEER, US)
     shake(ours, theirs)
@@ -129,7 +129,7 @@ def test_strangers_are_listened_to_a_few_times_only() -> None:
     assert ours.failed == "fingerprint"
 
 
-def test_any_of_several_offered_fingerprints_will_do_but_only_of_the_strongest_hash() -> None:
+def test_any_fingerprint_of_the_strongest_hash_is_accepted() -> None:
     other = Identity.create(NOW)
     ours = Association(US, [other.fingerprint, PEER.fingerprint], active=True, secret=SECRET)
     shake(ours, association(False, PEER, US))
@@ -150,13 +150,13 @@ def test_without_a_usable_fingerprint_there_is_no_association(offered: list[str]
 
 
 @pytest.mark.parametrize("lose", [frozenset({1}), frozenset({4})])
-def test_what_is_lost_is_sent_again_d7(lose: frozenset[int]) -> None:
+def test_a_lost_flight_is_retransmitted_d7(lose: frozenset[int]) -> None:
     ours, theirs = association(False), association(True, PEER, US)
     shake(ours, theirs, lose)
     assert ours.keys and theirs.keys
 
 
-def test_a_client_hello_from_an_address_that_cannot_answer_keeps_no_state_d7() -> None:
+def test_a_client_hello_from_a_spoofed_address_costs_nothing_d7() -> None:
     ours, theirs = association(False), association(True, PEER, US)
     theirs.start(0.0)
     (hello,) = theirs.data_to_send()
@@ -197,7 +197,7 @@ def test_the_first_byte_tells_dtls_from_its_neighbours_d4() -> None:
         (b"NULL:eNULL:aNULL@SECLEVEL=0", b"SRTP_AES128_CM_SHA1_80"),
     ],
 )
-def test_null_ciphers_null_profiles_and_no_profile_give_no_keys_d3(ciphers: bytes, profiles: bytes) -> None:
+def test_null_ciphers_and_missing_profiles_give_no_keys_d3(ciphers: bytes, profiles: bytes) -> None:
     context = SSL.Context(SSL.DTLS_METHOD)
     context.use_privatekey(PEER.key)
     context.use_certificate(PEER.certificate)
@@ -336,7 +336,7 @@ def test_aiortc_agrees_on_keys(active: bool) -> None:
     asyncio.run(asyncio.wait_for(story(), 60))
 
 
-def test_the_client_promises_keys_with_its_last_flight_which_the_server_has_as_soon_as_that() -> None:
+def test_a_client_promises_keys_with_its_last_flight() -> None:
     ours, theirs = association(True), association(False, PEER, US)
     seen = []
     ours.start(0.0)
@@ -357,7 +357,7 @@ def test_the_client_promises_keys_with_its_last_flight_which_the_server_has_as_s
     assert ours.keys == ours.promised
 
 
-def test_a_server_is_midway_from_its_hello_on_and_not_by_asking_for_a_cookie() -> None:
+def test_a_server_is_midway_only_after_its_hello() -> None:
     ours, theirs = association(False), association(True, PEER, US)
     ours.start(0.0)
     theirs.start(0.0)
@@ -373,13 +373,13 @@ def test_a_server_is_midway_from_its_hello_on_and_not_by_asking_for_a_cookie() -
     assert ours.last_flight == tuple(ours.data_to_send())
 
 
-def test_nothing_is_promised_to_a_certificate_that_was_not_offered_d2() -> None:
+def test_an_unoffered_certificate_gets_no_promised_keys_d2() -> None:
     ours, wrong = association(True), association(False, Identity.create(NOW), US)
     shake(ours, wrong)
     assert (ours.promised, ours.failed, ours.midway) == (None, "fingerprint", False)
 
 
-def test_what_was_promised_in_vain_is_taken_back() -> None:
+def test_promised_keys_are_withdrawn_after_a_timeout() -> None:
     ours, theirs = association(True), association(False, PEER, US)
     ours.start(0.0)
     theirs.start(0.0)
@@ -392,7 +392,7 @@ def test_what_was_promised_in_vain_is_taken_back() -> None:
     assert (ours.failed, ours.promised) == ("timeout", None)
 
 
-def test_the_records_of_a_datagram_are_told_by_type_and_epoch() -> None:
+def test_dtls_records_are_classified_by_type_and_epoch() -> None:
     record = b"\x16\xfe\xfd\0\1" + bytes(6) + b"\0\2ab"
     assert kinds(b"\x14\xfe\xfd" + bytes(8) + b"\0\1\1" + record) == {CHANGE_CIPHER_SPEC, FINISHED}
     assert kinds(record[:12]) == set() and kinds(record + b"\x16" + bytes(11)) == {FINISHED}

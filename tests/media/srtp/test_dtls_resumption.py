@@ -31,7 +31,7 @@ def until_promised(ours: Association, theirs: Association) -> None:
             ours.receive(datagram, THERE, 0.0)
 
 
-def test_a_server_gets_the_flight_that_was_never_sent_and_has_the_same_keys() -> None:
+def test_a_server_gets_the_unsent_flight_and_the_same_keys() -> None:
     """We were the client."""
     dead, theirs = association(True), association(False, PEER, US)
     until_promised(dead, theirs)
@@ -50,7 +50,7 @@ def test_a_server_gets_the_flight_that_was_never_sent_and_has_the_same_keys() ->
     assert heir.next_timer() is None and heir.data_to_send() == []
 
 
-def test_a_client_that_asks_again_gets_the_flight_that_was_never_sent_and_has_the_same_keys_d7() -> None:
+def test_a_client_that_asks_again_gets_the_unsent_flight_d7() -> None:
     """We were the server (RFC 6347 section 4.2.4)."""
     dead, theirs = association(False), association(True, PEER, US)
     asked: list[bytes] = []
@@ -74,7 +74,7 @@ def test_a_client_that_asks_again_gets_the_flight_that_was_never_sent_and_has_th
     assert (theirs.keys.ours, theirs.keys.theirs) == (heir.keys.theirs, heir.keys.ours)
 
 
-def test_our_last_flight_as_the_client_is_repeated_at_ever_longer_intervals_until_the_server_is_done() -> None:
+def test_the_clients_last_flight_is_repeated_with_backoff() -> None:
     dead = association(True)
     until_promised(dead, association(False, PEER, US))
     heir, now = Inherited(left_of(dead), active=True), 10.0
@@ -96,7 +96,7 @@ def test_our_last_flight_as_the_client_is_repeated_at_ever_longer_intervals_unti
 
 
 @pytest.mark.parametrize("active", [True, False])
-def test_whoever_asks_again_is_answered_only_so_often(active: bool) -> None:
+def test_repeated_requests_for_a_flight_are_rate_limited(active: bool) -> None:
     ours, theirs = association(active), association(not active, PEER, US)
     until_promised(ours, theirs)
     heir = Inherited(left_of(ours, settled=True), active=active)
@@ -125,7 +125,7 @@ def test_strangers_do_not_use_up_the_answers_of_the_peer() -> None:
 
 
 @pytest.mark.parametrize("active", [True, False])
-def test_what_asks_for_nothing_is_not_answered(active: bool) -> None:
+def test_datagrams_that_request_nothing_get_no_answer(active: bool) -> None:
     ours, theirs = association(active), association(not active, PEER, US)
     until_promised(ours, theirs)
     heir = Inherited(left_of(ours), active=active)
@@ -146,7 +146,7 @@ def test_a_server_is_not_asked_again_by_what_anybody_can_say() -> None:
 
 
 @pytest.mark.parametrize("record", [b"\x14\xfe\xfd\0\0", b"\x16\xfe\xfd\0\1"])
-def test_either_half_of_a_servers_last_flight_says_that_it_is_done(record: bytes) -> None:
+def test_either_half_of_the_last_flight_completes_the_handshake(record: bytes) -> None:
     """They may come in two datagrams, and one may be lost."""
     ours, theirs = association(True), association(False, PEER, US)
     until_promised(ours, theirs)
@@ -155,7 +155,7 @@ def test_either_half_of_a_servers_last_flight_says_that_it_is_done(record: bytes
     assert heir.keys == ours.promised and heir.data_to_send() == []
 
 
-def test_keys_stay_out_of_the_repr() -> None:
+def test_the_repr_of_handshake_state_hides_keys_and_flight() -> None:
     dead = association(True)
     until_promised(dead, association(False, PEER, US))
     left = left_of(dead)
@@ -163,7 +163,7 @@ def test_keys_stay_out_of_the_repr() -> None:
     assert repr(left.flight) not in repr(left)
 
 
-def test_only_who_has_our_certificates_key_opens_what_is_left_and_only_where_it_belongs() -> None:
+def test_only_our_certificates_key_unseals_the_handshake_state() -> None:
     text = sealed(["key", 7], bytes(US), bytes(NONCE), "call 0")
     assert "key" not in text and b"key" not in base64.b64decode(text)
     assert unsealed(text, bytes(US), "call 0") == ["key", 7]

@@ -20,7 +20,7 @@ def packet(number: int, ssrc: int = 7) -> bytes:
     return header.build(8, number, number * 160, ssrc, bytes(160))
 
 
-def test_a_new_key_waits_for_its_first_packet_and_the_old_one_is_kept_for_a_while() -> None:
+def test_a_new_key_waits_and_the_old_one_overlaps() -> None:
     ring, old, new = Keyring(SUITE, OLD), sender(OLD), sender(NEW)
     assert ring.open(old.protect(packet(1)), 1, ()) == packet(1)
     assert ring.add(SUITE, NEW)
@@ -34,7 +34,7 @@ def test_a_new_key_waits_for_its_first_packet_and_the_old_one_is_kept_for_a_whil
     assert isinstance(ring.open(old.protect(packet(5)), 6, (7,)), int)
 
 
-def test_numbers_that_lie_behind_those_of_the_old_key_are_no_replay_under_the_new_one() -> None:
+def test_lower_numbers_under_a_new_key_are_no_replay() -> None:
     """Who begins its numbers anew with a key: libsrtp tells them from replays before it looks at any key."""
     for number in (100, 600):
         ring, old, new = Keyring(SUITE, OLD), sender(OLD), sender(NEW)
@@ -45,7 +45,7 @@ def test_numbers_that_lie_behind_those_of_the_old_key_are_no_replay_under_the_ne
         assert ring.open(new.protect(packet(number)), 3, (7,)) == packet(number)
 
 
-def test_a_key_that_was_offered_before_the_first_packet_of_the_old_one_waits_all_the_same() -> None:
+def test_a_new_key_waits_though_the_old_one_starts_late() -> None:
     ring, old, new = Keyring(SUITE, OLD), sender(OLD), sender(NEW)
     ring.add(SUITE, NEW)
     assert ring.open(old.protect(packet(1)), 1, ()) == packet(1)
@@ -53,7 +53,7 @@ def test_a_key_that_was_offered_before_the_first_packet_of_the_old_one_waits_all
     assert ring.open(new.protect(packet(2)), 3 + OVERLAP, (7,)) == packet(2)
 
 
-def test_a_key_that_is_offered_while_another_overlaps_waits_beyond_that() -> None:
+def test_a_key_offered_during_an_overlap_outlasts_it() -> None:
     """A speaker who is silent for a while, without comfort noise, begins under it."""
     newest = bytes(range(2, 32))
     ring, new = Keyring(SUITE, OLD), sender(NEW)
@@ -67,7 +67,7 @@ def test_a_key_that_is_offered_while_another_overlaps_waits_beyond_that() -> Non
     assert [each.key for each in ring.contexts] == [newest]
 
 
-def test_a_key_that_was_offered_and_never_used_is_forgotten_once_a_newer_one_is_in_use() -> None:
+def test_an_unused_key_is_dropped_once_a_newer_one_is_used() -> None:
     """As with a client that has another key for each hold: who forges packets would have all of them tried for ever."""
     newest = bytes(range(2, 32))
     ring = Keyring(SUITE, OLD)
@@ -78,7 +78,7 @@ def test_a_key_that_was_offered_and_never_used_is_forgotten_once_a_newer_one_is_
     assert [each.key for each in ring.contexts] == [newest]
 
 
-def test_a_key_of_before_that_is_offered_again_is_awaited_and_goes_on_where_it_was() -> None:
+def test_an_old_key_offered_again_continues_its_counter() -> None:
     ring, old, new = Keyring(SUITE, OLD), sender(OLD), sender(NEW)
     heard = old.protect(packet(1))
     assert ring.open(heard, 1, ()) == packet(1)
@@ -103,7 +103,7 @@ def test_two_sources_joined_in_mid_call_are_both_heard_for_long() -> None:
         assert ring.open(both.protect(packet(70_001, ssrc)), 3 * OVERLAP, (7, 9)) == packet(70_001, ssrc)
 
 
-def test_what_one_context_of_a_key_has_heard_is_a_replay_to_all_of_them() -> None:
+def test_a_replay_in_one_context_of_a_key_is_one_in_all() -> None:
     """The other one knows nothing of that source, and would take it for the first packet."""
     ring, client = Keyring(SUITE, OLD), sender(OLD)
     for index in range(0, 70_000, 0x7000):
@@ -162,7 +162,7 @@ def test_a_successor_walks_on_only_under_the_same_key() -> None:
     assert after.open(joined.protect(packet(70_001)), 1, (7,)) == packet(70_001)
 
 
-def test_a_successor_goes_on_under_the_key_in_use_though_an_offer_has_brought_another() -> None:
+def test_a_successor_continues_under_the_key_in_use() -> None:
     ring, after = Keyring(SUITE, OLD), Keyring(SUITE, NEW)
     after.precede([(SUITE, OLD, 0), (SUITE, NEW, 0)])
     assert after.walk(ring.check, [(7, 1)])
@@ -172,7 +172,7 @@ def test_a_successor_goes_on_under_the_key_in_use_though_an_offer_has_brought_an
     assert after.open(sender(NEW).protect(packet(3)), 2, (7,)) == packet(3) and after.switched
 
 
-def test_a_key_whose_first_packet_is_still_to_come_is_not_given_up_for_a_newer_one() -> None:
+def test_a_key_is_not_dropped_before_its_first_packet() -> None:
     """A client that offers a new key with every hold, some times in a few seconds."""
     keys = [bytes([n]) * 30 for n in range(20)]
     ring = Keyring(SUITE, keys[0])
@@ -183,7 +183,7 @@ def test_a_key_whose_first_packet_is_still_to_come_is_not_given_up_for_a_newer_o
         assert len(ring.contexts) <= MAX_CONTEXTS
 
 
-def test_a_successor_tries_the_keys_of_all_offers_and_forgets_those_before_the_one_in_use() -> None:
+def test_a_successor_drops_keys_before_the_one_in_use() -> None:
     keys = [bytes([n]) * 30 for n in range(MAX_CONTEXTS)]
     after, ring = Keyring(SUITE, keys[-1]), Keyring(SUITE, keys[2])
     after.precede([(SUITE, key, 0) for key in keys])
@@ -196,7 +196,7 @@ def test_a_successor_tries_the_keys_of_all_offers_and_forgets_those_before_the_o
         assert after.open(sender(key).protect(packet(number)), number, (7,)) == packet(number)
 
 
-def test_as_many_keys_as_a_stalled_worker_may_be_offered_are_all_tried() -> None:
+def test_all_keys_offered_to_a_stalled_worker_are_tried() -> None:
     ring, keys = Keyring(SUITE, OLD), [bytes([n]) * 30 for n in range(100, 107)]
     for key in keys:
         ring.add(SUITE, key)
@@ -204,7 +204,7 @@ def test_as_many_keys_as_a_stalled_worker_may_be_offered_are_all_tried() -> None
         assert ring.open(sender(key).protect(packet(number)), number, (7,)) == packet(number)
 
 
-def test_keys_that_one_line_offers_are_used_in_turn_for_as_long_as_it_holds() -> None:
+def test_several_keys_of_one_line_are_used_in_turn() -> None:
     """RFC 4568 section 6.1; a key of a line before is forgotten as ever, with all that were offered beside it."""
     first, second = [bytes([n]) * 30 for n in (1, 2)], [bytes([n]) * 30 for n in (3, 4, 5)]
     ring, senders = Keyring(SUITE, first[0], 0, first[1:]), {key: sender(key) for key in (*first, *second)}
@@ -225,7 +225,7 @@ def test_keys_that_one_line_offers_are_used_in_turn_for_as_long_as_it_holds() ->
     assert {each.key for each in ring.contexts} == set(second)
 
 
-def test_the_other_keys_of_a_line_wait_however_often_it_is_offered_again() -> None:
+def test_the_other_keys_of_a_repeated_line_wait() -> None:
     ring = Keyring(SUITE, OLD, 0, (NEW,))
     for again in range(3):
         ring.add(SUITE, OLD, 0, (NEW,))
@@ -234,7 +234,7 @@ def test_the_other_keys_of_a_line_wait_however_often_it_is_offered_again() -> No
         assert [each.key for each in ring.contexts] == [OLD, NEW]
 
 
-def test_a_successor_of_a_line_with_two_keys_has_both_whichever_was_in_use() -> None:
+def test_a_successor_of_a_line_with_two_keys_has_both() -> None:
     for used in (OLD, NEW):
         ring, client = Keyring(SUITE, OLD, 0, (NEW,)), {key: sender(key) for key in (OLD, NEW)}
         assert ring.open(client[used].protect(packet(1)), 1, ()) == packet(1)
@@ -254,7 +254,7 @@ def identified(protected: bytes, mki: bytes) -> bytes:
     return protected[:-10] + mki + protected[-10:]
 
 
-def test_a_key_that_is_offered_again_with_an_identifier_is_heard_with_it_and_for_a_while_without() -> None:
+def test_a_key_offered_again_with_an_mki_is_also_heard_without() -> None:
     """As who adds a second key does; they carry no identifier before, and all of them do after."""
     ring, client = Keyring(SUITE, OLD), {key: sender(key) for key in (OLD, NEW)}
     assert ring.open(client[OLD].protect(packet(1)), 1, ()) == packet(1)
@@ -269,7 +269,7 @@ def test_a_key_that_is_offered_again_with_an_identifier_is_heard_with_it_and_for
     assert {(each.key, each.mki) for each in ring.contexts} == {(OLD, 4), (NEW, 4)}
 
 
-def test_a_successor_hears_what_waits_without_an_identifier_and_what_comes_with_one() -> None:
+def test_a_successor_opens_packets_with_and_without_mki() -> None:
     client, after = sender(OLD), Keyring(SUITE, OLD, 4)
     after.precede([(SUITE, OLD, 0), (SUITE, OLD, 4)])
     assert after.open(client.protect(packet(1)), 1, ()) == packet(1)

@@ -55,7 +55,7 @@ def heard(ring: Keyring, sent: Iterable[bytes], at: int = 1) -> list[bool]:
 
 
 @pytest.mark.parametrize("answered", range(len(NAMES)))
-def test_packets_under_any_line_are_opened_until_the_answer_has_taken_effect(answered: int) -> None:
+def test_any_line_is_opened_until_the_answer_takes_effect(answered: int) -> None:
     first = offer(0)
     chosen, others = first[answered], [each for each in first if each is not first[answered]]
     ring = Keyring(*chosen, alternates=others)
@@ -73,9 +73,7 @@ def test_packets_under_any_line_are_opened_until_the_answer_has_taken_effect(ans
 
 @pytest.mark.parametrize("answered", [0, 2])
 @pytest.mark.parametrize("before", [0, 2])
-def test_a_reoffer_with_fresh_keys_is_followed_with_the_old_keys_late_and_out_of_order(
-    before: int, answered: int
-) -> None:
+def test_a_reoffer_with_fresh_keys_still_opens_late_packets(before: int, answered: int) -> None:
     old, new = offer(0), offer(1)
     ring = Keyring(*old[before], alternates=[each for each in old if each is not old[before]])
     assert heard(ring, packets(old[before], 10, 5)) == [True] * 5
@@ -90,7 +88,7 @@ def test_a_reoffer_with_fresh_keys_is_followed_with_the_old_keys_late_and_out_of
     assert [each.offered for each in ring.contexts] == [new[answered]]
 
 
-def test_a_client_that_stays_with_another_line_than_the_answered_one_is_heard_and_may_change_at_any_time() -> None:
+def test_a_client_may_use_another_line_than_the_answered_one() -> None:
     first = offer(0)
     ring = Keyring(*first[2], alternates=[each for each in first if each is not first[2]])
     for number in range(4):
@@ -100,7 +98,7 @@ def test_a_client_that_stays_with_another_line_than_the_answered_one_is_heard_an
     assert heard(ring, packets(first[2], 100, 5), 4 * SETTLED) == [True] * 5
 
 
-def test_keys_that_are_offered_again_are_taken_again_and_no_number_of_reoffers_exceeds_the_limit() -> None:
+def test_keys_offered_again_are_used_and_stay_limited() -> None:
     ring = Keyring(*offer(0)[2], alternates=offer(0)[:2])
     for number in range(1, 60):
         now = number * 10 * OVERLAP
@@ -115,9 +113,7 @@ def test_keys_that_are_offered_again_are_taken_again_and_no_number_of_reoffers_e
 
 
 @pytest.mark.parametrize("joined", range(len(NAMES)))
-def test_a_forged_packet_costs_the_search_of_a_few_keys_and_each_has_its_turn(
-    joined: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_forged_packet_costs_a_search_of_few_keys(joined: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who sends under a key since long ago is found after some seconds at most, whoever sends what besides."""
     tried, find = list[str](), Context.find_rollover
 
@@ -157,9 +153,7 @@ def recorded(track: ReceivedStream, sent: list[bytes], at: int) -> list[bytes]:
 
 @pytest.mark.parametrize(("rollover", "counts_on"), [(0, True), (1, True), (1, False), (3, True)])
 @pytest.mark.parametrize("answered", [0, 4])
-def test_every_packet_of_a_stream_is_stored_once_whatever_line_it_came_under(
-    answered: int, rollover: int, counts_on: bool
-) -> None:
+def test_every_packet_is_stored_once_under_any_line(answered: int, rollover: int, counts_on: bool) -> None:
     """A new key begins with the rollover counter zero or goes on with that of the stream; both are heard."""
     old, new = offer(0), offer(1)
     later = rollover if counts_on else 0
@@ -178,7 +172,7 @@ def test_every_packet_of_a_stream_is_stored_once_whatever_line_it_came_under(
     assert track.reception.rejected == 50
 
 
-def test_a_successor_goes_on_under_any_line_of_the_newest_offer_and_of_the_one_before() -> None:
+def test_a_successor_opens_any_line_of_the_last_two_offers() -> None:
     """As the worker dies between the offer and the answer's effect: it may have heard of the re-offer or not."""
     old, new = offer(0), offer(1)
     base = track_of(srtp=True, pure=False)
@@ -213,7 +207,7 @@ def test_reports_are_taken_under_any_line() -> None:
 
 @pytest.mark.parametrize(("rollover", "further", "ahead"), [(0, 0, 3), (0, 0, 28), (2, 0, 3), (2, 2, 28)])
 @pytest.mark.parametrize("answered", [0, 4])
-def test_packets_under_a_key_just_before_the_offer_that_tells_it_are_kept(
+def test_packets_under_a_key_just_before_its_offer_are_kept(
     answered: int, rollover: int, further: int, ahead: int
 ) -> None:
     """As rtpengine sends them from its own new offer on, which has yet to reach us, with the rollover counter it had
@@ -281,7 +275,7 @@ def offered(chance: Random, before: tuple[Line, ...]) -> tuple[Line, ...]:
 
 
 @pytest.mark.parametrize("seed", range(60))
-def test_whatever_is_offered_forged_or_killed_every_packet_is_stored_once(seed: int) -> None:
+def test_every_packet_is_stored_once_despite_forgery_and_kills(seed: int) -> None:
     """Lines in any order, offers back to back, wraps, packets that overtake each other, forgeries, dying workers."""
     chance = Random(seed)
     client = Client(chance.choice([1_000, ROUND - 60, ROUND - 5]), counts_on=seed % 2 == 0)

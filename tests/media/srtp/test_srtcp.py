@@ -72,7 +72,7 @@ def test_a_genuine_report_that_is_not_encrypted_is_refused(name: str) -> None:
     assert ENCRYPTED >> 31 == 1
 
 
-def test_sources_are_told_apart_and_bounded() -> None:
+def test_srtcp_sources_are_separate_and_bounded() -> None:
     key = key_of("AES_CM_128_HMAC_SHA1_80")
     ours = Srtcp("AES_CM_128_HMAC_SHA1_80", key)
     for ssrc in range(3 * MAX_SOURCES):
@@ -81,7 +81,7 @@ def test_sources_are_told_apart_and_bounded() -> None:
     assert len(ours._seen or {}) <= MAX_SOURCES
 
 
-def test_a_wrong_key_is_refused_with_a_sentence() -> None:
+def test_an_srtcp_key_of_wrong_length_or_suite_is_refused() -> None:
     for name, key in (("AES_CM_128_HMAC_SHA1_80", b"short"), ("NULL", bytes(30))):
         with pytest.raises(UnusableKey):
             Srtcp(name, key)

@@ -73,7 +73,7 @@ def test_property_a_successor_knows_what_its_predecessor_knew(heard: list[tuple[
         (None, 4000, ("192.0.2.1", 4000), True),
     ],
 )
-def test_a_successor_knows_whether_its_offer_is_the_one_under_which_the_source_was_chosen(
+def test_a_successor_knows_which_offer_chose_the_source(
     offered: tuple[str, int] | None, came_from: int, now: tuple[str, int] | None, moved_on: bool
 ) -> None:
     spec = replace(SPEC, source=offered, networks=("192.0.2.0/24",))
@@ -85,14 +85,14 @@ def test_a_successor_knows_whether_its_offer_is_the_one_under_which_the_source_w
 
 
 @pytest.mark.parametrize(("came_from", "trial"), [(4000, False), (4002, True)])
-def test_a_successor_knows_whether_the_source_gives_way_to_the_offered_one(came_from: int, trial: bool) -> None:
+def test_a_successor_knows_if_its_source_is_only_provisional(came_from: int, trial: bool) -> None:
     track, successor = fresh(), fresh()
     track.receive(lane_of(stream_of(2, 10), [FIRST_ARRIVAL] * 2, port=came_from), 2, [])
     hand_on(track, successor)
     assert (successor.trial, track.trial) == (trial, trial)
 
 
-def test_a_successor_knows_from_when_on_silence_counts_and_what_no_key_opened() -> None:
+def test_a_successor_knows_when_the_silence_began() -> None:
     track = fresh()
     track.gaps.since = AT
     for heard, refused in ((False, (0, 0)), (True, (3, AT + 1))):
@@ -164,14 +164,14 @@ def test_whatever_else_changes_wants_a_new_base() -> None:
         assert checkpoint.moving([track]) is None
 
 
-def test_a_stream_that_nobody_spoke_in_moves_nothing() -> None:
+def test_a_silent_stream_hands_on_only_its_report_count() -> None:
     track, successor = fresh(), fresh()
     track.srtp.reports = 2
     hand_on(track, successor)
     assert (successor.reception.current, successor.reception.packets, successor.srtp.reports) == (None, 0, 2)
 
 
-def test_streams_are_told_apart_by_their_order() -> None:
+def test_restored_streams_are_matched_by_their_order() -> None:
     tracks = [fresh() for _ in range(5)]
     for number, track in enumerate(tracks):
         track.spec = replace(SPEC, stream=number)

@@ -100,7 +100,7 @@ def test_both_paths_keep_the_same_packets_and_figures(packets: list[bytes], soun
     assert sum(len(record.payloads) for record in mixed) == 80  # the first batch tells the payload type
 
 
-def test_a_timestamp_set_back_between_two_batches_is_the_same_jitter_on_both_paths() -> None:
+def test_a_timestamp_set_back_gives_both_paths_the_same_jitter() -> None:
     packets = [header.build(8, 10 + n, 100_000 * (n < 80) + 160 * n, 7, bytes(160)) for n in range(120)]
     swiftly, singly = told(track_of(None), packets, 40), told(track_of(None, pure=False), packets, 40)
     assert swiftly[1] == singly[1]
@@ -108,7 +108,7 @@ def test_a_timestamp_set_back_between_two_batches_is_the_same_jitter_on_both_pat
 
 @settings(max_examples=60, deadline=None)
 @given(st.data(), st.booleans(), st.integers(2, 40))
-def test_property_in_whatever_order_packets_come_both_paths_agree(data: st.DataObject, srtp: bool, cuts: int) -> None:
+def test_property_both_paths_agree_on_any_packet_order(data: st.DataObject, srtp: bool, cuts: int) -> None:
     packets = opus(60, data.draw(st.sampled_from([10, 65_500])), random.Random(data.draw(st.integers(0, 99))))
     suite = SUITE if srtp and packets[0][2:4] == b"\0\n" else None
     wire = protected(packets, suite)
@@ -120,7 +120,7 @@ def test_property_in_whatever_order_packets_come_both_paths_agree(data: st.DataO
 
 @pytest.mark.parametrize("suite", [None, SUITE, GCM])
 @pytest.mark.parametrize("first", [10, 65_500])
-def test_even_batches_tell_the_same_figures_and_stay_runs_behind_a_wrap(first: int, suite: str | None) -> None:
+def test_regular_batches_stay_runs_after_a_wrap(first: int, suite: str | None) -> None:
     packets = g711(120, first)
     wire = protected(packets, suite)
     swiftly, one = told(track_of(suite), wire, 40)
@@ -160,7 +160,7 @@ def test_both_paths_learn_the_same_length_of_a_packet(steps: list[int]) -> None:
     assert any(isinstance(record, record_format.Mixed) for record in record_format.read([b"".join(swiftly)]))
 
 
-def test_of_a_batch_of_which_every_other_packet_is_lost_each_keeps_its_place() -> None:
+def test_each_packet_keeps_its_place_if_every_other_one_is_lost() -> None:
     packets = g711(60)
     out, said = told(track_of(None), [*packets[:20], *packets[20::2]], 20)
     assert stored(out) == [(10 + n, packet) for n, packet in enumerate(packets) if n < 20 or n % 2 == 0]
@@ -185,7 +185,7 @@ def test_a_type_that_changes_where_the_number_wraps_is_kept() -> None:
     assert [packet for _, packet in stored(out)] == packets
 
 
-def test_a_batch_that_had_waited_in_the_socket_takes_a_silence_back() -> None:
+def test_a_batch_queued_in_the_socket_cancels_a_silence() -> None:
     track, packets = track_of(None), g711(40)
     arrivals = [FIRST_ARRIVAL + n * PACE for n in range(40)]
     track.gaps.since = FIRST_ARRIVAL
@@ -196,7 +196,7 @@ def test_a_batch_that_had_waited_in_the_socket_takes_a_silence_back() -> None:
     assert track.gaps.listed() == []
 
 
-def test_a_batch_of_different_sizes_is_one_record_with_its_arrivals() -> None:
+def test_a_batch_of_different_sizes_is_one_record() -> None:
     packets, out = opus(51), []
     track = track_of(None)
     arrivals = [FIRST_ARRIVAL + n * PACE for n in range(51)]
@@ -209,7 +209,7 @@ def test_a_batch_of_different_sizes_is_one_record_with_its_arrivals() -> None:
     assert sum(map(len, out)) - payload <= record_format.MIXED_HEAD + 5 * 50
 
 
-def test_records_of_film_are_short_so_that_little_is_left_to_a_successor() -> None:
+def test_video_records_are_short() -> None:
     out, _ = told(track_of(SUITE), protected(film(128), SUITE), SLOTS)
     mixed = [record for record in record_format.read([b"".join(out)]) if isinstance(record, record_format.Mixed)]
     assert sum(len(record.payloads) for record in mixed) == SLOTS
@@ -256,7 +256,7 @@ def spoilt(wire: list[bytes], at: int, how: str) -> list[bytes]:
 
 @pytest.mark.parametrize("how", ["first", "type", "source", "short", "gap"])
 @pytest.mark.parametrize("at", [0, 10, 19])
-def test_a_batch_that_is_not_in_order_changes_nothing_on_the_fast_path(how: str, at: int) -> None:
+def test_the_fast_path_leaves_a_disordered_batch_alone(how: str, at: int) -> None:
     packets = opus(40)
     track = track_of(None)
     track.receive(lane_of(packets[:20], [FIRST_ARRIVAL + n * PACE for n in range(20)]), 20, [])
@@ -293,7 +293,7 @@ def test_no_byte_of_a_header_can_differ_in_a_batch_of_one_size(where: int, at: i
 
 
 @pytest.mark.parametrize("pure", [True, False])
-def test_a_packet_lost_where_the_timestamp_falls_is_not_taken_for_the_next_of_a_pair(pure: bool) -> None:
+def test_a_lost_packet_at_a_timestamp_drop_is_no_pair(pure: bool) -> None:
     """The number behind the next one less a timestamp looks like the next one."""
     packets = [header.build(8, 10 + n, 100_000 * (n < 2) + 160 * n, 7, bytes([n]) * 160) for n in range(6)]
     track, out = track_of(None, pure), []
@@ -304,7 +304,7 @@ def test_a_packet_lost_where_the_timestamp_falls_is_not_taken_for_the_next_of_a_
     assert checkpoint.pack([track])  # a timestamp of more than 32 bits ended the call
 
 
-def test_what_is_forged_is_left_out_of_a_batch_and_the_rest_is_kept() -> None:
+def test_a_forged_packet_is_left_out_of_its_batch() -> None:
     wire = protected(opus(40), SUITE)
     wire[25] = wire[25][:-1] + bytes([wire[25][-1] ^ 1])
     track = track_of(SUITE)

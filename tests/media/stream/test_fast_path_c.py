@@ -142,7 +142,7 @@ def test_a_batch_that_is_not_for_the_fast_path_is_only_opened(told: list[tuple[b
 
 @needed
 @pytest.mark.parametrize("where", range(12))
-def test_no_byte_of_a_header_can_differ_in_what_is_stored(where: int) -> None:
+def test_the_fast_path_refuses_any_differing_header_byte(where: int) -> None:
     packets, arrivals = [packet for packet, _ in numbered()], [arrival for _, arrival in numbered()]
     packets[9] = bytes(each ^ (0x80 * (n == where)) for n, each in enumerate(packets[9]))
     track = track_of(None)
@@ -200,7 +200,7 @@ def test_slots_that_do_not_exist_are_not_touched(first: int, count: int) -> None
 
 @needed
 @pytest.mark.parametrize(("suite", "size"), [(None, 11), (SUITE, 21), (GCM, 27), (SUITE, batch.NEAR + 1)])
-def test_a_batch_with_a_packet_too_short_or_too_long_is_not_touched(suite: str | None, size: int) -> None:
+def test_a_batch_with_an_unfit_size_is_not_touched(suite: str | None, size: int) -> None:
     wire = [*protected(g711(2), suite), bytes([0x80]) * size]
     track, lane = track_of(suite), lane_of(wire, [FIRST_ARRIVAL] * 3)
     assert taken(track, lane, 3, []) == fast_path_c.UNTOUCHED
@@ -219,7 +219,7 @@ def test_a_lane_that_begins_behind_a_report_is_read_from_there() -> None:
 
 
 @needed
-def test_what_is_not_stored_changes_nothing_of_the_track() -> None:
+def test_a_batch_not_stored_leaves_the_track_unchanged() -> None:
     packets = [*g711(20), *g711(21)[20:], *opus(10, 31)]
     wire = protected(packets, SUITE)
     track = track_of(SUITE)
@@ -262,7 +262,7 @@ sys.exit(pytest.main([*words, "tests/media/stream/test_fast_path_c.py", "tests/m
 
 
 @needed
-def test_nothing_reaches_beyond_its_memory_as_a_guarded_library_tells(tmp_path: Path) -> None:
+def test_the_c_library_stays_within_its_memory(tmp_path: Path) -> None:
     """The other tests here once more, every access looked at by the compiler's own guards."""
     library = tmp_path / "_fast_path.so"
     source = f"-DSOURCE={zlib.crc32(fast_path_library.SOURCE.read_bytes())}u"

@@ -106,7 +106,7 @@ def test_a_loss_before_a_hold_is_not_excused_by_it() -> None:
 
 
 @pytest.mark.parametrize(("missing", "lost"), [(1, 1), (10, 10), (24, 24), (30, 0), (50, 0), (53, 3)])
-def test_what_was_lost_beside_a_hold_in_which_the_numbers_stood_still_is_lost(missing: int, lost: int) -> None:
+def test_a_loss_beside_a_hold_is_still_a_loss(missing: int, lost: int) -> None:
     """One second, fifty packets: a sender that counts through it misses about as many."""
     heard = Heard()
     heard.track.forgive(BEGIN + 300 * MS, BEGIN + 1300 * MS)
@@ -139,7 +139,7 @@ def test_a_restart_over_a_hold_counts_what_lies_outside_of_it() -> None:
 
 
 @pytest.mark.parametrize(("clock", "lost"), [(110, 68), (70, 65), (1_000, 65)], ids=["stands", "counts", "anew"])
-def test_what_is_missing_over_a_restart_in_which_a_hold_came_late(clock: int, lost: int) -> None:
+def test_a_restart_gap_includes_a_late_hold(clock: int, lost: int) -> None:
     """Numbers that stood still in a hold leave it nothing to explain, however short we saw it."""
     heard = Heard()
     heard.track.gaps.resumed_at, heard.track.gaps.kept = BEGIN + 2300 * MS, False
@@ -163,14 +163,14 @@ def test_numbers_missing_over_a_restart_are_its_fault() -> None:
     assert (heard.gap_ms, heard.reasons) == (800, {"restart"})
 
 
-def test_another_source_after_a_restart_leaves_the_time_between_marked() -> None:
+def test_a_new_source_after_a_restart_leaves_a_gap() -> None:
     heard = Heard()
     heard.track.gaps.resumed_at, heard.track.gaps.kept = BEGIN + 900 * MS, False
     heard.track._place((False, 8, 5, 5, 9, 12, 172), bytes(172), BEGIN + 1000 * MS)
     assert (heard.gap_ms, heard.reasons) == (1000 - 220, {"restart"})
 
 
-def test_an_outage_of_more_than_a_minute_is_a_loss_but_a_jump_is_a_new_beginning() -> None:
+def test_an_outage_is_a_loss_but_a_jump_is_a_new_start() -> None:
     heard = Heard()
     heard.hear(4011)
     assert (heard.gap_ms, heard.track.reception.totals()[0]) == (80_000, 4000)
@@ -183,7 +183,7 @@ def test_a_source_without_a_step_counts_20_ms_a_packet() -> None:
     assert heard.track.reception.packet_ns(Source(1, 1)) == DEFAULT_PACKET_NS
 
 
-def test_what_is_missing_before_the_first_packet_is_known_once_an_earlier_one_comes() -> None:
+def test_an_earlier_packet_reveals_what_is_missing_before_it() -> None:
     heard = Heard()
     began = heard.track._source(9, 100, BEGIN)  # another source, whose first packets come in disorder
 
@@ -197,7 +197,7 @@ def test_what_is_missing_before_the_first_packet_is_known_once_an_earlier_one_co
     assert heard.reasons == {"loss"}
 
 
-def test_a_stream_that_never_sends_is_a_gap_from_its_answer_to_the_end() -> None:
+def test_a_stream_that_never_sends_is_one_gap() -> None:
     track = ReceivedStream(StreamSpec(0, payloads=PAYLOADS), Pauses(), 1)
     track.gaps.since = BEGIN
     track.finish(BEGIN + 4999 * MS)
@@ -206,7 +206,7 @@ def test_a_stream_that_never_sends_is_a_gap_from_its_answer_to_the_end() -> None
     assert track.gaps.listed() == [(BEGIN, BEGIN + 30 * SECOND * MS, "no media")]
 
 
-def test_what_need_not_send_all_the_time_has_no_silence() -> None:
+def test_a_discontinuous_stream_has_no_silence_gap() -> None:
     track = ReceivedStream(StreamSpec(0, payloads=PAYLOADS, continuous=False), Pauses(), 1)
     track.gaps.since = BEGIN
     track.finish(BEGIN + 30 * SECOND * MS)
@@ -233,7 +233,7 @@ def test_numbers_tell_more_of_a_silence_than_the_time() -> None:
     assert heard.told == [(220, 20 * 1011, "loss")] and heard.gap_ms == 20 * SECOND
 
 
-def test_an_outage_in_which_the_numbers_go_half_round_is_missing_whatever_the_clock_says() -> None:
+def test_an_outage_of_half_a_number_cycle_is_missing() -> None:
     heard = Heard().expected()
     heard.hear(10 + 40_000)
     assert (heard.gap_ms, heard.reasons) == (20 * 39_999, {"no media"})
@@ -269,7 +269,7 @@ def test_who_does_not_announce_silence_is_missed(kind: int, size: int) -> None:
     assert [why for _, _, why in heard.told] == ["no media"]
 
 
-def test_reports_of_a_silent_sender_explain_its_silence_up_to_then() -> None:
+def test_reports_of_a_silent_sender_explain_its_silence() -> None:
     heard = Heard().expected()
     for at in range(5, 60, 5):
         heard.track.gaps.silent(7, BEGIN + at * SECOND * MS)
@@ -293,7 +293,7 @@ def test_the_silence_before_a_hold_counts_and_the_hold_does_not() -> None:
     assert heard.gap_ms == 40 * SECOND - 220
 
 
-def test_packets_that_were_waiting_in_the_socket_take_a_silence_before_a_pause_back() -> None:
+def test_packets_queued_in_the_socket_cancel_a_silence() -> None:
     heard = Heard().expected()
     heard.track.forgive(BEGIN + 10 * SECOND * MS, gap_detection.NEVER)  # nothing was drained for 10 s
     for number in range(11, 500):
@@ -319,9 +319,7 @@ def taken_over(*, kept: bool = False, since: int = 0, **more: Any) -> Heard:
 
 
 @pytest.mark.parametrize(("number", "until"), [(48, 960), (51, 1020), (200, 1120)])
-def test_a_stream_that_a_restart_kept_from_being_heard_lacks_all_until_its_first_packet(
-    number: int, until: float
-) -> None:
+def test_a_restart_gap_lasts_until_the_first_packet(number: int, until: float) -> None:
     """Or until the sockets were there, if it had nothing to say for longer."""
     one = taken_over()
     one.hear(number)
@@ -329,14 +327,14 @@ def test_a_stream_that_a_restart_kept_from_being_heard_lacks_all_until_its_first
     assert one.told == [(0, until, "restart")]
 
 
-def test_what_nobody_heard_before_a_restart_is_missed_from_when_it_was_expected() -> None:
+def test_a_restart_gap_starts_when_media_were_expected() -> None:
     one = taken_over(since=900)
     one.hear(51)
     assert one.told == [(900, 1020, "restart")]
 
 
 @pytest.mark.parametrize(("heard", "silent"), [(15, 13), (6, None), (0, None)])
-def test_a_silence_is_none_of_the_restart_while_another_stream_was_heard(heard: int, silent: int | None) -> None:
+def test_a_silence_is_no_restart_gap_while_others_were_heard(heard: int, silent: int | None) -> None:
     one = taken_over(kept=True)
     one.track.resume(BEGIN + 20 * SECOND * MS, False, heard and BEGIN + heard * SECOND * MS)
     one.hear(1_001)
@@ -344,14 +342,14 @@ def test_a_silence_is_none_of_the_restart_while_another_stream_was_heard(heard: 
     assert one.told == [*[(0, since, "no media")] * bool(silent), (since, 20 * SECOND + 20, "restart")]
 
 
-def test_a_successor_that_got_all_sockets_knows_of_the_outage_before_that_cost_them() -> None:
+def test_a_successor_with_all_sockets_knows_the_earlier_outage() -> None:
     one = taken_over()
     one.track.resume(BEGIN + 4 * SECOND * MS, True)
     one.hear(201)
     assert one.told == [(0, 1120, "restart")]
 
 
-def test_a_restart_costs_a_stream_nothing_that_kept_its_socket_is_held_may_be_silent_or_never_speaks() -> None:
+def test_a_restart_is_no_gap_for_a_stream_that_lost_nothing() -> None:
     kept, held, slides, silent = (
         taken_over(kept=True), taken_over(held=True), taken_over(continuous=False), taken_over(),
     )  # fmt: skip
@@ -364,7 +362,7 @@ def test_a_restart_costs_a_stream_nothing_that_kept_its_socket_is_held_may_be_si
     assert never.told == [(0, 30 * SECOND, "no media")]
 
 
-def test_a_report_that_a_sender_had_sent_nothing_explains_the_time_before_a_restart() -> None:
+def test_a_report_of_nothing_sent_explains_the_time_before() -> None:
     one = taken_over()
     one.track.gaps.silent(7, BEGIN + 1010 * MS)
     one.hear(51)
@@ -372,7 +370,7 @@ def test_a_report_that_a_sender_had_sent_nothing_explains_the_time_before_a_rest
 
 
 @pytest.mark.parametrize("paused", [True, False])
-def test_a_successor_follows_a_hold_or_pause_that_its_predecessor_never_heard_of(paused: bool) -> None:
+def test_a_successor_applies_a_hold_its_predecessor_missed(paused: bool) -> None:
     heard = Heard().expected()
     heard.track.spec = replace(heard.track.spec, held=not paused)
     heard.track.pauses.items = [(BEGIN + 400 * MS, None)] if paused else []

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from media.stream.gaps import MAX_GAPS, UNSETTLED, Gaps, Reason
 
 
-def test_touching_gaps_of_one_reason_are_told_as_one() -> None:
+def test_adjacent_gaps_of_one_reason_are_merged() -> None:
     gaps = Gaps()
     gaps.add(10, 20, Reason.LOSS)
     gaps.add(20, 30, Reason.LOSS)
@@ -33,7 +33,7 @@ def test_a_hole_that_goes_on_is_one_whatever_is_missing_of_it() -> None:
     assert (gaps.listed()[1:], gaps.missing_ns) == ([(60, 100, "disk")], 96)
 
 
-def test_no_time_of_a_hole_counts_twice_whatever_else_is_missing_in_it() -> None:
+def test_no_time_of_a_gap_is_counted_twice() -> None:
     gaps = Gaps()
     for end in range(20, 60, 10):
         gaps.add(end - 4, end - 2, Reason.LOSS, 7, end, end)
@@ -44,7 +44,7 @@ def test_no_time_of_a_hole_counts_twice_whatever_else_is_missing_in_it() -> None
     assert gaps.fill(7, 30)
 
 
-def test_beyond_the_limit_the_oldest_become_one_and_the_sum_stays() -> None:
+def test_beyond_the_limit_the_oldest_gaps_are_merged() -> None:
     gaps = Gaps()
     for n in range(3 * MAX_GAPS):
         gaps.add(100 * n, 100 * n + 10, Reason.DISK if n == 1 else Reason.LOSS)
@@ -54,7 +54,7 @@ def test_beyond_the_limit_the_oldest_become_one_and_the_sum_stays() -> None:
 
 
 @given(st.integers(1, 60), st.lists(st.integers(-5, 70)))
-def test_property_filling_in_any_order_takes_each_number_out_once(count: int, late: list[int]) -> None:
+def test_property_filling_a_gap_removes_each_number_once(count: int, late: list[int]) -> None:
     gaps = Gaps()
     gaps.add(0, 20 * count, Reason.LOSS, 7, 0, count - 1)
     filled = [number for number in late if gaps.fill(7, number)]
@@ -75,7 +75,7 @@ def test_a_burst_is_the_mean_of_what_was_lost_at_a_time() -> None:
     assert gaps.burst == pytest.approx(5 / 3)
 
 
-def test_a_number_gets_a_reason_of_its_own_and_neighbours_become_one() -> None:
+def test_a_number_may_have_its_own_reason_in_a_gap() -> None:
     gaps = Gaps()
     gaps.add(0, 100, Reason.LOSS, 7, 1, 5)
     assert [gaps.name(7, number, Reason.LATE) for number in (2, 3, 3, 9)] == [True, True, False, False]

@@ -5,7 +5,7 @@ from media.stream.pauses import FIRST_UPDATE, GRACE, MAX_DIGITS, MAX_INTERVALS, 
 SECOND = 1_000_000_000
 
 
-def test_what_arrives_in_a_pause_is_covered_and_nothing_else() -> None:
+def test_a_pause_covers_only_arrivals_within_it() -> None:
     pauses = Pauses()
     assert pauses.begin(10)
     assert not pauses.begin(11)
@@ -15,7 +15,7 @@ def test_what_arrives_in_a_pause_is_covered_and_nothing_else() -> None:
     assert [pauses.covers(at) for at in (9, 10, 19, 20)] == [False, True, True, False]
 
 
-def test_a_pause_is_forgotten_when_nothing_of_it_can_wait_any_more() -> None:
+def test_a_pause_is_forgotten_once_nothing_of_it_can_wait() -> None:
     pauses = Pauses([(10, 20), (30, None)])
     assert not pauses.forget(GRACE + 20 - 1)
     assert pauses.forget(GRACE + 20)
@@ -23,7 +23,7 @@ def test_a_pause_is_forgotten_when_nothing_of_it_can_wait_any_more() -> None:
     assert pauses.items == [(30, None)]
 
 
-def test_a_successor_knows_the_pauses_of_before_and_from_main_whether_one_lasts() -> None:
+def test_a_successor_learns_the_pauses_and_whether_one_lasts() -> None:
     left = [(10, 20), (30, None)]
     for told, over, known in (
         ([], None, left),
@@ -37,7 +37,7 @@ def test_a_successor_knows_the_pauses_of_before_and_from_main_whether_one_lasts(
         assert pauses.items == known
 
 
-def test_a_digit_keyed_in_a_pause_stays_one_for_as_long_as_it_is_held() -> None:
+def test_a_digit_keyed_in_a_pause_is_excluded_while_held() -> None:
     pauses, second = Pauses([(10 * SECOND, 20 * SECOND)]), SECOND
     assert not pauses.keyed((7, 100), 9 * second, 9 * second + 1)
     for digit, began, arrival in (((7, 200), 15, 15), ((7, 300), 19, 21)):  # the second one is first heard after it
@@ -58,7 +58,7 @@ def test_the_digits_of_a_pause_are_bounded() -> None:
     assert len(pauses._digits) == MAX_DIGITS
 
 
-def test_the_list_is_bounded_and_nothing_that_was_said_in_a_pause_is_kept() -> None:
+def test_the_pause_list_is_bounded_and_covers_every_pause() -> None:
     pauses, last = Pauses(), 4 * MAX_INTERVALS
     for at in range(0, last, 2):
         pauses.begin(at)

@@ -122,7 +122,7 @@ def test_a_wrap_inside_a_batch_goes_on_counting() -> None:
     assert track.reception.totals() == (0, 50)
 
 
-def test_an_even_batch_after_a_silence_that_nothing_explains_leaves_it_marked() -> None:
+def test_an_unexplained_silence_before_a_batch_is_a_gap() -> None:
     track, out = track_of(srtp=False, pure=True), []
     track.gaps.since = FIRST_ARRIVAL
     packets = stream_of(20, 10)
@@ -164,7 +164,7 @@ def test_jitter_is_of_packets_in_the_order_of_their_arrival(pure: bool, batch_of
     assert track.reception.reordered > 30
 
 
-def test_what_follows_a_late_packet_has_its_jitter_on_the_fast_path_too() -> None:
+def test_the_fast_path_keeps_the_jitter_after_a_late_packet() -> None:
     track, out, packets = track_of(srtp=False, pure=True), [], stream_of(31, 10)
     late = [*range(4), *range(5, 11), 4]
     arrivals = [FIRST_ARRIVAL + n * 20_000_000 for n in range(31)]
@@ -184,9 +184,7 @@ def test_a_sender_that_begins_anew_has_no_jitter_by_that() -> None:
 
 
 @pytest.mark.parametrize(("ssrc", "offered", "kept"), [(7, 5000, 0), (8, 5000, 5), (7, 4000, 5)])
-def test_who_does_not_stop_speaking_after_the_call_before_is_told_by_address_and_ssrc(
-    ssrc: int, offered: int, kept: int
-) -> None:
+def test_a_sender_of_the_last_call_is_recognised_by_its_ssrc(ssrc: int, offered: int, kept: int) -> None:
     """Not by the address alone: a client may use its port for the next call too, whatever its offer says."""
     spec = StreamSpec(
         0, None, b"", payloads=PAYLOADS, source=("192.0.2.1", offered), former=(("192.0.2.1", 4000, (7,)),)
@@ -202,9 +200,7 @@ def test_who_does_not_stop_speaking_after_the_call_before_is_told_by_address_and
 
 @pytest.mark.parametrize("name", ["telephone-event", "TELEPHONE-EVENT"])
 @pytest.mark.parametrize(("lasted", "kept"), [(50, 1), (400, 0)])
-def test_a_digit_that_was_keyed_in_a_pause_is_not_kept_however_late_it_is_told(
-    name: str, lasted: int, kept: int
-) -> None:
+def test_a_digit_keyed_in_a_pause_is_not_stored_when_sent_late(name: str, lasted: int, kept: int) -> None:
     """RFC 4733 section 2.3: each packet says how long the digit lasts by then; the name has no case (RFC 4855)."""
     track, out, ended = track_of(srtp=False, pure=False), [], FIRST_ARRIVAL + 1_000_000_000
     track.spec = replace(track.spec, payloads=(*PAYLOADS, (101, name, 8000)))
@@ -215,7 +211,7 @@ def test_a_digit_that_was_keyed_in_a_pause_is_not_kept_however_late_it_is_told(
     assert len(stored(out)) == kept
 
 
-def test_plain_rtp_from_elsewhere_is_foreign_and_changes_nothing() -> None:
+def test_plain_rtp_from_elsewhere_is_only_counted() -> None:
     """Duty O15."""
     track, out = track_of(srtp=False, pure=False), []
     track.receive(lane_of(stream_of(5, 10), [FIRST_ARRIVAL] * 5, address=(198, 51, 100, 9)), 5, out)
@@ -225,7 +221,7 @@ def test_plain_rtp_from_elsewhere_is_foreign_and_changes_nothing() -> None:
     assert (track.reception.foreign, track.reception.packets) == (10, 5)
 
 
-def test_a_reoffer_from_elsewhere_hears_that_address_and_no_longer_the_former() -> None:
+def test_a_reoffer_moves_the_source_to_the_new_address() -> None:
     track, out = track_of(srtp=False, pure=False), []
     track.receive(lane_of(stream_of(5, 10), [FIRST_ARRIVAL] * 5), 5, out)
     assert track.latched == (bytes((192, 0, 2, 1)), 4000)
@@ -241,7 +237,7 @@ def test_a_reoffer_from_elsewhere_hears_that_address_and_no_longer_the_former() 
     )
 
 
-def test_a_source_that_is_told_another_address_of_ours_is_chosen_anew() -> None:
+def test_a_source_given_another_address_of_ours_is_chosen_again() -> None:
     track, out = track_of(srtp=False, pure=False), []
     track.receive(lane_of(stream_of(5, 10), [FIRST_ARRIVAL] * 5), 5, out)
     assert track.change(replace(track.spec, here="198.51.100.8"), FIRST_ARRIVAL, out)
@@ -250,7 +246,7 @@ def test_a_source_that_is_told_another_address_of_ours_is_chosen_anew() -> None:
 
 
 @pytest.mark.parametrize("srtp", [False, True])
-def test_packets_on_their_way_when_the_source_moves_are_kept_and_do_not_bring_it_back(srtp: bool) -> None:
+def test_packets_in_flight_when_the_source_moves_are_kept(srtp: bool) -> None:
     """To connect to where they come from would shut out everything of the new source, to the end of the call."""
     track, out = track_of(srtp, pure=False), []
     sender = Session(Policy(key=KEY, ssrc_type=Policy.SSRC_ANY_OUTBOUND))
@@ -263,7 +259,7 @@ def test_packets_on_their_way_when_the_source_moves_are_kept_and_do_not_bring_it
     assert (track.reception.packets, track.latched) == (15, (bytes((192, 0, 2, 1)), 5000))
 
 
-def test_until_a_reoffer_is_followed_the_old_and_the_new_source_count_and_nobody_else() -> None:
+def test_old_and_new_source_count_until_a_reoffer_is_followed() -> None:
     track, out, elsewhere = track_of(srtp=False, pure=False), [], (198, 51, 100, 9)
     packets = stream_of(14, 10)
     track.receive(lane_of(packets[:2], [FIRST_ARRIVAL] * 2), 2, out)
@@ -282,7 +278,7 @@ def test_until_a_reoffer_is_followed_the_old_and_the_new_source_count_and_nobody
     assert not track.change(spec, FIRST_ARRIVAL, out)
 
 
-def test_a_source_that_only_says_that_it_moves_is_chosen_again_after_a_while() -> None:
+def test_a_source_that_announces_a_move_but_stays_is_kept() -> None:
     track, out = track_of(srtp=False, pure=False), []
     packets = stream_of(15, 10)
     track.receive(lane_of(packets[:5], [FIRST_ARRIVAL] * 5), 5, out)
@@ -293,7 +289,7 @@ def test_a_source_that_only_says_that_it_moves_is_chosen_again_after_a_while() -
 
 
 @pytest.mark.parametrize("held", [False, True])
-def test_what_is_on_its_way_when_the_source_moves_is_kept_whatever_the_new_offer_names(held: bool) -> None:
+def test_packets_in_flight_are_kept_whatever_is_offered_next(held: bool) -> None:
     """A client whose media addresses are not among its `sources`: until the new one sends, 2 s at most."""
     track, out = track_of(srtp=False, pure=False), []
     packets, old, new = stream_of(20, 10), (192, 0, 2, 1), (198, 51, 100, 7)
@@ -325,7 +321,7 @@ def test_a_source_that_is_offered_again_is_chosen_at_once() -> None:
     assert (track.reception.packets, track.latched) == (10, (bytes((192, 0, 2, 1)), 4000))
 
 
-def test_a_digit_keyed_in_a_pause_and_held_over_its_end_is_not_stored_t8() -> None:
+def test_a_digit_held_over_the_end_of_a_pause_is_not_stored_t8() -> None:
     spec = StreamSpec(0, payloads=(*PAYLOADS, (101, "telephone-event", 8000)), source=("192.0.2.1", 4000))
     second, out = 1_000_000_000, []
     track = ReceivedStream(spec, Pauses([(FIRST_ARRIVAL, FIRST_ARRIVAL + second)]), 1)
@@ -366,14 +362,14 @@ def plain(number: int) -> bytes:
     return header.build(8, number, number * 160, 7, bytes(160))
 
 
-def test_without_keys_of_its_handshake_a_dtls_stream_keeps_nothing_d2() -> None:
+def test_a_dtls_stream_without_keys_stores_nothing_d2() -> None:
     spec = StreamSpec(0, payloads=PAYLOADS, source=("192.0.2.1", 4000), dtls=Dtls())
     track, out = ReceivedStream(spec, Pauses(), 1), list[bytes]()
     track.receive(lane_of([plain(1), plain(2)], [FIRST_ARRIVAL, FIRST_ARRIVAL + 1]), 2, out)
     assert (stored(out), track.reception.foreign, track.latched) == ([], 2, None)
 
 
-def test_audio_behind_the_datagram_that_completes_the_handshake_is_kept_d4() -> None:
+def test_audio_behind_the_last_handshake_datagram_is_kept_d4() -> None:
     spec = StreamSpec(0, payloads=PAYLOADS, source=("192.0.2.1", 4000), dtls=Dtls())
     track, out = ReceivedStream(spec, Pauses(), 1), list[bytes]()
     session = Session(Policy(key=KEY, ssrc_type=Policy.SSRC_ANY_OUTBOUND))
@@ -393,7 +389,7 @@ def test_audio_behind_the_datagram_that_completes_the_handshake_is_kept_d4() -> 
     assert track.srtp.outgoing is not None
 
 
-def test_keys_of_before_serve_until_another_association_has_its_own_d6() -> None:
+def test_old_keys_serve_until_a_new_association_has_keys_d6() -> None:
     before = StreamSpec(0, SUITE, KEY, payloads=PAYLOADS, source=("192.0.2.1", 4000), dtls=Dtls(rtp=False))
     track = ReceivedStream(before, Pauses(), 1)
     track.change(replace(before, suite=None, key=b"", dtls=Dtls(tls_id="new")), 0, [])
@@ -404,7 +400,7 @@ def test_keys_of_before_serve_until_another_association_has_its_own_d6() -> None
     assert track.srtp.keyring is None and track.srtp.outgoing is None
 
 
-def test_keys_that_come_back_protect_no_report_with_an_index_of_before() -> None:
+def test_a_restored_key_never_reuses_an_srtcp_index() -> None:
     """RFC 3711 section 9.1: a handshake promised others, and a re-offer gives that association up."""
     spec = StreamSpec(0, SUITE, KEY, payloads=PAYLOADS, rtcp_mux=True, dtls=Dtls(rtp=False), own_key=KEY)
     track = ReceivedStream(spec, Pauses(), 1)
@@ -429,7 +425,7 @@ def test_the_rtcp_port_may_have_keys_of_its_own_d5() -> None:
     assert track.srtp.control is None and track.srtp.keyring is not None
 
 
-def test_encrypted_packets_from_elsewhere_count_only_where_the_source_may_be_learnt_o15() -> None:
+def test_srtp_from_elsewhere_counts_if_sources_are_learnt_o15() -> None:
     """Duty O15."""
     sender = Session(Policy(key=KEY, ssrc_type=Policy.SSRC_ANY_OUTBOUND))
     packets = [sender.protect(packet) for packet in stream_of(4, 1)]

@@ -49,7 +49,7 @@ def test_a_jump_agrees_with_the_time_that_went_by(ahead: int, seconds: int, agre
     assert reception.agrees(source, source.highest + ahead, source.arrival + seconds * 1_000_000_000) == agrees
 
 
-def test_of_too_many_sources_the_one_heard_least_lately_is_settled_and_stays_counted() -> None:
+def test_the_oldest_of_too_many_sources_stays_counted() -> None:
     reception = grown(3)
     for ssrc in range(100, 100 + MAX_SOURCES):
         arrived(reception, reception.turn_to(ssrc, 1, None), 1, AT + ssrc * PACE)
@@ -59,7 +59,7 @@ def test_of_too_many_sources_the_one_heard_least_lately_is_settled_and_stays_cou
     assert reception.totals() == (0, 3 + MAX_SOURCES)
 
 
-def test_who_takes_the_place_of_others_uses_none_of_their_numbers() -> None:
+def test_a_new_source_uses_no_sequence_numbers_of_the_old_one() -> None:
     reception = grown(3)
     reception.displace()
     assert (reception.sources, reception.current, reception.totals()) == ((), None, (0, 3))

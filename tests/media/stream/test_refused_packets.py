@@ -91,7 +91,7 @@ def test_a_context_knows_its_packets_whenever_they_come(suite: str) -> None:
         sender = Context(suite, key)  # the same number again
 
 
-def test_a_sender_that_starts_anew_with_plain_rtp_is_no_late_packet() -> None:
+def test_a_sender_that_restarts_with_plain_rtp_is_not_late() -> None:
     track, _, out = heard(False, MISSING + WINDOW + 2)
     for n in range(2):
         other = header.build(8, 65000 + MISSING + n, 3_000_000, 7, bytes(160))  # a missing number, not at its own time
@@ -109,7 +109,7 @@ def test_only_who_speaks_here_fails_to_be_opened() -> None:
     assert track.gaps.refused.reason(track.reception.last_arrival, 3) is Reason.LOSS
 
 
-def test_a_packet_under_another_key_makes_its_gap_a_decrypt_failure() -> None:
+def test_packets_under_another_key_are_a_decrypt_failure() -> None:
     """Duty C1: by the packets themselves, on both paths."""
     plain = stream_of(60, 100)
     good, bad = (Session(Policy(key=key, ssrc_type=Policy.SSRC_ANY_OUTBOUND)) for key in (KEY, bytes(30)))
@@ -134,7 +134,7 @@ def test_repetitions_do_not_make_a_loss_a_decrypt_failure() -> None:
     assert track.reception.rejected == 5 and [why for _, _, why in track.gaps.listed()] == ["loss"]
 
 
-def test_a_silence_full_of_packets_that_no_key_opens_is_their_failure() -> None:
+def test_a_silence_of_undecryptable_packets_is_their_failure() -> None:
     track = track_of(True, pure=False)
     for second in range(10):
         track.gaps.unopened(bytes(12), at(50 * second))
@@ -142,7 +142,7 @@ def test_a_silence_full_of_packets_that_no_key_opens_is_their_failure() -> None:
     assert track.gaps.refused.reason_of_silence(at(0), at(600), track.reception.last_arrival) is Reason.NO_MEDIA
 
 
-def test_media_before_any_key_was_agreed_are_a_failure_of_the_keys() -> None:
+def test_media_before_any_key_are_a_decrypt_failure() -> None:
     track = ReceivedStream(
         StreamSpec(0, payloads=((8, "PCMA", 8000),), source=("192.0.2.1", 4000), dtls=Dtls()), Pauses(), 1
     )
@@ -153,7 +153,7 @@ def test_media_before_any_key_was_agreed_are_a_failure_of_the_keys() -> None:
     assert track.gaps.listed() == [(at(0), at(500), "decrypt failure")]
 
 
-def test_what_was_refused_is_counted_from_the_last_good_packet_on() -> None:
+def test_refused_packets_count_from_the_last_good_packet() -> None:
     refused, successor = RefusedPackets(), RefusedPackets()
     for arrival, last_good in ((10, 5), (20, 5), (40, 30), (50, 30)):
         refused.note(arrival, last_good)

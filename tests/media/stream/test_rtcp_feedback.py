@@ -38,7 +38,7 @@ def fir_number(packet: bytes | None) -> int:
     return int(number)
 
 
-def test_a_whole_picture_is_asked_for_at_the_start_and_after_a_loss_r26_t12() -> None:
+def test_a_key_frame_is_asked_for_at_start_and_loss_r26_t12() -> None:
     track, pictures = video("pli", "fir"), Pictures()
     assert pictures.wanted(track, AT) is None
     hear(track, 1, 2, 3)
@@ -77,7 +77,7 @@ def test_a_worker_that_begins_anew_repeats_no_number_r26() -> None:
     assert fir_number(again) not in numbers
 
 
-def test_a_new_source_begins_with_a_picture_too_and_a_held_stream_with_none_r26() -> None:
+def test_a_new_source_is_asked_for_a_picture_unless_held_r26() -> None:
     track, pictures = video("pli"), Pictures()
     hear(track, 1)
     assert is_pli(pictures.wanted(track, AT))
@@ -88,7 +88,7 @@ def test_a_new_source_begins_with_a_picture_too_and_a_held_stream_with_none_r26(
     assert pictures.wanted(track, AT + 2 * PAUSE_NS) is None
 
 
-def test_what_comes_late_after_all_is_asked_for_once_r26() -> None:
+def test_a_loss_filled_late_is_asked_for_once_r26() -> None:
     track, pictures = video("pli"), Pictures()
     hear(track, 1, 2, 4)
     assert is_pli(pictures.wanted(track, AT))

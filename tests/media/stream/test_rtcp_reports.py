@@ -83,7 +83,7 @@ def test_a_protected_report_opens_under_our_key_alone() -> None:
     assert track.srtp.reports == 3
 
 
-def test_what_is_forged_foreign_or_no_rtcp_changes_nothing() -> None:
+def test_forged_foreign_or_invalid_rtcp_changes_nothing() -> None:
     track, out = ReceivedStream(StreamSpec(0, SUITE, KEY, payloads=PAYLOADS), Pauses(), 1), []
     track.take_rtcp(sender_report(), SENDER, AT, out)
     track.take_rtcp(goodbye(7) + bytes(14), SENDER, AT, out)
@@ -102,7 +102,7 @@ def test_a_goodbye_ends_nothing() -> None:
     assert (track.reception.packets, out) == (2, [])
 
 
-def test_a_report_that_is_taken_needs_no_new_base_and_one_that_is_refused_does() -> None:
+def test_only_a_refused_report_needs_a_new_base() -> None:
     track, out = plain(), []
     hear(track, 1, 2)
     for packet, address, odd in (
@@ -117,7 +117,7 @@ def test_a_report_that_is_taken_needs_no_new_base_and_one_that_is_refused_does()
     assert (track.reception.foreign, track.reception.rejected, len(out)) == (2, 1, 1)
 
 
-def test_reports_are_found_among_packets_and_nothing_else_is_taken_for_one() -> None:
+def test_only_rtcp_is_taken_for_a_report() -> None:
     marked = header.build(127, 1, 0, 7, bytes(160), marker=True)  # its second byte is the highest there is
     lane = lane_of([marked, sender_report(), b"\x80", bytes(1) + sender_report()[1:], sender_report()], [AT] * 5)
     assert rtcp_reports.among(lane, 5) == rtcp_reports.among(lane, 5, 127) == [1, 4]
@@ -142,7 +142,7 @@ def sent(count: int) -> bytes:
     return struct.pack("!BBHIQIII", 0x80, 200, 6, 7, 1, 160, count, 1600)
 
 
-def test_a_sender_that_says_it_sent_nothing_is_silent_up_to_then() -> None:
+def test_a_report_of_nothing_sent_explains_a_silence() -> None:
     track, out = plain(), []
     track.gaps.since = AT
     hear(track, 1)

@@ -87,7 +87,7 @@ def test_both_paths_find_the_same_around_reports(suite: str | None) -> None:
 
 
 @pytest.mark.parametrize("suite", [SUITE, GCM])
-def test_a_forged_report_is_counted_for_a_successor_and_changes_nothing_else(suite: str) -> None:
+def test_a_forged_report_on_a_shared_port_is_only_counted(suite: str) -> None:
     packets = stream_of(1 + COUNT, 100)
     wire = protected(packets, suite)
     track = settled(suite, wire[0])
@@ -97,7 +97,7 @@ def test_a_forged_report_is_counted_for_a_successor_and_changes_nothing_else(sui
     assert checkpoint.moving([track]) is None
 
 
-def test_a_report_of_a_connected_source_is_its_own_whatever_stands_where_names_would() -> None:
+def test_a_report_on_a_connected_socket_is_the_sources_own() -> None:
     """Nobody asks the kernel who sent what came to a connected socket, and what stands there is old."""
     packets = stream_of(1 + COUNT, 100)
     track = settled(None, packets[0])

@@ -36,9 +36,7 @@ FOREVER = 20 * 60 * 1_000_000_000
 @pytest.mark.parametrize("ssrc", [7, 8])
 @pytest.mark.parametrize("later", [1, 700, FOREVER // FRAME])
 @pytest.mark.parametrize("forged", [1, 5, 550])
-def test_the_offered_port_is_heard_whenever_it_speaks_and_whoever_spoke_first_o15(
-    forged: int, later: int, ssrc: int
-) -> None:
+def test_the_offered_port_is_heard_even_if_it_speaks_late_o15(forged: int, later: int, ssrc: int) -> None:
     """As when the sender of an earlier call at our port goes on, or somebody forges, with the same SSRC and numbers."""
     track = track_of(srtp=False, pure=False)
     for begin in range(0, forged, 50):
@@ -64,9 +62,7 @@ def test_the_offered_port_is_heard_whenever_it_speaks_and_whoever_spoke_first_o1
 
 
 @given(st.lists(st.sampled_from([OTHER, OFFERED, THIRD]), min_size=1, max_size=60), st.booleans())
-def test_property_every_packet_of_the_offered_port_is_stored_once_whatever_others_send(
-    ports: list[int], hands_on: bool
-) -> None:
+def test_property_the_offered_ports_packets_are_stored_once(ports: list[int], hands_on: bool) -> None:
     """All with one SSRC and, from each port, the same numbers; over the death of a worker too."""
     track, sent, numbers, kept = track_of(srtp=False, pure=False), dict.fromkeys(ports, 0), set(), 0
     for n, port in enumerate(ports):
@@ -89,9 +85,7 @@ def test_property_every_packet_of_the_offered_port_is_stored_once_whatever_other
 @pytest.mark.parametrize("ssrc", [7, 8])
 @pytest.mark.parametrize(("forged", "gap"), [(1, 0), (1, 5), (1, 50), (1, 100), (50, 0), (50, 100), (550, 100)])
 @pytest.mark.parametrize("ahead", [0, 48, -48])
-def test_whom_the_offer_names_is_heard_whole_and_in_place_behind_another_source(
-    ahead: int, forged: int, gap: int, ssrc: int
-) -> None:
+def test_the_offered_source_is_heard_whole_after_another(ahead: int, forged: int, gap: int, ssrc: int) -> None:
     """Wherever its timestamps lie, so many frames ahead of those of the other source."""
     track, out, begins = track_of(srtp=False, pure=False), [], forged + gap
     for begin in range(0, forged, 50):
@@ -106,7 +100,7 @@ def test_whom_the_offer_names_is_heard_whole_and_in_place_behind_another_source(
     assert sound[begins * 160 : (begins + 100) * 160] == expand(b"".join(genuine))
 
 
-def test_who_comes_from_another_port_all_the_call_is_recorded_and_takes_the_fast_path() -> None:
+def test_a_source_on_another_port_takes_the_fast_path() -> None:
     """A client behind NAT: nobody comes from the port that it names, and its packets cost no more than others."""
     track = track_of(srtp=False, pure=False)
     hear(track, OTHER, 5)
@@ -127,14 +121,14 @@ def test_one_stranger_in_a_batch_keeps_it_from_the_fast_path() -> None:
     assert len(stored(out)) == 19 and track.reception.foreign == 1
 
 
-def test_whoever_the_offer_names_is_chosen_for_good_at_once() -> None:
+def test_the_offered_source_is_latched_at_once() -> None:
     track = track_of(srtp=False, pure=False)
     hear(track, OFFERED, 5)
     assert (track.latch.wish, track.trial) == (track.latch.name, False)
     assert stored(hear(track, OTHER, 5, FRAME)) == []
 
 
-def test_an_encrypted_packet_proves_itself_and_gives_way_to_nobody() -> None:
+def test_an_authenticated_source_yields_to_nobody() -> None:
     track, out = track_of(srtp=True, pure=False), []
     sender = Session(Policy(key=KEY, ssrc_type=Policy.SSRC_ANY_OUTBOUND))
     packets = [sender.protect(packet) for packet in stream_of(5, 10)]
@@ -142,7 +136,7 @@ def test_an_encrypted_packet_proves_itself_and_gives_way_to_nobody() -> None:
     assert (track.reception.packets, track.latch.wish, track.trial) == (5, track.latch.name, False)
 
 
-def test_without_an_offered_address_there_is_nobody_to_wait_for() -> None:
+def test_without_an_offered_address_any_source_is_latched() -> None:
     spec = StreamSpec(0, None, b"", payloads=PAYLOADS, networks=("192.0.2.0/24",))
     track = ReceivedStream(spec, Pauses(), 1)
     hear(track, OTHER, 5)
@@ -160,7 +154,7 @@ def test_a_reoffer_names_another_port() -> None:
     assert (track.reception.packets, track.latched and track.latched[1], track.trial) == (15, THIRD, False)
 
 
-def test_whom_a_reoffer_brings_is_not_chosen_before_it_is_followed() -> None:
+def test_a_reoffered_source_is_not_chosen_before_it_is_followed() -> None:
     track = track_of(srtp=False, pure=False)
     hear(track, OTHER, 5)
     track.expect(replace(track.spec, source=("192.0.2.1", THIRD)))
@@ -169,7 +163,7 @@ def test_whom_a_reoffer_brings_is_not_chosen_before_it_is_followed() -> None:
 
 
 @pytest.mark.parametrize(("ssrc", "kept"), [(7, 0), (9, 5)])
-def test_whom_a_call_before_heard_is_told_by_address_and_ssrc_or_gives_way(ssrc: int, kept: int) -> None:
+def test_a_source_of_a_previous_call_yields_to_the_offered_one(ssrc: int, kept: int) -> None:
     former = (("192.0.2.1", OTHER, (7,)), ("192.0.2.1", THIRD, (8,)))
     spec = StreamSpec(0, None, b"", payloads=PAYLOADS, source=("192.0.2.1", OFFERED), former=former)
     track = ReceivedStream(spec, Pauses(), 1)

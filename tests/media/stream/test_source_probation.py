@@ -74,7 +74,7 @@ FORGED = {
 @pytest.mark.parametrize("cuts", [1, 2, 7, 25])
 @pytest.mark.parametrize("every", [0, 10])
 @pytest.mark.parametrize("forged", FORGED.values(), ids=FORGED)
-def test_one_forged_packet_moves_nothing_and_costs_no_genuine_one(forged: bytes, every: int, cuts: int) -> None:
+def test_a_forged_packet_costs_no_genuine_one(forged: bytes, every: int, cuts: int) -> None:
     genuine = [(n, voice(n)) for n in range(600)]
     sent = []
     for n, packet in genuine:
@@ -96,7 +96,7 @@ def test_one_forged_packet_moves_nothing_and_costs_no_genuine_one(forged: bytes,
 
 @pytest.mark.parametrize("ahead", [4, 30, 64])
 @pytest.mark.parametrize("time", [8_000, -8_000, 500_000])
-def test_a_forged_packet_with_the_number_of_a_lost_one_lies_over_no_genuine_sound(time: int, ahead: int) -> None:
+def test_a_forged_packet_does_not_cover_genuine_audio(time: int, ahead: int) -> None:
     sent = [(n, voice(n)) for n in range(600) if n % 10 != ahead % 10 or n < 100]
     forged = [(n, voice(n + ahead, 160 * (n + ahead) + time, tone=0x55)) for n in range(100, 500, 10)]
     (alone,), _, _ = listen(b"".join(heard(fresh(), sent, 25)), stream(0, (8, Format("PCMA", 8000))))
@@ -107,7 +107,7 @@ def test_a_forged_packet_with_the_number_of_a_lost_one_lies_over_no_genuine_soun
     assert [n for n, (one, other) in enumerate(frames) if any(one) and one != other] == []
 
 
-def test_numbers_that_two_forged_packets_lay_far_ahead_keep_the_genuine_ones_out_for_a_moment_only() -> None:
+def test_forged_high_numbers_hide_genuine_packets_only_briefly() -> None:
     """They name a hole that the genuine packets seem to fill, later than any is still taken."""
     sent = [(n, voice(n)) for n in range(1_500)]
     sent[310:310] = [(310, voice(number, tone=0x55)) for number in (2_300, 2_301)]
@@ -117,7 +117,7 @@ def test_numbers_that_two_forged_packets_lay_far_ahead_keep_the_genuine_ones_out
     assert len(lost) <= 11 and max(lost) < 325
 
 
-def test_sources_that_somebody_else_names_do_not_settle_the_genuine_one() -> None:
+def test_forged_ssrcs_do_not_evict_the_genuine_source() -> None:
     """Also not where they are more between two of its packets than are told apart, before and behind a wrap."""
     track = fresh()
     out: list[bytes] = []
@@ -129,7 +129,7 @@ def test_sources_that_somebody_else_names_do_not_settle_the_genuine_one() -> Non
     assert 7 in [each.ssrc for each in track.reception.sources] and len(track.reception.sources) == 16
 
 
-def test_a_source_that_was_settled_comes_back_with_numbers_of_its_own() -> None:
+def test_a_settled_source_may_return_with_its_own_numbers() -> None:
     track = fresh()
     out: list[bytes] = []
     others = [*range(100, 120), 8, 8, 8, 8, *range(200, 220)]
@@ -142,7 +142,7 @@ def test_a_source_that_was_settled_comes_back_with_numbers_of_its_own() -> None:
 
 @pytest.mark.parametrize("count", [1, 4, 50])
 @pytest.mark.parametrize("kind", [8, 96, 101])
-def test_what_is_forged_in_a_silence_is_not_stored_and_nothing_is_lost_behind_it(kind: int, count: int) -> None:
+def test_packets_forged_in_a_silence_are_not_stored(kind: int, count: int) -> None:
     chance = Random(count)
     strange = [(chance.getrandbits(16), chance.getrandbits(32)) for _ in range(count)]
     forged = [(60 + n / 2, voice(*each, kind, tone=0x55)) for n, each in enumerate(strange)]
@@ -151,7 +151,7 @@ def test_what_is_forged_in_a_silence_is_not_stored_and_nothing_is_lost_behind_it
     assert [packet for _, packet in found] == [packet for _, packet in genuine]
 
 
-def test_a_packet_whose_source_never_speaks_again_does_not_wait_for_ever() -> None:
+def test_a_packet_of_a_source_that_falls_silent_is_given_up() -> None:
     """It would keep the stream from the fast path."""
     sent = [(0, voice(3, ssrc=9)), (1, voice(9_000, ssrc=9)), *((n, voice(n)) for n in range(2, 300))]
     track = fresh()
@@ -244,7 +244,7 @@ def test_a_sender_that_starts_anew_loses_nothing(
 
 
 @pytest.mark.parametrize("cuts", [1, 3])
-def test_the_last_packet_of_before_may_be_overtaken_by_the_first_of_a_new_beginning(cuts: int) -> None:
+def test_the_last_packet_before_a_jump_may_arrive_after_it(cuts: int) -> None:
     numbers = [*range(20), 40_000, 20, *range(40_001, 40_020)]
     sent = [(n, voice(number)) for n, number in enumerate(numbers)]
     found = [packet for _, packet in stored(heard(fresh(), sent, cuts))]
@@ -278,7 +278,7 @@ def test_pictures_may_come_out_of_order_in_time() -> None:
         assert track.probation.unproven == ()
 
 
-def test_what_waits_survives_its_worker() -> None:
+def test_packets_on_probation_survive_their_worker() -> None:
     sent = [*((n, voice(n)) for n in range(20)), *((n, voice(n + 30_000)) for n in range(20, 40))]
     track, out = fresh(), []
     for each in sent:
@@ -295,7 +295,7 @@ def test_what_waits_survives_its_worker() -> None:
         st.tuples(st.integers(0, 65_535), st.integers(0, 2**32 - 1), st.sampled_from([0, 8, 77, 96, 101])), max_size=80
     )
 )
-def test_property_whatever_comes_nothing_is_stored_twice_and_little_waits(sent: list[tuple[int, int, int]]) -> None:
+def test_property_nothing_is_stored_twice_and_few_packets_wait(sent: list[tuple[int, int, int]]) -> None:
     track = fresh()
     packets = [(n, voice(number, ts, kind, tone=n % 256)) for n, (number, ts, kind) in enumerate(sent)]
     found = stored(heard(track, packets, 3))

@@ -20,7 +20,7 @@ def test_a_plain_stream_has_no_keys() -> None:
     )  # fmt: skip
 
 
-def test_packets_that_came_before_the_offer_of_their_key_are_opened_once() -> None:
+def test_packets_before_the_offer_of_their_key_are_opened_once() -> None:
     keys, reception = SrtpKeys(SPEC), Reception()
     wire = Sender(SUITE, NEXT).protect(1, MAX_EARLY + 5)
     for number, packet in enumerate(wire):

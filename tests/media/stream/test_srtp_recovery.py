@@ -54,7 +54,7 @@ def rekey(track, key):
 
 @pytest.mark.parametrize("suite", ["AES_CM_128_HMAC_SHA1_80", "AES_256_CM_HMAC_SHA1_80", "AEAD_AES_256_GCM"])
 @pytest.mark.parametrize("kept", [True, False])
-def test_a_source_goes_on_under_another_key_with_its_rollover_counter_or_from_zero_c7(suite, kept):
+def test_a_source_may_keep_or_restart_its_rollover_counter_c7(suite, kept):
     """RFC 3711 section 3.3.1 keeps it, many senders begin at zero."""
     track, first = track_of(suite), ROUND - 20
     hear(track, Sender(suite, key_of(suite, 1)).protect(first, 60), 0)
@@ -73,7 +73,7 @@ def test_the_wrap_may_lie_between_the_two_keys_c7():
     assert (track.reception.packets, track.reception.rejected, track.reception.totals()) == (120, 0, (0, 120))
 
 
-def test_a_third_key_goes_on_with_the_counter_of_the_second_that_began_from_zero_c7():
+def test_a_third_key_continues_the_counter_of_the_second_c7():
     """Its client has wrapped once less than the stream has."""
     suite = "AES_CM_128_HMAC_SHA1_80"
     track, first = track_of(suite), ROUND - 20
@@ -88,7 +88,7 @@ def test_a_third_key_goes_on_with_the_counter_of_the_second_that_began_from_zero
     assert (track.reception.rejected, track.reception.sources[0].shift) == (0, -1)
 
 
-def test_stragglers_of_the_old_key_leave_the_counter_of_either_as_it_is():
+def test_late_packets_of_the_old_key_change_no_counter():
     """A successor has to walk on to the right index (media.stream.checkpoint)."""
     suite = "AEAD_AES_128_GCM"
     track, first = track_of(suite), ROUND - 20
@@ -117,7 +117,7 @@ def test_a_forged_packet_takes_no_key_into_use():
     )
 
 
-def test_a_source_that_counts_anew_under_another_key_begins_anew():
+def test_a_source_that_renumbers_under_a_new_key_begins_anew():
     """Its own key vouches for it, as nothing does for plain RTP; nothing was lost and nothing is thrown away."""
     suite = "AES_CM_128_HMAC_SHA1_80"
     track = track_of(suite)
@@ -134,7 +134,7 @@ def test_a_source_that_counts_anew_under_another_key_begins_anew():
 
 @pytest.mark.parametrize("kept", [True, False])
 @pytest.mark.parametrize("heard", [0, 20])
-def test_a_successor_goes_on_under_the_new_key_whether_anything_of_it_was_heard_or_not(kept, heard):
+def test_a_successor_continues_under_a_new_key(kept, heard):
     suite = "AES_CM_128_HMAC_SHA1_80"
     track, first = track_of(suite), ROUND - 20
     hear(track, Sender(suite, key_of(suite, 1)).protect(first, 60), 0)
@@ -154,7 +154,7 @@ def test_a_successor_goes_on_under_the_new_key_whether_anything_of_it_was_heard_
 
 @pytest.mark.parametrize("forgotten", ["by a successor", "by time"])
 @pytest.mark.parametrize("suite", ["AES_CM_128_HMAC_SHA1_80", "AEAD_AES_256_GCM"])
-def test_a_key_of_before_goes_on_with_its_counter_though_another_began_at_zero_and_it_was_forgotten(suite, forgotten):
+def test_an_old_key_resumes_its_counter_after_it_was_forgotten(suite, forgotten):
     """As the answered line keeps its key, and the first one, used until our answer is there, has another."""
     track, first = track_of(suite), ROUND - 20
     old = Sender(suite, key_of(suite, 1))
@@ -177,7 +177,7 @@ def test_a_key_of_before_goes_on_with_its_counter_though_another_began_at_zero_a
 
 
 @pytest.mark.parametrize("port", [4000, 4444])
-def test_packets_that_others_forge_do_not_keep_a_source_unheard_that_is_joined_behind_a_wrap(port):
+def test_forged_packets_do_not_hide_a_source_behind_a_wrap(port):
     suite = "AES_CM_128_HMAC_SHA1_80"
     track, out = track_of(suite), []
     sent = Sender(suite, key_of(suite, 1), 3 * ROUND).protect(1000, 100)
@@ -197,7 +197,7 @@ def tagged(suite, packets, name):
 
 
 @pytest.mark.parametrize("suite", ["AES_CM_128_HMAC_SHA1_32", "AES_256_CM_HMAC_SHA1_80", "AEAD_AES_256_GCM"])
-def test_two_keys_of_one_line_share_the_rollover_counter_of_a_source_c5_c7(suite):
+def test_two_keys_of_one_line_share_a_rollover_counter_c5_c7(suite):
     """RFC 3711 section 3.3.1; each is come back to after more than half a round under the other, over a restart too."""
     keys = [key_of(suite, 1), key_of(suite, 2)]
     spec = StreamSpec(0, suite, keys[0], mki=2, others=(keys[1],), payloads=PAYLOADS, source=("192.0.2.1", 4000))
@@ -220,7 +220,7 @@ def test_two_keys_of_one_line_share_the_rollover_counter_of_a_source_c5_c7(suite
     assert track.gaps.missing_ns == 0
 
 
-def test_packets_under_any_key_of_a_line_that_is_still_to_be_followed_are_opened_c5():
+def test_any_key_of_a_line_not_yet_followed_is_opened_c5():
     suite = "AES_CM_128_HMAC_SHA1_80"
     track = track_of(suite)
     hear(track, Sender(suite, key_of(suite, 1)).protect(1, 5), 0)
@@ -232,7 +232,7 @@ def test_packets_under_any_key_of_a_line_that_is_still_to_be_followed_are_opened
         )
 
 
-def test_a_stream_that_was_plain_takes_up_a_line_of_several_keys_c5():
+def test_a_plain_stream_can_change_to_a_line_of_several_keys_c5():
     suite = "AES_CM_128_HMAC_SHA1_80"
     plain = StreamSpec(0, payloads=PAYLOADS, source=("192.0.2.1", 4000))
     track = ReceivedStream(plain, Pauses(), 1)
@@ -300,7 +300,7 @@ def test_those_under_the_key_before_are_stored_too() -> None:
 
 
 @pytest.mark.parametrize("suite", OVERTAKEN_SUITES)
-def test_those_under_the_key_before_are_stored_where_the_new_one_counts_from_zero(suite: str) -> None:
+def test_late_packets_under_the_old_key_are_stored(suite: str) -> None:
     """They were overtaken under their own key already, and the numbers wrapped on the way."""
     by = 2 * REPLAYS
     track, wire = hear_overtaken(suite, by)
@@ -323,7 +323,7 @@ def test_those_of_a_key_that_counts_from_zero_are_stored_too(suite: str) -> None
     assert [number for number, _ in found] == [FIRST + 60 + number for number in LATE]
 
 
-def test_a_forged_one_is_rejected_while_a_key_is_announced_that_nothing_came_under() -> None:
+def test_a_forged_late_packet_is_rejected_under_an_unused_key() -> None:
     suite = OVERTAKEN_SUITES[0]
     track, wire = hear_overtaken(suite, 2 * REPLAYS)
     rekey(track, key_of(suite, 2))
@@ -362,7 +362,7 @@ def heard_around(lost, after=200):
 
 
 @pytest.mark.parametrize("lost", [1000, 32_700, 32_769, 40_000, 65_400, 65_536, 70_000, 200_000])
-def test_everything_after_an_outage_is_stored_and_everything_in_it_is_missing(lost):
+def test_only_packets_in_an_outage_are_missing(lost):
     track, _ = heard_around(lost)
     (source,) = track.reception.sources
     assert (track.reception.packets, track.reception.rejected, track.reception.late) == (HEARD_BEFORE + 200, 0, 0)
@@ -371,7 +371,7 @@ def test_everything_after_an_outage_is_stored_and_everything_in_it_is_missing(lo
     assert source.highest == 65_000 + HEARD_BEFORE + lost + 200 - 1
 
 
-def test_what_was_heard_before_the_outage_is_a_replay_after_it():
+def test_a_packet_from_before_an_outage_is_a_replay():
     track, wire = heard_around(70_000)
     count, size = track.reception.packets, track.reception.size
     for packet in (wire[0], wire[HEARD_BEFORE - 1], wire[-1]):

@@ -15,7 +15,7 @@ def test_time_without_numbers_is_missing_in_whole_packets() -> None:
     assert heard.gap_ms == 20 * len(range(240, 1001, 20))
 
 
-def test_what_came_and_the_disk_did_not_take_lasts_as_long_as_its_packets() -> None:
+def test_unstored_audio_lasts_as_long_as_its_packets() -> None:
     heard = Heard()
     heard.track.unstored(4, BEGIN + 130 * MS, BEGIN + 200 * MS)  # four, of which some came late
     assert (heard.told, heard.gap_ms, heard.track.reception.packets) == ([(130, 200, "disk")], 80, 6)
@@ -23,7 +23,7 @@ def test_what_came_and_the_disk_did_not_take_lasts_as_long_as_its_packets() -> N
     assert (heard.told, heard.gap_ms, heard.track.reception.packets) == ([(130, 300, "disk")], 140, 3)
 
 
-def test_pictures_that_the_disk_did_not_take_last_as_long_as_they_came() -> None:
+def test_unstored_pictures_last_as_long_as_they_arrived() -> None:
     """Many packets make one of them."""
     heard = Heard()
     heard.track.spec = replace(heard.track.spec, continuous=False)

@@ -64,7 +64,7 @@ def test_of_two_who_use_one_link_at_once_one_gets_in(tmp_path: Path) -> None:
     story(tmp_path, write_audit)
 
 
-def test_a_link_that_is_replaced_while_its_password_is_hashed_sets_none(tmp_path: Path) -> None:
+def test_a_link_replaced_during_password_hashing_is_invalid(tmp_path: Path) -> None:
     async def write_audit(family: Family) -> None:
         made = family.acme.accounts.create("anna", ["admin"], NOW)
         old = asyncio.ensure_future(family.account_service.accept("acme", made.secret, PASSWORD))
@@ -92,9 +92,7 @@ def test_of_two_who_use_one_code_at_once_one_gets_in(tmp_path: Path) -> None:
     story(tmp_path, write_audit)
 
 
-def test_on_a_full_disk_one_gets_in_and_a_code_is_right_once_all_the_same(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_login_works_and_codes_are_single_use_on_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> None:
         raise NoSpace("the disk is full")
 
@@ -143,7 +141,7 @@ def test_getting_in_is_noted_and_voids_the_link_that_is_out(tmp_path: Path) -> N
     story(tmp_path, write_audit)
 
 
-def test_nothing_is_changed_for_a_session_that_does_not_stand_any_more(tmp_path: Path) -> None:
+def test_an_ended_session_changes_nothing(tmp_path: Path) -> None:
     async def write_audit(family: Family) -> None:
         anna = await family.anna()
         family.acme.accounts.change(anna.account, lambda a: a.ended(roles=("listener",)))
@@ -165,14 +163,14 @@ def test_nothing_is_changed_for_a_session_that_does_not_stand_any_more(tmp_path:
     story(tmp_path, write_audit)
 
 
-def test_who_comes_from_a_provider_has_no_account_that_could_end(tmp_path: Path) -> None:
+def test_a_provider_session_has_no_account_that_could_end(tmp_path: Path) -> None:
     async def write_audit(family: Family) -> None:
         assert family.account_service.stands(Person(family.acme, "anna@example", ("admin",)))
 
     story(tmp_path, write_audit)
 
 
-def test_a_name_is_known_in_any_spelling_also_when_it_is_disabled(tmp_path: Path) -> None:
+def test_a_name_is_known_in_any_spelling_even_if_disabled(tmp_path: Path) -> None:
     async def write_audit(family: Family) -> None:
         anna = await family.anna()
         family.acme.accounts.change(anna.account, lambda a: a.ended(disabled=True))

@@ -25,7 +25,7 @@ NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 CALL = "00000001-2222-4333-8444-555555555555"
 
 
-def test_a_live_call_is_shown_paused_and_resumed_for_its_customer_only(tmp_path: Path) -> None:
+def test_a_live_call_can_be_paused_only_by_its_customer(tmp_path: Path) -> None:
     async def story() -> None:
         async with stage(tmp_path) as one:
             call, daemon = one.invite(), Daemon(one.node, one.live, one.runner)
@@ -49,7 +49,7 @@ def test_a_live_call_is_shown_paused_and_resumed_for_its_customer_only(tmp_path:
     asyncio.run(story())
 
 
-def test_a_call_that_is_not_in_the_index_yet_names_the_users_who_took_part(tmp_path: Path) -> None:
+def test_a_call_not_yet_indexed_names_its_users(tmp_path: Path) -> None:
     async def story() -> None:
         async with stage(tmp_path) as one:
             acme, daemon = one.node.customers["acme"], Daemon(one.node, one.live, one.runner)
@@ -74,7 +74,7 @@ def test_a_call_that_is_not_in_the_index_yet_names_the_users_who_took_part(tmp_p
     asyncio.run(story())
 
 
-def test_a_format_nobody_knows_costs_no_descriptor(tmp_path: Path) -> None:
+def test_an_unknown_format_leaks_no_descriptor(tmp_path: Path) -> None:
     async def story() -> None:
         async with stage(tmp_path) as one:
             call, daemon = one.invite(), Daemon(one.node, one.live, one.runner)
@@ -156,7 +156,7 @@ def test_a_call_is_settled_before_something_is_put_beside_it(tmp_path: Path) -> 
     asyncio.run(story())
 
 
-def test_a_live_call_is_settled_though_older_ones_are_still_missing_in_the_index(tmp_path: Path) -> None:
+def test_a_live_call_settles_while_older_ones_are_not_indexed(tmp_path: Path) -> None:
     async def story() -> None:
         async with stage(tmp_path) as one:
             call, daemon = one.invite(), Daemon(one.node, one.live, one.runner)
@@ -172,7 +172,7 @@ def test_a_live_call_is_settled_though_older_ones_are_still_missing_in_the_index
     asyncio.run(story())
 
 
-def test_what_was_erased_is_not_shown_while_it_waits_for_the_index(tmp_path: Path) -> None:
+def test_an_erased_call_is_hidden_while_it_waits_for_the_index(tmp_path: Path) -> None:
     async def story() -> None:
         async with stage(tmp_path) as one:
             call, daemon = one.invite(), Daemon(one.node, one.live, one.runner)
@@ -186,7 +186,7 @@ def test_what_was_erased_is_not_shown_while_it_waits_for_the_index(tmp_path: Pat
     asyncio.run(story())
 
 
-def test_a_call_is_found_from_its_answer_on_as_the_index_will_have_it(tmp_path: Path) -> None:
+def test_a_call_is_found_before_it_is_indexed(tmp_path: Path) -> None:
     async def story() -> None:
         async with stage(tmp_path) as one:
             call, daemon = one.invite(), Daemon(one.node, one.live, one.runner)  # nothing has had time to be written
@@ -219,7 +219,7 @@ def test_a_call_is_found_from_its_answer_on_as_the_index_will_have_it(tmp_path: 
     asyncio.run(story())
 
 
-def test_a_live_call_shows_what_is_stored_so_far_and_waits_for_no_worker_that_hangs(
+def test_a_live_call_is_shown_without_waiting_for_a_hung_worker(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(desk_module, "MEASURE_SECONDS", 0.1)

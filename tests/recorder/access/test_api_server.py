@@ -46,7 +46,7 @@ def test_it_answers_until_it_is_stopped(tmp_path: Path) -> None:
     asyncio.run(story())
 
 
-def test_connections_that_come_to_nothing_are_counted_and_told_once_a_second_whoever_they_are(
+def test_failed_connections_are_logged_once_a_second(
     tmp_path: Path,
 ) -> None:
     ours, lines = tmp_path / "admin.pem", list[dict[str, object]]()

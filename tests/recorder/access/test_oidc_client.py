@@ -58,7 +58,7 @@ def go(them: Providers, house: StandIn, **changes: str) -> Person:
     return asyncio.run(through(them, house, **changes))
 
 
-def test_nothing_is_asked_before_somebody_comes(house: StandIn) -> None:
+def test_a_provider_is_not_asked_before_a_sign_in(house: StandIn) -> None:
     them = providers(house)
     assert them.names("acme") == ["House"]
     assert them.names("beta") == []
@@ -95,7 +95,7 @@ def test_documents_and_keys_are_kept_for_the_next_one(house: StandIn) -> None:
     assert house.asked.count("/.well-known/openid-configuration") == 2
 
 
-def test_a_new_key_is_fetched_and_made_up_ones_do_not_make_us_ask_on(house: StandIn) -> None:
+def test_a_new_provider_key_is_fetched_but_not_at_will(house: StandIn) -> None:
     clock = Clock()
     them = providers(house, clock)
     go(them, house)
@@ -111,7 +111,7 @@ def test_a_new_key_is_fetched_and_made_up_ones_do_not_make_us_ask_on(house: Stan
     assert house.asked.count("/jwks") == 2
 
 
-def test_a_key_that_was_withdrawn_signs_nobody_in_for_long(house: StandIn) -> None:
+def test_a_withdrawn_key_is_soon_refused(house: StandIn) -> None:
     clock = Clock()
     them = providers(house, clock)
     go(them, house)
@@ -139,14 +139,14 @@ def test_a_key_that_was_withdrawn_signs_nobody_in_for_long(house: StandIn) -> No
         ("nightIy", {"token": "nightly"}),
     ],
 )
-def test_nobody_takes_a_name_that_stands_for_somebody_else(house: StandIn, name: str, taken: dict[str, str]) -> None:
+def test_a_name_reserved_for_another_actor_is_refused(house: StandIn, name: str, taken: dict[str, str]) -> None:
     house.claims = {"preferred_username": name}
     them = Providers([sign_in(house.issuer)], {"acme": acme(**taken)})
     with pytest.raises(NotVouched, match="name"):
         go(them, house)
 
 
-def test_what_the_token_lacks_is_asked_for_of_the_same_person_alone(house: StandIn) -> None:
+def test_userinfo_supplies_missing_claims_of_the_same_subject(house: StandIn) -> None:
     house.claims = {"groups": None, "preferred_username": None}
     house.info = {"groups": ["chiefs"], "preferred_username": "anna"}
     person = go(providers(house), house)
@@ -156,7 +156,7 @@ def test_what_the_token_lacks_is_asked_for_of_the_same_person_alone(house: Stand
         go(providers(house), house)
 
 
-def test_what_the_token_says_counts_more_than_what_is_asked_for(house: StandIn) -> None:
+def test_id_token_claims_take_precedence_over_userinfo(house: StandIn) -> None:
     house.claims = {"preferred_username": None}
     house.info = {"groups": ["chiefs"], "preferred_username": "anna"}
     assert go(providers(house), house).roles == ("privacy", "listener")

@@ -144,7 +144,7 @@ def test_a_key_for_something_else_is_none(change: dict[str, str]) -> None:
 @pytest.mark.parametrize(
     "token", ["", "a", "a.b.c", "....", "ÿ.ÿ.ÿ", "e30.e30.e30", signed(good(), OURS)[:-8] + "AAAAAAAA"]
 )
-def test_what_is_no_token(token: str) -> None:
+def test_an_invalid_id_token_is_refused(token: str) -> None:
     with pytest.raises(NotVouched):
         said(token)
     if token.count(".") != 2:
@@ -197,7 +197,7 @@ def test_a_way_back_that_is_not_the_one_that_began(answer: dict[str, str], why: 
         rules.code(JOURNEY, PLACES, answer)
 
 
-def test_a_provider_that_tells_its_name_on_the_way_back_must_do_so() -> None:
+def test_a_provider_that_announces_its_iss_must_send_it() -> None:
     audit_writer = rules.places({**DISCOVERY, "authorization_response_iss_parameter_supported": True}, ISSUER)
     assert rules.code(JOURNEY, audit_writer, {"code": "c", "state": "state-1", "iss": ISSUER}) == "c"
     with pytest.raises(NotVouched):
@@ -231,7 +231,7 @@ def test_a_secret_goes_where_the_provider_wants_it() -> None:
         {"token_endpoint": "https://[::1"},
     ],
 )
-def test_a_discovery_document_of_somebody_else_or_that_leads_astray(change: dict[str, Any]) -> None:
+def test_a_foreign_or_misleading_discovery_document_is_refused(change: dict[str, Any]) -> None:
     with pytest.raises(ProviderAway):
         rules.places({**DISCOVERY, **change}, ISSUER)
 
@@ -251,11 +251,11 @@ def test_a_discovery_document_of_somebody_else_or_that_leads_astray(change: dict
         ({"preferred_username": ["anna"]}, "name"),
     ],
 )
-def test_whoever_has_no_name_or_role_is_nobody(changes: dict[str, Any], why: str) -> None:
+def test_a_token_without_name_or_role_is_refused(changes: dict[str, Any], why: str) -> None:
     with pytest.raises(NotVouched, match=why):
         rules.person(good(**changes), JOURNEY.sign_in)
 
 
-def test_roles_of_several_groups_add_up_and_one_group_may_stand_alone() -> None:
+def test_roles_of_several_groups_add_up() -> None:
     assert rules.person(good(groups=["chiefs", "x", "desk"]), JOURNEY.sign_in)[1] == ("admin", "privacy", "listener")
     assert rules.person(good(groups="chiefs"), JOURNEY.sign_in)[1] == ("admin",)

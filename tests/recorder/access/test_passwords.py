@@ -32,7 +32,7 @@ def run(story: Callable[[Passwords], Awaitable[None]], **more: int) -> None:
     ["", "short", "elevenchars", "a" * 257, "aaaaaaaaaaaa", "abababababab", "passwordpassword", "Password Password",
      "anna schmidt", "Anna Schmidt1", "anna schmidt" * 3, "123456789012"],
 )  # fmt: skip
-def test_what_is_no_password(password: str) -> None:
+def test_an_unacceptable_password_is_refused(password: str) -> None:
     assert fault(password, "Anna Schmidt")
 
 
@@ -55,14 +55,14 @@ def test_a_hash_is_argon2id_with_the_parameters_of_the_rfc() -> None:
 
 
 @pytest.mark.parametrize("kept", [None, "", "no hash", "$argon2id$v=19$m=64,t=1,p=4$"])
-def test_without_a_hash_nothing_is_right_and_it_takes_the_same_work(kept: str | None) -> None:
+def test_without_a_hash_no_password_matches_at_equal_cost(kept: str | None) -> None:
     async def story(checks: Passwords) -> None:
         assert not await checks.genuine(kept, GOOD)
 
     run(story)
 
 
-def test_a_name_that_nobody_has_costs_as_much_as_one_that_somebody_has(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unknown_name_costs_as_much_as_a_known_one(monkeypatch: pytest.MonkeyPatch) -> None:
     import argon2
 
     seen = []
@@ -81,7 +81,7 @@ def test_a_name_that_nobody_has_costs_as_much_as_one_that_somebody_has(monkeypat
     assert seen[0].rsplit("$", 2)[0] == seen[1].rsplit("$", 2)[0]  # the same parameters
 
 
-def test_passwords_are_computed_one_at_a_time_by_a_thread_that_yields(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_passwords_are_hashed_one_at_a_time_in_a_nice_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
 
     async def story(checks: Passwords) -> None:
@@ -93,7 +93,7 @@ def test_passwords_are_computed_one_at_a_time_by_a_thread_that_yields(monkeypatc
     assert {nice for _, nice in seen} == {max(passwords.NICE, os.nice(0))}
 
 
-def test_who_comes_while_too_many_wait_is_told_so() -> None:
+def test_a_full_password_queue_refuses_further_checks() -> None:
     async def story(checks: Passwords) -> None:
         go = threading.Event()
         checks._compare = lambda *_: go.wait(30)  # type: ignore[method-assign]  # held up here
@@ -108,7 +108,7 @@ def test_who_comes_while_too_many_wait_is_told_so() -> None:
     run(story)
 
 
-def test_tries_from_elsewhere_wait_behind_all_others_and_take_none_of_their_places() -> None:
+def test_attempts_from_unknown_networks_wait_behind_others() -> None:
     async def story(checks: Passwords) -> None:
         go, order = threading.Event(), list[str]()
         checks._compare = lambda _, password: go.wait(30) and (order.append(password) or True)  # type: ignore[method-assign, func-returns-value]  # held up here

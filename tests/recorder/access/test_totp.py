@@ -39,7 +39,7 @@ def test_no_step_is_taken_twice_and_none_before_it() -> None:
 
 
 @pytest.mark.parametrize("typed", ["", "08180", "0818044", "081 805", "\ud800", "０８１８０４"])
-def test_what_is_no_code(typed: str) -> None:
+def test_an_invalid_totp_code_is_refused(typed: str) -> None:
     assert totp.step_of(RFC, typed, NOW, 0) is None
     assert totp.step_of(RFC, "081 804", NOW, 0) is not None
 

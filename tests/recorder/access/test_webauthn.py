@@ -170,7 +170,7 @@ def test_devices_without_a_counter_are_taken_again_and_again() -> None:
 
 
 @pytest.mark.parametrize("answer", ["", "{", "[]", "null", "7", '{"id": 1}', "[" * 9999, "\x00", '{"response": {}}'])
-def test_what_is_no_answer(answer: str) -> None:
+def test_an_invalid_passkey_response_is_refused(answer: str) -> None:
     anna = enrolled(Authenticator())
     asked = webauthn.ask(anna, ORIGIN)
     assert webauthn.used(anna, ORIGIN, asked.state, answer) is None

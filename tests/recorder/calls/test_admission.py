@@ -24,7 +24,7 @@ def options(one: Stage, number: int) -> int:
     return one.statuses("OPTIONS")[-1]
 
 
-def test_calls_are_refused_while_the_storage_is_ill_and_taken_when_it_is_well(tmp_path: Path) -> None:
+def test_calls_are_refused_while_the_storage_fails(tmp_path: Path) -> None:
     async def story() -> None:
         async with stage(tmp_path) as one:
             here = keeper(one)
@@ -73,7 +73,7 @@ def test_the_watchdog_is_fed_only_while_all_workers_are_well(tmp_path: Path) -> 
     asyncio.run(story())
 
 
-def test_sockets_that_a_busy_service_manager_did_not_take_are_offered_again(tmp_path: Path) -> None:
+def test_sockets_the_service_manager_did_not_take_are_resent(tmp_path: Path) -> None:
     async def story() -> None:
         async with stage(tmp_path) as one:
             here = keeper(one)
@@ -100,9 +100,7 @@ def test_sockets_that_a_busy_service_manager_did_not_take_are_offered_again(tmp_
     asyncio.run(story())
 
 
-def test_a_service_manager_that_has_room_again_is_asked_before_the_next_beat(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_waiting_sockets_are_stored_before_the_next_beat(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A crash meanwhile would cost those calls audio: a manager's queue holds ten messages, a node has more calls."""
     monkeypatch.setattr(admission, "BEAT_SECONDS", 600.0)
 
@@ -122,7 +120,7 @@ def test_a_service_manager_that_has_room_again_is_asked_before_the_next_beat(
     asyncio.run(story())
 
 
-def test_what_changed_in_a_settled_call_is_saved_at_the_next_beat(tmp_path: Path) -> None:
+def test_a_changed_call_is_saved_at_the_next_beat(tmp_path: Path) -> None:
     async def story() -> None:
         async with stage(tmp_path) as one:
             call = one.invite()
@@ -166,7 +164,7 @@ def test_a_disk_that_is_gone_has_no_room(tmp_path: Path) -> None:
     assert not room(tmp_path / "nowhere", 1)
 
 
-def test_a_burst_refuses_nobody_but_lasting_work_does(tmp_path: Path) -> None:
+def test_only_lasting_load_refuses_calls(tmp_path: Path) -> None:
     async def story() -> None:
         async with stage(tmp_path) as one:
             here = keeper(one)

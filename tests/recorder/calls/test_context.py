@@ -25,7 +25,7 @@ def test_trouble_stops_calls_and_tells_who_decides(tmp_path: Path) -> None:
     asyncio.run(story())
 
 
-def test_a_refused_call_is_an_incident_and_a_refused_update_is_not(tmp_path: Path) -> None:
+def test_only_a_refused_call_is_an_incident(tmp_path: Path) -> None:
     async def story() -> None:
         async with stage(tmp_path) as one:
             one.node.refused("INVITE", 403, "no-customer")

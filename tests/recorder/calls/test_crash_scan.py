@@ -59,7 +59,7 @@ def test_a_lost_index_is_built_anew_with_its_holds(tmp_path: Path) -> None:
     asyncio.run(story())
 
 
-def test_an_index_from_a_backup_gets_the_recordings_of_any_day_since(tmp_path: Path) -> None:
+def test_a_restored_index_gets_the_recordings_made_since(tmp_path: Path) -> None:
     async def story() -> None:
         async with stage(tmp_path) as one:
             acme = one.node.customers["acme"]
@@ -77,7 +77,7 @@ def test_an_index_from_a_backup_gets_the_recordings_of_any_day_since(tmp_path: P
 
 
 @pytest.mark.parametrize("days", [-7, 30])
-def test_a_clock_that_was_set_by_days_hides_no_recording_of_before(tmp_path: Path, days: int) -> None:
+def test_a_clock_set_by_days_hides_no_earlier_recording(tmp_path: Path, days: int) -> None:
     async def story() -> None:
         async with stage(tmp_path) as one:
             acme = one.node.customers["acme"]
@@ -130,7 +130,7 @@ def test_a_call_that_waits_for_its_row_is_nothing_to_be_mended(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("problem", [DiskFailed("away"), MemoryError()])
-def test_a_database_that_is_away_is_asked_again(
+def test_the_crash_scan_retries_an_unavailable_database(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, problem: Exception
 ) -> None:
     async def story() -> None:
@@ -153,7 +153,7 @@ def test_a_database_that_is_away_is_asked_again(
     asyncio.run(story())
 
 
-def test_an_index_that_was_lost_is_built_to_its_end_though_a_start_in_between_was_killed(tmp_path: Path) -> None:
+def test_a_lost_index_is_rebuilt_though_a_start_was_killed(tmp_path: Path) -> None:
     async def story() -> None:
         async with stage(tmp_path) as one:
             acme = one.node.customers["acme"]
@@ -171,9 +171,7 @@ def test_an_index_that_was_lost_is_built_to_its_end_though_a_start_in_between_wa
     asyncio.run(story())
 
 
-def test_whoever_asks_by_a_party_waits_until_the_index_has_every_recording(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_search_by_party_waits_for_a_complete_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def story() -> None:
         async with stage(tmp_path) as one:
             acme = one.node.customers["acme"]
@@ -194,7 +192,7 @@ def test_whoever_asks_by_a_party_waits_until_the_index_has_every_recording(
     asyncio.run(story())
 
 
-def test_an_erasure_looks_as_far_back_as_calls_wait_for_their_row(tmp_path: Path) -> None:
+def test_an_erasure_looks_back_as_far_as_unindexed_calls(tmp_path: Path) -> None:
     async def story() -> None:
         async with stage(tmp_path) as one:
             acme, now = one.node.customers["acme"], [one.node.monotonic()]
@@ -239,9 +237,7 @@ def test_parts_that_cannot_be_looked_for_end_nothing(
     asyncio.run(story())
 
 
-def test_a_recording_that_cannot_be_mended_is_looked_for_after_any_number_of_starts(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_unrepairable_recording_is_found_at_every_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def ill(*_: object) -> None:
         raise DiskFailed("a bad sector")
 
@@ -268,7 +264,7 @@ def test_a_recording_that_cannot_be_mended_is_looked_for_after_any_number_of_sta
     asyncio.run(story())
 
 
-def test_a_vault_that_cannot_be_listed_is_told_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unlistable_vault_is_reported_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def story() -> None:
         async with stage(tmp_path) as one:
             tries: list[int] = []

@@ -84,7 +84,7 @@ def test_the_others_are_served_and_it_heals_by_itself(tmp_path: Path, monkeypatc
     asyncio.run(story())
 
 
-def test_a_folder_that_goes_away_later_locks_nobody_else_out(tmp_path: Path) -> None:
+def test_a_customer_folder_lost_later_locks_no_other_out(tmp_path: Path) -> None:
     """Every token is looked for with every customer."""
     folder = tmp_path / "data" / CUSTOMERS / "acme"
 
@@ -106,7 +106,7 @@ def test_a_folder_that_goes_away_later_locks_nobody_else_out(tmp_path: Path) -> 
     asyncio.run(story())
 
 
-def test_what_is_due_of_it_is_erased_once_it_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_due_calls_are_erased_once_the_customer_is_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its jobs wait for it, and do not end."""
     monkeypatch.setattr(databases, "AGAIN_SECONDS", 0.02)
     away = [True]

@@ -52,7 +52,7 @@ def test_a_database_that_is_there_is_open_when_a_start_goes_on(tmp_path: Path) -
     asyncio.run(story())
 
 
-def test_one_that_is_away_delays_nothing_and_is_told_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unavailable_database_is_reported_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(databases, "AGAIN_SECONDS", 0.01)
 
     async def story() -> None:
@@ -70,7 +70,7 @@ def test_one_that_is_away_delays_nothing_and_is_told_once(tmp_path: Path, monkey
 
 
 @pytest.mark.parametrize("problem", [MemoryError(), RuntimeError("can't start new thread"), OSError(24, "descriptors")])
-def test_what_was_short_at_the_start_leaves_no_database_closed(
+def test_a_database_short_of_resources_opens_later(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, problem: Exception
 ) -> None:
     """Calls are recorded already, and may have what opening it needs."""
@@ -88,7 +88,7 @@ def test_what_was_short_at_the_start_leaves_no_database_closed(
     asyncio.run(story())
 
 
-def test_one_that_opens_late_is_told_with_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_late_database_is_logged_at_start_and_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """From READY on until then the API answers 503 for it; the log says why, and when that is over."""
 
     async def story() -> None:

@@ -52,7 +52,7 @@ def test_a_finished_call_gives_every_descriptor_back(tmp_path: Path) -> None:
     asyncio.run(story())
 
 
-def test_without_free_ports_it_is_503_and_every_socket_is_closed(tmp_path: Path) -> None:
+def test_without_free_ports_an_invite_gets_503(tmp_path: Path) -> None:
     async def story() -> None:
         async with stage(tmp_path) as one:
             before = one.descriptors()
@@ -112,9 +112,7 @@ def test_a_withdrawn_reoffer_leaves_the_call_as_it_was(tmp_path: Path) -> None:
     asyncio.run(story())
 
 
-def test_a_source_that_moves_is_heard_before_its_client_knows_that_it_may(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_moved_source_is_heard_before_its_client_is_answered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its first packets come with the answer, and the worker may be busy with other calls just then."""
 
     async def story() -> None:
@@ -135,7 +133,7 @@ def test_a_source_that_moves_is_heard_before_its_client_knows_that_it_may(
     asyncio.run(story())
 
 
-def test_a_stream_that_is_taken_out_leaves_the_others_in_the_store(tmp_path: Path) -> None:
+def test_a_removed_stream_leaves_the_others_in_the_store(tmp_path: Path) -> None:
     """Stored anew they would be nobody's for a moment; and its port keeps the name that they all have theirs."""
 
     async def story() -> None:
@@ -188,7 +186,7 @@ def test_a_new_call_is_answered_once_its_sockets_are_kept(tmp_path: Path, monkey
     asyncio.run(story())
 
 
-def test_a_call_that_is_withdrawn_while_its_sockets_wait_is_taken_back(tmp_path: Path) -> None:
+def test_a_call_cancelled_while_its_sockets_wait_is_undone(tmp_path: Path) -> None:
     async def story() -> None:
         async with stage(tmp_path) as one:
             with full(tmp_path / "manager") as (manager, notifier):
@@ -256,7 +254,7 @@ def test_a_fault_in_one_call_is_answered_and_spares_the_others(tmp_path: Path) -
     asyncio.run(story())
 
 
-def test_a_call_that_no_worker_could_be_told_of_is_refused_and_no_interrupted_one(tmp_path: Path) -> None:
+def test_a_call_too_large_for_a_worker_is_refused(tmp_path: Path) -> None:
     async def story() -> None:
         async with stage(tmp_path) as one:
             before = one.descriptors()
@@ -273,7 +271,7 @@ def test_a_call_that_no_worker_could_be_told_of_is_refused_and_no_interrupted_on
     asyncio.run(story())
 
 
-def test_a_reoffer_that_no_worker_could_be_told_of_leaves_the_call_as_it_was(tmp_path: Path) -> None:
+def test_a_reoffer_too_large_for_a_worker_changes_nothing(tmp_path: Path) -> None:
     """RFC 3261 section 14.1: the session goes on as if the re-INVITE had never been."""
 
     async def story() -> None:
@@ -325,7 +323,7 @@ def test_a_checkpoint_that_cannot_be_written_is_tried_again(tmp_path: Path) -> N
     asyncio.run(story())
 
 
-def test_a_call_of_which_a_line_is_not_kept_is_an_incident_of_its_customer(tmp_path: Path) -> None:
+def test_a_refused_line_is_an_incident_of_its_customer(tmp_path: Path) -> None:
     """Half a conversation looks like all of it: `complete`, no gap."""
 
     async def story() -> None:

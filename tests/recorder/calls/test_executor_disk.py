@@ -55,9 +55,7 @@ def test_a_full_disk_is_503_and_leaves_nothing(tmp_path: Path, monkeypatch: pyte
     asyncio.run(story())
 
 
-def test_a_disk_that_stands_still_costs_the_invite_a_moment_and_leaves_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_stalled_disk_delays_an_invite_only_briefly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def story() -> None:
         async with stage(tmp_path, patience=0.05) as one:
             vault, go = one.node.customers["acme"].vault, threading.Event()
@@ -116,7 +114,7 @@ def test_no_200_precedes_the_record_of_its_call(tmp_path: Path, monkeypatch: pyt
 
 
 @pytest.mark.parametrize("fault", ["away", "full"])
-def test_a_disk_that_goes_away_behind_the_new_files_is_503_and_leaves_nothing(
+def test_a_disk_that_fails_after_the_files_are_made_gives_503(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str
 ) -> None:
     async def story() -> None:
@@ -152,9 +150,7 @@ def test_a_disk_that_goes_away_behind_the_new_files_is_503_and_leaves_nothing(
     asyncio.run(story())
 
 
-def test_a_disk_that_becomes_read_only_behind_the_new_files_costs_no_descriptor(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_read_only_disk_leaks_no_descriptor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def story() -> None:
         async with stage(tmp_path) as one:
             vault, refused = one.node.customers["acme"].vault, OSError(errno.EROFS, os.strerror(errno.EROFS))
@@ -175,7 +171,7 @@ def test_a_disk_that_becomes_read_only_behind_the_new_files_costs_no_descriptor(
     asyncio.run(story())
 
 
-def test_what_a_live_call_says_while_the_disk_stands_still_is_written_when_it_goes_on(tmp_path: Path) -> None:
+def test_a_live_calls_records_are_written_after_a_stall(tmp_path: Path) -> None:
     async def story() -> None:
         async with stage(tmp_path) as one:
             call, go = one.invite(), threading.Event()

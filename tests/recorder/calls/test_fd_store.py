@@ -77,7 +77,7 @@ def test_a_call_has_one_name_by_its_lowest_first_port() -> None:
         assert len(one.notify.heard) == 2
 
 
-def test_what_the_manager_did_not_take_is_asked_again() -> None:
+def test_sockets_a_manager_refused_are_offered_again() -> None:
     with scene() as one:
         one.notify.full = True
         one.sockets.store(one.notify, one.pairs(0))
@@ -91,7 +91,7 @@ def test_what_the_manager_did_not_take_is_asked_again() -> None:
         assert len(one.notify.heard) == 1
 
 
-def test_the_sockets_of_a_stream_that_goes_stay_until_the_last_one_went() -> None:
+def test_a_removed_streams_sockets_stay_until_all_are_removed() -> None:
     with scene() as one:
         pairs = one.pairs(0, 1)
         one.sockets.store(one.notify, pairs)
@@ -104,7 +104,7 @@ def test_the_sockets_of_a_stream_that_goes_stay_until_the_last_one_went() -> Non
         assert (one.sockets.name, one.sockets.retired) == ("", ())
 
 
-def test_without_a_manager_a_stream_that_goes_gives_its_ports_back() -> None:
+def test_without_a_manager_a_removed_stream_frees_its_ports() -> None:
     with scene() as one:
         pairs = one.pairs(0, 1)
         one.sockets.store(Notifier(None), pairs)
@@ -145,7 +145,7 @@ def test_a_manager_that_never_reads_is_waited_for_once(monkeypatch: pytest.Monke
     asyncio.run(story())
 
 
-def test_nobody_waits_for_the_sockets_of_a_call_that_was_taken_back() -> None:
+def test_nobody_waits_for_the_sockets_of_a_withdrawn_call() -> None:
     async def story() -> None:
         with scene() as one:
             one.notify.full = True
@@ -156,7 +156,7 @@ def test_nobody_waits_for_the_sockets_of_a_call_that_was_taken_back() -> None:
     asyncio.run(story())
 
 
-def test_what_a_manager_must_know_comes_before_anything_new(tmp_path: Path) -> None:
+def test_pending_manager_messages_precede_new_ones(tmp_path: Path) -> None:
     """A name that is still to be dropped must not be given to other sockets meanwhile."""
     address = str(tmp_path / "manager")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager, scene() as one:

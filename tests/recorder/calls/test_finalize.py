@@ -31,7 +31,7 @@ async def state_of(one: Stage, call: str) -> str | None:
     return row.state.value if row else None
 
 
-def test_a_bye_is_answered_when_everything_is_durable_and_the_call_complete(tmp_path: Path) -> None:
+def test_a_bye_is_answered_when_the_call_is_durable(tmp_path: Path) -> None:
     async def story() -> None:
         async with stage(tmp_path) as one:
             call = one.invite()
@@ -47,7 +47,7 @@ def test_a_bye_is_answered_when_everything_is_durable_and_the_call_complete(tmp_
     asyncio.run(story())
 
 
-def test_the_next_call_has_the_file_of_one_that_ended_well_and_no_other(tmp_path: Path) -> None:
+def test_the_next_call_reuses_the_file_of_a_clean_one_only(tmp_path: Path) -> None:
     async def story() -> None:
         async with stage(tmp_path) as one:
 
@@ -69,9 +69,7 @@ def test_the_next_call_has_the_file_of_one_that_ended_well_and_no_other(tmp_path
     asyncio.run(story())
 
 
-def test_a_failed_sync_is_500_and_the_call_is_mended_as_interrupted(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failed_sync_gives_500_and_interrupts_the_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def story() -> None:
         async with stage(tmp_path) as one:
             call = one.invite()
@@ -92,7 +90,7 @@ def test_a_failed_sync_is_500_and_the_call_is_mended_as_interrupted(
     asyncio.run(story())
 
 
-def test_a_bye_that_comes_twice_or_late_is_answered_once_and_harmless(tmp_path: Path) -> None:
+def test_a_repeated_or_late_bye_is_harmless(tmp_path: Path) -> None:
     async def story() -> None:
         async with stage(tmp_path) as one:
             one.invite()
@@ -108,9 +106,7 @@ def test_a_bye_that_comes_twice_or_late_is_answered_once_and_harmless(tmp_path: 
     asyncio.run(story())
 
 
-def test_a_successor_does_not_go_on_with_a_finished_call_that_waits_for_its_index(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_successor_does_not_resume_a_finished_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def story() -> None:
         async with stage(tmp_path) as one:
             call = one.invite()
@@ -124,7 +120,7 @@ def test_a_successor_does_not_go_on_with_a_finished_call_that_waits_for_its_inde
     asyncio.run(story())
 
 
-def test_a_worker_that_cannot_seal_leaves_a_part_that_is_repaired(tmp_path: Path) -> None:
+def test_a_part_that_a_worker_cannot_seal_is_repaired(tmp_path: Path) -> None:
     async def story() -> None:
         async with stage(tmp_path) as one:
             call = one.invite()

@@ -64,7 +64,7 @@ def kill_worker(one: Stage) -> None:
     os.kill(next(iter(one.node.workers._processes.values())).pid, signal.SIGKILL)
 
 
-def test_packets_under_either_key_are_kept_over_deaths_and_a_new_line(tmp_path: Path) -> None:
+def test_packets_under_either_key_of_a_line_survive_kills(tmp_path: Path) -> None:
     async def story() -> None:
         async with stage(tmp_path) as one:
             call = one.invite(offer=offer(KEYS[0], KEYS[1]))
@@ -90,7 +90,7 @@ def test_packets_under_either_key_are_kept_over_deaths_and_a_new_line(tmp_path: 
 
 
 @pytest.mark.parametrize("change", [(b"|2^20|2:4", b""), (b"|2^20|2:4", b"|2^20|1:4"), (b"|2^20|2:4", b"|2:2")])
-def test_keys_that_nobody_could_tell_apart_are_refused_488(tmp_path: Path, change: tuple[bytes, bytes]) -> None:
+def test_indistinguishable_keys_are_refused_488(tmp_path: Path, change: tuple[bytes, bytes]) -> None:
     async def story() -> None:
         async with stage(tmp_path) as one:
             one.hear(sip_request("INVITE", "c1", 1, offer(KEYS[0], KEYS[1]).replace(*change)))

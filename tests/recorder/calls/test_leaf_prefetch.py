@@ -45,9 +45,7 @@ def test_they_are_fetched_once_while_there_are_few(tmp_path: Path, monkeypatch: 
     asyncio.run(story())
 
 
-def test_those_of_tomorrow_are_there_a_minute_before_midnight_and_those_of_today_until_then(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_tomorrows_leaves_are_fetched_before_midnight(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def story() -> None:
         async with stage(tmp_path) as one:
             keys, numbering, day = (
@@ -73,9 +71,7 @@ def test_those_of_tomorrow_are_there_a_minute_before_midnight_and_those_of_today
     asyncio.run(story())
 
 
-def test_whoever_takes_one_meanwhile_does_not_wait_for_the_disk(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_taking_a_leaf_does_not_wait_for_the_prefetch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def story() -> None:
         async with stage(tmp_path) as one:
             keys, day = one.node.customers["acme"].keys, today(one)

@@ -73,9 +73,7 @@ def test_a_silent_call_that_its_client_does_not_know_ends_whole(tmp_path: Path, 
 
 
 @pytest.mark.parametrize("status", [200, 405, 403, 500, 503])
-def test_a_client_that_answers_anything_else_keeps_its_call_and_is_asked_again_later(
-    tmp_path: Path, status: int
-) -> None:
+def test_a_client_that_answers_a_probe_otherwise_keeps_its_call(tmp_path: Path, status: int) -> None:
     async def story() -> None:
         async with stage(tmp_path, TEXT) as one:
             call = one.invite()
@@ -103,7 +101,7 @@ def test_an_answer_in_between_makes_the_next_question_the_first(tmp_path: Path) 
     asyncio.run(story())
 
 
-def test_a_call_that_speaks_again_goes_on_whatever_the_client_says(tmp_path: Path) -> None:
+def test_a_call_with_new_media_continues_despite_a_481(tmp_path: Path) -> None:
     async def story() -> None:
         async with stage(tmp_path, TEXT) as one:
             call = one.invite()
@@ -165,7 +163,7 @@ def pause(one: Stage, call: LiveCall) -> None:
 
 @pytest.mark.parametrize("stop", [hold, pause])
 @pytest.mark.parametrize(("status", "questions"), [(481, 1), (408, 2)])
-def test_a_call_on_hold_or_paused_is_asked_about_later_and_ends_like_a_silent_one(
+def test_a_held_or_paused_call_is_probed_later(
     tmp_path: Path, stop: Callable[[Stage, LiveCall], None], status: int, questions: int
 ) -> None:
     async def story() -> None:
@@ -218,7 +216,7 @@ def test_a_call_on_hold_whose_client_answers_goes_on(tmp_path: Path) -> None:
     asyncio.run(story())
 
 
-def test_a_request_of_the_client_in_the_dialog_is_a_sign_of_life(tmp_path: Path) -> None:
+def test_a_request_in_the_dialog_keeps_a_call_alive(tmp_path: Path) -> None:
     async def story() -> None:
         async with stage(tmp_path, TEXT) as one:
             call = one.invite()
@@ -249,7 +247,7 @@ def test_a_call_held_while_its_client_was_asked_does_not_end(tmp_path: Path) -> 
     asyncio.run(story())
 
 
-def test_nobody_is_asked_where_that_is_off(tmp_path: Path) -> None:
+def test_no_client_is_probed_if_probing_is_off(tmp_path: Path) -> None:
     async def story() -> None:
         async with stage(tmp_path, TEXT.replace(str(LIMIT), "0")) as one:
             call = one.invite()
@@ -266,7 +264,7 @@ def test_nobody_is_asked_where_that_is_off(tmp_path: Path) -> None:
     asyncio.run(story())
 
 
-def test_what_the_workers_count_is_heard_unless_it_came_from_somebody_else(tmp_path: Path) -> None:
+def test_every_count_but_foreign_packets_keeps_a_call_alive(tmp_path: Path) -> None:
     async def story() -> None:
         async with stage(tmp_path, TEXT) as one:
             call = one.invite()

@@ -95,7 +95,7 @@ def stored(one: Stage, customer: str) -> Counter[bytes]:
     return found
 
 
-def test_the_next_call_on_a_port_takes_nothing_of_the_old_sender(tmp_path: Path) -> None:
+def test_the_next_call_on_a_port_ignores_the_old_sender(tmp_path: Path) -> None:
     async def story() -> None:
         async with stage(tmp_path, TEXT) as one:
             one.node.ports._cool_down = 0.0
@@ -121,7 +121,7 @@ def test_the_next_call_on_a_port_takes_nothing_of_the_old_sender(tmp_path: Path)
         asyncio.run(story())
 
 
-def test_the_old_sender_is_told_apart_even_behind_the_same_address(tmp_path: Path) -> None:
+def test_an_old_sender_is_recognised_behind_the_same_address(tmp_path: Path) -> None:
     async def story() -> None:
         async with stage(tmp_path, TEXT) as one:
             one.node.ports._cool_down = 0.0

@@ -111,7 +111,7 @@ HOLDS = [
 
 
 @pytest.mark.parametrize(("hold", "about"), [hold[1:] for hold in HOLDS], ids=[hold[0] for hold in HOLDS])
-def test_a_hold_that_says_less_of_a_codec_changes_nothing_of_it_r15(
+def test_a_hold_that_omits_codec_parameters_changes_nothing_r15(
     tmp_path: Path, phone: Phone, hold: bytes, about: bytes
 ) -> None:
     """How AMR is packed stands in its parameters: many a client leaves them out while nothing is sent."""
@@ -135,9 +135,7 @@ def test_a_hold_that_says_less_of_a_codec_changes_nothing_of_it_r15(
 
 
 @pytest.mark.parametrize("hold", [AMR, AMR + OCTETS], ids=["left out", "as before"])
-def test_a_line_that_is_packed_another_way_after_a_hold_begins_another_stream_r15(
-    tmp_path: Path, phone: Phone, hold: str
-) -> None:
+def test_a_line_repacked_after_a_hold_begins_another_stream_r15(tmp_path: Path, phone: Phone, hold: str) -> None:
     async def story() -> list[array[int]]:
         async with stage(tmp_path, TEXT) as one:
             call, port = place(one)
@@ -152,9 +150,7 @@ def test_a_line_that_is_packed_another_way_after_a_hold_begins_another_stream_r1
     assert sound_of(Format("AMR", 8000), PACKED[25:])[0].tobytes() in after.tobytes()
 
 
-def test_a_call_that_begins_on_hold_learns_how_it_is_packed_when_it_is_taken_up_r15(
-    tmp_path: Path, phone: Phone
-) -> None:
+def test_a_call_begun_on_hold_learns_its_packing_later_r15(tmp_path: Path, phone: Phone) -> None:
     """Some clients invite before anybody has answered, and know little then."""
 
     async def story() -> list[array[int]]:
@@ -168,7 +164,7 @@ def test_a_call_that_begins_on_hold_learns_how_it_is_packed_when_it_is_taken_up_
     assert sound_of(ALIGNED_FORM, ALIGNED)[0].tobytes() in sound.tobytes()
 
 
-def test_one_that_was_spoken_in_and_held_is_none_that_began_on_hold(tmp_path: Path, phone: Phone) -> None:
+def test_a_line_heard_before_its_hold_did_not_begin_on_hold(tmp_path: Path, phone: Phone) -> None:
     async def story() -> list[array[int]]:
         async with stage(tmp_path, TEXT) as one:
             call, port = place(one, AMR)
@@ -207,7 +203,7 @@ async def everybody_dies(one: Stage, call: LiveCall) -> LiveCall:
 
 
 @pytest.mark.parametrize("dies", [nobody_dies, worker_dies, everybody_dies])
-def test_what_is_sent_to_the_old_port_until_the_answer_is_there_is_kept_r15(
+def test_packets_to_the_old_port_before_the_answer_are_kept_r15(
     tmp_path: Path,
     phone: Phone,
     monkeypatch: pytest.MonkeyPatch,
@@ -249,7 +245,7 @@ async def at_once() -> None:
     """Nobody waits for what is on its way."""
 
 
-def test_a_call_that_gets_a_port_of_its_own_again_is_heard_there(
+def test_a_call_that_reuses_its_own_port_is_heard(
     tmp_path: Path, phone: Phone, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whom the call before heard at a port is not heard there; this client is the same."""
@@ -273,9 +269,7 @@ def test_a_call_that_gets_a_port_of_its_own_again_is_heard_there(
     assert sound_of(ALIGNED_FORM, ALIGNED[25:])[0].tobytes() in after.tobytes()
 
 
-def test_a_call_that_ends_while_a_stream_of_before_is_heard_gives_every_socket_back(
-    tmp_path: Path, phone: Phone
-) -> None:
+def test_a_call_that_ends_after_a_reoffer_releases_every_socket(tmp_path: Path, phone: Phone) -> None:
     async def story() -> None:
         async with stage(tmp_path, TEXT) as one:
             before = one.descriptors()

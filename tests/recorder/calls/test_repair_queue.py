@@ -38,7 +38,7 @@ def answers(patch: pytest.MonkeyPatch, *outcomes: Exception | None) -> list[str]
 
 
 @pytest.mark.parametrize("problem", [NoSpace("full"), MemoryError(), RuntimeError("can't start new thread")])
-def test_what_a_machine_is_short_of_is_tried_again_until_it_is_not(
+def test_a_repair_short_of_resources_is_tried_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, problem: Exception
 ) -> None:
     async def story() -> None:
@@ -54,7 +54,7 @@ def test_what_a_machine_is_short_of_is_tried_again_until_it_is_not(
 
 
 @pytest.mark.parametrize("problem", [Forgotten("erased"), RuntimeError("a bug")])
-def test_what_cannot_be_mended_does_not_hold_up_the_others(
+def test_an_unrepairable_call_does_not_delay_the_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, problem: Exception
 ) -> None:
     async def story() -> None:
@@ -90,7 +90,7 @@ def test_an_index_is_whole_once_all_that_it_lacks_is_mended(tmp_path: Path, monk
     asyncio.run(story())
 
 
-def test_one_that_has_a_row_keeps_nobody_waiting(tmp_path: Path) -> None:
+def test_only_a_call_without_a_row_makes_the_index_incomplete(tmp_path: Path) -> None:
     async def story() -> None:
         async with stage(tmp_path) as one:
             here = repair_queue.RepairQueue(one.node, one.checkpoints.remove)
@@ -102,9 +102,7 @@ def test_one_that_has_a_row_keeps_nobody_waiting(tmp_path: Path) -> None:
     asyncio.run(story())
 
 
-def test_a_disk_that_does_not_let_a_gap_be_closed_is_asked_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_gap_that_cannot_be_closed_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def story() -> None:
         async with stage(tmp_path) as one:
             here, acme = repair_queue.RepairQueue(one.node, one.checkpoints.remove), one.node.customers["acme"]
@@ -122,9 +120,7 @@ def ill() -> None:
     raise DiskFailed("the disk is ill")
 
 
-def test_an_index_that_is_away_is_asked_by_one_recording_for_all(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_missing_index_is_probed_with_one_recording(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each would be read as a whole every two seconds, and the recordings of other customers would wait meanwhile."""
 
     async def story() -> None:
@@ -182,9 +178,7 @@ sources = ["192.0.2.0/24"]
 )
 
 
-def test_one_customer_whose_index_was_lost_keeps_no_other_waiting(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_one_customers_lost_index_delays_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def story() -> None:
         async with stage(tmp_path, TWO) as one:
             tried = answers(monkeypatch, *[None] * 4)
@@ -199,9 +193,7 @@ def test_one_customer_whose_index_was_lost_keeps_no_other_waiting(
     asyncio.run(story())
 
 
-def test_what_failed_is_tried_again_before_a_lost_index_is_whole(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_failed_repairs_are_retried_during_a_rebuild(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def story() -> None:
         async with stage(tmp_path, TWO) as one:
             tried = answers(monkeypatch, NoSpace("full"), *[None] * 5)
@@ -219,7 +211,7 @@ def test_what_failed_is_tried_again_before_a_lost_index_is_whole(
     asyncio.run(story())
 
 
-def test_a_disk_that_does_not_let_a_gap_be_closed_is_told_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gap_that_cannot_be_closed_is_reported_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def story() -> None:
         async with stage(tmp_path) as one:
             told: list[object] = []

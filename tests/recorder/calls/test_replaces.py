@@ -51,7 +51,7 @@ async def ended(one: Stage, call: LiveCall) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("require", [True, False])
-def test_the_old_recording_ends_whole_once_the_client_has_our_answer(tmp_path: Path, require: bool) -> None:
+def test_the_old_recording_ends_once_the_client_has_our_answer(tmp_path: Path, require: bool) -> None:
     async def story() -> None:
         async with stage(tmp_path) as one:
             old = one.invite("c1")
@@ -77,7 +77,7 @@ def test_the_old_recording_ends_whole_once_the_client_has_our_answer(tmp_path: P
     asyncio.run(story())
 
 
-def test_an_invite_that_is_refused_leaves_the_old_recording_alone(tmp_path: Path) -> None:
+def test_a_refused_invite_leaves_the_old_recording_alone(tmp_path: Path) -> None:
     async def story() -> None:
         async with stage(tmp_path, CONFIG + 'srtp = "required"\n') as one:
             old = one.invite("c1")
@@ -111,7 +111,7 @@ def test_so_does_one_that_finds_no_room(tmp_path: Path) -> None:
         ((b"to-tag=", b"tag="), "", 400, "replaces"),
     ],
 )
-def test_what_is_refused_is_listed_with_its_reason(
+def test_a_refused_replacement_is_an_incident_with_a_reason(
     tmp_path: Path, change: tuple[bytes, bytes], more: str, status: int, reason: str
 ) -> None:
     async def story() -> None:
@@ -127,7 +127,7 @@ def test_what_is_refused_is_listed_with_its_reason(
     asyncio.run(story())
 
 
-def test_who_does_not_insist_is_recorded_though_nothing_is_there_to_replace(tmp_path: Path) -> None:
+def test_an_optional_replaces_without_match_is_recorded(tmp_path: Path) -> None:
     async def story() -> None:
         async with stage(tmp_path) as one:
             old, tag = one.invite("c1"), one.tag()
@@ -174,7 +174,7 @@ def test_the_recording_of_another_customer_is_no_match_481(tmp_path: Path) -> No
     asyncio.run(story())
 
 
-def test_who_hangs_up_the_new_one_at_once_had_our_answer_though_its_ack_was_lost(tmp_path: Path) -> None:
+def test_a_bye_in_the_new_dialog_confirms_our_answer(tmp_path: Path) -> None:
     async def story() -> None:
         async with stage(tmp_path) as one:
             old = one.invite("c1")
@@ -188,9 +188,7 @@ def test_who_hangs_up_the_new_one_at_once_had_our_answer_though_its_ack_was_lost
 
 
 @pytest.mark.parametrize(("method", "body"), [("UPDATE", b""), ("INFO", b""), ("INVITE", OFFER)])
-def test_whatever_the_client_asks_in_the_new_one_says_that_it_had_our_answer(
-    tmp_path: Path, method: str, body: bytes
-) -> None:
+def test_any_request_in_the_new_dialog_confirms_our_answer(tmp_path: Path, method: str, body: bytes) -> None:
     async def story() -> None:
         async with stage(tmp_path) as one:
             old = one.invite("c1")
@@ -218,7 +216,7 @@ def test_whose_200_is_never_acknowledged_has_the_old_one_still(tmp_path: Path) -
     asyncio.run(story())
 
 
-def test_an_offer_of_ours_replaces_with_its_answer_and_not_without(tmp_path: Path) -> None:
+def test_a_late_offer_replaces_only_with_its_answer(tmp_path: Path) -> None:
     late = CONFIG + 'siprec = "plain"\nlate_offer = true\nsrtp = "off"\n'
 
     async def story() -> None:
@@ -238,7 +236,7 @@ def test_an_offer_of_ours_replaces_with_its_answer_and_not_without(tmp_path: Pat
     asyncio.run(story())
 
 
-def test_of_three_in_a_row_the_last_goes_on_though_an_ack_was_overtaken(tmp_path: Path) -> None:
+def test_the_last_of_three_replacements_continues(tmp_path: Path) -> None:
     async def story() -> None:
         async with stage(tmp_path) as one:
             first = one.invite("c1")
@@ -255,7 +253,7 @@ def test_of_three_in_a_row_the_last_goes_on_though_an_ack_was_overtaken(tmp_path
     asyncio.run(story())
 
 
-def test_one_that_ended_by_itself_meanwhile_is_named_all_the_same(tmp_path: Path) -> None:
+def test_a_replaced_call_that_ended_itself_is_still_named(tmp_path: Path) -> None:
     async def story() -> None:
         async with stage(tmp_path) as one:
             old, tag = one.invite("c1"), one.tag()
@@ -298,7 +296,7 @@ def restart(one: Stage, *, stream: bool = False) -> None:
     one.flush()
 
 
-def test_a_restart_before_the_ack_leaves_the_old_one_until_it_comes(tmp_path: Path) -> None:
+def test_a_restart_before_the_ack_keeps_the_old_call(tmp_path: Path) -> None:
     async def story() -> None:
         async with stage(tmp_path) as one:
             one.hear(replacing(one.invite("c1")))
@@ -315,7 +313,7 @@ def test_a_restart_before_the_ack_leaves_the_old_one_until_it_comes(tmp_path: Pa
 
 
 @pytest.mark.parametrize(("status", "left"), [(200, "c2"), (481, "c1")])
-def test_where_the_ack_went_with_a_connection_the_client_is_asked(tmp_path: Path, status: int, left: str) -> None:
+def test_a_client_is_probed_if_its_ack_may_have_been_lost(tmp_path: Path, status: int, left: str) -> None:
     async def story() -> None:
         async with stage(tmp_path) as one:
             one.hear(replacing(one.invite("c1")))

@@ -73,7 +73,7 @@ OURS = CONFIG + 'siprec = "plain"\nlate_offer = true\n'
 
 
 @pytest.mark.parametrize("srtp", ["off", "required"])
-def test_media_of_an_offer_of_ours_wait_for_the_keys_that_its_answer_brings(tmp_path: Path, srtp: str) -> None:
+def test_media_of_our_offer_wait_for_the_keys_of_its_answer(tmp_path: Path, srtp: str) -> None:
     async def story() -> None:
         async with stage(tmp_path, OURS + f'srtp = "{srtp}"\n') as one:
             one.hear(sip_request("INVITE", "c1", 1))
@@ -99,7 +99,7 @@ def test_media_of_an_offer_of_ours_wait_for_the_keys_that_its_answer_brings(tmp_
 
 
 @pytest.mark.parametrize(("lacking", "owned"), [("c", True), ("m", True), ("c", False)])
-def test_on_a_full_disk_a_call_goes_on_in_the_space_kept_for_erasing(
+def test_a_call_resumes_on_a_full_disk_in_reserved_space(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lacking: str, owned: bool
 ) -> None:
     """The last blocks that are free may be enough for the control part and not for the media part."""
@@ -131,7 +131,7 @@ def test_on_a_full_disk_a_call_goes_on_in_the_space_kept_for_erasing(
     asyncio.run(story())
 
 
-def test_a_pause_outlives_a_restart_and_ends_when_it_is_asked_to(tmp_path: Path) -> None:
+def test_a_pause_survives_a_restart_until_it_is_ended(tmp_path: Path) -> None:
     async def story() -> None:
         async with stage(tmp_path) as one:
             call, sender = one.invite(), Sender(KEYS[0], 7)
@@ -180,7 +180,7 @@ def test_the_keys_of_before_a_re_offer_outlive_restarts(tmp_path: Path, monkeypa
     asyncio.run(story())
 
 
-def test_a_lost_spool_of_a_call_in_which_nothing_was_said_costs_nothing(tmp_path: Path) -> None:
+def test_a_lost_spool_of_a_silent_call_is_no_interruption(tmp_path: Path) -> None:
     async def story() -> None:
         async with stage(tmp_path) as one:
             leave(one, one.invite())
@@ -192,7 +192,7 @@ def test_a_lost_spool_of_a_call_in_which_nothing_was_said_costs_nothing(tmp_path
     asyncio.run(story())
 
 
-def test_where_the_spool_is_lost_all_that_lies_in_the_vault_is_kept_and_the_call_is_interrupted(tmp_path: Path) -> None:
+def test_a_lost_spool_keeps_the_vault_and_interrupts_the_call(tmp_path: Path) -> None:
     """Nobody can tell what was committed: what is genuine was said, and it may be all there is of an hour."""
 
     async def story() -> None:
@@ -226,7 +226,7 @@ async def stored(one: Stage, call: LiveCall, sender: Sender) -> int:
     return int((await one.node.workers.snapshot(call.id)).streams[0]["packets"])
 
 
-def test_sockets_that_got_another_name_after_the_checkpoint_are_found_by_their_ports(tmp_path: Path) -> None:
+def test_sockets_renamed_after_the_checkpoint_are_found_by_port(tmp_path: Path) -> None:
     async def story() -> None:
         async with stage(tmp_path) as one:
             call, tag = one.invite(), one.tag()
@@ -299,9 +299,7 @@ def test_a_checkpoint_of_a_customer_that_is_gone_is_removed(tmp_path: Path) -> N
     asyncio.run(story())
 
 
-def test_a_bye_that_comes_again_after_the_restart_is_answered_200(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_bye_repeated_after_a_restart_gets_200(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def story() -> None:
         async with stage(tmp_path) as one:
             one.invite()

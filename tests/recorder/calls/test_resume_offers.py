@@ -47,7 +47,7 @@ def unreachable(one: Stage) -> None:
 
 @pytest.mark.parametrize("codec", [8, 101])
 @pytest.mark.parametrize("srtp", ["off", "required"])
-def test_an_offer_of_the_clients_says_what_its_lost_answer_to_ours_said(tmp_path: Path, srtp: str, codec: int) -> None:
+def test_a_clients_offer_stands_in_for_its_lost_answer(tmp_path: Path, srtp: str, codec: int) -> None:
     async def story() -> None:
         async with stage(tmp_path, OURS + f'srtp = "{srtp}"\n') as one:
             again, tag, _ = asked_again(one)
@@ -75,7 +75,7 @@ def test_an_offer_of_the_clients_says_what_its_lost_answer_to_ours_said(tmp_path
     asyncio.run(story())
 
 
-def test_a_line_whose_keys_were_lost_and_that_is_withdrawn_does_not_end_the_call(tmp_path: Path) -> None:
+def test_a_withdrawn_line_with_lost_keys_does_not_end_the_call(tmp_path: Path) -> None:
     async def story() -> None:
         async with stage(tmp_path, OURS + 'srtp = "required"\n') as one:
             again, tag, _ = asked_again(one)
@@ -97,9 +97,7 @@ def test_a_line_whose_keys_were_lost_and_that_is_withdrawn_does_not_end_the_call
 
 
 @pytest.mark.parametrize(("srtp", "state"), [("off", State.RECORDING), ("required", State.CLOSING)])
-def test_what_can_be_read_is_kept_although_the_client_does_not_answer_anew(
-    tmp_path: Path, srtp: str, state: State
-) -> None:
+def test_readable_media_are_kept_without_a_new_answer(tmp_path: Path, srtp: str, state: State) -> None:
     async def story() -> None:
         async with stage(tmp_path, OURS + f'srtp = "{srtp}"\n') as one:
             again, _, asked = asked_again(one)

@@ -24,7 +24,7 @@ from tests.recorder.stage import CONFIG, FLOW, Stage, configured, sip_request, s
 OFFER = sdp("sendonly", "sendonly")
 
 
-def test_a_call_of_nobody_is_refused_with_403(tmp_path: Path) -> None:
+def test_a_call_of_no_customer_gets_403(tmp_path: Path) -> None:
     """Duty 8.4."""
 
     async def story() -> None:
@@ -80,7 +80,7 @@ def test_beyond_the_limit_it_is_503_with_retry_after(tmp_path: Path) -> None:
         ("[[customer]]", "max_calls = 2", "customer-full", "30"),
     ],
 )
-def test_a_source_or_customer_beyond_its_limits_gets_503_before_anything_is_opened(
+def test_a_source_or_customer_over_its_limit_gets_503(
     tmp_path: Path, where: str, line: str, reason: str, wait: str
 ) -> None:
     """Duty S29."""
@@ -171,9 +171,7 @@ def test_a_refused_reoffer_is_no_refused_call(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("status", [488, 200])
-def test_the_answer_to_an_offer_with_another_certificate_ends_the_wait_whatever_it_says_d6(
-    tmp_path: Path, status: int
-) -> None:
+def test_any_answer_to_a_renewal_offer_ends_the_wait_d6(tmp_path: Path, status: int) -> None:
     async def story() -> None:
         async with stage(tmp_path) as one:
             call = one.invite()
@@ -219,7 +217,7 @@ def test_a_strict_customer_wants_both_marks_r2(tmp_path: Path) -> None:
     asyncio.run(story())
 
 
-def test_what_an_invite_carries_is_counted_r2(tmp_path: Path) -> None:
+def test_siprec_marks_of_an_invite_are_counted_r2(tmp_path: Path) -> None:
     async def story() -> None:
         async with stage(tmp_path) as one:
             one.invite("c1")
@@ -234,7 +232,7 @@ def test_what_an_invite_carries_is_counted_r2(tmp_path: Path) -> None:
 LATE = CONFIG + 'siprec = "plain"\nlate_offer = true\nsrtp = "off"\n'
 
 
-def test_an_invite_without_sdp_gets_an_offer_where_that_is_configured_o6(tmp_path: Path) -> None:
+def test_an_invite_without_sdp_gets_an_offer_if_configured_o6(tmp_path: Path) -> None:
     async def story() -> None:
         async with stage(tmp_path, LATE) as one:
             one.hear(sip_request("INVITE", "c1", 1))
@@ -251,7 +249,7 @@ def test_an_invite_without_sdp_gets_an_offer_where_that_is_configured_o6(tmp_pat
     asyncio.run(story())
 
 
-def test_an_answer_of_more_lines_than_were_offered_does_not_end_the_call(tmp_path: Path) -> None:
+def test_an_answer_with_too_many_lines_does_not_end_the_call(tmp_path: Path) -> None:
     async def story() -> None:
         async with stage(tmp_path, LATE) as one:
             one.hear(sip_request("INVITE", "c1", 1))
@@ -285,7 +283,7 @@ def test_an_ack_without_the_answer_ends_a_late_offer(tmp_path: Path) -> None:
     asyncio.run(story())
 
 
-def test_a_customer_with_digest_challenges_and_lets_in_who_knows_s28(tmp_path: Path) -> None:
+def test_a_digest_customer_is_challenged_s28(tmp_path: Path) -> None:
     secret = hashlib.sha256(b"sbc:rec:sesame").hexdigest()
     (tmp_path / "users").write_text(f"sbc:rec:{secret}\n")
 
@@ -318,7 +316,7 @@ def test_users_that_cannot_be_read_stop_the_start(tmp_path: Path) -> None:
         sip_handler.realms(configured(tmp_path, text).customers)
 
 
-def test_a_pause_is_told_to_the_client_where_that_is_configured(tmp_path: Path) -> None:
+def test_a_pause_is_offered_to_the_client_if_configured(tmp_path: Path) -> None:
     """Duty F6."""
 
     async def story() -> None:
@@ -340,7 +338,7 @@ def test_a_pause_is_told_to_the_client_where_that_is_configured(tmp_path: Path) 
     asyncio.run(story())
 
 
-def test_video_whose_offer_names_no_rtcp_feedback_is_asked_for_a_picture_by_info_r26(tmp_path: Path) -> None:
+def test_video_without_rtcp_feedback_is_asked_for_by_info_r26(tmp_path: Path) -> None:
     def video(direction: str, profile: str = "RTP/AVP") -> bytes:
         lines = (f"m=video 5000 {profile} 96", "a=rtpmap:96 H264/90000", "a=rtcp-fb:96 nack pli", f"a={direction}")
         return ("\r\n".join(("v=0", "c=IN IP4 127.0.0.1", *lines)) + "\r\n").encode()
@@ -386,7 +384,7 @@ TWO = CONFIG.replace('"127.0.0.0/8"', '"127.0.0.1"') + '[[customer]]\nname = "gl
 FOREIGN = Flow("udp", ("127.0.0.1", 5060), ("127.0.0.3", 5070), 0, 0, ())
 
 
-def test_what_another_customer_says_in_a_dialog_is_told_and_changes_nothing(tmp_path: Path) -> None:
+def test_another_customers_requests_in_a_dialog_change_nothing(tmp_path: Path) -> None:
     async def story() -> None:
         async with stage(tmp_path, TWO) as one:
             call = one.invite("c1")
@@ -452,9 +450,7 @@ def test_a_customer_with_digest_authenticates_in_the_dialog_too(tmp_path: Path) 
 
 
 @pytest.mark.parametrize(("sources", "counts"), [('"127.0.0.1", "127.0.0.3"', True), ('"127.0.0.1"', False)])
-def test_an_ack_that_cannot_be_challenged_counts_from_the_sources_of_its_customer_alone(
-    tmp_path: Path, sources: str, counts: bool
-) -> None:
+def test_an_unchallenged_ack_counts_from_known_sources_only(tmp_path: Path, sources: str, counts: bool) -> None:
     secret, uri = hashlib.sha256(b"sbc:rec:sesame").hexdigest(), "sip:rec@127.0.0.1"
     (tmp_path / "users").write_text(f"sbc:rec:{secret}\n")
     text = CONFIG.replace('"127.0.0.0/8"', sources) + f'digest = "{tmp_path}/users"\n'
@@ -479,7 +475,7 @@ def test_an_ack_that_cannot_be_challenged_counts_from_the_sources_of_its_custome
     asyncio.run(story())
 
 
-def test_who_has_not_authenticated_uses_up_nothing_of_the_customers_rate(tmp_path: Path) -> None:
+def test_an_unauthenticated_sender_uses_up_no_rate(tmp_path: Path) -> None:
     secret, uri = hashlib.sha256(b"sbc:rec:sesame").hexdigest(), "sip:rec@127.0.0.1"
     (tmp_path / "users").write_text(f"sbc:rec:{secret}\n")
     domain = f'[[customer]]\nname = "delta"\ndomains = ["127.0.0.1"]\nmax_invites = 1\ndigest = "{tmp_path}/users"\n'
@@ -509,7 +505,7 @@ def test_who_has_not_authenticated_uses_up_nothing_of_the_customers_rate(tmp_pat
 
 
 @pytest.mark.parametrize("known", [True, False])
-def test_a_refusal_is_repeated_only_to_the_sources_of_a_customer(tmp_path: Path, known: bool) -> None:
+def test_a_refusal_is_retransmitted_only_to_known_sources(tmp_path: Path, known: bool) -> None:
     """Where a customer is known by domain anybody is heard, and any address can be written on a datagram."""
     secret = hashlib.sha256(b"sbc:rec:sesame").hexdigest()
     (tmp_path / "users").write_text(f"sbc:rec:{secret}\n")
@@ -534,7 +530,7 @@ def test_a_refusal_is_repeated_only_to_the_sources_of_a_customer(tmp_path: Path,
     asyncio.run(story())
 
 
-def test_a_client_on_another_machine_leads_nothing_to_our_loopback(tmp_path: Path) -> None:
+def test_a_remote_client_gets_nothing_sent_to_our_loopback(tmp_path: Path) -> None:
     async def story() -> None:
         async with stage(tmp_path, CONFIG.replace('"127.0.0.0/8"', '"127.0.0.0/8", "203.0.113.0/24"')) as one:
             own = OFFER.replace(b"192.0.2.1", b"127.0.0.1")

@@ -37,9 +37,7 @@ def test_a_customer_sees_its_own_calls_and_the_node_their_sum(tmp_path: Path) ->
     asyncio.run(story())
 
 
-def test_samples_are_taken_at_their_pace_and_remember_whose_calls_they_were(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_status_samples_are_paced_and_know_their_customers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def story() -> None:
         async with stage(tmp_path) as one:
             now = [100.0]
@@ -57,7 +55,7 @@ def test_samples_are_taken_at_their_pace_and_remember_whose_calls_they_were(
     asyncio.run(story())
 
 
-def test_why_no_calls_are_taken_and_what_is_due(tmp_path: Path) -> None:
+def test_the_status_says_why_calls_are_refused(tmp_path: Path) -> None:
     async def story() -> None:
         async with stage(tmp_path) as one:
             system = System(one.node, one.live, lambda: "draining")

@@ -39,12 +39,12 @@ def test_keys_payloads_and_where_media_may_come_from(tmp_path: Path) -> None:
         assert not stream_specs([StreamPlan(3, replace(line(), media=media), b"", False)], customer)[0].continuous
 
 
-def test_a_worker_is_told_which_address_of_ours_the_client_was_told(tmp_path: Path) -> None:
+def test_a_worker_knows_which_of_our_addresses_was_announced(tmp_path: Path) -> None:
     customer = configured(tmp_path).customers[0]
     assert stream_specs([StreamPlan(3, line(), b"", False, here="198.51.100.7")], customer)[0].here == "198.51.100.7"
 
 
-def test_all_keys_of_a_line_go_to_the_worker_with_the_length_of_their_identifiers(tmp_path: Path) -> None:
+def test_all_keys_of_a_line_go_to_the_worker_with_their_mki(tmp_path: Path) -> None:
     customer, (a, b) = configured(tmp_path).customers[0], [base64.b64encode(bytes([n]) * 30).decode() for n in (1, 2)]
     crypto = CryptoOffer.parse(f"1 AES_CM_128_HMAC_SHA1_80 inline:{a}|1:4;inline:{b}|2:4")
     (spec,) = stream_specs([StreamPlan(3, replace(line(), crypto=crypto), b"o" * 30, True)], customer)
@@ -64,7 +64,7 @@ RTP_KEYS, RTCP_KEYS = (
 )
 
 
-def test_a_dtls_line_asks_for_the_handshakes_that_are_missing_d5(tmp_path: Path) -> None:
+def test_a_dtls_line_asks_for_the_missing_handshakes_d5(tmp_path: Path) -> None:
     customer = configured(tmp_path).customers[0]
     for mux, keys, wanted in (
         (True, DtlsKeys(), (True, False)),
@@ -93,14 +93,14 @@ def test_keys_of_the_handshakes_go_to_their_ports(tmp_path: Path) -> None:
     assert (spec.key, spec.rtcp_key, spec.own_key) == (b"t" * 28, b"T" * 44, b"O" * 44)
 
 
-def test_a_worker_is_told_since_when_media_are_expected(tmp_path: Path) -> None:
+def test_a_stream_spec_says_when_media_are_expected(tmp_path: Path) -> None:
     customer, noon = configured(tmp_path).customers[0], 1_772_366_400_000_000_000
     for expected, since in ((at(2), noon + 2_000_000_000), (None, 0)):
         (spec,) = stream_specs([StreamPlan(0, line(), b"", False, expected=expected)], customer)
         assert spec.since == since
 
 
-def test_a_worker_is_told_of_the_pause_that_lasts_and_of_no_hold() -> None:
+def test_a_worker_learns_of_the_current_pause_only() -> None:
     recording, part = Recording("x", Policy(), random), Part("m1", b"")
     recording.streams = [Stream(n, line(), b"") for n in (0, 1)]
     recording.streams[0].hold(True, at(1))
@@ -112,7 +112,7 @@ def test_a_worker_is_told_of_the_pause_that_lasts_and_of_no_hold() -> None:
     assert new_call(recording, part, (), bytes(32)).pauses == ((noon + 3_000_000_000, None),)
 
 
-def test_streams_of_which_a_worker_can_be_told_leave_room_for_what_comes_later() -> None:
+def test_stream_specs_leave_room_in_a_worker_message() -> None:
     def named(length: int) -> StreamSpec:
         return StreamSpec(0, payloads=((8, "x" * length, 8000),))
 
@@ -121,7 +121,7 @@ def test_streams_of_which_a_worker_can_be_told_leave_room_for_what_comes_later()
     assert not fits((named(MAX_MESSAGE),))
 
 
-def test_keys_that_the_newest_offer_does_not_tell_of_are_kept_for_a_successor(tmp_path: Path) -> None:
+def test_keys_missing_from_the_newest_offer_are_kept(tmp_path: Path) -> None:
     recording = Recording("x", Policy(), random)
     recording.streams = [Stream(0, line(), b""), Stream(1, dtls_plan(DtlsKeys()).line, b"")]
     newest = (0, "AES_CM_128_HMAC_SHA1_80", b"A" * 30, 0)
@@ -151,9 +151,7 @@ def test_keys_that_the_newest_offer_does_not_tell_of_are_kept_for_a_successor(tm
         (None, None, True),
     ],
 )
-def test_reports_are_owed_to_the_customers_addresses_and_where_the_invite_came_from(
-    where: tuple[str, int] | None, source: str | None, known: bool
-) -> None:
+def test_reports_go_to_known_addresses_only(where: tuple[str, int] | None, source: str | None, known: bool) -> None:
     customer = Customer(name="acme", sources=(IPv4Network("192.0.2.0/24"),))
     plans = [StreamPlan(3, replace(line(), rtcp_source=where), b"", False)]
     (spec,) = stream_specs(plans, customer, b"", source, reached=False)

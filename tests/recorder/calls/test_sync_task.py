@@ -39,7 +39,7 @@ def test_live_calls_are_synced_and_an_idle_node_is_not(tmp_path: Path) -> None:
     asyncio.run(story())
 
 
-def test_after_a_failed_sync_a_call_goes_on_in_new_parts_and_says_so(tmp_path: Path) -> None:
+def test_after_a_failed_sync_a_call_continues_in_new_parts(tmp_path: Path) -> None:
     async def story() -> None:
         async with stage(tmp_path) as one:
             disk, syncing = Disk(one), SyncTask(one.node, one.live, one.runner)
@@ -70,7 +70,7 @@ def test_after_a_failed_sync_a_call_goes_on_in_new_parts_and_says_so(tmp_path: P
     asyncio.run(story())
 
 
-def test_a_disk_that_goes_on_failing_is_asked_again_and_no_bye_is_confirmed_meanwhile(tmp_path: Path) -> None:
+def test_no_bye_is_confirmed_while_the_disk_keeps_failing(tmp_path: Path) -> None:
     async def story() -> None:
         async with stage(tmp_path) as one:
             disk, syncing = Disk(one), SyncTask(one.node, one.live, one.runner)

@@ -35,7 +35,7 @@ def pid(one: Stage) -> int:
     return next(iter(one.node.workers._processes.values())).pid
 
 
-def test_figures_are_counted_once_however_often_they_are_reported(tmp_path: Path) -> None:
+def test_repeated_figures_are_counted_once(tmp_path: Path) -> None:
     async def story() -> None:
         async with stage(tmp_path) as one:
             call = one.invite()
@@ -64,7 +64,7 @@ def test_the_figures_of_many_calls_are_added_up(tmp_path: Path) -> None:
     asyncio.run(story())
 
 
-def test_the_end_of_a_call_adds_what_came_since_its_last_figures(tmp_path: Path) -> None:
+def test_the_end_of_a_call_adds_only_the_rest_of_its_figures(tmp_path: Path) -> None:
     async def story() -> None:
         async with stage(tmp_path) as one:
             call = one.invite()
@@ -79,7 +79,7 @@ def test_the_end_of_a_call_adds_what_came_since_its_last_figures(tmp_path: Path)
     asyncio.run(story())
 
 
-def test_a_bug_in_the_figures_of_one_call_costs_no_other_its_own(tmp_path: Path) -> None:
+def test_bad_figures_of_one_call_cost_no_other(tmp_path: Path) -> None:
     async def story() -> None:
         async with stage(tmp_path) as one:
             spoilt, other = one.invite("c1"), one.invite("c2")
@@ -113,7 +113,7 @@ def test_figures_of_a_call_that_speaks_take_few_steps(tmp_path: Path) -> None:
     asyncio.run(story())
 
 
-def test_a_killed_worker_is_replaced_and_the_call_goes_on_in_a_new_part(tmp_path: Path) -> None:
+def test_a_killed_workers_call_continues_in_a_new_part(tmp_path: Path) -> None:
     async def story() -> None:
         async with stage(tmp_path) as one:
             call = one.invite()
@@ -164,7 +164,7 @@ async def over(one: Stage, call: LiveCall) -> dict[str, Any]:
     return dict(call.recording.call_document(one.node.now())["streams"][1])
 
 
-def test_a_stream_that_was_taken_out_keeps_its_figures_when_a_worker_dies(tmp_path: Path) -> None:
+def test_a_removed_stream_keeps_its_figures_when_a_worker_dies(tmp_path: Path) -> None:
     async def story() -> None:
         async with stage(tmp_path) as one, speaking(KEYS[1]) as sender:
             call = one.invite()
@@ -179,7 +179,7 @@ def test_a_stream_that_was_taken_out_keeps_its_figures_when_a_worker_dies(tmp_pa
     asyncio.run(story())
 
 
-def test_a_worker_that_dies_before_it_came_to_a_stream_taken_out_loses_nothing_of_it(tmp_path: Path) -> None:
+def test_a_removed_stream_loses_nothing_when_its_worker_dies(tmp_path: Path) -> None:
     """The sockets stay open until a worker has taken what came before the re-offer."""
 
     async def story() -> None:
@@ -199,9 +199,7 @@ def test_a_worker_that_dies_before_it_came_to_a_stream_taken_out_loses_nothing_o
     asyncio.run(story())
 
 
-def test_a_worker_that_dies_while_the_disk_is_full_is_replaced_when_it_is_not(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_worker_that_dies_on_a_full_disk_is_replaced_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def story() -> None:
         async with stage(tmp_path) as one:
             call = one.invite()
@@ -288,7 +286,7 @@ def test_events_of_calls_that_are_gone_are_nothing(tmp_path: Path, event: messag
     asyncio.run(story())
 
 
-def test_keys_of_a_handshake_are_saved_sealed_at_once_and_a_failed_one_is_an_incident(tmp_path: Path) -> None:
+def test_handshake_keys_are_saved_sealed_and_a_failure_reported(tmp_path: Path) -> None:
     """Duty D2."""
 
     async def story() -> None:

@@ -82,7 +82,7 @@ def test_every_act_stands_in_the_audit_log_by_the_accounts_id(place: Place, caps
     assert "Mira" not in str(place.acts())
 
 
-def test_what_each_act_does(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+def test_account_commands_change_the_account(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
     made = make(place, capsys)
     kept = accounts(place)
     kept.change(made["id"], lambda a: replace(a, password="x", totp="JBSWY3DP", recovery=("00",)))
@@ -140,7 +140,7 @@ def test_an_account_that_is_not_there(place: Place, verb: str) -> None:
     assert place.acts() == []
 
 
-def test_wrong_use_is_told(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+def test_wrong_account_arguments_exit_with_2(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
     make(place, capsys)
     assert place.run("admin", "create", "anna", "--role", "admin") == 2  # there is one
     assert place.run("admin", "create", "ben", "--role", "king") == 2
@@ -159,7 +159,7 @@ def test_of_several_customers_one_must_be_said(tmp_path: Path, capsys: pytest.Ca
     assert [len(accounts(place, name).all()) for name in place.customers] == [1, 0]
 
 
-def test_an_account_that_cannot_be_told_is_not_made(
+def test_an_account_that_cannot_be_audited_is_not_created(
     place: Place, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from storage.audit.hash_chain import AuditError

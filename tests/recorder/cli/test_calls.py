@@ -54,7 +54,9 @@ def test_a_list_from_an_index_that_is_filled_up_says_so(config: str, capsys: pyt
 
 
 @pytest.mark.parametrize(("option", "right"), [("state", "interrupted"), ("direction", "outbound")])
-def test_a_word_that_is_none_is_named(config: str, capsys: pytest.CaptureFixture[str], option: str, right: str) -> None:
+def test_an_invalid_call_filter_names_the_valid_ones(
+    config: str, capsys: pytest.CaptureFixture[str], option: str, right: str
+) -> None:
     assert main.run(["calls", f"--{option}", "sideways", "--config", config]) == 2
     assert right in capsys.readouterr().err
     assert main.run(["calls", f"--{option}", right, "--no-hold", "--source", "192.0.2.7", "--config", config]) == 0
@@ -71,9 +73,7 @@ def test_an_unknown_call_stands_in_the_document(config: str, capsys: pytest.Capt
     assert (told["ok"], told["missing"], told["defects"]) == (False, [NOBODY], [])
 
 
-def test_a_database_of_another_customer_is_a_defect_and_keeps_nobody_else_from_being_verified(
-    config: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_foreign_database_is_reported_as_a_defect(config: str, capsys: pytest.CaptureFixture[str]) -> None:
     place = Path(config)
     text = place.read_text()
     (own,) = [customer.name for customer in load(place).customers]
@@ -112,7 +112,7 @@ def test_times_in_every_spelling() -> None:
             moment(wrong)
 
 
-def test_searches_and_copies_stand_in_the_audit_log_without_what_was_searched(
+def test_searches_and_exports_are_audited_without_their_text(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     place = Place(tmp_path)
@@ -134,7 +134,7 @@ def test_searches_and_copies_stand_in_the_audit_log_without_what_was_searched(
     assert place.run("audit", "verify") == 0
 
 
-def test_what_a_copy_lacks_is_said_on_standard_error_and_steers_no_terminal(
+def test_an_exports_omissions_are_printed_safely_on_stderr(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place = Place(tmp_path)

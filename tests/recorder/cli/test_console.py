@@ -15,7 +15,7 @@ def test_one_document(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize("odd", ["\x1b[31m", "\x07", "\n", "\x7f", "\x85", "\x9b2J", "\u2028", "\u202e", "\u2066"])
-def test_a_name_cannot_steer_the_terminal_of_whoever_reads_it(capsys: pytest.CaptureFixture[str], odd: str) -> None:
+def test_a_name_cannot_control_the_terminal(capsys: pytest.CaptureFixture[str], odd: str) -> None:
     console.table(("name",), [(f"E{odd}va",)])
     console.facts({"name": f"E{odd}va"})
     shown = capsys.readouterr().out

@@ -100,7 +100,7 @@ def test_a_broken_filter_is_stopped(place: Place, capsys: Any) -> None:
     assert kept(place) == {"m@x": "inactive", "t@x": "active", "u@x": "inactive"}
 
 
-def test_of_two_at_once_one_is_done_and_the_other_is_told_and_changes_nothing(
+def test_the_second_of_two_simultaneous_imports_is_refused(
     place: Place, capsys: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     noted, second = directory._noted, []
@@ -137,7 +137,7 @@ def test_a_single_one_may_leave(place: Place) -> None:
     assert kept(place) == {"m@x": "inactive", "t@x": "active"}
 
 
-def test_what_cannot_be_read(place: Place, capsys: Any) -> None:
+def test_an_unreadable_import_file_fails_without_its_data(place: Place, capsys: Any) -> None:
     assert imported(place, ",Mira,\n") == 2
     for file, status in ((place.folder / "none", 2), (place.folder, 3)):
         words = ["directory", "import", str(file), "--customer", "acme", "--config", str(place.config)]

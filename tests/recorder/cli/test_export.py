@@ -37,7 +37,7 @@ def test_the_file_is_for_its_owner_and_nothing_else_is_left(tmp_path: Path) -> N
     asyncio.run(story())
 
 
-def test_a_copy_of_what_is_left_says_that_it_is_not_all(tmp_path: Path) -> None:
+def test_an_export_of_a_partly_lost_call_says_incomplete(tmp_path: Path) -> None:
     async def story() -> None:
         async with stage(tmp_path) as one:
             call = await stored(one)

@@ -14,9 +14,7 @@ from recorder.runtime.folders import SHARED_MEMORY
 from storage.errors import KeysMissing
 
 
-def test_what_live_calls_leave_goes_to_a_tmpfs_where_there_is_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_live_state_goes_to_a_tmpfs_if_there_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for memory in (SHARED_MEMORY / "recorder-7-x", None):
         monkeypatch.setattr(initialise_, "memory_folder", lambda config, user, memory=memory: memory)
         config = tmp_path / str(memory is None) / "recorder.toml"
@@ -26,7 +24,7 @@ def test_what_live_calls_leave_goes_to_a_tmpfs_where_there_is_one(
         assert not node.runtime_dir.exists(), "`serve` makes it"
 
 
-def test_a_trial_keeps_everything_in_one_folder_and_can_be_loaded(tmp_path: Path) -> None:
+def test_a_trial_installation_is_one_folder(tmp_path: Path) -> None:
     made = initialise(tmp_path / "recorder.toml")
     assert made.token
     assert made.kept == []
@@ -45,14 +43,14 @@ def test_a_second_time_keeps_all_and_shows_no_token(tmp_path: Path) -> None:
     assert {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()} == before
 
 
-def test_only_what_is_missing_is_made(tmp_path: Path) -> None:
+def test_init_creates_only_missing_files(tmp_path: Path) -> None:
     initialise(tmp_path / "recorder.toml")
     for name in ("tls.crt", "tls.key"):
         (tmp_path / name).unlink()
     assert len(initialise(tmp_path / "recorder.toml").made) == 1
 
 
-def test_a_lost_root_secret_is_not_replaced_by_one_that_opens_nothing(tmp_path: Path) -> None:
+def test_a_lost_root_secret_is_not_replaced(tmp_path: Path) -> None:
     initialise(tmp_path / "recorder.toml")
     root = tmp_path / "root.key"
     root.rename(tmp_path / "elsewhere")

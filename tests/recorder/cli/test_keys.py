@@ -69,7 +69,7 @@ def test_a_backup_brings_lost_keys_back(place: Place, capsys: pytest.CaptureFixt
     assert place.run("audit", "verify") == 0
 
 
-def test_what_is_no_recipient_file_or_identity_is_said(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_invalid_recipient_file_or_identity_fails(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("pyrage")
     assert place.run("keys", "backup", "--recipient", "age1wrong", "-o", str(place.folder / "x")) == 2
     assert place.run("keys", "restore", str(place.folder / "none"), "-i", str(place.config)) == 3

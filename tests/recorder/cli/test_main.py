@@ -36,7 +36,7 @@ def test_whatever_happens_is_a_sentence_and_a_status(
 
 
 @pytest.mark.parametrize("words", [["nonsense"], ["calls", "--nonsense"], ["serve", "--nonsense"], ["token", "create"]])
-def test_wrong_words_are_status_2(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_wrong_arguments_exit_with_2(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     try:
         status: object = main.run(words)
     except SystemExit as end:

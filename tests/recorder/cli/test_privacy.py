@@ -77,7 +77,7 @@ def place(tmp_path: Path) -> Place:
     return Place(tmp_path)
 
 
-def test_a_dry_run_lists_exactly_what_is_due(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_dry_run_lists_exactly_the_due_calls(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
     async def fill(acme: Customer) -> Any:
         now = datetime.now(UTC)
         return await record(acme, ended=now - timedelta(days=200)), await record(acme, ended=now)

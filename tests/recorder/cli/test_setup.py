@@ -22,9 +22,7 @@ def config(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> str:
     return path
 
 
-def test_a_token_is_shown_once_listed_without_its_secret_and_revoked(
-    config: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_token_is_shown_once_and_can_be_revoked(config: str, capsys: pytest.CaptureFixture[str]) -> None:
     create = ["token", "create", "--customer", "acme", "--role", "listener", "--name", "anna", "--days", "3", "--json"]
     assert main.run([*create, "--config", config]) == 0
     made = json.loads(capsys.readouterr().out)
@@ -43,7 +41,7 @@ def test_a_revoked_token_as_one_document(config: str, capsys: pytest.CaptureFixt
 
 
 @pytest.mark.parametrize("name", ["", " ", "a\nb", "x" * 65])
-def test_what_cannot_be_a_name_is_wrong_use(config: str, capsys: pytest.CaptureFixture[str], name: str) -> None:
+def test_an_invalid_token_name_exits_with_2(config: str, capsys: pytest.CaptureFixture[str], name: str) -> None:
     create = ["token", "create", "--customer", "acme", "--role", "listener", "--name", name, "--config", config]
     assert main.run(create) == 2
     assert "64 printable characters" in capsys.readouterr().err
@@ -72,7 +70,7 @@ def test_tokens_made_and_revoked_stand_in_the_audit_log(tmp_path: Path, capsys: 
     ]
 
 
-def test_a_token_that_cannot_be_told_is_not_given(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_token_that_cannot_be_audited_is_not_issued(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     place = Place(tmp_path)
     (tmp_path / "root.key").write_bytes(bytes(32))
     assert place.run("token", "create", "--customer", "acme", "--role", "admin", "--name", "anna") == 3

@@ -11,7 +11,7 @@ from recorder.persist.customers import storage_settings
 ACME = '[sip]\nlisten = ["udp:127.0.0.1:5060"]\n[[customer]]\nname = "acme"\nsources = ["192.0.2.1"]\n'
 
 
-def test_users_stay_and_have_no_extensions_unless_the_customer_says_so() -> None:
+def test_users_are_kept_and_have_no_extensions_by_default() -> None:
     (plain,) = parse(ACME.encode()).customers
     assert (plain.extension_digits, plain.purge_users) == (0, False)
     (said,) = parse((ACME + "extension_digits = 4\npurge_users = true\n").encode()).customers
@@ -20,7 +20,7 @@ def test_users_stay_and_have_no_extensions_unless_the_customer_says_so() -> None
 
 
 @pytest.mark.parametrize("line", ["extension_digits = 9", 'extension_digits = "4"', "purge_users = 1"])
-def test_what_is_wrong_is_named(line: str) -> None:
+def test_a_wrong_customer_setting_is_named(line: str) -> None:
     with pytest.raises(SettingsError) as raised:
         parse((ACME + line).encode())
     assert line.split()[0] in str(raised.value)

@@ -34,7 +34,7 @@ def test_the_sentence_has_one_fault_a_line() -> None:
     assert error.status == 2
 
 
-def test_only_a_near_word_is_suggested() -> None:
+def test_only_a_similar_key_is_suggested() -> None:
     assert suggestion("certifcate", ["certificate", "listen"]) == "; did you mean certificate?"
     assert suggestion("zzz", ["certificate", "listen"]) == ""
 

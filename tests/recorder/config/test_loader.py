@@ -149,7 +149,7 @@ def test_faults_of_the_text_name_the_file(config: Path) -> None:
         load(config)
 
 
-def test_of_what_init_makes_a_missing_half_is_a_fault_and_a_missing_root_secret_is_not(config: Path) -> None:
+def test_a_missing_half_of_a_key_pair_is_a_fault(config: Path) -> None:
     settings = load(config)
     check_made(settings)
     (config.parent / "root.key").unlink()

@@ -103,7 +103,7 @@ def test_everything_written_arrives() -> None:
     assert settings.customer("nobody") is None
 
 
-def test_what_is_left_out_is_safe() -> None:
+def test_the_defaults_are_safe() -> None:
     settings = parse(SMALL.encode())
     assert settings.media.srtp is Srtp.REQUIRED
     assert settings.admin_api.listen.loopback
@@ -192,7 +192,7 @@ def test_a_secret_in_the_file_is_refused_and_not_repeated() -> None:
 
 
 @pytest.mark.parametrize("text", ["[sip", "sip = ", "a = 1\na = 2", "x = 99-99", '[sip]\nlisten = "udp'])
-def test_what_is_not_toml_is_said_with_its_line(text: str) -> None:
+def test_a_toml_error_names_its_line(text: str) -> None:
     assert fault_of(text).line is not None
 
 

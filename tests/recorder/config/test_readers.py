@@ -41,7 +41,7 @@ def test_addresses_come_out_in_one_spelling() -> None:
 
 
 @pytest.mark.parametrize("nowhere", ["0.0.0.0", "::", "224.0.0.1", "ff02::1"])
-def test_an_address_in_answers_is_one_that_somebody_can_send_to(nowhere: str) -> None:
+def test_an_unreachable_address_for_answers_is_refused(nowhere: str) -> None:
     assert read.destination("192.0.2.10") == "192.0.2.10"
     with pytest.raises(read.Wrong):
         read.destination(nowhere)
@@ -88,19 +88,19 @@ def test_a_database_may_be_reached_through_a_socket_file() -> None:
         read.database("postgresql+asyncpg://rec@/recorder?host=/run/{customer}")
 
 
-def test_a_range_of_odd_ends_is_answered_with_the_nearest_right_one() -> None:
+def test_a_port_range_with_odd_ends_gets_a_suggestion() -> None:
     with pytest.raises(read.Wrong, match="20002-29999"):
         read.ports("20001-30000")
 
 
 @pytest.mark.parametrize("few", ["20000-20001", "20001-20002", "20001-20003", "20001-20004", "20000-20002"])
-def test_too_few_ports_are_not_answered_with_a_range_that_is_none(few: str) -> None:
+def test_too_few_ports_get_no_impossible_suggestion(few: str) -> None:
     with pytest.raises(read.Wrong, match="at least 4 ports from an even one on"):
         read.ports(few)
     assert read.ports("20000-20003") == read.PortRange(20000, 20003)
 
 
-def test_the_place_of_each_wrong_entry_is_kept_and_the_right_ones_too() -> None:
+def test_the_place_of_each_wrong_entry_is_kept() -> None:
     with pytest.raises(read.Wrong) as caught:
         read.each(read.ip)(["192.0.2.1", "x", 3])
     assert [place[0] for place in caught.value.places] == ["[1]", "[2]"]

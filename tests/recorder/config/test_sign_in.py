@@ -23,7 +23,7 @@ def text(**changes: str | None) -> bytes:
     return (ADDRESS + HEAD + "[[sign_in]]\n" + "\n".join(lines)).encode()
 
 
-def test_what_is_read() -> None:
+def test_sign_in_settings_are_parsed() -> None:
     (found,) = parse(text(client_secret='"credential:oidc"', ca='"/etc/ca.pem"')).sign_ins
     assert found.roles == {"desk": ("privacy", "listener"), "Recorder Chiefs": ("admin",)}
     assert (found.groups_claim, found.name_claim, found.scopes) == (

@@ -54,7 +54,7 @@ def test_a_contradiction_is_named_at_its_key(text: str, keys: list[str]) -> None
     assert keys_of(text) == keys
 
 
-def test_customers_behind_one_sbc_are_told_apart_by_domain() -> None:
+def test_customers_of_one_sbc_need_different_domains() -> None:
     second = CUSTOMER.replace("acme", "globex") + 'domains = ["globex.example"]\n'
     assert keys_of(SIP + CUSTOMER + second) == []
     assert keys_of(SIP + CUSTOMER + 'domains = ["globex.example"]\n' + second) == ["customer[1].domains"]
@@ -65,6 +65,6 @@ def test_the_same_port_on_different_addresses_is_no_clash() -> None:
     assert keys_of(text + CUSTOMER) == []
 
 
-def test_what_is_wrong_already_is_not_blamed_twice() -> None:
+def test_one_wrong_value_gives_one_fault() -> None:
     assert keys_of('[sip]\nlisten = ["tls:nowhere:5061"]\n' + CUSTOMER) == ["sip.listen[0]"]
     assert keys_of(SIP + '[[customer]]\nname = "acme"\nsources = ["nowhere"]\n') == ["customer[0].sources[0]"]

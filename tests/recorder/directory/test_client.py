@@ -92,7 +92,7 @@ def test_only_the_few_members_are_asked_for(tenant: Tenant) -> None:
     assert "$select=givenName,surname,onPremisesSamAccountName," in asked and "jobTitle" not in asked
 
 
-def test_a_partial_change_leaves_the_rest_and_half_a_pair_is_asked_for_whole(tenant: Tenant) -> None:
+def test_a_partial_change_keeps_the_other_fields(tenant: Tenant) -> None:
     tenant.entra.put("a", givenName="Mira", surname="Okafor", businessPhones=["1"], mobilePhone="2")
     first = tenant.read()
     tenant.entra.partial = True
@@ -104,7 +104,7 @@ def test_a_partial_change_leaves_the_rest_and_half_a_pair_is_asked_for_whole(ten
     assert change.members["numbers"] == ("1", "3") and change.members["first_name"] == "Mira"
 
 
-def test_somebody_who_leaves_while_being_asked_for_is_gone(tenant: Tenant) -> None:
+def test_a_user_deleted_during_the_read_is_gone(tenant: Tenant) -> None:
     tenant.entra.put("a/b", givenName="Mira", mobilePhone="2")
     first = tenant.read()
     tenant.entra.partial = True
@@ -129,7 +129,7 @@ def test_where_it_asks_for_patience_it_gets_it(tenant: Tenant, status: int) -> N
 
 
 @pytest.mark.parametrize("seconds", [301, 5400, MAX_ASKED])
-def test_however_long_it_asks_for_up_to_hours_it_is_left_alone_so_long(tenant: Tenant, seconds: float) -> None:
+def test_a_requested_delay_of_up_to_hours_is_respected(tenant: Tenant, seconds: float) -> None:
     tenant.entra.put("a", givenName="Mira")
     at = tenant.now + timedelta(seconds=seconds)
     for said in (f"{seconds:.0f}", format_datetime(at, usegmt=True)):
@@ -139,7 +139,7 @@ def test_however_long_it_asks_for_up_to_hours_it_is_left_alone_so_long(tenant: T
         assert tenant.waited == [pytest.approx(seconds, abs=1.0)]
 
 
-def test_the_daemon_lets_a_synchronisation_wait_as_long_as_it_may_be_told_to() -> None:
+def test_a_synchronisation_may_wait_as_long_as_requested() -> None:
     assert directory_job.LONGEST_SECONDS >= MAX_ASKED + 3600
 
 
@@ -160,7 +160,7 @@ def test_a_directory_that_is_away_is_said_to_be(tenant: Tenant) -> None:
         tenant.read()
 
 
-def test_a_peer_with_another_certificate_is_told_nothing(tenant: Tenant, tmp_path: Path) -> None:
+def test_a_peer_with_another_certificate_gets_no_request(tenant: Tenant, tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     with serving(Entra(), tmp_path / "other") as stranger:
         tenant.authority = stranger
@@ -226,7 +226,7 @@ def test_a_certificate_signs_the_application_in(tenant: Tenant) -> None:
         tenant.read(None, token.from_certificate(other))
 
 
-def test_what_is_no_certificate_with_its_key_is_refused() -> None:
+def test_a_certificate_without_its_key_is_refused() -> None:
     one, public = application()
     other, _ = application()
     crossed = public + other.partition(b"-----BEGIN PRIVATE KEY-----")[2].join((b"-----BEGIN PRIVATE KEY-----", b""))
@@ -253,7 +253,7 @@ def test_a_refusal_of_another_kind_is_no_fault(codes: object) -> None:
     assert "AADSTS" not in token.login_refused({"error_codes": codes}).sentence()
 
 
-def test_what_cannot_be_unpacked_is_asked_for_again(tenant: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_page_that_cannot_be_unpacked_is_requested_again(tenant: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
     async def torn(*_: object) -> None:
         raise httpx2.DecodingError("Mira")
 
@@ -281,7 +281,7 @@ def test_what_cannot_be_unpacked_is_asked_for_again(tenant: Tenant, monkeypatch:
         b"[" * 100_000,
     ],
 )
-def test_what_is_no_page_is_refused_without_repeating_it(tenant: Tenant, body: bytes) -> None:
+def test_an_invalid_page_is_refused_without_its_data(tenant: Tenant, body: bytes) -> None:
     tenant.entra.answers["/v1.0/users/delta"] = body
     with pytest.raises(NotPossible) as caught:
         tenant.read()

@@ -57,7 +57,7 @@ def test_one_looks_at_a_time(tmp_path: Path) -> None:
     story(tmp_path, tell)
 
 
-def test_one_imports_at_a_time_beside_whoever_looks(tmp_path: Path) -> None:
+def test_only_one_import_runs_beside_a_matching(tmp_path: Path) -> None:
     async def tell(node: StorageNode, acme: Customer) -> None:
         with matching(acme), importing(acme) as ours, importing(acme) as also:
             assert ours and not also

@@ -77,7 +77,7 @@ def test_short_lines_and_repeated_numbers() -> None:
         (b"upn\n" + b"x" * 2001 + b"\n", "more than 2000 characters"),
     ],
 )
-def test_what_is_wrong_is_said_without_naming_anybody(data: bytes, said: str) -> None:
+def test_csv_faults_are_reported_without_names(data: bytes, said: str) -> None:
     with pytest.raises(WrongUse) as error:
         read(data)
     assert said in str(error.value) and "Mira" not in error.value.sentence()

@@ -107,7 +107,7 @@ def test_the_life_of_people_in_the_directory(town: Town) -> None:
 SYNC = ("directory", "sync", "--customer", "acme")
 
 
-def test_a_killed_synchronisation_goes_on_with_the_page_that_it_was_at(town: Town) -> None:
+def test_a_killed_synchronisation_resumes_at_its_page(town: Town) -> None:
     crowd(town.entra, 10)
     town.entra.put("id-8", mobilePhone="+49 170 8")  # of a change it would be asked what other numbers there are
     town.entra.stops_at = "skiptoken=0.6"
@@ -141,7 +141,7 @@ def test_a_page_that_the_directory_knows_no_more_begins_anew(town: Town, status:
 
 
 @pytest.mark.parametrize("status", [400, 404, 410])
-def test_a_link_of_the_last_time_that_is_not_known_any_more_begins_anew(town: Town, status: int, capsys: Any) -> None:
+def test_an_expired_delta_link_starts_a_full_synchronisation(town: Town, status: int, capsys: Any) -> None:
     crowd(town.entra, 10)
     assert town.sync() == 0
     town.entra.statuses["deltatoken"] = status
@@ -183,7 +183,7 @@ def test_a_link_that_is_too_old_means_a_whole_synchronisation(town: Town, capsys
 
 
 @pytest.mark.parametrize("whole", [True, False])
-def test_a_broken_filter_changes_nothing_until_somebody_says_so(town: Town, capsys: Any, whole: bool) -> None:
+def test_a_mass_removal_needs_confirmation(town: Town, capsys: Any, whole: bool) -> None:
     crowd(town.entra)
     assert town.sync() == 0
     for number in range(10):
@@ -199,7 +199,7 @@ def test_a_broken_filter_changes_nothing_until_somebody_says_so(town: Town, caps
     assert sum(state == "inactive" for state, _, _ in town.users().values()) == 10
 
 
-def test_a_synchronisation_that_breaks_off_is_done_again_and_nothing_twice(town: Town) -> None:
+def test_an_interrupted_sync_is_repeated_without_duplicates(town: Town) -> None:
     crowd(town.entra)
     town.entra.permitted = False
     assert town.sync() == 3 and town.users() == {}
@@ -210,7 +210,7 @@ def test_a_synchronisation_that_breaks_off_is_done_again_and_nothing_twice(town:
     assert len(town.users()) == 50
 
 
-def test_a_change_of_users_is_in_the_audit_log_and_names_nobody(town: Town) -> None:
+def test_a_synchronisation_is_audited_without_names(town: Town) -> None:
     crowd(town.entra)
     town.sync()
     town.sync()
@@ -240,7 +240,7 @@ def test_a_damaged_link_costs_a_whole_synchronisation_only(town: Town) -> None:
         assert link.read() is None
 
 
-def test_check_says_what_is_missing(town: Town, capsys: Any) -> None:
+def test_directory_check_names_what_is_missing(town: Town, capsys: Any) -> None:
     assert town.run("directory", "check", "--customer", "acme") == 0
     assert "unknown" in capsys.readouterr().out
     town.entra.put("id-1", givenName="P1", mail="p1@x.example")
@@ -265,7 +265,7 @@ def test_check_says_what_is_missing(town: Town, capsys: Any) -> None:
     assert town.run("directory", "check", "--customer", "beta") == 2
 
 
-def test_credentials_are_announced_thirty_days_before_they_expire() -> None:
+def test_credentials_are_announced_thirty_days_before_expiry() -> None:
     now = datetime(2026, 3, 1, 12, tzinfo=UTC)
     for days, words in ((31, ""), (30, "in 30 days"), (0, "in 0 days"), (-1, "has expired")):
         credential = from_secret(b"x", now + timedelta(days=days, hours=1))

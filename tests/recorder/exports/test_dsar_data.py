@@ -46,7 +46,7 @@ def test_others_are_a_number_unless_they_are_asked_for() -> None:
     assert "Knut" not in str(named)
 
 
-def test_a_party_that_is_not_there_any_more_is_nobody() -> None:
+def test_a_party_number_beyond_the_list_is_ignored() -> None:
     shown = call(row(), told(parties=(0, 7)), None, others=False)
     assert len(shown["person"]) == 1
 
@@ -86,7 +86,7 @@ def test_why_it_is_kept() -> None:
         assert (shown["kept"]["by"], shown["kept"]["days"]) == (by, days) and "Bob" not in str(shown)
 
 
-def test_who_has_seen_it_is_told_without_a_name() -> None:
+def test_earlier_accesses_are_listed_without_names() -> None:
     entries = [
         {"time": "t1", "actor": "Knut", "role": "listener", "action": "call.media", "object": "c", "outcome": "done"},
         {

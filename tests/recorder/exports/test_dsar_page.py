@@ -74,7 +74,7 @@ def test_both_languages_say_the_same() -> None:
     assert words("DE") is words("at") is DEUTSCH and words("FR") is ENGLISH
 
 
-def test_what_is_said_of_media_is_said_in_german_too() -> None:
+def test_every_media_sentence_is_translated() -> None:
     assert set(SENTENCES) == {MIXED, LEFT_OUT, NOTHING, UNFINISHED, DAMAGED, INCOMPLETE, UNDECIDED}
     mixed = [told(media={"file": None, "problem": MIXED})]
     assert SENTENCES[MIXED] in page(HEAD, mixed, None, DEUTSCH)
@@ -83,7 +83,7 @@ def test_what_is_said_of_media_is_said_in_german_too() -> None:
     assert f"{SENTENCES[INCOMPLETE]} {SENTENCES[MIXED]}" in both
 
 
-def test_everybody_who_looked_is_named_by_a_role_in_words() -> None:
+def test_roles_of_earlier_accesses_are_translated() -> None:
     roles = ("listener", "privacy", "admin", "operator")  # the last is whoever used the commands
     seen = [{"at": "2026-02-01T10:00:00.000000Z", "what": "heard", "role": role} for role in roles]
     for w in (ENGLISH, DEUTSCH):

@@ -80,7 +80,7 @@ def unpacked(data: bytes) -> dict[str, bytes]:
     return found
 
 
-def test_what_is_in_it_and_nothing_of_anybody_else(tmp_path: Path) -> None:
+def test_a_report_holds_nothing_of_other_people(tmp_path: Path) -> None:
     async def story(node: Parts, acme: Customer, job: ExportJob) -> None:
         row = await called(acme)
         await acme.annotations.add(row.id, "Tove Lind says the name is spelt Okafor.", "paula")
@@ -123,7 +123,7 @@ def test_others_are_named_if_the_administrator_asks_for_it(tmp_path: Path) -> No
     tell(tmp_path, story)
 
 
-def test_a_call_that_was_live_when_it_was_confirmed_shows_nobody_else_when_its_parties_move_up(tmp_path: Path) -> None:
+def test_renumbered_parties_show_nobody_else_in_a_report(tmp_path: Path) -> None:
     async def story(node: Parts, acme: Customer, job: ExportJob) -> None:
         placeholder = {"role": "participant", "name": None, "number": None, "uri": "sip:pbx.example"}
         row = await called(acme, placeholder, ME, TOVE)
@@ -158,7 +158,7 @@ def test_others_are_silenced_and_a_mixture_is_said(tmp_path: Path) -> None:
     tell(tmp_path, story)
 
 
-def test_a_call_of_which_nobody_said_who_is_meant_shows_nobody(tmp_path: Path) -> None:
+def test_a_call_without_a_chosen_party_shows_no_party(tmp_path: Path) -> None:
     async def story(node: Parts, acme: Customer, job: ExportJob) -> None:
         row = await called(acme)
         case = await confirmed(acme, row)
@@ -285,7 +285,7 @@ def test_a_report_of_nothing_says_so(tmp_path: Path) -> None:
     tell(tmp_path, story)
 
 
-def test_a_call_that_is_being_erased_is_left_out_and_one_that_goes_meanwhile_takes_the_report_along(
+def test_a_call_erased_during_the_report_cancels_the_report(
     tmp_path: Path,
 ) -> None:
     renderer = FakeRenderer()
@@ -310,7 +310,7 @@ def test_a_call_that_is_being_erased_is_left_out_and_one_that_goes_meanwhile_tak
     tell(tmp_path, story, renderer)
 
 
-def test_progress_is_told_and_a_restart_begins_anew(tmp_path: Path) -> None:
+def test_a_restarted_report_begins_anew_and_shows_progress(tmp_path: Path) -> None:
     renderer = FakeRenderer()
 
     async def story(node: Parts, acme: Customer, job: ExportJob) -> None:
@@ -333,7 +333,7 @@ def test_progress_is_told_and_a_restart_begins_anew(tmp_path: Path) -> None:
     tell(tmp_path, story, renderer)
 
 
-def test_what_a_crash_left_half_closed_is_ended_by_the_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_job_finishes_closing_a_request_after_a_crash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def story(node: Parts, acme: Customer, job: ExportJob) -> None:
         case = await confirmed(acme, await called(acme))
 
@@ -362,7 +362,7 @@ def _csv(call: str) -> Any:
     return Request("csv", ("id",), "x", (call,))
 
 
-def test_a_label_that_may_be_a_name_is_a_title_only_of_the_person_or_where_others_are_named(tmp_path: Path) -> None:
+def test_a_label_that_may_be_a_name_is_hidden_from_other_people(tmp_path: Path) -> None:
     async def story(node: Parts, acme: Customer, job: ExportJob) -> None:
         named = [{**stream, "label": label} for stream, label in zip(APART, ("mira", "tove"), strict=True)]
         row = await called(acme, streams=named)
@@ -375,7 +375,7 @@ def test_a_label_that_may_be_a_name_is_a_title_only_of_the_person_or_where_other
     tell(tmp_path, story, renderer)
 
 
-def test_a_mixture_beside_a_stream_of_the_persons_own_is_listed_whatever_else_is_wrong(tmp_path: Path) -> None:
+def test_a_mixture_beside_an_own_stream_is_always_listed(tmp_path: Path) -> None:
     async def story(node: Parts, acme: Customer, job: ExportJob) -> None:
         row = await called(acme, streams=[APART[0], {**MIXED[0], "label": "2"}])
         case, data = await reported(acme, job, await confirmed(acme, row), media="wav", silence_others=True)

@@ -111,7 +111,7 @@ def test_media_lie_in_a_zip_beside_the_table(tmp_path: Path) -> None:
     tell(tmp_path, story)
 
 
-def test_silence_in_place_of_a_codec_that_cannot_be_decoded_is_said(tmp_path: Path) -> None:
+def test_silence_for_an_undecodable_codec_is_noted(tmp_path: Path) -> None:
     async def story(node: Parts, acme: Customer, job: ExportJob) -> None:
         row = await called(acme)
         with ZipFile(io.BytesIO(data(acme, await make(acme, job, calls=(row.id,), media="wav")))) as zip:
@@ -122,7 +122,7 @@ def test_silence_in_place_of_a_codec_that_cannot_be_decoded_is_said(tmp_path: Pa
     tell(tmp_path, story, FakeRenderer(report={"streams": [{"unknown": ["G728"]}, {"unknown": ["EVS", "G728"]}]}))
 
 
-def test_what_the_disk_lost_of_a_call_is_said(tmp_path: Path) -> None:
+def test_an_export_reports_lost_parts_of_a_call(tmp_path: Path) -> None:
     async def story(node: Parts, acme: Customer, job: ExportJob) -> None:
         row = await called(acme)
         export = await make(acme, job, calls=(row.id,), media="wav")
@@ -134,7 +134,7 @@ def test_what_the_disk_lost_of_a_call_is_said(tmp_path: Path) -> None:
     tell(tmp_path, story, FakeRenderer(report={"torn_parts": 1}))
 
 
-def test_the_others_are_silent_if_wanted_and_a_mixture_is_left_out(tmp_path: Path) -> None:
+def test_others_are_silenced_on_request_and_mixtures_left_out(tmp_path: Path) -> None:
     mixed = [{"label": "1", "party": [0, 1], "media": "audio"}]
 
     async def story(node: Parts, acme: Customer, job: ExportJob) -> None:
@@ -148,7 +148,7 @@ def test_the_others_are_silent_if_wanted_and_a_mixture_is_left_out(tmp_path: Pat
     tell(tmp_path, story)
 
 
-def test_the_last_seconds_of_a_live_call_are_silent_where_only_one_is_to_be_heard(tmp_path: Path) -> None:
+def test_the_end_of_a_live_call_is_silent_for_a_single_party(tmp_path: Path) -> None:
     async def story(node: Parts, acme: Customer, job: ExportJob) -> None:
         row = await called(acme, state=CallState.RECORDING)
         asked = {"party": "Mira Okafor", "media": "wav"}

@@ -88,7 +88,7 @@ def test_a_fault_of_ours_ends_that_export_only(tmp_path: Path) -> None:
     tell(tmp_path, story, renderer)
 
 
-def test_a_database_that_is_away_is_asked_again(tmp_path: Path) -> None:
+def test_an_export_is_kept_while_the_database_is_unavailable(tmp_path: Path) -> None:
     renderer = FakeRenderer()
 
     async def story(node: Parts, acme: Customer, job: ExportJob) -> None:
@@ -105,7 +105,7 @@ def test_a_database_that_is_away_is_asked_again(tmp_path: Path) -> None:
     tell(tmp_path, story, renderer)
 
 
-def test_what_a_restart_finds_is_made(tmp_path: Path) -> None:
+def test_an_unfinished_export_is_made_after_a_restart(tmp_path: Path) -> None:
     async def story(node: Parts, acme: Customer, job: ExportJob) -> None:
         row = await called(acme)
         filed = await acme.exports.file(Request("csv", ("id",), "x", (row.id,)), "paula")
@@ -128,7 +128,7 @@ async def done(acme: Customer, id: str) -> None:
             await asyncio.sleep(0.01)
 
 
-def test_progress_is_told_while_it_lasts(tmp_path: Path) -> None:
+def test_export_progress_is_reported_until_the_end(tmp_path: Path) -> None:
     renderer = FakeRenderer()
     seen: list[dict[str, Any]] = []
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from recorder.exports.export_job import remove_left_folders
 
 
-def test_what_a_killed_process_of_an_earlier_version_left_is_swept_and_only_that(tmp_path: Path) -> None:
+def test_only_folders_of_a_killed_older_process_are_swept(tmp_path: Path) -> None:
     run, other, shared = tmp_path / "run", tmp_path / "other", tmp_path / "shared"
     for place in (run, shared):
         for whose in (run, other):

@@ -65,7 +65,7 @@ def zipped(folder: Path) -> Path:
     return folder / "out.zip"
 
 
-def test_what_is_in_it(tmp_path: Path) -> None:
+def test_the_zip_holds_the_table_and_the_media(tmp_path: Path) -> None:
     with ZipFile(zipped(tmp_path)) as zip:
         assert zip.testzip() is None
         assert zip.read("calls.csv") == b"id\r\n" * 1000
@@ -87,7 +87,7 @@ def test_unzip_takes_it(tmp_path: Path) -> None:
     assert (tmp_path / "to/media/a.wav").read_bytes() == bytes(range(256)) * 9000
 
 
-def test_everybody_is_heard_unless_somebody_is_meant() -> None:
+def test_all_streams_are_chosen_unless_a_person_is_named() -> None:
     call = {"parties": PARTIES, "streams": STREAMS}
     assert [s.index for s in chosen(call, None)[0]] == [0, 1]
     mine, problem = chosen(call, Subject("Tove Lind", "DE").of)
@@ -111,14 +111,14 @@ def test_a_mixture_is_left_out_and_said() -> None:
 
 
 @pytest.mark.parametrize("doubt", [{"inferred": True}, {"earlier": [0]}])
-def test_a_stream_that_may_hold_another_voice_is_silent_and_said(doubt: dict[str, object]) -> None:
+def test_a_stream_that_may_hold_another_voice_is_silenced(doubt: dict[str, object]) -> None:
     """A conclusion that nobody stated, and a line that went from one person to another by a transfer."""
     call = {"parties": PARTIES, "streams": [STREAMS[0], {**STREAMS[1], **doubt}]}
     mine, problem = chosen(call, lambda parties: [1])
     assert mine == () and problem is not None and "cannot be separated" in problem
 
 
-def test_a_mixture_beside_a_stream_of_ones_own_is_silent_and_said() -> None:
+def test_a_mixture_beside_an_own_stream_is_silenced() -> None:
     call = {"parties": PARTIES, "streams": [STREAMS[0], {**STREAMS[1], "party": [0, 1]}]}
     mine, problem = chosen(call, lambda parties: [0])
     assert [(s.index, s.heard) for s in mine] == [(0, None), (1, ())] and problem is not None
@@ -137,7 +137,7 @@ def test_the_other_channel_is_silence_of_the_same_length(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("form", ["wav", "flac", "mkv"])
-def test_what_is_heard_keeps_its_place_where_the_others_spoke_before_and_after(tmp_path: Path, form: str) -> None:
+def test_audio_keeps_its_place_when_others_are_silenced(tmp_path: Path, form: str) -> None:
     """Time 0 is the first packet of the earliest stream and the end that of the last, heard or not."""
     told = [{"label": str(n), "party": n, "media": "audio", "formats": []} for n in range(2)]
     call = {"parties": PARTIES, "streams": told}
@@ -184,9 +184,7 @@ def behind(ms: int) -> bytes:
         *[(behind(ms), 0, 2_000) for ms in (0, 600, 990)],
     ],
 )
-def test_no_packet_of_another_person_sounds_wherever_its_timestamp_puts_it(
-    stored: bytes, other: int, last: int | None, tmp_path: Path
-) -> None:
+def test_no_packet_of_another_person_is_heard(stored: bytes, other: int, last: int | None, tmp_path: Path) -> None:
     """RTP time and arrival may be a second apart: a sender's clock that jumps or runs, a network that stood still."""
     stream = {"label": "1", "party": 1, "earlier": [0], "speakers": SPEAKERS, "media": "audio", "formats": []}
     heard, _ = chosen({"parties": PARTIES, "streams": [stream]}, lambda parties: [other])
@@ -194,7 +192,7 @@ def test_no_packet_of_another_person_sounds_wherever_its_timestamp_puts_it(
     assert not any(sound[(last or 0) * 8 :]) and any(sound) is (last is not None)
 
 
-def test_of_a_live_call_nothing_sounds_that_may_be_somebody_elses_already(tmp_path: Path) -> None:
+def test_a_live_calls_doubtful_end_is_silent(tmp_path: Path) -> None:
     """A transfer 3 s after the begin is not in the index yet, which is known up to there."""
     at = datetime.fromisoformat(TRANSFER)
     one = {"label": "1", "party": 0, "media": "audio", "formats": []}
@@ -250,9 +248,7 @@ def shades(folder: Path, stored: bytes, streams: Sequence[RenderStream]) -> list
 
 
 @pytest.mark.parametrize(("mine", "shade"), [(0, 80), (1, 200)])
-def test_only_the_persons_pictures_are_shown_beside_others_and_after_a_transfer(
-    mine: int, shade: int, tmp_path: Path
-) -> None:
+def test_only_the_persons_pictures_are_shown(mine: int, shade: int, tmp_path: Path) -> None:
     """Each has a stream of pictures; a third one goes from the first to the second after three seconds."""
     films = [stored([vp8_payloads(each) for each in film("libvpx", [grey] * 30)], stream=at, ssrc=90 + at,
                     every=200) for at, grey in ((1, 80), (2, 200))]  # fmt: skip
@@ -280,7 +276,7 @@ SPEAKERS = [
 
 
 @pytest.mark.parametrize("mine", [0, 1])
-def test_of_a_stream_that_changed_its_owner_only_the_moments_of_the_person_sound(mine: int, tmp_path: Path) -> None:
+def test_only_the_persons_part_of_a_shared_stream_is_heard(mine: int, tmp_path: Path) -> None:
     """A transfer at 3 s: to half a second before it the first is heard, from half a second behind it the second."""
     stream = {"label": "1", "party": 1, "earlier": [0], "speakers": SPEAKERS, "media": "audio", "formats": []}
     other = {"label": "2", "party": None, "media": "audio", "formats": []}

@@ -49,7 +49,7 @@ def test_a_file_is_made_and_reported(tmp_path: Path) -> None:
     assert path.read_bytes()[44:] == expand(b"".join(LOUD)).tobytes()
 
 
-def test_what_the_worker_says_is_what_the_caller_hears(tmp_path: Path) -> None:
+def test_a_render_error_of_the_worker_reaches_the_caller(tmp_path: Path) -> None:
     with (
         part_of(tmp_path, "m1", run(LOUD), spoil=5000) as part,
         output(tmp_path) as (fd, _),
@@ -60,7 +60,7 @@ def test_what_the_worker_says_is_what_the_caller_hears(tmp_path: Path) -> None:
     assert error.value.sentence() == "The recording is damaged. `recorder verify` names what is damaged."
 
 
-def test_what_nobody_can_decode_is_silence_and_said(tmp_path: Path) -> None:
+def test_undecodable_audio_is_reported_silence(tmp_path: Path) -> None:
     streams = [RenderStream(0, "0", {0: PCMU, 96: Format("EVS", 16_000), 2: Format("G726-32", 8000)})]
     spoken = run(LOUD) + run([bytes(80)] * 50, pt=2, seq=1100, ts=5000 + 16_000, at=2)
     with part_of(tmp_path, "m1", spoken) as part, output(tmp_path) as (fd, _):

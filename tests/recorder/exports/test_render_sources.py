@@ -16,7 +16,7 @@ from storage.customer.customers import Customer
 from tests.recorder.stage import Stage, stage
 
 
-def test_named_formats_are_told_and_static_ones_need_no_name() -> None:
+def test_only_dynamic_payload_types_are_passed_on() -> None:
     formats = [
         {"pt": 96, "encoding": "opus", "clock": 48000, "channels": 2, "fmtp": "useinbandfec=1"},
         {"pt": 8, "encoding": None, "clock": None, "channels": None, "fmtp": None},
@@ -42,7 +42,7 @@ def test_only_media_parts_are_opened_and_all_are_closed(tmp_path: Path) -> None:
     asyncio.run(story())
 
 
-def test_a_call_of_which_something_was_stored_is_not_played_without_its_media(tmp_path: Path) -> None:
+def test_a_call_with_stored_media_is_not_played_without_them(tmp_path: Path) -> None:
     async def story() -> None:
         async with stage(tmp_path) as one:
             customer, row = await ended(one)

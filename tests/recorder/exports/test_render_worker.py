@@ -67,7 +67,7 @@ def test_every_format_is_made(tmp_path: Path, form: Container) -> None:
     assert path.read_bytes().startswith(magic[form])
 
 
-def test_a_picture_of_the_sound_names_loudness_and_gaps_of_each_channel(tmp_path: Path) -> None:
+def test_a_waveform_shows_peaks_and_gaps_of_each_channel(tmp_path: Path) -> None:
     later = run(LOUD, seq=1100, ts=5000 + 16_000 + 8000, at=3000)
     with (
         part_of(tmp_path, "m1", run(LOUD)) as one,
@@ -91,7 +91,7 @@ def test_two_parts_are_one_call(tmp_path: Path) -> None:
     assert told[-1]["report"]["streams"][0]["gaps"] == [[2, 3, ""]]
 
 
-def test_a_part_still_being_written_gives_what_is_there(tmp_path: Path) -> None:
+def test_a_render_of_an_open_part_gives_what_is_stored(tmp_path: Path) -> None:
     stored = b"".join(run(LOUD[:5], seq=1000 + 5 * i, ts=5000 + 800 * i, at=100 * i) for i in range(40))
     with part_of(tmp_path, "m1", stored, finished=False) as part, output(tmp_path) as (fd, _):
         status, told = work(job_of(Container.WAV, fd, part))
@@ -100,7 +100,7 @@ def test_a_part_still_being_written_gives_what_is_there(tmp_path: Path) -> None:
     assert told[-1]["report"]["torn_parts"] == 0
 
 
-def test_a_part_without_its_end_gives_what_is_genuine_and_says_so(tmp_path: Path) -> None:
+def test_a_torn_part_gives_its_genuine_media(tmp_path: Path) -> None:
     stored = b"".join(run(LOUD[:5], seq=1000 + 5 * i, ts=5000 + 800 * i, at=100 * i) for i in range(40))
     with part_of(tmp_path, "m1", stored, spoil=-10) as part, output(tmp_path) as (fd, _):
         status, told = work(job_of(Container.WAV, fd, part))
@@ -113,7 +113,7 @@ def test_an_altered_part_is_refused(tmp_path: Path) -> None:
     assert (status, told[-1]) == (1, {"error": "The recording is damaged."})
 
 
-def test_what_cannot_be_made_is_one_sentence(tmp_path: Path) -> None:
+def test_an_impossible_render_gives_one_sentence(tmp_path: Path) -> None:
     with part_of(tmp_path, "m1", run(LOUD)) as part, output(tmp_path) as (fd, _):
         status, told = work(job_of(Container.MP3, fd, part, streams=3))
     assert (status, told[-1]["error"]) == (1, "mp3 holds at most 2 channels and this call has 3; take wav or mkv")

@@ -80,7 +80,7 @@ def test_any_part_is_that_of_the_file(tmp_path: Path, span: tuple[int, int]) -> 
         assert asyncio.run(taken(part, *span)) == file_of(tmp_path, part)[slice(*span)]
 
 
-def test_a_worker_waits_for_whoever_listens(tmp_path: Path) -> None:
+def test_the_render_worker_waits_for_its_reader(tmp_path: Path) -> None:
     async def slow(part: Part) -> None:
         async with opened(part) as stream:
             chunks = stream.chunks(0, stream.size)
@@ -92,7 +92,7 @@ def test_a_worker_waits_for_whoever_listens(tmp_path: Path) -> None:
     story(tmp_path, slow)
 
 
-def test_what_is_given_up_leaves_no_descriptor_and_no_worker(tmp_path: Path) -> None:
+def test_an_abandoned_render_leaks_no_descriptor_or_worker(tmp_path: Path) -> None:
     async def given_up(part: Part) -> None:
         before = descriptors()
         async with opened(part) as unheard:

@@ -17,7 +17,7 @@ from storage.customer.customers import KEYS
 from tests.recorder.stage import CONFIG, stage
 
 
-def test_what_has_grown_is_signed_once_and_told(tmp_path: Path) -> None:
+def test_a_grown_log_is_signed_and_witnessed_once(tmp_path: Path) -> None:
     marks = tmp_path / "outside" / "marks.jsonl"
 
     async def story() -> None:
@@ -44,9 +44,7 @@ def test_what_has_grown_is_signed_once_and_told(tmp_path: Path) -> None:
     asyncio.run(story())
 
 
-def test_old_checkpoints_are_thinned_at_the_start_and_once_a_day(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_old_checkpoints_are_thinned_daily(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(audit_job, "THIN_ROUNDS", 3)
 
     async def story() -> None:
@@ -75,7 +73,7 @@ def test_a_disk_that_refuses_stops_nothing(tmp_path: Path) -> None:
     asyncio.run(story())
 
 
-def test_what_cannot_be_read_of_one_customer_is_no_reason_to_tell_nothing_of_another(tmp_path: Path) -> None:
+def test_one_customers_unreadable_audit_does_not_hide_anothers(tmp_path: Path) -> None:
     async def story() -> None:
         async with stage(tmp_path, CONFIG + '[[customer]]\nname = "globex"\nsources = ["192.0.2.1"]\n') as one:
             job = AuditJob(one.node)

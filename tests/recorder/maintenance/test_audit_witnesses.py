@@ -79,12 +79,12 @@ def test_a_syslog_elsewhere_gets_rfc_5424(family: socket.AddressFamily, host: st
     assert [mark.head.n for mark in witnessed(heard)] == [1]
 
 
-def test_a_name_that_is_nobody_s_is_no_witness() -> None:
+def test_an_unresolvable_syslog_host_is_an_error() -> None:
     with pytest.raises(NotPossible):
         tell("syslog:nobody.invalid:514", LINE)
 
 
 @pytest.mark.parametrize("host", ["syslog..example", "x" * 70 + ".example"])
-def test_a_name_that_no_name_server_would_take_is_no_witness_either(host: str) -> None:
+def test_an_unresolvable_name_is_no_witness(host: str) -> None:
     with pytest.raises(NotPossible):
         tell(f"syslog:{host}:514", LINE)

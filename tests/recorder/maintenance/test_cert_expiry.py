@@ -99,7 +99,7 @@ def test_a_renewed_one_is_no_news_until_it_runs_out_itself(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("spoil", ["sip.crt", "sip.key"])
-def test_a_successor_that_cannot_be_used_is_said_once_and_the_old_end_still_counts(tmp_path: Path, spoil: str) -> None:
+def test_an_unusable_renewed_certificate_is_reported_once(tmp_path: Path, spoil: str) -> None:
     async def tell(node: Node, watch: Renewal) -> None:
         await watch.look()
         (tmp_path / spoil).write_text("none")
@@ -121,7 +121,7 @@ def test_a_successor_that_cannot_be_used_is_said_once_and_the_old_end_still_coun
     story(tmp_path, tell)
 
 
-def test_every_listener_is_looked_at_and_one_without_a_certificate_is_not(tmp_path: Path) -> None:
+def test_every_listeners_certificate_is_watched(tmp_path: Path) -> None:
     node = Node(tmp_path)
     node.settings.sip = SimpleNamespace(certificate=None, private_key=None, client_ca=None)
     assert Renewal(node)._watched == []  # type: ignore[arg-type]  # as above

@@ -25,7 +25,7 @@ def test_only_an_id_is_repeated() -> None:
     assert shown("+49 30 901820101") == ""
 
 
-def test_acts_beside_a_writer_that_has_the_log_open_keep_one_chain(tmp_path: Path) -> None:
+def test_entries_of_concurrent_writers_form_one_chain(tmp_path: Path) -> None:
     place = Place(tmp_path)
     settings = place.settings()
     root = load_root(settings.keys.root)

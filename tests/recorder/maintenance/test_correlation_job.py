@@ -50,7 +50,7 @@ def test_columns_of_an_earlier_version_are_filled(tmp_path: Path) -> None:
     story(tmp_path, tell)
 
 
-def test_a_customer_of_whom_nothing_is_to_be_done_costs_one_question(tmp_path: Path) -> None:
+def test_a_customer_with_nothing_to_match_costs_one_query(tmp_path: Path) -> None:
     async def tell(one: Stage, acme: Customer, job: CorrelationJob) -> None:
         await imported(acme, MIRA)
         await indexed(one, acme, 1)
@@ -130,7 +130,7 @@ def test_calls_of_before_are_looked_at_and_new_ones_at_once(tmp_path: Path) -> N
     story(tmp_path, tell)
 
 
-def test_a_call_between_a_synchronisation_elsewhere_and_our_hearing_of_it_is_looked_at(tmp_path: Path) -> None:
+def test_a_call_indexed_after_a_foreign_sync_is_matched(tmp_path: Path) -> None:
     async def tell(one: Stage, acme: Customer, job: CorrelationJob) -> None:
         await job.turn(acme, rest)
         mira = await imported(acme, MIRA)
@@ -158,7 +158,7 @@ def test_a_change_of_another_process_is_noticed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("problem", [DatabaseAway("the database is away"), LookupError()])
-def test_what_fails_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, problem: Exception) -> None:
+def test_failed_matching_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, problem: Exception) -> None:
     async def tell(one: Stage, acme: Customer, job: CorrelationJob) -> None:
         async def away() -> int:
             raise problem

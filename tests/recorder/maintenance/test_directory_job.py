@@ -64,7 +64,7 @@ def kinds(node: Node) -> list[tuple[str, Any]]:
     return [(each["kind"], each.get("reason")) for each in node.incidents.of("acme")]
 
 
-def test_what_the_directory_has_is_taken_over_by_a_process_of_its_own(tmp_path: Path, entra: Entra) -> None:
+def test_a_directory_is_imported_in_its_own_process(tmp_path: Path, entra: Entra) -> None:
     for number in range(20):
         entra.put(f"id-{number}", givenName=f"P{number}")
 
@@ -85,7 +85,7 @@ def test_what_the_directory_has_is_taken_over_by_a_process_of_its_own(tmp_path: 
     story(tmp_path, entra, tell)
 
 
-def test_a_directory_that_refuses_is_an_incident_and_tried_again(tmp_path: Path, entra: Entra) -> None:
+def test_a_directory_that_refuses_is_an_incident(tmp_path: Path, entra: Entra) -> None:
     entra.permitted = False
 
     async def tell(node: Node, job: DirectoryJob) -> None:

@@ -66,7 +66,7 @@ def test_only_a_recipient_opens_it() -> None:
         decrypt(sealed[:-1], str(one))
 
 
-def test_what_is_no_recipient_or_identity_is_said_without_repeating_it() -> None:
+def test_an_invalid_recipient_or_identity_is_not_echoed() -> None:
     pytest.importorskip("pyrage")
     for wrong in ("age1xyz", "AGE-SECRET-KEY-1QQ", ""):
         with pytest.raises(WrongUse, match="not one of age") as caught:

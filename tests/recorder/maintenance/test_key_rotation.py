@@ -98,7 +98,7 @@ def test_lost_keys_come_back_with_the_root_secret_and_the_log(place: Place) -> N
     assert not list(place.data.glob(".restore-*"))
 
 
-def test_a_backup_of_something_else_leaves_no_root_secret_behind(place: Place) -> None:
+def test_a_foreign_backup_leaves_no_root_secret(place: Place) -> None:
     data = archive(place)
     foreign = pack(bytes(range(50, 82)), unpack(data)[1], 0)
     (place.folder / "root.key").unlink()
@@ -118,7 +118,7 @@ def test_keys_that_open_are_left_alone(place: Place) -> None:
     assert not place.open("acme").keeps(5)
 
 
-def test_a_backup_older_than_the_data_is_taken_only_when_asked_for(place: Place) -> None:
+def test_a_backup_older_than_the_data_is_used_only_on_request(place: Place) -> None:
     data = archive(place)
     place.open("acme").cut(5)
     shutil.rmtree(place.keys)
@@ -130,7 +130,7 @@ def test_a_backup_older_than_the_data_is_taken_only_when_asked_for(place: Place)
     assert place.acts()[-1]["reason"] == "older than the data"
 
 
-def test_what_was_erased_since_is_erased_of_older_keys_too(place: Place) -> None:
+def test_a_restore_repeats_erasures_on_older_keys(place: Place) -> None:
     data = archive(place)
     keys, other = place.open(), leaf_of(DAY - 9, 3)
     ledger = Ledger(place.keys, "acme")
@@ -145,9 +145,7 @@ def test_what_was_erased_since_is_erased_of_older_keys_too(place: Place) -> None
     assert not back.keeps(LEAF) and not back.keeps(other) and back.keeps(LEAF + 1)
 
 
-def test_a_restore_that_was_killed_before_its_end_has_changed_no_key(
-    place: Place, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_killed_restore_has_changed_no_key(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     data = archive(place)
     used = place.open().allocate(DAY)
     files = Path(customer_folder(place.data, "acme") / "vault")
@@ -179,7 +177,7 @@ def test_numbers_that_were_given_since_are_skipped(place: Place) -> None:
     assert place.open().allocate(DAY) not in used
 
 
-def test_a_number_that_left_no_file_is_given_to_no_recording_either(place: Place) -> None:
+def test_a_number_without_a_file_is_not_reused_after_a_restore(place: Place) -> None:
     data = archive(place)
     keys = place.open()
     vault = Vault(customer_folder(place.data, "acme") / "vault", "acme", keys)
@@ -204,9 +202,7 @@ def test_numbers_of_papers_that_were_written_since_are_skipped(place: Place) -> 
     assert place.open().allocate(NO_CALL_DAY) != leaf
 
 
-def test_a_restore_that_was_killed_leaves_no_keys_outside_their_folder(
-    place: Place, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_killed_restore_leaves_no_keys_outside_their_folder(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     data = archive(place)
     shutil.rmtree(place.keys)
 
@@ -224,7 +220,7 @@ def test_a_restore_that_was_killed_leaves_no_keys_outside_their_folder(
 
 
 @pytest.mark.parametrize("killed_before", [False, True])
-def test_keys_that_were_only_tried_are_overwritten_where_they_lay(
+def test_trial_keys_of_a_restore_are_overwritten_in_place(
     place: Place, monkeypatch: pytest.MonkeyPatch, killed_before: bool
 ) -> None:
     data = archive(place)
@@ -246,7 +242,7 @@ def test_keys_that_were_only_tried_are_overwritten_where_they_lay(
     assert not any(content.strip(b"\0") for content in seen.values())
 
 
-def test_a_backup_under_an_older_root_secret_comes_back_under_the_configured_one(place: Place) -> None:
+def test_a_backup_is_restored_under_the_configured_root_secret(place: Place) -> None:
     data = archive(place)
     place.configure("new.key")
     shutil.rmtree(place.keys)
@@ -256,7 +252,7 @@ def test_a_backup_under_an_older_root_secret_comes_back_under_the_configured_one
         place.open()
 
 
-def test_what_cannot_be_restored_is_said(place: Place) -> None:
+def test_an_impossible_restore_is_explained(place: Place) -> None:
     data = archive(place)
     with pytest.raises(Negative, match="no backup"):
         restore(place.settings(), data[:100], older=False)

@@ -34,7 +34,7 @@ def test_a_log_that_lost_its_tail_is_found(tmp_path: Path) -> None:
     assert prove(settings, settings.customers[0])["bad"] == 1
 
 
-def test_who_rolls_back_log_and_keys_together_is_found_by_what_a_witness_was_told(tmp_path: Path) -> None:
+def test_a_witness_detects_a_rollback_of_log_and_keys(tmp_path: Path) -> None:
     place = Place(tmp_path)
     log, mark = tmp_path / "data/customers/acme/audit.jsonl", tmp_path / "data/keys/acme.audit"
     outside, told = tmp_path / "outside", []
@@ -63,7 +63,7 @@ def test_who_rolls_back_log_and_keys_together_is_found_by_what_a_witness_was_tol
     assert place.run("audit", "verify", "--witness", str(outside)) == 3
 
 
-def test_a_receipt_is_checked_with_the_key_of_the_customer_it_names(tmp_path: Path) -> None:
+def test_a_receipt_is_checked_with_its_customers_key(tmp_path: Path) -> None:
     place = Place(tmp_path)
     settings = load(place.config)
     key = audit_key(open_keys(tmp_path / "data", "acme", load_root(settings.keys.root)))
@@ -75,7 +75,7 @@ def test_a_receipt_is_checked_with_the_key_of_the_customer_it_names(tmp_path: Pa
         assert prove_receipt(data.encode(), settings, settings.customers)["ok"] is False
 
 
-def test_the_record_of_a_request_is_checked_alone_and_in_the_answer_about_it(tmp_path: Path) -> None:
+def test_a_requests_record_verifies_alone_and_in_its_answer(tmp_path: Path) -> None:
     place = Place(tmp_path)
     settings = load(place.config)
     key = audit_key(open_keys(tmp_path / "data", "acme", load_root(settings.keys.root)))

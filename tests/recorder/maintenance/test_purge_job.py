@@ -17,7 +17,7 @@ from tests.recorder.stage import stage
 MIRA = Person("Mira", account_name="mira", numbers=("+4930123456",))
 
 
-def test_whoever_left_goes_when_all_calls_were_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_former_user_is_deleted_after_all_calls_are_matched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("recorder.maintenance.purge_job.REST_SECONDS", 0)
 
     async def story() -> None:

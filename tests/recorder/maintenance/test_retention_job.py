@@ -78,7 +78,7 @@ async def gone(acme: Customer, *rows: Any) -> bool:
     return not any([await acme.calls.get(row.id) for row in rows]) and await acme.erasures.open() == ()
 
 
-def test_open_erasures_go_on_and_what_is_due_goes_at_the_start(tmp_path: Path) -> None:
+def test_open_erasures_and_due_calls_are_done_at_start(tmp_path: Path) -> None:
     async def story(node: Parts, acme: Customer) -> None:
         now = datetime.now(UTC)
         asked, due = await record(acme, ended=now), await record(acme, ended=LONG_AGO)
@@ -93,7 +93,7 @@ def test_open_erasures_go_on_and_what_is_due_goes_at_the_start(tmp_path: Path) -
     tell(tmp_path, story)
 
 
-def test_a_request_is_carried_out_at_once_and_a_lifted_hold_lets_it_end(tmp_path: Path) -> None:
+def test_an_erasure_runs_at_once_and_waits_for_a_hold(tmp_path: Path) -> None:
     async def story(node: Parts, acme: Customer) -> None:
         node.settings.retention = Retention(sweep_seconds=3600, brake_percent=5)
         await RetentionJob(node).run()
@@ -148,9 +148,7 @@ def test_new_rules_show_in_every_call(tmp_path: Path) -> None:
     tell(tmp_path, story)
 
 
-def test_rules_that_change_while_calls_are_given_their_day_count_too(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_rules_changed_during_an_assignment_count_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two changes of the rules, the second while the first is being carried out."""
 
     async def story(node: Parts, acme: Customer) -> None:
@@ -180,7 +178,7 @@ def test_rules_that_change_while_calls_are_given_their_day_count_too(
     tell(tmp_path, story)
 
 
-def test_what_fails_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_erasure_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("recorder.maintenance.retention_job.RETRY_SECONDS", 0.05)
 
     async def story(node: Parts, acme: Customer) -> None:
@@ -281,9 +279,7 @@ def test_stopping_hangs_up_and_waits_for_the_end() -> None:
     asyncio.run(story())
 
 
-def test_a_journal_that_is_mostly_out_of_date_is_written_anew_at_the_start(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_mostly_outdated_journal_is_compacted_at_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("storage.journal.compaction.LEAST", 0)
 
     async def what(node: Parts, acme: Customer) -> None:

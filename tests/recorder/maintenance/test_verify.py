@@ -39,9 +39,7 @@ async def stored(one: Stage, name: str) -> tuple[str, int]:
     return call.id, call.leaf
 
 
-def test_finished_and_living_calls_are_in_order_also_one_that_just_began(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_verify_accepts_finished_and_live_calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def story() -> None:
         async with stage(tmp_path) as one:
             await stored(one, "c1")
@@ -122,7 +120,7 @@ def test_an_open_part_of_a_finished_call_is_a_defect(tmp_path: Path) -> None:
     asyncio.run(story())
 
 
-def test_a_damaged_row_an_attachment_without_part_and_a_paper_taken_out_are_found(tmp_path: Path) -> None:
+def test_verify_finds_a_damaged_row_or_a_missing_part(tmp_path: Path) -> None:
     async def story() -> None:
         async with stage(tmp_path) as one:
             acme = one.node.customers["acme"]
@@ -150,7 +148,7 @@ def test_a_damaged_row_an_attachment_without_part_and_a_paper_taken_out_are_foun
     asyncio.run(story())
 
 
-def test_what_is_away_is_no_defect() -> None:
+def test_an_unavailable_database_is_no_defect() -> None:
     assert refused("acme", SealBroken("the journal is another customer's")).defects[0]["customer"] == "acme"
     for away in (DatabaseAway("away"), KeysMissing("no keys"), NoSpace("full")):
         with pytest.raises(type(away)):

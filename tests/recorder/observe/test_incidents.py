@@ -47,7 +47,7 @@ def test_a_clock_that_was_set_back_begins_a_new_one() -> None:
     assert [i["count"] for i in one.of("acme")] == [1, 1]
 
 
-def test_nobody_sees_anothers() -> None:
+def test_a_customer_sees_only_its_own_incidents() -> None:
     one = Incidents(lambda: NOON)
     one.add("call-interrupted", "acme", call="x")
     one.add("worker-died", None)
@@ -55,7 +55,7 @@ def test_nobody_sees_anothers() -> None:
     assert kinds(one) == ["worker-died", "call-interrupted"]
 
 
-def test_a_flood_pushes_out_the_oldest_of_its_customer_and_nothing_of_another(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_flood_evicts_only_its_own_customers_incidents(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "KEPT", 100)
     one = Incidents(lambda: NOON)
     one.add("call-interrupted", "other")
@@ -67,7 +67,7 @@ def test_a_flood_pushes_out_the_oldest_of_its_customer_and_nothing_of_another(mo
     assert kinds(one, "other") == ["call-interrupted"]
 
 
-def test_they_outlive_the_process_at_once_and_their_counts_with_the_next_save(started: Callable[[], Incidents]) -> None:
+def test_incidents_survive_the_process_at_once(started: Callable[[], Incidents]) -> None:
     one = started()
     one.add("call-refused", "acme", status=403)
     one.add("worker-died", None, reason="exit")
@@ -94,7 +94,7 @@ def test_a_disk_that_takes_nothing_is_asked_again(started: Callable[[], Incident
     assert kinds(started()) == ["call-refused"]
 
 
-def test_what_waits_for_a_full_disk_is_not_written_out_for_each_new_one(
+def test_incidents_waiting_for_a_full_disk_are_not_rewritten(
     started: Callable[[], Incidents], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lines, before = [0], files._line

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from recorder.observe.log_throttle import MAX_KEYS, RateLimit
 
 
-def test_repetitions_within_a_second_are_held_back_and_counted_with_the_next_line() -> None:
+def test_repeated_lines_within_a_second_are_counted() -> None:
     limit = RateLimit()
     assert limit.admit("a", 0.0) == 0
     assert [limit.admit("a", now) for now in (0.1, 0.5, 0.99)] == [None, None, None]
@@ -17,7 +17,7 @@ def test_repetitions_within_a_second_are_held_back_and_counted_with_the_next_lin
     assert limit.admit("a", 2.0) == 0
 
 
-def test_what_gets_no_later_line_is_owed_once() -> None:
+def test_a_count_without_a_later_line_is_reported_once() -> None:
     limit = RateLimit()
     for now in (0.0, 0.1, 0.2):
         limit.admit("a", now)
@@ -36,7 +36,7 @@ def test_a_line_that_another_limit_held_back_is_owed_too() -> None:
     assert limit.admit("a", 2.5) == 2
 
 
-def test_memory_is_bounded() -> None:
+def test_the_log_throttle_keeps_a_bounded_number_of_keys() -> None:
     limit = RateLimit()
     for number in range(MAX_KEYS * 2):
         limit.admit(number, 0.0)

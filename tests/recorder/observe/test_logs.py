@@ -252,7 +252,7 @@ def test_an_exception_is_its_class_and_its_places() -> None:
     assert "alice" not in str(described)
 
 
-def test_of_a_long_traceback_the_innermost_places_are_kept_and_of_many_causes_the_nearest() -> None:
+def test_a_long_traceback_keeps_its_innermost_frames() -> None:
     def sink(depth: int) -> None:
         if not depth:
             raise ValueError
@@ -271,7 +271,7 @@ def test_of_a_long_traceback_the_innermost_places_are_kept_and_of_many_causes_th
     assert failure(chain[0])["cause"] == ["KeyError", "TypeError", "OSError", "IndexError"]
 
 
-def test_a_place_is_two_parts_of_the_path_and_the_end_of_a_long_name() -> None:
+def test_a_place_shows_two_path_parts_and_the_end_of_a_name() -> None:
     code = compile("0", "/a/b/c.py", "eval").replace(co_qualname="x" + "y" * 80)
     assert place(code, 7) == f"b/c.py:7 {'y' * 80}"
     assert place(code, None) == f"b/c.py:0 {'y' * 80}"
@@ -279,7 +279,7 @@ def test_a_place_is_two_parts_of_the_path_and_the_end_of_a_long_name() -> None:
 
 
 @pytest.mark.parametrize("least", ["debug", "info", "warning", "error", "critical"])
-def test_each_level_writes_itself_and_what_is_worse(least: str) -> None:
+def test_a_level_includes_the_more_severe_ones(least: str) -> None:
     levels = ["debug", "info", "warning", "error", "critical"]
     stream = io.StringIO()
     pipeline = Pipeline(stream, least)

@@ -107,7 +107,7 @@ def test_codes_come_from_enums_too() -> None:
         "by Müller-Alice now",
     ],
 )
-def test_the_last_resort_masks_what_looks_like_somebody(said: str) -> None:
+def test_scrubbing_masks_text_like_personal_data(said: str) -> None:
     assert not re.search(r"(?i)alice|mueller|151|1234|WVNf", scrub(said))
     assert MASK in scrub(said)
 
@@ -340,7 +340,7 @@ def test_a_number_has_the_bound_of_its_field(field: str, value: float, written: 
         ("fe80::1%4915112345678", MASK),
     ],
 )
-def test_an_address_is_parsed_and_one_that_reads_like_a_number_is_cut(value: str, written: str) -> None:
+def test_an_address_is_parsed_and_a_number_like_one_is_cut(value: str, written: str) -> None:
     assert mask({"peer": value}) == {"peer": written}
 
 

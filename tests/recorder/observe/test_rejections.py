@@ -46,7 +46,7 @@ def test_many_sources_share_what_can_be_read() -> None:
     assert held(metrics) == 20_000 - len(log.lines)
 
 
-def test_what_the_common_limit_held_back_stands_in_the_next_line_of_its_source() -> None:
+def test_suppressed_lines_are_counted_in_the_sources_next_line() -> None:
     one, log, metrics = unwelcome()
     for _ in range(3):
         one.drop("source", "192.0.2.1", 100.0)
@@ -68,7 +68,7 @@ def test_a_line_names_the_source_where_there_is_one() -> None:
     ]
 
 
-def test_a_challenge_that_nobody_takes_up_is_told_once_and_one_that_is_never() -> None:
+def test_an_unanswered_challenge_is_reported_once() -> None:
     one = Challenges()
     one.ask("a", "acme", "192.0.2.1", 0.0)
     one.ask("b", "acme", "192.0.2.1", 1.0)
@@ -80,7 +80,7 @@ def test_a_challenge_that_nobody_takes_up_is_told_once_and_one_that_is_never() -
     assert len(one) == 0
 
 
-def test_what_a_client_calls_its_call_is_not_kept() -> None:
+def test_a_challenge_does_not_keep_the_call_id() -> None:
     one = Challenges()
     one.ask("alice-to-bob\udcff" * 5000, "acme", "192.0.2.1", 0.0)
     assert "alice" not in str(vars(one))

@@ -27,6 +27,6 @@ def test_the_last_one_counts(data: Path) -> None:
 
 
 @pytest.mark.parametrize("text", [b"", b"yesterday", b"2026-03-04T05:06:07", b"\xff\xfe"])
-def test_what_cannot_be_read_is_not_known(data: Path, text: bytes) -> None:
+def test_an_unreadable_backup_time_is_unknown(data: Path, text: bytes) -> None:
     (data / "keys" / "backed-up").write_bytes(text)
     assert backed_up_at(data) is None

@@ -27,7 +27,7 @@ def keys(tmp_path: Path) -> CustomerKeys:
     return CustomerKeys.create(tmp_path / "keys", tmp_path / "customers" / "acme", "acme", RootSecret(bytes(range(32))))
 
 
-def test_what_was_saved_comes_back_and_nothing_personal_is_readable(tmp_path: Path, keys: CustomerKeys) -> None:
+def test_a_saved_checkpoint_is_sealed_and_restored(tmp_path: Path, keys: CustomerKeys) -> None:
     here = Checkpoints(tmp_path / "live")
     leaf = keys.allocate(20_513)
     here.save(Mark(CALL, "acme", leaf, ((20000, True),)), keys, {"name": "Alice"})
@@ -40,7 +40,7 @@ def test_what_was_saved_comes_back_and_nothing_personal_is_readable(tmp_path: Pa
     assert not list(here.left())
 
 
-def test_a_call_that_begins_has_room_for_what_its_successor_wants_first(small_disk: Path) -> None:
+def test_a_new_call_reserves_space_for_its_successor(small_disk: Path) -> None:
     """Full afterwards or not: packets that no slot knows of would be lost without a word by a worker's end."""
     with closing(Checkpoints(small_disk / "live")) as here:
         descriptor = here.begin(CALL)
@@ -59,7 +59,7 @@ def test_a_call_that_begins_has_room_for_what_its_successor_wants_first(small_di
         here.begin(OTHER)
 
 
-def test_a_successor_sees_which_calls_are_over_and_may_remove_them(tmp_path: Path, keys: CustomerKeys) -> None:
+def test_a_successor_may_remove_finished_calls(tmp_path: Path, keys: CustomerKeys) -> None:
     before, leaf = Checkpoints(tmp_path / "live"), keys.allocate(20_513)
     for call in (CALL, OTHER):
         before.save(Mark(call, "acme", leaf, ()), keys, {"call": call})
@@ -107,7 +107,7 @@ def test_the_next_call_has_the_file_of_one_that_is_over(tmp_path: Path, keys: Cu
     here.returned(OTHER)
 
 
-def test_what_older_versions_left_is_cleaned_up(tmp_path: Path) -> None:
+def test_files_of_older_versions_are_removed(tmp_path: Path) -> None:
     (tmp_path / "live").mkdir()
     (tmp_path / "spool").mkdir()
     (tmp_path / "live" / CALL).write_text("{}")
@@ -117,7 +117,7 @@ def test_what_older_versions_left_is_cleaned_up(tmp_path: Path) -> None:
     assert not list((tmp_path / "live").iterdir())
 
 
-def test_a_folder_that_somebody_made_there_is_left_alone(tmp_path: Path) -> None:
+def test_a_foreign_folder_among_the_states_is_kept(tmp_path: Path) -> None:
     (tmp_path / "live/mine").mkdir(parents=True)
     assert list(Checkpoints(tmp_path / "live").left()) == []
     assert (tmp_path / "live/mine").is_dir()

@@ -122,7 +122,7 @@ def test_a_file_that_a_worker_may_still_write_to_is_removed(tmp_path: Path) -> N
     assert here.take() is not slot
 
 
-def test_a_file_that_cannot_be_emptied_is_given_to_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_cannot_be_emptied_is_not_reused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     here = Slots(tmp_path / "live")
     slot = here.take()
     slot.write(OUTER, b"of the call before")
@@ -145,7 +145,7 @@ def test_only_so_many_empty_files_are_kept(tmp_path: Path, monkeypatch: pytest.M
     assert [p.name for p in (tmp_path / "live").iterdir()] == [one.path.name]
 
 
-def test_a_successor_finds_what_is_of_a_call_and_uses_the_rest(tmp_path: Path) -> None:
+def test_a_successor_restores_calls_and_reuses_other_files(tmp_path: Path) -> None:
     before = Slots(tmp_path / "live")
     live, empty, spoilt = before.take(), before.take(), before.take()
     live.write(OUTER, b"x")
@@ -162,7 +162,7 @@ def test_a_successor_finds_what_is_of_a_call_and_uses_the_rest(tmp_path: Path) -
     assert read(live.fd).sealed == b"z"  # type: ignore[union-attr]  # it was written
 
 
-def test_what_is_no_file_is_passed_over(tmp_path: Path) -> None:
+def test_folders_pipes_and_links_are_skipped(tmp_path: Path) -> None:
     """Somebody's folder, pipe or link must not keep the daemon from its start; reading a pipe would never end."""
     folder = tmp_path / "live"
     former = Slots(folder)

@@ -42,7 +42,7 @@ def tape(tmp_path: Path) -> Iterator[Tape]:
     made.part.abandon()
 
 
-def test_what_was_kept_is_read_back(tape: Tape) -> None:
+def test_control_records_are_read_back(tape: Tape) -> None:
     tape.part.keep(16, b"first")
     tape.part.keep(20, b"x" * 5000)
     tape.part.finish()
@@ -76,7 +76,7 @@ def test_a_second_flush_writes_nothing(tape: Tape) -> None:
     assert tape.path.stat().st_size == size
 
 
-def test_what_a_full_disk_did_not_take_is_written_later(tape: Tape) -> None:
+def test_control_records_of_a_full_disk_are_written_later(tape: Tape) -> None:
     full = os.open("/dev/full", os.O_WRONLY)
     tape.part._fd, ours = full, tape.part._fd
     tape.part.keep(16, b"first" * 1000)
@@ -91,7 +91,7 @@ def test_what_a_full_disk_did_not_take_is_written_later(tape: Tape) -> None:
     assert tape.kept() == [(16, b"first" * 1000), (17, b"second")]
 
 
-def test_a_disk_that_never_takes_anything_does_not_fill_the_memory(tape: Tape, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_that_never_accepts_data_does_not_fill_memory(tape: Tape, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(control_part, "MAX_BACKLOG", 10_000)
     full = os.open("/dev/full", os.O_WRONLY)
     tape.part._fd, ours = full, tape.part._fd
@@ -110,7 +110,7 @@ def test_a_disk_that_never_takes_anything_does_not_fill_the_memory(tape: Tape, m
     assert {kind for kind, _ in tape.kept()} == {16}
 
 
-def test_what_is_kept_while_the_disk_stands_still_is_written_when_it_goes_on(tmp_path: Path) -> None:
+def test_records_kept_during_a_disk_stall_are_written_after_it(tmp_path: Path) -> None:
     go, faults = threading.Event(), list[Exception]()
     disk = Disk(faults.append, 30)
     tape = Tape(tmp_path, disk)
@@ -144,7 +144,7 @@ def test_a_part_is_not_closed_under_the_hands_of_the_disk(tmp_path: Path) -> Non
         os.fstat(tape.fd)
 
 
-def test_what_was_sealed_before_there_was_a_file_is_written_when_there_is_one(tape: Tape) -> None:
+def test_records_sealed_before_the_file_exists_are_written(tape: Tape) -> None:
     early = ControlPart("c1", tape.secret)
     early.keep(16, b"first")
     early.keep(20, bytes(2 * control_part.MAX_HELD))

@@ -35,7 +35,7 @@ def test_missing_keys_are_never_made(tmp_path: Path) -> None:
     assert not customers.customer_exists(settings, settings.customers[0])
 
 
-def test_keys_that_another_root_secret_made_are_told(tmp_path: Path) -> None:
+def test_keys_of_another_root_secret_are_refused(tmp_path: Path) -> None:
     settings = configured(tmp_path)
     customers.check_keys(settings, settings.customers[0])
     Path(settings.keys.root.removeprefix("file:")).write_bytes(bytes(range(1, 33)))

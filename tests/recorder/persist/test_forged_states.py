@@ -32,7 +32,7 @@ def forge(one: Any, call: Any, outer: dict[str, Any], sealed: bytes = b"") -> No
 
 
 @pytest.mark.parametrize("over", [False, True])
-def test_no_worker_has_a_recording_removed_that_it_says_was_refused(tmp_path: Path, over: bool) -> None:
+def test_a_worker_cannot_have_a_recording_removed(tmp_path: Path, over: bool) -> None:
     async def story() -> None:
         async with stage(tmp_path) as one:
             acme = one.node.customers["acme"]
@@ -82,9 +82,7 @@ def test_no_worker_has_a_recording_removed_that_it_says_was_refused(tmp_path: Pa
     ],
     ids=lambda outer: str(outer)[:40],
 )
-def test_whatever_a_worker_writes_there_the_next_start_succeeds_without_it(
-    tmp_path: Path, outer: dict[str, Any]
-) -> None:
+def test_a_start_succeeds_whatever_state_a_worker_forged(tmp_path: Path, outer: dict[str, Any]) -> None:
     async def story() -> None:
         async with stage(tmp_path) as one:
             call = one.invite("c1")
@@ -122,7 +120,7 @@ def test_a_worker_that_names_another_call_takes_nothing_from_it(tmp_path: Path, 
     asyncio.run(story())
 
 
-def test_a_worker_that_repeats_the_state_of_a_call_that_is_over_does_not_begin_it_again(tmp_path: Path) -> None:
+def test_a_replayed_state_of_an_ended_call_does_not_revive_it(tmp_path: Path) -> None:
     """Sealed and genuine, and kept from when the call lived: the worker had the descriptor of its file, too."""
 
     async def story() -> None:

@@ -53,7 +53,7 @@ def test_who_comes_at_about_the_same_time_shares_a_sync(tmp_path: Path) -> None:
     play(tmp_path, story)
 
 
-def test_nobody_is_done_before_a_sync_that_began_after_him(tmp_path: Path) -> None:
+def test_a_waiter_needs_a_sync_begun_after_it(tmp_path: Path) -> None:
     async def story(syncer: Syncer, disk: Disk) -> None:
         durable = Durability(syncer)
         early = durable.wait(0)
@@ -72,7 +72,7 @@ def test_nobody_is_done_before_a_sync_that_began_after_him(tmp_path: Path) -> No
     play(tmp_path, story, allowed=0)
 
 
-def test_a_failure_is_told_to_all_and_to_those_who_wrote_before_it(tmp_path: Path) -> None:
+def test_a_sync_failure_reaches_everyone_who_wrote_before(tmp_path: Path) -> None:
     async def story(syncer: Syncer, disk: Disk) -> None:
         durable = Durability(syncer)
         disk.broken = True
@@ -87,7 +87,7 @@ def test_a_failure_is_told_to_all_and_to_those_who_wrote_before_it(tmp_path: Pat
     play(tmp_path, story)
 
 
-def test_one_that_was_given_up_keeps_nobody_from_being_told(tmp_path: Path) -> None:
+def test_a_cancelled_waiter_does_not_block_the_others(tmp_path: Path) -> None:
     async def story(syncer: Syncer, disk: Disk) -> None:
         durable = Durability(syncer)
         gone, other = durable.wait(0), durable.wait(0)
@@ -97,9 +97,7 @@ def test_one_that_was_given_up_keeps_nobody_from_being_told(tmp_path: Path) -> N
     play(tmp_path, story)
 
 
-def test_an_answer_after_the_end_of_the_loop_is_of_no_use_and_no_harm(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_sync_result_after_the_loop_ended_is_ignored(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     disk = Disk(allowed=0)
     with closing(Syncer(tmp_path, disk.sync)) as syncer:
 

@@ -113,7 +113,7 @@ def test_the_loop_sees_to_others_while_a_batch_is_made(tmp_path: Path) -> None:
     asyncio.run(story())
 
 
-def test_nobody_who_waits_has_to_wait_for_the_rest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_awaited_call_is_written_ahead_of_the_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def story() -> None:
         async with stage(tmp_path) as one:
             monkeypatch.setattr(module, "FLUSH_SECONDS", 60.0)
@@ -128,7 +128,7 @@ def test_nobody_who_waits_has_to_wait_for_the_rest(tmp_path: Path, monkeypatch: 
     asyncio.run(story())
 
 
-def test_a_database_that_is_away_is_asked_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_indexer_retries_an_unavailable_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def story() -> None:
         async with stage(tmp_path) as one:
             customer = one.node.customers["acme"]
@@ -194,9 +194,7 @@ def test_a_finished_call_is_kept_as_long_as_the_rules_say(tmp_path: Path) -> Non
     asyncio.run(story())
 
 
-def test_a_call_that_is_written_while_the_users_are_loaded_is_not_forgotten(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_call_written_while_users_load_is_matched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def story() -> None:
         async with stage(tmp_path) as one:
             customer = one.node.customers["acme"]
@@ -304,9 +302,7 @@ def test_more_than_a_batch_does_not_rest_for_each_call(tmp_path: Path, monkeypat
     asyncio.run(story())
 
 
-def test_what_is_asked_before_calls_are_written_belongs_to_their_transaction(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_query_before_a_write_shares_its_transaction(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def story() -> None:
         async with stage(tmp_path) as one:
             begun, writing = [], Database.writing
@@ -327,7 +323,7 @@ def test_what_is_asked_before_calls_are_written_belongs_to_their_transaction(
     asyncio.run(story())
 
 
-def test_nobody_looks_at_calls_that_have_not_settled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unsettled_calls_are_not_polled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def story() -> None:
         async with stage(tmp_path) as one:
             monkeypatch.setattr(module, "SETTLE_SECONDS", 0.3)

@@ -20,7 +20,7 @@ from tests.recorder.stage import Stage, stage
 
 
 @pytest.mark.parametrize("problem", [BadDetails("too large"), DatabaseFault("refused"), ValueError("a bug")])
-def test_a_call_that_cannot_be_written_is_told_once_and_the_others_are_written(
+def test_an_unwritable_call_is_reported_once_and_others_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, problem: Exception
 ) -> None:
     async def story() -> None:
@@ -62,9 +62,7 @@ def test_a_call_that_cannot_be_written_is_told_once_and_the_others_are_written(
     asyncio.run(story())
 
 
-def test_a_database_that_takes_no_call_at_all_is_asked_again_at_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_database_that_takes_nothing_is_retried_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def story() -> None:
         async with stage(tmp_path) as one:
             customer, told = one.node.customers["acme"], list[str]()
@@ -92,9 +90,7 @@ def too_large(one: Stage, monkeypatch: pytest.MonkeyPatch) -> CallRow:
     return replace(row(one, 1), details={"parties": [], "note": "x" * 400})
 
 
-def test_a_call_that_is_refused_keeps_neither_the_others_nor_an_end_waiting(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_refused_call_delays_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def story() -> None:
         async with stage(tmp_path) as one:
             customer, here = one.node.customers["acme"], one.node.indexer
@@ -112,9 +108,7 @@ def test_a_call_that_is_refused_keeps_neither_the_others_nor_an_end_waiting(
     asyncio.run(story())
 
 
-def test_a_call_that_was_refused_and_is_erased_is_waited_for_no_more(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_erased_refused_call_is_no_longer_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def story() -> None:
         async with stage(tmp_path) as one:
             customer, here = one.node.customers["acme"], one.node.indexer
@@ -129,9 +123,7 @@ def test_a_call_that_was_refused_and_is_erased_is_waited_for_no_more(
     asyncio.run(story())
 
 
-def test_a_lone_call_is_not_blamed_for_what_the_database_refuses(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_lone_call_is_not_blamed_for_a_database_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """PostgreSQL says so, too, while a standby is being promoted (25006)."""
 
     async def story() -> None:
@@ -164,9 +156,7 @@ def test_a_lone_call_is_not_blamed_for_what_the_database_refuses(
     asyncio.run(story())
 
 
-def test_two_calls_that_are_wrong_in_themselves_are_put_off_like_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_two_invalid_calls_are_postponed_like_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def story() -> None:
         async with stage(tmp_path) as one:
             customer, told = one.node.customers["acme"], list[str]()
@@ -181,9 +171,7 @@ def test_two_calls_that_are_wrong_in_themselves_are_put_off_like_one(
     asyncio.run(story())
 
 
-def test_a_list_without_a_call_that_was_refused_is_not_called_whole(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_list_without_a_refused_call_is_incomplete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def story() -> None:
         async with stage(tmp_path) as one:
             customer, here, daemon = (

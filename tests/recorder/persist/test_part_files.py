@@ -54,7 +54,7 @@ def test_both_parts_are_there_and_the_first_has_its_records(vault: Vault, drafts
     assert sizes(vault)["c1"] > sizes(vault)["m1"] == len(drafts[1].header)
 
 
-def test_where_nobody_waits_any_more_nothing_says_that_there_is_a_call(vault: Vault, drafts: list[Draft]) -> None:
+def test_an_abandoned_call_gets_only_headers(vault: Vault, drafts: list[Draft]) -> None:
     made = part_files.first_parts(vault, drafts, control(drafts), lambda: False)
     assert sizes(vault) == {"c1": len(drafts[0].header), "m1": len(drafts[1].header)}
     part_files.take_back(*made)
@@ -62,7 +62,7 @@ def test_where_nobody_waits_any_more_nothing_says_that_there_is_a_call(vault: Va
 
 
 @pytest.mark.parametrize("fault", ["part", "records"])
-def test_what_fails_leaves_nothing(
+def test_a_failed_creation_leaves_no_part_file(
     vault: Vault, drafts: list[Draft], monkeypatch: pytest.MonkeyPatch, fault: str
 ) -> None:
     make, first = vault.make, control(drafts)
@@ -84,7 +84,7 @@ def test_what_fails_leaves_nothing(
     assert sizes(vault) == {}
 
 
-def test_a_disk_that_lets_nothing_be_removed_is_told_and_costs_no_descriptor(
+def test_a_failed_removal_is_reported_and_leaks_no_descriptor(
     vault: Vault, drafts: list[Draft], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = part_files.first_parts(vault, drafts, control(drafts), lambda: True)

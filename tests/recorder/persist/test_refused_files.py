@@ -84,7 +84,7 @@ def without_checkpoint(one: Stage, monkeypatch: pytest.MonkeyPatch) -> int:
 
 
 @pytest.mark.parametrize("refused", [withdrawn, too_long, without_checkpoint])
-def test_what_is_left_of_a_refused_call_says_nothing_of_a_call(
+def test_files_of_a_refused_call_look_like_no_call(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused: Callable[[Stage, pytest.MonkeyPatch], int]
 ) -> None:
     """After a reboot nothing else tells: the runtime directory is empty."""
@@ -186,9 +186,7 @@ def test_files_that_are_made_after_the_refusal_are_removed_too(tmp_path: Path, m
     asyncio.run(story())
 
 
-def test_a_start_that_comes_upon_it_meanwhile_does_not_take_it_for_a_call(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_start_ignores_the_files_of_a_refused_invite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """INVITEs are taken before what a crash left is looked for."""
 
     async def story() -> None:
@@ -252,7 +250,7 @@ def test_by_hand_it_is_removed_too(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     asyncio.run(story())
 
 
-def test_a_call_of_which_no_worker_could_be_told_is_nobodys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_call_no_worker_learnt_of_is_undone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """All descriptors are taken when the call's are to be kept for a worker that is busy."""
 
     async def story() -> None:
@@ -274,7 +272,7 @@ def test_a_call_of_which_no_worker_could_be_told_is_nobodys(tmp_path: Path, monk
     asyncio.run(story())
 
 
-def test_an_answered_call_is_kept_whatever_the_runtime_directory_says(tmp_path: Path) -> None:
+def test_an_answered_call_is_kept_without_its_runtime_files(tmp_path: Path) -> None:
     """A power cut right after the 200: no packet came, and the runtime directory is empty."""
 
     async def story() -> None:

@@ -24,7 +24,7 @@ def crashed(one: Stage, name: str = "c1") -> tuple[str, int]:
     return call.id, call.leaf
 
 
-def test_the_document_of_a_crashed_call_is_that_of_an_interrupted_one(tmp_path: Path) -> None:
+def test_a_crashed_calls_document_says_interrupted(tmp_path: Path) -> None:
     async def story() -> None:
         async with stage(tmp_path) as one:
             customer = one.node.customers["acme"]
@@ -57,7 +57,7 @@ def test_a_recording_that_was_never_accepted_is_removed(tmp_path: Path) -> None:
     asyncio.run(story())
 
 
-def test_a_recording_in_which_anything_cannot_be_read_is_never_removed(tmp_path: Path) -> None:
+def test_a_recording_with_anything_unreadable_is_never_removed(tmp_path: Path) -> None:
     async def story() -> None:
         async with stage(tmp_path) as one:
             customer = one.node.customers["acme"]
@@ -99,7 +99,7 @@ def test_a_document_that_is_known_is_kept_with_the_recording(tmp_path: Path) -> 
     asyncio.run(story())
 
 
-def test_a_clock_that_was_set_back_in_the_middle_does_not_shorten_how_long_a_call_is_kept() -> None:
+def test_a_clock_set_back_mid_call_does_not_shorten_retention() -> None:
     class Heard:
         """What the parts say."""
 
@@ -111,7 +111,7 @@ def test_a_clock_that_was_set_back_in_the_middle_does_not_shorten_how_long_a_cal
     assert (live["ended_at"], live["kept_from"]) == ("2026-02-22T12:00:00.000Z", "2026-03-01T12:01:30.000Z")
 
 
-def test_a_call_of_a_clock_that_was_set_back_before_is_kept_from_when_it_was_last_heard() -> None:
+def test_a_call_of_a_slow_clock_is_kept_from_its_last_packet() -> None:
     class Heard:
         """What the parts say."""
 
@@ -125,7 +125,7 @@ def test_a_call_of_a_clock_that_was_set_back_before_is_kept_from_when_it_was_las
     assert live["kept_from"] == "2026-03-01T14:00:00.000Z", "the document was written after 90 s"
 
 
-def test_what_only_the_worker_knew_stays_as_last_known() -> None:
+def test_figures_only_the_worker_knew_stay_as_last_known() -> None:
     stream = {
         "packets": 5,
         "lost": 1,
@@ -175,7 +175,7 @@ def test_by_hand_even_what_only_the_index_lacks_is_found(tmp_path: Path) -> None
     asyncio.run(story())
 
 
-def test_what_was_recovered_is_kept_as_long_as_the_rules_say(tmp_path: Path) -> None:
+def test_a_recovered_call_follows_the_retention_rules(tmp_path: Path) -> None:
     async def story() -> None:
         async with stage(tmp_path) as one:
             customer = one.node.customers["acme"]
@@ -188,9 +188,7 @@ def test_what_was_recovered_is_kept_as_long_as_the_rules_say(tmp_path: Path) -> 
     asyncio.run(story())
 
 
-def test_a_disk_that_is_ill_makes_no_recording_one_in_which_nothing_is(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failing_disk_makes_no_recording_look_empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody would look at it again, and its party would be told that all of theirs is erased."""
 
     async def story() -> None:

@@ -55,7 +55,7 @@ def broken() -> None:
     raise OSError(5, "broken")
 
 
-def test_what_a_healthy_disk_does_is_done_when_the_call_returns() -> None:
+def test_work_on_a_healthy_disk_is_done_on_return() -> None:
     began = time.monotonic()
     with disk(LONG) as (one, faults):
         assert [one.within(lambda n=n: n * n) for n in range(3)] == [0, 1, 4]  # type: ignore[misc]  # a default of a lambda
@@ -66,7 +66,7 @@ def test_what_a_healthy_disk_does_is_done_when_the_call_returns() -> None:
     assert faults == []
 
 
-def test_a_disk_that_stands_still_is_given_up_and_asked_for_nothing_more() -> None:
+def test_a_stalled_disk_is_given_up_and_asked_no_more() -> None:
     with disk() as (one, _):
         stall, taken = Stall(), list[object]()
         with pytest.raises(DiskAway):
@@ -125,7 +125,7 @@ def test_patience_gets_the_failure_too() -> None:
     asyncio.run(story())
 
 
-def test_what_fails_when_nobody_waits_is_reported_and_the_next_work_is_done() -> None:
+def test_a_failure_nobody_waits_for_is_reported() -> None:
     with disk() as (one, faults):
         stall = Stall()
 
@@ -165,7 +165,7 @@ def test_a_thread_that_waits_is_not_starved() -> None:
         stall.go.set()
 
 
-def test_nobody_waits_long_for_a_disk_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_shutdown_does_not_wait_long_for_a_stalled_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "END_SECONDS", 0.01)
     stall = Stall()
     with disk() as (one, _):
@@ -175,7 +175,7 @@ def test_nobody_waits_long_for_a_disk_at_the_end(monkeypatch: pytest.MonkeyPatch
     one._thread.join(LONG)
 
 
-def test_a_loop_that_has_closed_is_nobody_who_waits() -> None:
+def test_a_closed_loop_is_not_notified() -> None:
     stall = Stall()
     with disk() as (one, faults):
 
@@ -194,7 +194,7 @@ def test_this_machine_tells_what_a_thread_is_at() -> None:
     assert Path(f"/proc/self/task/{threading.get_native_id()}/stat").read_text().rpartition(")")[2].split()[0] == "R"
 
 
-def test_works_of_one_moment_share_a_trip_and_each_ends_for_itself() -> None:
+def test_simultaneous_disk_work_shares_one_batch() -> None:
     async def story() -> None:
         with disk() as (one, faults):
             trips, begin = list[int](), one.begin
@@ -213,7 +213,7 @@ def test_works_of_one_moment_share_a_trip_and_each_ends_for_itself() -> None:
     asyncio.run(story())
 
 
-def test_works_that_share_a_trip_wait_for_a_disk_that_stands_still_without_the_loop() -> None:
+def test_batched_work_waits_for_a_stalled_disk_without_the_loop() -> None:
     async def story() -> None:
         with disk() as (one, faults):
             stall = Stall()

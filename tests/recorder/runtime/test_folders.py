@@ -89,7 +89,7 @@ def shared() -> Iterator[Path]:
         yield Path(folder)
 
 
-def test_a_users_own_tmpfs_comes_before_the_one_of_all_and_each_configuration_has_a_folder(shared: Path) -> None:
+def test_a_users_own_tmpfs_is_preferred_to_the_shared_one(shared: Path) -> None:
     user, config = os.geteuid(), Path("/srv/ada/recorder.toml")
     places = (shared / "user", shared)
     found = memory_folder(config, user, places)
@@ -100,7 +100,7 @@ def test_a_users_own_tmpfs_comes_before_the_one_of_all_and_each_configuration_ha
     assert own is not None and own.parent == shared / "user" / str(user)
 
 
-def test_a_place_on_a_disk_or_that_somebody_else_took_is_left_alone(shared: Path, tmp_path: Path) -> None:
+def test_a_place_on_disk_or_taken_by_another_is_not_used(shared: Path, tmp_path: Path) -> None:
     user, config = os.geteuid(), Path("/srv/ada/recorder.toml")
     if not in_memory(tmp_path):
         assert memory_folder(config, user, (tmp_path, tmp_path)) is None

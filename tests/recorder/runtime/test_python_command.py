@@ -29,7 +29,7 @@ def planted(folder: Path) -> Path:
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_what_lies_in_the_working_directory_is_not_run(tmp_path: Path, module: str) -> None:
+def test_code_in_the_working_directory_is_not_run(tmp_path: Path, module: str) -> None:
     trap = planted(tmp_path)
     command, environment = python_command.command(module, "--help"), python_command.environment()
     subprocess.run(command, env=environment, cwd=tmp_path, input=b"", capture_output=True, check=False, timeout=60)
@@ -52,7 +52,7 @@ def test_media_workers_run_nothing_of_the_working_directory(tmp_path: Path, monk
     assert not trap.exists()
 
 
-def test_what_an_administrator_put_into_the_path_is_found_after_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_administrators_python_path_follows_ours(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", "/srv/more")
     assert python_command.environment()["PYTHONPATH"] == os.pathsep.join((str(python_command.HOME), "/srv/more"))
     assert python_command.environment({})["PYTHONPATH"] == str(python_command.HOME)

@@ -124,7 +124,7 @@ def told_by(done: Any, data: bytes, given: set[int]) -> Told:
 @pytest.mark.parametrize("user", users())
 @pytest.mark.parametrize("break_in", [decoder, parser])
 @pytest.mark.parametrize("lacks", ["-", "landlock", "landlock,namespaces", "namespaces"])
-def test_what_is_broken_into_reaches_nothing_but_its_descriptors(
+def test_a_compromised_process_reaches_only_its_descriptors(
     place: Path, user: int, break_in: Callable[..., Told], lacks: str
 ) -> None:
     secrets = plant(place, user)
@@ -152,7 +152,7 @@ print(let)
 
 @known
 @pytest.mark.parametrize("kind", ["media", "render"])
-def test_calls_that_nobody_has_judged_are_as_if_the_kernel_had_none(tmp_path: Path, kind: str) -> None:
+def test_unlisted_system_calls_fail_as_unimplemented(tmp_path: Path, kind: str) -> None:
     """Among those after 462: setxattrat and file_setattr, which change any file by its path, past Landlock."""
     (tmp_path / "file").touch()
     line = [sys.executable, "-c", LATER, kind, str(tmp_path / "file")]
@@ -163,16 +163,14 @@ def test_calls_that_nobody_has_judged_are_as_if_the_kernel_had_none(tmp_path: Pa
 
 @pytest.mark.skipif(not landlock_version(), reason="this kernel has no Landlock")
 @pytest.mark.parametrize("break_in", [decoder, parser])
-def test_without_a_system_call_filter_no_file_can_be_opened_all_the_same(
-    place: Path, break_in: Callable[..., Told]
-) -> None:
+def test_files_stay_closed_even_without_a_system_call_filter(place: Path, break_in: Callable[..., Told]) -> None:
     told = break_in(place, plant(place, os.geteuid()), os.geteuid(), "seccomp")
     assert told.status == 0, told.errors
     ways = ("read", "openat2", "make", "append", "cut", "rename", "delete", "execve")
     assert [name for name in told.let if name.startswith(ways) and name != "read code"] == []
 
 
-def test_what_cannot_be_confined_decodes_nothing(place: Path) -> None:
+def test_an_unconfined_process_decodes_nothing(place: Path) -> None:
     told = decoder(place, plant(place, os.geteuid()), os.geteuid(), "landlock,namespaces,seccomp")
     assert (told.status, told.let) == (3, ["nothing was tried"])
     assert b"confine" in told.errors
@@ -181,7 +179,7 @@ def test_what_cannot_be_confined_decodes_nothing(place: Path) -> None:
 @pytest.mark.parametrize(
     ("lacks", "said"), [("-", []), ("landlock", ["Landlock"]), ("landlock,seccomp", ["Landlock", "system call filter"])]
 )
-def test_what_a_host_lacks_is_said(lacks: str, said: list[str]) -> None:
+def test_missing_sandbox_features_are_named(lacks: str, said: list[str]) -> None:
     if "Landlock" not in said and not landlock_version():
         said = ["Landlock", *said]
     script = f"from tests.recorder import intruder as i; i.take_away({lacks!r}); print(*i.sandbox.missing(), sep='\\n')"

@@ -45,7 +45,7 @@ def manager(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Manager]
     made.socket.close()
 
 
-def test_life_is_told_in_systemds_words(manager: Manager) -> None:
+def test_state_is_reported_in_the_sd_notify_protocol(manager: Manager) -> None:
     notifier = manager.notifier
     assert notifier.ready()
     assert notifier.watchdog()
@@ -154,7 +154,7 @@ def test_descriptors_for_another_process_are_not_ours() -> None:
     assert listen_fds({"LISTEN_FDS": "many", "LISTEN_PID": "2"}, 2) == {}
 
 
-def test_what_must_be_known_is_said_again_in_its_order(manager: Manager, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_essential_notifications_are_repeated_in_order(manager: Manager, monkeypatch: pytest.MonkeyPatch) -> None:
     """READY that is lost ends in a kill at the start's time-out, a name that is not dropped keeps its ports bound."""
     monkeypatch.setattr("recorder.runtime.sd_notify.SEND_SECONDS", 0.01)
     notifier, taken = manager.notifier, 0

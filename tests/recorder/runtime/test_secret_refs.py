@@ -36,7 +36,7 @@ def test_an_empty_secret_is_none(file: Path, data: bytes) -> None:
         secret_of(f"file:{file}")
 
 
-def test_what_systemd_hands_over(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_systemd_credential_is_read(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(file.parent))
     file.chmod(0o644)
     assert secret_of("credential:secret") == "s3cret"

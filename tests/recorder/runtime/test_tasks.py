@@ -13,7 +13,7 @@ async def _fail() -> None:
     raise ValueError("broken")
 
 
-def test_a_failing_task_is_reported_and_takes_nobody_with_it() -> None:
+def test_a_failing_task_is_reported_and_stops_no_other() -> None:
     failed: list[tuple[str, str]] = []
 
     async def story() -> int:

@@ -52,7 +52,7 @@ def test_files_that_cannot_be_used_are_named(tmp_path: Path) -> None:
         context(tmp_path / "tls.crt", tmp_path / "tls.key", None)
 
 
-def test_a_connection_of_ours_shows_our_certificate_and_verifies_theirs(tmp_path: Path) -> None:
+def test_a_client_connection_shows_and_checks_certificates(tmp_path: Path) -> None:
     """Duty S23."""
     certificate, key = pair(tmp_path)
     made = client_context(certificate, key, certificate)
@@ -62,7 +62,7 @@ def test_a_connection_of_ours_shows_our_certificate_and_verifies_theirs(tmp_path
         client_context(None, None, None)
 
 
-def test_authorities_of_customers_make_certificates_welcome_and_not_needed_s24(tmp_path: Path) -> None:
+def test_customer_cas_make_client_certificates_optional_s24(tmp_path: Path) -> None:
     certificate, key = pair(tmp_path)
     more = tmp_path / "more.crt"
     more.write_bytes(certificate.read_bytes())

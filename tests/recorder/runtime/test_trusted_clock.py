@@ -14,7 +14,7 @@ BOOT = "b" * 32
 
 
 @pytest.mark.parametrize("jump", [timedelta(days=-7), timedelta(days=30), timedelta(days=3650)])
-def test_a_jump_moves_the_time_to_decide_by_no_further_than_time_passed(tmp_path: Path, jump: timedelta) -> None:
+def test_a_clock_jump_gains_no_more_than_the_time_passed(tmp_path: Path, jump: timedelta) -> None:
     clock = WallClock(tmp_path / "clock", BOOT, NOON, 100.0)
     for hours in range(1, 50):
         passed = timedelta(hours=hours)
@@ -24,7 +24,7 @@ def test_a_jump_moves_the_time_to_decide_by_no_further_than_time_passed(tmp_path
     assert clock.read(NOON + timedelta(days=3), 100.0 + 259_200) == NOON + timedelta(days=3)
 
 
-def test_a_restart_with_a_clock_set_meanwhile_believes_the_kernel(tmp_path: Path) -> None:
+def test_a_restart_with_a_set_clock_trusts_the_kernel(tmp_path: Path) -> None:
     WallClock(tmp_path / "clock", BOOT, NOON, 100.0).keep()
     again = WallClock(tmp_path / "clock", BOOT, NOON + timedelta(days=3650), 160.0)
     assert again.read(NOON + timedelta(days=3650), 160.0) == NOON + timedelta(seconds=60)
@@ -32,7 +32,7 @@ def test_a_restart_with_a_clock_set_meanwhile_believes_the_kernel(tmp_path: Path
     assert (tmp_path / "clock").stat().st_mode & 0o777 == 0o600
 
 
-def test_a_clock_that_creeps_ahead_over_restarts_is_believed_for_a_minute_in_all(tmp_path: Path) -> None:
+def test_a_clock_creeping_ahead_gains_at_most_a_minute(tmp_path: Path) -> None:
     WallClock(tmp_path / "clock", BOOT, NOON, 0.0).keep()
     decided = NOON
     for reading in range(1, 500):

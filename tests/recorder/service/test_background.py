@@ -61,7 +61,7 @@ def test_who_asks_before_it_is_open_waits_for_the_answer(tmp_path: Path) -> None
     asyncio.run(story())
 
 
-def test_calls_come_and_go_before_anything_of_the_index_is_loaded(tmp_path: Path) -> None:
+def test_calls_are_taken_before_the_index_is_loaded(tmp_path: Path) -> None:
     """Whoever asked for it in the loop would hold up every call for as long as its code takes."""
     asked: list[str] = []
 
@@ -103,7 +103,7 @@ def test_calls_come_and_go_before_anything_of_the_index_is_loaded(tmp_path: Path
     asyncio.run(story())
 
 
-def test_what_fails_is_told_once_and_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_api_that_fails_to_start_is_reported_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(background, "AGAIN_SECONDS", 0.01)
     tries: list[int] = []
     start = Surface.start
@@ -130,7 +130,7 @@ def test_what_fails_is_told_once_and_tried_again(tmp_path: Path, monkeypatch: py
     asyncio.run(story())
 
 
-def test_what_is_due_is_erased_while_the_api_cannot_be_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_due_calls_are_erased_while_the_api_is_down(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def fails(self: Surface, door: socket.socket) -> None:
         raise MemoryError
 

@@ -18,7 +18,7 @@ from recorder.workers.pool import Workers
 from tests.recorder.stage import CONFIG, configured
 
 
-def test_what_the_service_manager_kept_becomes_sockets_and_the_rest_is_closed(tmp_path: Path) -> None:
+def test_stored_sockets_are_adopted_and_other_files_closed(tmp_path: Path) -> None:
     with socket.socket() as kept:
         file = os.open(tmp_path, os.O_RDONLY)
         found = adopt({"sip0": [os.dup(kept.fileno()), file]})
@@ -29,7 +29,7 @@ def test_what_the_service_manager_kept_becomes_sockets_and_the_rest_is_closed(tm
             os.fstat(file)
 
 
-def test_a_used_port_is_said_before_any_process_is_started_and_everything_is_closed(tmp_path: Path) -> None:
+def test_a_port_in_use_is_reported_before_any_process_starts(tmp_path: Path) -> None:
     with socket.socket(type=socket.SOCK_DGRAM) as taken:
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]

@@ -31,7 +31,7 @@ def here() -> Iterator[tuple[Garbage, dict[str, float]]]:
     gc.set_threshold(*before)
 
 
-def test_what_is_new_is_looked_at_and_set_aside(here: tuple[Garbage, dict[str, float]]) -> None:
+def test_new_objects_are_collected_and_survivors_frozen(here: tuple[Garbage, dict[str, float]]) -> None:
     garbage, state = here
     assert gc.get_freeze_count() > 1_000
     lost, kept = weakref.ref(Knot()), Knot()
@@ -45,7 +45,7 @@ def test_what_is_new_is_looked_at_and_set_aside(here: tuple[Garbage, dict[str, f
     assert not any(each is kept for each in gc.get_objects(generation=0) + gc.get_objects(generation=1))
 
 
-def test_what_was_set_aside_goes_when_there_are_few_calls(here: tuple[Garbage, dict[str, float]]) -> None:
+def test_frozen_garbage_is_collected_when_calls_are_few(here: tuple[Garbage, dict[str, float]]) -> None:
     garbage, state = here
     knot = Knot()
     lost = weakref.ref(knot)

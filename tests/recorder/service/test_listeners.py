@@ -27,7 +27,7 @@ def test_each_transport_on_each_family(transport: Transport, host: str) -> None:
         assert not made.getblocking()
 
 
-def test_a_taken_port_is_named_and_what_was_opened_before_is_closed() -> None:
+def test_a_taken_port_is_named_and_the_others_closed() -> None:
     first = free(Transport.TCP)
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -39,7 +39,7 @@ def test_a_taken_port_is_named_and_what_was_opened_before_is_closed() -> None:
     open_socket(first).close()
 
 
-def test_a_stored_socket_is_taken_over_if_it_is_the_same_address() -> None:
+def test_a_stored_socket_is_adopted_for_the_same_address() -> None:
     wanted = free(Transport.TCP)
     stored = open_socket(wanted)
     (kept,) = open_all([wanted], "sip", {"sip0": [stored]})

@@ -34,7 +34,7 @@ def test_ports_are_bound_and_those_that_cannot_be_are_left_out(tmp_path: Path) -
                 pair.close()
 
 
-def test_a_port_that_something_else_will_be_bound_to_is_left_free(tmp_path: Path) -> None:
+def test_a_port_wanted_by_another_listener_is_left_free(tmp_path: Path) -> None:
     """A media worker that was broken into may have written that its call has the port of SIP."""
     checkpoint(tmp_path, "a", [[FIRST + 6, True], [FIRST + 7, True]])
     assert bind_again(tmp_path, "127.0.0.1", {FIRST + 7}) == {}
@@ -49,7 +49,7 @@ def test_damaged_checkpoints_are_passed_over(tmp_path: Path) -> None:
     assert list(left_ports(tmp_path / "nowhere")) == []
 
 
-def test_what_the_service_manager_kept_is_recognised_also_among_other_things(tmp_path: Path) -> None:
+def test_stored_ports_are_recognised_among_other_descriptors(tmp_path: Path) -> None:
     with (
         socket.socket(type=socket.SOCK_DGRAM) as kept,
         socket.socket(socket.AF_UNIX) as nameless,

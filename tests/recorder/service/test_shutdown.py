@@ -19,7 +19,7 @@ async def heard(stopping: Stopping, *numbers: int) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_stop_hands_the_calls_on_where_somebody_keeps_the_sockets(number: int) -> None:
+def test_a_stop_hands_calls_on_if_their_sockets_are_kept(number: int) -> None:
     async def story() -> None:
         one = Stopping(drain=False, drain_seconds=9)
         one.listen(asyncio.get_running_loop())
@@ -48,7 +48,7 @@ def test_a_hangup_ends_nothing() -> None:
     asyncio.run(story())
 
 
-def test_nobody_follows_once_that_was_said() -> None:
+def test_sigusr1_means_no_successor_follows() -> None:
     async def story() -> None:
         one = Stopping(drain=False, drain_seconds=9)
         one.listen(asyncio.get_running_loop())
@@ -63,7 +63,7 @@ def test_nobody_follows_once_that_was_said() -> None:
 
 
 @pytest.mark.parametrize("drain", [False, True])
-def test_a_successor_of_other_files_gets_the_calls_whoever_keeps_their_sockets(drain: bool) -> None:
+def test_a_successor_of_another_version_gets_the_calls(drain: bool) -> None:
     async def story() -> None:
         one = Stopping(drain=drain, drain_seconds=60)
         one.make_way()
@@ -75,7 +75,7 @@ def test_a_successor_of_other_files_gets_the_calls_whoever_keeps_their_sockets(d
     asyncio.run(story())
 
 
-def test_calls_are_waited_for_until_they_end_the_patience_does_or_somebody_hurries() -> None:
+def test_a_drain_ends_with_the_calls_the_patience_or_a_signal() -> None:
     async def story() -> None:
         loop = asyncio.get_running_loop()
         left = [1, 1, 0]

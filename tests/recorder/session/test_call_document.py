@@ -50,6 +50,6 @@ def test_bytes_that_are_no_text_are_kept_as_they_were() -> None:
     assert datetime.now(UTC).tzinfo is UTC
 
 
-def test_what_befalls_a_recording_is_kept_with_its_time() -> None:
+def test_events_of_a_recording_are_kept_with_their_time() -> None:
     kept = json.loads(call_document.happening("resumed", NOON, part="m2"))
     assert kept == {"at": "2026-03-01T12:00:00.000Z", "kind": "resumed", "part": "m2"}

@@ -11,7 +11,7 @@ def test_the_wall_clock_in_the_unit_of_the_media_records() -> None:
     assert e.Now(datetime(2026, 3, 1, 12, 0, 0, 250_000, tzinfo=UTC), 1.0).ns == 1_772_366_400_250_000_000
 
 
-def test_a_clock_was_not_set_back_unless_somebody_says_so() -> None:
+def test_by_default_no_clock_setback_is_assumed() -> None:
     assert e.Now(datetime(2026, 3, 1, tzinfo=UTC), 1.0).behind == timedelta(0)
 
 

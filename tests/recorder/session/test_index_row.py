@@ -39,7 +39,7 @@ def test_a_call_without_a_beginning_has_no_row() -> None:
         row_of({**DOCUMENT, "started_at": None}, 7)
 
 
-def test_parties_are_found_by_what_is_known_of_them() -> None:
+def test_the_index_row_makes_parties_searchable() -> None:
     assert forms_of(DOCUMENT, "DE")
     assert forms_of({**DOCUMENT, "parties": []}, "DE") == ()
 
@@ -49,7 +49,7 @@ def test_times_are_read_as_they_are_written() -> None:
     assert parse_time(None) is None
 
 
-def test_recordings_of_one_call_are_found_by_the_names_they_share_f8() -> None:
+def test_recordings_of_one_call_are_found_by_shared_names_f8() -> None:
     related = [{"key": f"ucid:000100100{n}", "sure": "stated"} for n in range(5)]
     alone, named = forms_of(DOCUMENT, "DE"), forms_of({**DOCUMENT, "related": related}, "DE")
     assert named == (*alone, "c:ucid:0001001000", "c:ucid:0001001001", "c:ucid:0001001002")

@@ -25,7 +25,7 @@ def lines(*directions: str, media: str = "audio", before: tuple[LinePlan, ...] =
     return plan(SessionDescription.parse(sdp(*directions, media=media)), Policy("preferred"), before)
 
 
-def test_lines_go_on_with_their_streams_and_new_ones_begin_others() -> None:
+def test_lines_keep_their_streams_and_new_lines_begin_others() -> None:
     streams: list[Stream] = []
     fresh, _ = match(streams, lines("sendonly"), random, NOON)
     assert fresh == streams and len(streams) == 1
@@ -40,7 +40,7 @@ def test_another_medium_in_the_same_place_is_another_stream_r15() -> None:
     assert [(s.line.media, s.removed) for s in streams] == [("audio", True), ("video", False)]
 
 
-def test_a_line_missing_in_a_shorter_offer_is_taken_for_removed_o3() -> None:
+def test_a_line_missing_from_a_shorter_offer_is_removed_o3() -> None:
     streams: list[Stream] = []
     match(streams, lines("sendonly", "sendonly"), random, NOON)
     _, fewer = match(streams, lines("sendonly"), random, NOON)
@@ -48,7 +48,7 @@ def test_a_line_missing_in_a_shorter_offer_is_taken_for_removed_o3() -> None:
     assert streams[1].pauses == ((NOON, None),)
 
 
-def test_port_0_is_a_hold_after_which_the_same_medium_goes_on_in_its_stream_r15() -> None:
+def test_a_line_returns_to_its_stream_after_port_0_r15() -> None:
     streams: list[Stream] = []
     match(streams, before := lines("sendonly", "sendonly"), random, NOON)
     for _ in range(2):  # a refresh in the hold changes nothing
@@ -62,7 +62,7 @@ def test_port_0_is_a_hold_after_which_the_same_medium_goes_on_in_its_stream_r15(
     assert not streams[1].plan().held and not streams[1].document(Owner())["removed"]
 
 
-def test_another_label_in_the_place_of_a_line_that_went_is_another_stream_r15() -> None:
+def test_another_label_in_a_removed_line_is_a_new_stream_r15() -> None:
     streams: list[Stream] = []
     match(streams, before := lines("sendonly"), random, NOON)
     match(streams, lines("gone", before=before), random, NOON)
@@ -83,9 +83,7 @@ def test_another_label_in_the_place_of_a_line_that_went_is_another_stream_r15() 
         ((Format(0, "PCMU", 8000), Format(8, "PCMA", 16000)), False),
     ],
 )
-def test_what_comes_back_with_another_codec_under_a_number_is_another_stream_r15(
-    formats: tuple[Format, ...], goes_on: bool
-) -> None:
+def test_a_line_that_returns_with_another_codec_is_new_r15(formats: tuple[Format, ...], goes_on: bool) -> None:
     streams: list[Stream] = []
     match(streams, before := lines("sendonly"), random, NOON)
     match(streams, lines("gone", before=before), random, NOON)
@@ -109,9 +107,7 @@ def test_what_comes_back_with_another_codec_under_a_number_is_another_stream_r15
         (Format(96, "opus", 48_000, 2), Format(96, "", 8000), True),
     ],
 )
-def test_a_number_that_means_another_codec_amid_a_call_begins_another_stream_r15(
-    before: Format, after: Format, goes_on: bool
-) -> None:
+def test_a_payload_type_with_another_codec_begins_a_stream_r15(before: Format, after: Format, goes_on: bool) -> None:
     streams: list[Stream] = []
     first, second = (replace(lines("sendonly")[0], formats=(each,)) for each in (before, after))
     match(streams, (first,), random, NOON)
@@ -120,7 +116,7 @@ def test_a_number_that_means_another_codec_amid_a_call_begins_another_stream_r15
     assert goes_on or streams[0].formats == (before,)
 
 
-def test_in_an_answer_to_an_offer_of_ours_it_does_not_because_the_client_sends_to_the_port_we_told() -> None:
+def test_an_answer_to_our_offer_begins_no_new_stream() -> None:
     streams: list[Stream] = []
     ours, theirs = (
         replace(lines("sendonly")[0], formats=(Format(96, name, 8000),)) for name in ("telephone-event", "AMR")
@@ -131,7 +127,7 @@ def test_in_an_answer_to_an_offer_of_ours_it_does_not_because_the_client_sends_t
     assert streams[0].formats == theirs.formats
 
 
-def test_more_streams_than_a_record_and_the_receive_journal_can_number_are_refused() -> None:
+def test_more_streams_than_the_formats_can_number_are_refused() -> None:
     assert MAX_STREAMS <= RTCP < record_format.ALL_STREAMS
     assert 2 * MAX_STREAMS + 2 <= codec.MAX_DESCRIPTORS  # their sockets, and the two files of a call
     streams = [Stream(n, lines("sendonly")[0], b"") for n in range(MAX_STREAMS)]
@@ -149,7 +145,7 @@ def test_only_a_line_that_should_have_been_kept_is_missed_r14() -> None:
     assert unkept([one, *fine, replace(refused, media="image"), replace(refused, media="message")]) is None
 
 
-def test_a_line_that_leaves_rtpmap_out_and_packs_another_way_is_known_by_its_number() -> None:
+def test_a_line_without_rtpmap_is_known_by_its_payload_type() -> None:
     """It begins another stream, in which nobody would be heard."""
     known = replace(lines("sendonly")[0], formats=(Format(97, "AMR", 8000), Format(8, "PCMA", 8000)))
     bare = replace(known, formats=(Format(97, "", 8000, 1, "octet-align=1"), Format(8, "PCMA", 8000)))
@@ -182,7 +178,7 @@ def test_keys_of_a_handshake_go_to_the_stream_of_that_number() -> None:
 
 
 @pytest.mark.parametrize("fingerprint", ["sha-256 AA", "sha-256 BB"])
-def test_a_client_need_not_shake_hands_again_because_its_line_begins_another_stream_d6(fingerprint: str) -> None:
+def test_a_repacked_line_keeps_its_dtls_keys_d6(fingerprint: str) -> None:
     """It has the keys of an association that the offer names again; another handshake would be taken, too."""
     line = replace(lines("sendonly")[0], suite=None, crypto=None, answer_setup="active", fingerprints=("sha-256 AA",))
     first, second = (replace(line, formats=(Format(96, name, 8000),)) for name in ("speex", "AMR"))

@@ -63,7 +63,7 @@ class TestTheBeginning:
         assert "QUFB" not in answer  # the offer's key, which begins with "AAA"
         assert [stream.plan().here for stream in begun().streams] == ["198.51.100.7"] * 2
 
-    def test_an_answered_offer_is_kept_in_the_control_part_and_not_in_memory(self) -> None:
+    def test_an_answered_offer_is_not_kept_in_memory(self) -> None:
         """Half a KB of each of thousands of calls."""
         one = begun()
         assert (one.agreement.offer_sdp, one._before, one._answer_token) == (b"", recording()._before, None)
@@ -114,7 +114,7 @@ class TestParties:
         assert kinds(done)[-1] is c.Index
         assert [p["name"] for p in one.call_document(now(3))["parties"]] == ["Alice", "Bob", "Carol"]
 
-    def test_further_metadata_of_one_message_come_on_top_of_the_first_r17(self) -> None:
+    def test_further_metadata_of_a_message_are_added_r17(self) -> None:
         """Duty R17: each may call itself a snapshot."""
         one, first = begun(), metadata("Alice", "Bob")
         third = metadata("Carol").replace(b"p1", b"p3").replace(b"s1", b"s3").replace(b"+49301", b"+49303")
@@ -163,7 +163,7 @@ class TestHoldAndPause:
         assert one.call_document(now(5))["streams"][0]["pauses"] == [["2026-03-01T12:00:02.000Z", None]]
 
     @pytest.mark.parametrize("reoffers", [True, False])
-    def test_a_client_that_was_told_of_a_pause_is_not_asked_to_send_by_an_answer_f6(self, reoffers: bool) -> None:
+    def test_a_client_informed_of_a_pause_is_not_asked_to_send_f6(self, reoffers: bool) -> None:
         one = Recording(ID, Policy(srtp="preferred", reoffers=reoffers), random)
         one.handle(offered(1, sdp("sendonly")), now())
         one.handle(e.Opened({0: 20000}), now())
@@ -175,7 +175,7 @@ class TestHoldAndPause:
 
 
 class TestReoffers:
-    def test_ports_and_session_stay_and_the_version_rises_with_a_change(self) -> None:
+    def test_ports_and_session_stay_and_the_version_rises(self) -> None:
         """Duty O3."""
         one = begun()
         first = one.agreement.answer_sdp.decode()
@@ -193,7 +193,7 @@ class TestReoffers:
         one.handle(offered(2, sdp("sendonly", "sendonly"), cseq=2), now(1))
         assert one.agreement.answer_sdp == first
 
-    def test_an_offer_out_of_our_last_answer_counts_as_a_version_of_ours_o3(self) -> None:
+    def test_an_offer_from_our_last_answer_counts_as_a_version_o3(self) -> None:
         one = begun()
         one.handle(offered(2, sdp("inactive", "inactive", version=2), cseq=2), now(1))
         held = one.agreement.answer_sdp
@@ -218,7 +218,7 @@ class TestReoffers:
         assert (one.agreement.answer_sdp, one.agreement.version) == (told, version)
         assert not only(one.handle(e.ResumeAsked(), now(3)), c.Reoffer).paused
 
-    def test_metadata_in_the_answer_to_an_offer_of_ours_change_no_offer_o3(self) -> None:
+    def test_metadata_in_an_answer_to_our_offer_change_no_offer_o3(self) -> None:
         one = Recording(ID, Policy(srtp="preferred", reoffers=True), random)
         one.handle(offered(1, sdp("sendonly"), metadata("Alice")), now())
         one.handle(e.Opened({0: 20000}), now())
@@ -238,7 +238,7 @@ class TestReoffers:
         assert [s.number for s in opening.streams] == [2]
         assert c.ChangeMedia in kinds(one.handle(e.Opened({2: 20004}), now(1)))
 
-    def test_a_line_that_another_medium_replaces_gives_its_sockets_back_and_stays_in_the_document(self) -> None:
+    def test_a_replaced_line_releases_its_sockets(self) -> None:
         one = begun()
         done = one.handle(offered(2, sdp("sendonly", "image", version=2), cseq=2), now(1))
         change = only(done, c.ChangeMedia)
@@ -276,7 +276,7 @@ class TestReoffers:
         assert one.call_document(now(1))["streams"] == before["streams"]
 
     @pytest.mark.parametrize("first", [True, False])
-    def test_a_line_that_cannot_be_kept_is_told_once(self, first: bool) -> None:
+    def test_a_refused_line_is_noted_once(self, first: bool) -> None:
         one = recording() if first else begun()
         bad = sdp("sendonly", "sendonly", version=3, suite="F8_128_HMAC_SHA1_80").replace(b"F8_128", b"AES_CM_128", 1)
         done = one.handle(offered(2, bad, cseq=2), now(1))
@@ -350,7 +350,7 @@ class TestOffersThatComeToNothing:
         assert one.handle(e.Unwanted(), now(0)) == [c.Discard()]
         assert one.state is State.OVER
 
-    def test_a_withdrawn_reoffer_changes_nothing_and_gives_its_sockets_back(self) -> None:
+    def test_a_withdrawn_reoffer_releases_its_sockets(self) -> None:
         one = begun()
         before, answer = one.call_document(now(1)), one.agreement.answer_sdp
         one.handle(offered(2, sdp("gone", "inactive", "sendonly", version=2), cseq=2), now(1))
@@ -359,7 +359,7 @@ class TestOffersThatComeToNothing:
         assert one.call_document(now(1)) == before
         assert one.agreement.answer_sdp == answer
 
-    def test_a_reoffer_without_ports_keeps_streams_that_were_removed_before(self) -> None:
+    def test_a_reoffer_without_ports_keeps_removed_streams(self) -> None:
         one = begun()
         one.handle(offered(2, sdp("sendonly", "gone", version=2), cseq=2), now(1))
         before = one.call_document(now(2))["streams"]
@@ -381,7 +381,7 @@ class TestOffersThatComeToNothing:
         assert one.handle(e.Opened({0: 20000}), now()) == []
         assert one.state is State.OVER
 
-    def test_streams_are_never_numbered_beyond_what_a_record_can_say(self) -> None:
+    def test_stream_numbers_stay_within_the_record_format(self) -> None:
         one = begun()
         number = 1
         for media in ("text", "audio") * 200:
@@ -413,7 +413,7 @@ class TestOffersThatComeToNothing:
     ],
 )
 @pytest.mark.parametrize("stored", [False, True])
-def test_a_line_that_was_left_out_comes_back_with_no_less_protection(
+def test_a_line_left_out_returns_with_no_less_protection(
     srtp: str, first: str, last: str, taken: bool, stored: bool
 ) -> None:
     """No client may leave one out (RFC 3264 section 8), and some do."""

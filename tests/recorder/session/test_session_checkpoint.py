@@ -49,7 +49,7 @@ def test_a_hold_goes_on_over_the_restart() -> None:
     ]
 
 
-def test_where_it_came_from_is_kept_and_older_checkpoints_do_not_know_it() -> None:
+def test_the_source_survives_a_restart() -> None:
     one = living()
     one.source = "192.0.2.7"
     state = json.loads(json.dumps(one.to_state()))
@@ -58,7 +58,7 @@ def test_where_it_came_from_is_kept_and_older_checkpoints_do_not_know_it() -> No
     assert Recording.from_state(state, random).source is None
 
 
-def test_a_clock_that_was_set_back_is_known_after_a_restart_and_not_to_older_checkpoints() -> None:
+def test_a_clock_setback_survives_a_restart() -> None:
     week = timedelta(days=7)
     began, end = (moment._replace(wall=moment.wall - week, behind=week) for moment in (now(), now(9)))
     one = Recording("11111111-2222-4333-8444-555555555555", Policy(srtp="preferred"), random)
@@ -72,7 +72,7 @@ def test_a_clock_that_was_set_back_is_known_after_a_restart_and_not_to_older_che
     assert "kept_from" not in Recording.from_state(state, random).call_document(restarted)
 
 
-def test_certificate_and_keys_of_dtls_survive_and_the_next_answer_names_the_same_one_d6() -> None:
+def test_dtls_certificate_and_keys_survive_a_restart_d6() -> None:
     offer = (
         b"v=0\r\no=- 7 1 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\nm=audio 30000 UDP/TLS/RTP/SAVP 8\r\n"
         b"a=setup:actpass\r\na=fingerprint:sha-256 AA\r\na=rtcp-mux\r\na=sendonly\r\n"
@@ -95,7 +95,7 @@ def test_certificate_and_keys_of_dtls_survive_and_the_next_answer_names_the_same
 
 
 @pytest.mark.parametrize(("srtp", "locked"), [("required", True), ("off", False)])
-def test_an_offer_of_ours_still_waits_for_its_answer_after_a_restart(srtp: str, locked: bool) -> None:
+def test_our_offer_awaits_its_answer_after_a_restart(srtp: str, locked: bool) -> None:
     one = Recording("11111111-2222-4333-8444-555555555555", Policy(srtp=srtp, secure=True), random)
     one.handle(e.OfferWanted(Token(1), request(), None, True, Addresses("198.51.100.7")), now())
     one.handle(e.Opened({0: 20000}), now())
@@ -108,7 +108,7 @@ def test_an_offer_of_ours_still_waits_for_its_answer_after_a_restart(srtp: str, 
     assert Recording.from_state(state, random).handle(e.Agreed(None), now(1)) == []
 
 
-def test_an_offer_of_the_clients_that_comes_to_nothing_leaves_ours_waiting_for_its_answer() -> None:
+def test_a_failed_offer_of_the_client_leaves_ours_open() -> None:
     one = Recording("11111111-2222-4333-8444-555555555555", Policy(srtp="required", secure=True), random)
     one.handle(e.OfferWanted(Token(1), request(), None, True, Addresses("198.51.100.7")), now())
     one.handle(e.Opened({0: 20000}), now())

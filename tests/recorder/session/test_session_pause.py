@@ -39,7 +39,7 @@ def test_media_stop_first_and_the_recording_says_when() -> None:
     ]
 
 
-def test_a_stream_that_begins_in_a_pause_is_paused_too_from_where_that_was_asked_for() -> None:
+def test_a_stream_that_begins_in_a_pause_is_paused() -> None:
     """It may be the only one: a payload type that changes its codec ends the stream before."""
     one, again = begun(), sdp("sendonly", version=2).replace(b"SAVP 8", b"SAVP 8\r\na=rtpmap:8 opus/48000")
     one.handle(e.PauseAsked(), now(2))
@@ -54,14 +54,14 @@ def test_a_stream_that_begins_in_a_pause_is_paused_too_from_where_that_was_asked
     assert one.streams[1].expected == now(4).wall
 
 
-def test_what_is_so_already_changes_nothing() -> None:
+def test_pausing_twice_changes_nothing() -> None:
     one = begun()
     assert one.handle(e.ResumeAsked(), now(1)) == []
     one.handle(e.PauseAsked(), now(2))
     assert one.handle(e.PauseAsked(), now(3)) == []
 
 
-def test_there_is_nothing_to_pause_before_the_answer_and_after_the_end() -> None:
+def test_there_is_nothing_to_pause_before_the_answer() -> None:
     fresh = Recording(ID, Policy(srtp="preferred"), random)
     ended = begun()
     ended.handle(e.Lost("gone"), now(1))
@@ -70,7 +70,7 @@ def test_there_is_nothing_to_pause_before_the_answer_and_after_the_end() -> None
     assert not ended.paused
 
 
-def test_a_client_that_takes_offers_is_told_f6() -> None:
+def test_a_client_that_takes_offers_learns_of_a_pause_f6() -> None:
     one = begun(reoffers=True)
     told = one.handle(e.PauseAsked(), now(1))[1]
     assert isinstance(told, c.Reoffer)

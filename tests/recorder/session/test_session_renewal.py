@@ -50,7 +50,7 @@ def offer_of(one: Recording, certificate: Certificate = NEXT) -> bytes:
 
 
 @pytest.mark.parametrize(("theirs", "ours"), [("active", "passive"), ("passive", "active")])
-def test_it_is_asked_for_once_and_counts_when_the_client_has_agreed_d6(theirs: str, ours: str) -> None:
+def test_a_renewal_is_offered_once_and_counts_when_agreed_d6(theirs: str, ours: str) -> None:
     one = begun()
     (asked,) = one.handle(e.Severed(NEXT), now(2))
     assert isinstance(asked, c.Reoffer) and not asked.paused
@@ -68,7 +68,7 @@ def test_it_is_asked_for_once_and_counts_when_the_client_has_agreed_d6(theirs: s
     assert {name for name, _, _ in named(one.agreement.answer_sdp)} == {"sha-256 CC"}
 
 
-def test_each_association_has_another_name_which_later_answers_keep() -> None:
+def test_each_association_has_its_own_name() -> None:
     """RFC 8842 sections 5.2 and 5.3: the client's changes with its answer."""
     one = begun(tls_id="abcdefghijklmnopqrst")
     first = named(one.agreement.answer_sdp)
@@ -95,7 +95,7 @@ def test_where_the_client_does_not_agree_all_stays_as_it_was(answer: bytes | Non
     assert isinstance(again, c.Reoffer) and b" 3 IN IP4" in again.sdp
 
 
-def test_what_the_client_offers_meanwhile_is_answered_under_the_certificate_of_before() -> None:
+def test_an_offer_during_a_renewal_gets_the_old_certificate() -> None:
     one = begun()
     asked = offer_of(one)
     one.handle(offered(2, sdp(version=2), cseq=2), now(3))
@@ -119,7 +119,7 @@ def test_clients_that_take_no_offers_of_ours_get_none() -> None:
     assert ended.handle(e.Severed(NEXT), now(3)) == []
 
 
-def test_an_answer_to_another_offer_of_ours_leaves_the_certificate_alone() -> None:
+def test_an_answer_to_another_offer_keeps_the_certificate() -> None:
     one = begun()
     paused = next(each for each in one.handle(e.PauseAsked(), now(2)) if isinstance(each, c.Reoffer))
     one.handle(e.Agreed(sdp("passive"), paused.sdp), now(3))
@@ -128,7 +128,7 @@ def test_an_answer_to_another_offer_of_ours_leaves_the_certificate_alone() -> No
 
 
 @pytest.mark.parametrize("answer", [sdp("passive"), None])
-def test_while_it_waits_for_the_answer_to_another_offer_that_one_is_not_taken_for_its_own(answer: bytes | None) -> None:
+def test_an_answer_to_another_offer_does_not_end_the_renewal(answer: bytes | None) -> None:
     one = begun()
     paused = next(each for each in one.handle(e.PauseAsked(), now(2)) if isinstance(each, c.Reoffer))
     asked = offer_of(one)
@@ -138,7 +138,7 @@ def test_while_it_waits_for_the_answer_to_another_offer_that_one_is_not_taken_fo
     assert (one.agreement.certificate, one.agreement.renewal) == (NEXT, None)
 
 
-def test_a_pause_told_in_its_place_asks_for_it_too() -> None:
+def test_a_pause_offer_during_a_renewal_renews_too() -> None:
     one = begun()
     offer_of(one)
     one.handle(offered(2, sdp(version=2), cseq=2), now(3))  # it waits until that is answered, under the one of before
@@ -149,7 +149,7 @@ def test_a_pause_told_in_its_place_asks_for_it_too() -> None:
     assert one.agreement.certificate == NEXT
 
 
-def test_one_that_is_refused_leaves_the_names_of_the_associations_as_they_were() -> None:
+def test_a_refused_renewal_leaves_the_association_names() -> None:
     one = begun(tls_id="abcdefghijklmnopqrst")
     first = offer_of(one)
     one.handle(e.Agreed(sdp("active", tls_id="ABCDEFGHIJKLMNOPQRST"), first), now(3))

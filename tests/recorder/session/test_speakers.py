@@ -60,7 +60,7 @@ def carol_for_bob(label: str) -> bytes:
 
 
 @pytest.mark.parametrize("label", ["3", "2"])
-def test_a_stream_whose_line_went_to_somebody_else_stays_who_was_heard_in_it_r15(label: str) -> None:
+def test_a_stream_keeps_its_speaker_when_its_line_is_reused_r15(label: str) -> None:
     """The slot is used again by another medium: in a report for Carol that must not be Bob's voice."""
     one = begun("Alice", "Bob")
     again(one, 2, offer(2, "1", "gone"), metadata("Alice"))
@@ -71,7 +71,7 @@ def test_a_stream_whose_line_went_to_somebody_else_stays_who_was_heard_in_it_r15
     assert heard(later)[2] == (label, "Carol")
 
 
-def test_in_a_line_that_begins_amid_a_call_nobody_was_heard_under_its_label_before() -> None:
+def test_a_line_begun_mid_call_inherits_no_earlier_speakers() -> None:
     """Bob's label goes to a line of Carol's; he comes to be heard there all the same, and leaves again."""
     one = begun("Alice", "Bob")
     again(one, 2, offer(2, "1", "gone", "2"), carol_for_bob("2"))
@@ -81,14 +81,14 @@ def test_in_a_line_that_begins_amid_a_call_nobody_was_heard_under_its_label_befo
     assert heard(one) == [("1", "Alice"), ("2", "Bob"), ("2", "Carol", "Bob")]
 
 
-def test_a_stream_whose_owner_was_never_told_gets_nobody_elses_r15() -> None:
+def test_a_stream_of_unknown_owner_gets_no_other_r15() -> None:
     one = begun()
     again(one, 2, offer(2, "1", "image"))
     again(one, 3, offer(3, "1", "2"), metadata("Alice", "Carol"))
     assert heard(one) == [("1", "Alice"), ("2", None), ("2", "Carol")]
 
 
-def test_lines_that_change_places_tell_who_was_heard_in_each_before_r9() -> None:
+def test_swapped_lines_show_who_was_heard_in_each_before_r9() -> None:
     one = begun("Alice", "Bob")
     again(one, 2, offer(2, "2", "1"))
     assert heard(one) == [("2", "Bob", "Alice"), ("1", "Alice", "Bob")]
@@ -104,7 +104,7 @@ def test_everybody_is_said_once_to_have_been_heard_before() -> None:
     assert heard(one) == [("1", "Alice"), ("2", "Carol", "Bob")]
 
 
-def test_what_was_inferred_of_lines_without_labels_is_not_said_to_have_been_heard_r10() -> None:
+def test_inferred_owners_do_not_count_as_heard_before_r10() -> None:
     one = begun("Alice", "Bob", first=offer(1, "", ""))
     again(one, 2, offer(2, "2", "1"))
     assert heard(one) == [("2", "Bob"), ("1", "Alice")]
@@ -118,14 +118,14 @@ def test_lines_that_come_back_without_their_labels_keep_them_r9(labels: tuple[st
     assert one.agreement.answer_sdp.count(b"a=label") == len("".join(labels))  # only what this offer has (R16)
 
 
-def test_a_line_without_label_takes_none_that_another_line_has_now() -> None:
+def test_a_line_without_label_takes_none_in_use() -> None:
     one = begun("Alice", "Bob")
     again(one, 2, offer(2, "", "1"))
     assert heard(one)[1] == ("1", "Alice", "Bob")
 
 
 @pytest.mark.parametrize("at_once", [True, False])
-def test_lines_keep_no_label_that_the_metadata_gave_up_for_others_r10(at_once: bool) -> None:
+def test_lines_lose_a_label_that_moved_to_others_r10(at_once: bool) -> None:
     """Who is heard in them now is a guess, and not said to be who was before."""
     three, four = metadata("", "", "Carol", "Dave").split(b"<participant ")[3:]
     others = b"<participant ".join((metadata(), three, four)).replace(b"</recording>", b"", 1)
@@ -137,7 +137,7 @@ def test_lines_keep_no_label_that_the_metadata_gave_up_for_others_r10(at_once: b
     assert all(stream["inferred"] for stream in one.call_document(now(9))["streams"])
 
 
-def test_streams_that_change_their_labels_in_the_metadata_alone_tell_who_was_heard_in_each_before() -> None:
+def test_relabelled_streams_show_who_was_heard_before() -> None:
     one = begun("Alice", "Bob")
     first, second, third = metadata("Alice", "Bob").split(b"<label>")
     swapped = b"<label>".join((first, second.replace(b"1<", b"2<"), third.replace(b"2<", b"1<")))
@@ -145,7 +145,7 @@ def test_streams_that_change_their_labels_in_the_metadata_alone_tell_who_was_hea
     assert heard(one) == [("1", "Bob", "Alice"), ("2", "Alice", "Bob")]
 
 
-def test_people_whom_headers_give_each_others_lines_are_heard_in_both() -> None:
+def test_people_whose_lines_are_swapped_are_heard_in_both() -> None:
     """Cisco's network based recording has no labels and no metadata."""
     one = Recording("11111111-2222-4333-8444-555555555555", Policy(srtp="preferred"), random)
     for cseq, lines in ((1, (0, 1)), (2, (1, 0))):
@@ -159,16 +159,14 @@ def test_people_whom_headers_give_each_others_lines_are_heard_in_both() -> None:
 
 @pytest.mark.parametrize("document", [None, metadata("Alice")])
 @pytest.mark.parametrize("lines", [("gone",), ()])
-def test_a_line_that_is_taken_out_without_its_label_or_left_out_keeps_its_owner_o3(
-    lines: tuple[str, ...], document: bytes | None
-) -> None:
+def test_a_line_removed_without_label_keeps_its_owner_o3(lines: tuple[str, ...], document: bytes | None) -> None:
     one = begun("Alice", "Bob")
     again(one, 2, offer(2, "1", *lines), document)
     assert heard(one) == [("1", "Alice"), ("2", "Bob")]
 
 
 @pytest.mark.parametrize("document", [None, metadata("Alice", "Bob"), carol_for_bob("2")])
-def test_a_line_that_was_taken_out_keeps_its_owner_where_another_line_gets_its_label(document: bytes | None) -> None:
+def test_a_removed_line_keeps_its_owner_when_its_label_moves(document: bytes | None) -> None:
     """Nothing forbids to begin anew at the end of the list; who comes back in the old place is nobody we know."""
     one = begun("Alice", "Bob")
     again(one, 2, offer(2, "1", "gone"))
@@ -178,14 +176,14 @@ def test_a_line_that_was_taken_out_keeps_its_owner_where_another_line_gets_its_l
     assert heard(one)[1] == (None, None, "Bob")
 
 
-def test_what_is_told_of_a_line_only_after_it_was_taken_out_counts() -> None:
+def test_metadata_after_a_lines_removal_still_count() -> None:
     one = begun()
     again(one, 2, offer(2, "1", "gone"))
     again(one, 3, offer(3, "1", "gone"), metadata("Alice", "Bob"))
     assert heard(one) == [("1", "Alice"), ("2", "Bob")]
 
 
-def test_all_of_it_outlives_the_process_and_older_checkpoints_do_not_know_it() -> None:
+def test_speakers_survive_a_restart() -> None:
     one = begun("Alice", "Bob")
     again(one, 2, offer(2, "image", "2"))
     again(one, 3, offer(3, "image", "3"), carol_for_bob("3"))
@@ -199,7 +197,7 @@ def test_all_of_it_outlives_the_process_and_older_checkpoints_do_not_know_it() -
     assert (older[0]["party"], older[1]["earlier"]) == (None, [])
 
 
-def test_an_offer_that_comes_to_nothing_leaves_every_stream_as_it_was() -> None:
+def test_a_failed_offer_leaves_every_stream_as_it_was() -> None:
     one = begun("Alice", "Bob")
     again(one, 2, offer(2, "2", "1"))
     before = heard(one)
@@ -224,7 +222,7 @@ def test_the_metadata_of_the_end_change_nothing_of_it() -> None:
         (("1",), ("Alice",), [("1", "Alice")]),
     ],
 )
-def test_a_client_that_names_owners_the_wrong_way_round_is_read_the_other_way(
+def test_swapped_owners_are_read_the_other_way_round(
     lines: tuple[str, ...], document: tuple[str, ...], expected: list[tuple[str | None, ...]]
 ) -> None:
     """jambonz with rtpengine: with the owners as told, a report of one would hold the voice of the other."""
@@ -238,7 +236,7 @@ def test_a_client_that_names_owners_the_wrong_way_round_is_read_the_other_way(
     assert heard(later) == expected
 
 
-def test_owners_that_were_exchanged_stay_with_a_stream_whose_line_goes() -> None:
+def test_swapped_owners_stay_with_a_stream_that_is_removed() -> None:
     one = Recording("11111111-2222-4333-8444-555555555555", Policy(srtp="preferred"), random)
     one.picture.swapped = True
     again(one, 1, offer(1, "1", "2"), metadata("Alice", "Bob"))
@@ -281,14 +279,14 @@ def test_a_name_that_comes_late_holds_from_the_first_packet() -> None:
     assert spoken(one) == [] and heard(one)[1] == ("2", "Bob")
 
 
-def test_what_the_metadata_said_of_people_stays_said_where_an_offer_comes_to_nothing() -> None:
+def test_metadata_of_a_failed_offer_still_count() -> None:
     one = begun("Alice", "Bob")
     one.handle(offered(2, offer(2, "1", "2", "3"), carol_in_bobs_stream(), 2), now(2))
     one.handle(e.OpenFailed("no-port"), now(2))
     assert spoken(one) == [(None, "Bob"), (call_document.rfc3339(now(2).wall), "Carol")]
 
 
-def test_of_a_call_that_an_older_version_began_nobody_knows_who_was_heard_when() -> None:
+def test_a_call_of_an_older_version_has_no_speaker_times() -> None:
     one = begun("Alice", "Bob")
     again(one, 2, offer(2, "1", "2"), carol_in_bobs_stream())
     state = json.loads(json.dumps(one.to_state()))

@@ -20,7 +20,7 @@ def recording() -> Recording:
     return Recording("11111111-2222-4333-8444-555555555555", Policy(srtp="preferred"), random)
 
 
-def test_every_state_leads_on_and_nothing_but_release_leaves_the_last_one() -> None:
+def test_only_release_leaves_the_last_state() -> None:
     assert set(TRANSITIONS) == set(State)
     assert all(TRANSITIONS[state][Input.RELEASE] is State.OVER for state in State)
     assert set(TRANSITIONS[State.OVER]) == {Input.RELEASE}
@@ -44,7 +44,7 @@ def test_a_call_goes_through_all_states_in_order() -> None:
 
 
 @pytest.mark.parametrize("event", [e.OpenFailed("no-port"), e.Unwanted(), e.Lost("gone")])
-def test_a_first_offer_that_comes_to_nothing_ends_the_recording_unwritten(event: e.Event) -> None:
+def test_a_failed_first_offer_ends_the_recording_unwritten(event: e.Event) -> None:
     one = recording()
     one.handle(offered(1, sdp("sendonly")), now())
     assert one.handle(event, now())[-1] == c.Discard()

@@ -66,7 +66,7 @@ def test_a_source_has_moved_where_a_re_offer_names_another() -> None:
     assert not one.plan().moved
 
 
-def test_media_move_where_a_later_answer_names_another_address_of_ours() -> None:
+def test_media_move_when_an_answer_names_another_address() -> None:
     one = stream()
     seen = []
     for here in ("198.51.100.7", "198.51.100.7", "198.51.100.8", "198.51.100.8"):
@@ -80,7 +80,7 @@ def test_media_move_where_a_later_answer_names_another_address_of_ours() -> None
     assert before.here == "198.51.100.8"
 
 
-def test_a_checkpoint_of_a_version_that_did_not_know_our_address_can_be_read() -> None:
+def test_a_checkpoint_without_our_address_can_be_read() -> None:
     state = stream().to_state()
     del state["here"]
     again = Stream.from_state(state)
@@ -89,7 +89,7 @@ def test_a_checkpoint_of_a_version_that_did_not_know_our_address_can_be_read() -
     assert (again.here, again.moved) == ("198.51.100.7", False)
 
 
-def test_a_payload_type_of_another_codec_is_seen_one_more_is_not_one() -> None:
+def test_a_payload_type_is_redefined_by_another_codec_only() -> None:
     one, known = stream(), line().formats
     assert not one.redefines(replace(line(), formats=(*known, Format(97, "opus", 48000, 2))))
     one.renew(replace(line(), formats=(*known, Format(97, "opus", 48000, 2))), random)
@@ -97,7 +97,7 @@ def test_a_payload_type_of_another_codec_is_seen_one_more_is_not_one() -> None:
     assert one.redefines(replace(line(), formats=(*known, Format(97, "AMR", 8000))))
 
 
-def test_a_payload_type_whose_rtpmap_is_left_out_later_keeps_its_meaning() -> None:
+def test_a_payload_type_keeps_its_meaning_without_rtpmap() -> None:
     opus, more = Format(97, "opus", 48_000, 2, "stereo=1"), Format(98, "", 8000)
     one = Stream(0, replace(line(), formats=(opus,)), b"")
     one.renew(replace(line(), formats=(Format(97, "", 8000), more)), random)
@@ -106,7 +106,7 @@ def test_a_payload_type_whose_rtpmap_is_left_out_later_keeps_its_meaning() -> No
     assert one.redefines(replace(line(), formats=(Format(97, "AMR", 8000),)))
 
 
-def test_parameters_that_are_left_out_later_stay_known_in_a_hold_also_how_amr_is_packed() -> None:
+def test_parameters_left_out_later_stay_known() -> None:
     """A picture cannot be made without the parameter sets that stood in the first offer."""
     sets, packed = Format(97, "H264", 90_000, 1, "sprop-parameter-sets=Z0IA,aM4=="), Format(98, "AMR", 8000, 1, "crc=1")
     one = Stream(0, replace(line(), formats=(sets, packed)), b"")
@@ -123,7 +123,7 @@ def test_parameters_that_are_left_out_later_stay_known_in_a_hold_also_how_amr_is
     assert one.formats[0].fmtp == "sprop-parameter-sets=Z0IB,aM4=="
 
 
-def test_one_that_only_the_metadata_hold_from_the_beginning_may_have_been_spoken_in() -> None:
+def test_a_stream_held_only_by_metadata_may_have_had_speech() -> None:
     packed = Format(98, "AMR", 8000)
     for direction, differs in (("sendonly", True), ("inactive", False)):
         one = Stream(0, replace(line(direction), formats=(packed,)), b"", at(0))
@@ -131,7 +131,7 @@ def test_one_that_only_the_metadata_hold_from_the_beginning_may_have_been_spoken
         assert one.redefines(replace(line(), formats=(packed._replace(fmtp="octet-align=1"),))) == differs
 
 
-def test_the_label_is_the_sdps_and_the_metadatas_only_where_that_has_none() -> None:
+def test_the_label_comes_from_the_sdp_before_the_metadata() -> None:
     told = Owner((0,), label="7")
     assert stream().document(told)["label"] == stream().label != "7"
     assert Stream(0, replace(line(), label=None), b"").document(told)["label"] == "7"
@@ -180,7 +180,7 @@ RTP_KEYS, RTCP_KEYS = (
 )
 
 
-def test_keys_of_a_handshake_stay_over_a_reoffer_and_a_checkpoint_d6() -> None:
+def test_dtls_keys_survive_a_reoffer_and_a_checkpoint_d6() -> None:
     one = Stream(0, dtls_line(), b"")
     one.keyed(False, RTP_KEYS, ("sha-256 AA",))
     one.keyed(True, RTCP_KEYS, ("sha-256 AA",))
@@ -191,7 +191,7 @@ def test_keys_of_a_handshake_stay_over_a_reoffer_and_a_checkpoint_d6() -> None:
     assert "t" * 28 not in repr(one.plan()) and RTP_KEYS.theirs.hex() not in repr(one.keys)
 
 
-def test_another_certificate_makes_the_keys_stale_until_its_own_come_d6() -> None:
+def test_another_certificate_makes_the_keys_stale_d6() -> None:
     one = Stream(0, dtls_line(), b"")
     one.keyed(False, RTP_KEYS, ("sha-256 AA",))
     one.renew(dtls_line("sha-256 BB"), random)
@@ -202,7 +202,7 @@ def test_another_certificate_makes_the_keys_stale_until_its_own_come_d6() -> Non
     assert one.keys == DtlsKeys(RTCP_KEYS)
 
 
-def test_a_change_between_sdes_and_dtls_forgets_the_keys_of_before() -> None:
+def test_a_change_between_sdes_and_dtls_drops_the_old_keys() -> None:
     one = Stream(0, dtls_line(), b"")
     one.keyed(False, RTP_KEYS, ("sha-256 AA",))
     one.renew(line(), random)
@@ -219,7 +219,7 @@ def test_a_checkpoint_of_a_version_without_dtls_can_be_read() -> None:
     assert Stream.from_state(state).keys is None
 
 
-def test_media_are_expected_from_the_beginning_or_the_end_of_the_last_hold_or_pause() -> None:
+def test_media_are_expected_from_the_end_of_the_last_hold() -> None:
     one = Stream(0, line(), b"", at(1))
     one.hold(True, at(2))
     one.hold(False, at(5))
@@ -230,7 +230,7 @@ def test_media_are_expected_from_the_beginning_or_the_end_of_the_last_hold_or_pa
     ]  # fmt: skip
 
 
-def test_a_checkpoint_of_a_version_that_did_not_know_when_streams_began_can_be_read() -> None:
+def test_a_checkpoint_without_begin_times_can_be_read() -> None:
     state = stream().to_state()
     del state["began"]
     assert Stream.from_state(state).expected is None

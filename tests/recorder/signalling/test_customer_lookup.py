@@ -44,7 +44,7 @@ def test_a_call_finds_its_customer(source: str, names: tuple[str, ...], domain: 
     assert CustomerLookup([OPEN, GLOBEX, ACME]).customer_of(source, names, domain) == whose
 
 
-def test_customers_behind_one_sbc_are_told_apart_by_domain() -> None:
+def test_the_domain_selects_among_customers_of_one_sbc() -> None:
     both = [
         customer("a", ("192.0.2.1",), domains=("a.example",)),
         customer("b", ("192.0.2.1",), domains=("b.example",)),
@@ -53,7 +53,7 @@ def test_customers_behind_one_sbc_are_told_apart_by_domain() -> None:
     assert CustomerLookup(both).customer_of("192.0.2.1", (), "a.example") == "a"
 
 
-def test_a_domain_opens_nothing_to_strangers_of_a_customer_with_sources() -> None:
+def test_a_domain_does_not_admit_unknown_sources() -> None:
     closed = customer("acme", ("192.0.2.0/24",), domains=("acme.example",))
     assert CustomerLookup([closed]).customer_of("203.0.113.1", (), "acme.example") is None
 
@@ -101,7 +101,7 @@ def test_a_property_the_index_agrees_with_ipaddress(source: Any, network: Any) -
         ("203.0.113.1", (), None),
     ],
 )
-def test_a_refusal_belongs_to_a_customer_only_where_it_can_be_no_others(
+def test_a_refusal_is_assigned_only_to_an_unambiguous_customer(
     source: str, names: tuple[str, ...], whose: str | None
 ) -> None:
     assert CustomerLookup((ACME, GLOBEX, OPEN)).only(source, names) == whose
@@ -139,7 +139,7 @@ def test_who_could_be_somebodys_is_no_stranger_s29(
         ("gone", "192.0.2.200", (), False),
     ],
 )
-def test_what_follows_in_a_dialog_is_of_its_owner_as_an_invite_from_there_could_be(
+def test_an_in_dialog_request_is_admitted_like_an_invite(
     owner: str, source: str, names: tuple[str, ...], can: bool
 ) -> None:
     one = CustomerLookup([ACME, GLOBEX, OPEN])
@@ -147,7 +147,7 @@ def test_what_follows_in_a_dialog_is_of_its_owner_as_an_invite_from_there_could_
     assert one.may_be(owner, source, names) is can  # as it is remembered
 
 
-def test_an_sbc_of_several_customers_goes_on_with_the_dialogs_of_each() -> None:
+def test_an_sbc_of_several_customers_keeps_each_ones_dialogs() -> None:
     shared = [customer(name, ("192.0.2.1",), domains=(f"{name}.example",)) for name in ("a", "b")]
     nested = [customer("wide", ("192.0.2.0/24",), domains=("wide.example",)), customer("narrow", ("192.0.2.0/28",))]
     assert all(CustomerLookup(shared).may_be(name, "192.0.2.1") for name in ("a", "b"))
@@ -170,7 +170,7 @@ def test_an_address_of_others_only_is_elsewhere(host: str, names: tuple[str, ...
     assert CustomerLookup([acme, GLOBEX]).elsewhere("acme", host, names) is elsewhere
 
 
-def test_a_network_within_that_of_another_customer_is_of_its_own_alone_where_no_domain_decides() -> None:
+def test_a_nested_network_belongs_to_the_inner_customer() -> None:
     wide, narrow = customer("wide", ("192.0.2.0/24",)), customer("narrow", ("192.0.2.16/28",))
     named = customer("named", ("192.0.2.16/28",), domains=("named.example",))
     for order in ((wide, narrow), (narrow, wide)):

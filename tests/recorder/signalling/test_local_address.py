@@ -39,7 +39,7 @@ def _routes(monkeypatch: pytest.MonkeyPatch) -> None:
         ("0.0.0.0", None, Flow("udp", ("0.0.0.0", 5060), ("203.0.113.1", 5060)), ("203.0.113.10", "")),
     ],
 )
-def test_the_version_of_the_signalling_comes_first_and_the_other_one_where_there_is_one_s32(
+def test_the_ip_version_of_the_signalling_comes_first_s32(
     bind: str, advertise: str | None, flow: Flow, ours: tuple[str, str]
 ) -> None:
     assert Reachable(bind, advertise).addresses(flow) == Addresses(*ours)
@@ -55,18 +55,16 @@ def test_the_version_of_the_signalling_comes_first_and_the_other_one_where_there
         ("0.0.0.0", None, ""),
     ],
 )
-def test_media_for_an_address_that_only_a_nat_has_arrive_where_the_request_did(
-    bind: str, advertise: str | None, behind: str
-) -> None:
+def test_media_for_a_nat_address_arrive_where_the_request_did(bind: str, advertise: str | None, behind: str) -> None:
     assert Reachable(bind, advertise).addresses(V4).behind == behind
 
 
-def test_a_client_to_whom_no_way_leads_is_an_error() -> None:
+def test_a_client_without_a_route_is_an_error() -> None:
     with pytest.raises(OSError, match="no address"):
         Reachable("0.0.0.0", None).addresses(Flow("udp", ("0.0.0.0", 5060), ("233.252.0.1", 5060)))
 
 
-def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_remembered_routes_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(local_address, "MAX_ROUTES", 3)
     asked = Reachable("::", None)
     for last in range(9):
@@ -87,7 +85,7 @@ def media_ports() -> Ports[Pair]:
     return Ports(30_000, 30_003, lambda port, rtcp: Held(port), lambda: 0.0)  # type: ignore[arg-type, return-value]  # stands for sockets
 
 
-def test_nothing_is_sent_to_listeners_and_media_ports_of_ours_nor_to_a_broadcast() -> None:
+def test_nothing_is_sent_to_our_own_ports_or_a_broadcast() -> None:
     ports = media_ports()
     closed = Closed([5060, 8443], ports)
     assert not closed("127.0.0.1", 30_000)  # it may be somebody else's on this machine
@@ -127,7 +125,7 @@ def test_no_client_elsewhere_leads_to_services_of_our_loopback(source: str | Non
     assert closed("127.0.0.1", 5060)
 
 
-def test_a_client_on_this_machine_has_media_at_our_loopback_whichever_of_our_addresses_it_signals_from() -> None:
+def test_a_local_client_has_its_media_at_our_loopback() -> None:
     with socket.socket(type=socket.SOCK_DGRAM) as probe:
         try:
             probe.connect(("198.51.100.1", 9))  # sends nothing

@@ -58,7 +58,7 @@ def test_no_answer_at_all_is_none() -> None:
     story(RecorderDouble(drops=9), "udp", work)
 
 
-def test_nobody_listening_is_learnt_from_the_greeting() -> None:
+def test_the_greeting_finds_that_nobody_listens() -> None:
     async def run() -> None:
         agent = Agent(Plan("sip:127.0.0.1:9"))
         await agent.start()

@@ -28,7 +28,7 @@ def shake(ours: Association, theirs: Recorders, lost: int = 0) -> None:
 
 
 @pytest.mark.parametrize("active", [True, False])
-def test_both_ends_have_the_same_keys_crosswise_in_either_role_d1_d3(active: bool) -> None:
+def test_both_ends_derive_the_same_keys_in_either_role_d1_d3(active: bool) -> None:
     ours = Association(OWN.pem, [THEIRS.fingerprint], active=active)
     theirs = Recorders(THEIRS, [OWN.fingerprint], active=not active, secret=b"s")
     shake(ours, theirs)
@@ -39,14 +39,14 @@ def test_both_ends_have_the_same_keys_crosswise_in_either_role_d1_d3(active: boo
     assert ours.agreed.suite == "AEAD_AES_256_GCM"
 
 
-def test_another_certificate_than_the_one_in_the_answer_gives_no_keys_d2() -> None:
+def test_an_unannounced_certificate_gives_no_keys_d2() -> None:
     ours = Association(OWN.pem, [OWN.fingerprint], active=False)
     shake(ours, Recorders(THEIRS, [OWN.fingerprint], active=True, secret=b"s"))
     assert (ours.agreed, ours.over) == (None, True)
     assert "certificate" in (ours.fault or "")
 
 
-def test_what_is_no_handshake_changes_nothing() -> None:
+def test_an_invalid_handshake_datagram_changes_nothing() -> None:
     ours = Association(OWN.pem, [THEIRS.fingerprint], active=False)
     ours.receive(b"\x16\xfe\xfd" + bytes(10))
     ours.repeat()

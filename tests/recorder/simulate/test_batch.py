@@ -56,7 +56,7 @@ def test_encoded_frames_are_sent_in_turn_whatever_their_length(places: list[sock
     assert [places[1].recv(2048)[12:] for _ in range(3)] == [b"a", b"bcd", b"a"]
 
 
-def test_a_packet_the_kernel_refuses_is_counted_and_the_others_go_on(places: list[socket.socket]) -> None:
+def test_a_packet_the_kernel_refuses_is_counted(places: list[socket.socket]) -> None:
     batch = Batch(places[0].fileno())
     nowhere = source(places[1], frames=[b"x"])
     nowhere.name = socket_name("255.255.255.255", 9)

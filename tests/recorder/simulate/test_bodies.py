@@ -20,7 +20,7 @@ ANSWER = (
 )
 
 
-def test_the_offer_says_what_is_sent_on_each_line() -> None:
+def test_the_offer_describes_each_line() -> None:
     made = SessionDescription.parse(offer(LINES, "192.0.2.9", 5, 2, "sendonly", mux=True))
     first, second = made.media
     assert (first.profile, first.label, first.direction, first.port) == ("RTP/SAVP", "1", "sendonly", 40000)
@@ -29,7 +29,7 @@ def test_the_offer_says_what_is_sent_on_each_line() -> None:
     assert made.version == "2" and first.attribute("rtcp-mux") == ""
 
 
-def test_keys_by_handshake_need_a_fingerprint_each_way_and_no_crypto_line_d1() -> None:
+def test_dtls_lines_need_fingerprints_and_no_crypto_line_d1() -> None:
     lines = [Line("1", "PCMA", 40000, "DTLS-SRTP", fingerprint="sha-256 AA")]
     (media,) = SessionDescription.parse(offer(lines, "192.0.2.9", 5, 1, "sendonly", mux=True)).media
     assert (media.profile, media.setup, media.fingerprints) == ("UDP/TLS/RTP/SAVPF", "actpass", ("sha-256 AA",))
@@ -67,7 +67,7 @@ def test_a_good_answer_tells_where_everything_goes() -> None:
         ("m=audio 20002", "x=", "m-lines"),
     ],
 )
-def test_what_breaks_the_rules_is_named(old: str, new: str, fault: str) -> None:
+def test_faults_of_an_answer_are_named(old: str, new: str, fault: str) -> None:
     _, faults = read_answer(ANSWER.replace(old, new, 1).encode(), LINES, "sendonly")
     assert any(fault in sentence for sentence in faults)
 
@@ -91,7 +91,7 @@ def test_metadata_tells_who_speaks_on_which_stream() -> None:
     assert f"<send>{picture.tracks[0]}</send>" in text and "&lt;&amp;&gt;" in text
 
 
-def test_while_held_an_update_is_partial_and_nobody_sends() -> None:
+def test_a_hold_update_is_partial_and_names_no_sender() -> None:
     text = Picture(PARTIES, ["1", "2"], "2026-01-01T00:00:00+00:00").document(held=True).decode()
     assert "<datamode>partial</datamode>" in text and "<send>" not in text
 
@@ -110,7 +110,7 @@ def test_both_bodies_come_apart_again() -> None:
     assert combine(None, None)[2] == b""
 
 
-def test_pictures_have_lines_of_their_own_and_parties_can_change_places() -> None:
+def test_video_has_its_own_lines_and_parties_can_swap() -> None:
     lines = [*LINES, Line("3", "VP8", 40004, None), Line("4", "VP8", 40006, None)]
     made = SessionDescription.parse(offer(lines, "192.0.2.9", 5, 1, "sendonly", mux=False))
     assert [line.kind for line in made.media] == ["audio", "audio", "video", "video"]

@@ -55,7 +55,7 @@ def asked(method: str, body: bytes = b"") -> Request:
     return Request(method, "sip:us", headers=Headers([*fields, ("CSeq", f"7 {method}")]), body=body)
 
 
-def test_nobody_answering_is_in_the_report() -> None:
+def test_an_unanswered_call_is_in_the_report() -> None:
     kept = Kept()
     one = call(kept)
     asyncio.run(one.place())
@@ -71,7 +71,7 @@ def test_an_answer_that_takes_no_stream_is_a_fault_and_ended() -> None:
     assert any("none of its streams" in fault for fault in one.report.faults)
 
 
-def test_a_reinvite_of_the_recorder_gets_our_sdp_with_a_new_version() -> None:
+def test_a_reinvite_gets_our_sdp_with_a_new_version() -> None:
     one = call(Kept())
     first = SessionDescription.parse(one.asked(asked("INVITE")).body)
     second = SessionDescription.parse(one.asked(asked("UPDATE", b"v=0\r\n")).body)
@@ -79,7 +79,7 @@ def test_a_reinvite_of_the_recorder_gets_our_sdp_with_a_new_version() -> None:
     assert one.asked(asked("UPDATE")).body == b""
 
 
-def test_a_recorder_that_pauses_gets_silence_and_then_sound_again_f6() -> None:
+def test_a_pausing_recorder_gets_silence_and_then_audio_f6() -> None:
     async def story() -> None:
         kept = Kept()
         one = call(kept)
@@ -114,7 +114,7 @@ class Late(Kept):
         return {"tick": 9 if what == "off" else 9 - self.behind, "streams": [quiet]}
 
 
-def test_a_bye_waits_for_the_last_packet_of_a_machine_that_is_late() -> None:
+def test_a_bye_waits_for_a_late_last_packet() -> None:
     body = b"v=0\r\nc=IN IP4 127.0.0.1\r\nm=audio 20000 RTP/AVP 8\r\na=recvonly\r\nm=audio 0 RTP/AVP 8\r\n"
     late = Late(Response(200, "OK", Headers([("To", "<sip:x>;tag=9"), ("CSeq", "1 INVITE")]), body))
     plan = Plan("sip:127.0.0.1", run=1, srtp="none", seconds=0.01)
@@ -129,7 +129,7 @@ def test_a_bye_of_the_recorder_is_answered_and_noted() -> None:
     assert one.asked(asked("BYE")).status == 200 and one.report.ended_by_recorder
 
 
-def test_what_we_do_not_know_is_501() -> None:
+def test_an_unknown_method_gets_501() -> None:
     assert call(Kept()).asked(asked("REFER")).status == 501
 
 

@@ -33,7 +33,7 @@ def test_requests_of_the_dialog_follow_contact_and_route() -> None:
     assert bye.headers.get("To") == "<sip:rec@192.0.2.1>;tag=theirs"
 
 
-def test_the_ack_of_a_2xx_has_its_own_branch_and_of_a_refusal_that_of_the_invite() -> None:
+def test_an_ack_of_a_2xx_has_its_own_branch() -> None:
     ours = dialog()
     invite = ours.request("INVITE", ME, "z9hG4bKa")
     refused = ours.ack(answered(486), ME, "z9hG4bKb", invite)

@@ -66,7 +66,7 @@ def test_each_stream_sends_one_packet_a_tick_while_it_is_on() -> None:
     close(engine, places)
 
 
-def test_sender_reports_follow_the_first_packet_and_go_out_every_five_seconds_and_a_goodbye_at_the_end() -> None:
+def test_sender_reports_go_out_every_five_seconds() -> None:
     places: list[socket.socket] = []
     engine = opened(places, 2)
     engine.do({"do": "on", "ids": [0, 1]})
@@ -97,7 +97,7 @@ def test_a_late_machine_makes_no_clock_slower(monkeypatch: pytest.MonkeyPatch) -
     close(engine, places)
 
 
-def test_figures_count_what_was_sent_also_by_streams_that_are_gone() -> None:
+def test_figures_include_removed_streams() -> None:
     places: list[socket.socket] = []
     engine = opened(places, 2)
     engine.do({"do": "on", "ids": [0]})

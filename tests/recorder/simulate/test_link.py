@@ -14,13 +14,13 @@ def free_port() -> int:
 
 
 @pytest.mark.parametrize("transport", ["tcp", "tls"])
-def test_nobody_there_is_said_in_a_sentence(transport: str) -> None:
+def test_an_unreachable_peer_is_explained(transport: str) -> None:
     plan = Plan(f"sip:127.0.0.1:{free_port()};transport={transport}", insecure=True)
     with pytest.raises(Unreachable, match="Nobody answers"):
         asyncio.run(open_link(plan, lambda data: None))
 
 
-def test_a_name_nobody_knows_is_said() -> None:
+def test_an_unknown_host_name_is_explained() -> None:
     with pytest.raises(Unreachable, match="not known"):
         asyncio.run(open_link(Plan("sip:no-such-name.invalid"), lambda data: None))
 

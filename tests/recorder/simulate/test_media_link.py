@@ -5,7 +5,7 @@ import pytest
 from recorder.simulate.media_link import MediaLink, MediaLost
 
 
-def test_a_media_process_answers_and_ends_when_told() -> None:
+def test_a_media_process_answers_and_ends_on_request() -> None:
     async def story() -> None:
         link = MediaLink()
         await link.start()

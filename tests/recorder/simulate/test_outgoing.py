@@ -29,7 +29,7 @@ def report_about(ssrc: int) -> bytes:
     return struct.pack("!BBHI", 0x81, 201, 7, 9) + block
 
 
-def test_the_sequence_goes_on_where_it_stopped_and_the_clock_does_not_wait() -> None:
+def test_the_sequence_resumes_and_the_clock_runs_on() -> None:
     ours = stream()
     ours.on(100)
     first = ours.source.sequence + 100
@@ -48,14 +48,14 @@ def test_switching_twice_changes_nothing() -> None:
     assert ours.packets(20) == 10 and ours.sent == []
 
 
-def test_what_the_recorder_reports_is_kept() -> None:
+def test_figures_of_the_recorders_reports_are_kept() -> None:
     ours = stream()
     ours.hear(report_about(77))
     ours.hear(report_about(78))
     assert ours.figures == {"reports": 1, "unreadable": 0, "lost": 3, "fraction": 12, "jitter": 8}
 
 
-def test_reports_are_opened_with_the_recorder_s_key_and_others_counted() -> None:
+def test_reports_are_opened_with_the_recorders_key() -> None:
     theirs = Session(Policy(key=PEER, ssrc_type=Policy.SSRC_ANY_OUTBOUND))
     ours = stream(SUITE)
     ours.hear(theirs.protect_rtcp(report_about(77)))

@@ -24,7 +24,7 @@ def test_the_uri_says_how_to_reach_the_recorder() -> None:
         {"audio_kind": "noise"}, {"source": "here"},
     ],
 )  # fmt: skip
-def test_what_cannot_be_is_said_before_anything_is_sent(wish: dict[str, object]) -> None:
+def test_an_impossible_plan_is_refused_before_sending(wish: dict[str, object]) -> None:
     with pytest.raises(PlanError, match=r"\."):
         replace(PLAN, **wish).check()  # type: ignore[arg-type]  # any field
 

@@ -23,7 +23,7 @@ def placed(double: RecorderDouble, *, transport: str = "udp", **wish: object) ->
 
 
 @pytest.mark.parametrize("transport", ["udp", "tcp"])
-def test_a_call_goes_as_told(transport: str) -> None:
+def test_a_simulated_call_follows_its_plan(transport: str) -> None:
     def attempt(_: int) -> int:
         double = RecorderDouble()
         report, packets = placed(double, transport=transport)
@@ -84,7 +84,7 @@ def test_suites_take_turns_and_nothing_goes_out_in_the_clear() -> None:
     assert {len(p) for p in packets if not 200 <= p[1] <= 204} <= {172 + 10, 172 + 4, 172 + 16}
 
 
-def test_nobody_there_is_one_sentence() -> None:
+def test_a_run_without_peer_exits_with_3() -> None:
     report = asyncio.run(run(Plan("sip:rec@127.0.0.1:9")))
     assert report.exit_status == 3 and "Nobody answers" in (report.unreachable or "")
 
@@ -94,7 +94,7 @@ def test_a_plan_that_cannot_be_is_refused_first() -> None:
         asyncio.run(run(Plan("sip:rec@127.0.0.1", calls=0)))
 
 
-def test_what_was_sent_is_written_and_progress_ends_at_one(tmp_path: Path) -> None:
+def test_sent_audio_is_saved_and_progress_ends_at_one(tmp_path: Path) -> None:
     shares: list[float] = []
 
     async def story() -> None:

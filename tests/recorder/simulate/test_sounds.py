@@ -31,7 +31,7 @@ def snr(sent: array[int], heard: array[int], delay: int) -> float:
 @pytest.mark.parametrize(
     ("codec", "delays", "least"), [("PCMA", [0], 33), ("PCMU", [0], 33), ("G722", range(10, 30), 15)]
 )
-def test_what_is_encoded_sounds_like_the_voice(codec: str, delays: list[int], least: float) -> None:
+def test_encoded_audio_resembles_its_source(codec: str, delays: list[int], least: float) -> None:
     sound = tune(1, codec, 1)
     heard = decoded(codec, encode(codec, sound))
     assert max(snr(sound, heard, delay) for delay in delays) > least

@@ -53,7 +53,7 @@ def test_a_socket_that_is_very_full_waits_for_the_next_tick(tmp_path: Path) -> N
         assert one.tape.figures()[0]["packets"] == behind + 10
 
 
-def test_the_last_round_takes_all_that_waits_however_long_nobody_came(tmp_path: Path) -> None:
+def test_the_last_round_drains_the_whole_backlog(tmp_path: Path) -> None:
     """Half a minute of audio, as after a worker that was killed again and again."""
     count = MAX_ROUNDS * SLOTS + 500
     with deck(tmp_path) as one:
@@ -62,7 +62,7 @@ def test_the_last_round_takes_all_that_waits_however_long_nobody_came(tmp_path: 
         assert [one.frames(found, n) for n in (0, 1)] == [list(range(count))] * 2
 
 
-def test_a_stream_that_a_reoffer_ends_keeps_all_that_came_before(tmp_path: Path) -> None:
+def test_a_removed_stream_keeps_everything_received(tmp_path: Path) -> None:
     count = MAX_ROUNDS * SLOTS + 500
     with deck(tmp_path) as one:
         one.send(count)
@@ -98,7 +98,7 @@ class Full:
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO])
-def test_what_a_disk_did_not_take_in_time_is_a_gap_of_the_disk(
+def test_records_a_disk_does_not_take_in_time_are_a_gap(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
 ) -> None:
     disk = Full(monkeypatch, code)
@@ -123,9 +123,7 @@ def test_what_a_disk_did_not_take_in_time_is_a_gap_of_the_disk(
         assert mark.value > 0
 
 
-def test_what_waits_for_the_disk_is_written_though_nobody_speaks_any_more(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_records_waiting_for_the_disk_are_written_in_silence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     disk = Full(monkeypatch)
     with deck(tmp_path, streams=1) as one:
         disk.broken = True
@@ -138,7 +136,7 @@ def test_what_waits_for_the_disk_is_written_though_nobody_speaks_any_more(
         assert one.frames(one.close()) == list(range(100))
 
 
-def test_an_open_segment_is_filled_up_though_nobody_speaks_any_more(tmp_path: Path) -> None:
+def test_an_open_segment_is_padded_in_silence(tmp_path: Path) -> None:
     """Else what was said last is lost to a power cut, however long ago it was."""
     with deck(tmp_path, streams=1) as one:
         one.send(300)
@@ -151,9 +149,7 @@ def test_an_open_segment_is_filled_up_though_nobody_speaks_any_more(tmp_path: Pa
 
 
 @pytest.mark.parametrize("again", [False, True], ids=["never", "just then"])
-def test_what_a_disk_did_not_take_up_to_the_end_is_told_packet_by_packet(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, again: bool
-) -> None:
+def test_unstored_packets_are_counted_one_by_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, again: bool) -> None:
     """Also if it takes records again just when the last one is written: what was dropped before is gone."""
     disk, finish = Full(monkeypatch), part_writer.PartWriter.finish
 
@@ -175,9 +171,7 @@ def test_what_a_disk_did_not_take_up_to_the_end_is_told_packet_by_packet(
         assert figures["gap_ms"] == 20 * (500 - len(kept))
 
 
-def test_what_was_dropped_for_want_of_disk_is_known_to_a_successor(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_successor_knows_what_was_dropped_on_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     disk = Full(monkeypatch)
     with deck(tmp_path, streams=1) as one:
         disk.broken = True
@@ -235,7 +229,7 @@ def test_a_pause_and_a_hold_keep_nothing_and_miss_nothing(tmp_path: Path) -> Non
         ]
 
 
-def test_a_pause_is_not_forgotten_while_its_packets_wait_in_a_socket(tmp_path: Path) -> None:
+def test_a_pause_is_kept_while_its_packets_wait_in_a_socket(tmp_path: Path) -> None:
     with deck(tmp_path, streams=1) as one:
         one.send(2)
         one.tick()
@@ -249,7 +243,7 @@ def test_a_pause_is_not_forgotten_while_its_packets_wait_in_a_socket(tmp_path: P
         assert len(one.frames(one.close())) == 2 + 3
 
 
-def test_a_part_that_takes_nothing_any_more_hands_all_of_it_to_the_next(tmp_path: Path) -> None:
+def test_a_full_part_hands_its_records_to_the_next(tmp_path: Path) -> None:
     with deck(tmp_path) as one:
         one.send(20)
         one.tick()
@@ -284,7 +278,7 @@ def test_the_next_part_says_what_the_one_before_has_dropped(tmp_path: Path, monk
         assert one.frames(found) == [*range(50), *range(100, 105)]
 
 
-def test_a_next_part_goes_on_with_what_the_one_before_did_not_hold(tmp_path: Path) -> None:
+def test_a_next_part_continues_where_the_last_one_stopped(tmp_path: Path) -> None:
     with deck(tmp_path) as one:
         one.send(30)
         one.tick()
@@ -298,7 +292,7 @@ def test_a_next_part_goes_on_with_what_the_one_before_did_not_hold(tmp_path: Pat
         assert [one.frames(found, n) for n in (0, 1)] == [list(range(60))] * 2
 
 
-def test_a_successor_knows_of_a_next_part_in_which_nothing_was_said_yet(tmp_path: Path) -> None:
+def test_a_successor_knows_of_an_empty_next_part(tmp_path: Path) -> None:
     with deck(tmp_path) as one:
         for _ in range(4):  # long enough in order that a commit writes only what has moved
             one.send(30)
@@ -312,7 +306,7 @@ def test_a_successor_knows_of_a_next_part_in_which_nothing_was_said_yet(tmp_path
         assert [one.frames(found, n) for n in (0, 1)] == [list(range(150))] * 2
 
 
-def test_what_is_lost_after_a_pause_is_lost(tmp_path: Path) -> None:
+def test_packets_lost_after_a_pause_count_as_lost(tmp_path: Path) -> None:
     with deck(tmp_path, streams=1) as one:
         one.send(10)
         one.tick()
@@ -337,7 +331,7 @@ def test_a_report_that_waits_at_the_end_is_still_taken(tmp_path: Path) -> None:
         assert [record.packet for record in one.close() if isinstance(record, record_format.Rtcp)] == [said]
 
 
-def test_a_stream_that_comes_back_after_its_removal_is_missed_again(tmp_path: Path) -> None:
+def test_a_returning_stream_is_expected_again(tmp_path: Path) -> None:
     with deck(tmp_path, streams=1) as one:
         one.send(5)
         one.tick()
@@ -350,7 +344,7 @@ def test_a_stream_that_comes_back_after_its_removal_is_missed_again(tmp_path: Pa
         assert one.tape.figures()[0]["gaps"] == [[again, again + 9_000_000_000, "no media"]]
 
 
-def test_a_stream_that_comes_back_in_a_pause_is_not_missed_while_it_lasts(tmp_path: Path) -> None:
+def test_a_stream_returning_in_a_pause_is_no_gap_while_it_lasts(tmp_path: Path) -> None:
     with deck(tmp_path, streams=1) as one:
         one.send(5)
         one.tick()
@@ -362,7 +356,7 @@ def test_a_stream_that_comes_back_in_a_pause_is_not_missed_while_it_lasts(tmp_pa
         assert one.tape.figures()[0]["gaps"] == []
 
 
-def test_a_pause_of_the_call_makes_nobody_miss_a_stream_that_was_removed(tmp_path: Path) -> None:
+def test_a_pause_leaves_no_gap_in_a_removed_stream(tmp_path: Path) -> None:
     with deck(tmp_path, streams=1) as one:
         one.send(5)
         one.tick()
@@ -374,9 +368,7 @@ def test_a_pause_of_the_call_makes_nobody_miss_a_stream_that_was_removed(tmp_pat
 
 
 @pytest.mark.parametrize("heard", [False, True])
-def test_a_restart_before_anybody_spoke_or_under_a_clock_that_was_set_back_takes_no_time(
-    tmp_path: Path, heard: bool
-) -> None:
+def test_a_restart_before_any_speech_lasts_no_time(tmp_path: Path, heard: bool) -> None:
     with deck(tmp_path, streams=1) as one:
         at = time.time_ns() - TICK
         if heard:

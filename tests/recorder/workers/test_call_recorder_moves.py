@@ -61,9 +61,7 @@ def intrude(one: Deck, address: str = STRANGER) -> None:
 
 @pytest.mark.parametrize("settled", [True, False])
 @pytest.mark.parametrize("srtp", [True, False])
-def test_what_comes_from_the_new_source_before_the_word_of_it_is_kept(
-    tmp_path: Path, srtp: bool, settled: bool
-) -> None:
+def test_packets_of_a_new_source_before_its_reoffer_are_kept(tmp_path: Path, srtp: bool, settled: bool) -> None:
     with moving(tmp_path, srtp) as one:
         if settled:
             settle(one)
@@ -85,7 +83,7 @@ def test_what_comes_from_the_new_source_before_the_word_of_it_is_kept(
         assert one.frames(found) == list(range(one.senders[0].sent))
 
 
-def test_a_source_that_moves_before_it_was_ever_heard_shuts_its_next_out_for_no_moment(
+def test_a_source_that_moves_unheard_does_not_block_the_new_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its first packets wait still when the re-offer is followed: the client may have heard our answer by then."""
@@ -122,7 +120,7 @@ def on_trial(folder: Path) -> Iterator[Deck]:
         yield one
 
 
-def test_the_offered_port_is_heard_although_another_one_of_its_address_spoke_first(tmp_path: Path) -> None:
+def test_the_offered_port_is_heard_though_another_spoke_first(tmp_path: Path) -> None:
     """As of an earlier call that nobody ended: its audio would be recorded to the end, and nothing of this call."""
     with on_trial(tmp_path) as one:
         offered = one.senders[0].socket.getsockname()
@@ -140,9 +138,7 @@ def test_the_offered_port_is_heard_although_another_one_of_its_address_spoke_fir
 
 @pytest.mark.parametrize("waiting", [0, 2])
 @pytest.mark.parametrize("kept", [True, False])
-def test_the_offered_port_is_heard_although_a_worker_died_before_it_spoke(
-    tmp_path: Path, kept: bool, waiting: int
-) -> None:
+def test_the_offered_port_is_heard_though_a_worker_died_before(tmp_path: Path, kept: bool, waiting: int) -> None:
     """Whoever spoke before it is no more certain by that."""
     with on_trial(tmp_path) as one:
         one.send(waiting)
@@ -155,7 +151,7 @@ def test_the_offered_port_is_heard_although_a_worker_died_before_it_spoke(
         assert found == list(range(one.senders[0].sent))
 
 
-def test_the_offered_port_is_heard_although_a_version_before_connected_to_another_one(tmp_path: Path) -> None:
+def test_the_offered_port_is_heard_despite_an_older_connection(tmp_path: Path) -> None:
     """It did so after ten seconds; the socket outlives it."""
     with on_trial(tmp_path) as one:
         lanes_before = one.tape.lanes[0]
@@ -168,7 +164,7 @@ def test_the_offered_port_is_heard_although_a_version_before_connected_to_anothe
         assert found == list(range(one.senders[0].sent))
 
 
-def test_main_learns_at_the_end_whom_a_call_heard_on_trial(tmp_path: Path) -> None:
+def test_main_learns_a_calls_provisional_source_at_its_end(tmp_path: Path) -> None:
     """Or the next call at that port would hear them too."""
     with on_trial(tmp_path) as one:
         one.close()
@@ -177,7 +173,7 @@ def test_main_learns_at_the_end_whom_a_call_heard_on_trial(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("srtp", [True, False])
-def test_a_source_that_moved_while_its_worker_was_dying_is_heard_by_the_next(tmp_path: Path, srtp: bool) -> None:
+def test_a_source_that_moved_while_its_worker_died_is_heard(tmp_path: Path, srtp: bool) -> None:
     with moving(tmp_path, srtp) as one:
         settle(one)
         one.send(2)
@@ -193,7 +189,7 @@ def test_a_source_that_moved_while_its_worker_was_dying_is_heard_by_the_next(tmp
         assert one.frames(found) == list(range(one.senders[0].sent))
 
 
-def test_what_came_in_a_pause_is_not_kept_because_it_had_to_wait_for_a_re_offer(tmp_path: Path) -> None:
+def test_packets_of_a_pause_are_dropped_though_they_had_to_wait(tmp_path: Path) -> None:
     with moving(tmp_path, srtp=False) as one:
         one.tape.pause(time.time_ns())
         one.send(2)
@@ -208,7 +204,7 @@ def test_what_came_in_a_pause_is_not_kept_because_it_had_to_wait_for_a_re_offer(
 
 
 @pytest.mark.parametrize("srtp", [True, False])
-def test_a_source_that_moved_when_main_died_before_it_let_the_socket_go_is_heard(tmp_path: Path, srtp: bool) -> None:
+def test_a_moved_source_is_heard_though_main_died_connected(tmp_path: Path, srtp: bool) -> None:
     with moving(tmp_path, srtp) as one:
         kept = one.tape.lanes[0].track.latch.name
         move(one)
@@ -219,7 +215,7 @@ def test_a_source_that_moved_when_main_died_before_it_let_the_socket_go_is_heard
         assert one.frames(one.close()) == list(range(one.senders[0].sent))
 
 
-def test_a_source_behind_nat_is_still_the_chosen_one_for_the_next_worker(tmp_path: Path) -> None:
+def test_the_next_worker_keeps_a_source_behind_nat(tmp_path: Path) -> None:
     with moving(tmp_path, srtp=True, learn=True, source=("192.0.2.7", 4000)) as one:
         name = one.tape.lanes[0].track.latch.name
         one.succeed(kept=True)

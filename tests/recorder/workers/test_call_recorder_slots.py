@@ -71,7 +71,7 @@ def test_half_a_slot_does_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         assert one.frames(one.close()) == [*range(10), *range(11, 31)]
 
 
-def test_a_spool_that_cannot_be_written_is_trouble_and_costs_nothing(tmp_path: Path) -> None:
+def test_an_unwritable_spool_is_reported_and_loses_nothing(tmp_path: Path) -> None:
     with deck(tmp_path, streams=1) as one:
         one.send(10)
         one.tick()
@@ -88,9 +88,7 @@ def test_a_spool_that_cannot_be_written_is_trouble_and_costs_nothing(tmp_path: P
         assert one.frames(one.close()) == list(range(30))
 
 
-def test_a_base_is_written_only_when_more_than_a_batch_in_order_came(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_base_is_written_only_after_an_irregular_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     bases: list[int] = []
     pwrite = os.pwrite
 
@@ -121,7 +119,7 @@ def test_a_base_is_written_only_when_more_than_a_batch_in_order_came(
         assert [each["lost"] for each in one.tape.figures()] == [0, 1]
 
 
-def test_a_successor_of_a_call_that_went_well_for_long_stores_nothing_twice(tmp_path: Path) -> None:
+def test_a_successor_of_a_long_call_stores_nothing_twice(tmp_path: Path) -> None:
     """All that its slot says of the streams is what has moved since a base of the first seconds."""
     with deck(tmp_path) as one:
         for _ in range(60):
@@ -141,9 +139,7 @@ def test_a_successor_of_a_call_that_went_well_for_long_stores_nothing_twice(tmp_
 
 @pytest.mark.parametrize("named", [True, False], ids=["named", "connected"])
 @pytest.mark.parametrize("srtp", [True, False])
-def test_a_successor_repeats_the_batch_that_was_not_committed_and_no_other(
-    tmp_path: Path, srtp: bool, named: bool
-) -> None:
+def test_a_successor_repeats_only_the_uncommitted_batch(tmp_path: Path, srtp: bool, named: bool) -> None:
     """Also of a socket that was connected to its source, so that nobody asked the kernel for the sender."""
     with deck(tmp_path, srtp=srtp) as one:
         one.send(30)
@@ -177,7 +173,7 @@ def test_successors_tell_of_which_parts_before_nothing_is_known(tmp_path: Path) 
         assert kept[:100] == list(range(100)) and kept[-10:] == list(range(300, 310))
 
 
-def test_the_very_first_batch_tells_that_nothing_before_it_counts(tmp_path: Path) -> None:
+def test_a_successor_of_the_first_batch_stores_it_once(tmp_path: Path) -> None:
     with deck(tmp_path, streams=1) as one:
         one.send(5)
         one.region.begin(one.tape.id.encode(), one.tape.generation + 1, [0], [True])
@@ -187,7 +183,7 @@ def test_the_very_first_batch_tells_that_nothing_before_it_counts(tmp_path: Path
         assert one.frames(one.close()) == list(range(5))
 
 
-def test_what_came_while_nobody_held_the_socket_is_a_gap_of_a_restart(tmp_path: Path) -> None:
+def test_packets_lost_without_a_socket_are_a_restart_gap(tmp_path: Path) -> None:
     with deck(tmp_path, streams=1) as one:
         one.send(30)
         one.tick()
@@ -213,7 +209,7 @@ def test_a_restart_that_nothing_comes_after_is_a_gap_too(tmp_path: Path) -> None
         assert one.tape.figures()[0]["gap_ms"] >= 60
 
 
-def test_what_came_before_anything_was_committed_is_a_gap_of_a_restart(tmp_path: Path) -> None:
+def test_packets_lost_before_the_first_commit_are_a_restart_gap(tmp_path: Path) -> None:
     """Main and worker died within the first tick: only the answer tells since when media were expected."""
     with deck(tmp_path) as one:
         lost = [one.senders[0].packet() for _ in range(20)]
@@ -227,7 +223,7 @@ def test_what_came_before_anything_was_committed_is_a_gap_of_a_restart(tmp_path:
         assert (silent["gaps"], silent["gap_ms"]) == ([], 0)
 
 
-def test_a_call_in_which_nobody_spoke_lacks_only_what_came_after_somebody_last_listened(tmp_path: Path) -> None:
+def test_a_silent_call_lacks_only_the_time_nobody_listened(tmp_path: Path) -> None:
     with deck(tmp_path, streams=1) as one:
         answer = time.time_ns() - 60_000_000_000
         one.specs = tuple(replace(spec, since=answer) for spec in one.specs)
@@ -244,7 +240,7 @@ def test_a_call_in_which_nobody_spoke_lacks_only_what_came_after_somebody_last_l
         assert 6 <= (gap[1] - gap[0]) / 1_000_000_000 < 7
 
 
-def test_a_restart_before_a_stream_speaks_is_told_by_the_successor_of_its_successor(tmp_path: Path) -> None:
+def test_a_restart_before_speech_is_known_to_later_successors(tmp_path: Path) -> None:
     """Main died, and with it the sockets; then the worker, which left them: both before the first packet."""
     with deck(tmp_path) as one:
         lost = [one.senders[0].packet() for _ in range(20)]
@@ -259,7 +255,7 @@ def test_a_restart_before_a_stream_speaks_is_told_by_the_successor_of_its_succes
         assert [why for _, _, why in spoke["gaps"]] == ["restart"] and spoke["gap_ms"] >= len(lost) * 20
 
 
-def test_a_stream_of_a_re_offer_that_no_worker_came_to_is_missed_from_its_answer_on(tmp_path: Path) -> None:
+def test_an_unheard_new_stream_is_missed_from_its_answer_on(tmp_path: Path) -> None:
     with deck(tmp_path) as one:
         (new,), one.specs = one.specs[1:], one.specs[:1]
         one.succeed(kept=True)
@@ -331,7 +327,7 @@ def test_a_slot_that_is_not_sealed_counts_beside_none_that_is(tmp_path: Path, la
         os.close(descriptor)
 
 
-def test_the_slots_of_the_version_before_are_read_once_and_overwritten(tmp_path: Path) -> None:
+def test_slots_of_the_previous_version_are_read_and_overwritten(tmp_path: Path) -> None:
     """An upgrade with live calls: what it left in the clear is kept, and lies there no more once it is sealed."""
     with deck(tmp_path, streams=1) as one:
         one.send(37)

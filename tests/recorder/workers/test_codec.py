@@ -46,7 +46,7 @@ def test_a_message_comes_back(message: messages.Report) -> None:
         messages.Drop("id"),
     ],
 )
-def test_what_main_says_is_obeyed(message: messages.Command) -> None:
+def test_commands_of_main_survive_encoding(message: messages.Command) -> None:
     data = codec.encode(message)
     assert codec.decode_command(data) == message
     for cut in range(len(data)):
@@ -58,7 +58,7 @@ def test_what_main_says_is_obeyed(message: messages.Command) -> None:
     "noise",
     [b"", b"{}", encode([999]), encode([]), encode("text"), encode(["Beat", 0.5]), encode(["Drop", "id", 1])],
 )
-def test_what_is_no_message_of_main_is_refused(noise: bytes) -> None:
+def test_bytes_that_are_no_command_are_refused(noise: bytes) -> None:
     with pytest.raises(codec.WireError):
         codec.decode_command(noise)
 
@@ -74,7 +74,7 @@ def test_what_cannot_be_written_is_refused(message: messages.Report) -> None:
         codec.encode(message)
 
 
-def test_a_new_call_leaves_room_for_what_its_next_worker_has_to_be_told_beside_it() -> None:
+def test_a_new_call_leaves_room_for_its_next_workers_message() -> None:
     def new(length: int) -> messages.NewCall:
         return messages.NewCall("id", messages.Part("m1", b"k"), (StreamSpec(0, "x" * length),), b"s" * 32)
 

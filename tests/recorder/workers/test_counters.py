@@ -25,7 +25,7 @@ def test_other_names_are_not_in_it() -> None:
         Tally(COUNTS)["size"]
 
 
-def test_what_is_new_is_the_same_from_counters_and_from_figures() -> None:
+def test_growth_is_equal_from_counters_and_figures() -> None:
     later = COUNTS._replace(packets=17, gap_ms=60, foreign=3, size=5_000)
     new = Growth(packets=10, lost=0, duplicates=0, rejected=0, foreign=-1, late=0, gap_ms=40)
     for before in (Tally(COUNTS), dict(Tally(COUNTS))):

@@ -105,9 +105,7 @@ def test_a_batch_over_which_two_workers_ended_is_given_up(
     run(story())
 
 
-def test_a_call_over_which_workers_crash_again_and_again_ends_and_no_other(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_call_that_crashes_workers_ends_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def story() -> None:
         async with neighbours(tmp_path, monkeypatch) as (one, other):
             while not any(isinstance(event, messages.CallFault) for event in one.events):
@@ -124,9 +122,7 @@ def test_a_call_over_which_workers_crash_again_and_again_ends_and_no_other(
     run(story())
 
 
-def test_what_workers_are_told_of_a_call_ends_that_call_too_and_no_other(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_call_that_crashes_workers_when_announced_ends_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """They crash before they listen to it: the one that is told of it after the other and the one before."""
 
     async def story() -> None:
@@ -143,7 +139,7 @@ def test_what_workers_are_told_of_a_call_ends_that_call_too_and_no_other(
     run(story())
 
 
-def test_a_worker_that_is_killed_is_no_fault_of_the_call_it_was_at(tmp_path: Path) -> None:
+def test_a_killed_worker_is_not_blamed_on_its_call(tmp_path: Path) -> None:
     async def story() -> None:
         studio = Studio(tmp_path)
         await studio.recording(10)

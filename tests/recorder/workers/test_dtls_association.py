@@ -107,7 +107,7 @@ def test_without_mux_each_port_has_its_own_keys_d5() -> None:
     assert (keyed.key, keyed.rtcp_key, keyed.own_key) == (rtp.keys.ours, rtcp.keys.ours, rtcp.keys.theirs)
 
 
-def test_nobody_outside_the_customers_networks_is_heard() -> None:
+def test_a_handshake_from_a_foreign_network_is_ignored() -> None:
     one, theirs = made(active=False), peer(True)
     theirs.start(0.0)
     one.turn(0.0)
@@ -115,7 +115,7 @@ def test_nobody_outside_the_customers_networks_is_heard() -> None:
     assert one.data_to_send() == [] and one.waits()
 
 
-def test_a_client_that_answers_from_elsewhere_in_its_network_is_answered_there() -> None:
+def test_a_client_that_answers_from_its_network_gets_a_reply() -> None:
     one = made(active=False)
     one.turn(0.0)
     theirs = peer(True)
@@ -155,7 +155,7 @@ def test_strangers_in_the_name_of_the_peer_do_not_disturb_it(active: bool, sende
 
 
 @pytest.mark.parametrize("active", [True, False])
-def test_an_alert_in_the_clear_ends_nothing_whoever_sends_it(active: bool) -> None:
+def test_a_plaintext_alert_ends_no_association(active: bool) -> None:
     one, theirs = made(active=active), peer(not active)
     theirs.start(0.0)
     for now in (0.0, 1.0):
@@ -165,7 +165,7 @@ def test_an_alert_in_the_clear_ends_nothing_whoever_sends_it(active: bool) -> No
     assert one.keys
 
 
-def test_who_answers_from_elsewhere_is_heard_when_nothing_comes_from_where_we_speak_to() -> None:
+def test_a_client_answering_from_elsewhere_is_finally_accepted() -> None:
     one, theirs = made(), peer(False)
     theirs.start(0.0)
     for now in (0.0, START_DELAY):
@@ -182,7 +182,7 @@ def test_who_answers_from_elsewhere_is_heard_when_nothing_comes_from_where_we_sp
 
 
 @pytest.mark.parametrize(("waited", "kept"), [(STALL - 1, False), (STALL, True)])
-def test_a_greeting_that_came_to_nothing_gives_way_to_another_one(waited: float, kept: bool) -> None:
+def test_an_unfinished_handshake_gives_way_to_another_client(waited: float, kept: bool) -> None:
     one, first = made(active=False), peer(True, OTHER)
     one.turn(0.0)
     first.start(0.0)
@@ -198,7 +198,7 @@ def test_a_greeting_that_came_to_nothing_gives_way_to_another_one(waited: float,
 
 
 @pytest.mark.parametrize("networks", [(), ("192.0.2.0/24",)])
-def test_as_the_server_whoever_comes_from_the_offered_address_wins(networks: tuple[str, ...]) -> None:
+def test_a_client_at_the_offered_address_is_preferred(networks: tuple[str, ...]) -> None:
     """Somebody else may send our cookie back first and say nothing more, again and again."""
     one, stranger = made(active=False, networks=networks), STRANGER if not networks else ELSEWHERE
     theirs = peer(True)
@@ -225,7 +225,7 @@ def test_as_the_server_whoever_comes_from_the_offered_address_wins(networks: tup
     assert one.keys and theirs.keys and not one.waits()
 
 
-def test_where_no_network_is_known_a_stranger_does_not_draw_our_flights_to_himself() -> None:
+def test_a_foreign_packet_does_not_redirect_our_flights() -> None:
     one = made(networks=())
     for now in (0.0, 1.0):
         one.turn(now)
@@ -263,7 +263,7 @@ def test_a_client_hello_to_the_client_is_not_looked_at() -> None:
     assert not one.waits() and one.failed is None
 
 
-def test_as_the_client_a_wrong_certificate_ends_it_after_some_tries_d2() -> None:
+def test_a_wrong_server_certificate_ends_the_handshake_d2() -> None:
     one, now = made(), 0.0
     for _ in range(MAX_TRIES + 1):
         one.turn(now)
@@ -276,7 +276,7 @@ def test_as_the_client_a_wrong_certificate_ends_it_after_some_tries_d2() -> None
     assert (one.failed, one.waits(), one.keys) == ("fingerprint", False, {})
 
 
-def test_as_the_server_any_number_of_strangers_leaves_room_for_the_genuine_one() -> None:
+def test_foreign_packets_do_not_block_the_genuine_client() -> None:
     one, now = made(active=False), 0.0
     for _ in range(3 * MAX_TRIES):
         one.turn(now)
@@ -300,7 +300,7 @@ def test_it_is_given_up_some_time() -> None:
     assert (one.failed, one.waits()) == ("timeout", False)
 
 
-def test_what_wants_no_handshake_or_names_no_certificate_gets_none() -> None:
+def test_no_handshake_begins_without_need_or_fingerprint() -> None:
     plain = spec()
     assert plain.dtls is not None
     assert begin(replace(plain, dtls=None), SECRET) is None
@@ -335,7 +335,7 @@ def stored(dead: Handshake, *, proven: bool = False) -> dict[bool, Left]:
 
 
 @pytest.mark.parametrize("active", [True, False])
-def test_a_successor_goes_on_where_the_last_flight_was_stored_and_not_sent(active: bool) -> None:
+def test_a_successor_sends_the_stored_last_flight(active: bool) -> None:
     dead, theirs = made(active=active), peer(not active)
     theirs.start(0.0)
     for now in (0.0, 1.0):
@@ -355,7 +355,7 @@ def test_a_successor_goes_on_where_the_last_flight_was_stored_and_not_sent(activ
     assert (one.keyed(spec(active=active)).key, one.agreed()) == (theirs.keys.ours, dead.keys)
 
 
-def test_a_flight_that_nobody_can_want_any_more_is_left_out() -> None:
+def test_a_flight_no_longer_needed_is_not_stored() -> None:
     dead, theirs = made(active=False), peer(True)
     theirs.start(0.0)
     dead.turn(0.0)
@@ -387,7 +387,7 @@ def test_where_the_flight_went_is_not_what_a_stranger_says() -> None:
     assert stored(dead) == before and before[False].target == ("192.0.2.1", 4000)
 
 
-def test_what_is_left_of_another_association_is_of_no_use() -> None:
+def test_the_state_of_another_association_is_not_used() -> None:
     dead, theirs = made(active=False), peer(True)
     theirs.start(0.0)
     dead.turn(0.0)
@@ -401,7 +401,7 @@ def test_what_is_left_of_another_association_is_of_no_use() -> None:
 
 
 @pytest.mark.parametrize("active", [True, False])
-def test_a_handshake_that_was_cut_short_waits_for_the_reoffer_before_it_is_begun_anew(active: bool) -> None:
+def test_a_cut_handshake_waits_for_the_reoffer(active: bool) -> None:
     dead, theirs = made(active=active), peer(not active)
     theirs.start(0.0)
     for now in (0.0, 1.0):
@@ -444,7 +444,7 @@ def test_media_under_the_keys_say_that_the_server_has_them() -> None:
     assert not one.waits() and one.agreed() == dead.keys
 
 
-def test_a_server_that_never_shows_that_it_has_the_keys_is_given_up() -> None:
+def test_a_server_that_never_confirms_the_keys_is_given_up() -> None:
     dead, theirs = made(), peer(False)
     theirs.start(0.0)
     for now in (0.0, 1.0):
@@ -458,7 +458,7 @@ def test_a_server_that_never_shows_that_it_has_the_keys_is_given_up() -> None:
     assert (one.failed, one.waits(), one.agreed()) == ("timeout", False, {})
 
 
-def test_before_the_client_has_our_answer_we_begin_only_with_who_spoke_from_there() -> None:
+def test_no_handshake_is_begun_before_the_client_is_proven() -> None:
     """An INVITE may point at anybody, and its ACK shows that whoever sent it has our answer."""
     early = replace(spec(), reached=False)
     for how in ("never", "acknowledged", "re-offer", "called", "other port", "server"):
@@ -483,7 +483,7 @@ def test_before_the_client_has_our_answer_we_begin_only_with_who_spoke_from_ther
         assert one.failed is None
 
 
-def test_a_handshake_that_waited_for_the_ack_still_has_all_its_tries() -> None:
+def test_a_handshake_delayed_by_the_ack_keeps_all_its_tries() -> None:
     one, theirs = begin(replace(spec(), reached=False), SECRET), peer(False)
     assert one is not None
     one.turn(0.0)

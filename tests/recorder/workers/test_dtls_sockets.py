@@ -107,7 +107,7 @@ async def studio(
 
 
 @pytest.mark.parametrize("profile", [b"SRTP_AES128_CM_SHA1_80", b"SRTP_AEAD_AES_256_GCM"])
-def test_both_roles_shake_hands_within_a_moment_and_every_frame_is_kept(tmp_path: Path, profile: bytes) -> None:
+def test_both_dtls_roles_lose_no_frame(tmp_path: Path, profile: bytes) -> None:
     """Duty D1, D3."""
 
     async def story(folder: Path) -> float:
@@ -126,7 +126,7 @@ def test_both_roles_shake_hands_within_a_moment_and_every_frame_is_kept(tmp_path
     assert steady(lambda number: run(story(tmp_path / str(number))), lambda took: took < 3) < 3
 
 
-def test_a_handshake_leaves_from_the_address_of_ours_that_was_told(tmp_path: Path) -> None:
+def test_a_handshake_leaves_from_the_announced_address(tmp_path: Path) -> None:
     """Who was told 127.0.0.5 need not listen to the address that the route to it has."""
 
     async def story() -> None:
@@ -162,7 +162,7 @@ def test_a_slow_tick_does_not_slow_the_handshake(tmp_path: Path) -> None:
     assert steady(lambda number: run(story(tmp_path / str(number))), lambda took: took < 3) < 3
 
 
-def test_nothing_is_kept_of_what_comes_before_the_peer_has_proven_itself(tmp_path: Path) -> None:
+def test_nothing_is_stored_before_the_peer_is_authenticated(tmp_path: Path) -> None:
     """Duty D2: plain RTP and RTP under foreign keys come first, from the offer's own address."""
 
     async def story() -> None:
@@ -184,7 +184,7 @@ def test_nothing_is_kept_of_what_comes_before_the_peer_has_proven_itself(tmp_pat
 
 
 @pytest.mark.parametrize("server", [True, False])
-def test_another_certificate_than_the_offered_one_gets_nothing_kept(tmp_path: Path, server: bool) -> None:
+def test_an_unoffered_certificate_gets_nothing_stored(tmp_path: Path, server: bool) -> None:
     """Duty D2."""
 
     async def story() -> None:
@@ -232,7 +232,7 @@ def test_kills_of_the_worker_need_no_other_handshake(tmp_path: Path, seed: int) 
     run(story())
 
 
-def test_a_worker_killed_in_the_middle_of_a_handshake_is_followed_by_one_that_begins_again(tmp_path: Path) -> None:
+def test_a_handshake_begins_again_after_its_worker_was_killed(tmp_path: Path) -> None:
     async def story() -> None:
         async with studio(tmp_path, Peer(1, server=True)) as one:
             peer = one.peers[0]
@@ -270,7 +270,7 @@ def test_the_keys_lie_in_no_file_in_the_clear(tmp_path: Path, server: bool) -> N
     run(story())
 
 
-def test_without_rtcp_mux_the_rtcp_port_has_a_handshake_and_keys_of_its_own(tmp_path: Path) -> None:
+def test_without_rtcp_mux_the_rtcp_port_has_its_own_keys(tmp_path: Path) -> None:
     """Duty D5."""
 
     async def story() -> None:
@@ -326,7 +326,7 @@ def test_strangers_cannot_stop_a_handshake(tmp_path: Path) -> None:
     run(story())
 
 
-def test_a_reoffer_with_the_same_certificate_keeps_the_keys_and_another_one_gets_a_handshake(tmp_path: Path) -> None:
+def test_only_a_new_certificate_in_a_reoffer_begins_a_handshake(tmp_path: Path) -> None:
     """Duty D6."""
 
     async def story() -> None:
@@ -385,7 +385,7 @@ def test_openssl_s_client_gets_the_keys_that_open_its_audio(tmp_path: Path) -> N
     run(story())
 
 
-def test_what_is_left_is_sealed_anew_only_when_it_has_changed() -> None:
+def test_the_handshake_state_is_resealed_only_when_changed() -> None:
     """A base is written anew for many reasons, with each packet that is lost."""
     lanes = StreamSockets(
         ReceivedStream(StreamSpec(0, dtls=Dtls((SBC.fingerprint,), None, False, bytes(US))), Pauses(), 1), ()

@@ -117,7 +117,7 @@ def test_no_kill_in_a_handshake_costs_the_audio_behind_it_d7(tmp_path: Path, ser
 
 
 @pytest.mark.parametrize("server", [True, False])
-def test_where_the_client_takes_no_offers_of_ours_only_the_middle_costs_it(tmp_path: Path, server: bool) -> None:
+def test_without_reoffers_a_kill_ends_only_open_handshakes(tmp_path: Path, server: bool) -> None:
     """OpenSSL as the peer: in the middle it hears nobody but the one it began with."""
     told = run(every_step(tmp_path, server=server, reoffers=False))
     assert [each for each in told if not each.whole and not each.again] == []

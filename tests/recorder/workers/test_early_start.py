@@ -16,7 +16,7 @@ from tests.recorder.stage import configured
 
 
 @pytest.mark.parametrize(("asked", "started"), [(0, max(1, len(os.sched_getaffinity(0)) - 1)), (3, 3)])
-def test_one_worker_a_core_but_one_is_started_unless_told_otherwise(tmp_path: Path, asked: int, started: int) -> None:
+def test_by_default_one_core_gets_no_worker(tmp_path: Path, asked: int, started: int) -> None:
     async def story() -> None:
         settings = configured(tmp_path)
         workers = Workers.configured(replace(settings, media=replace(settings.media, workers=asked)))
@@ -40,7 +40,7 @@ def test_they_run_after_ready_and_leave_nothing_after_stop(tmp_path: Path) -> No
     asyncio.run(story())
 
 
-def test_a_death_before_anybody_listens_is_told_to_who_does_then(tmp_path: Path) -> None:
+def test_an_early_workers_death_is_reported_later(tmp_path: Path) -> None:
     async def story() -> None:
         workers = Workers.configured(configured(tmp_path))
         await workers.begin()

@@ -36,7 +36,7 @@ async def starting(
 
 
 @pytest.mark.parametrize("number", [0, 1])
-def test_a_start_goes_on_with_the_successor_of_one_that_dies_before(tmp_path: Path, number: int) -> None:
+def test_a_start_continues_with_a_dead_workers_successor(tmp_path: Path, number: int) -> None:
     async def story() -> None:
         events: list[messages.WorkerEvent] = []
         async with starting(tmp_path, events) as (workers, start):
@@ -52,7 +52,7 @@ def test_a_start_goes_on_with_the_successor_of_one_that_dies_before(tmp_path: Pa
     run(story())
 
 
-def test_one_that_dies_after_it_while_the_start_waits_for_another_is_no_stranger(tmp_path: Path) -> None:
+def test_a_worker_that_dies_during_the_start_is_replaced(tmp_path: Path) -> None:
     async def story() -> None:
         async with starting(tmp_path, []) as (workers, start):
             late, quick = workers._processes.values()

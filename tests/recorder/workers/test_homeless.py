@@ -20,7 +20,7 @@ async def bereft(folder: Path) -> Studio:
     return studio
 
 
-def test_a_call_that_begins_while_no_worker_lives_is_the_next_ones(tmp_path: Path) -> None:
+def test_a_call_begun_while_no_worker_lives_goes_to_the_next(tmp_path: Path) -> None:
     async def story() -> None:
         studio = await bereft(tmp_path)
         studio.begin()
@@ -33,7 +33,7 @@ def test_a_call_that_begins_while_no_worker_lives_is_the_next_ones(tmp_path: Pat
     run(story())
 
 
-def test_a_call_that_is_asked_for_while_no_worker_lives_is_the_next_ones(tmp_path: Path) -> None:
+def test_a_call_placed_while_no_worker_lives_goes_to_the_next(tmp_path: Path) -> None:
     async def story() -> None:
         studio = await bereft(tmp_path)
         studio._heard(messages.NeedPart(CALL))
@@ -48,7 +48,7 @@ def test_a_call_that_is_asked_for_while_no_worker_lives_is_the_next_ones(tmp_pat
     run(story())
 
 
-def test_a_call_that_was_paused_thousands_of_times_goes_on_with_a_successor(tmp_path: Path) -> None:
+def test_a_call_paused_thousands_of_times_can_be_taken_over(tmp_path: Path) -> None:
     async def story() -> None:
         studio = Studio(tmp_path)
         await studio.recording(10)
@@ -69,7 +69,7 @@ def test_a_call_that_was_paused_thousands_of_times_goes_on_with_a_successor(tmp_
     run(story())
 
 
-def test_that_sockets_were_lost_is_known_until_a_worker_has_noted_it(tmp_path: Path) -> None:
+def test_lost_sockets_are_remembered_until_a_worker_notes_it(tmp_path: Path) -> None:
     async def story() -> None:
         studio = Studio(tmp_path, kept=False)
         await studio.talk_to_one_that_dies()

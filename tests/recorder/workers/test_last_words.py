@@ -18,7 +18,7 @@ from tests.recorder.workers.test_pool import all_of
 from tests.recorder.workers.test_process import stopped
 
 
-def test_a_worker_that_is_woken_by_the_end_of_its_main_takes_its_last_word_first(tmp_path: Path) -> None:
+def test_a_worker_reads_mains_last_message_before_it_ends(tmp_path: Path) -> None:
     """The signal ends a poll whose time is over, which then says that nothing came, and has not looked."""
 
     async def story() -> None:
@@ -41,7 +41,7 @@ def test_a_worker_that_is_woken_by_the_end_of_its_main_takes_its_last_word_first
     run(story())
 
 
-def test_the_last_words_of_a_main_that_left_ours_unread_are_taken(tmp_path: Path) -> None:
+def test_the_last_messages_of_a_dead_main_are_read(tmp_path: Path) -> None:
     """The kernel tells that those are lost before it gives what else there is (ECONNRESET)."""
     with alone(tmp_path) as (worker, main):
         worker._recorders = {CALL: object()}  # type: ignore[dict-item]  # nothing is asked of it
@@ -62,9 +62,7 @@ def end_by(number: signal.Signals, pid: int, state: str) -> None:
         time.sleep(0.001)
 
 
-def test_the_last_words_of_a_worker_that_left_ours_unread_are_taken(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_last_messages_of_a_dead_worker_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The kernel tells first that those are lost (ECONNRESET); keys of a handshake would never be told again."""
     monkeypatch.setattr("recorder.workers.worker_handle.GATHER", 0.0)  # what it is told waits for nothing
 

@@ -163,13 +163,13 @@ LIES = {
 
 
 @pytest.mark.parametrize("lie", LIES.values(), ids=LIES)
-def test_what_no_worker_says_is_refused(lie: bytes) -> None:
+def test_an_invalid_worker_message_is_refused(lie: bytes) -> None:
     with pytest.raises(codec.WireError):
         codec.decode_report(lie)
 
 
 @pytest.mark.parametrize("event", [*of(MINE, 1), messages.Beat(0.5), messages.DiskWell(MINE), FINAL])
-def test_what_workers_say_is_read(event: Any) -> None:
+def test_worker_messages_survive_encoding(event: Any) -> None:
     assert codec.decode_report(codec.encode(event)) == event
 
 
@@ -195,7 +195,7 @@ def test_a_worker_that_talks_nonsense_is_replaced(tmp_path: Path) -> None:
     ],
     ids=["short", "long"],
 )
-def test_a_worker_that_never_stops_talking_holds_nobody_up_and_is_replaced(
+def test_a_worker_that_floods_main_is_replaced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: Any, most: int
 ) -> None:
     monkeypatch.setattr("recorder.workers.worker_handle.SAID_AT_ONCE", most)  # a part, for the sake of the test

@@ -75,7 +75,7 @@ def test_half_a_segment_is_not_committed_for_it_opens_nothing(monkeypatch: pytes
     os.close(disk.end)
 
 
-def test_beyond_the_limit_records_are_dropped_and_it_is_said_since_when() -> None:
+def test_records_beyond_the_limit_are_dropped_and_reported() -> None:
     disk = Disk()
     record = record_format.packet(0, 1, NOW, bytes(1000))
     first = 0
@@ -95,7 +95,7 @@ def test_beyond_the_limit_records_are_dropped_and_it_is_said_since_when() -> Non
     os.close(disk.end)
 
 
-def test_a_clock_that_is_set_back_while_the_disk_is_full_ends_nothing() -> None:
+def test_a_clock_setback_on_a_full_disk_ends_nothing() -> None:
     disk, record = Disk(), record_format.packet(0, 1, NOW, bytes(1000))
     while not disk.reel.dropping:
         disk.reel.write(record, NOW)
@@ -122,7 +122,7 @@ def test_a_slow_codec_is_padded_within_its_budget() -> None:
 
 
 @pytest.mark.parametrize("kind", ["run", "mixed", "packet"])
-def test_what_the_disk_did_not_take_begins_with_its_first_packet(kind: str) -> None:
+def test_unstored_media_begin_with_their_first_packet(kind: str) -> None:
     disk, arrivals = Disk(), (NOW + 5, NOW + 20_000_005)
     record = {
         "run": record_format.run(record_format.Run(0, False, 8, 7, 160, 1, 1, arrivals, (b"a", b"b"))),

@@ -46,7 +46,7 @@ def test_the_least_loaded_worker_gets_a_call(tmp_path: Path) -> None:
     run(story())
 
 
-def test_a_call_of_as_many_streams_as_there_may_be_goes_on_in_a_successor(tmp_path: Path) -> None:
+def test_a_call_with_the_most_streams_can_be_taken_over(tmp_path: Path) -> None:
     """A re-offer may have just taken half of them out: what comes to their sockets is kept for a moment more."""
 
     async def story() -> None:
@@ -61,9 +61,7 @@ def test_a_call_of_as_many_streams_as_there_may_be_goes_on_in_a_successor(tmp_pa
     run(story())
 
 
-def test_messages_that_may_wait_go_together_and_others_take_them_along(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_messages_that_may_wait_are_sent_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("recorder.workers.worker_handle.GATHER", 0.3)
 
     async def story() -> None:
@@ -124,9 +122,7 @@ def test_a_call_that_no_worker_has_heard_of_yet_loses_nothing(
     run(story())
 
 
-def test_a_message_that_cannot_wait_for_want_of_descriptors_leaves_none_open(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_message_that_lacks_descriptors_leaves_none_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("recorder.workers.worker_handle.GATHER", 1.0)
 
     async def story() -> None:
@@ -152,7 +148,7 @@ def test_a_message_that_cannot_wait_for_want_of_descriptors_leaves_none_open(
     run(story())
 
 
-def test_a_stopped_worker_is_found_killed_and_replaced_within_five_seconds(tmp_path: Path) -> None:
+def test_a_stopped_worker_is_replaced_within_five_seconds(tmp_path: Path) -> None:
     async def story(folder: Path) -> float:
         studio = Studio(folder)
         await studio.recording(20)
@@ -175,9 +171,7 @@ def test_a_stopped_worker_is_found_killed_and_replaced_within_five_seconds(tmp_p
     assert steady(lambda number: run(story(tmp_path / str(number))), lambda took: took < 5) < 5
 
 
-def test_a_worker_that_waits_for_a_disk_or_a_processor_is_left_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_worker_waiting_for_disk_or_cpu_is_not_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def story() -> None:
         workers = Workers(1, tmp_path, lambda _: None)
         await workers.start()
@@ -200,9 +194,7 @@ def test_a_worker_that_waits_for_a_disk_or_a_processor_is_left_alone(
     run(story())
 
 
-def test_a_worker_of_other_files_is_told_nothing_and_a_new_main_goes_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_worker_of_other_files_gets_no_calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     other = tmp_path / "other"
     other.mkdir()
     change_messages(same_files(other))
@@ -277,7 +269,7 @@ def test_a_new_main_goes_on_with_what_the_old_one_left(tmp_path: Path) -> None:
     run(story())
 
 
-def test_what_the_kernel_has_is_taken_when_main_ends(tmp_path: Path) -> None:
+def test_packets_in_the_kernel_are_stored_when_main_ends(tmp_path: Path) -> None:
     async def story() -> None:
         studio = Studio(tmp_path, tick=60.0, kept=False)
         await studio.workers.start()
@@ -302,7 +294,7 @@ def test_what_the_kernel_has_is_taken_when_main_ends(tmp_path: Path) -> None:
     run(story())
 
 
-def test_lost_sockets_leave_a_marked_gap_of_at_least_what_is_missing(tmp_path: Path) -> None:
+def test_lost_sockets_leave_a_marked_gap(tmp_path: Path) -> None:
     async def story() -> None:
         studio = Studio(tmp_path, kept=False)
         await studio.talk_to_one_that_dies()
@@ -326,7 +318,7 @@ def test_lost_sockets_leave_a_marked_gap_of_at_least_what_is_missing(tmp_path: P
     run(story())
 
 
-def test_a_call_closed_while_its_worker_is_dead_is_closed_by_the_next(tmp_path: Path) -> None:
+def test_a_call_closed_while_its_worker_is_dead_is_finished(tmp_path: Path) -> None:
     async def story() -> None:
         studio = Studio(tmp_path)
         await studio.recording(30)
@@ -343,7 +335,7 @@ def test_a_call_closed_while_its_worker_is_dead_is_closed_by_the_next(tmp_path: 
     run(story())
 
 
-def test_a_call_may_begin_in_a_pause_that_ends_when_it_is_asked_to(tmp_path: Path) -> None:
+def test_a_call_may_begin_in_a_pause(tmp_path: Path) -> None:
     """As where the client's answer to an offer of ours comes in its ACK, and somebody was faster."""
 
     async def story() -> None:
@@ -363,7 +355,7 @@ def test_a_call_may_begin_in_a_pause_that_ends_when_it_is_asked_to(tmp_path: Pat
     run(story())
 
 
-def test_what_is_said_while_a_worker_is_dead_is_told_to_the_next(tmp_path: Path) -> None:
+def test_commands_to_a_dead_worker_go_to_the_next(tmp_path: Path) -> None:
     async def story() -> None:
         studio = Studio(tmp_path, tick=0.05)
         await studio.recording(10)
@@ -386,7 +378,7 @@ def test_what_is_said_while_a_worker_is_dead_is_told_to_the_next(tmp_path: Path)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can look into a worker")
-def test_a_dropped_call_is_forgotten_and_its_sockets_are_ours_again(tmp_path: Path) -> None:
+def test_a_dropped_call_returns_its_sockets(tmp_path: Path) -> None:
     async def story() -> None:
         studio = Studio(tmp_path)
         await studio.recording(3)
@@ -412,7 +404,7 @@ def _open_files(pid: int) -> list[str]:
     return found
 
 
-def test_a_worker_that_dies_again_and_again_is_started_with_pauses(tmp_path: Path) -> None:
+def test_a_worker_that_keeps_dying_is_restarted_with_delays(tmp_path: Path) -> None:
     async def story() -> None:
         studio = Studio(tmp_path)
         await studio.workers.start()
@@ -428,7 +420,7 @@ def test_a_worker_that_dies_again_and_again_is_started_with_pauses(tmp_path: Pat
     run(story())
 
 
-def test_the_end_comes_in_order_while_a_worker_is_being_replaced(tmp_path: Path) -> None:
+def test_shutdown_is_orderly_during_a_worker_replacement(tmp_path: Path) -> None:
     async def story() -> None:
         workers = Workers(2, tmp_path, lambda _: None)
         await workers.start()
@@ -458,7 +450,7 @@ def test_a_worker_that_has_only_been_started_is_not_well_yet(tmp_path: Path) -> 
     run(story())
 
 
-def test_a_stranger_is_told_of_once_a_second_at_most(tmp_path: Path) -> None:
+def test_foreign_packets_are_reported_once_a_second(tmp_path: Path) -> None:
     async def story() -> None:
         studio = Studio(tmp_path)
         await studio.workers.start()

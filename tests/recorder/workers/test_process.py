@@ -56,7 +56,7 @@ def test_kills_at_any_moment_lose_and_repeat_nothing(tmp_path: Path, seed: int) 
     run(story())
 
 
-def test_a_worker_begins_with_the_compiled_road_of_its_own_files(tmp_path: Path) -> None:
+def test_a_worker_loads_the_compiled_path_of_its_own_files(tmp_path: Path) -> None:
     """Before any packet comes: until then its files may have been replaced by those of another version."""
     if (road := fast_path_library.library()) is None:
         pytest.skip("no C compiler")
@@ -106,7 +106,7 @@ async def complete(studio: Studio) -> None:
     await studio.end()
 
 
-def test_packets_under_the_keys_of_offers_that_a_dead_worker_never_read_are_opened(tmp_path: Path) -> None:
+def test_keys_of_offers_a_dead_worker_never_read_are_used(tmp_path: Path) -> None:
     """Holds and their ends, each with a new key, fit into the seconds in which a stuck worker is noticed."""
 
     async def story() -> None:
@@ -124,7 +124,7 @@ def test_packets_under_the_keys_of_offers_that_a_dead_worker_never_read_are_open
     run(story())
 
 
-def test_packets_under_the_keys_of_several_offers_that_wait_are_opened(tmp_path: Path) -> None:
+def test_keys_of_several_queued_offers_are_used(tmp_path: Path) -> None:
     async def story() -> None:
         studio = Studio(tmp_path, first=100)
         await studio.workers.start()
@@ -139,7 +139,7 @@ def test_packets_under_the_keys_of_several_offers_that_wait_are_opened(tmp_path:
     run(story())
 
 
-def test_packets_under_the_keys_of_offers_that_wait_behind_their_call_are_opened(tmp_path: Path) -> None:
+def test_keys_of_offers_queued_behind_their_call_are_used(tmp_path: Path) -> None:
     async def story() -> None:
         studio = Studio(tmp_path, first=100)
         await studio.workers.start()
@@ -155,7 +155,7 @@ def test_packets_under_the_keys_of_offers_that_wait_behind_their_call_are_opened
     run(story())
 
 
-def test_a_worker_without_room_for_what_it_receives_ends_before_it_takes_a_call(small_disk: Path) -> None:
+def test_a_worker_without_receive_memory_takes_no_call(small_disk: Path) -> None:
     """What comes waits in the sockets for one that has room; else the kernel would drop it, and nobody would know."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with ours, theirs, (small_disk / "full").open("wb", 0) as rest:
@@ -172,7 +172,7 @@ def test_a_worker_without_room_for_what_it_receives_ends_before_it_takes_a_call(
         assert ours.recv(100) == b""  # it never said that it was ready
 
 
-def test_a_worker_whose_main_died_before_it_was_there_touches_nothing(tmp_path: Path) -> None:
+def test_a_worker_whose_main_died_early_touches_nothing(tmp_path: Path) -> None:
     """Its calls are those of a successor, who could not know of its region."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with ours, theirs:
@@ -321,7 +321,7 @@ def test_a_worker_without_memory_makes_room_for_a_successor(tmp_path: Path, monk
     assert ended == [NO_MEMORY]
 
 
-def test_a_worker_without_memory_between_two_calls_says_nothing_and_ends_the_same(tmp_path: Path) -> None:
+def test_a_worker_out_of_memory_between_calls_ends_quietly(tmp_path: Path) -> None:
     story = """
 import os, sys
 from recorder.workers import process

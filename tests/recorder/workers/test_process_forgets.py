@@ -36,9 +36,7 @@ async def given_up(studio: Studio) -> None:
 
 
 @pytest.mark.parametrize("end", [closed, dropped, given_up])
-def test_what_was_received_of_a_call_that_is_over_lies_nowhere(
-    tmp_path: Path, end: Callable[[Studio], Awaitable[None]]
-) -> None:
+def test_packets_of_an_ended_call_are_wiped(tmp_path: Path, end: Callable[[Studio], Awaitable[None]]) -> None:
     async def story() -> None:
         studio = Studio(tmp_path)
         await studio.workers.start()

@@ -79,7 +79,7 @@ def test_a_flood_of_forgeries_injects_nothing_and_loses_nothing(tmp_path: Path) 
     run(story())
 
 
-def test_reordered_repeated_and_late_packets_are_stored_in_place_and_once(tmp_path: Path) -> None:
+def test_reordered_and_repeated_packets_are_stored_once(tmp_path: Path) -> None:
     async def story() -> None:
         chance = random.Random(5)
         studio = Studio(tmp_path)
@@ -108,7 +108,7 @@ def test_reordered_repeated_and_late_packets_are_stored_in_place_and_once(tmp_pa
     run(story())
 
 
-def test_a_packet_that_comes_after_a_thousand_others_is_a_late_one(tmp_path: Path) -> None:
+def test_a_packet_overtaken_by_a_thousand_is_late(tmp_path: Path) -> None:
     async def story() -> None:
         studio = Studio(tmp_path)
         await studio.workers.start()
@@ -131,7 +131,7 @@ def test_a_packet_that_comes_after_a_thousand_others_is_a_late_one(tmp_path: Pat
     run(story())
 
 
-def test_packets_under_a_key_that_nobody_told_are_a_decrypt_failure(tmp_path: Path) -> None:
+def test_packets_under_an_unknown_key_are_a_decrypt_failure(tmp_path: Path) -> None:
     async def story() -> None:
         studio = Studio(tmp_path, streams=1)
         await studio.workers.start()

@@ -70,7 +70,7 @@ def said(worker: Worker, main: socket.socket) -> list[Any]:
 
 
 @pytest.mark.parametrize("codec", ["PCMA", "x" * 9_000, "\xff" * 9_000], ids=["short", "long", "of broken bytes"])
-def test_the_end_and_the_figures_of_a_call_with_many_streams_and_holes_are_told(tmp_path: Path, codec: str) -> None:
+def test_final_figures_of_a_call_with_many_gaps_fit(tmp_path: Path, codec: str) -> None:
     with alone(tmp_path) as (worker, main):
         worker._recorders["id"] = Call("id", [full(number, codec) for number in range(STREAMS)])
         worker._handle(messages.Ask("id", 7), [])
@@ -87,7 +87,7 @@ def test_the_end_and_the_figures_of_a_call_with_many_streams_and_holes_are_told(
             assert len(gaps) >= 8 and gaps == tuple(sorted(gaps))
 
 
-def test_all_holes_of_a_usual_call_are_told(tmp_path: Path) -> None:
+def test_every_gap_of_a_usual_call_is_reported(tmp_path: Path) -> None:
     with alone(tmp_path) as (worker, main):
         worker._recorders["id"] = Call("id", [full(number, "PCMA") for number in range(8)])
         worker._handle(messages.Close("id", 0), [])
@@ -95,7 +95,7 @@ def test_all_holes_of_a_usual_call_are_told(tmp_path: Path) -> None:
     assert {len(figure["gaps"]) for figure in final.figures} == {MAX_GAPS}
 
 
-def test_counters_of_many_calls_with_many_streams_are_told(tmp_path: Path) -> None:
+def test_counters_of_many_large_calls_are_reported(tmp_path: Path) -> None:
     tracks = [full(number, "PCMA") for number in range(STREAMS)]
     calls = {f"{number:036}": Call(f"{number:036}", tracks) for number in range(100)}
     with alone(tmp_path) as (worker, main):
@@ -108,7 +108,7 @@ def test_counters_of_many_calls_with_many_streams_are_told(tmp_path: Path) -> No
     )
 
 
-def test_a_worker_whose_every_stream_is_sent_to_by_strangers_is_no_liar(tmp_path: Path) -> None:
+def test_a_worker_whose_streams_all_get_foreign_packets_is_kept(tmp_path: Path) -> None:
     """Once a second it says so of each stream, and a call may have as many as an offer."""
     process = Process(0, 1, socket.socket(), tmp_path, 0.0, 0.0)
     calls = [f"{number}" for number in range(100)]

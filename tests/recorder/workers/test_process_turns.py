@@ -16,7 +16,7 @@ from tests.recorder.alone import alone
 from tests.recorder.studio import CALL
 
 
-def test_after_a_worker_that_died_those_come_first_that_waited_longest(tmp_path: Path) -> None:
+def test_after_a_crash_the_longest_waiting_calls_come_first(tmp_path: Path) -> None:
     class Call:
         paused, trouble = False, 0
 
@@ -35,7 +35,7 @@ def test_after_a_worker_that_died_those_come_first_that_waited_longest(tmp_path:
     assert drained == [0, 1, 2, 3, 3, 0, 2, 1]
 
 
-def test_whoever_was_not_let_run_listens_before_draining(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_starved_worker_reads_commands_before_draining(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Packets under a new key, or of a pause, may have come meanwhile, and the word of it before them."""
     clock = [100.0]
 
@@ -92,7 +92,7 @@ def test_a_round_longer_than_a_beat_is_busy_in_every_beat(tmp_path: Path, monkey
     assert [event.busy for event in told if isinstance(event, messages.Beat)] == [1.0] * 4
 
 
-def test_a_worker_that_is_told_much_at_once_beats_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_beats_while_reading_many_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A call of a dead one takes a starved machine half a second to adopt, and hundreds may come in a row."""
     clock = [100.0]
     order: list[object] = []
@@ -114,9 +114,7 @@ def test_a_worker_that_is_told_much_at_once_beats_meanwhile(tmp_path: Path, monk
     assert order == [0, 1, messages.Beat(1.0), 2, 3, messages.Beat(1.0), 4, 5, messages.Beat(1.0)]
 
 
-def test_a_worker_that_cannot_keep_up_with_anybody_beats_and_gives_each_a_turn(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_overloaded_worker_beats_and_drains_every_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """All of its calls are flooded then, and to empty them all at once takes longer than a hang."""
     clock = [100.0]
     order: list[str] = []
@@ -164,14 +162,14 @@ def test_a_spell_is_counted_once_also_amid_a_round(
         assert worker._busy == busy
 
 
-def test_a_worker_without_calls_rests_after_a_flood_of_the_last_one(tmp_path: Path) -> None:
+def test_a_worker_without_calls_rests_after_a_flood(tmp_path: Path) -> None:
     with alone(tmp_path) as (worker, _):
         worker._overflow._hot = {"over": time.monotonic() - 1}
         worker._chores()
         assert worker._urgent.due == inf
 
 
-def test_the_flooded_and_those_that_shake_hands_are_looked_after_in_turn() -> None:
+def test_flooded_and_handshaking_calls_take_turns() -> None:
     clock, order = [100.0], []
 
     def look(call: str) -> bool:

@@ -44,7 +44,7 @@ class Kernel:
         return self.overflow.hot
 
 
-def test_a_call_that_loses_packets_is_hot_and_gets_room_until_it_loses_none_for_a_while(tmp_path: Path) -> None:
+def test_a_call_that_loses_packets_gets_a_larger_buffer(tmp_path: Path) -> None:
     kernel = Kernel(tmp_path)
     assert kernel.look() == ()
     kernel.lose(2)
@@ -56,7 +56,7 @@ def test_a_call_that_loses_packets_is_hot_and_gets_room_until_it_loses_none_for_
     assert kernel.look(2) == ()
 
 
-def test_a_flood_that_goes_on_without_loss_keeps_a_call_hot_and_makes_none_so(tmp_path: Path) -> None:
+def test_a_lossless_flood_keeps_a_call_hot_but_makes_none_hot(tmp_path: Path) -> None:
     kernel = Kernel(tmp_path)
     kernel.lose(2)
     assert kernel.look() == ("a",)
@@ -75,7 +75,7 @@ def test_while_nothing_is_lost_no_socket_is_asked(tmp_path: Path) -> None:
     assert kernel.asked == 0
 
 
-def test_what_others_lose_costs_a_bounded_share(tmp_path: Path) -> None:
+def test_the_search_for_losses_takes_a_bounded_share(tmp_path: Path) -> None:
     kernel = Kernel(tmp_path)
 
     def slow(descriptor: int) -> int:
@@ -108,7 +108,7 @@ def test_a_system_that_does_not_count_has_no_floods(tmp_path: Path) -> None:
     assert other.hot == ()
 
 
-def test_the_counts_are_in_sight_where_a_service_sees_processes_only() -> None:
+def test_drop_counters_are_visible_in_a_restricted_proc() -> None:
     unit = (Path(__file__).parents[3] / "config" / "recorder.service").read_text()
     assert "ProcSubset=pid" in unit
     assert all(place.startswith("/proc/self/") for place in PLACES)

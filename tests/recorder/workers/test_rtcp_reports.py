@@ -38,7 +38,7 @@ async def told(sbc: socket.socket, opener: Session) -> list[int]:
             return found
 
 
-def test_a_stream_says_goodbye_when_it_ends_and_when_its_call_ends_t2(tmp_path: Path) -> None:
+def test_a_stream_sends_bye_when_it_ends_t2(tmp_path: Path) -> None:
     """Duty T2: BYE goes with the last report, under our own key."""
 
     async def story() -> None:
@@ -61,7 +61,7 @@ def test_a_stream_says_goodbye_when_it_ends_and_when_its_call_ends_t2(tmp_path: 
     run(story())
 
 
-def test_reports_leave_from_the_address_of_ours_that_was_told_r27(tmp_path: Path) -> None:
+def test_reports_leave_from_the_announced_address_r27(tmp_path: Path) -> None:
     """Duty R27: symmetric RTCP, also where the route to the client has another address of ours."""
 
     async def story() -> None:
@@ -78,7 +78,7 @@ def test_reports_leave_from_the_address_of_ours_that_was_told_r27(tmp_path: Path
     run(story())
 
 
-def test_a_picture_is_asked_for_within_a_tick_of_the_first_packet_and_again_after_a_kill_r26(tmp_path: Path) -> None:
+def test_a_picture_is_asked_for_at_once_and_after_a_kill_r26(tmp_path: Path) -> None:
     async def story() -> None:
         studio = Studio(tmp_path, streams=1)
         sbc = listener()
@@ -100,7 +100,7 @@ def test_a_picture_is_asked_for_within_a_tick_of_the_first_packet_and_again_afte
     run(story())
 
 
-def test_no_report_goes_to_a_host_that_an_offer_names_and_nothing_came_from(tmp_path: Path) -> None:
+def test_no_report_goes_to_a_host_that_sent_nothing(tmp_path: Path) -> None:
     """Neither in time nor at the end; a host that the stream comes from gets them though nobody knows it."""
 
     async def story() -> None:

@@ -49,7 +49,7 @@ def test_a_stream_that_was_taken_out_has_no_sockets() -> None:
 @pytest.mark.parametrize(
     ("pure", "key", "waits"), [(True, b"k" * 30, False), (True, b"", True), (False, b"k" * 30, True)]
 )
-def test_a_socket_that_main_lets_go_waits_unless_a_key_tells_what_counts(pure: bool, key: bytes, waits: bool) -> None:
+def test_a_released_socket_waits_unless_a_key_authenticates(pure: bool, key: bytes, waits: bool) -> None:
     suite = "AES_CM_128_HMAC_SHA1_80" if key else None
     lanes = StreamSockets(ReceivedStream(StreamSpec(0, suite, key), Pauses(), 1), opened(1))
     assert not lanes.let_go
@@ -70,7 +70,7 @@ def peer(lanes: StreamSockets) -> tuple[str, int] | None:
         return str(name[0]), int(name[1])
 
 
-def test_a_socket_is_connected_to_its_source_and_pure_when_it_was_emptied_after_that() -> None:
+def test_a_socket_is_connected_to_its_source_and_then_drained() -> None:
     lanes = StreamSockets(track(), opened(1))
     lanes.settle(5)
     assert (peer(lanes), lanes.track.latch.pure) == (None, False)
@@ -87,7 +87,7 @@ def test_a_socket_is_connected_to_its_source_and_pure_when_it_was_emptied_after_
 
 
 @pytest.mark.parametrize("trial", [0, 1])
-def test_at_the_end_the_socket_tells_whom_a_stream_heard_on_trial(trial: int) -> None:
+def test_an_ended_provisional_stream_keeps_its_source_connected(trial: int) -> None:
     """Or the next call at that port would hear them too."""
     lanes = StreamSockets(track(), opened(1))
     lanes.track.spec.source = ("127.0.0.1", 9 - trial)
@@ -98,7 +98,7 @@ def test_at_the_end_the_socket_tells_whom_a_stream_heard_on_trial(trial: int) ->
     StreamSockets(lanes.track, []).decide()
 
 
-def test_the_keys_of_an_offer_are_expected_where_there_is_a_stream() -> None:
+def test_keys_of_an_offer_are_expected_for_its_streams() -> None:
     suite, mine = (
         "AES_CM_128_HMAC_SHA1_80",
         ReceivedStream(StreamSpec(0, "AES_CM_128_HMAC_SHA1_80", bytes(30)), Pauses(), 1),
@@ -108,7 +108,7 @@ def test_the_keys_of_an_offer_are_expected_where_there_is_a_stream() -> None:
     assert [context.key for context in mine.srtp.keyring.contexts] == [bytes(30), b"k" * 30]
 
 
-def test_closing_passes_over_what_is_gone() -> None:
+def test_close_all_skips_closed_sockets() -> None:
     descriptors = opened(2)
     close_all([descriptors[0], -1, descriptors[1]])
     assert not any(map(is_open, descriptors))

@@ -111,13 +111,13 @@ print(activity(pid, stat)[0])
 @pytest.mark.skipif(
     os.geteuid() != 0 or not Path("/usr/bin/python3").exists(), reason="only root can hide processes from others"
 )
-def test_a_worker_is_seen_where_the_unit_hides_what_may_not_be_dumped() -> None:
+def test_a_hung_worker_is_seen_despite_a_hidden_proc() -> None:
     """ProtectProc=invisible: excused() would take a worker that waits for its disk for one that hangs."""
     done = subprocess.run([sys.executable, "-c", HIDDEN], capture_output=True, text=True, check=False)
     assert (done.stdout.split(), done.returncode) == (["X", "True", "X"], 0), done.stderr
 
 
-def test_one_that_had_no_processor_is_excused_and_one_that_loops_is_not() -> None:
+def test_a_starved_worker_is_excused_and_a_looping_one_not() -> None:
     pid = spawned("print(flush=True)\nwhile True: pass")
     used = activity(pid)[1]
     assert is_excused(pid, used + 3600)  # it goes on meanwhile, while we may be held up
@@ -126,7 +126,7 @@ def test_one_that_had_no_processor_is_excused_and_one_that_loops_is_not() -> Non
     reap(pid)
 
 
-def test_who_was_told_to_end_is_waited_for_and_then_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_ending_worker_is_killed_after_the_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
     ending = spawned("print(flush=True)")
     reap_soon(ending)
     with pytest.raises(ChildProcessError):
@@ -137,7 +137,7 @@ def test_who_was_told_to_end_is_waited_for_and_then_killed(monkeypatch: pytest.M
     assert activity(stuck)[0] == "X"
 
 
-def test_a_region_is_waited_for_until_nobody_drains_into_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_holder_of_a_region_is_killed_after_the_timeout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(worker_handle, "END_WAIT", 0.05)
     path = str(tmp_path / "raw")
     with subprocess.Popen([sys.executable, "-c", HOLD, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
@@ -157,7 +157,7 @@ def test_a_region_may_go_while_it_is_waited_for(tmp_path: Path, monkeypatch: pyt
         assert find_left_regions(tmp_path) == {}
 
 
-def test_regions_have_names_that_nobody_had(tmp_path: Path) -> None:
+def test_each_region_gets_an_unused_name(tmp_path: Path) -> None:
     first = fresh_region(tmp_path, 0, 0)
     first.touch()
     second = fresh_region(tmp_path, 0, 0)
@@ -165,7 +165,7 @@ def test_regions_have_names_that_nobody_had(tmp_path: Path) -> None:
     assert fresh_region(tmp_path, 1, 0) not in (first, second)
 
 
-def test_what_workers_left_is_kept_for_calls_that_go_on(tmp_path: Path) -> None:
+def test_leftover_batches_of_live_calls_are_kept(tmp_path: Path) -> None:
     with closing(Slots(tmp_path / "live")) as slots:
         for call in ("over", CALL):
             slot = slots.take()
@@ -187,7 +187,7 @@ def test_what_workers_left_is_kept_for_calls_that_go_on(tmp_path: Path) -> None:
     assert worker_handle.last_batch(tmp_path / "missing") is None
 
 
-def test_a_dead_workers_region_is_kept_once_and_for_a_call_that_goes_on(tmp_path: Path) -> None:
+def test_a_dead_workers_region_is_kept_once_for_a_live_call(tmp_path: Path) -> None:
     entries = {CALL: Entry(1, None)}
     for name, call in (("a", CALL), ("b", CALL), ("c", "gone"), ("d", "")):
         code = (
@@ -214,7 +214,7 @@ def region(path: Path, generation: int, *lanes: int) -> Path:
 
 
 @pytest.mark.parametrize("names", [("a", "b", "c"), ("c", "b", "a")])
-def test_of_what_workers_left_of_one_call_the_newest_batch_counts(
+def test_the_newest_of_several_leftover_batches_counts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, names: tuple[str, str, str]
 ) -> None:
     """Main and its workers were killed while one of them took the batch of another, and received the next."""
@@ -226,7 +226,7 @@ def test_of_what_workers_left_of_one_call_the_newest_batch_counts(
     assert list(tmp_path.glob("*.raw")) == [new]
 
 
-def test_a_batch_over_which_workers_crashed_is_given_up_and_missed(tmp_path: Path) -> None:
+def test_a_batch_that_crashes_workers_is_given_up(tmp_path: Path) -> None:
     (left_region := tmp_path / "a").touch()
     entry = Entry(1, None, left_region=left_region)
     for crashes, given_up in ((worker_handle.MAX_REPLAYS - 1, False), (worker_handle.MAX_REPLAYS, True)):
@@ -243,7 +243,7 @@ def test_who_was_killed_did_not_crash(name: str) -> None:
     )
 
 
-def test_whoever_dies_over_what_it_is_told_leaves_no_batch(tmp_path: Path) -> None:
+def test_a_worker_that_dies_on_a_command_leaves_no_batch(tmp_path: Path) -> None:
     entries = {CALL: Entry(1, None)}
     keep_left_region(region(tmp_path / "told", 0), entries, crashed=True)
     assert (entries[CALL].crashes, entries[CALL].left_region, list(tmp_path.iterdir())) == (1, None, [])
@@ -251,7 +251,7 @@ def test_whoever_dies_over_what_it_is_told_leaves_no_batch(tmp_path: Path) -> No
     assert (entries[CALL].crashes, entries[CALL].left_region) == (2, tmp_path / "batch")
 
 
-def test_crashes_of_long_ago_are_not_held_against_a_call_that_lasts() -> None:
+def test_old_crashes_no_longer_count() -> None:
     """It was the one that a worker had listened to last when it died of something else."""
     entry, now = Entry(1, None), 0.0
     for _ in range(worker_handle.MAX_CRASHES):
@@ -263,9 +263,7 @@ def test_crashes_of_long_ago_are_not_held_against_a_call_that_lasts() -> None:
 
 
 @pytest.mark.parametrize(("used", "loops"), [(3600.0, False), (-3600.0, True)])
-def test_one_that_was_not_let_run_for_too_long_is_replaced_and_did_not_crash(
-    tmp_path: Path, used: float, loops: bool
-) -> None:
+def test_a_worker_starved_too_long_counts_as_hung_not_crashed(tmp_path: Path, used: float, loops: bool) -> None:
     """What it was at is no fault of its call on a machine that starves."""
     pid = spawned("print(flush=True)\nwhile True: pass")
     with socket.socket() as control:
@@ -303,7 +301,7 @@ def test_all_keys_of_a_line_are_remembered() -> None:
     assert known == tuple((0, "AEAD_AES_128_GCM", key, 4) for key in (b"one", b"two", b"three"))
 
 
-def test_the_keys_of_all_lines_of_an_offer_are_remembered_and_fit_into_what_a_successor_is_told() -> None:
+def test_the_keys_of_an_offer_fit_into_a_successors_message() -> None:
     """Sixty-four streams of nine keys each, offered anew again and again."""
     known: tuple[messages.Key, ...] = ()
     for again in range(4):
@@ -326,7 +324,7 @@ def test_the_keys_of_all_lines_of_an_offer_are_remembered_and_fit_into_what_a_su
     assert len(codec.encode(messages.Change(CALL, tuple(offer), (), (), 0))) < codec.MAX_OFFERED
 
 
-def test_a_call_nobody_has_is_not_clean() -> None:
+def test_a_call_without_a_worker_is_not_clean() -> None:
     final = worker_handle.unclean(CALL)
     assert (final.call, final.clean, final.committed, final.figures) == (CALL, False, -1, ())
 
@@ -335,7 +333,7 @@ def test_a_worker_that_dies_for_hours_is_started_once_a_second() -> None:
     assert [backoff(fails) for fails in (1, 2, 1024, 100_000)] == [0.04, 0.08, MAX_BACKOFF, MAX_BACKOFF]
 
 
-def test_what_a_machine_short_of_threads_does_not_do_is_insisted_on() -> None:
+def test_a_step_is_repeated_until_a_thread_is_available() -> None:
     tries: list[int] = []
 
     async def step() -> None:

@@ -38,7 +38,7 @@ def test_an_empty_part_takes_no_place_r17():
     assert (both.offer, both.metadata) == (OFFER, METADATA)
 
 
-def test_further_metadata_are_found_and_alternatives_are_none_r17():
+def test_further_metadata_are_found_and_alternatives_not_r17():
     part = b"--b\r\nContent-Type: application/rs-metadata+xml\r\n\r\n%s\r\n"
     body = b"".join(part % text for text in (b"<recording/>", b"", b"<recording>2</recording>")) + b"--b--\r\n"
     first = found("multipart/mixed;boundary=b", body)
@@ -51,7 +51,7 @@ def test_further_metadata_are_found_and_alternatives_are_none_r17():
     assert (richest.metadata, richest.later) == (b"<recording>2</recording>", ())
 
 
-def test_nothing_between_two_delimiters_is_nothing_to_understand():
+def test_an_empty_part_does_not_count_as_unsupported():
     body, kind = multipart()
     assert not found(kind, b"--b\r\n\r\n\r\n" + body).strange
     assert found(kind, b"--b\r\nContent-Type: application/unknown\r\n\r\n\r\n" + body).strange
@@ -67,7 +67,7 @@ def test_no_body_is_nothing():
     assert found("", b"\r\n") is NOTHING
 
 
-def test_what_must_be_understood():
+def test_only_optional_unknown_parts_are_accepted():
     """Duty S16."""
     assert found("application/unknown", b"x").strange
     assert not found("application/gtd", b"x", ("Content-Disposition", "signal;handling=optional")).strange

@@ -66,7 +66,7 @@ def test_empty_elements_are_noticed(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["a;b", '";;" <sip:a;;b>;c', "a;", "a, b"])
-def test_separators_in_quotes_and_brackets_are_no_empty_elements(text: str) -> None:
+def test_quoted_separators_make_no_empty_elements(text: str) -> None:
     assert not has_empty_element(text)
 
 

@@ -47,7 +47,7 @@ def test_an_open_quote_is_an_error_even_to_the_lenient_reader() -> None:
         NameAddr.parse_leniently('"open <sip:a@b>')
 
 
-def test_a_lenient_reader_gets_what_is_there() -> None:
+def test_an_unclosed_address_is_parsed_leniently() -> None:
     address = NameAddr.parse_leniently("<sip:10.0.0.1;+sip.src")
     assert address.uri == "sip:10.0.0.1;+sip.src"
 

@@ -10,7 +10,7 @@ from sip.errors import UnsafeOutput
 from sip.message.headers import Headers, full_name
 
 
-def test_names_are_compared_without_case_and_compact_forms_are_known() -> None:
+def test_header_names_ignore_case_and_know_compact_forms() -> None:
     """Duty S17."""
     headers = Headers([("v", "1"), ("VIA", "2"), ("i", "call"), ("X-Own", "x")])
     assert headers.all("Via") == ["1", "2"]
@@ -66,7 +66,7 @@ def test_values_stay_out_of_the_repr_and_copies_are_apart() -> None:
 
 
 @given(st.lists(st.tuples(st.sampled_from(["To", "t", "X-A", "x-a"]), st.text(alphabet='ab,"<>', max_size=8))))
-def test_what_was_added_is_found(fields: list[tuple[str, str]]) -> None:
+def test_added_headers_are_found(fields: list[tuple[str, str]]) -> None:
     headers = Headers(fields)
     assert headers.all("to") == [value for name, value in fields if name in ("To", "t")]
     assert headers.all("X-a") == [value for name, value in fields if name.lower() == "x-a"]

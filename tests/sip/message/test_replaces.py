@@ -80,7 +80,7 @@ def test_anything_else_is_no_name(text: str):
         ("Require: replaces, foo", "Replaces: a@b"),
     ],
 )
-def test_a_header_that_cannot_be_read_or_contradicts_another_is_400(lines: tuple[str, ...]):
+def test_an_unreadable_or_conflicting_replaces_gets_400(lines: tuple[str, ...]):
     story = Story()
     assert statuses(story.say(story.invite(*lines))) == [400]
     (refused,) = story.events()
@@ -89,7 +89,7 @@ def test_a_header_that_cannot_be_read_or_contradicts_another_is_400(lines: tuple
 
 
 @pytest.mark.parametrize("value", ["", "a@b", "a%40b%3Bto-tag%3D1%3Bfrom-tag%3D2", "a@b;to-tag=@;from-tag=2"])
-def test_one_that_cannot_be_read_is_passed_over_where_the_client_does_not_insist(value: str):
+def test_an_unreadable_optional_replaces_is_ignored(value: str):
     """As one from a Refer-To whose escapes were left."""
     assert Story().invited("Supported: replaces", f"Replaces: {value}").replaces is None
 
@@ -102,7 +102,7 @@ def test_within_a_dialog_it_is_400_and_the_dialog_goes_on(method: str):
     assert statuses(story.say(story.request("UPDATE"))) == [200]
 
 
-def test_a_re_invite_that_repeats_the_header_of_the_first_one_is_taken():
+def test_a_reinvite_may_repeat_the_replaces_header():
     story = Story()
     old = story.established()
     another(story)
@@ -127,7 +127,7 @@ def test_an_ack_is_taken_whatever_it_carries():
 
 
 @pytest.mark.parametrize("require", ["Require: replaces", "Supported: replaces"])
-def test_the_dialog_that_is_named_is_found_and_goes_on_by_itself(require: str):
+def test_a_named_dialog_is_found_and_continues(require: str):
     story = Story()
     old = story.established()
     what = asked(story, require, named(old.session))
@@ -145,7 +145,7 @@ def test_the_dialog_that_is_named_is_found_and_goes_on_by_itself(require: str):
         {"from_tag": "CLIENT"},
     ],
 )
-def test_what_differs_in_any_of_the_three_is_no_match_481(change: dict[str, str]):
+def test_a_replaces_with_one_wrong_value_gets_481(change: dict[str, str]):
     story = Story()
     old = story.established()
     assert fate(story, asked(story, named(old.session, **change))) == (481, "replaces-unknown")
@@ -164,7 +164,7 @@ def test_a_client_without_a_tag_is_named_by_zero():
     assert story.endpoint.replaced(asked(story, named(old.session, from_tag="0")), "", UDP) == old.session
 
 
-def test_a_dialog_of_somebody_else_is_no_match_481_also_when_it_has_ended():
+def test_a_replaces_of_a_foreign_dialog_gets_481():
     story = Story()
     old = story.established()
     story.endpoint.own(old.session, "acme")
@@ -181,7 +181,7 @@ def test_a_dialog_of_somebody_else_is_no_match_481_also_when_it_has_ended():
     assert fate(story, what, "acme") == (603, "replaces-ended")
 
 
-def test_one_that_we_hang_up_has_ended_before_the_bye_can_be_sent():
+def test_a_dialog_we_hang_up_counts_as_ended_at_once():
     story = Story()
     old = story.invited()
     story.endpoint.accept(old.token, ANSWER, story.now)
@@ -193,7 +193,7 @@ def test_one_that_we_hang_up_has_ended_before_the_bye_can_be_sent():
     assert fate(story, what) == (603, "replaces-ended")
 
 
-def test_one_that_was_not_answered_yet_is_no_match_and_was_none_when_it_was_refused_481():
+def test_a_replaces_of_an_unanswered_dialog_gets_481():
     story = Story()
     old = story.invited()
     what = asked(story, named(old.session))
@@ -208,7 +208,7 @@ def test_early_only_asks_for_a_dialog_that_is_not_confirmed_486():
     assert fate(story, asked(story, named(old.session, more=";early-only"))) == (486, "replaces-early-only")
 
 
-def test_what_is_remembered_of_ended_dialogs_has_a_bound():
+def test_remembered_ended_dialogs_are_bounded():
     story = Story()
     first = story.established()
     newest = first

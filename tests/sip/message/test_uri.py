@@ -74,7 +74,7 @@ def test_ipv6_stands_in_brackets(text: str, host: str, port: int | None) -> None
         "sip:a@b\x00",
     ],
 )
-def test_what_is_no_uri_is_refused(text: str) -> None:
+def test_an_invalid_uri_is_refused(text: str) -> None:
     with pytest.raises(MalformedValue):
         Uri.parse(text)
 
@@ -88,7 +88,7 @@ def test_tel_and_unknown_schemes_are_kept() -> None:
     assert str(Uri.parse("tel:112;phone-context=+49")) == "tel:112;phone-context=+49"
 
 
-def test_what_is_personal_is_not_in_the_repr() -> None:
+def test_the_repr_of_a_uri_hides_personal_data() -> None:
     assert "alice" not in repr(Uri.parse("sip:alice:secret@host?subject=alice"))
 
 

@@ -18,9 +18,7 @@ from tests.sip.offered import PREFERRED, SDES, answered, key_line, offered, refu
 
 
 @given(st.permutations([(suite, " WSH=64" if n % 3 == 0 else "") for n, suite in enumerate(SUITES)]), st.data())
-def test_the_first_usable_line_is_answered_and_the_keys_of_the_others_are_known(
-    offered_lines: list[tuple[str, str]], data: st.DataObject
-) -> None:
+def test_the_first_usable_crypto_line_is_answered(offered_lines: list[tuple[str, str]], data: st.DataObject) -> None:
     """Duty C4: the client's order is its preference (RFC 4568 section 5.1.1)."""
     supported = frozenset(data.draw(st.sets(st.sampled_from(sorted(SUPPORTED)))))
     lines = [key_line(suite, tag, tail) for tag, (suite, tail) in enumerate(offered_lines, 1)]
@@ -41,7 +39,7 @@ def test_the_first_usable_line_is_answered_and_the_keys_of_the_others_are_known(
     assert "x01" not in repr(line)
 
 
-def test_keys_of_lines_that_are_not_answered_are_limited_and_unknown_to_the_version_before() -> None:
+def test_keys_of_unanswered_lines_are_limited() -> None:
     lines = [key_line(tag=tag) for tag in range(1, 30)]
     (line,) = plan(offered("m=audio 4 RTP/SAVP 0", *lines), Policy())
     assert len(line.other_keys) == MAX_OTHER_KEYS
@@ -63,7 +61,7 @@ def test_several_keys_are_left_to_those_who_can_tell_them_apart() -> None:
 
 
 @pytest.mark.parametrize("srtp", ["required", "preferred", "off"])
-def test_an_srtp_offer_with_unusable_keys_is_never_taken_in_the_clear(srtp: str) -> None:
+def test_an_offer_with_unusable_keys_is_never_taken_as_rtp(srtp: str) -> None:
     """Duties C8, R32."""
     for lines in ([], [key_line("NULL_HMAC_SHA1_80")], [key_line(tail=" UNENCRYPTED_SRTP")]):
         error = refusal(offered("m=audio 4 RTP/SAVP 0", *lines), Policy(srtp))  # type: ignore[arg-type]  # from the list above
@@ -104,7 +102,7 @@ def test_dtls_alone_is_not_acceptable_but_read(profile: str) -> None:
     assert (line.accepted, line.reason, line.setup, line.fingerprints) == (False, "dtls", "actpass", ("sha-256 AA:BB",))
 
 
-def test_keys_stay_out_of_the_repr() -> None:
+def test_the_repr_of_a_stream_plan_hides_its_keys() -> None:
     (line,) = plan(offered("m=audio 4 RTP/SAVP 0", key_line()), Policy())
     assert "\\x01" not in repr(line) and isinstance(line.crypto, CryptoOffer)
 
@@ -125,9 +123,7 @@ def dtls_answer(*attributes: str, profile: str = "UDP/TLS/RTP/SAVPF") -> list[st
     [("actpass", "active"), ("active", "passive"), ("passive", "active"), ("holdconn", "holdconn"), (None, "active")],
 )
 @pytest.mark.parametrize("profile", ["UDP/TLS/RTP/SAVP", "UDP/TLS/RTP/SAVPF", "RTP/SAVP", "RTP/SAVPF"])
-def test_a_dtls_offer_is_answered_with_our_role_and_fingerprint_d1_d2_d7(
-    theirs: str | None, ours: str, profile: str
-) -> None:
+def test_a_dtls_offer_gets_our_role_and_fingerprint_d1_d2_d7(theirs: str | None, ours: str, profile: str) -> None:
     """Duty R23."""
     setup = [f"a=setup:{theirs}"] if theirs else []
     lines = dtls_answer(*setup, "a=fingerprint:SHA-256 AA:BB", profile=profile)
@@ -137,7 +133,7 @@ def test_a_dtls_offer_is_answered_with_our_role_and_fingerprint_d1_d2_d7(
 
 
 @pytest.mark.parametrize("prints", [(), ("a=fingerprint:md5 AA:BB",), ("a=fingerprint:",)])
-def test_a_dtls_offer_without_a_usable_fingerprint_is_not_acceptable_d2(prints: tuple[str, ...]) -> None:
+def test_a_dtls_offer_without_usable_fingerprint_is_refused_d2(prints: tuple[str, ...]) -> None:
     offer = offered("m=audio 4 UDP/TLS/RTP/SAVP 0", "a=setup:actpass", *prints)
     assert refusal(offer, DTLS).code == "dtls-fingerprint"
 
@@ -265,7 +261,7 @@ def test_no_reoffer_leads_to_less_protection(
         ("required", False, HANDSHAKE, line(SHORT)),
     ],
 )
-def test_a_new_line_that_protects_less_is_refused_alone_however_often_it_is_offered(
+def test_a_new_line_that_protects_less_is_always_refused(
     srtp: str, secure: bool, first: tuple[str, ...], new: tuple[str, ...], stored: bool
 ) -> None:
     policy = Policy(srtp, secure=secure, dtls=True)  # type: ignore[arg-type]  # from the list

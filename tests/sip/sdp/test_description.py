@@ -77,7 +77,7 @@ def test_dtls_attributes_come_from_both_levels() -> None:
     assert (second.setup, second.fingerprints) == ("passive", ("sha-1 BB",))
 
 
-def test_bare_line_feeds_blank_lines_byte_order_marks_and_junk_are_tolerated() -> None:
+def test_bare_line_feeds_and_junk_are_tolerated() -> None:
     """Duty O7."""
     text = "\ufeff" + OFFER.replace("m=video", "\n\njunk\nq=odd\na=3gOoBTC\na=direction:both\n m=video")
     offer = SessionDescription.parse(text.encode())
@@ -86,7 +86,7 @@ def test_bare_line_feeds_blank_lines_byte_order_marks_and_junk_are_tolerated() -
 
 
 @pytest.mark.parametrize("end", ["\r", "\0\r\n"])
-def test_carriage_returns_alone_and_the_zero_bytes_of_c_strings_are_line_ends_o7(end: str) -> None:
+def test_lone_carriage_returns_and_nul_bytes_end_lines_o7(end: str) -> None:
     offer = SessionDescription.parse(f"v=0{end}m=audio 4000 RTP/AVP 0{end}a=label:1{end}".encode())
     assert [(media.label, media.payloads) for media in offer.media] == [("1", ("0",))]
 
@@ -155,7 +155,7 @@ def test_a_connection_that_is_none() -> None:
 
 
 @pytest.mark.parametrize("data", [b"", b"\r\n", b"hello", b"<xml/>", b"o=x\nt=0 0", bytes(100)])
-def test_what_is_no_description_is_refused(data: bytes) -> None:
+def test_an_invalid_description_is_refused(data: bytes) -> None:
     with pytest.raises(MalformedBody):
         SessionDescription.parse(data)
 
@@ -175,7 +175,7 @@ def test_the_worst_description_costs_little() -> None:
     assert cost(lambda: only(lines), 1.0) < 1.0
 
 
-def test_every_truncation_gives_a_description_or_the_documented_error() -> None:
+def test_every_truncated_description_is_parsed_or_refused() -> None:
     data = OFFER.encode()
     for length in range(len(data)):
         try:

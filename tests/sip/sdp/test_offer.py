@@ -21,7 +21,7 @@ def offered(policy: Policy) -> SessionDescription:
     return SessionDescription.parse(text)
 
 
-def test_a_late_offer_asks_for_one_audio_line_that_we_only_receive_o6() -> None:
+def test_a_late_offer_asks_for_one_recvonly_audio_line_o6() -> None:
     (line,) = offered(Policy("off")).media
     assert (line.kind, line.port, line.profile, line.direction) == ("audio", 20000, "RTP/AVP", "recvonly")
     assert [f.encoding for f in line.formats] == ["PCMU", "PCMA", "G722", "G729", "telephone-event"]
@@ -36,7 +36,7 @@ def test_where_srtp_is_required_the_late_offer_has_keys_of_ours() -> None:
 UNSAFE = Policy("required", secure=False, sdes_without_tls=False, dtls=True)
 
 
-def test_where_keys_must_not_be_told_the_late_offer_leaves_them_to_a_handshake_o6_d1() -> None:
+def test_a_late_offer_without_safe_sdes_asks_for_dtls_o6_d1() -> None:
     text = write_first(
         first_lines(UNSAFE), address="::1", ports=[20000], keys=[b""], session_id=7, fingerprint="sha-256 AA"
     )
@@ -51,7 +51,7 @@ def test_where_keys_must_not_be_told_the_late_offer_leaves_them_to_a_handshake_o
     assert caught.value.code == "sdes-without-tls"
 
 
-def test_the_answer_to_a_late_offer_says_what_comes_from_where_o6() -> None:
+def test_the_answer_to_a_late_offer_names_sources_and_keys_o6() -> None:
     theirs = base64.b64encode(b"T" * 30).decode()
     text = "v=0\r\nc=IN IP4 192.0.2.1\r\nm=audio 4000 RTP/SAVP 8\r\na=sendonly\r\n"
     text += f"a=crypto:1 {SUITE} inline:{theirs}\r\n"
@@ -61,7 +61,7 @@ def test_the_answer_to_a_late_offer_says_what_comes_from_where_o6() -> None:
 
 
 @pytest.mark.parametrize("host", ["224.1.1.1", "255.255.255.255", "sbc.example", "192.0.2.10"])
-def test_an_answer_leads_media_no_more_to_anybody_than_an_offer_o6(host: str) -> None:
+def test_an_answer_is_checked_for_its_target_like_an_offer_o6(host: str) -> None:
     text = f"v=0\r\nc=IN IP4 {host}\r\nm=audio 4000 RTP/AVP 8\r\na=sendonly\r\n"
     policy = Policy("off")
     with pytest.raises(NotAcceptable, match="target"):
@@ -129,7 +129,7 @@ def test_a_pause_turns_every_line_and_its_end_turns_it_back() -> None:
     assert b"a=recvonly\r\na=label:1\r\n" in again and b"inactive" not in again
 
 
-def test_another_certificate_asks_for_another_association_on_each_line_that_has_one() -> None:
+def test_a_new_certificate_asks_for_new_associations() -> None:
     ours = (
         b"v=0\r\no=- 7 3 IN IP4 198.51.100.7\r\ns=-\r\nc=IN IP4 198.51.100.7\r\nt=0 0\r\n"
         b"m=audio 20000 UDP/TLS/RTP/SAVP 0\r\na=recvonly\r\na=label:1\r\na=setup:active\r\n"

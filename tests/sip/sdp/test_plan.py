@@ -18,14 +18,14 @@ def line(fingerprint: str = "sha-256 AA:BB", *more: str, before: tuple[LinePlan,
     return found
 
 
-def test_an_unchanged_fingerprint_goes_on_with_the_association_d6() -> None:
+def test_an_unchanged_fingerprint_keeps_the_association_d6() -> None:
     first = line()
     assert line(before=(first,)).same_association(first)
     assert not line("sha-256 CC:DD", before=(first,)).same_association(first)
     assert not line("sha-256 AA:BB", "a=tls-id:abcdefghijklmnopqrst", before=(first,)).same_association(first)
 
 
-def test_media_of_a_line_arrive_at_our_address_of_its_ip_version_or_behind_the_nat_that_has_it() -> None:
+def test_media_arrive_at_our_address_of_their_ip_version() -> None:
     both = Addresses("192.0.2.7", "2001:db8::7")
     assert [both.reached(family) for family in ("IP4", "IP6", "")] == ["192.0.2.7", "2001:db8::7", "192.0.2.7"]
     assert Addresses("192.0.2.7").reached("IP6") == "192.0.2.7"

@@ -52,7 +52,7 @@ def test_lifetime_and_key_identifier(tail: str, lifetime: int | None, mki: bytes
 
 
 @pytest.mark.parametrize("suite", SUITES)
-def test_every_suite_has_its_key_length_with_and_without_padding(suite: str) -> None:
+def test_every_suite_has_its_key_length(suite: str) -> None:
     """Duty C3."""
     key = os.urandom(SUITES[suite])
     text = base64.b64encode(key).decode()
@@ -61,7 +61,7 @@ def test_every_suite_has_its_key_length_with_and_without_padding(suite: str) -> 
         read(f"inline:{base64.b64encode(key[:-1]).decode()}", suite)
 
 
-def test_the_answer_repeats_tag_and_suite_and_the_manner_of_padding() -> None:
+def test_the_answer_repeats_tag_suite_and_padding_style() -> None:
     """Duty C2."""
     theirs, ours = os.urandom(28), os.urandom(28)
     padded = base64.b64encode(theirs).decode()
@@ -103,7 +103,7 @@ def test_no_protection_and_unknown_suites_are_never_answered(suite: str) -> None
         "-x UNENCRYPTED_SRTP",
     ],
 )
-def test_session_parameters_that_change_the_packets_make_a_line_unusable(parameter: str) -> None:
+def test_session_parameters_that_change_packets_are_refused(parameter: str) -> None:
     """Duty C6."""
     with pytest.raises(UnusableCrypto, match="crypto-parameter"):
         read(f"inline:{INLINE} {parameter}")
@@ -137,12 +137,12 @@ def test_an_impossible_key_identifier_makes_a_line_unusable(mki: str) -> None:
     "text",
     ["", "x", f"1 {SUITE}", f"1 {SUITE} {INLINE}", f"1 {SUITE} inline:", f"1 {SUITE} inline:a", f"a {SUITE} inline:x"],
 )
-def test_what_is_no_crypto_line_is_unusable(text: str) -> None:
+def test_an_invalid_crypto_line_is_unusable(text: str) -> None:
     with pytest.raises(UnusableCrypto):
         CryptoOffer.parse(text)
 
 
-def test_keys_stay_out_of_the_repr() -> None:
+def test_the_repr_of_a_crypto_line_hides_its_keys() -> None:
     assert repr(KEY)[2:12] not in repr(read(f"inline:{INLINE}|1:4;inline:{INLINE}|2:4"))
 
 

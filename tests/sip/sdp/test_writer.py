@@ -26,7 +26,7 @@ def test_a_description_reads_back_as_it_was_written() -> None:
     assert renumbered(found.lines, 4)[1] == ("o", "us 7 4 IN IP6 2001:db8::1")
 
 
-def test_a_payload_type_of_which_nobody_knows_what_it_is_is_not_described() -> None:
+def test_an_unknown_payload_type_gets_no_rtpmap() -> None:
     assert format_lines(Format(77, "", 8000)) == []
 
 

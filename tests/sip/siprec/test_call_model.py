@@ -56,7 +56,7 @@ ROLES = {
 
 
 @pytest.mark.parametrize("family", ROLES)
-def test_roles_come_from_what_the_client_says_and_never_from_an_order(family):
+def test_roles_come_from_the_client_and_not_from_order(family):
     assert roles(seen(FAMILIES[family])) == ROLES[family]
 
 
@@ -84,12 +84,12 @@ def test_owners_of_each_family(family):
     assert [owner.rule for owner in picture.owners(labels)] == rules
 
 
-def test_the_worst_damage_so_far_is_told():
+def test_the_worst_damage_so_far_is_kept():
     picture = seen(documents.ORACLE_UNESCAPED, documents.ORACLE)
     assert picture.damage is Damage.UNESCAPED
 
 
-def test_headers_give_names_to_participants_but_make_no_second_party():
+def test_headers_name_participants_but_add_no_party():
     request = invite('From: "Ben" <sip:+4930555@192.0.2.1>;tag=1', "To: <sip:rec@192.0.2.200>")
     nameless = rfc7865(people=(ANNA, ("pB==", "sip:+4930555@example.org", "")))
     for arrivals in ((request, nameless), (nameless, request)):
@@ -99,13 +99,13 @@ def test_headers_give_names_to_participants_but_make_no_second_party():
         ]
 
 
-def test_from_and_to_are_parties_until_metadata_names_participants():
+def test_from_and_to_are_parties_until_metadata_arrive():
     request = invite('From: "Ben" <sip:+4930999@192.0.2.1>;tag=1', "To: <sip:+4930888@192.0.2.200>")
     assert roles(seen(request)) == [("caller", "Ben", "+4930999"), ("callee", None, "+4930888")]
     assert [party.name for party in seen(request, rfc7865()).parties()] == ["Anna", "Ben"]
 
 
-def test_a_redirector_is_a_party_behind_the_participants_of_the_same_message():
+def test_a_redirector_is_listed_after_the_participants():
     request = invite("From: <sip:src@h>;tag=1", "To: <sip:rec@h>", 'Diversion: "Desk" <sip:4400@a>;reason=x')
     picture = CallModel()
     picture.apply_request(request, T0)
@@ -114,7 +114,7 @@ def test_a_redirector_is_a_party_behind_the_participants_of_the_same_message():
     assert heard(picture, "1", "2") == [[ANNA[1]], [BEN[1]]]
 
 
-def test_a_participant_who_redirected_the_call_has_that_role_and_stays_one_party():
+def test_a_redirecting_participant_stays_one_party():
     request = invite("From: <sip:src@h>;tag=1", "To: <sip:rec@h>", "Diversion: <sip:+4930555@b>;reason=x")
     for arrivals in ((request, rfc7865()), (rfc7865(), request)):
         picture = seen(*arrivals)
@@ -155,7 +155,7 @@ def test_names_of_the_call_in_other_systems_are_gathered_once():
     assert picture.groups == ("0000-g1",)
 
 
-def test_everything_is_bounded_under_a_client_that_never_stops_inventing():
+def test_the_call_model_is_bounded():
     picture = CallModel()
     for n in range(400):
         people = tuple((f"p{n}-{i}", f"sip:u{n}-{i}@h", "N") for i in range(3))
@@ -218,7 +218,7 @@ def test_reading_and_applying_three_kilobytes_is_fast():
         max_size=4,
     )
 )
-def test_any_sequence_of_damaged_documents_leaves_a_picture_that_can_be_asked(steps):
+def test_damaged_documents_never_break_the_call_model(steps):
     picture = CallModel()
     for family, place, byte, final in steps:
         document = bytearray(FAMILIES[family])
@@ -230,7 +230,7 @@ def test_any_sequence_of_damaged_documents_leaves_a_picture_that_can_be_asked(st
         assert CallModel.from_state(json.loads(json.dumps(picture.to_state()))).parties() == parties
 
 
-def test_dialled_digits_that_are_nobodys_address_are_the_other_ends_if_there_is_but_one_x12():
+def test_unclaimed_dialled_digits_belong_to_the_only_peer_x12():
     dialled = documents.METASWITCH.replace(b"<dialedDigits>3055501", b"<dialedDigits>*77")
     callee, caller = seen(dialled).parties()
     assert (caller.role, caller.also, callee.also) == (Role.CALLER, (), ("*77",))
@@ -240,7 +240,7 @@ def test_dialled_digits_that_are_nobodys_address_are_the_other_ends_if_there_is_
     assert [party.also for party in seen(nobody).parties()] == [(), ()]
 
 
-def test_a_snapshot_is_wanted_where_one_would_mend_something_r21():
+def test_a_snapshot_is_wanted_only_where_it_helps_r21():
     def document(text, mode):
         return parse(f"<recording xmlns='urn:ietf:params:xml:ns:recording:1'><datamode>{mode}</datamode>{text}".encode()
                      + b"</recording>")  # fmt: skip

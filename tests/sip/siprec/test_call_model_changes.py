@@ -64,7 +64,7 @@ def test_a_transfer_by_new_ids_and_a_new_session():
     assert [owner.earlier for owner in picture.owners(["1", "2"])] == [(), (1,)]
 
 
-def test_somebody_who_comes_back_is_the_same_party():
+def test_a_returning_participant_is_the_same_party():
     """Duty X11."""
     gone = rfc7865(left={"pB==": "2026-03-01T09:00:29Z"})
     picture = seen(rfc7865(), gone, rfc7865())
@@ -82,7 +82,7 @@ def test_an_id_that_gets_another_address_is_another_person():
 @pytest.mark.parametrize(
     "uri", ["tel:+4930555777", "sip:+4930555777@192.0.2.9;user=phone", "sip:030555777@pbx.example"]
 )
-def test_an_id_whose_number_is_written_another_way_is_the_same_person_x6(uri):
+def test_an_id_with_a_rewritten_number_is_the_same_person_x6(uri):
     """As where the address that the recorded call shows of somebody changes its host."""
     first, second = (rfc7865(people=(ANNA, ("pB==", each, "Ben"))) for each in ("sip:+4930555777@192.0.2.1", uri))
     picture = seen(first, second, second)
@@ -90,7 +90,7 @@ def test_an_id_whose_number_is_written_another_way_is_the_same_person_x6(uri):
     assert [owner.earlier for owner in picture.owners(["1", "2"])] == [(), ()]
 
 
-def test_whoever_was_missing_and_sends_something_by_an_update_is_there():
+def test_a_missing_participant_returns_by_sending_a_stream():
     """A hold that leaves somebody out, and an update that ends it."""
     without = rfc7865(people=(ANNA,), send={"pA==": ("s1==",)})
     sends = '<participantstreamassoc participant_id="pB=="><send>s2==</send></participantstreamassoc>'
@@ -102,13 +102,13 @@ def test_whoever_was_missing_and_sends_something_by_an_update_is_there():
     assert [party.left_at for party in picture.parties()] == [None, None]
 
 
-def test_whoever_left_does_not_come_back_by_what_an_update_says_of_streams():
+def test_a_stream_update_does_not_bring_back_who_left():
     sends = '<participantstreamassoc participant_id="pB=="><send>s2==</send></participantstreamassoc>'
     picture = seen(rfc7865(), update(session("sess==", "pB==", "disassociate-time")), update(sends))
     assert [party.left_at for party in picture.parties()] == [None, T1]
 
 
-def test_somebody_who_is_written_as_in_a_header_is_the_same_party_x6():
+def test_a_party_in_metadata_and_header_is_one_x6():
     """Found by number and address, and once only."""
     anna = ("pA==", "&quot;Anna W&quot; &lt;sip:anna@example.org;transport=tcp&gt;;tag=3", "")
     picture = seen(rfc7865(people=(anna, BEN)), rfc7865())
@@ -125,7 +125,7 @@ def test_in_an_update_too_the_person_an_id_belonged_to_has_left():
     assert [party.left_at for party in seen(rfc7865(), update).parties()] == [None, T1, None]
 
 
-def test_of_several_sessions_the_new_one_is_the_session_of_the_call():
+def test_the_newest_session_is_the_session_of_the_call():
     """Duties R29, X5."""
     both = rfc7865(extra='<session session_id="new=="/>')
     assert seen(rfc7865(), both).session_id == "new=="
@@ -148,7 +148,7 @@ def update(*extra: str) -> bytes:
 
 
 @pytest.mark.parametrize("name", ["sess==", "new=="])
-def test_whoever_leaves_one_of_two_sessions_is_still_in_the_other_r29(name):
+def test_leaving_one_of_two_sessions_ends_only_that_one_r29(name):
     gone = update(session(name, "pB==", "disassociate-time"))
     picture = seen(BOTH, gone)
     assert [party.left_at for party in picture.parties()] == [None, None]
@@ -159,7 +159,7 @@ def test_whoever_leaves_one_of_two_sessions_is_still_in_the_other_r29(name):
     assert [(party.left_at, party.left_inferred) for party in again.parties()] == [(None, False), (T2, False)]
 
 
-def test_whoever_left_the_session_of_a_stream_is_heard_in_it_no_more_r29():
+def test_a_person_who_left_a_session_is_not_heard_in_it_r29():
     """Cleo takes over what Ben sent, who is in the other session still."""
     cleo = '<participant participant_id="pC=="><nameID aor="sip:+4930777@example.org"/></participant>'
     sends = '<participantstreamassoc participant_id="pC=="><send>s2==</send></participantstreamassoc>'
@@ -172,26 +172,26 @@ def test_whoever_left_the_session_of_a_stream_is_heard_in_it_no_more_r29():
     assert [owner.earlier for owner in again.owners(["1", "2"])] == [(), (1,)]
 
 
-def test_a_stream_whose_session_is_left_out_later_stays_in_it_r29():
+def test_a_stream_keeps_its_session_when_it_is_left_out_r29():
     bare = update('<stream stream_id="s2=="><label>2</label></stream>')
     picture = seen(BOTH, bare, update(CLEO_SENDS, session("sess==", "pB==", "disassociate-time")))
     assert heard(picture, "2") == [[CLEO[1]]]
 
 
-def test_a_snapshot_that_names_no_sessions_says_that_nobody_left_one_r29():
+def test_a_snapshot_without_sessions_clears_departures_r29():
     people, send = (ANNA, BEN, CLEO), {"pA==": ("s1==",), "pB==": ("s2==",), "pC==": ("s2==",)}
     gone = update(session("sess==", "pB==", "disassociate-time"))
     assert heard(seen(BOTH, gone, rfc7865(people=people, send=send, session="")), "2") == [[BEN[1], CLEO[1]]]
 
 
-def test_a_mixed_stream_is_of_everybody_who_sends_it_whatever_session_they_are_in_r29():
+def test_a_mixed_stream_belongs_to_all_its_senders_r29():
     streams, send = (("s1==", "1"),), {"pA==": ("s1==",), "pB==": ("s1==",), "pC==": ("s1==",)}
     cleo = '<session session_id="new=="/>' + session("new==", "pC==")
     mixed = rfc7865(people=(ANNA, BEN, CLEO), streams=streams, send=send, extra=cleo)
     assert heard(seen(mixed), "1") == [[ANNA[1], BEN[1], CLEO[1]]]
 
 
-def test_a_session_that_joins_by_an_update_and_one_that_ends_count_too_r29():
+def test_sessions_that_join_or_end_by_an_update_count_r29():
     joined = update('<session session_id="new=="/>', session("new==", "pB==", "associate-time"))
     gone = update(session("sess==", "pB==", "disassociate-time"))
     assert [party.left_at for party in seen(rfc7865(), joined, gone).parties()] == [None, None]
@@ -203,12 +203,12 @@ def test_a_session_that_joins_by_an_update_and_one_that_ends_count_too_r29():
 
 
 @pytest.mark.parametrize("name", ["pB==", ""])
-def test_an_id_that_is_no_sessions_takes_somebody_out_of_all_r29(name):
+def test_an_id_of_no_session_ends_all_memberships_r29(name):
     """Cisco writes the participant's where the session's belongs."""
     assert [p.left_at for p in seen(BOTH, update(session(name, "pB==", "disassociate-time"))).parties()] == [None, T1]
 
 
-def test_of_two_who_have_one_address_the_other_stays_when_one_leaves():
+def test_one_of_two_with_the_same_address_stays():
     """As the anonymous of a conference."""
     nobody = "sip:anonymous@anonymous.invalid"
     people = (ANNA, ("pB==", nobody, "Anonymous"), ("pC==", nobody, "Anonymous"))
@@ -233,7 +233,7 @@ CLEO_SENDS = (
 
 
 @pytest.mark.parametrize("order", [1, -1])
-def test_an_association_that_has_ended_names_nobody_who_speaks_now(order):
+def test_an_ended_association_names_no_current_speaker(order):
     """Ben is in the call still; his line is Cleo's."""
     picture = seen(rfc7865(), update(*(CLEO_SENDS, ended("pB==", "s2=="))[::order]))
     assert heard(picture, "1", "2") == [[ANNA[1]], [CLEO[1]]]
@@ -253,7 +253,7 @@ def test_one_that_ends_and_is_followed_by_none_is_a_hold():
     assert not picture.holding("2")
 
 
-def test_a_document_that_tells_the_past_too_says_who_was_heard_before():
+def test_ended_associations_name_earlier_speakers():
     picture = seen(
         rfc7865(people=(ANNA, BEN, CLEO), send={"pA==": ("s1==",), "pC==": ("s2==",)}, extra=ended("pB==", "s2=="))
     )
@@ -263,7 +263,7 @@ def test_a_document_that_tells_the_past_too_says_who_was_heard_before():
     assert heard(alone, "2") == [[BEN[1]]]
 
 
-def test_in_the_metadata_of_a_bye_everything_has_ended_and_nothing_falls_silent():
+def test_metadata_of_a_bye_silence_no_stream():
     picture = seen(rfc7865())
     picture.apply(parse(update(ended("pA==", "s1=="), ended("pB==", "s2=="))), T2, final=True)
     assert heard(picture, "1", "2") == [[ANNA[1]], [BEN[1]]]
@@ -275,7 +275,7 @@ def test_a_snapshot_says_anew_who_is_in_which_session_r29():
     assert [party.left_at for party in picture.parties()] == [None, T2]
 
 
-def test_a_placeholder_goes_when_somebody_real_takes_its_place():
+def test_a_real_participant_replaces_a_placeholder():
     picture = seen(documents.AVAYA, documents.AVAYA_ANSWERED)
     assert [party.number for party in picture.parties()] == ["49305551", "49305552"]
     assert not any(owner.earlier for owner in picture.owners(["1", "2", "3", "4"]))
@@ -288,7 +288,7 @@ def test_a_new_name_of_the_same_address_is_taken():
     assert [party.name for party in picture.parties()] == ["Anna", "Ben B."]
 
 
-def test_the_metadata_of_a_bye_takes_nothing_away_but_tells_who_left_when():
+def test_metadata_of_a_bye_only_tell_who_left_when():
     picture = seen(rfc7865())
     picture.apply(parse(documents.CUBE_BYE), T2, final=True)
     assert [party.left_at for party in picture.parties()] == [T2, T2]
@@ -304,7 +304,7 @@ def test_the_end_of_the_call_keeps_what_was_concluded():
     assert [party.left_at for party in picture.parties()] == [T2, T2]
 
 
-def test_the_end_of_the_call_keeps_whom_a_header_named_for_a_line():
+def test_the_end_of_a_call_keeps_speakers_named_by_headers():
     """Cisco's network based recording and built-in bridge: nothing else says whose audio it is."""
     first, second, third = (
         f'X-Cisco-Recording-Participant: sip:{user}@a.example;media-index="{line}"'
@@ -318,7 +318,7 @@ def test_the_end_of_the_call_keeps_whom_a_header_named_for_a_line():
     assert [owner.earlier for owner in picture.owners([None, None])] == [(), (1,)]
 
 
-def test_whom_a_header_named_for_a_line_is_heard_in_it_until_it_names_somebody_else():
+def test_a_header_names_the_speaker_of_a_line_until_the_next():
     """Rule 3: who hangs up first has spoken all the same."""
     first, second = (f'X-Cisco-Recording-Participant: sip:{n}@a.example;media-index="{n}"' for n in (0, 1))
     picture = seen(invite(first, second), invite(first))
@@ -345,7 +345,7 @@ def test_documents_that_are_empty_or_damaged_take_nothing_away(harmless):
     assert picture.session_id == "sess=="
 
 
-def test_a_document_that_is_cut_anywhere_changes_nothing_that_was_known():
+def test_a_truncated_document_changes_nothing():
     """Duty 8.9. Half a name is not the name, and an association without its end holds no stream."""
     whole = rfc7865(streams=(("s1==", "10"), ("s2==", "1007")), send={"pA==": ("s1==",), "pB==": ("s1==", "s2==")})
 
@@ -358,7 +358,7 @@ def test_a_document_that_is_cut_anywhere_changes_nothing_that_was_known():
     assert changed == []
 
 
-def test_a_name_that_is_not_escaped_hides_no_transfer_and_no_hold():
+def test_an_unescaped_name_hides_no_transfer_or_hold():
     """Duties F3, F4; OpenSIPS copies names into its documents as they are."""
     firm = ("pA==", ANNA[1], "Smith & Co")
     after = rfc7865(people=(firm, CLEO), send={"pA==": (), "pC==": ("s2==",)})

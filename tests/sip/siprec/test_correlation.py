@@ -23,7 +23,7 @@ def first_shared(ours: Sequence[CallName], theirs: Sequence[CallName]) -> CallNa
     return next((name for name in ours if (name.kind, name.value) in other), None)
 
 
-def test_near_and_far_end_of_a_built_in_bridge_share_their_reference_f8() -> None:
+def test_both_ends_of_a_built_in_bridge_share_a_reference_f8() -> None:
     near = call_names([("x-refci", "82731258"), ("x-nearendclusterid", "CCM1-Cluster")])
     far = call_names([("x-refci", "82731258"), ("x-farendrefci", "82730980"), ("x-nearendclusterid", "CCM1-Cluster")])
     name = first_shared(near, far)
@@ -37,14 +37,14 @@ def test_a_reference_without_its_cluster_is_only_likely() -> None:
     assert name.sure is Sureness.LIKELY
 
 
-def test_both_ends_write_the_halves_of_a_session_id_the_other_way_round() -> None:
+def test_swapped_halves_of_a_session_id_match() -> None:
     one = call_names([("session-id", f"{NEAR};remote={FAR}")])
     two = call_names([("sip-session-id", f"{FAR.upper()};\r\n remote={NEAR}")])
     name = first_shared(one, two)
     assert name is not None and (name.kind, name.sure) == ("session-id", Sureness.STATED)
 
 
-def test_a_session_id_whose_other_half_is_not_known_yet_is_marked_likely() -> None:
+def test_a_half_known_session_id_is_a_likely_match() -> None:
     early = call_names([("session-id", f"{NEAR};remote={'0' * 32}")])
     late = call_names([("session-id", f"{NEAR};remote={FAR}")])
     name = first_shared(early, late)
@@ -83,7 +83,7 @@ def test_the_group_stays_when_lesser_names_are_added() -> None:
     assert group(("ucid", "0001000758A20EFA")) == group(*more)
 
 
-def test_what_is_said_of_people_or_one_leg_is_no_name_of_the_call() -> None:
+def test_ids_of_people_or_one_leg_do_not_name_a_call() -> None:
     assert group(("call-id", "callhalf-1-2345@192.0.2.10:0"), ("user-to-user", "hello world")) is None
 
 

@@ -129,7 +129,7 @@ def test_an_update_says_so_in_an_element(mode):
     assert parse(f"<recording>{mode}</recording>".encode()).partial
 
 
-def test_an_update_says_so_in_an_attribute_and_silence_means_a_snapshot():
+def test_a_document_without_data_mode_is_a_snapshot():
     """Duty X2."""
     assert parse(b'<recording dataMode="partial"/>').partial
     assert not parse(b"<recording/>").partial
@@ -159,7 +159,7 @@ def test_a_participant_without_id_is_known_by_its_address():
     )
 
 
-def test_extensions_are_kept_with_their_place_and_never_mixed_into_participants():
+def test_extensions_are_kept_apart_from_participants():
     """Duty X12."""
     found = parse(documents.NETSAPIENS)
     space = "{http://schema.netsapiens.com/netsapiensSipRec}netsapiensExtension"
@@ -177,7 +177,7 @@ def test_an_extension_that_names_its_parent_belongs_to_it():
     assert (tracking.kind, tracking.parent, tracking.value) == ("session", "urn:uuid:s1", "4711:1")
 
 
-def test_the_label_of_the_sdp_stands_in_an_attribute_with_one_client():
+def test_one_client_writes_the_sdp_label_as_an_attribute():
     assert parse(documents.GOOGLE).streams == (Stream("g1", "1"), Stream("g2", "2"))
 
 
@@ -207,11 +207,11 @@ def test_names_lose_quotes_and_blanks_around_them(text, name):
         (b'<!DOCTYPE recording><recording xmlns="urn:ietf:params:xml:ns:recording:1"/>', Damage.REFUSED),
     ],
 )
-def test_what_cannot_be_read_is_said_to_be_so(raw, damage):
+def test_an_unreadable_document_reports_its_damage(raw, damage):
     assert parse(raw) == Document(damaged=damage)
 
 
-def test_a_document_wrapped_into_another_element_and_an_unknown_namespace_are_read():
+def test_a_wrapped_document_or_unknown_namespace_is_read():
     raw = b'<x><recording xmlns="urn:future"><session session_id="a"/></recording></x>'
     assert [session.id for session in parse(raw).sessions] == ["a"]
     assert [session.id for session in parse(b"<Envelope><Body>" + raw + b"</Body></Envelope>").sessions] == ["a"]

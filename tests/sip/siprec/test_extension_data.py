@@ -20,22 +20,22 @@ def test_extension_data_is_kept_within_limits():
     assert sum(len(value) for _, value in full.extensions) <= MAX_TEXT
 
 
-def test_nothing_is_nothing():
+def test_empty_extension_data_give_no_pieces():
     assert (pieces(b""), shown(b"")) == ([], ())
 
 
-def test_each_piece_is_kept_once_in_order_and_shown_with_its_element():
+def test_each_extension_is_kept_once_and_in_order():
     first, second = Extension("recording", "", "{urn:x}a", "1"), Extension("session", "s1", "{urn:x}a/b@c", "2")
     packed = with_more(with_more(b"", [first, second]), [second, first])
     assert shown(packed) == (("recording/{urn:x}a", "1"), ("session[s1]/{urn:x}a/b@c", "2"))
 
 
-def test_what_is_known_already_is_not_packed_again():
+def test_a_known_extension_is_not_packed_again():
     packed = with_more(b"", [Extension("recording", "", "{urn:x}a", "1")])
     assert with_more(packed, [Extension("recording", "", "{urn:x}a", "1")]) is packed
 
 
-def test_what_is_there_stays_where_more_has_no_room():
+def test_a_full_extension_list_keeps_its_entries():
     packed = with_more(b"", [Extension("recording", "", "a", "x" * (MAX_TEXT - 1))])
     assert with_more(packed, [Extension("recording", "", "b", "yy")]) == packed
     many = with_more(b"", [Extension("recording", "", "a", str(n)) for n in range(2 * MAX_PIECES)])

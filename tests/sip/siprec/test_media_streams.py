@@ -44,14 +44,14 @@ def test_senders_become_owners():
     assert state(recorded()) == [("1", (0,), True, True), ("2", (1,), True, True)]
 
 
-def test_labels_are_those_of_the_newest_snapshot_and_its_updates():
+def test_labels_come_from_the_newest_snapshot_and_its_updates():
     tracks = recorded()
     apply(tracks, streams=(Stream("s1", "1"), Stream("s4", None)), stream_links=BOTH)
     apply(tracks, snapshot=False, streams=(Stream("s3", "3"),))
     assert tracks.labels() == {"1", "3"}
 
 
-def test_an_update_replaces_the_set_of_its_participant_and_the_owner_stays():
+def test_an_update_replaces_its_participants_streams():
     tracks = recorded()
     apply(tracks, snapshot=False, stream_links=(StreamLink("a", (), ("s2",)),))
     assert state(tracks) == [("1", (0,), False, True), ("2", (1,), True, True)]
@@ -64,13 +64,13 @@ def test_a_snapshot_with_fewer_associations_is_a_hold():
     assert (tracks.holding("1"), tracks.holding("2")) == (False, True)
 
 
-def test_a_snapshot_that_says_nothing_of_associations_changes_none():
+def test_a_snapshot_without_associations_changes_none():
     tracks = recorded()
     apply(tracks, streams=STREAMS)
     assert not tracks.holding("1")
 
 
-def test_a_stream_that_nobody_ever_sent_is_not_on_hold():
+def test_a_stream_without_any_sender_is_not_on_hold():
     tracks = Tracks()
     apply(tracks, streams=STREAMS, stream_links=(StreamLink("a", (), ()), StreamLink("b", (), ())))
     assert not tracks.holding("1")
@@ -82,7 +82,7 @@ def test_the_metadata_of_a_bye_takes_nothing_away():
     assert state(tracks) == [("1", (0,), True, True), ("2", (1,), True, True)]
 
 
-def test_what_is_not_said_where_something_is_missing_silences_no_stream():
+def test_incomplete_metadata_silence_no_stream():
     tracks = recorded()
     apply(tracks, snapshot=False, keeps=True, stream_links=(StreamLink("a", ("s2",), ()),))
     assert [tracks.holding("1"), tracks.holding("2")] == [False, False]
@@ -100,7 +100,7 @@ def test_a_new_stream_takes_over_a_label_in_an_update():
     assert state(tracks) == [("2", (1,), False, False), ("1", (0,), True, True), ("2", (1,), True, True)]
 
 
-def test_an_association_stands_above_a_send_inside_the_participant():
+def test_an_association_overrides_a_send_in_the_participant():
     tracks = Tracks()
     apply(
         tracks,
@@ -135,7 +135,7 @@ def test_a_participant_whose_streams_are_not_there_dangles():
     assert (tracks.knows(0), tracks.knows(1)) == (True, False)
 
 
-def test_streams_without_id_are_told_apart_by_their_label_and_forgotten_when_replaced():
+def test_streams_without_id_are_known_by_their_label():
     """Duty X8."""
     tracks = Tracks()
     apply(tracks, streams=(Stream("s1", "1"), Stream("", "2")), stream_links=BOTH[:1])
@@ -143,14 +143,14 @@ def test_streams_without_id_are_told_apart_by_their_label_and_forgotten_when_rep
     assert state(tracks) == [("1", (0,), True, True), ("2", (1,), True, True)]
 
 
-def test_there_is_a_limit():
+def test_the_number_of_metadata_streams_is_limited():
     tracks = Tracks()
     for batch in range(3):
         apply(tracks, snapshot=False, streams=tuple(Stream(f"s{batch}-{n}", f"{batch}-{n}") for n in range(200)))
     assert len(tracks) == MAX_TRACKS
 
 
-def test_the_state_comes_back_from_json():
+def test_the_state_of_media_streams_survives_json():
     tracks = recorded()
     again = Tracks.from_state(json.loads(json.dumps(tracks.to_state())))
     assert again.to_state() == tracks.to_state()

@@ -23,7 +23,7 @@ def known(*uris: str) -> Participants:
     return people
 
 
-def test_people_are_found_by_address_and_by_an_unambiguous_number():
+def test_people_are_found_by_address_or_unambiguous_number():
     people = known("sip:+493055501@a.example", "sip:anna@a.example", "sip:201@a.example", "sip:201@b.example")
     assert people.find("sip:ANNA@a.example") is None
     assert people.find("SIP:anna@A.example;x=1") == 1
@@ -42,7 +42,7 @@ def test_a_surer_role_stands():
     assert entry.role is Role.CALLER
 
 
-def test_the_first_time_of_leaving_counts_and_the_clients_word_stands_above_a_conclusion():
+def test_a_stated_leave_time_overrides_an_inferred_one():
     entry = ParticipantEntry("sip:a@b", None, Source.METADATA, T0)
     entry.leave(T1, inferred=True)
     entry.leave(T2, inferred=False)
@@ -61,7 +61,7 @@ def test_further_addresses_are_kept_once_and_bounded():
     assert entry.also[0] == "sip:x0@b.example"
 
 
-def test_a_redirector_is_shown_behind_the_participants_and_never_present():
+def test_a_redirector_is_never_present():
     people = Participants()
     people.redirect(Person("sip:4400@a.example", "Desk", Role.REDIRECTED_BY), HEADERS, T0)
     people.add(ParticipantEntry("sip:anna@a.example", None, Source.METADATA, T0))
@@ -102,7 +102,7 @@ def test_from_and_to_are_shown_only_while_nobody_else_is_known():
     assert [people[i].uri for i in people.visible()] == ["sip:x@y"]
 
 
-def test_once_all_have_left_those_who_stayed_longest_are_the_present_ones():
+def test_those_who_stayed_longest_are_present_after_all_left():
     people = known("sip:a@b", "sip:c@b", "sip:d@b")
     people[1].leave(T1, inferred=False)
     people[0].leave(T2, inferred=True)
@@ -111,7 +111,7 @@ def test_once_all_have_left_those_who_stayed_longest_are_the_present_ones():
     assert (people.staying([0, 1]), people.staying([1]), people.staying([])) == ([0], [1], [])
 
 
-def test_there_is_a_limit():
+def test_the_number_of_participants_is_limited():
     people = known(*(f"sip:u{n}@b" for n in range(MAX_PEOPLE)))
     assert people.add(ParticipantEntry("sip:more@b", None, Source.METADATA, T0)) is None
     people.redirect(Person("sip:more@b", None, Role.REDIRECTED_BY), HEADERS, T0)
@@ -119,7 +119,7 @@ def test_there_is_a_limit():
     assert len(people) == MAX_PEOPLE
 
 
-def test_of_one_person_with_many_ids_in_many_sessions_the_newest_memberships_are_known():
+def test_only_the_newest_memberships_of_a_person_are_kept():
     entry = ParticipantEntry("sip:anonymous@anonymous.invalid", None, Source.METADATA, T0)
     for session in range(48):
         assert entry.attend([((f"s{session}", f"p{n}"), True) for n in range(512)])
@@ -128,14 +128,14 @@ def test_of_one_person_with_many_ids_in_many_sessions_the_newest_memberships_are
     assert entry.quit == ("s47",)
 
 
-def test_whoever_is_gone_is_in_no_session():
+def test_a_participant_who_left_is_in_no_session():
     entry = ParticipantEntry("sip:a@b", None, Source.METADATA, T0)
     entry.attend([(("s1", "p"), True), (("s2", "p"), True), (("s2", "p"), False)])
     entry.leave(T1, inferred=True)
     assert (entry.sessions, entry.quit) == ((), ())
 
 
-def test_the_state_comes_back_from_json():
+def test_the_state_of_participants_survives_json():
     people = known("sip:a@b", "sip:+491@b")
     people[0].set_role(Role.CALLER, VENDOR)
     people[0].leave(T1, inferred=True)

@@ -89,7 +89,7 @@ def test_the_recording_client_and_the_recorder_are_not_people():
     assert read_headers(invite("From: <sip:192.0.2.1>;tag=2", "To: <sip:192.0.2.200;user=phone>")).fallback == ()
 
 
-def test_from_and_to_that_look_like_people_are_caller_and_callee():
+def test_plausible_from_and_to_are_caller_and_callee():
     facts = read_headers(invite('From: "Anna" <sip:anna@example.org>;tag=1', "To: <sip:+493055@example.org>"))
     assert facts.fallback == (
         Person("sip:anna@example.org", "Anna", Role.CALLER),
@@ -101,7 +101,7 @@ def test_within_a_dialog_from_and_to_say_nothing_new():
     assert read_headers(invite("From: <sip:+491@a.example>;tag=1", "To: <sip:+492@b.example>;tag=2")).fallback == ()
 
 
-def test_what_a_proxy_asserts_stands_above_from():
+def test_an_asserted_identity_overrides_from():
     facts = read_headers(
         invite(
             "From: <sip:anonymous@anonymous.invalid>;tag=1",
@@ -155,14 +155,14 @@ def test_history_names_who_redirected_the_call_and_where_to():
     )
 
 
-def test_history_that_ends_at_the_recorder_or_redirects_nothing_names_nobody_reached():
+def test_history_without_a_redirection_names_nobody_reached():
     ends_here = "History-Info: <sip:4400@a.example>;index=1, <sip:rec@192.0.2.200;cause=302>;index=1.1"
     assert [who.role for who in read_headers(invite(*BASE, ends_here)).redirections] == [Role.REDIRECTED_BY]
     plain = "History-Info: <sip:4400@a.example>;index=1, <sip:4401@a.example>;index=1.1"
     assert read_headers(invite(*BASE, plain)).redirections == ()
 
 
-def test_cisco_network_recording_names_participants_and_their_lines():
+def test_cisco_headers_name_participants_and_their_lines():
     facts = read_headers(
         invite(
             "From: <sip:192.0.2.1>;tag=1",
@@ -178,7 +178,7 @@ def test_cisco_network_recording_names_participants_and_their_lines():
     assert facts.fallback == ()
 
 
-def test_the_built_in_bridge_names_both_ends_and_whose_audio_it_is():
+def test_built_in_bridge_headers_name_both_ends_and_the_speaker():
     ends = "x-farend;x-refci=82;x-nearendaddr=4062;x-farendrefci=83;x-farendaddr=493055"
     sender = f'From: "Dora" <sip:4062@192.0.2.1;{ends}>;tag=1'
     facts = read_headers(invite(sender, "To: <sip:7777@192.0.2.200>"))
@@ -243,7 +243,7 @@ def test_an_address_in_xml_keeps_its_parameters():
         ("Anna <3 <sip:anna@x.example>", "Anna <3 <sip:anna@x.example>", None),
     ],
 )
-def test_an_address_of_record_is_taken_out_of_what_stands_around_it_x6(written, address, name):
+def test_an_address_of_record_is_extracted_x6(written, address, name):
     assert plain(Identity(written, None)) == Identity(address, name)
     assert plain(Identity(written, "Known")) == Identity(address, "Known")
 

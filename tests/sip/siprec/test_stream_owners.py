@@ -38,16 +38,16 @@ def test_rules_1_and_2_are_what_the_client_said():
     )
 
 
-def test_the_metadata_tell_the_labels_of_lines_that_have_none_r16():
+def test_metadata_supply_missing_labels_r16():
     two = scene(track("7", (0,), 1, live=True), track("8", (1,), 1, live=True))
     assert [owner.label for owner in assign([None, "7", None], two)] == ["8", "7", None]
 
 
-def test_rule_3_the_last_known_owner_of_a_stream_that_is_on_hold():
+def test_rule_3_names_the_last_owner_of_a_held_stream():
     assert assign(["1"], scene(track("1", (1,), 1))) == (Owner((1,), False, 3),)
 
 
-def test_rule_3_the_owner_of_an_earlier_stream_of_the_label_if_still_there():
+def test_rule_3_names_the_owner_of_an_earlier_stream():
     earlier = track("1", (1,), 1, current=False)
     assert assign(["1"], scene(earlier, track("1"), present=(0, 1, 2)))[0] == Owner((1,), False, 3)
     assert assign(["1"], scene(earlier, track("1"), present=(0,)))[0] == Owner((0,), True, 4)
@@ -79,7 +79,7 @@ def test_rule_7_what_a_header_says_of_the_line():
     )
 
 
-def test_rule_7_names_whom_a_header_named_for_the_line_before_as_heard_earlier():
+def test_rule_7_names_earlier_speakers_of_a_line():
     found = assign([None, None], scene(present=(0, 2), lines={0: ((0, 2), (0, 1, 2))}))
     assert found == (Owner((0, 2), False, 7, (1,)), Owner())
 
@@ -89,7 +89,7 @@ def test_nothing_known_is_said_to_be_unknown():
 
 
 @pytest.mark.parametrize("labels", [[None, None], ["5", "6"], [None, "2"]])
-def test_missing_or_foreign_labels_are_paired_by_order_and_marked(labels):
+def test_missing_or_foreign_labels_are_paired_by_order(labels):
     """Duty R10."""
     found = assign(labels, scene(track("1", (1,), 1, live=True), track("2", (0,), 1, live=True)))
     assert [owner.parties for owner in found] == [(1,), (0,)]

@@ -41,7 +41,7 @@ def test_broadworks_says_on_which_side_the_recorded_user_is():
     assert found.correlations == [("ext-tracking-id", "4711:1")]
 
 
-def test_metaswitch_says_it_in_words():
+def test_metaswitch_extensions_are_read():
     found = hints(documents.METASWITCH)
     assert (found.side, found.recorded) == (Role.CALLER, ["+13055502"])
     assert [(who.uri, who.role) for who in found.people] == [("3055501", Role.CALLEE)]
@@ -70,7 +70,7 @@ def test_twilio_names_tracks_and_people_by_parameters():
     assert found.names == {Role.CALLER: "Karla K", Role.CALLEE: "Ole O"}
 
 
-def test_the_direction_is_that_of_the_recorded_user_and_never_guessed():
+def test_the_direction_is_stated_and_never_guessed():
     assert hints(documents.BROADWORKS).direction == "inbound"
     assert hints(documents.METASWITCH).direction == "outbound"
     assert hints(documents.TWILIO).direction in ("inbound", "outbound")
@@ -114,6 +114,6 @@ def test_any_extension_data_is_taken_without_exception(extensions):
     assert isinstance(read_extensions(Document(extensions=tuple(extensions))), VendorFacts)
 
 
-def test_a_word_that_is_only_on_the_way_counts():
+def test_a_word_inside_an_extension_path_counts():
     found = read_extensions(Document(extensions=(Extension("recording", "", "{urn:x/y}a/termCall/other", "1"),)))
     assert (found.side, found.direction) == (Role.CALLEE, "inbound")

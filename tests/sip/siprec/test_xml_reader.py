@@ -22,7 +22,7 @@ def names(node: Node | None) -> list[str]:
     return [] if node is None else [node.name, *(name for child in node.children for name in names(child))]
 
 
-def test_a_sound_document_becomes_a_tree_with_namespaces_resolved():
+def test_a_well_formed_document_becomes_a_tree():
     found = reading(b'<?xml version="1.0"?><a:r xmlns:a="urn:x" n="1"><s>text</s><a:e/></a:r>')
     assert found.damage is Damage.NONE
     assert found.root is not None
@@ -34,12 +34,12 @@ def test_a_sound_document_becomes_a_tree_with_namespaces_resolved():
 
 
 @pytest.mark.parametrize("before", [b"\r\n\r\n", b"\xef\xbb\xbf", b"\n\xef\xbb\xbf ", b"\0\0"])
-def test_blank_lines_and_byte_order_marks_before_the_declaration_do_no_harm(before):
+def test_blanks_before_the_xml_declaration_do_no_harm(before):
     """Duty X16."""
     assert reading(before + b'<?xml version="1.0"?><r/>').damage is Damage.NONE
 
 
-def test_what_follows_the_root_element_takes_nothing_away():
+def test_data_after_the_root_element_is_ignored():
     found = reading(b"<r><a/></r>--boundary--\0")
     assert (names(found.root), found.damage) == (["r", "a"], Damage.NONE)
 
@@ -91,7 +91,7 @@ def test_a_declared_encoding_cannot_choose_a_dangerous_codec():
     assert decode(b'<?xml version="1.0" encoding="utf-7"?><r>+AGE-</r>').endswith("<r>+AGE-</r>")
 
 
-def test_levels_beyond_the_limit_are_passed_over_and_what_follows_is_read():
+def test_xml_beyond_the_depth_limit_is_skipped():
     found = reading(b"<r>" + b"<x>" * 500 + b"deep" + b"</x>" * 500 + b"<after/></r>")
     assert found.damage is Damage.NONE
     assert found.root is not None

@@ -30,12 +30,12 @@ def outline(node: Node | None) -> object:
         ("", None),
     ],
 )
-def test_what_is_a_tag_and_what_is_text(text, expected):
+def test_tags_and_text_are_distinguished(text, expected):
     """Duty X14."""
     assert outline(repair(text)[0]) == expected
 
 
-def test_attributes_without_quotes_or_blanks_are_read_and_the_first_of_a_name_counts():
+def test_attributes_without_quotes_are_read():
     root, _ = repair("""<r a=one b='two'c="t&amp;h" d=/x/ a="again" e=></r>""")
     assert root is None or "e" not in root.attributes
     root, _ = repair("""<r a=one b='two'c="t&amp;h" d=/x/ a="again"/>""")
@@ -43,7 +43,7 @@ def test_attributes_without_quotes_or_blanks_are_read_and_the_first_of_a_name_co
     assert root.attributes == {"a": "one", "b": "two", "c": "t&h", "d": "/x/"}
 
 
-def test_an_address_in_brackets_may_stand_in_an_attribute_and_a_lost_quote_swallows_no_tag():
+def test_an_address_in_brackets_may_stand_in_an_attribute():
     root, damage = repair("""<r a="Al <sip:al@x>" b='<tel:1>'><n/></r>""")
     assert root is not None and damage is Damage.UNESCAPED
     assert root.attributes == {"a": "Al <sip:al@x>", "b": "<tel:1>"}
@@ -52,7 +52,7 @@ def test_an_address_in_brackets_may_stand_in_an_attribute_and_a_lost_quote_swall
     assert damage is Damage.REPAIRED
 
 
-def test_prefixes_are_resolved_where_declared_and_stand_for_themselves_elsewhere():
+def test_prefixes_are_resolved_where_they_are_declared():
     root, _ = repair('<r xmlns="urn:d" xmlns:p="urn:p"><p:a/><q:b/><c xmlns="urn:c"/><d/></r>')
     assert root is not None
     assert [(node.space, node.name) for node in root.children] == [
@@ -63,13 +63,13 @@ def test_prefixes_are_resolved_where_declared_and_stand_for_themselves_elsewhere
     ]
 
 
-def test_a_declared_prefix_that_is_spelt_like_a_scheme_is_a_prefix():
+def test_a_declared_prefix_like_a_scheme_is_a_prefix():
     root, _ = repair('<r xmlns:sip="urn:s"><sip:a>x</sip:a></r>')
     assert root is not None
     assert (root.children[0].space, root.children[0].name) == ("urn:s", "a")
 
 
-def test_a_prefix_like_a_scheme_is_one_from_the_tag_on_that_declares_it():
+def test_a_prefix_like_a_scheme_counts_where_it_is_declared():
     root, _ = repair("<sip:r xmlns:sip='urn:s'><sip:a>Cut & Dry</sip:a></sip:r>")
     assert root is not None
     assert [(each.space, each.name) for each in (root, *root.children)] == [("urn:s", "r"), ("urn:s", "a")]
@@ -82,7 +82,7 @@ def test_only_so_many_typos_are_set_right():
     assert len(root.children) < MAX_TYPOS + 2
 
 
-def test_whether_the_end_is_there_is_told_r21():
+def test_a_missing_end_is_detected_r21():
     whole = "<r><a x=1>t</a></r>"
     assert repair(whole)[1] is not Damage.CUT
     assert repair("<r><a>t</a></rr>")[1] is not Damage.CUT
@@ -106,5 +106,5 @@ def test_whether_the_end_is_there_is_told_r21():
         ("<r>Cut & Dry<sip:a xmlns:sip='urn:s'/></r>", Damage.UNESCAPED),
     ],
 )
-def test_whether_an_element_may_be_missing_is_told(text, damage):
+def test_a_possibly_missing_element_is_detected(text, damage):
     assert repair(text)[1] is damage

@@ -50,7 +50,7 @@ def test_ack_and_cancel_find_their_invite_by_the_branch():
     assert key(story.request("BYE", branch="z9hG4bKq"), "BYE") != key(invite, "INVITE")
 
 
-def test_whoever_guesses_a_branch_gets_nothing_by_it_s4():
+def test_another_client_gains_nothing_by_a_guessed_branch_s4():
     """Devices count them; the answer holds our keys, and where its repetition came from the dialog goes on."""
     story = Story(TCP)
     other = replace(TCP, remote=("198.51.100.66", 50000), connection=9)
@@ -91,7 +91,7 @@ def test_timer_g_doubles_up_to_four_seconds_and_h_ends_it():
 
 
 @pytest.mark.parametrize(("told", "times"), [(False, 1), (True, 12)])
-def test_who_may_be_anybody_gets_no_repetition_while_it_repeats_its_own_invite(told, times):
+def test_an_unverified_sender_gets_no_retransmissions(told, times):
     """RFC 3261 section 26.3.2.4: the address on a datagram may be that of a third party."""
     wire = Wire()
     wire.servers.repeat_only_to(lambda flow: False)
@@ -124,7 +124,7 @@ def test_our_request_is_repeated_on_udp_and_given_up():
     assert len(wire.clients) == 0
 
 
-def test_a_broken_connection_is_replaced_while_the_answer_is_open():
+def test_a_broken_connection_is_replaced_during_a_transaction():
     wire = Wire()
     wire.clients.begin(("b", "BYE"), TCP, b"BYE x\r\nVia: SIP/2.0/TCP h\r\n", "s", (UDP,), 0.0)
     wire.clients.lost(TCP, 1.0)
@@ -133,7 +133,7 @@ def test_a_broken_connection_is_replaced_while_the_answer_is_open():
     assert len(wire.sent) == 2
 
 
-def test_an_adopted_invite_answers_copies_and_says_nothing_by_itself():
+def test_an_adopted_invite_only_answers_retransmissions():
     wire = Wire()
     wire.servers.adopt(("b", "h", "INVITE"), UDP, 0, b"200", "s", 0.0)
     assert wire.sent == []

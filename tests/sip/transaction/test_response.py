@@ -17,7 +17,7 @@ def test_the_copied_fields_are_those_of_the_request():
     assert "Subject" not in answer.headers
 
 
-def test_a_100_says_by_the_peers_own_timestamp_how_late_it_is_s1():
+def test_a_100_echoes_the_timestamp_and_its_delay_s1():
     def stamps(status: int, *lines: str) -> list[str]:
         reply = Reply.to_request(parse(Story().request("INVITE", *lines)), UDP, "t1")
         return parse(reply.trying(0.2) if status == 100 else reply.compose(status)).headers.all("Timestamp")
@@ -72,7 +72,7 @@ def test_the_way_back_is_the_source():
     assert reply_flow(plain, stream) is stream
 
 
-def test_a_steady_tag_is_the_same_for_a_copy_and_unknown_to_others():
+def test_a_steady_tag_is_the_same_only_for_a_retransmission():
     story = Story()
     request, other = parse(story.request("OPTIONS", branch="z9hG4bKa")), parse(story.request("OPTIONS"))
     assert steady_tag(b"k" * 32, request) == steady_tag(b"k" * 32, request)

@@ -43,13 +43,13 @@ def test_a_bye_that_waits_for_the_user_answers_no_copy():
     assert step(OTHER_SERVER, State.COMPLETED, Input.REQUEST) == (State.COMPLETED, (Action.REPEAT,))
 
 
-def test_a_2xx_to_our_invite_is_delivered_once_and_acknowledged_each_time():
+def test_a_2xx_to_our_invite_is_acknowledged_each_time():
     state, actions = step(INVITE_CLIENT, State.CALLING, Input.SUCCESS)
     assert Action.DELIVER in actions
     assert step(INVITE_CLIENT, state, Input.SUCCESS) == (State.ACCEPTED, (Action.ACK,))
 
 
-def test_our_request_that_nobody_answers_is_reported():
+def test_our_unanswered_request_is_reported():
     for table, start in ((INVITE_CLIENT, State.CALLING), (OTHER_CLIENT, State.TRYING)):
         assert step(table, start, Input.TIMEOUT) == (State.TERMINATED, (Action.REPORT_TIMEOUT,))
 
@@ -66,7 +66,7 @@ def test_every_state_has_a_way_out(table):
         assert State.TERMINATED in seen
 
 
-def test_what_the_table_does_not_name_changes_nothing():
+def test_an_input_not_in_the_table_changes_nothing():
     assert step(OTHER_SERVER, State.COMPLETED, Input.ACK) == (State.COMPLETED, ())
 
 

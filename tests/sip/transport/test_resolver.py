@@ -31,6 +31,6 @@ def test_a_name_is_looked_up_once_and_remembered():
 
 
 @pytest.mark.parametrize("host", ["no-such-host.invalid", "a" * 300, "\udcff.example"])
-def test_what_nobody_knows_is_an_oserror(host):
+def test_an_unresolvable_name_is_an_oserror(host):
     with pytest.raises(OSError):
         asyncio.run(Resolver().look_up(host, 5060, socket.AF_INET))

@@ -64,7 +64,7 @@ async def test_a_stranger_on_tcp_is_closed_at_once():
 
 
 @in_loop
-async def test_somebody_nobody_knows_gets_one_answer_and_no_connection_s29(monkeypatch):
+async def test_an_unknown_sender_gets_one_answer_and_is_cut_off_s29(monkeypatch):
     async with running("tcp", known=lambda flow: False) as daemon:
         reader, writer = await asyncio.open_connection(*daemon.address)
         port = writer.get_extra_info("sockname")[1]
@@ -124,7 +124,7 @@ async def test_our_bye_opens_a_connection_where_the_old_one_is_gone():
 
 
 @in_loop
-async def test_a_connection_of_ours_that_is_not_taken_up_is_lost_and_the_next_request_tries_again():
+async def test_a_failed_connection_is_tried_again_by_the_next_request():
     async with running("tcp", max_connections_per_peer=1) as daemon:
         heard = asyncio.Queue()
 
@@ -154,7 +154,7 @@ async def test_a_connection_of_ours_that_is_not_taken_up_is_lost_and_the_next_re
 
 
 @in_loop
-async def test_all_calls_of_an_sbc_may_have_something_to_say_before_a_connection_leads_there_s23():
+async def test_messages_of_all_calls_wait_for_one_connection_s23():
     async with running("tcp") as daemon:
         words = [b"offer %03d\n" % number for number in range(300)]
         heard = asyncio.get_running_loop().create_future()
@@ -212,7 +212,7 @@ async def test_a_call_over_ipv6_s32():
             assert (await mine.ask(story.request("OPTIONS"))).startswith(b"SIP/2.0 200")
 
 
-def test_a_message_that_no_datagram_holds_is_told():
+def test_an_unsent_udp_message_is_reported_as_too_long():
     told, flow = [], Flow("udp", ("127.0.0.1", 5060), ("127.0.0.1", 5070))
     server = Server(Endpoint(random=os.urandom), told.append, lambda _: True, clock=time.monotonic)
     server.unsent(flow)

@@ -43,7 +43,7 @@ async def test_a_call_over_tls_with_a_client_certificate(tmp_path):
 
 
 @in_loop
-async def test_a_bug_in_looking_at_a_certificate_lets_nobody_in_by_it(tmp_path):
+async def test_a_bug_in_a_certificate_check_gives_no_identity(tmp_path):
     ours, theirs = certificate(tmp_path, "recorder.example"), certificate(tmp_path, "sbc1.acme.example")
 
     def faulty(data, names):
@@ -81,7 +81,7 @@ async def test_a_tls_client_without_a_certificate_is_turned_away(tmp_path):
 
 
 @in_loop
-async def test_what_is_no_tls_is_told_and_one_source_cannot_take_all_handshakes(tmp_path):
+async def test_a_failed_tls_handshake_is_reported(tmp_path):
     ours = certificate(tmp_path, "recorder.example")
 
     async with running("tls", context=serving(ours), max_connections_per_peer=1) as daemon:
@@ -98,7 +98,7 @@ async def test_what_is_no_tls_is_told_and_one_source_cannot_take_all_handshakes(
             writer.close()
 
 
-def test_a_connection_of_ours_is_only_used_with_whom_the_dialog_is_s23():
+def test_our_connection_is_used_only_for_its_own_peer_s23():
     asked = Flow("tls", ("192.0.2.10", 5061), ("192.0.2.1", 5061), 0, 0, ("sbc1.example",))
     right = Flow("tls", ("192.0.2.10", 5061), ("192.0.2.1", 5061), 7, 0, ("other.example", "sbc1.example"))
     wrong = Flow("tls", ("192.0.2.10", 5061), ("192.0.2.1", 5061), 7, 0, ("evil.example",))
@@ -108,7 +108,7 @@ def test_a_connection_of_ours_is_only_used_with_whom_the_dialog_is_s23():
 
 
 @in_loop
-async def test_what_is_for_somebody_else_than_our_connection_leads_to_is_lost_s23(tmp_path):
+async def test_a_message_for_another_peer_than_connected_is_lost_s23(tmp_path):
     """Two dialogs point at one address, with one SBC each; only one of them can be there."""
     theirs = certificate(tmp_path, "sbc1.example")
 
@@ -141,7 +141,7 @@ async def test_what_is_for_somebody_else_than_our_connection_leads_to_is_lost_s2
 
 
 @in_loop
-async def test_what_is_no_tls_leaves_no_buffer_to_the_collector(tmp_path, collector_off):
+async def test_a_client_without_tls_leaves_no_buffer_behind(tmp_path, collector_off):
     """A quarter of a MiB each: a flood fills the memory before anybody looks for garbage."""
     ours = certificate(tmp_path, "recorder.example")
     async with running("tls", context=serving(ours, ours)) as daemon:
@@ -162,7 +162,7 @@ def from_place(host):
 
 
 @in_loop
-async def test_who_finishes_no_handshake_takes_the_place_of_nobody_else(tmp_path):
+async def test_an_unfinished_handshake_displaces_nobody(tmp_path):
     """All places are taken from two addresses, again as soon as any is free; calls come from two others meanwhile."""
     ours = certificate(tmp_path, "recorder.example")
     client = ssl.create_default_context(cafile=str(ours))
@@ -194,7 +194,7 @@ async def test_who_finishes_no_handshake_takes_the_place_of_nobody_else(tmp_path
 
 
 @in_loop
-async def test_a_handshake_that_does_not_come_to_its_end_is_cut_off(tmp_path, monkeypatch):
+async def test_a_sip_tls_handshake_that_stalls_is_cut_off(tmp_path, monkeypatch):
     monkeypatch.setattr(sockets, "HANDSHAKE_TIMEOUT", 0.1)
     ours = certificate(tmp_path, "recorder.example")
     async with running("tls", context=serving(ours)) as daemon:
@@ -209,7 +209,7 @@ async def test_a_handshake_that_does_not_come_to_its_end_is_cut_off(tmp_path, mo
 
 
 @in_loop
-async def test_whoever_has_to_go_for_another_is_cut_off_at_once(tmp_path, monkeypatch):
+async def test_a_displaced_handshake_is_cut_off_at_once(tmp_path, monkeypatch):
     monkeypatch.setattr(sockets, "HANDSHAKE_TIMEOUT", 600.0)
     ours = certificate(tmp_path, "recorder.example")
     client = ssl.create_default_context(cafile=str(ours))

@@ -59,7 +59,7 @@ def listening_on_all(notes):
     return links, own.getsockname()[1]
 
 
-def test_a_socket_bound_to_all_names_the_address_the_peer_reached():
+def test_a_wildcard_socket_names_the_address_reached():
     async def story():
         notes = Notes()
         links, port = listening_on_all(notes)
@@ -75,7 +75,7 @@ def test_a_socket_bound_to_all_names_the_address_the_peer_reached():
     asyncio.run(story())
 
 
-def test_a_socket_bound_to_all_answers_from_the_address_that_was_asked():
+def test_a_wildcard_socket_answers_from_the_address_asked():
     """RFC 3581 section 4: who asked 127.0.0.5 hears nobody else."""
 
     async def story():
@@ -113,7 +113,7 @@ def test_over_ipv6_the_address_that_was_asked_is_known_as_well():
     asyncio.run(story())
 
 
-def test_an_address_that_has_left_this_machine_keeps_no_answer_back():
+def test_an_address_gone_from_this_machine_blocks_no_answer():
     async def story():
         links, _ = listening_on_all(Notes())
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as mine:
@@ -127,7 +127,7 @@ def test_an_address_that_has_left_this_machine_keeps_no_answer_back():
     asyncio.run(story())
 
 
-def test_what_the_kernel_tells_of_many_hosts_is_no_address_to_answer_from():
+def test_a_multicast_address_is_never_answered_from():
     four, six = (socket.IPPROTO_IP, IP_PKTINFO), (socket.IPPROTO_IPV6, socket.IPV6_PKTINFO)
     assert local_address_of([]) == ""
     assert local_address_of([(*four, bytes(8) + b"\xe0\0\0\1")]) == ""
@@ -169,7 +169,7 @@ class Full:
         return getattr(self.own, name)
 
 
-def test_what_the_kernel_has_no_room_for_is_sent_later_in_order():
+def test_datagrams_a_full_kernel_refuses_are_sent_later():
     async def story():
         links, _ = listening_on_all(Notes())
         links._socket = full = Full(links._socket)
@@ -241,7 +241,7 @@ def test_without_tls_there_are_no_names():
     assert certificate_names(None) == ()
 
 
-def test_a_message_that_no_datagram_holds_is_told_and_the_next_one_goes_out():
+def test_a_message_too_long_for_a_datagram_is_reported():
     async def story():
         notes = Notes()
         links, _ = listening_on_all(notes)

@@ -33,7 +33,7 @@ def test_each_counts_for_its_source_until_it_is_over() -> None:
     assert (len(here), here.of("a"), here._by_source) == (0, 0, {})
 
 
-def test_the_oldest_of_whoever_has_most_is_in_the_way_of_one_that_has_fewer() -> None:
+def test_a_new_handshake_displaces_the_oldest_of_the_busiest() -> None:
     here = Handshakes[TlsAcceptor]()
     _, first, _ = waiting(here, "b", "a", "a")
     assert here.to_abort_for("c") is first
@@ -45,7 +45,7 @@ def test_where_nothing_is_under_way_nothing_is_in_the_way() -> None:
     assert Handshakes[TlsAcceptor]().to_abort_for("a") is None
 
 
-def test_a_network_of_one_subscriber_pushes_nobody_else_out() -> None:
+def test_one_subscribers_network_displaces_nobody_else() -> None:
     """With IPv6 it has more addresses than there are places."""
     here = Handshakes[TlsAcceptor]()
     slow, mine, _, _ = waiting(here, "2001:db8:1::1", "2001:db8:0:2::1", "2001:db8::2:0:0:0:2", "2001:db8:0:2:f::")

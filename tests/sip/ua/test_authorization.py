@@ -82,9 +82,7 @@ WAYS = [
 
 @pytest.mark.parametrize("method", ["OPTIONS", "INFO", "UPDATE", "INVITE", "PRACK", "BYE", "re-offer"])
 @pytest.mark.parametrize(("first", "way", "allowed"), WAYS)
-def test_a_request_in_a_dialog_counts_from_its_owner_by_a_way_as_safe_as_the_first(
-    first: Flow, way: Flow, allowed: bool, method: str
-) -> None:
+def test_a_request_needs_its_owner_and_a_transport_as_safe(first: Flow, way: Flow, allowed: bool, method: str) -> None:
     story = running(first)
     before, sdp = state(story), {"body": OFFER, "kind": "application/sdp"} if method == "re-offer" else {}
     heard = say(story, story.request("INVITE" if sdp else method, cseq=9, **sdp), way)  # type: ignore[arg-type]  # a table of arguments
@@ -101,9 +99,7 @@ def test_a_request_in_a_dialog_counts_from_its_owner_by_a_way_as_safe_as_the_fir
 
 
 @pytest.mark.parametrize(("first", "way", "allowed"), WAYS)
-def test_an_ack_ends_the_repetition_of_the_200_only_if_it_is_of_the_owner(
-    first: Flow, way: Flow, allowed: bool
-) -> None:
+def test_only_the_owners_ack_ends_the_200_retransmissions(first: Flow, way: Flow, allowed: bool) -> None:
     story = Story(first)
     story.endpoint.authorized_by(judge)
     event = story.invited()
@@ -116,9 +112,7 @@ def test_an_ack_ends_the_repetition_of_the_200_only_if_it_is_of_the_owner(
 
 
 @pytest.mark.parametrize(("first", "way", "allowed"), WAYS)
-def test_what_is_repeated_or_cancelled_by_somebody_else_is_neither_answered_again_nor_ended(
-    first: Flow, way: Flow, allowed: bool
-) -> None:
+def test_a_foreign_repeat_or_cancel_has_no_effect(first: Flow, way: Flow, allowed: bool) -> None:
     story = Story(first)
     story.endpoint.authorized_by(judge)
     event, invite = story.invited(branch="z9hG4bK-x", cseq=1), story.invite(branch="z9hG4bK-x", cseq=1)
@@ -160,7 +154,7 @@ def test_who_foretells_the_next_branch_does_not_take_its_place(branch: str, insi
     assert story.wait(40.0) == []
 
 
-def test_who_copies_a_branch_does_not_take_the_place_of_an_invite_that_awaits_its_ack() -> None:
+def test_a_copied_branch_does_not_replace_a_pending_invite() -> None:
     story = Story()
     story.endpoint.authorized_by(lambda owner, flow, request, before: () if flow.remote[0] == owner else None)
     thief = by(UDP, remote=(ELSEWHERE, 5060))
@@ -184,7 +178,7 @@ def _repeated(story: Story) -> list[object]:
     return list(story.endpoint.data_to_send())
 
 
-def test_before_it_is_known_whose_a_session_is_only_who_sent_its_invite_counts() -> None:
+def test_only_the_inviter_counts_before_the_owner_is_known() -> None:
     story = Story()
     story.endpoint.authorized_by(judge)
     story.say(story.invite(branch="z9hG4bK-x"))  # nobody has taken the event yet
@@ -193,7 +187,7 @@ def test_before_it_is_known_whose_a_session_is_only_who_sent_its_invite_counts()
     assert statuses(story.say(cancel)) == [200, 487]
 
 
-def test_another_customers_invite_with_the_same_names_is_a_call_of_its_own() -> None:
+def test_another_customers_identical_invite_is_another_call() -> None:
     story = running()
     call = {"cseq": 1, "to": "<sip:rec@192.0.2.10>"}
     assert statuses(story.say(story.invite(**call))) == [482]
@@ -201,7 +195,7 @@ def test_another_customers_invite_with_the_same_names_is_a_call_of_its_own() -> 
     assert len(story.endpoint.sessions()) == 2
 
 
-def test_who_has_to_prove_itself_is_challenged_and_nothing_changes() -> None:
+def test_an_in_dialog_request_can_be_challenged() -> None:
     story = running()
     before = state(story)
     (answer,) = story.say(story.request("BYE", "X-Asked: 1"))
@@ -212,9 +206,7 @@ def test_who_has_to_prove_itself_is_challenged_and_nothing_changes() -> None:
 
 @pytest.mark.parametrize(("way", "taken"), [(UDP, True), (by(UDP, remote=(BESIDE, 1)), True)])
 @pytest.mark.parametrize("status", [200, 481])
-def test_an_answer_to_a_request_of_ours_counts_from_where_it_was_sent_or_its_owner(
-    way: Flow, taken: bool, status: int
-) -> None:
+def test_a_response_counts_only_from_its_target_or_owner(way: Flow, taken: bool, status: int) -> None:
     for flow, counts in ((way, taken), (by(UDP, remote=(ELSEWHERE, 5060)), False)):
         story = running()
         (session,) = story.endpoint.sessions()
@@ -240,7 +232,7 @@ def test_a_dialog_over_tls_takes_no_answer_by_another_way() -> None:
     assert story.endpoint.sessions() == []
 
 
-def test_a_bye_for_want_of_an_ack_goes_to_whoever_sent_the_invite_whatever_its_contact_says() -> None:
+def test_a_bye_without_ack_goes_to_the_sender_of_the_invite() -> None:
     story = Story()
     event = story.invited(contact="<sip:victim@198.51.100.66:7000>")
     story.endpoint.accept(event.token, ANSWER, story.now)
@@ -255,7 +247,7 @@ def test_a_bye_for_want_of_an_ack_goes_to_whoever_sent_the_invite_whatever_its_c
 
 
 @pytest.mark.parametrize("ours", [True, False])
-def test_from_the_address_of_the_contact_only_a_connection_of_our_own_counts(ours: bool) -> None:
+def test_only_our_own_connection_to_the_contact_counts(ours: bool) -> None:
     """Private addresses occur twice: who connects to us from there may be another customer."""
     story = Story()
     story.endpoint.authorized_by(judge)
@@ -287,9 +279,7 @@ def test_no_request_of_ours_goes_to_an_address_of_others(contact: str) -> None:
 
 @pytest.mark.parametrize("age", ["this", "before"])
 @pytest.mark.parametrize(("first", "way", "allowed"), WAYS)
-def test_after_a_restart_the_same_holds_also_for_what_an_older_version_left(
-    first: Flow, way: Flow, allowed: bool, age: str
-) -> None:
+def test_ownership_of_a_dialog_survives_a_restart(first: Flow, way: Flow, allowed: bool, age: str) -> None:
     left = json.loads(state(running(first)))
     if age == "before":
         del left["names"], left["heard"]

@@ -50,7 +50,7 @@ def test_a_restart_in_a_pause_keeps_it_f6():
 RESUMED = ANSWER + b"a=recvonly\r\n"
 
 
-def test_an_offer_of_ours_that_was_not_answered_is_made_again_after_a_restart():
+def test_an_unanswered_offer_is_repeated_after_a_restart():
     """Duty F6."""
     story = Story()
     event = story.established()
@@ -68,7 +68,7 @@ def test_an_offer_of_ours_that_was_not_answered_is_made_again_after_a_restart():
 
 
 @pytest.mark.parametrize("flow", [None, TCP2])
-def test_the_200_to_an_offer_of_an_earlier_process_is_acknowledged(flow):
+def test_a_200_to_an_earlier_processs_offer_is_acknowledged(flow):
     story = Story()
     event = story.established()
     story.endpoint.reoffer(event.session, RESUMED, story.now)
@@ -83,7 +83,7 @@ def test_the_200_to_an_offer_of_an_earlier_process_is_acknowledged(flow):
     assert [one.reason for one in after.events()] == ["response-unknown"] * 2
 
 
-def test_after_a_restart_a_retransmitted_invite_gets_the_same_200():
+def test_a_retransmitted_invite_gets_its_200_after_a_restart():
     story = Story()
     invite = story.invite()
     story.say(invite)
@@ -116,14 +116,14 @@ def taken_up(story, state):
     return revived(story, state).endpoint.export(state["key"])
 
 
-def test_an_ack_on_the_connection_of_its_invite_makes_no_other_session_after_a_restart():
+def test_an_ack_on_the_invites_connection_is_not_saved():
     before, after, story, told = acknowledged(TCP)
     assert before != after
     assert taken_up(story, before) == taken_up(story, after)
     assert told.news is False
 
 
-def test_an_ack_is_news_where_a_200_could_be_repeated_or_an_offer_was_ours():
+def test_an_ack_that_changes_the_state_is_saved():
     for flow, late in ((UDP, False), (UDP, True), (TCP, True)):
         before, after, story, told = acknowledged(flow, late=late)
         assert taken_up(story, before) != taken_up(story, after)
@@ -152,7 +152,7 @@ def test_after_a_restart_the_session_timer_goes_on():
 
 
 @pytest.mark.parametrize("since", [10, 880, 895])
-def test_a_refresh_of_ours_is_due_after_a_restart_when_it_was_before_s27(since):
+def test_a_refresh_is_due_at_the_same_time_after_a_restart_s27(since):
     story = Story()
     event = story.established("Supported: timer", "Session-Expires: 1800;refresher=uas", "Allow: UPDATE")
     story.wait(since)
@@ -164,7 +164,7 @@ def test_a_refresh_of_ours_is_due_after_a_restart_when_it_was_before_s27(since):
     assert methods(after.wait(1)) == ["UPDATE"]
 
 
-def test_a_refresh_that_was_missed_in_a_restart_is_made_up_for_at_once():
+def test_a_refresh_missed_in_a_restart_is_sent_at_once():
     story = Story()
     event = story.established("Supported: timer", "Session-Expires: 1800;refresher=uas", "Allow: UPDATE")
     state = story.endpoint.export(event.session)
@@ -181,7 +181,7 @@ def test_strange_states_are_refused():
         Story().endpoint.export("nobody")
 
 
-def test_a_bye_that_was_not_answered_before_the_restart_is_asked_about_anew():
+def test_an_unanswered_bye_is_raised_again_after_a_restart():
     """Duty S12."""
     story = Story()
     event = story.established()
@@ -197,7 +197,7 @@ def test_a_bye_that_was_not_answered_before_the_restart_is_asked_about_anew():
     assert after.events() == [Closed(event.session)]
 
 
-def test_a_session_that_was_ending_at_the_restart_is_forgotten_after_a_while():
+def test_a_session_ending_at_a_restart_is_forgotten():
     story = Story()
     event = story.established()
     story.say(story.request("BYE"))

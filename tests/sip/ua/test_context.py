@@ -24,7 +24,7 @@ def made(flow=TCP, **kw):
     return context, session
 
 
-def test_bytes_for_a_broken_connection_go_to_the_port_the_peer_listens_on():
+def test_bytes_for_a_broken_connection_go_to_the_listening_port():
     context, _ = made()
     context.send(TCP, b"x", 5062)
     assert context.out == [Send(Flow("tcp", TCP.local, ("192.0.2.1", 5062)), b"x")]
@@ -68,7 +68,7 @@ def test_our_contact_has_the_tag_outside_the_brackets():
         ("fd00::7", "198.51.100.9", "[fd00::7]:5061"),
     ],
 )
-def test_behind_nat_our_contact_is_what_leads_back_in_the_same_ip_version(local, advertised, host):
+def test_our_contact_behind_nat_has_the_same_ip_version(local, advertised, host):
     _, session = made(Flow("tls", (local, 5061), ("192.0.2.1", 1), 3))
     assert contact(session, advertised) == f"<sip:{host};transport=tls>;+sip.srs"
 

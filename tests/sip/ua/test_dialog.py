@@ -29,7 +29,7 @@ def test_a_number_is_new_repeated_or_old():
     assert dialog.remote_cseq == 3
 
 
-def test_our_request_goes_to_the_contact_with_the_tags_turned_round():
+def test_our_request_goes_to_the_contact_with_swapped_tags():
     bye = sent(made())
     assert bye.uri == "sip:sbc@192.0.2.1:5070"
     assert bye.headers.get("From") == "<sip:rec@192.0.2.10>;tag=us"
@@ -49,7 +49,7 @@ def test_a_strict_router_becomes_the_request_uri():
     assert bye.headers.all("Route") == ["<sip:p2.example;lr>", "<sip:sbc@192.0.2.1:5070>"]
 
 
-def test_a_damaged_contact_keeps_what_is_known():
+def test_a_damaged_contact_keeps_the_known_target():
     assert made(contact="<sip192.168.1.1:5060>;+sip.src").target == "sip:sbc@192.0.2.1"
     dialog = made()
     dialog.retarget(parse(Story().invite(contact="<sip:new@192.0.2.9>")).headers)

@@ -15,11 +15,11 @@ def test_every_event_is_frozen_and_small():
         assert hasattr(event, "__slots__")
 
 
-def test_what_may_be_logged_holds_codes_only():
+def test_loggable_events_hold_only_codes():
     assert [f.name for f in dataclasses.fields(events.Refused)][:4] == ["flow", "method", "status", "reason"]
     assert [f.name for f in dataclasses.fields(events.Dropped)] == ["flow", "reason"]
 
 
-def test_endings_compare_with_their_words():
+def test_endings_equal_their_strings():
     assert events.Ending.NO_ACK == "no-ack"
     assert [str(ending) for ending in events.Ending] == ["timer", "no-ack", "dialog-gone"]

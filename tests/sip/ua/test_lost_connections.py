@@ -31,7 +31,7 @@ def asked_late(again: Flow | None = None) -> tuple[Story, str]:
     return revived(story, story.endpoint.export(event.session), again), event.session
 
 
-def test_the_200_goes_out_by_a_new_connection_to_where_the_client_listens_and_then_the_offer_is_made_anew_s2_s21():
+def test_the_200_and_then_the_offer_use_a_new_connection_s2_s21():
     after, _ = asked_late(TCP2)
     assert statuses(after.wait(0.5)) == [200]
     assert [(item.flow.remote, item.flow.connection) for item in after.sent] == [(TCP.remote, 0)]
@@ -54,7 +54,7 @@ def test_who_is_heard_on_a_new_connection_gets_the_200_at_once():
     assert after.wait(60) == []
 
 
-def test_an_offer_that_reaches_nobody_ends_nothing_and_is_made_when_the_client_is_heard():
+def test_an_offer_that_reaches_nobody_waits_for_the_client():
     after, _ = asked_late(TCP2)
     for _ in range(90):
         after.wait(1)
@@ -79,7 +79,7 @@ def test_a_new_invite_says_that_the_one_before_was_acknowledged(offer):
     assert after.wait(60) == []
 
 
-def test_an_offer_that_waited_behind_the_200_is_the_one_that_is_made():
+def test_the_newest_waiting_offer_is_made_after_a_restart():
     story = Story(TCP)
     event = story.established()
     story.say(story.request("INVITE"))
@@ -99,7 +99,7 @@ def test_an_update_with_an_offer_says_so_too():
     assert after.endpoint._context.timers.due_at(("session", key), "repeat") is None
 
 
-def test_the_ack_that_is_waited_for_shows_the_way_to_all_that_shared_the_connection_s23():
+def test_an_ack_restores_all_dialogs_of_a_connection_s23():
     story = Story(TCP)
     first = story.endpoint.export(story.established().session)
     story.call_id, story.cseq, story.to = "call-2@client.example", 0, "<sip:rec@192.0.2.10>"
@@ -112,7 +112,7 @@ def test_the_ack_that_is_waited_for_shows_the_way_to_all_that_shared_the_connect
     assert {after.endpoint._context.sessions.get(key).flow for key in (first["key"], event.session)} == {TCP2}
 
 
-def test_an_ack_that_nothing_waits_for_moves_no_dialog_that_has_a_way():
+def test_an_unexpected_ack_does_not_move_a_reachable_dialog():
     story = Story(TCP)
     event = story.established()
     story.endpoint.connection_made(TCP2, story.now)
@@ -120,7 +120,7 @@ def test_an_ack_that_nothing_waits_for_moves_no_dialog_that_has_a_way():
     assert story.endpoint._context.sessions.get(event.session).flow == TCP
 
 
-def test_a_new_offer_that_is_refused_leaves_ours_to_be_made_again():
+def test_a_refused_offer_leaves_ours_to_be_repeated():
     after, _ = asked_late(TCP2)
     after.say(after.request("INVITE", body=NEW, kind="application/sdp"))
     (event,) = after.events()
@@ -129,7 +129,7 @@ def test_a_new_offer_that_is_refused_leaves_ours_to_be_made_again():
     assert (statuses(heard), methods(heard)) == ([488], ["INVITE"])
 
 
-def test_a_new_offer_takes_the_place_of_ours_also_where_nothing_was_agreed_before_s9():
+def test_a_new_offer_replaces_ours_even_before_any_answer_s9():
     story = Story(TCP)
     event = story.invited(body=b"", kind="")
     story.endpoint.accept(event.token, ANSWER, story.now)
@@ -157,7 +157,7 @@ def test_a_retransmitted_invite_shows_the_way_too():
     assert (statuses(heard), methods(heard)) == ([200], ["INVITE"])
 
 
-def test_who_is_heard_while_a_connection_is_tried_is_told_as_soon_as_that_fails():
+def test_an_offer_goes_to_a_client_heard_while_connecting():
     after, _ = asked_late(TCP2)
     after.wait(4)
     tried = list(after.sent)
@@ -168,7 +168,7 @@ def test_who_is_heard_while_a_connection_is_tried_is_told_as_soon_as_that_fails(
     assert after.sent[0].flow == TCP2
 
 
-def test_the_name_of_a_transaction_is_kept_as_all_versions_write_it():
+def test_a_saved_transaction_name_fits_all_versions():
     story = Story(TCP)
     event = story.invited(branch="z9hG4bK-7")
     story.endpoint.accept(event.token, ANSWER, story.now)
@@ -221,7 +221,7 @@ def test_dialogs_that_shared_a_connection_share_the_next_s23():
     ],
     ids=["certificate", "address", "transport"],
 )
-def test_who_is_not_surely_the_same_is_told_of_its_own_dialog_only_s23(way):
+def test_an_uncertain_peer_gets_only_its_own_dialog_s23(way):
     after, key = two_calls(("sbc.example",))
     after.endpoint.connection_made(way, after.now)
     heard = after.say(after.request("UPDATE"), way)
@@ -260,7 +260,7 @@ def unreachable(*lines: str) -> tuple[Story, str]:
     return story, event.session
 
 
-def test_a_refresh_that_reaches_nobody_is_tried_again_until_the_session_is_over_s27():
+def test_a_refresh_that_reaches_nobody_is_retried_s27():
     story, key = unreachable("Supported: timer", "Session-Expires: 1800;refresher=uas", "Allow: UPDATE")
     end, left = story.now + 1768, []  # 32 s before the whole interval (RFC 4028 section 10)
     while not (over := story.events()):
@@ -271,7 +271,7 @@ def test_a_refresh_that_reaches_nobody_is_tried_again_until_the_session_is_over_
     assert all(abs(before - 2 * after) < 4 for before, after in pairwise(left))
 
 
-def test_a_question_that_reaches_nobody_is_answered_at_once():
+def test_a_probe_that_reaches_nobody_gives_408_at_once():
     story, key = unreachable()
     assert story.endpoint.probe(key, story.now)
     story.hear()
@@ -279,7 +279,7 @@ def test_a_question_that_reaches_nobody_is_answered_at_once():
     assert story.events() == [Probed(key, 408)]
 
 
-def test_of_two_offers_that_reach_nobody_the_newer_one_is_made():
+def test_the_newer_of_two_undelivered_offers_is_sent():
     story, key = unreachable()
     story.endpoint.reoffer(key, ANSWER + b"a=inactive\r\n", story.now)
     story.hear()
@@ -290,7 +290,7 @@ def test_of_two_offers_that_reach_nobody_the_newer_one_is_made():
     assert [message.body for message in heard if methods([message])] == [ANSWER]
 
 
-def test_a_bye_that_reaches_nobody_ends_the_session_all_the_same():
+def test_a_bye_that_reaches_nobody_ends_the_session():
     story, key = unreachable()
     story.endpoint.hang_up(key, "", story.now)
     story.hear()
@@ -299,7 +299,7 @@ def test_a_bye_that_reaches_nobody_ends_the_session_all_the_same():
     assert story.events() == [Closed(key)]
 
 
-def test_an_offer_that_was_answered_is_not_lost_with_the_next_connection():
+def test_an_answered_offer_survives_the_loss_of_a_connection():
     story, key = unreachable()
     story.endpoint.connection_made(TCP2, story.now)
     story.endpoint.reoffer(key, ANSWER, story.now)
@@ -326,7 +326,7 @@ def test_a_request_that_may_have_arrived_is_given_its_time():
     assert story.events()[0] == Expired(event.session, Ending.DIALOG_GONE)
 
 
-def test_what_reached_nobody_of_a_dialog_that_is_over_is_nothing():
+def test_a_lost_request_of_an_ended_dialog_is_dropped():
     story, key = unreachable("Allow: INFO")
     story.endpoint.reoffer(key, ANSWER, story.now)
     story.endpoint.ask_picture(key, story.now)

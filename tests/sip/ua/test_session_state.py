@@ -81,7 +81,7 @@ def test_one_offer_is_open_at_a_time():
     assert (offers.state, offers.local) == (OfferState.NONE, b"ours")
 
 
-def test_an_offer_that_failed_is_the_next_one_unless_a_newer_waits():
+def test_a_failed_offer_is_repeated_unless_a_newer_one_waits():
     offers = OfferWait()
     offers.send(b"first")
     offers.postpone()
@@ -92,7 +92,7 @@ def test_an_offer_that_failed_is_the_next_one_unless_a_newer_waits():
     assert offers.pending == b"second"
 
 
-def test_an_offer_in_a_200_is_made_again_where_its_answer_is_waited_for_no_longer():
+def test_an_offer_in_a_200_is_repeated_if_its_answer_is_late():
     offers = OfferWait()
     offers.send_in_response(b"ours")
     offers.make_again()

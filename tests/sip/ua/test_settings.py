@@ -16,7 +16,7 @@ def test_the_defaults_keep_to_the_standard():
     assert not knobs.plain_calls
 
 
-def test_one_source_cannot_take_all_connections_and_may_have_one_a_call_for_many_calls():
+def test_one_source_may_hold_many_connections_but_not_all():
     knobs = Settings()
     assert 200 < knobs.max_connections_per_peer <= knobs.max_connections / 2
 

@@ -56,7 +56,7 @@ def test_crossing_byes_are_both_answered():
     assert story.events()[-1] == Closed(event.session)
 
 
-def test_answers_and_requests_name_the_address_that_leads_back_to_us():
+def test_messages_name_an_address_the_peer_can_reach():
     story, ours = Story(contact_host="198.51.100.9"), "<sip:198.51.100.9:5060;transport=udp>;+sip.srs"
     event = story.invited()
     story.endpoint.accept(event.token, ANSWER, story.now)
@@ -97,7 +97,7 @@ def test_our_reinvite_backs_off_after_491():
     assert story.events() == []
 
 
-def test_an_offer_of_ours_that_waits_is_dropped_once_a_newer_one_is_answered_s10():
+def test_our_waiting_offer_is_dropped_after_a_newer_one_s10():
     story = Story()
     event = story.established()
     story.endpoint.reoffer(event.session, ANSWER, story.now)
@@ -151,7 +151,7 @@ def test_a_short_interval_is_422():
 ASKS = "Accept: application/sdp, application/rs-metadata-request"
 
 
-def test_a_snapshot_is_asked_for_by_update_where_the_client_takes_it_r20_r21():
+def test_a_snapshot_is_asked_for_by_update_if_allowed_r20_r21():
     """Duties R3, X17."""
     story = Story()
     event = story.established(ASKS, "Allow: INVITE, UPDATE")
@@ -165,7 +165,7 @@ def test_a_snapshot_is_asked_for_by_update_where_the_client_takes_it_r20_r21():
     assert story.events() == []
 
 
-def test_a_request_of_ours_is_told_before_it_goes_out_so_that_its_number_outlives_us():
+def test_a_requests_number_is_saved_before_it_is_sent():
     story = Story()
     event = story.established(ASKS, "Allow: INVITE, UPDATE")
     assert story.endpoint.ask_snapshot(event.session, "no base", story.now)
@@ -179,7 +179,7 @@ def test_a_request_of_ours_is_told_before_it_goes_out_so_that_its_number_outlive
     assert story.numbered == [event.session], "a session that ends has no successor"
 
 
-def test_a_snapshot_is_asked_for_by_reinvite_of_a_client_without_update():
+def test_a_snapshot_is_asked_for_by_reinvite_without_update():
     story = Story()
     event = story.established(ASKS)
     assert story.endpoint.ask_snapshot(event.session, "no base", story.now)
@@ -192,7 +192,7 @@ def test_a_snapshot_is_asked_for_by_reinvite_of_a_client_without_update():
     assert not story.endpoint.ask_snapshot("unknown", "", story.now)
 
 
-def test_a_snapshot_is_never_asked_for_of_a_client_that_does_not_list_it_r20():
+def test_no_snapshot_is_asked_for_if_accept_lacks_it_r20():
     story = Story()
     event = story.established("Accept: application/sdp", "Allow: INVITE, UPDATE")
     assert not story.endpoint.ask_snapshot(event.session, "damaged", story.now)
@@ -206,7 +206,7 @@ def test_a_snapshot_is_asked_for_a_few_times_only():
     assert sum(asked) == MAX_SNAPSHOTS
 
 
-def test_a_contact_behind_nat_gives_way_to_the_last_source_when_nothing_is_heard():
+def test_an_unreachable_contact_gives_way_to_the_last_source():
     story = Story()
     event = story.established(contact="<sip:sbc@10.0.0.1:5060>;+sip.src")
     story.endpoint.hang_up(event.session, "", story.now)
@@ -224,7 +224,7 @@ def test_a_contact_behind_nat_gives_way_to_the_last_source_when_nothing_is_heard
     assert later[-2] == ("10.0.0.1", 5060)
 
 
-def test_a_name_in_the_contact_is_left_to_the_sockets_and_one_nobody_knows_to_the_last_source():
+def test_an_unresolved_contact_gives_way_to_the_last_source():
     story = Story()
     event = story.established(contact="<sip:sbc@sbc.example>;+sip.src")
     story.endpoint.hang_up(event.session, "", story.now)
@@ -236,7 +236,7 @@ def test_a_name_in_the_contact_is_left_to_the_sockets_and_one_nobody_knows_to_th
     assert [item.flow.remote for item in story.sent] == [story.flow.remote]
 
 
-def test_metadata_in_the_answers_to_our_requests_is_handed_on_r17():
+def test_metadata_in_answers_to_our_requests_are_used_r17():
     story = Story()
     event = story.established()
     story.endpoint.reoffer(event.session, ANSWER, story.now)
@@ -260,7 +260,7 @@ def test_an_offer_made_while_another_is_open_follows_it():
     assert (ack.method, second.method, second.body) == ("ACK", "INVITE", ANSWER)
 
 
-def test_an_offer_that_had_to_wait_goes_out_once_theirs_is_cancelled():
+def test_a_waiting_offer_goes_out_once_theirs_is_cancelled():
     story = Story()
     event = story.established()
     story.say(story.invite(branch="z9hG4bK-theirs"))
@@ -270,7 +270,7 @@ def test_an_offer_that_had_to_wait_goes_out_once_theirs_is_cancelled():
     assert (statuses(heard), methods(heard)) == ([200, 487], ["INVITE"])
 
 
-def test_whoever_ends_the_dialog_the_request_that_waits_is_answered_487_s12():
+def test_a_pending_request_gets_487_when_the_dialog_ends_s12():
     story = Story()
     event = story.established()
     story.say(story.invite())
@@ -283,7 +283,7 @@ def test_whoever_ends_the_dialog_the_request_that_waits_is_answered_487_s12():
     assert len(story.endpoint._context.servers) == 0
 
 
-def test_a_200_that_comes_after_the_end_is_acknowledged_on_a_branch_of_its_own_s34():
+def test_a_late_200_is_acknowledged_on_its_own_branch_s34():
     story = Story()
     event = story.established()
     story.endpoint.reoffer(event.session, ANSWER, story.now)
@@ -309,7 +309,7 @@ def test_the_session_interval_counts_from_the_200_s27():
     assert methods(story.wait(2)) == ["BYE", "BYE"]
 
 
-def test_a_picture_is_asked_for_by_info_where_the_client_takes_it_and_nothing_hangs_on_the_answer_r26():
+def test_a_picture_is_asked_for_by_info_if_allowed_r26():
     for status in (200, 404, 481, 501, None):
         story = Story()
         event = story.established("Allow: INVITE, ACK, BYE, INFO")
@@ -327,7 +327,7 @@ def test_a_picture_is_asked_for_by_info_where_the_client_takes_it_and_nothing_ha
     assert not story.endpoint.ask_picture(event.session, story.now)
 
 
-def test_a_peer_is_asked_whether_it_knows_the_dialog_and_its_no_ends_nothing_by_itself():
+def test_a_probes_refusal_does_not_end_the_dialog():
     for status in (200, 405, 481, 408):
         story = Story()
         event = story.established()
@@ -355,7 +355,7 @@ def test_a_peer_that_takes_update_is_asked_by_that():
         assert story.events() == [Probed(event.session, status)]
 
 
-def test_a_peer_that_does_not_answer_is_told_as_408():
+def test_an_unanswered_probe_is_reported_as_408():
     story = Story()
     event = story.established()
     story.endpoint.probe(event.session, story.now)
@@ -365,7 +365,7 @@ def test_a_peer_that_does_not_answer_is_told_as_408():
     assert statuses(story.say(story.request("UPDATE"))) == [200]
 
 
-def test_nobody_is_asked_before_the_ack_and_behind_the_end():
+def test_no_probe_goes_out_before_the_ack_or_after_the_end():
     story = Story()
     event = story.invited()
     assert not story.endpoint.probe(event.session, story.now)

@@ -87,7 +87,7 @@ def test_an_ordinary_call_is_421_unless_wanted():
     assert isinstance(wanted.events()[0], Invited)
 
 
-def test_an_optional_part_that_nobody_knows_is_ignored():
+def test_an_unknown_optional_part_is_ignored():
     body, kind = multipart()
     gtd = b"--b\r\nContent-Type: application/gtd\r\nContent-Disposition: signal;handling=optional\r\n\r\nx\r\n"
     story = Story()
@@ -137,7 +137,7 @@ def test_an_ack_is_never_answered():
         assert [type(e) for e in story.events()] == [Dropped]
 
 
-def test_a_response_to_nobody_is_dropped():
+def test_a_response_to_no_request_is_dropped():
     """Duty 8.14."""
     story = Story()
     assert story.say(b"SIP/2.0 200 OK\r\nVia: SIP/2.0/UDP h;branch=z9hG4bKx\r\nCSeq: 1 BYE\r\n\r\n") == []
@@ -163,7 +163,7 @@ def test_keepalives_and_stun_get_silence_on_udp():
     assert story.events() == []
 
 
-def test_record_awareness_and_privacy_of_the_recorded_call_are_no_business_of_ours_r8():
+def test_record_awareness_and_privacy_are_ignored_r8():
     story = Story()
     event = story.invited("Supported: record-aware, timer", "Proxy-Require: privacy")
     assert event.offer is not None
@@ -177,7 +177,7 @@ def test_a_request_at_its_last_hop_is_answered_all_the_same_s13():
     assert "Allow" in answer.headers and "Accept" in answer.headers and "Supported" in answer.headers
 
 
-def test_any_user_of_ours_is_called_and_a_foreign_scheme_is_not_s15():
+def test_any_user_is_accepted_but_not_a_foreign_scheme_s15():
     story = Story()
     assert statuses(story.say(story.request("OPTIONS", uri="sip:anybody@192.0.2.10"))) == [200]
     assert statuses(story.say(story.request("OPTIONS", uri="tel:+4930"))) == [200]
@@ -240,7 +240,7 @@ def test_hanging_up_an_unanswered_call_refuses_it():
     assert story.events() == [Closed(event.session)]
 
 
-def test_a_call_nobody_decides_about_is_only_told_100():
+def test_an_undecided_call_gets_only_100():
     story = Story()
     story.invited()
     assert statuses(story.wait(60)) == [100]

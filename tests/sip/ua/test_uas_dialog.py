@@ -83,7 +83,7 @@ def test_a_reinvite_without_sdp_does_not_end_a_pause_f6():
     assert answer.body == ours
 
 
-def test_a_second_offer_while_one_is_open_is_500_with_retry_after():
+def test_a_second_offer_gets_500_with_retry_after():
     """Duty S9."""
     story = Story()
     story.established()
@@ -194,7 +194,7 @@ def test_all_three_parts_of_a_dialog_have_to_fit():
         assert statuses(story.say(story.request("BYE"))) == [481]
 
 
-def test_an_offer_while_ours_is_open_is_491_and_metadata_alone_are_not_s9_s26():
+def test_only_an_offer_during_ours_gets_491_s9_s26():
     story = Story()
     event = story.established()
     story.endpoint.reoffer(event.session, ANSWER, story.now)
@@ -204,7 +204,7 @@ def test_an_offer_while_ours_is_open_is_491_and_metadata_alone_are_not_s9_s26():
     assert statuses(story.say(story.request("UPDATE", body=METADATA, kind="application/rs-metadata+xml"))) == [200]
 
 
-def test_a_failed_target_refresh_keeps_the_target_and_a_good_one_moves_it_s8():
+def test_a_target_refresh_moves_the_target_only_on_success_s8():
     story = Story()
     event = story.established()
     story.say(story.request("UPDATE", contact="<sip:moved@192.0.2.1:5099>"))

@@ -49,7 +49,7 @@ def test_a_document_of_before_places_were_kept_has_none() -> None:
     assert parsed.places == parsed.addresses == ()
 
 
-def test_a_network_is_usual_for_half_a_year_and_never_written_down_as_it_is() -> None:
+def test_a_network_is_known_for_half_a_year_and_stored_hashed() -> None:
     seen = PLAIN.seen_at("192.0.2.0/24", "192.0.2.7", NOW)
     assert seen.usual("192.0.2.0/24", NOW + PLACE_LASTS)
     assert not seen.usual("192.0.2.0/24", NOW + PLACE_LASTS + timedelta(seconds=1))
@@ -77,7 +77,7 @@ def test_the_oldest_of_many_networks_go_and_those_of_long_ago() -> None:
     assert len(late.places) == len(late.addresses) == 1
 
 
-def test_nothing_secret_or_personal_can_be_printed_by_accident() -> None:
+def test_the_repr_of_an_account_hides_secrets_and_names() -> None:
     shown = repr(FULL)
     assert not any(
         secret in shown for secret in ("argon2id", "JBSWY3DP", "11" * 32, "00" * 32, "ben", "laptop", "'bb'")
@@ -101,7 +101,7 @@ def test_spellings_that_look_the_same_are_one_name(other: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["", "  ", "a" * 65, "a\nb", "a\x00b"])
-def test_what_cannot_be_a_name(name: str) -> None:
+def test_an_invalid_account_name_is_refused(name: str) -> None:
     assert not proper(name)
     assert proper("Anna Schmidt")
 

@@ -28,7 +28,7 @@ def accounts(folder: Path, keys: CustomerKeys) -> Accounts:
     return Accounts(folder, "acme", keys)
 
 
-def test_a_new_account_is_found_in_any_spelling_and_has_no_password(accounts: Accounts) -> None:
+def test_a_new_account_has_no_password(accounts: Accounts) -> None:
     made = accounts.create("Anna Schmidt", ["listener", "listener", "privacy"], NOW)
     found = accounts.named(" anna  SCHMIDT ")
     assert found == made.account == accounts.get(made.account.id) == accounts.all()[0]
@@ -52,7 +52,7 @@ def test_a_new_link_makes_the_one_before_void(accounts: Accounts) -> None:
     assert accounts.invited(second.secret, NOW) == second.account
 
 
-def test_second_factors_stay_with_a_new_link_unless_they_are_lost_too(accounts: Accounts) -> None:
+def test_a_new_link_keeps_second_factors_unless_they_are_lost(accounts: Accounts) -> None:
     id = accounts.create("anna", ["admin"], NOW).account.id
     accounts.change(id, lambda a: replace(a, totp="JBSWY3DP", recovery=("00",)))
     kept = accounts.invite(id, NOW).account
@@ -88,9 +88,7 @@ def test_a_removed_account_is_gone_from_a_copy_of_the_file_too(
     assert Accounts(folder, "acme", keys).all() == (ben,)
 
 
-def test_an_account_whose_key_was_cut_is_gone_though_the_file_could_not_be_written(
-    accounts: Accounts, keys: CustomerKeys
-) -> None:
+def test_an_account_with_a_cut_key_is_gone(accounts: Accounts, keys: CustomerKeys) -> None:
     accounts.create("anna", ["admin"], NOW)
     assert accounts.named("anna")
     keys.cut(*accounts.leaves())
@@ -107,7 +105,7 @@ def test_other_processes_see_a_change_at_once(accounts: Accounts, folder: Path, 
     assert daemon.get(made.account.id) is None
 
 
-def test_many_at_once_lose_nothing(accounts: Accounts, folder: Path, tmp_path: Path) -> None:
+def test_concurrent_account_creations_are_all_kept(accounts: Accounts, folder: Path, tmp_path: Path) -> None:
     def make(i: int) -> None:
         keys = CustomerKeys.open(tmp_path / "keys", folder, "acme", ROOT)
         Accounts(folder, "acme", keys).create(f"a{i}", ["admin"], NOW)
@@ -121,7 +119,7 @@ def test_many_at_once_lose_nothing(accounts: Accounts, folder: Path, tmp_path: P
 @pytest.mark.parametrize(
     ("name", "roles"), [("", ["admin"]), ("a" * 65, ["admin"]), ("a\nb", ["admin"]), ("anna", []), ("anna", ["king"])]
 )
-def test_what_makes_no_sense_is_refused(accounts: Accounts, name: str, roles: list[str]) -> None:
+def test_an_account_with_invalid_name_or_roles_is_refused(accounts: Accounts, name: str, roles: list[str]) -> None:
     with pytest.raises(AccountsError):
         accounts.create(name, roles, NOW)
     assert accounts.all() == ()
@@ -168,7 +166,7 @@ def test_a_damaged_file_says_so(accounts: Accounts, folder: Path, data: bytes) -
         accounts.all()
 
 
-def test_a_folder_that_is_away_is_no_fault_of_ours(accounts: Accounts, folder: Path) -> None:
+def test_unreadable_accounts_are_a_disk_failure(accounts: Accounts, folder: Path) -> None:
     (folder / FILE_NAME).symlink_to(FILE_NAME)
     with pytest.raises(DiskFailed, match="could not look at the accounts: ELOOP"):
         accounts.all()
@@ -182,7 +180,7 @@ def test_an_entry_moved_to_another_id_is_damaged(accounts: Accounts, folder: Pat
         accounts.all()
 
 
-def test_no_account_passes_for_the_recorder_a_token_or_another_account(accounts: Accounts) -> None:
+def test_no_account_name_looks_like_another(accounts: Accounts) -> None:
     for name in ("recorder", "cli:root", "аnna", "system:x", "an\u200bna"):
         with pytest.raises(AccountsError):
             accounts.create(name, ["admin"], NOW)

@@ -60,7 +60,7 @@ def test_another_process_sees_creation_and_revocation_at_once(tokens: Credential
     assert tokens.revoke("a") == 0
 
 
-def test_revoking_takes_every_token_of_the_name_or_the_one_of_the_id(tokens: Credentials) -> None:
+def test_tokens_are_revoked_by_name_or_by_id(tokens: Credentials) -> None:
     first = tokens.create("a", ["admin"], NOW).credential
     tokens.create("a", ["listener"], NOW)
     third = tokens.create("a", ["auditor"], NOW).credential
@@ -70,7 +70,7 @@ def test_revoking_takes_every_token_of_the_name_or_the_one_of_the_id(tokens: Cre
     assert tokens.list() == ()
 
 
-def test_many_at_once_lose_nothing(tmp_path: Path) -> None:
+def test_concurrent_token_creations_are_all_kept(tmp_path: Path) -> None:
     def make(i: int) -> str:
         return Credentials(tmp_path, "acme").create(f"t{i}", ["admin"], NOW).token
 
@@ -92,7 +92,7 @@ def test_a_senseless_wish_is_refused(tokens: Credentials, name: str, roles: list
 
 
 @pytest.mark.parametrize("data", [b"", b"{}", b"[1]", b'{"tokens": [{}]}', b'{"tokens": [1]}', b"\xff"])
-def test_a_damaged_file_lets_nobody_in_and_is_not_overwritten(tokens: Credentials, tmp_path: Path, data: bytes) -> None:
+def test_a_damaged_token_file_admits_nobody_and_is_kept(tokens: Credentials, tmp_path: Path, data: bytes) -> None:
     (tmp_path / FILE_NAME).write_bytes(data)
     with pytest.raises(CredentialsError):
         tokens.check("rec_x", NOW)
@@ -101,7 +101,7 @@ def test_a_damaged_file_lets_nobody_in_and_is_not_overwritten(tokens: Credential
     assert (tmp_path / FILE_NAME).read_bytes() == data
 
 
-def test_a_folder_that_is_away_is_no_fault_of_ours(tokens: Credentials, tmp_path: Path) -> None:
+def test_unreadable_tokens_are_a_disk_failure(tokens: Credentials, tmp_path: Path) -> None:
     token, _ = tokens.create("a", ["admin"], NOW)
     (tmp_path / FILE_NAME).unlink()
     (tmp_path / FILE_NAME).symlink_to(FILE_NAME)
@@ -109,12 +109,12 @@ def test_a_folder_that_is_away_is_no_fault_of_ours(tokens: Credentials, tmp_path
         tokens.check(token, NOW)
 
 
-def test_a_file_moved_to_another_customer_lets_nobody_in(tokens: Credentials, tmp_path: Path) -> None:
+def test_another_customers_token_file_admits_nobody(tokens: Credentials, tmp_path: Path) -> None:
     token, _ = tokens.create("a", ["admin"], NOW)
     assert Credentials(tmp_path, "beta").check(token, NOW) is None
 
 
-def test_no_token_passes_for_the_recorder_an_account_or_another_token(tokens: Credentials) -> None:
+def test_no_token_name_looks_like_another(tokens: Credentials) -> None:
     for name in ("recorder", "CLI:root", "rеcorder", "anna\u202e"):
         with pytest.raises(CredentialsError):
             tokens.create(name, ["admin"], NOW)
@@ -136,7 +136,7 @@ def test_a_token_of_a_person_acts_as_the_account_does(tokens: Credentials, tmp_p
     assert other.actor.identity == f"token:{other.id}"
 
 
-def test_tokens_of_before_belong_to_nobody_and_keep_their_names(tokens: Credentials, tmp_path: Path) -> None:
+def test_tokens_of_earlier_versions_have_no_account(tokens: Credentials, tmp_path: Path) -> None:
     token, made = tokens.create("desk", ["admin"], NOW)
     file = tmp_path / FILE_NAME
     assert "account" not in json.loads(file.read_text())["tokens"][0]

@@ -82,7 +82,7 @@ def without(*numbers: int) -> Callable[[list[bytes]], list[bytes]]:
     ],
     ids="emptied last older cut NULs half first middle order torn nonsense repeated missing".split(),
 )
-def test_whatever_is_done_to_the_checkpoints_beside_the_log_is_found_and_the_log_still_proven(
+def test_checkpoint_tampering_is_found_and_the_log_still_proven(
     minutes: AuditFiles, harm: Callable[[list[bytes]], list[bytes]] | None
 ) -> None:
     assert verdict_of(minutes) == Verdict(10, proven=10)
@@ -95,7 +95,7 @@ def test_whatever_is_done_to_the_checkpoints_beside_the_log_is_found_and_the_log
     assert (found.entries, found.bad, found.proven) == (10, None, 10)
 
 
-def test_what_was_done_to_the_checkpoints_is_not_forgotten_with_the_next_entry(minutes: AuditFiles) -> None:
+def test_checkpoint_tampering_is_not_hidden_by_the_next_entry(minutes: AuditFiles) -> None:
     minutes.marks.write_bytes(b"")
     audit = Audit(minutes.log.parent, minutes.log.parent, "acme", KEY, Minutes())
     audit.append(Act("alice", "admin", "call.view", "call 10")).result()
@@ -116,7 +116,7 @@ def test_what_was_done_to_the_checkpoints_is_not_forgotten_with_the_next_entry(m
     ],
     ids="emptied last repeated order".split(),
 )
-def test_what_is_done_to_the_checkpoints_of_a_running_recorder_is_found(
+def test_tampering_with_live_checkpoints_is_found(
     tmp_path: Path, harm: Callable[[list[bytes]], list[bytes]], again: bool
 ) -> None:
     files, clock = AuditFiles(tmp_path, tmp_path, "acme"), Minutes()
@@ -147,7 +147,7 @@ def test_a_checkpoint_costs_the_same_however_many_there_are(tmp_path: Path, monk
     assert len(read) == 1 and verdict_of(AuditFiles(tmp_path, tmp_path, "acme")) == Verdict(5, proven=5)
 
 
-def test_no_state_of_the_data_folder_but_the_right_one_passes_whatever_is_written_on(
+def test_only_the_right_state_of_the_data_folder_passes(
     tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """Keys and statements lie elsewhere; log and checkpoints are each missing, cut, older or overwritten."""
@@ -188,7 +188,7 @@ def test_no_state_of_the_data_folder_but_the_right_one_passes_whatever_is_writte
         assert not verdict_of(found).good
 
 
-def test_a_crash_between_any_two_writes_of_a_checkpoint_loses_none(minutes: AuditFiles) -> None:
+def test_a_crash_while_writing_a_checkpoint_loses_none(minutes: AuditFiles) -> None:
     tally, marks = minutes.tally.read_bytes(), minutes.marks.read_bytes()
     audit = Audit(minutes.log.parent, minutes.log.parent, "acme", KEY, Minutes())
     audit.append(Act("alice", "admin", "call.view", "call 10")).result()
@@ -208,7 +208,7 @@ def test_a_crash_between_any_two_writes_of_a_checkpoint_loses_none(minutes: Audi
 
 
 @pytest.mark.parametrize("tail", [b"\0" * 100, b"x", b"{}", b'{"n":12,"time":"2026', b'{"n":11,"time":"2026\0\0'])
-def test_what_no_writer_can_have_left_at_the_end_of_the_log_is_found(files: AuditFiles, tail: bytes) -> None:
+def test_a_forged_tail_of_the_log_is_found(files: AuditFiles, tail: bytes) -> None:
     with files.log.open("ab") as log:
         log.write(tail)
     found = verdict_of(files)
@@ -216,7 +216,7 @@ def test_what_no_writer_can_have_left_at_the_end_of_the_log_is_found(files: Audi
 
 
 @pytest.mark.parametrize("older", [3, 8])
-def test_an_older_checkpoint_beside_the_keys_is_found_by_those_beside_the_log(tmp_path: Path, older: int) -> None:
+def test_an_outdated_checkpoint_beside_the_keys_is_found(tmp_path: Path, older: int) -> None:
     audit = Audit(tmp_path, tmp_path, "acme", KEY, Minutes())
     made = AuditFiles(tmp_path, tmp_path, "acme")
     for i in range(10):
@@ -231,7 +231,7 @@ def test_an_older_checkpoint_beside_the_keys_is_found_by_those_beside_the_log(tm
     assert (found.entries, found.proven) == (10, 10)
 
 
-def test_without_the_checkpoint_beside_the_keys_those_beside_the_log_still_prove(minutes: AuditFiles) -> None:
+def test_without_the_newest_checkpoint_the_log_is_still_proven(minutes: AuditFiles) -> None:
     for content in (None, b"nonsense"):
         if content is None:
             minutes.newest.unlink()
@@ -242,7 +242,7 @@ def test_without_the_checkpoint_beside_the_keys_those_beside_the_log_still_prove
         assert (found.entries, found.bad, found.proven) == (10, None, 9)
 
 
-def test_a_log_of_the_version_before_is_counted_from_its_next_checkpoint_on(minutes: AuditFiles) -> None:
+def test_an_older_log_is_counted_from_its_next_checkpoint(minutes: AuditFiles) -> None:
     minutes.tally.unlink()
     assert verdict_of(minutes).good
     audit = Audit(minutes.log.parent, minutes.log.parent, "acme", KEY, Minutes())
@@ -259,7 +259,7 @@ def bad(files: AuditFiles) -> int | None:
     return verdict.bad
 
 
-def test_an_untouched_log_is_good(files: AuditFiles) -> None:
+def test_unaltered_audit_files_verify(files: AuditFiles) -> None:
     assert files.verify(KEY.public_key()).entries == 10
 
 
@@ -351,13 +351,13 @@ def test_a_page_that_ends_with_the_oldest_has_no_successor(files: AuditFiles) ->
     assert files.read(None, None, 10).next_cursor is None
 
 
-def test_since_leaves_out_what_is_older(files: AuditFiles) -> None:
+def test_since_leaves_out_older_entries(files: AuditFiles) -> None:
     times = [item["time"] for item in files.read(None, None, 10).items]
     page = files.read(datetime.fromisoformat(times[3]), None, 10)
     assert [item["time"] for item in page.items] == times[:4]
 
 
-def test_since_finds_what_was_written_before_the_clock_was_set_back(tmp_path: Path) -> None:
+def test_since_finds_entries_from_before_a_clock_setback(tmp_path: Path) -> None:
     hours = [0, 1, 2, -168, -167, 3, 87_600, 4, -1]  # a week back, ten years on, a little back; right in between
     times = iter(START + timedelta(hours=at) for at in hours for _ in range(2))  # one for the entry, one for its mark
     audit = Audit(tmp_path, tmp_path, "acme", KEY, lambda: next(times))
@@ -370,7 +370,7 @@ def test_since_finds_what_was_written_before_the_clock_was_set_back(tmp_path: Pa
     assert audit.read(START + timedelta(days=20_000)).items == ()
 
 
-def test_since_misses_nothing_where_the_clock_was_set_back_in_a_long_log(files: AuditFiles) -> None:
+def test_since_misses_nothing_where_the_clock_was_set_back(files: AuditFiles) -> None:
     head, lines = origin("acme"), []
     for number in range(1_500):  # three megabytes; after entry 900 the clock is a day back
         at = START + timedelta(seconds=number if number < 900 else number - 86_400)
@@ -383,12 +383,12 @@ def test_since_misses_nothing_where_the_clock_was_set_back_in_a_long_log(files: 
 
 
 @pytest.mark.parametrize("cursor", ["", "x", "0", "1", "-5", "999999", "9" * 5000, "١"])
-def test_a_foreign_cursor_is_refused(files: AuditFiles, cursor: str) -> None:
+def test_an_invalid_audit_cursor_is_refused(files: AuditFiles, cursor: str) -> None:
     with pytest.raises(AuditError):
         files.read(None, cursor, 3)
 
 
-def test_an_entry_that_somebody_spoilt_hides_no_other(files: AuditFiles) -> None:
+def test_an_altered_entry_hides_no_other(files: AuditFiles) -> None:
     lines = files.log.read_bytes().splitlines(keepends=True)
     spoilt = [b"{}\n", b"no entry\n", b'{"n":1}\n', b'{"n":1,"time":7}\n', b'{"n":1,"time":"noon"}\n', b"\xff\n"]
     for number, line in enumerate(spoilt):
@@ -407,7 +407,7 @@ def test_long_logs_are_read_backwards_over_block_borders(tmp_path: Path) -> None
     assert [item["n"] for item in page.items] == list(range(500, 0, -1))
 
 
-def test_what_is_about_some_objects_is_found_whatever_stands_around_it(tmp_path: Path) -> None:
+def test_entries_about_objects_are_found(tmp_path: Path) -> None:
     audit = Audit(tmp_path, tmp_path, "acme", KEY, Minutes())
     for number, (object, reason) in enumerate([("a", ""), ("b", '"object":"a"'), ("a", "again"), ("", "")]):
         audit.append(Act("ada", "admin", f"act.{number}", object, "done", reason)).result()
@@ -418,6 +418,6 @@ def test_what_is_about_some_objects_is_found_whatever_stands_around_it(tmp_path:
     assert list(AuditFiles(tmp_path / "none", tmp_path, "acme").about({"a"})) == []
 
 
-def test_a_folder_that_cannot_be_looked_at_is_the_disks_fault(tmp_path: Path) -> None:
+def test_an_unreadable_audit_folder_is_a_disk_failure(tmp_path: Path) -> None:
     with pytest.raises(DiskFailed, match="could not read the audit log: ENAMETOOLONG"):
         AuditFiles(tmp_path / ("x" * 256), tmp_path, "acme").read(None, None, 1)

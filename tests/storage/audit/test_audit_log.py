@@ -150,7 +150,7 @@ def test_a_log_that_was_rolled_back_is_written_on_and_stays_bad(tmp_path: Path) 
     assert audit.verify().bad == 5
 
 
-def test_a_log_taken_away_under_a_running_process_is_begun_anew_and_stays_bad(tmp_path: Path) -> None:
+def test_a_log_removed_while_running_is_restarted_and_stays_bad(tmp_path: Path) -> None:
     audit = opened(tmp_path)
     audit.append(VIEW).result()
     audit.append(VIEW).result()
@@ -172,7 +172,7 @@ def test_an_edited_end_is_noticed_by_the_next_writer(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("number", "error"), [(28, NoSpace), (5, DiskFailed)])
-def test_a_failed_sync_acknowledges_nothing_and_leaves_the_chain_whole(
+def test_a_failed_sync_acknowledges_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, error: type[Exception]
 ) -> None:
     audit = opened(tmp_path)
@@ -217,9 +217,7 @@ def test_a_checkpoint_that_cannot_be_read_is_the_disks_fault(tmp_path: Path) -> 
         audit.checkpoint()
 
 
-def test_space_is_owned_again_after_an_entry_that_could_not_be_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_space_is_reserved_again_after_a_failed_entry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(_: int) -> None:
         raise OSError(28, "")
 

@@ -49,7 +49,7 @@ def thinned(files: AuditFiles) -> int:
     return thin(files, KEY.public_key(), "acme", NOW)
 
 
-def test_new_ones_stay_and_old_ones_are_one_an_hour_and_one_a_day(files: AuditFiles) -> None:
+def test_old_checkpoints_are_thinned_to_hours_and_days(files: AuditFiles) -> None:
     before = marks_of(files.marks)
     assert thinned(files) > 0
     left = marks_of(files.marks)
@@ -88,7 +88,7 @@ def rewritten(files: AuditFiles) -> None:
 
 
 @pytest.mark.parametrize("harm", [cut, edited, rewritten])
-def test_what_was_done_to_the_log_is_found_as_before(files: AuditFiles, harm: Callable[[AuditFiles], None]) -> None:
+def test_tampering_is_found_after_thinning(files: AuditFiles, harm: Callable[[AuditFiles], None]) -> None:
     assert thinned(files) > 0
     harm(files)
     assert not files.verify(KEY.public_key()).good
@@ -118,12 +118,12 @@ def test_a_small_file_and_none_are_left_alone(files: AuditFiles, monkeypatch: py
     assert thinned(files) == 0
 
 
-def test_a_folder_that_cannot_be_looked_at_is_the_disks_fault(tmp_path: Path) -> None:
+def test_thinning_an_unreadable_folder_is_a_disk_failure(tmp_path: Path) -> None:
     with pytest.raises(DiskFailed, match="could not thin the checkpoints of the audit log: ENAMETOOLONG"):
         thinned(AuditFiles(tmp_path / ("x" * 256), tmp_path, "acme"))
 
 
-def test_a_thinned_file_is_counted_anew_also_by_who_died_before_it_was_written(files: AuditFiles) -> None:
+def test_a_thinned_file_is_counted_again_even_after_a_crash(files: AuditFiles) -> None:
     audit = Audit(files.log.parent, files.log.parent, "acme", KEY, lambda: NOW)
     for _ in range(2):
         audit.append(Act("ada", "admin", "call.view")).result()

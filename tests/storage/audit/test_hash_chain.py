@@ -38,7 +38,7 @@ def log(count: int, customer: str = "acme") -> tuple[list[bytes], Checkpoint]:
 LINES, MARK = log(8)
 
 
-def test_an_untouched_log_is_good() -> None:
+def test_an_unaltered_hash_chain_verifies() -> None:
     verdict = verify("acme", LINES, [MARK], PUBLIC)
     assert verdict.good
     assert verdict.entries == 8
@@ -106,7 +106,7 @@ def test_a_log_written_anew_is_found_at_its_checkpoint() -> None:
     assert verify("acme", lines, [MARK], PUBLIC).bad == 8
 
 
-def test_the_log_of_another_customer_is_bad_from_its_first_entry() -> None:
+def test_another_customers_log_is_bad_from_its_first_entry() -> None:
     assert verify("beta", LINES, [], PUBLIC).bad == 1
 
 

@@ -21,7 +21,7 @@ def incident(number: int, count: int = 1, **facts: Any) -> Incident:
     return Incident(f"run-{number}", "call-refused", NOON, NOON + timedelta(seconds=count), count, facts)
 
 
-def test_what_is_written_is_read_back_and_a_risen_count_replaces_the_line(tmp_path: Path) -> None:
+def test_a_higher_count_replaces_an_incidents_line(tmp_path: Path) -> None:
     file = IncidentFile(tmp_path)
     file.append([incident(1, status=403), incident(2, call=CALL)])
     file.append([incident(1, 7, status=403)])
@@ -79,7 +79,7 @@ def test_the_file_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert [entry.name for entry in tmp_path.iterdir()] == [module.FILE_NAME]
 
 
-def test_what_is_torn_replaces_nothing_when_the_file_is_written_anew(tmp_path: Path) -> None:
+def test_a_torn_line_replaces_no_incident(tmp_path: Path) -> None:
     file, path = IncidentFile(tmp_path), tmp_path / module.FILE_NAME
     file.append([incident(n, reason="sync") for n in range(3)])
     file.append([replace(incident(0), count=7)])
@@ -94,9 +94,7 @@ def test_what_is_torn_replaces_nothing_when_the_file_is_written_anew(tmp_path: P
     assert len(path.read_bytes().splitlines()) == 3
 
 
-def test_the_new_file_is_durable_before_it_has_the_name_and_the_name_after(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_new_incident_file_is_synced_before_and_after_rename(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file, done = IncidentFile(tmp_path), list[str]()
     file.append([incident(1)])
     sync, rename = module.os.fsync, Path.rename
@@ -115,7 +113,7 @@ def test_the_new_file_is_durable_before_it_has_the_name_and_the_name_after(
     assert done == ["file", "rename", "folder"]
 
 
-def test_a_full_disk_is_told_and_the_old_file_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_an_error_and_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = IncidentFile(tmp_path)
     file.append([incident(1)])
 
@@ -143,5 +141,5 @@ def test_only_codes_small_numbers_and_random_ids_are_kept(tmp_path: Path, value:
 
 
 @pytest.mark.parametrize("value", [None, True, 503, CALL, "", "crypto-key", "srtp-required", "m12"])
-def test_what_may_be_kept_stays_as_it_is(value: Any) -> None:
+def test_permitted_incident_values_are_unchanged(value: Any) -> None:
     assert clean(value) == value

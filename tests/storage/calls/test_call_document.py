@@ -10,13 +10,13 @@ BESIDE = {"held_since", "held_by", "hold_reason", "annotations", "attachments", 
 """What the API puts beside a document."""
 
 
-def test_the_api_describes_no_member_that_a_document_does_not_have():
+def test_the_api_describes_only_members_of_the_document():
     assert set(SCHEMAS["Party"]["properties"]) == set(Party.__annotations__)
     assert set(SCHEMAS["Stream"]["properties"]) <= set(Stream.__annotations__)
     assert set(SCHEMAS["Call"]["properties"]) - BESIDE <= set(CallDocument.__annotations__)
 
 
-def test_what_is_sealed_and_what_stands_in_columns_are_a_whole_document():
+def test_sealed_members_and_columns_make_the_whole_document():
     shown = CallRow("id", 1, CallState.COMPLETE, datetime(2026, 2, 3, tzinfo=UTC), None, 20, 7).columns_shown()
     assert set(shown) == COLUMNS
     assert shown["started_at"] == "2026-02-03T00:00:00.000Z"

@@ -181,7 +181,7 @@ def test_a_call_whose_leaf_was_cut_is_not_there(tell: Tell, keys: CustomerKeys) 
     tell(story)
 
 
-def test_removing_takes_row_and_tokens_also_of_what_cannot_be_opened(tell: Tell, keys: CustomerKeys) -> None:
+def test_removing_a_call_removes_its_row_and_tokens(tell: Tell, keys: CustomerKeys) -> None:
     async def story(calls: Calls, database: Database) -> None:
         rows = [call(keys, day=DAY + i % 2, second=i) for i in range(6)]
         await put(calls, *rows)
@@ -276,7 +276,7 @@ def test_tokens_that_were_made_anew_meanwhile_stay(tell: Tell, keys: CustomerKey
     tell(story)
 
 
-def test_a_big_day_is_indexed_page_by_page_and_away_from_the_loop(
+def test_a_big_day_is_indexed_in_pages_outside_the_loop(
     tell: Tell, keys: CustomerKeys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("storage.calls.call_index.BATCH", 3)
@@ -372,9 +372,7 @@ def test_a_batch_is_written_fast(tmp_path: Path, keys: CustomerKeys) -> None:
     assert asyncio.run(story()) < 0.2  # 0.03 s of CPU time on an idle machine
 
 
-def test_batches_give_every_call_once_and_none_that_is_not_meant(
-    tell: Callable[[Story], None], keys: CustomerKeys
-) -> None:
+def test_batches_give_every_matching_call_once(tell: Callable[[Story], None], keys: CustomerKeys) -> None:
     async def story(calls: Calls, database: Database) -> None:
         mine = [call(keys, DAY - i % 3, i) for i in range(25)]
         other = call(keys, second=99, details={"session_id": "s", "parties": [BODO], "streams": []})

@@ -16,7 +16,7 @@ from storage.keys.key_store import CustomerKeys
 from tests.storage.calls.test_call_index import BODO, DAY, call, forms, put
 
 
-def test_a_damaged_row_is_whole_again_when_its_call_is_written_anew(
+def test_a_damaged_row_is_repaired_by_the_next_write(
     empty: Callable[[], Awaitable[Database]], keys: CustomerKeys
 ) -> None:
     async def story() -> None:

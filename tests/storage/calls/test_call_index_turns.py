@@ -20,7 +20,7 @@ from storage.keys.row_keys import LABEL_INDEX
 from tests.storage.calls.test_call_index import DAY, call, forms, put
 
 
-def test_the_loop_sees_to_others_while_calls_are_sealed_and_their_tokens_made(
+def test_the_loop_stays_responsive_while_calls_are_sealed(
     empty: Callable[[], Awaitable[Database]], keys: CustomerKeys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     turn, at = [0], list[tuple[str, int]]()
@@ -70,7 +70,7 @@ async def tokens_of(database: Database, row: CallRow) -> set[int]:
         return set(await connection.scalars(sa.select(call_tokens.c.token).where(call_tokens.c.leaf == row.leaf)))
 
 
-def test_a_call_that_is_cut_before_its_tokens_are_made_keeps_no_other_from_being_written(
+def test_a_call_cut_before_its_tokens_delays_no_other(
     empty: Callable[[], Awaitable[Database]], keys: CustomerKeys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What it was found by can no longer be opened, and its tokens are there already: a second time is refused."""
@@ -91,7 +91,7 @@ def test_a_call_that_is_cut_before_its_tokens_are_made_keeps_no_other_from_being
     asyncio.run(story())
 
 
-def test_a_call_that_is_cut_after_it_was_sealed_gets_no_tokens_of_the_next_key_of_its_day(
+def test_a_call_cut_after_sealing_gets_no_newer_tokens(
     empty: Callable[[], Awaitable[Database]], keys: CustomerKeys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """That key stays when the erasure is done, and a copy of the database could be asked who called."""

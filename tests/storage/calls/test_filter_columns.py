@@ -82,7 +82,7 @@ async def wholly_found(calls: Calls, rows: list[CallRow], queries: list[Query]) 
         assert [row for some in batches for row in some] == due
 
 
-def test_every_question_finds_exactly_what_is_meant(tell: Tell) -> None:
+def test_every_query_finds_exactly_the_matching_calls(tell: Tell) -> None:
     async def story(calls: Calls, rows: list[CallRow], _: Database) -> None:
         assert any(meant(query, row) for query in QUERIES for row in rows)
         await wholly_found(calls, rows, QUERIES)
@@ -122,7 +122,7 @@ def test_calls_of_an_earlier_version_are_found_and_then_filled(tell: Tell, keys:
     tell(story)
 
 
-def test_a_damaged_row_of_an_earlier_version_is_not_looked_at_for_ever(tell: Tell, keys: CustomerKeys) -> None:
+def test_a_damaged_row_of_an_earlier_version_is_tried_once(tell: Tell, keys: CustomerKeys) -> None:
     async def story(_: Calls, rows: list[CallRow], database: Database) -> None:
         async with database.writing() as connection:
             one = calls_table.c.id == rows[0].id
@@ -151,7 +151,7 @@ def test_the_database_does_not_say_whose_address_it_is(keys: CustomerKeys) -> No
         (Query(hold=True, source="192.0.2.7", state=CallState.INTERRUPTED), "calls_held"),
     ],
 )
-def test_what_is_rarest_leads(tell: Tell, query: Query, index: str) -> None:
+def test_the_query_uses_the_rarest_index(tell: Tell, query: Query, index: str) -> None:
     async def story(calls: Calls, _: list[CallRow], database: Database) -> None:
         if database.dialect != "sqlite":
             return  # PostgreSQL plans by what it knows of the values; of seventy rows it reads all

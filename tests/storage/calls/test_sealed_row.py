@@ -36,14 +36,14 @@ def test_a_row_of_a_cut_leaf_is_not_there(keys: CustomerKeys) -> None:
     assert open_row(keys, record) is None
 
 
-def test_a_row_cannot_stand_in_for_another(keys: CustomerKeys) -> None:
+def test_an_export_row_does_not_open_under_another_id(keys: CustomerKeys) -> None:
     record = Record(keys, keys.allocate(20513))
     record.id = OTHER
     with pytest.raises(SealBroken):
         open_row(keys, record)
 
 
-def test_a_batch_opens_without_what_is_erased_damaged_or_not_meant(keys: CustomerKeys) -> None:
+def test_a_batch_skips_erased_damaged_and_other_rows(keys: CustomerKeys) -> None:
     good, cut, damaged = (Record(keys, keys.allocate(20513)) for _ in range(3))
     keys.cut(cut.leaf)
     damaged.sealed = damaged.sealed[:-1]

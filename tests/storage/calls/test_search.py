@@ -208,7 +208,7 @@ def test_a_chance_hit_of_a_token_is_not_shown(tell: Tell, keys: CustomerKeys) ->
     tell(story)
 
 
-def test_a_foreign_cursor_is_refused(tell: Tell) -> None:
+def test_an_invalid_call_search_cursor_is_refused(tell: Tell) -> None:
     async def story(calls: Calls, _rows: list[CallRow], _: Database) -> None:
         with pytest.raises(BadCursor):
             await calls.find(Query(cursor="AAAA"))
@@ -232,7 +232,7 @@ ASKED = (
 
 
 @pytest.mark.parametrize("limit", [1, 7, 1000])
-def test_calls_that_are_not_in_the_index_yet_are_found_as_if_they_were(
+def test_a_search_includes_calls_not_yet_indexed(
     empty: Callable[[], Awaitable[Database]], keys: CustomerKeys, limit: int
 ) -> None:
     """One index has everything, the other lacks a third of it and knows older states of another third."""

@@ -29,7 +29,7 @@ def told(empty: Callable[[], Awaitable[Database]], story: Callable[[Database], A
     asyncio.run(whole())
 
 
-def test_a_known_call_keeps_its_hold_and_does_not_go_back_to_recording(
+def test_a_known_call_keeps_its_hold_and_its_final_state(
     empty: Callable[[], Awaitable[Database]],
 ) -> None:
     async def story(database: Database) -> None:
@@ -93,7 +93,7 @@ def test_new_tokens_are_written_as_they_are(empty: Callable[[], Awaitable[Databa
     told(empty, story)
 
 
-def test_a_token_that_is_there_may_be_added_again_and_is_deleted_alone(
+def test_a_token_may_be_added_twice_and_is_deleted_alone(
     empty: Callable[[], Awaitable[Database]],
 ) -> None:
     async def story(database: Database) -> None:

@@ -69,7 +69,7 @@ async def seen(data: Path, made: dict[str, tuple[CallRow, str]]) -> None:
 
 
 @pytest.mark.parametrize("file", FILES)
-def test_a_file_of_another_customer_opens_nothing_and_destroys_nothing(tmp_path: Path, file: str) -> None:
+def test_another_customers_file_decrypts_and_destroys_nothing(tmp_path: Path, file: str) -> None:
     async def story() -> None:
         made = await inhabited(tmp_path)
         own, foreign = (tmp_path / file.format(name) for name in NAMES)

@@ -38,7 +38,7 @@ def row(leaf: int) -> CallRow:
     return CallRow(ID, leaf, CallState.COMPLETE, now(), now(), 1, 1, details={"parties": []})
 
 
-def test_everything_of_a_customer_lies_in_its_folder_and_survives(tmp_path: Path) -> None:
+def test_everything_of_a_customer_survives_in_its_folder(tmp_path: Path) -> None:
     async def story() -> None:
         customers = await opened(tmp_path, ACME)
         acme = customers["acme"]
@@ -135,7 +135,7 @@ def test_if_one_customer_fails_none_stays_open(tmp_path: Path) -> None:
     asyncio.run(story())
 
 
-def test_a_database_that_is_away_leaves_the_rest_of_a_customer_open(tmp_path: Path) -> None:
+def test_a_missing_database_leaves_the_rest_of_a_customer_open(tmp_path: Path) -> None:
     async def story() -> None:
         await (await opened(tmp_path, ACME)).close()
         file = tmp_path / "customers" / "acme" / "index.sqlite3"
@@ -161,7 +161,7 @@ def test_a_database_that_is_away_leaves_the_rest_of_a_customer_open(tmp_path: Pa
     asyncio.run(story())
 
 
-def test_nobody_is_served_before_the_ledger_was_done_again(tmp_path: Path) -> None:
+def test_no_request_is_served_before_the_ledger_is_replayed(tmp_path: Path) -> None:
     async def story() -> None:
         customers = await Customers.open(tmp_path, ROOT, [ACME], database="sqlite", now=now, later=True)
 
@@ -185,7 +185,7 @@ def test_nobody_is_served_before_the_ledger_was_done_again(tmp_path: Path) -> No
     asyncio.run(story())
 
 
-def test_a_customer_is_completed_when_it_is_first_asked_for_more_than_keys(tmp_path: Path) -> None:
+def test_a_customer_is_assembled_on_first_use(tmp_path: Path) -> None:
     async def story() -> None:
         made: list[Components] = []
 
@@ -205,7 +205,7 @@ def test_a_customer_is_completed_when_it_is_first_asked_for_more_than_keys(tmp_p
     asyncio.run(story())
 
 
-def test_what_could_not_be_put_together_is_tried_again(tmp_path: Path) -> None:
+def test_a_customer_that_failed_to_assemble_is_retried(tmp_path: Path) -> None:
     async def story() -> None:
         customers = await Customers.open(tmp_path, ROOT, [ACME], database="sqlite", now=now, later=True)
         tries: list[int] = []

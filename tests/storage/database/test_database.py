@@ -23,7 +23,7 @@ NOW = datetime(2026, 3, 1, tzinfo=UTC)
 SECRET = "MiraCanary"
 
 
-def test_a_fresh_database_has_every_table_and_the_newest_version(url: str, tmp_path: Path) -> None:
+def test_a_fresh_database_has_the_newest_schema(url: str, tmp_path: Path) -> None:
     async def story() -> None:
         database = await Database.open(url, "fresh", tmp_path, NOW)
         async with database.reading() as connection:
@@ -58,7 +58,7 @@ def test_another_customers_database_is_refused(tmp_path: Path) -> None:
     asyncio.run(story())
 
 
-def test_a_file_that_is_no_database_is_refused_in_plain_words(tmp_path: Path) -> None:
+def test_a_file_that_is_no_database_is_refused_with_a_hint(tmp_path: Path) -> None:
     (tmp_path / FILE_NAME).write_bytes(b"certainly no database" * 500)
     with pytest.raises(DatabaseDamaged) as caught:
         asyncio.run(Database.open("sqlite", "acme", tmp_path, NOW))
@@ -104,7 +104,7 @@ def test_a_failed_transaction_leaves_nothing(url: str, tmp_path: Path) -> None:
     asyncio.run(story())
 
 
-def test_a_reader_sees_one_state_whatever_others_write_meanwhile(url: str, tmp_path: Path) -> None:
+def test_a_reader_sees_one_state_despite_writers(url: str, tmp_path: Path) -> None:
     async def story() -> None:
         database = await Database.open(url, "steady", tmp_path, NOW)
         count = sa.select(sa.func.count()).select_from(days)
@@ -146,9 +146,7 @@ def test_a_task_that_is_cancelled_leaves_no_lock(tmp_path: Path) -> None:
     asyncio.run(story())
 
 
-def test_what_is_to_be_undone_is_undone_before_others_write_and_only_if_nothing_is_committed(
-    url: str, tmp_path: Path
-) -> None:
+def test_an_undo_runs_before_other_writers_unless_committed(url: str, tmp_path: Path) -> None:
     async def story() -> None:
         database = await Database.open(url, "undone", tmp_path, NOW)
         done: list[str] = []
@@ -250,7 +248,7 @@ def test_a_broken_connection_is_away_and_the_next_one_works(postgresql: str, tmp
     asyncio.run(story())
 
 
-def test_whoever_opens_a_new_file_beside_another_waits(tmp_path: Path) -> None:
+def test_opening_a_new_file_waits_for_another_process(tmp_path: Path) -> None:
     """The other process is about to turn on the log, too; SQLite would answer "locked" at once."""
 
     async def story() -> None:
@@ -322,7 +320,7 @@ def test_opening_needs_no_alembic() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_a_database_that_was_named_only_is_away_until_it_is_prepared_and_served(tmp_path: Path) -> None:
+def test_a_database_is_unavailable_until_it_is_prepared(tmp_path: Path) -> None:
     async def story() -> None:
         database = Database("sqlite", "acme", tmp_path)
         assert not (tmp_path / FILE_NAME).exists()

@@ -30,7 +30,7 @@ async def bytes_of(acme: Customer, call: str, leaf: int) -> dict[str, bytes]:
     return found
 
 
-def test_rows_and_tokens_of_an_erased_call_are_in_no_file_of_the_database(tmp_path: Path) -> None:
+def test_an_erased_call_leaves_no_bytes_in_the_database(tmp_path: Path) -> None:
     async def tell(node: StorageNode, acme: Customer) -> None:
         for n in range(40):  # so that the rows lie among others, on several pages
             await record(acme, name=f"Person {n} of many", number=f"+49401234{n:03}")

@@ -59,7 +59,7 @@ def test_a_question_costs_one_trip_and_its_end_another(tmp_path: Path, trips: li
     story(tmp_path, tell)
 
 
-def test_what_is_written_is_counted_and_there(tmp_path: Path, trips: list[str]) -> None:
+def test_written_rows_are_counted_and_stored(tmp_path: Path, trips: list[str]) -> None:
     async def tell(database: Database) -> None:
         trips.clear()
         async with database.writing() as connection:
@@ -75,7 +75,7 @@ def test_what_is_written_is_counted_and_there(tmp_path: Path, trips: list[str]) 
     story(tmp_path, tell)
 
 
-def test_a_transaction_sees_one_state_from_its_first_question_on(tmp_path: Path) -> None:
+def test_a_transaction_sees_one_state_from_its_first_query(tmp_path: Path) -> None:
     async def tell(database: Database) -> None:
         count = sa.select(sa.func.count()).select_from(days)
         async with database.reading() as connection:
@@ -89,7 +89,7 @@ def test_a_transaction_sees_one_state_from_its_first_question_on(tmp_path: Path)
     story(tmp_path, tell)
 
 
-def test_what_fails_is_taken_back_and_leaves_no_transaction_open(tmp_path: Path) -> None:
+def test_a_failed_transaction_is_rolled_back(tmp_path: Path) -> None:
     async def tell(database: Database) -> None:
         for _ in range(2):
             with pytest.raises(ValueError, match="ours"):
@@ -109,7 +109,7 @@ def test_what_fails_is_taken_back_and_leaves_no_transaction_open(tmp_path: Path)
     story(tmp_path, tell)
 
 
-def test_a_task_that_is_cancelled_while_it_asks_leaves_no_transaction_open(tmp_path: Path) -> None:
+def test_a_cancelled_task_leaves_no_transaction_open(tmp_path: Path) -> None:
     async def tell(database: Database) -> None:
         async def ask() -> None:
             async with database.writing() as connection:

@@ -9,7 +9,7 @@ from tests.storage.directory.test_user import MIRA, user
 SINCE = Since("2026-03-01T00:00:00.000000Z")
 
 
-def test_what_a_change_means_depends_on_who_is_known() -> None:
+def test_a_change_is_classified_by_the_known_user() -> None:
     plan = Plan("entra", SINCE)
     plan.take(None, Change("new", {"first_name": "Nora"}))
     plan.take(None, Change("never", {}, gone=True))

@@ -30,11 +30,11 @@ def identity(kind: str, value: str) -> Identity:
         ("addresses", "tel:+49-30-123456", ("e:+4930123456",)),
     ],
 )
-def test_what_a_user_is_known_by_has_few_keys(kind: str, value: str, keys: tuple[str, ...]) -> None:
+def test_a_user_identity_has_few_match_keys(kind: str, value: str, keys: tuple[str, ...]) -> None:
     assert of_identity(identity(kind, value), "DE") == keys
 
 
-def test_the_last_digits_are_an_extension_where_the_customer_says_so() -> None:
+def test_the_last_digits_may_be_configured_as_extension() -> None:
     assert of_identity(identity("numbers", "+49 30 1234711"), "DE", 4) == ("e:+49301234711", "x:4711")
     assert of_identity(identity("addresses", "sip:+49301234711@x"), "DE", 4) == ("u:+49301234711@x", "e:+49301234711")
 
@@ -67,7 +67,7 @@ KNOWN = (identity("email", "mira@x.example"), identity("numbers", "+4930123456")
 @pytest.mark.parametrize(
     "text", ["mira", "LIND", "mira ozturk", "Oeztuerk Mira", "030 123456", "MIRA@x.example", "mlind", "mi", "o mira"]
 )
-def test_a_user_is_found_by_names_and_identities_in_any_spelling(text: str) -> None:
+def test_a_user_is_found_in_any_spelling(text: str) -> None:
     assert answers(KNOWN, MIRA, asked(text, "DE"), "DE")
 
 
@@ -76,7 +76,7 @@ def test_and_by_nothing_else(text: str) -> None:
     assert not answers(KNOWN, MIRA, asked(text, "DE"), "DE")
 
 
-def test_words_are_kept_by_their_first_letters_too() -> None:
+def test_words_are_indexed_by_their_prefixes_too() -> None:
     assert begun_by(("w:o", "w:lind", "w:ozturk")) == ("b:o", "b:l", "b:li", "b:lin", "b:oz", "b:ozt", "b:oztur")
     assert leads(("w:b", "w:bo", "w:lin", "w:ozturk")) == ("b:b", "b:bo", "b:lin", "b:oztur")
     assert begun_by(("w:user00042",)) == ("b:u", "b:us", "b:use", "b:user0", "b:user0004")
@@ -85,7 +85,7 @@ def test_words_are_kept_by_their_first_letters_too() -> None:
     assert worded(("w:a", "e:+49")) and not worded(("e:+49",))
 
 
-def test_words_are_those_of_names_and_account() -> None:
+def test_search_words_come_from_names_and_account() -> None:
     assert set(words_of(MIRA)) >= {"w:mira", "w:lind", "w:ozturk", "w:oeztuerk", "w:mlind"}
     assert words_of(Person()) == ()
 

@@ -11,7 +11,7 @@ from storage.directory.match_queue import FROM_THE_NEWEST, Outstanding
 from tests.storage.node import StorageNode, record, story
 
 
-def test_marks_are_counted_once_a_user_and_taken_away_as_far_as_was_seen(tmp_path: Path) -> None:
+def test_match_marks_are_counted_once_a_user(tmp_path: Path) -> None:
     async def tell(node: StorageNode, acme: Customer) -> None:
         async with acme.database.writing() as connection:
             await match_queue.mark(connection, ["a", "b"])
@@ -56,7 +56,7 @@ def test_one_question_tells_whether_there_is_anything(tmp_path: Path) -> None:
     story(tmp_path, tell)
 
 
-def test_old_changes_go_and_whoever_missed_them_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_reader_that_missed_removed_changes_learns_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(match_queue, "KEPT_CHANGES", 2)
 
     async def tell(node: StorageNode, acme: Customer) -> None:

@@ -53,7 +53,7 @@ async def found(acme: Customer, party: str) -> set[str]:
     return {row.id for row in (await acme.calls.find(Query(party=party))).items}
 
 
-def test_a_first_import_tells_who_took_part_in_all_calls_there_are(tmp_path: Path) -> None:
+def test_a_first_import_matches_all_existing_calls(tmp_path: Path) -> None:
     async def tell(node: StorageNode, acme: Customer) -> None:
         hers, his, other = await record(acme), await record(acme, number=HIS), await record(acme, number="+491111111")
         users = await imported(acme, MIRA, TOVE)
@@ -96,7 +96,7 @@ def test_a_call_is_matched_when_it_is_written(tmp_path: Path) -> None:
     story(tmp_path, tell)
 
 
-def test_a_call_that_is_written_after_another_process_looked_is_not_forgotten(tmp_path: Path) -> None:
+def test_a_call_written_after_a_foreign_match_is_matched(tmp_path: Path) -> None:
     async def tell(node: StorageNode, acme: Customer) -> None:
         await acme.correlation.load()
         other = Correlation(acme.database, acme.keys, acme.calls, acme.users, acme.rules, "DE")
@@ -115,7 +115,7 @@ def test_a_call_that_is_written_after_another_process_looked_is_not_forgotten(tm
     story(tmp_path, tell)
 
 
-def test_a_look_that_began_before_users_changed_takes_back_no_later_one(tmp_path: Path) -> None:
+def test_a_stale_snapshot_does_not_hide_later_changes(tmp_path: Path) -> None:
     async def tell(node: StorageNode, acme: Customer) -> None:
         await acme.correlation.load()
         async with acme.database.reading() as before:
@@ -166,7 +166,7 @@ def test_the_call_keeps_who_it_was_then(tmp_path: Path) -> None:
     story(tmp_path, tell)
 
 
-def test_what_is_found_too_late_is_put_right(tmp_path: Path) -> None:
+def test_a_match_found_late_is_corrected(tmp_path: Path) -> None:
     async def tell(node: StorageNode, acme: Customer) -> None:
         users = await imported(acme, MIRA)
         await matched(acme)
@@ -183,7 +183,7 @@ def test_what_is_found_too_late_is_put_right(tmp_path: Path) -> None:
     story(tmp_path, tell)
 
 
-def test_a_number_was_the_successors_while_somebody_was_away(tmp_path: Path) -> None:
+def test_a_number_matches_its_successor_during_an_absence(tmp_path: Path) -> None:
     async def tell(node: StorageNode, acme: Customer) -> None:
         await imported(acme, MIRA, replace(TOVE, numbers=()))
         node.watch.wait(days=1)
@@ -202,9 +202,7 @@ def test_a_number_was_the_successors_while_somebody_was_away(tmp_path: Path) -> 
     story(tmp_path, tell)
 
 
-def test_a_call_keeps_its_user_when_the_directory_forgets_the_number(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_call_keeps_its_user_when_the_number_is_dropped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("storage.directory.user.MAX_FORMER", 1)
 
     async def tell(node: StorageNode, acme: Customer) -> None:
@@ -307,7 +305,7 @@ def test_a_walk_is_over_with_its_last_calls(tmp_path: Path) -> None:
     story(tmp_path, tell)
 
 
-def test_a_change_that_comes_while_calls_are_looked_at_is_looked_at_too(tmp_path: Path) -> None:
+def test_a_change_during_matching_is_matched_too(tmp_path: Path) -> None:
     async def tell(node: StorageNode, acme: Customer) -> None:
         for number in range(120):
             await record(acme, number=f"+49301{number:05}")
@@ -330,7 +328,7 @@ def test_a_change_that_comes_while_calls_are_looked_at_is_looked_at_too(tmp_path
     story(tmp_path, tell)
 
 
-def test_what_is_written_meanwhile_is_left_alone(tmp_path: Path) -> None:
+def test_a_call_changed_during_matching_is_left_alone(tmp_path: Path) -> None:
     async def tell(node: StorageNode, acme: Customer) -> None:
         call = await record(acme)
         users = await imported(acme, MIRA)
@@ -359,7 +357,7 @@ def test_damaged_and_erased_calls_are_in_nobodys_way(tmp_path: Path) -> None:
     story(tmp_path, tell)
 
 
-def test_a_call_that_is_cut_while_it_is_looked_at_gets_no_tokens_of_the_next_key_of_its_day(tmp_path: Path) -> None:
+def test_a_call_cut_during_matching_gets_no_new_tokens(tmp_path: Path) -> None:
     """That key stays when the erasure is done, and a copy of the database could be asked who took part."""
 
     async def tell(node: StorageNode, acme: Customer) -> None:

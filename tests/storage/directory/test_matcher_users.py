@@ -14,9 +14,7 @@ from tests.storage.directory.test_matcher import HIS, MIRA, TOVE, imported, matc
 from tests.storage.node import NOON, StorageNode, story
 
 
-def test_whoever_waits_for_the_users_has_them_read_without_rests_and_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_caller_waiting_for_users_has_them_loaded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("storage.directory.matcher.AT_ONCE", 1)
 
     async def tell(node: StorageNode, acme: Customer) -> None:
@@ -45,7 +43,7 @@ def test_whoever_waits_for_the_users_has_them_read_without_rests_and_once(
     story(tmp_path, tell)
 
 
-def test_nobody_rests_while_somebody_waits(tmp_path: Path) -> None:
+def test_loading_does_not_pause_while_a_caller_waits(tmp_path: Path) -> None:
     async def tell(node: StorageNode, acme: Customer) -> None:
         await imported(acme, MIRA, TOVE)
 
@@ -59,7 +57,7 @@ def test_nobody_rests_while_somebody_waits(tmp_path: Path) -> None:
     story(tmp_path, tell)
 
 
-def test_a_deleted_user_is_nobody_and_others_hear_of_it(tmp_path: Path) -> None:
+def test_a_deleted_user_matches_nothing_in_any_process(tmp_path: Path) -> None:
     async def tell(node: StorageNode, acme: Customer) -> None:
         user = (await imported(acme, MIRA))["Mira"]
         await matched(acme)
@@ -72,7 +70,7 @@ def test_a_deleted_user_is_nobody_and_others_hear_of_it(tmp_path: Path) -> None:
     story(tmp_path, tell)
 
 
-def test_whoever_missed_too_much_asks_for_everybody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_too_far_behind_reloads_all_users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def tell(node: StorageNode, acme: Customer) -> None:
         await imported(acme, MIRA)
         await matched(acme)
@@ -92,7 +90,7 @@ def test_whoever_missed_too_much_asks_for_everybody(tmp_path: Path, monkeypatch:
     story(tmp_path, tell)
 
 
-def test_somebody_who_waits_takes_little_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_waiting_caller_applies_only_a_few_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def tell(node: StorageNode, acme: Customer) -> None:
         assert await acme.correlation.refresh() == 0 and acme.correlation.who is None
         await imported(acme, MIRA)
@@ -108,7 +106,7 @@ def test_somebody_who_waits_takes_little_over(tmp_path: Path, monkeypatch: pytes
     story(tmp_path, tell)
 
 
-def test_nothing_is_missed_when_everybody_is_taken_anew_meanwhile(tmp_path: Path) -> None:
+def test_nothing_is_missed_during_a_full_reload(tmp_path: Path) -> None:
     async def tell(node: StorageNode, acme: Customer) -> None:
         await imported(acme, MIRA)
         await acme.correlation.load()

@@ -7,14 +7,14 @@ KNOWN = who(user(1, ANNA), user(2, BERT))
 CALL = [{"number": "+4930111111", "role": "caller"}, {"number": "+4930999999"}, {"number": None, "uri": None}]
 
 
-def test_each_party_is_told_apart_and_keeps_what_it_has() -> None:
+def test_each_party_is_matched_and_keeps_its_members() -> None:
     told = party_users.told(KNOWN, CALL, day(5))
     assert [party["user_id"] for party in told] == [id_of(1), None, None]
     assert told[0]["role"] == "caller" and all(party["user_candidates"] == [] for party in told)
     assert "user_id" not in CALL[0]
 
 
-def test_what_was_found_stays_while_nothing_speaks_against_it() -> None:
+def test_a_match_stays_unless_contradicted() -> None:
     party = {"number": "+4930999999", "user_id": id_of(1)}
     assert party_users.told(KNOWN, [party], day(5))[0]["user_id"] == id_of(1)
     gone = who(user(1, ANNA, gone=4))
@@ -35,7 +35,7 @@ def test_forms_of_users_come_and_go_and_the_others_stay() -> None:
     )
 
 
-def test_nobody_is_the_same_as_a_member_that_is_missing() -> None:
+def test_a_null_user_equals_a_missing_member() -> None:
     assert party_users.same([{}], [{"user_id": None, "user_candidates": []}])
     assert not party_users.same([{}], [{"user_id": id_of(1), "user_candidates": []}])
     assert not party_users.named([{}, {"user_id": None, "user_candidates": []}])

@@ -52,7 +52,7 @@ def test_without_a_file_there_is_nothing(again: Again) -> None:
 
 
 @pytest.mark.parametrize("after", [timedelta(hours=13), timedelta(seconds=-1)])
-def test_what_is_too_old_or_of_tomorrow_is_not_gone_on_with(again: Again, after: timedelta) -> None:
+def test_sync_pages_too_old_or_in_the_future_are_dropped(again: Again, after: timedelta) -> None:
     two(again())
     pages = again()
     assert pages.read(NOON + after) is None
@@ -94,7 +94,7 @@ def test_a_changed_byte_means_everything_anew(again: Again, tmp_path: Path) -> N
     assert again().read(NOON) is None
 
 
-def test_what_has_ended_is_cut(again: Again, keys: CustomerKeys, tmp_path: Path) -> None:
+def test_an_ended_synchronisation_cuts_its_key(again: Again, keys: CustomerKeys, tmp_path: Path) -> None:
     pages = again()
     two(pages)
     copy = (tmp_path / FILE_NAME).read_bytes()

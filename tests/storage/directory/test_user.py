@@ -41,7 +41,7 @@ def user(person: Person, former: tuple[Former, ...] = (), unmapped: int | None =
     return shown(row(unmapped), told(person, former, MARCH, later.get("later", {})))
 
 
-def test_what_is_told_is_shown() -> None:
+def test_a_user_row_is_restored_and_hidden_from_repr() -> None:
     found = user(MIRA, (Former("email", "old@x", "t"),))
     assert (found.person, found.state, found.former[0].value) == (MIRA, UserState.INACTIVE, "old@x")
     assert "Mira" not in repr(found) and "old@x" not in repr(found)
@@ -57,16 +57,16 @@ def test_what_is_told_is_shown() -> None:
         (Person(first_name="x"), ""),
     ],
 )
-def test_what_tells_people_apart(person: Person, key: str) -> None:
+def test_a_person_has_the_expected_key(person: Person, key: str) -> None:
     assert person.key == key
 
 
-def test_what_is_empty_is_null() -> None:
+def test_an_empty_user_field_is_null_or_an_empty_list() -> None:
     shown = fields(MIRA)
     assert (shown["last_name"], shown["addresses"], shown["numbers"]) == (None, [], ["+491", "+492"])
 
 
-def test_what_was_lost_is_former_and_names_identify_nobody() -> None:
+def test_lost_values_are_former_and_names_do_not_identify() -> None:
     after = former_of(user(MIRA, unmapped=None), Person(first_name="Maria", numbers=("+492",)), "now")
     assert {(f.kind, f.value) for f in after} == {
         ("first_name", "Mira"),
@@ -96,7 +96,7 @@ def test_an_identity_has_the_time_for_which_it_was_somebodys() -> None:
     }
 
 
-def test_what_comes_back_has_two_times() -> None:
+def test_a_value_that_returns_has_two_periods() -> None:
     away = Person(email="Mira@X.example", numbers=("+491",))
     gone = user(away, former_of(user(MIRA), away, MARCH.at), None, later=later_of(user(MIRA), away, MARCH))
     back = user(MIRA, gone.former, None, later=later_of(gone, MIRA, MAY))
@@ -106,7 +106,7 @@ def test_what_comes_back_has_two_times() -> None:
     ]
 
 
-def test_what_was_given_up_by_leaving_ended_then_whoever_comes_back_later() -> None:
+def test_identities_of_a_user_end_when_the_user_leaves() -> None:
     """The number may have been passed on in between."""
     back = Person(email="Mira@X.example", numbers=("+499",))
     former = former_of(user(MIRA, unmapped=micros(4)), back, MAY.at)
@@ -124,7 +124,7 @@ def test_who_comes_back_had_nothing_for_sure_meanwhile() -> None:
     assert not any(each.kind in ("first_name", "object_id") for each in back.former)
 
 
-def test_a_filter_that_flaps_takes_no_place_from_what_somebody_was_known_by_before() -> None:
+def test_a_flapping_value_does_not_displace_former_ones() -> None:
     former, later = (Former("email", "old@x", "2026-02-01T00:00:00Z"),), {}
     for _ in range(50):
         left = user(MIRA, former, micros(4), later=later)
@@ -137,7 +137,7 @@ def test_who_left_is_known_by_nothing_any_more() -> None:
     assert {each.until for each in user(MIRA, unmapped=micros(4)).identities} == {micros(4)}
 
 
-def test_what_was_sealed_before_times_were_noted_is_certain_since_the_last_change() -> None:
+def test_values_sealed_without_times_count_from_the_last_change() -> None:
     old = {"person": fields(MIRA), "former": [["email", "old@x", "2026-02-01T00:00:00Z"]]}
     found = {each.value: each for each in shown(row(None), old).identities}
     assert (found["+491"].since, found["+491"].reaches, found["+491"].until) == (micros(3), EVER, NEVER)

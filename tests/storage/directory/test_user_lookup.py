@@ -73,7 +73,7 @@ def test_names_and_last_digits_prove_nothing(party) -> None:
     assert who(user(1, ANNA)).party(party, at(5)) == NO_MATCH
 
 
-def test_nothing_of_a_party_is_read_where_nobody_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_users_no_party_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     def read(*_given: object) -> None:
         raise AssertionError("it was read")
 
@@ -81,7 +81,7 @@ def test_nothing_of_a_party_is_read_where_nobody_is_known(monkeypatch: pytest.Mo
     assert who().party({"number": "+4930111111"}, at(5)) is NO_MATCH
 
 
-def test_a_number_that_was_passed_on_was_somebody_elses_then() -> None:
+def test_a_reassigned_number_matches_its_owner_of_the_time() -> None:
     before = user(
         1,
         Person("Anna", "Neu", email="anna.neu@x.example"),
@@ -98,7 +98,7 @@ def test_a_number_that_was_passed_on_was_somebody_elses_then() -> None:
     assert known.party(number, at(20)) == Match(id_of(2))
 
 
-def test_whoever_came_later_had_nothing_before_unless_nobody_else_did() -> None:
+def test_a_later_user_did_not_have_a_number_before() -> None:
     known = who(user(1, ANNA, since(2)), user(2, Person(numbers=("+4930111111",)), since(8, None)))
     number = {"number": "+4930111111"}
     assert known.party(number, at(1)) == Match(id_of(1))  # both perhaps: it was said of one first
@@ -112,25 +112,25 @@ def test_who_left_has_nothing_any_more() -> None:
     assert known.party({"number": "+4930111111"}, at(6)) == NO_MATCH
 
 
-def test_several_are_candidates_and_nobody_is_guessed() -> None:
+def test_several_matching_users_are_only_candidates() -> None:
     known = who(user(2, ANNA), user(1, Person(numbers=("030 111111",))))
     assert known.party({"number": "+4930111111"}, at(5)) == Match(None, (id_of(1), id_of(2)))
 
 
-def test_whoever_fits_everything_is_meant() -> None:
+def test_the_user_that_fits_every_identity_matches() -> None:
     shared = ("+4930100000",)
     one, two = (Person(email=f"{name}@x.example", numbers=shared) for name in "ab")
     known = who(user(1, one), user(2, two))
     assert known.party({"number": "+4930100000", "also": ["sip:b@x.example"]}, at(5)) == Match(id_of(2))
 
 
-def test_what_contradicts_itself_is_shown() -> None:
+def test_contradicting_identities_give_candidates() -> None:
     known = who(user(1, ANNA), user(2, BERT))
     both = {"number": "+4930111111", "also": ["sip:bert@x.example"]}
     assert known.party(both, at(5)) == Match(None, (id_of(1), id_of(2)))
 
 
-def test_a_switchboard_is_nobody() -> None:
+def test_a_number_shared_by_too_many_matches_nobody() -> None:
     everybody = [user(n, Person(account_name=str(n), numbers=("+4930100000",))) for n in range(MAX_CANDIDATES + 1)]
     assert who(*everybody).party({"number": "+4930100000"}, at(5)) == NO_MATCH
     few = who(*everybody[:-1]).party({"number": "+4930100000"}, at(5))
@@ -157,7 +157,7 @@ def test_users_change_and_go() -> None:
     assert known.party({"number": "+4930222222"}, at(5)) == NO_MATCH and len(known) == 0
 
 
-def test_who_is_forgotten_to_have_had_something_is_told_from_who_had_it_at_another_time() -> None:
+def test_a_forgotten_owner_is_distinct_from_one_of_another_time() -> None:
     known = who(user(1, ANNA, gone=6), user(2, BERT))
     assert not known.silent(id_of(1), {"number": "+4930111111"})
     assert known.silent(id_of(2), {"number": "+4930111111"})
@@ -167,14 +167,14 @@ def test_who_is_forgotten_to_have_had_something_is_told_from_who_had_it_at_anoth
 WRITTEN = {"number": "+4930111111", "also": ["sip:anna@x.example"]}
 
 
-def test_nobody_is_missed_while_another_thread_takes_changes_over() -> None:
+def test_a_lookup_misses_nobody_during_a_change() -> None:
     known = who(user(1, ANNA), user(2, BERT))
     seen: set[Match] = set()
     count = between_the_lines(lambda: known.put(user(1, ANNA)), lambda: seen.add(known.party(WRITTEN, at(5))))
     assert count > 50 and seen == {Match(id_of(1))}
 
 
-def test_nobody_is_mistaken_for_another_by_a_thread_that_is_looking() -> None:
+def test_a_concurrent_lookup_returns_the_right_user() -> None:
     seen: set[Match] = set()
     line, count = 0, 1
     while line < count:
@@ -216,7 +216,7 @@ def between_the_lines(work: Callable[[], object], act: Callable[[], object], onl
     return lines
 
 
-def test_users_are_found_by_words_and_identities_of_any_time() -> None:
+def test_users_are_found_by_current_and_former_identities() -> None:
     known = who(
         user(1, ANNA, former=[Former("email", "old@x.example", to_text(day(3)), since(2))]),
         user(2, Person("Anna", "Bund")),
@@ -228,7 +228,7 @@ def test_users_are_found_by_words_and_identities_of_any_time() -> None:
     assert known.find(asked("nobody", "DE")) == () and known.find(()) == ()
 
 
-def test_what_may_name_a_user_is_told_from_what_cannot() -> None:
+def test_terms_that_cannot_name_a_user_are_recognised() -> None:
     known = who(user(1, ANNA))
     assert known.knows(("w:x", "e:+4930111111")) and not known.knows(("w:anna", "t:111111", "e:+4930222222"))
 
@@ -251,7 +251,7 @@ def test_it_wears_out_and_says_so() -> None:
     assert crowd.worn
 
 
-def test_a_company_with_many_addresses_is_not_read_again_and_again() -> None:
+def test_a_company_with_many_addresses_is_read_once() -> None:
     addresses = tuple(f"mail{number}@x.example" for number in range(20))
     rich = Person(
         "Jürgen-André", "Müller-Lüdenscheidt", "juergen.mueller", numbers=("+4930111111",), addresses=addresses

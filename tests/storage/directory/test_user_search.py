@@ -50,7 +50,7 @@ def test_they_are_found_in_any_spelling(tmp_path: Path, ready: bool) -> None:
 
 
 @pytest.mark.parametrize("ready", [False, True])
-def test_the_first_letters_of_a_word_are_enough(tmp_path: Path, ready: bool) -> None:
+def test_a_word_prefix_finds_a_user(tmp_path: Path, ready: bool) -> None:
     async def tell(node: StorageNode, acme: Customer) -> None:
         await imported(
             acme,
@@ -75,7 +75,7 @@ def test_the_first_letters_of_a_word_are_enough(tmp_path: Path, ready: bool) -> 
     story(tmp_path, tell)
 
 
-def test_a_letter_that_everybody_has_keeps_nobody_else_waiting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_search_for_a_common_letter_blocks_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     looking, seen = UserLookup.find, set[int]()
 
     def noted(who: UserLookup, alternatives: Iterable[Sequence[str]]) -> tuple[str, ...]:

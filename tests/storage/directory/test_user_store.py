@@ -48,7 +48,7 @@ def test_people_become_users_and_nothing_of_them_is_on_the_disk(tmp_path: Path) 
     story(tmp_path, tell)
 
 
-def test_a_renamed_person_is_the_same_user_and_the_old_name_is_kept(tmp_path: Path) -> None:
+def test_a_renamed_person_stays_the_same_user(tmp_path: Path) -> None:
     async def tell(node: StorageNode, acme: Customer) -> None:
         await synced(acme, MIRA)
         before = (await by_name(acme))["Mira"]
@@ -122,7 +122,7 @@ def test_reports_with_a_user_go_with_the_user(tmp_path: Path) -> None:
     story(tmp_path, tell)
 
 
-def test_who_is_taken_back_in_the_moment_of_the_deletion_is_not_lost(tmp_path: Path) -> None:
+def test_a_user_restored_during_deletion_is_kept(tmp_path: Path) -> None:
     async def tell(node: StorageNode, acme: Customer) -> None:
         await synced(acme, MIRA)
         user = (await by_name(acme))["Mira"]

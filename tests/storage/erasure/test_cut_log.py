@@ -28,7 +28,7 @@ def test_entries_come_back_in_order(tmp_path: Path) -> None:
     assert b"000000000007-000000000009" in (tmp_path / "acme.erasures").read_bytes()
 
 
-def test_a_line_that_a_crash_cut_off_never_was(tmp_path: Path) -> None:
+def test_a_torn_ledger_line_is_ignored(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path, "acme")
     ledger.append(ONE)
     path = tmp_path / "acme.erasures"

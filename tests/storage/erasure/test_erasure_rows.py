@@ -19,7 +19,7 @@ async def filed(connection: Any, id: str, calls: dict[str, int | None], cause: s
     await rows.add_calls(connection, id, calls)
 
 
-def test_a_request_waits_for_a_hold_and_retention_lets_the_call_go(tmp_path: Path) -> None:
+def test_only_a_requested_erasure_waits_for_a_hold(tmp_path: Path) -> None:
     async def tell(node: StorageNode, acme: Customer) -> None:
         held, free = await record(acme), await record(acme)
         await acme.holds.put(held.id, "court", "paula")
@@ -91,7 +91,7 @@ def test_a_round_takes_whole_days_oldest_first(tmp_path: Path) -> None:
     story(tmp_path, tell)
 
 
-def test_an_erasure_under_way_still_knows_the_leaf_of_a_row_that_is_gone(tmp_path: Path) -> None:
+def test_an_erasure_still_knows_the_leaf_of_a_removed_row(tmp_path: Path) -> None:
     async def tell(node: StorageNode, acme: Customer) -> None:
         row = await record(acme)
         async with acme.database.writing() as connection:

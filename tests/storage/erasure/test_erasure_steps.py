@@ -87,7 +87,7 @@ def test_a_past_day_of_which_everything_goes_is_one_cut(tmp_path: Path) -> None:
     story(tmp_path, tell)
 
 
-def test_a_day_is_cut_whole_only_once_no_call_that_began_on_it_can_go_on(tmp_path: Path) -> None:
+def test_a_day_is_cut_whole_only_after_its_last_call_ended(tmp_path: Path) -> None:
     async def tell(node: StorageNode, acme: Customer) -> None:
         work, ledger = steps(node, acme)
         for ago in (1, 2):
@@ -99,7 +99,7 @@ def test_a_day_is_cut_whole_only_once_no_call_that_began_on_it_can_go_on(tmp_pat
     story(tmp_path, tell)
 
 
-def test_what_hangs_on_a_call_goes_with_it(tmp_path: Path) -> None:
+def test_an_erasure_removes_annotations_files_and_holds(tmp_path: Path) -> None:
     async def tell(node: StorageNode, acme: Customer) -> None:
         work, _ = steps(node, acme)
         gone, stays = await record(acme), await record(acme)
@@ -116,9 +116,7 @@ def test_what_hangs_on_a_call_goes_with_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("key", ["first", "next"])
-def test_a_key_of_the_index_that_somebody_is_about_to_bring_is_cut_too(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str
-) -> None:
+def test_an_index_key_about_to_be_used_is_cut_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str) -> None:
     """Else a copy of the database from before the rows went could be asked who called, for ever."""
 
     async def tell(node: StorageNode, acme: Customer) -> None:
@@ -146,7 +144,7 @@ def test_a_key_of_the_index_that_somebody_is_about_to_bring_is_cut_too(
 
 
 @pytest.mark.parametrize("survivor", ["call", "row", "files", "today", *PAPERS])
-def test_a_day_on_which_anything_survives_loses_single_leaves_only(tmp_path: Path, survivor: str) -> None:
+def test_a_day_with_remaining_calls_loses_only_single_leaves(tmp_path: Path, survivor: str) -> None:
     async def tell(node: StorageNode, acme: Customer) -> None:
         work, ledger = steps(node, acme)
         gone, stays = await record(acme), await record(acme)
@@ -221,7 +219,7 @@ def test_verification_finds_a_key_a_file_a_row(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("whole", [False, True])
-def test_a_cut_that_older_keys_have_not_is_done_again_and_told_once(tmp_path: Path, whole: bool) -> None:
+def test_a_cut_missing_from_older_keys_is_repeated_once(tmp_path: Path, whole: bool) -> None:
     async def tell(node: StorageNode, acme: Customer) -> None:
         work, ledger = steps(node, acme)
         gone, other = await record(acme), await record(acme, ended=NOON + timedelta(days=1))
@@ -255,9 +253,7 @@ def test_no_key_is_forgotten_that_the_ledger_does_not_tell_of(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("problem", [NoSpace("full"), DatabaseAway("full")])
-def test_what_leads_to_an_erasure_is_tried_once_more_with_the_space_that_is_owned(
-    tmp_path: Path, problem: StorageError
-) -> None:
+def test_an_erasure_step_is_retried_with_the_reserved_space(tmp_path: Path, problem: StorageError) -> None:
     async def tell(node: StorageNode, acme: Customer) -> None:
         work, _ = steps(node, acme)
         tried: list[bool] = []
@@ -278,7 +274,7 @@ def test_what_leads_to_an_erasure_is_tried_once_more_with_the_space_that_is_owne
     story(tmp_path, tell)
 
 
-def test_what_a_backup_brought_back_is_cleared_by_its_dead_keys(tmp_path: Path) -> None:
+def test_restored_rows_and_files_with_cut_keys_are_removed(tmp_path: Path) -> None:
     async def tell(node: StorageNode, acme: Customer) -> None:
         work, _ = steps(node, acme)
         gone, files, stays = await record(acme), await record(acme), await record(acme, name="Tove Lind")
@@ -300,7 +296,7 @@ def test_what_a_backup_brought_back_is_cleared_by_its_dead_keys(tmp_path: Path) 
     story(tmp_path, tell)
 
 
-def test_the_request_of_an_erasure_is_forgotten_with_its_last_call(tmp_path: Path) -> None:
+def test_a_request_is_forgotten_with_its_last_call(tmp_path: Path) -> None:
     async def tell(node: StorageNode, acme: Customer) -> None:
         work, ledger = steps(node, acme)
         row, held, leaf = await record(acme), await record(acme), acme.keys.allocate(65534)

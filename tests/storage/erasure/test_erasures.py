@@ -40,7 +40,7 @@ def test_an_erased_call_is_gone_and_the_receipt_proves_it(tmp_path: Path) -> Non
     story(tmp_path, tell)
 
 
-def test_without_an_active_waiver_nothing_is_filed(tmp_path: Path) -> None:
+def test_an_erasure_without_active_waiver_is_not_filed(tmp_path: Path) -> None:
     async def tell(node: StorageNode, acme: Customer) -> None:
         row = await record(acme)
         with pytest.raises(NoWaiver):
@@ -118,7 +118,7 @@ def test_unknown_erased_and_senseless_ids_are_simply_done(tmp_path: Path) -> Non
     story(tmp_path, tell)
 
 
-def test_what_is_done_is_read_in_pages_without_its_receipts(tmp_path: Path) -> None:
+def test_finished_erasures_are_read_without_receipts(tmp_path: Path) -> None:
     async def tell(node: StorageNode, acme: Customer) -> None:
         await permit(acme)
         made = []
@@ -183,7 +183,7 @@ def test_a_second_person_approves_and_never_the_first(tmp_path: Path) -> None:
     story(tmp_path, tell)
 
 
-def test_asking_and_approving_are_told_before_they_count_and_wake_who_carries_them_out(tmp_path: Path) -> None:
+def test_requests_and_approvals_are_audited_before_they_count(tmp_path: Path) -> None:
     async def tell(node: StorageNode, acme: Customer) -> None:
         row, heard = await record(acme), list[str]()
 
@@ -297,9 +297,7 @@ def test_a_query_is_looked_for_again_when_it_is_approved(tmp_path: Path) -> None
     story(tmp_path, tell)
 
 
-def test_a_person_is_asked_for_while_calls_of_the_same_day_are_being_erased(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_erasure_can_be_requested_during_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def tell(node: StorageNode, acme: Customer) -> None:
         first, second = await record(acme), await record(acme, name="Tove Lind", number="+4940777888")
         await permit(acme)
@@ -346,7 +344,7 @@ def test_a_live_call_is_stopped_first_and_again_if_it_would_not(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("days", [0, 1], ids=["today", "yesterday"])
-def test_a_recording_that_the_index_does_not_know_is_erased_by_its_files(tmp_path: Path, days: int) -> None:
+def test_a_recording_missing_from_the_index_is_erased(tmp_path: Path, days: int) -> None:
     async def tell(node: StorageNode, acme: Customer) -> None:
         row = await record(acme, state=CallState.RECORDING, ended=NOON - timedelta(days=days))
         await acme.calls.remove([row.id])
@@ -358,7 +356,7 @@ def test_a_recording_that_the_index_does_not_know_is_erased_by_its_files(tmp_pat
 
 
 @pytest.mark.parametrize("after", [timedelta(0), timedelta(days=-2)])
-def test_one_that_a_lost_index_has_not_got_back_yet_is_erased_too(tmp_path: Path, after: timedelta) -> None:
+def test_a_call_not_yet_back_in_a_lost_index_is_erased(tmp_path: Path, after: timedelta) -> None:
     async def tell(node: StorageNode, acme: Customer) -> None:
         old, new = await record(acme, ended=NOON - timedelta(days=90)), await record(acme)
         await acme.calls.remove([old.id, new.id])
@@ -373,7 +371,7 @@ def test_one_that_a_lost_index_has_not_got_back_yet_is_erased_too(tmp_path: Path
     story(tmp_path, tell)
 
 
-def test_a_live_call_that_the_index_does_not_know_is_stopped_too(tmp_path: Path) -> None:
+def test_a_live_call_unknown_to_the_index_is_stopped(tmp_path: Path) -> None:
     async def tell(node: StorageNode, acme: Customer) -> None:
         row = await record(acme, state=CallState.RECORDING)
         await acme.calls.remove([row.id])

@@ -67,7 +67,7 @@ POINTS = range(1, 31)
 
 
 @pytest.mark.sqlite  # works on copies of the data directory, which hold no rows of a server
-def test_killed_at_any_step_it_goes_on_and_is_never_done_too_early(tmp_path: Path) -> None:
+def test_a_killed_erasure_resumes_and_never_finishes_early(tmp_path: Path) -> None:
     known = []
 
     async def tell(node: StorageNode, acme: Customer) -> None:

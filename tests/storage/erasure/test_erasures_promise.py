@@ -10,7 +10,7 @@ from storage.erasure.erasure_rows import State
 from tests.storage.node import NOON, StorageNode, finish, opens, permit, record, story
 
 
-def test_an_old_copy_with_all_of_todays_secrets_opens_nothing_erased_and_everything_else(tmp_path: Path) -> None:
+def test_an_old_copy_with_todays_keys_decrypts_nothing_erased(tmp_path: Path) -> None:
     kept = []
 
     async def tell(node: StorageNode, acme: Customer) -> None:

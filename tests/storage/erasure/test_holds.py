@@ -67,7 +67,7 @@ def test_a_reason_is_kept_as_far_as_it_is_shown(tmp_path: Path) -> None:
     story(tmp_path, tell)
 
 
-def test_of_a_call_whose_key_is_forgotten_no_row_tells_and_no_hold_helps(tmp_path: Path) -> None:
+def test_a_call_with_a_cut_key_has_no_hold(tmp_path: Path) -> None:
     """An old database may bring rows back; the key does not come back with them."""
 
     async def tell(node: StorageNode, acme: Customer) -> None:
@@ -81,7 +81,7 @@ def test_of_a_call_whose_key_is_forgotten_no_row_tells_and_no_hold_helps(tmp_pat
     story(tmp_path, tell)
 
 
-def test_a_call_whose_erasure_waits_for_approval_can_still_be_held(tmp_path: Path) -> None:
+def test_a_call_awaiting_approval_can_still_be_held(tmp_path: Path) -> None:
     async def tell(node: StorageNode, acme: Customer) -> None:
         row = await record(acme)
         await permit(acme)

@@ -69,7 +69,7 @@ def test_files_rows_and_receipts_follow_the_keys(tmp_path: Path) -> None:
 
 
 @pytest.mark.sqlite  # works on copies of the data directory, which hold no rows of a server
-def test_erasures_that_shared_a_cut_get_a_receipt_each_with_their_own_calls(tmp_path: Path) -> None:
+def test_erasures_that_shared_a_cut_get_separate_receipts(tmp_path: Path) -> None:
     known = []
 
     async def tell(node: StorageNode, acme: Customer) -> None:
@@ -124,7 +124,7 @@ def test_a_cut_that_never_came_is_made_up_for(tmp_path: Path) -> None:
 
 
 @pytest.mark.sqlite  # works on copies of the data directory, which hold no rows of a server
-def test_an_erasure_that_the_backup_knows_from_before_its_cut_does_not_hide_the_others(tmp_path: Path) -> None:
+def test_an_erasure_in_the_backup_does_not_hide_the_others(tmp_path: Path) -> None:
     known = []
 
     async def tell(node: StorageNode, acme: Customer) -> None:

@@ -54,7 +54,7 @@ def test_there_is_an_end(tmp_path, monkeypatch):
     story(tmp_path, tell)
 
 
-def test_what_cannot_be_written_down_is_not_done(tmp_path):
+def test_a_column_set_that_cannot_be_audited_is_not_saved(tmp_path):
     async def tell(node, acme):
         async def refuse(_):
             raise RuntimeError
@@ -94,5 +94,5 @@ def test_a_lost_database_gets_its_sets_back(tmp_path):
     story(tmp_path, tell)
 
 
-def test_spellings_nobody_can_tell_apart_are_one_name():
+def test_indistinguishable_spellings_are_one_name():
     assert folded(" ＭÜLLER") == folded("mu\u0308ller ") != folded("muller")

@@ -33,7 +33,7 @@ def row(leaf: int, sealed: bytes, id: str = "e1") -> SimpleNamespace:
 @pytest.mark.parametrize(
     "request_", [REQUEST, Request("csv", (), "r", ("a", "b")), Request("csv", (), "r", query={"party": "Ö"}), None]
 )
-def test_what_was_sealed_is_shown(keys: CustomerKeys, request_: Request | None) -> None:
+def test_a_sealed_export_row_is_restored(keys: CustomerKeys, request_: Request | None) -> None:
     leaf = sealing.new_leaf(keys)
     found = shown(keys, row(leaf, seal(keys, leaf, "e1", request_, 2, "why")))
     assert found and (found.request, found.tries, found.problem, found.state) == (
@@ -45,7 +45,7 @@ def test_what_was_sealed_is_shown(keys: CustomerKeys, request_: Request | None) 
     assert "Ödipus" not in repr(found) and "123" not in repr(found)
 
 
-def test_a_row_cannot_stand_in_for_another(keys: CustomerKeys) -> None:
+def test_an_export_row_does_not_open_under_another_id(keys: CustomerKeys) -> None:
     leaf = sealing.new_leaf(keys)
     with pytest.raises(SealBroken):
         shown(keys, row(leaf, seal(keys, leaf, "e1", REQUEST, 0, None), "e2"))

@@ -94,7 +94,7 @@ def test_a_call_that_is_being_erased_is_left_out(tmp_path: Path) -> None:
     story(tmp_path, tell)
 
 
-def test_an_export_under_way_ends_with_an_erasure_of_what_it_holds(tmp_path: Path) -> None:
+def test_an_erasure_ends_a_running_export_of_its_call(tmp_path: Path) -> None:
     async def tell(node: StorageNode, acme: Customer) -> None:
         row = await record(acme)
         export = await acme.exports.begin((await acme.exports.file(asked(row.id), "paula")).id)
@@ -141,7 +141,7 @@ def test_cancelling_forgets_request_and_file(tmp_path: Path) -> None:
     story(tmp_path, tell)
 
 
-def test_a_job_that_begins_while_somebody_cancels_leaves_the_cancelled_export_as_it_is(tmp_path: Path) -> None:
+def test_a_cancelled_export_stays_cancelled_when_its_job_begins(tmp_path: Path) -> None:
     async def tell(node: StorageNode, acme: Customer) -> None:
         id = (await acme.exports.file(asked(), "paula")).id
         with acme.exports.sink(await acme.exports.begin(id)) as sink:
@@ -237,7 +237,7 @@ def test_only_so_many_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     story(tmp_path, tell)
 
 
-def test_a_recording_is_never_taken_for_an_export_nor_an_export_for_a_recording(tmp_path: Path) -> None:
+def test_recordings_and_exports_are_never_confused(tmp_path: Path) -> None:
     async def tell(node: StorageNode, acme: Customer) -> None:
         row = await record(acme)
         await made(acme, row.id)
@@ -260,7 +260,7 @@ def test_the_disk_is_asked_before_each_block(tmp_path: Path) -> None:
     story(tmp_path, tell)
 
 
-def test_what_is_kept_for_a_week_is_not_in_the_way_of_an_old_day(tmp_path: Path) -> None:
+def test_an_export_outlives_the_cut_of_a_past_day(tmp_path: Path) -> None:
     """Leaves of exports belong to no day of recordings: ending a past day by one cut takes none of them."""
 
     async def tell(node: StorageNode, acme: Customer) -> None:
@@ -272,7 +272,7 @@ def test_what_is_kept_for_a_week_is_not_in_the_way_of_an_old_day(tmp_path: Path)
     story(tmp_path, tell)
 
 
-def test_the_list_has_what_can_still_be_fetched_newest_first_in_pages(tmp_path: Path) -> None:
+def test_the_list_has_retrievable_exports_newest_first(tmp_path: Path) -> None:
     async def tell(node: StorageNode, acme: Customer) -> None:
         filed = []
         for _ in range(3):
@@ -291,7 +291,7 @@ def test_the_list_has_what_can_still_be_fetched_newest_first_in_pages(tmp_path: 
     story(tmp_path, tell)
 
 
-def test_what_happens_beside_an_export_happens_with_it_or_not_at_all(tmp_path: Path) -> None:
+def test_an_export_and_its_side_effects_are_one_transaction(tmp_path: Path) -> None:
     async def tell(node: StorageNode, acme: Customer) -> None:
         heard: list[tuple[str, str, object]] = []
 

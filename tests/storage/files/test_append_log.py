@@ -58,7 +58,7 @@ def test_a_line_is_taken_back_only_while_it_is_the_last(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("number", "error"), [(errno.ENOSPC, NoSpace), (errno.EIO, DiskFailed)])
-def test_what_could_not_be_synced_is_not_there(
+def test_a_line_that_failed_to_sync_is_removed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, error: type[Exception]
 ) -> None:
     log(tmp_path).append(b"one\n")
@@ -73,9 +73,7 @@ def test_what_could_not_be_synced_is_not_there(
     assert (tmp_path / "log").read_bytes() == b"one\n"
 
 
-def test_space_is_owned_again_after_a_line_that_could_not_be_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_space_is_reserved_again_after_a_failed_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = log(tmp_path)
     file.append(b"one\n")
     owned = (tmp_path / "log").stat().st_blocks
@@ -91,7 +89,7 @@ def test_space_is_owned_again_after_a_line_that_could_not_be_written(
     assert (tmp_path / "log").stat().st_blocks >= owned >= RESERVE // 512
 
 
-def test_space_that_somebody_took_while_a_line_was_taken_back_is_owned_again_by_the_next_one(
+def test_lost_reserved_space_is_reserved_again_by_the_next_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = log(tmp_path)
@@ -104,7 +102,7 @@ def test_space_that_somebody_took_while_a_line_was_taken_back_is_owned_again_by_
     assert (tmp_path / "log").stat().st_blocks >= owned
 
 
-def test_space_is_owned_before_the_first_line_and_behind_every_other(tmp_path: Path) -> None:
+def test_space_is_reserved_before_every_line(tmp_path: Path) -> None:
     log(tmp_path).prepare()
     status = (tmp_path / "log").stat()
     assert (status.st_size, status.st_mode & 0o777) == (0, 0o600)

@@ -38,7 +38,7 @@ class Recorded(Disk):
         super().unlink(path)
 
 
-def test_a_replaced_file_is_durable_before_and_after_it_takes_the_name(tmp_path: Path) -> None:
+def test_a_replaced_file_is_synced_before_and_after_the_rename(tmp_path: Path) -> None:
     disk, path = Recorded(), tmp_path / "file"
     path.write_bytes(b"old and longer")
     disk.replace(path, b"new")
@@ -48,7 +48,7 @@ def test_a_replaced_file_is_durable_before_and_after_it_takes_the_name(tmp_path:
     assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
 
 
-def test_an_overwritten_file_keeps_its_place_and_its_time_always_grows(tmp_path: Path) -> None:
+def test_an_overwritten_file_keeps_its_inode(tmp_path: Path) -> None:
     disk, path = Recorded(), tmp_path / "file"
     disk.reserve(path, 4096)
     before = path.stat()
@@ -154,7 +154,7 @@ def test_a_folder_apart_is_made_once_and_used_by_all(tmp_path: Path) -> None:
     assert folder.stat().st_mode & 0o777 == 0o700
 
 
-def test_a_folder_apart_has_a_region_of_its_own_where_the_file_system_has_them(tmp_path: Path) -> None:
+def test_a_separate_folder_gets_its_own_disk_region(tmp_path: Path) -> None:
     make_apart(tmp_path / "vault" / "open")
     with opened(tmp_path / "vault", os.O_RDONLY | os.O_DIRECTORY) as fd:
         flags = array("l", [0])
@@ -166,7 +166,7 @@ def test_a_folder_apart_has_a_region_of_its_own_where_the_file_system_has_them(t
     assert flags[0] & 0x20000 or "ext" not in name
 
 
-def test_who_asks_for_the_same_lock_waits_until_the_other_is_done(tmp_path):
+def test_a_second_locker_waits_for_the_first(tmp_path):
     lock, order = tmp_path / ".lock", []
 
     def second():

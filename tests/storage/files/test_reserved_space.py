@@ -26,7 +26,7 @@ def test_without_a_folder_nothing_is_owned(tmp_path: Path) -> None:
     assert not ReservedSpace(tmp_path / "none").keep()
 
 
-def test_a_descriptor_that_cannot_grow_is_told() -> None:
+def test_a_descriptor_that_cannot_grow_reserves_nothing() -> None:
     reading, writing = os.pipe()
     try:
         assert not reserve(writing, 0, 4096)

@@ -33,7 +33,7 @@ async def talk_much(acme: Customer, times: int = 60) -> None:
         await acme.holds.put(row.id, f"reason {number}", "paula")
 
 
-def test_a_journal_of_which_most_is_out_of_date_is_written_anew_and_says_the_same(tmp_path: Path) -> None:
+def test_compacting_an_outdated_journal_keeps_its_content(tmp_path: Path) -> None:
     async def tell(node: StorageNode, acme: Customer) -> None:
         asked = await fill(acme)
         await talk_much(acme)
@@ -64,7 +64,7 @@ def test_a_small_journal_or_one_that_counts_is_left_alone(tmp_path: Path, monkey
     story(tmp_path, tell)
 
 
-def test_what_was_erased_is_in_no_byte_of_the_new_file(tmp_path: Path) -> None:
+def test_a_compacted_journal_holds_nothing_erased(tmp_path: Path) -> None:
     async def tell(node: StorageNode, acme: Customer) -> None:
         await talk_much(acme)
         row = await record(acme, name="Tove Lind", number="+4940777888")
@@ -81,7 +81,7 @@ def test_what_was_erased_is_in_no_byte_of_the_new_file(tmp_path: Path) -> None:
     story(tmp_path, tell)
 
 
-def test_a_journal_in_which_nothing_counts_any_more_is_written_on_and_read(tmp_path: Path) -> None:
+def test_a_journal_compacted_to_nothing_stays_usable(tmp_path: Path) -> None:
     async def tell(node: StorageNode, acme: Customer) -> None:
         row = await record(acme)
         for _ in range(3):
@@ -125,7 +125,7 @@ def test_a_crash_at_any_step_leaves_the_old_file_or_the_new_one(
     story(tmp_path, tell)
 
 
-def test_what_is_written_meanwhile_is_in_the_new_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lines_written_during_compaction_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def tell(node: StorageNode, acme: Customer) -> None:
         await talk_much(acme)
         newest, draft = acme.journal.newest, Journal.draft
@@ -163,7 +163,7 @@ def test_nothing_is_done_while_a_line_is_half_kept(tmp_path: Path) -> None:
     story(tmp_path, tell)
 
 
-def test_lines_that_nobody_could_take_back_count_for_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lines_of_a_killed_writer_are_ignored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def tell(node: StorageNode, acme: Customer) -> None:
         monkeypatch.setattr(LineFile, "take_back", lambda self, line: False)  # as where the process was killed
         row = await record(acme)
@@ -184,7 +184,7 @@ def test_lines_that_nobody_could_take_back_count_for_nobody(tmp_path: Path, monk
     story(tmp_path, tell)
 
 
-def test_what_another_process_put_in_place_meanwhile_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_compaction_keeps_another_processs_new_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def tell(node: StorageNode, acme: Customer) -> None:
         await talk_much(acme)
         path, draft = node.data / FILE, Journal.draft

@@ -32,9 +32,7 @@ def test_a_gap_only_widens_until_it_is_closed(tmp_path: Path) -> None:
     assert gap.first() is None and os.listdir(tmp_path) == []
 
 
-def test_a_disk_that_is_read_only_has_nothing_against_closing_none(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_closing_no_gap_works_on_a_read_only_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def read_only(*_: object) -> None:
         raise OSError(errno.EROFS, "read-only")  # what Linux says before it looks whether there is such a file
 
@@ -45,7 +43,7 @@ def test_a_disk_that_is_read_only_has_nothing_against_closing_none(
         Gap(tmp_path).close()
 
 
-def test_what_cannot_be_read_means_all_days(tmp_path: Path) -> None:
+def test_an_unreadable_gap_file_means_all_days(tmp_path: Path) -> None:
     (tmp_path / FILE_NAME).write_bytes(b"\xff")
     assert Gap(tmp_path).first() == 0
 
@@ -73,7 +71,7 @@ def test_an_index_that_is_as_it_was_left_has_none(tmp_path: Path) -> None:
     story(tmp_path, tell)
 
 
-def test_a_lost_index_lacks_everything_whatever_is_written_to_it_then(tmp_path: Path) -> None:
+def test_a_lost_index_lacks_everything_despite_later_writes(tmp_path: Path) -> None:
     async def tell(node: StorageNode, acme: Customer) -> None:
         await acme.calls.remove([(await record(acme, ended=NOON - timedelta(days=90))).id])
         await acme.open_database()

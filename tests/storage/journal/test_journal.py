@@ -21,7 +21,7 @@ from tests.storage.node import NOON, ROOT, StorageNode, permit, record, story
 from tests.storage.onfile import FILE, fill
 
 
-def test_a_line_that_a_crash_cut_off_never_was(tmp_path: Path) -> None:
+def test_a_torn_journal_line_is_ignored(tmp_path: Path) -> None:
     async def tell(node: StorageNode, acme: Customer) -> None:
         await permit(acme)
         whole = (node.data / FILE).read_bytes()
@@ -82,9 +82,7 @@ EDITS: dict[str, Callable[[list[bytes]], list[bytes]]] = {
 
 
 @pytest.mark.parametrize("edit", EDITS.values(), ids=EDITS)
-def test_lines_that_somebody_moved_or_took_are_noticed(
-    tmp_path: Path, edit: Callable[[list[bytes]], list[bytes]]
-) -> None:
+def test_moved_or_removed_lines_are_detected(tmp_path: Path, edit: Callable[[list[bytes]], list[bytes]]) -> None:
     async def tell(node: StorageNode, acme: Customer) -> None:
         row = await record(acme)
         await permit(acme)
@@ -99,9 +97,7 @@ def test_lines_that_somebody_moved_or_took_are_noticed(
     story(tmp_path, tell)
 
 
-def test_lines_of_the_first_version_are_read_written_behind_and_compacted(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_lines_of_the_first_version_are_read_and_compacted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def tell(node: StorageNode, acme: Customer) -> None:
         new = Head.new
         with monkeypatch.context() as patch:
@@ -122,7 +118,7 @@ def test_lines_of_the_first_version_are_read_written_behind_and_compacted(
     story(tmp_path, tell)
 
 
-def test_what_was_refused_at_the_last_moment_does_not_come_true_at_the_next_start(tmp_path: Path) -> None:
+def test_a_rolled_back_change_does_not_return_at_the_next_start(tmp_path: Path) -> None:
     async def tell(node: StorageNode, acme: Customer) -> None:
         row = await record(acme)
         await permit(acme)
@@ -141,9 +137,7 @@ def test_what_was_refused_at_the_last_moment_does_not_come_true_at_the_next_star
     story(tmp_path, tell)
 
 
-def test_a_line_whose_writer_was_given_up_while_it_wrote_is_taken_back_too(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_line_of_a_cancelled_writer_is_taken_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def tell(node: StorageNode, acme: Customer) -> None:
         await permit(acme)
         before, append = (node.data / FILE).read_bytes(), LineFile.append
@@ -171,7 +165,7 @@ def test_a_line_whose_writer_was_given_up_while_it_wrote_is_taken_back_too(
     story(tmp_path, tell)
 
 
-def test_what_cannot_be_written_down_is_not_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_change_that_cannot_be_journalled_is_not_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def tell(node: StorageNode, acme: Customer) -> None:
         row = await record(acme)
         await permit(acme)

@@ -22,7 +22,7 @@ def test_a_line_of_before_has_no_number() -> None:
     assert Head.of(b'{"id":"00","items":[]}\n') == Head("00", 0, False, 1, 0)
 
 
-def test_a_line_of_the_first_version_stays_one_wherever_it_is_copied() -> None:
+def test_a_copied_line_keeps_the_first_version() -> None:
     before = b'{"id":"00","n":3,"items":[[0,"4e2000000007","b25l"]]}\n'
     head, boxes = boxes_of(before)
     assert head == Head("00", 3, False, 1, 0) and packed(head, boxes) == before
@@ -30,7 +30,7 @@ def test_a_line_of_the_first_version_stays_one_wherever_it_is_copied() -> None:
     assert head.context(0, "acme") == head.copied(9).context(0, "acme") == "00.0"
 
 
-def test_an_item_is_bound_to_the_line_it_was_written_in_and_to_the_customer() -> None:
+def test_an_item_is_bound_to_its_line_and_customer() -> None:
     head = Head.new("00", 3)
     assert head.context(7, "acme") == head.copied(9).context(7, "acme") == "00.7.3.acme"
 
@@ -88,7 +88,7 @@ def test_a_number_that_comes_again_was_given_up_before() -> None:
 
 
 @pytest.mark.parametrize("line", [b"", b"{}", b"[]", b'{"id":"00"}', b'{"id":"xx","items":[]}', b'{"n":1,"items":[]}'])
-def test_what_is_no_line_has_no_head(line: bytes) -> None:
+def test_an_invalid_line_has_no_head(line: bytes) -> None:
     assert Head.of(line) is None
 
 

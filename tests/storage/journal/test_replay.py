@@ -46,7 +46,7 @@ def test_everything_comes_back_as_it_was(tmp_path: Path) -> None:
     story(tmp_path, tell)
 
 
-def test_a_hold_still_stops_an_erasure_after_the_rows_are_built_anew(tmp_path: Path) -> None:
+def test_a_hold_stops_an_erasure_after_a_rebuild(tmp_path: Path) -> None:
     async def tell(node: StorageNode, acme: Customer) -> None:
         row = await record(acme, ended=NOON - timedelta(days=400))
         await permit(acme)
@@ -63,7 +63,7 @@ def test_a_hold_still_stops_an_erasure_after_the_rows_are_built_anew(tmp_path: P
     story(tmp_path, tell)
 
 
-def test_what_hung_on_an_erased_call_does_not_come_back_and_is_in_no_byte(tmp_path: Path) -> None:
+def test_data_of_an_erased_call_do_not_come_back(tmp_path: Path) -> None:
     async def tell(node: StorageNode, acme: Customer) -> None:
         row = await record(acme)
         await permit(acme)
@@ -82,7 +82,7 @@ def test_what_hung_on_an_erased_call_does_not_come_back_and_is_in_no_byte(tmp_pa
     story(tmp_path, tell)
 
 
-def test_a_database_from_before_the_journal_is_written_down_whole(tmp_path: Path) -> None:
+def test_a_database_older_than_the_journal_is_copied_into_it(tmp_path: Path) -> None:
     async def tell(node: StorageNode, acme: Customer) -> None:
         asked = await fill(acme)
         before = without_calls(await dump(acme), asked)
@@ -96,7 +96,7 @@ def test_a_database_from_before_the_journal_is_written_down_whole(tmp_path: Path
     story(tmp_path, tell)
 
 
-def test_a_journal_that_is_missing_goes_on_with_the_numbers_of_a_database_without_papers(tmp_path: Path) -> None:
+def test_a_missing_journal_continues_the_databases_numbers(tmp_path: Path) -> None:
     async def tell(node: StorageNode, acme: Customer) -> None:
         row = await record(acme)
         await acme.holds.put(row.id, "court", "paula")
@@ -115,9 +115,7 @@ def test_a_journal_that_is_missing_goes_on_with_the_numbers_of_a_database_withou
     story(tmp_path, tell)
 
 
-def test_a_journal_that_a_crash_kept_from_being_begun_is_begun_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_journal_interrupted_at_its_start_is_begun_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Killed(BaseException):
         """The process is no more."""
 
@@ -143,7 +141,7 @@ def test_a_journal_that_a_crash_kept_from_being_begun_is_begun_again(
     story(tmp_path, tell)
 
 
-def test_two_processes_give_a_lost_database_its_papers_back_once(tmp_path: Path) -> None:
+def test_two_processes_restore_a_lost_database_once(tmp_path: Path) -> None:
     async def tell(node: StorageNode, acme: Customer) -> None:
         await fill(acme)
         await acme.close()
@@ -158,7 +156,7 @@ def test_two_processes_give_a_lost_database_its_papers_back_once(tmp_path: Path)
 
 
 @pytest.mark.parametrize("blank", [True, False])
-def test_a_journal_of_another_customer_is_refused_until_it_is_taken_away(tmp_path: Path, blank: bool) -> None:
+def test_another_customers_journal_is_refused(tmp_path: Path, blank: bool) -> None:
     async def tell(node: StorageNode, acme: Customer) -> None:
         if not blank:
             await permit(acme)
@@ -201,7 +199,7 @@ async def renamed(acme: Customer) -> None:
 
 
 @pytest.mark.parametrize("what", KILLED)
-def test_what_was_written_down_but_not_committed_is_done_at_the_next_start(
+def test_journalled_changes_are_committed_at_the_next_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
     async def tell(node: StorageNode, acme: Customer) -> None:
@@ -237,7 +235,7 @@ def test_what_was_written_down_but_not_committed_is_done_at_the_next_start(
     story(tmp_path, tell)
 
 
-def test_a_last_line_that_does_not_fit_the_database_keeps_nobody_out(tmp_path: Path) -> None:
+def test_a_last_line_that_does_not_fit_does_not_prevent_opening(tmp_path: Path) -> None:
     async def tell(node: StorageNode, acme: Customer) -> None:
         await fill(acme)
         before = await dump(acme)
@@ -252,7 +250,7 @@ def test_a_last_line_that_does_not_fit_the_database_keeps_nobody_out(tmp_path: P
     story(tmp_path, tell)
 
 
-def test_a_damaged_last_line_keeps_nobody_out(tmp_path: Path) -> None:
+def test_a_damaged_last_line_does_not_prevent_opening(tmp_path: Path) -> None:
     async def tell(node: StorageNode, acme: Customer) -> None:
         await permit(acme)
         await acme.close()
@@ -265,7 +263,7 @@ def test_a_damaged_last_line_keeps_nobody_out(tmp_path: Path) -> None:
     story(tmp_path, tell)
 
 
-def test_a_request_that_the_audit_log_did_not_take_does_not_come_back(tmp_path: Path) -> None:
+def test_a_request_that_was_not_audited_does_not_come_back(tmp_path: Path) -> None:
     async def refused(_: str) -> None:
         raise NoSpace("the log takes nothing")
 
@@ -287,9 +285,7 @@ def test_a_request_that_the_audit_log_did_not_take_does_not_come_back(tmp_path: 
     story(tmp_path, tell)
 
 
-def test_a_request_of_many_rounds_goes_on_after_the_first_and_without_its_database(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_long_erasure_resumes_without_its_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def tell(node: StorageNode, acme: Customer) -> None:
         calls = [await record(acme, ended=NOON - timedelta(days=days)) for days in (9, 5)]
         await permit(acme)

@@ -40,7 +40,7 @@ async def go_on(acme: Customer, asked: str) -> None:
 
 
 @pytest.mark.parametrize("compacted", [False, True])
-def test_an_old_database_brought_back_alone_comes_to_the_state_of_today(
+def test_an_old_database_restored_alone_catches_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compacted: bool
 ) -> None:
     async def tell(node: StorageNode, acme: Customer) -> None:
@@ -85,7 +85,7 @@ def test_an_old_database_is_known_by_its_number_alone(tmp_path: Path, monkeypatc
     story(tmp_path, tell)
 
 
-def test_a_line_that_is_just_being_committed_makes_no_database_old(tmp_path: Path) -> None:
+def test_a_line_being_committed_makes_no_database_old(tmp_path: Path) -> None:
     async def tell(node: StorageNode, acme: Customer) -> None:
         row = await record(acme)
         await permit(acme)

@@ -141,7 +141,7 @@ def test_the_reader_stops_at_damage_and_says_where(node: StorageNode) -> None:
     assert node.by_key(ref).returncode == 1
 
 
-def test_the_reader_opens_nothing_erased_and_nothing_with_other_keys(node: StorageNode) -> None:
+def test_the_reference_reader_decrypts_nothing_erased(node: StorageNode) -> None:
     ref = node.store("m1", b"audio")
     (node.folder / "root").write_bytes(bytes(32))
     done = node.by_root(ref)
@@ -162,7 +162,7 @@ def block(page: str) -> str:
     return blocks(page)[0]
 
 
-def test_the_receipt_of_the_page_is_genuine_and_signs_what_the_page_says():
+def test_the_documented_receipt_is_genuine():
     key = Ed25519PrivateKey.from_private_bytes(count(0, 32)).public_key()
     receipt = receipts.verify(block("receipt.md").encode(), "acme", key)
     signed = json.dumps({k: v for k, v in receipt.items() if k != "signature"}, sort_keys=True, separators=(",", ":"))
@@ -173,7 +173,7 @@ def test_the_receipt_of_the_page_is_genuine_and_signs_what_the_page_says():
     assert found["public key"] == receipt["public_key"] == key.public_bytes_raw().hex()
 
 
-def test_the_line_of_the_ledger_on_the_page_is_read_and_written_so(tmp_path):
+def test_the_documented_ledger_line_is_genuine(tmp_path):
     (tmp_path / "again").mkdir()
     (tmp_path / "acme.erasures").write_text(block("ledger.md"))
     entry = Ledger(tmp_path, "acme").last()
@@ -200,7 +200,7 @@ class VectorKeys:
         return True
 
 
-def test_the_line_of_the_journal_on_the_page_is_read_and_written_so(tmp_path):
+def test_the_documented_journal_line_is_genuine(tmp_path):
     wanted = Item(LEAF, "holds", None, {"call": CALL})
     now, before = blocks("journal.md")
     (tmp_path / "acme").mkdir()
@@ -210,7 +210,7 @@ def test_the_line_of_the_journal_on_the_page_is_read_and_written_so(tmp_path):
     assert list(ours.items(now.encode())) == list(ours.items(before.encode())) == [wanted]
 
 
-def test_the_entry_and_the_checkpoint_of_the_page_are_genuine_and_written_so():
+def test_the_documented_entry_and_checkpoint_are_genuine():
     line, since, mark = blocks("audit.md")
     key = Ed25519PrivateKey.from_private_bytes(count(0, 32))
     assert hash_chain.verify("acme", [line.encode()], [Checkpoint.parse(mark)], key.public_key()).entries == 1

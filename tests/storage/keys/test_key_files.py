@@ -127,7 +127,7 @@ def test_anything_has_a_generation_or_none(data: bytes) -> None:
     assert generation_of(sealed(NEW, 2)[:32] + data) == NEW.generation
 
 
-def test_what_is_missing_or_wrong_is_said() -> None:
+def test_missing_or_wrong_key_files_are_named() -> None:
     with pytest.raises(KeysMissing, match="forget secret"):
         choose(ROOT, "acme", [None, None], [sealed(OLD, 1)])
     with pytest.raises(KeysMissing, match="key tree"):

@@ -119,7 +119,7 @@ def test_readers_meet_a_whole_state_during_cuts(data: Data, keys: CustomerKeys) 
     assert all(seen)
 
 
-def test_numbers_are_never_given_twice_between_processes_and_restarts(data: Data, keys: CustomerKeys) -> None:
+def test_numbers_are_unique_across_processes_and_restarts(data: Data, keys: CustomerKeys) -> None:
     other = data.open()
     given = [source.allocate(DAY) for _ in range(2000) for source in (keys, other)]
     given += [data.open().allocate(DAY) for _ in range(20)]
@@ -133,7 +133,7 @@ def test_an_erased_number_is_never_given(keys: CustomerKeys) -> None:
     assert keys.allocate(DAY) == first + 1501
 
 
-def test_a_clock_set_back_into_an_erased_day_takes_the_next_one_left(keys: CustomerKeys) -> None:
+def test_a_clock_set_back_to_an_erased_day_uses_the_next_one(keys: CustomerKeys) -> None:
     keys.cut_days(DAY, DAY + 1)
     assert day_of(keys.allocate(DAY)) == DAY + 2
 

@@ -26,7 +26,7 @@ def crashes() -> Iterator[tuple[int, float, bool]]:
                 yield stop_at, kept, lose
 
 
-def test_a_cut_stopped_anywhere_leaves_the_old_or_the_new_state_and_is_completed(data: Data, tmp_path: Path) -> None:
+def test_an_interrupted_cut_is_completed(data: Data, tmp_path: Path) -> None:
     first = data.create()
     kept, cut, earlier = leaf_of(DAY, 1), leaf_of(DAY, 2), leaf_of(DAY, 3)
     first.cut(earlier)
@@ -74,7 +74,7 @@ def test_a_cut_stopped_on_a_full_disk_does_not_need_the_copy(data: Data, tmp_pat
         shutil.rmtree(trial.folder)
 
 
-def test_the_new_tree_is_durable_before_settling_destroys_the_old_secret(data: Data) -> None:
+def test_the_new_tree_is_durable_before_the_old_secret_goes(data: Data) -> None:
     class Recorded(Disk):
         steps: list[str] = []
 

@@ -17,7 +17,7 @@ def keys(data: Data) -> CustomerKeys:
 
 
 @pytest.mark.parametrize("cut", ["call", "day"])
-def test_an_old_backup_beside_todays_keys_opens_everything_but_the_erased(
+def test_an_old_backup_with_new_keys_lacks_only_erased_calls(
     data: Data, keys: CustomerKeys, tmp_path: Path, cut: str
 ) -> None:
     """The test that decides: backup = everything but keys/; today's secrets = keys/ and the root secret."""

@@ -15,7 +15,7 @@ def keys(data: Data) -> CustomerKeys:
     return data.create()
 
 
-def test_a_new_customer_is_told_from_lost_keys(data: Data) -> None:
+def test_a_new_customer_is_distinguished_from_lost_keys(data: Data) -> None:
     with pytest.raises(KeysMissing) as caught:
         data.open()
     assert "recorder init" in caught.value.hint

@@ -40,7 +40,7 @@ def test_a_leaf_is_derived_bit_by_bit(leaf: int) -> None:
 
 @settings(max_examples=150, deadline=None)
 @given(st.lists(st.one_of(leaves, near), max_size=25), st.lists(st.one_of(leaves, near), max_size=25))
-def test_whatever_is_cut_in_whatever_order_the_others_keep_their_keys(cut: list[int], asked: list[int]) -> None:
+def test_cuts_in_any_order_keep_the_other_keys(cut: list[int], asked: list[int]) -> None:
     tree = KeyTree.new(ROOT)
     for done, leaf in enumerate(cut):
         tree.derive(leaf) if tree.keeps(leaf) else None  # fill the caches, which must not remember
@@ -58,9 +58,7 @@ def test_whatever_is_cut_in_whatever_order_the_others_keep_their_keys(cut: list[
 
 @settings(max_examples=100, deadline=None)
 @given(st.lists(near, min_size=1, max_size=20, unique=True), st.randoms())
-def test_the_state_holds_no_node_above_a_cut_leaf_and_does_not_remember_the_order(
-    cut: list[int], order: random.Random
-) -> None:
+def test_the_state_holds_no_secret_above_a_cut_leaf(cut: list[int], order: random.Random) -> None:
     one, two = KeyTree.new(ROOT), KeyTree.new(ROOT)
     for leaf in cut:
         one.cut(leaf)
@@ -162,7 +160,7 @@ def test_anything_else_is_no_tree(data: bytes) -> None:
         KeyTree.from_bytes(data)
 
 
-def test_every_truncation_and_every_altered_structure_is_refused() -> None:
+def test_every_truncated_or_altered_tree_is_refused() -> None:
     tree = KeyTree.new(ROOT)
     tree.cut(77)
     data = bytes(tree)
@@ -201,14 +199,14 @@ def test_places_outside_the_tree_are_a_mistake_of_the_caller() -> None:
     assert day_of(leaf_of(20_000, 7)) == 20_000
 
 
-def test_neighbours_have_the_secrets_that_a_fresh_tree_gives_them():
+def test_neighbours_have_the_secrets_of_a_fresh_tree():
     tree = KeyTree.new(ROOT)
     leaves = [leaf_of(20_500, n) for n in (0, 1, 1023, 1024, 1025, 2, 1 << 31, 3)]
     for leaf in leaves:
         assert tree.derive(leaf) == KeyTree.new(ROOT).derive(leaf)
 
 
-def test_a_cut_neighbour_is_not_derived_from_what_was_remembered():
+def test_a_cut_neighbour_is_not_derived_from_a_cache():
     tree = KeyTree.new(ROOT)
     kept = tree.derive(leaf_of(20_500, 7))
     tree.cut(leaf_of(20_500, 8))

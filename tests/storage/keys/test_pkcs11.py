@@ -48,7 +48,7 @@ def put_key(value: bytes, label: str, **attributes: bool) -> None:
     library.finalize()
 
 
-def test_a_key_is_made_once_and_gives_the_same_secret_every_time(place: Callable[..., str]) -> None:
+def test_a_token_key_is_made_once_and_stable(place: Callable[..., str]) -> None:
     assert make_token_root(place()) is True
     assert make_token_root(place()) is False
     first, again = load_root(place()), load_root(place())
@@ -73,7 +73,7 @@ def test_a_key_that_can_be_read_out_is_refused(place: Callable[..., str]) -> Non
         load_root(place(key="object=open"))
 
 
-def test_what_is_missing_or_doubtful_is_refused_with_a_hint(place: Callable[..., str], tmp_path: Path) -> None:
+def test_a_missing_or_ambiguous_hardware_key_gets_a_hint(place: Callable[..., str], tmp_path: Path) -> None:
     with pytest.raises(KeysMissing, match="no such secret key"):
         load_root(place())
     with pytest.raises(KeysMissing, match="no tokens fit"):

@@ -36,7 +36,7 @@ def test_all_that_is_understood() -> None:
         "pkcs11:token=a;object=b?module-path=/p11.so&pin-value=271828",
     ],
 )
-def test_what_is_not_understood_is_refused_without_being_repeated(text: str) -> None:
+def test_an_invalid_uri_is_refused_without_being_repeated(text: str) -> None:
     with pytest.raises(ValueError) as caught:
         TokenKey.parse(text)
     assert "271828" not in str(caught.value) and "colour" not in str(caught.value)

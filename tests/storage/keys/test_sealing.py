@@ -26,7 +26,7 @@ def test_no_recording_shares_the_day_of_papers(keys: CustomerKeys) -> None:
         sealing.unseal(keys, leaf, "waiver", "1", sealed)
 
 
-def test_what_is_no_document_is_refused(keys: CustomerKeys) -> None:
+def test_sealed_bytes_that_are_not_an_object_are_refused(keys: CustomerKeys) -> None:
     leaf = sealing.new_leaf(keys)
     for plain in (b"[]", b"{"):
         sealed = keys.seal(leaf, "details", plain, b"hold\x001")

@@ -41,7 +41,7 @@ def test_a_call_is_due_at_the_end_of_its_days_and_not_before() -> None:
     assert decide(call(), policy, end) == Decision(Verdict.DUE, None, end)
 
 
-def test_time_counts_from_the_true_end_where_the_clock_was_set_back() -> None:
+def test_retention_counts_from_the_true_end_of_a_call() -> None:
     row = CallRow("1", 7, CallState.COMPLETE, ENDED, ENDED, 1, 1)
     assert with_erase_after(row, (), Policy(10)).erase_after == ENDED + 10 * DAY
     late, early = replace(row, kept_from=ENDED + 7 * DAY), replace(row, kept_from=ENDED - 30 * DAY)
@@ -49,7 +49,7 @@ def test_time_counts_from_the_true_end_where_the_clock_was_set_back() -> None:
     assert with_erase_after(early, (), Policy(10)).erase_after == ENDED + 10 * DAY
 
 
-def test_a_row_says_never_while_the_call_runs_and_where_it_is_kept_for_ever() -> None:
+def test_a_live_call_and_one_kept_forever_have_no_erase_after() -> None:
     row = CallRow("1", 7, CallState.COMPLETE, ENDED, ENDED, 1, 1, erase_after=ENDED)
     assert with_erase_after(row, (), Policy(None)).erase_after is None
     assert with_erase_after(replace(row, ended_at=None), (), Policy(10)).erase_after is None
@@ -96,7 +96,7 @@ def test_the_longest_or_the_shortest_wins(wins: Wins, rule: str, days: int | Non
         (Wins.LONGEST, (10,), None, None),
     ],
 )
-def test_a_rule_that_may_mean_a_call_or_not_keeps_it_and_ends_it_not_earlier(
+def test_a_rule_that_may_apply_never_shortens_retention(
     wins: Wins, known: tuple[int, ...], doubtful: int | None, days: int | None
 ) -> None:
     rules = (Rule("who", doubtful, doubtful=True), *(Rule(str(n), n) for n in known))
@@ -155,14 +155,14 @@ def test_small_corrections_are_taken_and_time_never_runs_back() -> None:
 
 
 @pytest.mark.parametrize("days", [1, 30])
-def test_a_clock_that_creeps_ahead_is_believed_for_a_minute_in_all(days: int) -> None:
+def test_a_fast_clock_is_trusted_for_at_most_a_minute(days: int) -> None:
     clock = TrustedClock(ENDED, 0.0)
     for reading in range(1, days * 86400 // 59):
         clock = clock.advance(clock.wall + timedelta(seconds=60), float(reading))
         assert clock.wall <= ENDED + timedelta(seconds=reading + 60)
 
 
-def test_a_clock_that_creeps_back_a_week_and_forward_again_gains_nothing() -> None:
+def test_a_clock_that_creeps_back_and_forth_gains_nothing() -> None:
     clock, wall = TrustedClock(ENDED, 0.0), ENDED
     readings = 7 * 86400 // 59
     for reading in range(1, 2 * readings):
@@ -236,7 +236,7 @@ steps = st.lists(
 
 
 @given(steps)
-def test_a_property_nothing_is_due_before_so_much_time_has_passed(walk: list[tuple[float, float]]) -> None:
+def test_property_nothing_is_due_early(walk: list[tuple[float, float]]) -> None:
     """Whatever the clock is set to on the way, no call is due early, but for one small correction."""
     clock, policy = TrustedClock(ENDED, 0.0), Policy(1)
     passed, offset, corrected = 0.0, 0.0, 60.0

@@ -18,7 +18,7 @@ MIRA = RuleSpec(30, party="030 123456", name="Mira's calls")
 SBC = RuleSpec(None, Direction.INBOUND, "192.0.2.0/24")
 
 
-def test_the_configuration_holds_until_somebody_stores_rules(tmp_path: Path) -> None:
+def test_the_configured_retention_holds_until_rules_are_set(tmp_path: Path) -> None:
     async def tell(node: StorageNode, acme: Customer) -> None:
         assert (await acme.rules.get()).default_days == 180
         stored = await acme.rules.put([MIRA, SBC], by="ada", wins=Wins.SHORTEST)
@@ -32,7 +32,7 @@ def test_the_configuration_holds_until_somebody_stores_rules(tmp_path: Path) -> 
     story(tmp_path, tell)
 
 
-def test_a_rule_that_stays_keeps_its_id_and_one_that_goes_is_forgotten_in_old_copies(tmp_path: Path) -> None:
+def test_an_unchanged_rule_keeps_its_id(tmp_path: Path) -> None:
     async def tell(node: StorageNode, acme: Customer) -> None:
         first = await acme.rules.put([MIRA, SBC], by="ada")
         async with acme.database.reading() as connection:
@@ -45,7 +45,7 @@ def test_a_rule_that_stays_keeps_its_id_and_one_that_goes_is_forgotten_in_old_co
 
 
 @pytest.mark.sqlite  # works on copies of the data directory, which hold no rows of a server
-def test_rules_of_a_backup_that_were_replaced_since_keep_what_they_may_have_meant(tmp_path: Path) -> None:
+def test_replaced_rules_of_a_backup_still_keep_their_calls(tmp_path: Path) -> None:
     known = []
 
     async def tell(node: StorageNode, acme: Customer) -> None:
@@ -108,7 +108,7 @@ def test_a_policy_follows_what_another_process_stores(tmp_path: Path) -> None:
     story(tmp_path, tell)
 
 
-def test_a_policy_is_read_once_unless_it_names_somebody(tmp_path: Path) -> None:
+def test_a_policy_is_cached_unless_it_names_a_user(tmp_path: Path) -> None:
     async def tell(node: StorageNode, acme: Customer) -> None:
         for rules, same in (([], True), ([SBC], True), ([SBC, MIRA], False)):
             await acme.rules.put(rules, by="ada")
@@ -130,7 +130,7 @@ def test_a_policy_is_read_once_unless_it_names_somebody(tmp_path: Path) -> None:
         RuleSpec(1, name="x" * 201),
     ],
 )
-def test_what_cannot_be_meant_is_refused_without_repeating_it(rule: RuleSpec) -> None:
+def test_an_impossible_rule_is_refused_without_its_values(rule: RuleSpec) -> None:
     with pytest.raises(BadRule) as refused:
         check([RuleSpec(1), rule], 180)
     assert str(refused.value).startswith("rule 2: ")
@@ -143,7 +143,7 @@ def test_too_many_rules_and_a_senseless_default_are_refused() -> None:
             check(rules, days)
 
 
-def test_a_change_is_told(tmp_path: Path) -> None:
+def test_a_rule_change_is_announced(tmp_path: Path) -> None:
     async def tell(node: StorageNode, acme: Customer) -> None:
         told: list[int] = []
         acme.rules.on_change(lambda: told.append(1))

@@ -24,7 +24,7 @@ async def left(acme: Customer, *rows: object) -> list[bool]:
     return [await acme.calls.get(row.id) is not None for row in rows]  # type: ignore[attr-defined]  # call rows
 
 
-def test_what_is_due_goes_and_nothing_else(tmp_path: Path) -> None:
+def test_a_sweep_takes_only_due_calls(tmp_path: Path) -> None:
     async def tell(node: StorageNode, acme: Customer) -> None:
         due = await record(acme, ended=NOON - timedelta(days=180))
         edge = await record(acme, ended=NOON - timedelta(days=180) + timedelta(microseconds=1))
@@ -47,7 +47,7 @@ def test_what_is_due_goes_and_nothing_else(tmp_path: Path) -> None:
     story(tmp_path, tell)
 
 
-def test_a_call_recorded_while_the_clock_was_back_is_kept_its_days_from_its_true_end(tmp_path: Path) -> None:
+def test_a_call_recorded_with_a_slow_clock_is_kept_long_enough(tmp_path: Path) -> None:
     async def tell(node: StorageNode, acme: Customer) -> None:
         early = await record(acme, ended=NOON - timedelta(days=187))
         true_end = NOON - timedelta(days=180)
@@ -166,7 +166,7 @@ def test_a_question_is_taken_back_when_the_rules_change(tmp_path: Path) -> None:
     story(tmp_path, tell)
 
 
-def test_nobody_grants_what_rules_from_before_would_erase(tmp_path: Path) -> None:
+def test_an_erasure_of_outdated_rules_cannot_be_approved(tmp_path: Path) -> None:
     async def tell(node: StorageNode, acme: Customer) -> None:
         rows = [await record(acme) for _ in range(3)]
         await acme.rules.put([], by="ada", default_days=0)  # a slip of the pen
@@ -181,9 +181,7 @@ def test_nobody_grants_what_rules_from_before_would_erase(tmp_path: Path) -> Non
     story(tmp_path, tell)
 
 
-def test_rules_that_change_while_a_sweep_goes_through_the_calls_count(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_rules_changed_during_a_sweep_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def tell(node: StorageNode, acme: Customer) -> None:
         row = await record(acme, ended=LONG_AGO)
         preview, seen = acme.retention.preview, list[Preview]()

@@ -36,7 +36,7 @@ async def found(acme, *identities, user=None):
     return await acme.candidates.find(Asked(identities, user))
 
 
-def test_a_letter_finds_every_spelling_and_says_why(tmp_path):
+def test_candidates_match_every_spelling_with_a_reason(tmp_path):
     async def tell(node, acme):
         first = await call(acme, BOB, ANNA)
         node.watch.wait(hours=1)
@@ -52,7 +52,7 @@ def test_a_letter_finds_every_spelling_and_says_why(tmp_path):
     story(tmp_path, tell)
 
 
-def test_last_digits_mean_nobody_and_a_name_is_only_perhaps(tmp_path):
+def test_last_digits_do_not_match_and_a_name_is_uncertain(tmp_path):
     async def tell(node, acme):
         row = await call(acme, ANNA)
         assert await found(acme, "234567") == []
@@ -64,7 +64,7 @@ def test_last_digits_mean_nobody_and_a_name_is_only_perhaps(tmp_path):
     story(tmp_path, tell)
 
 
-def test_a_user_is_found_under_what_it_was_known_by_and_called_then(tmp_path):
+def test_a_user_is_found_by_former_numbers_and_names(tmp_path):
     async def tell(node, acme):
         await known(acme, first_name="Anna", last_name="Schmidt", numbers=("+49301234567",))
         before = await call(acme, ANNA)
@@ -80,7 +80,7 @@ def test_a_user_is_found_under_what_it_was_known_by_and_called_then(tmp_path):
     story(tmp_path, tell)
 
 
-def test_a_number_that_is_a_colleagues_today_was_the_persons_then(tmp_path):
+def test_a_colleagues_number_belonged_to_the_person_then(tmp_path):
     async def tell(node, acme):
         number = "+49301234567"
         await known(acme, first_name="Anna", last_name="Schmidt", numbers=(number,))
@@ -99,7 +99,7 @@ def test_a_number_that_is_a_colleagues_today_was_the_persons_then(tmp_path):
     story(tmp_path, tell)
 
 
-def test_what_the_call_was_matched_with_counts(tmp_path):
+def test_a_calls_matched_user_counts_as_evidence(tmp_path):
     async def tell(node, acme):
         anna = await known(acme, first_name="Anna", last_name="Schmidt", numbers=("+49301234567",))
         other = "22222222-0000-4000-8000-000000000002"
@@ -136,7 +136,7 @@ def test_an_erased_call_is_no_candidate_and_there_is_an_end(tmp_path, monkeypatc
     story(tmp_path, tell)
 
 
-def test_a_user_who_is_no_more_leaves_the_letter(tmp_path):
+def test_given_identities_match_without_the_deleted_user(tmp_path):
     async def tell(node, acme):
         row = await call(acme, ANNA)
         gone = "22222222-0000-4000-8000-000000000002"

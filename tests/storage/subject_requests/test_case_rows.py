@@ -54,7 +54,7 @@ def test_a_row_gives_the_case_back(keys):
     assert "Schmidt" not in repr(made) and "Art. 15" not in repr(made)
 
 
-def test_an_extension_moves_the_day_and_what_the_person_was_told_is_sealed(keys):
+def test_an_extension_moves_the_due_date_and_seals_its_reason(keys):
     longer = case(keys).extended(Extension(2, "number", T0, "Anna Schmidt has 312 calls"), T0, "paula")
     assert longer.due_at == datetime(2026, 6, 1, 12, tzinfo=UTC)
     row = columns(keys, longer)
@@ -87,7 +87,7 @@ def test_months_are_those_of_the_calendar(received, months, answered):
     assert due(datetime.fromisoformat(received), months) == datetime.fromisoformat(answered)
 
 
-def test_once_the_leaf_is_cut_nobody_is_named(keys):
+def test_a_case_with_a_cut_key_names_nobody(keys):
     made = case(keys)
     row = columns(keys, made)
     keys.cut(made.leaf)
@@ -115,7 +115,7 @@ def test_the_way_of_a_request():
 
 
 @pytest.mark.parametrize("state", State)
-def test_what_is_over_stays_over_and_what_is_being_made_is_waited_for(state):
+def test_an_ended_case_stays_ended_and_a_report_is_waited_for(state):
     closing = {step: after(state, step) for step in OUTCOMES}
     barred = state in OVER or state is State.REPORTING
     assert closing == {step: None if barred else State(step.value) for step in OUTCOMES}

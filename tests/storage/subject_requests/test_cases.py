@@ -44,7 +44,7 @@ async def made(acme, case, calls=(), digest="ab" * 32):
     await acme.exports.finish(export.id, size, {"sha256": digest, "calls": list(calls)})
 
 
-def test_from_the_letter_to_the_end(tmp_path):
+def test_a_case_passes_through_all_its_states(tmp_path):
     async def tell(node, acme):
         row = await record(acme)
         case = await filed(acme, Kind.ERASURE, Kind.ACCESS)
@@ -77,7 +77,7 @@ def test_from_the_letter_to_the_end(tmp_path):
 
 
 @pytest.mark.sqlite
-def test_a_closed_request_names_nobody_in_no_file_and_not_with_an_old_backup(tmp_path):
+def test_a_closed_request_names_nobody_even_with_a_backup(tmp_path):
     async def tell(node: StorageNode, acme):
         case = await filed(acme)
         before = await acme.requests.get(case.id)
@@ -100,7 +100,7 @@ def test_a_closed_request_names_nobody_in_no_file_and_not_with_an_old_backup(tmp
     story(tmp_path, tell)
 
 
-def test_an_extension_stays_in_the_record_and_what_the_person_was_told_does_not(tmp_path):
+def test_an_extension_stays_on_record_without_its_reason(tmp_path):
     async def tell(node, acme):
         case = await filed(acme)
         longer = Extension(2, "number", NOON, f"{NAME} has 312 calls")
@@ -239,7 +239,7 @@ def test_an_erasure_needs_what_every_erasure_needs(tmp_path):
     story(tmp_path, tell)
 
 
-def test_what_cannot_be_written_down_is_not_done(tmp_path):
+def test_a_request_step_that_cannot_be_audited_is_not_taken(tmp_path):
     async def tell(node, acme):
         async def refuse(_):
             raise RuntimeError

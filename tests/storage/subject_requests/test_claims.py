@@ -57,12 +57,12 @@ def test_sure_and_perhaps(one, then, sure):
     assert judged is sure and why.endswith(".") and "Anna" not in why
 
 
-def test_what_was_somebody_elses_is_no_match():
+def test_an_identity_of_another_person_is_no_match():
     assert told(claim(NUMBER, ME, OTHER), [OTHER]) == []
     assert told(claim("Anna Weber", ME, OTHER), [OTHER]) == []
 
 
-def test_without_a_user_the_letter_counts_unless_several_people_had_it():
+def test_a_claim_without_a_user_counts_for_a_sole_holder():
     assert told(claim(NUMBER), whom=None)[0][0]
     assert told(claim(NUMBER, OTHER), [OTHER], whom=None)[0][0]
     for holders, then in (((ME, OTHER), [ME]), ((ME,), [OTHER]), ((), [ME, OTHER])):
@@ -82,18 +82,18 @@ def test_the_directory_is_asked_about_parties_that_are_met_only():
     assert found.party == 1 and asked == [(NUMBER, T0)]
 
 
-def test_words_of_two_parties_do_not_make_a_name():
+def test_words_of_two_parties_do_not_form_one_name():
     parties = [{"name": "Anna Lang"}, {"name": "Jan Weber"}]
     assert matches(parties, T0, [claim("Anna Weber")], None, lambda party, at: frozenset(), "DE") == []
 
 
-def test_what_a_letter_says():
+def test_claims_are_read_from_given_identities():
     texts = ["+49 30 123456", "tel:+4930123456", "anna@pbx.example", "sip:anna@pbx.example", "Anna Weber", "4711"]
     assert [one.kind for one in of_letter(texts, "DE")] == ["number", "number", "address", "address", "name", "number"]
     assert not any(one.directory for one in of_letter(texts, "DE"))
 
 
-def test_what_the_directory_says_today_and_before():
+def test_claims_include_current_and_former_values():
     found = {one.text: one for one in of_user(user(), "DE")}
     assert set(found) >= {ME, NUMBER, "+4930999999", "anna@pbx.example", "Anna Weber", "Anna Schmidt", "Anna Alt"}
     assert all(one.directory for one in found.values())
@@ -106,7 +106,7 @@ def test_what_the_directory_says_today_and_before():
     ("at", "name"),
     [("2026-06-01", "Anna Weber"), ("2025-06-01", "Anna Schmidt"), ("2024-06-01", "Anna Alt")],
 )
-def test_what_the_directory_called_somebody_then(at, name):
+def test_a_user_has_the_name_of_the_time(at, name):
     assert known_as(user(), datetime.fromisoformat(at).replace(tzinfo=UTC)) == name
 
 
@@ -115,5 +115,5 @@ def test_a_time_that_cannot_be_read_has_not_come():
     assert known_as(odd, T0) == "Anna Schmidt"
 
 
-def test_nobody_is_named_by_accident():
+def test_the_repr_of_a_claim_hides_personal_data():
     assert "4930" not in repr(claim()) and "Anna" not in repr(of_user(user(), "DE"))

@@ -28,7 +28,7 @@ def record(keys):
     return closing_record.sign(KEY, "acme", closed)
 
 
-def test_it_says_what_was_handed_over_and_to_nobody_whom_it_was_about(keys):
+def test_a_closing_record_names_what_was_sent_but_no_person(keys):
     made = record(keys)
     assert made["counts"] == {"selected": 1, "left_out": 1} and made["outcome"] == "done"
     (report,) = made["reports"]

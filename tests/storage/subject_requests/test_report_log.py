@@ -32,7 +32,7 @@ def test_a_failure_has_no_time_of_being_done():
     assert "done_at" not in one and (one["ended_at"], one["problem"]) == (TEXT, "No room.")
 
 
-def test_how_it_is_encrypted_is_noted_and_with_what_is_not():
+def test_a_report_log_has_the_encryption_but_no_secret():
     (one,) = noted("e1")["reports"]
     assert one["encrypted"] == "passphrase" and "horse" not in str(one)
     assert Wanted(recipient="age1x").encrypted == "recipient" and Wanted().encrypted is None
@@ -49,5 +49,5 @@ def test_notes_have_an_end(monkeypatch):
     assert [each["by"] for each in found["reports"][1]["fetched"]] == ["b"]
 
 
-def test_what_is_not_there_changes_nothing():
+def test_the_end_of_an_unknown_report_changes_nothing():
     assert with_end({}, "e1", "done", T0, {}) == {"reports": []}

@@ -159,7 +159,7 @@ def test_two_parts_of_one_key_have_nothing_in_common() -> None:
     assert one[HEADER:] != two[HEADER:]
 
 
-def test_every_truncation_is_torn_and_releases_only_whole_segments() -> None:
+def test_every_truncation_releases_only_whole_segments() -> None:
     plain = os.urandom(5 * SMALL)
     data = sealed(plain)
     for size in range(HEADER, len(data)):
@@ -172,7 +172,7 @@ def test_every_truncation_is_torn_and_releases_only_whole_segments() -> None:
             opened(data[:size])
 
 
-def test_every_flipped_bit_is_forged_and_nothing_of_its_segment_comes_out() -> None:
+def test_every_flipped_bit_is_found() -> None:
     plain = os.urandom(3 * SMALL)
     data = sealed(plain)
     for bit in range(len(data) * 8):
@@ -189,7 +189,7 @@ def test_every_flipped_bit_is_forged_and_nothing_of_its_segment_comes_out() -> N
         assert error.offset == max(whole * SMALL, HEADER)
 
 
-def test_the_last_short_segment_may_be_cut_or_altered_and_says_so() -> None:
+def test_a_cut_or_altered_last_segment_is_a_bad_end() -> None:
     data = sealed(os.urandom(100))
     with pytest.raises(BadEnd):
         opened(data[:-1])
@@ -225,7 +225,7 @@ def test_another_key_place_part_or_header_opens_nothing() -> None:
         opened(sealed(os.urandom(200))[:HEADER] + data[HEADER:])
 
 
-def test_a_part_being_written_is_read_up_to_its_last_whole_segment() -> None:
+def test_a_part_being_written_is_read_to_its_last_whole_segment() -> None:
     plain = os.urandom(4 * SMALL)
     data = sealed(plain)
     for size in range(HEADER, len(data)):
@@ -253,7 +253,7 @@ def test_verification_says_that_the_end_is_missing() -> None:
     assert list(reader(data[: 3 * SMALL + 5]).defects()) == [Defect("torn", 3 * SMALL, 5)]
 
 
-def test_a_whole_last_segment_that_was_altered_is_forged_for_nobody_cut_it() -> None:
+def test_an_altered_last_segment_is_forged_and_not_cut_off() -> None:
     data = bytearray(sealed(os.urandom(3 * SMALL - TAG * 3 - HEADER)))
     data[-1] ^= 1
     assert len(data) == 3 * SMALL

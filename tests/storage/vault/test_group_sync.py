@@ -55,7 +55,7 @@ def test_who_comes_while_a_sync_runs_shares_the_next_one(tmp_path: Path) -> None
     syncer.close()
 
 
-def test_a_failure_reaches_everybody_and_is_never_retried_into_success(tmp_path: Path) -> None:
+def test_a_sync_failure_reaches_every_waiter(tmp_path: Path) -> None:
     disk = SlowDisk()
     disk.error = OSError(errno.EIO, "lost")
     syncer = Syncer(tmp_path, disk)
@@ -88,7 +88,7 @@ def test_closing_serves_who_waits_and_refuses_later_ones(tmp_path: Path) -> None
         syncer.wait().result(timeout=0)
 
 
-def test_a_cancelled_wait_disturbs_nobody(tmp_path: Path) -> None:
+def test_a_cancelled_sync_wait_disturbs_no_other(tmp_path: Path) -> None:
     disk = SlowDisk()
     syncer = Syncer(tmp_path, disk)
     first, second = syncer.wait(), syncer.wait()

@@ -21,7 +21,7 @@ def test_a_name_goes_there_and_back(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["{}.sealed", "{}~", "{}\n", " {}", "x{}", "{}234567890"])
-def test_what_has_more_in_its_name_is_none_and_is_not_read_as_one(name: str, tmp_path: Path) -> None:
+def test_a_file_with_a_longer_name_is_not_a_part(name: str, tmp_path: Path) -> None:
     stray = name.format(file_name(CALL, 7, "m1"))
     (tmp_path / stray).touch()
     assert list(refs(tmp_path)) == []

@@ -57,7 +57,7 @@ def test_one_that_cannot_be_ended_has_its_error(tmp_path: Path) -> None:
     assert not isinstance(by_leaf[1], StorageError)
 
 
-def test_a_torn_or_zeroed_beginning_becomes_an_empty_part_under_a_new_header(tmp_path: Path) -> None:
+def test_a_torn_header_becomes_an_empty_part(tmp_path: Path) -> None:
     data = torn(bytes(200))
     for number, left in enumerate((b"", data[:1], data[:39], data[:50], bytes(40), bytes(64))):
         ((_, result),) = run(iter([part(tmp_path, number, left)]))

@@ -21,7 +21,7 @@ def vault(tmp_path: Path, keys: CustomerKeys) -> Vault:
 
 
 @pytest.mark.parametrize("size", [0, 1, 4040, BLOCK - 1, BLOCK, BLOCK + 1, 3 * BLOCK])
-def test_what_goes_in_comes_out(vault: Vault, keys: CustomerKeys, size: int) -> None:
+def test_a_sealed_file_is_read_as_written(vault: Vault, keys: CustomerKeys, size: int) -> None:
     leaf, data = sealing.new_leaf(keys), os.urandom(size)
     with Sink(vault, ID, leaf) as sink:
         for at in range(0, size, 70_001):
@@ -31,7 +31,7 @@ def test_what_goes_in_comes_out(vault: Vault, keys: CustomerKeys, size: int) -> 
     assert ref and ref.finished and b"".join(vault.read(ref)) == data
 
 
-def test_what_was_not_finished_does_not_read_as_whole(vault: Vault, keys: CustomerKeys) -> None:
+def test_an_unfinished_sealed_file_is_torn(vault: Vault, keys: CustomerKeys) -> None:
     leaf = sealing.new_leaf(keys)
     with Sink(vault, ID, leaf) as sink:
         sink.write(bytes(2 * BLOCK))

@@ -97,7 +97,7 @@ def test_a_finished_part_is_left_alone() -> None:
         assert file.changes == 0
 
 
-def test_what_was_not_committed_is_dropped() -> None:
+def test_uncommitted_bytes_are_dropped() -> None:
     plain = os.urandom(6 * SEGMENT)
     secret, data = written(plain)
     for committed in range(SEGMENT, len(data) + 1, SEGMENT):
@@ -113,7 +113,7 @@ def test_nothing_committed_means_empty() -> None:
     assert recover(secret, Memory(data), HEADER).outcome is Outcome.EMPTY
 
 
-def test_less_on_disk_than_was_committed_keeps_what_is_there() -> None:
+def test_fewer_bytes_than_committed_keep_whole_segments() -> None:
     plain = os.urandom(6 * SEGMENT)
     secret, data = written(plain)
     file = Memory(data[: 3 * SEGMENT + 9])

@@ -95,7 +95,7 @@ def test_a_name_is_used_once(vault: Vault) -> None:
 
 
 @pytest.mark.parametrize("part", ["", "x1", "m0", "m", "m1/../x", "../m1", "m1\n"])
-def test_what_cannot_be_a_part_is_refused(vault: Vault, part: str) -> None:
+def test_an_invalid_part_name_is_refused(vault: Vault, part: str) -> None:
     with pytest.raises(ValueError):
         vault.create(CALL, LEAF, part)
     with pytest.raises(ValueError):
@@ -113,7 +113,7 @@ def test_parts_come_in_reading_order(vault: Vault) -> None:
     assert vault.parts(CALL, LEAF + 1) == ()
 
 
-def test_a_part_behind_a_longer_hole_is_still_walked_and_removed(vault: Vault) -> None:
+def test_a_part_after_a_gap_is_still_found_and_removed(vault: Vault) -> None:
     store(vault, b"", "m9")
     assert vault.parts(CALL, LEAF) == ()
     assert [ref.part for ref in vault.walk()] == ["m9"]
@@ -172,7 +172,7 @@ def test_a_missing_part_is_missing(vault: Vault) -> None:
         vault.finish(CALL, LEAF, "m1")
 
 
-def test_parts_swapped_between_parts_calls_days_and_customers_are_refused(vault: Vault, tmp_path: Path) -> None:
+def test_swapped_parts_are_refused(vault: Vault, tmp_path: Path) -> None:
     beta = vault_of(tmp_path, "beta")
     first = store(vault, b"first" * 2000)
     others = [

@@ -24,13 +24,13 @@ def test_nothing_typed_is_no_bound():
     assert (begin("", "UTC"), end("  ", "UTC")) == (None, None)
 
 
-def test_the_last_of_all_days_has_no_end_and_the_first_a_beginning():
+def test_the_last_day_has_no_end_and_the_first_has_a_beginning():
     assert end("9999-12-31", "UTC") is None
     assert begin("0001-01-01", "UTC") == "0001-01-01T00:00:00Z"
 
 
 @pytest.mark.parametrize("text", ["yesterday", "2026-13-01", "25.11.2026", "2026-11-25T10:00"])
-def test_what_is_no_day_is_said_so(text):
+def test_an_invalid_day_is_refused(text):
     with pytest.raises(BadDay):
         begin(text, "UTC")
 

@@ -56,7 +56,7 @@ def test_two_clicks_make_one_and_lead_to_the_same(browse, service):
     assert len(service.ask(f"/calls/{call}").json()["annotations"]) == 1
 
 
-def test_what_was_refused_may_be_sent_again(browse, service):
+def test_a_refused_form_may_be_sent_again(browse, service):
     admin, place = browse(Role.ADMIN), f"/calls/{service.ids['acme'][2]}"
     form = form_of(admin.get(place), f"{place}/notes")
     assert admin.client.post(f"{place}/notes", data={**form, "text": ""}).status_code == 422
@@ -70,7 +70,7 @@ def test_an_id_that_no_page_gave_out_does_nothing(browse, service, sent):
 
 
 @pytest.mark.parametrize("other", [{"name": "Eve"}, {"name": "Anna"}, {"name": "Anna", "customer": "beta"}])
-def test_what_a_form_carries_is_worth_nothing_in_another_session(browse, service, other):
+def test_a_form_is_refused_in_another_session(browse, service, other):
     """Of a colleague, of another browser of the same person, of another customer's person of the same name."""
     place = f"/calls/{service.ids['acme'][0]}"
     anna, eve = browse(*Role, name="Anna"), browse(*Role, **other)
@@ -89,7 +89,7 @@ def test_what_a_form_carries_is_worth_nothing_in_another_session(browse, service
     assert service.ask(place).json()["annotations"] == before and "hers" not in anna.text("/unsent")
 
 
-def test_a_passphrase_is_shown_once_and_loading_it_again_makes_no_other(browse, service):
+def test_a_passphrase_is_shown_only_once(browse, service):
     daemon = browse(Role.PRIVACY)
     place = daemon.post("/requests/new", {"kind": "access", "identities": "+49301234001"}).headers["location"]
     calls = [each["call"] for each in service.ask(f"{place}/candidates", "privacy").json()["items"]]
@@ -158,7 +158,7 @@ def test_passwords_and_what_no_view_takes_are_not_kept(browse, service, passing)
     assert site._unsent.of(("acme", "Anna"), passing[0]) == []
 
 
-def test_a_page_asks_how_long_its_session_lasts_without_keeping_it_alive(browse, passing):
+def test_polling_does_not_extend_the_session(browse, passing):
     anna = browse(Role.ADMIN)
     passing[0] += 600
     alone = {"x-by-itself": "true"}
@@ -169,7 +169,7 @@ def test_a_page_asks_how_long_its_session_lasts_without_keeping_it_alive(browse,
     assert browse().get("/session").status_code == 410
 
 
-def test_the_door_says_that_what_was_typed_is_kept_and_leads_to_it(handler):
+def test_a_form_typed_before_a_session_ended_survives_sign_in(handler):
     """With accounts: the cookie of a session that has ended, then the password."""
     handler.settle()
     browser = handler.browser()
@@ -214,7 +214,7 @@ def test_forms_and_pages_of_a_session_are_counted(service):
     service.run(story())
 
 
-def test_what_waits_is_bounded_and_does_not_wait_for_ever():
+def test_unsent_forms_are_bounded_and_expire():
     random = iter(range(1, 10**6))
     kept = UnsentForms(lambda n: next(random).to_bytes(n, "big"))
     anna = ("acme", "Anna")

@@ -27,7 +27,7 @@ def api(service):
     return api
 
 
-def test_a_list_comes_with_its_items_and_stands_in_the_audit_log(service, api):
+def test_an_in_process_list_is_audited(service, api):
     answer = service.run(api(Role.LISTENER).get("/calls", {"limit": 2, "party": "", "since": None}))
     assert answer.well
     assert [item["id"] for item in answer.items] == service.ids["acme"][:0:-1]
@@ -45,7 +45,7 @@ def test_a_role_that_may_not_gets_the_gates_own_refusal(service, api):
     assert service.acts()[-1]["outcome"] == "refused"
 
 
-def test_what_is_sent_is_read_as_from_the_network(service, api):
+def test_an_in_process_body_is_parsed_like_a_network_one(service, api):
     call = service.ids["acme"][0]
     assert service.run(api(Role.PRIVACY).send("PUT", f"/calls/{call}/hold", {"reason": "court"})).well
     assert service.run(api(Role.PRIVACY).get(f"/calls/{call}")).document["hold"]
@@ -78,7 +78,7 @@ def test_who_asks_for_the_head_alone_has_nothing_decrypted(service, api):
     assert service.run(read()) == []
 
 
-def test_a_failure_is_told_and_answered_as_over_the_network(service, api):
+def test_an_in_process_failure_is_reported_and_gives_500(service, api):
     service.daemon.fault = RuntimeError("of the test")
     response = service.run(api(Role.LISTENER).stream(f"/calls/{service.ids['acme'][2]}/media"))
     assert response.status_code == 500

@@ -25,12 +25,12 @@ from admin_api.page.framework.invisible_characters import visible
         ("‏مرحبا", "⟨U+200F⟩مرحبا"),
     ],
 )
-def test_what_is_shown(sent: str, shown: str) -> None:
+def test_visible_replaces_invisible_characters(sent: str, shown: str) -> None:
     assert visible(sent) == shown
 
 
 @given(st.text())
-def test_nothing_turns_the_direction_and_nothing_that_can_be_seen_changes(text: str) -> None:
+def test_bidi_controls_are_removed_and_visible_text_kept(text: str) -> None:
     shown = visible(text)
     kinds = {unicodedata.bidirectional(each) for each in shown}
     assert not kinds & {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}

@@ -38,7 +38,7 @@ def test_each_session_has_a_name_of_its_own_for_limits(sessions):
     assert first.principal.token != second.principal.token
 
 
-def test_nobody_comes_back_after_the_idle_time(sessions):
+def test_an_idle_session_ends(sessions):
     _, cookie = sessions.open(grace(), 0.0)
     assert sessions.find(cookie, "", IDLE_SECONDS)
     assert sessions.find(cookie, "", 2 * IDLE_SECONDS + 1) is None
@@ -67,7 +67,7 @@ def test_a_provider_has_to_vouch_again_after_a_while(sessions):
     assert sessions.renewal(cookie, 3601.0) == "", "it has ended"
 
 
-def test_who_left_the_desk_is_not_renewed(sessions):
+def test_an_idle_session_is_not_renewed(sessions):
     _, cookie = sessions.open(grace(), 0.0, vouched(3600.0), "/openid/leave")
     assert sessions.renewal(cookie, 3601.0) == "", "nobody was there for an hour"
     _, local = sessions.open(grace(), 0.0)
@@ -75,7 +75,7 @@ def test_who_left_the_desk_is_not_renewed(sessions):
     assert sessions.renewal(local, LONGEST_SECONDS + 1) == "" == sessions.renewal("unknown", 0.0)
 
 
-def test_the_one_unused_for_longest_goes_when_there_are_too_many(sessions, monkeypatch):
+def test_the_least_recently_used_session_is_evicted(sessions, monkeypatch):
     monkeypatch.setattr(module, "MAX_SESSIONS", 2)
     cookies = [sessions.open(grace(), float(number))[1] for number in range(2)]
     sessions.find(cookies[0], "", 2.0)
@@ -93,7 +93,7 @@ def test_only_its_own_token_makes_a_form_genuine(sessions):
     assert not genuine(session, "\ud800")
 
 
-def test_who_signs_in_again_and_again_signs_nobody_else_out(sessions, monkeypatch):
+def test_repeated_sign_ins_end_only_ones_own_sessions(sessions, monkeypatch):
     monkeypatch.setattr(module, "MAX_OF_ONE", 2)
     _, his = sessions.open(grace("Alan"), 0.0)
     hers = [sessions.open(grace(), float(number))[1] for number in range(4)]

@@ -28,7 +28,7 @@ def accepts(encoding):
     return [(b"accept-encoding", encoding.encode())]
 
 
-def test_a_name_with_the_digest_is_kept_for_ever_and_sent_packed():
+def test_a_digest_named_file_is_immutable_and_compressed():
     static = Static()
     address = static.address("page.css")
     assert re.fullmatch(r"/static/page\.[0-9a-f]{16}\.css", address)

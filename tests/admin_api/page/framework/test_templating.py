@@ -33,14 +33,14 @@ def test_moments_are_shown_to_the_second():
     assert moment(None) == "–"
 
 
-def test_what_comes_from_outside_is_shown_and_not_obeyed():
+def test_templates_escape_outside_text():
     html = Templates().page("refused.html", frame(problem={"title": "<script>alert(1)</script>", "detail": "\"'><b>"}))
     assert "<script>alert" not in html
     assert "&lt;script&gt;alert(1)" in html
     assert "<b>" not in html
 
 
-def test_what_cannot_be_seen_is_named_and_comes_back_from_a_field_as_it_was():
+def test_invisible_characters_are_shown_but_kept_in_fields():
     turned = "Anna\u202egnp.exe"
     html = Templates().page("refused.html", frame(problem={"title": turned, "detail": Markup("<i>\u202e</i>")}))
     assert "<h1>Anna⟨U+202E⟩gnp.exe</h1>" in html

@@ -29,7 +29,7 @@ def test_everything_that_the_api_says_has_german():
     assert missing == []
 
 
-def test_the_collector_finds_what_is_said():
+def test_the_collector_finds_every_kind_of_text():
     texts = {text for said in (spoken.templates, spoken.views, spoken.problems) for text, _ in said()}
     for text in ("Sign out", "{n} calls", "Retention", "Nothing is here", "Looked at a call"):
         assert text in texts
@@ -43,7 +43,7 @@ def test_a_translation_has_the_places_of_its_text(language):
     assert [text for text, said in catalogue(language).items() if not places(said) <= places(text)] == []
 
 
-def test_nobody_is_told_about_methods_and_paths_on_a_page():
+def test_a_page_shows_no_methods_or_paths_of_the_api():
     english, technical = Translations("en"), re.compile(r"\b(GET|PUT|POST|DELETE) |/openapi|null\b")
     sentence = {english.sentence(PLACE.sub("7", text)) for text, _ in spoken.problems()}
     assert [text for text in sentence if technical.search(text)] == []
@@ -59,7 +59,7 @@ def test_one_is_said_otherwise_than_several():
     assert [GERMAN.many("{n} call", "{n} calls", n) for n in (0, 1, 2)] == ["0 Anrufe", "1 Anruf", "2 Anrufe"]
 
 
-def test_a_sentence_of_the_api_is_known_whatever_values_stand_in_it():
+def test_an_api_sentence_is_translated_with_any_values():
     assert GERMAN.sentence("At most 4096 bytes are taken.") == "Höchstens 4096 Bytes werden angenommen."
     held = "2 of these calls are under legal hold, so nothing is erased. Release them first, or leave them out; "
     german = GERMAN.sentence(f"{held}`hold` of a call says whether it is held.")
@@ -93,5 +93,5 @@ def test_the_browser_says_what_it_prefers(accepted, languages):
 @pytest.mark.parametrize(
     ("cookie", "accepted", "language"), [("de", "en", "de"), ("", "de-AT", "de"), ("xx", "fr", "en"), ("", "", "en")]
 )
-def test_what_was_chosen_on_the_page_wins(cookie, accepted, language):
+def test_the_language_chosen_on_the_page_wins(cookie, accepted, language):
     assert Translations.chosen(cookie, accepted).language == language

@@ -23,5 +23,5 @@ TEXTS = chain(
 )
 
 
-def test_every_code_has_german_words():
+def test_every_code_has_a_german_text():
     assert [text for text in TEXTS if text not in catalogue("de")] == []

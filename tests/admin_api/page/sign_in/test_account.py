@@ -31,7 +31,7 @@ def send(browser: httpx2.Client, path: str, **form: str) -> httpx2.Response:
     return browser.post(path, data={"csrf": token, "password": PASSWORD, **form})
 
 
-def test_what_is_on_file_is_shown(handler: Doorstep) -> None:
+def test_the_account_page_shows_roles_and_protection(handler: Doorstep) -> None:
     handler.settle("Ada <b>", "privacy", "approver")
     page = enter(handler, "Ada <b>").get("/account").text
     assert "Ada &lt;b&gt;" in page
@@ -39,7 +39,7 @@ def test_what_is_on_file_is_shown(handler: Doorstep) -> None:
     assert "Only your password protects this account." in words(page)
 
 
-def test_another_password_ends_the_other_sessions_and_not_this_one(handler: Doorstep) -> None:
+def test_a_new_password_ends_the_other_sessions_only(handler: Doorstep) -> None:
     handler.settle()
     here, elsewhere = enter(handler), enter(handler)
     answer = send(here, "/account/password", new=NEW, again=NEW)
@@ -68,7 +68,7 @@ def test_a_password_that_is_not_taken(handler: Doorstep, form: dict[str, str], w
     assert handler.sign_in(handler.browser()).status_code == 303
 
 
-def test_whoever_sits_at_somebody_elses_desk_does_not_get_to_guess_on(handler: Doorstep) -> None:
+def test_password_guesses_in_an_open_session_are_limited(handler: Doorstep) -> None:
     handler.settle()
     browser = enter(handler)
     for _ in range(5):
@@ -82,7 +82,7 @@ def test_whoever_sits_at_somebody_elses_desk_does_not_get_to_guess_on(handler: D
 @pytest.mark.parametrize(
     "path", ["/account/password", "/account/app", "/account/passkey", "/account/recovery", "/account/drop"]
 )
-def test_nothing_is_done_without_the_password_or_the_forms_token(handler: Doorstep, path: str) -> None:
+def test_nothing_changes_without_the_password_or_form_token(handler: Doorstep, path: str) -> None:
     handler.app(handler.settle())
     browser = handler.browser()
     shown = handler.sign_in(browser)
@@ -140,7 +140,7 @@ def test_new_recovery_codes_make_the_old_ones_void(handler: Doorstep) -> None:
         assert other.post("/sign-in/factor", data={"step": step, "code": code}).status_code == expected
 
 
-def test_removing_the_last_factor_takes_the_recovery_codes_along(handler: Doorstep) -> None:
+def test_removing_the_last_factor_removes_the_recovery_codes(handler: Doorstep) -> None:
     id = handler.settle()
     browser = enter(handler)
     handler.app(id)
@@ -176,7 +176,7 @@ def test_a_passkey_that_the_browser_did_not_make_is_not_taken(handler: Doorstep)
     assert browser.post("/account/passkey/answer", data={"csrf": token}).status_code == 422
 
 
-def test_whoever_has_no_account_here_has_none_to_change(browse) -> None:
+def test_a_session_without_account_cannot_change_one(browse) -> None:
     admin = browse(Role.ADMIN)
     assert admin.get("/account").status_code == 200
     assert admin.post("/account/password", {"password": PASSWORD}).status_code == 404
@@ -184,7 +184,7 @@ def test_whoever_has_no_account_here_has_none_to_change(browse) -> None:
 
 
 @pytest.mark.parametrize("path", ["/account/password", "/account/recovery", "/account/drop"])
-def test_what_cannot_be_written_down_is_not_changed(
+def test_an_account_change_that_cannot_be_audited_fails(
     handler: Doorstep, monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:
     id = handler.settle()
@@ -201,9 +201,7 @@ def test_what_cannot_be_written_down_is_not_changed(
     assert accounts.get(id) == before
 
 
-def test_a_new_app_that_cannot_be_written_down_is_not_put_on_file(
-    handler: Doorstep, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_new_app_that_cannot_be_audited_is_not_saved(handler: Doorstep, monkeypatch: pytest.MonkeyPatch) -> None:
     id = handler.settle()
     browser = enter(handler)
     shown = led(browser, send(browser, "/account/app"))
@@ -218,7 +216,9 @@ def test_a_new_app_that_cannot_be_written_down_is_not_put_on_file(
     assert handler.customers["acme"].accounts.get(id).totp is None
 
 
-def test_tries_at_once_are_counted_before_they_are_judged(handler: Doorstep, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_concurrent_password_checks_of_an_account_are_limited(
+    handler: Doorstep, monkeypatch: pytest.MonkeyPatch
+) -> None:
     handler.settle()
     browser = enter(handler)
     token = field(browser.get("/account"), "csrf")

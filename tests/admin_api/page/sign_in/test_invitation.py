@@ -13,7 +13,7 @@ def form(secret: str, password: str = PASSWORD, again: str | None = None, custom
     return {"customer": customer, "key": secret, "password": password, "again": password if again is None else again}
 
 
-def test_the_link_of_a_new_account_sets_its_password_and_leads_in(handler: Doorstep) -> None:
+def test_an_invitation_link_sets_a_password_and_signs_in(handler: Doorstep) -> None:
     secret = handler.invite("anna", "admin")
     browser = handler.browser()
     for _ in range(3):  # a preview of the link, a second look: nothing is used up
@@ -27,7 +27,7 @@ def test_the_link_of_a_new_account_sets_its_password_and_leads_in(handler: Doors
     assert ("anna", "account.password", "done", "one-time link") in handler.told()
 
 
-def test_nobody_makes_somebody_wait_where_their_link_was_used(handler: Doorstep) -> None:
+def test_attempts_from_elsewhere_do_not_delay_an_invited_user(handler: Doorstep) -> None:
     handler.browser().post("/invitation", data=form(handler.invite()))
     strangers = [handler.browser(f"127.0.{number}.9") for number in range(100, 140)]
     assert [handler.sign_in(each, password="wrong").status_code for each in strangers][-1] == 429
@@ -117,7 +117,7 @@ def test_keys_cannot_be_tried_for_ever(handler: Doorstep) -> None:
     assert any(page.status_code == 429 and page.headers["retry-after"] for page in seen[20:])
 
 
-def test_where_a_second_factor_is_required_the_link_leads_to_setting_it_up(strict: Doorstep) -> None:
+def test_the_invitation_link_leads_to_a_required_second_factor(strict: Doorstep) -> None:
     secret = strict.invite()
     browser = strict.browser()
     shown = browser.post("/invitation", data=form(secret))

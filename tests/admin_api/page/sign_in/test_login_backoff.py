@@ -24,7 +24,7 @@ FEW = Terms(3, 60.0, 100.0)
 STRICT = Terms(3, 60.0, 1e9)
 
 
-def test_the_first_tries_are_free_and_then_the_waits_double_up_to_the_longest() -> None:
+def test_login_waits_double_up_to_the_maximum() -> None:
     each, now, waits = LoginBackoff(STRICT), 0.0, []
     for _ in range(12):
         wait = each.take("a", now)
@@ -36,7 +36,7 @@ def test_the_first_tries_are_free_and_then_the_waits_double_up_to_the_longest() 
     assert max(waits) == 60
 
 
-def test_tries_at_once_are_counted_before_they_are_judged() -> None:
+def test_simultaneous_attempts_are_counted_at_once() -> None:
     each = LoginBackoff(FEW)
     assert [each.take("a", 5.0) for _ in range(6)] == [0, 0, 0, 1, 1, 1]
 
@@ -75,7 +75,7 @@ def test_a_right_try_is_taken_back_and_no_other() -> None:
 
 
 @pytest.mark.parametrize("terms", [PER_ACCOUNT, PER_ADDRESS, PER_CODE, PER_NETWORK, PER_USUAL, PER_SHARED_ADDRESS])
-def test_nobody_waits_for_ever(terms: Terms) -> None:
+def test_login_waits_never_exceed_the_maximum(terms: Terms) -> None:
     each, now = LoginBackoff(terms), 0.0
     for _ in range(2000):
         wait = each.take("a", now)
@@ -93,7 +93,7 @@ def test_who_was_quiet_for_longest_is_forgotten_first(monkeypatch: pytest.Monkey
     assert each.take("a", 0.0) == 0
 
 
-def test_what_was_forgiven_takes_no_place_from_what_was_not(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_forgiven_attempts_do_not_evict_others(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(login_backoff, "MAX_KEYS", 2)
     each = LoginBackoff(FEW)
     for _ in range(3):
@@ -113,7 +113,7 @@ def test_tries_take_turns_in_the_order_they_came() -> None:
     assert each.wait("a", 14.0) == 17
 
 
-def test_a_queue_that_one_address_fills_lets_others_wait_their_turn() -> None:
+def test_a_full_queue_of_one_address_leaves_room_for_others() -> None:
     for terms in (PER_USUAL, PER_SHARED_ADDRESS):
         assert (MAX_DELAYED_OF_ONE + 1) * terms.longest <= MAX_DELAY
 

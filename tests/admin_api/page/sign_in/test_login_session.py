@@ -45,11 +45,11 @@ def test_pages_of_ours(path: str) -> None:
         "/a\n",
     ],
 )
-def test_what_might_be_elsewhere(path: str) -> None:
+def test_a_next_path_that_may_lead_elsewhere_becomes_root(path: str) -> None:
     assert onward(path) == "/"
 
 
-def test_nobody_gets_in_who_cannot_be_written_down(handler: Doorstep, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_sign_in_that_cannot_be_audited_gives_503(handler: Doorstep, monkeypatch: pytest.MonkeyPatch) -> None:
     handler.settle()
 
     def broken(*_: object) -> None:
@@ -120,7 +120,7 @@ def test_passkeys_hang_on_no_host_that_anybody_may_send(handler: Doorstep) -> No
     assert refused.status_code == 403
 
 
-def test_strangers_fill_no_disk_with_names_that_nobody_has(handler: Doorstep, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_audit_entries_for_unknown_names_are_limited(handler: Doorstep, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("admin_api.page.sign_in.login_session.UNKNOWN_NAMES", Rate(0.5, 3.0))
     before, browser = len(handler.told()), handler.browser()
     handler.run(handler.lazy_page.site())._public_routes = PublicRoutes(
@@ -157,7 +157,7 @@ def test_every_refused_try_costs_the_disk_the_same(handler: Doorstep, monkeypatc
     assert seen == [1] * 7
 
 
-def test_whoever_does_not_get_in_at_the_last_moment_is_not_written_down_as_in(
+def test_an_account_disabled_during_login_gets_no_audit_entry(
     handler: Doorstep, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     id = handler.settle()

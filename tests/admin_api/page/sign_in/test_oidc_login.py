@@ -49,7 +49,7 @@ def come_back(browser: httpx2.Client, there: StandIn, left: httpx2.Response, **c
     return browser.get("/openid/back", params={**there.leave(left.headers["location"]), **changes})
 
 
-def test_the_door_names_the_providers_of_a_customer(authoriser: Doorstep) -> None:
+def test_the_sign_in_page_lists_the_customers_providers(authoriser: Doorstep) -> None:
     page = authoriser.browser().get("/sign-in?customer=acme&next=/audit").text
     assert "Sign in with House &lt;&amp;&gt;" in page
     assert "/openid/leave?customer=acme&amp;provider=1&amp;next=%2Faudit" in page
@@ -72,9 +72,7 @@ def test_there_and_back_by_a_page_that_leads_on(authoriser: Doorstep, there: Sta
     assert "kept by the sign-in service" in words(browser.get("/account").text)
 
 
-def test_the_provider_is_asked_again_after_an_hour_and_then_knows_who_lost_their_role(
-    authoriser: Doorstep, there: StandIn
-) -> None:
+def test_the_provider_is_asked_again_after_an_hour(authoriser: Doorstep, there: StandIn) -> None:
     browser = authoriser.browser()
     come_back(browser, there, leave(browser))
     first = browser.cookies.get(SESSION)
@@ -162,7 +160,7 @@ def test_a_way_back_is_walked_once(authoriser: Doorstep, there: StandIn) -> None
     assert not inside(thief)
 
 
-def test_somebody_elses_code_signs_nobody_in(authoriser: Doorstep, there: StandIn) -> None:
+def test_another_browsers_code_signs_nobody_in(authoriser: Doorstep, there: StandIn) -> None:
     """Neither without a way of one's own, nor on the way that one began (login CSRF)."""
     attacker, victim = authoriser.browser(), authoriser.browser()
     answer = there.leave(leave(attacker).headers["location"])

@@ -44,7 +44,7 @@ def test_a_network_that_fills_all_places_takes_none_from_others(monkeypatch: pyt
     assert sum(kept.take(key, 0.0) is not None for key in flood) == 2
 
 
-def test_what_is_too_old_goes_first(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_expired_pending_logins_are_evicted_first(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pending_logins, "MAX_KEPT", 3)
     kept: Pending[str] = Pending(os.urandom)
     old = kept.keep("old", 0.0, HOME)

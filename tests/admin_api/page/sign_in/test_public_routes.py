@@ -8,7 +8,7 @@ from admin_api.http.permissions import Role
 from tests.admin_api.page.conftest import words
 
 
-def test_without_accounts_the_door_stays_shut(browse) -> None:
+def test_without_accounts_nobody_can_sign_in(browse) -> None:
     stranger = browse()
     assert stranger.get("/sign-in").status_code == 200
     form = {"name": "anna", "password": "x"}
@@ -17,7 +17,7 @@ def test_without_accounts_the_door_stays_shut(browse) -> None:
     assert stranger.get("/openid/back").status_code == 303
 
 
-def test_language_and_colours_are_kept_in_cookies_that_say_nothing_else(browse) -> None:
+def test_cookies_hold_only_language_and_theme(browse) -> None:
     stranger = browse()
     answer = stranger.client.post("/appearance", data={"language": "de", "theme": "dark"})
     assert answer.status_code == 303
@@ -40,5 +40,5 @@ def test_after_choosing_one_is_where_one_was_and_nowhere_else(browse) -> None:
     assert admin.client.post("/appearance", data={**sent, "back": "//evil.example"}).headers["location"] == "/"
 
 
-def test_asking_for_the_head_of_a_door_leads_in_no_circle(browse) -> None:
+def test_head_of_the_sign_in_page_does_not_redirect(browse) -> None:
     assert browse().client.head("/sign-in").status_code == 200

@@ -33,7 +33,7 @@ def test_name_and_password_lead_to_the_page_that_was_asked_for(handler: Doorstep
     assert handler.told()[-1] == ("anna", "session.open", "done", "password")
 
 
-def test_whoever_is_in_is_not_asked_again(handler: Doorstep) -> None:
+def test_a_signed_in_user_skips_the_sign_in_page(handler: Doorstep) -> None:
     handler.settle()
     browser = handler.browser()
     handler.sign_in(browser)
@@ -60,7 +60,7 @@ def test_whatever_is_wrong_the_answer_is_the_same(handler: Doorstep, name: str, 
         assert name not in answer.text or name in ("anna", "ben")  # "Recorder" has none of them
 
 
-def test_a_refused_try_is_told_by_the_account_never_by_what_was_typed(handler: Doorstep) -> None:
+def test_a_refused_sign_in_is_audited_without_the_typed_name(handler: Doorstep) -> None:
     handler.settle()
     handler.sign_in(handler.browser(), "ANNA", "secret that was mistyped")
     handler.sign_in(handler.browser(), "passwordTypedAsName", "x")
@@ -76,7 +76,7 @@ HOME, OFFICE, STRANGER = "127.0.1.7", "127.0.2.7", "127.0.3.7"
 """Addresses of three networks."""
 
 
-def test_where_somebody_has_been_before_a_try_waits_for_its_turn_and_is_not_refused(handler: Doorstep) -> None:
+def test_an_attempt_from_a_known_network_waits_its_turn(handler: Doorstep) -> None:
     handler.settle()
     assert handler.sign_in(handler.browser(HOME)).status_code == 303
     for _ in range(12):
@@ -87,7 +87,7 @@ def test_where_somebody_has_been_before_a_try_waits_for_its_turn_and_is_not_refu
     assert len(handler.delays) == 8, "whoever got in waits no more"
 
 
-def test_one_address_keeps_nobody_out_who_comes_from_elsewhere(handler: Doorstep) -> None:
+def test_failures_from_one_address_do_not_lock_others_out(handler: Doorstep) -> None:
     handler.settle()
     judged = 0
     stranger = handler.browser(STRANGER)
@@ -103,7 +103,7 @@ def test_one_address_keeps_nobody_out_who_comes_from_elsewhere(handler: Doorstep
     assert judged <= 5 + 10 + 4 * 4  # at once, while the pauses grow, and four an hour
 
 
-def test_somebody_with_many_addresses_guesses_no_faster_and_keeps_nobody_from_the_usual_place(
+def test_many_addresses_do_not_speed_up_guessing(
     handler: Doorstep,
 ) -> None:
     handler.settle()
@@ -126,7 +126,7 @@ def test_somebody_with_many_addresses_guesses_no_faster_and_keeps_nobody_from_th
     assert not [each for each in handler.delays[before:] if each > MAX_DELAY]
 
 
-def test_waiting_tells_nobody_which_names_there_are(handler: Doorstep) -> None:
+def test_login_waits_do_not_reveal_which_names_exist(handler: Doorstep) -> None:
     handler.settle()
     handler.settle("ben")
     assert handler.sign_in(handler.browser(HOME)).status_code == 303  # where anna has been is nobody's but hers to see
@@ -152,9 +152,7 @@ def held_pauses(handler: Doorstep, monkeypatch: pytest.MonkeyPatch) -> tuple[que
     return waiting, go_on
 
 
-def test_few_tries_wait_at_once_and_those_of_one_address_fill_no_queue(
-    handler: Doorstep, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_attempts_from_one_address_cannot_fill_the_queue(handler: Doorstep, monkeypatch: pytest.MonkeyPatch) -> None:
     handler.settle()
     assert handler.sign_in(handler.browser(HOME)).status_code == 303
     for _ in range(5):
@@ -169,7 +167,7 @@ def test_few_tries_wait_at_once_and_those_of_one_address_fill_no_queue(
         assert [each.result(60).status_code for each in first] == [403, 403]
 
 
-def test_others_in_a_usual_network_keep_its_owner_out_of_nothing(
+def test_others_in_a_known_network_do_not_lock_its_owner_out(
     handler: Doorstep, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     handler.settle()
@@ -189,7 +187,7 @@ def test_others_in_a_usual_network_keep_its_owner_out_of_nothing(
         assert [each.result(60).status_code for each in tries] == [403] * 5
 
 
-def test_who_fills_the_queue_of_passwords_keeps_nobody_from_the_usual_place_and_pays(
+def test_a_full_password_queue_does_not_block_known_networks(
     handler: Doorstep, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     handler.settle()
@@ -205,7 +203,7 @@ async def _set(event: asyncio.Event) -> None:
     event.set()
 
 
-def test_wrong_codes_from_elsewhere_use_up_none_of_the_usual_place(handler: Doorstep) -> None:
+def test_wrong_codes_from_elsewhere_do_not_slow_known_networks(handler: Doorstep) -> None:
     secret, _ = handler.app(handler.settle())
     browser = handler.browser(HOME)
     form = {"step": field(handler.sign_in(browser), "step"), "code": handler.code(secret)}
@@ -233,9 +231,7 @@ def test_another_spelling_of_a_name_is_no_new_try(handler: Doorstep) -> None:
     assert handler.delays == [1]
 
 
-def test_who_signs_in_while_too_many_do_is_told_so_and_nothing_is_counted(
-    handler: Doorstep, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_attempt_refused_for_load_is_not_counted(handler: Doorstep, monkeypatch: pytest.MonkeyPatch) -> None:
     handler.settle()
     with monkeypatch.context() as crowd:
         crowd.setattr("recorder.access.passwords.MAX_WAITING", 0)
@@ -245,7 +241,7 @@ def test_who_signs_in_while_too_many_do_is_told_so_and_nothing_is_counted(
     assert handler.sign_in(handler.browser()).status_code == 303
 
 
-def test_where_there_is_one_customer_nobody_is_asked_for_it(handler: Doorstep, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_sole_customer_is_not_asked_for(handler: Doorstep, monkeypatch: pytest.MonkeyPatch) -> None:
     handler.settle()
     monkeypatch.setattr(handler.family, "customers", {"acme": handler.customers["acme"]})
     browser = handler.browser()
@@ -260,7 +256,7 @@ def test_one_address_cannot_try_many_names_for_ever(handler: Doorstep) -> None:
     assert handler.delays == pytest.approx([1, 2, 4, 4, 4, 4], abs=0.1)
 
 
-def test_a_door_does_not_lead_to_other_sites(handler: Doorstep) -> None:
+def test_sign_in_does_not_redirect_to_other_sites(handler: Doorstep) -> None:
     handler.settle()
     evils = "//evil.example https://evil.example /\\\\evil.example /%2fevil.example javascript:alert(1) /calls?x=//evil"
     for evil in (*evils.split(), "/calls\r\nX: y"):
@@ -270,7 +266,7 @@ def test_a_door_does_not_lead_to_other_sites(handler: Doorstep) -> None:
         assert handler.sign_in(browser, next=evil).headers["location"] == "/"
 
 
-def test_a_form_of_another_site_signs_nobody_in(handler: Doorstep) -> None:
+def test_a_cross_site_form_signs_nobody_in(handler: Doorstep) -> None:
     handler.settle()
     form = {"customer": "acme", "name": "anna", "password": PASSWORD}
     browser = handler.browser()
@@ -278,7 +274,7 @@ def test_a_form_of_another_site_signs_nobody_in(handler: Doorstep) -> None:
     assert browser.post("/sign-in", data=form, headers={"Origin": "https://evil.example"}).status_code == 403
 
 
-def test_the_customer_is_typed_where_there_are_several_and_prefilled_from_the_address(handler: Doorstep) -> None:
+def test_the_customer_field_is_prefilled_from_the_address(handler: Doorstep) -> None:
     page = handler.browser().get("/sign-in?customer=acme%22%3E%3Cscript%3E").text
     assert 'value="acme&#34;&gt;&lt;script&gt;"' in page
     assert "beta" not in page  # customers do not learn of each other
@@ -348,7 +344,7 @@ def test_without_the_second_step_there_is_no_session(handler: Doorstep) -> None:
     assert not inside(browser)
 
 
-def test_where_a_second_factor_is_required_it_is_set_up_at_the_door(strict: Doorstep) -> None:
+def test_a_required_second_factor_is_set_up_at_sign_in(strict: Doorstep) -> None:
     strict.settle()
     browser = strict.browser()
     shown = strict.sign_in(browser, next="/audit")
@@ -366,7 +362,7 @@ def test_where_a_second_factor_is_required_it_is_set_up_at_the_door(strict: Door
     assert strict.told()[-1][3] == "password and new app"
 
 
-def test_where_a_second_factor_is_required_there_is_no_way_around_it(strict: Doorstep) -> None:
+def test_a_required_second_factor_cannot_be_skipped(strict: Doorstep) -> None:
     strict.settle()
     browser = strict.browser()
     step = field(strict.sign_in(browser), "step")
@@ -391,7 +387,7 @@ def enter(handler: Doorstep) -> tuple:
         lambda a: a.ended(password="another"),
     ],
 )
-def test_a_session_ends_with_the_next_request_once_its_account_is_another(handler: Doorstep, change) -> None:
+def test_a_session_ends_when_its_account_changes(handler: Doorstep, change) -> None:
     id = handler.settle()
     browser = enter(handler)
     handler.customers["acme"].accounts.change(id, change)
@@ -405,7 +401,7 @@ def test_a_session_ends_once_its_account_is_removed(handler: Doorstep) -> None:
     assert not inside(browser)
 
 
-def test_nobody_comes_back_to_a_desk_after_twenty_minutes(handler: Doorstep) -> None:
+def test_a_session_ends_after_twenty_idle_minutes(handler: Doorstep) -> None:
     handler.settle()
     browser = enter(handler)
     handler.later += 20 * 60
@@ -433,7 +429,7 @@ def test_after_twelve_hours_one_signs_in_again_however_busy(handler: Doorstep) -
     assert not inside(browser)
 
 
-def test_signing_out_ends_the_session_and_is_told(handler: Doorstep) -> None:
+def test_signing_out_ends_the_session_and_is_audited(handler: Doorstep) -> None:
     handler.settle()
     browser = enter(handler)
     kept = browser.cookies.get(COOKIE)
@@ -445,7 +441,7 @@ def test_signing_out_ends_the_session_and_is_told(handler: Doorstep) -> None:
     assert handler.told()[-1] == ("anna", "session.close", "done", "")
 
 
-def test_signing_in_anew_gives_a_new_cookie_and_ends_the_old_session(handler: Doorstep) -> None:
+def test_signing_in_again_replaces_cookie_and_session(handler: Doorstep) -> None:
     handler.settle()
     browser = enter(handler)
     first = browser.cookies.get(COOKIE)
@@ -457,7 +453,7 @@ def test_signing_in_anew_gives_a_new_cookie_and_ends_the_old_session(handler: Do
     assert not inside(other)
 
 
-def test_damaged_accounts_of_one_customer_lock_out_that_customer_alone(handler: Doorstep) -> None:
+def test_damaged_accounts_lock_out_only_their_customer(handler: Doorstep) -> None:
     handler.settle()
     handler.settle("ben", customer="beta")
     browser = enter(handler)
@@ -469,7 +465,7 @@ def test_damaged_accounts_of_one_customer_lock_out_that_customer_alone(handler: 
     handler.faults.clear()
 
 
-def test_an_account_that_goes_between_two_pages_is_a_plain_refusal(handler: Doorstep) -> None:
+def test_an_account_ended_between_two_pages_is_refused(handler: Doorstep) -> None:
     id = handler.settle()
     secret, _ = handler.app(id)
     browser = handler.browser()
@@ -480,7 +476,7 @@ def test_an_account_that_goes_between_two_pages_is_a_plain_refusal(handler: Door
     assert "changed meanwhile" in words(answer.text)
 
 
-def test_a_set_up_that_began_before_there_was_a_factor_replaces_none(strict: Doorstep) -> None:
+def test_a_stale_setup_does_not_replace_a_second_factor(strict: Doorstep) -> None:
     """Somebody who knows the password alone, and began to set up an app of their own before its owner did."""
     id = strict.settle()
     thief, anna = strict.browser(), strict.browser()

@@ -7,7 +7,7 @@ from admin_api.http.permissions import Action
 from admin_api.page.views.action_labels import ACTS, OUTCOMES
 
 
-def test_every_act_of_the_api_has_words():
+def test_every_api_action_has_a_label():
     assert [action for action in Action if action.value not in ACTS] == []
 
 
@@ -15,10 +15,10 @@ def test_no_two_acts_say_the_same():
     assert len(set(ACTS.values())) == len(ACTS)
 
 
-def test_every_outcome_has_words():
+def test_every_outcome_has_a_label():
     assert {DONE, REFUSED, FAILED} <= set(OUTCOMES)
 
 
-def test_what_the_recorder_does_by_itself_has_words():
+def test_the_recorders_own_actions_have_labels():
     own = {"export.done", "export.fail", "users.import", "retention.sweep", "retention.brake"}
     assert (own | {"audit.repair", "audit.broken"}) - set(ACTS) == set()

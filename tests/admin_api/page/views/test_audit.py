@@ -23,7 +23,7 @@ def test_the_auditor_reads_who_did_what(browse, service):
     assert browse(Role.ADMIN).get("/audit").status_code == 404
 
 
-def test_entries_of_earlier_versions_are_shown_and_later_ones_say_who_it_was(browse, service):
+def test_later_audit_entries_show_the_actor_id(browse, service):
     audit = service.customers["acme"].audit
     audit.append(Act("old entry", "admin", "call.view")).result()
     audit.append(Act.of(Actor(Kind.OPENID, "https://id.example s-1", "new entry"), "admin", "call.view")).result()
@@ -78,7 +78,7 @@ def test_a_wrong_question_is_said(browse, query):
     assert answer.status_code == 422 and 'role="alert"' in answer.text
 
 
-def test_reasons_of_the_recorder_are_said_in_the_language_of_the_reader(browse, service):
+def test_audit_reasons_are_shown_in_the_readers_language(browse, service):
     service.ask(f"/calls/{service.ids['acme'][0]}/media", "privacy")
     auditor = browse(Role.AUDITOR)
     assert "not for this role" in auditor.text("/audit")
@@ -100,11 +100,11 @@ def test_reasons_of_the_recorder_are_said_in_the_language_of_the_reader(browse, 
         ("she asked, not twice", "she asked, not twice"),
     ],
 )
-def test_a_reason_is_said_part_by_part_and_what_somebody_typed_stays(reason, german):
+def test_a_reason_is_translated_except_for_typed_text(reason, german):
     assert audit.said(Translations("de"), reason) == german
 
 
-def test_everything_that_the_log_is_told_is_known():
+def test_every_audit_reason_is_known_to_the_view():
     shapes = [re.compile(re.sub(r"\\{\w+\\}", ".+", re.escape(text))) for text in COUNTS]
     told = {part for text, _ in spoken.notes() for part in (text.split(", ") if text not in NOTES else [text])}
     assert {"role", "not found", "{v0} calls are due", "{v0} calls in"} <= told
@@ -112,7 +112,7 @@ def test_everything_that_the_log_is_told_is_known():
     assert not {part for part in unknown if not part.startswith("{") and "{v1}" not in part}
 
 
-def test_it_is_narrowed_to_a_person_an_act_and_a_call_and_taken_along(browse, service):
+def test_the_audit_view_filters_by_person_action_and_call(browse, service):
     answer_of, other = service.ids["acme"][:2]
     service.ask(f"/calls/{answer_of}/media", "listener")
     service.ask(f"/calls/{other}/media", "listener")
@@ -134,7 +134,7 @@ def test_it_is_narrowed_to_a_person_an_act_and_a_call_and_taken_along(browse, se
     assert "/audit" not in browse(Role.LISTENER).get(f"/calls/{answer_of}").text
 
 
-def test_of_nobody_there_is_nothing(browse):
+def test_an_audit_filter_without_match_shows_no_entries(browse):
     assert "Nothing was written down like that." in browse(Role.AUDITOR).text("/audit?actor=nobody")
     answer = browse(Role.AUDITOR).get("/audit?object=42")
     assert answer.status_code == 422 and 'role="alert"' in answer.text

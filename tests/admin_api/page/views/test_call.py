@@ -63,7 +63,7 @@ def test_everything_known_is_on_the_page(browse, call):
     assert "lost on the way" in said and "paused or on hold" in said
 
 
-def test_a_channel_that_nobody_can_decode_says_why_it_is_silent(shared, browse):
+def test_an_undecodable_channel_says_why_it_is_silent(shared, browse):
     streams = [{"label": "1", "party": 0, "media": "audio", "codec": "EVS"}, DETAILS["streams"][0]]
     made, forms = row(504, "acme", details={**DETAILS, "streams": streams})
     shared.run(shared.customers["acme"].calls.put([made], [forms]))
@@ -72,13 +72,13 @@ def test_a_channel_that_nobody_can_decode_says_why_it_is_silent(shared, browse):
     assert "EVS cannot be decoded here: it is heard as silence" in shown
 
 
-def test_what_came_from_outside_is_text(browse, call):
+def test_outside_text_on_a_call_page_is_escaped(browse, call):
     page = browse(Role.ADMIN).get(f"/calls/{call}").text
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page and "<script>alert" not in page
     assert 'href="javascript' not in page and "javascript:alert(1)" in page
 
 
-def test_the_time_line_is_drawn_and_told(browse, call):
+def test_the_timeline_is_shown_as_picture_and_table(browse, call):
     page = browse(Role.LISTENER).get(f"/calls/{call}").text
     assert '<rect x="30.0%"' in page and 'width="2.0%" height="12" class="bar-gap"' in page
     assert 'x="40.0%"' in page and 'width="10.0%" height="12" class="bar-pause"' in page
@@ -96,7 +96,7 @@ def test_who_may_hear_gets_a_player_and_who_may_not_none(browse, call):
     assert "Put under legal hold" in page and "Export this call" in page and f"/calls/{call}/erase" in page
 
 
-def test_the_directory_user_of_a_party_is_a_link_and_doubt_is_shown(shared, service, browse):
+def test_a_partys_user_is_linked_and_doubt_is_shown(shared, service, browse):
     known = {**DETAILS["parties"][0], "user_id": NOBODY}
     doubtful = {**DETAILS["parties"][1], "user_candidates": [NOBODY, NOBODY]}
     made, forms = row(501, "acme", details={**DETAILS, "parties": [known, doubtful]})
@@ -122,7 +122,7 @@ def test_a_live_call_renews_what_changes_and_can_be_paused(service, browse, call
     assert "Go on recording" not in browse(Role.LISTENER).get(f"/calls/{call}").text
 
 
-def test_a_call_that_went_while_it_was_looked_at_has_the_page_loaded_again(browse):
+def test_the_page_reloads_when_its_call_is_gone(browse):
     answer = browse(Role.LISTENER).get(f"/calls/{NOBODY}", headers={"HX-Request": "true"})
     assert (answer.status_code, answer.text, answer.headers["hx-refresh"]) == (404, "", "true")
 
@@ -164,7 +164,7 @@ TRANSFERRED = {
 }
 
 
-def test_after_a_transfer_everything_names_the_speaker_of_that_moment(browse, shared):
+def test_after_a_transfer_each_view_names_the_current_speaker(browse, shared):
     """The time line, its table, the table of streams and the list of channels."""
     span = {"started_at": T0, "ended_at": T0 + timedelta(seconds=100), "duration_ms": 100_000}
     made, forms = row(501, "acme", details=TRANSFERRED, **span)

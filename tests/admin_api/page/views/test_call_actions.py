@@ -25,7 +25,7 @@ def test_pause_and_resume(service, browse):
         assert (act, "acme", call) in service.daemon.asked
 
 
-def test_what_is_no_longer_possible_is_said_above_the_call(service, browse):
+def test_a_pause_after_the_call_shows_a_409_on_its_page(service, browse):
     answer = browse(Role.ADMIN).post(f"/calls/{service.ids['acme'][0]}/pause")
     assert answer.status_code == 409 and "The call is over" in answer.text and "<h1>" in answer.text
 

@@ -34,7 +34,7 @@ def test_a_format_that_is_none_is_refused_as_the_api_does(service, browse):
     assert answer.status_code == 422 and answer.headers["content-type"] == "application/problem+json"
 
 
-def test_a_link_to_sound_that_cannot_be_had_now_says_so_and_the_player_gets_a_document(service, browse, monkeypatch):
+def test_unavailable_media_answer_with_a_page_or_a_problem(service, browse, monkeypatch):
     monkeypatch.setattr(service.daemon, "cannot", "no turn")
     monkeypatch.setattr(service.daemon, "later", True)
     place = f"/calls/{service.ids['acme'][2]}/media"

@@ -41,7 +41,7 @@ def test_estimates_are_classes_of_g107():
     assert quality(None) is None
 
 
-def test_a_fingerprint_changes_with_what_is_seen_but_not_with_the_length():
+def test_a_fingerprint_ignores_the_duration():
     live = {**CALL, "state": "recording"}
     one = fingerprint([summary(live)])
     assert fingerprint([summary({**live, "duration_ms": 99_000})]) == one

@@ -48,7 +48,7 @@ def test_a_search_takes_any_spelling_and_says_if_there_is_none(browse):
     assert "No call matches." in browser.text("/calls?party=Nobody+At+All")
 
 
-def test_what_was_asked_for_stays_in_the_form(browse):
+def test_the_search_form_keeps_its_values(browse):
     page = browse(Role.LISTENER).get('/calls?party="><script>&state=complete&since=2026-02-16&zone=Europe/Berlin').text
     assert 'value="&#34;&gt;&lt;script&gt;"' in page and "<script>&" not in page
     assert '<option value="complete" selected>' in page and 'name="since" value="2026-02-16"' in page
@@ -60,7 +60,7 @@ def test_days_are_bounds(browse):
     assert "No call matches." in browser.text("/calls?until=2026-02-15")
 
 
-def test_calls_are_told_apart_by_hold_direction_and_source(browse, service):
+def test_calls_are_filtered_by_hold_direction_and_source(browse, service):
     made, forms = row(next(NUMBERS), "acme")
     details = {**made.details, "direction": "inbound", "source": "192.0.2.77"}
     made = replace(made, details=details)
@@ -80,7 +80,7 @@ def test_calls_are_told_apart_by_hold_direction_and_source(browse, service):
     service.run(service.customers["acme"].calls.remove([made.id]))
 
 
-def test_what_cannot_be_asked_is_said_above_the_form(browse):
+def test_an_invalid_search_is_explained_above_the_form(browse):
     browser = browse(Role.LISTENER)
     page = browser.get("/calls?since=yesterday")
     assert page.status_code == 422 and "A day is written as 2026-11-25." in page.text
@@ -89,7 +89,7 @@ def test_what_cannot_be_asked_is_said_above_the_form(browse):
     assert page.status_code == 422 and "at most 512 characters" in page.text
 
 
-def test_pages_follow_each_other(browse, monkeypatch):
+def test_the_call_list_links_to_its_next_page(browse, monkeypatch):
     monkeypatch.setattr("admin_api.page.views.calls.PAGE", 2)
     browser = browse(Role.LISTENER)
     first = browser.get("/calls?party=Ada").text
@@ -108,7 +108,7 @@ def test_live_calls_stand_above_and_only_there(browse, live):
     assert "Mira &lt;b&gt;Okafor&lt;/b&gt;" in above
 
 
-def test_a_look_at_the_live_calls_answers_nothing_while_nothing_changed(browse, live):
+def test_polling_unchanged_live_calls_returns_204(browse, live):
     browser = browse(Role.LISTENER)
     seen = re.search(r"/calls/live\?seen=([0-9a-f]+)", browser.get("/calls").text)[1]
     again = browser.get(f"/calls/live?seen={seen}", headers={"HX-Request": "true"})
@@ -174,7 +174,7 @@ def test_who_may_not_export_finds_no_way_to(browse):
     assert "/exports/new" in browse(Role.PRIVACY).get("/calls").text
 
 
-def test_a_search_for_somebody_leads_to_a_request_that_names_him(browse):
+def test_a_party_search_links_to_a_request_about_the_person(browse):
     assert 'href="/requests/new?identities=%2B49+30"' in browse(Role.PRIVACY).get("/calls?party=%2B49+30").text
     assert "/requests/new" not in browse(Role.PRIVACY).get("/calls").text
     assert "/requests/new" not in browse(Role.LISTENER).get("/calls?party=%2B49+30").text

@@ -29,7 +29,7 @@ def waiting(service):
     service.run(acme.erasures.work())
 
 
-def test_nobody_approves_what_they_asked_for(browse, waiting):
+def test_the_page_refuses_approval_by_the_requester(browse, waiting):
     grace = browse(Role.PRIVACY, Role.APPROVER)
     assert "a second person has to approve it" in grace.text(f"/erasures/{waiting}")
     answer = grace.post(f"/erasures/{waiting}/approve")
@@ -50,7 +50,7 @@ def test_a_second_person_sees_of_how_many_calls_it_is(browse, waiting, service):
     service.run(acme.erasures.approve(second.id, by="Ada"))
 
 
-def test_a_second_person_approves_and_the_receipt_can_be_taken_home(browse, waiting, service):
+def test_a_second_person_approves_and_downloads_the_receipt(browse, waiting, service):
     ada = browse(Role.APPROVER, name="Ada")
     assert "waits for approval" in ada.text("/erasures")
     assert ada.get(f"/erasures/{waiting}/receipt").status_code == 303
@@ -65,7 +65,7 @@ def test_a_second_person_approves_and_the_receipt_can_be_taken_home(browse, wait
 
 
 @pytest.mark.parametrize("path", [f"/erasures/{UNKNOWN}", "/erasures/Qz7", f"/erasures/{UNKNOWN}/receipt"])
-def test_what_is_not_there_is_404(browse, path):
+def test_an_unknown_erasure_gives_404(browse, path):
     answer = browse(Role.ADMIN).get(path)
     assert answer.status_code == 404 and "not for you" in answer.text
 

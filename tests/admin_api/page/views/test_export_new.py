@@ -45,13 +45,13 @@ def test_a_search_leads_to_the_calls_of_a_person(browse):
     assert "whoever gets this file" not in page
 
 
-def test_other_people_are_off_until_they_are_asked_for_and_then_said(browse):
+def test_other_peoples_columns_are_off_by_default(browse):
     form = {"party": "Ada", "which": "whole", "column": ["id"], "act": "add", "more": "other_name"}
     page = browse(Role.PRIVACY).post("/exports/arrange", form).text
     assert chosen(page) == ["id", "other_name"] and "whoever gets this file" in page
 
 
-def test_what_was_filled_in_stays_when_a_column_moves(service, browse):
+def test_moving_a_column_keeps_the_form_values(service, browse):
     call = service.ids["acme"][0]
     form = {"party": "Ada", "which": "ticked", "call": [call], "column": ["id", "state"], "act": "down 0"}
     more = {"format": "csv", "media": "opus", "reason": 'a "reason"', "silence": "on"}
@@ -107,7 +107,7 @@ def test_everything_that_a_search_finds_is_asked_for(service, browse):
     assert wrong.status_code == 422 and "A day is written as" in wrong.text
 
 
-def test_only_what_is_ticked_is_asked_for(service, browse):
+def test_only_ticked_calls_are_exported(service, browse):
     calls = service.ids["acme"][:2]
     form = {"party": "Ada Acme", "which": "ticked", "call": [*calls, "x"], "reason": "Art. 15", "format": "json"}
     answer = browse(Role.PRIVACY).post("/exports/new", form)
@@ -140,7 +140,7 @@ def test_a_listener_finds_no_form(browse):
     assert browse(Role.LISTENER).get("/exports/new").status_code == 404
 
 
-def test_whoever_cannot_play_a_call_is_told_that_its_file_has_sound(browse):
+def test_a_role_without_playback_learns_the_file_has_media(browse):
     hint = "A file with media lets you hear the calls"
     for role, told in ((Role.PRIVACY, True), (Role.ADMIN, False)):
         assert (hint in browse(role).get("/exports/new?party=Ada+Acme").text) is told

@@ -15,7 +15,7 @@ def ask(service, **body):
     return made.json()["id"]
 
 
-def test_what_is_being_made_shows_how_far_it_is_and_renews_itself(service, browse):
+def test_a_running_export_shows_its_progress(service, browse):
     id = ask(service)
     service.customers["acme"].exports.progress[id] = (3, 7)
     browser = browse(Role.PRIVACY)
@@ -31,7 +31,7 @@ def test_what_is_being_made_shows_how_far_it_is_and_renews_itself(service, brows
     browser.post(f"/exports/{id}/cancel")
 
 
-def test_what_is_ready_is_fetched_and_given_up(service, browse):
+def test_a_finished_export_is_downloaded_and_deleted(service, browse):
     id = ask(service, format="csv", columns=["id"])
     make(service, id, b"id\r\n")
     browser = browse(Role.PRIVACY)
@@ -56,7 +56,7 @@ def test_a_file_that_lacks_media_is_fetched_and_says_so(service, browse):
     assert "2 von 3 Anrufen" in german
 
 
-def test_a_file_that_is_not_ready_is_said_in_words(service, browse):
+def test_an_unfinished_export_file_gives_a_409_page(service, browse):
     id = ask(service)
     answer = browse(Role.PRIVACY).get(f"/exports/{id}/file")
     assert answer.status_code == 409 and "not done yet" in answer.text and "<html" in answer.text
@@ -68,7 +68,7 @@ def test_a_failure_says_why(service, browse):
     assert "The disk is full." in browse(Role.PRIVACY).text(f"/exports/{id}")
 
 
-def test_pages_follow_each_other(service, browse, monkeypatch):
+def test_the_export_list_links_to_its_next_page(service, browse, monkeypatch):
     monkeypatch.setattr("admin_api.page.views.exports.PAGE", 1)
     first, second = ask(service), ask(service)
     browser = browse(Role.PRIVACY)
@@ -80,13 +80,13 @@ def test_pages_follow_each_other(service, browse, monkeypatch):
 
 
 @pytest.mark.parametrize("id", [NOBODY, "x"])
-def test_unknown_ones_are_nowhere(browse, id):
+def test_an_unknown_export_gives_404(browse, id):
     browser = browse(Role.PRIVACY)
     assert browser.get(f"/exports/{id}").status_code == 404
     assert browser.post(f"/exports/{id}/cancel").status_code == 404
 
 
-def test_a_listener_finds_none(browse):
+def test_a_listener_has_no_export_page(browse):
     assert browse(Role.LISTENER).get("/exports").status_code == 404
 
 

@@ -10,7 +10,7 @@ def incident(kind, **facts):
     return {"kind": kind, **times, "count": 3, **facts}
 
 
-def test_an_incident_is_said_in_words_and_leads_to_its_call(browse, service):
+def test_an_incident_is_described_and_links_to_its_call(browse, service):
     call = service.ids["acme"][0]
     service.daemon.happened = [incident("call-interrupted", call=call, reason="crash", status=None)]
     page = browse(Role.ADMIN).get("/incidents").text
@@ -18,13 +18,13 @@ def test_an_incident_is_said_in_words_and_leads_to_its_call(browse, service):
     assert "crash" in page and "status:" not in page
 
 
-def test_whoever_sees_no_calls_gets_no_link(browse, service):
+def test_a_role_without_calls_gets_no_call_link(browse, service):
     service.daemon.happened = [incident("call-interrupted", call=service.ids["acme"][0])]
     page = browse(Role.OPERATOR).get("/incidents").text
     assert service.ids["acme"][0] in page and 'href="/calls/' not in page
 
 
-def test_what_is_no_id_is_no_link_and_an_unknown_kind_is_shown_as_it_is(browse, service):
+def test_an_invalid_id_is_not_linked_in_an_incident(browse, service):
     service.daemon.happened = [incident("new-kind", call="javascript:alert(1)")]
     page = browse(Role.ADMIN).get("/incidents").text
     assert "new-kind" in page and 'href="/calls' not in page.split("<main")[1]

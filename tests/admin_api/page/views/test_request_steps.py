@@ -34,7 +34,7 @@ def choose(daemon, service, place, *numbers, shown=(0, 1, 2)):
     return daemon.post(f"{place}/selection", form)
 
 
-def test_what_is_ticked_is_chosen_and_the_rest_stays_out(daemon, service):
+def test_only_ticked_calls_are_selected_for_a_request(daemon, service):
     place = file(daemon, identities="Ada Acme")
     assert choose(daemon, service, place, 0, 2).headers["location"] == f"{place}#report"
     case = state(service, place)
@@ -112,7 +112,7 @@ def test_a_passphrase_is_made_and_shown_once(daemon, service):
     assert "being made" in daemon.text(place)
 
 
-def test_a_page_looks_by_itself_how_far_its_report_is_and_loads_anew_when_it_is_made(daemon, service):
+def test_a_page_polls_its_report_and_reloads_when_it_is_made(daemon, service):
     place, from_htmx = file(daemon, identities="+49301234001"), {"headers": {"HX-Request": "true"}}
     choose(daemon, service, place, 1)
     daemon.post(f"{place}/report", {"media": "", "seal": "none"})
@@ -140,7 +140,7 @@ def test_a_report_is_cancelled(daemon, service):
     assert state(service, place)["state"] == "confirmed"
 
 
-def test_what_a_report_cannot_be_is_said(daemon, service):
+def test_an_impossible_report_is_refused_with_a_reason(daemon, service):
     place = file(daemon, identities="+49301234001")
     assert daemon.post(f"{place}/report", {"media": "", "seal": "none"}).status_code == 409
     choose(daemon, service, place, 1)
@@ -171,7 +171,7 @@ def test_erasure_wants_a_tick_a_waiver_and_tells_what_happens(daemon, service):
     assert "Its file is gone: the time to fetch it was over, or one of its calls was erased." in page
 
 
-def test_a_closed_request_forgets_whom_it_was_about(daemon, service):
+def test_a_closed_request_forgets_its_person(daemon, service):
     place = file(daemon, identities="Anna Unforgettable", reference="letter 99")
     assert daemon.get(f"{place}/record").headers["location"] == place, "there is none before"
     refusal = daemon.post(f"{place}/close", {"outcome": "refused", "ground": ""})

@@ -24,7 +24,7 @@ def file(browser, **changes):
     return answer.headers["location"]
 
 
-def test_a_letter_becomes_a_request(browse, service):
+def test_the_form_creates_a_request(browse, service):
     daemon = browse(Role.PRIVACY)
     place = file(daemon)
     case = service.ask(place, Role.PRIVACY).json()
@@ -47,14 +47,14 @@ def test_candidates_stand_there_with_why(browse, service):
     assert page.count('name="shown"') == page.count('name="in"') == 1
 
 
-def test_a_letter_without_anybody_is_asked_for_again_and_nothing_is_lost(browse):
+def test_a_request_without_an_identity_keeps_its_form(browse):
     answer = browse(Role.PRIVACY).post("/requests/new", {**LETTER, "identities": " ", "kind": []})
     assert answer.status_code == 422
     assert "choose at least one" in answer.text and "must name the person" in answer.text
     assert 'value="letter 17"' in answer.text
 
 
-def test_what_is_wrong_is_named_as_its_field_is(browse):
+def test_a_request_fault_names_the_translated_field(browse):
     letter = {**LETTER, "identities": " "}
     english = browse(Role.PRIVACY).post("/requests/new", letter).text
     german = browse(Role.PRIVACY).post("/requests/new", letter, headers={"Accept-Language": "de"}).text

@@ -28,7 +28,7 @@ def keep(admin, *rules, **more):
     return admin.post("/retention/edit", {**form("save", *rules, **more), "tried": field(seen, "tried")})
 
 
-def test_the_rules_are_shown_to_whoever_may_read_them(browse):
+def test_a_reader_of_the_rules_cannot_edit_them(browse):
     seen = browse(Role.PRIVACY).text("/retention")
     assert "180 days" in seen and "the longest counts" in seen
     assert "Change the rules" not in seen
@@ -48,7 +48,7 @@ def test_an_administrator_keeps_rules(browse, service):
     assert "kept for ever" in seen and "Trading" in seen and "3650 days" in seen
 
 
-def test_rules_are_added_and_removed_in_the_form_before_they_count(browse, service):
+def test_rules_are_added_and_removed_in_the_form(browse, service):
     admin = browse(Role.ADMIN)
     two = admin.post("/retention/edit", form("add", RULE)).text
     assert two.count("<fieldset") == 2 and "Rule 2" in two
@@ -59,14 +59,14 @@ def test_rules_are_added_and_removed_in_the_form_before_they_count(browse, servi
     assert service.ask("/retention").json()["rules"] == []
 
 
-def test_what_rules_would_erase_is_seen_before_they_are_kept(browse, service):
+def test_a_preview_shows_what_rules_would_erase(browse, service):
     tried = browse(Role.ADMIN).post("/retention/edit", form("try", days="1")).text
     assert "The sweep would take 3 calls." in tried and "asks first" in tried
     assert service.ids["acme"][0] in tried
     assert service.ask("/retention").json()["default_days"] == 180
 
 
-def test_rules_that_nobody_saw_the_effect_of_do_not_come_into_force(browse, service):
+def test_rules_take_effect_only_after_their_preview(browse, service):
     """The button stands below the preview, and counts for the rules of that preview alone."""
     admin = browse(Role.ADMIN)
     assert "Put these rules into force" not in admin.text("/retention/edit")
@@ -88,7 +88,7 @@ def test_rules_that_nobody_saw_the_effect_of_do_not_come_into_force(browse, serv
         ({"name": "x" * 201}, "Rule 1, Name: must be a text", "Regel 1, Name: "),
     ],
 )
-def test_a_fault_is_said_with_the_words_of_the_form(browse, change, said, german):
+def test_a_rule_fault_names_the_translated_field(browse, change, said, german):
     admin = browse(Role.ADMIN)
     answer = admin.post("/retention/edit", form("try", {**RULE, **change}))
     assert answer.status_code == 422 and said in words(answer.text)
@@ -97,7 +97,7 @@ def test_a_fault_is_said_with_the_words_of_the_form(browse, change, said, german
 
 
 @pytest.mark.parametrize("days", ["x", "-1", "1.5", "9" * 12])
-def test_what_is_wrong_is_said_and_nothing_of_the_form_is_lost(browse, days):
+def test_a_refused_rule_form_keeps_its_values(browse, days):
     answer = browse(Role.ADMIN).post("/retention/edit", form("save", {**RULE, "days": days}))
     assert answer.status_code == 422
     assert "rules.0.days" not in answer.text and "must be a whole number" in answer.text

@@ -31,7 +31,7 @@ def test_why_no_calls_are_taken(browse, service):
     assert "not known back them up" in seen
 
 
-def test_what_is_due_is_marked(browse, service):
+def test_due_dates_and_low_space_are_marked(browse, service):
     figures = town.figures(2)
     now = datetime.fromisoformat(figures["at"])
     soon, never = town.rfc3339(now + timedelta(days=3, hours=1)), None

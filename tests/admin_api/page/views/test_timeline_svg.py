@@ -36,7 +36,7 @@ def test_lanes_lie_to_scale():
     assert stream.bars[2].what == "lost on the way"
 
 
-def test_what_lasts_goes_to_the_end_of_what_is_known():
+def test_an_open_pause_is_drawn_to_the_end_of_the_timeline():
     live = {
         **CALL,
         "ended_at": None,

@@ -37,7 +37,7 @@ def test_one_is_changed(service, browse, ada):
     assert [each["value"] for each in made["former"]] == ["+49301", "+49302"]
 
 
-def test_what_is_wrong_is_said_and_what_was_typed_stays(browse, ada):
+def test_a_refused_user_form_keeps_its_values(browse, ada):
     browser = browse(Role.PRIVACY)
     nobody = browser.post("/users/new", {"first_name": "Eve"})
     assert nobody.status_code == 422 and 'value="Eve"' in nobody.text
@@ -45,7 +45,7 @@ def test_what_is_wrong_is_said_and_what_was_typed_stays(browse, ada):
     assert twice.status_code == 409 and "There is such a user already" in twice.text
 
 
-def test_whoever_comes_from_a_directory_changes_there(service, browse):
+def test_a_directory_user_is_changed_in_the_directory(service, browse):
     async def work():
         users = service.customers["acme"].users
         await users.carry_out(await users.plan((Person(first_name="Eve", upn="eve@acme.example"),), "csv", whole=True))

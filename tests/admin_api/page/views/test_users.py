@@ -40,7 +40,7 @@ def test_one_is_found_by_name_and_number(browse, people):
     assert "Nobody is like that." in browser.text("/users?state=inactive")
 
 
-def test_pages_follow_each_other(browse, people, monkeypatch):
+def test_the_user_list_links_to_its_next_page(browse, people, monkeypatch):
     monkeypatch.setattr("admin_api.page.views.users.PAGE", 1)
     browser = browse(Role.PRIVACY)
     page = browser.get("/users").text
@@ -55,12 +55,12 @@ def test_one_is_shown_with_what_it_is_known_by(browse, people):
         assert text in page, text
 
 
-def test_what_is_kept_is_a_file(browse, people):
+def test_a_users_data_is_downloaded_as_a_file(browse, people):
     answer = browse(Role.PRIVACY).get(f"/users/{people['Acme']}/export")
     assert answer.headers["content-disposition"].startswith("attachment") and answer.json()["user"]["upn"] == ADA.upn
 
 
-def test_the_directory_comes_first_then_recordings_then_it_is_gone(browse, people):
+def test_a_user_is_unmapped_before_it_is_deleted(browse, people):
     browser = browse(Role.PRIVACY)
     place = f"/users/{people['Gone']}"
     refused = browser.post(f"{place}/delete")
@@ -73,18 +73,18 @@ def test_the_directory_comes_first_then_recordings_then_it_is_gone(browse, peopl
 
 
 @pytest.mark.parametrize("id", [NOBODY, "x"])
-def test_unknown_ones_are_nowhere(browse, id):
+def test_an_unknown_user_gives_404(browse, id):
     browser = browse(Role.PRIVACY)
     assert browser.get(f"/users/{id}").status_code == 404
     for act in ("unmap", "delete"):
         assert browser.post(f"/users/{id}/{act}").status_code == 404
 
 
-def test_a_listener_finds_none(browse):
+def test_a_listener_has_no_user_page(browse):
     assert browse(Role.LISTENER).get("/users").status_code == 404
 
 
-def test_a_person_whose_calls_may_be_missing_is_no_person_without_calls(browse, people, service, monkeypatch):
+def test_a_user_page_warns_while_the_index_is_incomplete(browse, people, service, monkeypatch):
     browser, said = browse(Role.PRIVACY), "Calls may be missing here: the index is being filled up again."
     assert said not in browser.text(f"/users/{people['Acme']}")
     monkeypatch.setattr(service.daemon, "index_is_there", False)
