@@ -1,6 +1,6 @@
 """How long it takes to tell who took part in calls: `python -m bench.correlation [CALLS [USERS]]`, 20,000 and 10,000.
 
-Fills one customer's index with made-up calls (bench.crowd) and its directory with the people in them, then takes CPU
+Fills one customer's index with made-up calls (bench.people) and its directory with the people in them, then takes CPU
 time, which says what it takes where nobody else wants the processors:
 
 - the users into memory, and what they take there;
@@ -22,7 +22,7 @@ from pathlib import Path
 from random import Random
 
 from bench import processes
-from bench.crowd import COUNTRY, Person, everybody, talks
+from bench.people import COUNTRY, Person, everybody, talks
 from bench.search import BATCH, SEED, Forms, opened, rows
 from storage.calls.call_row import CallRow, Query
 from storage.customer.customers import Customer

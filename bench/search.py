@@ -1,6 +1,6 @@
 """How long it takes to find somebody among many calls: `python -m bench.search [CALLS]`, a million by default.
 
-Fills one customer's index with made-up calls of two years (bench.crowd), then asks for people in every spelling. Each
+Fills one customer's index with made-up calls of two years (bench.people), then asks for people in every spelling. Each
 kind of question is asked for people who call often and for the sought, whose calls are known: of those every page is
 fetched, and all of their calls and no others have to come. Then come the lists: nobody, everybody, states, spans.
 """
@@ -20,8 +20,8 @@ from pathlib import Path
 from random import Random
 
 from bench import processes
-from bench.crowd import COUNTRY, Kind, Person, Talk, confusable, everybody, finds, party, question, sought, talks
-from bench.crowd import FIRST as FIRST_NAMES
+from bench.people import COUNTRY, Kind, Person, Talk, confusable, everybody, finds, party, question, sought, talks
+from bench.people import FIRST as FIRST_NAMES
 from storage.calls.call_index import Calls
 from storage.calls.call_row import DEFAULT_LIMIT, CallRow, CallState, Direction, Page, Query
 from storage.calls.sealed_row import Keys

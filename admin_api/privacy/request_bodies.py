@@ -30,7 +30,7 @@ HALVES = re.compile("[\ud800-\udfff]")  # of surrogate pairs: JSON can carry the
 
 
 @dataclass(frozen=True, slots=True)
-class Letter:
+class SubjectRequestBody:
     """What a letter asks for."""
 
     kinds: tuple[Kind, ...]
@@ -61,7 +61,7 @@ class Ending:
     """Why it is refused."""
 
 
-def letter(data: bytes) -> Letter:
+def letter(data: bytes) -> SubjectRequestBody:
     """Read the body of POST /requests; raises Problem 422."""
     body = body_reader.parse(data, REQUEST)
     kinds, identities = _kinds(body), _identities(body)
@@ -73,7 +73,7 @@ def letter(data: bytes) -> Letter:
     received = body.moment("received_at") if body.raw("received_at") is not None else None
     asked = Asked(identities, user, body.maybe_text("reference", MAX_REFERENCE), body.maybe_text("reason", MAX_TEXT))
     body.done()
-    return Letter(kinds, asked, received)
+    return SubjectRequestBody(kinds, asked, received)
 
 
 def selection(data: bytes) -> Chosen:

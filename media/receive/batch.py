@@ -85,7 +85,7 @@ def sizes(size: int) -> bytes:
     return found
 
 
-class Workbench:
+class BatchBuffer:
     """Private memory in which batches are decrypted: libsrtp works in place, and the received bytes must stay
     for a successor.
     """
@@ -99,14 +99,14 @@ class Workbench:
         #: One pointer a slot, made once: a cast costs more than a packet's decryption call.
         self.packet_pointers = [ffi.cast("void *", self._memory + i * stride) for i in range(SLOTS)]
         self.length_pointers = [self._lengths + i for i in range(SLOTS)]
-        self._wide: Workbench | None = None
+        self._wide: BatchBuffer | None = None
         #: What works on this memory in C and is made once for it, if there is such a thing (media.stream.fast_path_c).
         self.extension: Any = None
 
     @property
-    def wide(self) -> "Workbench":
+    def wide(self) -> "BatchBuffer":
         """Give the one for packets that are longer than NEAR, which a node without video never needs."""
-        self._wide = self._wide or Workbench(WIDE)
+        self._wide = self._wide or BatchBuffer(WIDE)
         return self._wide
 
     def extend(self, extension: Any) -> None:
@@ -135,7 +135,7 @@ class Lane:
 
     __slots__ = ("control", "far", "first", "headers", "lengths", "names", "near", "place", "workbench")
 
-    def __init__(self, memory: memoryview, workbench: Workbench) -> None:
+    def __init__(self, memory: memoryview, workbench: BatchBuffer) -> None:
         self.headers = memory[HEADERS_AT:NAMES_AT]
         #: Of each packet, as C ints wide apart.
         self.lengths = self.headers.cast("I")[LENGTH_AT // 4 :: MMSGHDR // 4]

@@ -34,8 +34,8 @@ from media.receive.batch import (  # fmt: skip
     NEAR_AT,
     SLOTS,
     UNUSED,
+    BatchBuffer,
     Lane,
-    Workbench,
 )
 from media.receive.receive_region import JOURNAL, LANES, MAGIC, PID, PID_AT, SPARE_AT, hold, journal_in
 
@@ -87,7 +87,7 @@ class Region:
         self._map = mmap.mmap(fd, SIZE, mmap.MAP_SHARED | mmap.MAP_POPULATE)
         PID.pack_into(self._map, PID_AT, os.getpid())
         self._memory = memoryview(self._map)
-        self.workbench = Workbench()
+        self.workbench = BatchBuffer()
         self.lanes = [Lane(_lane(self._memory, i), self.workbench) for i in range(LANES)]
         base = ctypes.addressof(ctypes.c_char.from_buffer(self._map))
         #: Slots of each lane that may hold something since `forget`.
@@ -138,10 +138,10 @@ class Region:
         self._used = [1] * LANES
 
 
-class Relic:
+class OrphanedRegion:
     """The region of a dead worker, read only."""
 
-    def __init__(self, path: str | int, workbench: Workbench) -> None:
+    def __init__(self, path: str | int, workbench: BatchBuffer) -> None:
         """`path`: or a descriptor, which is closed."""
         with open(path, "rb") as file:
             self._data = file.read(SIZE)

@@ -58,7 +58,7 @@ def _key(identity: bytes) -> bytes:
 
 
 @dataclass(frozen=True)
-class Bequest:
+class StoredAssociation:
     """What is stored of an association for whoever has to go on with it."""
 
     keys: Keys
@@ -74,17 +74,17 @@ class Bequest:
         return [keys.suite, keys.theirs.hex(), keys.ours.hex(), flight, self.settled]
 
     @classmethod
-    def from_state(cls, state: list[Any]) -> Bequest:
+    def from_state(cls, state: list[Any]) -> StoredAssociation:
         """Take back what `to_state` gave."""
         suite, theirs, ours, flight, settled = state
         keys = Keys(str(suite), bytes.fromhex(theirs), bytes.fromhex(ours))
         return cls(keys, tuple(bytes.fromhex(each) for each in flight), bool(settled))
 
 
-class Inherited:
+class ResumedAssociation:
     """What is left of one association."""
 
-    def __init__(self, left: Bequest, *, active: bool, home: Source | None = None) -> None:
+    def __init__(self, left: StoredAssociation, *, active: bool, home: Source | None = None) -> None:
         """`home`: where the flight went before."""
         self.promised = left.keys
         self.last_flight = left.flight

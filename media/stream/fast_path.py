@@ -19,8 +19,8 @@ from media.receive.batch import (  # fmt: skip
     NEAR,
     SECOND,
     WIDE,
+    BatchBuffer,
     Lane,
-    Workbench,
     deltas_of,
     payloads,
     sizes,
@@ -52,7 +52,7 @@ LEAST = 2
 class Opened(NamedTuple):
     """A batch that is readable in one memory."""
 
-    bench: Workbench
+    bench: BatchBuffer
     # libsrtp's, one a packet; empty for plain RTP
     statuses: list[int]
     # the key that was tried

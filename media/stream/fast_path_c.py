@@ -7,7 +7,7 @@ from __future__ import annotations
 import struct
 from typing import Any
 
-from media.receive.batch import NEAR, SLOTS, Lane, Workbench
+from media.receive.batch import NEAR, SLOTS, BatchBuffer, Lane
 from media.records import record_format
 from media.rtp import header
 from media.srtp.context import ffi, lib
@@ -39,7 +39,7 @@ def _place(thing: Any) -> int:
     return int(ffi.cast("uintptr_t", thing))
 
 
-def path_of(bench: Workbench) -> CompiledPath | None:
+def path_of(bench: BatchBuffer) -> CompiledPath | None:
     """Give the way through C for the batches of a workbench; None where there is no library."""
     known: CompiledPath | None = bench.extension
     if known is None and (found := fast_path_library.library()) is not None:
@@ -51,7 +51,7 @@ def path_of(bench: Workbench) -> CompiledPath | None:
 class CompiledPath:
     """The way of a worker's batches through C, with the memory for one batch."""
 
-    def __init__(self, found: Any, bench: Workbench) -> None:
+    def __init__(self, found: Any, bench: BatchBuffer) -> None:
         self._take = found.fast_path_take
         self._record, self._statuses = ffi.new("char[]", RECORD), ffi.new("int[]", SLOTS)
         self._bytes = ffi.buffer(self._record)

@@ -59,7 +59,7 @@ class Daemon:
         self,
         node: Node,
         live: Live,
-        runner: Executor,
+        executor: Executor,
         clock: Callable[[], datetime] | None = None,
         system: System | None = None,
     ) -> None:
@@ -68,7 +68,7 @@ class Daemon:
         self._clock = clock or (lambda: node.now().wall)
         self._node = node
         self._live = live
-        self._runner = runner
+        self._executor = executor
         self._renderer = Renderer()
 
     # ---- live calls ----
@@ -151,8 +151,8 @@ class Daemon:
         found = self._live.by_id(call)
         if found is None or found.customer.name != customer or not found.recording.alive:
             return False
-        self._runner.guarded(found, event)
-        self._runner.checkpoint(found)
+        self._executor.guarded(found, event)
+        self._executor.checkpoint(found)
         self._node.flush()
         return True
 

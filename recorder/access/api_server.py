@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from recorder.access.oidc_client import Providers
 
 
-class Surface:
+class AdminApiServer:
     """Starts and stops the admin API on a ready-made socket."""
 
     def __init__(self, node: Node, daemon: Daemon) -> None:

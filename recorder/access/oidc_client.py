@@ -21,7 +21,7 @@ import httpx2
 
 from admin_api.access.accounts_port import NotVouched, Person, ProviderAway, ProviderLogin
 from recorder.access import oidc_validation as rules
-from recorder.access.oidc_validation import Journey, Places
+from recorder.access.oidc_validation import LoginAttempt, Places
 from recorder.config.model import SignIn
 from recorder.runtime.secret_refs import secret_of
 from storage.access.actor import alike
@@ -74,12 +74,12 @@ class Providers:
     async def begin(self, customer: str, number: int, back: str) -> ProviderLogin:
         """Prepare the way to a provider, which sends the browser to `back`; raises ProviderAway."""
         sign_in = self._of(customer)[number]
-        journey = Journey(sign_in, back, *(secrets.token_urlsafe(size) for size in (32, 32, 48)))
+        journey = LoginAttempt(sign_in, back, *(secrets.token_urlsafe(size) for size in (32, 32, 48)))
         return ProviderLogin(rules.leave(journey, await self._places(sign_in)), journey)
 
     async def finish(self, provider_login: ProviderLogin, answer: Mapping[str, str]) -> Person:
         """Judge what the browser came back with; raises ProviderAway, NotVouched."""
-        journey: Journey = provider_login.state
+        journey: LoginAttempt = provider_login.state
         sign_in = journey.sign_in
         found = await self._places(sign_in)
         tokens = await self._redeem(journey, found, rules.code(journey, found, answer))
@@ -120,7 +120,7 @@ class Providers:
             known.keys_at = self._monotonic()
         return known.keys
 
-    async def _redeem(self, journey: Journey, found: Places, code: str) -> Mapping[str, Any]:
+    async def _redeem(self, journey: LoginAttempt, found: Places, code: str) -> Mapping[str, Any]:
         """Turn a code into tokens."""
         sign_in = journey.sign_in
         secret = await asyncio.to_thread(secret_of, sign_in.client_secret) if sign_in.client_secret else ""

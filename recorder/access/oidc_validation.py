@@ -40,7 +40,7 @@ class Places:
 
 
 @dataclass(frozen=True, slots=True)
-class Journey:
+class LoginAttempt:
     """What is kept of a browser that left for a provider."""
 
     sign_in: SignIn = field(repr=False)
@@ -82,7 +82,7 @@ def _safe(link: str, issuer: str) -> bool:
     return bool(parts.hostname) and (parts.scheme == "https" or (parts.scheme == "http" and plain))
 
 
-def leave(journey: Journey, found: Places) -> str:
+def leave(journey: LoginAttempt, found: Places) -> str:
     """Return where the browser goes (Core section 3.1.2.1, RFC 7636)."""
     challenge = hashlib.sha256(journey.verifier.encode()).digest()
     query = {
@@ -98,7 +98,7 @@ def leave(journey: Journey, found: Places) -> str:
     return found.authorization + ("&" if "?" in found.authorization else "?") + urlencode(query)
 
 
-def code(journey: Journey, found: Places, answer: Mapping[str, str]) -> str:
+def code(journey: LoginAttempt, found: Places, answer: Mapping[str, str]) -> str:
     """Return the code that the browser came back with; raises NotVouched if this is not the way that began."""
     if not hmac.compare_digest(answer.get("state", "").encode(), journey.state.encode()):
         raise NotVouched("state")
@@ -110,7 +110,7 @@ def code(journey: Journey, found: Places, answer: Mapping[str, str]) -> str:
     return answer["code"]
 
 
-def form(journey: Journey, found: Places, code: str, secret: str) -> tuple[dict[str, str], tuple[str, str] | None]:
+def form(journey: LoginAttempt, found: Places, code: str, secret: str) -> tuple[dict[str, str], tuple[str, str] | None]:
     """Return the form that turns a code into a token, and name and password if they go into a header."""
     fields = {
         "grant_type": "authorization_code",
@@ -129,7 +129,7 @@ def key_id(token: str) -> str:
     return str(_header(token).get("kid", ""))
 
 
-def claims(token: str, keys: Sequence[Mapping[str, Any]], journey: Journey, now: float) -> Mapping[str, Any]:
+def claims(token: str, keys: Sequence[Mapping[str, Any]], journey: LoginAttempt, now: float) -> Mapping[str, Any]:
     """Return what an ID token says, once it is known to be genuine, new, and for us (Core section 3.1.3.7).
 
     Raises NotVouched with a word for the audit log.

@@ -42,7 +42,7 @@ RETRY_AFTER = 30
 """Seconds an SBC should leave us alone; it fails over to another recorder meanwhile."""
 
 
-class Housekeeping:
+class Admission:
     """Decides every second, and whenever the load changes, whether new calls are accepted."""
 
     def __init__(

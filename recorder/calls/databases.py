@@ -18,7 +18,7 @@ FIRST_SECONDS = 0.5
 """A start waits so long for the databases: one that is there takes a tenth of it, one that is away must not delay."""
 
 
-async def put_together(customer: Customer) -> None:
+async def open_databases(customer: Customer) -> None:
     """Wait until what stands on a customer's keys and vault is there."""
     while not customer.whole:  # noqa: ASYNC110 - done in a thread
         await asyncio.sleep(AGAIN_SECONDS)

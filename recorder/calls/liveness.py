@@ -48,10 +48,10 @@ SPOKEN = frozenset({"audio", "video"})
 class Liveness:
     """A chore of every second, and what the answers mean."""
 
-    def __init__(self, node: Node, live: Live, runner: Executor) -> None:
+    def __init__(self, node: Node, live: Live, executor: Executor) -> None:
         self._node = node
         self._live = live
-        self._runner = runner
+        self._executor = executor
 
     def look(self) -> None:
         """Ask about calls that have been silent for long."""
@@ -91,7 +91,7 @@ class Liveness:
             return
         self._node.log.warning("call.client_gone", call=call.id, status=status)
         self._node.incidents.add("client-gone", call.customer.name, call=call.id, status=status)
-        self._runner.guarded(call, e.StopAsked("dialog-gone", interrupted=False))
+        self._executor.guarded(call, e.StopAsked("dialog-gone", interrupted=False))
 
 
 def came(call: LiveCall, figures: Mapping[int, Mapping[str, Any]]) -> bool:

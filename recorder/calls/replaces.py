@@ -27,11 +27,11 @@ REASON = "replaced"
 class Replacements:
     """Finds what an INVITE replaces, and ends it in time."""
 
-    def __init__(self, endpoint: Endpoint, now: Callable[[], e.Now], live: Live, runner: Executor) -> None:
+    def __init__(self, endpoint: Endpoint, now: Callable[[], e.Now], live: Live, executor: Executor) -> None:
         self._endpoint = endpoint
         self._now = now
         self._live = live
-        self._runner = runner
+        self._executor = executor
 
     def find(self, event: Invited, customer: Customer) -> str | None:
         """Return the id of the call that an INVITE takes the place of; raise RemoteError to refuse it with.
@@ -57,7 +57,7 @@ class Replacements:
         if old is None:
             return
         self._end(old, call.id)
-        self._runner.guarded(call, e.Replaced(old))
+        self._executor.guarded(call, e.Replaced(old))
 
     def answered(self, event: Probed) -> None:
         """Take it from the answer to a question (recorder.calls.resume) that the client has our 200."""
@@ -70,4 +70,4 @@ class Replacements:
         if call and call.recording.alive:
             self.settle(call)  # who replaces it has its 200 too, though the ACK may be overtaken
             call.recording.note("replaced-by", self._now(), call=by)
-            self._runner.guarded(call, e.StopAsked(REASON, interrupted=False))
+            self._executor.guarded(call, e.StopAsked(REASON, interrupted=False))

@@ -31,7 +31,7 @@ class Resume:
         node: Node,
         recordings: Recordings,
         live: Live,
-        runner: Executor,
+        executor: Executor,
         checkpoints: Checkpoints,
         workers: WorkerEvents,
         repairs: RepairQueue,
@@ -39,7 +39,7 @@ class Resume:
         self._node = node
         self._recordings = recordings
         self._live = live
-        self._runner = runner
+        self._executor = executor
         self._checkpoints = checkpoints
         self._workers = workers
         self._repairs = repairs
@@ -93,17 +93,17 @@ class Resume:
         try:
             name = state["fd_name"]
             kept = call.sockets.restore(name, recording.streams, unused, bound, node.ports, node.notify)
-            self._with_room(lambda: self._runner.new_control(call, int(state["control"][1:]) + 1))
+            self._with_room(lambda: self._executor.new_control(call, int(state["control"][1:]) + 1))
             call.files.spool(self._checkpoints.begin(call.id))
             earlier = keys_from_state(state.get("keys", ()))  # a version before this one did not write them
             if recording.locked:
-                self._runner.checkpoint(call)  # its media begin with the answer; until then the sockets hold them
+                self._executor.checkpoint(call)  # its media begin with the answer; until then the sockets hold them
             else:
                 self._with_room(lambda: self._workers.go_on(call, kept=kept, earlier=earlier))
-            self._runner.linger(call, tuple(s.number for s in recording.streams if s.removed and s.port))
+            self._executor.linger(call, tuple(s.number for s in recording.streams if s.removed and s.port))
         except BaseException:
             self._node.endpoint.hang_up(session, "internal", now)
-            self._runner.finishing.abandon(call)
+            self._executor.finishing.abandon(call)
             raise
         if call.replaces:
             self._ask(call)

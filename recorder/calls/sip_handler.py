@@ -23,7 +23,7 @@ from recorder.runtime.disk_thread import DiskAway
 from recorder.runtime.token_bucket import Rates, within
 from recorder.session import events as e
 from recorder.signalling.customer_lookup import CustomerLookup, normal_address
-from recorder.signalling.local_address import Reachable
+from recorder.signalling.local_address import LocalAddresses
 from sip.errors import RemoteError, SipError
 from sip.message import digest
 from sip.message.header_values import Flow
@@ -51,21 +51,21 @@ class SipHandler:
     """Takes every event of the endpoint."""
 
     def __init__(
-        self, node: Node, lookup: CustomerLookup, recordings: Recordings, runner: Executor, live: Live
+        self, node: Node, lookup: CustomerLookup, recordings: Recordings, executor: Executor, live: Live
     ) -> None:
         self._node = node
         self._lookup = lookup
         self._recordings = recordings
         node.endpoint.authorized_by(self._authorize, self._covered, self._elsewhere)
-        self._runner = runner
+        self._executor = executor
         self._live = live
-        self._reachable = Reachable(node.settings.media.bind, node.settings.media.advertise)
+        self._reachable = LocalAddresses(node.settings.media.bind, node.settings.media.advertise)
         self._by_source, self._by_customer = Rates(), Rates()
         self._realms = realms(node.settings.customers)
         self._nonce_secret = os.urandom(32)
         self._challenges = Challenges()
-        self.liveness = Liveness(node, live, runner)
-        self._replacing = Replacements(node.endpoint, node.now, live, runner)
+        self.liveness = Liveness(node, live, executor)
+        self._replacing = Replacements(node.endpoint, node.now, live, executor)
         self._take: Mapping[type, Callable[[Any], None]] = {
             s.Invited: self._invited,
             s.Reoffered: self._reoffered,
@@ -103,7 +103,7 @@ class SipHandler:
             name = call.customer.name if call else None
             self._node.refused(event.request.method, 500, "internal", name, None, call.id if call else None)
             if call:
-                self._runner.give_up(call, problem)
+                self._executor.give_up(call, problem)
 
     # ---- the first INVITE ----
     def _invited(self, event: s.Invited) -> None:
@@ -142,7 +142,7 @@ class SipHandler:
         recording = self._recordings.new(policy, source, swapped=configured.swap_owners)
         call = LiveCall(recording, customer, leaf, event.session, replaces=old)
         self._live.add(call)
-        self._runner.guarded(call, offered)
+        self._executor.guarded(call, offered)
         self._node.load_changed()
 
     def _number(self, customer: Customer) -> int:
@@ -310,7 +310,7 @@ class SipHandler:
     def _noticed(self, call: LiveCall) -> None:
         """Take a request in the dialog for a sign of life, and for a proof that the client has our answer."""
         self.liveness.noticed(call)
-        self._runner.reached(call)
+        self._executor.reached(call)
 
     def _reanswered(self, event: s.Reanswered) -> None:
         """Take the answer to a later offer of ours; one that is refused changes nothing, if what comes can be read."""
@@ -369,12 +369,12 @@ class SipHandler:
         """Keep the CSeq of a request of ours before it goes out: a client passes over one that comes twice."""
         call = self._live.by_session(event.session)
         if call and call.recording.alive:
-            self._runner.checkpoint(call)
+            self._executor.checkpoint(call)
 
     def _feed(self, call: LiveCall, event: e.Event) -> None:
-        self._runner.guarded(call, event)
+        self._executor.guarded(call, event)
         if call.dirty and call.recording.alive:
-            self._runner.checkpoint(call)
+            self._executor.checkpoint(call)
 
 
 def realms(customers: Iterable[Configured]) -> dict[str, digest.Realm]:

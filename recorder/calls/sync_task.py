@@ -24,10 +24,10 @@ PAUSE_SECONDS = 1.0
 class SyncTask:
     """The task that does it."""
 
-    def __init__(self, node: Node, live: Live, runner: Executor) -> None:
+    def __init__(self, node: Node, live: Live, executor: Executor) -> None:
         self._node = node
         self._live = live
-        self._runner = runner
+        self._executor = executor
 
     async def run(self) -> None:
         """Sync for ever; owned by recorder.runtime.tasks."""
@@ -56,12 +56,12 @@ class SyncTask:
         """Let a call go on in parts that no failed sync has touched; tried again in a second where that fails."""
         epoch = self._node.syncer.epoch
         try:
-            self._runner.new_control(call)
-            part = self._runner.next_part(call)
+            self._executor.new_control(call)
+            part = self._executor.next_part(call)
             self._node.workers.next_part(call.id, call.files.media_fd, part)
         except (StorageError, NotPossible, OSError) as problem:
             self._node.storage.trouble(problem)
             return
         call.files.renewed(epoch)
-        self._runner.guarded(call, e.Distrusted())
-        self._runner.checkpoint(call)
+        self._executor.guarded(call, e.Distrusted())
+        self._executor.checkpoint(call)

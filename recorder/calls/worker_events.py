@@ -35,12 +35,12 @@ MANY_STRANGERS = 200
 class WorkerEvents:
     """Takes every event of the workers."""
 
-    def __init__(self, node: Node, live: Live, runner: Executor, make_way: Callable[[], None]) -> None:
+    def __init__(self, node: Node, live: Live, executor: Executor, make_way: Callable[[], None]) -> None:
         """`make_way` ends the daemon for a successor of other files."""
         self._node = node
         self._make_way = make_way
         self._live = live
-        self._runner = runner
+        self._executor = executor
         self._take: Mapping[type, Callable[[Any], None]] = {
             messages.Stats: self._stats,
             messages.Final: self._final,
@@ -66,7 +66,7 @@ class WorkerEvents:
             self._node.log.fault("worker_event.fault", problem)
             call = self._live.by_id(getattr(event, "call", ""))
             if call:
-                self._runner.give_up(call, problem)
+                self._executor.give_up(call, problem)
 
     # ---- figures ----
     def _stats(self, event: messages.Stats) -> None:
@@ -79,7 +79,7 @@ class WorkerEvents:
             try:
                 self._count(call, {each.stream: Tally(each) for each in counts}, sums)
             except Exception as problem:
-                self._runner.give_up(call, problem)
+                self._executor.give_up(call, problem)
         self._add(sums)
 
     def _final(self, event: messages.Final) -> None:
@@ -140,17 +140,17 @@ class WorkerEvents:
 
         `kept`: the sockets are those of before; `earlier`: keys of former offers that a former main knew.
         """
-        part = self._runner.next_part(call)
-        self._runner.checkpoint(call)
-        self._runner.checkpoints.lend(call.id)
+        part = self._executor.next_part(call)
+        self._executor.checkpoint(call)
+        self._executor.checkpoints.lend(call.id)
         streams = call.recording.streams
         new = new_call(
-            call.recording, part, self._runner.specs(call, [s.plan() for s in streams]), call.spool_key
+            call.recording, part, self._executor.specs(call, [s.plan() for s in streams]), call.spool_key
         )  # fmt: skip
         pairs, files = call.sockets.pairs, call.files
         self._node.workers.resume(new, pairs, files.media_fd, files.spool_fd, kept=kept, earlier=earlier)
         if earlier:  # whoever comes after us needs them too, until what is under them has been taken
-            self._runner.checkpoint(call)
+            self._executor.checkpoint(call)
         if gone := [s.number for s in streams if s.removed and not s.port]:  # who died may not have come to it
             self._node.workers.change(call.id, (), {}, gone)
         call.taken()
@@ -161,8 +161,8 @@ class WorkerEvents:
         if call is None:
             return
         before = min(int(event.part[1:]), call.files.media_part)
-        self._node.tasks.start(self._runner.finishing.cut(call, before, event.parts), "cut")
-        self._runner.guarded(call, e.Resumed(event.part))
+        self._node.tasks.start(self._executor.finishing.cut(call, before, event.parts), "cut")
+        self._executor.guarded(call, e.Resumed(event.part))
         self._node.log.info("media.resumed", call=event.call, part=event.part)
 
     def _disk_trouble(self, event: messages.DiskTrouble) -> None:
@@ -172,7 +172,7 @@ class WorkerEvents:
         self._node.log.error("media.call_fault", call=event.call, at=event.where)
         call = self._live.by_id(event.call)
         if call:
-            self._runner.guarded(call, e.StopAsked("media-fault", interrupted=True))
+            self._executor.guarded(call, e.StopAsked("media-fault", interrupted=True))
             self._node.flush()
 
     def _keyed(self, event: messages.Keyed) -> None:
@@ -182,9 +182,9 @@ class WorkerEvents:
             return
         self._node.metrics.dtls.labels("keyed").inc()
         keys = e.Keyed(event.stream, event.rtcp, event.suite, event.theirs, event.ours, event.fingerprints)
-        self._runner.guarded(call, keys)
+        self._executor.guarded(call, keys)
         if call.recording.alive:
-            self._runner.checkpoint(call)
+            self._executor.checkpoint(call)
         self._node.log.info("media.keyed", call=event.call, stream=event.stream)
 
     def _unkeyed(self, event: messages.Unkeyed) -> None:
@@ -195,7 +195,7 @@ class WorkerEvents:
         self._node.metrics.dtls.labels(event.reason).inc()
         self._node.incidents.add("dtls-failed", call.customer.name, call=event.call, reason=event.reason)
         self._node.log.error("media.unkeyed", call=event.call, stream=event.stream, reason=event.reason)
-        self._runner.guarded(call, e.Unkeyed(event.stream, event.reason))
+        self._executor.guarded(call, e.Unkeyed(event.stream, event.reason))
 
     def _severed(self, event: messages.Severed) -> None:
         """Ask the client for another handshake; where it takes no offers of ours, the worker tries it alone."""
@@ -204,9 +204,9 @@ class WorkerEvents:
             return
         self._node.metrics.dtls.labels("severed").inc()
         self._node.log.warning("media.severed", call=event.call, stream=event.stream)
-        self._runner.guarded(call, e.Severed(new_certificate()))
+        self._executor.guarded(call, e.Severed(new_certificate()))
         if call.recording.alive:
-            self._runner.checkpoint(call)
+            self._executor.checkpoint(call)
         self._node.flush()
 
     def _strangers(self, event: messages.RefusedPackets) -> None:

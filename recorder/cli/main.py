@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any
 
-from recorder.config.defaults import DEFAULT_CONFIG
+from recorder.config.default_path import DEFAULT_CONFIG
 from recorder.errors import NotPossible, RecorderError
 from recorder.runtime.sandbox import forbid_dumps
 

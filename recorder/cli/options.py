@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from recorder.config.defaults import DEFAULT_CONFIG
+from recorder.config.default_path import DEFAULT_CONFIG
 
 Config = Annotated[Path, typer.Option(help="Configuration file.", show_default=True)]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document instead of text.")]

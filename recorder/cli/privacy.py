@@ -31,7 +31,7 @@ def retention(
     json: AsJson = False,
 ) -> int:
     """Show exactly which calls the next sweep would erase, and why. Example: recorder retention --dry-run"""
-    from recorder.maintenance.retention_preview import foresee
+    from recorder.maintenance.retention_preview import preview_retention
     from recorder.runtime.trusted_clock import WallClock, readings
 
     if not dry_run:
@@ -40,7 +40,7 @@ def retention(
     settings = load(config)
     now = WallClock.of(settings.node.runtime_dir).read(*readings())
     percent = settings.retention.brake_percent
-    found = with_customers(settings, customer, lambda c: foresee(c, now, percent))
+    found = with_customers(settings, customer, lambda c: preview_retention(c, now, percent))
     if json:
         items = [item for part in found for item in part["items"]]
         console.document({"at": found[0]["at"], "items": items, "customers": found})

@@ -40,7 +40,7 @@ _FILE = "file"  # the last column: where the media are
 
 
 @dataclass(frozen=True, slots=True)
-class Tools:
+class ReportDependencies:
     """What a report is made with."""
 
     renderer: Renderer
@@ -79,7 +79,7 @@ class Digest:
 class SubjectReport:
     """One report under way."""
 
-    def __init__(self, customer: Customer, export: Export, tools: Tools) -> None:
+    def __init__(self, customer: Customer, export: Export, tools: ReportDependencies) -> None:
         """Raises Gone if nothing is asked for any more."""
         if export.request is None or export.case is None:
             raise Gone("nothing is asked for any more")

@@ -23,9 +23,9 @@ from admin_api.exports import columns, table_writers
 from admin_api.exports.column_sets import others
 from admin_api.exports.subject_filter import Subject
 from recorder.calls.context import Node
-from recorder.calls.databases import put_together
+from recorder.calls.databases import open_databases
 from recorder.errors import RecorderError
-from recorder.exports.dsar_report import SubjectReport, Tools
+from recorder.exports.dsar_report import ReportDependencies, SubjectReport
 from recorder.exports.media_zip import Archive, add_media, add_table
 from recorder.exports.render_client import Renderer
 from recorder.runtime.folders import SHARED_MEMORY
@@ -68,7 +68,7 @@ class ExportJob:
 
     async def _serve(self, customer: Customer) -> None:
         """Go round for ever: tidy, make what is asked for, wait."""
-        await put_together(customer)
+        await open_databases(customer)
         customer.exports.expire_by(self._now)  # a clock that is set ahead ends none
         wanted = customer.exports.wanted
         while True:
@@ -122,7 +122,7 @@ class ExportJob:
     async def _make(self, customer: Customer, export: Export) -> tuple[int, int, Mapping[str, Any]]:
         """Write the file; return how many calls it holds, its bytes, and what is to be noted of it."""
         if export.case is not None:
-            tools = Tools(self._renderer, self.room)
+            tools = ReportDependencies(self._renderer, self.room)
             return await SubjectReport(customer, export, tools).run()
         return await _Making(self, customer, export).run()
 

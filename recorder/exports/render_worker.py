@@ -215,7 +215,7 @@ def main() -> int:
         forbid_dumps()
         job = from_json(sys.stdin.buffer.readline(MAX_JOB))
         with open(job.output, "wb", buffering=BUFFER, closefd=False) as out:
-            confined = shut_in(job)
+            confined = confine_self(job)
             report = make(job, out)
     except BadJob as error:
         return _fail(2, str(error))
@@ -236,7 +236,7 @@ def main() -> int:
     return 0
 
 
-def shut_in(job: Job) -> Confined:
+def confine_self(job: Job) -> Confined:
     """Load all that the job may need, then give up everything else; raise Unconfined where too little can be.
 
     Nothing that an outsider sent has been read up to here.

@@ -52,7 +52,7 @@ class Watched:
         return True
 
 
-class Renewal:
+class CertificateExpiry:
     """Looks at the certificates of the listeners."""
 
     def __init__(self, node: Node) -> None:

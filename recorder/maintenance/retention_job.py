@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime
 
 from recorder.calls.context import Node
-from recorder.calls.databases import put_together
+from recorder.calls.databases import open_databases
 from recorder.calls.executor import Executor
 from recorder.calls.registry import Live
 from recorder.runtime.trusted_clock import WallClock, readings
@@ -52,7 +52,7 @@ class RetentionJob:
 
     async def _serve(self, customer: Customer) -> None:
         """Go round for ever: work, sweep when it is time, refresh after a change of rules, then wait."""
-        await put_together(customer)
+        await open_databases(customer)
         stale = True
         loop = asyncio.get_running_loop()
         next_sweep = loop.time()
@@ -121,14 +121,14 @@ class RetentionJob:
         return self._clock.read(*readings())
 
 
-def stopper(node: Node, live: Live, runner: Executor) -> StopLive:
+def stopper(node: Node, live: Live, executor: Executor) -> StopLive:
     """Return what ends a live call that is to be erased: hang up, seal, and wait until nothing of it is written."""
 
     async def stop_live(call: str) -> None:
         found = live.by_id(call)
         if found is None:
             return
-        runner.guarded(found, StopAsked("erased", interrupted=False))
+        executor.guarded(found, StopAsked("erased", interrupted=False))
         node.flush()
         async with asyncio.timeout(STOP_SECONDS):
             while live.by_id(call) is not None:  # noqa: ASYNC110 - a call ends in many places, none of which tells

@@ -10,7 +10,7 @@ from storage.retention.sweep import Due
 from storage.timestamps import rfc3339
 
 
-async def foresee(customer: Customer, now: datetime, percent: float) -> dict[str, Any]:
+async def preview_retention(customer: Customer, now: datetime, percent: float) -> dict[str, Any]:
     """Return what a sweep at this time would erase at once (`items`), and what it would ask for first (`asks`)."""
     preview = await customer.retention.preview(now, percent)
     shown = [item(customer.name, due) for due in preview.due]

@@ -19,7 +19,7 @@ from recorder.calls.context import Node
 from recorder.calls.databases import Databases
 
 if TYPE_CHECKING:
-    from recorder.access.api_server import Surface
+    from recorder.access.api_server import AdminApiServer
     from recorder.calls.executor import Executor
     from recorder.calls.registry import Live
     from recorder.calls.repair_queue import RepairQueue
@@ -46,14 +46,14 @@ LOADING_SECONDS = 0.0005
 class BackgroundServices:
     """Databases, API and jobs, beside the recording."""
 
-    def __init__(self, node: Node, live: Live, runner: Executor, repairs: RepairQueue, system: System) -> None:
+    def __init__(self, node: Node, live: Live, executor: Executor, repairs: RepairQueue, system: System) -> None:
         self._node = node
         self._live = live
-        self._runner = runner
+        self._executor = executor
         self._repairs = repairs
         self._system = system
         self._databases = Databases(node)
-        self._surface: Surface | None = None
+        self._surface: AdminApiServer | None = None
         self._opening: asyncio.Task[None] | None = None
         self._closed = False
 
@@ -101,10 +101,10 @@ class BackgroundServices:
     async def _serve(self, listening: socket.socket, now: Callable[[], datetime]) -> None:
         """Open the API; `now` is the time that retention decides by."""
         from recorder.access.api_backend import Daemon
-        from recorder.access.api_server import Surface
+        from recorder.access.api_server import AdminApiServer
 
-        daemon = Daemon(self._node, self._live, self._runner, now, self._system)
-        self._surface = Surface(self._node, daemon)
+        daemon = Daemon(self._node, self._live, self._executor, now, self._system)
+        self._surface = AdminApiServer(self._node, daemon)
         await self._surface.start(listening)
 
     def _begin(self) -> RetentionJob:
@@ -112,7 +112,7 @@ class BackgroundServices:
         from recorder.calls.crash_scan import CrashScan
         from recorder.exports.export_job import ExportJob
         from recorder.maintenance.audit_job import AuditJob
-        from recorder.maintenance.cert_expiry import Renewal
+        from recorder.maintenance.cert_expiry import CertificateExpiry
         from recorder.maintenance.correlation_job import CorrelationJob
         from recorder.maintenance.directory_job import DirectoryJob
         from recorder.maintenance.purge_job import PurgeJob
@@ -127,8 +127,8 @@ class BackgroundServices:
         start(DirectoryJob(self._node).run(), "directory")
         start(CorrelationJob(self._node).run(), "correlation")
         start(PurgeJob(self._node).run(), "purge")
-        start(Renewal(self._node).run(), "renewal")
-        retention = RetentionJob(self._node, stopper(self._node, self._live, self._runner))
+        start(CertificateExpiry(self._node).run(), "renewal")
+        retention = RetentionJob(self._node, stopper(self._node, self._live, self._executor))
         start(retention.run(), "retention")
         return retention
 

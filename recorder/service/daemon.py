@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from media.receive.ports import Ports
 from media.receive.sockets import RECEIVE_BUFFER, Pair, open_pair, refused_buffer
 from media.stream.fast_path_library import library
-from recorder.calls.admission import Housekeeping
+from recorder.calls.admission import Admission
 from recorder.calls.context import Node
 from recorder.calls.executor import Executor
 from recorder.calls.leaf_prefetch import LeafPrefetch
@@ -44,7 +44,7 @@ from recorder.runtime.tls import Certificates, client_context
 from recorder.service.background import BackgroundServices
 from recorder.service.gc_policy import Garbage
 from recorder.service.listeners import Listening, open_all
-from recorder.service.shutdown import LOOK_SECONDS, Stopping
+from recorder.service.shutdown import LOOK_SECONDS, Shutdown
 from recorder.session.events import StopAsked
 from recorder.signalling.cert_names import CertificateNames
 from recorder.signalling.customer_lookup import CustomerLookup
@@ -88,7 +88,7 @@ class Daemon:
         self._bound = dict(bound)
         self._live = Live()
         self.metrics = Metrics()
-        self._stopping = Stopping(drain=drain, drain_seconds=settings.sip.drain_seconds)
+        self._stopping = Shutdown(drain=drain, drain_seconds=settings.sip.drain_seconds)
 
     async def run(self) -> None:
         """Serve until told to stop; raise OtherVersion if the files were replaced meanwhile."""
@@ -153,27 +153,27 @@ class Daemon:
         opened.callback(self.node.notify.close)
         self._repairs = RepairQueue(self.node, checkpoints.remove)
         self.node.indexer.follow_repair(self._repairs.whole, self._repairs.lacks)
-        self._runner = Executor(self.node, checkpoints, self._live, self._repairs)
-        self._worker_events = WorkerEvents(self.node, self._live, self._runner, self._stopping.make_way)
+        self._executor = Executor(self.node, checkpoints, self._live, self._repairs)
+        self._worker_events = WorkerEvents(self.node, self._live, self._executor, self._stopping.make_way)
         self._workers.listen(self._worker_events.on_event)
         self._lookup = CustomerLookup(settings.customers)
         recordings = Recordings(_closed(settings, self.node.ports))
-        signalling = SipHandler(self.node, self._lookup, recordings, self._runner, self._live)
+        signalling = SipHandler(self.node, self._lookup, recordings, self._executor, self._live)
         self._garbage = Garbage(time.monotonic, lambda: len(self._live))
-        system = System(self.node, self._live, lambda: self._housekeeping.not_accepting())
+        system = System(self.node, self._live, lambda: self._admission.not_accepting())
         chores = (
             self._worker_events.help_stranded, signalling.overdue, self.node.incidents.save, self._garbage.tidy,
             LeafPrefetch(customers, self._tasks, self.node.now).tend, system.sample, signalling.liveness.look,
         )  # fmt: skip
-        self._housekeeping = Housekeeping(self.node, self._live, self._runner.checkpoint, chores)
+        self._admission = Admission(self.node, self._live, self._executor.checkpoint, chores)
         metrics.watch(metrics.calls_active, lambda: float(len(self._live)))
         metrics.watch(metrics.oldest_unindexed, self.node.indexer.oldest)
         self._server = self._sip_server(signalling)
-        self.node.connect(flush=self._server.flush, load_changed=self._housekeeping.review)
+        self.node.connect(flush=self._server.flush, load_changed=self._admission.review)
         self._resume = Resume(
-            self.node, recordings, self._live, self._runner, checkpoints, self._worker_events, self._repairs
+            self.node, recordings, self._live, self._executor, checkpoints, self._worker_events, self._repairs
         )
-        self._background = BackgroundServices(self.node, self._live, self._runner, self._repairs, system)
+        self._background = BackgroundServices(self.node, self._live, self._executor, self._repairs, system)
 
     def _sip_server(self, signalling: SipHandler) -> Server:
         settings = self._settings
@@ -210,9 +210,9 @@ class Daemon:
         self._resume.run(sockets, self._bound)
         *sip, api = listening
         await self._server.start(self._listeners(sip))
-        self._housekeeping.review()
-        self._tasks.start(self._housekeeping.run(), "housekeeping")
-        self._tasks.start(SyncTask(self.node, self._live, self._runner).run(), "sync")
+        self._admission.review()
+        self._tasks.start(self._admission.run(), "housekeeping")
+        self._tasks.start(SyncTask(self.node, self._live, self._executor).run(), "sync")
         self._garbage.begin()
         self.node.notify.ready()
         self._log.info("recorder.ready", listeners=len(sip), customers=len(self.node.customers), calls=len(self._live))
@@ -239,10 +239,10 @@ class Daemon:
     async def _shut_down(self) -> None:
         """Stop in order: no new calls, seal what runs unless a successor takes it over, then close."""
         self.node.notify.stopping()
-        self._housekeeping.drain()
+        self._admission.drain()
         if self._stopping.handed_over(self.node.notify.present):
             for call in self._live:
-                self._runner.checkpoint(call)
+                self._executor.checkpoint(call)
         else:
             await self._end_calls()
         await self.node.indexer.drain(2.0)
@@ -260,7 +260,7 @@ class Daemon:
         self._log.info("calls.draining", calls=len(self._live))
         await self._stopping.wait_for_calls(lambda: len(self._live))
         for call in self._live:
-            self._runner.guarded(call, StopAsked("shutdown", interrupted=True))
+            self._executor.guarded(call, StopAsked("shutdown", interrupted=True))
         self.node.flush()
         for _ in range(round(SEAL_SECONDS / LOOK_SECONDS)):
             if not len(self._live):

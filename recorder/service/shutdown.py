@@ -25,7 +25,7 @@ def _go_on() -> None:
     """Do nothing."""
 
 
-class Stopping:
+class Shutdown:
     """What was asked of the daemon so far."""
 
     def __init__(self, *, drain: bool, drain_seconds: float) -> None:

@@ -20,7 +20,7 @@ _FAR = {"IP4": "192.0.2.1", "IP6": "2001:db8::1"}
 """Addresses of documentation (RFC 5737, RFC 3849): the way to them is the default route."""
 
 
-class Reachable:
+class LocalAddresses:
     """Tells our addresses to whoever asks, by what media sockets are bound to; `::` takes both IP versions."""
 
     def __init__(self, bind: str, advertise: str | None) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from media.receive.batch import SLOTS
 from media.receive.receive_region import LANES, RTCP
-from media.receive.recvmmsg import Region, Relic
+from media.receive.recvmmsg import OrphanedRegion, Region
 from media.receive.sockets import disconnect
 from media.records import commit_slots, record_format
 from media.spec import StreamSpec
@@ -379,7 +379,7 @@ class CallRecorder:
             out.append(slot.remainder)
         if self.handshakes is not None:
             self.handshakes.start_round(at)
-        replayed = raw and replay(Relic(raw, region.workbench), self.id, self.generation + 1, self.lanes, out)
+        replayed = raw and replay(OrphanedRegion(raw, region.workbench), self.id, self.generation + 1, self.lanes, out)
         if slot is None and not replayed:  # lost, or nothing came: whoever comes after us could not tell either
             self._parts = tuple((f"m{number}", None) for number in range(1, self._writer.number))
         lost = 0 if kept or not self.heard else max(0, at - self.heard)

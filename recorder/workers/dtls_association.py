@@ -25,7 +25,7 @@ from typing import Any
 from media.errors import UnusableKey
 from media.spec import Address, Allowed, Dtls, StreamSpec, pack_ip
 from media.srtp.dtls import GIVE_UP, MAX_TRIES, Association, Identity, Keys, is_dtls
-from media.srtp.dtls_resumption import Bequest, Inherited
+from media.srtp.dtls_resumption import ResumedAssociation, StoredAssociation
 
 START_DELAY = 0.1
 """Seconds before our first flight: our answer has to reach the peer first, or it throws the flight away and hears the
@@ -53,7 +53,9 @@ class Left:
     """What a worker leaves of the handshake on one port."""
 
     association: str  # media.spec.Dtls.name: that of another offer is of no use
-    bequest: Bequest | None = field(default=None, repr=False)  # None: it had begun, and only it could have gone on
+    bequest: StoredAssociation | None = field(
+        default=None, repr=False
+    )  # None: it had begun, and only it could have gone on
     target: tuple[str, int] | None = None  # where our last flight went
 
     def to_state(self) -> list[Any]:
@@ -64,7 +66,9 @@ class Left:
     def from_state(cls, state: list[Any]) -> Left:
         """Take back what `to_state` gave."""
         name, bequest, target = state
-        return cls(str(name), bequest and Bequest.from_state(bequest), target and (str(target[0]), int(target[1])))
+        return cls(
+            str(name), bequest and StoredAssociation.from_state(bequest), target and (str(target[0]), int(target[1]))
+        )
 
 
 NOTHING: Mapping[bool, Left] = {}
@@ -75,7 +79,7 @@ NOTHING: Mapping[bool, Left] = {}
 class _Port:
     """The handshake on one port."""
 
-    association: Association | Inherited
+    association: Association | ResumedAssociation
     target: tuple[str, int] | None  # where it is sent to
     offered: tuple[str, int] | None = None  # where the offer says that the peer is
     home: tuple[str, int] | None = None  # where our last flight went: strangers move the target of a server
@@ -115,8 +119,10 @@ class Handshake:
             elif wanted:
                 self._ports[rtcp] = _Port(self._fresh(), target, target, severed=before is not None)
 
-    def _go_on(self, rtcp: bool, bequest: Bequest, target: tuple[str, int] | None) -> None:
-        self._ports[rtcp] = _Port(Inherited(bequest, active=self.dtls.active, home=target), target, home=target)
+    def _go_on(self, rtcp: bool, bequest: StoredAssociation, target: tuple[str, int] | None) -> None:
+        self._ports[rtcp] = _Port(
+            ResumedAssociation(bequest, active=self.dtls.active, home=target), target, home=target
+        )
         self.keys[rtcp] = bequest.keys
 
     def waits(self) -> bool:
@@ -140,7 +146,7 @@ class Handshake:
             made = port.association
             if made.promised is not None:
                 flight = () if proven and not rtcp else made.last_flight
-                bequest = Bequest(made.promised, flight, made.keys is not None)
+                bequest = StoredAssociation(made.promised, flight, made.keys is not None)
                 out[rtcp] = Left(self._name, bequest, port.home)
             elif made.midway or port.severed:
                 out[rtcp] = Left(self._name)
@@ -149,7 +155,7 @@ class Handshake:
     def proven(self) -> None:
         """Take it that the peer has the keys of the RTP port, since media came under them."""
         port = self._ports.get(False)
-        if port is not None and isinstance(port.association, Inherited):
+        if port is not None and isinstance(port.association, ResumedAssociation):
             port.association.settle()
 
     def agreed(self) -> dict[bool, Keys]:

@@ -18,7 +18,7 @@ SPELL = 0.02
 """Seconds after which the others have their turn: where a worker cannot keep up, all of its calls are flooded."""
 
 
-class Urgent:
+class HandshakePriority:
     """Whom to look after between two turns, and when."""
 
     def __init__(self, overflow: Overflow) -> None:

@@ -28,7 +28,7 @@ from media.stream.gaps import MAX_GAPS
 from recorder.runtime.sandbox import close_others, confine_media, forbid_dumps, landlock_version
 from recorder.workers import codec, messages
 from recorder.workers.call_recorder import CallRecorder
-from recorder.workers.priority import Urgent
+from recorder.workers.priority import HandshakePriority
 from recorder.workers.rcvbuf_overflow import LOOK, Overflow
 from recorder.workers.stream_sockets import close_all, expect
 from recorder.workers.version_check import GREETING
@@ -89,7 +89,7 @@ class Worker:
         #: When the control socket was last looked at; a poll that a signal ended has not looked, whatever it says.
         self._looked = 0.0
         self._overflow = Overflow(dropped, widen)
-        self._urgent = Urgent(self._overflow)
+        self._urgent = HandshakePriority(self._overflow)
         self._handlers: dict[type, Callable[[Any, list[int]], None]] = {
             messages.Add: self._add,
             messages.Adopt: self._adopt,

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 
 from media.receive.batch import SLOTS
-from media.receive.recvmmsg import Relic
+from media.receive.recvmmsg import OrphanedRegion
 from media.receive.sockets import connect, connected
 from media.records import commit_slots
 from media.spec import StreamSpec
@@ -79,15 +79,17 @@ def overwrite_unsealed(descriptor: int, *, but: int = -1) -> None:
             os.pwrite(descriptor, bytes(length), at)
 
 
-def replay(relic: Relic, call: str, generation: int, lanes: Mapping[int, StreamSockets], out: list[bytes]) -> bool:
+def replay(
+    orphaned_region: OrphanedRegion, call: str, generation: int, lanes: Mapping[int, StreamSockets], out: list[bytes]
+) -> bool:
     """Take what a dead worker had received of a call and not committed: its batch of this generation, if any.
 
     Tell whether there was one.
     """
-    journal = relic.journal
+    journal = orphaned_region.journal
     if journal is None or journal.call != call or journal.generation != generation:
         return False
-    for lane, (stream, rtcp) in zip(relic.lanes, journal.lanes, strict=False):
+    for lane, (stream, rtcp) in zip(orphaned_region.lanes, journal.lanes, strict=False):
         own, count = lanes.get(stream), lane.count()
         if own is None or not count:
             continue

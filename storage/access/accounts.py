@@ -38,7 +38,7 @@ _KIND = "account"
 Change = Callable[[Account], Account]
 
 
-class Keys(sealing.Keeper, Protocol):
+class Keys(sealing.DeletableKeys, Protocol):
     """Keys that count their cuts (storage.keys.key_store.CustomerKeys)."""
 
     @property

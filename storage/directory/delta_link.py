@@ -52,7 +52,7 @@ def alone(lock: Path) -> Iterator[bool]:
 class DirectoryLink:
     """The file of one customer and directory."""
 
-    def __init__(self, folder: Path, keys: sealing.Keeper, source: str) -> None:
+    def __init__(self, folder: Path, keys: sealing.DeletableKeys, source: str) -> None:
         self._path = folder / FILE_NAME
         self._lock = folder / f".{FILE_NAME}.lock"
         self._keys = keys

@@ -102,7 +102,7 @@ async def set_walk(connection: AsyncConnection, leaf: int | None) -> None:
         await connection.execute(matching.insert(), {"id": _ROW, "walk": leaf})
 
 
-async def turned_into_a_walk(connection: AsyncConnection) -> bool:
+async def read_as_walk(connection: AsyncConnection) -> bool:
     """Begin a walk in the place of so many stale users that it is less work; False if they are few."""
     marked = await _marked(connection)
     total = await connection.scalar(sa.select(sa.func.coalesce(sa.func.sum(days.c.calls), 0))) or 0

@@ -37,7 +37,7 @@ from storage.directory.user import User
 from storage.directory.user_lookup import UserLookup
 from storage.directory.user_store import Users
 from storage.errors import Forgotten, SealBroken
-from storage.keys.sealing import Keeper
+from storage.keys.sealing import DeletableKeys
 from storage.retention.policy import Policy, with_erase_after
 from storage.retention.rules import Rules
 from storage.timestamps import to_micros
@@ -60,7 +60,7 @@ class Correlation:
     def __init__(
         self,
         database: Database,
-        keys: Keeper,
+        keys: DeletableKeys,
         calls: Calls,
         users: Users,
         rules: Rules,
@@ -210,7 +210,7 @@ class Correlation:
         batch is one transaction.
         """
         async with self._database.writing() as connection:
-            await match_queue.turned_into_a_walk(connection)
+            await match_queue.read_as_walk(connection)
         await self.refresh(pause)  # after the marks were read: what they stand for is known now
         left = (await self.outstanding()).calls
         done = changed = 0

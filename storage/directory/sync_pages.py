@@ -47,7 +47,7 @@ class Kept:
 class DirectoryPages:
     """The file of one customer and directory; whoever writes it holds `DirectoryLink.alone`."""
 
-    def __init__(self, folder: Path, keys: sealing.Keeper, source: str) -> None:
+    def __init__(self, folder: Path, keys: sealing.DeletableKeys, source: str) -> None:
         self._path = folder / FILE_NAME
         self._keys = keys
         self._source = source

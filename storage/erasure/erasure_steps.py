@@ -35,7 +35,7 @@ from storage.erasure.cut_log import Entry, Ledger, Request
 from storage.erasure.erasure_rows import ErasureTarget
 from storage.errors import NoSpace, StorageError
 from storage.files.reserved_space import ReservedSpace
-from storage.keys.sealing import Keeper
+from storage.keys.sealing import DeletableKeys
 from storage.timestamps import day_of, from_micros
 from storage.vault.vault import Vault
 
@@ -63,7 +63,7 @@ class ErasureSteps:
 
     def __init__(
         self,
-        keys: Keeper,
+        keys: DeletableKeys,
         vault: Vault,
         database: Database,
         calls: Calls,

@@ -91,7 +91,7 @@ class Erasures:
     def __init__(
         self,
         customer: str,
-        keys: sealing.Keeper,
+        keys: sealing.DeletableKeys,
         vault: Vault,
         database: Database,
         calls: Calls,

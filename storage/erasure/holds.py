@@ -87,7 +87,7 @@ class Holds(JournaledRows):
         return Hold(call, from_micros(record.set_at), record.set_by, str(told["reason"]))
 
 
-async def leaf_of(connection: AsyncConnection, keys: sealing.Keeper, call: str) -> int:
+async def leaf_of(connection: AsyncConnection, keys: sealing.DeletableKeys, call: str) -> int:
     """Return the leaf of a call that is there to stay for now; raises NoCall."""
     leaf = await connection.scalar(sa.select(calls.c.leaf).where(calls.c.id == call))
     going = sa.select(sa.literal(1)).where(

@@ -138,7 +138,7 @@ class Exports:
     def __init__(
         self,
         database: Database,
-        keys: sealing.Keeper,
+        keys: sealing.DeletableKeys,
         vault: Vault,
         now: Callable[[], datetime],
         random: Callable[[int], bytes] = os.urandom,
@@ -424,7 +424,7 @@ async def _row(connection: AsyncConnection, id: str) -> Any:
 
 
 def seal(
-    keys: sealing.Keeper,
+    keys: sealing.DeletableKeys,
     leaf: int,
     id: str,
     request: Request | None,
@@ -440,7 +440,7 @@ def seal(
     return sealing.seal(keys, leaf, _KIND, id, {"request": asked, "tries": tries, "problem": problem, "case": case})
 
 
-def shown(keys: sealing.Keeper, record: Any) -> Export | None:
+def shown(keys: sealing.DeletableKeys, record: Any) -> Export | None:
     """Open a row, None if its leaf was cut; raises SealBroken."""
     try:
         told = sealing.unseal(keys, record.leaf, _KIND, record.id, record.sealed)

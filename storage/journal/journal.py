@@ -100,7 +100,7 @@ class Item:
 class Journal:
     """The journal of one customer; safe between processes."""
 
-    def __init__(self, folder: Path, keys: sealing.Keeper, random: Callable[[int], bytes] = os.urandom) -> None:
+    def __init__(self, folder: Path, keys: sealing.DeletableKeys, random: Callable[[int], bytes] = os.urandom) -> None:
         self._replayed = False
         self._path = folder / FILE_NAME
         self._customer = folder.name
@@ -288,7 +288,7 @@ class JournaledDatabase:
 
     database: Database
     """Their rows."""
-    keys: sealing.Keeper
+    keys: sealing.DeletableKeys
     """What seals them."""
     journal: Journal
     """Where they are written a second time."""

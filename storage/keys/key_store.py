@@ -49,7 +49,7 @@ READ_TRIES = 8  # a reader meets a cut in the middle; eight cuts in the time of 
 MAX_SKIPPED = 64 << 10  # numbers that were given before the keys were restored and erased since
 
 
-class Means(TypedDict, total=False):
+class KeyOptions(TypedDict, total=False):
     """What keys work with; each may be left out."""
 
     node: int
@@ -64,7 +64,7 @@ class CustomerKeys:
     """The keys of one customer, as they are now; safe between threads and processes."""
 
     def __init__(
-        self, keys_dir: Path, customer_dir: Path, customer: str, root: RootSecret, **means: Unpack[Means]
+        self, keys_dir: Path, customer_dir: Path, customer: str, root: RootSecret, **means: Unpack[KeyOptions]
     ) -> None:
         """Do not call this: `open` and `create` do."""
         self.customer = customer
@@ -78,14 +78,14 @@ class CustomerKeys:
 
     @classmethod
     def open(
-        cls, keys_dir: Path, customer_dir: Path, customer: str, root: RootSecret, **means: Unpack[Means]
+        cls, keys_dir: Path, customer_dir: Path, customer: str, root: RootSecret, **means: Unpack[KeyOptions]
     ) -> "CustomerKeys":
         """Open existing keys without writing anything; raise KeysError with a hint if they do not fit."""
         return cls(keys_dir, customer_dir, customer, root, **means)
 
     @classmethod
     def create(
-        cls, keys_dir: Path, customer_dir: Path, customer: str, root: RootSecret, **means: Unpack[Means]
+        cls, keys_dir: Path, customer_dir: Path, customer: str, root: RootSecret, **means: Unpack[KeyOptions]
     ) -> "CustomerKeys":
         """Make keys for a new customer; raise KeysExist if anything of this customer exists already."""
         disk, files = means.get("disk") or Disk(), KeyFiles(keys_dir, customer_dir, customer)

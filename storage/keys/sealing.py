@@ -16,7 +16,7 @@ NO_CALL_DAY = 65534  # in the year 2149; the day after it holds the audit key
 MAX_TEXT = 4000  # characters of a reason or a correction
 
 
-class Keeper(Keys, Protocol):
+class DeletableKeys(Keys, Protocol):
     """Keys that can also be forgotten (storage.keys.key_store.CustomerKeys)."""
 
     def keeps(self, leaf: int) -> bool:

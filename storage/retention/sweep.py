@@ -32,7 +32,7 @@ from storage.erasure.erasure_rows import State
 from storage.erasure.erasures import RECORDER, Erasures
 from storage.errors import StorageError
 from storage.ids import new_id
-from storage.keys.sealing import Keeper
+from storage.keys.sealing import DeletableKeys
 from storage.retention.policy import Decision, Policy, Verdict, brake, judge
 from storage.retention.rules import Rules
 from storage.timestamps import day_of, to_micros
@@ -88,7 +88,7 @@ class Retention:
     def __init__(
         self,
         database: Database,
-        keys: Keeper,
+        keys: DeletableKeys,
         calls: Calls,
         rules: Rules,
         erasures: Erasures,

@@ -210,7 +210,7 @@ def due(received: datetime, months: int = 1) -> datetime:
     return received.replace(year=year, month=month, day=min(received.day, calendar.monthrange(year, month)[1]))
 
 
-def columns(keys: sealing.Keeper, case: Case) -> dict[str, Any]:
+def columns(keys: sealing.DeletableKeys, case: Case) -> dict[str, Any]:
     """Return the row of a request; raises Forgotten."""
     return {
         "id": case.id,
@@ -232,7 +232,7 @@ def columns(keys: sealing.Keeper, case: Case) -> dict[str, Any]:
     }
 
 
-def shown(keys: sealing.Keeper, record: Any) -> Case:
+def shown(keys: sealing.DeletableKeys, record: Any) -> Case:
     """Open a row; what it says is None if its leaf was cut. Raises SealBroken."""
     asked, selection = _open(keys, record)
     return Case(
@@ -256,7 +256,7 @@ def shown(keys: sealing.Keeper, record: Any) -> Case:
     )
 
 
-def _seal(keys: sealing.Keeper, case: Case) -> bytes | None:
+def _seal(keys: sealing.DeletableKeys, case: Case) -> bytes | None:
     if case.asked is None or case.leaf is None:
         return None
     told = {
@@ -271,7 +271,7 @@ def _seal(keys: sealing.Keeper, case: Case) -> bytes | None:
     return sealing.seal(keys, case.leaf, KIND, case.id, told)
 
 
-def _open(keys: sealing.Keeper, record: Any) -> tuple[Asked | None, Selection]:
+def _open(keys: sealing.DeletableKeys, record: Any) -> tuple[Asked | None, Selection]:
     if record.sealed is None or record.leaf is None:
         return None, Selection()
     try:

@@ -71,7 +71,7 @@ class FakeStream:
 
 
 @dataclass
-class FakeDesk:
+class FakeDaemon:
     """A daemon with live calls that the test names; remembers what it was asked."""
 
     live: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
@@ -228,7 +228,7 @@ class Service:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.daemon = FakeDesk()
+        self.daemon = FakeDaemon()
         self.faults: list[BaseException] = []
         self._counter = itertools.count()
         self._loop = asyncio.new_event_loop()
@@ -357,7 +357,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 @pytest.fixture
 def service(shared: Service) -> Iterator[Service]:
     """The server with a desk that knows nothing yet; nothing may have failed unseen."""
-    daemon = FakeDesk()
+    daemon = FakeDaemon()
     shared.daemon.__dict__.update(daemon.__dict__)
     shared.faults.clear()
     yield shared

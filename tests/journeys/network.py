@@ -40,7 +40,7 @@ GRACE = 0.06
 
 
 @dataclass(frozen=True)
-class Weather:
+class NetworkFaults:
     """What happens to a packet: each a probability, and how late a late one comes at most (seconds)."""
 
     loss: float = 0.0
@@ -86,7 +86,7 @@ def _ip(*words: str) -> None:
 
 
 @contextmanager
-def lossy(weather: Weather) -> Iterator[Network]:
+def lossy(weather: NetworkFaults) -> Iterator[Network]:
     """Make the network; skipped, with the reason, where that cannot be."""
     if os.geteuid():
         pytest.skip("only root can make network namespaces")
@@ -130,7 +130,7 @@ def _place(name: str, device: str, mine: str, theirs: str) -> int:
 class Carrier:
     """Carries the packets."""
 
-    def __init__(self, ends: tuple[int, int], weather: Weather) -> None:
+    def __init__(self, ends: tuple[int, int], weather: NetworkFaults) -> None:
         self._other = {ends[0]: ends[1], ends[1]: ends[0]}
         self._weather = weather
         self._chance = random.Random(weather.seed)
@@ -183,7 +183,7 @@ def _rtp(packet: bytes) -> tuple[int, int, int] | None:
     return (port, int.from_bytes(packet[36:40]), sequence) if port >= MEDIA and not port % 2 else None
 
 
-def main(ends: tuple[int, int], weather: Weather) -> None:
+def main(ends: tuple[int, int], weather: NetworkFaults) -> None:
     """Carry until a line is read; write what was lost."""
     carrier = Carrier(ends, weather)
     carrier.run(sys.stdin.fileno())
@@ -194,4 +194,4 @@ def main(ends: tuple[int, int], weather: Weather) -> None:
 
 
 if __name__ == "__main__":
-    main((int(sys.argv[1]), int(sys.argv[2])), Weather(**json.loads(sys.argv[3])))
+    main((int(sys.argv[1]), int(sys.argv[2])), NetworkFaults(**json.loads(sys.argv[3])))

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.journeys.fault_injection import Trouble, troublemaker
 from tests.journeys.server import command
 from tests.journeys.test_forgetting import SECONDS, WAIVER, WHY, Api, place, record
-from tests.journeys.trouble import Trouble, troublemaker
 
 __all__ = ["troublemaker"]
 

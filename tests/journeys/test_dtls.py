@@ -20,7 +20,7 @@ from tests.journeys.flood import Datagram, flood
 from tests.journeys.server import server
 from tests.journeys.test_kill import kill_main, worker_of
 from tests.recorder.dtls_peer import Peer, offer
-from tests.recorder.stage import sip_request
+from tests.recorder.in_process_node import sip_request
 
 
 class Sbc:

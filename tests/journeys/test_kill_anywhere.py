@@ -27,7 +27,7 @@ from tests.journeys.descriptor_store import descriptor_store
 from tests.journeys.lasting_dialog import Sbc
 from tests.journeys.test_forgetting import WAIVER, WHY, Api, place
 from tests.recorder.offers import KEYS, sdp
-from tests.recorder.studio import Sender
+from tests.recorder.worker_call import Sender
 
 CHANGING = (
     "write,pwrite64,writev,pwritev,fsync,fdatasync,syncfs,rename,renameat,renameat2,link,linkat,unlink,unlinkat,"

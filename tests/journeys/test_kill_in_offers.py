@@ -23,7 +23,7 @@ from tests.journeys.lasting_dialog import Sbc
 from tests.journeys.test_dialogs_go_on import served
 from tests.journeys.test_kill_anywhere import SPOKEN, killed_at, until
 from tests.recorder.offers import KEYS, sdp
-from tests.recorder.studio import Sender
+from tests.recorder.worker_call import Sender
 
 SECONDS = 60.0
 PATIENCE = 5.0

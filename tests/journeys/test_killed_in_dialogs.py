@@ -18,7 +18,7 @@ from tests.journeys.coded_calls import Watched, verified
 from tests.journeys.lasting_dialog import Sbc
 from tests.journeys.test_dialogs_go_on import kill_and_start, over, sbc, served
 from tests.recorder.offers import KEYS, sdp
-from tests.recorder.studio import Sender
+from tests.recorder.worker_call import Sender
 
 SOON = 10.0
 """Seconds in which a successor has to have made up for it; an ACK is missed after 32."""

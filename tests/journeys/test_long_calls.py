@@ -20,7 +20,7 @@ from tests.journeys.descriptor_store import descriptor_store
 from tests.journeys.lasting_dialog import Sbc
 from tests.journeys.server import server
 from tests.recorder.offers import KEYS, sdp
-from tests.recorder.studio import Sender
+from tests.recorder.worker_call import Sender
 
 WRAP = (1 << 32) // 160
 """Packets of 20 ms after which the timestamp is at its beginning again; the sequence number by then often was."""

@@ -13,7 +13,7 @@ import pytest
 
 from sip.message.message import Response, parse
 from tests.journeys.coded_calls import Watched, missing, place, verified, wishes
-from tests.journeys.network import CLIENT, SERVER, STRANGER, Carrier, Weather, lossy
+from tests.journeys.network import CLIENT, SERVER, STRANGER, Carrier, NetworkFaults, lossy
 from tests.journeys.server import server
 from tests.journeys.test_floods import request
 from tests.recorder.offers import sdp
@@ -21,7 +21,7 @@ from tests.recorder.offers import sdp
 PORTS = {"host": SERVER, "api_host": "127.0.0.1", "udp": 5060, "tls": 5061, "api": 8443, "media": 20_000, "ports": 200}
 CALLS = 8
 FRAME_MS = 20
-BAD = Weather(loss=0.05, twice=0.02, late=0.2)
+BAD = NetworkFaults(loss=0.05, twice=0.02, late=0.2)
 
 
 def packet(port: int, payload: bytes) -> bytes:
@@ -47,7 +47,7 @@ def test_a_carrier_that_stood_still_lets_no_bye_overtake_audio(seed: int) -> Non
     assert carried == [audio, bye]
 
 
-def calls_over(weather: Weather, folder: Path, seconds: float) -> None:
+def calls_over(weather: NetworkFaults, folder: Path, seconds: float) -> None:
     with lossy(weather) as network, server(folder, level="info", sources=f"{CLIENT}/32", **PORTS) as one:
         with network.inside("server"):
             it = Watched(one, one.init())
@@ -86,7 +86,7 @@ def test_calls_over_a_lossy_network_name_their_losses(tmp_path: Path) -> None:
 
 @pytest.mark.torture
 @pytest.mark.parametrize("weather", [replace(BAD, loss=0.15, late=0.5, by=0.5), replace(BAD, loss=0.0, late=0.3)])
-def test_torture_of_calls_over_worse_networks(tmp_path: Path, weather: Weather) -> None:
+def test_torture_of_calls_over_worse_networks(tmp_path: Path, weather: NetworkFaults) -> None:
     calls_over(weather, tmp_path, 60.0)
 
 
@@ -108,7 +108,7 @@ def heard(source: str, kind: int, data: bytes, patience: float = 30.0) -> Respon
 
 
 def test_a_foreign_address_gets_silence_on_udp_and_403_on_tcp(tmp_path: Path) -> None:
-    with lossy(Weather()) as network, server(tmp_path, level="info", sources=f"{CLIENT}/32", **PORTS) as one:
+    with lossy(NetworkFaults()) as network, server(tmp_path, level="info", sources=f"{CLIENT}/32", **PORTS) as one:
         with network.inside("server"):
             it = Watched(one, one.init())
             one.start()

@@ -25,9 +25,9 @@ from typing import Any
 import pytest
 
 from bench.processes import family
+from tests.journeys.canaries import Canaries
+from tests.journeys.canary_messages import CASE, CASES, HEADERS, REQUESTS, SDP, USERS, WAIVER, XML
 from tests.journeys.cluster import Cluster, cluster
-from tests.journeys.planted import CASE, CASES, HEADERS, REQUESTS, SDP, USERS, WAIVER, XML
-from tests.journeys.plants import Plants
 from tests.journeys.server import Server, server
 
 TALKATIVE = {"PYTHONASYNCIODEBUG": "1", "PYTHONDEVMODE": "1", "PYTHONWARNINGS": "always"}
@@ -46,7 +46,7 @@ class Scene:
 
     one: Server
     database: Cluster
-    plants: Plants = field(default_factory=Plants)
+    plants: Canaries = field(default_factory=Canaries)
     token: str = ""
     heard: dict[str, bytes] = field(default_factory=dict)
 
@@ -197,7 +197,7 @@ def hostile(client: Client) -> Iterator[bytes]:
     yield bytes(range(256)) + plant("bytes of no kind") + b"\r\n\r\n"
 
 
-def media(plants: Plants, port: int) -> None:
+def media(plants: Canaries, port: int) -> None:
     """Send RTP and RTCP with names in them to a media port, encrypted with no key at all."""
     with socket.socket(type=socket.SOCK_DGRAM) as sender:
         sound = struct.pack("!BBHII", 0x80, 8, 1, 160, 77) + plants.at("RTP payload").encode() * 8

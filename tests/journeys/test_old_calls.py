@@ -20,7 +20,7 @@ from tests.journeys.server import server
 from tests.journeys.test_dialogs_go_on import kill_and_start, over
 from tests.journeys.test_kill import worker_of
 from tests.recorder.offers import KEYS, sdp
-from tests.recorder.studio import Sender
+from tests.recorder.worker_call import Sender
 
 JUMP = 32_000
 """Sequence numbers left out at once: fewer than 2^15, so that everybody agrees how often they have wrapped."""

@@ -11,12 +11,12 @@ import pytest
 
 from recorder.access.oidc_client import Providers
 from recorder.config.model import SignIn
-from tests.admin_api.page.doorstep import Doorstep, inside
+from tests.admin_api.page.sign_in_service import SignInService, inside
 from tests.journeys.foreign_provider import SECRET, running
 
 
 @pytest.fixture(params=["mock", "idpy"])
-def house(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Doorstep]:
+def house(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SignInService]:
     secret = tmp_path / "secret"
     secret.write_text(SECRET)
     secret.chmod(0o600)
@@ -29,7 +29,7 @@ def house(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Doorstep]:
             client_secret=f"file:{secret}",
             roles={"desk": ("privacy", "listener")},
         )
-        made = Doorstep(tmp_path / "data", providers=lambda customers: Providers([way], customers))
+        made = SignInService(tmp_path / "data", providers=lambda customers: Providers([way], customers))
         yield made
         made.close()
     assert not made.faults
@@ -46,7 +46,7 @@ def at_the_provider(link: str) -> dict[str, str]:
         return {name: values[0] for name, values in query.items()}
 
 
-def test_there_and_back_once(house: Doorstep) -> None:
+def test_there_and_back_once(house: SignInService) -> None:
     browser = house.browser()
     left = browser.get("/openid/leave?customer=acme&provider=0&next=/calls")
     answer = at_the_provider(left.headers["location"])

@@ -8,7 +8,7 @@ import urllib.parse
 
 import pytest
 
-from tests.journeys.plants import Plants
+from tests.journeys.canaries import Canaries
 
 
 @pytest.mark.parametrize(
@@ -31,7 +31,7 @@ from tests.journeys.plants import Plants
 )
 @pytest.mark.parametrize("kind", ["word", "name", "number", "key"])
 def test_a_canary_is_found(coded, kind: str) -> None:
-    plants = Plants()
+    plants = Canaries()
     plants.plant("{word: elsewhere}")
     secret = plants.at("here", kind)
     assert plants.found(b"said: " + coded(secret) + b"!") == ["here"]
@@ -39,6 +39,6 @@ def test_a_canary_is_found(coded, kind: str) -> None:
 
 
 def test_a_number_is_found_without_its_plus_and_at_home() -> None:
-    plants = Plants()
+    plants = Canaries()
     secret = plants.at("here", "number")
     assert plants.found(secret[1:].encode()) == plants.found(b"0" + secret[3:].encode()) == ["here"]

@@ -14,6 +14,6 @@ from tests.journeys.machine import machine
 def test_torture_the_unit_under_a_real_systemd(tmp_path: Path) -> None:
     with machine(tmp_path) as one:
         words = ["/opt/recorder/.venv/bin/python", "-m", "pytest", "-p", "no:cacheprovider", "-v", "-x", "--tb=short"]
-        done = one.call(*words, "tests/journeys/scenes_of_the_unit.py", seconds=540)
+        done = one.call(*words, "tests/journeys/systemd_unit_checks.py", seconds=540)
     print(done.stdout)
     assert done.returncode == 0

@@ -18,7 +18,7 @@ from tests.journeys.descriptor_store import descriptor_store
 from tests.journeys.lasting_dialog import Sbc
 from tests.journeys.server import Server, files, server
 from tests.recorder.offers import KEYS, metadata, sdp
-from tests.recorder.studio import Sender
+from tests.recorder.worker_call import Sender
 
 NAMES = ("Wilhelmine Kontrollpunkt", "Balthasar Zwischenstand")
 SPEECH = bytes.fromhex("5a17c3e8") * 40

@@ -22,8 +22,8 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from admin_api.assembly.page_app import COOKIE
 from admin_api.http.bearer import Principal
 from admin_api.http.permissions import Role
-from tests.admin_api.conftest import FakeDesk, Service
-from tests.page import town
+from tests.admin_api.conftest import FakeDaemon, Service
+from tests.page import sample_customer
 
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")  # where Debian puts it
 ARGUMENTS = (
@@ -36,12 +36,12 @@ expect.set_options(timeout=PATIENCE)  # by itself it waits 5 s
 
 
 class Town(Service):
-    """The server of the API's tests, with the calls of `town` for the first customer."""
+    """The server of the API's tests, with the calls of `sample_customer` for the first customer."""
 
     async def _fill(self, customer: str) -> list[str]:
         if customer != "acme":
             return await super()._fill(customer)
-        made = list(town.calls())
+        made = list(sample_customer.calls())
         await self.customers[customer].calls.put([row for row, _ in made], [forms for _, forms in made])
         return [row.id for row, _ in made]
 
@@ -90,9 +90,9 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
 @pytest.fixture
 def service(shared: Town) -> Iterator[Town]:
     """The server with a desk that knows nothing yet; nothing may have failed unseen."""
-    shared.daemon.__dict__.update(FakeDesk().__dict__)
-    shared.daemon.sound = town.sound()
-    shared.daemon.figures = town.figures()
+    shared.daemon.__dict__.update(FakeDaemon().__dict__)
+    shared.daemon.sound = sample_customer.sound()
+    shared.daemon.figures = sample_customer.figures()
     shared.faults.clear()
     yield shared
     assert not shared.faults

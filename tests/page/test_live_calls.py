@@ -13,7 +13,7 @@ from playwright.sync_api import Page, expect
 from admin_api.http.permissions import Role
 from storage.calls.call_index import CallRow, CallState
 from storage.search_forms import stored
-from tests.page import town
+from tests.page import sample_customer
 from tests.page.conftest import Town
 
 PARTY = {"role": "caller", "name": "Yusuf Kaya", "number": "+49305559999", "uri": None}
@@ -22,7 +22,7 @@ PARTY = {"role": "caller", "name": "Yusuf Kaya", "number": "+49305559999", "uri"
 @pytest.fixture
 def live(service: Town) -> Iterator[dict[str, Any]]:
     """A call under way."""
-    began = town.FIRST + timedelta(days=22)
+    began = sample_customer.FIRST + timedelta(days=22)
     row = CallRow("feedface-5e1f-4a6b-9c2d-000000000001", 20_780 << 32 | 1, CallState.RECORDING, began, None, 0, 0)
     row = replace(row, details={"parties": [PARTY], "streams": []})
     calls = service.customers["acme"].calls
@@ -105,7 +105,7 @@ def test_opened_details_stay_open_while_a_call_continues(
     service: Town, visitor: Callable[..., Page], live: dict[str, Any]
 ) -> None:
     page = visitor(Role.ADMIN)
-    live["started_at"] = town.rfc3339(town.FIRST + timedelta(days=22))
+    live["started_at"] = sample_customer.rfc3339(sample_customer.FIRST + timedelta(days=22))
     page.goto(f"/calls/{live['id']}")
     page.get_by_text("The time line as a table").click()
     live["paused"] = True
@@ -117,7 +117,7 @@ def test_the_waveform_stays_while_a_call_continues(
     service: Town, visitor: Callable[..., Page], live: dict[str, Any]
 ) -> None:
     page = visitor(Role.ADMIN, Role.LISTENER)
-    live["started_at"] = town.rfc3339(town.FIRST + timedelta(days=22))
+    live["started_at"] = sample_customer.rfc3339(sample_customer.FIRST + timedelta(days=22))
     live["streams"] = [{"label": "1", "media": "audio", "party": 0}]
     page.goto(f"/calls/{live['id']}")
     expect(page.locator(".player[data-drawn]")).to_be_visible()
@@ -130,7 +130,13 @@ def test_a_call_being_recorded_has_no_length_in_a_request(service: Town, visitor
     """A call of its own: the row of one that was over once stays over, as in a database."""
     caller = {**PARTY, "number": "+493012340099", "uri": "sip:+493012340099@pbx.example", "name": "Live Caller"}
     row = CallRow(
-        "feedface-5e1f-4a6b-9c2d-000000000099", 20_780 << 32 | 99, CallState.RECORDING, town.FIRST, None, 0, 0
+        "feedface-5e1f-4a6b-9c2d-000000000099",
+        20_780 << 32 | 99,
+        CallState.RECORDING,
+        sample_customer.FIRST,
+        None,
+        0,
+        0,
     )
     row = replace(row, details={"parties": [caller], "streams": []})
     service.run(service.customers["acme"].calls.put([row], [stored(caller, "DE")]))
@@ -139,7 +145,7 @@ def test_a_call_being_recorded_has_no_length_in_a_request(service: Town, visitor
     page = visitor(Role.PRIVACY)
     page.goto(f"/requests/{request}")
     expect(page.locator("#calls tbody td.num").first).to_have_text("live")
-    over = replace(row, state=CallState.COMPLETE, ended_at=town.FIRST, duration_ms=70_000)
+    over = replace(row, state=CallState.COMPLETE, ended_at=sample_customer.FIRST, duration_ms=70_000)
     service.run(service.customers["acme"].calls.put([over], [stored(caller, "DE")]))
 
 

@@ -19,9 +19,9 @@ from admin_api.http.permissions import Role
 from storage.calls.call_index import CallRow, CallState
 from storage.search_forms import stored
 from tests.admin_api.privacy.test_waiver import WAIVER
-from tests.page import town
+from tests.page import sample_customer
 from tests.page.conftest import Town
-from tests.page.small import small
+from tests.page.palette_png import small
 
 MOST_BYTES = 120_000
 DIRECTORY = (
@@ -53,9 +53,9 @@ def album(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def busy(service: Town) -> Town:
-    """The town on a working day: calls under way, a directory, rules, a waiver."""
+    """The sample_customer on a working day: calls under way, a directory, rules, a waiver."""
     service.daemon.peaks = peaks()
-    service.daemon.at = town.FIRST + timedelta(days=23)
+    service.daemon.at = sample_customer.FIRST + timedelta(days=23)
     for person in DIRECTORY:
         service.ask("/users", Role.PRIVACY, method="POST", json=person)
     service.ask("/waiver", method="PUT", json=WAIVER)
@@ -67,10 +67,10 @@ def busy(service: Town) -> Town:
 
 def live(service: Town, number: int, seconds: int) -> None:
     """Have a call under way."""
-    began = town.FIRST + timedelta(days=22, hours=2, seconds=-seconds)
+    began = sample_customer.FIRST + timedelta(days=22, hours=2, seconds=-seconds)
     person = {**DIRECTORY[number], "role": "callee"}
     parties = [
-        {"role": "caller", "name": town.CALLERS[number], "number": f"+4930555000{number}", "uri": None},
+        {"role": "caller", "name": sample_customer.CALLERS[number], "number": f"+4930555000{number}", "uri": None},
         {"role": "callee", "name": f"{person['first_name']} {person['last_name']}", "number": None, "uri": None},
     ]
     id = f"feedface-5e1f-4a6b-9c2d-00000000000{number}"

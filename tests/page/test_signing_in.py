@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from recorder.access import totp
 from recorder.access.oidc_client import Providers
-from tests.admin_api.page.doorstep import PASSWORD, Doorstep
+from tests.admin_api.page.sign_in_service import PASSWORD, SignInService
 from tests.page.conftest import PATIENCE, Watch
 from tests.recorder.provider import StandIn, provider, sign_in
 
@@ -26,8 +26,8 @@ def there() -> Iterator[StandIn]:
 
 
 @pytest.fixture(scope="module")
-def walls(there: StandIn, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Doorstep]:
-    made = Doorstep(
+def walls(there: StandIn, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SignInService]:
+    made = SignInService(
         tmp_path_factory.mktemp("door"),
         providers=lambda customers: Providers([sign_in(there.issuer, title="Acme ID")], customers),
     )
@@ -36,14 +36,14 @@ def walls(there: StandIn, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 
 @pytest.fixture
-def house(walls: Doorstep) -> Iterator[Doorstep]:
+def house(walls: SignInService) -> Iterator[SignInService]:
     walls.empty()
     yield walls
     assert not walls.faults
 
 
 @pytest.fixture
-def arrive(house: Doorstep, chromium: Browser) -> Iterator[Callable[..., Page]]:
+def arrive(house: SignInService, chromium: Browser) -> Iterator[Callable[..., Page]]:
     """Open a browser of somebody who is not signed in; passkeys need a name as address."""
     contexts: list[Any] = []
     base = f"https://localhost:{house.port}"
@@ -108,7 +108,7 @@ def clean(page: Page) -> None:
     assert [(each["id"], [node["html"] for node in each["nodes"]]) for each in found] == []
 
 
-def test_from_the_link_to_the_page_with_an_app_and_out_again(house: Doorstep, arrive: Callable[..., Page]) -> None:
+def test_from_the_link_to_the_page_with_an_app_and_out_again(house: SignInService, arrive: Callable[..., Page]) -> None:
     house.family.second_factor_required = True
     secret = house.invite("anna", "admin", "privacy")
     page = arrive()
@@ -136,7 +136,7 @@ def test_from_the_link_to_the_page_with_an_app_and_out_again(house: Doorstep, ar
     expect(page.get_by_role("heading", level=1)).to_have_text("Sign in")  # nothing of the session is shown again
 
 
-def test_a_passkey_is_made_and_asked_for(house: Doorstep, arrive: Callable[..., Page]) -> None:
+def test_a_passkey_is_made_and_asked_for(house: SignInService, arrive: Callable[..., Page]) -> None:
     house.settle()
     page = arrive()
     devtools, device = authenticator(page)
@@ -158,7 +158,7 @@ def test_a_passkey_is_made_and_asked_for(house: Doorstep, arrive: Callable[..., 
     assert key["signCount"] == house.customers["acme"].accounts.all()[0].passkeys[0].count
 
 
-def test_another_authenticator_does_not_get_in(house: Doorstep, arrive: Callable[..., Page]) -> None:
+def test_another_authenticator_does_not_get_in(house: SignInService, arrive: Callable[..., Page]) -> None:
     house.settle()
     page = arrive()
     authenticator(page)
@@ -176,7 +176,7 @@ def test_another_authenticator_does_not_get_in(house: Doorstep, arrive: Callable
     assert thief.request.get("/account", max_redirects=0).status == 303
 
 
-def test_a_copied_authenticator_shows_by_its_counter(house: Doorstep, arrive: Callable[..., Page]) -> None:
+def test_a_copied_authenticator_shows_by_its_counter(house: SignInService, arrive: Callable[..., Page]) -> None:
     house.settle()
     page = arrive()
     authenticator(page)
@@ -198,7 +198,7 @@ def _with_count(account: Any, count: int) -> Any:
     return replace(account, passkeys=(replace(account.passkeys[0], count=count),))
 
 
-def test_through_a_provider_and_back_with_the_strict_cookie(house: Doorstep, arrive: Callable[..., Page]) -> None:
+def test_through_a_provider_and_back_with_the_strict_cookie(house: SignInService, arrive: Callable[..., Page]) -> None:
     """Chromium sends no Strict cookie with the redirect back; the page in between brings it along."""
     page = arrive(watched=False)
     page.goto("/sign-in?customer=acme&next=/account")
@@ -209,7 +209,9 @@ def test_through_a_provider_and_back_with_the_strict_cookie(house: Doorstep, arr
     assert "anna@acme.example" in page.inner_text("header")
 
 
-def test_a_wrong_password_and_a_code_without_scripts_in_german(house: Doorstep, arrive: Callable[..., Page]) -> None:
+def test_a_wrong_password_and_a_code_without_scripts_in_german(
+    house: SignInService, arrive: Callable[..., Page]
+) -> None:
     secret, _ = house.app(house.settle())
     page = arrive("de", "dark", 360)
     page.goto("/sign-in?customer=acme")

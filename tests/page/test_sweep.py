@@ -10,8 +10,8 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
 from admin_api.http.permissions import Role
-from tests.page import town
-from tests.page.sights import furnish, sights
+from tests.page import sample_customer
+from tests.page.every_view import furnish, sights
 
 LEVELS = {"runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}}
 COLOURS = {"runOnly": {"type": "rule", "values": ["color-contrast", "link-in-text-block"]}}
@@ -35,7 +35,7 @@ def ids(shared):
 # each walk looks at every view in both themes: all four of theme and language are seen
 @pytest.mark.parametrize(("theme", "language", "width"), [("light", "en", 1280), ("dark", "de", PHONE)])
 def test_everybody_can_use_every_view(visitor, service, ids, theme, language, width):
-    service.daemon.figures = town.figures(20)  # axe looks at every cell
+    service.daemon.figures = sample_customer.figures(20)  # axe looks at every cell
     page, axe, faults = visitor(*Role, theme=theme, language=language, width=width), Axe(), []
     for path in sights(ids):
         faults += found_at(page, axe, path, theme)
@@ -88,7 +88,7 @@ def test_hostile_names_are_shown_as_they_were_sent(visitor, service, ids):
         assert page.title() != "taken"
         hrefs = page.evaluate("[...document.querySelectorAll('[href],[src],[action]')].map(each => each.outerHTML)")
         assert not any('="javascript:' in each for each in hrefs)
-    for name in town.HOSTILE:
+    for name in sample_customer.HOSTILE:
         assert name in seen
 
 

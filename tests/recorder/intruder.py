@@ -212,7 +212,7 @@ def take_away(lacks: str) -> None:
 
 def become(user: int, module: ModuleType, name: str) -> None:
     """Be another user from when a process shuts itself in: not before, since our code may be root's to read."""
-    shut_in = getattr(module, name)
+    confine_self = getattr(module, name)
 
     def as_user(*arguments: Any) -> Any:
         DUMPS.extend((libc.prctl(3, 0, 0, 0, 0), *resource.getrlimit(resource.RLIMIT_CORE)))
@@ -220,7 +220,7 @@ def become(user: int, module: ModuleType, name: str) -> None:
             os.setgroups([])
             os.setresgid(user, user, user)
             os.setresuid(user, user, user)
-        return shut_in(*arguments)
+        return confine_self(*arguments)
 
     setattr(module, name, as_user)
 

@@ -8,18 +8,18 @@ import pytest
 
 from media.records import record_format
 from media.srtp.srtcp import Srtcp
-from tests.recorder.deck import Deck, deck
-from tests.recorder.studio import SUITE
+from tests.recorder.recorded_call import RecordedCall, recorded_call
+from tests.recorder.worker_call import SUITE
 
 
-def report(one: Deck, number: int) -> None:
+def report(one: RecordedCall, number: int) -> None:
     """Have the source of the one stream report on itself, to where its packets go."""
     spec, sender = one.specs[0], one.senders[0]
     packet = struct.pack("!BBHIQIII", 0x80, 200, 6, sender.ssrc, number << 32, 160, sender.sent, 160 * sender.sent)
     one.send_again([Srtcp(SUITE, spec.key, number).protect(packet) if spec.key else packet])
 
 
-def settled(one: Deck) -> None:
+def settled(one: RecordedCall) -> None:
     """Let the kernel vouch for the source: from then on nobody asks it for the sender."""
     one.specs = tuple(replace(spec, rtcp_mux=True) for spec in one.specs)
     for _ in range(3):
@@ -34,7 +34,7 @@ def reports_of(found: list[record_format.Record]) -> list[int]:
 
 @pytest.mark.parametrize("srtp", [True, False])
 def test_a_report_of_a_connected_source_is_kept(tmp_path: Path, srtp: bool) -> None:
-    with deck(tmp_path, 1, srtp) as one:
+    with recorded_call(tmp_path, 1, srtp) as one:
         settled(one)
         for number in (1, 2):
             one.send(10)
@@ -49,7 +49,7 @@ def test_a_report_of_a_connected_source_is_kept(tmp_path: Path, srtp: bool) -> N
 
 @pytest.mark.parametrize("srtp", [True, False])
 def test_a_successor_repeats_a_batch_with_a_report(tmp_path: Path, srtp: bool) -> None:
-    with deck(tmp_path, 1, srtp) as one:
+    with recorded_call(tmp_path, 1, srtp) as one:
         settled(one)
         one.send(10)
         report(one, 1)

@@ -25,8 +25,8 @@ from sip.siprec.correlation import call_names
 from sip.siprec.document import parse as read_metadata
 from sip.siprec.parties import read_headers
 from sip.ua.events import Dropped, Invited, Reoffered
+from tests.sip.memory_client import ANSWER, METADATA, OURS, UDP, Story, multipart
 from tests.sip.metadata_documents import FAMILIES, T0
-from tests.sip.story import ANSWER, METADATA, OURS, UDP, Story, multipart
 
 TCP = Flow("tcp", OURS, ("192.0.2.1", 40001), 1)
 EVERYTHING = Policy("preferred", several_keys=True, unencrypted_srtcp=True, dtls=True)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from sip.message.header_values import Flow
 from sip.ua.events import Acknowledged, Cancelled, Closed, Dropped, Ending, Expired, HungUp, Invited, Refused, Withdrawn
-from tests.sip.story import ANSWER, METADATA, OFFER, Story, methods, statuses, tag_of
+from tests.sip.memory_client import ANSWER, METADATA, OFFER, Story, methods, statuses, tag_of
 
 TCP = Flow("tcp", ("192.0.2.10", 5060), ("192.0.2.1", 40001), 1)
 TCP2 = Flow("tcp", ("192.0.2.10", 5060), ("192.0.2.1", 40002), 2)

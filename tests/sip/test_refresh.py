@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.sip.story import ANSWER, Story, methods
+from tests.sip.memory_client import ANSWER, Story, methods
 
 
 @pytest.mark.parametrize(("allow", "method"), [("INVITE, UPDATE", "UPDATE"), ("INVITE", "INVITE")])

@@ -25,7 +25,7 @@ _MOST = 16
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class BackoffPolicy:
     """What one kind of key is granted."""
 
     free: int
@@ -36,19 +36,19 @@ class Terms:
     """Seconds after which one failure is forgotten."""
 
 
-PER_USUAL = Terms(5, 4.0, 300.0)
+PER_USUAL = BackoffPolicy(5, 4.0, 300.0)
 """Of an account, from an address where it signed in before, or from the other addresses of such a network together: an
 insider gets 21,600 guesses a day, which find no password of twelve characters, and its owner waits some seconds at
 worst where they signed in before from the same address."""
-PER_NETWORK = Terms(5, 900.0, 900.0)
+PER_NETWORK = BackoffPolicy(5, 900.0, 900.0)
 """Of an account, from one other network: so few that fifteen networks are needed to use up what all have together."""
-PER_ACCOUNT = Terms(20, 60.0, 60.0)
+PER_ACCOUNT = BackoffPolicy(20, 60.0, 60.0)
 """Of an account, from all other networks together: 1,440 guesses a day however many addresses somebody has."""
-PER_SHARED_ADDRESS = Terms(20, 4.0, 60.0)
+PER_SHARED_ADDRESS = BackoffPolicy(20, 4.0, 60.0)
 """Of one address, with any names: an office may come from one."""
-PER_ADDRESS = Terms(20, 900.0, 60.0)
+PER_ADDRESS = BackoffPolicy(20, 900.0, 60.0)
 """Of one address where nobody else can be meant: one-time links, ways to a provider."""
-PER_CODE = Terms(5, 900.0, 3600.0)
+PER_CODE = BackoffPolicy(5, 900.0, 3600.0)
 """Codes have six digits: whoever has the password already gets some thirty tries a day, of which each is right once in
 300,000 times."""
 MAX_DELAY = 15.0
@@ -62,7 +62,7 @@ MAX_DELAYED_OF_ONE = 2
 class LoginBackoff:
     """Tries of one kind by key."""
 
-    def __init__(self, terms: Terms) -> None:
+    def __init__(self, terms: BackoffPolicy) -> None:
         self._terms = terms
         self._kept: OrderedDict[str, tuple[float, float, float]] = OrderedDict()  # key: failures, last try, wait until
 
@@ -100,7 +100,7 @@ class LoginBackoff:
             self._kept[key] = (failures - 1, at, at)
 
 
-class Delayed:
+class DelayedAttempts:
     """The tries that wait for their turn."""
 
     def __init__(self) -> None:

@@ -36,7 +36,7 @@ class PublicRoutes:
             ("POST", "/appearance"): self._appearance,
         }
         if service is not None:
-            self._public_routes |= ways_in(LoginSessions(service, sessions, monotonic), random)
+            self._public_routes |= sign_in_methods(LoginSessions(service, sessions, monotonic), random)
 
     def find(self, method: str, path: str) -> PublicHandler | None:
         """Return what answers a path without a session, None if the path needs one."""
@@ -70,7 +70,7 @@ class PublicRoutes:
         return answer
 
 
-def ways_in(logins: LoginSessions, random: Callable[[int], bytes]) -> dict[tuple[str, str], PublicHandler]:
+def sign_in_methods(logins: LoginSessions, random: Callable[[int], bytes]) -> dict[tuple[str, str], PublicHandler]:
     """Return the public routes of a node that has accounts."""
     sign_in = SignIn(logins, random)
     invitations = Invitations(logins, sign_in)

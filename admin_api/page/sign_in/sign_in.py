@@ -25,7 +25,7 @@ from admin_api.page.sign_in.login_backoff import (
     PER_NETWORK,
     PER_SHARED_ADDRESS,
     PER_USUAL,
-    Delayed,
+    DelayedAttempts,
     LoginBackoff,
 )
 from admin_api.page.sign_in.login_session import AGAIN, APP, BUSY, LoginSessions, audit_writer, onward, origin
@@ -69,7 +69,7 @@ class SignIn:
         self._networks = LoginBackoff(PER_NETWORK)
         self._accounts = LoginBackoff(PER_ACCOUNT)
         self._codes = LoginBackoff(PER_CODE)
-        self._delayed = Delayed()
+        self._delayed = DelayedAttempts()
 
     async def form(self, request: PublicRequest) -> Response:
         """Show the form; whoever is in goes on."""

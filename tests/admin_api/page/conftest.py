@@ -15,7 +15,7 @@ from admin_api.http.bearer import Principal
 from admin_api.http.permissions import Role
 from admin_api.page.framework.forms import SHOWN
 from tests.admin_api.conftest import Service
-from tests.admin_api.page.doorstep import Doorstep
+from tests.admin_api.page.sign_in_service import SignInService
 
 
 class Browser:
@@ -74,14 +74,14 @@ def browse(service: Service) -> Iterator[Callable[..., Browser]]:
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Doorstep]:
-    made = Doorstep(tmp_path_factory.mktemp("door"))
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SignInService]:
+    made = SignInService(tmp_path_factory.mktemp("door"))
     yield made
     made.close()
 
 
 @pytest.fixture
-def handler(house: Doorstep) -> Iterator[Doorstep]:
+def handler(house: SignInService) -> Iterator[SignInService]:
     """A door where a password alone may do."""
     house.empty()
     yield house
@@ -89,7 +89,7 @@ def handler(house: Doorstep) -> Iterator[Doorstep]:
 
 
 @pytest.fixture
-def strict(handler: Doorstep) -> Doorstep:
+def strict(handler: SignInService) -> SignInService:
     """A door where it may not."""
     handler.family.second_factor_required = True
     return handler

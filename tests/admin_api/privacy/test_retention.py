@@ -9,7 +9,7 @@ def put(service, **body):
     return service.ask("/retention", method="PUT", json=body)
 
 
-def foresee(service, **body):
+def preview_retention(service, **body):
     return service.ask("/retention/preview", "privacy", method="POST", json=body).json()
 
 
@@ -31,7 +31,7 @@ def test_rules_are_stored_whole_and_shown(service):
 
 
 def test_a_preview_by_what_holds_shows_the_brake(service):
-    found = foresee(service)
+    found = preview_retention(service)
     assert (found["calls"], found["brake"], found["items"]) == (3, True, [])
     assert [item["id"] for item in found["asks"]] == service.ids["acme"]
     assert found["asks"][0]["erase_after"] == "2026-08-15T09:00:30.000Z"
@@ -39,9 +39,9 @@ def test_a_preview_by_what_holds_shows_the_brake(service):
 
 def test_a_preview_by_other_rules_changes_nothing(service):
     wished = {"rules": [{"days": 10, "party": "+49301234001"}], "default_days": None}
-    found = foresee(service, **wished)
+    found = preview_retention(service, **wished)
     assert [(item["id"], item["rule"]) for item in found["items"]] == [(service.ids["acme"][1], "1")]
-    assert foresee(service, default_days=None)["asks"] == []
+    assert preview_retention(service, default_days=None)["asks"] == []
     assert service.ask("/retention").json()["rules"] == []
 
 

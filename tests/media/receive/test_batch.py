@@ -12,8 +12,8 @@ from media.receive.batch import (
     NANOS,
     NEAR,
     SLOTS,
+    BatchBuffer,
     Lane,
-    Workbench,
     address,
     deltas_of,
     payloads,
@@ -26,7 +26,7 @@ AT = 1_700_000_000 * SECOND + 999_999_999
 
 
 def empty() -> Lane:
-    lane = Lane(memoryview(bytearray(batch.LANE)), Workbench())
+    lane = Lane(memoryview(bytearray(batch.LANE)), BatchBuffer())
     for slot in range(SLOTS):
         struct.pack_into("=I", lane.headers, slot * batch.MMSGHDR + batch.LENGTH_AT, batch.UNUSED)
     return lane
@@ -156,7 +156,7 @@ def test_arrival_deltas_may_be_zero_or_cross_a_second() -> None:
 
 
 def test_lengths_for_libsrtp_are_c_ints_of_every_slot() -> None:
-    bench = Workbench()
+    bench = BatchBuffer()
     bench.lengths[:] = sizes(182)
     assert struct.unpack(f"={SLOTS}i", bench.lengths) == (182,) * SLOTS
     assert [pointer[0] for pointer in bench.length_pointers] == [182] * SLOTS

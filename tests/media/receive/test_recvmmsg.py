@@ -14,9 +14,9 @@ import pytest
 
 from media.errors import Damaged
 from media.receive import sockets
-from media.receive.batch import FAR, NEAR, SLOTS, UNUSED, Workbench
+from media.receive.batch import FAR, NEAR, SLOTS, UNUSED, BatchBuffer
 from media.receive.receive_region import JOURNAL, LANES, MAGIC, RTCP, SPARE_AT, Journal, holder, journal_of
-from media.receive.recvmmsg import PAGE, SIZE, Region, Relic
+from media.receive.recvmmsg import PAGE, SIZE, OrphanedRegion, Region
 
 CALL = "0a64dd1c-0000-4000-8000-000000000001"
 
@@ -47,8 +47,8 @@ def test_a_lane_says_whether_senders_were_asked_for(tmp_path: Path, ear: socket.
         region.begin(CALL.encode(), 1, [0, 1], asked)
         say(ear, b"one")
         assert region.receive(0, ear.fileno()) == 1
-        relic = Relic(str(tmp_path / "region"), Workbench())
-        assert [lane.named for lane in (*region.lanes[:2], *relic.lanes[:2])] == asked * 2
+        orphaned_region = OrphanedRegion(str(tmp_path / "region"), BatchBuffer())
+        assert [lane.named for lane in (*region.lanes[:2], *orphaned_region.lanes[:2])] == asked * 2
 
 
 def test_recvmmsg_returns_packets_with_time_and_sender(tmp_path: Path, ear: socket.socket) -> None:
@@ -103,11 +103,11 @@ def test_a_successor_reads_the_batch_of_a_dead_worker(tmp_path: Path, ear: socke
     region.begin(CALL.encode(), 41, [0, 1 | RTCP], [True, True])
     say(ear, b"a", b"bb", b"ccc")
     region.receive(1, ear.fileno())
-    relic = Relic(str(tmp_path / "region"), Workbench())
-    assert relic.journal == Journal(CALL, 41, ((0, False), (1, True)))
-    assert [lane.count() for lane in relic.lanes[:2]] == [0, 3]
-    assert [relic.lanes[1].packet(slot) for slot in range(3)] == [b"a", b"bb", b"ccc"]
-    assert journal_of(str(tmp_path / "region")) == relic.journal
+    orphaned_region = OrphanedRegion(str(tmp_path / "region"), BatchBuffer())
+    assert orphaned_region.journal == Journal(CALL, 41, ((0, False), (1, True)))
+    assert [lane.count() for lane in orphaned_region.lanes[:2]] == [0, 3]
+    assert [orphaned_region.lanes[1].packet(slot) for slot in range(3)] == [b"a", b"bb", b"ccc"]
+    assert journal_of(str(tmp_path / "region")) == orphaned_region.journal
 
 
 def test_lanes_are_reset_before_the_journal_names_the_next_call(tmp_path: Path, ear: socket.socket) -> None:
@@ -117,9 +117,9 @@ def test_lanes_are_reset_before_the_journal_names_the_next_call(tmp_path: Path, 
     say(ear, b"of the first call")
     region.receive(2, ear.fileno())
     region.begin(b"another".ljust(36, b"\0"), 1, list(range(LANES)), [False] * LANES)
-    relic = Relic(str(tmp_path / "region"), Workbench())
-    assert relic.journal is not None and relic.journal.call == "another"
-    assert [lane.count() for lane in relic.lanes] == [0] * LANES
+    orphaned_region = OrphanedRegion(str(tmp_path / "region"), BatchBuffer())
+    assert orphaned_region.journal is not None and orphaned_region.journal.call == "another"
+    assert [lane.count() for lane in orphaned_region.lanes] == [0] * LANES
 
 
 def test_received_packets_are_wiped_before_the_next_round(tmp_path: Path, ear: socket.socket) -> None:
@@ -154,9 +154,9 @@ def test_a_file_that_is_not_a_region_is_refused(tmp_path: Path) -> None:
     path.write_bytes(b"")
     assert journal_of(str(path)) is None
     with pytest.raises(Damaged):
-        Relic(str(path), Workbench())
+        OrphanedRegion(str(path), BatchBuffer())
     path.write_bytes(bytes(SIZE))
-    assert journal_of(str(path)) is None and Relic(str(path), Workbench()).journal is None
+    assert journal_of(str(path)) is None and OrphanedRegion(str(path), BatchBuffer()).journal is None
     path.write_bytes(JOURNAL.pack(MAGIC, LANES + 1, 1, CALL.encode(), bytes(4)).ljust(SIZE, b"\0"))
     assert journal_of(str(path)) is None
     with pytest.raises(OSError):

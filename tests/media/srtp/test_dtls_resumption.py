@@ -8,16 +8,26 @@ import json
 import pytest
 
 from media.srtp.dtls import Association
-from media.srtp.dtls_resumption import APART, FIRST_TIMER, NONCE, Bequest, Inherited, sealed, unsealed
+from media.srtp.dtls_resumption import (
+    APART,
+    FIRST_TIMER,
+    NONCE,
+    ResumedAssociation,
+    StoredAssociation,
+    sealed,
+    unsealed,
+)
 from tests.media.srtp.test_dtls import HERE, PEER, THERE, US, association
 
 NOISE = b"\x16\xfe\xfd" + bytes(4)
 
 
-def left_of(dead: Association, *, settled: bool = False) -> Bequest:
+def left_of(dead: Association, *, settled: bool = False) -> StoredAssociation:
     """What was stored before the last flight was sent."""
     assert dead.promised is not None
-    return Bequest.from_state(json.loads(json.dumps(Bequest(dead.promised, dead.last_flight, settled).to_state())))
+    return StoredAssociation.from_state(
+        json.loads(json.dumps(StoredAssociation(dead.promised, dead.last_flight, settled).to_state()))
+    )
 
 
 def until_promised(ours: Association, theirs: Association) -> None:
@@ -36,7 +46,7 @@ def test_a_server_gets_the_unsent_flight_and_the_same_keys() -> None:
     dead, theirs = association(True), association(False, PEER, US)
     until_promised(dead, theirs)
     assert dead.keys is None and theirs.keys is None
-    heir = Inherited(left_of(dead), active=True)
+    heir = ResumedAssociation(left_of(dead), active=True)
     assert (heir.keys, heir.promised, heir.failed, heir.midway) == (None, dead.promised, None, False)
     heir.start(5.0)
     for datagram in heir.data_to_send():
@@ -63,7 +73,7 @@ def test_a_client_that_asks_again_gets_the_unsent_flight_d7() -> None:
         if not dead.promised:
             for datagram in dead.data_to_send():
                 theirs.receive(datagram, HERE, 0.0)
-    heir = Inherited(left_of(dead, settled=True), active=False)
+    heir = ResumedAssociation(left_of(dead, settled=True), active=False)
     heir.start(5.0)
     assert heir.keys == dead.keys and heir.next_timer() is None and heir.data_to_send() == []
     for datagram in asked:
@@ -77,7 +87,7 @@ def test_a_client_that_asks_again_gets_the_unsent_flight_d7() -> None:
 def test_the_clients_last_flight_is_repeated_with_backoff() -> None:
     dead = association(True)
     until_promised(dead, association(False, PEER, US))
-    heir, now = Inherited(left_of(dead), active=True), 10.0
+    heir, now = ResumedAssociation(left_of(dead), active=True), 10.0
     heir.start(now)
     said = [heir.data_to_send()]
     for _ in range(4):
@@ -99,7 +109,7 @@ def test_the_clients_last_flight_is_repeated_with_backoff() -> None:
 def test_repeated_requests_for_a_flight_are_rate_limited(active: bool) -> None:
     ours, theirs = association(active), association(not active, PEER, US)
     until_promised(ours, theirs)
-    heir = Inherited(left_of(ours, settled=True), active=active)
+    heir = ResumedAssociation(left_of(ours, settled=True), active=active)
     asks = b"\x16\xfe\xfd\0\0" if active else b"\x16\xfe\xfd\0\1"
     asks += bytes(6) + b"\0\4" + bytes(4)
     answers = []
@@ -113,7 +123,7 @@ def test_repeated_requests_for_a_flight_are_rate_limited(active: bool) -> None:
 def test_strangers_do_not_use_up_the_answers_of_the_peer() -> None:
     ours, theirs = association(False), association(True, PEER, US)
     until_promised(ours, theirs)
-    heir = Inherited(left_of(ours, settled=True), active=False, home=THERE)
+    heir = ResumedAssociation(left_of(ours, settled=True), active=False, home=THERE)
     asks = b"\x16\xfe\xfd\0\1" + bytes(6) + b"\0\4" + bytes(4)
     heir.receive(asks, ("203.0.113.5", 6000), 0.0)
     heir.data_to_send()
@@ -128,7 +138,7 @@ def test_strangers_do_not_use_up_the_answers_of_the_peer() -> None:
 def test_datagrams_that_request_nothing_get_no_answer(active: bool) -> None:
     ours, theirs = association(active), association(not active, PEER, US)
     until_promised(ours, theirs)
-    heir = Inherited(left_of(ours), active=active)
+    heir = ResumedAssociation(left_of(ours), active=active)
     alert = b"\x15\xfe\xfd" + bytes(8) + b"\0\2\2\x28"
     for datagram in (b"", NOISE, alert, b"\x80" + bytes(30)):
         heir.receive(datagram, THERE, 0.0)
@@ -140,7 +150,7 @@ def test_a_server_is_not_asked_again_by_what_anybody_can_say() -> None:
     """Records in the clear; the client's Finished is not."""
     ours, theirs = association(False), association(True, PEER, US)
     until_promised(ours, theirs)
-    heir = Inherited(left_of(ours, settled=True), active=False)
+    heir = ResumedAssociation(left_of(ours, settled=True), active=False)
     heir.receive(b"\x16\xfe\xfd\0\0" + bytes(6) + b"\0\4" + bytes(4), THERE, 0.0)
     assert heir.data_to_send() == []
 
@@ -150,7 +160,7 @@ def test_either_half_of_the_last_flight_completes_the_handshake(record: bytes) -
     """They may come in two datagrams, and one may be lost."""
     ours, theirs = association(True), association(False, PEER, US)
     until_promised(ours, theirs)
-    heir = Inherited(left_of(ours), active=True)
+    heir = ResumedAssociation(left_of(ours), active=True)
     heir.receive(record + bytes(6) + b"\0\4" + bytes(4), THERE, 0.0)
     assert heir.keys == ours.promised and heir.data_to_send() == []
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pylibsrtp import Policy, Session
 
 from media.receive import batch
-from media.receive.batch import Lane, Workbench
+from media.receive.batch import BatchBuffer, Lane
 from media.records import record_format
 from media.rtp import header
 from media.spec import Dtls, StreamSpec
@@ -22,7 +22,7 @@ from media.stream.source_latch import STRAGGLE
 SUITE, KEY = "AES_CM_128_HMAC_SHA1_80", bytes(range(30))
 PAYLOADS = ((0, "PCMU", 8000), (8, "PCMA", 8000))
 FIRST_ARRIVAL = 1_700_000_000_990_000_000
-BENCH = Workbench()
+BENCH = BatchBuffer()
 
 
 def lane_of(

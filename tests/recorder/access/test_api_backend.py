@@ -19,7 +19,7 @@ from recorder.calls.status import System
 from recorder.exports import wav_stream
 from storage.calls.call_row import CallRow, CallState, Query
 from storage.directory.user import Person
-from tests.recorder.stage import stage
+from tests.recorder.in_process_node import stage
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 CALL = "00000001-2222-4333-8444-555555555555"
@@ -28,7 +28,7 @@ CALL = "00000001-2222-4333-8444-555555555555"
 def test_a_live_call_can_be_paused_only_by_its_customer(tmp_path: Path) -> None:
     async def story() -> None:
         async with stage(tmp_path) as one:
-            call, daemon = one.invite(), Daemon(one.node, one.live, one.runner)
+            call, daemon = one.invite(), Daemon(one.node, one.live, one.executor)
             shown = daemon.document("acme", call.id)
             assert shown
             assert shown["state"] == "recording"
@@ -52,7 +52,7 @@ def test_a_live_call_can_be_paused_only_by_its_customer(tmp_path: Path) -> None:
 def test_a_call_not_yet_indexed_names_its_users(tmp_path: Path) -> None:
     async def story() -> None:
         async with stage(tmp_path) as one:
-            acme, daemon = one.node.customers["acme"], Daemon(one.node, one.live, one.runner)
+            acme, daemon = one.node.customers["acme"], Daemon(one.node, one.live, one.executor)
             party = {"number": "+4930123456", "uri": "sip:+4930123456@pbx.example"}
             leaf = acme.keys.allocate(20_513)
             row = CallRow(CALL, leaf, CallState.COMPLETE, NOON, NOON, 10, 0, details={"parties": [party]})
@@ -77,7 +77,7 @@ def test_a_call_not_yet_indexed_names_its_users(tmp_path: Path) -> None:
 def test_an_unknown_format_leaks_no_descriptor(tmp_path: Path) -> None:
     async def story() -> None:
         async with stage(tmp_path) as one:
-            call, daemon = one.invite(), Daemon(one.node, one.live, one.runner)
+            call, daemon = one.invite(), Daemon(one.node, one.live, one.executor)
             one.bye()
             await one.until(lambda: not len(one.live))
             await one.node.indexer.drain(30)
@@ -102,7 +102,7 @@ def test_an_unknown_format_leaks_no_descriptor(tmp_path: Path) -> None:
 def test_a_long_call_is_opened_to_be_sent_while_it_is_rendered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def story() -> None:
         async with stage(tmp_path) as one:
-            call, daemon = one.invite(), Daemon(one.node, one.live, one.runner)
+            call, daemon = one.invite(), Daemon(one.node, one.live, one.executor)
             one.bye()
             await one.until(lambda: not len(one.live))
             await one.node.indexer.drain(30)
@@ -130,7 +130,7 @@ def test_health_is_what_housekeeping_and_metrics_say(tmp_path: Path) -> None:
     async def story() -> None:
         async with stage(tmp_path) as one:
             why: list[str | None] = [None]
-            daemon = Daemon(one.node, one.live, one.runner, system=System(one.node, one.live, lambda: why[0]))
+            daemon = Daemon(one.node, one.live, one.executor, system=System(one.node, one.live, lambda: why[0]))
             assert daemon.not_ready() is None
             why[0] = "draining"
             assert daemon.not_ready() == "draining"
@@ -143,7 +143,7 @@ def test_health_is_what_housekeeping_and_metrics_say(tmp_path: Path) -> None:
 def test_a_call_is_settled_before_something_is_put_beside_it(tmp_path: Path) -> None:
     async def story() -> None:
         async with stage(tmp_path) as one:
-            call, daemon = one.invite(), Daemon(one.node, one.live, one.runner)
+            call, daemon = one.invite(), Daemon(one.node, one.live, one.executor)
             assert await daemon.settle("acme", call.id)
             hold = await call.customer.holds.put(call.id, "case 7", "test")
             assert hold.call == call.id
@@ -159,7 +159,7 @@ def test_a_call_is_settled_before_something_is_put_beside_it(tmp_path: Path) -> 
 def test_a_live_call_settles_while_older_ones_are_not_indexed(tmp_path: Path) -> None:
     async def story() -> None:
         async with stage(tmp_path) as one:
-            call, daemon = one.invite(), Daemon(one.node, one.live, one.runner)
+            call, daemon = one.invite(), Daemon(one.node, one.live, one.executor)
 
             async def rebuilding(_customer: str, _seconds: float) -> bool:
                 return False
@@ -175,7 +175,7 @@ def test_a_live_call_settles_while_older_ones_are_not_indexed(tmp_path: Path) ->
 def test_an_erased_call_is_hidden_while_it_waits_for_the_index(tmp_path: Path) -> None:
     async def story() -> None:
         async with stage(tmp_path) as one:
-            call, daemon = one.invite(), Daemon(one.node, one.live, one.runner)
+            call, daemon = one.invite(), Daemon(one.node, one.live, one.executor)
             one.bye()
             await one.until(lambda: not len(one.live))
             call.customer.keys.cut(call.leaf)
@@ -189,7 +189,7 @@ def test_an_erased_call_is_hidden_while_it_waits_for_the_index(tmp_path: Path) -
 def test_a_call_is_found_before_it_is_indexed(tmp_path: Path) -> None:
     async def story() -> None:
         async with stage(tmp_path) as one:
-            call, daemon = one.invite(), Daemon(one.node, one.live, one.runner)  # nothing has had time to be written
+            call, daemon = one.invite(), Daemon(one.node, one.live, one.executor)  # nothing has had time to be written
             acme = call.customer
 
             async def found(query: Query) -> list[CallRow]:
@@ -226,7 +226,7 @@ def test_a_live_call_is_shown_without_waiting_for_a_hung_worker(
 
     async def story() -> None:
         async with stage(tmp_path) as one:
-            call, daemon = one.invite(), Daemon(one.node, one.live, one.runner)
+            call, daemon = one.invite(), Daemon(one.node, one.live, one.executor)
             shown = (await daemon.documents("acme", [call.id, CALL], measured=True))[call.id]
             assert shown["size_bytes"] == sum(
                 ref.path.stat().st_size for ref in call.customer.vault.parts(call.id, call.leaf)
@@ -248,7 +248,7 @@ def test_the_terms_of_a_sweep_are_those_of_the_daemon(tmp_path: Path) -> None:
     async def story() -> None:
         async with stage(tmp_path) as one:
             then = datetime(2026, 3, 1, tzinfo=UTC)
-            assert Daemon(one.node, one.live, one.runner, lambda: then).sweep_terms() == (then, 5)
-            assert Daemon(one.node, one.live, one.runner).sweep_terms()[0] > then
+            assert Daemon(one.node, one.live, one.executor, lambda: then).sweep_terms() == (then, 5)
+            assert Daemon(one.node, one.live, one.executor).sweep_terms()[0] > then
 
     asyncio.run(story())

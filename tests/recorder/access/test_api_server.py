@@ -12,9 +12,9 @@ from pathlib import Path
 import httpx2
 
 from recorder.access.api_backend import Daemon
-from recorder.access.api_server import Surface
+from recorder.access.api_server import AdminApiServer
 from tests.recorder.certificates import application
-from tests.recorder.stage import CONFIG, stage, standing
+from tests.recorder.in_process_node import CONFIG, stage, standing
 
 
 class Lines:
@@ -30,7 +30,7 @@ class Lines:
 def test_it_answers_until_it_is_stopped(tmp_path: Path) -> None:
     async def story() -> None:
         async with stage(tmp_path) as one:
-            surface = Surface(one.node, Daemon(one.node, one.live, one.runner))
+            surface = AdminApiServer(one.node, Daemon(one.node, one.live, one.executor))
             await surface.stop()
             listening = socket.create_server(("127.0.0.1", 0))
             listening.setblocking(False)
@@ -56,7 +56,10 @@ def test_failed_connections_are_logged_once_a_second(
     async def story() -> None:
         async with stage(tmp_path, CONFIG.replace("[keys]", tls + "[keys]")) as one:
             one.node.log = Lines(lines)  # type: ignore[assignment]  # all it needs of a log is warning()
-            surface, counted = Surface(one.node, Daemon(one.node, one.live, one.runner)), one.node.metrics.api_dropped
+            surface, counted = (
+                AdminApiServer(one.node, Daemon(one.node, one.live, one.executor)),
+                one.node.metrics.api_dropped,
+            )
             listening = socket.create_server(("127.0.0.1", 0))
             listening.setblocking(False)
             await surface.start(listening)
@@ -75,7 +78,7 @@ def test_failed_connections_are_logged_once_a_second(
 def test_accounts_of_a_running_recorder_open_its_page(tmp_path: Path) -> None:
     async def story() -> None:
         async with stage(tmp_path) as one:
-            surface = Surface(one.node, Daemon(one.node, one.live, one.runner))
+            surface = AdminApiServer(one.node, Daemon(one.node, one.live, one.executor))
             listening = socket.create_server(("127.0.0.1", 0))
             listening.setblocking(False)
             await surface.start(listening)

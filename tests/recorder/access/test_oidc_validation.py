@@ -13,13 +13,13 @@ import pytest
 
 from admin_api.access.accounts_port import NotVouched, ProviderAway
 from recorder.access import oidc_validation as rules
-from recorder.access.oidc_validation import Journey, Places
+from recorder.access.oidc_validation import LoginAttempt, Places
 from tests.recorder.provider import elliptic, key, sign_in, signed, truth
 
 ISSUER = "https://login.example"
 NOW = 1_800_000_000.0
 OURS, THEIRS = key(), key()
-JOURNEY = Journey(sign_in(ISSUER), "https://rec.example/openid/back", "state-1", "nonce-1", "v" * 64)
+JOURNEY = LoginAttempt(sign_in(ISSUER), "https://rec.example/openid/back", "state-1", "nonce-1", "v" * 64)
 PLACES = Places(f"{ISSUER}/authorize", f"{ISSUER}/token", f"{ISSUER}/jwks")
 DISCOVERY = {
     "issuer": ISSUER,

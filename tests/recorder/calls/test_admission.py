@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 
 from recorder.calls import admission
-from recorder.calls.admission import SETTLED_SECONDS, Housekeeping, room
+from recorder.calls.admission import SETTLED_SECONDS, Admission, room
 from recorder.runtime.sd_notify import Notifier
-from tests.recorder.stage import CONFIG, Stage, sip_request, stage
+from tests.recorder.in_process_node import CONFIG, Stage, sip_request, stage
 
 
-def keeper(one: Stage, *chores: object) -> Housekeeping:
-    return Housekeeping(one.node, one.live, one.runner.checkpoint, chores)  # type: ignore[arg-type]  # callables
+def keeper(one: Stage, *chores: object) -> Admission:
+    return Admission(one.node, one.live, one.executor.checkpoint, chores)  # type: ignore[arg-type]  # callables
 
 
 def options(one: Stage, number: int) -> int:

@@ -9,8 +9,8 @@ import pytest
 
 from recorder.calls.live_call import LiveCall
 from tests.recorder.calls.test_sip_handler import LATE
-from tests.recorder.stage import Stage, sip_request, stage
-from tests.recorder.studio import Sender
+from tests.recorder.in_process_node import Stage, sip_request, stage
+from tests.recorder.worker_call import Sender
 
 KINDS = range(96, 128)
 
@@ -29,7 +29,7 @@ async def ended(one: Stage, call: LiveCall) -> dict[str, object]:
     bye = next(data for data in one.said if data.startswith(b"BYE "))
     assert b'Reason: SIP;cause=200;text="too-long"\r\n' in bye
     await one.until(lambda: not len(one.live))
-    assert not len(one.mending) and one.faults == []
+    assert not len(one.repairs) and one.faults == []
     await one.node.indexer.drain(30)
     row = await one.node.customers["acme"].calls.get(call.id)
     assert row is not None

@@ -16,8 +16,8 @@ from recorder.calls import fd_store
 from recorder.runtime.sd_notify import Notifier
 from recorder.session import commands as c
 from recorder.session.states import State
+from tests.recorder.in_process_node import sip_request, stage
 from tests.recorder.offers import beyond_a_message, sdp
-from tests.recorder.stage import sip_request, stage
 
 
 def test_an_accepted_call_has_files_sockets_and_a_checkpoint(tmp_path: Path) -> None:
@@ -176,7 +176,7 @@ def test_a_new_call_is_answered_once_its_sockets_are_kept(tmp_path: Path, monkey
                 (call,) = one.live
                 await asyncio.sleep(0)
                 assert (call.sockets.unstored, call.started, one.statuses("INVITE")) == (True, False, [])
-                one.runner.checkpoint(call)
+                one.executor.checkpoint(call)
                 assert not list(one.checkpoints.left())  # nobody could go on with a call that is not answered
                 empty(manager)
                 await one.until(lambda: one.statuses("INVITE") == [200])
@@ -246,7 +246,7 @@ def test_a_fault_in_one_call_is_answered_and_spares_the_others(tmp_path: Path) -
             one.hear(sip_request("BYE", "c2", 2, to=one.tag()))
             assert one.statuses("BYE") == [500]
             assert [call.id for call in one.live] == [spared.id]
-            await one.until(lambda: not len(one.mending))
+            await one.until(lambda: not len(one.repairs))
             row = await one.node.customers["acme"].calls.get(broken.id)
             assert row is not None
             assert row.state.value == "interrupted"
@@ -259,7 +259,7 @@ def test_a_call_too_large_for_a_worker_is_refused(tmp_path: Path) -> None:
         async with stage(tmp_path) as one:
             before = one.descriptors()
             one.hear(sip_request("INVITE", "c1", 1, beyond_a_message()))
-            assert (one.statuses("INVITE"), len(one.live), len(one.mending)) == ([488], 0, 0)
+            assert (one.statuses("INVITE"), len(one.live), len(one.repairs)) == ([488], 0, 0)
             vault = one.node.customers["acme"].vault
             await one.until(lambda: not list(vault.walk()))  # with a document in it, it would be indexed
             await one.until(lambda: one.descriptors() <= before)
@@ -301,7 +301,7 @@ def test_a_part_that_a_killed_process_made_is_passed_over(tmp_path: Path) -> Non
         async with stage(tmp_path) as one:
             call = one.invite()
             os.close(call.customer.vault.create(call.id, call.leaf, "m2").fd)
-            assert one.runner.next_part(call).name == "m3"
+            assert one.executor.next_part(call).name == "m3"
 
     asyncio.run(story())
 
@@ -312,12 +312,12 @@ def test_a_checkpoint_that_cannot_be_written_is_tried_again(tmp_path: Path) -> N
             call = one.invite()
             slot = one.checkpoints._of[call.id]
             held, slot.fd = slot.fd, os.open("/dev/full", os.O_WRONLY)
-            one.runner.checkpoint(call)
+            one.executor.checkpoint(call)
             assert call.dirty
             assert one.node.storage.well is False
             os.close(slot.fd)
             slot.fd = held
-            one.runner.checkpoint(call)
+            one.executor.checkpoint(call)
             assert not call.dirty
 
     asyncio.run(story())

@@ -22,8 +22,8 @@ from sip.ua.events import Token
 from storage.errors import NoSpace
 from storage.keys.key_store import CustomerKeys
 from storage.vault.vault import Draft
+from tests.recorder.in_process_node import Stage, sip_request, stage
 from tests.recorder.offers import sdp
-from tests.recorder.stage import Stage, sip_request, stage
 
 
 def today(one: Stage) -> int:
@@ -199,11 +199,11 @@ def test_the_control_part_goes_on_after_the_disk_was_full(tmp_path: Path) -> Non
             call = one.invite()
             assert call.files.control
             held, call.files.control._fd = call.files.control._fd, os.open("/dev/full", os.O_WRONLY)
-            one.runner.feed(call, e.PauseAsked())
+            one.executor.feed(call, e.PauseAsked())
             assert one.node.storage.well is False
             os.close(call.files.control._fd)
             call.files.control._fd = held
-            one.runner.feed(call, e.ResumeAsked())
+            one.executor.feed(call, e.ResumeAsked())
             one.bye()
             await one.until(lambda: not len(one.live))
             assert one.statuses("BYE") == [200]

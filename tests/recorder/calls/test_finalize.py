@@ -10,7 +10,7 @@ import pytest
 
 from recorder.session.states import State
 from storage.errors import SyncFailed
-from tests.recorder.stage import Stage, sip_request, stage
+from tests.recorder.in_process_node import Stage, sip_request, stage
 
 
 def failing(one: Stage, patch: pytest.MonkeyPatch) -> None:
@@ -52,7 +52,7 @@ def test_the_next_call_reuses_the_file_of_a_clean_one_only(tmp_path: Path) -> No
         async with stage(tmp_path) as one:
 
             async def over() -> list[str]:
-                await one.until(lambda: not len(one.live) and not len(one.mending))
+                await one.until(lambda: not len(one.live) and not len(one.repairs))
                 await one.until(lambda: not one.checkpoints._of)
                 return sorted(path.name for path in (tmp_path / "run/live").iterdir())
 
@@ -60,7 +60,7 @@ def test_the_next_call_reuses_the_file_of_a_clean_one_only(tmp_path: Path) -> No
             one.bye("c1")
             assert await over() == ["1"]
             spoilt = one.invite("c2")
-            one.runner.finishing.abandon(spoilt)  # its worker may go on writing for a moment
+            one.executor.finishing.abandon(spoilt)  # its worker may go on writing for a moment
             assert await over() == []
             one.invite("c3")
             one.bye("c3")
@@ -80,7 +80,7 @@ def test_a_failed_sync_gives_500_and_interrupts_the_call(tmp_path: Path, monkeyp
             assert one.statuses("BYE") == [500]
             assert not len(one.live)
             before = one.descriptors()
-            await one.until(lambda: not len(one.mending))
+            await one.until(lambda: not len(one.repairs))
             assert await state_of(one, call.id) == "interrupted"
             assert call.customer.vault.left_open() == []
             assert one.descriptors() <= before

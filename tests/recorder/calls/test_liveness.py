@@ -16,8 +16,8 @@ from recorder.workers import messages
 from sip.message.message import Request, parse
 from sip.ua.events import Probed
 from tests.recorder.calls.test_resume import leave, resume
+from tests.recorder.in_process_node import CONFIG, FLOW, Stage, sip_request, stage
 from tests.recorder.offers import sdp
-from tests.recorder.stage import CONFIG, FLOW, Stage, sip_request, stage
 
 LIMIT = 300
 HELD = 1800
@@ -157,7 +157,7 @@ def hold(one: Stage, call: LiveCall) -> None:
 
 def pause(one: Stage, call: LiveCall) -> None:
     """Have an administrator pause the call."""
-    one.runner.guarded(call, e.PauseAsked())
+    one.executor.guarded(call, e.PauseAsked())
     assert call.recording.paused
 
 
@@ -293,7 +293,7 @@ def test_a_thousand_silent_calls_are_asked_about_in_turn(tmp_path: Path) -> None
         async with stage(tmp_path, TEXT) as one:
             call = one.invite()
             silent(call)
-            silence, endpoint = Liveness(one.node, [call] * 1000, one.runner), one.node.endpoint  # type: ignore[arg-type]  # a list is walked the same way
+            silence, endpoint = Liveness(one.node, [call] * 1000, one.executor), one.node.endpoint  # type: ignore[arg-type]  # a list is walked the same way
             one.node.endpoint = quiet = Quiet()  # type: ignore[assignment]  # counts only
             one.node.flush = lambda: None
             many = [LiveCall(call.recording, call.customer, 0, call.session) for _ in range(3 * MOST_AT_ONCE)]

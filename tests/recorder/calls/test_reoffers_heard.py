@@ -25,7 +25,7 @@ from recorder.session import events
 from tests.media.calls import listen
 from tests.media.codecs.test_decoders import amr_frames, bandwidth_efficient, sound_of
 from tests.recorder.calls.test_resume import leave
-from tests.recorder.stage import CONFIG, Stage, sip_request, stage
+from tests.recorder.in_process_node import CONFIG, Stage, sip_request, stage
 
 TEXT = CONFIG.replace("[keys]", 'srtp = "preferred"\n[keys]')
 FRAMES = amr_frames()
@@ -196,7 +196,7 @@ async def everybody_dies(one: Stage, call: LiveCall) -> LiveCall:
     """Main and worker at once; what the service manager keeps of the sockets is kept."""
     kept = {call.sockets.name: [socket.socket(fileno=os.dup(each)) for each in call.sockets.descriptors()]}
     leave(one, call)
-    Resume(one.node, one.recordings, one.live, one.runner, one.checkpoints, one.workers, one.mending).run(kept, {})
+    Resume(one.node, one.recordings, one.live, one.executor, one.checkpoints, one.workers, one.repairs).run(kept, {})
     (again,) = one.live
     await one.node.workers.snapshot(call.id)
     return again

@@ -13,8 +13,8 @@ from sip.message.header_values import Flow
 from sip.message.message import Request, parse
 from tests.recorder.calls.test_liveness import answer, asked
 from tests.recorder.calls.test_resume import leave, resume
+from tests.recorder.in_process_node import CONFIG, Stage, sip_request, stage
 from tests.recorder.offers import sdp
-from tests.recorder.stage import CONFIG, Stage, sip_request, stage
 
 OFFER = sdp("sendonly", "sendonly")
 PLAIN = (
@@ -289,7 +289,7 @@ def restart(one: Stage, *, stream: bool = False) -> None:
         session.flow = Flow("tcp", flow.local, flow.remote, 7, flow.listener) if stream else flow
     last, *others = one.live
     for call in others:
-        one.runner.checkpoint(call)
+        one.executor.checkpoint(call)
         one.forget(call)
     leave(one, last)
     resume(one)

@@ -25,14 +25,14 @@ from recorder.session import events as e
 from storage.errors import NoSpace
 from storage.files.reserved_space import ReservedSpace
 from storage.vault.vault import NewPart, Vault
+from tests.recorder.in_process_node import CONFIG, Stage, sip_request, stage
 from tests.recorder.offers import KEYS, sdp
-from tests.recorder.stage import CONFIG, Stage, sip_request, stage
-from tests.recorder.studio import Sender
+from tests.recorder.worker_call import Sender
 
 
 def leave(one: Stage, call: LiveCall) -> None:
     """Forget a call as a killed process does: nothing is closed properly, the checkpoint stays."""
-    one.runner.checkpoint(call)
+    one.executor.checkpoint(call)
     one.forget(call)
     worker = next(iter(one.node.workers._processes.values())).pid
     os.kill(worker, signal.SIGKILL)  # a worker dies with its main, and only then its ports are free
@@ -41,8 +41,8 @@ def leave(one: Stage, call: LiveCall) -> None:
 
 
 def resume(one: Stage, stored: Mapping[str, Sequence[socket.socket]] = MappingProxyType({})) -> None:
-    own = one.checkpoints, one.workers, one.mending
-    Resume(one.node, one.recordings, one.live, one.runner, *own).run(stored, {})
+    own = one.checkpoints, one.workers, one.repairs
+    Resume(one.node, one.recordings, one.live, one.executor, *own).run(stored, {})
 
 
 def test_the_call_goes_on_and_ends_with_a_bye(tmp_path: Path) -> None:
@@ -135,7 +135,7 @@ def test_a_pause_survives_a_restart_until_it_is_ended(tmp_path: Path) -> None:
     async def story() -> None:
         async with stage(tmp_path) as one:
             call, sender = one.invite(), Sender(KEYS[0], 7)
-            one.runner.guarded(call, e.PauseAsked())
+            one.executor.guarded(call, e.PauseAsked())
             leave(one, call)
             resume(one)
             (again,) = one.live
@@ -144,7 +144,7 @@ def test_a_pause_survives_a_restart_until_it_is_ended(tmp_path: Path) -> None:
             worker = next(iter(one.node.workers._processes.values())).pid
             os.kill(worker, signal.SIGKILL)
             assert await stored(one, again, sender) == 0
-            one.runner.guarded(again, e.ResumeAsked())
+            one.executor.guarded(again, e.ResumeAsked())
             assert await stored(one, again, sender) == 5
             sender.socket.close()
 
@@ -165,7 +165,7 @@ def test_the_keys_of_before_a_re_offer_outlive_restarts(tmp_path: Path, monkeypa
                 leave(one, call)
                 resume(one)
                 (call,) = one.live
-                monkeypatch.setattr(one.runner, "checkpoint", lambda _: None)  # it dies before the next one is due
+                monkeypatch.setattr(one.executor, "checkpoint", lambda _: None)  # it dies before the next one is due
                 await one.node.workers.snapshot(call.id)  # a worker has it, with all the keys
             again = call
             assert await stored(one, again, old) == 5
@@ -186,7 +186,7 @@ def test_a_lost_spool_of_a_silent_call_is_no_interruption(tmp_path: Path) -> Non
             leave(one, one.invite())
             resume(one)
             (again,) = one.live
-            await one.runner.finishing.cut(again, 2, (("m1", None),))
+            await one.executor.finishing.cut(again, 2, (("m1", None),))
             assert not again.recording.notes and not again.recording.interrupted
 
     asyncio.run(story())
@@ -254,7 +254,7 @@ def test_a_finished_call_is_indexed_and_not_taken_up(tmp_path: Path, monkeypatch
             one.node.endpoint._context.sessions.__init__()  # type: ignore[misc]  # a new process knows nobody
             resume(one)
             assert not len(one.live)
-            await one.until(lambda: not len(one.mending))
+            await one.until(lambda: not len(one.repairs))
             row = await one.node.customers["acme"].calls.get(call.id)
             assert row
             assert row.state.value == "complete"
@@ -279,7 +279,7 @@ def test_one_damaged_checkpoint_costs_one_call_only(tmp_path: Path, harm: str) -
             before = one.descriptors()
             resume(one)
             assert [call.id for call in one.live] == [whole.id]
-            await one.until(lambda: not len(one.mending))
+            await one.until(lambda: not len(one.repairs))
             assert {r.call for r in whole.customer.vault.left_open()} == {whole.id}
             assert one.descriptors() >= before
 

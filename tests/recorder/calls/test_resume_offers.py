@@ -16,9 +16,9 @@ from recorder.session.states import State
 from sip.message.message import Request, parse
 from sip.transaction.timers import T2
 from tests.recorder.calls.test_resume import OURS, leave, resume
+from tests.recorder.in_process_node import FLOW, Stage, sip_request, stage
 from tests.recorder.offers import KEYS, sdp
-from tests.recorder.stage import FLOW, Stage, sip_request, stage
-from tests.recorder.studio import Sender
+from tests.recorder.worker_call import Sender
 
 
 def asked_again(one: Stage) -> tuple[LiveCall, str, Request]:

@@ -18,8 +18,8 @@ from recorder.signalling import local_address
 from sip.message.header_values import Flow
 from sip.message.message import Request, Response, parse
 from sip.ua.events import Reanswered
+from tests.recorder.in_process_node import CONFIG, FLOW, Stage, configured, sip_request, stage, standing
 from tests.recorder.offers import sdp
-from tests.recorder.stage import CONFIG, FLOW, Stage, configured, sip_request, stage, standing
 
 OFFER = sdp("sendonly", "sendonly")
 
@@ -128,7 +128,7 @@ def test_a_peer_without_a_way_back_is_refused_and_forgotten(tmp_path: Path, monk
     async def story() -> None:
         async with stage(tmp_path) as one:
             monkeypatch.setattr(local_address, "_route_source", lambda remote: "")
-            monkeypatch.setattr(one.signalling, "_reachable", local_address.Reachable("0.0.0.0", None))
+            monkeypatch.setattr(one.signalling, "_reachable", local_address.LocalAddresses("0.0.0.0", None))
             flow = replace(FLOW, local=("0.0.0.0", 5060))
             one.node.endpoint.receive_datagram(sip_request("INVITE", "c1", 1, OFFER), flow, time.monotonic())
             one.flush()
@@ -322,12 +322,12 @@ def test_a_pause_is_offered_to_the_client_if_configured(tmp_path: Path) -> None:
     async def story() -> None:
         async with stage(tmp_path, CONFIG + "pause_by_reinvite = true\n") as one:
             call = one.invite("c1")
-            one.runner.guarded(call, e.PauseAsked())
+            one.executor.guarded(call, e.PauseAsked())
             one.flush()
             invite = parse(one.said[-1])
             assert isinstance(invite, Request) and invite.method == "INVITE"
             assert invite.body.count(b"a=inactive") == 2
-            one.runner.guarded(call, e.ResumeAsked())
+            one.executor.guarded(call, e.ResumeAsked())
             reply = [f"SIP/2.0 200 OK\r\nContent-Type: application/sdp\r\nContent-Length: {len(OFFER)}\r\n"]
             reply += [f"{n}: {invite.headers.get(n)}\r\n" for n in ("Via", "From", "To", "Call-ID", "CSeq")]
             one.hear(("".join(reply) + "\r\n").encode() + OFFER)

@@ -20,9 +20,9 @@ from recorder.workers.codec import MAX_MESSAGE, MAX_OFFERED
 from recorder.workers.messages import Part
 from sip.sdp.answer import Policy
 from sip.sdp.sdes import CryptoOffer, MasterKey
+from tests.recorder.in_process_node import configured
 from tests.recorder.offers import random
 from tests.recorder.session.test_stream import at, line
-from tests.recorder.stage import configured
 
 
 def test_keys_payloads_and_where_media_may_come_from(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from recorder.calls.sync_task import SyncTask
 from storage.vault.group_sync import syncfs
-from tests.recorder.stage import Stage, stage
+from tests.recorder.in_process_node import Stage, stage
 
 
 class Disk:
@@ -29,7 +29,7 @@ class Disk:
 def test_live_calls_are_synced_and_an_idle_node_is_not(tmp_path: Path) -> None:
     async def story() -> None:
         async with stage(tmp_path) as one:
-            disk, syncing = Disk(one), SyncTask(one.node, one.live, one.runner)
+            disk, syncing = Disk(one), SyncTask(one.node, one.live, one.executor)
             await syncing.turn()
             assert disk.syncs == 0
             one.invite()
@@ -42,7 +42,7 @@ def test_live_calls_are_synced_and_an_idle_node_is_not(tmp_path: Path) -> None:
 def test_after_a_failed_sync_a_call_continues_in_new_parts(tmp_path: Path) -> None:
     async def story() -> None:
         async with stage(tmp_path) as one:
-            disk, syncing = Disk(one), SyncTask(one.node, one.live, one.runner)
+            disk, syncing = Disk(one), SyncTask(one.node, one.live, one.executor)
             call = one.invite()
             before = call.files.media_part, call.files.control and call.files.control.name
             disk.fails = 1
@@ -73,7 +73,7 @@ def test_after_a_failed_sync_a_call_continues_in_new_parts(tmp_path: Path) -> No
 def test_no_bye_is_confirmed_while_the_disk_keeps_failing(tmp_path: Path) -> None:
     async def story() -> None:
         async with stage(tmp_path) as one:
-            disk, syncing = Disk(one), SyncTask(one.node, one.live, one.runner)
+            disk, syncing = Disk(one), SyncTask(one.node, one.live, one.executor)
             kept, lost = one.invite("c1"), one.invite("c2")
             disk.fails = 3
             create, vault = kept.customer.vault.create, kept.customer.vault

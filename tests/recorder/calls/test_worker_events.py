@@ -19,9 +19,9 @@ from recorder.calls.worker_events import WorkerEvents
 from recorder.workers import messages
 from storage.errors import NoSpace
 from tests.recorder.dtls_peer import Peer, offer
+from tests.recorder.in_process_node import Stage, sip_request, stage
 from tests.recorder.offers import KEYS, sdp
-from tests.recorder.stage import Stage, sip_request, stage
-from tests.recorder.studio import Sender
+from tests.recorder.worker_call import Sender
 
 MOST_STEPS = 45
 """Calls of functions, C ones too, for a call with two streams."""
@@ -255,7 +255,7 @@ def test_a_worker_of_other_files_has_the_daemon_make_way(tmp_path: Path) -> None
     async def story() -> None:
         async with stage(tmp_path) as one:
             made: list[None] = []
-            workers = WorkerEvents(one.node, one.live, one.runner, lambda: made.append(None))
+            workers = WorkerEvents(one.node, one.live, one.executor, lambda: made.append(None))
             workers.on_event(messages.OtherVersion(0))
             assert made == [None]
 

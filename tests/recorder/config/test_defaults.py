@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from recorder.config.defaults import DEFAULT_CONFIG
+from recorder.config.default_path import DEFAULT_CONFIG
 
 
 def test_it_is_where_the_contract_says() -> None:

@@ -20,8 +20,8 @@ from recorder.persist.customers import open_customer
 from storage.directory.delta_link import FILE_NAME, DirectoryLink, Link
 from storage.directory.sync_pages import FILE_NAME as PAGES
 from tests.recorder.certificates import application
+from tests.recorder.command_line import Place
 from tests.recorder.entra import CLIENT, SECRET, TENANT, Entra, serving
-from tests.recorder.shell_place import Place
 
 DIRECTORY = """
 [[directory]]

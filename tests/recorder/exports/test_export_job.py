@@ -20,7 +20,7 @@ from recorder.exports.render_job import INCOMPLETE
 from storage.calls import stored_query
 from storage.calls.call_row import CallState, Query
 from storage.customer.customers import Customer
-from tests.recorder.bureau import FakeRenderer, Parts, called, data, make, table, tell
+from tests.recorder.export_jobs import FakeRenderer, Parts, called, data, make, table, tell
 from tests.storage.node import record
 
 EVIL = '=HYPERLINK("http://evil")'

@@ -20,7 +20,7 @@ from storage.customer.customers import Customer
 from storage.database.database import DatabaseAway
 from storage.errors import StorageError
 from storage.exports.exports import ExportState, Request
-from tests.recorder.bureau import FakeRenderer, Parts, called, data, make, tell
+from tests.recorder.export_jobs import FakeRenderer, Parts, called, data, make, tell
 from tests.storage.node import permit
 
 

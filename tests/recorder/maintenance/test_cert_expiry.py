@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from recorder.maintenance import bootstrap, cert_expiry
-from recorder.maintenance.cert_expiry import Renewal
+from recorder.maintenance.cert_expiry import CertificateExpiry
 from recorder.observe.incidents import Incidents
 
 NOW = datetime(2026, 2, 3, 12, tzinfo=UTC)
@@ -56,16 +56,16 @@ class Node:
         return [(each["kind"], each["use"], each.get("days")) for each in found]
 
 
-def story(folder: Path, tell: Callable[[Node, Renewal], Awaitable[None]]) -> None:
+def story(folder: Path, tell: Callable[[Node, CertificateExpiry], Awaitable[None]]) -> None:
     node = Node(folder)
     node.renew()
-    asyncio.run(tell(node, Renewal(node)))  # type: ignore[arg-type]  # what it needs of a node
+    asyncio.run(tell(node, CertificateExpiry(node)))  # type: ignore[arg-type]  # what it needs of a node
 
 
 def test_an_end_that_comes_near_is_said_at_each_limit_and_once(tmp_path: Path) -> None:
     lasts = timedelta(days=bootstrap.CERTIFICATE_DAYS)
 
-    async def tell(node: Node, watch: Renewal) -> None:
+    async def tell(node: Node, watch: CertificateExpiry) -> None:
         for left in (31, 30, 29, 8, 7, 6, 1, 0, -1, -400):
             node.at = NOW + lasts - timedelta(days=left, hours=1)
             for _ in range(2):
@@ -85,7 +85,7 @@ def test_an_end_that_comes_near_is_said_at_each_limit_and_once(tmp_path: Path) -
 
 
 def test_a_renewed_one_is_no_news_until_it_runs_out_itself(tmp_path: Path) -> None:
-    async def tell(node: Node, watch: Renewal) -> None:
+    async def tell(node: Node, watch: CertificateExpiry) -> None:
         node.at = NOW + timedelta(days=bootstrap.CERTIFICATE_DAYS - 10)
         await watch.look()
         node.renew(began=node.at)
@@ -100,7 +100,7 @@ def test_a_renewed_one_is_no_news_until_it_runs_out_itself(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("spoil", ["sip.crt", "sip.key"])
 def test_an_unusable_renewed_certificate_is_reported_once(tmp_path: Path, spoil: str) -> None:
-    async def tell(node: Node, watch: Renewal) -> None:
+    async def tell(node: Node, watch: CertificateExpiry) -> None:
         await watch.look()
         (tmp_path / spoil).write_text("none")
         await watch.look()
@@ -124,7 +124,7 @@ def test_an_unusable_renewed_certificate_is_reported_once(tmp_path: Path, spoil:
 def test_every_listeners_certificate_is_watched(tmp_path: Path) -> None:
     node = Node(tmp_path)
     node.settings.sip = SimpleNamespace(certificate=None, private_key=None, client_ca=None)
-    assert Renewal(node)._watched == []  # type: ignore[arg-type]  # as above
+    assert CertificateExpiry(node)._watched == []  # type: ignore[arg-type]  # as above
     for use in ("sip", "admin_api"):
         node.renew(use=use, began=NOW - timedelta(days=bootstrap.CERTIFICATE_DAYS - 3))
     ca = tmp_path / "sip.crt"
@@ -132,7 +132,7 @@ def test_every_listeners_certificate_is_watched(tmp_path: Path) -> None:
     node.settings.admin_api = SimpleNamespace(
         certificate=tmp_path / "admin_api.crt", private_key=tmp_path / "admin_api.key"
     )
-    asyncio.run(Renewal(node).look())  # type: ignore[arg-type]  # as above
+    asyncio.run(CertificateExpiry(node).look())  # type: ignore[arg-type]  # as above
     assert sorted(use for _, use, _ in node.kinds) == ["admin_api", "sip"]
 
 
@@ -144,7 +144,7 @@ def test_a_fault_does_not_end_the_watch(tmp_path: Path, monkeypatch: pytest.Monk
 
     monkeypatch.setattr(cert_expiry, "expiry", broken)
 
-    async def tell(node: Node, watch: Renewal) -> None:
+    async def tell(node: Node, watch: CertificateExpiry) -> None:
         task = asyncio.create_task(watch.run())
         while len(node.said) < 2:
             await asyncio.sleep(0.001)

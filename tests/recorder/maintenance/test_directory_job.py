@@ -16,7 +16,7 @@ from recorder.maintenance.directory_job import DirectoryJob
 from recorder.persist.indexer import NO_THREAD
 from storage.directory.user import UserState
 from tests.recorder.entra import CLIENT, SECRET, TENANT, Entra, serving
-from tests.recorder.stage import CONFIG, stage
+from tests.recorder.in_process_node import CONFIG, stage
 
 DIRECTORY = """
 [[directory]]

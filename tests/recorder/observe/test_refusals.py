@@ -23,8 +23,8 @@ from sip.message import grammar
 from sip.message.header_values import Flow
 from sip.message.message import Response, parse
 from sip.sdp import answer
+from tests.recorder.in_process_node import CONFIG, FLOW, Stage, sip_request, stage, standing
 from tests.recorder.offers import beyond_a_message, sdp
-from tests.recorder.stage import CONFIG, FLOW, Stage, sip_request, stage, standing
 
 OFFER = sdp("sendonly", "sendonly")
 ROOT = Path(__file__).parents[3]
@@ -148,9 +148,9 @@ def bug(one: Stage, name: bytes) -> None:
     def broken(*_: object) -> None:
         raise LookupError
 
-    mine, one.runner.specs = one.runner.specs, broken  # type: ignore[method-assign, assignment]  # planted
+    mine, one.executor.specs = one.executor.specs, broken  # type: ignore[method-assign, assignment]  # planted
     one.hear(invite_of(name))
-    one.runner.specs = mine  # type: ignore[method-assign]  # taken out again
+    one.executor.specs = mine  # type: ignore[method-assign]  # taken out again
 
 
 def glare(one: Stage, name: str, tag: str) -> None:

@@ -19,7 +19,7 @@ from recorder.persist.checkpoint import Checkpoints
 from recorder.persist.checkpoint_file import Slot
 from recorder.persist.repair import left_behind
 from recorder.service.port_rebind import bind_again
-from tests.recorder.stage import sip_request, stage
+from tests.recorder.in_process_node import sip_request, stage
 
 HUGE = 10**400
 
@@ -51,7 +51,7 @@ def test_a_worker_cannot_have_a_recording_removed(tmp_path: Path, over: bool) ->
             one.forget(broken)
             with closing(Checkpoints(one.node.runtime_dir / "live")) as checkpoints:
                 here = RepairQueue(one.node, checkpoints.remove)
-                Resume(one.node, one.recordings, one.live, one.runner, checkpoints, one.workers, here).run({}, {})
+                Resume(one.node, one.recordings, one.live, one.executor, checkpoints, one.workers, here).run({}, {})
                 for each in left_behind(acme, ()):
                     here.put(Left(acme, *each))
                 assert await here.round()
@@ -92,7 +92,7 @@ def test_a_start_succeeds_whatever_state_a_worker_forged(tmp_path: Path, outer: 
                 pair.close()
             with closing(Checkpoints(one.node.runtime_dir / "live")) as checkpoints:
                 here = RepairQueue(one.node, checkpoints.remove)
-                Resume(one.node, one.recordings, one.live, one.runner, checkpoints, one.workers, here).run({}, {})
+                Resume(one.node, one.recordings, one.live, one.executor, checkpoints, one.workers, here).run({}, {})
                 assert not list(checkpoints.left())
             assert not list(one.live)
 
@@ -105,7 +105,7 @@ def test_a_worker_that_names_another_call_takes_nothing_from_it(tmp_path: Path, 
         async with stage(tmp_path) as one:
             victim, broken = (one.invite("c1"), one.invite("c2"))[:: -1 if first else 1]
             for call in (victim, broken):
-                one.runner.checkpoint(call)
+                one.executor.checkpoint(call)
             forge(one, broken, {"call": victim.id, "leaf": victim.leaf})
             with closing(Checkpoints(one.node.runtime_dir / "live")) as checkpoints:
                 opened = []
@@ -127,7 +127,7 @@ def test_a_replayed_state_of_an_ended_call_does_not_revive_it(tmp_path: Path) ->
         async with stage(tmp_path) as one:
             acme = one.node.customers["acme"]
             victim = one.invite("c1")
-            one.runner.checkpoint(victim)
+            one.executor.checkpoint(victim)
             (kept,) = [outer for outer in one.checkpoints.left() if outer.call == victim.id]
             tag = one.tag()
             one.hear(sip_request("BYE", "c1", 9, to=tag))
@@ -141,7 +141,7 @@ def test_a_replayed_state_of_an_ended_call_does_not_revive_it(tmp_path: Path) ->
             one.node.endpoint._context.sessions.__init__()  # type: ignore[misc]  # that of a new process knows nobody
             with closing(Checkpoints(one.node.runtime_dir / "live")) as checkpoints:
                 here = RepairQueue(one.node, checkpoints.remove)
-                Resume(one.node, one.recordings, one.live, one.runner, checkpoints, one.workers, here).run({}, {})
+                Resume(one.node, one.recordings, one.live, one.executor, checkpoints, one.workers, here).run({}, {})
                 assert [call.id for call in one.live] == []
                 assert await here.round()
             assert {ref.part for ref in acme.vault.walk() if ref.call == victim.id} == parts

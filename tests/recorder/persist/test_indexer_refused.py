@@ -15,8 +15,8 @@ from recorder.persist import indexer as module
 from recorder.persist.indexer import Indexer
 from storage.calls.call_row import BadDetails, CallRow, CallState
 from storage.errors import DatabaseFault
+from tests.recorder.in_process_node import Stage, stage
 from tests.recorder.persist.test_indexer import indexed, row
-from tests.recorder.stage import Stage, stage
 
 
 @pytest.mark.parametrize("problem", [BadDetails("too large"), DatabaseFault("refused"), ValueError("a bug")])
@@ -177,7 +177,7 @@ def test_a_list_without_a_refused_call_is_incomplete(tmp_path: Path, monkeypatch
             customer, here, daemon = (
                 one.node.customers["acme"],
                 one.node.indexer,
-                Daemon(one.node, one.live, one.runner),
+                Daemon(one.node, one.live, one.executor),
             )
             large = replace(row(one, 1), details={"parties": [], "note": "x" * 400})
             with monkeypatch.context() as small:

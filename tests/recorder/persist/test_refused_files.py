@@ -24,8 +24,8 @@ from recorder.persist.control_part import ControlPart
 from recorder.persist.repair import Found, left_behind, rebuild, recover, repair
 from storage.customer.customers import Customer
 from storage.vault.vault import Draft, NewPart, Vault
+from tests.recorder.in_process_node import Stage, sip_request, stage
 from tests.recorder.offers import beyond_a_message, sdp
-from tests.recorder.stage import Stage, sip_request, stage
 
 PATIENCE = 30.0
 
@@ -141,9 +141,9 @@ def test_it_is_removed_as_soon_as_the_disk_lets_it_go(tmp_path: Path, monkeypatc
             acme = one.node.customers["acme"]
             with disk_of(acme) as disk:
                 refused_while_it_is_written(one, disk, monkeypatch)
-                await one.until(lambda: len(one.mending))
+                await one.until(lambda: len(one.repairs))
                 disk.read_only(False)
-                await one.until(lambda: not len(one.mending))
+                await one.until(lambda: not len(one.repairs))
                 assert not list(acme.vault.walk())
                 assert not list(one.checkpoints.left())
                 await one.node.indexer.drain(30)
@@ -194,11 +194,11 @@ def test_a_start_ignores_the_files_of_a_refused_invite(tmp_path: Path, monkeypat
             acme = one.node.customers["acme"]
             with disk_of(acme) as disk:
                 refused_while_it_is_written(one, disk, monkeypatch)
-                await CrashScan(one.node, one.live, one.mending).run()
-                assert len(one.mending) == 1
+                await CrashScan(one.node, one.live, one.repairs).run()
+                assert len(one.repairs) == 1
                 await one.until(lambda: not discards())
                 disk.read_only(False)
-                await one.until(lambda: not len(one.mending))
+                await one.until(lambda: not len(one.repairs))
                 assert not list(acme.vault.walk())
                 assert await acme.calls.count() == 0
 
@@ -213,13 +213,13 @@ def test_a_successor_knows_that_it_was_refused(tmp_path: Path, monkeypatch: pyte
             acme = one.node.customers["acme"]
             with disk_of(acme) as disk:
                 call, _ = refused_while_it_is_written(one, disk, monkeypatch)
-                monkeypatch.setattr(one.mending, "put", lambda left: None)  # it was killed before it could try again
+                monkeypatch.setattr(one.repairs, "put", lambda left: None)  # it was killed before it could try again
                 assert refused(one.node.runtime_dir, acme.name, acme.keys) == {call}
                 assert left_calls(one.node.runtime_dir) == set()
                 disk.read_only(False)
                 checkpoints = Checkpoints(one.node.runtime_dir / "live")
                 here = RepairQueue(one.node, checkpoints.remove)
-                Resume(one.node, one.recordings, one.live, one.runner, checkpoints, one.workers, here).run({}, {})
+                Resume(one.node, one.recordings, one.live, one.executor, checkpoints, one.workers, here).run({}, {})
                 for each in left_behind(acme, ()):
                     here.put(Left(acme, *each))
                 assert (len(here), await here.round(), len(one.live)) == (1, True, 0)
@@ -237,7 +237,7 @@ def test_by_hand_it_is_removed_too(tmp_path: Path, monkeypatch: pytest.MonkeyPat
             acme, found = one.node.customers["acme"], list[Found]()
             with disk_of(acme) as disk:
                 left = refused_while_it_is_written(one, disk, monkeypatch)
-                monkeypatch.setattr(one.mending, "put", lambda left: None)
+                monkeypatch.setattr(one.repairs, "put", lambda left: None)
                 await one.until(lambda: not discards())  # in vain
                 disk.read_only(False)
                 one.node.storage.well = True

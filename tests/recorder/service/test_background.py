@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from recorder.access.api_server import Surface
-from recorder.calls.admission import Housekeeping
+from recorder.access.api_server import AdminApiServer
+from recorder.calls.admission import Admission
 from recorder.calls.leaf_prefetch import LeafPrefetch
 from recorder.calls.status import System
 from recorder.service import background
@@ -21,7 +21,7 @@ from recorder.service.background import BackgroundServices
 from storage.customer.customers import Customer
 from storage.customer.settings import CustomerSettings
 from storage.customer.wiring import Components, assemble
-from tests.recorder.stage import Stage, stage
+from tests.recorder.in_process_node import Stage, stage
 
 
 @asynccontextmanager
@@ -42,7 +42,7 @@ async def asked(door: socket.socket) -> bytes:
 
 
 def made(one: Stage) -> BackgroundServices:
-    return BackgroundServices(one.node, one.live, one.runner, one.mending, System(one.node, one.live))
+    return BackgroundServices(one.node, one.live, one.executor, one.repairs, System(one.node, one.live))
 
 
 def test_who_asks_before_it_is_open_waits_for_the_answer(tmp_path: Path) -> None:
@@ -84,18 +84,18 @@ def test_calls_are_taken_before_the_index_is_loaded(tmp_path: Path) -> None:
                 one.node.incidents.save,
             )
             ended = one.invite("c1")
-            Housekeeping(one.node, one.live, one.runner.checkpoint, chores).beat()
+            Admission(one.node, one.live, one.executor.checkpoint, chores).beat()
             one.bye("c1")
             await one.until(lambda: not len(one.live))
             lost = one.invite("c2")
-            one.runner.finishing.abandon(lost)
-            assert one.node.indexer.pending("acme", ended.id) and len(one.mending) == 1
+            one.executor.finishing.abandon(lost)
+            assert one.node.indexer.pending("acme", ended.id) and len(one.repairs) == 1
             assert asked == []
             api, opened = made(one), asyncio.Event()
             api.open(door, opened.set)
             await opened.wait()
             await one.node.indexer.drain(30)
-            await one.until(lambda: not len(one.mending))
+            await one.until(lambda: not len(one.repairs))
             assert [await lean.calls.get(each.id) is not None for each in (ended, lost)] == [True, True]
             assert asked == ["acme"]
             await api.close()
@@ -106,15 +106,15 @@ def test_calls_are_taken_before_the_index_is_loaded(tmp_path: Path) -> None:
 def test_an_api_that_fails_to_start_is_reported_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(background, "AGAIN_SECONDS", 0.01)
     tries: list[int] = []
-    start = Surface.start
+    start = AdminApiServer.start
 
-    async def fails(self: Surface, door: socket.socket) -> None:
+    async def fails(self: AdminApiServer, door: socket.socket) -> None:
         tries.append(1)
         if len(tries) < 4:
             raise MemoryError
         await start(self, door)
 
-    monkeypatch.setattr(Surface, "start", fails)
+    monkeypatch.setattr(AdminApiServer, "start", fails)
 
     async def story() -> None:
         async with stage(tmp_path) as one, listening() as door:
@@ -131,10 +131,10 @@ def test_an_api_that_fails_to_start_is_reported_once(tmp_path: Path, monkeypatch
 
 
 def test_due_calls_are_erased_while_the_api_is_down(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def fails(self: Surface, door: socket.socket) -> None:
+    async def fails(self: AdminApiServer, door: socket.socket) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(Surface, "start", fails)
+    monkeypatch.setattr(AdminApiServer, "start", fails)
 
     async def story() -> None:
         async with stage(tmp_path) as one, listening() as door:
@@ -170,10 +170,10 @@ def test_a_stop_waits_for_no_more_code_than_is_being_loaded(tmp_path: Path, monk
 
 
 def test_a_stop_does_not_wait_until_it_is_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def never(self: Surface, door: socket.socket) -> None:
+    async def never(self: AdminApiServer, door: socket.socket) -> None:
         await asyncio.Event().wait()
 
-    monkeypatch.setattr(Surface, "start", never)
+    monkeypatch.setattr(AdminApiServer, "start", never)
 
     async def story() -> None:
         async with stage(tmp_path) as one, listening() as door:

@@ -13,7 +13,7 @@ from recorder.service.gc_policy import AT_ONCE, LOOK_SECONDS, WHOLE_SECONDS, Gar
 pytestmark = pytest.mark.system  # looks at every object of the process again and again, for a minute
 
 
-class Knot:
+class Cycle:
     """Refers to itself."""
 
     def __init__(self) -> None:
@@ -34,7 +34,7 @@ def here() -> Iterator[tuple[Garbage, dict[str, float]]]:
 def test_new_objects_are_collected_and_survivors_frozen(here: tuple[Garbage, dict[str, float]]) -> None:
     garbage, state = here
     assert gc.get_freeze_count() > 1_000
-    lost, kept = weakref.ref(Knot()), Knot()
+    lost, kept = weakref.ref(Cycle()), Cycle()
     state["now"] = LOOK_SECONDS - 1
     garbage.tidy()
     assert lost() is not None
@@ -47,7 +47,7 @@ def test_new_objects_are_collected_and_survivors_frozen(here: tuple[Garbage, dic
 
 def test_frozen_garbage_is_collected_when_calls_are_few(here: tuple[Garbage, dict[str, float]]) -> None:
     garbage, state = here
-    knot = Knot()
+    knot = Cycle()
     lost = weakref.ref(knot)
     state["now"] = LOOK_SECONDS
     garbage.tidy()

@@ -8,10 +8,10 @@ import signal
 
 import pytest
 
-from recorder.service.shutdown import Stopping
+from recorder.service.shutdown import Shutdown
 
 
-async def heard(stopping: Stopping, *numbers: int) -> None:
+async def heard(stopping: Shutdown, *numbers: int) -> None:
     """Send signals to ourselves and let the loop take them."""
     for number in numbers:
         os.kill(os.getpid(), number)
@@ -21,7 +21,7 @@ async def heard(stopping: Stopping, *numbers: int) -> None:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_stop_hands_calls_on_if_their_sockets_are_kept(number: int) -> None:
     async def story() -> None:
-        one = Stopping(drain=False, drain_seconds=9)
+        one = Shutdown(drain=False, drain_seconds=9)
         one.listen(asyncio.get_running_loop())
         assert not one.begun.is_set()
         await heard(one, number)
@@ -35,7 +35,7 @@ def test_a_stop_hands_calls_on_if_their_sockets_are_kept(number: int) -> None:
 
 def test_a_hangup_ends_nothing() -> None:
     async def story() -> None:
-        one = Stopping(drain=False, drain_seconds=9)
+        one = Shutdown(drain=False, drain_seconds=9)
         before = signal.signal(signal.SIGHUP, lambda *_: pytest.fail("the hangup was not taken"))
         try:
             one.listen(asyncio.get_running_loop())
@@ -50,7 +50,7 @@ def test_a_hangup_ends_nothing() -> None:
 
 def test_sigusr1_means_no_successor_follows() -> None:
     async def story() -> None:
-        one = Stopping(drain=False, drain_seconds=9)
+        one = Shutdown(drain=False, drain_seconds=9)
         one.listen(asyncio.get_running_loop())
         await heard(one, signal.SIGUSR1)
         assert not one.begun.is_set()
@@ -59,13 +59,13 @@ def test_sigusr1_means_no_successor_follows() -> None:
         assert one.drain_seconds == 9
 
     asyncio.run(story())
-    assert not Stopping(drain=True, drain_seconds=1).handed_over(kept=True)
+    assert not Shutdown(drain=True, drain_seconds=1).handed_over(kept=True)
 
 
 @pytest.mark.parametrize("drain", [False, True])
 def test_a_successor_of_another_version_gets_the_calls(drain: bool) -> None:
     async def story() -> None:
-        one = Stopping(drain=drain, drain_seconds=60)
+        one = Shutdown(drain=drain, drain_seconds=60)
         one.make_way()
         assert one.begun.is_set()
         assert one.outdated
@@ -79,12 +79,12 @@ def test_a_drain_ends_with_the_calls_the_patience_or_a_signal() -> None:
     async def story() -> None:
         loop = asyncio.get_running_loop()
         left = [1, 1, 0]
-        await Stopping(drain=True, drain_seconds=60).wait_for_calls(lambda: left.pop(0))
+        await Shutdown(drain=True, drain_seconds=60).wait_for_calls(lambda: left.pop(0))
         assert left == []
         began = loop.time()
-        await Stopping(drain=True, drain_seconds=0.1).wait_for_calls(lambda: 1)
-        await Stopping(drain=False, drain_seconds=60).wait_for_calls(lambda: 1)
-        hurried = Stopping(drain=True, drain_seconds=60)
+        await Shutdown(drain=True, drain_seconds=0.1).wait_for_calls(lambda: 1)
+        await Shutdown(drain=False, drain_seconds=60).wait_for_calls(lambda: 1)
+        hurried = Shutdown(drain=True, drain_seconds=60)
         hurried.terminate()
         loop.call_later(0.1, hurried.terminate)
         await hurried.wait_for_calls(lambda: 1)

@@ -59,12 +59,12 @@ def test_a_domain_does_not_admit_unknown_sources() -> None:
 
 
 def test_strangers_get_silence_on_udp_only() -> None:
-    tenants = CustomerLookup([ACME, GLOBEX])
-    assert tenants.admits("udp", "192.0.2.9")
-    assert tenants.admits("udp", "::ffff:192.0.2.9")
-    assert not tenants.admits("udp", "203.0.113.1")
-    assert tenants.admits("tcp", "203.0.113.1")
-    assert tenants.admits("tls", "203.0.113.1")
+    customer_lookup = CustomerLookup([ACME, GLOBEX])
+    assert customer_lookup.admits("udp", "192.0.2.9")
+    assert customer_lookup.admits("udp", "::ffff:192.0.2.9")
+    assert not customer_lookup.admits("udp", "203.0.113.1")
+    assert customer_lookup.admits("tcp", "203.0.113.1")
+    assert customer_lookup.admits("tls", "203.0.113.1")
 
 
 def test_a_customer_known_by_domain_only_may_call_from_anywhere() -> None:
@@ -86,9 +86,9 @@ def test_an_address_has_one_spelling() -> None:
 
 @given(st.ip_addresses(), st.ip_addresses(v=4).map(lambda ip: ipaddress.ip_network(f"{ip}/20", strict=False)))
 def test_a_property_the_index_agrees_with_ipaddress(source: Any, network: Any) -> None:
-    tenants = CustomerLookup([Customer(name="a", sources=(network,))])
+    customer_lookup = CustomerLookup([Customer(name="a", sources=(network,))])
     plain = ipaddress.ip_address(normal_address(str(source)))
-    assert tenants.admits("udp", str(source)) == (plain.version == 4 and plain in network)
+    assert customer_lookup.admits("udp", str(source)) == (plain.version == 4 and plain in network)
 
 
 @pytest.mark.parametrize(
@@ -174,6 +174,6 @@ def test_a_nested_network_belongs_to_the_inner_customer() -> None:
     wide, narrow = customer("wide", ("192.0.2.0/24",)), customer("narrow", ("192.0.2.16/28",))
     named = customer("named", ("192.0.2.16/28",), domains=("named.example",))
     for order in ((wide, narrow), (narrow, wide)):
-        tenants = CustomerLookup(order)
-        assert [tenants.only(f"192.0.2.{last}") for last in (1, 17)] == ["wide", "narrow"]
+        customer_lookup = CustomerLookup(order)
+        assert [customer_lookup.only(f"192.0.2.{last}") for last in (1, 17)] == ["wide", "narrow"]
         assert CustomerLookup((*order, named)).only("192.0.2.17") is None

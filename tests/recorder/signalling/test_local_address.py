@@ -9,7 +9,7 @@ import pytest
 from media.receive.ports import Ports
 from media.receive.sockets import Pair
 from recorder.signalling import local_address
-from recorder.signalling.local_address import Closed, Reachable
+from recorder.signalling.local_address import Closed, LocalAddresses
 from sip.message.header_values import Flow
 from sip.sdp.plan import Addresses
 
@@ -42,7 +42,7 @@ def _routes(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_ip_version_of_the_signalling_comes_first_s32(
     bind: str, advertise: str | None, flow: Flow, ours: tuple[str, str]
 ) -> None:
-    assert Reachable(bind, advertise).addresses(flow) == Addresses(*ours)
+    assert LocalAddresses(bind, advertise).addresses(flow) == Addresses(*ours)
 
 
 @pytest.mark.parametrize(
@@ -56,24 +56,24 @@ def test_the_ip_version_of_the_signalling_comes_first_s32(
     ],
 )
 def test_media_for_a_nat_address_arrive_where_the_request_did(bind: str, advertise: str | None, behind: str) -> None:
-    assert Reachable(bind, advertise).addresses(V4).behind == behind
+    assert LocalAddresses(bind, advertise).addresses(V4).behind == behind
 
 
 def test_a_client_without_a_route_is_an_error() -> None:
     with pytest.raises(OSError, match="no address"):
-        Reachable("0.0.0.0", None).addresses(Flow("udp", ("0.0.0.0", 5060), ("233.252.0.1", 5060)))
+        LocalAddresses("0.0.0.0", None).addresses(Flow("udp", ("0.0.0.0", 5060), ("233.252.0.1", 5060)))
 
 
 def test_remembered_routes_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(local_address, "MAX_ROUTES", 3)
-    asked = Reachable("::", None)
+    asked = LocalAddresses("::", None)
     for last in range(9):
         asked.addresses(Flow("udp", ("192.0.2.10", 5060), (f"192.0.2.{last}", 5060)))
         assert 0 < len(asked._known) <= 3
 
 
 def test_an_ip_version_that_comes_after_the_start_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = Reachable("::", None)
+    asked = LocalAddresses("::", None)
     monkeypatch.setattr(local_address, "_route_source", lambda remote: "")
     assert asked.addresses(V4) == Addresses("192.0.2.10")
     monkeypatch.setattr(local_address, "_route_source", lambda remote: ROUTES.get(remote, ""))

@@ -5,7 +5,7 @@ import pytest
 
 from recorder.simulate import Plan, PlanError, Report, run
 from tests.recorder.simulate.recorder_double import RecorderDouble
-from tests.recorder.steady import steady
+from tests.recorder.timing import steady
 
 
 def placed(double: RecorderDouble, *, transport: str = "udp", **wish: object) -> tuple[Report, list[bytes]]:

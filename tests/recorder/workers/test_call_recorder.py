@@ -15,7 +15,7 @@ from media.stream import gap_detection
 from recorder.workers import part_writer
 from recorder.workers.call_recorder import MAX_ROUNDS
 from storage.vault.container import MEDIA_SEGMENT
-from tests.recorder.deck import TICK, deck
+from tests.recorder.recorded_call import TICK, recorded_call
 
 
 def test_a_call_costs_at_most_one_write_of_its_part_a_tick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -28,7 +28,7 @@ def test_a_call_costs_at_most_one_write_of_its_part_a_tick(tmp_path: Path, monke
         return write(descriptor, data)
 
     monkeypatch.setattr(part_writer.os, "write", counted)
-    with deck(tmp_path) as one:
+    with recorded_call(tmp_path) as one:
         for _ in range(60):
             one.send(50)
             writes.clear()
@@ -41,7 +41,7 @@ def test_a_call_costs_at_most_one_write_of_its_part_a_tick(tmp_path: Path, monke
 
 
 def test_a_socket_that_is_very_full_waits_for_the_next_tick(tmp_path: Path) -> None:
-    with deck(tmp_path, streams=1) as one:
+    with recorded_call(tmp_path, streams=1) as one:
         one.send(2)
         one.tick()
         one.tick()
@@ -56,7 +56,7 @@ def test_a_socket_that_is_very_full_waits_for_the_next_tick(tmp_path: Path) -> N
 def test_the_last_round_drains_the_whole_backlog(tmp_path: Path) -> None:
     """Half a minute of audio, as after a worker that was killed again and again."""
     count = MAX_ROUNDS * SLOTS + 500
-    with deck(tmp_path) as one:
+    with recorded_call(tmp_path) as one:
         one.send(count)
         found = one.close()
         assert [one.frames(found, n) for n in (0, 1)] == [list(range(count))] * 2
@@ -64,7 +64,7 @@ def test_the_last_round_drains_the_whole_backlog(tmp_path: Path) -> None:
 
 def test_a_removed_stream_keeps_everything_received(tmp_path: Path) -> None:
     count = MAX_ROUNDS * SLOTS + 500
-    with deck(tmp_path) as one:
+    with recorded_call(tmp_path) as one:
         one.send(count)
         one.tape.change(one.region, one.specs[:1], {}, [1], time.time_ns())
         found = one.close()
@@ -72,7 +72,7 @@ def test_a_removed_stream_keeps_everything_received(tmp_path: Path) -> None:
 
 
 def test_lost_packets_are_a_gap_of_their_own_length(tmp_path: Path) -> None:
-    with deck(tmp_path, streams=1) as one:
+    with recorded_call(tmp_path, streams=1) as one:
         one.send(10)
         for _ in range(3):
             one.senders[0].packet()
@@ -102,7 +102,7 @@ def test_records_a_disk_does_not_take_in_time_are_a_gap(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
 ) -> None:
     disk = Full(monkeypatch, code)
-    with deck(tmp_path, streams=1) as one:
+    with recorded_call(tmp_path, streams=1) as one:
         disk.broken = True
         for _ in range(4):
             one.send(200)
@@ -125,7 +125,7 @@ def test_records_a_disk_does_not_take_in_time_are_a_gap(
 
 def test_records_waiting_for_the_disk_are_written_in_silence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     disk = Full(monkeypatch)
-    with deck(tmp_path, streams=1) as one:
+    with recorded_call(tmp_path, streams=1) as one:
         disk.broken = True
         one.send(100)
         one.tick()
@@ -138,7 +138,7 @@ def test_records_waiting_for_the_disk_are_written_in_silence(tmp_path: Path, mon
 
 def test_an_open_segment_is_padded_in_silence(tmp_path: Path) -> None:
     """Else what was said last is lost to a power cut, however long ago it was."""
-    with deck(tmp_path, streams=1) as one:
+    with recorded_call(tmp_path, streams=1) as one:
         one.send(300)
         one.tick()
         written = (tmp_path / "m1").stat().st_size
@@ -158,7 +158,7 @@ def test_unstored_packets_are_counted_one_by_one(tmp_path: Path, monkeypatch: py
         return finish(self, data, now)
 
     monkeypatch.setattr(part_writer.PartWriter, "finish", finishing)
-    with deck(tmp_path, streams=1) as one:
+    with recorded_call(tmp_path, streams=1) as one:
         one.send(100)
         one.tick()
         disk.broken = True
@@ -173,7 +173,7 @@ def test_unstored_packets_are_counted_one_by_one(tmp_path: Path, monkeypatch: py
 
 def test_a_successor_knows_what_was_dropped_on_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     disk = Full(monkeypatch)
-    with deck(tmp_path, streams=1) as one:
+    with recorded_call(tmp_path, streams=1) as one:
         disk.broken = True
         for _ in range(3):
             one.send(200)
@@ -197,7 +197,7 @@ def passed(moment: int) -> int:
 
 
 def test_a_pause_and_a_hold_keep_nothing_and_miss_nothing(tmp_path: Path) -> None:
-    with deck(tmp_path, streams=1) as one:
+    with recorded_call(tmp_path, streams=1) as one:
         one.send(10)
         one.tick()
         one.tape.pause(time.time_ns())
@@ -230,7 +230,7 @@ def test_a_pause_and_a_hold_keep_nothing_and_miss_nothing(tmp_path: Path) -> Non
 
 
 def test_a_pause_is_kept_while_its_packets_wait_in_a_socket(tmp_path: Path) -> None:
-    with deck(tmp_path, streams=1) as one:
+    with recorded_call(tmp_path, streams=1) as one:
         one.send(2)
         one.tick()
         one.tick()
@@ -244,7 +244,7 @@ def test_a_pause_is_kept_while_its_packets_wait_in_a_socket(tmp_path: Path) -> N
 
 
 def test_a_full_part_hands_its_records_to_the_next(tmp_path: Path) -> None:
-    with deck(tmp_path) as one:
+    with recorded_call(tmp_path) as one:
         one.send(20)
         one.tick()
         one.tape._writer.close()
@@ -262,7 +262,7 @@ def test_a_full_part_hands_its_records_to_the_next(tmp_path: Path) -> None:
 def test_the_next_part_says_what_the_one_before_has_dropped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Else nobody who plays the call is told why it is silent there."""
     monkeypatch.setattr(part_writer, "MAX_BACKLOG", 0)
-    with deck(tmp_path, streams=1) as one:
+    with recorded_call(tmp_path, streams=1) as one:
         one.tape._writer.close()
         one.tape._writer._fd = os.open("/dev/full", os.O_WRONLY)
         for _ in range(2):
@@ -279,7 +279,7 @@ def test_the_next_part_says_what_the_one_before_has_dropped(tmp_path: Path, monk
 
 
 def test_a_next_part_continues_where_the_last_one_stopped(tmp_path: Path) -> None:
-    with deck(tmp_path) as one:
+    with recorded_call(tmp_path) as one:
         one.send(30)
         one.tick()
         before = len(os.listdir("/proc/self/fd"))
@@ -293,7 +293,7 @@ def test_a_next_part_continues_where_the_last_one_stopped(tmp_path: Path) -> Non
 
 
 def test_a_successor_knows_of_an_empty_next_part(tmp_path: Path) -> None:
-    with deck(tmp_path) as one:
+    with recorded_call(tmp_path) as one:
         for _ in range(4):  # long enough in order that a commit writes only what has moved
             one.send(30)
             one.tick()
@@ -307,7 +307,7 @@ def test_a_successor_knows_of_an_empty_next_part(tmp_path: Path) -> None:
 
 
 def test_packets_lost_after_a_pause_count_as_lost(tmp_path: Path) -> None:
-    with deck(tmp_path, streams=1) as one:
+    with recorded_call(tmp_path, streams=1) as one:
         one.send(10)
         one.tick()
         one.tape.pause(time.time_ns())
@@ -323,7 +323,7 @@ def test_packets_lost_after_a_pause_count_as_lost(tmp_path: Path) -> None:
 
 def test_a_report_that_waits_at_the_end_is_still_taken(tmp_path: Path) -> None:
     """It may explain the silence before."""
-    with deck(tmp_path, streams=1, srtp=False) as one:
+    with recorded_call(tmp_path, streams=1, srtp=False) as one:
         one.send(5)
         one.tick()
         said = struct.pack("!BBHIQIII", 0x80, 200, 6, one.senders[0].ssrc, 1, 160, 5, 800)
@@ -332,7 +332,7 @@ def test_a_report_that_waits_at_the_end_is_still_taken(tmp_path: Path) -> None:
 
 
 def test_a_returning_stream_is_expected_again(tmp_path: Path) -> None:
-    with deck(tmp_path, streams=1) as one:
+    with recorded_call(tmp_path, streams=1) as one:
         one.send(5)
         one.tick()
         one.tape.change(one.region, [], {}, [0], time.time_ns())
@@ -345,7 +345,7 @@ def test_a_returning_stream_is_expected_again(tmp_path: Path) -> None:
 
 
 def test_a_stream_returning_in_a_pause_is_no_gap_while_it_lasts(tmp_path: Path) -> None:
-    with deck(tmp_path, streams=1) as one:
+    with recorded_call(tmp_path, streams=1) as one:
         one.send(5)
         one.tick()
         one.tape.change(one.region, [], {}, [0], time.time_ns())
@@ -357,7 +357,7 @@ def test_a_stream_returning_in_a_pause_is_no_gap_while_it_lasts(tmp_path: Path) 
 
 
 def test_a_pause_leaves_no_gap_in_a_removed_stream(tmp_path: Path) -> None:
-    with deck(tmp_path, streams=1) as one:
+    with recorded_call(tmp_path, streams=1) as one:
         one.send(5)
         one.tick()
         one.tape.change(one.region, [], {}, [0], time.time_ns())
@@ -369,7 +369,7 @@ def test_a_pause_leaves_no_gap_in_a_removed_stream(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("heard", [False, True])
 def test_a_restart_before_any_speech_lasts_no_time(tmp_path: Path, heard: bool) -> None:
-    with deck(tmp_path, streams=1) as one:
+    with recorded_call(tmp_path, streams=1) as one:
         at = time.time_ns() - TICK
         if heard:
             one.send(5)
@@ -380,7 +380,7 @@ def test_a_restart_before_any_speech_lasts_no_time(tmp_path: Path, heard: bool) 
 
 
 def test_the_time_of_a_restart_is_no_silence_besides(tmp_path: Path) -> None:
-    with deck(tmp_path, streams=1) as one:
+    with recorded_call(tmp_path, streams=1) as one:
         one.send(5)
         one.tick()
         time.sleep(0.05)

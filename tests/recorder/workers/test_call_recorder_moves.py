@@ -14,16 +14,16 @@ from media.receive.sockets import connect, connected, disconnect
 from media.rtp import header
 from media.stream.pauses import GRACE
 from recorder.workers import stream_sockets
-from tests.recorder.deck import Deck, deck
+from tests.recorder.recorded_call import RecordedCall, recorded_call
 
 STRANGER = "127.0.0.3"
 ELSEWHERE = "127.0.0.2"
 
 
 @contextmanager
-def moving(folder: Path, srtp: bool, **offer: object) -> Iterator[Deck]:
+def moving(folder: Path, srtp: bool, **offer: object) -> Iterator[RecordedCall]:
     """Have one stream whose source was chosen, and to which the kernel lets nobody else."""
-    with deck(folder, 1, srtp) as one:
+    with recorded_call(folder, 1, srtp) as one:
         one.specs = (replace(one.specs[0], **({"learn": False} | offer)),)  # type: ignore[arg-type]  # test shorthand
         one.tape.change(one.region, one.specs, one.descriptors(), (), time.time_ns())
         one.send(5)
@@ -32,7 +32,7 @@ def moving(folder: Path, srtp: bool, **offer: object) -> Iterator[Deck]:
         yield one
 
 
-def settle(one: Deck) -> None:
+def settle(one: RecordedCall) -> None:
     """Let the socket be emptied once more: all in it is then of the source that was chosen."""
     one.send(1)
     one.tick()
@@ -40,7 +40,7 @@ def settle(one: Deck) -> None:
     assert one.tape.lanes[0].track.latch.pure
 
 
-def move(one: Deck) -> None:
+def move(one: RecordedCall) -> None:
     """Do what main does with a re-offer before a worker has its turn."""
     sender = one.senders[0]
     sender.socket.close()
@@ -50,7 +50,7 @@ def move(one: Deck) -> None:
     disconnect(one.pairs[0].rtp.fileno())
 
 
-def intrude(one: Deck, address: str = STRANGER) -> None:
+def intrude(one: RecordedCall, address: str = STRANGER) -> None:
     """Send plain RTP of somebody else's to the port that hears everybody."""
     with socket.socket(type=socket.SOCK_DGRAM) as stranger:
         stranger.bind((address, 0))
@@ -87,7 +87,7 @@ def test_a_source_that_moves_unheard_does_not_block_the_new_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its first packets wait still when the re-offer is followed: the client may have heard our answer by then."""
-    with deck(tmp_path, 1, srtp=False) as one:
+    with recorded_call(tmp_path, 1, srtp=False) as one:
         first = one.senders[0].socket.getsockname()
         one.specs = (replace(one.specs[0], source=first, learn=False),)
         one.tape.change(one.region, one.specs, one.descriptors(), (), time.time_ns())
@@ -108,9 +108,9 @@ def test_a_source_that_moves_unheard_does_not_block_the_new_one(
 
 
 @contextmanager
-def on_trial(folder: Path) -> Iterator[Deck]:
+def on_trial(folder: Path) -> Iterator[RecordedCall]:
     """Have one stream that another port of the client's address was the first to speak in."""
-    with deck(folder, 1, srtp=False) as one:
+    with recorded_call(folder, 1, srtp=False) as one:
         offered = one.senders[0].socket.getsockname()
         one.specs = (replace(one.specs[0], source=offered),)
         one.tape.change(one.region, one.specs, one.descriptors(), (), time.time_ns())
@@ -228,7 +228,7 @@ def test_the_next_worker_keeps_a_source_behind_nat(tmp_path: Path) -> None:
 
 def test_a_stream_without_sockets_is_not_missed(tmp_path: Path) -> None:
     """It was taken out before the worker died."""
-    with deck(tmp_path, streams=1) as one:
+    with recorded_call(tmp_path, streams=1) as one:
         at = time.time_ns()
         one.tape.add_streams([replace(one.specs[0], stream=5)], {}, at)
         one.tape.close(one.region, at + 9_000_000_000)
@@ -236,7 +236,7 @@ def test_a_stream_without_sockets_is_not_missed(tmp_path: Path) -> None:
 
 
 def test_the_descriptors_of_streams_that_go_on_are_given_back(tmp_path: Path) -> None:
-    with deck(tmp_path) as one:
+    with recorded_call(tmp_path) as one:
         one.send(5)
         one.tick()
         before = len(os.listdir("/proc/self/fd"))

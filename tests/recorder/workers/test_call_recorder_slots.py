@@ -12,7 +12,7 @@ import pytest
 
 from media.records import commit_slots, record_format
 from recorder.workers.stream_sockets import newest_slot
-from tests.recorder.deck import deck
+from tests.recorder.recorded_call import recorded_call
 
 
 def write_unsealed(descriptor: int, slot: commit_slots.Slot) -> None:
@@ -32,7 +32,7 @@ def is_base(at: int) -> bool:
 
 
 def test_a_tick_stores_what_came_and_its_slot_says_so(tmp_path: Path) -> None:
-    with deck(tmp_path) as one:
+    with recorded_call(tmp_path) as one:
         one.send(20)
         one.tick()
         descriptor = os.open(tmp_path / "spool", os.O_RDONLY)
@@ -55,7 +55,7 @@ def test_half_a_slot_does_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     def cut(descriptor: int, data: bytes, at: int) -> int:
         return pwrite(descriptor, data[:100] if is_base(at) == base else data, at)
 
-    with deck(tmp_path, streams=1) as one:
+    with recorded_call(tmp_path, streams=1) as one:
         one.send(10)
         one.tick()
         generation = one.tape.generation
@@ -72,7 +72,7 @@ def test_half_a_slot_does_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_an_unwritable_spool_is_reported_and_loses_nothing(tmp_path: Path) -> None:
-    with deck(tmp_path, streams=1) as one:
+    with recorded_call(tmp_path, streams=1) as one:
         one.send(10)
         one.tick()
         spool_fd, generation = one.tape._spool_fd, one.tape.generation
@@ -98,7 +98,7 @@ def test_a_base_is_written_only_after_an_irregular_batch(tmp_path: Path, monkeyp
         return pwrite(descriptor, data, at)
 
     monkeypatch.setattr(os, "pwrite", counted)
-    with deck(tmp_path) as one:
+    with recorded_call(tmp_path) as one:
         for _ in range(3):
             one.send(20)
             one.tick()
@@ -121,7 +121,7 @@ def test_a_base_is_written_only_after_an_irregular_batch(tmp_path: Path, monkeyp
 
 def test_a_successor_of_a_long_call_stores_nothing_twice(tmp_path: Path) -> None:
     """All that its slot says of the streams is what has moved since a base of the first seconds."""
-    with deck(tmp_path) as one:
+    with recorded_call(tmp_path) as one:
         for _ in range(60):
             one.send(49)
             last = [sender.packet() for sender in one.senders]
@@ -141,7 +141,7 @@ def test_a_successor_of_a_long_call_stores_nothing_twice(tmp_path: Path) -> None
 @pytest.mark.parametrize("srtp", [True, False])
 def test_a_successor_repeats_only_the_uncommitted_batch(tmp_path: Path, srtp: bool, named: bool) -> None:
     """Also of a socket that was connected to its source, so that nobody asked the kernel for the sender."""
-    with deck(tmp_path, srtp=srtp) as one:
+    with recorded_call(tmp_path, srtp=srtp) as one:
         one.send(30)
         one.tick()
         one.succeed(kept=True)  # its region holds a batch that was committed
@@ -160,7 +160,7 @@ def test_a_successor_repeats_only_the_uncommitted_batch(tmp_path: Path, srtp: bo
 
 def test_successors_tell_of_which_parts_before_nothing_is_known(tmp_path: Path) -> None:
     """Nobody can say which bytes of those count: all that are genuine are kept, whoever dies next."""
-    with deck(tmp_path, streams=1) as one:
+    with recorded_call(tmp_path, streams=1) as one:
         one.send(300)
         one.tick()
         os.truncate(one.folder / "spool", 0)
@@ -174,7 +174,7 @@ def test_successors_tell_of_which_parts_before_nothing_is_known(tmp_path: Path) 
 
 
 def test_a_successor_of_the_first_batch_stores_it_once(tmp_path: Path) -> None:
-    with deck(tmp_path, streams=1) as one:
+    with recorded_call(tmp_path, streams=1) as one:
         one.send(5)
         one.region.begin(one.tape.id.encode(), one.tape.generation + 1, [0], [True])
         assert one.region.receive(0, one.tape.lanes[0].rtp) == 5
@@ -184,7 +184,7 @@ def test_a_successor_of_the_first_batch_stores_it_once(tmp_path: Path) -> None:
 
 
 def test_packets_lost_without_a_socket_are_a_restart_gap(tmp_path: Path) -> None:
-    with deck(tmp_path, streams=1) as one:
+    with recorded_call(tmp_path, streams=1) as one:
         one.send(30)
         one.tick()
         lost = [one.senders[0].packet() for _ in range(7)]
@@ -199,7 +199,7 @@ def test_packets_lost_without_a_socket_are_a_restart_gap(tmp_path: Path) -> None
 
 
 def test_a_restart_that_nothing_comes_after_is_a_gap_too(tmp_path: Path) -> None:
-    with deck(tmp_path, streams=1) as one:
+    with recorded_call(tmp_path, streams=1) as one:
         one.send(30)
         one.tick()
         time.sleep(0.1)
@@ -211,7 +211,7 @@ def test_a_restart_that_nothing_comes_after_is_a_gap_too(tmp_path: Path) -> None
 
 def test_packets_lost_before_the_first_commit_are_a_restart_gap(tmp_path: Path) -> None:
     """Main and worker died within the first tick: only the answer tells since when media were expected."""
-    with deck(tmp_path) as one:
+    with recorded_call(tmp_path) as one:
         lost = [one.senders[0].packet() for _ in range(20)]
         one.specs = tuple(replace(spec, since=time.time_ns() - len(lost) * 20_000_000) for spec in one.specs)
         one.succeed(kept=False)
@@ -224,7 +224,7 @@ def test_packets_lost_before_the_first_commit_are_a_restart_gap(tmp_path: Path) 
 
 
 def test_a_silent_call_lacks_only_the_time_nobody_listened(tmp_path: Path) -> None:
-    with deck(tmp_path, streams=1) as one:
+    with recorded_call(tmp_path, streams=1) as one:
         answer = time.time_ns() - 60_000_000_000
         one.specs = tuple(replace(spec, since=answer) for spec in one.specs)
         one.tape.lanes[0].track.gaps.since = answer
@@ -242,7 +242,7 @@ def test_a_silent_call_lacks_only_the_time_nobody_listened(tmp_path: Path) -> No
 
 def test_a_restart_before_speech_is_known_to_later_successors(tmp_path: Path) -> None:
     """Main died, and with it the sockets; then the worker, which left them: both before the first packet."""
-    with deck(tmp_path) as one:
+    with recorded_call(tmp_path) as one:
         lost = [one.senders[0].packet() for _ in range(20)]
         one.specs = tuple(replace(spec, since=time.time_ns() - len(lost) * 20_000_000) for spec in one.specs)
         one.succeed(kept=False)
@@ -256,7 +256,7 @@ def test_a_restart_before_speech_is_known_to_later_successors(tmp_path: Path) ->
 
 
 def test_an_unheard_new_stream_is_missed_from_its_answer_on(tmp_path: Path) -> None:
-    with deck(tmp_path) as one:
+    with recorded_call(tmp_path) as one:
         (new,), one.specs = one.specs[1:], one.specs[:1]
         one.succeed(kept=True)
         one.senders[0].send(one.pairs[0].port, 30)
@@ -274,7 +274,7 @@ def test_an_unheard_new_stream_is_missed_from_its_answer_on(tmp_path: Path) -> N
 @pytest.mark.parametrize("told", [True, False], ids=["told", "untold"])
 def test_a_successor_keeps_a_pause_as_main_knows_it(tmp_path: Path, told: bool) -> None:
     """Whether its predecessor was told of it or not."""
-    with deck(tmp_path, streams=1) as one:
+    with recorded_call(tmp_path, streams=1) as one:
         one.send(5)
         one.tick()
         begin = time.time_ns()
@@ -296,7 +296,7 @@ def test_a_successor_keeps_a_pause_as_main_knows_it(tmp_path: Path, told: bool) 
 
 @pytest.mark.parametrize("srtp", [True, False], ids=["SRTP", "RTP"])
 def test_nothing_that_was_said_lies_in_any_file_of_a_live_call(tmp_path: Path, srtp: bool) -> None:
-    with deck(tmp_path, srtp=srtp) as one:
+    with recorded_call(tmp_path, srtp=srtp) as one:
         for tick in range(1, 6):
             one.send(37)  # leaves a part of a segment open
             one.tick()
@@ -315,7 +315,7 @@ def test_nothing_that_was_said_lies_in_any_file_of_a_live_call(tmp_path: Path, s
 
 @pytest.mark.parametrize("later", [1, 1001])
 def test_a_slot_that_is_not_sealed_counts_beside_none_that_is(tmp_path: Path, later: int) -> None:
-    with deck(tmp_path) as one:
+    with recorded_call(tmp_path) as one:
         one.send(20)
         one.tick()
         descriptor = os.open(tmp_path / "spool", os.O_RDWR)
@@ -329,7 +329,7 @@ def test_a_slot_that_is_not_sealed_counts_beside_none_that_is(tmp_path: Path, la
 
 def test_slots_of_the_previous_version_are_read_and_overwritten(tmp_path: Path) -> None:
     """An upgrade with live calls: what it left in the clear is kept, and lies there no more once it is sealed."""
-    with deck(tmp_path, streams=1) as one:
+    with recorded_call(tmp_path, streams=1) as one:
         one.send(37)
         one.tick()
         one.send(20)

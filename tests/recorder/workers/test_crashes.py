@@ -11,7 +11,7 @@ import pytest
 
 from recorder.workers import messages
 from recorder.workers.worker_handle import MAX_CRASHES, MAX_REPLAYS
-from tests.recorder.studio import CALL, Studio, run
+from tests.recorder.worker_call import CALL, WorkerCall, run
 
 OTHER = "0a64dd1c-0000-4000-8000-000000000002"
 POISON = b"\x80\x08 POISON of twenty-eight bytes"
@@ -49,13 +49,13 @@ if "recorder.workers.process" in sys.orig_argv:
 @asynccontextmanager
 async def neighbours(
     folder: Path, monkeypatch: pytest.MonkeyPatch, bug: str = "crashes"
-) -> AsyncIterator[tuple[Studio, Studio]]:
+) -> AsyncIterator[tuple[WorkerCall, WorkerCall]]:
     """Have two calls in one worker, which has a bug."""
     monkeypatch.setenv("BUG", bug)
     (folder / "bug").mkdir()
     (folder / "bug/sitecustomize.py").write_text(STUMBLE)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join((str(folder / "bug"), str(Path(__file__).parents[3]))))
-    one, other = Studio(folder / "one"), Studio(folder / "other", call=OTHER)
+    one, other = WorkerCall(folder / "one"), WorkerCall(folder / "other", call=OTHER)
 
     def heard(event: messages.WorkerEvent) -> None:
         for each in (one, other):
@@ -71,20 +71,20 @@ async def neighbours(
         await each.end()
 
 
-def poison(studio: Studio) -> None:
-    studio.senders[0].socket.sendto(POISON, ("127.0.0.1", studio.pairs[0].port))
+def poison(worker_call: WorkerCall) -> None:
+    worker_call.senders[0].socket.sendto(POISON, ("127.0.0.1", worker_call.pairs[0].port))
 
 
-def ends(studio: Studio) -> list[str]:
-    return [event.why for event in studio.events if isinstance(event, messages.WorkerDied)]
+def ends(worker_call: WorkerCall) -> list[str]:
+    return [event.why for event in worker_call.events if isinstance(event, messages.WorkerDied)]
 
 
-async def whole(studio: Studio) -> None:
-    final = await studio.workers.close(studio.call)
-    found = studio.read(final)
+async def whole(worker_call: WorkerCall) -> None:
+    final = await worker_call.workers.close(worker_call.call)
+    found = worker_call.read(final)
     assert final.clean
-    for number, sender in enumerate(studio.senders):
-        assert studio.frames(found, number) == list(range(sender.sent))
+    for number, sender in enumerate(worker_call.senders):
+        assert worker_call.frames(found, number) == list(range(sender.sent))
 
 
 @pytest.mark.parametrize(("bug", "why"), [("crashes", "crash"), ("loops", "hang")])
@@ -95,8 +95,8 @@ def test_a_batch_over_which_two_workers_ended_is_given_up(
         async with neighbours(tmp_path, monkeypatch, bug) as (one, other):
             poison(one)
             await one.heard(messages.WorkerDied, MAX_REPLAYS)
-            for studio in (one, other):
-                studio.send(5)
+            for worker_call in (one, other):
+                worker_call.send(5)
             await one.workers.snapshot(CALL)
             assert ends(one) == [why] * MAX_REPLAYS
             await whole(other)
@@ -141,13 +141,13 @@ def test_a_call_that_crashes_workers_when_announced_ends_alone(tmp_path: Path, m
 
 def test_a_killed_worker_is_not_blamed_on_its_call(tmp_path: Path) -> None:
     async def story() -> None:
-        studio = Studio(tmp_path)
-        await studio.recording(10)
+        worker_call = WorkerCall(tmp_path)
+        await worker_call.recording(10)
         for kill in range(1, MAX_CRASHES + 2):
-            studio.kill()
-            await studio.resumed(kill)
-        assert ends(studio) == ["exit"] * (MAX_CRASHES + 1)
-        await whole(studio)
-        await studio.end()
+            worker_call.kill()
+            await worker_call.resumed(kill)
+        assert ends(worker_call) == ["exit"] * (MAX_CRASHES + 1)
+        await whole(worker_call)
+        await worker_call.end()
 
     run(story())

@@ -24,11 +24,11 @@ from recorder.workers import messages
 from recorder.workers.dtls_sockets import Handshakes
 from recorder.workers.stream_sockets import StreamSockets, newest_slot
 from tests.recorder.dtls_peer import SBC, US, Peer, udp
-from tests.recorder.steady import steady
-from tests.recorder.studio import CALL, SPOOL_KEY, Studio, run
+from tests.recorder.timing import steady
+from tests.recorder.worker_call import CALL, SPOOL_KEY, WorkerCall, run
 
 
-class DtlsStudio(Studio):
+class DtlsWorkerCall(WorkerCall):
     """A call whose streams get their keys by DTLS; what the worker tells of them is kept as main keeps it."""
 
     def __init__(self, folder: Path, peers: list[Peer], *, mux: bool = True, rtcp: list[Peer] | None = None) -> None:
@@ -91,10 +91,10 @@ class DtlsStudio(Studio):
 
 
 @asynccontextmanager
-async def studio(
+async def worker_call(
     folder: Path, *peers: Peer, mux: bool = True, rtcp: list[Peer] | None = None
-) -> AsyncIterator[DtlsStudio]:
-    made = DtlsStudio(folder, list(peers), mux=mux, rtcp=rtcp)
+) -> AsyncIterator[DtlsWorkerCall]:
+    made = DtlsWorkerCall(folder, list(peers), mux=mux, rtcp=rtcp)
     await made.workers.start()
     try:
         yield made
@@ -111,7 +111,7 @@ def test_both_dtls_roles_lose_no_frame(tmp_path: Path, profile: bytes) -> None:
     """Duty D1, D3."""
 
     async def story(folder: Path) -> float:
-        async with studio(folder, Peer(1, profile=profile), Peer(2, server=False, profile=profile)) as one:
+        async with worker_call(folder, Peer(1, profile=profile), Peer(2, server=False, profile=profile)) as one:
             one.begin()
             one.peers[1].begin(one.pairs[1].port)
             began = asyncio.get_running_loop().time()
@@ -130,7 +130,7 @@ def test_a_handshake_leaves_from_the_announced_address(tmp_path: Path) -> None:
     """Who was told 127.0.0.5 need not listen to the address that the route to it has."""
 
     async def story() -> None:
-        async with studio(tmp_path, Peer(1)) as one:
+        async with worker_call(tmp_path, Peer(1)) as one:
             one.specs = tuple(replace(spec, here="127.0.0.5") for spec in one.specs)
             one.begin()
             async with asyncio.timeout(30):
@@ -144,7 +144,7 @@ def test_a_handshake_leaves_from_the_announced_address(tmp_path: Path) -> None:
 def test_a_slow_tick_does_not_slow_the_handshake(tmp_path: Path) -> None:
     async def story(folder: Path) -> float:
         peers = [Peer(1), Peer(2, server=False)]
-        made = DtlsStudio(folder, peers)
+        made = DtlsWorkerCall(folder, peers)
         made.workers._tick = 300.0
         await made.workers.start()
         made.begin()
@@ -166,7 +166,7 @@ def test_nothing_is_stored_before_the_peer_is_authenticated(tmp_path: Path) -> N
     """Duty D2: plain RTP and RTP under foreign keys come first, from the offer's own address."""
 
     async def story() -> None:
-        async with studio(tmp_path, Peer(1, server=False)) as one:
+        async with worker_call(tmp_path, Peer(1, server=False)) as one:
             one.begin()
             peer = one.peers[0]
             for _ in range(20):
@@ -191,7 +191,7 @@ def test_an_unoffered_certificate_gets_nothing_stored(tmp_path: Path, server: bo
         from media.srtp.dtls import Identity
         from tests.recorder.dtls_peer import NOW
 
-        async with studio(tmp_path, Peer(1, server=server, who=Identity.create(NOW))) as one:
+        async with worker_call(tmp_path, Peer(1, server=server, who=Identity.create(NOW))) as one:
             one.begin()
             if not server:
                 one.peers[0].begin(one.pairs[0].port)
@@ -209,7 +209,7 @@ def test_an_unoffered_certificate_gets_nothing_stored(tmp_path: Path, server: bo
 def test_kills_of_the_worker_need_no_other_handshake(tmp_path: Path, seed: int) -> None:
     async def story() -> None:
         chance = random.Random(seed)
-        async with studio(tmp_path, Peer(1), Peer(2, server=False)) as one:
+        async with worker_call(tmp_path, Peer(1), Peer(2, server=False)) as one:
             one.begin()
             one.peers[1].begin(one.pairs[1].port)
             await one.shaken()
@@ -234,7 +234,7 @@ def test_kills_of_the_worker_need_no_other_handshake(tmp_path: Path, seed: int) 
 
 def test_a_handshake_begins_again_after_its_worker_was_killed(tmp_path: Path) -> None:
     async def story() -> None:
-        async with studio(tmp_path, Peer(1, server=True)) as one:
+        async with worker_call(tmp_path, Peer(1, server=True)) as one:
             peer = one.peers[0]
             peer.close()  # hears nothing for now
             one.begin()
@@ -253,7 +253,7 @@ def test_a_handshake_begins_again_after_its_worker_was_killed(tmp_path: Path) ->
 @pytest.mark.parametrize("server", [True, False])
 def test_the_keys_lie_in_no_file_in_the_clear(tmp_path: Path, server: bool) -> None:
     async def story() -> None:
-        async with studio(tmp_path, Peer(1, server=server)) as one:
+        async with worker_call(tmp_path, Peer(1, server=server)) as one:
             one.begin()
             if not server:
                 one.peers[0].begin(one.pairs[0].port)
@@ -275,7 +275,7 @@ def test_without_rtcp_mux_the_rtcp_port_has_its_own_keys(tmp_path: Path) -> None
 
     async def story() -> None:
         control = Peer(9)
-        async with studio(tmp_path, Peer(1), mux=False, rtcp=[control]) as one:
+        async with worker_call(tmp_path, Peer(1), mux=False, rtcp=[control]) as one:
             one.begin()
             await one.shaken(control)
             await one.heard(messages.Keyed, 2)
@@ -304,7 +304,7 @@ def test_strangers_cannot_stop_a_handshake(tmp_path: Path) -> None:
     """Duty D7: foreign and empty greetings, forged answers and alerts, noise."""
 
     async def story() -> None:
-        async with studio(tmp_path, Peer(1), Peer(2, server=False)) as one:
+        async with worker_call(tmp_path, Peer(1), Peer(2, server=False)) as one:
             one.begin()
             with udp() as stranger:
                 head = b"\x16\xfe\xff\0\0\0\0\0\0\0\0"
@@ -330,7 +330,7 @@ def test_only_a_new_certificate_in_a_reoffer_begins_a_handshake(tmp_path: Path) 
     """Duty D6."""
 
     async def story() -> None:
-        async with studio(tmp_path, Peer(1)) as one:
+        async with worker_call(tmp_path, Peer(1)) as one:
             peer = one.peers[0]
             one.begin()
             await one.shaken()
@@ -358,7 +358,7 @@ def test_only_a_new_certificate_in_a_reoffer_begins_a_handshake(tmp_path: Path) 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl program here")
 def test_openssl_s_client_gets_the_keys_that_open_its_audio(tmp_path: Path) -> None:
     async def story() -> None:
-        async with studio(tmp_path, Peer(1, server=False)) as one:
+        async with worker_call(tmp_path, Peer(1, server=False)) as one:
             one.begin()
             pem = tmp_path / "sbc.pem"
             pem.write_bytes(bytes(SBC))

@@ -19,8 +19,8 @@ from media.srtp.dtls import Identity
 from recorder.workers import messages
 from tests.journeys.test_kill_anywhere import killed_at
 from tests.recorder.dtls_peer import NOW, Peer
-from tests.recorder.studio import CALL, run
-from tests.recorder.workers.test_dtls_sockets import DtlsStudio
+from tests.recorder.worker_call import CALL, run
+from tests.recorder.workers.test_dtls_sockets import DtlsWorkerCall
 
 pytestmark = [
     pytest.mark.system,
@@ -35,7 +35,7 @@ STEPS = [*(("pwrite64", n) for n in range(1, 8)), *(("sendto", n) for n in range
 """A handshake has three notes of two writes at most, and four words at most: three datagrams and one for main."""
 
 
-class Renewing(DtlsStudio):
+class Renewing(DtlsWorkerCall):
     """Makes the re-offer that main makes: another certificate of ours, so that both ends begin another association."""
 
     def __init__(self, folder: Path, peer: Peer, *, reoffers: bool) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from recorder.workers import messages, worker_handle
 from recorder.workers.pool import Workers
-from tests.recorder.studio import CALL, Studio, run
+from tests.recorder.worker_call import CALL, WorkerCall, run
 from tests.recorder.workers.test_pool import all_of
 
 
@@ -77,16 +77,16 @@ def test_a_successor_that_cannot_be_started_is_tried_again(tmp_path: Path, monke
         return worker_handle.spawn(*words)  # type: ignore[arg-type]  # those of spawn
 
     async def story() -> None:
-        studio = Studio(tmp_path)
-        await studio.workers.start()
-        studio.begin()
-        studio.send(20)
+        worker_call = WorkerCall(tmp_path)
+        await worker_call.workers.start()
+        worker_call.begin()
+        worker_call.send(20)
         monkeypatch.setattr("recorder.workers.pool.spawn", short)
-        studio.kill()
-        await studio.resumed()
+        worker_call.kill()
+        await worker_call.resumed()
         assert len(tries) == 3
-        studio.send(5)
-        all_of(studio, await studio.workers.close(CALL))
-        await studio.end()
+        worker_call.send(5)
+        all_of(worker_call, await worker_call.workers.close(CALL))
+        await worker_call.end()
 
     run(story())

@@ -12,8 +12,8 @@ import pytest
 from recorder.workers import codec, messages
 from recorder.workers.process import LOOK
 from recorder.workers.worker_handle import activity
-from tests.recorder.alone import alone
-from tests.recorder.studio import CALL, Studio, run
+from tests.recorder.in_process_worker import alone
+from tests.recorder.worker_call import CALL, WorkerCall, run
 from tests.recorder.workers.test_pool import all_of
 from tests.recorder.workers.test_process import stopped
 
@@ -22,21 +22,21 @@ def test_a_worker_reads_mains_last_message_before_it_ends(tmp_path: Path) -> Non
     """The signal ends a poll whose time is over, which then says that nothing came, and has not looked."""
 
     async def story() -> None:
-        studio = Studio(tmp_path, first=100)
-        await studio.workers.start()
-        studio.begin()
-        pid = await stopped(studio)
+        worker_call = WorkerCall(tmp_path, first=100)
+        await worker_call.workers.start()
+        worker_call.begin()
+        pid = await stopped(worker_call)
         await asyncio.sleep(2 * LOOK)  # or however long: its poll is to be over
-        studio.workers.pause(CALL)
-        spoken = studio.senders[0].sent
-        studio.send(5)
+        worker_call.workers.pause(CALL)
+        spoken = worker_call.senders[0].sent
+        worker_call.send(5)
         os.kill(pid, signal.SIGUSR1)
         os.kill(pid, signal.SIGCONT)
-        await studio.heard(messages.Resumed)  # by a successor: who hears that signal ends soon
-        final = await studio.workers.close(CALL)
-        found = studio.read(final)
-        assert [studio.frames(found, stream) for stream in (0, 1)] == [list(range(spoken))] * 2
-        await studio.end()
+        await worker_call.heard(messages.Resumed)  # by a successor: who hears that signal ends soon
+        final = await worker_call.workers.close(CALL)
+        found = worker_call.read(final)
+        assert [worker_call.frames(found, stream) for stream in (0, 1)] == [list(range(spoken))] * 2
+        await worker_call.end()
 
     run(story())
 
@@ -67,10 +67,10 @@ def test_the_last_messages_of_a_dead_worker_are_read(tmp_path: Path, monkeypatch
     monkeypatch.setattr("recorder.workers.worker_handle.GATHER", 0.0)  # what it is told waits for nothing
 
     async def story() -> None:
-        studio = Studio(tmp_path)
-        await studio.recording(20)
-        process = studio.workers._processes[0]
-        closing = asyncio.create_task(studio.workers.close(CALL))
+        worker_call = WorkerCall(tmp_path)
+        await worker_call.recording(20)
+        process = worker_call.workers._processes[0]
+        closing = asyncio.create_task(worker_call.workers.close(CALL))
         await asyncio.sleep(0)  # it is told, and main reads nothing from here on
         process.control.setblocking(True)
         while isinstance(codec.decode_report(process.control.recv(codec.MAX_MESSAGE, socket.MSG_PEEK)), messages.Beat):
@@ -80,8 +80,8 @@ def test_the_last_messages_of_a_dead_worker_are_read(tmp_path: Path, monkeypatch
         process.control.send(codec.encode(messages.Drop(CALL)))
         end_by(signal.SIGKILL, process.pid, "Z")
         final = await closing
-        all_of(studio, final)
+        all_of(worker_call, final)
         assert final.part == "m1"  # nobody had to go on with it
-        await studio.end()
+        await worker_call.end()
 
     run(story())

@@ -18,15 +18,15 @@ from recorder.workers import messages
 from recorder.workers.pool import Workers
 from recorder.workers.worker_handle import HANG, activity
 from tests.recorder.other_files import change_messages, same_files
-from tests.recorder.steady import steady
-from tests.recorder.studio import CALL, Sender, Studio, run
+from tests.recorder.timing import steady
+from tests.recorder.worker_call import CALL, Sender, WorkerCall, run
 
 
-def all_of(studio: Studio, final: messages.Final) -> None:
+def all_of(worker_call: WorkerCall, final: messages.Final) -> None:
     """Every frame that was sent is there once."""
-    found = studio.read(final)
-    for stream, sender in enumerate(studio.senders):
-        assert studio.frames(found, stream) == list(range(sender.sent))
+    found = worker_call.read(final)
+    for stream, sender in enumerate(worker_call.senders):
+        assert worker_call.frames(found, stream) == list(range(sender.sent))
         assert final.streams[stream]["lost"] == final.streams[stream]["gap_ms"] == 0
 
 
@@ -50,13 +50,13 @@ def test_a_call_with_the_most_streams_can_be_taken_over(tmp_path: Path) -> None:
     """A re-offer may have just taken half of them out: what comes to their sockets is kept for a moment more."""
 
     async def story() -> None:
-        studio = Studio(tmp_path, streams=MAX_STREAMS)
-        await studio.recording(2)
-        studio.kill()
-        studio.send(2)
-        await studio.heard(messages.Resumed)
-        all_of(studio, await studio.workers.close(CALL))
-        await studio.end()
+        worker_call = WorkerCall(tmp_path, streams=MAX_STREAMS)
+        await worker_call.recording(2)
+        worker_call.kill()
+        worker_call.send(2)
+        await worker_call.heard(messages.Resumed)
+        all_of(worker_call, await worker_call.workers.close(CALL))
+        await worker_call.end()
 
     run(story())
 
@@ -65,26 +65,26 @@ def test_messages_that_may_wait_are_sent_together(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr("recorder.workers.worker_handle.GATHER", 0.3)
 
     async def story() -> None:
-        studio = Studio(tmp_path)
-        await studio.recording(5)  # the first call goes at once
-        (process,) = studio.workers._processes.values()
-        closing = asyncio.create_task(studio.workers.close(CALL))
+        worker_call = WorkerCall(tmp_path)
+        await worker_call.recording(5)  # the first call goes at once
+        (process,) = worker_call.workers._processes.values()
+        closing = asyncio.create_task(worker_call.workers.close(CALL))
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         assert len(process.outbox) == 1  # within a moment of the call's beginning, so it waits
-        studio.workers.pause(CALL)  # which cannot wait, and goes behind it
+        worker_call.workers.pause(CALL)  # which cannot wait, and goes behind it
         assert not process.outbox
         assert process.alarm is None
-        all_of(studio, await asyncio.wait_for(closing, 10))
+        all_of(worker_call, await asyncio.wait_for(closing, 10))
 
-        studio.workers.add(studio.new()[0], studio.pairs, *[studio.spool] * 2)
-        studio.workers.drop(CALL)
+        worker_call.workers.add(worker_call.new()[0], worker_call.pairs, *[worker_call.spool] * 2)
+        worker_call.workers.drop(CALL)
         began = time.monotonic()
-        studio.begin()
+        worker_call.begin()
         assert len(process.outbox) == 1
-        assert (await studio.workers.close(CALL)).clean  # nobody hurries it
+        assert (await worker_call.workers.close(CALL)).clean  # nobody hurries it
         assert time.monotonic() - began > 0.2
-        await studio.end()
+        await worker_call.end()
 
     run(story())
 
@@ -96,28 +96,32 @@ def test_a_call_that_no_worker_has_heard_of_yet_loses_nothing(
     monkeypatch.setattr("recorder.workers.worker_handle.GATHER", 0.5)
 
     async def story() -> None:
-        studio = Studio(tmp_path)
-        await studio.workers.start()
-        studio.workers.add(studio.new()[0], studio.pairs, *[studio.spool] * 2)  # this one begins the while
-        studio.workers.drop(CALL)
-        (process,) = studio.workers._processes.values()
-        studio.begin()
-        studio.send(5)
+        worker_call = WorkerCall(tmp_path)
+        await worker_call.workers.start()
+        worker_call.workers.add(
+            worker_call.new()[0], worker_call.pairs, *[worker_call.spool] * 2
+        )  # this one begins the while
+        worker_call.workers.drop(CALL)
+        (process,) = worker_call.workers._processes.values()
+        worker_call.begin()
+        worker_call.send(5)
         assert len(process.outbox) == 1
         if how == "its worker is killed":
-            studio.kill()
-            studio.send(5)
-            await studio.heard(messages.Resumed)
+            worker_call.kill()
+            worker_call.send(5)
+            await worker_call.heard(messages.Resumed)
         elif how == "it is paused":
-            studio.workers.pause(CALL)
-            for number, sender in enumerate(studio.senders):  # nothing of what comes from now on
-                sender.socket.sendto(sender.packet(), ("127.0.0.1", studio.pairs[number].port))
+            worker_call.workers.pause(CALL)
+            for number, sender in enumerate(worker_call.senders):  # nothing of what comes from now on
+                sender.socket.sendto(sender.packet(), ("127.0.0.1", worker_call.pairs[number].port))
                 sender.sent -= 1
-        final = await studio.workers.close(CALL)
+        final = await worker_call.workers.close(CALL)
         assert final.clean
-        found = studio.read(final)
-        assert [studio.frames(found, n) for n in range(2)] == [list(range(each.sent)) for each in studio.senders]
-        await studio.end()
+        found = worker_call.read(final)
+        assert [worker_call.frames(found, n) for n in range(2)] == [
+            list(range(each.sent)) for each in worker_call.senders
+        ]
+        await worker_call.end()
 
     run(story())
 
@@ -126,46 +130,48 @@ def test_a_message_that_lacks_descriptors_leaves_none_open(tmp_path: Path, monke
     monkeypatch.setattr("recorder.workers.worker_handle.GATHER", 1.0)
 
     async def story() -> None:
-        studio = Studio(tmp_path, streams=8)
-        await studio.recording(5)
-        (process,) = studio.workers._processes.values()
-        new, part = studio.new()
+        worker_call = WorkerCall(tmp_path, streams=8)
+        await worker_call.recording(5)
+        (process,) = worker_call.workers._processes.values()
+        new, part = worker_call.new()
         before, limits = os.listdir("/proc/self/fd"), resource.getrlimit(resource.RLIMIT_NOFILE)
         fifth = [number for number in range(10_000) if str(number) not in before][5]
         resource.setrlimit(resource.RLIMIT_NOFILE, (fifth, limits[1]))
         try:
             for _ in range(3):
                 with pytest.raises(OSError, match="Too many"):
-                    studio.workers.add(structs.replace(new, call="another"), studio.pairs, part, studio.spool)
-                studio.workers.drop("another")
+                    worker_call.workers.add(
+                        structs.replace(new, call="another"), worker_call.pairs, part, worker_call.spool
+                    )
+                worker_call.workers.drop("another")
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, limits)
         assert (os.listdir("/proc/self/fd"), process.calls) == (before, {CALL})
         os.close(part)
-        all_of(studio, await studio.workers.close(CALL))
-        await studio.end()
+        all_of(worker_call, await worker_call.workers.close(CALL))
+        await worker_call.end()
 
     run(story())
 
 
 def test_a_stopped_worker_is_replaced_within_five_seconds(tmp_path: Path) -> None:
     async def story(folder: Path) -> float:
-        studio = Studio(folder)
-        await studio.recording(20)
-        await studio.heard(messages.Beat)
-        os.kill(studio.workers._processes[0].pid, signal.SIGSTOP)
+        worker_call = WorkerCall(folder)
+        await worker_call.recording(20)
+        await worker_call.heard(messages.Beat)
+        os.kill(worker_call.workers._processes[0].pid, signal.SIGSTOP)
         began = time.monotonic()
-        studio.send(30)
-        while not any(isinstance(event, messages.WorkerDied) for event in studio.events):
-            studio.send(1)  # on a busy machine silence would grow to a gap
+        worker_call.send(30)
+        while not any(isinstance(event, messages.WorkerDied) for event in worker_call.events):
+            worker_call.send(1)  # on a busy machine silence would grow to a gap
             await asyncio.sleep(0.05)
         took = time.monotonic() - began
-        (died,) = [event for event in studio.events if isinstance(event, messages.WorkerDied)]
+        (died,) = [event for event in worker_call.events if isinstance(event, messages.WorkerDied)]
         assert (died.why, died.calls) == ("hang", 1)
-        await studio.resumed()
-        studio.send(10)
-        all_of(studio, await studio.workers.close(CALL))
-        await studio.end()
+        await worker_call.resumed()
+        worker_call.send(10)
+        all_of(worker_call, await worker_call.workers.close(CALL))
+        await worker_call.end()
         return took
 
     assert steady(lambda number: run(story(tmp_path / str(number))), lambda took: took < 5) < 5
@@ -200,31 +206,31 @@ def test_a_worker_of_other_files_gets_no_calls(tmp_path: Path, monkeypatch: pyte
     change_messages(same_files(other))
 
     async def story() -> None:
-        studio = Studio(tmp_path)
-        await studio.recording(20)
+        worker_call = WorkerCall(tmp_path)
+        await worker_call.recording(20)
         with monkeypatch.context() as patch:
             patch.setattr("recorder.runtime.python_command.HOME", other)  # the files are replaced
-            studio.kill()
-            studio.send(5)
-            await studio.heard(messages.OtherVersion)
-        stranger = studio.workers._processes[0]
-        assert not studio.workers.well
-        assert studio.workers._entries[CALL].process is None
-        studio.workers.pause(CALL)
-        studio.workers.resume_call(CALL)
+            worker_call.kill()
+            worker_call.send(5)
+            await worker_call.heard(messages.OtherVersion)
+        stranger = worker_call.workers._processes[0]
+        assert not worker_call.workers.well
+        assert worker_call.workers._entries[CALL].process is None
+        worker_call.workers.pause(CALL)
+        worker_call.workers.resume_call(CALL)
         assert not stranger.outbox
-        await studio.workers.stop()
+        await worker_call.workers.stop()
         assert activity(stranger.pid)[0] == "X"
-        assert [type(event) for event in studio.events if not isinstance(event, messages.Beat)] == [
+        assert [type(event) for event in worker_call.events if not isinstance(event, messages.Beat)] == [
             messages.WorkerDied, messages.NeedPart, messages.OtherVersion
         ]  # fmt: skip  # and it was not replaced
-        studio.send(7)
-        studio.workers = Workers(1, tmp_path / "run", studio._heard, 0.01)
-        await studio.workers.start()
-        studio._heard(messages.NeedPart(CALL))
-        await studio.resumed()
-        all_of(studio, await studio.workers.close(CALL))
-        await studio.end()
+        worker_call.send(7)
+        worker_call.workers = Workers(1, tmp_path / "run", worker_call._heard, 0.01)
+        await worker_call.workers.start()
+        worker_call._heard(messages.NeedPart(CALL))
+        await worker_call.resumed()
+        all_of(worker_call, await worker_call.workers.close(CALL))
+        await worker_call.end()
 
     run(story())
 
@@ -247,90 +253,90 @@ def test_nothing_begins_with_workers_of_other_files(tmp_path: Path, monkeypatch:
 
 def test_a_new_main_goes_on_with_what_the_old_one_left(tmp_path: Path) -> None:
     async def story() -> None:
-        studio = Studio(tmp_path)
-        await studio.workers.start()
-        studio.begin()
-        studio.send(40)
+        worker_call = WorkerCall(tmp_path)
+        await worker_call.workers.start()
+        worker_call.begin()
+        worker_call.send(40)
         await asyncio.sleep(0.03)
-        studio.kill()  # in the middle of it all, and main with it
-        studio.send(5)
-        studio.workers._stopping = True
-        await studio.workers.stop()
-        studio.send(7)
-        studio.workers = Workers(1, tmp_path / "run", studio._heard, 0.01)
-        await studio.workers.start()
-        studio._heard(messages.NeedPart(CALL))
-        await studio.resumed()
-        studio.send(9)
-        all_of(studio, await studio.workers.close(CALL))
-        assert not [raw for raw in (tmp_path / "run").glob("*.raw") if raw != studio.workers._processes[0].raw]
-        await studio.end()
+        worker_call.kill()  # in the middle of it all, and main with it
+        worker_call.send(5)
+        worker_call.workers._stopping = True
+        await worker_call.workers.stop()
+        worker_call.send(7)
+        worker_call.workers = Workers(1, tmp_path / "run", worker_call._heard, 0.01)
+        await worker_call.workers.start()
+        worker_call._heard(messages.NeedPart(CALL))
+        await worker_call.resumed()
+        worker_call.send(9)
+        all_of(worker_call, await worker_call.workers.close(CALL))
+        assert not [raw for raw in (tmp_path / "run").glob("*.raw") if raw != worker_call.workers._processes[0].raw]
+        await worker_call.end()
 
     run(story())
 
 
 def test_packets_in_the_kernel_are_stored_when_main_ends(tmp_path: Path) -> None:
     async def story() -> None:
-        studio = Studio(tmp_path, tick=60.0, kept=False)
-        await studio.workers.start()
-        studio.begin()
-        await studio.workers.snapshot(CALL)
-        studio.send(50)
-        await studio.workers.stop()
-        for pair in studio.pairs.values():
+        worker_call = WorkerCall(tmp_path, tick=60.0, kept=False)
+        await worker_call.workers.start()
+        worker_call.begin()
+        await worker_call.workers.snapshot(CALL)
+        worker_call.send(50)
+        await worker_call.workers.stop()
+        for pair in worker_call.pairs.values():
             pair.close()  # as without a descriptor store
-        studio.pairs = {n: studio._pair() for n in studio.pairs}
-        studio.workers = Workers(1, tmp_path / "run", studio._heard, 0.01)
-        await studio.workers.start()
-        studio._heard(messages.NeedPart(CALL))
-        await studio.heard(messages.Resumed)
-        final = await studio.workers.close(CALL)
-        found = studio.read(final)
+        worker_call.pairs = {n: worker_call._pair() for n in worker_call.pairs}
+        worker_call.workers = Workers(1, tmp_path / "run", worker_call._heard, 0.01)
+        await worker_call.workers.start()
+        worker_call._heard(messages.NeedPart(CALL))
+        await worker_call.heard(messages.Resumed)
+        final = await worker_call.workers.close(CALL)
+        found = worker_call.read(final)
         for stream in (0, 1):
-            assert studio.frames(found, stream) == list(range(50))
+            assert worker_call.frames(found, stream) == list(range(50))
             assert final.streams[stream]["gap_ms"] > 0  # what may have come in between cannot be known
-        await studio.end()
+        await worker_call.end()
 
     run(story())
 
 
 def test_lost_sockets_leave_a_marked_gap(tmp_path: Path) -> None:
     async def story() -> None:
-        studio = Studio(tmp_path, kept=False)
-        await studio.talk_to_one_that_dies()
+        worker_call = WorkerCall(tmp_path, kept=False)
+        await worker_call.talk_to_one_that_dies()
         await asyncio.sleep(0.3)
-        await studio.heard(messages.Resumed)
+        await worker_call.heard(messages.Resumed)
         for _ in range(10):
-            studio.send()
+            worker_call.send()
             await asyncio.sleep(0.02)
-        final = await studio.workers.close(CALL)
+        final = await worker_call.workers.close(CALL)
         for stream in (0, 1):
-            assert studio.frames(studio.read(final), stream) == [*range(10), *range(25, 35)]
+            assert worker_call.frames(worker_call.read(final), stream) == [*range(10), *range(25, 35)]
             figures = final.streams[stream]
             assert (figures["lost"], figures["packets"]) == (15, 20)
             assert figures["gap_ms"] >= 15 * 20
             assert {gap[2] for gap in figures["gaps"]} == {"restart"}
         assert any(
-            r.kind == record_format.Mark.RESTART for r in studio.read(final) if isinstance(r, record_format.Marked)
+            r.kind == record_format.Mark.RESTART for r in worker_call.read(final) if isinstance(r, record_format.Marked)
         )
-        await studio.end()
+        await worker_call.end()
 
     run(story())
 
 
 def test_a_call_closed_while_its_worker_is_dead_is_finished(tmp_path: Path) -> None:
     async def story() -> None:
-        studio = Studio(tmp_path)
-        await studio.recording(30)
-        studio.kill()
-        studio.send(4)
-        closing = asyncio.create_task(studio.workers.close(CALL))
-        again = asyncio.create_task(studio.workers.close(CALL))
+        worker_call = WorkerCall(tmp_path)
+        await worker_call.recording(30)
+        worker_call.kill()
+        worker_call.send(4)
+        closing = asyncio.create_task(worker_call.workers.close(CALL))
+        again = asyncio.create_task(worker_call.workers.close(CALL))
         final = await closing
         assert await again == final
-        assert CALL not in studio.workers
-        all_of(studio, final)
-        await studio.end()
+        assert CALL not in worker_call.workers
+        all_of(worker_call, final)
+        await worker_call.end()
 
     run(story())
 
@@ -339,40 +345,40 @@ def test_a_call_may_begin_in_a_pause(tmp_path: Path) -> None:
     """As where the client's answer to an offer of ours comes in its ACK, and somebody was faster."""
 
     async def story() -> None:
-        studio = Studio(tmp_path, tick=0.05)
-        await studio.workers.start()
-        new, fd = studio.new(pauses=((time.time_ns(), None),))
-        studio.workers.add(new, studio.pairs, fd, studio.spool)
+        worker_call = WorkerCall(tmp_path, tick=0.05)
+        await worker_call.workers.start()
+        new, fd = worker_call.new(pauses=((time.time_ns(), None),))
+        worker_call.workers.add(new, worker_call.pairs, fd, worker_call.spool)
         os.close(fd)
-        studio.send(6)
-        await studio.workers.snapshot(CALL)
-        studio.workers.resume_call(CALL)
-        studio.send(8)
-        final = await studio.workers.close(CALL)
-        assert studio.frames(studio.read(final), 0) == list(range(6, 14))
-        await studio.end()
+        worker_call.send(6)
+        await worker_call.workers.snapshot(CALL)
+        worker_call.workers.resume_call(CALL)
+        worker_call.send(8)
+        final = await worker_call.workers.close(CALL)
+        assert worker_call.frames(worker_call.read(final), 0) == list(range(6, 14))
+        await worker_call.end()
 
     run(story())
 
 
 def test_commands_to_a_dead_worker_go_to_the_next(tmp_path: Path) -> None:
     async def story() -> None:
-        studio = Studio(tmp_path, tick=0.05)
-        await studio.recording(10)
-        process = studio.workers._processes[0]
-        studio.kill()
+        worker_call = WorkerCall(tmp_path, tick=0.05)
+        await worker_call.recording(10)
+        process = worker_call.workers._processes[0]
+        worker_call.kill()
         while not process.dead:
             await asyncio.sleep(0)
-        studio.workers.pause(CALL)
-        studio.send(6)
-        studio.workers.resume_call(CALL)
-        studio.send(8)
-        figures = await studio.workers.snapshot(CALL)
+        worker_call.workers.pause(CALL)
+        worker_call.send(6)
+        worker_call.workers.resume_call(CALL)
+        worker_call.send(8)
+        figures = await worker_call.workers.snapshot(CALL)
         assert figures.streams[0]["packets"] == 18
-        final = await studio.workers.close(CALL)
-        assert studio.frames(studio.read(final), 0) == [*range(10), *range(16, 24)]
+        final = await worker_call.workers.close(CALL)
+        assert worker_call.frames(worker_call.read(final), 0) == [*range(10), *range(16, 24)]
         assert final.streams[0]["gap_ms"] == 0
-        await studio.end()
+        await worker_call.end()
 
     run(story())
 
@@ -380,17 +386,17 @@ def test_commands_to_a_dead_worker_go_to_the_next(tmp_path: Path) -> None:
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can look into a worker")
 def test_a_dropped_call_returns_its_sockets(tmp_path: Path) -> None:
     async def story() -> None:
-        studio = Studio(tmp_path)
-        await studio.recording(3)
-        studio.workers.drop(CALL)
-        assert CALL not in studio.workers
-        assert await studio.workers.snapshot(CALL) == messages.Figures(CALL, 0, ())
-        assert not (await studio.workers.close(CALL)).clean
-        pid = studio.workers._processes[0].pid
+        worker_call = WorkerCall(tmp_path)
+        await worker_call.recording(3)
+        worker_call.workers.drop(CALL)
+        assert CALL not in worker_call.workers
+        assert await worker_call.workers.snapshot(CALL) == messages.Figures(CALL, 0, ())
+        assert not (await worker_call.workers.close(CALL)).clean
+        pid = worker_call.workers._processes[0].pid
         async with asyncio.timeout(30):
             while any(CALL in path for path in _open_files(pid)):
                 await asyncio.sleep(0.01)
-        await studio.end()
+        await worker_call.end()
 
     run(story())
 
@@ -406,16 +412,16 @@ def _open_files(pid: int) -> list[str]:
 
 def test_a_worker_that_keeps_dying_is_restarted_with_delays(tmp_path: Path) -> None:
     async def story() -> None:
-        studio = Studio(tmp_path)
-        await studio.workers.start()
-        studio.begin()
+        worker_call = WorkerCall(tmp_path)
+        await worker_call.workers.start()
+        worker_call.begin()
         for kill in range(1, 4):
-            studio.kill()
-            await studio.heard(messages.WorkerDied, kill)
-            await studio.heard(messages.Resumed, kill)
-        studio.send(5)
-        all_of(studio, await studio.workers.close(CALL))
-        await studio.end()
+            worker_call.kill()
+            await worker_call.heard(messages.WorkerDied, kill)
+            await worker_call.heard(messages.Resumed, kill)
+        worker_call.send(5)
+        all_of(worker_call, await worker_call.workers.close(CALL))
+        await worker_call.end()
 
     run(story())
 
@@ -437,32 +443,32 @@ def test_shutdown_is_orderly_during_a_worker_replacement(tmp_path: Path) -> None
 
 def test_a_worker_that_has_only_been_started_is_not_well_yet(tmp_path: Path) -> None:
     async def story() -> None:
-        studio = Studio(tmp_path)
-        await studio.workers.start()
-        assert studio.workers.well
-        studio.kill()
-        await studio.heard(messages.WorkerDied)
-        assert not studio.workers.well
-        while not studio.workers.well:
+        worker_call = WorkerCall(tmp_path)
+        await worker_call.workers.start()
+        assert worker_call.workers.well
+        worker_call.kill()
+        await worker_call.heard(messages.WorkerDied)
+        assert not worker_call.workers.well
+        while not worker_call.workers.well:
             await asyncio.sleep(0.01)
-        await studio.end()
+        await worker_call.end()
 
     run(story())
 
 
 def test_foreign_packets_are_reported_once_a_second(tmp_path: Path) -> None:
     async def story() -> None:
-        studio = Studio(tmp_path)
-        await studio.workers.start()
-        studio.begin()
+        worker_call = WorkerCall(tmp_path)
+        await worker_call.workers.start()
+        worker_call.begin()
         stranger = Sender(os.urandom(30), 0x1000)
         began = time.monotonic()
         while time.monotonic() - began < 2.2:
-            stranger.send(studio.pairs[0].port, 20)
+            stranger.send(worker_call.pairs[0].port, 20)
             await asyncio.sleep(0.01)
-        told = [event for event in studio.events if isinstance(event, messages.RefusedPackets)]
+        told = [event for event in worker_call.events if isinstance(event, messages.RefusedPackets)]
         assert 1 <= len(told) <= 1 + time.monotonic() - began
         stranger.socket.close()
-        await studio.end()
+        await worker_call.end()
 
     run(story())

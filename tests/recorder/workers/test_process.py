@@ -21,28 +21,28 @@ from media.stream import fast_path_library
 from recorder.workers import messages
 from recorder.workers.process import NO_MEMORY, STALE, Worker
 from recorder.workers.worker_handle import activity
-from tests.recorder.studio import CALL, SUITE, Sender, Studio, run
+from tests.recorder.worker_call import CALL, SUITE, Sender, WorkerCall, run
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_kills_at_any_moment_lose_and_repeat_nothing(tmp_path: Path, seed: int) -> None:
     async def story() -> None:
         chance = random.Random(seed)
-        studio = Studio(tmp_path)
-        await studio.workers.start()
-        studio.begin()
+        worker_call = WorkerCall(tmp_path)
+        await worker_call.workers.start()
+        worker_call.begin()
         for kill in range(1, 7):
             for _ in range(chance.randrange(5, 40)):
-                studio.send(chance.randrange(1, 5))
+                worker_call.send(chance.randrange(1, 5))
                 await asyncio.sleep(chance.random() / 250)
-            studio.kill()
-            studio.send(3)
-            await studio.resumed(kill)
-        studio.send(20)
-        final = await studio.workers.close(CALL)
-        found = studio.read(final)
-        for stream, sender in enumerate(studio.senders):
-            assert studio.frames(found, stream) == list(range(sender.sent))
+            worker_call.kill()
+            worker_call.send(3)
+            await worker_call.resumed(kill)
+        worker_call.send(20)
+        final = await worker_call.workers.close(CALL)
+        found = worker_call.read(final)
+        for stream, sender in enumerate(worker_call.senders):
+            assert worker_call.frames(found, stream) == list(range(sender.sent))
             assert final.streams[stream]["packets"] == sender.sent
             assert (
                 final.streams[stream]["lost"]
@@ -51,7 +51,7 @@ def test_kills_at_any_moment_lose_and_repeat_nothing(tmp_path: Path, seed: int) 
                 == 0
             )
         assert final.clean
-        await studio.end()
+        await worker_call.end()
 
     run(story())
 
@@ -62,30 +62,30 @@ def test_a_worker_loads_the_compiled_path_of_its_own_files(tmp_path: Path) -> No
         pytest.skip("no C compiler")
 
     async def story() -> None:
-        studio = Studio(tmp_path)
-        await studio.workers.start()
-        assert road._name in Path(f"/proc/{studio.workers._processes[0].pid}/maps").read_text()
-        await studio.end()
+        worker_call = WorkerCall(tmp_path)
+        await worker_call.workers.start()
+        assert road._name in Path(f"/proc/{worker_call.workers._processes[0].pid}/maps").read_text()
+        await worker_call.end()
 
     run(story())
 
 
-def rekeyed(studio: Studio) -> None:
+def rekeyed(worker_call: WorkerCall) -> None:
     """Re-offer with a new key, and speak under it as an SBC does right after the answer."""
     key = os.urandom(30)
-    studio.specs = tuple(replace(spec, key=key) for spec in studio.specs)
-    studio.workers.change(CALL, studio.specs, studio.pairs)
-    for sender in studio.senders:
+    worker_call.specs = tuple(replace(spec, key=key) for spec in worker_call.specs)
+    worker_call.workers.change(CALL, worker_call.specs, worker_call.pairs)
+    for sender in worker_call.senders:
         sender.session = Session(Policy(key=key, ssrc_type=Policy.SSRC_ANY_OUTBOUND))
-    studio.send(5)
+    worker_call.send(5)
 
 
-async def stopped(studio: Studio) -> int:
+async def stopped(worker_call: WorkerCall) -> int:
     """Stop the worker once it has what was sent so far; packets wait in the sockets from now on."""
-    await studio.workers.snapshot(CALL)
-    pid = studio.workers._processes[0].pid
+    await worker_call.workers.snapshot(CALL)
+    pid = worker_call.workers._processes[0].pid
     await stop(pid)
-    studio.send(5)
+    worker_call.send(5)
     return pid
 
 
@@ -97,60 +97,60 @@ async def stop(pid: int) -> None:
     await asyncio.sleep(2 * STALE)
 
 
-async def complete(studio: Studio) -> None:
-    final = await studio.workers.close(CALL)
-    found = studio.read(final)
-    for stream, sender in enumerate(studio.senders):
-        assert studio.frames(found, stream) == list(range(sender.sent))
+async def complete(worker_call: WorkerCall) -> None:
+    final = await worker_call.workers.close(CALL)
+    found = worker_call.read(final)
+    for stream, sender in enumerate(worker_call.senders):
+        assert worker_call.frames(found, stream) == list(range(sender.sent))
         assert (final.streams[stream]["packets"], final.streams[stream]["rejected"]) == (sender.sent, 0)
-    await studio.end()
+    await worker_call.end()
 
 
 def test_keys_of_offers_a_dead_worker_never_read_are_used(tmp_path: Path) -> None:
     """Holds and their ends, each with a new key, fit into the seconds in which a stuck worker is noticed."""
 
     async def story() -> None:
-        studio = Studio(tmp_path, first=100)
-        await studio.workers.start()
-        studio.begin()
-        studio.send(5)
-        await stopped(studio)
+        worker_call = WorkerCall(tmp_path, first=100)
+        await worker_call.workers.start()
+        worker_call.begin()
+        worker_call.send(5)
+        await stopped(worker_call)
         for _ in range(MAX_CONTEXTS - 1):
-            rekeyed(studio)
-        studio.kill()
-        await studio.heard(messages.Resumed)
-        await complete(studio)
+            rekeyed(worker_call)
+        worker_call.kill()
+        await worker_call.heard(messages.Resumed)
+        await complete(worker_call)
 
     run(story())
 
 
 def test_keys_of_several_queued_offers_are_used(tmp_path: Path) -> None:
     async def story() -> None:
-        studio = Studio(tmp_path, first=100)
-        await studio.workers.start()
-        studio.begin()
-        studio.send(5)
-        pid = await stopped(studio)
+        worker_call = WorkerCall(tmp_path, first=100)
+        await worker_call.workers.start()
+        worker_call.begin()
+        worker_call.send(5)
+        pid = await stopped(worker_call)
         for _ in range(MAX_CONTEXTS - 1):
-            rekeyed(studio)
+            rekeyed(worker_call)
         os.kill(pid, signal.SIGCONT)
-        await complete(studio)
+        await complete(worker_call)
 
     run(story())
 
 
 def test_keys_of_offers_queued_behind_their_call_are_used(tmp_path: Path) -> None:
     async def story() -> None:
-        studio = Studio(tmp_path, first=100)
-        await studio.workers.start()
-        pid = studio.workers._processes[0].pid
+        worker_call = WorkerCall(tmp_path, first=100)
+        await worker_call.workers.start()
+        pid = worker_call.workers._processes[0].pid
         await stop(pid)
-        studio.begin()
-        studio.send(5)
-        rekeyed(studio)
-        rekeyed(studio)
+        worker_call.begin()
+        worker_call.send(5)
+        rekeyed(worker_call)
+        rekeyed(worker_call)
         os.kill(pid, signal.SIGCONT)
-        await complete(studio)
+        await complete(worker_call)
 
     run(story())
 
@@ -188,70 +188,70 @@ def test_a_worker_whose_main_died_early_touches_nothing(tmp_path: Path) -> None:
 
 def test_pause_keeps_nothing_of_what_arrives_in_between(tmp_path: Path) -> None:
     async def story() -> None:
-        studio = Studio(tmp_path, tick=5.0)
-        await studio.workers.start()
-        studio.begin()
-        studio.send(10)
-        studio.workers.pause(CALL)
-        studio.send(7)
-        studio.workers.resume_call(CALL)
-        studio.send(5)
-        final = await studio.workers.close(CALL)
-        found = studio.read(final)
+        worker_call = WorkerCall(tmp_path, tick=5.0)
+        await worker_call.workers.start()
+        worker_call.begin()
+        worker_call.send(10)
+        worker_call.workers.pause(CALL)
+        worker_call.send(7)
+        worker_call.workers.resume_call(CALL)
+        worker_call.send(5)
+        final = await worker_call.workers.close(CALL)
+        found = worker_call.read(final)
         kept = [*range(10), *range(17, 22)]
         for stream in (0, 1):
-            assert studio.frames(found, stream) == kept
+            assert worker_call.frames(found, stream) == kept
             assert final.streams[stream]["lost"] == final.streams[stream]["gap_ms"] == 0
-        await studio.end()
+        await worker_call.end()
 
     run(story())
 
 
 def test_a_full_disk_keeps_what_comes_until_there_is_space(tmp_path: Path) -> None:
     async def story() -> None:
-        studio = Studio(tmp_path)
-        await studio.workers.start()
-        new, fd = studio.new()
+        worker_call = WorkerCall(tmp_path)
+        await worker_call.workers.start()
+        new, fd = worker_call.new()
         os.close(fd)
         full = os.open("/dev/full", os.O_WRONLY)
-        studio.workers.add(new, studio.pairs, full, studio.spool)
+        worker_call.workers.add(new, worker_call.pairs, full, worker_call.spool)
         os.close(full)
-        studio.send(60)
-        await studio.heard(messages.DiskTrouble)
-        studio.send(60)
-        second, fd = studio.new()
-        studio.workers.next_part(CALL, fd, second.part)
+        worker_call.send(60)
+        await worker_call.heard(messages.DiskTrouble)
+        worker_call.send(60)
+        second, fd = worker_call.new()
+        worker_call.workers.next_part(CALL, fd, second.part)
         os.close(fd)
-        studio.send(60)
-        final = await studio.workers.close(CALL)
-        found = studio.read(messages.Final(CALL, final.part, final.committed, (), (), True))
-        assert studio.frames(found, 0) == studio.frames(found, 1) == list(range(180))
-        await studio.end()
+        worker_call.send(60)
+        final = await worker_call.workers.close(CALL)
+        found = worker_call.read(messages.Final(CALL, final.part, final.committed, (), (), True))
+        assert worker_call.frames(found, 0) == worker_call.frames(found, 1) == list(range(180))
+        await worker_call.end()
 
     run(story())
 
 
 def test_a_call_closed_on_a_full_disk_marks_all_that_is_missing(tmp_path: Path) -> None:
     async def story() -> None:
-        studio = Studio(tmp_path)
-        await studio.workers.start()
-        new, fd = studio.new()
+        worker_call = WorkerCall(tmp_path)
+        await worker_call.workers.start()
+        new, fd = worker_call.new()
         os.close(fd)
         full = os.open("/dev/full", os.O_WRONLY)
-        studio.workers.add(new, studio.pairs, full, studio.spool)
+        worker_call.workers.add(new, worker_call.pairs, full, worker_call.spool)
         os.close(full)
-        studio.send(3)  # fills no segment, so the disk is not asked yet
-        while {figures["packets"] for figures in (await studio.workers.snapshot(CALL)).streams.values()} != {3}:
+        worker_call.send(3)  # fills no segment, so the disk is not asked yet
+        while {figures["packets"] for figures in (await worker_call.workers.snapshot(CALL)).streams.values()} != {3}:
             continue
         arrived = time.monotonic()
         await asyncio.sleep(0.3)
-        studio.send(60)
-        await studio.heard(messages.DiskTrouble)
+        worker_call.send(60)
+        await worker_call.heard(messages.DiskTrouble)
         least = (time.monotonic() - arrived) * 1000
-        final = await studio.workers.close(CALL)
+        final = await worker_call.workers.close(CALL)
         assert not final.clean
         assert [figures["gap_ms"] >= least for figures in final.streams.values()] == [True, True]
-        await studio.end()
+        await worker_call.end()
 
     run(story())
 
@@ -260,46 +260,46 @@ def test_a_reoffer_with_a_new_key_goes_on_in_the_same_track(tmp_path: Path) -> N
     """Duty C7."""
 
     async def story() -> None:
-        studio = Studio(tmp_path)
-        await studio.recording(20)
+        worker_call = WorkerCall(tmp_path)
+        await worker_call.recording(20)
         key = os.urandom(30)
-        studio.specs = tuple(StreamSpec(n, SUITE, key, payloads=((8, "PCMA", 8000),)) for n in (0, 1))
-        studio.workers.change(CALL, studio.specs, studio.pairs)
-        await studio.workers.snapshot(CALL)  # it knows the key, as before an SBC has our answer
-        studio.send(5)  # still under the old key
-        for sender in studio.senders:
+        worker_call.specs = tuple(StreamSpec(n, SUITE, key, payloads=((8, "PCMA", 8000),)) for n in (0, 1))
+        worker_call.workers.change(CALL, worker_call.specs, worker_call.pairs)
+        await worker_call.workers.snapshot(CALL)  # it knows the key, as before an SBC has our answer
+        worker_call.send(5)  # still under the old key
+        for sender in worker_call.senders:
             sender.session = Session(Policy(key=key, ssrc_type=Policy.SSRC_ANY_OUTBOUND))
-        studio.send(20)
-        final = await studio.workers.close(CALL)
-        found = studio.read(final)
-        assert studio.frames(found, 0) == studio.frames(found, 1) == list(range(45))
+        worker_call.send(20)
+        final = await worker_call.workers.close(CALL)
+        found = worker_call.read(final)
+        assert worker_call.frames(found, 0) == worker_call.frames(found, 1) == list(range(45))
         assert final.streams[0]["rejected"] == 0
-        await studio.end()
+        await worker_call.end()
 
     run(story())
 
 
 def test_a_hold_a_removed_and_an_added_stream_leave_no_gap(tmp_path: Path) -> None:
     async def story() -> None:
-        studio = Studio(tmp_path)
-        await studio.workers.start()
-        studio.begin()
-        studio.send(10)
-        first, second = studio.specs
-        studio.workers.change(CALL, (replace(first, held=True),), {0: studio.pairs[0]}, removed=(1,))
-        await studio.workers.snapshot(CALL)
-        third, pair, sender = replace(second, stream=2), studio._pair(), Sender(studio.key, 0x1002, 500)
-        studio.workers.change(CALL, (first, third), {0: studio.pairs[0], 2: pair})
-        await studio.workers.snapshot(CALL)
-        studio.senders[0].send(studio.pairs[0].port, 10)
+        worker_call = WorkerCall(tmp_path)
+        await worker_call.workers.start()
+        worker_call.begin()
+        worker_call.send(10)
+        first, second = worker_call.specs
+        worker_call.workers.change(CALL, (replace(first, held=True),), {0: worker_call.pairs[0]}, removed=(1,))
+        await worker_call.workers.snapshot(CALL)
+        third, pair, sender = replace(second, stream=2), worker_call._pair(), Sender(worker_call.key, 0x1002, 500)
+        worker_call.workers.change(CALL, (first, third), {0: worker_call.pairs[0], 2: pair})
+        await worker_call.workers.snapshot(CALL)
+        worker_call.senders[0].send(worker_call.pairs[0].port, 10)
         sender.send(pair.port, 10)
-        final = await studio.workers.close(CALL)
-        found = studio.read(final)
-        assert [studio.frames(found, n) for n in (0, 1, 2)] == [list(range(20)), list(range(10)), list(range(10))]
+        final = await worker_call.workers.close(CALL)
+        found = worker_call.read(final)
+        assert [worker_call.frames(found, n) for n in (0, 1, 2)] == [list(range(20)), list(range(10)), list(range(10))]
         assert [final.streams[n]["gap_ms"] for n in (0, 1, 2)] == [0, 0, 0]
         pair.close()
         sender.socket.close()
-        await studio.end()
+        await worker_call.end()
 
     run(story())
 

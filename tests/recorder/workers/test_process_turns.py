@@ -9,11 +9,11 @@ from types import SimpleNamespace
 import pytest
 
 from recorder.workers import codec, messages
-from recorder.workers.priority import PAUSE, SHARE, SPELL, Urgent
+from recorder.workers.priority import PAUSE, SHARE, SPELL, HandshakePriority
 from recorder.workers.process import BEAT, STALE
 from recorder.workers.rcvbuf_overflow import HOT, Overflow
-from tests.recorder.alone import alone
-from tests.recorder.studio import CALL
+from tests.recorder.in_process_worker import alone
+from tests.recorder.worker_call import CALL
 
 
 def test_after_a_crash_the_longest_waiting_calls_come_first(tmp_path: Path) -> None:
@@ -178,7 +178,7 @@ def test_flooded_and_handshaking_calls_take_turns() -> None:
         return call != "over"
 
     overflow = Overflow(lambda _: 0, lambda _: None)
-    urgent = Urgent(overflow)
+    urgent = HandshakePriority(overflow)
 
     def now() -> float:
         return clock[0]

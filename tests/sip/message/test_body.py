@@ -6,7 +6,7 @@ import pytest
 
 from sip.message.body import NOTHING, contents, documents, refused_body, takes_sdp
 from sip.message.headers import Headers
-from tests.sip.story import METADATA, OFFER, multipart
+from tests.sip.memory_client import METADATA, OFFER, multipart
 
 
 def found(kind, body, *fields):

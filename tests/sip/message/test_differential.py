@@ -19,7 +19,7 @@ from sip.sdp.answer import answer, plan
 from sip.sdp.description import SessionDescription
 from sip.sdp.plan import Policy
 from sip.sdp.sdes import SUITES
-from tests.sip.story import ANSWER, Story
+from tests.sip.memory_client import ANSWER, Story
 
 WORD = st.text("abcdefghijklmnopqrstuvwxyz0123456789", min_size=1, max_size=12)
 HOST = st.one_of(

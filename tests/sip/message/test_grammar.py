@@ -17,7 +17,7 @@ from sip.message.grammar import (
     unquote,
     write_params,
 )
-from tests.sip.costs import cost
+from tests.sip.cpu_cost import cost
 
 
 @pytest.mark.parametrize(

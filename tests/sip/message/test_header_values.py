@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from sip.errors import MalformedValue
 from sip.message.header_values import CSeq, Flow, MediaType, NameAddr, Via
-from tests.sip.costs import cost
+from tests.sip.cpu_cost import cost
 
 
 def test_an_address_with_everything() -> None:

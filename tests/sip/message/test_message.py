@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sip.errors import MalformedMessage, UnsafeOutput
 from sip.message.headers import Headers
 from sip.message.message import Head, Request, Response, check, parse, salvage
-from tests.sip.costs import cost
+from tests.sip.cpu_cost import cost
 
 INVITE = "INVITE sip:rec@192.0.2.9 SIP/2.0"
 FIELDS = {

@@ -8,7 +8,7 @@ from sip.errors import MalformedValue, RemoteError
 from sip.message.replaces import Replaces
 from sip.ua.events import Dropped, Invited, Refused
 from sip.ua.session import MAX_ENDED
-from tests.sip.story import ANSWER, UDP, Story, statuses
+from tests.sip.memory_client import ANSWER, UDP, Story, statuses
 
 OLD = "call-1@client.example"
 

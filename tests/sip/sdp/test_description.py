@@ -13,7 +13,7 @@ from sip.errors import MalformedBody
 from sip.message.message import parse as parse_message
 from sip.message.multipart import parts_of
 from sip.sdp.description import Connection, Format, SessionDescription, ip_of
-from tests.sip.costs import cost
+from tests.sip.cpu_cost import cost
 from tests.sip.offered import written
 
 OFFER = """v=0

@@ -18,8 +18,8 @@ from sip.siprec.parties import Role
 from sip.siprec.stream_owners import Owner
 from sip.siprec.xml_reader import Damage
 from tests.sip import metadata_documents as documents
+from tests.sip.call_models import ANNA, BEN, CLEO, heard, roles, seen
 from tests.sip.metadata_documents import FAMILIES, T0, T1, T2, invite, rfc7865
-from tests.sip.seen import ANNA, BEN, CLEO, heard, roles, seen
 
 
 def test_a_call_of_two_people():

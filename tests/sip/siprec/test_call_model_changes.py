@@ -10,8 +10,8 @@ import pytest
 from sip.siprec.call_model import CallModel
 from sip.siprec.document import parse
 from tests.sip import metadata_documents as documents
+from tests.sip.call_models import ANNA, BEN, CLEO, heard, seen
 from tests.sip.metadata_documents import T1, T2, invite, rfc7865
-from tests.sip.seen import ANNA, BEN, CLEO, heard, seen
 
 
 def test_a_hold_that_removes_the_senders_keeps_the_owners():

@@ -5,8 +5,8 @@ from __future__ import annotations
 from sip.siprec.document import MAX_PATH, Extension
 from sip.siprec.extension_data import MAX_PIECES, MAX_TEXT, pieces, shown, with_more
 from tests.sip import metadata_documents as documents
+from tests.sip.call_models import seen
 from tests.sip.metadata_documents import rfc7865
-from tests.sip.seen import seen
 
 
 def test_extension_data_is_kept_within_limits():

@@ -19,9 +19,9 @@ from sip.siprec import vendor_extensions
 from sip.siprec.call_model import CallModel
 from sip.siprec.document import parse as read_metadata
 from tests.sip import fuzz_targets
-from tests.sip.costs import cost
+from tests.sip.cpu_cost import cost
+from tests.sip.memory_client import Story
 from tests.sip.metadata_documents import T0
-from tests.sip.story import Story
 from tests.sip.test_fuzz_targets import JUNK
 
 SIZE = 65_536

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from sip.siprec.xml_reader import MAX_ATTRIBUTES, MAX_DEPTH, MAX_DOCUMENT, MAX_TEXT, Damage, Node, Reading, decode, read
 from sip.siprec.xml_recovery import repair
-from tests.sip.costs import cost
+from tests.sip.cpu_cost import cost
 from tests.sip.metadata_documents import FAMILIES
 
 

@@ -10,7 +10,7 @@ from sip.message.header_values import Flow
 from sip.message.message import parse
 from sip.transaction.layer import ClientTransactions, ServerTransactions, server_key
 from sip.transaction.timers import Timers
-from tests.sip.story import ANSWER, UDP, Story, methods
+from tests.sip.memory_client import ANSWER, UDP, Story, methods
 
 TCP = Flow("tcp", UDP.local, UDP.remote, 1)
 

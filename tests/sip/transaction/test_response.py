@@ -5,7 +5,7 @@ from __future__ import annotations
 from sip.message.header_values import Flow
 from sip.message.message import Request, parse
 from sip.transaction.response import Reply, reply_flow, sent_by_port, steady_tag, tagged
-from tests.sip.story import UDP, Story
+from tests.sip.memory_client import UDP, Story
 
 
 def test_the_copied_fields_are_those_of_the_request():

@@ -13,8 +13,8 @@ from sip.message.header_values import Flow
 from sip.transport import server
 from sip.transport.server import Server
 from sip.ua.events import Dropped, Invited, Send
-from tests.sip.story import Story
-from tests.sip.wired import HOST, call_over, in_loop, message, phone, running
+from tests.sip.memory_client import Story
+from tests.sip.socket_client import HOST, call_over, in_loop, message, phone, running
 
 
 @in_loop

@@ -14,8 +14,8 @@ from sip.message.header_values import Flow
 from sip.transport import sockets
 from sip.transport.sockets import certificate_matches
 from sip.ua.events import Dropped, Invited, Send
-from tests.sip.story import Story
-from tests.sip.wired import HOST, call_over, certificate, in_loop, running, serving
+from tests.sip.memory_client import Story
+from tests.sip.socket_client import HOST, call_over, certificate, in_loop, running, serving
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from sip.message.message import Request, Response
 from sip.message.replaces import Replaces
 from sip.transaction.response import Fields
 from sip.ua.events import Dropped, Invited, Refused, Reoffered, Send
-from tests.sip.story import ANSWER, OFFER, OURS, UDP, Story, methods, statuses
+from tests.sip.memory_client import ANSWER, OFFER, OURS, UDP, Story, methods, statuses
 
 HERE, BESIDE, ELSEWHERE = "192.0.2.1", "192.0.2.2", "203.0.113.9"
 TLS = Flow("tls", (OURS[0], 5061), (HERE, 40_000), 1, 1, ("sbc.acme.example", "acme.example"))

@@ -8,7 +8,7 @@ import pytest
 
 from sip.message.header_values import Flow
 from sip.ua.events import Acknowledged, Closed, HungUp, Reanswered, Reoffered
-from tests.sip.story import ANSWER, OFFER, UDP, Story, methods, statuses
+from tests.sip.memory_client import ANSWER, OFFER, UDP, Story, methods, statuses
 
 TCP = Flow("tcp", ("192.0.2.10", 5060), ("192.0.2.1", 40001), 1)
 TCP2 = Flow("tcp", ("192.0.2.10", 5060), ("192.0.2.1", 40002), 2)

@@ -6,7 +6,7 @@ import pytest
 
 from sip.message.header_values import Flow
 from sip.ua.events import Dropped, Invited
-from tests.sip.story import ANSWER, OFFER, Story, statuses
+from tests.sip.memory_client import ANSWER, OFFER, Story, statuses
 
 TCP = Flow("tcp", ("192.0.2.10", 5060), ("192.0.2.1", 40001), 1)
 TCP2 = Flow("tcp", ("192.0.2.10", 5060), ("192.0.2.1", 40002), 2)

@@ -11,7 +11,7 @@ from sip.ua.dialog import Dialog
 from sip.ua.events import Closed, Dropped, Send, SessionKey
 from sip.ua.session import Session
 from sip.ua.settings import Settings
-from tests.sip.story import Noise, Story
+from tests.sip.memory_client import Noise, Story
 
 TCP = Flow("tcp", ("192.0.2.10", 5060), ("192.0.2.1", 40001), 1)
 

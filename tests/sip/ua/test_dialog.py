@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sip.message.message import parse
 from sip.ua.dialog import Dialog, Order
-from tests.sip.story import Story
+from tests.sip.memory_client import Story
 
 
 def made(*lines, **kw):

@@ -9,7 +9,7 @@ import pytest
 
 from sip.message.header_values import Flow
 from sip.ua.events import Acknowledged, Closed, Dropped, Ending, Expired, Probed, Reoffered
-from tests.sip.story import ANSWER, OFFER, Story, methods, statuses
+from tests.sip.memory_client import ANSWER, OFFER, Story, methods, statuses
 from tests.sip.ua.test_checkpoint import TCP, TCP2, revived
 
 TCP3 = replace(TCP2, connection=3)

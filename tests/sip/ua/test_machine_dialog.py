@@ -14,7 +14,7 @@ from sip.message.header_values import Flow
 from sip.message.message import Request, Response, parse
 from sip.ua.events import Dropped, Invited, Numbered, Refused, Send
 from tests.sip.dialog_model import INTERVAL, LIFE, Model
-from tests.sip.story import ANSWER, OFFER, OURS, THEIRS, UDP, Noise, Story, multipart
+from tests.sip.memory_client import ANSWER, OFFER, OURS, THEIRS, UDP, Noise, Story, multipart
 
 TCP = Flow("tcp", OURS, ("192.0.2.1", 40001), 1)
 START = 1000.0

@@ -8,7 +8,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from sip.ua.events import Acknowledged, Closed, Dropped, Expired, HungUp, Informed, Invited, Reoffered, Withdrawn
 from sip.ua.session_state import Phase
-from tests.sip.story import ANSWER, METADATA, Story, methods, statuses
+from tests.sip.memory_client import ANSWER, METADATA, Story, methods, statuses
 
 
 class Calls(RuleBasedStateMachine):

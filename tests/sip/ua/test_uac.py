@@ -8,7 +8,7 @@ from sip.message.header_values import Flow
 from sip.message.multipart import parts_of
 from sip.ua.events import Closed, Ending, Expired, Probed, Reanswered, Withdrawn
 from sip.ua.session import MAX_SNAPSHOTS
-from tests.sip.story import ANSWER, METADATA, OFFER, Story, methods, multipart, statuses
+from tests.sip.memory_client import ANSWER, METADATA, OFFER, Story, methods, multipart, statuses
 
 TCP = Flow("tcp", ("192.0.2.10", 5060), ("192.0.2.1", 40001), 1)
 TCP2 = Flow("tcp", ("192.0.2.10", 5060), ("192.0.2.1", 40002), 2)

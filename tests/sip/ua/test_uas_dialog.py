@@ -6,7 +6,7 @@ import pytest
 
 from sip.message.header_values import Flow
 from sip.ua.events import Acknowledged, Cancelled, Closed, HungUp, Informed, Refused, Reoffered
-from tests.sip.story import ANSWER, METADATA, OFFER, Story, multipart, statuses
+from tests.sip.memory_client import ANSWER, METADATA, OFFER, Story, multipart, statuses
 
 TCP = Flow("tcp", ("192.0.2.10", 5060), ("192.0.2.1", 40001), 1)
 TCP2 = Flow("tcp", ("192.0.2.10", 5060), ("192.0.2.1", 40002), 2)

@@ -16,7 +16,7 @@ from storage.database.database import Database
 from storage.database.schema import calls as calls_table
 from storage.keys.key_store import CustomerKeys
 from storage.timestamps import EPOCH
-from tests.storage.listed import Tell, pages, teller
+from tests.storage.index_lists import Tell, pages, teller
 
 DAY = 20400
 SOURCES = ("192.0.2.7", "2001:db8::7", "sbc1.acme.example", None)

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from bench.crowd import Kind
+from bench.people import Kind
 from bench.search import ask, fill
 from storage.calls.call_index import Calls
 from storage.database.database import Database

@@ -21,7 +21,7 @@ from storage.database.schema import calls as calls_table
 from storage.keys.key_store import CustomerKeys
 from storage.search_forms import stored_of
 from storage.timestamps import EPOCH
-from tests.storage.listed import Tell, pages, teller
+from tests.storage.index_lists import Tell, pages, teller
 
 FIRST = 20400
 NAMES = ("Mira Weber", "Bodo Klein", "Anna Klein", "Bodo Weber")

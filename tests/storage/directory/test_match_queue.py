@@ -78,11 +78,11 @@ def test_many_marks_become_a_walk_that_remembers_its_place(tmp_path: Path) -> No
         rows = [await record(acme) for _ in range(match_queue.CALLS_A_USER)]
         async with acme.database.writing() as connection:
             await connection.execute(calls.update().values(matched=True))
-            assert not await match_queue.turned_into_a_walk(connection)
+            assert not await match_queue.read_as_walk(connection)
             await match_queue.mark(connection, ["a"])
-            assert not await match_queue.turned_into_a_walk(connection)  # one look-up is less work
+            assert not await match_queue.read_as_walk(connection)  # one look-up is less work
             await match_queue.mark(connection, ["b"])
-            assert await match_queue.turned_into_a_walk(connection)
+            assert await match_queue.read_as_walk(connection)
             assert await match_queue.look(connection) == Outstanding(0, len(rows))
             assert await match_queue.walk(connection) == FROM_THE_NEWEST
             await match_queue.set_walk(connection, sorted(row.leaf for row in rows)[10])

@@ -8,13 +8,13 @@ import string
 import pytest
 
 from admin_api.page.framework.translations import Translations, catalogue, preferred, shapes
-from tests.admin_api.page import spoken
+from tests.admin_api.page import page_texts
 
 GERMAN = Translations("de")
 PLACE = re.compile(r"\{\w+\}")
 
 
-@pytest.mark.parametrize("said", [spoken.templates, spoken.views], ids=["templates", "views"])
+@pytest.mark.parametrize("said", [page_texts.templates, page_texts.views], ids=["templates", "views"])
 def test_everything_that_the_page_says_has_german(said):
     known = catalogue("de")
     assert [f"{where}: {text}" for text, where in said() if text not in known] == []
@@ -22,7 +22,7 @@ def test_everything_that_the_page_says_has_german(said):
 
 def test_everything_that_the_api_says_has_german():
     missing = []
-    for text, where in spoken.problems():
+    for text, where in page_texts.problems():
         example = PLACE.sub("7", text)
         if example not in catalogue("de") and not any(shape.fullmatch(example) for shape, _ in shapes("de")):
             missing.append(f"{where}: {text}")
@@ -30,7 +30,7 @@ def test_everything_that_the_api_says_has_german():
 
 
 def test_the_collector_finds_every_kind_of_text():
-    texts = {text for said in (spoken.templates, spoken.views, spoken.problems) for text, _ in said()}
+    texts = {text for said in (page_texts.templates, page_texts.views, page_texts.problems) for text, _ in said()}
     for text in ("Sign out", "{n} calls", "Retention", "Nothing is here", "Looked at a call"):
         assert text in texts
 
@@ -45,7 +45,7 @@ def test_a_translation_has_the_places_of_its_text(language):
 
 def test_a_page_shows_no_methods_or_paths_of_the_api():
     english, technical = Translations("en"), re.compile(r"\b(GET|PUT|POST|DELETE) |/openapi|null\b")
-    sentence = {english.sentence(PLACE.sub("7", text)) for text, _ in spoken.problems()}
+    sentence = {english.sentence(PLACE.sub("7", text)) for text, _ in page_texts.problems()}
     assert [text for text in sentence if technical.search(text)] == []
 
 

@@ -15,12 +15,12 @@ from admin_api.http.permissions import Role
 from admin_api.page.sign_in.account import MAX_TRIES
 from storage.audit.hash_chain import AuditError
 from tests.admin_api.page.conftest import led, words
-from tests.admin_api.page.doorstep import PASSWORD, Doorstep, field, inside
+from tests.admin_api.page.sign_in_service import PASSWORD, SignInService, field, inside
 
 NEW = "another fine passphrase"
 
 
-def enter(handler: Doorstep, name: str = "anna") -> httpx2.Client:
+def enter(handler: SignInService, name: str = "anna") -> httpx2.Client:
     browser = handler.browser()
     assert handler.sign_in(browser, name).status_code == 303
     return browser
@@ -31,7 +31,7 @@ def send(browser: httpx2.Client, path: str, **form: str) -> httpx2.Response:
     return browser.post(path, data={"csrf": token, "password": PASSWORD, **form})
 
 
-def test_the_account_page_shows_roles_and_protection(handler: Doorstep) -> None:
+def test_the_account_page_shows_roles_and_protection(handler: SignInService) -> None:
     handler.settle("Ada <b>", "privacy", "approver")
     page = enter(handler, "Ada <b>").get("/account").text
     assert "Ada &lt;b&gt;" in page
@@ -39,7 +39,7 @@ def test_the_account_page_shows_roles_and_protection(handler: Doorstep) -> None:
     assert "Only your password protects this account." in words(page)
 
 
-def test_a_new_password_ends_the_other_sessions_only(handler: Doorstep) -> None:
+def test_a_new_password_ends_the_other_sessions_only(handler: SignInService) -> None:
     handler.settle()
     here, elsewhere = enter(handler), enter(handler)
     answer = send(here, "/account/password", new=NEW, again=NEW)
@@ -59,7 +59,7 @@ def test_a_new_password_ends_the_other_sessions_only(handler: Doorstep) -> None:
         ({"new": "short", "again": "short"}, "at least 12 characters"),
     ],
 )
-def test_a_password_that_is_not_taken(handler: Doorstep, form: dict[str, str], why: str) -> None:
+def test_a_password_that_is_not_taken(handler: SignInService, form: dict[str, str], why: str) -> None:
     handler.settle()
     browser = enter(handler)
     answer = send(browser, "/account/password", **form)
@@ -68,7 +68,7 @@ def test_a_password_that_is_not_taken(handler: Doorstep, form: dict[str, str], w
     assert handler.sign_in(handler.browser()).status_code == 303
 
 
-def test_password_guesses_in_an_open_session_are_limited(handler: Doorstep) -> None:
+def test_password_guesses_in_an_open_session_are_limited(handler: SignInService) -> None:
     handler.settle()
     browser = enter(handler)
     for _ in range(5):
@@ -82,7 +82,7 @@ def test_password_guesses_in_an_open_session_are_limited(handler: Doorstep) -> N
 @pytest.mark.parametrize(
     "path", ["/account/password", "/account/app", "/account/passkey", "/account/recovery", "/account/drop"]
 )
-def test_nothing_changes_without_the_password_or_form_token(handler: Doorstep, path: str) -> None:
+def test_nothing_changes_without_the_password_or_form_token(handler: SignInService, path: str) -> None:
     handler.app(handler.settle())
     browser = handler.browser()
     shown = handler.sign_in(browser)
@@ -95,7 +95,7 @@ def test_nothing_changes_without_the_password_or_form_token(handler: Doorstep, p
     assert account.named("anna") == before
 
 
-def test_an_app_is_put_on_file_once_it_shows_the_right_code(handler: Doorstep) -> None:
+def test_an_app_is_put_on_file_once_it_shows_the_right_code(handler: SignInService) -> None:
     handler.settle()
     browser = enter(handler)
     shown = led(browser, send(browser, "/account/app"))
@@ -111,7 +111,7 @@ def test_an_app_is_put_on_file_once_it_shows_the_right_code(handler: Doorstep) -
     assert "step" in handler.sign_in(handler.browser()).text
 
 
-def test_an_app_set_up_anew_keeps_the_recovery_codes(handler: Doorstep) -> None:
+def test_an_app_set_up_anew_keeps_the_recovery_codes(handler: SignInService) -> None:
     id = handler.settle()
     secret, codes = handler.app(id)
     browser = handler.browser()
@@ -125,7 +125,7 @@ def test_an_app_set_up_anew_keeps_the_recovery_codes(handler: Doorstep) -> None:
     assert (account.totp, len(account.recovery)) == (fresh, len(codes))
 
 
-def test_new_recovery_codes_make_the_old_ones_void(handler: Doorstep) -> None:
+def test_new_recovery_codes_make_the_old_ones_void(handler: SignInService) -> None:
     id = handler.settle()
     browser = enter(handler)
     assert send(browser, "/account/recovery").status_code == 422  # nothing that they could stand in for
@@ -140,7 +140,7 @@ def test_new_recovery_codes_make_the_old_ones_void(handler: Doorstep) -> None:
         assert other.post("/sign-in/factor", data={"step": step, "code": code}).status_code == expected
 
 
-def test_removing_the_last_factor_removes_the_recovery_codes(handler: Doorstep) -> None:
+def test_removing_the_last_factor_removes_the_recovery_codes(handler: SignInService) -> None:
     id = handler.settle()
     browser = enter(handler)
     handler.app(id)
@@ -150,7 +150,7 @@ def test_removing_the_last_factor_removes_the_recovery_codes(handler: Doorstep) 
     assert inside(browser)
 
 
-def test_where_a_second_factor_is_required_the_last_one_stays(strict: Doorstep) -> None:
+def test_where_a_second_factor_is_required_the_last_one_stays(strict: SignInService) -> None:
     id = strict.settle()
     strict.family.second_factor_required = False
     browser = enter(strict)
@@ -162,7 +162,7 @@ def test_where_a_second_factor_is_required_the_last_one_stays(strict: Doorstep) 
     assert strict.customers["acme"].accounts.get(id).totp
 
 
-def test_a_passkey_that_the_browser_did_not_make_is_not_taken(handler: Doorstep) -> None:
+def test_a_passkey_that_the_browser_did_not_make_is_not_taken(handler: SignInService) -> None:
     handler.settle()
     browser = enter(handler)
     shown = led(browser, send(browser, "/account/passkey"))
@@ -185,7 +185,7 @@ def test_a_session_without_account_cannot_change_one(browse) -> None:
 
 @pytest.mark.parametrize("path", ["/account/password", "/account/recovery", "/account/drop"])
 def test_an_account_change_that_cannot_be_audited_fails(
-    handler: Doorstep, monkeypatch: pytest.MonkeyPatch, path: str
+    handler: SignInService, monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:
     id = handler.settle()
     browser = enter(handler)
@@ -201,7 +201,7 @@ def test_an_account_change_that_cannot_be_audited_fails(
     assert accounts.get(id) == before
 
 
-def test_a_new_app_that_cannot_be_audited_is_not_saved(handler: Doorstep, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_new_app_that_cannot_be_audited_is_not_saved(handler: SignInService, monkeypatch: pytest.MonkeyPatch) -> None:
     id = handler.settle()
     browser = enter(handler)
     shown = led(browser, send(browser, "/account/app"))
@@ -217,7 +217,7 @@ def test_a_new_app_that_cannot_be_audited_is_not_saved(handler: Doorstep, monkey
 
 
 def test_concurrent_password_checks_of_an_account_are_limited(
-    handler: Doorstep, monkeypatch: pytest.MonkeyPatch
+    handler: SignInService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     handler.settle()
     browser = enter(handler)
@@ -239,7 +239,7 @@ def test_concurrent_password_checks_of_an_account_are_limited(
     assert len(judged) == MAX_TRIES
 
 
-def test_a_form_that_is_sent_twice_at_once_is_no_fault(handler: Doorstep) -> None:
+def test_a_form_that_is_sent_twice_at_once_is_no_fault(handler: SignInService) -> None:
     handler.settle()
     browser = enter(handler)
     shown = led(browser, send(browser, "/account/app"))

@@ -6,14 +6,14 @@ import pytest
 
 from storage.audit.hash_chain import AuditError
 from tests.admin_api.page.conftest import words
-from tests.admin_api.page.doorstep import PASSWORD, Doorstep, field, inside
+from tests.admin_api.page.sign_in_service import PASSWORD, SignInService, field, inside
 
 
 def form(secret: str, password: str = PASSWORD, again: str | None = None, customer: str = "acme") -> dict[str, str]:
     return {"customer": customer, "key": secret, "password": password, "again": password if again is None else again}
 
 
-def test_an_invitation_link_sets_a_password_and_signs_in(handler: Doorstep) -> None:
+def test_an_invitation_link_sets_a_password_and_signs_in(handler: SignInService) -> None:
     secret = handler.invite("anna", "admin")
     browser = handler.browser()
     for _ in range(3):  # a preview of the link, a second look: nothing is used up
@@ -27,14 +27,14 @@ def test_an_invitation_link_sets_a_password_and_signs_in(handler: Doorstep) -> N
     assert ("anna", "account.password", "done", "one-time link") in handler.told()
 
 
-def test_attempts_from_elsewhere_do_not_delay_an_invited_user(handler: Doorstep) -> None:
+def test_attempts_from_elsewhere_do_not_delay_an_invited_user(handler: SignInService) -> None:
     handler.browser().post("/invitation", data=form(handler.invite()))
     strangers = [handler.browser(f"127.0.{number}.9") for number in range(100, 140)]
     assert [handler.sign_in(each, password="wrong").status_code for each in strangers][-1] == 429
     assert handler.sign_in(handler.browser()).status_code == 303
 
 
-def test_a_link_is_good_once(handler: Doorstep) -> None:
+def test_a_link_is_good_once(handler: SignInService) -> None:
     secret = handler.invite()
     handler.browser().post("/invitation", data=form(secret))
     thief = handler.browser()
@@ -46,7 +46,7 @@ def test_a_link_is_good_once(handler: Doorstep) -> None:
     assert handler.sign_in(handler.browser()).status_code == 303
 
 
-def test_a_link_ends_after_an_hour(handler: Doorstep) -> None:
+def test_a_link_ends_after_an_hour(handler: SignInService) -> None:
     secret = handler.invite()
     handler.later += 3601
     assert handler.browser().get("/invitation", params={"customer": "acme", "key": secret}).status_code == 404
@@ -56,7 +56,7 @@ def test_a_link_ends_after_an_hour(handler: Doorstep) -> None:
 @pytest.mark.parametrize(
     ("customer", "key"), [("beta", None), ("none", None), ("acme", "0" * 64), ("acme", ""), ("", "")]
 )
-def test_a_wrong_link_says_nothing_of_anybody(handler: Doorstep, customer: str, key: str | None) -> None:
+def test_a_wrong_link_says_nothing_of_anybody(handler: SignInService, customer: str, key: str | None) -> None:
     secret = handler.invite("anna")
     shown = handler.browser().get("/invitation", params={"customer": customer, "key": secret if key is None else key})
     assert shown.status_code == 404
@@ -72,7 +72,7 @@ def test_a_wrong_link_says_nothing_of_anybody(handler: Doorstep, customer: str, 
     ],
 )
 def test_a_password_that_is_not_taken_leaves_the_link_good(
-    handler: Doorstep, password: str, again: str | None, why: str
+    handler: SignInService, password: str, again: str | None, why: str
 ) -> None:
     secret = handler.invite("anna")
     browser = handler.browser()
@@ -82,7 +82,7 @@ def test_a_password_that_is_not_taken_leaves_the_link_good(
     assert browser.post("/invitation", data=form(secret)).status_code == 303
 
 
-def test_a_link_does_not_step_over_a_second_factor(handler: Doorstep) -> None:
+def test_a_link_does_not_step_over_a_second_factor(handler: SignInService) -> None:
     id = handler.settle()
     secret, _ = handler.app(id)
     link = handler.customers["acme"].accounts.invite(id, handler.now()).secret
@@ -93,7 +93,7 @@ def test_a_link_does_not_step_over_a_second_factor(handler: Doorstep) -> None:
     assert inside(browser)
 
 
-def test_a_new_password_ends_the_sessions_of_the_old_one(handler: Doorstep) -> None:
+def test_a_new_password_ends_the_sessions_of_the_old_one(handler: SignInService) -> None:
     id = handler.settle()
     old = handler.browser()
     handler.sign_in(old)
@@ -103,21 +103,21 @@ def test_a_new_password_ends_the_sessions_of_the_old_one(handler: Doorstep) -> N
     assert not inside(old)
 
 
-def test_signing_in_voids_a_link_that_is_out(handler: Doorstep) -> None:
+def test_signing_in_voids_a_link_that_is_out(handler: SignInService) -> None:
     id = handler.settle()
     link = handler.customers["acme"].accounts.invite(id, handler.now()).secret
     handler.sign_in(handler.browser())
     assert handler.browser().post("/invitation", data=form(link)).status_code == 404
 
 
-def test_keys_cannot_be_tried_for_ever(handler: Doorstep) -> None:
+def test_keys_cannot_be_tried_for_ever(handler: SignInService) -> None:
     browser = handler.browser()
     seen = [browser.get("/invitation", params={"customer": "acme", "key": f"{i:064x}"}) for i in range(22)]
     assert [page.status_code for page in seen[:20]] == [404] * 20
     assert any(page.status_code == 429 and page.headers["retry-after"] for page in seen[20:])
 
 
-def test_the_invitation_link_leads_to_a_required_second_factor(strict: Doorstep) -> None:
+def test_the_invitation_link_leads_to_a_required_second_factor(strict: SignInService) -> None:
     secret = strict.invite()
     browser = strict.browser()
     shown = browser.post("/invitation", data=form(secret))
@@ -125,14 +125,16 @@ def test_the_invitation_link_leads_to_a_required_second_factor(strict: Doorstep)
     assert not inside(browser)
 
 
-def test_a_form_of_another_site_sets_no_password(handler: Doorstep) -> None:
+def test_a_form_of_another_site_sets_no_password(handler: SignInService) -> None:
     secret = handler.invite()
     answer = handler.browser().post("/invitation", data=form(secret), headers={"Sec-Fetch-Site": "cross-site"})
     assert answer.status_code == 403
     assert handler.customers["acme"].accounts.named("anna").password is None
 
 
-def test_a_password_that_cannot_be_written_down_is_not_set(handler: Doorstep, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_password_that_cannot_be_written_down_is_not_set(
+    handler: SignInService, monkeypatch: pytest.MonkeyPatch
+) -> None:
     secret = handler.invite()
 
     def broken(*_: object) -> None:

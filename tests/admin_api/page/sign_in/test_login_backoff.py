@@ -15,13 +15,13 @@ from admin_api.page.sign_in.login_backoff import (
     PER_NETWORK,
     PER_SHARED_ADDRESS,
     PER_USUAL,
-    Delayed,
+    BackoffPolicy,
+    DelayedAttempts,
     LoginBackoff,
-    Terms,
 )
 
-FEW = Terms(3, 60.0, 100.0)
-STRICT = Terms(3, 60.0, 1e9)
+FEW = BackoffPolicy(3, 60.0, 100.0)
+STRICT = BackoffPolicy(3, 60.0, 1e9)
 
 
 def test_login_waits_double_up_to_the_maximum() -> None:
@@ -75,7 +75,7 @@ def test_a_right_try_is_taken_back_and_no_other() -> None:
 
 
 @pytest.mark.parametrize("terms", [PER_ACCOUNT, PER_ADDRESS, PER_CODE, PER_NETWORK, PER_USUAL, PER_SHARED_ADDRESS])
-def test_login_waits_never_exceed_the_maximum(terms: Terms) -> None:
+def test_login_waits_never_exceed_the_maximum(terms: BackoffPolicy) -> None:
     each, now = LoginBackoff(terms), 0.0
     for _ in range(2000):
         wait = each.take("a", now)
@@ -119,7 +119,7 @@ def test_a_full_queue_of_one_address_leaves_room_for_others() -> None:
 
 
 def test_few_wait_at_once_and_fewer_of_one_address() -> None:
-    waiting = Delayed()
+    waiting = DelayedAttempts()
     assert [waiting.enter("a") for _ in range(4)] == [True] * MAX_DELAYED_OF_ONE + [False] * (4 - MAX_DELAYED_OF_ONE)
     assert [waiting.enter(str(n)) for n in range(MAX_DELAYED)].count(True) == MAX_DELAYED - MAX_DELAYED_OF_ONE
     waiting.leave("a")

@@ -15,7 +15,7 @@ from admin_api.page.sign_in.public_routes import PublicRoutes
 from storage.access.account import Passkey
 from storage.audit.hash_chain import AuditError
 from storage.token_buckets import Rate
-from tests.admin_api.page.doorstep import PASSWORD, Doorstep, field, inside
+from tests.admin_api.page.sign_in_service import PASSWORD, SignInService, field, inside
 
 
 @pytest.mark.parametrize("path", ["/calls", "/calls/0-1", "/audit", "/a.b_c~d/e"])
@@ -49,7 +49,7 @@ def test_a_next_path_that_may_lead_elsewhere_becomes_root(path: str) -> None:
     assert onward(path) == "/"
 
 
-def test_a_sign_in_that_cannot_be_audited_gives_503(handler: Doorstep, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_sign_in_that_cannot_be_audited_gives_503(handler: SignInService, monkeypatch: pytest.MonkeyPatch) -> None:
     handler.settle()
 
     def broken(*_: object) -> None:
@@ -79,7 +79,7 @@ def test_a_sign_in_that_cannot_be_audited_gives_503(handler: Doorstep, monkeypat
     ],
 )
 def test_a_host_that_anybody_may_send_is_no_origin(
-    handler: Doorstep, monkeypatch: pytest.MonkeyPatch, host: str, believed: bool
+    handler: SignInService, monkeypatch: pytest.MonkeyPatch, host: str, believed: bool
 ) -> None:
     request = Request({"type": "http", "scheme": "https", "path": "/", "server": ("h", 1), "query_string": b"",
                        "headers": [(b"host", host.encode())]})  # fmt: skip
@@ -92,7 +92,7 @@ def test_a_host_that_anybody_may_send_is_no_origin(
     assert origin(handler.family, request) == "https://page.example"
 
 
-def test_passkeys_hang_on_no_host_that_anybody_may_send(handler: Doorstep) -> None:
+def test_passkeys_hang_on_no_host_that_anybody_may_send(handler: SignInService) -> None:
     id = handler.settle()
     foreign = {"Host": "evil.example"}
     browser = handler.browser()
@@ -120,7 +120,7 @@ def test_passkeys_hang_on_no_host_that_anybody_may_send(handler: Doorstep) -> No
     assert refused.status_code == 403
 
 
-def test_audit_entries_for_unknown_names_are_limited(handler: Doorstep, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_audit_entries_for_unknown_names_are_limited(handler: SignInService, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("admin_api.page.sign_in.login_session.UNKNOWN_NAMES", Rate(0.5, 3.0))
     before, browser = len(handler.told()), handler.browser()
     handler.run(handler.lazy_page.site())._public_routes = PublicRoutes(
@@ -134,7 +134,7 @@ def test_audit_entries_for_unknown_names_are_limited(handler: Doorstep, monkeypa
     assert told == ["password"] * 3 + ["password; before it 7 that are not listed"]
 
 
-def test_every_refused_try_costs_the_disk_the_same(handler: Doorstep, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_refused_try_costs_the_disk_the_same(handler: SignInService, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a customer or name that there is not, and of one too many to be listed, no clock tells."""
     handler.settle()
     written: list[str] = []
@@ -158,7 +158,7 @@ def test_every_refused_try_costs_the_disk_the_same(handler: Doorstep, monkeypatc
 
 
 def test_an_account_disabled_during_login_gets_no_audit_entry(
-    handler: Doorstep, monkeypatch: pytest.MonkeyPatch
+    handler: SignInService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     id = handler.settle()
     enter = handler.family.enter

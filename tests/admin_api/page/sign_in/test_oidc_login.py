@@ -11,8 +11,8 @@ import pytest
 from admin_api.page.sign_in.oidc_login import COOKIE
 from recorder.access.oidc_client import Providers
 from tests.admin_api.page.conftest import words
-from tests.admin_api.page.doorstep import COOKIE as SESSION
-from tests.admin_api.page.doorstep import Doorstep, inside
+from tests.admin_api.page.sign_in_service import COOKIE as SESSION
+from tests.admin_api.page.sign_in_service import SignInService, inside
 from tests.recorder.provider import StandIn, provider, sign_in
 
 
@@ -23,9 +23,9 @@ def there() -> Iterator[StandIn]:
 
 
 @pytest.fixture(scope="module")
-def walls(there: StandIn, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Doorstep]:
+def walls(there: StandIn, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SignInService]:
     ways = [sign_in(there.issuer, title="House <&>"), sign_in("https://127.0.0.1:1", title="Away")]
-    made = Doorstep(
+    made = SignInService(
         tmp_path_factory.mktemp("errand"),
         providers=lambda customers: Providers(ways, customers, monotonic=lambda: made.later),
     )
@@ -34,7 +34,7 @@ def walls(there: StandIn, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 
 @pytest.fixture
-def authoriser(walls: Doorstep, there: StandIn) -> Iterator[Doorstep]:
+def authoriser(walls: SignInService, there: StandIn) -> Iterator[SignInService]:
     walls.empty()
     there.claims, there.info, there.answers = {}, {}, {}
     yield walls
@@ -49,14 +49,14 @@ def come_back(browser: httpx2.Client, there: StandIn, left: httpx2.Response, **c
     return browser.get("/openid/back", params={**there.leave(left.headers["location"]), **changes})
 
 
-def test_the_sign_in_page_lists_the_customers_providers(authoriser: Doorstep) -> None:
+def test_the_sign_in_page_lists_the_customers_providers(authoriser: SignInService) -> None:
     page = authoriser.browser().get("/sign-in?customer=acme&next=/audit").text
     assert "Sign in with House &lt;&amp;&gt;" in page
     assert "/openid/leave?customer=acme&amp;provider=1&amp;next=%2Faudit" in page
     assert "/openid/leave" not in authoriser.browser().get("/sign-in?customer=beta").text
 
 
-def test_there_and_back_by_a_page_that_leads_on(authoriser: Doorstep, there: StandIn) -> None:
+def test_there_and_back_by_a_page_that_leads_on(authoriser: SignInService, there: StandIn) -> None:
     browser = authoriser.browser()
     left = leave(browser, next="/audit")
     cookie = left.headers["set-cookie"]
@@ -72,7 +72,7 @@ def test_there_and_back_by_a_page_that_leads_on(authoriser: Doorstep, there: Sta
     assert "kept by the sign-in service" in words(browser.get("/account").text)
 
 
-def test_the_provider_is_asked_again_after_an_hour(authoriser: Doorstep, there: StandIn) -> None:
+def test_the_provider_is_asked_again_after_an_hour(authoriser: SignInService, there: StandIn) -> None:
     browser = authoriser.browser()
     come_back(browser, there, leave(browser))
     first = browser.cookies.get(SESSION)
@@ -102,7 +102,7 @@ def test_the_provider_is_asked_again_after_an_hour(authoriser: Doorstep, there: 
     assert not inside(browser)
 
 
-def test_a_page_that_renews_itself_does_not_ask_the_provider(authoriser: Doorstep, there: StandIn) -> None:
+def test_a_page_that_renews_itself_does_not_ask_the_provider(authoriser: SignInService, there: StandIn) -> None:
     browser = authoriser.browser()
     come_back(browser, there, leave(browser))
     for _ in range(3):
@@ -128,7 +128,7 @@ def test_a_page_that_renews_itself_does_not_ask_the_provider(authoriser: Doorste
     assert browser.get("/calls").headers["location"] == "/sign-in?next=/calls"
 
 
-def test_a_sound_is_not_sent_to_the_provider(authoriser: Doorstep, there: StandIn) -> None:
+def test_a_sound_is_not_sent_to_the_provider(authoriser: SignInService, there: StandIn) -> None:
     browser = authoriser.browser()
     come_back(browser, there, leave(browser))
     for _ in range(3):
@@ -139,14 +139,14 @@ def test_a_sound_is_not_sent_to_the_provider(authoriser: Doorstep, there: StandI
     assert to == "/sign-in?next=/calls"
 
 
-def test_the_roles_are_those_of_the_groups(authoriser: Doorstep, there: StandIn) -> None:
+def test_the_roles_are_those_of_the_groups(authoriser: SignInService, there: StandIn) -> None:
     browser = authoriser.browser()
     come_back(browser, there, leave(browser))
     assert browser.get("/calls").status_code == 200
     assert browser.get("/audit").status_code == 404
 
 
-def test_a_way_back_is_walked_once(authoriser: Doorstep, there: StandIn) -> None:
+def test_a_way_back_is_walked_once(authoriser: SignInService, there: StandIn) -> None:
     browser = authoriser.browser()
     left = leave(browser)
     answer = there.leave(left.headers["location"])
@@ -160,7 +160,7 @@ def test_a_way_back_is_walked_once(authoriser: Doorstep, there: StandIn) -> None
     assert not inside(thief)
 
 
-def test_another_browsers_code_signs_nobody_in(authoriser: Doorstep, there: StandIn) -> None:
+def test_another_browsers_code_signs_nobody_in(authoriser: SignInService, there: StandIn) -> None:
     """Neither without a way of one's own, nor on the way that one began (login CSRF)."""
     attacker, victim = authoriser.browser(), authoriser.browser()
     answer = there.leave(leave(attacker).headers["location"])
@@ -181,7 +181,9 @@ def test_another_browsers_code_signs_nobody_in(authoriser: Doorstep, there: Stan
         ({"groups": ["strangers"]}, "no role"),
     ],
 )
-def test_a_token_that_does_not_vouch(authoriser: Doorstep, there: StandIn, claims: dict[str, object], why: str) -> None:
+def test_a_token_that_does_not_vouch(
+    authoriser: SignInService, there: StandIn, claims: dict[str, object], why: str
+) -> None:
     there.claims = claims
     browser = authoriser.browser()
     back = come_back(browser, there, leave(browser))
@@ -192,7 +194,7 @@ def test_a_token_that_does_not_vouch(authoriser: Doorstep, there: StandIn, claim
     assert "anna" not in str(authoriser.acts()[-1])
 
 
-def test_refused_at_the_provider(authoriser: Doorstep, there: StandIn) -> None:
+def test_refused_at_the_provider(authoriser: SignInService, there: StandIn) -> None:
     browser = authoriser.browser()
     state = there.leave(leave(browser).headers["location"])["state"]
     back = browser.get("/openid/back", params={"error": "access_denied", "error_description": "<b>", "state": state})
@@ -200,7 +202,7 @@ def test_refused_at_the_provider(authoriser: Doorstep, there: StandIn) -> None:
     assert "<b>" not in back.text
 
 
-def test_a_way_takes_ten_minutes_at_most(authoriser: Doorstep, there: StandIn) -> None:
+def test_a_way_takes_ten_minutes_at_most(authoriser: SignInService, there: StandIn) -> None:
     browser = authoriser.browser()
     left = leave(browser)
     authoriser.later += 601
@@ -208,18 +210,18 @@ def test_a_way_takes_ten_minutes_at_most(authoriser: Doorstep, there: StandIn) -
 
 
 @pytest.mark.parametrize("next", ["//evil.example", "https://evil.example", "/\\evil", "/x;url=//evil"])
-def test_the_way_back_does_not_lead_to_other_sites(authoriser: Doorstep, there: StandIn, next: str) -> None:
+def test_the_way_back_does_not_lead_to_other_sites(authoriser: SignInService, there: StandIn, next: str) -> None:
     browser = authoriser.browser()
     back = come_back(browser, there, leave(browser, next=next))
     assert 'content="0;url=/"' in back.text
 
 
-def test_the_redirect_address_is_ours(authoriser: Doorstep) -> None:
+def test_the_redirect_address_is_ours(authoriser: SignInService) -> None:
     link = urlsplit(leave(authoriser.browser()).headers["location"])
     assert f"redirect_uri=https%3A%2F%2F127.0.0.1%3A{authoriser.port}%2Fopenid%2Fback" in link.query
 
 
-def test_a_provider_that_is_away_keeps_no_local_account_out(authoriser: Doorstep) -> None:
+def test_a_provider_that_is_away_keeps_no_local_account_out(authoriser: SignInService) -> None:
     authoriser.settle()
     browser = authoriser.browser()
     away = leave(browser, provider="1")
@@ -229,11 +231,11 @@ def test_a_provider_that_is_away_keeps_no_local_account_out(authoriser: Doorstep
 
 
 @pytest.mark.parametrize("asked", [{"provider": "2"}, {"provider": "-1"}, {"provider": "x"}, {"customer": "beta"}])
-def test_a_provider_that_there_is_none(authoriser: Doorstep, asked: dict[str, str]) -> None:
+def test_a_provider_that_there_is_none(authoriser: SignInService, asked: dict[str, str]) -> None:
     assert leave(authoriser.browser(), **asked).status_code == 404
 
 
-def test_ways_are_not_begun_for_ever(authoriser: Doorstep) -> None:
+def test_ways_are_not_begun_for_ever(authoriser: SignInService) -> None:
     browser = authoriser.browser()
     answers = [leave(browser).status_code for _ in range(22)]
     assert answers[:20] == [303] * 20

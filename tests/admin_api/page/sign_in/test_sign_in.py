@@ -15,10 +15,10 @@ from recorder.access import passwords
 from storage.access.account import Account
 from storage.audit.hash_chain import AuditError
 from tests.admin_api.page.conftest import led, words
-from tests.admin_api.page.doorstep import COOKIE, PASSWORD, Doorstep, field, inside
+from tests.admin_api.page.sign_in_service import COOKIE, PASSWORD, SignInService, field, inside
 
 
-def test_name_and_password_lead_to_the_page_that_was_asked_for(handler: Doorstep) -> None:
+def test_name_and_password_lead_to_the_page_that_was_asked_for(handler: SignInService) -> None:
     handler.settle()
     browser = handler.browser()
     asked = browser.get("/calls")
@@ -33,7 +33,7 @@ def test_name_and_password_lead_to_the_page_that_was_asked_for(handler: Doorstep
     assert handler.told()[-1] == ("anna", "session.open", "done", "password")
 
 
-def test_a_signed_in_user_skips_the_sign_in_page(handler: Doorstep) -> None:
+def test_a_signed_in_user_skips_the_sign_in_page(handler: SignInService) -> None:
     handler.settle()
     browser = handler.browser()
     handler.sign_in(browser)
@@ -46,7 +46,9 @@ def test_a_signed_in_user_skips_the_sign_in_page(handler: Doorstep) -> None:
      ("anna", PASSWORD, "beta"), ("anna", PASSWORD, "none-such"), ("ben", PASSWORD, "acme"), ("cleo", "", "acme"),
      ("anna", "\ud83d", "acme"), ("a" * 5000, "b" * 20_000, "acme")],
 )  # fmt: skip
-def test_whatever_is_wrong_the_answer_is_the_same(handler: Doorstep, name: str, password: str, customer: str) -> None:
+def test_whatever_is_wrong_the_answer_is_the_same(
+    handler: SignInService, name: str, password: str, customer: str
+) -> None:
     handler.settle("anna")
     handler.customers["acme"].accounts.change(handler.settle("ben"), lambda a: a.ended(disabled=True))
     handler.invite("cleo")  # has no password yet
@@ -60,7 +62,7 @@ def test_whatever_is_wrong_the_answer_is_the_same(handler: Doorstep, name: str, 
         assert name not in answer.text or name in ("anna", "ben")  # "Recorder" has none of them
 
 
-def test_a_refused_sign_in_is_audited_without_the_typed_name(handler: Doorstep) -> None:
+def test_a_refused_sign_in_is_audited_without_the_typed_name(handler: SignInService) -> None:
     handler.settle()
     handler.sign_in(handler.browser(), "ANNA", "secret that was mistyped")
     handler.sign_in(handler.browser(), "passwordTypedAsName", "x")
@@ -76,7 +78,7 @@ HOME, OFFICE, STRANGER = "127.0.1.7", "127.0.2.7", "127.0.3.7"
 """Addresses of three networks."""
 
 
-def test_an_attempt_from_a_known_network_waits_its_turn(handler: Doorstep) -> None:
+def test_an_attempt_from_a_known_network_waits_its_turn(handler: SignInService) -> None:
     handler.settle()
     assert handler.sign_in(handler.browser(HOME)).status_code == 303
     for _ in range(12):
@@ -87,7 +89,7 @@ def test_an_attempt_from_a_known_network_waits_its_turn(handler: Doorstep) -> No
     assert len(handler.delays) == 8, "whoever got in waits no more"
 
 
-def test_failures_from_one_address_do_not_lock_others_out(handler: Doorstep) -> None:
+def test_failures_from_one_address_do_not_lock_others_out(handler: SignInService) -> None:
     handler.settle()
     judged = 0
     stranger = handler.browser(STRANGER)
@@ -104,7 +106,7 @@ def test_failures_from_one_address_do_not_lock_others_out(handler: Doorstep) -> 
 
 
 def test_many_addresses_do_not_speed_up_guessing(
-    handler: Doorstep,
+    handler: SignInService,
 ) -> None:
     handler.settle()
     assert handler.sign_in(handler.browser(HOME)).status_code == 303
@@ -126,7 +128,7 @@ def test_many_addresses_do_not_speed_up_guessing(
     assert not [each for each in handler.delays[before:] if each > MAX_DELAY]
 
 
-def test_login_waits_do_not_reveal_which_names_exist(handler: Doorstep) -> None:
+def test_login_waits_do_not_reveal_which_names_exist(handler: SignInService) -> None:
     handler.settle()
     handler.settle("ben")
     assert handler.sign_in(handler.browser(HOME)).status_code == 303  # where anna has been is nobody's but hers to see
@@ -140,7 +142,7 @@ def test_login_waits_do_not_reveal_which_names_exist(handler: Doorstep) -> None:
     assert seen[0][1], "some of them waited"
 
 
-def held_pauses(handler: Doorstep, monkeypatch: pytest.MonkeyPatch) -> tuple[queue.Queue[float], asyncio.Event]:
+def held_pauses(handler: SignInService, monkeypatch: pytest.MonkeyPatch) -> tuple[queue.Queue[float], asyncio.Event]:
     """Tell what each try has to wait, and let all go on once the event is set."""
     waiting, go_on = queue.Queue[float](), asyncio.Event()
 
@@ -152,7 +154,9 @@ def held_pauses(handler: Doorstep, monkeypatch: pytest.MonkeyPatch) -> tuple[que
     return waiting, go_on
 
 
-def test_attempts_from_one_address_cannot_fill_the_queue(handler: Doorstep, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_attempts_from_one_address_cannot_fill_the_queue(
+    handler: SignInService, monkeypatch: pytest.MonkeyPatch
+) -> None:
     handler.settle()
     assert handler.sign_in(handler.browser(HOME)).status_code == 303
     for _ in range(5):
@@ -168,7 +172,7 @@ def test_attempts_from_one_address_cannot_fill_the_queue(handler: Doorstep, monk
 
 
 def test_others_in_a_known_network_do_not_lock_its_owner_out(
-    handler: Doorstep, monkeypatch: pytest.MonkeyPatch
+    handler: SignInService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     handler.settle()
     assert handler.sign_in(handler.browser(HOME)).status_code == 303
@@ -188,7 +192,7 @@ def test_others_in_a_known_network_do_not_lock_its_owner_out(
 
 
 def test_a_full_password_queue_does_not_block_known_networks(
-    handler: Doorstep, monkeypatch: pytest.MonkeyPatch
+    handler: SignInService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     handler.settle()
     assert handler.sign_in(handler.browser(HOME)).status_code == 303
@@ -203,7 +207,7 @@ async def _set(event: asyncio.Event) -> None:
     event.set()
 
 
-def test_wrong_codes_from_elsewhere_do_not_slow_known_networks(handler: Doorstep) -> None:
+def test_wrong_codes_from_elsewhere_do_not_slow_known_networks(handler: SignInService) -> None:
     secret, _ = handler.app(handler.settle())
     browser = handler.browser(HOME)
     form = {"step": field(handler.sign_in(browser), "step"), "code": handler.code(secret)}
@@ -222,7 +226,7 @@ def test_wrong_codes_from_elsewhere_do_not_slow_known_networks(handler: Doorstep
     assert browser.post("/sign-in/factor", data=form).status_code == 303
 
 
-def test_another_spelling_of_a_name_is_no_new_try(handler: Doorstep) -> None:
+def test_another_spelling_of_a_name_is_no_new_try(handler: SignInService) -> None:
     handler.settle()
     for name in ("anna", "ANNA", " anna", "ａｎｎａ", "Anna "):
         assert handler.sign_in(handler.browser(), name, "wrong").status_code == 403
@@ -231,7 +235,7 @@ def test_another_spelling_of_a_name_is_no_new_try(handler: Doorstep) -> None:
     assert handler.delays == [1]
 
 
-def test_an_attempt_refused_for_load_is_not_counted(handler: Doorstep, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_attempt_refused_for_load_is_not_counted(handler: SignInService, monkeypatch: pytest.MonkeyPatch) -> None:
     handler.settle()
     with monkeypatch.context() as crowd:
         crowd.setattr("recorder.access.passwords.MAX_WAITING", 0)
@@ -241,7 +245,7 @@ def test_an_attempt_refused_for_load_is_not_counted(handler: Doorstep, monkeypat
     assert handler.sign_in(handler.browser()).status_code == 303
 
 
-def test_a_sole_customer_is_not_asked_for(handler: Doorstep, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_sole_customer_is_not_asked_for(handler: SignInService, monkeypatch: pytest.MonkeyPatch) -> None:
     handler.settle()
     monkeypatch.setattr(handler.family, "customers", {"acme": handler.customers["acme"]})
     browser = handler.browser()
@@ -249,14 +253,14 @@ def test_a_sole_customer_is_not_asked_for(handler: Doorstep, monkeypatch: pytest
     assert handler.sign_in(browser, customer="").status_code == 303
 
 
-def test_one_address_cannot_try_many_names_for_ever(handler: Doorstep) -> None:
+def test_one_address_cannot_try_many_names_for_ever(handler: SignInService) -> None:
     browser = handler.browser()
     answers = [handler.sign_in(browser, f"name{i}").status_code for i in range(26)]
     assert answers == [403] * 26
     assert handler.delays == pytest.approx([1, 2, 4, 4, 4, 4], abs=0.1)
 
 
-def test_sign_in_does_not_redirect_to_other_sites(handler: Doorstep) -> None:
+def test_sign_in_does_not_redirect_to_other_sites(handler: SignInService) -> None:
     handler.settle()
     evils = "//evil.example https://evil.example /\\\\evil.example /%2fevil.example javascript:alert(1) /calls?x=//evil"
     for evil in (*evils.split(), "/calls\r\nX: y"):
@@ -266,7 +270,7 @@ def test_sign_in_does_not_redirect_to_other_sites(handler: Doorstep) -> None:
         assert handler.sign_in(browser, next=evil).headers["location"] == "/"
 
 
-def test_a_cross_site_form_signs_nobody_in(handler: Doorstep) -> None:
+def test_a_cross_site_form_signs_nobody_in(handler: SignInService) -> None:
     handler.settle()
     form = {"customer": "acme", "name": "anna", "password": PASSWORD}
     browser = handler.browser()
@@ -274,7 +278,7 @@ def test_a_cross_site_form_signs_nobody_in(handler: Doorstep) -> None:
     assert browser.post("/sign-in", data=form, headers={"Origin": "https://evil.example"}).status_code == 403
 
 
-def test_the_customer_field_is_prefilled_from_the_address(handler: Doorstep) -> None:
+def test_the_customer_field_is_prefilled_from_the_address(handler: SignInService) -> None:
     page = handler.browser().get("/sign-in?customer=acme%22%3E%3Cscript%3E").text
     assert 'value="acme&#34;&gt;&lt;script&gt;"' in page
     assert "beta" not in page  # customers do not learn of each other
@@ -283,7 +287,7 @@ def test_the_customer_field_is_prefilled_from_the_address(handler: Doorstep) -> 
 # --- second factor ---------------------------------------------------------------------------------------------------
 
 
-def test_a_code_of_the_app_is_asked_for_and_taken_once(handler: Doorstep) -> None:
+def test_a_code_of_the_app_is_asked_for_and_taken_once(handler: SignInService) -> None:
     secret, _ = handler.app(handler.settle())
     browser = handler.browser()
     shown = handler.sign_in(browser, next="/audit")
@@ -300,7 +304,7 @@ def test_a_code_of_the_app_is_asked_for_and_taken_once(handler: Doorstep) -> Non
     assert not inside(thief)
 
 
-def test_a_step_is_good_for_one_try_and_ten_minutes(handler: Doorstep) -> None:
+def test_a_step_is_good_for_one_try_and_ten_minutes(handler: SignInService) -> None:
     secret, _ = handler.app(handler.settle())
     browser = handler.browser()
     step = field(handler.sign_in(browser), "step")
@@ -314,7 +318,7 @@ def test_a_step_is_good_for_one_try_and_ten_minutes(handler: Doorstep) -> None:
     assert not inside(browser)
 
 
-def test_codes_cannot_be_tried_for_ever(handler: Doorstep) -> None:
+def test_codes_cannot_be_tried_for_ever(handler: SignInService) -> None:
     secret, _ = handler.app(handler.settle())
     browser = handler.browser()
     shown = handler.sign_in(browser)
@@ -327,7 +331,7 @@ def test_codes_cannot_be_tried_for_ever(handler: Doorstep) -> None:
     assert answer.status_code == 303
 
 
-def test_a_recovery_code_lets_in_once(handler: Doorstep) -> None:
+def test_a_recovery_code_lets_in_once(handler: SignInService) -> None:
     _, codes = handler.app(handler.settle())
     for expected in (303, 403):
         browser = handler.browser()
@@ -335,7 +339,7 @@ def test_a_recovery_code_lets_in_once(handler: Doorstep) -> None:
         assert browser.post("/sign-in/factor", data={"step": step, "code": codes[0].upper()}).status_code == expected
 
 
-def test_without_the_second_step_there_is_no_session(handler: Doorstep) -> None:
+def test_without_the_second_step_there_is_no_session(handler: SignInService) -> None:
     handler.app(handler.settle())
     browser = handler.browser()
     handler.sign_in(browser)
@@ -344,7 +348,7 @@ def test_without_the_second_step_there_is_no_session(handler: Doorstep) -> None:
     assert not inside(browser)
 
 
-def test_a_required_second_factor_is_set_up_at_sign_in(strict: Doorstep) -> None:
+def test_a_required_second_factor_is_set_up_at_sign_in(strict: SignInService) -> None:
     strict.settle()
     browser = strict.browser()
     shown = strict.sign_in(browser, next="/audit")
@@ -362,7 +366,7 @@ def test_a_required_second_factor_is_set_up_at_sign_in(strict: Doorstep) -> None
     assert strict.told()[-1][3] == "password and new app"
 
 
-def test_a_required_second_factor_cannot_be_skipped(strict: Doorstep) -> None:
+def test_a_required_second_factor_cannot_be_skipped(strict: SignInService) -> None:
     strict.settle()
     browser = strict.browser()
     step = field(strict.sign_in(browser), "step")
@@ -373,7 +377,7 @@ def test_a_required_second_factor_cannot_be_skipped(strict: Doorstep) -> None:
 # --- the end of a session --------------------------------------------------------------------------------------------
 
 
-def enter(handler: Doorstep) -> tuple:
+def enter(handler: SignInService) -> tuple:
     browser = handler.browser()
     assert handler.sign_in(browser).status_code == 303
     return browser
@@ -387,21 +391,21 @@ def enter(handler: Doorstep) -> tuple:
         lambda a: a.ended(password="another"),
     ],
 )
-def test_a_session_ends_when_its_account_changes(handler: Doorstep, change) -> None:
+def test_a_session_ends_when_its_account_changes(handler: SignInService, change) -> None:
     id = handler.settle()
     browser = enter(handler)
     handler.customers["acme"].accounts.change(id, change)
     assert not inside(browser)
 
 
-def test_a_session_ends_once_its_account_is_removed(handler: Doorstep) -> None:
+def test_a_session_ends_once_its_account_is_removed(handler: SignInService) -> None:
     id = handler.settle()
     browser = enter(handler)
     handler.customers["acme"].accounts.remove(id)
     assert not inside(browser)
 
 
-def test_a_session_ends_after_twenty_idle_minutes(handler: Doorstep) -> None:
+def test_a_session_ends_after_twenty_idle_minutes(handler: SignInService) -> None:
     handler.settle()
     browser = enter(handler)
     handler.later += 20 * 60
@@ -410,7 +414,7 @@ def test_a_session_ends_after_twenty_idle_minutes(handler: Doorstep) -> None:
     assert not inside(browser)
 
 
-def test_a_page_that_renews_itself_keeps_no_session(handler: Doorstep) -> None:
+def test_a_page_that_renews_itself_keeps_no_session(handler: SignInService) -> None:
     handler.settle()
     browser = enter(handler)
     for _ in range(5):
@@ -419,7 +423,7 @@ def test_a_page_that_renews_itself_keeps_no_session(handler: Doorstep) -> None:
     assert not inside(browser)
 
 
-def test_after_twelve_hours_one_signs_in_again_however_busy(handler: Doorstep) -> None:
+def test_after_twelve_hours_one_signs_in_again_however_busy(handler: SignInService) -> None:
     handler.settle()
     browser = enter(handler)
     for _ in range(71):
@@ -429,7 +433,7 @@ def test_after_twelve_hours_one_signs_in_again_however_busy(handler: Doorstep) -
     assert not inside(browser)
 
 
-def test_signing_out_ends_the_session_and_is_audited(handler: Doorstep) -> None:
+def test_signing_out_ends_the_session_and_is_audited(handler: SignInService) -> None:
     handler.settle()
     browser = enter(handler)
     kept = browser.cookies.get(COOKIE)
@@ -441,7 +445,7 @@ def test_signing_out_ends_the_session_and_is_audited(handler: Doorstep) -> None:
     assert handler.told()[-1] == ("anna", "session.close", "done", "")
 
 
-def test_signing_in_again_replaces_cookie_and_session(handler: Doorstep) -> None:
+def test_signing_in_again_replaces_cookie_and_session(handler: SignInService) -> None:
     handler.settle()
     browser = enter(handler)
     first = browser.cookies.get(COOKIE)
@@ -453,7 +457,7 @@ def test_signing_in_again_replaces_cookie_and_session(handler: Doorstep) -> None
     assert not inside(other)
 
 
-def test_damaged_accounts_lock_out_only_their_customer(handler: Doorstep) -> None:
+def test_damaged_accounts_lock_out_only_their_customer(handler: SignInService) -> None:
     handler.settle()
     handler.settle("ben", customer="beta")
     browser = enter(handler)
@@ -465,7 +469,7 @@ def test_damaged_accounts_lock_out_only_their_customer(handler: Doorstep) -> Non
     handler.faults.clear()
 
 
-def test_an_account_ended_between_two_pages_is_refused(handler: Doorstep) -> None:
+def test_an_account_ended_between_two_pages_is_refused(handler: SignInService) -> None:
     id = handler.settle()
     secret, _ = handler.app(id)
     browser = handler.browser()
@@ -476,7 +480,7 @@ def test_an_account_ended_between_two_pages_is_refused(handler: Doorstep) -> Non
     assert "changed meanwhile" in words(answer.text)
 
 
-def test_a_stale_setup_does_not_replace_a_second_factor(strict: Doorstep) -> None:
+def test_a_stale_setup_does_not_replace_a_second_factor(strict: SignInService) -> None:
     """Somebody who knows the password alone, and began to set up an app of their own before its owner did."""
     id = strict.settle()
     thief, anna = strict.browser(), strict.browser()
@@ -492,7 +496,7 @@ def test_a_stale_setup_does_not_replace_a_second_factor(strict: Doorstep) -> Non
 
 
 def test_an_app_that_cannot_be_written_down_is_not_put_on_file(
-    strict: Doorstep, monkeypatch: pytest.MonkeyPatch
+    strict: SignInService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     id = strict.settle()
     browser = strict.browser()
@@ -503,7 +507,7 @@ def test_an_app_that_cannot_be_written_down_is_not_put_on_file(
     assert strict.customers["acme"].accounts.get(id).totp is None
 
 
-def test_a_stranger_sends_no_long_form(handler: Doorstep) -> None:
+def test_a_stranger_sends_no_long_form(handler: SignInService) -> None:
     assert handler.sign_in(handler.browser(), "anna", "x" * 40_000).status_code == 413
 
 
@@ -511,7 +515,7 @@ def secret_in(page: httpx2.Response) -> str:
     return re.search(r'class="mono">([A-Z2-7]{32})<', page.text).group(1)
 
 
-def unwritable(handler: Doorstep, monkeypatch: pytest.MonkeyPatch) -> None:
+def unwritable(handler: SignInService, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object) -> None:
         raise AuditError("the disk is full")
 

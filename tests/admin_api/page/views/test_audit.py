@@ -13,7 +13,7 @@ from admin_api.page.views import audit
 from admin_api.page.views.action_labels import COUNTS, NOTES
 from storage.access.actor import Actor, Kind
 from storage.audit.hash_chain import Act
-from tests.admin_api.page import spoken
+from tests.admin_api.page import page_texts
 
 
 def test_the_auditor_reads_who_did_what(browse, service):
@@ -106,7 +106,7 @@ def test_a_reason_is_translated_except_for_typed_text(reason, german):
 
 def test_every_audit_reason_is_known_to_the_view():
     shapes = [re.compile(re.sub(r"\\{\w+\\}", ".+", re.escape(text))) for text in COUNTS]
-    told = {part for text, _ in spoken.notes() for part in (text.split(", ") if text not in NOTES else [text])}
+    told = {part for text, _ in page_texts.notes() for part in (text.split(", ") if text not in NOTES else [text])}
     assert {"role", "not found", "{v0} calls are due", "{v0} calls in"} <= told
     unknown = {part for part in told if part not in NOTES and not any(shape.fullmatch(part) for shape in shapes)}
     assert not {part for part in unknown if not part.startswith("{") and "{v1}" not in part}

@@ -5,25 +5,25 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from admin_api.http.permissions import Role
-from tests.page import town
+from tests.page import sample_customer
 
 
 def test_an_operator_sees_the_node_and_no_customer(browse, service):
-    service.daemon.figures = town.figures(12)
+    service.daemon.figures = sample_customer.figures(12)
     seen = browse(Role.OPERATOR).text("/system")
     assert "The recorder takes calls." in seen and "of at most 2000" in seen
     assert "Your calls" not in seen
 
 
 def test_an_administrator_sees_the_own_calls_and_no_node(browse, service):
-    service.daemon.figures = town.figures(12)
+    service.daemon.figures = sample_customer.figures(12)
     seen = browse(Role.ADMIN).text("/system")
     assert "Your calls" in seen and "312.0 MB" in seen
     assert "Media workers" not in seen and "Certificates" not in seen
 
 
 def test_why_no_calls_are_taken(browse, service):
-    figures = town.figures(2)
+    figures = sample_customer.figures(2)
     node = {**figures["node"], "ready": False, "reason": "storage", "keys_backed_up_at": None, "certificates": []}
     service.daemon.figures = {**figures, "node": node}
     seen = browse(Role.OPERATOR).text("/system")
@@ -32,9 +32,9 @@ def test_why_no_calls_are_taken(browse, service):
 
 
 def test_due_dates_and_low_space_are_marked(browse, service):
-    figures = town.figures(2)
+    figures = sample_customer.figures(2)
     now = datetime.fromisoformat(figures["at"])
-    soon, never = town.rfc3339(now + timedelta(days=3, hours=1)), None
+    soon, never = sample_customer.rfc3339(now + timedelta(days=3, hours=1)), None
     node = {
         **figures["node"],
         "certificates": [{"use": "sip", "expires_at": soon}, {"use": "admin_api", "expires_at": never}],
@@ -50,13 +50,13 @@ def test_due_dates_and_low_space_are_marked(browse, service):
 
 
 def test_it_looks_again_by_itself_at_the_newest_part_only(browse, service):
-    service.daemon.figures = town.figures(12)
+    service.daemon.figures = sample_customer.figures(12)
     operator = browse(Role.OPERATOR)
     part = operator.get("/system", headers={"HX-Request": "true"}).text
     assert "The recorder takes calls." in part and "<html" not in part and "data-plot" not in part
 
 
 def test_every_sample_stands_in_a_table(browse, service):
-    service.daemon.figures = town.figures(12)
+    service.daemon.figures = sample_customer.figures(12)
     page = browse(Role.OPERATOR, Role.ADMIN).get("/system").text
     assert page.count("data-plot") == 4 and page.count('<tr><th scope="row"><time') == 48

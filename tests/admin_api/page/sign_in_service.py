@@ -23,7 +23,7 @@ PASSWORD = "a fine long passphrase"
 NOW = datetime(2026, 5, 4, 10, 0, tzinfo=UTC)
 
 
-class Doorstep(Service):
+class SignInService(Service):
     """Everything is real but the clocks and the cost of a password."""
 
     def __init__(self, folder: Path, *, required: bool = False, providers: Any = None) -> None:
@@ -135,4 +135,4 @@ def inside(browser: httpx2.Client) -> bool:
     return browser.get("/account").status_code == 200
 
 
-__all__ = ["COOKIE", "NOW", "PASSWORD", "Doorstep", "field", "inside"]
+__all__ = ["COOKIE", "NOW", "PASSWORD", "SignInService", "field", "inside"]

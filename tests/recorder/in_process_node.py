@@ -101,11 +101,11 @@ class Stage:
 
     node: Node
     live: Live
-    runner: Executor
+    executor: Executor
     recordings: Recordings
     signalling: SipHandler
     workers: WorkerEvents
-    mending: RepairQueue
+    repairs: RepairQueue
     checkpoints: Checkpoints
     faults: list[tuple[str, BaseException]]
     said: list[bytes] = field(default_factory=list)
@@ -222,17 +222,17 @@ async def stage(folder: Path, text: str = CONFIG, patience: float = 10.0) -> Asy
         incidents=Incidents(lambda: datetime.now(UTC), read.node.data_dir, disk.within),
     )
     live, checkpoints = Live(), Checkpoints(read.node.runtime_dir / "live")
-    mending = RepairQueue(node, checkpoints.remove)
-    runner = Executor(node, checkpoints, live, mending)
+    repairs = RepairQueue(node, checkpoints.remove)
+    executor = Executor(node, checkpoints, live, repairs)
     recordings = Recordings(Closed([each.port for each in read.sip.listen], node.ports, media.advertise, media.bind))
     one = Stage(
         node,
         live,
-        runner,
+        executor,
         recordings,
-        SipHandler(node, CustomerLookup(read.customers), recordings, runner, live),
-        WorkerEvents(node, live, runner, lambda: None),
-        mending,
+        SipHandler(node, CustomerLookup(read.customers), recordings, executor, live),
+        WorkerEvents(node, live, executor, lambda: None),
+        repairs,
         checkpoints,
         faults,
     )
@@ -240,13 +240,13 @@ async def stage(folder: Path, text: str = CONFIG, patience: float = 10.0) -> Asy
     built.append(one)
     await node.workers.start()
     tasks.start(node.indexer.run(), "indexer")
-    tasks.start(mending.run(), "mending")
+    tasks.start(repairs.run(), "mending")
     try:
         yield one
     finally:
         for call in live:
             one.forget(call)
-        await one.until(lambda: not len(mending))  # a cancelled question would leave its database connection open
+        await one.until(lambda: not len(repairs))  # a cancelled question would leave its database connection open
         await node.indexer.drain(30)
         await node.workers.stop()
         await tasks.close()

@@ -14,18 +14,18 @@ from media.spec import StreamSpec
 from recorder.workers import messages
 from recorder.workers.call_recorder import CallRecorder
 from storage.vault.container import MEDIA_SEGMENT, PartSecret, Reader, new_part
-from tests.recorder.studio import CALL, SPOOL_KEY, SUITE, Sender, Studio
+from tests.recorder.worker_call import CALL, SPOOL_KEY, SUITE, Sender, WorkerCall
 
 TICK = 1_000_000_000
 
 
-class Deck:
+class RecordedCall:
     """A tape with its senders; `now` moves by a tick with each drain."""
 
     def __init__(self, folder: Path, streams: int, srtp: bool) -> None:
         self.folder = folder
         key = os.urandom(30) if srtp else None
-        self.pairs = [Studio._pair() for _ in range(streams)]
+        self.pairs = [WorkerCall._pair() for _ in range(streams)]
         self.senders = [Sender(key, 0x1000 + n) for n in range(streams)]
         self.specs = tuple(
             StreamSpec(
@@ -97,13 +97,13 @@ class Deck:
         return out
 
     def frames(self, found: list[record_format.Record], stream: int = 0) -> list[int]:
-        return [number for _, number in sorted(Studio.numbered(found, stream))]
+        return [number for _, number in sorted(WorkerCall.numbered(found, stream))]
 
 
 @contextmanager
-def deck(folder: Path, streams: int = 2, srtp: bool = True) -> Iterator[Deck]:
+def recorded_call(folder: Path, streams: int = 2, srtp: bool = True) -> Iterator[RecordedCall]:
     """Have a tape and let go of everything in the end."""
-    one = Deck(folder, streams, srtp)
+    one = RecordedCall(folder, streams, srtp)
     try:
         yield one
     finally:

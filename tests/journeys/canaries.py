@@ -14,7 +14,7 @@ _PLACE = re.compile(r"\{(word|name|number|key): ([^}]+)\}")
 LEAST = 6  # bytes of a spelling that is looked for; shorter ones are met by chance
 
 
-class Plants:
+class Canaries:
     """Gives each place its own canary, so that a hit tells where it came from."""
 
     def __init__(self) -> None:

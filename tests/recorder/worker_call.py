@@ -45,7 +45,7 @@ class Sender:
             self.socket.sendto(self.packet(), ("127.0.0.1", port))
 
 
-class Studio:
+class WorkerCall:
     """A folder, workers, and one call whose parts can be read back."""
 
     def __init__(

@@ -21,7 +21,7 @@ from sip.message.header_values import Flow
 from sip.transport.server import Listener, Server, open_socket
 from sip.ua.events import Closed, HungUp, Invited
 from sip.ua.settings import Settings
-from tests.sip.story import ANSWER, Story
+from tests.sip.memory_client import ANSWER, Story
 
 HOST = "127.0.0.1"
 

@@ -1,4 +1,4 @@
-"""Messages, requests and files with a canary in every place where somebody's data may stand (tests.journeys.plants).
+"""Messages, requests and files with a canary in every place where somebody's data may stand (tests.journeys.canaries).
 
 What stands in square brackets is put in by whoever sends them.
 """

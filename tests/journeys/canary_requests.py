@@ -15,7 +15,7 @@ from tests.journeys.test_forgetting import SECONDS, WAIVER, Api
 
 
 @dataclass(frozen=True, slots=True)
-class Plant:
+class Canary:
     """One place where somebody may write about people."""
 
     what: str
@@ -33,42 +33,42 @@ class Plant:
 
 
 PLANTS = (
-    Plant("a waiver", "PUT", "/waiver", {**WAIVER, "signed_by": "{word}", "scope": "{word} too"}, "admin"),
-    Plant("a correction", "POST", "/calls/{call}/annotations", {"text": "{word} wrote"}),
-    Plant("a hold", "PUT", "/calls/{call}/hold", {"reason": "court of {word}"}),
-    Plant(
+    Canary("a waiver", "PUT", "/waiver", {**WAIVER, "signed_by": "{word}", "scope": "{word} too"}, "admin"),
+    Canary("a correction", "POST", "/calls/{call}/annotations", {"text": "{word} wrote"}),
+    Canary("a hold", "PUT", "/calls/{call}/hold", {"reason": "court of {word}"}),
+    Canary(
         "a transcript",
         "POST",
         "/calls/{call}/attachments?kind=transcript",
         "WEBVTT\n\n00:00.000 --> 00:01.000\n{word} speaking\n",
         type="text/vtt",
     ),
-    Plant(
+    Canary(
         "a chat",
         "POST",
         "/calls/{call}/attachments?kind=chat",
         '{"messages": [{"text": "{word}"}]}',
     ),
-    Plant(
+    Canary(
         "a retention rule",
         "PUT",
         "/retention",
         {"rules": [{"days": 3650, "name": "case {word}", "party": "{word}"}], "default_days": 3650},
         "admin",
     ),
-    Plant("a set of columns", "PUT", "/column-sets/{word}", {"columns": ["id", "started_at"]}),
-    Plant(
+    Canary("a set of columns", "PUT", "/column-sets/{word}", {"columns": ["id", "started_at"]}),
+    Canary(
         "a request",
         "POST",
         "/requests",
         {"kind": "access", "identities": ["{word} Person"], "reference": "file {word}", "reason": "says {word}"},
     ),
-    Plant("a user", "POST", "/users", {"first_name": "{word}", "email": "{word}@example.org"}),
-    Plant("an export", "POST", "/exports", {"calls": ["{call}"], "format": "csv", "reason": "{word}"}),
-    Plant("an export of somebody", "POST", "/exports", {"party": "{word}", "format": "json", "reason": "x"}),
-    Plant("an erasure", "POST", "/erasures", {"party": "{word}", "reason": "wish of {word}"}),
-    Plant("a search", "GET", "/calls?party={word}", None),
-    Plant("a search for users", "GET", "/users?q={word}", None),
+    Canary("a user", "POST", "/users", {"first_name": "{word}", "email": "{word}@example.org"}),
+    Canary("an export", "POST", "/exports", {"calls": ["{call}"], "format": "csv", "reason": "{word}"}),
+    Canary("an export of somebody", "POST", "/exports", {"party": "{word}", "format": "json", "reason": "x"}),
+    Canary("an erasure", "POST", "/erasures", {"party": "{word}", "reason": "wish of {word}"}),
+    Canary("a search", "GET", "/calls?party={word}", None),
+    Canary("a search for users", "GET", "/users?q={word}", None),
 )
 
 
