@@ -4,15 +4,17 @@ Both directions are read by the annotations in recorder.workers.messages: every 
 also lengths, ranges and closed sets. A message of the other direction is refused.
 """
 
+import dataclasses
+from collections.abc import Sequence
 from typing import TypeVar, get_args
 
-from msgspec import MsgspecError
+from msgspec import MsgspecError, structs
 from msgspec.msgpack import Decoder, Encoder
 
 from media.spec import Dtls, StreamSpec
 from recorder.errors import RecorderError
 from recorder.workers import messages
-from recorder.workers.messages import Add, Command, Report
+from recorder.workers.messages import Add, Adopt, Change, Command, Report
 
 M = TypeVar("M")
 
@@ -42,7 +44,7 @@ class WireError(RecorderError):
 def encode(message: Command | Report) -> bytes:
     """Serialise a message; WireError if it is too long, or holds a number above 64 bits or a text that is none."""
     try:
-        data = _ENCODER.encode(message)
+        data = _ENCODER.encode(_with_networks_once(message))
     except (OverflowError, UnicodeEncodeError):
         raise WireError("a message between main and a worker cannot be written") from None
     if len(data) > (MAX_OFFERED if type(message) is Add else MAX_MESSAGE):
@@ -52,12 +54,36 @@ def encode(message: Command | Report) -> bytes:
 
 def decode_command(data: bytes | bytearray | memoryview) -> Command:
     """Read a message of main; WireError if it is none."""
-    return _decoded(_COMMANDS, data)
+    message = _decoded(_COMMANDS, data)
+    told = message.new if isinstance(message, Add | Adopt) else message if isinstance(message, Change) else None
+    if told is not None and told.networks:
+        for stream in told.streams:
+            stream.networks = told.networks
+    return message
 
 
 def decode_report(data: bytes | bytearray | memoryview) -> Report:
     """Read a message of a worker; WireError if it is none."""
     return _decoded(_REPORTS, data)
+
+
+def _with_networks_once(message: Command | Report) -> Command | Report:
+    """Write the customer's networks once, not for each stream: a customer may have thousands, an offer 64 lines."""
+    if isinstance(message, Add | Adopt):
+        streams, networks = _split(message.new.streams)
+        return structs.replace(message, new=structs.replace(message.new, streams=streams, networks=networks))
+    if isinstance(message, Change):
+        streams, networks = _split(message.streams)
+        return structs.replace(message, streams=streams, networks=networks)
+    return message
+
+
+def _split(streams: Sequence[StreamSpec]) -> tuple[tuple[StreamSpec, ...], tuple[str, ...]]:
+    """Take out the networks that all streams share; none if they differ."""
+    networks = streams[0].networks if len(streams) > 1 else ()
+    if not networks or any(each.networks != networks for each in streams):
+        return tuple(streams), ()
+    return tuple(dataclasses.replace(each, networks=()) for each in streams), networks
 
 
 def _decoded(decoder: Decoder[M], data: bytes | bytearray | memoryview) -> M:

@@ -59,6 +59,8 @@ class NewCall(Value, frozen=True):
     # (from, to) in ns since the epoch in which nothing may be kept, to None = it lasts; the spool may know earlier
     # ones, but not better whether one lasts; None = what the spool says
     pauses: tuple[tuple[int, int | None], ...] | None = None
+    # StreamSpec.networks of all streams, on the wire only: recorder.workers.codec writes them once
+    networks: tuple[str, ...] = ()
 
 
 class Add(Sent, frozen=True):
@@ -91,6 +93,8 @@ class Change(Sent, frozen=True):
     sockets: Sockets
     removed: tuple[int, ...]
     at: int
+    # as in NewCall
+    networks: tuple[str, ...] = ()
 
 
 class Pause(Sent, frozen=True):

@@ -85,6 +85,16 @@ def test_a_new_call_leaves_room_for_its_next_workers_message() -> None:
     assert codec.encode(messages.Adopt(long, (), False, 0, True))
 
 
+def test_networks_of_a_customer_are_written_once_for_all_streams() -> None:
+    networks = tuple(f"10.{each // 250}.{each % 250}.0/24" for each in range(5_000))
+    streams = tuple(StreamSpec(number, "AES_CM_128_HMAC_SHA1_80", bytes(30), networks=networks) for number in range(64))
+    new = messages.NewCall("id", messages.Part("m1", b"k"), streams, b"s" * 32)
+    for message in (messages.Add(new, ()), messages.Adopt(new, (), False, 0, True)):
+        assert codec.decode_command(codec.encode(message)).new.streams == streams
+    change = messages.Change("id", (*streams[:2], StreamSpec(2)), (), (), 5)
+    assert codec.decode_command(codec.encode(change)).streams == change.streams
+
+
 def test_counters_of_thousands_of_calls_are_short() -> None:
     """Names of fields would triple what main has to read of every call every five seconds."""
     counts = messages.Counts(1, 1_000_000, 1_000, 100, 100, 100, 100, 60_000, 160_000_000, 1_700_000_000_000_000_000)
