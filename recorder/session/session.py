@@ -83,8 +83,7 @@ class Recording:
         self.id = call
         self.policy = policy
         self._state = State.NEW
-        self.picture = CallModel()
-        self.picture.swapped = swapped
+        self.picture = CallModel(swapped=swapped)
         self.streams: list[Stream] = []
         self.notes: tuple[dict[str, Any], ...] = ()
         self.paused = False
@@ -424,7 +423,7 @@ class Recording:
 
     def snapshot_asked(self) -> None:
         """Note that the client was asked for the whole metadata."""
-        self.picture.wanting = None
+        self.picture.snapshot_asked()
 
     # ---- the end ----
     def _hung_up(self, token: Token, request: Request, body: bytes | None, now: e.Now) -> list[c.Command]:

@@ -55,7 +55,8 @@ class CallModel:
         "correlations", "damage", "direction", "session_id", "swapped", "wanting",
     )  # fmt: skip
 
-    def __init__(self) -> None:
+    def __init__(self, *, swapped: bool = False) -> None:
+        """`swapped`: the client names the owners of two streams the wrong way round."""
         self.session_id: str | None = None
         """Id of the newest session element; None without metadata: the Call-ID of the dialog stands for it."""
         self.damage = Damage.NONE
@@ -70,8 +71,8 @@ class CallModel:
         """When it ended, by the client's clock."""
         self.wanting: str | None = None
         """Why a snapshot should be asked for (RFC 7866 section 9.2): damaged, no-base, unknown-ids; None if not."""
-        self.swapped = False
-        """The client names the owners of two streams the wrong way round; whoever asks for them exchanges them."""
+        self.swapped = swapped
+        """Whoever asks for the owners of two streams exchanges them."""
         self._based = False
         self._people = Participants()
         self._ids: dict[str, int] = {}
@@ -173,6 +174,10 @@ class CallModel:
         for who in facts.redirections:
             self._people.redirect(who, HEADERS, now)
         self._name_known()
+
+    def snapshot_asked(self) -> None:
+        """Note that a snapshot was asked for: only a later document can want one again."""
+        self.wanting = None
 
     def end(self, now: datetime) -> None:
         """Note the end of the call: nobody is present any more."""
@@ -375,7 +380,7 @@ class CallModel:
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> CallModel:
         """Take back what `to_state` gave."""
-        model = cls()
+        model = cls(swapped=bool(state.get("swapped")))  # a version before this one did not know it
         model.session_id, model.damage = state["session_id"], Damage(state["damage"])
         model.correlations = tuple((kind, value) for kind, value in state["correlations"])
         model.direction = state.get("direction")
@@ -383,7 +388,6 @@ class CallModel:
         model._people, model._ids = Participants.from_state(state["people"]), dict(state["ids"])
         model._people.restore_attendance(state.get("attendance", ()))  # a version before this one did not know it
         model._identities = tuple((uri, name) for uri, name in state["identities"])
-        model.swapped = bool(state.get("swapped"))  # nor this
         model._tracks, model._based = Tracks.from_state(state), bool(state.get("based", True))
         model._extensions = base64.b64decode(state["extensions"])
         return model

@@ -226,8 +226,7 @@ def test_swapped_owners_are_read_the_other_way_round(
     lines: tuple[str, ...], document: tuple[str, ...], expected: list[tuple[str | None, ...]]
 ) -> None:
     """jambonz with rtpengine: with the owners as told, a report of one would hold the voice of the other."""
-    one = Recording("11111111-2222-4333-8444-555555555555", Policy(srtp="preferred"), random)
-    one.picture.swapped = True
+    one = Recording("11111111-2222-4333-8444-555555555555", Policy(srtp="preferred"), random, swapped=True)
     again(one, 1, offer(1, *lines), metadata(*document))
     assert heard(one) == expected
     assert [note["kind"] for note in one.call_document(now(9))["notes"]].count("owners-swapped") == 1
@@ -237,8 +236,7 @@ def test_swapped_owners_are_read_the_other_way_round(
 
 
 def test_swapped_owners_stay_with_a_stream_that_is_removed() -> None:
-    one = Recording("11111111-2222-4333-8444-555555555555", Policy(srtp="preferred"), random)
-    one.picture.swapped = True
+    one = Recording("11111111-2222-4333-8444-555555555555", Policy(srtp="preferred"), random, swapped=True)
     again(one, 1, offer(1, "1", "2"), metadata("Alice", "Bob"))
     again(one, 2, offer(2, "1", "image"), metadata("Alice", "Bob"))
     assert heard(one)[1] == ("2", "Alice")
