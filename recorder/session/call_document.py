@@ -13,7 +13,7 @@ from sip.message.message import Request
 from sip.siprec.correlation import CallName, call_group
 from sip.siprec.parties import Party
 from sip.siprec.stream_owners import Owner
-from storage.timestamps import rfc3339 as rfc3339
+from storage.timestamps import rfc3339
 
 UNMEASURED: Mapping[str, Any] = {
     "packets": 0,

@@ -32,6 +32,7 @@ from sip.siprec.correlation import call_names
 from sip.siprec.stream_owners import Owner
 from sip.siprec.xml_reader import Damage
 from sip.ua.events import Token
+from storage.timestamps import rfc3339
 
 RETRY_AFTER = 30
 """Seconds an SBC should leave us alone when we cannot take its call; it fails over to another recorder meanwhile."""
@@ -413,7 +414,7 @@ class Recording:
         """Remember something odd about the call, shown with it, once; nothing personal. False if it was known."""
         known = any(n["kind"] == kind for n in self.notes)
         if not known:
-            self.notes = (*self.notes, {"kind": kind, "at": call_document.rfc3339(now.wall), **more})
+            self.notes = (*self.notes, {"kind": kind, "at": rfc3339(now.wall), **more})
         return not known
 
     @property
@@ -503,15 +504,15 @@ class Recording:
         return {
             "id": self.id,
             "state": self.shown_state(),
-            "started_at": call_document.rfc3339(self.started.wall if self.started else None),
-            "ended_at": call_document.rfc3339(self.ended.wall if self.ended else None),
+            "started_at": rfc3339(self.started.wall if self.started else None),
+            "ended_at": rfc3339(self.ended.wall if self.ended else None),
             "duration_ms": self._duration(now) // MILLISECOND,
             "session_id": self.session_id,
             "sip_call_id": self.call_id,
             "client": self.client,
             "source": self.source,
             "direction": picture.direction,
-            **({"kept_from": call_document.rfc3339(later)} if later else {}),
+            **({"kept_from": rfc3339(later)} if later else {}),
             "end_reason": self.reason,
             "paused": self.paused,
             "parties": [call_document.party(p) for p in picture.parties()],
@@ -579,7 +580,7 @@ def _policy_from_state(state: Mapping[str, Any]) -> answer.Policy:
 
 
 def _moment_to_state(now: e.Now | None) -> list[Any] | None:
-    return [call_document.rfc3339(now.wall), now.mono, now.behind.total_seconds()] if now else None
+    return [rfc3339(now.wall), now.mono, now.behind.total_seconds()] if now else None
 
 
 def _moment_from_state(state: Sequence[Any] | None) -> e.Now | None:
