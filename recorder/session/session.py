@@ -32,6 +32,8 @@ from sip.siprec.correlation import call_names
 from sip.siprec.stream_owners import Owner
 from sip.siprec.xml_reader import Damage
 from sip.ua.events import Token
+from storage.calls.call_document import CallDocument
+from storage.calls.call_document import State as CallState
 from storage.timestamps import rfc3339
 
 RETRY_AFTER = 30
@@ -473,7 +475,7 @@ class Recording:
         """Return the id of the metadata's session element, or the Call-ID without metadata."""
         return self.picture.session_id or self.call_id
 
-    def shown_state(self) -> str:
+    def shown_state(self) -> CallState:
         """Return the state as the API shows it."""
         if self._state in (State.FINISHING, State.OVER):
             return "interrupted" if self.interrupted else "complete"
@@ -496,11 +498,12 @@ class Recording:
         true = max(end.wall + end.behind, began.wall + began.behind + self._duration(now))
         return true if true - end.wall > CLOCK_CORRECTION else None
 
-    def call_document(self, now: e.Now) -> dict[str, Any]:
+    def call_document(self, now: e.Now) -> CallDocument:
         """Return everything known of the call, as the API shows it, without what the database adds."""
         picture, later = self.picture, self._kept_from(now)
         owners = picture.shown(speakers.owners(self.streams, self.agreement.lines, picture))
         self.inferred = sum(owner.inferred for owner in owners)
+        kept: CallDocument = {"kept_from": rfc3339(later)} if later else {}
         return {
             "id": self.id,
             "state": self.shown_state(),
@@ -512,7 +515,7 @@ class Recording:
             "client": self.client,
             "source": self.source,
             "direction": picture.direction,
-            **({"kept_from": rfc3339(later)} if later else {}),
+            **kept,
             "end_reason": self.reason,
             "paused": self.paused,
             "parties": [call_document.party(p) for p in picture.parties()],

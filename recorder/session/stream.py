@@ -18,6 +18,7 @@ from sip.sdp.description import Format, SessionDescription
 from sip.sdp.plan import Addresses
 from sip.sdp.sdes import SUITES
 from sip.siprec.stream_owners import Owner
+from storage.calls.call_document import Stream as StreamDocument
 from storage.timestamps import rfc3339
 
 
@@ -210,7 +211,7 @@ class Stream:
         self._interval(self.held or self.paused, False, at)
         self.held = self.paused = False
 
-    def document(self, owner: Owner, speakers: Sequence[Owner] = ()) -> dict[str, Any]:
+    def document(self, owner: Owner, speakers: Sequence[Owner] = ()) -> StreamDocument:
         """Return the stream as the API shows it; `speakers` are those of `self.speakers` with indices for positions."""
         return {
             "label": owner.label if self.label is None else self.label,

@@ -38,7 +38,7 @@ from sip.siprec.participants import HEADERS, VENDOR, ParticipantEntry, Participa
 from sip.siprec.parties import Party, Person, Role, plain, read_headers
 from sip.siprec.stream_owners import Owner, OwnerFacts, assign
 from sip.siprec.timestamps import restore_time, store_time
-from sip.siprec.vendor_extensions import VendorFacts, read_extensions
+from sip.siprec.vendor_extensions import Direction, VendorFacts, read_extensions
 from sip.siprec.xml_reader import Damage
 
 MAX_IDS = 1_024
@@ -63,8 +63,8 @@ class CallModel:
         """The worst that was wrong with a document so far."""
         self.correlations: tuple[tuple[str, str], ...] = ()
         """Names of the call in other systems, kind and value, in order of appearance."""
-        self.direction: str | None = None
-        """inbound or outbound, seen from whose recording it is; None unless a vendor's extension says so."""
+        self.direction: Direction | None = None
+        """Seen from whose recording it is; None unless a vendor's extension says so."""
         self.client_started_at: datetime | None = None
         """When the session began, by the client's clock."""
         self.client_ended_at: datetime | None = None
