@@ -37,7 +37,10 @@ from storage.calls.call_document import State as CallState
 from storage.timestamps import rfc3339
 
 RETRY_AFTER = 30
-"""Seconds an SBC should leave us alone when we cannot take its call; it fails over to another recorder meanwhile."""
+"""Seconds an SBC should leave us alone when we cannot take its call: until a call ends or the disk takes more.
+
+It fails over to another recorder meanwhile.
+"""
 
 UNREADABLE = (305, "The session description cannot be read")
 ENDING = (399, "The recording is ending")
