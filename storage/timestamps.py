@@ -1,6 +1,7 @@
 """Times as the databases and documents keep them."""
 
 from datetime import UTC, datetime, timedelta
+from typing import overload
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -24,6 +25,12 @@ def to_text(moment: datetime) -> str:
     return f"{utc.isoformat(timespec='microseconds')}Z"  # strftime writes the year 1 as "1" (glibc)
 
 
+@overload
+def rfc3339(at: datetime) -> str: ...
+@overload
+def rfc3339(at: None) -> None: ...
+@overload
+def rfc3339(at: datetime | None) -> str | None: ...
 def rfc3339(at: datetime | None) -> str | None:
     """Write a time as RFC 3339 in UTC with milliseconds, as documents and answers show it."""
     if at is None:

@@ -8,15 +8,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
+from typing import TYPE_CHECKING
 
 from media.codecs.decoders import Decoder, Format, decoder
 from media.errors import MediaError
 from media.export.pcm_mixer import Canvas, Lane
-from media.export.resample import Resampler
 from media.export.timeline import SECOND, Placed, Timeline
 from media.export.timeline_survey import Survey
 from media.records.reader import Batch, ClockPair, batches
 from media.records.record_format import ALL_STREAMS, Mark, Marked, Record
+
+if TYPE_CHECKING:
+    from av import AudioFrame
 
 FLUSH_SECONDS = 2  # sound is given out when this much is ready
 MAX_CHANNELS = 64  # as many media lines as one call may have
@@ -166,6 +169,39 @@ class Stretch:
         """Tell whether packets lie in it, and came in it."""
         came = self.since <= min(placed.arrivals) and max(placed.arrivals) < self.until
         return came and self.begin <= placed.position < self.end
+
+
+class Resampler:
+    """16-bit mono PCM from one sample rate to another, streamed, by FFmpeg's resampler (imported when first used).
+
+    It takes one unbroken stretch of sound; begin a new one after a gap.
+    """
+
+    def __init__(self, rate_in: int, rate_out: int) -> None:
+        from av import AudioResampler
+
+        self._rate_in = rate_in
+        self._inner = AudioResampler(format="s16", layout="mono", rate=rate_out)
+
+    def feed(self, pcm: bytes | bytearray) -> bytes:
+        """Return what is ready; the filter holds back a fraction of a millisecond."""
+        from av import AudioFrame
+
+        if not pcm:
+            return b""
+        frame = AudioFrame(format="s16", layout="mono", samples=len(pcm) // 2)
+        frame.sample_rate = self._rate_in
+        room = frame.planes[0].buffer_size
+        frame.planes[0].update(bytes(pcm).ljust(room, b"\0"))
+        return self._taken(self._inner.resample(frame))
+
+    def finish(self) -> bytes:
+        """Return what was held back."""
+        return self._taken(self._inner.resample(None))
+
+    @staticmethod
+    def _taken(frames: list[AudioFrame]) -> bytes:
+        return b"".join([bytes(f.planes[0])[: 2 * f.samples] for f in frames])
 
 
 @dataclass(slots=True)

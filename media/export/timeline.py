@@ -83,6 +83,10 @@ class Span:
         """Remember the newest packet."""
         self.last_ts, self.last_arrival = ts, arrival
 
+    def move(self, by: int) -> None:
+        """Place the packets by so many ns later."""
+        self.anchor += by
+
     def rewind(self) -> None:
         """Forget what was seen, for another reading."""
         self.last_ts, self.last_arrival = self.first_ts, self.first_arrival
@@ -102,6 +106,15 @@ class Source:
     def span_of(self, ext_seq: int) -> Span:
         """Find the span a sequence number belongs to."""
         return self.spans[max(bisect_right(self.starts, ext_seq) - 1, 0)]
+
+    def begin(self, span: Span, ext_seq: int) -> None:
+        """Add the span that begins at this sequence number."""
+        self.spans.append(span)
+        self.starts.append(ext_seq)
+
+    def advance(self, batch: Batch) -> None:
+        """Remember the newest packet."""
+        self.last_seq = batch.ext_seq + batch.packets - 1
 
 
 @dataclass(frozen=True)

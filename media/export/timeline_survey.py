@@ -223,7 +223,7 @@ class Survey:
             self._time(key, span, ts, batch.arrival)
             self._time(key, span, last, batch.last_arrival)
         span.advance(last, batch.last_arrival)
-        source.last_seq = batch.ext_seq + batch.packets - 1
+        source.advance(batch)
         self._observe(key, ts, batch)
 
     def _time(self, key: tuple[int, int], span: Span, ts: int, arrival: int) -> None:
@@ -287,8 +287,7 @@ class Survey:
         span = Span(len(self._spans), ts, arrival, anchor, clock, ts, arrival)
         self._spans.append(span)
         self._reach.append(0)
-        source.spans.append(span)
-        source.starts.append(batch.ext_seq)
+        source.begin(span, batch.ext_seq)
         return span
 
     def _anchor(self, batch: Batch, *, alone: bool) -> int:
@@ -335,7 +334,7 @@ class Survey:
         watch = self._watches.pop(key, None)
         if watch is None or not ARRIVAL_BOUND < watch.least <= LONGEST_GAP:
             return
-        watch.span.anchor += watch.least
+        watch.span.move(watch.least)
         self._lanes[key[0]].end += watch.least
 
     def _join(self) -> None:
@@ -346,7 +345,7 @@ class Survey:
         for (stream, _), source in self._sources.items():
             for span in source.spans if stream in moved else ():
                 before = bisect_right(self._joined[stream], span.number, key=itemgetter(0))
-                span.anchor += moved[stream][before - 1] if before else 0
+                span.move(moved[stream][before - 1] if before else 0)
 
     def _line_up(self) -> None:
         """Take the delay of first packets out where sender reports of two streams share a clock."""
@@ -367,7 +366,7 @@ class Survey:
         """Move a stream by ns."""
         for (owner, _), source in self._sources.items():
             for span in source.spans if owner == stream else ():
-                span.anchor += move
+                span.move(move)
 
 
 def _sent(report: ClockPair, first: Span) -> int:

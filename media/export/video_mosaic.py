@@ -39,6 +39,18 @@ class Cell:
     height: int
     shown: float = -1.0  # s, of the newest picture; negative while it is black
 
+    def show(self, at: float) -> None:
+        """Note the time of the newest picture."""
+        self.shown = at
+
+    def is_still(self, now: float) -> bool:
+        """Tell whether the newest picture is older than it may be shown."""
+        return 0 <= self.shown < now - STILL
+
+    def blacken(self) -> None:
+        """Note that no picture is shown any more."""
+        self.shown = -1.0
+
 
 @dataclass(slots=True)
 class Source:
@@ -187,11 +199,13 @@ class Mosaic:
             frame = self._decoded(source, data)
             if frame is not None:
                 self._canvas.paste(frame, source.cell)
-                source.cell.shown, self._fresh = at, True
+                source.cell.show(at)
+                self._fresh = True
         for cell in self._cells.values():
-            if 0 <= cell.shown < upto - STILL:
+            if cell.is_still(upto):
                 self._canvas.blacken(cell)
-                cell.shown, self._fresh = -1.0, True
+                cell.blacken()
+                self._fresh = True
 
     def _decoded(self, source: Source, data: bytes) -> VideoFrame | None:
         from av import Packet

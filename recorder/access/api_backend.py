@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
-from typing import Any, cast
+from typing import Any
 
 from admin_api.http.ports import CannotRender, Rendered, Streamed
 from media.export.encoder import Container
@@ -77,11 +77,7 @@ class Daemon:
         found = self._live.by_id(call)
         if found is not None:
             own = found.customer.name == customer
-            return (
-                _with_users(found.customer, cast("CallDocument", found.recording.call_document(self._node.now())))
-                if own
-                else None
-            )
+            return _with_users(found.customer, found.recording.call_document(self._node.now())) if own else None
         row = self._node.indexer.pending(customer, call)
         if row is None or not self._node.customers[customer].keys.keeps(row.leaf):
             return None  # what was erased a moment ago may wait to be written; it never will be
@@ -113,8 +109,10 @@ class Daemon:
             shown = found[call.id]
             if shown is not None:
                 numbered = zip(call.recording.streams, shown["streams"], strict=False)  # a re-offer may have added some
-                streams = [{**each, **figures(told[s.number])} if s.number in told else each for s, each in numbered]
-                found[call.id] = {**shown, "streams": cast("list[Stream]", streams)}
+                streams: list[Stream] = [
+                    {**each, **figures(told[s.number])} if s.number in told else each for s, each in numbered
+                ]
+                found[call.id] = {**shown, "streams": streams}
 
     async def unwritten(self, customer: Customer, call: str | None = None) -> Sequence[Fresh]:
         """Return what the index does not have yet of a customer, or of one call."""

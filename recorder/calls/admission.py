@@ -12,6 +12,7 @@ from recorder.calls.live_call import LiveCall
 from recorder.calls.registry import Live
 from recorder.runtime.disk_thread import Work
 from recorder.runtime.folders import probe
+from recorder.session.session import RETRY_AFTER
 from storage.files.reserved_space import Space
 
 BEAT_SECONDS = 1.0
@@ -37,9 +38,6 @@ BUSY_LIMIT = 0.85
 
 BUSY_SECONDS = 5.0
 """So long all workers must be that busy: a burst of new calls, or a neighbour on the machine, is over before."""
-
-RETRY_AFTER = 30
-"""Seconds an SBC should leave us alone; it fails over to another recorder meanwhile."""
 
 
 class Admission:

@@ -29,6 +29,7 @@ from recorder.session.session import RETRY_AFTER
 from recorder.session.states import State
 from recorder.workers.codec import WireError
 from recorder.workers.messages import NewCall, Part
+from storage.calls.call_document import CallDocument
 from storage.errors import StorageError
 
 TOO_LONG = (399, "The session description is too long")
@@ -244,7 +245,7 @@ class Executor:
         self._tell(call, "INVITE" if command.first else "re-offer", 488, "too-long", first=command.first)
         self.node.endpoint.refuse(command.token, 488, self.node.monotonic(), warning=TOO_LONG)
 
-    def _promised(self, call: LiveCall, command: c.Accept) -> Mapping[str, Any] | None:
+    def _promised(self, call: LiveCall, command: c.Accept) -> CallDocument | None:
         """Do all that a first 200 promises; None where the client withdrew, or was refused for want of it.
 
         The files come last: once the document is in them they say that there is a call, answered or cut.

@@ -20,6 +20,7 @@ from recorder.persist.repair import take_back
 from recorder.session import commands as c
 from recorder.session import events as e
 from recorder.session.index_row import row_of
+from storage.calls.call_document import CallDocument
 from storage.calls.call_row import CallRow
 from storage.errors import StorageError, SyncFailed
 
@@ -81,7 +82,7 @@ class Finalizer:
         self.index(call, self._sized(call, command.document), done=lambda: self._checkpoints.remove(call.id))
         self.node.load_changed()
 
-    def _not_durable(self, call: LiveCall, document: Mapping[str, Any], problem: Exception) -> None:
+    def _not_durable(self, call: LiveCall, document: CallDocument, problem: Exception) -> None:
         """Say so to the client, and have the recording mended as soon as the disk allows it."""
         self.node.storage.trouble(problem)
         self.node.log.fault("call.finish_failed", problem, call=call.id)
@@ -91,12 +92,12 @@ class Finalizer:
         self.abandon(call, document)
         self.node.ended(call.recording, call.customer.name)
 
-    def _sized(self, call: LiveCall, document: Mapping[str, Any]) -> dict[str, Any]:
+    def _sized(self, call: LiveCall, document: CallDocument) -> CallDocument:
         try:
             return {**document, "size_bytes": call.files.size()}
         except (StorageError, OSError) as problem:
             self.node.log.fault("call.size_unknown", problem, call=call.id)
-            return dict(document)
+            return document
 
     def _answer_bye(self, call: LiveCall, *, durable: bool) -> None:
         token = call.recording.take_bye()
@@ -137,14 +138,14 @@ class Finalizer:
             except (StorageError, OSError) as problem:  # the end of the recording, or the next start, tries again
                 self.node.log.fault("call.part_not_ended", problem, call=call.id)
 
-    def index(self, call: LiveCall, document: Mapping[str, Any], done: Callable[[], None] | None = None) -> None:
+    def index(self, call: LiveCall, document: CallDocument, done: Callable[[], None] | None = None) -> None:
         """Queue the call for its customer's database."""
         live, began = document["state"] == "recording", call.recording.started
         started_at = began.wall if began else self.node.now().wall
         make = partial(self._row, call, document)
         self.node.indexer.put_later(call.customer, call.id, call.leaf, started_at, make, live=live, done=done)
 
-    def _row(self, call: LiveCall, document: Mapping[str, Any]) -> tuple[CallRow, tuple[str, ...]]:
+    def _row(self, call: LiveCall, document: CallDocument) -> tuple[CallRow, tuple[str, ...]]:
         """Return the row of a call, and the forms it is found by."""
         row = row_of(document, call.leaf)
         return row, call.search_forms(document)
@@ -198,7 +199,7 @@ class Finalizer:
             self._repairs.taken_back(call.id)
             self._checkpoints.remove(call.id)
 
-    def abandon(self, call: LiveCall, document: Mapping[str, Any] | None = None) -> None:
+    def abandon(self, call: LiveCall, document: CallDocument | None = None) -> None:
         """Let go of a call that cannot be finished as it should; its parts are mended and indexed behind its back."""
         self._answer_bye(call, durable=False)
         self.node.workers.drop(call.id)

@@ -16,6 +16,7 @@ from recorder.session.index_row import forms_of
 from recorder.session.session import Recording
 from recorder.workers.messages import Key
 from sip.ua.events import SessionKey
+from storage.calls.call_document import CallDocument
 from storage.customer.customers import Customer
 
 NONE: frozenset[int] = frozenset()
@@ -124,7 +125,7 @@ class LiveCall:
         return old
 
     # ---- the index ----
-    def search_forms(self, document: Mapping[str, Any]) -> tuple[str, ...]:
+    def search_forms(self, document: CallDocument) -> tuple[str, ...]:
         """Return the forms that a document is found by: the same ones while its people are the same."""
         people = tuple((p["number"], p["uri"], p["name"], *p["also"]) for p in document["parties"])
         people += tuple((None, name["key"], None) for name in document["related"])

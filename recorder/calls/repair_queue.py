@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
 
 from recorder.calls.context import Node
 from recorder.errors import NotPossible
 from recorder.persist.indexer import passes
 from recorder.persist.repair import Found, index, repair, take_back
+from storage.calls.call_document import CallDocument
 from storage.customer.customers import Customer
 from storage.errors import DamagedPart, Forgotten, StorageError
 
@@ -33,7 +33,7 @@ class Left:
     customer: Customer
     call: str
     leaf: int
-    document: Mapping[str, Any] | None = None  # its last document, where this process still knew it
+    document: CallDocument | None = None  # its last document, where this process still knew it
     lacking: bool = False  # the index has no row of it, so nobody finds it by a party
 
 
@@ -193,7 +193,7 @@ class RepairQueue:
         self._forget(left.call)
         return True
 
-    async def _index(self, left: Left, document: Mapping[str, Any]) -> None:
+    async def _index(self, left: Left, document: CallDocument) -> None:
         try:
             await index(left.customer, left.leaf, document)
         except Exception as problem:

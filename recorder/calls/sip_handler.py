@@ -22,6 +22,7 @@ from recorder.observe.rejections import Challenges
 from recorder.runtime.disk_thread import DiskAway
 from recorder.runtime.token_bucket import Rates, within
 from recorder.session import events as e
+from recorder.session.session import RETRY_AFTER
 from recorder.signalling.customer_lookup import CustomerLookup, normal_address
 from recorder.signalling.local_address import LocalAddresses
 from sip.errors import RemoteError, SipError
@@ -35,9 +36,6 @@ from storage.customer.customers import Customer
 from storage.errors import StorageError
 
 DAY_SECONDS = 86_400
-
-FULL = 30
-"""Seconds until another try makes sense where a call has to end first."""
 
 SLOW_DOWN = 5
 """Seconds until another try makes sense where only the rate was too high: a bucket is full again after two."""
@@ -123,7 +121,8 @@ class SipHandler:
             self._refuse(event, problem.status, problem.code, customer)
             return
         if len(self._live) >= self._node.settings.sip.max_calls or not self._node.storage.well:
-            self._refuse(event, 503, "full" if self._node.storage.well else "storage", customer, retry_after=30)
+            reason = "full" if self._node.storage.well else "storage"
+            self._refuse(event, 503, reason, customer, retry_after=RETRY_AFTER)
             return
         try:
             offered = self._first(event)
@@ -131,10 +130,10 @@ class SipHandler:
         except (StorageError, NotPossible) as problem:
             self._node.storage.trouble(problem)
             reason = "disk" if isinstance(problem, DiskAway) else "storage"
-            self._refuse(event, 503, reason, customer, retry_after=30)
+            self._refuse(event, 503, reason, customer, retry_after=RETRY_AFTER)
             return
         except OSError:
-            self._refuse(event, 503, "no-route", customer, retry_after=30)
+            self._refuse(event, 503, "no-route", customer, retry_after=RETRY_AFTER)
             return
         self._node.metrics.sip_marks.labels(event.marks).inc()
         source = intern(normal_address(event.flow.remote[0]))  # a few for all calls
@@ -169,7 +168,7 @@ class SipHandler:
             reason = "customer-full"
         else:
             return True
-        self._refuse(event, 503, reason, customer, retry_after=SLOW_DOWN if "rate" in reason else FULL)
+        self._refuse(event, 503, reason, customer, retry_after=SLOW_DOWN if "rate" in reason else RETRY_AFTER)
         return False
 
     def _customer(self, event: s.Invited) -> Customer | None:

@@ -35,6 +35,7 @@ from recorder.persist.customers import open_accounts
 from recorder.runtime import python_command
 from recorder.simulate import Party, Plan, Report, run
 from storage.access.api_tokens import ROLES
+from storage.calls.call_document import CallDocument
 
 SECONDS = 8.0
 """Length of a call: long enough to hear something, short enough to wait for."""
@@ -208,7 +209,8 @@ async def place(stage: Stage) -> list[Report]:
 
 def show(stage: Stage, reports: Sequence[Report]) -> bool:
     """List, play and compare the calls; True if every voice was heard as it was said."""
-    calls = {c["session_id"]: c for c in json.loads(stage.body("/api/v1/customers/demo/calls"))["items"]}
+    listed: list[CallDocument] = json.loads(stage.body("/api/v1/customers/demo/calls"))["items"]
+    calls = {call["session_id"]: call for call in listed}
     audio = stage.folder / "audio"
     audio.mkdir(exist_ok=True)
     good = True
@@ -219,14 +221,14 @@ def show(stage: Stage, reports: Sequence[Report]) -> bool:
             print(f"{scene.title}: the call was not recorded ({placed.status} {placed.reason}).")
             good = False
             continue
-        names = " and ".join(p["name"] for p in found["parties"])
+        names = " and ".join(p["name"] or "unknown" for p in found["parties"])
         length = f"{found['duration_ms'] / 1000:.1f} s"
         print(f"\n{scene.title}, {scene.srtp}: {names}, {length}, {found['state']}, id {found['id']}")
         good &= listen(stage, scene, found, placed, audio)
     return good
 
 
-def listen(stage: Stage, scene: Scene, found: dict[str, Any], placed: Any, audio: Path) -> bool:
+def listen(stage: Stage, scene: Scene, found: CallDocument, placed: Any, audio: Path) -> bool:
     """Fetch a call's audio, keep it as a file, and compare each voice with what was said."""
     data = stage.body(f"/api/v1/customers/demo/calls/{found['id']}/media?format=wav")
     path = audio / f"{scene.title.lower().replace('.', '')}.wav"
@@ -241,7 +243,8 @@ def listen(stage: Stage, scene: Scene, found: dict[str, Any], placed: Any, audio
         ratio = snr_db(said, channel, rate)
         well = ratio >= scene.least_snr_db and stream["packets"] == sent.frames
         good &= well
-        who = found["parties"][stream["party"]]["name"]
+        party = stream["party"]
+        who = found["parties"][party]["name"] if isinstance(party, int) else "unknown"
         counted = f"{stream['packets']} of {sent.frames} packets"
         print(f"  {'heard' if well else 'NOT HEARD'}: {who}, {counted}, {ratio:.1f} dB above the noise")
     return good

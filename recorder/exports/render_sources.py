@@ -9,13 +9,14 @@ from typing import Any
 from media.codecs.decoders import Format
 from recorder.exports.render_client import RenderFailed, RenderStream, undecoded
 from recorder.exports.render_job import DAMAGED, INCOMPLETE
+from storage.calls.call_document import Stream
 from storage.calls.call_index import CallRow, CallState
 from storage.customer.customers import Customer
 from storage.errors import DamagedPart
 from storage.vault.vault import OpenPart
 
 
-def render_streams(streams: Sequence[Mapping[str, Any]]) -> list[RenderStream]:
+def render_streams(streams: Sequence[Stream]) -> list[RenderStream]:
     """Return what a render worker must know of the streams of a call's document; its index is the stream's number."""
     return [
         RenderStream(number, str(stream["label"] or number + 1), _payloads(stream), stream["media"])
@@ -23,7 +24,7 @@ def render_streams(streams: Sequence[Mapping[str, Any]]) -> list[RenderStream]:
     ]
 
 
-def _payloads(stream: Mapping[str, Any]) -> dict[int, Format]:
+def _payloads(stream: Stream) -> dict[int, Format]:
     """Return the formats that were named; static payload types need no name (RFC 3551)."""
     return {
         f["pt"]: Format(f["encoding"], f["clock"] or 8000, f["channels"] or 1, f["fmtp"])

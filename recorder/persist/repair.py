@@ -20,6 +20,7 @@ from recorder.persist.control_part import ControlPart
 from recorder.session.call_document import encode, from_ns
 from recorder.session.commands import Kept
 from recorder.session.index_row import forms_of, parse_time, row_of
+from storage.calls.call_document import CallDocument, Stream
 from storage.customer.customers import Customer
 from storage.errors import DamagedPart, DiskFailed, Forgotten, StorageError
 from storage.retention.policy import with_erase_after
@@ -32,7 +33,7 @@ class Found:
 
     call: str
     leaf: int
-    document: Mapping[str, Any] | None  # None: nothing readable was left of it
+    document: CallDocument | None  # None: nothing readable was left of it
     repaired: int  # parts that had to be cut or sealed
 
 
@@ -43,7 +44,7 @@ def left_behind(customer: Customer, living: Iterable[str]) -> list[tuple[str, in
     return sorted(found, key=lambda x: x[1])
 
 
-def repair(customer: Customer, call: str, leaf: int, known: Mapping[str, Any] | None = None) -> Found:
+def repair(customer: Customer, call: str, leaf: int, known: CallDocument | None = None) -> Found:
     """Seal the open parts of a recording and rebuild its document; safe to repeat and to be killed in.
 
     `known` is the last document where somebody still has it: it is kept in a control part of its own, and nothing is
@@ -56,7 +57,7 @@ def repair(customer: Customer, call: str, leaf: int, known: Mapping[str, Any] | 
             customer.vault.recover(ref)
             repaired += 1
     if known is not None:
-        document: dict[str, Any] | None = dict(known)
+        document: CallDocument | None = known.copy()
         _keep(customer, call, leaf, known)
     else:
         content = _content(customer, call, leaf)
@@ -77,7 +78,7 @@ def take_back(customer: Customer, call: str, leaf: int) -> Found:
     return Found(call, leaf, None, 0)
 
 
-def _keep(customer: Customer, call: str, leaf: int, document: Mapping[str, Any]) -> None:
+def _keep(customer: Customer, call: str, leaf: int, document: CallDocument) -> None:
     """Write a document to a control part behind those there are."""
     number = sum(1 for ref in customer.vault.parts(call, leaf) if ref.part.startswith("c")) + 1
     while customer.vault.find(call, leaf, f"c{number}"):
@@ -95,17 +96,17 @@ def _keep(customer: Customer, call: str, leaf: int, document: Mapping[str, Any])
 class _Content:
     """What the parts of a recording hold."""
 
-    document: dict[str, Any] | None
+    document: CallDocument | None
     empty: bool  # every part can be read, and there is neither a document nor a packet in any
 
 
-def rebuild(customer: Customer, call: str, leaf: int) -> dict[str, Any] | None:
+def rebuild(customer: Customer, call: str, leaf: int) -> CallDocument | None:
     """Return the document of a recording from its parts alone; None if there is none in them. Raises DiskFailed."""
     return _content(customer, call, leaf).document
 
 
 def _content(customer: Customer, call: str, leaf: int) -> _Content:
-    document: dict[str, Any] | None = None
+    document: CallDocument | None = None
     failed: DiskFailed | None = None
     summary, whole = Summary(), True
     for ref in customer.vault.parts(call, leaf):
@@ -127,7 +128,7 @@ def _content(customer: Customer, call: str, leaf: int) -> _Content:
     return _Content(document, False)
 
 
-def _end(document: dict[str, Any], summary: Summary) -> None:
+def _end(document: CallDocument, summary: Summary) -> None:
     """Turn the document of a live call into one of an interrupted call."""
     last = summary.last_ns()
     started = parse_time(document["started_at"])
@@ -148,11 +149,10 @@ def _end(document: dict[str, Any], summary: Summary) -> None:
         party["left_at"] = party["left_at"] or document["ended_at"]
 
 
-def _end_stream(stream: dict[str, Any], counted: Mapping[str, Any], end: str) -> None:
+def _end_stream(stream: Stream, counted: Mapping[str, Any], end: str | None) -> None:
     """Take what the parts say; what only the worker's counters knew stays as it was last known."""
-    stream.update(
-        packets=counted["packets"], lost=counted["lost"], gap_ms=max(counted["gap_ms"], stream.get("gap_ms", 0))
-    )
+    stream["packets"], stream["lost"] = counted["packets"], counted["lost"]
+    stream["gap_ms"] = max(counted["gap_ms"], stream.get("gap_ms", 0))
     stream["pauses"] = [[begin, until or end] for begin, until in stream.get("pauses", ())]
 
 
@@ -192,7 +192,7 @@ async def recover(
     return count
 
 
-async def index(customer: Customer, leaf: int, document: Mapping[str, Any]) -> None:
+async def index(customer: Customer, leaf: int, document: CallDocument) -> None:
     """Write a rebuilt document to the database, with the hold that the journal may have given back to it."""
     row = row_of(document, leaf)
     row = replace(row, hold=await customer.holds.get(row.id) is not None)

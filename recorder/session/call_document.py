@@ -5,17 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 from pydantic_core import PydanticSerializationError, to_json
 
 from sip.message.message import Request
-from sip.siprec.correlation import CallName, call_group
-from sip.siprec.parties import Party
+from sip.sdp.description import Format
+from sip.siprec import correlation, parties
 from sip.siprec.stream_owners import Owner
-from storage.timestamps import rfc3339 as rfc3339
+from storage.calls.call_document import CallDocument, Party, Payload, Speaker, Stream
+from storage.timestamps import rfc3339
 
-UNMEASURED: Mapping[str, Any] = {
+UNMEASURED: Stream = {
     "packets": 0,
     "lost": 0,
     "duplicates": 0,
@@ -63,7 +64,7 @@ def from_ns(ns: int | None) -> str | None:
     return None if ns is None else rfc3339(datetime.fromtimestamp(ns / 1e9, UTC))
 
 
-def party(entry: Party) -> dict[str, Any]:
+def party(entry: parties.Party) -> Party:
     """Return one party as the API shows it."""
     return {
         "role": entry.role.value,
@@ -78,7 +79,7 @@ def party(entry: Party) -> dict[str, Any]:
     }
 
 
-def speakers(since: Sequence[datetime | None], owners: Sequence[Owner]) -> list[dict[str, Any]]:
+def speakers(since: Sequence[datetime | None], owners: Sequence[Owner]) -> list[Speaker]:
     """Return who is heard when: from the first packet (null) or a time on, up to the next, the last to the end."""
     times = [rfc3339(at) for at in since]
     return [
@@ -92,27 +93,29 @@ def pauses(intervals: Iterable[tuple[datetime, datetime | None]]) -> list[list[s
     return [[rfc3339(begin), rfc3339(end)] for begin, end in intervals]
 
 
-def figures(measured: Mapping[str, Any]) -> dict[str, Any]:
+def figures(measured: Mapping[str, Any]) -> Stream:
     """Return the worker's figures of a stream with times as RFC 3339, nothing missing."""
     if not measured:  # as of every call that has just begun
         return {**UNMEASURED, "gaps": [], "first_packet_at": None, "last_packet_at": None}
-    shown = {**UNMEASURED, **{k: v for k, v in measured.items() if k not in NOT_SHOWN}}
+    # what a worker, of this or an older version, wrote under the names of the document, and maybe more
+    known = cast("Stream", {name: value for name, value in measured.items() if name not in NOT_SHOWN})
+    shown: Stream = {**UNMEASURED, **known}
     shown["first_packet_at"] = from_ns(measured.get("first_arrival") or None)
     shown["last_packet_at"] = from_ns(measured.get("last_arrival") or None)
-    shown["gaps"] = [[from_ns(begin), from_ns(end), reason] for begin, end, reason in shown["gaps"]]
+    shown["gaps"] = [[from_ns(begin), from_ns(end), reason] for begin, end, reason in measured.get("gaps", ())]
     return shown
 
 
-def belonging(names: Sequence[CallName]) -> dict[str, Any]:
+def belonging(names: Sequence[correlation.CallName]) -> CallDocument:
     """Return what ties the recording to others of the same call: its group, and every name others may share."""
-    group = call_group(names)
+    group = correlation.call_group(names)
     return {
         "call_group": {"key": str(group), "sure": group.sure.value} if group else None,
         "related": [{"key": str(name), "sure": name.sure.value} for name in names],
     }
 
 
-def payload(entry: Any) -> dict[str, Any]:
+def payload(entry: Format) -> Payload:
     """Return one payload type as the call's document keeps it: what a player needs to decode the recording."""
     return {
         "pt": entry.payload_type,
@@ -123,9 +126,9 @@ def payload(entry: Any) -> dict[str, Any]:
     }
 
 
-def codec(formats: Sequence[Any]) -> str | None:
+def codec(formats: Sequence[Format]) -> str | None:
     """Return the name of the first offered format that is a codec, not an event or comfort noise."""
     for entry in formats:
         if entry.encoding and entry.encoding.lower() not in ("telephone-event", "cn", "red", "tone"):
-            return str(entry.encoding)
-    return str(formats[0].encoding) if formats and formats[0].encoding else None
+            return entry.encoding
+    return (formats[0].encoding or None) if formats else None

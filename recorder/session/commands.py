@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import IntEnum
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from sip.sdp.answer import LinePlan
 from sip.ua.events import Token
+from storage.calls.call_document import CallDocument
 
 
 class Kept(IntEnum):
@@ -161,7 +161,7 @@ class Index:
 class Finish:
     """Write the final document, close the parts, make all durable, then answer the BYE if one waits, then index."""
 
-    document: Mapping[str, Any]
+    document: CallDocument
     sealed: bool  # the worker sealed the newest media part
 
 

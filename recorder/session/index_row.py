@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
 
 from storage import search_forms
-from storage.calls.call_document import sealed_part
+from storage.calls.call_document import CallDocument, sealed_part
 from storage.calls.call_row import CallRow, CallState
 from storage.timestamps import from_text
 
@@ -17,7 +15,7 @@ def parse_time(text: str | None) -> datetime | None:
     return from_text(text) if text else None
 
 
-def row_of(document: Mapping[str, Any], leaf: int) -> CallRow:
+def row_of(document: CallDocument, leaf: int) -> CallRow:
     """Return the row of a document; when its time ends the rules of retention say (storage.retention.policy)."""
     started = parse_time(document["started_at"])
     if started is None:
@@ -36,7 +34,7 @@ def row_of(document: Mapping[str, Any], leaf: int) -> CallRow:
     )
 
 
-def forms_of(document: Mapping[str, Any], country: str) -> tuple[str, ...]:
+def forms_of(document: CallDocument, country: str) -> tuple[str, ...]:
     """Return every search form of every party of a call, and of the names it shares with other recordings."""
     names = search_forms.of_names(name["key"] for name in document.get("related", ()))
     return (*search_forms.stored_of(document["parties"], country), *names)

@@ -32,9 +32,15 @@ from sip.siprec.correlation import call_names
 from sip.siprec.stream_owners import Owner
 from sip.siprec.xml_reader import Damage
 from sip.ua.events import Token
+from storage.calls.call_document import CallDocument
+from storage.calls.call_document import State as CallState
+from storage.timestamps import rfc3339
 
 RETRY_AFTER = 30
-"""Seconds an SBC should leave us alone when we cannot take its call; it fails over to another recorder meanwhile."""
+"""Seconds an SBC should leave us alone when we cannot take its call: until a call ends or the disk takes more.
+
+It fails over to another recorder meanwhile.
+"""
 
 UNREADABLE = (305, "The session description cannot be read")
 ENDING = (399, "The recording is ending")
@@ -83,8 +89,7 @@ class Recording:
         self.id = call
         self.policy = policy
         self._state = State.NEW
-        self.picture = CallModel()
-        self.picture.swapped = swapped
+        self.picture = CallModel(swapped=swapped)
         self.streams: list[Stream] = []
         self.notes: tuple[dict[str, Any], ...] = ()
         self.paused = False
@@ -414,7 +419,7 @@ class Recording:
         """Remember something odd about the call, shown with it, once; nothing personal. False if it was known."""
         known = any(n["kind"] == kind for n in self.notes)
         if not known:
-            self.notes = (*self.notes, {"kind": kind, "at": call_document.rfc3339(now.wall), **more})
+            self.notes = (*self.notes, {"kind": kind, "at": rfc3339(now.wall), **more})
         return not known
 
     @property
@@ -424,7 +429,7 @@ class Recording:
 
     def snapshot_asked(self) -> None:
         """Note that the client was asked for the whole metadata."""
-        self.picture.wanting = None
+        self.picture.snapshot_asked()
 
     # ---- the end ----
     def _hung_up(self, token: Token, request: Request, body: bytes | None, now: e.Now) -> list[c.Command]:
@@ -473,7 +478,7 @@ class Recording:
         """Return the id of the metadata's session element, or the Call-ID without metadata."""
         return self.picture.session_id or self.call_id
 
-    def shown_state(self) -> str:
+    def shown_state(self) -> CallState:
         """Return the state as the API shows it."""
         if self._state in (State.FINISHING, State.OVER):
             return "interrupted" if self.interrupted else "complete"
@@ -496,23 +501,24 @@ class Recording:
         true = max(end.wall + end.behind, began.wall + began.behind + self._duration(now))
         return true if true - end.wall > CLOCK_CORRECTION else None
 
-    def call_document(self, now: e.Now) -> dict[str, Any]:
+    def call_document(self, now: e.Now) -> CallDocument:
         """Return everything known of the call, as the API shows it, without what the database adds."""
         picture, later = self.picture, self._kept_from(now)
         owners = picture.shown(speakers.owners(self.streams, self.agreement.lines, picture))
         self.inferred = sum(owner.inferred for owner in owners)
+        kept: CallDocument = {"kept_from": rfc3339(later)} if later else {}
         return {
             "id": self.id,
             "state": self.shown_state(),
-            "started_at": call_document.rfc3339(self.started.wall if self.started else None),
-            "ended_at": call_document.rfc3339(self.ended.wall if self.ended else None),
+            "started_at": rfc3339(self.started.wall if self.started else None),
+            "ended_at": rfc3339(self.ended.wall if self.ended else None),
             "duration_ms": self._duration(now) // MILLISECOND,
             "session_id": self.session_id,
             "sip_call_id": self.call_id,
             "client": self.client,
             "source": self.source,
             "direction": picture.direction,
-            **({"kept_from": call_document.rfc3339(later)} if later else {}),
+            **kept,
             "end_reason": self.reason,
             "paused": self.paused,
             "parties": [call_document.party(p) for p in picture.parties()],
@@ -580,7 +586,7 @@ def _policy_from_state(state: Mapping[str, Any]) -> answer.Policy:
 
 
 def _moment_to_state(now: e.Now | None) -> list[Any] | None:
-    return [call_document.rfc3339(now.wall), now.mono, now.behind.total_seconds()] if now else None
+    return [rfc3339(now.wall), now.mono, now.behind.total_seconds()] if now else None
 
 
 def _moment_from_state(state: Sequence[Any] | None) -> e.Now | None:

@@ -18,6 +18,8 @@ from sip.sdp.description import Format, SessionDescription
 from sip.sdp.plan import Addresses
 from sip.sdp.sdes import SUITES
 from sip.siprec.stream_owners import Owner
+from storage.calls.call_document import Stream as StreamDocument
+from storage.timestamps import rfc3339
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +211,7 @@ class Stream:
         self._interval(self.held or self.paused, False, at)
         self.held = self.paused = False
 
-    def document(self, owner: Owner, speakers: Sequence[Owner] = ()) -> dict[str, Any]:
+    def document(self, owner: Owner, speakers: Sequence[Owner] = ()) -> StreamDocument:
         """Return the stream as the API shows it; `speakers` are those of `self.speakers` with indices for positions."""
         return {
             "label": owner.label if self.label is None else self.label,
@@ -233,7 +235,7 @@ class Stream:
             "line": self.line.to_state(),
             "formats": [(f.payload_type, f.encoding, f.clock, f.channels, f.fmtp) for f in self.formats],
             "own_key": self.own_key.hex(),
-            "began": call_document.rfc3339(self.began),
+            "began": rfc3339(self.began),
             "keys": self.keys and _keys_to_state(self.keys),
             "port": self.port,
             "here": self.here,
@@ -244,7 +246,7 @@ class Stream:
             "owner": self.owner and _owner_to_state(self.owner),
             "before": list(self.before),
             "elsewhere": list(self.elsewhere),
-            "speakers": [(call_document.rfc3339(at), list(who), inferred) for at, who, inferred in self.speakers],
+            "speakers": [(rfc3339(at), list(who), inferred) for at, who, inferred in self.speakers],
             "pauses": call_document.pauses(self.pauses),
             "figures": dict(self.figures),
         }

@@ -26,7 +26,7 @@ from media.stream.receiver import ReceivedStream
 from media.stream.report import figures
 from recorder.workers.messages import Counts, NewCall, Part, StreamFigures
 from recorder.workers.part_writer import Missed, PartWriter
-from recorder.workers.rtcp_reports import Reports, counts, leave
+from recorder.workers.rtcp_sender import Reports, counts, leave
 from recorder.workers.stream_sockets import StreamSockets, close_all, expect, newest_slot, overwrite_unsealed, replay
 
 if TYPE_CHECKING:

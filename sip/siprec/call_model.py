@@ -38,7 +38,7 @@ from sip.siprec.participants import HEADERS, VENDOR, ParticipantEntry, Participa
 from sip.siprec.parties import Party, Person, Role, plain, read_headers
 from sip.siprec.stream_owners import Owner, OwnerFacts, assign
 from sip.siprec.timestamps import restore_time, store_time
-from sip.siprec.vendor_extensions import VendorFacts, read_extensions
+from sip.siprec.vendor_extensions import Direction, VendorFacts, read_extensions
 from sip.siprec.xml_reader import Damage
 
 MAX_IDS = 1_024
@@ -55,23 +55,24 @@ class CallModel:
         "correlations", "damage", "direction", "session_id", "swapped", "wanting",
     )  # fmt: skip
 
-    def __init__(self) -> None:
+    def __init__(self, *, swapped: bool = False) -> None:
+        """`swapped`: the client names the owners of two streams the wrong way round."""
         self.session_id: str | None = None
         """Id of the newest session element; None without metadata: the Call-ID of the dialog stands for it."""
         self.damage = Damage.NONE
         """The worst that was wrong with a document so far."""
         self.correlations: tuple[tuple[str, str], ...] = ()
         """Names of the call in other systems, kind and value, in order of appearance."""
-        self.direction: str | None = None
-        """inbound or outbound, seen from whose recording it is; None unless a vendor's extension says so."""
+        self.direction: Direction | None = None
+        """Seen from whose recording it is; None unless a vendor's extension says so."""
         self.client_started_at: datetime | None = None
         """When the session began, by the client's clock."""
         self.client_ended_at: datetime | None = None
         """When it ended, by the client's clock."""
         self.wanting: str | None = None
         """Why a snapshot should be asked for (RFC 7866 section 9.2): damaged, no-base, unknown-ids; None if not."""
-        self.swapped = False
-        """The client names the owners of two streams the wrong way round; whoever asks for them exchanges them."""
+        self.swapped = swapped
+        """Whoever asks for the owners of two streams exchanges them."""
         self._based = False
         self._people = Participants()
         self._ids: dict[str, int] = {}
@@ -173,6 +174,10 @@ class CallModel:
         for who in facts.redirections:
             self._people.redirect(who, HEADERS, now)
         self._name_known()
+
+    def snapshot_asked(self) -> None:
+        """Note that a snapshot was asked for: only a later document can want one again."""
+        self.wanting = None
 
     def end(self, now: datetime) -> None:
         """Note the end of the call: nobody is present any more."""
@@ -375,7 +380,7 @@ class CallModel:
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> CallModel:
         """Take back what `to_state` gave."""
-        model = cls()
+        model = cls(swapped=bool(state.get("swapped")))  # a version before this one did not know it
         model.session_id, model.damage = state["session_id"], Damage(state["damage"])
         model.correlations = tuple((kind, value) for kind, value in state["correlations"])
         model.direction = state.get("direction")
@@ -383,7 +388,6 @@ class CallModel:
         model._people, model._ids = Participants.from_state(state["people"]), dict(state["ids"])
         model._people.restore_attendance(state.get("attendance", ()))  # a version before this one did not know it
         model._identities = tuple((uri, name) for uri, name in state["identities"])
-        model.swapped = bool(state.get("swapped"))  # nor this
         model._tracks, model._based = Tracks.from_state(state), bool(state.get("based", True))
         model._extensions = base64.b64decode(state["extensions"])
         return model

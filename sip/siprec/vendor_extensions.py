@@ -7,9 +7,10 @@ false; NetSapiens: an id), `fromhdr` (Ribbon). Nothing is concluded from an orde
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import Literal
 
 from sip.siprec.document import MAX_PATH, Document, Extension
 from sip.siprec.parties import Person, Role, ucid, written_person
@@ -69,6 +70,13 @@ _WORDS = frozenset(("header", "parameter", "calltype", "direction", *_ROLES, *_R
 """Every word that is looked for in a path: most of what vendors send has none."""
 
 
+Direction = Literal["inbound", "outbound"]
+"""Which way a call went, seen from the user who is recorded."""
+
+
+_DIRECTIONS: Mapping[str, Direction] = {"inbound": "inbound", "outbound": "outbound"}
+
+
 @dataclass(slots=True)
 class VendorFacts:
     """What the extensions of one document say."""
@@ -89,11 +97,11 @@ class VendorFacts:
     """Id of a participant and what else is known of it: a name, a further address."""
     correlations: list[tuple[str, str]] = field(default_factory=list)
     """Names of the call in other systems."""
-    way: str | None = None
-    """inbound or outbound, where the vendor says it in this word."""
+    way: Direction | None = None
+    """Where the vendor says it in this word."""
 
     @property
-    def direction(self) -> str | None:
+    def direction(self) -> Direction | None:
         """Which way the call went, seen from the user who is recorded: inbound, outbound, None if nothing says so."""
         if self.side in (Role.CALLER, Role.CALLEE):
             return "outbound" if self.side is Role.CALLER else "inbound"
@@ -153,9 +161,8 @@ def _word(hints: VendorFacts, extension: Extension, steps: tuple[str, ...]) -> N
             hints.roles.setdefault(extension.value, _ROLES[last])
         return
     if last == "direction":
-        said = extension.value.strip().lower()
-        if extension.path.lower().endswith(_WAY) and said in ("inbound", "outbound"):
-            hints.way = said
+        if extension.path.lower().endswith(_WAY):
+            hints.way = _DIRECTIONS.get(extension.value.strip().lower(), hints.way)
     elif last == "calltype" and "user" not in [step.partition("@")[0] for step in steps[:-1]]:
         hints.side = _SIDES.get(extension.value.lower(), hints.side)
     elif last in _RECORDED:

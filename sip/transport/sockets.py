@@ -15,6 +15,7 @@ from ipaddress import ip_address
 from typing import Any, Protocol
 
 from sip.message.header_values import Flow
+from sip.transport import tls_handshakes
 
 # Datagrams waiting to be sent per listener; beyond it they are lost, which SIP repairs.
 MAX_UNSENT = 10_000
@@ -24,8 +25,6 @@ DATAGRAMS_AT_ONCE = 32
 MAX_DATAGRAM = 65_535
 # Bytes a peer may leave unread on a connection before it is cut off; a 200 has about 2 KB.
 MAX_UNREAD = 1024 * 1024
-# Seconds of a TLS handshake; a slow-loris peer is cut off.
-HANDSHAKE_TIMEOUT = 5.0
 # Seconds a closed connection may take to send its last bytes.
 LINGER = 5.0
 # linux/in.h: to which address a datagram went, and from which one goes; the socket module has no name for it.
@@ -328,7 +327,7 @@ class TlsAcceptor(asyncio.Protocol):
                 connection,
                 self._context(),
                 server_side=True,
-                ssl_handshake_timeout=HANDSHAKE_TIMEOUT,
+                ssl_handshake_timeout=tls_handshakes.HANDSHAKE_TIMEOUT,
             )
         except asyncio.CancelledError:
             self.transport.abort()

@@ -9,6 +9,9 @@ from __future__ import annotations
 from ipaddress import ip_address
 from typing import Generic, Protocol, TypeVar
 
+HANDSHAKE_TIMEOUT = 5.0
+"""Seconds of a TLS handshake; a slow-loris peer is cut off."""
+
 
 class PendingHandshake(Protocol):
     """An accepted connection whose handshake is not over."""

@@ -4,11 +4,17 @@ Every time is RFC 3339 in UTC. A document of an older version may lack members, 
 member of the sealed part is certain to be there.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal, TypedDict, TypeVar, cast
+from collections.abc import Sequence
+from typing import Literal, TypedDict, TypeVar, get_args
 
-COLUMNS = frozenset({"id", "state", "started_at", "ended_at", "duration_ms", "size_bytes"})
+Column = Literal["id", "state", "started_at", "ended_at", "duration_ms", "size_bytes"]
+"""A member that stands in a column of the index."""
+
+COLUMNS: frozenset[Column] = frozenset(get_args(Column))
 """Members that stand in columns of the index; everything else is sealed."""
+
+State = Literal["recording", "complete", "interrupted"]
+"""How far a recording is."""
 
 Role = Literal["caller", "callee", "answered", "redirected_by", "redirected_to", "participant"]
 """What a party was in the call."""
@@ -164,7 +170,7 @@ class CallDocument(CallDetails, total=False):
 
     id: str
     """Random id of the call."""
-    state: Literal["recording", "complete", "interrupted"]
+    state: State
     """How far the recording is."""
     started_at: str | None
     """Begin by the recorder's clock."""
@@ -183,11 +189,16 @@ class CallDocument(CallDetails, total=False):
 D = TypeVar("D", CallDetails, CallDocument)
 
 
-def sealed_part(document: Mapping[str, Any]) -> CallDetails:
+def sealed_part(document: CallDocument) -> CallDetails:
     """Return the members of a document that are sealed."""
-    return cast("CallDetails", {name: value for name, value in document.items() if name not in COLUMNS})
+    sealed = document.copy()
+    for name in COLUMNS:
+        sealed.pop(name, None)
+    return sealed
 
 
-def with_parties(details: D, parties: Sequence[Mapping[str, Any]]) -> D:
+def with_parties(details: D, parties: Sequence[Party]) -> D:
     """Return a document, or its sealed part, with other parties."""
-    return cast("D", {**details, "parties": parties})
+    changed = details.copy()
+    changed["parties"] = list(parties)
+    return changed

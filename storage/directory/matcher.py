@@ -21,7 +21,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from storage.calls.call_document import with_parties
+from storage.calls.call_document import Party, with_parties
 from storage.calls.call_index import Calls
 from storage.calls.call_row import Amended, BadDetails, CallRow, Query
 from storage.calls.day_keys import DayKeys
@@ -32,7 +32,6 @@ from storage.database.schema import calls
 from storage.directory import match_queue, party_users
 from storage.directory.match_keys import of_identity
 from storage.directory.match_queue import Outstanding
-from storage.directory.party_users import Party
 from storage.directory.user import User
 from storage.directory.user_lookup import UserLookup
 from storage.directory.user_store import Users
@@ -118,9 +117,9 @@ class Correlation:
         details = with_parties(row.details, told) if told else row.details
         return replace(row, details=details, matched=not self._behind), party_users.forms(forms, parties, told)
 
-    def parties(self, parties: Sequence[Party], at: datetime) -> list[dict[str, Any]]:
+    def parties(self, parties: Sequence[Party], at: datetime) -> list[Party]:
         """Return the parties of a call that began then with their users, as far as they are known yet."""
-        return [dict(party) for party in parties] if self._who is None else party_users.told(self._who, parties, at)
+        return [party.copy() for party in parties] if self._who is None else party_users.told(self._who, parties, at)
 
     # --- the users ---------------------------------------------------------------------------------------------------
 

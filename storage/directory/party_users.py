@@ -1,19 +1,17 @@
 """The parties of a call and the users whom they were; pure."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any
 
+from storage.calls.call_document import Party
 from storage.directory.user_lookup import NO_MATCH, Match, UserLookup
 from storage.timestamps import to_micros
 
-Party = Mapping[str, Any]
 
-
-def told(who: UserLookup, parties: Iterable[Party], at: datetime) -> list[dict[str, Any]]:
+def told(who: UserLookup, parties: Iterable[Party], at: datetime) -> list[Party]:
     """Return parties with `user_id` and `user_candidates`: the users whom they were then."""
     moment = to_micros(at)
-    found = []
+    found: list[Party] = []
     for party in parties:
         match, before = who.party(party, moment), party.get("user_id")
         if match is NO_MATCH and before and who.silent(before, party):

@@ -11,6 +11,7 @@ from typing import Any
 
 from storage.calls.call_index import CallRow, CallState
 from storage.search_forms import stored
+from storage.timestamps import rfc3339
 
 HOSTILE = (
     "<script>document.title='taken'</script>",
@@ -132,11 +133,6 @@ def sound(seconds: int = 12) -> bytes:
         out.setframerate(8000)
         out.writeframes(bytes(frames))
     return file.getvalue()
-
-
-def rfc3339(at: datetime) -> str:
-    """Write a time as the documents of calls do."""
-    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def figures(points: int = 360) -> dict[str, Any]:

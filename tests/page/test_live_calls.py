@@ -13,6 +13,7 @@ from playwright.sync_api import Page, expect
 from admin_api.http.permissions import Role
 from storage.calls.call_index import CallRow, CallState
 from storage.search_forms import stored
+from storage.timestamps import rfc3339
 from tests.page import sample_customer
 from tests.page.conftest import Town
 
@@ -105,7 +106,7 @@ def test_opened_details_stay_open_while_a_call_continues(
     service: Town, visitor: Callable[..., Page], live: dict[str, Any]
 ) -> None:
     page = visitor(Role.ADMIN)
-    live["started_at"] = sample_customer.rfc3339(sample_customer.FIRST + timedelta(days=22))
+    live["started_at"] = rfc3339(sample_customer.FIRST + timedelta(days=22))
     page.goto(f"/calls/{live['id']}")
     page.get_by_text("The time line as a table").click()
     live["paused"] = True
@@ -117,7 +118,7 @@ def test_the_waveform_stays_while_a_call_continues(
     service: Town, visitor: Callable[..., Page], live: dict[str, Any]
 ) -> None:
     page = visitor(Role.ADMIN, Role.LISTENER)
-    live["started_at"] = sample_customer.rfc3339(sample_customer.FIRST + timedelta(days=22))
+    live["started_at"] = rfc3339(sample_customer.FIRST + timedelta(days=22))
     live["streams"] = [{"label": "1", "media": "audio", "party": 0}]
     page.goto(f"/calls/{live['id']}")
     expect(page.locator(".player[data-drawn]")).to_be_visible()

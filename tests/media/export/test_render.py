@@ -8,7 +8,7 @@ import av
 import pytest
 
 from media.codecs.decoders import Format
-from media.export.render import NothingToRender, RenderStream, measure, render
+from media.export.render import NothingToRender, RenderStream, Resampler, measure, render
 from media.records import record_format
 from media.records.record_format import Mark
 from tests.media.calls import MS, PCMA, PCMU, START, encode, expand, listen, noise, run, single, snr, stream, voice
@@ -273,3 +273,20 @@ def test_pictures_are_placed_by_arrival_within_a_persons_time(ahead: int, seen: 
     shown: list[int] = []
     render(measured, record_format.read([stored]), lambda _: None, lambda placed: shown.append(placed.position))
     assert (shown == [at * 800 for at in range(35, 40)]) is seen and bool(shown) is seen
+
+
+@pytest.mark.parametrize(("rate_in", "rate_out"), [(8000, 16_000), (8000, 48_000), (16_000, 48_000)])
+def test_a_resampled_stretch_keeps_its_length_and_has_no_delay(rate_in: int, rate_out: int) -> None:
+    sent = voice(1, rate_in)
+    resampler = Resampler(rate_in, rate_out)
+    step = rate_in // 50
+    heard = b"".join([resampler.feed(sent[i : i + step].tobytes()) for i in range(0, len(sent), step)])
+    samples = array("h", heard + resampler.finish())
+    assert abs(len(samples) - rate_out) <= 1
+    ratio, delay = snr(sent, samples[:: rate_out // rate_in], 20)
+    assert delay == 0
+    assert ratio > 35
+
+
+def test_a_resampler_given_nothing_gives_nothing() -> None:
+    assert Resampler(8000, 16_000).feed(b"") == b""

@@ -7,12 +7,12 @@ from dataclasses import replace
 
 import pytest
 
-from recorder.session import call_document
 from recorder.session import commands as c
 from recorder.session import events as e
 from recorder.session.session import Recording
 from sip.sdp.answer import Policy
 from sip.ua.events import Token
+from storage.timestamps import rfc3339
 from tests.recorder.offers import metadata, now, offered, random, request
 from tests.sip.metadata_documents import invite
 
@@ -226,8 +226,7 @@ def test_swapped_owners_are_read_the_other_way_round(
     lines: tuple[str, ...], document: tuple[str, ...], expected: list[tuple[str | None, ...]]
 ) -> None:
     """jambonz with rtpengine: with the owners as told, a report of one would hold the voice of the other."""
-    one = Recording("11111111-2222-4333-8444-555555555555", Policy(srtp="preferred"), random)
-    one.picture.swapped = True
+    one = Recording("11111111-2222-4333-8444-555555555555", Policy(srtp="preferred"), random, swapped=True)
     again(one, 1, offer(1, *lines), metadata(*document))
     assert heard(one) == expected
     assert [note["kind"] for note in one.call_document(now(9))["notes"]].count("owners-swapped") == 1
@@ -237,8 +236,7 @@ def test_swapped_owners_are_read_the_other_way_round(
 
 
 def test_swapped_owners_stay_with_a_stream_that_is_removed() -> None:
-    one = Recording("11111111-2222-4333-8444-555555555555", Policy(srtp="preferred"), random)
-    one.picture.swapped = True
+    one = Recording("11111111-2222-4333-8444-555555555555", Policy(srtp="preferred"), random, swapped=True)
     again(one, 1, offer(1, "1", "2"), metadata("Alice", "Bob"))
     again(one, 2, offer(2, "1", "image"), metadata("Alice", "Bob"))
     assert heard(one)[1] == ("2", "Alice")
@@ -264,13 +262,13 @@ def test_a_transfer_tells_since_when_the_other_one_is_heard() -> None:
     one = begun("Alice", "Bob")
     assert spoken(one) == []
     again(one, 2, offer(2, "1", "2"), carol_in_bobs_stream())
-    at = call_document.rfc3339(now(2).wall)
+    at = rfc3339(now(2).wall)
     assert spoken(one) == [(None, "Bob"), (at, "Carol")] and spoken(one, 0) == []
     again(one, 3, offer(3, "1", "2"), carol_in_bobs_stream())
     assert spoken(one) == [(None, "Bob"), (at, "Carol")]
     later = Recording.from_state(json.loads(json.dumps(one.to_state())), random)
     again(later, 4, offer(4, "1", "2"), metadata("Alice", "Bob"))
-    assert spoken(later) == [(None, "Bob"), (at, "Carol"), (call_document.rfc3339(now(4).wall), "Bob")]
+    assert spoken(later) == [(None, "Bob"), (at, "Carol"), (rfc3339(now(4).wall), "Bob")]
 
 
 def test_a_name_that_comes_late_holds_from_the_first_packet() -> None:
@@ -283,7 +281,7 @@ def test_metadata_of_a_failed_offer_still_count() -> None:
     one = begun("Alice", "Bob")
     one.handle(offered(2, offer(2, "1", "2", "3"), carol_in_bobs_stream(), 2), now(2))
     one.handle(e.OpenFailed("no-port"), now(2))
-    assert spoken(one) == [(None, "Bob"), (call_document.rfc3339(now(2).wall), "Carol")]
+    assert spoken(one) == [(None, "Bob"), (rfc3339(now(2).wall), "Carol")]
 
 
 def test_a_call_of_an_older_version_has_no_speaker_times() -> None:

@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 
 from sip.message.header_values import Flow
-from sip.transport import sockets
+from sip.transport import tls_handshakes
 from sip.transport.sockets import certificate_matches
 from sip.ua.events import Dropped, Invited, Send
 from tests.sip.memory_client import Story
@@ -195,7 +195,7 @@ async def test_an_unfinished_handshake_displaces_nobody(tmp_path):
 
 @in_loop
 async def test_a_sip_tls_handshake_that_stalls_is_cut_off(tmp_path, monkeypatch):
-    monkeypatch.setattr(sockets, "HANDSHAKE_TIMEOUT", 0.1)
+    monkeypatch.setattr(tls_handshakes, "HANDSHAKE_TIMEOUT", 0.1)
     ours = certificate(tmp_path, "recorder.example")
     async with running("tls", context=serving(ours)) as daemon:
         reader, writer = await asyncio.open_connection(*daemon.address)
@@ -210,7 +210,7 @@ async def test_a_sip_tls_handshake_that_stalls_is_cut_off(tmp_path, monkeypatch)
 
 @in_loop
 async def test_a_displaced_handshake_is_cut_off_at_once(tmp_path, monkeypatch):
-    monkeypatch.setattr(sockets, "HANDSHAKE_TIMEOUT", 600.0)
+    monkeypatch.setattr(tls_handshakes, "HANDSHAKE_TIMEOUT", 600.0)
     ours = certificate(tmp_path, "recorder.example")
     client = ssl.create_default_context(cafile=str(ours))
     async with running("tls", context=serving(ours), max_connections=2, max_connections_per_peer=2) as daemon:

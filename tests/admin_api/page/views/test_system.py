@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from admin_api.http.permissions import Role
+from storage.timestamps import rfc3339
 from tests.page import sample_customer
 
 
@@ -34,7 +35,7 @@ def test_why_no_calls_are_taken(browse, service):
 def test_due_dates_and_low_space_are_marked(browse, service):
     figures = sample_customer.figures(2)
     now = datetime.fromisoformat(figures["at"])
-    soon, never = sample_customer.rfc3339(now + timedelta(days=3, hours=1)), None
+    soon, never = rfc3339(now + timedelta(days=3, hours=1)), None
     node = {
         **figures["node"],
         "certificates": [{"use": "sip", "expires_at": soon}, {"use": "admin_api", "expires_at": never}],
