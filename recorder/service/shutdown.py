@@ -4,8 +4,8 @@ SIGTERM and SIGINT stop it. Under a service manager that keeps our sockets, a su
 calls, because a crash, a restart and an upgrade all look like that. SIGUSR1 before the stop says that no successor will
 come (config/recorder.service sends it when systemd stops the unit for good), as does `serve --drain`. Then the
 daemon takes no new calls and running calls may continue for a while; a second SIGTERM or SIGINT ends that. SIGHUP,
-which asks other daemons to reload their files, does nothing: certificates are reloaded without it, and recording needs no
-terminal.
+which asks other daemons to reload their files, does nothing: certificates are reloaded without it, and recording needs
+no terminal.
 
 A daemon whose files were replaced cannot work with new media workers, so it stops by itself as if it had crashed.
 Whoever restarts it starts everything from the new files, and the calls continue.
