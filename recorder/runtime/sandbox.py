@@ -224,7 +224,7 @@ LANDLOCK_CREATE, LANDLOCK_ADD, LANDLOCK_RESTRICT = 444, 445, 446  # the same on 
 _VERSION = 1  # LANDLOCK_CREATE_RULESET_VERSION
 _PATH_BENEATH = 1
 _READ_FILE, _READ_DIR = 1 << 2, 1 << 3
-    #: By version of the interface: how many rights on files it knows (landlock(7)).
+#: By version of the interface: how many rights on files it knows (landlock(7)).
 _RIGHTS = {1: 13, 2: 14, 3: 15, 4: 15, 5: 16}
 _TCP, _TCP_SINCE = 0b11, 4  # bind and connect
 _SCOPES, _SCOPES_SINCE = 0b11, 6  # abstract sockets and signals
