@@ -1,4 +1,4 @@
-"""Rules between configured values, each a function that yields the faults it finds."""
+"""Rules between configured values; each is a function that yields the faults it finds."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _ANYBODY = (
 
 
 def faults(settings: Settings) -> Iterator[Fault]:
-    """Yield every fault that only several values together show."""
+    """Yield every fault that shows only in several values together."""
     for rule in _RULES:
         yield from rule(settings)
 
@@ -30,7 +30,7 @@ def _folders(settings: Settings) -> Iterator[Fault]:
 
 
 def _root_key_apart(settings: Settings) -> Iterator[Fault]:
-    """Keep the root secret off the data disk; data_dir/keys is bearable, because backups leave it out."""
+    """Keep the root secret off the data disk; data_dir/keys is acceptable, because backups leave it out."""
     scheme, _, path = settings.keys.root.partition(":")
     data = str(settings.node.data_dir)
     if scheme == "file" and path.startswith(data + "/") and not path.startswith(data + "/keys/"):
@@ -76,7 +76,7 @@ def _media_ports(settings: Settings) -> Iterator[Fault]:
 
 
 def _overlap(one: str, other: str) -> bool:
-    """Tell whether two sockets of one port would be in each other's way."""
+    """Tell whether two sockets on one port would conflict."""
     return one == other or any(ipaddress.ip_address(host).is_unspecified for host in (one, other))
 
 
@@ -100,8 +100,8 @@ def _customers_reachable(settings: Settings) -> Iterator[Fault]:
 
 
 def _countries(settings: Settings) -> Iterator[Fault]:
-    """Refuse a country whose numbers nobody could read: nobody would be found by a national number."""
-    from storage.search_forms import is_country  # with the world's numbering plans: only where a country is given
+    """Refuse a country without telephone numbers: no national number could be read."""
+    from storage.search_forms import is_country  # loads the world's numbering plans: only if a country is given
 
     for index, customer in enumerate(settings.customers):
         if customer.country and not is_country(customer.country):
@@ -110,7 +110,7 @@ def _countries(settings: Settings) -> Iterator[Fault]:
 
 
 def _customers_apart(settings: Settings) -> Iterator[Fault]:
-    """No name, domain, certificate or (without domains) network may be two customers'."""
+    """Refuse a name, domain, certificate or (without domains) network that two customers have."""
     taken: dict[tuple[str, object], str] = {}
     for index, customer in enumerate(settings.customers):
         claims: list[tuple[str, object]] = [("name", customer.name)] if customer.name else []
@@ -126,7 +126,7 @@ def _customers_apart(settings: Settings) -> Iterator[Fault]:
 
 
 def _directories(settings: Settings) -> Iterator[Fault]:
-    """Each directory is of one known customer, and has one thing to prove itself with."""
+    """Check that each directory belongs to one known customer and has one credential."""
     names = [customer.name for customer in settings.customers]
     owners = [directory.customer for directory in settings.directories]
     for index, directory in enumerate(settings.directories):
@@ -146,7 +146,7 @@ def _directories(settings: Settings) -> Iterator[Fault]:
 
 
 def _sign_ins(settings: Settings) -> Iterator[Fault]:
-    """Each provider vouches for people of a known customer; where people come back to must be known."""
+    """Check that each provider belongs to a known customer, and that the address people return to is set."""
     names = [customer.name for customer in settings.customers]
     for index, sign_in in enumerate(settings.sign_ins):
         if sign_in.customer not in names:
