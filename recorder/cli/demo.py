@@ -114,7 +114,7 @@ class Stage:
         raise NotPossible("The demo's recorder did not start.", f"See {self.folder / 'recorder.log'}.")
 
     def get(self, path: str) -> tuple[int, bytes]:
-        """Send a request to the admin API, without checking its new certificate; return status and body."""
+        """Send a request to the admin API, trusting only its own certificate; return status and body."""
         trust = ssl.create_default_context(cafile=self.folder / "admin.crt")
         connection = http.client.HTTPSConnection("127.0.0.1", self.api_port, timeout=30, context=trust)
         try:

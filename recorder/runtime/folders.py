@@ -55,8 +55,8 @@ def is_ours(folder: Path) -> bool:
 def memory_folder(config: Path, user: int, places: tuple[Path, Path] = (USERS, SHARED_MEMORY)) -> Path | None:
     """Choose a runtime directory on a tmpfs for a user without one in /run, one for each configuration; None: no tmpfs.
 
-    `places`: where users have their own folders, and where everybody may make some. If somebody else already took the
-    name there, the result is never a folder on a disk.
+    `places`: where users have their own folders, and where everybody may make some. If somebody else already
+    took the name there, another one is tried, never a folder on a disk.
     """
     name = hashlib.sha256(str(config).encode()).hexdigest()[:12]
     users, shared = places
