@@ -119,7 +119,7 @@ def _folder(key: str, path: Path) -> Iterator[Fault]:
     """Yield a fault if something other than a folder is there; a missing folder is made at the start."""
     there = next((place for place in (path, *path.parents) if os.path.lexists(place)), path)
     if not os.path.isdir(there):
-        yield Fault(key, str(path), f"a folder: {there} is none")
+        yield Fault(key, str(path), f"a folder; {there} is not a folder")
 
 
 def _users(key: str, path: Path) -> Iterator[Fault]:

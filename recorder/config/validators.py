@@ -12,8 +12,8 @@ from recorder.config.readers import Transport, repeated
 _UNREACHABLE = "this customer needs sources, certificates or domains, or no call is recorded for it"
 
 _ANYBODY = (
-    "a file of users, or sources or certificates given too: anybody can write a domain, so alone it counts only with "
-    "a password"
+    "a file of users, or add sources or certificates: anybody can send a call to a domain, so a domain alone needs "
+    "passwords"
 )
 
 
@@ -56,7 +56,7 @@ def _admin_certificate(settings: Settings) -> Iterator[Fault]:
     api = settings.admin_api
     if (api.certificate is None) != (api.private_key is None):
         missing = "certificate" if api.certificate is None else "private_key"
-        yield Fault(f"admin_api.{missing}", "nothing", "given too: certificate and private_key go together")
+        yield Fault(f"admin_api.{missing}", "nothing", "set as well: certificate and private_key go together")
     elif api.certificate is None and not api.listen.loopback:
         yield Fault("admin_api.listen", str(api.listen), "a loopback address, or give certificate and private_key")
 
@@ -65,14 +65,14 @@ def _admin_port(settings: Settings) -> Iterator[Fault]:
     api = settings.admin_api.listen
     for item in settings.sip.listen:
         if item.transport is not Transport.UDP and item.port == api.port and _overlap(item.host, api.host):
-            yield Fault("admin_api.listen", str(api), f"another port: {item} of sip.listen has this one")
+            yield Fault("admin_api.listen", str(api), f"another port: {item} in sip.listen uses this one")
 
 
 def _media_ports(settings: Settings) -> Iterator[Fault]:
     media = settings.media
     for item in settings.sip.listen:
         if item.transport is Transport.UDP and item.port in media.ports and _overlap(item.host, media.bind):
-            yield Fault("media.ports", str(media.ports), f"a range without {item.port}, which sip.listen has")
+            yield Fault("media.ports", str(media.ports), f"a range without {item.port}, which sip.listen uses")
 
 
 def _overlap(one: str, other: str) -> bool:
@@ -120,7 +120,7 @@ def _customers_apart(settings: Settings) -> Iterator[Fault]:
             claims += [("sources", value) for value in dict.fromkeys(customer.sources)]
         for claim in claims:
             if claim in taken:
-                right = f"the same as of {taken[claim]}; one that is no other customer's is needed"
+                right = f"the same as in {taken[claim]}; each customer needs its own"
                 yield Fault(f"customer[{index}].{claim[0]}", f'"{claim[1]}"', right)
             taken.setdefault(claim, f"customer[{index}]")
 
@@ -137,12 +137,12 @@ def _directories(settings: Settings) -> Iterator[Fault]:
             yield Fault(f"{key}.customer", f'"{directory.customer}"', "a customer without a [[directory]] above")
         if (directory.certificate is None) == (directory.secret is None):
             found = "nothing" if directory.secret is None else "both"
-            yield Fault(f"{key}.certificate", found, "either certificate or secret, and not both")
+            yield Fault(f"{key}.certificate", found, "either certificate or secret, not both")
         if directory.secret_expires and directory.secret is None:
-            yield Fault(f"{key}.secret_expires", "", "needs secret; of a certificate the date is known")
+            yield Fault(f"{key}.secret_expires", "", "needs secret; for a certificate the date is known")
         if (directory.login is None) != (directory.graph is None):
             missing = "login" if directory.login is None else "graph"
-            yield Fault(f"{key}.{missing}", "nothing", "given too: login and graph go together")
+            yield Fault(f"{key}.{missing}", "nothing", "set as well: login and graph go together")
 
 
 def _sign_ins(settings: Settings) -> Iterator[Fault]:

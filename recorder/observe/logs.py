@@ -167,7 +167,7 @@ def _plain(value: object) -> object:
     return value if isinstance(value, str | int) else None
 
 
-class _Hand:
+class _EventWriter:
     """The logger that structlog calls with the finished event."""
 
     def __init__(self, pipeline: Pipeline | None, name: str) -> None:
@@ -267,7 +267,7 @@ def _configure(pipeline: Pipeline | None, level: str) -> None:
     structlog.configure(
         processors=[structlog.contextvars.merge_contextvars, _as_one_argument],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS.get(level, 20)),
-        logger_factory=lambda name="recorder": _Hand(pipeline, name),
+        logger_factory=lambda name="recorder": _EventWriter(pipeline, name),
         cache_logger_on_first_use=False,
     )
 

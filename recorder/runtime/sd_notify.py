@@ -54,11 +54,11 @@ class Notifier:
 
     def ready(self) -> bool:
         """Report that calls, media and the API are served."""
-        return self._insist(["READY=1"])
+        return self._send_reliably(["READY=1"])
 
     def stopping(self) -> bool:
         """Report that the daemon has begun to stop."""
-        return self._insist(["STOPPING=1"])
+        return self._send_reliably(["STOPPING=1"])
 
     def watchdog(self) -> bool:
         """Report that the loop is running, well within WATCHDOG_USEC."""
@@ -87,7 +87,7 @@ class Notifier:
 
     def remove(self, name: str) -> bool:
         """Remove every descriptor of that name from the store."""
-        return self._insist(["FDSTOREREMOVE=1", f"FDNAME={_checked(name)}"])
+        return self._send_reliably(["FDSTOREREMOVE=1", f"FDNAME={_checked(name)}"])
 
     def give_up(self) -> None:
         """Note that a wait for the manager was in vain: do not wait again until it takes a message."""
@@ -102,7 +102,7 @@ class Notifier:
             del self._owed[first]
         return True
 
-    def _insist(self, lines: list[str]) -> bool:
+    def _send_reliably(self, lines: list[str]) -> bool:
         """Send a message that must arrive; `settle` repeats it if the manager does not take it now."""
         if self._address is None:
             return False

@@ -65,26 +65,26 @@ class BackgroundServices:
         usual = sys.getswitchinterval()
         sys.setswitchinterval(LOADING_SECONDS)
         try:
-            await self._insist(lambda: asyncio.to_thread(self._load))
+            await self._retry(lambda: asyncio.to_thread(self._load))
         finally:
             sys.setswitchinterval(usual)
         self._databases.start()
         await self._databases.settled()
         retention = self._begin()
-        await self._insist(lambda: self._serve(listening, retention.now))
+        await self._retry(lambda: self._serve(listening, retention.now))
         opened()
         self._node.log.info("api.ready", customers=len(self._node.customers))
 
-    async def _insist(self, step: Callable[[], Awaitable[None]]) -> None:
+    async def _retry(self, step: Callable[[], Awaitable[None]]) -> None:
         """Repeat a step until it succeeds: calls are recorded without it, and a shortage may be over in a moment."""
-        told = False
+        reported = False
         while True:
             try:
                 await step()
             except Exception as problem:
-                if not told:
+                if not reported:
                     self._node.log.fault("api.failed", problem)
-                told = True
+                reported = True
                 await asyncio.sleep(AGAIN_SECONDS)
             else:
                 return
