@@ -274,7 +274,7 @@ class Customer:
     extension_digits: int = option(
         read.whole(0, 8, "digits"),
         0,
-        "How many last digits of a user's number are the extension that internal calls show; "
+        "How many of the last digits of a user's number are the extension that internal calls show; "
         "0: only what the directory gives as an extension.",
     )
     purge_users: bool = option(
@@ -283,13 +283,13 @@ class Customer:
         "Remove a user who is no longer in the directory as soon as no recording refers to them any more.",
     )
     retention_days: int = option(
-        read.whole(1, 36_500, "days"), 180, "Default rule: calls are erased after this time. More rules by the API."
+        read.whole(1, 36_500, "days"), 180, "Default rule: calls are erased after this time. Add rules with the API."
     )
     approve_erasures: bool = option(
         read.boolean, False, "A second person, with the role approver, must approve every request for erasure."
     )
     max_calls: int = option(
-        read.whole(0, 100_000, "calls"), 0, "Most calls recorded at once for this customer; 0 = as [sip] max_calls."
+        read.whole(0, 100_000, "calls"), 0, "Most calls recorded at once for this customer; 0 = [sip] max_calls."
     )
     max_invites: int = option(
         read.whole(0, 100_000, "INVITEs a second"),
@@ -388,7 +388,7 @@ def _service(value: object) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Directory:
-    """Where a customer's users come from: Microsoft Entra ID. One table a customer; see docs/entra.md."""
+    """Where a customer's users come from: Microsoft Entra ID. One table for each customer; see docs/entra.md."""
 
     customer: str = required(read.name, "Whose users these are.", example="acme")
     tenant: str = required(
