@@ -1,7 +1,7 @@
 """Calls per core of the whole daemon: `python -m bench.capacity [--calls 200,500,1000] [--seconds 30] [--rtpengine]`.
 
-Starts the installed daemon, places N calls of two SRTP streams from processes of their own, waits until all are up and
-measures a steady stretch. See README.md beside this file for what each column means.
+Start the installed daemon, place N calls of two SRTP streams from separate processes, wait until all are up and measure
+a steady period. README.md in this folder explains the columns.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from recorder.simulate.media_link import MediaLink
 from recorder.simulate.plan import SUITES
 
 RATE = 25.0
-"""New calls a second: set-up is measured elsewhere and shall not disturb here."""
+"""New calls a second: set-up is measured elsewhere and must not disturb this measurement."""
 SETTLE = 3.0
 """Seconds between the last call's set-up and the measurement."""
 TOO_LATE = 0.05
-"""From this share of late slots on the machine was too busy: loss and cost come from the sender's bursts."""
+"""From this share of late slots the machine was too busy: loss and cost then come from the sender's bursts."""
 HEADER = ("what", "calls", "us/packet", "calls/core", "sent", "stored", "lost", "KiB/call", "sender late")
 PACKETS_PER_CALL = 100
 """Two streams of 50 packets a second."""
@@ -31,10 +31,10 @@ PACKETS_PER_CALL = 100
 
 @dataclass(frozen=True)
 class Cost:
-    """What one stretch showed."""
+    """The result of one steady period."""
 
     micros: float
-    """CPU microseconds of all processes a packet."""
+    """CPU microseconds of all processes for each packet."""
     late: float
     """Share of the sender's slots in it that were more than 5 ms late."""
 
@@ -46,28 +46,28 @@ class Row:
     what: str
     calls: int
     micros: float
-    """CPU microseconds of all processes a packet."""
+    """CPU microseconds of all processes for each packet."""
     sent: int
     stored: int
     memory: float
-    """Bytes a call over idle."""
+    """Bytes for each call, above idle."""
     late: float
     """Share of the sender's slots that were more than 5 ms late."""
 
     @property
     def per_core(self) -> float:
-        """Calls that one processor would carry."""
+        """Return how many calls one processor could carry."""
         return 1e6 / (PACKETS_PER_CALL * self.micros)
 
     def cells(self) -> tuple[object, ...]:
-        """Return what the table shows."""
+        """Return the table row."""
         rounded = (f"{self.micros:.2f}", f"{self.per_core:.0f}", self.sent, self.stored, self.sent - self.stored)
         late = f"{self.late:.2%}" + (" VOID" if self.late > TOO_LATE else "")
         return (self.what, self.calls, *rounded, f"{self.memory / 1024:.1f}", late)
 
 
 async def measure(calls: int, seconds: float, suite: str, workers: int) -> Row:
-    """Load a fresh daemon with so many calls."""
+    """Load a new daemon with this many calls."""
     with node.running(workers) as running:
         pid = running.process.pid
         await run(Plan(running.target, calls=2, seconds=1, insecure=True, srtp=suite))  # imports, pools
@@ -82,13 +82,13 @@ async def measure(calls: int, seconds: float, suite: str, workers: int) -> Row:
         cost = await stretch(pid, sender[0], seconds)
         memory = (processes.memory(pid) - idle) / calls
         if await asyncio.to_thread(running.metric, "recorder_calls_active") != calls:
-            raise SystemExit(f"VOID: calls ended within the measurement.\n{running.warnings()}")
+            raise SystemExit(f"VOID: calls ended during the measurement.\n{running.warnings()}")
         report = await task
         return _row(report, running.calls(), calls, cost, memory)
 
 
 async def stretch(pid: int, sender: MediaLink, seconds: float) -> Cost:
-    """Measure a steady stretch: CPU seconds of a family against the packets that were sent meanwhile."""
+    """Measure a steady period: CPU seconds of a process family against the packets sent meanwhile."""
     before, cpu = await sender.do("count"), processes.cpu(pid)
     await asyncio.sleep(seconds)
     after, used = await sender.do("count"), processes.cpu(pid) - cpu
@@ -105,7 +105,7 @@ async def _all_up(running: node.Node, calls: int, task: asyncio.Task[Report]) ->
 
 
 def _row(report: Report, listed: Sequence[dict[str, object]], calls: int, cost: Cost, memory: float) -> Row:
-    """Compare call by call what was sent with what the recorder lists as stored."""
+    """Compare, call by call, what was sent with what the recorder lists as stored."""
     stored = {item["session_id"]: sum(s["packets"] for s in item["streams"]) for item in listed}  # type: ignore[attr-defined]  # JSON
     kept = sum(min(stored.get(call.session_id, 0), sum(s.frames for s in call.streams)) for call in report.calls)
     return Row("recorder", calls, cost.micros, report.frames, kept, memory, cost.late)
@@ -117,13 +117,13 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--calls", default="200,500,1000", help="numbers of calls, with commas")
     parser.add_argument("--seconds", type=float, default=30.0, help="length of a measurement")
     parser.add_argument("--suite", default="AES_CM_128_HMAC_SHA1_80", choices=[*SUITES, "none"])
-    parser.add_argument("--workers", type=int, default=0, help="media workers, 0 as the daemon likes")
-    parser.add_argument("--rtpengine", action="store_true", help="the same load on rtpengine where it is installed")
+    parser.add_argument("--workers", type=int, default=0, help="media workers, 0 for the daemon's default")
+    parser.add_argument("--rtpengine", action="store_true", help="put the same load on rtpengine, if it is installed")
     return parser.parse_args()
 
 
 def measure_all(given: argparse.Namespace, rows: list[Row]) -> None:
-    """Append one row a load; what was measured before a void run stays."""
+    """Append one row for each load; rows measured before a void run are kept."""
     for calls in map(int, given.calls.split(",")):
         rows.append(asyncio.run(measure(calls, given.seconds, given.suite, given.workers)))
         if given.rtpengine:
@@ -134,7 +134,7 @@ def measure_all(given: argparse.Namespace, rows: list[Row]) -> None:
 
 
 def show(rows: Sequence[Row]) -> None:
-    """Print the table and how the two compare."""
+    """Print the table and compare the two."""
     console.table(HEADER, [row.cells() for row in rows])
     for ours, theirs in pairwise(rows):
         if (ours.what, theirs.what) == ("recorder", "rtpengine") and max(ours.late, theirs.late) <= TOO_LATE:

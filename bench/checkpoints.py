@@ -1,11 +1,11 @@
-"""What a call costs a media worker a second, and how much of that are its commit slot and its reports.
+"""What a call costs a media worker each second, and how much of that is its commit slot and its reports.
 
 Run `python -m bench.checkpoints [--calls 200] [--rounds 8]`.
 
-Everything happens in this process: a second of packets is sent to each of the calls, then every call is drained once,
-as by a tick of a worker, and each drain is timed by itself. So what else the machine does shows in few of them, and
-the lower quartile can be compared where a bench by CPU time cannot, also on a machine that is busy. Every few ticks go
-without the slot, and every few have what a tick in five seconds has: a sender report of each stream, and ours.
+Everything happens in this process: it sends a second of packets to each call, then drains every call once, as a worker
+does at a tick, and times each drain. Other load on the machine affects only a few drains, so the lower quartile can be
+compared even on a busy machine, where a bench by CPU time cannot. Some ticks run without the slot, and some have what
+one tick in five seconds has: a sender report of each stream, and ours.
 """
 
 from __future__ import annotations
@@ -39,41 +39,41 @@ from storage.vault.container import MEDIA_SEGMENT, new_part
 
 SUITE = "AES_CM_128_HMAC_SHA1_80"
 TICKS = 4
-"""Ticks of one kind in a row; the first is not counted, because it finds what the other kind left."""
+"""Ticks of one kind in a row; the first is not counted, because it handles what the other kind left."""
 WARM = 3
 FLOW = FLOWS["G.711"]
 PACKETS = round(1 / FLOW.pace)
-"""Packets of one stream in a second, which is a tick."""
+"""Packets of one stream in a second, which is one tick."""
 HEADER = ("", "us/call and s, lower quartile", "median", "us/packet")
 NEVER = 1 << 62
 
 
 class Kind(Enum):
-    """What ticks in a row have."""
+    """What a run of ticks includes."""
 
     SLOT = "with its slot"
     BARE = "without"
     REPORTS = "with its slot and reports"
 
 
-def _tape(number: int, folder: Path, specs: tuple[StreamSpec, ...], pairs: list[sockets.Pair]) -> CallRecorder:
+def _recorder(number: int, folder: Path, specs: tuple[StreamSpec, ...], pairs: list[sockets.Pair]) -> CallRecorder:
     header, secret = new_part(os.urandom(32), b"bench", MEDIA_SEGMENT, os.urandom)
     part = os.open(folder / f"{number}.m1", os.O_CREAT | os.O_WRONLY, 0o600)
     spool = os.open(folder / str(number), os.O_CREAT | os.O_RDWR, 0o600)
     os.write(part, header)
     sealed = messages.Part("m1", secret.key, secret.prefix, secret.segment)
-    tape = CallRecorder(messages.NewCall(f"{number:036}", sealed, specs, bytes(32)), part, spool, os.urandom)
-    tape.add_streams(specs, {spec.stream: pair.filenos() for spec, pair in zip(specs, pairs, strict=True)}, 0)
-    return tape
+    recorder = CallRecorder(messages.NewCall(f"{number:036}", sealed, specs, bytes(32)), part, spool, os.urandom)
+    recorder.add_streams(specs, {spec.stream: pair.filenos() for spec, pair in zip(specs, pairs, strict=True)}, 0)
+    return recorder
 
 
-def _without(tape: CallRecorder) -> None:
-    """Commit without a slot: it only counts."""
-    tape.generation += 1
+def _without(recorder: CallRecorder) -> None:
+    """Commit without a slot: only count."""
+    recorder.generation += 1
 
 
 class Stage:
-    """The calls and who sends to them."""
+    """The calls and the sender of their packets."""
 
     def __init__(self, calls: int, seconds: int, folder: Path) -> None:
         key = key_of(SUITE)
@@ -85,41 +85,41 @@ class Stage:
         )
         self._pairs = [sockets.open_pair("127.0.0.1", BASE + 2 * i) for i in range(2 * calls)]
         self._region = Region(str(folder / "region"))
-        self._recorders = [_tape(n, folder, specs, self._pairs[2 * n : 2 * n + 2]) for n in range(calls)]
+        self._recorders = [_recorder(n, folder, specs, self._pairs[2 * n : 2 * n + 2]) for n in range(calls)]
         engine = LibEngine(SUITES[SUITE], key, inbound=False)
         packets = [engine.protect(packet) for group in FLOW.groups(seconds) for packet in group]
         self._packets: Iterator[ctypes.Array[ctypes.c_char]] = map(ctypes.create_string_buffer, packets)
         self._sender, self._streams = Sender(2 * calls), 2 * calls
 
     def tick(self, kind: Kind = Kind.SLOT) -> list[float]:
-        """Send a second of packets, then drain every call; give the microseconds that each took."""
+        """Send a second of packets, then drain every call; return the microseconds that each drain took."""
         for _ in range(PACKETS):
             self._sender.send(next(self._packets), 0, self._streams)
-        for tape in self._recorders:
-            tape._reports._next = 1 if kind is Kind.REPORTS else NEVER
+        for recorder in self._recorders:
+            recorder._reports._next = 1 if kind is Kind.REPORTS else NEVER
         if kind is Kind.REPORTS:
             self._report()
         took, clock = [], time.perf_counter_ns
-        for tape in self._recorders:
+        for recorder in self._recorders:
             began = clock()
-            tape.drain(self._region, time.time_ns())
+            recorder.drain(self._region, time.time_ns())
             took.append((clock() - began) / 1_000)
         return took
 
     def _report(self) -> None:
-        """Send a sender report to every stream, and forget those that came from them."""
+        """Send a sender report to every stream, and discard our reports to them."""
         self._seconds += 1
         sealed = self._reporter.protect(sender_report(SSRC, time.time(), 0, self._seconds, 0))
         for pair in self._pairs:
             self._client.sendto(sealed, ("127.0.0.1", pair.port + 1))
 
     def stored(self) -> int:
-        """Give the packets that were stored."""
-        return sum(figures["packets"] for tape in self._recorders for figures in tape.figures())
+        """Return the number of packets stored."""
+        return sum(figures["packets"] for recorder in self._recorders for figures in recorder.figures())
 
 
 def measure(calls: int, rounds: int, folder: Path) -> dict[Kind, list[float]]:
-    """Give what drains took."""
+    """Return the times of all drains, by kind."""
     seconds = WARM + rounds * len(Kind) * TICKS
     stage, save = Stage(calls, seconds, folder), CallRecorder._save
     took: dict[Kind, list[float]] = {kind: [] for kind in Kind}
@@ -129,7 +129,7 @@ def measure(calls: int, rounds: int, folder: Path) -> dict[Kind, list[float]]:
     gc.freeze()
     for _ in range(rounds):
         for kind in Kind:
-            CallRecorder._save = _without if kind is Kind.BARE else save  # type: ignore[method-assign]  # only here it may
+            CallRecorder._save = _without if kind is Kind.BARE else save  # type: ignore[method-assign]  # only here
             for tick in range(TICKS):
                 some = stage.tick(kind)
                 took[kind] += some if tick else []

@@ -1,13 +1,13 @@
-"""How long it takes to tell who took part in calls: `python -m bench.correlation [CALLS [USERS]]`, 20,000 and 10,000.
+"""How long it takes to match calls with users: `python -m bench.correlation [CALLS [USERS]]`, 20,000 and 10,000.
 
-Fills one customer's index with made-up calls (bench.people) and its directory with the people in them, then takes CPU
-time, which says what it takes where nobody else wants the processors:
+Fill one customer's index with generated calls (bench.people) and its directory with the people in them, then measure
+CPU time, which is what it takes when nobody else uses the processors:
 
-- the users into memory, and what they take there;
+- loading the users into memory, and their size there;
 - the first look at all calls, and what that means for a million;
 - one new call, as the index writes it.
 
-Every call has to get the users who are in it, and no others.
+Every call must get the users who are in it, and no others.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from storage.directory.user_lookup import UserLookup
 GOAL_MILLION_S = 300.0
 GOAL_ONE_MS = 1.0
 PIECE = 500
-SOME = 2000  # calls that are written once more, to take the time of one
+SOME = 2000  # calls that are written again, to measure the time for one
 
 
 @dataclass
@@ -51,14 +51,14 @@ class Spent:
 
 
 def entry(person: Person) -> Entry:
-    """Return somebody as the directory has them: five identities."""
+    """Return a person as the directory has them: five identities."""
     more = (f"sip:{person.mail}",)
     return Entry(person.first, person.last, person.user, person.mail, person.upn, person.user, (person.e164,), more)
 
 
 @dataclass
 class Filled:
-    """What lies in the index."""
+    """What the index holds."""
 
     truth: list[tuple[str, tuple[Person, ...]]] = field(default_factory=list)
     """Ids of all calls with the people in them."""
@@ -135,7 +135,7 @@ async def in_memory(acme: Customer) -> float:
 
 
 def main() -> None:
-    """Run it in a folder of its own; exit status 1 if a goal is missed."""
+    """Run it in a temporary folder; exit status 1 if a goal is missed."""
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 20_000
     people = int(sys.argv[2]) if len(sys.argv) > 2 else 10_000
     with tempfile.TemporaryDirectory(prefix="bench-correlation-") as folder:

@@ -1,4 +1,4 @@
-"""How long an export of many calls takes, and how much memory: `python -m bench.exports [CALLS]`."""
+"""Time and memory for an export of many calls: `python -m bench.exports [CALLS]`."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ A_DAY = 5_000  # calls
 
 @dataclass
 class Node:
-    """What the job needs of a daemon."""
+    """The parts of a daemon that the job needs."""
 
     customers: Mapping[str, Customer]
     runtime_dir: Path
@@ -60,7 +60,7 @@ async def measure(folder: Path, count: int) -> None:
         rows = [row(acme, number) for number in range(start, min(count, start + 1000))]
         await acme.calls.put(rows, [forms] * len(rows))
     quiet = SimpleNamespace(info=lambda *_, **__: None, fault=lambda *_, **__: None)
-    job = ExportJob(Node(opened, folder, SimpleNamespace(node=SimpleNamespace(data_dir=folder)), quiet))  # type: ignore[arg-type]  # a daemon of paper
+    job = ExportJob(Node(opened, folder, SimpleNamespace(node=SimpleNamespace(data_dir=folder)), quiet))  # type: ignore[arg-type]  # a stand-in for a daemon
     Garbage(time.monotonic, lambda: 0).begin()
     for form in ("xlsx", "csv", "json"):
         before = resource.getrusage(resource.RUSAGE_SELF)

@@ -1,4 +1,4 @@
-"""What clients send, codec by codec: the packets of one stream, ready to be protected."""
+"""What clients send, codec by codec: the packets of one stream, ready to be encrypted."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from media.rtp import header
 
 SSRC = 0x1234
-"""Of every stream: so each packet is protected once and sent to all of them."""
+"""The SSRC of every stream, so that each packet is encrypted once and sent to all of them."""
 
 
 @dataclass(frozen=True)
@@ -32,11 +32,11 @@ class Flow:
 
     @property
     def payloads(self) -> tuple[tuple[int, str, int], ...]:
-        """Give the codec as a stream's description has it."""
+        """Return the codec as a stream's description has it."""
         return ((self.payload_type, self.encoding, self.clock),)
 
     def groups(self, seconds: float) -> Iterator[list[bytes]]:
-        """Yield the packets of one stream, group by group; the last of a frame of video is marked."""
+        """Yield the packets of one stream, group by group; the last packet of a video frame is marked."""
         dice, number = random.Random(1), 0
         for group in range(int(seconds / self.pace)):
             sizes, packets = self.sizes(dice), []
@@ -53,7 +53,7 @@ def _always(size: int) -> Callable[[random.Random], list[int]]:
 
 
 def _frame(dice: random.Random) -> list[int]:
-    """Give 10,000 bytes of H.264 give or take a fifth, in packets of at most 1,250 (RFC 6184 section 5.8)."""
+    """Return the packet sizes of 10,000 bytes of H.264, plus or minus a fifth, at most 1,250 each (RFC 6184, 5.8)."""
     size = dice.randint(8_000, 12_000)
     return [1_250] * (size // 1_250) + [size % 1_250 or 1]
 

@@ -1,11 +1,12 @@
-"""Instructions that a call's set-up takes in main, from INVITE to BYE, counted by valgrind's callgrind.
+"""Instructions that main executes for a call's set-up, from INVITE to BYE, counted by valgrind's callgrind.
 
 Run `python -m bench.instructions [--calls 90] [--transport udp|tcp]`; needs valgrind, and takes a minute or two.
 
-CPU time of one and the same version differs by half from hour to hour on a machine with neighbours, and what is counted
-here by a tenth either way, with what falls into the stretch: so two versions want three runs each, in turn. Calls come
-slowly, because callgrind is some fifty times slower: what is done once for all calls of a second counts for three of
-them. What the daemon does without calls is counted apart and taken off. Workers are not counted.
+On a machine with neighbours the CPU time of the same version differs by half from hour to hour. The count here differs
+by a tenth, depending on what else happens in the period, so compare two versions by three runs each, in turn. Calls
+come slowly, because callgrind is some fifty times slower than the processor: work that is done once for all calls of a
+second is shared by only three. What the daemon does without calls is counted separately and subtracted. Workers are not
+counted.
 """
 
 from __future__ import annotations
@@ -23,16 +24,16 @@ from bench import node, processes, setup
 RATE = 3
 """Calls a second: what callgrind keeps up with."""
 WARM = 6.0
-"""Seconds of calls before those that count: imports, caches, compiled statements."""
+"""Seconds of calls before those that are counted: imports, caches, compiled statements."""
 SETTLE = 4.0
 """Seconds after the last BYE in which calls are finished and indexed."""
 READY_SECONDS = 240.0
-"""What the start may take."""
+"""Longest time for the start."""
 _TOTALS = re.compile(r"^totals: (\d+)", re.MULTILINE)
 
 
 def counted(pid: int, folder: Path) -> int:
-    """Give the instructions since the last time; callgrind writes them into a file a thread."""
+    """Return the instructions since the last dump; callgrind writes one file for each thread."""
     for former in folder.iterdir():
         former.unlink()
     subprocess.run(["callgrind_control", "--dump", str(pid)], check=True, capture_output=True)
@@ -42,7 +43,7 @@ def counted(pid: int, folder: Path) -> int:
 
 
 def measure(calls: int, transport: str) -> tuple[float, float]:
-    """Give the instructions of a call, and those of a second without calls; SystemExit if calls failed."""
+    """Return the instructions for a call, and those of a second without calls; SystemExit if calls failed."""
     with tempfile.TemporaryDirectory(prefix="bench-") as place:
         folder = Path(place)
         tool = ("valgrind", "--tool=callgrind", f"--callgrind-out-file={folder / 'out'}", "--trace-children=no")

@@ -1,9 +1,9 @@
-"""CPU per packet of the media worker beside that of the same work as a plain loop in C, under one load.
+"""CPU time per packet of the media worker, compared with the same work as a plain loop in C, under one load.
 
 Run `make bench BENCH=limit [ARGS='--calls 200,400 --rounds 3 --seconds 12']`; needs gcc with the headers of libc.
 
-Both take turns with the same sender. The loop (limit.c) is a process of its own, too, has the same sockets and calls
-the same libsrtp; its CPU time is taken from the same books. What a crash of the worker would need, it does not do.
+The two take turns with the same sender. The loop (limit.c) is also a process of its own, has the same sockets and calls
+the same libsrtp; its CPU time is measured in the same way. It leaves out what the worker needs to survive a crash.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ from recorder.workers.pool import TICK
 from storage.vault import container
 
 AIM = 1.5
-"""Times the loop in C that a worker may take."""
+"""How many times the CPU time of the loop in C a worker may take."""
 SOURCE = Path(__file__).with_name("limit.c")
 CODECS = ("G.711", "G.722", "G.729", "AMR")
-"""Those whose packets are all of one size: what limit.c can store."""
+"""Codecs whose packets all have one size: limit.c can store only these."""
 SUITES = tuple(name for name, suite in context.SUITES.items() if suite.key != 24)
-"""All but AES_192_CM, which is not for libsrtp."""
+"""All but AES_192_CM, which libsrtp does not support."""
 HEADER = ("calls", "packets", "worker us/packet", "C us/packet", "worker / C", "lost by worker", "lost by C", "load")
 _NUMBERS = {
     "SLOTS": batch.SLOTS, "NEAR": batch.NEAR, "FAR": batch.FAR, "CONTROL": batch.CONTROL, "RUN":
@@ -57,7 +57,7 @@ _NUMBERS = {
 }  # fmt: skip
 _PR_SET_PDEATHSIG = 1
 _LOOK = 0.005
-"""Seconds between two looks whether the loop rests."""
+"""Seconds between two checks whether the loop is idle."""
 
 
 class Counters(ctypes.Structure):
@@ -70,13 +70,13 @@ class Counters(ctypes.Structure):
 
     @classmethod
     def shared(cls, path: Path) -> Counters:
-        """Have those of a file, which other processes see, too."""
+        """Map them from a file, which other processes can read."""
         with path.open("r+b") as file:
             return cls.from_buffer(mmap.mmap(file.fileno(), ctypes.sizeof(cls)))
 
 
 def build(folder: Path) -> Path:
-    """Compile the loop and link it with the worker's libsrtp; SystemExit if that does not work."""
+    """Compile the loop and link it with the worker's libsrtp; SystemExit if that fails."""
     gcc = shutil.which("gcc")
     if gcc is None:
         raise SystemExit("the loop in C needs gcc and the headers of libc (Debian: apt-get install gcc libc6-dev)")
@@ -97,7 +97,7 @@ class Loop:
         self._c.limit_begin(ctypes.byref(counters))
 
     def add(self, part: int, secret: container.PartSecret, pairs: Sequence[sockets.Pair], suite: str) -> None:
-        """Give it a call of two streams: the file, its secret and the sockets, RTP and RTCP."""
+        """Add a call of two streams: the file, its secret and the sockets, RTP and RTCP."""
         engines = [context.LibEngine(context.SUITES[suite], key_of(suite), inbound=True) for _ in pairs]
         self._engines += engines  # they end with the process
         sessions = (ctypes.c_void_p * len(pairs))(*[int(context.ffi.cast("uintptr_t", e.session)) for e in engines])
@@ -105,16 +105,16 @@ class Loop:
         self._c.limit_call(part, secret.key, secret.prefix, (ctypes.c_int * len(descriptors))(*descriptors), sessions)
 
     def tick(self, beat: int) -> None:
-        """Drain every call once; every so many beats of a call see whether there are reports."""
+        """Drain every call once; check for reports of a call every so many beats."""
         self._c.limit_tick(beat)
 
     def run(self) -> None:
-        """Tick until the counters say stop."""
+        """Tick until the counters tell it to stop."""
         self._c.limit_run()
 
 
 def loop(library: str, folder: str, codec: str, suite: str, calls: int, base: int) -> None:
-    """Be the process that is measured; a bench that is gone takes it along."""
+    """Run as the process that is measured; it is killed if the bench dies."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
     plan = Plan(FLOWS[codec], suite, calls, 0.0, TICK, base, rtcp=True)
     running, pairs = Loop(Path(library), Counters.shared(Path(folder) / "counters")), plan.open_pairs()
@@ -125,7 +125,7 @@ def loop(library: str, folder: str, codec: str, suite: str, calls: int, base: in
 
 
 async def measure(plan: Plan, folder: Path, library: Path) -> Row:
-    """Run one load on the loop and give its row; SystemExit if it ended or could not write."""
+    """Run one load on the loop and return its row; SystemExit if it ended or could not write."""
     (folder / "counters").write_bytes(bytes(ctypes.sizeof(Counters)))
     counters = Counters.shared(folder / "counters")
     words = [library, folder, plan.flow.name, plan.suite, str(plan.calls), str(plan.base)]
@@ -142,7 +142,7 @@ async def measure(plan: Plan, folder: Path, library: Path) -> Row:
     try:
         await stored()
         spent = await plan.load.spend(process.pid, plan.tick, stored)
-        kept = await stored(2)  # one may be under way; a busy machine may keep both waiting
+        kept = await stored(2)  # one reading may be in progress; a busy machine may delay both
     finally:
         counters.stop = 1
         await process.wait()
@@ -162,7 +162,7 @@ class Round:
 
     @property
     def ratio(self) -> float:
-        """Times that the worker takes what the loop takes."""
+        """Return the worker's CPU time in multiples of the loop's."""
         return self.worker.micros / (self.loop.micros or math.nan)
 
 
@@ -180,7 +180,7 @@ def compare(plan: Plan, library: Path, first: bool) -> Round:
 
 
 def cells(rounds: Sequence[Round]) -> tuple[object, ...]:
-    """Give what the table shows of all rounds of a load."""
+    """Return the table row for all rounds of a load."""
 
     def spread(figure: Callable[[Round], float]) -> str:
         each = [figure(one) for one in rounds]
@@ -196,14 +196,16 @@ def cells(rounds: Sequence[Round]) -> tuple[object, ...]:
 
 
 def main(words: Sequence[str] | None = None) -> list[Round]:
-    """Read the arguments, measure and print one table; gives all rounds."""
+    """Read the arguments, measure and print one table; return all rounds."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--calls", default="200,400", help="numbers of calls, with commas")
-    parser.add_argument("--rounds", type=int, default=3, help="of worker and loop, a number of calls")
-    parser.add_argument("--seconds", type=float, default=12.0, help="of packets, the first few not measured")
+    parser.add_argument("--rounds", type=int, default=3, help="rounds of worker and loop for each number of calls")
+    parser.add_argument(
+        "--seconds", type=float, default=12.0, help="seconds of packets; the first few are not measured"
+    )
     parser.add_argument("--codec", default="G.711", choices=CODECS)
     parser.add_argument("--suite", default="AES_CM_128_HMAC_SHA1_80", choices=SUITES)
-    parser.add_argument("--port", type=int, default=BASE, help="of the first stream, even")
+    parser.add_argument("--port", type=int, default=BASE, help="port of the first stream, even")
     given = parser.parse_args(words)
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # four sockets and two files a call

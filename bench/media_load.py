@@ -1,4 +1,4 @@
-"""What benches of media send: the packets of one codec to many streams, and the CPU time of who takes them.
+"""The load for benches of media: packets of one codec to many streams, and the CPU time of the process under test.
 
 `python -m bench.media_load CODEC SUITE STREAMS SECONDS PORT` is the sender, in a process of its own.
 """
@@ -22,7 +22,7 @@ KEY = bytes(range(64))
 BASE = 21000
 """Port of the first stream; each has the even one of two."""
 SLOTS = 10
-"""Into how many parts a pace is divided, so that not all streams send at once."""
+"""Number of parts that a pace is divided into, so that not all streams send at once."""
 WARM = 2.5
 """Seconds of packets before the measurement begins: the first batches take the slow path."""
 
@@ -40,7 +40,7 @@ class _Message(ctypes.Structure):
 
 
 def key_of(suite: str) -> bytes:
-    """Give the one key of all streams: so each packet is protected once and sent to all of them."""
+    """Return the one key of all streams, so that each packet is encrypted once and sent to all of them."""
     return KEY[: SUITES[suite].key + SUITES[suite].salt]
 
 
@@ -61,7 +61,7 @@ class Sender:
         self._sendmmsg = ctypes.CDLL(None).sendmmsg
 
     def send(self, packet: ctypes.Array[ctypes.c_char], low: int, high: int) -> None:
-        """Send a packet to the streams from `low` to before `high`."""
+        """Send a packet to the streams from `low` up to but not including `high`."""
         address, size = ctypes.addressof(packet), len(packet) - 1
         for i in range(low, high):
             self._vectors[i].base, self._vectors[i].length = address, size
@@ -73,7 +73,7 @@ class Sender:
 
 
 def cpu(pid: int) -> float:
-    """Give the seconds a process was on a processor."""
+    """Return the seconds that a process has spent on a processor."""
     return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e9
 
 
@@ -84,14 +84,14 @@ class Spent:
     cpu: float
     """Seconds on a processor."""
     length: float
-    """Seconds from the beginning of the measurement to the last packet."""
+    """Seconds from the start of the measurement to the last packet."""
     before: int
     """Packets that were stored when it began."""
 
 
 @dataclass(frozen=True)
 class Load:
-    """What all streams of a row are sent."""
+    """What is sent to all streams of a row."""
 
     flow: Flow
     suite: str
@@ -101,13 +101,13 @@ class Load:
 
     @property
     def packets(self) -> int:
-        """Count the packets of all streams."""
+        """Return the number of packets of all streams."""
         return sum(map(len, self.flow.groups(self.seconds))) * self.streams
 
     async def spend(self, pid: int, tick: float, stored: Callable[[], Awaitable[int]]) -> Spent:
-        """Send everything and give what the process `pid` spent from WARM seconds on to two ticks after the end.
+        """Send everything; return what the process `pid` spent from WARM seconds on until two ticks after the end.
 
-        `stored` tells how many packets it has stored. SystemExit if the sender failed.
+        `stored` returns how many packets the process has stored. SystemExit if the sender failed.
         """
         words = [self.flow.name, self.suite, *map(str, (self.streams, self.seconds, self.base))]
         sender = await asyncio.create_subprocess_exec(
@@ -122,7 +122,7 @@ class Load:
             if await sender.wait():
                 raise SystemExit("VOID: the sender failed")
         finally:
-            if sender.returncode is None:  # whoever takes the packets is gone
+            if sender.returncode is None:  # the process under test is gone
                 sender.kill()
         await asyncio.sleep(2 * tick)
         return Spent(cpu(pid) - began, time.monotonic() - start - 2 * tick, before)
@@ -137,7 +137,7 @@ def send(load: Load) -> None:
     ]
     sender, due = Sender(load.streams, load.base), time.monotonic()
     bounds = [load.streams * i // SLOTS for i in range(SLOTS + 1)]
-    print("sending", flush=True)  # to whoever counts the seconds from here
+    print("sending", flush=True)  # the other process counts seconds from here
     for group in groups:
         for low, high in pairwise(bounds):
             for packet in group:

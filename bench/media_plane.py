@@ -1,8 +1,8 @@
-"""CPU per packet of one media worker alone, by codec and crypto suite, and what its calls take on the disk.
+"""CPU time per packet of one media worker alone, by codec and crypto suite, and the disk space of its calls.
 
 Run `python -m bench.media_plane [--calls 200] [--seconds 20] [--codecs all] [--suites SUITE,SUITE]`.
 
-A second process sends; the worker is the real one, its CPU time that of the kernel's books (user and system).
+A second process sends. The worker is the real one; its CPU time (user and system) comes from the kernel.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ HEADER = ("codec", "suite", "calls", "packets", "us/packet", "us/call and s", "c
 
 @dataclass(frozen=True)
 class Plan:
-    """One row."""
+    """The load of one row."""
 
     flow: Flow
     suite: str
@@ -40,11 +40,11 @@ class Plan:
     tick: float
     base: int = BASE
     rtcp: bool = False
-    """Whether each stream has a socket for RTCP, too."""
+    """Whether each stream has a socket for RTCP too."""
 
     @property
     def load(self) -> Load:
-        """What its streams are sent."""
+        """Return what its streams are sent."""
         return Load(self.flow, self.suite, self.flow.streams * self.calls, self.seconds, self.base)
 
     def open_pairs(self) -> list[sockets.Pair]:
@@ -54,20 +54,20 @@ class Plan:
 
 @dataclass(frozen=True)
 class Row:
-    """What a row showed."""
+    """The result of one row."""
 
     plan: Plan
     packets: int
-    """Those that were stored while the CPU time was taken."""
+    """Packets that were stored while the CPU time was measured."""
     spent: Spent
     sent: int
     stored: int
     share: float = 0.0
-    """Bytes on the disk a byte of payload; 0 = not asked for."""
+    """Bytes on disk for each byte of payload; 0 = not measured."""
 
     @property
     def lost(self) -> int:
-        """Packets that were sent and not stored."""
+        """Return how many packets were sent and not stored."""
         return self.sent - self.stored
 
     @property
@@ -76,7 +76,7 @@ class Row:
         return self.spent.cpu / max(1, self.packets) * 1e6
 
     def cells(self) -> tuple[object, ...]:
-        """Give what the table shows."""
+        """Return the table row."""
         plan, of_call = self.plan, self.spent.cpu / self.plan.calls / self.spent.length * 1e6
         return (
             plan.flow.name, plan.suite, plan.calls, self.packets, f"{self.micros:.2f}", f"{of_call:.0f}",
@@ -85,7 +85,7 @@ class Row:
 
 
 def open_part(folder: Path, number: int) -> tuple[int, PartSecret]:
-    """Begin the part of a call; gives its descriptor and its secret."""
+    """Begin the part of a call; return its descriptor and its secret."""
     header, secret = new_part(os.urandom(32), b"bench", MEDIA_SEGMENT, os.urandom)
     part = os.open(folder / f"{number}.m1", os.O_CREAT | os.O_WRONLY, 0o600)
     os.write(part, header)
@@ -109,7 +109,7 @@ def _add(workers: Workers, plan: Plan, number: int, pairs: Sequence[sockets.Pair
 
 
 async def measure(plan: Plan, folder: Path) -> Row:
-    """Run one load and give its row; SystemExit if the worker died or a call failed."""
+    """Run one load and return its row; SystemExit if the worker died or a call failed."""
     fault: asyncio.Future[object] = asyncio.get_running_loop().create_future()
 
     def notice(event: object) -> None:
@@ -126,7 +126,7 @@ async def measure(plan: Plan, folder: Path) -> Row:
     row = asyncio.ensure_future(_loaded(workers, plan, folder))
     try:
         await asyncio.wait((row, fault), return_when=asyncio.FIRST_COMPLETED)
-        if fault.done():  # nobody gives the calls to another worker, and who waits for the first waits for ever
+        if fault.done():  # no other worker takes the calls over, so waiting for the first would never end
             row.cancel()
             raise SystemExit(f"VOID: {fault.result()}")
         return row.result()
@@ -158,8 +158,8 @@ def main() -> None:
     parser.add_argument("--calls", default="200", help="numbers of calls, with commas")
     parser.add_argument("--seconds", type=float, default=20.0, help="length of a row")
     parser.add_argument("--tick", type=float, default=1.0, help="seconds between two rounds of the worker")
-    parser.add_argument("--codecs", default="all", help=f"with commas, of {', '.join(FLOWS)}")
-    parser.add_argument("--suites", default="AES_CM_128_HMAC_SHA1_80", help=f"with commas, of {', '.join(SUITES)}")
+    parser.add_argument("--codecs", default="all", help=f"with commas, from {', '.join(FLOWS)}")
+    parser.add_argument("--suites", default="AES_CM_128_HMAC_SHA1_80", help=f"with commas, from {', '.join(SUITES)}")
     given = parser.parse_args()
     rows: list[Row] = []
     print(f"{processes.machine()}\none worker, tick {given.tick} s, {given.seconds:.0f} s a row\n", flush=True)

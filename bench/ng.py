@@ -1,4 +1,4 @@
-"""The control protocol of rtpengine (ng): one command and one answer a datagram, in bencode behind a cookie."""
+"""The control protocol of rtpengine (ng): one command and one answer in each datagram, in bencode after a cookie."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 Words = dict[str, Any]
 LARGEST = 65_535
 ANSWER_SECONDS, READY_SECONDS = 5.0, 10.0
-# Keys that rtpengine wants with a blank; in the others an underscore stands for a hyphen.
+# Keys that rtpengine spells with a space; in all others an underscore stands for a hyphen.
 BLANK = {"record-call": "record call"}
 
 
@@ -31,14 +31,14 @@ class Control:
         self._socket.settimeout(ANSWER_SECONDS)
 
     def ask(self, command: str, **words: Any) -> Words:
-        """Give a command and return its answer; raise Unwilling if that is an error, OSError if none comes."""
+        """Send a command and return its answer; raise Unwilling for an error, OSError if no answer comes."""
         cookie = secrets.token_hex(8).encode()
         plain = {name.replace("_", "-"): value for name, value in words.items()}
         self._socket.send(
             cookie + b" " + encode({"command": command, **{BLANK.get(k, k): v for k, v in plain.items()}})
         )
         while not (data := self._socket.recv(LARGEST)).startswith(cookie + b" "):
-            pass  # the late answer to a command that was given up
+            pass  # a late answer to an earlier command
         reply: Words = decode(data, len(cookie) + 1)[0]
         if reply.get("result") not in ("ok", "pong"):
             raise Unwilling(f"rtpengine refuses {command}: {reply}")
@@ -51,7 +51,7 @@ class Control:
 
 @contextlib.contextmanager
 def running(folder: Path, address: tuple[str, int], *words: str) -> Iterator[tuple[subprocess.Popen[bytes], Control]]:
-    """Start rtpengine in user space with further words and wait until it answers."""
+    """Start rtpengine in user space with additional arguments and wait until it answers."""
     command = ["rtpengine", "--foreground", "--config-file=none", "--table=-1", f"--interface={address[0]}"]
     command += [f"--listen-ng={address[0]}:{address[1]}", "--log-level=3", "--log-stderr", f"--pidfile={folder}/pid"]
     log = folder / "rtpengine.log"
@@ -91,11 +91,11 @@ def encode(value: object) -> bytes:
             return b"l" + b"".join(map(encode, value)) + b"e"
         case dict():
             return b"d" + b"".join(encode(key) + encode(value[key]) for key in sorted(value)) + b"e"
-    raise TypeError(f"bencode knows no {type(value).__name__}")
+    raise TypeError(f"bencode has no {type(value).__name__}")
 
 
 def decode(data: bytes, at: int = 0) -> tuple[Any, int]:
-    """Read one bencoded value, strings as text; give it and where it ends."""
+    """Read one bencoded value, strings as text; return it and where it ends."""
     kind = data[at : at + 1]
     if kind == b"i":
         end = data.index(b"e", at)

@@ -1,4 +1,4 @@
-"""A daemon of its own for a bench: the installed `recorder`, in a temporary folder, on loopback."""
+"""A separate daemon for a bench: the installed `recorder`, in a temporary folder, on loopback."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Node:
         return f"sip:rec@127.0.0.1:{self.tls};transport=tls"
 
     def warnings(self) -> str:
-        """Give the last warnings of its log."""
+        """Return the last warnings of its log."""
         lines = self.config.with_name("log").read_text().splitlines()
         return "\n".join([line for line in lines if '"level": "info"' not in line or "calls." in line][-10:])
 
@@ -66,10 +66,10 @@ def running(
     under: Sequence[str] = (),
     ready: float = READY_SECONDS,
 ) -> Iterator[Node]:
-    """Start a daemon, wait until it is ready, stop it in the end and remove its folders.
+    """Start a daemon, wait until it is ready; at the end stop it and remove its folders.
 
-    `prepare` gets the configuration file after its keys were made and before the start; `under` are the words of a
-    tool that runs the interpreter, `ready` the seconds that the start may take.
+    `prepare` is called with the configuration file, after the keys are made and before the start. `under` is the
+    command of a tool that runs the interpreter, `ready` the longest time for the start in seconds.
     """
     with (
         tempfile.TemporaryDirectory(prefix="bench-") as place,
@@ -94,7 +94,7 @@ def running(
 
 
 def free_ports(count: int) -> list[int]:
-    """Find ports nobody uses at the moment, neither by TCP nor by UDP."""
+    """Return ports that nobody uses at the moment, neither for TCP nor for UDP."""
     with ExitStack() as held:
         ports: list[int] = []
         while len(ports) < count:

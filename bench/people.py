@@ -1,7 +1,7 @@
-"""People and calls made up from a seed, and every way in which somebody may ask for one of them.
+"""People and calls generated from a seed, and every way in which somebody may search for one of them.
 
 Some people are *sought*: which calls they are in is known, so recall and precision can be counted. Their numbers end in
-seven digits and their surnames are words that nobody else has; others share their last six digits and first names.
+seven digits, and their surnames are words, that nobody else has; others share their last six digits and first names.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from random import Random
 from typing import Any
 
 COUNTRY = "DE"
-SOUGHT_FROM = 900_000  # the last six digits of the sought: above those of everybody else
+SOUGHT_FROM = 900_000  # the last six digits of the sought: higher than those of everybody else
 FIRST = (
     "Anna Bodo Çağla Dörte Emre Fatma Günther Hélène Ines Jörg Kaja Łukasz Mira Noël Olga Pia Rui Søren Tove Uwe"
 ).split()
@@ -21,7 +21,7 @@ SYLLABLES = "ba der fe gam hol jen kö lut mal nie ort pül ros stä tau ur vel 
 
 
 class Kind(enum.Enum):
-    """A way to ask for somebody."""
+    """A way to search for somebody."""
 
     E164 = "E.164"
     NATIONAL = "national"
@@ -41,7 +41,7 @@ NUMBERS = frozenset({Kind.E164, Kind.NATIONAL, Kind.PREFIX, Kind.BARE, Kind.TEL,
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Somebody with all identities that a directory knows."""
+    """A person with all identities that a directory has."""
 
     first: str
     """First name."""
@@ -74,7 +74,7 @@ class Person:
 
     @property
     def mail(self) -> str:
-        """E-mail address, another one than the UPN."""
+        """E-mail address, different from the UPN."""
         return f"{self.user}@mail.example"
 
 
@@ -94,7 +94,7 @@ def everybody(count: int) -> list[Person]:
 
 
 def sought(count: int) -> list[Person]:
-    """Make people who share nothing but first names and a few digits with anybody."""
+    """Make people who share only first names and a few digits with others."""
     return [Person(FIRST[n % len(FIRST)], surname(n, 5) + "quist", SOUGHT_FROM + n * 7) for n in range(count)]
 
 
@@ -139,17 +139,17 @@ WRITINGS = len(_WRITTEN)
 
 
 def party(person: Person, writing: int) -> dict[str, Any]:
-    """Write a person as party of a call in one of WRITINGS ways."""
+    """Return a person as a party of a call, written in one of WRITINGS ways."""
     return {"role": "participant", "user_id": None, **_WRITTEN[writing][0](person)}
 
 
 def finds(kind: Kind, writing: int) -> bool:
-    """Say whether a question of this kind has to find a party that is written in this way."""
+    """Tell whether a query of this kind must find a party that is written in this way."""
     return kind in _WRITTEN[writing][1]
 
 
 def question(person: Person, kind: Kind, random: Random) -> str:
-    """Ask for a person in one of the spellings of a kind."""
+    """Return a query for a person, in one of the spellings of a kind."""
     digits = f"{person.tail:06}"
     spellings: Mapping[Kind, tuple[str, ...]] = {
         Kind.E164: (person.e164, f"+49 30 8{digits}", f"+49 (0) 30 8{digits[:3]}-{digits[3:]}"),
@@ -169,7 +169,7 @@ def question(person: Person, kind: Kind, random: Random) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Talk:
-    """Who is in a call, each in one writing."""
+    """The people in a call, each in one writing."""
 
     people: tuple[tuple[Person, int], ...]
     """Person and writing, in order of appearance."""

@@ -1,4 +1,4 @@
-"""What processes cost: CPU time and memory of a process and everything it started, from /proc."""
+"""CPU time and memory of a process and everything it started, from /proc."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def family(pid: int) -> list[int]:
-    """Give a process and all its descendants."""
+    """Return a process and all its descendants."""
     children: dict[int, list[int]] = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdecimal() and (words := _stat(int(entry.name))):
@@ -22,18 +22,18 @@ def family(pid: int) -> list[int]:
 
 
 def cpu(pid: int) -> float:
-    """Give user and system seconds of a family, with those of children that ended and were waited for."""
+    """Return user and system seconds of a family, including children that ended and were waited for."""
     words = [_stat(each) for each in family(pid)]
     return sum(sum(map(int, fields[11:15])) for fields in words if fields) / TICKS
 
 
 def cpu_of(pid: int) -> float:
-    """Give user and system seconds of one process."""
+    """Return user and system seconds of one process."""
     return sum(map(int, _stat(pid)[11:13])) / TICKS
 
 
 def memory(pid: int) -> int:
-    """Give the proportional set size of a family in bytes."""
+    """Return the proportional set size of a family in bytes."""
     total = 0
     for each in family(pid):
         try:
@@ -45,7 +45,7 @@ def memory(pid: int) -> int:
 
 
 def _stat(pid: int) -> list[str]:
-    """Give the fields of /proc/PID/stat behind the name, state first; empty if the process is gone."""
+    """Return the fields of /proc/PID/stat after the name, state first; empty if the process is gone."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
@@ -53,7 +53,7 @@ def _stat(pid: int) -> list[str]:
 
 
 def machine() -> str:
-    """Name the machine in one line."""
+    """Describe the machine in one line."""
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     model = next(
         (line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown processor"

@@ -1,8 +1,9 @@
 """How long a sweep of many calls takes, and whether it disturbs recording: `python -m bench.retention [CALLS]`.
 
-Fills a customer with finished recordings whose time is over (100,000 by default, two files of 8 KiB each), some of them
-held, notes what `recorder retention --dry-run` says, and starts the daemon, whose first sweep begins at once. Meanwhile
-`recorder simulate` places calls, and /readyz is asked all the time. In the end exactly what the dry run named is gone.
+Fill a customer with finished recordings whose retention is over (100,000 by default, two files of 8 KiB each), some
+under legal hold; note what `recorder retention --dry-run` says; start the daemon, whose first sweep begins at once.
+Meanwhile `recorder simulate` places calls, and /readyz is requested continuously. At the end exactly what the dry run
+named must be gone.
 """
 
 from __future__ import annotations
@@ -37,8 +38,8 @@ from storage.vault.container import Sealer
 GOAL_SECONDS = 60.0
 PATIENCE_SECONDS = 300
 A_DAY = 2_000  # recordings
-HELD_DAYS = 2  # of every so many days, one has a call that is held: it cannot be ended by one cut
-OLD_DAYS = 200  # the rule says 180
+HELD_DAYS = 2  # one day in so many has a call under legal hold, so the day cannot be erased by one cut
+OLD_DAYS = 200  # the retention rule says 180
 SOUND = bytes(8 << 10)
 BATCH = 1_000
 LIVE_CALLS, CALL_SECONDS = 50, 60
@@ -50,7 +51,7 @@ class Case:
     """What was prepared."""
 
     count: int
-    """Recordings whose time is over."""
+    """Recordings whose retention is over."""
     held: set[str] = field(default_factory=set)
     """Ids of those under legal hold."""
     foretold: set[str] = field(default_factory=set)
@@ -93,7 +94,7 @@ def recording(acme: Customer, now: datetime, number: int) -> CallRow:
 
 
 class Answers:
-    """Asks /readyz all the time and notes how long each answer took."""
+    """Requests /readyz continuously and notes how long each answer took."""
 
     def __init__(self, one: Node) -> None:
         self.times_ms: list[float] = []
@@ -101,7 +102,7 @@ class Answers:
         self._ended = False
 
     def run(self) -> None:
-        """Ask every 20 ms until `stop`."""
+        """Send a request every 20 ms until `stop`."""
         while not self._ended:
             begun = time.perf_counter()
             with urllib.request.urlopen(f"http://127.0.0.1:{self._port}/readyz", timeout=10) as answer:
@@ -110,7 +111,7 @@ class Answers:
             time.sleep(0.02)
 
     def stop(self) -> None:
-        """Ask no more."""
+        """Stop sending requests."""
         self._ended = True
 
     def quantile(self, share: float) -> float:
@@ -127,7 +128,7 @@ def erasures(one: Node, token: str) -> list[dict[str, Any]]:
 
 
 def customer(one: Node) -> str:
-    """Name the only customer of a node."""
+    """Return the name of the only customer of a node."""
     return load(one.config).customers[0].name
 
 
@@ -147,9 +148,9 @@ def simulate(one: Node) -> dict[str, Any]:
 
 
 def swept(one: Node) -> tuple[float, float]:
-    """Wait until the sweep has filed its erasures and none of them is open any more.
+    """Wait until the sweep has filed its erasures and all of them are done.
 
-    Returns the seconds since ready, and those of CPU that the main process took.
+    Return the seconds since ready, and the CPU seconds that the main process took.
     """
     begun, log = time.monotonic(), one.config.with_name("log")
     before = processes.cpu_of(one.process.pid)
@@ -210,7 +211,7 @@ def main() -> None:
         asking.result()
         well = show(one, case, took, cpu, answers, report)
     if case.foretold & case.held or len(case.foretold) + len(case.held) != case.count:
-        sys.exit("the dry run named others than those whose time is over and that nobody holds")
+        sys.exit("the dry run named others than the calls whose retention is over and that are not held")
     if not well:
         sys.exit("a goal was missed")
 

@@ -1,6 +1,6 @@
-"""The same load on rtpengine: userspace, recording to pcap, told by its ng protocol (bencode over UDP), media blocked.
+"""The same load on rtpengine: userspace, recording to pcap, controlled by its ng protocol (bencode over UDP), blocked.
 
-`python -m bench.rtpengine [--calls N] [--seconds S]`. Blocked means that it receives, decrypts and records, as a
+`python -m bench.rtpengine [--calls N] [--seconds S]`. Blocked means that it receives, decrypts and records media, as a
 recorder does, and forwards nothing.
 """
 
@@ -51,7 +51,7 @@ def _port(reply: ng.Words) -> int:
 
 
 def place(control: ng.Control, number: int, ports: list[int], suite: str) -> list[ng.Words]:
-    """Set up one recorded call; give its two streams as the media process wants them."""
+    """Set up one recorded call; return its two streams as the media process needs them."""
     keys = [os.urandom(SUITES.get(suite, 0)) for _ in ports]
     call = f"bench-{number}"
     profile = "RTP/AVP" if suite == "none" else "RTP/SAVP"
@@ -70,7 +70,7 @@ def place(control: ng.Control, number: int, ports: list[int], suite: str) -> lis
 
 
 async def measure(calls: int, seconds: float, suite: str) -> Row | None:
-    """Load a fresh rtpengine with so many calls; None where it is not installed."""
+    """Load a new rtpengine with this many calls; None if it is not installed."""
     if shutil.which("rtpengine") is None:
         print("rtpengine is not installed (Debian: apt-get install rtpengine); measured without it.")
         return None

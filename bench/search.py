@@ -1,8 +1,8 @@
-"""How long it takes to find somebody among many calls: `python -m bench.search [CALLS]`, a million by default.
+"""How long a search among many calls takes: `python -m bench.search [CALLS]`, a million by default.
 
-Fills one customer's index with made-up calls of two years (bench.people), then asks for people in every spelling. Each
-kind of question is asked for people who call often and for the sought, whose calls are known: of those every page is
-fetched, and all of their calls and no others have to come. Then come the lists: nobody, everybody, states, spans.
+Fill one customer's index with generated calls of two years (bench.people), then search for people in every spelling.
+Each kind of query searches for people who call often and for the sought, whose calls are known: for the sought every
+page is fetched, and all of their calls and no others must come. Then come lists: nobody, everybody, states, spans.
 """
 
 from __future__ import annotations
@@ -44,19 +44,19 @@ STREAM = {"label": "1", "party": 0, "media": "audio", "codec": "PCMA", "packets"
 
 @dataclass
 class Filled:
-    """What lies in the index."""
+    """What the index holds."""
 
     calls: Calls
     """The index."""
     crowd: list[Person]
-    """Everybody."""
+    """All people."""
     wanted: list[Person]
     """The sought."""
     truth: dict[tuple[Person, Kind], set[str]] = field(default_factory=dict)
     """Calls that a question of a kind about a sought person has to find, by id."""
 
     def note(self, id: str, talk: Talk) -> None:
-        """Remember which sought people are in a call, and what finds them there."""
+        """Remember which sought people are in a call, and which queries find them there."""
         for person, writing in talk.people:
             for kind in Kind if person.last.endswith("quist") else ():
                 if finds(kind, writing):
@@ -65,10 +65,10 @@ class Filled:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """How one kind of question went."""
+    """The results of one kind of query."""
 
     times_ms: list[float]
-    """A page each, in milliseconds."""
+    """Time for each page, in milliseconds."""
     cpu_ms: list[float]
     """CPU time of each by all threads: what it takes where nobody else wants the processors."""
     due: int = 0
@@ -80,7 +80,7 @@ class Found:
 
 
 class Clock:
-    """Takes the time of every page."""
+    """Measures the time for every page."""
 
     def __init__(self, calls: Calls) -> None:
         self.wall: list[float] = []
@@ -123,7 +123,7 @@ class Forms:
 
 
 def row(keys: Keys, talk: Talk, begin: datetime, random: Random, number: int) -> CallRow:
-    """Make the row of a call; few go inside the house, come from the rare SBC, or are held."""
+    """Make the row of a call; a few are internal, come from the rare SBC, or are held."""
     leaf = keys.allocate(day_of(begin))
     details = {
         "session_id": "s",
@@ -144,7 +144,7 @@ def rows(keys: Keys, made: Iterator[Talk], count: int, random: Random) -> Iterat
 
 
 async def fill(calls: Calls, keys: Keys, count: int, people: int, seekers: int, each: int) -> Filled:
-    """Write made-up calls through the index, in batches."""
+    """Write generated calls through the index, in batches."""
     random, forms = Random(SEED), Forms()
     wanted = sought(seekers)
     filled = Filled(calls, [*everybody(people), *confusable(wanted)], wanted)
@@ -157,7 +157,7 @@ async def fill(calls: Calls, keys: Keys, count: int, people: int, seekers: int, 
 
 
 async def ask(filled: Filled, kind: Kind, questions: int) -> Found:
-    """Ask one kind of question: half for anybody, half for the sought."""
+    """Run one kind of query: half for anybody, half for the sought."""
     random, clock = Random(f"{SEED} {kind.value}"), Clock(filled.calls)
     due = missed = wrong = 0
     for _ in range(questions // 2):
@@ -171,7 +171,7 @@ async def ask(filled: Filled, kind: Kind, questions: int) -> Found:
 
 
 async def ask_common(filled: Filled, questions: int) -> Found:
-    """Ask for first names, each of which a twentieth of all people have: the first page of a tenth of all calls."""
+    """Search for first names that a twentieth of all people have: the first page of a tenth of all calls."""
     clock = Clock(filled.calls)
     for number in range(questions):
         page = await clock.find(Query(party=FIRST_NAMES[number % len(FIRST_NAMES)]))
@@ -274,7 +274,7 @@ def quantile(values: list[float], share: float) -> float:
 
 
 def main() -> None:
-    """Run it in a folder of its own; exit status 1 if a goal is missed."""
+    """Run it in a temporary folder; exit status 1 if a goal is missed."""
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000
     with tempfile.TemporaryDirectory(prefix="bench-search-") as folder:
         if not asyncio.run(measure(Path(folder), count)):

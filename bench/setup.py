@@ -2,9 +2,9 @@
 
 Run `python -m bench.setup [--rates 50,100,200,300] [--seconds 5] [--transport udp|tcp]`.
 
-Open loop: an INVITE leaves when it is due, whether or not earlier ones were answered; its clock starts when it was due,
-so that a queue shows. Each call is acknowledged and ended by BYE after a second; no media are sent. CPU time is that of
-all processes of the daemon, from INVITE to BYE.
+Open loop: an INVITE leaves when it is due, whether or not earlier ones were answered, and its answer time counts from
+then, so that a queue shows. Each call is acknowledged, and ended by BYE after a second; no media are sent. CPU time is
+that of all processes of the daemon, from INVITE to BYE.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ METADATA_BYTES = 3_000
 TALK_SECONDS = 1.0
 ANSWER_SECONDS = 10.0
 VOID_MS = 20.0
-"""A sender that is later than this at the 99th percentile measures the machine, not the daemon."""
+"""If the sender is later than this at the 99th percentile, the row measures the machine and not the daemon."""
 LIMIT_MS = 100.0
-"""The answer time, at the 99th percentile, that a rate must keep to count."""
+"""Longest answer time, at the 99th percentile, for a rate to count."""
 
 
 @dataclass
@@ -39,7 +39,7 @@ class Client:
     task: asyncio.Task[None] | None = None
 
     def heard(self, data: bytes) -> None:
-        """Take bytes of the daemon; on UDP always whole messages."""
+        """Take bytes from the daemon; on UDP always whole messages."""
         self.buffer += data
         while (end := self.buffer.find(b"\r\n\r\n")) >= 0:
             head = self.buffer[:end].decode()
@@ -79,13 +79,13 @@ class Client:
 
 
 def value(head: str, name: str) -> str:
-    """Give a header field of a message; the daemon writes full names."""
+    """Return a header field of a message; the daemon writes full names."""
     start = head.find(f"\r\n{name}: ")
     return head[start + len(name) + 4 :].partition("\r\n")[0] if start >= 0 else ""
 
 
 def invitation(number: int) -> str:
-    """Write the body of an INVITE: two lines, and metadata padded to their size."""
+    """Return the body of an INVITE: two media lines, and metadata padded to their size."""
     offer = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n"
     for label in (1, 2):
         offer += f"m=audio {4000 + 2 * label} RTP/AVP 8\r\na=rtpmap:8 PCMA/8000\r\na=sendonly\r\na=label:{label}\r\n"
@@ -131,10 +131,10 @@ class _Datagrams(asyncio.DatagramProtocol):
 
 @dataclass(frozen=True)
 class Call:
-    """How one call went."""
+    """The result of one call."""
 
     answered: float
-    """ms from when its INVITE was due to its answer."""
+    """ms from the moment its INVITE was due to the answer."""
     well: bool
     """INVITE and BYE were answered 200."""
     late: float
@@ -155,7 +155,7 @@ async def call(client: Client, name: str, body: str, due: float) -> Call:
 
 
 async def step(port: int, transport: str, rate: int, seconds: float, first: int) -> list[Call]:
-    """Place calls at one rate for some seconds and give them all."""
+    """Place calls at one rate for some seconds and return them all."""
     client = await connected(port, transport)
     bodies = [invitation(first + n) for n in range(int(rate * seconds))]
     begin, jobs = time.monotonic() + 0.1, []
@@ -169,14 +169,14 @@ async def step(port: int, transport: str, rate: int, seconds: float, first: int)
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """Give the value that so many do not exceed."""
+    """Return the value that this share does not exceed."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
 
 @dataclass(frozen=True)
 class Row:
-    """What one rate came to."""
+    """The result of one rate."""
 
     rate: int
     middle: float
@@ -185,7 +185,7 @@ class Row:
     failed: int
     """Calls that were not answered 200, to INVITE or to BYE."""
     cpu: float
-    """ms of all processes of the daemon a call, INVITE to BYE."""
+    """CPU ms of all processes of the daemon for each call, INVITE to BYE."""
     cores: float
     """Processors the daemon used while the calls were placed."""
     late: float
@@ -208,7 +208,7 @@ HEAD = f"{'INVITE/s':>9}{'p50 ms':>9}{'p99 ms':>9}{'failed':>8}{'CPU ms/call':>1
 
 
 def measured(daemon: node.Node, transport: str, rate: int, seconds: float, first: int) -> Row:
-    """Place calls at one rate and give what it came to."""
+    """Place calls at one rate and return the result."""
     before = processes.cpu(daemon.process.pid)
     calls = asyncio.run(step(daemon.sip, transport, rate, seconds, first))
     spent = processes.cpu(daemon.process.pid) - before

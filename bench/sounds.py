@@ -1,4 +1,4 @@
-"""What the files of a long call cost: `python -m bench.sounds [MINUTES]`."""
+"""What it costs to render a long call to sound files: `python -m bench.sounds [MINUTES]`."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """How fast stored media are verified, and what 10,000 scattered erasures cost: `python -m bench.vault [MEGABYTES]`.
 
-The first row writes recordings with the vault's own writer, then times `recorder verify` on them as a whole, start of
-Python and database included, and the same with one byte changed, which must be named. The second cuts 10,000 leaves
-scattered over five years out of a key tree, and says what its state weighs and how long it takes.
+The first row writes recordings with the vault's own writer and times `recorder verify` on them, including the start of
+Python and the database; then one byte is changed, and `verify` must report it. The second row cuts 10,000 leaves,
+scattered over five years, from a key tree, and prints the size of its state and the time it takes.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def verifying(place: Path, megabytes: int) -> bool:
 
 
 def cutting() -> None:
-    """Cut scattered leaves one by one and say what is left."""
+    """Cut scattered leaves one by one and print what is left."""
     chance, days = random.Random(1), YEARS * 365
     leaves = {leaf_of(20_000 + chance.randrange(days), chance.randrange(10_000)) for _ in range(CUTS)}
     tree, begun = KeyTree.new(os.urandom(32)), time.process_time()
@@ -110,7 +110,7 @@ async def _recording(acme: Customer, number: int) -> Path:
 
 
 def _verify(config: Path) -> tuple[list[dict[str, Any]], float, float]:
-    """Run the command; its defects, seconds, and seconds of CPU."""
+    """Run the command; return its defects, seconds, and seconds of CPU."""
     before, begun = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     done = subprocess.run([RECORDER, "verify", "--config", config, "--json"], capture_output=True, check=False)
     seconds, after = time.perf_counter() - begun, resource.getrusage(resource.RUSAGE_CHILDREN)

@@ -1,4 +1,4 @@
-"""How long the picture of a call's sound takes: `python -m bench.waveform [MINUTES]`."""
+"""How long it takes to compute the waveform of a call: `python -m bench.waveform [MINUTES]`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from recorder.exports.render_client import Renderer, RenderStream
 from recorder.exports.render_job import PEAKS
 from storage.vault.container import MEDIA_SEGMENT, PartSecret, Sealer, new_part
 
-PACKETS = 25  # of 20 ms in one record, as a worker stores them
+PACKETS = 25  # packets of 20 ms in one record, as a worker stores them
 PCMA = Format("PCMA", 8000, 1, None)
 
 
@@ -45,7 +45,7 @@ def talk(minutes: int) -> Iterator[bytes]:
 
 
 def sealed(minutes: int) -> Part:
-    """Seal a call into memory."""
+    """Write an encrypted call to memory."""
     header, secret = new_part(bytes(32), b"bench", MEDIA_SEGMENT, os.urandom)
     sealer, fd = Sealer(secret), os.memfd_create("part")
     size = os.write(fd, header)
@@ -55,7 +55,7 @@ def sealed(minutes: int) -> Part:
 
 
 def measure(forms: Sequence[str]) -> None:
-    """Render a call of two streams in each form, as long as the command line says; print what each cost."""
+    """Render a call of two streams in each form, as long as the command line says; print the cost of each."""
     minutes = int(sys.argv[1]) if len(sys.argv) > 1 else 60
     part = sealed(minutes)
     streams = [RenderStream(number, str(number + 1), {8: PCMA}) for number in (0, 1)]
@@ -71,4 +71,4 @@ def measure(forms: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    measure((*[PEAKS] * 3, *["wav"] * 3))  # the picture and, to compare, the sound, each three times
+    measure((*[PEAKS] * 3, *["wav"] * 3))  # the waveform and, for comparison, the sound, each three times

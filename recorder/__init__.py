@@ -1,1 +1,1 @@
-"""The daemon: settings, wiring, life cycle, workers, command line, logs and masking."""
+"""The daemon: configuration, wiring, life cycle, media workers, command line, logs and redaction."""

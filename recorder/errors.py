@@ -1,10 +1,10 @@
-"""What the daemon itself can fail with, beside the errors of the libraries it wires."""
+"""The daemon's own errors, in addition to those of the libraries it wires together."""
 
 from __future__ import annotations
 
 
 class RecorderError(Exception):
-    """Root of the daemon's own errors; `hint` tells an operator what to do, `status` is a command's exit status."""
+    """Root of the daemon's own errors; `hint` tells the operator what to do, `status` is a command's exit status."""
 
     status = 3
 
@@ -13,7 +13,7 @@ class RecorderError(Exception):
         self.hint = hint
 
     def sentence(self) -> str:
-        """Return one sentence for a terminal: what is wrong and what to do."""
+        """Return what is wrong and what to do about it, for a terminal."""
         return f"{self} {self.hint}".strip()
 
 
@@ -24,14 +24,14 @@ class WrongUse(RecorderError):
 
 
 class NotPossible(RecorderError):
-    """It could not be done now (locked, no space, address in use, a service away): exit status 3."""
+    """It cannot be done now (locked, no space, address in use, a service unreachable): exit status 3."""
 
 
 class OtherVersion(NotPossible):
-    """A media worker is of other files than main, which cannot command it; a main of those files goes on."""
+    """A media worker runs other files than main, so main cannot command it; a main with the new files takes over."""
 
     def __init__(self) -> None:
-        super().__init__("The program's files were replaced while it ran.", "It has to be started again.")
+        super().__init__("The program's files were replaced while it was running.", "Start it again.")
 
 
 class Negative(RecorderError):

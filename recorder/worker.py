@@ -1,7 +1,7 @@
-"""Where a daemon of an older version starts a media worker after its files were replaced: the worker of these files.
+"""Entry point of media workers for a daemon of an older version whose files were replaced while it ran.
 
-The daemon compares the worker's first message with its own (recorder.workers.version_check) and restarts itself if they
-differ. May go once nobody upgrades from a version whose workers were started here.
+The old daemon compares the worker's first message with its own (recorder.workers.version_check) and restarts itself if
+they differ. Delete this file once nobody upgrades from a version that starts its workers here.
 """
 
 from recorder.workers.process import main

@@ -1,1 +1,1 @@
-"""The `recorder` command: one file a group of commands."""
+"""The `recorder` command: one file for each group of commands."""

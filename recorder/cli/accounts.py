@@ -1,4 +1,4 @@
-"""Commands for the accounts of the admin page: admin create, reset, list, roles, disable, enable, remove."""
+"""Commands for accounts of the admin page: admin create, reset, list, roles, disable, enable, remove."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def create(
     config: Config = DEFAULT_CONFIG,
     json: AsJson = False,
 ) -> int:
-    """Make an account and print a one-time link by which its owner sets a password within an hour.
+    """Create an account and print a one-time link; its owner sets a password with it within an hour.
 
     Example: recorder admin create anna --customer acme --role admin --role privacy
     """
@@ -74,7 +74,7 @@ def create(
     try:
         note(settings, where, "account.create", made.account.id, reason=", ".join(made.account.roles))
     except StorageError:
-        accounts.remove(made.account.id)  # what nobody can prove must not open anything
+        accounts.remove(made.account.id)  # an account that the audit log does not record must not give access
         raise
     return _show_link(settings, where, made, json=json)
 
@@ -86,14 +86,14 @@ def reset(
     config: Config = DEFAULT_CONFIG,
     json: AsJson = False,
 ) -> int:
-    """Print a new one-time link for somebody who is locked out; second factors stay unless --factors.
+    """Print a new one-time link for somebody who is locked out; second factors stay unless you add --factors.
 
     Example: recorder admin reset anna --factors
     """
     settings = load(config)
     where, accounts, account = _find(settings, customer, name)
     if account.disabled:
-        raise Negative("This account is disabled.", f"First: recorder admin enable {name}")
+        raise Negative("This account is disabled.", f"Enable it first: recorder admin enable {name}")
     note(settings, where, "account.reset", account.id, reason="with second factors" if factors else "")
     made = accounts.invite(account.id, datetime.now(UTC), factors=factors)
     return _show_link(settings, where, made, json=json)
@@ -118,7 +118,7 @@ def list_(customer: OneCustomer = None, config: Config = DEFAULT_CONFIG, json: A
 def roles_(
     name: Name, role: Roles, customer: OneCustomer = None, config: Config = DEFAULT_CONFIG, json: AsJson = False
 ) -> int:
-    """Give an account other roles; its sessions end. Example: recorder admin roles anna --role listener"""
+    """Change the roles of an account and end its sessions. Example: recorder admin roles anna --role listener"""
     _known(role)
     wanted, settings = tuple(dict.fromkeys(role)), load(config)
     change = _change(settings, customer, name, "account.roles", lambda a: a.ended(roles=wanted), ", ".join(wanted))
@@ -126,20 +126,20 @@ def roles_(
 
 
 def disable(name: Name, customer: OneCustomer = None, config: Config = DEFAULT_CONFIG, json: AsJson = False) -> int:
-    """Keep an account but let nobody in; its sessions end. Example: recorder admin disable anna"""
+    """Disable an account and end its sessions; it is kept. Example: recorder admin disable anna"""
     settings = load(config)
     change = _change(settings, customer, name, "account.disable", lambda a: a.ended(disabled=True, invitation=None))
     return _show_change(*change, json=json)
 
 
 def enable(name: Name, customer: OneCustomer = None, config: Config = DEFAULT_CONFIG, json: AsJson = False) -> int:
-    """Let a disabled account in again. Example: recorder admin enable anna"""
+    """Enable a disabled account. Example: recorder admin enable anna"""
     change = _change(load(config), customer, name, "account.enable", lambda a: replace(a, disabled=False))
     return _show_change(*change, json=json)
 
 
 def remove(name: Name, customer: OneCustomer = None, config: Config = DEFAULT_CONFIG, json: AsJson = False) -> int:
-    """Delete an account for good; its sessions end. Example: recorder admin remove anna"""
+    """Delete an account for good and end its sessions. Example: recorder admin remove anna"""
     settings = load(config)
     where, accounts, account = _find(settings, customer, name)
     note(settings, where, "account.remove", account.id)
@@ -159,7 +159,7 @@ def _change(
     change: Callable[[Account], Account],
     reason: str = "",
 ) -> tuple[str, Account]:
-    """Tell the audit log, then change an account; give its customer and what it is now."""
+    """Write the change to the audit log, then make it; return the customer and the changed account."""
     where, accounts, account = _find(settings, customer, name)
     note(settings, where, action, account.id, reason=reason)
     return where, accounts.change(account.id, change)
@@ -180,11 +180,11 @@ def _accounts(settings: Settings, customer: str) -> Accounts:
 
 
 def _customer(settings: Settings, customer: str | None) -> str:
-    """Return the customer that is meant; it may be left out where there is one alone."""
+    """Return the customer that is meant; it may be omitted if there is only one."""
     if customer:
         return customer
     if len(settings.customers) != 1:
-        raise WrongUse("There are several customers.", "Say which with --customer.")
+        raise WrongUse("There are several customers.", "Choose one with --customer.")
     return settings.customers[0].name
 
 
@@ -198,16 +198,16 @@ def _find(settings: Settings, customer: str | None, name: str) -> tuple[str, Acc
         if account is not None:
             found.append((where, accounts, account))
     if not found:
-        raise Negative(f"There is no account named {name!r}.", "recorder admin list shows what there is.")
+        raise Negative(f"There is no account named {name!r}.", "recorder admin list shows all accounts.")
     if len(found) > 1:
-        raise WrongUse("Several customers have an account of that name.", "Say which with --customer.")
+        raise WrongUse("Several customers have an account of that name.", "Choose one with --customer.")
     return found[0]
 
 
 def _known(roles: list[str]) -> None:
     unknown = [role for role in roles if role not in ROLES]
     if unknown:
-        raise WrongUse(f"There is no role {unknown[0]!r}.", f"Choose out of {', '.join(ROLES)}.")
+        raise WrongUse(f"There is no role {unknown[0]!r}.", f"Choose from {', '.join(ROLES)}.")
 
 
 def _show_link(settings: Settings, customer: str, made: Created, *, json: bool) -> int:
@@ -219,7 +219,7 @@ def _show_link(settings: Settings, customer: str, made: Created, *, json: bool) 
         console.document({"link": link, "link_expires_at": until, **_shown(customer, made.account)})
     else:
         print(link)
-        console.say(f"Opens the page once, until {until}, to set a password. Shown once; only its hash is kept.")
+        console.say(f"The link works once, until {until}, to set a password. Shown once; only its hash is kept.")
     return 0
 
 

@@ -42,13 +42,13 @@ def with_customers(
 ) -> list[Any]:
     """Open the wanted customers, do the work for each, close them.
 
-    `unopened` is done for one that cannot be opened instead of giving up, and may raise what it was given.
+    `unopened` is called for a customer that cannot be opened, with the error; without it that error is raised.
     """
     from recorder.persist.customers import open_customer
 
     wanted = [c for c in settings.customers if name in (None, c.name)]
     if not wanted:
-        raise WrongUse(f"There is no customer {name!r}.", "recorder check-config shows the configuration's faults.")
+        raise WrongUse(f"There is no customer {name!r}.", "recorder check-config checks the configuration.")
 
     async def run() -> list[Any]:
         done = []
@@ -70,7 +70,7 @@ def with_customers(
 
 
 def moment(text: str | None) -> datetime | None:
-    """Read a time of the command line: RFC 3339, a date, or a span ago such as 2h, 3d."""
+    """Read a time given on the command line: RFC 3339, a date, or a time span ago such as 2h, 3d."""
     if text is None:
         return None
     units = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
@@ -81,15 +81,15 @@ def moment(text: str | None) -> datetime | None:
         at = datetime.fromisoformat(text.replace("Z", "+00:00"))
     except ValueError:
         raise WrongUse(
-            f"{text!r} is no time.", "Write 2026-11-25, 2026-11-25T13:00:00Z, or a span such as 2h or 3d."
+            f"{text!r} is not a time.", "Write 2026-11-25, 2026-11-25T13:00:00Z, or a time span such as 2h or 3d."
         ) from None
     return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
 def calls(
     customer: OneCustomer = None,
-    party: Annotated[str | None, typer.Option(help="Number, URI, name or e-mail in any spelling.")] = None,
-    since: Annotated[str | None, typer.Option(help="From this time: RFC 3339, a date, or 2h, 3d.")] = None,
+    party: Annotated[str | None, typer.Option(help="Number, URI, name or e-mail address, in any spelling.")] = None,
+    since: Annotated[str | None, typer.Option(help="From this time on: RFC 3339, a date, or 2h, 3d ago.")] = None,
     until: Annotated[str | None, typer.Option(help="Before this time.")] = None,
     state: Annotated[str | None, typer.Option(help="recording, complete or interrupted.")] = None,
     hold: Annotated[bool | None, typer.Option("--hold/--no-hold", help="Under legal hold, or not.")] = None,
@@ -103,9 +103,9 @@ def calls(
     from recorder.persist.call_list import Item, find
 
     if state not in (None, *(s.value for s in CallState)):
-        raise WrongUse(f"{state!r} is no state.", "Choose recording, complete or interrupted.")
+        raise WrongUse(f"{state!r} is not a state.", "Choose recording, complete or interrupted.")
     if direction not in (None, *(d.value for d in Direction)):
-        raise WrongUse(f"{direction!r} is no direction.", "Choose inbound, outbound or internal.")
+        raise WrongUse(f"{direction!r} is not a direction.", "Choose inbound, outbound or internal.")
     asked: dict[str, Any] = {"party": party, "since": moment(since), "until": moment(until), "state": state}
     asked |= {"hold": hold, "direction": direction, "source": source}
 
@@ -127,15 +127,17 @@ def calls(
         rows.append((item["id"], item["state"], item["started_at"], f"{item['duration_ms'] / 1000:.1f} s", names))
     console.table(("id", "state", "started", "length", "parties"), rows)
     for name in lacking:
-        console.say(f"{name}: calls may be missing. The daemon fills the index up, recorder recover where none runs.")
+        console.say(
+            f"{name}: calls may be missing. The daemon completes the index; without a daemon use recorder recover."
+        )
     return 0
 
 
 def export(
     call: Annotated[str, typer.Argument(help="Id of the call.")],
-    to: Annotated[Path, typer.Option("-o", "--output", help="File to write; an existing one is kept.")],
+    to: Annotated[Path, typer.Option("-o", "--output", help="File to write; an existing file is not overwritten.")],
     format: Annotated[
-        str | None, typer.Option(help=f"{', '.join(FORMATS)}; by default from the file's ending.")
+        str | None, typer.Option(help=f"{', '.join(FORMATS)}; by default from the file's extension.")
     ] = None,
     customer: OneCustomer = None,
     config: Config = DEFAULT_CONFIG,
@@ -147,7 +149,7 @@ def export(
     form = (format or to.suffix.lstrip(".") or "wav").lower()
     form = "opus" if form in ("ogg", "oga") else form
     if form not in FORMATS:
-        raise WrongUse(f"The format {form!r} is not known.", f"Choose one of {', '.join(FORMATS)}.")
+        raise WrongUse(f"The format {form!r} is unknown.", f"Choose one of {', '.join(FORMATS)}.")
     if to.exists():
         raise WrongUse(f"{to} exists already.", "Choose another file.")
 
@@ -161,29 +163,29 @@ def export(
 
     reports = [r for r in with_customers(load(config), customer, play) if r]
     if not reports:
-        raise Negative(f"There is no call {call}.", "recorder calls lists what there is.")
+        raise Negative(f"There is no call {call}.", "recorder calls lists all calls.")
     if lacking := reports[0]["caveat"]:
         console.say(console.plain(lacking))
     if json:
         console.document(reports[0])
     else:
-        print(f"{to}: {os.path.getsize(to):,} bytes, decrypted. Whoever has this file hears the call.")
+        print(f"{to}: {os.path.getsize(to):,} bytes, decrypted. Anybody who has this file can hear the call.")
     return 0
 
 
 def check_owners(
-    call: Annotated[str, typer.Argument(help="Id of a test call, in which each side says who it is.")],
+    call: Annotated[str, typer.Argument(help="Id of a test call in which each side says who it is.")],
     clips: Annotated[
-        Path | None, typer.Option("-o", "--output", help="Folder that gets the first words of each stream, as WAV.")
+        Path | None, typer.Option("-o", "--output", help="Folder for the first seconds of each stream, as WAV.")
     ] = None,
     seconds: Annotated[float, typer.Option(min=1, max=60, help="Length of each clip.")] = 10.0,
     customer: OneCustomer = None,
     config: Config = DEFAULT_CONFIG,
     json: AsJson = False,
 ) -> int:
-    """Say who is heard in each stream, as the SBC told it, to compare with what you hear.
+    """Show who speaks in each stream according to the SBC, so that you can compare it with what you hear.
 
-    Exports silence whom the SBC names: if it names the wrong one, a person gets the voice of another.
+    Exports silence the people that the SBC names: if it names the wrong ones, a person gets the voice of another.
 
     Example: recorder check-owners CALL --customer acme -o clips
     """
@@ -207,7 +209,7 @@ def check_owners(
 
     found = next((each for each in with_customers(settings, customer, look) if each), None)
     if found is None:
-        raise Negative(f"There is no call {call}.", "recorder calls lists what there is.")
+        raise Negative(f"There is no call {call}.", "recorder calls lists all calls.")
     if json:
         console.document(found)
         return 0
@@ -218,7 +220,7 @@ def check_owners(
 
 
 def _owned(stream: dict[str, Any]) -> tuple[str, ...]:
-    """Return the line of a stream."""
+    """Return the table row of a stream."""
     speakers = ", ".join(p["name"] or p["number"] or p["uri"] or "?" for p in stream["speakers"]) or "unknown"
     told = "inferred" if stream["inferred"] else "changed during the call" if stream["earlier"] else "stated"
     label, clip = stream["label"] or "", stream["clip"] or ""
@@ -226,25 +228,25 @@ def _owned(stream: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _advice(found: dict[str, Any]) -> str:
-    """Say what follows from what is heard."""
+    """Say what to do next, depending on what is heard."""
     if found["swapped"]:
         return (
-            "swap_owners exchanged what the SBC said. Is each voice now that of the speaker beside it? "
-            f"If not, take swap_owners out of the [[customer]] table of {found['customer']}."
+            "swap_owners has swapped the owners that the SBC named. Is each voice that of the speaker beside it? "
+            f"If not, remove swap_owners from the [[customer]] table of {found['customer']}."
         )
     return (
-        "Is each voice that of the speaker beside it? If the two are the wrong way round, write swap_owners = true "
-        f"into the [[customer]] table of {found['customer']}, restart, and check another test call."
+        "Is each voice that of the speaker beside it? If the two are the wrong way round, add swap_owners = true "
+        f"to the [[customer]] table of {found['customer']}, restart, and check another test call."
     )
 
 
 def verify(
-    call: Annotated[list[str] | None, typer.Argument(help="Ids of calls; all if left out.")] = None,
+    call: Annotated[list[str] | None, typer.Argument(help="Ids of calls; all calls if omitted.")] = None,
     customer: OneCustomer = None,
     config: Config = DEFAULT_CONFIG,
     json: AsJson = False,
 ) -> int:
-    """Read and authenticate stored recordings; name every defect. Example: recorder verify --customer acme"""
+    """Read and authenticate stored recordings; report every defect. Example: recorder verify --customer acme"""
     from recorder.maintenance.verify import refused, verify_customer
 
     with progress("verifying", None) as advance:
@@ -262,12 +264,12 @@ def verify(
         calls, parts = sum(r.calls for r in reports), sum(r.parts for r in reports)
         print(f"{calls} calls, {parts} parts read, {len(defects)} defects.")
     if missing:
-        raise Negative(f"There is no call {missing[0]}.", "recorder calls lists what there is.")
+        raise Negative(f"There is no call {missing[0]}.", "recorder calls lists all calls.")
     return 1 if defects else 0
 
 
 def recover(customer: OneCustomer = None, config: Config = DEFAULT_CONFIG, json: AsJson = False) -> int:
-    """Repair and index recordings that a crash left, as serve does at its start. Example: recorder recover"""
+    """Repair and index recordings left by a crash, as serve does when it starts. Example: recorder recover"""
     from recorder.persist.checkpoint import refused
     from recorder.persist.instance_lock import node_lock
     from recorder.persist.repair import recover as repair
@@ -276,7 +278,7 @@ def recover(customer: OneCustomer = None, config: Config = DEFAULT_CONFIG, json:
     found: list[dict[str, Any]] = []
     with node_lock(settings) as held, progress("recovering", None) as advance:
         if not held:
-            raise NotPossible("The daemon is running; it does this by itself at its start.")
+            raise NotPossible("The daemon is running; it recovers recordings by itself when it starts.")
 
         def tell(x: Any) -> None:
             found.append({"call": x.call, "repaired_parts": x.repaired, "readable": x.document is not None})

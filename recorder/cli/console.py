@@ -1,6 +1,6 @@
-"""What commands print: for people by default, one JSON document with --json.
+"""Print the output of commands: for people by default, one JSON document with --json.
 
-Names come from whoever called: what would steer a terminal, or turn the direction of a line, is not printed as it is.
+Names come from callers, so characters that would control a terminal or change the direction of a line are replaced.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-#: Control characters of ASCII and of ISO 6429 (C1), line ends of Unicode, and what overrides the direction of text.
+#: Control characters of ASCII and of ISO 6429 (C1), line separators of Unicode, and characters that set direction.
 _STEERING = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 
 
 def plain(text: str) -> str:
-    """Return a text of one line that a terminal only shows."""
+    """Return a text as one line that is safe to show on a terminal."""
     return _STEERING.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
@@ -35,12 +35,12 @@ def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
 
 
 def facts(values: Mapping[str, object]) -> None:
-    """Print names and values, one a line."""
+    """Print names and values, one on each line."""
     width = max(len(name) for name in values)
     for name, value in values.items():
         print(f"{name.ljust(width)}  {plain(str(value))}")
 
 
 def say(sentence: str) -> None:
-    """Tell a person something on standard error, so that the output stays clean."""
+    """Print a sentence for a person on standard error, so that standard output stays clean."""
     print(sentence, file=sys.stderr)

@@ -1,4 +1,4 @@
-"""`recorder demo`: everything on this machine, real calls over TLS with SRTP, heard again and compared."""
+"""`recorder demo`: a recorder on this machine and real calls over TLS with SRTP, played back and compared."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Scene:
     title: str
     codec: str
     srtp: str
-    least_snr_db: float  # what the codec leaves of a voice
+    least_snr_db: float  # least quality that the codec leaves of a voice
 
 
 SCENES = (
@@ -62,7 +62,7 @@ SCENES = (
 
 
 class Stage:
-    """A recorder of its own in one folder, with throw-away keys, on free ports of the loopback address."""
+    """A separate recorder in one folder, with throw-away keys, on free ports of the loopback address."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -77,20 +77,20 @@ class Stage:
         return f"https://127.0.0.1:{self.api_port}"
 
     def prepare(self) -> None:
-        """Write the configuration and make keys and certificates; raises WrongUse where they are already."""
+        """Write the configuration and make keys and certificates; raises WrongUse if they exist already."""
         changes = {
             **trial_places(self.folder),
             "sip.listen": (f"tls:127.0.0.1:{self.sip_port}",),
             "media.bind": "127.0.0.1",
             "media.ports": media_ports(),
             "admin_api.listen": f"127.0.0.1:{self.api_port}",
-            "admin_api.second_factor": "optional",  # nobody wants to set up an app for a look around
+            "admin_api.second_factor": "optional",  # nobody wants to set up an app to have a look around
             "customer.name": "demo",
             "customer.sources": ("127.0.0.0/8",),
         }
         if self.config.exists():
             hint = f"Choose another folder, or: recorder serve --config {self.config}"
-            raise WrongUse(f"{self.folder} holds a recorder already.", hint)
+            raise WrongUse(f"{self.folder} already holds a recorder.", hint)
         bootstrap.write_new(self.config, template.render(changes).encode())
         self.token = initialise(self.config).token or ""
 
@@ -115,7 +115,7 @@ class Stage:
         raise NotPossible("The demo's recorder did not start.", f"See {self.folder / 'recorder.log'}.")
 
     def get(self, path: str) -> tuple[int, bytes]:
-        """Ask the admin API, whose certificate was made a moment ago; return status and body."""
+        """Send a request to the admin API, trusting only its own certificate; return status and body."""
         trust = ssl.create_default_context(cafile=self.folder / "admin.crt")
         connection = http.client.HTTPSConnection("127.0.0.1", self.api_port, timeout=30, context=trust)
         try:
@@ -126,14 +126,14 @@ class Stage:
             connection.close()
 
     def body(self, path: str) -> bytes:
-        """Ask the admin API for something that must be there."""
+        """Fetch something from the admin API; raises NotPossible if it is not there."""
         status, body = self.get(path)
         if status != 200:
             raise NotPossible(f"The demo's recorder answered {status}.", f"See {self.folder / 'recorder.log'}.")
         return body
 
     def stop(self) -> None:
-        """End the daemon in good order."""
+        """Stop the daemon cleanly."""
         if self._daemon and self._daemon.poll() is None:
             self._daemon.send_signal(signal.SIGTERM)
             try:
@@ -143,22 +143,22 @@ class Stage:
                 self._daemon.wait()
 
     def wait(self) -> None:
-        """Wait until somebody ends the daemon or presses Ctrl-C."""
+        """Wait until the daemon ends or somebody presses Ctrl-C."""
         with suppress(KeyboardInterrupt):
             if self._daemon:
                 self._daemon.wait()
 
 
 def run_demo(keep: Path | None, *, browser: bool = False) -> int:
-    """Run the demo, and show its page in a `browser` while it is kept; the exit status."""
+    """Run the demo, and show its page in a `browser` if it is kept; return the exit status."""
     folder = (keep or Path(tempfile.mkdtemp(prefix="recorder-demo-"))).absolute()
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     stage = Stage(folder)
     heard = False
-    for ending in (signal.SIGTERM, signal.SIGHUP):  # else they would leave the daemon behind
+    for ending in (signal.SIGTERM, signal.SIGHUP):  # by default they would leave the daemon behind
         signal.signal(ending, _interrupted)
     try:
-        print(f"A recorder of its own in {folder}: SQLite, local files, throw-away keys and certificate.")
+        print(f"A separate recorder in {folder}: SQLite, local files, throw-away keys and certificate.")
         stage.prepare()
         stage.start()
         print(f"SIP over TLS on 127.0.0.1:{stage.sip_port}, admin API on {stage.api}.")
@@ -181,7 +181,7 @@ def _interrupted(*_: object) -> None:
 
 
 async def place(stage: Stage) -> list[Report]:
-    """Place one call of each scene at the same time and wait for their ends."""
+    """Place one call of each scene at the same time and wait until they end."""
     with progress(f"{len(SCENES)} calls of {SECONDS:.0f} s", float(len(SCENES))) as advance:
         done = [0.0] * len(SCENES)
 
@@ -233,7 +233,7 @@ def listen(stage: Stage, scene: Scene, found: CallDocument, placed: Any, audio: 
     data = stage.body(f"/api/v1/customers/demo/calls/{found['id']}/media?format=wav")
     path = audio / f"{scene.title.lower().replace('.', '')}.wav"
     path.write_bytes(data)
-    print(f"  {path}  (one voice a channel)")
+    print(f"  {path}  (one channel for each voice)")
     rate, heard = channels(data)
     good = True
     for stream, sent, channel in zip(found["streams"], placed.streams, heard, strict=True):
@@ -251,26 +251,26 @@ def listen(stage: Stage, scene: Scene, found: CallDocument, placed: Any, audio: 
 
 
 def tell_next(stage: Stage, *, kept: bool) -> str:
-    """Say where everything is and how to go on; returns the link that signs in to the page."""
+    """Say where everything is and what to do next; return the link that signs in to the page."""
     link = stage.invite()
     print(f"\nEncrypted recordings: {stage.folder / 'data' / 'customers' / 'demo' / 'vault'}")
     print(f"Log, masked:          {stage.folder / 'recorder.log'}")
     if kept:
-        print(f"The recorder goes on until Ctrl-C. Its calls: {stage.api}/api/v1/customers/demo/calls")
+        print(f"The recorder runs until Ctrl-C. Its calls: {stage.api}/api/v1/customers/demo/calls")
         print(f"Token (send it as Authorization: Bearer): {stage.token}")
     else:
         print(f"Look around:    {executable()} calls --config {stage.config}")
         print(f"Start it again: {executable()} serve --config {stage.config}")
         print(f"Remove it:      rm -r {stage.folder}")
     print(f"Your own:       {executable()} init --config recorder.toml, then point an SBC at it; see docs/.")
-    print(f"\nAdmin page:     {link.partition('/invitation')[0]}/{'' if kept else '  (once it is started again)'}")
+    print(f"\nAdmin page:     {link.partition('/invitation')[0]}/{'' if kept else '  (after you start it again)'}")
     print("Its certificate is self-signed, so the browser warns. To sign in, once, within an hour:")
     print(link)
     return link
 
 
 def open_browser(link: str) -> None:
-    """Open the page where somebody sits in front of a display; not as root, whom browsers refuse."""
+    """Open the page if there is a display; not as root, because browsers refuse to run as root."""
     if (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")) and os.geteuid() != 0:
         import webbrowser
 
@@ -278,19 +278,19 @@ def open_browser(link: str) -> None:
 
 
 def executable() -> str:
-    """Return how this program was called, so that what is shown can be typed."""
+    """Return how this program was called, so that the commands shown can be typed."""
     called = sys.argv[0]
     return called if Path(called).name == "recorder" else f"{sys.executable} -m recorder"
 
 
 def media_ports() -> str:
-    """Return a range of its own, so that a recorder that runs on this machine is not disturbed."""
+    """Return a separate port range, so that a recorder that runs on this machine is not disturbed."""
     begin = 40_000 + 2 * random.SystemRandom().randrange(9_000)
     return f"{begin}-{begin + 99}"
 
 
 def free_ports(count: int) -> list[int]:
-    """Return TCP ports of the loopback address that nobody uses, each another one."""
+    """Return free TCP ports of the loopback address, each a different one."""
     with ExitStack() as held:
         probes = [held.enter_context(socket.socket()) for _ in range(count)]
         for probe in probes:

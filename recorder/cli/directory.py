@@ -1,4 +1,4 @@
-"""Commands about the directory of users."""
+"""Commands for the directory of users."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from storage.directory.user_store import Plan
 
 BRAKE_PERCENT = 5
-"""An import that would make more of the active users inactive asks first: a broken filter looks like that."""
+"""An import that would make more of the active users inactive asks first: a broken filter looks the same."""
 
 
 def add_to(app: typer.Typer) -> None:
@@ -46,14 +46,16 @@ def _directory() -> None:
 
 def import_file(
     file: Annotated[Path, typer.Argument(help="CSV in UTF-8; the first line names the columns.")],
-    customer: Annotated[str, typer.Option(help="Whose directory it is.")],
-    partial: Annotated[bool, typer.Option("--partial", help="Keep users that the file does not name.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would change, and change nothing.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", help=f"Also if over {BRAKE_PERCENT} % of the users leave.")] = False,
+    customer: Annotated[str, typer.Option(help="Customer whose directory it is.")],
+    partial: Annotated[bool, typer.Option("--partial", help="Keep users that are not in the file.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would change, but change nothing.")] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help=f"Import even if over {BRAKE_PERCENT} % of the users become inactive.")
+    ] = False,
     config: Config = DEFAULT_CONFIG,
     json: AsJson = False,
 ) -> int:
-    """Take users over from a CSV file; who is no more in it becomes inactive.
+    """Import users from a CSV file; users who are no longer in it become inactive.
 
     Columns: first_name, last_name, account_name, email, upn, object_id, numbers, addresses (several values with
     semicolons). Example: recorder directory import people.csv --customer acme
@@ -70,7 +72,7 @@ def import_file(
         if plan.asks(BRAKE_PERCENT) and not (yes or dry_run):
             raise Negative(
                 f"{len(plan.unmapped)} of {plan.active} users are not in the file and would become inactive.",
-                "Look at the file; --yes does it, --partial keeps them, --dry-run counts.",
+                "Check the file; --yes imports it, --partial keeps these users, --dry-run only counts.",
             )
         if dry_run:
             return Report(plan.counts, whole=not partial)
@@ -106,15 +108,15 @@ def _contents(file: Path) -> bytes:
 
 
 def sync(
-    customer: Annotated[str, typer.Option(help="Whose directory it is.")],
-    whole: Annotated[bool, typer.Option("--whole", help="Ask for everything, not only for what has changed.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would change, and change nothing.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Also if the brake would hold.")] = False,
+    customer: Annotated[str, typer.Option(help="Customer whose directory it is.")],
+    whole: Annotated[bool, typer.Option("--whole", help="Ask for all users, not only for changes.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would change, but change nothing.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do it even if brake_percent would stop it.")] = False,
     config: Config = DEFAULT_CONFIG,
     json: AsJson = False,
     unattended: Annotated[bool, typer.Option("--unattended", hidden=True)] = False,
 ) -> int:
-    """Take over what has changed in Microsoft Entra ID, with the daemon running or not.
+    """Import changes from Microsoft Entra ID; the daemon may be running or not.
 
     Example: recorder directory sync --customer acme --dry-run
     """
@@ -156,11 +158,11 @@ def sync(
 
 
 def check(
-    customer: Annotated[str, typer.Option(help="Whose directory it is.")],
+    customer: Annotated[str, typer.Option(help="Customer whose directory it is.")],
     config: Config = DEFAULT_CONFIG,
     json: AsJson = False,
 ) -> int:
-    """See whether the recorder can sign in to Microsoft Entra ID and read users, and say what is missing.
+    """Check that the recorder can sign in to Microsoft Entra ID and read users; report what is missing.
 
     Example: recorder directory check --customer acme
     """
@@ -181,19 +183,19 @@ def check(
         found = {"customer": customer, "readable": True, "credential_expires": expires, "warning": warning}
         console.document({**found, "looked_at": seen})
     else:
-        unknown = "unknown; secret_expires in the configuration says it"
+        unknown = "unknown; set secret_expires in the configuration"
         ways = f"{seen['numbers']} have a number, {seen['sip']} a SIP address, {seen['mail']} e-mail or UPN"
         first = {"users": "can be read", f"the first {seen['users']}": ways}
         console.facts({**first, "credential expires": expires or unknown})
         if seen["users"] and not seen["numbers"]:
-            console.say("Nobody among them has a number, so calls tell them by SIP or e-mail address only.")
+            console.say("None of them has a number, so calls are matched by SIP or e-mail address only.")
         if warning:
             console.say(warning)
     return 0
 
 
 async def _looked(customer: Any, *, ours: bool) -> int | None:
-    """Look at the calls that a change of users concerns; None if the daemon does it."""
+    """Look at the calls that a change of users affects; None if the daemon does it."""
     from recorder.directory.correlation_lock import look
 
     if not ours:
@@ -203,12 +205,12 @@ async def _looked(customer: Any, *, ours: bool) -> int | None:
 
 
 def _tell(customer: str, report: Report, *, done: bool, json: bool) -> None:
-    """Print what changed, or would."""
+    """Print what changed or would change."""
     if json:
         found = {"customer": customer, "done": done, "whole": report.whole, **report.counts}
         console.document({**found, "calls_changed": report.calls})
         return
-    calls = "the daemon looks who took part" if report.calls is None else f"{report.calls} got or lost a user"
+    calls = "matched by the daemon" if report.calls is None else f"{report.calls} got or lost a user"
     console.facts({**report.counts, **({"calls": calls} if done else {})})
     if not done:
         console.say("Nothing was changed.")
@@ -222,7 +224,7 @@ def _configured(settings: Settings, customer: str) -> Directory:
 
 
 async def _noted(customer: Any, plan: Plan, actor: Actor, role: str) -> None:
-    """Write a change of users into the audit log before it is done."""
+    """Write a change of users to the audit log before it is made."""
     from storage.audit.hash_chain import Act
 
     told = ", ".join(f"{count} {name}" for name, count in plan.counts.items())

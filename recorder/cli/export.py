@@ -16,7 +16,7 @@ from storage.customer.customers import Customer
 async def export_call(customer: Customer, call: str, form: str, to: Path) -> dict[str, Any] | None:
     """Write one call to a new file, readable by its owner only; None if this customer has no such call.
 
-    The file appears under its name only when it is whole.
+    The file gets its name only when it is complete.
     """
     row = await customer.calls.get(call)
     if row is None:
@@ -43,12 +43,12 @@ async def export_call(customer: Customer, call: str, form: str, to: Path) -> dic
 
 
 def _name(partial: Path, to: Path) -> None:
-    """Give a whole file its name, never that of another file."""
+    """Rename a complete file to its final name, but never over another file."""
     try:
         os.link(partial, to)
     except FileExistsError:
         raise WrongUse(f"{to} exists already.", "Choose another file.") from None
-    except OSError:  # a file system without hard links
+    except OSError:  # the file system has no hard links
         if to.exists():
             raise WrongUse(f"{to} exists already.", "Choose another file.") from None
         partial.rename(to)

@@ -1,4 +1,4 @@
-"""`recorder init`: everything a first start needs, made once; what exists is never touched."""
+"""`recorder init`: make everything that a first start needs; never change anything that exists."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from storage.errors import KeysWrong
 from storage.keys.root_secret import load_root, make_token_root
 
 SYSTEM_FOLDER = Path("/etc")
-"""A configuration below it belongs to the machine and uses the usual places of the system."""
+"""A configuration below this folder belongs to the machine and uses the system's usual paths."""
 
 FIRST_TOKEN = "first-admin"
 
 
 @dataclass(slots=True)
 class Made:
-    """What was made and what was there already."""
+    """What was made and what existed already."""
 
     config: Path
     made: list[str] = field(default_factory=list)
@@ -36,11 +36,11 @@ class Made:
     customer: str | None = None
 
     def note(self, what: str, fresh: bool) -> None:
-        """Note one thing."""
+        """Note one thing as made (`fresh`) or kept."""
         (self.made if fresh else self.kept).append(what)
 
     def as_dict(self) -> dict[str, object]:
-        """Return it for --json."""
+        """Return the result for --json."""
         return {
             "config": str(self.config),
             "made": self.made,
@@ -50,20 +50,20 @@ class Made:
         }
 
     def sentences(self) -> list[str]:
-        """Return it for a person, the next step last."""
+        """Return the result for a person, the next step last."""
         out = [f"made  {what}" for what in self.made] + [f"kept  {what}" for what in self.kept]
         if self.token:
             out += ["", f"Token of the first administrator of {self.customer}, shown once:", self.token]
         if self.customer:
             words = f"recorder admin create NAME --customer {self.customer} --role admin --config {self.config}"
             out += ["", f"To sign in to the admin page: {words}"]
-        return [*out, "", f"Next: look through {self.config}, then: recorder serve --config {self.config}"]
+        return [*out, "", f"Next: check {self.config}, then: recorder serve --config {self.config}"]
 
 
 def initialise(config: Path) -> Made:
-    """Make the configuration, certificates, root secret, customers' keys and the first token where they are missing.
+    """Make the configuration, certificates, root secret, customers' keys and the first token if they are missing.
 
-    Raises WrongUse where something is there that is of no use: it is not replaced, and not called kept.
+    Raises WrongUse if one of them exists but is unusable; it is not replaced.
     """
     config = config.absolute()
     made = Made(config)
@@ -83,7 +83,7 @@ def initialise(config: Path) -> Made:
 
 
 def write_config(config: Path) -> bool:
-    """Write the commented example as configuration; outside /etc all lies beside it but what must be on a tmpfs."""
+    """Write the commented example as configuration; outside /etc everything lies beside it, except runtime_dir."""
     if config.exists():
         return False
     folder = config.parent
@@ -123,14 +123,14 @@ def _certificates(settings: Settings, made: Made) -> None:
 
 
 def _root(settings: Settings, made: Made) -> None:
-    """Make the root secret, but never a second one where keys hang on the first; raises KeysError, WrongUse."""
+    """Make the root secret, but never a second one if keys depend on the first; raises KeysError, WrongUse."""
     scheme, _, rest = settings.keys.root.partition(":")
     if scheme not in ("file", "pkcs11"):
         return
     known = [customer for customer in settings.customers if customer_exists(settings, customer)]
     fresh = not known
     if not fresh:
-        load_root(settings.keys.root)  # a new one would open nothing, and stand in the way of the one that does
+        load_root(settings.keys.root)  # a new one would open nothing, and would take the place of the right one
     try:
         for customer in known:
             check_keys(settings, customer)

@@ -1,4 +1,4 @@
-"""Commands about the life of the keys: rotate, backup, restore."""
+"""Commands for the life cycle of keys: rotate, backup, restore."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ def add_to(app: typer.Typer) -> None:
 
 def rotate(
     old: Annotated[
-        str | None, typer.Option("--from", help="The root secret until now; default: the configured.")
+        str | None, typer.Option("--from", help="The current root secret; default: the configured one.")
     ] = None,
     new: Annotated[
         str | None,
-        typer.Option("--to", help="The new one; default: the configured. A missing file: or key of pkcs11: is made."),
+        typer.Option("--to", help="The new one; default: the configured one. A missing file: or pkcs11: key is made."),
     ] = None,
     config: Config = DEFAULT_CONFIG,
     json: AsJson = False,
 ) -> int:
-    """Seal all keys anew under another root secret; the daemon must be stopped.
+    """Encrypt all keys with another root secret; the daemon must be stopped.
 
     Example: recorder keys rotate --to file:/etc/recorder/root-2.key
     """
@@ -48,8 +48,8 @@ def rotate(
 
     if old is None and new is None:
         raise WrongUse(
-            "Two root secrets are needed, the old and the new one.",
-            "Give --to file:PATH, or --from with the old one where the configuration names the new one.",
+            "Both root secrets are needed, the old and the new one.",
+            "Add --to file:PATH, or, if the configuration names the new one already, --from with the old one.",
         )
     settings = load(config, files=False)
     source = new or settings.keys.root
@@ -72,11 +72,11 @@ def rotate(
 
 def backup(
     recipient: Annotated[list[str], typer.Option("--recipient", "-r", help="age1…; may be repeated.")],
-    to: Annotated[Path, typer.Option("-o", "--output", help="File to write; an existing one is kept.")],
+    to: Annotated[Path, typer.Option("-o", "--output", help="File to write; an existing file is not overwritten.")],
     config: Config = DEFAULT_CONFIG,
     json: AsJson = False,
 ) -> int:
-    """Write keys/ and the root secret to a file that only the recipients open; the daemon may run.
+    """Write keys/ and the root secret to a file that only the recipients can open; the daemon may be running.
 
     Example: recorder keys backup --recipient age1… -o keys.age
     """
@@ -87,20 +87,20 @@ def backup(
         console.document({"file": str(to), "bytes": to.stat().st_size, "customers": names})
         return 0
     print(f"{to}: the keys of {', '.join(names)}, {to.stat().st_size:,} bytes, encrypted.")
-    print("It opens what is erased from now on, so destroy older ones, and this one when the next is made.")
+    print("It opens everything that is erased from now on: destroy older backups, and this one once you make the next.")
     return 0
 
 
 def restore(
-    file: Annotated[Path, typer.Argument(help="What recorder keys backup wrote.")],
+    file: Annotated[Path, typer.Argument(help="File written by recorder keys backup.")],
     identity: Annotated[Path, typer.Option("--identity", "-i", help="File of age-keygen: AGE-SECRET-KEY-1…")],
     older: Annotated[
-        bool, typer.Option("--older", help="Also if the data is newer: what was erased since could open again.")
+        bool, typer.Option("--older", help="Restore even if the data is newer: calls erased since may open again.")
     ] = False,
     config: Config = DEFAULT_CONFIG,
     json: AsJson = False,
 ) -> int:
-    """Bring back keys that are lost or do not open; those that open are left alone. The daemon must be stopped.
+    """Restore keys that are lost or do not open; keys that open are left alone. The daemon must be stopped.
 
     Example: recorder keys restore keys.age --identity key.txt
     """
@@ -117,16 +117,16 @@ def restore(
     if json:
         console.document({"restored": done, "kept": kept})
         return 0
-    print(f"Brought back: {', '.join(done) or 'nothing'}. Opened already: {', '.join(kept) or 'none'}.")
+    print(f"Restored: {', '.join(done) or 'nothing'}. Opened already: {', '.join(kept) or 'none'}.")
     if done:
-        print("What was erased since, as far as the ledger in keys/ tells, is erased again.")
+        print("Everything erased since, as far as the ledger in keys/ shows, is erased again.")
         print("Next: recorder verify, then start the daemon.")
     return 0
 
 
 @contextmanager
 def _alone(settings: Settings) -> Iterator[None]:
-    """Keep the daemon from running meanwhile."""
+    """Keep the daemon from starting meanwhile; raises NotPossible if it is running."""
     from recorder.persist.instance_lock import node_lock
 
     settings.node.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)

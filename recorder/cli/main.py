@@ -1,6 +1,6 @@
-"""The command line: one executable, `recorder` (CONTRACT "Command line").
+"""The command line: one executable, `recorder`.
 
-Exit status: 0 done, 1 the answer is "no", 2 wrong use or bad configuration, 3 could not be done now.
+Exit status: 0 done, 1 the answer is "no", 2 wrong use or bad configuration, 3 cannot be done now.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def run(arguments: list[str]) -> int:
 
     try:
         if arguments[:1] == [SERVE] and not {"--help", "-h"} & set(arguments):
-            return _serve(arguments[1:])  # without the 0.2 s that the command line's help costs at every restart
+            return _serve(arguments[1:])  # loading the help of all commands would cost 0.2 s at every restart
         return _others(arguments)
     except (RecorderError, StorageError) as problem:
         print(f"recorder: {sentence(problem)}", file=sys.stderr)
@@ -41,28 +41,28 @@ def run(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
-        sys.stdout = None  # nothing is flushed at the end: nobody reads any more
+        sys.stdout = None  # skip the flush at exit: nobody reads any more
         return 0
     except OSError as problem:
         named = f"{problem.filename}: " if problem.filename else ""
         print(
-            f"recorder: {named}{os.strerror(problem.errno or 0)}. Look at the path, its owner and the space left.",
+            f"recorder: {named}{os.strerror(problem.errno or 0)}. Check the path, its owner and the free space.",
             file=sys.stderr,
         )
         return 3
-    except Exception as problem:  # a traceback would show what is in the variables
+    except Exception as problem:  # a traceback would show the values of variables
         from recorder.observe.logs import failure
 
         described = failure(problem)
         print(
-            f"recorder: a fault of its own, {described['error']} at {described['raised_at'][-1]}. Please report it.",
+            f"recorder: internal error, {described['error']} at {described['raised_at'][-1]}. Please report it.",
             file=sys.stderr,
         )
         return 3
 
 
 def sentence(problem: Exception) -> str:
-    """Return what is wrong and what to do about it as one sentence or two."""
+    """Return what is wrong and what to do about it, in one sentence or two."""
     hint = str(getattr(problem, "hint", ""))
     said = str(problem)
     if not hint:
@@ -89,7 +89,7 @@ def _others(arguments: list[str]) -> int:
 
     app = typer.Typer(
         name="recorder",
-        help="Call recorder for SIPREC: records, encrypts, finds, exports and forgets.\n\nExample: recorder demo",
+        help="Call recorder for SIPREC: records, encrypts, finds, exports and erases calls.\n\nExample: recorder demo",
         no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_enable=False,
@@ -109,7 +109,7 @@ def _others(arguments: list[str]) -> int:
 
 
 def _usage(problem: Exception) -> int | None:
-    """Show what was wrong with the words of a command; None if that is not what failed."""
+    """Show what is wrong with a command's arguments; None if the failure is another one."""
     show, status = getattr(problem, "show", None), getattr(problem, "exit_code", None)
     if isinstance(status, int):
         if show:
@@ -124,8 +124,8 @@ def serve_help(
 ) -> int:
     """Run the daemon until SIGTERM. Example: recorder serve --config /etc/recorder/recorder.toml
 
-    `runtime_dir` has to be on a tmpfs, unless the configuration says [node] trial = true.
+    `runtime_dir` must be on a tmpfs, unless the configuration says [node] trial = true.
 
-    --drain: at SIGTERM running calls get `drain_seconds` to end, then they are sealed; nobody is expected to go on.
+    --drain: at SIGTERM running calls get `drain_seconds` to end, then they are sealed; no successor is expected.
     """
     return _serve(["--config", str(config), *(["--drain"] if drain else [])])

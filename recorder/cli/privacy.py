@@ -1,4 +1,4 @@
-"""Commands about what is kept and proven: retention, audit."""
+"""Commands for retention and the audit log."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def retention(
 
     if not dry_run:
         hint = "Add --dry-run to see what the next one would erase."
-        raise WrongUse("Sweeps are made by the daemon, at its start and every sweep_seconds.", hint)
+        raise WrongUse("The daemon runs the sweeps, at its start and every sweep_seconds.", hint)
     settings = load(config)
     now = WallClock.of(settings.node.runtime_dir).read(*readings())
     percent = settings.retention.brake_percent
@@ -52,14 +52,14 @@ def retention(
             console.table(("id", "ended", "kept until", "why"), rows)
         print(f"{part['customer']}: {len(part['items'])} of {part['calls']} calls would be erased.")
         if part["asks"]:
-            print(f"The brake of {percent} % holds {len(part['asks'])} back until somebody approves.")
+            print(f"brake_percent = {percent} holds {len(part['asks'])} of them back until somebody approves.")
     return 0
 
 
 def audit_verify(
     receipt: Annotated[Path | None, typer.Option(help="Check this receipt or record of a request instead.")] = None,
     witness: Annotated[
-        Path | None, typer.Option(help="Also hold the logs against checkpoints that a witness kept in this file.")
+        Path | None, typer.Option(help="Also compare the logs with checkpoints that a witness kept in this file.")
     ] = None,
     customer: OneCustomer = None,
     config: Config = DEFAULT_CONFIG,
@@ -79,7 +79,7 @@ def audit_verify(
         return 0 if good else 1
     for one in found:
         where = f"entry {one['bad']} " if one["bad"] is not None else ""
-        told = "all as they were written" if one["ok"] else f"then {where}{one['fault']}"
+        told = "all as written" if one["ok"] else f"then {where}{one['fault']}"
         print(f"{one['customer']}: {one['entries']} entries, {told}.")
         if not one["ok"]:
             proven = f"entries 1 to {one['proven']}" if one["proven"] else "nothing"
@@ -115,5 +115,5 @@ def _content(path: Path) -> bytes:
 def _wanted(settings: Settings, name: str | None) -> list[Any]:
     wanted = [c for c in settings.customers if name in (None, c.name)]
     if not wanted:
-        raise WrongUse(f"There is no customer {name!r}.", "recorder check-config shows the configuration's faults.")
+        raise WrongUse(f"There is no customer {name!r}.", "recorder check-config checks the configuration.")
     return wanted

@@ -1,4 +1,4 @@
-"""Show how far a long command is: a bar on a terminal, nothing in a pipe."""
+"""Show the progress of a long command: a bar on a terminal, nothing in a pipe."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, NamedTuple, TextIO
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-Advance = Callable[[float], None]  # by how many units the work went on
+Advance = Callable[[float], None]  # called with the units done since the last call
 
 
 @contextmanager
 def progress(title: str, total: float | None, *, stream: TextIO | None = None) -> Iterator[Advance]:
-    """Give a function that moves the bar on; `total` None if nobody knows how much there is.
+    """Yield a function that advances the bar; `total` is None if the amount of work is unknown.
 
     The bar goes to standard error, so that a command's output stays clean.
     """
@@ -25,7 +25,7 @@ def progress(title: str, total: float | None, *, stream: TextIO | None = None) -
 
 @contextmanager
 def watched(title: str, *, stream: TextIO | None = None) -> Iterator[Callable[[int, int], None]]:
-    """Give a function that is told how far the work is, and of how much, 0 while nobody knows."""
+    """Yield a function to call with the amount done and the total, 0 while that is unknown."""
     with _bar(title, None, stream) as shown:
 
         def told(done: int, of: int) -> None:
@@ -42,12 +42,12 @@ class _Shown(NamedTuple):
 
 @contextmanager
 def _bar(title: str, total: float | None, stream: TextIO | None) -> Iterator[_Shown | None]:
-    """Show a bar on a terminal; gives None where there is none."""
+    """Show a bar on a terminal; yields None if there is none."""
     place = stream or sys.stderr
     if not place.isatty():
         yield None
         return
-    from rich.console import Console  # 0.1 s of import that a pipe need not pay
+    from rich.console import Console  # takes 0.1 s to import, which a pipe does not need
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
@@ -56,4 +56,4 @@ def _bar(title: str, total: float | None, stream: TextIO | None) -> Iterator[_Sh
 
 
 def _nothing(units: float) -> None:
-    """Take a step nobody watches."""
+    """Do nothing: there is no bar."""

@@ -1,4 +1,4 @@
-"""Commands that set a recorder up: init, check-config, token."""
+"""Commands to set a recorder up: init, check-config, token."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ def add_to(app: typer.Typer) -> None:
 
 
 def init(config: Config = DEFAULT_CONFIG, json: AsJson = False) -> int:
-    """Write a configuration, make keys, certificates and a first token; what exists is kept.
+    """Write a configuration and make keys, certificates and a first token; what exists is kept.
 
-    Outside /etc, or without root, everything lies beside the configuration but `runtime_dir`, which is on a tmpfs.
-    Where there is none, [node] trial = true is set: for trials, not for real calls.
+    Outside /etc, or without root, everything lies beside the configuration except `runtime_dir`, which is on a tmpfs.
+    If there is no tmpfs, [node] trial = true is set: for trials, not for real calls.
 
     Example: recorder init --config /etc/recorder/recorder.toml
     """
@@ -52,7 +52,7 @@ def init(config: Config = DEFAULT_CONFIG, json: AsJson = False) -> int:
 
 
 def check_config(config: Config = DEFAULT_CONFIG, json: AsJson = False) -> int:
-    """Name every fault of a configuration. Example: recorder check-config --config recorder.toml"""
+    """Report every fault of a configuration. Example: recorder check-config --config recorder.toml"""
     try:
         load(config, start=True)
     except SettingsError as error:
@@ -70,16 +70,16 @@ def check_config(config: Config = DEFAULT_CONFIG, json: AsJson = False) -> int:
 
 
 def create(
-    customer: Annotated[str, typer.Option(help="Customer whose calls the token opens.")],
+    customer: Annotated[str, typer.Option(help="Customer whose calls the token gives access to.")],
     role: Annotated[
         list[str], typer.Option(help="admin, listener, privacy, approver, auditor or operator; may be repeated.")
     ],
     name: Annotated[str, typer.Option(help="Name to list and revoke it by.")],
-    days: Annotated[int | None, typer.Option(min=1, max=36_500, help="Days it lasts; for ever if left out.")] = None,
+    days: Annotated[int | None, typer.Option(min=1, max=36_500, help="Days it is valid; for ever if omitted.")] = None,
     account: Annotated[
         str | None,
         typer.Option(
-            help="Account of the person who uses it: nobody approves with one what they asked for with the other."
+            help="Account of the person who uses it: nobody can approve with one what they requested with the other."
         ),
     ] = None,
     config: Config = DEFAULT_CONFIG,
@@ -90,9 +90,9 @@ def create(
 
     unknown = [r for r in role if r not in ROLES]
     if unknown:
-        raise WrongUse(f"There is no role {unknown[0]!r}.", f"Choose out of {', '.join(ROLES)}.")
+        raise WrongUse(f"There is no role {unknown[0]!r}.", f"Choose from {', '.join(ROLES)}.")
     if fault := fault_of(name):
-        raise WrongUse("This cannot be the name of a token.", f"The name of a token {fault}.")
+        raise WrongUse("A token cannot have this name.", f"The name of a token {fault}.")
     now = datetime.now(UTC)
     expires = now + timedelta(days=days) if days else None
     settings = load(config)
@@ -100,7 +100,7 @@ def create(
     accounts = open_accounts(settings, customer)
     owner = accounts.named(account) if account else None
     if account and owner is None:
-        raise WrongUse("There is no account of that name.", "recorder admin list shows them.")
+        raise WrongUse("There is no account of that name.", "recorder admin list shows all accounts.")
     others = [each.name for each in accounts.all()]
     try:
         token, made = credentials.create(name, role, now, expires, account=owner.id if owner else "", taken=others)
@@ -109,7 +109,7 @@ def create(
     try:
         note(settings, customer, "token.create", made.id, reason=", ".join(made.roles))
     except StorageError:
-        credentials.revoke(made.id)  # what nobody can prove must not open anything
+        credentials.revoke(made.id)  # a token that the audit log does not record must not give access
         raise
     if json:
         console.document({"token": token, **_shown(made)})
@@ -157,7 +157,7 @@ def revoke(
     names = [customer] if customer else [c.name for c in settings.customers]
     gone = [n for n in names if _revoke(settings, n, name)]
     if not gone:
-        raise Negative(f"There is no token named {name!r}.", "recorder token list shows what there is.")
+        raise Negative(f"There is no token named {name!r}.", "recorder token list shows all tokens.")
     if json:
         console.document({"revoked": name, "customers": gone})
     else:
@@ -166,7 +166,7 @@ def revoke(
 
 
 def _revoke(settings: Settings, customer: str, name: str) -> int:
-    """Tell the audit log, then revoke the tokens of this name or id; returns how many there were."""
+    """Write it to the audit log, then revoke the tokens of this name or id; return how many there were."""
     from recorder.persist.customers import open_credentials
 
     credentials = open_credentials(settings, customer)

@@ -1,4 +1,4 @@
-"""Compare what was recorded with what was said: signal-to-noise ratio at the best alignment; pure."""
+"""Compare what was recorded with what was sent: signal-to-noise ratio at the best alignment; pure."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from collections.abc import Iterable, Sequence
 from heapq import nlargest
 
 WINDOW = 0.0625
-"""Seconds of each stretch compared when looking for the alignment."""
+"""Seconds of each stretch that is compared to find the alignment."""
 
 STRETCHES = 8
-"""Stretches compared at once, from all over what was said: a shift by a whole period of one note fits that note almost
-as well as none, and no other note."""
+"""Stretches compared at once, spread over the sent audio: a shift by a whole period of one note fits that note almost
+as well as no shift, but it does not fit the other notes."""
 
 COARSE = 4
-"""First look at every fourth lag, each four samples taken as one; then near the best at all."""
+"""First compare every fourth lag, with four samples added up to one; then compare all lags near the best."""
 
 CANDIDATES = 6
-"""Lags that are looked at closely: between two rough ones the right one may look a little worse than a wrong one."""
+"""Lags that are compared closely: in the first step the right one may score a little worse than a wrong one."""
 
 
 def channels(data: bytes) -> tuple[int, list[array[int]]]:
     """Return (rate, samples of each channel) of a 16-bit WAV file."""
     with wave.open(io.BytesIO(data)) as file:
         if file.getsampwidth() != 2:
-            raise ValueError("only 16-bit WAV is compared")
+            raise ValueError("only 16-bit WAV can be compared")
         samples = array("h", file.readframes(file.getnframes()))
         count = file.getnchannels()
         return file.getframerate(), [samples[n::count] for n in range(count)]
@@ -70,7 +70,7 @@ def _best_lag(said: Sequence[int], heard: Sequence[int], window: int, longest: i
 
 
 def _fit(pairs: Iterable[tuple[Sequence[int], Sequence[int]]]) -> float:
-    """Return how far stretches agree, whatever the loudness of the second ones."""
+    """Return how well the stretches agree, regardless of the loudness of the second ones."""
     cross = energy = 0
     for one, other in pairs:
         cross += sum(x * y for x, y in zip(one, other, strict=False))
@@ -79,12 +79,12 @@ def _fit(pairs: Iterable[tuple[Sequence[int], Sequence[int]]]) -> float:
 
 
 def _blurred(samples: Sequence[int]) -> list[int]:
-    """Return sums of COARSE samples: what lies between two lags still fits, which a single sample would not."""
+    """Return sums of COARSE samples: unlike single samples they still fit at a lag between two that are compared."""
     return [sum(samples[at : at + COARSE]) for at in range(0, len(samples) - COARSE + 1, COARSE)]
 
 
 def _loudest(said: Sequence[int], window: int) -> list[int]:
-    """Return where the loudest stretch of each of STRETCHES equal parts begins."""
+    """Return where the loudest stretch in each of STRETCHES equal parts begins."""
     part = max(1, len(said) // STRETCHES)
     found = []
     for begin in range(0, part * STRETCHES, part):

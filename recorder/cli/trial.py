@@ -1,4 +1,4 @@
-"""Commands to try things out: demo, simulate."""
+"""Commands to try the recorder: demo, simulate."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ def add_to(app: typer.Typer) -> None:
 
 def demo(
     keep: Annotated[
-        Path | None, typer.Option(help="Folder to keep everything in; the server goes on until Ctrl-C.")
+        Path | None, typer.Option(help="Folder to keep everything in; the server runs until Ctrl-C.")
     ] = None,
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Do not open a browser.")] = False,
 ) -> int:
-    """Record real SIPREC calls to this very machine over TLS with SRTP, and play them back. Example: recorder demo"""
+    """Record real SIPREC calls on this machine over TLS with SRTP, and play them back. Example: recorder demo"""
     from recorder.cli.demo import run_demo
 
     return run_demo(keep, browser=not no_browser)
@@ -36,37 +36,39 @@ def demo(
 
 def simulate(
     to: Annotated[str, typer.Option(help="SIP URI of the recorder.")],
-    calls: Annotated[int, typer.Option(help="How many calls.")] = 1,
-    duration: Annotated[float, typer.Option(help="Seconds of each call.")] = 10.0,
+    calls: Annotated[int, typer.Option(help="Number of calls.")] = 1,
+    duration: Annotated[float, typer.Option(help="Length of each call in seconds.")] = 10.0,
     srtp: Annotated[str, typer.Option(help=_SUITES)] = "AES_CM_128_HMAC_SHA1_80",
-    transport: Annotated[str | None, typer.Option(help="udp, tcp or tls; by default as the URI says.")] = None,
+    transport: Annotated[str | None, typer.Option(help="udp, tcp or tls; by default as in the URI.")] = None,
     codec: Annotated[str, typer.Option(help="g711 (A-law and mu-law), pcma, pcmu, g722 or opus.")] = "g711",
     rate: Annotated[float, typer.Option(help="New calls a second.")] = 50.0,
-    hold: Annotated[float, typer.Option(help="Seconds that each call is held in its middle.")] = 0.0,
+    hold: Annotated[float, typer.Option(help="Seconds that each call is on hold, in its middle.")] = 0.0,
     update: Annotated[bool, typer.Option("--update", help="Change a name by UPDATE during each call.")] = False,
-    streams: Annotated[int, typer.Option(help="Streams of each call, one party each.")] = 2,
-    audio_kind: Annotated[str, typer.Option(help="coded: frames can be found again (G.711); tone: to hear.")] = "coded",
-    audio: Annotated[Path | None, typer.Option(help="Folder that gets what was sent, one WAV a stream.")] = None,
-    source: Annotated[str | None, typer.Option(help="Own address; by default that of the route.")] = None,
-    ca: Annotated[Path | None, typer.Option(help="Certificates that may vouch for it, else the system's.")] = None,
-    insecure: Annotated[bool, typer.Option("--insecure", help="Take any certificate.")] = False,
-    certificate: Annotated[Path | None, typer.Option(help="Own certificate, if the recorder asks for one.")] = None,
-    private_key: Annotated[Path | None, typer.Option(help="Its key.")] = None,
-    video: Annotated[bool, typer.Option("--video", help="Pictures of each party too, as VP8.")] = False,
+    streams: Annotated[int, typer.Option(help="Streams of each call, one for each party.")] = 2,
+    audio_kind: Annotated[
+        str, typer.Option(help="coded: frames can be identified (G.711); tone: to listen.")
+    ] = "coded",
+    audio: Annotated[Path | None, typer.Option(help="Folder for the audio sent, one WAV for each stream.")] = None,
+    source: Annotated[str | None, typer.Option(help="Local address; by default that of the route.")] = None,
+    ca: Annotated[Path | None, typer.Option(help="Authorities to trust; by default the system's.")] = None,
+    insecure: Annotated[bool, typer.Option("--insecure", help="Accept any certificate.")] = False,
+    certificate: Annotated[Path | None, typer.Option(help="Client certificate, if the recorder asks for one.")] = None,
+    private_key: Annotated[Path | None, typer.Option(help="Key of the client certificate.")] = None,
+    video: Annotated[bool, typer.Option("--video", help="Send video of each party too, as VP8.")] = False,
     swap_speakers: Annotated[
-        bool, typer.Option("--swap-speakers", help="Say during each call that the first two have changed places.")
+        bool, typer.Option("--swap-speakers", help="Report during each call that the first two swapped.")
     ] = False,
     rtcp_mux: Annotated[bool, typer.Option("--rtcp-mux", help="Offer RTP and RTCP on one port.")] = False,
     setup_timeout: Annotated[float, typer.Option(help="Seconds to wait for an answer.")] = 32.0,
-    json: Annotated[bool, typer.Option("--json", help="One JSON document instead of text.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")] = False,
 ) -> int:
-    """Place SIPREC calls with known audio at any recorder and say what was sent: load generator and installation check.
+    """Send SIPREC calls with known audio to a recorder and print what was sent: load generator and installation check.
 
-    Exit status: 0 all calls went as told, 1 some did not, 2 wrong use, 3 nobody answers.
+    Exit status: 0 all calls went as planned, 1 some did not, 2 wrong use, 3 nobody answers.
 
     Example: recorder simulate --to "sip:rec@192.0.2.10:5061;transport=tls" --calls 200 --duration 60 --srtp all
 
-    With pictures and a change of speakers: recorder simulate --to "sip:rec@192.0.2.10" --video --swap-speakers
+    With video and a change of speakers: recorder simulate --to "sip:rec@192.0.2.10" --video --swap-speakers
     """
     from recorder.simulate import Plan, PlanError
 
@@ -86,7 +88,7 @@ def simulate(
 
 
 def _run_plan(plan: Any) -> Any:
-    """Run a plan under a bar that counts hundredths."""
+    """Run a plan with a progress bar in hundredths."""
     import asyncio
 
     from recorder.cli.progress import progress

@@ -1,1 +1,1 @@
-"""The configuration: its model, how it is read, checked and documented."""
+"""The configuration: its model, and how it is read, checked and documented."""

@@ -1,4 +1,4 @@
-"""Where things lie unless somebody says otherwise; no import, for `recorder serve` starts through here."""
+"""Default path of the configuration; imports nothing, because `recorder serve` loads it before everything else."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is wrong with a configuration, said so that it can be mended: key, line, what is there, what would be right."""
+"""Faults of a configuration, with what an operator needs to correct them: key, line, what was found, what is right."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class Fault:
     """One fault of a configuration."""
 
     key: str  # path such as sip.listen[0] or customer[1].name; empty: the file as a whole
-    found: str  # what is there; empty where it does not help or must not be shown
+    found: str  # what the file has; empty if it does not help or must not be shown
     right: str  # what would be right
     line: int | None = None  # line of the file, from 1, if known
 
@@ -33,13 +33,13 @@ class Fault:
         return f"{where}{line}: {found}{self._advice()}"
 
     def _advice(self) -> str:
-        """Return what to do as part of a sentence."""
+        """Return what to do, as part of a sentence."""
         bare = self.right.startswith(("no ", "this ", "needs ", "the same "))
         return self.right if bare else f"should be {self.right}"
 
 
 class SettingsError(WrongUse):
-    """The configuration cannot be used; `faults` says all that is wrong with it."""
+    """The configuration cannot be used; `faults` lists everything that is wrong with it."""
 
     def __init__(self, faults: tuple[Fault, ...], source: str = "the configuration") -> None:
         count = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
@@ -48,6 +48,6 @@ class SettingsError(WrongUse):
         self.source = source
 
     def sentence(self) -> str:
-        """Return the faults for a terminal, one on a line."""
+        """Return the faults for a terminal, one on each line."""
         head, *rest = str(self).split(": ", 1)
         return f"{head}:\n" + "\n".join(f"  {fault}" for fault in self.faults) if rest else head

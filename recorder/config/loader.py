@@ -1,4 +1,4 @@
-"""Read the configuration from disk and look whether the files it names can be used."""
+"""Read the configuration from disk and check that the files it names can be used."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from storage.keys.pkcs11_uri import SCHEME, TokenKey
 
 
 def load(path: Path, *, files: bool = True, start: bool = False) -> Settings:
-    """Read and check a configuration; `files=False` leaves out the files it names (`init` makes them).
+    """Read and check a configuration; `files=False` skips the files it names (`init` makes them).
 
-    `start`: also what only `serve` needs.
+    `start`: also check what only `serve` needs.
     Raises SettingsError with every fault, or WrongUse if the file itself cannot be read.
     """
     data = _content(path)
@@ -35,7 +35,7 @@ def load(path: Path, *, files: bool = True, start: bool = False) -> Settings:
 
 
 def check_made(settings: Settings) -> None:
-    """Raise SettingsError for certificates and a root secret that are there, or half there, and cannot be used."""
+    """Raise SettingsError for certificates and a root secret that exist, even in part, but cannot be used."""
     sip, api = settings.sip, settings.admin_api
     faults = [
         *_pair("sip", sip.certificate, sip.private_key),
@@ -50,7 +50,7 @@ def check_made(settings: Settings) -> None:
 
 
 def _content(path: Path) -> bytes:
-    """Return the bytes of the file, as many as a configuration may have and one more."""
+    """Return the bytes of the file, at most one more than a configuration may have."""
     try:
         with path.open("rb") as file:
             return file.read(MAX_FILE + 1)
@@ -61,7 +61,7 @@ def _content(path: Path) -> bytes:
 
 
 def file_faults(settings: Settings) -> Iterator[Fault]:
-    """Yield a fault for every named file that is missing, unreadable or not what it should be."""
+    """Yield a fault for every named file that is missing, unreadable or invalid."""
     sip, api = settings.sip, settings.admin_api
     yield from _folder("node.data_dir", settings.node.data_dir)
     yield from _folder("node.runtime_dir", settings.node.runtime_dir)
@@ -87,12 +87,12 @@ def file_faults(settings: Settings) -> Iterator[Fault]:
 
 
 def start_faults(settings: Settings) -> Iterator[Fault]:
-    """Yield a fault for what `serve` does not start with, though commands work with it."""
+    """Yield a fault for everything that stops `serve` from starting, though other commands work with it."""
     folder = settings.node.runtime_dir
     if folder.is_dir() and os.geteuid() != 0 and not is_ours(folder):
         yield Fault("node.runtime_dir", str(folder), "a folder that belongs to the recorder's user")
     elif not (settings.node.trial or in_memory(folder)):
-        right = "a folder on a tmpfs, as /run/recorder; or [node] trial = true where no real calls are recorded"
+        right = "a folder on a tmpfs, such as /run/recorder; or set [node] trial = true if no real calls are recorded"
         yield Fault("node.runtime_dir", str(folder), right)
 
 
@@ -116,15 +116,15 @@ def _sign_in_faults(settings: Settings) -> Iterator[Fault]:
 
 
 def _folder(key: str, path: Path) -> Iterator[Fault]:
-    """Yield a fault where something else than a folder stands in the way; what is missing is made at the start."""
+    """Yield a fault if something other than a folder is there; a missing folder is made at the start."""
     there = next((place for place in (path, *path.parents) if os.path.lexists(place)), path)
     if not os.path.isdir(there):
-        yield Fault(key, str(path), f"a folder: {there} is none")
+        yield Fault(key, str(path), f"a folder; {there} is not a folder")
 
 
 def _users(key: str, path: Path) -> Iterator[Fault]:
-    """Check a file of users who authenticate INVITEs."""
-    from sip.message.digest import Realm  # few have such a file, and commands do without the parser of SIP
+    """Check a file of users for digest authentication of INVITEs."""
+    from sip.message.digest import Realm  # few have such a file, and other commands do without the SIP parser
 
     unreadable = list(_readable(key, path))
     yield from unreadable
@@ -137,7 +137,7 @@ def _users(key: str, path: Path) -> Iterator[Fault]:
 
 
 def _pair(section: str, certificate: Path | None, key: Path | None) -> Iterator[Fault]:
-    """Check a certificate chain and its private key, alone and together."""
+    """Check a certificate chain and its private key, each alone and both together."""
     if certificate is None or key is None:
         return
     unreadable = [*_readable(f"{section}.certificate", certificate), *_readable(f"{section}.private_key", key)]
@@ -152,7 +152,7 @@ def _pair(section: str, certificate: Path | None, key: Path | None) -> Iterator[
 
 
 def _no_password() -> str:
-    """Answer OpenSSL's question for a password, which would otherwise go to the terminal."""
+    """Answer OpenSSL when it asks for a password, which it would otherwise ask on the terminal."""
     return ""
 
 
@@ -169,7 +169,7 @@ def _authorities(key: str, path: Path) -> Iterator[Fault]:
 
 
 def _root_file(path: Path) -> Iterator[Fault]:
-    """Check the root secret as a file, without reading it."""
+    """Check the file of the root secret without reading it."""
     try:
         status = path.stat()
     except OSError as error:

@@ -1,6 +1,7 @@
-"""The configuration as one frozen tree: its sections, and the tables that there may be several of.
+"""The configuration as one frozen tree: its sections, and the tables that may occur several times.
 
-Each field is documented where it stands; config/recorder.toml is generated from these lines (recorder.config.template).
+Each field is documented where it is declared; config/recorder.toml is generated from these lines
+(recorder.config.template).
 """
 
 from __future__ import annotations
@@ -52,18 +53,18 @@ class Node:
     runtime_dir: Path = option(
         read.absolute,
         Path("/run/recorder"),
-        "Must be a tmpfs: what live calls leave for a successor lies here, sealed, and must never reach a disk.",
+        "Must be a tmpfs. The encrypted state of live calls lies here and must never reach a disk.",
     )
     trial: bool = option(
         read.boolean,
         False,
-        "true: `serve` also starts with a runtime_dir on a disk. For trials, not for real calls.",
+        "true: `serve` also starts if runtime_dir is on a disk. For trials, not for real calls.",
     )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Log:
-    """JSON lines on standard output; nothing personal at any level."""
+    """JSON lines on standard output. No personal data at any level."""
 
     level: Level = option(read.one_of(Level), Level.INFO, "debug | info | warning | error")
 
@@ -75,7 +76,7 @@ class Sip:
     listen: tuple[Listener, ...] = option(
         read.each(read.listener, least=1),
         (
-            Listener(Transport.UDP, Address("0.0.0.0", 5060)),  # noqa: S104 - a recorder is there to be reached
+            Listener(Transport.UDP, Address("0.0.0.0", 5060)),  # noqa: S104 - peers must be able to reach a recorder
             Listener(Transport.TCP, Address("0.0.0.0", 5060)),  # noqa: S104 - the same
             Listener(Transport.TLS, Address("0.0.0.0", 5061)),  # noqa: S104 - the same
         ),
@@ -84,8 +85,8 @@ class Sip:
     advertise: str | None = option(
         read.destination,
         None,
-        "Address in Contact, to which SBCs send their BYE, if they reach this machine by another one than it knows "
-        "itself. Default: the address the INVITE arrived on. That of media is [media] advertise.",
+        "Address in Contact, to which SBCs send their BYE, if that is not an address of this machine (NAT). Default: "
+        "the address the INVITE arrived on. For media see [media] advertise.",
     )
     certificate: Path | None = option(
         read.absolute, None, "Certificate chain for TLS, PEM.", example=Path("/etc/recorder/tls.crt")
@@ -99,36 +100,37 @@ class Sip:
         "If set, TLS peers must present a certificate issued by one of these authorities, PEM.",
     )
     max_calls: int = option(
-        read.whole(1, 100_000, "calls"), 2000, "Calls recorded at once; beyond: 503 with Retry-After."
+        read.whole(1, 100_000, "calls"), 2000, "Most calls recorded at once; more get 503 with Retry-After."
     )
     source_calls: int = option(
         read.whole(0, 100_000, "calls"),
         0,
-        "Calls recorded at once that come from one address; 0 = as many as max_calls. Beyond: 503 with Retry-After.",
+        "Most calls recorded at once from one address; 0 = as many as max_calls. More get 503 with Retry-After.",
     )
     source_invites: int = option(
         read.whole(0, 100_000, "INVITEs a second"),
         1000,
-        "INVITEs a second that one address may send, twice as many in one go; 0 = any number. Beyond: 503 with "
+        "INVITEs a second that one address may send, with bursts of twice as many; 0 = no limit. More get 503 with "
         "Retry-After. The default stops a flood; a value a little above what your SBC sends stops a loop as well.",
     )
     silent_seconds: int = option(
         read.whole(0, 86_400, "seconds"),
         300,
-        "When nothing has been heard for so long on any stream that is not on hold, the SBC is asked whether the call "
-        "still exists; it ends if the SBC does not know it or does not answer, and nothing came meanwhile. 0 = never.",
+        "If no media arrive for this many seconds on any stream that is not on hold, the recorder asks the SBC whether "
+        "the call still exists. The call ends if the SBC does not know it or does not answer, and still no media "
+        "arrive. 0 = never.",
     )
     held_seconds: int = option(
         read.whole(0, 86_400, "seconds"),
         1800,
-        "The same for calls whose streams are all on hold, or which are paused: after so long without a request of the "
-        "SBC it is asked. 0 = never.",
+        "The same for calls that are on hold on all streams, or paused: seconds without a SIP request from the SBC. "
+        "0 = never.",
     )
     drain_seconds: int = option(
         read.whole(0, 86_400, "seconds"),
         15,
-        "How long running calls may go on once the recorder is stopped for good (systemctl stop, serve --drain); then "
-        "they are ended and kept as interrupted. A restart does not end them.",
+        "Seconds that running calls may continue after a final stop (systemctl stop, serve --drain). Then they end and "
+        "are stored as interrupted. A restart does not end them.",
     )
 
 
@@ -139,20 +141,20 @@ class Media:
     bind: str = option(
         read.ip,
         "0.0.0.0",  # noqa: S104 - as above
-        'Address that media sockets are bound to. "::" is all of IPv6 and IPv4, "0.0.0.0" all of IPv4 only: then lines '
-        "offered with an IPv6 address are refused.",
+        'Address that media sockets are bound to. "::" is all of IPv6 and IPv4; "0.0.0.0" is all of IPv4 only, and '
+        "media offered with an IPv6 address are refused.",
     )
     advertise: str | None = option(
         read.destination,
         None,
-        "Address in SDP answers, if SBCs reach this machine by another one than it knows itself. "
+        "Address in SDP answers, if that is not an address of this machine (NAT). "
         "Default: the address the INVITE arrived on.",
     )
     ports: PortRange = option(
         read.ports, PortRange(20000, 39999), "UDP ports; a stream takes an even one and the odd one above it."
     )
     workers: int = option(
-        read.whole(0, 256, "processes"), 0, "Media processes. 0 = one per processor core but one, at least one."
+        read.whole(0, 256, "processes"), 0, "Media processes. 0 = one fewer than processor cores, at least one."
     )
     srtp: Srtp = option(
         read.one_of(Srtp), Srtp.REQUIRED, "required | preferred | off: encryption of media. A customer may override it."
@@ -160,7 +162,7 @@ class Media:
     tick_ms: int = option(
         read.whole(100, 1000, "milliseconds"),
         1000,
-        "How often sockets are emptied. Longer costs less processor time, shorter loses less at a power cut.",
+        "How often sockets are read. Longer costs less processor time, shorter loses less at a power cut.",
     )
 
 
@@ -181,20 +183,20 @@ class AdminApi:
     address: str | None = option(
         read.origin,
         None,
-        "Address of the admin page as people type it: one-time links show it, passkeys and [[sign_in]] hang on its "
-        "name. [[sign_in]] needs it; without it passkeys work on this machine alone.",
+        "Address of the admin page as people type it. One-time links contain it, and passkeys and [[sign_in]] depend "
+        "on its host name. [[sign_in]] needs it; without it passkeys work on this machine only.",
     )
     second_factor: SecondFactor = option(
         read.one_of(SecondFactor),
         SecondFactor.REQUIRED,
-        "required | optional: whether an account of the admin page needs an authenticator app or a passkey beside its "
-        "password.",
+        "required | optional: whether an account of the admin page needs an authenticator app or a passkey in addition "
+        "to its password.",
     )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Keys:
-    """The root secret protects everything that is stored; it never lies on the data disk."""
+    """The root secret protects everything that is stored; it is never kept on the data disk."""
 
     root: str = option(
         read.root_key,
@@ -206,13 +208,13 @@ class Keys:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retention:
-    """Erasing what has been kept long enough."""
+    """When recordings are erased."""
 
     sweep_seconds: int = option(
         read.whole(1, 7 * _DAY, "seconds"), 3600, "Pause between two sweeps; one also runs at start."
     )
     brake_percent: int = option(
-        read.whole(0, 100, "percent"), 5, "A sweep that would take more of a customer's calls asks first."
+        read.whole(0, 100, "percent"), 5, "A sweep that would erase more of a customer's calls asks for approval first."
     )
 
 
@@ -223,7 +225,7 @@ class Audit:
     witnesses: tuple[str, ...] = option(
         read.each(read.witness),
         (),
-        "Places that are told each checkpoint too, so that nobody rolls a log back unseen: "
+        "Places that also get each checkpoint, so that nobody can roll a log back unnoticed: "
         "file:/PATH, syslog:/dev/log, syslog:HOST:PORT, journald.",
     )
 
@@ -238,11 +240,12 @@ class Storage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Customer:
-    """Whose calls are recorded. One table each.
+    """A customer whose calls are recorded. One table for each.
 
-    A call is a customer's if it comes from one of the sources, over a connection with one of the certificates, or, for
-    a customer that has neither, to one of the domains, with a password (digest). Domains also tell customers behind one
-    SBC apart. A call that is nobody's is refused with 403. What follows in a call counts only from its customer, too.
+    A call belongs to a customer if it comes from one of its sources, over a connection with one of its certificates,
+    or, if it has neither, to one of its domains with a password (digest). Domains also tell customers behind one SBC
+    apart. A call that belongs to no customer is refused with 403. Later requests of a call are also accepted only from
+    its customer.
     """
 
     name: str = required(read.name, "Folder and part of API addresses: a-z, 0-9 and -. Never changes.", example="acme")
@@ -252,18 +255,18 @@ class Customer:
     certificates: tuple[str, ...] = option(
         read.each(read.host_name),
         (),
-        "Subject alternative names of SBC client certificates; needs a client_ca, of the customer or of [sip].",
+        "Subject alternative names of SBC client certificates; needs a client_ca, here or in [sip].",
     )
     client_ca: Path | None = option(
         read.absolute,
         None,
-        "Authorities that issue this customer's certificates, PEM; by default those of [sip] client_ca. As soon as one "
-        "customer has some of its own, each file must hold the very authorities that sign the SBCs' certificates.",
+        "Authorities that issue this customer's certificates, PEM; default: those of [sip] client_ca. As soon as one "
+        "customer has its own, each file must hold the very authorities that sign the SBCs' certificates.",
     )
     domains: tuple[str, ...] = option(
         read.each(read.host_name),
         (),
-        "Host part of the Request-URI; alone, without sources or certificates, only with digest.",
+        "Host part of the Request-URI; without sources or certificates it needs digest.",
     )
     country: str | None = option(
         read.country, None, "How national numbers are read; without it they stay as sent.", example="DE"
@@ -271,76 +274,76 @@ class Customer:
     extension_digits: int = option(
         read.whole(0, 8, "digits"),
         0,
-        "So many last digits of the users' numbers are their extensions, by which calls inside the house name them; "
-        "0: only what the directory gives as an extension is one.",
+        "How many of the last digits of a user's number are the extension that internal calls show; "
+        "0: only what the directory gives as an extension.",
     )
     purge_users: bool = option(
         read.boolean,
         False,
-        "A user whom the directory has no more goes by itself once no recording refers to it any more.",
+        "Remove a user who is no longer in the directory as soon as no recording refers to them any more.",
     )
     retention_days: int = option(
-        read.whole(1, 36_500, "days"), 180, "Default rule: calls are erased then. More rules through the API."
+        read.whole(1, 36_500, "days"), 180, "Default rule: calls are erased after this time. Add rules with the API."
     )
     approve_erasures: bool = option(
-        read.boolean, False, "A second person, with the role approver, has to approve every request for erasure."
+        read.boolean, False, "A second person, with the role approver, must approve every request for erasure."
     )
     max_calls: int = option(
-        read.whole(0, 100_000, "calls"), 0, "Calls recorded at once for this customer; 0 = as many as [sip] max_calls."
+        read.whole(0, 100_000, "calls"), 0, "Most calls recorded at once for this customer; 0 = [sip] max_calls."
     )
     max_invites: int = option(
         read.whole(0, 100_000, "INVITEs a second"),
         0,
-        "INVITEs a second for this customer from all its addresses together; 0 = no limit but that of each address.",
+        "INVITEs a second for this customer from all its addresses together; 0 = only the limit of each address.",
     )
     srtp: Srtp | None = option(read.one_of(Srtp), None, "Overrides [media] srtp for this customer.")
     siprec: Siprec = option(
         read.one_of(Siprec),
         Siprec.TOLERANT,
         "What an INVITE must carry. tolerant: any mark of a recording session; strict: Require: siprec and +sip.src, "
-        "as RFC 7866 has it; plain: nothing, for devices that record without SIPREC.",
+        "as in RFC 7866; plain: nothing, for devices that record without SIPREC.",
     )
     late_offer: bool = option(
-        read.boolean, False, "Answer an INVITE without SDP by an offer of ours, as Cisco's built-in bridge wants it."
+        read.boolean, False, "Answer an INVITE without SDP with an offer, as Cisco's built-in bridge expects."
     )
     sdes_without_tls: bool = option(
-        read.boolean, True, "Take SRTP keys (a=crypto) that came over UDP or TCP, where others may have read them."
+        read.boolean, True, "Accept SRTP keys (a=crypto) that arrive over UDP or TCP, where others may read them."
     )
     dtls: bool = option(
         read.boolean,
         True,
-        "Take lines whose SRTP keys come from a handshake on the media ports (DTLS-SRTP); false: they are refused.",
+        "Accept media whose SRTP keys come from a handshake on the media ports (DTLS-SRTP); false: refuse it.",
     )
     pause_by_reinvite: bool = option(
         read.boolean,
         False,
-        "Tell the client of a pause by a re-INVITE, so that it stops sending; not every client survives one. "
-        "What comes during a pause is thrown away in any case. By a re-INVITE it is also asked for another DTLS "
-        "handshake where the death of a process cut one short.",
+        "Send a re-INVITE when a call is paused, so that the client stops sending media; not every client copes with "
+        "one. Media that arrive during a pause are discarded in any case. A re-INVITE also asks the client for a new "
+        "DTLS handshake if the first one was cut short because a process died.",
     )
     swap_owners: bool = option(
         read.boolean,
         False,
-        "Exchange the owners of the two streams of a medium: this SBC names them the wrong way round, as jambonz with "
-        "rtpengine does. Listen to a test call first (recorder check-owners). It counts for calls that begin after a "
-        "restart.",
+        "Swap the owners of the two streams of a medium, for an SBC that names them the wrong way round, such as "
+        "jambonz with rtpengine. Listen to a test call first (recorder check-owners). Applies to calls that begin "
+        "after a restart.",
     )
     digest: Path | None = option(
         read.absolute,
         None,
-        "File of users, lines user:realm:HA1 with MD5 or SHA-256 (htdigest): INVITEs and what follows "
-        "in a call must then authenticate. Most clients cannot; sources and certificates are the usual way.",
+        "File of users, lines user:realm:HA1 with MD5 or SHA-256 (htdigest): INVITEs and later requests of a call must "
+        "then authenticate. Most clients cannot; sources and certificates are the usual way.",
     )
     learn_source: bool = option(
         read.boolean,
         True,
-        "Take encrypted media from the address of the first genuine packet, as behind NAT; "
+        "Accept encrypted media from the address of the first authentic packet, as needed behind NAT; "
         "false: only from the address that was offered.",
     )
 
 
 class CloudName(enum.StrEnum):
-    """The clouds of Microsoft that have a name here."""
+    """Microsoft clouds that can be chosen by name."""
 
     GLOBAL = "global"
     US = "us"
@@ -349,7 +352,7 @@ class CloudName(enum.StrEnum):
 
 
 def _application(value: object) -> str:
-    """Read an id of Entra."""
+    """Read an Entra id."""
     found = read.text(value)
     if not _ID.fullmatch(found):
         raise Wrong('an id such as "00000000-0000-0000-0000-000000000000"')
@@ -385,7 +388,7 @@ def _service(value: object) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Directory:
-    """Where a customer's users come from: Microsoft Entra ID. One table a customer; see docs/entra.md."""
+    """Where a customer's users come from: Microsoft Entra ID. One table for each customer; see docs/entra.md."""
 
     customer: str = required(read.name, "Whose users these are.", example="acme")
     tenant: str = required(
@@ -400,7 +403,7 @@ class Directory:
     )
     secret: str | None = option(read.secret, None, "Client secret instead of a certificate, given in the same ways.")
     secret_expires: date | None = option(
-        _day, None, "Last day of the client secret, which Entra does not tell: said 30 days before."
+        _day, None, "Last day of the client secret, which Entra does not report; a warning comes 30 days before."
     )
     cloud: CloudName = option(
         read.one_of(CloudName), CloudName.GLOBAL, "Which of Microsoft's clouds: global | us | us-dod | china."
@@ -408,23 +411,23 @@ class Directory:
     login: str | None = option(_service, None, "Address of the sign-in service, for a cloud without a name above.")
     graph: str | None = option(_service, None, "Address of Microsoft Graph, for a cloud without a name above.")
     proxy_ca: Path | None = option(
-        read.absolute, None, "Further authorities to trust, PEM: where a proxy opens the connection to Microsoft."
+        read.absolute, None, "More authorities to trust, PEM, if a proxy intercepts the connection to Microsoft."
     )
     sync_minutes: int = option(
         read.whole(0, 7 * 24 * 60, "minutes"),
         60,
-        "Pause between two synchronisations; 0 = only by recorder directory sync.",
+        "Pause between two synchronisations; 0 = only with recorder directory sync.",
     )
     brake_percent: int = option(
         read.whole(0, 100, "percent"),
         5,
         "A synchronisation that would make more of the active users inactive, and more than one, changes nothing and "
-        "asks first.",
+        "asks for approval first.",
     )
 
 
 def issuer(value: object) -> str:
-    """Read the address of a provider as it is, for it is compared letter by letter; plain HTTP on loopback alone."""
+    """Read the address of a provider unchanged, because it is compared literally; plain HTTP on loopback only."""
     found = read.text(value)
     try:
         parts = urlsplit(found)
@@ -459,10 +462,10 @@ def grants(value: object) -> Mapping[str, tuple[str, ...]]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SignIn:
-    """An OpenID Connect provider that vouches for people who sign in to the admin page; see docs/operations.md.
+    """An OpenID Connect provider that people sign in to the admin page with; see docs/operations.md.
 
-    Whoever is in a group below has its roles. Second factors are the provider's business. Redirect address to register
-    there: the page's address with /openid/back.
+    Members of a group below get its roles. The provider is responsible for second factors. Register this redirect
+    address there: the page's address with /openid/back.
     """
 
     customer: str = required(read.name, "Whose people these are.", example="acme")
@@ -476,17 +479,17 @@ class SignIn:
     client_secret: str | None = option(
         read.secret,
         None,
-        "Its secret: credential:NAME (handed over by systemd) | file:PATH (mode 0600). Absent: a public client; PKCE "
-        "protects the way in either case.",
+        "Its secret: credential:NAME (handed over by systemd) | file:PATH (mode 0600). Without one: a public client; "
+        "PKCE protects the sign-in in either case.",
     )
     scopes: tuple[str, ...] = option(
-        read.each(read.text, least=1), ("openid", "profile"), "What is asked for; some providers want groups as well."
+        read.each(read.text, least=1), ("openid", "profile"), "Scopes to ask for; some providers want groups as well."
     )
     groups_claim: str = option(read.text, "groups", "Claim of the ID token that lists a person's groups.")
     name_claim: str = option(
         read.text,
         "preferred_username",
-        "Claim that names a person in the audit log, unique and not for the person to change.",
+        "Claim that names a person in the audit log; it must be unique, and the person must not be able to change it.",
     )
     roles: Mapping[str, tuple[str, ...]] = required(
         grants, "Roles by group.", example={"recorder-admins": ("admin",), "recorder-desk": ("privacy", "listener")}
@@ -494,10 +497,10 @@ class SignIn:
     session_minutes: int = option(
         read.whole(5, 12 * 60, "minutes"),
         60,
-        "After so long the provider is asked again, without a question where it still knows the person: whoever lost "
-        "their groups there is out by then.",
+        "Minutes until the provider is asked again, without prompting a person who is still signed in there: somebody "
+        "who has lost their groups loses access by then.",
     )
-    ca: Path | None = option(read.absolute, None, "Further authorities to trust, PEM: for a provider inside the house.")
+    ca: Path | None = option(read.absolute, None, "More authorities to trust, PEM, for a provider inside your network.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -532,7 +535,7 @@ class Settings:
         return next((directory for directory in self.directories if directory.customer == customer), None)
 
     def srtp_of(self, customer: Customer) -> Srtp:
-        """Return what is asked of that customer's media."""
+        """Return what SRTP is required of that customer's media."""
         return customer.srtp or self.media.srtp
 
 
@@ -549,4 +552,4 @@ SECTIONS: Mapping[str, type[Any]] = {
 }
 
 TABLES: Mapping[str, type[Any]] = {"customers": Customer, "directories": Directory, "sign_ins": SignIn}
-"""Tables that there may be several of: member of Settings → what each is; its name in small letters is the header."""
+"""Tables that may occur several times: member of Settings → type; the type's name in snake_case is the header."""

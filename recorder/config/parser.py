@@ -1,6 +1,6 @@
 """Parse a configuration: TOML bytes in, the tree of recorder.config.model out, or every fault at once.
 
-Nothing here opens a file: recorder.config.loader does.
+This module opens no file; recorder.config.loader does.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from recorder.config.readers import Wrong
 
 Section = TypeVar("Section")
 
-MAX_FILE = 1024 * 1024  # bytes; 10,000 customers fit, a file given by mistake does not
+MAX_FILE = 1024 * 1024  # bytes; enough for 10,000 customers, too little for a file given by mistake
 _HEADER = re.compile(r"\s*(\[\[?)\s*([A-Za-z0-9_.-]+)\s*\]\]?\s*(?:#.*)?")
 _KEY = re.compile(r"\s*([A-Za-z0-9_-]+|\"[^\"]*\")\s*=")
 _AT_LINE = re.compile(r"\s*\(at line (\d+), column \d+\)")
@@ -50,7 +50,7 @@ def _header(kind: type[Any]) -> str:
 
 
 def _without_index(key: str) -> str:
-    """Return the key of a list for the key of its entry: what is wrong already is not measured by more rules."""
+    """Return the key of a list for the key of its entry: a wrong value is not checked against further rules."""
     return key.rpartition("[")[0] if key.endswith("]") and "." in key else key
 
 
@@ -66,7 +66,7 @@ def _document(data: bytes) -> tuple[dict[str, Any], dict[str, int]]:
 
 
 def _section(kind: type[Section], table: object, path: str, faults: list[Fault]) -> Section:
-    """Read one table; a wrong value is reported and its default taken, so that the other rules can still be checked."""
+    """Read one table; report a wrong value and use its default, so that the other rules can be checked."""
     if not isinstance(table, dict):
         faults.append(Fault(path, read.shown(table), f"a table: a line [{path}] and its keys below"))
         table = {}
@@ -94,7 +94,7 @@ def _value(item: Field[Any], value: object, path: str, faults: list[Fault]) -> d
 
 
 def _tables(kind: type[Section], tables: object, name: str, faults: list[Fault]) -> tuple[Section, ...]:
-    """Read every table of a kind that there may be several of."""
+    """Read every table of a kind that may occur several times."""
     if not isinstance(tables, list):
         faults.append(Fault(name, read.shown(tables), f"double brackets: a line [[{name}]] before each"))
         return ()
@@ -103,7 +103,7 @@ def _tables(kind: type[Section], tables: object, name: str, faults: list[Fault])
 
 def suggestion(wrong: str, known: Iterable[str]) -> str:
     """Return "; did you mean …?" for a misspelt word, or nothing."""
-    import difflib  # only a faulty file pays for it
+    import difflib  # only a faulty file needs it
 
     close = difflib.get_close_matches(wrong, list(known), n=1, cutoff=0.6)
     return f"; did you mean {close[0]}?" if close else ""
@@ -122,7 +122,7 @@ def syntax_fault(data: bytes, error: UnicodeDecodeError | tomllib.TOMLDecodeErro
 
 
 def key_lines(written: str) -> dict[str, int]:
-    """Return the line of every table and key, as far as lines tell: values over several lines count at their first."""
+    """Return the line of every table and key, as far as lines show it; for a value over several lines the first one."""
     lines: dict[str, int] = {}
     tables: dict[str, int] = {}
     prefix = ""

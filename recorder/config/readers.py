@@ -1,6 +1,6 @@
 """Readers of single configured values: a TOML value in, a typed value out, or Wrong with what would be right.
 
-A reader is a plain function that knows nothing of sections, of files or of other values; rules between values are in
+A reader is a plain function that knows nothing about sections, files or other values; rules between values are in
 recorder.config.validators. `option` and `required` declare a field of the model together with its reader.
 """
 
@@ -21,13 +21,13 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Reader = Callable[[object], Any]
 Member = TypeVar("Member", bound=enum.Enum)
 
-MAX_LIST = 1000  # entries of one list; a customer with more SBC addresses than that writes a network
-MAX_TEXT = 1024  # characters of one text; the longest path Linux takes is 4096, no sensible one comes near
-SHOWN = 60  # characters of a wrong value that a fault repeats
+MAX_LIST = 1000  # entries of one list; a customer with more SBC addresses writes a network
+MAX_TEXT = 1024  # characters of one text; Linux takes paths up to 4096, but no sensible one is that long
+SHOWN = 60  # characters of a wrong value that a fault quotes
 
 _NAME = re.compile(r"[a-z0-9-]{1,40}")
 _HOST = re.compile(r"(?=.{1,253}\Z)[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*", re.I)
-_CREDENTIAL = re.compile(r"[A-Za-z0-9_.-]{1,255}")  # what systemd takes as the name of a credential
+_CREDENTIAL = re.compile(r"[A-Za-z0-9_.-]{1,255}")  # what systemd accepts as the name of a credential
 _POSTGRESQL = re.compile(r"postgresql\+asyncpg://(?:[^/@:?#\s]+@)?(?:[^/@?#\s]*)/[^/?#\s]+(?:\?[^#\s]*)?")
 
 
@@ -39,11 +39,11 @@ class Wrong(Exception):
     ) -> None:
         super().__init__(right)
         self.places = places or (("", found, right),)
-        self.partial = partial  # what could be read of a list, so that the rules look at that and not at a default
+        self.partial = partial  # the readable entries of a list, so that the rules check those and not a default
 
 
 def option(reader: Reader, default: object, doc: str, *, example: object = None) -> Any:
-    """Declare a field: how it is read, what holds if it is absent, its documentation, and what the example shows."""
+    """Declare a field: its reader, its default, its documentation, and what the example shows."""
     return field(default=default, metadata={"read": reader, "doc": doc, "example": example})
 
 
@@ -53,7 +53,7 @@ def required(reader: Reader, doc: str, *, example: object) -> Any:
 
 
 class Transport(enum.StrEnum):
-    """How SIP arrives at a listener."""
+    """Transport of a SIP listener."""
 
     UDP = "udp"
     TCP = "tcp"
@@ -61,7 +61,7 @@ class Transport(enum.StrEnum):
 
 
 class Srtp(enum.StrEnum):
-    """What is asked of media: encrypted only, encrypted if offered, or as it comes."""
+    """Whether media must be encrypted: always, if offered, or never."""
 
     REQUIRED = "required"
     PREFERRED = "preferred"
@@ -110,7 +110,7 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """One place where the daemon is reached."""
+    """A transport, an address and a port on which the daemon listens."""
 
     transport: Transport
     address: Address
@@ -131,7 +131,7 @@ class Listener:
 
 @dataclass(frozen=True, slots=True)
 class PortRange:
-    """Media ports: even ones for RTP, the odd one above each for its RTCP."""
+    """Media ports: even ones for RTP, and the odd one above each for its RTCP."""
 
     first: int  # even
     last: int  # odd, included
@@ -149,7 +149,7 @@ class PortRange:
 
 
 def shown(value: object) -> str:
-    """Return a wrong value as a fault repeats it: short, on one line, its type evident."""
+    """Return a wrong value as a fault quotes it: short, on one line, with its type visible."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, dict):
@@ -239,7 +239,7 @@ def name(value: object) -> str:
 
 
 def absolute(value: object) -> Path:
-    """Read an absolute path; a daemon has no current folder that anybody would remember."""
+    """Read an absolute path, because nobody knows the current folder of a daemon."""
     path = text(value)
     if not path.startswith("/") or ".." in Path(path).parts:
         raise Wrong("an absolute path, beginning with / and without ..")
@@ -255,7 +255,7 @@ def ip(value: object) -> str:
 
 
 def destination(value: object) -> str:
-    """Read an address that somebody can send to: 0.0.0.0 in an answer would mean a call on hold."""
+    """Read an address that a peer can send to: 0.0.0.0 in an SDP answer would mean a call on hold."""
     found = ip(value)
     if ipaddress.ip_address(found).is_unspecified or ipaddress.ip_address(found).is_multicast:
         raise Wrong('an address of this machine that SBCs reach, such as "192.0.2.10"')
@@ -263,7 +263,7 @@ def destination(value: object) -> str:
 
 
 def network(value: object) -> Network:
-    """Read an address or a network in CIDR notation; host bits must be zero, or somebody meant something else."""
+    """Read an address or a network in CIDR notation; host bits must be zero, since a network with them is a mistake."""
     written = text(value)
     try:
         return ipaddress.ip_network(written)
@@ -277,7 +277,7 @@ def network(value: object) -> Network:
 
 
 def address(value: object) -> Address:
-    """Read IP:PORT, IPv6 in brackets, where HTTP is served."""
+    """Read IP:PORT, IPv6 in brackets, for an HTTP listener."""
     found = _address(text(value))
     if found is None:
         raise Wrong('an address and a port such as "127.0.0.1:8443" or "[::1]:8443"')
@@ -285,7 +285,7 @@ def address(value: object) -> Address:
 
 
 def _address(written: str) -> Address | None:
-    """Split IP:PORT; None if it is not that."""
+    """Split IP:PORT; None if it is malformed."""
     host, _, port = written.rpartition(":")
     bracketed = host.startswith("[") and host.endswith("]")
     if not re.fullmatch(r"[0-9]{1,5}", port) or not 1 <= int(port) <= 65535 or bracketed != (":" in host):
@@ -340,15 +340,15 @@ def country(value: object) -> str:
 
 
 def secret(value: object) -> str:
-    """Read where a secret comes from; it is kept as written."""
+    """Read a reference to a secret; it is kept as written."""
     found = text(value)
     if found.partition(":")[0] not in ("credential", "file"):
-        raise Wrong('"credential:NAME" or "file:/PATH"; the secret itself never stands here', found="(not shown)")
+        raise Wrong('"credential:NAME" or "file:/PATH"; never put the secret itself here', found="(not shown)")
     return root_key(found)
 
 
 def root_key(value: object) -> str:
-    """Read where the root secret comes from; the value is kept as written."""
+    """Read a reference to the root secret; it is kept as written."""
     scheme, _, rest = text(value).partition(":")
     if scheme == SCHEME:
         try:
@@ -360,13 +360,11 @@ def root_key(value: object) -> str:
         return f"{scheme}:{rest}"
     if scheme == "file":
         return f"{scheme}:{absolute(rest or '?')}"
-    raise Wrong(
-        '"credential:NAME", "file:/PATH" or "pkcs11:…"; the secret itself never stands here', found="(not shown)"
-    )
+    raise Wrong('"credential:NAME", "file:/PATH" or "pkcs11:…"; never put the secret itself here', found="(not shown)")
 
 
 def database(value: object) -> str:
-    """Read where the index is kept; the value is kept as written."""
+    """Read which database holds the index; the value is kept as written."""
     written = text(value)
     if written == "sqlite":
         return written
@@ -387,7 +385,7 @@ def media_store(value: object) -> str:
 
 
 def witness(value: object) -> str:
-    """Read where checkpoints of the audit log are told."""
+    """Read a place that gets checkpoints of the audit log."""
     found = text(value)
     kind, _, place = found.partition(":")
     host, _, port = place.rpartition(":")
@@ -402,7 +400,7 @@ def _is_port(found: str) -> bool:
 
 
 def repeated(values: tuple[object, ...]) -> Iterator[tuple[int, object]]:
-    """Yield every value that stood earlier in the list already, with its place."""
+    """Yield every value that occurs earlier in the list, with its index."""
     seen: set[object] = set()
     for index, value in enumerate(values):
         if value in seen:

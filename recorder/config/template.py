@@ -1,4 +1,4 @@
-"""Write the commented example configuration from the documentation of the settings' fields."""
+"""Write the commented example configuration from the documentation of the model's fields."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from recorder.config.model import SECTIONS, Customer, Directory, SignIn
 WIDTH = 110  # columns of a comment line
 
 _HEAD = """\
-Configuration of the call recorder. What is commented out shows a default or a possibility.
-`recorder check-config` names every fault. Secrets never stand in this file."""
+Configuration of the call recorder. A line that is commented out shows the default or an example.
+`recorder check-config` reports every mistake. Never put secrets in this file."""
 
 Changes = Mapping[str, object]  # key path such as sip.listen or customer.name -> value instead of the example's
 
@@ -49,7 +49,7 @@ def _commented_out(line: str) -> str:
 
 
 def _field(item: Field[Any], change: object) -> Iterator[str]:
-    """Yield the documentation of a field and its line, commented out if leaving it away means the same."""
+    """Yield the documentation of a field and its line, commented out if omitting it means the same."""
     yield from _comment(item.metadata["doc"])
     shown = item.metadata["example"] if item.metadata["example"] is not None else item.default
     value = shown if change is MISSING else change
@@ -83,7 +83,7 @@ _POSSIBLE: Mapping[str, str] = {
 
 
 def toml(value: object) -> str:
-    """Return a value as TOML writes it; values of the settings' own types through their text."""
+    """Return a value in TOML; values of the model's own types as their text."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, int):
@@ -98,7 +98,7 @@ def toml(value: object) -> str:
 
 
 def _comment(text: str) -> Iterator[str]:
-    """Yield a text as comment lines, paragraphs apart."""
+    """Yield a text as comment lines, with an empty one between paragraphs."""
     for paragraph in text.strip().split("\n\n"):
         flat = " ".join(paragraph.split())
         yield from textwrap.wrap(

@@ -1,4 +1,4 @@
-"""Rules between configured values, each a function that yields the faults it finds."""
+"""Rules between configured values; each is a function that yields the faults it finds."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from recorder.config.readers import Transport, repeated
 _UNREACHABLE = "this customer needs sources, certificates or domains, or no call is recorded for it"
 
 _ANYBODY = (
-    "a file of users, or sources or certificates given too: anybody can write a domain, so alone it counts only with "
-    "a password"
+    "a file of users, or add sources or certificates: anybody can send a call to a domain, so a domain alone needs "
+    "passwords"
 )
 
 
 def faults(settings: Settings) -> Iterator[Fault]:
-    """Yield every fault that only several values together show."""
+    """Yield every fault that shows only in several values together."""
     for rule in _RULES:
         yield from rule(settings)
 
@@ -30,7 +30,7 @@ def _folders(settings: Settings) -> Iterator[Fault]:
 
 
 def _root_key_apart(settings: Settings) -> Iterator[Fault]:
-    """Keep the root secret off the data disk; data_dir/keys is bearable, because backups leave it out."""
+    """Keep the root secret off the data disk; data_dir/keys is acceptable, because backups leave it out."""
     scheme, _, path = settings.keys.root.partition(":")
     data = str(settings.node.data_dir)
     if scheme == "file" and path.startswith(data + "/") and not path.startswith(data + "/keys/"):
@@ -56,7 +56,7 @@ def _admin_certificate(settings: Settings) -> Iterator[Fault]:
     api = settings.admin_api
     if (api.certificate is None) != (api.private_key is None):
         missing = "certificate" if api.certificate is None else "private_key"
-        yield Fault(f"admin_api.{missing}", "nothing", "given too: certificate and private_key go together")
+        yield Fault(f"admin_api.{missing}", "nothing", "set as well: certificate and private_key go together")
     elif api.certificate is None and not api.listen.loopback:
         yield Fault("admin_api.listen", str(api.listen), "a loopback address, or give certificate and private_key")
 
@@ -65,18 +65,18 @@ def _admin_port(settings: Settings) -> Iterator[Fault]:
     api = settings.admin_api.listen
     for item in settings.sip.listen:
         if item.transport is not Transport.UDP and item.port == api.port and _overlap(item.host, api.host):
-            yield Fault("admin_api.listen", str(api), f"another port: {item} of sip.listen has this one")
+            yield Fault("admin_api.listen", str(api), f"another port: {item} in sip.listen uses this one")
 
 
 def _media_ports(settings: Settings) -> Iterator[Fault]:
     media = settings.media
     for item in settings.sip.listen:
         if item.transport is Transport.UDP and item.port in media.ports and _overlap(item.host, media.bind):
-            yield Fault("media.ports", str(media.ports), f"a range without {item.port}, which sip.listen has")
+            yield Fault("media.ports", str(media.ports), f"a range without {item.port}, which sip.listen uses")
 
 
 def _overlap(one: str, other: str) -> bool:
-    """Tell whether two sockets of one port would be in each other's way."""
+    """Tell whether two sockets on one port would conflict."""
     return one == other or any(ipaddress.ip_address(host).is_unspecified for host in (one, other))
 
 
@@ -100,8 +100,8 @@ def _customers_reachable(settings: Settings) -> Iterator[Fault]:
 
 
 def _countries(settings: Settings) -> Iterator[Fault]:
-    """Refuse a country whose numbers nobody could read: nobody would be found by a national number."""
-    from storage.search_forms import is_country  # with the world's numbering plans: only where a country is given
+    """Refuse a country without telephone numbers: no national number could be read."""
+    from storage.search_forms import is_country  # loads the world's numbering plans: only if a country is given
 
     for index, customer in enumerate(settings.customers):
         if customer.country and not is_country(customer.country):
@@ -110,7 +110,7 @@ def _countries(settings: Settings) -> Iterator[Fault]:
 
 
 def _customers_apart(settings: Settings) -> Iterator[Fault]:
-    """No name, domain, certificate or (without domains) network may be two customers'."""
+    """Refuse a name, domain, certificate or (without domains) network that two customers have."""
     taken: dict[tuple[str, object], str] = {}
     for index, customer in enumerate(settings.customers):
         claims: list[tuple[str, object]] = [("name", customer.name)] if customer.name else []
@@ -120,13 +120,13 @@ def _customers_apart(settings: Settings) -> Iterator[Fault]:
             claims += [("sources", value) for value in dict.fromkeys(customer.sources)]
         for claim in claims:
             if claim in taken:
-                right = f"the same as of {taken[claim]}; one that is no other customer's is needed"
+                right = f"the same as in {taken[claim]}; each customer needs its own"
                 yield Fault(f"customer[{index}].{claim[0]}", f'"{claim[1]}"', right)
             taken.setdefault(claim, f"customer[{index}]")
 
 
 def _directories(settings: Settings) -> Iterator[Fault]:
-    """Each directory is of one known customer, and has one thing to prove itself with."""
+    """Check that each directory belongs to one known customer and has one credential."""
     names = [customer.name for customer in settings.customers]
     owners = [directory.customer for directory in settings.directories]
     for index, directory in enumerate(settings.directories):
@@ -137,16 +137,16 @@ def _directories(settings: Settings) -> Iterator[Fault]:
             yield Fault(f"{key}.customer", f'"{directory.customer}"', "a customer without a [[directory]] above")
         if (directory.certificate is None) == (directory.secret is None):
             found = "nothing" if directory.secret is None else "both"
-            yield Fault(f"{key}.certificate", found, "either certificate or secret, and not both")
+            yield Fault(f"{key}.certificate", found, "either certificate or secret, not both")
         if directory.secret_expires and directory.secret is None:
-            yield Fault(f"{key}.secret_expires", "", "needs secret; of a certificate the date is known")
+            yield Fault(f"{key}.secret_expires", "", "needs secret; for a certificate the date is known")
         if (directory.login is None) != (directory.graph is None):
             missing = "login" if directory.login is None else "graph"
-            yield Fault(f"{key}.{missing}", "nothing", "given too: login and graph go together")
+            yield Fault(f"{key}.{missing}", "nothing", "set as well: login and graph go together")
 
 
 def _sign_ins(settings: Settings) -> Iterator[Fault]:
-    """Each provider vouches for people of a known customer; where people come back to must be known."""
+    """Check that each provider belongs to a known customer, and that the address people return to is set."""
     names = [customer.name for customer in settings.customers]
     for index, sign_in in enumerate(settings.sign_ins):
         if sign_in.customer not in names:

@@ -1,1 +1,1 @@
-"""The import of users from Microsoft Graph or a CSV file."""
+"""Import of users from Microsoft Graph or a CSV file."""

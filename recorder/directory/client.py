@@ -1,10 +1,11 @@
-"""Microsoft Graph: sign in, follow pages of changes, wait where it says so.
+"""Microsoft Graph: sign in, follow pages of changes, wait when it asks to.
 
     async with GraphClient(cloud, tenant, client, credential) as graph:
-        async for page in graph.pages(None):        a whole synchronisation; a link of before: what has changed since
+        async for page in graph.pages(None):        everything; with the link of the last time: changes since then
 
-429, 503 and 504 are tried again after `Retry-After`, in seconds or as a date, or with doubling pauses ("Microsoft Graph
-throttling guidance"); a token that expired meanwhile is renewed once; 410 means that the link is too old.
+After 429, 503 and 504 a request is repeated after `Retry-After`, in seconds or as a date, or with doubling pauses
+("Microsoft Graph throttling guidance"). A token that expired meanwhile is renewed once. 410 means that the link is too
+old.
 """
 
 from __future__ import annotations
@@ -31,25 +32,25 @@ from recorder.errors import NotPossible
 from storage.directory.user import Change
 
 TIMEOUT = 60.0
-"""Seconds for one answer; a page of delta may take a while to be made."""
+"""Seconds for one answer; Graph may need a while to make a page of delta."""
 TRIES = 8
-"""Of one request, before the synchronisation is given up until the next time."""
+"""Attempts for one request before the synchronisation is given up until the next time."""
 UNREACHABLE = 4
-"""Tries where nobody answers at all: 14 s, a network that comes back; it is tried again at the next turn anyway."""
+"""Attempts if nobody answers at all: 14 s, enough for a short network fault; the next synchronisation tries again."""
 FIRST_PAUSE = 2.0
 MAX_PAUSE = 300.0
-"""Seconds; pauses double up to this where the directory names none."""
+"""Seconds; pauses double up to this if the directory names none."""
 MAX_ASKED = 4 * 3600.0
-"""Seconds that Retry-After may hold up one request in all; more than a working morning is not believed."""
+"""Seconds that Retry-After may delay one request in all; more than a working morning is not accepted."""
 EARLY = 300.0
-"""Seconds before its end that a token is renewed."""
+"""Seconds before its expiry that a token is renewed."""
 MAX_ANSWER = 64 << 20
-"""Bytes of one answer; a page has some hundred users."""
+"""Bytes of one answer; a page has a few hundred users."""
 MAX_PAGES = 100_000
-"""Of one synchronisation: a directory has fewer."""
+"""Pages of one synchronisation: no directory has as many."""
 _AGAIN = frozenset({429, 502, 503, 504})
 _UNKNOWN = frozenset({400, 404})
-"""Statuses of a link that Graph gave and does not know any more, beside 410; then everything is asked for."""
+"""Statuses, besides 410, for a link from Graph that it no longer knows; then everything is fetched again."""
 _TOO_OLD = frozenset({"syncstatenotfound", "resyncrequired"})
 
 
@@ -81,7 +82,7 @@ class GraphClient:
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        """`proxy_ca`: further authorities to believe, PEM, where a proxy signs for Microsoft."""
+        """`proxy_ca`: more authorities to trust, PEM, if a proxy signs certificates for Microsoft."""
         self._cloud = cloud
         self._tenant = tenant
         self._client = client
@@ -104,13 +105,13 @@ class GraphClient:
     async def pages(self, link: str | None, *, whole: bool = False) -> AsyncIterator[Page]:
         """Yield every page from a link on, or of everything; raises TooOld, NotPossible.
 
-        `whole`: the link is one of a synchronisation that began with everything.
+        `whole`: the link belongs to a synchronisation that began with everything.
         """
         whole, kept = whole or link is None, link
         following, seen = link or delta.first_link(self._cloud), set[str]()
         for _ in range(MAX_PAGES):
             if following in seen or not delta.own_link(self._cloud, following):
-                raise TooOld() if following == kept and not seen else delta.unlike()  # of another cloud before
+                raise TooOld() if following == kept and not seen else delta.unlike()  # kept from another cloud
             seen.add(following)
             page = delta.page(await self._get(following, kept=following == kept), whole=whole)
             asked = [await self._user(id) for id in page.ask]
@@ -121,16 +122,16 @@ class GraphClient:
         raise delta.unlike()
 
     async def check(self) -> Page:
-        """See whether users may be read: sign in and give one page; raises NotPossible with what is missing."""
+        """Check that users can be read: sign in and return one page; raises NotPossible with what is missing."""
         return delta.page(await self._get(delta.first_link(self._cloud)), whole=True)
 
     async def _user(self, id: str) -> Change:
-        """Ask for one user whole; one who left meanwhile is gone."""
+        """Fetch all members of one user; a user who has been removed meanwhile is reported as gone."""
         document = await self._get(delta.user_link(self._cloud, id), missing=True)
         return Change(id, {}, gone=True) if document is None else delta.user(document, whole=True)
 
     async def _get(self, link: str, *, missing: bool = False, kept: bool = False) -> Any:
-        """Ask for a document; None for 404 if that may be. `kept`: a link of before, which may be good no more."""
+        """Fetch a document; None for 404 if `missing`. `kept`: the link is from an earlier run and may have expired."""
         renewed = False
         while True:
             headers = {"Authorization": f"Bearer {await self._signed_in()}", "Accept": "application/json"}
@@ -145,7 +146,7 @@ class GraphClient:
             raise TooOld() if kept and answer.status in _UNKNOWN else _refused(answer)
 
     async def _signed_in(self) -> str:
-        """Return a token that is good for some minutes more."""
+        """Return a token that is valid for at least some minutes."""
         now = self._now()
         if self._token and now.timestamp() < self._token_until - EARLY:
             return self._token
@@ -161,7 +162,7 @@ class GraphClient:
         return token
 
     async def _patiently(self, method: str, link: str, **said: Any) -> _Answer:
-        """Ask until there is an answer other than "later"; raises NotPossible."""
+        """Repeat a request until the answer is not "later"; raises NotPossible."""
         pause = FIRST_PAUSE
         answer: _Answer | None = None
         unreached, waited = 0, 0.0
@@ -182,8 +183,8 @@ class GraphClient:
             await self._sleep(wait)
             pause = min(2 * pause, MAX_PAUSE)
         if answer is None:
-            raise NotPossible("The directory does not answer.", "Is the way to Microsoft's cloud open (HTTPS, proxy)?")
-        raise NotPossible("The directory asks for patience for too long.", "It is tried again at the next turn.")
+            raise NotPossible("The directory does not answer.", "Is HTTPS to Microsoft's cloud open (proxy)?")
+        raise NotPossible("The directory demands too long a wait.", "The next synchronisation tries again.")
 
     async def _ask(self, method: str, link: str, said: dict[str, Any]) -> _Answer:
         body = bytearray()
@@ -196,7 +197,7 @@ class GraphClient:
 
 
 def _wait(said: str, now: datetime) -> float:
-    """Return the seconds that a Retry-After asks for, 0 if it does not say."""
+    """Return the seconds that a Retry-After asks for, 0 if it is unreadable."""
     seconds = 0.0
     if said.isascii() and said.isdecimal():
         seconds = float(said[:9])
@@ -208,7 +209,7 @@ def _wait(said: str, now: datetime) -> float:
 
 
 def _refused(answer: _Answer) -> Exception:
-    """Return the error for a status; the answer's own text is not repeated, it may name people."""
+    """Return the error for a status; the answer's own text is left out, because it may name people."""
     code = ""
     with suppress(NotPossible):
         document = answer.document()
@@ -221,4 +222,4 @@ def _refused(answer: _Answer) -> Exception:
             "Entra lets the recorder sign in, but not read users.",
             "Under API permissions add Microsoft Graph, application permission User.Read.All, and grant admin consent.",
         )
-    return NotPossible(f"The directory answered {answer.status}.", "It is tried again at the next turn.")
+    return NotPossible(f"The directory answered {answer.status}.", "The next synchronisation tries again.")

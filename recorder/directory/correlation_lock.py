@@ -1,6 +1,6 @@
-"""What a command does after users have changed: look at the calls that this concerns, or leave it to the daemon.
+"""What a command does after users have changed: match the affected calls with users, or leave that to the daemon.
 
-The right to look at calls is held while users are written too, so that nobody begins with half of the change.
+The lock for matching calls is also held while users are written, so that nobody matches with half of the change.
 """
 
 from __future__ import annotations
@@ -12,27 +12,27 @@ from storage.customer.customers import Customer
 from storage.directory.delta_link import alone
 
 LOCK = ".correlation.lock"
-"""Held by whoever looks at calls: the daemon, or a command."""
+"""Held by whoever matches calls: the daemon, or a command."""
 IMPORT_LOCK = ".directory.csv.lock"
-"""Held by the import that runs: two at once would each add whoever is new."""
+"""Held by a running import: two at once would each add the same new users."""
 FEW_USERS = 5_000
-"""So many are in memory within a second; more only where the work is worth it."""
+"""So many users are loaded within a second; more are loaded only if there is much to do."""
 MUCH_USERS, MUCH_CALLS = 500, 20_000
-"""Work that the daemon, which rests most of the time, would take minutes for."""
+"""Work that would take the daemon minutes, because it pauses most of the time."""
 
 
 def matching(customer: Customer) -> AbstractContextManager[bool]:
-    """Hold the right to look at calls; gives False if the daemon or another command has it. Raises DiskFailed."""
+    """Take the lock for matching calls; yields False if the daemon or another command has it. Raises DiskFailed."""
     return alone(customer.folder / LOCK)
 
 
 def importing(customer: Customer) -> AbstractContextManager[bool]:
-    """Hold the right to import users; gives False if another command has it. Raises DiskFailed."""
+    """Take the lock for importing users; yields False if another command has it. Raises DiskFailed."""
     return alone(customer.folder / IMPORT_LOCK)
 
 
 async def look(customer: Customer, shown: Callable[[int, int], None]) -> int | None:
-    """Look at the calls; return how many got or lost a user, None if the daemon does it better. Raises StorageError."""
+    """Match the calls; return how many got or lost a user, None if it is left to the daemon. Raises StorageError."""
     correlation = customer.correlation
     left = await correlation.outstanding()
     if not left:

@@ -1,4 +1,4 @@
-"""Read a directory from a CSV file: one person a line, columns by their heading; pure."""
+"""Read users from a CSV file: one person on each line, columns named in the first line; pure."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ ALIASES = {
     "sip": "addresses",
     "sipaddress": "addresses",
 }
-"""Headings as exports of directories have them, without signs and case."""
+"""Column names as directories export them, without punctuation and in lower case."""
 
-_SEPARATORS = re.compile(r"[;|\n]")  # between several values of one field; a comma may stand in a number's extension
-_EXCEL = re.compile(r"sep=.\r?\n?")  # a first line that is meant for Excel alone
-_SCHEME = re.compile(r"(smtp|x500|eum):", re.IGNORECASE)  # kinds of proxyAddresses; sip: says itself what it is
+_SEPARATORS = re.compile(r"[;|\n]")  # between several values of one field; a comma may be part of a number's extension
+_EXCEL = re.compile(r"sep=.\r?\n?")  # a first line that only Excel reads
+_SCHEME = re.compile(r"(smtp|x500|eum):", re.IGNORECASE)  # kinds of proxyAddresses; sip: is kept as a scheme
 
 
 def read(data: bytes) -> list[Person]:
@@ -64,7 +64,7 @@ def read(data: bytes) -> list[Person]:
 
 
 def _decoded(data: bytes) -> str:
-    """Read UTF-8, or UTF-16 as programs for tables save "Unicode text"; raises WrongUse."""
+    """Decode UTF-8, or UTF-16 as spreadsheet programs save "Unicode text"; raises WrongUse."""
     try:
         return data.decode("utf-16" if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig")
     except UnicodeDecodeError:
@@ -72,17 +72,17 @@ def _decoded(data: bytes) -> str:
 
 
 def _each_once(found: Mapping[int, Person]) -> list[Person]:
-    """Return everybody; raises WrongUse if two lines say different things of one person."""
+    """Return all people; raises WrongUse if two lines contradict each other about one person."""
     seen: dict[str, int] = {}
     for line, person in found.items():
         before = seen.setdefault(person.key, line)
         if found[before] != person:
-            raise WrongUse(f"Lines {before} and {line} say different things of one person.", "Leave one of them out.")
+            raise WrongUse(f"Lines {before} and {line} say different things about one person.", "Remove one of them.")
     return [found[line] for line in seen.values()]
 
 
 def _heading(fields: Sequence[str]) -> list[str | None]:
-    """Return which member each column holds, None for those that are left out."""
+    """Return which member each column holds, None for columns that are ignored."""
     names: list[str | None] = []
     for field in fields:
         plain = re.sub(r"[^a-z0-9]", "", field.casefold())
@@ -91,11 +91,11 @@ def _heading(fields: Sequence[str]) -> list[str | None]:
     single = [name for name in names if name in SINGLE]
     if not {"object_id", "upn", "email", "account_name"} & set(single):
         raise WrongUse(
-            "The first line names no column that tells people apart.",
-            f"Name the columns {', '.join((*SINGLE, *SEVERAL))}; object_id, upn, email or account_name must be there.",
+            "The first line names no column that identifies people.",
+            f"Name the columns {', '.join((*SINGLE, *SEVERAL))}; one of object_id, upn, email, account_name is needed.",
         )
     if len(set(single)) < len(single):
-        raise WrongUse("The first line names a column twice.", "Leave one of them out.")
+        raise WrongUse("The first line names a column twice.", "Remove one of them.")
     return names
 
 
@@ -114,5 +114,5 @@ def _person(names: Sequence[str | None], fields: Sequence[str], line: int) -> Pe
     numbers, addresses = (tuple(dict.fromkeys(several[name])) for name in SEVERAL)
     person = Person(**single, numbers=numbers, addresses=addresses)
     if not person.key:
-        raise WrongUse(f"Line {line} names nobody: object_id, upn, email and account_name are empty.", "Complete it.")
+        raise WrongUse(f"Line {line} names nobody: object_id, upn, email and account_name are empty.", "Fill one in.")
     return person

@@ -1,9 +1,9 @@
-"""What Microsoft Graph says of users: pages of `users/delta` to changes; pure.
+"""Turn what Microsoft Graph says about users, pages of `users/delta`, into changes; pure.
 
-Sources: "user: delta" and "Use delta query to track changes in Microsoft Graph data" of the Graph documentation. A page
-names for each user the members that changed, an absent one is as it was; `@removed` says that the user is gone, for
-good ("deleted") or for the 30 days of the recycle bin ("changed"). The last page has the link that the next
-synchronisation begins with. The same user may come several times; the last word counts.
+Sources: "user: delta" and "Use delta query to track changes in Microsoft Graph data" of the Graph documentation. For
+each user a page has the members that changed; an absent member is unchanged. `@removed` says that the user is gone, for
+good ("deleted") or for the 30 days of the recycle bin ("changed"). The last page has the link for the next
+synchronisation. The same user may come several times; the last entry counts.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ SELECT = (
     "mobilePhone",
     "proxyAddresses",
 )
-"""What is asked for, and nothing else (Art. 5(1)(c))."""
+"""The members that are asked for, and no others (GDPR Art. 5(1)(c))."""
 
 SINGLE = {"givenName": "first_name", "surname": "last_name", "mail": "email", "userPrincipalName": "upn"}
 MAX_VALUE = 2000
@@ -37,11 +37,11 @@ MAX_VALUES = 500
 
 
 class TooOld(NotPossible):
-    """The link of the last synchronisation is no longer good: everything has to be asked for again (410)."""
+    """The link of the last synchronisation has expired: everything has to be fetched again (410)."""
 
     def __init__(self) -> None:
-        """Say so for the case that even everything could not be asked for."""
-        super().__init__("The directory wants to be asked for everything anew.", "It is tried again at the next turn.")
+        """Make the error for the case that not even everything can be fetched."""
+        super().__init__("The directory demands a full synchronisation again.", "The next synchronisation tries again.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ CLOUDS: Mapping[str, Cloud] = {
 
 
 PAIRS = (("onPremisesSamAccountName", "mailNickname"), ("businessPhones", "mobilePhone"))
-"""Members that make one of ours together: of somebody with only one of them the whole has to be asked for."""
+"""Members that form one of ours together: a user with only one of them must be fetched whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,18 +70,18 @@ class Page:
     """One page of changes."""
 
     changes: tuple[Change, ...]
-    ask: tuple[str, ...]  # ids of users who have to be asked for whole
+    ask: tuple[str, ...]  # ids of users who must be fetched whole
     next: str | None  # link of the next page
     delta: str | None  # link of the next synchronisation, on the last page
 
 
 def first_link(cloud: Cloud) -> str:
-    """Return where a whole synchronisation begins."""
+    """Return the link that a full synchronisation begins with."""
     return f"{cloud.graph}/v1.0/users/delta?" + urlencode({"$select": ",".join(SELECT)}, safe="$,")
 
 
 def own_link(cloud: Cloud, link: str) -> bool:
-    """Tell whether a link leads to this cloud: our token is for nobody else."""
+    """Tell whether a link leads to this cloud: our token must go nowhere else."""
     try:
         ours, theirs = urlsplit(cloud.graph), urlsplit(link)
     except ValueError:
@@ -91,12 +91,12 @@ def own_link(cloud: Cloud, link: str) -> bool:
 
 
 def user_link(cloud: Cloud, id: str) -> str:
-    """Return where one user is asked for."""
+    """Return the link of one user."""
     return f"{cloud.graph}/v1.0/users/{quote(id, safe='')}?" + urlencode({"$select": ",".join(SELECT)}, safe="$,")
 
 
 def page(document: object, *, whole: bool) -> Page:
-    """Read a page; `whole`: of a first synchronisation, where an absent member is empty. Raises NotPossible."""
+    """Read a page; `whole`: of a full synchronisation, where an absent member is empty. Raises NotPossible."""
     if not isinstance(document, dict) or not isinstance(document.get("value"), list):
         raise unlike()
     following, delta = (_link(document.get(f"@odata.{kind}Link")) for kind in ("next", "delta"))
@@ -108,7 +108,7 @@ def page(document: object, *, whole: bool) -> Page:
 
 
 def known_by(page: Page) -> dict[str, int]:
-    """Count by what the users of a page can be recognised: calls name people by nothing else."""
+    """Count the identities that the users of a page have: calls name people only by these."""
     people = [change.over(None) for change in page.changes if not change.gone]
     return {
         "users": len(people),
@@ -119,7 +119,7 @@ def known_by(page: Page) -> dict[str, int]:
 
 
 def merged(changes: Iterable[Change]) -> dict[str, Change]:
-    """Return one change a user: members of later changes over those of earlier ones."""
+    """Return one change for each user: members of later changes replace those of earlier ones."""
     found: dict[str, Change] = {}
     for change in changes:
         before = found.get(change.object_id)
@@ -130,8 +130,8 @@ def merged(changes: Iterable[Change]) -> dict[str, Change]:
 
 
 def unlike() -> NotPossible:
-    """Return the error for an answer that Graph does not give."""
-    return NotPossible("The directory answered something that is no page of users.", "Is there a proxy in between?")
+    """Return the error for an answer that Graph would not give."""
+    return NotPossible("The directory's answer is not a page of users.", "Is there a proxy in between?")
 
 
 def _link(value: object) -> str | None:
@@ -159,7 +159,7 @@ def _halved(entry: Mapping[str, Any]) -> bool:
 
 
 def _members(entry: Mapping[str, Any]) -> dict[str, str | tuple[str, ...]]:
-    """Return the members that the entry names, in our words; null means empty."""
+    """Return the members that the entry has, under our names; null means empty."""
     found: dict[str, str | tuple[str, ...]] = {
         ours: _text(entry[name]) for name, ours in SINGLE.items() if name in entry
     }

@@ -1,4 +1,4 @@
-"""The way to a customer's directory, as configured."""
+"""Make the client of a customer's directory from the configuration."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from recorder.directory.client import GraphClient
 
 WARN_DAYS = 30
-"""So long before a credential expires it is announced: time enough to find who may renew it."""
+"""Days before a credential expires that the warning begins: enough to find somebody who may renew it."""
 
 
 def client_of(directory: Directory, credential: Credential) -> GraphClient:
-    """Return a client; nothing is asked for yet. The first one imports an HTTP client, which takes 0.2 s."""
+    """Return a client; it sends nothing yet. The first call imports an HTTP client, which takes 0.2 s."""
     from recorder.directory.client import GraphClient
 
     return GraphClient(cloud_of(directory), directory.tenant, directory.client, credential, proxy_ca=directory.proxy_ca)
@@ -34,7 +34,7 @@ def cloud_of(directory: Directory) -> Cloud:
 
 
 def credential_of(directory: Directory) -> Credential:
-    """Read what the application proves itself with, anew each time: it may have been renewed. Raises RecorderError."""
+    """Read the application's credential, each time again, because it may have been renewed. Raises RecorderError."""
     if directory.certificate is not None:
         return token.from_certificate(bytes_of(directory.certificate))
     if directory.secret is None:
@@ -45,7 +45,7 @@ def credential_of(directory: Directory) -> Credential:
 
 
 def warning(credential: Credential, now: datetime) -> str:
-    """Return what is to be said of a credential that expires soon, "" for one that does not."""
+    """Return the warning for a credential that expires soon, "" for one that does not."""
     days = token.expiry(credential, now)
     what = "certificate" if credential.certificate is not None else "secret"
     if days is None or days > WARN_DAYS:

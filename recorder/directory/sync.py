@@ -1,11 +1,11 @@
-"""Keep a customer's users as its directory has them: what has changed since the last time, or everything.
+"""Keep a customer's users in step with its directory: import the changes since the last time, or everything.
 
     report = await synchronise(customer.users, link, graph, whole=False, brake=5)
 
-Nothing is changed before the last page has come; until then the pages are kept sealed, so that a killed synchronisation
-goes on with the page that it was at (storage.directory.sync_pages). A synchronisation that would make more of the
-active users inactive than the brake allows changes nothing and says so: a broken filter in the directory looks like
-that.
+Nothing is changed before the last page has arrived. Until then the pages are kept, encrypted, so that a synchronisation
+that was killed continues with the page it had reached (storage.directory.sync_pages). A synchronisation that would make
+more of the active users inactive than the brake allows changes nothing and reports that: a broken filter in the
+directory looks the same.
 """
 
 from __future__ import annotations
@@ -29,34 +29,34 @@ PIECE = 500
 
 
 class Directory(Protocol):
-    """What gives pages of changes."""
+    """A source of pages of changes."""
 
     def pages(self, link: str | None, *, whole: bool = False) -> AsyncIterator[Page]:
         """Yield every page from a link on, or of everything; raises TooOld, NotPossible.
 
-        `whole`: the link is one of a synchronisation that began with everything.
+        `whole`: the link belongs to a synchronisation that began with everything.
         """
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a synchronisation did."""
+    """The result of a synchronisation."""
 
     counts: Mapping[str, int]  # users added, changed, unmapped, unchanged
-    whole: bool  # everything was asked for, not only what has changed
-    calls: int | None = None  # calls that got or lost a user, None if the daemon looks at them
+    whole: bool  # everything was fetched, not only changes
+    calls: int | None = None  # calls that got or lost a user, None if the daemon matches them
 
 
 class Braked(Negative):
     """More users would become inactive than the brake allows; nothing was changed."""
 
     def __init__(self, plan: Plan, brake: float) -> None:
-        """Tell what was planned."""
+        """Say how many users would become inactive."""
         super().__init__(
-            f"{len(plan.unmapped)} of {plan.active} users are not in the directory any more and would become inactive; "
-            f"the brake holds at {brake:g} %.",
-            "Look at the directory; recorder directory sync --yes does it.",
+            f"{len(plan.unmapped)} of {plan.active} users are no longer in the directory and would become inactive; "
+            f"that is more than brake_percent allows ({brake:g} %).",
+            "Check the directory; recorder directory sync --yes makes the change.",
         )
         self.unmapped = len(plan.unmapped)
 
@@ -73,10 +73,10 @@ async def synchronise(
     told: Callable[[Plan], Awaitable[None]] | None = None,
     progress: Callable[[int, int], None] = lambda done, of: None,
 ) -> Report:
-    """Take over what has changed; raises Braked, NotPossible, StorageError.
+    """Import what has changed; raises Braked, NotPossible, StorageError.
 
-    `brake`: percent, None for none. `told` is awaited with the plan before anything is changed, None only to look: then
-    nothing is changed at all. `progress` is given users read or written so far, and their number or 0.
+    `brake`: percent, None for none. `told` is awaited with the plan before anything is changed; None for a dry run,
+    which changes nothing. `progress` is called with the users read or written so far, and their number or 0.
     """
     reading = _Reading(directory, pages if told is not None else None, now, progress)
     known = None if whole else link.read()
@@ -90,7 +90,7 @@ async def synchronise(
         changes, following = await reading.all(begin)
     plan = await _plan(users, changes, whole=begin.whole)
     if brake is not None and plan.asks(brake):
-        pages.forget()  # what is mended until the next time has to be read anew
+        pages.forget()  # the directory may be corrected before the next time, so it must be read again
         raise Braked(plan, brake)
     if told is not None:
         await _carry_out(users, plan, told, progress)
@@ -105,12 +105,12 @@ class _Reading:
     """How pages are read."""
 
     directory: Directory
-    kept: DirectoryPages | None  # None: nothing is to be written
+    kept: DirectoryPages | None  # None: write nothing
     now: Callable[[], datetime]
     progress: Callable[[int, int], None]
 
     async def all(self, begin: Kept) -> tuple[dict[str, Change], str]:
-        """Return one change a user, and the link for the next time."""
+        """Return one change for each user, and the link for the next time."""
         changes, following = list(begin.changes), ""
         async for page in self.directory.pages(begin.next or None, whole=begin.whole):
             changes += page.changes

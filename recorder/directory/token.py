@@ -1,4 +1,4 @@
-"""Sign in at Microsoft Entra ID as an application: client secret or certificate; pure but for the clock it is given.
+"""Sign in to Microsoft Entra ID as an application, by client secret or certificate; pure, the time is passed in.
 
 Sources: "OAuth 2.0 client credentials flow on the Microsoft identity platform", "Microsoft identity platform
 application authentication certificate credentials" and "Microsoft Entra authentication and authorization error codes".
@@ -21,19 +21,19 @@ from recorder.errors import NotPossible, WrongUse
 
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 ASSERTION_SECONDS = 600
-"""Life of an assertion; Microsoft advises five to ten minutes."""
+"""Lifetime of an assertion; Microsoft advises five to ten minutes."""
 MIN_BITS = 2048
-"""What Entra takes at least."""
+"""Shortest key that Entra accepts."""
 
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """What the application proves itself with: a secret, or a certificate with its key."""
+    """The application's credential: a secret, or a certificate with its key."""
 
     secret: str = field(default="", repr=False)
     certificate: x509.Certificate | None = field(default=None, repr=False)
     key: RSAPrivateKey | None = field(default=None, repr=False)
-    expires: datetime | None = None  # of the certificate, or of the secret where the configuration says it
+    expires: datetime | None = None  # of the certificate, or of the secret if the configuration has it
 
 
 def from_secret(data: bytes, expires: datetime | None) -> Credential:
@@ -58,14 +58,14 @@ def from_certificate(data: bytes) -> Credential:
     except (ValueError, TypeError):
         raise WrongUse("The file of [[directory]] certificate cannot be read.", hint) from None
     if not isinstance(key, RSAPrivateKey) or key.key_size < MIN_BITS:
-        raise WrongUse("The key in [[directory]] certificate is of another kind or too short.", hint)
+        raise WrongUse("The key in [[directory]] certificate is not an RSA key or is too short.", hint)
     if key.public_key() != certificate.public_key():
-        raise WrongUse("The key in [[directory]] certificate is not the certificate's.", hint)
+        raise WrongUse("The key in [[directory]] certificate does not belong to the certificate.", hint)
     return Credential(certificate=certificate, key=key, expires=certificate.not_valid_after_utc)
 
 
 def token_link(cloud: Cloud, tenant: str) -> str:
-    """Return where tokens are had."""
+    """Return the address that issues tokens."""
     return f"{cloud.login}/{tenant}/oauth2/v2.0/token"
 
 
@@ -83,7 +83,7 @@ def token_form(
 def _assertion(
     audience: str, client: str, certificate: x509.Certificate, key: RSAPrivateKey, now: datetime, id: str
 ) -> str:
-    from joserfc import jwt  # with its friends 0.1 s of import that a start need not pay
+    from joserfc import jwt  # takes 0.1 s to import, which a start does not need
     from joserfc.jwk import RSAKey
 
     der = certificate.public_bytes(serialization.Encoding.DER)
@@ -111,11 +111,11 @@ ERRORS: Mapping[int, tuple[str, str]] = {
     7000112: ("The application is disabled in Entra.", "Enable it under Enterprise applications."),
     500011: ("Entra knows no Microsoft Graph in this cloud.", "Correct [[directory]] cloud."),
 }
-"""AADSTS codes → what is wrong, what to do, in the words of Entra's own pages."""
+"""AADSTS codes → what is wrong and what to do, in the words of Entra's own pages."""
 
 
 def login_refused(document: object) -> NotPossible:
-    """Return the error for a refused token; the answer's own text is not repeated, it names accounts."""
+    """Return the error for a refused token; the answer's own text is left out, because it names accounts."""
     found = document.get("error_codes") if isinstance(document, dict) else None
     codes = [code for code in found if type(code) is int] if isinstance(found, list) else []
     for code in codes:
@@ -124,12 +124,12 @@ def login_refused(document: object) -> NotPossible:
     shown = ", ".join(f"AADSTS{code}" for code in codes)
     return NotPossible(
         f"Entra refused to sign the recorder in{f' ({shown})' if shown else ''}.",
-        "Look the code up under login.microsoftonline.com/error." if shown else "Check tenant, client and credential.",
+        "Look the code up at login.microsoftonline.com/error." if shown else "Check tenant, client and credential.",
     )
 
 
 def expiry(credential: Credential, now: datetime) -> int | None:
-    """Return in how many whole days the credential expires, negative afterwards; None if that is not known."""
+    """Return in how many whole days the credential expires, negative afterwards; None if that is unknown."""
     if credential.expires is None:
         return None
     return (credential.expires.astimezone(UTC) - now).days

@@ -1,8 +1,8 @@
-"""Recordings that should exist but do not or are incomplete, and security events: bounded lists, nothing personal.
+"""Incidents: recordings that are missing or incomplete, and security events; bounded lists, nothing personal.
 
-Each customer and the node have a list of their own, so that a flood of one pushes out nothing of another. It stands in
-memory and in a file, which outlives this process: a new incident is written at once, a count that rose by the next
-`save`. What the disk does not take waits for the next `save`; nobody waits for it.
+Each customer and the node have a list of their own, so that a flood of incidents of one does not push out those of
+another. A list is kept in memory and in a file, which outlives this process: a new incident is written at once, a
+higher count at the next `save`. If the disk refuses a write, it is repeated at the next `save`; nobody waits for it.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from storage.customer.customers import customer_folder
 from storage.timestamps import rfc3339
 
 RUN_BYTES = 6
-"""Random bytes in the ids of one process, so that its successor's are others."""
+"""Random bytes in the ids of one process, so that those of its successor differ."""
 
 AT_ONCE = 50
-"""Incidents of one write: a disk that takes nothing is asked at each new incident, and thousands may wait."""
+"""Incidents in one write: each new incident tries the disk again, and if the disk refuses, thousands may wait."""
 
 Do = Callable[[Callable[[], Any]], Any]
-"""Does something on the disk and returns what comes of it; raises OSError or NotPossible."""
+"""Does something on the disk and returns the result; raises OSError or NotPossible."""
 
 _Key = tuple[str, tuple[tuple[str, Any], ...]]
 
@@ -39,7 +39,7 @@ def at_once(work: Callable[[], Any]) -> Any:
 
 
 class _Owned:
-    """The incidents of one owner: those of this process, and the file."""
+    """The incidents of one owner: those of this process and those of the file."""
 
     def __init__(self, file: IncidentFile | None, do: Do) -> None:
         self._file = file
@@ -51,14 +51,14 @@ class _Owned:
         self._before: list[Incident] | None = None
 
     def note(self, incident: Incident) -> None:
-        """Have an incident written by the next `save`."""
+        """Mark an incident to be written at the next `save`."""
         if self._file:
             self._unsaved[incident.id] = incident
             while len(self._unsaved) > KEPT:
                 del self._unsaved[next(iter(self._unsaved))]
 
     def save(self) -> None:
-        """Write what is not written; a disk that does not take it is asked again."""
+        """Write what is not written yet; if the disk refuses, try again at the next `save`."""
         if self._file is None or not (self._unsaved or self._renew):
             return
         try:
@@ -71,7 +71,7 @@ class _Owned:
                 self._do(self._file.renew)
                 self._renew = False
         except (OSError, NotPossible):
-            return  # kept, and housekeeping calls again; what is written twice is read once
+            return  # kept for the next `save`; an incident that is written twice is read once
 
     def every(self) -> list[Incident]:
         """Return all incidents, oldest first."""
@@ -85,12 +85,12 @@ class _Owned:
 
 
 class Incidents:
-    """The lists; the same incident again within a minute raises its count instead of filling the list."""
+    """All lists; a repetition of an incident within a minute raises its count instead of filling the list."""
 
     SAME_SECONDS = 60.0
 
     def __init__(self, clock: Callable[[], datetime], data_dir: Path | None = None, do: Do = at_once) -> None:
-        """`data_dir` is where the files lie; without it nothing outlives the process. `do` writes for us."""
+        """`data_dir` holds the files; without it nothing outlives the process. `do` does the writing."""
         self._clock = clock
         self._do = do
         self._data_dir = data_dir
@@ -99,7 +99,7 @@ class Incidents:
         self._owned: dict[str | None, _Owned] = {}
 
     def add(self, kind: str, customer: str | None, **facts: Any) -> None:
-        """Note an incident; facts are codes, counts and random ids, and anything else is left out."""
+        """Note an incident; facts are codes, counts and random ids, anything else is left out."""
         now, owned = self._clock(), self._of(customer)
         known = {name: clean(value) for name, value in sorted(facts.items())}
         key = (kind, tuple(known.items()))
@@ -118,7 +118,7 @@ class Incidents:
         owned.save()
 
     def save(self) -> None:
-        """Write what is not written yet; due every second and at the end."""
+        """Write what is not written yet; called every second and at the end."""
         for owned in self._owned.values():
             owned.save()
 

@@ -1,6 +1,6 @@
-"""The last hour of the node in figures, for the page's plots; pure, bounded, nothing personal.
+"""The last hour of the node in figures, for the plots of the admin page; pure, bounded, nothing personal.
 
-One sample every EVERY_SECONDS; at most KEPT of them, so an hour of 50 busy customers takes some 600 KiB.
+One sample every EVERY_SECONDS, at most KEPT of them; an hour of 50 busy customers takes some 600 KiB.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ class Sample:
     calls: int
     """Calls being recorded."""
     free_bytes: int
-    """Room on the disk of the recordings."""
+    """Free space on the disk of the recordings."""
     busy: float
     """Busy share of the busiest media worker, 0 to 1."""
     of_customers: Mapping[str, int] = field(default_factory=dict)
-    """Calls being recorded, by customer; those without any are left out."""
+    """Calls being recorded, by customer; customers without calls are left out."""
 
 
 class History:
@@ -38,14 +38,14 @@ class History:
         self._next = 0.0
 
     def due(self, now: float) -> bool:
-        """Say at monotonic time `now` whether a sample is wanted; then the next one is EVERY_SECONDS away."""
+        """Tell at monotonic time `now` whether a sample is due; if so, the next one is due EVERY_SECONDS later."""
         if now < self._next:
             return False
         self._next = now + EVERY_SECONDS
         return True
 
     def add(self, sample: Sample) -> None:
-        """Keep a sample; the oldest one goes."""
+        """Keep a sample; the oldest one is dropped if there are too many."""
         self._samples.append(sample)
 
     @property

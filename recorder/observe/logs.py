@@ -1,8 +1,8 @@
-"""Logging of every process of the daemon: JSON lines on standard output, masking as the last step.
+"""Logging of every process of the daemon: JSON lines on standard output, masked in the last step.
 
-All roads lead through one pipeline: our own lines, those of libraries, warnings, tracebacks, failures of tasks, threads
-and destructors, and what anybody prints. Of a library's line only place and level are kept, never its text; of an
-exception only its class and where it was raised.
+Everything goes through one pipeline: our own lines, those of libraries, warnings, tracebacks, failures of tasks,
+threads and destructors, and everything that is printed. Of a library's line only place and level are kept, never its
+text; of an exception only its class and where it was raised.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from typing import IO, TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import asyncio
 
-# structlog.dev imports rich and pygments wherever they are installed: 0.1 s of every start, for colours nobody sees.
+# structlog.dev imports rich and pygments if they are installed: 0.1 s of every start, for colours that nobody sees.
 _unwanted: dict[str, Any] = {} if "rich" in sys.modules else {"rich": None}
 sys.modules.update(_unwanted)
 import structlog  # noqa: E402 - see above
@@ -32,32 +32,32 @@ for _module in _unwanted:
     del sys.modules[_module]
 
 from recorder.observe.log_throttle import RateLimit  # noqa: E402 - the same
-from recorder.observe.redaction import mask  # noqa: E402 - after the import that needs care
+from recorder.observe.redaction import mask  # noqa: E402 - the same
 
-MAX_FRAMES = 12  # places of one traceback, innermost last; deeper ones repeat themselves
+MAX_FRAMES = 12  # frames of one traceback, innermost last; deeper ones are repetitions
 MAX_CAUSES = 4  # exceptions behind an exception
 LIBRARIES = frozenset(
     "recorder sip media storage admin_api asyncio uvicorn fastapi starlette sqlalchemy aiosqlite alembic "
     "asyncpg concurrent multiprocessing aiortc libav httpx2 py".split()
-)  # first words of logger names that are written; anything else is "other", for a logger may be named after a caller
+)  # first parts of logger names that are written; others become "other", because a name may contain a caller's
 _LEVELS = {"critical": 50, "error": 40, "warning": 30, "info": 20, "debug": 10}
 
 Line = MutableMapping[str, Any]
 
 PACKAGES = frozenset(("recorder", "sip", "media", "storage", "admin_api"))
 DEPTH = 4
-"""A file of ours has so many parts at most, with its package: admin_api/page/views/home.py."""
+"""Most parts that the path of one of our files has, including its package: admin_api/page/views/home.py."""
 
 
 def place(code: types.CodeType | None, line: int | None) -> str:
-    """Return where something happened: the file from its package on, the line, the function."""
+    """Return where something happened: the file's path from its package on, the line, the function."""
     if code is None:
         return "unknown.py:0 unknown"
     return _place(code.co_filename, line or 0, code.co_qualname)
 
 
 def _place(file: str, line: int, function: str) -> str:
-    """Name a file of ours from its package on, and any other with its folder."""
+    """Name one of our files by its path from the package on, any other with its folder."""
     parts = file.split("/")
     nearest = range(max(len(parts) - DEPTH, 0), len(parts) - 1)
     begin = next((at for at in reversed(nearest) if parts[at] in PACKAGES), -2)
@@ -65,7 +65,7 @@ def _place(file: str, line: int, function: str) -> str:
 
 
 def failure(error: BaseException) -> dict[str, Any]:
-    """Describe an exception without its text: class, number of the system's error, places, classes behind it."""
+    """Describe an exception without its text: class, error number of the system, places, classes of its causes."""
     described: dict[str, Any] = {"error": type(error).__qualname__, "raised_at": _frames(error)}
     if isinstance(error, OSError) and error.errno is not None:
         described["errno"] = errno.errorcode.get(error.errno, "unknown")
@@ -80,7 +80,7 @@ def failure(error: BaseException) -> dict[str, Any]:
 
 
 def _frames(error: BaseException) -> list[str]:
-    """Return the places an exception passed through, innermost last."""
+    """Return the places that an exception passed through, innermost last."""
     places = []
     trace = error.__traceback__
     while trace is not None:
@@ -90,7 +90,7 @@ def _frames(error: BaseException) -> list[str]:
 
 
 class Pipeline:
-    """From an event with fields to a line of JSON on a stream: rate limit, mask, write."""
+    """Turns an event with fields into a line of JSON on a stream: rate limit, mask, write."""
 
     def __init__(self, stream: IO[str], level: str = "info", *, fixed: Mapping[str, Any] | None = None) -> None:
         self._stream = stream
@@ -99,7 +99,7 @@ class Pipeline:
         self._rate = RateLimit()
         self._lock = threading.RLock()
         self._swept = 0.0
-        self.taken: tuple[Any, Any] | None = None  # standard output and error, while `install` has them
+        self.taken: tuple[Any, Any] | None = None  # standard output and error, while `install` has replaced them
         self.on_held: Callable[[], None] = lambda: None  # called for every line that is held back, for the metrics
 
     def __enter__(self) -> Pipeline:
@@ -109,14 +109,14 @@ class Pipeline:
         self.release()
 
     def release(self) -> None:
-        """Say what is still owed and give standard output and error back, for a last sentence on the terminal."""
+        """Write outstanding counts and restore standard output and error, for a last sentence on the terminal."""
         self.flush()
         if self.taken is not None:
             sys.stdout, sys.stderr = self.taken
             self.taken = None
 
     def write(self, level: str, event: str, fields: Mapping[str, Any]) -> None:
-        """Write one line, unless its level is too low or its key had one within the last second. Never raises."""
+        """Write one line, unless its level is too low or its key had a line within the last second. Never raises."""
         try:
             if _LEVELS.get(level, 20) < self._least:
                 return
@@ -129,16 +129,16 @@ class Pipeline:
                     self.on_held()
                     return
                 self._emit(level, event, {**fields, "suppressed": held} if held else fields)
-        except Exception:  # a log line is never worth a call, and nowhere is left to say so
+        except Exception:  # a log line must never end a call, and there is nowhere to report this
             return
 
     def flush(self) -> None:
-        """Write what the rate limit still owes: the counts of lines that were held back."""
+        """Write the counts of lines that the rate limit held back."""
         with self._lock:
             self._sweep(float("inf"))
 
     def _sweep(self, now: float) -> None:
-        """Report, at most once a second, what was held back and got no later line to stand in."""
+        """Report, at most once a second, lines that were held back and that no later line has counted."""
         if now - self._swept < 1:
             return
         self._swept = now if now != float("inf") else self._swept
@@ -153,29 +153,29 @@ class Pipeline:
             self._stream.write(json.dumps(line, ensure_ascii=True) + "\n")
             self._stream.flush()
         except (OSError, ValueError):
-            return  # nobody reads any more: the recording matters, the line does not
+            return  # nobody reads any more: the recording matters more than the line
 
 
 _ALWAYS = frozenset({"api.ready", "recorder.ready", "recorder.stopping", "recorder.stopped", "recorder.starting"})
 
 
-_KEY = ("source", "peer", "call", "customer", "reason", "task", "error", "logger", "at")  # what tells lines apart
+_KEY = ("source", "peer", "call", "customer", "reason", "task", "error", "logger", "at")  # fields that tell lines apart
 
 
 def _plain(value: object) -> object:
-    """Return a value that may be part of a key; anything else counts as one."""
+    """Return a value that may be part of a key; all other values count as one."""
     return value if isinstance(value, str | int) else None
 
 
-class _Hand:
-    """What structlog calls with the finished event; stands where a logger would."""
+class _EventWriter:
+    """The logger that structlog calls with the finished event."""
 
     def __init__(self, pipeline: Pipeline | None, name: str) -> None:
         self._pipeline = pipeline
         self._name = name
 
     def write(self, line: Line) -> None:
-        """Pass a structlog event to the pipeline; before `install` there is none, and nothing is said."""
+        """Pass a structlog event to the pipeline; before `install` there is none, and the event is dropped."""
         if self._pipeline is None:
             return
         line.setdefault("logger", self._name)
@@ -189,13 +189,13 @@ class _Hand:
 
 
 def _as_one_argument(logger: Any, method: str, line: Line) -> tuple[tuple[Line], dict[str, Any]]:
-    """Hand the whole event over as one argument (the last of structlog's processors decides the call)."""
+    """Pass the whole event as one argument (the last of structlog's processors decides how the logger is called)."""
     line["level"] = "error" if method == "exception" else "warning" if method == "warn" else method
     return (line,), {}
 
 
 def _exception_of(info: Any) -> BaseException | None:
-    """Return the exception that `exc_info` means in any of its forms."""
+    """Return the exception that `exc_info` stands for, in any of its forms."""
     if isinstance(info, BaseException):
         return info
     if isinstance(info, tuple) and len(info) == 3:
@@ -204,14 +204,14 @@ def _exception_of(info: Any) -> BaseException | None:
 
 
 class _Foreign(logging.Handler):
-    """Takes what libraries log: level, logger's family and place, never the text."""
+    """Handle what libraries log: keep level, logger's family and place, never the text."""
 
     def __init__(self, pipeline: Pipeline) -> None:
         super().__init__()
         self._pipeline = pipeline
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write a library's line without its words."""
+        """Write a library's line without its text."""
         family = str(record.name).partition(".")[0]
         fields: dict[str, Any] = {
             "logger": family if family in LIBRARIES else "other",
@@ -225,7 +225,7 @@ class _Foreign(logging.Handler):
 
 
 class _Muted(io.TextIOBase):
-    """Stands where standard output and error were: says that somebody printed, and where, not what."""
+    """Replaces standard output and error: logs that something was printed, and where, but not what."""
 
     encoding = "utf-8"
 
@@ -234,11 +234,11 @@ class _Muted(io.TextIOBase):
         self._event = event
 
     def writable(self) -> bool:
-        """Answer that one may print."""
+        """Answer that writing is possible."""
         return True
 
     def write(self, text: str) -> int:
-        """Note the place of whoever prints."""
+        """Log the place of the code that prints."""
         frame = sys._getframe(1)
         if text.strip():
             self._pipeline.write("warning", self._event, {"at": place(frame.f_code, frame.f_lineno)})
@@ -246,11 +246,11 @@ class _Muted(io.TextIOBase):
 
 
 def install(level: str = "info", *, stream: IO[str] | None = None, process: str = "main") -> Pipeline:
-    """Send everything this process could say through the mask; call it first, before anything can fail.
+    """Send all output of this process through the mask; call it first, before anything can fail.
 
     `level` is a word of settings.Level, `process` names the kind of process in every line. Standard output and error
-    are taken over: what others print to them is noted, not shown. Use it as a context manager: on leaving they are
-    given back, so that a command can say on the terminal why it ended.
+    are replaced: what is printed to them is logged as a place, not shown. Use it as a context manager: on leaving they
+    are restored, so that a command can say on the terminal why it ended.
     """
     pipeline = Pipeline(stream or sys.stdout, level, fixed={"process": process})
     pipeline.taken = (sys.stdout, sys.stderr)
@@ -267,7 +267,7 @@ def _configure(pipeline: Pipeline | None, level: str) -> None:
     structlog.configure(
         processors=[structlog.contextvars.merge_contextvars, _as_one_argument],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS.get(level, 20)),
-        logger_factory=lambda name="recorder": _Hand(pipeline, name),
+        logger_factory=lambda name="recorder": _EventWriter(pipeline, name),
         cache_logger_on_first_use=False,
     )
 
@@ -279,7 +279,7 @@ class Log:
     """A logger of our own: `log.info("call.started", call=…, customer=…)`; events are dotted lower-case words."""
 
     def __init__(self, name: str = "recorder") -> None:
-        """Take the module's `__name__`; its first word stands in every line."""
+        """Take the module's `__name__`; its first part is in every line."""
         self._bound = structlog.get_logger(name.partition(".")[0])
 
     def debug(self, event: str, **fields: Any) -> None:
@@ -309,8 +309,8 @@ def get(name: str = "recorder") -> Log:
 
 
 def _take_libraries(pipeline: Pipeline, level: str) -> None:
-    """Make the root logger ours, and take the handlers away that libraries brought."""
-    logging.raiseExceptions = False  # or a failing handler prints the record with its arguments
+    """Make the root logger ours, and remove the handlers that libraries added."""
+    logging.raiseExceptions = False  # or a handler that fails prints the record with its arguments
     logging.lastResort = None
     root = logging.getLogger()
     root.handlers = [_Foreign(pipeline)]
@@ -318,7 +318,7 @@ def _take_libraries(pipeline: Pipeline, level: str) -> None:
     for name in list(logging.root.manager.loggerDict):
         known = logging.getLogger(name)
         known.handlers, known.propagate = [], True
-    access = logging.getLogger("uvicorn.access")  # its lines are paths and queries, nothing else
+    access = logging.getLogger("uvicorn.access")  # its lines hold only paths and queries
     access.disabled = True
     logging.captureWarnings(False)
 
@@ -350,7 +350,7 @@ def _take_hooks(pipeline: Pipeline) -> None:
 
 
 def watch_loop(loop: asyncio.AbstractEventLoop, pipeline: Pipeline) -> None:
-    """Send what goes wrong in callbacks and forgotten tasks of a loop through the mask."""
+    """Send errors of a loop's callbacks and of tasks nobody awaited through the mask."""
 
     def failed(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         error = context.get("exception")

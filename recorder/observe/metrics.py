@@ -1,4 +1,4 @@
-"""Counters and gauges of the daemon (CONTRACT "Metrics"); labels never hold personal data."""
+"""Counters and gauges of the daemon (docs/operations.md, "Watch"); labels never hold personal data."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ RTP_RESULTS = ("stored", "rejected", "foreign", "late", "duplicate")
 
 
 class Metrics:
-    """All figures of one daemon in a registry of their own."""
+    """All metrics of one daemon, in a registry of their own."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -18,34 +18,30 @@ class Metrics:
         self.calls_active = Gauge("recorder_calls_active", "Calls being recorded", registry=registry)
         self.calls = Counter("recorder_calls", "Calls by how they ended", ["result"], registry=registry)
         self.rtp = Counter("recorder_rtp_packets", "RTP packets by what became of them", ["result"], registry=registry)
-        self.rtp_lost = Counter("recorder_rtp_lost", "RTP packets that never came", registry=registry)
-        self.gaps = Counter("recorder_gap_seconds", "Audio that should be there and is not", registry=registry)
+        self.rtp_lost = Counter("recorder_rtp_lost", "RTP packets that never arrived", registry=registry)
+        self.gaps = Counter("recorder_gap_seconds", "Seconds of audio that are missing", registry=registry)
         self.storage_state = Gauge("recorder_storage_state", "1 while recordings can be stored", registry=registry)
         self.worker_busy = Gauge(
             "recorder_worker_busy_ratio", "Busy share of each media worker", ["worker"], registry=registry
         )
         self.oldest_unindexed = Gauge(
-            "recorder_oldest_unindexed_seconds", "Age of the oldest change the index lacks", registry=registry
+            "recorder_oldest_unindexed_seconds", "Age of the oldest change that is not in the index", registry=registry
         )
         self.index_refused = Counter(
-            "recorder_index_refused", "Calls that the index did not take while it took others", registry=registry
+            "recorder_index_refused", "Calls that the index refused while it took others", registry=registry
         )
         self.sip_refused = Counter(
             "recorder_sip_refused", "Requests refused", ["method", "status", "reason"], registry=registry
         )
-        self.sip_dropped = Counter(
-            "recorder_sip_dropped", "Input left without an answer", ["reason"], registry=registry
-        )
+        self.sip_dropped = Counter("recorder_sip_dropped", "Input that got no answer", ["reason"], registry=registry)
         self.api_dropped = Counter(
-            "recorder_api_dropped", "Connections to the API that came to nothing", ["reason"], registry=registry
+            "recorder_api_dropped", "Connections to the API that failed", ["reason"], registry=registry
         )
         self.sip_marks = Counter("recorder_sip_marks", "INVITEs by the marks they carry", ["marks"], registry=registry)
         self.inferred_owners = Counter(
-            "recorder_inferred_owners", "Streams whose owner was inferred, not told", registry=registry
+            "recorder_inferred_owners", "Streams whose owner was inferred, not stated", registry=registry
         )
-        self.dtls = Counter(
-            "recorder_dtls_handshakes", "DTLS-SRTP handshakes by what they gave", ["result"], registry=registry
-        )
+        self.dtls = Counter("recorder_dtls_handshakes", "DTLS-SRTP handshakes by result", ["result"], registry=registry)
         self.dtls.labels("keyed")
         self.worker_restarts = Counter("recorder_worker_restarts", "Media workers replaced", registry=registry)
         self.log_suppressed = Counter(
@@ -62,5 +58,5 @@ class Metrics:
         gauge.set_function(value)
 
     def page(self) -> bytes:
-        """Return the exposition text."""
+        """Return the text for a scrape."""
         return generate_latest(self.registry)

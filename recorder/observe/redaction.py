@@ -1,7 +1,7 @@
-"""What may stand in a log: a typed allow-list of fields, pseudonyms for people, and a mask for everything else.
+"""What a log may contain: an allow-list of typed fields, pseudonyms for people, and a mask for everything else.
 
 Every line that leaves the daemon goes through `mask`. A field is written only if its name is on the list and its value
-has the shape that the list promises; a telephone number under `count`, or a name under `call`, is masked all the same.
+has the shape that the list promises; a telephone number under `count`, or a name under `call`, is masked.
 There is no unmasked mode.
 """
 
@@ -19,12 +19,12 @@ from sip.sdp.sdes import SUPPORTED
 Value = TypeVar("Value")
 
 MASK = "***"
-MAX_ITEMS = 64  # entries of a list in one line; more is not read by anybody
+MAX_ITEMS = 64  # entries of a list in one line; nobody reads more
 MAX_SENTENCE = 300  # characters of a sentence for operators
-MIN_DIGITS = 7  # of what could be somebody's number (storage.search_forms.MIN_E164); no field shows so many in a row
-MAX_EXACT = 10 ** (MIN_DIGITS - 1)  # numbers below have fewer digits and are written as they are
-MAX_SIZE = 10**18  # bytes or nanoseconds; larger is a mistake
-WHOLE = 1000  # fractions of a number below are kept to the thousandth: six digits in all
+MIN_DIGITS = 7  # of a telephone number (storage.search_forms.MIN_E164); no field shows so many in a row
+MAX_EXACT = 10 ** (MIN_DIGITS - 1)  # smaller numbers have fewer digits and are written exactly
+MAX_SIZE = 10**18  # bytes or nanoseconds; more is a mistake
+WHOLE = 1000  # smaller numbers keep three decimals: six digits in all
 YEARS = range(2000, 2200)  # of times that are written
 PREFIXES = (128, 64, 48, 32)  # bits of an IPv6 address that are shown: the first that does not look like a number
 
@@ -49,7 +49,7 @@ _PLACE = re.compile(r"[A-Za-z0-9_.+/-]{1,120}\.py:[0-9]{1,6} [A-Za-z0-9_<>.]{1,8
 _TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?Z")
 _ADDRESS = re.compile(r"([0-9.]{7,15}|[0-9a-f:.]{2,45}|\[([0-9a-f:.]{2,45})\])(?::([0-9]{1,5}))?", re.IGNORECASE)
 _LONG_DIGITS = re.compile(r"[0-9]{5}")
-_NUMBER = re.compile(rf"[0-9](?:[^A-Za-z0-9]*[0-9]){{{MIN_DIGITS - 1}}}")  # whatever stands between its digits
+_NUMBER = re.compile(rf"[0-9](?:[^A-Za-z0-9]*[0-9]){{{MIN_DIGITS - 1}}}")  # with any separators between its digits
 _PERSONAL = re.compile(
     r"""
     (?P<kept>(?<![0-9.])[0-9]{1,3}(?:\.[0-9]{1,3}){3}(?::[0-9]{1,5})?(?![0-9.]))  # a machine's address stays
@@ -67,14 +67,14 @@ _PERSONAL = re.compile(
 
 
 class Kind(enum.Enum):
-    """The shape a field promises."""
+    """The shape that a field must have."""
 
     EVENT = "event"  # dotted lower-case words of our own code
     WORD = "word"  # a lower-case code of our own: a reason, a state
     CLASS = "class"  # name of a class or of an error number
-    METHOD = "method"  # a SIP or HTTP method; others come from outside and are not written
+    METHOD = "method"  # a SIP or HTTP method; unknown ones come from outside and are not written
     SUITE = "suite"  # an SRTP suite
-    CODEC = "codec"  # an encoding name that is registered; others come from outside
+    CODEC = "codec"  # a registered encoding name; others come from outside
     NAME = "name"  # a configured name: customer, node, token
     CALL = "call"  # random id of a call, request or receipt
     PERSON = "person"  # a pseudonym
@@ -83,7 +83,7 @@ class Kind(enum.Enum):
     PLACE = "place"  # file:line function
     TIME = "time"  # RFC 3339, UTC
     ADDRESS = "address"  # IP address of a machine, with or without port
-    SENTENCE = "sentence"  # words of our own for an operator; scrubbed once more
+    SENTENCE = "sentence"  # our own words for an operator; personal data is removed once more
 
 
 FIELDS: Mapping[str, Kind] = {
@@ -119,18 +119,18 @@ FIELDS: Mapping[str, Kind] = {
 
 LIMITS: Mapping[str, int] = {
     "port": 65_535,
-    "status": 699,  # SIP's; HTTP's end before
+    "status": 699,  # the last of SIP; those of HTTP end lower
     "exit_status": 255,
     "percent": 100,
     "worker": 9_999,
     "workers": 9_999,
     "days": 99_999,
 }
-"""The largest value of numbers that have one by their nature; of others of Kind.COUNT it is MAX_EXACT - 1."""
+"""The largest values of numbers with a natural limit; for other fields of Kind.COUNT it is MAX_EXACT - 1."""
 
 
 class Personal(Generic[Value]):
-    """A personal value that cannot be printed by accident; `reveal()` hands it out on purpose."""
+    """A personal value that cannot be printed by accident; `reveal()` returns it on purpose."""
 
     __slots__ = ("_value",)
 
@@ -138,7 +138,7 @@ class Personal(Generic[Value]):
         self._value = value
 
     def reveal(self) -> Value:
-        """Return the value, for sealing, searching and answering those who may see it."""
+        """Return the value, for sealing, searching, and answering those who may see it."""
         return self._value
 
     def __str__(self) -> str:
@@ -166,18 +166,18 @@ class Personal(Generic[Value]):
 
 
 def scrub(sentence: str) -> str:
-    """Mask whatever in a sentence might be somebody's: the last resort, for words of our own only."""
+    """Mask everything in a sentence that may be personal: the last safeguard, for our own words only."""
     flat = " ".join(sentence[: MAX_SENTENCE * 4].split())
     return _PERSONAL.sub(_unless_address, flat)[:MAX_SENTENCE]
 
 
 def _unless_address(found: re.Match[str]) -> str:
-    """Mask what was found, but for the address of a machine."""
+    """Mask a match unless it is the address of a machine."""
     return _address(found["kept"]) if found["kept"] else MASK
 
 
 def mask(line: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a log line with nothing in it that the allow-list does not promise; unknown fields are counted only."""
+    """Return a log line with nothing in it that the allow-list does not allow; unknown fields are only counted."""
     kept: dict[str, Any] = {}
     masked = 0
     for key, value in line.items():
@@ -192,7 +192,7 @@ def mask(line: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _masked(kind: Kind, value: object, most: int) -> Any:
-    """Return a value of the promised shape, or the mask."""
+    """Return a value of the expected shape, or the mask."""
     if isinstance(value, list | tuple | set | frozenset):
         items = sorted(value, key=str) if isinstance(value, (set, frozenset)) else value
         return [_one(kind, item, most) for item in list(items)[:MAX_ITEMS]]
@@ -200,7 +200,7 @@ def _masked(kind: Kind, value: object, most: int) -> Any:
 
 
 def _one(kind: Kind, value: object, most: int) -> Any:
-    """Return one scalar of the promised shape, or the mask."""
+    """Return one scalar of the expected shape, or the mask."""
     if isinstance(value, enum.Enum):
         value = value.value
     if value is None or isinstance(value, bool):
@@ -215,7 +215,7 @@ def _one(kind: Kind, value: object, most: int) -> Any:
 
 
 def _number(value: Any, most: int) -> int | float | str:
-    """Return a number within a bound of at most six digits, fractions to the thousandth."""
+    """Return a number within a bound of at most six digits, with at most three decimals."""
     if not -most <= value <= most:  # NaN is not
         return MASK
     if isinstance(value, int):
@@ -225,14 +225,14 @@ def _number(value: Any, most: int) -> int | float | str:
 
 
 def _size(value: Any) -> int | float | str:
-    """Return a number; a large one as text with three digits, such as "4.92e+12", which nobody can be called by."""
+    """Return a number; a large one as text with three digits, such as "4.92e+12", which is no telephone number."""
     if not -MAX_SIZE < value < MAX_SIZE:
         return MASK
     return _number(value, MAX_EXACT) if -MAX_EXACT < value < MAX_EXACT else f"{value:.2e}"
 
 
 def _shape(pattern: re.Pattern[str], *, digits: bool = False) -> Callable[[str], str]:
-    """Make a check of one shape; without `digits`, five digits in a row, or seven with signs between, are a number."""
+    """Make a check of one shape; without `digits`, five digits in a row, or seven with separators, are masked."""
 
     def check(value: str) -> str:
         fits = pattern.fullmatch(value) and (digits or not (_LONG_DIGITS.search(value) or _NUMBER.search(value)))
@@ -242,7 +242,7 @@ def _shape(pattern: re.Pattern[str], *, digits: bool = False) -> Callable[[str],
 
 
 def _time(value: str) -> str:
-    """Check that a time is one."""
+    """Check that a value is a time."""
     try:
         year = datetime.fromisoformat(value).year if _TIME.fullmatch(value) else 0
     except ValueError:
@@ -251,12 +251,12 @@ def _time(value: str) -> str:
 
 
 def _place(value: str) -> str:
-    """Check a place in the code; the number of its line is no telephone number."""
+    """Check a place in the code; its line number is not a telephone number."""
     return value if _PLACE.fullmatch(value) and not _NUMBER.search(value) else MASK
 
 
 def _address(value: str) -> str:
-    """Return an address as ipaddress writes it; of one in IPv6 that reads like a number only the network.
+    """Return an address as ipaddress writes it; only the network of an IPv6 address that looks like a number.
 
     Hexadecimal groups may all be decimal: 1::4915:1123:4567. An IPv4 address has at most three digits between dots.
     """
@@ -283,7 +283,7 @@ def _address(value: str) -> str:
 
 
 def _member(words: frozenset[str]) -> Callable[[str], str]:
-    """Make a check of a closed set of words."""
+    """Make a check for a closed set of words."""
 
     def check(value: str) -> str:
         return value if value.upper() in words else MASK

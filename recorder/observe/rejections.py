@@ -1,7 +1,7 @@
-"""Input that is not taken: all of it is counted, and one line a source and second says so.
+"""Count all input that is refused or dropped, and log at most one line for each source and second.
 
-A flood costs a counter for each message and nothing else; it comes from as many sources as it likes, so the lines of
-all together are limited as well. What is held back is counted in recorder_log_suppressed.
+Each message of a flood costs no more than a counter. A flood may use any number of sources, so the lines of all sources
+together are limited too. Lines that are held back are counted in recorder_log_suppressed.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from recorder.observe.metrics import Metrics
 from recorder.runtime.token_bucket import Rates
 
 LINES_A_SECOND = 20
-"""Lines about unwelcome input from all sources together, twice as many in one go: what a person can follow."""
+"""Lines about refused input from all sources together, with bursts of twice as many: what a person can follow."""
 
 ANSWER_SECONDS = 32.0
-"""A challenged INVITE that has not come again by then never will: as long as its transaction lives (RFC 3261)."""
+"""A challenged INVITE that has not been repeated by then never will be: the life of its transaction (RFC 3261)."""
 
 MAX_CHALLENGED = 10_000
-"""Challenged INVITEs that are remembered; a flood has any number, and its oldest are forgotten."""
+"""Challenged INVITEs that are remembered; a flood has any number of them, and the oldest are forgotten."""
 
 
 DIGEST_BYTES = 16
-"""So short that ten thousand take little, so long that no two are the same."""
+"""Short enough that ten thousand take little memory, long enough that no two are the same."""
 
 
 class Rejections:
-    """Counts and tells what was refused or dropped."""
+    """Count and log what was refused or dropped."""
 
     def __init__(self, log: Log, metrics: Metrics) -> None:
         self._log = log
@@ -42,7 +42,7 @@ class Rejections:
         self._dropped: dict[str, Counter] = {}
 
     def drop(self, reason: str, source: str | None, now: float) -> None:
-        """Take note of input that got no answer; `now` in seconds of a monotonic clock."""
+        """Count input that got no answer; `now` in seconds of a monotonic clock."""
         counter = self._dropped.get(reason)
         if counter is None:
             counter = self._dropped[reason] = self._metrics.sip_dropped.labels(reason)
@@ -54,9 +54,9 @@ class Rejections:
     def refuse(
         self, method: str, status: int, reason: str, customer: str | None, source: str | None, now: float
     ) -> None:
-        """Take note of a request that was refused."""
+        """Count a request that was refused."""
         self._metrics.sip_refused.labels(method, str(status), reason).inc()
-        method = "INVITE" if method == "re-offer" else method  # a line names methods only
+        method = "INVITE" if method == "re-offer" else method  # a log line may name only SIP and HTTP methods
         held = self._admit(source, now)
         if held is not None:
             self._log.warning(
@@ -65,10 +65,10 @@ class Rejections:
             )  # fmt: skip
 
     def _admit(self, source: str | None, now: float) -> int | None:
-        """Return how many lines were held back; None if this one is: its source had one, or all together had enough."""
+        """Return how many lines were held back; None to hold this one back too, for its source or all together."""
         held = self._sources.admit(source, now)
         if held is not None and not self._together.admit("", LINES_A_SECOND, now):
-            self._sources.hold_back(source, held + 1)  # its next line says so
+            self._sources.hold_back(source, held + 1)  # the next line of this source counts it
             held = None
         if held is None:
             self._metrics.log_suppressed.inc()
@@ -76,7 +76,7 @@ class Rejections:
 
 
 class Challenges:
-    """INVITEs that were answered 401 and have not come again with credentials."""
+    """INVITEs that were answered 401 and have not been repeated with credentials."""
 
     def __init__(self) -> None:
         self._asked: deque[tuple[float, bytes, str, str]] = deque()
@@ -96,11 +96,11 @@ class Challenges:
         self._asked.append((now, name, customer, source))
 
     def answer(self, call: str) -> None:
-        """Note that credentials came, right or wrong."""
+        """Note that credentials arrived, right or wrong."""
         self._open.discard(_digest(call))
 
     def overdue(self, now: float) -> Iterator[tuple[str, str]]:
-        """Yield customer and source of every challenge that nobody took up, once."""
+        """Yield customer and source of every challenge that got no answer in time, once."""
         while self._asked and self._asked[0][0] <= now - ANSWER_SECONDS:
             _, name, customer, source = self._asked.popleft()
             if name in self._open:
@@ -109,5 +109,5 @@ class Challenges:
 
 
 def _digest(call: str) -> bytes:
-    """Return what a Call-ID is remembered by: a client may choose one of many KB, and a person's name in it."""
+    """Return a digest to remember a Call-ID by: the client may send many KB, or put a person's name in it."""
     return hashlib.blake2b(call.encode("utf-8", "surrogateescape"), digest_size=DIGEST_BYTES).digest()

@@ -1,1 +1,1 @@
-"""The process around everything: disk thread, tasks, clock, systemd, TLS files, sandbox."""
+"""What the process needs from its surroundings: disk thread, tasks, clock, systemd, TLS files, sandbox."""

@@ -1,11 +1,11 @@
-"""The disk under the vault as the loop may use it: through a thread, which is waited for a moment only.
+"""Use the disk under the vault from the event loop: through a thread, which the loop waits for only briefly.
 
-A healthy disk takes a write in some ten microseconds, and whoever asked has what came of it when the call returns. One
-that stands still keeps whoever writes for seconds, and no signal ends that. The loop must not be the one that is kept:
-it gives a work up after GIVE_UP_SECONDS and asks for nothing more until all that was begun has ended. Nothing begun is
-taken back: it is done when the disk allows, and `late`, in the thread too, is told what came of it.
+A healthy disk takes a write in some ten microseconds, and the caller has the result when the call returns. A disk that
+hangs blocks the writer for seconds, and no signal ends that. The loop must not be blocked: it stops waiting after
+GIVE_UP_SECONDS and submits nothing more until everything that was begun has ended. What was begun is not undone: it is
+done when the disk allows, and `late` gets the result, also in the thread.
 
-While `away` is false the thread is idle, so what works and the loop share needs no lock.
+While `away` is false the thread is idle, so what the work and the loop share needs no lock.
 """
 
 from __future__ import annotations
@@ -22,30 +22,30 @@ from typing import Any, Generic, TypeVar
 from recorder.errors import NotPossible
 
 GIVE_UP_SECONDS = 0.1
-"""How long the loop waits for the disk: half of what an INVITE may wait for its refusal."""
+"""How long the loop waits for the disk: half the time an INVITE may wait for its refusal."""
 
 GATHER_SECONDS = 0.02
-"""So long works that nobody waits for at once may join one trip to the thread: waking it, and the loop again, costs the
-daemon more than most works."""
+"""How long work that nobody waits for is collected, so that several pieces share one trip to the thread: waking the
+thread, and then the loop, costs the daemon more than most pieces of work."""
 
 TRIP_SECONDS = GIVE_UP_SECONDS / 4
-"""After so long no further work of those that joined is begun in a trip: many that are fast are no disk that stands
-still, and the loop sees to others in between."""
+"""Time after which a trip begins no further piece of work: many fast ones are not a disk that hangs, and the loop does
+other things in between."""
 
 STARVED_SECONDS = 1.0
-"""How long it waits if the thread could work and is not let: a busy machine is no disk that stands still."""
+"""How long the loop waits if the thread has work but gets no processor: a busy machine is not a disk that hangs."""
 
 END_SECONDS = 2.0
-"""How long the end of the process waits for works that were begun."""
+"""How long the end of the process waits for work that was begun."""
 
 T = TypeVar("T")
 
 
 class DiskAway(NotPossible):
-    """The disk does not answer: nothing was lost, and it is tried again when it does."""
+    """The disk does not answer: nothing was lost, and it is tried again when the disk answers."""
 
     def __init__(self) -> None:
-        super().__init__("The disk does not answer.", "Look at the kernel log and what else uses the disk.")
+        super().__init__("The disk does not answer.", "Check the kernel log, and what else uses the disk.")
 
 
 class Work(Generic[T]):
@@ -57,48 +57,48 @@ class Work(Generic[T]):
         self._do = do
         self._result: T | None = None
         self._error: BaseException | None = None
-        self.late: Callable[[Work[T]], None] | None = None  # who is told once nobody waits any more
+        self.late: Callable[[Work[T]], None] | None = None  # called at the end if nobody waits any more
         self.over = False
         self.ended = threading.Lock()
         self.ended.acquire()
 
     def run(self) -> None:
-        """Do it; for the thread."""
+        """Do it; called in the thread."""
         try:
             self._result = self._do()
-        except BaseException as error:  # whoever asked gets it
+        except BaseException as error:  # raised to the caller by `outcome`
             self._error = error
 
     def outcome(self) -> T:
-        """Return what came of it, or raise what went wrong; only once it is over."""
+        """Return the result, or raise what went wrong; only once it is over."""
         if self._error is not None:
             raise self._error
         return self._result  # type: ignore[return-value]  # of the type that the work returned
 
 
 class Disk:
-    """One thread, which works in the order it is asked."""
+    """One thread, which does work in the order it is submitted."""
 
     def __init__(self, report: Callable[[Exception], None], patience: float = GIVE_UP_SECONDS) -> None:
-        """`report` is told, in the thread, what went wrong where nobody waited any more."""
+        """`report` is called, in the thread, with errors of work that nobody waits for any more."""
         self._report = report
         self._give_up_seconds = patience
         self._asked: SimpleQueue[Work[Any] | None] = SimpleQueue()
         self._turn = threading.Lock()
-        self._joining: list[tuple[Callable[[], None], asyncio.Future[None]]] = []  # they share the next trip
-        self._owed = 0  # works that were given up and have not ended
+        self._joining: list[tuple[Callable[[], None], asyncio.Future[None]]] = []  # these share the next trip
+        self._owed = 0  # pieces of work that the loop stopped waiting for and that have not ended
         self._thread = threading.Thread(target=self._run, name="disk", daemon=True)
         self._thread.start()
 
     @property
     def away(self) -> bool:
-        """Tell whether something was begun that the disk has not ended in time."""
+        """Tell whether the disk has not ended something in time."""
         return self._owed > 0
 
     def within(self, do: Callable[[], T], late: Callable[[T], None] | None = None) -> T:
-        """Do something; raise DiskAway if the disk does not end it in time, or if it is away and nothing is begun.
+        """Do something; raise DiskAway if the disk does not end it in time, or at once if the disk is away already.
 
-        What was begun is done all the same, and `late` gets the result if it is good.
+        What was begun is done in any case, and `late` gets the result if there is no error.
         """
         if self.away:
             raise DiskAway
@@ -108,12 +108,12 @@ class Disk:
         return work.outcome()
 
     async def patiently(self, do: Callable[[], T]) -> T:
-        """Do something however long the disk takes; the loop waits for it no longer than for anything else."""
+        """Do something however long the disk takes; only the caller waits, the loop continues."""
         loop = asyncio.get_running_loop()
         waking: asyncio.Future[None] = loop.create_future()
 
         def wake(_: Work[T]) -> None:
-            with suppress(RuntimeError):  # the loop has closed, and nobody is left who waits
+            with suppress(RuntimeError):  # the loop has closed, so nobody waits
                 loop.call_soon_threadsafe(_settle, waking)
 
         work = self.begin(do, wake)
@@ -122,9 +122,9 @@ class Disk:
         return work.outcome()
 
     def together(self, do: Callable[[], None]) -> asyncio.Future[None]:
-        """Do something with whatever else is asked for in the same moment, in as few trips of the thread as it takes.
+        """Do something together with whatever else is submitted at the same moment, in as few trips as possible.
 
-        Each ends, well or not, for itself; the loop waits for none of them.
+        Each succeeds or fails on its own; the loop waits for none of them.
         """
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         if not self._joining:
@@ -145,7 +145,7 @@ class Disk:
             return done
 
         def tell(work: Work[list[Exception | None]]) -> None:
-            with suppress(RuntimeError):  # the loop has closed, and nobody is left who waits
+            with suppress(RuntimeError):  # the loop has closed, so nobody waits
                 loop.call_soon_threadsafe(arrive, work)
 
         def arrive(work: Work[list[Exception | None]]) -> None:
@@ -153,7 +153,7 @@ class Disk:
             self._join(joining[len(done) :])
             for (_, future), problem in zip(joining, done, strict=False):
                 if future.done():
-                    continue  # its call was given up meanwhile
+                    continue  # its call was cancelled meanwhile
                 if problem is None:
                     future.set_result(None)
                 else:
@@ -164,13 +164,13 @@ class Disk:
             arrive(begun)
 
     def _join(self, rest: list[tuple[Callable[[], None], asyncio.Future[None]]]) -> None:
-        """Have what a trip did not come to go first in the next one."""
+        """Put what a trip did not begin at the head of the next one."""
         if rest and not self._joining:
             asyncio.get_running_loop().call_soon(self._set_out)
         self._joining = [*rest, *self._joining]
 
     def begin(self, do: Callable[[], T], late: Callable[[Work[T]], None] | None = None) -> Work[T]:
-        """Do something and wait a moment for it; what is not `over` then is told to `late` in the thread."""
+        """Do something and wait for it briefly; if it is not `over` then, the thread calls `late` at its end."""
         work = Work(do)
         waiting = not self.away
         self._asked.put(work)
@@ -182,7 +182,7 @@ class Disk:
         return work
 
     def close(self) -> None:
-        """Let the thread end after what it was asked; a disk that stands still keeps nobody from ending."""
+        """End the thread after the work that was submitted; a disk that hangs does not delay the end."""
         self._asked.put(None)
         self._thread.join(END_SECONDS)
 
@@ -192,7 +192,7 @@ class Disk:
         return self._starved() and work.ended.acquire(timeout=STARVED_SECONDS)
 
     def _starved(self) -> bool:
-        """Tell whether the thread waits for a processor, not for the disk (proc(5): R)."""
+        """Tell whether the thread waits for a processor and not for the disk (proc(5): R)."""
         try:
             stat = Path(f"/proc/self/task/{self._thread.native_id}/stat").read_text("ascii", "replace")
         except OSError:
@@ -210,7 +210,7 @@ class Disk:
                 continue
             try:
                 late(work)
-            except Exception as problem:  # the next work must not wait for ever
+            except Exception as problem:  # a fault in `late` must not stop the work after it
                 self._report(problem)
             with self._turn:
                 self._owed -= 1
@@ -221,10 +221,10 @@ def _check(work: Work[Any]) -> None:
 
 
 def _tried(do: Callable[[], None]) -> Exception | None:
-    """Do something and return what went wrong; for the thread."""
+    """Do something and return what went wrong; called in the thread."""
     try:
         do()
-    except Exception as problem:  # whoever asked gets it
+    except Exception as problem:  # raised to whoever submitted it
         return problem
     return None
 

@@ -1,4 +1,4 @@
-"""Whether a folder of ours can be written to, found out by doing it, and whether what lies in it reaches a disk."""
+"""Test whether a folder of ours can be written to, and whether its contents reach a disk."""
 
 from __future__ import annotations
 
@@ -13,20 +13,21 @@ from recorder.errors import NotPossible, WrongUse
 
 PROBE = ".probe"
 PROBE_BYTES = 4096
-"""A block: an empty file can be made on a full disk."""
+"""One block: on a full disk an empty file can still be made."""
 
 PRIVATE, OTHERS_WRITE = 0o700, 0o022
-"""Modes of a folder."""
+"""Modes of a folder: the owner's permissions, and write permission of others."""
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
-"""Of the data no reason to stay away: live calls go on, callers get a clear refusal, erasing works without space."""
+"""Errors that do not stop the start for data_dir: live calls continue, new ones get a clear refusal, and erasing needs
+no space."""
 
 
-SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - tmpfs on every Linux; what is made there is private
+SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - a tmpfs on every Linux; folders made there are private
 USERS = Path("/run/user")
-"""Folders of the users that are signed in, each a tmpfs of its own (pam_systemd)."""
+"""Folders of signed-in users, each a tmpfs of its own (pam_systemd)."""
 SWAPS, OWN_GROUP, GROUPS = Path("/proc/swaps"), Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
-SWAP_HINT = "Swap is on: keys and audio of live calls may be written to it. Turn it off, or run the shipped unit."
+SWAP_HINT = "Swap is on: keys and audio of live calls may be written to it. Turn it off, or use the shipped unit."
 """The unit has MemorySwapMax=0."""
 MEMORY_FILE_SYSTEMS = (0x01021994, 0x858458F6)
 """TMPFS_MAGIC and RAMFS_MAGIC of statfs(2)."""
@@ -34,7 +35,7 @@ _WORDS = 64  # longs; struct statfs has 15 on 64-bit machines
 
 
 def in_memory(folder: Path) -> bool:
-    """Say whether a folder lies on a file system that has no disk; one that is missing, as where it would be made."""
+    """Tell whether a folder lies on a file system without a disk; a missing folder counts as where it would be made."""
     there = next((place for place in (folder, *folder.parents) if place.exists()), folder)
     found = (ctypes.c_long * _WORDS)()
     if ctypes.CDLL(None, use_errno=True).statfs(str(there).encode(), found) != 0:
@@ -43,7 +44,7 @@ def in_memory(folder: Path) -> bool:
 
 
 def is_ours(folder: Path) -> bool:
-    """Say whether a folder is no link, and of this process's user where it exists."""
+    """Tell whether a folder is not a link and, if it exists, belongs to this process's user."""
     try:
         found = os.lstat(folder)
     except OSError:
@@ -52,10 +53,10 @@ def is_ours(folder: Path) -> bool:
 
 
 def memory_folder(config: Path, user: int, places: tuple[Path, Path] = (USERS, SHARED_MEMORY)) -> Path | None:
-    """Choose a runtime directory on a tmpfs for a user without one in /run, a folder each configuration; None: none.
+    """Choose a runtime directory on a tmpfs for a user without one in /run, one for each configuration; None: no tmpfs.
 
-    `places`: where the users have theirs, and where everybody may make some; who took the name there first gets nobody
-    to use a disk instead.
+    `places`: where users have their own folders, and where everybody may make some. If somebody else already
+    took the name there, another one is tried, never a folder on a disk.
     """
     name = hashlib.sha256(str(config).encode()).hexdigest()[:12]
     users, shared = places
@@ -67,13 +68,13 @@ def memory_folder(config: Path, user: int, places: tuple[Path, Path] = (USERS, S
 
 
 def swaps(table: str) -> list[str]:
-    """Name what the kernel swaps to, of /proc/swaps; compressed memory (zram) is no disk."""
+    """Return what the kernel swaps to, from /proc/swaps; compressed memory (zram) is not a disk."""
     names = [line.split()[0] for line in table.splitlines()[1:] if line.split()]
     return [name for name in names if not name.startswith("/dev/zram")]
 
 
 def swapping(table: Path = SWAPS, group: Path = OWN_GROUP, groups: Path = GROUPS) -> bool:
-    """Say whether memory of this process may be written to a disk; False where the system does not tell."""
+    """Tell whether memory of this process may be written to a disk; False if the system does not say."""
     try:
         if not swaps(table.read_text()):
             return False
@@ -98,12 +99,13 @@ def probe(folder: Path) -> None:
 
 
 def keep_private(folder: Path) -> None:
-    """Take write permission for a folder from others; WrongUse unless it and all in it is this process's user's.
+    """Remove others' write permission on a folder; WrongUse unless it and its contents belong to this process's user.
 
-    For what lies where everybody may make folders, and after it was made: somebody may have been quicker. Whoever owns
-    it can put links there, and a daemon of root would write through them to any file of the machine.
+    For folders in places where everybody may make some; call it after making the folder, because somebody else may have
+    been quicker. The owner of a folder can put links into it, and a daemon that runs as root would write through them
+    to any file.
     """
-    hint = "Give it to the recorder's user, empty, or name another [node] runtime_dir."
+    hint = "Empty it and make the recorder's user its owner, or set another [node] runtime_dir."
     if not is_ours(folder):
         raise WrongUse(f"{folder} belongs to another user or is a link.", hint)
     if stat.S_IMODE(os.stat(folder).st_mode) & OTHERS_WRITE:
@@ -111,13 +113,13 @@ def keep_private(folder: Path) -> None:
     with os.scandir(folder) as found:
         for entry in found:
             if entry.is_symlink() or entry.stat(follow_symlinks=False).st_uid != os.geteuid():
-                raise WrongUse(f"What lies in {folder} is not all of the recorder's user.", hint)
+                raise WrongUse(f"Not everything in {folder} belongs to the recorder's user.", hint)
 
 
 def make_folder(folder: Path, *, full: bool = False, private: bool = False) -> None:
-    """Make a folder of ours if it is missing; a clear sentence if it cannot be used.
+    """Make a folder of ours if it is missing; raises WrongUse or NotPossible with a clear sentence if it is unusable.
 
-    `full`: it may be full. `private`: nobody else may have a hand in it (`keep_private`).
+    `full`: a full disk is accepted. `private`: nobody else may write to it (`keep_private`).
     """
     try:
         folder.mkdir(mode=PRIVATE, parents=True, exist_ok=True)
@@ -129,5 +131,5 @@ def make_folder(folder: Path, *, full: bool = False, private: bool = False) -> N
             return
         reason = os.strerror(error.errno or 0)
         raise NotPossible(
-            f"{folder} cannot be written: {reason}.", "Give it to the recorder's user, or free some space there."
+            f"{folder} cannot be written: {reason}.", "Make the recorder's user its owner, or free some space there."
         ) from None

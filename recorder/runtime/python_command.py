@@ -1,7 +1,7 @@
-"""How processes of this program start others of it: of the same files, whatever lies where they were started.
+"""Start other processes of this program from the same files, whatever lies in the working directory.
 
-Python puts the working directory before everything where it is told `-m`, so whoever can write to the folder in which
-somebody types `recorder serve` would have code of theirs run with all its rights and keys.
+With `-m` Python puts the working directory before everything else. Without this module, whoever can write to the folder
+in which somebody types `recorder serve` could run their own code with all of the recorder's rights and keys.
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-#: The folder in which our packages lie.
+#: The folder that holds our packages.
 HOME = Path(__file__).resolve().parents[2]
 
 
 def command(module: str, *words: str) -> list[str]:
-    """Give the command line that runs a module of ours; to be started with `environment`."""
+    """Return the command line that runs a module of ours; start it with `environment`."""
     return [sys.executable, "-P", "-m", module, *words]
 
 
 def environment(base: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Give an environment (None: ours) in which our packages are found before all others."""
+    """Return an environment (None: ours) in which our packages are found before all others."""
     given = dict(os.environ if base is None else base)
     return given | {"PYTHONPATH": os.pathsep.join(filter(None, (str(HOME), given.get("PYTHONPATH"))))}

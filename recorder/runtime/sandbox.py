@@ -1,18 +1,18 @@
-"""Limit what a process that reads an outsider's bytes can do once it is broken into.
+"""Limit what a process that reads an outsider's bytes can do once an attacker controls it.
 
 Theory of operation. Two kinds of process read such bytes: render workers (FFmpeg) and media workers (RTP, SRTP, DTLS,
-RTCP). Both get what they need as open descriptors, so neither needs a path of ours. Three layers of the kernel see to
-that, each of which any process may ask for, without a right and also in a container:
+RTCP). Both get what they need as open descriptors, so neither needs a path of ours. Three layers of the kernel confine
+them; any process may use these without privileges, also in a container:
 
     Landlock (landlock(7))   no path but code that is still to be imported, no TCP, no signal and no abstract socket
-                             beyond the process; where the kernel refuses it, a mount namespace with an empty root
+                             outside the process; if the kernel refuses it, a mount namespace with an empty root
     seccomp (seccomp(2))     a render worker has an allow-list, without `open`, `execve`, sockets, new processes or new
-                             executable memory; a media worker is refused what recording never asks for
+                             executable memory; a media worker is refused what recording never needs
     dumps (forbid_dumps)     no core dump, and no process of the same user may read its memory
 
-A layer that cannot be had leaves the others. `missing` says which, once, when a node starts. A render worker without
-seccomp and without Landlock decodes nothing (`Confined.enough`); a media worker records all the same, since recording
-is what the node is for.
+If one layer is not available the others still hold. `missing` says which are not, once, when a node starts. A render
+worker without seccomp and without Landlock decodes nothing (`Confined.enough`); a media worker records in any case,
+because recording is what the node is for.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ from typing import NamedTuple
 
 from recorder.errors import NotPossible
 
-NICE = 10  # recording goes first
+NICE = 10  # recording has priority
 ADDRESS_SPACE = 2 << 30  # bytes; FFmpeg's libraries alone map 300 MB
 CPU_SECONDS = 900  # ten hours of stereo to Opus take about 200 s
-DESCRIPTORS = 64  # beyond those inherited
-MOST_DESCRIPTORS = 1 << 20  # where the limit of a process is infinite
+DESCRIPTORS = 64  # in addition to those inherited
+MOST_DESCRIPTORS = 1 << 20  # if the process has no limit
 
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_NAME, PR_SET_NO_NEW_PRIVS = 1, 4, 15, 38
 CLONE_NEWNS, CLONE_NEWUSER, CLONE_NEWNET = 0x2_0000, 0x1000_0000, 0x4000_0000
@@ -46,28 +46,28 @@ CAP_NET_ADMIN = 1 << 12
 
 
 def forbid_dumps() -> None:
-    """Keep this process's memory, with keys and speech in it, out of core dumps and of the reach of its own user.
+    """Keep this process's memory, which holds keys and speech, out of core dumps and away from its own user.
 
-    To be called first in every process that opens keys or media. Its folder in /proc belongs to root from then on, and
-    only root may trace it (prctl(2), PR_SET_DUMPABLE). The size limit alone would not do: a dump that is piped to a
-    program has none (core(5)). Raises NotPossible.
+    Call it first in every process that opens keys or media. From then on its folder in /proc belongs to root, and only
+    root may trace it (prctl(2), PR_SET_DUMPABLE). The size limit alone is not enough: it does not apply to a dump that
+    is piped to a program (core(5)). Raises NotPossible.
     """
     _limit(resource.RLIMIT_CORE, 0)
     if _libc().prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0:
         raise NotPossible(
             "The kernel does not let this process forbid core dumps, which would hold keys and speech.",
-            "Allow prctl(2) where a sandbox around the recorder filters system calls.",
+            "If a sandbox around the recorder filters system calls, allow prctl(2).",
         )
 
 
 @dataclass(frozen=True, slots=True)
 class Confined:
-    """What is in force in a process."""
+    """Which layers are in force in a process."""
 
     landlock: bool
-    # no path beyond those named
+    # no path but those named
     root: bool
-    # an empty file system of its own, where Landlock was refused
+    # an empty file system of its own, if Landlock was refused
     calls: bool
     # seccomp
     network: bool
@@ -75,16 +75,16 @@ class Confined:
 
     @property
     def enough(self) -> bool:
-        """Tell whether an outsider's bytes may be given to a decoder: no file of the node can be opened."""
+        """Tell whether a decoder may get an outsider's bytes: the process can open no file of the node."""
         return self.calls or self.landlock or self.root
 
 
 def confine(parent: int, kept: Collection[int], most: int = resource.RLIM_INFINITY) -> Confined:
-    """Shut in a render worker and tie it to `parent`; it keeps these descriptors and the standard ones.
+    """Confine a render worker and tie it to `parent`; it keeps these descriptors and the standard ones.
 
-    `most`: bytes that a file it writes may have (`room_for`).
+    `most`: largest size in bytes of a file it writes (`room_for`).
 
-    To be called before any thread runs, since Landlock and namespaces hold for one thread, and after everything is
+    Call it before any thread runs, because Landlock and namespaces apply to one thread, and after everything is
     imported: nothing can be opened from here on.
     """
     libc = _libc()
@@ -112,14 +112,14 @@ def confine(parent: int, kept: Collection[int], most: int = resource.RLIM_INFINI
 
 
 def room_for(fd: int) -> int:
-    """Give the bytes that a file may have: as it is, and half of what is free where it lies, in memory or on a disk."""
+    """Return the size in bytes that a file may grow to: its size now and half of what is free, in memory or on disk."""
     there = os.fstatvfs(fd)
     free = there.f_bavail * there.f_frsize if there.f_blocks else _free_memory()
     return os.fstat(fd).st_size + free // 2
 
 
 def _free_memory() -> int:
-    """Give the bytes of memory that programs may have still; half of all where /proc does not tell (ProcSubset=pid)."""
+    """Return the bytes of memory that are available; half of all memory if /proc does not say (ProcSubset=pid)."""
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
         return next(int(line.split()[1]) << 10 for line in lines if line.startswith("MemAvailable:"))
@@ -128,13 +128,13 @@ def _free_memory() -> int:
 
 
 def confine_media() -> Confined:
-    """Shut in a media worker, which gets the files and sockets of each call from main.
+    """Confine a media worker, which gets the files and sockets of each call from main.
 
-    Reading code stays possible, for what is imported when the first call needs it. Where Landlock is refused, nothing
-    can be opened at all, so the caller imports everything first (`landlock_version`).
+    It can still read code, which is imported when the first call needs it. If Landlock is refused, nothing at all can
+    be opened, so the caller imports everything first (`landlock_version`).
     """
     landlock = landlock_version() > 0
-    drop_capabilities(CAP_NET_ADMIN)  # a worker that has it gives a flooded socket more room than net.core.rmem_max
+    drop_capabilities(CAP_NET_ADMIN)  # with it a flooded socket may get a larger buffer than net.core.rmem_max
     _libc().prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     landlock = landlock and allow_paths(code())
     calls = filter_calls(media_calls(may_open=landlock), _ALLOW, _EVERY_THREAD | _SPECULATION)
@@ -142,16 +142,16 @@ def confine_media() -> Confined:
 
 
 def missing() -> list[str]:
-    """Say in sentences which layers this host lacks; empty if it has all. Confines nothing."""
+    """Return a sentence for each layer that this host lacks; empty if it has all. Confines nothing."""
     out = []
     if not landlock_version():
         out.append(
-            "The kernel refuses Landlock: a process that is broken into is held by its system call filter alone."
+            "The kernel refuses Landlock: only the system call filter confines a process that an attacker controls."
         )
     if not _filters():
         out.append(
-            "No system call filter can be set: media workers are not confined by one; without Landlock nothing is"
-            " played or exported."
+            "No system call filter can be set: media workers run without one, and if Landlock is missing too, nothing"
+            " is played or exported."
         )
     return out
 
@@ -167,7 +167,7 @@ def close_others(kept: Collection[int]) -> None:
 
 
 def code() -> Iterator[Path]:
-    """Yield where the interpreter, its libraries, our packages and the linker's files are: nothing of a recording."""
+    """Yield the paths of the interpreter, its libraries, our packages and the linker's files."""
     ours = Path(__file__).resolve().parents[2]
     yield from (ours / package for package in ("media", "recorder", "sip", "storage", "admin_api"))
     yield Path(os.__file__).resolve().parent
@@ -181,7 +181,7 @@ def _libc() -> ctypes.CDLL:
 
 
 def _limit(which: int, value: int) -> None:
-    """Lower a limit; one that is lower already stays."""
+    """Lower a limit; leave it if it is lower already."""
     hard = resource.getrlimit(which)[1]
     wanted = value if hard == resource.RLIM_INFINITY else min(value, hard)
     resource.setrlimit(which, (wanted, wanted))
@@ -194,9 +194,9 @@ def _leave_network(libc: ctypes.CDLL) -> bool:
 
 
 def _leave_files(libc: ctypes.CDLL) -> bool:
-    """Enter a mount namespace whose root is an empty, read-only tmpfs (pivot_root(2)); False where that is forbidden.
+    """Enter a mount namespace whose root is an empty, read-only tmpfs (pivot_root(2)); False if that is forbidden.
 
-    Whoever is in a user namespace of its own already may do so, root as well.
+    A process that is already in a user namespace of its own may do so, and so may root.
     """
     if all(libc.unshare(flags) for flags in (CLONE_NEWNS, CLONE_NEWUSER | CLONE_NEWNS)):
         return False
@@ -211,10 +211,10 @@ def _leave_files(libc: ctypes.CDLL) -> bool:
 
 
 def drop_capabilities(kept: int = 0) -> None:
-    """Give up root's powers but these, where the process has any (capset(2))."""
+    """Give up root's capabilities except these, if the process has any (capset(2))."""
     header, held = struct.pack("=Ii", _CAPABILITY_VERSION, 0), ctypes.create_string_buffer(24)
     if _libc().capget(header, held) != 0:
-        return  # of a kernel without capabilities, or filtered
+        return  # a kernel without capabilities, or the call is filtered
     effective, permitted, _, *_ = struct.unpack("=6I", held.raw)
     _libc().capset(header, struct.pack("=6I", effective & kept, permitted & kept, 0, 0, 0, 0))
 
@@ -232,12 +232,12 @@ O_PATH = 0o10_000_000
 
 
 def landlock_version() -> int:
-    """Return the version of the kernel's Landlock interface, 0 where it has none or a sandbox forbids it."""
+    """Return the version of the kernel's Landlock interface, 0 if it has none or a sandbox forbids it."""
     return max(0, int(_libc().syscall(LANDLOCK_CREATE, None, ctypes.c_size_t(0), ctypes.c_uint(_VERSION))))
 
 
 def allow_paths(readable: Iterable[Path]) -> bool:
-    """Let this thread and its children open nothing but these files and folders, for reading; False where it cannot."""
+    """Let this thread and its children open only these files and folders, for reading; False if that is impossible."""
     libc, version = _libc(), landlock_version()
     if not version:
         return False
@@ -259,7 +259,7 @@ def allow_paths(readable: Iterable[Path]) -> bool:
 
 
 def _allow(libc: ctypes.CDLL, rules: int, path: Path) -> None:
-    """Allow a path to be read; one that is not there needs no rule."""
+    """Allow a path to be read; a path that does not exist needs no rule."""
     try:
         opened = os.open(path, O_PATH | os.O_CLOEXEC)
     except OSError:
@@ -278,8 +278,8 @@ _EVERY_THREAD, _SPECULATION = 1, 4  # flags; without the second, kernels before 
 _LOAD, _AND, _EQUAL, _AT_LEAST, _JUMP, _RETURN = 0x20, 0x54, 0x15, 0x35, 0x05, 0x06  # linux/bpf_common.h
 _ALLOW, _EPERM, _ENOSYS = 0x7FFF_0000, 0x0005_0001, 0x0005_0026  # linux/seccomp.h
 _ARGUMENTS = 16  # offset in struct seccomp_data; both machines are little-endian
-#: What comes after mseal(2), Linux 6.10, is as if the kernel had none of it: nobody has judged it, and libraries do
-#: without. These numbers are the same on every machine; x86_64 has a second set far above (x32), refused as well.
+#: System calls after mseal(2), Linux 6.10, fail as if the kernel did not have them: nobody has reviewed them, and
+#: libraries manage without. Their numbers are the same on every machine; x86_64's second set (x32) is refused as well.
 _LATER = 463
 #: By machine: its AUDIT_ARCH (linux/audit.h) and its column in `numbers`.
 _MACHINES = {"x86_64": (0xC000_003E, 0), "aarch64": (0xC000_00B7, 1)}
@@ -295,24 +295,24 @@ class Check(NamedTuple):
     # its number, from 0; plus UPPER: the upper half
     mask: int
     values: tuple[int, ...]
-    # what is left after the mask must be among them
+    # what is left after the mask must be one of these
     among: bool = True
-    # False: must not be
+    # False: must be none of these
 
 
-#: What becomes of a call: always that, or allowed if all checks hold, else EPERM.
+#: What happens to a call: always that, or allowed if all checks hold, else EPERM.
 Rule = int | tuple[Check, ...]
 
 PROT_EXEC, CLONE_THREAD, CLONE_NAMESPACES = 4, 0x1_0000, 0x7E02_0000
 F_GETFD, F_SETFD, F_GETFL = 1, 2, 3
-#: Of fcntl(2): F_SETOWN, F_SETSIG, F_SETOWN_EX and F_NOTIFY have the kernel send any signal to any process of our user;
-#: F_SETLEASE has whoever opens the file wait for 45 s (/proc/sys/fs/lease-break-time).
+#: Of fcntl(2): with F_SETOWN, F_SETSIG, F_SETOWN_EX and F_NOTIFY the kernel signals any process of our user;
+#: F_SETLEASE makes whoever opens the file wait for 45 s (/proc/sys/fs/lease-break-time).
 SIGNALLING = (8, 10, 15, 1026, 1024)
-#: Of ioctl(2), what libraries ask of sockets, files and terminals: TCGETS and TCGETS2, TIOCGWINSZ, FIONREAD, FIONBIO,
+#: Of ioctl(2), what libraries use on sockets, files and terminals: TCGETS and TCGETS2, TIOCGWINSZ, FIONREAD, FIONBIO,
 #: FIONCLEX, FIOCLEX. Others type into the terminal that a trial was started from, or change interfaces and routes.
 HARMLESS = (0x5401, 0x802C_542A, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451)
-#: Of sockets, what media.receive.sockets sets: SO_RCVBUF, SO_RCVBUFFORCE. With CAP_NET_ADMIN others rewrite the
-#: firewall or send from any address; without it they share a port or drop what a successor is to receive.
+#: Of socket options, those that media.receive.sockets sets: SO_RCVBUF, SO_RCVBUFFORCE. With CAP_NET_ADMIN others
+#: rewrite the firewall or send from any address; without it they share a port or drop packets meant for a successor.
 SOL_SOCKET, ROOM_OF_SOCKETS = 1, (8, 33)
 O_WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 AF_INET, AF_INET6, SOCK_DGRAM, SOCK_FLAGS = 2, 10, 2, 0x8_0800
@@ -322,21 +322,21 @@ _THREAD: Rule = (Check(0, CLONE_THREAD | CLONE_NAMESPACES, (CLONE_THREAD,)),)
 
 
 def render_calls() -> dict[str, Rule]:
-    """Return all that a render worker may ask of the kernel: its descriptors, memory, time and threads."""
+    """Return all system calls that a render worker may make: for its descriptors, memory, time and threads."""
     return dict.fromkeys(_RENDERING.split(), _ALLOW) | {
         "mmap": _NO_CODE,
         "mprotect": _NO_CODE,
         "clone": _THREAD,
-        "clone3": _ENOSYS,  # its flags lie in memory, where no filter can look; libc then takes clone
+        "clone3": _ENOSYS,  # its flags lie in memory, where no filter can look; libc then uses clone
         "tgkill": _own(),  # abort(3)
         "fcntl": (Check(1, _ALL, (F_GETFD, F_SETFD, F_GETFL)),),
         "prctl": (Check(0, _ALL, (PR_SET_NAME,)),),  # names of threads
-        "prlimit64": (*_own(0), Check(2, _ALL, (0,)), Check(2 + UPPER, _ALL, (0,))),  # its own, to be read
+        "prlimit64": (*_own(0), Check(2, _ALL, (0,)), Check(2 + UPPER, _ALL, (0,))),  # only to read its own
     }
 
 
 def media_calls(*, may_open: bool) -> dict[str, Rule]:
-    """Return what a media worker is refused; `may_open`: to read, since Landlock says what."""
+    """Return the system calls that a media worker is refused; `may_open`: to read, as Landlock limits the paths."""
     return dict.fromkeys(_NEVER.split(), _EPERM) | {
         "clone": _THREAD,
         "clone3": _ENOSYS,
@@ -351,7 +351,7 @@ def media_calls(*, may_open: bool) -> dict[str, Rule]:
         "openat": (Check(2, O_WRITING, (0,)),) if may_open else _EPERM,
         "open": (Check(1, O_WRITING, (0,)),) if may_open else _EPERM,
         "openat2": _ENOSYS,  # its flags lie in memory
-        # datagrams only: media.receive.sockets asks the kernel which address one would leave from
+        # datagrams only: media.receive.sockets asks the kernel which local address it would send from
         "socket": (
             Check(0, _ALL, (AF_INET, AF_INET6)),
             Check(1, _ALL ^ SOCK_FLAGS, (SOCK_DGRAM,)),
@@ -361,12 +361,12 @@ def media_calls(*, may_open: bool) -> dict[str, Rule]:
 
 
 def _own(*others: int) -> tuple[Check, ...]:
-    """Allow a call where its first argument is this process; `others`: numbers that mean the same."""
+    """Allow a call if its first argument is this process; `others`: numbers that mean the same."""
     return (Check(0, _ALL, (os.getpid(), *others)),)
 
 
 def filter_calls(calls: Mapping[str, Rule], otherwise: int, flags: int = _EVERY_THREAD) -> bool:
-    """Have the kernel treat system calls so, for all threads and children; False on machines not known here."""
+    """Install a filter for these system calls, for all threads and children; False on an unknown machine."""
     known = _MACHINES.get(os.uname().machine)
     if known is None:
         return False
@@ -380,7 +380,7 @@ def filter_calls(calls: Mapping[str, Rule], otherwise: int, flags: int = _EVERY_
 
 
 def _filters() -> bool:
-    """Tell whether the kernel can filter calls by number here."""
+    """Tell whether the kernel can filter system calls by number here."""
     if os.uname().machine not in _MACHINES:
         return False
     action = ctypes.byref(ctypes.c_uint32(_EPERM & 0xFFFF_0000))
@@ -397,7 +397,7 @@ Step = tuple[int, int, int, int]
 
 
 def _program(calls: Mapping[str, Rule], otherwise: int, arch: int, column: int) -> Iterator[Step]:
-    """Yield the instructions of a filter. The kernel remembers what is always allowed, so its length costs nothing."""
+    """Yield the instructions of a filter. The kernel caches what is always allowed, so its length costs nothing."""
     yield _LOAD, 0, 0, 4
     yield _EQUAL, 1, 0, arch
     yield _RETURN, 0, 0, _EPERM
@@ -415,7 +415,7 @@ def _program(calls: Mapping[str, Rule], otherwise: int, arch: int, column: int) 
 
 
 def _checks(checks: Iterable[Check]) -> Iterator[Step]:
-    """Yield the body of a rule: each check goes on to the next or ends in EPERM."""
+    """Yield the body of a rule: each check continues with the next one or ends in EPERM."""
     for argument, mask, values, among in checks:
         upper, place = divmod(argument, UPPER)
         yield _LOAD, 0, 0, _ARGUMENTS + 8 * place + 4 * upper
@@ -429,14 +429,14 @@ def _checks(checks: Iterable[Check]) -> Iterator[Step]:
 
 
 def _number(name: str) -> int:
-    """Return the number of a system call on this machine; one that no machine has where that is unknown."""
+    """Return the number of a system call on this machine; if that is unknown, one that no machine has."""
     number = numbers()[name][_MACHINES.get(os.uname().machine, (0, 0))[1]]
     return -1 if number is None or os.uname().machine not in _MACHINES else number
 
 
 @cache
 def numbers() -> dict[str, tuple[int | None, int | None]]:
-    """Return the numbers of system calls on x86_64 and on aarch64; None where a machine has no such call."""
+    """Return the numbers of system calls on x86_64 and on aarch64; None if a machine has no such call."""
     rows = (row.split() for row in _NUMBERS.split(";"))
     return {name: (_known(first), _known(second)) for name, first, second in rows}
 

@@ -1,8 +1,8 @@
-"""Speak with systemd: ready, alive, stopping, and the store that keeps our sockets while we are not there.
+"""Talk to systemd: ready, alive, stopping, and the descriptor store, which keeps our sockets while we are not running.
 
 The protocol is one datagram with lines KEY=VALUE to $NOTIFY_SOCKET, descriptors attached
 (sd_notify(3), sd_listen_fds(3)).
-Without that variable every call does nothing and says so by returning False.
+Without that variable every method does nothing and returns False.
 """
 
 from __future__ import annotations
@@ -19,32 +19,32 @@ MAX_DESCRIPTORS = 253  # SCM_MAX_FD: the kernel refuses more in one message
 MAX_NAME = 255  # characters; systemd ignores longer names
 
 SEND_SECONDS = 0.05
-"""For a manager whose queue, of ten messages by default, is full: usually it has room within a millisecond. Until it
-reads again it is not waited for here."""
+"""How long to wait for a manager whose queue (ten messages by default) is full: usually it has room within a
+millisecond. After one such wait nobody waits again until it takes a message."""
 
 _TIMEVAL = struct.Struct("@ll")  # seconds and microseconds, socket(7)
 _NAME = re.compile(r"[A-Za-z0-9_.+-]{1,255}")  # no colon: it separates the names in LISTEN_FDNAMES
 
 
 class Notifier:
-    """The way to the service manager, or to nobody."""
+    """The connection to the service manager, if there is one."""
 
     def __init__(self, address: str | None) -> None:
-        """Take the value of $NOTIFY_SOCKET: a path, or an abstract name after `@`; None or empty for nobody."""
+        """Take the value of $NOTIFY_SOCKET: a path, or an abstract name after `@`; None or empty if there is none."""
         self._address = address or None
         self._channel: socket.socket | None = None
         self._patient = True
-        self._owed: dict[str, list[str]] = {}  # what must be known and was not taken, in order
-        self.deaf = False  # was waited for in vain; until it takes a message nobody should again
+        self._owed: dict[str, list[str]] = {}  # messages that must arrive and were not taken, in order
+        self.deaf = False  # a wait for it was in vain; do not wait again until it takes a message
 
     @classmethod
     def from_environment(cls, environment: MutableMapping[str, str] = os.environ) -> Notifier:
-        """Take $NOTIFY_SOCKET out of the environment, so that no child process speaks in our name."""
+        """Remove $NOTIFY_SOCKET from the environment, so that no child process sends in our name."""
         return cls(environment.pop("NOTIFY_SOCKET", None))
 
     @property
     def present(self) -> bool:
-        """Tell whether anybody listens."""
+        """Tell whether there is a service manager."""
         return self._address is not None
 
     @property
@@ -53,19 +53,19 @@ class Notifier:
         return not self._patient
 
     def ready(self) -> bool:
-        """Say that calls, media and the API are served."""
-        return self._insist(["READY=1"])
+        """Report that calls, media and the API are served."""
+        return self._send_reliably(["READY=1"])
 
     def stopping(self) -> bool:
-        """Say that the end has begun."""
-        return self._insist(["STOPPING=1"])
+        """Report that the daemon has begun to stop."""
+        return self._send_reliably(["STOPPING=1"])
 
     def watchdog(self) -> bool:
-        """Say that the loop still turns, well within WATCHDOG_USEC."""
+        """Report that the loop is running, well within WATCHDOG_USEC."""
         return self._send(["WATCHDOG=1"])
 
     def status(self, sentence: str) -> bool:
-        """Set the line that `systemctl status` shows; nothing personal belongs there."""
+        """Set the line that `systemctl status` shows; it must hold no personal data."""
         return self._send(["STATUS=" + " ".join(sentence.split())])
 
     def extend(self, seconds: float) -> bool:
@@ -73,28 +73,28 @@ class Notifier:
         return self._send([f"EXTEND_TIMEOUT_USEC={int(seconds * 1_000_000)}"])
 
     def store(self, name: str, descriptors: Sequence[int]) -> bool:
-        """Give descriptors to the store under one name; they come back through `listen_fds` after the next start.
+        """Put descriptors into the store under one name; `listen_fds` returns them after the next start.
 
         FDPOLL=0, because systemd would drop a connected UDP socket at the first ICMP error of its peer.
         False if any could not be sent: those are not kept.
         """
         if not self.settle():
-            return False  # the name may be one of those it is still to drop
+            return False  # a removal of that name may still be waiting
         lines = ["FDSTORE=1", f"FDNAME={_checked(name)}", "FDPOLL=0"]
         parts = [descriptors[at : at + MAX_DESCRIPTORS] for at in range(0, len(descriptors), MAX_DESCRIPTORS)]
-        sent = [self._send(lines, part) for part in parts]  # each is worth sending, also after one that failed
+        sent = [self._send(lines, part) for part in parts]  # each is worth sending, even after one that failed
         return all(sent)
 
     def remove(self, name: str) -> bool:
-        """Drop every descriptor of that name from the store."""
-        return self._insist(["FDSTOREREMOVE=1", f"FDNAME={_checked(name)}"])
+        """Remove every descriptor of that name from the store."""
+        return self._send_reliably(["FDSTOREREMOVE=1", f"FDNAME={_checked(name)}"])
 
     def give_up(self) -> None:
-        """Note that it was waited for in vain: nobody should wait again until it takes a message."""
+        """Note that a wait for the manager was in vain: do not wait again until it takes a message."""
         self.deaf = True
 
     def settle(self) -> bool:
-        """Say again what the manager did not take; True if nothing is left to be said."""
+        """Send again what the manager did not take; True if nothing is left."""
         while self._owed:
             first = next(iter(self._owed))
             if not self._send(self._owed[first]):
@@ -102,20 +102,20 @@ class Notifier:
             del self._owed[first]
         return True
 
-    def _insist(self, lines: list[str]) -> bool:
-        """Say what must be known; what the manager does not take now `settle` says again."""
+    def _send_reliably(self, lines: list[str]) -> bool:
+        """Send a message that must arrive; `settle` repeats it if the manager does not take it now."""
         if self._address is None:
             return False
         self._owed.setdefault(lines[-1], lines)
         return self.settle()
 
     def _send(self, lines: Iterable[str], descriptors: Sequence[int] = ()) -> bool:
-        """Send one message; False if nobody listens or the manager does not take it."""
+        """Send one message; False if there is no manager or it does not take the message."""
         if self._address is None:
             return False
         rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))] if descriptors else []
         data = ["\n".join(lines).encode()]
-        for _ in range(2):  # a manager that began anew has another socket under the same name
+        for _ in range(2):  # a manager that restarted has a new socket under the same name
             try:
                 self._channel = self._channel or _connected(self._address)
                 self._channel.sendmsg(data, rights, 0 if self._patient else socket.MSG_DONTWAIT)
@@ -130,17 +130,17 @@ class Notifier:
         return False
 
     def close(self) -> None:
-        """Close the way to the manager; the next message opens it again."""
+        """Close the connection to the manager; the next message opens it again."""
         if self._channel is not None:
             self._channel.close()
             self._channel = None
 
 
 def _connected(address: str) -> socket.socket:
-    """Open the way to a manager, which is kept: two messages a call go over it."""
+    """Open a connection to the manager, to be kept: each call sends two messages over it."""
     channel = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
     try:
-        # The kernel waits, not Python, which would ask before each message whether there is room.
+        # The kernel waits and not Python, which would poll before each message.
         whole = int(SEND_SECONDS)
         channel.setsockopt(
             socket.SOL_SOCKET, socket.SO_SNDTIMEO, _TIMEVAL.pack(whole, round((SEND_SECONDS - whole) * 1e6))
@@ -153,7 +153,7 @@ def _connected(address: str) -> socket.socket:
 
 
 def _checked(name: str) -> str:
-    """Return the name, or raise ValueError if systemd would ignore it or could not give it back."""
+    """Return the name; raises ValueError if systemd would ignore it or could not give it back."""
     if not _NAME.fullmatch(name):
         raise ValueError("a descriptor's name is 1 to 255 letters, digits and _ . + -")
     return name
@@ -162,8 +162,8 @@ def _checked(name: str) -> str:
 def listen_fds(environment: MutableMapping[str, str] = os.environ, pid: int | None = None) -> dict[str, list[int]]:
     """Take the descriptors that the service manager handed over: name -> descriptors, in their order.
 
-    The variables are removed, and the descriptors closed on exec, so that no child takes them for its own. Empty if
-    they are not meant for this process. Unnamed ones are called `unknown`, as sd_listen_fds_with_names(3) does.
+    Remove the variables, and close the descriptors on exec, so that no child takes them for its own. Empty if they are
+    not meant for this process. Unnamed ones are called `unknown`, as in sd_listen_fds_with_names(3).
     """
     count, meant = environment.pop("LISTEN_FDS", ""), environment.pop("LISTEN_PID", "")
     names = environment.pop("LISTEN_FDNAMES", "")
@@ -176,6 +176,6 @@ def listen_fds(environment: MutableMapping[str, str] = os.environ, pid: int | No
         try:
             os.set_inheritable(descriptor, False)
         except OSError:
-            continue  # announced and not there: the manager gave up on it
+            continue  # announced but not open: the manager gave it up
         found.setdefault(listed[index] if index < len(listed) else "unknown", []).append(descriptor)
     return found

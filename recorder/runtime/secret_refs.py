@@ -1,4 +1,4 @@
-"""Secrets that the configuration only names: credential:NAME (handed over by systemd) or file:PATH, mode 0600."""
+"""Read secrets that the configuration refers to: credential:NAME (handed over by systemd) or file:PATH, mode 0600."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ MAX_SECRET = 1 << 20  # bytes
 
 
 def bytes_of(source: str) -> bytes:
-    """Read a file that the configuration names, or that systemd handed over; raises RecorderError."""
+    """Return the contents of a credential or file that the configuration names; raises RecorderError."""
     kind, _, name = source.partition(":")
     if kind == "credential":
         folder = os.environ.get("CREDENTIALS_DIRECTORY")
@@ -23,7 +23,7 @@ def bytes_of(source: str) -> bytes:
     try:
         with path.open("rb") as file:
             if kind == "file" and os.fstat(file.fileno()).st_mode & 0o077:
-                raise WrongUse(f"Others may read {path}.", f"chmod 600 {path}, then ask who had it.")
+                raise WrongUse(f"Others may read {path}.", f"chmod 600 {path}, then check who may have read it.")
             return file.read(MAX_SECRET)
     except OSError as problem:
         raise NotPossible(f"{path} cannot be read: {os.strerror(problem.errno or 0)}.") from None
@@ -36,5 +36,5 @@ def secret_of(source: str) -> str:
     except UnicodeDecodeError:
         found = ""
     if not found:
-        raise WrongUse(f"There is no secret in {source}.", "Write it there as one line of text.")
+        raise WrongUse(f"{source} holds no secret.", "Write the secret there as one line of text.")
     return found

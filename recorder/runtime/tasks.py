@@ -1,4 +1,4 @@
-"""The only place that starts an asyncio task: each has a name and an owner, is awaited, and cannot fail unseen."""
+"""The only place that starts asyncio tasks: each has a name and an owner, is awaited, and cannot fail unnoticed."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 Report = Callable[[str, BaseException], None]  # name of the task, what it failed with
-STOP_SECONDS = 5.0  # how long cancelled tasks may take to tidy up; systemd's stop timeout is far above
+STOP_SECONDS = 5.0  # how long cancelled tasks may take to clean up; systemd's stop timeout is much longer
 
 
 class Tasks:
-    """The tasks of one owner. A failing one is reported and takes nobody with it."""
+    """The tasks of one owner. A failure is reported and does not stop the other tasks."""
 
     def __init__(self, report: Report) -> None:
         self._report = report
@@ -19,9 +19,9 @@ class Tasks:
         self._closed = False
 
     def start(self, work: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
-        """Run a coroutine beside the others; `name` says what it is for and holds nothing personal.
+        """Run a coroutine as a task; `name` says what it is for and holds nothing personal.
 
-        Raises RuntimeError after `close`, when nobody would be left to await it.
+        Raises RuntimeError after `close`, because nobody would await it.
         """
         if self._closed:
             work.close()
@@ -35,11 +35,11 @@ class Tasks:
         return len(self._running)
 
     def names(self) -> list[str]:
-        """Return the names of what runs now."""
+        """Return the names of the running tasks."""
         return sorted(task.get_name() for task in self._running)
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
-        """Reap a task and report its failure."""
+        """Forget a task that ended and report its failure."""
         self._running.discard(task)
         if task.cancelled():
             return
@@ -48,7 +48,7 @@ class Tasks:
             self._report(task.get_name(), error)
 
     async def finish(self) -> None:
-        """Wait until everything that was started has ended by itself."""
+        """Wait until every task has ended by itself."""
         while self._running:
             await asyncio.wait(self._running)
 

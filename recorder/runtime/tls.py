@@ -17,8 +17,8 @@ def context(
 ) -> ssl.SSLContext:
     """Return a server context; with `client_ca` a peer must present a certificate of that authority.
 
-    `authorities` are those of single customers: a certificate of theirs is taken as well, and where there is no
-    `client_ca` none at all.
+    `authorities` are those of single customers: their certificates are accepted as well, and without `client_ca` a peer
+    need not present one.
     """
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     made.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -31,7 +31,7 @@ def context(
             made.verify_mode = ssl.CERT_REQUIRED if client_ca else ssl.CERT_OPTIONAL
     except (OSError, ssl.SSLError):
         raise NotPossible(
-            f"the certificate {certificate} cannot be loaded.", "recorder check-config says why."
+            f"The certificate {certificate} cannot be loaded.", "recorder check-config says why."
         ) from None
     return made
 
@@ -39,10 +39,10 @@ def context(
 def client_context(
     certificate: Path | None, private_key: Path | None, ca: Path | None, authorities: Iterable[Path] = ()
 ) -> ssl.SSLContext:
-    """Return a context for a connection of ours to an SBC whose own is gone; raises OSError without a certificate.
+    """Return a context for connecting to an SBC whose own connection is gone; raises OSError without a certificate.
 
-    SBCs are verified by the authority of their client certificates, if one is configured: then the names are compared
-    with those of the dialog (RFC 5923), not with the address. Else the system's authorities decide.
+    If an authority for client certificates is configured, it verifies SBCs, and the names are compared with those of
+    the dialog (RFC 5923), not with the address. Otherwise the system's authorities decide.
     """
     if certificate is None or private_key is None:
         raise OSError("no certificate")
@@ -58,7 +58,7 @@ def client_context(
 
 
 class Certificates:
-    """The newest context; asked for at each new connection."""
+    """The newest context; ask for it at each new connection."""
 
     def __init__(
         self, certificate: Path, private_key: Path, client_ca: Path | None, authorities: Iterable[Path] = ()
@@ -69,7 +69,7 @@ class Certificates:
         self._context = context(*self._files, self._authorities)
 
     def current(self) -> ssl.SSLContext:
-        """Return the context, a new one if the files changed; a broken new file leaves the old one in force."""
+        """Return the context, a new one if the files changed; if the new files are broken the old one stays in use."""
         stamp = self._times()
         if stamp != self._stamp:
             try:

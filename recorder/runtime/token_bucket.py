@@ -1,7 +1,7 @@
-"""How many INVITEs a source and a customer may send, as token buckets: pure, time comes in as an argument.
+"""Limit how many INVITEs a source and a customer may send, with token buckets; pure, time comes in as an argument.
 
-A bucket holds as many tokens as come in BURST_SECONDS, because SBCs bring their calls in waves (a switch-over, a full
-hour); each INVITE takes one. What comes to an empty bucket is refused before anything is opened for it.
+A bucket holds the tokens of BURST_SECONDS, because SBCs send calls in waves (after a fail-over, on the hour); each
+INVITE takes one. An INVITE that finds its bucket empty is refused before anything is opened for it.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ from __future__ import annotations
 from storage.token_buckets import Rate, TokenBuckets
 
 BURST_SECONDS = 2.0
-"""Seconds' worth of INVITEs that may come at once."""
+"""A bucket holds the tokens of this many seconds: the largest burst."""
 
 
 class Rates:
-    """One bucket a key: a node has some dozens of SBCs, a flood has any number of sources."""
+    """One bucket for each key: a node has some dozens of SBCs, a flood has any number of sources."""
 
     def __init__(self) -> None:
         self._buckets = TokenBuckets()
@@ -22,7 +22,7 @@ class Rates:
         return len(self._buckets)
 
     def admit(self, key: str, rate: int, now: float) -> bool:
-        """Take a token of `key`, which gets `rate` a second (0: as many as it likes); False if there is none.
+        """Take a token of `key`, which gets `rate` tokens a second (0: no limit); False if there is none.
 
         `now` in seconds of a monotonic clock.
         """
@@ -30,5 +30,5 @@ class Rates:
 
 
 def within(count: int, limit: int) -> bool:
-    """Tell whether one more of `count` may be added; a limit of 0 is none."""
+    """Tell whether one more than `count` stays within the limit; 0 means no limit."""
     return not limit or count < limit

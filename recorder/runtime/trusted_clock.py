@@ -1,8 +1,8 @@
-"""What time it is for retention: the wall clock, believed as far as the kernel's own count of seconds goes with it.
+"""The time that retention decides by: the wall clock, trusted only as far as it agrees with the kernel's seconds.
 
-The first reading after a boot is taken at its word and kept in the runtime directory with the boot's id, so that a
-restart of the daemon does not take a clock at its word that was set while it was away. A clock that runs ahead of what
-is believed erases nothing early; one that was set back decides by itself, because calls recorded now carry its times.
+The first reading after a boot is trusted and kept in the runtime directory with the boot's id, so that a clock that was
+changed while the daemon was not running is not trusted after a restart. A clock that runs ahead of the trusted time
+erases nothing early. A clock that was set back is used as it is, because calls recorded now carry its times.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 class WallClock:
-    """The time to decide by, for one node; every reading moves it."""
+    """The time to decide by, for one node; each reading advances it."""
 
     def __init__(self, file: Path, boot: str, wall: datetime, passed: float) -> None:
-        """Go on with what the file holds if it is of this boot; `passed` counts seconds since the boot, asleep too."""
+        """Continue from the file if it is of this boot; `passed` counts seconds since the boot, including sleep."""
         self._file = file
         self._boot = boot
         kept = _kept(file, boot)
@@ -32,7 +32,7 @@ class WallClock:
 
     @classmethod
     def of(cls, runtime_dir: Path) -> WallClock:
-        """Open the clock of this machine."""
+        """Return the clock of this machine."""
         return cls(runtime_dir / "clock", boot_id(), *readings())
 
     def read(self, wall: datetime, passed: float) -> datetime:
@@ -41,7 +41,7 @@ class WallClock:
         return min(self._clock.wall, wall)
 
     def keep(self) -> None:
-        """Write down, once a boot, what was believed; without a file a restart believes the wall clock again."""
+        """Write the trusted time to the file, once a boot; without the file a restart trusts the wall clock again."""
         if self._known:
             return
         known = {"boot": self._boot, "wall": to_text(self._clock.wall), "passed": self._clock.monotonic}
@@ -56,12 +56,12 @@ class WallClock:
 
 
 def readings() -> tuple[datetime, float]:
-    """Read the wall clock and the seconds since the boot, time asleep included."""
+    """Read the wall clock and the seconds since the boot, including sleep."""
     return datetime.now(UTC), time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def boot_id() -> str:
-    """Return the id of this boot, "" where the system has none: then nothing of an earlier run is believed."""
+    """Return the id of this boot, "" if the system has none: then nothing of an earlier run is trusted."""
     try:
         return BOOT_ID.read_text().strip()
     except OSError:

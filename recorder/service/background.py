@@ -1,7 +1,7 @@
-"""What follows behind the recording: databases, API and jobs, loaded and opened while calls are recorded already.
+"""Load and open the databases, the API and the jobs in the background, while calls are already being recorded.
 
-Their code takes longer to load than everything that a call needs, which a start after a kill has no time for. The
-API's socket listens from the first moment, so whoever asks meanwhile waits for the answer and is not turned away.
+Loading their code takes longer than loading everything that a call needs, and a start after a kill cannot wait for it.
+The API's socket listens from the first moment, so early requests wait for their answer and are not refused.
 """
 
 from __future__ import annotations
@@ -33,18 +33,18 @@ MODULES = (
     "recorder.maintenance.directory_job", "recorder.maintenance.correlation_job", "recorder.maintenance.purge_job",
     "recorder.maintenance.cert_expiry", "cryptography.x509", "phonenumbers",
 )  # fmt: skip
-"""Loaded in a thread of their own, in which nothing of a call has to wait for them; the large ones before those that
-bring them along, for between two of them it can be stopped: the process ends no sooner than its threads."""
+"""Loaded in a thread of their own, so that no call waits for them. Large modules come before those that import them,
+because the loading can only be stopped between two entries, and the process does not end before its threads do."""
 
 AGAIN_SECONDS = 2.0
-"""What could not be opened is tried again this often."""
+"""Pause between two attempts to open something that failed."""
 
 LOADING_SECONDS = 0.0005
-"""So long the thread that loads keeps the interpreter from a call, where it usually is 5 ms."""
+"""Switch interval of the interpreter while modules load, so that calls get their turn sooner (the default is 5 ms)."""
 
 
 class BackgroundServices:
-    """Databases, API and jobs, beside the recording."""
+    """Databases, API and jobs, which run beside the recording."""
 
     def __init__(self, node: Node, live: Live, executor: Executor, repairs: RepairQueue, system: System) -> None:
         self._node = node
@@ -58,33 +58,33 @@ class BackgroundServices:
         self._closed = False
 
     def open(self, listening: socket.socket, opened: Callable[[], None]) -> None:
-        """Begin to open everything, and call `opened` once that is done."""
+        """Start to open everything; call `opened` when that is done."""
         self._opening = self._node.tasks.start(self._open(listening, opened), "office")
 
     async def _open(self, listening: socket.socket, opened: Callable[[], None]) -> None:
         usual = sys.getswitchinterval()
         sys.setswitchinterval(LOADING_SECONDS)
         try:
-            await self._insist(lambda: asyncio.to_thread(self._load))
+            await self._retry(lambda: asyncio.to_thread(self._load))
         finally:
             sys.setswitchinterval(usual)
         self._databases.start()
         await self._databases.settled()
         retention = self._begin()
-        await self._insist(lambda: self._serve(listening, retention.now))
+        await self._retry(lambda: self._serve(listening, retention.now))
         opened()
         self._node.log.info("api.ready", customers=len(self._node.customers))
 
-    async def _insist(self, step: Callable[[], Awaitable[None]]) -> None:
-        """Take a step until it succeeds: calls are recorded without it, and what is short may be back in a moment."""
-        told = False
+    async def _retry(self, step: Callable[[], Awaitable[None]]) -> None:
+        """Repeat a step until it succeeds: calls are recorded without it, and a shortage may be over in a moment."""
+        reported = False
         while True:
             try:
                 await step()
             except Exception as problem:
-                if not told:
+                if not reported:
                     self._node.log.fault("api.failed", problem)
-                told = True
+                reported = True
                 await asyncio.sleep(AGAIN_SECONDS)
             else:
                 return
@@ -95,11 +95,11 @@ class BackgroundServices:
                 return
             import_module(module)
         for customer in self._node.customers.values():
-            with suppress(Exception):  # of this one; it is told, and tried again, by who opens the databases
+            with suppress(Exception):  # one customer only; whoever opens the databases reports it and tries again
                 customer.complete()
 
     async def _serve(self, listening: socket.socket, now: Callable[[], datetime]) -> None:
-        """Open the API; `now` is the time that retention decides by."""
+        """Open the API; `now` returns the time that retention decides by."""
         from recorder.access.api_backend import Daemon
         from recorder.access.api_server import AdminApiServer
 
@@ -108,7 +108,7 @@ class BackgroundServices:
         await self._surface.start(listening)
 
     def _begin(self) -> RetentionJob:
-        """Begin with what nobody waits for, and what must not wait for the API: what is due is erased without it."""
+        """Start the jobs; they do not wait for the API, so calls that are due are erased without it."""
         from recorder.calls.crash_scan import CrashScan
         from recorder.exports.export_job import ExportJob
         from recorder.maintenance.audit_job import AuditJob
@@ -133,7 +133,7 @@ class BackgroundServices:
         return retention
 
     async def close(self) -> None:
-        """Stop serving; requests under way get a moment."""
+        """Stop serving; requests in progress get a moment to finish."""
         self._closed = True
         if self._opening:
             self._opening.cancel()

@@ -1,4 +1,4 @@
-"""Start order, drain, stop order; the only wiring of `recorder serve`."""
+"""Start, drain and stop the daemon in order; the only place that wires `recorder serve`."""
 
 from __future__ import annotations
 
@@ -57,10 +57,10 @@ from storage.customer.customers import Customers
 from storage.vault.group_sync import Syncer
 
 SEAL_SECONDS = 8.0
-"""Time that calls get to be sealed at the stop, once they were told to end."""
+"""Time that calls get to be sealed at a stop, after they were told to end."""
 
 LEAVE_SECONDS = 10.0
-"""What the rest of the stop takes at most: the index 2 s, tasks 5 s, workers 1 s."""
+"""Upper limit for the rest of the stop: the index 2 s, tasks 5 s, workers 1 s."""
 
 
 class Daemon:
@@ -76,10 +76,9 @@ class Daemon:
         *,
         drain: bool = False,
     ) -> None:
-        """Take what recorder.service.serve prepared: descriptors that were kept, media ports bound again, workers
-        starting.
+        """Take what recorder.service.serve prepared: kept descriptors, media ports bound again, workers starting.
 
-        `drain`: a stop ends the calls even where somebody keeps the sockets.
+        `drain`: a stop ends the calls even if the service manager keeps the sockets.
         """
         self._workers = workers
         self._settings = settings
@@ -91,7 +90,7 @@ class Daemon:
         self._stopping = Shutdown(drain=drain, drain_seconds=settings.sip.drain_seconds)
 
     async def run(self) -> None:
-        """Serve until told to stop; raise OtherVersion if the files were replaced meanwhile."""
+        """Serve until told to stop; raise OtherVersion if the program's files were replaced meanwhile."""
         self._stopping.listen(asyncio.get_running_loop())
         with ExitStack() as opened:
             sockets = adopt(self._kept)
@@ -111,7 +110,7 @@ class Daemon:
             raise OtherVersion
 
     def _open_sockets(self, opened: ExitStack, sockets: Mapping[str, Sequence[socket.socket]]) -> list[Listening]:
-        """Open every listening socket first: a used port is said before anything else is touched."""
+        """Open every listening socket first, so that a port in use is reported before anything else is touched."""
         listening = [
             *open_all(self._settings.sip.listen, "sip", sockets),
             *open_all([ListenAddress(Transport.TCP, self._settings.admin_api.listen)], "api", sockets),
@@ -122,7 +121,7 @@ class Daemon:
 
     # ---- wiring ----
     def _not_indexed(self, call: str, problem: Exception) -> None:
-        """Say which call the index did not take; the indexer tries it again."""
+        """Report a call that the index did not take; the indexer tries it again."""
         self.metrics.index_refused.inc()
         self._log.fault("index.fault", problem, call=call)
 
@@ -191,15 +190,15 @@ class Daemon:
 
     # ---- start ----
     async def _start(self, sockets: Mapping[str, Sequence[socket.socket]], listening: Sequence[Listening]) -> None:
-        if not in_memory(self._settings.node.runtime_dir):  # a trial, else it would not have started
+        if not in_memory(self._settings.node.runtime_dir):  # only with [node] trial = true; else serve refuses
             self._log.warning("runtime.on_disk", hint="Put [node] runtime_dir on a tmpfs.")
         if swapping():
             self._log.warning("runtime.swap", hint=SWAP_HINT)
         if granted := refused_buffer(self._settings.media.bind):
-            hint = f"Set net.core.rmem_max to {RECEIVE_BUFFER} (config/sysctl.conf), or a stall may lose audio."
+            hint = f"Set net.core.rmem_max to {RECEIVE_BUFFER} (config/sysctl.conf), or audio may be lost in a stall."
             self._log.warning("media.buffers_small", bytes=granted, hint=hint)
         if library() is None:
-            hint = "Install a C compiler and the recorder again: until then a packet takes a third more CPU."
+            hint = "Install a C compiler and reinstall the recorder: until then each packet takes a third more CPU."
             self._log.warning("media.not_compiled", hint=hint)
         for hint in missing_confinement():
             self._log.warning("confinement.incomplete", hint=hint)
@@ -237,7 +236,7 @@ class Daemon:
 
     # ---- stop ----
     async def _shut_down(self) -> None:
-        """Stop in order: no new calls, seal what runs unless a successor takes it over, then close."""
+        """Stop in order: take no new calls, seal the running ones unless a successor takes them over, then close."""
         self.node.notify.stopping()
         self._admission.drain()
         if self._stopping.handed_over(self.node.notify.present):
@@ -255,7 +254,7 @@ class Daemon:
         self._log.info("recorder.stopped")
 
     async def _end_calls(self) -> None:
-        """Let the calls end if there is time, then end and seal those that are left."""
+        """Give the calls time to end if there is any, then end and seal those that are left."""
         self.node.notify.extend(self._stopping.drain_seconds + SEAL_SECONDS + LEAVE_SECONDS)
         self._log.info("calls.draining", calls=len(self._live))
         await self._stopping.wait_for_calls(lambda: len(self._live))
@@ -293,7 +292,7 @@ def _ports(settings: Settings) -> Ports[Pair]:
 
 
 def sip_settings(settings: Settings) -> SipSettings:
-    """Return the endpoint's knobs; calls without a SIPREC mark pass it where some customer takes them."""
+    """Return the endpoint's settings; INVITEs without a SIPREC mark pass if at least one customer accepts them."""
     plain = any(customer.siprec is Siprec.PLAIN for customer in settings.customers)
     return SipSettings(
         max_dialogs=2 * settings.sip.max_calls + 100, plain_calls=plain, contact_host=settings.sip.advertise or ""

@@ -1,10 +1,11 @@
-"""When the interpreter looks for garbage that counting references does not find: a little often, all of it rarely.
+"""When to run the cyclic garbage collector: often on the few new objects, rarely on all of them.
 
-A call makes some hundred objects that live as long as it does, and no cycles. The collector's own rule looks at all of
-them whenever enough have come together, 100 ms in the middle of an INVITE. So what is new is looked at each time it
-is some thousand objects, and then set aside. Where a second brings more than can be looked at in nobody's way, it is
-set aside unseen: those are calls. Everything is looked at while there are hardly any calls, or where much more was
-set aside than the calls explain: connections leave cycles, and a flood has any number.
+A call makes a few hundred objects that live as long as it does, and no reference cycles. The collector's own rule scans
+all objects whenever enough new ones have been made, which takes 100 ms in the middle of an INVITE. So new objects are
+collected as soon as there are some thousands, and then frozen (gc.freeze). If one second brings more than can be
+scanned without delaying calls, they are frozen unscanned, because they belong to new calls. Everything is scanned when
+there are hardly any calls, or when far more objects are frozen than the calls explain: connections leave cycles, and a
+flood leaves any number of them.
 """
 
 from __future__ import annotations
@@ -13,46 +14,46 @@ import gc
 from collections.abc import Callable
 
 LOOK_SECONDS = 10.0
-"""Time after which also a few new objects are looked at."""
+"""Scan new objects after this time even if there are only a few."""
 
 WORTH = 10_000
-"""New objects that are looked at already at the next beat: 5 to 10 ms."""
+"""Number of new objects that are scanned at the next beat: 5 to 10 ms."""
 
 UNSEEN = 20_000
-"""New objects at a beat beyond which they are set aside unseen: what 150 calls a second bring; 10 to 20 ms."""
+"""New objects at a beat above which they are frozen unscanned: 150 calls a second make as many; 10 to 20 ms."""
 
 AT_ONCE = 200_000
-"""Objects after which the interpreter looks by itself, as in a burst between two beats: 0.1 s."""
+"""Objects after which the interpreter collects by itself, as in a burst between two beats: 0.1 s."""
 
 FEW_CALLS = 20
-"""With so few calls a look at everything, 0.1 s, is in nobody's way."""
+"""With at most this many calls a full scan, 0.1 s, disturbs nobody."""
 
 WHOLE_SECONDS = 600.0
-"""And so long it is not repeated: what is found then are some KB."""
+"""Least time between two full scans while there are few calls: another would find a few KB."""
 
 COUNT_SECONDS = 20.0
-"""Time between two looks at how much was set aside; counted, 20 ms for a million objects, only where it may be much."""
+"""Time between two counts of frozen objects; 20 ms for a million objects, so only done if there may be many."""
 
 OF_A_CALL = 500
-"""Objects that a call may have."""
+"""Objects that a call may account for."""
 
 MOST_LOST = 250_000
-"""Objects beyond those of the calls after which everything is looked at all the same: some 60 MB."""
+"""Frozen objects beyond those of the calls after which everything is scanned in any case: some 60 MB."""
 
 
 class Garbage:
-    """Decides at each beat what is looked at."""
+    """Decides at each beat what to scan."""
 
     def __init__(self, clock: Callable[[], float], calls: Callable[[], int]) -> None:
         self._clock = clock
         self._calls = calls
         self._whole_at = self._counted_at = self._looked_at = 0.0
-        self._wary_until = 0.0  # many cycles were set aside unseen, and more may come
-        self._before = (0, 0)  # objects and calls after the last look at everything
-        self._most = 0  # objects that were set aside, at most
+        self._wary_until = 0.0  # many cycles were frozen unscanned, and more may come
+        self._before = (0, 0)  # objects and calls after the last full scan
+        self._most = 0  # upper limit of the objects that are frozen
 
     def begin(self) -> None:
-        """Set aside what the start has made: looking through it would take 50 ms each time."""
+        """Freeze what the start has made: scanning it would take 50 ms each time."""
         gc.freeze()
         gc.set_threshold(AT_ONCE, 1_000, 1_000)
         gc.enable()
@@ -60,7 +61,7 @@ class Garbage:
         self._remember()
 
     def tidy(self) -> None:
-        """Look at what is new, or at everything where that is due; called each second."""
+        """Scan the new objects, or everything if that is due; called each second."""
         now = self._clock()
         if self._lost(now) or (now - self._whole_at >= WHOLE_SECONDS and self._calls() <= FEW_CALLS):
             self._look_at_everything(now)
@@ -76,9 +77,9 @@ class Garbage:
             self._set_aside(seen=True)
 
     def _set_aside(self, *, seen: bool = False) -> None:
-        """Set aside what is new, without the cycles in it if it is to be `seen`.
+        """Freeze the new objects; if `seen`, collect the cycles among them first.
 
-        The interpreter's own count is of what was made less what has gone, old or new: so at least what there is more.
+        The interpreter counts objects made less objects freed, old or new, so the count is at least the increase.
         """
         new, looks, _ = gc.get_count()
         self._most += new + looks * AT_ONCE
@@ -99,7 +100,7 @@ class Garbage:
         self._before = self._most, self._calls()
 
     def _lost(self, now: float) -> bool:
-        """Tell whether much more was set aside since the last look at everything than calls have come."""
+        """Tell whether far more objects were frozen since the last full scan than the new calls explain."""
         if now - self._counted_at < COUNT_SECONDS:
             return False
         self._counted_at = now

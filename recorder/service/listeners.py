@@ -1,4 +1,4 @@
-"""Opens the daemon's listening sockets, or takes them over from systemd's descriptor store."""
+"""Open the daemon's listening sockets, or take them over from systemd's descriptor store."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from recorder.config.readers import Listener
 from recorder.errors import NotPossible
 
 BACKLOG = 1024
-"""SBCs come back all at once after a restart."""
+"""All SBCs reconnect at the same moment after a restart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,13 +24,13 @@ class Listening:
 
 
 def open_socket(address: Listener) -> socket.socket:
-    """Open and bind one listening socket; a clear sentence if it cannot be had."""
+    """Open and bind one listening socket; raises NotPossible with a clear sentence if that fails."""
     family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
     stream = address.transport != "udp"
     kind = socket.SOCK_STREAM if stream else socket.SOCK_DGRAM
     proto = (
         socket.IPPROTO_TCP if stream else socket.IPPROTO_UDP
-    )  # asyncio sets TCP_NODELAY only where the protocol is named
+    )  # asyncio sets TCP_NODELAY only if the protocol is named
     made = socket.socket(family, kind, proto)
     try:
         made.setblocking(False)
@@ -44,7 +44,7 @@ def open_socket(address: Listener) -> socket.socket:
     except OSError as error:
         made.close()
         raise NotPossible(
-            f"{address} cannot be listened on: {error.strerror}.",
+            f"Cannot listen on {address}: {error.strerror}.",
             "Is another recorder running? Choose another address or port in the configuration.",
         ) from None
     return made
@@ -53,7 +53,7 @@ def open_socket(address: Listener) -> socket.socket:
 def open_all(
     addresses: Sequence[Listener], prefix: str, stored: Mapping[str, Sequence[socket.socket]]
 ) -> list[Listening]:
-    """Open every address in order; a stored socket is taken over if it is still bound to the same address."""
+    """Open every address in order; take over a stored socket that is still bound to the same address."""
     out: list[Listening] = []
     try:
         for number, address in enumerate(addresses):

@@ -1,7 +1,7 @@
-"""Before anything heavy is imported: take the media ports of live calls again, so that the kernel keeps what comes.
+"""Bind the media ports of live calls again before anything heavy is imported, so that the kernel keeps their packets.
 
-Without systemd's descriptor store the ports are closed while the process is not there; each tenth of a second that
-passes until they are bound again is audio lost.  This file imports nothing but sockets.
+Without systemd's descriptor store the ports are closed while the process is not running; each tenth of a second until
+they are bound again is lost audio. This file imports nothing but sockets.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def stored_ports(stored: Mapping[str, Sequence[int]]) -> set[int]:
             try:
                 seen = socket.socket(fileno=descriptor)
             except OSError:
-                continue  # no socket: nothing of ours
+                continue  # not a socket, so not one of ours
             try:
                 out.add(seen.getsockname()[1])
             except (OSError, IndexError):
@@ -34,9 +34,9 @@ def stored_ports(stored: Mapping[str, Sequence[int]]) -> set[int]:
 
 
 def bind_again(runtime_dir: Path, host: str, kept: Iterable[int]) -> dict[int, Pair]:
-    """Bind the RTP and RTCP ports of every live call that nobody kept; by RTP port. What cannot be had is left out.
+    """Bind the RTP and RTCP ports of every live call that nobody kept; by RTP port. Ports that are in use are left out.
 
-    `kept`: also ports that are no media's and will be bound later.
+    `kept`: may hold ports that are not for media and will be bound later.
     """
     known = set(kept)
     out: dict[int, Pair] = {}

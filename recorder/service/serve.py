@@ -1,7 +1,7 @@
-"""`recorder serve` up to the daemon: configuration, lock, and the ports of live calls.
+"""The first part of `recorder serve`: configuration, lock, and the ports of live calls.
 
-All that comes before anything heavy is imported: what a call loses to a kill, where nobody keeps its sockets, is the
-time until its ports are bound again.
+All of it runs before anything heavy is imported: if nobody keeps the sockets over a kill, a call loses audio until its
+ports are bound again.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from recorder.service.port_rebind import bind_again, stored_ports
 
 
 def serve(config: Path, *, drain: bool = False) -> int:
-    """Run the daemon in this process until SIGTERM or SIGINT; the exit status of `recorder serve`.
+    """Run the daemon in this process until SIGTERM or SIGINT; return the exit status of `recorder serve`.
 
-    `drain`: a stop ends the calls, whoever keeps the sockets.
+    `drain`: a stop ends the calls even if the service manager keeps the sockets.
     """
-    gc.disable()  # looking through half-made modules for garbage takes a tenth of the start; the daemon enables it
+    gc.disable()  # scanning half-loaded modules for garbage takes a tenth of the start; the daemon enables it
     settings = load(config, start=True)
     raise_descriptors()
     make_folder(settings.node.data_dir, full=True)
-    make_folder(settings.node.runtime_dir, private=True)  # no worker begins without space for its spool
+    make_folder(settings.node.runtime_dir, private=True)  # a worker needs space for its spool before it starts
     with node_lock(settings) as held:
         if not held:
             raise NotPossible(
-                f"Another recorder uses {settings.node.data_dir}.", "Stop it first, or choose another data_dir."
+                f"Another recorder is using {settings.node.data_dir}.", "Stop it first, or choose another data_dir."
             )
         kept = listen_fds(os.environ, os.getpid())
         ours = {listener.address.port for listener in settings.sip.listen}
@@ -55,7 +55,7 @@ def _run(settings: Settings, kept: Mapping[str, Sequence[int]], bound: Mapping[i
         workers = Workers.configured(settings)
         try:
             await workers.begin()
-            from recorder.service.daemon import Daemon  # the kernel buffers meanwhile, and the workers start
+            from recorder.service.daemon import Daemon  # meanwhile the kernel buffers packets and the workers start
 
             daemon = Daemon(settings, logs.get(), kept, bound, workers, drain=drain)
             pipeline.on_held = daemon.metrics.log_suppressed.inc
@@ -68,6 +68,6 @@ def _run(settings: Settings, kept: Mapping[str, Sequence[int]], bound: Mapping[i
 
 
 def raise_descriptors() -> None:
-    """Allow as many descriptors as the hard limit does: a call needs six."""
+    """Raise the limit of open descriptors to the hard limit: a call needs six."""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

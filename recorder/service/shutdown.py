@@ -1,13 +1,14 @@
-"""Whether and how the daemon is to stop: what the signals say.
+"""Decide from the signals whether and how the daemon stops.
 
-SIGTERM and SIGINT stop it. Under a service manager that keeps our sockets a successor is expected, who goes on with the
-calls, since a crash, a restart and an upgrade all look like that. SIGUSR1 beforehand says that none will come
-(config/recorder.service sends it where systemd stops the unit for good), as does `serve --drain`. Then nothing new is
-taken and running calls may go on for a while; a second SIGTERM or SIGINT ends that. SIGHUP, which asks other
-daemons to read their files anew, ends nothing: certificates are read anew without it, and recording needs no terminal.
+SIGTERM and SIGINT stop it. Under a service manager that keeps our sockets, a successor is expected to continue the
+calls, because a crash, a restart and an upgrade all look like that. SIGUSR1 before the stop says that no successor will
+come (config/recorder.service sends it when systemd stops the unit for good), as does `serve --drain`. Then the
+daemon takes no new calls and running calls may continue for a while; a second SIGTERM or SIGINT ends that. SIGHUP,
+which asks other daemons to reload their files, does nothing: certificates are reloaded without it, and recording needs
+no terminal.
 
-A daemon whose files were replaced under it, so that a new media worker is a stranger, stops by itself as if it had
-died: whoever starts it again gets all of it from the new files, and goes on with the calls.
+A daemon whose files were replaced cannot work with new media workers, so it stops by itself as if it had crashed.
+Whoever restarts it starts everything from the new files, and the calls continue.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 LOOK_SECONDS = 0.05
-"""How often it is looked whether all calls have ended."""
+"""Time between two checks whether all calls have ended."""
 
 
 def _go_on() -> None:
@@ -26,47 +27,47 @@ def _go_on() -> None:
 
 
 class Shutdown:
-    """What was asked of the daemon so far."""
+    """What the daemon has been asked to do so far."""
 
     def __init__(self, *, drain: bool, drain_seconds: float) -> None:
-        """`drain`: no successor is ever expected. `drain_seconds`: how long calls may then go on."""
+        """`drain`: never expect a successor. `drain_seconds`: how long calls may continue after the stop."""
         self.begun = asyncio.Event()
-        #: Ended because our files were replaced.
+        #: True if it stops because the program's files were replaced.
         self.outdated = False
         self._alone = drain
         self._drain_seconds = drain_seconds
         self._hurry = asyncio.Event()
 
     def listen(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Take the signals."""
+        """Install the signal handlers."""
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.terminate)
         loop.add_signal_handler(signal.SIGUSR1, self.expect_nobody)
         loop.add_signal_handler(signal.SIGHUP, _go_on)
 
     def terminate(self) -> None:
-        """Stop; a second time, be quick about it."""
+        """Stop; at the second call stop waiting for running calls."""
         if self.begun.is_set():
             self._hurry.set()
         self.begun.set()
 
     def expect_nobody(self) -> None:
-        """Take note that nobody will go on with the calls."""
+        """Note that no successor will continue the calls."""
         self._alone = True
 
     def make_way(self) -> None:
-        """Stop for a successor of other files, at once."""
+        """Stop at once for a successor that runs the new files."""
         self.outdated = True
         self._hurry.set()
         self.begun.set()
 
     def handed_over(self, kept: bool) -> bool:
-        """Tell whether a successor goes on with the calls; `kept`: somebody keeps the sockets for one."""
+        """Tell whether a successor continues the calls; `kept`: the service manager keeps the sockets for one."""
         return self.outdated or (kept and not self._alone)
 
     @property
     def drain_seconds(self) -> float:
-        """Return how many seconds running calls get: none where a stop was not announced as a drain."""
+        """Return how many seconds running calls get: none if the stop was not announced as a drain."""
         return self._drain_seconds if self._alone else 0.0
 
     async def wait_for_calls(self, running: Callable[[], int]) -> None:

@@ -63,7 +63,7 @@ def test_a_backup_brings_lost_keys_back(place: Place, capsys: pytest.CaptureFixt
     with node_lock(place.settings_unchecked()):
         assert place.run(*back) == 3
     assert place.run(*back) == 0
-    assert "Brought back: acme" in capsys.readouterr().out
+    assert "Restored: acme" in capsys.readouterr().out
     assert place.open().secret(7, "media") == secret
     assert [act["action"] for act in place.acts()] == ["keys.backup", "keys.restore"]
     assert place.run("audit", "verify") == 0

@@ -15,7 +15,7 @@ from recorder.errors import Negative, NotPossible, WrongUse
         (WrongUse("Wrong."), 2, "recorder: Wrong."),
         (NotPossible("Full."), 3, "recorder: Full."),
         (PermissionError(13, "x", "/etc/secret"), 3, "recorder: /etc/secret: Permission denied."),
-        (KeyError("+4915198765432"), 3, "recorder: a fault of its own, KeyError at "),
+        (KeyError("+4915198765432"), 3, "recorder: internal error, KeyError at "),
         (KeyboardInterrupt(), 130, ""),
         (BrokenPipeError(), 0, ""),
     ],

@@ -126,7 +126,7 @@ def test_a_file_where_a_folder_should_be_is_noticed(config: Path, place: str) ->
     config.write_text(config.read_text().replace("/data", f"/{place}"))
     key, line, said = fault_of(config)
     assert (key, line) == ("node.data_dir", 2)
-    assert "root.key is none" in said
+    assert "root.key is not a folder" in said
 
 
 def test_a_credential_needs_systemd(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ SHIPPED = Path(__file__).parents[3] / "config" / "recorder.toml"
 
 
 def test_the_shipped_example_is_the_generated_one() -> None:
-    assert SHIPPED.read_text() == render(), "run: python -m recorder.example"
+    assert SHIPPED.read_text() == render(), "run: python -m recorder.config.template"
 
 
 def test_the_example_has_no_fault() -> None:

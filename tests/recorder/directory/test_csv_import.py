@@ -64,13 +64,13 @@ def test_short_lines_and_repeated_numbers() -> None:
 @pytest.mark.parametrize(
     ("data", "said"),
     [
-        (b"", "tells people apart"),
-        (b"first_name,last_name\nMira,O\n", "tells people apart"),
+        (b"", "identifies people"),
+        (b"first_name,last_name\nMira,O\n", "identifies people"),
         (b"upn,upn\na,b\n", "twice"),
         (b"upn,first_name\nm@x,Mira,more\n", "Line 2 has more fields"),
         (b"upn,first_name\n,Mira\n", "Line 2 names nobody"),
         (b"sep=,\nupn,first_name\n,Mira\n", "Line 3 names nobody"),
-        (b"upn,first_name\nm@x,Mira\nt@x,Tove\nM@X,Mira\n", "Lines 2 and 4 say different things of one person"),
+        (b"upn,first_name\nm@x,Mira\nt@x,Tove\nM@X,Mira\n", "Lines 2 and 4 say different things about one person"),
         (b"\xff\xfe\x00", "UTF-8"),
         (b'upn,first_name\nm@x,"Mira\n', "not CSV"),
         (b"upn\n\xff\n", "UTF-8"),

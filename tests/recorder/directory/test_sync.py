@@ -246,7 +246,7 @@ def test_directory_check_names_what_is_missing(town: Town, capsys: Any) -> None:
     town.entra.put("id-1", givenName="P1", mail="p1@x.example")
     assert town.run("directory", "check", "--customer", "acme") == 0
     shown = capsys.readouterr()
-    assert "0 have a number, 0 a SIP address, 1 e-mail" in shown.out and "Nobody among them has a number" in shown.err
+    assert "0 have a number, 0 a SIP address, 1 e-mail" in shown.out and "None of them has a number" in shown.err
     last = (datetime.now(UTC) + timedelta(days=10)).date()
     town.say(f"secret_expires = {last}")
     assert town.run("directory", "check", "--customer", "acme", "--json") == 0

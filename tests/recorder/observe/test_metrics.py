@@ -1,4 +1,4 @@
-"""The figures of the contract are there from the first scrape on."""
+"""The metrics that docs/operations.md lists are there from the first scrape on."""
 
 from __future__ import annotations
 
