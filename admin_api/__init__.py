@@ -1,1 +1,1 @@
-"""The HTTP surface of the recorder: who may ask for what, and every answer it gives."""
+"""The recorder's HTTP API and page: who may do what, and every answer."""

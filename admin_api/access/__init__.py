@@ -1,1 +1,1 @@
-"""Accounts that may sign in to the page, and what the page needs of the daemon for that."""
+"""Accounts that may sign in to the page, and the interface to the daemon for signing in."""

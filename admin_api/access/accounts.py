@@ -1,4 +1,4 @@
-"""Who may sign in to the page: names, roles and the last time, for the customer's admins. Commands change them."""
+"""List the accounts of the page for the customer's admins: name, roles, last sign-in. Commands change them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from storage.timestamps import rfc3339
 
 
 async def listed(request: AuthorisedRequest) -> Response:
-    """Answer GET /accounts: every account by its name; there are at most 1,000."""
+    """Answer GET /accounts: all accounts by name; there are at most 1,000."""
     request.no_parameters()
     found = await asyncio.to_thread(request.customer.accounts.all)
     await request.note(DONE)
@@ -23,7 +23,7 @@ async def listed(request: AuthorisedRequest) -> Response:
 
 
 def shown(account: Account) -> dict[str, Any]:
-    """Show an account; nothing that lets anybody in."""
+    """Show an account without its credentials."""
     return {
         "id": account.id,
         "name": account.name,

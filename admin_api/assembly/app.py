@@ -1,4 +1,4 @@
-"""The application: which path is answered by what."""
+"""The ASGI application: which handler answers which path."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ HANDLERS: Mapping[Action, Handler] = {
     Action.INCIDENTS: incidents.listed,
     Action.SYSTEM: system.view,
 }
-"""What needs no state of its own."""
+"""Handlers without state of their own."""
 
 
 def create_app(
@@ -99,8 +99,8 @@ def create_app(
 ) -> FastAPI:
     """Build the admin API of these customers on top of a running daemon.
 
-    `report` takes every failure that is not the client's; without it they go to the logger "admin_api". Without a
-    `account_service` nobody can sign in to the page.
+    `report` receives every failure that is not the client's; without it, failures go to the logger "admin_api".
+    Without an `account_service` nobody can sign in to the page.
     """
     report = report or _log
     handlers = {**HANDLERS, Action.PLAY: playback.Player().play}
@@ -133,5 +133,5 @@ def create_app(
 
 
 def _log(error: BaseException) -> None:
-    """Hand a failure to the logger, whose last step writes class and place only."""
+    """Log a failure; the log's formatter writes class and place only."""
     logging.getLogger("admin_api").error("admin_api.fault", exc_info=error)

@@ -1,4 +1,4 @@
-"""Schemas and examples of what keeps and erases calls: holds, corrections, attachments, rules, erasures, waivers."""
+"""Schemas and examples of holds, corrections, attachments, retention rules, erasures and waivers."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ _DAYS = {"type": ["integer", "null"], "minimum": 0, "maximum": MAX_DAYS}
 
 
 def _shown(properties: Mapping[str, Any], optional: Sequence[str] = ()) -> dict[str, Any]:
-    """Describe an answer; members may be added in later versions."""
+    """Describe an answer; later versions may add members."""
     required = [name for name in properties if name not in optional]
     return {"type": "object", "properties": dict(properties), "required": required}
 
 
 def _asked(properties: Mapping[str, Any], required: Sequence[str]) -> dict[str, Any]:
-    """Describe a request: nothing undeclared is taken."""
+    """Describe a request; undeclared members are refused."""
     return {
         "type": "object",
         "properties": dict(properties),
@@ -92,11 +92,11 @@ _ERASURE = _shown(
         "approved_at": _MAYBE_TIME,
         "approved_by": _MAYBE_TEXT,
         "done_at": _MAYBE_TIME,
-        "calls": {"type": ["integer", "null"], "minimum": 0, "description": "Null in a list of what is done."},
+        "calls": {"type": ["integer", "null"], "minimum": 0, "description": "Null in a list of finished erasures."},
         "receipt": {"anyOf": [_RECEIPT, {"type": "null"}]},
         "own": {
             "type": "boolean",
-            "description": "Only of a single one: whoever looks asked for it, so they may not approve it.",
+            "description": "Only for a single erasure: true if the caller asked for it and so may not approve it.",
         },
     },
     optional=("own",),
@@ -139,7 +139,7 @@ QUERY = {
         (),
     ),
     "minProperties": 1,
-    "description": "Everything that GET /calls finds with these; for an erasure last digits alone mean nobody.",
+    "description": "Everything that GET /calls finds with these; for an erasure, last digits alone match nobody.",
 }
 
 SCHEMAS: Mapping[str, Any] = {

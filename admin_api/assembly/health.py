@@ -1,4 +1,4 @@
-"""Whether the recorder lives, takes calls, and how it fares; without a token, without personal data."""
+"""Health checks and metrics; they need no token and hold no personal data."""
 
 from __future__ import annotations
 
@@ -23,13 +23,14 @@ class Health:
         self._customers = customers
 
     async def alive(self, request: Request) -> Response:
-        """Answer GET /healthz: the process lives and its loop turns."""
+        """Answer GET /healthz: the process runs and its event loop responds."""
         return responses.document({"status": "alive"})
 
     async def ready(self, request: Request) -> Response:
-        """Answer GET /readyz: 200 while calls are accepted, else 503 with why; of how many customers nothing is served.
+        """Answer GET /readyz: 200 while calls are accepted, else 503 with the reason.
 
-        Their calls are recorded all the same. They are counted and not named: nobody has shown a token.
+        The answer counts customers whose data cannot be served now; their calls are still recorded. It does not name
+        them, because the client has shown no token.
         """
         why = self._daemon.not_ready()
         if why is not None:

@@ -1,4 +1,4 @@
-"""The way to the page: it is loaded when somebody first asks for it, so that it costs the daemon's start nothing."""
+"""Load the page on its first request, so that it does not slow the start of the daemon."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ PLACES = (
     "sign-in sign-out invitation openid appearance static account accounts "
     "calls exports requests retention erasures users audit incidents system shown unsent session"
 )
-"""First segments of the page's paths; everything else outside the API is not there."""
+"""First segments of the page's paths; any other path outside the API is 404."""
 
 
 class LazyPage:
-    """Hands requests to the page, once it is there."""
+    """Passes requests to the page, which it loads first."""
 
     def __init__(self, *needs: Any, **options: Any) -> None:
         self._made: Callable[[], Site] = lambda: cast("Site", _module().Site(*needs, **options))
@@ -39,19 +39,19 @@ class LazyPage:
         await site(scope, receive, send)
 
     async def lost(self, request: Request, error: Exception) -> Response:
-        """Answer a path outside all that there is: a page for a browser, a problem document for programs."""
+        """Answer an unknown path: a page for browsers, a problem document for programs."""
         browser = "text/html" in request.headers.get("accept", "")
         if browser and isinstance(error, HTTPException) and error.status_code == 404:
             return (await self.site()).nowhere(request)
         return await unrouted(request, error)
 
     def routes(self) -> list[BaseRoute]:
-        """Return the paths that lead here."""
+        """Return the routes of the page."""
         below = [Route(f"/{place}{rest}", self) for place in PLACES.split() for rest in ("", "/{rest:path}")]
         return [Route("/", self, methods=["GET"]), *below]
 
     async def site(self) -> Site:
-        """Return the page; the first time takes a moment, in a thread so that nobody on the telephone notices."""
+        """Return the page; the first time it is loaded in a thread, so that live calls are not delayed."""
         async with self._lock:
             if self._site is None:
                 self._site = await asyncio.to_thread(self._made)

@@ -1,4 +1,4 @@
-"""The description of the API (OpenAPI 3.1), made from the table of roles and the parameters that are really read."""
+"""Build the OpenAPI 3.1 description from the permissions table and the parameters that handlers parse."""
 
 from __future__ import annotations
 
@@ -23,42 +23,42 @@ _PROBLEM = "application/problem+json"
 
 SUMMARIES: Mapping[Action, str] = {
     Action.SEARCH: "Search calls, newest first",
-    Action.VIEW: "Everything known of a call",
+    Action.VIEW: "Everything known about a call",
     Action.PLAY: "Decrypted media of a call; channel i is the i-th audio stream",
-    Action.WAVEFORM: "How loud each channel of a call is over its length, for a picture",
-    Action.PAUSE: "Stop keeping what is said in a live call",
-    Action.RESUME: "Keep again what is said in a live call",
+    Action.WAVEFORM: "Loudness of each channel over the length of a call, to draw a waveform",
+    Action.PAUSE: "Pause the recording of a live call",
+    Action.RESUME: "Resume the recording of a live call",
     Action.HOLD: "Put a call under legal hold",
     Action.RELEASE: "Release a call from legal hold",
-    Action.ANNOTATE: "Put a correction beside the unchanged original",
+    Action.ANNOTATE: "Add a correction; the original stays unchanged",
     Action.ATTACH: "Attach a transcript or a chat to a call; the body is the file",
     Action.ATTACHMENT: "A transcript or chat of a call",
     Action.EXPORT: "Export many calls",
     Action.EXPORTS: "Exports that have not expired, newest first",
-    Action.EXPORT_STATE: "How far an export is",
+    Action.EXPORT_STATE: "State and progress of an export",
     Action.EXPORT_FILE: "The file of an export",
-    Action.EXPORT_CANCEL: "End an export, or give up its file",
-    Action.COLUMN_SETS: "Columns of exports under names",
-    Action.COLUMN_SET_WRITE: "Make or change a column set; {id} is its name or id",
+    Action.EXPORT_CANCEL: "Cancel an export, or delete its file",
+    Action.COLUMN_SETS: "Named column sets for exports",
+    Action.COLUMN_SET_WRITE: "Create or change a column set; {id} is its name or id",
     Action.COLUMN_SET_DELETE: "Delete a column set; {id} is its name or id",
     Action.REQUEST: "File the request of somebody who was recorded",
     Action.REQUESTS: "Requests, newest first",
     Action.REQUEST_STATE: "A request",
-    Action.REQUEST_CANDIDATES: "Calls that may concern the person, newest first, each with why",
-    Action.REQUEST_SELECT: "Confirm which calls concern the person, all of them anew",
-    Action.REQUEST_EXTEND: "Move the day of the answer by up to two months; the person was told why",
+    Action.REQUEST_CANDIDATES: "Calls that may concern the person, newest first, each with the reason",
+    Action.REQUEST_SELECT: "Confirm which calls concern the person; replaces the selection before",
+    Action.REQUEST_EXTEND: "Extend the time limit by up to two months; the person was told why",
     Action.REQUEST_REPORT: "Make the report of a request",
-    Action.REQUEST_REPORT_STATE: "How far the newest report of a request is",
-    Action.REQUEST_REPORT_FILE: "The report of a request: a zip, encrypted by age if that was asked for",
-    Action.REQUEST_ERASE: "Ask for the erasure of what was confirmed",
-    Action.REQUEST_CLOSE: "End a request; whom it was about is forgotten, what was done stays, signed",
+    Action.REQUEST_REPORT_STATE: "State of the newest report of a request",
+    Action.REQUEST_REPORT_FILE: "The report of a request: a zip, encrypted with age if that was asked for",
+    Action.REQUEST_ERASE: "Ask for the erasure of the confirmed calls",
+    Action.REQUEST_CLOSE: "Close a request: the person's details are erased, a signed record of what was done remains",
     Action.RETENTION: "Rules of retention",
     Action.RETENTION_WRITE: "Change the rules of retention",
     Action.RETENTION_PREVIEW: "What rules would erase",
     Action.ERASE: "Ask for an erasure",
-    Action.ERASURES: "Erasures that are not done yet, oldest first; with state=done those that are, newest first, "
+    Action.ERASURES: "Erasures that are not done yet, oldest first; with state=done the finished ones, newest first, "
     "without their receipts",
-    Action.ERASURE_STATE: "How far an erasure is, and its receipt",
+    Action.ERASURE_STATE: "State of an erasure, and its receipt",
     Action.ERASURE_APPROVE: "Approve an erasure that somebody else asked for",
     Action.WAIVER: "The waiver that immediate erasure needs",
     Action.WAIVER_WRITE: "Put a waiver on file",
@@ -66,14 +66,14 @@ SUMMARIES: Mapping[Action, str] = {
     Action.USER: "A directory user",
     Action.USER_CREATE: "Add a user, for customers whose users come through the API",
     Action.USER_CHANGE: "Change a user who came through the API",
-    Action.USERS_REPLACE: "All users who come through the API; whoever is not named has left",
-    Action.USER_EXPORT: "Everything kept of a directory user",
+    Action.USERS_REPLACE: "Replace all users who come through the API; a user who is not in the list becomes inactive",
+    Action.USER_EXPORT: "Everything stored about a directory user",
     Action.USER_UNMAP: "Take a user out of the directory",
     Action.USER_DELETE: "Delete a user no recording refers to",
     Action.AUDIT: "Who did what, newest first; reading it is an entry too",
     Action.AUDIT_FILE: "Who did what as a file, csv or JSON",
     Action.ACCOUNTS: "Who may sign in to the page, with roles and last sign-in",
-    Action.SYSTEM: "How the node fares, for operators; a customer's own calls and storage, for its admins",
+    Action.SYSTEM: "State of the node, for operators; the customer's own calls and storage, for its admins",
     Action.INCIDENTS: "Recordings that are missing or incomplete, and security events, newest first",
 }
 
@@ -165,7 +165,7 @@ BODIES: Mapping[Action, str | None] = {
 """Schema of the request body; None for one that is empty or {}."""
 
 OPTIONAL = frozenset({"RetentionPreviewRequest", "ReportRequest"})
-"""Bodies that may be left out."""
+"""Actions whose body is optional."""
 
 SUCCESSES: Mapping[Action, str] = {
     Action.RELEASE: "204",
@@ -180,7 +180,7 @@ SUCCESSES: Mapping[Action, str] = {
     Action.USER_CREATE: "201",
     Action.USER_DELETE: "204",
 }
-"""What success is answered with where it is not 200."""
+"""Status of success where it is not 200."""
 
 FILES: Mapping[Action, Sequence[str]] = {
     Action.AUDIT_FILE: tuple(audit.FORMATS.values()),
@@ -197,8 +197,8 @@ CONFLICTS: Mapping[Action, str] = {
     Action.PAUSE: "The call is not in a state that allows it",
     Action.RESUME: "The call is not in a state that allows it",
     Action.EXPORT_FILE: "The export is not done yet, or is the report of a request",
-    Action.COLUMN_SET_WRITE: "Another set has the name, or there are too many",
-    Action.REQUEST_CANDIDATES: "The request is over, or so many calls match that the identities mean nobody",
+    Action.COLUMN_SET_WRITE: "Another set has this name, or there are too many sets",
+    Action.REQUEST_CANDIDATES: "The request is over, or too many calls match for the identities to mean one person",
     Action.REQUEST_SELECT: "The state of the request does not allow it",
     Action.REQUEST_EXTEND: "The request is over",
     Action.REQUEST_REPORT: "The state of the request does not allow it",
@@ -207,19 +207,19 @@ CONFLICTS: Mapping[Action, str] = {
     Action.REQUEST_CLOSE: "The state of the request does not allow it, or its erasure is not done",
     Action.ERASE: "No active waiver, or calls under legal hold; nothing was filed",
     Action.ERASURE_APPROVE: "No active waiver",
-    Action.USER_CREATE: "There is such a user already",
-    Action.USER_CHANGE: "The user comes from a directory, or another one is told apart by the same",
+    Action.USER_CREATE: "This user already exists",
+    Action.USER_CHANGE: "The user comes from a directory, or another user has the same identity",
     Action.USERS_REPLACE: "So many users would become inactive that the list looks broken; nothing was changed",
     Action.USER_DELETE: "The user is still in the directory, or recordings refer to it",
 }
-"""What 409 means where it can be answered."""
+"""What 409 means, where an action can return it."""
 
 _STATUSES: Mapping[str, str] = {
     "401": "No token, or one that is not valid",
     "403": "The roles of the token do not allow it",
     "404": "Unknown, of another customer, or erased",
-    "422": "Parameters or body are not as described",
-    "429": "Too many requests; wait as long as Retry-After says",
+    "422": "Parameters or body are not valid",
+    "429": "Too many requests; wait for the time in Retry-After",
     "503": "Not possible now; nothing was shown or done",
 }
 
@@ -274,9 +274,9 @@ def responses(rule: Rule) -> dict[str, Any]:
         return {
             "200": {"description": "The whole file", **whole},
             "206": {"description": "The range that was asked for", **whole},
-            "304": {"description": "It is the file that If-None-Match names"},
-            "412": _problem("It is not the file that If-Match names"),
-            "416": _problem("Nothing of the range is there"),
+            "304": {"description": "The file matches If-None-Match"},
+            "412": _problem("The file does not match If-Match"),
+            "416": _problem("The range lies outside the file"),
             **found,
         }
     if rule.action in FILES:
@@ -330,9 +330,12 @@ def _problem(why: str) -> dict[str, Any]:
 
 
 def _node() -> dict[str, Any]:
-    """Describe what lies outside customers and needs no token."""
+    """Describe the paths outside customers, which need no token."""
     status = {"schema": {"type": "object", "properties": {"status": {"type": "string"}}}}
-    away = {"type": "integer", "description": "Customers of whom nothing is served now; their calls are recorded"}
+    away = {
+        "type": "integer",
+        "description": "Number of customers whose data cannot be served now; their calls are still recorded",
+    }
     ready = {"schema": {"type": "object", "properties": {"status": {"type": "string"}, "customers_away": away}}}
     metrics = {"text/plain": {"schema": {"type": "string"}}}
 
@@ -340,9 +343,9 @@ def _node() -> dict[str, Any]:
         answers = {"200": {"description": "Done", "content": content}, **more}
         return {"get": {"operationId": id, "summary": summary, "security": [], "responses": answers}}
 
-    refused = {"503": _problem("No calls are accepted, and why")}
+    refused = {"503": _problem("No calls are accepted; the body says why")}
     return {
-        "/healthz": get("alive", "The process lives", {"application/json": status}),
+        "/healthz": get("alive", "The process runs", {"application/json": status}),
         "/readyz": get("ready", "Calls are accepted", {"application/json": ready}, **refused),
-        "/metrics": get("metrics", "Figures for Prometheus", metrics),
+        "/metrics": get("metrics", "Metrics for Prometheus", metrics),
     }

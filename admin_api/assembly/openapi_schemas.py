@@ -1,4 +1,4 @@
-"""Schemas and examples of the API's description. Everything in the examples is invented."""
+"""Schemas and examples of the OpenAPI description. All examples are invented."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from storage.calls.call_row import CallState, Direction
 DESCRIPTION = """\
 Calls of one customer lie below `/api/v1/customers/{customer}`. Every request there needs `Authorization: Bearer TOKEN`
 (`recorder token create`). With a valid token every path of another customer answers 404 exactly like a customer that
-does not exist. Everything that is shown, done or refused stands in the audit log first. Times are RFC 3339 in UTC.
+does not exist. Everything that is shown, done or refused is written to the audit log first. Times are RFC 3339 in UTC.
 Lists are `{"items": [...], "next_cursor": null | "..."}`: pass `next_cursor` as `cursor` for the next page."""
 
 CALL_ID = forgetting_schemas.ID
@@ -39,9 +39,9 @@ def _page(name: str) -> dict[str, Any]:
 
 _INCOMPLETE = {
     "const": True,
-    "description": "There only while the index is being filled up (a database that was lost, or is an older one) or "
-    "does not take a call: calls may be missing, and what is asked for by a party is answered 503. Absent: the list is "
-    "whole.",
+    "description": "Only while the index is being rebuilt (the database was lost, or an older one was restored) or "
+    "rejects a call: calls may be missing, and actions that select calls by a party answer 503. Absent: the list is "
+    "complete.",
 }
 _CALLS = _page("Call")
 _CALLS["properties"]["incomplete"] = _INCOMPLETE
@@ -61,7 +61,7 @@ _PARTY = _object(
 )
 _OWNER = {"type": ["integer", "array", "null"], "items": {"type": "integer"}}
 _SPEAKER = _object({"from": _MAYBE_TIME, "to": _MAYBE_TIME, "party": _OWNER, "inferred": {"type": "boolean"}}) | {
-    "description": "Who is heard from a time on (null: the first packet); none where `party` holds throughout."
+    "description": "Who is heard from which time (null: the first packet); empty if `party` holds throughout."
 }
 _STREAM = _object(
     {
@@ -72,7 +72,10 @@ _STREAM = _object(
         "speakers": {"type": "array", "items": _SPEAKER},
         "media": _TEXT,
         "codec": _MAYBE_TEXT,
-        "decodable": {"type": ["boolean", "null"], "description": "False: exports have silence, or no picture, of it."},
+        "decodable": {
+            "type": ["boolean", "null"],
+            "description": "False: exports have silence or no picture for it.",
+        },
         "srtp": _MAYBE_TEXT,
         "packets": _COUNT,
         "lost": _COUNT,
@@ -155,7 +158,7 @@ _WAVEFORM = _object(
                     "peaks": {
                         "type": "array",
                         "items": {"type": "integer", "minimum": 0, "maximum": 1000},
-                        "description": "Peaks of equal stretches of the call, in thousandths of full scale.",
+                        "description": "Peaks of equal intervals of the call, in thousandths of full scale.",
                     },
                     "gaps": {
                         "type": "array",
@@ -203,7 +206,7 @@ _ACCOUNT = _object(
 )
 _EXPORT_REQUEST: dict[str, Any] = {
     "type": "object",
-    "description": "Exactly one of `calls`, `party` and `query`. Without columns nothing of others is exported.",
+    "description": "Exactly one of `calls`, `party` and `query`. Without columns, no other people are exported.",
     "properties": {
         "calls": {"type": "array", "items": _TEXT, "minItems": 1},
         "party": {"type": "string", "minLength": 1, "maxLength": 512, "pattern": r"\S"},
@@ -373,8 +376,8 @@ EXAMPLES: Mapping[str, Any] = {
     },
     "Problem": {
         "type": "urn:siprec-recorder:problem:not-found",
-        "title": "Nothing is here",
+        "title": "Nothing was found here",
         "status": 404,
-        "detail": "There is no such thing, or it is not for this token.",
+        "detail": "It does not exist, or this token may not see it.",
     },
 }

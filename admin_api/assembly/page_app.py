@@ -1,7 +1,7 @@
-"""The page as an application: finds the session and the view, checks forms, and puts the same headers on every answer.
+"""The page as an ASGI application: find session and view, check forms, put the same headers on every answer.
 
-Order for every request: static file, public route (signing in), session, view, role, form. A view that a person's
-roles do not allow does not exist for them: 404 and no entry in the menu, like an unknown path. The API checks again.
+Order of checks: static file, public route (signing in), session, view, role, form. A view that a person's roles do
+not allow is 404 and not in the menu, like an unknown path. The API checks the roles again.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ from admin_api.page.sign_in.public_request import PublicRequest, there
 from storage.errors import StorageError
 
 WAVESURFER_STYLE = "sha256-GDz2FZP0i7VZaDhs1mgc43IRUXU2xajPIjvThHvZvbs="
-"""The one style element that is made by a script: of wavesurfer 8.0.1 at the height that call.js asks for."""
+"""Hash of the only style element that a script inserts: wavesurfer 8.0.1 at the height set in call.js."""
 
 CONTENT_SECURITY_POLICY = "; ".join(
     (
         "default-src 'none'",
         "script-src 'self'",
         f"style-src 'self' '{WAVESURFER_STYLE}'",
-        "img-src 'self' data:",  # the signs in Pico's style sheet
+        "img-src 'self' data:",  # the icons in Pico's style sheet
         "media-src 'self' blob:",
         "connect-src 'self'",
         "form-action 'self'",
@@ -60,21 +60,21 @@ HEADERS = {
     "X-Frame-Options": "DENY",
 }
 BY_ITSELF = "x-by-itself"
-"""Header of a request that a page sends without anybody doing anything: it keeps no session from idling."""
+"""Header of a request that a page sends by itself; it does not keep an idle session alive."""
 MAX_FORM = 256 << 10  # bytes; an annotation has 20,000 characters, each of which may take nine bytes in a form
 MAX_PUBLIC_FORM = 32 << 10  # bytes; the longest form without a session is a passkey's answer: some thousands
 MAX_LINK = 2048  # characters of the address that a page says it has
 UNSENT = "/unsent"
-"""Where forms are sent that came when their session had ended."""
+"""Path that shows forms that were sent after their session had ended."""
 LASTS = "/session"
-"""Where a page asks how long its session lasts; by itself that keeps none alive, and a person's button does."""
+"""Path where a page asks how long its session lasts; only a person's click extends the session."""
 WITH_PASSWORD = "/account"
-"""Forms below ask for passwords; nothing of them is kept."""
+"""Forms below this path ask for passwords; they are never kept."""
 MAX_FIELDS = 2000  # a request's selection is one field a call of a page
 
 
 class Site:
-    """Answers everything outside /api and the health paths."""
+    """Answers every path outside /api and the health checks."""
 
     def __init__(
         self,
@@ -106,13 +106,13 @@ class Site:
         await response(scope, receive, send)
 
     def nowhere(self, request: Request) -> Response:
-        """Answer a browser that asks for what is neither of the page nor of the API."""
+        """Answer a browser that asks for an unknown path."""
         page = self._public(request).page("refused.html", status=404, problem=_nothing().document())
         page.headers.update(HEADERS)
         return page
 
     async def answer(self, request: Request) -> Response:
-        """Answer a request; what goes wrong becomes a page too."""
+        """Answer a request; errors become a page too."""
         if request.url.path.startswith(PREFIX):
             return self._static.answer(request)
         public = self._public(request)
@@ -148,7 +148,7 @@ class Site:
         return await view.show(page_request) if view.method != "POST" else await self._once(page_request, view)
 
     async def _once(self, page_request: PageRequest, view: View) -> Response:
-        """Answer a form, which is taken once if it has an id, as those of our pages have."""
+        """Answer a form; one with an id, as our pages have, is accepted once."""
         forms = page_request.session.forms
         if page_request.one("once"):
             answer = await forms.take(page_request.one("once"), lambda: view.show(page_request), self._monotonic())
@@ -181,7 +181,7 @@ class Site:
         return PageRequest(*known, here=self._page_of(request), left=session.left(self._monotonic()))
 
     async def _own(self, request: Request, public: PublicRequest, session: Session) -> Response:
-        """Answer what the frame itself has: what an act had to show, forms that were not sent, how long it lasts."""
+        """Answer the frame's own paths: results shown once, unsent forms, the session's remaining time."""
         path, now = request.url.path, self._monotonic()
         if request.method == "POST":
             form = await _fields(request)
@@ -217,11 +217,11 @@ class Site:
                     kept if kept.status_code != 303 else _to_sign_in(request, public.renewal, kept.headers["location"])
                 )
         if request.url.path == UNSENT and request.method == "POST":
-            return Response(status_code=410)  # a session of before a restart: the page must not say that it is kept
+            return Response(status_code=410)  # a session before a restart: the form is not kept
         return _to_sign_in(request, public.renewal, self._page_of(request), lost=request.method == "POST")
 
     def _keep(self, action: str, whose: tuple[str, str], form: Mapping[str, list[str]]) -> Response:
-        """Keep a form for its sender, and lead to where it can be sent; to its page where it has a password."""
+        """Keep a form for its sender and redirect to where it can be sent; if it has a password, to its page."""
         back = self._above(action)
         if action == WITH_PASSWORD or action.startswith(f"{WITH_PASSWORD}/") or not self._takes(action):
             return RedirectResponse(back, 303)
@@ -232,16 +232,16 @@ class Site:
         return any(view.method == "POST" and shape.fullmatch(path) for shape, view in self._views)
 
     def _from_before(self, request: Request, session: Session, form: Mapping[str, list[str]]) -> bool:
-        """Say whether a form stood on a page of a former session of the same person, who has signed in since."""
+        """Return whether a form is from an ended session of the person who is now signed in."""
         sent = _csrf(request, form)
         return _same_site(request) and not genuine(session, sent) and self.sessions.before(session, sent)
 
     def _page_of(self, request: Request) -> str:
-        """Return the page that a request looks at, or that its form stood on."""
+        """Return the page of a request, or the one its form was on."""
         return self._above(request.url.path) if request.method == "POST" else there(request)
 
     def _above(self, path: str) -> str:
-        """Return the path itself if it is a page, else the nearest above it that is one."""
+        """Return the path if it is a page, else its nearest parent that is one."""
         while path and not any(view.method == "GET" and shape.fullmatch(path) for shape, view in self._views):
             path = path.rpartition("/")[0]
         return path or "/"
@@ -265,7 +265,7 @@ class Site:
         return PublicRequest(request, session, translations, self._templates, chosen, ended=ended, renewal=renewal)
 
     def _stands(self, session: Session) -> bool:
-        """Say whether the account behind a session still is what it was; asked for every request."""
+        """Return whether the account behind a session is still valid and unchanged; checked on every request."""
         if self._account_service is None or session.person is None:
             return True
         try:
@@ -275,7 +275,7 @@ class Site:
             return False
 
     def _view(self, request: Request, session: Session) -> tuple[View, Mapping[str, str]]:
-        """Find what a path shows; raises Problem 404 or 405."""
+        """Find the view of a path; raises Problem 404 or 405."""
         path, method = request.url.path, "GET" if request.method == "HEAD" else request.method
         found: list[tuple[View, Mapping[str, str]]] = []
         for shape, view in self._views:
@@ -287,12 +287,12 @@ class Site:
             return right
         if found:
             allowed = {"Allow": ", ".join(sorted({view.method for view, _ in found}))}
-            told = "This method does nothing here", "Go back and use the form."
+            told = "This method is not allowed here", "Go back and use the form."
             raise Problem(405, "method-not-allowed", *told, headers=allowed)
         raise _nothing()
 
     async def _with_form(self, request: Request, public: PublicRequest) -> PublicRequest:
-        """Read the form of a public route: without a session its origin decides. Raises Problem 403, 413."""
+        """Read the form of a public route; without a session, its origin is checked. Raises Problem 403, 413."""
         if request.method != "POST":
             return public
         if not _same_site(request):
@@ -301,11 +301,11 @@ class Site:
 
 
 def _to_sign_in(request: Request, renewal: str, next: str = "", *, lost: bool = False) -> Response:
-    """Lead to the sign-in, or to the provider that may vouch again without a question; then to `next`.
+    """Redirect to sign-in, or to the provider that may confirm the person again silently; then to `next`.
 
-    `lost`: say there that the form that was sent is not kept.
+    `lost`: say there that the form was not kept.
 
-    A page that renews itself never leads to the provider: an abandoned browser would stay signed in for ever.
+    A page that refreshes itself never redirects to the provider: an abandoned browser would stay signed in for ever.
     """
     if renewal and BY_ITSELF in request.headers:
         return Response(status_code=401)
@@ -313,7 +313,7 @@ def _to_sign_in(request: Request, renewal: str, next: str = "", *, lost: bool = 
         to = f"{renewal}&next={quote(_path(request.headers.get('hx-current-url', '')))}" if renewal else "/sign-in"
         return HTMLResponse("", 401, {"HX-Redirect": to})
     if request.method in ("GET", "HEAD"):
-        shown = request.headers.get("sec-fetch-mode", "navigate") == "navigate"  # sounds and pictures lead nowhere
+        shown = request.headers.get("sec-fetch-mode", "navigate") == "navigate"  # audio and images are not pages
         begin = f"{renewal}&" if renewal and shown else "/sign-in?"
         return RedirectResponse(f"{begin}next={quote(there(request)[:MAX_LINK])}", 303)
     begin = f"{renewal}&" if renewal else "/sign-in?"
@@ -321,7 +321,7 @@ def _to_sign_in(request: Request, renewal: str, next: str = "", *, lost: bool = 
 
 
 def _path(link: str) -> str:
-    """Return path and query of the address that a page says it has."""
+    """Return path and query of the address that a page states."""
     try:
         parts = urlsplit(link[:MAX_LINK])
     except ValueError:
@@ -330,7 +330,7 @@ def _path(link: str) -> str:
 
 
 def _nothing() -> Problem:
-    return Problem(404, "not-found", "Nothing is here", "There is no such page, or it is not for your role.")
+    return Problem(404, "not-found", "Nothing was found here", "This page does not exist, or your role may not see it.")
 
 
 def _first(form: Mapping[str, list[str]], name: str) -> str:
@@ -342,18 +342,18 @@ def _csrf(request: Request, form: Mapping[str, list[str]]) -> str:
 
 
 def _check(request: Request, session: Session, form: Mapping[str, list[str]], *, also: bool = False) -> None:
-    """Check that a form came from a page of this session, or `also` of one before it; raises Problem 403."""
+    """Check that a form came from a page of this session, or `also` of a former one; raises Problem 403."""
     if not _same_site(request) or not (also or genuine(session, _csrf(request, form))):
         raise forged()
 
 
 def _declined(error: Declined) -> Problem:
-    """Return what is answered where an account was changed between two pages."""
+    """Return the answer when an account was changed between two pages."""
     return Problem(403, "declined", "Not possible now", str(error))
 
 
 def _same_site(request: Request) -> bool:
-    """Say whether a form was sent by a page of ours, as the browser tells (Fetch Metadata; else RFC 6454)."""
+    """Return whether the browser says that our own page sent the form (Fetch Metadata; else Origin, RFC 6454)."""
     site = request.headers.get("sec-fetch-site")
     if site is not None:
         return site in ("same-origin", "none")

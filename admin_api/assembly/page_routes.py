@@ -46,4 +46,4 @@ VIEWS: tuple[View, ...] = (
     *account.VIEWS,
 )
 ROLES = {rule.action: rule.roles for rule in RULES}
-"""Which roles each action needs."""
+"""The roles that each action needs."""

@@ -1,4 +1,4 @@
-"""Schemas and examples of requests of people who were recorded, and of column sets."""
+"""Schemas and examples of data subject requests and of column sets."""
 
 from __future__ import annotations
 
@@ -49,12 +49,12 @@ _COLUMNS = {
 
 
 def _shown(properties: Mapping[str, Any]) -> dict[str, Any]:
-    """Describe an answer, all of whose members are there; members may be added in later versions."""
+    """Describe an answer with all members present; later versions may add members."""
     return {"type": "object", "properties": dict(properties), "required": list(properties)}
 
 
 def _asked(properties: Mapping[str, Any], required: Sequence[str] = ()) -> dict[str, Any]:
-    """Describe a request: nothing undeclared is taken."""
+    """Describe a request; undeclared members are refused."""
     given = {"type": "object", "properties": dict(properties), "required": list(required)}
     return {**given, "additionalProperties": False}
 
@@ -210,7 +210,7 @@ SCHEMAS: Mapping[str, Any] = {
             },
             ("months", "ground", "reason"),
         ),
-        "description": "`told_at`: null is now; in the month after the letter came (Art. 12(3)).",
+        "description": "`told_at`: null means now; it lies in the month after the letter arrived (Art. 12(3)).",
     },
     "Report": _shown(_REPORT),
     "ReportRequest": {
@@ -230,7 +230,7 @@ SCHEMAS: Mapping[str, Any] = {
         **_asked(
             {"outcome": {"enum": [step.value for step in OUTCOMES]}, "ground": {"enum": [*GROUNDS, None]}}, ("outcome",)
         ),
-        "description": "A refusal needs a `ground`; nothing else has one.",
+        "description": "A refusal needs a `ground`; other outcomes have none.",
     },
 }
 

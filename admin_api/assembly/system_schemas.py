@@ -13,7 +13,7 @@ _NONE: dict[str, Any] = {"type": "null"}
 
 
 def _shown(properties: Mapping[str, Any]) -> dict[str, Any]:
-    """Describe an object; members may be added in later versions."""
+    """Describe an object; later versions may add members."""
     return {"type": "object", "properties": dict(properties), "required": list(properties)}
 
 
@@ -22,7 +22,7 @@ def _list(of: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _series(*values: Mapping[str, Any]) -> dict[str, Any]:
-    """Describe points of a curve: a time and its values (`prefixItems` would say it better; few tools know it)."""
+    """Describe points of a curve: a time and its values (few tools support `prefixItems`, which would fit better)."""
     return _list({"type": "array", "items": {"anyOf": [_TIME, *values]}, "minItems": 1 + len(values)})
 
 

@@ -1,4 +1,4 @@
-"""Corrections beside a call, which itself is never changed (Art. 16)."""
+"""Add corrections to a call; the recording itself is never changed (Art. 16)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Attachments of a call: a transcript as WebVTT or JSON, a chat as JSON; kept, exported and erased with it."""
+"""Attach a transcript (WebVTT or JSON) or a chat (JSON) to a call; it is kept, exported and erased with the call."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _LANGUAGE = re.compile(r"[A-Za-z0-9]{1,8}(-[A-Za-z0-9]{1,8}){0,7}")
 
 
 def language(text: str) -> str:
-    """Read a language tag (RFC 5646), not looked up in any registry; raises ValueError."""
+    """Read a language tag (RFC 5646) by its form only; raises ValueError."""
     if not _LANGUAGE.fullmatch(text):
         raise ValueError
     return text
@@ -77,7 +77,7 @@ async def add(request: AuthorisedRequest) -> Response:
         )
     except NoCall:
         raise await request.missing() from None
-    except BadAttachment as problem:  # the call has as many as it may
+    except BadAttachment as problem:  # the call has as many attachments as allowed
         await request.note(FAILED, "not taken")
         raise invalid([{"in": "body", "reason": str(problem)}]) from None
     return responses.document(call_views.attachment(made), 201)
@@ -95,14 +95,14 @@ async def file(request: AuthorisedRequest) -> Response:
     try:
         data = await request.customer.attachments.read(wanted)
     except (Forgotten, PartMissing):
-        raise not_found() from None  # erased at this moment
+        raise not_found() from None  # erased in the meantime
     suffix = "vtt" if wanted.media_type == MEDIA_TYPES[0] else "json"
     name = f'attachment; filename="{wanted.kind}-{wanted.id}.{suffix}"'
     return Response(data, headers={"Content-Type": wanted.media_type, "Content-Disposition": name})
 
 
 def check(media_type: str, data: bytes) -> None:
-    """Refuse what is not what it says to be; raises Problem 422."""
+    """Refuse a file that is not of its stated type; raises Problem 422."""
     if media_type not in MEDIA_TYPES:
         raise invalid([{"in": "header", "name": "Content-Type", "reason": f"must be {' or '.join(MEDIA_TYPES)}"}])
     if not (_is_vtt if media_type == MEDIA_TYPES[0] else _is_json)(data):

@@ -1,4 +1,4 @@
-"""How a call, its hold, and what people put beside it are shown; pure."""
+"""Render a call, its hold, its corrections and attachments as JSON; pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from storage.timestamps import rfc3339
 
 
 def call(row: CallRow, live: CallDocument | None) -> CallDocument:
-    """Show a call: what the index has or will have of it, and of a live one what the daemon knows now."""
+    """Show a call from the index; for a live call, from what the daemon knows now."""
     shown: CallDocument = {
         **row.details,
         **row.columns_shown(),
@@ -28,12 +28,12 @@ def call(row: CallRow, live: CallDocument | None) -> CallDocument:
 
 
 def _stream(stream: Stream) -> Stream:
-    """Show a stream; this version says whether it can be decoded, not the one that stored it."""
+    """Show a stream; whether it can be decoded depends on this version, not on the one that stored it."""
     return {**stream, "decodable": decodable(str(stream.get("media")), stream.get("codec"))}
 
 
 def hold(hold: Hold, *, whole: bool) -> dict[str, Any]:
-    """Show a hold; its reason only as a `whole`, to those who may hold calls themselves."""
+    """Show a hold; `whole` includes the reason, for those who may hold calls themselves."""
     shown = {"held_since": rfc3339(hold.set_at), "held_by": hold.set_by}
     return {**shown, "hold_reason": hold.reason} if whole else shown
 
@@ -45,7 +45,7 @@ def annotation(note: Annotation) -> dict[str, Any]:
 
 
 def attachment(one: Attachment) -> dict[str, Any]:
-    """Show what is attached to a call, without its bytes."""
+    """Show an attachment without its bytes."""
     return {
         "id": one.id,
         "kind": one.kind,

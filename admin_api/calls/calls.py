@@ -19,9 +19,9 @@ from storage.calls.call_row import CallState
 from storage.cursors import BadCursor
 
 SAME_CALL = timedelta(days=1)
-"""How far apart recordings of one call may begin: a transfer within a working day."""
+"""How far apart recordings of one call may begin: a call may be transferred within a working day."""
 MOST_RECORDINGS = 50
-"""Recordings of one call that are named."""
+"""Most recordings of one call that are listed."""
 CONDITIONS = (
     *(query_parameters.PARTY, query_parameters.SINCE, query_parameters.UNTIL, query_parameters.STATE),
     *(query_parameters.HOLD, query_parameters.DIRECTION, query_parameters.SOURCE),
@@ -30,11 +30,9 @@ SEARCH = (*CONDITIONS, query_parameters.LIMIT, query_parameters.CURSOR)
 
 
 async def search(request: AuthorisedRequest) -> Response:
-    """Answer GET /calls: a page, newest first; nothing of the question goes into the audit log."""
+    """Answer GET /calls: a page, newest first; the audit log does not record the query."""
     query = Query(**request.parameters(SEARCH))
-    lacking = request.daemon.lacking(
-        request.customer.name
-    )  # asked before: what is mended meanwhile may have been passed
+    lacking = request.daemon.lacking(request.customer.name)  # a rebuild may end during the search and leave gaps here
     try:
         found = await _found(request, query)
     except BadCursor:
@@ -57,7 +55,7 @@ async def view(request: AuthorisedRequest) -> Response:
 
 
 async def _recordings(request: AuthorisedRequest, shown: CallDocument) -> list[dict[str, Any]]:
-    """Return the other recordings of the same call: those that share a name of it, and how much that proves."""
+    """Return the other recordings of the same call, by shared identifiers, and how certain each match is."""
     names = {name["key"]: name["sure"] for name in shown.get("related", ())}
     began = shown.get("started_at")
     if not names or began is None:
@@ -76,7 +74,7 @@ async def _recordings(request: AuthorisedRequest, shown: CallDocument) -> list[d
 async def switch(request: AuthorisedRequest) -> Response:
     """Answer POST /calls/{id}/pause and /resume.
 
-    A pause protects somebody, so it does not wait for the disk; a resume is written down first.
+    A pause protects a person, so it takes effect before the disk answers; a resume is logged first.
     """
     request.no_parameters()
     await json_body.empty_body(request.http)
@@ -94,15 +92,15 @@ async def switch(request: AuthorisedRequest) -> Response:
 
 
 async def _found(request: AuthorisedRequest, query: Query) -> Page:
-    """Return a page of calls, those that are not in the index yet among them; raises BadCursor."""
+    """Return a page of calls, including those not in the index yet; raises BadCursor."""
     fresh = await request.daemon.unwritten(request.customer)
     return await request.customer.calls.find(query, fresh)
 
 
 async def find(request: AuthorisedRequest, *, measured: bool = False) -> tuple[CallRow, CallDocument | None]:
-    """Return a call as the index has it, or will have it, and what the daemon says of a live one.
+    """Return the index row of a call, or the one it will get, and the daemon's data if it is live.
 
-    `measured`: with the figures of this moment. Raises Problem 404 if there is no such call.
+    `measured`: include current quality figures. Raises Problem 404 if the call does not exist.
     """
     if is_id(request.object):
         fresh = await request.daemon.unwritten(request.customer, request.object)
@@ -117,16 +115,16 @@ async def find(request: AuthorisedRequest, *, measured: bool = False) -> tuple[C
 
 
 async def _newest(request: AuthorisedRequest, row: CallRow, live: CallDocument | None) -> CallRow:
-    """Return a row that was read, or what the index says now if the end of a live call got there in between."""
+    """Return the row that was read, or the current one if a live call ended in the meantime."""
     if live is None and row.state is CallState.RECORDING:
         return await request.customer.calls.get(row.id) or row
     return row
 
 
 async def settled(request: AuthorisedRequest) -> None:
-    """Have a call in the index, so that something can be put beside it; a live one may not be there yet.
+    """Make sure a call is in the index before something is attached to it; a live call may not be there yet.
 
-    Raises Problem 404, or 503 if the index does not take it now.
+    Raises Problem 404, or 503 if the index cannot take it now.
     """
     await find(request)
     unknown = await request.customer.calls.get(request.object) is None
@@ -136,7 +134,7 @@ async def settled(request: AuthorisedRequest) -> None:
 
 
 async def _beside(request: AuthorisedRequest, *, held: bool) -> dict[str, Any]:
-    """Return what people put beside a call."""
+    """Return the corrections and attachments of a call."""
     customer, call = request.customer, request.object
     hold = await customer.holds.get(call) if held else None
     whole = request.principal.role(HOLDERS) is not None

@@ -1,4 +1,4 @@
-"""Put a call under legal hold and release it: a held call is erased by nobody."""
+"""Put a call under legal hold and release it; a held call cannot be erased."""
 
 from __future__ import annotations
 
@@ -24,13 +24,14 @@ async def put(request: AuthorisedRequest) -> Response:
 
 
 async def remove(request: AuthorisedRequest) -> Response:
-    """Answer DELETE /calls/{id}/hold, also where there is none."""
+    """Answer DELETE /calls/{id}/hold; succeeds if there is no hold."""
     request.no_parameters()
     await calls.find(request)
     await request.note(DONE)
     try:
         await request.customer.holds.remove(request.object)
     except NoCall:
-        if request.daemon.document(request.customer.name, request.object) is None:  # a live call may be in no index yet
+        # a live call may not be in the index yet
+        if request.daemon.document(request.customer.name, request.object) is None:
             raise await request.missing() from None
     return Response(status_code=204)

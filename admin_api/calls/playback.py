@@ -1,6 +1,6 @@
-"""Play a call, in chunks or ranges (RFC 9110 section 14).
+"""Send the media of a call, whole or in ranges (RFC 9110 section 14).
 
-A file is rendered into a descriptor without a name; long WAV is sent while it is rendered.
+The call is rendered into an unnamed file; long WAV is sent while it is rendered.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from admin_api.http.problems import Problem, not_rendered, unavailable
 from storage.calls.call_index import CallRow
 
 CHUNK = 256 << 10  # bytes read at once, away from the loop: 8 s of stereo G.711 as WAV
-MAX_PLAYS = 8  # rendered files of one customer at once: an hour of FLAC takes 60 MB of memory while it is sent
-MAX_STREAMS = 16  # of one customer, rendered while they are sent: each has a worker of 30 MB, whatever the length
-TURN_SECONDS = 5.0  # beyond that many of either, a request waits so long for its turn: an hour is sent in about one
-LOOK_SECONDS = 0.05  # so often a request that waits for a file's turn looks whether there is room
-SLOW_SECONDS = 60.0  # a client that takes no chunk for so long is left, for it holds that memory
+MAX_PLAYS = 8  # rendered files of one customer at once; an hour of FLAC takes 60 MB of memory while it is sent
+MAX_STREAMS = 16  # streams of one customer at once; each has a worker of 30 MB, whatever the length
+TURN_SECONDS = 5.0  # a request over either limit waits this long; an hour of audio is sent in about 1 s
+LOOK_SECONDS = 0.05  # how often a waiting request checks for room
+SLOW_SECONDS = 60.0  # a client that reads no chunk for this long is dropped: it holds that memory
 MEDIA = (query_parameters.FORMAT,)
 CONTENT_TYPES = (
     "audio/wav",
@@ -44,7 +44,7 @@ CONTENT_TYPES = (
 
 
 class Source:
-    """A descriptor that threads read and that is closed once, never under a reader."""
+    """A descriptor that threads read; it is closed once, never during a read."""
 
     def __init__(self, descriptor: int, size: int) -> None:
         self.size = size
@@ -53,26 +53,26 @@ class Source:
         self._closed = False
 
     def read(self, length: int, offset: int) -> bytes:
-        """Read; nothing after the end or once closed."""
+        """Read bytes; empty past the end or after close."""
         with self._lock:
             return b"" if self._closed else os.pread(self._descriptor, length, offset)
 
     def tag(self) -> str:
-        """Make a strong validator of the content: a live call grows, and encoders change with versions."""
+        """Return a strong ETag of the content: a live call grows, and encoders change with versions."""
         digest = hashlib.sha256()
         for offset in range(0, self.size, CHUNK):
             digest.update(self.read(CHUNK, offset))
         return f'"{digest.hexdigest()[:32]}"'
 
     def close(self) -> None:
-        """Close, also twice."""
+        """Close; may be called twice."""
         with self._lock:
             if not self._closed:
                 self._closed = True
                 os.close(self._descriptor)
 
     async def chunks(self, begin: int, end: int) -> AsyncIterator[bytes]:
-        """Give the bytes from begin to end, read away from the loop."""
+        """Yield the bytes from begin to end, read in a thread."""
         while begin < end:
             data = await asyncio.to_thread(self.read, min(CHUNK, end - begin), begin)
             if not data:
@@ -82,7 +82,7 @@ class Source:
 
 
 class Sent(StreamingResponse):
-    """An answer out of a source that is given up whatever happens."""
+    """A streaming answer whose source is always released."""
 
     def __init__(
         self,
@@ -93,14 +93,14 @@ class Sent(StreamingResponse):
         *,
         kept: Callable[[], bool],
     ) -> None:
-        """Send `content` as long as it is `kept`; call `end` at the end."""
+        """Send `content` while `kept` is true; call `end` at the end."""
         super().__init__(content, status, headers)
         self._content = content
         self._end = end
         self._kept = kept
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send it; a client that stops reading is left, and nothing more goes out of what is erased meanwhile."""
+        """Send it; drop a client that stops reading, and stop at once if the call is erased."""
 
         async def with_time_limit(message: Message) -> None:
             if message.get("body") and not self._kept():
@@ -111,33 +111,33 @@ class Sent(StreamingResponse):
         try:
             await super().__call__(scope, receive, with_time_limit)
         except (TimeoutError, BrokenOff):
-            return  # uvicorn breaks the connection off: the answer is incomplete
+            return  # uvicorn closes the connection: the answer is incomplete
         finally:
             try:
                 if isinstance(self._content, AsyncGenerator):
-                    await self._content.aclose()  # what is left to the collector may be closed by two threads at once
+                    await self._content.aclose()  # the garbage collector may close it twice at once
             finally:
                 self._end()
 
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """A rendered call that can be sent."""
+    """A rendered call, ready to be sent."""
 
     source: Source
     """Its bytes."""
     content_type: str
-    """What they are."""
+    """The content type."""
     tag: str
     """Their validator."""
 
     @property
     def size(self) -> int:
-        """Say how many."""
+        """Return the number of bytes."""
         return self.source.size
 
     def chunks(self, begin: int, end: int) -> AsyncIterator[bytes]:
-        """Give the bytes from begin to end."""
+        """Yield the bytes from begin to end."""
         return self.source.chunks(begin, end)
 
 
@@ -156,7 +156,7 @@ class Player:
         # by customer
 
     async def play(self, request: AuthorisedRequest) -> Response:
-        """Render a call and send it, or the range of it that was asked for."""
+        """Render a call and send it, or the requested range."""
         form = request.parameters(MEDIA)["format"]
         row, live = await find(request)
         ends: list[Callable[[], None]] = []
@@ -176,7 +176,7 @@ class Player:
             raise
 
     async def _streamed(self, request: AuthorisedRequest, row: CallRow, ends: list[Callable[[], None]]) -> Playable:
-        """Open what is rendered while it is sent, in its turn."""
+        """Open a stream that is rendered while it is sent, once there is room."""
         turn = self._streams[request.customer.name]
         try:
             async with asyncio.timeout(TURN_SECONDS):
@@ -191,8 +191,8 @@ class Player:
     async def _whole(
         self, request: AuthorisedRequest, row: CallRow, form: str, *, is_live: bool, ends: list[Callable[[], None]]
     ) -> Playable:
-        """Take what was rendered a moment ago, or render it."""
-        # a live call has grown when it is asked for again, so what was rendered of it is nobody else's
+        """Return the recently rendered file, or render it."""
+        # a live call grows, so a file rendered from it is not shared with later requests
         key = (request.customer.name, row.id, f"{form} {next(self._live)}" if is_live else form)
         ready = await self._ready(request, row, form, key)
         ends.append(lambda: self._cache.leave(key, keep=not is_live))
@@ -221,7 +221,7 @@ class Player:
 
 async def _too_many(request: AuthorisedRequest) -> Problem:
     await request.note(REFUSED, "too many plays at once")
-    return unavailable("No more plays of this customer can go on at once; wait until one has ended.")
+    return unavailable("This customer has as many playbacks as may run at once; wait until one ends.")
 
 
 def _answer(request: AuthorisedRequest, sound: Playable, name: str, leaf: int, end: Callable[[], None]) -> Response:
@@ -246,6 +246,6 @@ def _answer(request: AuthorisedRequest, sound: Playable, name: str, leaf: int, e
 
 
 def _all(ends: list[Callable[[], None]]) -> None:
-    """Call what has to be called at the end, once."""
+    """Call the function at the end, once."""
     while ends:
         ends.pop()()

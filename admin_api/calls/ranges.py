@@ -1,4 +1,4 @@
-"""Whether a request wants a file, and which part of it: RFC 9110 sections 13 and 14.2; pure."""
+"""Evaluate conditional and range requests (RFC 9110 sections 13 and 14.2); pure."""
 
 from __future__ import annotations
 
@@ -7,28 +7,28 @@ from collections.abc import Sequence
 
 from admin_api.http.problems import Problem
 
-MAX_TEXT = 100  # characters of a Range header that are looked at; two numbers of 18 digits have 43
-MAX_TAGS = 4096  # characters of If-Match and If-None-Match that are looked at; ours have 34
+MAX_TEXT = 100  # longest Range header that is parsed; two numbers of 18 digits have 43 characters
+MAX_TAGS = 4096  # longest If-Match and If-None-Match that are parsed; our ETags have 34 characters
 _TAG = re.compile(r'(W/)?("[^"]*")')
 _ONE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})", re.IGNORECASE)
 
 Span = tuple[int, int]
-"""First byte and the one after the last."""
+"""The first byte and the one after the last."""
 
 
 def unchanged(match: Sequence[str], none_match: Sequence[str], tag: str) -> bool:
-    """Tell whether the client has the file already, so that 304 is the answer to a GET or HEAD; raises Problem 412.
+    """Return whether the client has the file already (answer 304 to a GET or HEAD); raises Problem 412.
 
-    `match` and `none_match` are the values of If-Match, which compares strongly, and If-None-Match, which does not
-    (RFC 9110 section 13.1); `tag` is the strong validator of the file as it is now.
+    `match` and `none_match` are the values of If-Match (strong comparison) and If-None-Match (weak comparison),
+    RFC 9110 section 13.1; `tag` is the file's current strong ETag.
     """
     if match and not any(whole == tag or whole == "*" for whole, _ in _tags(match)):
-        raise Problem(412, "changed", "The file is another one", "Ask without If-Match, or with the ETag of now.")
+        raise Problem(412, "changed", "The file has changed", "Ask without If-Match, or with the current ETag.")
     return any(bare in (tag, "*") for _, bare in _tags(none_match))
 
 
 def _tags(given: Sequence[str]) -> list[tuple[str, str]]:
-    """Read a list of entity tags, each as it came and without its mark of weakness."""
+    """Parse a list of entity tags; return each as sent and without its W/ prefix."""
     text = ",".join(given)[:MAX_TAGS]
     if text.strip() == "*":
         return [("*", "*")]
@@ -36,10 +36,10 @@ def _tags(given: Sequence[str]) -> list[tuple[str, str]]:
 
 
 def wanted(given: Sequence[str], conditions: Sequence[str], size: int, tag: str) -> Span | None:
-    """Return the part of a file that a GET wants, None for all of it; raises Problem 416.
+    """Return the part of a file that a GET asks for, None for the whole; raises Problem 416.
 
-    `given` and `conditions` are the values of Range and If-Range; `tag` is the strong validator of the file as it is
-    now: with another one in If-Range all of it is sent.
+    `given` and `conditions` are the values of Range and If-Range; `tag` is the file's current strong
+    ETag: if If-Range has another one, the whole file is sent.
     """
     if len(given) != 1 or any(condition != tag for condition in conditions):
         return None
@@ -47,10 +47,10 @@ def wanted(given: Sequence[str], conditions: Sequence[str], size: int, tag: str)
 
 
 def span(text: str, size: int) -> Span | None:
-    """Read a Range header of one range, None to ignore it; raises Problem 416 if nothing of it is there.
+    """Parse a Range header of one range, None to ignore it; raises Problem 416 if it lies outside the file.
 
-    Several ranges are answered with the whole, as RFC 9110 allows: no player asks so, and many small ones are an
-    attack (section 17.15).
+    Several ranges are answered with the whole file, as RFC 9110 allows: no player sends them, and many small ones are
+    an attack (section 17.15).
     """
     found = _ONE.fullmatch(text.strip()) if len(text) <= MAX_TEXT else None
     if not found or found[1] == found[2] == "":
@@ -67,11 +67,11 @@ def span(text: str, size: int) -> Span | None:
 
 
 def outside(size: int) -> Problem:
-    """Return what a range past the end is answered."""
+    """Return the answer to a range outside the file."""
     return Problem(
         416,
         "range",
-        "Nothing of this range is there",
-        "Ask for a range inside the length that Content-Range tells.",
+        "The range lies outside the file",
+        "Ask for a range within the length given in Content-Range.",
         headers={"Content-Range": f"bytes */{size}"},
     )

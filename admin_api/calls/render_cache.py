@@ -1,7 +1,7 @@
-"""What was rendered a moment ago, so that a player that seeks has a call rendered once and not for every range.
+"""Keep recently rendered files, so that a player that seeks does not have the call rendered for every range.
 
-In memory without a name on any disk, for SECONDS after the last reader left; whoever asks for a call again is
-authorised and looked up in the index first, so an erased call is not there for anybody.
+The files are in memory, without a name on any disk, for SECONDS after the last reader left. Every request is
+authorised and looked up in the index first, so nobody gets an erased call.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import Generic, TypeVar
 from weakref import WeakValueDictionary
 
 SECONDS = 15.0
-"""A player seeks within seconds; an hour of stereo FLAC takes 60 MB for so long."""
+"""A player seeks within seconds; until then, an hour of stereo FLAC holds 60 MB."""
 HEAVY = 512 << 20
-"""Bytes of one customer's files that are enough: with so many, another one is made only where idle ones can go."""
+"""Byte limit of one customer's files: above it, a new one is rendered only if idle ones can be dropped."""
 
 Key = tuple[str, str, str]
 """Customer, call, format."""
@@ -26,37 +26,37 @@ T = TypeVar("T")
 
 @dataclass(slots=True)
 class Kept(Generic[T]):
-    """One rendered file and its readers."""
+    """One rendered file with its readers."""
 
     file: T
-    """What was made."""
+    """The rendered file."""
     readers: int = 0
-    """Who reads it now."""
+    """The number of current readers."""
     going: asyncio.TimerHandle | None = None
-    """Set while nobody reads it."""
+    """The expiry timer; set while nobody reads it."""
 
 
 class Full(Exception):
-    """One customer has as many files in memory, or as heavy ones, as it may have."""
+    """A customer has reached the limit of files or bytes in memory."""
 
 
 class RenderCache(Generic[T]):
     """Rendered files by customer, call and format."""
 
     def __init__(self, most: Callable[[], int], close: Callable[[T], None], weight: Callable[[T], int]) -> None:
-        """Hold at most `most()` files of one customer; `close` gives one up, `weight` says how many bytes it has."""
+        """Keep at most `most()` files of one customer; `close` releases a file, `weight` returns its bytes."""
         self._most = most
         self._close = close
         self._weight = weight
         self._kept: dict[Key, Kept[T]] = {}
         self._making: dict[Key, int] = {}
-        # requests that make a file, or wait for one that is being made
+        # requests that render a file, or wait for it
         self._turns: WeakValueDictionary[Key, asyncio.Lock] = WeakValueDictionary()
 
     async def take(self, key: Key, make: Callable[[], Awaitable[T]]) -> T:
-        """Return the file of a key, made now if it is not there; raises Full, and what `make` raises.
+        """Return the file of a key, rendered now if absent; raises Full, and what `make` raises.
 
-        Give it back with `leave`.
+        Return it with `leave`.
         """
         self._room(key)
         turn = self._turns.setdefault(key, asyncio.Lock())
@@ -77,7 +77,7 @@ class RenderCache(Generic[T]):
                 del self._making[key]
 
     def leave(self, key: Key, *, keep: bool = True) -> None:
-        """Read it no more; without readers it goes after a while, or at once if it is not to be kept."""
+        """Stop reading; without readers, the file is dropped after SECONDS, or at once if it is not to be kept."""
         kept = self._kept[key]
         kept.readers -= 1
         if not kept.readers and not keep:
@@ -86,7 +86,7 @@ class RenderCache(Generic[T]):
             kept.going = asyncio.get_running_loop().call_later(SECONDS, self._drop, key)
 
     def _room(self, key: Key) -> None:
-        """Make room for a key by giving up what nobody reads; raises Full."""
+        """Make room for a key by dropping files without readers; raises Full."""
         if key in self._kept or key in self._making:
             return
         theirs = [each for each in {*self._kept, *self._making} if each[0] == key[0]]

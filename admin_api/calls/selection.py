@@ -1,4 +1,4 @@
-"""The conditions by which an erasure, an export or a data subject request selects calls."""
+"""Read the conditions by which an erasure, an export or a data subject request selects calls."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ CONDITIONS = ("party", "since", "until", "state", "hold", "direction", "source")
 
 
 def conditions(given: object) -> tuple[Query, list[dict[str, str]]]:
-    """Read what to look for, and what is wrong with it.
+    """Read the search conditions, and the errors in them.
 
-    One condition at least, so that nobody erases or exports everything by leaving something out.
+    At least one is required, so that an omission does not erase or export everything.
     """
     wanted = body_reader.Members(given, CONDITIONS, "query")
     if not wanted.errors and not any(name in wanted for name in CONDITIONS):
@@ -32,7 +32,7 @@ def conditions(given: object) -> tuple[Query, list[dict[str, str]]]:
 
 
 def _word(wanted: body_reader.Members, name: str, words: type[W]) -> W | None:
-    """Read a word out of a list that may be left out."""
+    """Read an optional word from a list."""
     said = wanted.raw(name)
     if name in wanted and said not in list(words):
         wanted.wrong(name, f"must be one of {', '.join(words)}")

@@ -1,7 +1,7 @@
-"""How a call looks: the loudness of each channel over its length, made by a render worker and kept nowhere.
+"""Answer the waveform of a call: the loudness of each channel over its length, from a render worker, never stored.
 
-A picture of somebody's speech is media: the same roles may have it, and it is written down as an act of its own.
-Making it anew takes less than a second for an hour, so there is no copy that an erasure would have to find.
+A picture of speech is media: it needs the same roles and has its own action in the audit log. An hour takes less than
+a second to render, so no copy is kept that an erasure would have to find.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from admin_api.http.problems import not_rendered, unavailable
 from storage.timestamps import rfc3339
 
 FORM = "peaks"
-"""What the daemon is asked to render."""
+"""The format to ask the daemon for."""
 MAX_BYTES = 16 << 20  # 64 channels of 2,000 peaks and 500 gaps have 3 MB
 REASONS = ("pause", "hold", "restart", "disk", "")
 
@@ -41,13 +41,13 @@ async def view(request: AuthorisedRequest) -> Response:
         shown = read(await asyncio.to_thread(_taken, rendered))
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         await request.note(FAILED, "cannot be rendered")
-        raise unavailable("The render worker made nothing of use.") from None
+        raise unavailable("The render worker returned no usable result.") from None
     await request.note(DONE)
     return responses.document({"id": row.id, **shown})
 
 
 def read(data: bytes) -> dict[str, Any]:
-    """Read what the worker wrote and check all of it: it decodes untrusted media. Raises ValueError and the like."""
+    """Parse and check all of the worker's output: it decodes untrusted media. Raises ValueError and the like."""
     told = json.loads(data)
     channels = [
         {
@@ -63,7 +63,7 @@ def read(data: bytes) -> dict[str, Any]:
 
 
 def _real(value: Any) -> float:
-    """Read a number that JSON can carry; raises ValueError for the others."""
+    """Read a finite number; raises ValueError otherwise."""
     found = float(value)
     if not math.isfinite(found):
         raise ValueError

@@ -1,4 +1,4 @@
-"""People in the bodies of requests."""
+"""Read people from request bodies."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from admin_api.http import body_reader
 from admin_api.http.body_reader import Members
 from storage.directory.user import SEVERAL, SINGLE, Person
 
-MAX_BODY = 4 << 20  # bytes of a whole list: to read more at once would hold everybody up for over 50 ms
+MAX_BODY = 4 << 20  # bytes of a whole list: parsing more at once would block the event loop for over 50 ms
 MEMBERS = (*SINGLE, *SEVERAL)
 
 
@@ -20,9 +20,9 @@ class WholeList:
     """All people of a directory."""
 
     people: tuple[Person, ...] = field(repr=False)
-    """Everybody; whoever is not among them has left."""
+    """The complete list; a user who is not in it has left."""
     accept: bool
-    """Also if so many would leave that the list looks broken."""
+    """Accept the list even if so many would leave that it looks broken."""
 
 
 def one(data: bytes) -> Person:
@@ -34,7 +34,7 @@ def one(data: bytes) -> Person:
 
 
 def everybody(data: bytes) -> WholeList:
-    """Read a whole list; raises Problem 422, which names at most the first faulty person."""
+    """Read a whole list; raises Problem 422, which names only the first invalid person."""
     body = body_reader.parse(data, ("users", "accept"))
     given, accept = body.raw("users"), body.raw("accept")
     if not isinstance(given, list):
@@ -47,19 +47,19 @@ def everybody(data: bytes) -> WholeList:
         entry = Members(each, MEMBERS, f"users[{number}]")
         person = _person(entry)
         if person.key in people:
-            entry.wrong("", "is told apart by the same as somebody before in the list")
+            entry.wrong("", "has the same identity as an earlier person in the list")
         entry.done()
         people[person.key] = person
     return WholeList(tuple(people.values()), bool(accept))
 
 
 def _person(body: Members) -> Person:
-    """Read the members of a person; notes what is wrong with them."""
+    """Read the members of a person and record their errors."""
     single: dict[str, Any] = {name: (body.maybe_text(name, MAX_FIELD) or "").strip() for name in SINGLE}
     several: Mapping[str, Any] = {name: _texts(body, name) for name in SEVERAL}
     person = Person(**single, **several)
     if not person.key and not body.errors:
-        body.wrong("", f"must have one of {', '.join(KEYS)}, by which the person is told apart")
+        body.wrong("", f"must have one of {', '.join(KEYS)}, which identify the person")
     return person
 
 

@@ -1,6 +1,6 @@
-"""Users of a customer without a directory: made and changed here, one by one or as a whole list.
+"""Create and change users of a customer without a directory, one by one or as a whole list.
 
-Whoever comes from a directory or a CSV file changes there; the next import would undo it here.
+Users from a directory or a CSV file are changed there; the next import would undo a change made here.
 """
 
 from __future__ import annotations
@@ -19,31 +19,31 @@ from storage.directory.user_store import User
 
 SOURCE = "api"
 BRAKE_PERCENT = 5
-"""A list that would make more of the active users inactive asks first: a broken export looks like that."""
+"""Share of active users; a list that would make more of them inactive needs `accept`: it may be a broken export."""
 PIECE = 500
 """Users written in one transaction."""
 _WHERE = {"entra": "Microsoft Entra ID", "csv": "the CSV file that is imported"}
 
 
 async def create(request: AuthorisedRequest) -> Response:
-    """Answer POST /users: a new user; 409 if there is one already who is told apart by the same."""
+    """Answer POST /users: a new user; 409 if a user with the same identity exists."""
     person = await body_reader.given(request, user_bodies.one)
     users = request.customer.users
-    async with users.changing:  # of several who name the same person at once, one makes it
+    async with users.changing:  # of several concurrent requests for the same person, one creates it
         known = await users.known(SOURCE, person)
         if known is not None:
             await request.note(FAILED, "known already", known.id)
-            raise conflict(f"There is such a user already. PUT …/users/{known.id} changes it.")
+            raise conflict(f"This user already exists. Change it with PUT …/users/{known.id}.")
         await request.note(DONE)
         await users.carry_out(await users.one(person, SOURCE))
         user = await users.known(SOURCE, person)
     if user is None:
-        raise conflict("The user was deleted in the same moment.")
+        raise conflict("The user has just been deleted.")
     return responses.document(shown(user), 201)
 
 
 async def change(request: AuthorisedRequest) -> Response:
-    """Answer PUT /users/{id}: what the user is now; 409 for one who comes from a directory."""
+    """Answer PUT /users/{id}: replace the user; 409 for one who comes from a directory."""
     person = await body_reader.given(request, user_bodies.one)
     users = request.customer.users
     async with users.changing:
@@ -52,14 +52,14 @@ async def change(request: AuthorisedRequest) -> Response:
         other = await users.known(SOURCE, person)
         if other is not None and other.id != user.id:
             await request.note(FAILED, "another one is known by it")
-            raise conflict(f"Another user is told apart by the same: {other.id}.")
+            raise conflict(f"Another user has the same identity: {other.id}.")
         await request.note(DONE)
         await users.carry_out(await users.one(person, SOURCE, user))
     return responses.document(shown(await named(request)))
 
 
 async def replace(request: AuthorisedRequest) -> Response:
-    """Answer PUT /users: everybody there is; 409 if so many would leave that the list looks broken."""
+    """Answer PUT /users: replace all users; 409 if so many would leave that the list looks broken."""
     wanted = await _whole(request)
     users = request.customer.users
     async with users.changing:
@@ -68,7 +68,7 @@ async def replace(request: AuthorisedRequest) -> Response:
             await request.note(FAILED, "the brake holds")
             raise conflict(
                 f"{len(plan.unmapped)} of {plan.active} users are not in the list and would become inactive. "
-                'Look at the list; "accept": true does it.'
+                'Check the list; "accept": true applies it all the same.'
             )
         await request.note(DONE, _counted(plan))
         for piece in plan.pieces(PIECE):
@@ -78,7 +78,7 @@ async def replace(request: AuthorisedRequest) -> Response:
 
 
 async def _whole(request: AuthorisedRequest) -> user_bodies.WholeList:
-    """Read a whole list, away from the event loop; raises Problem."""
+    """Read a whole list in a thread; raises Problem."""
     async with request.well_formed():
         request.no_parameters()
         data = await json_body.body(request.http, user_bodies.MAX_BODY)
@@ -86,7 +86,7 @@ async def _whole(request: AuthorisedRequest) -> user_bodies.WholeList:
 
 
 async def _ours(request: AuthorisedRequest, user: User) -> None:
-    """Refuse to change somebody who comes from elsewhere; raises Problem 409."""
+    """Refuse to change a user from another source; raises Problem 409."""
     if user.source != SOURCE:
         await request.note(FAILED, "from a directory")
         raise conflict(f"The user comes from {_WHERE.get(user.source, 'a directory')}: change it there.")

@@ -9,7 +9,7 @@ from storage.directory.user import SEVERAL, SINGLE
 
 MAX_FIELD = 512  # characters; the longest e-mail address has 254
 MAX_SEVERAL = 50  # numbers, and addresses, of one person
-KEYS = ("object_id", "upn", "email", "account_name")  # what tells a person apart, in this order
+KEYS = ("object_id", "upn", "email", "account_name")  # identities of a person, in order of precedence
 ID = "9a1f7e0a-2f0b-4c57-9d4e-0b6a4b1f7c12"
 _CALL_ID = "6f1c7e0a-2f0b-4c57-9d4e-0b6a4b1f7c11"
 _ID: dict[str, Any] = {"type": "string", "format": "uuid"}
@@ -22,7 +22,7 @@ _SAID: dict[str, Any] = {"type": "string", "minLength": 1, "maxLength": MAX_FIEL
 
 
 def _shown(properties: Mapping[str, Any]) -> dict[str, Any]:
-    """Describe an answer; members may be added in later versions."""
+    """Describe an answer; later versions may add members."""
     return {"type": "object", "properties": dict(properties), "required": list(properties)}
 
 

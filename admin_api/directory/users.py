@@ -1,4 +1,4 @@
-"""Directory users: find, view, export, unmap, delete. What they are called changes only where they come from."""
+"""Directory users: find, view, export, unmap, delete. Names change only at their source."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ STATE = query_parameters.Parameter(
 USERS = (QUESTION, STATE, query_parameters.LIMIT, query_parameters.CURSOR)
 EXPORT_VERSION = 1
 MOST_UNREAD = 5_000
-"""Users of whom each is opened for a search as long as they are not in memory: half a second. Of more, all are taken
-into memory at once while one waits: 15 s of a processor for 100,000, once after a start."""
+"""Up to this many users, a search decrypts each one that is not in memory yet: half a second. With more, it waits until
+all are in memory: 15 s of CPU for 100,000, once after a start."""
 FEW = 200
-"""Users that are taken over while somebody waits for a search: 50 ms. More are soon found."""
+"""Users loaded while a search waits: 50 ms. The others are found soon after."""
 
 
 async def listed(request: AuthorisedRequest) -> Response:
-    """Answer GET /users by name: all, or those whom a name, number or address means or meant."""
+    """Answer GET /users by name: all, or those whom a name, number or address matches now or did before."""
     given = request.parameters(USERS)
     after = given["cursor"] or ""
     if after and not is_id(after):
@@ -64,7 +64,7 @@ async def view(request: AuthorisedRequest) -> Response:
 
 
 async def export(request: AuthorisedRequest) -> Response:
-    """Answer GET /users/{id}/export: everything kept of a user, and the calls that refer to it, as a file."""
+    """Answer GET /users/{id}/export: everything stored about a user, and the calls that refer to it, as a file."""
     request.no_parameters()
     user = await named(request)
     settled = await request.customer.users.settled(user)
@@ -86,7 +86,7 @@ async def export(request: AuthorisedRequest) -> Response:
 
 
 async def unmap(request: AuthorisedRequest) -> Response:
-    """Answer POST /users/{id}/unmap: the user is inactive from now on, until the directory names it again."""
+    """Answer POST /users/{id}/unmap: make the user inactive until the directory lists it again."""
     request.no_parameters()
     await json_body.empty_body(request.http)
     await named(request)
@@ -101,7 +101,7 @@ async def delete(request: AuthorisedRequest) -> Response:
     """Answer DELETE /users/{id}: 409 while the directory has the user, or recordings refer to it."""
     request.no_parameters()
     await named(request)
-    await request.settle_all()  # a call that is being recorded refers to them too
+    await request.settle_all()  # a live call refers to them too
     try:
         gone = await request.customer.users.delete(request.object, lambda: request.note(DONE))
     except Mapped:
@@ -142,7 +142,7 @@ async def _found(
         return await user_search.find(
             customer.users, who, None, customer.settings.country, limit=limit, after=after, state=state
         )
-    await customer.correlation.refresh(most=FEW)  # who was added a moment ago is found
+    await customer.correlation.refresh(most=FEW)  # so that a user who was just added is found
     country, who = customer.settings.country, customer.correlation.who
     if who is None and await customer.users.count() > MOST_UNREAD:
         await customer.correlation.load_now()
@@ -155,7 +155,7 @@ def _former(each: Former) -> dict[str, Any]:
 
 
 def _identity(each: Identity) -> dict[str, Any]:
-    """Show what calls are recognised by, and for which time: null is for ever."""
+    """Show the identities that link calls to a user, each with its time; null means without limit."""
     return {
         "kind": each.kind,
         "value": each.value,

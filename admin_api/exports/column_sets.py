@@ -1,4 +1,4 @@
-"""Column sets: columns of exports under a name; list, make or change, delete."""
+"""Column sets: named lists of export columns; list, create or change, delete."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ RIGHT_COLUMNS = f"must be a list of names out of {', '.join(columns.COLUMNS)}"
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A set as somebody wants it."""
+    """The set of a request body."""
 
     columns: tuple[str, ...]
-    """Names of columns in the order wanted."""
+    """Names of columns in order."""
     name: str | None = field(default=None, repr=False)
-    """A new name, None to leave it."""
+    """A new name, None to keep the old one."""
 
 
 async def listed(request: AuthorisedRequest) -> Response:
@@ -38,7 +38,7 @@ async def listed(request: AuthorisedRequest) -> Response:
 
 
 async def put(request: AuthorisedRequest) -> Response:
-    """Answer PUT /column-sets/{name or id}: make it or change it."""
+    """Answer PUT /column-sets/{name or id}: create it or change it."""
     wanted = await body_reader.given(request, read)
     if not is_name(request.object):
         await request.note(REFUSED, "not as described")
@@ -65,7 +65,7 @@ async def put(request: AuthorisedRequest) -> Response:
 
 
 async def delete(request: AuthorisedRequest) -> Response:
-    """Answer DELETE /column-sets/{name or id}; exports that were made with it stay."""
+    """Answer DELETE /column-sets/{name or id}; exports made with it stay."""
     request.no_parameters()
 
     async def told(id: str) -> None:
@@ -87,7 +87,7 @@ def read(data: bytes) -> Wanted:
 
 
 def columns_of(body: Members) -> tuple[str, ...]:
-    """Read the member `columns`; notes what is wrong with it."""
+    """Read the member `columns` and record its errors."""
     names = body.raw("columns")
     well = isinstance(names, list) and 0 < len(names) <= columns.MAX_COLUMNS
     if not well or not all(isinstance(name, str) and name in columns.COLUMNS for name in names):
@@ -99,12 +99,12 @@ def columns_of(body: Members) -> tuple[str, ...]:
 
 
 def is_name(text: str) -> bool:
-    """Say whether a text can be the name of a set: it stands in a path and on one line of a page."""
+    """Return whether a text can name a set: it must fit in a URL path and on one line of a page."""
     return bool(text.strip()) and len(text) <= MAX_NAME and text.isprintable() and "/" not in text
 
 
 def others(names: Sequence[str]) -> bool:
-    """Say whether any of these columns shows anybody but the party that an export is about."""
+    """Return whether any of these columns shows other people than the party the export is about."""
     known = columns.COLUMNS
     return any(name in known and known[name].about is columns.About.OTHERS for name in names)
 

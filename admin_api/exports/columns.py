@@ -1,7 +1,7 @@
-"""The columns of an export: what they are called, whom they are about, and how a call fills them; pure.
+"""The columns of an export: name, whom they are about, and how a call fills them; pure.
 
-A column of the *subject* shows the party that the export was asked for, a column of *others* shows anybody else too:
-those are never there unless they are named. An export by ids has no subject, so its columns of the subject are empty.
+A column of the *subject* shows the party that the export is about. A column of *others* shows other people too; it is
+included only if it is named. An export by ids has no subject, so its subject columns are empty.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ class Column:
     """One column."""
 
     name: str
-    """What it is called in requests and in the first row."""
+    """Its name in requests and in the heading row."""
     about: About
     """Whom it is about."""
     means: str
-    """What it shows, for the documentation."""
+    """Its description, for the documentation."""
     read: Callable[[CallDocument, Collection[int]], Any]
-    """Take the value out of a call; the numbers are those of the subject's parties."""
+    """Return the value from a call; the numbers are those of the subject's parties."""
 
 
 def values(columns: Sequence[Column], call: CallDocument, subject: Collection[int]) -> list[Any]:
@@ -60,7 +60,7 @@ def _parties(call: CallDocument) -> Sequence[Party]:
 
 
 def _one_or_all(found: list[Any]) -> Any:
-    """Return what was found: nothing, the one, or a list."""
+    """Return None, the single value, or a list."""
     found = [value for value in found if value is not None]
     return found if len(found) > 1 else found[0] if found else None
 
@@ -151,5 +151,5 @@ _ABOUT_SUBJECT = ("party_role", "party_name", "party_number", "party_uri", "part
 
 
 def usual(by_party: bool) -> tuple[str, ...]:
-    """Return the columns of an export that names none: nothing of anybody but the party it was asked for."""
+    """Return the default columns: nothing about anybody but the subject."""
     return (*_ABOUT_CALL, *(_ABOUT_SUBJECT if by_party else ()), "erase_after")

@@ -1,4 +1,4 @@
-"""Ask for an export, look how far it is, fetch the file, cancel it."""
+"""Request an export, show its progress, fetch its file, cancel it."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ _MEMBERS = (*_WAYS, "format", "columns", "column_set", "media", "silence_others"
 
 
 async def create(request: AuthorisedRequest) -> Response:
-    """Answer POST /exports; what is asked for is durable when the answer goes out."""
+    """Answer POST /exports; the request is durable when the answer is sent."""
     request.no_parameters()
     sets = await request.customer.column_sets.all()
     async with request.well_formed():
         wanted = read(await json_body.body(request.http), sets)
     if wanted.calls is None:
-        await request.settle_all()  # it is to hold all that an erasure by the same words would reach
+        await request.settle_all()  # it must hold every call that an erasure with the same search would erase
     try:
         export = await request.customer.exports.file(wanted, request.principal.name)
     except TooMany as problem:
@@ -49,7 +49,7 @@ async def create(request: AuthorisedRequest) -> Response:
         raise unavailable(f"{problem}; {problem.hint}.") from None
     try:
         await request.note(DONE, _told(wanted), export.id)
-    except Problem:  # what cannot be written down is not done
+    except Problem:  # without an audit entry, nothing is done
         await request.customer.exports.cancel(export.id)
         raise
     return responses.document(shown(export, None), 202)
@@ -79,7 +79,7 @@ async def view(request: AuthorisedRequest) -> Response:
 
 
 async def cancel(request: AuthorisedRequest) -> Response:
-    """Answer DELETE /exports/{id}: end it, or give up its file."""
+    """Answer DELETE /exports/{id}: cancel it, or delete its file."""
     request.no_parameters()
     await _find(request)
     await request.note(DONE)
@@ -95,10 +95,12 @@ async def file(request: AuthorisedRequest) -> Response:
     export = await _find(request)
     if export.case is not None:
         await request.note(REFUSED, "the report of a request")
-        raise conflict("This is the report of a request; GET /requests/ID/report/file hands it out and notes to whom.")
+        raise conflict(
+            "This is the report of a request; fetch it with GET /requests/ID/report/file, which records who fetched it."
+        )
     if export.state is ExportState.RUNNING:
         await request.note(FAILED, "not done yet")
-        raise conflict("The export is not done yet; its state says when it is.")
+        raise conflict("The export is not finished yet; its state shows when it is.")
     if export.state is not ExportState.DONE or export.request is None:
         await request.note(REFUSED, "no file")
         raise not_found()
@@ -125,7 +127,7 @@ def read(data: bytes, sets: Sequence[ColumnSet] = ()) -> Request:
         raise invalid([_wrong("", "must be a JSON object")])
     errors: list[dict[str, str]] = []
     if set(given) - set(_MEMBERS):
-        errors.append(_wrong("", f"there is an unknown member; known are {', '.join(_MEMBERS)}"))
+        errors.append(_wrong("", f"unknown member; the known ones are {', '.join(_MEMBERS)}"))
     reason, calls, party = given.get("reason"), given.get("calls"), given.get("party")
     if not isinstance(reason, str) or not reason.strip() or len(reason) > MAX_TEXT:
         errors.append(_wrong("reason", f"must be a text of 1 to {MAX_TEXT} characters"))
@@ -151,7 +153,7 @@ def read(data: bytes, sets: Sequence[ColumnSet] = ()) -> Request:
 
 
 def shown(export: Export, progress: tuple[int, int | None] | None, held: int | None = None) -> dict[str, Any]:
-    """Show an export; `held`: calls that it holds, where that is known."""
+    """Show an export; `held`: the calls it contains, where known."""
     request = export.request
     document: dict[str, Any] = {
         "id": export.id,
@@ -176,12 +178,12 @@ def shown(export: Export, progress: tuple[int, int | None] | None, held: int | N
 
 
 def _party(request: Request | None) -> str | None:
-    """Return whose calls were asked for, where it was one person's."""
+    """Return the person whose calls were requested, if it was one person's."""
     return (request.party or (request.query or {}).get("party")) if request else None
 
 
 def _conditions(request: Request | None) -> dict[str, Any] | None:
-    """Return what else a search for the calls asked for, None where it was no search."""
+    """Return the other conditions of the search, None if there was no search."""
     if request is None or request.query is None:
         return None
     return {name: value for name, value in request.query["query"].items() if value is not None}
@@ -193,11 +195,11 @@ async def _find(request: AuthorisedRequest) -> Export:
 
 
 async def away(chunks: Iterator[bytes]) -> AsyncIterator[bytes]:
-    """Read away from the loop, a chunk at a time.
+    """Read in a thread, a chunk at a time.
 
-    What ends in the middle is closed there too: the file may be erased, and its last descriptor takes long to close.
+    An aborted download closes the file there too: it may be erased, and closing its last descriptor takes long.
     """
-    turn = threading.Lock()  # whoever gave up does not wait for what is being read
+    turn = threading.Lock()  # a client that left does not wait for the read
 
     def some() -> bytes:
         data = bytearray()
@@ -262,7 +264,7 @@ def _columns(
 
 
 def _told(request: Request) -> str:
-    """Say in the audit log what is asked for, but not about whom."""
+    """Return the audit text: what is asked for, but not about whom."""
     whose = "query" if request.query else "party" if request.calls is None else f"{len(request.calls)} calls"
     media = f", media {request.media}" if request.media else ""
     return f"{request.format}, {whose}{media}{', other parties' if others(request.columns) else ''}"

@@ -1,4 +1,4 @@
-"""Which parties of a call are the person an export was asked for, and whose its streams and their labels are; pure."""
+"""Decide which parties of a call are the subject of an export, and whose its streams and labels are; pure."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from storage import search_forms
 from storage.calls.call_document import Parties, Party, Stream
 
 OPAQUE = re.compile("[0-9]{1,2}")
-"""A stream's label that names nobody: SBCs count 0, 1 or 10, 20; extensions have three digits or more."""
-TAIL = 6  # digits that tell parties apart before they are looked at closely
+"""A stream label that names nobody: SBCs use 0, 1 or 10, 20; extensions have three digits or more."""
+TAIL = 6  # last digits, for a quick comparison before the full one
 _MEMBERS = ("name", "number", "uri", "user_id", "email", "upn")
 _CACHED = 4096  # parties; the person asked for comes again in every call
 _OTHER = re.compile(r"[^0-9]")
@@ -23,23 +23,23 @@ _ODD_DIGIT = re.compile(r"(?![0-9])\d")
 
 
 SEAM = timedelta(milliseconds=500)
-"""How far a client's word that somebody else speaks may be from the packets: within so much of it nobody is named.
-The message may be sent before the media change or after, and both are delayed (up to T1 of RFC 3261)."""
+"""Time around a change of speaker in which nobody is named: the client's message may be sent before or after the media
+change, and both may be delayed (up to T1 of RFC 3261)."""
 
 
 class Stretch(NamedTuple):
-    """Whose voice or picture a stream holds for a while."""
+    """An interval of a stream and whose voice or picture it holds."""
 
     begin: str | None
     """RFC 3339, None: from the first packet."""
     end: str | None
     """RFC 3339, None: to the last."""
     party: Parties
-    """One party, several, or None if unknown; a conclusion that nobody stated counts as unknown."""
+    """One party, several, or None if unknown; an inferred party counts as unknown."""
 
 
 def stretches(stream: Stream) -> list[Stretch]:
-    """Return whose voice or picture a stream holds, one moment after another."""
+    """Return whose voice or picture a stream holds, interval by interval."""
     told = stream.get("speakers") or ()
     if not told:
         return [Stretch(None, None, senders(stream))]
@@ -47,14 +47,14 @@ def stretches(stream: Stream) -> list[Stretch]:
 
 
 def separable(stream: Stream) -> bool:
-    """Say whether at each moment a stream holds one known party."""
+    """Return whether a stream holds exactly one known party at each moment."""
     return all(isinstance(each.party, int) for each in stretches(stream))
 
 
 def moments(stream: Stream, mine: Collection[int]) -> list[tuple[datetime | None, datetime | None]] | None:
     """Return when a stream holds nobody but these parties, None for always; None in a pair is the begin or the end.
 
-    `SEAM` is left out at each change: there the voice may be another one's.
+    `SEAM` is left out at each change: there the voice may be somebody else's.
     """
     found: list[tuple[datetime | None, datetime | None]] = []
     for alone, group in itertools.groupby(stretches(stream), lambda each: _alone(each, mine)):
@@ -76,7 +76,7 @@ def _alone(stretch: Stretch, mine: Collection[int]) -> bool:
 def senders(stream: Stream) -> Parties:
     """Return whose voice or picture a stream holds, from its first packet on: one party, several, or None if unknown.
 
-    A conclusion that nobody stated counts as unknown: if it is wrong, somebody else is heard.
+    An inferred party counts as unknown: if the inference were wrong, somebody else would be heard.
     """
     party = stream.get("party")
     if party is None or stream.get("inferred"):
@@ -88,8 +88,8 @@ def senders(stream: Stream) -> Parties:
 def without_names(streams: Sequence[Stream], told: Collection[int]) -> list[Stream]:
     """Return streams without the labels that may name anybody but the parties `told`.
 
-    The client chooses a label, and a name or an extension is one: it is the data of whoever is heard in the stream, and
-    of somebody unknown where nobody said who that is. What counts only is no data of anybody.
+    The client chooses the labels, and one may be a name or an extension: it is personal data of whoever is heard in the
+    stream, or of an unknown person if that is not stated. A label that is only a counter is nobody's data.
     """
     return [stream if _tellable(stream, told) else {**stream, "label": None} for stream in streams]
 
@@ -102,18 +102,18 @@ def _tellable(stream: Stream, told: Collection[int]) -> bool:
 
 
 class Subject:
-    """The person that a text means, read as erasures read it: exactly."""
+    """The person that a text names, matched exactly, as erasures do."""
 
     def __init__(self, party: str, country: str) -> None:
         self._needles = search_forms.asked(party, country, exact=True)
         probes = [needle.probe for needle in self._needles]
-        # where only numbers can be meant, few parties need the 50 µs that reading a number takes
+        # if only numbers can match, most parties skip the 50 µs that parsing a number takes
         self._tails = {p[-TAIL:] for p in probes} if all(p[:2] in ("e:", "x:") for p in probes) else None
         self._is_meant = functools.lru_cache(_CACHED)(self._look)
         self._country = country
 
     def of(self, parties: Sequence[Party]) -> frozenset[int]:
-        """Return the numbers of the parties that are meant."""
+        """Return the numbers of the matching parties."""
         return frozenset(i for i, party in enumerate(parties) if self._meant(party))
 
     def _meant(self, party: Party) -> bool:
@@ -127,7 +127,7 @@ class Subject:
         if not written.isascii():
             written = unicodedata.normalize("NFKC", written)
         if "%" in written or _ODD_DIGIT.search(written):
-            return True  # digits can be written in many ways
+            return True  # Unicode has many digits
         digits = _OTHER.sub("", written)
         return any(_OTHER.sub("", tail) in digits for tail in self._tails)
 

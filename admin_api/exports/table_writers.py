@@ -1,8 +1,8 @@
-"""Writers of tables: xlsx, csv and JSON, row by row, in which text stays text.
+"""Write tables row by row as xlsx, csv or JSON, so that text stays text.
 
-Whatever a name holds, no program that opens the file may take it for a formula: xlsx cells are all strings; in a csv
-field a sign that some program evaluates gets an apostrophe before it, at the start and wherever a program that splits
-at semicolons, tabs or line ends would begin another field (docs/formats/export.md).
+No program that opens the file may take a name for a formula. All xlsx cells are strings. In csv, a character that
+starts a formula gets an apostrophe before it, at the start of a field and wherever a program that splits at
+semicolons, tabs or line ends would begin another field (docs/formats/export.md).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
 MAX_CELL = 32_767  # UTF-16 units of one cell: the limit of Excel
 MAX_ROWS = 1_048_576  # of one sheet, its heading included: the limit of Excel
-CUT = "…"  # ends a cell that was cut; the JSON export has all of it
+CUT = "…"  # ends a truncated cell; the JSON export has the whole value
 VERSION = 1  # of the JSON document
 TYPES = {
     "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
@@ -29,13 +29,13 @@ TYPES = {
 }
 _SIGNS = "=+@＝＋－＠-"
 # Excel splits at `;` where the comma is the decimal sign, and then knows nothing of our quotes: `"a;""=1"` has the cell
-# `=1`. An apostrophe that was there gets another one, so that a reader can take ours away.
+# `=1`. An apostrophe already there gets another one, so that a reader can remove ours.
 _EVALUATED = re.compile(rf"""\A(?=[\t\r\n])|(?:\A|(?<=[;\t\r\n]))(?='|"*[{_SIGNS}])""")
-_NO_CHARACTERS = re.compile("[\ud800-\udfff\ufffe\uffff]")  # halves of pairs, and what XML cannot carry
-_MARKUP = re.compile(r"[&<>\x00-\x08\x0b-\x1f]|_x[0-9a-fA-F]{4}_")  # what cannot stand in a cell as it is
+_NO_CHARACTERS = re.compile("[\ud800-\udfff\ufffe\uffff]")  # lone surrogates, and characters that XML forbids
+_MARKUP = re.compile(r"[&<>\x00-\x08\x0b-\x1f]|_x[0-9a-fA-F]{4}_")  # characters that must be escaped in a cell
 _DIMENSION = re.compile(rb"<dimension [^>]*/>")  # optional (ECMA-376 part 1, 18.3.1.35), and known of no rows only
 _CHUNK = 1 << 20
-_ZIP32 = 1 << 31  # bytes of a member from which on ZIP64 is needed at the latest; Excel offers to repair what has it
+_ZIP32 = 1 << 31  # bytes of a member from which ZIP64 is needed; Excel offers to repair a file that has it
 _WIDTH = 22  # of a column, in characters: a time in RFC 3339 fits
 
 Put = Callable[[bytes], object]
@@ -43,17 +43,17 @@ Row = Sequence[Any]
 
 
 class Writer(Protocol):
-    """Takes the rows of a table."""
+    """Receives the rows of a table."""
 
     def add(self, rows: Iterable[Row]) -> None:
         """Write rows of JSON values."""
 
     def close(self) -> None:
-        """Write the end."""
+        """Finish the table."""
 
 
 def text(value: Any) -> str:
-    """Write a JSON value into a cell; what is there several times stands on lines of its own."""
+    """Turn a JSON value into cell text; several values stand on separate lines."""
     if value is None:
         return ""
     if isinstance(value, str):
@@ -68,7 +68,7 @@ def text(value: Any) -> str:
 
 
 def cell(value: Any) -> str:
-    """Write a value so that it fits into a cell."""
+    """Turn a value into text that fits into a cell."""
     found = text(value)
     if len(found) <= MAX_CELL // 2:
         return found
@@ -79,15 +79,15 @@ def cell(value: Any) -> str:
 
 
 def field(value: Any) -> str:
-    """Write a value as a csv field that nobody evaluates, whatever separates fields for whoever opens the file.
+    """Turn a value into a csv field that no program evaluates, whatever separator it uses.
 
-    A reader takes one apostrophe away, at the start and after each semicolon, tab, CR and LF.
+    A reader removes one apostrophe at the start and after each semicolon, tab, CR and LF.
     """
     return _EVALUATED.sub("'", text(value))
 
 
 class CsvTable:
-    """RFC 4180 in UTF-8; the mark at the beginning tells Excel so."""
+    """CSV (RFC 4180) in UTF-8; the byte order mark tells Excel the encoding."""
 
     def __init__(self, put: Put, names: Sequence[str]) -> None:
         self._put = put
@@ -104,7 +104,7 @@ class CsvTable:
         self._lines.truncate()
 
     def close(self) -> None:
-        """Write the end: there is none."""
+        """Do nothing: csv has no end."""
 
 
 class JsonTable:
@@ -130,10 +130,10 @@ class JsonTable:
 
 
 class XlsxTable:
-    """Sheets of strings; a full sheet is followed by another one.
+    """Sheets of strings; when one is full, another follows.
 
-    xlsxwriter makes sheets without rows, in memory. Given them all it would take half a kilobyte a cell, or write them
-    to named files, in the clear. So rows wait in files that have no name, and are put into the sheets at the end.
+    xlsxwriter creates the sheets without rows, in memory. With the rows, it would take half a kilobyte a cell, or write
+    plaintext to named files. So rows are collected in unnamed files and inserted into the sheets at the end.
     """
 
     def __init__(self, out: IO[bytes], names: Sequence[str]) -> None:
@@ -157,7 +157,7 @@ class XlsxTable:
             self._at += 1
 
     def close(self) -> None:
-        """Put the file together."""
+        """Assemble the file."""
         self._book.close()
         sheets = {f"xl/worksheets/sheet{number}.xml": file for number, file in enumerate(self._rows, 1)}
         with ZipFile(self._frame) as made, ZipFile(self._out, "w", ZIP_DEFLATED) as zip:
@@ -187,10 +187,10 @@ class XlsxTable:
 
 
 def _plain_sheet() -> Any:
-    """Return a class of sheets that tell how a row of strings is written, in a third of the time.
+    """Return a sheet class that writes a row of strings, in a third of xlsxwriter's time.
 
-    `write_string` of xlsxwriter takes a text from <r> to </r> for markup of its own and writes it as it stands, so that
-    a caller's name could put a formula into the file. So rows go past it, as inline strings.
+    `write_string` of xlsxwriter takes a text from <r> to </r> for its own markup and writes it unescaped, so a caller's
+    name could put a formula into the file. So rows bypass it, as inline strings.
     """
     from xlsxwriter.worksheet import Worksheet
 
@@ -215,7 +215,7 @@ def _plain_sheet() -> Any:
 
 @functools.cache
 def _letters(column: int) -> str:
-    """Name a column as spreadsheets do: A, B … Z, AA."""
+    """Return the spreadsheet name of a column: A, B … Z, AA."""
     first, last = divmod(column, 26)
     return (_letters(first - 1) if first else "") + chr(ord("A") + last)
 

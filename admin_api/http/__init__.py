@@ -1,1 +1,1 @@
-"""What every endpoint shares: authentication, permissions, bodies, parameters, problems, answers."""
+"""What every endpoint shares: authentication, permissions, parameters, bodies, answers and problems."""

@@ -1,7 +1,7 @@
-"""Looking again: a view of the page that renews itself writes one entry a minute into the audit log and not twenty.
+"""Write one audit entry a minute, not twenty, for a page view that refreshes itself.
 
-Only for what the page asks by itself (`recorder.again` in the request's scope, which nothing from outside can set),
-and only for the same session and the same question; the first look is always written down.
+This applies only to refreshes by the page itself (`recorder.again` in the request's scope, which nothing from outside
+can set), and only to the same session and query; the first look is always logged.
 """
 
 from __future__ import annotations
@@ -12,28 +12,28 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 SECONDS = 60.0
-"""One entry for so long; whoever reads the log still sees that somebody had the view open, and until when."""
-MAX_KEPT = 5000  # questions remembered; the one written down first goes, and is written down once more
+"""Seconds between two entries; the log still shows that somebody had the view open, and until when."""
+MAX_KEPT = 5000  # queries remembered; the oldest is dropped, and would be logged again
 
 
 @dataclass(frozen=True, slots=True)
 class Repeat:
-    """One look at something."""
+    """One look at a view."""
 
     quiet: bool = False
-    """It needs no entry: there was one a moment ago."""
+    """No entry is needed: one was written within the last minute."""
     written: Callable[[], None] = lambda: None
-    """To be called once it was written down that something was shown, from when on the minute counts."""
+    """Call it once the entry is written; the minute starts then."""
 
 
 class RecentReads:
-    """Which questions were written down a moment ago."""
+    """The queries that were logged recently."""
 
     def __init__(self) -> None:
         self._written: OrderedDict[bytes, float] = OrderedDict()
 
     def look(self, token: str, question: str, now: float) -> Repeat:
-        """Say whether a look at monotonic time `now` needs an entry."""
+        """Return the look at monotonic time `now`, which says whether it needs an entry."""
         key = hashlib.sha256(f"{token}\n{question}".encode("utf-8", "surrogateescape")).digest()
         last = self._written.get(key)
         if last is not None and 0 <= now - last < SECONDS:

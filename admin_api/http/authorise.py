@@ -1,7 +1,7 @@
-"""Every request below /api passes here, in one order: token, rate, customer, path, role, and only then the object.
+"""Check every request below /api in one order: token, rate, customer, path, role, and only then the object.
 
-So the answer never depends on something the token may not know: without a valid token everything is 401, of another
-customer everything is 404 as if there were no such customer, without the role everything is 403.
+The answer never depends on anything the token may not know. Without a valid token everything is 401; below another
+customer everything is 404, as if that customer did not exist; without the role everything is 403.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Handler = Callable[[AuthorisedRequest], Awaitable[Response]]
 
 
 class Authoriser:
-    """Decides who may ask for what, then hands the request to its handler."""
+    """Authorise a request, then pass it to its handler."""
 
     def __init__(
         self,
@@ -60,7 +60,7 @@ class Authoriser:
         return await self.admit(request, self._principal(request))
 
     async def admit(self, request: Request, principal: Principal) -> Response:
-        """Answer a request of somebody who is known already, by a token or by having signed in; raises Problem."""
+        """Answer a request whose sender is already known, by token or by session; raises Problem."""
         wait = self._per_token.take(principal.token, self._monotonic())
         if wait:
             raise too_many(wait)
@@ -97,7 +97,7 @@ class Authoriser:
         return await self._handlers[rule.action](authorised)
 
     def _look(self, request: Request, principal: Principal, rule: Rule) -> Repeat:
-        """Say whether a view of the page looks once more at what it was shown, and that was written down just now."""
+        """Return whether a page view only refreshes what it showed, and that look was logged within the last minute."""
         if rule.method != "GET" or not request.scope.get("recorder.again"):
             return FIRST
         question = f"{request.scope['path']}?{request.scope['query_string'].decode('latin-1')}"
@@ -106,7 +106,7 @@ class Authoriser:
     async def _refusal(
         self, request: Request, principal: Principal, rule: Rule | None, object: str, problem: Problem, why: str
     ) -> Problem:
-        """Write a refused try into the log of the token's own customer; return the refusal also if that failed."""
+        """Log a refused attempt for the token's own customer; return the refusal even if logging failed."""
         action = rule.action if rule else Action.UNKNOWN
         authorised = AuthorisedRequest(request, principal, action, ",".join(principal.roles), object, self._daemon)
         try:

@@ -1,4 +1,4 @@
-"""One request that was authorised, and how it is written into the audit log."""
+"""One authorised request, and how it is written to the audit log."""
 
 from __future__ import annotations
 
@@ -41,19 +41,19 @@ class AuthorisedRequest:
     action: Action
     """What for."""
     role: str
-    """The role that allows it; all of the token's if none does."""
+    """The role that allows it; all roles of the token if none does."""
     object: str
     """The id in the path as sent, "" if there is none."""
     daemon: Daemon
     """The running daemon."""
     part: str = ""
-    """The id in the path of something that belongs to the object, as sent, "" if there is none."""
+    """The id in the path of a part of the object, as sent; "" if there is none."""
     look: Repeat = FIRST
-    """Whether the page looks again at what it was shown, and that was written down a moment ago."""
+    """Whether the page only refreshes a view whose audit entry was written within the last minute."""
 
     @property
     def customer(self) -> Customer:
-        """The customer of the path, which is that of the token."""
+        """The customer named in the path, which is the token's."""
         return self.principal.customer
 
     def parameters(self, declared: Sequence[Parameter]) -> dict[str, Any]:
@@ -66,7 +66,7 @@ class AuthorisedRequest:
 
     @asynccontextmanager
     async def well_formed(self) -> AsyncIterator[None]:
-        """Read the request inside; what is not as described is noted as refused. Raises the Problem again."""
+        """Log a refusal if the request read inside is invalid; raises the Problem again."""
         try:
             yield
         except Problem:
@@ -74,27 +74,27 @@ class AuthorisedRequest:
             raise
 
     async def find(self, get: Callable[[str], Awaitable[T | None]]) -> T:
-        """Return the object that the path names; raises Problem 404 if it is not there."""
+        """Return the object that the path names; raises Problem 404 if it does not exist."""
         found = await get(self.object) if is_id(self.object) else None
         if found is None:
             raise await self.missing()
         return found
 
     async def missing(self) -> Problem:
-        """Note and return that the object is not there."""
+        """Log that the object was not found; return the Problem 404."""
         await self.note(REFUSED, "not found")
         return not_found()
 
     async def settle_all(self) -> None:
-        """Have calls that have just begun written to the index, so that a search finds them; raises Problem 503."""
+        """Write calls that have just begun to the index, so that a search finds them; raises Problem 503."""
         if not await self.daemon.settle_all(self.customer.name):
             await self.note(FAILED, "not in the index yet")
             raise unavailable("Some calls are not in the index yet. Ask again.")
 
     async def note(self, outcome: str, reason: str = "", object: str = "") -> None:
-        """Write the audit log and wait until it would survive a power cut; raises Problem 503 if it cannot be written.
+        """Write an audit entry and wait until it is durable; raises Problem 503 if it cannot be written.
 
-        Nothing is shown that was not written down before.
+        Call it before anything is shown.
         """
         if self.look.quiet and outcome == DONE:
             return

@@ -1,4 +1,4 @@
-"""Who sends a request: a bearer token, looked up with every customer so that the work never tells whose it is."""
+"""Identify the sender of a request by bearer token. Every customer is searched, so timing does not reveal the owner."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from storage.customer.customers import Customer
 from storage.errors import StorageError
 
 Report = Callable[[BaseException], None]
-"""Takes what went wrong; writes class and place, never text."""
+"""Receives an exception; logs its class and place, never its text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,25 +21,25 @@ class Principal:
     """Who asks."""
 
     customer: Customer
-    """Whose token it is."""
+    """The customer that the token belongs to."""
     token: str
     """Id of the token, not the token."""
     name: str
-    """What the audit log calls its holder."""
+    """Its holder's name in the audit log."""
     roles: tuple[str, ...]
     """What it may do."""
     source: str
     """Address of the client."""
     who: Actor | None = None
-    """Who it is where that is more than the token: an account, somebody from a provider, the owner of the token."""
+    """The person, where known beyond the token: an account, somebody from a provider, the token's owner."""
 
     @property
     def actor(self) -> Actor:
-        """Return who asks, as the audit log has it."""
+        """Return the sender in the form of the audit log."""
         return self.who or Actor(Kind.TOKEN, self.token, self.name)
 
     def role(self, allowed: Iterable[Role]) -> str | None:
-        """Return the role that allows it, None if none does."""
+        """Return the first role that allows the action, None if none does."""
         return next((role.value for role in allowed if role.value in self.roles), None)
 
 
@@ -54,7 +54,7 @@ def bearer(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
 
 
 def find(customers: Mapping[str, Customer], token: str, source: str, now: datetime, report: Report) -> Principal | None:
-    """Return whose token this is; every customer is asked, also after it was found."""
+    """Return the token's caller, or None. Every customer is searched, even after the token was found."""
     found: Principal | None = None
     for customer in customers.values():
         try:

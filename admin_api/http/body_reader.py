@@ -1,4 +1,4 @@
-"""Members of JSON bodies: each is read and checked once, and all faults are told together."""
+"""Read and check the members of a JSON body once each, and report all errors together."""
 
 from __future__ import annotations
 
@@ -14,36 +14,36 @@ T = TypeVar("T")
 
 
 class Members:
-    """An object that somebody sent; reading a member that is not as described notes a fault and gives a blank."""
+    """A JSON object from a client; reading an invalid member records an error and returns an empty value."""
 
     def __init__(self, given: object, known: Collection[str], where: str = "") -> None:
-        """`where` names the member that the object itself is, "" for the body."""
+        """`where`: path of this object within the body, "" for the body itself."""
         self._given: Mapping[str, Any] = given if isinstance(given, dict) else {}
         self._where = where
         self.errors: list[dict[str, str]] = []
         if not isinstance(given, dict):
             self.wrong("", "must be a JSON object")
         elif set(given) - set(known):
-            self.wrong("", f"there is an unknown member; known are {', '.join(known) or 'none'}")
+            self.wrong("", f"unknown member; the known ones are {', '.join(known) or 'none'}")
 
     def __contains__(self, name: str) -> bool:
         return name in self._given
 
     def raw(self, name: str) -> Any:
-        """Return a member as it was sent, None if it was not."""
+        """Return a member as sent, None if it is absent."""
         return self._given.get(name)
 
     def wrong(self, name: str, reason: str) -> None:
-        """Note a fault of a member, "" for the object as a whole; nothing that was sent is repeated."""
+        """Record an error of a member, "" for the whole object; never repeat what was sent."""
         named = ".".join(part for part in (self._where, name) if part)
         self.errors.append({"in": "body", **({"name": named} if named else {}), "reason": reason})
 
     def include(self, faults: Iterable[dict[str, str]]) -> None:
-        """Note the faults of a part that was read by itself."""
+        """Record the errors of a part that was read separately."""
         self.errors += faults
 
     def text(self, name: str, most: int) -> str:
-        """Read a text that must be there and not be blank."""
+        """Read a required text that is not blank."""
         value = self._given.get(name)
         if isinstance(value, str) and value.strip() and len(value) <= most:
             return value
@@ -51,11 +51,11 @@ class Members:
         return ""
 
     def maybe_text(self, name: str, most: int) -> str | None:
-        """Read a text that may be left out or be null."""
+        """Read an optional text; null counts as absent."""
         return None if self._given.get(name) is None else self.text(name, most)
 
     def moment(self, name: str) -> datetime | None:
-        """Read a time that must be there; None if it is faulty."""
+        """Read a required time; None if it is invalid."""
         try:
             return query_parameters.time(self._given.get(name) or "")
         except (TypeError, ValueError, AttributeError):
@@ -63,7 +63,7 @@ class Members:
             return None
 
     def whole(self, name: str, most: int) -> int | None:
-        """Read a whole number from 0 on that must be there; null means none."""
+        """Read a required whole number of at least 0; null is allowed and means none."""
         value = self._given.get(name)
         well = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= most
         if name not in self._given or not (value is None or well):
@@ -72,13 +72,13 @@ class Members:
         return value
 
     def done(self) -> None:
-        """Raise Problem 422 if anything was wrong."""
+        """Raise Problem 422 if any error was recorded."""
         if self.errors:
             raise invalid(self.errors)
 
 
 def parse(data: bytes, known: Collection[str], *, blank: bool = False) -> Members:
-    """Read a body; with `blank` an empty one counts as {}. Raises Problem 422."""
+    """Read a body; with `blank`, an empty one counts as {}. Raises Problem 422."""
     if blank and not data.strip():
         return Members({}, known)
     try:
@@ -91,7 +91,7 @@ def parse(data: bytes, known: Collection[str], *, blank: bool = False) -> Member
 
 
 def one_text(name: str, most: int) -> Callable[[bytes], str]:
-    """Return what reads a body with one text in it; it raises Problem 422."""
+    """Return a reader for a body with a single text member; the reader raises Problem 422."""
 
     def read(data: bytes) -> str:
         body = parse(data, (name,))
@@ -103,7 +103,7 @@ def one_text(name: str, most: int) -> Callable[[bytes], str]:
 
 
 async def given(request: AuthorisedRequest, read: Callable[[bytes], T]) -> T:
-    """Read the body of a request that takes no parameters; what is not as described is noted as a refused try."""
+    """Read the body of a request without parameters; an invalid one is logged as refused."""
     async with request.well_formed():
         request.no_parameters()
         return read(await json_body.body(request.http))

@@ -1,4 +1,4 @@
-"""What every answer has in common: headers, and that every failure becomes a problem document without text of ours."""
+"""Put the common headers on every answer, and turn every failure into a problem document without internal text."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ HEADERS = (
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
 )
-"""Nothing of an answer may stay in a cache, be taken for another type, or be told to another site.
+"""No answer may be cached, read as another type, or disclosed to another site.
 
-What has a header of its own says otherwise: files that are nobody's (`page.static`)."""
+Public files (`page.framework.static`) set their own headers."""
 
 _DAMAGED = (BadDetails, SealBroken, DamagedPart, DatabaseDamaged, KeysError)
 
@@ -43,7 +43,7 @@ class Guard:
         self._report = report
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request whatever happens; after the first byte a failure can only break the connection off."""
+        """Answer a request whatever happens; after the first byte, a failure can only close the connection."""
         started = False
 
         async def sending(message: Message) -> None:
@@ -66,25 +66,25 @@ class Guard:
 
 
 def _has_two_ends(scope: Scope) -> bool:
-    """Say whether a request tells the length of its body twice, as an attacker behind a proxy does (RFC 9112 6.1)."""
+    """Return whether a request states its body length twice, as in request smuggling (RFC 9112 section 6.1)."""
     names = {name for name, _ in scope.get("headers", ())}
     return {b"content-length", b"transfer-encoding"} <= names
 
 
 def problem(error: Exception, report: Report) -> Problem:
-    """Return what a failure is answered with, after telling who looks after failures."""
+    """Return the answer to a failure, after reporting it."""
     if isinstance(error, Problem):
         return error
     report(error)
     if isinstance(error, _DAMAGED):
         return damaged()
     if isinstance(error, StorageError) and not isinstance(error, DatabaseFault):
-        return unavailable("Disk or database do not answer as they should; the log says why.")
+        return unavailable("The disk or the database does not respond as it should; the log says why.")
     return bug()
 
 
 async def full(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer the request of a connection that is one too many, as an ASGI application."""
+    """Refuse a request on a connection over the limit, as an ASGI application."""
     answer = responses.problem(too_many_connections())
     answer.raw_headers.extend(HEADERS)
     await answer(scope, receive, send)

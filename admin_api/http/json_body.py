@@ -1,4 +1,4 @@
-"""Bodies of requests: bounded in size and time, JSON, nothing undeclared."""
+"""Read request bodies: limited in size and time, strict JSON, no undeclared members."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ NO_JSON = "must be JSON that names each member once"
 
 
 def parsed(data: bytes) -> Any:
-    """Read JSON as RFC 8259 has it; raises ValueError.
+    """Parse JSON by RFC 8259; raises ValueError.
 
-    Names have to be unique (section 4): of two, others read the first, and nobody erases what the other one names. NaN
-    and Infinity are no numbers (section 6).
+    Names must be unique (section 4): parsers differ on which duplicate counts, so an erasure could hit the wrong call.
+    NaN and Infinity are not numbers (section 6).
     """
     try:
         return json.loads(data, object_pairs_hook=_once, parse_constant=_no_number)
@@ -42,7 +42,7 @@ def _no_number(_: str) -> NoReturn:
 
 
 async def empty_body(request: Request) -> None:
-    """Take a request without a body or with {}; raises Problem 413 or 422."""
+    """Accept an empty body or {}; raises Problem 413 or 422."""
     data = await body(request)
     if not data.strip():
         return
@@ -63,6 +63,6 @@ async def body(request: Request, most: int = MAX_BODY, seconds: float = BODY_SEC
                 data += chunk
                 if len(data) > most:
                     raise too_large(most)
-    except (TimeoutError, ClientDisconnect):  # nobody hears it who broke off, and it is no fault of ours to be logged
+    except (TimeoutError, ClientDisconnect):  # the client has gone: no answer reaches it, and nothing to log
         raise too_slow() from None
     return bytes(data)

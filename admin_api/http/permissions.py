@@ -1,4 +1,4 @@
-"""Who may do what: every method and path of the contract in one table, and the way from a request to its row."""
+"""Every method and path of the API in one table with the roles that may use it, and how a request finds its row."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ PREFIX = "/api/v1/customers/"
 
 
 class Role(enum.StrEnum):
-    """What a token may be; it may be several."""
+    """The roles of a token; it may have several."""
 
     OPERATOR = "operator"
     LISTENER = "listener"
@@ -23,7 +23,7 @@ class Role(enum.StrEnum):
 
 
 class Action(enum.StrEnum):
-    """What can be asked for; the names stand in the audit log."""
+    """The actions of the API; the audit log uses these names."""
 
     SEARCH = "calls.search"
     VIEW = "call.view"
@@ -89,9 +89,9 @@ class Rule:
     path: str
     """Path below the customer; {id} and {part} stand for one segment each."""
     action: Action
-    """What it does."""
+    """The action."""
     roles: tuple[Role, ...]
-    """Who may; a token needs one of them."""
+    """The roles that may use it; a token needs one of them."""
 
 
 _SEEKERS = (Role.LISTENER, Role.PRIVACY, Role.ADMIN)
@@ -165,14 +165,14 @@ class Wanted:
     customer: str
     """Name of the customer as sent, "" if the path has none."""
     rules: Mapping[str, Rule]
-    """What can be done there by method, empty if it is no path of ours."""
+    """The rules of this path by method; empty if the path does not exist."""
     object: str
     """The {id} of the path as sent, "" if there is none."""
     part: str = ""
     """The {part} of the path as sent, "" if there is none."""
 
     def rule(self, method: str) -> Rule | None:
-        """Return what this method does here."""
+        """Return the rule of this method."""
         return self.rules.get("GET" if method == "HEAD" else method)
 
     @property
@@ -183,7 +183,7 @@ class Wanted:
 
 
 def wanted(path: str) -> Wanted:
-    """Read the path of a request."""
+    """Split the path of a request."""
     if not path.startswith(PREFIX):
         return Wanted("", {}, "")
     customer, _, rest = path[len(PREFIX) :].partition("/")
@@ -203,7 +203,7 @@ def wanted(path: str) -> Wanted:
 
 
 def is_id(text: str) -> bool:
-    """Say whether a text has the form of an id, so that it may stand in the audit log."""
+    """Return whether a text has the form of an id, so that it may be written to the audit log."""
     return _ID.fullmatch(text) is not None
 
 

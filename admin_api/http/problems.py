@@ -1,4 +1,4 @@
-"""Problem documents (RFC 9457) for everything that goes wrong; none of them repeats what was sent."""
+"""Problem documents (RFC 9457) for every error; none repeats what the client sent."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ TYPE = "urn:siprec-recorder:problem:"
 
 
 class Problem(Exception):
-    """An answer that is not a success; `code` names the kind, the sentence says what to do."""
+    """An error answer: `code` names the kind, the detail says what to do."""
 
     def __init__(
         self,
@@ -44,13 +44,13 @@ class Problem(Exception):
 
 
 def malformed() -> Problem:
-    """It is no HTTP request, or one whose end others see elsewhere."""
+    """The bytes are no HTTP request, or one whose end a proxy may see elsewhere."""
     close = {"Connection": "close"}
-    return Problem(400, "malformed", "This is no HTTP request", "Send HTTP/1.1.", headers=close)
+    return Problem(400, "malformed", "This is not an HTTP request", "Send HTTP/1.1.", headers=close)
 
 
 def unauthorized() -> Problem:
-    """No token, or one that is unknown, revoked or expired: they are not told apart."""
+    """No token, or an unknown, revoked or expired one; the answer does not say which."""
     return Problem(
         401,
         "unauthorized",
@@ -66,52 +66,54 @@ def forbidden(roles: Sequence[str]) -> Problem:
 
 
 def own_request() -> Problem:
-    """Four eyes: whoever asked cannot approve."""
+    """The requester of an erasure cannot approve it (four-eyes principle)."""
     return Problem(
-        403, "own-request", "This token may not do that", "Nobody approves an erasure that the same token asked for."
+        403, "own-request", "This token may not do that", "The token that asked for an erasure cannot approve it."
     )
 
 
 def not_found() -> Problem:
-    """Nothing is here: unknown, of another customer and erased are not told apart."""
-    return Problem(404, "not-found", "Nothing is here", "There is no such thing, or it is not for this token.")
+    """Not found: unknown, another customer's or erased; the answer does not say which."""
+    return Problem(404, "not-found", "Nothing was found here", "It does not exist, or this token may not see it.")
 
 
 def wrong_method(allowed: Sequence[str]) -> Problem:
-    """The path exists, the method does not."""
+    """The path does not support this method."""
     listed = ", ".join(allowed)
     return Problem(
-        405, "method-not-allowed", "This method does nothing here", f"Use {listed}.", headers={"Allow": listed}
+        405, "method-not-allowed", "This method is not allowed here", f"Use {listed}.", headers={"Allow": listed}
     )
 
 
 def conflict(detail: str) -> Problem:
-    """The object is not in a state that allows it."""
+    """The state of the object does not allow the action."""
     return Problem(409, "conflict", "Not possible in this state", detail)
 
 
 def not_rendered(detail: str, *, later: bool) -> Problem:
-    """No file can be made of a call: now, for want of memory or time, or ever."""
+    """A call cannot be rendered: at the moment, for lack of memory or time, or at all."""
     return unavailable(detail) if later else conflict(detail)
 
 
 def too_slow() -> Problem:
-    """The body did not come in time."""
-    return Problem(408, "timeout", "The request came too slowly", "Send it again.", headers={"Connection": "close"})
+    """The body did not arrive in time."""
+    return Problem(
+        408, "timeout", "The request took too long to arrive", "Send it again.", headers={"Connection": "close"}
+    )
 
 
 def too_large(limit: int) -> Problem:
-    """The body is larger than anything we take."""
-    return Problem(413, "too-large", "The request is too large", f"At most {limit} bytes are taken.")
+    """The body is larger than the limit."""
+    return Problem(413, "too-large", "The request is too large", f"At most {limit} bytes are accepted.")
 
 
 def invalid(errors: Sequence[Mapping[str, str]]) -> Problem:
-    """Parameters or body are not as described; `errors` names the declared ones that are wrong and what is right."""
+    """Parameters or body are invalid; `errors` names the declared ones that are wrong and says what is right."""
     return Problem(
         422,
         "invalid",
-        "The request is not as described",
-        "Correct what `errors` names; /openapi.json describes every request.",
+        "The request is not valid",
+        "Correct the members listed in `errors`; /openapi.json describes every request.",
         errors=errors,
     )
 
@@ -122,23 +124,23 @@ def too_many(seconds: int) -> Problem:
         429,
         "too-many-requests",
         "Too many requests",
-        "Wait as long as Retry-After says.",
+        "Wait for the time in Retry-After.",
         headers={"Retry-After": str(seconds)},
     )
 
 
 def bug() -> Problem:
-    """Something failed that should not: the text stays in our log."""
-    return Problem(500, "fault", "The recorder failed", "The fault was logged; trying again may help.")
+    """An unexpected failure; its details go to our log only."""
+    return Problem(500, "fault", "The recorder failed", "The error was logged; trying again may help.")
 
 
 def damaged() -> Problem:
-    """What was stored cannot be opened."""
-    return Problem(500, "damaged", "This cannot be read", "`recorder verify` names what is damaged.")
+    """Stored data cannot be opened."""
+    return Problem(500, "damaged", "The data cannot be read", "`recorder verify` names what is damaged.")
 
 
 def too_many_connections() -> Problem:
-    """There are as many connections as there may be."""
+    """The limit of connections is reached."""
     headers = {"Retry-After": "1", "Connection": "close"}
     return Problem(503, "unavailable", "Not possible now", "Too many connections are open.", headers=headers)
 

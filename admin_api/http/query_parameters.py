@@ -1,4 +1,4 @@
-"""Query parameters: each is read and described in the same place."""
+"""Query parameters: each is parsed and described in one place."""
 
 from __future__ import annotations
 
@@ -15,33 +15,33 @@ from storage.erasure.erasure_rows import State as ErasureState
 MAX_PARTY = 512  # characters; the longest URIs that SBCs send have some 200
 MAX_SOURCE = 253  # characters; the longest name of a host
 MAX_CURSOR = 256  # characters; ours have up to 80
-AHEAD = timedelta(days=1)  # what came or was signed later than now is a slip; zones and clocks differ by less
+AHEAD = timedelta(days=1)  # a date further in the future is a mistake; zones and clocks differ by less
 _TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+ -]\d\d:\d\d)")
 FORMATS = ("wav", "flac", "opus", "mp3", "mkv", "pcap")
 
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """A query parameter: how it is read and how it is described."""
+    """A query parameter: its parser and its description."""
 
     name: str
     """Name in the query."""
     read: Callable[[str], Any]
-    """Turn the text into a value; raises ValueError."""
+    """Parse the text; raises ValueError."""
     right: str
-    """What would be right, as a phrase that follows "must be"."""
+    """What is valid, as a phrase after "must be"."""
     schema: dict[str, Any] = field(hash=False)
     """JSON schema of the text."""
     example: str
-    """A value as in the documentation."""
+    """An example value for the documentation."""
     default: Any = None
-    """The value if it is not given."""
+    """The default value."""
 
 
 def time(text: str) -> datetime:
     """Read an RFC 3339 time with its zone; raises ValueError.
 
-    A plus sign that was not escaped in a query arrives as a blank.
+    An unescaped plus sign in a query arrives as a space.
     """
     if not text.isascii() or not _TIME.fullmatch(text):
         raise ValueError
@@ -53,12 +53,12 @@ def time(text: str) -> datetime:
 
 
 def is_party(value: object) -> bool:
-    """Say whether a value can name whom to look for."""
+    """Return whether a value can name a party."""
     return isinstance(value, str) and bool(value.strip()) and len(value) <= MAX_PARTY
 
 
 def party(text: str) -> str:
-    """Read whom to look for; raises ValueError. A plus sign that was not escaped arrives as a blank."""
+    """Read the party to look for; raises ValueError. An unescaped plus sign arrives as a space."""
     if not is_party(text):
         raise ValueError
     return "+" + text[1:] if re.match(r" \d", text) else text
@@ -79,14 +79,14 @@ def cursor(text: str) -> str:
 
 
 def yes_or_no(text: str) -> bool:
-    """Read a word of JSON; raises ValueError."""
+    """Read true or false; raises ValueError."""
     if text not in ("true", "false"):
         raise ValueError
     return text == "true"
 
 
 def line(most: int, *, blank: bool = False) -> Callable[[str], str]:
-    """Return what reads a text of at most `most` characters, which may be `blank`; it raises ValueError."""
+    """Return a parser for a text of at most `most` characters, which may be `blank`; it raises ValueError."""
 
     def read(text: str) -> str:
         if len(text) > most or not (blank or text.strip()):
@@ -97,7 +97,7 @@ def line(most: int, *, blank: bool = False) -> Callable[[str], str]:
 
 
 def word(*known: str) -> Callable[[str], str]:
-    """Return what reads one of these words; it raises ValueError."""
+    """Return a parser for one of these words; it raises ValueError."""
 
     def read(text: str) -> str:
         if text not in known:
@@ -167,7 +167,7 @@ FORMAT = Parameter(
 
 
 def read(parameters: Sequence[Parameter], pairs: Iterable[tuple[str, str]]) -> dict[str, Any]:
-    """Read a query; raises Problem 422, which names declared parameters only and repeats nothing."""
+    """Read a query; raises Problem 422, which names only declared parameters and repeats no values."""
     known = {parameter.name: parameter for parameter in parameters}
     values = {parameter.name: parameter.default for parameter in parameters}
     errors: list[dict[str, str]] = []
@@ -176,7 +176,7 @@ def read(parameters: Sequence[Parameter], pairs: Iterable[tuple[str, str]]) -> d
         parameter = known.get(name)
         if parameter is None:
             errors.append(
-                {"in": "query", "reason": f"there is an unknown parameter; known here: {', '.join(known) or 'none'}"}
+                {"in": "query", "reason": f"unknown parameter; the known ones are {', '.join(known) or 'none'}"}
             )
         elif name in given:
             errors.append({"in": "query", "name": name, "reason": "must be given once"})
@@ -192,5 +192,5 @@ def read(parameters: Sequence[Parameter], pairs: Iterable[tuple[str, str]]) -> d
 
 
 def bad_cursor() -> Problem:
-    """Return what a cursor is answered that was not made here."""
+    """Return the answer to a cursor that this server did not issue."""
     return invalid([{"in": "query", "name": "cursor", "reason": f"must be {CURSOR.right}"}])

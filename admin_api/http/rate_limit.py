@@ -1,23 +1,23 @@
-"""How many requests a token and an address may send."""
+"""Limit the requests of a token and of an address."""
 
 from __future__ import annotations
 
 from storage.token_buckets import MAX_KEYS, Rate, TokenBuckets
 
 PER_TOKEN = Rate(200.0, 400.0)
-"""Twice what every token is promised: clients that keep to 100/s never see the limit, however uneven they are."""
+"""Requests; twice the rate each token is promised, so clients that keep to 100/s never hit it, however bursty."""
 
 FAILURES_PER_ADDRESS = Rate(100.0, 500.0)
-"""A client with a revoked token gets so many answers; a flood of guesses gets the shorter answer."""
+"""Answers that a client with an invalid token gets; beyond that, a flood of guesses gets the short answer."""
 
 
 class Limiter:
-    """The same rate for every key."""
+    """Limits every key to the same rate."""
 
     def __init__(self, rate: Rate, max_keys: int = MAX_KEYS) -> None:
         self._rate = rate
         self._buckets = TokenBuckets(max_keys)
 
     def take(self, key: str, now: float) -> int:
-        """Take one request at monotonic time `now`; return 0, or after how many whole seconds to come back."""
+        """Count one request at monotonic time `now`; return 0, or the whole seconds to wait."""
         return self._buckets.take(key, self._rate, now)

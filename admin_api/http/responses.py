@@ -1,4 +1,4 @@
-"""Documents as answers."""
+"""Build JSON answers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from admin_api.http.problems import MEDIA_TYPE, Problem
 
 
 def page(items: Iterable[Mapping[str, Any]], next_cursor: str | None, *, incomplete: bool = False) -> Response:
-    """Answer with one page of a list; `incomplete`: there is more, and nobody can be told now what."""
+    """Answer with one page of a list; `incomplete`: there are more items that cannot be listed now."""
     shown = {"items": list(items), "next_cursor": next_cursor}
     return document({**shown, "incomplete": True} if incomplete else shown)
 
@@ -20,7 +20,7 @@ def page(items: Iterable[Mapping[str, Any]], next_cursor: str | None, *, incompl
 def document(shown: Mapping[str, Any], status: int = 200) -> Response:
     """Answer with JSON.
 
-    Names come from outside and may hold halves of surrogate pairs, which UTF-8 cannot carry: they become U+FFFD.
+    Names from outside may hold lone surrogates, which UTF-8 cannot encode: they become U+FFFD.
     """
     text = json.dumps(shown, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     try:

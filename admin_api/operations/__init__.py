@@ -1,1 +1,1 @@
-"""What operators look at over HTTP: the audit log, incidents and the state of the system."""
+"""What operators see over HTTP: the audit log, incidents and the state of the system."""

@@ -1,4 +1,4 @@
-"""The audit log, for auditors only: a page of it, or all that is meant as a file."""
+"""The audit log, for auditors only: one page, or all matching entries as a file."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ COLUMNS = tuple("n time actor actor_kind actor_id role action object outcome rea
 
 
 def _action(text: str) -> str:
-    """Read an act; those of the recorder itself are no Action, so its form decides."""
+    """Read an action name by its form: actions of the recorder itself are not in the enum Action."""
     if len(text) > MAX_ACTION or not text.isascii() or not text.replace(".", "a").replace("_", "a").isalpha():
         raise ValueError
     return text
@@ -73,7 +73,7 @@ FILE = (*CONDITIONS, FORMAT)
 
 
 async def listed(request: AuthorisedRequest) -> Response:
-    """Answer GET /audit: entries, newest first; looking at it is an entry too."""
+    """Answer GET /audit: entries, newest first; reading them is logged too."""
     given = request.parameters(AUDIT)
     wanted, log = await _wanted(request, given), request.customer.audit
     try:
@@ -87,7 +87,7 @@ async def listed(request: AuthorisedRequest) -> Response:
 
 
 async def file(request: AuthorisedRequest) -> Response:
-    """Answer GET /audit/file: all entries that are meant, newest first, read while they are sent."""
+    """Answer GET /audit/file: all matching entries, newest first, read while they are sent."""
     given = request.parameters(FILE)
     wanted = await _wanted(request, given)
     await request.note(DONE, given["format"])
@@ -100,7 +100,7 @@ async def file(request: AuthorisedRequest) -> Response:
 
 
 async def _wanted(request: AuthorisedRequest, given: Mapping[str, Any]) -> Wanted:
-    """Return what is asked for; who got an export or report of a call has got the call."""
+    """Return the filter; for a call, it includes exports and reports that contain the call."""
     objects = set[str]()
     if given["object"] is not None:
         objects = {given["object"], *await request.customer.exports.holding([given["object"]])}
@@ -129,7 +129,7 @@ async def _chunks(
 
 
 class _Json:
-    """One document of the same form as a page."""
+    """A JSON document in the same form as a page."""
 
     def __init__(self, out: bytearray) -> None:
         self._out = out
@@ -143,5 +143,5 @@ class _Json:
             self._before = b","
 
     def close(self) -> None:
-        """Write the end."""
+        """Finish the document."""
         self._out += (b"" if self._before == b"," else self._before) + b"\n]}\n"

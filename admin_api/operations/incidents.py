@@ -1,4 +1,4 @@
-"""Recordings that should exist but do not or are incomplete, and security events."""
+"""Missing or incomplete recordings, and security events."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ INCIDENTS = (query_parameters.LIMIT, query_parameters.CURSOR)
 async def listed(request: AuthorisedRequest) -> Response:
     """Answer GET /incidents: newest first.
 
-    A cursor counts the incidents that are older than the page before, so new ones do not move it.
+    A cursor counts the incidents older than the previous page, so new ones do not shift it.
     """
     given = request.parameters(INCIDENTS)
     every = request.daemon.incidents(request.customer.name)
@@ -26,7 +26,7 @@ async def listed(request: AuthorisedRequest) -> Response:
 
 
 def _left(cursor: str | None, count: int) -> int:
-    """Return how many incidents are still to be shown; raises Problem 422."""
+    """Return how many incidents are left to show; raises Problem 422."""
     if cursor is None:
         return count
     if not cursor.isdigit():

@@ -1,4 +1,4 @@
-"""How the recorder fares: the node for its operators, a customer's own calls and storage for the customer's admins."""
+"""State of the recorder: the node for operators, a customer's own calls and storage for its admins."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from admin_api.http.permissions import Role
 
 
 async def view(request: AuthorisedRequest) -> Response:
-    """Answer GET /system; figures of other customers are in none, only the sums of the node that an operator sees."""
+    """Answer GET /system; it never shows figures of another customer, only the node's totals to an operator."""
     request.no_parameters()
     operator = request.principal.role((Role.OPERATOR,)) is not None
     admin = request.principal.role((Role.ADMIN,)) is not None

@@ -1,6 +1,6 @@
-"""Ask for an erasure (Art. 17), look how far it is, approve what somebody else asked for.
+"""Request an erasure (Art. 17), show its state, approve another person's request.
 
-The audit log is written inside the transaction that files or grants: what cannot be written down does not happen.
+The audit entry is written inside the transaction that files or approves: if it fails, nothing happens.
 """
 
 from __future__ import annotations
@@ -30,27 +30,27 @@ _NO_WAIVER = "Immediate erasure needs an active waiver. Put one on file with PUT
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What somebody wants to be erased: exactly one of calls, party and query is given."""
+    """The calls to erase: exactly one of calls, party and query is given."""
 
     calls: tuple[str, ...] | None
     """Ids of calls."""
     party: str | None = field(repr=False)
-    """Everything of one person."""
+    """All calls of one person."""
     query: Query | None
-    """Everything that a search finds."""
+    """All calls that a search finds."""
     reason: str = field(repr=False)
     """Why."""
 
     @property
     def told(self) -> str:
-        """Say in the audit log what is asked for, but not about whom."""
+        """Return the audit text: what is asked for, but not about whom."""
         if self.query is not None:
             return "query"
         return "party" if self.calls is None else f"{len(self.calls)} calls"
 
 
 async def create(request: AuthorisedRequest) -> Response:
-    """Answer POST /erasures; the request is durable when the answer goes out, and nothing was filed after a 409."""
+    """Answer POST /erasures; the request is durable when the answer is sent; after a 409, nothing was filed."""
     wanted = await body_reader.given(request, read)
     if wanted.calls is None:
         await request.settle_all()
@@ -75,7 +75,7 @@ async def create(request: AuthorisedRequest) -> Response:
 
 
 async def listed(request: AuthorisedRequest) -> Response:
-    """Answer GET /erasures: what is not done yet, oldest first; what is done newest first and in pages."""
+    """Answer GET /erasures: open ones, oldest first; or finished ones, newest first, in pages."""
     given = request.parameters(LISTED)
     state = given["state"]
     if state is State.DONE:
@@ -88,7 +88,7 @@ async def listed(request: AuthorisedRequest) -> Response:
 
 
 async def _done(request: AuthorisedRequest, limit: int, cursor: str | None) -> tuple[Sequence[Erasure], str | None]:
-    """Return a page of what is done; raises Problem 422."""
+    """Return a page of finished erasures; raises Problem 422."""
     try:
         return await request.customer.erasures.done(limit, cursor)
     except BadCursor:
@@ -106,7 +106,7 @@ async def view(request: AuthorisedRequest) -> Response:
 
 
 async def approve(request: AuthorisedRequest) -> Response:
-    """Answer POST /erasures/{id}/approve; what needs no approval any more stays as it is."""
+    """Answer POST /erasures/{id}/approve; an erasure that no longer needs approval stays unchanged."""
     request.no_parameters()
     await json_body.empty_body(request.http)
 
@@ -135,7 +135,7 @@ async def approve(request: AuthorisedRequest) -> Response:
 
 
 async def refusal(request: AuthorisedRequest, problem: NoWaiver | Held) -> Problem:
-    """Say why nothing was filed."""
+    """Return the Problem that says why nothing was filed."""
     if isinstance(problem, NoWaiver):
         await request.note(REFUSED, "no active waiver")
         return conflict(_NO_WAIVER)
@@ -162,7 +162,7 @@ def read(data: bytes) -> Wanted:
 
 
 def shown(erasure: Erasure) -> dict[str, Any]:
-    """Show an erasure; neither party nor reason is said again."""
+    """Show an erasure without party and reason."""
     return {
         "id": erasure.id,
         "state": erasure.state.value,

@@ -1,4 +1,4 @@
-"""Bodies of what is asked about requests of people who were recorded: read strictly, all faults told together."""
+"""Read the bodies of data subject requests strictly; report all errors together."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ REQUEST = ("kind", "identities", "user", "received_at", "reference", "reason")
 REPORT = ("media", "silence_others", "other_parties", "recipient", "passphrase")
 
 EXTENSION = ("months", "ground", "told_at", "reason")
-HALVES = re.compile("[\ud800-\udfff]")  # of surrogate pairs: JSON can carry them, no keyboard can
+HALVES = re.compile("[\ud800-\udfff]")  # lone surrogates: JSON can carry them, no keyboard can type them
 
 
 @dataclass(frozen=True, slots=True)
 class SubjectRequestBody:
-    """What a letter asks for."""
+    """The person's request."""
 
     kinds: tuple[Kind, ...]
     """Access, erasure, portability."""
     asked: Asked
     """Who asks."""
     received_at: datetime | None
-    """When it came, None for now."""
+    """When it arrived, None for now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +46,9 @@ class Chosen:
     """Which candidates concern the person."""
 
     inside: Mapping[str, tuple[int, ...] | None]
-    """Ids of calls that do, each with the numbers of the parties that are the person, None if that is not said."""
+    """Ids of calls that do, each with the numbers of the parties that are the person, None if not stated."""
     outside: tuple[str, ...]
-    """Ids of calls that do not."""
+    """Ids of calls that do not concern the person."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ class Ending:
     outcome: Step
     """Done, refused or closed."""
     ground: str | None
-    """Why it is refused."""
+    """The ground of a refusal."""
 
 
 def letter(data: bytes) -> SubjectRequestBody:
@@ -81,7 +81,7 @@ def selection(data: bytes) -> Chosen:
     body = body_reader.parse(data, ("in", "out"))
     inside, outside = _inside(body), _ids(body, "out")
     if set(inside) & set(outside):
-        body.wrong("out", "must not name calls that `in` names")
+        body.wrong("out", "must not contain calls that are in `in`")
     body.done()
     return Chosen(inside, outside)
 
@@ -129,7 +129,9 @@ def ending(data: bytes) -> Ending:
         body.wrong("outcome", f"must be one of {', '.join(OUTCOMES)}")
         outcome = Step.CLOSED.value
     if outcome == Step.REFUSED and ground not in GROUNDS:
-        body.wrong("ground", f"must be one of {', '.join(GROUNDS)}: whoever is refused is told why (Art. 12(4))")
+        body.wrong(
+            "ground", f"must be one of {', '.join(GROUNDS)}: a person who is refused must be told why (Art. 12(4))"
+        )
     elif outcome != Step.REFUSED and ground is not None:
         body.wrong("ground", "must be null unless the request is refused")
     body.done()
@@ -159,7 +161,7 @@ def _identities(body: Members) -> tuple[str, ...]:
 
 
 def _inside(body: Members) -> dict[str, tuple[int, ...] | None]:
-    """Read the calls that are in: ids, or objects that also say which parties are the person."""
+    """Read the calls that concern the person: ids, or objects that also name the person's parties."""
     given = body.raw("in")
     if given is None:
         return {}
@@ -203,4 +205,4 @@ def _check(body: Members, recipient: str | None) -> None:
     try:
         parse(recipient) if recipient else None
     except BadRecipient:
-        body.wrong("recipient", "must be a recipient of age: age1… (62 characters, as age-keygen prints it)")
+        body.wrong("recipient", "must be an age recipient: age1… (62 characters, as age-keygen prints it)")

@@ -1,4 +1,4 @@
-"""How requests of people who were recorded, their candidates and reports are shown; pure."""
+"""Render data subject requests, their candidates and reports as JSON; pure."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from storage.subject_requests.claims import Match
 from storage.timestamps import rfc3339
 
 GONE = "gone"
-"""State of a report whose file expired, or went with an erased call."""
+"""State of a report whose file expired or was deleted with an erased call."""
 
 _PERSON = ("role", "name", "number", "uri", "user_id")
 
 
 def case(found: Case, now: datetime, report: Mapping[str, Any] | None, erasure: Erasure | None) -> dict[str, Any]:
-    """Show a request; whom it is about is null once it is closed."""
+    """Show a request; the person's details are null once it is closed."""
     asked, over = found.asked, found.state in OVER
     return {
         "id": found.id,
@@ -50,7 +50,7 @@ def case(found: Case, now: datetime, report: Mapping[str, Any] | None, erasure: 
 
 
 def _extension(found: Case) -> dict[str, Any] | None:
-    """Show why the answer takes longer; what the person was told is null once the request is closed."""
+    """Show the extension; what the person was told is null once the request is closed."""
     noted = found.extension
     if noted is None:
         return None
@@ -59,7 +59,7 @@ def _extension(found: Case) -> dict[str, Any] | None:
 
 
 def selected(found: Case) -> dict[str, int]:
-    """Count what was confirmed; of a closed request as its record says."""
+    """Count the confirmed calls; for a closed request, from its record."""
     record = found.noted.get("record")
     if record is not None:
         return {"in": record["counts"]["selected"], "out": record["counts"]["left_out"], "undecided": 0}
@@ -68,7 +68,7 @@ def selected(found: Case) -> dict[str, int]:
 
 
 def report(noted: Mapping[str, Any], export: Export | None, progress: tuple[int, int | None] | None) -> dict[str, Any]:
-    """Show a report: what is noted of it, and of its export while there is one."""
+    """Show a report from its notes, and from its export while that exists."""
     state = _state(noted, export)
     running = state == ExportState.RUNNING and progress is not None
     calls = noted.get("calls")
@@ -94,7 +94,7 @@ def report(noted: Mapping[str, Any], export: Export | None, progress: tuple[int,
 
 
 def _state(noted: Mapping[str, Any], export: Export | None) -> str:
-    """Say how far a report is; one whose export ended since its notes were read is shown as done the next time."""
+    """Return the state of a report; if its export ended after the notes were read, the next answer shows it as done."""
     done = bool(noted.get("done_at"))
     if export is None:
         return GONE if done else noted.get("state") or GONE
@@ -102,7 +102,7 @@ def _state(noted: Mapping[str, Any], export: Export | None) -> str:
 
 
 def candidate(found: Candidate, chosen: Case) -> dict[str, Any]:
-    """Show a candidate: the person as it was then, and of everybody else the number alone."""
+    """Show a candidate: the person as known then, and only the number of everybody else."""
     row = found.row
     parties = row.details.get("parties") or ()
     mine = sorted({match.party for match in found.matches})
@@ -127,7 +127,7 @@ def candidate(found: Candidate, chosen: Case) -> dict[str, Any]:
 
 
 def separable(streams: Sequence[Stream]) -> bool:
-    """Say whether every stream belongs to one known party, so that one can be heard without the others."""
+    """Return whether every stream belongs to one known party, so that one can be heard without the others."""
     return all(of_one(stream) for stream in streams)
 
 
@@ -149,5 +149,5 @@ def _match(match: Match, parties: Sequence[Party]) -> dict[str, Any]:
 
 
 def _milliseconds(text: str) -> str:
-    """Shorten a time that was noted with six digits to the three of the API."""
+    """Shorten a time stored with six fractional digits to the API's three."""
     return f"{text[:23]}Z" if len(text) == 27 else text

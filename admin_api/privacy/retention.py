@@ -1,4 +1,4 @@
-"""Rules of retention: read them, change them, see what they would erase."""
+"""Show and change the retention rules, and preview what they would erase."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ RULE_MEMBERS = ("id", "days", "direction", "source", "party", "name")
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Rules as somebody wants them; what is left out stays as it is."""
+    """The rules of a request body; members left out stay unchanged."""
 
     rules: tuple[RuleSpec, ...] | None
     """All rules, None if left out."""
     default_days: int | Unchanged | None
     """Days where no rule matches, None for ever."""
     wins: Wins | None
-    """Which of several matching rules counts."""
+    """Which of several matching rules applies."""
 
 
 async def view(request: AuthorisedRequest) -> Response:
@@ -45,7 +45,7 @@ async def view(request: AuthorisedRequest) -> Response:
 
 
 async def put(request: AuthorisedRequest) -> Response:
-    """Answer PUT /retention: all rules at once; a rule that says the same as before keeps its id."""
+    """Answer PUT /retention: replace all rules; a rule with unchanged conditions keeps its id."""
     wanted = await body_reader.given(request, read_all)
     await request.note(DONE, f"{len(wanted.rules or ())} rules")
     stored = await request.customer.rules.put(
@@ -55,7 +55,7 @@ async def put(request: AuthorisedRequest) -> Response:
 
 
 async def preview(request: AuthorisedRequest) -> Response:
-    """Answer POST /retention/preview: what the next sweep would erase, by the rules sent or else by those that hold."""
+    """Answer POST /retention/preview: what the next sweep would erase, by the given rules or those in force."""
     wanted = await body_reader.given(request, read)
     policy = await _policy(request, wanted)
     now, percent = request.daemon.sweep_terms()
@@ -66,7 +66,7 @@ async def preview(request: AuthorisedRequest) -> Response:
 
 
 async def _policy(request: AuthorisedRequest, wanted: Wanted) -> Policy | None:
-    """Put together what is to be tried; None: what holds now, under the ids that it has."""
+    """Build the rules to try; None: those in force, with their ids."""
     stored = await request.customer.rules.get()
     days = stored.default_days if isinstance(wanted.default_days, Unchanged) else wanted.default_days
     wins = wanted.wins or stored.wins
@@ -117,7 +117,7 @@ def _rules(body: Members) -> tuple[RuleSpec, ...]:
                 rule.maybe_text("name", MAX_NAME) or "",
             )
         )
-        rule.maybe_text("id", MAX_NAME)  # taken so that an answer can be sent back; ids are given by the recorder
+        rule.maybe_text("id", MAX_NAME)  # accepted so that an answer can be sent back; the recorder assigns ids
         body.include(rule.errors)
     return tuple(found)
 
@@ -154,7 +154,7 @@ def _rule(rule: StoredRule) -> Mapping[str, Any]:
 
 
 def foreseen(preview: Preview, now: datetime) -> dict[str, Any]:
-    """Show a preview: `items` would be erased at once, `asks` after an approval because the brake holds them back."""
+    """Show a preview: `items` would be erased at once, `asks` only after approval."""
     due = [_due(one) for one in preview.due]
     return {
         "at": rfc3339(now),

@@ -1,4 +1,4 @@
-"""Requests of people who were recorded (Art. 15, 17, 20): file, look for calls, confirm, report, erase, close."""
+"""Data subject requests (Art. 15, 17, 20): file, find calls, confirm, report, erase, close."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ LISTED = (STATE, query_parameters.LIMIT, query_parameters.CURSOR)
 CANDIDATES = (query_parameters.LIMIT, query_parameters.CURSOR)
 AGE = "application/octet-stream"
 CONTENT_TYPES = (exports.ZIP, AGE)
-ZONES = timedelta(hours=14)  # no zone is further from UTC: so long before and after midnight its day is another one
+ZONES = timedelta(hours=14)  # no zone is further from UTC; within this of midnight, the day differs by zone
 _FIRST = {
     State.OPEN: "Confirm first which calls concern the person: PUT …/selection.",
     State.REPORTING: "A report is being made. Wait for it, or cancel it.",
@@ -82,7 +82,7 @@ async def view(request: AuthorisedRequest) -> Response:
 
 
 async def candidates(request: AuthorisedRequest) -> Response:
-    """Answer GET /requests/{id}/candidates: calls that may concern the person, each with why."""
+    """Answer GET /requests/{id}/candidates: calls that may concern the person, each with the reason."""
     given = request.parameters(CANDIDATES)
     try:
         after = Position.parse(given["cursor"]) if given["cursor"] else None
@@ -98,13 +98,13 @@ async def candidates(request: AuthorisedRequest) -> Response:
 
 
 async def select(request: AuthorisedRequest) -> Response:
-    """Answer PUT /requests/{id}/selection: which candidates concern the person, all of them anew."""
+    """Answer PUT /requests/{id}/selection: which candidates concern the person; replaces the selection before."""
     chosen = await body_reader.given(request, request_bodies.selection)
     case = await _find(request)
     known = {each.row.id: each for each in await _candidates(request, case)}
     for name, ids in (("in", chosen.inside), ("out", chosen.outside)):
         if odd := sum(id not in known for id in ids):
-            raise await _wrong(request, name, f"{odd} of these calls are no candidates of this request")
+            raise await _wrong(request, name, f"{odd} of these calls are not candidates of this request")
     for id, parties in chosen.inside.items():
         if parties is not None and not set(parties) <= {match.party for match in known[id].matches}:
             raise await _wrong(request, "in", "parties must be numbers of parties that match")
@@ -131,7 +131,7 @@ async def extend(request: AuthorisedRequest) -> Response:
     wanted = await body_reader.given(request, lambda data: request_bodies.extension(data, now))
     case = await _find(request)
     if not in_time(wanted.told_at, case.received_at, now):
-        raise await _wrong(request, "told_at", "must lie in the month after the letter came, and not be later than now")
+        raise await _wrong(request, "told_at", "must be in the month after the letter arrived, and not in the future")
 
     async def told(id: str) -> None:
         await request.note(DONE, f"{wanted.months} months, {wanted.ground}")
@@ -144,7 +144,7 @@ async def extend(request: AuthorisedRequest) -> Response:
 
 
 async def report(request: AuthorisedRequest) -> Response:
-    """Answer POST /requests/{id}/report: begin to make it."""
+    """Answer POST /requests/{id}/report: start making it."""
     wanted = await body_reader.given(request, request_bodies.report)
     case = await _find(request)
 
@@ -165,7 +165,7 @@ async def report(request: AuthorisedRequest) -> Response:
 
 
 async def report_state(request: AuthorisedRequest) -> Response:
-    """Answer GET /requests/{id}/report: how far the newest one is."""
+    """Answer GET /requests/{id}/report: the state of the newest one."""
     request.no_parameters()
     case = await _find(request)
     shown = await _report(request, case)
@@ -177,13 +177,13 @@ async def report_state(request: AuthorisedRequest) -> Response:
 
 
 async def report_file(request: AuthorisedRequest) -> Response:
-    """Answer GET /requests/{id}/report/file; to whom it was handed is noted in the case."""
+    """Answer GET /requests/{id}/report/file; the request records who fetched it."""
     request.no_parameters()
     case = await _find(request)
     export = await request.customer.exports.get(case.export) if case.export else None
     if export is not None and export.state is ExportState.RUNNING:
         await request.note(FAILED, "not done yet")
-        raise conflict("The report is not done yet; its state says when it is.")
+        raise conflict("The report is not finished yet; its state shows when it is.")
     if export is None or export.state is not ExportState.DONE:
         await request.note(REFUSED, "no file")
         raise not_found()
@@ -198,7 +198,7 @@ async def report_file(request: AuthorisedRequest) -> Response:
 
 
 async def erase(request: AuthorisedRequest) -> Response:
-    """Answer POST /requests/{id}/erasure: what is selected, by the rules of POST /erasures."""
+    """Answer POST /requests/{id}/erasure: erase the selected calls, by the rules of POST /erasures."""
     reason = await body_reader.given(request, body_reader.one_text("reason", MAX_TEXT))
     case = await _find(request)
 
@@ -225,7 +225,7 @@ async def erase(request: AuthorisedRequest) -> Response:
 
 
 async def close(request: AuthorisedRequest) -> Response:
-    """Answer POST /requests/{id}/close: sign what was done, and forget whom it was about."""
+    """Answer POST /requests/{id}/close: sign what was done, and erase the person's details."""
     ending = await body_reader.given(request, request_bodies.ending)
     case = await _find(request)
     if ending.outcome is Step.DONE:
@@ -244,20 +244,20 @@ async def close(request: AuthorisedRequest) -> Response:
 
 
 async def _as_asked(request: AuthorisedRequest, case: Case) -> None:
-    """Look whether a request is done as it was asked for; raises Problem 409 if not."""
+    """Check that a request was done as asked; raises Problem 409 if not."""
     if case.state is State.OPEN:
         raise await _refusal(request, WrongState(case.state))
     erasure = await request.customer.erasures.get(case.erasure) if case.erasure else None
     if erasure is not None and erasure.done_at is None:
         await request.note(FAILED, "the erasure is not done")
-        raise conflict("The erasure of this request is not done yet; GET /erasures/ID says what it waits for.")
+        raise conflict("The erasure of this request is not finished yet; GET /erasures/ID shows what it waits for.")
     if erasure is None and Kind.ERASURE in case.kinds and await _any_left(request, case):
         await request.note(FAILED, "the erasure is not done")
         raise conflict("The calls to be erased are still there. POST …/erasure erases them; or choose another outcome.")
 
 
 async def _any_left(request: AuthorisedRequest, case: Case) -> bool:
-    """Say whether a call that was confirmed is still there."""
+    """Return whether any confirmed call still exists."""
     for call in case.selection.inside:
         if await request.customer.calls.get(call) is not None:
             return True
@@ -265,7 +265,7 @@ async def _any_left(request: AuthorisedRequest, case: Case) -> bool:
 
 
 def in_time(told: datetime, received: datetime, now: datetime) -> bool:
-    """Say whether the person was told in the month after the letter came; "now" is today wherever somebody tells it."""
+    """Return whether the person was told in the month after the letter arrived; "now" may be today in any time zone."""
     zones = ZONES if told == now else timedelta()
     well = received.date() <= (told + zones).date() and (told - zones).date() <= due(received).date()
     return well and told <= now + AHEAD
@@ -277,7 +277,7 @@ async def _find(request: AuthorisedRequest) -> Case:
 
 
 async def _candidates(request: AuthorisedRequest, case: Case) -> list[Candidate]:
-    """Return what may concern the person, calls that just began included; raises Problem 409 or 503."""
+    """Return the candidates, including calls that have just begun; raises Problem 409 or 503."""
     if case.asked is None:
         raise await _refusal(request, WrongState(case.state))
     await request.settle_all()
@@ -312,7 +312,7 @@ def _headers(case: Case, export: Export) -> dict[str, str]:
 
 
 async def _refusal(request: AuthorisedRequest, problem: NoCase | WrongState) -> Problem:
-    """Say why a step cannot be taken."""
+    """Return the Problem that says why a step is not possible."""
     if isinstance(problem, NoCase):
         return await request.missing()
     await request.note(FAILED, f"the request is {problem.state}")

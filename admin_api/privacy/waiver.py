@@ -1,4 +1,4 @@
-"""The waiver: the signed permission without which nothing is erased before its time."""
+"""The waiver: signed permission to erase calls before their retention ends."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ async def view(request: AuthorisedRequest) -> Response:
 
 
 async def put(request: AuthorisedRequest) -> Response:
-    """Answer PUT /waiver: it replaces the one before, also if it permits less; one that has expired permits nothing."""
+    """Answer PUT /waiver: it replaces the one before, even if it permits less; an expired one permits nothing."""
     now = request.customer.now()
     wanted = await body_reader.given(request, lambda data: read(data, now))
     await request.note(DONE)
@@ -38,7 +38,7 @@ async def put(request: AuthorisedRequest) -> Response:
 
 
 def read(data: bytes, now: datetime) -> Mapping[str, Any]:
-    """Read the body of PUT /waiver; raises Problem 422. What nobody has signed yet permits nothing."""
+    """Read the body of PUT /waiver; raises Problem 422. A date of signature in the future is refused."""
     body = body_reader.parse(data, MEMBERS)
     digest = body.raw("document_sha256")
     if not isinstance(digest, str) or not _SHA256.fullmatch(digest):
@@ -63,7 +63,7 @@ def read(data: bytes, now: datetime) -> Mapping[str, Any]:
 
 
 def shown(waiver: Waiver | None, now: datetime) -> dict[str, Any]:
-    """Show a waiver, or that there never was one."""
+    """Show the waiver, or that none was ever filed."""
     if waiver is None:
         return {"active": False, "id": None, **dict.fromkeys(MEMBERS), "put_at": None, "put_by": None}
     return {

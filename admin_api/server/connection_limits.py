@@ -1,4 +1,4 @@
-"""Who is served when connections are short: an address that holds many takes nothing from those that hold few."""
+"""Limit connections: when they run short, an address that holds many takes none from those that hold few."""
 
 from __future__ import annotations
 
@@ -6,35 +6,35 @@ import ipaddress
 from collections.abc import Sequence
 
 MAX_CONNECTIONS = 1000
-"""Connections at once, all of one address too: a house may come through one proxy. One with TLS costs 0.1 MB."""
+"""Connections at once; one address may have all of them: an office may use one proxy. One with TLS costs 0.1 MB."""
 
 SPARE = 200
-"""Connections beyond those, for whoever holds few."""
+"""Further connections, for addresses that hold few."""
 
 FEW = 20
-"""Connections of one address that are few; a browser opens six."""
+"""Connections that count as few for one address; a browser opens six."""
 
 MAX_TURNED_AWAY = 1000
-"""Connections at once that wait to be told that they are too many; one beyond that is told unasked."""
+"""Surplus connections that may wait for a request to answer with 503; any further one gets the 503 at once."""
 
 
 def has_room(places: Sequence[str], own: str) -> bool:
-    """Say whether all these connections, each told by where it comes from, may be served, the last one from `own`."""
+    """Return whether all these connections, each named by its origin, may be served; the last one is from `own`."""
     return len(places) <= MAX_CONNECTIONS or (len(places) <= MAX_CONNECTIONS + SPARE and places.count(own) <= FEW)
 
 
 def has_place(total: int, own: int) -> bool:
-    """Say whether one more handshake may begin beside all connections and handshakes, `own` of them of its address."""
+    """Return whether one more handshake may begin, beside all connections and handshakes, `own` of its address."""
     return total < MAX_CONNECTIONS or (total < MAX_CONNECTIONS + SPARE and own < FEW)
 
 
 def may_be_told(total: int, own: int) -> bool:
-    """Say whether one too many may shake hands, to be told so, with `own` handshakes of its address under way."""
+    """Return whether a surplus client may complete its handshake to get a 503; `own` of its address are under way."""
     return total <= MAX_CONNECTIONS + SPARE + MAX_TURNED_AWAY and own < FEW
 
 
 def network(source: str) -> str:
-    """Return the network that a person usually comes from: 24 bits of IPv4, 56 of IPv6, as providers hand them out."""
+    """Return the network of a person's address: 24 bits of IPv4, or 56 of IPv6, as providers assign them."""
     address = _address(source)
     if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
         address = address.ipv4_mapped
@@ -42,7 +42,7 @@ def network(source: str) -> str:
 
 
 def subscriber(source: str) -> str:
-    """Return what addresses count as one: with IPv6 a network of 64 bits, which is what one subscriber has."""
+    """Return the key under which addresses count as one: for IPv6 the /64, which one subscriber has."""
     address = _address(source)
     return source if address is None or address.version == 4 else _prefix(address, 64)
 

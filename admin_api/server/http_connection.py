@@ -1,4 +1,4 @@
-"""One connection of uvicorn with the limits it lacks: for a first byte, a slow head, a broken one, nobody who reads."""
+"""One uvicorn connection with the limits it lacks: first byte, slow or invalid head, client that does not read."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from admin_api.http.problems import Problem, malformed, too_many_connections
 from admin_api.server import connection_limits
 
 HEAD_SECONDS = 10.0
-"""What a client gets to send the head of a request; a connection that waits costs one of a limited number."""
+"""Time for a client to send the head of a request; a waiting connection counts against the limit."""
 
 STALLED_SECONDS = 75.0
-"""After which a client that takes nothing of its answer is broken off. A player that was paused may be left earlier
-(admin_api.calls.playback), but without TLS a connection that is closed waits for its last bytes for ever."""
+"""Time after which a client that reads nothing of its answer is dropped. A paused player may be dropped earlier
+(admin_api.calls.playback), but without TLS a closed connection would wait for its last bytes for ever."""
 
 MAX_HEAD = 32 << 10
 """Bytes of the head of a request; ours have under 2 KB."""
@@ -27,7 +27,7 @@ MAX_HEAD = 32 << 10
 class Connection(H11Protocol):
     """HTTP/1.1 over one TLS or TCP connection."""
 
-    place = ""  # where it comes from: what counts as one address
+    place = ""  # key of the client's address for the limits
     _head_timer: asyncio.TimerHandle | None = None
     _stalled_timer: asyncio.TimerHandle | None = None
 
@@ -36,7 +36,7 @@ class Connection(H11Protocol):
         super().connection_made(transport)
         self.place = connection_limits.subscriber(self.client[0] if self.client else "")
         if len(self.connections) > connection_limits.MAX_CONNECTIONS and not self._is_served():
-            self.app = full  # whoever came before is served on
+            self.app = full  # earlier clients keep being served
             if (
                 len(self.connections)
                 > connection_limits.MAX_CONNECTIONS + connection_limits.SPARE + connection_limits.MAX_TURNED_AWAY
@@ -52,17 +52,17 @@ class Connection(H11Protocol):
         super().connection_lost(exc)
 
     def pause_writing(self) -> None:
-        """Hold an answer back that is not taken, and look after a while whether any of it was."""
+        """Pause an answer that the client does not read; check later whether it read any."""
         super().pause_writing()
         self._look_again(self.transport.get_write_buffer_size())
 
     def resume_writing(self) -> None:
-        """Go on with an answer."""
+        """Resume an answer."""
         self._goes_on()
         super().resume_writing()
 
     def data_received(self, data: bytes) -> None:
-        """Take bytes; a head that has begun must be complete in time."""
+        """Receive bytes; a head that has begun must be complete in time."""
         super().data_received(data)
         if self.conn.their_state is h11.IDLE:
             self._wait_for_head()
@@ -75,7 +75,7 @@ class Connection(H11Protocol):
         super().on_response_complete()
 
     def send_400_response(self, msg: str) -> None:
-        """Answer what is no HTTP with a problem document, or break off if an answer is under way."""
+        """Answer invalid HTTP with a problem document, or close the connection if an answer is under way."""
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
             self._tell(malformed())
         self.transport.close()
@@ -85,7 +85,7 @@ class Connection(H11Protocol):
         return connection_limits.has_room(served, self.place)
 
     def _tell(self, problem: Problem) -> None:
-        """Send an answer of which no application knows."""
+        """Send an answer without the application."""
         answer = responses.problem(problem)
         head = [*answer.raw_headers, *HEADERS]
         body = h11.Data(data=bytes(answer.body))
@@ -96,7 +96,7 @@ class Connection(H11Protocol):
         self._stalled_timer = self.loop.call_later(STALLED_SECONDS, self._look, left)
 
     def _look(self, left: int) -> None:
-        """Break off if as much is left as before."""
+        """Close the connection if the client has read nothing since."""
         now = self.transport.get_write_buffer_size()
         if now < left:
             self._look_again(now)

@@ -1,4 +1,4 @@
-"""TLS handshakes of a listener: counted like connections and cut off soon; asyncio waits a minute and counts none."""
+"""Accept TLS handshakes: limit their number and time; asyncio waits a minute and does not limit them."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from admin_api.server import connection_limits
 from admin_api.server.http_connection import Connection
 
 HANDSHAKE_SECONDS = 5.0
-"""What a client gets for its handshake, as at the SIP ports: some round trips, one of them lost."""
+"""Time for a handshake, as at the SIP ports: a few round trips, one of them lost."""
 
 StartTask = Callable[[Coroutine[Any, Any, None]], Any]
 
 
 class Handshakes:
-    """All that are under way, by where they come from, the oldest first.
+    """All handshakes under way, by client address, oldest first.
 
-    A genuine one is over in some round trips, so where places are short the oldest of whoever has most is held open.
+    A genuine one ends within a few round trips, so if places run short, the oldest of the address with most is dropped.
     """
 
     def __init__(self, context: ssl.SSLContext, start_task: StartTask, drop: Callable[[str], None]) -> None:
-        """`drop` is told for what reason a connection came to nothing."""
+        """`drop` receives the reason why a connection failed."""
         self._context = context
         self._start_task = start_task
         self._drop = drop
@@ -34,17 +34,17 @@ class Handshakes:
         return sum(map(len, self._waiting.values()))
 
     def protocol(self, **words: Any) -> Accepted:
-        """Make what takes an accepted connection, in place of uvicorn's protocol: `words` are for that one."""
+        """Create the protocol for an accepted connection; `words` are the arguments of uvicorn's protocol."""
         return Accepted(self, lambda: Connection(**words), words["server_state"].connections)
 
     def close(self) -> None:
-        """End all, and those to come."""
+        """Drop all handshakes, and refuse new ones."""
         self._closed = True
         for accepted in [accepted for waiting in self._waiting.values() for accepted in waiting]:
             accepted.transport.abort()
 
     def begin(self, accepted: Accepted) -> bool:
-        """Begin a handshake; False if there is no place for it."""
+        """Begin a handshake; False if the limit is reached."""
         if self._closed or not self._has_place(accepted):
             self._drop("too-many-connections")
             return False
@@ -75,9 +75,9 @@ class Handshakes:
             accepted.transport.abort()
             raise
         except OSError as problem:  # ssl.SSLError is one
-            # asyncio's frames hold what holds them, with a buffer of 256 KiB: a flood must not wait for the collector
+            # asyncio's frames form a cycle with a buffer of 256 KiB: a flood must not wait for the garbage collector
             problem.__traceback__ = None
-            if isinstance(problem, ssl.SSLError | ConnectionAbortedError):  # else the client went: nothing to be told
+            if isinstance(problem, ssl.SSLError | ConnectionAbortedError):  # else the client left: nothing to report
                 self._drop("tls-handshake")
             accepted.transport.abort()
             return
@@ -106,7 +106,7 @@ class Accepted(asyncio.Protocol):
     def __init__(self, handshakes: Handshakes, connect: Callable[[], Connection], connections: set[Any]) -> None:
         self._handshakes = handshakes
         self.connect = connect
-        self.connections = connections  # of the listener, whose handshakes are over
+        self.connections = connections  # the listener has stopped taking handshakes
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Hold the bytes back and begin the handshake."""
@@ -121,11 +121,11 @@ class Accepted(asyncio.Protocol):
 
 
 class Unnested(asyncio.BufferedProtocol):
-    """TLS over a transport that reports room for more: written is then at the loop's next turn.
+    """TLS over a transport; when the transport has room again, writing resumes at the loop's next turn.
 
-    asyncio writes the next records inside that report. Where the client resets the connection between both, the write
-    fails, the transport has its end called, and goes on to call it itself: `_write_ready` looks only whether nothing
-    waits and it is closing. The second end finds no protocol (AttributeError in `_call_connection_lost`).
+    asyncio writes the next records inside `resume_writing`. If the client resets the connection there, the write fails
+    and schedules `_call_connection_lost`, and `_write_ready` then calls it again: it only checks that the buffer is
+    empty and the transport is closing. The second call finds no protocol (AttributeError).
     """
 
     def __init__(self, security: asyncio.BufferedProtocol) -> None:
@@ -135,15 +135,15 @@ class Unnested(asyncio.BufferedProtocol):
         self.buffer_updated = security.buffer_updated  # type: ignore[method-assign]  # as above
 
     def eof_received(self) -> bool | None:
-        """Tell that the client sends no more."""
+        """Report that the client sends no more."""
         return self._security.eof_received()
 
     def pause_writing(self) -> None:
-        """Hold records back."""
+        """Pause writing."""
         self._security.pause_writing()
 
     def resume_writing(self) -> None:
-        """Have more written, but not now."""
+        """Resume writing at the loop's next turn."""
         asyncio.get_running_loop().call_soon(self._go_on)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -157,7 +157,7 @@ class Unnested(asyncio.BufferedProtocol):
 
 
 class Early(asyncio.Protocol):
-    """What comes between the end of the handshake and the moment when its connection knows."""
+    """Buffers what arrives between the end of the handshake and the hand-over to the connection."""
 
     def __init__(self) -> None:
         self.lost = False
@@ -165,7 +165,7 @@ class Early(asyncio.Protocol):
         self._heir: Connection | None = None
 
     def become(self, heir: Connection, transport: asyncio.Transport) -> None:
-        """Have a connection go on with it."""
+        """Hand over to the connection."""
         self._heir = heir
         transport.set_protocol(heir)
         heir.connection_made(transport)
@@ -173,11 +173,11 @@ class Early(asyncio.Protocol):
             heir.data_received(data)
 
     def data_received(self, data: bytes) -> None:
-        """Keep what comes with the last message of the handshake."""
+        """Keep bytes that arrive with the last handshake message."""
         self._data.append(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Tell whoever goes on with it, also where that was on its way already."""
+        """Report the end to the connection, even if the hand-over is already scheduled."""
         self.lost = True
         if self._heir is not None:
             self._heir.connection_lost(exc)

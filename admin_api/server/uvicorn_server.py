@@ -1,4 +1,4 @@
-"""uvicorn inside the daemon's own loop, on a socket that is already listening."""
+"""Run uvicorn inside the daemon's event loop, on a socket that already listens."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
 """TLS 1.2 suites with forward secrecy and authenticated encryption (RFC 9325 section 4.2)."""
 
 RELOAD_SECONDS = 5.0
-"""How often the certificate files are looked at: a renewed one is used well before the old one ends."""
+"""How often the certificate files are checked: a renewed one is used well before the old one expires."""
 
 DATE_SECONDS = 1.0
-"""The date in the head of an answer is as exact as its format (RFC 9110 section 6.6.1)."""
+"""How often the Date header is renewed: its format has whole seconds (RFC 9110 section 6.6.1)."""
 
 STOP_SECONDS = 3.0
-"""What requests under way get at the end; a play that takes longer is cut off."""
+"""Time that running requests get at shutdown; a longer playback is cut off."""
 
 
 class _Embedded(uvicorn.Server):
-    """A server that leaves the signals to the daemon and says when it answers."""
+    """A uvicorn server that leaves signals to the daemon and reports when it is ready."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
@@ -37,18 +37,18 @@ class _Embedded(uvicorn.Server):
         self._left = asyncio.Event()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start, then tell who waits for it."""
+        """Start, then report that it is ready."""
         await super().startup(sockets)
         self.ended_or_ready.set()
 
     async def main_loop(self) -> None:
-        """Renew the date of the answers until told to leave; uvicorn's own loop wakes ten times as often for that."""
+        """Renew the Date header until stopped; uvicorn's own loop wakes ten times as often for that."""
         while not await self.on_tick(0):
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._left.wait(), DATE_SECONDS)
 
     def leave(self) -> None:
-        """Have it end."""
+        """Ask it to stop."""
         self.should_exit = True
         self._left.set()
 
@@ -67,7 +67,7 @@ class ApiServer:
         private_key: Path | None,
         drop: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """`drop` is told why a connection came to nothing before anybody could be answered on it."""
+        """`drop` receives the reason why a connection failed before its first request."""
         self._app = app
         self._drop = drop
         self._handshakes: Handshakes | None = None
@@ -79,7 +79,7 @@ class ApiServer:
     async def start(self, listening: socket.socket, start_task: StartTask) -> None:
         """Serve on a listening socket; returns when requests are answered.
 
-        `start_task` runs the server beside everything else. Raises OSError or ssl.SSLError for a certificate that
+        `start_task` runs the server as a task. Raises OSError or ssl.SSLError for a certificate that
         cannot be loaded.
         """
         context = tls(*self._files) if self._files else None
@@ -93,7 +93,7 @@ class ApiServer:
             log_config=None,
             access_log=False,
             server_header=False,
-            proxy_headers=False,  # the address in the audit log is the one that was seen
+            proxy_headers=False,  # the audit log records the address of the connection
             timeout_graceful_shutdown=int(STOP_SECONDS),
         )
         self._server = _Embedded(config)
@@ -103,7 +103,7 @@ class ApiServer:
         await self._server.ended_or_ready.wait()
 
     async def stop(self) -> None:
-        """Stop serving; requests under way get a moment."""
+        """Stop serving; running requests get STOP_SECONDS to finish."""
         self._stopping.set()
         if self._server:
             self._server.leave()
@@ -127,13 +127,13 @@ class ApiServer:
             now = stamp(certificate, private_key)
             if now != seen and now is not None:
                 with contextlib.suppress(OSError, ssl.SSLError):
-                    tls(certificate, private_key)  # tried apart: a half-written pair must not spoil the context in use
+                    tls(certificate, private_key)  # a half-written pair must not break the context
                     context.load_cert_chain(certificate, private_key)
                     seen = now
 
 
 def tls(certificate: Path, private_key: Path) -> ssl.SSLContext:
-    """Make a context: TLS 1.2 with AEAD, or 1.3. Raises OSError, ssl.SSLError."""
+    """Create a context: TLS 1.2 with AEAD, or 1.3. Raises OSError, ssl.SSLError."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_ciphers(CIPHERS)

@@ -124,7 +124,7 @@ def test_a_request_leads_to_an_erasure_receipt(one: Server, invited: Any, tmp_pa
 
     # --- the node is well, and says what it has ---
     page = admin.see("/system")
-    expect(page.locator(".note.good")).to_have_text("The recorder takes calls.")
+    expect(page.locator(".note.good")).to_have_text("The recorder accepts calls.")
     certificates = page.get_by_role("region", name="Certificates").locator("tbody tr")
     expect(certificates).to_have_count(2)
     assert all(800 < int(days) < 830 for days in certificates.locator("td:last-child").all_inner_texts())
@@ -151,7 +151,7 @@ def test_a_request_leads_to_an_erasure_receipt(one: Server, invited: Any, tmp_pa
     grace.press("File the request")
     expect(page.locator("tbody tr")).to_have_count(1)
     expect(page.locator("tbody")).to_contain_text("It was the person's at that time.")
-    grace.press("Take all that are in no doubt")
+    grace.press("Choose all that are not in doubt")
 
     # --- the report: made, fetched, opened by the person ---
     key = tmp_path / "key.txt"
@@ -211,7 +211,7 @@ def test_a_request_leads_to_an_erasure_receipt(one: Server, invited: Any, tmp_pa
     if page.locator("#close details").get_attribute("open") is None:  # it is, where nothing else is left to do
         page.locator("#close").get_by_text("Close the request").first.click()
     page.locator("#close").get_by_role("button").click()
-    expect(page.get_by_role("heading", name="What stays")).to_be_visible()
+    expect(page.get_by_role("heading", name="What remains")).to_be_visible()
     for gone in (NUMBER, LETTER, NAME, REFERENCE, REASON):
         assert gone not in page.content()
     page = grace.see(f"/calls?party={LETTER.replace(' ', '+')}")

@@ -103,7 +103,7 @@ def test_the_main_views_have_their_picture_taken(busy: Town, visitor: Callable[.
     daemon.get_by_label("Reference").fill("letter of 20 November")
     daemon.get_by_role("button", name="File the request").click()
     with daemon.expect_navigation():
-        daemon.get_by_role("button", name="Take all that are in no doubt").click()
+        daemon.get_by_role("button", name="Choose all that are not in doubt").click()
     daemon.goto(daemon.url.partition("#")[0])
     take(daemon, album, "request", 1000)
 

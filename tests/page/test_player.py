@@ -105,7 +105,7 @@ def test_a_picture_that_cannot_be_made_leaves_the_player(service: Town, visitor:
     service.daemon.peaks = b"nonsense"
     page = visitor(Role.LISTENER)
     page.goto(f"/calls/{service.ids['acme'][-1]}")
-    expect(page.get_by_text("The picture of the sound cannot be shown.")).to_be_visible()
+    expect(page.get_by_text("The waveform cannot be shown.")).to_be_visible()
     expect(page.locator(".wave")).to_be_hidden()
     page.evaluate("document.querySelector('audio').play()")
     until(page, "document.querySelector('audio').currentTime > 0.3")

@@ -96,9 +96,9 @@ def add_passkey(page: Page, label: str = "laptop") -> None:
     page.get_by_text("Add a passkey").click()
     page.locator("form[action='/account/passkey'] input[name=password]").fill(PASSWORD)
     page.locator("form[action='/account/passkey'] button").click()
-    page.get_by_label("What you call it").fill(label)
+    page.get_by_label("A name for it").fill(label)
     clean(page)
-    page.get_by_role("button", name="Make the passkey").click()
+    page.get_by_role("button", name="Create the passkey").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Recovery codes")
 
 
@@ -189,7 +189,7 @@ def test_a_copied_authenticator_shows_by_its_counter(house: SignInService, arriv
     page.get_by_role("button", name="Sign out").click()
     fill(page)
     page.get_by_role("button", name="Use a passkey").click()
-    expect(page.get_by_role("alert").filter(visible=True)).to_contain_text("This passkey is not right.")
+    expect(page.get_by_role("alert").filter(visible=True)).to_contain_text("This passkey is not the right one.")
 
 
 def _with_count(account: Any, count: int) -> Any:
@@ -219,7 +219,7 @@ def test_a_wrong_password_and_a_code_without_scripts_in_german(
     page.get_by_label("Name", exact=True).fill("anna")
     page.get_by_label("Kennwort").fill("falsch")
     page.keyboard.press("Enter")
-    expect(page.get_by_role("alert")).to_have_text("Name oder Kennwort ist nicht richtig.")
+    expect(page.get_by_role("alert")).to_have_text("Name oder Kennwort ist falsch.")
     clean(page)
     page.get_by_label("Name", exact=True).fill("anna")
     page.get_by_label("Kennwort").fill(PASSWORD)

@@ -1,4 +1,4 @@
-"""Days as readers mean them: a date in the browser's zone becomes the moments at which it begins and ends; pure."""
+"""Turn a date in the browser's time zone into the times at which it begins and ends; pure."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ _ZONE = re.compile(r"[A-Za-z]+(?:[/_+-][A-Za-z0-9_+-]+){0,3}")
 
 
 class BadDay(ValueError):
-    """What was typed is no date."""
+    """The typed text is not a date."""
 
 
 class WrongOrder(BadDay):
-    """The first day comes after the last one."""
+    """The first day is after the last one."""
 
 
 def begin(text: str, zone: str) -> str | None:
@@ -23,7 +23,7 @@ def begin(text: str, zone: str) -> str | None:
 
 
 def end(text: str, zone: str) -> str | None:
-    """Return the RFC 3339 time at which a day is over, None for no text; raises BadDay."""
+    """Return the RFC 3339 time at which a day ends, None for no text; raises BadDay."""
     if not text.strip():
         return None
     day = _day(text)
@@ -31,13 +31,13 @@ def end(text: str, zone: str) -> str | None:
 
 
 def in_order(since: str, until: str) -> None:
-    """Raise WrongOrder if a first day comes after a last one; either may be left out; raises BadDay."""
+    """Raise WrongOrder if the first day is after the last one, BadDay if one is no date; either may be missing."""
     if since.strip() and until.strip() and _day(since) > _day(until):
         raise WrongOrder("the first day comes after the last one")
 
 
 def named(zone: str) -> tzinfo:
-    """Return the zone that a browser names, UTC if it names none that is known here."""
+    """Return the zone that a browser names, UTC if it is unknown here."""
     if not _ZONE.fullmatch(zone):
         return UTC
     try:

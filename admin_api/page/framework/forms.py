@@ -1,11 +1,11 @@
-"""What a form of the page leads to: taken once, answered by a redirect, and not lost with a session that has ended.
+"""Process the page's forms: each is accepted once, answered by a redirect, and kept if the session has ended.
 
 Every form carries an id that is used up when it is sent (`token` in templates/parts/show.html). A second click or a
-reload leads to where the first led, and nothing is done twice. What an act has to show lies in the session under a key,
-and the browser is led there (303), so that loading it again sends nothing; what is secret is shown once.
+reload redirects to where the first did, and nothing is done twice. The result of an action is stored in the session
+under a key, and the browser is redirected there (303), so that a reload sends nothing; a secret is shown once.
 
-A form that is sent after its session has ended is kept in memory for its sender, who is asked for it again once they
-have signed in. Nothing that was typed lies in the browser's storage or on the disk; what has a password is not kept.
+A form sent after its session has ended is kept in memory for its sender, who may send it again after signing in.
+Nothing typed is stored in the browser or on disk; a form with a password is not kept.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from admin_api.http.problems import Problem
 
 SHOWN = "/shown/"
-"""Where what an act had to show is looked at."""
-MAX_TAKEN = 1000  # forms whose outcome is remembered; one that was rendered before the oldest of them is not taken
-MAX_SHOWN = 5  # pages of one session; the longest has some hundred kilobytes
+"""Path of stored results."""
+MAX_TAKEN = 1000  # forms whose outcome is remembered; one rendered before the oldest of them is refused
+MAX_SHOWN = 5  # stored results of one session; the longest has a few hundred kilobytes
 TWICE_SECONDS = 30.0
-"""A second click within so long shows a secret once more: the browser may have dropped the first answer unseen."""
+"""A second click within this time shows a secret again: the browser may have dropped the first answer unseen."""
 UNSENT_SECONDS = 3600.0
-"""How long a form waits for somebody to sign in again."""
-MAX_UNSENT = 8 << 20  # bytes of all forms that wait; the oldest goes
+"""How long a form is kept until its sender signs in again."""
+MAX_UNSENT = 8 << 20  # bytes of all kept forms; the oldest is dropped
 MAX_UNSENT_OF_ONE = 10
 OWN = ("csrf", "once", "unsent", "action")
 """Fields that the page itself needs."""
@@ -40,7 +40,7 @@ class Secret(HTMLResponse):
     """A page that is shown once: a passphrase, codes."""
 
     def __init__(self, content: str, onward: str) -> None:
-        """`onward`: where somebody goes who looks at it again."""
+        """`onward`: where a reload is redirected."""
         super().__init__(content)
         self.onward = onward
 
@@ -48,19 +48,19 @@ class Secret(HTMLResponse):
 @dataclass(slots=True)
 class _Taken:
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-    to: str = ""  # where it led
+    to: str = ""  # its redirect target
 
 
 @dataclass(slots=True)
 class _Shown:
     page: bytes = field(repr=False)
     onward: str = ""  # of a secret
-    seen: float | None = None  # when a secret was looked at first
-    again: bool = False  # the form came twice
+    seen: float | None = None  # when a secret was first shown
+    again: bool = False  # the form was sent twice
 
 
 class Forms:
-    """The forms of one session, and what they led to."""
+    """The forms of one session and their outcomes."""
 
     def __init__(self, key: bytes, random: Callable[[int], bytes]) -> None:
         self._key = key
@@ -76,9 +76,9 @@ class Forms:
         return f"{self._issued}-{self._sign(self._issued)}"
 
     async def take(self, sent: str, act: Callable[[], Awaitable[Response]], now: float) -> Response:
-        """Answer a form: by its act, or where it was sent before by where that led; raises Problem 403, 409.
+        """Answer a form by its action, or by the earlier outcome if it was sent before; raises Problem 403, 409.
 
-        What was refused changed nothing, so the same form may be sent again.
+        A refused form changed nothing, so it may be sent again.
         """
         self._forget(now)
         number = self._number(sent)
@@ -96,7 +96,7 @@ class Forms:
         return answer
 
     def kept(self, answer: Response) -> Response:
-        """Keep a page that an act shows, and lead to it; anything else stays as it is."""
+        """Store a page that an action shows and redirect to it; return any other answer unchanged."""
         if answer.status_code != 200 or not isinstance(answer, HTMLResponse):
             return answer
         key = self._random(16).hex()
@@ -109,12 +109,12 @@ class Forms:
         return led
 
     def look(self, key: str, now: float) -> Response | str:
-        """Return a page that was kept, or where to go on from a secret that was shown; raises Problem 404."""
+        """Return a stored page, or a redirect if it is a secret already shown; raises Problem 404."""
         self._forget(now)
         found = self._shown.get(key)
         if found is None:
-            told = "It was shown some time ago. Begin again where you came from."
-            raise Problem(404, "not-kept", "This page is not kept any more", told)
+            told = "It was shown some time ago. Go back and start again."
+            raise Problem(404, "not-kept", "This page is no longer available", told)
         if found.onward and found.seen is not None and not found.again:
             return found.onward
         if found.onward:
@@ -127,13 +127,13 @@ class Forms:
             found.again = bool(found.page)
 
     def _forget(self, now: float) -> None:
-        """Forget secrets that were shown and will not be shown again."""
+        """Drop secrets that will not be shown again."""
         for each in self._shown.values():
             if each.seen is not None and now - each.seen > TWICE_SECONDS:
                 each.page, each.again = b"", False
 
     def _number(self, sent: str) -> int:
-        """Return which of the forms of this session it is; raises Problem 403."""
+        """Return the number of a form of this session; raises Problem 403."""
         number, _, sign = sent.partition("-")
         if not (number.isascii() and number.isdecimal() and len(number) < 12):
             raise forged()
@@ -146,22 +146,22 @@ class Forms:
 
 
 def forged() -> Problem:
-    """Return what a form is answered with that no page of this session has."""
+    """Return the answer to a form that is from no page of this session."""
     return Problem(403, "forged", "This form is not from this page", OLD)
 
 
 @dataclass(frozen=True, slots=True)
 class Unsent:
-    """A form that came when its session had ended."""
+    """A form that was sent after its session had ended."""
 
     key: str
     """Names it."""
     whose: tuple[str, str]
     """Customer and name of its sender."""
     action: str
-    """Path that it goes to."""
+    """Path that it is sent to."""
     back: str
-    """The page that it stood on."""
+    """The page that it was on."""
     fields: Mapping[str, Sequence[str]] = field(repr=False)
     """What was typed and chosen."""
     at: float
@@ -169,17 +169,17 @@ class Unsent:
 
     @property
     def size(self) -> int:
-        """Return about how many bytes it takes."""
+        """Return its approximate size in bytes."""
         return sum(len(name) + sum(map(len, values)) + 100 for name, values in self.fields.items())
 
     @property
     def typed(self) -> list[str]:
-        """Return what can be recognised of it: texts, in their order."""
+        """Return its readable texts in order, to recognise it by."""
         return [value for values in self.fields.values() for value in values if value.strip()][:MAX_UNSENT_OF_ONE]
 
 
 class UnsentForms:
-    """Forms that wait for their sender."""
+    """Forms kept for their senders."""
 
     def __init__(self, random: Callable[[int], bytes]) -> None:
         self._random = random

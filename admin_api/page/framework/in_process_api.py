@@ -1,4 +1,4 @@
-"""The API as a view calls it: in the same process, with the same checks, and with the rights of whoever signed in."""
+"""Call the API from a view: in this process, with all its checks and the rights of the signed-in person."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from admin_api.http.error_middleware import problem
 from admin_api.http.permissions import PREFIX
 
 _PASSED_ON = (b"range", b"if-range")
-"""Headers of the browser that matter to media and files."""
+"""Browser headers that matter for media and files."""
 
 Query = Mapping[str, str | int | None] | Sequence[tuple[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the API said."""
+    """An answer of the API."""
 
     status: int
     """HTTP status."""
@@ -35,22 +35,22 @@ class Answer:
 
     @property
     def well(self) -> bool:
-        """Say whether it was a success."""
+        """Return whether it was a success."""
         return self.status < 400
 
     @property
     def items(self) -> Sequence[Mapping[str, Any]]:
-        """Return the items of a list, none of anything else."""
+        """Return the items of a list; empty for any other answer."""
         return cast("Sequence[Mapping[str, Any]]", self.document.get("items", ()))
 
     @property
     def incomplete(self) -> bool:
-        """Say whether a list lacks what nobody can be told now."""
+        """Return whether a list is incomplete at the moment."""
         return self.document.get("incomplete") is True
 
     @property
     def next_cursor(self) -> str | None:
-        """Return where the next page of a list begins."""
+        """Return the cursor of the next page of a list."""
         found = self.document.get("next_cursor")
         return str(found) if found else None
 
@@ -65,15 +65,15 @@ class Api:
         self._principal = principal
 
     async def get(self, path: str, query: Query = (), *, again: bool = False) -> Answer:
-        """Ask for a document; `again`: the same view looks once more by itself."""
+        """Get a document; `again`: the view refreshes itself."""
         return await self._ask("GET", path, query, None, again=again)
 
     async def send(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Answer:
-        """Have something done."""
+        """Send a request that changes something."""
         return await self._ask(method, path, (), body)
 
     async def stream(self, path: str, query: Query = (), *, again: bool = False) -> Response:
-        """Ask for media or a file and hand the answer on, ranges included; a refusal is a problem document."""
+        """Get media or a file and pass the answer on, including ranges; a refusal is a problem document."""
         method = "HEAD" if self._request.method == "HEAD" else "GET"
         return await self._response(method, path, query, None, again=again)
 
@@ -89,7 +89,7 @@ class Api:
         request = Request(self._scope(method, path, query, again=again), _given(data))
         try:
             return await self._authoriser.admit(request, self._principal)
-        except Exception as error:  # as the guard does for those who come over the network
+        except Exception as error:  # as authorise does for requests from the network
             return responses.problem(problem(error, self._report))
 
     def _scope(self, method: str, path: str, query: Query, *, again: bool) -> dict[str, Any]:
@@ -112,13 +112,13 @@ class Api:
 
 
 def answer_of(response: Response) -> Answer:
-    """Return what a response says, if it is a document."""
+    """Return the document of a response, if it is one."""
     data = bytes(response.body)
     return Answer(response.status_code, json.loads(data) if data else {})
 
 
 def _pairs(query: Query) -> list[tuple[str, str]]:
-    """Return what was given; what is empty was not."""
+    """Return the parameters without empty ones."""
     pairs = query.items() if isinstance(query, Mapping) else query
     return [(name, str(value)) for name, value in pairs if value not in (None, "")]
 

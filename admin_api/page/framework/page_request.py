@@ -1,4 +1,4 @@
-"""A view of the page, and the request that it answers: session, templates, and the API with that person's rights."""
+"""A view of the page and its request: session, templates, and the API with the person's rights."""
 
 from __future__ import annotations
 
@@ -19,48 +19,48 @@ from admin_api.page.framework.templating import Templates
 from admin_api.page.framework.translations import Translations
 
 Shown = Callable[["PageRequest", Answer], Awaitable[Response]]
-"""Shows a view once more, with what the API said no to."""
+"""Renders a view again with the API's refusal."""
 
 _ROLES = {rule.action: rule.roles for rule in RULES}
 
 
 @dataclass(frozen=True, slots=True)
 class PageRequest:
-    """One request of somebody who is signed in."""
+    """One request of a signed-in person."""
 
     http: Request
-    """As it came; `path_params` holds the ids of the path."""
+    """The raw request; `path_params` holds the ids of the path."""
     session: Session
-    """Whose it is."""
+    """The person's session."""
     api: Api
-    """The API as this person may use it."""
+    """The API with this person's rights."""
     translations: Translations
     """The page's texts in this person's language."""
     templates: Templates
     """The templates."""
     theme: str
-    """light, dark, or "" for what the system says."""
+    """light, dark, or "" for the system's setting."""
     menu: Sequence[View] = ()
-    """The views that this person finds in the menu."""
+    """The views in this person's menu."""
     form: Mapping[str, list[str]] = field(default_factory=dict, repr=False)
     """The fields of a POST; the form came from a page of this session."""
     service: AccountService | None = field(default=None, repr=False)
-    """Accounts, for the view of one's own; None if nobody has any."""
+    """The accounts, for the view of one's own; None if there are none."""
     here: str = "/"
-    """Path and query of the page that is looked at, or that the form stood on."""
+    """Path and query of the page shown, or of the page the form was on."""
     left: float = 0.0
-    """Seconds until the session ends if nobody does anything."""
+    """Seconds until the session ends if idle."""
 
     def once(self) -> str:
-        """Return the id of a form that is being rendered; it is taken once."""
+        """Return an id for a form that is being rendered; it is accepted once."""
         return self.session.forms.issue()
 
     def secret(self, template: str, onward: str, **values: Any) -> Response:
-        """Answer with a page that is shown once; whoever looks at it again is led to `onward`."""
+        """Answer with a page that is shown once; a reload is redirected to `onward`."""
         return Secret(self.templates.page(template, self.shown({**values, "onward": onward})), onward)
 
     def may(self, action: Action) -> bool:
-        """Say whether this person's roles allow something; the API checks again when it is requested."""
+        """Return whether this person's roles allow an action; the API checks again."""
         return self.session.principal.role(_ROLES[action]) is not None
 
     def one(self, name: str) -> str:
@@ -69,13 +69,13 @@ class PageRequest:
 
     @property
     def path_id(self) -> str:
-        """Return the id of the path; what is no id leads to the 404 of the API."""
+        """Return the id of the path; an invalid one becomes one that the API answers with 404."""
         id = str(self.http.path_params["id"])
         return id if is_id(id) else "-"
 
     @property
     def from_htmx(self) -> bool:
-        """Say whether htmx asks, so that a part of the page is enough."""
+        """Return whether htmx sent the request, so that a part of the page is enough."""
         return self.http.headers.get("hx-request") == "true"
 
     def page(self, template: str, *, status: int = 200, **values: Any) -> Response:
@@ -87,7 +87,7 @@ class PageRequest:
         return HTMLResponse(self.templates.part(template, block, self.shown(values)))
 
     def listed(self, template: str, answer: Answer, **values: Any) -> Response:
-        """Answer with one page of a list as the API gave it, or with what it said no to above the form."""
+        """Answer with one page of a list, or with the API's refusal above the form."""
         return self.page(
             template,
             status=answer.status,
@@ -99,15 +99,15 @@ class PageRequest:
         )
 
     async def after(self, answer: Answer, to: str, shown: Shown) -> Response:
-        """Go on where an act led; what the API says no to is shown above what it was tried on."""
+        """Redirect after an action; show a refusal of the API above the view it was tried on."""
         return self.moved(to) if answer.well else await shown(self, answer)
 
     def moved(self, to: str) -> Response:
-        """Answer a form with the page to look at now."""
+        """Redirect a form to the page to show next."""
         return RedirectResponse(to, 303)
 
     async def signed(self, place: str, member: str, name: str) -> Response:
-        """Hand out what the API shows signed at a place, as the file that `recorder audit verify --receipt` reads."""
+        """Answer with a signed document of the API as the file that `recorder audit verify --receipt` reads."""
         answer = await self.api.get(place)
         if not answer.well:
             return self.refused(answer)
@@ -115,16 +115,16 @@ class PageRequest:
         return self.moved(place) if signed is None else self.file(signed, name)
 
     def file(self, document: Any, name: str) -> Response:
-        """Answer with a document of the API as a file to keep."""
+        """Answer with a document of the API as a download."""
         headers = {"Content-Disposition": f'attachment; filename="{name}"'}
         return Response(json.dumps(document, indent=1).encode(), media_type="application/json", headers=headers)
 
     def refused(self, answer: Answer) -> Response:
-        """Answer with what the API said no to, in words for people."""
+        """Answer with the API's refusal, in words for people."""
         return self.page("refused.html", status=answer.status, problem=answer.document)
 
     def shown(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Return what every template knows, and these values."""
+        """Return the variables of every template, and these values."""
         return {
             "request": self,
             "_": self.translations,
@@ -151,10 +151,10 @@ class View:
     method: str
     """GET, or POST for what a form does."""
     path: str
-    """As Starlette writes it: /calls/{id}."""
+    """Path in Starlette's form: /calls/{id}."""
     show: Show
     """Answers it."""
     needs: Action | None = None
-    """What the person's roles must allow for the view to exist for them; None: everybody who is signed in."""
+    """The action that the person's roles must allow, else 404; None: everybody who is signed in."""
     menu: str = ""
     """Its name in the menu, in English; "" keeps it out."""

@@ -1,8 +1,8 @@
-"""Who is signed in: sessions in memory, known by the hash of a cookie; a restart signs everybody out.
+"""Sessions of signed-in people, in memory, keyed by the hash of a cookie; a restart signs everybody out.
 
 session, cookie = sessions.open(principal, now)       the cookie goes to the browser and is not kept
-session = sessions.find(cookie, source, now)          None: unknown, idle for too long, too old
-link = sessions.renewal(cookie, now)                  where a provider vouches again for one that is too old
+session = sessions.find(cookie, source, now)          None: unknown, idle too long, too old
+link = sessions.renewal(cookie, now)                  where a provider can renew an expired one
 sessions.close(session)
 """
 
@@ -22,20 +22,20 @@ from admin_api.http.bearer import Principal
 from admin_api.page.framework.forms import Forms
 
 COOKIE = "__Host-recorder"
-"""The prefix has browsers refuse a cookie that is not Secure, of this host alone, and for every path (RFC 6265bis).
-Plain HTTP on loopback needs no other one: browsers take Secure cookies from there."""
+"""The prefix makes browsers refuse a cookie that is not Secure, host-only and for every path (RFC 6265bis). Plain HTTP
+on loopback can use the same name: browsers accept Secure cookies from there."""
 
 IDLE_SECONDS = 20 * 60.0
-"""Whoever leaves the browser alone for longer has to sign in again."""
+"""Idle time after which one has to sign in again."""
 LONGEST_SECONDS = 12 * 3600.0
-"""A working day; then one signs in again however busy the session was."""
+"""A working day; then one has to sign in again however active the session was."""
 MAX_SESSIONS = 1000
-"""Kept at once; the one unused for longest goes."""
+"""Sessions at once; the one unused for longest is dropped."""
 MAX_OF_ONE = 20
-"""Of one person: nobody signs everybody else out by signing in again and again."""
+"""Sessions of one person, so that nobody can sign others out by signing in repeatedly."""
 SECRET_BYTES = 32
 MAX_ENDED = 1000
-"""Sessions that ended by themselves and are remembered: a page may stay open over a weekend."""
+"""Expired sessions that are remembered: a page may stay open over a weekend."""
 
 
 @dataclass(slots=True)
@@ -43,47 +43,47 @@ class Session:
     """One browser of one person."""
 
     principal: Principal
-    """Whose it is; `token` is an id of the session that may be shown."""
+    """The person; `token` is an id of the session that may be shown."""
     csrf: str = field(repr=False)
-    """What every form of this session carries."""
+    """The CSRF token in every form of this session."""
     seen: float
     """Monotonic seconds of the last request."""
     key: bytes = field(repr=False)
     """Hash of the cookie."""
     ends: float
-    """Monotonic seconds; however busy it is."""
+    """Monotonic time at which it ends, however active it is."""
     person: Person | None = None
-    """Who got in by an account or a provider; the session ends when they do not stand any more."""
+    """The person of an account or provider; the session ends when they may no longer sign in."""
     again: str = ""
-    """Where a provider vouches again once the session has ended, "" where one has to sign in."""
+    """Path at which a provider can renew the ended session, "" if one has to sign in."""
     kept: dict[str, Any] = field(default_factory=dict, repr=False)
-    """What one page of a form leaves for the next."""
+    """Data that one page of a form keeps for the next."""
     forms: Forms = field(default_factory=lambda: Forms(secrets.token_bytes(SECRET_BYTES), secrets.token_bytes))
-    """Its forms, each of which is taken once."""
+    """Its forms, each of which is accepted once."""
 
     def renew(self, person: Person) -> None:
-        """Go on although this person changed what they sign in with; their other sessions end."""
+        """Keep this session after its person changed their credentials; their other sessions end."""
         self.person = person
 
     def left(self, now: float) -> float:
-        """Return how many seconds it lasts if nobody does anything, at monotonic time `now`."""
+        """Return the seconds until it ends if idle, at monotonic time `now`."""
         return min(self.seen + IDLE_SECONDS, self.ends) - now
 
     @property
     def whose(self) -> tuple[str, str]:
-        """Return the customer and the identity of whoever it is."""
+        """Return the person's customer and identity."""
         who = self.principal.who
         return self.principal.customer.name, who.identity if who else self.principal.name
 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """What is remembered of a session that ended by itself, for forms that come too late."""
+    """What is remembered of an expired session, for forms that are sent too late."""
 
     whose: tuple[str, str]
     """Customer and identity."""
     csrf: str = field(repr=False)
-    """What its forms carry."""
+    """The CSRF token of its forms."""
 
 
 class Sessions:
@@ -112,8 +112,8 @@ class Sessions:
         return session, cookie
 
     def find(self, cookie: str, source: str, now: float, *, busy: bool = True) -> Session | None:
-        """Return the session of a cookie, with the address that it is used from now.
-        `busy`: somebody did something; a page that renews itself keeps no session alive.
+        """Return the session of a cookie, with its current client address.
+        `busy`: a person did something; a page that refreshes itself does not keep a session alive.
         """
         session = self._kept.get(_key(cookie))
         if session is None:
@@ -128,20 +128,20 @@ class Sessions:
         return session
 
     def renewal(self, cookie: str, now: float) -> str:
-        """Return where the session of a cookie can be renewed because its time is over, "" if it cannot.
+        """Return where the expired session of a cookie can be renewed, "" if it cannot.
 
-        Call it before `find`, which ends the session. Whoever was idle for too long has to sign in.
+        Call it before `find`, which ends the session. After too long an idle time, one has to sign in.
         """
         session = self._kept.get(_key(cookie))
         over = session is not None and session.ends < now <= session.seen + IDLE_SECONDS
         return session.again if session is not None and over else ""
 
     def ended(self, cookie: str) -> Ended | None:
-        """Return what is known of the session of a cookie if it ended by itself."""
+        """Return what is remembered of a cookie's session if it expired."""
         return self._ended.get(_key(cookie))
 
     def before(self, session: Session, sent: str) -> bool:
-        """Say whether a form came from a page of a session of the same person that has ended by itself."""
+        """Return whether a form is from an expired session of the same person."""
         return any(genuine(each, sent) for each in self._ended.values() if each.whose == session.whose)
 
     def _remember(self, session: Session) -> None:
@@ -150,12 +150,12 @@ class Sessions:
             self._ended.popitem(last=False)
 
     def close(self, session: Session) -> None:
-        """End a session; its cookie is worth nothing from now on."""
+        """End a session; its cookie becomes invalid."""
         self._kept.pop(session.key, None)
 
 
 def genuine(session: Session | Ended, sent: str) -> bool:
-    """Say whether a form came from a page of this session."""
+    """Return whether a form is from a page of this session."""
     return hmac.compare_digest(session.csrf.encode(), sent.encode("utf-8", "replace"))
 
 

@@ -1,7 +1,7 @@
-"""Style sheets, scripts and pictures: read and compressed once, answered from memory, never from a path that was sent.
+"""Serve style sheets, scripts and images from memory: read and compressed once, never opened by a requested path.
 
-Pages name each file with a part of its digest: `/static/page.3f1c0a9b2d4e5f60.css`. What stands under such a name never
-changes, so a browser fetches it once (RFC 8246); after an upgrade pages name other files.
+Pages refer to each file with a part of its digest: `/static/page.3f1c0a9b2d4e5f60.css`. The content under such a name
+never changes, so a browser fetches it once (RFC 8246); after an upgrade, pages refer to new names.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Static:
         return f"{PREFIX}{stem}.{self._files[name].digest}.{ending}"
 
     def answer(self, request: Request) -> Response:
-        """Answer a request for one of them; nothing in them is anybody's, so a browser may keep them."""
+        """Answer a request for a file; the files hold no personal data, so a browser may cache them."""
         name, digest = _parted(request.url.path.removeprefix(PREFIX))
         file = self._files.get(name)
         if file is None or digest not in ("", file.digest) or request.method not in ("GET", "HEAD"):
@@ -62,12 +62,12 @@ class Static:
 
 @cache
 def shipped() -> Static:
-    """Return the files that come with the page."""
+    """Return the files shipped with the page."""
     return Static()
 
 
 def _parted(path: str) -> tuple[str, str]:
-    """Return the name of a file, and the digest that stands in the path, "" if none does."""
+    """Return the name of a file and the digest in its path, "" if there is none."""
     found = _NAMED.fullmatch(path)
     return (found[1] + found[3], found[2]) if found else (path, "")
 

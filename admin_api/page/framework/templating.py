@@ -20,7 +20,7 @@ _FIELD = re.compile(r"""( value=["']|<textarea[^>]*>)\{\{ ((?:(?!\}\}).)+) \}\}(
 
 
 class Templates:
-    """Jinja templates with everything escaped; an unknown name is an error and not an empty place."""
+    """Jinja templates with autoescaping; an unknown variable is an error."""
 
     def __init__(self) -> None:
         self._made = jinja2.Environment(
@@ -46,15 +46,15 @@ class Templates:
 
 
 class AsSent(Extension):
-    """Leaves what stands in a field of a form as it was sent: it comes back, and may not have changed on the way."""
+    """Keeps values in form fields exactly as sent: they are sent back and must not change."""
 
     def preprocess(self, source: str, name: str | None, filename: str | None = None) -> str:
-        """Mark the values of fields in a template."""
+        """Mark the values of form fields in a template."""
         return _FIELD.sub(lambda found: f"{found[1]}{{{{ ({found[2]}) | as_sent }}}}{found[3]}", source)
 
 
 def _seen(value: Any) -> Any:
-    """Show what a template puts into a page with every character that could not be seen named."""
+    """Show a template value with every invisible character replaced by its number."""
     return visible(value) if type(value) is str else value
 
 
@@ -64,14 +64,14 @@ def as_sent(value: Any) -> Markup:
 
 
 def moment(text: str | None) -> str:
-    """Show an RFC 3339 time to the second, in UTC as it is kept; scripts turn <time> into the reader's zone."""
+    """Show an RFC 3339 time to the second in UTC; scripts convert <time> to the reader's zone."""
     if not text:
         return "–"
     return datetime.fromisoformat(text).strftime("%Y-%m-%d %H:%M:%S")
 
 
 def length(milliseconds: int | None) -> str:
-    """Show a duration as minutes and seconds, with hours from one hour on."""
+    """Show a duration as minutes and seconds, from one hour on with hours."""
     if milliseconds is None:
         return "–"
     minutes, seconds = divmod(round(milliseconds / 1000), 60)

@@ -1,13 +1,13 @@
-"""The words of the page in the reader's language: English as it stands in templates and views, German beside it.
+"""Texts of the page in the reader's language: English in templates and views, German in the catalogues.
 
     words = Words.chosen(cookie, accept_language)
     words("Calls")                          "Anrufe"
     words("{count} calls", count=3)         values are put in after translation
     words.many("{n} call", "{n} calls", 3)  one text for one, another for more
-    words.told("3 calls are held.")         a sentence of the API, whose values stand in it already
+    words.told("3 calls are held.")         a sentence of the API with its values filled in
 
-A catalogue is a TOML file in `words/`, one for each part of the page, with the English text as the key. A text that
-a catalogue lacks stays English; a test finds it.
+A catalogue is a TOML file in `translations/`, one for each part of the page, keyed by the English text. A text missing
+from the catalogue stays English; a test finds it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from functools import cache
 from pathlib import Path
 
 LANGUAGES = ("en", "de")
-"""The first is what the texts are written in."""
+"""Languages; the source texts are in the first."""
 
 _PLACE = re.compile(r"\{([a-z_]+)\}")
 _FOLDER = Path(__file__).parents[1] / "translations"
@@ -34,7 +34,7 @@ class Translations:
 
     @classmethod
     def chosen(cls, cookie: str, accepted: str) -> Translations:
-        """Take what was chosen on the page, else what the browser prefers (RFC 9110 section 12.5.4)."""
+        """Return the language chosen on the page, else the browser's preference (RFC 9110 section 12.5.4)."""
         if cookie in LANGUAGES:
             return cls(cookie)
         return cls(next((name for name in preferred(accepted) if name in LANGUAGES), LANGUAGES[0]))
@@ -45,11 +45,11 @@ class Translations:
         return said.format(**values) if values else said
 
     def many(self, one: str, more: str, n: int) -> str:
-        """Return the text for one thing or for several, with their number as {n}."""
+        """Return the singular or plural text, with the number as {n}."""
         return self(one if n == 1 else more, n=n)
 
     def sentence(self, text: str) -> str:
-        """Return a sentence of a problem document in this language: "At most {n} bytes are taken." knows every n."""
+        """Return a sentence of a problem document in this language: "At most {n} bytes are accepted." fits any n."""
         if text in self._known or not self._known:
             return self(text)
         for shape, said in shapes(self.language):
@@ -60,7 +60,7 @@ class Translations:
 
 @cache
 def catalogue(language: str) -> Mapping[str, str]:
-    """Return all texts of a language, none for the one they are written in."""
+    """Return all texts of a language; empty for the source language."""
     found: dict[str, str] = {}
     for path in sorted(_FOLDER.glob(f"*.{language}.toml")):
         found.update(tomllib.loads(path.read_text("utf-8")))
@@ -69,14 +69,14 @@ def catalogue(language: str) -> Mapping[str, str]:
 
 @cache
 def shapes(language: str) -> Sequence[tuple[re.Pattern[str], str]]:
-    """Return the texts that have places for values, as patterns that find the values; those that say most first."""
+    """Return the texts with placeholders as patterns that find the values; the most specific first."""
     known = catalogue(language)
     listed = sorted((text for text in known if _PLACE.search(text)), key=lambda text: -len(_PLACE.sub("", text)))
     return [(_shape(text), known[text]) for text in listed]
 
 
 def _shape(text: str) -> re.Pattern[str]:
-    parts = _PLACE.split(text)  # plain text and names of places in turns
+    parts = _PLACE.split(text)  # plain text and placeholder names alternate
     return re.compile("".join(re.escape(part) if n % 2 == 0 else f"(?P<{part}>.+)" for n, part in enumerate(parts)))
 
 

@@ -1,4 +1,4 @@
-"""One's own account: password, authenticator app, passkeys. Everything that changes it asks for the password first."""
+"""One's own account: password, authenticator app, passkeys. Every change asks for the password first."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ from admin_api.page.sign_in import qr
 from admin_api.page.sign_in.login_session import AGAIN, APP, BUSY, DIFFERENT, PASSWORD, audit_writer, note, origin
 
 PASSKEY, RECOVERY, DROP = "account.passkey", "account.recovery", "account.drop"
-"""What stands in the audit log."""
+"""The action names in the audit log."""
 WRONG_PASSWORD = "This is not your password."
 SAID = {
     "password": "Your password was changed. Sessions that were open elsewhere have ended.",
-    "app": "Your authenticator app is on file.",
-    "passkey": "The passkey is on file.",
+    "app": "Your authenticator app is set up.",
+    "passkey": "The passkey is set up.",
     "dropped": "It was removed. Sessions that were open elsewhere have ended.",
 }
 Act = Callable[[AccountService, Person, WriteAudit], Awaitable[Response]]
-"""What is done once the password was right; calls what it is given before it changes anything."""
+"""A change made after a correct password; it first calls its argument, which writes the audit entry."""
 _APP, _DEVICE = "app", "device"
 _TRIES = "tries"
-MAX_TRIES = 5  # wrong passwords in one session; whoever finds an unlocked browser cannot go on guessing
+MAX_TRIES = 5  # wrong passwords in one session; somebody at an unlocked browser cannot keep guessing
 
 
 async def show(request: PageRequest) -> Response:
-    """Show what is on file."""
+    """Show the account."""
     return _shown(request, said=SAID.get(request.http.query_params.get("said", ""), ""))
 
 
 async def password(request: PageRequest) -> Response:
-    """Set another password."""
+    """Change the password."""
 
     async def change(service: AccountService, person: Person, write_audit: WriteAudit) -> Response:
         if request.one("new") != request.one("again"):
@@ -61,7 +61,7 @@ async def begin_app(request: PageRequest) -> Response:
 
 
 async def end_app(request: PageRequest) -> Response:
-    """Put the app on file if it shows the right code."""
+    """Set up the app if it shows the right code."""
     app = request.session.kept.get(_APP)
     if not isinstance(app, App):
         return _shown(request, status=422, trouble=AGAIN)
@@ -70,7 +70,7 @@ async def end_app(request: PageRequest) -> Response:
         codes = await service.add_app(person, app.secret, request.one("code"), _audit_writer(request, person, APP))
     except Declined as declined:
         return _app(request, app, status=422, trouble=str(declined))
-    request.session.kept.pop(_APP, None)  # gone already if the form was sent twice at once
+    request.session.kept.pop(_APP, None)  # removed already if the form was sent twice at once
     return _added(request, codes, "app")
 
 
@@ -86,7 +86,7 @@ async def begin_device(request: PageRequest) -> Response:
 
 
 async def end_device(request: PageRequest) -> Response:
-    """Put the passkey on file."""
+    """Add the passkey."""
     state = request.session.kept.pop(_DEVICE, None)
     if state is None:
         return _shown(request, status=422, trouble=AGAIN)
@@ -110,7 +110,7 @@ async def renew_codes(request: PageRequest) -> Response:
 
 
 async def drop(request: PageRequest) -> Response:
-    """Take the app or a passkey off the file."""
+    """Remove the app or a passkey."""
 
     async def away(service: AccountService, person: Person, write_audit: WriteAudit) -> Response:
         request.session.renew(await service.drop(person, request.one("device"), write_audit))
@@ -120,10 +120,10 @@ async def drop(request: PageRequest) -> Response:
 
 
 async def _do(request: PageRequest, action: str, act: Act) -> Response:
-    """Do something once the password is right; say what was wrong if it cannot be done."""
+    """Make a change if the password is right; otherwise show what was wrong."""
     service, person = _whose(request)
     kept = request.session.kept
-    kept[_TRIES] = kept.get(_TRIES, 0) + 1  # before it is judged: a hundred at once are a hundred tries
+    kept[_TRIES] = kept.get(_TRIES, 0) + 1  # before it is checked: a hundred at once count as a hundred attempts
     try:
         if kept[_TRIES] > MAX_TRIES or not await service.confirm(person, request.one("password")):
             await note(person, action, REFUSED, "password", request.session.principal.source)
@@ -162,10 +162,10 @@ def _shown(request: PageRequest, *, status: int = 200, said: str = "", trouble: 
 
 
 def _whose(request: PageRequest) -> tuple[AccountService, Person]:
-    """Return whose account it is; raises Problem 404 where a provider or a test vouches."""
+    """Return the person's account; raises Problem 404 if the session has none."""
     person = request.session.person
     if request.service is None or person is None or not person.account:
-        raise Problem(404, "not-found", "Nothing is here", "This session has no account here.")
+        raise Problem(404, "not-found", "Nothing was found here", "This session has no account here.")
     return request.service, person
 
 

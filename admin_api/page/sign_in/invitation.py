@@ -1,4 +1,4 @@
-"""The one-time link: looking at it changes nothing, so that a preview of it does not use it up; its form does."""
+"""The one-time link: opening it changes nothing, so a link preview does not use it up; sending its form does."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Invitations:
         return self._show(request, request.parameter("customer"), request.parameter("key"))
 
     async def use(self, request: PublicRequest) -> Response:
-        """Set the password; then everything goes on as after signing in with it."""
+        """Set the password, then continue as after signing in with it."""
         customer, key, password = request.one("customer"), request.one("key"), request.one("password")
         if password != request.one("again"):
             return self._show(request, customer, key, status=422, trouble=DIFFERENT)

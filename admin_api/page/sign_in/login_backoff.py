@@ -1,15 +1,16 @@
-"""How long somebody waits who got in wrong: nothing for the first tries, then twice as long each time, never for ever.
+"""Slow down failed sign-ins: no wait for the first attempts, then twice as long each time, up to a limit.
 
-A try is counted before it is judged, so that a hundred at once are a hundred tries. `take` refuses a try that comes too
-early; with `wait` and `count` tries take turns instead, each judged when the pause of the one before it is over.
+An attempt is counted before it is checked, so that a hundred at once count as a hundred. `take` refuses an attempt that
+comes too early. With `wait` and `count`, attempts queue instead: each is checked when the wait of the one before ends.
 
-Passwords take turns (admin_api.page.sign_in.sign_in), so that nobody is refused because of somebody else:
+Password attempts queue (admin_api.page.sign_in.sign_in), so that nobody is refused because of somebody else. They are
+counted:
 
-- of one account from one address that the person has signed in from before, apart from every other, and from the other
-  addresses of such a network together. A pause is short enough to be waited for, however many failures there were.
-- of one account from one other network; here it grows to a quarter of an hour.
-- of one account from all networks together that are new to it: somebody with many addresses gets one guess a minute.
-- of one address, whatever the account.
+- for one account from each address it has signed in from before, and from the other addresses of such a network
+  together. The wait stays short enough to sit out, however many failures there were.
+- for one account from each other network; the wait grows to a quarter of an hour.
+- for one account from all networks new to it together: somebody with many addresses gets one guess a minute.
+- for one address, whatever the account.
 """
 
 from __future__ import annotations
@@ -19,55 +20,55 @@ from collections import Counter, OrderedDict
 from dataclasses import dataclass
 
 MAX_KEYS = 10_000
-"""Names and addresses remembered; the one that tried last so long ago as no other goes."""
+"""Keys remembered; the one with the oldest last attempt is dropped."""
 _MOST = 16
-"""Doublings that are computed: more than any term is long."""
+"""Limit of doublings: longer than any maximum wait."""
 
 
 @dataclass(frozen=True, slots=True)
 class BackoffPolicy:
-    """What one kind of key is granted."""
+    """The limits of one kind of key."""
 
     free: int
-    """Tries before the first wait."""
+    """Attempts before the first wait."""
     longest: float
-    """Seconds that a wait takes at most."""
+    """Longest wait in seconds."""
     ease: float
-    """Seconds after which one failure is forgotten."""
+    """Seconds after which one failure is no longer counted."""
 
 
 PER_USUAL = BackoffPolicy(5, 4.0, 300.0)
-"""Of an account, from an address where it signed in before, or from the other addresses of such a network together: an
-insider gets 21,600 guesses a day, which find no password of twelve characters, and its owner waits some seconds at
-worst where they signed in before from the same address."""
+"""For an account from an address where it signed in before, or from the other addresses of such a network together. An
+insider gets 21,600 guesses a day, too few to find a password of twelve characters; the owner waits a few seconds at
+worst at an address they signed in from before."""
 PER_NETWORK = BackoffPolicy(5, 900.0, 900.0)
-"""Of an account, from one other network: so few that fifteen networks are needed to use up what all have together."""
+"""For an account from one other network: so few that it takes fifteen networks to use up the limit for all of them."""
 PER_ACCOUNT = BackoffPolicy(20, 60.0, 60.0)
-"""Of an account, from all other networks together: 1,440 guesses a day however many addresses somebody has."""
+"""For an account from all other networks together: 1,440 guesses a day, however many addresses an attacker has."""
 PER_SHARED_ADDRESS = BackoffPolicy(20, 4.0, 60.0)
-"""Of one address, with any names: an office may come from one."""
+"""For one address with any names: a whole office may share one."""
 PER_ADDRESS = BackoffPolicy(20, 900.0, 60.0)
-"""Of one address where nobody else can be meant: one-time links, ways to a provider."""
+"""For one address in one-time links and sign-ins through a provider."""
 PER_CODE = BackoffPolicy(5, 900.0, 3600.0)
-"""Codes have six digits: whoever has the password already gets some thirty tries a day, of which each is right once in
-300,000 times."""
+"""Codes have six digits: an attacker who has the password gets some thirty attempts a day, each with a chance of 1 in
+300,000."""
 MAX_DELAY = 15.0
-"""Seconds that a try waits for its turn; browsers and proxies wait longer. Three pauses of the usual place."""
+"""Seconds that an attempt may queue; browsers and proxies wait longer. Three waits at a known address."""
 MAX_DELAYED = 64
-"""Tries that wait at once: each holds a connection and a task."""
+"""Attempts queued at once: each holds a connection and a task."""
 MAX_DELAYED_OF_ONE = 2
-"""Of one address: its tries fill no queue for others."""
+"""Attempts of one address in the queue, so that it cannot fill it."""
 
 
 class LoginBackoff:
-    """Tries of one kind by key."""
+    """Attempts of one kind by key."""
 
     def __init__(self, terms: BackoffPolicy) -> None:
         self._terms = terms
-        self._kept: OrderedDict[str, tuple[float, float, float]] = OrderedDict()  # key: failures, last try, wait until
+        self._kept: OrderedDict[str, tuple[float, float, float]] = OrderedDict()  # failures, last attempt, wait until
 
     def take(self, key: str, now: float) -> int:
-        """Count a try at monotonic time `now` and return 0, or after how many whole seconds it may be made."""
+        """Count an attempt at monotonic time `now` and return 0, or the whole seconds to wait without counting it."""
         wait = self.wait(key, now)
         if wait > 0:
             return math.ceil(wait)
@@ -75,11 +76,11 @@ class LoginBackoff:
         return 0
 
     def wait(self, key: str, now: float) -> float:
-        """Return after how many seconds it is the turn of the next try."""
+        """Return the seconds until the next attempt may be checked."""
         return max(0.0, self._kept.get(key, (0.0, now, now))[2] - now)
 
     def count(self, key: str, now: float) -> None:
-        """Count a try that is judged when its turn comes."""
+        """Count an attempt that will be checked in its turn."""
         failures, at, until = self._kept.get(key, (0.0, now, now))
         failures = max(0.0, failures - (now - at) / self._terms.ease) + 1
         over = min(failures - self._terms.free, _MOST)
@@ -90,30 +91,30 @@ class LoginBackoff:
             self._kept.popitem(last=False)
 
     def passed(self, key: str) -> None:
-        """Forget all failures: whoever it is got in."""
+        """Forget all failures after a successful sign-in."""
         self._kept.pop(key, None)
 
     def forgive(self, key: str) -> None:
-        """Take the last try back: it was right, which says nothing about the ones before."""
+        """Uncount the last attempt: it was right, which says nothing about those before."""
         failures, at, _ = self._kept.pop(key, (0.0, 0.0, 0.0))
-        if failures > 1:  # what is forgotten takes no place from what is not
+        if failures > 1:  # expired entries must not displace current ones
             self._kept[key] = (failures - 1, at, at)
 
 
 class DelayedAttempts:
-    """The tries that wait for their turn."""
+    """The attempts in the queue."""
 
     def __init__(self) -> None:
         self._of: Counter[str] = Counter()
 
     def enter(self, address: str) -> bool:
-        """Let a try of an address wait; False where too many do."""
+        """Queue an attempt of an address; False if too many are queued."""
         if self._of.total() >= MAX_DELAYED or self._of[address] >= MAX_DELAYED_OF_ONE:
             return False
         self._of[address] += 1
         return True
 
     def leave(self, address: str) -> None:
-        """End the wait of a try."""
+        """Remove an attempt from the queue."""
         self._of[address] -= 1
         self._of += Counter()  # drops what is zero

@@ -1,4 +1,4 @@
-"""What every way in has in common: the audit log, the session with its cookie, and where one goes then."""
+"""Shared by all ways to sign in: audit entries, the session and its cookie, the redirect afterwards."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ from storage.token_buckets import Rate
 SIGN_IN = "session.open"
 SIGN_OUT = "session.close"
 PASSWORD, APP = "account.password", "account.app"
-"""What stands in the audit log."""
+"""The action names in the audit log."""
 UNKNOWN_NAMES = Rate(0.5, 60.0)
-"""Entries about people whom nobody knows, of one customer: whoever types names at random fills no disk with them.
-What is beyond is counted, and the next entry says how many there were."""
+"""Limit of audit entries about unknown names for one customer, so that random names cannot fill the disk. Further
+attempts are counted, and the next entry gives their number."""
 BUSY = "Too many people are signing in. Try again in a moment."
 AGAIN = "That took too long. Begin again."
 DIFFERENT = "The two passwords are not the same."
@@ -42,12 +42,12 @@ NAMELESS = (
 )
 _LOOPBACK = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:[0-9]{1,5})?")
 _PLACE = re.compile(r"/[A-Za-z0-9._~-]+(/[A-Za-z0-9._~-]+)*(\?[A-Za-z0-9._~%&=+-]*)?")
-"""A path of ours and its query: no host, nothing that a browser could read as another address."""
+"""A path of this page with its query: no host, nothing that a browser could read as another address."""
 MAX_PLACE = 2048  # characters
 
 
 class LoginSessions:
-    """Lets people in, and writes down whom, and whom not."""
+    """Signs people in, and audits who was let in or refused."""
 
     def __init__(self, service: AccountService, sessions: Sessions, monotonic: Callable[[], float]) -> None:
         self.service = service
@@ -59,9 +59,9 @@ class LoginSessions:
     async def open_session(
         self, request: PublicRequest, person: Person, how: str, answer: Response, again: str = ""
     ) -> Response:
-        """Open a session and give its cookie along with the answer; raises Problem 503 if it cannot be noted.
+        """Open a session and set its cookie on the answer; raises Problem 503 if it cannot be audited.
 
-        `again`: where a provider vouches for them anew when the session has come to its end.
+        `again`: path at which a provider can renew the session when it has ended.
         """
         if person.account:
             write_audit = audit_writer(person, SIGN_IN, how, request.source)
@@ -78,9 +78,9 @@ class LoginSessions:
         return answer
 
     async def refused(self, request: PublicRequest, customer: str, person: Person | None, why: str) -> None:
-        """Write down a refused try; of a name that nobody has only that there was one, never what was typed.
+        """Audit a refused attempt; for an unknown name, never write what was typed.
 
-        What is not written down takes as long, so that nobody learns by a clock which customers and names there are.
+        An attempt that is not written takes as long, so that timing does not reveal which customers and names exist.
         """
         found = self.service.customers.get(customer)
         if person is not None:
@@ -108,14 +108,14 @@ class LoginSessions:
 
 
 async def note(person: Person, action: str, outcome: str, reason: str, source: str) -> None:
-    """Write what somebody did to the way they get in, durably; raises Problem 503."""
+    """Audit a change of credentials durably; raises Problem 503."""
     await _append(person.customer, _act(person, action, outcome, reason, source))
 
 
 def audit_writer(person: Person, action: str, reason: str, source: str) -> Callable[[], None]:
-    """Return what writes a change down, durably, just before it is made, in the thread that makes it.
+    """Return a function that audits a change durably just before it is made, in the thread that makes it.
 
-    Raises Problem 503; then nothing is changed.
+    The function raises Problem 503; then nothing is changed.
     """
 
     def write_audit() -> None:
@@ -139,21 +139,21 @@ async def _append(customer: Customer, act: Act) -> None:
 
 
 async def _as_long(customer: Customer | None) -> None:
-    """Take the time of an entry; a log that cannot be written is for those to tell whom it is about."""
+    """Spend the time of an audit entry; a log that cannot be written is reported when an entry matters."""
     if customer is not None:
         with suppress(StorageError):
             await asyncio.wrap_future(customer.audit.beat())
 
 
 def onward(wanted: str) -> str:
-    """Return where somebody goes who got in: the page they asked for if it is one of ours, else the first."""
+    """Return where to go after signing in: the requested page if it is on this host, else the first."""
     return wanted if len(wanted) <= MAX_PLACE and _PLACE.fullmatch(wanted) else "/"
 
 
 def origin(service: AccountService, request: Request) -> str:
-    """Return the page's origin: as configured, else as a browser on this machine has it; raises Declined.
+    """Return the page's origin: as configured, else the one of a browser on this machine; raises Declined.
 
-    Any other `Host` may be made up, and would decide whom passkeys are shown to and where a provider sends a code.
+    Any other `Host` header may be forged, and would decide which site gets passkeys and a provider's code.
     """
     if service.address:
         return service.address

@@ -1,8 +1,8 @@
-"""Signing in through an OpenID provider: the browser goes there and comes back with a code.
+"""Sign in through an OpenID provider: the browser goes there and returns with a code.
 
-The session's cookie is SameSite=Strict, so it neither comes back with the browser nor goes on with a redirect. A cookie
-of its own, SameSite=Lax, ties the way back to the browser that left; the answer to it is a page that leads on by
-itself, and what leads on from a page of ours brings the Strict cookie along.
+The session cookie is SameSite=Strict, so the browser sends it neither on its return nor on a redirect that follows. A
+separate cookie, SameSite=Lax, ties the return to the browser that left. The answer to it is a page that loads the next
+one by itself, and a request from our own page carries the Strict cookie.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from admin_api.server.connection_limits import network, subscriber
 
 COOKIE = "__Host-recorder-errand"
 LEAVE, BACK = "/openid/leave", "/openid/back"
-MAX_PARAMETER = 4096  # characters; codes have some hundreds
+MAX_PARAMETER = 4096  # characters; codes have a few hundred
 _TAKEN = ("code", "state", "iss", "error")
-AWAY = "The sign-in service does not answer. Local accounts work all the same."
+AWAY = "The sign-in service does not answer. Local accounts still work."
 NOT_VOUCHED = "The sign-in service did not vouch for you, or gives you no role here. Ask who looks after it."
 LOST = "That took too long, or was begun in another browser. Begin again."
 
@@ -35,11 +35,11 @@ class _Way:
     provider_login: ProviderLogin
     customer: str
     onward: str
-    again: str  # the link that began it, for the next time
+    again: str  # the link that began it, to renew the session later
 
 
 class OidcLogins:
-    """The way to a provider and back."""
+    """Sign-in through a provider."""
 
     def __init__(self, logins: LoginSessions, random: Callable[[int], bytes]) -> None:
         self._logins = logins
@@ -76,7 +76,7 @@ class OidcLogins:
         return answer
 
     async def back(self, request: PublicRequest) -> Response:
-        """Judge what the browser came back with, and let its owner in."""
+        """Verify what the browser returned with, and sign the person in."""
         way = self._ways.take(request.http.cookies.get(COOKIE, ""), self._logins.monotonic())
         providers = self._service.providers
         if way is None or providers is None:

@@ -1,4 +1,4 @@
-"""What is remembered between two pages of somebody who is not signed in yet: for minutes, and taken once."""
+"""Data kept between two pages of somebody who is not signed in yet: for minutes, and used once."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Generic, TypeVar
 Thing = TypeVar("Thing")
 
 SECONDS = 600.0
-"""Time to find the telephone, install an app, or remember a password at the provider."""
+"""Time to find the telephone, install an app, or recall a password at the provider."""
 MAX_KEPT = 1000
-"""Who has begun to sign in; beyond that the first one of the network that has most has to begin again."""
+"""Sign-ins under way; beyond that, the oldest of the network with most has to start again."""
 KEY_BYTES = 32
 
 
 class Pending(Generic[Thing]):
-    """Things under random keys."""
+    """Values under random keys."""
 
     def __init__(self, random: Callable[[int], bytes]) -> None:
         self._random = random
@@ -24,9 +24,9 @@ class Pending(Generic[Thing]):
         self._of: Counter[str] = Counter()
 
     def keep(self, thing: Thing, now: float, place: str) -> str:
-        """Remember something from monotonic time `now` on; return the key that only this browser is told.
+        """Store a value at monotonic time `now`; return its key, which only this browser gets.
 
-        `place`: the network it comes from, so that whoever fills all places takes none from other networks.
+        `place`: the client's network, so that one that fills all places takes none from other networks.
         """
         key = self._random(KEY_BYTES).hex()
         self._kept[key] = (now, place, thing)
@@ -36,14 +36,14 @@ class Pending(Generic[Thing]):
         return key
 
     def take(self, key: str, now: float) -> Thing | None:
-        """Return what was kept and forget it; None if it is unknown, taken, or too old."""
+        """Return and delete a value; None if it is unknown, used or too old."""
         if key not in self._kept:
             return None
         begun, thing = self._forget(key)
         return thing if now - begun <= SECONDS else None
 
     def _surplus(self, now: float) -> str:
-        """Choose what has to go: what is too old, else the oldest of the network that has most."""
+        """Choose the entry to drop: an expired one, else the oldest of the network with most."""
         first = next(iter(self._kept))
         if now - self._kept[first][0] > SECONDS:
             return first

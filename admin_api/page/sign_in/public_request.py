@@ -1,4 +1,4 @@
-"""A request that needs nobody to be signed in."""
+"""A request that needs no session."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ def there(request: Request) -> str:
 
 @dataclass(frozen=True, slots=True)
 class PublicRequest:
-    """One request before it is known whether its sender may see anything."""
+    """One request whose sender may not be signed in."""
 
     http: Request
-    """As it came."""
+    """The raw request."""
     session: Session | None
-    """Set if somebody is signed in all the same."""
+    """The session, if the sender is signed in."""
     translations: Translations
     """The page's texts in the reader's language."""
     templates: Templates
     """The templates."""
     theme: str
-    """light, dark, or "" for what the system says."""
+    """light, dark, or "" for the system's setting."""
     ended: bool = False
-    """Their session has ended by itself."""
+    """Whether the sender's session has expired."""
     renewal: str = ""
-    """Where a provider vouches again for somebody whose session has just come to its end, "" for everybody else."""
+    """Path at which a provider can renew the sender's expired session, "" if it cannot."""
     form: Mapping[str, list[str]] = field(default_factory=dict, repr=False)
-    """The fields of a POST, sent by a page of ours."""
+    """The fields of a POST sent by our own page."""
 
     def sent(self, form: Mapping[str, list[str]]) -> PublicRequest:
         """Return the same request with its form."""
@@ -61,11 +61,11 @@ class PublicRequest:
 
     @property
     def here(self) -> str:
-        """Return path and query of the page that is looked at."""
+        """Return path and query of the page shown."""
         return there(self.http) if self.http.method == "GET" else self.http.url.path
 
     def secret(self, template: str, onward: str, **values: Any) -> Response:
-        """Answer with a page that is shown once; whoever looks at it again is led to `onward`."""
+        """Answer with a page that is shown once; a reload is redirected to `onward`."""
         return Secret(bytes(self.page(template, **values, onward=onward).body).decode(), onward)
 
     def page(self, template: str, *, status: int = 200, **values: Any) -> Response:

@@ -1,4 +1,4 @@
-"""The routes that work without a session: signing in, one-time links, sign-in services, signing out, appearance."""
+"""Routes that work without a session: signing in, one-time links, sign-in services, signing out, appearance."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PublicHandler = Callable[[PublicRequest], Awaitable[Response]]
 
 
 class PublicRoutes:
-    """Finds what answers a path that needs no session."""
+    """Finds the handler of a path that needs no session."""
 
     def __init__(
         self,
@@ -39,7 +39,7 @@ class PublicRoutes:
             self._public_routes |= sign_in_methods(LoginSessions(service, sessions, monotonic), random)
 
     def find(self, method: str, path: str) -> PublicHandler | None:
-        """Return what answers a path without a session, None if the path needs one."""
+        """Return the handler of a public path, None if the path needs a session."""
         return self._public_routes.get(("GET" if method == "HEAD" else method, path))
 
     async def _nobody(self, request: PublicRequest) -> Response:
@@ -62,7 +62,7 @@ class PublicRoutes:
         return RedirectResponse("/sign-in", 303)
 
     async def _appearance(self, request: PublicRequest) -> Response:
-        """Keep language and light or dark in cookies that say nothing else."""
+        """Store language and colour scheme in cookies that hold nothing else."""
         answer = RedirectResponse(onward(request.one("back")), 303)
         for name, allowed in (("language", ("en", "de")), ("theme", ("light", "dark", ""))):
             if request.form.get(name) and request.one(name) in allowed:

@@ -1,8 +1,8 @@
-"""Signing in with an account: name and password, then the second factor that is on file, or setting one up.
+"""Sign in with an account: name and password, then the second factor, or setting one up.
 
-Between the pages only a random key in the form says who it is; what it stands for is kept here for ten minutes. Wrong
-name, wrong password, disabled, no password yet: one sentence, after the same time. Whoever tries too often waits for
-their turn (admin_api.page.sign_in.login_backoff); only where that would take too long are they told to come back.
+Between the pages, a random key in the form identifies the sign-in; its data is kept here for ten minutes. Wrong name,
+wrong password, disabled account, no password yet: the answer is the same sentence after the same time. Frequent
+attempts queue (admin_api.page.sign_in.login_backoff); if the wait would be too long, the person is told to come back.
 """
 
 from __future__ import annotations
@@ -34,26 +34,26 @@ from admin_api.page.sign_in.public_request import PublicRequest
 from admin_api.server.connection_limits import network, subscriber
 from storage.access.account import canonical
 
-WRONG = "Name or password is not right."
-WRONG_CODE = "This code is not right."
-WRONG_PASSKEY = "This passkey is not right."
+WRONG = "The name or password is wrong."
+WRONG_CODE = "This code is wrong."
+WRONG_PASSKEY = "This passkey is not the right one."
 BUSY_SECONDS = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """Somebody whose password was right."""
+    """A person whose password was right."""
 
     person: Person
     """Who."""
     onward: str
-    """Where they go then."""
+    """Where to go after signing in."""
     secret: str = ""
-    """Of the authenticator app that is being set up."""
+    """Secret of the authenticator app that is being set up."""
     link: str = ""
-    """As the QR code has it."""
+    """The secret in the form for the QR code."""
     challenge: Any = None
-    """What their passkey answers to."""
+    """The challenge for their passkey."""
 
 
 class SignIn:
@@ -72,7 +72,7 @@ class SignIn:
         self._delayed = DelayedAttempts()
 
     async def form(self, request: PublicRequest) -> Response:
-        """Show the form; whoever is in goes on."""
+        """Show the form; redirect somebody who is signed in."""
         if request.session is not None:
             return RedirectResponse(onward(request.parameter("next")), 303)
         return self._form(request, customer=request.parameter("customer"), next=request.parameter("next"))
@@ -89,7 +89,7 @@ class SignIn:
             elsewhere = "" if tries[1][0] is self._usual else network(request.source)
             person = await self._service.enter(customer, name, request.one("password"), elsewhere)
         except Busy:
-            for backoff, key in tries[1:]:  # its address pays: whoever fills the queue does not try on for nothing
+            for backoff, key in tries[1:]:  # count it for the address: filling the queue is not free
                 backoff.forgive(key)
             return self._again(request, BUSY, 503, BUSY_SECONDS)
         if person is None:
@@ -98,12 +98,12 @@ class SignIn:
         for backoff, key in tries:
             if backoff in (self._usual, self._networks):
                 backoff.passed(key)
-            else:  # one right try says nothing about those of others
+            else:  # one right attempt says nothing about those of others
                 backoff.forgive(key)
         return await self.beyond(request, person, onward(request.one("next")))
 
     def _tries(self, request: PublicRequest, customer: str, name: str) -> list[tuple[LoginBackoff, str]]:
-        """List under what a try of a password is counted; names that nobody has are counted as well."""
+        """Return the keys under which a password attempt is counted; unknown names are counted too."""
         key = _key(customer, name)
         address = (self._addresses, subscriber(request.source))
         usual = self._place(request, self._service.known(customer, name))
@@ -112,12 +112,12 @@ class SignIn:
         return [address, (self._networks, f"{key} {network(request.source)}"), (self._accounts, key)]
 
     def _place(self, request: PublicRequest, person: Person | None) -> str:
-        """Return the address if somebody signed in from it before, else the network if from there, else ""."""
+        """Return the address if the account signed in from it before, else the network if from that, else ""."""
         places = (subscriber(request.source), network(request.source))
         return next((place for place in places if self._service.usual(person, place)), "")
 
     async def _turn(self, request: PublicRequest, tries: list[tuple[LoginBackoff, str]]) -> int:
-        """Wait until a try may be judged, and return 0; or after how many seconds to come back, nothing counted."""
+        """Wait until an attempt may be checked and return 0; or return the seconds to wait, with nothing counted."""
         now, address = self._monotonic(), subscriber(request.source)
         wait = max(backoff.wait(key, now) for backoff, key in tries)
         if wait > MAX_DELAY or (wait > 0 and not self._delayed.enter(address)):
@@ -132,7 +132,7 @@ class SignIn:
         return 0
 
     async def beyond(self, request: PublicRequest, person: Person, to: str) -> Response:
-        """Go on with somebody whose password is right: ask for the second factor, have one set up, or let them in."""
+        """Continue after a correct password: ask for the second factor, have one set up, or sign in."""
         factors = self._service.factors(person)
         if factors.any:
             return self._ask(request, person, to)
@@ -166,11 +166,11 @@ class SignIn:
         )
 
     def _counted(self, request: PublicRequest, person: Person) -> str:
-        """Return what wrong codes count under: nobody elsewhere uses up the tries of a usual place."""
+        """Return the key for wrong codes; attempts from elsewhere do not count against a known address."""
         return f"{person.account} {self._place(request, person)}".rstrip()
 
     async def _proven(self, request: PublicRequest, step: Step, answer: str) -> bool:
-        """Judge the answer of a passkey; where no page has an origin that counts none is right."""
+        """Verify a passkey's answer; without a valid origin of the page, none is accepted."""
         try:
             place = origin(self._service, request.http)
         except Declined:
@@ -178,7 +178,7 @@ class SignIn:
         return await self._service.prove(step.person, place, step.challenge, answer)
 
     async def app(self, request: PublicRequest) -> Response:
-        """Put an authenticator app on file that shows the right code, and let its owner in."""
+        """Set up an authenticator app that shows the right code, and sign the person in."""
         step = self._steps.take(request.one("step"), self._monotonic())
         if step is None or not step.secret:
             return self._again(request, AGAIN, 403)
@@ -200,7 +200,7 @@ class SignIn:
                 asked = self._service.challenge(person, origin(self._service, request.http))
                 challenge, options = asked.state, json.dumps(asked.options)
             except Declined as declined:
-                trouble = trouble or str(declined)  # a code works all the same
+                trouble = trouble or str(declined)  # a code still works
         key = self._steps.keep(Step(person, to, challenge=challenge), self._monotonic(), network(request.source))
         values = {"step": key, "factors": factors, "options": options, "trouble": trouble, "wait": wait}
         return with_retry_after(request.page("factor.html", status=status, **values), wait)
@@ -241,18 +241,18 @@ class SignIn:
         )
 
     def _customer(self, request: PublicRequest) -> str:
-        """Return the customer that was typed, or the only one there is."""
+        """Return the typed customer, or the only one."""
         names = list(self._service.customers)
         return names[0] if len(names) == 1 else request.one("customer").strip().lower()
 
 
 def _key(customer: str, name: str) -> str:
-    """Return what tries of a name are counted under; nothing typed is kept."""
+    """Return the key for attempts with a name; the typed text is not kept."""
     return hashlib.sha256(f"{customer}\0{canonical(name)}".encode("utf-8", "replace")).hexdigest()
 
 
 def with_retry_after(answer: Response, wait: int) -> Response:
-    """Say after how many seconds to come back, if one has to wait."""
+    """Add the seconds to wait to an answer, if one has to wait."""
     if wait:
         answer.headers["Retry-After"] = str(wait)
     return answer

@@ -1,4 +1,4 @@
-// The picture of a call's sound, drawn from peaks that the recorder made, over the browser's own player.
+// The waveform of a call, drawn from the recorder's peaks, above the browser's own player.
 "use strict";
 document.addEventListener("DOMContentLoaded", () => {
   const player = document.querySelector(".player[data-waveform]");
@@ -17,7 +17,7 @@ document.addEventListener("DOMContentLoaded", () => {
     return hours ? `${hours}:${two(minutes)}:${two(seconds)}` : `${minutes}:${two(seconds)}`;
   };
 
-  /** A colour of the style sheet as a canvas takes it. */
+  /** Return a colour of the style sheet in the canvas's form. */
   function colour(name) {
     const probe = document.createElement("i");
     probe.className = name;
@@ -41,9 +41,9 @@ document.addEventListener("DOMContentLoaded", () => {
     });
   }
 
-  const TRIES = 6; // for sound, while the recorder is busy: two minutes
-  const DRAWINGS = 4; // for its picture: a quarter of one
-  /** Wait as long as the recorder asks for, and longer from time to time. */
+  const TRIES = 6; // for audio, while the recorder is busy: two minutes
+  const DRAWINGS = 4; // for the waveform: a quarter of a minute
+  /** Wait as long as the recorder asks for, longer with each attempt. */
   const pause = (answer, tries) => {
     const asked = Number(answer.headers.get("Retry-After")) || 1;
     return new Promise((go) => setTimeout(go, 1000 * Math.min(Math.max(asked, 2 ** tries), 60)));
@@ -119,7 +119,7 @@ document.addEventListener("DOMContentLoaded", () => {
     audio.playbackRate = Number(speed.value);
   });
 
-  // A browser tells of a sound that does not come only that it does not come: asking once more says why.
+  // A browser reports only that audio failed to load: request it once more to learn why.
   const told = player.querySelector("[data-sound-says]");
   let failures = 0;
   async function again() {
@@ -148,7 +148,7 @@ document.addEventListener("DOMContentLoaded", () => {
     if (failures > TRIES) failures = 0; // somebody tries by hand
   });
 
-  /** Each channel's part in each ear; made at the first choice, for a browser wants a hand first. */
+  /** Gain of each channel in each ear; created at the first choice, because browsers require a user action. */
   const channels = hear ? Number(hear.dataset.channels || 2) : 0;
   let mixed = null;
   function mix() {
@@ -177,7 +177,7 @@ document.addEventListener("DOMContentLoaded", () => {
     player.dataset.hears = hear.value;
   }
   if (hear) hear.addEventListener("change", choose);
-  // of more channels than ears a browser takes each for a loudspeaker of a cinema, and may leave one out
+  // with more than two channels, a browser assumes surround sound and may drop one
   if (channels > 2) audio.addEventListener("play", () => mixed || choose());
 
   draw().catch(() => {

@@ -1,4 +1,4 @@
-// The desk's comforts: a document's digest without sending the document, figures of a table drawn as a plot.
+// Optional: compute a document's digest without sending the document; draw the figures of a table as a plot.
 "use strict";
 (() => {
   async function digest(input) {
@@ -57,7 +57,7 @@
     for (const table of document.querySelectorAll("table[data-plot]")) draw(table);
   }
 
-  // page.js shows the places first: it stands before this file
+  // page.js, loaded before this file, shows the placeholders
   document.addEventListener("DOMContentLoaded", all);
   window.addEventListener("resize", all);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", all);

@@ -1,15 +1,15 @@
-// Comfort only: everything but playing works without this file.
+// Optional: everything but playback works without this file.
 "use strict";
 (() => {
   const two = (n) => String(n).padStart(2, "0");
 
-  /** Name the reader's zone at a time, as people write it: CET, MEZ, GMT+1. */
+  /** Return the reader's time zone at a time in its usual form: CET, MEZ, GMT+1. */
   function zoned(at) {
     const parts = new Intl.DateTimeFormat(navigator.language, { timeZoneName: "short" }).formatToParts(at);
     return parts.find((part) => part.type === "timeZoneName").value;
   }
 
-  /** Show times in the reader's zone, in the same shape that the server writes; the title keeps UTC. */
+  /** Show times in the reader's zone, in the server's format; the title keeps UTC. */
   function times(root) {
     for (const each of root.querySelectorAll("time[datetime]:not([data-local])")) {
       const at = new Date(each.dateTime);
@@ -24,7 +24,7 @@
     }
   }
 
-  /** Tell the server which days a reader means by a date without a zone. */
+  /** Send the reader's time zone, so that the server knows which days a date means. */
   function zones(root) {
     const zone = Intl.DateTimeFormat().resolvedOptions().timeZone || "";
     for (const each of root.querySelectorAll("[data-zone-name]")) each.textContent = zone || "UTC";
@@ -51,7 +51,7 @@
     for (const each of root.querySelectorAll("[data-scriptless]")) each.hidden = true;
   }
 
-  /** Lengths of live calls go on between two looks at the server. */
+  /** Count the lengths of live calls between two refreshes. */
   function lengths() {
     for (const each of document.querySelectorAll("[data-elapsed]")) {
       if (each.began === undefined) each.began = performance.now() - Number(each.dataset.elapsed);
@@ -74,7 +74,7 @@
     setTimeout(() => delete form.dataset.sent, 5000); // an answer that is a file leaves the page as it is
   });
 
-  // ---- the end of the session: said before, and what was typed is handed to the server, which keeps it ----
+  // ---- the end of the session: warn before it, and send what was typed to the server, which keeps it ----
   const WARN = 120; // seconds
   const changed = new Set();
   document.addEventListener("input", (event) => {
@@ -115,7 +115,7 @@
     timer = setTimeout(() => session(false).catch(() => watch(60)), 1000 * wait);
   }
 
-  // ---- details that somebody opened stay open when their part of the page is renewed ----
+  // ---- opened details stay open when their part of the page is refreshed ----
   const named = (each) => `${each.closest("[id]")?.id || ""} ${each.querySelector("summary")?.textContent || ""}`;
   let opened = new Set();
   document.addEventListener("htmx:beforeSwap", (event) => {
@@ -141,11 +141,11 @@
     document.querySelector("#ending button").addEventListener("click", () => session(true).catch(() => {}));
     watch(Number(document.body.dataset.session));
   });
-  // Nobody looks at a hidden page; it asks again once it is shown.
+  // A hidden page does not refresh; it does so once it is shown.
   document.addEventListener("htmx:beforeRequest", (event) => {
     if (document.hidden && event.detail.elt.hasAttribute("data-polls")) event.preventDefault();
   });
-  // What renews itself must not keep a session alive that nobody uses.
+  // Automatic refreshes must not keep an unused session alive.
   document.addEventListener("htmx:configRequest", (event) => {
     if (event.detail.elt.hasAttribute("data-polls")) event.detail.headers["X-By-Itself"] = "true";
   });
@@ -153,7 +153,7 @@
   document.addEventListener("htmx:afterRequest", (event) => {
     if (event.detail.successful) told(false);
   });
-  // A page that asks by itself learns that its session has ended: what was typed is kept before it goes.
+  // A refresh finds that the session has ended: keep what was typed before leaving the page.
   document.addEventListener("htmx:beforeOnLoad", (event) => {
     if (event.detail.xhr.status !== 401 || !event.detail.xhr.getResponseHeader("HX-Redirect")) return;
     if (!event.detail.elt.hasAttribute("data-polls")) return;
@@ -162,7 +162,7 @@
   });
   document.addEventListener("htmx:responseError", () => told(true));
   document.addEventListener("htmx:sendError", () => told(true));
-  // What a browser kept for its back button may belong to somebody who has signed out.
+  // A page cached for the back button may belong to somebody who has signed out.
   window.addEventListener("pageshow", (event) => {
     if (event.persisted) location.reload();
   });

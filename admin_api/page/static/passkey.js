@@ -1,4 +1,4 @@
-// Passkeys: the browser asks an authenticator, a hidden field carries the answer to the server.
+// Passkeys: the browser asks an authenticator; a hidden field sends the answer to the server.
 "use strict";
 (() => {
   async function ask(form) {

@@ -1,4 +1,4 @@
-"""Who may sign in: accounts with their roles and last sign-in; commands on the node change them."""
+"""List the accounts with their roles and last sign-in; commands on the node change them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ STATES = {
     "invited": Mark("has a one-time link", "warn"),
     "disabled": Mark("disabled"),
 }
-"""What the states are called."""
+"""Display names of the states."""
 
 
 async def listed(request: PageRequest) -> Response:

@@ -1,4 +1,4 @@
-"""What the codes of the audit log and of incidents mean, in words; what is not here is shown as its code."""
+"""Display texts for the codes of the audit log and of incidents; an unknown code is shown as it is."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ ACTS: Mapping[str, str] = {
     "request.create": "Filed a request",
     "request.view": "Looked at a request",
     "request.candidates": "Looked for calls of a request",
-    "request.extend": "Moved the day of the answer to a request",
+    "request.extend": "Extended the time limit of a request",
     "request.select": "Chose the calls of a request",
     "request.report": "Asked for a report",
     "request.report_view": "Looked at a report",
@@ -39,9 +39,9 @@ ACTS: Mapping[str, str] = {
     "request.close": "Closed a request",
     "retention.view": "Looked at the retention rules",
     "retention.write": "Changed the retention rules",
-    "retention.preview": "Looked at what a sweep would take",
-    "retention.sweep": "Retention took calls",
-    "retention.brake": "Retention asked before it takes calls",
+    "retention.preview": "Looked at what a sweep would erase",
+    "retention.sweep": "Retention erased calls",
+    "retention.brake": "Retention asked before erasing calls",
     "erasure.create": "Asked for an erasure",
     "erasures.list": "Looked at the erasures",
     "erasure.view": "Looked at an erasure",
@@ -53,41 +53,41 @@ ACTS: Mapping[str, str] = {
     "waiver.write": "Changed the waiver",
     "users.list": "Looked at the users",
     "user.view": "Looked at one user",
-    "user.create": "Made a user",
+    "user.create": "Created a user",
     "user.change": "Changed a user",
     "users.replace": "Replaced the list of users",
     "user.export": "Exported a user",
     "user.unmap": "Unmapped a user",
     "user.delete": "Deleted a user",
-    "users.import": "Read a list of users in",
+    "users.import": "Imported a list of users",
     "audit.read": "Read the audit log",
     "audit.file": "Downloaded the audit log",
     "accounts.list": "Looked at the accounts",
     "audit.repair": "Cut an unfinished entry off the audit log",
-    "audit.broken": "The audit log does not fit its checkpoint",
+    "audit.broken": "The audit log does not match its checkpoint",
     "incidents.list": "Looked at the incidents",
     "system.view": "Looked at the system",
     "session.open": "Signed in",
     "session.close": "Signed out",
-    "account.create": "Made an account",
+    "account.create": "Created an account",
     "account.reset": "Gave an account a new one-time link",
     "account.roles": "Gave an account other roles",
     "account.disable": "Disabled an account",
     "account.enable": "Enabled an account",
     "account.remove": "Removed an account",
-    "account.password": "Changed the own password",
+    "account.password": "Changed their own password",
     "account.app": "Put an authenticator app on file",
     "account.passkey": "Added a passkey",
-    "account.recovery": "Made new recovery codes",
-    "account.drop": "Removed an own second factor",
-    "token.create": "Made a token",
+    "account.recovery": "Created new recovery codes",
+    "account.drop": "Removed one of their own second factors",
+    "token.create": "Created a token",
     "token.revoke": "Revoked a token",
     "unknown": "Tried a path that does not exist",
 }
-"""Acts of the audit log."""
+"""Actions of the audit log."""
 
 OUTCOMES: Mapping[str, str] = {"done": "done", "refused": "refused", "failed": "failed"}
-"""How an act ended."""
+"""Outcomes of actions."""
 
 NOTES: Mapping[str, str] = {
     "role": "not for this role",
@@ -97,12 +97,12 @@ NOTES: Mapping[str, str] = {
     "not found": "not found",
     "no file": "no file",
     "no report": "no report",
-    "not as described": "not as described",
+    "not as described": "not valid",
     "no active waiver": "no active waiver",
-    "own request": "the own request",
+    "own request": "their own request",
     "not done yet": "not done yet",
     "not in the index yet": "not in the index yet",
-    "not taken": "not taken",
+    "not taken": "not accepted",
     "cannot be rendered": "cannot be rendered",
     "too many plays at once": "too many plays at once",
     "too many exports wait": "too many exports wait",
@@ -112,16 +112,16 @@ NOTES: Mapping[str, str] = {
     "the report of a request": "the report of a request",
     "the erasure is not done": "the erasure is not done",
     "the call is over": "the call is over",
-    "the brake holds": "the brake holds",
+    "the brake holds": "too many users would become inactive",
     "name taken": "name taken",
-    "known already": "known already",
-    "another one is known by it": "another one is known by it",
+    "known already": "exists already",
+    "another one is known by it": "another user has this identity",
     "from a directory": "from a directory",
     "still in the directory": "still in the directory",
     "recordings refer to it": "recordings refer to it",
     "users are being read": "users are being read",
-    "no recording refers to the user any more": "no recording refers to the user any more",
-    "the log does not fit its checkpoint": "the log does not fit its checkpoint",
+    "no recording refers to the user any more": "no recording refers to the user any longer",
+    "the log does not fit its checkpoint": "the log does not match its checkpoint",
     "older than the data": "older than the data",
     "The recorder failed; the fault was logged.": "The recorder failed; the fault was logged.",
     "There is no room on the disk for it.": "There is no room on the disk for it.",
@@ -156,7 +156,7 @@ NOTES: Mapping[str, str] = {
     "password and new app": "password and new app",
     "with second factors": "with second factors",
 }
-"""What the log says beside an act, part by part; numbers stand in sentences of their own."""
+"""Details beside an action, part by part; those with numbers follow below."""
 
 COUNTS = (
     "{n} calls",
@@ -178,32 +178,32 @@ COUNTS = (
     "the request is {state}",
     "provider: {problem}",
 )
-"""What it says with a value in it."""
+"""Details with a value in them."""
 
 REASONS: Mapping[str, str] = {
     "draining": "The recorder is about to stop.",
-    "storage": "There is no room on the disk, or it takes nothing.",
-    "disk stands still": "The disk does not answer.",
-    "limit reached": "As many calls are recorded as are allowed at once.",
+    "storage": "The disk is full or accepts no writes.",
+    "disk stands still": "The disk does not respond.",
+    "limit reached": "The limit of calls recorded at once has been reached.",
     "workers busy": "The media workers are busy.",
 }
-"""Why no calls are taken."""
+"""Reasons why no calls are accepted."""
 
 INCIDENTS: Mapping[str, str] = {
     "call-refused": "A call was refused",
     "offer-refused": "A change of a call was refused",
-    "line-refused": "A part of a call is not recorded",
+    "line-refused": "Part of a call is not recorded",
     "call-interrupted": "A recording is incomplete",
     "media-strangers": "Packets came from an address that is not the call's",
-    "dialog-strangers": "Somebody else than this customer's SBC sent a request in a running call; nothing was changed",
+    "dialog-strangers": "A sender other than this customer's SBC sent a request in a live call; nothing was changed",
     "dtls-failed": "The keys of a call could not be agreed on",
     "worker-died": "A media worker died and was replaced",
-    "database-away": "The database was away",
-    "customer-away": "What is kept beside the recordings could not be opened",
-    "sync-failed": "The disk did not take what was written",
-    "retention-brake": "A sweep would take many calls and asks first",
-    "audit-witness": "A copy of the audit log does not fit the log",
-    "directory-brake": "A synchronisation would unmap many users and asks first",
+    "database-away": "The database was unreachable",
+    "customer-away": "Data kept beside the recordings could not be opened",
+    "sync-failed": "The disk did not accept a write",
+    "retention-brake": "A sweep would erase many calls and asks for approval first",
+    "audit-witness": "A copy of the audit log does not match the log",
+    "directory-brake": "A synchronisation would unmap many users and asks for approval first",
     "directory-failed": "The directory could not be read",
     "directory-credential": "The credential for the directory expires soon",
     "certificate-expires": "A certificate of the recorder expires soon",

@@ -1,4 +1,4 @@
-"""The audit log: who did what, newest first; of one person, one act, one call; as a file."""
+"""Show the audit log: who did what, newest first, by person, action or call; also as a file."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PLACES: Mapping[str, tuple[str, Action]] = {
     "erasure": ("erasures", Action.ERASURE_STATE),
     "user": ("users", Action.USER),
 }
-"""Where the objects of acts are shown, by how the act begins, and who may look there."""
+"""View of an entry's object by the start of the action's name, and the action that the view needs."""
 
 
 async def listed(request: PageRequest) -> Response:
@@ -44,7 +44,7 @@ async def listed(request: PageRequest) -> Response:
 
 
 async def file(request: PageRequest) -> Response:
-    """Hand out all entries that are meant, as a file."""
+    """Answer with all matching entries as a file."""
     form = request.http.query_params.get("format", "csv")
     return await request.api.stream("/audit/file", {**_query(_asked(request)), "format": form})
 
@@ -56,19 +56,19 @@ def place(request: PageRequest, entry: Mapping[str, Any]) -> str:
 
 
 def _asked(request: PageRequest) -> dict[str, str]:
-    """Return what the form was filled in with."""
+    """Return the fields of the form."""
     given = {name: request.http.query_params.get(name, "").strip() for name in ASKED}
     return {name: value for name, value in given.items() if value}
 
 
 def _query(asked: Mapping[str, str]) -> dict[str, str | int | None]:
-    """Return what the API is asked."""
+    """Return the query for the API."""
     since = asked.get("since")
     return {**asked, "since": f"{since}T00:00:00Z" if since else None}
 
 
 def said(words: Translations, reason: str) -> str:
-    """Return what the log says beside an act in the reader's language; what somebody typed stays as it is."""
+    """Return the detail of an entry in the reader's language; typed text stays unchanged."""
     if reason in NOTES:
         return words(NOTES[reason])
     return ", ".join(words.sentence(NOTES.get(part, part)) for part in reason.split(", "))

@@ -1,4 +1,4 @@
-"""One call: facts, parties, time line, quality, sound, what was put beside it, and what can be done with it."""
+"""Show one call: facts, parties, time line, quality, audio, corrections, attachments and actions."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ SOUNDS = ("wav", "flac", "opus", "mp3")
 """Formats that a call can be downloaded in besides mkv (with pictures) and pcap (packets as they came)."""
 TABLES = ("xlsx", "csv", "json")
 MAYBE = ("paused", "ended_at", "direction", "source", "hold_reason", "held_since", "held_by")
-"""Members of a call's document that are not there in every call."""
+"""Members of a call's document that not every call has."""
 CONFIRM = 8
-"""Digits of a call's id that are typed before it is erased: whoever does looks at the call that is meant."""
+"""Digits of a call's id to type before it is erased, to make sure that it is the right call."""
 
 
 async def one(request: PageRequest) -> Response:
-    """Show a call; htmx gets what changes while it is recorded."""
+    """Show a call; htmx gets the part that changes during the recording."""
     found = await request.api.get(f"/calls/{request.path_id}", again=request.from_htmx)
     if request.from_htmx:
-        if not found.well:  # erased meanwhile: the page that is loaded again says so; else what is shown may be old
+        if not found.well:  # if it was erased meanwhile, a reload says so; otherwise the shown data may be old
             return Response(None, found.status, {"HX-Refresh": "true"} if found.status == 404 else None)
         return request.part("call.html", "now", **_values(found.document), problem=None)
     return await shown(request, found=found)
 
 
 async def shown(request: PageRequest, problem: Answer | None = None, found: Answer | None = None) -> Response:
-    """Show a call, with what the API said no to above it."""
+    """Show a call, with a refusal of the API above it."""
     found = found or await request.api.get(f"/calls/{request.path_id}")
     if not found.well:
         return request.refused(found)

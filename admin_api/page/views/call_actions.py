@@ -1,4 +1,4 @@
-"""What can be done with a call: each act a plain form; what the API refuses is said above the call."""
+"""Actions on a call, each a plain form; a refusal of the API is shown above the call."""
 
 from __future__ import annotations
 
@@ -15,40 +15,40 @@ from admin_api.page.views.call_summary import summary
 MEDIA = (*SOUNDS, "mkv")
 NOT_TYPED = {
     "title": "Nothing was erased",
-    "detail": "What you typed is not how the id of this call begins. Look whether it is the call you mean.",
+    "detail": "What you typed is not the beginning of this call's id. Check that it is the call you mean.",
 }
 
 
 async def pause(request: PageRequest) -> Response:
-    """Stop keeping what is said."""
+    """Pause the recording."""
     return await _done(request, await request.api.send("POST", f"/calls/{request.path_id}/pause"))
 
 
 async def resume(request: PageRequest) -> Response:
-    """Keep again what is said."""
+    """Resume the recording."""
     return await _done(request, await request.api.send("POST", f"/calls/{request.path_id}/resume"))
 
 
 async def hold(request: PageRequest) -> Response:
-    """Put it under legal hold."""
+    """Put the call under legal hold."""
     return await _done(
         request, await request.api.send("PUT", f"/calls/{request.path_id}/hold", {"reason": request.one("reason")})
     )
 
 
 async def release(request: PageRequest) -> Response:
-    """Release it from legal hold."""
+    """Release the call from legal hold."""
     return await _done(request, await request.api.send("DELETE", f"/calls/{request.path_id}/hold"))
 
 
 async def annotate(request: PageRequest) -> Response:
-    """Put a correction beside it."""
+    """Add a correction."""
     body = {"text": request.one("text").replace("\r\n", "\n")}
     return await _done(request, await request.api.send("POST", f"/calls/{request.path_id}/annotations", body))
 
 
 async def export(request: PageRequest) -> Response:
-    """Ask for an export of this call alone, and go where its progress is seen."""
+    """Request an export of this call, and redirect to its progress."""
     media = request.one("media")
     body: dict[str, Any] = {
         "calls": [request.path_id],
@@ -61,12 +61,12 @@ async def export(request: PageRequest) -> Response:
 
 
 async def consequences(request: PageRequest) -> Response:
-    """Show what erasing a call means, before anything is asked for."""
+    """Show what erasing a call means, before anything is requested."""
     return await _consequences(request)
 
 
 async def erase(request: PageRequest) -> Response:
-    """Ask for the erasure, once the begin of the call's id was typed."""
+    """Request the erasure if the beginning of the call's id was typed."""
     id = request.path_id
     if request.one("typed").strip().lower() != id[:CONFIRM]:
         return await _consequences(request, Answer(422, NOT_TYPED))

@@ -1,4 +1,4 @@
-"""What can be heard or fetched of a call: sound, the picture of it, attachments."""
+"""Answer with the media of a call: audio, waveform, attachments."""
 
 from __future__ import annotations
 
@@ -10,27 +10,25 @@ from admin_api.page.framework.page_request import PageRequest, View
 
 
 async def sound(request: PageRequest) -> Response:
-    """Hand out the sound, or the range of it that a player asks for; going on somewhere else is no new listening."""
+    """Answer with the audio, or the range a player asks for; seeking is not audited as a new playback."""
     form = request.http.query_params.get("format", "wav")
     wanted = request.http.headers.get("range", "")
     further = bool(wanted) and not wanted.startswith("bytes=0-")
     answer = await request.api.stream(f"/calls/{request.path_id}/media", {"format": form}, again=further)
     if answer.status_code < 400 or request.http.headers.get("sec-fetch-mode") != "navigate":
         return answer
-    page = request.refused(
-        answer_of(answer)
-    )  # somebody followed a link to it; the player asks by itself and wants no page
+    page = request.refused(answer_of(answer))  # a person followed a link; a player's own request needs no page
     page.headers.update({name: value for name, value in answer.headers.items() if name == "retry-after"})
     return page
 
 
 async def waveform(request: PageRequest) -> Response:
-    """Hand out how loud each channel is over the length of the call."""
+    """Answer with the loudness of each channel over the length of the call."""
     return await request.api.stream(f"/calls/{request.path_id}/waveform")
 
 
 async def attachment(request: PageRequest) -> Response:
-    """Hand out a transcript or chat, to be saved."""
+    """Answer with a transcript or chat as a download."""
     part = str(request.http.path_params["part"])
     return await request.api.stream(f"/calls/{request.path_id}/attachments/{part if is_id(part) else '-'}")
 

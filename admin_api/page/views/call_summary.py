@@ -1,4 +1,4 @@
-"""The summary of a call that lists show: who took part, how good it sounds, what is missing; pure."""
+"""Summarise a call for lists: parties, audio quality, gaps; pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, cast
 from storage.calls.call_document import CallDocument, Party
 
 MOST_PEOPLE = 4
-"""Named in a row; a conference has more, and its own page names them."""
+"""Parties named in a row; the page of the call names them all."""
 
 ROLES: Mapping[str, str] = {
     "caller": "caller",
@@ -20,7 +20,7 @@ ROLES: Mapping[str, str] = {
     "redirected_to": "redirected to",
     "participant": "participant",
 }
-"""What the roles of parties are called."""
+"""Display names of the roles of parties."""
 
 STATES: Mapping[str, tuple[str, str]] = {
     "recording": ("live", "live"),
@@ -30,19 +30,19 @@ STATES: Mapping[str, tuple[str, str]] = {
 """Tone and words of each state."""
 
 GRADES = ((4.03, "good", "good"), (3.6, "", "fair"), (3.1, "warn", "poor"), (0.0, "bad", "bad"))
-"""From which estimate on, with tone and word: the classes of satisfaction of ITU-T G.107 annex B."""
+"""Lowest MOS, tone and word of each class of user satisfaction (ITU-T G.107 annex B)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A small sign in words."""
+    """A small label."""
 
     text: str
     """English, to be translated."""
     tone: str = ""
     """good, warn, bad, hold, live, or "" for grey."""
     values: Mapping[str, object] = field(default_factory=dict)
-    """What is put into the text."""
+    """Values for the placeholders in the text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class Person:
     role: str
     """In words, English."""
     name: str
-    """As it was sent, "" if it was not."""
+    """Name as sent, "" if absent."""
     address: str
     """Number, else URI, else ""."""
 
@@ -68,13 +68,13 @@ class CallSummary:
     duration_ms: int
     """Length so far."""
     live: bool
-    """It is being recorded."""
+    """Whether it is being recorded."""
     people: Sequence[Person]
     """Who took part, at most MOST_PEOPLE."""
     more: int
     """How many others took part."""
     state: Mark
-    """How far it is."""
+    """Its state."""
     marks: Sequence[Mark]
     """Quality, gaps, pause, hold."""
     erase_after: str | None
@@ -82,7 +82,7 @@ class CallSummary:
 
 
 def summary(shown: Mapping[str, Any]) -> CallSummary:
-    """Take out of a call's document what a row shows."""
+    """Build a row from a call's document."""
     call = cast("CallDocument", shown)
     parties = call.get("parties") or ()
     state = str(call["state"])
@@ -108,7 +108,7 @@ def person(party: Party) -> Person:
 
 
 def quality(mos: float | None) -> Mark | None:
-    """Put an estimate (1 to 4.5) into a word."""
+    """Return the word for a MOS estimate (1 to 4.5)."""
     if mos is None:
         return None
     found = next((tone, word) for least, tone, word in GRADES if mos >= least or not least)
@@ -116,7 +116,7 @@ def quality(mos: float | None) -> Mark | None:
 
 
 def fingerprint(rows: Iterable[CallSummary]) -> str:
-    """Name what is shown but for the lengths, which go on by themselves."""
+    """Return a key of what is shown except the lengths, which keep growing."""
     told = [(row.id, row.people, row.more, row.state.text, [(m.text, m.values) for m in row.marks]) for row in rows]
     return hashlib.sha256(repr(told).encode()).hexdigest()[:16]
 

@@ -1,4 +1,4 @@
-"""The list of calls: one search field for any spelling, filters, and live calls on top, which move by themselves."""
+"""Show the list of calls: one search field for any spelling, filters, and self-updating live calls on top."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from admin_api.page.framework.page_request import PageRequest, View
 from admin_api.page.views.call_summary import CallSummary, fingerprint, summary
 
 MOST_LIVE = 20
-"""Live calls above the list; there is a link to all of them."""
+"""Most live calls above the list; a link leads to all."""
 PAGE = 50  # calls of one page
 STATES = ("recording", "complete", "interrupted")
 HOLDS = ("true", "false")
@@ -23,16 +23,16 @@ DIRECTIONS = ("inbound", "outbound", "internal")
 NO_DAY = {"title": "No such day", "detail": "A day is written as 2026-11-25."}
 WRONG_ORDER = {
     "title": "From comes after To",
-    "detail": "No call can be found like that. Exchange the two days, or leave one out.",
+    "detail": "No call can match. Swap the two days, or leave one out.",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What the reader looks for, as the form has it."""
+    """The search, as filled in."""
 
     party: str = ""
-    """Any spelling of somebody."""
+    """A person in any spelling."""
     since: str = ""
     """First day."""
     until: str = ""
@@ -46,9 +46,9 @@ class Question:
     source: str = ""
     """The address that the recording came from."""
     zone: str = ""
-    """Whose days are meant."""
+    """Time zone of the days."""
     cursor: str = ""
-    """Where the page begins."""
+    """Cursor of the page."""
 
     @classmethod
     def of(cls, query: Mapping[str, str]) -> Question:
@@ -60,26 +60,26 @@ class Question:
 
     @property
     def anything(self) -> bool:
-        """Say whether something was filled in."""
+        """Return whether any field is filled in."""
         return bool(self.party or self.narrowed)
 
     @property
     def narrowed(self) -> bool:
-        """Say whether something but a party was filled in."""
+        """Return whether any field but the party is filled in."""
         return bool(self.since or self.until or self.state or self.rarely)
 
     @property
     def rarely(self) -> bool:
-        """Say whether something was filled in that few look for."""
+        """Return whether any of the less common filters is filled in."""
         return bool(self.hold or self.direction or self.source)
 
     @property
     def with_live(self) -> bool:
-        """Say whether live calls stand above the list: on the first page, unless it is narrowed."""
+        """Return whether to show live calls above the list: on the first page without a search."""
         return not (self.narrowed or self.cursor)
 
     def pairs(self, **changes: str) -> list[tuple[str, str]]:
-        """Return the query of a link to the same question."""
+        """Return the query string of a link to the same search."""
         given = {name: getattr(self, name) for name in SEARCHED}
         return [(name, value) for name, value in {**given, **changes}.items() if value]
 
@@ -100,11 +100,11 @@ class Question:
 
 
 SEARCHED = tuple(name for name in Question.__dataclass_fields__ if name != "cursor")
-"""What a form or a link to a question carries."""
+"""The fields that a form or link to a search carries."""
 
 
 def bad_day(wrong: date_ranges.BadDay) -> Answer:
-    """Say what is wrong with the days of a question."""
+    """Return the problem with the days of a search."""
     return Answer(422, WRONG_ORDER if isinstance(wrong, date_ranges.WrongOrder) else NO_DAY)
 
 
@@ -119,7 +119,7 @@ async def listed(request: PageRequest) -> Response:
     if now is not None and not now.well:
         found = now
     if request.from_htmx and not found.well:
-        return Response(status_code=found.status)  # what is shown stays, and the page says that it may be old
+        return Response(status_code=found.status)  # the shown calls stay, marked as possibly out of date
     above = _glances(now)
     known = {row.id for row in above}
     values = {
@@ -137,7 +137,7 @@ async def listed(request: PageRequest) -> Response:
 
 
 async def live(request: PageRequest) -> Response:
-    """Show the live calls once more; 204 if nothing changed but their lengths, so that nothing moves for nothing."""
+    """Refresh the live calls; 204 if only their lengths changed, so that the list is not redrawn."""
     question = Question.of(request.http.query_params)
     now = await _live(request, question.party)
     if not now.well:

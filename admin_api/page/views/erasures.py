@@ -1,4 +1,4 @@
-"""Erasures: what waits and what is done, one with its receipt, the second person's approval, and the waiver."""
+"""Erasures: the open and finished ones, one with its receipt, approval, and the waiver."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ WAIVER = ("document_sha256", "signed_by", "signed_at", "scope", "expires_at")
 
 
 async def listed(request: PageRequest) -> Response:
-    """Show what is not done, and the newest of what is."""
+    """Show the open erasures and the newest finished ones."""
     cursor = request.http.query_params.get("cursor")
     going = await request.api.get("/erasures")
     done = await request.api.get("/erasures", {"state": "done", "limit": PAGE, "cursor": cursor})
@@ -41,14 +41,14 @@ async def one(request: PageRequest) -> Response:
 
 
 async def approve(request: PageRequest) -> Response:
-    """Grant what somebody else asked for."""
+    """Approve an erasure that somebody else asked for."""
     id = request.path_id
     answer = await request.api.send("POST", f"/erasures/{id}/approve")
     return request.moved(f"/erasures/{id}") if answer.well else await _one(request, answer)
 
 
 async def receipt(request: PageRequest) -> Response:
-    """Hand out the receipt."""
+    """Answer with the receipt."""
     id = request.path_id
     return await request.signed(f"/erasures/{id}", "receipt", f"receipt-{id}.json")
 
@@ -94,7 +94,7 @@ async def _one(request: PageRequest, problem: Answer | None = None) -> Response:
 
 
 def _midnight(day: str) -> str:
-    """Return the begin of a day in UTC as the API takes it."""
+    """Return the start of a day in UTC in the API's form."""
     return f"{day}T00:00:00Z" if day else ""
 
 

@@ -1,7 +1,7 @@
-"""A new export: calls chosen by a search, columns in the order wanted, format and media.
+"""A new export: calls chosen by a search, columns in any order, format and media.
 
-The form is its own memory: moving a column, taking a set or adding a column posts it and gets it back changed, so it
-works without scripts and keeps nothing here.
+The form holds all its state: moving or adding a column or using a set posts it and returns it changed, so it works
+without scripts and stores nothing on the server.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from admin_api.page.views.call_summary import summary
 from admin_api.page.views.calls import SEARCHED, Question, bad_day
 
 MOST_CALLS = 500
-"""Calls that one form offers to tick; a person's calls are exported without ticking, however many there are."""
+"""Most calls that a form offers to tick; to export all calls of a person, no ticking is needed."""
 FORMATS = ("xlsx", "csv", "json")
 MEDIA = ("wav", "flac", "opus", "mp3", "mkv")
 GROUPS = ((About.CALL, "The call"), (About.SUBJECT, "The person searched for"), (About.OTHERS, "Other people"))
@@ -33,12 +33,12 @@ NO_NAME = {"title": "The set needs a name", "detail": "It has 1 to 80 characters
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """What was filled in so far."""
+    """The form as filled in so far."""
 
     question: Question
-    """The search that the calls come from."""
+    """The search that finds the calls."""
     whole: bool
-    """Take every call of the party, or that the search finds, also those that are not shown."""
+    """Export every call of the party or search, including those not shown."""
     calls: tuple[str, ...]
     """Ids that are ticked."""
     columns: tuple[str, ...]
@@ -48,7 +48,7 @@ class Draft:
     media: str = ""
     """Of the media files, "" for none."""
     silence: bool = False
-    """Leave everybody but the party out of the media files."""
+    """Silence everybody but the party in the media files."""
     reason: str = ""
     """Why."""
 
@@ -70,7 +70,7 @@ class Draft:
         )
 
     def moved(self, act: str) -> Draft:
-        """Move or remove a column: "up 3", "down 3", "out 3"; what is none of these changes nothing."""
+        """Move or remove a column: "up 3", "down 3", "out 3"; any other text changes nothing."""
         what, _, number = act.partition(" ")
         places = [str(place) for place in range(len(self.columns))]
         if number not in places:
@@ -82,7 +82,7 @@ class Draft:
         return replace(self, columns=tuple(names)) if what in ("up", "down", "out") else self
 
     def body(self) -> dict[str, Any]:
-        """Return what the API is asked for; raises BadDay."""
+        """Return the body for the API; raises BadDay."""
         person = self.whole and bool(self.question.party)
         silence = {"silence_others": True} if self.silence and person and self.media else {}
         columns = {"columns": list(self.columns)} if self.columns else {}
@@ -90,7 +90,7 @@ class Draft:
         return {**self._whose(), **columns, **silence, "format": self.format, "media": media, "reason": self.reason}
 
     def _whose(self) -> dict[str, Any]:
-        """Return whose calls are wanted."""
+        """Return the selection of calls."""
         if not self.whole:
             return {"calls": list(self.calls)}
         if not self.question.narrowed:
@@ -108,7 +108,7 @@ async def new(request: PageRequest) -> Response:
 
 
 async def arrange(request: PageRequest) -> Response:
-    """Give the form back with a column moved, added or removed, a set taken, saved or deleted."""
+    """Return the form with a column moved, added or removed, or a set used, saved or deleted."""
     draft, act = Draft.sent(request), request.one("act")
     if act == "add" and request.one("more") in COLUMNS:
         return await _shown(
@@ -127,7 +127,7 @@ async def arrange(request: PageRequest) -> Response:
 
 
 async def create(request: PageRequest) -> Response:
-    """Ask for the export, and go where its progress is seen."""
+    """Request the export, and redirect to its progress."""
     draft = Draft.sent(request)
     if not draft.whole and not draft.calls:
         return await _shown(request, draft, Answer(422, NOTHING))
@@ -140,7 +140,7 @@ async def create(request: PageRequest) -> Response:
 
 
 async def _saved(request: PageRequest, draft: Draft) -> Answer | None:
-    """Keep the columns as a set; return what was refused."""
+    """Save the columns as a set; return a refusal, if any."""
     name = request.one("name").strip()
     if not name or "/" in name:
         return Answer(422, NO_NAME)

@@ -1,4 +1,4 @@
-"""Exports: those of the last days with their progress, one of them, its file, and the end of it."""
+"""Exports: recent ones with their progress, one export, its file, and cancelling it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ STATES = {
     "failed": Mark("failed", "bad"),
     "cancelled": Mark("given up"),
 }
-"""What the states are called."""
+"""Display names of the states."""
 
 
 async def listed(request: PageRequest) -> Response:
@@ -47,15 +47,15 @@ async def one(request: PageRequest) -> Response:
 
 
 async def file(request: PageRequest) -> Response:
-    """Hand out the file."""
+    """Answer with the file."""
     answer = await request.api.stream(f"/exports/{request.path_id}/file")
-    if answer.status_code in (404, 409):  # it went, or is not ready yet: the reader came by a link of ours
+    if answer.status_code in (404, 409):  # expired or not ready yet: the reader followed a link on the page
         return request.refused(Answer(answer.status_code, _told(answer)))
     return answer
 
 
 async def cancel(request: PageRequest) -> Response:
-    """End one that is being made, or give up its file."""
+    """Cancel an export that is being made, or delete its file."""
     answer = await request.api.send("DELETE", f"/exports/{request.path_id}")
     return request.moved("/exports") if answer.well else request.refused(answer)
 
@@ -64,10 +64,10 @@ def _told(answer: Response) -> dict[str, Any]:
     if answer.status_code == 409:
         return {
             "title": "Not possible in this state",
-            "detail": "The export is not done yet; its state says when it is.",
+            "detail": "The export is not finished yet; its state shows when it is.",
         }
     return {
-        "title": "Nothing is here",
+        "title": "Nothing was found here",
         "detail": "The export was given up, has expired, or holds a call that was erased.",
     }
 

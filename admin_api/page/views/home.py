@@ -1,4 +1,4 @@
-"""The first page after signing in: the first view of the menu that the person may see."""
+"""The first page after signing in: the first view of the person's menu."""
 
 from __future__ import annotations
 

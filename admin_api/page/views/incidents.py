@@ -1,4 +1,4 @@
-"""Incidents: recordings that should exist but do not or are incomplete, and security events."""
+"""Show incidents: missing or incomplete recordings, and security events."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ async def listed(request: PageRequest) -> Response:
 
 
 def _facts(incident: Mapping[str, Any]) -> list[tuple[str, Any, bool]]:
-    """Return what is known further: name, value, and whether it is the id of a call."""
+    """Return the other details: name, value, and whether it is the id of a call."""
     known = [(name, value) for name, value in incident.items() if name not in FACTS_APART and value not in (None, "")]
     return [(name, value, name == "call" and is_id(str(value))) for name, value in known]
 

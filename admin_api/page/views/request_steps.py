@@ -1,4 +1,4 @@
-"""The steps of one request: choose its calls, have the report made and fetch it, go on into erasure, close it."""
+"""The steps of one request: choose its calls, make and fetch the report, ask for erasure, close it."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from admin_api.page.framework.page_request import PageRequest, View
 from admin_api.page.views.requests import shown
 
 BATCH = 1000
-"""Candidates asked for at once when a selection is put together."""
+"""Candidates fetched at once to build a selection."""
 PERSON = "person-"
-"""Begin of the names of fields that say which party of a call is the person; the call's id follows."""
+"""Prefix of the fields that say which party of a call is the person; the call's id follows."""
 PASSPHRASE_BYTES = 15
-"""120 bits, as six groups of four letters and digits: nobody guesses it, and it can be read out on the telephone."""
+"""120 bits, as six groups of four letters and digits: unguessable, and easy to read out on the telephone."""
 
 
 async def select(request: PageRequest) -> Response:
-    """Confirm which candidates concern the person; those of other pages stay as they were."""
+    """Confirm which candidates concern the person; candidates on other pages stay unchanged."""
     id = request.path_id
     found = await _candidates(request, id)
     if isinstance(found, Answer):
@@ -36,7 +36,7 @@ async def select(request: PageRequest) -> Response:
 
 
 async def extend(request: PageRequest) -> Response:
-    """Move the day of the answer."""
+    """Extend the time limit."""
     id = request.path_id
     day = request.one("told_at")
     body = {
@@ -50,7 +50,7 @@ async def extend(request: PageRequest) -> Response:
 
 
 async def report(request: PageRequest) -> Response:
-    """Have the report made; a passphrase that we make is shown once, with the answer to the form."""
+    """Have the report made; a generated passphrase is shown once, in the answer to the form."""
     id = request.path_id
     seal = request.one("seal")
     passphrase = _passphrase() if seal == "passphrase" else None
@@ -70,7 +70,7 @@ async def report(request: PageRequest) -> Response:
 
 
 async def cancel(request: PageRequest) -> Response:
-    """Stop making the report."""
+    """Cancel the report."""
     id = request.path_id
     case = await request.api.get(f"/requests/{id}")
     made = case.document.get("report") if case.well else None
@@ -79,22 +79,22 @@ async def cancel(request: PageRequest) -> Response:
 
 
 async def file(request: PageRequest) -> Response:
-    """Hand out the report; if there is none any more the page says so, and not a document for programs."""
+    """Answer with the report; if it no longer exists, show a page instead of a problem document."""
     response = await request.api.stream(f"/requests/{request.path_id}/report/file")
     return response if response.status_code < 400 else request.refused(answer_of(response))
 
 
 async def erase(request: PageRequest) -> Response:
-    """Ask for the erasure of the calls that were chosen."""
+    """Ask for the erasure of the chosen calls."""
     id = request.path_id
     if not request.one("understood"):
-        return request.moved(f"/requests/{id}#erasure")  # browsers do not send the form without the tick
+        return request.moved(f"/requests/{id}#erasure")  # browsers do not send the form unless the box is ticked
     answer = await request.api.send("POST", f"/requests/{id}/erasure", {"reason": request.one("reason")})
     return await request.after(answer, f"/requests/{id}#erasure", shown)
 
 
 async def close(request: PageRequest) -> Response:
-    """End the request."""
+    """Close the request."""
     id = request.path_id
     outcome = request.one("outcome")
     body = {"outcome": outcome, "ground": request.one("ground") or None if outcome == "refused" else None}
@@ -103,7 +103,7 @@ async def close(request: PageRequest) -> Response:
 
 
 async def _candidates(request: PageRequest, id: str) -> list[Mapping[str, Any]] | Answer:
-    """Return all candidates, or what the API said no to."""
+    """Return all candidates, or the API's refusal."""
     found: list[Mapping[str, Any]] = []
     cursor = None
     while True:
@@ -124,10 +124,10 @@ def _selection(
     *,
     sure: bool,
 ) -> dict[str, list[Any]]:
-    """Put a whole selection together: what was on the page as it was ticked, everything else as it was.
+    """Build a whole selection: candidates on the page as ticked, all others as before.
 
-    `said` names the party that is the person in calls where several may be. `sure` takes all candidates about which
-    there is no doubt, and leaves out the others.
+    `said` names the party that is the person in calls where several may be. `sure` selects all candidates without
+    doubt, and leaves out the others.
     """
 
     def inside(each: Mapping[str, Any]) -> bool | None:
@@ -143,7 +143,7 @@ def _selection(
 
 
 def _with_person(each: Mapping[str, Any], said: str) -> Any:
-    """Return a call for the selection: by its id, or with who the person is in it, as said now or before."""
+    """Return a call for the selection: its id, with the person's party if it was stated now or before."""
     if not each["choose"]:
         return each["call"]
     parties = [party["index"] for party in each["parties"] if str(party["index"]) == said] or each["chosen"]

@@ -1,4 +1,4 @@
-"""Requests of people who were recorded: the list, a new one from a letter, and one as the steps it goes through."""
+"""Data subject requests: the list, a new one from a letter, and one request with its steps."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ async def listed(request: PageRequest) -> Response:
 
 
 async def new(request: PageRequest) -> Response:
-    """Show the form for a letter; a link from a search or a user fills some of it in."""
+    """Show the form for a letter; a link from a search or a user fills in part of it."""
     asked = request.http.query_params
     given = {name: asked.get(name, "") for name in FIELDS}
     return _new(request, given, ["access"])
@@ -53,14 +53,14 @@ async def create(request: PageRequest) -> Response:
 
 
 async def one(request: PageRequest) -> Response:
-    """Show one request; while its report is being made, by itself only that part again."""
+    """Show one request; while its report is being made, only that part refreshes."""
     if request.from_htmx:
         return await _how_far(request)
     return await shown(request)
 
 
 async def _how_far(request: PageRequest) -> Response:
-    """Answer with how far the report is; once it is made the whole page has changed, so the browser loads it anew."""
+    """Answer with the progress of the report; once it is made, have the browser reload the whole page."""
     answer = await request.api.get(f"/requests/{request.path_id}", again=True)
     report = answer.document.get("report") if answer.well else None
     if report is None or report["state"] != "running":
@@ -69,7 +69,7 @@ async def _how_far(request: PageRequest) -> Response:
 
 
 async def shown(request: PageRequest, problem: Answer | None = None) -> Response:
-    """Answer with a request as it stands, and what the API said no to."""
+    """Answer with the current request and the API's refusal."""
     id = request.path_id
     answer = await request.api.get(f"/requests/{id}")
     if not answer.well:
@@ -94,7 +94,7 @@ async def shown(request: PageRequest, problem: Answer | None = None) -> Response
 
 
 async def record(request: PageRequest) -> Response:
-    """Hand out what stays of a closed request."""
+    """Answer with the record of a closed request."""
     id = request.path_id
     return await request.signed(f"/requests/{id}", "record", f"record-{id}.json")
 

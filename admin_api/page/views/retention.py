@@ -1,7 +1,7 @@
-"""How long calls are kept: the rules, what the next sweep takes, and the form that changes them.
+"""Retention: the rules, what the next sweep erases, and the form that changes the rules.
 
-Rules are put into force from below what they would erase: the form carries a digest of the rules that were tried, and
-other rules are tried first.
+New rules can only be applied from their preview: the form carries a digest of the previewed rules, and different rules
+are previewed first.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from admin_api.page.framework.in_process_api import Answer
 from admin_api.page.framework.page_request import PageRequest, View
 
 SHOWN = 100
-"""Calls of a preview that are named; a first sweep may take 100,000."""
+"""Calls that a preview lists; a first sweep may erase 100,000."""
 LABELS: Mapping[str, str] = {
     "rules": "The rules",
     "default_days": "Days where no rule matches",
@@ -30,13 +30,13 @@ LABELS: Mapping[str, str] = {
     "source": "Source",
     "party": "Who took part",
 }
-"""What the form calls the members of rules."""
+"""The form's names for the members of rules."""
 FIELDS = ("name", "days", "direction", "source", "party")
 """Fields of one rule in the form."""
 
 
 async def show(request: PageRequest) -> Response:
-    """Show the rules that hold."""
+    """Show the rules in force."""
     answer = await request.api.get("/retention")
     if not answer.well:
         return request.refused(answer)
@@ -44,7 +44,7 @@ async def show(request: PageRequest) -> Response:
 
 
 async def preview(request: PageRequest) -> Response:
-    """Show what the next sweep takes by the rules that hold."""
+    """Show what the next sweep erases by the rules in force."""
     answer = await request.api.send("POST", "/retention/preview", {})
     if not answer.well:
         return request.refused(answer)
@@ -52,7 +52,7 @@ async def preview(request: PageRequest) -> Response:
 
 
 async def edit(request: PageRequest) -> Response:
-    """Show the form with the rules that hold."""
+    """Show the form with the rules in force."""
     answer = await request.api.get("/retention")
     if not answer.well:
         return request.refused(answer)
@@ -61,7 +61,7 @@ async def edit(request: PageRequest) -> Response:
 
 
 async def change(request: PageRequest) -> Response:
-    """Do what the form's button says: one more rule, one less, try the rules, or keep those that were tried."""
+    """Handle the form's button: add a rule, remove one, preview the rules, or apply those that were previewed."""
     rules = _rules_of(request)
     act, _, number = request.one("act").partition("-")
     if act == "add":
@@ -98,7 +98,7 @@ def _form(
 
 
 def _in_words(request: PageRequest, problem: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return a fault with its fields called as the form calls them: "Rule 1, Days" and not "rules.0.days"."""
+    """Return an error with the form's field names: "Rule 1, Days" and not "rules.0.days"."""
     errors = [{**each, "name": _named(request, str(each.get("name", "")))} for each in problem.get("errors", ())]
     return {**problem, "errors": errors} if errors else problem
 
@@ -113,12 +113,12 @@ def _named(request: PageRequest, place: str) -> str:
 
 
 def _digest(body: Mapping[str, Any]) -> str:
-    """Name rules, to know them again."""
+    """Return a digest of rules, to recognise them."""
     return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
 
 
 async def _foreseen(request: PageRequest, answer: Answer) -> dict[str, Any]:
-    """Return what a template needs to show a preview: counts by rule, the first calls, names of rules."""
+    """Return the template's data for a preview: counts by rule, the first calls, names of rules."""
     found = answer.document
     due = [*found["items"], *found["asks"]]
     rules = await request.api.get("/retention")
@@ -135,12 +135,12 @@ async def _foreseen(request: PageRequest, answer: Answer) -> dict[str, Any]:
 
 
 def _texts(rules: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
-    """Return rules as the fields of the form."""
+    """Return rules as form fields."""
     return [{**{name: rule[name] or "" for name in FIELDS}, "days": _days(rule["days"])} for rule in rules]
 
 
 def _rules_of(request: PageRequest) -> list[dict[str, str]]:
-    """Return the rules as the form sent them: as many as every field has."""
+    """Return the rules of a sent form."""
     columns = [request.form.get(name, []) for name in FIELDS]
     return [dict(zip(FIELDS, texts, strict=True)) for texts in zip(*columns, strict=False)]
 
@@ -155,7 +155,7 @@ def _days(days: int | None) -> str:
 
 
 def _whole(text: str) -> int | str | None:
-    """Return days as the API takes them, None for ever; what is no number goes on as it is and is refused there."""
+    """Return days in the API's form, None for ever; text that is no number is passed on, and the API refuses it."""
     text = text.strip()
     return None if not text else int(text) if text.isdecimal() and len(text) < 10 else text
 

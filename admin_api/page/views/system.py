@@ -1,4 +1,4 @@
-"""How the recorder fares: the node for operators, the customer's own calls and storage for admins."""
+"""Show the state of the recorder: the node for operators, the customer's own calls and storage for admins."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from admin_api.page.framework.page_request import PageRequest, View
 from admin_api.page.views.action_labels import REASONS
 
 WARN_DAYS = 30
-"""Days before its expiry from which a certificate is marked."""
+"""Days before expiry from which a certificate is highlighted."""
 BACKUP_DAYS = 30
 """Days after which a backup of the keys is old."""
 LITTLE_ROOM = 10
-"""Percent of a disk; below, it is marked."""
+"""Percent free, below which a disk is highlighted."""
 
 
 async def show(request: PageRequest) -> Response:
-    """Show the figures; by itself only their newest part again."""
+    """Show the figures; a refresh gets only the current part."""
     answer = await request.api.get("/system", again=request.from_htmx)
     if not answer.well:
         return request.refused(answer)
@@ -40,7 +40,7 @@ async def show(request: PageRequest) -> Response:
 
 
 def _judged(node: Mapping[str, Any], now: datetime) -> dict[str, Any]:
-    """Add what a person would have to reckon: percent of disks, days of certificates and of the keys' backup."""
+    """Add computed figures: percent of disks, days left of certificates, age of the keys' backup."""
     return {
         "disks": [{**disk, **_room(disk)} for disk in node["disks"]],
         "certificates": [{**one, **_age(one["expires_at"], now)} for one in node["certificates"]],

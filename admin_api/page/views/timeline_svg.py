@@ -1,7 +1,7 @@
-"""The time line of a call as a picture: a lane for each party and stream, with what was paused, held or lost; pure.
+"""Draw the time line of a call: a lane for each party and stream, with pauses, holds and gaps; pure.
 
-Places are per cent of the call's length, so that a template draws them at any width. The same events are there as
-rows of a table, for those who do not look at pictures.
+Positions are percent of the call's length, so that a template can draw them at any width. The same events are in a
+table, for readers who cannot see the picture.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from datetime import datetime, timedelta
 from typing import Any
 
 MOST_LANES = 40
-"""Drawn; a conference with more names the rest in its tables."""
+"""Most lanes drawn; the tables list the rest."""
 MOST_BARS = 400
-"""Drawn in a lane; more are no wider than a dot, and the figures of the stream count them all."""
+"""Most gaps drawn in a lane; with more, each is no wider than a dot, and the stream's figures count all."""
 MOST_TICKS = 9
 STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 28800, 86400)
-"""Seconds between two ticks, the first that fits."""
-THIN = 0.15  # per cent: narrower bars would not be seen
+"""Seconds between two ticks; the first that fits is used."""
+THIN = 0.15  # percent: narrower bars would be invisible
 
 REASONS: Mapping[str, str] = {
     "loss": "lost on the way",
@@ -26,14 +26,14 @@ REASONS: Mapping[str, str] = {
     "no media": "nothing was sent",
     "decrypt failure": "could not be decrypted",
     "restart": "the recorder restarted",
-    "disk": "the disk did not take it",
+    "disk": "the disk did not accept it",
 }
-"""What the reasons of gaps are called."""
+"""Display names of the reasons of gaps."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """Something that lasted."""
+    """An event with a duration."""
 
     kind: str
     """present, sound, pause or gap: how it is drawn."""
@@ -44,7 +44,7 @@ class Bar:
     end: str | None
     """RFC 3339, None while it lasts."""
     x: float
-    """Left end, per cent."""
+    """Left end in percent."""
     width: float
     """Per cent."""
     who: str = ""
@@ -67,7 +67,7 @@ class Lane:
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """A place on the scale below."""
+    """A tick on the scale below."""
 
     x: float
     """Per cent."""
@@ -77,7 +77,7 @@ class Tick:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """All of it."""
+    """The whole time line."""
 
     lanes: Sequence[Lane]
     """From top to bottom."""
@@ -88,14 +88,14 @@ class Picture:
 
 
 class _Scale:
-    """Turns times into per cent of the length."""
+    """Converts times to percent of the length."""
 
     def __init__(self, begin: datetime, end: datetime) -> None:
         self.begin = begin
         self.seconds = max((end - begin).total_seconds(), 0.001)
 
     def bar(self, kind: str, what: str, begin: str | None, end: str | None, who: str = "") -> Bar | None:
-        """Draw from one time to another, to the end while it lasts; None if it never began."""
+        """Return the bar between two times, to the end if it still lasts; None if it never began."""
         if begin is None:
             return None
         left = self._at(begin)
@@ -120,7 +120,7 @@ def picture(call: Mapping[str, Any]) -> Picture | None:
 
 
 def named(party: Mapping[str, Any]) -> str:
-    """Name a party as short as can be."""
+    """Return the shortest name of a party."""
     return str(party.get("name") or party.get("number") or party.get("uri") or "")
 
 
@@ -141,7 +141,7 @@ def owners_in_turn(stream: Mapping[str, Any]) -> list[tuple[str | None, str | No
 def _sounding(
     call: Mapping[str, Any], stream: Mapping[str, Any], scale: _Scale, last: str | None
 ) -> Iterator[Bar | None]:
-    """Draw what was recorded of a stream, a bar for each who was heard in it."""
+    """Draw the recorded parts of a stream, with a bar for each speaker."""
     first, parties = stream.get("first_packet_at"), call.get("parties") or ()
     for begin, end, numbers in owners_in_turn(stream)[:MOST_BARS] if first else ():
         names = [named(parties[number]) for number in numbers if 0 <= number < len(parties)]

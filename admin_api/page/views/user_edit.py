@@ -1,4 +1,4 @@
-"""Users of a customer without a directory, made and changed here; whoever comes from a directory changes there."""
+"""Create and change users of a customer without a directory; others are changed in their directory."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ async def new(request: PageRequest) -> Response:
 
 
 async def create(request: PageRequest) -> Response:
-    """Make a user."""
+    """Create a user."""
     answer = await request.api.send("POST", "/users", _person(request))
     return request.moved(f"/users/{answer.document['id']}") if answer.well else _form(request, _given(request), answer)
 
 
 async def edit(request: PageRequest) -> Response:
-    """Show the form with what is known."""
+    """Show the form with the user's data."""
     found = await request.api.get(f"/users/{request.path_id}")
     if not found.well:
         return request.refused(found)
@@ -50,7 +50,7 @@ def _given(request: PageRequest) -> dict[str, str]:
 
 
 def _person(request: PageRequest) -> dict[str, Any]:
-    """Return what the API takes: nothing for an empty field, a list of the lines of a field for several."""
+    """Return the body for the API: no member for an empty field, a list of lines for a field with several values."""
     single: dict[str, Any] = {name: request.one(name).strip() or None for name in SINGLE}
     lines = {name: [line.strip() for line in request.one(name).splitlines() if line.strip()] for name in SEVERAL}
     return {**single, **lines}

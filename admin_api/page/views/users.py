@@ -1,4 +1,4 @@
-"""Directory users: found by anything they are or were known by; one with identities and calls, unmapped, deleted."""
+"""Directory users: search by current or former identity; show one with identities and calls; unmap, delete."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from admin_api.page.views.call_summary import Mark, summary
 
 PAGE = 50  # users of one page
 CALLS = 20
-"""Calls shown beside a user; there is a link to all of them."""
+"""Most calls shown beside a user; a link leads to all."""
 STATES = {"active": Mark("in the directory", "good"), "inactive": Mark("inactive", "warn")}
 SOURCES = {"entra": "Microsoft Entra ID", "csv": "CSV file", "api": "API"}
 KINDS = {
@@ -27,9 +27,9 @@ KINDS = {
     "last_name": "last name",
     "account_name": "account name",
 }
-"""What the members of a person are called."""
+"""Display names of a person's members."""
 IDENTITIES = ("email", "upn", "object_id", "numbers", "addresses")
-"""What parties of calls are recognised by."""
+"""Kinds of identities that link calls to users."""
 
 
 async def listed(request: PageRequest) -> Response:
@@ -59,18 +59,18 @@ async def one(request: PageRequest) -> Response:
 
 
 async def export(request: PageRequest) -> Response:
-    """Hand out everything kept of a user, as a file."""
+    """Answer with everything stored about a user, as a file."""
     return await request.api.stream(f"/users/{request.path_id}/export")
 
 
 async def unmap(request: PageRequest) -> Response:
-    """Say that the directory has this user no more."""
+    """Mark a user as no longer in the directory."""
     answer = await request.api.send("POST", f"/users/{request.path_id}/unmap")
     return request.moved(f"/users/{request.path_id}") if answer.well else await _shown(request, answer)
 
 
 async def delete(request: PageRequest) -> Response:
-    """Delete a user whom neither directory nor recordings know any more."""
+    """Delete a user who is neither in the directory nor in recordings."""
     answer = await request.api.send("DELETE", f"/users/{request.path_id}")
     return request.moved("/users") if answer.well else await _shown(request, answer)
 
@@ -102,7 +102,7 @@ async def _shown(request: PageRequest, problem: Answer | None = None) -> Respons
 
 
 def name_of(user: Mapping[str, Any]) -> str:
-    """Name a user as well as the directory does."""
+    """Return the best name the directory has for a user."""
     whole = " ".join(part for part in (user.get("first_name"), user.get("last_name")) if part)
     return whole or str(user.get("account_name") or user.get("email") or user.get("upn") or "")
 

@@ -53,7 +53,7 @@ def test_a_number_that_is_missing_is_not_null():
 
 def test_an_unknown_member_is_refused_without_its_name():
     body = Members({"Qz7": 1}, ("a", "b"))
-    assert reasons(body) == [(None, "there is an unknown member; known are a, b")]
+    assert reasons(body) == [(None, "unknown member; the known ones are a, b")]
 
 
 def test_a_fault_inside_names_its_place():

@@ -56,7 +56,10 @@ def test_a_browser_gets_a_404_page_and_a_program_a_document(browse):
     for visitor in (browse(), browse(Role.LISTENER)):
         lost = visitor.get("/nothing", headers=BROWSER)
         assert (lost.status_code, lost.headers["content-type"]) == (404, "text/html; charset=utf-8")
-        assert "Hier ist nichts" in lost.text and "default-src 'none'" in lost.headers["content-security-policy"]
+        assert (
+            "Hier wurde nichts gefunden" in lost.text
+            and "default-src 'none'" in lost.headers["content-security-policy"]
+        )
         assert lost.headers["cache-control"] == "no-store"
         assert visitor.client.request("HEAD", "/nothing", headers=BROWSER).status_code == 404
     for path, headers in (("/nothing", {}), ("/apis", {}), ("/api/v1/nothing", BROWSER), ("/metrics/x", {})):

@@ -126,7 +126,7 @@ def test_a_form_whose_session_has_ended_is_kept_for_its_sender(browse, service, 
     sent = anna_again.client.post(f"{place}/notes", data=form_of(page, f"{place}/notes"))
     assert sent.headers["location"] == place
     assert [note["text"] for note in service.ask(place).json()["annotations"]].count(typed) == 1
-    assert "Nothing waits" in anna_again.text("/unsent")
+    assert "Nothing is waiting" in anna_again.text("/unsent")
 
 
 def test_a_page_of_before_is_understood_after_signing_in_again(browse, service, passing):
@@ -142,7 +142,7 @@ def test_a_page_of_before_is_understood_after_signing_in_again(browse, service, 
     assert "typed before" in page.text
     drop = {**form_of(page, "/unsent")}
     assert new.client.post("/unsent", data=drop).headers["location"] == "/unsent"
-    assert "Nothing waits" in new.text("/unsent")
+    assert "Nothing is waiting" in new.text("/unsent")
 
 
 def test_passwords_and_what_no_view_takes_are_not_kept(browse, service, passing):

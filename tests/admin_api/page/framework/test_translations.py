@@ -31,7 +31,7 @@ def test_everything_that_the_api_says_has_german():
 
 def test_the_collector_finds_every_kind_of_text():
     texts = {text for said in (page_texts.templates, page_texts.views, page_texts.problems) for text, _ in said()}
-    for text in ("Sign out", "{n} calls", "Retention", "Nothing is here", "Looked at a call"):
+    for text in ("Sign out", "{n} calls", "Retention", "Nothing was found here", "Looked at a call"):
         assert text in texts
 
 
@@ -60,11 +60,11 @@ def test_one_is_said_otherwise_than_several():
 
 
 def test_an_api_sentence_is_translated_with_any_values():
-    assert GERMAN.sentence("At most 4096 bytes are taken.") == "Höchstens 4096 Bytes werden angenommen."
+    assert GERMAN.sentence("At most 4096 bytes are accepted.") == "Höchstens 4096 Bytes werden angenommen."
     held = "2 of these calls are under legal hold, so nothing is erased. Release them first, or leave them out; "
     german = GERMAN.sentence(f"{held}`hold` of a call says whether it is held.")
     assert german.startswith("2 dieser Anrufe stehen unter Löschsperre") and "lassen Sie" in german
-    for other in ("Something else 4", "At most 4 bytes are taken. Or more.", "No: At most 4 bytes are taken."):
+    for other in ("Something else 4", "At most 4 bytes are accepted. Or more.", "No: At most 4 bytes are accepted."):
         assert GERMAN.sentence(other) == other
 
 

@@ -226,7 +226,7 @@ def test_a_provider_that_is_away_keeps_no_local_account_out(authoriser: SignInSe
     browser = authoriser.browser()
     away = leave(browser, provider="1")
     assert away.status_code == 502
-    assert "Local accounts work all the same." in words(away.text)
+    assert "Local accounts still work." in words(away.text)
     assert authoriser.sign_in(browser).status_code == 303
 
 

@@ -55,7 +55,7 @@ def test_whatever_is_wrong_the_answer_is_the_same(
     browser = handler.browser()
     answer = handler.sign_in(browser, name, password.encode("utf-8", "replace").decode(), customer)
     assert answer.status_code == 403
-    assert "Name or password is not right." in words(answer.text)
+    assert "The name or password is wrong." in words(answer.text)
     assert COOKIE not in answer.headers.get("set-cookie", "")
     assert not inside(browser)
     if name:
@@ -309,7 +309,7 @@ def test_a_step_is_good_for_one_try_and_ten_minutes(handler: SignInService) -> N
     browser = handler.browser()
     step = field(handler.sign_in(browser), "step")
     wrong = browser.post("/sign-in/factor", data={"step": step, "code": "000000"})
-    assert "This code is not right." in words(wrong.text)
+    assert "This code is wrong." in words(wrong.text)
     assert browser.post("/sign-in/factor", data={"step": step, "code": handler.code(secret)}).status_code == 403
     again = field(wrong, "step")
     handler.later += 601

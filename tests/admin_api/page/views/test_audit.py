@@ -69,7 +69,7 @@ def test_it_is_read_page_by_page(browse, service, monkeypatch):
 
 
 def test_a_day_in_the_future_has_nothing(browse):
-    assert "Nothing was written down since then." in browse(Role.AUDITOR).text("/audit?since=2999-01-01")
+    assert "Nothing has been logged since then." in browse(Role.AUDITOR).text("/audit?since=2999-01-01")
 
 
 @pytest.mark.parametrize("query", ["since=yesterday", "cursor=%21"])
@@ -135,6 +135,6 @@ def test_the_audit_view_filters_by_person_action_and_call(browse, service):
 
 
 def test_an_audit_filter_without_match_shows_no_entries(browse):
-    assert "Nothing was written down like that." in browse(Role.AUDITOR).text("/audit?actor=nobody")
+    assert "No entry matches." in browse(Role.AUDITOR).text("/audit?actor=nobody")
     answer = browse(Role.AUDITOR).get("/audit?object=42")
     assert answer.status_code == 422 and 'role="alert"' in answer.text

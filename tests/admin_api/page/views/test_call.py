@@ -69,7 +69,7 @@ def test_an_undecodable_channel_says_why_it_is_silent(shared, browse):
     shared.run(shared.customers["acme"].calls.put([made], [forms]))
     shown = words(browse(Role.LISTENER).get(f"/calls/{made.id}").text)
     assert shown.count("cannot be decoded") == 1
-    assert "EVS cannot be decoded here: it is heard as silence" in shown
+    assert "EVS cannot be decoded here: you hear silence" in shown
 
 
 def test_outside_text_on_a_call_page_is_escaped(browse, call):

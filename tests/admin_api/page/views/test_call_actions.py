@@ -67,7 +67,7 @@ def test_erasing_says_what_it_means_and_needs_a_waiver(service, browse):
     assert "It cannot be undone." in page and "No waiver is active" in page and "Erase for ever" not in page
     permit(service)
     page = browser.text(f"/calls/{call}/erase")
-    assert f"Type {call[:8]} to say" in page and "Erase for ever" in page and "It happens at once" in page
+    assert f"Type {call[:8]} to confirm" in page and "Erase for ever" in page and "It happens at once" in page
 
 
 def test_a_call_is_erased_once_its_id_was_typed(service, browse):

@@ -184,12 +184,12 @@ def test_a_state_that_is_none_is_not_asked_for():
     assert Question.of({"state": "lost", "party": " Ada "}) == Question(party="Ada")
 
 
-SAID = "Calls may be missing here: the index is being filled up again."
+SAID = "Calls may be missing here: the index is being rebuilt."
 
 
 @pytest.mark.parametrize("place", ["/calls", "/calls?party=Nobody+At+All", "/exports/new?party=Ada+Acme"])
 def test_where_calls_may_be_missing_the_page_says_so(browse, service, monkeypatch, place):
-    """Nobody may take a list that is being filled up for all that there is."""
+    """Nobody may take a list that is being rebuilt for all that there is."""
     browser = browse(Role.PRIVACY)
     assert SAID not in browser.text(place)
     monkeypatch.setattr(service.daemon, "index_is_there", False)
@@ -201,6 +201,6 @@ def test_where_calls_may_be_missing_the_page_says_so(browse, service, monkeypatc
 @pytest.mark.parametrize("place", ["/calls", "/exports/new"])
 def test_a_first_day_after_the_last_one_is_said(browse, place):
     answer = browse(Role.PRIVACY).get(f"{place}?since=2026-11-25&until=2026-11-24&party=x")
-    assert answer.status_code == 422 and "From comes after To" in answer.text and "Exchange the two days" in answer.text
+    assert answer.status_code == 422 and "From comes after To" in answer.text and "Swap the two days" in answer.text
     assert browse(Role.PRIVACY).get(f"{place}?since=2026-11-25&until=2026-11-25").status_code == 200
     assert "No such day" in browse(Role.PRIVACY).get(f"{place}?since=2026-11-25&until=x").text

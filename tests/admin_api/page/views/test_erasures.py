@@ -33,7 +33,7 @@ def test_the_page_refuses_approval_by_the_requester(browse, waiting):
     grace = browse(Role.PRIVACY, Role.APPROVER)
     assert "a second person has to approve it" in grace.text(f"/erasures/{waiting}")
     answer = grace.post(f"/erasures/{waiting}/approve")
-    assert answer.status_code == 403 and "asked for himself" in answer.text
+    assert answer.status_code == 403 and "asked for yourself" in answer.text
     assert "Approve this erasure" not in browse(Role.PRIVACY, name="Ada").text(f"/erasures/{waiting}")
 
 
@@ -67,7 +67,7 @@ def test_a_second_person_approves_and_downloads_the_receipt(browse, waiting, ser
 @pytest.mark.parametrize("path", [f"/erasures/{UNKNOWN}", "/erasures/Qz7", f"/erasures/{UNKNOWN}/receipt"])
 def test_an_unknown_erasure_gives_404(browse, path):
     answer = browse(Role.ADMIN).get(path)
-    assert answer.status_code == 404 and "not for you" in answer.text
+    assert answer.status_code == 404 and "you may not see it" in answer.text
 
 
 def test_a_waiver_is_put_on_file(browse, service):

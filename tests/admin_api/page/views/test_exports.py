@@ -59,7 +59,7 @@ def test_a_file_that_lacks_media_is_fetched_and_says_so(service, browse):
 def test_an_unfinished_export_file_gives_a_409_page(service, browse):
     id = ask(service)
     answer = browse(Role.PRIVACY).get(f"/exports/{id}/file")
-    assert answer.status_code == 409 and "not done yet" in answer.text and "<html" in answer.text
+    assert answer.status_code == 409 and "not finished yet" in answer.text and "<html" in answer.text
 
 
 def test_a_failure_says_why(service, browse):

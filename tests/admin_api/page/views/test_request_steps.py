@@ -75,7 +75,7 @@ def test_who_the_person_is_can_be_said_where_several_may_be(daemon, service):
     assert page.count(f'name="person-{call.id}"') == 2 and "Which of them is the person?" in page
     daemon.post(f"{place}/selection", {"act": "ticked", "shown": call.id, "in": call.id})
     assert state(service, place)["selection"]["undecided"] == 1
-    assert "it is not said which of the people is the person" in daemon.text(place)
+    assert "it is not known which of the people is the person" in daemon.text(place)
     daemon.post(f"{place}/selection", {"act": "ticked", "shown": call.id, "in": call.id, f"person-{call.id}": "1"})
     assert state(service, place)["selection"] == {"in": 1, "out": 0, "undecided": 0}
     assert 'value="1" checked' in daemon.get(place).text
@@ -95,7 +95,7 @@ def test_the_day_of_the_answer_is_moved(daemon, service):
     assert "by 2 months the complexity of the request The person was told on 2026-02-20" in words(page)
     assert "The person was told: many &lt;b&gt;calls&lt;/b&gt;" in page
     late = daemon.post(f"{place}/extension", {**longer, "told_at": "2026-03-20"})
-    assert late.status_code == 422 and "must lie in the month after the letter came" in late.text
+    assert late.status_code == 422 and "must be in the month after the letter arrived" in late.text
     assert daemon.post(f"{place}/extension", {**longer, "months": "9"}).status_code == 422
 
 
@@ -126,10 +126,10 @@ def test_a_page_polls_its_report_and_reloads_when_it_is_made(daemon, service):
 def test_a_report_that_is_not_there_is_said_on_a_page(daemon, service):
     place = file(daemon, identities="+49301234001")
     choose(daemon, service, place, 1)
-    assert "Nothing is here" in words(daemon.get(f"{place}/report/file").text)
+    assert "Nothing was found here" in words(daemon.get(f"{place}/report/file").text)
     daemon.post(f"{place}/report", {"media": "", "seal": "none"})
     waits = daemon.get(f"{place}/report/file")
-    assert waits.status_code == 409 and "The report is not done yet." in words(waits.text)
+    assert waits.status_code == 409 and "The report is not finished yet." in words(waits.text)
 
 
 def test_a_report_is_cancelled(daemon, service):
@@ -145,7 +145,7 @@ def test_an_impossible_report_is_refused_with_a_reason(daemon, service):
     assert daemon.post(f"{place}/report", {"media": "", "seal": "none"}).status_code == 409
     choose(daemon, service, place, 1)
     answer = daemon.post(f"{place}/report", {"media": "", "seal": "recipient", "recipient": "age1<b>"})
-    assert answer.status_code == 422 and "must be a recipient of age" in answer.text and "age1<b>" not in answer.text
+    assert answer.status_code == 422 and "must be an age recipient" in answer.text and "age1<b>" not in answer.text
 
 
 def test_erasure_wants_a_tick_a_waiver_and_tells_what_happens(daemon, service):
@@ -168,18 +168,18 @@ def test_erasure_wants_a_tick_a_waiver_and_tells_what_happens(daemon, service):
     service.run(service.customers["acme"].erasures.work())
     page = daemon.get(place).text
     assert '<li aria-current="step">Close<' in page, "what is erased is not to be done again"
-    assert "Its file is gone: the time to fetch it was over, or one of its calls was erased." in page
+    assert "The file is gone: it expired, or one of its calls was erased." in page
 
 
 def test_a_closed_request_forgets_its_person(daemon, service):
     place = file(daemon, identities="Anna Unforgettable", reference="letter 99")
     assert daemon.get(f"{place}/record").headers["location"] == place, "there is none before"
     refusal = daemon.post(f"{place}/close", {"outcome": "refused", "ground": ""})
-    assert refusal.status_code == 422 and "is told why" in refusal.text
+    assert refusal.status_code == 422 and "must be told why" in refusal.text
     assert daemon.post(f"{place}/close", {"outcome": "refused", "ground": "not_identified"}).status_code == 303
     page = daemon.get(place).text
     record = daemon.get(f"{place}/record")
     assert record.headers["content-disposition"] == f'attachment; filename="record-{place.split("/")[-1]}.json"'
     assert json.loads(record.text) == state(service, place)["record"]
-    assert "What stays" in page and "could not be identified" in page and "signature" in page
+    assert "What remains" in page and "could not be identified" in page and "signature" in page
     assert "Unforgettable" not in page and "letter 99" not in page

@@ -12,7 +12,7 @@ from tests.page import sample_customer
 def test_an_operator_sees_the_node_and_no_customer(browse, service):
     service.daemon.figures = sample_customer.figures(12)
     seen = browse(Role.OPERATOR).text("/system")
-    assert "The recorder takes calls." in seen and "of at most 2000" in seen
+    assert "The recorder accepts calls." in seen and "of at most 2000" in seen
     assert "Your calls" not in seen
 
 
@@ -28,7 +28,7 @@ def test_why_no_calls_are_taken(browse, service):
     node = {**figures["node"], "ready": False, "reason": "storage", "keys_backed_up_at": None, "certificates": []}
     service.daemon.figures = {**figures, "node": node}
     seen = browse(Role.OPERATOR).text("/system")
-    assert "The recorder takes no calls. There is no room on the disk" in seen
+    assert "The recorder accepts no calls. The disk is full" in seen
     assert "not known back them up" in seen
 
 
@@ -54,7 +54,7 @@ def test_it_looks_again_by_itself_at_the_newest_part_only(browse, service):
     service.daemon.figures = sample_customer.figures(12)
     operator = browse(Role.OPERATOR)
     part = operator.get("/system", headers={"HX-Request": "true"}).text
-    assert "The recorder takes calls." in part and "<html" not in part and "data-plot" not in part
+    assert "The recorder accepts calls." in part and "<html" not in part and "data-plot" not in part
 
 
 def test_every_sample_stands_in_a_table(browse, service):

@@ -42,7 +42,7 @@ def test_a_refused_user_form_keeps_its_values(browse, ada):
     nobody = browser.post("/users/new", {"first_name": "Eve"})
     assert nobody.status_code == 422 and 'value="Eve"' in nobody.text
     twice = browser.post("/users/new", ADA)
-    assert twice.status_code == 409 and "There is such a user already" in twice.text
+    assert twice.status_code == 409 and "This user already exists" in twice.text
 
 
 def test_a_directory_user_is_changed_in_the_directory(service, browse):

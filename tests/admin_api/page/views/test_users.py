@@ -36,8 +36,8 @@ def test_one_is_found_by_name_and_number(browse, people):
     for question in ("acme", "+49+30+1234+000"):
         found = browser.text(f"/users?q={question}")
         assert "Ada Acme" in found and "Gone" not in found
-    assert "Nobody is like that." in browser.text("/users?q=Nemo")
-    assert "Nobody is like that." in browser.text("/users?state=inactive")
+    assert "Nobody matches." in browser.text("/users?q=Nemo")
+    assert "Nobody matches." in browser.text("/users?state=inactive")
 
 
 def test_the_user_list_links_to_its_next_page(browse, people, monkeypatch):
@@ -85,7 +85,7 @@ def test_a_listener_has_no_user_page(browse):
 
 
 def test_a_user_page_warns_while_the_index_is_incomplete(browse, people, service, monkeypatch):
-    browser, said = browse(Role.PRIVACY), "Calls may be missing here: the index is being filled up again."
+    browser, said = browse(Role.PRIVACY), "Calls may be missing here: the index is being rebuilt."
     assert said not in browser.text(f"/users/{people['Acme']}")
     monkeypatch.setattr(service.daemon, "index_is_there", False)
     assert said in browser.text(f"/users/{people['Acme']}")
