@@ -1,4 +1,4 @@
-"""The document of a call as the API shows it and the vault keeps it (CONTRACT "A call"); pure."""
+"""Build the call document that the API shows and the vault stores (docs/api.md, "One call"); pure."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ UNMEASURED: Mapping[str, Any] = {
     "jitter_ms": 0.0,
     "mos": None,
 }
-"""Figures of a stream of which nothing was heard yet."""
+"""Figures of a stream that has received nothing yet."""
 
 NOT_SHOWN = frozenset({"stream", "sources", "codec", "srtp", "first_arrival", "last_arrival"})
-"""Figures that only the recorder itself needs, or that the negotiation says better."""
+"""Figures that only the recorder itself needs, or that the negotiation states better."""
 
 
 _JSON = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
 
 
 def encode(value: Mapping[str, Any]) -> bytes:
-    """Return a document as the body of a control record.
+    """Encode a document as the body of a control record.
 
-    The fast writer gives the same bytes and refuses text with broken characters, which the other one keeps as bytes.
+    The fast encoder gives the same bytes but refuses text with lone surrogates, which the slow one stores as bytes.
     """
     try:
         return to_json(value)
@@ -48,13 +48,13 @@ def encode(value: Mapping[str, Any]) -> bytes:
 
 
 def message(request: Request, at: datetime) -> bytes:
-    """Return a SIP message's headers as the body of a control record, kept sealed; keys never stand in headers."""
+    """Return a SIP message's headers as the body of a control record. The record is encrypted; headers hold no keys."""
     headers = [[name, value] for name, value in request.headers.items()]
     return encode({"at": rfc3339(at), "kind": "sip", "method": request.method, "uri": request.uri, "headers": headers})
 
 
 def happening(kind: str, at: datetime, **more: Any) -> bytes:
-    """Return something that befell a recording as the body of a control record; nothing personal belongs there."""
+    """Encode an event in the life of a recording as the body of a control record. It must hold nothing personal."""
     return encode({"at": rfc3339(at), "kind": kind, **more})
 
 
@@ -64,7 +64,7 @@ def from_ns(ns: int | None) -> str | None:
 
 
 def party(entry: Party) -> dict[str, Any]:
-    """Return one party as the API shows it."""
+    """Return one participant as the API shows it."""
     return {
         "role": entry.role.value,
         "name": entry.name,
@@ -79,7 +79,7 @@ def party(entry: Party) -> dict[str, Any]:
 
 
 def speakers(since: Sequence[datetime | None], owners: Sequence[Owner]) -> list[dict[str, Any]]:
-    """Return who is heard when: from the first packet (null) or a time on, up to the next, the last to the end."""
+    """Return who speaks when. Each entry runs from its time (null: the first packet) to the next entry or the end."""
     times = [rfc3339(at) for at in since]
     return [
         {"from": begin, "to": end, "party": owner.party, "inferred": owner.inferred}
@@ -93,8 +93,8 @@ def pauses(intervals: Iterable[tuple[datetime, datetime | None]]) -> list[list[s
 
 
 def figures(measured: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the worker's figures of a stream with times as RFC 3339, nothing missing."""
-    if not measured:  # as of every call that has just begun
+    """Return the worker's figures of a stream, with times as RFC 3339 and defaults for what is missing."""
+    if not measured:  # every new call shares this object
         return {**UNMEASURED, "gaps": [], "first_packet_at": None, "last_packet_at": None}
     shown = {**UNMEASURED, **{k: v for k, v in measured.items() if k not in NOT_SHOWN}}
     shown["first_packet_at"] = from_ns(measured.get("first_arrival") or None)
@@ -104,7 +104,7 @@ def figures(measured: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def belonging(names: Sequence[CallName]) -> dict[str, Any]:
-    """Return what ties the recording to others of the same call: its group, and every name others may share."""
+    """Return what links the recording to others of the same call: its group, and every identifier they may share."""
     group = call_group(names)
     return {
         "call_group": {"key": str(group), "sure": group.sure.value} if group else None,
@@ -113,7 +113,7 @@ def belonging(names: Sequence[CallName]) -> dict[str, Any]:
 
 
 def payload(entry: Any) -> dict[str, Any]:
-    """Return one payload type as the call's document keeps it: what a player needs to decode the recording."""
+    """Return one payload type as the call document stores it: what a player needs to decode the recording."""
     return {
         "pt": entry.payload_type,
         "encoding": entry.encoding,
@@ -124,7 +124,7 @@ def payload(entry: Any) -> dict[str, Any]:
 
 
 def codec(formats: Sequence[Any]) -> str | None:
-    """Return the name of the first offered format that is a codec, not an event or comfort noise."""
+    """Return the name of the first offered format that is a codec rather than events or comfort noise."""
     for entry in formats:
         if entry.encoding and entry.encoding.lower() not in ("telephone-event", "cn", "red", "tone"):
             return str(entry.encoding)

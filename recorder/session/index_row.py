@@ -1,4 +1,4 @@
-"""From a call's document to its row in the database and the forms it is found by; pure."""
+"""Turn a call document into its database row and its search forms; pure."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from storage.timestamps import from_text
 
 
 def parse_time(text: str | None) -> datetime | None:
-    """Read a time of a document."""
+    """Parse a time of a document."""
     return from_text(text) if text else None
 
 
 def row_of(document: Mapping[str, Any], leaf: int) -> CallRow:
-    """Return the row of a document; when its time ends the rules of retention say (storage.retention.policy)."""
+    """Return the row of a document, without its retention end, which storage.retention.policy computes."""
     started = parse_time(document["started_at"])
     if started is None:
-        raise ValueError("a call without a beginning has no row")
+        raise ValueError("a call without a start time has no row")
     return CallRow(
         id=document["id"],
         leaf=leaf,
@@ -37,6 +37,6 @@ def row_of(document: Mapping[str, Any], leaf: int) -> CallRow:
 
 
 def forms_of(document: Mapping[str, Any], country: str) -> tuple[str, ...]:
-    """Return every search form of every party of a call, and of the names it shares with other recordings."""
+    """Return every search form of the participants of a call, and the identifiers it shares with other recordings."""
     names = search_forms.of_names(name["key"] for name in document.get("related", ()))
     return (*search_forms.stored_of(document["parties"], country), *names)

@@ -46,7 +46,7 @@ class Input(Enum):
     REJECT = "the first offer is refused or withdrawn"
     END = "the dialog ends"
     SEALED = "the media worker has sealed the last part"
-    RELEASE = "everything that was held for the recording is given back"
+    RELEASE = "everything held for the recording is released"
 
 
 TRANSITIONS: Mapping[State, Mapping[Input, State]] = {
