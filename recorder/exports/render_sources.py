@@ -16,7 +16,9 @@ from storage.vault.vault import OpenPart
 
 
 def render_streams(streams: Sequence[Mapping[str, Any]]) -> list[RenderStream]:
-    """Return what a render worker must know of the streams of a call's document; its index is the stream's number."""
+    """Return what a render worker needs to know about the streams of a call document; the index is
+    the stream's number.
+    """
     return [
         RenderStream(number, str(stream["label"] or number + 1), _payloads(stream), stream["media"])
         for number, stream in enumerate(streams)
@@ -24,7 +26,7 @@ def render_streams(streams: Sequence[Mapping[str, Any]]) -> list[RenderStream]:
 
 
 def _payloads(stream: Mapping[str, Any]) -> dict[int, Format]:
-    """Return the formats that were named; static payload types need no name (RFC 3551)."""
+    """Return the named formats; static payload types need no name (RFC 3551)."""
     return {
         f["pt"]: Format(f["encoding"], f["clock"] or 8000, f["channels"] or 1, f["fmtp"])
         for f in stream.get("formats", ())
@@ -36,7 +38,7 @@ def _payloads(stream: Mapping[str, Any]) -> dict[int, Format]:
 def media_parts(customer: Customer, row: CallRow) -> Iterator[list[OpenPart]]:
     """Open the media parts of a call in order; they are closed at the end.
 
-    Raises RenderFailed if they are damaged, or gone though something was stored.
+    Raises RenderFailed if they are damaged, or missing although something was stored.
     """
     opened: list[OpenPart] = []
     try:
@@ -55,14 +57,14 @@ def media_parts(customer: Customer, row: CallRow) -> Iterator[list[OpenPart]]:
 
 
 def spoken(row: CallRow) -> bool:
-    """Say whether anything that came was stored of a call that is over."""
+    """Tell whether any received media of a finished call were stored."""
     return row.state is not CallState.RECORDING and any(s.get("packets") for s in row.details.get("streams") or ())
 
 
 def lacks_files(customer: Customer, row: CallRow) -> bool:
-    """Say whether files of a call that is over are gone: they take less than when it was indexed, or none is media.
+    """Tell whether files of a finished call are missing: they are smaller than when it was indexed, or none has media.
 
-    Attachments count, since what was indexed after a crash has them in its size.
+    Attachments count, since a call indexed after a crash includes them in its size.
     """
     if row.state is CallState.RECORDING:
         return False
@@ -72,6 +74,6 @@ def lacks_files(customer: Customer, row: CallRow) -> bool:
 
 
 def caveat(customer: Customer, row: CallRow, report: Mapping[str, Any]) -> str | None:
-    """Say what is missing in a file that was made of a call: what is gone, and what nobody here can decode."""
+    """Describe what is missing in a file of a call: missing parts, and encodings that cannot be decoded here."""
     gone = report.get("torn_parts") or lacks_files(customer, row)
     return " ".join(filter(None, (INCOMPLETE if gone else None, undecoded(report)))) or None

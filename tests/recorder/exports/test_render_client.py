@@ -128,11 +128,11 @@ def test_a_caller_that_goes_away_ends_its_worker(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("said", "why"),
     [
-        ("head -c 5000000 /dev/zero | tr '\\0' x", "said more than it may"),
+        ("head -c 5000000 /dev/zero | tr '\\0' x", "sent more output than allowed"),
         ("""echo '{"progress": []}'; echo '{"progress": 1e99}'; echo '{"progress": NaN}'; echo 7""", "said nothing"),
         ("""echo '{"report": 3}'""", "said nothing"),
         ("head -c 200000 /dev/zero | tr '\\0' '['", "said nothing"),
-        ("exec yes '{}'", "said more than it may"),
+        ("exec yes '{}'", "sent more output than allowed"),
         ("""echo '{"report": {"streams": 5}}'""", "said nothing"),
         ("""echo '{"report": {"streams": [5]}}'""", "said nothing"),
         ("""echo '{"report": {"streams": [{"unknown": [[]]}]}}'""", "said nothing"),
