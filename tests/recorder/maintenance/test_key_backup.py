@@ -69,7 +69,7 @@ def test_only_a_recipient_opens_it() -> None:
 def test_an_invalid_recipient_or_identity_is_not_echoed() -> None:
     pytest.importorskip("pyrage")
     for wrong in ("age1xyz", "AGE-SECRET-KEY-1QQ", ""):
-        with pytest.raises(WrongUse, match="not one of age") as caught:
+        with pytest.raises(WrongUse, match="not an age") as caught:
             encrypt(b"keys", [wrong])
         assert not wrong or wrong not in str(caught.value)
         with pytest.raises(WrongUse):
