@@ -61,7 +61,7 @@ def _spread(number: int) -> int:
 
 
 def stream_mask(codec: str, run: int, call: int, stream: int) -> int:
-    """Return what `frame_mask` is combined with: the frame number 0 of a stream as 160 code words."""
+    """Return the part of a mask that depends on the stream: the frame number 0 as 160 code words."""
     positive = int.from_bytes(bytes([LOUD[codec][0]]) * SAMPLES, "big")
     return positive ^ _spread(bits(run, call, stream, 0))
 
