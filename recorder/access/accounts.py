@@ -34,10 +34,10 @@ from storage.errors import NoSpace
 
 ISSUER = "Recorder"
 WRONG_PASSWORD = "This is not your password."
-WRONG_CODE = "This code is not right. Look whether the clocks of this machine and of your telephone are."
-LAST_FACTOR = "A second factor is required here. Set another one up before you remove this one."
-NO_FACTOR = "There is no second factor that codes could stand in for."
-GONE = "This account was changed meanwhile. Sign in again."
+WRONG_CODE = "This code is wrong. Check that the clocks of the recorder and of your phone are right."
+LAST_FACTOR = "A second factor is required here. Set up another one before you remove this one."
+NO_FACTOR = "Recovery codes replace a second factor, and this account has none."
+GONE = "This account has changed in the meantime. Sign in again."
 
 
 class AccountService:

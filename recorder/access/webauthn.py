@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 MAX_ANSWER = 64 << 10  # characters; an answer has some hundreds, with attestation some thousands
 MAX_LABEL = 64
-NOT_TAKEN = "This passkey was not taken. Try again."
+NOT_TAKEN = "This passkey was not accepted. Try again."
 
 
 def ask_new(account: Account, origin: str) -> Challenge:

@@ -132,18 +132,18 @@ DEUTSCH = {
 }
 
 SENTENCES = {
-    "A stream of this call mixes several people, or nobody knows whose it is: it cannot be separated and is silent.": (
+    "A stream of this call mixes several people, or its owner is unknown: it cannot be separated and is silent.": (
         "In diesem Gespräch sind mehrere Menschen auf einer Spur, oder niemand weiß, wessen sie ist: Sie lässt sich "
         "nicht trennen und ist stumm."
     ),
     "The person has no other stream, so the media of this call are left out.": (
         "Die Person hat keine andere Spur; darum fehlt die Aufnahme dieses Gesprächs."
     ),
-    "The call was still being recorded: what was said in the last seconds before is silent.": (
+    "The call was still being recorded: its last seconds are silent.": (
         "Das Gespräch wurde noch aufgezeichnet: Was in den letzten Sekunden davor gesagt wurde, ist stumm."
     ),
     "This call has no media of this kind.": "Zu diesem Gespräch gibt es keine Aufnahme dieser Art.",
-    "Left out: several people of this call may be meant, and nobody said which.": (
+    "Left out: several people of this call may be this person, and nobody confirmed which.": (
         "Weggelassen: in diesem Gespräch können mehrere gemeint sein, und niemand hat gesagt, wer."
     ),
     DAMAGED: "Die Aufnahme ist beschädigt.",

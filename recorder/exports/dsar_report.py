@@ -33,7 +33,7 @@ from storage.keys import age
 from storage.retention.policy import Decision, judge
 from storage.subject_requests.case_rows import Case
 
-UNDECIDED = "Left out: several people of this call may be meant, and nobody said which."
+UNDECIDED = "Left out: several people of this call may be this person, and nobody confirmed which."
 LOOK = 100  # calls without media between two checks whether the report is still wanted
 _COLUMNS = (*columns.usual(True), "hold")
 _OTHERS = ("other_role", "other_name", "other_number", "other_uri")

@@ -26,8 +26,8 @@ CHUNK = 1 << 20  # bytes copied at once
 MOMENT = (1980, 1, 1, 0, 0, 0)  # of every file: the time of an export is not revealed to whoever opens it
 FOREVER = 1 << 63  # ns since 1970, after everything
 NOTHING = "This call has no media of this kind."
-MIXED = "A stream of this call mixes several people, or nobody knows whose it is: it cannot be separated and is silent."
-UNFINISHED = "The call was still being recorded: what was said in the last seconds before is silent."
+MIXED = "A stream of this call mixes several people, or its owner is unknown: it cannot be separated and is silent."
+UNFINISHED = "The call was still being recorded: its last seconds are silent."
 LEFT_OUT = "The person has no other stream, so the media of this call are left out."
 
 BEHIND = timedelta(seconds=5)

@@ -67,7 +67,7 @@ async def write_clips(customer: Customer, row: CallRow, folder: Path, seconds: f
     """
     if (row.duration_ms or 0) > LONGEST_MS:
         raise WrongUse(
-            "This call is longer than ten minutes.", "Place a short test call, in which each side says who it is."
+            "This call is longer than ten minutes.", "Place a short test call in which each side says its name."
         )
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     done = {}
@@ -78,7 +78,7 @@ async def write_clips(customer: Customer, row: CallRow, folder: Path, seconds: f
             try:
                 fd = os.open(place, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
             except FileExistsError:
-                raise WrongUse(f"{place} exists already.", "Choose another folder.") from None
+                raise WrongUse(f"{place} already exists.", "Choose another folder.") from None
             with os.fdopen(fd, "wb") as file:
                 file.write(clip(sound, seconds))
             done[stream.index + 1] = str(place)

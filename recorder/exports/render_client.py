@@ -223,7 +223,7 @@ def undecoded(report: Mapping[str, Any]) -> str | None:
     unknown = sorted(told)[:MOST_NAMES]
     if not unknown:
         return None
-    return f"Silence stands for what cannot be decoded here: {', '.join(unknown)}. The recording has it as it came."
+    return f"Silent because it cannot be decoded here: {', '.join(unknown)}. The recording keeps it as received."
 
 
 async def end_worker(worker: Process) -> None:

@@ -15,7 +15,7 @@ PEAKS = "peaks"
 """A format for the player, not for people: the loudness of each channel over the length of the call, as JSON."""
 DAMAGED = "The recording is damaged."
 """Why no file can be made of a call; the command `recorder verify` names the place."""
-INCOMPLETE = "The recording is damaged: not all of it is there."
+INCOMPLETE = "The recording is damaged: some of it is missing."
 """Added to a file that was made from an incomplete recording."""
 MAX_JOB = 1 << 20  # bytes; thousands of parts with their keys
 MAX_SPAN = 64  # bytes of the line that requests a range of the file; two numbers of 19 digits need 43

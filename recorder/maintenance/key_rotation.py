@@ -86,14 +86,14 @@ def gather(settings: Settings, root: RootSecret) -> dict[str, bytes]:
 def backup(settings: Settings, recipients: Sequence[str], to: Path, at: int) -> list[str]:
     """Write the keys of all customers and the root secret, encrypted; returns whose. The daemon may run."""
     if to.exists():
-        raise WrongUse(f"{to} exists already.", "Choose another file.")
+        raise WrongUse(f"{to} already exists.", "Choose another file.")
     key_backup.encrypt(b"", recipients)  # report a wrong recipient before anything is logged or read
     root = load_root(settings.keys.root)
     for customer in settings.customers:
         note(settings, customer.name, "keys.backup", reason=f"{len(recipients)} recipients", root=root)
     data = key_backup.encrypt(key_backup.pack(root.secret, gather(settings, root), at), recipients)
     if not bootstrap.write_new(to, data):
-        raise WrongUse(f"{to} exists already.", "Choose another file.")
+        raise WrongUse(f"{to} already exists.", "Choose another file.")
     mark(settings.node.data_dir, datetime.fromtimestamp(at, UTC), Disk())
     return [customer.name for customer in settings.customers]
 

@@ -68,7 +68,7 @@ def test_undecodable_audio_is_reported_silence(tmp_path: Path) -> None:
     spoken += run([bytes(60)] * 50, pt=96, seq=1150, ts=5000 + 24_000, at=3)
     with part_of(tmp_path, "m2", spoken) as part, output(tmp_path) as (fd, _):
         told = undecoded(asyncio.run(render([part], streams, "opus", fd)))
-    assert told == ("Silence stands for what cannot be decoded here: EVS. The recording has it as it came.")
+    assert told == ("Silent because it cannot be decoded here: EVS. The recording keeps it as received.")
     assert undecoded({"packets": 3, "torn_parts": 0}) is None
 
 
