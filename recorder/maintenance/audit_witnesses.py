@@ -1,11 +1,11 @@
-"""Witnesses: places outside that are told every minute how far an audit log was: nobody rolls it back unseen.
+"""Send the position of each audit log to outside witnesses every minute, so that nobody can roll it back unnoticed.
 
     file:/PATH                 a line of JSON is appended and synced; PATH on another disk or an append-only share
     syslog:/dev/log            a datagram to the local syslog
     syslog:HOST:PORT           a datagram over UDP (RFC 5424, RFC 5426)
     journald                   a datagram to systemd's journal
 
-What is told is a signed checkpoint (docs/formats/audit.md): nothing personal.
+Witnesses get a signed checkpoint (docs/formats/audit.md), which holds nothing personal.
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
-"""The files of live calls in the runtime directory: one a call, taken from those of calls that are over.
+"""The files of live calls in the runtime directory: one per call, reused from calls that are over.
 
     live/NUMBER = state A at 0, state B at 8 MiB, spool at 16 MiB (docs/formats/records.md)
     state       = magic u32, crc32 u32 of what follows but `over`, over u8, outer u32, sealed u32, generation u64,
                   outer (JSON), sealed bytes
 
-The two states are written in turn and the newest whole one counts, so that a `kill -9` in the middle of a write leaves
-the one before. A call that ends empties its file instead of deleting it: file systems are slow at making files where
-many were just deleted (ext4 looks through all of the last minutes), and a node makes and ends hundreds a second.
-The media ports stand outside the seal, and nothing heavy is imported here: a start reads them first of all.
+The two states are written in turn and the newest whole one counts, so that a `kill -9` during a write leaves the
+previous one. A call that ends empties its file instead of deleting it: file systems are slow to create files where many
+were just deleted (ext4 searches all of the last minutes), and a node starts and ends hundreds of calls a second. The
+media ports are outside the seal and this module imports nothing heavy, because a start reads the ports first.
 """
 
 from __future__ import annotations
