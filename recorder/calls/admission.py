@@ -29,7 +29,7 @@ LEAST_FREE_SPOOL = 4 << 20
 """Free space in the runtime directory; a call takes about 10 KB of it."""
 
 LEAST_FREE_INODES = 1_000
-"""Files that a call needs."""
+"""Free inodes below which no new call is taken; a call needs two files."""
 
 SETTLED_SECONDS = 5.0
 """Delay until a checkpoint is saved after an ACK. Until then a successor repeats the 200 of the INVITE, which the

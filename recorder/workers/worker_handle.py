@@ -52,8 +52,9 @@ MAX_REPLAYS = 2
 MAX_CRASHES = 5
 #: Seconds after which a crash no longer counts against a call, which may last for weeks: the cause was another.
 FORGIVEN = 600.0
-#: Messages that a worker may send at once, more than it buffers for a blocked main; a second; and a second and call in
-#: addition. For each stream, of which an offer may bring 64, it reports refused strangers at most once a second.
+#: Limits on a worker's messages: how many at once (more than it buffers for a blocked main), how many a second, and how
+#: many more a second for each call. An offer may bring 64 streams, and for each of them the worker reports refused
+#: strangers at most once a second.
 SAID_AT_ONCE, SAID, SAID_OF_CALL = 20_000, 1_000, 80
 #: Bytes that count as one more message: figures take some hundred a stream, seldom some thousand.
 SAID_BYTES = 1_024
