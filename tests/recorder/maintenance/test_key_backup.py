@@ -40,7 +40,7 @@ def test_a_name_from_elsewhere_is_refused(name: str) -> None:
     out = io.BytesIO(pack(ROOT, FILES, 0))
     with tarfile.open(fileobj=out, mode="a") as archive:
         archive.addfile(tarfile.TarInfo(name))
-    with pytest.raises(Negative, match="no backup"):
+    with pytest.raises(Negative, match="not a backup"):
         unpack(out.getvalue())
 
 
