@@ -309,7 +309,7 @@ def test_a_step_is_good_for_one_try_and_ten_minutes(handler: SignInService) -> N
     browser = handler.browser()
     step = field(handler.sign_in(browser), "step")
     wrong = browser.post("/sign-in/factor", data={"step": step, "code": "000000"})
-    assert "This code is wrong." in words(wrong.text)
+    assert "This code is not right." in words(wrong.text)
     assert browser.post("/sign-in/factor", data={"step": step, "code": handler.code(secret)}).status_code == 403
     again = field(wrong, "step")
     handler.later += 601
