@@ -1,1 +1,1 @@
-"""Who signs in to the page, and the daemon behind the admin API."""
+"""Who signs in to the page, and what the admin API asks of the daemon."""

@@ -1,7 +1,7 @@
-"""Who may sign in to the page: accounts, their passwords and second factors, as the daemon keeps them.
+"""Accounts for the page, their passwords and second factors, as the daemon keeps them.
 
-Every question reads the file of accounts as it is now, so what a command changes counts with the next request.
-What is written is written in a thread: it waits for the disk.
+Every request reads the current file of accounts, so a command's changes apply to the next request. Writes run in a
+thread because they wait for the disk.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ from storage.errors import NoSpace
 
 ISSUER = "Recorder"
 WRONG_PASSWORD = "This is not your password."
-WRONG_CODE = "This code is not right. Look whether the clocks of this machine and of your telephone are."
-LAST_FACTOR = "A second factor is required here. Set another one up before you remove this one."
-NO_FACTOR = "There is no second factor that codes could stand in for."
-GONE = "This account was changed meanwhile. Sign in again."
+WRONG_CODE = "This code is wrong. Check that the clocks of the recorder and of your phone are right."
+LAST_FACTOR = "A second factor is required here. Set up another one before you remove this one."
+NO_FACTOR = "Recovery codes replace a second factor, and this account has none."
+GONE = "This account has changed in the meantime. Sign in again."
 
 
 class AccountService:
@@ -63,21 +63,21 @@ class AccountService:
         self._now = now
         self._random = random
         self._pause = pause
-        self._steps: dict[str, int] = {}  # by account, the newest step whose code was taken by this process
+        self._steps: dict[str, int] = {}  # by account, the newest time step whose code this process accepted
 
     def close(self) -> None:
-        """Let the thread of the passwords go."""
+        """Stop the password thread."""
         self._checks.close()
 
-    # --- getting in --------------------------------------------------------------------------------------------------
+    # ---- signing in ----
 
     def stands(self, person: Person) -> bool:
-        """Say whether a session of this person may go on; who comes from a provider has no account to look at."""
+        """Tell whether a session of this person may continue; a person from a provider has no account to check."""
         account = person.customer.accounts.get(person.account) if person.account else None
         return not person.account or (account is not None and not account.disabled and account.stamp == person.stamp)
 
     def known(self, customer: str, name: str) -> Person | None:
-        """Find an account by the name that somebody typed; one that is disabled too."""
+        """Find an account by the name that somebody typed, even a disabled one."""
         found = self.customers.get(customer)
         account = found and found.accounts.named(name)
         return _person(found, account) if found and account else None
@@ -85,7 +85,7 @@ class AccountService:
     async def enter(self, customer: str, name: str, password: str, elsewhere: str = "") -> Person | None:
         """Check a password; None if anything is wrong, after the same time. Raises Busy.
 
-        `elsewhere`: the network that it comes from, if the account has not signed in from there.
+        `elsewhere`: the network of the request, if the account has not signed in from there.
         """
         found = self.customers.get(customer)
         account = found.accounts.named(name) if found else None
@@ -96,27 +96,27 @@ class AccountService:
     async def entered(
         self, person: Person, write_audit: WriteAudit = no_audit, place: str = "", address: str = ""
     ) -> None:
-        """Note that somebody got in, from which network and address; the link that was out for them is void."""
+        """Record a sign-in, from which network and address; it invalidates the account's one-time link."""
 
         def enter(account: Account) -> Account:
             now = self._now()
             seen = account.seen_at(place, address, now) if place else account
             return replace(seen, signed_in_at=now, invitation=None)
 
-        with suppress(NoSpace):  # who wants to erase something on a full disk has to get in
+        with suppress(NoSpace):  # whoever wants to erase something on a full disk must be able to sign in
             await self._change(person, enter, write_audit)
 
     def usual(self, person: Person | None, place: str) -> bool:
-        """Say whether somebody got in from this network, or address, within the last months."""
+        """Tell whether somebody signed in from this network, or address, within the last months."""
         account = person.customer.accounts.get(person.account) if person else None
         return account is not None and account.usual(place, self._now())
 
     async def pause(self, seconds: float) -> None:
-        """Let a try wait for its turn."""
+        """Delay an attempt until its turn."""
         await self._pause(seconds)
 
     async def code(self, person: Person, code: str) -> bool:
-        """Check a code of the app or a recovery code, and take it: it is right only once.
+        """Check a code of the app or a recovery code, and use it up: it is valid only once.
 
         On a full disk a code of the app is remembered here; a recovery code would not be, so it raises NoSpace.
         """
@@ -130,7 +130,7 @@ class AccountService:
             left = totp.without(account.recovery, code)
             taken = step is not None or left is not None
             if step is not None:
-                self._steps[account.id] = step  # under the lock of the file: of two at once one is right
+                self._steps[account.id] = step  # under the lock of the file: of two simultaneous attempts one is right
                 return replace(account, totp_step=step)
             return account if left is None else replace(account, recovery=left)
 
@@ -142,11 +142,11 @@ class AccountService:
         return taken
 
     def challenge(self, person: Person, origin: str) -> Challenge:
-        """Ask for one of the passkeys of an account."""
+        """Request one of the passkeys of an account."""
         return webauthn.ask(self._account(person), origin)
 
     async def prove(self, person: Person, origin: str, state: Any, answer: str) -> bool:
-        """Judge what an authenticator said, and remember its counter."""
+        """Check an authenticator's response, and store its counter."""
         proven = False
 
         def judge(account: Account) -> Account:
@@ -160,10 +160,10 @@ class AccountService:
             await self._change(person, judge)
         return proven
 
-    # --- one-time links ----------------------------------------------------------------------------------------------
+    # ---- one-time links ----
 
     def invited(self, customer: str, secret: str) -> Person | None:
-        """Find whose one-time link this is."""
+        """Find the account of a one-time link."""
         found = self.customers.get(customer)
         account = found.accounts.invited(secret, self._now()) if found else None
         return _person(found, account) if found and account else None
@@ -171,7 +171,7 @@ class AccountService:
     async def accept(
         self, customer: str, secret: str, password: str, write_audit: WriteAudit = no_audit
     ) -> Person | None:
-        """Set a password by a one-time link, which is used up; None if it was before. Raises Declined, Busy."""
+        """Set a password by a one-time link, which is used up; None if it was used before. Raises Declined, Busy."""
         person = self.invited(customer, secret)
         if person is None:
             return None
@@ -179,13 +179,13 @@ class AccountService:
         accounts = person.customer.accounts
 
         def use(account: Account) -> Account:
-            if accounts.invited(secret, self._now()) is None:  # while the password was hashed another link was made
+            if accounts.invited(secret, self._now()) is None:  # another link was made while the password was hashed
                 raise Declined(GONE)
             return account.ended(password=kept, invitation=None)
 
         return await self._change(person, use, write_audit)
 
-    # --- one's own account -------------------------------------------------------------------------------------------
+    # ---- one's own account ----
 
     async def confirm(self, person: Person, password: str) -> bool:
         """Check the password of somebody who is signed in. Raises Busy."""
@@ -199,7 +199,7 @@ class AccountService:
         return await self._change(person, lambda account: account.ended(password=kept), write_audit)
 
     def factors(self, person: Person) -> Factors:
-        """Return what an account has beside its password."""
+        """Return which factors an account has beside its password."""
         account = self._account(person)
         devices = tuple(Device(key.id, key.label, key.created_at) for key in account.passkeys)
         return Factors(account.totp is not None, len(account.recovery), devices)
@@ -212,7 +212,7 @@ class AccountService:
     async def add_app(
         self, person: Person, secret: str, code: str, write_audit: WriteAudit = no_audit, *, first: bool = False
     ) -> Sequence[str]:
-        """Put an app on file that shows the right code; returns recovery codes, the first time. Raises Declined.
+        """Register an app that shows the right code; returns recovery codes, the first time. Raises Declined.
 
         `first`: only if there is no second factor yet; a password alone must not replace one.
         """
@@ -234,7 +234,7 @@ class AccountService:
     async def add_device(
         self, person: Person, origin: str, state: Any, answer: str, label: str, write_audit: WriteAudit = no_audit
     ) -> Sequence[str]:
-        """Put a passkey on file; returns recovery codes, the first time. Raises Declined."""
+        """Register a passkey; returns recovery codes, the first time. Raises Declined."""
 
         def add(account: Account) -> Account:
             key = webauthn.new(account, origin, state, answer, label, self._now())
@@ -243,7 +243,7 @@ class AccountService:
         return await self._add(person, add, write_audit)
 
     async def renew_codes(self, person: Person, write_audit: WriteAudit = no_audit) -> Sequence[str]:
-        """Make new recovery codes, the ones before are void. Raises Declined."""
+        """Make new recovery codes, which invalidate the old ones. Raises Declined."""
         codes = totp.new_recovery_codes(self._random)
         kept = tuple(totp.recovery_digest(code) for code in codes)
 
@@ -256,7 +256,7 @@ class AccountService:
         return codes
 
     async def drop(self, person: Person, device: str = "", write_audit: WriteAudit = no_audit) -> Person:
-        """Take a passkey off the file, or the app; the last factor is kept where one is required. Raises Declined."""
+        """Remove a passkey or the app; the last factor stays if one is required. Raises Declined."""
 
         def drop(account: Account) -> Account:
             if device:
@@ -271,7 +271,7 @@ class AccountService:
 
         return await self._change(person, drop, write_audit)
 
-    # --- inside ------------------------------------------------------------------------------------------------------
+    # ---- internals ----
 
     async def _add(self, person: Person, change: Change, write_audit: WriteAudit) -> Sequence[str]:
         """Add a factor, and recovery codes if there are none."""

@@ -42,14 +42,16 @@ CONTENT_TYPES = {
 }
 
 WHOLE = 16 << 20
-"""Bytes of WAV, 9 minutes of stereo, that are rendered at once and kept for a moment, so that a player may seek."""
+"""Bytes of WAV, 9 minutes of stereo, up to which a call is rendered at once and cached briefly, so that a player can
+seek.
+"""
 
 SETTLE_SECONDS = 5.0
-"""A request waits so long for the database to take a call that began a moment ago."""
+"""Seconds a request waits for the database to take a call that just started."""
 
 
 MEASURE_SECONDS = 1.0
-"""A worker answers within milliseconds; one that hangs is replaced later, and nobody waits for that."""
+"""Seconds to wait for a worker, which answers within milliseconds; a hanging one is replaced later."""
 
 
 class Daemon:
@@ -63,7 +65,7 @@ class Daemon:
         clock: Callable[[], datetime] | None = None,
         system: System | None = None,
     ) -> None:
-        """`clock` gives the time that retention decides by; `system` has the samples of the last hour."""
+        """`clock` returns the time that retention uses; `system` has the samples of the last hour."""
         self._system = system or System(node, live)
         self._clock = clock or (lambda: node.now().wall)
         self._node = node
@@ -80,16 +82,16 @@ class Daemon:
             return _with_users(found.customer, found.recording.call_document(self._node.now())) if own else None
         row = self._node.indexer.pending(customer, call)
         if row is None or not self._node.customers[customer].keys.keeps(row.leaf):
-            return None  # what was erased a moment ago may wait to be written; it never will be
+            return None  # a call that was just erased may wait to be written; it never will be
         return _with_users(self._node.customers[customer], facts(row))
 
     async def documents(
         self, customer: str, calls: Sequence[str], *, measured: bool = False
     ) -> dict[str, CallDocument]:
-        """Return the newest documents of those of these calls that are live, with what is stored of them so far.
+        """Return the newest documents of the live ones among these calls, with what is stored of them so far.
 
-        `measured`: with the figures of this moment, for which a worker is asked; else those of its last report, which
-        has no times.
+        `measured`: with current figures, for which a worker is asked; otherwise those of its last report, which has no
+        times.
         """
         found = {call: self.document(customer, call) for call in calls}
         live = [one for call in calls if found[call] and (one := self._live.by_id(call)) and one.recording.alive]
@@ -102,7 +104,7 @@ class Daemon:
         return {call: document for call, document in found.items() if document is not None}
 
     async def _measure(self, call: LiveCall, found: dict[str, CallDocument | None]) -> None:
-        """Put the figures of this moment into a document; a worker that does not answer leaves the older ones."""
+        """Put current figures into a document; if a worker does not answer, the older ones stay."""
         with suppress(TimeoutError):
             async with asyncio.timeout(MEASURE_SECONDS):
                 told = (await self._node.workers.snapshot(call.id)).streams
@@ -115,34 +117,34 @@ class Daemon:
                 found[call.id] = {**shown, "streams": streams}
 
     async def unwritten(self, customer: Customer, call: str | None = None) -> Sequence[Fresh]:
-        """Return what the index does not have yet of a customer, or of one call."""
+        """Return what the index lacks for a customer, or for one call."""
         return await self._node.indexer.unwritten(customer, call)
 
     def pause(self, customer: str, call: str) -> bool:
-        """Stop keeping what is said; False if there is no such live call."""
+        """Pause a recording; False if there is no such live call."""
         return self._ask(customer, call, e.PauseAsked())
 
     def resume(self, customer: str, call: str) -> bool:
-        """Keep again; False if there is no such live call."""
+        """Resume a recording; False if there is no such live call."""
         return self._ask(customer, call, e.ResumeAsked())
 
     async def settle(self, customer: str, call: str) -> bool:
-        """Have a call written to the index now, a live one or one that it lacks; False if that takes too long."""
+        """Write a call to the index now, live or missing there; False on a timeout."""
         indexer = self._node.indexer
-        if indexer.pending(customer, call) is not None:  # so others that are missing keep nobody waiting
+        if indexer.pending(customer, call) is not None:  # so that other missing calls delay nobody
             return await indexer.hurry(customer, call, SETTLE_SECONDS)
         return await indexer.repaired(customer, SETTLE_SECONDS)
 
     async def settle_all(self, customer: str) -> bool:
-        """Have all that the index lacks of a customer written now; False if that takes too long."""
+        """Write all that the index lacks for a customer now; False on a timeout."""
         return await self._node.indexer.hurry_all(customer, SETTLE_SECONDS)
 
     def lacking(self, customer: str) -> bool:
-        """Say whether the index of a customer may lack finished recordings."""
+        """Tell whether the index of a customer may lack finished recordings."""
         return self._node.indexer.lacks(customer)
 
     def sweep_terms(self) -> tuple[datetime, float]:
-        """Return the time that retention decides by, and the percentage above which a sweep asks first."""
+        """Return the time that retention uses, and the percentage above which a sweep asks first."""
         return self._clock(), self._node.settings.retention.brake_percent
 
     def _ask(self, customer: str, call: str, event: e.Event) -> bool:
@@ -156,10 +158,10 @@ class Daemon:
 
     # ---- media ----
     async def render(self, customer: Customer, row: CallRow, form: str) -> Rendered:
-        """Decrypt and render a call into memory that has no name on any disk; the caller closes the descriptor."""
+        """Decrypt and render a call into unnamed memory, never on disk; the caller closes the descriptor."""
         content_type = CONTENT_TYPES.get(form)
         if content_type is None:
-            raise CannotRender("The format is not known.")
+            raise CannotRender("Unknown format.")
         out = os.memfd_create("render", os.MFD_CLOEXEC)
         try:
             with media_parts(customer, row) as parts:
@@ -173,13 +175,13 @@ class Daemon:
         return Rendered(out, os.fstat(out).st_size, content_type)
 
     def is_long(self, customer: Customer, row: CallRow, form: str) -> bool:
-        """Say whether a call is sent as WAV while it is rendered."""
-        document = self.document(customer.name, row.id)  # what the index has of a live call is from its beginning
+        """Tell whether a call is sent as WAV while it is rendered."""
+        document = self.document(customer.name, row.id)  # the index has a live call's document from its start
         duration = document["duration_ms"] if document else row.duration_ms
         return form == Container.WAV and _long(duration, self._streams(customer, row))
 
     async def stream(self, customer: Customer, row: CallRow) -> Streamed:
-        """Open a call to be rendered as WAV while it is sent; whoever takes it closes it."""
+        """Open a call to be rendered as WAV while it is sent; the caller closes it."""
         try:
             with media_parts(customer, row) as parts:
                 return await open_stream(parts, self._streams(customer, row))
@@ -200,7 +202,7 @@ class Daemon:
         return self._node.metrics.page()
 
     async def system(self, customer: str | None, *, node: bool) -> Mapping[str, Any]:
-        """Return how a customer's calls and storage fare, and the node if wanted."""
+        """Return the state of a customer's calls and storage, and of the node if requested."""
         return await self._system.document(customer, node=node)
 
     def incidents(self, customer: str) -> Sequence[Mapping[str, Any]]:
@@ -209,7 +211,7 @@ class Daemon:
 
 
 def _written(calls: Sequence[tuple[LiveCall, Sequence[str]]]) -> dict[str, int]:
-    """Return what is stored of some calls, in a thread: a disk that stands still keeps nobody but the asker waiting."""
+    """Return what is stored of some calls, in a thread: a hanging disk delays only the caller."""
     sizes = {}
     for call, parts in calls:
         with suppress(StorageError, OSError):
@@ -222,13 +224,13 @@ def _refused(problem: RenderFailed) -> CannotRender:
 
 
 def _long(duration_ms: int | None, streams: Sequence[RenderStream]) -> bool:
-    """Say whether the sound of a call as WAV is too much to be held in memory for everyone who hears one."""
+    """Tell whether a call as WAV is too large to be cached in memory for every listener."""
     sound = [stream for stream in streams if stream.media == "audio"]
     rate = max((each.clock for stream in sound for each in stream.payloads.values()), default=BASE_RATE)
     return duration_ms is None or duration_ms / 1000 * rate * 2 * len(sound) > WHOLE
 
 
 def _with_users(customer: Customer, document: CallDocument) -> CallDocument:
-    """Return a document with the users who take part, as the index will have them."""
+    """Return a document with its users, as the index will have them."""
     began = parse_time(document["started_at"])
     return with_parties(document, customer.correlation.parties(document["parties"], began)) if began else document

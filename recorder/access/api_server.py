@@ -1,4 +1,4 @@
-"""The admin API and page inside the daemon's loop."""
+"""The admin API and page inside the daemon's event loop."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class AdminApiServer:
-    """Starts and stops the admin API on a ready-made socket."""
+    """Starts and stops the admin API on an open socket."""
 
     def __init__(self, node: Node, daemon: Daemon) -> None:
         self._node = node
@@ -41,14 +41,14 @@ class AdminApiServer:
         await self._server.start(listening, lambda work: self._node.tasks.start(work, "api"))
 
     async def stop(self) -> None:
-        """Stop serving; requests under way get a moment."""
+        """Stop serving; requests in progress get a moment."""
         if self._server:
             await self._server.stop()
         if self._account_service:
             self._account_service.close()
 
     def _drop(self, reason: str) -> None:
-        """Take note of a connection that came to nothing; one line a second says so, whoever it was."""
+        """Count a failed connection; at most one line a second logs it, whoever it was."""
         self._node.metrics.api_dropped.labels(reason).inc()
         held = self._lines.admit("", self._node.monotonic())
         if held is None:
@@ -57,7 +57,7 @@ class AdminApiServer:
             self._node.log.warning("api.dropped", reason=reason, suppressed=held)
 
     def _providers(self) -> Providers | None:
-        """Return who vouches for people; a node without any does without an HTTP client too."""
+        """Return the OpenID providers; a node without any needs no HTTP client."""
         if not self._node.settings.sign_ins:
             return None
         from recorder.access.oidc_client import Providers

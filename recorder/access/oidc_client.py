@@ -1,7 +1,7 @@
-"""OpenID providers: asked when somebody wants to sign in through one, never at the start of the daemon.
+"""OpenID providers: contacted when somebody signs in through one, never at the start of the daemon.
 
-Their documents are kept for an hour, their keys for a quarter of one, or until a token names one that is not there. A
-provider that is away stops nobody with a local account.
+Their documents are cached for an hour, their keys for a quarter of an hour, or until a token names an unknown key. An
+unavailable provider does not affect local accounts.
 """
 
 from __future__ import annotations
@@ -28,21 +28,21 @@ from storage.access.actor import alike
 from storage.customer.customers import Customer
 
 TIMEOUT = 10.0
-"""Seconds for one answer: somebody sits in front of the page."""
+"""Seconds for one answer: somebody is waiting at the page."""
 MAX_ANSWER = 1 << 20
 """Bytes; discovery documents have some 5,000, key sets as many."""
 KEPT = 3600.0
-"""Seconds that a discovery document counts."""
+"""Seconds that a discovery document is valid."""
 KEYS_KEPT = 900.0
-"""Seconds that keys count: one that was withdrawn because it was stolen signs nobody in for longer."""
+"""Seconds that keys are valid: a stolen key that was withdrawn signs nobody in for longer."""
 KEYS_AGAIN = 10.0
-"""Seconds before keys are asked for again because of a token that names none of them: anybody can make such tokens."""
+"""Seconds before keys are fetched again for a token with an unknown key: anybody can make such tokens."""
 MAX_KEYS = 100
 
 
 @dataclass(slots=True)
 class _Known:
-    """What was learnt of one provider."""
+    """What is cached of one provider."""
 
     places: Places | None = None
     until: float = 0.0
@@ -68,17 +68,19 @@ class Providers:
         self._known = {sign_in.issuer: _Known() for sign_in in sign_ins}
 
     def names(self, customer: str) -> Sequence[str]:
-        """Return what the providers of a customer are called on the page; their place in the list is their number."""
+        """Return the names of a customer's providers for the page; the position in the list is the
+        provider's number.
+        """
         return [sign_in.title for sign_in in self._of(customer)]
 
     async def begin(self, customer: str, number: int, back: str) -> ProviderLogin:
-        """Prepare the way to a provider, which sends the browser to `back`; raises ProviderAway."""
+        """Prepare a sign-in at a provider, which sends the browser to `back`; raises ProviderAway."""
         sign_in = self._of(customer)[number]
         journey = LoginAttempt(sign_in, back, *(secrets.token_urlsafe(size) for size in (32, 32, 48)))
         return ProviderLogin(rules.leave(journey, await self._places(sign_in)), journey)
 
     async def finish(self, provider_login: ProviderLogin, answer: Mapping[str, str]) -> Person:
-        """Judge what the browser came back with; raises ProviderAway, NotVouched."""
+        """Check what the browser came back with; raises ProviderAway, NotVouched."""
         journey: LoginAttempt = provider_login.state
         sign_in = journey.sign_in
         found = await self._places(sign_in)
@@ -109,7 +111,7 @@ class Providers:
         return known.places
 
     async def _keys(self, sign_in: SignIn, found: Places, named: str) -> Sequence[Mapping[str, Any]]:
-        """Return the provider's keys, asked for anew if they are old or the one that is named is not among them."""
+        """Return the provider's keys, fetched again if they are old or lack the named one."""
         known = self._known[sign_in.issuer]
         there = any(not named or key.get("kid") == named for key in known.keys)
         if self._monotonic() - known.keys_at > (KEYS_KEPT if there else KEYS_AGAIN):
@@ -121,7 +123,7 @@ class Providers:
         return known.keys
 
     async def _redeem(self, journey: LoginAttempt, found: Places, code: str) -> Mapping[str, Any]:
-        """Turn a code into tokens."""
+        """Exchange a code for tokens."""
         sign_in = journey.sign_in
         secret = await asyncio.to_thread(secret_of, sign_in.client_secret) if sign_in.client_secret else ""
         fields, basic = rules.form(journey, found, code, secret)
@@ -130,7 +132,7 @@ class Providers:
     async def _userinfo(
         self, sign_in: SignIn, found: Places, tokens: Mapping[str, Any], subject: str
     ) -> Mapping[str, Any]:
-        """Ask for what the token lacks; the answer must be about the same person (Core section 5.3.2)."""
+        """Fetch claims that the token lacks; the answer must be about the same person (Core section 5.3.2)."""
         headers = {"Authorization": f"Bearer {tokens.get('access_token', '')}"}
         said = await self._ask(sign_in, "GET", found.userinfo, headers=headers)
         if not hmac.compare_digest(str(said.get("sub", "")).encode(), subject.encode()):
@@ -138,7 +140,7 @@ class Providers:
         return said
 
     async def _ask(self, sign_in: SignIn, method: str, link: str, **more: Any) -> Mapping[str, Any]:
-        """Ask for a document; raises ProviderAway, NotVouched where the provider says no to what we sent."""
+        """Fetch a document; raises ProviderAway, or NotVouched if the provider refuses what we sent."""
         try:
             trusted = await asyncio.to_thread(_trusted, sign_in)
             async with (
@@ -160,7 +162,7 @@ class Providers:
 
 
 def _taken(customer: Customer, name: str) -> bool:
-    """Say whether somebody of that name would pass for an account or token of the customer in its audit log."""
+    """Tell whether this name could be confused with an account or token of the customer in its audit log."""
     return customer.accounts.like(name) is not None or any(
         alike(name, each.name) for each in customer.credentials.list()
     )

@@ -1,7 +1,7 @@
-"""What an OpenID provider may say, and what is believed of it (OpenID Connect Core 1.0, Discovery 1.0); pure.
+"""Validate what an OpenID provider says (OpenID Connect Core 1.0, Discovery 1.0); pure.
 
-Exactly these algorithms are taken: all are signatures with a private key that the provider alone has. `none`, and HMAC
-with something that is public, are none of them (RFC 8725 section 3.1).
+Only these algorithms are accepted: all sign with a private key that the provider alone has. `none`, and HMAC with
+public data as its key, are not among them (RFC 8725 section 3.1).
 """
 
 from __future__ import annotations
@@ -22,26 +22,26 @@ ALGORITHMS = ("RS256", "PS256", "ES256", "RS384", "PS384", "ES384", "RS512", "PS
 SKEW = 60.0
 """Seconds that the provider's clock may be off (RFC 7519 section 4.1.4: "a few minutes" at most)."""
 LONGEST = 3600.0
-"""Seconds since a token was made; ours was made a moment ago."""
+"""Maximum age of a token in seconds; ours was made a moment ago."""
 MAX_TOKEN = 32 << 10  # characters; one with 200 groups has 10,000
 MAX_GROUPS = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Where a provider does what, from its discovery document."""
+    """A provider's endpoints, from its discovery document."""
 
     authorization: str
     token: str
     keys: str
     userinfo: str = ""
-    basic: bool = True  # a client secret goes into a header and not into the form
+    basic: bool = True  # the client secret goes into a header, not into the form
     tells_issuer: bool = False  # RFC 9207
 
 
 @dataclass(frozen=True, slots=True)
 class LoginAttempt:
-    """What is kept of a browser that left for a provider."""
+    """What is stored about a browser that was sent to a provider."""
 
     sign_in: SignIn = field(repr=False)
     back: str
@@ -51,7 +51,7 @@ class LoginAttempt:
 
 
 def places(document: Mapping[str, Any], issuer: str) -> Places:
-    """Read a discovery document; raises ProviderAway for one that is of somebody else or leads anywhere unsafe."""
+    """Parse a discovery document; raises ProviderAway if its issuer differs or a link is unsafe."""
     if document.get("issuer") != issuer:
         raise ProviderAway("issuer")
     known = {name: str(document.get(name, "")) for name in _NEEDED}
@@ -73,7 +73,7 @@ _NEEDED = ("authorization_endpoint", "token_endpoint", "jwks_uri")
 
 
 def _safe(link: str, issuer: str) -> bool:
-    """Say whether a link is as safe as the issuer's: HTTPS, or loopback if that is where the provider is."""
+    """Tell whether a link is as safe as the issuer's: HTTPS, or loopback if the provider is there."""
     try:
         parts = urlsplit(link)
     except ValueError:
@@ -83,7 +83,7 @@ def _safe(link: str, issuer: str) -> bool:
 
 
 def leave(journey: LoginAttempt, found: Places) -> str:
-    """Return where the browser goes (Core section 3.1.2.1, RFC 7636)."""
+    """Return the URL to send the browser to (Core section 3.1.2.1, RFC 7636)."""
     challenge = hashlib.sha256(journey.verifier.encode()).digest()
     query = {
         "response_type": "code",
@@ -99,7 +99,7 @@ def leave(journey: LoginAttempt, found: Places) -> str:
 
 
 def code(journey: LoginAttempt, found: Places, answer: Mapping[str, str]) -> str:
-    """Return the code that the browser came back with; raises NotVouched if this is not the way that began."""
+    """Return the code that the browser came back with; raises NotVouched if it does not match this sign-in."""
     if not hmac.compare_digest(answer.get("state", "").encode(), journey.state.encode()):
         raise NotVouched("state")
     said = answer.get("iss")
@@ -111,7 +111,7 @@ def code(journey: LoginAttempt, found: Places, answer: Mapping[str, str]) -> str
 
 
 def form(journey: LoginAttempt, found: Places, code: str, secret: str) -> tuple[dict[str, str], tuple[str, str] | None]:
-    """Return the form that turns a code into a token, and name and password if they go into a header."""
+    """Return the form that exchanges a code for a token, and name and password if they go into a header."""
     fields = {
         "grant_type": "authorization_code",
         "code": code,
@@ -125,12 +125,12 @@ def form(journey: LoginAttempt, found: Places, code: str, secret: str) -> tuple[
 
 
 def key_id(token: str) -> str:
-    """Return which key a token names, "" if none; raises NotVouched for what is no token."""
+    """Return which key a token names, "" if none; raises NotVouched if it is not a token."""
     return str(_header(token).get("kid", ""))
 
 
 def claims(token: str, keys: Sequence[Mapping[str, Any]], journey: LoginAttempt, now: float) -> Mapping[str, Any]:
-    """Return what an ID token says, once it is known to be genuine, new, and for us (Core section 3.1.3.7).
+    """Return an ID token's claims, once it is proven genuine, new, and for us (Core section 3.1.3.7).
 
     Raises NotVouched with a word for the audit log.
     """
@@ -173,7 +173,7 @@ def _header(token: str) -> Mapping[str, Any]:
 
 
 def _verified(token: str, keys: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
-    from joserfc import jwt  # with its friends 0.1 s of import that a start need not pay
+    from joserfc import jwt  # with its dependencies 0.1 s of import that a start saves
     from joserfc.errors import JoseError
     from joserfc.jwk import import_key
 
@@ -194,12 +194,12 @@ def _verified(token: str, keys: Sequence[Mapping[str, Any]]) -> Mapping[str, Any
 
 
 def identity(found: Mapping[str, Any], sign_in: SignIn) -> str:
-    """Return who a token is about, whatever they are called today (Core section 2)."""
+    """Return a person's identifier, which stays the same when the name changes (Core section 2)."""
     return subject(sign_in.issuer, str(found["sub"]))
 
 
 def person(found: Mapping[str, Any], sign_in: SignIn) -> tuple[str, tuple[str, ...]]:
-    """Return name and roles of whom a provider vouches for; raises NotVouched."""
+    """Return name and roles of the person; raises NotVouched."""
     name = found.get(sign_in.name_claim)
     if not isinstance(name, str) or not proper(name):
         raise NotVouched("name")

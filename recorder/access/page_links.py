@@ -1,4 +1,4 @@
-"""Where the admin page is, as somebody types it, and the one-time links that lead there."""
+"""The address of the admin page, and the one-time links to it."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from recorder.config.model import Settings
 
 
 def page_address(settings: Settings) -> str:
-    """Return the address without a slash at its end: as configured, else by the name of what is listened on.
+    """Return the address without a trailing slash: as configured, else from the listener's name.
 
-    Loopback is called localhost: certificates and passkeys go by names.
+    Loopback is called localhost: certificates and passkeys use names.
     """
     api = settings.admin_api
     if api.address:
@@ -27,5 +27,5 @@ def page_address(settings: Settings) -> str:
 
 
 def invitation(settings: Settings, customer: str, secret: str) -> str:
-    """Return the one-time link by which somebody sets a password."""
+    """Return the one-time link with which somebody sets a password."""
     return f"{page_address(settings)}/invitation?{urlencode({'customer': customer, 'key': secret})}"

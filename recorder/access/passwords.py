@@ -1,9 +1,9 @@
-"""Passwords: which are taken, and how they are kept.
+"""Passwords: which are accepted, and how they are hashed.
 
-Argon2id with the second recommended option of RFC 9106 section 4: 3 passes, 4 lanes, 64 MiB. One is computed at a time,
-in a thread that yields to calls, so a flood of sign-ins takes 64 MiB and little of their time; the
-few that wait are answered in turn, the others are told to come back. Tries from networks where the account has not
-signed in wait behind all others and in places of their own, of which one network has few.
+Argon2id with the second recommended option of RFC 9106 section 4: 3 passes, 4 lanes, 64 MiB. One hash is computed at a
+time, in a low-priority thread, so a flood of sign-ins takes 64 MiB and little of the calls' time. A few wait for their
+turn; the others are told to try again. Attempts from networks where the account has not signed in wait behind all
+others in a queue of their own, of which one network gets few places.
 """
 
 from __future__ import annotations
@@ -30,13 +30,17 @@ SALT_BYTES, HASH_BYTES = 16, 32
 LEAST = 12
 """Characters. NIST SP 800-63B asks for 8 with a second factor, 15 without; no rules of composition, as it advises."""
 MOST = 256
-"""Characters; a passphrase is shorter, and what is longer only costs time."""
+"""Characters; passphrases are shorter, and longer ones only cost time."""
 MAX_WAITING = 16
-"""Passwords that wait for their turn: three seconds' worth at 0.17 s of processor time each. As many from elsewhere."""
+"""Passwords that wait for their turn: three seconds' worth at 0.17 s of processor time each. As many from unknown
+networks.
+"""
 MAX_OF_ONE = 4
-"""Of those from elsewhere of one network, which may have as many addresses as it likes (IPv6)."""
+"""Places of one unknown network, which may have any number of addresses (IPv6)."""
 NICE = 10
-"""Of nice(2): a tenth of what a media worker gets where both want a processor; at 19 nobody got in beside full load."""
+"""For nice(2): a tenth of a media worker's share when both want a processor; at 19 nobody could sign in under full
+load.
+"""
 _COMMON = frozenset(
     "123456789012 1234567890123 12345678901234 123456123456 111111111111 000000000000 password1234 password12345 "
     "passwordpassword passwort1234 passwortpasswort qwertyuiop12 qwertyuiop123 qwertzuiop12 qwertzuiop123 1q2w3e4r5t6y "
@@ -44,11 +48,11 @@ _COMMON = frozenset(
     "willkommen12 willkommen123 hallohallo12 callrecorder recorderrecorder changemechangeme "
     "correcthorsebatterystaple".split()
 )
-"""Those of twelve characters and more that are tried first."""
+"""Passwords of twelve or more characters that attackers try first."""
 
 
 def fault(password: str, name: str) -> str:
-    """Return why a password is not taken as a sentence, "" if it is."""
+    """Return why a password is not accepted as a sentence, "" if it is accepted."""
     plain = canonical(password)
     if len(password) < LEAST:
         return "A password needs at least 12 characters."
@@ -61,30 +65,30 @@ def fault(password: str, name: str) -> str:
 
 
 class Passwords:
-    """Hashes and compares, one at a time."""
+    """Hashes and compares passwords, one at a time."""
 
     def __init__(self, *, passes: int = PASSES, memory: int = MEMORY) -> None:
-        """Tests take less of both."""
+        """Tests use less of both."""
         self._passes, self._memory = passes, memory
-        self._waiting: Counter[str] = Counter()  # by network; those of nowhere else under ""
+        self._waiting: Counter[str] = Counter()  # by network; known networks under ""
         self._working = False
         self._first: deque[asyncio.Future[None]] = deque()
         self._rest: deque[asyncio.Future[None]] = deque()
         self._thread: ThreadPoolExecutor | None = None
 
     async def hash(self, password: str) -> str:
-        """Return what is kept of a password; raises Busy."""
+        """Return the hash of a password; raises Busy."""
         return await self._in_turn(lambda: self._hasher.hash(_bytes(password)))
 
     async def genuine(self, kept: str | None, password: str, elsewhere: str = "") -> bool:
-        """Say whether it is the password; without one to compare with it takes as long and is wrong. Raises Busy.
+        """Tell whether it is the password; without a hash it takes as long and is wrong. Raises Busy.
 
-        `elsewhere`: the network that it comes from, if whoever it is has not signed in from there.
+        `elsewhere`: the network of the attempt, if the account has not signed in from there.
         """
         return await self._in_turn(lambda: self._compare(kept, password), elsewhere)
 
     def close(self) -> None:
-        """Let the thread go."""
+        """Stop the thread."""
         if self._thread is not None:
             self._thread.shutdown(wait=False, cancel_futures=True)
 
@@ -102,10 +106,10 @@ class Passwords:
                 self._next()
         finally:
             self._waiting[elsewhere] -= 1
-            self._waiting += Counter()  # drops what is zero
+            self._waiting += Counter()  # drops zero counts
 
     async def _turn(self, queue: deque[asyncio.Future[None]]) -> None:
-        """Wait until nobody works who came before, or to a better queue."""
+        """Wait until all earlier attempts, and those in a better queue, are done."""
         if not self._working:
             self._working = True
             return
@@ -119,7 +123,7 @@ class Passwords:
             raise
 
     def _next(self) -> None:
-        """Give the turn to who waits for it longest in the better queue."""
+        """Give the turn to the longest waiting attempt in the better queue."""
         for queue in (self._first, self._rest):
             while queue:
                 turn = queue.popleft()
@@ -150,11 +154,11 @@ class Passwords:
 
 
 def _bytes(password: str) -> bytes:
-    """Encode at most what is taken, so that nobody has us hash a megabyte."""
+    """Encode at most the accepted length, so that nobody makes us hash a megabyte."""
     return password[: MOST + 1].encode("utf-8", "replace")
 
 
 def _yield_to_calls() -> None:
-    """Make this thread less urgent; on Linux those that it starts for the lanes are too."""
+    """Lower the priority of this thread; on Linux the threads that it starts for the lanes inherit it."""
     own = threading.get_native_id()
     os.setpriority(os.PRIO_PROCESS, own, max(NICE, os.getpriority(os.PRIO_PROCESS, own)))

@@ -1,4 +1,4 @@
-"""Codes of an authenticator app (TOTP, RFC 6238), and the recovery codes for a lost one; pure."""
+"""Codes of an authenticator app (TOTP, RFC 6238), and recovery codes for a lost one; pure."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ STEP = 30
 """Seconds that a code lasts (RFC 6238 section 5.2)."""
 DIGITS = 6
 WINDOW = 1
-"""Steps before and after that count too: clocks of telephones are some seconds off, and people type slowly."""
+"""Steps before and after that are accepted too: phone clocks are some seconds off, and people type slowly."""
 SECRET_BYTES = 20
-"""The length of SHA-1, as RFC 4226 section 4 advises; every app knows SHA-1, few know anything else."""
+"""Bytes: the length of SHA-1, as RFC 4226 section 4 advises; every app supports SHA-1, few anything else."""
 RECOVERY_CODES = 10
 RECOVERY_BYTES = 10
 """80 bits: cannot be guessed, so a plain hash protects them."""
@@ -23,12 +23,12 @@ _GROUP = 4
 
 
 def new_secret(random: Callable[[int], bytes]) -> str:
-    """Return a new secret in base32, as it can be typed."""
+    """Return a new secret in base32, which can be typed."""
     return base64.b32encode(random(SECRET_BYTES)).decode()
 
 
 def link(secret: str, issuer: str, name: str) -> str:
-    """Return what the QR code says: otpauth://totp/… (Google Authenticator's "Key URI Format")."""
+    """Return the content of the QR code: otpauth://totp/… (Google Authenticator's "Key URI Format")."""
     label = f"{quote(issuer, safe='')}:{quote(name, safe='')}"
     return f"otpauth://totp/{label}?secret={secret}&issuer={quote(issuer, safe='')}"
 
@@ -42,7 +42,7 @@ def code_at(secret: str, step: int) -> str:
 
 
 def step_of(secret: str, code: str, now: float, last: int) -> int | None:
-    """Return the time step that a code belongs to, None if it is wrong; no step up to `last` is taken again."""
+    """Return the time step that a code belongs to, None if it is wrong; steps up to `last` are used up."""
     typed = "".join(code.split())
     found = None
     for step in _steps(now):
@@ -57,18 +57,18 @@ def _steps(now: float) -> Iterator[int]:
 
 
 def new_recovery_codes(random: Callable[[int], bytes]) -> list[str]:
-    """Return codes to print and put away, each good for once."""
+    """Return codes to print and store, each valid once."""
     return [_grouped(base64.b32encode(random(RECOVERY_BYTES)).decode().lower()) for _ in range(RECOVERY_CODES)]
 
 
 def recovery_digest(code: str) -> str:
-    """Return what is kept of a recovery code; blanks, hyphens and capitals do not matter."""
+    """Return the hash of a recovery code; blanks, hyphens and capitals do not matter."""
     plain = "".join(code.split()).replace("-", "").lower()
     return hashlib.sha256(f"recovery\0{plain}".encode("utf-8", "replace")).hexdigest()
 
 
 def without(digests: Sequence[str], code: str) -> tuple[str, ...] | None:
-    """Return the recovery codes that are left after this one was used, None if it is none of them."""
+    """Return the recovery codes that are left after this one was used, None if it is not one of them."""
     used = recovery_digest(code)
     left = tuple(each for each in digests if not hmac.compare_digest(each, used))
     return left if len(left) < len(digests) else None

@@ -1,4 +1,4 @@
-"""Passkeys (WebAuthn level 3) on top of the library fido2; nothing is kept here.
+"""Passkeys (WebAuthn level 3) with the library fido2; nothing is stored here.
 
 `origin` is the page's as the browser sees it, such as https://rec.example:8443; its host is the relying party.
 """
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 MAX_ANSWER = 64 << 10  # characters; an answer has some hundreds, with attestation some thousands
 MAX_LABEL = 64
-NOT_TAKEN = "This passkey was not taken. Try again."
+NOT_TAKEN = "This passkey was not accepted. Try again."
 
 
 def ask_new(account: Account, origin: str) -> Challenge:
@@ -34,14 +34,14 @@ def ask_new(account: Account, origin: str) -> Challenge:
 
 
 def new(account: Account, origin: str, state: Any, answer: str, label: str, now: datetime) -> Passkey:
-    """Judge a new passkey; raises Declined."""
+    """Check a new passkey; raises Declined."""
     if len(account.passkeys) >= MAX_PASSKEYS:
         raise Declined("This account has too many passkeys. Remove one first.")
     try:
         made = _server(origin).register_complete(state, _answer(answer))
         found = made.credential_data
     except Exception:
-        raise Declined(NOT_TAKEN) from None  # the library raises whatever its parsers stumble over
+        raise Declined(NOT_TAKEN) from None  # the library raises any error of its parsers
     if found is None:
         raise Declined(NOT_TAKEN)
     named = " ".join(label.split())[:MAX_LABEL]
@@ -49,21 +49,21 @@ def new(account: Account, origin: str, state: Any, answer: str, label: str, now:
 
 
 def ask(account: Account, origin: str) -> Challenge:
-    """Ask for one of the account's passkeys."""
+    """Request one of the account's passkeys."""
     options, state = _server(origin).authenticate_begin(_stored(account.passkeys))
     return Challenge(_options(dict(options)), state)
 
 
 def used(account: Account, origin: str, state: Any, answer: str) -> Passkey | None:
-    """Judge the answer: the passkey with its counter as it is now, None if anything is wrong.
+    """Check the response: return the passkey with its current counter, None if anything is wrong.
 
-    A counter that does not grow means that there are two of one authenticator (WebAuthn section 6.1.1).
+    A counter that does not increase means that the authenticator was copied (WebAuthn section 6.1.1).
     """
     try:
         said = _answer(answer)
         found = _server(origin).authenticate_complete(state, _stored(account.passkeys), said)
         count = _count(said)
-    except Exception:  # the library raises whatever its parsers stumble over
+    except Exception:  # the library raises any error of its parsers
         return None
     key = next(each for each in account.passkeys if each.id == found.credential_id.hex())
     if (count or key.count) and count <= key.count:
@@ -72,7 +72,7 @@ def used(account: Account, origin: str, state: Any, answer: str) -> Passkey | No
 
 
 def _server(origin: str) -> Fido2Server:
-    from fido2.server import Fido2Server  # 50 ms that only who has a passkey pays
+    from fido2.server import Fido2Server  # 50 ms that only a user with a passkey pays
     from fido2.webauthn import PublicKeyCredentialRpEntity
 
     host = urlsplit(origin).hostname or ""
@@ -88,7 +88,7 @@ def _stored(keys: Sequence[Passkey]) -> list[AttestedCredentialData]:
 def _answer(text: str) -> Mapping[str, Any]:
     found = json.loads(text[:MAX_ANSWER])
     if not isinstance(found, dict):
-        raise ValueError("an answer is an object")
+        raise ValueError("the answer must be an object")
     return found
 
 
@@ -99,7 +99,7 @@ def _count(answer: Mapping[str, Any]) -> int:
 
 
 def _options(options: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the options as JSON has them (WebAuthn section 5.1.9: base64url for bytes)."""
+    """Return the options as JSON encodes them (WebAuthn section 5.1.9: base64url for bytes)."""
     found: Mapping[str, Any] = json.loads(json.dumps(options, default=_plain))
     return found
 

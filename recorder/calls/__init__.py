@@ -1,1 +1,1 @@
-"""Live calls in the daemon: admission, execution of commands, finishing, resuming, replacing."""
+"""Live calls in the daemon: admission, carrying out commands, ending, resuming, replacing."""

@@ -1,4 +1,4 @@
-"""The daemon's clockwork: whether calls are accepted, the watchdog, the health of the storage, busy workers."""
+"""Decide every second whether new calls are accepted; check disk, storage, worker load and the watchdog."""
 
 from __future__ import annotations
 
@@ -16,28 +16,32 @@ from recorder.session.session import RETRY_AFTER
 from storage.files.reserved_space import Space
 
 BEAT_SECONDS = 1.0
-"""A full disk is noticed and announced well within the 5 s of the contract."""
+"""A full disk is noticed and announced well within 5 s, which config/alerts.yml relies on."""
 
 ASK_SECONDS = 0.05
-"""How soon a service manager that had no room for sockets is asked again."""
+"""Seconds between tries while the service manager had no room for sockets."""
 
 LEAST_FREE_BYTES = 64 << 20
-"""Below this no new call is taken: 1,000 calls write 16 MB a second, so the running ones get some seconds more."""
+"""Free space below which no new call is taken. 1,000 calls write 16 MB a second, so running calls get some more
+seconds.
+"""
 
 LEAST_FREE_SPOOL = 4 << 20
-"""Room in the runtime directory: a call takes some ten KB of it."""
+"""Free space in the runtime directory; a call takes about 10 KB of it."""
 
 LEAST_FREE_INODES = 1_000
-"""A call needs two files."""
+"""Free inodes below which no new call is taken; a call needs two files."""
 
 SETTLED_SECONDS = 5.0
-"""Until then a successor repeats the 200 of the INVITE, which a client must acknowledge again (RFC 3261 13.2.2.4)."""
+"""Delay until a checkpoint is saved after an ACK. Until then a successor repeats the 200 of the INVITE, which the
+client must acknowledge again (RFC 3261 13.2.2.4).
+"""
 
 BUSY_LIMIT = 0.85
-"""Above this share of a core the workers would begin to lose packets at the next burst."""
+"""Above this share of a core the workers would lose packets at the next burst."""
 
 BUSY_SECONDS = 5.0
-"""So long all workers must be that busy: a burst of new calls, or a neighbour on the machine, is over before."""
+"""Seconds all workers must be that busy. A burst of new calls, or other load on the machine, ends sooner."""
 
 
 class Admission:
@@ -46,7 +50,7 @@ class Admission:
     def __init__(
         self, node: Node, live: Live, save: Callable[[LiveCall], None], chores: Sequence[Callable[[], None]] = ()
     ) -> None:
-        """`save` renews the checkpoint of a call that changed; `chores` are done at every beat."""
+        """`save` renews the checkpoint of a call that changed; `chores` run every second."""
         self._node = node
         self._chores = chores
         self._live = live
@@ -77,7 +81,7 @@ class Admission:
         return None
 
     def review(self) -> None:
-        """Tell the endpoint whether INVITE and OPTIONS are answered 503."""
+        """Tell the endpoint whether to answer INVITE and OPTIONS with 503."""
         reason = self.not_accepting()
         accepting = reason is None
         if accepting != self._accepting:
@@ -88,16 +92,19 @@ class Admission:
             )
 
     async def run(self) -> None:
-        """Beat for ever; owned by recorder.runtime.tasks."""
+        """Run the checks for ever; owned by recorder.runtime.tasks."""
         while True:
             try:
                 self.beat()
-            except Exception as problem:  # without this task a full disk would never be well again
+            # without this task the recorder would never notice that a full disk has space again
+            except Exception as problem:
                 self._node.log.fault("housekeeping.fault", problem)
             await self._pause()
 
     async def _pause(self) -> None:
-        """Wait for the next beat; a service manager whose queue was full is asked again oftener: it may hold ten."""
+        """Wait for the next round. A service manager whose queue was full is asked more often: its
+        queue may hold ten.
+        """
         loop = asyncio.get_running_loop()
         until = loop.time() + BEAT_SECONDS
         while (left := until - loop.time()) > 0:
@@ -105,7 +112,7 @@ class Admission:
             self._unstored = self._unstored and not self._store_again()
 
     def beat(self) -> None:
-        """Look after everything once."""
+        """Run every check once."""
         self._storage()
         self._measure()
         self._checkpoints()
@@ -117,11 +124,11 @@ class Admission:
             self._node.notify.watchdog()
 
     def _store_again(self) -> bool:
-        """Give the service manager the sockets that it had no room for; False if it has none for some of them still."""
+        """Give the service manager the sockets that it had no room for; False if some still do not fit."""
         return fd_store.stored_again(self._node.notify, (call.sockets for call in self._live))
 
     def _checkpoints(self) -> None:
-        """Save what only an ACK has changed: not at once, since a short call is over before it matters."""
+        """Save what only an ACK changed. This is delayed because a short call is over before it matters."""
         settled = self._node.monotonic() - SETTLED_SECONDS
         for call in self._live:
             started = call.recording.started
@@ -138,7 +145,7 @@ class Admission:
             self._busy_since = self._node.monotonic()
 
     def _storage(self) -> None:
-        """Look whether there is room and whether a file can be written; refuse calls until there is."""
+        """Check for free space and that a file can be written; refuse calls until both hold."""
         well = self._room() and (self._node.storage.well or self._probe())
         self._node.storage.found(well=well, away=self._node.disk.away)
 
@@ -147,9 +154,10 @@ class Admission:
         return room(node.data_dir, LEAST_FREE_BYTES) and room(node.runtime_dir, LEAST_FREE_SPOOL)
 
     def _probe(self) -> bool:
-        """Write, sync and remove a small file after trouble: space alone does not mean that writing works again.
+        """After a failure, write, sync and remove a small file: free space alone does not prove that writing works
+        again.
 
-        A disk that takes long over it is asked at the next beat what came of it.
+        If the disk is slow to answer, its result is read in the next round.
         """
         asked = self._probing or self._node.disk.begin(self._write)
         self._probing = None if asked.over else asked
@@ -166,7 +174,7 @@ class Admission:
 
 
 def room(folder: Path, least: int) -> bool:
-    """Tell whether a file system has room for more calls; a small one is full at a twentieth."""
+    """Tell whether a file system has room for more calls; a small one counts as full at a twentieth."""
     try:
         found = Space.of(folder)
     except OSError:

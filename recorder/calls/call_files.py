@@ -1,4 +1,6 @@
-"""The parts of a live call's recording: the control part that we write, and the files that its media worker writes."""
+"""The parts of a live call's recording: the control part, which main writes, and the media parts, which its worker
+writes.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,7 @@ from storage.vault.vault import Draft, NewPart, Vault
 
 
 class CallFiles:
-    """The files of one call, from its first answer on; before that, what is to be written to them."""
+    """The files of one call, from its first answer on; before that, the records to be written to them."""
 
     __slots__ = (
         "_customer", "_lock", "call", "control", "early", "epoch", "leaf", "maybe_there", "media_fd", "media_part",
@@ -38,20 +40,20 @@ class CallFiles:
         self.part: Part | None = None  # the newest media part, until a worker has it
         self.media_part = 0  # number of the newest media part
         self.media_fd = -1
-        self.spool_fd = -1  # the call's file in the runtime directory; of recorder.persist.checkpoint, which closes it
-        self.epoch = 0  # of the syncer when the files were made: data of an older epoch may be lost
-        self.maybe_there = False  # files may say that the call exists
+        self.spool_fd = -1  # the call's file in the runtime directory; owned and closed by recorder.persist.checkpoint
+        self.epoch = 0  # the syncer's epoch when the files were made: data of an older epoch may be lost
+        self.maybe_there = False  # the files may show that the call exists
         self._lock: asyncio.Lock | None = None
 
     @property
     def lock(self) -> asyncio.Lock:
-        """Give the lock that is held while parts are ended."""
+        """Return the lock that is held while parts are sealed."""
         self._lock = self._lock or asyncio.Lock()
         return self._lock
 
     @property
     def vault(self) -> Vault:
-        """Return the vault that the parts lie in."""
+        """Return the vault that holds the parts."""
         return self._customer.vault
 
     @property
@@ -60,21 +62,22 @@ class CallFiles:
         control = int(self.control.name[1:]) if self.control else 0
         return [*(f"c{n + 1}" for n in range(control)), *(f"m{n + 1}" for n in range(self.media_part))]
 
-    # ---- the beginning ----
+    # ---- first parts ----
     def draft(self, spool_fd: int) -> tuple[list[Draft], Part]:
-        """Make names and keys of the first two parts, control and media; nothing is on the disk yet.
+        """Make names and keys of the first two parts, control and media; nothing is written to disk yet.
 
-        Return them, for `create`, and the media part as a worker sees it. `spool_fd`: as for `spool`.
+        Return them, for `create`, and the media part as the worker sees it. `spool_fd`: as for `spool`.
         """
         drafts = [self.vault.draft(self.call, self.leaf, part) for part in ("c1", "m1")]
         self.spool_fd, self.part = spool_fd, part_of("m1", drafts[1])
         return drafts, self.part
 
     def create(self, drafts: Sequence[Draft], document: Mapping[str, Any], disk: Disk, epoch: int) -> None:
-        """Create all that the answer promises, and write what was kept; what may be there is taken back by Discard.
+        """Create all files that the answer promises, and write the stored records; Discard removes what exists after a
+        failure.
 
-        The disk is asked once: a thread that is woken costs more than what it does. The loop waits for it, so keys,
-        names and ciphers are made before: its thread runs on another processor, whose caches have nothing of them.
+        One request to the disk thread does all of it, because waking a thread costs more than the work. Keys, names and
+        ciphers are made before: the event loop waits, and the thread runs on another processor with cold caches.
         """
         self.epoch = epoch
         control = ControlPart("c1", drafts[0].secret)
@@ -85,14 +88,14 @@ class CallFiles:
         try:
             _, media = disk.within(begin, lambda made: part_files.take_back(*made))
         except (DiskAway, OSError):
-            self.maybe_there = True  # it may all be written yet, or could not be taken back
+            self.maybe_there = True  # all of it may be written, or could not be removed
             raise
         control.through(disk)
         self.control, self.early, self.maybe_there = control, (), True
         self.media_part, self.media_fd = 1, media.fd
 
     def go_on(self, media_part: int, epoch: int) -> None:
-        """Take over those of a former life of this process: new parts follow the ones there are."""
+        """Take over the parts of a previous process: new parts follow the existing ones."""
         self.media_part, self.epoch = media_part, epoch
 
     def spool(self, spool_fd: int) -> None:
@@ -101,12 +104,14 @@ class CallFiles:
 
     # ---- further parts ----
     def next_control(self, disk: Disk, least: int = 0) -> int:
-        """Begin the next control part, number `least` or above; return its number. Those before are to be ended."""
+        """Start the next control part, number `least` or above; return its number. The caller seals
+        the earlier ones.
+        """
         before = self.control
         number, part = self._new_part(disk, "c", least or (int(before.name[1:]) + 1 if before else 1))
         self.control = ControlPart(f"c{number}", part.secret, part.fd, disk)
         if before:
-            with suppress(NotPossible):  # what it did not take is in the checkpoint too
+            with suppress(NotPossible):  # what it did not accept is also in the checkpoint
                 before.flush()
             before.abandon()
         return number
@@ -120,7 +125,7 @@ class CallFiles:
         return part_of(f"m{self.media_part}", part)
 
     def renewed(self, epoch: int) -> None:
-        """Note that all that is written from now on lies in parts that no failed sync has touched."""
+        """Note that everything written from now on goes to parts that no failed sync has affected."""
         self.epoch = epoch
 
     def handed_over(self) -> None:
@@ -128,7 +133,7 @@ class CallFiles:
         self.part = None
 
     def _new_part(self, disk: Disk, kind: str, number: int) -> tuple[int, NewPart]:
-        """Create a part of the first free number from `number` on: a process that was killed may have made some."""
+        """Create a part with the first free number from `number` on: a killed process may have made some."""
         return disk.within(
             partial(part_files.free_part, self.vault, self.call, self.leaf, kind, number),
             lambda made: part_files.take_back(made[1]),
@@ -136,19 +141,19 @@ class CallFiles:
 
     # ---- the control part ----
     def keep(self, record: Keep) -> None:
-        """Append a record, to be written by the next `write`; raises NotPossible if too much waits already."""
+        """Append a record, written by the next `write`; raises NotPossible if too much is waiting already."""
         if self.control is None:
             self.early = (*self.early, record)
         else:
             self.control.keep(record.kind, record.body)
 
     def write(self, document: Mapping[str, Any]) -> None:
-        """Write a document, and with it all that was kept before; raises NotPossible."""
+        """Write a document together with all waiting records; raises NotPossible."""
         if self.control:
             self.control.keep(Kept.CALL, encode(document))
             self.control.flush()
 
-    # ---- the end ----
+    # ---- end ----
     def seal(self, document: Mapping[str, Any]) -> None:
         """Seal the control part with the last document; raises NotPossible."""
         if self.control:
@@ -156,7 +161,8 @@ class CallFiles:
             self.control.seal()
 
     def put_away(self, *, sealed: bool) -> None:
-        """End the newest parts, the media only if they are `sealed`; control first, since it says what the media are.
+        """Finish the newest parts, the media part only if `sealed`. Control goes first because it says what the media
+        are.
 
         Waits for the disk.
         """
@@ -167,7 +173,9 @@ class CallFiles:
             self.vault.finish(self.call, self.leaf, f"m{self.media_part}")
 
     def end_part(self, part: str, committed: int | None = None) -> None:
-        """Repair a part if its writer died, and move it to its day; waits for the disk unless it is finished."""
+        """Repair a part if its writer died, and move it to the folder of its day; waits for the disk unless it is
+        finished.
+        """
         ref = self.vault.find(self.call, self.leaf, part)
         if ref is None or ref.finished:
             return
@@ -175,16 +183,16 @@ class CallFiles:
         self.vault.finish(self.call, self.leaf, part)
 
     def end_media(self) -> None:
-        """End all media parts; waits for the disk."""
+        """Finish all media parts; waits for the disk."""
         for number in range(1, self.media_part + 1):
             self.end_part(f"m{number}")
 
     def size(self) -> int:
-        """Return the bytes of all parts, without what was attached meanwhile; raises StorageError or OSError."""
+        """Return the bytes of all parts, without later attachments; raises StorageError or OSError."""
         return self.vault.size(self.call, self.leaf, self.parts)
 
     def close(self) -> None:
-        """Close the descriptors of the parts as they are; a second time does nothing."""
+        """Close the descriptors of the parts as they are; calling it again does nothing."""
         if self.control:
             self.control.abandon()
         if self.media_fd >= 0:

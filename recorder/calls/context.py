@@ -1,4 +1,4 @@
-"""What the parts of one running daemon share; made in recorder.service.daemon, handed to whoever needs it."""
+"""What the components of a running daemon share; made in recorder.service.daemon and passed to whoever needs it."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ from storage.customer.customers import Customer
 from storage.vault.group_sync import Syncer
 
 OFFERING = frozenset({"INVITE", "UPDATE", "re-offer"})
-"""Methods that may carry an offer, and what we call one in a dialog."""
+"""Methods that may carry an offer, and their names in a dialog."""
 
-_BEGAN = datetime.now(UTC), time.monotonic()  # both clocks when the daemon began
+_BEGAN = datetime.now(UTC), time.monotonic()  # both clocks when the daemon started
 _IN_TIME = timedelta(0)
 
 
 @dataclass(slots=True)
 class Node:
-    """One running daemon's shared things."""
+    """What one running daemon shares."""
 
     settings: Settings
     customers: Mapping[str, Customer]
@@ -52,7 +52,8 @@ class Node:
     log: Log
     incidents: Incidents
     flush: Callable[[], None] = field(default=lambda: None)  # sends what the endpoint wants to send
-    load_changed: Callable[[], None] = field(default=lambda: None)  # whether calls are accepted may have changed
+    # call it when the answer to "are calls accepted?" may have changed
+    load_changed: Callable[[], None] = field(default=lambda: None)
     unwelcome: Rejections = field(init=False)
     storage: StorageHealth = field(init=False)
 
@@ -66,7 +67,7 @@ class Node:
 
     @property
     def runtime_dir(self) -> Path:
-        """Return the folder on tmpfs."""
+        """Return the runtime directory, on tmpfs."""
         return self.settings.node.runtime_dir
 
     @staticmethod
@@ -86,7 +87,7 @@ class Node:
         self, method: str, status: int, reason: str, customer: str | None = None, source: str | None = None,
         call: str | None = None,
     ) -> None:  # fmt: skip
-        """Count a refused request, tell it, and list a refused call or offer (of the live `call`) as an incident."""
+        """Count a refused request, log it, and list a refused call or offer (of the live `call`) as an incident."""
         self.unwelcome.refuse(method, status, reason, customer, source, self.monotonic())
         if call and method in OFFERING:
             self.incidents.add("offer-refused", customer, call=call, status=status, reason=reason)
@@ -95,7 +96,7 @@ class Node:
             self.incidents.add("call-refused", customer, status=status, reason=reason)
 
     def ended(self, recording: Recording, customer: str) -> None:
-        """Count a finished recording; one that lacks something is an incident of its customer, nobody else's."""
+        """Count a finished recording. An incomplete one is an incident of its customer only."""
         state = recording.shown_state()
         self.metrics.calls.labels(state).inc()
         if state == "interrupted":

@@ -1,4 +1,4 @@
-"""What a start does behind the running service: find what a crash left and have it mended."""
+"""After a start, find recordings that a crash left unfinished and queue them for repair, while calls are taken."""
 
 from __future__ import annotations
 
@@ -30,19 +30,22 @@ class CrashScan:
         self._looked: set[str] = set()
         for customer in node.customers.values():
             repairs.looking(customer.name)
-            if customer.whole:  # else once it is
+            if customer.whole:  # otherwise later, when it has run
                 customer.erasures.look_from(partial(self._gap, customer))
 
     def _gap(self, customer: Customer) -> int | None:
-        """Return from which day on the index lacks recordings, those that wait to be written to it too; any thread."""
+        """Return from which day on the index may lack recordings, including those queued for it; callable from any
+        thread.
+        """
         waits, found = timedelta(seconds=self._node.indexer.oldest()), customer.gap.first()
         days = [day_of(customer.now() - waits) - 1] if waits else []
-        if customer.name not in self._looked:  # the newest call may be three days old, and it looks three further back
+        # the newest call may be three days old, and the scan looks three further back
+        if customer.name not in self._looked:
             days.append(day_of(customer.now()) - 2 * LOOK_BACK_DAYS)
         return min([*days, *([] if found is None else [found])], default=None)
 
     async def run(self) -> None:
-        """Look through every customer; a database that is away delays none but its own."""
+        """Scan every customer; an unavailable database delays only its own customer."""
         waiting = list(self._node.customers.values())
         for customer in waiting:
             self._open_parts(customer)
@@ -55,19 +58,20 @@ class CrashScan:
         """Find recordings with parts that nobody writes."""
         try:
             found = left_behind(customer, {call.id for call in self._live})
-        except Exception as problem:  # those whose row says that they live are found by that
+        except Exception as problem:  # recordings whose row says that they are live are found by that
             self._node.log.fault("recovery.failed", problem, customer=customer.name)
             return
         for call, leaf in found:
             self._repairs.put(Left(customer, call, leaf))
 
     async def _unfinished(self, customer: Customer) -> bool:
-        """Find recordings that the index still takes for live ones or lacks; False if the database does not answer.
+        """Find recordings that the index still lists as live, or lacks; False if the database does not answer.
 
-        A recording is durable some seconds before it is indexed, hours where the database is away, and a power cut may
-        come between. An index without any call was lost, or there is nothing to be found, and one that was older than
-        its journal came from a backup: then every recording is looked at, else those of the last days, by the index or
-        by the clock, whichever is earlier. What a start before this one did not come to the end of is gone on with.
+        A recording is durable some seconds before it is indexed, or hours if the database is unavailable, and a power
+        cut may come in between. If the index has no call, it was lost or there is nothing to find; if it was older than
+        its journal, it came from a backup. In both cases every recording is checked. Otherwise only the last days are,
+        counted from the newest call or the clock, whichever is earlier. A scan that an earlier start did not finish is
+        continued.
         """
         try:
             customer.erasures.look_from(partial(self._gap, customer))
@@ -75,11 +79,11 @@ class CrashScan:
             first = ALL if empty else await self._first(customer)
             there = await asyncio.to_thread(_since, customer, first)
             lacking = there if empty else await customer.calls.unknown(filter(self._is_over(customer), there))
-            if lacking:  # one that cannot be read now is looked for after any number of days and starts
+            if lacking:  # a recording that cannot be read now is looked for again at any later start
                 await asyncio.to_thread(customer.gap.widen, min(leaf for _, leaf in lacking) >> DAY_SHIFT)
         except DatabaseAway:
-            return False  # told where it is opened
-        except Exception as problem:  # without it nobody would be answered by a party any more
+            return False  # reported where it is opened
+        except Exception as problem:  # without it no search for a participant would be answered any more
             if customer.name not in self._told:
                 self._told.add(customer.name)
                 self._node.log.fault("recovery.failed", problem, customer=customer.name)
@@ -97,7 +101,7 @@ class CrashScan:
             self._repairs.put(left)
 
     async def _first(self, customer: Customer) -> int:
-        """Return the day from which on recordings are looked for."""
+        """Return the day from which to look for recordings."""
         if customer.journal.replayed:
             return ALL
         gap = await asyncio.to_thread(customer.gap.first)
@@ -105,17 +109,17 @@ class CrashScan:
         return usual if gap is None else min(usual, gap)
 
     def _is_over(self, customer: Customer) -> Callable[[tuple[str, int]], bool]:
-        """Return what tells whether nobody has a recording in hand, to be asked before the index is."""
+        """Return a check that nobody is working on a recording; call it before asking the index."""
         pending = self._node.indexer.pending
         return lambda each: self._live.by_id(each[0]) is None and pending(customer.name, each[0]) is None
 
 
 async def _last_day(customer: Customer) -> int:
-    """Return the day of the newest call that the index has, or this day if the clock says that it was before."""
+    """Return the day of the newest call in the index, or today if the clock is earlier."""
     page = await customer.calls.find(Query(limit=1))
     return min([day_of(customer.now()), *(row.day for row in page.items)])
 
 
 def _since(customer: Customer, first: int) -> dict[tuple[str, int], None]:
-    """List the recordings of all days from `first` on; a clock that was set may have made them of any later one."""
+    """List the recordings of all days from `first` on; a clock that was changed may have dated some later."""
     return dict.fromkeys((ref.call, ref.leaf) for ref in customer.vault.since(first))

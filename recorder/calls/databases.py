@@ -1,6 +1,6 @@
-"""Opens the customers' databases behind the running service: one that is away keeps nobody from recording.
+"""Open the customers' databases in the background: an unavailable database never stops recording.
 
-What stands on a database comes first: where that cannot be put together it is told, and tried again, in the same way.
+Components that need a database come first: if one cannot be built, the failure is logged and retried in the same way.
 """
 
 from __future__ import annotations
@@ -12,14 +12,16 @@ from recorder.calls.context import Node
 from storage.customer.customers import Customer
 
 AGAIN_SECONDS = 1.0
-"""What is away is tried again this often, so that the index catches up within seconds of its return."""
+"""Seconds between tries of an unavailable database, so that the index catches up within seconds of its return."""
 
 FIRST_SECONDS = 0.5
-"""A start waits so long for the databases: one that is there takes a tenth of it, one that is away must not delay."""
+"""Seconds a start waits for the databases. An available one needs a tenth of it; an unavailable one must not delay the
+start.
+"""
 
 
 async def open_databases(customer: Customer) -> None:
-    """Wait until what stands on a customer's keys and vault is there."""
+    """Wait until everything that needs a customer's keys and vault is built."""
     while not customer.whole:  # noqa: ASYNC110 - done in a thread
         await asyncio.sleep(AGAIN_SECONDS)
 
@@ -30,15 +32,15 @@ class Databases:
     def __init__(self, node: Node) -> None:
         self._node = node
         self._opening: dict[str, asyncio.Task[None]] = {}
-        self._told: set[str] = set()  # whose opening was said to take its time, or to fail
+        self._told: set[str] = set()  # customers whose opening was logged as slow or failed
 
     def start(self) -> None:
-        """Begin with all of them at once."""
+        """Start opening all of them at once."""
         for customer in self._node.customers.values():
             self._opening[customer.name] = self._node.tasks.start(self._open(customer), "database")
 
     async def settled(self, seconds: float = FIRST_SECONDS) -> None:
-        """Wait until all are open, for a moment only; say which are not, for the API answers 503 for these."""
+        """Wait briefly until all are open; log which are not, because the API answers 503 for them."""
         if self._opening:
             await asyncio.wait(self._opening.values(), timeout=seconds)
         for name, opening in self._opening.items():
@@ -51,12 +53,13 @@ class Databases:
         await self._insist(customer, "database", customer.open_database)
 
     async def _insist(self, customer: Customer, what: str, step: Callable[[], Awaitable[None]]) -> None:
-        """Try until it is done; the first failure is told, and so is the end of whatever was told."""
+        """Retry until it succeeds; log the first failure, and the recovery from whatever was logged."""
         away = False
         while True:
             try:
                 await step()
-            except Exception as problem:  # memory, descriptors and threads are the calls', and may be free in a moment
+            # calls use the memory, descriptors and threads, and may release them at any moment
+            except Exception as problem:
                 if not away:
                     self._node.log.fault(f"{what}.away", problem, customer=customer.name)
                     self._node.incidents.add(f"{what}-away", customer.name)

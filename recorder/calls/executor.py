@@ -1,6 +1,6 @@
-"""Carries out what the recordings ask for: sockets, files, workers, answers, database.
+"""Carry out the commands of recordings: sockets, files, workers, answers, database.
 
-A bug in one call ends that call only.
+A bug in one call ends only that call.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ TOO_LONG = (399, "The session description is too long")
 
 
 class Executor:
-    """The hands of all recordings of the node."""
+    """Carries out the commands of all recordings of the node."""
 
     def __init__(self, node: Node, checkpoints: Checkpoints, live: Live, repairs: RepairQueue) -> None:
         self.node = node
@@ -62,9 +62,9 @@ class Executor:
             c.Discard: self._discard,
         }
 
-    # ---- the crank of one recording ----
+    # ---- events and commands of one recording ----
     def feed(self, call: LiveCall, event: e.Event) -> None:
-        """Give a recording an event and carry out everything that follows from it, in order."""
+        """Give a recording an event and carry out all resulting commands, in order."""
         todo: deque[e.Event] = deque([event])
         while todo:
             for command in call.handle(todo.popleft(), self.node.now()):
@@ -75,7 +75,7 @@ class Executor:
                     break
 
     def guarded(self, call: LiveCall, event: e.Event) -> None:
-        """Feed a recording; whatever goes wrong ends this call alone, and every question gets an answer."""
+        """Give a recording an event. Any failure ends only this call, and every request gets an answer."""
         try:
             self.feed(call, event)
         except Exception as problem:
@@ -85,21 +85,21 @@ class Executor:
             self.give_up(call, problem)
 
     def give_up(self, call: LiveCall, problem: Exception) -> None:
-        """End a call after a fault of ours; what was recorded is kept."""
+        """End a call after an internal error; what was recorded is kept."""
         self.node.log.fault("call.fault", problem, call=call.id)
         self.node.endpoint.hang_up(call.session, "internal", self.node.monotonic())
         self.finishing.abandon(call)
         self.node.flush()
 
     def checkpoint(self, call: LiveCall) -> None:
-        """Save what a successor of this process needs to go on with the call."""
+        """Save what a successor of this process needs to continue the call."""
         call.saved()
         if call.recording.state is State.OPENING:
-            return  # it is not answered: nobody could go on with it
+            return  # it is not answered: nobody could continue it
         try:
             dialog = self.node.endpoint.export(call.session)
         except KeyError:
-            return  # the dialog is over: nobody could go on with it
+            return  # the dialog is over: nobody could continue it
         state = call.to_state(dialog, self.node.workers.keys_of(call.id))
         try:
             self.checkpoints.save(Mark(call.id, call.customer.name, call.leaf, call.ports), call.customer.keys, state)
@@ -112,7 +112,7 @@ class Executor:
         opened: dict[int, Pair] = {}
         try:
             if call.files.control is None and self.node.disk.away:
-                raise DiskAway  # known before anything is opened, or a busy service manager waited for
+                raise DiskAway  # checked before anything is opened or a busy service manager is waited for
             for stream in command.streams:
                 opened[stream.number] = self.node.ports.open(rtcp=not stream.line.rtcp_mux)
         except (MediaError, DiskAway, OSError) as problem:
@@ -131,7 +131,7 @@ class Executor:
         return ready
 
     async def _open_once_kept(self, call: LiveCall, ready: e.Opened) -> None:
-        """Go on with a new call when its sockets would outlive us: not before is it answered."""
+        """Continue a new call when its sockets would outlive this process; it is not answered before."""
         await call.sockets.wait_stored(self.node.notify)
         self.guarded(call, ready)
         self.node.flush()
@@ -143,7 +143,7 @@ class Executor:
             self.node.ports.release(pair, former)
 
     def new_control(self, call: LiveCall, least: int = 0) -> None:
-        """Begin the next control part, number `least` or above, and have the ones before ended."""
+        """Start the next control part, number `least` or above, and seal the earlier ones."""
         number = call.files.next_control(self.node.disk, least)
         self.node.tasks.start(self.finishing.end_controls(call, number), "controls")
 
@@ -167,7 +167,7 @@ class Executor:
         """Return the worker's view of a call's streams."""
         configured = self.node.settings.customer(call.customer.name)
         if configured is None:
-            raise RecorderError("the customer is not configured any more")
+            raise RecorderError("the customer is no longer configured")
         certificate = call.recording.agreement.certificate
         keyed = [plan for plan in plans if plan.line.crypto or not plan.line.suite]  # the others cannot be read
         identity, source = certificate.identity if certificate else b"", call.recording.source
@@ -177,7 +177,7 @@ class Executor:
         return tuple(replace(x, former=former[x.stream]) if former.get(x.stream) else x for x in specs)
 
     def reached(self, call: LiveCall) -> None:
-        """Take it that the client has our answer: handshakes may begin."""
+        """Note that the client has our answer: handshakes may start."""
         if call.has_answer() and any(stream.keys for stream in call.recording.streams):
             self.node.workers.reached(call.id)
 
@@ -189,7 +189,7 @@ class Executor:
             self._start(call, new_call(call.recording, call.files.part or self.next_part(call), specs, call.spool_key))
         else:
             for plan in command.streams:
-                if plan.moved:  # at once, not when the worker has its turn: the client hears of it before
+                if plan.moved:  # at once rather than when the worker reads its message: the client learns of it sooner
                     disconnect(call.sockets.pairs[plan.number].rtp.fileno())
             pairs = {plan.number: call.sockets.pairs[plan.number] for plan in command.streams}
             self.node.workers.change(call.id, specs, pairs)
@@ -197,7 +197,7 @@ class Executor:
         return None
 
     def linger(self, call: LiveCall, streams: tuple[int, ...]) -> None:
-        """Hear streams that were taken out a moment more: their client sends to them until it has our answer."""
+        """Keep receiving removed streams for a moment: the client sends to them until it has our answer."""
         if streams:
             self.node.tasks.start(self._lingered(call, streams), "linger")
 
@@ -206,17 +206,19 @@ class Executor:
         self.guarded(call, e.Lingered(streams))
 
     def _end_streams(self, call: LiveCall, command: c.EndStreams) -> None:
-        self.checkpoint(call)  # before another call gets the ports: two could not be resumed on one
+        self.checkpoint(call)  # before another call gets the ports: two calls could not be resumed on one port
         self.node.workers.change(call.id, (), {}, command.streams)
         self.node.tasks.start(self._close_once_drained(call, c.CloseSockets(command.streams)), "close-sockets")
 
     def _unfit(self, call: LiveCall) -> e.Event:
-        """End a call over an answer of which no worker could be told: only BYE answers an ACK (RFC 3261 13.2.2.4)."""
+        """End a call after an answer that no worker could be told of: only BYE can follow an ACK
+        (RFC 3261 13.2.2.4).
+        """
         self.node.log.warning("call.answer_too_long", call=call.id)
         return e.StopAsked("too-long", interrupted=True)
 
     async def _close_once_drained(self, call: LiveCall, command: c.CloseSockets) -> None:
-        """Let go of streams that were taken out once a worker has what came before: one may die over it."""
+        """Release removed streams once a worker has the preceding message: the worker may die on it."""
         told = await self.node.workers.snapshot(call.id)
         self._close_sockets(call, command, told.figures)
 
@@ -241,19 +243,19 @@ class Executor:
         return None
 
     def _too_long(self, call: LiveCall, command: c.Accept) -> None:
-        """Refuse an offer of which no worker could be told; a call that runs goes on as it was (RFC 3261 14.1)."""
+        """Refuse an offer that no worker could be told of; a running call continues unchanged (RFC 3261 14.1)."""
         self._tell(call, "INVITE" if command.first else "re-offer", 488, "too-long", first=command.first)
         self.node.endpoint.refuse(command.token, 488, self.node.monotonic(), warning=TOO_LONG)
 
     def _promised(self, call: LiveCall, command: c.Accept) -> CallDocument | None:
         """Do all that a first 200 promises; None where the client withdrew, or was refused for want of it.
 
-        The files come last: once the document is in them they say that there is a call, answered or cut.
+        The files come last: once they hold the document they show that there is a call, answered or interrupted.
         """
         if not self.node.endpoint.waits(command.token):
             return None
         document, streams = call.recording.call_document(self.node.now()), command.streams
-        if streams:  # media of an offer of ours begin with what acknowledges it
+        if streams:  # after an offer of ours, media start with the ACK
             call.await_ack()
         try:
             specs = self.specs(call, streams)
@@ -284,7 +286,7 @@ class Executor:
         self.node.endpoint.refuse(command.token, command.status, now, retry_after=later, warning=warning)
 
     def _tell(self, call: LiveCall, method: str, status: int, reason: str, *, first: bool) -> None:
-        """Have a refusal listed; one of the first INVITE is of a call that never was."""
+        """List a refusal as an incident; a refused first INVITE was never a call."""
         source, known = call.recording.source, None if first else call.id
         self.node.refused(method, status, reason, call.customer.name, source, known)
 

@@ -1,8 +1,9 @@
-"""The sockets of live calls in the service manager's store, where they outlive this process (sd_notify(3), FDSTORE=1).
+"""Keep the sockets of live calls in the service manager's store, where they outlive this process (sd_notify(3),
+FDSTORE=1).
 
-All sockets of a call have one name, so that a call costs the manager two messages; a name can only be dropped whole.
-So the sockets of a stream that the client took out stay where they are, deaf, until the call ends: dropped and stored
-anew, the others would be nobody's for a moment, and a kill in it would cost the call audio.
+All sockets of a call share one name, so that a call costs the manager two messages; only a whole name can be removed.
+So the sockets of a removed stream stay stored, unused, until the call ends. Removing the name and storing the other
+sockets again would leave them unstored for a moment, and a kill in that moment would lose audio.
 """
 
 from __future__ import annotations
@@ -19,39 +20,43 @@ from recorder.runtime.sd_notify import Notifier
 from recorder.session.stream import Stream
 
 ASK_SECONDS = 0.01
-"""How soon a service manager that had no room for the sockets of a new call is asked again: its client waits."""
+"""Seconds between tries to store the sockets of a new call, while its client waits."""
 
 KEPT_SECONDS = 3.0
-"""So long a call waits for its sockets to be kept before it is answered all the same: longer than a systemd that reads
-its units anew is away, and less than clients wait that have got a 100."""
+"""Seconds a call waits for its sockets to be stored before it is answered anyway. systemd is away for less when it
+reloads its units, and clients wait longer after a 100.
+"""
 
 
 LINGER_SECONDS = 1.0
-"""So long streams that a re-offer took out are heard: a round trip by satellite, and a busy client."""
+"""Seconds that removed streams are still received: a satellite round trip and a busy client."""
 
 Released = list[tuple[Pair, Former | None]]
-"""Sockets that nobody needs any more, to be closed, and whom they heard."""
+"""Sockets that nobody needs any more, to be closed, and which sources sent to them."""
 
 
 class CallSockets:
-    """The sockets of one call, and what the store has of them."""
+    """The sockets of one call, and which of them are in the store."""
 
     __slots__ = ("closed_ports", "name", "pairs", "retired", "unstored")
 
     def __init__(self) -> None:
         self.pairs: dict[int, Pair] = {}  # stream number -> sockets
-        self.name = ""  # in the store; empty while it has none of them
-        self.unstored = False  # the store did not take them: it was busy, and is asked again
-        self.retired: tuple[tuple[Pair, Former | None], ...] = ()  # of streams that are gone; held until the call ends
-        self.closed_ports: tuple[int, ...] = ()  # it may get one again, and whom it heard there it is to hear
+        self.name = ""  # name in the store; empty while none of them is there
+        self.unstored = False  # the store was too busy to take them, and is asked again
+        # sockets of removed streams; held until the call ends
+        self.retired: tuple[tuple[Pair, Former | None], ...] = ()
+        self.closed_ports: tuple[int, ...] = ()  # the stream may get a port again, and then keeps the source it had
 
     def descriptors(self) -> list[int]:
-        """Return those of all sockets, which stay ours."""
+        """Return the descriptors of all sockets, which stay ours."""
         pairs = (*self.pairs.values(), *(pair for pair, _ in self.retired))
         return [descriptor for pair in pairs for descriptor in pair.filenos()]
 
     def store(self, notify: Notifier, opened: Mapping[int, Pair]) -> None:
-        """Take new sockets and have them kept, under the name there is or one by the lowest port of the first ones."""
+        """Take new sockets and store them, under the existing name or one made from the lowest port
+        of the first ones.
+        """
         self.pairs.update(opened)
         if not opened:
             return
@@ -60,7 +65,7 @@ class CallSockets:
         self.unstored = not notify.store(self.name, descriptors) or self.unstored
 
     def retire(self, notify: Notifier, numbers: Iterable[int], figures: Iterable[Mapping[str, Any]] = ()) -> Released:
-        """Take streams out; return the sockets to be closed now. `figures`: the newest of these streams."""
+        """Remove streams; return the sockets to be closed now. `figures`: the newest of these streams."""
         known = {each["stream"]: each for each in figures}
         gone = [(n, self.pairs.pop(n)) for n in [n for n in numbers if n in self.pairs]]
         released = [(pair, heard(pair, known.get(n, {}))) for n, pair in gone]
@@ -76,7 +81,7 @@ class CallSockets:
         return released
 
     def release(self, notify: Notifier, figures: Mapping[int, Mapping[str, Any]]) -> Released:
-        """Let go of all sockets, to be closed; `figures` by stream."""
+        """Release all sockets, to be closed; `figures` by stream."""
         released = [(pair, heard(pair, figures.get(number, {}))) for number, pair in self.pairs.items()]
         released += self.retired
         self.pairs.clear()
@@ -85,18 +90,18 @@ class CallSockets:
         return released
 
     def forget(self, notify: Notifier) -> None:
-        """Have the store drop everything of the call: it would keep the ports bound."""
+        """Remove everything of the call from the store, which would otherwise keep the ports bound."""
         if self.name:
             notify.remove(self.name)
         self.name, self.unstored = "", False
 
-    # ---- a manager that is busy ----
+    # ---- a busy service manager ----
     def waits(self, notify: Notifier) -> bool:
-        """Tell whether it is worth waiting for before a new call is answered: it is busy, not gone for good."""
+        """Tell whether to wait for the manager before answering a new call: it is busy, not gone."""
         return self.unstored and notify.busy and not notify.deaf
 
     async def wait_stored(self, notify: Notifier) -> None:
-        """Wait until the manager has the sockets of a call that is being set up, or for as long as may be."""
+        """Wait until the manager has stored the sockets of a new call, or until the time limit."""
         loop = asyncio.get_running_loop()
         until = loop.time() + KEPT_SECONDS
         while self.pairs and self.unstored and not self.store_again(notify) and self.waits(notify):
@@ -106,11 +111,11 @@ class CallSockets:
             await asyncio.sleep(ASK_SECONDS)
 
     def store_again(self, notify: Notifier) -> bool:
-        """Tell the manager what it did not take; False if it has no room for it still."""
+        """Store what the manager did not take; False if it still has no room."""
         self.unstored = not notify.store(self.name, self.descriptors())
         return not self.unstored
 
-    # ---- a former life of this process ----
+    # ---- sockets of a previous process ----
     def restore(
         self,
         name: str,
@@ -120,10 +125,10 @@ class CallSockets:
         ports: Ports[Pair],
         notify: Notifier,
     ) -> bool:
-        """Take the sockets of before, or bind the same ports again; tell whether all are those of before.
+        """Take the sockets of the previous process, or bind the same ports again; tell whether all were taken over.
 
-        `name`: of the checkpoint. `stored`: what the store kept, by name, and `bound`: pairs that were bound again
-        already, by port; what is the call's is taken out of both. Raises SocketRefused.
+        `name`: from the checkpoint. `stored`: what the store kept, by name, and `bound`: pairs that are bound again
+        already, by port; the call's are removed from both. Raises SocketRefused.
         """
         streams = [stream for stream in streams if stream.port]
         self.name = _kept_as(name, streams, stored)
@@ -143,13 +148,13 @@ class CallSockets:
                 left.close()
         if fresh:
             if not kept:
-                self.name = name_of(self.pairs.values())  # the old one may be of a port that the call has no more
+                self.name = name_of(self.pairs.values())  # the old one may belong to a port that the call no longer has
             self.unstored = not notify.store(self.name, fresh)
         return not fresh
 
 
 def stored_again(notify: Notifier, calls: Iterable[CallSockets]) -> bool:
-    """Tell a manager that was busy what it did not take; False if it has no room for some of it still."""
+    """Store what a busy manager did not take; False if it still has no room for some of it."""
     if not notify.present:
         return True
     if not notify.settle():
@@ -158,22 +163,22 @@ def stored_again(notify: Notifier, calls: Iterable[CallSockets]) -> bool:
 
 
 async def linger() -> None:
-    """Wait until the client must have the answer that takes streams out: it sends to their sockets until then."""
+    """Wait until the client must have the answer that removes streams: until then it sends to their sockets."""
     await asyncio.sleep(LINGER_SECONDS)
 
 
 def heard(pair: Pair, figures: Mapping[str, Any]) -> Former | None:
-    """Tell whom a stream heard at its port by its figures, so that the next call there does not."""
+    """Report which source a stream received from at its port, so that the next call there ignores it."""
     return (*pair.peer, tuple(source[0] for source in figures.get("sources", ()))) if pair.peer else None
 
 
 def name_of(pairs: Iterable[Pair]) -> str:
-    """Return a name that no other call has as long as one of these has its port."""
+    """Return a name that no other call has while one of these has its port."""
     return "m" + base36(min(pair.port for pair in pairs))
 
 
 def base36(number: int) -> str:
-    """Return a number in base 36: the names of all descriptors come back in one environment string."""
+    """Return a number in base 36: the names of all descriptors come back in one environment variable."""
     digits = "0123456789abcdefghijklmnopqrstuvwxyz"
     out = ""
     while number:
@@ -183,7 +188,7 @@ def base36(number: int) -> str:
 
 
 def _kept_as(name: str, streams: Sequence[Stream], stored: Mapping[str, Sequence[socket.socket]]) -> str:
-    """Return the name a call's sockets are kept under: a newer one than the checkpoint's after a kill in between."""
+    """Return the name a call's sockets are stored under. After a kill it may be newer than the checkpoint's."""
     if name in stored:
         return name
     ports = {stream.port for stream in streams}
@@ -192,7 +197,7 @@ def _kept_as(name: str, streams: Sequence[Stream], stored: Mapping[str, Sequence
 
 
 def _stored_pair(port: int, by_port: dict[int, socket.socket]) -> Pair | None:
-    """Take the sockets of one stream that the service manager kept; the RTCP port lies above, if there is one."""
+    """Take the sockets of one stream that the service manager kept; an RTCP port is one above."""
     if port not in by_port:
         return None
     found = [by_port.pop(port)] + ([by_port.pop(port + 1)] if port + 1 in by_port else [])

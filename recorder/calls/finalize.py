@@ -1,4 +1,4 @@
-"""How a recording ends: seal the media, write the last document, make all durable, answer the BYE, index, let go."""
+"""End a recording: seal the media, write the last document, sync, answer the BYE, index, release."""
 
 from __future__ import annotations
 
@@ -25,12 +25,13 @@ from storage.calls.call_row import CallRow
 from storage.errors import StorageError, SyncFailed
 
 CLOSE_SECONDS = 60.0
-"""A part that is not sealed by then is recovered instead, without what waits in the sockets: so not before some workers
-in a row could hang, be noticed and replaced."""
+"""Seconds to seal a part before it is recovered instead, without what waits in the sockets. Long enough for several
+workers in a row to hang and be replaced.
+"""
 
 
 class Finalizer:
-    """The last steps of every recording of the node."""
+    """Runs the last steps of every recording of the node."""
 
     def __init__(
         self,
@@ -69,7 +70,7 @@ class Finalizer:
             async with call.files.lock:
                 call.files.seal(command.document)
                 await self.node.disk.together(partial(call.files.put_away, sealed=command.sealed))
-                if call.files.media_part > 1 or not command.sealed:  # repairing takes the disk a while
+                if call.files.media_part > 1 or not command.sealed:  # a repair keeps the disk busy for a while
                     await asyncio.to_thread(call.files.end_media)
             await self._durability.wait(call.files.epoch)
         except (StorageError, NotPossible, OSError) as problem:
@@ -110,9 +111,9 @@ class Finalizer:
         self.node.flush()
 
     async def cut(self, call: LiveCall, before: int, parts: Sequence[tuple[str, int | None]]) -> None:
-        """End the media parts below number `before` where their dead worker had committed them.
+        """Finish the media parts below number `before` at the lengths that their dead worker had committed.
 
-        None: its spool was lost, so all that is genuine is kept; what the streams knew of it went with the spool.
+        None: its spool was lost, so all genuine data are kept; the streams' figures are lost with the spool.
         """
         whole = dict(parts)
         await self._end_parts(call, {f"m{n}": whole.get(f"m{n}", 0) for n in range(1, before)})
@@ -124,7 +125,7 @@ class Finalizer:
             self._feed(call, e.Distrusted("spool-lost"))
 
     async def end_controls(self, call: LiveCall, before: int) -> None:
-        """End the control parts below number `before`, which a former life of this process wrote."""
+        """Finish the control parts below number `before`, which a previous process wrote."""
         await self._end_parts(call, {f"c{n}": None for n in range(1, before)})
 
     async def _end_parts(self, call: LiveCall, parts: Mapping[str, int | None]) -> None:
@@ -135,7 +136,7 @@ class Finalizer:
         async with call.files.lock:
             try:
                 await asyncio.to_thread(work)
-            except (StorageError, OSError) as problem:  # the end of the recording, or the next start, tries again
+            except (StorageError, OSError) as problem:  # retried at the end of the recording or at the next start
                 self.node.log.fault("call.part_not_ended", problem, call=call.id)
 
     def index(self, call: LiveCall, document: CallDocument, done: Callable[[], None] | None = None) -> None:
@@ -151,26 +152,26 @@ class Finalizer:
         return row, call.search_forms(document)
 
     def _let_go(self, call: LiveCall) -> None:
-        """Give back everything that was held for the call."""
+        """Release everything that was held for the call."""
         call.files.close()
         streams = (
             call.recording.streams or ()
-        )  # a fault of ours may have spoilt the recording: its ports go all the same
+        )  # the recording's state may be damaged by a bug: its ports are released regardless
         for pair, former in call.sockets.release(self.node.notify, {s.number: s.figures for s in streams}):
             self.node.ports.release(pair, former)
         call.recording.release()
         self._live.remove(call)
 
     def _mark_over(self, call: LiveCall) -> None:
-        """Keep a successor of this process from going on with the call; what is left is to be indexed."""
+        """Stop a successor of this process from continuing the call; only indexing is left."""
         try:
             self._checkpoints.mark_over(call.id)
         except OSError:
             self._checkpoints.remove(call.id)
 
     def discard(self, call: LiveCall) -> None:
-        """Take back a recording that never began: its files hold nothing but an offer that was not taken."""
-        self.node.workers.drop(call.id)  # also where one was told only half
+        """Discard a recording that never started: its files hold nothing but a refused offer."""
+        self.node.workers.drop(call.id)  # also if a worker received only half of the messages
         self._let_go(call)
         if call.files.maybe_there:
             self._repairs.refuse(call.id)
@@ -181,14 +182,14 @@ class Finalizer:
         self.node.load_changed()
 
     def _mark_refused(self, call: LiveCall) -> None:
-        """Keep a successor of this process from taking the files for those of a call that was cut."""
+        """Stop a successor of this process from taking the files for those of an interrupted call."""
         try:
             self._checkpoints.mark_refused(Mark(call.id, call.customer.name, call.leaf, ()), call.customer.keys)
         except (OSError, StorageError) as problem:
             self.node.log.fault("call.not_discarded", problem, call=call.id)
 
     async def _remove(self, call: LiveCall) -> None:
-        """Remove the files, once the disk has done all that it was asked for them; else as soon as it lets them go."""
+        """Remove the files once the disk has finished their pending requests, or as soon as it can."""
         await self.node.disk.patiently(_nothing)
         try:
             await asyncio.to_thread(take_back, call.customer, call.id, call.leaf)
@@ -214,7 +215,7 @@ def _nothing() -> None:
 
 
 def _spoken(call: LiveCall, parts: Sequence[str]) -> bool:
-    """Tell whether parts of a call hold anything that somebody said."""
+    """Tell whether parts of a call hold any media."""
     for part in parts:
         ref = call.customer.vault.find(call.id, call.leaf, part)
         with suppress(StorageError, ValueError):  # `verify` names the defect

@@ -1,4 +1,4 @@
-"""Numbers for new recordings are fetched ahead of need, so that no INVITE waits until a count is durable."""
+"""Allot leaf numbers for new recordings in advance, so that no INVITE waits until a counter is durable."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from storage.errors import StorageError
 DAY_SECONDS = 86_400
 
 AHEAD_SECONDS = 60
-"""So long before midnight the numbers of the next day are fetched; those of today last over the minute."""
+"""Seconds before midnight at which the next day's numbers are fetched; today's last over that minute."""
 
 
 class LeafPrefetch:
-    """A chore of every second."""
+    """Runs every second."""
 
     def __init__(self, customers: Mapping[str, Customer], tasks: Tasks, now: Callable[[], Now]) -> None:
         self._customers = customers
@@ -26,7 +26,7 @@ class LeafPrefetch:
         self._fetching: set[str] = set()
 
     def tend(self) -> None:
-        """Have numbers fetched for every customer who runs short of them."""
+        """Fetch numbers for every customer that is running short of them."""
         now = int(self._now().wall.timestamp())
         for customer in self._customers.values():
             for day in {now // DAY_SECONDS, (now + AHEAD_SECONDS) // DAY_SECONDS}:
@@ -38,6 +38,6 @@ class LeafPrefetch:
         try:
             await asyncio.to_thread(customer.keys.refill, day)
         except StorageError:
-            return  # tried again in a second; an INVITE that finds no number left says what is wrong
+            return  # tried again in a second; an INVITE that finds no number left reports what is wrong
         finally:
             self._fetching.discard(customer.name)

@@ -1,4 +1,4 @@
-"""One call that is being recorded: its recording, its files, its sockets, and what is known of its client."""
+"""One call that is being recorded: its recording, files, sockets, and what is known of its client."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from storage.calls.call_document import CallDocument
 from storage.customer.customers import Customer
 
 NONE: frozenset[int] = frozenset()
-"""No stream; one object for all calls."""
+"""An empty set of streams, shared by all calls."""
 
 SPOOL_LABEL = "spool"
-"""Of a recording's leaf (docs/formats/keytree.md)."""
+"""Purpose of a key derived from a recording's leaf (docs/formats/keytree.md)."""
 
 NO_ANSWER = 408
-"""RFC 3261 section 12.2.1.2, but also what is said where nothing answered at all."""
+"""408, which ends a dialog (RFC 3261 section 12.2.1.2); it also stands for no answer at all."""
 
 
 @dataclass(slots=True)
@@ -42,14 +42,15 @@ class LiveCall:
     started: bool = False  # a worker has it
     acknowledged: bool = True  # the client is known to have our answer; False: it has not acknowledged it yet
     stranded: bool = False  # its worker died and no new part could be made yet
-    pictured: frozenset[int] = NONE  # video streams a whole picture of which was asked for by INFO
+    pictured: frozenset[int] = NONE  # video streams for which a full picture was requested by INFO
     replaces: str | None = None  # the call that ends when the client has our answer to this one
     dirty: bool = False  # the checkpoint is older than the recording
-    heard: float = field(default_factory=time.monotonic)  # when media (as a worker said) or a request last came
+    heard: float = field(default_factory=time.monotonic)  # when media (as a worker reported) or a request last arrived
     probed: float = 0.0  # when the client was last asked whether the call exists
-    unanswered: int = 0  # questions of that kind in a row that led nowhere
-    people: int = 0  # hash of what `forms` were made of
-    forms: str = field(default="", repr=False)  # search forms of the parties, joined by NUL: a fifth of a tuple's size
+    unanswered: int = 0  # consecutive questions of that kind without an answer
+    people: int = 0  # hash of what `forms` were made from
+    # search forms of the participants, joined by NUL: a fifth of a tuple's size
+    forms: str = field(default="", repr=False)
 
     def __post_init__(self) -> None:
         self.files = CallFiles(self.customer, self.id, self.leaf)
@@ -62,11 +63,11 @@ class LiveCall:
 
     @property
     def spool_key(self) -> bytes:
-        """Give the key of what a media worker leaves for its successor; raises Forgotten if the leaf was cut."""
+        """Return the key for what a media worker leaves to its successor; raises Forgotten if the leaf was cut."""
         return self.customer.keys.secret(self.leaf, SPOOL_LABEL)
 
     def handle(self, event: e.Event, now: e.Now) -> list[c.Command]:
-        """Give the recording an event; its checkpoint is out of date then."""
+        """Give the recording an event; its checkpoint is then out of date."""
         self.dirty = True
         return self.recording.handle(event, now)
 
@@ -82,15 +83,15 @@ class LiveCall:
 
     # ---- its client ----
     def await_ack(self) -> None:
-        """Note that media go to a worker before the client can know of our answer."""
+        """Note that media go to a worker before the client can know our answer."""
         self.acknowledged = False
 
     def noticed(self, now: float) -> None:
-        """Take something that the client sent for a proof that the call exists."""
+        """Take something that the client sent as proof that the call exists."""
         self.heard = now
 
     def has_answer(self) -> bool:
-        """Note that the client has our answer; tell whether that is news."""
+        """Note that the client has our answer; return whether that is new."""
         news, self.acknowledged = not self.acknowledged, True
         return news
 
@@ -99,25 +100,25 @@ class LiveCall:
         self.probed = now
 
     def answered(self, status: int) -> int:
-        """Take the answer to that; return how many questions in a row led nowhere."""
+        """Take the answer to that; return how many consecutive questions failed."""
         self.unanswered = self.unanswered + 1 if status == NO_ANSWER and self.heard <= self.probed else 0
         return self.unanswered
 
     def quiet_since(self) -> float:
-        """Return when the client was last heard, or asked about."""
+        """Return when the client was last heard from, or asked."""
         return max(self.heard, self.probed)
 
     def begins_video(self) -> bool:
-        """Tell whether video begins or goes on and RTCP cannot ask for a whole picture; true once each time."""
+        """Tell whether video starts or resumes and RTCP cannot request a full picture; true once each time."""
         video = [s for s in self.recording.streams if s.line.media == "video" and not s.line.feedback]
         shown = frozenset(s.number for s in video if not (s.held or s.removed)) if video else NONE
         before, self.pictured = self.pictured, shown
         return bool(shown - before)
 
     def take_replaced(self) -> str | None:
-        """Return the call that this one takes the place of, once: when the client is known to have our answer.
+        """Return the call that this one replaces, once, when the client is known to have our answer.
 
-        Where the offer is ours nothing is agreed before the client's answer, so the old recording goes on till then.
+        If the offer was ours, nothing is agreed before the client's answer, so the old recording continues until then.
         """
         if self.replaces is None or not self.recording.under_way or self.recording.offers_first:
             return None
@@ -135,7 +136,7 @@ class LiveCall:
 
     # ---- checkpoints ----
     def outdated(self, *, now: bool = True) -> None:
-        """Note that the checkpoint is older than the call, if it is."""
+        """Note that the checkpoint is out of date, if it is."""
         self.dirty = self.dirty or now
 
     def saved(self) -> None:
@@ -144,11 +145,11 @@ class LiveCall:
 
     @property
     def ports(self) -> tuple[tuple[int, bool], ...]:
-        """Return each RTP port, and whether an RTCP port lies above it."""
+        """Return each RTP port, and whether it has an RTCP port one above."""
         return tuple((s.port, not s.line.rtcp_mux) for s in self.recording.streams if s.port)
 
     def to_state(self, dialog: Mapping[str, Any], keys: Iterable[Key]) -> dict[str, Any]:
-        """Return what a successor of this process needs; `keys`: all that are known of its streams."""
+        """Return what a successor of this process needs; `keys`: all known keys of its streams."""
         control = self.files.control
         return {
             "recording": self.recording.to_state(),
@@ -162,8 +163,8 @@ class LiveCall:
         }
 
     def restore(self, state: Mapping[str, Any], epoch: int) -> None:
-        """Take over what a former life of this process left; the recording is restored already."""
+        """Restore what a previous process left; the recording is restored already."""
         self.files.go_on(state["media_part"], epoch)
-        self.replaces = state.get("replaces")  # a version before this one did not replace calls
-        dialog = state["dialog"]  # on a stream the ACK may have gone with the connection
+        self.replaces = state.get("replaces")  # earlier versions did not replace calls
+        dialog = state["dialog"]  # with TCP or TLS the ACK may have been lost with the connection
         self.acknowledged = not (dialog["unacked"] and dialog["flow"][0] == "udp")

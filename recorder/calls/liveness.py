@@ -1,18 +1,18 @@
-"""Calls that nothing is heard of: the client is asked whether they still exist, and they end only if it says no.
+"""Silent calls: ask the client whether they still exist, and end them only if it says no.
 
 An SBC that vanished sends no BYE, and without a session timer (RFC 4028) nothing else would end its calls. Silence
-alone proves nothing: both sides may be muted and the client may send no silence. So a call whose streams all stay
-silent for `silent_seconds` is asked about in its dialog (sip.ua.uac), and asked again after as long if it is still
-there. One that the client does not know (481) ends, unless something came meanwhile; so does one about which two
-questions in a row led nowhere (408 or no answer: after a restart of ours the connection of a call may be gone, and its
-client is not). A request of the client in the dialog is a sign of life like audio.
+alone proves nothing: both sides may be muted and the client may send no silence. So if all streams of a call stay
+silent for `silent_seconds`, the client is asked in the dialog (sip.ua.uac), and again after the same time if the call
+still exists. A call that the client does not know (481) ends, unless something arrived meanwhile. So does a call after
+two consecutive questions that fail (408 or no answer): one failure may only mean that our restart closed the call's
+connection while its client still lives. A request from the client in the dialog is a sign of life like audio.
 
-Streams that are held are not silent, and of a paused call nothing is listened to: there nothing is missed by asking
-late, so such calls are asked about after `held_seconds`.
+Held streams do not count as silent, and a paused call is not listened to. Asking late loses nothing there, so such
+calls are asked about after `held_seconds`.
 
-A client that names no interval is not made to keep one, although RFC 4028 (section 9) allows it where `Supported` has
-`timer`: Cisco's CUBE says that in INVITEs without an interval, and whether such a client refreshes because of ours is
-seen only when it does not, by calls that are lost while their audio flows. A question costs nobody a call.
+A client that names no interval is not asked to keep one, although RFC 4028 (section 9) allows it if `Supported` has
+`timer`. Cisco's CUBE sends that in INVITEs without an interval, and whether such a client would refresh shows only when
+it does not, by calls lost while their audio flows. A question ends no healthy call.
 """
 
 from __future__ import annotations
@@ -31,22 +31,22 @@ from recorder.workers.counters import Growth, growth
 from sip.ua.events import Probed
 
 UNKNOWN = 481
-"""The dialog does not exist any more (RFC 3261 section 12.2.1.2)."""
+"""The dialog no longer exists (RFC 3261 section 12.2.1.2)."""
 
 UNANSWERED = 2
-"""Questions in a row without an answer after which a client is gone."""
+"""Consecutive unanswered questions after which a client counts as gone."""
 
 NEVER = math.inf
 
 MOST_AT_ONCE = 50
-"""Questions a second: an SBC that lost its network leaves thousands of calls silent at the same moment."""
+"""Questions per second: an SBC that lost its network leaves thousands of calls silent at the same moment."""
 
 SPOKEN = frozenset({"audio", "video"})
 """Media that flow all the time; a chat or a shared screen may be still."""
 
 
 class Liveness:
-    """A chore of every second, and what the answers mean."""
+    """Runs every second, and handles the answers."""
 
     def __init__(self, node: Node, live: Live, executor: Executor) -> None:
         self._node = node
@@ -65,18 +65,18 @@ class Liveness:
         self._node.flush()
 
     def _limit(self, call: LiveCall) -> float:
-        """Give the seconds that a call may stay silent."""
+        """Return the seconds that a call may stay silent."""
         if not call.recording.under_way:
             return NEVER
         sip = self._node.settings.sip
         return (sip.silent_seconds if audible(call) else sip.held_seconds) or NEVER
 
     def noticed(self, call: LiveCall) -> None:
-        """Take a request of the client in the call's dialog for a sign of life."""
+        """Take a request of the client in the call's dialog as a sign of life."""
         call.noticed(self._node.monotonic())
 
     def answered(self, event: Probed) -> None:
-        """End a call whose client does not know it, if it is silent still."""
+        """End a call whose client does not know it, if it is still silent."""
         call = self._live.by_session(event.session)
         if call is None:
             return
@@ -85,7 +85,7 @@ class Liveness:
             self._node.tasks.start(self._end(call, event.status), "silence")
 
     async def _end(self, call: LiveCall, status: int) -> None:
-        """Have the worker look once more: what it counted last is some seconds old."""
+        """Ask the worker for current figures: its last ones are some seconds old."""
         figures = await self._node.workers.snapshot(call.id)
         if call.heard > call.probed or came(call, figures.streams):
             return
@@ -95,18 +95,18 @@ class Liveness:
 
 
 def came(call: LiveCall, figures: Mapping[int, Mapping[str, Any]]) -> bool:
-    """Tell whether a worker has counted more of a call than was known of it; what strangers sent is nothing."""
+    """Tell whether a worker has counted more for a call than was known; packets from strangers do not count."""
     told = ((stream.figures, figures.get(stream.number)) for stream in call.recording.streams)
     return any(heard(growth(before, now)) for before, now in told if now is not None)
 
 
 def heard(more: Growth) -> bool:
-    """Tell whether packets of the client came: also such as cannot be decrypted or find no room on the disk."""
+    """Tell whether packets of the client arrived, including those that could not be decrypted or stored."""
     return more.packets > 0 or more.late > 0 or more.duplicates > 0 or more.rejected > 0 or more.gap_ms > 0
 
 
 def audible(call: LiveCall) -> bool:
-    """Tell whether something should be heard of a call that is recorded."""
+    """Tell whether media are expected from a recorded call."""
     recording = call.recording
     if recording.paused:
         return False

@@ -1,4 +1,4 @@
-"""Makes recordings, new ones and those of checkpoints, with what they need of this node."""
+"""Make recordings, new ones and those of checkpoints, with what they need of this node."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from sip.sdp.answer import Policy
 
 def new_certificate() -> Certificate:
     """Make a certificate of ours for DTLS-SRTP."""
-    from media.srtp.dtls import Identity  # 50 ms that a start without such calls need not take
+    from media.srtp.dtls import Identity  # 50 ms that a start without such calls saves
 
     identity = Identity.create(datetime.now(UTC))
     return Certificate(identity.fingerprint, bytes(identity))
 
 
 class Recordings:
-    """Gives each recording its id, our certificate, and what tells where no media may be sent."""
+    """Gives each recording its id, our certificate, and a check whether media may be sent to an address."""
 
     def __init__(self, closed: Closed) -> None:
         self._closed = closed
@@ -31,7 +31,9 @@ class Recordings:
         self._certify = self._current  # one bound method for all calls
 
     def new(self, policy: Policy, source: str, *, swapped: bool) -> Recording:
-        """Begin one for an INVITE from `source`; `swapped`: its client names owners the wrong way round."""
+        """Start a recording for an INVITE from `source`; `swapped`: its client attributes streams
+        to the wrong party.
+        """
         return Recording(
             str(uuid.uuid4()),
             policy,
@@ -43,11 +45,11 @@ class Recordings:
         )
 
     def restore(self, state: Mapping[str, Any]) -> Recording:
-        """Return the recording of a checkpoint."""
+        """Restore the recording of a checkpoint."""
         return Recording.from_state(state, os.urandom, self._certify, self._closed.of(state.get("source")))
 
     def _current(self) -> Certificate:
-        """Return the certificate of this process, made for the first call that wants one."""
+        """Return this process's certificate, made for the first call that needs one."""
         if self._certificate is None:
             self._certificate = new_certificate()
         return self._certificate

@@ -1,4 +1,4 @@
-"""The calls being recorded now: one entry a call, found by call id and by SIP session."""
+"""The calls being recorded now, found by call id and by SIP session."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ class Live:
         return iter(list(self._by_id.values()))
 
     def add(self, call: LiveCall) -> None:
-        """Enter a call."""
+        """Add a call."""
         if call.id not in self._by_id:
             self._counts.update(_counted(call))
         self._by_id[call.id] = call
         self._by_session[call.session] = call
 
     def remove(self, call: LiveCall) -> None:
-        """Take a call out; a second time does nothing."""
+        """Remove a call; a second time does nothing."""
         if self._by_id.pop(call.id, None):
             self._counts.subtract(_counted(call))
             for key in _counted(call):
@@ -40,7 +40,7 @@ class Live:
         self._by_session.pop(call.session, None)
 
     def of_source(self, address: str) -> int:
-        """Return how many calls came from an address, in its normal form."""
+        """Return how many calls come from an address, in its normal form."""
         return self._counts["source", address]
 
     def of_customer(self, name: str) -> int:

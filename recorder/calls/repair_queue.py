@@ -1,6 +1,6 @@
-"""Recordings that were not ended as they should be: repair their parts, index them, try again while the storage is ill.
+"""Recordings that did not end normally: repair their parts, index them, and retry while the storage fails.
 
-One at a time, so that no part is ever repaired twice at once. A crash, a fault of ours and a full disk all end here.
+One at a time, so that no part is repaired twice at once. They come from crashes, internal errors and full disks.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from storage.customer.customers import Customer
 from storage.errors import DamagedPart, Forgotten, StorageError
 
 AGAIN_SECONDS = 2.0
-"""A disk or database that is away is tried again this often."""
+"""Seconds between tries while a disk or database is unavailable."""
 
 ROUND = 100
-"""Recordings after which what failed is tried again: a lost index may have 100,000 others."""
+"""Recordings between retries of those that failed: a lost index may have 100,000 others."""
 
 
 @dataclass(frozen=True, slots=True)
 class Left:
-    """One recording to be ended."""
+    """One recording to be repaired."""
 
     customer: Customer
     call: str
@@ -41,37 +41,37 @@ class RepairQueue:
     """The queue of such recordings."""
 
     def __init__(self, node: Node, forget: Callable[[str], None]) -> None:
-        """`forget` takes a call's checkpoint away: it is called once the recording is in order and indexed."""
+        """`forget` deletes a call's checkpoint; it is called once the recording is repaired and indexed."""
         self._node = node
         self._forget = forget
-        self._queues: dict[str, deque[Left]] = {}  # by customer, whose turn it is first
+        self._queues: dict[str, deque[Left]] = {}  # by customer, in the order of their turns
         self._known: set[str] = set()
-        self._refused: set[str] = set()  # calls of which nothing is to be kept, whoever finds what files of them
+        self._refused: set[str] = set()  # calls of which nothing may be kept, whoever finds files of them
         self._wake = asyncio.Event()
         self._told: set[str] = set()
-        self._looking: set[str] = set()  # customers of whose index it is not known yet what it lacks
-        self._lacking: dict[str, set[str]] = {}  # by customer, recordings that it lacks
-        self._closing: dict[str, Customer] = {}  # whose gap ends with the last of them
+        self._looking: set[str] = set()  # customers for whom it is not yet known what the index lacks
+        self._lacking: dict[str, set[str]] = {}  # by customer, recordings that the index lacks
+        self._closing: dict[str, Customer] = {}  # customers whose gap ends with the last of these
         self._news = asyncio.Event()  # one of these changed
-        self._repaired: set[str] = set()  # recordings that only the index did not take
+        self._repaired: set[str] = set()  # recordings that only the index refused
         self._away: set[str] = set()  # customers whose index took nothing in this round
 
     def __len__(self) -> int:
         return len(self._known)
 
     def looking(self, customer: str) -> None:
-        """Note that a customer's index is going to be looked through for what it lacks."""
+        """Note that a customer's index is about to be checked for missing recordings."""
         self._looking.add(customer)
 
     def looked(self, customer: Customer) -> None:
-        """Note that all it lacks is queued; its gap is closed when that is mended."""
+        """Note that all missing recordings are queued; the customer's gap is closed when they are repaired."""
         self._looking.discard(customer.name)
         self._closing[customer.name] = customer
         self._news.set()
         self._wake.set()
 
     async def whole(self, customer: str, seconds: float) -> bool:
-        """Wait until the index has all finished recordings of a customer; False if it takes longer."""
+        """Wait until the index has all finished recordings of a customer; False on a timeout."""
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 while not self._is_whole(customer):
@@ -80,7 +80,7 @@ class RepairQueue:
         return self._is_whole(customer)
 
     def lacks(self, customer: str) -> bool:
-        """Tell whether the index of a customer lacks finished recordings, or may."""
+        """Tell whether the index of a customer lacks finished recordings, or may lack some."""
         return not self._is_whole(customer)
 
     def _is_whole(self, customer: str) -> bool:
@@ -95,7 +95,7 @@ class RepairQueue:
         self._refused.discard(call)
 
     def put(self, left: Left) -> None:
-        """Queue a recording that nobody writes any more; one that is queued already stays as it is."""
+        """Queue a recording that nobody writes any more; one already queued stays as it is."""
         if left.lacking:
             self._lacking.setdefault(left.customer.name, set()).add(left.call)
         if left.call not in self._known:
@@ -107,7 +107,9 @@ class RepairQueue:
         self._queues.setdefault(left.customer.name, deque()).append(left)
 
     def _next(self) -> Left | None:
-        """Take one of each customer in turn: one whose index was lost keeps no other waiting for hours."""
+        """Take one of each customer in turn, so that a customer with a lost index does not delay
+        the others for hours.
+        """
         if not self._queues:
             return None
         name = next(iter(self._queues))
@@ -118,7 +120,7 @@ class RepairQueue:
         return left
 
     async def run(self) -> None:
-        """Mend for ever; owned by recorder.runtime.tasks."""
+        """Repair for ever; owned by recorder.runtime.tasks."""
         while True:
             await self._wake.wait()
             self._wake.clear()
@@ -129,9 +131,10 @@ class RepairQueue:
                 self._wake.set()
 
     async def round(self) -> bool:
-        """Try what waits once, or the first of it; False if something has to be tried again after a while.
+        """Try each waiting recording once, or only the first; False if a retry is needed later.
 
-        Where an index takes nothing, one recording asks it for all that are repaired: each would be read as a whole.
+        If an index takes nothing, one recording tests it for all that are repaired: each would otherwise be read in
+        full.
         """
         again: list[Left] = []
         spared: list[Left] = []
@@ -151,12 +154,12 @@ class RepairQueue:
                 self._news.set()
             else:
                 again.append(left)
-        for left in (*spared, *again):  # another one asks the next time
+        for left in (*spared, *again):  # another one tests it next time
             self._queue(left)
         return await self._close_gaps() and not again
 
     async def _close_gaps(self) -> bool:
-        """Note durably whose index lacks nothing any more; False if the disk does not take it now."""
+        """Store durably whose index is complete again; False if the disk refuses."""
         for name, customer in list(self._closing.items()):
             if not self._is_whole(name):
                 continue
@@ -178,7 +181,7 @@ class RepairQueue:
                 await asyncio.wrap_future(self._node.syncer.wait())
                 await self._index(left, found.document)
         except Forgotten:
-            pass  # erased meanwhile: nothing of it is to be kept
+            pass  # erased meanwhile: nothing of it may be kept
         except DamagedPart as problem:
             self._node.log.fault("recovery.damaged", problem, call=left.call)
         except Exception as problem:

@@ -1,9 +1,9 @@
-"""Recordings that take the place of others (RFC 3891): the old one ends when its client has our answer to the new one.
+"""Recordings that replace others (RFC 3891): the old one ends when its client has our answer to the new one.
 
-Two recordings come of it, each with the beginning, the end and the people of its own dialog, and with a note that names
-the other. The old one ends whole, as after a BYE. It ends not with our 200 but with the first request that the client
-sends in the new dialog, the ACK as a rule: a client that never got the 200 has the old dialog only, and BYE in that one
-would leave it without a recording.
+The result is two recordings, each with the start, end and participants of its own dialog and a note that names the
+other. The old one ends as after a BYE. It ends not with our 200 but with the first request that the client sends in the
+new dialog, usually the ACK: a client that never got the 200 has only the old dialog, and a BYE there would leave it
+without a recording.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ REASON = "replaced"
 
 
 class Replacements:
-    """Finds what an INVITE replaces, and ends it in time."""
+    """Finds what an INVITE replaces, and ends it at the right time."""
 
     def __init__(self, endpoint: Endpoint, now: Callable[[], e.Now], live: Live, executor: Executor) -> None:
         self._endpoint = endpoint
@@ -34,9 +34,9 @@ class Replacements:
         self._executor = executor
 
     def find(self, event: Invited, customer: Customer) -> str | None:
-        """Return the id of the call that an INVITE takes the place of; raise RemoteError to refuse it with.
+        """Return the id of the call that an INVITE replaces; raise RemoteError to refuse it.
 
-        Where that call is not to be had, RFC 3891 section 3 asks for a refusal. Who did not insist (`Require`) is
+        If that call does not exist, RFC 3891 section 3 asks for a refusal. A client that does not insist (`Require`) is
         recorded without it: where an SBC takes over a call whose recording died, a refusal would end all recording.
         """
         if event.replaces is None:
@@ -52,7 +52,9 @@ class Replacements:
         return call.id
 
     def settle(self, call: LiveCall) -> None:
-        """End what a call replaces, now that its client is known to have our answer; a second time does nothing."""
+        """End the call that this one replaces, once its client is known to have our answer; a
+        second time does nothing.
+        """
         old = call.take_replaced()
         if old is None:
             return
@@ -60,7 +62,7 @@ class Replacements:
         self._executor.guarded(call, e.Replaced(old))
 
     def answered(self, event: Probed) -> None:
-        """Take it from the answer to a question (recorder.calls.resume) that the client has our 200."""
+        """Take the answer to a question (recorder.calls.resume) as proof that the client has our 200."""
         call = self._live.by_session(event.session)
         if call and event.status < 300:
             self.settle(call)
@@ -68,6 +70,6 @@ class Replacements:
     def _end(self, name: str, by: str) -> None:
         call = self._live.by_id(name)
         if call and call.recording.alive:
-            self.settle(call)  # who replaces it has its 200 too, though the ACK may be overtaken
+            self.settle(call)  # the client of the replacing call has its 200 too, although the ACK may arrive later
             call.recording.note("replaced-by", self._now(), call=by)
             self._executor.guarded(call, e.StopAsked(REASON, interrupted=False))

@@ -1,4 +1,4 @@
-"""Go on with the live calls of a former life of this process: sockets, dialog, media part, recording."""
+"""Continue the live calls of a previous process: sockets, dialog, media part, recording."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from storage.files.reserved_space import ReservedSpace
 
 
 class Resume:
-    """Reads the checkpoints once, at the start, before the first SIP message is taken."""
+    """Reads the checkpoints once, at the start, before the first SIP message is read."""
 
     def __init__(
         self,
@@ -46,7 +46,7 @@ class Resume:
         self._room = ReservedSpace(node.settings.node.data_dir)
 
     def run(self, sockets: Mapping[str, Sequence[socket.socket]], bound: dict[int, Pair]) -> None:
-        """Resume what can be resumed; the rest is left to recovery and marked interrupted there."""
+        """Resume what can be resumed; leave the rest to the repair queue, which marks it as interrupted."""
         unused = {name: list(group) for name, group in sockets.items() if name.startswith("m")}
         for outer in self._checkpoints.left():
             customer = self._node.customers.get(outer.customer)
@@ -60,7 +60,7 @@ class Resume:
                 continue
             try:
                 self._resume(outer, customer, state, unused, bound)
-            except Exception as problem:  # whatever is wrong with one call, the others and the service go on
+            except Exception as problem:  # whatever is wrong with one call, the others and the service continue
                 self._node.log.fault("call.resume_failed", problem, call=outer.call)
                 self._repairs.put(Left(customer, outer.call, outer.leaf))
         self._room.keep()
@@ -80,7 +80,7 @@ class Resume:
         bound: dict[int, Pair],
     ) -> None:
         if outer.over or state["over"] or _is_finished(customer, outer, state["control"]):
-            self._repairs.put(Left(customer, outer.call, outer.leaf))  # it was finished: what is left is to be indexed
+            self._repairs.put(Left(customer, outer.call, outer.leaf))  # it was finished: only indexing is left
             self._await_bye(state["dialog"], customer)
             return
         node, recording = self._node, self._recordings.restore(state["recording"])
@@ -95,9 +95,9 @@ class Resume:
             kept = call.sockets.restore(name, recording.streams, unused, bound, node.ports, node.notify)
             self._with_room(lambda: self._executor.new_control(call, int(state["control"][1:]) + 1))
             call.files.spool(self._checkpoints.begin(call.id))
-            earlier = keys_from_state(state.get("keys", ()))  # a version before this one did not write them
+            earlier = keys_from_state(state.get("keys", ()))  # earlier versions did not store them
             if recording.locked:
-                self._executor.checkpoint(call)  # its media begin with the answer; until then the sockets hold them
+                self._executor.checkpoint(call)  # its media start with the answer; until then the sockets buffer them
             else:
                 self._with_room(lambda: self._workers.go_on(call, kept=kept, earlier=earlier))
             self._executor.linger(call, tuple(s.number for s in recording.streams if s.removed and s.port))
@@ -109,24 +109,25 @@ class Resume:
             self._ask(call)
 
     def _ask(self, call: LiveCall) -> None:
-        """Ask whether the client has our 200, where its ACK cannot be waited for: a connection went with the process.
+        """Ask whether the client has our 200 if its ACK can no longer arrive because the connection closed with the
+        process.
 
-        What the call replaces goes on until then (recorder.calls.replaces).
+        The call that it replaces continues until then (recorder.calls.replaces).
         """
         now = self._node.monotonic()
         call.asked(now)
         self._node.endpoint.probe(call.session, now)
 
     def _await_bye(self, dialog: Mapping[str, Any], customer: Customer) -> None:
-        """Let a BYE whose answer was lost be answered when it comes again: all that it ends is durable."""
-        with suppress(ValueError):  # a damaged dialog costs the repetition a 481
+        """Answer a repeated BYE whose answer was lost: everything that it ends is durable."""
+        with suppress(ValueError):  # with a damaged dialog the repeated BYE gets a 481
             gone = {**dialog, "phase": Phase.LEAVING.value}
             self._node.endpoint.own(self._node.endpoint.restore(gone, self._node.monotonic()), customer.name)
 
     def _with_room(self, begin: Callable[[], None]) -> None:
-        """Begin a new part of a call, control or media.
+        """Start a new part of a call, control or media.
 
-        On a full disk the live calls get of the space that is kept for erasing: some KB each, of 16 MB.
+        On a full disk, live calls use some KB each of the 16 MB that are reserved for erasure.
         """
         try:
             begin()
@@ -137,6 +138,6 @@ class Resume:
 
 
 def _is_finished(customer: Customer, outer: Outer, control: str) -> bool:
-    """Tell whether a call was ended all the same: a worker that was broken into may repeat an older state of it."""
+    """Tell whether a call has already ended: a compromised worker may replay an older state of it."""
     ref = customer.vault.find(outer.call, outer.leaf, control)
     return ref is not None and ref.finished

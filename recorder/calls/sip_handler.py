@@ -1,4 +1,4 @@
-"""From SIP events to events of recordings: whose call, whether it may be recorded, which recording."""
+"""Turn SIP events into events of recordings: find the customer, decide whether to record, find the recording."""
 
 from __future__ import annotations
 
@@ -38,15 +38,15 @@ from storage.errors import StorageError
 DAY_SECONDS = 86_400
 
 SLOW_DOWN = 5
-"""Seconds until another try makes sense where only the rate was too high: a bucket is full again after two."""
+"""Retry-After in seconds when only the rate was too high: a bucket is full again after two."""
 
 
 MAX_POLICIES = 256
-"""Different policies that are kept once; a node has a handful."""
+"""Distinct policies that are cached; a node has a handful."""
 
 
 class SipHandler:
-    """Takes every event of the endpoint."""
+    """Handles every event of the endpoint."""
 
     def __init__(
         self, node: Node, lookup: CustomerLookup, recordings: Recordings, executor: Executor, live: Live
@@ -81,9 +81,9 @@ class SipHandler:
         }
 
     def on_event(self, event: s.Event) -> None:
-        """Take one event; called by the SIP server before it sends what the endpoint wants to say.
+        """Handle one event; the SIP server calls this before it sends what the endpoint has to send.
 
-        Nothing is to be done about Withdrawn: questions are answered at once and `accept` says what was withdrawn.
+        Withdrawn needs nothing: requests are answered at once and `accept` reports what was withdrawn.
         """
         take = self._take.get(type(event))
         try:
@@ -93,7 +93,7 @@ class SipHandler:
             self._fault(event, problem)
 
     def _fault(self, event: s.Event, problem: Exception) -> None:
-        """Let a bug end the call it belongs to, never the daemon; a question is answered all the same."""
+        """Let a bug end only the call it belongs to, never the daemon; a request is still answered."""
         self._node.log.fault("signalling.fault", problem)
         if isinstance(event, s.Invited | s.Reoffered | s.HungUp):
             self._node.endpoint.refuse(event.token, 500, self._node.monotonic())
@@ -136,7 +136,7 @@ class SipHandler:
             self._refuse(event, 503, "no-route", customer, retry_after=RETRY_AFTER)
             return
         self._node.metrics.sip_marks.labels(event.marks).inc()
-        source = intern(normal_address(event.flow.remote[0]))  # a few for all calls
+        source = intern(normal_address(event.flow.remote[0]))  # a few values shared by all calls
         policy = self._policy(configured, event.flow)
         recording = self._recordings.new(policy, source, swapped=configured.swap_owners)
         call = LiveCall(recording, customer, leaf, event.session, replaces=old)
@@ -145,15 +145,15 @@ class SipHandler:
         self._node.load_changed()
 
     def _number(self, customer: Customer) -> int:
-        """Give a new recording its leaf: from memory, unless there are so few that the disk may be asked for more."""
+        """Give a new recording its leaf: from memory, unless so few are left that the disk may be asked for more."""
         day = int(self._node.now().wall.timestamp()) // DAY_SECONDS
         take = partial(customer.keys.allocate, day)
         return self._node.disk.within(take) if customer.keys.low(day) else take()
 
     def _in_bounds(self, event: s.Invited, customer: Customer, configured: Configured) -> bool:
-        """Refuse what is beyond the limits of its source or its customer, before anything is opened or computed.
+        """Refuse what exceeds the limits of its source or customer, before anything is opened or computed.
 
-        Of the customer's nothing is used up before who calls has authenticated: anybody can write its domain.
+        The customer's limit is not charged before the caller has authenticated: anybody can write its domain.
         """
         sip, source, now = self._node.settings.sip, normal_address(event.flow.remote[0]), self._node.monotonic()
         if not self._by_source.admit(source, sip.source_invites, now):
@@ -194,19 +194,19 @@ class SipHandler:
         self._node.endpoint.refuse(event.token, status, now, warning=warning, retry_after=retry_after, headers=headers)
 
     def _refused(self, event: s.Refused) -> None:
-        """Take note of what the endpoint refused by itself."""
+        """Record what the endpoint refused by itself."""
         call = self._live.by_session(event.session) if event.session else None
         flow = event.flow
         if event.reason == s.NOT_OWNER:
             self._strange(event, call)
             return
-        if event.status == 401:  # a first try without a password, as of an INVITE
+        if event.status == 401:  # a first try without credentials, as for an INVITE
             return
         name = call.customer.name if call else self._lookup.only(flow.remote[0], flow.certificate_names)
         self._node.refused(event.method, event.status, event.reason, name, _source(flow), call.id if call else None)
 
     def _strange(self, event: s.Refused, call: LiveCall | None) -> None:
-        """List it with a call that somebody else spoke in its dialog; the line in the log names who that is."""
+        """List an incident if somebody else sent a request in the call's dialog; the log line has the address."""
         flow, now = event.flow, self._node.monotonic()
         name = self._lookup.only(flow.remote[0], flow.certificate_names)
         self._node.unwelcome.refuse(event.method, event.status, event.reason, name, _source(flow), now)
@@ -214,7 +214,7 @@ class SipHandler:
             self._node.incidents.add("dialog-strangers", call.customer.name, call=call.id)
 
     def overdue(self) -> None:
-        """Tell of INVITEs that were challenged and never came again with credentials; due every second."""
+        """Report INVITEs that were challenged and never returned with credentials; runs every second."""
         for customer, source in self._challenges.overdue(self._node.monotonic()):
             self._node.refused("INVITE", 401, "digest-missing", customer, source)
 
@@ -225,7 +225,7 @@ class SipHandler:
             self._refuse(event, 421, "not-siprec", customer, headers=(("Require", "siprec"),))
             return False
         if event.offer is None and not configured.late_offer:
-            self._refuse(event, 488, "no-offer", customer, (399, "An offer is needed in the INVITE"))
+            self._refuse(event, 488, "no-offer", customer, (399, "The INVITE must contain an offer"))
             return False
         return True
 
@@ -249,10 +249,10 @@ class SipHandler:
         return False
 
     def _authorize(self, owner: str, flow: Flow, request: Request | None, before: Flow) -> Fields | None:
-        """Judge who speaks in a dialog as its first INVITE was judged (sip.ua.context.Authorize).
+        """Check the sender of a request in a dialog as the first INVITE was checked (sip.ua.context.Authorize).
 
-        ACK and CANCEL cannot be challenged: they count from the host of their INVITE, which has proven itself, and from
-        addresses that are among the sources of this customer alone, as another node of its cluster has.
+        ACK and CANCEL cannot be challenged. They are accepted from the host of their INVITE, which has authenticated,
+        and from addresses that are sources of this customer alone, for example another node of its cluster.
         """
         source = flow.remote[0]
         if not self._lookup.may_be(owner, source, flow.certificate_names):
@@ -304,15 +304,15 @@ class SipHandler:
         self._replacing.settle(call)
         self._mend(call)
         self._see(call)
-        call.outdated(now=event.news)  # until it is saved, in some seconds, a successor repeats the 200
+        call.outdated(now=event.news)  # until it is saved some seconds later, a successor repeats the 200
 
     def _noticed(self, call: LiveCall) -> None:
-        """Take a request in the dialog for a sign of life, and for a proof that the client has our answer."""
+        """Take a request in the dialog as a sign of life, and as proof that the client has our answer."""
         self.liveness.noticed(call)
         self._executor.reached(call)
 
     def _reanswered(self, event: s.Reanswered) -> None:
-        """Take the answer to a later offer of ours; one that is refused changes nothing, if what comes can be read."""
+        """Take the answer to our later offer; a refusal changes nothing, provided that the media can be decrypted."""
         call = self._live.by_session(event.session)
         if call and (event.status < 300 or call.recording.locked or call.recording.agreement.renewal):
             self._feed(call, e.Agreed(event.sdp, event.asked))
@@ -326,13 +326,13 @@ class SipHandler:
             self._mend(call)
 
     def _mend(self, call: LiveCall) -> None:
-        """Ask for the whole metadata where something is missing and the client takes such requests (RFC 7866 9.2)."""
+        """Ask for the whole metadata if something is missing and the client accepts such requests (RFC 7866 9.2)."""
         why = call.recording.wants_snapshot
         if why and self._node.endpoint.ask_snapshot(call.session, f"metadata {why}", self._node.monotonic()):
             call.recording.snapshot_asked()
 
     def _see(self, call: LiveCall) -> None:
-        """Ask for a whole picture by INFO where video begins or goes on and RTCP cannot ask (RFC 5168)."""
+        """Request a full picture by INFO where video starts or resumes and RTCP cannot (RFC 5168)."""
         if call.begins_video():
             self._node.endpoint.ask_picture(call.session, self._node.monotonic())
 
@@ -365,7 +365,7 @@ class SipHandler:
             self._feed(call, event)
 
     def _numbered(self, event: s.Numbered) -> None:
-        """Keep the CSeq of a request of ours before it goes out: a client passes over one that comes twice."""
+        """Save the CSeq of our request before it is sent: a client ignores one that it has seen before."""
         call = self._live.by_session(event.session)
         if call and call.recording.alive:
             self._executor.checkpoint(call)
@@ -377,7 +377,7 @@ class SipHandler:
 
 
 def realms(customers: Iterable[Configured]) -> dict[str, digest.Realm]:
-    """Read the files of users; raises NotPossible with the line that is wrong."""
+    """Read the users file; raises NotPossible with the line that is wrong."""
     found = {}
     for customer in customers:
         if customer.digest is None:
@@ -386,14 +386,14 @@ def realms(customers: Iterable[Configured]) -> dict[str, digest.Realm]:
             found[customer.name] = digest.Realm.parse(customer.digest.read_text(encoding="utf-8"))
         except (OSError, ValueError) as problem:
             where = f", line {problem.args[0]}" if isinstance(problem, ValueError) and problem.args else ""
-            hint = "Each line is user:realm:HA1, all of one realm; HA1 as htdigest makes it."
+            hint = "Write each line as user:realm:HA1, all with the same realm; htdigest makes HA1."
             raise NotPossible(f"the users of customer {customer.name} cannot be read{where}.", hint) from None
     return found
 
 
 @lru_cache(MAX_POLICIES)
 def _policy_of(srtp: Srtp, secure: bool, sdes_without_tls: bool, dtls: bool, reoffers: bool) -> Policy:
-    """Return one policy for all calls that have the same."""
+    """Return one shared policy for all calls that have the same."""
     return Policy(
         srtp.value, secure=secure, sdes_without_tls=sdes_without_tls, several_keys=True, dtls=dtls, reoffers=reoffers
     )

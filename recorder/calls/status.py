@@ -1,4 +1,4 @@
-"""How the node fares, as `GET /system` shows it: the node for operators, a customer's own part for admins."""
+"""The state of the node as `GET /system` shows it: the node for operators, a customer's own part for admins."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from storage.files.reserved_space import Space
 from storage.timestamps import rfc3339
 
 TOTAL_SECONDS = 3600.0
-"""Adding up a customer's bytes reads every row of the index, so it is done once an hour and only if asked for."""
+"""Seconds between sums of a customer's bytes: each reads every row of the index, and is made only on request."""
 
 
 class System:
-    """Takes the samples, and puts the document together."""
+    """Takes the samples and builds the document."""
 
     def __init__(self, node: Node, live: Live, not_accepting: Callable[[], str | None] = lambda: None) -> None:
-        """`not_accepting` tells why no calls are accepted, None while they are."""
+        """`not_accepting` returns why no calls are accepted, None while they are."""
         self._node = node
         self.not_accepting = not_accepting
         self._live = live
@@ -32,7 +32,7 @@ class System:
         self._totals: dict[str, tuple[float, int]] = {}
 
     def sample(self) -> None:
-        """Take a sample if one is due; called at every beat of housekeeping."""
+        """Take a sample if one is due; called every second."""
         if not self._history.due(self._node.monotonic()):
             return
         counts = {name: count for name in self._node.customers if (count := self._live.of_customer(name))}
@@ -41,7 +41,7 @@ class System:
         self._history.add(Sample(self._node.now().wall, len(self._live), free, round(busy, 3), counts))
 
     async def document(self, customer: str | None, *, node: bool) -> dict[str, Any]:
-        """Return what may be shown: of a customer, None for none; of the node, if wanted."""
+        """Return what may be shown: of a customer, None for none; of the node, if requested."""
         return {
             "at": rfc3339(self._node.now().wall),
             "customer": None if customer is None else await self._of_customer(customer),
@@ -91,7 +91,7 @@ class System:
 
 
 def room(folder: Path) -> tuple[int, int]:
-    """Return free and whole bytes of a file system, 0 and 0 if it does not say."""
+    """Return free and total bytes of a file system, 0 and 0 if unknown."""
     try:
         found = Space.of(folder)
     except OSError:
@@ -101,7 +101,7 @@ def room(folder: Path) -> tuple[int, int]:
 
 def expiry(file: Path) -> datetime | None:
     """Return when a certificate expires, None if it cannot be read."""
-    from cryptography import x509  # 15 ms that a start need not take
+    from cryptography import x509  # 15 ms that a start saves
 
     try:
         return x509.load_pem_x509_certificate(file.read_bytes()).not_valid_after_utc

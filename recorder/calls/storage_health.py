@@ -10,10 +10,10 @@ from recorder.runtime.disk_thread import DiskAway
 
 
 class StorageHealth:
-    """What whoever writes has found, until housekeeping finds that writing works again."""
+    """What writers report, until a check finds that writing works again."""
 
     def __init__(self, log: Log, metrics: Metrics, changed: Callable[[], None]) -> None:
-        """`changed` is called whenever there was trouble."""
+        """`changed` is called after every failure."""
         self.well = True
         self._log = log
         self._metrics = metrics
@@ -22,7 +22,7 @@ class StorageHealth:
     def trouble(self, problem: Exception) -> None:
         """Note that something could not be stored.
 
-        A disk that stands still needs no finding: it is well when it goes on (recorder.runtime.disk_thread).
+        A hanging disk needs no report: it is healthy when it continues (recorder.runtime.disk_thread).
         """
         if not isinstance(problem, DiskAway):
             if self.well:
@@ -32,7 +32,7 @@ class StorageHealth:
         self._changed()
 
     def found(self, *, well: bool, away: bool) -> None:
-        """Take what a look at the storage showed; `away`: the disk stands still."""
+        """Take the result of a storage check; `away`: the disk hangs."""
         if well != self.well:
             self.well = well
             self._log.info("storage.well" if well else "storage.full")

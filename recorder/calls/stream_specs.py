@@ -1,4 +1,4 @@
-"""From what was negotiated to what a media worker has to know; pure."""
+"""Turn what was negotiated into what a media worker needs to know; pure."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from sip.sdp.sdes import CryptoOffer
 from storage.vault.vault import Draft, NewPart
 
 MAX_CUSTOMERS = 1_000
-"""Customers whose networks are written out once, not for each stream."""
+"""Customers whose networks are cached as text, not encoded for each stream."""
 
 
 def stream_spec(
@@ -58,15 +58,15 @@ def stream_spec(
 
 
 def _others(crypto: CryptoOffer) -> tuple[bytes, ...]:
-    """Return the further keys of a line."""
+    """Return the additional keys of a line."""
     return tuple([other.key for other in crypto.others])
 
 
 def _with_dtls(spec: StreamSpec, plan: StreamPlan, keys: DtlsKeys, identity: bytes, renews: bool) -> StreamSpec:
-    """Add the keys there are, and which handshakes are still to be made (RFC 5764 section 3)."""
+    """Add the known keys, and the handshakes that are still to be made (RFC 5764 section 3)."""
     line, rtp, rtcp = plan.line, keys.rtp, None if plan.line.rtcp_mux else keys.rtcp
     own = rtp if line.rtcp_mux else rtcp
-    waits = line.answer_setup == "holdconn"  # the peer asks for no association yet
+    waits = line.answer_setup == "holdconn"  # the peer does not request an association yet
     return replace(
         spec,
         dtls=Dtls(
@@ -92,7 +92,7 @@ def _written(networks: tuple[IPv4Network | IPv6Network, ...]) -> tuple[str, ...]
 
 
 def _ns(at: datetime | None) -> int:
-    return int(at.timestamp() * 1000) * 1_000_000 if at else 0  # milliseconds, which a checkpoint keeps
+    return int(at.timestamp() * 1000) * 1_000_000 if at else 0  # milliseconds, the precision of a checkpoint
 
 
 def _payload(entry: Format) -> tuple[int, str, int]:
@@ -112,7 +112,7 @@ def stream_specs(
 
 
 def fits(specs: tuple[StreamSpec, ...]) -> bool:
-    """Tell whether a worker can be told of these streams, now and when another has to go on with the call."""
+    """Tell whether the messages about these streams fit, now and when another worker has to continue the call."""
     try:
         return len(codec.encode(messages.Change("", specs, (), (), 0))) <= codec.MAX_OFFERED
     except codec.WireError:
@@ -125,21 +125,22 @@ def part_of(name: str, part: NewPart | Draft) -> Part:
 
 
 def new_call(recording: Recording, part: Part, specs: tuple[StreamSpec, ...], spool_key: bytes) -> NewCall:
-    """Return everything a worker has to know of a call."""
+    """Return everything a worker needs to know about a call."""
     return NewCall(recording.id, part, specs, spool_key, _lasting(recording))
 
 
 def _lasting(recording: Recording) -> tuple[tuple[int, None], ...]:
-    """Return the pause that lasts, from where it was asked for; it may be that no worker has heard of it yet."""
+    """Return the current pause, from when it was requested; a worker may not know of it yet."""
     if not recording.paused:
         return ()
     return ((_ns(paused_since(recording.streams)), None),)
 
 
 def former_keys(recording: Recording, known: Iterable[Key]) -> tuple[Key, ...]:
-    """Return those of the known keys that stand in no line of the newest offer, so that nothing else tells of them.
+    """Return the known keys that are in no line of the newest offer, so that nothing else contains them.
 
-    Until a worker has followed a re-offer, packets under the keys of before wait in the sockets, which outlive us.
+    Until a worker has applied a re-offer, packets under the earlier keys wait in the sockets, which outlive this
+    process.
     """
     lines = [(s.number, s.line.suite, s.line.crypto) for s in recording.streams if s.line.crypto]
     newest = {(n, suite, key, own.mki_length) for n, suite, own in lines for key in (own.key, *_others(own))}

@@ -1,8 +1,9 @@
-"""Live recordings are made durable every second, and go on in new parts after a sync that failed (DESIGN section 4).
+"""Sync live recordings every second, and continue in new parts after a failed sync
+(docs/decisions/0002-answer-200-only-when-stored.md).
 
-When a sync fails the kernel says so once and forgets the pages: a second one would succeed and prove nothing. So what
-was written before is never trusted again: each live call gets a new control part and a new media part, is shown as
-`interrupted`, and only what it writes from then on has to become durable before its BYE is answered with success.
+When a sync fails, the kernel reports it once and drops the pages: a second sync would succeed and prove nothing. So
+nothing written before is trusted again: each live call gets a new control part and a new media part, is shown as
+`interrupted`, and only what it writes from then on must become durable before its BYE is answered with success.
 """
 
 from __future__ import annotations
@@ -18,11 +19,11 @@ from recorder.session import events as e
 from storage.errors import StorageError, SyncFailed
 
 PAUSE_SECONDS = 1.0
-"""What a power cut may cost of live audio, together with the time until it is written and the sync itself."""
+"""Live audio that a power cut may cost, together with the time until it is written and the sync itself."""
 
 
 class SyncTask:
-    """The task that does it."""
+    """The task that syncs."""
 
     def __init__(self, node: Node, live: Live, executor: Executor) -> None:
         self._node = node
@@ -39,7 +40,7 @@ class SyncTask:
                 self._node.log.fault("sync.fault", problem)
 
     async def turn(self) -> None:
-        """Sync once if there is something to sync, then renew the calls that a failed sync has hit."""
+        """Sync once if there is something to sync, then renew the calls that a failed sync affected."""
         if not len(self._live):
             return
         try:
@@ -53,7 +54,7 @@ class SyncTask:
                 self._renew(call)
 
     def _renew(self, call: LiveCall) -> None:
-        """Let a call go on in parts that no failed sync has touched; tried again in a second where that fails."""
+        """Continue a call in parts that no failed sync has affected; retried in a second if that fails."""
         epoch = self._node.syncer.epoch
         try:
             self._executor.new_control(call)

@@ -1,4 +1,4 @@
-"""What media workers report: figures for the recordings and metrics, trouble, their death."""
+"""Handle what media workers report: figures for recordings and metrics, failures, their death."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ COUNTED = (
 
 
 MANY_STRANGERS = 200
-"""Packets a second on one stream that were no good: twice what a stream and its RTCP bring by themselves."""
+"""Bad packets a second on one stream that raise an alarm: twice what a stream and its RTCP normally bring."""
 
 
 class WorkerEvents:
-    """Takes every event of the workers."""
+    """Handles every event of the workers."""
 
     def __init__(self, node: Node, live: Live, executor: Executor, make_way: Callable[[], None]) -> None:
-        """`make_way` ends the daemon for a successor of other files."""
+        """`make_way` ends the daemon so that a successor from the new files can start."""
         self._node = node
         self._make_way = make_way
         self._live = live
@@ -57,7 +57,7 @@ class WorkerEvents:
         }
 
     def on_event(self, event: messages.WorkerEvent) -> None:
-        """Take one event; a bug ends the call it belongs to, never the others."""
+        """Handle one event; a bug ends only the call it belongs to."""
         take = self._take.get(type(event))
         try:
             if take:
@@ -70,7 +70,7 @@ class WorkerEvents:
 
     # ---- figures ----
     def _stats(self, event: messages.Stats) -> None:
-        """Take figures of many calls; a bug in those of one costs no other its own."""
+        """Take figures of many calls; a bug in one call does not lose the figures of another."""
         sums = [0] * len(Growth._fields)
         for name, counts in event.calls.items():
             call = self._live.by_id(name)
@@ -100,12 +100,12 @@ class WorkerEvents:
             for at, count in enumerate(more):
                 if count > 0:
                     sums[at] += count
-            stream.measured(_renewed(stream.figures, fresh))  # no event: nothing ever follows from it
+            stream.measured(_renewed(stream.figures, fresh))  # not an event: nothing ever follows from it
         if spoke:
             call.noticed(self._node.monotonic())
 
     def _add(self, sums: Iterable[int]) -> None:
-        """Add to the metrics: once for the calls of a message, a counter costs more than the figures of a call."""
+        """Add to the metrics once for all calls of a message: a metric costs more than the figures of a call."""
         more, metrics = Growth._make(sums), self._node.metrics
         for label, name in COUNTED:
             if count := getattr(more, name):
@@ -115,9 +115,9 @@ class WorkerEvents:
         if more.gap_ms:
             metrics.gaps.inc(more.gap_ms / 1000)
 
-    # ---- trouble ----
+    # ---- failures ----
     def _need_part(self, event: messages.NeedPart) -> None:
-        """A worker died: its calls go on in new parts, from their spools."""
+        """A worker died: its calls continue in new parts, from their spools."""
         call = self._live.by_id(event.call)
         if call is None:
             self._node.workers.drop(event.call)
@@ -130,15 +130,15 @@ class WorkerEvents:
             self._node.log.fault("media.resume_failed", problem, call=call.id)
 
     def help_stranded(self) -> None:
-        """Try again for calls that nobody records because no part could be made; due every second."""
+        """Retry calls that nobody records because no part could be made; runs every second."""
         for call in self._live:
             if call.stranded:
                 self.on_event(messages.NeedPart(call.id))
 
     def go_on(self, call: LiveCall, *, kept: bool, earlier: Iterable[messages.Key] = ()) -> None:
-        """Have a worker go on with a call in a new part.
+        """Have a worker continue a call in a new part.
 
-        `kept`: the sockets are those of before; `earlier`: keys of former offers that a former main knew.
+        `kept`: the sockets are the previous ones; `earlier`: keys of earlier offers that a previous main process knew.
         """
         part = self._executor.next_part(call)
         self._executor.checkpoint(call)
@@ -149,14 +149,15 @@ class WorkerEvents:
         )  # fmt: skip
         pairs, files = call.sockets.pairs, call.files
         self._node.workers.resume(new, pairs, files.media_fd, files.spool_fd, kept=kept, earlier=earlier)
-        if earlier:  # whoever comes after us needs them too, until what is under them has been taken
+        if earlier:  # successors need them too, until the packets under them have been read
             self._executor.checkpoint(call)
-        if gone := [s.number for s in streams if s.removed and not s.port]:  # who died may not have come to it
+        # the previous process may have died before it did this
+        if gone := [s.number for s in streams if s.removed and not s.port]:
             self._node.workers.change(call.id, (), {}, gone)
         call.taken()
 
     def _resumed(self, event: messages.Resumed) -> None:
-        """The parts before are whole up to the told lengths; what lies behind was written again in the new one."""
+        """Finish the earlier parts at the reported lengths; what lies behind was written again in the new one."""
         call = self._live.by_id(event.call)
         if call is None:
             return
@@ -176,7 +177,7 @@ class WorkerEvents:
             self._node.flush()
 
     def _keyed(self, event: messages.Keyed) -> None:
-        """Save keys of a handshake at once: the peer would not make another one for our successor."""
+        """Save keys of a handshake at once: the peer would not repeat the handshake for our successor."""
         call = self._live.by_id(event.call)
         if call is None:
             return
@@ -188,7 +189,7 @@ class WorkerEvents:
         self._node.log.info("media.keyed", call=event.call, stream=event.stream)
 
     def _unkeyed(self, event: messages.Unkeyed) -> None:
-        """Alarm: the call goes on, and nothing of this stream can be kept."""
+        """Raise an alarm: the call continues, but nothing of this stream can be stored."""
         call = self._live.by_id(event.call)
         if call is None:
             return
@@ -198,7 +199,7 @@ class WorkerEvents:
         self._executor.guarded(call, e.Unkeyed(event.stream, event.reason))
 
     def _severed(self, event: messages.Severed) -> None:
-        """Ask the client for another handshake; where it takes no offers of ours, the worker tries it alone."""
+        """Ask the client for another handshake; if it accepts no offers from us, the worker tries alone."""
         call = self._live.by_id(event.call)
         if call is None:
             return
@@ -223,12 +224,12 @@ class WorkerEvents:
         self._node.log.error("media.worker_died", worker=event.worker, reason=event.why, calls=event.calls)
 
     def _other_version(self, event: messages.OtherVersion) -> None:
-        """End the daemon: its successor and the workers it starts will be of the same files, and have all calls."""
-        hint = "Files were replaced under the running recorder, which ends now to be started again."
+        """End the daemon: its successor and the successor's workers run the same files, and keep all calls."""
+        hint = "The recorder's files were replaced while it was running. It stops now so that it can be restarted."
         self._node.log.error("media.other_version", worker=event.worker, hint=hint)
         self._make_way()
 
 
 def _renewed(known: Mapping[str, Any], fresh: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Give the newest of everything known; counters alone stay as small as they are."""
+    """Return the newest of everything known; counters alone stay as small as they are."""
     return fresh if isinstance(known, Tally) or not known else {**known, **fresh}

@@ -1,1 +1,1 @@
-"""Decoding and packing of recordings: sandboxed render workers, export jobs, subject reports."""
+"""Rendering and packing of recordings: sandboxed render workers, export jobs, subject reports."""

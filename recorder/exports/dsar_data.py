@@ -1,8 +1,9 @@
-"""What a person is told of the calls that concern it: documents as JSON values (docs/formats/subject-report.md); pure.
+"""Build what a data subject is told about the calls that concern them, as JSON values (docs/formats/subject-report.md);
+pure.
 
-Of everybody else there is a number only, unless the administrator asks for more: names, numbers, addresses,
-corrections and transcripts may be about others. Who looked is told by role and time, not by name: those who work with
-the recordings are persons too (CJEU C-579/21).
+Other people appear only as a number, unless the administrator asks for more: names, numbers, addresses, corrections and
+transcripts may be about others. People who accessed a call are named by role and time, not by name: those who work with
+the recordings have rights too (CJEU C-579/21).
 """
 
 from __future__ import annotations
@@ -34,25 +35,25 @@ SEEN: Mapping[str, str] = {
     "export.file": "exported",
     "request.report_file": "exported",
 }
-"""Acts of the audit log that show somebody's data to somebody, and what a person is told of them."""
+"""Audit log actions that show somebody's data, and how the report describes them."""
 
 _PARTY = ("role", "name", "number", "uri", "joined_at", "left_at")
 
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What is known of one call beside its row."""
+    """What is known about one call beside its row."""
 
     parties: Collection[int]
-    """Numbers of the parties that are the person."""
+    """Positions of the participants that are the person."""
     decision: Decision
-    """What retention does with it."""
+    """Its retention rule and end."""
     held_since: datetime | None
-    """Since when it is under legal hold."""
+    """Start of its legal hold."""
     file: str | None
-    """Name of its media in the zip."""
+    """Name of its media file in the zip."""
     problem: str | None
-    """Why there are none, or what is missing in them."""
+    """Why there are no media, or what is missing in them."""
     annotations: Sequence[Mapping[str, Any]]
     """Corrections."""
     attachments: Sequence[Mapping[str, Any]]
@@ -60,7 +61,7 @@ class Told:
 
 
 def call(row: CallRow, told: Told, user: User | None, *, others: bool) -> dict[str, Any]:
-    """Return what a person is told of a call; who has seen it is added by `seen`."""
+    """Return what the person is told about a call; `seen` adds who accessed it."""
     parties: Sequence[Party] = row.details.get("parties") or ()
     rest = [party for number, party in enumerate(parties) if number not in told.parties]
     name = known_as(user, row.started_at) if user is not None else ""
@@ -90,14 +91,14 @@ def call(row: CallRow, told: Told, user: User | None, *, others: bool) -> dict[s
 
 
 def because(shown: dict[str, Any], decision: Decision, stored: Stored) -> None:
-    """Say by which rule a call is kept; what a rule is called may be about others, so only its days are said."""
+    """Describe the rule by which a call is kept; its name may be about others, so only its days are given."""
     rule = next((rule for rule in stored.rules if rule.id == decision.rule), None)
     days = stored.default_days if decision.rule is None else rule.spec.days if rule is not None else None
     shown["kept"] |= {"by": "default" if decision.rule is None else "rule", "days": days}
 
 
 def seen(entries: Iterable[Mapping[str, Any]], of: Mapping[str, Collection[str]]) -> dict[str, list[dict[str, Any]]]:
-    """Sort what was shown to somebody by the calls it was of: `of` gives them for each object of the audit log."""
+    """Group accesses by call: `of` gives the calls of each object of the audit log."""
     found: dict[str, list[dict[str, Any]]] = {}
     for entry in entries:
         what = SEEN.get(str(entry.get("action")))
@@ -110,7 +111,7 @@ def seen(entries: Iterable[Mapping[str, Any]], of: Mapping[str, Collection[str]]
 
 
 def head(case: Case, customer: str, now: datetime) -> dict[str, Any]:
-    """Return what stands before the calls."""
+    """Return the part before the calls."""
     asked = case.asked
     return {
         "format": FORMAT,
@@ -128,12 +129,12 @@ def head(case: Case, customer: str, now: datetime) -> dict[str, Any]:
 
 
 def user_record(user: User, seen_by: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return the directory record of the person, and who has looked at it."""
+    """Return the person's directory record, and who accessed it."""
     return {**user_shown(user), "seen": list(seen_by)}
 
 
 def _unsigned(written: Mapping[str, Any]) -> dict[str, Any]:
-    """Leave out who wrote it: those who work here are not told of."""
+    """Leave out the author: people who work here are not reported."""
     return {name: value for name, value in written.items() if name != "created_by"}
 
 
@@ -146,7 +147,7 @@ def _party(party: Party) -> dict[str, Any]:
 
 
 def _stream(stream: Stream, mine: Collection[int]) -> dict[str, Any]:
-    """Tell whose voice it holds; `moments` where that changed, so that who was heard before a transfer stays it."""
+    """Return whose voice it contains; `moments` if that changed, so that speakers before a transfer are kept."""
     parts = [(each, _whose(each.party, mine)) for each in stretches(stream)]
     said = {whose for _, whose in parts}
     mixed = "several" if said & {"person", "several"} else "unknown" if "unknown" in said else "others"

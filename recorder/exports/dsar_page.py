@@ -1,4 +1,4 @@
-"""The readable page of a report: one HTML file without scripts, in German or English; pure."""
+"""Write the readable page of a report: one HTML file without scripts, in German or English; pure."""
 
 from __future__ import annotations
 
@@ -132,30 +132,30 @@ DEUTSCH = {
 }
 
 SENTENCES = {
-    "A stream of this call mixes several people, or nobody knows whose it is: it cannot be separated and is silent.": (
+    "A stream of this call mixes several people, or its owner is unknown: it cannot be separated and is silent.": (
         "In diesem Gespräch sind mehrere Menschen auf einer Spur, oder niemand weiß, wessen sie ist: Sie lässt sich "
         "nicht trennen und ist stumm."
     ),
     "The person has no other stream, so the media of this call are left out.": (
         "Die Person hat keine andere Spur; darum fehlt die Aufnahme dieses Gesprächs."
     ),
-    "The call was still being recorded: what was said in the last seconds before is silent.": (
+    "The call was still being recorded: its last seconds are silent.": (
         "Das Gespräch wurde noch aufgezeichnet: Was in den letzten Sekunden davor gesagt wurde, ist stumm."
     ),
     "This call has no media of this kind.": "Zu diesem Gespräch gibt es keine Aufnahme dieser Art.",
-    "Left out: several people of this call may be meant, and nobody said which.": (
+    "Left out: several people of this call may be this person, and nobody confirmed which.": (
         "Weggelassen: in diesem Gespräch können mehrere gemeint sein, und niemand hat gesagt, wer."
     ),
     DAMAGED: "Die Aufnahme ist beschädigt.",
     INCOMPLETE: "Die Aufnahme ist beschädigt: es ist nicht alles da.",
 }
-"""What is said of media (recorder.exports.media_zip), in German."""
+"""Messages about media (recorder.exports.media_zip), in German."""
 
 Words = Mapping[str, str]
 
 
 def words(country: str) -> Words:
-    """Return the words of the language that is spoken in a country, as far as we know it."""
+    """Return the words in the language of a country, English if unknown."""
     return DEUTSCH if country.upper() in GERMAN else ENGLISH
 
 
@@ -233,7 +233,7 @@ def _recording(call: Mapping[str, Any], w: Words) -> str:
 
 
 def _german(problem: str) -> str:
-    """Translate the sentences of a problem that are known."""
+    """Translate the known sentences of a problem."""
     for english in sorted(SENTENCES, key=len, reverse=True):
         problem = problem.replace(english, SENTENCES[english])
     return problem
@@ -284,5 +284,5 @@ def _length(milliseconds: int) -> str:
 
 
 def _text(value: object) -> str:
-    """Write a value so that no browser takes any of it for markup; halves of pairs, which UTF-8 cannot carry, go."""
+    """Escape a value for HTML; lone surrogates, which UTF-8 cannot carry, are replaced."""
     return escape(visible(str(value)).encode("utf-8", "replace").decode(), quote=True)

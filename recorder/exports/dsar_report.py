@@ -1,10 +1,11 @@
-"""Makes the report of a request: a zip with a page, tables, media, the user record; sealed, and encrypted if wanted.
+"""Make the report of a subject request: a zip with a page, tables, media and the user record; sealed, and encrypted if
+requested.
 
     count, size, facts = await SubjectReport(customer, export, tools).run()
 
-Written from front to back into the sealed file of an export (recorder.exports.export_job), so it survives a restart, is
-cancelled, expires and goes with the first erased call as exports do. `facts` stay in the request: ids, and the digest
-of the file that is handed over.
+It is written sequentially into the sealed file of an export (recorder.exports.export_job). So it survives a restart,
+can be cancelled, expires, and is deleted with the first erased call, as exports are. `facts` stay in the request: ids,
+and the digest of the file that is handed over.
 """
 
 from __future__ import annotations
@@ -32,8 +33,8 @@ from storage.keys import age
 from storage.retention.policy import Decision, judge
 from storage.subject_requests.case_rows import Case
 
-UNDECIDED = "Left out: several people of this call may be meant, and nobody said which."
-LOOK = 100  # calls without media between two looks whether the report is still wanted
+UNDECIDED = "Left out: several people of this call may be this person, and nobody confirmed which."
+LOOK = 100  # calls without media between two checks whether the report is still wanted
 _COLUMNS = (*columns.usual(True), "hold")
 _OTHERS = ("other_role", "other_name", "other_number", "other_uri")
 _FILE = "file"  # the last column: where the media are
@@ -50,14 +51,14 @@ class ReportDependencies:
 
 
 class Out(Protocol):
-    """What takes the bytes of the zip."""
+    """Receives the bytes of the zip."""
 
     def write(self, data: bytes, /) -> int: ...
     def flush(self) -> None: ...
 
 
 class Digest:
-    """Passes bytes on and takes their SHA-256."""
+    """Passes bytes on and computes their SHA-256."""
 
     def __init__(self, out: Out) -> None:
         self._out = out
@@ -69,7 +70,7 @@ class Digest:
         return self._out.write(data)
 
     def flush(self) -> None:
-        """Do nothing: what is behind does not wait."""
+        """Do nothing: the next writer does not buffer."""
 
     def hex(self) -> str:
         """Return the digest of everything so far."""
@@ -77,12 +78,12 @@ class Digest:
 
 
 class SubjectReport:
-    """One report under way."""
+    """One report in progress."""
 
     def __init__(self, customer: Customer, export: Export, tools: ReportDependencies) -> None:
-        """Raises Gone if nothing is asked for any more."""
+        """Raises Gone if the report is no longer wanted."""
         if export.request is None or export.case is None:
-            raise Gone("nothing is asked for any more")
+            raise Gone("the report is no longer wanted")
         self._customer = customer
         self._export = export
         self._tools = tools
@@ -90,10 +91,10 @@ class SubjectReport:
         self._rows: list[CallRow] = []
         self._calls: list[dict[str, Any]] = []
         self._added: list[Added] = []
-        self._mine: dict[str, Sequence[int]] = {}  # the parties of each call that are the person
+        self._mine: dict[str, Sequence[int]] = {}  # the participants of each call that are the person
 
     async def run(self) -> tuple[int, int, dict[str, Any]]:
-        """Write the file; return how many calls it holds, its bytes, and what is to be noted. Raises Gone, NoSpace."""
+        """Write the file; return how many calls it holds, its bytes, and its facts. Raises Gone, NoSpace."""
         case = await self._customer.requests.get(self._export.case or "")
         if case is None or case.asked is None:
             raise Gone("the request is over")
@@ -135,9 +136,9 @@ class SubjectReport:
         await self._tables(archive, case, user)
 
     async def _chosen(self, case: Case, row: CallRow) -> Sequence[int]:
-        """Return the parties that were confirmed; of a call that was live then only those who are still the person.
+        """Return the confirmed participants; for a call that was live then, only those who still are the person.
 
-        A client that replaces a placeholder by somebody real moves the numbers of those who come after it.
+        A client that replaces a placeholder by a real participant shifts the positions of those that follow.
         """
         parties = case.selection.inside[row.id]
         if case.asked is None or (row.ended_at is not None and row.ended_at <= case.created_at):
@@ -146,7 +147,7 @@ class SubjectReport:
         return tuple(number for number in parties if number in now)
 
     async def _told(self, archive: Archive, row: CallRow, parties: Sequence[int], decision: Decision) -> Told:
-        """Find what is known of a call beside its row, and write its files."""
+        """Find what is known about a call beside its row, and write its files."""
         media = Added(row.id, None, None)
         if self._asked.media is not None and self._asked.silence_others and not parties:
             media = Added(row.id, None, UNDECIDED)
@@ -164,7 +165,7 @@ class SubjectReport:
         return Told(parties, decision, held_since, media.file, media.problem, notes, files)
 
     async def _attachments(self, archive: Archive, call: str) -> list[dict[str, Any]]:
-        """Describe transcripts and chats; they are in the zip where others may be named."""
+        """Describe transcripts and chats; they are in the zip if others may be named."""
         found = []
         for one in await self._customer.attachments.of(call):
             ending = "vtt" if one.media_type == "text/vtt" else "json"
@@ -175,7 +176,7 @@ class SubjectReport:
         return found
 
     async def _tables(self, archive: Archive, case: Case, user: User | None) -> None:
-        """Write the user record, who has seen what, the tables and the page."""
+        """Write the user record, who accessed what, the tables and the page."""
         shown = await self._seen(user)
         for told in self._calls:
             told["seen"] = shown.get(told["id"], [])
@@ -184,7 +185,7 @@ class SubjectReport:
         await asyncio.to_thread(self._write, archive, case, top, record)
 
     def _write(self, archive: Archive, case: Case, top: Mapping[str, Any], record: Mapping[str, Any] | None) -> None:
-        """Write what is known by now, away from the event loop: of thousands of calls it takes a second."""
+        """Write what is known by now, outside the event loop: for thousands of calls it takes a second."""
         if record is not None:
             archive.write("user.json", _json(record))
         archive.write("calls.json", _json({**top, "user": record, "calls": self._calls}))
@@ -192,12 +193,12 @@ class SubjectReport:
         archive.write("report.html", page(top, self._calls, record, words(self._customer.settings.country)))
 
     async def _seen(self, user: User | None) -> dict[str, list[dict[str, Any]]]:
-        """Find out in the audit log who has looked at calls and user, exports that hold them included."""
+        """Find in the audit log who accessed the calls and the user, including exports that contain them."""
         held = self._customer.exports
         of = {id: {id} for id in (*(row.id for row in self._rows), *([user.id] if user is not None else []))}
         for export, objects in (await held.holding(of)).items():
             made = await held.get(export)
-            if made is not None and made.case != self._export.case:  # reports are fetched by the id of their request
+            if made is not None and made.case != self._export.case:  # reports are downloaded by the id of their request
                 of.setdefault(made.case or export, set()).update(objects)
         entries = await asyncio.to_thread(self._customer.audit.about, of)
         return seen(entries, of)
@@ -228,6 +229,6 @@ class SubjectReport:
 
 
 def _json(document: Mapping[str, Any]) -> bytes:
-    """Write a document; halves of surrogate pairs, which UTF-8 cannot carry, become U+FFFD."""
+    """Write a document; lone surrogates, which UTF-8 cannot carry, become U+FFFD."""
     text = json.dumps(document, ensure_ascii=False, indent=1)
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace").encode()

@@ -1,10 +1,10 @@
-"""Makes the exports and reports that were asked for, one at a time for each customer; a restart begins one anew.
+"""Make requested exports and reports, one at a time for each customer; a restart starts an unfinished one again.
 
     job = ExportJob(node); node.tasks.start(job.run(), "exports")
 
-Rows are read in batches, opened and written away from the event loop. What is written goes through
+Rows are read in batches, and opened and written outside the event loop. Output goes through
 storage.exports.exports.Sink: plaintext exists in memory, in descriptors without a name, and for rows of xlsx in a
-private folder on tmpfs while the file is put together.
+private folder on tmpfs while the file is assembled.
 """
 
 from __future__ import annotations
@@ -40,21 +40,21 @@ from storage.exports.exports import Export, ExportState, Gone, Request
 from storage.files.reserved_space import Space
 from storage.vault.sealed_file import Sink
 
-BATCH = 2_000  # rows between two commits and two looks whether the export is still wanted: 0.2 s
-AGAIN_SECONDS = 5.0  # a database that is away is asked again this often
+BATCH = 2_000  # rows between two commits, and between two checks whether the export is still wanted: 0.2 s
+AGAIN_SECONDS = 5.0  # an unavailable database is retried this often
 TIDY_SECONDS = 600.0  # how often expired exports are looked for
-LEAST_FREE = 512 << 20  # bytes: an export is not to take the room that recordings need
+LEAST_FREE = 512 << 20  # bytes: an export must not take the space that recordings need
 LEAST_SHARE = 10  # or this fraction of a small disk
 LACKING = "Media missing or not whole: {n} of {of} calls. media.json in the file says of which, and why."
 
 
 class ExportJob:
-    """Works off the exports of every customer."""
+    """Runs the exports of every customer."""
 
     def __init__(self, node: Node, renderer: Renderer | None = None, clock: WallClock | None = None) -> None:
         self._node = node
         self._clock = clock or WallClock.of(node.runtime_dir)
-        self._renderer = renderer or Renderer(at_once=1)  # those who listen keep their own turns
+        self._renderer = renderer or Renderer(at_once=1)  # playback has its own queue
         self._runtime_dir = node.runtime_dir
 
     async def run(self) -> None:
@@ -67,9 +67,9 @@ class ExportJob:
         return self._clock.read(*readings())
 
     async def _serve(self, customer: Customer) -> None:
-        """Go round for ever: tidy, make what is asked for, wait."""
+        """Run for ever: tidy up, make waiting exports, wait."""
         await open_databases(customer)
-        customer.exports.expire_by(self._now)  # a clock that is set ahead ends none
+        customer.exports.expire_by(self._now)  # a clock that is set ahead expires none
         wanted = customer.exports.wanted
         while True:
             wanted.clear()
@@ -80,7 +80,7 @@ class ExportJob:
                 continue
 
     async def _round(self, customer: Customer) -> bool:
-        """Make everything that waits; False if something has to be tried again."""
+        """Make everything that waits; False if something must be retried."""
         try:
             await customer.exports.tidy()
             await customer.requests.tidy()
@@ -92,7 +92,7 @@ class ExportJob:
         return True
 
     async def make(self, customer: Customer, id: str) -> None:
-        """Make one export, or say why it cannot be made; raises StorageError if it is to be tried again."""
+        """Make one export, or record why it cannot be made; raises StorageError if it must be retried."""
         exports = customer.exports
         try:
             export = await exports.begin(id)
@@ -109,8 +109,8 @@ class ExportJob:
             found = await exports.get(id)
             if found is not None and found.state is ExportState.RUNNING:
                 raise
-            await exports.tidy()  # its file went with a call that was erased
-        except Exception as problem:  # a fault in one export ends that export
+            await exports.tidy()  # its file was deleted with a call that was erased
+        except Exception as problem:  # a bug in one export ends only that export
             self._node.log.fault("export.fault", problem, customer=customer.name, export=id)
             await self._failed(customer, id, "The recorder failed; the fault was logged.")
         else:
@@ -120,7 +120,7 @@ class ExportJob:
             exports.progress.pop(id, None)
 
     async def _make(self, customer: Customer, export: Export) -> tuple[int, int, Mapping[str, Any]]:
-        """Write the file; return how many calls it holds, its bytes, and what is to be noted of it."""
+        """Write the file; return how many calls it holds, its bytes, and its facts."""
         if export.case is not None:
             tools = ReportDependencies(self._renderer, self.room)
             return await SubjectReport(customer, export, tools).run()
@@ -132,22 +132,22 @@ class ExportJob:
         self._node.log.info("export.failed", customer=customer.name, export=id)
 
     def room(self) -> None:
-        """Say no while the disk is short of space; raises NoSpace."""
+        """Refuse while the disk is short of space; raises NoSpace."""
         if Space.of(self._node.settings.node.data_dir).is_short(LEAST_FREE, LEAST_SHARE):
             raise NoSpace("there is no room for an export")
 
     @property
     def renderer(self) -> Renderer:
-        """Return what renders media."""
+        """Return the renderer."""
         return self._renderer
 
 
 class _Making:
-    """One export under way."""
+    """One export in progress."""
 
     def __init__(self, job: ExportJob, customer: Customer, export: Export) -> None:
         if export.request is None:
-            raise Gone("nothing is asked for any more")
+            raise Gone("the export is no longer wanted")
         self._job = job
         self._customer = customer
         self._export = export
@@ -157,10 +157,10 @@ class _Making:
         whose = self._asked.party if self._query is None else self._query.party
         self._subject = Subject(whose, customer.settings.country) if whose else None
         self._held: list[str] = []
-        self._lacking = 0  # calls whose media are not there, or not all of them
+        self._lacking = 0  # calls whose media are missing or incomplete
 
     async def run(self) -> tuple[int, int, Mapping[str, Any]]:
-        """Write the file; return how many calls it holds, its bytes, and what is to be noted of it."""
+        """Write the file; return how many calls it holds, its bytes, and its facts."""
         with self._customer.exports.sink(self._export, self._job.room) as sink:
             if self._asked.media is None:
                 await self._table(sink.write)
@@ -174,7 +174,7 @@ class _Making:
         )
 
     async def _table(self, put: Callable[[bytes], object]) -> None:
-        """Write the rows; csv and JSON go straight to where they belong."""
+        """Write the rows; csv and JSON go straight to their destination."""
         if self._asked.format != "xlsx":
             await self._rows(self._writer(put))
             return
@@ -205,7 +205,7 @@ class _Making:
         return columns.values(self._columns, document, subject)
 
     async def _batches(self) -> AsyncIterator[tuple[list[CallRow], int]]:
-        """Give the calls that are asked for, opened, and how many there may be in all."""
+        """Yield the requested calls, opened, and how many there may be in all."""
         calls = self._customer.calls
         if self._asked.calls is None:
             query = self._query or Query(party=self._asked.party, exact=True)
@@ -246,7 +246,7 @@ async def _note(customer: Customer, id: str, action: str, outcome: str, reason: 
 
 
 def _copy(fd: int, put: Callable[[bytes], object]) -> None:
-    """Pass a whole file on."""
+    """Copy a whole file."""
     at = 0
     while data := os.pread(fd, 1 << 20, at):
         put(data)
@@ -254,7 +254,7 @@ def _copy(fd: int, put: Callable[[bytes], object]) -> None:
 
 
 def remove_left_folders(runtime_dir: Path, others: Sequence[Path] = (SHARED_MEMORY,)) -> None:
-    """Remove folders of rows in the clear that an older version left in memory when it was killed during an export.
+    """Remove folders of plaintext rows that an older version left in memory when it was killed during an export.
 
     This version writes rows to no file that has a name.
     """

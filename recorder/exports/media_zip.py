@@ -1,4 +1,6 @@
-"""The zip of an export with media: a table, a file for each call, and `media.json`, which says what became of each."""
+"""The zip of an export with media: a table, a file for each call, and `media.json`, which says what became of each
+call.
+"""
 
 from __future__ import annotations
 
@@ -18,24 +20,25 @@ from storage.calls.call_document import CallDetails, Party
 from storage.customer.customers import Customer
 
 ENDINGS = {"opus": "ogg"}
-"""Endings of file names where the format is called otherwise."""
+"""File name suffixes of formats whose name differs."""
 
 CHUNK = 1 << 20  # bytes copied at once
-MOMENT = (1980, 1, 1, 0, 0, 0)  # of every file: when an export was made is nobody's business who opens it
-FOREVER = 1 << 63  # ns since 1970, behind everything
+MOMENT = (1980, 1, 1, 0, 0, 0)  # of every file: the time of an export is not revealed to whoever opens it
+FOREVER = 1 << 63  # ns since 1970, after everything
 NOTHING = "This call has no media of this kind."
-MIXED = "A stream of this call mixes several people, or nobody knows whose it is: it cannot be separated and is silent."
-UNFINISHED = "The call was still being recorded: what was said in the last seconds before is silent."
+MIXED = "A stream of this call mixes several people, or its owner is unknown: it cannot be separated and is silent."
+UNFINISHED = "The call was still being recorded: its last seconds are silent."
 LEFT_OUT = "The person has no other stream, so the media of this call are left out."
 
 BEHIND = timedelta(seconds=5)
-"""How far what the index says of a live call may be from what is stored: a transfer is written 2 s later (MOST_SECONDS
-of recorder.persist.indexer), and the client's word may come SEAM after it."""
+"""How far the index's view of a live call may lag behind what is stored: a transfer is written 2 s later (MOST_SECONDS
+of recorder.persist.indexer), and the client's information may come SEAM after it.
+"""
 
 Whose = Callable[[Sequence[Party]], Collection[int]]
-"""Tells which of the parties of a call are to be heard."""
+"""Says which participants of a call are to be heard."""
 Moments = Sequence[tuple[datetime | None, datetime | None]]
-"""When a stream is heard: None is its begin or its end."""
+"""When a stream is heard: None means its start or its end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +48,9 @@ class Added:
     call: str
     """Id of the call."""
     file: str | None
-    """Name in the zip, None if there is none."""
+    """Name in the zip, None if there is no file."""
     problem: str | None
-    """Why there is none, or what is missing in it."""
+    """Why there is no file, or what is missing in it."""
 
 
 class Writable(Protocol):
@@ -57,7 +60,7 @@ class Writable(Protocol):
         """Take bytes."""
 
     def flush(self) -> None:
-        """Do nothing, or pass them on."""
+        """Do nothing, or pass the bytes on."""
 
 
 class Archive:
@@ -69,7 +72,7 @@ class Archive:
         self._media: list[dict[str, Any]] | None = [] if listing else None
 
     def add(self, name: str, fd: int, *, packed: bool) -> None:
-        """Add a file from a descriptor, from its beginning."""
+        """Add a file from a descriptor, from its start."""
         info = ZipInfo(name, MOMENT)
         info.compress_type = ZIP_DEFLATED if packed else ZIP_STORED
         info.external_attr = 0o600 << 16
@@ -80,7 +83,7 @@ class Archive:
                 at += len(data)
 
     def write(self, name: str, data: bytes | str) -> None:
-        """Add a file that is in memory."""
+        """Add a file from memory."""
         info = ZipInfo(name, MOMENT)
         info.compress_type = ZIP_DEFLATED
         info.external_attr = 0o600 << 16
@@ -106,9 +109,9 @@ def add_table(zip: Archive, form: str, fd: int) -> None:
 async def add_media(
     zip: Archive, customer: Customer, call: str, form: str, renderer: Renderer, whose: Whose | None, named: Whose | None
 ) -> Added:
-    """Render one call and add it; a call without media, or whose media are damaged, is left out and says so.
+    """Render one call and add it; without media, or with damaged media, only note why it is left out.
 
-    `named`: tells which of the parties the file may name, None for all; labels of streams are titles in an mkv.
+    `named`: says which participants the file may name, None for all; labels of streams are titles in an mkv.
     """
     row = await customer.calls.get(call)
     if row is None:
@@ -136,10 +139,10 @@ def chosen(
 ) -> tuple[Sequence[RenderStream], str | None]:
     """Return the streams to be heard, and what has to be said about them.
 
-    `known`: until when the details of a live call tell who speaks, None for one that is over.
+    `known`: until when the details of a live call say who speaks, None for a finished call.
 
-    Where only some people are to be heard, the sound of the others becomes silence on its channel, also in a stream
-    that went from one to another, and their pictures go; all of it still counts for where time 0 and the end are.
+    If only some people are to be heard, the audio of the others becomes silence on its channel, also in a stream that
+    changed its owner, and their video is left out; all of it still determines where time 0 and the end are.
     """
     streams = details.get("streams") or ()
     every = render_streams(streams)
@@ -164,7 +167,7 @@ def _before(known: datetime | None, times: Moments | None) -> Moments | None:
 
 
 def _told(details: CallDetails, named: Whose | None) -> CallDetails:
-    """Return the details of a call without labels that may name anybody but the parties meant."""
+    """Return the details of a call without labels that may name anybody but the intended participants."""
     if named is None:
         return details
     told = named(details.get("parties") or ())
@@ -172,7 +175,7 @@ def _told(details: CallDetails, named: Whose | None) -> CallDetails:
 
 
 def _partly(stream: RenderStream, when: Moments) -> RenderStream:
-    """Return a stream that is heard at these times only; its label may be another one's name, so its number stands."""
+    """Return a stream that is heard at these times only; its label may name somebody else, so its number is used."""
     heard = tuple([(_ns(begin, 0), _ns(end, FOREVER)) for begin, end in when])
     return replace(stream, heard=heard, label=str(stream.index + 1))
 
@@ -183,5 +186,5 @@ def _ns(at: datetime | None, otherwise: int) -> int:
 
 
 def _mixes(party: object, meant: set[int]) -> bool:
-    """Say whether the person may be in a stream together with others, or whoever it is."""
+    """Tell whether the person may share a stream with others, or the stream's owner is unknown."""
     return bool(meant & set(party)) if isinstance(party, list) else party is None

@@ -1,7 +1,7 @@
-"""Who is who in the streams of a test call, for somebody who listens: the owner as told, and a clip of each stream.
+"""Check stream owners with a test call: the owner as the client states it, and a clip of each stream to listen to.
 
-Nothing in a call proves that an SBC names the owners of its streams the right way round; only ears do. What the owners
-decide is whom an export with `silence_others` silences.
+Nothing in a call proves that an SBC attributes its streams to the right participants; only listening does. The owners
+decide whom an export with `silence_others` silences.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from storage.calls.call_row import CallRow
 from storage.customer.customers import Customer
 
 LONGEST_MS = 10 * 60_000
-"""A test call; the sound of each stream is in memory as a whole, 10 MB at 8 kHz."""
+"""Longest test call; the audio of each stream is in memory as a whole, 10 MB at 8 kHz."""
 LOUD = 500
-"""Of 32,768: what is louder is no noise of a line (-36 dB below full scale)."""
+"""Of 32,768: louder samples are not line noise (-36 dB below full scale)."""
 LEAD = 0.2
-"""Seconds before the first loud sample that belong to the clip: the beginning of a word."""
+"""Seconds before the first loud sample that belong to the clip: the start of a word."""
 _STEP = 0.02
-"""Seconds looked at together; a click is shorter than the sound of a frame."""
+"""Seconds examined together; a click is shorter than the sound of a frame."""
 _PARTY = ("role", "name", "number", "uri")
 
 
 def told(row: CallRow, swaps: bool) -> dict[str, Any]:
-    """Return who is in each stream as the client said it; `swaps`: what the configuration says now."""
+    """Return who is in each stream as the client stated it; `swaps`: what the configuration says now."""
     parties = row.details.get("parties") or ()
     notes = [note.get("kind") for note in row.details.get("notes") or ()]
     streams = [
@@ -67,7 +67,7 @@ async def write_clips(customer: Customer, row: CallRow, folder: Path, seconds: f
     """
     if (row.duration_ms or 0) > LONGEST_MS:
         raise WrongUse(
-            "This call is longer than ten minutes.", "Place a short test call, in which each side says who it is."
+            "This call is longer than ten minutes.", "Place a short test call in which each side says its name."
         )
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     done = {}
@@ -78,7 +78,7 @@ async def write_clips(customer: Customer, row: CallRow, folder: Path, seconds: f
             try:
                 fd = os.open(place, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
             except FileExistsError:
-                raise WrongUse(f"{place} exists already.", "Choose another folder.") from None
+                raise WrongUse(f"{place} already exists.", "Choose another folder.") from None
             with os.fdopen(fd, "wb") as file:
                 file.write(clip(sound, seconds))
             done[stream.index + 1] = str(place)
@@ -97,7 +97,7 @@ async def _sound(customer: Customer, row: CallRow, stream: RenderStream) -> byte
 
 
 def clip(sound: bytes, seconds: float) -> bytes:
-    """Cut the first words out of a mono WAV of 16 bits: so many seconds from shortly before something is loud."""
+    """Cut the first words out of a mono WAV of 16 bits: so many seconds from shortly before the first loud sound."""
     with wave.open(io.BytesIO(sound)) as whole:
         rate = whole.getframerate()
         samples = array("h", whole.readframes(whole.getnframes()))

@@ -1,4 +1,4 @@
-"""The daemon's side of rendering: start a worker for each file, few at a time, and hear how it goes."""
+"""The daemon's side of rendering: start a worker for each file, few at a time, and read its progress."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from recorder.errors import RecorderError
 from recorder.exports.render_job import DAMAGED, PEAKS, Job, JobPart, JobStream, to_json
 from recorder.runtime import python_command
 
-AT_ONCE = 2  # workers; they are niced, but memory is not
+AT_ONCE = 2  # workers; they have a low priority, but their memory counts
 TIME_OUT = 900.0  # s for one file, waiting for a turn not counted
 LONGEST_LINE = 1 << 22  # bytes of a report: thousands of gaps for each stream
 MOST_SAID = 2 * LONGEST_LINE  # bytes: a report, and what libraries print
 MOST_LINES = 5_000  # progress in steps of 1 %, and what libraries print
-LONGEST_SENTENCE = 200  # characters of why there is no file
-LONGEST_NAME, MOST_NAMES = 64, 64  # of encodings that nobody here can decode
+LONGEST_SENTENCE = 200  # characters of the reason why there is no file
+LONGEST_NAME, MOST_NAMES = 64, 64  # of encodings that cannot be decoded here
 
 RenderStream = JobStream
 
@@ -53,11 +53,11 @@ WHERE = "`recorder verify` names what is damaged."
 """What an operator does about a damaged recording."""
 
 LATER = 3
-"""Status of what failed for want of time, memory or a worker."""
+"""Status of what failed for lack of time, memory or a worker."""
 
 
 class RenderFailed(RecorderError):
-    """No file was made; the sentence says why. `status` 1: the stored call is why, LATER: it may work then."""
+    """No file was made; the sentence says why. `status` 1: because of the stored call; LATER: a retry may work."""
 
     def __init__(self, message: str, status: int = LATER) -> None:
         super().__init__(message, WHERE if message == DAMAGED else "")
@@ -81,8 +81,8 @@ class Renderer:
     ) -> dict[str, Any]:
         """Write the file to `out_fd` and return the worker's report. Raises RenderFailed.
 
-        Only media parts, in order; only the streams wanted. The descriptors stay the caller's and must stay open.
-        A caller that is cancelled ends the worker.
+        Only media parts, in order; only the requested streams. The descriptors stay the caller's and must stay open.
+        Cancelling the caller ends the worker.
         """
         job = Job(
             parts=[job_part(part) for part in parts],
@@ -109,7 +109,7 @@ async def render(
     out_fd: int,
     on_progress: Callable[[float], None] | None = None,
 ) -> dict[str, Any]:
-    """Render one file outside the daemon (commands): as Renderer.render."""
+    """Render one file outside the daemon (commands), as Renderer.render does."""
     return await Renderer(at_once=1).render(parts, streams, form, out_fd, on_progress)
 
 
@@ -123,7 +123,7 @@ def _container(form: Container | str) -> Container | str:
 
 
 def job_part(part: OpenPart) -> JobPart:
-    """Return what a worker must know of an open part."""
+    """Return what a worker needs to know about an open part."""
     secret = part.secret
     return JobPart(part.fd, secret.key, secret.prefix, secret.segment, part.size, live=not part.finished)
 
@@ -148,7 +148,7 @@ async def start_worker(descriptors: Sequence[int]) -> Process:
 
 
 async def _follow(worker: Process, job: Job, on_progress: Callable[[float], None] | None) -> dict[str, Any]:
-    """Hand over the job and read what the worker tells until it ends."""
+    """Send the job and read the worker's messages until it ends."""
     if worker.stdin is None or worker.stderr is None:
         raise RenderFailed("the render worker has no pipes")
     try:
@@ -173,7 +173,7 @@ async def _follow(worker: Process, job: Job, on_progress: Callable[[float], None
 
 
 async def lines(stderr: asyncio.StreamReader) -> AsyncIterator[bytes]:
-    """Yield what a worker says; one that is broken into may say anything. Raises RenderFailed where it has no end."""
+    """Yield a worker's messages; a compromised one may send anything. Raises RenderFailed if they do not end."""
     said = count = 0
     try:
         async for raw in stderr:
@@ -182,11 +182,11 @@ async def lines(stderr: asyncio.StreamReader) -> AsyncIterator[bytes]:
                 raise ValueError
             yield raw
     except ValueError:
-        raise RenderFailed("the render worker said more than it may") from None
+        raise RenderFailed("the render worker sent more output than allowed") from None
 
 
 def told(raw: bytes) -> dict[str, Any]:
-    """Read one line; what is not ours (a library that prints) is nothing, and goes nowhere."""
+    """Read one line; lines that are not ours (a library prints them) are dropped."""
     try:
         line = json.loads(raw)
     except (ValueError, RecursionError):
@@ -195,7 +195,7 @@ def told(raw: bytes) -> dict[str, Any]:
 
 
 def _is_report(report: object) -> TypeGuard[dict[str, Any]]:
-    """Tell whether this can be used as a report: what is read of it must be what it is taken for."""
+    """Tell whether this is a valid report: every field that is read must have the expected type."""
     if not isinstance(report, dict):
         return False
     streams = report.get("streams", [])
@@ -208,26 +208,26 @@ def _is_report(report: object) -> TypeGuard[dict[str, Any]]:
 
 
 def failure(last: Mapping[str, Any], status: int) -> RenderFailed:
-    """Return why a worker that ended made no file, from its last line and its exit status."""
+    """Return why a worker ended without a file, from its last line and its exit status."""
     if isinstance(why := last.get("error"), str):
         return RenderFailed(why[:LONGEST_SENTENCE], status=1 if status == 1 else LATER)
     if status < 0:
         limits = "9, 24: over its limits of memory or time"
         return RenderFailed(f"the render worker was ended by signal {-status} ({limits})")
-    return RenderFailed(f"the render worker ended with status {status} and said nothing")
+    return RenderFailed(f"the render worker ended with status {status} and no message")
 
 
 def undecoded(report: Mapping[str, Any]) -> str | None:
-    """Say which encodings are silence in a file because nobody here can decode them; None where there are none."""
+    """Name the encodings that are silent in a file because they cannot be decoded here; None if there are none."""
     told = {str(name)[:LONGEST_NAME] for stream in report.get("streams", ()) for name in stream["unknown"]}
     unknown = sorted(told)[:MOST_NAMES]
     if not unknown:
         return None
-    return f"Silence stands for what cannot be decoded here: {', '.join(unknown)}. The recording has it as it came."
+    return f"Silent because it cannot be decoded here: {', '.join(unknown)}. The recording keeps it as received."
 
 
 async def end_worker(worker: Process) -> None:
-    """Make sure that it is gone, also when we are being cancelled."""
+    """Make sure that it is gone, also while we are being cancelled."""
     if worker.returncode is None:
         worker.kill()
         await worker.wait()

@@ -1,4 +1,4 @@
-"""What the daemon asks a render worker for: JSON on standard input, as no key may stand in a command line."""
+"""A render worker's job: JSON on standard input, because no key may appear in a command line."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from media.export.encoder import Container
 from recorder.errors import RecorderError
 
 PEAKS = "peaks"
-"""A form that is no file for people: how loud each channel is over the length of the call, as JSON."""
+"""A format for the player, not for people: the loudness of each channel over the length of the call, as JSON."""
 DAMAGED = "The recording is damaged."
 """Why no file can be made of a call; the command `recorder verify` names the place."""
-INCOMPLETE = "The recording is damaged: not all of it is there."
-"""What is said of a file that was made of what is left."""
+INCOMPLETE = "The recording is damaged: some of it is missing."
+"""Added to a file that was made from an incomplete recording."""
 MAX_JOB = 1 << 20  # bytes; thousands of parts with their keys
-MAX_SPAN = 64  # bytes of the line that names a part of the file; two numbers of 19 digits need 43
+MAX_SPAN = 64  # bytes of the line that requests a range of the file; two numbers of 19 digits need 43
 
 
 class BadJob(RecorderError):
-    """The job is not one."""
+    """The input is not a valid job."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class JobPart:
     size: int
     # bytes of the file
     live: bool
-    # still being written: no end is demanded
+    # still being written: a missing end is no error
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,8 @@ class JobStream:
     # payload type -> format
     media: str = "audio"
     heard: tuple[tuple[int, int], ...] | None = None
-    # (from, to) in ns since 1970 in which it is heard or seen; None = always, () = never, but its place in time counts
+    # (from, to) in ns since 1970 in which it is heard or seen; None = always, () = never, but it still counts in the
+    # timeline
 
     @property
     def silent(self) -> bool:
@@ -71,15 +72,15 @@ class Job:
     form: Container | str
     # or PEAKS
     output: int
-    # writable descriptor, inherited, at the place where the file begins
+    # writable descriptor, inherited, positioned where the file begins
     parent: int
     # process id of the daemon: the worker ends with it
     on_demand: bool = False
-    # WAV only: tell its size first, then wait for the part that is wanted
+    # WAV only: report its size first, then wait for the requested range
 
 
 def to_json(job: Job) -> bytes:
-    """Serialise a job, as a line."""
+    """Encode a job, as a line."""
     parts = [asdict(part) | {"key": part.key.hex(), "prefix": part.prefix.hex()} for part in job.parts]
     streams = [
         {
@@ -103,7 +104,7 @@ def to_json(job: Job) -> bytes:
 
 
 def from_json(data: bytes) -> Job:
-    """Read a job; raise BadJob, which repeats nothing of it."""
+    """Decode a job; raises BadJob, which repeats nothing of it."""
     try:
         document = json.loads(data)
         parts = [_part(part) for part in document["parts"]]
@@ -116,17 +117,17 @@ def from_json(data: bytes) -> Job:
 
 
 def span_to_json(begin: int, end: int) -> bytes:
-    """Serialise the part that is wanted, as a line."""
+    """Encode the requested range, as a line."""
     return json.dumps([begin, end]).encode() + b"\n"
 
 
 def span_from_json(line: bytes) -> tuple[int, int]:
-    """Read the part that is wanted; raise BadJob."""
+    """Decode the requested range; raises BadJob."""
     try:
         begin, end = json.loads(line)
         return int(begin), int(end)
     except (ValueError, TypeError):
-        raise BadJob("the part that is wanted cannot be read") from None
+        raise BadJob("the requested range cannot be read") from None
 
 
 def _part(part: Mapping[str, Any]) -> JobPart:

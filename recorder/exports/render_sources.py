@@ -37,7 +37,7 @@ def _payloads(stream: Stream) -> dict[int, Format]:
 def media_parts(customer: Customer, row: CallRow) -> Iterator[list[OpenPart]]:
     """Open the media parts of a call in order; they are closed at the end.
 
-    Raises RenderFailed if they are damaged, or gone though something was stored.
+    Raises RenderFailed if they are damaged, or missing although something was stored.
     """
     opened: list[OpenPart] = []
     try:
@@ -56,14 +56,14 @@ def media_parts(customer: Customer, row: CallRow) -> Iterator[list[OpenPart]]:
 
 
 def spoken(row: CallRow) -> bool:
-    """Say whether anything that came was stored of a call that is over."""
+    """Tell whether any received media of a finished call were stored."""
     return row.state is not CallState.RECORDING and any(s.get("packets") for s in row.details.get("streams") or ())
 
 
 def lacks_files(customer: Customer, row: CallRow) -> bool:
-    """Say whether files of a call that is over are gone: they take less than when it was indexed, or none is media.
+    """Tell whether files of a finished call are missing: they are smaller than when it was indexed, or none has media.
 
-    Attachments count, since what was indexed after a crash has them in its size.
+    Attachments count, since a call indexed after a crash includes them in its size.
     """
     if row.state is CallState.RECORDING:
         return False
@@ -73,6 +73,6 @@ def lacks_files(customer: Customer, row: CallRow) -> bool:
 
 
 def caveat(customer: Customer, row: CallRow, report: Mapping[str, Any]) -> str | None:
-    """Say what is missing in a file that was made of a call: what is gone, and what nobody here can decode."""
+    """Describe what is missing in a file of a call: missing parts, and encodings that cannot be decoded here."""
     gone = report.get("torn_parts") or lacks_files(customer, row)
     return " ".join(filter(None, (INCOMPLETE if gone else None, undecoded(report)))) or None

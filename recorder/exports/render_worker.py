@@ -1,10 +1,10 @@
 """One render worker: `python -m recorder.exports.render_worker`, a job on standard input, the file on an inherited
 descriptor.
 
-It tells how it goes on standard error, one JSON object a line: {"progress": 0.25}, then {"report": {…}} or
-{"error": "…"}. A job on demand tells {"size": 115200044} as soon as that is known, and then waits for a line that names
-the part that is wanted; it writes that part and ends.
-Exit status: 0 the file is whole, 1 it cannot be made of what is stored, 2 the job is wrong, 3 something else failed.
+It reports on standard error, one JSON object a line: {"progress": 0.25}, then {"report": {…}} or {"error": "…"}. A job
+on demand reports {"size": 115200044} as soon as that is known, and then waits for a line that requests a range; it
+writes that range and ends. Exit status: 0 the file is complete, 1 it cannot be made from what is stored, 2 the job is
+invalid, 3 any other failure.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from storage.errors import DamagedPart, Torn
 from storage.vault.container import PartSecret, Reader, seal_segment
 
 BUFFER = 1 << 20  # bytes written at once
-MOST_GAPS = 500  # of a channel in a picture of its sound; more than that are no wider than a dot
+MOST_GAPS = 500  # of one channel of a waveform; more would be narrower than a pixel
 PROGRESS_STEPS = 100  # lines of progress in all
 NOT_FOR_DECODING = frozenset(("av.__main__", "av.datasets"))  # a command, and what downloads samples
 
@@ -50,11 +50,11 @@ _ANY = PartSecret(bytes(32), bytes(7), 64)  # of no part
 
 
 class Unconfined(RecorderError):
-    """What decodes cannot be shut in here, so it decodes nothing."""
+    """The decoder cannot be sandboxed here, so nothing is decoded."""
 
 
 class EndReached(Exception):
-    """Everything that was wanted is written; not an error."""
+    """Everything requested is written; not an error."""
 
 
 class ByteRange:
@@ -67,7 +67,7 @@ class ByteRange:
         self._at = 0
 
     def write(self, data: bytes | bytearray) -> None:
-        """Take the next bytes of the file; raises EndReached at the end of the window."""
+        """Take the next bytes of the file; raises EndReached at the end of the range."""
         first, last = max(self._begin - self._at, 0), min(self._end - self._at, len(data))
         if first < last:
             self._give(memoryview(data)[first:last])
@@ -77,7 +77,7 @@ class ByteRange:
 
 
 class Source:
-    """The records of all parts, readable again and again, and how far the reading is."""
+    """The records of all parts, which can be read repeatedly, and the reading progress."""
 
     def __init__(self, job: Job, readings: int) -> None:
         """`readings`: how often all parts will be read."""
@@ -89,7 +89,7 @@ class Source:
         # parts whose end is missing
 
     def records(self) -> Iterator[record_format.Record]:
-        """Yield the records of every part; one without its end gives what is genuine. Raises DamagedPart, Damaged."""
+        """Yield the records of every part; one without its end yields what is genuine. Raises DamagedPart, Damaged."""
         self.torn = 0
         for part in self._parts:
             yield from record_format.read(self._chunks(part))
@@ -149,7 +149,7 @@ def _chosen(job: Job, media: str | None = None) -> list[render.RenderStream]:
 
 
 def _part_of(measured: render.Measured, source: Source, out: BinaryIO) -> None:
-    """Tell how long the sound is as WAV, wait for the part of it that is wanted, and write that."""
+    """Report the length of the audio as WAV, wait for the requested range, and write it."""
     channels = len(measured.streams)
     head = wav_header.header(measured.rate, channels, measured.samples)
     tell({"size": len(head) + 2 * channels * measured.samples})
@@ -162,7 +162,7 @@ def _part_of(measured: render.Measured, source: Source, out: BinaryIO) -> None:
 
 
 def _loudness(measured: render.Measured, source: Source, out: BinaryIO) -> render.Report:
-    """Write how loud each channel is over the length of the call, and where its gaps are."""
+    """Write the loudness of each channel over the length of the call, and its gaps."""
     peaks = Peaks(len(measured.streams), measured.samples)
     report = render.render(measured, source.records(), peaks.give)
     channels = [
@@ -177,7 +177,7 @@ def _loudness(measured: render.Measured, source: Source, out: BinaryIO) -> rende
 def _film(
     measured: render.Measured, pictures: Sequence[render.RenderStream], source: Source, out: BinaryIO
 ) -> dict[str, Any]:
-    """Make a file with the pictures of all video streams laid beside each other."""
+    """Make a file with all video streams side by side."""
     mosaic = Mosaic([stream.index for stream in pictures], measured.rate)
     titles = [stream.label for stream in measured.streams]
     encoder = Encoder(out, Container.MKV, measured.rate, titles, picture=(WIDTH, HEIGHT))
@@ -196,14 +196,14 @@ def _film(
 
 def _capture(job: Job, out: BinaryIO) -> dict[str, Any]:
     source = Source(job, readings=1)
-    # one that is heard at times only is left out: a capture has no silence to put in its place
+    # a stream shown only at times is left out: video has no silence to replace the rest with
     streams = [pcap.CapturedStream(s.index, s.media, s.payloads, s.heard is not None) for s in job.streams]
     count = pcap.write(source.records(), streams, out.write)
     return {"packets": count, "torn_parts": source.torn}
 
 
 def load_decoders() -> None:
-    """Import all of PyAV, a part of which it imports only when a stream of that kind is made."""
+    """Import all of PyAV, which imports some modules only when a stream of that kind is made."""
     for found in walk_packages(import_module("av").__path__, "av."):
         if found.name not in NOT_FOR_DECODING:
             import_module(found.name)
@@ -224,31 +224,31 @@ def main() -> int:
     except MediaError as error:
         return _fail(1, str(error))
     except OSError as error:
-        return _fail(3, f"the file could not be written or a part not be read: {error.strerror}")
+        return _fail(3, f"the file could not be written or a part could not be read: {error.strerror}")
     except MemoryError:
         return _fail(3, "the call needs more memory than a render worker may have")
     except RecorderError as error:
         return _fail(error.status, str(error))
     except Exception as error:
-        # whatever FFmpeg or a decoder does: the class says enough, the text may hold what is in the call
+        # any failure of FFmpeg or a decoder: the class is enough, because the text may contain content of the call
         return _fail(3, f"the call could not be rendered ({type(error).__name__})")
     tell({"report": report | {"confined": asdict(confined)}})
     return 0
 
 
 def confine_self(job: Job) -> Confined:
-    """Load all that the job may need, then give up everything else; raise Unconfined where too little can be.
+    """Load all that the job may need, then drop every other right; raise Unconfined if the sandbox is too weak.
 
-    Nothing that an outsider sent has been read up to here.
+    Nothing that an outsider sent has been read at this point.
     """
     if job.form is not Container.PCAP:  # whatever the SDP names: packets of any static payload type may be stored
         load_decoders()
     for coding in ("ascii", "latin-1", "utf-8", "unicode_escape"):
         codecs.lookup(coding)
-    seal_segment(_ANY, 0, b"", last=True)  # OpenSSL reads its configuration when it is first used
+    seal_segment(_ANY, 0, b"", last=True)  # OpenSSL reads its configuration on first use
     confined = confine(job.parent, [job.output, *(part.fd for part in job.parts)], room_for(job.output))
     if not confined.enough:
-        raise Unconfined("this host can confine nothing that decodes: neither Landlock nor system call filters work")
+        raise Unconfined("decoders cannot be sandboxed on this host: neither Landlock nor system call filters work")
     return confined
 
 

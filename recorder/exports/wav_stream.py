@@ -1,8 +1,8 @@
-"""Sound that is sent while it is rendered: a worker behind a pipe, held back by whoever takes the sound.
+"""Audio that is sent while it is rendered: a worker behind a pipe, slowed down by whoever reads the audio.
 
 A long call as WAV has hundreds of megabytes, and no browser takes them at once. So the worker reads the call once to
-know its length, which is told before the first byte, and then renders no faster than the sound is taken: memory holds
-what is in the pipe, whatever the length. Each part that a player asks for is rendered by a worker of its own.
+learn its length, which is reported before the first byte, and then renders no faster than the audio is read: memory
+holds what is in the pipe, whatever the length. A separate worker renders each range that a player requests.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ from recorder.exports.render_job import Job, span_to_json, to_json
 
 GRACE_SECONDS = 2.0  # a worker without a reader ends within milliseconds of its next packet
 LONGEST = 1 << 40  # bytes of a call as WAV: a year of stereo at 16 kHz
-CHUNK = 256 << 10  # bytes taken out of the pipe at once
+CHUNK = 256 << 10  # bytes read from the pipe at once
 MAKERS = ("siprec-recorder", "av")
-"""Distributions whose versions decide how the same call sounds as WAV."""
+"""Distributions whose versions affect how the same call sounds as WAV."""
 
 
 class Stream:
-    """A call as WAV whose length is known and that is made while it is taken; to be closed."""
+    """A call as WAV whose length is known and that is made while it is read; must be closed."""
 
     content_type = "audio/wav"
 
@@ -55,7 +55,7 @@ class Stream:
         self._ending: asyncio.TimerHandle | None = None
 
     async def chunks(self, begin: int, end: int) -> AsyncIterator[bytes]:
-        """Give the bytes from begin to end, once. Raises BrokenOff where no more can be made."""
+        """Yield the bytes from begin to end, once. Raises BrokenOff if no more can be made."""
         reader = await self._begin(begin, end)
         left = end - begin
         while left:
@@ -63,14 +63,14 @@ class Stream:
                 async with asyncio.timeout(TIME_OUT):
                     data = await reader.read(CHUNK)
             except TimeoutError:
-                raise BrokenOff("the render worker makes no more sound") from None
+                raise BrokenOff("the render worker has stopped sending audio") from None
             if not data or len(data) > left:
-                raise BrokenOff("the render worker ended before the sound did")
+                raise BrokenOff("the render worker ended before the audio was complete")
             left -= len(data)
             yield data
 
     def close(self) -> None:
-        """Give it up, also in the middle and twice: the worker ends for want of a reader, or is ended soon."""
+        """Stop, also halfway and repeatedly: the worker ends because its reader is gone, or is ended soon."""
         if self._pipe is not None:
             self._pipe.close()
         if self._out is not None:
@@ -83,7 +83,7 @@ class Stream:
 
     async def _begin(self, begin: int, end: int) -> asyncio.StreamReader:
         if self._out is None or self._worker.stdin is None:
-            raise BrokenOff("the sound was given up, or taken already")
+            raise BrokenOff("the audio was cancelled or already read")
         loop, reader = asyncio.get_running_loop(), asyncio.StreamReader(limit=CHUNK)
         pipe, self._out = os.fdopen(self._out, "rb", buffering=0), None
         self._pipe, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), pipe)
@@ -92,7 +92,7 @@ class Stream:
 
 
 async def open_stream(parts: Sequence[OpenPart], streams: Sequence[RenderStream]) -> Stream:
-    """Start a worker and hear from it how long the call is as WAV; the parts may be closed then.
+    """Start a worker and learn from it how long the call is as WAV; the parts may be closed then.
 
     Raises RenderFailed.
     """
@@ -117,7 +117,7 @@ async def open_stream(parts: Sequence[OpenPart], streams: Sequence[RenderStream]
 
 
 def _kill(worker: Process) -> None:
-    """End a worker; not by its own method, which may take away from asyncio how a child ended (and asyncio says so)."""
+    """End a worker; not by its own method, after which asyncio may not learn the exit status (and logs that)."""
     if worker.returncode is None:
         with suppress(ProcessLookupError):
             os.kill(worker.pid, signal.SIGKILL)
@@ -145,16 +145,16 @@ async def _size(worker: Process) -> int:
 
 
 def _tag(parts: Sequence[OpenPart], streams: Sequence[RenderStream], size: int) -> str:
-    """Make a strong validator of sound that nobody has heard yet: what it is made of, and by what."""
+    """Make a strong validator of audio that is not rendered yet, from its inputs and the versions that render it."""
     digest = hashlib.sha256()
-    for part in parts:  # the salt of a part is its own, and nothing in the middle of a part ever changes
+    for part in parts:  # each part has its own salt, and nothing in the middle of a part ever changes
         digest.update(b"%d %b %d\n" % (len(part.secret.prefix), part.secret.prefix, part.size))
     digest.update(repr((size, streams, [_version(maker) for maker in MAKERS])).encode())
     return f'"{digest.hexdigest()[:32]}"'
 
 
 def _version(maker: str) -> str:
-    """Return the version of a distribution; a source tree that nobody installed has none."""
+    """Return the version of a distribution; a source tree that is not installed has none."""
     try:
         return metadata.version(maker)
     except metadata.PackageNotFoundError:

@@ -1,1 +1,1 @@
-"""Jobs that run beside the calls: retention, audit, directory, purge, verification, key rotation."""
+"""Jobs beside the calls: retention and erasure, audit, directory, verification, key rotation."""

@@ -1,6 +1,6 @@
-"""The audit log's clockwork: every minute a signed checkpoint beside each log that has grown, told to the witnesses.
+"""Every minute, write a signed checkpoint beside each audit log that has grown, and send it to the witnesses.
 
-The newest checkpoint lies beside the keys with every entry; these here are for whoever copies them elsewhere.
+The newest checkpoint is stored beside the keys with every entry; these are for whoever copies them elsewhere.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ THIN_ROUNDS = 24 * 60
 """After so many rounds, and at the start, old checkpoints are thinned out."""
 
 Failure = tuple[str, str, Exception]
-"""Customer, the witness that could not be told or "" for the checkpoint itself, and why."""
+"""Customer, the witness that could not be reached or "" for the checkpoint itself, and why."""
 
 
 class AuditJob:
-    """Writes and tells checkpoints; what a witness was not told it is told a minute later."""
+    """Writes and sends checkpoints; what a witness did not get is sent a minute later."""
 
     def __init__(self, node: Node) -> None:
         self._node = node
@@ -32,21 +32,21 @@ class AuditJob:
         self._untold: dict[tuple[str, str], bytes] = {}  # (customer, witness) → the newest checkpoint it does not have
 
     async def run(self) -> None:
-        """Go round for ever; owned by recorder.runtime.tasks."""
+        """Run for ever; owned by recorder.runtime.tasks."""
         while True:
             try:
                 self.report(await asyncio.to_thread(self.round))
-            except Exception as problem:  # without this task no witness would be told anything any more
+            except Exception as problem:  # without this task no witness would get anything any more
                 self._node.log.fault("audit.checkpoint_failed", problem)
             await asyncio.sleep(EVERY_SECONDS)
 
     def round(self) -> list[Failure]:
-        """Make the checkpoints that are due and tell what is not told; what fails is tried again the next time."""
+        """Make the checkpoints that are due and send them; failures are retried in the next round."""
         failures: list[Failure] = []
         thinning, self._rounds = self._rounds % THIN_ROUNDS == 0, self._rounds + 1
         for customer in self._node.customers.values():
             if not customer.whole:
-                continue  # which was told
+                continue  # those that succeeded
             try:
                 mark = customer.audit.checkpoint()
                 if thinning:
@@ -60,7 +60,7 @@ class AuditJob:
         return failures
 
     def report(self, failures: list[Failure]) -> None:
-        """Write down what failed."""
+        """Log the failures."""
         for name, witness, problem in failures:
             if not witness:
                 self._node.log.fault("audit.checkpoint_failed", problem, customer=name)

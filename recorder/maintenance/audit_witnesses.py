@@ -1,11 +1,11 @@
-"""Witnesses: places outside that are told every minute how far an audit log was: nobody rolls it back unseen.
+"""Send the position of each audit log to outside witnesses every minute, so that nobody can roll it back unnoticed.
 
     file:/PATH                 a line of JSON is appended and synced; PATH on another disk or an append-only share
     syslog:/dev/log            a datagram to the local syslog
     syslog:HOST:PORT           a datagram over UDP (RFC 5424, RFC 5426)
     journald                   a datagram to systemd's journal
 
-What is told is a signed checkpoint (docs/formats/audit.md): nothing personal.
+Witnesses get a signed checkpoint (docs/formats/audit.md), which holds nothing personal.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _PATIENCE = 2.0  # seconds
 
 
 def tell(witness: str, line: bytes) -> None:
-    """Tell one witness a checkpoint, a line of JSON; raises NotPossible, StorageError."""
+    """Send one witness a checkpoint, a line of JSON; raises NotPossible, StorageError."""
     kind, _, place = witness.partition(":")
     if kind == "file":
         with disk_errors("write checkpoints for a witness"):
@@ -41,13 +41,13 @@ def tell(witness: str, line: bytes) -> None:
         else:
             _send_udp(place, text)
     except OSError as problem:
-        raise NotPossible(f"A witness of the audit log cannot be told: {os.strerror(problem.errno or 0)}.") from None
+        raise NotPossible(f"A witness of the audit log cannot be reached: {os.strerror(problem.errno or 0)}.") from None
     except UnicodeError:  # an empty or too long part of a name
-        raise NotPossible("A witness of the audit log has a name that no host has.") from None
+        raise NotPossible("A witness of the audit log has an invalid host name.") from None
 
 
 def _append(path: Path, line: bytes) -> None:
-    """Add a line durably, on one of its own whatever was left half done: the file may take nothing back (chattr +a)."""
+    """Append a durable line, on a new line even after a partial one: the file may be append-only (chattr +a)."""
     fresh = not path.exists()
     with opened(path, os.O_RDWR | os.O_APPEND | os.O_CREAT) as fd:
         end = os.fstat(fd).st_size

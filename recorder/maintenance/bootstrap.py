@@ -1,4 +1,6 @@
-"""What `init` and `demo` make: throw-away certificates, a root key, a configuration, a first customer and token."""
+"""Make what `init` and `demo` need: self-signed certificates, a root key, a configuration, a first
+customer and token.
+"""
 
 from __future__ import annotations
 
@@ -15,10 +17,10 @@ from cryptography.x509.oid import NameOID
 from storage.files.durable_files import write_all
 
 CERTIFICATE_DAYS = 825
-"""The longest life that clients commonly accept."""
+"""The longest validity that clients commonly accept."""
 
 MAX_COMMON_NAME = 64
-"""Characters (RFC 5280 appendix A.1); host names may be longer, and the alternative names hold them whole."""
+"""Characters (RFC 5280 appendix A.1); host names may be longer, and the alternative names hold them in full."""
 
 
 def write_new(path: Path, data: bytes, mode: int = 0o600) -> bool:
@@ -32,7 +34,7 @@ def write_new(path: Path, data: bytes, mode: int = 0o600) -> bool:
         write_all(fd, data, 0)
         os.fsync(fd)
     except OSError:
-        path.unlink()  # half a key would be kept for ever
+        path.unlink()  # otherwise half a key would stay for ever
         raise
     finally:
         os.close(fd)
@@ -70,7 +72,7 @@ def _general_name(host: str) -> x509.GeneralName:
 
 
 def pair(certificate_path: Path, key_path: Path, hosts: list[str]) -> bool:
-    """Make a certificate and its key where both are missing; False if there was one of them."""
+    """Make a certificate and its key if both are missing; False if either existed."""
     if certificate_path.exists() or key_path.exists():
         return False
     public, private = certificate(hosts)
@@ -79,5 +81,5 @@ def pair(certificate_path: Path, key_path: Path, hosts: list[str]) -> bool:
 
 
 def root_key(path: Path) -> bool:
-    """Make a root secret of 32 random bytes; an existing one is never touched."""
+    """Make a root secret of 32 random bytes; an existing one is never changed."""
     return write_new(path, os.urandom(32))

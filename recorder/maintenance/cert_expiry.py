@@ -1,8 +1,9 @@
-"""Certificates that nobody renews in time, or whose successor cannot be used: said once in the log and as an incident.
+"""Report certificates that were not renewed in time, or whose replacement is unusable: once in the log and as an
+incident.
 
-The listeners go on with what they have (recorder.runtime.tls, admin_api.server.uvicorn_server); this looks at the same
-files and tells. Of a file that cannot be used nothing is said at the first look: certificate and key are replaced one
-by one.
+The listeners continue with the certificate they have (recorder.runtime.tls, admin_api.server.uvicorn_server); this
+checks the same files and reports. An unusable file is not reported at the first check, because certificate and key are
+replaced one by one.
 """
 
 from __future__ import annotations
@@ -19,31 +20,31 @@ from recorder.errors import NotPossible
 from recorder.runtime.tls import context
 
 LOOK_SECONDS = 30.0
-"""A pair of files is half replaced for less than that."""
+"""A pair of files is half replaced for less than this."""
 
 WARN_DAYS = (0, 7, 30)
-"""A renewal that failed is said when it can still be mended, again when that becomes urgent, and when it is over."""
+"""A failed renewal is reported while there is time to fix it, again when it becomes urgent, and on expiry."""
 
 
 @dataclass(slots=True)
 class Watched:
-    """The certificate of one listener, and what was said of it."""
+    """The certificate of one listener, and what was reported about it."""
 
     use: str
     certificate: Path
     key: Path
     authorities: Sequence[Path] = ()
     ends: datetime | None = None
-    # of the last one that could be used
+    # of the last usable one
     well: bool = True
-    # it could be used at the last look
+    # it was usable at the last check
     told: set[tuple[datetime | None, int]] = field(default_factory=set)
-    # ends and limits that were said
+    # expiry times and limits that were reported
     broken: bool = False
-    # that it cannot be used was said
+    # that it is unusable was reported
 
     def read(self) -> bool:
-        """Look at the files; return whether they can be used."""
+        """Check the files; return whether they are usable."""
         try:
             context(self.certificate, self.key, None, self.authorities)
         except NotPossible:
@@ -53,7 +54,7 @@ class Watched:
 
 
 class CertificateExpiry:
-    """Looks at the certificates of the listeners."""
+    """Checks the certificates of the listeners."""
 
     def __init__(self, node: Node) -> None:
         self._node = node
@@ -66,7 +67,7 @@ class CertificateExpiry:
             self._watched.append(Watched("admin_api", api.certificate, api.private_key))
 
     async def run(self) -> None:
-        """Look for ever; owned by recorder.runtime.tasks."""
+        """Check for ever; owned by recorder.runtime.tasks."""
         while True:
             try:
                 await self.look()
@@ -75,7 +76,7 @@ class CertificateExpiry:
             await asyncio.sleep(LOOK_SECONDS)
 
     async def look(self) -> None:
-        """Look once, away from the loop, and say what was not said yet."""
+        """Check once, outside the event loop, and report what is new."""
         for each in self._watched:
             well = await asyncio.to_thread(each.read)
             if well:
@@ -88,7 +89,7 @@ class CertificateExpiry:
             self._judge(each, self._node.now().wall)
 
     def _judge(self, each: Watched, now: datetime) -> None:
-        """Say how long the certificate in use still holds, if that is not long."""
+        """Report how long the current certificate is still valid, if that is not long."""
         if each.ends is None:
             return
         left = each.ends - now

@@ -1,4 +1,4 @@
-"""What is done from a shell, for the audit log: the same acts as through the API, told before they are done."""
+"""Record actions from a shell in the audit log: the same actions as in the API, recorded before they happen."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from storage.ids import is_id
 
-if TYPE_CHECKING:  # a command that only explains itself does without all of storage
+if TYPE_CHECKING:  # a command that only prints its help needs no storage
     from recorder.config.model import Settings
     from storage.access.actor import Actor
     from storage.audit.audit_log import Audit
@@ -19,7 +19,7 @@ ROLE = "operator"
 
 
 def actor() -> Actor:
-    """Return the user of the operating system whose process this is."""
+    """Return the operating system user of this process."""
     from storage.access.actor import Actor, Kind
 
     try:
@@ -30,7 +30,9 @@ def actor() -> Actor:
 
 
 def tell(audit: Audit, action: str, object: str = "", outcome: str = "done", reason: str = "") -> None:
-    """Append an act and wait until it is durable; `object` is an id, nothing of a party. Raises StorageError."""
+    """Append an action and wait until it is durable; `object` is an id, nothing about a participant. Raises
+    StorageError.
+    """
     from storage.audit.hash_chain import Act
 
     audit.append(Act.of(actor(), ROLE, action, object, outcome, reason)).result()
@@ -46,7 +48,7 @@ def note(
     *,
     root: RootSecret | None = None,
 ) -> None:
-    """Append an act to the log of a customer that is not open; its database is not needed. Raises StorageError."""
+    """Append an action to the log of a customer that is not open; needs no database. Raises StorageError."""
     from storage.audit.audit_log import Audit
     from storage.customer import customers
     from storage.keys.root_secret import load_root
@@ -67,5 +69,5 @@ def note(
 
 
 def shown(call: str) -> str:
-    """Return an id that somebody typed if it is one: anything else might be a name or a number."""
+    """Return a typed id if it is a valid one: anything else might be a name or a number."""
     return call if is_id(call) else ""

@@ -1,9 +1,9 @@
-"""The clockwork of correlation: who was who in memory, and the calls that something new concerns looked at again.
+"""Match calls with users: keep the users in memory, and match calls again that new data concern.
 
     job = CorrelationJob(node); node.tasks.start(job.run(), "correlation")
 
-Nothing waits on it. A call that ends before the users are in memory is looked at afterwards. One customer has its turn
-at a time, and after every few milliseconds of work there is a rest of several times as long: calls are recorded here.
+Nothing waits for it. A call that ends before the users are loaded is matched afterwards. One customer is processed at a
+time, and a few milliseconds of work are followed by a pause several times as long, because calls are being recorded.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from storage.customer.customers import Customer
 from storage.directory.matcher import Pause
 
 LOOK_SECONDS = 3.0
-"""What a synchronisation in another process has changed is noticed this soon."""
+"""Changes by a synchronisation in another process are noticed after this time."""
 RETRY_SECONDS = 10.0
-"""After the database was away."""
+"""After the database was unavailable."""
 OPEN_SECONDS = 0.5
 """Until the database was opened for the first time."""
 REST_SECONDS = 0.02
 """Between two pieces of work."""
 AT_ONCE = 200
-"""Calls written in one transaction: a sync of the disk for each, beside those of the recordings."""
+"""Calls written in one transaction: each costs a disk sync beside those of the recordings."""
 TELL_CALLS = 10_000
-"""A walk through a million calls says a hundred times how far it is."""
+"""Processing a million calls logs its progress a hundred times."""
 
 
 class CorrelationJob:
@@ -36,8 +36,8 @@ class CorrelationJob:
     def __init__(self, node: Node) -> None:
         self._node = node
         self._turn = asyncio.Lock()
-        self._failing: set[str] = set()  # an outage is told once
-        self._filled: set[str] = set()  # customers without rows of an earlier version, and none comes any more
+        self._failing: set[str] = set()  # an outage is logged once
+        self._filled: set[str] = set()  # customers without rows of an earlier version; no new ones appear
 
     async def run(self) -> None:
         """Start the work for every customer; owned by recorder.runtime.tasks."""
@@ -52,7 +52,7 @@ class CorrelationJob:
             await asyncio.sleep(LOOK_SECONDS if well else RETRY_SECONDS)
 
     async def turn(self, customer: Customer, pause: Pause) -> bool:
-        """Do what there is to do; False if it has to be tried again."""
+        """Do what is due; False if it must be retried."""
         async with self._turn:
             try:
                 if not (customer.name in self._filled and await customer.correlation.at_rest()):
@@ -68,7 +68,7 @@ class CorrelationJob:
         return True
 
     async def _fill(self, customer: Customer, pause: Pause) -> None:
-        """Have the columns of rows that an earlier version wrote."""
+        """Fill the columns of rows that an earlier version wrote."""
         if customer.name in self._filled:
             return
         if count := await filter_columns.fill(customer.database, customer.keys, pause):
@@ -76,7 +76,7 @@ class CorrelationJob:
         self._filled.add(customer.name)
 
     async def _learn(self, customer: Customer, pause: Pause) -> None:
-        """Have the users in memory as the database has them."""
+        """Load the users from the database."""
         correlation = customer.correlation
         if correlation.ready:
             await correlation.refresh(pause)
@@ -85,7 +85,7 @@ class CorrelationJob:
         self._node.log.info("correlation.ready", customer=customer.name, count=len(correlation.who or ()))
 
     async def _look(self, customer: Customer, pause: Pause) -> None:
-        """Look at the calls that are still to be looked at, unless a command does."""
+        """Match the waiting calls, unless a command does."""
         if not await customer.correlation.outstanding():
             return
         with matching(customer) as ours:
@@ -96,7 +96,7 @@ class CorrelationJob:
 
 
 class _Told:
-    """Says in the log how far a long walk is."""
+    """Logs the progress of a long run."""
 
     def __init__(self, node: Node, customer: str) -> None:
         self.done = 0

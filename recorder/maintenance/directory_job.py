@@ -1,7 +1,7 @@
-"""The clockwork of directories: each customer's users as the directory has them, at start and every so often.
+"""Synchronise each customer's users with its directory, at start and at intervals.
 
-The work is done by `recorder directory sync` in a process of its own: a hundred thousand users take a while and a
-hundred megabytes, and calls are recorded here.
+`recorder directory sync` does the work in a process of its own: a hundred thousand users take a while and a hundred
+megabytes, and calls are being recorded.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ from recorder.persist.indexer import passes
 from recorder.runtime import python_command
 
 FIRST_SECONDS = 30.0
-"""A start, or a restart under calls, has more urgent things to do."""
+"""A start, or a restart during calls, has more urgent work."""
 RETRY_SECONDS = 900.0
-"""After a failure; the next turn if that comes earlier."""
+"""After a failure; the next regular run if that comes earlier."""
 LONGEST_SECONDS = 5 * 3600.0
-"""One that takes longer hangs: an hour of work, and four that Retry-After may hold it up (`graph.MAX_ASKED`)."""
+"""A longer run hangs: an hour of work, and four hours of waiting for Retry-After (`client.MAX_ASKED`)."""
 NICE = 10
-"""It may wait; calls may not."""
+"""Low priority: it may wait, calls may not."""
 NOT_STARTED = -1
-"""Stands for the exit status of a synchronisation that could not even be started."""
+"""Used as the exit status of a synchronisation that could not be started."""
 BRAKED = 1
-"""Exit status of a synchronisation that the brake held."""
+"""Exit status of a synchronisation that stopped because it would change too many users."""
 
 
 class DirectoryJob:
-    """Synchronises what is configured."""
+    """Synchronises the configured directories."""
 
     def __init__(self, node: Node) -> None:
         self._node = node
@@ -55,7 +55,7 @@ class DirectoryJob:
             await asyncio.sleep(pause if well else min(pause, RETRY_SECONDS))
 
     async def turn(self, directory: Directory) -> bool:
-        """Synchronise once; False if it failed and should be tried again soon."""
+        """Synchronise once; False if it failed and should be retried soon."""
         name = directory.customer
         source = self._node.settings.source
         if source is None:
@@ -87,7 +87,7 @@ class DirectoryJob:
         return status in (0, BRAKED)
 
     def _credential_well(self, directory: Directory) -> bool:
-        """Announce a credential that expires; False if there is none to use."""
+        """Report a credential that expires; False if there is none to use."""
         name = directory.customer
         try:
             credential = factory.credential_of(directory)
@@ -102,14 +102,14 @@ class DirectoryJob:
 
 
 async def _synchronised(config: Path, customer: str) -> tuple[int, dict[str, Any]]:
-    """Run the command; give its exit status, negative for a signal, and what it printed."""
+    """Run the command; return its exit status, negative for a signal, and its output."""
     words = ["directory", "sync", "--customer", customer, "--config", str(config), "--json", "--unattended"]
     process = await asyncio.create_subprocess_exec(
         *python_command.command("recorder", *words),
         env=python_command.environment(),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,  # its sentences are for a terminal
+        stderr=asyncio.subprocess.DEVNULL,  # its messages are for a terminal
     )
     with suppress(OSError):
         os.setpriority(os.PRIO_PROCESS, process.pid, NICE)

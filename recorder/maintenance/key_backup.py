@@ -1,7 +1,7 @@
 """A backup of the keys as bytes: a tar archive, encrypted to recipients of age (age-encryption.org/v1).
 
-In the archive: `root.key`, the root secret, and `keys/…`, the files of the customers. Nothing of it is special to this
-program: `age -d -i IDENTITY FILE | tar x` opens it too. pyrage, which does age, is an optional extra.
+The archive holds `root.key`, the root secret, and `keys/…`, the files of the customers. It needs no special program:
+`age -d -i IDENTITY FILE | tar x` opens it too. pyrage, which implements age, is an optional extra.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from recorder.errors import Negative, NotPossible, WrongUse
 
 ROOT_NAME = "root.key"
 MAX_BYTES = 1 << 30
-"""Of an archive and of what is in it: a tree of 10,000 scattered erasures takes 5 MB a customer."""
+"""Size of an archive and of its contents: a tree of 10,000 scattered erasures takes 5 MB a customer."""
 
 _NAME = re.compile(r"keys/[a-z0-9-]{1,40}\.(forget|forget\.new|tree\.0|tree\.1|leaves|erasures|audit|audit\.broken)")
 
@@ -33,8 +33,8 @@ def pack(root: bytes, files: Mapping[str, bytes], at: int) -> bytes:
 
 
 def unpack(data: bytes) -> tuple[bytes, dict[str, bytes]]:
-    """Return the root secret and the files by name; raise Negative if this is no archive of `pack`."""
-    wrong = Negative("The file is no backup of keys.", "recorder keys backup makes one.")
+    """Return the root secret and the files by name; raise Negative if `pack` did not make this archive."""
+    wrong = Negative("The file is not a backup of keys.", "Make one with recorder keys backup.")
     found: dict[str, bytes] = {}
     total = 0
     try:
@@ -58,12 +58,14 @@ def _expected(member: tarfile.TarInfo) -> bool:
 
 
 def encrypt(data: bytes, recipients: Sequence[str]) -> bytes:
-    """Encrypt to every recipient (`age1…`); raises WrongUse for what is none, NotPossible without pyrage."""
+    """Encrypt to every recipient (`age1…`); raises WrongUse for an invalid one, NotPossible without pyrage."""
     age = _age("encrypted")
     try:
         keys = [age.x25519.Recipient.from_str(each.strip()) for each in recipients]
-    except Exception:  # its errors have no common root that it promises
-        raise WrongUse("A recipient is not one of age.", "age-keygen prints one: age1… (62 characters).") from None
+    except Exception:  # pyrage promises no common error class
+        raise WrongUse(
+            "A recipient is not an age recipient.", "age-keygen prints one: age1… (62 characters)."
+        ) from None
     return bytes(age.encrypt(data, keys))
 
 
@@ -76,7 +78,7 @@ def decrypt(data: bytes, identity: str) -> bytes:
     except Exception:  # as above
         keys = []
     if not keys:
-        raise WrongUse("The identity is not one of age.", "age-keygen -o FILE makes one: AGE-SECRET-KEY-1…")
+        raise WrongUse("The identity is not an age identity.", "age-keygen -o FILE makes one: AGE-SECRET-KEY-1…")
     try:
         return bytes(age.decrypt(data, keys))
     except Exception:  # as above

@@ -17,9 +17,9 @@ from storage.subject_requests import closing_record
 
 
 def prove(settings: Settings, configured: Configured, told: Sequence[Checkpoint] = ()) -> dict[str, Any]:
-    """Check the chain of a customer against every checkpoint, also those that a witness was told.
+    """Check the chain of a customer against every checkpoint, including those sent to a witness.
 
-    Raises KeysError where its keys do not open.
+    Raises KeysError if its keys do not open.
     """
     name, data = configured.name, settings.node.data_dir
     files = AuditFiles(customers.customer_folder(data, name), data / customers.KEYS, name)
@@ -35,17 +35,17 @@ def prove(settings: Settings, configured: Configured, told: Sequence[Checkpoint]
 
 
 def witnessed(data: bytes) -> list[Checkpoint]:
-    """Find the checkpoints in what a witness kept: lines of JSON, behind whatever a syslog put before them.
+    """Find the checkpoints in a witness's file: lines of JSON, after any prefix that syslog adds.
 
     Raises AuditError if there is none.
     """
     found = []
     for line in data.splitlines():
         at, end = line.find(b'{"customer":'), line.rfind(b"}")
-        if 0 <= at < end:  # what a full disk or a long line of syslog cut off says nothing
+        if 0 <= at < end:  # a line truncated by a full disk or syslog proves nothing
             found.append(Checkpoint.parse(line[at : end + 1]))
     if not found:
-        raise AuditError("there is no checkpoint in what the witness kept", "each is a line of JSON")
+        raise AuditError("the witness's file holds no checkpoint", "each is a line of JSON")
     return found
 
 

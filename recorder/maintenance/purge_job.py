@@ -1,4 +1,4 @@
-"""The clockwork of users who go by themselves (`purge_users` of a customer): soon after their last recording went.
+"""Delete users automatically (`purge_users` of a customer) soon after their last recording was erased.
 
 job = PurgeJob(node); node.tasks.start(job.run(), "purge")
 """
@@ -15,15 +15,15 @@ from storage.directory import user_purge
 from storage.directory.user_purge import Reason
 
 LOOK_SECONDS = 10.0
-"""An erasure or a synchronisation that ended is noticed this soon."""
+"""The end of an erasure or a synchronisation is noticed after this time."""
 SETTLE_SECONDS = 5.0
-"""Calls that began a moment ago are in the index this soon, or everybody stays until the next turn."""
+"""Calls that just started are in the index after this time, or all users stay until the next round."""
 REST_SECONDS = 0.1
-"""Between two pages of users: calls are recorded here."""
+"""Between two pages of users: calls are being recorded."""
 
 
 class PurgeJob:
-    """Deletes users whom neither a directory nor a recording needs."""
+    """Deletes users that neither a directory nor a recording needs."""
 
     def __init__(self, node: Node) -> None:
         self._node = node
@@ -41,7 +41,7 @@ class PurgeJob:
             await self.turn(customer)
 
     async def turn(self, customer: Customer) -> int:
-        """Delete who may go, if anything happened since the last time; return how many went."""
+        """Delete unneeded users if anything happened since the last time; return how many."""
         if not customer.served:
             return 0
         try:
@@ -49,9 +49,9 @@ class PurgeJob:
             if reason == self._seen.get(customer.name):
                 return 0
             if not await self._node.indexer.hurry_all(customer.name, SETTLE_SECONDS):
-                return 0  # a call that runs now is a recording too
+                return 0  # a running call is a recording too
             if await customer.correlation.outstanding():
-                return 0  # it is not known yet of every call who took part
+                return 0  # the participants of some calls are not known yet
             gone = await user_purge.purge(customer.users, lambda id: _noted(customer, id), _rest)
             self._seen[customer.name] = await user_purge.reason(customer.database) if gone else reason
         except Exception as problem:  # without this task no user of the customer would be purged any more

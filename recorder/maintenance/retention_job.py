@@ -1,8 +1,8 @@
-"""The clockwork of forgetting: open erasures at start and whenever there is one, retention at start and every sweep.
+"""Carry out erasures, at start and whenever one is open; apply retention, at start and with every sweep.
 
     job = RetentionJob(node, stopper(node, live, runner)); node.tasks.start(job.run(), "retention")
 
-Each customer has a task of its own, so one whose database is away keeps nobody else waiting.
+Each customer has a task of its own, so an unavailable database delays no other customer.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from storage.journal.compaction import compact
 from storage.retention.sweep import Swept
 
 RETRY_SECONDS = 2.0
-"""What a full disk, a database that is away or a live call kept from being erased is tried again this often."""
+"""An erasure that a full disk, an unavailable database or a live call prevented is retried this often."""
 
 STOP_SECONDS = 15.0
 """A live call that has not ended by then is asked again: sealing its media may take 10 s."""
@@ -34,7 +34,7 @@ LOOK_SECONDS = 0.02
 
 
 class RetentionJob:
-    """Erases what is asked for and what is due."""
+    """Erases what was requested and what is due."""
 
     def __init__(self, node: Node, stop_live: StopLive | None = None, clock: WallClock | None = None) -> None:
         self._node = node
@@ -45,13 +45,13 @@ class RetentionJob:
         """Start the work for every customer; owned by recorder.runtime.tasks."""
         try:
             self._clock.keep()
-        except OSError as problem:  # it only means that a restart believes the wall clock again
+        except OSError as problem:  # it only means that a restart trusts the wall clock again
             self._node.log.fault("retention.failed", problem)
         for customer in self._node.customers.values():
             self._node.tasks.start(self._serve(customer), "retention")
 
     async def _serve(self, customer: Customer) -> None:
-        """Go round for ever: work, sweep when it is time, refresh after a change of rules, then wait."""
+        """Run for ever: erase, sweep when due, refresh after a change of rules, then wait."""
         await open_databases(customer)
         stale = True
         loop = asyncio.get_running_loop()
@@ -70,16 +70,16 @@ class RetentionJob:
                 await self._guarded(self._compact, customer)
                 pause = self._node.settings.retention.sweep_seconds if swept else RETRY_SECONDS
                 next_sweep = loop.time() + pause
-                continue  # what the sweep filed is carried out now
+                continue  # what the sweep filed is erased now
             if stale:
-                stale = False  # rules that change from here on are asked for once more
+                stale = False  # rules that change from here on trigger another refresh
                 if not await self._guarded(self._refresh, customer):
                     stale = True
             pause = next_sweep - loop.time()
             await _event(customer.erasures.wanted, pause if well and not stale else min(pause, RETRY_SECONDS))
 
     async def _guarded(self, work: Callable[[Customer], Awaitable[bool]], customer: Customer) -> bool:
-        """Do one thing; a failure is logged and tried again, never taken for success."""
+        """Do one step; a failure is logged and retried, never taken for success."""
         try:
             return await work(customer)
         except Exception as problem:  # without this task nothing of the customer would be erased any more
@@ -96,7 +96,7 @@ class RetentionJob:
         return True
 
     async def _compact(self, customer: Customer) -> bool:
-        """Leave out of the journal what counts no more, where that is most of it."""
+        """Compact the journal when most of it is obsolete."""
         before = customer.journal.size
         if await compact(customer.journal, customer.database):
             self._node.log.info("journal.compacted", customer=customer.name, bytes=before - customer.journal.size)
@@ -107,7 +107,7 @@ class RetentionJob:
         return True
 
     async def _tell(self, customer: Customer, swept: Swept) -> None:
-        """Write into audit log, log and incidents what a sweep found."""
+        """Record in audit log, log and incidents what a sweep found."""
         kind = "retention.brake" if swept.asked else "retention.sweep"
         for id in [swept.asked] if swept.asked else swept.filed:
             act = Act.of(RECORDER, "system", kind, id or "", "done", f"{swept.due} calls are due")
@@ -117,12 +117,14 @@ class RetentionJob:
             self._node.incidents.add("retention-brake", customer.name, erasure=swept.asked, calls=swept.due)
 
     def now(self) -> datetime:
-        """Return the time that retention decides by."""
+        """Return the time that retention uses."""
         return self._clock.read(*readings())
 
 
 def stopper(node: Node, live: Live, executor: Executor) -> StopLive:
-    """Return what ends a live call that is to be erased: hang up, seal, and wait until nothing of it is written."""
+    """Return a function that ends a live call that is to be erased: hang up, seal, and wait until nothing of it is
+    being written.
+    """
 
     async def stop_live(call: str) -> None:
         found = live.by_id(call)
@@ -131,7 +133,7 @@ def stopper(node: Node, live: Live, executor: Executor) -> StopLive:
         executor.guarded(found, StopAsked("erased", interrupted=False))
         node.flush()
         async with asyncio.timeout(STOP_SECONDS):
-            while live.by_id(call) is not None:  # noqa: ASYNC110 - a call ends in many places, none of which tells
+            while live.by_id(call) is not None:  # noqa: ASYNC110 - a call ends in many places, none of which reports it
                 await asyncio.sleep(LOOK_SECONDS)
 
     return stop_live

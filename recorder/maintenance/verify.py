@@ -1,4 +1,4 @@
-"""`recorder verify`: read and authenticate every part; hold vault, index, journal and audit log against each other."""
+"""`recorder verify`: read and authenticate every part; compare vault, index, journal and audit log."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from storage.journal.replay import differences
 from storage.vault.vault import PartRef
 
 GRACE_SECONDS = 5.0
-"""A running daemon indexes a call within this: it lets a new one settle for two seconds first."""
+"""A running daemon indexes a call within this time: it delays a new one by two seconds."""
 
 UNREADABLE = "row of the index that does not open"
 
@@ -29,16 +29,16 @@ LACKING = "less is there than the index says: a file is missing or cut"
 
 @dataclass(slots=True)
 class Known:
-    """What the index says of a call."""
+    """What the index says about a call."""
 
     state: CallState
     size: int  # bytes of its files
-    spoken: bool  # so there are files of media
+    spoken: bool  # so it has media files
 
 
 @dataclass(slots=True)
 class Stored:
-    """What was found of a call in the vault."""
+    """What was found for a call in the vault."""
 
     size: int = 0
     media: bool = False
@@ -57,7 +57,7 @@ class Report:
 
 
 async def verify_customer(customer: Customer, wanted: Collection[str], advance: Callable[[float], None]) -> Report:
-    """Verify all calls of a customer, or the wanted ones; the daemon may be running."""
+    """Verify all calls of a customer, or the selected ones; the daemon may be running."""
     report = Report()
     indexed = await _indexed(customer, report)
     stored: dict[str, Stored] = {}
@@ -89,7 +89,7 @@ async def verify_customer(customer: Customer, wanted: Collection[str], advance: 
 
 
 def refused(customer: str, problem: StorageError) -> Report:
-    """Report a customer whose database, journal or ledger is damaged or another's; raises what is no such defect."""
+    """Report a customer whose database, journal or cut log is damaged or belongs to another; raise for other errors."""
     if not isinstance(problem, DatabaseDamaged | SealBroken | LedgerDamaged):
         raise problem
     defect = {"customer": customer, "call": "", "part": "", "kind": str(problem), "offset": 0}
@@ -97,7 +97,7 @@ def refused(customer: str, problem: StorageError) -> Report:
 
 
 async def _not_indexed(customer: Customer, calls: Sequence[str], report: Report) -> None:
-    """Name recordings that the index lacks; one that began just now is in it a moment later."""
+    """Report recordings that the index lacks; one that just started is indexed a moment later."""
     missing = [call for call in calls if not await _has_row(customer, call, report)]
     if missing:
         await asyncio.sleep(GRACE_SECONDS)
@@ -108,7 +108,7 @@ async def _not_indexed(customer: Customer, calls: Sequence[str], report: Report)
 
 
 async def _lacking(customer: Customer, call: str, report: Report) -> None:
-    """Name a call of which fewer files were met than the index knows, if they are still not there."""
+    """Report a call with fewer files than the index has, if they are still missing."""
     if await _has_row(customer, call, report):
         row = await customer.calls.get(call)
         if row is not None and lacks_files(customer, row):
@@ -116,12 +116,12 @@ async def _lacking(customer: Customer, call: str, report: Report) -> None:
 
 
 def customer_has(customer: Customer, call: str) -> bool:
-    """Tell whether any part of a call is in the vault (still)."""
+    """Tell whether any part of a call is (still) in the vault."""
     return any(ref.call == call for ref in customer.vault.walk())
 
 
 async def _has_row(customer: Customer, call: str, report: Report) -> bool:
-    """Tell whether the index has a call; a row that does not open is there, and a defect."""
+    """Tell whether the index has a call; a row that does not open counts, and is a defect."""
     try:
         return await customer.calls.get(call) is not None
     except (SealBroken, BadDetails):
@@ -142,7 +142,7 @@ async def _attachments(customer: Customer, wanted: Collection[str], report: Repo
 
 
 async def _papers(customer: Customer, report: Report) -> None:
-    """Compare what is only in the database with its journal; a change between two readings is none."""
+    """Compare what is only in the database with its journal; a change between two reads is no difference."""
     for last in (False, True):
         try:
             found = await differences(customer.journal, customer.database)
@@ -179,14 +179,14 @@ async def _indexed(customer: Customer, report: Report) -> dict[str, Known]:
 
 
 def _unreadable(customer: Customer, report: Report) -> None:
-    """Name rows that do not open and have no recording that would tell which they are."""
+    """Report rows that do not open and have no recording that would identify them."""
     left = report.unreadable - sum(d["kind"] == UNREADABLE for d in report.defects)
     if left > 0:
         _defect(report, customer, "", "", f"{left} rows of the index that do not open", 0)
 
 
 def _part(customer: Customer, ref: PartRef, report: Report, *, live: bool) -> int:
-    """Read a part, name what is wrong with it, and return its bytes."""
+    """Read a part, report its defects, and return its bytes."""
     report.parts += 1
     size = 0
     try:

@@ -1,1 +1,1 @@
-"""What a call leaves on the disk before it is in the index: live state, parts, indexing, repair."""
+"""What a call leaves on disk before it is in the index: live state, parts, indexing, repair."""

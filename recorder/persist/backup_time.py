@@ -1,4 +1,4 @@
-"""When the keys were last backed up: one line beside them, so that the page can say it; a copy of it proves nothing."""
+"""When the keys were last backed up: one line next to them, which the page shows. A copy of it proves nothing."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ _NAME = "backed-up"
 
 
 def mark(data_dir: Path, at: datetime, disk: Disk) -> None:
-    """Write down a backup; raises StorageError."""
+    """Record a backup; raises StorageError."""
     disk.replace(data_dir / KEYS / _NAME, at.astimezone(UTC).isoformat(timespec="seconds").encode())
 
 
 def backed_up_at(data_dir: Path) -> datetime | None:
-    """Return when it was, None if it is not known."""
+    """Return the time of the last backup, None if unknown."""
     try:
         found = datetime.fromisoformat((data_dir / KEYS / _NAME).read_text("ascii", "replace"))
     except (OSError, ValueError):

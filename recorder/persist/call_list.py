@@ -17,7 +17,7 @@ class Item(CallDocument):
     """A call as the command line shows it."""
 
     customer: str
-    """Whose it is."""
+    """The call's customer."""
 
 
 def item(customer: str, row: CallRow) -> Item:

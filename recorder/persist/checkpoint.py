@@ -1,10 +1,10 @@
-"""What main must know to go on with a live call after it died: in the call's file of the runtime directory.
+"""What main must know to continue a live call after a crash, in the call's file of the runtime directory.
 
-The outer JSON names the call, the customer, the leaf and the ports; everything else (parties, keys, dialog) is sealed
-under the recording's own leaf, so an erased call's checkpoint is as dead as its audio.
+The outer JSON names the call, the customer, the leaf and the ports. Everything else (participants, keys, dialog) is
+sealed under the recording's own leaf, so the checkpoint of an erased call is as unreadable as its audio.
 
-The media worker of a call has the descriptor of the whole file, for its spool. So nothing outside the seal is believed:
-what is sealed opens only under the leaf and the call that the outer JSON names.
+The call's media worker has the descriptor of the whole file, for its spool. So nothing outside the seal is trusted: the
+sealed part opens only under the leaf and the call that the outer JSON names.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ OLD_SPOOLS = "spool"
 """Folder beside ours in which versions before the first release kept the spools."""
 
 REFUSED = "refused"
-"""What is sealed of a call whose INVITE was refused: its files are to be removed, whatever they say."""
+"""The sealed part of a call whose INVITE was refused: its files are to be removed, whatever they say."""
 
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """What stands outside the seal."""
+    """The part outside the seal."""
 
     call: str
     customer: str
     leaf: int
-    ports: tuple[tuple[int, bool], ...]  # (RTP port, whether an RTCP port lies above it)
+    ports: tuple[tuple[int, bool], ...]  # (RTP port, whether an RTCP port is one above it)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,16 +50,16 @@ class Outer:
     leaf: int
     path: Path
     sealed: bytes
-    over: bool  # the call ended; it only has to be indexed
+    over: bool  # the call ended; only indexing is left
 
 
 class Checkpoints:
-    """The files of the live calls; on tmpfs, so that a reboot forgets them together with the calls."""
+    """The files of the live calls; on tmpfs, so that a reboot removes them together with the calls."""
 
     def __init__(self, folder: Path) -> None:
         self._slots = Slots(folder)
         self._of: dict[str, Slot] = {}
-        for stray in folder.iterdir():  # from before there were numbers; their recordings are mended
+        for stray in folder.iterdir():  # from before calls had numbers; their recordings are repaired
             if not stray.name.isdecimal() and (stray.is_symlink() or stray.is_file()):
                 stray.unlink()
         shutil.rmtree(folder.with_name(OLD_SPOOLS), ignore_errors=True)
@@ -73,7 +73,7 @@ class Checkpoints:
         return slot.fd
 
     def lend(self, call: str) -> None:
-        """Note that a media worker has the descriptor: the file is of no use to others until `returned`."""
+        """Note that a media worker has the descriptor: the file is not reused until `returned`."""
         self._of[call].lent = True
 
     def returned(self, call: str) -> None:
@@ -93,13 +93,13 @@ class Checkpoints:
         self._of[call].write(_json(outer), sealed)
 
     def mark_over(self, call: str) -> None:
-        """Note that a call is over: a successor does not go on with it, only sees that it is indexed."""
+        """Note that a call is over: a successor does not continue it and only ensures that it is indexed."""
         slot = self._of.get(call)
         if slot:
             slot.end()
 
     def mark_refused(self, mark: Mark, keys: CustomerKeys) -> None:
-        """Note that the INVITE of a call was refused, and that files may lie there all the same.
+        """Note that the INVITE of a call was refused although files may exist.
 
         Raises OSError or StorageError.
         """
@@ -107,23 +107,23 @@ class Checkpoints:
         self._of[mark.call].end()
 
     def remove(self, call: str) -> None:
-        """Forget a call's checkpoint; the next call may have its file."""
+        """Delete a call's checkpoint; the next call may reuse its file."""
         slot = self._of.pop(call, None)
         if slot:
             self._slots.give_back(slot)
 
     def left(self) -> Iterator[Outer]:
-        """Yield what a former life of the daemon left; unreadable ones are emptied."""
+        """Yield what a previous daemon process left; unreadable files are emptied."""
         for slot, state in self._slots.left():
             outer = _outer(state, slot.path)
-            if outer is None or self._of.get(outer.call) not in (None, slot):  # a forged one names the call of another
+            if outer is None or self._of.get(outer.call) not in (None, slot):  # a forged one names another call's leaf
                 self._slots.give_back(slot)
                 continue
             self._of[outer.call] = slot
             yield outer
 
     def close(self) -> None:
-        """Close the files; those of calls that go on stay for a successor."""
+        """Close the files; those of calls that continue stay for a successor."""
         self._slots.close()
         self._of.clear()
 
@@ -144,7 +144,7 @@ def refused(runtime_dir: Path, customer: str, keys: CustomerKeys) -> set[str]:
 
 
 def _outer(state: State, path: Path = Path()) -> Outer | None:
-    """Read what stands outside the seal; None if it is not ours. Whether it is true shows when the seal is opened."""
+    """Parse the part outside the seal; None if it is not ours. Opening the seal shows whether it is true."""
     said = state.outer
     call, customer, leaf = said.get("call"), said.get("customer"), said.get("leaf")
     if not (isinstance(call, str) and isinstance(customer, str) and type(leaf) is int and 0 <= leaf < 1 << LEAF_BITS):
@@ -153,7 +153,7 @@ def _outer(state: State, path: Path = Path()) -> Outer | None:
 
 
 def _json(value: Mapping[str, Any]) -> bytes:
-    """Write JSON; text with broken characters, which the fast writer refuses, comes back from its escapes as it was."""
+    """Encode JSON; text with lone surrogates, which the fast encoder refuses, survives as escapes."""
     try:
         return to_json(value)
     except PydanticSerializationError:

@@ -1,13 +1,13 @@
-"""The files of live calls in the runtime directory: one a call, taken from those of calls that are over.
+"""The files of live calls in the runtime directory: one per call, reused from calls that are over.
 
     live/NUMBER = state A at 0, state B at 8 MiB, spool at 16 MiB (docs/formats/records.md)
     state       = magic u32, crc32 u32 of what follows but `over`, over u8, outer u32, sealed u32, generation u64,
                   outer (JSON), sealed bytes
 
-The two states are written in turn and the newest whole one counts, so that a `kill -9` in the middle of a write leaves
-the one before. A call that ends empties its file instead of deleting it: file systems are slow at making files where
-many were just deleted (ext4 looks through all of the last minutes), and a node makes and ends hundreds a second.
-The media ports stand outside the seal, and nothing heavy is imported here: a start reads them first of all.
+The two states are written in turn and the newest whole one counts, so that a `kill -9` during a write leaves the
+previous one. A call that ends empties its file instead of deleting it: file systems are slow to create files where many
+were just deleted (ext4 searches all of the last minutes), and a node starts and ends hundreds of calls a second. The
+media ports are outside the seal and this module imports nothing heavy, because a start reads the ports first.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ from media.records.commit_slots import ROOM
 from storage.files.durable_files import make_apart
 
 FOLDER = "live"
-"""Where the files lie in the runtime directory."""
+"""Folder of the files in the runtime directory."""
 STATE = 8 << 20
-"""Distance of the two states; a longer one is not ours. Pages that were never written take no memory."""
+"""Distance of the two states; a longer state is not ours. Pages that were never written take no memory."""
 SPOOL = 2 * STATE
-"""Where the spool begins: what a media worker leaves for its successor."""
+"""Where the spool starts: what a media worker leaves for its successor."""
 MAX_FREE = 1_024
-"""Empty files kept open for the next calls: as many as begin in the seconds in which others end."""
+"""Empty files kept open for the next calls: as many as start in the seconds in which others end."""
 VERSION = 2
 HIGHEST_PORT = 65_535
-"""A pair takes the port above, too."""
+"""Set if the pair includes the port above."""
 MAX_PORTS = 128
-"""Streams of a call: an SDP offer has at most 64 lines, and one that was removed keeps its port for a while."""
+"""Streams of a call: an SDP offer has at most 64 lines, and a removed one keeps its port for a while."""
 
 _HEAD = struct.Struct("!IIBIIQ")
 _MAGIC = 0x4C495645
@@ -46,10 +46,10 @@ _CHECKED_AT, _OVER_AT = 9, 8
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What a file says of its call; only `sealed` is secret."""
+    """What a file says about its call; only `sealed` is secret."""
 
     generation: int  # counts the writes of this call
-    over: bool  # the call ended; it only has to be indexed
+    over: bool  # the call ended; only indexing is left
     outer: dict[str, Any]  # customer, leaf, call, media ports
     sealed: bytes = field(repr=False)
 
@@ -58,19 +58,19 @@ class State:
 class Slot:
     """One file of a live call, open for reading and writing."""
 
-    folder: str  # one string for all of them
-    number: int  # its name there
+    folder: str  # one string shared by all of them
+    number: int  # its name in that folder
     fd: int
     generation: int = 0
     lent: bool = False  # a media worker may be writing to its spool
 
     @property
     def path(self) -> Path:
-        """Where it lies."""
+        """Return the path of the file."""
         return Path(self.folder, str(self.number))
 
     def write(self, outer: bytes, sealed: bytes) -> None:
-        """Replace the state by a newer one; raises OSError, and the one before stays."""
+        """Replace the state by a newer one; raises OSError, and the old one stays."""
         generation = self.generation + 1
         body = _HEAD.pack(0, 0, 0, len(outer), len(sealed), generation)[_CHECKED_AT:] + outer + sealed
         if len(body) + _CHECKED_AT > STATE:
@@ -83,13 +83,13 @@ class Slot:
         self.generation = generation
 
     def reserve(self) -> None:
-        """Take the memory that the spool needs first; raises OSError, where a call could not be kept over a kill."""
-        for at, length in ROOM:  # written, not only allocated: where this is no tmpfs that takes 4 ms
+        """Reserve the memory that the spool needs; raises OSError if the call could not survive a kill."""
+        for at, length in ROOM:  # written, not only allocated: outside tmpfs allocating takes 4 ms
             if os.pwrite(self.fd, bytes(length), at) != length:
                 raise OSError(errno.ENOSPC, "no room for the spool of a call")
 
     def end(self) -> None:
-        """Note that the call is over and forget its spool, whose plaintext nobody needs any more."""
+        """Note that the call is over and empty its spool, whose plaintext nobody needs any more."""
         os.pwrite(self.fd, b"\1", _place(self.generation) + _OVER_AT)
         if os.fstat(self.fd).st_size > SPOOL:
             os.ftruncate(self.fd, SPOOL)
@@ -102,7 +102,7 @@ class Slots:
         self._folder = folder
         self._place = str(folder)  # pathlib would take three times the memory
         make_apart(folder)
-        self._known: dict[int, Slot] = {}  # by the file's name
+        self._known: dict[int, Slot] = {}  # by file name
         self._free: list[Slot] = []
         self._next = 1 + max((int(name) for name in os.listdir(folder) if _ours(name)), default=0)
 
@@ -120,7 +120,7 @@ class Slots:
         return slot
 
     def give_back(self, slot: Slot) -> None:
-        """Empty a file for the next call; one that a media worker may still write to is removed instead."""
+        """Empty a file for the next call; one that a media worker may still write to is deleted instead."""
         try:
             os.ftruncate(slot.fd, 0)
         except OSError:
@@ -132,7 +132,7 @@ class Slots:
         self._free.append(slot)
 
     def left(self) -> Iterator[tuple[Slot, State]]:
-        """Yield what a former life of the daemon left, open; files of no call are kept for the next ones."""
+        """Yield what a previous daemon process left, open; files without a call are kept for the next ones."""
         for name in sorted(_names(self._folder), key=int):
             slot = self._known.get(int(name)) or self._open(name)
             state = read(slot.fd)
@@ -143,7 +143,7 @@ class Slots:
                 self.give_back(slot)
 
     def close(self) -> None:
-        """Remove the empty files and close the others, which stay for a successor."""
+        """Delete the empty files and close the others, which stay for a successor."""
         for slot in self._free:
             self._remove(slot)
         for slot in self._known.values():
@@ -158,13 +158,13 @@ class Slots:
 
 
 def read(fd: int) -> State | None:
-    """Return the newest whole state of a file, None if it is of no call."""
+    """Return the newest whole state of a file, None if it has no call."""
     found = [state for at in (0, STATE) if (state := _read(fd, at))]
     return max(found, key=lambda state: state.generation, default=None)
 
 
 def states(runtime_dir: Path) -> Iterator[State]:
-    """Yield the state of every file that is of a call, without holding any open."""
+    """Yield the state of every file that has a call, without keeping any open."""
     folder = runtime_dir / FOLDER
     for name in _names(folder) if folder.is_dir() else ():
         try:
@@ -182,7 +182,7 @@ def states(runtime_dir: Path) -> Iterator[State]:
 def left_ports(runtime_dir: Path) -> Iterator[tuple[int, bool]]:
     """Yield (RTP port, whether it has an RTCP port above it) of every live call whose file can be read.
 
-    Not sealed, so a media worker that was broken into may have written it.
+    Not sealed, so a compromised media worker may have written it.
     """
     for state in states(runtime_dir):
         if state.over:
@@ -195,12 +195,14 @@ def left_ports(runtime_dir: Path) -> Iterator[tuple[int, bool]]:
 
 
 def left_calls(runtime_dir: Path) -> set[str]:
-    """Return the ids of the calls that a former life of the daemon left to go on with."""
+    """Return the ids of the calls that a previous daemon process left to be continued."""
     return {str(state.outer.get("call")) for state in states(runtime_dir) if not state.over}
 
 
 def _names(folder: Path) -> list[str]:
-    """Name the files that may be ours; a folder, link or pipe of that name is none, and opening it may never end."""
+    """Return names that may be our files. A folder, link or pipe of such a name is not, and opening a pipe may never
+    return.
+    """
     with os.scandir(folder) as found:
         return [entry.name for entry in found if _ours(entry.name) and entry.is_file(follow_symlinks=False)]
 

@@ -1,4 +1,4 @@
-"""The control part of a recording: signalling and documents, written by main, sealed before anything is answered."""
+"""The control part of a recording: signalling and documents, written by main, sealed before any request is answered."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ MAX_RECORD = (1 << 24) - 1
 """A record's length has 24 bits."""
 
 MAX_BACKLOG = 1 << 20
-"""Sealed bytes kept for a disk that takes none; a busy call writes some KB a minute, so this is hours."""
+"""Sealed bytes buffered while the disk takes none; a busy call writes some KB a minute, so this lasts for hours."""
 
 MAX_HELD = 64 << 10
-"""Bytes of records that wait for the next flush, which every answer brings; a call's beginning has 10 KB."""
+"""Bytes of records that wait for the next flush, which every answer triggers; the start of a call has 10 KB."""
 
 
 def record(kind: int, body: bytes) -> bytes:
-    """Return one framed record; a longer body is cut at the limit of the format."""
+    """Return one framed record; a longer body is truncated to the limit of the format."""
     body = body[:MAX_RECORD]
     return (kind << 24 | len(body)).to_bytes(RECORD_HEAD, "big") + body
 
@@ -35,53 +35,55 @@ def padding(size: int) -> bytes:
 
 
 class ControlPart:
-    """An open control part; what `flush` returned from is in the kernel, in one write for all records since the last.
+    """An open control part. When `flush` returns, all records since the last one are in the kernel, in one write.
 
-    What the disk does not take is kept and tried again before the next record, so that the file stays genuine: a
-    segment that is left out would make everything behind it unreadable. A disk that stands still does not keep the
-    loop waiting (recorder.runtime.disk_thread).
+    What the disk refuses is buffered and retried before the next record, so that the file stays genuine: a missing
+    segment would make everything behind it unreadable. A hanging disk does not block the event loop
+    (recorder.runtime.disk_thread).
     """
 
     __slots__ = ("_backlog", "_disk", "_fd", "_fresh", "_handed", "_held", "_sealed", "_sealer", "name", "size")
 
     def __init__(self, name: str, secret: PartSecret, fd: int = -1, disk: Disk | None = None) -> None:
-        """`disk` writes for the loop; without one, whoever calls waits for the disk. No `fd`: `begin` gives it one."""
+        """`disk` writes for the event loop; without one, the caller waits for the disk. Without
+        `fd`, `begin` sets it.
+        """
         self.name = name
         self._fd = fd
         self._disk = disk
         self._sealer = Sealer(secret)
         self.size = HEADER  # bytes in the file
-        self._backlog = bytearray()  # sealed, not handed to the disk yet
-        self._handed = bytearray()  # handed to the disk: its thread may be at it
+        self._backlog = bytearray()  # sealed, not given to the disk thread yet
+        self._handed = bytearray()  # given to the disk thread, which may be writing it
         self._held = b""  # records that are not sealed yet
         self._fresh = False
         self._sealed = False
 
     def begin(self, fd: int) -> None:
-        """Take the file, its header written, and write what was sealed before there was one; raises NotPossible."""
+        """Take the file, its header written, and write what was sealed before it existed; raises NotPossible."""
         self._fd = fd
         self._put(self._hand_over())
 
     def through(self, disk: Disk) -> None:
-        """Have `disk` write for the loop from now on."""
+        """Have `disk` write for the event loop from now on."""
         self._disk = disk
 
     def keep(self, kind: int, body: bytes) -> None:
-        """Append a record, to be written by the next flush; NotPossible and not kept if too much waits already."""
+        """Append a record, to be written by the next flush; raises NotPossible and drops it if too much is waiting."""
         if len(self._backlog) + len(self._handed) > MAX_BACKLOG:
             self._write(b"")
         self._fresh = True
         self._held += record(kind, body)
         if len(self._held) > MAX_HELD:
             data = self._sealer.add(self._take())
-            with suppress(DiskAway):  # it is kept all the same
+            with suppress(DiskAway):  # it is buffered all the same
                 self._write(data)
 
     def flush(self) -> None:
-        """Seal what is buffered, so that a crash of the process loses nothing of it.
+        """Seal the buffered records, so that a crash of the process loses none of them.
 
-        A segment is sealed when more follows, so the padding reaches one byte into the next one: a crash may cut that
-        byte off, and with it nothing but padding.
+        A segment is sealed when more follows, so the padding extends one byte into the next one: a crash may cut off
+        that byte, and with it nothing but padding.
         """
         data = self._take()
         if self._fresh:
@@ -92,7 +94,7 @@ class ControlPart:
     def finish(self) -> None:
         """Seal the last segment and close the file; after NotPossible only `abandon` is left.
 
-        Waits for the disk: from the loop it is for a work of recorder.runtime.disk_thread.
+        Waits for the disk: from the event loop, run it in recorder.runtime.disk_thread.
         """
         self.seal()
         self._put(bytes(self._backlog))
@@ -106,7 +108,7 @@ class ControlPart:
             self._backlog += self._sealer.finish(self._take())
 
     def abandon(self) -> None:
-        """Close the file as it is, once the disk has what it was given."""
+        """Close the file as it is, once the disk has written what it was given."""
         if self._fd >= 0 and self._disk is not None and self._disk.away:
             self._disk.begin(self._close)
         else:
@@ -139,7 +141,7 @@ class ControlPart:
         return ready
 
     def _put(self, ready: bytes) -> None:
-        """Write what was handed over; what is not taken stays. In the disk's thread if there is one."""
+        """Write the given bytes; keep what the disk refuses. Runs in the disk thread if there is one."""
         self._handed += ready
         while self._handed:
             try:

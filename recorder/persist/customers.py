@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from storage.access.api_tokens import Credentials
 
 DEFAULT_COUNTRY = "DE"
-"""How national numbers are read where the configuration does not say."""
+"""Country by which national numbers are read if the configuration names none."""
 
 
 def storage_settings(configured: Configured) -> CustomerSettings:
-    """Return what storage needs to know of a customer."""
+    """Return what storage needs to know about a customer."""
     country = configured.country or DEFAULT_COUNTRY
     return CustomerSettings(
         configured.name,
@@ -42,7 +42,7 @@ def _now() -> datetime:
 async def open_customers(
     settings: Settings, wanted: Sequence[Configured] | None = None, *, later: bool = False
 ) -> Customers:
-    """Open customers; never makes keys. Raises StorageError with a hint. `later`: their databases stay closed."""
+    """Open customers; never creates keys. Raises StorageError with a hint. `later`: their databases stay closed."""
     chosen = settings.customers if wanted is None else wanted
     return await Customers.open(
         settings.node.data_dir,
@@ -61,17 +61,17 @@ async def open_customer(settings: Settings, configured: Configured) -> Customer:
 
 
 def customer_exists(settings: Settings, configured: Configured) -> bool:
-    """Tell whether a customer has keys already."""
+    """Tell whether a customer already has keys."""
     return (settings.node.data_dir / customers.KEYS / f"{configured.name}.forget").exists()
 
 
 def check_keys(settings: Settings, configured: Configured) -> None:
-    """See that the keys of a customer fit the root secret; raises KeysError."""
+    """Check that the keys of a customer fit the root secret; raises KeysError."""
     customers.open_keys(settings.node.data_dir, configured.name, load_root(settings.keys.root))
 
 
 def create_customer(settings: Settings, configured: Configured) -> None:
-    """Make the keys of a new customer; raises KeysError where anything of it exists."""
+    """Create the keys of a new customer; raises KeysError if any of its files exist."""
     customers.open_keys(settings.node.data_dir, configured.name, load_root(settings.keys.root), create=True)
 
 

@@ -1,4 +1,4 @@
-"""Waits of the loop for the disk: many calls that end at about the same time share one sync."""
+"""Let the event loop wait for the disk: many calls that end at about the same time share one sync."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from functools import partial
 from storage.vault.group_sync import Syncer
 
 GATHER_SECONDS = 0.005
-"""So long others may join: a sync costs the daemon and the disk the same for one call as for fifty."""
+"""Time in which others may join: a sync costs the daemon and the disk the same for one call as for fifty."""
 
 PAUSE_SECONDS = 0.05
-"""Between the beginnings of two syncs: while the file system commits, whoever makes a file waits for it. A client sends
-its BYE again after 0.5 s at the earliest (RFC 3261, T1)."""
+"""Time between the starts of two syncs: while the file system commits, whoever creates a file waits for it. A client
+repeats its BYE after 0.5 s at the earliest (RFC 3261, T1).
+"""
 
 _Waiter = tuple[asyncio.Future[None], int]
-"""Who waits, and the epoch in which it wrote."""
+"""A waiting caller, and the epoch in which it wrote."""
 
 
 class Durability:
@@ -30,7 +31,7 @@ class Durability:
     def wait(self, epoch: int) -> asyncio.Future[None]:
         """Return a future that is done when everything written before this call is durable.
 
-        It ends with SyncFailed if that failed, also if a sync failed since `epoch`.
+        It fails with SyncFailed if that sync failed, or any sync since `epoch`.
         """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[None] = loop.create_future()
@@ -48,7 +49,7 @@ class Durability:
 
 
 def _hand_over(loop: asyncio.AbstractEventLoop, group: list[asyncio.Future[None]], done: Future[None]) -> None:
-    """Bring what the sync thread says to the loop; one that is closed has nobody who waits."""
+    """Pass the sync thread's result to the event loop; a closed loop has nobody waiting."""
     if not loop.is_closed():
         loop.call_soon_threadsafe(_answer, group, done.exception())
 

@@ -1,4 +1,4 @@
-"""Writes calls to the customers' databases behind the recording's back: batched, retried, never in its way."""
+"""Write calls to the customers' databases in the background: in batches, with retries, never delaying a recording."""
 
 from __future__ import annotations
 
@@ -15,47 +15,52 @@ from storage.errors import DatabaseFault, SealBroken, StorageError
 from storage.retention.policy import Policy, with_erase_after
 
 FLUSH_SECONDS = 0.1
-"""Changes of this time go into one transaction: a call is visible at once for a person, cheap for the machine."""
+"""Changes of this time go into one transaction: a call is visible at once for a person, and cheap for the machine."""
 
 REST = 4
-"""After a transaction it rests this many times as long as it took: under load the batches grow instead of the work."""
+"""After a transaction it rests this many times as long as it took: under load the batches grow, not the work."""
 
 REST_SECONDS = 0.5
-"""And at least so long: a transaction costs as much as fifty calls in it. The API tells what waits all the same, the
-command line lacks it."""
+"""And at least so long: a transaction costs as much as fifty calls in it. The API shows waiting calls anyway; the
+command line does not.
+"""
 
 MOST_SECONDS = 2.0
 """It never rests longer."""
 
 SETTLE_SECONDS = 2.0
-"""A live call waits so long for its first row: a short one is then written once, and the API knows it meanwhile."""
+"""A live call waits so long for its first row: a short call is then written only once, and the API
+shows it meanwhile.
+"""
 
 RETRY_SECONDS = 1.0
-"""A database that is away is asked again this often."""
+"""An unavailable database is retried this often."""
 
 REFUSED_SECONDS = 60.0
-"""A call that the index did not take while it took others is tried again this often: a try costs two transactions."""
+"""A call that the index refused while it took others is retried this often: a try costs two transactions."""
 
 BATCH = 200
 """Calls in one transaction at most, so that a reader never waits long."""
 
 FEW = 10
-"""Rows made before the loop sees to others: all of a batch, one behind the other, would take 20 ms."""
+"""Rows made before the event loop runs other tasks: a whole batch at once would take 20 ms."""
 
 
 _OF_A_CALL = (BadDetails, SealBroken, DatabaseFault)
-"""What may be wrong with a single call, or with whatever is written, if it is wrong with every call."""
+"""Errors that may concern a single call, or anything that is written if they occur with every call."""
 
 NO_THREAD = "can't start new thread"
-"""What threading says, in a RuntimeError like many others, and so do sqlite's driver and the loop."""
+"""What threading says, in a RuntimeError like many others, as do sqlite's driver and the event loop."""
 
 
 Entry = tuple[CallRow, tuple[str, ...]]
-"""A row and the forms that the call is found by."""
+"""A row and the search forms of the call."""
 
 
 def passes(problem: Exception) -> bool:
-    """Tell what is no fault of a call: database, memory, descriptors or threads are not to be had at the moment."""
+    """Tell whether an error is not the call's fault: database, memory, descriptors or threads are unavailable for the
+    moment.
+    """
     return isinstance(problem, StorageError | MemoryError | OSError) or (
         isinstance(problem, RuntimeError) and str(problem) == NO_THREAD
     )
@@ -73,11 +78,11 @@ class _Waiting:
     urgent: bool = False
     made: Entry | None = None
     again: float = 0.0
-    """When it is tried again, by the clock, after the index did not take it; 0.0 if that never was so."""
+    """When to retry after the index refused it, by the clock; 0.0 if it never did."""
 
     @property
     def entry(self) -> Entry:
-        """Return what is to be written, made when it is first asked for."""
+        """Return what is to be written, made on first use."""
         if self.made is None:
             self.made = self.make()
         return self.made
@@ -87,7 +92,7 @@ class Indexer:
     """One queue per customer; the newest state of a call replaces an older one that still waits."""
 
     def __init__(self, clock: Callable[[], float], on_fault: Callable[[str, Exception], None]) -> None:
-        """`on_fault` is told the id of a call that the index does not take, once, and why."""
+        """`on_fault` is told the id of a call that the index refuses, once, and why."""
         self._clock = clock
         self._on_fault = on_fault
         self._waiting: dict[str, dict[str, _Waiting]] = {}
@@ -98,20 +103,20 @@ class Indexer:
         self._wait_for_repair: Callable[[str, float], Awaitable[bool]] = _nothing_to_repair
         self._lacks: Callable[[str], bool] = lambda _: False
         self._written_calls = 0
-        self._full = False  # a batch was as large as one may be: more may wait
+        self._full = False  # a batch was full: more may be waiting
         self._hurried = asyncio.Event()
-        self._alarm: asyncio.TimerHandle | None = None  # rings when a live call has settled
+        self._alarm: asyncio.TimerHandle | None = None  # fires when a live call has waited long enough
         self._draining = False
 
     def follow_repair(self, wait: Callable[[str, float], Awaitable[bool]], lacks: Callable[[str], bool]) -> None:
-        """Take whom to ask what recordings are being repaired elsewhere.
+        """Set whom to ask which recordings are being repaired.
 
         `wait` waits so many seconds until all of a customer's are indexed, `lacks` tells whether one is still to come.
         """
         self._wait_for_repair, self._lacks = wait, lacks
 
     async def repaired(self, customer: str, seconds: float) -> bool:
-        """Wait until all recordings of a customer are repaired and indexed; False if that takes longer."""
+        """Wait until all recordings of a customer are repaired and indexed; False on a timeout."""
         return await self._wait_for_repair(customer, seconds)
 
     def put(
@@ -132,7 +137,7 @@ class Indexer:
         live: bool,
         done: Callable[[], None] | None = None,
     ) -> None:
-        """Queue a call whose row is made when it is written or asked for: that of a short call never is, but its last.
+        """Queue a call whose row is made when it is written or asked for; of a short call only the last one is.
 
         `live`: it may wait a little for the first one.
         """
@@ -154,9 +159,9 @@ class Indexer:
         return entry.entry[0] if entry else None
 
     async def unwritten(self, customer: Customer, call: str | None = None) -> list[Fresh]:
-        """Return what the database does not have yet of a customer, or of one call, as it will be written.
+        """Return what the database lacks for a customer, or for one call, as it will be written.
 
-        Asked for before the database is: what is written in between is in both.
+        Ask before the database: what is written in between is then in both.
         """
         queue = self._waiting.get(customer.name, {})
         if not queue or not (call is None or call in queue):
@@ -167,11 +172,11 @@ class Indexer:
         return [_fresh(customer, waiting, policy) for waiting in some]
 
     def lacks(self, customer: str) -> bool:
-        """Tell whether the index lacks more of a customer than the changes of a moment."""
+        """Tell whether the index lacks more of a customer than the changes of the last moment."""
         return self._lacks(customer) or any(w.again for w in self._waiting.get(customer, {}).values())
 
     async def hurry(self, customer: str, call: str, seconds: float) -> bool:
-        """Have what waits of a call written now; False if the database does not take it in time."""
+        """Write what waits for a call now; False if the database does not take it in time."""
         entry = self._waiting.get(customer, {}).get(call)
         if entry is None:
             return True
@@ -187,17 +192,17 @@ class Indexer:
         return True
 
     async def hurry_all(self, customer: str, seconds: float) -> bool:
-        """Have everything that the index lacks of a customer written now; False if it does not come in time."""
+        """Write everything that the index lacks for a customer now; False on a timeout."""
         waiting = [self.hurry(customer, call, seconds) for call in self._waiting.get(customer, {})]
         return all(await asyncio.gather(self.repaired(customer, seconds), *waiting))
 
     def oldest(self) -> float:
-        """Return the age in seconds of the oldest change that is not indexed; any thread may ask."""
+        """Return the age in seconds of the oldest change that is not indexed; callable from any thread."""
         since = [w.since for q in list(self._waiting.values()) for w in list(q.values())]
         return max(0.0, self._clock() - min(since)) if since else 0.0
 
     async def drain(self, timeout: float) -> None:
-        """Wait until only what was refused waits, at most `timeout` seconds; from now on nothing rests or settles."""
+        """Wait until only refused calls wait, at most `timeout` seconds; from now on nothing is delayed."""
         self._draining = True
         self._wake.set()
         self._hurried.set()
@@ -216,7 +221,8 @@ class Indexer:
             begun, before, self._full = self._clock(), self._written_calls, False
             done = [await self._flush(name) for name in list(self._waiting)]
             took, written = self._clock() - begun, self._written_calls - before
-            rest = took if self._full else max(REST * took, REST_SECONDS if written else 0.0)  # no queue grows for ever
+            # keeps every queue bounded
+            rest = took if self._full else max(REST * took, REST_SECONDS if written else 0.0)
             if not all(done):
                 await asyncio.sleep(RETRY_SECONDS)
                 self._wake.set()
@@ -228,12 +234,12 @@ class Indexer:
                 self._idle.set()
 
     def _due(self, entry: _Waiting) -> float:
-        """Tell when a call is to be written, by the clock; 0.0: at once."""
+        """Return when a call is to be written, by the clock; 0.0: at once."""
         settled = entry.since + SETTLE_SECONDS if entry.live and not (entry.urgent or self._draining) else 0.0
         return max(settled, entry.again)
 
     def _look_when(self, due: float) -> None:
-        """Have `run` look at what waits when some of it is due; whoever looks sees when the next is."""
+        """Wake `run` when some of what waits is due; each round finds the next time."""
         wait = due - self._clock()
         if wait <= 0:
             self._wake.set()
@@ -250,7 +256,7 @@ class Indexer:
         self._wake.set()
 
     async def _rest(self, seconds: float) -> None:
-        """Let more come together, unless somebody waits for what is there."""
+        """Let more calls come together, unless somebody waits for what is there."""
         try:
             async with asyncio.timeout(seconds):
                 await self._hurried.wait()
@@ -276,7 +282,7 @@ class Indexer:
         return True
 
     async def _put(self, name: str, batch: list[_Waiting]) -> None:
-        """Write some calls, finished ones with the end of their time as the rules say now."""
+        """Write some calls; finished ones get their retention end from the current rules."""
         customer = self._customers[name]
         entries = []
         for number, waiting in enumerate(batch):
@@ -292,7 +298,9 @@ class Indexer:
             await customer.calls.put_in(connection, rows, [forms for _, forms in made])
 
     async def _one_by_one(self, name: str, batch: list[_Waiting]) -> bool:
-        """Write what can be written of a batch, and put off what spoils it; False if the database takes none of it."""
+        """Write what can be written of a batch, and defer what makes it fail; False if the database
+        takes none of it.
+        """
         refused: list[tuple[_Waiting, Exception]] = []
         for entry in batch:
             try:
@@ -305,19 +313,19 @@ class Indexer:
                 self._written(name, entry)
         none = len(refused) == len(batch) and all(isinstance(own, DatabaseFault) for _, own in refused)
         if none and not all(entry.again for entry in batch):  # those were refused while others were taken
-            return False  # it is no fault of theirs
+            return False  # the failure is not theirs
         for entry, reason in refused:
             self._refuse(entry, reason)
         return True
 
     def _refuse(self, entry: _Waiting, problem: Exception) -> None:
-        """Put a call off: it waits on, so that nobody is told that all calls of a party were found."""
+        """Defer a call. It keeps waiting, so that no search claims to have found all calls of a participant."""
         told, entry.again = entry.again, self._clock() + REFUSED_SECONDS
         if not told:
             self._on_fault(entry.call, problem)
 
     def _written(self, name: str, entry: _Waiting) -> None:
-        """Take an entry out, unless a newer state of its call waits."""
+        """Remove an entry, unless a newer state of its call waits."""
         self._written_calls += 1
         queue = self._waiting[name]
         if queue.get(entry.call) is entry:
@@ -328,13 +336,13 @@ class Indexer:
 
 def _fresh(customer: Customer, waiting: _Waiting, policy: Policy) -> Fresh:
     began = waiting.started_at
-    shown = began.replace(microsecond=began.microsecond // 1000 * 1000)  # as documents have it, and with them the index
+    shown = began.replace(microsecond=began.microsecond // 1000 * 1000)  # as in documents, and therefore in the index
     made = partial(_as_written, customer, waiting, policy)
     return Fresh(waiting.call, waiting.leaf, shown, waiting.live, made)
 
 
 def _as_written(customer: Customer, waiting: _Waiting, policy: Policy) -> Entry | None:
-    """Return a call as `_put` would write it now; None for what was erased a moment ago: it never will be."""
+    """Return a call as `_put` would write it now; None if it was just erased: it never will be written."""
     if not customer.keys.keeps(waiting.leaf):
         return None
     row, forms = customer.correlation.applied(*waiting.entry)
@@ -342,5 +350,5 @@ def _as_written(customer: Customer, waiting: _Waiting, policy: Policy) -> Entry 
 
 
 async def _nothing_to_repair(_customer: str, _seconds: float) -> bool:
-    """Stand for those who have nothing to mend."""
+    """Used where no recordings are being repaired."""
     return True

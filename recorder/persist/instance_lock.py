@@ -1,4 +1,4 @@
-"""One daemon a data directory: an flock that dies with its holder."""
+"""One daemon per data directory: a flock that ends with its holder."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from recorder.config.model import Settings
 
 @contextmanager
 def node_lock(settings: Settings) -> Iterator[bool]:
-    """Hold the lock of the data directory; gives False if another process has it."""
+    """Hold the lock of the data directory; yields False if another process has it."""
     fd = os.open(settings.node.data_dir / ".lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
     try:
         try:

@@ -1,4 +1,4 @@
-"""Makes the files of recordings and takes them back; all of it for the thread of the disk."""
+"""Create the files of recordings and remove them; everything here runs in the disk thread."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from storage.errors import PartExists
 from storage.vault.vault import Draft, NewPart, Vault
 
 MAX_TAKEN = 16
-"""Numbers of parts that are passed over: each is a process that was killed within a moment of creating one."""
+"""Part numbers that are skipped: each is a process that was killed right after it created one."""
 
 
 def first_parts(
@@ -19,7 +19,7 @@ def first_parts(
 ) -> tuple[NewPart, NewPart]:
     """Create the first two parts of a recording and write the first records, or leave nothing.
 
-    Parts without records are of no call, whoever finds them: so they stay where nobody waits for them any more.
+    Parts without records belong to no call, whoever finds them: so they stay if nobody waits for them any more.
     """
     made = [vault.make(drafts[0])]
     try:
@@ -33,18 +33,18 @@ def first_parts(
 
 
 def free_part(vault: Vault, call: str, leaf: int, kind: str, number: int) -> tuple[int, NewPart]:
-    """Create a part of the first free number from `number` on."""
+    """Create a part with the first free number from `number` on."""
     for free in range(number, number + MAX_TAKEN):
         try:
             return free, vault.create(call, leaf, f"{kind}{free}")
         except PartExists:
             continue
-    raise NotPossible("the parts of this recording are numbered beyond reason")
+    raise NotPossible("this recording has too many parts")
 
 
 def take_back(*parts: NewPart) -> None:
-    """Remove parts of which nobody was told; OSError where the disk does not let them be removed."""
-    for part in parts:  # all of them first: a disk that became read-only does not let any be removed
+    """Remove parts that nobody was told of; raises OSError if the disk does not allow it."""
+    for part in parts:  # try all of them first: a disk that became read-only removes none
         os.close(part.fd)
     for part in parts:
         os.unlink(part.path)

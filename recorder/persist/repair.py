@@ -1,9 +1,9 @@
-"""What a crash left: repair the parts, rebuild the documents, index them.
+"""After a crash: repair the parts, rebuild the documents, index them.
 
-`serve` does it at its start, `recorder recover` by hand.
+`serve` does it at its start, `recorder recover` on request.
 
-A recording can be understood from its parts alone: the newest CALL record of its control parts is its document, the
-media parts give the figures.  Its end is the last moment anything of it was heard.
+A recording can be understood from its parts alone: the newest CALL record of its control parts is its document, and the
+media parts give the figures. Its end is the last moment at which anything was received.
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ def left_behind(customer: Customer, living: Iterable[str]) -> list[tuple[str, in
 def repair(customer: Customer, call: str, leaf: int, known: CallDocument | None = None) -> Found:
     """Seal the open parts of a recording and rebuild its document; safe to repeat and to be killed in.
 
-    `known` is the last document where somebody still has it: it is kept in a control part of its own, and nothing is
-    rebuilt. One that was never accepted, since nothing in it says what it is and nobody spoke, is removed. Raises
-    StorageError or NotPossible if the disk does not take it now.
+    `known` is the last document if somebody still has it: it is stored in a control part of its own, and nothing is
+    rebuilt. A recording that was never accepted, because nothing says what it is and it has no media, is removed.
+    Raises StorageError or NotPossible if the disk refuses for now.
     """
     repaired = 0
     for ref in customer.vault.parts(call, leaf):
@@ -94,7 +94,7 @@ def _keep(customer: Customer, call: str, leaf: int, document: CallDocument) -> N
 
 @dataclass(frozen=True, slots=True)
 class _Content:
-    """What the parts of a recording hold."""
+    """The contents of a recording's parts."""
 
     document: CallDocument | None
     empty: bool  # every part can be read, and there is neither a document nor a packet in any
@@ -117,10 +117,10 @@ def _content(customer: Customer, call: str, leaf: int) -> _Content:
                 else:
                     summary.add(record)
         except (StorageError, ValueError) as problem:
-            whole = False  # what can be read is what is kept; verify names the defect
+            whole = False  # whatever can be read is used; verify names the defect
             failed = problem if isinstance(problem, DiskFailed) else failed
     if document is None and failed is not None:
-        raise failed  # it may be readable in a moment: a recording that is given up is found by nobody any more
+        raise failed  # it may be readable in a moment, and nothing would find a recording that is given up
     if document is None:
         return _Content(None, whole and summary.last_ns() is None)
     if document["state"] == "recording":
@@ -159,10 +159,10 @@ def _end_stream(stream: Stream, counted: Mapping[str, Any], end: str | None) -> 
 async def recover(
     customer: Customer, living: Iterable[str], tell: Callable[[Found], None], refused: Container[str] = ()
 ) -> int:
-    """Repair and index everything that was left behind for one customer; returns how many recordings that were.
+    """Repair and index everything that was left behind for one customer; returns the number of recordings.
 
-    Unlike a start, it also looks for finished recordings that the index lacks. Raises StorageError; of a recording that
-    cannot be read when all others are done.
+    Unlike a start, it also looks for finished recordings that the index lacks. Raises StorageError; for a recording
+    that cannot be read, after all others are done.
     """
     alive = set(living)
     left = dict.fromkeys(left_behind(customer, alive))
@@ -178,7 +178,7 @@ async def recover(
         try:
             found = (take_back if call in refused else repair)(customer, call, leaf)
         except Forgotten:
-            continue  # erased: nothing of it is to be kept
+            continue  # erased: nothing of it may be kept
         except (DamagedPart, DiskFailed) as problem:
             failed = problem
             continue

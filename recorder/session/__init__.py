@@ -1,1 +1,1 @@
-"""One recording session: its state, offer and answer, participants and the document of the call."""
+"""One recording session: its state machine, offer and answer, streams, participants and the call document."""

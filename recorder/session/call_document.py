@@ -1,4 +1,4 @@
-"""The document of a call as the API shows it and the vault keeps it (CONTRACT "A call"); pure."""
+"""Build the call document that the API shows and the vault stores (docs/api.md, "One call"); pure."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ UNMEASURED: Stream = {
     "jitter_ms": 0.0,
     "mos": None,
 }
-"""Figures of a stream of which nothing was heard yet."""
+"""Figures of a stream that has received nothing yet."""
 
 NOT_SHOWN = frozenset({"stream", "sources", "codec", "srtp", "first_arrival", "last_arrival"})
-"""Figures that only the recorder itself needs, or that the negotiation says better."""
+"""Figures that only the recorder itself needs, or that the negotiation states better."""
 
 
 _JSON = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
 
 
 def encode(value: Mapping[str, Any]) -> bytes:
-    """Return a document as the body of a control record.
+    """Encode a document as the body of a control record.
 
-    The fast writer gives the same bytes and refuses text with broken characters, which the other one keeps as bytes.
+    The fast encoder gives the same bytes but refuses text with lone surrogates, which the slow one stores as bytes.
     """
     try:
         return to_json(value)
@@ -49,13 +49,13 @@ def encode(value: Mapping[str, Any]) -> bytes:
 
 
 def message(request: Request, at: datetime) -> bytes:
-    """Return a SIP message's headers as the body of a control record, kept sealed; keys never stand in headers."""
+    """Return a SIP message's headers as the body of a control record. The record is encrypted; headers hold no keys."""
     headers = [[name, value] for name, value in request.headers.items()]
     return encode({"at": rfc3339(at), "kind": "sip", "method": request.method, "uri": request.uri, "headers": headers})
 
 
 def happening(kind: str, at: datetime, **more: Any) -> bytes:
-    """Return something that befell a recording as the body of a control record; nothing personal belongs there."""
+    """Encode an event in the life of a recording as the body of a control record. It must hold nothing personal."""
     return encode({"at": rfc3339(at), "kind": kind, **more})
 
 

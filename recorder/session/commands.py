@@ -1,4 +1,4 @@
-"""Everything the core of a recording can ask for, as frozen values; calls.executor carries them out in order."""
+"""Commands that a recording session issues, as frozen values; calls.executor carries them out in order."""
 
 from __future__ import annotations
 
@@ -33,24 +33,24 @@ class PortKeys:
 
 @dataclass(frozen=True, slots=True)
 class DtlsKeys:
-    """What the handshakes of one stream gave."""
+    """Results of the DTLS handshakes of one stream."""
 
     rtp: PortKeys | None = None
-    rtcp: PortKeys | None = None  # of the RTCP port without rtcp-mux
-    stale: bool = False  # they are those of an association that a re-offer replaced
+    rtcp: PortKeys | None = None  # the RTCP port's keys, without rtcp-mux
+    stale: bool = False  # the keys belong to an association that a re-offer replaced
 
 
 class StreamPlan(NamedTuple):
-    """What the media plane has to know of one stream."""
+    """What the media plane needs to know about one stream."""
 
-    number: int  # 0…254, unique in the recording, the stream number of the records
+    number: int  # 0…254, unique in the recording; the stream number in the records
     line: LinePlan  # its m= line as negotiated
-    own_key: bytes  # our key and salt, protects what we send (RTCP); empty without SRTP
-    held: bool  # the client says that nothing will come
+    own_key: bytes  # our key and salt for the RTCP that we send; empty without SRTP
+    held: bool  # the client says that it will send nothing
     keys: DtlsKeys | None = None  # with DTLS-SRTP: what is known of its keys
     moved: bool = False  # a re-offer has just named another source
-    expected: datetime | None = None  # since when media are expected; None: not known
-    here: str = ""  # address of this machine at which its media arrive; empty: not known
+    expected: datetime | None = None  # since when media are expected; None: unknown
+    here: str = ""  # the local address where its media arrive; empty: unknown
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +62,13 @@ class OpenSockets:
 
 @dataclass(frozen=True, slots=True)
 class CloseSockets:
-    """Give sockets back that no worker has."""
+    """Close sockets that no worker holds."""
 
     streams: tuple[int, ...]  # stream numbers
 
 
 class Keep(NamedTuple):
-    """Append a record to the control part; a tuple, since a call has eight."""
+    """Append a record to the control part. A tuple because a call makes eight of them."""
 
     kind: Kept
     body: bytes
@@ -76,46 +76,47 @@ class Keep(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ChangeMedia:
-    """Tell the worker what a re-offer changed, or begin: where the first offer was ours that waits for the client's."""
+    """Tell the worker what a re-offer changed, or start recording after the client's answer to our first offer."""
 
-    streams: tuple[StreamPlan, ...]  # all that go on, new ones included
-    removed: tuple[int, ...]  # numbers of those taken out; answered by events.Lingered
+    streams: tuple[StreamPlan, ...]  # all streams that continue, including new ones
+    removed: tuple[int, ...]  # numbers of the removed streams; answered by events.Lingered
 
 
 @dataclass(frozen=True, slots=True)
 class EndStreams:
-    """Have the worker let go of streams that were taken out, and give their sockets back."""
+    """Have the worker release removed streams, and close their sockets."""
 
     streams: tuple[int, ...]  # stream numbers
 
 
 @dataclass(frozen=True, slots=True)
 class PauseMedia:
-    """Keep nothing from now on."""
+    """Stop storing media from now on."""
 
 
 @dataclass(frozen=True, slots=True)
 class ResumeMedia:
-    """Keep again from now on."""
+    """Store media again from now on."""
 
 
 @dataclass(frozen=True, slots=True)
 class CloseMedia:
-    """Drain for the last time and seal the media part; answered by events.MediaClosed."""
+    """Drain the sockets a last time and seal the media part; answered by events.MediaClosed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Accept:
-    """Answer an offer with 200; answered by events.Unwanted, instead of what follows, if it could not be answered so.
+    """Answer an offer with 200. If that fails, events.Unwanted comes back instead of what would follow.
 
-    That is where the client withdrew it, where what a first 200 promises could not be written, and where no worker can
-    be told of it.
+    It fails if the client withdrew the offer, if the files that a first 200 promises cannot be written, or if no worker
+    can be told.
     """
 
     token: Token
     sdp: bytes
-    first: bool = False  # accepted only once the files exist and the call's document is written, as Index does
-    streams: tuple[StreamPlan, ...] = ()  # those of a first answer go to a worker before it, since they must be kept
+    first: bool = False  # accept only once the files exist and the call document is written, as Index does
+    # records of the first answer go to a worker before it, because they must be stored
+    streams: tuple[StreamPlan, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +132,7 @@ class Refuse:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """List something about the call among the incidents of its customer."""
+    """Add something about the call to its customer's list of incidents."""
 
     kind: str
     reason: str  # code word, nothing personal
@@ -142,7 +143,7 @@ class Reoffer:
     """Send a re-INVITE with an offer of ours; answered by events.Agreed."""
 
     sdp: bytes
-    paused: bool  # nothing is to be sent to us from now on
+    paused: bool  # ask the client to send nothing from now on
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,12 +155,12 @@ class HangUp:
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """Write the call's document to the database when it can be done."""
+    """Write the call document to the database when possible."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """Write the final document, close the parts, make all durable, then answer the BYE if one waits, then index."""
+    """Write the final document, close the parts, sync everything, answer a waiting BYE, then index the call."""
 
     document: CallDocument
     sealed: bool  # the worker sealed the newest media part
@@ -167,7 +168,7 @@ class Finish:
 
 @dataclass(frozen=True, slots=True)
 class Discard:
-    """Forget the recording: it never began."""
+    """Forget the recording: it never started."""
 
 
 Command = (

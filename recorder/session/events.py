@@ -1,4 +1,4 @@
-"""Everything the core of a recording can be told, as frozen values (see recorder.session.session)."""
+"""Events that a recording session receives, as frozen values (see recorder.session.session)."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from sip.ua.events import Token
 
 
 class Now(NamedTuple):
-    """One moment on both clocks; a tuple, since one is made for every event."""
+    """One moment on both clocks. A tuple because every event makes one."""
 
-    wall: datetime  # aware, UTC: what people are shown
-    mono: float  # seconds of the monotonic clock: what durations are made of
-    behind: timedelta = timedelta(0)  # how far the wall clock was set back since the daemon began
+    wall: datetime  # aware, UTC: shown to people
+    mono: float  # seconds of the monotonic clock, for durations
+    behind: timedelta = timedelta(0)  # seconds by which the wall clock was set back since the daemon started
 
     @property
     def ns(self) -> int:
@@ -30,36 +30,36 @@ class Now(NamedTuple):
 class Offered:
     """The client offered media: the first INVITE, a re-INVITE or an UPDATE with SDP."""
 
-    token: Token  # what the answer refers to
+    token: Token  # identifies the request to answer
     request: Request
     offer: bytes  # raw SDP
-    metadata: bytes | None  # raw rs-metadata, if any came along
-    secure: bool  # the signalling is TLS
-    ours: Addresses  # addresses of ours that the client can reach: the SDP answer's
+    metadata: bytes | None  # raw rs-metadata, if the request had any
+    secure: bool  # the signalling runs over TLS
+    ours: Addresses  # our addresses that the client can reach, for the SDP answer
 
 
 @dataclass(frozen=True, slots=True)
 class OfferWanted:
-    """The client sent its first INVITE without SDP and waits for an offer of ours (RFC 3261 section 13.2.1)."""
+    """The client sent its first INVITE without SDP and waits for our offer (RFC 3261 section 13.2.1)."""
 
-    token: Token  # what the answer refers to
+    token: Token  # identifies the request to answer
     request: Request
     metadata: bytes | None
-    secure: bool  # the signalling is TLS
-    ours: Addresses  # addresses of ours for the SDP
+    secure: bool  # the signalling runs over TLS
+    ours: Addresses  # our addresses for the SDP
 
 
 @dataclass(frozen=True, slots=True)
 class Agreed:
-    """The client answered an offer of ours: the first one in its ACK, a later one in its 200."""
+    """The client answered our offer: the first one in its ACK, a later one in its 200."""
 
     answer: bytes | None  # raw SDP
-    asked: bytes = b""  # our offer, where it was a re-INVITE
+    asked: bytes = b""  # our offer, if it was in a re-INVITE
 
 
 @dataclass(frozen=True, slots=True)
 class Informed:
-    """The client told something without offering media; it is answered already."""
+    """The client sent information without an offer; its request is already answered."""
 
     request: Request
     metadata: bytes | None
@@ -67,26 +67,28 @@ class Informed:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """Sockets were opened: the answer to commands.OpenSockets."""
+    """Sockets are open: the answer to commands.OpenSockets."""
 
     ports: Mapping[int, int]  # stream number -> our RTP port
 
 
 @dataclass(frozen=True, slots=True)
 class OpenFailed:
-    """No socket could be had; the offer is refused with 503."""
+    """No sockets could be opened; the offer is refused with 503."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class Unwanted:
-    """The client withdrew its offer before the answer: a first one never was a call, a later one changes nothing."""
+    """The client withdrew its offer before the answer. A first offer was then never a call; a later one changes
+    nothing.
+    """
 
 
 @dataclass(frozen=True, slots=True)
 class HungUp:
-    """The client sent BYE, which waits for its 200 until everything is durable."""
+    """The client sent BYE. Its 200 waits until everything is durable."""
 
     token: Token
     request: Request
@@ -95,14 +97,14 @@ class HungUp:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """The dialog is over without a BYE of the client: timer, no ACK, gone, ended by us."""
+    """The dialog ended without a BYE from the client: a timer, no ACK, client gone, or ended by us."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class StopAsked:
-    """The recorder itself wants the recording to end (shutdown, erasure order, storage)."""
+    """The recorder itself wants the recording to end (shutdown, erasure, storage)."""
 
     reason: str
     interrupted: bool  # whether audio is missing because of it
@@ -110,36 +112,36 @@ class StopAsked:
 
 @dataclass(frozen=True, slots=True)
 class Replaced:
-    """The recording took the place of another, which has been told to end."""
+    """The recording replaced another one, which has been told to end."""
 
-    call: str  # id of the other
+    call: str  # id of the other recording
 
 
 @dataclass(frozen=True, slots=True)
 class PauseAsked:
-    """An administrator stops the keeping of what is said."""
+    """An administrator pauses the recording."""
 
 
 @dataclass(frozen=True, slots=True)
 class ResumeAsked:
-    """An administrator lets the recording go on."""
+    """An administrator resumes the recording."""
 
 
 @dataclass(frozen=True, slots=True)
 class Keyed:
-    """A DTLS handshake of the media worker gave keys."""
+    """A DTLS handshake in the media worker produced keys."""
 
     stream: int
-    rtcp: bool  # they are those of the RTCP port
+    rtcp: bool  # the keys are for the RTCP port
     suite: str
     theirs: bytes = field(repr=False)
     ours: bytes = field(repr=False)
-    fingerprints: tuple[str, ...] = ()  # of the certificate that was asked for
+    fingerprints: tuple[str, ...] = ()  # of the certificate that was requested
 
 
 @dataclass(frozen=True, slots=True)
 class Unkeyed:
-    """A DTLS handshake came to nothing: nothing of this stream can be kept."""
+    """A DTLS handshake failed: nothing of this stream can be stored."""
 
     stream: int
     reason: str
@@ -147,38 +149,39 @@ class Unkeyed:
 
 @dataclass(frozen=True, slots=True)
 class Lingered:
-    """Streams that a re-offer took out were heard until their client must have had the answer to it."""
+    """Streams that a re-offer removed were received until the client must have had our answer."""
 
     streams: tuple[int, ...]  # stream numbers
 
 
 @dataclass(frozen=True, slots=True)
 class Severed:
-    """A worker died in the middle of a DTLS handshake with which nobody can go on."""
+    """A worker died during a DTLS handshake that nobody can continue."""
 
-    certificate: Certificate  # another of ours, to ask for another handshake with
+    certificate: Certificate  # a new certificate of ours, to request another handshake with
 
 
 @dataclass(frozen=True, slots=True)
 class MediaClosed:
-    """The media worker has sealed the last part."""
+    """The media worker sealed the last part."""
 
     streams: Mapping[int, Mapping[str, Any]]
-    clean: bool  # False: the worker could not seal it, or audio was dropped for want of disk
+    clean: bool  # False: the worker could not seal it, or audio was dropped for lack of disk space
 
 
 @dataclass(frozen=True, slots=True)
 class Resumed:
-    """The recording goes on in a new part after a process died."""
+    """The recording continues in a new part after a process died."""
 
     part: str
 
 
 @dataclass(frozen=True, slots=True)
 class Distrusted:
-    """What was recorded so far may lack something."""
+    """What was recorded so far may be incomplete."""
 
-    why: str = "sync-failed"  # so that it may not outlive a power cut; "spool-lost": with what was known of it
+    # store this mark before a power cut can lose it; "spool-lost": figures of the stream are lost too
+    why: str = "sync-failed"
 
 
 Event = (

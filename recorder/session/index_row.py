@@ -1,4 +1,4 @@
-"""From a call's document to its row in the database and the forms it is found by; pure."""
+"""Turn a call document into its database row and its search forms; pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from storage.timestamps import from_text
 
 
 def parse_time(text: str | None) -> datetime | None:
-    """Read a time of a document."""
+    """Parse a time of a document."""
     return from_text(text) if text else None
 
 
@@ -19,7 +19,7 @@ def row_of(document: CallDocument, leaf: int) -> CallRow:
     """Return the row of a document; when its time ends the rules of retention say (storage.retention.policy)."""
     started = parse_time(document["started_at"])
     if started is None:
-        raise ValueError("a call without a beginning has no row")
+        raise ValueError("a call without a start time has no row")
     return CallRow(
         id=document["id"],
         leaf=leaf,

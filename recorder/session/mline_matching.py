@@ -1,10 +1,10 @@
-"""Which stream an offered line goes on with; pure.
+"""Match offered m= lines to streams; pure.
 
-A line is known by its place (RFC 3264 section 8). Another medium in the same place begins another stream, and so does
-a payload type that means another codec now, which no client may send and some do: what came before would be decoded as
-what it is not. Port 0 is a hold in another spelling: when the same medium comes back it goes on in its stream, unless
-its label is another. A line that is missing from a shorter offer, which no client may send and some do, is taken for
-one with port 0. A line that comes back without its label keeps the one it had.
+A line is identified by its position (RFC 3264 section 8). A new stream starts where another medium takes the position,
+or where a payload type now means another codec, which is forbidden but happens: the earlier packets would otherwise be
+decoded wrongly. Port 0 counts as a hold: when the same medium returns it continues its stream, unless its label is
+different. A line missing from a shorter offer, also forbidden, counts as port 0. A line that returns without its label
+keeps its old one.
 """
 
 from __future__ import annotations
@@ -23,13 +23,14 @@ from sip.sdp.plan import LinePlan
 Holding = Callable[[str | None], bool]
 
 MAX_STREAMS = 125
-"""Streams of a call in its whole life: a successor gets two files and the sockets of all that are heard, two each,
-in one message, with which the kernel takes 253 descriptors (SCM_MAX_FD)."""
+"""Streams of a call over its whole life. A successor process gets two files and two sockets for each stream in one
+message, and the kernel takes at most 253 descriptors in it (SCM_MAX_FD).
+"""
 
 CONVERSATION = frozenset({"audio", "video", "text"})
-"""Media in which people say something; the pictures of a fax, MSRP and data channels are refused everywhere."""
+"""Media in which people communicate. Fax images, MSRP and data channels are always refused."""
 INTENDED = frozenset({None, "removed", "port-zero", "kind"})
-"""Reasons for which somebody wants a line not to be kept."""
+"""Reasons why a line is deliberately not recorded."""
 
 
 def stream_of(streams: Sequence[Stream], index: int) -> Stream | None:
@@ -41,19 +42,19 @@ def stream_of(streams: Sequence[Stream], index: int) -> Stream | None:
 
 
 def within_limit(streams: Sequence[Stream], plans: Sequence[LinePlan]) -> None:
-    """Refuse an offer whose new streams would get numbers that the records cannot hold; raises NotAcceptable."""
+    """Refuse an offer whose new streams would exceed the stream numbers of the records; raises NotAcceptable."""
     fresh = sum(1 for plan in plans if plan.accepted and not _goes_on(streams, plan))
     if len(streams) + fresh > MAX_STREAMS:
         raise NotAcceptable("too-many-streams", 399, "Too many streams in one recording")
 
 
 def left_out(streams: Sequence[Stream], lines: Sequence[LinePlan]) -> tuple[LinePlan, ...]:
-    """Give the lines of the offers before that the newest one, `lines`, left out: one that comes back is no new one."""
+    """Return the lines of earlier offers that the newest one, `lines`, omits: a line that returns is not new."""
     return tuple(s.line for s in streams if not s.removed and s.line.index >= len(lines))
 
 
 def unkept(plans: Sequence[LinePlan]) -> str | None:
-    """Return why a line of a conversation is not kept, of the first of them; None if all are that can be."""
+    """Return why the first unrecorded line of a conversation is not recorded; None if all that can be are recorded."""
     mute = (plan.reason for plan in plans if plan.media in CONVERSATION and not plan.accepted)
     return next((reason for reason in mute if reason not in INTENDED), None)
 
@@ -62,11 +63,11 @@ def match(
     streams: list[Stream], plans: Sequence[LinePlan], random: Callable[[int], bytes], at: datetime, *,
     holding: Holding = lambda label: False, answered: bool = False,
 ) -> tuple[list[Stream], bool]:  # fmt: skip
-    """Renew, append and end streams as the lines ask; return the new ones, and whether lines were missing.
+    """Update, append and end streams to match the lines; return the new ones, and whether lines were missing.
 
-    A pause that lasts holds for new ones too, from where it was asked for: they may be all that goes on.
-    `holding` tells of a label whether the metadata say that nobody sends it.
-    `answered`: the offer was ours, with the ports of its streams; whatever the answer says, they are what is sent to.
+    A current pause applies to new streams too, from when it was requested: they may be all that remain. `holding` says
+    for a label whether the metadata say that nobody sends it. `answered`: the offer was ours and names the ports of its
+    streams; media go there whatever the answer says.
     """
     fresh, labels, pause = [], {plan.label for plan in plans}, paused_since(streams)
     for plan in plans:
@@ -93,14 +94,14 @@ def match(
 
 
 def hold(streams: Sequence[Stream], holding: Holding, at: datetime) -> None:
-    """Hold what is held by its line or, as `holding` tells of a label, by the metadata; free the others."""
+    """Hold streams whose line or, by `holding`, whose label's metadata says so; end the hold of the others."""
     for stream in streams:
         if not stream.removed:
             stream.hold(stream.away or stream.line.held or holding(stream.label), at)
 
 
 def let_go(streams: Sequence[Stream], numbers: Sequence[int]) -> tuple[int, ...]:
-    """Take the ports from streams that were taken out; return the numbers of those of them that had one."""
+    """Release the ports of removed streams; return the numbers of those that had one."""
     gone = [s for s in streams if s.removed and s.port and s.number in numbers]
     for stream in gone:
         stream.port = 0
@@ -108,14 +109,14 @@ def let_go(streams: Sequence[Stream], numbers: Sequence[int]) -> tuple[int, ...]
 
 
 def measured(streams: Sequence[Stream], figures: Mapping[int, Mapping[str, Any]]) -> None:
-    """Give streams what their worker counted."""
+    """Give streams the figures that their worker counted."""
     for stream in streams:
         if stream.number in figures:
             stream.measured(figures[stream.number])
 
 
 def keyed(streams: Sequence[Stream], event: Keyed) -> None:
-    """Give a stream the keys of its handshake, which a successor of this process cannot make again."""
+    """Store the keys of a stream's handshake, which a successor of this process cannot repeat."""
     stream = next((s for s in streams if s.number == event.stream), None)
     if stream is not None:
         stream.keyed(event.rtcp, PortKeys(event.suite, event.theirs, event.ours), event.fingerprints)
@@ -135,12 +136,12 @@ def _goes_on(
 
 
 def _meant(plan: LinePlan, old: Stream | None, silent: bool) -> LinePlan:
-    """Give what a line leaves out of its codecs the meaning it had, also where it begins another stream for one."""
+    """Fill in codec parameters that a line omits from earlier offers, even if the line starts another stream."""
     same = old is not None and plan.media == old.line.media and old.redefines(plan, silent=silent)
     return old.named(plan, silent=silent) if old and same else plan
 
 
 def _labelled(plan: LinePlan, known: Stream, labels: Set[str | None]) -> LinePlan:
-    """Give a line that came back without its label the one it had, unless another line of the offer has that now."""
+    """Restore the label of a line that returned without one, unless another line of the offer now has it."""
     keeps = plan.label is None and known.label not in labels
     return replace(plan, label=known.label) if keeps else plan

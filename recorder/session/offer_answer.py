@@ -1,4 +1,4 @@
-"""What both sides have agreed on: lines, the newest offer and our answer (RFC 3264); pure."""
+"""What both sides agreed on: lines, the newest offer and our answer (RFC 3264); pure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sip.sdp.plan import Addresses
 
 
 class Before(NamedTuple):
-    """What a later offer may have to be taken back to."""
+    """State that a failed later offer restores."""
 
     lines: tuple[LinePlan, ...] = ()
     offer_sdp: bytes = b""
@@ -35,34 +35,35 @@ class Agreement:
     def __init__(
         self, session: int, certify: Callable[[], Certificate] | None = None, closed: Closed = closes_nothing
     ) -> None:
-        """`session`: the number in our o= line, which never changes. The rest: see Recording."""
+        """`session`: the number in our o= line, which never changes. For the other arguments see Recording."""
         self.session = session
         self.version = 0
         self.lines: tuple[LinePlan, ...] = ()
-        self.offer_sdp = b""  # the newest offer of the client until it is answered
+        self.offer_sdp = b""  # the client's newest offer until it is answered
         self.answer_sdp = b""
-        self.certificate: Certificate | None = None  # ours, once a line with DTLS-SRTP was answered
+        self.certificate: Certificate | None = None  # our certificate, once a line with DTLS-SRTP was answered
         self.certify = certify
         self.closed = closed
-        self.renewal: Certificate | None = None  # another of ours, once an offer of ours named it, until it is answered
-        self._offer: SessionDescription | None = None  # the newest offer until it is answered
+        # our next certificate, from when our offer names it until that is answered
+        self.renewal: Certificate | None = None
+        self._offer: SessionDescription | None = None  # our newest offer until it is answered
 
     def before(self) -> Before:
-        """Return what `go_back` takes."""
+        """Return the state for `go_back`."""
         return Before(self.lines, self.offer_sdp, self.answer_sdp, self.version)
 
     def go_back(self, before: Before) -> None:
-        """Take back what a later offer changed."""
+        """Undo what a later offer changed."""
         self.lines, self.offer_sdp, self.answer_sdp, self.version = before
 
     def offered(self, offer: SessionDescription, sdp: bytes) -> None:
-        """Take an offer of the client, to be answered."""
+        """Store the client's offer until it is answered."""
         self._offer, self.offer_sdp = offer, sdp
 
     def answer(self, live: Sequence[Stream], ours: Addresses, *, paused: bool) -> bytes:
-        """Answer the newest offer; the version of the o= line rises only with a change (RFC 3264 section 8).
+        """Answer the newest offer; the o= version increases only with a change (RFC 3264 section 8).
 
-        `paused`: nothing is to be sent for now.
+        `paused`: ask the client to send nothing for now.
         """
         offer, self._offer = self._offer or SessionDescription.parse(self.offer_sdp), None
         fingerprint = self._fingerprint(live)
@@ -74,11 +75,11 @@ class Agreement:
         if not self.version or body() != self.answer_sdp:
             self.version += 1
             self.answer_sdp = body()
-        self.offer_sdp = b""  # the control part has it, and nobody asks again
+        self.offer_sdp = b""  # it is in the control part, and nobody needs it again
         return self.answer_sdp
 
     def agree(self, lines: tuple[LinePlan, ...]) -> None:
-        """Take the lines that both sides have agreed on."""
+        """Store the lines that both sides agreed on."""
         self.lines = lines
 
     def invite(self, live: Sequence[Stream], address: str) -> bytes:
@@ -91,21 +92,21 @@ class Agreement:
         return self.answer_sdp
 
     def offered_again(self, *, paused: bool) -> None:
-        """Note that the endpoint answered an INVITE without an offer by one out of our last SDP."""
+        """Note that the endpoint answered an INVITE without an offer from our last SDP."""
         again = offer.next_offer(self.answer_sdp, paused=paused)
         self.version += again != self.answer_sdp
         self.answer_sdp = again
 
     def turned(self, *, paused: bool) -> bytes:
-        """Offer the same lines in the other direction."""
+        """Offer the same lines with another direction."""
         self.version += 1
         self.answer_sdp = offer.with_direction(self.answer_sdp, paused=paused, version=self.version)
-        if self.renewal is not None:  # an offer that names it may still wait, and this one takes its place
+        if self.renewal is not None:  # an offer that names it may still be waiting, and this one replaces it
             self._name(self.renewal)
         return self.answer_sdp
 
     def renewed(self, certificate: Certificate) -> bytes:
-        """Offer the same lines under another certificate of ours; it counts once the client has taken that."""
+        """Offer the same lines with another certificate of ours; it takes effect once the client accepts."""
         self.version += 1
         self.renewal = certificate
         self._name(certificate)
@@ -114,9 +115,9 @@ class Agreement:
     def answered(
         self, answer: SessionDescription, policy: Policy, asked: bytes
     ) -> tuple[tuple[LinePlan, ...], Certificate | None]:
-        """Decide on the answer to an offer of ours, `asked`; raises NotAcceptable.
+        """Decide on the client's answer to our offer, `asked`; raises NotAcceptable.
 
-        Return the lines, for `agree`, and the certificate that is taken up with them if the offer named another one.
+        Return the lines, for `agree`, and the certificate to adopt with them if the offer named another one.
         """
         plans = offer.plan_answer(answer, policy, self.lines, self.closed)
         own = self.settle(asked, taken=True)
@@ -126,15 +127,15 @@ class Agreement:
         return tuple(replace(p, own_tls_id=ids.get(p.index) if p.tls_id else None) for p in plans), own
 
     def settle(self, asked: bytes, *, taken: bool) -> Certificate | None:
-        """Take up the certificate that our offer named, or stay with the one before; give the one taken up."""
+        """Adopt the certificate that our offer named, or stay with the current one; return the adopted one."""
         offered = self.renewal
-        if offered is None or offered.fingerprint.encode() not in asked:  # the offer that names it still waits
+        if offered is None or offered.fingerprint.encode() not in asked:  # the offer that names it is still waiting
             return None
         self.renewal = None
         if taken:
             self.certificate = offered
         if self.certificate is not None:
-            # what the client offered meanwhile was answered with the one before
+            # an offer of the client in the meantime was answered with the old certificate
             self._name(self.certificate, again=not taken)
         return offered if taken else None
 
@@ -149,14 +150,14 @@ class Agreement:
         )
 
     def _fingerprint(self, live: Sequence[Stream]) -> str:
-        """Return that of our certificate, one for all of the recording; empty where no line needs one."""
+        """Return our certificate's fingerprint, one for the whole recording; empty if no line needs one."""
         if self.certificate is None and self.certify and any(s.keys for s in live):
             self.certificate = self.certify()
         return self.certificate.fingerprint if self.certificate else ""
 
     # ---- checkpoints ----
     def to_state(self, streams: Sequence[Stream]) -> dict[str, Any]:
-        """Return the agreement for a checkpoint that holds these streams: what they know is not written twice."""
+        """Return the agreement for a checkpoint with these streams; what the streams hold is not written twice."""
         return {
             "lines": [None if _known(streams, line) else line.to_state() for line in self.lines],
             "offer": base64.b64encode(self.offer_sdp).decode(),
@@ -168,17 +169,17 @@ class Agreement:
         }
 
     def restore(self, state: Mapping[str, Any], streams: Sequence[Stream]) -> None:
-        """Take over the agreement of a checkpoint with these streams."""
+        """Restore the agreement from a checkpoint with these streams."""
         lines = {s.line.index: s.line for s in streams if not s.removed}
         self.lines = tuple(LinePlan.from_state(line) if line else lines[n] for n, line in enumerate(state["lines"]))
         self.session, self.version = state["sdp_session"], state["version"]
         self.offer_sdp, self.answer_sdp = base64.b64decode(state["offer"]), base64.b64decode(state["answer"])
-        own, renewal = state.get("certificate"), state.get("renewal")  # versions before this one did not know them
+        own, renewal = state.get("certificate"), state.get("renewal")  # earlier versions did not store them
         self.certificate = Certificate.from_state(own) if own else None
         self.renewal = Certificate.from_state(renewal) if renewal else None
 
 
 def _known(streams: Sequence[Stream], line: LinePlan) -> bool:
-    """Tell whether a stream carries this very plan."""
+    """Tell whether a stream holds exactly this plan."""
     stream = stream_of(streams, line.index)
     return stream is not None and stream.line is line

@@ -1,6 +1,6 @@
-"""One recording session: events in, commands out (RFC 7866); pure. recorder.session.states has its states.
+"""One recording session: events in, commands out (RFC 7866); pure. Its states are in recorder.session.states.
 
-The core knows no socket, file, clock or log: time comes with each event, randomness by a callable.
+The core uses no socket, file, clock or log: each event brings the time, and a callable brings randomness.
 """
 
 from __future__ import annotations
@@ -47,22 +47,22 @@ ENDING = (399, "The recording is ending")
 """Warnings of RFC 3261 section 20.43."""
 
 CLOCK_CORRECTION = timedelta(seconds=60)
-"""What time servers may take back without anybody minding (storage.retention.policy.MAX_STEP)."""
+"""How far a time server may set the clock back without effect (storage.retention.policy.MAX_STEP)."""
 
 MILLISECOND = timedelta(milliseconds=1)
 
 PLAIN = ("paused", "interrupted", "reason", "call_id", "client", "notes")
-"""Fields that are JSON already."""
+"""Fields that are already JSON."""
 
 MAX_POLICIES = 256
-"""Policies written out once, not for each checkpoint: a customer has two, with and without TLS."""
+"""Encoded policies, cached across checkpoints: a customer has two, with and without TLS."""
 
 _NOTHING: tuple[Sequence[Stream], Before, bool] = ((), Before(), False)
-"""What was before the first offer; one for all recordings."""
+"""The state before the first offer; all recordings share it."""
 
 
 class Recording:
-    """One SIPREC dialog: what was offered, who takes part, which streams there are, what happened to them."""
+    """One SIPREC dialog: what was offered, who takes part, which streams exist, what happened to them."""
 
     __slots__ = (
         "_answer_token", "_before", "_bye", "_first", "_pending", "_random", "_state", "agreement", "call_id", "client",
@@ -81,9 +81,9 @@ class Recording:
         certify: Callable[[], Certificate] | None = None,
         closed: Closed = closes_nothing,
     ) -> None:
-        """`source`: address of the client. `swapped`: it names each stream's owner the wrong way round.
+        """`source`: address of the client. `swapped`: the client attributes each stream to the wrong party.
 
-        `certify` gives our certificate, needed where the policy takes DTLS-SRTP; `closed` tells where nothing may be
+        `certify` returns our certificate, needed if the policy accepts DTLS-SRTP; `closed` says where nothing may be
         sent.
         """
         self.id = call
@@ -101,7 +101,7 @@ class Recording:
         self.client: str | None = None
         self.source = source
         self.agreement = Agreement(int.from_bytes(random(6), "big"), certify, closed)
-        self.inferred = 0  # streams whose owner was inferred instead of told, in the newest document
+        self.inferred = 0  # streams whose owner was inferred rather than stated, in the newest document
         self._random = random
         self._bye: Token | None = None
         self._answer_token: tuple[Token, Addresses] | None = None
@@ -110,9 +110,9 @@ class Recording:
         self.offers_first = False  # the first offer is ours, and its answer has not come yet
         self._before = _NOTHING
 
-    # ---- the one entrance ----
+    # ---- entry point ----
     def handle(self, event: e.Event, now: e.Now) -> list[c.Command]:
-        """Take one event and return what is to be done, in order."""
+        """Take one event and return the commands that follow, in order."""
         match event:
             case e.Offered():
                 return self._offered(event, now)
@@ -164,23 +164,23 @@ class Recording:
     # ---- the state ----
     @property
     def state(self) -> State:
-        """Return where the recording is in its life."""
+        """Return the state of the recording."""
         return self._state
 
     def _takes(self, what: Input) -> bool:
-        """Tell whether something can happen in the state of now."""
+        """Tell whether an input is possible in the current state."""
         return what in TRANSITIONS[self._state]
 
     def _move(self, what: Input) -> None:
         self._state = TRANSITIONS[self._state][what]
 
     def release(self) -> None:
-        """Note that nothing is held for the recording any more."""
+        """Note that everything held for the recording is released."""
         self._move(Input.RELEASE)
 
     @property
     def locked(self) -> bool:
-        """Whether nothing that comes can be read: the keys are in the client's answer."""
+        """Whether no media can be decrypted yet, because the keys are in the client's answer."""
         return self.offers_first and any(stream.line.profile != "RTP/AVP" for stream in self.streams)
 
     @property
@@ -190,7 +190,7 @@ class Recording:
 
     @property
     def alive(self) -> bool:
-        """Whether the dialog lives and media are kept."""
+        """Whether the dialog lives and media are recorded."""
         return self._state in (State.OPENING, State.RECORDING)
 
     # ---- offers ----
@@ -212,7 +212,7 @@ class Recording:
         return [c.Keep(c.Kept.OFFER, event.offer), *self._take_up(event, plans, known, now)]
 
     def _offer_wanted(self, event: e.OfferWanted, now: e.Now) -> list[c.Command]:
-        """Offer a line of ours; media begin with the answer, which comes in the ACK."""
+        """Offer our line; media start with the answer, which comes in the ACK."""
         if self._state is not State.NEW:
             return [c.Refuse(event.token, 488, "ending", ENDING)]
         try:
@@ -228,12 +228,12 @@ class Recording:
     def _take_up(
         self, event: e.Offered | e.OfferWanted, plans: tuple[LinePlan, ...], before: Before, now: e.Now
     ) -> list[c.Command]:
-        """Let lines become streams, and have sockets opened for the new ones."""
+        """Turn lines into streams, and open sockets for the new ones."""
         self._first = self._state is State.NEW
         self._before = _NOTHING if self._first else ([x.copy() for x in self.streams], before, self.offers_first)
         known = speakers.known(self.streams, self.agreement.lines, self.picture)
         done = self._learn(event.request, event.metadata, now)
-        fresh = self._match(plans, now, answered=self.locked)  # nothing of its streams was kept yet
+        fresh = self._match(plans, now, answered=self.locked)  # nothing of its streams has been stored yet
         speakers.remember(known)
         speakers.begin(fresh, self.streams, plans, self.picture)
         speakers.change(known, self.streams, plans, self.picture, now.wall)
@@ -242,7 +242,8 @@ class Recording:
         if self._first:
             self.started = now
             self.call_id = event.request.headers.get("Call-ID", "") or ""
-            self.client = intern(event.request.headers.get("User-Agent", "") or "") or None  # a few for all calls
+            # a few values shared by all calls
+            self.client = intern(event.request.headers.get("User-Agent", "") or "") or None
             if self.picture.swapped:
                 self.note("owners-swapped", now)
         if fresh:
@@ -257,7 +258,7 @@ class Recording:
         return [refusal]
 
     def _match(self, plans: tuple[LinePlan, ...], now: e.Now, *, answered: bool = False) -> list[Stream]:
-        """Tie each accepted line to the stream it goes on with, or begin a new one; return the new ones."""
+        """Match each accepted line to the stream it continues, or start a new one; return the new ones."""
         holding = self.picture.holding
         fresh, fewer = mline_matching.match(
             self.streams, plans, self._random, now.wall, holding=holding, answered=answered
@@ -297,10 +298,10 @@ class Recording:
         return [c.CloseSockets(fresh)] if fresh else []
 
     def _go_back(self) -> None:
-        """Take back what a later offer changed."""
+        """Undo what a later offer changed."""
         streams, before, self.offers_first = self._before
         for stream, later in zip(streams, self.streams, strict=False):
-            stream.speakers = later.speakers  # what the metadata said of people stays said
+            stream.speakers = later.speakers  # what the metadata said about participants stays
         self.streams = list(streams)
         self.agreement.go_back(before)
 
@@ -313,20 +314,20 @@ class Recording:
         paused, agreement = self.paused and self.policy.reoffers, self.agreement
         agreement.agree(self._pending)
         ask = first and self.offers_first
-        self.offers_first = ask  # an offer of the client's own says all that its answer to ours would have said
+        self.offers_first = ask  # the client's own offer replaces its answer to ours
         sdp = agreement.invite(live, ours.address) if ask else agreement.answer(live, ours, paused=paused)
         self._move(Input.ANSWER)
         plans = plans_of(arriving(live, ours))
         kept, reason = c.Keep(c.Kept.ANSWER, sdp), mline_matching.unkept(self._pending)
-        told = reason and self.note("line-refused", now, reason=reason)  # half a conversation must not pass for all
+        told = reason and self.note("line-refused", now, reason=reason)  # half a conversation must not pass as complete
         reports = [c.Report("line-refused", reason)] if told and reason else []
-        if first:  # media of an offer of ours begin with its answer
+        if first:  # after an offer of ours, media start with the answer
             return [kept, c.Accept(token, sdp, first=True, streams=() if ask else plans), *reports]
-        # what is withdrawn must not change the media
+        # an offer that is withdrawn must not change the media
         return [kept, c.Accept(token, sdp, streams=plans), *reports, c.ChangeMedia(plans, gone), c.Index()]
 
     def _agreed(self, sdp: bytes | None, asked: bytes, now: e.Now) -> list[c.Command]:
-        """Take the answer to an offer of ours; without a usable first one there is nothing to record."""
+        """Take the answer to our offer; without a usable first answer there is nothing to record."""
         if not self.under_way:
             return []
         ours, self.offers_first = self.offers_first, False
@@ -335,7 +336,7 @@ class Recording:
         except SipError:
             if ours:
                 return [c.HangUp("no-answer"), *self._end("no-answer", now, interrupted=False)]
-            self.agreement.settle(asked, taken=False)  # it stays with the certificate of before
+            self.agreement.settle(asked, taken=False)  # it stays with the previous certificate
             return []
         for stream in self.streams if renewed else ():
             stream.forsake()
@@ -348,11 +349,11 @@ class Recording:
         live = plans_of([s for s in self.streams if not s.removed])
         return [c.Keep(c.Kept.OFFER, sdp or b""), c.ChangeMedia(live, gone), c.Index()]
 
-    # ---- offers of ours in the dialog ----
+    # ---- our offers in the dialog ----
     def _pause(self, now: e.Now, *, paused: bool) -> list[c.Command]:
-        """Pause a recording that is under way, or go on with it, as an administrator asks: nothing in between is kept.
+        """Pause or resume the recording as an administrator asks; nothing in between is stored.
 
-        Nothing is to be done where it is so already.
+        Do nothing if it already is in that state.
         """
         if not self.under_way or self.paused == paused:
             return []
@@ -364,15 +365,15 @@ class Recording:
         return [c.PauseMedia() if paused else c.ResumeMedia(), *offers, event, c.Index()]
 
     def _renew(self, certificate: Certificate) -> list[c.Command]:
-        """Offer the same lines under another certificate: a handshake was cut short by the death of a worker.
+        """Offer the same lines with another certificate, because a worker died during a handshake.
 
-        The peer has state that hangs on what only the dead worker knew. Some clients see by a fresh ClientHello that
-        they have to begin again (RFC 6347 section 4.2.8), most do not: OpenSSL takes it for an old one that comes late.
-        What moves all of them is another association (RFC 8842 section 4), and what makes one is an offer with another
-        certificate of ours.
+        The peer has state that depends on what only the dead worker knew. Some clients start again when they see a
+        fresh ClientHello (RFC 6347 section 4.2.8); most do not: OpenSSL takes it for an old one that arrives late. All
+        of them react to a new association (RFC 8842 section 4), which an offer with another certificate of ours
+        requests.
 
-        It is asked for once, however many streams wait for it, and touches all that have a handshake: those that have
-        keys go on under them until they have the next ones.
+        One request serves all streams that wait for it. It affects every stream with a handshake: those with keys keep
+        using them until they have new ones.
         """
         if not self.under_way or not self._may_offer or self.agreement.renewal is not None:
             return []
@@ -380,15 +381,15 @@ class Recording:
 
     @property
     def _may_offer(self) -> bool:
-        """Tell whether an offer of ours can be made now, and the customer's clients take that."""
+        """Tell whether we can send an offer now, and the customer's clients accept that."""
         return self.policy.reoffers and bool(self.agreement.answer_sdp) and not self.offers_first
 
-    # ---- what is told about the call ----
+    # ---- information about the call ----
     def _informed(self, request: Request, body: bytes | None, now: e.Now) -> list[c.Command]:
         if not self.alive:
             return []
         offerless = request.method == "INVITE" and contents(request.headers, request.body).offer is None
-        if offerless and self.agreement.answer_sdp:  # a 2xx to an INVITE of ours comes with SDP
+        if offerless and self.agreement.answer_sdp:  # a 2xx to our INVITE comes with SDP
             self.agreement.offered_again(paused=self.paused and self.policy.reoffers)
         known = speakers.known(self.streams, self.agreement.lines, self.picture)
         done = self._learn(request, body, now)
@@ -401,7 +402,8 @@ class Recording:
         done: list[c.Command] = [c.Keep(c.Kept.EVENT, call_document.message(request, now.wall))]
         for at, raw in enumerate(documents(request.headers, request.body, body)):
             done.append(c.Keep(c.Kept.METADATA, raw))
-            parsed = replace(metadata.parse(raw), partial=True) if at else metadata.parse(raw)  # on top of the first
+            # in addition to the first
+            parsed = replace(metadata.parse(raw), partial=True) if at else metadata.parse(raw)
             self.picture.apply(parsed, now.wall, final=request.method == "BYE")
             if parsed.damaged is not Damage.NONE:
                 self.note(f"metadata-{parsed.damaged.value}", now)
@@ -416,7 +418,7 @@ class Recording:
         return [self._event(why, now), c.Index()]
 
     def note(self, kind: str, now: e.Now, **more: Any) -> bool:
-        """Remember something odd about the call, shown with it, once; nothing personal. False if it was known."""
+        """Note an oddity of the call once, to be shown with it; nothing personal. Return False if it is known."""
         known = any(n["kind"] == kind for n in self.notes)
         if not known:
             self.notes = (*self.notes, {"kind": kind, "at": rfc3339(now.wall), **more})
@@ -424,7 +426,7 @@ class Recording:
 
     @property
     def wants_snapshot(self) -> str | None:
-        """Return why the client is to be asked for the whole metadata (RFC 7866 section 9.2), None if it is not."""
+        """Return why to ask the client for the whole metadata (RFC 7866 section 9.2), None if there is no reason."""
         return self.picture.wanting
 
     def snapshot_asked(self) -> None:
@@ -461,7 +463,7 @@ class Recording:
         return [c.Finish(self.call_document(now), clean)]
 
     def not_durable(self) -> None:
-        """Note that what was recorded could not be made durable, whatever the last document says."""
+        """Note that the recording could not be made durable, whatever the last document says."""
         self.interrupted = True
 
     def take_bye(self) -> Token | None:
@@ -485,15 +487,15 @@ class Recording:
         return "recording"
 
     def _duration(self, now: e.Now) -> timedelta:
-        """Return how long the recording lasts by the monotonic clock, in whole milliseconds."""
+        """Return the duration of the recording by the monotonic clock, in whole milliseconds."""
         if self.started is None:
             return timedelta(0)
         return timedelta(milliseconds=max(0, round(1000 * ((self.ended or now).mono - self.started.mono))))
 
     def _kept_from(self, now: e.Now) -> datetime | None:
-        """Return when the recording really ended, or ends if it does now; None where the wall clock says it.
+        """Return the true end of the recording, or now while it lasts; None if the wall clock has it right.
 
-        A clock that was set back while the daemon ran would have it erased too early once it is right again.
+        If the clock was set back while the daemon ran, the recording would later be erased too early.
         """
         if self.started is None:
             return None
@@ -530,14 +532,14 @@ class Recording:
         }
 
     def _heard_in(self, stream: Stream) -> Sequence[Owner]:
-        """Return who was heard when in a stream that changed its owner, as indices into the parties of this moment."""
+        """Return who spoke when in a stream that changed its owner, as indices into the current participants."""
         if not stream.speakers:
             return ()
         return self.picture.shown([Owner(who, inferred) for _, who, inferred in stream.speakers])
 
     # ---- checkpoints ----
     def to_state(self) -> dict[str, Any]:
-        """Return everything a successor needs to go on with the recording, as JSON."""
+        """Return everything a successor needs to continue the recording, as JSON."""
         return {
             "id": self.id,
             "policy": _policy_to_state(self.policy),
@@ -558,8 +560,8 @@ class Recording:
         certify: Callable[[], Certificate] | None = None,
         closed: Closed = closes_nothing,
     ) -> Recording:
-        """Return the recording of a checkpoint, in state RECORDING; the rest as for a new one."""
-        source = state.get("source")  # a version before this one did not know it, nor `offers_first`
+        """Restore the recording from a checkpoint, in state RECORDING; other arguments as for a new one."""
+        source = state.get("source")  # earlier versions stored neither this nor `offers_first`
         self = cls(
             state["id"], _policy_from_state(state["policy"]), random, source=source, certify=certify, closed=closed
         )
@@ -593,4 +595,4 @@ def _moment_from_state(state: Sequence[Any] | None) -> e.Now | None:
     wall = parse_time(state[0]) if state else None
     if not state or not wall:
         return None
-    return e.Now(wall, float(state[1]), timedelta(seconds=sum(state[2:])))  # older checkpoints do not know the third
+    return e.Now(wall, float(state[1]), timedelta(seconds=sum(state[2:])))  # older checkpoints lack the third

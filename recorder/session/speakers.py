@@ -1,10 +1,10 @@
-"""Whose voice is in each stream of a recording, over all re-offers; pure.
+"""Track who speaks in each stream of a recording, across all re-offers; pure.
 
-The rules of `sip.siprec.stream_owners` look at the m= lines of this moment, and a stream outlives its line: the slot
-goes to somebody else, the line comes back under another label, without one, or not at all, its label goes to another
-line. So what was known of a stream is noted when an offer or a message comes, before the metadata in it are read. A
-stream that begins amid the call has nothing of those who were heard under its label before. Owners are positions among
-the people, which never change; `CallModel.shown` turns them into indices.
+The rules of `sip.siprec.stream_owners` look at the current m= lines, but a stream outlives its line: the position goes
+to another stream, the line returns with another label or none, or never, or its label moves to another line. So what is
+known of a stream is saved when an offer or a message arrives, before its metadata are read. A stream that starts
+mid-call inherits nobody who spoke under its label before. Owners are positions in the list of people, which never
+change; `CallModel.shown` turns them into indices.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from sip.siprec.call_model import CallModel
 from sip.siprec.stream_owners import Owner, exchanged
 
 MOST_CHANGES = 500
-"""Changes of who is heard that are noted of a stream; from the next on nobody knows whose voice it is."""
+"""Changes of speaker that are stored for a stream; after them the speaker is unknown."""
 
 
 class Known(NamedTuple):
-    """What was known of a live stream when something came."""
+    """What was known of a live stream when an event arrived."""
 
     stream: Stream
     owner: Owner
 
 
 def owners(streams: Sequence[Stream], lines: Sequence[LinePlan], picture: CallModel) -> list[Owner]:
-    """Return the owner of each stream; `lines` are those that were agreed on last, refused ones too."""
+    """Return the owner of each stream; `lines` are those agreed on last, including refused ones."""
     of_line = picture.speakers(_labels(streams, lines, picture))
     if picture.swapped:
         of_line = exchanged(of_line, [line.media for line in lines])
@@ -39,7 +39,7 @@ def owners(streams: Sequence[Stream], lines: Sequence[LinePlan], picture: CallMo
 
 
 def known(streams: Sequence[Stream], lines: Sequence[LinePlan], picture: CallModel) -> list[Known]:
-    """Return what is known of the live streams; `remember` takes it once they and the picture have changed."""
+    """Return what is known of the live streams; `remember` takes it once they and the metadata have changed."""
     if not streams:
         return []
     of_stream = zip(streams, owners(streams, lines, picture), strict=True)
@@ -47,7 +47,7 @@ def known(streams: Sequence[Stream], lines: Sequence[LinePlan], picture: CallMod
 
 
 def remember(before: Sequence[Known]) -> None:
-    """Let a stream whose line was taken from it keep its owner, and every other one who was said to be heard in it."""
+    """Let a stream that lost its line keep its owner, and every other stream all who were named as its speakers."""
     for stream, owner in before:
         stated = bool(owner.parties) and not owner.inferred
         stream.owner = owner if stream.removed or (stream.away and stated) else None
@@ -58,10 +58,11 @@ def remember(before: Sequence[Known]) -> None:
 def change(
     before: Sequence[Known], streams: Sequence[Stream], lines: Sequence[LinePlan], picture: CallModel, at: datetime
 ) -> None:
-    """Note of each stream who is heard in it from `at` on; after `remember`, which keeps those of streams without line.
+    """Note who speaks in each stream from `at` on; call it after `remember`, which keeps those of streams without a
+    line.
 
-    What was told late is true from the stream's first packet on: the first name for somebody who was not known, and
-    the word of the client for what had only been concluded. Anything else is another speaker, as after a transfer.
+    Late information applies from the stream's first packet on: the first name for an unknown speaker, and the client's
+    statement where the owner had only been inferred. Anything else is another speaker, as after a transfer.
     """
     if not before:
         return
@@ -71,7 +72,7 @@ def change(
 
 
 def _changed(known: tuple[Speakers, ...], was: Owner, now: Owner, at: datetime) -> tuple[Speakers, ...]:
-    # where others were heard earlier and no time is known (an older version's call), it is somebody of them all
+    # others spoke earlier and no time is known (a call of an older version): the speaker may be any of them
     told = known or (Speakers(None, (*was.parties, *was.earlier), was.inferred),)
     last = told[-1]
     same = now.parties == last.parties
@@ -87,7 +88,7 @@ def _changed(known: tuple[Speakers, ...], was: Owner, now: Owner, at: datetime) 
 
 
 def begin(fresh: Sequence[Stream], streams: Sequence[Stream], lines: Sequence[LinePlan], picture: CallModel) -> None:
-    """Note of streams that begin amid the call who was heard under their labels before: somewhere else."""
+    """Note for streams that start mid-call who spoke under their labels before, in another stream."""
     if len(fresh) == len(streams) or not fresh:
         return
     for stream, owner in zip(streams, owners(streams, lines, picture), strict=True):
@@ -96,7 +97,7 @@ def begin(fresh: Sequence[Stream], streams: Sequence[Stream], lines: Sequence[Li
 
 
 def _owner(stream: Stream, of_line: Sequence[Owner]) -> Owner:
-    """Return the owner of a live stream, with everybody who was heard in it before; while it is away that stays."""
+    """Return the owner of a live stream, with everybody who spoke in it before; unchanged while the stream is away."""
     if stream.away and stream.owner:
         return stream.owner
     now = of_line[stream.line.index]
@@ -107,9 +108,9 @@ def _owner(stream: Stream, of_line: Sequence[Owner]) -> Owner:
 
 
 def _labels(streams: Sequence[Stream], lines: Sequence[LinePlan], picture: CallModel) -> list[str | None]:
-    """Return the label of each m= line; one without (mostly it has port 0), or one that is missing, as its stream.
+    """Return the label of each m= line; a line without one (mostly port 0), or a missing line, has its stream's label.
 
-    But not where the metadata of now know that label no more, and call something by one that no line has.
+    This does not apply if the current metadata no longer have that label and use one that no line has.
     """
     labels = [line.label for line in lines]
     live = {stream.line.index: stream for stream in streams if not stream.removed}

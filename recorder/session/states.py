@@ -5,21 +5,21 @@
 #
 # A recording begins with an INVITE. OPENING: its sockets and its encrypted files are made before the INVITE is
 # answered, because what is accepted must be kept. RECORDING: re-offers, holds, metadata and pauses change it while it
-# lives, but not its state. It ends by a BYE, by the loss of its dialog or because we want it to: CLOSING, until the
-# media worker has sealed the last part. FINISHING: the last document is written and everything is made durable; only
+# lives, but not its state. It ends with a BYE, with the loss of its dialog, or because the recorder ends it. CLOSING:
+# the media worker seals the last part. FINISHING: the last document is written and everything is made durable; only
 # then is the BYE answered and the recording OVER.
 #
 #     NEW --OFFER--> OPENING --ANSWER--> RECORDING --END--> CLOSING --SEALED--> FINISHING --RELEASE--> OVER
 #
 # - An offer that is refused or withdrawn before its answer changes nothing (RFC 3261 section 14.2). For a first offer
-#   that means that there never was a recording: REJECT leads to OVER, and nothing is written. That can still happen in
-#   RECORDING, because the session is there as soon as its answer is made: the answer may turn out too late to be sent.
-#   A later offer that fails takes the session back to what was agreed before, and the state stays.
-# - RELEASE is allowed in every state: after a fault of ours a recording is let go wherever it is.
-# - What the table does not have is not done: an event that finds its input missing is refused or ignored.
+#   that means that there never was a recording: REJECT leads to OVER, and nothing is written. This can happen even in
+#   RECORDING, which starts when the answer is made: it may then be too late to send the answer. A later offer that
+#   fails restores what was agreed before, and the state stays.
+# - RELEASE is allowed in every state: after an internal error a recording is released wherever it is.
+# - An input that the table does not list for a state is refused or ignored.
 #
-# The table is all there is of state transitions. `Recording` (recorder.session.session) holds the state, and nothing
-# else changes it.
+# The table lists all state transitions. `Recording` (recorder.session.session) holds the state, and nothing else
+# changes it.
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Input(Enum):
     REJECT = "the first offer is refused or withdrawn"
     END = "the dialog ends"
     SEALED = "the media worker has sealed the last part"
-    RELEASE = "everything that was held for the recording is given back"
+    RELEASE = "everything held for the recording is released"
 
 
 TRANSITIONS: Mapping[State, Mapping[Input, State]] = {

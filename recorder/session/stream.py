@@ -1,4 +1,4 @@
-"""One stream of a recording in main's view: its m= line, our key and port, its holds; pure."""
+"""One stream of a recording as the main process sees it: m= line, our key and port, holds; pure."""
 
 from __future__ import annotations
 
@@ -24,31 +24,31 @@ from storage.timestamps import rfc3339
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """Our certificate for DTLS-SRTP: one for the answers of a recording from its first to its last."""
+    """Our certificate for DTLS-SRTP, one for all answers of a recording."""
 
     fingerprint: str  # value of a=fingerprint
     identity: bytes = field(repr=False)  # certificate and key, media.srtp.dtls.Identity
 
     def to_state(self) -> list[str]:
-        """Return it for a checkpoint: a successor has to go on with one that an SDP named (RFC 8842 section 4)."""
+        """Return it for a checkpoint: a successor must keep a certificate that an SDP named (RFC 8842 section 4)."""
         return [self.fingerprint, base64.b64encode(self.identity).decode()]
 
     @classmethod
     def from_state(cls, state: Sequence[str]) -> Certificate:
-        """Read that of a checkpoint back."""
+        """Restore a certificate from a checkpoint."""
         return cls(state[0], base64.b64decode(state[1]))
 
 
 class Speakers(NamedTuple):
-    """Who is heard in a stream from a moment on."""
+    """Who speaks in a stream from a moment on."""
 
     since: datetime | None  # None: from the first packet
-    parties: tuple[int, ...]  # positions among the people; none if unknown
-    inferred: bool  # concluded, not said
+    parties: tuple[int, ...]  # positions in the list of people; empty if unknown
+    inferred: bool  # inferred, not stated
 
 
 class Stream:
-    """What is kept of one accepted m= line over all re-offers."""
+    """What is kept about one accepted m= line across all re-offers."""
 
     __slots__ = (
         "away", "before", "began", "elsewhere", "figures", "formats", "held", "here", "keys", "line", "moved", "number",
@@ -57,23 +57,23 @@ class Stream:
 
     def __init__(self, number: int, line: LinePlan, own_key: bytes, began: datetime | None = None) -> None:
         self.number = number
-        self.began = began  # None: a version before this one did not know it
+        self.began = began  # None: an earlier version did not store it
         self.line = line
         self.formats: tuple[Format, ...] = ()  # every payload type ever offered, the newest meaning of each
         self._remember(line)
         self.own_key = own_key
         self.keys: DtlsKeys | None = DtlsKeys() if line.answer_setup else None
         self.port = 0
-        self.here = ""  # address of this machine at which media arrive
+        self.here = ""  # local address where media arrive
         self.held = False
         self.paused = False
-        self.moved = False  # by the newest re-offer, its source
-        self.away = False  # its line has port 0: a hold in another spelling, unless it never comes back
+        self.moved = False  # the source changed with the newest re-offer
+        self.away = False  # its line has port 0: counts as a hold, unless it never comes back
         self.removed = False
-        self.owner: Owner | None = None  # once removed or away: who was heard in it; positions among the people
-        self.before: tuple[int, ...] = ()  # positions of all who were said to be heard in it up to the last message
-        self.elsewhere: tuple[int, ...] = ()  # positions of those heard under its label before it began
-        self.speakers: tuple[Speakers, ...] = ()  # who was heard when; empty while it is the same from the first packet
+        self.owner: Owner | None = None  # once removed or away: who spoke in it; positions in the list of people
+        self.before: tuple[int, ...] = ()  # positions of all named as its speakers up to the last message
+        self.elsewhere: tuple[int, ...] = ()  # positions of those who spoke under its label before it started
+        self.speakers: tuple[Speakers, ...] = ()  # who spoke when; empty while it is the same from the first packet
         self.pauses: tuple[tuple[datetime, datetime | None], ...] = ()
         self.figures: Mapping[str, Any] = {}
 
@@ -83,20 +83,20 @@ class Stream:
         return self.line.label
 
     def plan(self) -> StreamPlan:
-        """Return what the media plane has to know."""
+        """Return what the media plane needs to know."""
         return StreamPlan(
             self.number, self.line, self.own_key, self.held, self.keys, self.moved, self.expected, self.here
         )  # fmt: skip
 
     @property
     def expected(self) -> datetime | None:
-        """Return since when media are expected: the stream's beginning, or the end of its last hold or pause."""
+        """Return since when media are expected: the start of the stream, or the end of its last hold or pause."""
         return (self.pauses and self.pauses[-1][1]) or self.began
 
     def renew(self, line: LinePlan, random: Callable[[int], bytes], *, silent: bool = False) -> None:
-        """Take a re-offer of the same m= line; a changed suite wants another key of ours.
+        """Take a re-offer of the same m= line; a changed suite needs a new key of ours.
 
-        `silent`: nobody sends it for now, as the metadata say.
+        `silent`: the metadata say that nobody sends it for now.
         """
         line = self.named(line, silent=silent)
         if line.suite != self.line.suite:
@@ -113,34 +113,35 @@ class Stream:
         self.line = line
 
     def follow(self, before: Stream) -> None:
-        """Know the keys of the stream that had the line before, for a client that shakes hands no more.
+        """Copy the keys of the line's previous stream, for a client that makes no new handshake.
 
-        The offer names the same association, so that it may go on with that and only send to another port of ours.
+        The offer names the same association, so the client may continue it and only send to our new port.
         """
         if before.keys:
             self.keys = replace(before.keys, stale=bool(before.keys.rtp or before.keys.rtcp))
 
     def told(self, here: str) -> None:
-        """Note where media arrive by the newest answer; elsewhere than before is another way of them."""
+        """Note where media arrive by the newest answer; a new address is another network path."""
         self.moved = self.moved or bool(self.here and self.here != here)
         self.here = here
 
     def keyed(self, rtcp: bool, keys: PortKeys, fingerprints: Sequence[str]) -> None:
-        """Take the keys of a handshake, unless a re-offer has asked for another certificate meanwhile."""
+        """Store the keys of a handshake, unless a re-offer has requested another certificate meanwhile."""
         if self.keys is None or frozenset(fingerprints) != frozenset(self.line.fingerprints):
             return
         before = DtlsKeys() if self.keys.stale else self.keys
         self.keys = replace(before, rtcp=keys) if rtcp else replace(before, rtp=keys)
 
     def forsake(self) -> None:
-        """Want another handshake: what keys there are serve until it has given others."""
+        """Request another handshake; the current keys stay in use until it completes."""
         if self.keys is not None:
             self.keys = replace(self.keys, stale=bool(self.keys.rtp or self.keys.rtcp))
 
     def redefines(self, line: LinePlan, *, silent: bool = False) -> bool:
-        """Tell whether a line gives a payload type to another codec: in one stream nobody may (RFC 3264 section 8.3.2).
+        """Tell whether a line assigns a payload type to another codec, which is forbidden in a stream (RFC 3264 section
+        8.3.2).
 
-        What was recorded before would be decoded as what it is not.
+        What was recorded before would be decoded wrongly.
         """
         known = {entry.payload_type: entry for entry in self.formats if entry.encoding}
         named = [entry for entry in self.named(line, silent=silent).formats if entry.encoding]
@@ -152,11 +153,13 @@ class Stream:
 
     @property
     def _never_sent(self) -> bool:
-        """Tell whether the stream has been on hold since it began, so that nothing of it was packed in any way."""
+        """Tell whether the stream has been on hold since it began, so that none of its packets depend on a packing
+        mode.
+        """
         return self.line.held and self.held and self.pauses == ((self.began, None),)
 
     def named(self, line: LinePlan, *, silent: bool) -> LinePlan:
-        """Give payload types the meaning they had, as far as a re-offer leaves it out: else nobody hears them."""
+        """Fill in payload type parameters that a re-offer omits; without them nobody can decode the stream."""
         known = {entry.payload_type: entry for entry in self.formats if entry.encoding}
         formats = tuple([_meant(each, known.get(each.payload_type), line.held, silent) for each in line.formats])
         return line if formats == line.formats else replace(line, formats=formats)
@@ -164,15 +167,15 @@ class Stream:
     def _remember(self, line: LinePlan) -> None:
         known = {entry.payload_type: entry for entry in (*self.formats, *line.formats)}
         formats = tuple(known.values())
-        self.formats = line.formats if formats == line.formats else formats  # mostly one list for thousands of calls
+        self.formats = line.formats if formats == line.formats else formats  # usually one list for thousands of calls
 
     def hold(self, held: bool, at: datetime) -> None:
-        """Note that the client holds the stream or lets it go on (RFC 3264 section 8.4)."""
+        """Note that the client holds or resumes the stream (RFC 3264 section 8.4)."""
         self._interval(self.held or self.paused, held or self.paused, at)
         self.held = held
 
     def pause(self, paused: bool, at: datetime) -> None:
-        """Note that an administrator paused the recording or lets it go on."""
+        """Note that an administrator paused or resumed the recording."""
         self._interval(self.held or self.paused, self.held or paused, at)
         self.paused = paused
 
@@ -183,11 +186,11 @@ class Stream:
             self.pauses = (*self.pauses[:-1], (self.pauses[-1][0], at))
 
     def measured(self, figures: Mapping[str, Any]) -> None:
-        """Take what its worker has counted."""
+        """Store the figures that its worker counted."""
         self.figures = figures
 
     def copy(self) -> Stream:
-        """Return the stream as it is now, for going back to."""
+        """Return a copy of the stream's state, to restore later."""
         other = Stream(self.number, self.line, self.own_key, self.began)
         other.formats, other.pauses, other.keys = self.formats, self.pauses, self.keys
         other.port, other.held, other.paused, other.removed = self.port, self.held, self.paused, self.removed
@@ -197,17 +200,17 @@ class Stream:
         return other
 
     def leave(self, at: datetime) -> None:
-        """Note that the client took the stream out (port 0); its sockets wait for it: many mean a hold by that."""
+        """Note that the client removed the stream (port 0). Its sockets are kept, because many clients mean a hold."""
         self.away, self.moved = True, False
         self.hold(True, at)
 
     def remove(self, at: datetime) -> None:
-        """Note that the slot of the stream was given to another medium, or its line cannot be taken any more."""
+        """Note that another medium took the stream's position, or that its line can no longer be accepted."""
         self.close(at)
         self.removed = True
 
     def close(self, at: datetime) -> None:
-        """End a hold that still lasts."""
+        """End a hold that is still on."""
         self._interval(self.held or self.paused, False, at)
         self.held = self.paused = False
 
@@ -253,7 +256,7 @@ class Stream:
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> Stream:
-        """Read a stream of a checkpoint back."""
+        """Restore a stream from a checkpoint."""
         began = state.get("began")
         self = cls(
             state["number"],
@@ -261,7 +264,7 @@ class Stream:
             bytes.fromhex(state["own_key"]),
             _time(began) if began else None,
         )
-        known = state.get("keys")  # a version before this one did not know DTLS-SRTP
+        known = state.get("keys")  # earlier versions had no DTLS-SRTP
         self.keys = _keys_from_state(known) if known else self.keys
         self.formats = tuple(Format(*f) for f in state["formats"])
         self.port, self.held, self.paused, self.removed = (
@@ -270,13 +273,13 @@ class Stream:
             state["paused"],
             state["removed"],
         )
-        self.away = state.get("away", False)  # a version before this one did not know it
-        self.here = state.get("here", "")  # the same
-        owner = state.get("owner")  # a version before this one did not know it, nor who was heard before
+        self.away = state.get("away", False)  # earlier versions did not store it
+        self.here = state.get("here", "")  # earlier versions did not store it
+        owner = state.get("owner")  # earlier versions stored neither this nor the earlier speakers
         self.owner = Owner(tuple(owner[0]), owner[1], owner[2], tuple(owner[3]), owner[4]) if owner else None
         self.before = tuple(state.get("before", ()))
         self.elsewhere = tuple(state.get("elsewhere", ()))
-        told = state.get("speakers", ())  # a version before this one did not note when somebody else began
+        told = state.get("speakers", ())  # earlier versions did not store when the speaker changed
         self.speakers = tuple(Speakers(_time(at) if at else None, tuple(who), inferred) for at, who, inferred in told)
         self.pauses = tuple((_time(a), _time(b) if b else None) for a, b in state["pauses"])
         self.figures = state["figures"]
@@ -284,9 +287,10 @@ class Stream:
 
 
 def _codec(entry: Format) -> tuple[str, int, object]:
-    """Return what a payload is decoded by; digits are not, and many a codec has one clock whatever the SDP says.
+    """Return what decides how a payload is decoded. Digits are not decoded, and many codecs have one clock whatever the
+    SDP says.
 
-    Of AMR the parameters tell how its bits lie, of L16 the channels how its samples do.
+    For AMR the parameters give the bit layout; for L16 the channels give the sample layout.
     """
     name = entry.encoding.lower()
     coding = CODINGS.get(name.upper())
@@ -296,10 +300,10 @@ def _codec(entry: Format) -> tuple[str, int, object]:
 
 
 def _meant(entry: Format, known: Format | None, held: bool, silent: bool) -> Format:
-    """Return what a payload type means where one of before has its number and parts of it are left out.
+    """Return the meaning of a payload type, completed from an earlier one with the same number.
 
-    Parameters that are left out are no news unless they say how AMR is packed. In a hold not even those are, nor is
-    another way to pack it, because nothing is sent until the stream goes on.
+    Omitted parameters are no change unless they say how AMR is packed. During a hold even those are no change, nor is
+    another packing mode, because nothing is sent until the stream resumes.
     """
     if known is None or not entry.encoding:
         return known._replace(fmtp=entry.fmtp or known.fmtp) if known else entry
@@ -311,7 +315,7 @@ def _meant(entry: Format, known: Format | None, held: bool, silent: bool) -> For
 
 
 def own_key(line: LinePlan, random: Callable[[int], bytes]) -> bytes:
-    """Make our own key and salt for an SRTP line, never an echo of the offer's (RFC 4568 section 5.1.2)."""
+    """Make our own key and salt for an SRTP line, never a copy of the offer's (RFC 4568 section 5.1.2)."""
     return random(SUITES[line.suite]) if line.suite else b""
 
 
@@ -323,14 +327,14 @@ def arriving(live: Sequence[Stream], ours: Addresses) -> Sequence[Stream]:
 
 
 def plans_of(streams: Iterable[Stream]) -> tuple[StreamPlan, ...]:
-    """Return what the media plane has to know of all streams that go on."""
+    """Return what the media plane needs to know about all streams that continue."""
     return tuple(s.plan() for s in streams if not s.removed)
 
 
 def paused_since(streams: Iterable[Stream]) -> datetime | None:
-    """Return when the administrator's pause that lasts was asked for, None if none does."""
+    """Return when the current administrator's pause was requested, None if there is none."""
     began = [s.pauses[-1][0] for s in streams if s.paused and s.pauses and s.pauses[-1][1] is None]
-    return max(began, default=None)  # a stream that was held already has been silent for longer
+    return max(began, default=None)  # a stream that was already on hold has been silent for longer
 
 
 def answer(
@@ -342,7 +346,7 @@ def answer(
     version: int,
     fingerprint: str = "",
 ) -> bytes:
-    """Return the SDP answer to an offer with our ports and keys; `session` and `version` stand in its o= line."""
+    """Return the SDP answer to an offer with our ports and keys; `session` and `version` go into its o= line."""
     return negotiate.answer(
         offer,
         tuple(lines),

@@ -1,1 +1,1 @@
-"""What SIP needs to know of the node: customers by address and name, reachable addresses."""
+"""What SIP needs to know about the node: customers by address and name, reachable addresses."""

@@ -1,9 +1,8 @@
-"""Shell: which names of a client certificate count, where customers have authorities of their own.
+"""Decide which names of a client certificate count if customers have certificate authorities of their own.
 
-TLS lets in whoever shows a certificate of any authority that is configured. But one customer's authority must not be
-able to name another customer's SBC. So as soon as a customer has a `client_ca` of its own, a name counts only if the
-certificate was issued, without a step in between, by an authority in the file that is meant for it: the customer's own,
-else that of `[sip] client_ca`. Files are read anew when they change.
+TLS accepts a certificate of any configured authority. But one customer's authority must not be able to name another
+customer's SBC. So once any customer has its own `client_ca`, a name counts only if the certificate was issued directly
+by an authority in the customer's own file, or else in that of `[sip] client_ca`. Files are read again when they change.
 """
 
 from __future__ import annotations
@@ -18,11 +17,11 @@ if TYPE_CHECKING:
     from cryptography import x509
 
 MAX_KNOWN = 1_000
-"""Authorities remembered, by file and its age."""
+"""Cached authorities, by file and its age."""
 
 
 class CertificateNames:
-    """Looks at verified certificates."""
+    """Checks the names of verified certificates."""
 
     def __init__(self, customers: Iterable[Customer], client_ca: Path | None) -> None:
         self._files: dict[str, Path | None] = {}
@@ -33,10 +32,10 @@ class CertificateNames:
         self._read: dict[tuple[Path, int], tuple[x509.Certificate, ...]] = {}
 
     def names(self, certificate: bytes, names: tuple[str, ...]) -> tuple[str, ...]:
-        """Return those names of a DER certificate that TLS has verified which may be believed."""
+        """Return those names of a DER certificate, verified by TLS, that may be trusted."""
         if not self._apart:
             return names
-        from cryptography import x509  # 15 ms that a start need not take
+        from cryptography import x509  # 15 ms that a start saves
 
         try:
             leaf = x509.load_der_x509_certificate(certificate)
@@ -48,7 +47,7 @@ class CertificateNames:
         return file is not None and any(_issued_by(leaf, authority) for authority in self._authorities(file))
 
     def _authorities(self, file: Path) -> tuple[x509.Certificate, ...]:
-        """Read a file of authorities; one that cannot be read has none, so nobody is let in by it."""
+        """Read a file of authorities; an unreadable file has none, so it admits nobody."""
         from cryptography import x509
 
         try:

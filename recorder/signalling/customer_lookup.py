@@ -1,8 +1,8 @@
-"""Whose call it is: a pure decision from where it comes, which certificate vouches for it and where it goes.
+"""Find the customer of a call from its source, its certificate and its destination; pure.
 
-A customer is in question if one of its certificates vouches for the connection, if its sources cover the address, or,
-for a customer that gives neither, if the Request-URI names one of its domains (anybody can write a domain; such a
-customer has to ask for a password, `digest`). Of several in question the one named by domain wins, then the one with a
+A customer is a candidate if one of its certificates authenticates the connection, if its sources cover the address, or,
+for a customer that has neither, if the Request-URI names one of its domains (anybody can write a domain; such a
+customer must require a password, `digest`). Of several candidates the one named by domain wins, then the one with a
 certificate, then the one with the narrowest network.
 """
 
@@ -17,12 +17,13 @@ from recorder.config.model import Customer
 
 _MAPPED = "::ffff:"
 _MAPPED_BITS = 0xFFFF  # the upper 96 bits of an IPv4 address written as IPv6
-MAX_NUMBERS = 10_000  # addresses read once for all their datagrams; a node has some dozens of SBCs, a flood any number
+# addresses parsed once for all their datagrams; a node has some dozens of SBCs, a flood any number
+MAX_NUMBERS = 10_000
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class _Claim:
-    """How well a customer fits; a greater one wins."""
+    """How well a customer matches; a greater value wins."""
 
     by_domain: bool
     by_certificate: bool
@@ -30,7 +31,7 @@ class _Claim:
 
 
 class CustomerLookup:
-    """The customers of a configuration, ready to be asked for every datagram and INVITE."""
+    """The customers of a configuration, indexed for a look-up with every datagram and INVITE."""
 
     def __init__(self, customers: Iterable[Customer]) -> None:
         self.customers = tuple(customers)
@@ -55,9 +56,9 @@ class CustomerLookup:
         return best[1].name if best else None
 
     def may_be(self, owner: str, source: str, certificate_names: Iterable[str] = ()) -> bool:
-        """Tell whether an INVITE from there could be a call of this customer, by the domain that it would name.
+        """Tell whether an INVITE from there could be this customer's call, given a domain of that customer.
 
-        What follows in a dialog is judged by this: its Request-URI is our address and names no domain any more.
+        Later requests in a dialog are checked with this: their Request-URI is our address and names no domain.
         """
         key = (owner, source, tuple(certificate_names))
         found = self._judged.get(key)
@@ -70,7 +71,7 @@ class CustomerLookup:
         return found
 
     def only(self, source: str, certificate_names: Iterable[str] = ()) -> str | None:
-        """Return the one customer whose request can come from there, whatever it names; None: several or nobody."""
+        """Return the one customer whose request can come from there, whatever it names; None: several or none."""
         covering = dict(self._covering(source))
         names = [name.lower().rstrip(".") for name in certificate_names]
         found = [c for c in self.customers if _claim(c, covering.get(c.name, -1), names, "") is not None]
@@ -79,29 +80,29 @@ class CustomerLookup:
         return found[0].name if len(found) == 1 else None
 
     def knows(self, source: str, certificate_names: Iterable[str] = ()) -> bool:
-        """Tell whether anybody's call can come from there; who is unknown gets one answer on a connection."""
+        """Tell whether any customer's call can come from there; an unknown peer gets one answer on a connection."""
         names = {name.lower().rstrip(".") for name in certificate_names}
         vouched = bool(names) and any(names.intersection(customer.certificates) for customer in self.customers)
         return self._open or vouched or self.covers(source)
 
     def covers(self, source: str) -> bool:
-        """Tell whether an address is among anybody's sources."""
+        """Tell whether an address is among any customer's sources."""
         return next(self._covering(source), None) is not None
 
     def elsewhere(self, owner: str, source: str, certificate_names: Iterable[str] = ()) -> bool:
-        """Tell whether an address is among the sources of other customers and no call of this one can come from it."""
+        """Tell whether an address is among other customers' sources and no call of this customer can come from it."""
         return self.covers(source) and not self.may_be(owner, source, certificate_names)
 
     def admits(self, transport: str, source: str) -> bool:
-        """Tell whether a source may be spoken to at all: on UDP silence is the answer to strangers.
+        """Tell whether to answer a source at all: over UDP, strangers get no answer.
 
-        On a connection the peer has proven its address, so it gets one proper refusal. A customer known by domain only
-        may call from anywhere, so then nobody is a stranger.
+        On a connection the peer has proven its address, so it gets one proper refusal. A customer known only by domain
+        may call from anywhere; if there is one, nobody is a stranger.
         """
         return transport != "udp" or self._open or self.covers(source)
 
     def _covering(self, source: str) -> Iterator[tuple[str, int]]:
-        """Yield (customer, prefix length) of every network around an address, the widest first."""
+        """Yield (customer, prefix length) of every network that contains an address, the widest first."""
         value = _number(source)
         if value is None:
             return
@@ -114,7 +115,7 @@ class CustomerLookup:
 
 
 def normal_address(source: str) -> str:
-    """Return an address without zone and without the `::ffff:` that IPv4 carries on an IPv6 socket."""
+    """Return an address without its zone and without the `::ffff:` that IPv4 has on an IPv6 socket."""
     bare = source.partition("%")[0].strip("[]").lower()
     if not bare.startswith(_MAPPED):
         return bare
@@ -129,7 +130,7 @@ def _domains_only(customer: Customer) -> bool:
 
 
 def _claim(customer: Customer, prefix: int, names: list[str], domain: str) -> _Claim | None:
-    """Return how the customer fits; None if it is not in question."""
+    """Return how the customer matches; None if it is not a candidate."""
     by_domain = domain in customer.domains
     by_certificate = any(name in customer.certificates for name in names)
     if by_certificate or prefix >= 0 or (by_domain and _domains_only(customer)):
@@ -151,7 +152,7 @@ def _index(customers: Iterable[Customer]) -> dict[tuple[int, int], tuple[str, ..
 
 @lru_cache(MAX_NUMBERS)
 def _number(source: str) -> int | None:
-    """Return an address as 128 bits, IPv4 as `::ffff:a.b.c.d`; None if it is none."""
+    """Return an address as 128 bits, IPv4 as `::ffff:a.b.c.d`; None if it is invalid."""
     try:
         address = ipaddress.ip_address(normal_address(source))
     except ValueError:

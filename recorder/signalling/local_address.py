@@ -1,4 +1,6 @@
-"""Shell: by which addresses of ours a client can send media, one for each IP version; and where none are sent."""
+"""Find our addresses to which a client can send media, one for each IP version, and addresses where
+none may be sent.
+"""
 
 from __future__ import annotations
 
@@ -15,13 +17,13 @@ from sip.sdp.plan import Addresses
 
 ANY4, ANY6 = "0.0.0.0", "::"  # noqa: S104 - compared, not bound
 MAX_ROUTES = 10_000
-"""Remembered addresses of ours by peer; a node has some dozens of SBCs, a flood has any number of sources."""
+"""Cached addresses of ours by peer; a node has some dozens of SBCs, a flood any number of sources."""
 _FAR = {"IP4": "192.0.2.1", "IP6": "2001:db8::1"}
-"""Addresses of documentation (RFC 5737, RFC 3849): the way to them is the default route."""
+"""Documentation addresses (RFC 5737, RFC 3849): they are reached by the default route."""
 
 
 class LocalAddresses:
-    """Tells our addresses to whoever asks, by what media sockets are bound to; `::` takes both IP versions."""
+    """Returns our addresses, given what media sockets are bound to; `::` accepts both IP versions."""
 
     def __init__(self, bind: str, advertise: str | None) -> None:
         self._bind = bind
@@ -29,14 +31,14 @@ class LocalAddresses:
         self._known: dict[tuple[str, str], Addresses] = {}
 
     def addresses(self, flow: Flow) -> Addresses:
-        """Return our addresses for a client; raise OSError if there is no way back to it at all."""
+        """Return our addresses for a client; raises OSError if there is no route back to it at all."""
         key = (flow.local[0], flow.remote[0])
         found = self._known.get(key)
         if found is None:
             found = self._look_up(flow)
             if len(self._known) >= MAX_ROUTES:
                 self._known.clear()
-            if found.other:  # what is not there yet may come: at boot IPv6 is often late
+            if found.other:  # a missing one may come later: at boot IPv6 is often late
                 self._known[key] = found
         return found
 
@@ -45,11 +47,11 @@ class LocalAddresses:
         (far,) = FAMILIES - {near}
         first, second = self._of(near, flow), self._of(far, flow)
         if not (first or second):
-            raise OSError("no address of ours leads to this client")
+            raise OSError("this client cannot be reached from any of our addresses")
         return Addresses(first or second, second if first else "", self._behind(flow))
 
     def _behind(self, flow: Flow) -> str:
-        """Return where media for the configured address arrive if that is a NAT's: where the request arrived."""
+        """If the configured address is a NAT's, return where its media arrive: where the request arrived."""
         host = flow.local[0].partition("%")[0] if self._bind in (ANY4, ANY6) else self._bind
         if not self._advertise or host in (ANY4, ANY6) or family_of(host) != family_of(self._advertise):
             return ""
@@ -71,15 +73,15 @@ class LocalAddresses:
 
 
 class Closed:
-    """Tells where no media may be sent: to listeners and media ports of ours, and to broadcast addresses."""
+    """Says where no media may be sent: to our own listeners and media ports, and to broadcast addresses."""
 
     def __init__(
         self, listening: Iterable[int], ports: Ports[Pair], advertise: str | None = None, bind: str = ANY4
     ) -> None:
-        """Take the ports that are listened on for requests, those of media, the address that clients are told and ours.
+        """Take our SIP ports, our media ports, the address that clients are told and our own addresses.
 
-        The first may be a NAT's, which leads back to us. Where media have one address (`bind`), somebody else on this
-        machine, as an SBC, may have the same ports at another one.
+        The first may be a NAT's, which leads back to us. If media have one address (`bind`), another program on this
+        machine, such as an SBC, may have the same ports at another address.
         """
         self._bind = "" if bind in (ANY4, ANY6) else ip_of(bind) or ""
         self._listening = frozenset(listening)
@@ -88,15 +90,15 @@ class Closed:
         self._from_elsewhere = self._outside  # one bound method for all calls
 
     def of(self, source: str | None) -> Callable[[str, int], bool]:
-        """Return what tells where nothing may be sent for a client at an address.
+        """Return a check of where nothing may be sent for a client at an address.
 
-        On another machine than ours none has its media at our loopback, where services listen that trust everybody. One
-        on ours may signal from any of our addresses; from outside the kernel lets none of them in.
+        A client on another machine has no media at our loopback, where services listen that trust everybody. One on
+        this machine may signal from any of our addresses; the kernel accepts none of those from outside.
         """
         return self if source is None or is_loopback(source) or is_ours(source) else self._from_elsewhere
 
     def __call__(self, host: str, port: int) -> bool:
-        """Look at one address and port of an offer."""
+        """Check one address and port of an offer."""
         heard = self._ports.taken(port)
         if (heard or port in self._listening) and host == self._advertised:
             return True
@@ -109,13 +111,13 @@ class Closed:
 
 @lru_cache(MAX_ROUTES)
 def is_loopback(host: str) -> bool:
-    """Tell whether an address is one at which a machine speaks to itself."""
+    """Tell whether an address is one at which a machine talks to itself."""
     return ip_address(host.partition("%")[0]).is_loopback
 
 
 @lru_cache(MAX_ROUTES)
 def _is_broadcast(host: str) -> bool:
-    """Tell the broadcast address of a network of this machine, by what the kernel says of it."""
+    """Tell whether the kernel treats this as the broadcast address of a local network."""
     if ":" in host:
         return False
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
@@ -129,7 +131,7 @@ def _is_broadcast(host: str) -> bool:
 
 
 def _route_source(remote: str) -> str:
-    """Return the address that this machine would use towards another; empty if there is no way."""
+    """Return the address that this machine would use towards another; empty if there is no route."""
     family = socket.AF_INET6 if ":" in remote else socket.AF_INET
     with socket.socket(family, socket.SOCK_DGRAM) as probe:
         try:

@@ -17,20 +17,20 @@ from sip.message.message import Framed, Request, Response, parse
 T1, T2 = 0.5, 4.0
 """RFC 3261 section 17.1.1.1, in seconds."""
 GREETING_SECONDS = 2.0
-"""For the answer to OPTIONS: three retransmissions."""
+"""Seconds for the answer to OPTIONS: three retransmissions."""
 _LOOK_SECONDS = 0.25
-"""How often a waiting request looks whether its stream was made anew."""
+"""Seconds between checks by a waiting request whether its connection was replaced."""
 
 
 class Owner(Protocol):
-    """Who gets what concerns one dialog."""
+    """Receives what concerns one dialog."""
 
     def asked(self, request: Request) -> Response:
         """Answer a request of the recorder."""
         ...
 
     def repeated(self, response: Response) -> Request | None:
-        """Give the ACK of a 2xx that came again."""
+        """Send the ACK of a repeated 2xx."""
         ...
 
 
@@ -49,9 +49,9 @@ class Agent:
         self._link = await open_link(self._plan, self._receive)
 
     async def greet(self) -> None:
-        """Ask OPTIONS (RFC 3261 section 11); raise Unreachable if nobody listens, which UDP does not tell otherwise.
+        """Send OPTIONS (RFC 3261 section 11); raise Unreachable if nobody listens, which UDP does not show otherwise.
 
-        A recorder that leaves it unanswered gets its calls all the same.
+        A recorder that does not answer it still gets its calls.
         """
         me, uri = self.link.me, self._plan.to
         sender = f"<sip:{dialog.AGENT}@{me.host}>;tag={secrets.token_hex(6)}"
@@ -62,7 +62,7 @@ class Agent:
             raise Unreachable(f"Nobody answers at {host}:{port} over UDP.")
 
     async def close(self) -> None:
-        """Send what is left and close the link."""
+        """Send what is queued and close the link."""
         if self._link is None:
             return
         if self._sending:
@@ -71,14 +71,14 @@ class Agent:
 
     @property
     def link(self) -> UdpLink | StreamLink:
-        """The way to the recorder; raise Unreachable before `start`."""
+        """The link to the recorder; raises Unreachable before `start`."""
         if self._link is None:
             raise Unreachable("The link is not open.")
         return self._link
 
     @property
     def me(self) -> Self:
-        """Who we are on the present connection."""
+        """Our address on the current connection."""
         return self.link.me
 
     @staticmethod
@@ -87,7 +87,9 @@ class Agent:
         return f"z9hG4bK{secrets.token_hex(10)}"
 
     async def ask(self, request: Request, timeout: float | None = None) -> tuple[Response | None, float]:
-        """Send a request and wait for its final answer, None if none came in time; and the seconds that it took."""
+        """Send a request and wait for its final answer; return it, or None on a timeout, and the
+        seconds that it took.
+        """
         key = (request.via.branch or "", request.method)
         queue = self._waiting[key] = asyncio.Queue()
         began = time.monotonic()
@@ -123,7 +125,7 @@ class Agent:
         return None
 
     def post(self, message: Request | Response) -> None:
-        """Send a message that nobody waits for."""
+        """Send a message that needs no answer."""
         task = asyncio.ensure_future(self.link.send(bytes(message)))
         self._sending.add(task)
         task.add_done_callback(self._sending.discard)
@@ -133,7 +135,7 @@ class Agent:
             message = parse(data)
             self._answered(message) if isinstance(message, Response) else self._asked(message)
         except SipError:
-            return  # what is no SIP message concerns nobody here
+            return  # invalid SIP messages are ignored
 
     def _answered(self, response: Response) -> None:
         method = response.cseq.method

@@ -1,7 +1,8 @@
-"""The client's side of DTLS-SRTP (RFC 5763, RFC 5764): datagrams in, datagrams out, keys for both ways in the end.
+"""The client's side of DTLS-SRTP (RFC 5763, RFC 5764): datagrams in, datagrams out, and finally keys for both
+directions.
 
-OpenSSL does the handshake; what is ours is who begins, which profile was agreed, and whether the recorder showed the
-certificate its answer named.
+OpenSSL does the handshake; this code decides who starts, which profile was agreed, and whether the recorder's
+certificate is the one its answer named.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ _PROFILES = {
     b"SRTP_AES128_CM_SHA1_80": ("AES_CM_128_HMAC_SHA1_80", 14),
     b"SRTP_AES128_CM_SHA1_32": ("AES_CM_128_HMAC_SHA1_32", 14),
 }
-"""Protection profiles in the order we like them: suite, bytes of salt (RFC 5764 section 4.1.2, RFC 7714 14.2)."""
+"""Protection profiles in our order of preference: suite, bytes of salt (RFC 5764 section 4.1.2, RFC 7714 14.2)."""
 _HASHES = {"sha-256": hashes.SHA256(), "sha-384": hashes.SHA384(), "sha-512": hashes.SHA512()}
 
 
@@ -40,7 +41,7 @@ class Own:
 
     @classmethod
     def create(cls) -> Own:
-        """Make a key and a certificate that says nothing."""
+        """Make a key and a certificate without personal data."""
         key = ec.generate_private_key(ec.SECP256R1())
         name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "recorder-simulate")])
         begin = datetime.now(UTC) - timedelta(days=1)
@@ -54,7 +55,7 @@ class Own:
 
 @dataclass(frozen=True, slots=True)
 class Agreed:
-    """What a handshake gave."""
+    """The result of a handshake."""
 
     suite: str
     """SRTP suite by its SDES name."""
@@ -81,17 +82,17 @@ class Association:
 
     @property
     def over(self) -> bool:
-        """Whether there are keys, or will never be any."""
+        """Whether there are keys, or there never will be."""
         return self.agreed is not None or self.fault is not None
 
     def receive(self, datagram: bytes) -> None:
-        """Take a datagram that is DTLS."""
+        """Take a DTLS datagram."""
         if self.fault is None:
             self._connection.bio_write(datagram)
             self._turn()
 
     def repeat(self) -> None:
-        """Send the last flight again if OpenSSL's timer says so; call it some times a second."""
+        """Send the last flight again if OpenSSL's timer says so; call it several times a second."""
         if self.over:
             return
         try:
@@ -101,7 +102,7 @@ class Association:
         self._flush()
 
     def data_to_send(self) -> list[bytes]:
-        """Take the datagrams to send."""
+        """Return the datagrams to send."""
         out, self._out = self._out, []
         return out
 
@@ -111,9 +112,9 @@ class Association:
                 self._connection.do_handshake()
                 self._finish()
             else:
-                self._connection.recv(MTU)  # a flight that is repeated is answered again
+                self._connection.recv(MTU)  # a repeated flight is answered again
         except SSL.WantReadError:
-            pass  # more has to come
+            pass  # more must arrive
         except SSL.Error:
             self.fault = self.fault if self.agreed else "the handshake failed"
         self._flush()
@@ -138,13 +139,13 @@ class Association:
         try:
             self._out.append(self._connection.bio_read(65_536))
         except SSL.WantReadError:
-            return  # nothing to say
+            return  # nothing to send
 
 
 @lru_cache(4)
 def _context(pem: bytes) -> SSL.Context:
     made = SSL.Context(SSL.DTLS_METHOD)
-    # The fingerprint is compared after the handshake; a chain there is none.
+    # The fingerprint is compared after the handshake; there is no certificate chain.
     made.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, lambda *_: True)
     made.use_privatekey(serialization.load_pem_private_key(pem, None))  # type: ignore[arg-type]  # it is an EC key
     made.use_certificate(x509.load_pem_x509_certificate(pem))

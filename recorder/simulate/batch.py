@@ -88,7 +88,7 @@ class Source:
         self.session = session
 
     def skip(self, ticks: int) -> None:
-        """Send nothing for so many ticks: the sequence goes on where it stopped."""
+        """Send nothing for so many ticks: the sequence continues where it stopped."""
         self.sequence -= ticks
 
 
@@ -109,7 +109,7 @@ class Batch:
         return len(self._places)
 
     def arrange(self, sources: Iterable[Source]) -> None:
-        """Lay out buffers, addresses and message headers for these streams."""
+        """Prepare buffers, addresses and message headers for these streams."""
         self._sources = sources = list(sources)  # their sessions live as long as their places here
         count = max(1, len(sources))
         self._buffer = bytearray(STRIDE * count)
@@ -155,7 +155,7 @@ class Batch:
             sent = _libc.sendmmsg(
                 self._descriptor, self._base + _MESSAGE.size * done, min(count - done, _MAX_MESSAGES), 0
             )
-            if sent <= 0:  # the first message failed (no route, firewall): leave it out, the others go on
+            if sent <= 0:  # the first message failed (no route, firewall): skip it, the others are sent
                 self.errors += 1
                 sent = 1
             done += sent

@@ -34,7 +34,7 @@ class Line:
     key: bytes = field(default=b"", repr=False)
     """Own master key and salt."""
     fingerprint: str = ""
-    """Own certificate where the keys come by DTLS-SRTP."""
+    """Own certificate if the keys come by DTLS-SRTP."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class Target:
     fingerprints: tuple[str, ...] = ()
     """The recorder's certificates, for DTLS-SRTP."""
     setup: str = ""
-    """Its role in the handshake: active begins it."""
+    """Its role in the handshake: active starts it."""
 
 
 def offer(
@@ -67,7 +67,7 @@ def offer(
 ) -> bytes:
     """Write an SDP offer, or an answer to the recorder's; `direction` is sendonly, or inactive while on hold.
 
-    `setup` is our DTLS role, which an answer has to name.
+    `setup` is our DTLS role, which an answer must name.
     """
     out = session_lines(address, session, version, user="recorder-simulate")
     for line in lines:
@@ -91,11 +91,11 @@ def _profile(line: Line) -> str:
 
 
 def read_answer(body: bytes, lines: Sequence[Line], direction: str) -> tuple[list[Target | None], list[str]]:
-    """Read the recorder's answer: where each stream goes (None: refused), and what breaks the rules."""
+    """Parse the recorder's answer: where each stream goes (None: refused), and which rules it breaks."""
     try:
         answer = SessionDescription.parse(body)
     except SipError:
-        return [None] * len(lines), ["The answer holds no SDP."]
+        return [None] * len(lines), ["The answer has no SDP."]
     faults = []
     if len(answer.media) != len(lines):
         faults.append(f"The answer has {len(answer.media)} m-lines for {len(lines)} offered (RFC 3264 section 6).")
@@ -110,7 +110,7 @@ def read_answer(body: bytes, lines: Sequence[Line], direction: str) -> tuple[lis
 
 
 def asks_for_silence(body: bytes) -> bool:
-    """Tell whether an offer of the recorder wants nothing sent (RFC 3264 section 8.4)."""
+    """Tell whether an offer of the recorder asks us to send nothing (RFC 3264 section 8.4)."""
     try:
         media = SessionDescription.parse(body).media
     except SipError:
@@ -135,11 +135,11 @@ def _key(media: MediaLine, line: Line) -> bytes:
         key = base64.b64decode(found[3] + "==") if found else b""
     except binascii.Error:
         return b""
-    return key if len(key) == SUITES.get(line.suite or "") else b""  # without it its reports stay unread, no more
+    return key if len(key) == SUITES.get(line.suite or "") else b""  # without it we only cannot read its reports
 
 
 def _judge(media: MediaLine, line: Line, direction: str) -> list[str]:
-    """Name what breaks RFC 3264, RFC 4568 or RFC 7866 in one answer line."""
+    """List what breaks RFC 3264, RFC 4568 or RFC 7866 in one answer line."""
     faults = []
     allowed = ("inactive",) if direction == "inactive" else ("recvonly", "inactive")
     if media.direction not in allowed:
@@ -153,7 +153,7 @@ def _judge(media: MediaLine, line: Line, direction: str) -> list[str]:
             "An answer line does not hold exactly the offered crypto line's tag and suite (RFC 4568 section 5.1.2)."
         )
     elif line.suite and not _key(media, line):
-        faults.append("An answer line's key has not the length of its suite (RFC 4568 section 6.1).")
+        faults.append("An answer line's key has the wrong length for its suite (RFC 4568 section 6.1).")
     if media.label != line.label:
         faults.append("An answer line does not echo its a=label.")
     if str(CODECS[line.codec].format.payload_type) not in media.payloads:
@@ -168,10 +168,10 @@ def identifier() -> str:
 
 @dataclass(slots=True)
 class Picture:
-    """The call as its metadata tells it."""
+    """The call as its metadata describe it."""
 
     parties: Sequence[Party]
-    """Who takes part, one a stream of sound."""
+    """Participants, one for each audio stream."""
     labels: Sequence[str]
     """Labels of the streams."""
     began: str
@@ -198,7 +198,7 @@ class Picture:
         self.parties = [*others, replace(last, name=f"{last.name} (updated)".strip())]
 
     def swap(self) -> None:
-        """Let the first two parties change places."""
+        """Swap the first two participants."""
         self.senders = [1 - party if party < 2 else party for party in self.senders]
 
     def document(self, *, held: bool = False) -> bytes:

@@ -21,15 +21,15 @@ from recorder.simulate.report import CallReport, StreamReport
 from sip.message.message import Request, Response
 
 _HANDSHAKE = 10.0
-"""Seconds a recorder may need until the keys of all streams are agreed."""
+"""Seconds the recorder has until the keys of all streams are agreed."""
 _STALL = 30.0
-"""Seconds a machine may stand still before its last packets are given up."""
+"""Seconds a machine may stall before its last packets are given up."""
 _LOOK = 0.02
-"""Seconds between two looks whether something has come about."""
+"""Seconds between checks of a condition."""
 _CLOCK = {"opus": 48, "VP8": 90}
-"""RTP clock units a millisecond; 8 of all others."""
+"""RTP clock units a millisecond; 8 for all others."""
 _GRACE = 0.06
-"""Seconds between the last packet and the hold or BYE behind it: signalling seldom overtakes audio by more."""
+"""Seconds between the last packet and the hold or BYE after it: signalling rarely overtakes audio by more."""
 
 
 class SimulatedCall:
@@ -68,7 +68,7 @@ class SimulatedCall:
         self.sending = False
 
     async def place(self) -> None:
-        """Set the call up, talk as the plan says, hang up."""
+        """Set the call up, send audio as planned, hang up."""
         self._agent.owners[self._dialog.call_id] = self
         await self._set_up()
         if self._ids:
@@ -88,7 +88,7 @@ class SimulatedCall:
         self.report.fault(*faults)
         await self._add_streams(targets)
         if not self._ids:
-            self.report.fault("The recorder took the call and none of its streams.")
+            self.report.fault("The recorder accepted the call but none of its streams.")
             await self._bye()
 
     async def _offer(self, method: str, metadata: bytes | None) -> tuple[Response | None, float]:
@@ -136,7 +136,7 @@ class SimulatedCall:
                 self.report.fault(*(f"DTLS-SRTP: {fault}." for fault in told["faults"]))
                 return
             await asyncio.sleep(_LOOK)
-        self.report.fault("DTLS-SRTP: no handshake came about.")
+        self.report.fault("DTLS-SRTP: no handshake completed.")
 
     def _words(self, number: int, i: int, line: Line, target: Target) -> dict[str, Any]:
         who = {
@@ -160,7 +160,7 @@ class SimulatedCall:
         return StreamReport(line.label, line.codec, line.suite, self._plan.run or 0, self._number, i, party, tune=tune)
 
     async def _talk(self) -> None:
-        """Send audio for the time of the plan, with its update and hold."""
+        """Send audio for the planned time, with the planned update and hold."""
         plan, began = self._plan, time.monotonic()
         await self._switch("on")
         if plan.update:
@@ -190,7 +190,7 @@ class SimulatedCall:
             self.sending = what == "on"
 
     async def _hush(self) -> None:
-        """Stop sending; return once the last packet is on its way, however late a busy machine makes it."""
+        """Stop sending; return once the last packet is sent, even if a busy machine delays it."""
         told = await self._media.do("off", ids=self._ids)
         self.sending = False
         await asyncio.sleep(_GRACE)
@@ -200,7 +200,7 @@ class SimulatedCall:
             await asyncio.sleep(_LOOK)
 
     async def _update(self) -> None:
-        """Tell a changed name in an UPDATE without SDP (RFC 7866 section 9.1)."""
+        """Send a changed name in an UPDATE without SDP (RFC 7866 section 9.1)."""
         if self._over.is_set():
             return
         self._picture.rename_last()
@@ -209,7 +209,7 @@ class SimulatedCall:
         self._expect(response, "UPDATE")
 
     async def _swap(self) -> None:
-        """Tell in a re-INVITE that two parties have changed places (RFC 7865 section 6.9)."""
+        """Report in a re-INVITE that two participants have swapped streams (RFC 7865 section 6.9)."""
         if self._over.is_set():
             return
         self._picture.swap()
@@ -236,7 +236,7 @@ class SimulatedCall:
 
     def _expect(self, response: Response | None, what: str) -> None:
         if response is None:
-            self.report.fault(f"Nobody answered a {what}.")
+            self.report.fault(f"There was no answer to a {what}.")
         elif response.status >= 300:
             self.report.fault(f"A {what} was answered {response.status} {response.reason}.")
 
@@ -265,7 +265,7 @@ class SimulatedCall:
         return dialog.reply(request, 501, "Not Implemented", extra=(("Allow", dialog.ALLOW),))
 
     def _turned(self, theirs: bytes) -> bytes:
-        """Answer an offer of the recorder: silent while it wants silence, else as before."""
+        """Answer an offer of the recorder: with inactive while it asks for silence, else as before."""
         if theirs:
             before, self._silenced = self._silenced, asks_for_silence(theirs)
             if before is not self._silenced:
@@ -276,6 +276,6 @@ class SimulatedCall:
         return offer(*where, mux=self._plan.rtcp_mux, setup=self._role if theirs else "actpass")
 
     def repeated(self, response: Response) -> Request | None:
-        """Give the ACK of a 2xx that came again (RFC 3261 section 13.2.2.4)."""
+        """Send the ACK of a repeated 2xx (RFC 3261 section 13.2.2.4)."""
         same = self._invite is not None and response.cseq.number == self._invite.cseq.number
         return self._ack if same and 200 <= response.status < 300 else None

@@ -1,4 +1,4 @@
-"""Audio that says which frame it is: 160 samples of G.711 whose signs are 160 bits, to be found again in any recording.
+"""Audio whose frames identify themselves: 160 samples of G.711 whose signs are 160 bits, found in any recording.
 
 Bits of a frame, first sample first: 32 sync, 32 run, 24 call, 8 stream, 32 frame number, 32 CRC-32 of the four fields.
 All but the sync word are whitened with a fixed pattern, so that a call of many zeros is no hum. The sign of a sample
@@ -61,7 +61,7 @@ def _spread(number: int) -> int:
 
 
 def stream_mask(codec: str, run: int, call: int, stream: int) -> int:
-    """Return what `frame_mask` is combined with: the frame number 0 of a stream as 160 code words."""
+    """Return the part of a mask that depends on the stream: the frame number 0 as 160 code words."""
     positive = int.from_bytes(bytes([LOUD[codec][0]]) * SAMPLES, "big")
     return positive ^ _spread(bits(run, call, stream, 0))
 

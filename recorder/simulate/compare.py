@@ -1,4 +1,4 @@
-"""Hold a recording against what was sent: every frame once, in its place, on its channel."""
+"""Compare a recording with what was sent: every frame once, in its place, on its channel."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from recorder.simulate.report import StreamReport
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """What one channel of a recording has other than its stream sent."""
+    """How one channel of a recording differs from what its stream sent."""
 
     sent: int
     """Frames sent."""
     missing: tuple[int, ...]
-    """Frame numbers that are not there."""
+    """Missing frame numbers."""
     doubled: tuple[int, ...]
-    """Frame numbers that are there more than once."""
+    """Frame numbers that occur more than once."""
     foreign: int
     """Frames of other streams, calls or runs."""
     displaced: tuple[int, ...]
-    """Frame numbers that lie elsewhere than their time says."""
+    """Frame numbers at another position than their time says."""
 
     @property
     def none(self) -> bool:

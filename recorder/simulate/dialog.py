@@ -15,7 +15,7 @@ AGENT = "recorder-simulate"
 
 @dataclass(frozen=True, slots=True)
 class Self:
-    """Who we are on one connection."""
+    """Our address on one connection."""
 
     transport: str
     """udp, tcp or tls."""
@@ -77,7 +77,9 @@ class Dialog:
         return Request(method, self.target, headers=headers, body=content)
 
     def ack(self, response: Response, me: Self, branch: str, invite: Request) -> Request:
-        """Build the ACK: own branch behind a 2xx (section 13.2.2.4), the INVITE's else (section 17.1.1.3)."""
+        """Build the ACK: with its own branch after a 2xx (RFC 3261 section 13.2.2.4), else the INVITE's (section
+        17.1.1.3).
+        """
         number = invite.cseq.number
         if 200 <= response.status < 300:
             return Request("ACK", self.target, headers=self._head("ACK", me, branch, number))
@@ -100,7 +102,7 @@ class Dialog:
         return headers
 
     def established(self, response: Response) -> None:
-        """Take tag, route set and remote target of a 2xx (sections 12.1.2 and 12.2.1.2)."""
+        """Take tag, route set and remote target from a 2xx (RFC 3261 sections 12.1.2 and 12.2.1.2)."""
         if not self.to_value:
             self.to_value = response.headers.get("To") or self.to
             self.routes = list(reversed(response.headers.values("Record-Route")))
@@ -123,7 +125,7 @@ def reply(
     body: bytes = b"",
     tag: str = "",
 ) -> Response:
-    """Build the answer to a request of the recorder (section 8.2.6)."""
+    """Build the answer to a request of the recorder (RFC 3261 section 8.2.6)."""
     headers = Headers()
     for name in ("Via", "Record-Route"):
         for value in request.headers.all(name):

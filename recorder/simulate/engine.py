@@ -1,8 +1,8 @@
-"""The media process of a run: `python -m recorder.simulate.engine` sends what its standard input tells it to.
+"""The media process of a run: `python -m recorder.simulate.engine` sends what commands on its standard input say.
 
 Commands are JSON, one a line: open, sound, add, keyed, on, off, time, drop, count; each gets one JSON line back. Every
-stream sends each 20 ms; streams are spread over ten slots of 2 ms. The clock never skips: after a stall the slots are
-made up for.
+stream sends each 20 ms; streams are spread over ten slots of 2 ms. The clock never skips: after a stall the missed
+slots are sent late.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ REPORT_TICKS = 250
 LATE, VERY_LATE = 0.005, 0.020
 _SOCKET_BUFFER = 4 << 20
 _TRIES = 500
-"""Attempts to find two neighbouring ports that are free."""
+"""Attempts to find two neighbouring free ports."""
 _LOWEST_PORT = 40_000
 _PRIORITY = -10
-"""Nice value where allowed: a late generator proves nothing."""
+"""Nice value if allowed: a late generator proves nothing."""
 _LISTEN_EVERY = 10
-"""Ticks between looks at what the recorder reports; its reports are seconds apart."""
+"""Ticks between reads of the recorder's reports, which are seconds apart."""
 
 
 class Engine:
@@ -63,11 +63,11 @@ class Engine:
                 each.close()
 
     def do(self, words: Words) -> Words:
-        """Do one command and give its reply."""
+        """Carry out one command and return its reply."""
         return COMMANDS[words["do"]](self, words)
 
     def open(self, words: Words) -> Words:
-        """Open a pair of ports a lane; give the RTP ports."""
+        """Open a pair of ports for each lane; return the RTP ports."""
         self._pem = words.get("pem", "").encode()
         for _ in range(words["lanes"]):
             self._lanes.append(_pair(words["address"]))
@@ -92,14 +92,14 @@ class Engine:
         return {}
 
     def keyed(self, words: Words) -> Words:
-        """Tell whether the handshakes of streams are over, and what went wrong in any."""
+        """Tell whether the handshakes of streams are over, and any error."""
         made = [self._shaking[number] for number in words["ids"] if number in self._shaking]
         return {"over": all(each.over for each in made), "faults": [each.fault for each in made if each.fault]}
 
     def on(self, words: Words) -> Words:
-        """Let streams send from the next tick on, and report behind the first packet (RFC 3550 section 6.2).
+        """Let streams send from the next tick on, and send a report after the first packet (RFC 3550 section 6.2).
 
-        So whoever gets them can line up also the streams of a short call, however late a busy machine sends one.
+        The recorder can then align even the streams of a short call, however late a busy machine sends one.
         """
         for stream in self._named(words):
             stream.on(self.tick + 1)
@@ -107,17 +107,17 @@ class Engine:
         return {"tick": self.tick + 1}
 
     def off(self, words: Words) -> Words:
-        """Stop streams behind the tick that is being sent."""
+        """Stop streams after the current tick."""
         for stream in self._named(words):
             stream.off(self.tick + 1)
         return {"tick": self.tick + 1}
 
     def time(self, words: Words) -> Words:
-        """Tell which tick is being sent: every packet of those before is."""
+        """Return the current tick: every packet of earlier ones is sent."""
         return {"tick": self.tick}
 
     def drop(self, words: Words) -> Words:
-        """Stop streams, say goodbye, give what they did and forget them."""
+        """Stop streams, send BYE, return their figures and forget them."""
         reply = []
         for number, stream in zip(words["ids"], self._named(words), strict=True):
             stream.off(self.tick + 1)
@@ -131,7 +131,7 @@ class Engine:
         return {"streams": reply}
 
     def count(self, words: Words) -> Words:
-        """Give the figures of the whole process."""
+        """Return the figures of the whole process."""
         usage = resource.getrusage(resource.RUSAGE_SELF)
         errors = sum(batch.errors for lane in self._batches for batch in lane)
         packets = self._packets + sum(stream.packets(self.tick) for stream in self.streams.values())
@@ -150,7 +150,7 @@ class Engine:
             yield stream
 
     def begin(self, tick: int) -> None:
-        """Begin a tick: lay out anew what changed, so that all its slots agree on who sends; reports both ways."""
+        """Start a tick: apply changes, so that all its slots agree on who sends; exchange reports."""
         self.tick = tick
         self._zero = min(self._zero, time.time() - tick * TICK)
         for lane, slot in self._changed:
@@ -175,13 +175,13 @@ class Engine:
                 batches[slot].send(self.tick, frame)
 
     def _report(self, stream: Outgoing, *, leaving: bool = False) -> None:
-        """Say when this tick was due: a busy machine makes us late, and no clock of ours the slower."""
+        """Note when this tick was due: a busy machine delays sending but not the clock."""
         place = self._lanes[stream.lane][0 if stream.mux else 1]
         now = self._zero + self.tick * TICK
         try:
             place.sendto(stream.report(self.tick, now, leaving=leaving), stream.reports_to)
         except OSError:
-            return  # a closed port of the recorder is no fault of the audio
+            return  # a closed port of the recorder is not a fault of the audio
 
     def _listen(self) -> None:
         for pair in self._lanes:
@@ -201,7 +201,7 @@ COMMANDS = {
 
 
 def _waiting(place: socket.socket) -> Iterator[tuple[bytes, tuple[str, int]]]:
-    """Yield what a socket holds."""
+    """Yield the datagrams in a socket."""
     while True:
         try:
             packet, name = place.recvfrom(2048, socket.MSG_DONTWAIT)
@@ -239,7 +239,7 @@ class Orders:
         self.over = False
 
     def take(self, wait: float) -> None:
-        """Do what has come, waiting so many seconds for it at most."""
+        """Carry out waiting commands; wait at most so many seconds for one."""
         if not select.select([0], [], [], wait)[0]:
             return
         data = os.read(0, 1 << 20)
@@ -277,9 +277,9 @@ def _note(figures: dict[str, int], late: float) -> None:
 
 
 if __name__ == "__main__":
-    gc.disable()  # nothing here makes cycles, and a collection is a late slot
+    gc.disable()  # nothing here makes reference cycles, and a collection delays a slot
     try:
         os.setpriority(os.PRIO_PROCESS, 0, _PRIORITY)
     except PermissionError:
-        pass  # an ordinary user's generator takes its turn
+        pass  # without privileges the generator runs at normal priority
     run()

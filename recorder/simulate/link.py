@@ -1,4 +1,4 @@
-"""The way to the recorder: one UDP socket, or one TCP or TLS connection that is made anew when it breaks."""
+"""The link to the recorder: one UDP socket, or one TCP or TLS connection that is opened again when it breaks."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from sip.message.message import Framed
 
 CONNECT_SECONDS = 5.0
 RETRY_SECONDS = 0.1
-"""Between attempts to connect again: a recorder that restarts is back within a second."""
+"""Seconds between attempts to connect again: a recorder that restarts is back within a second."""
 _RECEIVE_BUFFER = 4 << 20
 
 Receive = Callable[[Framed | bytes], None]
 
 
 class Unreachable(Exception):
-    """Nobody could be reached; says why in one sentence."""
+    """The recorder cannot be reached; the message says why."""
 
 
 async def open_link(plan: Plan, receive: Receive) -> UdpLink | StreamLink:
-    """Open the way to the recorder; raise Unreachable."""
+    """Open the link to the recorder; raise Unreachable."""
     host = await _resolve(plan)
     if plan.carrier == "udp":
         return await _open_udp(plan, host, receive)
@@ -41,12 +41,12 @@ async def _resolve(plan: Plan) -> str:
     try:
         found = await asyncio.get_running_loop().getaddrinfo(name, plan.port, type=socket.SOCK_DGRAM)
     except OSError:
-        raise Unreachable(f"The name {name} is not known.") from None
+        raise Unreachable(f"The name {name} cannot be resolved.") from None
     return str(found[0][4][0])
 
 
 def own_address(host: str, port: int) -> str:
-    """Return the address that packets to a host leave from; raise Unreachable."""
+    """Return the local address for packets to a host; raise Unreachable."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_DGRAM) as probe:
         try:
@@ -68,7 +68,7 @@ class UdpLink(asyncio.DatagramProtocol):
         self.refused = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Note the transport."""
+        """Store the transport."""
         self._transport = cast(asyncio.DatagramTransport, transport)
         address, port = transport.get_extra_info("sockname")[:2]
         self.address, self.me = address, Self("udp", _bracketed(address), port)
@@ -79,7 +79,7 @@ class UdpLink(asyncio.DatagramProtocol):
             self._receive(data)
 
     def error_received(self, exc: Exception) -> None:
-        """Note that nobody listens there; retransmissions go on, the recorder may be starting."""
+        """Note that nobody listens there; retransmissions continue, because the recorder may be starting."""
         self.refused = self.refused or isinstance(exc, ConnectionRefusedError)
 
     async def send(self, data: bytes) -> None:
@@ -160,7 +160,7 @@ class StreamLink:
                     if message != KEEPALIVE:
                         self._receive(message)
         except (OSError, FramingError):
-            return  # the connection is made anew
+            return  # the connection is opened again
 
     async def send(self, data: bytes) -> None:
         """Send one message, on the next connection if this one is broken."""

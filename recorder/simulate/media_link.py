@@ -1,4 +1,4 @@
-"""The media process as the signalling sees it: start it, tell it, hear from it."""
+"""Start the media process, send it commands and read its replies."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ _LINE_LIMIT = 64 << 20
 
 
 class MediaLost(Exception):
-    """The media process ended by itself."""
+    """The media process ended unexpectedly."""
 
 
 class MediaLink:
     """One media process."""
 
     async def start(self) -> None:
-        """Start it, of our own files: -P takes none from the folder that somebody started us in."""
+        """Start it from our own files: -P ignores those in the current folder."""
         self._process = await asyncio.create_subprocess_exec(
             sys.executable, "-P", "-m", "recorder.simulate.engine",
             stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, limit=_LINE_LIMIT,
@@ -27,7 +27,7 @@ class MediaLink:
         self._lock = asyncio.Lock()
 
     async def do(self, what: str, **words: Any) -> Any:
-        """Give a command and return its reply; raise MediaLost."""
+        """Send a command and return its reply; raise MediaLost."""
         process = self._process
         if process.stdin is None or process.stdout is None:
             raise MediaLost("The media process has no pipes.")
@@ -39,7 +39,7 @@ class MediaLink:
             except ConnectionError:
                 line = b""
         if not line:
-            raise MediaLost("The media process ended by itself.")
+            raise MediaLost("The media process ended unexpectedly.")
         return json.loads(line)
 
     async def stop(self) -> None:

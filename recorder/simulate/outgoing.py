@@ -1,4 +1,4 @@
-"""One stream of a call as the media process sees it: when it sent, with what, and what was reported about it."""
+"""One stream of a call in the media process: when and what it sent, and what was reported about it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Words = dict[str, Any]
 
 
 class Outgoing:
-    """What one stream sends; ticks are the clock of the process."""
+    """What one stream sends; times are in ticks of the process."""
 
     def __init__(self, words: Words, sounds: dict[int, list[bytes]]) -> None:
         codec = CODECS[words["codec"]]
@@ -53,7 +53,7 @@ class Outgoing:
         self._octets = len(frames[0]) if frames else coded.SAMPLES
 
     def keyed(self, rtp: tuple[str, bytes], rtcp: tuple[str, bytes, bytes]) -> None:
-        """Take what a handshake gave: suite and own key of the audio; suite, own and peer's key of the reports."""
+        """Store the result of a handshake: suite and own key of the audio; suite, own and peer's key of the reports."""
         self.source.protect_by(sender(*rtp))
         self._reporter = self.source.session if self.mux else sender(rtcp[0], rtcp[1])
         self._opener = receiver(rtcp[0], rtcp[2])
@@ -63,7 +63,7 @@ class Outgoing:
         return sum(end - begin for begin, end in self.sent) + (tick - self.began if self.began is not None else 0)
 
     def on(self, tick: int) -> None:
-        """Begin with this tick; the sequence goes on where it stopped, the timestamp follows the clock."""
+        """Start with this tick; the sequence continues where it stopped, the timestamp follows the clock."""
         if self.began is None:
             self.source.skip(tick - (self.sent[-1][1] if self.sent else 0))
             self.began = tick
@@ -82,7 +82,7 @@ class Outgoing:
         return bytes(self._reporter.protect_rtcp(plain)) if self._reporter else plain
 
     def hear(self, packet: bytes) -> None:
-        """Take a packet that came from the recorder's port of this stream."""
+        """Take a packet from the recorder's port of this stream."""
         if self._opener is not None:
             try:
                 packet = self._opener.unprotect_rtcp(packet)

@@ -1,4 +1,4 @@
-"""What a run is to do, checked before anything is sent."""
+"""What a run should do, checked before anything is sent."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ CODECS = {
     "VP8": Codec(Format(97, "VP8", 90000), 90000, 1800),
 }
 VIDEO = "VP8"
-"""The codec of pictures, the only one of CODECS that is not sound."""
+"""The video codec, the only one of CODECS that is not audio."""
 CHOICES = {
     "g711": ("PCMA", "PCMU"),
     "pcma": ("PCMA",),
@@ -49,22 +49,22 @@ CHOICES = {
     "g722": ("G722",),
     "opus": ("opus",),
 }
-"""Codec words of the command line; streams take turns through the names."""
+"""Codec words of the command line; streams use the names in turn."""
 TRANSPORTS = ("udp", "tcp", "tls")
 KINDS = ("coded", "tone")
 MAX_STREAMS = 8
 MAX_CALLS = 20_000
 LONGEST_TUNE = 30.0
-"""Seconds until a tune begins again; keeps encoding short and memory small."""
+"""Seconds until a voice repeats; keeps encoding short and memory small."""
 
 
 class PlanError(ValueError):
-    """A wish that cannot be met; says what would be right."""
+    """An impossible request; the message says what is possible."""
 
 
 @dataclass(frozen=True, slots=True)
 class Party:
-    """Somebody who speaks in a call."""
+    """A participant of a call."""
 
     name: str
     """As shown; may be empty."""
@@ -74,7 +74,7 @@ class Party:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """One run: so many calls of so many seconds at one recorder."""
+    """One run: so many calls of so many seconds to one recorder."""
 
     to: str
     """SIP URI of the recorder; its parameter `transport` counts unless `transport` is given."""
@@ -93,21 +93,21 @@ class Plan:
     hold: float = 0.0
     """Seconds that each call is held in its middle; 0 is never."""
     update: bool = False
-    """Send an UPDATE with metadata (the last party's name changes) at a quarter of each call."""
+    """Send an UPDATE with metadata (the last participant's name changes) at a quarter of each call."""
     streams: int = 2
-    """Streams of sound a call, one party each."""
+    """Audio streams per call, one participant each."""
     audio_kind: str = "coded"
-    """`coded` (every frame can be found again; G.711 only) or `tone` (for people to hear)."""
+    """`coded` (every frame can be identified; G.711 only) or `tone` (for listening)."""
     audio: Path | None = None
-    """Folder that gets what was sent, as one WAV file a stream."""
+    """Folder for what was sent, as one WAV file per stream."""
     parties: tuple[tuple[Party, ...], ...] = ()
-    """Who speaks, by call; calls beyond its end get invented people."""
+    """Participants, by call; calls beyond its end get invented people."""
     source: str | None = None
-    """Own address for signalling and media; by default the one that the route to the recorder has."""
+    """Own address for signalling and media; by default that of the route to the recorder."""
     ca: Path | None = None
-    """Certificates that may vouch for the recorder; by default the system's."""
+    """Certificate authorities for the recorder; by default the system's."""
     insecure: bool = False
-    """Take any certificate of the recorder."""
+    """Accept any certificate of the recorder."""
     certificate: Path | None = None
     """Own certificate for TLS, if the recorder asks for one."""
     private_key: Path | None = None
@@ -115,9 +115,11 @@ class Plan:
     rtcp_mux: bool = False
     """Offer RTP and RTCP on one port (RFC 5761)."""
     video: bool = False
-    """Offer a stream of pictures for each party, behind those of sound."""
+    """Offer a video stream for each participant, after the audio streams."""
     swap_speakers: bool = False
-    """Say at three quarters of each call that the first two parties change places: each is said to send the other's."""
+    """Report at three quarters of each call that the first two participants swap: each is said to send the other's
+    stream.
+    """
     setup_timeout: float = 32.0
     """Seconds to wait for an answer (RFC 3261 timer B)."""
     run: int | None = None
@@ -125,7 +127,7 @@ class Plan:
 
     @property
     def target(self) -> Uri:
-        """The recorder's URI; raise PlanError."""
+        """Return the recorder's URI; raise PlanError."""
         try:
             uri = Uri.parse(self.to)
         except SipError:
@@ -138,7 +140,7 @@ class Plan:
 
     @property
     def carrier(self) -> str:
-        """The transport that counts."""
+        """The transport to use."""
         uri = self.target
         return (self.transport or uri.param("transport") or ("tls" if uri.scheme == "sips" else "udp")).lower()
 
@@ -149,7 +151,7 @@ class Plan:
 
     @property
     def coded(self) -> bool:
-        """Whether the audio says which frame it is; only the laws of G.711 keep signs bit by bit."""
+        """Whether frames of the audio can be identified; only G.711 keeps each sign bit."""
         return self.audio_kind == "coded" and self.codec in ("g711", "pcma", "pcmu")
 
     @property
@@ -158,7 +160,7 @@ class Plan:
         return 2 * self.streams if self.video else self.streams
 
     def codec_of(self, stream: int) -> str:
-        """Return the codec of a stream; those of pictures come behind those of sound."""
+        """Return the codec of a stream; video streams follow the audio streams."""
         if self.video and stream >= self.streams:
             return VIDEO
         names = CHOICES[self.codec]
@@ -171,12 +173,12 @@ class Plan:
         return list(SUITES)[call % len(SUITES)] if self.srtp == "all" else self.srtp
 
     def parties_of(self, call: int) -> tuple[Party, ...]:
-        """Return who speaks in a call, one party a stream."""
+        """Return the participants of a call, one for each stream."""
         given = self.parties[call] if call < len(self.parties) else ()
         return tuple(given[i] if i < len(given) else _invented(call, i) for i in range(self.streams))
 
     def check(self) -> None:
-        """Raise PlanError for what cannot be done."""
+        """Raise PlanError for an impossible plan."""
         _ = self.target
         _one_of("srtp", self.srtp, ("none", "all", "dtls", *SUITES))
         _one_of("transport", self.carrier, TRANSPORTS)
@@ -188,7 +190,7 @@ class Plan:
         _between("rate", self.rate, 0.01, 10_000)
         _between("hold", self.hold, 0, self.seconds)
         if self.swap_speakers and self.streams < 2:
-            raise PlanError("Speakers can change places only where there are two. Leave streams at 2 or more.")
+            raise PlanError("Speakers can change places only if there are two. Set streams to 2 or more.")
         if self.source is not None:
             _address(self.source)
 

@@ -14,10 +14,10 @@ from recorder.simulate import coded
 from recorder.simulate.plan import CODECS, TICK, VIDEO, Party
 
 _ENOUGH = 100_000
-"""Packets from which the cost of one says something: below, the clock's own ticking is most of it."""
+"""Packets needed for a meaningful cost per packet: with fewer, the clock itself is most of it."""
 
 Stretch = tuple[int, int]
-"""First tick sent and first tick not sent any more; a tick is 20 ms of the sender's clock."""
+"""First tick sent and first tick no longer sent; a tick is 20 ms of the sender's clock."""
 
 
 @dataclass(slots=True)
@@ -37,21 +37,21 @@ class StreamReport:
     stream: int
     """Number of the stream in coded frames, from 0."""
     party: Party
-    """Who speaks, or is seen."""
+    """The participant heard or seen."""
     later: Party | None = None
-    """Who does since the speakers changed places; None if they did not."""
+    """The participant since the speakers changed places; None if they did not."""
     sent: tuple[Stretch, ...] = ()
     """When packets went out, one each tick."""
     tune: array[int] | None = field(default=None, repr=False)
-    """The voice that is sent again and again, None for coded audio."""
+    """The voice that is repeated, None for coded audio."""
     receiver_reports: int = 0
     """RTCP report blocks about it."""
     unreadable_reports: int = 0
-    """RTCP packets that did not authenticate."""
+    """RTCP packets that failed authentication."""
     lost_reported: int = 0
-    """Packets lost as the recorder says."""
+    """Packets lost according to the recorder."""
     jitter_ms: float = 0.0
-    """Jitter as the recorder says."""
+    """Jitter according to the recorder."""
 
     def settle(self, figures: Mapping[str, Any], clock: int) -> None:
         """Take what the media process counted; `clock`: RTP clock units a millisecond."""
@@ -75,7 +75,7 @@ class StreamReport:
         return [tick for begin, end in self.sent for tick in range(begin, end)]
 
     def samples(self) -> array[int]:
-        """Return what was said as 16-bit samples from the first packet on, silence where nothing was sent."""
+        """Return what was sent as 16-bit samples from the first packet on, with silence where nothing was sent."""
         size = round(self.rate * TICK)
         sound = array("h")
         for begin, end in self.sent:
@@ -125,7 +125,7 @@ class CallReport:
     session_id: str
     """session_id of the metadata."""
     parties: tuple[Party, ...]
-    """Who took part."""
+    """Participants."""
     status: int = 0
     """Final answer to the INVITE, 0 if none came."""
     reason: str = ""
@@ -137,7 +137,7 @@ class CallReport:
     ended_by_recorder: bool = False
     """The recorder sent BYE first."""
     faults: list[str] = field(default_factory=list)
-    """What the recorder did against the rules, in words."""
+    """Rules that the recorder broke, in words."""
     streams: list[StreamReport] = field(default_factory=list)
     """Streams in the order of the offer, empty if the call was refused."""
 
@@ -150,11 +150,11 @@ class CallReport:
         self.setup_ms, self.status, self.reason = setup_ms, status, reason
 
     def fault(self, *faults: str) -> None:
-        """Note what the recorder did against the rules."""
+        """Note which rules the recorder broke."""
         self.faults += faults
 
     def renamed(self, parties: Sequence[Party]) -> None:
-        """Note who takes part since the metadata were updated."""
+        """Note the participants since the metadata were updated."""
         self.parties = tuple(parties)
 
     def ended(self, *, bye_status: int = 0, by_recorder: bool = False) -> None:
@@ -164,12 +164,12 @@ class CallReport:
 
     @property
     def answered(self) -> bool:
-        """Whether the recorder took the call."""
+        """Whether the recorder accepted the call."""
         return 200 <= self.status < 300
 
     @property
     def well(self) -> bool:
-        """Whether the call was taken, lasted as long as told and ended in good order."""
+        """Whether the call was accepted, lasted as long as planned and ended normally."""
         return self.answered and not self.faults and not self.ended_by_recorder and 200 <= self.bye_status < 300
 
     def as_dict(self) -> dict[str, Any]:
@@ -235,11 +235,11 @@ class Report:
     sending: Sending
     """How well the media were sent."""
     unreachable: str | None = None
-    """Why nobody could be reached at all, in words."""
+    """Why the recorder could not be reached at all, in words."""
 
     @property
     def exit_status(self) -> int:
-        """0 all calls went as told, 1 some did not, 3 nobody answers."""
+        """0 all calls went as planned, 1 some did not, 3 nobody answers."""
         if self.unreachable or not any(call.status for call in self.calls):
             return 3
         return 0 if all(call.well for call in self.calls) else 1
@@ -250,11 +250,11 @@ class Report:
         return sum(stream.frames for call in self.calls for stream in call.streams)
 
     def setup_ms(self, share: float) -> float | None:
-        """Return the time that so many of the answered calls did not exceed, None without any."""
+        """Return the time that this share of the answered calls did not exceed, None without any."""
         return percentile([c.setup_ms for c in self.calls if c.answered and c.setup_ms is not None], share)
 
     def refusals(self) -> dict[str, int]:
-        """Count the calls not taken, by status and reason."""
+        """Count the refused calls, by status and reason."""
         return dict(Counter(f"{c.status or 'no answer'} {c.reason}".strip() for c in self.calls if not c.answered))
 
     def as_dict(self) -> dict[str, Any]:
@@ -272,7 +272,7 @@ class Report:
         }
 
     def facts(self) -> dict[str, object]:
-        """Return the lines that a person reads."""
+        """Return the lines for a person to read."""
         heard = sum(s.receiver_reports for c in self.calls for s in c.streams)
         lost = sum(max(0, s.lost_reported) for c in self.calls for s in c.streams)
         answered, well = sum(c.answered for c in self.calls), sum(c.well for c in self.calls)
@@ -296,7 +296,7 @@ class Report:
 
 
 def percentile(values: Sequence[float], share: float) -> float | None:
-    """Return the smallest value that so large a share does not exceed; None of nothing."""
+    """Return the smallest value that this share does not exceed; None for no values."""
     ordered = sorted(values)
     return ordered[max(0, math.ceil(share * len(ordered)) - 1)] if ordered else None
 
@@ -307,7 +307,7 @@ def wav_name(call: CallReport, stream: StreamReport) -> str:
 
 
 def write_audio(folder: Path, calls: Sequence[CallReport]) -> int:
-    """Write what was sent as one mono WAV a stream; give the number of files."""
+    """Write what was sent as one mono WAV a stream; return the number of files."""
     import wave
 
     folder.mkdir(parents=True, exist_ok=True)

@@ -41,7 +41,7 @@ def sender_report(ssrc: int, now: float, timestamp: int, packets: int, octets: i
 
 
 def heard(compound: bytes) -> list[Heard]:
-    """Read the report blocks of a decrypted compound packet; what does not fit is left out."""
+    """Read the report blocks of a decrypted compound packet; skip what does not fit."""
     found: list[Heard] = []
     at = 0
     while at + 8 <= len(compound):

@@ -20,11 +20,11 @@ from recorder.simulate.report import CallReport, Report, Sending, write_audio
 from recorder.simulate.sounds import encode, tune
 
 Progress = Callable[[float], None]
-"""Gets the share of the run that is done, 0 to 1."""
+"""Receives the share of the run that is done, 0 to 1."""
 VOICES = 8
-"""Different voices; enough that the parties of neighbouring calls differ."""
+"""Number of different voices; enough that participants of neighbouring calls differ."""
 CODED: tuple[int, Any] = (0, None)
-"""What a stream sends that says which frame it is: nothing that was encoded before."""
+"""Used for a stream of coded audio, which has no encoded voice."""
 _STEP = 0.2
 """Seconds between reports of progress."""
 
@@ -32,9 +32,9 @@ _STEP = 0.2
 async def run(
     plan: Plan, on_progress: Progress | None = None, on_media: Callable[[MediaLink], None] | None = None
 ) -> Report:
-    """Place the calls of a plan; raise PlanError for a plan that cannot be.
+    """Place the calls of a plan; raise PlanError for an impossible plan.
 
-    `on_media` gets the media process as soon as it runs: a bench asks it for its count within the run.
+    `on_media` gets the media process as soon as it runs: a benchmark asks it for its counters during the run.
     """
     plan.check()
     plan = replace(plan, run=plan.run if plan.run is not None else secrets.randbits(32))
@@ -83,7 +83,7 @@ async def _place_all(
     plan: Plan, agent: Agent, media: MediaLink, ports: list[int], voices: list[Any], pictures: list[Any],
     fingerprint: str,
 ) -> list[CallReport]:  # fmt: skip
-    """Place one call after the other at the rate of the plan; wait for all."""
+    """Start calls at the planned rate; wait for all."""
     began, tasks, placed = time.monotonic(), [], []
     for number in range(plan.calls):
         await asyncio.sleep(max(0.0, began + number / plan.rate - time.monotonic()))
@@ -99,14 +99,14 @@ async def _place_all(
 
 def _own() -> tuple[str, str]:
     """Make the certificate of a run for DTLS-SRTP: PEM and fingerprint."""
-    from recorder.simulate.association import Own  # OpenSSL's binding, which runs without DTLS need not load
+    from recorder.simulate.association import Own  # loads OpenSSL's binding, which runs without DTLS do not need
 
     own = Own.create()
     return own.pem.decode(), own.fingerprint
 
 
 async def _voices(plan: Plan, media: MediaLink) -> list[dict[str, tuple[int, Any]]]:
-    """Encode the voices and hand them to the media process; give id and samples by voice and codec."""
+    """Encode the voices and send them to the media process; return id and samples by voice and codec."""
     voices: list[dict[str, tuple[int, Any]]] = []
     for number in range(min(VOICES, plan.calls * plan.streams)):
         voices.append({})
@@ -120,7 +120,7 @@ async def _voices(plan: Plan, media: MediaLink) -> list[dict[str, tuple[int, Any
 
 
 async def _pictures(plan: Plan, media: MediaLink) -> list[tuple[int, Any]]:
-    """Encode the pictures of each party and hand them to the media process; give their ids, and no sound."""
+    """Encode the pictures of each participant and send them to the media process; return their ids, and no audio."""
     made = []
     for number in range(plan.streams):
         frames = await asyncio.to_thread(video.encode, number)
@@ -137,4 +137,4 @@ async def _meter(plan: Plan, on_progress: Progress) -> None:
 
 
 def _nobody(share: float) -> None:
-    """Take progress that nobody watches."""
+    """Ignore progress."""

@@ -1,4 +1,6 @@
-"""The handshakes of one stream in the media process: one on the RTP port, without rtcp-mux another on the RTCP port."""
+"""The handshakes of one stream in the media process: one on the RTP port and, without rtcp-mux, another on the RTCP
+port.
+"""
 
 from __future__ import annotations
 
@@ -19,14 +21,14 @@ Name = tuple[str, int]
 
 
 class Shaking:
-    """What is under way for a stream until it has its keys."""
+    """The state of a stream's handshakes until it has its keys."""
 
     def __init__(
         self, words: dict[str, Any], pem: bytes, stream: Outgoing, sockets: tuple[socket.socket, socket.socket]
     ) -> None:
         from recorder.simulate.association import (
             Association,
-        )  # OpenSSL's binding, which runs without DTLS need not load
+        )  # loads OpenSSL's binding, which runs without DTLS do not need
 
         self._stream = stream
         self._ports: dict[Name, tuple[Association, socket.socket]] = {}
@@ -44,7 +46,7 @@ class Shaking:
 
     @property
     def over(self) -> bool:
-        """Whether all handshakes came to an end."""
+        """Whether all handshakes have ended."""
         return all(made.over for made, _ in self._ports.values())
 
     @property
@@ -53,7 +55,7 @@ class Shaking:
         return next((made.fault for made, _ in self._ports.values() if made.fault), None)
 
     def receive(self, name: Name, datagram: bytes) -> None:
-        """Take a datagram of the recorder; the stream gets its keys with the last one."""
+        """Take a datagram of the recorder; the last one gives the stream its keys."""
         before = self.over
         self._ports[name][0].receive(datagram)
         self._speak(name)
@@ -61,7 +63,7 @@ class Shaking:
             self._hand_over()
 
     def repeat(self) -> None:
-        """Say again what got no answer."""
+        """Repeat what got no answer."""
         for name, (made, _) in self._ports.items():
             made.repeat()
             self._speak(name)
@@ -69,7 +71,7 @@ class Shaking:
     def _speak(self, name: Name) -> None:
         made, place = self._ports[name]
         for datagram in made.data_to_send():
-            with contextlib.suppress(OSError):  # said again later
+            with contextlib.suppress(OSError):  # repeated later
                 place.sendto(datagram, name)
 
     def _hand_over(self) -> None:

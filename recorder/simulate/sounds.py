@@ -52,7 +52,7 @@ def _mulaw(sample: int) -> int:
 
 
 def _by_ffmpeg(codec: str, sound: array[int]) -> Iterator[bytes]:
-    """Yield one packet a frame from FFmpeg's encoder."""
+    """Yield one packet per frame from FFmpeg's encoder."""
     import av
 
     rate = CODECS[codec].rate

@@ -1,7 +1,7 @@
-"""A moving picture for each video stream as VP8, a whole picture a packet (RFC 7741). FFmpeg is imported only here.
+"""A moving picture for each video stream as VP8, a whole picture per packet (RFC 7741). FFmpeg is imported only here.
 
-Every picture is a key frame, so that each packet can be decoded by itself: behind a hold, a loss or a restart. A
-picture shows a bar whose place tells the number of the picture, on a grey that tells the number of the party.
+Every picture is a key frame, so that each packet can be decoded by itself: after a hold, a loss or a restart. A picture
+shows a bar whose position is the number of the picture, on a grey that is the number of the participant.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from functools import lru_cache
 from typing import Any
 
 PICTURES = 50
-"""Pictures until it begins again: a second, at one a tick."""
+"""Pictures until it repeats: a second, at one a tick."""
 WIDTH, HEIGHT = 176, 96
 BAR, STEP = 16, 3
-"""Pixels of the bar, and by how many it moves a picture."""
+"""Pixels of the bar, and of its movement per picture."""
 STREAMS = 8
-"""Shades that can be told apart behind a codec; the ninth stream looks like the first."""
+"""Shades that can be distinguished after a codec; the ninth stream looks like the first."""
 _DESCRIPTOR = b"\x10"
-"""RFC 7741 section 4.2: the first packet of a picture, partition 0, nothing more is said."""
+"""RFC 7741 section 4.2: the first packet of a picture, partition 0, no other fields."""
 
 
 def luma(stream: int, number: int) -> bytes:

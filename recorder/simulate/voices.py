@@ -1,4 +1,4 @@
-"""Synthetic voices for people to hear and codecs to chew: vowels sung in syllables, another tune for every party."""
+"""Synthetic voices for people and codecs: vowels sung in syllables, another tune for every participant."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _VOWELS = ((730, 1090), (270, 2290), (530, 1840), (570, 840), (300, 870))
 _SCALE = (1.0, 9 / 8, 5 / 4, 3 / 2, 5 / 3)
 """Pentatonic: any two tunes sound well together."""
 _PITCHES = (110.0, 196.0, 146.8, 246.9, 130.8, 220.0, 164.8, 261.6)
-"""Ground note in Hz of the voices; neighbours are far apart, so that two parties are told apart."""
+"""Base note in Hz of the voices; neighbours are far apart, so that two participants can be told apart."""
 _PEAK = 12_000
 
 
 def voice(number: int, rate: int, seconds: float) -> array[int]:
     """Return a voice as 16-bit samples; the same number gives the same tune at every rate."""
-    tune = random.Random(number)  # noqa: S311  a tune, no secret
+    tune = random.Random(number)  # noqa: S311  a tune, not a secret
     ground = _PITCHES[number % len(_PITCHES)]
     sound = array("h")
     wanted = round(rate * seconds)

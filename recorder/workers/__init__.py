@@ -1,1 +1,1 @@
-"""Media worker processes: their pool, the messages between them and the daemon, and their work."""
+"""Media workers: the pool, the messages between them and main, and the worker process itself."""

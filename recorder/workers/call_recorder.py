@@ -1,9 +1,9 @@
-"""One call inside a media worker: its streams drained onto its part, commit by commit.
+"""One call inside a media worker: empty the sockets of its streams and write the media part, commit by commit.
 
-A commit is: empty the sockets into the receive region, turn the packets into records, seal whole segments, one write to
-the part, one write of the commit slot to the spool, before which the base is written anew if the slot would not do for
-what has changed. The slot is what counts: whatever a kill interrupts, a successor
-finds either the commit before (and replays the region) or this one.
+A commit: empty the sockets into the receive region, turn the packets into records, seal whole segments, write once to
+the part, write the commit slot once to the spool. If the slot cannot hold what has changed, the base is written anew
+first. The slot decides: whatever a kill interrupts, a successor finds either the previous commit (and replays the
+region) or this one.
 """
 
 import contextlib
@@ -32,15 +32,14 @@ from recorder.workers.stream_sockets import StreamSockets, close_all, expect, ne
 if TYPE_CHECKING:
     from recorder.workers.dtls_sockets import Handshakes
 
-#: Rounds of one tick: 16 × 64 packets a socket are 20 s of audio; a socket that is fuller than that waits for the
-#: next tick.
+#: Rounds of one tick: 16 × 64 packets a socket are 20 s of audio; a fuller socket waits for the next tick.
 MAX_ROUNDS = 16
-#: Rounds where there is no next tick, because a stream ends or changes: more than the largest buffer holds.
+#: Rounds when there is no next tick, because a stream ends or changes: more than the largest buffer holds.
 LAST_ROUNDS = 1_024
 
 
 class CallRecorder:
-    """Records one call: drains its sockets, writes its part, and its spool for a successor."""
+    """Records one call: empties its sockets, and writes its part and its spool for a successor."""
 
     __slots__ = (
         "_base",
@@ -68,7 +67,7 @@ class CallRecorder:
         self, new: NewCall, part_fd: int, spool_fd: int, random: Callable[[int], bytes],
         tell: Callable[[Any], None] = lambda _: None, nonces: commit_slots.Nonces | None = None,
     ) -> None:  # fmt: skip
-        """`nonces`: of the worker, for what it seals in all its spools."""
+        """`nonces`: the worker's, for everything it seals in all its spools."""
         self.id = new.call
         self._key = new.spool_key
         self._nonces = nonces or commit_slots.Nonces(random(commit_slots.KEY))
@@ -81,11 +80,11 @@ class CallRecorder:
         self.handshakes: Handshakes | None = None
         self._tell = tell
         self.generation = 0
-        #: errno of the last save, 0 = it went well.
+        #: errno of the last save, 0 = success.
         self._unsaved = 0
         self._parts: tuple[tuple[str, int | None], ...] = ()
         self._writer = PartWriter(new.part, part_fd, self._key)
-        #: Number of the base that the last slot names; whether the next one wants another.
+        #: Number of the base that the last slot names; whether the next slot needs another base.
         self._base = 0
         self._changed = True
         self._reports = Reports(random)
@@ -94,9 +93,9 @@ class CallRecorder:
 
     # ---- streams ----
     def add_streams(self, streams: Iterable[StreamSpec], descriptors: Mapping[int, list[int]], at: int) -> None:
-        """Begin streams with their sockets; media are expected from `at` on (ns since the epoch).
+        """Start streams with their sockets; media are expected from `at` on (ns since the epoch).
 
-        One without sockets was taken out before a worker died: only what is known of it goes on.
+        A stream without sockets was removed before a worker died: only its figures continue.
         """
         for spec in streams:
             track = ReceivedStream(spec, self._pauses, int.from_bytes(self._random(4), "big"))
@@ -113,8 +112,8 @@ class CallRecorder:
         self, region: Region, streams: Iterable[StreamSpec], descriptors: Mapping[int, list[int]],
         removed: Iterable[int], at: int,
     ) -> None:  # fmt: skip
-        """Take a re-offer: its keys at once, because packets under them may wait already; the rest after what
-        came before.
+        """Take a re-offer: its keys at once, because packets under them may be waiting; the rest after the earlier
+        packets.
         """
         expect(self.lanes, streams)
         self.drain(region, at, rounds=LAST_ROUNDS)
@@ -143,7 +142,7 @@ class CallRecorder:
         self._commit(out, at)
 
     def _renew(self, streams: Iterable[StreamSpec], fresh: Mapping[int, list[int]], at: int) -> None:
-        """Begin new streams; one that was removed before goes on in its track with new sockets."""
+        """Start new streams; one that was removed before continues with new sockets."""
         for spec in streams:
             lanes = self.lanes.get(spec.stream)
             if lanes is not None and spec.stream in fresh:
@@ -163,25 +162,25 @@ class CallRecorder:
     # ---- DTLS ----
     @property
     def shaking(self) -> bool:
-        """Tell whether a handshake is under way, so that a tick is too long to wait."""
+        """Tell whether a handshake is in progress, so that waiting for a tick takes too long."""
         return self.handshakes is not None and self.handshakes.pending
 
     def shake(self, region: Region, now: int) -> None:
-        """Take what came and say what is due in the handshakes under way."""
+        """Read what arrived, and send what is due in the handshakes in progress."""
         self.drain(region, now)
         if self.handshakes is not None and self.handshakes.turn():
             self._commit([], now)
 
     def reached(self) -> None:
-        """Take it that the client has our answer."""
+        """Note that the client has our answer."""
         if self.handshakes is not None:
             self.handshakes.reached()
 
     def _associate(self, lanes: StreamSockets) -> None:
-        """Go on with the DTLS association of before if a re-offer names the same one, else begin the one it names."""
+        """Continue the DTLS association if a re-offer names the same one, otherwise start the one it names."""
         if self.handshakes is None:
             from recorder.workers.dtls_sockets import (
-                Handshakes,  # 50 ms and 8 MB that a node without DTLS-SRTP need not spend
+                Handshakes,  # 50 ms and 8 MB that a node without DTLS-SRTP saves
             )
 
             self.handshakes = Handshakes(self.id, self._random, self._tell)
@@ -190,24 +189,24 @@ class CallRecorder:
     # ---- pauses ----
     @property
     def paused(self) -> bool:
-        """Tell whether a pause lasts."""
+        """Tell whether recording is paused."""
         return self._pauses.lasting
 
     def pause(self, at: int) -> None:
-        """Keep nothing that arrives from `at` on; each packet's arrival decides, whenever it is drained."""
+        """Drop everything that arrives from `at` on; each packet's arrival time decides, whenever it is read."""
         if self._pauses.begin(at):
             self._forgive(at, gap_detection.NEVER)
             self._mark(record_format.Mark.PAUSE, at)
 
     def unpause(self, at: int) -> None:
-        """Keep what arrives from `at` on."""
+        """Store what arrives from `at` on."""
         if self._pauses.end(at):
             self._forgive(self._pauses.items[-1][0], at)
             self._mark(record_format.Mark.RESUME, at)
 
     def _forgive(self, begin: int, end: int) -> None:
         for lanes in self.lanes.values():
-            if lanes.rtp >= 0 and not lanes.track.spec.held:  # one that was removed is missed no more
+            if lanes.rtp >= 0 and not lanes.track.spec.held:  # media of a removed stream are no longer expected
                 lanes.track.forgive(begin, end)
         self._changed = True
 
@@ -216,8 +215,8 @@ class CallRecorder:
 
     # ---- the tick ----
     def drain(self, region: Region, now: int, *, reports: bool = False, rounds: int = MAX_ROUNDS) -> None:
-        """Empty the sockets and commit, until nothing is left or it is the others' turn; `now` in ns since the
-        epoch, `reports`: also what came by RTCP, which else has its time.
+        """Empty the sockets and commit, until nothing is left or the other calls have their turn. `now` is in ns since
+        the epoch; `reports` also reads RTCP, which otherwise has its own interval.
         """
         hearing = [lanes for lanes in self.lanes.values() if lanes.rtp >= 0]
         sources = [(lanes, False) for lanes in hearing if not lanes.let_go]
@@ -244,7 +243,7 @@ class CallRecorder:
             self._reports.ask(self.lanes, now)
 
     def _round(self, region: Region, group: list[tuple[StreamSockets, bool]], now: int) -> bool:
-        """Take one batch of each socket and commit them; True if a socket may hold more."""
+        """Read one batch of each socket and commit them; True if a socket may hold more."""
         streams = [lanes.track.spec.stream | RTCP if rtcp else lanes.track.spec.stream for lanes, rtcp in group]
         named = [rtcp or not lanes.track.latch.pure for lanes, rtcp in group]
         region.begin(self.id.encode(), self.generation + 1, streams, named)
@@ -263,7 +262,7 @@ class CallRecorder:
                 lanes.settle(count)
         if got or self._writer.open:
             self._commit(out, now)
-        if got and not self._unsaved:  # else a successor needs them
+        if got and not self._unsaved:  # otherwise a successor needs them
             for i, (lanes, _) in enumerate(group):
                 if lanes.track.srtp.keyring is None:
                     region.erase(i)
@@ -278,17 +277,17 @@ class CallRecorder:
         shaken = self.handshakes if self.handshakes and self.handshakes.stirred else None
         self._changed = (shaken is not None and shaken.news()) or self._changed
         self._save()
-        if shaken is not None:  # what it says may be said now that a successor would know of it
+        if shaken is not None:  # what it holds may be sent now that a successor would know of it
             shaken.speak()
 
     def _miss(self, missed: Missed, end: int) -> None:
-        """Mark what the disk has not taken up to now, with each commit: a successor could not tell."""
+        """Mark with each commit what the disk has refused so far: a successor could not tell."""
         for number, count in missed.packets.items():
             if number in self.lanes:
                 self.lanes[number].track.unstored(count, missed.since, end)
 
     def _save(self) -> None:
-        """Write the commit slot; if that fails, the call goes on and the slot before stays the one that counts."""
+        """Write the commit slot; if that fails, the call continues and the previous slot stays valid."""
         writer, generation = self._writer, self.generation + 1
         tracks = [lanes.track for lanes in self.lanes.values()]
         rest = writer.rest
@@ -311,7 +310,9 @@ class CallRecorder:
             writer.leave_rest(self._spool_fd, at, len(slot))
 
     def _rebase(self, tracks: list[ReceivedStream]) -> bytes:
-        """Write the base anew, beside the one that the last slot names; gives what has moved since. Raises OSError."""
+        """Write the base anew, next to the one that the last slot names; return what has changed
+        since. Raises OSError.
+        """
         self._changed = True
         shaken = {"dtls": self.handshakes.state()} if self.handshakes else {}
         head = {"parts": self._parts, "pauses": self._pauses.items, **shaken}
@@ -319,12 +320,12 @@ class CallRecorder:
             self._writer.cipher, self._nonces, self._base + 1, json.dumps(head).encode(), checkpoint.pack(tracks)
         )  # fmt: skip
         if os.pwrite(self._spool_fd, base, commit_slots.middle(self._base + 1)) != len(base):
-            raise OSError(errno.ENOSPC, "the base of a commit slot was cut")
+            raise OSError(errno.ENOSPC, "the base of a commit slot is truncated")
         return checkpoint.moving(tracks) or b""
 
     # ---- parts ----
     def next_part(self, region: Region, part: Part, descriptor: int, now: int) -> None:
-        """Seal this part as far as it can be written and go on in the next one, which gets the rest."""
+        """Seal this part as far as it can be written and continue in the next one, which gets the rest."""
         self.drain(region, now)
         self._writer.finish(b"", now)
         rest = self._writer.remainder + self._writer.hole(now)
@@ -335,7 +336,7 @@ class CallRecorder:
         self._commit([rest] if rest else [], now)
 
     def close(self, region: Region, at: int) -> int:
-        """Drain for the last time and seal; the part's ciphertext length."""
+        """Read the sockets a last time and seal the part; return its ciphertext length."""
         self.drain(region, at, reports=True, rounds=LAST_ROUNDS)
         for lanes in self.lanes.values():
             lanes.track.finish(at)
@@ -349,7 +350,7 @@ class CallRecorder:
         return self._writer.committed
 
     def release(self) -> None:
-        """Close all descriptors of ours."""
+        """Close all our descriptors."""
         for lanes in self.lanes.values():
             lanes.close()
         self._writer.close()
@@ -357,7 +358,8 @@ class CallRecorder:
 
     # ---- resume ----
     def resume(self, region: Region, raw: str | int | None, kept: bool, at: int) -> None:
-        """Go on from a dead worker's spool: what it had not sealed, then what it had received and not committed.
+        """Continue from a dead worker's spool: first what it had not sealed, then what it had received but not
+        committed.
 
         `raw`: its receive region, a path or a descriptor, which is closed.
         """
@@ -369,7 +371,7 @@ class CallRecorder:
             self._parts = (*((name, length) for name, length in head["parts"]), (f"m{slot.part}", slot.committed))
             expected = max((lanes.track.spec.since for lanes in self.lanes.values()), default=0)
             self._pauses.take_over([(a, b) for a, b in head["pauses"]], (expected or at) if self._told else None)
-            if self.handshakes is not None and "dtls" in head:  # a version before this one did not write it
+            if self.handshakes is not None and "dtls" in head:  # earlier versions did not write it
                 self.handshakes.inherit(head["dtls"], self.lanes.values())
             knew = checkpoint.restore(
                 slot.state, slot.moving, {number: lanes.track for number, lanes in self.lanes.items()}
@@ -380,16 +382,16 @@ class CallRecorder:
         if self.handshakes is not None:
             self.handshakes.start_round(at)
         replayed = raw and replay(OrphanedRegion(raw, region.workbench), self.id, self.generation + 1, self.lanes, out)
-        if slot is None and not replayed:  # lost, or nothing came: whoever comes after us could not tell either
+        if slot is None and not replayed:  # lost, or nothing arrived: a successor could not tell either
             self._parts = tuple((f"m{number}", None) for number in range(1, self._writer.number))
         lost = 0 if kept or not self.heard else max(0, at - self.heard)
         out.append(record_format.mark(record_format.ALL_STREAMS, record_format.Mark.RESTART, at, lost))
         for number, lanes in self.lanes.items():
-            if lanes.rtp >= 0:  # else it was taken out: nothing of it can have been missed since
+            if lanes.rtp >= 0:  # otherwise it was removed, and no packet can have been missed since
                 lanes.track.resume(at, kept, looked.get(number, 0))
                 if lanes.track.trial:
-                    disconnect(lanes.rtp)  # a version before this one connected it for good after ten seconds
-        with contextlib.suppress(OSError):  # what counts of it is in memory; its place in the file is next
+                    disconnect(lanes.rtp)  # earlier versions connected it permanently after ten seconds
+        with contextlib.suppress(OSError):  # the valid copy is in memory; the next one in the file comes after it
             overwrite_unsealed(self._spool_fd, but=slot.generation if slot else -1)
         self._commit(out, at)
         if not self._unsaved:
@@ -398,7 +400,7 @@ class CallRecorder:
         self._catch_up(region, at)
 
     def _catch_up(self, region: Region, at: int) -> None:
-        """Follow the re-offers that the dead worker never heard of, after what came before them."""
+        """Apply the re-offers that the dead worker never received, after the packets that came before them."""
         moved = [lanes for lanes in self.lanes.values() if lanes.track.latch.coming]
         if moved:
             self.drain(region, at, rounds=LAST_ROUNDS)
@@ -409,28 +411,28 @@ class CallRecorder:
     # ---- figures ----
     @property
     def part(self) -> str:
-        """Give the name of the part being written."""
+        """Return the name of the part being written."""
         return self._writer.name
 
     @property
     def heard(self) -> int:
-        """Give when the newest packet of any stream arrived, ns since the epoch; 0 if none did."""
+        """Return when the newest packet of any stream arrived, ns since the epoch; 0 if none did."""
         return max((lanes.track.reception.last_arrival for lanes in self.lanes.values()), default=0)
 
     @property
     def trouble(self) -> int:
-        """Give the errno of the last failed write of the part or the spool, 0 = all is well."""
+        """Return the errno of the last failed write of the part or the spool, 0 = no failure."""
         return self._writer.trouble or self._unsaved
 
     @property
     def parts(self) -> tuple[tuple[str, int | None], ...]:
-        """Give the parts before with their committed lengths, None where nothing tells."""
+        """Return the earlier parts with their committed lengths, None if unknown."""
         return self._parts
 
     def figures(self, most_gaps: int = MAX_GAPS) -> tuple[StreamFigures, ...]:
-        """Return everything known of the streams; of each at most `most_gaps` gaps are told apart."""
+        """Return everything known about the streams; at most `most_gaps` gaps of each are listed."""
         return tuple(cast(StreamFigures, figures(lanes.track, most_gaps)) for lanes in self.lanes.values())
 
     def counts(self) -> tuple[Counts, ...]:
-        """Give the counters of the streams."""
+        """Return the counters of the streams."""
         return tuple(counts(lanes.track) for lanes in self.lanes.values())

@@ -1,7 +1,7 @@
-"""The codec of the messages between main and a media worker: MessagePack, one datagram a message.
+"""Encode and decode the messages between main and a media worker: MessagePack, one datagram a message.
 
-Both directions are read by the annotations in recorder.workers.messages: every field's type, and of a worker's messages
-also lengths, ranges and closed sets. A message of the other direction is refused.
+Both directions are checked against the annotations in recorder.workers.messages: the type of every field, and for a
+worker's messages also lengths, ranges and closed sets. A message of the other direction is refused.
 """
 
 import dataclasses
@@ -18,15 +18,15 @@ from recorder.workers.messages import Add, Adopt, Change, Command, Report
 
 M = TypeVar("M")
 
-#: A message with all streams and keys of a call of 64 lines has 50 KiB, with DTLS 175 KiB; a batch of figures is cut
-#: to stay below.
+#: A message with all streams and keys of a call of 64 lines has 50 KiB, with DTLS 175 KiB; a batch of figures is kept
+#: below this.
 MAX_MESSAGE = 208 * 1024
-#: Streams of an offer must leave room for what Adopt brings beside them: keys and pauses of before.
+#: Streams of an offer must leave room for what else Adopt carries: earlier keys and pauses.
 MAX_OFFERED = MAX_MESSAGE - 32 * 1024
-#: Descriptors of one message: the kernel takes 253 (SCM_MAX_FD).
+#: Descriptors of one message: the kernel accepts 253 (SCM_MAX_FD).
 MAX_DESCRIPTORS = 253
 
-#: Everything that travels, in the order in which a worker's first message names it.
+#: All message types, in the order in which a worker's first message names them.
 CLASSES: tuple[type, ...] = (
     StreamSpec, Dtls, messages.Part, messages.NewCall, messages.StreamFigures, messages.Counts,
     *get_args(Command), *get_args(Report),
@@ -38,15 +38,15 @@ _REPORTS: Decoder[Report] = Decoder(Report)
 
 
 class WireError(RecorderError):
-    """What came over the control socket is no message, or a message does not fit."""
+    """Raised if data from the control socket are not a message, or a message does not fit."""
 
 
 def encode(message: Command | Report) -> bytes:
-    """Serialise a message; WireError if it is too long, or holds a number above 64 bits or a text that is none."""
+    """Encode a message; raises WireError if it is too long, or holds a number above 64 bits or invalid text."""
     try:
         data = _ENCODER.encode(_with_networks_once(message))
     except (OverflowError, UnicodeEncodeError):
-        raise WireError("a message between main and a worker cannot be written") from None
+        raise WireError("a message between main and a worker cannot be encoded") from None
     if len(data) > (MAX_OFFERED if type(message) is Add else MAX_MESSAGE):
         raise WireError("a message between main and a worker is too long")
     return data
@@ -63,7 +63,7 @@ def decode_command(data: bytes | bytearray | memoryview) -> Command:
 
 
 def decode_report(data: bytes | bytearray | memoryview) -> Report:
-    """Read a message of a worker; WireError if it is none."""
+    """Decode a message from a worker; raises WireError if it is not one."""
     return _decoded(_REPORTS, data)
 
 

@@ -1,6 +1,6 @@
 """The counters of one stream in less than half of a dict's memory, and what is new in them; pure.
 
-Thousands of calls have two or more streams each, and all of them are counted anew every five seconds.
+Thousands of calls have two or more streams each, and all are counted again every five seconds.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from recorder.workers.messages import Counts
 
 
 class Growth(NamedTuple):
-    """What each counter of a stream has more than before, under the names of the contract (docs/api.md)."""
+    """By how much each counter of a stream increased, under the names of docs/api.md."""
 
     packets: int
     lost: int
@@ -28,7 +28,7 @@ _PLACES = {name: place for place, name in enumerate(Growth._fields)}
 
 
 class Tally(Mapping[str, Any]):
-    """What a worker counted of a stream, under the same names."""
+    """What a worker counted for a stream, under the same names."""
 
     __slots__ = ("counts",)
 
@@ -46,7 +46,7 @@ class Tally(Mapping[str, Any]):
 
 
 def growth(before: Mapping[str, Any], fresh: Mapping[str, Any]) -> Growth:
-    """Tell what is new in the figures of a stream since others of it, which may be none yet."""
+    """Return the increase of a stream's figures since earlier ones, which may be missing."""
     return Growth._make(map(sub, _counts(fresh), _counts(before)))
 
 

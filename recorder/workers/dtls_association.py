@@ -1,18 +1,19 @@
-"""The DTLS associations of one stream, without sockets: one on the RTP port, without rtcp-mux another on the RTCP port.
+"""The DTLS associations of one stream, without sockets: one on the RTP port and, without rtcp-mux, another on the RTCP
+port.
 
-Whoever drains the ports gives every datagram that is no RTP to `receive`, calls `turn` every few hundredths of a second
-while it `waits`, and sends what `data_to_send` has. Keys are given out by `receive` at the very datagram that completes
-a handshake, so that what follows it in the same batch can be opened; where the peer is the server and may speak first,
-already when our last flight is made. What is `left` then has to be stored before `data_to_send` is sent: a successor
-begins with it and goes on.
+The caller reads the ports, gives every datagram that is not RTP to `receive`, calls `turn` every few hundredths of a
+second while the association `waits`, and sends what `data_to_send` returns. `receive` returns keys with the very
+datagram that completes a handshake, so that the packets after it in the same batch can be decrypted. If the peer is the
+server and may send media first, the keys come as soon as our last flight is made. Then store `left` before sending
+`data_to_send`: a successor continues from it.
 
-Ports are open to everybody. Where the networks of the customer are known, nobody else is listened to. And anybody can
-write the peer's address on a datagram, but does not know its port or see our cookie. So as the client we hear only the
-address and port that we speak to, unless nothing comes from there for LEARN_AFTER seconds. As the server we hear only
-greetings, until somebody has sent our cookie back, and then only that one, or whoever greets us from the offered
-address and port: strangers have cookies too, and need not go on. A ClientHello to us as the client is not looked at,
-nor is an alert in the clear. A handshake that came to nothing is begun again: as the client MAX_TRIES times, as the
-server, whom anybody can greet, until GIVE_UP seconds have passed.
+Anybody can send to the ports. If the customer's networks are known, datagrams from elsewhere are ignored. Anybody can
+also forge the peer's address, but does not know its port or see our cookie. So as the client we accept only the address
+and port that we send to, unless nothing comes from there for LEARN_AFTER seconds. As the server we accept only a
+ClientHello until somebody has returned our cookie, and then only that peer, or whoever sends a ClientHello from the
+offered address and port: strangers get cookies too, and may not continue. As the client we ignore a ClientHello, and
+always an unencrypted alert. A failed handshake is started again: as the client MAX_TRIES times, as the server, where
+anybody can start one, until GIVE_UP seconds have passed.
 """
 
 from __future__ import annotations
@@ -28,43 +29,47 @@ from media.srtp.dtls import GIVE_UP, MAX_TRIES, Association, Identity, Keys, is_
 from media.srtp.dtls_resumption import ResumedAssociation, StoredAssociation
 
 START_DELAY = 0.1
-"""Seconds before our first flight: our answer has to reach the peer first, or it throws the flight away and hears the
-next one a second later."""
+"""Seconds before our first flight. Our answer must reach the peer first: otherwise it drops the flight and receives the
+next one a second later.
+"""
 
 RETRY_DELAY = 0.5
-"""Seconds between a failed try and the next one as the active side; a passive one listens again at once."""
+"""Seconds between a failed try and the next one as the active side; a passive side listens again at once."""
 
 RENEWAL_DELAY = 3.0
-"""Seconds for the re-offer that main makes where a handshake was cut short, before that one is begun anew without it: a
-client that has just heard of another certificate of ours must not be shown the one before."""
+"""Seconds to wait for main's re-offer after an interrupted handshake, before it is started again without one. A client
+that has just learned of another certificate of ours must not see the previous one.
+"""
 
 LEARN_AFTER = 2.0
-"""Seconds of silence where we speak to, after which others are heard, too: our first flight was repeated after one."""
+"""Seconds without a datagram from where we send to, after which others are accepted too; our first flight is repeated
+after one second.
+"""
 
 STALL = 10.0
-"""Seconds after which a handshake as the server that got no further gives way to the next greeting."""
+"""Seconds after which a stalled handshake as the server gives way to the next ClientHello."""
 
 ALERT, HANDSHAKE, CLIENT_HELLO = 21, 22, 1
-"""Content types and handshake type (RFC 6347 section 4.3.2); the type of the first message stands at byte 13."""
+"""Content types and handshake type (RFC 6347 section 4.3.2); the type of the first message is at byte 13."""
 
 
 @dataclass(frozen=True)
 class Left:
-    """What a worker leaves of the handshake on one port."""
+    """The state of the handshake on one port that a worker leaves to its successor."""
 
-    association: str  # media.spec.Dtls.name: that of another offer is of no use
+    association: str  # media.spec.Dtls.name: the state for another offer is useless
     bequest: StoredAssociation | None = field(
         default=None, repr=False
-    )  # None: it had begun, and only it could have gone on
-    target: tuple[str, int] | None = None  # where our last flight went
+    )  # None: it had started, and only its own process could continue it
+    target: tuple[str, int] | None = None  # where our last flight was sent
 
     def to_state(self) -> list[Any]:
-        """Give a form that JSON can carry; it holds keys."""
+        """Return a form that JSON can hold; it contains keys."""
         return [self.association, self.bequest and self.bequest.to_state(), self.target]
 
     @classmethod
     def from_state(cls, state: list[Any]) -> Left:
-        """Take back what `to_state` gave."""
+        """Restore what `to_state` returned."""
         name, bequest, target = state
         return cls(
             str(name), bequest and StoredAssociation.from_state(bequest), target and (str(target[0]), int(target[1]))
@@ -72,7 +77,7 @@ class Left:
 
 
 NOTHING: Mapping[bool, Left] = {}
-"""What a worker leaves that had begun nothing."""
+"""The state of a worker that had started nothing."""
 
 
 @dataclass(slots=True)
@@ -80,28 +85,30 @@ class _Port:
     """The handshake on one port."""
 
     association: Association | ResumedAssociation
-    target: tuple[str, int] | None  # where it is sent to
-    offered: tuple[str, int] | None = None  # where the offer says that the peer is
-    home: tuple[str, int] | None = None  # where our last flight went: strangers move the target of a server
-    begin_at: float | None = None  # when our first flight is due; None: START_DELAY from the first turn on
-    until: float | None = None  # when to give up, whoever was in the way
+    target: tuple[str, int] | None  # where datagrams are sent
+    offered: tuple[str, int] | None = None  # the peer's address in the offer
+    home: tuple[str, int] | None = None  # where our last flight was sent: strangers can move the target of a server
+    begin_at: float | None = None  # when our first flight is due; None: START_DELAY after the first turn
+    until: float | None = None  # when to give up, whoever interfered
     begun: bool = False
-    met: bool = False  # something came from where we speak to
-    called: bool = False  # the same, whatever it was: before our answer has arrived we only speak to who spoke
-    proven_at: float | None = None  # when the peer had sent our cookie back
-    tries: int = 0  # that came to nothing
-    why: str = "timeout"  # the last one came to nothing
+    met: bool = False  # a valid datagram came from where we send to
+    # any datagram came from there: before our answer has arrived we only send to addresses that sent to us
+    called: bool = False
+    proven_at: float | None = None  # when the peer returned our cookie
+    tries: int = 0  # failed tries
+    why: str = "timeout"  # the last try failed
     lost: str | None = None  # why it was given up
-    severed: bool = False  # a worker before us had begun it, and the peer may wait for what only that one could say
+    # a previous worker had started it, and the peer may wait for what only that worker could send
+    severed: bool = False
 
 
 class Handshake:
-    """What is going on about the keys of one stream."""
+    """The DTLS handshakes and keys of one stream."""
 
     def __init__(self, spec: StreamSpec, dtls: Dtls, secret: bytes, left: Mapping[bool, Left] = NOTHING) -> None:
-        """Begin the handshakes that `dtls` wants, or go on with what is `left` of them.
+        """Start the handshakes that `dtls` requests, or continue what is `left` of them.
 
-        `secret` makes cookies; UnusableKey without a usable fingerprint.
+        `secret` makes cookies; raises UnusableKey without a usable fingerprint.
         """
         self.dtls = dtls
         self._name = dtls.name
@@ -126,21 +133,23 @@ class Handshake:
         self.keys[rtcp] = bequest.keys
 
     def waits(self) -> bool:
-        """Tell whether keys are still to come."""
+        """Tell whether keys are still expected."""
         return any(not port.lost and not port.association.keys for port in self._ports.values())
 
     @property
     def failed(self) -> str | None:
-        """Give the reason why keys will not come."""
+        """Return why no keys will come."""
         return next((port.lost for port in self._ports.values() if port.lost), None)
 
     @property
     def severed(self) -> bool:
-        """Tell whether a peer may wait for what only a worker before us could have said."""
+        """Tell whether a peer may wait for what only a previous worker could have sent."""
         return any(port.severed and not port.association.promised for port in self._ports.values())
 
     def left(self, proven: bool) -> dict[bool, Left]:
-        """Give what a successor needs; `proven`: media came under the keys, so nobody wants our last flight again."""
+        """Return what a successor needs; `proven`: media arrived under the keys, so nobody needs
+        our last flight again.
+        """
         out = {}
         for rtcp, port in self._ports.items():
             made = port.association
@@ -153,17 +162,17 @@ class Handshake:
         return out
 
     def proven(self) -> None:
-        """Take it that the peer has the keys of the RTP port, since media came under them."""
+        """Note that the peer has the keys of the RTP port, since media arrived under them."""
         port = self._ports.get(False)
         if port is not None and isinstance(port.association, ResumedAssociation):
             port.association.settle()
 
     def agreed(self) -> dict[bool, Keys]:
-        """Give the keys that the peer is known to have."""
+        """Return the keys that the peer is known to have."""
         return {rtcp: port.association.keys for rtcp, port in self._ports.items() if port.association.keys}
 
     def aim(self, spec: StreamSpec) -> None:
-        """Take where the peer is after a re-offer that goes on with this association."""
+        """Set the peer's address after a re-offer that continues this association."""
         self.reached = self.reached or spec.reached
         for rtcp, target in ((False, spec.source), (True, spec.rtcp_source)):
             port = self._ports.get(rtcp)
@@ -172,7 +181,7 @@ class Handshake:
                 port.target = port.home = port.offered = target
 
     def turn(self, now: float) -> None:
-        """Begin what is due, repeat flights, begin again what failed."""
+        """Start what is due, repeat flights, retry what failed."""
         for port in self._ports.values():
             if port.lost or port.association.keys or (not port.begun and self._must_wait(port)):
                 continue
@@ -191,7 +200,7 @@ class Handshake:
                 port.association.handle_timer(now)
 
     def receive(self, rtcp: bool, datagram: bytes, sender: Address, now: float) -> Keys | None:
-        """Take a datagram from a port; give the keys if there are new ones now."""
+        """Handle a datagram from a port; return new keys if there are any."""
         port = self._ports.get(rtcp)
         if port is not None and port.target and sender == (pack_ip(port.target[0]), port.target[1]):
             port.called = True
@@ -206,7 +215,7 @@ class Handshake:
             if not port.begun:
                 return None
         target = (str(ip_address(sender[0])), sender[1])
-        # behind NAT the peer is elsewhere than it says; but a stranger must not draw us to himself
+        # behind NAT the peer's address differs from the offered one; but a stranger must not redirect us
         if port.target is None or not self.dtls.active or self._allowed is not None:
             port.target = target
         port.association.receive(datagram, target, now)
@@ -218,7 +227,7 @@ class Handshake:
         return keys
 
     def data_to_send(self) -> list[tuple[bool, bytes, tuple[str, int]]]:
-        """Take what is to be sent: whether from the RTCP port, the datagram, where to."""
+        """Return what to send: whether from the RTCP port, the datagram, the destination."""
         out = []
         for rtcp, port in self._ports.items():
             for datagram in port.association.data_to_send():
@@ -227,7 +236,7 @@ class Handshake:
         return out
 
     def keyed(self, spec: StreamSpec) -> StreamSpec:
-        """Return a stream's spec with the keys there are."""
+        """Return a stream's spec with the known keys."""
         rtp, rtcp = self.keys.get(False), self.keys.get(True)
         if rtp is not None:
             own = spec.own_key if self.dtls.rtcp or spec.rtcp_suite else rtp.ours
@@ -236,7 +245,7 @@ class Handshake:
             spec = replace(spec, rtcp_suite=rtcp.suite, rtcp_key=rtcp.theirs, own_key=rtcp.ours)
         return spec
 
-    # Inside.
+    # Internals.
 
     def _fresh(self) -> Association:
         return Association(self._identity, self.dtls.fingerprints, active=self.dtls.active, secret=self._secret)
@@ -245,7 +254,7 @@ class Handshake:
         return self.dtls.active and isinstance(port.association, Association)
 
     def _must_wait(self, port: _Port) -> bool:
-        """Tell whether nobody has shown yet that our first flight is wanted where the offer says."""
+        """Tell whether no peer has yet shown at the offered address that it wants our first flight."""
         return self._speaks_first(port) and not (self.reached or port.called)
 
     def _begin(self, port: _Port, now: float) -> None:
@@ -263,7 +272,7 @@ class Handshake:
         return self._allowed is None or sender[0] in self._allowed
 
     def _hears(self, port: _Port, datagram: bytes, sender: Address, now: float) -> bool:
-        """Tell whether it may be the peer that goes on with the handshake, and not somebody else in its name."""
+        """Tell whether the peer may be continuing the handshake, rather than somebody forging its address."""
         if not self.dtls.active:
             return self._hears_greeting(port, datagram, sender, now)
         if port.target is None or sender == (pack_ip(port.target[0]), port.target[1]):
@@ -288,19 +297,19 @@ class Handshake:
 
 
 def _proven(port: _Port) -> tuple[str, int] | None:
-    """Give who has proven to be where it says it is; of an association whose process died, where its flight went."""
+    """Return the peer whose address is proven; for an association of a dead process, where its last flight was sent."""
     return port.association.proven if isinstance(port.association, Association) else port.target
 
 
 def _greets(datagram: bytes) -> bool:
-    """Tell a ClientHello, which is of epoch 0; later the byte that says so is ciphertext."""
+    """Tell whether this is a ClientHello in epoch 0; in later epochs the type byte is ciphertext."""
     return datagram[0] == HANDSHAKE and datagram[3:5] == bytes(2) and datagram[13:14] == bytes([CLIENT_HELLO])
 
 
 def begin(spec: StreamSpec, secret: bytes, left: Mapping[bool, Left] = NOTHING) -> Handshake | None:
-    """Begin the handshakes a stream wants, or go on with what is `left` of them.
+    """Start the handshakes a stream requests, or continue what is `left` of them.
 
-    None if it wants none or names no certificate that could be told.
+    Return None if it requests none or names no usable certificate.
     """
     if spec.dtls is None:
         return None

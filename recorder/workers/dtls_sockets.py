@@ -1,8 +1,8 @@
-"""Shell: the DTLS handshakes of one call on its sockets (recorder.workers.dtls_association has what happens in each).
+"""The DTLS handshakes of one call on its sockets; recorder.workers.dtls_association holds their logic.
 
-Nothing is said before it is saved: what a batch of datagrams or a timer brought waits until the commit slot has what a
-successor needs to go on from there (`news`, `state`), and goes out then (`speak`). So whatever is killed when, either
-the successor knows more than the peer has heard, or the peer has heard nothing.
+Everything is saved before it is sent: what a batch of datagrams or a timer produces waits until the commit slot has
+what a successor needs to continue from there (`news`, `state`), and is sent then (`speak`). So whenever a process is
+killed, either the successor knows more than the peer has received, or the peer has received nothing.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from recorder.workers.stream_sockets import StreamSockets
 
 SECOND = 1_000_000_000
 SECRET = 32
-"""Bytes of the secret that makes the cookies of the handshakes of a call, those of a successor too."""
+"""Bytes of the secret that makes the cookies of a call's handshakes; a successor uses the same one."""
 
 
 class Handshakes:
-    """One handshake a stream."""
+    """One handshake per stream."""
 
     def __init__(
         self, call: str, random: Callable[[int], bytes], tell: Callable[[Keyed | Unkeyed | Severed], None]
@@ -35,16 +35,16 @@ class Handshakes:
         self._random = random
         self._secret = random(SECRET)
         self._tell = tell
-        #: When the present round began, ns since the epoch.
+        #: Start of the present round, ns since the epoch.
         self._now = 0
-        #: Something may have to be saved or said.
+        #: Something may have to be saved or sent.
         self.stirred = False
         self._all: dict[int, tuple[Handshake, StreamSockets]] = {}
         self._out: list[tuple[StreamSockets, bool, bytes, tuple[str, int]]] = []
-        #: What main knows of each stream and port.
+        #: What main knows about each stream and port.
         self._told: dict[tuple[int, bool], Keys] = {}
         self._saved: dict[int, dict[bool, Left]] | None = None
-        #: What was sealed last for each stream and port: a base is written anew for many reasons.
+        #: What was last saved for each stream and port: a base is written anew for many reasons.
         self._texts: dict[tuple[int, bool], tuple[Left, str]] = {}
 
     @property
@@ -53,11 +53,11 @@ class Handshakes:
         return any(handshake.waits() for handshake, _ in self._all.values())
 
     def start_round(self, now: int) -> None:
-        """Take the time (ns since the epoch) at which the ports are drained next."""
+        """Set the time (ns since the epoch) at which the ports are read next."""
         self._now = now
 
     def begin(self, lanes: StreamSockets, left: Mapping[bool, Left] = NOTHING) -> None:
-        """Go on with the association of before if the stream's spec names the same one, else begin the one it names.
+        """Continue the current association if the stream's spec names the same one, otherwise start the one it names.
 
         `left`: what a dead worker left of it.
         """
@@ -80,7 +80,7 @@ class Handshakes:
                 self._told[number, rtcp] = keys
 
     def reached(self) -> None:
-        """Let handshakes begin whose peers are known to have our answer."""
+        """Let handshakes start whose peers are known to have our answer."""
         for handshake, _ in self._all.values():
             handshake.reached = True
 
@@ -93,12 +93,12 @@ class Handshakes:
         lanes.track.give_dtls_to(None)
 
     def keyed(self, spec: StreamSpec) -> StreamSpec:
-        """Add keys that main had not heard of when it made this spec."""
+        """Add keys that main did not know when it made this spec."""
         found = self._all.get(spec.stream)
         return found[0].keyed(spec) if found and spec.dtls and found[0].dtls.same(spec.dtls) else spec
 
     def turn(self) -> bool:
-        """Begin, repeat and give up what is due; tell whether something may have to be saved or said."""
+        """Start, repeat and give up what is due; tell whether something may have to be saved or sent."""
         for number, (handshake, lanes) in self._all.items():
             if not handshake.waits():
                 continue
@@ -113,12 +113,12 @@ class Handshakes:
 
     # ---- the spool ----
     def news(self) -> bool:
-        """Tell whether a successor would need more than what was saved when this was asked before."""
+        """Tell whether a successor would need more than what was saved at the last call."""
         before, self._saved = self._saved, self._left()
         return before != self._saved
 
     def state(self) -> dict[str, Any]:
-        """Give what a successor needs, for the head of a base: the secret, and what is left on each port."""
+        """Return what a successor needs, for the head of a base: the secret, and what is left on each port."""
         all_left = self._left().items()
         left = [
             [number, rtcp, self._sealed(number, rtcp, each)]
@@ -136,7 +136,7 @@ class Handshakes:
         return text
 
     def inherit(self, state: Mapping[str, Any], streams: Iterable[StreamSockets]) -> None:
-        """Go on with what a dead worker saved; its keys are in use at once."""
+        """Continue what a dead worker saved; its keys are in use at once."""
         self._secret = bytes.fromhex(state["secret"])
         for lanes in streams:
             number, dtls = lanes.track.spec.stream, lanes.track.spec.dtls
@@ -158,12 +158,12 @@ class Handshakes:
         self.stirred = True
 
     def speak(self) -> None:
-        """Send what waits, and tell main of keys that the peer has: all of it is saved."""
+        """Send what waits, and report keys that the peer has to main; all of it is saved already."""
         self.stirred, out, self._out = False, self._out, []
         for lanes, rtcp, datagram, target in out:
             descriptor = lanes.rtcp if rtcp else lanes.rtp
             if descriptor >= 0:
-                with contextlib.suppress(OSError):  # lost is lost: it is sent again
+                with contextlib.suppress(OSError):  # a lost datagram is repeated by the handshake
                     send(descriptor, datagram, target, lanes.track.latch.connected and not rtcp, lanes.track.spec.here)
         for number, (handshake, _) in self._all.items():
             for rtcp, keys in handshake.agreed().items():
@@ -172,10 +172,10 @@ class Handshakes:
                     known = handshake.dtls.fingerprints
                     self._tell(Keyed(self._call, number, rtcp, keys.suite, keys.theirs, keys.ours, known))
 
-    # Inside.
+    # Internals.
 
     def _greet(self, number: int, rtcp: bool, datagram: bytes, sender: Address) -> bool:
-        """Take a datagram from a port; what comes behind it in the same batch is opened with its keys already."""
+        """Handle a datagram from a port; later packets of the same batch are already decrypted with its keys."""
         if number not in self._all:
             return False
         handshake, lanes = self._all[number]
@@ -195,7 +195,7 @@ class Handshakes:
 
 
 def _proven(handshake: Handshake, lanes: StreamSockets) -> bool:
-    """Tell whether media came under the keys of the RTP port, so that the peer certainly has them."""
+    """Tell whether media arrived under the keys of the RTP port, which proves that the peer has them."""
     keys, ring = handshake.keys.get(False), lanes.track.srtp.keyring
     if keys is None or ring is None:
         return False

@@ -1,8 +1,8 @@
 """Messages between main and a media worker: frozen values; their file descriptors travel beside them (SCM_RIGHTS).
 
-The annotations are the rules by which recorder.workers.codec reads a message. Those of a worker's messages are strict:
-a worker reads what outsiders send, and what one says that was broken into reaches the metrics, the documents of calls
-and the choice of who gets the next call.
+The annotations are the rules by which recorder.workers.codec decodes a message. They are strict for a worker's
+messages: a worker reads what outsiders send, and a compromised one could otherwise affect metrics, call documents and
+the choice of who gets the next call.
 """
 
 from typing import Annotated, NamedTuple, Required, TypedDict
@@ -11,30 +11,29 @@ from msgspec import Meta, Struct
 
 from media.spec import StreamSpec
 
-#: (stream, how many descriptors: 1 or 2) in the order in which they come after part and spool.
+#: (stream, number of descriptors: 1 or 2) in the order in which they follow part and spool.
 Sockets = tuple[tuple[int, int], ...]
-#: Stream, suite, key‖salt and length of the MKI that an offer gave.
+#: Stream, suite, key‖salt and the MKI length of an offer.
 Key = tuple[int, str, bytes, int]
 #: An id or a suite.
 Word = Annotated[str, Meta(max_length=64)]
 KeyBytes = Annotated[bytes, Meta(max_length=64)]
 PartName = Annotated[str, Meta(pattern=r"^m[0-9]{1,6}\Z")]
-#: The parts of a call before the present one, and how much of each counts; None: the spool was lost, all counts that is
-#: genuine.
+#: The earlier parts of a call, and the valid length of each; None: the spool was lost, and everything genuine counts.
 Parts = tuple[tuple[PartName, int | None], ...]
-#: A finite number, or None if it is not known.
+#: A finite number, or None if unknown.
 Number = int | Annotated[float, Meta(ge=-1e300, le=1e300)] | None
 
 
 class Value(Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
-    """What lies in a message; on the wire an array without names. No value refers to another that refers to it."""
+    """A value inside a message; on the wire an array without names. Values never refer to each other in a circle."""
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}>"  # fields hold keys
 
 
 class Sent(Value, frozen=True, tag=True):
-    """A message; on the wire the name of its class comes first."""
+    """A message; on the wire its class name comes first."""
 
 
 class Part(Value, frozen=True):
@@ -49,15 +48,15 @@ class Part(Value, frozen=True):
 
 
 class NewCall(Value, frozen=True):
-    """All a worker has to know of a call."""
+    """All a worker needs to know about a call."""
 
     call: str
     part: Part
     streams: tuple[StreamSpec, ...]
     # opens and seals the call's spool, and nothing else
     spool_key: bytes
-    # (from, to) in ns since the epoch in which nothing may be kept, to None = it lasts; the spool may know earlier
-    # ones, but not better whether one lasts; None = what the spool says
+    # (from, to) in ns since the epoch in which nothing may be stored, to None = still paused; the spool may know
+    # earlier ones, but not better whether one is still on; None = see the spool
     pauses: tuple[tuple[int, int | None], ...] | None = None
     # StreamSpec.networks of all streams, on the wire only: recorder.workers.codec writes them once
     networks: tuple[str, ...] = ()
@@ -71,22 +70,24 @@ class Add(Sent, frozen=True):
 
 
 class Adopt(Sent, frozen=True):
-    """Go on with a call whose worker died, from its spool; descriptors: part, spool, region if `raw`, sockets."""
+    """Continue a call whose worker died, from its spool; descriptors: part, spool, region if `raw`, sockets."""
 
     new: NewCall
     sockets: Sockets
-    # the receive region of the dead worker comes along: its last batch was of this call
+    # the receive region of the dead worker is attached: its last batch belonged to this call
     raw: bool
     # ns since the epoch
     at: int
-    # the sockets are those of before, so nothing that came in between is lost
+    # the sockets are the previous ones, so nothing that arrived in between is lost
     kept: bool
-    # keys of former offers, under which packets may wait in the sockets
+    # keys of earlier offers; packets under them may wait in the sockets
     earlier: tuple[Key, ...] = ()
 
 
 class Change(Sent, frozen=True):
-    """A re-offer: these streams go on or are new (with sockets), those are gone; descriptors: sockets."""
+    """A re-offer: streams that continue or are new (with sockets), and streams that are removed;
+    descriptors: sockets.
+    """
 
     call: str
     streams: tuple[StreamSpec, ...]
@@ -98,27 +99,27 @@ class Change(Sent, frozen=True):
 
 
 class Pause(Sent, frozen=True):
-    """Keep nothing that arrived at or after `at` (ns since the epoch)."""
+    """Drop what arrived at or after `at` (ns since the epoch)."""
 
     call: str
     at: int
 
 
 class Unpause(Sent, frozen=True):
-    """Keep what arrives at or after `at`."""
+    """Store what arrives at or after `at`."""
 
     call: str
     at: int
 
 
 class Reached(Sent, frozen=True):
-    """The client has our answer: handshakes may begin."""
+    """The client has our answer: handshakes may start."""
 
     call: str
 
 
 class Close(Sent, frozen=True):
-    """Drain, seal, report; answered by Final."""
+    """Read the sockets a last time, seal the part, report; answered by Final."""
 
     call: str
     at: int
@@ -138,20 +139,20 @@ class Ask(Sent, frozen=True):
 
 
 class NextPart(Sent, frozen=True):
-    """Seal the present part and go on in this one; descriptor: part."""
+    """Seal the present part and continue in this one; descriptor: part."""
 
     call: str
     part: Part
 
 
 class Beat(Sent, frozen=True):
-    """Each second: the worker lives; the part of the second it worked, 0 to 1."""
+    """Sent every second: the worker lives; the fraction of the second it worked, 0 to 1."""
 
     busy: Annotated[float, Meta(ge=0, le=1)]
 
 
 class Counts(NamedTuple):
-    """Counters of one stream, as they stand; a tuple, because two of each call come every five seconds."""
+    """Current counters of one stream. A tuple because two of each call arrive every five seconds."""
 
     stream: int
     packets: int
@@ -167,13 +168,13 @@ class Counts(NamedTuple):
 
 
 class Stats(Sent, frozen=True):
-    """Every five seconds, for many calls at once."""
+    """Sent every five seconds, for many calls at once."""
 
     calls: dict[Word, tuple[Counts, ...]]
 
 
 class StreamFigures(TypedDict, total=False):
-    """What is known of a stream (media.stream.report); the codec drops what is not named here."""
+    """What is known about a stream (media.stream.report); the codec drops fields not named here."""
 
     stream: Required[int]
     packets: Number
@@ -184,7 +185,7 @@ class StreamFigures(TypedDict, total=False):
     late: Number
     reordered: Number
     bytes: Number
-    # texts that an offer brought are as long as a message lets them be: no worker may be taken for a broken one by them
+    # text of an offer may be as long as a message allows: a long one must not make a worker look compromised
     codec: str | None
     srtp: str | None
     jitter_ms: Number
@@ -200,16 +201,16 @@ class StreamFigures(TypedDict, total=False):
 
 
 class Figures(Sent, frozen=True):
-    """Everything known of the streams of a call."""
+    """Everything known about the streams of a call."""
 
     call: Word
     token: int
-    # one mapping a stream, "stream" = its number
+    # one mapping for each stream, "stream" = its number
     figures: tuple[StreamFigures, ...]
 
     @property
     def streams(self) -> dict[int, StreamFigures]:
-        """Give the figures by stream number."""
+        """Return the figures by stream number."""
         return {figure["stream"]: figure for figure in self.figures}
 
 
@@ -220,7 +221,7 @@ class Final(Sent, frozen=True):
     part: PartName
     # ciphertext length of the part
     committed: int
-    # the parts before with their committed lengths, as in the spool; as in Resumed
+    # the earlier parts with their committed lengths, as in the spool and in Resumed
     parts: Parts
     figures: tuple[StreamFigures, ...]
     # everything received was written
@@ -228,14 +229,14 @@ class Final(Sent, frozen=True):
 
     @property
     def streams(self) -> dict[int, StreamFigures]:
-        """Give the figures by stream number."""
+        """Return the figures by stream number."""
         return {figure["stream"]: figure for figure in self.figures}
 
 
 class Resumed(Sent, frozen=True):
-    """An adopted call goes on; each part named is whole up to its length, parts in between hold nothing that counts.
+    """An adopted call continues; each named part is valid up to its length, and parts in between hold nothing.
 
-    A length is None where the spool was lost and tells nothing of the part: then all in it counts that is genuine.
+    A length is None if the spool was lost and the part's length is unknown: then everything genuine in it counts.
     """
 
     call: Word
@@ -244,27 +245,27 @@ class Resumed(Sent, frozen=True):
 
 
 class DiskTrouble(Sent, frozen=True):
-    """A write failed; what is received is kept in memory and tried again."""
+    """A write failed; received media are kept in memory and the write is retried."""
 
     call: Word
     errno: int
 
 
 class DiskWell(Sent, frozen=True):
-    """Everything kept back of this call is written."""
+    """Everything that waited for this call is written."""
 
     call: Word
 
 
 class CallFault(Sent, frozen=True):
-    """A bug ended the worker's part in this call; class and place, never values."""
+    """A bug ended the worker's work on this call; class and place, never values."""
 
     call: Word
     where: str
 
 
 class RefusedPackets(Sent, frozen=True):
-    """Packets of a stream were refused; at most one of these a second and stream."""
+    """Packets of a stream were refused; sent at most once a second for each stream."""
 
     call: Word
     stream: int
@@ -273,11 +274,11 @@ class RefusedPackets(Sent, frozen=True):
 
 
 class Keyed(Sent, frozen=True):
-    """A handshake is complete and the peer's certificate the offered one: the keys, for the checkpoint."""
+    """A handshake is complete and the peer's certificate is the offered one: its keys, for the checkpoint."""
 
     call: Word
     stream: int
-    # they are those of the RTCP port
+    # the keys are for the RTCP port
     rtcp: bool
     suite: Word
     theirs: KeyBytes
@@ -287,7 +288,7 @@ class Keyed(Sent, frozen=True):
 
 
 class Unkeyed(Sent, frozen=True):
-    """A handshake came to nothing; nothing of this stream can be kept."""
+    """A handshake failed; nothing of this stream can be stored."""
 
     call: Word
     stream: int
@@ -296,7 +297,7 @@ class Unkeyed(Sent, frozen=True):
 
 
 class Severed(Sent, frozen=True):
-    """A worker died in the middle of a handshake, and nobody else can go on with it: the peer may wait for ever."""
+    """A worker died during a handshake that nobody else can continue: the peer may wait for ever."""
 
     call: Word
     stream: int
@@ -318,7 +319,7 @@ class WorkerDied(Value, frozen=True):
 
 
 class OtherVersion(Value, frozen=True):
-    """From recorder.workers.pool: a worker that was started is of other files than main; it is told nothing."""
+    """From recorder.workers.pool: a started worker has other files than main; it gets no messages."""
 
     worker: int
 

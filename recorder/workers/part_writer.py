@@ -1,6 +1,4 @@
-"""The media part a call is written to: records in, whole encrypted segments out, and what the disk has not taken
-yet.
-"""
+"""Write a call's media part: records in, whole encrypted segments out, with a buffer for what the disk refuses."""
 
 import errno
 import os
@@ -17,18 +15,18 @@ from storage.vault.container import PartSecret, Sealer
 
 #: Plaintext kept while a part cannot be written: 16 s of two G.711 streams.
 MAX_BACKLOG = 256 * 1024
-#: ns a segment of a slow codec may stay open before it is padded, if the budget allows.
+#: ns a segment of a slow codec may stay open before it is padded, if the padding limit allows.
 PAD_AGE = 2_000_000_000
-#: Padding takes at most this part of what is written, so that no slow codec doubles.
+#: Padding is at most this share of what is written, so that no slow codec doubles.
 PAD_SHARE = 8
 
 
 class Missed(NamedTuple):
-    """Packets that the disk has not taken."""
+    """Packets that were dropped because the disk did not take them."""
 
-    # when the first of them arrived at the earliest, ns since the epoch
+    # earliest possible arrival of the first of them, ns since the epoch
     since: int
-    # how many of each stream
+    # packets per stream
     packets: Counter[int]
 
 
@@ -36,7 +34,7 @@ NOTHING = Missed(0, Counter())
 
 
 class SavedRest(NamedTuple):
-    """A slot of the spool, and how much of its remainder is the beginning of the record that the sealed part cuts."""
+    """A slot of the spool, and how much of its remainder is the start of the record that the sealed part splits."""
 
     descriptor: int
     at: int
@@ -45,7 +43,7 @@ class SavedRest(NamedTuple):
 
 
 class PartWriter:
-    """One media part being written; errors of the disk are noted in `trouble`, never raised."""
+    """One media part being written; disk errors are stored in `trouble`, never raised."""
 
     __slots__ = (
         "_aged",
@@ -76,54 +74,56 @@ class PartWriter:
         self._fd = descriptor
         self._segment = part.segment
         self._sealer = Sealer(PartSecret(part.key, part.prefix, part.segment))
-        #: Plaintext from the start of the record that the sealed part cuts to that cut; the sealer has what follows.
+        #: Plaintext of the record that the sealed part splits, from its start to the split; the sealer has the
+        #: remainder.
         self._begun = b""
-        #: The slot in which both lie while nobody needs them.
+        #: The slot in which both are stored while nobody needs them.
         self._saved_rest: SavedRest | None = None
         self._spool_key = spool_key
-        #: Of the spool, for as long as a commit lasts.
+        #: The spool's sealer, for as long as a commit lasts.
         self._cipher: AESGCM | None = None
         #: Ciphertext the disk has not taken; records that wait behind it; since when records are dropped.
         self._unwritten = b""
         self._backlog: bytes | bytearray = b""
         self._dropped_from = 0
-        #: Of what was dropped what nobody was told yet.
+        #: Dropped packets that were not reported yet.
         self._missed = NOTHING
         self._padded = 0
         self._finished = False
         #: When the open segment got its first byte (ns), 0 = it is empty.
         self._aged = 0
-        #: When (ns) records were given last, and when before that: what a round brings arrived since the one before.
+        #: When (ns) records were last appended, and the time before: records of a round arrived since the previous one.
         self._written_at = self._written_before = 0
-        #: errno of the last failed write, 0 = all is well.
+        #: errno of the last failed write, 0 = no failure.
         self.trouble = 0
 
     @property
     def open(self) -> bool:
-        """Tell whether something waits that time alone could seal or write."""
+        """Tell whether data wait that the passing of time could seal or write."""
         return bool(self._aged or self.trouble)
 
     @property
     def rest(self) -> tuple[bytes, bytes, bytes | bytearray]:
-        """Give the plaintext a successor would have to write anew, from the beginning of a record, in pieces."""
+        """Return the plaintext a successor would have to write again, from the start of a record, in pieces."""
         if self._saved_rest is not None:
             self._fetch()
         return self._begun, self._sealer.pending, self._backlog
 
     @property
     def remainder(self) -> bytes:
-        """Give `rest` as one."""
+        """Return `rest` as one bytes object."""
         return b"".join(self.rest)
 
     @property
     def cipher(self) -> AESGCM:
-        """Give what seals the slot of this commit."""
+        """Return the sealer of this commit's slot."""
         if self._cipher is None:
             self._cipher = commit_slots.cipher_of(self._spool_key)
         return self._cipher
 
     def leave_rest(self, descriptor: int, at: int, length: int) -> None:
-        """Keep the rest in the slot that was just saved, not in memory: 4 KB a call. It lies there until the next save.
+        """Keep the rest in the slot that was just saved, not in memory: 4 KB a call. It stays there until the next
+        save.
 
         The slot has `length` bytes.
         """
@@ -135,13 +135,13 @@ class PartWriter:
         self._begun = b""
 
     def _fetch(self) -> None:
-        """Have the rest in memory again; raises OSError or Damaged where somebody changed the spool."""
+        """Load the rest into memory again; raises OSError or Damaged if somebody changed the spool."""
         saved = self._saved_rest
         if saved is None:
             return
         slot = os.pread(saved.descriptor, saved.length, saved.at)
         if len(slot) != saved.length:
-            raise OSError(errno.EIO, "the spool of a call was cut")
+            raise OSError(errno.EIO, "the spool of a call is truncated")
         rest = commit_slots.remainder_of(self.cipher, slot)
         self._begun = rest[: saved.begun]
         self._sealer.take_back(rest[saved.begun :])
@@ -149,12 +149,12 @@ class PartWriter:
 
     @property
     def committed(self) -> int:
-        """Give the ciphertext bytes that are written for certain; while some are not, whole segments only."""
+        """Return how many ciphertext bytes are certainly written; whole segments only while some are not."""
         written: int = self._sealer.sealed - len(self._unwritten)
         return written // self._segment * self._segment if self._unwritten else written
 
     def write(self, data: bytes, now: int) -> None:
-        """Take records; `missed` tells then which of them were dropped."""
+        """Append records; afterwards `missed` says which of them were dropped."""
         if now > self._written_at:
             self._written_before, self._written_at = self._written_at or now, now
         if not self.trouble:
@@ -176,13 +176,13 @@ class PartWriter:
         return bool(self._dropped_from)
 
     def hole(self, now: int) -> bytes:
-        """Give the mark of what was dropped until now, for whoever writes what comes next; empty if nothing was."""
+        """Return the mark of what was dropped so far, for the next record to be written; empty if nothing was."""
         begun, self._dropped_from = self._dropped_from, 0
-        lasted = max(0, now - begun)  # somebody may have set the clock back
+        lasted = max(0, now - begun)  # the clock may have been changed
         return record_format.mark(record_format.ALL_STREAMS, record_format.Mark.DISK, begun, lasted) if begun else b""
 
     def missed(self) -> Missed:
-        """Give what was dropped, each packet once."""
+        """Return what was dropped, each packet once."""
         missed, self._missed = self._missed, NOTHING
         return missed
 
@@ -202,10 +202,10 @@ class PartWriter:
             self._pad()
 
     def _put(self, sealed: bytes, pending: bytes, data: bytes) -> None:
-        """Write ciphertext: of `pending` and of the records `data`, whose plaintext is dropped once all is written."""
+        """Write ciphertext: `pending` and the records `data`, whose plaintext is dropped once all is written."""
         written = self._try(sealed)
         cut = len(data) - len(self._sealer.pending)
-        if written == len(sealed) and cut >= 0:  # what was begun before is whole in the part
+        if written == len(sealed) and cut >= 0:  # what was started before is whole in the part
             self._begun = data[record_format.last_start(data, cut) : cut]
             return
         whole = b"".join((self._begun, pending, data))
@@ -224,7 +224,7 @@ class PartWriter:
         return written
 
     def _pad(self) -> None:
-        """Fill up a segment that has been open too long, so that it can become durable (a power cut, not a crash)."""
+        """Pad a segment that has been open too long, so that it survives a power cut (a crash is covered already)."""
         room = self._sealer.room + 1  # a segment is sealed when more follows it
         if room < record_format.HEAD or (self._padded + room) * PAD_SHARE > self._sealer.sealed:
             return
@@ -234,7 +234,7 @@ class PartWriter:
         self._put(self._sealer.add(padding), pending, padding)
 
     def retry(self) -> bool:
-        """Try to write what the disk refused; True when all of it is written."""
+        """Retry what the disk refused; True when all of it is written."""
         written = self._try(self._unwritten)
         self._unwritten = self._unwritten[written:]
         if self.trouble:
@@ -244,7 +244,7 @@ class PartWriter:
         return True
 
     def finish(self, data: bytes, now: int) -> bool:
-        """Seal the rest as the last segment; False if not all of it could be written, then `remainder` has it."""
+        """Seal the rest as the last segment; False if not all could be written, then `remainder` has it."""
         self._fetch()
         if self._finished:
             return self.retry()
@@ -255,13 +255,13 @@ class PartWriter:
         sealed = self._sealer.finish()
         self._unwritten = sealed[self._try(sealed) :]
         if self._unwritten:
-            self._begun = rest  # the sealer has nothing any more, and the segment is not on the disk
+            self._begun = rest  # the sealer is empty, and the segment is not on disk
             return False
         self._begun, self._aged = b"", 0
         return True
 
     def untaken(self, at: int) -> Missed:
-        """Give what the disk has not taken by the end and was not dropped; since `at` if it took all."""
+        """Return what the disk had not taken at the end and was not dropped; since `at` if it took all."""
         rest = list(_packets(self.remainder))
         return Missed(min([at, *(arrival for _, arrival in rest)]), Counter(stream for stream, _ in rest))
 

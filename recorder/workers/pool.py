@@ -1,4 +1,4 @@
-"""Main's side of the media workers: start them, share out the calls, notice their death, hand their calls on."""
+"""Main's side of the media workers: start them, distribute the calls, detect their death, hand over their calls."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ from recorder.workers.worker_handle import (
 )
 
 WATCH = 0.25
-#: Seconds by which the watch itself may be late before it looks again: then main was away, not the workers.
+#: Seconds by which the check itself may be late before it repeats: then main was blocked, not the workers.
 LATE = 1.0
 START = 10.0
-#: Seconds a worker has to live to be no failed start.
+#: Seconds a worker must live for its start not to count as failed.
 YOUNG = 1.0
 TICK = 1.0
-#: Messages of a worker taken in one turn of the loop, and bytes of them, which take 0.1 µs each to read.
+#: Messages of a worker handled in one turn of the loop, and their bytes, which take 0.1 µs each to read.
 MESSAGES_AT_ONCE, BYTES_AT_ONCE = 64, 64 * 1024
 
 
@@ -62,13 +62,13 @@ class Workers:
         self._count = max(1, count)
         self._folder = runtime_dir
         self._listener = on_event
-        #: Deaths that nobody listened to yet.
+        #: Deaths before anybody listened.
         self._missed: list[messages.WorkerDied] = []
         self._starting: asyncio.Future[None] | None = None
         self._tick = tick
         self._processes: dict[int, Process] = {}
         self._entries: dict[str, Entry] = {}
-        #: Questions that were not answered yet: token -> call and who waits.
+        #: Unanswered requests: token -> call and who waits.
         self._asked: dict[int, tuple[str, asyncio.Future[messages.Figures]]] = {}
         self._token = 0
         self._serial = 0
@@ -76,19 +76,19 @@ class Workers:
         self._left_regions: dict[str, Path] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopping = False
-        #: One buffer for all messages: a fresh one of this size each time is mapped and unmapped again.
+        #: One buffer for all messages: a new one of this size each time is mapped and unmapped again.
         self._inbox = bytearray(codec.MAX_MESSAGE)
 
-    # ---- life ----
+    # ---- start and stop ----
     @classmethod
     def configured(cls, settings: Settings) -> Workers:
-        """Make as many as are configured: by default one per processor core but one, at least one."""
+        """Make the configured number of workers: by default one per processor core but one, at least one."""
         media = settings.media
         count = media.workers or max(1, len(os.sched_getaffinity(0)) - 1)
         return cls(count, settings.node.runtime_dir, tick=media.tick_ms / 1000)
 
     def listen(self, on_event: Callable[[messages.WorkerEvent], None]) -> None:
-        """Have everything told that the workers report, and which of them died before anybody could listen."""
+        """Set who receives the workers' events, and report those that died before."""
         self._listener = on_event
         for event in self._missed:
             on_event(event)
@@ -101,7 +101,7 @@ class Workers:
             self._missed.append(event)
 
     async def begin(self) -> None:
-        """Start the processes and do not wait for them: the daemon that will command them is imported meanwhile."""
+        """Start the processes without waiting for them: the rest of the daemon is imported meanwhile."""
         self._starting = asyncio.ensure_future(self.start())
         await asyncio.sleep(0)
 
@@ -112,11 +112,13 @@ class Workers:
                 await self._starting
         except (OSError, TimeoutError):
             raise NotPossible(
-                "The media workers do not start.", "Is there memory left, and may processes be started?"
+                "The media workers do not start.", "Check that memory is free and that the service may start processes."
             ) from None
 
     async def start(self) -> None:
-        """Start workers, wait until they or successors run; TimeoutError if not, OtherVersion if one is of another."""
+        """Start workers and wait until they or successors run; raises TimeoutError or, if one is of another version,
+        OtherVersion.
+        """
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._left_regions = find_left_regions(self._folder)
         for number in range(self._count):
@@ -146,12 +148,14 @@ class Workers:
 
     @property
     def load(self) -> dict[int, float]:
-        """Give the busy ratio of each worker, 0 to 1."""
+        """Return the busy ratio of each worker, 0 to 1."""
         return {number: process.busy for number, process in self._processes.items()}
 
     @property
     def well(self) -> bool:
-        """Tell whether every worker runs and was heard of lately: what the service manager's watchdog is fed by."""
+        """Tell whether every worker runs and sent a heartbeat lately; if so, the service manager's watchdog is
+        notified.
+        """
         now = time.monotonic()
         alive = [process for process in self._processes.values() if not process.dead]
         return len(alive) == self._count and all(
@@ -163,29 +167,30 @@ class Workers:
 
     # ---- calls ----
     def told(self, new: messages.NewCall, pairs: Mapping[int, Pair]) -> bytes:
-        """Write down what `add` tells a worker, before there are any files; WireError if it is too much."""
+        """Encode what `add` sends to a worker, before there are any files; raises WireError if it is too long."""
         return codec.encode(messages.Add(new, listed(pairs)[0]))
 
     def add(
         self, new: messages.NewCall, pairs: Mapping[int, Pair], part_fd: int, spool_fd: int, told: bytes = b""
     ) -> None:  # fmt: skip
-        """Give a call to the least loaded worker; all descriptors stay the caller's, to be closed at will."""
+        """Give a call to the least loaded worker; all descriptors stay the caller's, who may close them at any time."""
         entry = self._entries[new.call] = Entry(len(new.streams), self._least(), pauses=new.pauses or ())
         entry.unassigned = entry.process is None
         entry.keys = known_keys((), new.streams)
         self._send(new.call, entry, told or self.told(new, pairs), [part_fd, spool_fd, *listed(pairs)[1]], later=True)
 
     def keys_of(self, call: str) -> tuple[messages.Key, ...]:
-        """Give the keys of the newest offers of a call: a successor of main needs them, packets may wait."""
+        """Return the keys of the newest offers of a call: a successor of main needs them for waiting packets."""
         return self._entries[call].keys if call in self._entries else ()
 
     def resume(
         self, new: messages.NewCall, pairs: Mapping[int, Pair], part_fd: int, spool_fd: int, *, kept: bool = True,
         earlier: Iterable[messages.Key] = (),
     ) -> None:  # fmt: skip
-        """Let a worker go on with a call from its spool; answers NeedPart, and serves a restart of main.
+        """Let a worker continue a call from its spool; answers NeedPart, and is used after a restart of main.
 
-        `kept`: the sockets are those of before; `earlier`: `keys_of` a former main. Resumed tells what parts are whole.
+        `kept`: the sockets are the previous ones; `earlier`: `keys_of` a previous main process. Resumed says which
+        parts are whole.
         """
         entry = self._entries.get(new.call)
         if entry is None:
@@ -197,7 +202,7 @@ class Workers:
         entry.process = self._least()
         entry.unassigned = entry.process is None
         if entry.unassigned:
-            return  # what waits goes on waiting
+            return  # calls that wait for a worker keep waiting
         entry.left_region = entry.left_region or self._left_regions.pop(new.call, None)
         entry.give_up_batch()
         sockets, descriptors = listed(pairs)
@@ -218,32 +223,32 @@ class Workers:
     def change(
         self, call: str, streams: Sequence[StreamSpec], pairs: Mapping[int, Pair], removed: Iterable[int] = ()
     ) -> None:
-        """Tell of a re-offer: all streams that go on or are new, with their sockets, and those that are gone."""
+        """Report a re-offer: all streams that continue or are new, with their sockets, and those that are removed."""
         sockets, descriptors = listed(pairs)
         if entry := self._entries.get(call):
             entry.keys = known_keys(entry.keys, streams)
         self._ask(call, messages.Change(call, tuple(streams), sockets, tuple(removed), time.time_ns()), descriptors)
 
     def pause(self, call: str) -> None:
-        """Keep nothing that arrives from now on."""
+        """Drop what arrives from now on."""
         now, entry = time.time_ns(), self._entries.get(call)
         if entry and not (entry.pauses and entry.pauses[-1][1] is None):
             entry.pauses = tuple(bounded([*entry.pauses, (now, None)]))
             self._ask(call, messages.Pause(call, now))
 
     def resume_call(self, call: str) -> None:
-        """Keep again what arrives from now on."""
+        """Store again what arrives from now on."""
         now, entry = time.time_ns(), self._entries.get(call)
         if entry and entry.pauses and entry.pauses[-1][1] is None:
             entry.pauses = (*entry.pauses[:-1], (entry.pauses[-1][0], now))
             self._ask(call, messages.Unpause(call, now))
 
     def reached(self, call: str) -> None:
-        """Tell that the client has our answer."""
+        """Report that the client has our answer."""
         self._ask(call, messages.Reached(call))
 
     def next_part(self, call: str, part_fd: int, part: messages.Part) -> None:
-        """Have a call go on in a new part."""
+        """Have a call continue in a new part."""
         self._ask(call, messages.NextPart(call, part), [part_fd])
 
     def drop(self, call: str) -> None:
@@ -252,7 +257,7 @@ class Workers:
         self._remove(call)
 
     async def close(self, call: str) -> messages.Final:
-        """Drain, seal and report; a call nobody has any more is not clean and has no figures."""
+        """Read the sockets, seal and report; a call that no worker has is not clean and has no figures."""
         entry = self._entries.get(call)
         if entry is None:
             return unclean(call)
@@ -263,7 +268,7 @@ class Workers:
         return await asyncio.shield(entry.closing)
 
     async def snapshot(self, call: str) -> messages.Figures:
-        """Drain and report the figures as they stand; none for a call nobody has."""
+        """Read the sockets and report the current figures; none for a call that no worker has."""
         if call not in self._entries:
             return messages.Figures(call, 0, ())
         self._token += 1
@@ -271,7 +276,7 @@ class Workers:
         self._asked[token] = call, future
         try:
             if self._entries[call].process:
-                self._ask(call, messages.Ask(call, token))  # else `resume` asks
+                self._ask(call, messages.Ask(call, token))  # otherwise `resume` asks
             figures: messages.Figures = await future
             return figures
         finally:
@@ -288,7 +293,7 @@ class Workers:
             self._send(call, entry, message, descriptors)
 
     def _send(self, call: str, entry: Entry, message: Any, descriptors: Sequence[int], *, later: bool = False) -> None:
-        """Tell a worker something; `later`: it may wait for others of its kind (GATHER)."""
+        """Send a worker a message; `later`: it may wait for others of its kind (GATHER)."""
         process = entry.process
         if process is None:
             return
@@ -302,7 +307,7 @@ class Workers:
 
     # ---- receiving ----
     def _readable(self, process: Process) -> None:
-        """Take what a worker says, a turn's worth: one that never stops must not keep main from everything else."""
+        """Handle a worker's messages, at most one turn's worth: a worker that never stops must not block main."""
         taken = size = 0
         while taken < MESSAGES_AT_ONCE and size < BYTES_AT_ONCE:
             try:
@@ -310,7 +315,7 @@ class Workers:
             except BlockingIOError:
                 break
             except ConnectionResetError:
-                continue  # it died with words of ours unread: what it said before that waits behind this error
+                continue  # it died with unread messages of ours: what it sent before waits behind this error
             except OSError:
                 length = 0
             if not length:
@@ -336,10 +341,10 @@ class Workers:
         if isinstance(event, messages.Beat):
             process.beat(event.busy)
         elif isinstance(event, messages.Stats):
-            if not event.calls.keys() <= process.calls:  # of one that was dropped meanwhile
+            if not event.calls.keys() <= process.calls:  # of a call that was dropped meanwhile
                 event = messages.Stats({call: each for call, each in event.calls.items() if call in process.calls})
         elif event.call not in process.calls:
-            return  # dropped meanwhile, or it has never been this worker's
+            return  # dropped meanwhile, or never this worker's
         elif isinstance(event, messages.Figures):
             asked, future = self._asked.get(event.token, ("", None))
             if future and asked == event.call and not future.done():
@@ -369,9 +374,9 @@ class Workers:
 
     # ---- death ----
     def _died(self, process: Process, *, crashed: bool = False) -> None:
-        """Make sure that a worker is gone, start another, ask for parts for its calls.
+        """Make sure that a worker is gone, start another, request parts for its calls.
 
-        `crashed`: it said what none of ours says, so it was broken into or has a bug.
+        `crashed`: it sent an invalid message, so it is compromised or has a bug.
         """
         if process.dead:
             return
@@ -380,7 +385,7 @@ class Workers:
             self._task(self._replace(process, self._take_calls_off(process)))
 
     def _take_calls_off(self, process: Process) -> list[tuple[str, Entry]]:
-        """Give the calls of a worker that is gone; what is said of them from now on waits for its successor."""
+        """Return the calls of a dead worker; messages about them wait for its successor from now on."""
         taken = [(call, entry) for call, entry in self._entries.items() if entry.process is process]
         for _, entry in taken:
             entry.process = None
@@ -407,17 +412,17 @@ class Workers:
                 self._on_event(messages.NeedPart(call))
 
     async def _succeed(self, process: Process) -> None:
-        """Start another worker in the place of one that is certainly gone: two must never drain one socket."""
-        # who waits for the first message of the one hears that of the other
+        """Replace a worker that is certainly gone: two must never read one socket."""
+        # whoever waits for the first message of the old one receives that of the new one
         self._spawn(process.number, None if process.ready.is_set() else process.ready)
 
     async def _watch(self) -> None:
-        """Kill workers that do not answer; their end is then noticed like any other."""
+        """Kill workers that do not answer; their end is then detected like any other."""
         while True:
             before = time.monotonic()
             await asyncio.sleep(WATCH)
             if time.monotonic() - before > WATCH + LATE:
-                continue  # it was us who were away; their beats wait to be read
+                continue  # main was blocked; their heartbeats wait to be read
             for process in list(self._processes.values()):
                 if not process.dead:
                     process.check()

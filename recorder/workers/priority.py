@@ -1,4 +1,4 @@
-"""Calls that a media worker cannot let wait for their turn: those that shake hands, and those that somebody floods."""
+"""Calls that a media worker serves between its rounds: those with DTLS handshakes and those being flooded."""
 
 from __future__ import annotations
 
@@ -9,35 +9,35 @@ from math import inf
 from recorder.workers.rcvbuf_overflow import Overflow
 
 PAUSE = 0.02
-"""Seconds between two spells; a DTLS handshake is some four flights long."""
+"""Seconds between two runs; a DTLS handshake takes some four flights."""
 
 SHARE = 4
-"""A spell for handshakes alone is followed by a pause so many times as long at least: audio is not made to wait."""
+"""A run for handshakes alone is followed by a pause at least so many times as long, so that audio does not wait."""
 
 SPELL = 0.02
-"""Seconds after which the others have their turn: where a worker cannot keep up, all of its calls are flooded."""
+"""Seconds after which the other calls have their turn: if a worker cannot keep up, all of its calls are flooded."""
 
 
 class HandshakePriority:
-    """Whom to look after between two turns, and when."""
+    """Which calls to serve between two rounds, and when."""
 
     def __init__(self, overflow: Overflow) -> None:
         self._overflow = overflow
-        #: Calls whose handshakes are under way.
+        #: Calls with a handshake in progress.
         self.shaking: set[str] = set()
-        #: Those that are left for the next spells.
+        #: Calls left for the next runs.
         self._waiting: deque[str] = deque()
         self._next = 0.0
 
     @property
     def due(self) -> float:
-        """Return when the next spell begins, in seconds of a monotonic clock; infinity if nobody needs one."""
+        """Return when the next run starts, in seconds of a monotonic clock; infinity if no call needs one."""
         return self._next if self.shaking or self._overflow.hot else inf
 
     def spell(self, look: Callable[[str], bool], clock: Callable[[], float]) -> float:
-        """Look after some of them, the others in the next spell, and return the seconds that took.
+        """Serve some calls, leave the others for the next run, and return the seconds that took.
 
-        `look` empties the sockets of a call and tells whether it still shakes hands.
+        `look` empties the sockets of a call and tells whether its handshake is still in progress.
         """
         began, took = clock(), 0.0
         if not self._waiting:

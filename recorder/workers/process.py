@@ -1,8 +1,8 @@
-"""A media worker: `python -m recorder.workers.process REGION TICK PARENT`, its control socket as descriptor 3.
+"""A media worker: `python -m recorder.workers.process REGION TICK PARENT`, with its control socket as descriptor 3.
 
-It drains the sockets of its calls once a tick and otherwise does what main tells it. It has no state of its own that
-would be missed: killed at any moment, what counts is in the spools and in its receive region. When main ends it empties
-its sockets once more, because nobody else may hold them, and ends too.
+It empties the sockets of its calls once a tick and otherwise does what main tells it. It holds no state that would be
+missed: if it is killed, everything that counts is in the spools and in its receive region. When main ends, the worker
+empties its sockets once more, because no other process may hold them, and ends too.
 """
 
 import contextlib
@@ -34,35 +34,35 @@ from recorder.workers.stream_sockets import close_all, expect
 from recorder.workers.version_check import GREETING
 
 CONTROL = 3
-#: prctl(2): have the kernel tell us when main's thread that started us ends.
+#: prctl(2): have the kernel send a signal when main's thread that started us ends.
 PR_SET_PDEATHSIG = 1
-#: Seconds for the last round: less than the 0.2 s after which systemd starts a successor, who wants the ports.
+#: Seconds for the last round: less than the 0.2 s after which systemd starts a successor, which needs the ports.
 LAST_ROUND = 0.15
-#: Seconds after main's end at which we end whatever we are at.
+#: Seconds after main's end at which we exit whatever we are doing.
 DEADLINE = 0.3
-#: Calls drained between two looks at the control socket: 1 ms of work, less than an SBC takes to follow an answer.
+#: Calls served between two checks of the control socket: 1 ms of work, less than an SBC takes to act on an answer.
 CALLS_BETWEEN_LOOKS = 8
-#: Seconds after which the control socket is looked at before anything is drained: whoever was not let run that long may
-#: find packets under keys of which main has told meanwhile.
+#: Seconds after which the control socket is read before any media: a process that did not run for so long may find
+#: packets under keys that main has sent meanwhile.
 STALE = 0.002
-#: Messages taken at once, so that a busy main cannot keep us from draining.
+#: Messages read at once, so that a busy main cannot keep us from reading media.
 MESSAGES_AT_ONCE = 64
 BEAT = 1.0
-#: Packets a second that are no good on one stream, above which it is still being flooded.
+#: Bad packets a second on one stream above which it still counts as flooded.
 FLOOD = 500
 #: Exit status of a worker that ran out of memory, EX_OSERR of sysexits.h.
 NO_MEMORY = 71
 STATS = 5.0
 #: Streams in one Stats message, so that it stays below codec.MAX_MESSAGE: counters take 220 bytes at most.
 STREAMS_PER_STATS = 512
-#: Gaps told apart of each stream of a call: fewer where the message would be too long, with more than 25 streams.
+#: Gaps listed for each stream of a call: fewer if the message would be too long, with more than 25 streams.
 GAPS_TOLD = (MAX_GAPS, 64, 32, 16, 8)
-#: As a plain number: enumerations take longer to combine than a message to read.
+#: As a plain number: combining enum members takes longer than reading a message.
 _CUT = int(socket.MSG_TRUNC | socket.MSG_CTRUNC)
 _ANCILLARY = socket.CMSG_SPACE(4 * codec.MAX_DESCRIPTORS)
-#: What brings a call; as a tuple, because a union is made anew wherever it stands.
+#: Messages that bring a call. A tuple because a union would be built anew on every use.
 _BRINGING = (messages.Add, messages.Adopt)
-#: Events kept for a main that does not read; figures are left out before that.
+#: Events buffered for a main that does not read; figures are dropped before that.
 MAX_OUTBOX = 10_000
 
 
@@ -77,16 +77,16 @@ class Worker:
         self._nonces = Nonces(os.urandom(KEY))
         self._recorders: dict[str, CallRecorder] = {}
         self._outbox: deque[bytes] = deque([GREETING])
-        #: One buffer for all messages: a fresh one of this size each time tears holes into the heap.
+        #: One buffer for all messages: allocating one of this size each time fragments the heap.
         self._inbox = bytearray(codec.MAX_MESSAGE)
         self._seen: dict[tuple[str, int], tuple[int, int]] = {}
         self._busy = 0.0
-        #: Since when a round lasts whose time is not in `_busy` yet.
+        #: Start of a running round whose time is not in `_busy` yet.
         self._since: float | None = None
         self._next_beat = self._next_stats = 0.0
         self._troubled: set[str] = set()
         self._adopted = False
-        #: When the control socket was last looked at; a poll that a signal ended has not looked, whatever it says.
+        #: When the control socket was last read; a poll that a signal interrupted did not read it, whatever it returns.
         self._looked = 0.0
         self._overflow = Overflow(dropped, widen)
         self._urgent = HandshakePriority(self._overflow)
@@ -128,7 +128,7 @@ class Worker:
             self._chores()
 
     def last_round(self) -> None:
-        """Main is gone: take what the kernel has, so that only what comes from now on needs somebody to keep it."""
+        """Main is gone: read what the kernel has, so that a successor only has to take what arrives from now on."""
         until = time.monotonic() + LAST_ROUND
         for tape in list(self._recorders.values()):
             if time.monotonic() > until:
@@ -136,7 +136,7 @@ class Worker:
             self._guard(tape.id, partial(tape.drain, self._region, time.time_ns()))
 
     def _chores(self) -> None:
-        """Look for floods, shake hands, beat and report when it is time, also in the middle of a long round."""
+        """Check for floods, advance handshakes, send heartbeats and reports when due, also during a long round."""
         now = time.monotonic()
         if self._recorders or self._overflow.hot:
             self._overflow.look(self._ears, time.monotonic)
@@ -154,15 +154,15 @@ class Worker:
             yield tape.id, [lanes.rtp for lanes in tape.lanes.values() if lanes.rtp >= 0]
 
     def _shake(self, call: str) -> bool:
-        """Empty the sockets of a call between two rounds; True if a handshake of it is under way."""
+        """Empty the sockets of a call between two rounds; True if one of its handshakes is in progress."""
         if call in self._recorders:
             self._guard(call, partial(self._recorders[call].shake, self._region, time.time_ns()))
         return call in self._recorders and self._recorders[call].shaking
 
     def _work(self) -> bool:
-        """Drain every call once; False if main is gone."""
+        """Empty the sockets of every call once; False if main is gone."""
         for number, tape in enumerate(self._in_turn(), 1):
-            # what a paused call drops is dropped for ever: the word that ends the pause may be waiting
+            # what a paused call drops is lost for ever, and the message that ends the pause may be waiting
             if (tape.paused or time.monotonic() - self._looked > STALE) and not self._listen():
                 return False
             if tape.id in self._recorders:
@@ -176,7 +176,9 @@ class Worker:
         return True
 
     def _in_turn(self) -> list[CallRecorder]:
-        """Give all calls; after a worker that died, those first that have waited longest: some may die in a row."""
+        """Return all calls; after a worker died, those that have waited longest come first, because workers may die
+        repeatedly.
+        """
         tapes = list(self._recorders.values())
         if self._adopted:
             self._adopted = False
@@ -184,11 +186,11 @@ class Worker:
         return tapes
 
     def _guard(self, call: str, act: Callable[[], Any]) -> None:
-        """Do something for a call; whatever goes wrong ends our part in this call alone, main decides what next."""
+        """Run a step for a call; any failure ends only our work on this call, and main decides what follows."""
         try:
             act()
         except MemoryError:
-            os._exit(NO_MEMORY)  # a successor has what this one had received, and memory of its own
+            os._exit(NO_MEMORY)  # a successor has what this one received, and fresh memory
         except Exception as problem:
             place = traceback.extract_tb(problem.__traceback__)[-1]
             where = f"{os.path.basename(place.filename)}:{place.lineno} {type(problem).__name__}"
@@ -205,17 +207,17 @@ class Worker:
 
     # ---- messages ----
     def _listen(self) -> bool:
-        """Send what waits, take every message that is there; False at the end of the control socket."""
+        """Send waiting events, read every waiting message; False at the end of the control socket."""
         self._flush()
         self._looked = time.monotonic()
         taken: list[tuple[Any, list[int]]] = []
         going = self._take(taken)
-        # the keys of all re-offers before any of them is followed: packets under each may wait already
+        # apply the keys of all re-offers before any of them: packets under each may be waiting
         changes = [message for message, _ in taken if type(message) is messages.Change]
         self._expect(changes)
         for message, descriptors in taken:
             self._handle(message, descriptors)
-            self._beat()  # hundreds of them take a worker that is hardly let run longer than a hang
+            self._beat()  # hundreds of them take a worker with little CPU time longer than a hang
             if changes and isinstance(message, _BRINGING):
                 self._expect(change for change in changes if change.call == message.new.call)
         return going
@@ -226,20 +228,20 @@ class Worker:
                 self._guard(change.call, partial(expect, self._recorders[change.call].lanes, change.streams))
 
     def _take(self, taken: list[tuple[Any, list[int]]]) -> bool:
-        """Take messages with their descriptors; False at the end of the control socket."""
+        """Read messages with their descriptors; False at the end of the control socket."""
         for _ in range(MESSAGES_AT_ONCE):
             try:
                 length, ancillary, flags, _ = self._control.recvmsg_into([self._inbox], _ANCILLARY)
             except BlockingIOError:
                 return True
             except ConnectionResetError:
-                continue  # main died with a word of ours unread: what it said before that waits behind this error
+                continue  # main died with an unread message of ours: what it sent before waits behind this error
             except OSError:
                 return False
             if not length:
                 return False
             if flags & _CUT:
-                raise codec.WireError("a message of main was cut: too many descriptors for this process?")
+                raise codec.WireError("a message from main is truncated: too many descriptors for this process?")
             descriptors = array("i", b"".join(data for _, _, data in ancillary)).tolist()
             taken.append((codec.decode_command(memoryview(self._inbox)[:length]), descriptors))
         return True
@@ -249,7 +251,8 @@ class Worker:
         if call not in self._recorders and not isinstance(message, _BRINGING):
             close_all(descriptors)
             return
-        self._region.begin(call.encode(), 0, (), ())  # no commit's number: only to say whose fault it is if we crash
+        # not the number of a commit: it only says which call is at fault if we crash
+        self._region.begin(call.encode(), 0, (), ())
         self._guard(call, partial(self._handlers[type(message)], message, descriptors))
 
     def _add(self, message: messages.Add, descriptors: list[int]) -> None:
@@ -319,14 +322,14 @@ class Worker:
 
     # ---- events ----
     def _account(self) -> None:
-        """Count the time of a round that lasts, or a worker that cannot keep up looks idle in every other beat."""
+        """Count the time of a running round; otherwise an overloaded worker looks idle in every other heartbeat."""
         now = time.monotonic()
         if self._since is not None:
             self._busy += now - self._since
             self._since = now
 
     def _beat(self) -> None:
-        """Say each second that we live, and who was refused."""
+        """Report each second that we live, and which streams had packets refused."""
         late = time.monotonic() - self._next_beat
         if late < 0:
             return
@@ -341,7 +344,7 @@ class Worker:
                     self._seen[tape.id, number] = now
                     if sum(now) - sum(before) >= FLOOD:
                         self._overflow.keep(tape.id, time.monotonic())
-                    # fewer than before where a re-offer has told the key of some
+                    # fewer than before if a re-offer brought the key of some
                     fresh = [max(0, new - old) for new, old in zip(now, before, strict=True)]
                     self._tell(messages.RefusedPackets(tape.id, number, *fresh))
 
@@ -373,11 +376,11 @@ class Worker:
                 self._control.send(self._outbox[0])
                 self._outbox.popleft()
         except OSError:
-            return  # full: POLLOUT tells; gone: the next recv tells
+            return  # full: POLLOUT reports it; gone: the next recv reports it
 
 
 def _fitting(told: Callable[[int], Any]) -> bytes:
-    """Serialise what is told with so many gaps of each stream, with as many as fit; WireError if none do."""
+    """Encode a report with all gaps of each stream, or as many as fit; raises WireError if it never fits."""
     for gaps in GAPS_TOLD[:-1]:
         with contextlib.suppress(codec.WireError):
             return codec.encode(told(gaps))
@@ -395,26 +398,26 @@ def _shared_out(sockets: messages.Sockets, descriptors: list[int]) -> dict[int, 
 
 
 def main() -> None:
-    """Run a worker until main goes."""
+    """Run a worker until main ends."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # a terminal's or systemd's signal is for main, which ends us
     signal.signal(signal.SIGUSR1, lambda *_: signal.setitimer(signal.ITIMER_REAL, DEADLINE))
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGUSR1, 0, 0, 0)
     forbid_dumps()
-    close_others((CONTROL,))  # a parent that left something open to its children left it to us
+    close_others((CONTROL,))  # descriptors that our parent left open for its children are inherited
     try:
         _work()
-    except MemoryError:  # anywhere: between two calls as well as in one
+    except MemoryError:  # effective anywhere: between two calls as well as during one
         os._exit(NO_MEMORY)
     os._exit(0)
 
 
 def _work() -> None:
-    library()  # now, with the files that we are of: until the first packet comes they may be replaced by others
+    library()  # now, from the same files as this process: they may be replaced before the first packet comes
     worker = Worker(socket.socket(fileno=CONTROL), Region(sys.argv[1]), float(sys.argv[2]))
     if os.getppid() != int(sys.argv[3]):
-        # Main died before our region was there for its successor to wait for, and left us calls to drain: they are the
-        # successor's, and two of us would tear them apart.
+        # Main died before our region existed for its successor to wait for, and left us calls to record. They belong to
+        # the successor, and two workers would split their packets.
         with contextlib.suppress(FileNotFoundError):
             os.unlink(sys.argv[1])
         return

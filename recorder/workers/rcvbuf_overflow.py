@@ -1,8 +1,8 @@
-"""Whether the kernel throws packets away for want of buffer, and whose: then a socket is emptied at once and often.
+"""Detect sockets whose receive buffer overflows, so that they are emptied at once and often.
 
-A flood in the name of a sender gets past every filter of the kernel and fills a buffer of 20 s in a tenth of one. The
-kernel counts what it throws away, for all sockets of the network namespace together, and for each socket. The first is
-cheap to ask, so it is asked often; only when it has risen the sockets are asked one by one.
+A flood with a sender's forged address passes every filter of the kernel and fills a buffer of 20 s in a tenth of a
+second. The kernel counts the packets it drops for all sockets of the network namespace together, and for each socket.
+The first counter is cheap to read and is read often; only when it has increased are the sockets checked one by one.
 """
 
 from __future__ import annotations
@@ -12,25 +12,27 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 
 LOOK = 0.1
-"""Seconds between two looks at the common count: 20 µs each."""
+"""Seconds between two reads of the common counter: 20 µs each."""
 
 HOT = 5.0
-"""Seconds that a flooded call is emptied more often than others after the last sign of a flood."""
+"""Seconds that a flooded call is served more often than others after the last sign of a flood."""
 
 SEARCH_SHARE = 20
-"""A search of all sockets is followed by a pause so many times as long: it may be somebody else's packets, for ever."""
+"""A check of all sockets is followed by a pause so many times as long: the packets may belong to another process, for
+ever.
+"""
 
 PLACES = ("/proc/self/net/snmp", "/proc/self/net/snmp6")
-"""What the kernel keeps for IPv4 and for IPv6; /proc/net is out of sight where a service sees processes only."""
+"""The kernel's counters for IPv4 and IPv6; /proc/net is hidden where a service sees only processes."""
 
 _COUNTER = b"RcvbufErrors"
 
 
 class Overflow:
-    """Tells which calls are flooded; times in seconds of a monotonic clock."""
+    """Detects which calls are flooded; times in seconds of a monotonic clock."""
 
     def __init__(self, dropped: Callable[[int], int], widen: Callable[[int], None], *paths: str) -> None:
-        """`dropped` gives what was thrown away of a descriptor's packets so far, `widen` gives it a larger buffer.
+        """`dropped` returns how many packets of a descriptor were dropped so far, `widen` enlarges its buffer.
 
         `paths` are read instead of PLACES.
         """
@@ -52,12 +54,12 @@ class Overflow:
         return tuple(self._hot)
 
     def keep(self, call: str, now: float) -> None:
-        """Let a call that is flooded stay so: nothing is thrown away only because it is emptied so often."""
+        """Keep a flooded call marked: it may have no drops only because it is emptied so often."""
         if call in self._hot:
             self._hot[call] = now + HOT
 
     def look(self, calls: Callable[[], Iterable[tuple[str, Iterable[int]]]], clock: Callable[[], float]) -> None:
-        """Find out which calls are flooded; `calls` gives each with the descriptors of its sockets."""
+        """Find which calls are flooded; `calls` yields each with the descriptors of its sockets."""
         now = clock()
         if now < self._next_look:
             return
@@ -80,12 +82,12 @@ class Overflow:
         self._seen = seen
 
     def _read(self) -> int:
-        """Return the common count; 0 where the system has none."""
+        """Return the common counter; 0 if the system has none."""
         return sum(_count(os.pread(file, 8192, 0)) for file in self._files)
 
 
 def _count(data: bytes) -> int:
-    """Read the count of IPv6, which has a line each, or of IPv4, a table with a line of names and one of numbers."""
+    """Read the counter of IPv6, one per line, or of IPv4, a table with a line of names and one of numbers."""
     at = data.find(b"Udp6" + _COUNTER)
     if at >= 0:
         return int(data[at:].split(None, 2)[1])

@@ -1,6 +1,4 @@
-"""Shell: what a call's streams report: to the client by RTCP what it is owed (receiver reports, requests for a picture,
-a goodbye), to main what they have counted.
-"""
+"""What a call's streams report: RTCP to the client (receiver reports, picture requests, BYE), and counters to main."""
 
 from __future__ import annotations
 
@@ -16,9 +14,9 @@ from recorder.workers.messages import Counts
 from recorder.workers.stream_sockets import StreamSockets
 
 CNAME = b"recorder"
-"""Our canonical name (RFC 3550 section 6.5.1); it says nothing of us."""
+"""Our canonical name (RFC 3550 section 6.5.1); it reveals nothing about us."""
 PAUSE_NS = int(INTERVAL * 1e9)
-"""Between two looks at RTCP sockets, and between two receiver reports."""
+"""Seconds between two reads of the RTCP sockets, and between two receiver reports."""
 
 
 class Reports:
@@ -28,13 +26,13 @@ class Reports:
 
     def __init__(self, random: Callable[[int], bytes]) -> None:
         self._random = random
-        #: When the next reports are due; calls are spread by chance.
+        #: When the next reports are due; random, to spread the calls.
         self._next = 0
-        #: Of streams whose offer takes requests for a picture, if there are any.
+        #: Streams whose offer accepts picture requests, if there are any.
         self._pictures: dict[int, Pictures] | None = None
 
     def watch(self, spec: StreamSpec) -> None:
-        """Ask for pictures of a stream whose offer takes such requests."""
+        """Request pictures for a stream whose offer accepts such requests."""
         if spec.feedback:
             self._pictures = self._pictures or {}
             self._pictures.setdefault(spec.stream, Pictures())
@@ -44,7 +42,7 @@ class Reports:
         return now >= self._next
 
     def send(self, lanes: Iterable[StreamSockets], now: int) -> None:
-        """Send a receiver report for every stream; the first time only a moment for them is chosen."""
+        """Send a receiver report for every stream; the first call only picks the time for them."""
         first = not self._next
         self._next = now + (int.from_bytes(self._random(4), "big") % PAUSE_NS if first else PAUSE_NS)
         if first:
@@ -56,7 +54,7 @@ class Reports:
                 _send(each, now)
 
     def ask(self, lanes: dict[int, StreamSockets], now: int) -> None:
-        """Ask for the pictures that are wanted."""
+        """Request the pictures that are wanted."""
         if self._pictures is None:
             return
         for number, pictures in self._pictures.items():
@@ -66,7 +64,7 @@ class Reports:
 
 
 def counts(track: ReceivedStream) -> Counts:
-    """Give the counters of a stream, for main."""
+    """Return the counters of a stream, for main."""
     heard = track.reception
     return Counts(
         track.spec.stream, heard.packets, heard.totals()[0], heard.duplicates, heard.rejected, heard.foreign,
@@ -80,7 +78,7 @@ def leave(lanes: StreamSockets, now: int) -> None:
 
 
 def _came(track: ReceivedStream, target: tuple[str, int], mux: bool) -> bool:
-    """Tell whether packets of the stream came from the host its reports are to go to; an offer may name anybody."""
+    """Tell whether packets of the stream came from the host that its reports go to; an offer may name any host."""
     return (mux and track.latch.connected) or bool(
         track.latch.name and address(track.latch.name)[0] == pack_ip(target[0])
     )
@@ -97,5 +95,5 @@ def _send(lanes: StreamSockets, now: int, more: bytes = b"") -> None:
     if packet is not None:
         try:  # contextlib.suppress costs a microsecond
             send(descriptor, packet, target, track.latch.connected and mux, spec.here)
-        except OSError:  # the peer may listen to nothing
+        except OSError:  # the peer may not be listening
             pass

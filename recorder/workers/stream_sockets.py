@@ -1,4 +1,4 @@
-"""Descriptors of a call inside a media worker: the sockets of each stream, and what the spool holds."""
+"""Descriptors of a call inside a media worker: the sockets of each stream, and reading the spool."""
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,7 +12,7 @@ from media.stream.receiver import ReceivedStream
 
 
 class StreamSockets:
-    """The sockets of one stream; -1 where it has none."""
+    """The sockets of one stream; -1 for a missing one."""
 
     __slots__ = ("rtcp", "rtp", "track")
 
@@ -23,9 +23,10 @@ class StreamSockets:
 
     @property
     def let_go(self) -> bool:
-        """Tell whether main has let the socket hear everybody, and only where a packet came from would tell its worth.
+        """Tell whether main opened the socket to all senders, so that only a packet's source address would show its
+        worth.
 
-        The source moves by a re-offer that we are about to be told of: until then all waits in the kernel.
+        The source moves with a re-offer that we are about to receive; until then everything waits in the kernel.
         """
         track = self.track
         if not track.latch.connected or (track.latch.pure and track.srtp.keyring and track.greet is None):
@@ -33,20 +34,24 @@ class StreamSockets:
         return not connected(self.rtp)
 
     def settle(self, count: int) -> None:
-        """Connect the socket to the source that was chosen; it is pure once it was emptied (of `count`) after that."""
+        """Connect the socket to the chosen source; it is free of other packets once it was emptied (of `count`) after
+        that.
+        """
         track = self.track
-        if track.latch.wish is not None and not track.latch.coming:  # the next source may speak already
+        if track.latch.wish is not None and not track.latch.coming:  # the next source may be sending already
             track.latch.connect(connected=connect(self.rtp, track.latch.wish, track.spec.here))
         elif track.latch.connected and count < SLOTS:
             track.latch.emptied()
 
     def decide(self) -> None:
-        """Connect the socket at the end to a source that is still on trial: by that main knows whom the call heard."""
+        """Connect the socket at the end to a source that is still on trial: it tells main whose packets the call
+        received.
+        """
         if self.track.trial and self.rtp >= 0:
             connect(self.rtp, self.track.latch.name)
 
     def close(self) -> None:
-        """Close our descriptors, and have none from now on; main has its own."""
+        """Close our descriptors; main has its own."""
         close_all((self.rtp, self.rtcp))
         self.rtp = self.rtcp = -1
 
@@ -58,19 +63,19 @@ def close_all(descriptors: Iterable[int]) -> None:
 
 
 def expect(lanes: Mapping[int, StreamSockets], streams: Iterable[StreamSpec]) -> None:
-    """Take the keys of a re-offer whose other changes follow."""
+    """Add the keys of a re-offer whose other changes follow."""
     for spec in streams:
         if spec.stream in lanes:
             lanes[spec.stream].track.expect(spec)
 
 
 def newest_slot(descriptor: int, key: bytes) -> commit_slots.Slot | None:
-    """Read the commit that counts; None if there was none that the key of the call's spool opens."""
+    """Read the valid commit; None if the key of the call's spool opens none."""
     return commit_slots.newest(lambda at, length: os.pread(descriptor, length, at), key)
 
 
 def overwrite_unsealed(descriptor: int, *, but: int = -1) -> None:
-    """Overwrite the slots that a version before this one left in the clear, all but that of a generation.
+    """Overwrite the unencrypted slots of an earlier version, except that of a generation.
 
     Raises OSError.
     """
@@ -82,7 +87,7 @@ def overwrite_unsealed(descriptor: int, *, but: int = -1) -> None:
 def replay(
     orphaned_region: OrphanedRegion, call: str, generation: int, lanes: Mapping[int, StreamSockets], out: list[bytes]
 ) -> bool:
-    """Take what a dead worker had received of a call and not committed: its batch of this generation, if any.
+    """Take what a dead worker had received for a call but not committed: its batch of this generation, if any.
 
     Tell whether there was one.
     """

@@ -1,6 +1,6 @@
-"""What a media worker says first: which messages it knows, so that main feeds none of other files than its own.
+"""A media worker's first message: which messages it knows, so that main sends none to a worker of other files.
 
-Files may be replaced under a running daemon; a worker that it starts then is of the new ones. Any version can compare
+Files may be replaced under a running daemon; a worker that it starts then runs the new ones. Any version can compare
 these bytes, whatever its messages look like. Pure.
 """
 
@@ -16,14 +16,15 @@ _OPENING = b"recorder worker, messages "
 
 
 def greeting(classes: Iterable[type], *formats: object) -> bytes:
-    """Say hello for these messages, in their order, with names and annotations of their fields, and these formats."""
+    """Return the hello for these messages, in their order, with names and annotations of their fields, and these
+    formats.
+    """
     shapes = [f"{each.__name__}{each.__annotations__}" for each in classes]
-    # against accidents, not forgers: 32 bits are enough, and hashlib would be one more module to load
+    # against accidents, not attacks: 32 bits are enough, and hashlib would be one more module to load
     return _OPENING + b"%08x" % zlib.crc32(repr((formats, shapes)).encode())
 
 
-#: The first message of a worker of these files: both ends know the same messages, and main can look into a worker's
-#: region.
+#: The first message of a worker of these files: both ends know the same messages, and main can read a worker's region.
 GREETING = greeting(
     codec.CLASSES,
     codec.MAX_MESSAGE,

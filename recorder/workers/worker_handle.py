@@ -1,4 +1,4 @@
-"""One worker and one call as recorder.workers.pool sees them."""
+"""One worker, and one call, as recorder.workers.pool sees them."""
 
 import asyncio
 import contextlib
@@ -23,43 +23,44 @@ from recorder.workers.version_check import GREETING
 
 T = TypeVar("T")
 CONTROL_BUFFER = 1 << 20
-#: Keys remembered of a stream: as many as a worker tries.
+#: Keys kept of a stream: as many as a worker tries.
 KEYS = MAX_CONTEXTS
-#: The same of all streams of a call: of 70 bytes each, they fit into what codec.MAX_OFFERED leaves.
+#: Keys kept of all streams of a call: with 70 bytes each, they fit into what codec.MAX_OFFERED leaves.
 CALL_KEYS = 384
 TICKS = os.sysconf("SC_CLK_TCK")
-#: How often /proc/PID/stat of a new worker is asked for, and the seconds in between: 10 ms in all, less than an
-#: interpreter needs to begin.
+#: How often /proc/PID/stat of a new worker is tried, and the seconds in between: 10 ms in all, less than an interpreter
+#: needs to start.
 TRIES, BETWEEN_TRIES = 50, 0.000_2
-#: Bytes that /proc/PID/stat has at most: 52 numbers of 20 digits.
+#: Size of /proc/PID/stat at most: 52 numbers of 20 digits.
 STAT = 2_048
-#: Of the environment: what says where the keys are and how to speak to the service manager.
+#: Environment variables that say where the keys are and how to reach the service manager.
 FOR_MAIN = frozenset(("CREDENTIALS_DIRECTORY", "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"))
 #: Seconds without a heartbeat after which a worker is stuck, unless it only waits for a disk or a processor.
 HANG = 4.5
-#: Whatever it waits for: after this it is replaced, while the kernel still holds what came meanwhile (20 s).
+#: Seconds after which it is replaced whatever it waits for, while the kernel still holds the packets since then (20 s).
 MAX_WAIT = 15.0
-#: Seconds of processor time below which a silent worker that could run has not been let run.
+#: Seconds of processor time below which a silent worker counts as not scheduled.
 STARVED = 1.0
-#: Seconds a worker has to end after its main, and between two looks whether it has.
+#: Seconds a worker has to end after its main, and between two checks.
 END_WAIT = 1.0
 LOOK = 0.005
-#: Signals by which a worker ends that stumbled over what it was at.
+#: Signals that end a worker which crashed on its own work.
 CRASHES = frozenset((signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGILL, signal.SIGFPE))
-#: Crashes over one call after which what had been received of it is not taken again, and after which it ends: what one
-#: of them sends must not cost the others of its worker anything.
+#: Crashes on one call after which its received batch is not used again, and after which the call ends: one client's
+#: packets must not harm the other calls of its worker.
 MAX_REPLAYS = 2
 MAX_CRASHES = 5
-#: Seconds after which a crash is no more held against a call, which may last for weeks: it was something else.
+#: Seconds after which a crash no longer counts against a call, which may last for weeks: the cause was another.
 FORGIVEN = 600.0
-#: Messages that a worker may say at once, more than it holds back for a main that was away; a second, and a second and
-#: call more: of each stream, of which an offer may bring 64, it says once a second at most that strangers were refused.
+#: Limits on a worker's messages: how many at once (more than it buffers for a blocked main), how many a second, and how
+#: many more a second for each call. An offer may bring 64 streams, and for each of them the worker reports refused
+#: strangers at most once a second.
 SAID_AT_ONCE, SAID, SAID_OF_CALL = 20_000, 1_000, 80
-#: Bytes that count like one message more: figures have some hundred a stream, seldom some thousand.
+#: Bytes that count as one more message: figures take some hundred a stream, seldom some thousand.
 SAID_BYTES = 1_024
-#: Seconds between two times that a worker is told of calls that begin and end: waking one costs main and the worker ten
-#: times as long as what it is told. The first such message after a quiet while goes at once, and nothing that cannot
-#: wait, such as a pause, waits behind others. Until then the kernel keeps what the client sends.
+#: Seconds between two messages to a worker about calls that begin and end: waking one costs main and the worker ten
+#: times as long as the message. The first such message after a quiet time goes at once, and nothing urgent, such as a
+#: pause, waits behind others. Until then the kernel buffers what the client sends.
 GATHER = 0.1
 #: Seconds between two starts of a worker that keeps dying.
 MAX_BACKOFF = 1.0
@@ -76,32 +77,32 @@ class Process:
     raw: Path
     started: float
     last_beat: float
-    # seconds of processor time it had used at its last beat
+    # seconds of processor time it had used at its last heartbeat
     used: float = 0.0
     busy: float = 0.0
     calls: set[str] = field(default_factory=set)
     outbox: deque[tuple[bytes, list[int]]] = field(default_factory=deque)
-    # what it is told waits for others until then, by the loop's clock
+    # its messages wait for others until then, by the loop's clock
     gathered: float = 0.0
     alarm: asyncio.TimerHandle | None = None
-    # it has said its first word; until then nothing is told to it
+    # its first message has arrived; nothing is sent to it before
     ready: asyncio.Event = field(default_factory=asyncio.Event)
-    # silent because the disk or the processor keeps it waiting
+    # silent because it waits for the disk or the processor
     waiting: bool = False
     hung: bool = False
-    # it stumbled over what it was at
+    # it crashed on its own work
     crashed: bool = False
     dead: bool = False
-    # its first message was not that of our files
+    # its first message was not from our files
     other_version: bool = False
-    # its /proc/PID/stat, -1: to be opened by its name
+    # its /proc/PID/stat, -1: to be opened by name
     stat: int = -1
-    # how many messages it may say still, and as of when
+    # how many more messages it may send, and as of when
     left: float = SAID_AT_ONCE
     left_at: float = 0.0
 
     def may_say(self, count: int, now: float) -> bool:
-        """Count messages; False if no worker that is well says so many."""
+        """Count messages; False if there are more than a healthy worker sends."""
         rate = SAID + SAID_OF_CALL * len(self.calls)
         self.left = min(SAID_AT_ONCE, self.left + rate * (now - self.left_at)) - count
         self.left_at = now
@@ -109,13 +110,13 @@ class Process:
 
     # ---- sending ----
     def send(self, data: bytes, descriptors: Sequence[int], *, later: bool = False) -> None:
-        """Tell it something, in order; `later`: it may wait for other messages (GATHER)."""
+        """Send it a message, in order; `later`: it may wait for other messages (GATHER)."""
         at_once = self.ready.is_set() and not self.outbox and not self.dead
         if at_once and not (later and self._gathers()) and self._sent(data, descriptors):
             return
         self.outbox.append((data, duplicates(descriptors)))
         if self.alarm is not None and not later:
-            self.flush()  # what waited goes before
+            self.flush()  # waiting messages go first
 
     def flush(self) -> None:
         """Send what waits, as far as the socket has room."""
@@ -132,7 +133,7 @@ class Process:
             asyncio.get_running_loop().remove_writer(self.control)
 
     def _gathers(self) -> bool:
-        """Tell whether a message waits for others; the one that begins a while does not."""
+        """Tell whether a message waits for others; the first after a quiet time does not."""
         loop = asyncio.get_running_loop()
         now = loop.time()
         if now >= self.gathered:
@@ -142,7 +143,7 @@ class Process:
         return True
 
     def _sent(self, data: bytes, descriptors: Sequence[int]) -> bool:
-        """Try to send; a full socket is tried again when it has room, the reader notices a worker that died."""
+        """Try to send; a full socket is retried when it has room, and the reader detects a dead worker."""
         try:
             if descriptors:
                 socket.send_fds(self.control, [data], descriptors)
@@ -155,9 +156,9 @@ class Process:
             return False
         return True
 
-    # ---- what it says ----
+    # ---- its messages ----
     def greeted(self, first: bytes) -> bool:
-        """Take its first message; False if it is of another version, which is told nothing and ends."""
+        """Check its first message; False if it is of another version, which gets no messages and ends."""
         self.ready.set()
         if first == GREETING:
             self.flush()
@@ -167,13 +168,13 @@ class Process:
         return False
 
     def beat(self, busy: float) -> None:
-        """Note that it lives, and the part of the last second it worked."""
+        """Note that it lives, and the fraction of the last second it worked."""
         self.last_beat, self.busy = time.monotonic(), busy
         self.used, self.waiting = activity(self.pid, self.stat)[1], False
 
     # ---- its end ----
     def disconnect(self, *, flush: bool = False) -> None:
-        """Close the control socket: a worker that is well ends by that, after a last round.
+        """Close the control socket: a healthy worker then ends, after a last round.
 
         `flush`: first send what only waits for other messages.
         """
@@ -208,21 +209,21 @@ class Process:
         self.crashed |= await retry(lambda: asyncio.to_thread(reap, self.pid))
 
     def excused(self) -> bool:
-        """Tell whether it is silent because it waits for a disk or for a processor, where killing it would not help.
+        """Tell whether it is silent because it waits for a disk or a processor, where killing it would not help.
 
-        One that loops uses its processor; one that sleeps or is stopped is stuck.
+        A worker in a loop uses its processor; one that sleeps or is stopped is stuck.
         """
         state, used = activity(self.pid, self.stat)
         return state == "D" or (state == "R" and used - self.used < STARVED)
 
     def check(self) -> None:
-        """Kill it if it has been silent for too long; its end is then noticed like any other."""
+        """Kill it if it has been silent for too long; its end is then detected like any other."""
         silent = time.monotonic() - self.last_beat
         if silent <= HANG:
             return
         self.waiting = silent <= MAX_WAIT and self.excused()
         if not self.waiting:
-            self.crashed = activity(self.pid, self.stat)[0] == "R" and not self.excused()  # it loops
+            self.crashed = activity(self.pid, self.stat)[0] == "R" and not self.excused()  # it is in an endless loop
             self.hung = True
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGKILL)
@@ -234,44 +235,44 @@ class Entry:
 
     streams: int
     process: Process | None
-    # no worker lived when one was to have it: the next one that is started is to
+    # no worker lived when the call needed one: the next one that starts gets it
     unassigned: bool = False
-    # its sockets of before were lost, and no worker has noted so yet
+    # its previous sockets were lost, and no worker has recorded that yet
     lost: bool = False
     # receive region of the worker that died with a batch of this call in it
     left_region: Path | None = None
-    # how many workers crashed lately while they had to do with it, and when the last one did
+    # how many workers crashed lately on this call, and when the last one did
     crashes: int = 0
     crashed_at: float = 0.0
-    # for a successor: when nothing may be kept of what waits in the sockets
+    # for a successor: when nothing may be stored of what waits in the sockets
     pauses: tuple[tuple[int, int | None], ...] = ()
-    # of each stream, the newest last: packets under the ones before may wait for a successor
+    # for each stream, the newest last: packets under the earlier ones may wait for a successor
     keys: tuple[messages.Key, ...] = field(default=(), repr=False)
-    # what was asked while no worker had the call
+    # requests while no worker had the call
     waiting: tuple[tuple[Any, list[int]], ...] = ()
     closing: asyncio.Future[messages.Final] | None = None
 
     def resumed(self) -> None:
-        """Note that a worker goes on: it has taken the batch of the dead one, and noted what was lost."""
+        """Note that a worker continues: it has the batch of the dead one, and recorded what was lost."""
         self.lost = False
         if self.left_region:
             self.left_region.unlink(missing_ok=True)
             self.left_region = None
 
     def count_crash(self, now: float) -> None:
-        """Count a worker that crashed over it."""
+        """Count a worker that crashed on it."""
         self.crashes = 1 + (self.crashes if now - self.crashed_at < FORGIVEN else 0)
         self.crashed_at = now
 
     def give_up_batch(self) -> None:
-        """Give up the batch over which one worker after the other crashed: it is lost."""
+        """Give up the batch on which several workers crashed: it is lost."""
         if self.left_region and self.crashes >= MAX_REPLAYS:
             self.lost = True
             self.left_region.unlink(missing_ok=True)
             self.left_region = None
 
     def release(self, call: str) -> None:
-        """Let go of everything that is kept for a call that is over."""
+        """Release everything that is held for a call that is over."""
         if self.process:
             self.process.calls.discard(call)
         if self.left_region:
@@ -283,7 +284,7 @@ class Entry:
 def spawn(number: int, raw: Path, tick: float, start: float, ready: asyncio.Event | None = None) -> Process:
     """Start a worker that has `start` seconds until its first heartbeat; raises OSError.
 
-    `ready` is set by its first message; by default by that of this one alone.
+    `ready` is set by its first message; by default it belongs to this worker alone.
     """
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     ours.setblocking(False)
@@ -306,10 +307,11 @@ def spawn(number: int, raw: Path, tick: float, start: float, ready: asyncio.Even
 
 
 def _stat_of(pid: int) -> int:
-    """Open what proc(5) tells of a worker, now: where processes are hidden (ProtectProc=), one that may not be dumped
-    is hidden from its own user, too. What is open stays readable.
+    """Open a worker's proc(5) file now. Where processes are hidden (ProtectProc=), a process that is not dumpable is
+    hidden even from its own user; an open file stays readable.
 
-    For some microseconds after posix_spawn it is hidden as well, since it has that from us until execve(2) has ended.
+    For some microseconds after posix_spawn it is hidden as well, because it inherits that from us until execve(2) has
+    finished.
     """
     for _ in range(TRIES):
         try:
@@ -320,12 +322,12 @@ def _stat_of(pid: int) -> int:
 
 
 def backoff(fails: int) -> float:
-    """Give the seconds to wait before the next start of a worker that died young so many times in a row."""
-    return min(MAX_BACKOFF, FIRST_BACKOFF * 2.0 ** min(fails, 16))  # a float knows no 2^1024
+    """Return the seconds to wait before the next start of a worker that died young so many times in a row."""
+    return min(MAX_BACKOFF, FIRST_BACKOFF * 2.0 ** min(fails, 16))  # a float cannot hold 2^1024
 
 
 async def retry(step: Callable[[], Awaitable[T]]) -> T:
-    """Take a step until it succeeds: a machine may have no process, thread or memory more at the moment."""
+    """Repeat a step until it succeeds: the machine may be out of processes, threads or memory for the moment."""
     fails = 0
     while True:
         try:
@@ -336,7 +338,7 @@ async def retry(step: Callable[[], Awaitable[T]]) -> T:
 
 
 def last_batch(raw: Path) -> Journal | None:
-    """Read whose batch a dead worker's region holds, or to whom it listened when it died (no lanes: there is none)."""
+    """Read whose batch a dead worker's region holds, or whose packets it was reading when it died (no lanes: none)."""
     try:
         return journal_of(str(raw))
     except OSError:
@@ -344,7 +346,7 @@ def last_batch(raw: Path) -> Journal | None:
 
 
 def keep_left_region(raw: Path, entries: Mapping[str, Entry], *, crashed: bool) -> None:
-    """Keep a dead worker's region as long as a call needs its last batch; count the crash for whose call it was."""
+    """Keep a dead worker's region while a call needs its last batch; count the crash on that call."""
     journal = last_batch(raw)
     entry = entries.get(journal.call) if journal else None
     if entry is not None and crashed:
@@ -356,13 +358,13 @@ def keep_left_region(raw: Path, entries: Mapping[str, Entry], *, crashed: bool) 
 
 
 def _cut(raw: Path) -> Path:
-    """Let go of the room that a dead worker held for its successor."""
+    """Release the memory that a dead worker held for its successor."""
     os.truncate(raw, SPARE_AT)
     return raw
 
 
 def open_left_region(raw: Path | None) -> list[int]:
-    """Open a dead worker's region for its successor, which may open nothing itself; none where it is gone."""
+    """Open a dead worker's region for its successor, which may open nothing itself; none if it is gone."""
     try:
         return [os.open(raw, os.O_RDONLY | os.O_CLOEXEC)] if raw else []
     except FileNotFoundError:
@@ -370,7 +372,7 @@ def open_left_region(raw: Path | None) -> list[int]:
 
 
 def duplicates(descriptors: Iterable[int]) -> list[int]:
-    """Give descriptors of our own for what these are of; raises OSError, and then nothing stays open."""
+    """Return duplicates of these descriptors; raises OSError, and then nothing stays open."""
     made: list[int] = []
     try:
         for each in descriptors:
@@ -382,13 +384,13 @@ def duplicates(descriptors: Iterable[int]) -> list[int]:
 
 
 def listed(pairs: Mapping[int, Pair]) -> tuple[messages.Sockets, list[int]]:
-    """Lay the descriptors of all streams in one row."""
+    """Return the descriptors of all streams as one sequence."""
     rows = [(stream, pair.filenos()) for stream, pair in pairs.items()]
     return tuple((stream, len(fds)) for stream, fds in rows), [fd for _, fds in rows for fd in fds]
 
 
 def known_keys(before: Iterable[messages.Key], streams: Iterable[StreamSpec]) -> tuple[messages.Key, ...]:
-    """Add the keys of an offer to those of the offers before; of each stream the newest few are kept."""
+    """Add the keys of an offer to those of earlier offers; the newest few of each stream are kept."""
     fresh = [
         (spec.stream, *key)
         for spec in streams
@@ -407,9 +409,9 @@ def unclean(call: str) -> messages.Final:
 
 
 def activity(pid: int, stat: int = -1) -> tuple[str, float]:
-    """Give what a process is at (proc(5): R, S, D, T, …; X = gone) and the seconds of processor time it has used.
+    """Return the state of a process (proc(5): R, S, D, T, …; X = gone) and the seconds of processor time it has used.
 
-    `stat`: its /proc/PID/stat, where that is open.
+    `stat`: its /proc/PID/stat, if that is open.
     """
     try:
         told = os.pread(stat, STAT, 0) if stat >= 0 else Path(f"/proc/{pid}/stat").read_bytes()
@@ -420,7 +422,7 @@ def activity(pid: int, stat: int = -1) -> tuple[str, float]:
 
 
 def wait_for_end(raw: str) -> None:
-    """Wait until nobody drains into a region any more; who is still at it long after its main's end is killed."""
+    """Wait until no process reads into a region any more; one that still does long after its main's end is killed."""
     for _ in range(int(END_WAIT / LOOK)):
         if holder(raw) is None:
             return
@@ -432,19 +434,21 @@ def wait_for_end(raw: str) -> None:
 
 
 def fresh_region(folder: Path, number: int, serial: int) -> Path:
-    """Name a region that does not exist: a former main may have had our process id, in a container always."""
+    """Return the name of a region that does not exist: a previous main may have had our process id, as in every
+    container.
+    """
     while (raw := folder / f"worker-{number}.{os.getpid()}.{serial}.raw").exists():
         serial += 1
     return raw
 
 
 def find_left_regions(folder: Path) -> dict[str, Path]:
-    """Give the regions that a former main's workers left, by the call they hold a batch of; those of nobody go."""
+    """Return the regions of a previous main's workers, by the call whose batch they hold; delete the others."""
     found: dict[Path, Journal] = {}
     known = left_calls(folder)
     for raw in folder.glob("worker-*.raw"):
-        with contextlib.suppress(FileNotFoundError):  # one that began after its main's end takes its region away
-            wait_for_end(str(raw))  # it was told to end with its main, but may be at it still
+        with contextlib.suppress(FileNotFoundError):  # one that started after its main's end removes its region
+            wait_for_end(str(raw))  # it was told to end with its main, but may still be running
         journal = last_batch(raw)
         if journal and journal.call in known:
             found[raw] = journal

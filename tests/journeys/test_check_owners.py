@@ -44,7 +44,7 @@ def test_a_clip_of_each_stream_is_written_beside_its_speaker(tmp_path: Path, swa
             assert heard == {stream["stream"] - 1}
             assert stat.S_IMODE(Path(stream["clip"]).stat().st_mode) == 0o600
         again = command(*words, "-o", clips)
-        assert again.returncode == 2 and "exists already" in again.stderr
+        assert again.returncode == 2 and "already exists" in again.stderr
         plain = command(*words)
         assert plain.returncode == 0 and "Caller 1.1" in plain.stdout
         assert ("swap_owners = true" in plain.stderr) is not swaps

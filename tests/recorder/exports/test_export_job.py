@@ -117,7 +117,7 @@ def test_silence_for_an_undecodable_codec_is_noted(tmp_path: Path) -> None:
         with ZipFile(io.BytesIO(data(acme, await make(acme, job, calls=(row.id,), media="wav")))) as zip:
             (told,) = json.loads(zip.read("media.json"))["media"]
         assert told["file"] == f"media/{row.id}.wav"
-        assert told["problem"].startswith("Silence stands for what cannot be decoded here: EVS, G728.")
+        assert told["problem"].startswith("Silent because it cannot be decoded here: EVS, G728.")
 
     tell(tmp_path, story, FakeRenderer(report={"streams": [{"unknown": ["G728"]}, {"unknown": ["EVS", "G728"]}]}))
 

@@ -68,7 +68,7 @@ def test_undecodable_audio_is_reported_silence(tmp_path: Path) -> None:
     spoken += run([bytes(60)] * 50, pt=96, seq=1150, ts=5000 + 24_000, at=3)
     with part_of(tmp_path, "m2", spoken) as part, output(tmp_path) as (fd, _):
         told = undecoded(asyncio.run(render([part], streams, "opus", fd)))
-    assert told == ("Silence stands for what cannot be decoded here: EVS. The recording has it as it came.")
+    assert told == ("Silent because it cannot be decoded here: EVS. The recording keeps it as received.")
     assert undecoded({"packets": 3, "torn_parts": 0}) is None
 
 
@@ -128,21 +128,21 @@ def test_a_caller_that_goes_away_ends_its_worker(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("said", "why"),
     [
-        ("head -c 5000000 /dev/zero | tr '\\0' x", "said more than it may"),
-        ("""echo '{"progress": []}'; echo '{"progress": 1e99}'; echo '{"progress": NaN}'; echo 7""", "said nothing"),
-        ("""echo '{"report": 3}'""", "said nothing"),
-        ("head -c 200000 /dev/zero | tr '\\0' '['", "said nothing"),
-        ("exec yes '{}'", "said more than it may"),
-        ("""echo '{"report": {"streams": 5}}'""", "said nothing"),
-        ("""echo '{"report": {"streams": [5]}}'""", "said nothing"),
-        ("""echo '{"report": {"streams": [{"unknown": [[]]}]}}'""", "said nothing"),
-        ("""echo '{"report": {"streams": [{"unknown": 5}]}}'""", "said nothing"),
-        ("""echo '{"error": ["x"]}'""", "said nothing"),
+        ("head -c 5000000 /dev/zero | tr '\\0' x", "sent more output than allowed"),
+        ("""echo '{"progress": []}'; echo '{"progress": 1e99}'; echo '{"progress": NaN}'; echo 7""", "no message"),
+        ("""echo '{"report": 3}'""", "no message"),
+        ("head -c 200000 /dev/zero | tr '\\0' '['", "no message"),
+        ("exec yes '{}'", "sent more output than allowed"),
+        ("""echo '{"report": {"streams": 5}}'""", "no message"),
+        ("""echo '{"report": {"streams": [5]}}'""", "no message"),
+        ("""echo '{"report": {"streams": [{"unknown": [[]]}]}}'""", "no message"),
+        ("""echo '{"report": {"streams": [{"unknown": 5}]}}'""", "no message"),
+        ("""echo '{"error": ["x"]}'""", "no message"),
         ("""printf '{"error": "%0900d"}' 0""", "^0{200}$"),
         (
             """echo '{"size": -1}'; echo '{"size": 1e3}'; echo '{"size": true}'; """
             """echo '{"size": 9999999999999999999}'""",
-            "said nothing",
+            "no message",
         ),
     ],
 )

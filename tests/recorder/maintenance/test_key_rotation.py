@@ -254,7 +254,7 @@ def test_a_backup_is_restored_under_the_configured_root_secret(place: Place) -> 
 
 def test_an_impossible_restore_is_explained(place: Place) -> None:
     data = archive(place)
-    with pytest.raises(Negative, match="no backup"):
+    with pytest.raises(Negative, match="not a backup"):
         restore(place.settings(), data[:100], older=False)
     shutil.rmtree(place.keys)
     with pytest.raises(Negative, match="customer beta"):

@@ -34,8 +34,8 @@ def test_a_live_call_has_no_end() -> None:
     assert row_of({**DOCUMENT, "ended_at": None}, 7).ended_at is None
 
 
-def test_a_call_without_a_beginning_has_no_row() -> None:
-    with pytest.raises(ValueError, match="beginning"):
+def test_a_call_without_a_start_time_has_no_row() -> None:
+    with pytest.raises(ValueError, match="start time"):
         row_of({**DOCUMENT, "started_at": None}, 7)
 
 

@@ -21,7 +21,7 @@ def test_an_unreachable_peer_is_explained(transport: str) -> None:
 
 
 def test_an_unknown_host_name_is_explained() -> None:
-    with pytest.raises(Unreachable, match="not known"):
+    with pytest.raises(Unreachable, match="cannot be resolved"):
         asyncio.run(open_link(Plan("sip:no-such-name.invalid"), lambda data: None))
 
 

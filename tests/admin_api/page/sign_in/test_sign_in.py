@@ -477,7 +477,7 @@ def test_an_account_ended_between_two_pages_is_refused(handler: SignInService) -
     handler.customers["acme"].accounts.change(id, Account.ended)
     answer = browser.post("/sign-in/factor", data={"step": step, "code": handler.code(secret)})
     assert answer.status_code == 403
-    assert "changed meanwhile" in words(answer.text)
+    assert "changed in the meantime" in words(answer.text)
 
 
 def test_a_stale_setup_does_not_replace_a_second_factor(strict: SignInService) -> None:
