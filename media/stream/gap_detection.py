@@ -126,7 +126,7 @@ class GapTracker(Gaps):
     def unstored(self, spec: StreamSpec, count: int, begin: int, end: int) -> None:
         """Note the time (ns) in which packets came that were not written to disk; it may continue.
 
-        The packets' own length counts, however late a busy machine sent or read them; for pictures only the time counts.
+        The packets' own length counts, however late a busy machine sent or read them; for pictures only the time.
         """
         source = self.reception.current
         each = self.reception.packet_ns(source) if source and spec.continuous else 0
@@ -218,7 +218,7 @@ class GapTracker(Gaps):
         self.unsettled = True
 
     def broken(self, spec: StreamSpec, source: Source | None, timestamp: int, arrival: int) -> None:
-        """End a silence with a packet; it was no gap if the sender's RTP clock ran on (DTX, or a loss by its numbers)."""
+        """End a silence with a packet; it was no gap if the sender's RTP clock ran on (DTX, or a numbered loss)."""
         if arrival - self.reception.last_arrival > QUIET:
             self.watch(spec, arrival)
         if not self.unsettled:
