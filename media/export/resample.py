@@ -1,4 +1,4 @@
-"""16-bit mono PCM from one sample rate to another, streamed, by FFmpeg's resampler (imported when first used)."""
+"""Convert 16-bit mono PCM between sample rates, as a stream, by FFmpeg's resampler (imported when first used)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 class Resampler:
-    """One unbroken stretch of sound; begin a new one after a gap."""
+    """One continuous stretch of sound; create a new one after a gap."""
 
     def __init__(self, rate_in: int, rate_out: int) -> None:
         from av import AudioResampler
