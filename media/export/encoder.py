@@ -164,7 +164,7 @@ class Encoder:
 
     def finish(self) -> None:
         """Write buffered data and the end of the container."""
-        if not self._at:  # many players cannot open a file without samples
+        if not self._at:  # no player opens a file without samples
             self.give(bytes(self._rate // 50 * self._channels * 2))
         for track in (*self._tracks, *((self._film,) if self._film else ())):
             self._out.mux(track.encode(None))

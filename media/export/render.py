@@ -1,4 +1,4 @@
-"""Render the records of a call to sound: 16-bit PCM, one channel per audio stream, in real time positions.
+"""Render the records of a call to sound: 16-bit PCM, one channel per audio stream, each packet at its time.
 
 `measure` reads the records once to find rate and length, so that a header can be written; `render` reads them again.
 """

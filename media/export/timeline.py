@@ -117,7 +117,7 @@ class Notes:
 
 
 def contiguous(batch: Batch, known: Known) -> bool:
-    """Tell whether each payload begins where the one before ends."""
+    """Return whether each payload begins where the one before ends."""
     return batch.packets == 1 or batch.step * known.rate == known.samples_in(batch.first) * known.clock
 
 

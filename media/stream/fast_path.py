@@ -43,7 +43,7 @@ _RUN_TYPE = record_format.Kind.RUN << 24
 _DELTA = record_format.DELTA_NS
 #: A batch's memory in words of four bytes: position of the first SSRC, and distance from one packet to the next.
 _SSRC_AT, _STRIDE = 2, NEAR // 4
-#: Payload bytes of one MIXED, kept small: a worker that dies may leave a record cut off for its successor.
+#: Payload bytes of one MIXED, kept small: the record that the last segment cuts is saved for a successor.
 MOST = 16 * 1024
 #: Packets in the shortest batch.
 LEAST = 2
