@@ -1,3 +1,1 @@
-"""Datagram to record: receive, authenticate, decrypt, order and lay out the media of calls (imports nothing of
-ours).
-"""
+"""Media of calls: receive, authenticate, decrypt, order and store them, and export what was stored."""

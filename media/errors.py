@@ -1,4 +1,4 @@
-"""Everything that may leave the media package as an exception."""
+"""All exceptions that the media package raises."""
 
 
 class MediaError(Exception):
@@ -10,7 +10,7 @@ class Malformed(MediaError):
 
 
 class UnusableKey(MediaError):
-    """The key, its length or the suite cannot make an SRTP context."""
+    """No SRTP context can be made from this key and suite."""
 
 
 class PortsExhausted(MediaError):
@@ -18,7 +18,7 @@ class PortsExhausted(MediaError):
 
 
 class SocketRefused(MediaError):
-    """The kernel would not give the socket that was asked for."""
+    """The kernel refused to open the socket."""
 
 
 class Damaged(MediaError):

@@ -1,4 +1,4 @@
-"""What has to be known of a stream before its first packet; made by whoever negotiated it."""
+"""What must be known about a stream before its first packet; supplied by whoever negotiated it."""
 
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -8,15 +8,15 @@ from sys import intern
 from typing import Any
 
 DEFAULT_CLOCK = 8000
-#: Keys kept of a stream: those of an offer of nine (sip.sdp.sdes.MAX_OTHER_KEYS), and of the offers before that while a
-#: worker is waited for or packets under them are on their way.
+#: Keys kept for a stream: those of an offer of nine (sip.sdp.sdes.MAX_OTHER_KEYS), and of earlier offers while no
+#: worker is available or packets under them are on their way.
 MAX_CONTEXTS = 24
 
-#: Packed IP address (4 or 16 bytes, IPv4 in IPv6 unwrapped) and port.
+#: Packed IP address (4 or 16 bytes; an IPv4-mapped IPv6 address as IPv4) and port.
 Address = tuple[bytes, int]
 
 
-#: Different codec lists and lists of networks that are kept once for all calls; a node has a handful.
+#: Number of different lists of codecs and networks that all calls share; a node has a handful.
 MAX_SHARED = 256
 Network = IPv4Network | IPv6Network
 Payloads = tuple[tuple[int, str, int], ...]
@@ -24,28 +24,28 @@ Payloads = tuple[tuple[int, str, int], ...]
 
 @dataclass(frozen=True, slots=True)
 class Dtls:
-    """How the keys of a stream come about that are agreed on the media ports (RFC 5763)."""
+    """How the keys of a stream are agreed on the media ports (RFC 5763)."""
 
-    # a=fingerprint values and a=tls-id of the peer: with the role and our certificate they name the association
+    # a=fingerprint values and a=tls-id of the peer: with our role and certificate they identify the association
     fingerprints: tuple[str, ...] = ()
     tls_id: str | None = None
-    # we begin the handshake
+    # whether we start the handshake
     active: bool = True
-    # our certificate and its key, as media.srtp.dtls.Identity gives them
+    # our certificate and its key, from media.srtp.dtls.Identity
     identity: bytes = field(default=b"", repr=False)
-    # handshakes still to be made: on the RTP port, on the RTCP port
+    # handshakes that are still needed: on the RTP port, on the RTCP port
     rtp: bool = True
     rtcp: bool = False
-    # main makes a re-offer where a handshake was cut short
+    # whether main sends a re-offer if a handshake was interrupted
     renews: bool = False
 
     def same(self, other: "Dtls") -> bool:
-        """Tell whether two offers name one association (RFC 8842 section 4)."""
+        """Return whether two offers name the same association (RFC 8842 section 4)."""
         return self.name == other.name
 
     @property
     def name(self) -> str:
-        """Give what tells the association from others, without telling our key."""
+        """Return an identifier of the association that does not reveal our key."""
         named = (self.tls_id, self.active, sorted(set(self.fingerprints)), self.identity)
         return blake2b(repr(named).encode(), digest_size=16).hexdigest()
 
@@ -57,7 +57,7 @@ Former = tuple[str, int, tuple[int, ...]]
 class StreamSpec:
     """One stream: its key, its codecs, where it comes from.
 
-    Nobody changes one; frozen it would take twice as long to make, in main and in the worker of every call.
+    It is never changed. Frozen it would take twice as long to create, in main and in the worker of every call.
     """
 
     # number of the stream in the records, 0 to 254
@@ -65,62 +65,62 @@ class StreamSpec:
     # crypto suite and key‖salt of the peer; None and empty for plain RTP
     suite: str | None = None
     key: bytes = field(default=b"", repr=False)
-    # length of the MKI in the peer's packets, 0 = none
+    # length of the MKI in the peer's packets; 0 = none
     mki: int = 0
-    # further keys of the same line, which the peer may use in turn
+    # further keys of the same line, any of which the peer may use
     others: tuple[bytes, ...] = field(default=(), repr=False)
-    # suite, key‖salt and length of the MKI of the other lines of the offer, used by the peer before it has our answer
+    # suite, key‖salt and MKI length of the other lines of the offer, which the peer may use until it has our answer
     alternates: tuple[tuple[str, bytes, int], ...] = field(default=(), repr=False)
-    # our own key‖salt, protects what we send; empty for plain RTP
+    # our own key‖salt, which protects what we send; empty for plain RTP
     own_key: bytes = field(default=b"", repr=False)
     # (payload type, encoding name, clock rate) of the offer
     payloads: Payloads = ()
-    # (ip, port) of the offer's c= and m= lines
+    # (ip, port) from the c= and m= lines of the offer
     source: tuple[str, int] | None = None
-    # where plain RTP may come from beside that address
+    # networks besides that address from which plain RTP may come
     networks: tuple[str, ...] = ()
-    # address of this machine at which media arrive that are sent to the one the peer was told; empty = not known
+    # local address at which media for the address in our answer arrive; empty = unknown
     here: str = ""
-    # where receiver reports go
+    # where receiver reports are sent
     rtcp_source: tuple[str, int] | None = None
     # RTCP on the RTP socket (RFC 5761)
     rtcp_mux: bool = False
-    # the offer says that nothing will come
+    # the offer says that no media will be sent
     held: bool = False
-    # something has to come all the time: sound, unlike pictures, text or slides
+    # media must arrive all the time: true for audio, not for pictures, text or slides
     continuous: bool = True
     # encrypted media may come from another address than the offered one, as behind NAT
     learn: bool = True
-    # requests for a picture that the offer takes: pli, fir
+    # picture requests that the offer accepts: pli, fir
     feedback: tuple[str, ...] = ()
-    # keys by DTLS: nothing is kept before they are there; None = keys by SDES, or plain RTP
+    # keys by DTLS: nothing is stored before they are known; None = keys by SDES, or plain RTP
     dtls: Dtls | None = None
-    # crypto suite and key‖salt of the RTCP port, where it has keys of its own (DTLS without rtcp-mux)
+    # crypto suite and key‖salt of the RTCP port, if it has keys of its own (DTLS without rtcp-mux)
     rtcp_suite: str | None = None
     rtcp_key: bytes = field(default=b"", repr=False)
-    # since when media are expected, ns since the epoch; 0 = from when a worker has the stream
+    # from when media are expected, ns since the epoch; 0 = from when a worker has the stream
     since: int = 0
-    # (ip, port, SSRCs) that the calls before heard at our port: plain RTP of theirs is not of this call
+    # (ip, port, SSRCs) that earlier calls heard at our port: their plain RTP does not belong to this call
     former: tuple[Former, ...] = ()
-    # the peer has our answer: it acknowledged it; before, we begin no handshake
+    # the peer has acknowledged our answer; until then we start no handshake
     reached: bool = True
-    # reports may go to `rtcp_source` before anything came from there: it is the customer's, or the INVITE came from it
+    # reports may be sent to `rtcp_source` before anything came from there: it is the customer's, or sent the INVITE
     known: bool = True
 
     @property
     def own_suite(self) -> str | None:
-        """Give the suite that goes with our own key."""
+        """Return the suite of our own key."""
         return self.rtcp_suite or self.suite
 
     def codec(self, payload_type: int) -> tuple[str, int]:
-        """Give encoding name and clock rate of a payload type; unknown ones count 8000 a second."""
+        """Return encoding name and clock rate of a payload type; 8000 if it is unknown."""
         for known, name, clock in self.payloads:
             if known == payload_type:
                 return name, clock or DEFAULT_CLOCK
         return "", DEFAULT_CLOCK
 
     def __post_init__(self) -> None:
-        # thousands of calls offer the same: one copy of it serves all of them
+        # thousands of calls offer the same, so they share one copy
         self.payloads = _shared(self.payloads)
         if self.networks:
             self.networks = _shared(self.networks)
@@ -138,7 +138,7 @@ class StreamSpec:
 
 @lru_cache(MAX_SHARED)
 def unit_of(clock: int) -> float:
-    """Give the ns of one timestamp unit; one number for all streams of a clock."""
+    """Return the ns of one timestamp unit; all streams with a clock rate share one number."""
     return 1e9 / clock
 
 
@@ -153,7 +153,7 @@ def _networks(texts: tuple[str, ...]) -> tuple[Network, ...]:
 
 
 class Allowed:
-    """Addresses plain RTP may come from before the first genuine packet."""
+    """Addresses from which plain RTP may come before the first genuine packet."""
 
     __slots__ = ("_address", "_networks")
 
@@ -163,7 +163,7 @@ class Allowed:
 
     @classmethod
     def of(cls, spec: StreamSpec) -> "Allowed":
-        """Give those of a stream; one object for all streams of the same client."""
+        """Return those of a stream; all streams of the same client share one object."""
         return _allowed(spec.source[0] if spec.source else None, spec.networks)
 
     def __contains__(self, packed: bytes) -> bool:
@@ -182,10 +182,10 @@ def _allowed(address: str | None, networks: tuple[str, ...]) -> Allowed:
 
 @lru_cache(MAX_SHARED)
 def pack_ip(text: str) -> bytes:
-    """Give the packed form of an IP address, IPv4 in IPv6 unwrapped; ValueError if it is none."""
+    """Return the packed form of an IP address, IPv4-mapped as IPv4; raise ValueError if it is none."""
     return unwrap(ip_address(text.strip("[]").partition("%")[0]).packed)
 
 
 def unwrap(packed: bytes) -> bytes:
-    """Turn an IPv4 address written as IPv6 (::ffff:a.b.c.d) into its four bytes."""
+    """Convert an IPv4-mapped IPv6 address (::ffff:a.b.c.d) to its four bytes."""
     return packed[12:] if packed[:12] == b"\0\0\0\0\0\0\0\0\0\0\xff\xff" else packed

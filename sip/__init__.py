@@ -1,1 +1,1 @@
-"""Session recording server of RFC 7866 as pure state machines: bytes and time in, events and bytes out."""
+"""A session recording server (RFC 7866) as pure state machines: bytes and time in, events and bytes out."""

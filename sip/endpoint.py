@@ -1,9 +1,9 @@
-"""The one public state machine: bytes and time in, events and bytes out.
+"""The public state machine of this package: bytes and time in, events and bytes out.
 
-Turn the crank in one order: feed (`receive_datagram`, `receive_stream`, `connection_…`, `handle_timer`), drain
-`next_event`, answer with `accept`, `refuse`, `confirm`, then send `data_to_send`, wake up at `next_timer`. There is no
-socket, clock, loop or log in here; `random` gives unguessable bytes. Nothing a peer sends raises: what cannot be
-answered is `Dropped`.
+Call it in this order: feed it (`receive_datagram`, `receive_stream`, `connection_…`, `handle_timer`), take every
+`next_event` and answer with `accept`, `refuse` or `confirm`, send `data_to_send`, and wake up at `next_timer`. It uses
+no socket, clock, loop or log; `random` returns unguessable bytes. Nothing that a peer sends raises an exception: what
+cannot be answered becomes the event `Dropped`.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from sip.ua.settings import Settings
 from sip.ua.uac import UserAgentClient
 from sip.ua.uas import UserAgentServer, Warned
 
-# Bytes of a datagram that is only a keep-alive: RFC 5626 section 3.5.1, also one CRLF and nothing at all.
+# Datagrams that are only a keep-alive: two CRLFs (RFC 5626 section 3.5.1), one CRLF, or no bytes at all.
 BLANKS = b"\r\n\0 "
-# First byte of a STUN message (RFC 7983 section 7); a start line begins with a letter.
+# Highest first byte of a STUN message (RFC 7983 section 7); a SIP start line begins with a letter.
 STUN_BYTES = frozenset(range(4))
 
 
@@ -41,60 +41,60 @@ class Endpoint:
         self._server = UserAgentServer(self._context, self._client)
         self._connections = Connections(self._context, self._message, self._server.unframed)
 
-    # Network in.
+    # Input from the network.
 
     def receive_datagram(self, data: bytes, flow: Flow, now: float) -> None:
-        """Take one UDP datagram of an admitted source."""
+        """Process one UDP datagram from an admitted source."""
         if not data.strip(BLANKS) or data[0] in STUN_BYTES:
             return
         self._message(data, flow, now)
 
     def connection_made(self, flow: Flow, now: float, *, ours: bool = False) -> None:
-        """Take up a TCP or TLS connection; `flow.connection` is its number, never used again; `ours`: we opened it."""
+        """Add a TCP or TLS connection. `flow.connection` is its number, never reused; `ours`: we opened it."""
         self._connections.made(flow, now, ours=ours)
 
     def receive_stream(self, data: bytes, flow: Flow, now: float) -> None:
-        """Take bytes of a connection, cut anywhere."""
+        """Process bytes from a connection; they may end anywhere in a message."""
         self._connections.receive(data, flow, now)
 
     def connection_lost(self, flow: Flow, now: float) -> None:
-        """Forget a connection, or learn that one asked for (connection 0) cannot be made."""
+        """Remove a lost connection, or note that a requested connection (number 0) could not be opened."""
         for unsent in self._connections.lost(flow, now):
             self._client.unsent(unsent, now)
 
-    # Out.
+    # Output.
 
     def next_event(self) -> Event | None:
-        """Take the next event, None if there is none."""
+        """Return the next event, or None."""
         return self._context.events.popleft() if self._context.events else None
 
     def data_to_send(self) -> list[Send | Close]:
-        """Take what has to be sent or closed, in order."""
+        """Return what to send and which connections to close, in order."""
         return self._context.take_out()
 
     # Time.
 
     def next_timer(self) -> float | None:
-        """Return when `handle_timer` wants to be called, None if never."""
+        """Return the time at which to call `handle_timer`, or None."""
         return self._context.timers.next()
 
     def handle_timer(self, now: float) -> None:
-        """Let everything happen that is due."""
+        """Run everything that is due."""
         while (due := self._context.timers.pop(now)) is not None:
             (kind, key), letter = due
             try:
                 self._fire(kind, key, letter, now)
-            except Exception:  # a bug ends one timer, not the process
+            except Exception:  # a bug ends the call of this timer, not the process
                 self._context.emit(Dropped(None, "internal"))
 
-    # Answers of the user.
+    # Answers from the user.
 
     def waits(self, token: Token) -> bool:
-        """Tell whether a question still waits for its answer: the peer may have withdrawn it."""
+        """Return whether a question still needs an answer; the peer may have withdrawn it."""
         return self._server.waits(token)
 
     def accept(self, token: Token, sdp: bytes, now: float) -> bool:
-        """Answer 200 with an SDP; False if the peer withdrew the question."""
+        """Answer 200 with an SDP; return False if the peer has withdrawn the question."""
         return self._server.accept(token, sdp, now)
 
     def refuse(
@@ -107,15 +107,15 @@ class Endpoint:
         warning: Warned | None = None,
         headers: Fields = (),
     ) -> bool:
-        """Answer with a 3xx to 6xx; a refused re-offer leaves the session as it was (RFC 3261 section 14.2)."""
+        """Answer with 3xx to 6xx. A refused re-offer leaves the session as it was (RFC 3261 section 14.2)."""
         return self._server.refuse(token, status, now, retry_after=retry_after, warning=warning, headers=headers)
 
     def confirm(self, token: Token, now: float) -> bool:
-        """Answer 200 to a BYE: everything of the recording is durable."""
+        """Answer a BYE with 200, once the whole recording is durable."""
         return self._server.confirm(token, now)
 
     def own(self, session: SessionKey, owner: str) -> None:
-        """Say whose a session is, also after `restore`: only the same owner can replace it or speak in it."""
+        """Set the owner of a session, also after `restore`. Only that owner may replace the session or send in it."""
         found = self._context.sessions.get(session)
         if found:
             found.belong_to(owner)
@@ -126,23 +126,23 @@ class Endpoint:
         known: Callable[[Flow], bool] = lambda flow: True,
         is_foreign: IsForeign = lambda owner, flow: False,
     ) -> None:
-        """Have somebody judge who may speak for the owner of a session; until then everybody may who knows its tags.
+        """Set who decides which senders may act for the owner of a session. Until then, knowing the tags is enough.
 
-        `known` tells whether an address is one of somebody's: refusals are not repeated to others (section 26.3.2.4).
-        To where `is_foreign` no request of ours goes, whatever Contact or route says.
+        `known` returns whether an address belongs to somebody; refusals are not repeated to anyone else (section
+        26.3.2.4). No request of ours goes to an address for which `is_foreign` is true, whatever Contact or route says.
         """
         self._context.authorize_by(authorize, known, is_foreign)
 
     def replaced(self, named: Replaces, owner: str, flow: Flow) -> SessionKey:
-        """Return the session that an INVITE of `owner` takes the place of; raise RemoteError to refuse it with.
+        """Return the session that an INVITE of `owner` replaces; raise RemoteError if the INVITE must be refused.
 
-        It goes on until the user hangs it up, which is due once the new session is acknowledged (RFC 3891 section 3):
-        where the 200 never arrives the peer still has the old one only.
+        The old session runs until the user hangs it up, which is due once the new one is acknowledged (RFC 3891
+        section 3): if the 200 never arrives, the peer has only the old session.
         """
         return self._context.sessions.replaced(named, owner, flow).key
 
     def hang_up(self, session: SessionKey, reason: str, now: float) -> None:
-        """End a session by BYE, after the ACK if that is still awaited; `reason` goes to the peer."""
+        """End a session with BYE, after the ACK if one is still awaited. `reason` is sent to the peer."""
         found = self._context.sessions.get(session)
         if found and found.phase is Phase.INVITED and found.token is not None:
             self._server.refuse(found.token, 503, now, retry_after=self._context.settings.retry_after)
@@ -152,39 +152,39 @@ class Endpoint:
     def reoffer(self, session: SessionKey, sdp: bytes, now: float, *, paused: bool = False) -> None:
         """Offer new media by re-INVITE as soon as no other offer is open; `Reanswered` follows.
 
-        `paused`: nothing is to be sent to us until the next call of this, also where the peer leaves an offer to us.
+        With `paused`, the peer must send nothing until the next call of this method, even if it asks us for an offer.
         """
         found = self._context.sessions.get(session)
         if found:
             self._client.reoffer(found, sdp, now, paused=paused)
 
     def ask_snapshot(self, session: SessionKey, reason: str, now: float) -> bool:
-        """Ask the peer for its whole metadata, if it takes such requests; they come in a request of its own."""
+        """Ask the peer for its complete metadata, if it supports such requests; they arrive in a separate request."""
         found = self._context.sessions.get(session)
         return found is not None and self._client.ask_snapshot(found, reason, now)
 
     def ask_picture(self, session: SessionKey, now: float) -> bool:
-        """Ask the peer for a whole picture of its video by INFO, if it takes that."""
+        """Ask the peer for a full video picture by INFO, if it supports that."""
         found = self._context.sessions.get(session)
         return found is not None and self._client.ask_picture(found, now)
 
     def probe(self, session: SessionKey, now: float) -> bool:
-        """Ask the peer whether it still knows the session; `Probed` follows. False if it cannot be asked now."""
+        """Ask the peer whether it still knows the session; `Probed` follows. Return False if it cannot be asked now."""
         found = self._context.sessions.get(session)
         return found is not None and self._client.probe(found, now)
 
     def set_accepting(self, accepting: bool, retry_after: int | None = None) -> None:
-        """Take new calls or answer them, and OPTIONS, 503; running dialogs go on."""
+        """Accept new calls, or answer them and OPTIONS with 503. Existing dialogs continue."""
         seconds = self._context.settings.retry_after if retry_after is None else retry_after
         self._context.refuse_calls(None if accepting else seconds)
 
-    # Continuity.
+    # State for a successor process.
 
     def export(self, session: SessionKey, *, now: float = 0.0, wall: float = 0.0) -> dict[str, Any]:
-        """Describe a session for `restore`; deadlines become `wall` times where `now` is the clock of the timers.
+        """Return a session's state for `restore`; `now` (timer clock) and `wall` convert deadlines to wall time.
 
-        Without both they stay on the clock of the timers, which serves as long as that goes on (CLOCK_MONOTONIC of one
-        boot). Raise KeyError if the session is unknown.
+        Without them, deadlines stay on the timer clock, which works as long as that clock continues (CLOCK_MONOTONIC
+        within one boot). Raise KeyError if the session is unknown.
         """
         found = self._context.sessions.get(session)
         if found is None:
@@ -192,23 +192,23 @@ class Endpoint:
         return snapshot(found, wall - now)
 
     def restore(self, state: dict[str, Any], now: float, wall: float | None = None) -> SessionKey:
-        """Take up a session of an earlier process: its requests are answered, on any connection; raise ValueError."""
+        """Continue a session of an earlier process; its requests may come on any connection. Raise ValueError."""
         return revive(self._context, state, now, 0.0 if wall is None else wall - now)
 
     def sessions(self) -> list[SessionKey]:
-        """List the sessions, for figures and checks."""
+        """Return all sessions, for metrics and checks."""
         return [session.key for session in self._context.sessions]
 
-    # Inside.
+    # Private.
 
     def _message(self, data: bytes | Framed, flow: Flow, now: float) -> None:
-        """Take one whole message; a bug in its handling ends here, answered 500 where that can be."""
+        """Process one whole message. A bug in its handling is caught here and answered with 500 if possible."""
         message = None
         try:
             message = self._parse(data, flow)
             if message is not None:
                 self._take(message, flow, now)
-        except Exception:  # a bug in one call ends that call, is counted, and never the daemon
+        except Exception:  # a bug in one call ends that call and is counted; the daemon goes on
             self._context.emit(Dropped(flow, "internal"))
             self._answer_500(message, flow)
 
@@ -217,7 +217,7 @@ class Endpoint:
             return parse(data)
         except MalformedMessage as error:
             self._server.malformed(error, flow)
-            if error.request is None and error.code == "start-line":  # a wrong Content-Length took its head
+            if error.request is None and error.code == "start-line":  # left by a wrong Content-Length
                 self._connections.abandon(flow)
             return None
 
@@ -244,7 +244,7 @@ class Endpoint:
             if isinstance(message, Request) and message.method != "ACK":
                 self._server.malformed(MalformedMessage("internal", 500, message), flow)
         except Exception:
-            # The message is such that even this fails: silence, already counted.
+            # Not even a 500 can be written for this message; the error is already counted.
             return
 
     def _fire(self, kind: str, key: Any, letter: str, now: float) -> None:

@@ -1,7 +1,7 @@
-"""Everything that can go wrong in this package, as classes.
+"""All errors of this package.
 
-Remote errors say that the peer broke a rule; they carry the status to answer. Local errors say that we did.
-No text here repeats input: a reason code is a fixed word, so it may be logged and counted.
+Remote errors mean that the peer broke a rule; they carry the status to answer. Local errors mean that we did.
+No message repeats input. Reason codes are fixed words, so they can be logged and counted.
 """
 
 from __future__ import annotations
@@ -14,28 +14,28 @@ class SipError(Exception):
 
 
 class RemoteError(SipError):
-    """The peer broke a rule; answer `status`, count `code`."""
+    """The peer broke a rule: answer with `status`, count `code`."""
 
     def __init__(self, code: str, status: int = 400) -> None:
         super().__init__(code)
         self.code = code
         """Fixed word that names the broken rule."""
         self.status = status
-        """Status code a peer should see."""
+        """Status code to answer."""
 
 
 class MalformedMessage(RemoteError):
-    """A SIP message that cannot be taken as it is.
+    """A SIP message that cannot be processed.
 
-    `request` is the message as far as it could be read (`sip.message.message.Request`, always with a usable top Via),
-    so that it can be answered; None if nothing can be answered: drop it.
+    `request` holds what could be read of it (`sip.message.message.Request`, always with a usable top Via), so that it
+    can be answered. It is None if the message can only be dropped.
     """
 
     def __init__(self, code: str, status: int = 400, request: Any = None) -> None:
         super().__init__(code, status)
         # Any: the class lives in sip.message.message, which imports this file.
         self.request = request
-        """Request to answer, None to drop."""
+        """The request to answer; None to drop it."""
 
 
 class MalformedValue(MalformedMessage):
@@ -43,26 +43,26 @@ class MalformedValue(MalformedMessage):
 
 
 class FramingError(RemoteError):
-    """A byte stream in which the next message cannot be found any more: answer if possible, then close.
+    """A byte stream in which the start of the next message cannot be found: answer if possible, then close.
 
-    `before` are whole messages found ahead of the fault in the same data; `request` is the faulty message as far as it
-    could be read, as in `MalformedMessage`.
+    `before` holds the whole messages that precede the fault in the same data; `request` is what could be read of the
+    faulty message, as in `MalformedMessage`.
     """
 
     def __init__(self, code: str, status: int = 400, *, request: Any = None, before: tuple[Any, ...] = ()) -> None:
         super().__init__(code, status)
         self.request = request
-        """Request to answer, None to answer nothing."""
+        """The request to answer; None to answer nothing."""
         self.before = before
-        """What the same call would have returned had the fault not been there."""
+        """What the call would have returned without the fault."""
 
 
 class MalformedBody(RemoteError):
-    """A body (multipart or SDP) that cannot be read at all."""
+    """A body (multipart or SDP) that cannot be read."""
 
 
 class NotAcceptable(RemoteError):
-    """An offer of which nothing can be recorded; answer `status` with a Warning header (RFC 3261 section 20.43)."""
+    """An offer in which nothing can be recorded: answer `status` with a Warning header (RFC 3261 section 20.43)."""
 
     def __init__(self, code: str, warning: int, text: str, status: int = 488) -> None:
         super().__init__(code, status)
@@ -73,8 +73,8 @@ class NotAcceptable(RemoteError):
 
 
 class LocalError(SipError):
-    """We were about to do what the standard forbids."""
+    """We were about to do something that the standard forbids."""
 
 
 class UnsafeOutput(LocalError):
-    """A header name or value of ours holds a line end and would start a new header field."""
+    """A header name or value of ours contains a line end, which would start a new header field."""

@@ -1,1 +1,1 @@
-"""Decoders and depacketizers: what is needed to hear and see what was stored."""
+"""Decoders and depacketizers, which turn stored media back into sound and pictures."""

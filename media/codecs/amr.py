@@ -1,4 +1,4 @@
-"""RTP payloads of AMR and AMR-WB (RFC 4867), both forms, to the single frames a decoder takes."""
+"""RTP payloads of AMR and AMR-WB (RFC 4867), in both forms, to the single frames that a decoder takes."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -19,19 +19,19 @@ class MalformedAmr(MediaError):
 
 @dataclass(frozen=True)
 class Packing:
-    """How frames lie in a payload."""
+    """How frames are packed in a payload."""
 
     aligned: bool = False
-    # to whole bytes (section 4.4), else bit by bit (section 4.3)
+    # octet-aligned (section 4.4), otherwise bandwidth-efficient (section 4.3)
     checked: bool = False
-    # a byte of CRC for each frame with bits stands behind the table of contents (section 4.4.2.1)
+    # a CRC byte for each frame with bits follows the table of contents (section 4.4.2.1)
 
 
 @lru_cache(64)
 def packing(fmtp: str | None) -> Packing | None:
-    """Read it from the format parameters (RFC 4867 section 8.1); None for an order of frames that nobody here knows.
+    """Read it from the format parameters (RFC 4867 section 8.1); None if the order of frames is not supported.
 
-    Each of crc, robust-sorting and interleaving implies whole bytes; the last two put the bytes in another order.
+    Each of crc, robust-sorting and interleaving implies octet-aligned; the last two change the order of the bytes.
     """
     pairs = (each.strip().lower().partition("=") for each in (fmtp or "").split(";"))
     told = {name.strip(): value.strip() for name, _, value in pairs}
@@ -44,7 +44,7 @@ def packing(fmtp: str | None) -> Packing | None:
 def frames(payload: bytes, *, wide: bool, aligned: bool, checked: bool = False) -> list[bytes | None]:
     """Split a payload into frames of the storage format (section 5.3), 20 ms each.
 
-    None stands for a frame that holds no speech (SID, NO_DATA, lost, marked bad). Raises MalformedAmr.
+    None stands for a frame without speech (SID, NO_DATA, lost, marked bad). Raise MalformedAmr.
     """
     bits = WIDE_BITS if wide else NARROW_BITS
     return _aligned(payload, bits, checked) if aligned else _packed(payload, bits)
@@ -60,14 +60,14 @@ def _width(frame_type: int, bits: tuple[int, ...]) -> int:
 
 
 def _frame(frame_type: int, quality: int, speech: bytes, bits: tuple[int, ...]) -> bytes | None:
-    """Put the storage header before the speech bits, or give None where there is no speech."""
+    """Put the storage header before the speech bits; return None if there is no speech."""
     if frame_type >= len(bits) - 1 or not quality:
         return None
     return bytes([frame_type << 3 | 4]) + speech
 
 
 def _aligned(payload: bytes, bits: tuple[int, ...], checked: bool) -> list[bytes | None]:
-    """Read the octet-aligned form: one byte of mode request, one byte a table entry, then whole bytes (section 4.4)."""
+    """Parse the octet-aligned form: a byte of mode request, a byte per table entry, then whole bytes (section 4.4)."""
     entries: list[tuple[int, int]] = []
     at = 1
     while True:
@@ -90,7 +90,7 @@ def _aligned(payload: bytes, bits: tuple[int, ...], checked: bool) -> list[bytes
 
 
 def _packed(payload: bytes, bits: tuple[int, ...]) -> list[bytes | None]:
-    """Read the bandwidth-efficient form: 4 bits of mode request, 6 a table entry, then bare bits (section 4.3)."""
+    """Parse the bandwidth-efficient form: 4 bits of mode request, 6 per table entry, then bits (section 4.3)."""
     whole, total, at = int.from_bytes(payload, "big"), 8 * len(payload), 4
 
     def take(width: int) -> int:

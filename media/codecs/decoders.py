@@ -1,8 +1,7 @@
-"""Payloads to sound: what each encoding is, how long a payload lasts, and its 16-bit mono PCM.
+"""Decode payloads: what each encoding is, how long a payload lasts, and its 16-bit mono PCM.
 
-G.711 is expanded by table and L16 turned round; everything else goes through FFmpeg (PyAV), imported when the first
-such payload is to be decoded. A decoder never raises: what cannot be decoded is silence of the payload's length, and is
-counted.
+G.711 is expanded by table and L16 is byte-swapped. Everything else goes through FFmpeg (PyAV), imported with the first
+such payload. A decoder never raises: what cannot be decoded becomes silence of the payload's length, and is counted.
 """
 
 from __future__ import annotations
@@ -19,20 +18,20 @@ if TYPE_CHECKING:
     from av import AudioFrame, AudioResampler
     from av.audio.codeccontext import AudioCodecContext
 
-# A stretch of payload: what FFmpeg takes in one packet (None: no speech in it), and the samples it lasts.
+# A piece of payload: one packet for FFmpeg (None: no speech in it), and its length in samples.
 Piece = tuple[bytes | None, int]
 
 
 @dataclass(frozen=True)
 class Format:
-    """What one payload type means, from the SDP's rtpmap and fmtp."""
+    """What one payload type means, from rtpmap and fmtp of the SDP."""
 
     name: str
     # encoding name as sent, in any case
     clock: int
     # RTP clock in Hz
     channels: int = 1
-    # channels the SDP names (Opus always says 2)
+    # channels in the SDP (Opus always says 2)
     fmtp: str | None = None
     # format parameters, raw
 
@@ -52,29 +51,29 @@ STATIC = {
     19: Format("CN", 8000),
 }
 
-# Never sound: digits (RFC 4733) are personal data and no audio, comfort noise (RFC 3389) is the absence of it.
+# Never decoded: digits (RFC 4733) are personal data and no audio; comfort noise (RFC 3389) is no speech.
 NOT_SOUND = frozenset({"TELEPHONE-EVENT", "TONE", "CN"})
 
-# What pictures can be made of (media.codecs.video_depacketizer).
+# Encodings that can be shown as pictures (media.codecs.video_depacketizer).
 PICTURES = frozenset({"H264", "VP8"})
 
 
 @dataclass(frozen=True)
 class Coding:
-    """How one encoding is decoded."""
+    """How to decode one encoding."""
 
     decoder: str | None
-    # FFmpeg's decoder, None: G.711 by table, L16 as it is
+    # FFmpeg's decoder; None: G.711 by table, L16 directly
     rate: int | None
-    # samples a second it decodes to, None: the RTP clock
+    # decoded samples per second; None: the RTP clock
     clock: int | None
-    # RTP clock whatever the SDP says, None: the SDP's
+    # RTP clock whatever the SDP says; None: as in the SDP
     split: Callable[[bytes, Format], list[Piece]]
-    # cuts a payload into pieces; raises ValueError or MalformedAmr
+    # splits a payload into pieces; raises ValueError or MalformedAmr
     tables: tuple[bytes, bytes] | None = None
     # G.711 expansion
     bits: int | None = None
-    # of one sample, where FFmpeg has to be told
+    # bits per sample, if FFmpeg must be told
 
 
 def _one_byte_one_sample(payload: bytes, form: Format) -> list[Piece]:
@@ -86,7 +85,7 @@ def _g722(payload: bytes, form: Format) -> list[Piece]:
 
 
 def _g729(payload: bytes, form: Format) -> list[Piece]:
-    """Cut 10-byte voice frames and a closing 2-byte SID (annex B): FFmpeg knows no SID, so it is 10 ms of silence."""
+    """Split into 10-byte voice frames and a final 2-byte SID (annex B), unknown to FFmpeg: 10 ms of silence."""
     voice, rest = divmod(len(payload), 10)
     if rest not in (0, 2):
         raise ValueError("a G.729 payload is whole frames of 10 bytes and at most one SID of 2")
@@ -94,7 +93,7 @@ def _g729(payload: bytes, form: Format) -> list[Piece]:
 
 
 def _equal(size: int, samples: int) -> Callable[[bytes, Format], list[Piece]]:
-    """Make a splitter for a codec of equal frames."""
+    """Return the splitter for a codec with equal frames."""
 
     def split(payload: bytes, form: Format) -> list[Piece]:
         if not payload or len(payload) % size:
@@ -105,7 +104,7 @@ def _equal(size: int, samples: int) -> Callable[[bytes, Format], list[Piece]]:
 
 
 def _ilbc(payload: bytes, form: Format) -> list[Piece]:
-    """Cut frames of 38 bytes (20 ms) or 50 (30 ms); the length decides, as senders forget `mode=20` (RFC 3952)."""
+    """Split into frames of 38 bytes (20 ms) or 50 (30 ms) by length, as senders forget `mode=20` (RFC 3952)."""
     return _equal(*ilbc_frame(payload))(payload, form)
 
 
@@ -115,7 +114,7 @@ def ilbc_frame(payload: bytes) -> tuple[int, int]:
 
 
 def _g726(bits: int) -> Callable[[bytes, Format], list[Piece]]:
-    """Make the splitter of one rate: codes of so many bits without a frame (RFC 3551 section 4.5.4)."""
+    """Return the splitter for one rate: codes of this many bits without frames (RFC 3551 section 4.5.4)."""
 
     def split(payload: bytes, form: Format) -> list[Piece]:
         return [(payload, 8 * len(payload) // bits)]
@@ -128,7 +127,7 @@ G723_BYTES = (24, 20, 4)
 
 
 def _g723(payload: bytes, form: Format) -> list[Piece]:
-    """Cut frames of 30 ms whose first byte tells how long they are; FFmpeg makes the noise of a SID."""
+    """Split into frames of 30 ms whose first byte gives their length; FFmpeg generates the noise of a SID."""
     found: list[Piece] = []
     at = 0
     while at < len(payload):
@@ -171,7 +170,7 @@ def _opus(payload: bytes, form: Format) -> list[Piece]:
 
 
 def _amr(*, wide: bool) -> Callable[[bytes, Format], list[Piece]]:
-    """Make the splitter of AMR or AMR-WB."""
+    """Return the splitter for AMR or AMR-WB."""
     samples = 320 if wide else 160
 
     def split(payload: bytes, form: Format) -> list[Piece]:
@@ -206,12 +205,12 @@ for _bits in (2, 3, 4, 5):
     CODINGS[f"AAL2-G726-{8 * _bits}"] = Coding("g726", 8_000, 8_000, _g726(_bits), bits=_bits)
 
 SPEEX_CLOCKS = (8_000, 16_000, 32_000)
-CLOCKS = range(8_000, 192_001)  # what the rtpmap of G.711 or L16 may reasonably name
+CLOCKS = range(8_000, 192_001)  # clock rates accepted in the rtpmap of G.711 or L16
 L16_CHANNELS = (1, 2)
 
 
 def coding(form: Format) -> Coding | None:
-    """Find how to decode a format; None: unknown, or not sound at all."""
+    """Return how to decode a format; None if it is unknown or no audio."""
     name = form.name.upper()
     allowed = SPEEX_CLOCKS if name == "SPEEX" else CLOCKS
     found = CODINGS.get(name)
@@ -225,7 +224,7 @@ def coding(form: Format) -> Coding | None:
 
 
 def decodable(kind: str, name: str | None) -> bool | None:
-    """Tell whether an encoding can be heard or seen; None where it is none of sound or picture."""
+    """Return whether an encoding can be heard or seen; None if it is neither audio nor video."""
     upper = (name or "").upper()
     if kind == "video":
         return upper in PICTURES
@@ -233,25 +232,25 @@ def decodable(kind: str, name: str | None) -> bool | None:
 
 
 class Known:
-    """A format, looked up once."""
+    """A format whose properties are looked up once."""
 
     __slots__ = ("clock", "coding", "form", "picture", "rate", "sound")
 
     def __init__(self, form: Format) -> None:
         self.form = form
         self.coding = coding(form)
-        # None: nobody can decode it
+        # None if there is no decoder
         self.sound = form.name.upper() not in NOT_SOUND
         # False: digits and comfort noise
         self.picture = form.name.upper() in PICTURES
         # video that can be shown
         self.clock = (self.coding and self.coding.clock) or max(form.clock, 1)
-        # RTP clock that really counts, Hz
+        # actual RTP clock, Hz
         self.rate = (self.coding and self.coding.rate) or self.clock
-        # samples a second it decodes to
+        # decoded samples per second
 
     def samples_in(self, payload: bytes) -> int:
-        """Return how long a payload lasts, in samples of `rate`; 0 if that cannot be known."""
+        """Return the length of a payload in samples of `rate`; 0 if it is unknown."""
         if self.coding is None:
             return 0
         if self.coding.tables:
@@ -263,21 +262,21 @@ class Known:
 
 
 class Decoder(Protocol):
-    """Payloads of one source, in order, to PCM."""
+    """Decodes the payloads of one source, in order, to PCM."""
 
     rate: int
-    # samples a second it gives
+    # output samples per second
     errors: int
     # payloads and frames that could not be decoded so far
     joins: bool
-    # payloads may be joined and decoded at once
+    # payloads may be joined and decoded together
 
     def decode(self, payload: bytes) -> bytes | bytearray:
         """Return 16-bit little-endian mono samples, exactly as long as the payload lasts."""
 
 
 def decoder(form: Format) -> Decoder | None:
-    """Make a decoder, None if the format is unknown."""
+    """Return a decoder; None if the format is unknown."""
     found = coding(form)
     if found is None:
         return None
@@ -300,7 +299,7 @@ class TableDecoder:
 
 
 class LinearDecoder:
-    """L16: samples in network order, the two of a pair mixed into one."""
+    """L16: samples in network order; two channels are mixed into one."""
 
     joins = False
 
@@ -308,7 +307,7 @@ class LinearDecoder:
         self.rate, self.errors, self._form = form.clock, 0, form
 
     def decode(self, payload: bytes) -> bytes:
-        """Decode one payload; nothing where it is not whole."""
+        """Decode one payload; return nothing if it is incomplete."""
         try:
             _l16(payload, self._form)
         except ValueError:
@@ -334,11 +333,11 @@ class FrameDecoder:
         self._how, self._form = how, form
         self._context: AudioCodecContext | None = None
         self._opened_for = 0
-        # bytes of the frames of the mode that the context was opened for, where a mode has its own (iLBC)
+        # frame size in bytes of the mode for which the context was opened, if modes differ (iLBC)
         self._converter: AudioResampler | None = None
 
     def decode(self, payload: bytes) -> bytes:
-        """Decode one payload; silence where it cannot be."""
+        """Decode one payload; return silence if that fails."""
         try:
             pieces = self._how.split(payload, self._form)
         except (ValueError, amr.MalformedAmr):
@@ -349,7 +348,7 @@ class FrameDecoder:
     def _piece(self, piece: bytes | None, samples: int) -> bytes:
         from av import FFmpegError, Packet
 
-        if not piece:  # FFmpeg takes an empty packet for the end of everything
+        if not piece:  # FFmpeg takes an empty packet for the end of the stream
             return bytes(2 * samples)
         try:
             if self._context is None or self._opened_for not in (0, len(piece)):
@@ -377,7 +376,7 @@ class FrameDecoder:
         return context
 
     def _linear(self, frame: AudioFrame) -> bytes:
-        """Bring a decoded frame to 16-bit mono."""
+        """Convert a decoded frame to 16-bit mono."""
         if frame.format.name in ("s16", "s16p") and frame.layout.nb_channels == 1:
             return bytes(frame.planes[0])[: 2 * frame.samples]
         if self._converter is None:

@@ -1,4 +1,4 @@
-"""G.711 to linear PCM by table, without FFmpeg: the codec of nearly every call, which must come out bit for bit."""
+"""G.711 to linear PCM by table, without FFmpeg: the codec of nearly every call, decoded bit-exactly."""
 
 
 def _ulaw(code: int) -> int:
@@ -26,7 +26,7 @@ ALAW = _tables([_alaw(code) for code in range(256)])
 
 
 def decode(payload: bytes, tables: tuple[bytes, bytes]) -> bytearray:
-    """Expand code words to 16-bit little-endian samples: two passes of `bytes.translate`, 3 ns a sample."""
+    """Expand code words to 16-bit little-endian samples: two passes of `bytes.translate`, 3 ns per sample."""
     pcm = bytearray(2 * len(payload))
     pcm[0::2] = payload.translate(tables[0])
     pcm[1::2] = payload.translate(tables[1])

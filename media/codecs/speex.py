@@ -1,18 +1,18 @@
-"""RTP payloads of Speex (RFC 5574), which hold any number of frames back to back in bits, to single frames."""
+"""Split RTP payloads of Speex (RFC 5574), which contain any number of frames as a bit string, into single frames."""
 
-# Bits of a frame by its mode (Speex manual, tables 9.1 and 10.1): of narrowband, and of each layer above it.
+# Bits of a frame by its mode (Speex manual, tables 9.1 and 10.1): narrowband, and each layer above it.
 NARROW_BITS = (5, 43, 119, 160, 220, 300, 364, 492, 79)
 LAYER_BITS = (4, 36, 112, 192, 352)
-END = 15  # in place of a mode: nothing follows
-REQUEST, USER = 14, 13  # in place of a mode: a message to the decoder, of the codec or of the application
-REQUEST_BITS = (1, 1, 4, 4, 4, 4, 4, 4, 8, 8, 16, 16, 32, 32, 64, 64)  # of its content, by its kind (table 5.1)
+END = 15  # instead of a mode: nothing follows
+REQUEST, USER = 14, 13  # instead of a mode: a message to the decoder, from the codec or the application
+REQUEST_BITS = (1, 1, 4, 4, 4, 4, 4, 4, 8, 8, 16, 16, 32, 32, 64, 64)  # size of its content, by kind (table 5.1)
 MAX_FRAMES = 12  # 240 ms
-MAX_BYTES = 2048  # of a payload that are read: so many frames have 1.8 KB at most, and the time grows with the square
+MAX_BYTES = 2048  # of a payload that are read: MAX_FRAMES take at most 1.8 KB, and the time grows quadratically
 MAX_LAYERS = 2  # to 16 and to 32 kHz
 
 
 class _Bits:
-    """A payload, read from its first bit on."""
+    """A payload, read bit by bit."""
 
     def __init__(self, payload: bytes) -> None:
         self._whole, self.total, self.at = int.from_bytes(payload, "big"), 8 * len(payload), 0
@@ -25,13 +25,13 @@ class _Bits:
         return self._whole >> self.left - width & (1 << width) - 1
 
     def skip(self, width: int) -> None:
-        """Go on; ValueError if the payload ends before."""
+        """Skip bits; raise ValueError if the payload ends before."""
         if width > self.left:
             raise ValueError("a Speex frame is cut off")
         self.at += width
 
     def since(self, begin: int) -> bytes:
-        """Give the bits from `begin` on as whole bytes, filled up with a zero and ones (RFC 5574 section 3.3)."""
+        """Return the bits from `begin` on as whole bytes, padded with a zero and ones (RFC 5574 section 3.3)."""
         width = self.at - begin
         bits = self._whole >> self.left & (1 << width) - 1
         spare = -width % 8
@@ -39,7 +39,7 @@ class _Bits:
 
 
 def frames(payload: bytes) -> list[bytes]:
-    """Cut a payload into frames of 20 ms, each in bytes of its own. Raises ValueError."""
+    """Split a payload into frames of 20 ms, each in separate bytes. Raise ValueError."""
     found: list[bytes] = []
     bits = _Bits(payload[:MAX_BYTES])
     while bits.left >= NARROW_BITS[0] and len(found) < MAX_FRAMES:
@@ -60,7 +60,7 @@ def frames(payload: bytes) -> list[bytes]:
 
 
 def _layers(bits: _Bits) -> None:
-    """Go past what makes a frame wider: a one, its mode, and its bits; twice for 32 kHz."""
+    """Skip the layers that widen a frame: a one, the mode, and its bits; twice for 32 kHz."""
     for _ in range(MAX_LAYERS):
         if bits.left < LAYER_BITS[0] or not bits.peek(4) >> 3:
             return

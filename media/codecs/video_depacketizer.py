@@ -1,8 +1,8 @@
-"""RTP payloads of video to pictures still encoded: what a decoder takes in one go; pure.
+"""RTP payloads of video to encoded pictures, ready for a decoder; pure.
 
 H.264 by RFC 6184 (single NAL units, STAP-A, FU-A: packetization modes 0 and 1), VP8 by RFC 7741. The payloads of one
-picture share a timestamp, so a picture is whole when the next one begins or its time is past. What was lost takes the
-unit it belonged to with it and nothing else: decoders conceal the rest.
+picture share a timestamp, so a picture is complete when the next one begins or its time has passed. A lost packet only
+removes the unit to which it belonged; decoders conceal the rest.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ LAST_SINGLE = 23
 
 
 class Unpacking(Protocol):
-    """Payloads of one source in order, to what a decoder takes."""
+    """Turns the payloads of one source, in order, into input for a decoder."""
 
     codec: str
     """FFmpeg's name of the decoder."""
 
     def add(self, payload: bytes, *, follows: bool) -> None:
-        """Take a payload; `follows`: none is missing before it."""
+        """Add a payload; `follows`: none is missing before it."""
         ...
 
     def take(self) -> bytes:
-        """Give what the picture has and begin the next one."""
+        """Return what there is of the picture, and start the next one."""
         ...
 
 
 def unpacking(form: Format) -> Unpacking | None:
-    """Return what takes payloads of this format apart, None if nobody can."""
+    """Return the depacketizer for this format; None if there is none."""
     name = form.name.upper()
     return H264(form.fmtp) if name == "H264" else Vp8() if name == "VP8" else None
 
@@ -51,12 +51,12 @@ class H264:
     def __init__(self, fmtp: str | None) -> None:
         """`fmtp` may hold the parameter sets (sprop-parameter-sets), which some senders never repeat."""
         self._whole = bytearray()
-        self._part = bytearray()  # fragments of the unit being put together, empty: none
+        self._part = bytearray()  # fragments of the unit in progress; empty if there is none
         for unit in parameter_sets(fmtp):
             self._whole += START + unit
 
     def add(self, payload: bytes, *, follows: bool) -> None:
-        """Take a payload."""
+        """Add a payload."""
         if not follows:
             self._part.clear()
         kind = payload[0] & 0x1F if payload else 0
@@ -84,7 +84,7 @@ class H264:
             self._part = bytearray()
 
     def take(self) -> bytes:
-        """Give the units so far; a unit that goes on is not broken off."""
+        """Return the units so far; a unit in progress is kept."""
         whole = bytes(self._whole)
         self._whole.clear()
         return whole
@@ -116,7 +116,7 @@ def parameter_sets(fmtp: str | None) -> Iterator[bytes]:
 
 
 class Vp8:
-    """Partitions of RFC 7741: a picture of which anything is missing is left out."""
+    """Partitions (RFC 7741); an incomplete picture is dropped."""
 
     codec = "vp8"
 
@@ -125,7 +125,7 @@ class Vp8:
         self._broken = True
 
     def add(self, payload: bytes, *, follows: bool) -> None:
-        """Take a payload."""
+        """Add a payload."""
         size = _descriptor(payload)
         if size is None:
             self._broken = True
@@ -139,7 +139,7 @@ class Vp8:
             self._whole += payload[size:]
 
     def take(self) -> bytes:
-        """Give the picture, nothing if it is not whole."""
+        """Return the picture; empty if it is incomplete."""
         whole = b"" if self._broken else bytes(self._whole)
         self._whole.clear()
         self._broken = True
@@ -147,7 +147,7 @@ class Vp8:
 
 
 def _descriptor(payload: bytes) -> int | None:
-    """Return the length of the payload descriptor (RFC 7741 section 4.2), None if the payload ends in it."""
+    """Return the length of the payload descriptor (RFC 7741 section 4.2); None if the payload ends within it."""
     size = 1
     if payload[:1] and payload[0] & 0x80:
         bits = payload[1] if len(payload) > 1 else 0
@@ -158,7 +158,7 @@ def _descriptor(payload: bytes) -> int | None:
 
 
 class Pictures:
-    """The pictures of one source, each with the place where it is shown."""
+    """The pictures of one source, each with the position at which it is shown."""
 
     def __init__(self, unpack: Unpacking) -> None:
         self._unpack = unpack
@@ -166,7 +166,7 @@ class Pictures:
         self._next = -1
 
     def add(self, position: int, sequence: int, payloads: tuple[bytes, ...]) -> Iterator[tuple[int, bytes]]:
-        """Take payloads of one place in order; yield the picture before if this is another one."""
+        """Add payloads with one position, in order; yield the previous picture if this is another one."""
         if self._position is not None and position != self._position:
             yield from self.finish()
         self._position = position
@@ -175,7 +175,7 @@ class Pictures:
             self._next = sequence + number + 1
 
     def before(self, position: float) -> Iterator[tuple[int, bytes]]:
-        """Yield the picture at hand if it lies before a place up to which everything was given: it is whole."""
+        """Yield the current picture if it lies before a position up to which everything was added: it is complete."""
         if self._position is not None and self._position < position:
             yield from self.finish()
             self._position = None

@@ -1,6 +1,6 @@
-"""PCM to FLAC, Ogg/Opus, MP3 and Matroska by FFmpeg (PyAV, imported when an encoder is made).
+"""Encode PCM to FLAC, Ogg/Opus, MP3 and Matroska by FFmpeg (PyAV, imported when an encoder is created).
 
-Matroska also takes pictures: H.264, and VP8 where FFmpeg was built without an encoder for it (20 times slower).
+Matroska can also contain video: H.264, or VP8 (20 times slower) if FFmpeg was built without an H.264 encoder.
 """
 
 from __future__ import annotations
@@ -21,29 +21,29 @@ if TYPE_CHECKING:
 
 OPUS_RATES = (8_000, 12_000, 16_000, 24_000, 48_000)
 MP3_RATES = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
-OPUS_BITS = 24_000  # a channel, for 8 kHz: transparent for telephone speech
-WIDE_BITS = 40_000  # a channel, above
+OPUS_BITS = 24_000  # per channel, for 8 kHz: transparent for telephone speech
+WIDE_BITS = 40_000  # per channel, above 8 kHz
 MP3_BITS = 32_000
-OPUS_EFFORT = "5"  # of 10: two thirds of the time, no difference anybody hears in speech
-FILM_RATE = 25  # pictures a second at most
+OPUS_EFFORT = "5"  # of 10: two thirds of the time, no audible difference in speech
+FILM_RATE = 25  # maximum pictures per second
 FILM_BITS = 1_000_000  # enough for faces; a shared page of text is sharp after a second
 FILMS = {
     "libx264": {"preset": "superfast", "threads": "1"},
     "libvpx": {"deadline": "realtime", "cpu-used": "-16", "auto-alt-ref": "0"},
-}  # the first one that is there
+}  # the first one available
 MILLISECOND = Fraction(1, 1000)
-BUFFER = 1 << 18  # bytes FFmpeg collects before it writes
+BUFFER = 1 << 18  # bytes that FFmpeg collects before it writes
 NOT_RANDOM = {"fflags": "+bitexact"}
-"""The numbers of a file's streams are counted, not drawn: FFmpeg opens /dev/urandom for them, and where a process may
-open nothing it spends 0.1 s on the jitter of its clock instead."""
+"""Stream ids are counted, not random: FFmpeg opens /dev/urandom for random ones, and where a process may open nothing
+it spends 0.1 s on clock jitter instead."""
 
 
 class Unencodable(MediaError):
-    """This format cannot hold that many channels."""
+    """This format cannot hold this many channels."""
 
 
 class Container(StrEnum):
-    """What an export can be."""
+    """The formats of an export."""
 
     WAV = "wav"
     FLAC = "flac"
@@ -55,14 +55,14 @@ class Container(StrEnum):
 
 @dataclass(frozen=True)
 class Kind:
-    """How FFmpeg makes one container."""
+    """How FFmpeg writes one container."""
 
     container: str
     codec: str
     channels: int
-    # most it can hold
+    # most channels that it can hold
     rates: tuple[int, ...] = ()
-    # sample rates it takes, rising; empty: any
+    # supported sample rates, rising; empty: any
     apart: bool = False
     # one mono track per channel
 
@@ -77,12 +77,12 @@ LAYOUTS = ("mono", "stereo", "3.0", "quad", "5.0", "5.1", "6.1", "7.1")
 
 
 class Encoder:
-    """Take interleaved 16-bit PCM and write a container; `finish` must be called."""
+    """Write interleaved 16-bit PCM to a container; `finish` must be called."""
 
     def __init__(
         self, out: BinaryIO, form: Container, rate: int, titles: Sequence[str], picture: tuple[int, int] | None = None
     ) -> None:
-        """`titles` names each channel; `picture` is width and height of a video track. Raises Unencodable."""
+        """`titles` names each channel; `picture` is width and height of a video track. Raise Unencodable."""
         import av
 
         self._kind = _fitting(form, len(titles))
@@ -98,7 +98,7 @@ class Encoder:
 
     @property
     def seconds(self) -> float:
-        """Return how much sound was given."""
+        """Return the length of the sound so far."""
         return self._at / self._rate
 
     def _pictures(self, width: int, height: int) -> VideoStream:
@@ -115,7 +115,7 @@ class Encoder:
         return film
 
     def show(self, seconds: float, frame: VideoFrame) -> None:
-        """Encode the picture that is seen from a time on; times never go back."""
+        """Encode the picture shown from a time on; times never go back."""
         if self._film is not None:
             frame.pts, frame.time_base = round(seconds * 1000), MILLISECOND
             self._out.mux(self._film.encode(frame))
@@ -127,9 +127,9 @@ class Encoder:
         if self._kind.codec == "libopus":
             options = {"compression_level": OPUS_EFFORT, "application": "audio"}
             if self._channels > 2:
-                options["mapping_family"] = "255"  # channels without a place in a room
+                options["mapping_family"] = "255"  # channels without a position in a room
         held = held_rate(self._kind, self._rate)
-        # PyAV's encoder resamples what comes at another rate
+        # PyAV's encoder resamples input at another rate
         track = self._out.add_stream(self._kind.codec, rate=held, options=options, layout=layout)
         if not isinstance(track, AudioStream):
             raise Unencodable(f"{self._kind.codec} is no audio codec")
@@ -143,7 +143,7 @@ class Encoder:
         return track
 
     def give(self, pcm: bytes | bytearray) -> None:
-        """Encode what comes next."""
+        """Encode the next samples."""
         samples = len(pcm) // 2 // self._channels
         if self._kind.apart:
             for channel, track in enumerate(self._tracks):
@@ -163,8 +163,8 @@ class Encoder:
         self._out.mux(track.encode(frame))
 
     def finish(self) -> None:
-        """Write what is held back and the end of the container."""
-        if not self._at:  # a file without one sample opens nowhere
+        """Write buffered data and the end of the container."""
+        if not self._at:  # no player opens a file without samples
             self.give(bytes(self._rate // 50 * self._channels * 2))
         for track in (*self._tracks, *((self._film,) if self._film else ())):
             self._out.mux(track.encode(None))
@@ -177,18 +177,18 @@ def _fitting(form: Container, channels: int) -> Kind:
         raise Unencodable(f"{form} is not made by an encoder")
     if channels > kind.channels:
         raise Unencodable(
-            f"{form} holds at most {kind.channels} channels and this call has {channels}; take wav or mkv"
+            f"{form} holds at most {kind.channels} channels and this call has {channels}; choose wav or mkv"
         )
     return kind
 
 
 def held_rate(kind: Kind, rate: int) -> int:
-    """Give the rate a container holds the sound in: the next higher one it takes, or its highest."""
+    """Return the rate at which a container holds the sound: the next higher one it supports, or its highest."""
     return next((each for each in kind.rates if each >= rate), kind.rates[-1]) if kind.rates else rate
 
 
 def apart(pcm: bytes | bytearray, channel: int, channels: int) -> bytearray:
-    """Take one channel out of interleaved sound."""
+    """Extract one channel of interleaved sound."""
     one = bytearray(len(pcm) // channels)
     one[0::2] = pcm[2 * channel :: 2 * channels]
     one[1::2] = pcm[2 * channel + 1 :: 2 * channels]

@@ -1,7 +1,7 @@
-"""Stored packets as a capture: plain RTP in UDP and IPv4, with the kernel's arrival times and the original payloads.
+"""Write stored packets as a capture: plain RTP in UDP and IPv4, with the kernel's arrival times and original payloads.
 
-Each stream gets a pair of ports of its own. The file begins with an invented SIP offer and answer that name ports and
-payload types: without them Wireshark does not know that the datagrams are RTP, nor which codec a dynamic type is.
+Each stream gets its own pair of ports. The file begins with an artificial SIP offer and answer that name ports and
+payload types: without them Wireshark knows neither that the datagrams are RTP nor the codec of a dynamic type.
 """
 
 import struct
@@ -24,7 +24,7 @@ MOST_HELD = 100_000  # datagrams held for sorting
 SENDER, RECORDER = bytes([192, 0, 2, 1]), bytes([192, 0, 2, 2])  # RFC 5737: addresses for documentation
 SENDER_PORT, RECORDER_PORT, SIP_PORT = 10_000, 20_000, 5_060
 
-NOWHERE = 0  # destination port of what only tells when the call began
+NOWHERE = 0  # destination port of a datagram that only marks the start of the call
 
 Datagram = tuple[int, int, bytes]  # arrival ns, destination port, payload
 
@@ -33,17 +33,17 @@ class CapturedStream(NamedTuple):
     """One stream to capture."""
 
     number: int
-    # of the stream in the records
+    # index of the stream in the records
     media: str
     # audio, video, text, application
     payloads: Mapping[int, Format]
     # payload type -> format
     silent: bool = False
-    # nothing of it is captured; the capture still begins where it would with it
+    # nothing of it is captured, but it still counts for the start of the capture
 
 
 def write(records: Iterable[Record], streams: Sequence[CapturedStream], give: Callable[[bytes], object]) -> int:
-    """Pass the file to `give` piece by piece; return the number of packets, the two of the invented offer included."""
+    """Pass the file to `give` piece by piece; return the number of packets, including the two artificial ones."""
     give(struct.pack("<IHHiIII", MAGIC, 2, 4, 0, 0, LONGEST, RAW_IP))
     count = 0
     for arrival, port, payload in _with_offer(_sorted(_datagrams(records, streams)), streams):
@@ -97,7 +97,7 @@ def _datagrams(records: Iterable[Record], streams: Sequence[CapturedStream]) -> 
 
 
 def _sorted(datagrams: Iterable[Datagram]) -> Iterator[Datagram]:
-    """Order by arrival within WINDOW."""
+    """Sort by arrival within WINDOW."""
     held: list[Datagram] = []
     newest = 0
     for datagram in datagrams:
@@ -124,7 +124,7 @@ def _with_offer(datagrams: Iterator[Datagram], streams: Sequence[CapturedStream]
 
 
 def _invite(streams: Sequence[CapturedStream]) -> tuple[bytes, bytes]:
-    """Invent an INVITE and its 200, with nothing of the real ones but ports and payload types."""
+    """Write an artificial INVITE and its 200; only ports and payload types are those of the call."""
     common = (
         "Via: SIP/2.0/UDP 192.0.2.1:5060;branch=z9hG4bKexport\r\nFrom: <sip:sender@192.0.2.1>;tag=1\r\n"
         "To: <sip:recorder@192.0.2.2>{tag}\r\nCall-ID: export\r\nCSeq: 1 INVITE\r\nContact: <sip:{contact}>\r\n"
@@ -152,10 +152,10 @@ def _sdp(streams: Sequence[CapturedStream], address: str, port: int) -> str:
 
 
 def _token(value: str) -> str:
-    """Keep what a token of RFC 8866 may hold."""
+    """Keep the characters of an RFC 8866 token."""
     return "".join(c for c in value if c.isascii() and (c.isalnum() or c in "-_.+"))[:40] or "x"
 
 
 def _text(value: str) -> str:
-    """Keep what may stand on one line."""
+    """Keep what may appear on one line."""
     return "".join(c for c in value if " " <= c <= "~")[:200]

@@ -1,11 +1,11 @@
-"""The sound being put together: one lane per channel, written anywhere, given out in order and interleaved."""
+"""Assemble the sound: one lane per channel, written at any position, returned in order and interleaved."""
 
 from array import array
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-FLUSH = 1 << 16  # samples per channel given out at once
-HELD = 64 << 20  # bytes held over all channels; beyond, the oldest goes out and what comes too late for it is dropped
+FLUSH = 1 << 16  # samples per channel returned at once
+HELD = 64 << 20  # bytes held for all channels; beyond, the oldest is returned and anything too late for it is dropped
 MAX_GAPS = 10_000  # gaps listed per channel
 
 
@@ -14,9 +14,9 @@ class Lane:
     """One channel."""
 
     pcm: bytearray = field(default_factory=bytearray)
-    # 16-bit samples from the canvas' base on
+    # 16-bit samples from the canvas' start on
     owner: int = -1
-    # source of what was written last
+    # source of the last write
     end: int = 0
     # one past the last sample written so far
     sound: int = 0
@@ -28,17 +28,17 @@ class Lane:
 
 
 class Canvas:
-    """Place 16-bit mono pieces on channels and give out interleaved sound."""
+    """Place 16-bit mono pieces on channels and return interleaved sound."""
 
     def __init__(self, channels: int, give: Callable[[bytes | bytearray], object]) -> None:
         self.lanes = [Lane() for _ in range(channels)]
         self.base = 0
-        # first sample that has not been given out
+        # first sample that was not returned yet
         self._give = give
         self._most = HELD // channels // 2
 
     def write(self, channel: int, position: int, pcm: bytes | bytearray, owner: int) -> None:
-        """Put a piece at `position`. The same source never overwrites itself; two sources at once are mixed."""
+        """Write a piece at `position`. A source never overwrites itself; two sources at once are mixed."""
         lane = self.lanes[channel]
         samples = len(pcm) // 2
         if not samples:
@@ -72,14 +72,14 @@ class Canvas:
         held += pcm[over:]
 
     def flush(self, upto: int) -> None:
-        """Give out everything before sample `upto`, silence where nothing was written."""
+        """Return everything before sample `upto`, with silence where nothing was written."""
         while self.base < upto:
             count = min(upto - self.base, FLUSH)
             self._give(self._interleave(2 * count))
             self.base += count
 
     def _interleave(self, size: int) -> bytes | bytearray:
-        """Take `size` bytes off each lane; four strided copies a pair are the fastest way in plain Python."""
+        """Remove `size` bytes from each lane; four strided copies per pair are the fastest way in pure Python."""
         width = 2 * len(self.lanes)
         out = bytearray(size * len(self.lanes))
         for channel, lane in enumerate(self.lanes):

@@ -1,6 +1,6 @@
-"""Records of a call to sound: 16-bit PCM, one channel per audio stream, in true time.
+"""Render the records of a call to sound: 16-bit PCM, one channel per audio stream, each packet at its time.
 
-`measure` reads the records once and knows rate and length, so a header can be written first; `render` reads them again.
+`measure` reads the records once to find rate and length, so that a header can be written; `render` reads them again.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 FLUSH_SECONDS = 2  # sound is given out when this much is ready
 MAX_CHANNELS = 64  # as many media lines as one call may have
 MAX_MARKS = 10_000  # marks kept to name the reasons of gaps
-MAX_VOICES = 256  # decoders kept at once; a stream that changes its SSRC without end may not fill the memory
+MAX_VOICES = 256  # decoders kept at once; a stream that keeps changing its SSRC must not fill the memory
 
 REASONS = {Mark.PAUSE: "pause", Mark.HOLD: "hold", Mark.RESTART: "restart", Mark.DISK: "disk"}
 
@@ -44,44 +44,44 @@ class RenderStream:
     payloads: Mapping[int, Format]
     # payload type -> format
     heard: tuple[tuple[int, int], ...] | None = None
-    # (from, to) in ns since 1970, in order, in which it is given out; None = always, () = never: silence in its place
+    # (from, to) in ns since 1970, in order, in which it is heard; None = always, () = never: silence instead
 
     @property
     def silent(self) -> bool:
-        """Tell whether nothing of it is given out; it still has its place in the file and in time."""
+        """Return whether nothing of it is heard; it keeps its channel and its place in time."""
         return self.heard == ()
 
 
 @dataclass(frozen=True)
 class StreamReport:
-    """What became of one stream."""
+    """The result for one stream."""
 
     label: str
     seconds: float
     # from time 0 to its last sample
     sound_seconds: float
-    # thereof decoded
+    # of which decoded
     packets: int
     # each once
     errors: int
-    # payloads or frames that could not be decoded: silence of their length
+    # payloads or frames that could not be decoded, replaced by silence
     unknown: tuple[str, ...]
-    # encodings without a decoder: silence
+    # encodings without a decoder, replaced by silence
     gaps: tuple[tuple[float, float, str], ...]
-    # (from, to, reason) in seconds; reason: pause, hold, restart, disk, or empty where no mark says why
+    # (from, to, reason) in seconds; reason: pause, hold, restart, disk, or empty if no mark gives one
     dropped_seconds: float
     # sound that came too late to be placed
 
 
 @dataclass(frozen=True)
 class Report:
-    """What became of a call."""
+    """The result for a call."""
 
     rate: int
     channels: int
     seconds: float
     started_ns: int
-    # time 0 in ns since the epoch, 0 if there was no packet
+    # time 0 in ns since the epoch; 0 if there was no packet
     repeats: int
     # packets that were stored twice and used once
     streams: tuple[StreamReport, ...]
@@ -89,7 +89,7 @@ class Report:
 
 @dataclass(frozen=True)
 class Measured:
-    """Rate, length and places of a call, after the first reading."""
+    """Rate, length and positions of a call, after the first reading."""
 
     timeline: Timeline
     streams: Sequence[RenderStream]
@@ -114,10 +114,10 @@ def measure(
     pictures: Sequence[RenderStream] = (),
     others: Sequence[RenderStream] = (),
 ) -> Measured:
-    """Read the records once; `pictures` are the video streams to be shown. Raises NothingToRender, TooLong, Damaged.
+    """Read the records once; `pictures` are the video streams to be shown. Raise NothingToRender, TooLong, Damaged.
 
-    Time 0 is the first packet of all these streams, and the length that of all: what is left out of a file goes in
-    `others`, or is `silent`, so that nothing else moves.
+    Time 0 is the first packet of all these streams, and the length is that of all. A stream left out of a file goes
+    into `others`, or is `silent`, so that nothing else moves.
     """
     if not 0 < len(streams) <= MAX_CHANNELS:
         raise NothingToRender(f"the call has {len(streams)} audio streams; 1 to {MAX_CHANNELS} can be rendered")
@@ -141,7 +141,7 @@ def render(
 ) -> Report:
     """Read the records again and pass interleaved little-endian PCM to `give`, in order, gaps as silence.
 
-    `show` gets the payloads of pictures, always before the sound of their time.
+    `show` is given the payloads of pictures, always before the sound of the same time.
     """
     voices = Voices(measured, give, show)
     for placed, floor in measured.timeline.blocks(_packets(records)):
@@ -166,7 +166,7 @@ class Stretch:
     # the same in samples of the output
 
     def holds(self, placed: Placed) -> bool:
-        """Tell whether packets lie in it, and came in it."""
+        """Return whether packets lie in it and also arrived in it."""
         came = self.since <= min(placed.arrivals) and max(placed.arrivals) < self.until
         return came and self.begin <= placed.position < self.end
 
@@ -206,7 +206,7 @@ class Resampler:
 
 @dataclass(slots=True)
 class Voice:
-    """One source speaking one format on one channel."""
+    """One source with one format on one channel."""
 
     channel: int
     owner: int
@@ -214,13 +214,13 @@ class Voice:
     rate: int
     # of the output
     begin: int = 0
-    # sample at which the stretch being spoken begins
+    # sample at which the current stretch begins
     taken: int = 0
-    # samples of it so far, as they were decoded
+    # decoded samples of it so far
     end: int = -1
     # sample at which it ends
     written: int = 0
-    # samples of it that are on the canvas; less than `end` by what the resampler holds
+    # samples of it on the canvas; less than `end` by what the resampler holds
     resampler: Resampler | None = None
     heard: Sequence[Stretch] | None = None
     # when it is heard; None = always
@@ -230,7 +230,7 @@ class Voice:
         self.decoder = decoder(self.form)
 
     def speak(self, placed: Placed, canvas: Canvas) -> None:
-        """Decode payloads and put them in their place."""
+        """Decode payloads and place them."""
         if self.decoder is None:
             return
         if self.decoder.joins:
@@ -246,23 +246,23 @@ class Voice:
 
     @staticmethod
     def _in_turn(payloads: Sequence[bytes], speaker: Decoder) -> bytes:
-        """Decode payloads that last as long as the first; one that cannot be decoded moves none behind it."""
+        """Decode payloads as long as the first; one that cannot be decoded does not move those after it."""
         made = [speaker.decode(payload) for payload in payloads]
         size = len(made[0])
         return b"".join([pcm[:size].ljust(size, b"\0") for pcm in made]) if size else b"".join(made)
 
     def _stretch(self, position: int, pcm: bytes | bytearray, rate: int, canvas: Canvas) -> None:
-        """Resample without a seam while payloads follow each other (1 sample of rounding is no gap)."""
+        """Resample seamlessly while payloads follow each other (1 sample of rounding is no gap)."""
         if self.resampler is None or abs(position - self.end) > 1:
             self.settle(canvas)
             self.resampler = Resampler(rate, self.rate)
             self.begin, self.taken, self.written = position, 0, position
         self._lay(self.resampler.feed(pcm), canvas)
         self.taken += len(pcm) // 2
-        self.end = self.begin + self.taken * self.rate // rate  # of all at once: what is rounded off would add up
+        self.end = self.begin + self.taken * self.rate // rate  # of the total: rounding errors would add up
 
     def settle(self, canvas: Canvas) -> None:
-        """End the stretch: put down what the resampler holds."""
+        """End the stretch: write what the resampler holds."""
         if self.resampler is not None:
             rest = self.resampler.finish()
             self._lay(rest[: 2 * max(self.end - self.written, 0)], canvas)
@@ -278,8 +278,8 @@ def _silenced(
 ) -> bytes | bytearray:
     """Return decoded sound with silence outside the times in which it is heard; `rate` is that of the output.
 
-    A packet has to lie in such a time and to have come in it: what RTP says and when it came may be ARRIVAL_BOUND
-    apart (media.export.timeline_survey), and then another person's words would lie in it.
+    A packet must both lie and have arrived in such a time: RTP time and arrival may be ARRIVAL_BOUND apart
+    (media.export.timeline_survey), and otherwise another person's words could be heard.
     """
     kept = bytearray(len(pcm))
     samples = len(pcm) // 2
@@ -294,7 +294,7 @@ def _silenced(
 
 
 def _ends(payloads: Sequence[bytes], samples: int, *, joined: bool) -> list[int]:
-    """Return the sample at which each payload of some that were decoded together ends; `joined`: as one text."""
+    """Return the sample at which each of several payloads decoded together ends; `joined`: as one payload."""
     sizes = [len(payload) if joined else 1 for payload in payloads]
     whole = max(sum(sizes), 1)
     return [size * samples // whole for size in accumulate(sizes)]
@@ -320,7 +320,7 @@ class Voices:
         self._heard = {s.index: [self._stretch(pair) for pair in s.heard] for s in told if s.heard is not None}
 
     def sound(self, placed: list[Placed], floor: int) -> None:
-        """Decode one block; nothing of later blocks lies before sample `floor`."""
+        """Decode one block; nothing in later blocks lies before sample `floor`."""
         for item in placed:
             if min(item.position, floor) - self.canvas.base >= self._ready:
                 self._flush(min(item.position, floor))
@@ -341,7 +341,7 @@ class Voices:
         return times is None or any(each.holds(item) for each in times)
 
     def finish(self) -> None:
-        """Put down and give out everything."""
+        """Write and return everything that is left."""
         for voice in self.speaking.values():
             voice.settle(self.canvas)
         self.canvas.flush(self.measured.samples)
@@ -359,7 +359,7 @@ class Voices:
         return voice
 
     def _retire(self) -> None:
-        """Let the oldest half of the decoders go."""
+        """Remove the oldest half of the decoders."""
         old = list(self.speaking)[: MAX_VOICES // 2]
         voices = [self.speaking.pop(key) for key in old]
         for voice in voices:
@@ -372,7 +372,7 @@ class Voices:
                 self.errors[voice.channel] = self.errors.get(voice.channel, 0) + voice.decoder.errors
 
     def _flush(self, upto: int) -> None:
-        """Give out up to a sample, but not past what a resampler still holds."""
+        """Return sound up to a sample, but not beyond what a resampler still holds."""
         for voice in self.speaking.values():
             if voice.resampler is not None:
                 if voice.end + 1 < upto:
@@ -402,7 +402,7 @@ def _report(measured: Measured, voices: Voices) -> Report:
 
 
 def _gaps(measured: Measured, stream: int, lane: Lane) -> Iterator[tuple[float, float, str]]:
-    """Name the reason of each gap: a mark that lies in it, or nothing."""
+    """Return each gap with its reason: that of a mark within it, or none."""
     rate, origin = measured.rate, measured.timeline.origin
     marks = [
         ((mark.at - origin) / SECOND, REASONS[Mark(mark.kind)])
@@ -415,4 +415,4 @@ def _gaps(measured: Measured, stream: int, lane: Lane) -> Iterator[tuple[float, 
         yield begin, until, inside[0] if inside else ""
 
 
-MARK_SLACK = 0.5  # s; a mark is written with the batch, a packet earlier or later
+MARK_SLACK = 0.5  # s; a mark is written with its batch, a packet earlier or later

@@ -1,4 +1,4 @@
-"""Which extended sequence numbers of one source were used already: a reader takes each packet once, the first wins."""
+"""Sequence numbers of one source that were already used: a reader takes each packet once, the first copy wins."""
 
 from bisect import bisect_right
 from collections.abc import Sequence
@@ -12,10 +12,10 @@ class Seen:
     def __init__(self) -> None:
         self._starts: list[int] = []
         self._ends: list[int] = []
-        # each one past its run; runs never touch
+        # the end of each run (exclusive); runs never touch
 
     def fresh(self, first: int, count: int) -> Sequence[tuple[int, int]]:
-        """Mark `count` numbers from `first` on as used; return those that were not, as (first, count)."""
+        """Mark `count` numbers from `first` on as used; return those that were unused, as (first, count)."""
         end = first + count
         if not self._ends or first > self._ends[-1]:
             self._starts.append(first)
@@ -27,7 +27,7 @@ class Seen:
         return self._insert(first, end)
 
     def _insert(self, first: int, end: int) -> list[tuple[int, int]]:
-        """Fill what is free between first and end, and join the runs it touches."""
+        """Fill what is free between first and end, and merge adjacent runs."""
         low = max(bisect_right(self._starts, first) - 1, 0)
         if self._ends[low] < first:
             low += 1

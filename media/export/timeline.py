@@ -1,4 +1,4 @@
-"""Where each packet of a call lies in the exported sound: the second reading (the first is timeline_survey)."""
+"""Where each packet of a call lies in the exported sound: the second reading (timeline_survey is the first)."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from media.records.reader import Batch
 from media.rtp import red
 
 SECOND = 1_000_000_000  # ns
-LONGEST = 7 * 24 * 3600 * SECOND  # a file of more than a week is a fault, and would fill the disk
+LONGEST = 7 * 24 * 3600 * SECOND  # a file longer than a week is an error, and would fill the disk
 LONGEST_GAP = 24 * 3600 * SECOND  # a longer silence is a step of the wall clock, not a pause
-LATE_BOUND = 10 * SECOND  # a packet out of order lies this near to its neighbours, or is dropped
+LATE_BOUND = 10 * SECOND  # a packet out of order lies this close to its neighbours, or is dropped
 BLOCK = 64  # batches between two places where sound is let go
 
 
 class TooLong(MediaError):
-    """The recording would last longer than any call can."""
+    """The recording would be longer than any call can be."""
 
 
 class Placed(NamedTuple):
@@ -42,7 +42,7 @@ class Placed(NamedTuple):
 
 @dataclass(slots=True)
 class Span:
-    """A stretch of one source in which the timestamps are believed."""
+    """A stretch of one source in which its timestamps are trusted."""
 
     number: int
     # among all spans
@@ -58,10 +58,10 @@ class Span:
     # unwrapped, of the newest packet seen
     last_arrival: int
     steps: list[tuple[int, int]] = field(default_factory=list)
-    # (timestamp, ns): from there on packets lie so much later, because the sender's RTP clock has drifted
+    # (timestamp, ns): from there on packets lie this much later, because the sender's RTP clock has drifted
 
     def offset(self, ts: int) -> int:
-        """Return ns from the anchor."""
+        """Return the ns from the anchor."""
         return (ts - self.first_ts) * SECOND // self.clock + self.drift(ts)
 
     def drift(self, ts: int) -> int:
@@ -72,7 +72,7 @@ class Span:
         return self.steps[at - 1][1] if at else 0
 
     def unwrap(self, timestamp: int, arrival: int) -> int:
-        """Extend a 32-bit timestamp to the one nearest to what the arrival time lets expect."""
+        """Extend a 32-bit timestamp to the value nearest to what the arrival time suggests."""
         elapsed = arrival - self.last_arrival
         if not 0 <= elapsed <= LONGEST_GAP:
             elapsed = 0
@@ -104,7 +104,7 @@ class Source:
     # of the newest sounding packet
 
     def span_of(self, ext_seq: int) -> Span:
-        """Find the span a sequence number belongs to."""
+        """Return the span to which a sequence number belongs."""
         return self.spans[max(bisect_right(self.starts, ext_seq) - 1, 0)]
 
     def begin(self, span: Span, ext_seq: int) -> None:
@@ -122,20 +122,20 @@ class Notes:
     """What the survey found and did not use."""
 
     unknown: Mapping[int, Sequence[str]]
-    # stream -> names of encodings nobody can decode
+    # stream -> names of encodings without a decoder
     packets: Mapping[int, int]
     # stream -> packets, each once
     repeats: int
-    # packets that were there twice
+    # packets that were stored twice
 
 
 def contiguous(batch: Batch, known: Known) -> bool:
-    """Tell whether each payload begins where the one before ends."""
+    """Return whether each payload begins where the one before ends."""
     return batch.packets == 1 or batch.step * known.rate == known.samples_in(batch.first) * known.clock
 
 
 class Formats:
-    """What payload types mean, stream by stream: by the SDP, else by RFC 3551."""
+    """What payload types mean in each stream: from the SDP, otherwise from RFC 3551."""
 
     def __init__(self, formats: Mapping[int, Mapping[int, Format]]) -> None:
         self._known = {
@@ -151,7 +151,7 @@ class Formats:
         return self._known[batch.stream].get(batch.payload_type)
 
     def plain(self, batch: Batch) -> Sequence[Batch]:
-        """Give what is new in packets of redundant audio (RFC 2198) one by one; anything else as it is."""
+        """Yield what is new in packets of redundant audio (RFC 2198) one by one; anything else unchanged."""
         known = self.of(batch)
         if known is None or known.form.name.lower() != red.NAME:
             return (batch,)
@@ -159,7 +159,7 @@ class Formats:
 
 
 def _newest(batch: Batch) -> Batch:
-    """Give the newest block of one packet as if it had come alone; what is no redundant audio as it is."""
+    """Return the newest block of one packet as if it had come alone; anything but redundant audio unchanged."""
     try:
         block = red.blocks(batch.first)[-1]
     except Malformed:
@@ -168,14 +168,14 @@ def _newest(batch: Batch) -> Batch:
 
 
 def pieces(batch: Batch, known: Known) -> Sequence[Batch]:
-    """Keep a batch whole if its payloads follow each other, else give its packets one by one."""
+    """Return a batch whole if its payloads follow each other, otherwise its packets one by one."""
     if batch.packets == 1 or contiguous(batch, known):
         return (batch,)
     return [batch.part(batch.ext_seq + i, 1) for i in range(batch.packets)]
 
 
 class Timeline:
-    """Where everything lies; the second reading asks it batch by batch, in the same order."""
+    """Where everything lies; the second reading asks batch by batch, in the same order."""
 
     def __init__(
         self,
@@ -211,7 +211,7 @@ class Timeline:
         return floors
 
     def blocks(self, batches: Iterable[Batch]) -> Iterator[tuple[list[Placed], int]]:
-        """Give the sound of each block sorted by place, with the sample before which nothing more will come."""
+        """Yield the sound of each block sorted by position, with the sample before which nothing more will come."""
         for source in self._sources.values():
             source.seen, source.last_seq = Seen(), -1
             for span in source.spans:
@@ -238,7 +238,7 @@ class Timeline:
         return placed
 
     def _place(self, batch: Batch, placed: list[Placed]) -> None:
-        """Append the fresh and decodable part of a batch."""
+        """Append the new and decodable part of a batch."""
         source = self._sources.get((batch.stream, batch.ssrc))
         known = self._formats.of(batch)
         if source is None or not source.spans or known is None or (known.coding is None and not known.picture):
@@ -262,7 +262,7 @@ class Timeline:
                     self._locate(source, piece)
 
     def _locate(self, source: Source, batch: Batch) -> int | None:
-        """Return the place of a batch in samples, None if it lies nowhere near its neighbours."""
+        """Return the position of a batch in samples; None if it is not near its neighbours."""
         span = source.span_of(batch.ext_seq)
         ts = span.unwrap(batch.timestamp, batch.arrival)
         if batch.ext_seq > source.last_seq:

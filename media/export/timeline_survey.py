@@ -1,26 +1,26 @@
 """RTP time to places in the exported sound: the first reading of a call's records.
 
-Theory of operation. Records are read twice, in file order. The first reading (`Survey`) sees every packet and cuts each
-source (one SSRC on one stream) into *spans*: stretches in which the RTP timestamp is believed. Within a span a packet
-lies exactly where its timestamp puts it. A span ends where the timestamp cannot be true:
+The records are read twice, in file order. The first reading (`Survey`) sees every packet and divides each source (one
+SSRC on one stream) into *spans*: stretches in which the RTP timestamp is trusted. Within a span, a packet lies exactly
+where its timestamp puts it. A span ends where the timestamp cannot be right:
 
-    the timestamp leaps: backward, or forward out of step with the sequence numbers by more than ARRIVAL_BOUND
-    the sender froze its clock (hold): packets come later than it says by more than ARRIVAL_BOUND, and stay late for
-        SETTLE (a stall in the network ends in a burst instead and is no new span)
+    the timestamp jumps: backward, or forward out of step with the sequence numbers by more than ARRIVAL_BOUND
+    the sender stopped its clock (hold): packets arrive later than it says by more than ARRIVAL_BOUND, and stay late for
+        SETTLE (a stall in the network ends with a burst instead and starts no new span)
     the RTP clock changes with the payload type
-    the sequence numbers begin anew, and the timestamp is not where time says: it may be another sender
+    the sequence numbers restart, and the timestamp does not match the time: it may be another sender
 
-Where a source sends reports whose wall clock runs away from its timestamps, its packets follow the wall clock, in steps
-of `media.export.clock_drift.STEP`: two streams of one call stay together however long it lasts.
+If the wall clock in a source's reports drifts from its timestamps, its packets follow the wall clock, in steps of
+`media.export.clock_drift.STEP`: two streams of a call stay together however long it lasts.
 
-A new span, a new source and the first packet of each stream are placed by arrival time: so streams are lined up by the
-arrival of their first packets. A source that goes on closely behind another one is set behind all of it, also where the
-last packets of the one or the first of the other were overtaken (`Seam`).
+A new span, a new source and the first packet of each stream are placed by arrival time, so streams are aligned by the
+arrival of their first packets. A source that closely follows another one is placed after all of it, even if the last
+packets of the one or the first of the other were overtaken (`Seam`).
 
-Where sender reports (RFC 3550 section 6.4.1) of two streams run on one clock, the delay of the first packets is taken
-out: a report says when each packet was sent, and of many packets some were not held up, however late the report itself
-came (the minimum filter of NTP, RFC 5905 section 10). The second reading (`Timeline.blocks`) gives each packet, once,
-its place in samples.
+If sender reports (RFC 3550 section 6.4.1) of two streams use one clock, the delay of the first packets is removed: a
+report says when each packet was sent, and among many packets some were not delayed, however late the report itself was
+(the minimum filter of NTP, RFC 5905 section 10). The second reading (`Timeline.blocks`) gives each packet, once, its
+position in samples.
 """
 
 from __future__ import annotations
@@ -39,20 +39,20 @@ from media.records.reader import Batch, ClockPair
 
 BASE_RATE = 8_000  # samples a second unless a codec needs more
 ARRIVAL_BOUND = SECOND  # timestamp and arrival may differ by this: more than jitter, less than a hold worth showing
-SETTLE = 2 * SECOND  # a stalled network catches up within this, a frozen clock never does
-SNAP = 40_000_000  # ns; a successor that comes within two frames of the end continues without a seam
-ANEW = 1 << 15  # numbers ahead: nobody counts on by so many, a sender that starts anew goes on one cycle up
-OVERLAP = 2 * SECOND  # two sources of one stream may speak at once; an earlier start than this is a step of our clock
-SAME_CLOCK = 250_000_000  # ns; sender reports whose clocks differ by less are of one clock
-SEAMS = 16  # of one stream that may still move; nobody changes sources so often, and each packet looks at all of them
-PROMPT = 60 * SECOND  # of a source's beginning; in it a clock that is 100 ppm off runs away by 6 ms
+SETTLE = 2 * SECOND  # a stalled network catches up within this, a stopped clock never does
+SNAP = 40_000_000  # ns; a successor within two frames of the end continues seamlessly
+ANEW = 1 << 15  # numbers ahead: no sender skips so many, a restarted one continues one cycle up
+OVERLAP = 2 * SECOND  # two sources of one stream may overlap; an earlier start than this is a step of our clock
+SAME_CLOCK = 250_000_000  # ns; sender reports whose clocks differ by less share a clock
+SEAMS = 16  # of one stream that may still move; sources rarely change so often, and each packet checks all of them
+PROMPT = 60 * SECOND  # of a source's beginning; in this time a clock that is 100 ppm off drifts by 6 ms
 LONGEST_NAME = 40  # characters of an encoding's name that a report repeats
-UNKNOWN_PACKET = 20_000_000  # ns that a payload of unknown length is taken to last
+UNKNOWN_PACKET = 20_000_000  # assumed ns of a payload of unknown length
 
 
 @dataclass(slots=True)
 class Lane:
-    """The end of what one stream has so far."""
+    """The current end of one stream."""
 
     end: int
     # ns, place
@@ -62,7 +62,7 @@ class Lane:
 
 @dataclass(slots=True)
 class Watch:
-    """A source whose packets have become late: stall or frozen clock?"""
+    """A source whose packets have become late: a stall or a stopped clock?"""
 
     span: Span
     # what follows the lateness
@@ -77,7 +77,7 @@ class Watch:
 
 @dataclass(slots=True)
 class Seam:
-    """Where a new source goes on without a gap behind what its stream had."""
+    """Where a new source follows the end of its stream without a gap."""
 
     span: Span
     # of the new source
@@ -110,7 +110,7 @@ class Seam:
 
 
 class Survey:
-    """The first reading: learn where everything lies."""
+    """The first reading: find out where everything lies."""
 
     def __init__(self, formats: Mapping[int, Mapping[int, Format]]) -> None:
         self._formats = Formats(formats)
@@ -140,7 +140,7 @@ class Survey:
         # per source: of its newest span
 
     def report(self, report: ClockPair) -> None:
-        """Take a sender report; the first of each source is enough, and how its clock drifts."""
+        """Add a sender report; the first of each source is enough, except for the drift of its clock."""
         key, ahead = (report.stream, report.ssrc), report.arrival - report.ntp
         first = self._reports.setdefault(key, report)
         if report.arrival - first.arrival <= PROMPT and first.arrival - first.ntp - ahead <= SETTLE:
@@ -150,7 +150,7 @@ class Survey:
             self._follow(key, source.spans[-1], report)
 
     def _follow(self, key: tuple[int, int], span: Span, report: ClockPair) -> None:
-        """Let what comes now lie where the report's wall clock says, in steps that are hardly heard."""
+        """Move later packets to where the report's wall clock says, in steps that are hardly audible."""
         ts = span.last_ts + ((report.timestamp - span.last_ts + 0x8000_0000) & 0xFFFF_FFFF) - 0x8000_0000
         known = self._drifts.get(key)
         if known is None or known[0] != span.number:
@@ -161,7 +161,7 @@ class Survey:
             span.steps.append((span.last_ts + 1, max(-most, min(known[1].told, most))))
 
     def add(self, batch: Batch) -> None:
-        """Take the next batch in file order."""
+        """Add the next batch in file order."""
         if batch.stream not in self._formats:
             return
         self._turn()
@@ -186,7 +186,7 @@ class Survey:
             self._unknown.setdefault(batch.stream, set()).add(name)
 
     def finish(self) -> Timeline:
-        """Settle what is open and return the time line. Raises TooLong."""
+        """Settle what is open and return the timeline. Raise TooLong."""
         for key in list(self._watches):
             self._decide(key)
         self._close_block()
@@ -227,16 +227,16 @@ class Survey:
         self._observe(key, ts, batch)
 
     def _time(self, key: tuple[int, int], span: Span, ts: int, arrival: int) -> None:
-        """Note when the first packet would have come, had it been held up only as long as this one.
+        """Note when the first packet would have come with only as much delay as this one.
 
-        Nothing is held up for longer than `SETTLE`: it was our clock that was set back.
+        No packet is delayed by more than `SETTLE`; beyond that, our clock was set back.
         """
         offset = span.offset(ts)
         if offset <= PROMPT and span.first_arrival - arrival + offset <= SETTLE:
             self._prompt[key] = min(self._prompt.get(key, arrival), arrival - offset)
 
     def _span_for(self, source: Source, batch: Batch, known: Known, key: tuple[int, int]) -> Span:
-        """Return the span the batch continues, or begin one."""
+        """Return the span that the batch continues, or start one."""
         clock = known.clock
         if not source.spans:
             return self._follow_on(source, batch, clock)
@@ -257,7 +257,7 @@ class Survey:
 
     @staticmethod
     def _leaps(source: Source, span: Span, batch: Batch, ts: int, known: Known) -> bool:
-        """Tell a timestamp that cannot follow: it goes backward, or ahead of time and of the sequence numbers."""
+        """Return whether a timestamp cannot follow: it goes backward, or ahead of time and of the sequence numbers."""
         step = known.samples_in(batch.first) * span.clock // known.rate
         moved = ts - span.last_ts
         if moved < 0:
@@ -266,7 +266,7 @@ class Survey:
         return lead > ARRIVAL_BOUND and moved != (batch.ext_seq - source.last_seq) * step
 
     def _follow_on(self, source: Source, batch: Batch, clock: int) -> Span:
-        """Begin a source, and remember the seam where it follows another one closely."""
+        """Start a source, and remember the seam if it closely follows another one."""
         lane = self._lanes.get(batch.stream)
         span = self._begin(source, batch, clock, self._anchor(batch, alone=False))
         if lane is not None and span.anchor == lane.end:
@@ -291,7 +291,7 @@ class Survey:
         return span
 
     def _anchor(self, batch: Batch, *, alone: bool) -> int:
-        """Place by arrival, after what the stream has; `alone`: the source itself goes on, so nothing may overlap."""
+        """Place by arrival, after the stream's end; `alone`: the source itself continues, so nothing may overlap."""
         lane = self._lanes.get(batch.stream)
         if lane is None:
             return batch.arrival
@@ -330,7 +330,7 @@ class Survey:
             self._decide(key)
 
     def _decide(self, key: tuple[int, int]) -> None:
-        """Move the watched span to where its packets arrive if they stayed late."""
+        """Move the watched span to where its packets arrive if they have stayed late."""
         watch = self._watches.pop(key, None)
         if watch is None or not ARRIVAL_BOUND < watch.least <= LONGEST_GAP:
             return
@@ -338,7 +338,7 @@ class Survey:
         self._lanes[key[0]].end += watch.least
 
     def _join(self) -> None:
-        """Set sources behind all of what came before them, and what follows them with them."""
+        """Move sources behind everything that came before them, and what follows them by as much."""
         for stream, seams in self._seams.items():
             self._settle(stream, seams, len(seams))
         moved = {stream: list(accumulate(by for _, by in joined)) for stream, joined in self._joined.items()}
@@ -348,7 +348,7 @@ class Survey:
                 span.move(moved[stream][before - 1] if before else 0)
 
     def _line_up(self) -> None:
-        """Take the delay of first packets out where sender reports of two streams share a clock."""
+        """Remove the delay of first packets if sender reports of two streams share a clock."""
         firsts: dict[int, tuple[int, Source]] = {}
         for (stream, ssrc), source in self._sources.items():
             if source.spans and (stream not in firsts or source.spans[0].number < firsts[stream][1].spans[0].number):
@@ -370,6 +370,6 @@ class Survey:
 
 
 def _sent(report: ClockPair, first: Span) -> int:
-    """Return when the first packet of a span was sent by the clock of the sender's report."""
+    """Return when the first packet of a span was sent, on the clock of the sender's report."""
     behind = ((report.timestamp - first.first_ts + 0x8000_0000) & 0xFFFF_FFFF) - 0x8000_0000
     return report.ntp - behind * SECOND // first.clock

@@ -1,8 +1,8 @@
-"""Pictures of cameras and shared screens of one call, laid beside each other in one video track (PyAV).
+"""Show the cameras and shared screens of one call side by side in one video track (PyAV).
 
-A cell a stream, in the order of the streams; each picture keeps its shape. Pictures come at most FPS times a second and
-only where something has changed, so a still screen costs nothing. A stream that sends nothing for STILL seconds (hold,
-camera off) is shown black.
+One cell per stream, in the order of the streams; each picture keeps its proportions. A picture is made at most FPS
+times a second and only if something has changed, so a still screen costs nothing. A stream that sends nothing for STILL
+seconds (hold, camera off) is shown black.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ if TYPE_CHECKING:
 WIDTH, HEIGHT = 1280, 720
 FPS = 25
 STILL = 5.0  # s
-MAX_SOURCES = 64  # of one stream: decoders take megabytes each
+MAX_SOURCES = 64  # of one stream; each decoder takes megabytes
 BLACK = (16, 128, 128)
 """Luma and the two chromas of black, ITU-R BT.601."""
 
 
 @dataclass(slots=True)
 class Cell:
-    """Where one stream is shown."""
+    """The place where one stream is shown."""
 
     left: int
     top: int
     width: int
     height: int
-    shown: float = -1.0  # s, of the newest picture; negative while it is black
+    shown: float = -1.0  # s, of the newest picture; negative while black
 
     def show(self, at: float) -> None:
         """Note the time of the newest picture."""
@@ -62,7 +62,7 @@ class Source:
 
 
 def cells(count: int) -> list[Cell]:
-    """Divide the canvas into so many equal cells, row by row; all measures are even, as the chroma planes need."""
+    """Divide the canvas into equal cells, row by row; all sizes are even, as the chroma planes need."""
     columns = next(n for n in range(1, count + 1) if n * n >= count)
     rows = -(-count // columns)
     width, height = WIDTH // columns & ~1, HEIGHT // rows & ~1
@@ -70,7 +70,7 @@ def cells(count: int) -> list[Cell]:
 
 
 def fitted(width: int, height: int, cell: Cell) -> tuple[int, int, int, int]:
-    """Return left, top, width and height of a picture in its cell, whole and with its shape."""
+    """Return left, top, width and height of a picture in its cell, complete and in proportion."""
     scale = min(Fraction(cell.width, max(width, 1)), Fraction(cell.height, max(height, 1)))
     wide, high = max(int(width * scale) & ~1, 2), max(int(height * scale) & ~1, 2)
     return cell.left + ((cell.width - wide) // 2 & ~1), cell.top + ((cell.height - high) // 2 & ~1), wide, high
@@ -96,7 +96,7 @@ class Canvas:
                 self.planes[number][at : at + wide // part] = data[row * stride : row * stride + wide // part]
 
     def blacken(self, cell: Cell) -> None:
-        """Take a cell's picture away."""
+        """Remove a cell's picture."""
         for number, colour in enumerate(BLACK):
             part = 2 if number else 1
             empty, line = bytes([colour]) * (cell.width // part), WIDTH // part
@@ -127,11 +127,11 @@ class Mosaic:
     """All pictures of a call."""
 
     def __init__(self, streams: Sequence[int], rate: int) -> None:
-        """`streams`: numbers in the records; `rate`: positions a second."""
+        """`streams`: numbers in the records; `rate`: positions per second."""
         self._rate = rate
         self._cells = dict(zip(streams, cells(len(streams)), strict=True)) if streams else {}
         self._sources: dict[tuple[int, int, Any], Source] = {}
-        self._waiting: list[tuple[float, int, Source, bytes]] = []  # s, order, whose, picture
+        self._waiting: list[tuple[float, int, Source, bytes]] = []  # s, order, source, picture
         self._order = 0
         self._canvas = Canvas()
         self._fresh = True
@@ -140,7 +140,7 @@ class Mosaic:
         # pictures that could not be decoded
 
     def add(self, placed: Placed) -> None:
-        """Take payloads; their pictures are shown when their time has come."""
+        """Add payloads; their pictures are shown at their time."""
         source = self._source(placed)
         if source is not None:
             for position, data in source.pictures.add(placed.position, placed.ext_seq, placed.payloads):
@@ -164,14 +164,14 @@ class Mosaic:
             decoder = CodecContext.create(unpack.codec, "r")
             if isinstance(decoder, VideoCodecContext):
                 decoder.thread_count = 1
-                decoder.flags |= Flags.low_delay  # a picture comes out when it went in, or the lips are late
+                decoder.flags |= Flags.low_delay  # output each picture at once, or lips and sound do not match
                 found = self._sources[key] = Source(self._cells[placed.stream], Pictures(unpack), decoder)
         return found
 
     def upto(self, seconds: float) -> list[tuple[float, VideoFrame]]:
-        """Return the pictures of the canvas before a time, up to which all payloads were added, each with its own.
+        """Return the pictures of the canvas before a time up to which all payloads were added, each with its time.
 
-        Pictures come in order of time.
+        The pictures are in order of time.
         """
         made: list[tuple[float, VideoFrame]] = []
         while (at := (self._tick + 1) / FPS) <= seconds:

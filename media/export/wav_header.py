@@ -1,4 +1,4 @@
-"""WAV header for sound whose length is known: RIFF, or RF64 (EBU Tech 3306) where 32 bits do not reach; 16-bit PCM."""
+"""WAV headers for sound of known length: RIFF, or RF64 (EBU Tech 3306) if 32 bits are not enough; 16-bit PCM."""
 
 import struct
 
@@ -9,7 +9,7 @@ ELSEWHERE = 0xFFFF_FFFF  # RF64: "the size is in the ds64 chunk"
 
 
 def header(rate: int, channels: int, samples: int) -> bytes:
-    """Make everything before the sound; `samples` per channel follow as interleaved little-endian 16-bit PCM."""
+    """Write everything before the sound; `samples` per channel follow as interleaved little-endian 16-bit PCM."""
     form = _format(rate, channels)
     size = samples * channels * 2
     riff = 4 + 8 + len(form) + 8 + size
@@ -22,7 +22,7 @@ def header(rate: int, channels: int, samples: int) -> bytes:
 
 
 def _format(rate: int, channels: int) -> bytes:
-    """Make the body of `fmt `: plain for mono and stereo, else extensible, whose empty mask gives channels no place."""
+    """Write the body of `fmt `: plain for mono and stereo, otherwise extensible, with no position for channels."""
     block = 2 * channels
     tag = PCM if channels <= 2 else EXTENSIBLE
     plain = struct.pack("<HHIIHH", tag, channels, rate, rate * block, block, 16)

@@ -1,18 +1,18 @@
-"""How loud a call is over its length: one peak a channel for each of equal stretches, for a picture of the sound."""
+"""Compute a waveform: one peak per channel for each of equal stretches of a call."""
 
 from __future__ import annotations
 
 from array import array
 
 POINTS = 2000
-"""Stretches of a call: about the dots of a wide screen."""
+"""Stretches of a call: about the pixels of a wide screen."""
 LOOKED_AT = 512
-"""Samples of a stretch that are looked at: more cost time and change no picture of speech."""
+"""Samples per stretch that are examined: more take time and do not change a picture of speech."""
 FULL = 32768  # magnitude of the loudest sample
 
 
 class Peaks:
-    """Takes interleaved 16-bit PCM in order, as `media.export.render` gives it."""
+    """Collects interleaved 16-bit PCM in order, as `media.export.render` returns it."""
 
     def __init__(self, channels: int, samples: int, points: int = POINTS) -> None:
         """`samples`: length per channel."""
@@ -24,7 +24,7 @@ class Peaks:
         self._found = [[0] * -(-samples // self._stretch) for _ in range(channels)]
 
     def give(self, pcm: bytes | bytearray) -> None:
-        """Look at the next samples; what goes beyond the length is left out."""
+        """Process the next samples; ignore those beyond the length."""
         pieces = array("h", bytes(pcm))
         count = len(pieces) // self._channels
         for channel, found in enumerate(self._found):

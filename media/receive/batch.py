@@ -1,12 +1,12 @@
-"""What one recvmmsg left in memory: where each part lies, and how a whole batch is read in one C call.
+"""What one recvmmsg left in memory: where each part lies, and how to read a whole batch in one C call.
 
-A lane holds one batch of one socket. Its memory is a slice of a mapped file, so it outlives the process:
+A lane holds one batch of one socket. Its memory is part of a mapped file, so it outlives the process:
 
     headers   SLOTS × struct mmsghdr (64 bytes): flags at 48, length at 56; UNUSED until the slot is filled
     names     SLOTS × 32 bytes: the sender's sockaddr
     control   SLOTS × 32 bytes: one cmsg, SCM_TIMESTAMPNS with a struct timespec
     near      SLOTS × NEAR bytes: the beginning of each packet
-    far       SLOTS × FAR bytes: the rest of packets that are longer
+    far       SLOTS × FAR bytes: the rest of longer packets
 """
 
 import struct
@@ -18,15 +18,15 @@ from media.spec import Address, unwrap
 from media.srtp.context import ffi
 
 SECOND = 1_000_000_000
-#: Packets of one recvmmsg: more than a tick of 0.5 s brings of 20 ms or 10 ms packets.
+#: Packets of one recvmmsg: more than arrive in a tick of 0.5 s with 20 ms or 10 ms packets.
 SLOTS = 64
 #: 40 ms of G.711 with an AEAD tag and MKI; a stride of few cache lines keeps a batch in the L1 cache.
 NEAR = 384
-#: Together 2 KiB: above every MTU that is not jumbo. What is longer is counted and dropped.
+#: Together 2 KiB: more than any MTU except jumbo frames. Longer packets are counted and dropped.
 FAR = 2048 - NEAR
 MMSGHDR, NAME, CONTROL = 64, 32, 32
 LENGTH_AT, FLAGS_AT = 56, 48
-#: Bytes of the pointer that a struct msghdr begins with: where the sender's name goes.
+#: Bytes of the pointer at the start of a struct msghdr, to the memory for the sender's name.
 NAME_POINTER = 8
 UNUSED = 0xFFFFFFFF
 #: recvmsg(2): the datagram was longer than the slot.
@@ -37,17 +37,17 @@ NAMES_AT = HEADERS_AT + SLOTS * MMSGHDR
 CONTROL_AT = NAMES_AT + SLOTS * NAME
 NEAR_AT = CONTROL_AT + SLOTS * CONTROL
 FAR_AT = NEAR_AT + SLOTS * NEAR
-#: Bytes of one lane, a whole number of pages.
+#: Bytes of one lane, a multiple of the page size.
 LANE = FAR_AT + SLOTS * FAR
 
 Unpack = Callable[..., tuple[Any, ...]]
 
 #: Readers for 0 to SLOTS packets: lengths; ns of arrival within a second; first eight header bytes (signed, because
-#: what fits into a C long is counted and compared three times as fast).
+#: Python counts and compares values that fit a C long three times as fast).
 LENGTHS: list[Unpack] = [struct.Struct("=" + "56xI4x" * n).unpack_from for n in range(SLOTS + 1)]
 NANOS: list[Unpack] = [struct.Struct("=" + "24xq" * n).unpack_from for n in range(SLOTS + 1)]
 HEADS: list[Unpack] = [struct.Struct(">" + f"q{NEAR - 8}x" * n).unpack_from for n in range(SLOTS + 1)]
-#: The same header in five numbers: first byte, second, sequence, timestamp, SSRC; by the stride of the memory.
+#: The same header as five numbers: first byte, second, sequence, timestamp, SSRC; by the stride of the memory.
 WIDE = NEAR + FAR
 FIELDS: dict[int, list[Unpack]] = {
     stride: [struct.Struct(">" + f"BBHII{stride - 12}x" * n).unpack_from for n in range(SLOTS + 1)]
@@ -58,13 +58,13 @@ DELTAS = [struct.Struct(f"!{n}H").pack for n in range(SLOTS + 1)]
 
 _TIME = struct.Struct("=qq").unpack_from
 _WORD = struct.Struct("=I").unpack_from
-#: Payload readers kept, each about 3 KB: a few codecs times the counts that jitter brings.
+#: Payload readers kept, each about 3 KB: a few codecs times the packet counts that jitter produces.
 MAX_READERS = 256
 _readers: dict[int, Unpack] = {}
 
 
 def payloads(count: int, size: int) -> Unpack:
-    """Give the reader of the `count` payloads of packets of `size` bytes with a plain header."""
+    """Return the reader of `count` payloads from packets of `size` bytes with a plain header."""
     key = count << 16 | size
     reader = _readers.get(key)
     if reader is None:
@@ -78,7 +78,7 @@ _sizes: dict[int, bytes] = {}
 
 
 def sizes(size: int) -> bytes:
-    """Give SLOTS times `size` as C ints."""
+    """Return SLOTS times `size` as C ints."""
     found = _sizes.get(size)
     if found is None:
         found = _sizes[size] = size.to_bytes(4, "little") * SLOTS
@@ -86,9 +86,7 @@ def sizes(size: int) -> bytes:
 
 
 class BatchBuffer:
-    """Private memory in which batches are decrypted: libsrtp works in place, and the received bytes must stay
-    for a successor.
-    """
+    """Private memory for decryption: libsrtp works in place, and a successor needs the received bytes."""
 
     def __init__(self, stride: int = NEAR) -> None:
         self._memory = ffi.new("char[]", SLOTS * stride)
@@ -96,25 +94,25 @@ class BatchBuffer:
         self.near = memoryview(ffi.buffer(self._memory)).cast("B")
         self._lengths = ffi.new("int[]", SLOTS)
         self.lengths = memoryview(ffi.buffer(self._lengths)).cast("B")
-        #: One pointer a slot, made once: a cast costs more than a packet's decryption call.
+        #: One pointer per slot, created once: a cast costs more than the call that decrypts a packet.
         self.packet_pointers = [ffi.cast("void *", self._memory + i * stride) for i in range(SLOTS)]
         self.length_pointers = [self._lengths + i for i in range(SLOTS)]
         self._wide: BatchBuffer | None = None
-        #: What works on this memory in C and is made once for it, if there is such a thing (media.stream.fast_path_c).
+        #: C code that works on this memory, created once for it, if available (media.stream.fast_path_c).
         self.extension: Any = None
 
     @property
     def wide(self) -> "BatchBuffer":
-        """Give the one for packets that are longer than NEAR, which a node without video never needs."""
+        """Return the one for packets longer than NEAR, which a node without video never needs."""
         self._wide = self._wide or BatchBuffer(WIDE)
         return self._wide
 
     def extend(self, extension: Any) -> None:
-        """Keep what works on this memory in C."""
+        """Keep C code that works on this memory."""
         self.extension = extension
 
     def gather(self, lane: "Lane", lengths: tuple[int, ...]) -> None:
-        """Copy packets whole whose beginnings and rests lie apart."""
+        """Copy packets whose beginnings and rests lie apart, so that each is in one piece."""
         memory, near, far = self.near, lane.near, lane.far
         for at, start, rest, length in zip(_WIDE_AT, _NEAR_AT, _FAR_AT, lengths, strict=False):
             memory[at : at + NEAR] = near[start : start + NEAR]
@@ -122,7 +120,7 @@ class BatchBuffer:
                 memory[at + NEAR : at + length] = far[rest : rest + length - NEAR]
 
     def opened(self, slot: int) -> bytes:
-        """Give a packet after its decryption."""
+        """Return a packet after its decryption."""
         length = int.from_bytes(self.lengths[4 * slot : 4 * slot + 4], "little")
         return bytes(self.near[slot * self.stride : slot * self.stride + length])
 
@@ -131,24 +129,24 @@ _WIDE_AT, _NEAR_AT, _FAR_AT = (tuple(range(0, SLOTS * stride, stride)) for strid
 
 
 class Lane:
-    """One batch in memory, live or left by a dead worker."""
+    """One batch in memory, received by this process or by a dead worker."""
 
     __slots__ = ("control", "far", "first", "headers", "lengths", "names", "near", "place", "workbench")
 
     def __init__(self, memory: memoryview, workbench: BatchBuffer) -> None:
         self.headers = memory[HEADERS_AT:NAMES_AT]
-        #: Of each packet, as C ints wide apart.
+        #: Of each packet, as C ints at wide intervals.
         self.lengths = self.headers.cast("I")[LENGTH_AT // 4 :: MMSGHDR // 4]
         self.names = memory[NAMES_AT:CONTROL_AT]
         self.control = memory[CONTROL_AT:NEAR_AT]
         self.near = memory[NEAR_AT:FAR_AT]
         self.far = memory[FAR_AT:LANE]
         self.workbench = workbench
-        #: All of it as C sees it, and the slot in it that is our first.
+        #: The whole lane as C sees it, and which of its slots is our first.
         self.place, self.first = ffi.from_buffer(memory), 0
 
     def behind(self, slot: int) -> "Lane":
-        """Give the slots from this one on, as a lane over the same memory."""
+        """Return the slots from this one on, as a lane over the same memory."""
         if not slot:
             return self
         rest = Lane.__new__(Lane)
@@ -160,23 +158,23 @@ class Lane:
         return rest
 
     def common_length(self, count: int) -> int:
-        """Give the length that the first `count` packets have in common; 0 if they differ."""
+        """Return the common length of the first `count` packets; 0 if they differ."""
         first: int = self.lengths[0]
-        # compared as bytes: no number is made of any but the first
+        # compared as bytes: only the first is converted to a number
         return first if self.lengths[:count].tobytes() == first.to_bytes(4, "little") * count else 0
 
     def count(self) -> int:
-        """Count the slots the kernel has filled; after a crash nothing else says so."""
+        """Count the slots that the kernel has filled; after a crash nothing else tells."""
         lengths = LENGTHS[SLOTS](self.headers, 0)
         return next((i for i, length in enumerate(lengths) if length == UNUSED), SLOTS)
 
     @property
     def named(self) -> bool:
-        """Tell whether senders were asked for; else the socket was connected to the only one there can be."""
+        """Return whether senders were requested; otherwise the socket was connected to the only possible one."""
         return any(self.headers[:NAME_POINTER])
 
     def packet(self, slot: int) -> bytes | None:
-        """Give a packet as received; None if it was longer than a slot."""
+        """Return a packet as received; None if it was longer than a slot."""
         if _WORD(self.headers, slot * MMSGHDR + FLAGS_AT)[0] & MSG_TRUNC:
             return None
         length: int = _WORD(self.headers, slot * MMSGHDR + LENGTH_AT)[0]
@@ -186,30 +184,30 @@ class Lane:
         return bytes(self.near[start : start + NEAR]) + bytes(self.far[slot * FAR : slot * FAR + length - NEAR])
 
     def arrival(self, slot: int) -> int:
-        """Give the kernel's time of arrival, ns since the epoch."""
+        """Return the kernel's arrival time, ns since the epoch."""
         seconds, nanoseconds = _TIME(self.control, slot * CONTROL + 16)
         return int(seconds * SECOND + nanoseconds)
 
     def name(self, slot: int) -> bytes:
-        """Give the sender's sockaddr: 16 bytes of IPv4, 28 of IPv6."""
+        """Return the sender's sockaddr: 16 bytes for IPv4, 28 for IPv6."""
         start = slot * NAME
         return bytes(self.names[start : start + (16 if self.names[start] == 2 else 28)])
 
     def address(self, slot: int) -> Address:
-        """Give the sender's packed IP address and port."""
+        """Return the sender's packed IP address and port."""
         return address(self.name(slot))
 
 
 def address(name: bytes) -> Address:
-    """Read a sockaddr."""
+    """Parse a sockaddr."""
     packed = name[4:8] if name[:1] == b"\x02" else name[8:24]
     return unwrap(packed), int.from_bytes(name[2:4], "big")
 
 
 def deltas_of(nanos: tuple[int, ...], crossed: int) -> list[int] | None:
-    """Give the ns between arrivals, from those within a second; `crossed`: seconds from the first to the last.
+    """Return the ns between arrivals, from those within a second; `crossed`: seconds from the first to the last.
 
-    None if they go backward or cross two seconds.
+    Return None if they go backward or cross two seconds.
     """
     deltas = list(map(sub, nanos[1:], nanos))
     least = min(deltas)

@@ -1,4 +1,4 @@
-"""Even/odd pairs of media ports with a cool-down, so that a late packet of one call never falls into the next."""
+"""Even/odd pairs of media ports with a rest period, so that a late packet of one call never reaches the next."""
 
 from collections import deque
 from collections.abc import Callable
@@ -7,13 +7,13 @@ from typing import Generic, Protocol, TypeVar
 from media.errors import PortsExhausted, SocketRefused
 from media.spec import Former
 
-#: Seconds a port rests: longer than an SBC goes on sending after BYE, and than a packet lives (RFC 793's MSL is 120,
-#: seen in practice: 5).
+#: Seconds that a port rests: longer than an SBC keeps sending after BYE, and than a packet lives (RFC 793 assumes 120,
+#: 5 were seen in practice).
 COOL_DOWN = 30.0
-#: Pairs that other programs hold are passed over, but not for ever.
+#: Pairs in use by other programs are skipped, up to this many.
 MAX_TRIES = 500
-#: Calls whose senders are remembered at a port. One may go on for longer than the next call lasts, if no BYE reaches
-#: it; each takes about 200 bytes a port.
+#: Earlier calls whose senders are remembered at a port. A sender may outlast the next call if no BYE reaches it; each
+#: takes about 200 bytes per port.
 MAX_FORMER = 4
 
 
@@ -29,9 +29,7 @@ PairT = TypeVar("PairT", bound=Numbered)
 
 
 class Ports(Generic[PairT]):
-    """Hand out pairs of a range in turn; `open_pair(port, rtcp)` makes the sockets, `clock()` gives monotonic
-    seconds.
-    """
+    """Hand out pairs of a range in turn; `open_pair(port, rtcp)` opens sockets, `clock()` gives monotonic seconds."""
 
     def __init__(
         self,
@@ -53,12 +51,12 @@ class Ports(Generic[PairT]):
 
     @property
     def free(self) -> int:
-        """Pairs that can be had now."""
+        """Number of pairs available now."""
         self._wake()
         return len(self._free)
 
     def open(self, rtcp: bool = True) -> PairT:
-        """Open the next free pair; PortsExhausted if there is none."""
+        """Open the next free pair; raise PortsExhausted if there is none."""
         self._wake()
         for _ in range(min(MAX_TRIES, len(self._free))):
             port = self._free.popleft()
@@ -72,27 +70,27 @@ class Ports(Generic[PairT]):
         raise PortsExhausted("no media port is free: widen media.ports or lower sip.max_calls")
 
     def reopen(self, port: int, rtcp: bool = True) -> PairT:
-        """Open a particular pair again after a restart; SocketRefused if somebody else has it."""
+        """Open a particular pair again after a restart; raise SocketRefused if it is in use."""
         pair = self._open_pair(port, rtcp)
         self.adopt(port)
         return pair
 
     def adopt(self, port: int) -> None:
-        """Take a pair out of the free ones whose sockets were handed over by a former process."""
+        """Mark a pair as used whose sockets an earlier process handed over."""
         self._taken.add(port)
         if port in self._span and port in self._free:
             self._free.remove(port)
 
     def taken(self, port: int) -> bool:
-        """Tell whether a port, RTP or RTCP, is of a pair that was handed out and not given back."""
+        """Return whether a port, RTP or RTCP, belongs to a pair in use."""
         return port - port % 2 in self._taken
 
     def former(self, port: int) -> tuple[Former, ...]:
-        """Give whom the last calls heard at a port, as far as that is known."""
+        """Return the senders that the last calls heard at a port, as far as known."""
         return self._former.get(port, ())
 
     def release(self, pair: PairT, former: Former | None = None) -> None:
-        """Close a pair and let its ports rest; `former` is whom it heard."""
+        """Close a pair and let its ports rest; `former` holds the senders that it heard."""
         port = pair.port
         pair.close()
         self._taken.discard(port)
@@ -102,7 +100,7 @@ class Ports(Generic[PairT]):
             self._rest(port)
 
     def give_back(self, pair: PairT) -> None:
-        """Close a pair of which nobody was told: it needs no rest."""
+        """Close a pair that was never announced: it needs no rest."""
         port = pair.port
         pair.close()
         self._taken.discard(port)

@@ -1,5 +1,5 @@
-"""Shell: what the receive region of a worker (media.receive.recvmmsg) says of itself, also to who cannot drain: its
-last batch and who holds it.
+"""Shell: what the receive region of a worker (media.receive.recvmmsg) says about itself: its last batch, and which
+process holds it. Main can read it without receiving.
 """
 
 import fcntl
@@ -8,19 +8,19 @@ import struct
 from dataclasses import dataclass
 
 MAGIC = b"RAW1"
-#: RTP sockets of two streams and their RTCP ones; calls with more take several rounds.
+#: RTP and RTCP sockets of two streams; calls with more take several rounds.
 LANES = 4
 JOURNAL = struct.Struct(f"=4sBxxxQ36s{LANES}s")
-#: Where its process id stands for versions before this one. We ask the kernel instead (`holder`): a worker that was
-#: broken into could name any process there.
+#: Process id for versions before this one. We ask the kernel instead (`holder`): an attacker in a worker could write
+#: any process id here.
 PID = struct.Struct("=I")
 PID_AT = 64
 #: struct flock of fcntl(2) on 64-bit machines: type, whence, start, length, process id.
 LOCK = struct.Struct("@hhqqi4x")
-#: Where the room begins that a worker holds for its successor's region, which has to lie beside this one where nothing
-#: is free: whoever finds the worker dead cuts it off.
+#: Start of the space that a worker reserves for its successor's region, which must fit even if the file system is full:
+#: whoever finds the worker dead truncates the file here.
 SPARE_AT = 1 << 20
-#: Bit of a lane's stream: it is that of RTCP.
+#: Bit in a lane's stream number: RTCP.
 RTCP = 0x80
 
 
@@ -29,25 +29,25 @@ class Journal:
     """What a region says about its last batch."""
 
     call: str
-    # the commit this batch belongs to
+    # the commit to which this batch belongs
     generation: int
     # (stream, is RTCP) of each lane in use
     lanes: tuple[tuple[int, bool], ...]
 
 
 def hold(fd: int) -> None:
-    """Hold a new region until the process is gone for certain: whoever can lock it is the only one left to drain.
+    """Lock a new region until the process is certainly gone: only the holder of the lock may receive into it.
 
-    flock(2) tells that somebody holds it, a record lock who that is.
+    flock(2) tells that it is locked, a record lock tells by which process.
     """
     fcntl.flock(fd, fcntl.LOCK_EX)
     fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def holder(path: str) -> int | None:
-    """Give the process id of the worker that may still drain into this region; None if it is gone for certain.
+    """Return the process id of the worker that may still receive into this region; None if it is certainly gone.
 
-    0: somebody holds it, and the kernel does not tell who.
+    0: it is locked, and the kernel does not tell by which process.
     """
     with open(path, "rb") as file:
         try:
@@ -60,13 +60,13 @@ def holder(path: str) -> int | None:
 
 
 def journal_of(path: str) -> Journal | None:
-    """Read whose batch a region holds; None if nobody's."""
+    """Read whose batch a region holds; None if it holds none."""
     with open(path, "rb") as file:
         return journal_in(file.read(JOURNAL.size))
 
 
 def journal_in(data: bytes) -> Journal | None:
-    """Read the journal that a region begins with; None if there is none."""
+    """Read the journal at the start of a region; None if there is none."""
     if len(data) < JOURNAL.size:
         return None
     magic, count, generation, call, streams = JOURNAL.unpack_from(data)

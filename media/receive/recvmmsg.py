@@ -1,15 +1,14 @@
 """Shell: empty sockets with recvmmsg into memory that outlives this process.
 
-The region is a file on tmpfs, mapped:
+The region is a mapped file on tmpfs:
 
     0      journal: magic, generation, lanes in use, call id, stream of each lane (bit 7: RTCP)
     64     process id of the worker
     4096   LANES × media.receive.batch.LANE
 
-Before a round the lanes are reset (every slot UNUSED), then the journal names the call and the generation its commit
-will have, then the sockets are emptied. Whatever is killed when: a successor that finds generation g in the call's
-spool
-and g + 1 here has to replay these packets; otherwise they are committed, or there are none.
+Before a round the lanes are reset (every slot UNUSED), then the journal names the call and the generation of its next
+commit, then the sockets are emptied. Whenever the process is killed: a successor that finds generation g in the call's
+spool and g + 1 here must replay these packets; otherwise they are committed, or there are none.
 """
 
 import contextlib
@@ -59,7 +58,7 @@ class _Message(ctypes.Structure):
         ("control", ctypes.c_void_p),
         ("control_length", ctypes.c_size_t),
         ("flags", ctypes.c_int),
-        ("pad", ctypes.c_uint),  # the end of struct msghdr; what recvmmsg(2) received stands behind it
+        ("pad", ctypes.c_uint),  # the end of struct msghdr; the number of received bytes, from recvmmsg(2), follows it
         ("length", ctypes.c_uint),
     )
 
@@ -70,20 +69,20 @@ _recvmmsg.argtypes = (ctypes.c_int, ctypes.c_void_p, ctypes.c_uint, ctypes.c_int
 
 
 class Region:
-    """The receive region of one worker; MemoryError where its file system, a tmpfs, has no room for it."""
+    """The receive region of one worker; raise MemoryError if its tmpfs has no space for it."""
 
     def __init__(self, path: str) -> None:
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         hold(fd)
         self._fd = fd
-        try:  # now, not later: to populate fails in silence, and recvmmsg drops what it has no page for (EFAULT)
+        try:  # now: populating fails silently, and recvmmsg drops packets for which it has no page (EFAULT)
             os.posix_fallocate(fd, 0, SIZE)
         except OSError as problem:
             os.close(fd)
             raise MemoryError(f"no room for a receive region (errno {problem.errno})") from None
         with contextlib.suppress(OSError):
             os.posix_fallocate(fd, SPARE_AT, SIZE)
-        # populated: a page fault inside recvmmsg is the one place where a kill could lose a packet
+        # populated: a page fault inside recvmmsg is the only point where a kill could lose a packet
         self._map = mmap.mmap(fd, SIZE, mmap.MAP_SHARED | mmap.MAP_POPULATE)
         PID.pack_into(self._map, PID_AT, os.getpid())
         self._memory = memoryview(self._map)
@@ -94,7 +93,7 @@ class Region:
         self._used = [1] * LANES
         self._iovecs: list[ctypes.Array[_Iovec]] = []
         self._headers: list[int] = []
-        #: Fresh headers of each lane, without and with room for the sender's name.
+        #: Fresh headers of each lane, without and with space for the sender's name.
         self._templates: list[tuple[bytes, bytes]] = []
         for i in range(LANES):
             at = base + PAGE + i * LANE
@@ -103,24 +102,24 @@ class Region:
             self._templates.append((_template(at, self._iovecs[i], False), _template(at, self._iovecs[i], True)))
 
     def begin(self, call: bytes, generation: int, streams: Sequence[int], named: Sequence[bool]) -> None:
-        """Open a round: reset one lane a stream (RTCP: bit 7 set; `named`: senders wanted), then write the journal."""
+        """Start a round: reset a lane per stream (RTCP: bit 7 set; `named`: senders wanted), write the journal."""
         for i, want in enumerate(named):
             self.lanes[i].headers[:] = self._templates[i][want]
         JOURNAL.pack_into(self._map, 0, MAGIC, len(streams), generation, call, bytes(streams))
 
     def receive(self, lane: int, descriptor: int) -> int:
-        """Take up to SLOTS packets from a socket; 0 if there are none."""
+        """Receive up to SLOTS packets from a socket; return 0 if there are none."""
         count: int = _recvmmsg(descriptor, self._headers[lane], SLOTS, MSG_DONTWAIT, None)
         if count < 0 and ctypes.get_errno() != errno.EAGAIN:
-            # an ICMP error of something we sent is reported once and cleared by that (ip(7))
+            # an ICMP error caused by something we sent is reported once and thereby cleared (ip(7))
             count = _recvmmsg(descriptor, self._headers[lane], SLOTS, MSG_DONTWAIT, None)
         if count >= self._used[lane]:
-            # one more: the kernel copies a datagram before it finds its checksum wrong
+            # one more: the kernel copies a datagram before it finds that the checksum is wrong
             self._used[lane] = min(count + 1, SLOTS)
         return max(count, 0)
 
     def erase(self, lane: int) -> None:
-        """Overwrite what a lane received in the clear; under SRTP it is ciphertext that may wait for the next batch."""
+        """Overwrite what a lane received in plain RTP; SRTP is ciphertext, which may wait for the next batch."""
         own = self.lanes[lane]
         count = own.count()
         used = min(count + 1, SLOTS)  # as in `receive`
@@ -139,10 +138,10 @@ class Region:
 
 
 class OrphanedRegion:
-    """The region of a dead worker, read only."""
+    """The region of a dead worker, read-only."""
 
     def __init__(self, path: str | int, workbench: BatchBuffer) -> None:
-        """`path`: or a descriptor, which is closed."""
+        """`path`: a path, or a descriptor, which is closed."""
         with open(path, "rb") as file:
             self._data = file.read(SIZE)
         if len(self._data) != SIZE:

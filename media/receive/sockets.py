@@ -1,4 +1,4 @@
-"""Shell: the UDP sockets of a stream, as the drain wants them."""
+"""Shell: the UDP sockets of a stream, set up for recvmmsg."""
 
 import contextlib
 import ctypes
@@ -18,35 +18,35 @@ from media.spec import pack_ip, unwrap
 SO_TIMESTAMPNS = 35
 SO_RCVBUFFORCE = 33
 SO_MEMINFO = 55
-#: linux/in.h: the address of ours that a datagram leaves from.
+#: linux/in.h: our address from which a datagram is sent.
 IP_PKTINFO = 8
 #: linux/sock_diag.h.
 SK_MEMINFO_VARS, SK_MEMINFO_DROPS = 9, 8
 
-#: What a packet costs the kernel of the buffer (Linux 6.18): 200 bytes of G.711 and SRTP, a full Ethernet frame.
+#: Receive buffer that the kernel charges per packet (Linux 6.18): 200 bytes of G.711 and SRTP, a full Ethernet frame.
 BYTES_PER_PACKET = 832
 BYTES_PER_FRAME = 2304
-#: 5 s of video of 2 Mbit/s in frames of 1,250 bytes, which is 55 s of G.711: what a worker may be away. The kernel only
-#: takes memory for packets that really wait, and doubles what is asked for (socket(7)).
+#: 5 s of 2 Mbit/s video in frames of 1,250 bytes, or 55 s of G.711: how long a worker may be away. The kernel only uses
+#: memory for packets that are waiting, and doubles the requested size (socket(7)).
 RECEIVE_BUFFER = 5 * 200 * BYTES_PER_FRAME // 2 + 4096
-#: RTCP is looked at every 5 s: of 50 packets a second, a report of the client and strangers' among them, none is lost.
+#: RTCP is read every 5 s: at 50 packets a second, from the client and from strangers, no report is lost.
 RTCP_BUFFER = 5 * 50 * BYTES_PER_PACKET // 2 + 24 * 1024
-#: 40,000 packets of a flood, 2 s of the largest one thought of; the kernel doubles what it is asked for.
+#: 40,000 packets: 2 s of the largest flood expected; the kernel doubles the requested size.
 FLOOD_BUFFER = 40_000 * BYTES_PER_PACKET // 2
 
-#: Remembered ways to peers; a node has some dozens of SBCs.
+#: Number of remembered routes to peers; a node has a few dozen SBCs.
 MAX_WAYS = 1_000
 #: Any port: a UDP socket is connected to it only to learn our own address; nothing is sent.
 NO_MATTER = 9
 
 _libc = ctypes.CDLL(None, use_errno=True)
-#: sockaddr whose family AF_UNSPEC (0) dissolves a connection, connect(2).
+#: sockaddr with the family AF_UNSPEC (0), which disconnects a socket, connect(2).
 _NOBODY = bytes(16)
-#: Room for the name of a peer that nobody reads, sockaddr_storage.
+#: Space for a peer's name that is not read, sockaddr_storage.
 _peer = ctypes.create_string_buffer(128)
 #: struct sockaddr_in and sockaddr_in6: family, port, address; with flow label and scope.
 _NAME4, _NAME6 = struct.Struct("=H2s4s8x"), struct.Struct("=H2sI16sI")
-#: As a plain number, which ctypes takes without asking the enumeration.
+#: As a plain number, which ctypes takes without looking up the enumeration.
 _DONTWAIT = int(socket.MSG_DONTWAIT)
 
 
@@ -57,18 +57,18 @@ class Pair:
     rtp: socket.socket
     # None with rtcp-mux
     rtcp: socket.socket | None
-    # receive buffer the kernel really gave, bytes
+    # receive buffer that the kernel granted, bytes
     buffer: int
     # of the RTP socket
     port: int
 
     def filenos(self) -> list[int]:
-        """Give the descriptors, RTP first."""
+        """Return the descriptors, RTP first."""
         return [self.rtp.fileno()] + ([self.rtcp.fileno()] if self.rtcp else [])
 
     @property
     def peer(self) -> tuple[str, int] | None:
-        """Give whom the RTP socket is connected to: whose packets it hears; None: everybody's."""
+        """Return the peer to which the RTP socket is connected; None if it receives from everybody."""
         try:
             name = self.rtp.getpeername()
         except OSError:
@@ -76,7 +76,7 @@ class Pair:
         return str(name[0]), int(name[1])
 
     def deafen(self) -> None:
-        """Have the kernel keep next to nothing of what still comes: nobody will ask for it."""
+        """Have the kernel keep next to nothing of further packets, because nobody will read them."""
         for each in (self.rtp, self.rtcp):
             if each:
                 each.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 0)
@@ -89,7 +89,7 @@ class Pair:
 
     @classmethod
     def adopt(cls, descriptors: Sequence[int]) -> "Pair":
-        """Take over descriptors that a former process kept, RTP first; SocketRefused if they are no sockets."""
+        """Take over the descriptors of an earlier process, RTP first; raise SocketRefused if they are no sockets."""
         try:
             sockets = [socket.socket(fileno=fd) for fd in descriptors]
         except OSError as problem:
@@ -101,7 +101,7 @@ class Pair:
 
 
 def open_pair(host: str, port: int, rtcp: bool = True, buffer: int = RECEIVE_BUFFER) -> Pair:
-    """Open the RTP socket on an even port and the RTCP socket above; SocketRefused if either port is taken."""
+    """Open the RTP socket on an even port and the RTCP socket above it; raise SocketRefused if either is in use."""
     rtp = _open(host, port, buffer)
     try:
         above = _open(host, port + 1, RTCP_BUFFER) if rtcp else None
@@ -112,7 +112,7 @@ def open_pair(host: str, port: int, rtcp: bool = True, buffer: int = RECEIVE_BUF
 
 
 def refused_buffer(host: str, wanted: int = RECEIVE_BUFFER) -> int:
-    """Give the receive buffer that a socket gets here where it is less than `wanted`, else 0; OSError if none opens."""
+    """Return the size of the receive buffer granted here if it is less than `wanted`, else 0; OSError if none opens."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_DGRAM) as probe:
         _enlarge(probe, wanted)
@@ -121,14 +121,14 @@ def refused_buffer(host: str, wanted: int = RECEIVE_BUFFER) -> int:
 
 
 def stamp_arrivals(opened: socket.socket) -> None:
-    """Have the kernel note the arrival of each packet in ns, whoever has the socket (socket(7), SO_TIMESTAMPNS)."""
+    """Have the kernel record each packet's arrival in ns, whoever holds the socket (socket(7), SO_TIMESTAMPNS)."""
     opened.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
 
 
 def send(descriptor: int, packet: bytes, target: tuple[str, int], connected: bool, here: str = "") -> None:
-    """Send a datagram; OSError if the kernel will not. A socket object for it would cost as much again.
+    """Send a datagram; raise OSError if the kernel refuses. A socket object would double the cost.
 
-    It leaves from `here` where that is an address of this machine: a peer that was told it listens to no other.
+    It is sent from `here` if that is an address of this machine: the peer was told that address and accepts no other.
     """
     if not connected and here and (":" in here) == (":" in target[0]) and _leaves_elsewhere(target[0], here):
         return _send_from(descriptor, packet, target, here)
@@ -140,7 +140,7 @@ def send(descriptor: int, packet: bytes, target: tuple[str, int], connected: boo
 
 @lru_cache(MAX_WAYS)
 def _leaves_elsewhere(peer: str, here: str) -> bool:
-    """Tell whether `here` is an address of this machine and the kernel would by itself send to a peer from another."""
+    """Return whether `here` is our address and the kernel would choose another one to send to this peer."""
     try:
         with socket.socket(_family(peer), socket.SOCK_DGRAM) as probe:
             probe.connect((peer, NO_MATTER))
@@ -163,7 +163,7 @@ def _send_from(descriptor: int, packet: bytes, target: tuple[str, int], here: st
 
 
 def _name(host: str, port: int) -> bytes:
-    """Give the socket address of an IP address; one of IPv4 does for a socket of IPv6, too. OSError if it is none."""
+    """Return the socket address of an IP address; an IPv4 one also works for an IPv6 socket. OSError if it is none."""
     if ":" in host:
         packed = socket.inet_pton(socket.AF_INET6, host)
         return _NAME6.pack(socket.AF_INET6, port.to_bytes(2, "big"), 0, packed, 0)
@@ -171,10 +171,10 @@ def _name(host: str, port: int) -> bytes:
 
 
 def connect(descriptor: int, name: bytes, here: str = "") -> bool:
-    """Let the kernel drop everybody but this socket address (as recvmsg gave it); False if it will not.
+    """Let the kernel drop packets from all but this socket address (from recvmsg); return False if it refuses.
 
-    A connected socket that was bound to all addresses hears at one only: that of the route to the peer. False, and
-    everybody is heard, where the peer was told another one of ours (`here`).
+    A connected socket that was bound to all addresses receives on one only: that of the route to the peer. If the
+    peer was told another one (`here`), return False and keep receiving from everybody.
     """
     disconnect(descriptor)
     if _libc.connect(descriptor, name, len(name)):
@@ -186,7 +186,7 @@ def connect(descriptor: int, name: bytes, here: str = "") -> bool:
 
 
 def _own_address(descriptor: int) -> bytes:
-    """Give the address that a socket hears at, IPv4 in IPv6 unwrapped."""
+    """Return the address on which a socket receives, IPv4-mapped as IPv4."""
     name = ctypes.create_string_buffer(128)
     _libc.getsockname(descriptor, name, ctypes.byref(ctypes.c_uint32(len(name))))
     if int.from_bytes(name.raw[:2], sys.byteorder) == socket.AF_INET:
@@ -195,9 +195,9 @@ def _own_address(descriptor: int) -> bytes:
 
 
 def is_ours(host: str) -> bool:
-    """Tell whether this machine has an address; what a NAT in front of it has says nothing about where packets come.
+    """Return whether this machine has an address; that of a NAT in front of it does not count.
 
-    Where that cannot be found out it may be ours: to hear everybody loses nothing.
+    If that cannot be found out, return True: receiving from everybody loses nothing.
     """
     try:
         with socket.socket(_family(host), socket.SOCK_DGRAM) as probe:
@@ -212,18 +212,18 @@ def _family(host: str) -> socket.AddressFamily:
 
 
 def connected(descriptor: int) -> bool:
-    """Tell whether the socket hears one peer only."""
+    """Return whether the socket receives from one peer only."""
     failed: int = _libc.getpeername(descriptor, _peer, ctypes.byref(ctypes.c_uint32(len(_peer))))
     return not failed
 
 
 def disconnect(descriptor: int) -> None:
-    """Let the socket hear everybody again."""
+    """Let the socket receive from everybody again."""
     _libc.connect(descriptor, _NOBODY, len(_NOBODY))
 
 
 def dropped(descriptor: int) -> int:
-    """Give how many packets the kernel threw away for want of buffer (sock_diag(7), SK_MEMINFO_DROPS); 0: unknown."""
+    """Return how many packets the kernel dropped for a full buffer (sock_diag(7), SK_MEMINFO_DROPS); 0: unknown."""
     words = (ctypes.c_uint32 * SK_MEMINFO_VARS)()
     size = ctypes.c_uint32(ctypes.sizeof(words))
     if _libc.getsockopt(descriptor, socket.SOL_SOCKET, SO_MEMINFO, words, ctypes.byref(size)):
@@ -232,7 +232,7 @@ def dropped(descriptor: int) -> int:
 
 
 def widen(descriptor: int) -> None:
-    """Give a socket that is flooded room for 2 s of 20,000 packets/s, as far as we may."""
+    """Enlarge the buffer of a flooded socket to 2 s of 20,000 packets/s, as far as permitted."""
     size = ctypes.c_int(FLOOD_BUFFER)
     for option in (SO_RCVBUFFORCE, socket.SO_RCVBUF):
         if not _libc.setsockopt(descriptor, socket.SOL_SOCKET, option, ctypes.byref(size), ctypes.sizeof(size)):
@@ -244,7 +244,7 @@ def _open(host: str, port: int, buffer: int) -> socket.socket:
     opened = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
     try:
         if family == socket.AF_INET6:
-            # all addresses means those of IPv4 as well, which then look like ::ffff:192.0.2.1
+            # all addresses includes IPv4, which then appears as ::ffff:192.0.2.1
             opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, host != "::")
         stamp_arrivals(opened)
         _enlarge(opened, buffer)
@@ -256,7 +256,7 @@ def _open(host: str, port: int, buffer: int) -> socket.socket:
 
 
 def _enlarge(opened: socket.socket, size: int) -> None:
-    """Ask beyond rmem_max where we may (CAP_NET_ADMIN), else up to it; what was given is in Pair.buffer."""
+    """Exceed rmem_max if permitted (CAP_NET_ADMIN), else go up to it; Pair.buffer holds the granted size."""
     try:
         opened.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, size)
     except OSError:
@@ -274,4 +274,4 @@ _sizes: dict[int, int] = {}
 
 def _granted(opened: socket.socket) -> int:
     size = opened.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
-    return _sizes.setdefault(size, size)  # a handful of sizes, one number each for all sockets
+    return _sizes.setdefault(size, size)  # a handful of sizes, one number each, shared by all sockets

@@ -7,18 +7,18 @@
     base = magic u32, number u32, head length u32, state length u32, nonce 12,
            sealed (head (JSON), state; tag at its end)
 
-`committed` is the ciphertext length of the part that is certainly written; `remainder` the plaintext behind it, from
-the beginning of the record that the committed end cuts; `head` the parts before, the pauses and what is left of
-handshakes; `state` the streams, `moving` what each batch in order changes of them. Slots and bases are written in turn,
-each at the place of its number's lowest bit: a base before the first slot that names it, a slot in one piece and in the
-order above. What a kill interrupts therefore has no end that fits what lies before it, and nothing that another slot
-needs was touched.
+`committed` is the ciphertext length of the part that is certainly written. `remainder` is the plaintext after it, from
+the start of the record that the committed end cuts. `head` holds the earlier parts, the pauses and the state of
+handshakes. `state` holds the streams, `moving` what each batch in sequence changes in them. Slots and bases are written
+in turn, each in the place given by its number's lowest bit: a base before the first slot that names it, a slot in one
+piece and in the order above. So if a kill interrupts a write, the end does not match what precedes it, and nothing that
+another slot needs was overwritten.
 
-Both are sealed with AES-256-GCM under a key of the recording's own, what stands outside being the associated data. The
-nonce is a keyed fingerprint of all that is sealed (`Nonces`): two different slots never have the same one, whatever
-happened to the counters, the clock or the random numbers of the machine in between.
+Both are sealed with AES-256-GCM under the recording's own key; the fields outside are the associated data. The nonce is
+a keyed fingerprint of everything sealed (`Nonces`): two different slots never share one, whatever happened to counters,
+clock or random numbers of the machine in between.
 
-Slots of the version before are not sealed. They are read as long as a call lasts that had one at an upgrade.
+Slots of the version before are not sealed. They are read until the calls that had one at an upgrade have ended.
 """
 
 import struct
@@ -33,18 +33,18 @@ from media.errors import Damaged
 
 #: Distance of the two places; pages that were never written take no memory.
 SLOT = 4 << 20
-#: Where the first place begins in the file of a call; before it main keeps what it needs itself
+#: Start of the first place in the file of a call; before it main keeps its own state
 #: (recorder.persist.checkpoint_file).
 FIRST = 16 << 20
 CLOSED = 1
 
-#: In the middle of a page, so that the end of a slot and a base, which are short, take one together.
+#: In the middle of a page, so that the end of a slot and a base, which are short, share one.
 _MIDDLE = FIRST + SLOT // 2 + 2048
 _MOST = SLOT // 2 - 4096
-#: (offset, length) of what a call takes as soon as something is committed, three pages a place: of a remainder of G.711
-#: up to 4 KB are the record that the committed bytes cut (0.5 s) and up to 4 KB wait behind it for a whole segment.
+#: (offset, length) used by a call once anything is committed, three pages per place: of a G.711 remainder, up to 4 KB
+#: are the record that the committed bytes cut (0.5 s), and up to 4 KB wait after it for a whole segment.
 ROOM = tuple((_MIDDLE + place * SLOT - 2048 - 8192, 12_288) for place in (0, 1))
-#: Bytes of the key of a call's spool, and of the one that `Nonces` works with.
+#: Bytes of the key of a call's spool, and of the key of `Nonces`.
 KEY = 32
 NONCE, TAG = 12, 16
 
@@ -52,15 +52,15 @@ _MAGIC, _BASE_MAGIC = 0x53504F33, 0x42415332
 _END = struct.Struct("!QQIIIIII")
 _BASE = struct.Struct("!IIII")
 
-#: Of the version before: the end was followed by a checksum from `moving` on, a base had one behind its magic.
+#: Of the version before: a checksum over everything from `moving` on followed the end; a base had one after its magic.
 _PLAIN_MAGIC, _PLAIN_BASE_MAGIC = 0x53504F32, 0x42415331
 _CHECK = struct.Struct("!I")
 _PLAIN_BASE = struct.Struct("!IIIII")
 _CHECKED_AT = 8
-#: Nonce under which `Nonces` takes fingerprints.
+#: Nonce with which `Nonces` computes fingerprints.
 _FINGERPRINT = b"fingerprint."
 
-#: Reads (offset, length) of a file; shorter at its end.
+#: Reads (offset, length) of a file; returns less at its end.
 Read = Callable[[int, int], bytes]
 
 
@@ -74,7 +74,7 @@ class Slot:
     committed: int
     # number of the part: 3 for "m3"
     part: int
-    # the part is sealed and the call over
+    # the part is sealed and the call is over
     closed: bool
     # number of its base
     base: int
@@ -83,35 +83,35 @@ class Slot:
     # the streams when the base was written, and what has moved since: media.stream.checkpoint
     state: bytes
     moving: bytes
-    # plaintext records that the committed bytes do not hold whole
+    # plaintext records that the committed bytes do not contain completely
     remainder: bytes = field(repr=False)
 
 
 def middle(number: int) -> int:
-    """Give where the slot of a generation ends and where the base of a number begins."""
+    """Return where the slot of a generation ends and where the base of a number starts."""
     return _MIDDLE + (number & 1) * SLOT
 
 
 class Nonces:
-    """Give nonces that differ wherever what is sealed differs, from a secret of one process.
+    """Derive nonces that differ whenever the sealed data differ, from a secret of one process.
 
-    The nonce is AES of a GMAC: equal only for equal data, but for one chance in 2^96 a pair. So it needs no counter
-    that a crash could lose, and no random numbers or clock that a machine restored from a snapshot would have again.
-    Nobody has to compute one twice; it is stored beside what it was made for.
+    The nonce is AES of a GMAC: equal only for equal data, except for one chance in 2^96 per pair. So it needs no
+    counter that a crash could lose, and no random numbers or clock that a machine restored from a snapshot would
+    repeat. It is never computed again; it is stored with what it was made for.
     """
 
     def __init__(self, key: bytes) -> None:
-        """`key`: KEY random bytes that nothing else uses."""
+        """`key`: KEY random bytes used for nothing else."""
         self._seal = AESGCM(key).encrypt
 
     def of(self, plain: bytes, outside: bytes) -> bytes:
-        """Give the nonce for sealing this with the associated data `outside`."""
-        fingerprint = self._seal(_FINGERPRINT, outside, plain)[-TAG:]  # given away, it would tell about its key
+        """Return the nonce for sealing this with the associated data `outside`."""
+        fingerprint = self._seal(_FINGERPRINT, outside, plain)[-TAG:]  # it must stay secret: it tells about its key
         return self._seal(fingerprint[:NONCE], b"", None)[:NONCE]
 
 
 def cipher_of(key: bytes) -> AESGCM:
-    """Give what seals and opens under the key of a call's spool; for one commit, because it takes 2.5 KB."""
+    """Return the cipher for the key of a call's spool; created per commit, because it takes 2.5 KB."""
     return AESGCM(key)
 
 
@@ -119,7 +119,7 @@ def pack_slot(
     cipher: AESGCM, nonces: Nonces, generation: int, committed: int, base: int, part: int, closed: bool,
     moving: bytes, rest: Sequence[bytes | bytearray],
 ) -> bytes:  # fmt: skip
-    """Seal and serialise a slot: once per call and tick, so without an object. Damaged if it does not fit."""
+    """Seal and serialise a slot, once per call and tick, so without an object. Raise Damaged if it does not fit."""
     plain = b"".join((*rest, moving))
     if len(plain) > _MOST:
         raise Damaged("a commit slot is too long")
@@ -130,7 +130,7 @@ def pack_slot(
 
 
 def remainder_of(cipher: AESGCM, slot: bytes) -> bytes:
-    """Open what `pack_slot` gave and return the remainder; Damaged if it is not that."""
+    """Open what `pack_slot` returned and return the remainder; raise Damaged if it is something else."""
     end = slot[-_END.size :]
     try:
         plain = cipher.decrypt(slot[-_END.size - NONCE : -_END.size], slot[: -_END.size - NONCE], end)
@@ -140,7 +140,7 @@ def remainder_of(cipher: AESGCM, slot: bytes) -> bytes:
 
 
 def pack_base(cipher: AESGCM, nonces: Nonces, number: int, head: bytes, state: bytes) -> bytes:
-    """Seal and serialise a base; Damaged if it does not fit."""
+    """Seal and serialise a base; raise Damaged if it does not fit."""
     if len(head) + len(state) > _MOST:
         raise Damaged("the base of commit slots is too long")
     begin, plain = _BASE.pack(_BASE_MAGIC, number, len(head), len(state)), head + state
@@ -149,10 +149,10 @@ def pack_base(cipher: AESGCM, nonces: Nonces, number: int, head: bytes, state: b
 
 
 def newest(read: Read, key: bytes) -> Slot | None:
-    """Choose the newest whole slot of a file; None if there is none (the call has committed nothing)."""
+    """Return the newest whole slot of a file; None if there is none (the call has committed nothing)."""
     cipher = cipher_of(key)
     found = [slot for place in (0, 1) if (slot := _slot(read, cipher, place)) is not None]
-    if not found:  # beside a sealed one it would be none of a version before, whoever wrote it
+    if not found:  # an unsealed slot next to a sealed one would not be from an earlier version
         found = [slot for place in (0, 1) if (slot := _plain_slot(read, place)) is not None]
     return max(found, key=lambda slot: slot.generation, default=None)
 
@@ -182,7 +182,7 @@ def _opened(cipher: AESGCM, nonce: bytes, sealed: bytes, outside: bytes) -> byte
 
 
 def _base(read: Read, cipher: AESGCM, number: int) -> tuple[bytes, bytes] | None:
-    """Read the head and the state of a base; None if it is not there."""
+    """Read the head and the state of a base; None if it is missing."""
     begin = read(middle(number), _BASE.size)
     if len(begin) < _BASE.size:
         return None
@@ -196,7 +196,7 @@ def _base(read: Read, cipher: AESGCM, number: int) -> tuple[bytes, bytes] | None
 
 # ---- the version before ----
 def _plain_end(read: Read, place: int) -> tuple[tuple[int, ...], bytes, int] | None:
-    """Read the numbers of a slot that is not sealed, its `moving`, and where its remainder begins."""
+    """Read the numbers of an unsealed slot, its `moving`, and the start of its remainder."""
     at = middle(place) - _END.size - _CHECK.size
     end = read(at, _END.size + _CHECK.size)
     if len(end) < _END.size + _CHECK.size:
@@ -236,6 +236,6 @@ def _plain_base(read: Read, number: int) -> tuple[bytes, bytes] | None:
 
 
 def unsealed(read: Read) -> list[tuple[int, int, int]]:
-    """Name the slots that are not sealed: generation, offset and length of each, for who overwrites them."""
+    """Return generation, offset and length of each unsealed slot, so that it can be overwritten."""
     ends = [end for place in (0, 1) if (end := _plain_end(read, place))]
     return [(numbers[0], at, middle(numbers[0]) - at) for numbers, _, at in ends]

@@ -1,4 +1,4 @@
-"""Records as an export works with them: packets in batches, sender reports with our arrival time, marks."""
+"""Records as an export needs them: packets in batches, sender reports with our arrival time, marks."""
 
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
@@ -11,7 +11,7 @@ NTP_TO_UNIX = 2_208_988_800  # seconds from 1900 to 1970
 
 
 class Batch(NamedTuple):
-    """Packets of one source that follow each other with equal steps; mostly one record."""
+    """Packets of one source in sequence with equal steps; mostly one record."""
 
     stream: int
     ssrc: int
@@ -28,7 +28,7 @@ class Batch(NamedTuple):
     # ns since the epoch
     payloads: tuple[bytes, ...]
     packet: bytes | None = None
-    # the packet as it was received, where it is kept whole
+    # the packet as received, if it was stored whole
 
     @property
     def packets(self) -> int:
@@ -78,7 +78,7 @@ class ClockPair(NamedTuple):
 
 
 def batches(records: Iterable[Record]) -> Iterator[Batch | ClockPair | Marked]:
-    """Turn the records of a call into batches, clock pairs and marks; what is no RTP or RTCP is left out."""
+    """Convert the records of a call to batches, clock pairs and marks; skip what is no RTP or RTCP."""
     for record in records:
         if isinstance(record, Run):
             yield Batch(
@@ -103,7 +103,7 @@ def batches(records: Iterable[Record]) -> Iterator[Batch | ClockPair | Marked]:
 
 
 def _each(record: Mixed) -> Iterator[Batch]:
-    """Give packets one by one: only their codec knows how long each lasts."""
+    """Yield packets one by one: only their codec knows how long each lasts."""
     for i, payload in enumerate(record.payloads):
         yield Batch(
             record.stream,

@@ -1,4 +1,4 @@
-"""Byte layout of what is stored (docs/formats/records.md): records in, bytes out, and back."""
+"""Byte layout of stored records (docs/formats/records.md): records to bytes, and back."""
 
 import struct
 from collections.abc import Iterable, Iterator, Sequence
@@ -11,7 +11,7 @@ from media.errors import Damaged
 HEAD = 4
 #: A body length has 24 bits.
 MAX_BODY = (1 << 24) - 1
-#: Arrival deltas are counted in 0.1 ms and saturate at 6.5 s.
+#: Arrival deltas are in units of 0.1 ms and saturate at 6.5 s.
 DELTA_NS = 100_000
 MAX_DELTA = 0xFFFF
 ALL_STREAMS = 255
@@ -23,20 +23,20 @@ _RTCP = struct.Struct("!IBBQ")
 _MIXED = struct.Struct("!IBBHIIQIQ")
 _WORD = struct.Struct("!I").unpack_from
 
-#: Bytes of a RUN before its deltas, head included.
+#: Bytes of a RUN before its deltas, including the header.
 RUN_HEAD = _RUN.size
-#: Bytes of a PACKET before the packet, head included.
+#: Bytes of a PACKET before the packet, including the header.
 PACKET_HEAD = _PACKET.size
 pack_run = _RUN.pack
-#: Bytes of a MIXED before its markers, head included.
+#: Bytes of a MIXED before its markers, including the header.
 MIXED_HEAD = _MIXED.size
 pack_mixed = _MIXED.pack
-#: In place of a step: each packet has its own.
+#: Instead of a step: each packet has its own.
 OWN_STEPS = 0xFFFFFFFF
 
 
 class Kind(IntEnum):
-    """Record types; a reader skips those it does not know."""
+    """Record types; a reader skips unknown ones."""
 
     PAD = 0
     RUN = 1
@@ -51,12 +51,12 @@ class Kind(IntEnum):
     CALL = 20
 
 
-#: Of an RTCP compound without its bytes; enumerations take long to combine.
+#: Of an RTCP compound without its bytes; combining enumerations is slow.
 _RTCP_HEAD = Kind.RTCP << 24 | _RTCP.size - HEAD
 
 
 class Mark(IntEnum):
-    """What a MARK says."""
+    """What a MARK means."""
 
     PAUSE = 1
     RESUME = 2
@@ -69,13 +69,13 @@ class Mark(IntEnum):
     END = 9
 
 
-#: Value of a SOURCE mark: who was heard until then gave way to whom the offer names (plain RTP).
+#: Value of a SOURCE mark: the source heard until then was replaced by the one that the offer names (plain RTP).
 GAVE_WAY = 1
 
 
 @dataclass(frozen=True)
 class Run:
-    """Packets in order of one size, without CSRC, extension and padding."""
+    """Packets in sequence with one size, without CSRC, extension and padding."""
 
     # index of the stream
     stream: int
@@ -93,7 +93,7 @@ class Run:
     payloads: tuple[bytes, ...]
 
     def packets(self) -> Iterator[tuple[int, int, bytes]]:
-        """Yield (extended sequence, arrival, RTP packet) as it was received."""
+        """Yield (extended sequence, arrival, RTP packet) as received."""
         for i, payload in enumerate(self.payloads):
             second = (self.marker and not i) << 7 | self.payload_type
             timestamp = (self.timestamp + i * self.step) & 0xFFFFFFFF
@@ -103,7 +103,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Mixed:
-    """Packets in order of any sizes and timestamps, without CSRC, extension and padding; at least two."""
+    """Packets in sequence with any sizes and timestamps, without CSRC, extension and padding; at least two."""
 
     # index of the stream
     stream: int
@@ -119,7 +119,7 @@ class Mixed:
     payloads: tuple[bytes, ...]
 
     def packets(self) -> Iterator[tuple[int, int, bytes]]:
-        """Yield (extended sequence, arrival, RTP packet) as it was received."""
+        """Yield (extended sequence, arrival, RTP packet) as received."""
         for i, payload in enumerate(self.payloads):
             second = self.markers[i] << 7 | self.payload_type
             head = struct.pack("!BBHII", 0x80, second, (self.sequence + i) & 0xFFFF, self.timestamps[i], self.ssrc)
@@ -128,7 +128,7 @@ class Mixed:
 
 @dataclass(frozen=True)
 class Packet:
-    """One decrypted RTP packet as it was received."""
+    """One decrypted RTP packet as received."""
 
     stream: int
     sequence: int
@@ -138,7 +138,7 @@ class Packet:
 
 @dataclass(frozen=True)
 class Marked:
-    """Something that happened to a stream, or to all (255)."""
+    """An event in a stream, or in all streams (255)."""
 
     stream: int
     kind: int
@@ -157,7 +157,7 @@ class Rtcp:
 
 @dataclass(frozen=True)
 class Other:
-    """A record whose body belongs to somebody else (events, metadata, SDP)."""
+    """A record whose body is defined elsewhere (events, metadata, SDP)."""
 
     kind: int
     body: bytes
@@ -203,7 +203,7 @@ def mixed_of(
     stream: int, payload_type: int, ssrc: int, sequence: int, timestamp: int, arrival: int,
     markers: Sequence[bool], steps: Sequence[int], deltas: Sequence[int], payloads: Sequence[bytes | memoryview],
 ) -> bytes:  # fmt: skip
-    """Serialise packets from what lies between them: steps in timestamp units, deltas in 0.1 ms."""
+    """Serialise packets from their differences: steps in timestamp units, deltas in 0.1 ms."""
     count = len(payloads)
     step = steps[0] if steps.count(steps[0]) == count - 1 else OWN_STEPS
     own = struct.pack(f"!{count - 1}I", *steps) if step == OWN_STEPS else b""
@@ -214,7 +214,7 @@ def mixed_of(
 
 
 def _bits(markers: Sequence[bool]) -> bytes:
-    """Write a bit a packet, the first one highest."""
+    """Write one bit per packet, the first one highest."""
     size = -(-len(markers) // 8)
     if True not in markers:
         return bytes(size)
@@ -225,7 +225,7 @@ def _bits(markers: Sequence[bool]) -> bytes:
 
 
 def packet(stream: int, sequence: int, arrival: int, data: bytes) -> bytes:
-    """Serialise one packet as it is."""
+    """Serialise one packet unchanged."""
     return _PACKET.pack(Kind.PACKET << 24 | PACKET_HEAD - HEAD + len(data), stream, 0, sequence, arrival) + data
 
 
@@ -240,19 +240,19 @@ def rtcp(stream: int, arrival: int, data: bytes) -> bytes:
 
 
 def other(kind: int, body: bytes) -> bytes:
-    """Serialise a record of control parts; Damaged if the body is longer than 24 bits can say."""
+    """Serialise a record of control parts; raise Damaged if the body's length exceeds 24 bits."""
     if len(body) > MAX_BODY:
         raise Damaged("a record body has at most 16 MiB")
     return (kind << 24 | len(body)).to_bytes(HEAD, "big") + body
 
 
 def pad(room: int) -> bytes:
-    """Make a PAD record of exactly `room` bytes; nothing if not even its head fits."""
+    """Write a PAD record of exactly `room` bytes; empty if not even its header fits."""
     return (room - HEAD).to_bytes(HEAD, "big") + bytes(room - HEAD) if room >= HEAD else b""
 
 
 def last_start(data: bytes, limit: int) -> int:
-    """Give the offset of the last record that begins at or before `limit`; `data` begins with a record."""
+    """Return the offset of the last record that starts at or before `limit`; `data` starts with a record."""
     at, end = 0, len(data)
     while at + HEAD <= end:
         after = at + HEAD + (_WORD(data, at)[0] & MAX_BODY)
@@ -263,8 +263,8 @@ def last_start(data: bytes, limit: int) -> int:
 
 
 def read(chunks: Iterable[bytes]) -> Iterator[Record]:
-    """Yield the records of one part; a record cut off by its end is void (the next part repeats it), pads and
-    unknown types are skipped.
+    """Yield the records of one part. Skip pads, unknown types, and a record cut off by the end of the part (the next
+    part repeats it).
     """
     buffer = bytearray()
     for chunk in chunks:
@@ -283,7 +283,7 @@ def read(chunks: Iterable[bytes]) -> Iterator[Record]:
 
 
 def _decode(kind: int, body: bytes) -> Record | None:
-    """Read one body; Damaged if it contradicts itself."""
+    """Parse one body; raise Damaged if it contradicts itself."""
     try:
         match kind:
             case Kind.RUN:

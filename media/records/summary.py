@@ -1,4 +1,4 @@
-"""Figures of a recording from its records alone: what can still be said without a worker's counters."""
+"""Figures of a recording from its records alone, without a worker's counters."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Any
 from media.records.record_format import Mixed, Packet, Record, Run
 
 MAX_SOURCES = 1_000
-"""Synchronisation sources counted of one stream; more is an attack, and the rest is not counted."""
+"""Sources (SSRCs) counted in one stream; more is an attack, and the rest is not counted."""
 
 NOMINAL_NS = 20_000_000
-"""What a missing packet is taken to last where two of its kind are not there to tell: the usual packet of telephony."""
+"""Assumed length of a missing packet if its source sent fewer than two: the usual packet of telephony."""
 
 
 class _Source:
@@ -42,7 +42,7 @@ class _Source:
 
 
 class Summary:
-    """Counts the records of all media parts of a call, in any order of parts."""
+    """Counts the records of all media parts of a call; the parts may come in any order."""
 
     def __init__(self) -> None:
         self._sources: dict[int, dict[int, _Source]] = {}
@@ -71,7 +71,7 @@ class Summary:
         return self._last or None
 
     def figures(self, stream: int) -> dict[str, Any]:
-        """Return the figures of a stream under the names of the contract."""
+        """Return the figures of a stream under the names of docs/api.md."""
         sources = self._sources.get(stream, {}).values()
         return {
             "packets": sum(s.packets for s in sources),

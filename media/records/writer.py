@@ -1,4 +1,4 @@
-"""Packets of one stream in order of arrival to as few records as they allow."""
+"""Write the packets of one stream, in order of arrival, to as few records as possible."""
 
 from collections.abc import Iterable, Iterator
 
@@ -8,13 +8,13 @@ from media.rtp.header import HEADER, Parsed
 #: extended sequence, arrival ns, header, packet
 Item = tuple[int, int, Parsed, bytes]
 
-#: A longer pause between packets does not fit a delta of 16 bits in 0.1 ms.
+#: A longer pause between packets does not fit a 16-bit delta in units of 0.1 ms.
 MAX_PAUSE = record_format.MAX_DELTA * record_format.DELTA_NS
 MAX_RUN = 1024
 
 
 def group(stream: int, items: Iterable[Item]) -> Iterator[bytes]:
-    """Yield runs of what follows each other evenly, and single packets."""
+    """Yield runs of packets that follow each other evenly, and single packets."""
     held: list[Item] = []
     for item in items:
         if held and not _follows(held, item):

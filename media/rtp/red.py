@@ -1,4 +1,4 @@
-"""Redundant audio (RFC 2198): a packet that repeats what earlier ones said, to what is new in it."""
+"""Redundant audio (RFC 2198): packets that repeat earlier ones; find what is new in each."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from typing import NamedTuple
 from media.errors import Malformed
 
 NAME = "red"
-# encoding name, in small letters
-MAX_BLOCKS = 16  # of one packet; senders repeat one to five
+# encoding name, in lower case
+MAX_BLOCKS = 16  # in one packet; senders repeat one to five
 
 
 class Block(NamedTuple):
-    """One piece of a packet."""
+    """One block of a packet."""
 
     payload_type: int
     # of the SDP, as if it had come alone
     behind: int
-    # timestamp units by which it is older than the packet; 0: the new one
+    # timestamp units by which it is older than the packet; 0: the new block
     payload: bytes
 
 
 def blocks(payload: bytes) -> list[Block]:
-    """Take a payload apart (section 3); the new block is the last. Raises Malformed."""
+    """Split a payload into blocks (section 3); the new block is the last. Raise Malformed."""
     heads: list[tuple[int, int, int]] = []
     at = 0
     while at < len(payload) and payload[at] & 0x80:

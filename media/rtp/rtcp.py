@@ -1,4 +1,4 @@
-"""RTCP of RFC 3550 section 6: read sender reports, write receiver reports with SDES."""
+"""RTCP (RFC 3550 section 6): parse sender reports, write receiver reports with SDES."""
 
 import struct
 from collections.abc import Iterator
@@ -9,17 +9,17 @@ from media.errors import Malformed
 
 SENDER_REPORT, RECEIVER_REPORT, SDES, BYE = 200, 201, 202, 203
 CNAME = 1
-#: Packets of one compound that are looked at; real ones hold two to four.
+#: Packets read in one compound; real ones contain two to four.
 MAX_PACKETS = 32
-#: Seconds between two reports of a stream: the least interval of RFC 3550 section 6.2, unrandomised because one
-#: receiver reports.
+#: Seconds between two reports of a stream: the minimum interval of RFC 3550 section 6.2, not randomised because there
+#: is only one receiver.
 INTERVAL = 5.0
 
 _HEAD = struct.Struct("!BBH").unpack_from
-#: Of a sender report behind its head: SSRC, middle of the NTP time, packets sent.
+#: Of a sender report after its header: SSRC, middle of the NTP time, packets sent.
 _SENT = struct.Struct("!I2xI6xI").unpack_from
 _SSRC = struct.Struct("!I").unpack_from
-#: RR and the beginning of SDES, without and with a block.
+#: RR and the start of SDES, without and with a block.
 _WITHOUT = struct.Struct("!BBHIBBHI").pack
 _WITH_BLOCK = struct.Struct("!BBHI6IBBHI").pack
 
@@ -31,7 +31,7 @@ Block = tuple[int, int, int, int, int, int]
 class SenderReport:
     """The clock pair of a sender (RFC 3550 section 6.4.1)."""
 
-    # who sent it
+    # its sender
     ssrc: int
     # NTP time, 64 bits of which the upper 32 are seconds
     ntp: int
@@ -40,7 +40,7 @@ class SenderReport:
 
 
 def split(compound: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yield (packet type, packet) of a compound; Malformed if a length does not fit."""
+    """Yield (packet type, packet) for each packet in a compound; raise Malformed if a length does not fit."""
     at = 0
     for _ in range(MAX_PACKETS):
         if at == len(compound):
@@ -55,7 +55,7 @@ def split(compound: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def sender_report(compound: bytes) -> SenderReport | None:
-    """Find the sender report of a compound; None if there is none, Malformed if it is no RTCP."""
+    """Return the sender report in a compound, or None; raise Malformed if it is no RTCP."""
     found = None
     for kind, packet in split(compound):
         if kind == SENDER_REPORT and len(packet) >= 28:
@@ -65,10 +65,10 @@ def sender_report(compound: bytes) -> SenderReport | None:
 
 
 def heard(compound: bytes) -> tuple[int, int, int]:
-    """Give who sent a compound, how many packets it says it has sent, and the middle 32 bits of its NTP time.
+    """Return the sender of a compound, how many packets it says it has sent, and the middle 32 bits of its NTP time.
 
-    Each is -1 without saying so: a sender that counts none has been silent (RFC 3550 section 6.4) or leaves. Malformed
-    if it is no RTCP.
+    Each is -1 if missing: a sender without a count has been silent (RFC 3550 section 6.4) or is leaving. Raise
+    Malformed if it is no RTCP.
     """
     sender = sent = middle = -1
     at, size = 0, len(compound)
@@ -85,7 +85,7 @@ def heard(compound: bytes) -> tuple[int, int, int]:
             raise Malformed("an RTCP length does not fit")
         if kind == SENDER_REPORT and length >= 28:
             ssrc, middle, count = _SENT(compound, at + 4)
-            if sent < 0:  # the first one counts, and the last one's time
+            if sent < 0:  # the first sender counts, and the last one's time
                 sender, sent = ssrc, count
         elif kind in (RECEIVER_REPORT, BYE) and length >= 8 and sent < 0:
             sender = _SSRC(compound, at + 4)[0]
@@ -94,11 +94,11 @@ def heard(compound: bytes) -> tuple[int, int, int]:
 
 
 def block(ssrc: int, fraction: int, lost: int, highest: int, jitter: int, last_report: int, delay: int) -> Block:
-    """Give the words of a reception report block on source `ssrc`.
+    """Return the words of a reception report block on source `ssrc`.
 
-    `fraction` is lost of 256 since the report before, `lost` since the beginning; `highest` the extended sequence
-    number; `jitter` in timestamp units; `last_report` the middle of the last sender report's NTP time, 0 = none;
-    `delay` 1/65536 s since then.
+    `fraction` is the loss in 256ths since the previous report, `lost` the loss since the start; `highest` the extended
+    sequence number; `jitter` in timestamp units; `last_report` the middle of the last sender report's NTP time, 0 =
+    none; `delay` the time since then in 1/65536 s.
     """
     lost = max(-0x800000, min(0x7FFFFF, lost)) & 0xFFFFFF
     return (
@@ -108,7 +108,7 @@ def block(ssrc: int, fraction: int, lost: int, highest: int, jitter: int, last_r
 
 
 def receiver_report(own_ssrc: int, cname: bytes, block: Block | tuple[()] = ()) -> bytes:
-    """Build RR and SDES CNAME; an RR without block says only that we are here."""
+    """Write RR and SDES CNAME; an RR without a block only says that we are here."""
     items = _items(cname)
     pack, words = (_WITH_BLOCK, 7) if block else (_WITHOUT, 1)
     return pack(
@@ -118,10 +118,10 @@ def receiver_report(own_ssrc: int, cname: bytes, block: Block | tuple[()] = ()) 
 
 @lru_cache(maxsize=4)
 def _items(cname: bytes) -> bytes:
-    """Build the items of an SDES chunk, which end in at least one zero."""
+    """Write the items of an SDES chunk, which end with at least one zero."""
     return bytes((CNAME, len(cname))) + cname + bytes(-(len(cname) + 2) % 4 or 4)
 
 
 def goodbye(own_ssrc: int) -> bytes:
-    """Build the BYE that follows a last report."""
+    """Write the BYE that follows a last report."""
     return struct.pack("!BBHI", 0x81, BYE, 1, own_ssrc)

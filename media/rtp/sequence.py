@@ -4,17 +4,17 @@ from collections.abc import Sequence
 from enum import Enum
 from typing import Self
 
-#: Packets behind the highest that can still be told new from seen: 20 s of 20 ms packets, RFC 3711's window of 64
-#: sixteen times over.
+#: Packets below the highest for which new and duplicate can be told apart: 20 s of 20 ms packets, sixteen times RFC
+#: 3711's window of 64.
 WINDOW = 1024
 FULL = (1 << WINDOW) - 1
-#: A jump ahead above this is a sender that started anew (RFC 3550 A.1); only believed without SRTP, whose index
-#: forbids it.
+#: A larger jump ahead means that the sender restarted (RFC 3550 A.1); only accepted without SRTP, whose index excludes
+#: it.
 MAX_DROPOUT = 3000
 
 
 class Verdict(Enum):
-    """What an arriving sequence number is."""
+    """The result for an arriving sequence number."""
 
     NEXT = "next"
     LATE = "late"
@@ -23,7 +23,7 @@ class Verdict(Enum):
 
 
 class Source:
-    """One SSRC of a stream: what has arrived of it."""
+    """One SSRC of a stream and what has arrived from it."""
 
     __slots__ = (
         "arrival",
@@ -43,12 +43,12 @@ class Source:
 
     def __init__(self, ssrc: int, sequence: int) -> None:
         self.ssrc = ssrc
-        #: First and highest extended sequence number of the present epoch.
+        #: First and highest extended sequence number of the current epoch.
         self.first = sequence
         self.highest = sequence - 1
-        #: Bit i: highest - i has arrived.
+        #: Bit i is set if `highest - i` has arrived.
         self.window = 0
-        #: Distinct packets of this epoch, packets nobody expects (holds, pauses), losses of former epochs.
+        #: Distinct packets of this epoch, packets not expected (holds, pauses), losses of earlier epochs.
         self.received = 0
         self.excused = 0
         self.settled = 0
@@ -58,14 +58,14 @@ class Source:
         self.timestamp = 0
         self.step = 0
         self.arrival = 0
-        #: How much longer (ns) the last packet to arrive was on its way than the highest; 0 = it is the highest.
+        #: How much longer (ns) the last packet to arrive took than the highest; 0 = it is the highest.
         self.lag = 0.0
         #: False until the first packet.
         self.known = False
 
     @classmethod
     def restored(cls, values: Sequence[int]) -> Self:
-        """Make a source again from what `numbers` gave."""
+        """Restore a source from what `numbers` returned."""
         source = cls(values[0], 0)
         (
             source.first, source.highest, source.received, source.excused, source.settled, source.shift,
@@ -75,7 +75,7 @@ class Source:
         return source
 
     def numbers(self) -> tuple[int, ...]:
-        """Give all that a successor has to know; the window, as a number, is the last."""
+        """Return all that a successor has to know; the window, as a number, comes last."""
         return (
             self.ssrc, self.first, self.highest, self.received, self.excused, self.settled, self.shift, self.timestamp,
             self.step, self.arrival, self.window,
@@ -83,25 +83,25 @@ class Source:
 
     @property
     def lost(self) -> int:
-        """Packets that should have come and have not."""
+        """Packets that should have arrived and have not."""
         return self.settled + max(0, self.highest - self.first + 1 - self.received - self.excused)
 
     @property
     def expected(self) -> int:
-        """Packets of this epoch that were sent, by their numbers."""
+        """Packets of this epoch that were sent, according to their numbers."""
         return self.highest - self.first + 1
 
     def extend(self, sequence: int) -> int:
-        """Give the extended number nearest to the highest seen."""
+        """Return the extended number nearest to the highest seen."""
         return self.highest + ((sequence - self.highest + 0x8000) & 0xFFFF) - 0x8000
 
     def jumped(self, extended: int) -> bool:
-        """Tell whether the number is so far off that the sender must have started anew."""
+        """Return whether the number is so far off that the sender must have restarted."""
         ahead = extended - self.highest
         return self.known and not -WINDOW < ahead <= MAX_DROPOUT
 
     def restart(self, sequence: int) -> int:
-        """Begin a new epoch at this 16-bit number, one cycle up; what was lost before stays lost."""
+        """Start a new epoch at this 16-bit number, one cycle up; earlier losses remain."""
         self.settled = self.lost
         extended = ((self.highest >> 16) + 1) << 16 | sequence
         self.first, self.highest = extended, extended - 1
@@ -109,12 +109,12 @@ class Source:
         return extended
 
     def awaits(self, extended: int) -> bool:
-        """Tell whether a number behind the highest has not arrived and would still be kept."""
+        """Return whether a number below the highest has not arrived and would still be stored."""
         behind = self.highest - extended
         return 0 <= behind < WINDOW and not self.window >> behind & 1
 
     def accept(self, extended: int) -> Verdict:
-        """Note the arrival of a number; the packet is kept if the verdict is NEXT or LATE."""
+        """Note the arrival of a number; the packet is stored if the verdict is NEXT or LATE."""
         ahead = extended - self.highest
         if ahead > 0:
             self.window = ((self.window << ahead) | 1) & FULL if ahead < WINDOW else 1
@@ -133,26 +133,26 @@ class Source:
         return Verdict.LATE
 
     def follow(self, timestamp: int, step: int, arrival: int) -> None:
-        """Note the clocks of the packet that is the highest now."""
+        """Note the clocks of the packet that is now the highest."""
         self.timestamp, self.step, self.arrival, self.lag = timestamp, step, arrival, 0.0
 
     def overtaken(self, lag: float) -> None:
-        """Note how much longer (ns) the last packet to arrive was on its way than the highest."""
+        """Note how much longer (ns) the last packet to arrive took than the highest."""
         self.lag = lag
 
     def excuse(self, count: int) -> None:
-        """Note packets that nobody expects: of a hold or pause."""
+        """Note packets that are not expected, because of a hold or pause."""
         self.excused += count
 
     def roll(self, shift: int) -> None:
-        """Note what the SRTP rollover counter is ahead of that of our own numbers."""
+        """Note by how much the SRTP rollover counter is ahead of our own numbers."""
         self.shift = shift
 
     def advance(self, count: int, timestamp: int, step: int, arrival: int) -> None:
-        """Note `count` packets that directly follow the highest, and the clocks of the last of them."""
+        """Note `count` packets that directly follow the highest, and the clocks of the last one."""
         self.highest += count
         self.received += count
         self.timestamp, self.step, self.arrival = timestamp, step, arrival
         if self.window is not FULL:
             window = FULL if count >= WINDOW else ((self.window << count) | ((1 << count) - 1)) & FULL
-            self.window = FULL if window == FULL else window  # one object for all sources
+            self.window = FULL if window == FULL else window  # one object shared by all sources

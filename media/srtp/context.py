@@ -1,9 +1,9 @@
-"""SRTP contexts of RFC 3711, 4568, 6188 and 7714: one key in, plaintext packets out.
+"""SRTP contexts (RFC 3711, 4568, 6188, 7714): one key in, decrypted packets out.
 
-libsrtp (through pylibsrtp) does the work. Three things it lacks are done here: the MKI is cut out (it is outside of the
-authenticated part), a fresh context is walked forward to a rollover counter with packets that never leave the process,
-and AES_256_CM, which libsrtp can do and pylibsrtp has no profile for, is asked for in the policy's own fields; where
-those cannot be trusted a class of our own does it at twice the price.
+libsrtp (through pylibsrtp) does the work. Three things that it lacks are done here. The MKI is removed (it is outside
+the authenticated part). A fresh context is advanced to a rollover counter with packets that never leave the process.
+AES_256_CM, which libsrtp supports and pylibsrtp has no profile for, is set in the fields of the policy struct; if the
+struct's layout is unknown, a class of our own does it at twice the cost.
 """
 
 import hmac
@@ -27,31 +27,30 @@ __all__ = ["AUTHENTICATION", "SUITES", "Context", "LibEngine", "WideEngine", "ff
 ffi: Any = binding.ffi
 lib: Any = binding.lib
 
-#: Longest datagram that is opened: an Ethernet jumbo frame would be split by the drain before.
+#: Longest datagram that is decrypted; the receiver has already dropped anything longer, such as a jumbo frame.
 MAX_PACKET = 2048
-#: SRTP_MAX_KEY_LEN of srtp.h: bytes of the longest key with its salt, and more than libsrtp reads of any.
+#: SRTP_MAX_KEY_LEN of srtp.h: bytes of the longest key with its salt, and more than libsrtp reads of any key.
 MAX_KEY = 64
-#: Room libsrtp wants behind a packet it protects (tag and MKI).
+#: Space that libsrtp needs after a packet it protects (tag and MKI).
 TRAILER = 160
-#: A step in the walk to a rollover counter; below 2^15, or the index estimate goes backwards.
+#: A step in advancing to a rollover counter; below 2^15, or the index estimate goes backwards.
 WALK_STEP = 0x7000
-#: Rollover counters that are tried for a stream that was joined in mid call: 64 wraps are 23 hours of 20 ms packets.
+#: Rollover counters tried for a stream joined in mid-call: 64 cycles are 23 hours of 20 ms packets.
 MAX_ROLLOVER = 64
-#: Packets behind the highest that libsrtp can still tell new from seen, twice RFC 3711's least;
-#: media.stream.srtp_recovery has the others of our window.
+#: Packets below the highest for which libsrtp can tell new from duplicate, twice RFC 3711's minimum;
+#: media.stream.srtp_recovery handles the rest of our window.
 REPLAYS = 128
-#: How far before a packet a fresh context is brought: what was overtaken by that packet is not taken for a replay.
+#: How far before a packet a fresh context starts, so that packets overtaken by that one do not count as replays.
 BEHIND = 2 * WINDOW
 REPLAYED = (9, 10)
 #: struct srtp_crypto_policy_t of srtp.h: cipher, its key length, authentication, its key length, tag length, services.
 _POLICY = struct.Struct("=IiIiii")
-#: What libsrtp is told of RTCP: nothing, because media.srtp.srtcp does it; the key length is one that it takes with
-#: every profile.
+#: libsrtp's policy for RTCP: none, because media.srtp.srtcp does it; this key length is accepted with every profile.
 _NO_RTCP = _POLICY.pack(0, 30, 0, 0, 0, 0)
-#: AES_CM_128_HMAC_SHA1_80 as that struct, by which its layout is recognised.
+#: AES_CM_128_HMAC_SHA1_80 in that struct, used to recognise its layout.
 _KNOWN_POLICY = (1, 30, 3, 20, 10, 3)
-#: SRTP_AES_ICM_256 of srtp.h, for a suite without a profile, by bytes of its key. AES_192_CM is not for libsrtp: it
-#: derives the session keys of that with AES-256, unlike RFC 6188 section 3.2.
+#: SRTP_AES_ICM_256 of srtp.h, for a suite without a profile, by key length in bytes. AES_192_CM is not given to
+#: libsrtp, which derives its session keys with AES-256, unlike RFC 6188 section 3.2.
 _CIPHERS = {32: 5}
 _HMAC_SHA1, _BOTH_SERVICES = 3, 3
 
@@ -66,7 +65,7 @@ class Engine(Protocol):
 
 
 def _layout_known() -> bool:
-    """Tell whether the struct of a crypto policy is what srtp.h says; if not, libsrtp keeps its RTCP contexts."""
+    """Return whether the struct of a crypto policy is as in srtp.h; if not, libsrtp keeps its RTCP contexts."""
     policy = Policy(srtp_profile=Policy.SRTP_PROFILE_AES128_CM_SHA1_80)
     raw = bytes(ffi.buffer(ffi.addressof(policy._policy.rtcp)))
     return len(raw) == _POLICY.size and _POLICY.unpack(raw) == _KNOWN_POLICY
@@ -81,7 +80,7 @@ def _free(owner: Any) -> None:
 
 @lru_cache
 def _policy(suite: Suite, inbound: bool) -> Policy:
-    """Give what libsrtp is told of a suite, all but the key; made once, since that takes as long as a session."""
+    """Return libsrtp's policy for a suite, without the key; cached, since it takes as long as creating a session."""
     kind = Policy.SSRC_ANY_INBOUND if inbound else Policy.SSRC_ANY_OUTBOUND
     policy = Policy(ssrc_type=kind, srtp_profile=suite.profile or Policy.SRTP_PROFILE_AES128_CM_SHA1_80)
     policy.window_size = REPLAYS
@@ -101,7 +100,7 @@ class LibEngine:
 
     def __init__(self, suite: Suite, key: bytes, inbound: bool) -> None:
         policy = _policy(suite, inbound)._policy
-        # libsrtp copies it, of an AEAD suite two bytes more than there are; Policy.key would want a profile's length
+        # libsrtp copies it, for an AEAD suite two bytes more than there are; Policy.key insists on a profile's length
         secret = ffi.new("unsigned char[]", key.ljust(MAX_KEY, b"\0"))
         policy.key = secret
         owner = ffi.new("srtp_t *")
@@ -113,11 +112,11 @@ class LibEngine:
         self.session = owner[0]
 
     def unprotect(self, packet: bytes) -> bytes | int:
-        """Open an RTP packet; libsrtp's status if it is not genuine."""
+        """Decrypt an RTP packet; return libsrtp's status if it is not genuine."""
         return self._call(lib.srtp_unprotect, packet)
 
     def protect(self, packet: bytes) -> bytes:
-        """Protect an RTP packet; UnusableKey if libsrtp will not."""
+        """Protect an RTP packet; raise UnusableKey if libsrtp refuses."""
         return self._must(lib.srtp_protect, packet)
 
     def _call(self, function: Any, packet: bytes) -> bytes | int:
@@ -135,7 +134,7 @@ class LibEngine:
         return result
 
 
-# one thread, one packet at a time: a buffer for all contexts
+# one thread, one packet at a time: all contexts share a buffer
 _SCRATCH = ffi.new("char[]", MAX_PACKET + TRAILER)
 _SCRATCH_VIEW = ffi.buffer(_SCRATCH)
 _LENGTH = ffi.new("int *")
@@ -143,7 +142,7 @@ lib.srtp_init()
 
 
 class WideEngine:
-    """AES_192_CM and AES_256_CM with HMAC-SHA1 (RFC 6188) without libsrtp; replays are the caller's to find."""
+    """AES_192_CM and AES_256_CM with HMAC-SHA1 (RFC 6188) without libsrtp; the caller detects replays."""
 
     __slots__ = ("_highest", "_keys", "_tag")
     session = None
@@ -155,7 +154,7 @@ class WideEngine:
         self._highest: dict[int, int] = {}
 
     def unprotect(self, packet: bytes) -> bytes | int:
-        """Open an RTP packet; a status as libsrtp's if it is not genuine."""
+        """Decrypt an RTP packet; return a status like libsrtp's if it is not genuine."""
         if len(packet) < 12 + self._tag:
             return AUTHENTICATION
         body, tag = packet[: -self._tag], packet[-self._tag :]
@@ -170,7 +169,7 @@ class WideEngine:
         return body[:start] + self._keys.crypt(ssrc, index, body[start:])
 
     def protect(self, packet: bytes) -> bytes:
-        """Protect an RTP packet, its rollover counter counted from its numbers."""
+        """Protect an RTP packet; its rollover counter follows from its numbers."""
         sequence, ssrc = int.from_bytes(packet[2:4], "big"), int.from_bytes(packet[8:12], "big")
         index = self._index(ssrc, sequence)
         self._highest[ssrc] = max(index, self._highest.get(ssrc, 0))
@@ -190,7 +189,7 @@ def _ssrc(packet: bytes) -> int:
 
 
 def _payload(packet: bytes) -> int:
-    """Give where the encrypted part begins: behind CSRC and extension."""
+    """Return the start of the encrypted part: after CSRC and extension."""
     start = 12 + 4 * (packet[0] & 15)
     if packet[0] & 16:
         start += 4 + 4 * int.from_bytes(packet[start + 2 : start + 4], "big")
@@ -203,56 +202,56 @@ class Context:
     __slots__ = ("_engine", "_keys", "_rtcp", "key", "mki", "name", "shift", "suite")
 
     def __init__(self, suite: str, key: bytes, mki: int = 0) -> None:
-        #: Our own copy of the session keys, made with the first late packet.
+        #: Our own copy of the session keys, created with the first late packet.
         self._keys: SessionKeys | None = None
         self.name = suite
         self.suite = suite_of(suite, key)
         self.key = key
-        #: Length of the MKI in every packet; its value is outside of what is authenticated.
+        #: Length of the MKI in every packet; its value is not authenticated.
         self.mki = mki
-        #: Made with the first packet: most keys of an offer with several lines never open any.
+        #: Created with the first packet: most keys of an offer with several lines never open any.
         self._engine: Engine | None = None
         self._rtcp: Srtcp | None = None
-        #: The rollover counter minus what the stream's own numbers say, None before the first packet of this key.
+        #: Rollover counter minus that of the stream's own numbers; None before the first packet with this key.
         self.shift: int | None = None
 
     @property
     def engine(self) -> Engine:
-        """Give what opens RTP packets."""
+        """Return the engine that decrypts RTP packets."""
         engine = self._engine = self._engine or _engine(self.suite, self.key, inbound=True)
         return engine
 
     @property
     def rtcp(self) -> Srtcp:
-        """Give what opens RTCP compounds."""
+        """Return the object that decrypts RTCP compounds."""
         rtcp = self._rtcp = self._rtcp or Srtcp(self.name, self.key)
         return rtcp
 
     @property
     def session(self) -> Any:
-        """Give the libsrtp session where whole batches may go to it unread, else None."""
+        """Return the libsrtp session if it can take whole batches unseen, else None."""
         return self.engine.session if not self.mki else None
 
     @property
     def offered(self) -> tuple[str, bytes, int]:
-        """Suite, key and length of the MKI: a key that is offered again with an MKI is another context."""
+        """Suite, key and MKI length: a key that is offered again with an MKI is another context."""
         return self.name, self.key, self.mki
 
     def unprotect(self, packet: bytes) -> bytes | int:
-        """Open an RTP packet; a libsrtp status if it is not genuine."""
+        """Decrypt an RTP packet; return a libsrtp status if it is not genuine."""
         engine = self._engine or self.engine
         return engine.unprotect(self._without_mki(packet, self.suite.tag) if self.mki else packet)
 
     def unprotect_rtcp(self, packet: bytes) -> bytes | int:
-        """Open an RTCP compound; a libsrtp status if it is not genuine."""
+        """Decrypt an RTCP compound; return a libsrtp status if it is not genuine."""
         return self.rtcp.unprotect(self._without_mki(packet, self.suite.rtcp_tag))
 
     def genuine(self, packet: bytes, index: int) -> bool:
-        """Tell whether a packet is of this key and index, also one behind libsrtp's window; nothing is remembered."""
+        """Return whether a packet has this key and index, even beyond libsrtp's window; no state changes."""
         return self.open_at(packet, index) is not None
 
     def open_at(self, packet: bytes, index: int) -> bytes | None:
-        """Open a packet that has to be of this index, without libsrtp and its window; None if it is not genuine."""
+        """Decrypt a packet at this index, without libsrtp and its window; None if it is not genuine."""
         packet, tag = self._without_mki(packet, self.suite.tag), self.suite.tag
         if len(packet) < 12 + tag or index < 0:
             return None
@@ -271,14 +270,14 @@ class Context:
         return body[:start] + keys.crypt(ssrc, index, body[start:])
 
     def walk(self, ssrc: int, index: int) -> None:
-        """Bring a fresh context to the index (rollover counter << 16 | sequence) that was reached before."""
+        """Advance a fresh context to an index (rollover counter << 16 | sequence) that was reached before."""
         _Walk(self, ssrc).to(index)
 
     def find_rollover(self, packet: bytes) -> "tuple[Context, int, bytes] | None":
-        """Try rollover counters 1, 2, … on a packet that failed at 0 (joined in mid call).
+        """Try rollover counters 1, 2, … on a packet that failed at 0 (joined in mid-call).
 
-        Return a context of the same key that goes on from there, the counter and the plaintext; None if it is not
-        genuine.
+        Return a context of the same key that continues from there, the counter and the plaintext; None if the packet is
+        not genuine.
         """
         sequence, ssrc = int.from_bytes(packet[2:4], "big"), int.from_bytes(packet[8:12], "big")
         trial = Context(self.name, self.key, self.mki)
@@ -299,7 +298,7 @@ class Context:
 
 
 class _Walk:
-    """Packets protected here and never sent, which drag a context's index along."""
+    """Packets protected here and never sent, which advance a context's index."""
 
     def __init__(self, context: Context, ssrc: int) -> None:
         self._sender = _engine(context.suite, context.key, inbound=False)

@@ -1,31 +1,32 @@
-"""DTLS-SRTP (RFC 5763, 5764) without sockets: datagrams in, datagrams out, SRTP keys once the peer has proven itself.
+"""DTLS-SRTP (RFC 5763, 5764) without sockets: datagrams in, datagrams out, SRTP keys once the peer is authenticated.
 
 How to use it
 -------------
-One `Identity` serves a process for a day: `identity.fingerprint` stands in every SDP answer (`a=fingerprint`), and
-`bytes(identity)` is what another process needs to go on. For each stream whose `LinePlan` is a DTLS one, and without
-rtcp-mux for its RTCP port as well (RFC 5764 section 3), make an `Association`, `active` where our answer says
-`a=setup:active`. Then turn the crank:
+One `Identity` serves a process for a day: `identity.fingerprint` goes into every SDP answer (`a=fingerprint`), and
+`bytes(identity)` is what another process needs to continue. For each stream whose `LinePlan` uses DTLS, and without
+rtcp-mux for its RTCP port as well (RFC 5764 section 3), create an `Association`, `active` if our answer says
+`a=setup:active`. Then:
 
-    association.start(now)                       active: makes the first flight; passive: waits
+    association.start(now)                       active: writes the first flight; passive: waits
     association.receive(datagram, source, now)   every datagram of which `is_dtls` is true (RFC 7983)
     send(data_to_send())                         to `source` of the newest datagram, at first to the offer's address
-    at next_timer(): association.handle_timer(now)      retransmissions; OpenSSL reads its own clock for them, so that
-                                                        a call that comes too early does no harm and no good
-    association.promised                         not None: our last flight waits in `data_to_send`, and the peer has
-                                                 these keys as soon as it has that; until then nobody else knows them
+    at next_timer(): association.handle_timer(now)      retransmissions; OpenSSL uses its own clock for them, so a call
+                                                        that comes too early has no effect
+    association.promised                         not None: our last flight waits in `data_to_send`; the peer has these
+                                                 keys once it receives that, and until then only we know them
     association.keys                             not None: done; put them into the StreamSpec of the stream
-    association.failed                           not None: a code word; no keys will come
+    association.failed                           not None: a code word; there will be no keys
 
-`Keys` fit the stream's spec as SDES keys do: `StreamSpec(suite=keys.suite, key=keys.theirs, own_key=keys.ours)`. SRTP
-that arrives before the keys is thrown away (nothing is kept of whom nobody has verified); afterwards the association is
-still fed, because the peer may repeat its last flight. A re-offer with the same fingerprint keeps the association and
-its keys (RFC 8842), another fingerprint needs a new one. Keys may be stored with a checkpoint: SRTP goes on without the
-DTLS state. Where `promised` and `last_flight` are stored before that flight is sent, media.srtp.dtls_resumption goes on
-with the association in another process; what has said something and not come to that (`midway`) nobody can go on with.
+`Keys` fit the stream's spec like SDES keys: `StreamSpec(suite=keys.suite, key=keys.theirs, own_key=keys.ours)`. SRTP
+that arrives before the keys is dropped (nothing is stored from an unauthenticated peer). Keep feeding the association
+afterwards, because the peer may repeat its last flight. A re-offer with the same fingerprint keeps the association and
+its keys (RFC 8842); another fingerprint needs a new one. Keys may be stored in a checkpoint: SRTP continues without the
+DTLS state. If `promised` and `last_flight` are stored before that flight is sent, media.srtp.dtls_resumption continues
+the association in another process. An association that has sent anything but is not that far (`midway`) cannot be
+continued.
 
-A passive association can be greeted by anybody. A ClientHello costs no state until its cookie came back, a certificate
-that was not offered ends that try only, and after MAX_TRIES of them nothing is listened to any more.
+Anybody can send to a passive association. A ClientHello uses no state until its cookie has come back, a certificate
+that was not offered only ends that handshake, and after MAX_TRIES of them the association stops listening.
 """
 
 import hmac
@@ -40,7 +41,7 @@ from OpenSSL import SSL
 
 from media.errors import UnusableKey
 
-#: Name in use_srtp (RFC 5764 section 4.1.2, RFC 7714 section 14.2): suite as SDES calls it, bytes of key and of salt.
+#: By name in use_srtp (RFC 5764 section 4.1.2, RFC 7714 section 14.2): SDES name of the suite, bytes of key and salt.
 #: The best first; the NULL profiles are left out on purpose.
 PROFILES = {
     b"SRTP_AEAD_AES_256_GCM": ("AEAD_AES_256_GCM", 32, 12),
@@ -49,9 +50,9 @@ PROFILES = {
     b"SRTP_AES128_CM_SHA1_32": ("AES_CM_128_HMAC_SHA1_32", 16, 14),
 }
 EXPORTER = b"EXTRACTOR-dtls_srtp"
-#: Version number of DTLS 1.2 (RFC 6347 section 4.1): pyOpenSSL has no name for it.
+#: Version number of DTLS 1.2 (RFC 6347 section 4.1); pyOpenSSL has no name for it.
 DTLS_1_2 = 0xFEFD
-#: Forward secrecy and authenticated encryption only (RFC 9325 section 4.2); neither NULL nor anonymous.
+#: Only forward secrecy and authenticated encryption (RFC 9325 section 4.2); neither NULL nor anonymous.
 CIPHERS = b"ECDHE+AESGCM:ECDHE+CHACHA20"
 #: Hash functions of RFC 8122 section 5, the strongest first; MD5 and MD2 are forbidden there.
 HASHES = {
@@ -61,34 +62,34 @@ HASHES = {
     "sha-224": hashes.SHA224(),
     "sha-1": hashes.SHA1(),  # noqa: S303 - RFC 8122 allows it, and only where the offer names nothing better
 }
-#: Bytes of a datagram of ours: fits every path that carries IPv6.
+#: Bytes of our datagrams: fits every path that carries IPv6.
 MTU = 1200
-#: Seconds from the first datagram to giving up: as long as SIP waits for an ACK, twice.
+#: Seconds from the first datagram to giving up: twice as long as SIP waits for an ACK.
 GIVE_UP = 64.0
-#: Handshakes with a wrong certificate that a passive association lets pass: more is no accident.
+#: Handshakes with a wrong certificate that a passive association tolerates; more are no accident.
 MAX_TRIES = 8
-#: Longest datagram looked at; a handshake message is cut into pieces long before.
+#: Longest datagram read; handshake messages are split into much shorter ones.
 MAX_DATAGRAM = 4096
-#: Days a certificate is valid; nobody checks, since its fingerprint is what counts.
+#: Days for which a certificate is valid; nobody checks, since its fingerprint counts.
 VALID_DAYS = 30
 
-#: Address a datagram came from, in whatever form the caller keeps it.
+#: Address from which a datagram came, in whatever form the caller uses.
 Source = tuple[str, int]
 
 
 def is_dtls(datagram: bytes) -> bool:
-    """Tell DTLS from RTP, RTCP and STUN on one port by its first byte (RFC 7983 section 7)."""
+    """Return whether the first byte is that of DTLS, not of RTP, RTCP or STUN (RFC 7983 section 7)."""
     return 13 <= len(datagram) <= MAX_DATAGRAM and 20 <= datagram[0] <= 63
 
 
-#: What a record holds, by content type and epoch (RFC 6347 section 4.1).
+#: Contents of a record, by content type and epoch (RFC 6347 section 4.1).
 Kind = tuple[int, int]
 HANDSHAKE, CHANGE_CIPHER_SPEC, FINISHED = (22, 0), (20, 0), (22, 1)
 _RECORD_HEAD = 13
 
 
 def kinds(datagram: bytes) -> set[Kind]:
-    """Give what the records of a datagram hold; what follows one that is cut is not looked at."""
+    """Return what the records of a datagram contain; what follows a truncated one is ignored."""
     found: set[Kind] = set()
     at = 0
     while at + _RECORD_HEAD <= len(datagram):
@@ -99,9 +100,9 @@ def kinds(datagram: bytes) -> set[Kind]:
 
 @dataclass(frozen=True)
 class Keys:
-    """What comes out of a handshake."""
+    """The result of a handshake."""
 
-    # suite as SDES calls it
+    # SDES name of the suite
     suite: str
     # key‖salt of what the peer sends
     theirs: bytes = field(repr=False)
@@ -118,7 +119,7 @@ class Identity:
 
     @classmethod
     def create(cls, now: datetime) -> "Identity":
-        """Make a key and a certificate for it that says nothing about us."""
+        """Create a key and a certificate for it that says nothing about us."""
         key = ec.generate_private_key(ec.SECP256R1())
         name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "recorder")])
         builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
@@ -127,7 +128,7 @@ class Identity:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "Identity":
-        """Take back what `bytes()` gave; UnusableKey if it is none."""
+        """Restore what `bytes()` returned; raise UnusableKey."""
         try:
             key = serialization.load_pem_private_key(data, None)
             certificate = x509.load_pem_x509_certificate(data)
@@ -144,41 +145,41 @@ class Identity:
 
     @property
     def fingerprint(self) -> str:
-        """Give the value of our a=fingerprint."""
+        """Return the value of our a=fingerprint."""
         return "sha-256 " + _colons(self.certificate.fingerprint(HASHES["sha-256"]))
 
 
 class Fingerprints:
-    """What the offer says of the peer's certificate (RFC 8122 section 5)."""
+    """What the offer says about the peer's certificate (RFC 8122 section 5)."""
 
     def __init__(self, offered: Sequence[str]) -> None:
-        """Read `a=fingerprint` values; UnusableKey if none names a hash function that may be trusted."""
+        """Parse `a=fingerprint` values; raise UnusableKey if none uses a trusted hash function."""
         words = [value.split() for value in offered]
         pairs = [(pair[0].lower(), pair[1].upper()) for pair in words if len(pair) == 2 and pair[0].lower() in HASHES]
         self._hash = next((name for name in HASHES if any(pair[0] == name for pair in pairs)), "")
-        # Of several hash functions the strongest counts, with any certificate named under it.
+        # Of several hash functions the strongest counts; any certificate listed under it is accepted.
         self._values = tuple(value for name, value in pairs if name == self._hash)
         if not self._values:
             raise UnusableKey("no usable fingerprint")
 
     def match(self, certificate: x509.Certificate) -> bool:
-        """Tell whether this is a certificate that was offered."""
+        """Return whether this certificate was offered."""
         found = _colons(certificate.fingerprint(HASHES[self._hash])).encode()
         return any(hmac.compare_digest(found, value.encode()) for value in self._values)
 
 
 class Association:
-    """One DTLS association, up to its keys and beyond."""
+    """One DTLS association, during and after its handshake."""
 
     def __init__(self, identity: Identity, offered: Sequence[str], *, active: bool, secret: bytes) -> None:
-        """`offered` are the peer's fingerprints (UnusableKey), `secret` makes the cookies of this process."""
+        """`offered` holds the peer's fingerprints (raises UnusableKey); `secret` makes the cookies of this process."""
         self.keys: Keys | None = None
         self.failed: str | None = None
         self.promised: Keys | None = None
-        #: The datagrams that carry our Finished, once `promised` is there.
+        #: The datagrams with our Finished, once `promised` is set.
         self.last_flight: tuple[bytes, ...] = ()
         self.tries = 0
-        #: Passive: who sent our cookie back, and so is where it says it is.
+        #: Passive: the source that returned our cookie, and so can receive at its address.
         self.proven: Source | None = None
         self._peer = Fingerprints(offered)
         self._active = active
@@ -191,14 +192,14 @@ class Association:
         self._fresh()
 
     def start(self, now: float) -> None:
-        """Begin: as the active side with the first flight, as the passive one by waiting."""
+        """Start: the active side writes its first flight, the passive one waits."""
         self._deadline = now + GIVE_UP
         if self._active:
             self._turn()
         self._arm(now)
 
     def receive(self, datagram: bytes, source: Source, now: float) -> None:
-        """Take a datagram of which `is_dtls` is true; others are ignored."""
+        """Process a datagram of which `is_dtls` is true; ignore others."""
         if self.failed or not is_dtls(datagram):
             return
         self._source = source
@@ -207,17 +208,17 @@ class Association:
         self._arm(now)
 
     def data_to_send(self) -> list[bytes]:
-        """Take the datagrams to send, in order."""
+        """Return the datagrams to send, in order."""
         out, self._out = self._out, []
         return out
 
     def next_timer(self) -> float | None:
-        """Return when `handle_timer` wants to be called, None if never."""
+        """Return the time at which to call `handle_timer`, or None."""
         return None if self.failed or self.keys else self._timer
 
     @property
     def midway(self) -> bool:
-        """Tell whether the peer may have state that hangs on what only we know, and there are no keys yet."""
+        """Return whether there are no keys yet and the peer may have state that depends on ours."""
         return self._said and self._known and self.promised is None and not self.failed
 
     def handle_timer(self, now: float) -> None:
@@ -235,10 +236,10 @@ class Association:
         self._flush()
         self._arm(now)
 
-    # Inside.
+    # Private.
 
     def _fresh(self) -> None:
-        """Begin a handshake anew."""
+        """Start a new handshake."""
         self._connection = SSL.Connection(self._context, None)
         self._connection.set_ciphertext_mtu(MTU)
         self._known, self.proven = self._active, None
@@ -269,7 +270,7 @@ class Association:
         self._finish()
 
     def _afterwards(self) -> None:
-        """Let OpenSSL see what comes after the handshake: a repeated flight, a close."""
+        """Let OpenSSL process what follows the handshake: a repeated flight, a close."""
         try:
             self._connection.recv(MAX_DATAGRAM)
         except SSL.Error:
@@ -278,7 +279,7 @@ class Association:
         self._flush()
 
     def _promise(self, flight: list[bytes]) -> None:
-        """Know the keys as soon as our last flight is made: the peer, if it is the server, is done when it has that."""
+        """Derive the keys once our last flight is written: if the peer is the server, that flight completes it."""
         if any(CHANGE_CIPHER_SPEC in kinds(datagram) for datagram in flight):
             found = self._derive()
             if isinstance(found, Keys):
@@ -292,7 +293,7 @@ class Association:
             self._give_up(found)
 
     def _derive(self) -> Keys | str:
-        """Give the keys, or why the peer gets none."""
+        """Return the keys, or the reason why there are none."""
         certificate = self._connection.get_peer_certificate(as_cryptography=True)
         if certificate is None or not self._peer.match(certificate):
             return "fingerprint"
@@ -306,7 +307,7 @@ class Association:
         return Keys(suite, server, client) if self._active else Keys(suite, client, server)
 
     def _give_up(self, reason: str) -> None:
-        """End this try. A passive side may have been greeted by a stranger and listens again, within reason."""
+        """End this try. A passive side may have met a stranger, so it listens again, up to a limit."""
         self.tries += 1
         if self._active or self.tries >= MAX_TRIES:
             self._fail(reason)
@@ -317,7 +318,7 @@ class Association:
         self.failed, self._timer, self.promised = reason, None, None
 
     def _flush(self) -> list[bytes]:
-        """Take what OpenSSL wrote, to be sent, and give it."""
+        """Queue and return what OpenSSL wrote."""
         fresh: list[bytes] = []
         while True:
             try:
@@ -340,7 +341,7 @@ class Association:
 def _context(identity: Identity, cookie: Callable[[], bytes]) -> SSL.Context:
     made = SSL.Context(SSL.DTLS_METHOD)
     made.set_min_proto_version(DTLS_1_2)
-    # The chain means nothing for a self-signed certificate; its fingerprint is verified after the handshake.
+    # The chain of a self-signed certificate proves nothing; its fingerprint is verified after the handshake.
     made.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, lambda *_: True)
     made.use_privatekey(identity.key)
     made.use_certificate(identity.certificate)
@@ -348,14 +349,14 @@ def _context(identity: Identity, cookie: Callable[[], bytes]) -> SSL.Context:
     made.set_tlsext_use_srtp(b":".join(PROFILES))
     made.set_options(SSL.OP_NO_RENEGOTIATION | SSL.OP_NO_TICKET | SSL.OP_NO_QUERY_MTU)
     made.set_session_cache_mode(SSL.SESS_CACHE_OFF)
-    # Cookies of RFC 6347 section 4.2.1: whoever sends one back is where it says it is.
+    # Cookies (RFC 6347 section 4.2.1): whoever returns one can receive at its address.
     made.set_cookie_generate_callback(lambda _: cookie())
     made.set_cookie_verify_callback(lambda _, given: hmac.compare_digest(given, cookie()))
     return made
 
 
 def _datagrams(data: bytes) -> list[bytes]:
-    """Cut what OpenSSL wrote at its record borders into datagrams of MTU bytes at most."""
+    """Split what OpenSSL wrote, at record boundaries, into datagrams of at most MTU bytes."""
     found: list[bytes] = []
     at = begin = 0
     while at < len(data):

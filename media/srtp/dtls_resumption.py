@@ -1,18 +1,18 @@
-"""An association whose process died once its last flight was made: its keys, and that flight for who asks again.
+"""An association whose process died after its last flight was written: its keys, and that flight for repetition.
 
-Theory of operation.  Whoever makes the last flight stores it with the keys before it sends it. The DTLS state dies with
-the process, and is not missed: of that flight nothing would be made anew but its record numbers, and a peer that has
-not seen these takes it as it is (RFC 6347 section 4.2.4).
+The side that writes the last flight stores it with the keys before sending it. The DTLS state is lost with the process
+and is not needed: only the record numbers of that flight would change, and a peer that has not seen these accepts them
+(RFC 6347 section 4.2.4).
 
-    we were   the peer knows the keys                  it asks again by         and is done, as seen from here, by
-    client    when it has our last flight, not sooner  its own flight before    its Finished, or media under the keys
-    server    when it made its last flight             that flight              having made it
+    we were   the peer has the keys                    it asks again by         and is known to be done by
+    client    once it has our last flight              its previous flight      its Finished, or media under the keys
+    server    once it has written its last flight      that flight              having written it
 
-So a server has nothing to wait for. A client has: until its flight has arrived it repeats it, and reports no `keys`.
-The crank is that of media.srtp.dtls.
+So a server has nothing to wait for. A client repeats its flight until it has arrived, and reports no `keys` before.
+The methods are those of media.srtp.dtls.
 
-Keys open a whole call, so what is stored is `sealed`, under a key that follows from the one of our certificate: main
-keeps that sealed, and gives it to whoever goes on.
+Keys open a whole call, so what is stored is `sealed`, with a key derived from that of our certificate. Main keeps it
+sealed and passes it to the process that continues.
 """
 
 from __future__ import annotations
@@ -29,23 +29,23 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from media.srtp.dtls import CHANGE_CIPHER_SPEC, FINISHED, HANDSHAKE, Keys, Source, is_dtls, kinds
 
-#: Seconds until the flight is repeated unasked for the first time, twice as long each time (RFC 6347 section 4.2.4.1).
+#: Seconds until the flight is first repeated unasked; doubled each time (RFC 6347 section 4.2.4.1).
 FIRST_TIMER = 1.0
-#: Least seconds between two answers to who asks again: nobody sees by what right. Where the flight went before is
-#: counted apart, lest strangers use up what is the peer's.
+#: Least seconds between two answers to repeated requests, whose senders are not authenticated. The address to which the
+#: flight was sent before is counted separately, so that strangers cannot use up the peer's share.
 APART = 0.2
-#: Bytes of a nonce, a fresh one each time something is stored.
+#: Bytes of a nonce; a new one is used each time something is stored.
 NONCE = 12
 
 
 def sealed(state: Any, identity: bytes, nonce: bytes, place: str) -> str:
-    """Seal what JSON can carry for whoever has our certificate and its key; `place` says what it is of."""
+    """Seal a JSON value for whoever has our certificate and its key; `place` says to what it belongs."""
     data = AESGCM(_key(identity)).encrypt(nonce, json.dumps(state).encode(), place.encode())
     return base64.b64encode(nonce + data).decode()
 
 
 def unsealed(text: str, identity: bytes, place: str) -> Any:
-    """Open what was sealed; None if it is not of this certificate or this place."""
+    """Open what was sealed; None if it belongs to another certificate or place."""
     data = base64.b64decode(text)
     try:
         return json.loads(AESGCM(_key(identity)).decrypt(data[:NONCE], data[NONCE:], place.encode()))
@@ -59,33 +59,33 @@ def _key(identity: bytes) -> bytes:
 
 @dataclass(frozen=True)
 class StoredAssociation:
-    """What is stored of an association for whoever has to go on with it."""
+    """What is stored of an association so that another process can continue it."""
 
     keys: Keys
-    # the datagrams of our last flight; none once the peer has shown that it has them
+    # the datagrams of our last flight; empty once the peer has shown that it has them
     flight: tuple[bytes, ...] = field(default=(), repr=False)
-    # the peer is known to have the keys
+    # whether the peer is known to have the keys
     settled: bool = False
 
     def to_state(self) -> list[Any]:
-        """Give a form that JSON can carry; it holds keys."""
+        """Return a form that JSON can hold; it contains keys."""
         keys = self.keys
         flight = [datagram.hex() for datagram in self.flight]
         return [keys.suite, keys.theirs.hex(), keys.ours.hex(), flight, self.settled]
 
     @classmethod
     def from_state(cls, state: list[Any]) -> StoredAssociation:
-        """Take back what `to_state` gave."""
+        """Restore what `to_state` returned."""
         suite, theirs, ours, flight, settled = state
         keys = Keys(str(suite), bytes.fromhex(theirs), bytes.fromhex(ours))
         return cls(keys, tuple(bytes.fromhex(each) for each in flight), bool(settled))
 
 
 class ResumedAssociation:
-    """What is left of one association."""
+    """The rest of one association."""
 
     def __init__(self, left: StoredAssociation, *, active: bool, home: Source | None = None) -> None:
-        """`home`: where the flight went before."""
+        """`home`: the address to which the flight was sent before."""
         self.promised = left.keys
         self.last_flight = left.flight
         self.keys = left.keys if left.settled or not active else None
@@ -96,16 +96,16 @@ class ResumedAssociation:
         self._wait = FIRST_TIMER
         self._due: float | None = None
         self._home = home
-        #: When somebody else and when the peer was answered.
+        #: When the last answer was sent to somebody else, and to the peer.
         self._answered: dict[bool, float] = {}
 
     def start(self, now: float) -> None:
-        """Begin: as the client by saying the flight again, since it may never have been sent."""
+        """Start: a client sends the flight again, since it may never have been sent."""
         if self.keys is None:
             self._say(now)
 
     def receive(self, datagram: bytes, source: Source, now: float) -> None:
-        """Take a datagram: answer one of the flight before our last, learn by the peer's last one that it is done."""
+        """Process a datagram: answer the flight before our last one; the peer's last one shows that it is done."""
         if not is_dtls(datagram):
             return
         found = kinds(datagram)
@@ -115,20 +115,20 @@ class ResumedAssociation:
             self._out += self.last_flight
 
     def settle(self) -> None:
-        """Take it that the peer has the keys."""
+        """Note that the peer has the keys."""
         self.keys, self._due = self.promised, None
 
     def data_to_send(self) -> list[bytes]:
-        """Take the datagrams to send, in order."""
+        """Return the datagrams to send, in order."""
         out, self._out = self._out, []
         return out
 
     def next_timer(self) -> float | None:
-        """Return when `handle_timer` wants to be called, None if never."""
+        """Return the time at which to call `handle_timer`, or None."""
         return None if self.keys else self._due
 
     def handle_timer(self, now: float) -> None:
-        """Repeat the flight if it is due; when to give up is the caller's business."""
+        """Repeat the flight if it is due; the caller decides when to give up."""
         if not self.keys and self._due is not None and now >= self._due:
             self._say(now)
 

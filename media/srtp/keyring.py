@@ -1,5 +1,5 @@
-"""The keys of one stream: the one in use, those before for a short overlap, those to come, and the rollover counters
-still to be found.
+"""The keys of one stream: the one in use, earlier ones for a short overlap, later ones, and the search for rollover
+counters.
 """
 
 import hashlib
@@ -10,21 +10,21 @@ from media.errors import UnusableKey
 from media.spec import MAX_CONTEXTS
 from media.srtp.context import AUTHENTICATION, BEHIND, REPLAYED, Context
 
-#: ns between two searches for a rollover counter: one costs up to 1 ms, and anybody can ask for it with a forged
-#: packet. Who comes from where the client may send from has searches of its own, which nobody else uses up.
+#: ns between two searches for a rollover counter: one costs up to 1 ms, and anybody can trigger it with a forged
+#: packet. Senders at the expected address have a separate allowance.
 SEARCH_INTERVAL = 1_000_000_000
-#: Keys that one search tries; of more the others have their turn in the next ones.
+#: Keys that one search tries; if there are more, the others have their turn in the next searches.
 MAX_SEARCHED = 4
-#: ns between two looks for a source behind an outage: each costs 5 µs an index, and a forged packet can ask for it too.
+#: ns between two searches after an outage: each costs 5 µs per index, and a forged packet can trigger one.
 LOOK_INTERVAL = 50_000_000
 #: ns after an offer in which its other lines are tried: a 200 without an ACK is repeated for 32 s (RFC 3261 section
-#: 13.3.1.4), after which the call ends; who acknowledged it knows our answer.
+#: 13.3.1.4), after which the call ends; a client that sent the ACK knows our answer.
 UNANSWERED = 32_000_000_000
-#: ns an old key goes on being tried after a packet under a new one (RFC 4568 section 7.1: packets still on their way).
+#: ns for which an old key is still tried after a packet under a new one (RFC 4568 section 7.1: packets on their way).
 OVERLAP = 10_000_000_000
 
 
-#: Suite, key‖salt and length of the MKI.
+#: Suite, key‖salt and MKI length.
 Offered = tuple[str, bytes, int]
 
 
@@ -33,11 +33,11 @@ def _check(key: bytes) -> bytes:
 
 
 class Keyring:
-    """Open SRTP packets with whatever key fits; the last one that fitted is tried first.
+    """Decrypt SRTP packets with whichever key fits, trying the last successful one first.
 
-    An offer may have several a=crypto lines, each with its own key. The client may send under any of them until it has
-    our answer (RFC 4568 section 5.1.1), and rtpengine does. So all are taken when the offer comes, and those that were
-    not answered are forgotten once the answer has taken effect: UNANSWERED and OVERLAP after the offer.
+    An offer may have several a=crypto lines, each with its own key. The client may use any of them until it has our
+    answer (RFC 4568 section 5.1.1), and rtpengine does. So all are added with the offer, and those that were not
+    answered are removed once the answer has taken effect: UNANSWERED and OVERLAP after the offer.
     """
 
     __slots__ = (
@@ -63,49 +63,47 @@ class Keyring:
         self, suite: str, key: bytes, mki: int = 0, others: Sequence[bytes] = (), alternates: Sequence[Offered] = ()
     ) -> None:
         line = [(suite, each, mki) for each in dict.fromkeys((key, *others))]
-        #: The one in use, then the others in the order of their offers; the last `_newer` are still to come in use.
+        #: The key in use, then the others in the order of their offers; the last `_newer` are not in use yet.
         self.contexts = tuple([Context(*each) for each in dict.fromkeys((*line, *alternates))])
-        #: Keys that were offered together, where there were several: in one line; in lines of one offer, as long as
+        #: Keys that were offered together, if there were several: in one line; or in lines of one offer, while
         #: those that were not answered are tried.
         self._lines: tuple[frozenset[Offered], ...] = ()
         self._offers: tuple[frozenset[Offered], ...] = ()
-        #: Keys of the newest offer's line that was answered, if there are others; those of lines that were not
-        #: answered, and until when (ns) they are tried, None = not known yet.
+        #: Keys of the newest offer's answered line, if there are others; those of unanswered lines, and until when (ns)
+        #: they are tried, None = not known yet.
         self._answered: tuple[Offered, ...] = ()
         self._alternates: tuple[Offered, ...] = ()
         self._alternates_until: int | None = None
         self._offered(line, alternates)
         self._newer = 0
         self._next_search = self._next_expected = self._next_look = 0
-        #: Until when (ns) keys before the one in use are tried; None = for OVERLAP from the next look on.
+        #: Until when (ns) keys before the one in use are tried; None = for OVERLAP from the next check on.
         self._old_until: int | None = 0
-        #: After `open`: the rollover counter a new context began with, and whether the context changed.
+        #: After `open`: the rollover counter with which a new context started, and whether the context changed.
         self.rollover = 0
         self.switched = False
         self._front()
 
     def _front(self) -> None:
-        """Keep at hand what the fast path needs of the context in use."""
+        """Cache what the fast path needs of the context in use."""
         front = self.contexts[0]
         self.session: Any = front.session
         self.tag = front.suite.tag
-        #: Tells the key in use from others without telling it: the state of a successor begins with this.
+        #: Identifies the key in use without revealing it; a successor's state starts with it.
         self.check = _check(front.key)
 
     def add(
         self, suite: str, key: bytes, mki: int = 0, others: Sequence[bytes] = (), alternates: Sequence[Offered] = ()
     ) -> bool:
-        """Take the keys of a re-offer; the same key keeps its context (False), another waits for its first packet
-        (True).
-        """
+        """Add the keys of a re-offer; a known key keeps its context (False), a new one waits for a packet (True)."""
         line = [(suite, each, mki) for each in dict.fromkeys((key, *others))]
         self._offered(line, alternates)
-        # the answered line comes last: if there are too many keys, it is not the one that goes
+        # the answered line goes last, so that it is not the one removed if there are too many keys
         fresh = [self._await(*each) for each in dict.fromkeys((*reversed(alternates), *line))]
         return any(fresh)
 
     def _offered(self, line: Sequence[Offered], alternates: Sequence[Offered]) -> None:
-        """Note which keys were offered together: none of them is old because another one is in use."""
+        """Note which keys were offered together: none of them is old while another one is in use."""
         self._lines = _lines(self._lines, line)
         if alternates:
             self._offers = _lines(self._offers, (*line, *alternates))
@@ -117,17 +115,17 @@ class Keyring:
         front, *others = self.contexts
         if known is front or known in self._awaited:
             return False
-        others = [each for each in others if each is not known]  # one of before may come in use again
+        others = [each for each in others if each is not known]  # an earlier key may be used again
         self.contexts = (front, *(*others, known or Context(suite, key, mki))[1 - MAX_CONTEXTS :])
         self._newer = min(self._newer + 1, len(self.contexts) - 1)
         return known is None
 
     def precede(self, keys: Iterable[tuple[str, bytes, int]]) -> None:
-        """Know the keys of the offers before too, oldest first, as a successor of who has not come to all of them."""
+        """Add keys of earlier offers, oldest first: the worker before this one may not have received all of them."""
         own = {each.offered for each in self.contexts}
         before = tuple(Context(*key) for key in keys if key not in own)
         self.contexts = (*before, *self.contexts)[-MAX_CONTEXTS:]
-        # packets under those before the one in use may still be on their way
+        # packets under the keys before the one in use may still be on their way
         self._newer, self._old_until = len(self.contexts) - 1, None
         self._front()
 
@@ -137,17 +135,17 @@ class Keyring:
 
     @property
     def _line(self) -> frozenset[Offered]:
-        """The key in use and those that were offered together with it."""
+        """The key in use and those offered together with it."""
         front = self.contexts[0].offered
         return frozenset((front,)).union(*(each for each in (*self._lines, *self._offers) if front in each))
 
     def open(
         self, packet: bytes, arrival: int, known: Container[int], tried: Context | None = None, *, expected: bool = True
     ) -> bytes | int:
-        """Give the plaintext of an RTP packet, or a libsrtp status; `tried` has refused it already.
+        """Return the plaintext of an RTP packet, or a libsrtp status; `tried` has refused it already.
 
-        `expected`: it came from where the client may send from. What looks like a replay under one key may be new under
-        another: libsrtp looks at the number first.
+        `expected`: it came from where the client may send from. A packet that looks like a replay under one key may be
+        new under another, because libsrtp checks the number first.
         """
         self.switched, replay, replayed = False, 0, b""
         for context in self.contexts:
@@ -162,7 +160,7 @@ class Keyring:
         return replay or self._search(packet, arrival, known, expected)
 
     def open_rtcp(self, packet: bytes) -> bytes | int:
-        """Give the plaintext of an RTCP compound, or a libsrtp status."""
+        """Return the plaintext of an RTCP compound, or a libsrtp status."""
         for context in self.contexts:
             opened = context.unprotect_rtcp(packet)
             if not isinstance(opened, int):
@@ -170,7 +168,7 @@ class Keyring:
         return AUTHENTICATION
 
     def expire(self, now: int) -> None:
-        """Forget keys whose overlap is over; those that were offered together with the one in use stay with it."""
+        """Remove keys whose overlap is over, except those offered together with the one in use."""
         if self._alternates:
             self._settle(now)
         if self._old_until is None:
@@ -180,7 +178,7 @@ class Keyring:
             self.contexts = tuple(each for each in self.contexts if each.offered in line or each in awaited)
 
     def _settle(self, now: int) -> None:
-        """Forget lines that were not answered once our answer has taken effect."""
+        """Remove lines that were not answered once our answer has taken effect."""
         if self._alternates_until is None:
             self._alternates_until = now + UNANSWERED + OVERLAP
         if now <= self._alternates_until:
@@ -192,9 +190,9 @@ class Keyring:
         self._offers = self._alternates = ()
 
     def walk(self, check: bytes, sources: Iterable[tuple[int, int]], shift: int | None = None) -> bool:
-        """After a restart: bring (ssrc, index) to where they were, under the key in use then, which is in use again.
+        """After a restart, advance (ssrc, index) to their old values under the key then in use, which is used again.
 
-        False if that is none of ours. `shift`: what the rollover counter was ahead of that of the stream's own number.
+        Return False if we do not have that key. `shift`: rollover counter minus that of the stream's own numbers.
         """
         for context in self.contexts:
             if _check(context.key) == check:
@@ -207,7 +205,7 @@ class Keyring:
         return False
 
     def go_on(self, packet: bytes, arrival: int, indexes: Iterable[int]) -> tuple[bytes, int] | None:
-        """Open a packet that may have any of these indexes; the context that goes on from there is used from now on."""
+        """Decrypt a packet that may have any of these indexes, and use the context that continues from there."""
         if arrival < self._next_look:
             return None
         self._next_look = arrival + LOOK_INTERVAL
@@ -220,7 +218,7 @@ class Keyring:
         return None if isinstance(opened, int) else (self._switch(further, arrival, index >> 16, opened), index)
 
     def take_on(self, packet: bytes, arrival: int, index: int) -> bytes | None:
-        """Open a packet whose index goes on under a key that knows nothing of its source yet; None if none fits."""
+        """Decrypt a packet whose index continues under a key that does not know its source; None if no key fits."""
         context = next((each for each in self.contexts if each.genuine(packet, index)), None)
         if context is None:
             return None
@@ -228,16 +226,16 @@ class Keyring:
         return None if isinstance(opened, int) else self._switch(context, arrival, index >> 16, opened)
 
     def stay(self) -> None:
-        """Note that the packet that is looked at next was opened by the key in use, beside this."""
+        """Note that the next packet was decrypted by the key in use, outside this object."""
         self.switched = False
 
     @property
     def fresh(self) -> bool:
-        """Tell whether the packet that was opened last is the first of its key."""
+        """Return whether the last decrypted packet is the first with its key."""
         return self.switched and self.contexts[0].shift is None
 
     def shift(self, extended: int) -> int:
-        """Give the rollover counter of the key in use minus that of a stream's own number; the first packet tells."""
+        """Return the key's rollover counter minus that of the stream's own numbers; the first packet sets it."""
         front = self.contexts[0]
         if front.shift is None:
             front.shift = self.rollover - (extended >> 16)
@@ -252,7 +250,7 @@ class Keyring:
         return opened
 
     def _lead(self, context: Context) -> None:
-        """Use a context from now on, one of ours or another of the same key; offers before its own are over."""
+        """Use a context from now on, one of ours or another with the same key; earlier offers are over."""
         at = next(i for i, each in enumerate(self.contexts) if each.offered == context.offered)
         self._newer = min(self._newer, len(self.contexts) - 1 - at)
         if context is not self.contexts[0]:
@@ -262,7 +260,7 @@ class Keyring:
         self._front()
 
     def _search(self, packet: bytes, arrival: int, known: Container[int], expected: bool) -> bytes | int:
-        """Look for the rollover counter of a source nobody knows yet (RFC 3711 section 3.3.1)."""
+        """Search for the rollover counter of an unknown source (RFC 3711 section 3.3.1)."""
         due = self._next_expected if expected else self._next_search
         if arrival < due or len(packet) < 12 or int.from_bytes(packet[8:12], "big") in known:
             return AUTHENTICATION
@@ -280,7 +278,7 @@ class Keyring:
         return AUTHENTICATION
 
     def _searched(self, turn: int) -> list[Context]:
-        """Give the newest key, the one in use, and of the others as many as one search may try, each in its turn."""
+        """Return the newest key, the one in use, and in turn as many others as one search may try."""
         front, *others = self.contexts
         *between, newest = others or [front]
         if len(self.contexts) > MAX_SEARCHED:
@@ -290,17 +288,16 @@ class Keyring:
 
 
 def _brought(context: Context, packet: bytes, index: int) -> bytes | int:
-    """Bring a context that knows nothing of a source to its index, and open the packet that has it."""
+    """Advance a context that does not know a source to its index, and decrypt the packet."""
     context.walk(int.from_bytes(packet[8:12]), index - BEHIND)
     return context.unprotect(packet)
 
 
 def _lines(known: tuple[frozenset[Offered], ...], keys: Sequence[Offered]) -> tuple[frozenset[Offered], ...]:
-    """Add keys that were offered together to those before: of one a=crypto line a sender may use them in turn, telling
-    which by MKI.
+    """Add keys that were offered together. In one a=crypto line a sender may use them in turn, told apart by MKI.
 
-    Each packet is tried with all of them, the one in use first, so that nothing hangs on what the MKI says: it is not
-    authenticated. RFC 3711 sections 3.2.1 and 8.1, RFC 4568 section 6.1.
+    Each packet is tried with all of them, the one in use first, so that nothing depends on the MKI, which is not
+    authenticated (RFC 3711 sections 3.2.1 and 8.1, RFC 4568 section 6.1).
     """
     line = frozenset(keys)
     return (*(each for each in known if each != line), line)[-MAX_CONTEXTS:] if len(line) > 1 else known
@@ -310,7 +307,7 @@ def renewed(
     keyring: Keyring | None, suite: str | None, key: bytes, mki: int, others: Sequence[bytes] = (),
     alternates: Sequence[Offered] = (),
 ) -> Keyring | None:  # fmt: skip
-    """Add the keys of an offer to those known, or begin or end a ring."""
+    """Add the keys of an offer to the known ones, or create or drop the keyring."""
     if suite is None or keyring is None:
         return Keyring(suite, key, mki, others, alternates) if suite else None
     keyring.add(suite, key, mki, others, alternates)

@@ -1,6 +1,6 @@
-"""SRTCP (RFC 3711 section 3.4, RFC 7714 section 9) for every suite: reports are rare, so their keys cost no memory.
+"""SRTCP (RFC 3711 section 3.4, RFC 7714 section 9) for every suite. Reports are rare, so their keys are not kept.
 
-libsrtp would keep two more cipher and two more HMAC contexts a stream, 2 KB, and cannot begin at an index.
+libsrtp would keep two more cipher and two more HMAC contexts per stream, 2 KB, and cannot start at an index.
 """
 
 import hmac
@@ -12,13 +12,13 @@ from media.srtp.suites import SessionKeys, suite_of
 
 #: Header and SSRC are never encrypted.
 CLEAR = 8
-#: Behind the packet: the E bit and the index.
+#: After the packet: the E bit and the index.
 WORD = 4
 ENCRYPTED = 1 << 31
-#: Statuses as libsrtp numbers them.
+#: Status numbers of libsrtp.
 AUTHENTICATION = 7
 REPLAYED = 9
-#: Sources whose index is remembered; beyond, all are forgotten and a report could be told twice, which is harmless.
+#: Sources whose index is remembered; beyond, all are removed and a report could count twice, which is harmless.
 MAX_SOURCES = 16
 
 
@@ -31,10 +31,10 @@ class Srtcp:
         self._suite = suite_of(suite, key)
         self._key = key
         self._keys: SessionKeys | None = None
-        #: The source that reported last and its highest genuine index; those of others, if there ever were any.
+        #: The last source to report and its highest genuine index; those of other sources, if there were any.
         self._ssrc, self._newest = -1, -1
         self._seen: dict[int, int] | None = None
-        #: Of the last packet that was protected; none may be used twice, also not after a restart.
+        #: Index of the last protected packet; none may be used twice, not even after a restart.
         self.index = index
 
     def _session(self) -> SessionKeys:
@@ -53,13 +53,13 @@ class Srtcp:
         return sealed + keys.tag(sealed, suite.rtcp_tag)
 
     def unprotect(self, packet: bytes) -> bytes | int:
-        """Open a compound; AUTHENTICATION if it is not genuine or not encrypted, REPLAYED if it is not new."""
+        """Decrypt a compound; AUTHENTICATION if it is not genuine or not encrypted, REPLAYED if it is not new."""
         suite = self._suite
         size = suite.rtcp_tag
         if len(packet) < CLEAR + WORD + size:
             return AUTHENTICATION
         keys = self._keys or self._session()
-        # GCM has its tag before the word, HMAC behind it
+        # GCM has its tag before the word, HMAC after it
         end = len(packet) if suite.aead else len(packet) - size
         index = int.from_bytes(packet[end - WORD : end], "big") ^ ENCRYPTED
         head, body, ssrc = packet[:CLEAR], packet[CLEAR : end - WORD], int.from_bytes(packet[4:CLEAR], "big")
@@ -82,7 +82,7 @@ class Srtcp:
         return head + plain
 
     def _turn_to(self, ssrc: int) -> None:
-        """Remember the source that reported until now, and look up this one."""
+        """Store the previous source and look up this one."""
         if self._newest >= 0:
             if self._seen is None or len(self._seen) >= MAX_SOURCES:
                 self._seen = {}

@@ -1,4 +1,4 @@
-"""Crypto suites of SRTP (RFC 4568 section 6.2, 6188, 7714): what each fixes, and the session keys of the protocol."""
+"""Crypto suites of SRTP (RFC 4568 section 6.2, 6188, 7714): their parameters, and the session keys of a protocol."""
 
 from dataclasses import dataclass
 from hashlib import sha1
@@ -8,10 +8,10 @@ from pylibsrtp import Policy
 
 from media.errors import UnusableKey
 
-#: Bytes of the session keys for HMAC-SHA1 and of the salt that a counter is mixed with (RFC 3711 section 4.3.1).
+#: Bytes of the HMAC-SHA1 session key, and of the salt that is mixed into the counter (RFC 3711 section 4.3.1).
 AUTHENTICATION_KEY = 20
 SALT = 14
-#: Bytes that SHA-1 takes at a time, to which HMAC fills up its key, and what HMAC mixes into each (RFC 2104 section 2).
+#: SHA-1's block size, to which HMAC pads its key, and the bytes that HMAC mixes into each block (RFC 2104 section 2).
 _BLOCK = 64
 _INNER, _OUTER = (bytes(byte ^ pad for byte in range(256)) for pad in (0x36, 0x5C))
 _INNER_REST, _OUTER_REST = (table[:1] * (_BLOCK - AUTHENTICATION_KEY) for table in (_INNER, _OUTER))
@@ -19,9 +19,9 @@ _INNER_REST, _OUTER_REST = (table[:1] * (_BLOCK - AUTHENTICATION_KEY) for table 
 
 @dataclass(frozen=True, slots=True)
 class Suite:
-    """What a crypto suite fixes."""
+    """The parameters of a crypto suite."""
 
-    # profile of pylibsrtp; None = it has none
+    # profile of pylibsrtp; None if it has none
     profile: int | None
     # bytes of master key and salt
     key: int
@@ -29,7 +29,7 @@ class Suite:
     # bytes of the RTP and the RTCP tag
     tag: int
     rtcp_tag: int
-    # authenticated encryption: the tag is in the ciphertext, the MKI behind it
+    # authenticated encryption: the tag is in the ciphertext, the MKI after it
     aead: bool = False
 
 
@@ -46,24 +46,24 @@ SUITES = {
 
 
 def suite_of(name: str, key: bytes) -> Suite:
-    """Give a suite by name; UnusableKey if it is unknown or key‖salt has another length than it wants."""
+    """Return a suite by name; raise UnusableKey if it is unknown or key‖salt has the wrong length."""
     suite = SUITES.get(name)
     if suite is None:
         raise UnusableKey("unknown crypto suite")
     if len(key) != suite.key + suite.salt:
-        raise UnusableKey(f"the suite wants {suite.key + suite.salt} bytes of key and salt")
+        raise UnusableKey(f"the suite needs {suite.key + suite.salt} bytes of key and salt")
     return suite
 
 
 class SessionKeys:
     """Session keys of one protocol (RFC 3711 section 4.3.1), derivation rate 0; label 0 is RTP's, 3 RTCP's."""
 
-    # one object for all three: a key in an object of its own takes as much again in overhead, thousands of times
+    # one object for all three: as separate objects, thousands of keys would double their overhead
     __slots__ = ("_cut", "_keys")
 
     def __init__(self, suite: Suite, master: bytes, label: int) -> None:
         key = master[: suite.key]
-        # RFC 7714 section 11: a salt of 12 bytes is filled up with zeros
+        # RFC 7714 section 11: a salt of 12 bytes is padded with zeros
         salt = int.from_bytes(master[suite.key :].ljust(SALT, b"\0"), "big")
 
         def derive(number: int, size: int) -> bytes:
@@ -75,7 +75,7 @@ class SessionKeys:
 
     @property
     def key(self) -> bytes:
-        """Give the key of the cipher."""
+        """Return the cipher key."""
         return self._keys[: self._cut]
 
     @property
@@ -83,8 +83,8 @@ class SessionKeys:
         return int.from_bytes(self._keys[self._cut + AUTHENTICATION_KEY :], "big")
 
     def tag(self, data: bytes, size: int) -> bytes:
-        """Authenticate with HMAC-SHA1 (RFC 2104), cut to `size` bytes."""
-        # by its two hashes: OpenSSL's HMAC looks up and sets up as much again
+        """Authenticate with HMAC-SHA1 (RFC 2104), truncated to `size` bytes."""
+        # by its two hashes: OpenSSL's HMAC spends as much again on look-up and set-up
         key = self._keys[self._cut : self._cut + AUTHENTICATION_KEY]
         inner = sha1(key.translate(_INNER) + _INNER_REST + data, usedforsecurity=False).digest()
         return sha1(key.translate(_OUTER) + _OUTER_REST + inner, usedforsecurity=False).digest()[:size]
@@ -96,7 +96,7 @@ class SessionKeys:
         return _counter(keys[:cut], (salt ^ ssrc << 48 ^ index) << 16, data)
 
     def nonce(self, ssrc: int, index: int) -> bytes:
-        """Give the nonce of an SRTCP packet in GCM (RFC 7714 section 9.1)."""
+        """Return the nonce of an SRTCP packet in GCM (RFC 7714 section 9.1)."""
         return (self._salt ^ ssrc << 48 ^ index).to_bytes(12, "big")
 
 

@@ -1,8 +1,8 @@
-"""State of the streams of a call as bytes: see docs/formats/records.md, "Spool".
+"""The state of a call's streams as bytes: see docs/formats/records.md, "Spool".
 
-`pack` has everything: a fixed structure a stream, and JSON for what is rare (gaps, other sources). A batch in unbroken
-order, the fast path, changes seven numbers a stream; `moving` has those. Whatever else changes in a stream empties
-its `cold`, which tells that `pack` has to be written anew.
+`pack` writes everything: a fixed structure per stream, and JSON for what is rare (gaps, other sources). A batch in
+sequence, taken by the fast path, only changes seven numbers per stream; `moving` writes those. Any other change to a
+stream clears its `cold`, which means that `pack` is needed again.
 """
 
 import json
@@ -14,14 +14,14 @@ from media.errors import Damaged
 from media.rtp.sequence import WINDOW
 from media.stream.receiver import ReceivedStream
 
-#: Rare state in bytes is capped by MAX_GAPS and MAX_SOURCES: 128 × 90 + 16 × 400.
+#: Limit of the rare state in bytes, from MAX_GAPS and MAX_SOURCES: 128 × 90 + 16 × 400.
 _HOT = struct.Struct(f"!BB28sb8sQQQQQQQQQdI IqQQQQiIIQ{WINDOW // 8}sI".replace(" ", ""))
-#: Of the newest packet: its extended number, timestamp, arrival and step; payload bytes so far, jitter, reports sent.
+#: Of the newest packet: extended number, timestamp, arrival and step; then payload bytes, jitter, and reports sent.
 _MOVING = "QIQIQdI"
 _MOVING_OF = [struct.Struct("!" + _MOVING * n) for n in range(3)]
-#: One for all: `json.dumps` makes one each time it is asked for other separators.
+#: Shared: `json.dumps` creates an encoder each time it is called with other separators.
 _JSON = json.JSONEncoder(separators=(",", ":"))
-#: The rare state of nearly every stream: one object for all of them.
+#: The rare state of nearly every stream, as one shared object.
 _USUAL = b'{"others":[],"gaps":[],"retired":[0,0,0],"excused":[0,0],"since":0,"refused":[0,0],"current":true}'
 
 
@@ -31,7 +31,7 @@ def pack(streams: Iterable[ReceivedStream]) -> bytes:
 
 
 def moving(streams: Collection[ReceivedStream]) -> bytes | None:
-    """Serialise what batches in unbroken order change, once per call and tick; None if more changed since `pack`."""
+    """Serialise what batches in sequence change, once per call and tick; None if more has changed since `pack`."""
     numbers: list[int | float] = []
     for stream in streams:
         if stream.cold is None:
@@ -42,7 +42,7 @@ def moving(streams: Collection[ReceivedStream]) -> bytes | None:
 
 
 def _moving_of(count: int) -> struct.Struct:
-    """Give the form of as many streams; nearly all calls have one or two."""
+    """Return the structure for this many streams; nearly all calls have one or two."""
     return _MOVING_OF[count] if count < len(_MOVING_OF) else struct.Struct("!" + _MOVING * count)
 
 
@@ -76,9 +76,9 @@ def _cold(stream: ReceivedStream) -> bytes:
 
 
 def restore(state: bytes, moved: bytes, streams: dict[int, ReceivedStream]) -> set[int]:
-    """Put state and what has moved since back into fresh streams, with their SRTP contexts; give those that it knew.
+    """Restore new streams, with their SRTP contexts, from a state and later changes; return the streams that it holds.
 
-    Streams that are gone are passed over. Damaged if it is none.
+    Streams that no longer exist are skipped. Raise Damaged if it is malformed.
     """
     at = number = 0
     knew: set[int] = set()
@@ -108,7 +108,7 @@ def _restore(stream: ReceivedStream, fields: tuple[Any, ...], rare: dict[str, An
 
 
 def _move(stream: ReceivedStream, moved: tuple[Any, ...], check: bytes) -> None:
-    """Go on to what a slot says: since its base only packets in unbroken order came."""
+    """Apply what a slot says: since the full state, only packets in sequence came."""
     *numbers, reports = moved
     stream.reception.go_on(*numbers)
     stream.gaps.go_on()

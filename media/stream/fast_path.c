@@ -1,16 +1,16 @@
 /*
  * The fast path in C: what media/stream/fast_path.py does with a batch that becomes a RUN, in one call.
  *
- * media/stream/fast_path_c.py loads it where it was compiled (hatch_build.py), and nothing depends on that: the same batch gives the
- * same bytes and figures in Python, for a third more of a worker's time. What is not a RUN is opened here and left to
- * Python, which finds each packet with libsrtp's status. Nothing of a stream is kept here, and nothing here changes
- * anything but the memory that it is given and libsrtp's session.
+ * media/stream/fast_path_c.py loads it if it was compiled (hatch_build.py). It is optional: Python gives the same bytes
+ * and figures for the same batch, and takes a third more of a worker's time. A batch that is no RUN is opened here and
+ * left to Python, which finds libsrtp's status of each packet. No state of a stream is kept here, and only the memory
+ * that is passed in and libsrtp's session are changed.
  */
 #include <endian.h>
 #include <stdint.h>
 #include <string.h>
 
-/* of media/receive/batch.py and media/records/record_format.py; tests/media/stream/test_fast_path_c.py compares them */
+/* from media/receive/batch.py and media/records/record_format.py; tests/media/stream/test_fast_path_c.py compares them */
 enum { SLOTS = 64, NEAR = 384, MMSGHDR = 64, NAME = 32, CONTROL = 32, LENGTH_AT = 56, TIME_AT = 16 };
 enum { CONTROL_AT = SLOTS * (MMSGHDR + NAME), NEAR_AT = CONTROL_AT + SLOTS * CONTROL };
 enum { RTP_HEADER = 12, RUN = 1, RUN_HEAD = 38, DELTA_NS = 100000, RECORD = RUN_HEAD + 2 * (SLOTS - 1) + SLOTS * NEAR };
@@ -20,21 +20,21 @@ enum { RTP_HEADER = 12, RUN = 1, RUN_HEAD = 38, DELTA_NS = 100000, RECORD = RUN_
 enum outcome { UNTOUCHED, OPENED, STORED };
 
 struct batch {
-    /* where, the same for every batch of a workbench */
+    /* memory, the same for every batch of a workbench */
     int (*unprotect)(void *session, void *packet, int *length); /* srtp_unprotect of libsrtp */
-    uint8_t *bench, *record;    /* SLOTS x NEAR bytes for packets in plain, RECORD bytes for a RUN */
-    int *lengths, *statuses;    /* SLOTS each, of packets in plain */
-    /* asked */
+    uint8_t *bench, *record;    /* SLOTS x NEAR bytes for decrypted packets, RECORD bytes for a RUN */
+    int *lengths, *statuses;    /* SLOTS each, of decrypted packets */
+    /* input */
     void *session;              /* of libsrtp; NULL: plain RTP */
     const uint8_t *lane;        /* as media/receive/batch.py describes it */
-    int64_t arrived, quiet;     /* ns: newest arrival of the stream; silence after which nothing is to be stored unseen */
-    uint64_t sequence;          /* the extended number that is due */
+    int64_t arrived, quiet;     /* ns: newest arrival of the stream; silence after which the slow path must decide */
+    uint64_t sequence;          /* the expected extended number */
     int64_t source_arrived;     /* ns: of the packet before that */
     double unit, jitter;        /* ns of a timestamp unit; ns */
     uint32_t first, count;      /* slots */
-    uint32_t tag;               /* bytes behind a payload */
+    uint32_t tag;               /* bytes after a payload */
     uint32_t stream, payload_type, ssrc, timestamp; /* of the packet before */
-    /* told */
+    /* output */
     int64_t last_arrival;
     double jitter_now;
     uint32_t size, written;     /* common length as received, 0 = they differ; bytes of the record */
@@ -62,7 +62,7 @@ static uint8_t *put(uint8_t *at, uint64_t value, int bytes)
     return at + bytes;
 }
 
-/* Slots are counted from the first that was asked for. */
+/* Slots are counted from the first one of the batch. */
 static uint32_t length_of(const struct batch *b, uint32_t slot)
 {
     uint32_t length;
@@ -77,7 +77,7 @@ static int64_t arrival_of(const struct batch *b, uint32_t slot)
     return (uint64_t)time[0] * SECOND + (uint64_t)time[1];
 }
 
-/* A dead worker may have left any time. What is too large wraps, which C promises of unsigned numbers only. */
+/* A dead worker may have left any time. Overflow is only defined for unsigned numbers, which wrap. */
 static int64_t between(int64_t before, int64_t now)
 {
     return (uint64_t)now - (uint64_t)before;
@@ -93,7 +93,7 @@ static const uint8_t *plain(const struct batch *b, uint32_t slot)
     return b->session ? b->bench + slot * NEAR : received(b, slot);
 }
 
-/* Note the length that all have in common; tell whether each lies in one piece and can be a packet. */
+/* Set the common length of all packets; return whether each lies in one piece and can be a packet. */
 static int measure(struct batch *b)
 {
     int same = 1;
@@ -107,7 +107,7 @@ static int measure(struct batch *b)
     return 1;
 }
 
-/* Decrypt a copy of each packet: what was received stays for a successor. Tell whether all are genuine. */
+/* Decrypt a copy of each packet; a successor needs what was received. Return whether all are genuine. */
 static int open_all(struct batch *b)
 {
     int refused = 0;
@@ -122,9 +122,9 @@ static int open_all(struct batch *b)
 }
 
 /*
- * Tell whether one RUN says it all: the numbers that are due, one size, type, source and step, plain headers without
- * marker, arrivals that rise by less than a second each. A number or timestamp that wraps inside of the batch is left
- * to Python, which makes a MIXED of it.
+ * Return whether one RUN describes it all: the expected numbers, one size, type, source and step, plain headers without
+ * marker, arrivals that rise by less than a second each. If a number or timestamp wraps within the batch, Python makes
+ * a MIXED of it.
  */
 static int in_order(struct batch *b)
 {
@@ -146,7 +146,7 @@ static int in_order(struct batch *b)
             return 0;
         before = now;
     }
-    /* of two packets one may have leapt, which a third one in sequence has to bear out (media/stream/source_probation.py) */
+    /* of two packets one may have jumped, which a third in sequence must confirm (media/stream/source_probation.py) */
     if (last == 1 && !b->session && b->step * b->unit > between(begun, b->last_arrival) + LEAP)
         return 0;
     b->last_timestamp = stamp + last * b->step;

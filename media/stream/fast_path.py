@@ -1,10 +1,10 @@
-"""The fast path: a batch in unbroken order goes to its record in a handful of C calls for all its packets.
+"""The fast path: store a batch in sequence with a handful of C calls for all its packets.
 
-Where fast_path.c was compiled, most batches take one call of that (media.stream.fast_path_c); the bytes and figures are
-the same.
+If fast_path.c was compiled, most batches take one call of that (media.stream.fast_path_c), with the same bytes and
+figures.
 
-Packets of one size and step become a RUN, others a MIXED. Whatever is not in order, marked where it should not be, or
-not genuine takes the slow path (media.stream.receiver), which finds the same packets in the same memory.
+Packets of equal size and step become a RUN, others a MIXED. A batch that is not in sequence, has a marker in the wrong
+place, or is not genuine takes the slow path (media.stream.receiver), which finds the same packets in the same memory.
 """
 
 from itertools import pairwise, repeat, starmap
@@ -41,25 +41,25 @@ _pack_run = record_format.pack_run
 _RUN_FIXED = record_format.RUN_HEAD - record_format.HEAD
 _RUN_TYPE = record_format.Kind.RUN << 24
 _DELTA = record_format.DELTA_NS
-#: Of the memory of a batch in words of four bytes: the first SSRC, and from one packet to the next.
+#: A batch's memory in words of four bytes: position of the first SSRC, and distance from one packet to the next.
 _SSRC_AT, _STRIDE = 2, NEAR // 4
-#: Payload bytes of one MIXED: a successor is left the record that the last segment cuts, so it should not be long.
+#: Payload bytes of one MIXED, kept small: the record that the last segment cuts is saved for a successor.
 MOST = 16 * 1024
-#: Packets of the shortest batch.
+#: Packets in the shortest batch.
 LEAST = 2
 
 
 class Opened(NamedTuple):
-    """A batch that is readable in one memory."""
+    """A batch that was decrypted into one memory."""
 
     bench: BatchBuffer
-    # libsrtp's, one a packet; empty for plain RTP
+    # libsrtp's status, one per packet; empty for plain RTP
     statuses: list[int]
-    # the key that was tried
+    # the key that was used
     context: Context | None
-    # where the packets lie: in the bench, or plain where they were received
+    # the memory with the packets: the workbench; for plain RTP where they were received
     memory: memoryview
-    # length that all packets had when they were received, 0 = they differ
+    # common length of all packets as received; 0 = they differ
     size: int
 
 
@@ -67,9 +67,9 @@ def take(
     spec: StreamSpec, reception: Reception, keyring: Keyring | None, storing: bool, lane: Lane, count: int,
     out: list[bytes],
 ) -> tuple[bool, Opened | None]:  # fmt: skip
-    """Store a batch in unbroken order; tell whether it was that, and if not what the slow path finds opened.
+    """Store a batch in sequence; return whether it was one, and if not, what was decrypted for the slow path.
 
-    `storing` False: it is only opened, because a pause or a silence that is not explained yet wants each packet seen.
+    `storing` False: only decrypt, because a pause or an unexplained silence needs each packet to be examined.
     """
     compiled = fast_path_c.path_of(lane.workbench)
     if compiled is None or (keyring is not None and keyring.session is None):
@@ -84,14 +84,14 @@ def take(
 
 
 def _opened(keyring: Keyring | None, lane: Lane, count: int, compiled: fast_path_c.CompiledPath) -> Opened:
-    """Tell what C has left where open_all would have."""
+    """Return what C has decrypted, as `open_all` does."""
     if keyring is None:
         return Opened(lane.workbench, [], None, lane.near, compiled.size)
     return Opened(lane.workbench, compiled.statuses(count), keyring.contexts[0], lane.workbench.near, compiled.size)
 
 
 def open_all(keyring: Keyring | None, lane: Lane, count: int) -> Opened | None:
-    """Decrypt a whole batch; None if a packet is too short or too long, or the suite is not libsrtp's."""
+    """Decrypt a whole batch; None if a packet is too short or too long, or libsrtp does not support the suite."""
     bench, size = lane.workbench, lane.common_length(count)
     lengths = () if size else LENGTHS[count](lane.headers, 0)
     shortest, longest = (min(lengths), max(lengths)) if lengths else (size, size)
@@ -111,7 +111,7 @@ def open_all(keyring: Keyring | None, lane: Lane, count: int) -> Opened | None:
         bench.lengths[:] = sizes(size)
     else:
         bench.lengths[: 4 * count] = b"".join([length.to_bytes(4, "little") for length in lengths])
-    # zip fills one tuple again and again, which starmap hands on as it is; map would make one a packet
+    # zip reuses one tuple, which starmap passes on as it is; map would create one per packet
     calls = zip(repeat(keyring.session, count), bench.packet_pointers, bench.length_pointers, strict=False)
     statuses = list(starmap(_unprotect, calls))
     return Opened(bench, statuses, keyring.contexts[0], bench.near, size)
@@ -121,7 +121,7 @@ def store(
     spec: StreamSpec, reception: Reception, keyring: Keyring | None, lane: Lane, count: int, opened: Opened,
     out: list[bytes],
 ) -> bool:  # fmt: skip
-    """Store a batch in unbroken order; False if it is not that, and nothing has changed."""
+    """Store a batch in sequence; return False and change nothing if it is not one."""
     source, statuses = reception.current, opened.statuses
     if source is None or statuses.count(0) != len(statuses):
         return False
@@ -141,19 +141,19 @@ def _evenly(
     spec: StreamSpec, reception: Reception, source: Source, opened: Opened, tag: int, plain: bool, count: int,
     arrival: int, ended: int, deltas: list[int], out: list[bytes],
 ) -> bool:  # fmt: skip
-    """Store packets of equal size and step as one RUN; False if they are not that."""
+    """Store packets of equal size and step as one RUN; return False if they are not."""
     near, ssrc, payload_type = opened.memory, source.ssrc, reception.payload_type
     size = opened.size - tag
     firsts = HEADS[count](near, 0)
     first = firsts[0]
-    # V=2, no padding, extension, CSRC and marker; then payload type, sequence and timestamp, which move all in one
+    # V=2, no padding, extension, CSRC and marker; then payload type, sequence and timestamp, compared all at once
     each = firsts[1] - first
     if each >> 32 != 1 or first >> 32 != -0x80000000 | payload_type << 16 | (source.highest + 1) & 0xFFFF:
         return False
     step, timestamp, unit = each & 0xFFFFFFFF, first & 0xFFFFFFFF, reception.unit
     if count == LEAST and plain and not source_probation.follows(spec, unit, step, deltas[0]):
-        return False  # a third one has to bear it out
-    # a timestamp that wraps would look like the number behind the next one, and a number that wraps like the next type
+        return False  # a third packet must confirm it
+    # a timestamp that wraps would look like the next number, and a number that wraps like the next payload type
     if timestamp + (count - 1) * step >> 32 or (firsts[-1] ^ first) >> 48:
         return False
     if firsts != tuple(range(first, first + count * each, each)):
@@ -180,7 +180,7 @@ def _mixed(
     spec: StreamSpec, reception: Reception, source: Source, opened: Opened, tag: int, plain: bool, lane: Lane,
     count: int, arrival: int, ended: int, deltas: list[int], out: list[bytes],
 ) -> bool:  # fmt: skip
-    """Store packets of any sizes and steps as MIXED; False if their numbers have a gap or their headers are long."""
+    """Store packets of any size and step as MIXED; return False if numbers are missing or headers have extras."""
     stride, lengths = opened.bench.stride, LENGTHS[count](lane.headers, 0)
     heads = FIELDS[stride][count](opened.memory, 0)
     seconds, stamps = heads[1::5], heads[3::5]
@@ -193,7 +193,7 @@ def _mixed(
     steps = [(later - earlier) & 0xFFFFFFFF for earlier, later in pairwise(stamps)]
     leaps = plain and max(steps) * unit > source_probation.LEAP
     if leaps and not all(source_probation.follows(spec, unit, *each) for each in zip(steps, deltas, strict=True)):
-        return False  # a packet may have leapt, which a second one has to bear out
+        return False  # a packet may have jumped, which a second one must confirm
     over, memory = header.HEADER + tag, opened.memory
     starts = range(header.HEADER, count * stride, stride)
     pieces = [memory[at : at + length - over] for at, length in zip(starts, lengths, strict=False)]
@@ -209,7 +209,7 @@ def _mixed(
 
 
 def _shortest(known: int, steps: list[int], unit: float) -> int:
-    """Give the smallest timestamp step that can be a packet's length, of those known before too."""
+    """Return the smallest timestamp step that can be a packet's length, also of those known before."""
     for step in set(steps):
         if 0 < step * unit <= MAX_STEP_SECONDS * SECOND and (not known or step < known):
             known = step
@@ -220,7 +220,7 @@ def _write(
     stream: int, kind: int, source: Source, stamps: tuple[int, ...], steps: list[int], arrival: int,
     deltas: list[int], markers: list[bool], pieces: list[memoryview], out: list[bytes],
 ) -> None:  # fmt: skip
-    """Write records of at most MOST bytes, each of two packets or more (a packet has less than an eighth of MOST)."""
+    """Write records of at most MOST bytes, each of two packets or more (a packet is shorter than MOST / 8)."""
     count = len(pieces)
     tenths = [delta // _DELTA for delta in deltas]
     most = MOST // (max(map(len, pieces)) or 1)

@@ -1,5 +1,5 @@
-"""The fast path in C, where it was compiled: what media.stream.fast_path does with a batch that becomes a RUN, in one
-call for all of its packets instead of a handful for each.
+"""The fast path in C, if it was compiled: it does what media.stream.fast_path does with a batch that becomes a RUN, in
+one call for all packets.
 """
 
 from __future__ import annotations
@@ -18,20 +18,19 @@ from media.stream.reception import Reception
 #: Bytes of the longest RUN that a batch can become.
 RECORD = record_format.RUN_HEAD + 2 * (SLOTS - 1) + SLOTS * NEAR
 
-#: `struct batch` of fast_path.c: pointers to what is the same for all batches; session and lane; what is asked; what is
-#: told.
+#: `struct batch` of fast_path.c: pointers that are the same for all batches; session and lane; input; output.
 _PLACES, _ASKED, _TOLD = struct.Struct("=5Q"), struct.Struct("=qqQqddIIIIiII4x"), struct.Struct("=qdIIII")
 _SESSION = _PLACES.size // 8
 _LANE = _SESSION + 1
 _ASKED_AT = 8 * (_LANE + 1)
 _TOLD_AT = _ASKED_AT + _ASKED.size
 SIZE = _TOLD_AT + _TOLD.size
-#: No silence at all is short enough.
+#: Used when any silence needs the slow path.
 _NOT_FOR_STORING = (0, -(1 << 63), 0, 0, 0, 0)
 
 
-#: What became of a batch: nothing, it was not even opened; it lies in the workbench, each packet with libsrtp's status;
-#: a record was made of it, and the reception counts it.
+#: Outcome for a batch: not touched; decrypted into the workbench, with libsrtp's status of each packet; or stored as a
+#: record and counted.
 UNTOUCHED, OPENED, STORED = range(3)
 
 
@@ -40,7 +39,7 @@ def _place(thing: Any) -> int:
 
 
 def path_of(bench: BatchBuffer) -> CompiledPath | None:
-    """Give the way through C for the batches of a workbench; None where there is no library."""
+    """Return the C path for the batches of a workbench; None if there is no library."""
     known: CompiledPath | None = bench.extension
     if known is None and (found := fast_path_library.library()) is not None:
         known = CompiledPath(found, bench)
@@ -49,7 +48,7 @@ def path_of(bench: BatchBuffer) -> CompiledPath | None:
 
 
 class CompiledPath:
-    """The way of a worker's batches through C, with the memory for one batch."""
+    """The C path for a worker's batches, with the memory for one batch."""
 
     def __init__(self, found: Any, bench: BatchBuffer) -> None:
         self._take = found.fast_path_take
@@ -68,9 +67,9 @@ class CompiledPath:
         self, stream: int, reception: Reception, keyring: Keyring | None, storing: bool, lane: Lane, count: int,
         out: list[bytes],
     ) -> int:  # fmt: skip
-        """Open a batch and store it if it is in unbroken order; the caller sees to keys that are not libsrtp's.
+        """Decrypt a batch and store it if it is in sequence; the caller handles keys that are not libsrtp's.
 
-        `storing` False: open it only.
+        `storing` False: only decrypt.
         """
         source = reception.current
         pointers, batch = self._pointers, self._batch
@@ -94,10 +93,10 @@ class CompiledPath:
 
     @property
     def size(self) -> int:
-        """Give the length that all packets of the last batch had when they were received, 0 = they differ."""
+        """Return the common length of all packets of the last batch as received; 0 = they differ."""
         return int(_TOLD.unpack_from(self._batch, _TOLD_AT)[2])
 
     def statuses(self, count: int) -> list[int]:
-        """Give libsrtp's status of each packet of the last batch that was opened."""
+        """Return libsrtp's status of each packet in the last decrypted batch."""
         found: list[int] = ffi.unpack(self._statuses, count)
         return found

@@ -1,4 +1,4 @@
-"""Shell: the library that media/stream/fast_path.c was compiled to when the recorder was installed (hatch_build.py)."""
+"""Shell: the library compiled from media/stream/fast_path.c when the recorder was installed (hatch_build.py)."""
 
 import ctypes
 import struct
@@ -9,13 +9,13 @@ from typing import Any
 
 SOURCE = Path(__file__).with_name("fast_path.c")
 LIBRARY = Path(__file__).with_name("_fast_path.so")
-#: Of an ELF header of 64 bits: where the table of sections begins; bytes of an entry, entries (elf(5)).
+#: In a 64-bit ELF header: offset of the section table; size of an entry, number of entries (elf(5)).
 _SECTIONS = struct.Struct("=40xQ10xHH")
 
 
 @cache
 def library() -> Any | None:
-    """Load it; None where there is none, only a part of one, or one of another fast_path.c than lies here."""
+    """Load it; return None if it is missing, incomplete, or compiled from a different fast_path.c."""
     try:
         if not _whole(LIBRARY.read_bytes()):
             return None
@@ -31,7 +31,7 @@ def library() -> Any | None:
 
 
 def _whole(data: bytes) -> bool:
-    """Tell whether the table of sections is there, which linkers write last: a loader dies of half a file (SIGBUS)."""
+    """Return whether the section table is there, which linkers write last: loading half a file ends in SIGBUS."""
     if len(data) < _SECTIONS.size:
         return False
     begin, size, count = _SECTIONS.unpack_from(data)

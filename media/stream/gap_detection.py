@@ -1,4 +1,4 @@
-"""What is missing of one stream and why: numbers that did not come, times in which nobody listened or spoke."""
+"""What is missing from one stream and why: numbers that did not come, and times when nobody listened or spoke."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from media.stream.reception import AGREE, Reception
 from media.stream.refused_packets import RefusedPackets
 
 SECOND = 1_000_000_000
-#: The longest packet in use (RFC 6716: 120 ms of Opus); beyond, the sender was silent in between (DTX).
+#: The longest packet in use (RFC 6716: 120 ms of Opus); beyond it, the sender was silent (DTX).
 MAX_PACKET_NS = 120_000_000
-#: ns of silence that are a gap unless something explains them: the longest time between two reports (RFC 3550 section
-#: 6.2), in which also a sender with nothing to say shows that it is there.
+#: Unexplained silence of this many ns is a gap: the longest time between two reports (RFC 3550 section 6.2), within
+#: which even a sender with nothing to say reports.
 QUIET = 5_000_000_000
 #: Comfort noise (RFC 3389): the sender says that it is silent.
 COMFORT = 13
-#: Bytes of a G.723.1 payload that can only end in a silence frame of 4: alone, or after one voice frame of 24.
+#: Sizes of a G.723.1 payload that can only end in a 4-byte silence frame: alone, or after one 24-byte voice frame.
 G723_SILENCE = (4, 28)
-#: ns within which each socket of a call is emptied, twice a tick: so long before the newest packet of any stream
-#: nothing of another one was waiting.
+#: ns within which each socket of a call is emptied, twice a tick: nothing older than this, compared with the newest
+#: packet of any stream, was still waiting in another socket.
 EMPTIED = 2_000_000_000
-#: ns after which a call in which nobody was ever heard notes again that somebody listens.
+#: ns after which a call that never received anything notes again that its sockets are read.
 LISTENING = 10_000_000_000
-#: ns since the newest packet after which no older one is late: one that is overtaken is overtaken by what still comes.
+#: ns after the newest packet beyond which no older packet counts as late: reordering needs packets that still arrive.
 GOING_ON = SECOND // 5
 NEVER = (1 << 63) - 1
 
 
 class GapTracker(Gaps):
-    """The gaps of a stream, and what decides whether more of them are to be noted."""
+    """The gaps of a stream, and what decides whether more are noted."""
 
     __slots__ = (
         "excused_from",
@@ -48,33 +48,33 @@ class GapTracker(Gaps):
     )
 
     def __init__(self, reception: Reception, *, quiet: bool) -> None:
-        """Begin with nothing missed; `quiet`: nothing is to come before the end of a hold or pause."""
+        """Start with no gaps; `quiet`: nothing is expected before the end of a hold or pause."""
         super().__init__()
         self.reception = reception
         self.refused = RefusedPackets()
-        #: Packets missing in this time (ns) are nobody's fault: hold, pause.
+        #: Packets missing in this time (ns) are explained by a hold or pause.
         self.excused_from = 0
         self.excused_until = NEVER if quiet else 0
-        #: From when on (ns) silence is a gap: answer, end of a hold, a report of silence; 0 = never, NEVER = not now.
+        #: From when (ns) silence is a gap: answer, end of a hold, a report of silence; 0 = never, NEVER = not now.
         self.since = 0
-        #: A silence is marked that the next packet may explain.
+        #: A silence is noted that the next packet may explain.
         self.unsettled = False
-        #: When a successor took over; whether the sockets were those of before.
+        #: When a successor took over, and whether it kept the sockets.
         self.resumed_at = 0
         self.kept = True
-        #: When (ns) its socket was last known to be empty, while nobody was ever heard.
+        #: When (ns) the socket was last known to be empty, while nothing was ever received.
         self.listened = 0
 
     def expect(self, at: int | None) -> None:
-        """Expect media from a time on (ns), None: not now; in a hold or pause not before its end."""
+        """Expect media from a time (ns), None: not now; during a hold or pause not before its end."""
         self.since = NEVER if at is None or self.excused_until == NEVER else at
 
     # ---- packets ----
     def note(self, source: Source, extended: int, timestamp: int, arrival: int) -> None:
-        """Note the packets missing before `extended`, without those that a hold or pause explains."""
+        """Note the packets missing before `extended`, except those that a hold or pause explains."""
         missing = extended - source.highest - 1
         shared = min(arrival, self.excused_until) - max(source.arrival, self.excused_from)
-        # the RTP clock went on in a hold, whether the numbers did or not
+        # the RTP clock ran on during a hold, whether or not the numbers did
         each = self.reception.packet_ns(source) if shared > 0 else self._each(source, missing, timestamp)
         excused = _in_hold(missing, -(-shared // each), each) if shared > 0 else 0
         if excused and source.arrival < self.resumed_at and not self.kept:
@@ -87,9 +87,7 @@ class GapTracker(Gaps):
         self.add(end - missing * each, end, reason, source.ssrc, extended - missing, extended - 1)
 
     def late(self, source: Source, extended: int, first: int, arrival: int) -> None:
-        """Take a late packet out of its gap; one from before the `first` heard so far shows what is
-        missing in between.
-        """
+        """Remove a late packet from its gap; one from before the `first` received so far shows a gap in between."""
         missing = first - extended - 1
         if missing < 0:
             self.fill(source.ssrc, extended)
@@ -99,13 +97,13 @@ class GapTracker(Gaps):
         self.add(begin, begin + missing * each, Reason.LOSS, source.ssrc, extended + 1, first - 1)
 
     def too_late(self, source: Source, extended: int) -> None:
-        """Take note of a packet that came too late to be stored: that is why its number is missing."""
+        """Note that a packet came too late to be stored, which is why its number is missing."""
         self.name(source.ssrc, extended, Reason.LATE)
 
     def overdue(self, source: Source, extended: int, timestamp: int, arrival: int) -> bool:
-        """Tell a late packet of this source from a sender that starts anew: it is missing, and its timestamp fits.
+        """Tell a late packet of this source from a restarted sender: its number is missing and its timestamp fits.
 
-        Where nothing came any more it is no late one: then the newest number was not the sender's, or it has gone back.
+        If nothing else comes any more, it is not late: the newest number was not the sender's, or the sender went back.
         """
         behind = source.highest - extended
         if behind < WINDOW or arrival - source.arrival > GOING_ON or not self.holds(source.ssrc, extended):
@@ -115,20 +113,20 @@ class GapTracker(Gaps):
         return abs(off) * self.reception.unit <= SECOND
 
     def unopened(self, packet: bytes, arrival: int) -> None:
-        """Note a packet that no key opens: of the source that speaks, or of anybody while it is silent."""
+        """Note a packet that no key opens, from the current source, or from anybody while that is silent."""
         source, last = self.reception.current, self.reception.last_arrival
         if source is None or arrival - last > SECOND or int.from_bytes(packet[8:12]) == source.ssrc:
             self.refused.note(arrival, last)
 
     # ---- times ----
     def note_time(self, source: Source, end: int, reason: Reason) -> None:
-        """Note the time since the last packet of a source, whatever came in it; holds and pauses are not counted."""
+        """Note the time since the last packet of a source, except holds and pauses."""
         self._between(source, source.arrival + self.reception.packet_ns(source), end, reason)
 
     def unstored(self, spec: StreamSpec, count: int, begin: int, end: int) -> None:
-        """Mark the time (ns) in which packets came that the disk has not taken; it may go on.
+        """Note the time (ns) in which packets came that were not written to disk; it may continue.
 
-        They last as long as they do, however late a busy machine sent or took them; of pictures only the time says it.
+        The packets' own length counts, however late a busy machine sent or read them; for pictures only the time.
         """
         source = self.reception.current
         each = self.reception.packet_ns(source) if source and spec.continuous else 0
@@ -143,23 +141,22 @@ class GapTracker(Gaps):
             self.since = NEVER
         source = self.reception.current
         if self.excused_until and (source is None or source.arrival <= self.excused_from):
-            begin = min(begin, self.excused_from)  # nothing came since: one gap may span both
+            begin = min(begin, self.excused_from)  # nothing came since, so one gap may span both
         self.excused_from, self.excused_until = begin, end
 
     def finish(self, spec: StreamSpec, at: int) -> None:
-        """At the end: mark what could have come while nobody listened and nothing came after, then the silence."""
+        """At the end, note the time when nobody listened and nothing came after it, then the silence."""
         source = self.reception.current
         if source is not None and not self.kept and source.arrival < self.resumed_at:
-            self._between(source, source.arrival, self.resumed_at, Reason.RESTART)  # as many as may have come
+            self._between(source, source.arrival, self.resumed_at, Reason.RESTART)  # as many packets as may have come
         self.watch(spec, at)
         self.settle()
 
     # ---- restart ----
     def resume(self, spec: StreamSpec, pauses: Pauses, at: int, kept: bool, heard: int = 0) -> None:
-        """Go on as the successor of a worker, which may not have come to a hold or pause that began or ended.
+        """Continue as the successor of a worker, which may have missed the start or end of a hold or pause.
 
-        `heard`: when the newest packet came of all streams that it had at its last commit (ns), 0 if this was none of
-        them.
+        `heard`: when the newest packet of all streams in its last commit came (ns); 0 if this stream was not in it.
         """
         quiet = spec.held or pauses.lasting
         if quiet and self.excused_until != NEVER:
@@ -167,19 +164,19 @@ class GapTracker(Gaps):
         elif self.excused_until == NEVER and not quiet:
             self.forgive(spec, self.excused_from, max(self.excused_from, spec.since or at))
         if kept and self.unheard:
-            return  # what the restart before has cost, which lost the sockets, is still to be seen
+            return  # what an earlier restart that lost the sockets has cost is still open
         if not kept and self.reception.current is None:
             # the clock may have been set back
             self._silent_until(spec, min(at, max(heard, self.listened)) - EMPTIED)
         self.resumed_at, self.kept = at, kept
-        if not kept and self.reception.current is not None:  # the time before is the restart's
+        if not kept and self.reception.current is not None:  # the time before belongs to the restart
             self.since = max(self.since, at)
 
     def _silent_until(self, spec: StreamSpec, end: int) -> None:
-        """Mark that a stream which was never heard was listened to until then, but for a restart before."""
+        """Note that a stream that was never heard was listened to until then, except for an earlier restart."""
         restart = 0 if self.kept else self.resumed_at
         if not self.since or max(self.since, restart) >= end:
-            return  # nothing is known that the restart before has not cost
+            return  # nothing is known beyond what the earlier restart has cost
         self.first_heard(spec, restart)
         self.watch(spec, end)
         self.settle()
@@ -188,7 +185,7 @@ class GapTracker(Gaps):
     def listens(self, now: int) -> bool:
         """Note from time to time that the socket of a stream that was never heard was empty; True if it was noted.
 
-        Also where the last note is of a clock that was set back since.
+        Also note it if the last note is from a clock that has since been set back.
         """
         if not self.since:
             return False
@@ -199,21 +196,19 @@ class GapTracker(Gaps):
 
     @property
     def unheard(self) -> bool:
-        """Tell whether nothing came since a restart that lost the sockets: a successor has to know of it, too."""
+        """Return whether nothing came since a restart that lost the sockets; a successor has to know it too."""
         return not self.kept and self.reception.last_arrival < self.resumed_at
 
     def first_heard(self, spec: StreamSpec, arrival: int) -> None:
-        """At the first packet of a stream: note what a restart cost before it, whose numbers nobody has heard."""
+        """At the first packet of a stream, note what a restart cost before it; those numbers are unknown."""
         if not self.kept and spec.continuous and 0 < self.since < self.resumed_at:
-            # one that came later than a packet's length after had nothing to say yet
+            # a packet that came more than one packet length later had nothing before it
             self.add(self.since, min(arrival, self.resumed_at + MAX_PACKET_NS), Reason.RESTART)
             self.since = self.resumed_at
 
     # ---- silence ----
     def watch(self, spec: StreamSpec, until: int) -> None:
-        """Mark a silence that has lasted too long, until the next packet tells more of it; none is expected in
-        a hold.
-        """
+        """Note a silence that has lasted too long, until the next packet explains it; in a hold none is expected."""
         reception = self.reception
         source, last = reception.current, reception.last_arrival
         begin = max(last + reception.packet_ns(source) if source else 0, self.since)
@@ -223,9 +218,7 @@ class GapTracker(Gaps):
         self.unsettled = True
 
     def broken(self, spec: StreamSpec, source: Source | None, timestamp: int, arrival: int) -> None:
-        """End a silence with a packet: it was none of a sender whose RTP clock went on (DTX, or a loss by its
-        numbers).
-        """
+        """End a silence with a packet; it was no gap if the sender's RTP clock ran on (DTX, or a numbered loss)."""
         if arrival - self.reception.last_arrival > QUIET:
             self.watch(spec, arrival)
         if not self.unsettled:
@@ -236,9 +229,9 @@ class GapTracker(Gaps):
         self.unsettled = False
 
     def silent(self, ssrc: int, arrival: int) -> bool:
-        """Take a report that says that its sender has sent nothing: up to then no packet is missing.
+        """Process a report that its sender has sent nothing: up to then no packet is missing.
 
-        False if that says nothing of this stream.
+        Return False if it says nothing about this stream.
         """
         source = self.reception.current
         if self.since == NEVER or (source is not None and source.ssrc != ssrc):
@@ -248,10 +241,9 @@ class GapTracker(Gaps):
 
     # ---- lengths ----
     def _uncounted(self, source: Source, missing: int, timestamp: int, arrival: int) -> int:
-        """Give how many packets long the RTP clock went on without the numbers, 0 if it ran ahead of ours: it began
-        anew.
+        """Return by how many packets the RTP clock ran on without the numbers; 0 if it ran ahead of ours (a restart).
 
-        Of a hold during a restart, of which much more is missing than what fits into it, only that tells what was lost.
+        For a hold during a restart, when much more is missing than fits into it, only this tells what was lost.
         """
         moved = ((timestamp - source.timestamp) & 0xFFFFFFFF) * self.reception.unit
         elapsed = arrival - source.arrival
@@ -260,18 +252,18 @@ class GapTracker(Gaps):
         return max(0, int(moved // self.reception.packet_ns(source)) - 1 - missing)
 
     def _each(self, source: Source, missing: int, timestamp: int) -> int:
-        """Give what each missing packet lasts: by the RTP clock, unless the sender was silent in between."""
+        """Return the length of each missing packet: by the RTP clock, unless the sender was silent in between."""
         each = ((timestamp - source.timestamp) & 0xFFFFFFFF) / (missing + 1) * self.reception.unit
         return int(each) if 0 < each <= MAX_PACKET_NS else self.reception.packet_ns(source)
 
     def _between(self, source: Source, begin: int, end: int, reason: Reason) -> None:
-        """Note what of a time lies outside of the last hold or pause, in whole packets of the source."""
+        """Note the part of a time outside the last hold or pause, in whole packets of the source."""
         each = self.reception.packet_ns(source)
         for since, until in self._outside(begin, end):
             self.add(until - -(-(until - since) // each) * each, until, reason)
 
     def _outside(self, begin: int, end: int) -> Iterator[tuple[int, int]]:
-        """Yield what of a time lies outside of the last hold or pause."""
+        """Yield the parts of a time outside the last hold or pause."""
         if self.excused_until <= begin or self.excused_from >= end:
             yield begin, end
             return
@@ -280,7 +272,7 @@ class GapTracker(Gaps):
 
     # ---- checkpoint ----
     def state(self) -> dict[str, Any]:
-        """Give what a successor has to know beside the gaps, and that changes rarely."""
+        """Return what a successor has to know besides the gaps, and that changes rarely."""
         return {
             "excused": [self.excused_from, self.excused_until],
             "since": self.since if self.since > self.reception.last_arrival else 0,
@@ -288,7 +280,7 @@ class GapTracker(Gaps):
         }
 
     def rarer(self) -> dict[str, Any]:
-        """Give what few streams have."""
+        """Return what few streams have."""
         rare: dict[str, Any] = {}
         if self.listened and self.reception.current is None:
             rare["listened"] = self.listened
@@ -297,7 +289,7 @@ class GapTracker(Gaps):
         return rare
 
     def restore(self, missing_ns: int, rare: dict[str, Any]) -> None:
-        """Take back what `state` and `rarer` gave."""
+        """Restore what `state` and `rarer` returned."""
         self.excused_from, self.excused_until = rare["excused"]
         self.since = rare["since"]
         self.listened = rare.get("listened", 0)
@@ -314,9 +306,9 @@ class GapTracker(Gaps):
 
 
 def _comfort(spec: StreamSpec, reception: Reception) -> bool:
-    """Tell whether the last packet announced silence: comfort noise, a silence frame (G.729B, G.723.1A), DTX of Opus.
+    """Return whether the last packet announced silence: comfort noise, a silence frame (G.729B, G.723.1A), Opus DTX.
 
-    G.723.1 tells by its size alone only where no sum of voice frames is the same.
+    For G.723.1, the size tells only if no number of voice frames has the same size.
     """
     name, size = spec.codec(reception.payload_type)[0].upper(), reception.last_size
     if reception.payload_type == COMFORT or name == "CN":
@@ -327,10 +319,10 @@ def _comfort(spec: StreamSpec, reception: Reception) -> bool:
 
 
 def _in_hold(missing: int, fitting: int, each: int) -> int:
-    """Give how many of the missing packets a hold explains, into which so many fit.
+    """Return how many of the missing packets are explained by a hold with room for `fitting` packets.
 
-    Most senders' numbers stand still in a hold: then the few that are missing were lost beside it. Others count what
-    they do not send, all of it or, where the speaker was silent at times, a good part.
+    Most senders' numbers stand still during a hold; then the few missing ones were lost outside it. Others count
+    packets that they do not send: all of them or, if the speaker was silent at times, a good part.
     """
     lost_beside = missing * 2 < fitting and missing * each < QUIET
     return 0 if lost_beside else min(missing, fitting)

@@ -1,13 +1,13 @@
-"""The gaps of one stream: where audio should be and is not, and why."""
+"""The gaps of one stream: where audio is missing, and why."""
 
 from enum import StrEnum
 
-#: Gaps kept apart per stream; beyond, the oldest two become one, so that hours of 1 % loss stay small.
+#: Gaps kept separately per stream; beyond, the oldest two are merged, so that hours of 1 % loss stay small.
 MAX_GAPS = 128
 
 
 class Reason(StrEnum):
-    """Why audio is missing, what weighs more last (docs/api.md)."""
+    """Why audio is missing; a later member takes precedence (docs/api.md)."""
 
     LOSS = "loss"
     LATE = "late"
@@ -18,22 +18,22 @@ class Reason(StrEnum):
 
 
 _WEIGHTS = list(Reason)
-#: Losses to whoever listens: the packets have numbers and were not there in time.
+#: Losses for a listener: the packets have numbers and were not there in time.
 _LOST = frozenset({Reason.LOSS, Reason.LATE, Reason.DECRYPT})
 
-#: from ns, to ns, reason, ssrc, first missing extended number, last one (-1: not to be filled any more, -2: a silence
+#: from ns, to ns, reason, ssrc, first missing extended number, last one (-1: cannot be filled any more, -2: a silence
 #: that the next packet may explain)
 Gap = tuple[int, int, str, int, int, int]
 CLOSED, UNSETTLED = -1, -2
 
 
 class Gaps:
-    """An ordered, bounded list of gaps and the sum of what is missing."""
+    """An ordered, limited list of gaps, and the total time missing."""
 
     __slots__ = ("items", "missing_ns")
 
     def __init__(self) -> None:
-        #: Mostly none at all, for which a list would take memory.
+        #: Mostly empty; a list would take memory.
         self.items: tuple[Gap, ...] = ()
         self.missing_ns = 0
 
@@ -46,9 +46,9 @@ class Gaps:
         self._bound()
 
     def stretch(self, begin: int, end: int, reason: Reason, missing: int | None) -> None:
-        """Note `missing` ns of a gap as one with those of its reason that it meets; None: as much as it adds to them.
+        """Note `missing` ns of a gap, merged with overlapping gaps of its reason; None: as much as it adds to them.
 
-        It goes on while others are noted in it, so theirs is not always the last one.
+        Others are noted while it lasts, so its own gap is not always the last one.
         """
         end = max(begin, end)
         met = [gap for gap in self.items if gap[2] == reason and gap[0] <= end and gap[1] >= begin]
@@ -59,11 +59,11 @@ class Gaps:
         self._bound()
 
     def holds(self, ssrc: int, extended: int) -> bool:
-        """Tell whether a number is known to be missing."""
+        """Return whether a number is known to be missing."""
         return self._find(ssrc, extended) is not None
 
     def fill(self, ssrc: int, extended: int) -> bool:
-        """Take a late packet's time out of its gap; False if no gap holds its number."""
+        """Remove a late packet's time from its gap; return False if no gap contains its number."""
         at = self._find(ssrc, extended)
         if at is None:
             return False
@@ -73,7 +73,7 @@ class Gaps:
         return True
 
     def name(self, ssrc: int, extended: int, reason: Reason) -> bool:
-        """Give a missing number a reason of its own; False if no gap holds it or it has that reason."""
+        """Give a missing number its own reason; return False if no gap contains it or it has that reason."""
         at = self._find(ssrc, extended)
         if at is None or self.items[at][2] == reason:
             return False
@@ -89,7 +89,7 @@ class Gaps:
         return True
 
     def settle(self, withdrawn: int | None = None) -> None:
-        """End the silences that were open: as gaps, but those from `withdrawn` on were no gaps."""
+        """Settle the silences that were open: they are gaps, except from `withdrawn` on."""
         kept: list[Gap] = []
         for gap in self.items:
             begin, end, reason, *_, last = gap
@@ -103,7 +103,7 @@ class Gaps:
 
     @property
     def burst(self) -> float:
-        """Give how many packets were lost at a time, in the mean of the losses that are kept apart; 0 without any."""
+        """Return the mean number of packets lost at a time, over the losses kept separately; 0 if there are none."""
         if not self.items:
             return 0.0
         lengths = [last - first + 1 for _, _, reason, _, first, last in self.items if reason in _LOST]
@@ -111,7 +111,7 @@ class Gaps:
         return sum(lengths) / len(lengths) if lengths else 0.0
 
     def listed(self, most: int = MAX_GAPS) -> list[tuple[int, int, str]]:
-        """Give (from ns, to ns, reason) in order, touching ones of one reason joined; beyond `most`, the oldest."""
+        """Return (from ns, to ns, reason) in order, merging adjacent ones of one reason; beyond `most`, the oldest."""
         out: list[tuple[int, int, str]] = []
         for begin, end, reason, *_ in sorted(self.items):
             if out and out[-1][2] == reason and begin <= out[-1][1]:
@@ -125,7 +125,7 @@ class Gaps:
         return out
 
     def _find(self, ssrc: int, extended: int) -> int | None:
-        """Give which gap holds a number, the newest first."""
+        """Return the index of the gap that contains a number, searching the newest first."""
         for at in range(len(self.items) - 1, -1, -1):
             _, _, _, source, first, last = self.items[at]
             if source == ssrc and first <= extended <= last:
@@ -133,11 +133,11 @@ class Gaps:
         return None
 
     def _put(self, at: int, end: int, *pieces: Gap) -> None:
-        """Replace gaps by others, of which the empty ones are left out."""
+        """Replace gaps by others, leaving out empty ones."""
         self.items = (*self.items[:at], *(gap for gap in pieces if gap[4] <= gap[5]), *self.items[end:])
 
     def _split(self, at: int, extended: int) -> tuple[Gap, Gap, Gap]:
-        """Give what of a gap lies before a number, on it and behind it; what is empty ends before it begins."""
+        """Split a gap into the parts before, at and after a number; an empty part ends before it begins."""
         begin, end, reason, source, first, last = self.items[at]
         each = (end - begin) // (last - first + 1)
         middle = begin + each * (extended - first)
@@ -149,7 +149,7 @@ class Gaps:
         )
 
     def _bound(self) -> None:
-        """Join the two oldest gaps while there are too many; the reason that weighs more wins."""
+        """Merge the two oldest gaps while there are too many; the later reason in `Reason` wins."""
         while len(self.items) > MAX_GAPS:
             one, two = self.items[0], self.items[1]
             reason = max(one[2], two[2], key=_WEIGHTS.index)  # type: ignore[arg-type]  # a StrEnum equals its text

@@ -1,7 +1,7 @@
-"""Which packets must not be kept because of a pause: what came in it, and what tells of it later.
+"""Packets that must not be stored because of a pause: those that came in it, and later ones that repeat its content.
 
-A digit keyed in a pause may be held over its end and is repeated behind it (RFC 4733 section 2.3); redundant audio
-(RFC 2198) says again what was said up to some packets before.
+A digit pressed in a pause may be held beyond its end and is repeated after it (RFC 4733 section 2.3); redundant audio
+(RFC 2198) repeats what was said up to some packets before.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from media.rtp import header, red
 from media.spec import StreamSpec, unit_of
 from media.stream.pauses import Pauses
 
-#: Encoding name of digits (RFC 4733).
+#: Encoding name of DTMF events (RFC 4733).
 DIGITS = "telephone-event"
 
 
 def unwanted(spec: StreamSpec, pauses: Pauses, header: header.Parsed, packet: bytes, arrival: int) -> bool:
-    """Tell whether a packet came in a pause (`arrival` in ns), or tells of what was said or keyed in one."""
+    """Return whether a packet came in a pause (`arrival` in ns), or repeats what was said or keyed in one."""
     _, payload_type, _, timestamp, ssrc, begin, end = header
     name, clock = spec.codec(payload_type)
     if name.lower() != red.NAME:
@@ -39,7 +39,7 @@ def _tells(
     spec: StreamSpec, pauses: Pauses, payload_type: int, payload: bytes, digit: tuple[int, int], said: int,
     arrival: int,
 ) -> bool:  # fmt: skip
-    """Tell it of one block, which would have come alone at `said`; `digit`: its SSRC and timestamp."""
+    """Return the same for one block, which on its own would have come at `said`; `digit`: its SSRC and timestamp."""
     name, clock = spec.codec(payload_type)
     if name.lower() != DIGITS or len(payload) < 4:
         return pauses.covers(said)

@@ -1,25 +1,23 @@
-"""When nothing may be kept (the customer's pause), decided by the kernel's time of arrival."""
+"""When nothing may be stored (a pause by the customer), decided by the kernel's arrival times."""
 
 from collections.abc import Iterable, Sequence
 
 #: ns since the epoch: from, to (None while it lasts)
 Interval = tuple[int, int | None]
-#: Pauses that are known one by one; there are more only where nobody has emptied the sockets for a while.
+#: Pauses remembered separately; there are more only if the sockets were not emptied for a while.
 MAX_INTERVALS = 64
-#: ns after a pause in which a digit that was keyed in it may still be held, or its end be repeated (RFC 4733 section
-#: 2.5.1.4); longer while it is.
+#: ns after a pause in which a digit pressed in it may still be held, or its end be repeated (RFC 4733 section 2.5.1.4);
+#: longer while it is held.
 GRACE = 2_000_000_000
-#: ns that a digit may be old in its first packet (RFC 4733 section 2.5.1.2): one keyed right after a pause is none of
-#: it.
+#: Age in ns that a digit may have in its first packet (RFC 4733 section 2.5.1.2): one pressed right after a pause does
+#: not belong to it.
 FIRST_UPDATE = 50_000_000
-#: Digits of pauses that are remembered: of a second or two.
+#: Digits of pauses that are remembered: those of a second or two.
 MAX_DIGITS = 64
 
 
 def bounded(items: Sequence[Interval]) -> list[Interval]:
-    """Keep the newest pauses, the older ones as one: rather what came between two of those is not kept than what was
-    said in one.
-    """
+    """Keep the newest pauses and merge the older ones: losing what came between is better than storing a pause."""
     if len(items) <= MAX_INTERVALS:
         return list(items)
     old, new = items[: 1 - MAX_INTERVALS], items[1 - MAX_INTERVALS :]
@@ -33,32 +31,32 @@ class Pauses:
 
     def __init__(self, items: Iterable[Interval] = ()) -> None:
         self.items: list[Interval] = list(items)
-        #: SSRC, timestamp of what was keyed in a pause, and until when (ns) it may be held; the newest last.
+        #: SSRC and timestamp of what was keyed in a pause, and until when (ns) it may be held; the newest last.
         self._digits: tuple[tuple[int, int, int], ...] = ()
 
     @property
     def lasting(self) -> bool:
-        """Tell whether a pause lasts."""
+        """Return whether a pause is in progress."""
         return bool(self.items) and self.items[-1][1] is None
 
     def begin(self, at: int) -> bool:
-        """Begin a pause; False if one lasts already."""
+        """Start a pause; return False if one is in progress."""
         if self.lasting:
             return False
         self.items = bounded([*self.items, (at, None)])
         return True
 
     def end(self, at: int) -> bool:
-        """End the pause that lasts; False if none does."""
+        """End the pause in progress; return False if there is none."""
         if not self.lasting:
             return False
         self.items[-1] = (self.items[-1][0], at)
         return True
 
     def take_over(self, left: Iterable[Interval], over: int | None) -> None:
-        """Add the pauses that a predecessor knew to what we were told, which is newer.
+        """Add the pauses that a predecessor knew to those that we were told, which are newer.
 
-        One that lasted, and of which we were told nothing, was over at `over` (None: it lasts).
+        A pause in progress of which we were told nothing ended at `over` (None: it is still in progress).
         """
         before = [
             (begin, end if end is not None or over is None else max(begin, over))
@@ -68,13 +66,13 @@ class Pauses:
         self.items = bounded([*(item for item in before if item not in self.items), *self.items])
 
     def covers(self, arrival: int) -> bool:
-        """Tell whether a packet that arrived then must not be kept."""
-        if not self.items:  # mostly there are none, and a generator costs more than all else here
+        """Return whether a packet with this arrival time must not be stored."""
+        if not self.items:  # mostly there are none, and a generator would cost more than the rest
             return False
         return any(begin <= arrival and (end is None or arrival < end) for begin, end in self.items)
 
     def keyed(self, digit: tuple[int, int], began: int, arrival: int) -> bool:
-        """Tell whether a digit (its SSRC and timestamp) was keyed in a pause, and remember it: it may outlast that."""
+        """Return whether a digit (SSRC, timestamp) was keyed in a pause, and remember it, as it may be held longer."""
         others = tuple(each for each in self._digits if each[:2] != digit)
         known = len(others) < len(self._digits)
         if not (known or self.covers(arrival) or self.covers(began + FIRST_UPDATE)):
@@ -83,7 +81,7 @@ class Pauses:
         return True
 
     def forget(self, before: int) -> bool:
-        """Drop pauses of which nothing that is still in the sockets, or still comes, can be; True if there were any."""
+        """Remove pauses of which no packet can be in the sockets or still arrive; return True if there were any."""
         if self._digits and self._digits[-1][2] > before:
             return False
         count = len(self.items)

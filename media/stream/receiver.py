@@ -1,12 +1,12 @@
 """One recorded stream: batches in, records and counters out.
 
-The stream holds its parts and orders them: the choice of the source (`latch`, `probation`), SRTP keys (`srtp`), what
-has arrived (`reception`), what is missing and why (`gaps`), and reports (`rtcp`). Each part has its state, its share of
-a checkpoint and no knowledge of the stream: it gets what it needs as arguments and returns what it decides.
+The stream owns its parts and calls them in order: choice of the source (`latch`, `probation`), SRTP keys (`srtp`), what
+has arrived (`reception`), what is missing and why (`gaps`), and reports (`rtcp`). Each part has its own state and its
+share of a checkpoint, and does not know the stream: it is given what it needs as arguments and returns its decisions.
 
-The order of a batch: source check, SRTP, sequence, record; nothing unauthenticated changes any state. There are two
-ways to the same result: `media.stream.fast_path` for a batch in unbroken order, a handful of C calls for all of it, and
-`_singly` for everything else.
+A batch goes through source check, SRTP, sequence, record; nothing unauthenticated changes any state. There are two ways
+to the same result: `media.stream.fast_path` takes a batch in sequence with a handful of C calls, and `_singly` takes
+everything else packet by packet.
 """
 
 import contextlib
@@ -43,20 +43,20 @@ class ReceivedStream:
         self.latch = SourceLatch(spec)
         self.srtp = SrtpKeys(spec)
         self.reception = Reception()
-        #: Packets of plain RTP that do not follow and that no second one has borne out yet.
+        #: Packets of plain RTP that do not follow and wait for a second one in sequence.
         self.probation = SourceProbation()
         self.gaps = GapTracker(self.reception, quiet=spec.held or pauses.lasting)
         self.rtcp = RtcpReports(own_ssrc)
-        #: Takes (is RTCP port, datagram, sender) that is no RTP, and tells whether it was for it; with DTLS only.
+        #: Given (is RTCP port, datagram, sender) of what is no RTP; returns whether it took it. Only with DTLS.
         self.greet: Callable[[bool, bytes, Address], bool] | None = None
-        #: Encoded rare state; None = more has changed than a batch in unbroken order does (media.stream.checkpoint).
+        #: Encoded rare state; None = more has changed than a batch in sequence changes (media.stream.checkpoint).
         self.cold: bytes | None = None
 
     # ---- batches ----
     def receive(self, lane: Lane, count: int, out: list[bytes]) -> None:
-        """Take the `count` packets of a lane; append what is to be stored to `out`.
+        """Process the first `count` packets of a lane; append what is to be stored to `out`.
 
-        A report on a shared port lies among packets in unbroken order, which it does not break.
+        Reports on a shared port are taken out first and do not interrupt the sequence.
         """
         begin, sole = 0, self.latch.pure or (count > 1 and self._sole(lane, count))
         for slot in among(lane, count, self.reception.payload_type) if sole else ():
@@ -66,13 +66,13 @@ class ReceivedStream:
         self._receive(lane.behind(begin), count - begin, out, sole)
 
     def _sole(self, lane: Lane, count: int) -> bool:
-        """Tell whether all packets come from the source that was chosen; whoever has keys is connected at once."""
+        """Return whether all packets come from the chosen source; a stream with keys is connected to it at once."""
         return self.srtp.keyring is None and self.spec.dtls is None and self.latch.sole(lane, count)
 
     def _receive(self, lane: Lane, count: int, out: list[bytes], sole: bool) -> None:
-        """Take packets by the fast path, or by the slow one where they are not for that.
+        """Process packets by the fast path, or by the slow one if that does not take them.
 
-        `sole`: all of them come from the source that was chosen.
+        `sole`: all of them come from the chosen source.
         """
         if not count:
             return
@@ -86,7 +86,7 @@ class ReceivedStream:
         self._singly(lane, count, opened, out)
 
     def _singly(self, lane: Lane, count: int, opened: fast_path.Opened | None, out: list[bytes]) -> None:
-        """Take packets one by one, whatever they are."""
+        """Process packets one by one, whatever they are."""
         items: list[Item] = []
         self.cold = None
         for slot in range(count):
@@ -136,7 +136,7 @@ class ReceivedStream:
             return
         if not self.latch.name or self.trial:
             mark = self._choose(lane, slot, arrival)
-            if mark:  # behind what came before it
+            if mark:  # after what came before it
                 out.extend((*group(self.spec.stream, items), mark))
                 items.clear()
         if keyring and keyring.switched and self.reception.sources:
@@ -150,9 +150,9 @@ class ReceivedStream:
             items.append(item)
 
     def _choose(self, lane: Lane, slot: int, arrival: int) -> bytes:
-        """Choose the source of a genuine packet; give the mark that belongs before the packet, empty if none does.
+        """Choose the source of a genuine packet; return the mark to store before the packet, or empty.
 
-        What was stored of a source that gives way stays, and the mark says so.
+        What was stored from a source that is replaced stays, and the mark says so.
         """
         choice = self.latch.choose(self.spec, lane, slot, arrival, encrypted=self.srtp.keyring is not None)
         gave_way = choice is Choice.GAVE_WAY
@@ -174,7 +174,7 @@ class ReceivedStream:
                 items.append(item)
 
     def _unopened(self, packet: bytes, arrival: int, status: int) -> None:
-        """Count a packet that is not genuine, a replay, or too late for libsrtp to tell."""
+        """Count a packet that is not genuine, is a replay, or is too late for libsrtp to tell."""
         if status == OLD and self._too_late(packet):
             return
         self.reception.reject()
@@ -183,7 +183,7 @@ class ReceivedStream:
             self.srtp.keep(packet, arrival)
 
     def _too_late(self, packet: bytes) -> bool:
-        """Tell whether a packet that libsrtp found too old is a genuine one that is missing; then it is counted."""
+        """Return whether a packet that libsrtp found too old is genuine and missing; if so, count it."""
         source = self.reception.source_of(int.from_bytes(packet[8:12]))
         if source is None:
             return False
@@ -200,7 +200,7 @@ class ReceivedStream:
 
     # ---- reports ----
     def receive_rtcp(self, lane: Lane, count: int, out: list[bytes], *, own_port: bool = True) -> None:
-        """Take the packets of the RTCP socket; `own_port` False: reports that came to the RTP port."""
+        """Process the packets of the RTCP socket; `own_port` False: reports that came to the RTP port."""
         strange = self.reception.foreign + self.reception.rejected
         for slot in range(count):
             packet = lane.packet(slot)
@@ -209,12 +209,12 @@ class ReceivedStream:
             elif not rtp.is_rtcp(packet):
                 self.stranger(own_port, lane, slot, packet)
             else:
-                # a key says more than an address
+                # a key proves more than an address
                 sender = None if self.srtp.keyring else self.sender(own_port, lane, slot)
                 self.take_rtcp(packet, sender, lane.arrival(slot), out, own_port=own_port)
         if self.reception.foreign + self.reception.rejected != strange:
             self.cold = (
-                None  # who was refused is counted; a report that was taken changes nothing a successor must know
+                None  # a refused packet was counted; an accepted report changes nothing that a successor must know
             )
 
     def take_rtcp(
@@ -222,7 +222,7 @@ class ReceivedStream:
     ) -> None:
         """Check, decrypt and store one RTCP compound; `own_port`: it did not come to the RTP port.
 
-        `address` is only asked for where there is no key.
+        `address` is only called if there is no key.
         """
         opened = self.srtp.open_rtcp(packet, own_port=own_port)
         if isinstance(opened, int):
@@ -243,9 +243,9 @@ class ReceivedStream:
             out.append(record_format.rtcp(self.spec.stream, arrival, packet))
 
     def report(self, now: int, cname: bytes, more: bytes = b"") -> bytes | None:
-        """Make the receiver report that is due (ns since the epoch); None before the first packet or without a key.
+        """Write the receiver report that is due (ns since the epoch); None before the first packet or without a key.
 
-        `more` are RTCP packets that go along in the compound: a request for a picture, a BYE.
+        `more` holds RTCP packets to add to the compound: a picture request, a BYE.
         """
         packet = self.rtcp.report(self.reception, now, cname, more)
         if packet is None or (self.srtp.keyring is None and self.spec.dtls is None):
@@ -253,39 +253,39 @@ class ReceivedStream:
         return self.srtp.protect(packet)
 
     def stranger(self, rtcp: bool, lane: Lane, slot: int, packet: bytes) -> None:
-        """Take what is no media: a handshake's datagram where one is expected, else nothing of ours."""
+        """Process a datagram that is no media: it may belong to a handshake; otherwise it is not ours."""
         if self.greet is not None and self.greet(rtcp, packet, self.sender(rtcp, lane, slot)):
             return
         self.reception.ignore()
 
     def give_dtls_to(self, handshake: Callable[[bool, bytes, Address], bool] | None) -> None:
-        """Have what is no media given to a handshake, which tells whether it took it; None: there is none."""
+        """Set the handshake that is given what is no media, and returns whether it took it; None: no handshake."""
         self.greet = handshake
 
     def sender(self, rtcp: bool, lane: Lane, slot: int) -> Address:
-        """Give where a packet came from; the kernel is not asked for who is the only one there can be."""
+        """Return where a packet came from; if there is only one possible sender, the kernel is not asked."""
         return self.latched if self.latch.pure and not rtcp and self.latched else lane.address(slot)
 
     # ---- where it comes from ----
     @property
     def latched(self) -> Address | None:
-        """Give the address that was chosen, None before."""
+        """Return the address of the chosen source; None before the choice."""
         return self.latch.latched
 
     @property
     def trial(self) -> bool:
-        """Tell whether the source that was chosen gives way to the one that the offer names."""
+        """Return whether the chosen source gives way to the one that the offer names."""
         return self.latch.on_trial(self.spec, encrypted=self.srtp.keyring is not None)
 
     def replay(self, lane: Lane, count: int, out: list[bytes]) -> None:
-        """Take what a dead worker had received: of whom it was sure, we are; our socket is yet to be connected."""
+        """Process what a dead worker had received. Its choice of a source holds; our socket is not connected yet."""
         self.latch.vouch(pure=not lane.named)
         self.receive(lane, count, out)
         self.latch.vouch(pure=False)
 
     # ---- where it belongs ----
     def _place(self, header: rtp.Parsed, packet: bytes, arrival: int, extended: int | None = None) -> Item | None:
-        """Give a genuine packet its place in its source (`extended`, if known); None if it is not to be stored."""
+        """Return the place of a genuine packet in its source (`extended`, if known); None if it is not to be stored."""
         _, payload_type, sequence, timestamp, ssrc, begin, end = header
         source, reception = self._source(ssrc, sequence, arrival), self.reception
         found, keyring, gaps = extended is not None, self.srtp.keyring, self.gaps
@@ -321,7 +321,7 @@ class ReceivedStream:
         return extended, arrival, header, packet
 
     def _begins_anew(self, source: Source, extended: int, timestamp: int, arrival: int) -> bool:
-        """Tell a sender that starts anew from packets that are missing and from a late one."""
+        """Tell a restarted sender from missing packets and from a late one."""
         if not source.jumped(extended) or self.reception.agrees(source, extended, arrival):
             return False
         return not self.gaps.overdue(source, extended, timestamp, arrival)
@@ -336,7 +336,7 @@ class ReceivedStream:
             self.reception.repeat()
 
     def _source(self, ssrc: int, sequence: int, arrival: int) -> Source:
-        """Give the source of an SSRC; a new one is a new source in the same stream (RFC 3550 section 8)."""
+        """Return the source of an SSRC; a new SSRC is a new source in the same stream (RFC 3550 section 8)."""
         before, keyring, gaps = self.reception.current, self.srtp.keyring, self.gaps
         if before is not None and before.ssrc == ssrc:
             return before
@@ -354,7 +354,7 @@ class ReceivedStream:
         self.cold = None
 
     def unstored(self, count: int, begin: int, end: int) -> None:
-        """Take packets out that the disk has not taken, and mark the time (ns) in which they came; it may go on."""
+        """Subtract packets that were not written to disk, and note when (ns) they came; it may continue."""
         self.gaps.unstored(self.spec, count, begin, end)
         self.reception.lose(count)
         self.cold = None
@@ -366,30 +366,30 @@ class ReceivedStream:
         return noted
 
     def finish(self, at: int) -> None:
-        """Mark at the end what is missing up to then (ns)."""
+        """At the end, note what is missing up to then (ns)."""
         self.gaps.finish(self.spec, at)
         self.cold = None
 
     def resume(self, at: int, kept: bool, heard: int = 0) -> None:
-        """Go on as the successor of a worker: `kept` with its sockets, `heard` as GapTracker.resume has it."""
+        """Continue as the successor of a worker: `kept` with its sockets; `heard` as in GapTracker.resume."""
         self.gaps.resume(self.spec, self.pauses, at, kept, heard)
         self.latch.resume(self.spec, encrypted=self.srtp.keyring is not None)
         self.cold = None
 
     def keep(self, rare: bytes) -> bytes:
-        """Keep the encoded rare state, until something of it changes."""
+        """Keep the encoded rare state until any of it changes."""
         self.cold = rare
         return rare
 
     # ---- re-offer ----
     def expect(self, spec: StreamSpec) -> None:
-        """Take the key of a re-offer whose other changes follow, and bear with packets from where it moves to."""
+        """Add the key of a re-offer whose other changes follow, and accept packets from its new source."""
         self.srtp.expect(spec)
         if _moves(self.spec, spec):
             self.latch.expect(spec)
 
     def change(self, spec: StreamSpec, at: int, out: list[bytes]) -> bool:
-        """Take a re-offer; True if the socket has to hear everybody again until the first genuine packet."""
+        """Apply a re-offer; return True if the socket must hear everybody again until the first genuine packet."""
         before, self.spec, self.cold = self.spec, spec, None
         self.latch.change(spec)
         if spec.held != before.held:
@@ -408,7 +408,7 @@ class ReceivedStream:
         return True
 
     def _open_early(self, at: int, out: list[bytes]) -> None:
-        """Open what came under a key just before the offer that told it, as rtpengine sends it."""
+        """Open what came under a key just before its offer, as rtpengine sends it."""
         items: list[Item] = []
         for plain, extended, arrival in self.srtp.open_early(self.reception, at):
             self.reception.reject(-1)
@@ -420,7 +420,7 @@ class ReceivedStream:
         out.extend(group(self.spec.stream, items))
 
     def rekey(self, spec: StreamSpec) -> None:
-        """Take keys that a handshake gave."""
+        """Set the keys from a handshake."""
         before, self.spec, self.cold = self.spec, spec, None
         self.srtp.change(spec, before)
 

@@ -10,14 +10,14 @@ from media.rtp.statistics import jitter_of
 from media.spec import DEFAULT_CLOCK, unit_of
 
 _SECOND = 1_000_000_000
-#: Sources of one stream that are told apart; beyond, the one is settled that was heard least lately (RFC 3550 section 8
+#: Sources of one stream that are kept apart; beyond, the least recently heard one is removed (RFC 3550 section 8
 #: expects a change now and then).
 MAX_SOURCES = 16
-#: A timestamp step above this many seconds is a pause, not a packet's length.
+#: A timestamp step of more than this many seconds is a pause, not a packet's length.
 MAX_STEP_SECONDS = 1
-#: What a packet lasts if nothing else is known (RFC 3551 section 4.2).
+#: Length of a packet if nothing else is known (RFC 3551 section 4.2).
 DEFAULT_PACKET_NS = 20_000_000
-#: Missing packets are told from a sender that starts anew by the clock: numbers and time have to agree to a quarter.
+#: The clock tells missing packets from a restarted sender: numbers and time must agree to within a quarter.
 AGREE = 4
 
 _NOBODY = Source(0, 1)
@@ -26,7 +26,7 @@ _NO_PLACE = (*(0,) * 10, b"")
 
 
 class Reception:
-    """The sources of a stream, what was counted of them, and the clock of the newest packet."""
+    """The sources of a stream, their counters, and the clock of the newest packet."""
 
     __slots__ = (
         "current",
@@ -52,10 +52,10 @@ class Reception:
         #: In the order of their first packets; nearly always one, for which a dict would take six times the memory.
         self.sources: tuple[Source, ...] = ()
         self.current: Source | None = None
-        #: Bits above 16 of the numbers with which plain sources begin: no number is used by who was heard first and by
-        #: who the offer names.
+        #: Bits above 16 in the numbers of new plain sources, so that the first source heard and the one that the offer
+        #: names never share a number.
         self.epoch = 0
-        #: (expected, received, lost) of sources that were forgotten.
+        #: (expected, received, lost) of sources that were removed.
         self.retired = (0, 0, 0)
         self.packets = self.duplicates = self.rejected = self.foreign = self.late = self.reordered = self.size = 0
         self.first_arrival = self.last_arrival = 0
@@ -68,15 +68,15 @@ class Reception:
 
     # ---- sources ----
     def source_of(self, ssrc: int) -> Source | None:
-        """Give the source of an SSRC, None if nothing has come of it."""
+        """Return the source of an SSRC; None if nothing came from it."""
         if self.current is not None and self.current.ssrc == ssrc:
             return self.current
         return next((each for each in self.sources if each.ssrc == ssrc), None)
 
     def turn_to(self, ssrc: int, sequence: int, rollover: int | None) -> Source:
-        """Make the source of an SSRC the current one; a new one is one more of the same stream (RFC 3550 section 8).
+        """Make the source of an SSRC the current one; a new one belongs to the same stream (RFC 3550 section 8).
 
-        `rollover`: the bits above 16 of the numbers of a new one under SRTP; None = plain RTP.
+        `rollover`: under SRTP, the bits above 16 in the numbers of a new one; None = plain RTP.
         """
         source = self.source_of(ssrc)
         if source is None:
@@ -88,16 +88,16 @@ class Reception:
         return source
 
     def _settle_one(self, *, plain: bool) -> None:
-        """Forget one source for a new one, never the one that was heard most: anybody can name sources in plain RTP."""
+        """Remove one source for a new one, but never the one heard most: in plain RTP anybody can invent sources."""
         most = max(self.sources, key=lambda each: each.received)
         old = min((each for each in self.sources[:-1] if each is not most), key=lambda each: each.arrival)
-        if plain:  # should it come back, no number of it is used twice
+        if plain:  # if it comes back, it reuses no number
             self.epoch = max(self.epoch, 1 + (old.highest >> 16))
         self._retire(old)
         self.sources = tuple(each for each in self.sources if each is not old)
 
     def displace(self) -> None:
-        """Let whom the offer names take the place of who was heard until now, with numbers of its own."""
+        """Let the source that the offer names replace the one heard until now, with numbers of its own."""
         self.epoch = max([self.epoch, *(1 + (each.highest >> 16) for each in self.sources)])
         for each in self.sources:
             self._retire(each)
@@ -108,7 +108,7 @@ class Reception:
         self.retired = expected + old.expected, received + old.received, lost + old.lost
 
     def totals(self) -> tuple[int, int]:
-        """Give (lost, expected) over all sources."""
+        """Return (lost, expected) over all sources."""
         expected, _, lost = self.retired
         for source in self.sources:
             expected += source.expected - source.excused
@@ -117,15 +117,15 @@ class Reception:
 
     # ---- counters ----
     def reject(self, count: int = 1) -> None:
-        """Count packets that no key opens, that are replayed, or that are none; fewer, if a later key opened some."""
+        """Count packets that no key opens, that are replayed, or that are none; negative if a later key opened some."""
         self.rejected += count
 
     def ignore(self, count: int = 1) -> None:
-        """Count packets that are not of this stream."""
+        """Count packets that do not belong to this stream."""
         self.foreign += count
 
     def repeat(self) -> None:
-        """Count a packet that was here before."""
+        """Count a duplicate packet."""
         self.duplicates += 1
 
     def miss(self) -> None:
@@ -140,27 +140,27 @@ class Reception:
         self.last_arrival = max(self.last_arrival, arrival)
 
     def lose(self, count: int) -> None:
-        """Take packets out again that the disk has not taken."""
+        """Subtract packets that were not written to disk."""
         self.packets -= count
 
     # ---- clocks ----
     def packet_ns(self, source: Source) -> int:
-        """Give what a packet of the source lasts, by its smallest timestamp step."""
+        """Return the length of a packet of the source, by its smallest timestamp step."""
         return int(source.step * self.unit) or DEFAULT_PACKET_NS
 
     def agrees(self, source: Source, extended: int, arrival: int) -> bool:
-        """Tell whether a jump ahead is as long as the time that went by: packets are missing, nothing began anew."""
+        """Return whether a jump ahead matches the time that passed: packets are missing, the sender did not restart."""
         elapsed = arrival - source.arrival
         ahead = (extended - source.highest) * self.packet_ns(source)
         return ahead > 0 and abs(ahead - elapsed) * AGREE <= elapsed
 
     def switch(self, payload_type: int, clock: int) -> None:
-        """Take the payload type of the newest packet and its clock rate, as it was offered."""
+        """Set the payload type of the newest packet and its clock rate, as offered."""
         self.payload_type, self.unit = payload_type, unit_of(clock)
 
     def follow(self, source: Source, timestamp: int, arrival: int, size: int, *, goes_on: bool, followed: bool) -> None:
-        """Note the clocks of the newest packet of a source: whether the source is the one of before, and whether the
-        packet directly follows.
+        """Note the clocks of a source's newest packet: whether the source is the same as before (`goes_on`), and
+        whether the packet directly follows (`followed`).
         """
         if goes_on:
             self._transit(source, timestamp, arrival)
@@ -173,21 +173,21 @@ class Reception:
         self.last_size = size
 
     def reorder(self, source: Source, timestamp: int, arrival: int) -> None:
-        """Note a packet that others of its source have overtaken."""
+        """Note a packet that later ones of its source have overtaken."""
         self.reordered += 1
         source.overtaken(self._transit(source, timestamp, arrival))
 
     def _transit(self, source: Source, timestamp: int, arrival: int) -> float:
-        """Move the jitter by a packet against the one that arrived before it, whatever their numbers (RFC 3550 6.4.1).
+        """Update the jitter with a packet and the one that arrived before it, whatever their numbers (RFC 3550 6.4.1).
 
-        Give how much longer (ns) it was on its way than the packet with the highest number.
+        Return how much longer (ns) it took than the packet with the highest number.
         """
         longer = arrival - source.arrival - signed((timestamp - source.timestamp) & 0xFFFFFFFF) * self.unit
         self.jitter = jitter_of(self.jitter, longer - source.lag)
         return longer
 
     def advance(self, count: int, timestamp: int, step: int, arrival: int, jitter: float, size: int, last: int) -> None:
-        """Note a batch in unbroken order of the current source, by its newest packet.
+        """Note a batch in sequence of the current source, by its newest packet.
 
         `size`: payload bytes of all; `last`: those of the newest packet.
         """
@@ -201,38 +201,38 @@ class Reception:
 
     # ---- checkpoint ----
     def counters(self) -> tuple[int, ...]:
-        """Give the counters that a checkpoint has, in its order."""
+        """Return the counters of a checkpoint, in its order."""
         return (
             self.packets, self.duplicates, self.rejected, self.foreign, self.late, self.reordered, self.size,
             self.first_arrival,
         )  # fmt: skip
 
     def place(self) -> tuple[int | bytes, ...]:
-        """Give the numbers of the current source as a checkpoint has them, all 0 where there is none."""
+        """Return the numbers of the current source for a checkpoint; all 0 if there is none."""
         if self.current is None:
             return _NO_PLACE
         *numbers, window = self.current.numbers()
         return *numbers, _FULL if window == FULL else window.to_bytes(WINDOW // 8, "big")
 
     def moving(self) -> tuple[int | float, ...]:
-        """Give what batches in unbroken order change: of the newest packet its extended number, timestamp, arrival and
-        step; payload bytes so far and jitter.
+        """Return what batches in sequence change: the newest packet's extended number, timestamp, arrival and step;
+        payload bytes so far, and jitter.
         """
         source = self.current or _NOBODY
         return source.highest, source.timestamp, source.arrival, source.step, self.size, self.jitter
 
     def others(self) -> list[list[int | str]]:
-        """Give the sources but the current one."""
+        """Return the sources except the current one."""
         rest = [each.numbers() for each in self.sources if each is not self.current]
         return [[*numbers, f"{window:x}"] for *numbers, window in rest]
 
     def restore(self, counters: Sequence[int], jitter: float, place: Sequence[Any], rare: dict[str, Any]) -> None:
-        """Take back what `counters`, `place` and `others` gave; `rare` is the rest of the checkpoint."""
+        """Restore what `counters`, `place` and `others` returned; `rare` is the rest of the checkpoint."""
         (
             self.packets, self.duplicates, self.rejected, self.foreign, self.late, self.reordered, self.size,
             self.first_arrival,
         ) = counters  # fmt: skip
-        self.jitter, self.epoch = jitter, rare.get("epoch", 0)  # a version before this one did not write it
+        self.jitter, self.epoch = jitter, rare.get("epoch", 0)  # missing in states of older versions
         sources = [Source.restored([*values[:-1], int(values[-1], 16)]) for values in rare["others"]]
         if rare["current"]:
             *numbers, window = place
@@ -243,7 +243,7 @@ class Reception:
         self.retired = expected, received, lost
 
     def go_on(self, highest: int, timestamp: int, arrival: int, step: int, size: int, jitter: float) -> None:
-        """Go on to what `moving` gave: since `place` only packets in unbroken order came."""
+        """Apply what `moving` returned: since `place`, only packets in sequence came."""
         self.size, self.jitter = size, jitter
         if self.current is not None:
             count = highest - self.current.highest
@@ -253,5 +253,5 @@ class Reception:
 
 
 def signed(value: int) -> int:
-    """Read a difference of two timestamps as the nearest step, forward or back."""
+    """Return the difference of two timestamps as the nearest step, forward or back."""
     return value - (1 << 32) if value >> 31 else value

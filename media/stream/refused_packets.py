@@ -1,11 +1,11 @@
-"""Packets that came and that no key opened: they change nothing but the reason of the gap that they leave."""
+"""Packets that no key opened: they only change the reason of the gap that they leave."""
 
 from media.stream.gaps import Reason
 
 SECOND = 1_000_000_000
-#: Of the packets missing in a gap, one in so many came and failed authentication: then that is why.
+#: If one in this many of the packets missing in a gap failed authentication, that is the reason.
 SHARE = 2
-#: ns of silence for each packet that failed: no codec sends fewer.
+#: ns of silence per packet that failed: no codec sends fewer packets.
 EACH = SECOND
 
 
@@ -18,26 +18,26 @@ class RefusedPackets:
         self._count = self._first = 0
 
     def note(self, arrival: int, last_good: int) -> None:
-        """Note a packet that no key opens; `last_good`: when the newest packet came that one did."""
+        """Note a packet that no key opens; `last_good`: when the newest genuine packet came."""
         if self._first > last_good:
             self._count += 1
         else:
             self._count, self._first = 1, arrival
 
     def reason(self, since: int, missing: int) -> Reason:
-        """Say why as many packets are missing since then (ns)."""
+        """Return why this many packets are missing since then (ns)."""
         return Reason.DECRYPT if self._first > since and self._count * SHARE >= missing else Reason.LOSS
 
     def reason_of_silence(self, begin: int, end: int, last_good: int) -> Reason:
-        """Say why nothing was stored in a time (ns)."""
+        """Return why nothing was stored in a time (ns)."""
         refused = self._first > last_good and self._count * EACH >= end - begin
         return Reason.DECRYPT if refused else Reason.NO_MEDIA
 
     # ---- checkpoint ----
     def state(self) -> tuple[int, int]:
-        """Give what a successor has to know."""
+        """Return what a successor has to know."""
         return self._count, self._first
 
     def restore(self, state: tuple[int, int]) -> None:
-        """Take back what `state` gave."""
+        """Restore what `state` returned."""
         self._count, self._first = state

@@ -1,4 +1,4 @@
-"""What is told of a stream, under the names of the contract."""
+"""What is reported about a stream, under the names of docs/api.md."""
 
 from typing import Any
 
@@ -6,12 +6,12 @@ from media.rtp.statistics import mos
 from media.stream.gaps import MAX_GAPS
 from media.stream.receiver import ReceivedStream
 
-#: Characters that are told of the name of an encoding: an offer may bring one of many thousand for each stream.
+#: Longest encoding name reported in characters: an offer may bring one of many thousand for each stream.
 LONGEST_CODEC = 128
 
 
 def figures(stream: ReceivedStream, most_gaps: int = MAX_GAPS) -> dict[str, Any]:
-    """Give what is known of a stream under the names of the contract; `most_gaps`: that are told apart."""
+    """Return the figures of a stream under the names of docs/api.md, with at most `most_gaps` separate gaps."""
     lost, expected = stream.reception.totals()
     burst = stream.gaps.burst
     codec = stream.spec.codec(stream.reception.payload_type)[0] if stream.reception.payload_type >= 0 else ""

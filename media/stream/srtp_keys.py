@@ -1,4 +1,4 @@
-"""The keys of one stream: of what is received by RTP and by RTCP, and of what we send."""
+"""The keys of one stream: for received RTP and RTCP, and for what we send."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from media.srtp.srtcp import AUTHENTICATION, Srtcp
 from media.stream.reception import Reception
 from media.stream.srtp_recovery import recover, rekeyed
 
-#: ns by which packets under a key may be ahead of the offer that tells it, and how many of them are kept: 0.6 s of
-#: sound, since an INVITE that UDP has lost comes again after 0.5 s (T1 of RFC 3261 section 17.1.1.1).
+#: ns by which packets under a key may precede its offer, and how many of them are kept: 0.6 s of sound, since an INVITE
+#: lost on UDP is repeated after 0.5 s (T1 of RFC 3261 section 17.1.1.1).
 EARLY = 2_000_000_000
 MAX_EARLY = 32
 NO_CHECK = bytes(8)
@@ -22,18 +22,18 @@ UNCOMMITTED = 2
 
 
 class SrtpKeys:
-    """Keys, and what came before the offer that tells them."""
+    """Keys, and packets that came before the offer with their key."""
 
     __slots__ = ("control", "early", "keyring", "outgoing", "reports")
 
     def __init__(self, spec: StreamSpec) -> None:
         self.keyring = Keyring(spec.suite, spec.key, spec.mki, spec.others, spec.alternates) if spec.suite else None
-        #: Keys of the RTCP port where it has its own.
+        #: Keys of the RTCP port if it has its own.
         self.control = Keyring(spec.rtcp_suite, spec.rtcp_key) if spec.rtcp_suite else None
         self.outgoing = Srtcp(spec.own_suite, spec.own_key) if spec.own_suite and spec.own_key else None
-        #: Reports protected so far: the SRTCP index a successor has to begin behind.
+        #: Reports protected so far: a successor has to continue after this SRTCP index.
         self.reports = 0
-        #: The newest packets that no key opened, with their arrivals (ns): the offer that tells it may be under way.
+        #: The newest packets that no key opened, with their arrivals (ns): the offer with their key may be on its way.
         self.early: tuple[tuple[bytes, int], ...] = ()
 
     # ---- what comes ----
@@ -41,7 +41,7 @@ class SrtpKeys:
         self, reception: Reception, packet: bytes, arrival: int, tried: Context | None, status: int | None, *,
         expected: bool,
     ) -> tuple[bytes, int | None] | int:  # fmt: skip
-        """Give the plaintext of an RTP packet and its extended number where it had to be found, or a libsrtp status.
+        """Return the plaintext of an RTP packet and its extended number if that had to be found, or a libsrtp status.
 
         `tried` has refused it with `status` already; `expected`: it came from where the client may send from.
         """
@@ -51,23 +51,25 @@ class SrtpKeys:
         plain = keyring.open(packet, arrival, [s.ssrc for s in reception.sources], tried, expected=expected)
         if not isinstance(plain, int):
             return plain, None
-        refused = status if status is not None and status in REPLAYED else plain  # of any key: it may be an older one's
+        refused = (
+            status if status is not None and status in REPLAYED else plain
+        )  # of any key: it may belong to an older one
         source = _known(reception, packet)
         found = source and recover(keyring, source, packet, arrival, refused, reception.unit)
         return found or refused
 
     def genuine(self, source: Source, packet: bytes, extended: int) -> bool:
-        """Tell whether a packet is of a source and has this number, under the key in use."""
+        """Return whether a packet belongs to a source and has this number, under the key in use."""
         return self.keyring is not None and self.keyring.contexts[0].genuine(packet, extended + (source.shift << 16))
 
     def keep(self, packet: bytes, arrival: int) -> None:
-        """Keep a packet that no key opens for the offer that may tell its key."""
+        """Keep a packet that no key opens, for an offer that may bring its key."""
         self.early = (*self.early, (packet, arrival))[-MAX_EARLY:]
 
     def open_early(self, reception: Reception, at: int) -> Iterator[tuple[bytes, int | None, int]]:
-        """Open what came under a key just before the offer that told it, as rtpengine sends it; once.
+        """Open once what came under a key just before its offer, as rtpengine sends it.
 
-        Yield plaintext, extended number where it had to be found, and arrival; the caller places each before the next.
+        Yield plaintext, extended number if that had to be found, and arrival; the caller places each before the next.
         """
         early, self.early = self.early, ()
         keyring = self.keyring
@@ -84,7 +86,7 @@ class SrtpKeys:
                 yield *found, arrival
 
     def open_rtcp(self, packet: bytes, *, own_port: bool) -> bytes | int | None:
-        """Give the plaintext of an RTCP compound, or a libsrtp status; None where there is no key.
+        """Return the plaintext of an RTCP compound, or a libsrtp status; None if there is no key.
 
         `own_port`: it did not come to the RTP port.
         """
@@ -93,7 +95,7 @@ class SrtpKeys:
 
     # ---- what goes ----
     def protect(self, packet: bytes) -> bytes | None:
-        """Protect an RTCP compound of ours; None as long as there is no key for it."""
+        """Protect an RTCP compound of ours; None while there is no key for it."""
         if self.outgoing is None:
             return None
         self.reports += 1
@@ -101,12 +103,12 @@ class SrtpKeys:
 
     # ---- re-offer ----
     def expect(self, spec: StreamSpec) -> None:
-        """Take the keys of a re-offer whose other changes follow."""
+        """Add the keys of a re-offer whose other changes follow."""
         if self.keyring and spec.suite:
             self.keyring.add(spec.suite, spec.key, spec.mki, spec.others, spec.alternates)
 
     def change(self, spec: StreamSpec, before: StreamSpec) -> None:
-        """Take new keys; those of an association that is being replaced serve until its successor has some."""
+        """Set new keys; those of an association being replaced stay in use until its successor has some."""
         if spec.suite or spec.dtls is None:
             self.keyring = renewed(self.keyring, spec.suite, spec.key, spec.mki, spec.others, spec.alternates)
         if spec.rtcp_suite or spec.dtls is None:
@@ -115,16 +117,16 @@ class SrtpKeys:
         if suite is None and spec.dtls is None:
             self.outgoing = None
         elif suite and spec.own_key and (before.own_suite, before.own_key) != (suite, spec.own_key):
-            self.outgoing = Srtcp(suite, spec.own_key, self.reports)  # a key may come back: no index is used twice
+            self.outgoing = Srtcp(suite, spec.own_key, self.reports)  # a key may be used again: no index is repeated
 
     # ---- checkpoint ----
     @property
     def check(self) -> bytes:
-        """Tell the key in use from others without telling it."""
+        """Return a value that identifies the key in use without revealing it."""
         return self.keyring.check if self.keyring else NO_CHECK
 
     def restore(self, spec: StreamSpec, reception: Reception, check: bytes, reports: int) -> None:
-        """Bring the keys to where a checkpoint says that they were."""
+        """Restore the keys to the state of a checkpoint."""
         self.reports = reports
         if self.keyring:
             current = reception.current
@@ -137,6 +139,6 @@ class SrtpKeys:
 
 
 def _known(reception: Reception, packet: bytes) -> Source | None:
-    """Give the source that a packet names, if any of its packets came."""
+    """Return the source that a packet names, if packets of it have come."""
     source = reception.source_of(int.from_bytes(packet[8:12]))
     return source if source is not None and source.known else None

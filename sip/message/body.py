@@ -1,6 +1,6 @@
-"""Find the SDP and the rs-metadata in a body, and whether something in it would have to be understood and is not.
+"""Find the SDP and the rs-metadata in a body, and whether the body has a required part that we do not understand.
 
-Neither is parsed here: both are handed on as the bytes they came in.
+Neither is parsed here; both are returned as received.
 """
 
 from __future__ import annotations
@@ -11,22 +11,22 @@ from sip.message.multipart import Part, parts_of
 from sip.message.value import small_value
 
 SDP = "application/sdp"
-# Dispositions whose parts other header fields point to or that are for show: nothing is expected of who leaves them
-# alone (RFC 5621 section 5).
+# Dispositions of parts that are only for display or that other header fields refer to: they may be ignored (RFC 5621
+# section 5).
 FOR_SHOW = frozenset({"by-reference", "icon", "alert", "render"})
 
 
 @small_value
 class Contents:
-    """What was found in a body."""
+    """The contents of a body."""
 
     # SDP, None if there is none.
     offer: bytes | None = None
     # rs-metadata, None if there is none.
     metadata: bytes | None = None
-    # Further rs-metadata: what they say comes on top of the first.
+    # Further rs-metadata, to be applied after the first.
     later: tuple[bytes, ...] = ()
-    # A part that must be understood is not (RFC 3261 section 8.2.3).
+    # A required part is of a type that we do not understand (RFC 3261 section 8.2.3).
     strange: bool = False
 
 
@@ -34,7 +34,7 @@ NOTHING = Contents()
 
 
 def contents(headers: Headers, body: bytes) -> Contents:
-    """Look into a body; of several offers the first that holds anything counts."""
+    """Search a body; of several offers, take the first that is not empty."""
     if not body or body.isspace():
         return NOTHING
     offer: bytes | None = None
@@ -54,21 +54,21 @@ def contents(headers: Headers, body: bytes) -> Contents:
 
 
 def documents(headers: Headers, body: bytes, first: bytes | None) -> tuple[bytes, ...]:
-    """Give all rs-metadata of a message whose first is known."""
+    """Return all rs-metadata of a message whose first is already known."""
     if not first:
         return ()
     return (first,) if len(body) == len(first) else (first, *contents(headers, body).later)
 
 
 def refused_body(headers: Headers, found: Contents) -> RemoteError | None:
-    """Give the 415 that a body calls for, None if it can be taken."""
+    """Return the 415 with which a body must be refused, or None."""
     if "Content-Encoding" in headers and set(headers.tokens("Content-Encoding")) - {"identity"}:
         return RemoteError("content-encoding", 415)
     return RemoteError("body-type", 415) if found.strange else None
 
 
 def takes_sdp(headers: Headers) -> bool:
-    """Tell whether an answer in SDP is welcome (406 if not); an absent or empty Accept allows it."""
+    """Return whether the peer accepts SDP (406 if not); an absent or empty Accept allows it."""
     if "Accept" not in headers:
         return True
     ranges = [value.partition(";")[0].strip().lower() for value in headers.values("Accept")]
@@ -77,5 +77,5 @@ def takes_sdp(headers: Headers) -> bool:
 
 def _must_understand(part: Part) -> bool:
     if not part.body.strip() and "Content-Type" not in part.headers:
-        return False  # two delimiters with nothing between them
+        return False  # two delimiters with nothing in between
     return part.required and part.disposition not in FOR_SHOW

@@ -1,8 +1,8 @@
-"""Digest authentication of requests (RFC 3261 section 22, RFC 8760): challenges, and whether an answer is right.
+"""Digest authentication of requests (RFC 3261 section 22, RFC 8760): write challenges and check the responses.
 
-Nothing is kept of a challenge: the nonce carries its time and is bound to the source under a secret. Most recording
-clients cannot answer a challenge, so sources and certificates are the usual way; this one is an option. Users stand in
-the form of htdigest, `user:realm:HA1`: 32 hexadecimal digits are MD5, 64 are SHA-256.
+No state is kept for a challenge: the nonce contains its time and is bound to the source by a secret. Most recording
+clients cannot answer a challenge, so sources and certificates are the usual method and this one is optional. Users are
+given in htdigest format, `user:realm:HA1`: 32 hexadecimal digits are MD5, 64 are SHA-256.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from enum import StrEnum
 from sip.message.message import Request
 
 NONCE_SECONDS = 300
-"""Life of a nonce: longer than any client needs for its second try, too short to be worth stealing."""
+"""Lifetime of a nonce in seconds: enough for a client's second try, too short to be worth stealing."""
 MAX_USERS = 10_000
-"""Lines of a file of users."""
+"""Most lines in a file of users."""
 _PAIR = re.compile(r'([A-Za-z]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]*))')
 _HASH = {"SHA-256": hashlib.sha256, "MD5": hashlib.md5}
 
 
 class Outcome(StrEnum):
-    """What became of an attempt."""
+    """The result of an attempt to authenticate."""
 
     RIGHT = "right"
-    MISSING = "missing"  # no credentials for our realm: challenge
-    STALE = "stale"  # right, but the nonce is too old or none for this source: challenge again and say so
-    WRONG = "wrong"  # challenge again and count
+    MISSING = "missing"  # no credentials for our realm: send a challenge
+    STALE = "stale"  # right password, but the nonce is too old or not for this source: send a challenge with stale=true
+    WRONG = "wrong"  # send a challenge and count the failure
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +38,13 @@ class Realm:
     """Who may authenticate."""
 
     name: str
-    """Shown in the challenge."""
+    """The realm's name, shown in the challenge."""
     users: Mapping[tuple[str, str], str]
     """HA1 by user and algorithm (SHA-256 or MD5), in lower case hexadecimal digits."""
 
     @classmethod
     def parse(cls, text: str) -> Realm:
-        """Read lines `user:realm:HA1`, all of one realm; raise ValueError with the number of the first bad line."""
+        """Parse lines `user:realm:HA1`, all of one realm; raise ValueError with the number of the first bad line."""
         users: dict[tuple[str, str], str] = {}
         realms: set[str] = set()
         for number, line in enumerate(text.splitlines()[:MAX_USERS], 1):
@@ -63,12 +63,12 @@ class Realm:
 
     @property
     def algorithms(self) -> tuple[str, ...]:
-        """Give the algorithms some user has a secret for, the stronger first (RFC 8760 section 2.4)."""
+        """Return the algorithms for which any user has a secret, the stronger first (RFC 8760 section 2.4)."""
         return tuple(name for name in _HASH if any(algorithm == name for _, algorithm in self.users))
 
 
 def challenges(realm: Realm, secret: bytes, source: str, now: float, *, stale: bool = False) -> list[tuple[str, str]]:
-    """Give the WWW-Authenticate fields of a 401, one for each algorithm."""
+    """Return the WWW-Authenticate fields of a 401, one for each algorithm."""
     nonce = _nonce(secret, source, int(now))
     tail = ", stale=true" if stale else ""
     text = f'Digest realm="{realm.name}", nonce="{nonce}", qop="auth", algorithm='
@@ -76,7 +76,7 @@ def challenges(realm: Realm, secret: bytes, source: str, now: float, *, stale: b
 
 
 def judge(request: Request, realm: Realm, secret: bytes, source: str, now: float) -> Outcome:
-    """Look at the Authorization of a request."""
+    """Check the Authorization of a request."""
     for value in request.headers.all("Authorization"):
         scheme, _, rest = value.strip().partition(" ")
         fields = {found[1].lower(): found[2] or found[3] or "" for found in _PAIR.finditer(rest)}
@@ -89,7 +89,7 @@ def _judge(
     request: Request, fields: Mapping[str, str], realm: Realm, secret: bytes, source: str, now: float
 ) -> Outcome:
     algorithm = fields.get("algorithm", "MD5").upper()
-    # A user nobody knows takes as long as one whose secret is wrong.
+    # An unknown user takes as long as a wrong password, so that timing reveals no users.
     known = realm.users.get((fields.get("username", ""), algorithm))
     made = _made_at(fields.get("nonce", ""), secret, source)
     if algorithm not in _HASH or fields.get("qop", "").lower() not in ("auth", ""):
@@ -99,13 +99,13 @@ def _judge(
     )
     if not right or known is None or fields.get("uri", "") != request.uri:
         return Outcome.WRONG
-    if made is None:  # of an earlier process, or for another address of the client: it knows the password
+    if made is None:  # from an earlier process, or for another address of the client: the password is right
         return Outcome.STALE
     return Outcome.RIGHT if 0 <= now - made <= NONCE_SECONDS else Outcome.STALE
 
 
 def _response(method: str, fields: Mapping[str, str], ha1: str, algorithm: str) -> str:
-    """Compute what the client should have (RFC 2617 section 3.2.2.1, RFC 8760)."""
+    """Compute the response that the client should have sent (RFC 2617 section 3.2.2.1, RFC 8760)."""
     ha2 = _hex(algorithm, f"{method}:{fields.get('uri', '')}")
     if not fields.get("qop"):
         return _hex(algorithm, f"{ha1}:{fields.get('nonce', '')}:{ha2}")

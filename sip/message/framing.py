@@ -1,6 +1,7 @@
-"""Byte stream to whole messages by Content-Length (RFC 3261 sections 7.5 and 18.3), with keep-alives (RFC 5626 3.5.1).
+"""Split a byte stream into messages by Content-Length (RFC 3261 sections 7.5, 18.3), with keep-alives (RFC 5626 3.5.1).
 
-A stream whose next message cannot be found for certain is given up: guessing is how one message is smuggled in another.
+If the start of the next message is uncertain, the stream is given up: guessing would let a peer hide one message inside
+another.
 """
 
 from __future__ import annotations
@@ -12,44 +13,44 @@ from sip.message.grammar import MAX_HEAD, MAX_START_LINE, head_end
 from sip.message.message import Framed, Head, salvage
 
 KEEPALIVE = b"\r\n\r\n"
-"""A ping of the peer in the place of a message: answer one CRLF (RFC 5626 section 4.4.1)."""
+"""A ping of the peer instead of a message: answer one CRLF (RFC 5626 section 4.4.1)."""
 
 _BEGINNING = re.compile(rb"[A-Z]+(?:[ /]|\Z)")
-"""How the first line of a message begins: every registered method is written in capitals, and so is SIP/2.0."""
+"""How a start line begins: every registered method is in capitals, and so is SIP/2.0."""
 
 
 class Framer:
-    """Cut one connection's bytes into messages."""
+    """Split the bytes of one connection into messages."""
 
     def __init__(self) -> None:
         self._buffer = bytearray()
         self._searched = 0
-        self._head: Head | None = None  # of the message that is not whole yet
+        self._head: Head | None = None  # of the message that is not complete yet
         self._body_at = 0  # where its body begins
-        self._need = 0  # bytes of it in all
+        self._need = 0  # its length in bytes
         self._fault: FramingError | None = None
 
     @property
     def pending(self) -> int:
-        """Bytes of a message that is not whole yet; a message that stays unfinished is somebody holding us up.
+        """Bytes of an incomplete message. One that stays incomplete wastes our memory.
 
-        Line ends behind a message are none of it: some devices send one more, and half a ping is no message.
+        Line ends after a message do not count: some devices send an extra one, and half a ping is no message.
         """
         return 0 if KEEPALIVE.startswith(self._buffer) else len(self._buffer)
 
     @property
     def adrift(self) -> bool:
-        """Tell whether what is pending begins with a line that begins no message: what a Content-Length left over."""
+        """Return whether the pending bytes do not begin with a start line, as after a wrong Content-Length."""
         if self._head or not self.pending:
             return False
         end = self._buffer.find(b"\n")
         return not _BEGINNING.match(self._buffer) if end < 0 else b"SIP/" not in self._buffer[:end].upper()
 
     def feed(self, data: bytes) -> list[Framed | bytes]:
-        """Take bytes and give the messages that are whole now, for `sip.message.message.parse`, and KEEPALIVE.
+        """Add bytes and return the messages that are now complete, for `sip.message.message.parse`, and KEEPALIVE.
 
-        Raise FramingError, then and ever after, when the stream cannot be followed: handle its `before` first, answer
-        its `request` if there is one, close the connection.
+        Raise FramingError, from then on every time, if the next message cannot be found: process its `before`, answer
+        its `request` if there is one, and close the connection.
         """
         if self._fault is not None:
             raise FramingError(self._fault.code, self._fault.status)
@@ -77,7 +78,7 @@ class Framer:
         return message
 
     def _skip_blank(self) -> bool:
-        """Drop line ends ahead of a message; tell whether they were a ping."""
+        """Drop line ends before a message; return whether they were a ping."""
         buffer = self._buffer
         while buffer.startswith((b"\r", b"\n")):
             self._searched = 0
@@ -102,7 +103,7 @@ class Framer:
             self._head = head
 
     def _check_start(self) -> None:
-        # A TLS hello, STUN and other binary do not begin with a letter or mark; line ends are a ping begun.
+        # TLS hellos, STUN and other binary data do not begin with a letter; line ends may be the start of a ping.
         if self._buffer and not 0x21 <= self._buffer[0] <= 0x7E and self._buffer[0] not in (0x0D, 0x0A):
             raise FramingError("not-sip")
         if len(self._buffer) > MAX_START_LINE and self._buffer.find(b"\n", 0, MAX_START_LINE) < 0:

@@ -1,7 +1,7 @@
-"""Pieces of the grammar of RFC 3261 section 25, and every size limit of the message layer.
+"""Parts of the grammar of RFC 3261 section 25, and all size limits of SIP messages.
 
-Text of a head is UTF-8 with surrogate escapes, so that every byte survives being echoed. `readable` turns it into text
-that may be stored or shown.
+Header text is UTF-8 with surrogate escapes, so that every byte is echoed unchanged. `readable` turns it into text that
+can be stored or shown.
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ import re
 from collections.abc import Iterator
 
 MAX_START_LINE = 8_192
-"""Characters of a start line: RFC 4475 has 1.5 kB, HTTP servers settled on 8 kB."""
+"""Characters of a start line: RFC 4475 has 1.5 kB; HTTP servers use 8 kB."""
 MAX_HEAD = 65_536
-"""Bytes of start line and header fields together: no datagram can hold more."""
+"""Bytes of start line and header fields together: the most that a datagram can hold."""
 MAX_FIELDS = 400
-"""Header fields of a message: RFC 4475 `longreq` has 45, SBC chains below 100."""
+"""Header fields of a message: RFC 4475 `longreq` has 45, chains of SBCs stay below 100."""
 MAX_LIST = 200
-"""Elements of one comma list (Via, Route): RFC 3261 allows 70 hops."""
+"""Elements of one comma-separated list (Via, Route): RFC 3261 allows 70 hops."""
 MAX_BODY = 8 * 1024 * 1024
-"""Bytes of a body on a stream: metadata of 4 MiB must still be taken."""
+"""Bytes of a body on a stream: metadata of 4 MiB must be accepted."""
 MAX_PARAMS = 128
 """Parameters of one value: the longest seen is 11."""
 MAX_CSEQ = 2**31 - 1
@@ -27,13 +27,13 @@ MAX_FORWARDS = 255
 """RFC 3261 section 20.22."""
 
 BLANKS = " \t\r\n"
-"""Linear white space; other blanks of Unicode are text."""
+"""Linear white space; other Unicode blanks are text."""
 TOKEN = re.compile(r"[A-Za-z0-9.!%*_+`'~-]+")
-"""Token of RFC 3261 section 25.1."""
+"""A token (RFC 3261 section 25.1)."""
 SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
 """URI scheme with its colon."""
 _SHELL = re.compile(r'"(?:[^"\\]|\\.)*(?:"|\\?\Z)|<[^>]*(?:>|\Z)', re.DOTALL)
-"""A quoted string or <...>, closed or running to the end: so every scan is linear."""
+"""A quoted string or <...>, closed or running to the end, so that every scan is linear."""
 _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*("|\\?\Z)', re.DOTALL)
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 _EMPTY = re.compile(r"[;,][ \t]*[;,]")
@@ -43,14 +43,14 @@ _BROKEN_BYTE = re.compile("[\udc80-\udcff]")
 _LF_END = re.compile(rb"\r?\n\r?\n")
 
 Params = tuple[tuple[str, str | None], ...]
-"""Parameters in order: name in lower case, value or None."""
+"""Parameters in order: name in lower case; value, or None without one."""
 
 
 def head_end(data: bytes | bytearray, searched: int = 0) -> tuple[int, int] | None:
-    """Find where the head ends and where the body begins; None if no blank line ends behind `searched`.
+    """Return where the head ends and where the body begins; None if there is no blank line after `searched`.
 
-    A message whose first line ends in a bare LF (not legal, but seen) may end its head with bare LFs as well; in any
-    other only CRLF CRLF counts, so that two readers of one stream never disagree.
+    If the first line ends in a bare LF (illegal, but seen), the head may end with bare LFs too. Otherwise only CRLF
+    CRLF counts, so that two parsers of one stream always agree.
     """
     first = data.find(b"\n")
     start = max(0, searched - 3)
@@ -62,14 +62,14 @@ def head_end(data: bytes | bytearray, searched: int = 0) -> tuple[int, int] | No
 
 
 def readable(text: str) -> str:
-    """Replace bytes that were not UTF-8 by what they mean in Latin-1, the usual slip of old devices."""
+    """Decode bytes that were not UTF-8 as Latin-1, which old devices often send."""
     if text.isascii():
         return text
     return _BROKEN_BYTE.sub(lambda found: chr(ord(found[0]) - 0xDC00), text)
 
 
 def cut(text: str, separator: str) -> list[str]:
-    """Split at a separator outside quoted strings and <>; elements are stripped, empty ones dropped."""
+    """Split at a separator outside quoted strings and <>; strip the elements and drop empty ones."""
     if separator not in text:
         piece = text.strip(BLANKS)
         return [piece] if piece else []
@@ -91,7 +91,7 @@ def _pieces(text: str, separator: str) -> Iterator[str]:
 
 
 def params(text: str) -> Params:
-    """Read `;name=value;flag` into pairs; names in lower case, quoted values unquoted, order and repeats kept."""
+    """Parse `;name=value;flag` into pairs: names in lower case, values unquoted, order and repeats kept."""
     found: list[tuple[str, str | None]] = []
     for piece in cut(text, ";")[:MAX_PARAMS] if text else ():
         name, equals, value = piece.partition("=")
@@ -100,7 +100,7 @@ def params(text: str) -> Params:
 
 
 def write_params(pairs: Params) -> str:
-    """Write pairs as `;name=value;flag`, quoting values that are no token."""
+    """Write pairs as `;name=value;flag`; quote values that are no token."""
     text = ""
     for name, value in pairs:
         if value is None:
@@ -111,7 +111,7 @@ def write_params(pairs: Params) -> str:
 
 
 def unquote(text: str) -> str:
-    """Take the quotes and backslashes off a quoted string; anything else is returned as it is."""
+    """Remove the quotes and backslashes of a quoted string; return anything else unchanged."""
     if len(text) < 2 or text[0] != '"' or text[-1] != '"':
         return text
     inner = text[1:-1]
@@ -124,13 +124,13 @@ def quote(text: str) -> str:
 
 
 def quotes_closed(text: str) -> bool:
-    """Tell whether every quoted string of a header value has its closing quote."""
+    """Return whether every quoted string in a header value is closed."""
     if '"' not in text:
         return True
     return all(found[1] == '"' for found in _QUOTED.finditer(text))
 
 
 def has_empty_element(text: str) -> bool:
-    """Tell whether two separators (; or ,) follow each other outside quoted strings and <>."""
+    """Return whether two separators (; or ,) follow each other outside quoted strings and <>."""
     bare = _SHELL.sub("x", text) if '"' in text or "<" in text else text
     return _EMPTY.search(bare) is not None or bare.rstrip(BLANKS).endswith(",")

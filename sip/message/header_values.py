@@ -1,4 +1,4 @@
-"""Header values as small values: addresses, Via, CSeq, media types; and the flow a message came by."""
+"""Values of header fields (addresses, Via, CSeq, media types), and the flow on which a message came."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from sip.message.uri import host_port, split_host_port
 from sip.message.value import small_value
 
 MAGIC_COOKIE = "z9hG4bK"
-"""Start of every RFC 3261 branch (section 8.1.1.7)."""
+"""Magic cookie: the start of every RFC 3261 branch (section 8.1.1.7)."""
 _NO_ADDRESS = re.compile(r'[ \t<>"]')
-# What may stand ahead of the first < outside quotes; possessive, so that 64 KiB of quotes cost one pass.
+# What may precede the first < outside quotes; possessive, so that 64 KiB of quotes are scanned once.
 _NAME = re.compile(r'(?:[^"<]++|"(?:[^"\\]++|\\.)*+")*+', re.DOTALL)
-# A text up to the first quote that is never closed.
+# Text up to the first quote that is never closed.
 _WHOLE_QUOTES = re.compile(r'(?:[^"]++|"(?:[^"\\]++|\\.)*+")*+', re.DOTALL)
 _VIA = re.compile(
     r"([^\s/]+)\s*/\s*([^\s/]+)\s*/\s*([^\s/;,]+)\s+(\[[^\]\s]*\]|[^\s:;,\[\]]+)\s*(?::\s*(\d{1,5}))?\s*(?:;|\Z)"
@@ -25,7 +25,7 @@ _CSEQ = re.compile(r"(\d+)\s+(\S+)\Z", re.ASCII)
 
 @small_value
 class Flow:
-    """The way between us and a peer: a UDP address pair or one connection."""
+    """The path between us and a peer: a pair of UDP addresses or one connection."""
 
     transport: str
     """udp, tcp or tls."""
@@ -34,9 +34,9 @@ class Flow:
     remote: tuple[str, int]
     """The peer's address and port."""
     connection: int = 0
-    """Number of the connection, 0 on UDP."""
+    """Number of the connection; 0 on UDP."""
     listener: int = 0
-    """Number of the listener it came in by."""
+    """Number of the listener on which it came in."""
     certificate_names: tuple[str, ...] = ()
     """Verified subject alternative names of the peer's certificate."""
 
@@ -50,18 +50,18 @@ def _find(pairs: Params, name: str) -> str | None:
 
 @small_value
 class NameAddr:
-    """Value of From, To, Contact, Route and their like (RFC 3261 section 20.10)."""
+    """Value of From, To, Contact, Route and similar fields (RFC 3261 section 20.10)."""
 
     display: str = field(repr=False)
-    """Display name without quotes, empty if there is none."""
+    """Display name without quotes; empty if there is none."""
     uri: str = field(repr=False)
-    """The address as sent, without <>; `Uri.parse` reads it."""
+    """The address as sent, without <>; `Uri.parse` parses it."""
     params: Params = ()
-    """Parameters behind the address, names in lower case, in order."""
+    """Parameters after the address, names in lower case, in order."""
 
     @classmethod
     def parse(cls, text: str) -> NameAddr:
-        """Read one address; raise MalformedValue for an open quote, no address, or blanks within it."""
+        """Parse one address; raise MalformedValue for an open quote, a missing address, or blanks in it."""
         address = cls.parse_leniently(text)
         if not address.uri or _NO_ADDRESS.search(address.uri):
             raise MalformedValue("addr-spec")
@@ -69,7 +69,7 @@ class NameAddr:
 
     @classmethod
     def parse_leniently(cls, text: str) -> NameAddr:
-        """Read one address, whatever blanks or missing > a device put in; raise MalformedValue for an open quote."""
+        """Parse one address despite blanks or a missing >; raise MalformedValue for an open quote."""
         text = readable(text).strip()
         start = _end_of(_NAME, text) if '"' in text else text.find("<")
         if 0 <= start < len(text):
@@ -92,12 +92,12 @@ class NameAddr:
         return cls(unquote(name), text[start + 1 : end], params(tail))
 
     def param(self, name: str) -> str | None:
-        """Give the value of a parameter: None if absent, an empty string if it has no value."""
+        """Return the value of a parameter: None if absent, empty if it has no value."""
         return _find(self.params, name)
 
     @property
     def tag(self) -> str | None:
-        """Dialog tag, None if absent."""
+        """Dialog tag; None if absent."""
         return _find(self.params, "tag") or None
 
     def __str__(self) -> str:
@@ -105,29 +105,29 @@ class NameAddr:
 
 
 def _end_of(pattern: re.Pattern[str], text: str) -> int:
-    """Say how far a pattern that may be empty reaches from the start."""
+    """Return how far a pattern that may match nothing reaches from the start."""
     found = pattern.match(text)
     return found.end() if found else 0
 
 
 @small_value
 class Via:
-    """One hop of the way back (RFC 3261 section 20.42)."""
+    """One hop of the response path (RFC 3261 section 20.42)."""
 
     protocol: str
-    """SIP/2.0, blanks removed."""
+    """SIP/2.0 without blanks."""
     transport: str
-    """In upper case; also unknown ones."""
+    """In upper case; may be unknown."""
     host: str
-    """sent-by without port, an IPv6 address without brackets."""
+    """Host of sent-by; an IPv6 address without brackets."""
     port: int | None
-    """None if the default of the transport applies."""
+    """Port of sent-by; None for the default of the transport."""
     params: Params = ()
     """branch, received, rport and others, names in lower case."""
 
     @classmethod
     def parse(cls, text: str) -> Via:
-        """Read one element of a Via list; raise MalformedValue."""
+        """Parse one element of a Via list; raise MalformedValue."""
         text = " ".join(text.split())
         found = _VIA.match(text)
         if found is None:
@@ -137,7 +137,7 @@ class Via:
         return cls(f"{found[1]}/{found[2]}".upper(), found[3].upper(), host, port, pairs)
 
     def param(self, name: str) -> str | None:
-        """Give the value of a parameter: None if absent, an empty string if it has no value."""
+        """Return the value of a parameter: None if absent, empty if it has no value."""
         return _find(self.params, name)
 
     @property
@@ -148,11 +148,11 @@ class Via:
 
     @property
     def sent_by(self) -> str:
-        """Host and port in one comparable form."""
+        """Host and port in one form that can be compared."""
         return host_port(self.host.lower(), self.port)
 
     def with_params(self, **changes: str | None) -> Via:
-        """Set parameters; those already there keep their place."""
+        """Set parameters; existing ones keep their position."""
         pairs = [(k, changes.pop(k)) if k in changes else (k, v) for k, v in self.params]
         return Via(self.protocol, self.transport, self.host, self.port, (*pairs, *changes.items()))
 
@@ -162,16 +162,16 @@ class Via:
 
 @small_value
 class CSeq:
-    """Place of a request in its dialog (RFC 3261 section 20.16)."""
+    """The position of a request in its dialog (RFC 3261 section 20.16)."""
 
     number: int
     """0 to 2**31 - 1."""
     method: str
-    """As sent; methods compare with case."""
+    """As sent; methods are case-sensitive."""
 
     @classmethod
     def parse(cls, text: str) -> CSeq:
-        """Read a CSeq value; raise MalformedValue if it is not a number in range and a method."""
+        """Parse a CSeq; raise MalformedValue unless it is a number in range and a method."""
         found = _CSEQ.match(text.strip())
         # Ten digits hold every number in range; leading zeros are legal (RFC 4475 section 3.1.1.1).
         digits = found[1].lstrip("0") if found else ""
@@ -187,7 +187,7 @@ class CSeq:
 
 @small_value
 class MediaType:
-    """Value of Content-Type and of one Accept range (RFC 3261 section 20.15)."""
+    """Value of Content-Type, or one range of an Accept (RFC 3261 section 20.15)."""
 
     kind: str
     """In lower case, for example application."""
@@ -198,7 +198,7 @@ class MediaType:
 
     @classmethod
     def parse(cls, text: str) -> MediaType:
-        """Read a media type; raise MalformedValue if there is no slash between two words."""
+        """Parse a media type; raise MalformedValue unless it is two words with a slash."""
         essence, _, tail = text.partition(";")
         kind, _, subtype = essence.partition("/")
         kind, subtype = kind.strip().lower(), subtype.strip().lower()
@@ -212,7 +212,7 @@ class MediaType:
         return f"{self.kind}/{self.subtype}"
 
     def param(self, name: str) -> str | None:
-        """Give the value of a parameter: None if absent, an empty string if it has no value."""
+        """Return the value of a parameter: None if absent, empty if it has no value."""
         return _find(self.params, name)
 
     def __str__(self) -> str:

@@ -1,4 +1,4 @@
-"""Header fields of one message: ordered, case-blind, many-valued; values stay raw until somebody asks."""
+"""Header fields of one message: ordered, case-insensitive, repeatable; values are parsed only when needed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _FULL_NAMES = (
     "Remote-Party-ID|Replaces|Reply-To|Request-Disposition:d|Require|Retry-After|Route|RSeq|Server|Session-Expires:x|Session-ID|"
     "Subject:s|Supported:k|Timestamp|To:t|Unsupported|User-Agent|User-to-User|Via:v|Warning|WWW-Authenticate"
 )
-"""Spelling to write, with the compact form (RFC 3261 section 7.3.3 and the IANA registry) behind the colon."""
+"""Usual spelling, with the compact form (RFC 3261 section 7.3.3 and the IANA registry) after the colon."""
 
 _KNOWN: dict[str, str] = {}
 for _entry in _FULL_NAMES.split("|"):
@@ -29,19 +29,19 @@ for _entry in _FULL_NAMES.split("|"):
 
 
 _USUAL = frozenset(_KNOWN.values())
-"""Names in their usual spelling: what is asked for, nearly always."""
+"""Names in their usual spelling, in which nearly all look-ups come."""
 
 USUAL_NAMES = {**_KNOWN, **{_name: _name for _name in _USUAL}}
-"""Usual spelling of a name by itself, its compact form and its small letters: what peers send, nearly always."""
+"""Usual spelling by itself, by compact form and by lower case, in which peers send nearly all names."""
 
 
 def full_name(name: str) -> str:
-    """Give the usual spelling of a header name, compact forms written out; unknown names stay as they are."""
+    """Return the usual spelling of a header name, also for a compact form; unknown names stay unchanged."""
     return USUAL_NAMES.get(name) or _KNOWN.get(name.lower(), name)
 
 
 class Headers:
-    """Header fields in their order; the names are compared without case and compact forms are known."""
+    """Header fields in order; names are case-insensitive, and compact forms are known."""
 
     __slots__ = ("_fields", "_index", "_once")
 
@@ -54,13 +54,13 @@ class Headers:
 
     @classmethod
     def received(cls, fields: list[tuple[str, str]]) -> Headers:
-        """Take fields that were cut from a message and so cannot hold line ends; names already by `full_name`."""
+        """Create from fields of a received message, which cannot contain line ends; names must be from `full_name`."""
         headers = cls()
         headers._fields = fields
         return headers
 
     def _indexed(self) -> dict[str, list[str]]:
-        """Give the values by name: the usual spelling, in lower case where there is none."""
+        """Return the values by name: in the usual spelling, or in lower case if there is none."""
         index = self._index
         if index is None:
             self._index = index = {}
@@ -83,38 +83,38 @@ class Headers:
         return index.get(name if name in _USUAL else name.lower(), [])
 
     def get(self, name: str, default: str | None = None) -> str | None:
-        """Give the first raw field value."""
+        """Return the first value, unparsed."""
         values = self._lookup(name)
         return values[0] if values else default
 
     def all(self, name: str) -> list[str]:
-        """Give the raw values of all fields of that name."""
+        """Return the values of all fields with that name, unparsed."""
         return list(self._lookup(name))
 
     def values(self, name: str) -> list[str]:
-        """Give the elements of all fields of that name as one list, cut at commas outside quotes and <>."""
+        """Return the elements of all fields with that name as one list, split at commas outside quotes and <>."""
         raw = self._lookup(name)
         if len(raw) == 1:
             return cut(raw[0], ",")[:MAX_LIST]
         return [element for value in raw for element in cut(value, ",")][:MAX_LIST]
 
     def has_all(self, names: frozenset[str]) -> bool:
-        """Tell whether there is a field of each name; the names in their usual spelling."""
+        """Return whether there is a field of each name; names must be in their usual spelling."""
         return names <= self._indexed().keys()
 
     def has_twice(self, names: frozenset[str]) -> bool:
-        """Tell whether there are two fields of any of the names; the names in their usual spelling."""
+        """Return whether any of the names occurs twice; names must be in their usual spelling."""
         index = self._indexed()
         if len(index) == len(self._fields):
             return False
         return any(len(values) > 1 for name, values in index.items() if name in names)
 
     def tokens(self, name: str) -> list[str]:
-        """Give the list elements in lower case, for Require, Supported, Allow-Events and their like."""
+        """Return the list elements in lower case, for Require, Supported, Allow-Events and similar fields."""
         return [element.lower() for element in self.values(name)]
 
     def once(self, read: Callable[[Headers], V]) -> V:
-        """Give what `read` makes of the fields, read anew only after a change; what it raises is raised each time."""
+        """Return the cached result of `read`, computed again only after a change; exceptions are not cached."""
         if read in self._once:
             found: V = self._once[read]
             return found
@@ -122,14 +122,14 @@ class Headers:
         return found
 
     def add(self, name: str, value: str) -> None:
-        """Append a field; raise UnsafeOutput if it would break the line."""
+        """Append a field; raise UnsafeOutput if it contains a line end."""
         if "\r" in name or "\n" in name or "\r" in value or "\n" in value:
             raise UnsafeOutput("line end in a header field")
         self._fields.append((full_name(name), value))
         self._changed()
 
     def set(self, name: str, value: str) -> None:
-        """Replace all fields of that name by one, at the place of the first."""
+        """Replace all fields with that name by one, at the position of the first."""
         key = full_name(name).lower()
         at = next((i for i, (known, _) in enumerate(self._fields) if known.lower() == key), len(self._fields))
         self.remove(name)
@@ -137,7 +137,7 @@ class Headers:
         self._fields.insert(at, self._fields.pop())
 
     def remove(self, name: str) -> None:
-        """Drop all fields of that name."""
+        """Remove all fields with that name."""
         key = full_name(name).lower()
         self._fields = [field for field in self._fields if field[0].lower() != key]
         self._changed()
@@ -147,11 +147,11 @@ class Headers:
         self._once = {}
 
     def items(self) -> Iterator[tuple[str, str]]:
-        """Walk over all fields in order."""
+        """Iterate over all fields in order."""
         return iter(self._fields)
 
     def copy(self) -> Headers:
-        """Give an independent copy."""
+        """Return an independent copy."""
         return Headers.received(list(self._fields))
 
     def __contains__(self, name: str) -> bool:
@@ -163,10 +163,10 @@ class Headers:
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Headers) and self._fields == other._fields
 
-    __hash__ = None  # type: ignore[assignment]  # mutable, as list does it
+    __hash__ = None  # type: ignore[assignment]  # mutable, like a list
 
     def __repr__(self) -> str:
-        # Values are personal data: only names and counts are shown.
+        # Values are personal data, so only names and counts are shown.
         return f"Headers({len(self._fields)} fields)"
 
     def __str__(self) -> str:

@@ -1,8 +1,8 @@
-"""Request and response of RFC 3261 section 7: one whole message in, one out; and what a server checks in a request.
+"""Requests and responses (RFC 3261 section 7): parse and write whole messages, and check requests as a server must.
 
-`Head.cut` and `parse` only cut: start line, raw header fields, body by bytes. `check` then judges what RFC 4475 tests.
-Header fields that are not needed to answer are ignored when damaged (RFC 3261 section 8.2): a refused call is a call
-not recorded.
+`Head.cut` and `parse` only split: start line, raw header fields, body by length. `check` then applies the rules that
+RFC 4475 tests. Damaged header fields are ignored unless an answer needs them (RFC 3261 section 8.2): a refused call is
+a call not recorded.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from sip.message.uri import Uri
 
 VERSION = "SIP/2.0"
 SCHEMES = ("sip", "sips", "tel")
-"""Schemes of a Request-URI that we serve (RFC 3261 section 8.2.2.1)."""
+"""Schemes of a Request-URI that we support (RFC 3261 section 8.2.2.1)."""
 _STATUS = re.compile(r"(SIP/\d+\.\d+) (\d{3})(?: (.*))?\Z", re.DOTALL | re.IGNORECASE | re.ASCII)
 _SIP_VERSION = re.compile(r"SIP/\d+\.\d+\Z", re.IGNORECASE | re.ASCII)
 _FOLD = re.compile(r"\n[ \t]+")
@@ -39,25 +39,25 @@ _ONCE = frozenset({"Call-ID", "CSeq", "From", "To", "Max-Forwards"})
 _NEEDED = frozenset({"Via", "From", "To", "Call-ID", "CSeq"})
 
 
-@dataclass(slots=True)  # not frozen: it keeps what was read of it
+@dataclass(slots=True)  # not frozen: it caches parsed values
 class Request:
     """A request as received or to be sent."""
 
     method: str
-    """As sent; methods compare with case."""
+    """As sent; methods are case-sensitive."""
     uri: str = field(repr=False)
     """Request-URI, raw."""
     version: str = VERSION
     """In upper case."""
     headers: Headers = field(default_factory=Headers)
-    """All fields but nothing parsed."""
+    """All header fields, unparsed."""
     body: bytes = field(default=b"", repr=False)
-    """Exactly the bytes that Content-Length counts."""
+    """Exactly as many bytes as Content-Length says."""
     _target: Uri | None = field(default=None, init=False, repr=False, compare=False)
 
     @property
     def target(self) -> Uri:
-        """Request-URI in its pieces; raise MalformedValue."""
+        """Parsed Request-URI; raise MalformedValue."""
         if self._target is None:
             self._target = Uri.parse(self.uri)
         return self._target
@@ -74,7 +74,7 @@ class Request:
 
     @property
     def call_id(self) -> str:
-        """Call-ID, empty if there is none."""
+        """Call-ID; empty if there is none."""
         return self.headers.get("Call-ID") or ""
 
     @property
@@ -89,7 +89,7 @@ class Request:
 
     @property
     def replaces(self) -> Replaces | None:
-        """The dialog that an INVITE takes the place of, None if there is none; raise MalformedValue."""
+        """The dialog that an INVITE replaces, or None; raise MalformedValue."""
         return self.headers.once(replaces)
 
     def __bytes__(self) -> bytes:
@@ -103,11 +103,11 @@ class Response:
     status: int
     """100 to 699."""
     reason: str = ""
-    """Reason phrase, may be empty."""
+    """Reason phrase; may be empty."""
     headers: Headers = field(default_factory=Headers)
-    """All fields but nothing parsed."""
+    """All header fields, unparsed."""
     body: bytes = field(default=b"", repr=False)
-    """Exactly the bytes that Content-Length counts."""
+    """Exactly as many bytes as Content-Length says."""
     version: str = VERSION
     """In upper case."""
 
@@ -123,7 +123,7 @@ class Response:
 
     @property
     def call_id(self) -> str:
-        """Call-ID, empty if there is none."""
+        """Call-ID; empty if there is none."""
         return self.headers.get("Call-ID") or ""
 
     def __bytes__(self) -> bytes:
@@ -131,7 +131,7 @@ class Response:
 
 
 def top_via(headers: Headers) -> Via:
-    """Read the top Via; raise MalformedValue."""
+    """Parse the top Via; raise MalformedValue."""
     elements = headers.values("Via")
     if not elements:
         raise MalformedValue("via")
@@ -151,7 +151,7 @@ def _recipient(headers: Headers) -> NameAddr:
 
 
 def _write(start: str, headers: Headers, body: bytes) -> bytes:
-    """Write a message; Content-Length is always ours and always last."""
+    """Write a message; Content-Length is always computed and always last."""
     if "\n" in start or "\r" in start:
         raise UnsafeOutput("line end in a start line")
     fields = "".join(f"{name}: {value}\r\n" for name, value in headers.items() if name != "Content-Length")
@@ -161,22 +161,22 @@ def _write(start: str, headers: Headers, body: bytes) -> bytes:
 
 @dataclass(slots=True)
 class Head:
-    """Start line and header fields of one message, cut once and not judged yet."""
+    """Start line and header fields of one message, split but not checked."""
 
     start: str = field(repr=False)
     """Start line."""
     headers: Headers
-    """All fields but nothing parsed."""
+    """All header fields, unparsed."""
     damage: str | None
-    """A fault that concerns the whole message: too-many-fields, start-line-size."""
+    """An error in the whole message: too-many-fields, start-line-size."""
     length: int | None
-    """What Content-Length says, None if there is none or it cannot be trusted."""
+    """Value of Content-Length; None if there is none or it is unreliable."""
     fault: str | None
-    """Why it cannot be trusted."""
+    """Why it is unreliable."""
 
     @classmethod
     def cut(cls, data: bytes) -> Head:
-        """Cut a head, without the blank line behind it, into start line and raw fields."""
+        """Split a head, without the blank line after it, into start line and raw fields."""
         text = data.lstrip(b"\r\n").decode("utf-8", "surrogateescape").replace("\r\n", "\n").replace("\r", " ")
         if "\n " in text or "\n\t" in text:
             text = _FOLD.sub(" ", text)
@@ -188,7 +188,7 @@ class Head:
             if full is None:
                 name = name.rstrip(" \t")
                 full = full_name(name) if TOKEN.fullmatch(name) else ""
-            # A line that is no field is ignored like any other damaged field that nobody needs.
+            # A line that is no field is ignored, like any other damaged field that is not needed.
             if colon and full:
                 fields.append((full, value.strip(" \t")))
         headers = Headers.received(fields)
@@ -200,18 +200,18 @@ class Head:
 
 @dataclass(slots=True)
 class Framed:
-    """One whole message as `sip.message.framing.Framer` cuts it from a stream."""
+    """One whole message, as `sip.message.framing.Framer` cuts it from a stream."""
 
     head: Head
-    """Its head; the length is known."""
+    """Its head; the body length is known."""
     body: bytes = field(repr=False)
-    """As many bytes as it says."""
+    """As many bytes as the head says."""
 
 
 def parse(data: bytes | Framed) -> Request | Response:
-    """Read one whole message: a datagram, or what `Framer` cut from a stream.
+    """Parse one whole message: a datagram, or what `Framer` cut from a stream.
 
-    Without Content-Length the body is the rest; bytes behind it are dropped (RFC 3261 section 18.3). Raise
+    Without Content-Length the rest is the body; bytes after the body are dropped (RFC 3261 section 18.3). Raise
     MalformedMessage; its `request` is set if it can be answered.
     """
     if isinstance(data, Framed):
@@ -225,7 +225,7 @@ def parse(data: bytes | Framed) -> Request | Response:
 
 
 def salvage(head: Head) -> Request | None:
-    """Give as much of a damaged request as an answer needs; None if its top Via cannot be used or it is no request."""
+    """Return as much of a damaged request as an answer needs; None if its top Via is unusable or it is no request."""
     if head.start[:4].upper() == "SIP/":
         return None
     words = head.start.split()
@@ -261,7 +261,7 @@ def _response(head: Head, rest: bytes) -> Response:
 
 
 def _request(head: Head, rest: bytes, *, whole: bool) -> Request:
-    # Blanks behind the version are let through: devices send them (RFC 4475 section 3.1.2.10).
+    # Blanks after the version are tolerated, since devices send them (RFC 4475 section 3.1.2.10).
     words = head.start.rstrip(" \t").split(" ")
     length, fault = head.length, head.fault
     if len(words) != 3 or not TOKEN.fullmatch(words[0]) or not words[1] or not _SIP_VERSION.match(words[2]):
@@ -276,7 +276,7 @@ def _request(head: Head, rest: bytes, *, whole: bool) -> Request:
 
 
 def _refusal(code: str, head: Head) -> MalformedMessage:
-    """Say what to answer to a request that could not be cut; 505 and 416 go before 400."""
+    """Return the error for a request that could not be split; 505 and 416 take precedence over 400."""
     words = head.start.split()
     request = Request(words[0] if words else "", words[1] if len(words) > 1 else "", _version(words), head.headers)
     fault = _unserved(request) if len(words) == 3 else None
@@ -285,9 +285,9 @@ def _refusal(code: str, head: Head) -> MalformedMessage:
 
 
 def _content_length(headers: Headers) -> tuple[int | None, str | None]:
-    """Give the body length, None if absent; or the reason why it cannot be trusted (RFC 3261 section 20.14).
+    """Return the body length (None if absent), and why it is unreliable, if so (RFC 3261 section 20.14).
 
-    A list, a sign, or two different values are the ways to smuggle one message inside another.
+    A list, a sign, or two different values can be used to smuggle one message inside another.
     """
     found = headers.all("Content-Length")
     if not found:
@@ -296,16 +296,16 @@ def _content_length(headers: Headers) -> tuple[int | None, str | None]:
     if found.count(value) < len(found) or not _DIGITS.match(value):
         return None, "content-length"
     digits = value.lstrip("0") or "0"
-    # Eight digits hold MAX_BODY; more would only make int() slow.
+    # Eight digits are enough for MAX_BODY; more would only slow down int().
     if len(digits) > 8 or int(digits) > MAX_BODY:
         return None, "body-size"
     return int(digits), None
 
 
 def check(request: Request) -> None:
-    """Judge a request as a server must before it acts on it (RFC 3261 sections 8.1.1 and 8.2, RFC 4475).
+    """Check a request as a server must before it acts on it (RFC 3261 sections 8.1.1 and 8.2, RFC 4475).
 
-    Raise MalformedMessage with 505, 416 or 400, in this order; its `request` is None if it cannot even be answered.
+    Raise MalformedMessage with 505, 416 or 400, in this order; its `request` is None if it cannot be answered at all.
     """
     fault = _unserved(request) or _fault(request)
     if fault is not None:
@@ -322,7 +322,7 @@ def _unserved(request: Request) -> MalformedMessage | None:
 
 
 def _fault(request: Request) -> MalformedMessage | None:
-    """Give the first reason for a 400."""
+    """Return the first reason for a 400."""
     headers = request.headers
     if not headers.has_all(_NEEDED):
         return MalformedMessage("field-missing")
@@ -330,7 +330,7 @@ def _fault(request: Request) -> MalformedMessage | None:
         return MalformedMessage("field-twice")
     try:
         if request.target.headers is not None:
-            # Escaped header fields would have to be added to our own request (RFC 4475 section 3.1.2.11).
+            # Header fields in the URI would have to be added to our own request (RFC 4475 section 3.1.2.11).
             raise MalformedValue("uri-headers")
         _check_via(request)
         _check_cseq(request)
@@ -358,7 +358,7 @@ def _check_cseq(request: Request) -> None:
 
 
 def _check_dialog(request: Request) -> None:
-    """Without From, To and Call-ID there is no key under which a dialog could be found again."""
+    """Check From, To and Call-ID, without which a dialog cannot be identified."""
     call_id = request.call_id
     if not call_id or " " in call_id or "\t" in call_id:
         raise MalformedValue("call-id")
@@ -374,15 +374,15 @@ def _check_contact(headers: Headers) -> None:
         if has_empty_element(value):
             raise MalformedValue("contact")
         if "?" in value and "<" not in value:
-            # Without <> nobody can tell whose the question mark is (RFC 3261 section 20).
+            # Without <> it is unclear to what a question mark belongs (RFC 3261 section 20).
             raise MalformedValue("contact")
 
 
 def _check_replaces(request: Request) -> None:
-    """Only an INVITE can take the place of another (RFC 3891 section 3); an ACK is not refused.
+    """Refuse Replaces except in an INVITE (RFC 3891 section 3) or an ACK, which is never refused.
 
-    A re-INVITE cannot either, but it is refused only to who insists: some repeat the headers of the first one, and
-    without what a re-INVITE refreshes their recording would end.
+    A re-INVITE cannot replace a dialog either, but it is refused only if the client insists: some clients repeat the
+    headers of the first INVITE, and without the refresh their recording would end.
     """
     if "Replaces" not in request.headers or request.method == "ACK":
         return

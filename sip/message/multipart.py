@@ -1,7 +1,7 @@
-"""Split and compose MIME bodies (RFC 2046 section 5.1, RFC 5621): a damaged body gives the parts that can be found.
+"""Split and compose MIME bodies (RFC 2046 section 5.1, RFC 5621); of a damaged body, return the parts that are found.
 
-Nothing here raises: what stands in a body never decides whether a call is recorded. Bodies are cut by bytes, line ends
-are left as they came (AudioCodes sends bare LF and counts it so).
+Nothing here raises: a body never decides whether a call is recorded. Bodies are split as bytes, and line ends stay as
+they came (AudioCodes sends bare LF and counts it as such).
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from sip.message.headers import USUAL_NAMES, Headers, full_name
 from sip.message.value import small_value
 
 MAX_PARTS = 32
-"""Parts of one message, nested ones included: the most seen is 4."""
+"""Parts of one message, including nested ones; the most seen is 4."""
 MAX_DELIMITERS = 1_000
-"""Lines that begin like a delimiter: bounds the work a body of nothing else can cause."""
+"""Lines that begin like a delimiter; limits the work for a body made of nothing else."""
 MAX_DEPTH = 4
-"""Multiparts within multiparts."""
+"""Levels of nested multiparts."""
 SDP = MediaType("application", "sdp")
 METADATA = MediaType("application", "rs-metadata+xml")
 """RFC 9806; RFC 7866 said rs-metadata."""
@@ -40,50 +40,50 @@ _UNTYPED = re.compile(rb"\s{0,64}--[^\s-][^\r\n]{0,200}\r?\n(?:content-|\r?\n)",
 _LINE_END = re.compile(rb"(--)?[ \t]*(?:\r?\n|\Z)")
 _LINE = re.compile(rb"[^\n]*\n?")
 _HEAD_PEEK = 4_096
-"""Bytes looked at to recognise a part without a type."""
+"""Bytes inspected to recognise a part without a type."""
 
 
 @small_value
 class Part:
-    """One leaf of a body."""
+    """One leaf part of a body."""
 
     headers: Headers
     """Header fields of the part."""
     media_type: MediaType
-    """Its Content-Type; guessed from the content where there is none or it cannot be read."""
+    """Its Content-Type; guessed from the content if missing or unreadable."""
     disposition: str | None
-    """Content-Disposition in lower case without parameters."""
+    """Content-Disposition in lower case, without parameters."""
     body: bytes = field(repr=False)
-    """Content, transfer encoding undone."""
+    """Content, decoded from its transfer encoding."""
     spare: bool = False
-    """One of several forms of the same: whoever has one needs no other."""
+    """One of several alternatives; understanding one of them is enough."""
 
     @property
     def required(self) -> bool:
-        """Tell whether a part we do not know has to be refused (RFC 3261 section 20.11): the default is yes."""
+        """Return whether an unknown part must be refused (RFC 3261 section 20.11); that is the default."""
         pairs = params((self.headers.get("Content-Disposition") or "").partition(";")[2])
         return (dict(pairs).get("handling") or "required").strip().lower() != "optional"
 
     @property
     def is_sdp(self) -> bool:
-        """Tell whether this is an offer or answer."""
+        """Return whether this is an offer or answer."""
         return self.media_type.essence == SDP.essence
 
     @property
     def is_metadata(self) -> bool:
-        """Tell whether this is recording metadata: by type, by disposition (RFC 7866 section 9.1), by content."""
+        """Return whether this is recording metadata: by type, disposition (RFC 7866 section 9.1) or content."""
         essence = self.media_type.essence
         if essence in _METADATA_TYPES or (self.disposition == "recording-session" and not self.is_sdp):
             return True
-        # Misspelt types (rs-metadata-xml, vnd.…+xml) hold it as well as none at all.
+        # Metadata also come with misspelt types (rs-metadata-xml, vnd.…+xml) or without any.
         looked_at = essence in _XML_TYPES or essence.endswith("xml")
         return looked_at and _RECORDING.search(self.body[:_HEAD_PEEK]) is not None
 
 
 def split(content_type: str, body: bytes, headers: Headers | None = None) -> tuple[Part, ...]:
-    """Give the leaves of a body in order, multiparts within multiparts resolved.
+    """Return the leaf parts of a body in order, from nested multiparts too.
 
-    `headers` are those of the message: its disposition and encoding count for a body that is no multipart.
+    `headers` are those of the message: its disposition and encoding apply to a body that is no multipart.
     """
     if not body:
         return ()
@@ -93,7 +93,7 @@ def split(content_type: str, body: bytes, headers: Headers | None = None) -> tup
 
 
 def parts_of(headers: Headers, body: bytes) -> tuple[Part, ...]:
-    """Give the leaves of a message's body."""
+    """Return the leaf parts of a message's body."""
     types = headers.all("Content-Type")
     if len(types) == 1 and body:
         return tuple(_leaves(headers, body, 0)[:MAX_PARTS])
@@ -101,9 +101,9 @@ def parts_of(headers: Headers, body: bytes) -> tuple[Part, ...]:
 
 
 def compose(parts: Sequence[tuple[MediaType, str | None, bytes]], boundary: str) -> tuple[str, bytes]:
-    """Write (type, disposition, content) parts as multipart/mixed; give the Content-Type and the body.
+    """Write (type, disposition, content) parts as multipart/mixed; return the Content-Type and the body.
 
-    The caller picks a boundary that occurs in no part, for example 24 random hex digits.
+    The caller chooses a boundary that occurs in no part, for example 24 random hex digits.
     """
     out = bytearray()
     for media_type, disposition, content in parts:
@@ -115,7 +115,7 @@ def compose(parts: Sequence[tuple[MediaType, str | None, bytes]], boundary: str)
 
 
 def _leaves(headers: Headers, body: bytes, depth: int) -> list[Part]:
-    """Give the leaves in order, of every multipart MAX_PARTS sections at most."""
+    """Return the leaf parts in order, at most MAX_PARTS sections of every multipart."""
     media_type = _media_type(headers, body)
     if media_type.kind != "multipart" or depth >= MAX_DEPTH:
         disposition = (headers.get("Content-Disposition") or "").partition(";")[0].strip().lower()
@@ -132,9 +132,9 @@ def _leaves(headers: Headers, body: bytes, depth: int) -> list[Part]:
 
 
 def _chosen(alternatives: list[Part]) -> list[Part]:
-    """Give those of alternatives that are known, the last and so richest first (RFC 2046 section 5.1.4); else all.
+    """Return the known alternatives, the last and so richest first (RFC 2046 section 5.1.4); if none is known, all.
 
-    Nobody has to understand the others.
+    The other alternatives may be ignored.
     """
     known = [part for part in reversed(alternatives) if part.is_sdp or part.is_metadata]
     return [replace(part, spare=True) for part in known] or alternatives
@@ -159,7 +159,7 @@ def _guess(start: bytes) -> MediaType:
 
 
 def _sections(boundary: str | None, body: bytes) -> Iterator[bytes]:
-    """Cut at the delimiter lines; where the announced one never occurs, the first line that looks like one serves."""
+    """Split at the delimiter lines; if the declared one never occurs, use the first line that looks like one."""
     marks = list(_marks(boundary.rstrip().encode("utf-8", "surrogateescape"), body)) if boundary else []
     if not marks and (seen := _FIRST_LINE.search(body)):
         marks = list(_marks(seen[1].rstrip(), body))
@@ -170,12 +170,12 @@ def _sections(boundary: str | None, body: bytes) -> Iterator[bytes]:
 
 
 def _marks(boundary: bytes, body: bytes) -> Iterator[tuple[int, int, bool]]:
-    """Give (end of the text before, start of the text behind, closing) of each delimiter line, up to the closing one.
+    """Yield (end of the text before, start of the text after, closing) of each delimiter line, up to the closing one.
 
-    The line end ahead of a delimiter belongs to it (RFC 2046 section 5.1.1).
+    The line end before a delimiter belongs to the delimiter (RFC 2046 section 5.1.1).
     """
     needle = b"\n--" + boundary
-    # The first delimiter has no line end ahead of it.
+    # The first delimiter has no line end before it.
     at = -1 if body.startswith(needle[1:]) else body.find(needle)
     for _ in range(MAX_DELIMITERS):
         after = _LINE_END.match(body, at + len(needle))
@@ -188,7 +188,7 @@ def _marks(boundary: bytes, body: bytes) -> Iterator[tuple[int, int, bool]]:
 
 
 def _open(content: bytes) -> tuple[Headers, bytes]:
-    """Part the header fields of a section from its content; a line that is no field starts the content."""
+    """Separate the header fields of a section from its content; a line that is no field starts the content."""
     fields: list[tuple[str, str]] = []
     at = 0
     for line in islice(_LINE.finditer(content), MAX_FIELDS):

@@ -1,4 +1,4 @@
-"""The Replaces header of RFC 3891: which dialog a new INVITE takes the place of."""
+"""The Replaces header (RFC 3891): the dialog that a new INVITE replaces."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from sip.message.headers import Headers
 from sip.message.value import small_value
 
 NO_TAG = "0"
-"""What stands for the tag of a client of RFC 2543, which has none (section 6.1)."""
+"""Stands for the tag of an RFC 2543 client, which has none (section 6.1)."""
 
 
 @small_value
 class Replaces:
-    """One dialog as its other end sees it."""
+    """A dialog as named by its other end."""
 
     call_id: str = field(repr=False)
-    """Of the dialog."""
+    """Call-ID of the dialog."""
     to_tag: str
     """Our tag."""
     from_tag: str
-    """The peer's tag; `0` also where it has none."""
+    """The peer's tag; `0` also if it has none."""
     early_only: bool = False
-    """The dialog is meant only while it is not confirmed."""
+    """Whether the dialog is only replaced while it is not confirmed."""
 
     @classmethod
     def parse(cls, text: str) -> Replaces:
-        """Read the value; raise MalformedValue unless it is one Call-ID with one tag of each end."""
+        """Parse the value; raise MalformedValue unless it has one Call-ID and one tag of each end."""
         call_id, _, tail = text.partition(";")
         pairs = params(tail)
         ours, theirs = ([value or "" for name, value in pairs if name == end] for end in ("to-tag", "from-tag"))
@@ -41,20 +41,20 @@ class Replaces:
 
     @property
     def remote_tags(self) -> tuple[str, ...]:
-        """Give the tags of the peer that may be meant."""
+        """Return the peer's tags that this may mean."""
         return (NO_TAG, "") if self.from_tag == NO_TAG else (self.from_tag,)
 
 
 def insisted(headers: Headers) -> bool:
-    """Tell whether the client wants a refusal where it cannot have the place of the other dialog."""
+    """Return whether the client wants to be refused if it cannot replace the other dialog."""
     return "replaces" in headers.tokens("Require")
 
 
 def replaces(headers: Headers) -> Replaces | None:
-    """Read the header of an INVITE, None if it has none; raise MalformedValue, also for two (section 3).
+    """Parse the header of an INVITE, None if it has none; raise MalformedValue, also for two (section 3).
 
-    Join (RFC 3911) wants the named dialog to go on, so both together contradict each other. One that cannot be read is
-    passed over, as RFC 3261 section 8.2 wants of what need not be understood, unless the client insists.
+    Join (RFC 3911) lets the named dialog continue, so both headers together are contradictory. A value that cannot be
+    parsed is ignored, since support is optional (RFC 3261 section 8.2), unless the client insists.
     """
     values = headers.all("Replaces")
     if not values:

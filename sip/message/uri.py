@@ -1,4 +1,4 @@
-"""URI of RFC 3261 section 19.1: parse, compare, write."""
+"""SIP URIs (RFC 3261 section 19.1): parse, compare, write."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ _FORBIDDEN = re.compile(r'[\x00-\x20<>"\x7f]')
 
 @small_value
 class Uri:
-    """A sip, sips or tel URI in its pieces; any other scheme is kept whole in `opaque`. Escapes stay as they came."""
+    """A sip, sips or tel URI in parts; any other scheme is kept whole in `opaque`. Escapes are not decoded."""
 
     scheme: str
     """In lower case."""
     user: str | None = field(default=None, repr=False)
-    """Before the last @ (tel: the number), still escaped; None if there is no @."""
+    """Before the last @ (tel: the number), still escaped; None without an @."""
     password: str | None = field(default=None, repr=False)
-    """Behind the colon of the user part."""
+    """After the colon of the user part."""
     host: str = ""
-    """Name or address, an IPv6 address without brackets."""
+    """Name or address; an IPv6 address without brackets."""
     port: int | None = None
-    """None if the default of the scheme applies."""
+    """None for the default of the scheme."""
     params: Params = ()
     """Pairs in order, names in lower case."""
     headers: str | None = field(default=None, repr=False)
-    """What follows the question mark, unread."""
+    """Everything after the question mark, unparsed."""
     opaque: str = field(default="", repr=False)
-    """Everything behind the colon of a scheme that is not ours."""
+    """Everything after the colon of another scheme."""
 
     @classmethod
     def parse(cls, text: str) -> Uri:
-        """Read a URI; raise MalformedValue for blanks, <>, quotes, controls, a bare IPv6 address or a bad port."""
+        """Parse a URI; raise MalformedValue for blanks, <>, quotes, controls, a bare IPv6 address or a bad port."""
         text = readable(text)
         found = SCHEME.match(text)
         if found is None or _FORBIDDEN.search(text):
@@ -54,7 +54,7 @@ class Uri:
         return cls(scheme, opaque=rest)
 
     def param(self, name: str) -> str | None:
-        """Give the value of a parameter: None if absent, an empty string if it has no value."""
+        """Return the value of a parameter: None if absent, empty if it has no value."""
         for key, value in self.params:
             if key == name:
                 return value or ""
@@ -62,7 +62,7 @@ class Uri:
 
     @property
     def user_text(self) -> str:
-        """User part with its escapes resolved, empty if there is none."""
+        """User part with its escapes decoded; empty if there is none."""
         return unquote(self.user or "")
 
     def __str__(self) -> str:
@@ -77,13 +77,13 @@ class Uri:
 
 
 def host_port(host: str, port: int | None) -> str:
-    """Write host and port, an IPv6 address in brackets."""
+    """Write host and port; an IPv6 address in brackets."""
     name = f"[{host}]" if ":" in host else host
     return name if port is None else f"{name}:{port}"
 
 
 def split_host_port(text: str) -> tuple[str, int | None]:
-    """Read `host[:port]`, brackets taken off; raise MalformedValue if it is neither."""
+    """Parse `host[:port]` and remove brackets; raise MalformedValue."""
     found = _HOST_PORT.match(text)
     if found is None:
         raise MalformedValue("host")
@@ -94,7 +94,7 @@ def split_host_port(text: str) -> tuple[str, int | None]:
 
 
 def _sip(scheme: str, rest: str) -> Uri:
-    # The user part may hold ; ? and , so the last @ decides (RFC 4475 section 3.1.1.2, 3.1.1.9).
+    # The user part may contain ; ? and , so the last @ counts (RFC 4475 sections 3.1.1.2, 3.1.1.9).
     before, at, place = rest.rpartition("@")
     user, colon, password = before.partition(":")
     place, mark, headers = place.partition("?")

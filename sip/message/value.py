@@ -1,4 +1,4 @@
-"""How the values of a message are declared: dataclasses that nothing changes once they are made."""
+"""How values are declared: as dataclasses that do not change once they are made."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ V = TypeVar("V")
 
 @dataclass_transform(frozen_default=True, field_specifiers=(field,))
 def small_value(kind: type[V]) -> type[V]:
-    """Make a class a dataclass with slots, comparable and hashable, that the type checker treats as frozen.
+    """Make a class a dataclass with slots, comparable and hashable, which the type checker treats as frozen.
 
-    At run time nothing guards it: dozens are made for every message, and freezing costs more than all the rest of it.
+    Nothing enforces it at run time: each message makes dozens of them, and freezing costs more than everything else.
     """
     return dataclass(slots=True, unsafe_hash=True)(kind)

@@ -1,7 +1,8 @@
-"""Answer an offer as a recorder does (RFC 3264, RFC 7866 section 7): take every line it can record, refuse the rest.
+"""Answer an offer (RFC 3264, RFC 7866 section 7): accept every line that can be recorded, refuse the rest.
 
-Two steps, because ports and keys are made in between: `plan` decides line by line, `answer` writes the answer. Nothing
-is ever taken with less protection than offered: an SRTP line with unusable keys is refused, not recorded in the clear.
+There are two steps, because ports and keys are made in between: `plan` decides line by line, `answer` writes the SDP.
+No line is accepted with less protection than offered: an SRTP line with unusable keys is refused, not recorded in the
+clear.
 """
 
 from __future__ import annotations
@@ -25,13 +26,14 @@ _PROFILES = PLAIN | SECURE | DTLS
 TLS_ID_BYTES = 16
 """Half the digits of our tls-id: RFC 8842 section 4 asks for 20 characters."""
 _ANSWER_DIRECTION = {"sendonly": "recvonly", "sendrecv": "recvonly", "recvonly": "inactive", "inactive": "inactive"}
-"""RFC 3264 section 6.1 for somebody who never sends."""
+"""Our direction for each offered one (RFC 3264 section 6.1): we never send."""
 _ANSWER_SETUP = {"actpass": "active", "passive": "active", "active": "passive", "holdconn": "holdconn"}
-"""RFC 5763 section 5 and RFC 4145 section 4.1; active where we may choose, since that opens firewalls on our side."""
+"""Our DTLS role for each offered one (RFC 5763 section 5, RFC 4145 section 4.1). We choose active if we may, since that
+opens firewalls on our side."""
 HASHES = frozenset({"sha-1", "sha-224", "sha-256", "sha-384", "sha-512"})
-"""Hash functions a certificate may be named by (RFC 8122 section 5)."""
+"""Hash functions that a certificate fingerprint may use (RFC 8122 section 5)."""
 _REQUESTS = {"nack pli": "pli", "ccm fir": "fir"}
-"""Values of a=rtcp-fb behind the payload type that are answered, and what we call them."""
+"""Values of a=rtcp-fb after the payload type that we answer, and our names for them."""
 _WARNINGS = {
     "kind": (304, "Media type not available"),
     "profile": (302, "Incompatible transport protocol"),
@@ -42,17 +44,17 @@ _WARNINGS = {
     "srtp-downgrade": (399, "Nothing may be protected less than before"),
 }
 DOWNGRADE = "srtp-downgrade"
-"""Why a re-offer is refused that would protect less than the dialog had."""
+"""Reason for refusing a re-offer that protects less than before."""
 MAX_UNASKED = 16
-"""Meanings that are written out though the client left them to the table of RFC 3551 (RFC 3264 section 5.1): of many
-more they would make the answer many times as long as the offer."""
+"""How many payload types are written out although the client relied on the table of RFC 3551 (RFC 3264 section 5.1).
+Beyond this number the answer would be many times as long as the offer."""
 Closed = Callable[[str, int], bool]
-"""Tells of an address and port whether nothing may be sent there."""
+"""Returns whether nothing may be sent to an address and port."""
 _WARNING = (399, "No stream can be recorded as offered")
 
 
 def closes_nothing(host: str, port: int) -> bool:
-    """Close no address (see Closed)."""
+    """Allow every address (see `Closed`)."""
     return False
 
 
@@ -63,10 +65,10 @@ def plan(
     families: frozenset[str] = FAMILIES,
     closed: Closed = closes_nothing,
 ) -> tuple[LinePlan, ...]:
-    """Decide on every m-line of an offer, in order; `previous` are the plans of the last answered one.
+    """Decide on every m-line of an offer, in order; `previous` holds the plans of the last answered offer.
 
-    `families` are the IP versions we have an address of; `closed` tells of an address and port whether nothing may be
-    sent there. Raise NotAcceptable if nothing can be recorded. An offer that only removes what was there is acceptable.
+    `families` holds the IP versions of which we have an address; `closed` returns whether nothing may be sent to an
+    address and port. Raise NotAcceptable if nothing can be recorded. An offer that only removes lines is acceptable.
     """
     before = {line.index: line for line in previous}
     known = [line.least for line in previous if line.least is not None]
@@ -82,11 +84,11 @@ def plan(
 
 
 def _no_downgrade(plans: Sequence[LinePlan], before: Mapping[int, LinePlan], policy: Policy) -> None:
-    """Refuse an offer that leads a line from SRTP to plain RTP, or to weaker keys where SRTP is required.
+    """Refuse an offer that moves a line from SRTP to plain RTP, or to weaker keys where SRTP is required.
 
-    A line keeps to what its place ever had: raise NotAcceptable. One in a new place may be plain, or have weaker keys
-    or ones that are sent in the clear, only beside others of which that is true; else it is refused alone, since a
-    client that adds plain video to a call would lose whatever else its offer says.
+    A line is held to the best protection that its place ever had: raise NotAcceptable. A line in a new place may be
+    plain, or have weaker keys or keys sent in the clear, only if other lines do as well. Otherwise that line alone is
+    refused, since a client that adds plain video to a call would lose the rest of its offer.
     """
     secured = any(line.least is not None for line in before.values())
     shaken = secured and all(line.handshaken for line in before.values() if line.least is not None)
@@ -121,7 +123,7 @@ def _refused(plans: Sequence[LinePlan]) -> list[LinePlan]:
 def _plan_line(
     media: MediaLine, policy: Policy, before: LinePlan | None, families: frozenset[str], closed: Closed, floor: int
 ) -> LinePlan:
-    """Decide on one line; `floor` is the class below which a line in a new place must not go."""
+    """Decide on one line; `floor` is the lowest class of suites allowed for a line in a new place."""
     formats = media.formats
     family = (media.connection.family if media.connection else "") or (before.family if before else "")
     usable: Sequence[CryptoOffer] = ()
@@ -170,7 +172,7 @@ def _plan_line(
 
 
 def _unfit(media: MediaLine, formats: tuple[Format, ...], policy: Policy) -> str | None:
-    """Give the reason why a line cannot be recorded whatever its keys, None if it can."""
+    """Return why a line cannot be recorded whatever its keys are, or None."""
     if media.port == 0:
         return "port-zero"
     if media.index >= policy.max_lines:
@@ -183,9 +185,9 @@ def _unfit(media: MediaLine, formats: tuple[Format, ...], policy: Policy) -> str
 
 
 def _leads_nowhere(media: MediaLine, closed: Closed) -> bool:
-    """Tell whether a line names for RTP or RTCP what is no address of one host that may be sent to.
+    """Return whether a line's address for RTP or RTCP is not that of one host to which we may send.
 
-    The zero address is a hold (RFC 3264 section 8.4). A name would have to be asked of others, and could change.
+    The zero address is a hold (RFC 3264 section 8.4). A name would need DNS, and its address could change.
     """
     connection, source = media.connection, _source(media)
     if connection is None or connection.on_hold:
@@ -193,7 +195,7 @@ def _leads_nowhere(media: MediaLine, closed: Closed) -> bool:
     if source is None or not of_one_host(source[0]) or closed(*source):
         return True
     if media.attribute("rtcp-mux") is not None:
-        return False  # RTCP comes where RTP does; browsers leave `a=rtcp:9 IN IP4 0.0.0.0` beside it
+        return False  # RTCP comes where RTP does; browsers write `a=rtcp:9 IN IP4 0.0.0.0` as well
     words = (media.attribute("rtcp") or "").split()
     if len(words) > 3 and ip_of(words[3]) is None:
         return True
@@ -202,7 +204,7 @@ def _leads_nowhere(media: MediaLine, closed: Closed) -> bool:
 
 
 def _protection(media: MediaLine, policy: Policy, least: int) -> tuple[Sequence[CryptoOffer], str | None]:
-    """Give the crypto attributes of use, the one to answer first; or the reason for refusing the line."""
+    """Return the usable crypto attributes, the one to answer first; or the reason for refusing the line."""
     lines = media.all_attributes("crypto")
     profile = media.profile.upper()
     if profile in PLAIN and (not lines or policy.srtp == "off"):
@@ -214,16 +216,16 @@ def _protection(media: MediaLine, policy: Policy, least: int) -> tuple[Sequence[
             return usable, None
     elif lines:
         refusal = "sdes-without-tls"
-    # Optional SRTP (RTP/AVP with keys) may be plain where the policy lets plain RTP in at all.
+    # Optional SRTP (RTP/AVP with keys) may be plain if the policy allows plain RTP.
     return (), None if profile in PLAIN and policy.srtp != "required" else refusal
 
 
 def _usable(lines: Sequence[str], policy: Policy, least: int) -> tuple[Sequence[CryptoOffer], str]:
-    """Give the lines whose keys can be used, first the one to answer, which is none below `least`; none if none is.
+    """Return the attributes with usable keys, the one to answer first (at least class `least`); empty if there is none.
 
-    The client's order is its preference (RFC 4568 section 5.1.1). Behind the answered line come the others under which
-    it may send until it has our answer, also of suites that are never answered. Also say what ails the rest: of a
-    suite we know that is more than the suite.
+    The client's order is its preference (RFC 4568 section 5.1.1). After the answered attribute come the others that
+    it may use until it has our answer, also with suites that we never answer. The second value says what is wrong
+    with the others; for a suite that we know, that is more specific than "suite".
     """
     read: list[CryptoOffer] = []
     fault = "crypto"
@@ -243,13 +245,13 @@ def _usable(lines: Sequence[str], policy: Policy, least: int) -> tuple[Sequence[
 
 
 def _wants_dtls(media: MediaLine) -> bool:
-    """Tell a DTLS-SRTP line, also one under the older profile names and without keys."""
+    """Return whether this is a DTLS-SRTP line, also under the older profile names without keys."""
     profile = media.profile.upper()
     return profile in DTLS or (profile in SECURE and bool(media.fingerprints) and not media.all_attributes("crypto"))
 
 
 def _association(media: MediaLine, policy: Policy, before: LinePlan | None) -> tuple[str | None, str | None]:
-    """Choose our DTLS role (RFC 5763 section 5), or give the reason for refusing the line."""
+    """Return our DTLS role (RFC 5763 section 5), or the reason for refusing the line."""
     if not policy.dtls:
         return None, "dtls"
     if not any(value.split()[:1] and value.split()[0].lower() in HASHES for value in media.fingerprints):
@@ -258,12 +260,12 @@ def _association(media: MediaLine, policy: Policy, before: LinePlan | None) -> t
     if offered not in _ANSWER_SETUP:
         return None, "dtls"
     if offered == "actpass" and before is not None and before.answer_setup == "passive":
-        return "passive", None  # a role once taken stays: changing it would need a new association
+        return "passive", None  # the role stays: changing it would need a new association
     return _ANSWER_SETUP[offered], None
 
 
 def _feedback(media: MediaLine) -> list[tuple[str, str]]:
-    """Give the a=rtcp-fb of a video line that ask for pictures, each with our name for it (RFC 4585 section 4.2)."""
+    """Return each a=rtcp-fb of a video line that asks for pictures, with our name for it (RFC 4585 section 4.2)."""
     if media.kind != "video" or not media.profile.upper().endswith("F"):
         return []
     found = []
@@ -283,7 +285,7 @@ def _source(media: MediaLine) -> tuple[str, int] | None:
 
 
 def _rtcp_source(media: MediaLine, source: tuple[str, int] | None) -> tuple[str, int] | None:
-    """Read `a=rtcp:port [IN IP4 address]` (RFC 3605); by default RTCP is one port above, at the zero address none."""
+    """Read `a=rtcp:port [IN IP4 address]` (RFC 3605); by default one port above RTP, None at the zero address."""
     words = (media.attribute("rtcp") or "").split()
     if words and words[0].isdecimal() and len(words[0]) < 6 and 0 < int(words[0]) <= 65_535:
         address = ip_of(words[3]) if len(words) > 3 else (source[0] if source else None)
@@ -303,12 +305,12 @@ def answer(
     fingerprint: str = "",
     other: str = "",
 ) -> bytes:
-    """Write the answer: one line per offered line, `ports` and `keys` (key and salt) by index of the accepted ones.
+    """Write the answer: one line per offered line; `ports` and `keys` (key and salt) by index of accepted lines.
 
-    `fingerprint` is that of our certificate, for lines with DTLS-SRTP; `other` an address of ours for lines that were
-    offered with the other IP version than `address` has.
+    `fingerprint` is that of our certificate, for DTLS-SRTP lines; `other` is our address for lines that were offered
+    with the other IP version than that of `address`.
 
-    `session_id` stays the same in a dialog, `version` rises by one with every changed answer (RFC 3264 section 8).
+    `session_id` stays the same in a dialog; `version` rises by one with every changed answer (RFC 3264 section 8).
     Raise LocalError if a port or a key of the right length is missing.
     """
     taken = [line.family for line in plans if line.accepted]
@@ -318,7 +320,7 @@ def answer(
     lines = session_lines(address, session_id, version, times=_times(offer))
     handshakes = sum(line.accepted and line.answer_setup is not None for line in plans)
     if handshakes > 1 and fingerprint:
-        # once for all lines (RFC 8122 section 5): forty times it would make the answer far longer than the offer
+        # once for all lines (RFC 8122 section 5): repeating it would make the answer far longer than the offer
         lines.append(attribute("fingerprint", fingerprint))
     terse = _unasked(offer, plans) > MAX_UNASKED
     for media, line in zip(offer.media, plans, strict=True):
@@ -349,9 +351,9 @@ def _taken(
     connection: str,
     mapped: frozenset[int] | None,
 ) -> list[Line]:
-    """Write an accepted line; `mapped` are the payload types to say the meaning of, None: all."""
+    """Write an accepted line; `mapped` holds the payload types to describe, None for all."""
     if not 0 < ports.get(line.index, 0) <= 65_535:
-        raise LocalError("no port for an accepted line")
+        raise LocalError("an accepted line has no port")
     numbers = [item.payload_type for item in line.formats]
     lines = [media_line(line.media, ports[line.index], line.profile, numbers)]
     lines += [("c", connection)] if connection else []
@@ -371,7 +373,7 @@ def _taken(
 
 
 def _unasked(offer: SessionDescription, plans: Sequence[LinePlan]) -> int:
-    """Count the payload types whose meaning the client left to the table of RFC 3551, once there are many at all."""
+    """Count the payload types for which the client relied on the table of RFC 3551; 0 if there are few."""
     if sum(len(line.formats) for line in plans if line.accepted) <= MAX_UNASKED:
         return 0
     both = [(media, line) for media, line in zip(offer.media, plans, strict=True) if line.accepted]
@@ -379,7 +381,7 @@ def _unasked(offer: SessionDescription, plans: Sequence[LinePlan]) -> int:
 
 
 def _mapped(media: MediaLine, line: LinePlan) -> frozenset[int]:
-    """Give the payload types of a line whose meaning the client did not leave to the table of RFC 3551."""
+    """Return the payload types of a line that the client described itself."""
     named = {value.partition(" ")[0] for value in media.all_attributes("rtpmap")}
     known = ((f.payload_type, STATIC.get(f.payload_type) == f[1:4] and f.fmtp is None) for f in line.formats)
     return frozenset(number for number, static in known if not static or str(number) in named)
@@ -387,7 +389,7 @@ def _mapped(media: MediaLine, line: LinePlan) -> frozenset[int]:
 
 def _own_certificate(line: LinePlan, fingerprint: str, session_id: int, *, alone: bool) -> list[Line]:
     if not fingerprint:
-        raise LocalError("no certificate of our own for a DTLS line")
+        raise LocalError("a DTLS line has no certificate of ours")
     lines = [attribute("setup", line.answer_setup), *([attribute("fingerprint", fingerprint)] if alone else [])]
     if line.tls_id is None:
         return lines
@@ -395,14 +397,14 @@ def _own_certificate(line: LinePlan, fingerprint: str, session_id: int, *, alone
 
 
 def tls_id(line: LinePlan, fingerprint: str, session_id: int) -> str:
-    """Give our a=tls-id: it changes exactly when theirs or our certificate does (RFC 8842 section 5.3)."""
+    """Return our a=tls-id, which changes exactly when theirs or our certificate does (RFC 8842 section 5.3)."""
     text = f"{session_id} {line.index} {line.tls_id} {fingerprint}"
     return blake2b(text.encode(), digest_size=TLS_ID_BYTES).hexdigest()
 
 
 def _own_key(line: LinePlan, offered: CryptoOffer, keys: Mapping[int, bytes]) -> Line:
-    """Give our key under the offered tag and suite (RFC 4568 section 5.1.2)."""
+    """Return our key under the offered tag and suite (RFC 4568 section 5.1.2)."""
     key = keys.get(line.index, b"")
     if len(key) != SUITES[line.suite or ""] or key == offered.key:
-        raise LocalError("no key of our own for an SRTP line")
+        raise LocalError("an SRTP line has no key of ours")
     return crypto(offered.suite, key, tag=offered.tag, padded=offered.padded)

@@ -1,7 +1,7 @@
-"""Session descriptions (RFC 8866) as they really come: every line is kept, what an answer needs is read out.
+"""Session descriptions (RFC 8866) as clients really send them. Every line is kept; what an answer needs is parsed.
 
-Tolerated: LF line ends, blank lines, missing s=, t=, c=, lines of unknown letters, lines that are none, payload types
-without rtpmap, clock rates with letters behind them. A damaged m-line stays one, because each must be answered.
+Tolerated: LF line ends, blank lines, missing s=, t= or c=, unknown letters, lines that are no SDP, payload types
+without rtpmap, clock rates followed by letters. A damaged m-line remains an m-line, because each must be answered.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from sip.errors import MalformedBody
 from sip.message.grammar import readable
 
 MAX_SDP = 256 * 1024
-"""Bytes: the longest offer seen has 5 kB."""
+"""Longest description in bytes; the longest offer seen has 5 kB."""
 MAX_LINES = 4_000
-"""Lines of one description."""
+"""Most lines in one description."""
 MAX_ADDRESSES = 1024
-"""Addresses read lately: an SBC has a handful, and each is asked for six times an offer."""
+"""Number of parsed addresses kept: an SBC has a handful, and each is needed six times per offer."""
 MAX_MEDIA = 256
-"""m-lines; each needs an answer line, refused ones too."""
+"""Most m-lines; each needs an answer line, refused ones too."""
 Pairs = tuple[tuple[str, str], ...]
 """Lines as (letter, value) or attributes as (name, value), in order."""
 RESERVED = 240
-"""First byte from which IPv4 addresses are reserved; the last of them is the broadcast (RFC 1112, RFC 919)."""
+"""First byte of the reserved IPv4 addresses; the last of them is the broadcast address (RFC 1112, RFC 919)."""
 FAMILIES = frozenset({"IP4", "IP6"})
 """Address types of a c= line (RFC 8866 section 5.7)."""
 DIRECTIONS = ("sendrecv", "sendonly", "recvonly", "inactive")
@@ -62,8 +62,8 @@ STATIC: dict[int, tuple[str, int, int]] = {
     33: ("MP2T", 90000, 1),
     34: ("H263", 90000, 1),
 }
-"""RFC 3551 section 6: name, clock rate, channels. G.722 counts 8000 though it samples 16000; 19 is Cisco's comfort
-noise, 2 was G721 and is used for G.726 at 32 kbit/s."""
+"""RFC 3551 section 6: name, clock rate, channels. G.722 says 8000 although it samples at 16000; 19 is Cisco's comfort
+noise; 2 was G721 and is used for G.726 at 32 kbit/s."""
 _DYNAMIC = ("opus", "telephone-event", "iLBC", "AMR", "AMR-WB", "EVS", "speex", "G7221", "red", "rtx", "t140", "SILK")
 _VIDEO = ("H264", "H265", "H263-1998", "H263-2000", "VP8", "VP9", "ulpfec")
 _SPELLING = {name.lower(): name for name in (*(name for name, _, _ in STATIC.values()), *_DYNAMIC, *_VIDEO)}
@@ -76,17 +76,17 @@ class Format(NamedTuple):
     payload_type: int
     """0 to 127."""
     encoding: str
-    """Encoding name in its usual spelling, empty if nobody says what it is."""
+    """Encoding name in its usual spelling; empty if unknown."""
     clock: int
     """RTP clock rate in Hz."""
     channels: int = 1
     """Audio channels."""
     fmtp: str | None = None
-    """Parameters as sent."""
+    """Format parameters as sent."""
 
 
 class Connection(NamedTuple):
-    """Where a party wants its media (RFC 8866 section 5.7)."""
+    """Where a party wants to receive its media (RFC 8866 section 5.7)."""
 
     kind: str
     """IP4 or IP6 as sent."""
@@ -95,7 +95,7 @@ class Connection(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> Connection | None:
-        """Read the value of a c= line; None if it is none."""
+        """Read the value of a c= line; return None if it is malformed."""
         words = text.split()
         if len(words) < 3:
             return None
@@ -103,12 +103,12 @@ class Connection(NamedTuple):
 
     @property
     def ip(self) -> str | None:
-        """Numeric address, IPv4 out of its IPv6 wrapping; None for a name."""
+        """Numeric address, IPv4 without its IPv6 mapping; None for a name."""
         return ip_of(self.address)
 
     @property
     def family(self) -> str:
-        """Give IP4 or IP6 as the address itself says, for a name as the line says; empty if on hold or unknown."""
+        """IP4 or IP6: by the address itself, for a name by the line; empty if on hold or unknown."""
         ip = self.ip
         if ip is None:
             return self.kind if self.kind in FAMILIES else ""
@@ -116,18 +116,18 @@ class Connection(NamedTuple):
 
     @property
     def on_hold(self) -> bool:
-        """Tell whether it is 0.0.0.0 or ::, the old way to say hold (RFC 3264 section 8.4)."""
+        """Whether it is 0.0.0.0 or ::, the old way to signal hold (RFC 3264 section 8.4)."""
         return self.ip in ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
 
 
 def family_of(ip: str) -> str:
-    """Give the word of a c= line for a numeric address."""
+    """Return the c= address type of a numeric address."""
     return "IP6" if ":" in ip else "IP4"
 
 
 @lru_cache(MAX_ADDRESSES)
 def ip_of(text: str) -> str | None:
-    """Give the plain form of a numeric address; `::ffff:192.0.2.1` is 192.0.2.1; None for anything else."""
+    """Return the plain form of a numeric address (`::ffff:192.0.2.1` is 192.0.2.1); None for anything else."""
     try:
         address = ipaddress.ip_address(text)
     except ValueError:
@@ -138,7 +138,7 @@ def ip_of(text: str) -> str | None:
 
 @lru_cache(MAX_ADDRESSES)
 def of_one_host(ip: str) -> bool:
-    """Tell whether a numeric address is of one host: no multicast, broadcast, unspecified or reserved one."""
+    """Return whether an address is that of one host: no multicast, broadcast, unspecified or reserved address."""
     address = ipaddress.ip_address(ip)
     if address.is_multicast or address.is_unspecified:
         return False
@@ -147,50 +147,50 @@ def of_one_host(ip: str) -> bool:
 
 @dataclass(slots=True)
 class MediaLine:
-    """One m-line with everything below it; what the session level lends it is already in."""
+    """One m-line with everything below it, and what it inherits from the session level."""
 
     index: int
-    """Place among the m-lines, from 0."""
+    """Index among the m-lines, from 0."""
     kind: str
-    """audio, video, text, application, image, message or what was sent, in lower case."""
+    """audio, video, text, application, image, message or another word as sent, in lower case."""
     port: int
     """0 if the line is refused, removed or unreadable."""
     profile: str
     """Transport as sent, for example RTP/SAVP."""
     payloads: tuple[str, ...]
-    """Format words as sent."""
+    """Formats as sent."""
     lines: Pairs = field(repr=False)
     """The lines of this section, m= first, as (letter, value)."""
     attributes: Pairs = field(repr=False)
     """a= lines as (name in lower case, value or empty string)."""
     connection: Connection | None
-    """Its own c= or that of the session."""
+    """Its own c=, otherwise that of the session."""
     direction: str
-    """Its own, else that of the session, else sendrecv (RFC 8866 section 6.7)."""
+    """Its own, otherwise that of the session, otherwise sendrecv (RFC 8866 section 6.7)."""
     setup: str | None
-    """DTLS role offered (RFC 4145), here or at session level."""
+    """Offered DTLS role (RFC 4145), from here or the session level."""
     fingerprints: tuple[str, ...]
-    """Certificate fingerprints (RFC 8122), here or at session level."""
+    """Certificate fingerprints (RFC 8122), from here or the session level."""
 
     def attribute(self, name: str) -> str | None:
-        """Give the value of the first attribute of that name in this section; None if absent."""
+        """Return the value of the first attribute with this name in this section, or None."""
         for key, value in self.attributes:
             if key == name:
                 return value
         return None
 
     def all_attributes(self, name: str) -> list[str]:
-        """Give the values of every attribute of that name in this section."""
+        """Return the values of all attributes with this name in this section."""
         return _values(self.attributes, name)
 
     @property
     def label(self) -> str | None:
-        """RFC 4574 label, an opaque word; None if absent or empty."""
+        """Label (RFC 4574), an opaque word; None if absent or empty."""
         return (self.attribute("label") or "").strip() or None
 
     @property
     def formats(self) -> tuple[Format, ...]:
-        """Payload types in the order offered, each once."""
+        """Payload types in the offered order, without duplicates."""
         maps, fmtps = self._numbered("rtpmap"), self._numbered("fmtp")
         numbers = dict.fromkeys(int(word) for word in self.payloads if word.isdecimal() and len(word) <= 3)
         return tuple(self._format(n, maps.get(n), fmtps.get(n)) for n in numbers if n <= 127)
@@ -219,11 +219,11 @@ class SessionDescription:
     lines: Pairs = field(repr=False)
     """Session level lines as (letter, value)."""
     media: tuple[MediaLine, ...]
-    """m-lines in order."""
+    """All m-lines in order."""
 
     @classmethod
     def parse(cls, data: bytes) -> SessionDescription:
-        """Read a description; raise MalformedBody if it has neither v= nor any m-line, or is out of all bounds."""
+        """Parse a description; raise MalformedBody if it has neither v= nor an m-line, or exceeds a limit."""
         lines = _lines(data)
         starts = [at for at, (letter, _) in enumerate(lines) if letter == "m"]
         if len(starts) > MAX_MEDIA:
@@ -237,12 +237,12 @@ class SessionDescription:
         return cls(head, tuple(_media(i, section, head, session) for i, section in enumerate(sections)))
 
     def value(self, letter: str) -> str | None:
-        """Give the first session level line of that letter; None if absent."""
+        """Return the first session level line with this letter, or None."""
         return next((value for key, value in self.lines if key == letter), None)
 
     @property
     def version(self) -> str | None:
-        """Version word of o=: unchanged means an unchanged description (RFC 3264 section 8)."""
+        """Version in o=: if it is unchanged, so is the description (RFC 3264 section 8)."""
         words = (self.value("o") or "").split()
         return words[2] if len(words) > 2 else None
 
@@ -251,7 +251,7 @@ def _lines(data: bytes) -> list[tuple[str, str]]:
     if len(data) > MAX_SDP:
         raise MalformedBody("sdp-size", 488)
     text = readable(data.decode("utf-8-sig", "surrogateescape"))
-    # Zero bytes end the strings of C, and some clients send theirs along; a bare CR ends lines where there is no LF.
+    # Some clients send the zero byte that ends a C string; a bare CR ends lines if there is no LF.
     ending = "\n" if "\n" in text else "\r"
     if text.count(ending) > MAX_LINES:
         raise MalformedBody("sdp-size", 488)

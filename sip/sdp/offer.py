@@ -1,9 +1,9 @@
-"""Offers of ours: to a client that left the first one to us, and to tell a pause (RFC 3264, RFC 3261 section 13.2.1).
+"""Our own offers (RFC 3264, RFC 3261 section 13.2.1).
 
-A recorder seldom offers: RFC 7866 leaves that to the client. Three exceptions, all only where configured: the built-in
-bridge of Cisco phones sends its INVITE without SDP, a pause asked for at the recorder may be told to the client, and a
-DTLS handshake that nobody can finish is begun anew.
-What comes back is an answer, and reads like an offer: `plan` of `sip.sdp.answer` decides on it.
+A recorder seldom makes offers: RFC 7866 leaves that to the client. There are three exceptions, each only if configured:
+the built-in bridge of Cisco phones sends its INVITE without SDP; a pause that is requested at the recorder may be
+signalled to the client; and a DTLS handshake that can no longer be finished is started again.
+The response is an answer and reads like an offer: `plan` of `sip.sdp.answer` decides on it.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from sip.sdp.sdes import SUITES
 from sip.sdp.writer import attribute, crypto, format_lines, media_line, renumbered, session_lines, write
 
 _WANTED = (0, 8, 9, 18)
-"""Static payload types a phone's bridge can send: PCMU, PCMA, G.722, G.729."""
+"""Static payload types that a phone's bridge can send: PCMU, PCMA, G.722, G.729."""
 _EVENTS = Format(101, "telephone-event", 8000, 1, "0-15")
-"""Keys pressed (RFC 4733), under the number that everybody uses for them."""
+"""DTMF events (RFC 4733), under their customary payload type."""
 NOT_OFFERED = "not-offered"
-"""Why a line of an answer is passed over."""
+"""Reason for ignoring a line of an answer."""
 SUITE = "AES_CM_128_HMAC_SHA1_80"
-"""The one suite in an offer of ours: every device that knows SRTP knows it."""
+"""The only suite that we offer: every device with SRTP supports it."""
 
 
 def first_lines(policy: Policy) -> tuple[LinePlan, ...]:
-    """Give the one audio line that is offered to a client which asked for our offer; SRTP where it is required.
+    """Return the one audio line for a client that asks us for an offer; with SRTP if it is required.
 
-    Keys stand in it where they may, else they are left to a handshake (DTLS-SRTP, RFC 5763); raise NotAcceptable where
+    The line holds keys if that is allowed; otherwise it uses a handshake (DTLS-SRTP, RFC 5763). Raise NotAcceptable if
     neither is allowed.
     """
     formats = tuple(Format(number, *STATIC[number]) for number in _WANTED)
@@ -64,7 +64,7 @@ def write_first(
 ) -> bytes:
     """Write the offer of `first_lines`; `ports` and `keys` (key and salt, empty without SRTP) by line.
 
-    `fingerprint` is that of our certificate, for a line with DTLS-SRTP.
+    `fingerprint` is that of our certificate, for a DTLS-SRTP line.
     """
     out = session_lines(address, session_id, 1)
     for line, port, key in zip(lines, ports, keys, strict=True):
@@ -82,10 +82,10 @@ def write_first(
 def plan_answer(
     answer: SessionDescription, policy: Policy, lines: Sequence[LinePlan], closed: Closed = closes_nothing
 ) -> tuple[LinePlan, ...]:
-    """Decide on the answer to an offer of ours, `lines`; raise NotAcceptable.
+    """Decide on the answer to our offer `lines`; raise NotAcceptable.
 
-    Labels, which only the client's own offers need to carry, stay as they were (RFC 7866 section 7.1.1). An answer
-    cannot add what was not offered (RFC 3264 section 6): such a line has no port of ours and is passed over.
+    Labels stay as they were, since only the client's own offers carry them (RFC 7866 section 7.1.1). An answer cannot
+    add lines (RFC 3264 section 6): such a line has no port of ours and is ignored.
     """
     ours = {line.index: line for line in lines}
     plans = tuple(_as_offered(line, ours.get(line.index)) for line in plan(answer, policy, lines, closed=closed))
@@ -95,7 +95,7 @@ def plan_answer(
 
 
 def _as_offered(line: LinePlan, ours: LinePlan | None) -> LinePlan:
-    """Refuse a line of an answer that our offer did not have, or had with port 0 or as another medium."""
+    """Refuse a line of an answer that our offer did not have, or had with port 0 or another kind of media."""
     if ours is None:
         return replace(line, accepted=False, answer_direction="inactive", reason=NOT_OFFERED)
     line = replace(line, label=line.label or ours.label)
@@ -105,9 +105,9 @@ def _as_offered(line: LinePlan, ours: LinePlan | None) -> LinePlan:
 
 
 def with_direction(sdp: bytes, *, paused: bool, version: int) -> bytes:
-    """Make the next offer out of the last SDP of ours: everything as it was, inactive or recvonly again.
+    """Make the next offer from our last SDP: unchanged but for the direction, inactive or recvonly.
 
-    The DTLS role is left to the client again (RFC 8842 section 5.2); refused lines stay refused.
+    The client may choose the DTLS role again (RFC 8842 section 5.2); refused lines stay refused.
     """
     ours = SessionDescription.parse(sdp)
     wanted = ("recvonly", "inactive") if paused else ("inactive", "recvonly")
@@ -118,11 +118,11 @@ def with_direction(sdp: bytes, *, paused: bool, version: int) -> bytes:
 def with_certificate(
     sdp: bytes, lines: Sequence[LinePlan], *, fingerprint: str, session_id: int, version: int, again: bool = False
 ) -> bytes:
-    """Make the next offer out of the last SDP of ours: everything as it was, under another certificate of ours.
+    """Make the next offer from our last SDP: unchanged but for our certificate.
 
-    That and another a=tls-id ask for another DTLS association on each line that has one (RFC 8842 section 5.2, for a
-    client without a=tls-id RFC 5763 section 5); who begins it is left to the client. `again`: the certificate is the
-    one of before, and so are the names.
+    A new certificate and a new a=tls-id ask for a new DTLS association on each line that has one (RFC 8842 section
+    5.2; for a client without a=tls-id RFC 5763 section 5). The client chooses who starts it. With `again`, the
+    certificate is the same as before, and so is each a=tls-id.
     """
     ours = SessionDescription.parse(sdp)
     common = attribute("fingerprint", fingerprint)
@@ -138,9 +138,9 @@ def with_certificate(
 
 
 def next_offer(sdp: bytes, *, paused: bool = False) -> bytes:
-    """Make the offer for a re-INVITE that leaves it to us: all we have, so that a held stream can go on (RFC 3264 8.4).
+    """Make the offer for a re-INVITE without one: all that we have, so that a held stream can resume (RFC 3264 8.4).
 
-    Nothing is asked for while `paused`. What changes nothing keeps its version.
+    While `paused`, ask for no media. If nothing changes, the version stays the same.
     """
     version = SessionDescription.parse(sdp).version or ""
     same = int(version) if version.isdecimal() else 0

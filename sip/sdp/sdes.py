@@ -1,6 +1,6 @@
-"""SDES crypto attributes (RFC 4568, 6188, 7714): read what is offered, write our own line.
+"""SDES crypto attributes (RFC 4568, 6188, 7714): parse the offered ones, write our own line.
 
-Keys stand in dataclasses whose repr leaves them out.
+Keys are kept in dataclasses whose repr omits them.
 """
 
 from __future__ import annotations
@@ -24,26 +24,26 @@ SUITES: dict[str, int] = {
     "AES_192_CM_HMAC_SHA1_32": 38,
     "AES_CM_128_HMAC_SHA1_32": 30,
 }
-"""Bytes of key and salt of every suite we know. F8 and NULL are left out on purpose."""
+"""Bytes of key and salt of every suite that we know. F8 and NULL are left out on purpose."""
 SUPPORTED = frozenset(SUITES) - {"AES_192_CM_HMAC_SHA1_80", "AES_192_CM_HMAC_SHA1_32"}
-"""Suites that we answer; under the others a client may send only until it has our answer."""
+"""Suites that we answer; the others a client may use only until it has our answer."""
 WEAK, USUAL, STRONG = range(3)
-"""Classes of suites: tags of 32 bits; 128 bits of key; 256 bits of key."""
+"""Classes of suites: 32-bit tags; 128-bit keys; 256-bit keys."""
 _NAMES = {name: name for name in SUITES}
-"""The one copy of each name that all offers share."""
+"""One copy of each name, shared by all offers."""
 
 _ALIASES = {
     f"AES_CM_{bits}_HMAC_SHA1_{tag}": f"AES_{bits}_CM_HMAC_SHA1_{tag}" for bits in (192, 256) for tag in (32, 80)
 }
-"""Spelling of libsrtp, seen from devices that built their SDP on its names."""
+"""Spelling used by libsrtp, seen in the SDP of devices built on it."""
 MAX_KEYS = 4
-"""Master keys of one line: nobody was seen to offer more than 2, and each costs a forged packet's check once more."""
+"""Master keys of one line: no device was seen to offer more than 2, and each adds a check for every forged packet."""
 MAX_OTHER_KEYS = 8
-"""Keys of the lines that are not answered: rtpengine offers six lines of suites we decrypt, one key each."""
+"""Keys in lines that are not answered: rtpengine offers six lines with suites that we decrypt, one key each."""
 MAX_MKI = 128
 """Bytes of a master key identifier (RFC 4568 section 6.1)."""
 REPLAY_WINDOW = 1_024
-"""Packets; a WSH parameter that asks for more cannot be met."""
+"""Our replay window in packets; a WSH parameter that asks for more cannot be met."""
 _LINE = re.compile(r"(\d{1,9})\s+(\S+)\s+(\S+)(?:\s+(.*))?\Z", re.ASCII)
 _INLINE = re.compile(r"inline:([A-Za-z0-9+/]+)(=*)((?:\|[^|]*){0,2})\Z", re.IGNORECASE | re.ASCII)
 _MKI = re.compile(r"(\d{1,40}):(\d{1,3})\Z", re.ASCII)
@@ -51,7 +51,7 @@ _LIFETIME = re.compile(r"(2\^)?(\d{1,18})\Z", re.ASCII)
 
 
 class UnusableCrypto(RemoteError):
-    """A crypto attribute that we must not answer; others of the same m-line may do."""
+    """A crypto attribute that we must not answer; others of the same m-line may be usable."""
 
     def __init__(self, code: str) -> None:
         super().__init__(code, 488)
@@ -64,9 +64,9 @@ class MasterKey:
     key: bytes = field(repr=False)
     """Key and salt joined."""
     mki: bytes | None = None
-    """Master key identifier as it stands in packets."""
+    """Master key identifier as it appears in packets."""
     lifetime: int | None = None
-    """Packets it may protect, None if not said."""
+    """Packets that it may protect; None if not given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,25 +74,25 @@ class CryptoOffer:
     """One crypto attribute that can be answered."""
 
     tag: int
-    """Number that the answer must repeat."""
+    """Tag that the answer must repeat."""
     suite: str
-    """Suite in the spelling of the offer."""
+    """Suite as spelled in the offer."""
     key: bytes = field(repr=False)
-    """Key and salt joined, of the first key."""
+    """Key and salt of the first key, joined."""
     mki: bytes | None = None
-    """Master key identifier of the first key, None if packets carry none."""
+    """Master key identifier of the first key; None if packets carry none."""
     mki_length: int = 0
-    """Bytes of the identifier in every packet."""
+    """Length of the identifier in bytes."""
     lifetime: int | None = None
-    """Packets the first key may protect, None if not said."""
+    """Packets that the first key may protect; None if not given."""
     others: tuple[MasterKey, ...] = ()
-    """Further keys, told apart by their identifiers."""
+    """Further keys, distinguished by their identifiers."""
     padded: bool = True
-    """Whether the peer writes base64 with padding: we answer in its manner."""
+    """Whether the peer pads base64; our answer does the same."""
 
     @classmethod
     def parse(cls, text: str, *, unencrypted_srtcp: bool = False) -> CryptoOffer:
-        """Read the value of an `a=crypto`; raise UnusableCrypto if it must not be answered."""
+        """Parse the value of an `a=crypto`; raise UnusableCrypto if it must not be answered."""
         found = _LINE.match(text.strip())
         if found is None:
             raise UnusableCrypto("crypto-syntax")
@@ -107,7 +107,7 @@ class CryptoOffer:
 
 
 def other_keys(offers: Sequence[CryptoOffer]) -> tuple[tuple[str, bytes, int], ...]:
-    """Give (suite, key and salt, bytes of the MKI) of each key of lines that are not answered, best first."""
+    """Return (suite, key and salt, MKI length in bytes) of each key in lines that are not answered, best first."""
     keys = [
         (canonical(offer.suite) or "", key, offer.mki_length)
         for offer in offers
@@ -117,7 +117,7 @@ def other_keys(offers: Sequence[CryptoOffer]) -> tuple[tuple[str, bytes, int], .
 
 
 def canonical(suite: str) -> str | None:
-    """Give the registered name of a suite, None if we do not know it."""
+    """Return the registered name of a suite, or None if we do not know it."""
     name = suite.upper()
     name = _ALIASES.get(name, name)
     return _NAMES.get(name)
@@ -163,7 +163,7 @@ def _mki(text: str) -> bytes:
 
 
 def _lifetime(text: str) -> int | None:
-    """Read `2^20` or a decimal; what cannot be read or is above the limit of SRTP (2**48) counts as not said."""
+    """Read `2^20` or a decimal number; None if it is unreadable or above the limit of SRTP (2**48)."""
     found = _LIFETIME.match(text)
     if found is None or (found[1] and int(found[2]) > 48):
         return None
@@ -172,9 +172,9 @@ def _lifetime(text: str) -> int | None:
 
 
 def _judge_session_params(words: list[str], unencrypted_srtcp: bool) -> None:
-    """Judge session parameters (RFC 4568 section 6.3); raise UnusableCrypto for one that changes the packets.
+    """Check session parameters (RFC 4568 section 6.3); raise UnusableCrypto for one that changes the packets.
 
-    A window size hint (WSH) is usable if our replay window is as large.
+    A window size hint (WSH) is acceptable if our replay window is as large.
     """
     for word in words:
         name, _, value = word.partition("=")
@@ -185,7 +185,7 @@ def _judge_session_params(words: list[str], unencrypted_srtcp: bool) -> None:
 
 
 def strength(suite: str) -> int:
-    """Class a suite, so that a re-offer cannot lead to a weaker one."""
+    """Return the class of a suite, so that no re-offer can use a weaker one."""
     if suite.endswith("_32"):
         return WEAK
     return STRONG if "256" in suite else USUAL

@@ -1,6 +1,6 @@
-"""Write session descriptions (RFC 8866): the one place where their lines get their form.
+"""Write session descriptions (RFC 8866). All their lines are written here.
 
-A line is its letter and its value, as in `sip.sdp.description.SessionDescription`; `write` makes bytes of any of them.
+A line is a pair of letter and value, as in `sip.sdp.description.SessionDescription`; `write` turns lines into bytes.
 """
 
 from __future__ import annotations
@@ -15,29 +15,29 @@ Line = tuple[str, str]
 
 
 def write(lines: Iterable[Line]) -> bytes:
-    """Write lines; bytes that were not UTF-8 when they were read are written as they came."""
+    """Write lines; bytes that were no UTF-8 when they were read are written unchanged."""
     return "".join([f"{letter}={value}\r\n" for letter, value in lines]).encode("utf-8", "surrogateescape")
 
 
 def session_lines(address: str, session_id: int, version: int, *, user: str = "-", times: str = "0 0") -> list[Line]:
-    """Give the session level lines of a description of ours (section 5); `address` is where all media are received."""
+    """Return the session level lines of a description of ours (section 5); all media are received at `address`."""
     kind = family_of(address)
     origin = ("o", f"{user} {session_id} {version} IN {kind} {address}")
     return [("v", "0"), origin, ("s", "-"), ("c", f"IN {kind} {address}"), ("t", times)]
 
 
 def media_line(kind: str, port: int, profile: str, payloads: Iterable[object]) -> Line:
-    """Give an m-line (section 5.14)."""
+    """Return an m-line (section 5.14)."""
     return ("m", f"{kind} {port} {profile} {' '.join(map(str, payloads))}")
 
 
 def attribute(name: str, value: object = None) -> Line:
-    """Give an attribute, with a value or without."""
+    """Return an attribute, with or without a value."""
     return ("a", name if value is None else f"{name}:{value}")
 
 
 def format_lines(form: Format) -> list[Line]:
-    """Give the attributes that describe a payload type (section 6.6); none if nobody knows what it is."""
+    """Return the attributes that describe a payload type (section 6.6); empty if its encoding is unknown."""
     lines = []
     if form.encoding:
         channels = f"/{form.channels}" if form.channels > 1 else ""
@@ -48,13 +48,13 @@ def format_lines(form: Format) -> list[Line]:
 
 
 def crypto(suite: str, key: bytes, *, tag: int = 1, padded: bool = True) -> Line:
-    """Give an SDES attribute (RFC 4568 section 9.1); `key` is key and salt."""
+    """Return an SDES attribute (RFC 4568 section 9.1); `key` is key and salt."""
     text = base64.b64encode(key).decode()
     return attribute("crypto", f"{tag} {suite} inline:{text if padded else text.rstrip('=')}")
 
 
 def renumbered(lines: Pairs, version: int) -> list[Line]:
-    """Give session level lines with another version in the o= line (RFC 3264 section 8)."""
+    """Return session level lines with another version in the o= line (RFC 3264 section 8)."""
     return [(letter, _renumbered(value, version) if letter == "o" else value) for letter, value in lines]
 
 

@@ -1,26 +1,25 @@
-"""The model of one recorded call, put together from metadata documents and SIP requests as they arrive.
+"""The model of one recorded call, built up from metadata documents and SIP requests as they arrive.
 
-Theory of operation
--------------------
 A recording client describes a call in documents: snapshots (complete) and updates (partial), each carried by a request
-that may say more in its headers. The model is the sum over time. It only ever learns:
+whose headers may add more. The model accumulates them:
 
-* **People.** A participant becomes an entry the first time its address of record is seen; two ids with one address are
-  one entry. A disassociate-time says that it left; being missing in a sound snapshot lets us infer it (and is marked).
-  An id that gets another address is another person, except where the number stays the same, or where the first was a
-  placeholder: that one goes. Whoever was only missing, and is said to send something by an update, is there.
-* **What shrinks nothing.** A document of which an element may be missing (a name with a bare & in it hides none), a
-  document that names nobody, and the metadata of a BYE (`final`: Cisco sends a complete one without streams). Nor does
-  the first of them, where its end is missing, or the last put a stream on hold.
-* **Streams.** A stream has a set of senders now and the last non-empty one before. A participantstreamassoc replaces
-  the set of its participant; a snapshot replaces all, if it says anything about associations. A stream whose set became
-  empty is on hold and keeps its owner. `sip.siprec.media_streams` holds them, `sip.siprec.stream_owners` finds the
+* **People.** A participant gets an entry when its address of record is first seen; two ids with one address share an
+  entry. A disassociate-time says that a participant left. If it is only missing from a sound snapshot, we infer that it
+  left, and mark that. An id that gets another address is another person, unless the number stays the same or the first
+  address was a placeholder, which is then replaced. A participant that was only missing counts as present again once
+  an update says that it sends something.
+* **Documents that remove nothing.** A document that may lack an element (an unescaped & in a name hides none), a
+  document that names nobody, and the metadata of a BYE (`final`: Cisco sends a complete one without streams). A
+  document whose end is missing, or the metadata of a BYE, does not put a stream on hold either.
+* **Streams.** A stream has its current set of senders and the last non-empty one. A participantstreamassoc replaces the
+  set of its participant; a snapshot replaces all sets, if it contains any associations. A stream whose set became empty
+  is on hold and keeps its owner. `sip.siprec.media_streams` holds the streams; `sip.siprec.stream_owners` finds the
   owner of an m= line.
 * **Roles** come from vendors' extensions (`sip.siprec.vendor_extensions`), then from headers (`sip.siprec.parties`),
-never from an order.
-* **Times.** Our clock is given with every call and decides; the client's times are kept beside it.
+  never from an order.
+* **Times.** Our clock is passed to every call and counts; the client's times are kept as well.
 
-Documents and requests are not kept. `to_state` gives everything for a checkpoint.
+Documents and requests are not kept. `to_state` returns everything for a checkpoint.
 """
 
 from __future__ import annotations
@@ -42,13 +41,13 @@ from sip.siprec.vendor_extensions import Direction, VendorFacts, read_extensions
 from sip.siprec.xml_reader import Damage
 
 MAX_IDS = 1_024
-"""Participant ids remembered; one person may have several over a long call."""
+"""Participant ids remembered; one person may have several in a long call."""
 MAX_CORRELATIONS = 48
-"""Names of the call in other systems."""
+"""Names of the call in other systems that are kept."""
 
 
 class CallModel:
-    """Everything known of one call. Feed it documents and requests; ask it for parties, owners and ids at any time."""
+    """All that is known about one call. Feed it documents and requests; ask for parties, owners and ids at any time."""
 
     __slots__ = (
         "_based", "_extensions", "_identities", "_ids", "_people", "_tracks", "client_ended_at", "client_started_at",
@@ -58,17 +57,17 @@ class CallModel:
     def __init__(self, *, swapped: bool = False) -> None:
         """`swapped`: the client names the owners of two streams the wrong way round."""
         self.session_id: str | None = None
-        """Id of the newest session element; None without metadata: the Call-ID of the dialog stands for it."""
+        """Id of the newest session element; None without metadata, when the Call-ID of the dialog takes its place."""
         self.damage = Damage.NONE
-        """The worst that was wrong with a document so far."""
+        """The worst damage in any document so far."""
         self.correlations: tuple[tuple[str, str], ...] = ()
         """Names of the call in other systems, kind and value, in order of appearance."""
         self.direction: Direction | None = None
         """Seen from whose recording it is; None unless a vendor's extension says so."""
         self.client_started_at: datetime | None = None
-        """When the session began, by the client's clock."""
+        """When the session began, on the client's clock."""
         self.client_ended_at: datetime | None = None
-        """When it ended, by the client's clock."""
+        """When it ended, on the client's clock."""
         self.wanting: str | None = None
         """Why a snapshot should be asked for (RFC 7866 section 9.2): damaged, no-base, unknown-ids; None if not."""
         self.swapped = swapped
@@ -83,19 +82,19 @@ class CallModel:
     # What is known
 
     def parties(self) -> tuple[Party, ...]:
-        """Give everybody who ever took part, in order of appearance."""
+        """Return everybody who ever took part, in order of appearance."""
         return tuple(self._people[i].party() for i in self._people.visible())
 
     def owners(self, labels: Sequence[str | None]) -> tuple[Owner, ...]:
-        """Find the owner of each m= line as indices into `parties`; `labels` are those of all lines in order."""
+        """Return the owner of each m= line, as indices into `parties`; `labels` are those of all lines in order."""
         return self.shown(self.speakers(labels))
 
     def speakers(self, labels: Sequence[str | None]) -> tuple[Owner, ...]:
-        """Find the owner of each m= line as positions among the people, which never change; `shown` takes them."""
+        """Return the owner of each m= line as positions of people, which never change; pass them to `shown`."""
         return assign(labels, self._owner_facts())
 
     def shown(self, owners: Iterable[Owner]) -> tuple[Owner, ...]:
-        """Give owners as indices into the `parties` of this moment."""
+        """Convert owners to indices into the current `parties`."""
         index = {position: i for i, position in enumerate(self._people.visible())}
 
         def indices(positions: Sequence[int]) -> tuple[int, ...]:
@@ -107,7 +106,7 @@ class CallModel:
         )
 
     def holding(self, label: str | None) -> bool:
-        """Tell whether the metadata alone says that nobody sends the stream of this label any more."""
+        """Return whether, according to the metadata, nobody sends the stream with this label any more."""
         return label is not None and self._tracks.holding(label)
 
     @property
@@ -117,18 +116,18 @@ class CallModel:
 
     @property
     def groups(self) -> tuple[str, ...]:
-        """Ids of all communication session groups named so far, in order."""
+        """Ids of all communication session groups seen so far, in order."""
         return tuple(value for kind, value in self.correlations if kind == "group")
 
     @property
     def extensions(self) -> tuple[tuple[str, str], ...]:
-        """Extension data as path and value; the path begins with the kind and id of the element it stood in."""
+        """Extension data as path and value; the path begins with the kind and id of the element that contains it."""
         return extension_data.shown(self._extensions)
 
     # What arrives
 
     def apply(self, document: Document, now: datetime, *, final: bool = False) -> None:
-        """Merge a document that arrived at `now`; `final` is the metadata of a BYE, which never takes anything away."""
+        """Merge a document that arrived at `now`; `final` marks the metadata of a BYE, which never remove anything."""
         if document.damaged:
             self.damage = max(self.damage, document.damaged, key=_SEVERITY.index)
         if document.damaged in (Damage.REFUSED, Damage.UNREADABLE):
@@ -151,7 +150,7 @@ class CallModel:
         self._name_known()
 
     def _wanting(self, document: Document) -> str | None:
-        """Look for what a snapshot would mend."""
+        """Return what a snapshot would repair."""
         if document.damaged is Damage.CUT:
             return "damaged"
         if not document.partial:
@@ -164,7 +163,7 @@ class CallModel:
         return "unknown-ids" if named - fresh - set(self._ids) else None
 
     def apply_request(self, request: Request, now: datetime) -> None:
-        """Merge what the headers of a request of the client say."""
+        """Merge what the headers of a client's request say."""
         facts = read_headers(request)
         self._correlate(facts.correlations)
         if named := [(who.uri, who.name) for who in facts.identities if who.name]:
@@ -221,12 +220,12 @@ class CallModel:
                     entry.give_place()
 
     def _take(self, participant: Participant, now: datetime) -> int | None:
-        """Find or make the entry of a participant element; give its position."""
+        """Find or create the entry for a participant element; return its position."""
         identities = tuple(map(plain, participant.identities))
         main = next((one for one in identities if one.uri), identities[0] if identities else None)
         old = self._ids.get(participant.id)
         if main is None or not main.uri:
-            # A participant without address is still somebody, known by the id alone.
+            # A participant without an address still counts, known by its id alone.
             return (
                 self._update(old, main)
                 if old is not None
@@ -258,7 +257,7 @@ class CallModel:
         return position
 
     def _adopt(self, main: Identity, old: int | None) -> int | None:
-        """Give an entry that turns out to be this participant: its own placeholder, or somebody a header named."""
+        """Return an existing entry that is this participant: its own placeholder, or somebody named by a header."""
         if old is not None and self._people[old].is_placeholder():
             position: int | None = old
         else:
@@ -274,7 +273,7 @@ class CallModel:
         return position
 
     def _apply_session_links(self, document: Document, now: datetime, snapshot: bool) -> None:
-        """Note who came and went; of several sessions of one person, one that goes on is enough to be there."""
+        """Note who joined and left; a person in several sessions is present while at least one goes on."""
         over = {session.id for session in document.sessions if session.stopped}
         self._people.end_sessions(None if snapshot else over)
         by_person: dict[int, list[SessionLink]] = {}
@@ -324,7 +323,7 @@ class CallModel:
                     entry.name_once(name[:256])
 
     def _apply_people(self, hints: VendorFacts, now: datetime) -> None:
-        """Give roles to the participants whose addresses the vendor names; redirectors are added, others are not."""
+        """Set roles of participants whose addresses the vendor names; add unknown redirectors, but nobody else."""
         if hints.side is not None:
             for uri in hints.recorded:
                 position = self._people.find(uri, upto=Source.HEADER)
@@ -345,11 +344,11 @@ class CallModel:
         for who in unknown:
             holders = self._people.of_role(who.role)
             if len(holders) == 1 and self._people.find(who.uri) is None:
-                # The recorded user's public number, where the participant has an internal name, or the dialled digits.
+                # The recorded user's public number (the participant has an internal name), or the dialled digits.
                 holders[0].know(who.uri)
 
     def _name_known(self) -> None:
-        """Give names from asserted identities to participants without one."""
+        """Name participants that have no name from asserted identities."""
         for uri, name in self._identities:
             position = self._people.find(uri)
             if position is not None:
@@ -358,7 +357,7 @@ class CallModel:
     # Checkpoints
 
     def to_state(self) -> dict[str, Any]:
-        """Give everything as a dict fit for JSON."""
+        """Return everything as a dict fit for JSON."""
         return {
             "version": 1,
             "session_id": self.session_id,
@@ -386,7 +385,7 @@ class CallModel:
         model.direction = state.get("direction")
         model.client_started_at, model.client_ended_at = map(restore_time, (state["started"], state["ended"]))
         model._people, model._ids = Participants.from_state(state["people"]), dict(state["ids"])
-        model._people.restore_attendance(state.get("attendance", ()))  # a version before this one did not know it
+        model._people.restore_attendance(state.get("attendance", ()))  # missing in states of older versions
         model._identities = tuple((uri, name) for uri, name in state["identities"])
         model._tracks, model._based = Tracks.from_state(state), bool(state.get("based", True))
         model._extensions = base64.b64decode(state["extensions"])

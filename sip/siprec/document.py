@@ -1,14 +1,14 @@
-"""Recording metadata (RFC 7865 and the forms before it): bytes to one document, never an exception.
+"""Parse recording metadata (RFC 7865 and earlier forms) into a document; never raise.
 
-Four generations are read by the same code, in any order of elements and with any prefix:
+The same code reads four generations, with elements in any order and with any prefix:
 
-* RFC 7865: `recording`, ids in `participant_id`, `session_id`, `stream_id`; associations as elements of their own;
+* RFC 7865: `recording`, ids in `participant_id`, `session_id`, `stream_id`; associations as separate elements;
 * its drafts (Oracle, AudioCodes, Ribbon, Metaswitch): the same names under `urn:ietf:params:xml:ns:recording`, or ids
   in `id` and `session`, `send` and `recv` inside the participant;
 * BroadWorks and Webex: `recording_metadata`, `<aor>` as an element, `<send><id>`;
-* anything else that calls itself `recording`: the namespace of the root counts as the namespace of the metadata.
+* anything else called `recording`: the namespace of the root counts as that of the metadata.
 
-What is not metadata of ours is an extension: kept as path and text, beside the element it stood in.
+Everything else is an extension: kept as path and text, with the element that contains it.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from sip.siprec.xml_recovery import repair
 MAX_ITEMS = 512
 """Elements of one kind in one document; a conference of 200 participants needs 400 associations."""
 MAX_PATH = 1_024
-"""Characters of the names under which a piece of extension data stands; a longer namespace is no vendor's."""
+"""Characters in the path of a piece of extension data; no vendor has a longer namespace."""
 MAX_EXTENSIONS = 256
-"""Pieces of extension data of one document; the richest vendor sends 35."""
+"""Pieces of extension data in one document; the richest vendor sends 35."""
 MAX_WRAPPERS = 3
-"""Levels below the outermost element at which the metadata are looked for."""
+"""Levels below the outermost element at which the metadata are searched."""
 MAX_ID = 256
 """Characters of an identifier; the longest seen (a Call-ID) has 62."""
 MAX_NAME = 256
@@ -49,7 +49,7 @@ class Stamp(NamedTuple):
     raw: str
     """Text as sent."""
     at: datetime | None
-    """The same, aware; None if it is no time."""
+    """The same, timezone-aware; None if it is no time."""
 
 
 class Group(NamedTuple):
@@ -63,29 +63,29 @@ class Session(NamedTuple):
     """A communication session (RFC 7865 section 6.3)."""
 
     id: str
-    """As sent, without blanks around it."""
+    """As sent, without surrounding blanks."""
     sip_session_ids: tuple[str, ...] = ()
-    """sipSessionID elements, blanks and line ends removed."""
+    """sipSessionID elements, without blanks and line ends."""
     started: Stamp | None = None
     """start-time, or the time it was associated."""
     stopped: Stamp | None = None
-    """stop-time, or end-time as Cisco spells it."""
+    """stop-time, or end-time as Cisco calls it."""
 
 
 class Identity(NamedTuple):
     """One address of a participant with its name (RFC 7865 section 6.5)."""
 
     uri: str
-    """Address of record as sent, may be empty."""
+    """Address of record as sent; may be empty."""
     name: str | None
-    """Name without quotes and blanks around it, None if empty."""
+    """Name without surrounding quotes and blanks; None if empty."""
 
 
 class Participant(NamedTuple):
     """A participant element (RFC 7865 section 6.5)."""
 
     id: str
-    """As sent; its first address where the id is missing."""
+    """As sent; its first address if the id is missing."""
     identities: tuple[Identity, ...] = ()
     """In document order."""
 
@@ -94,13 +94,13 @@ class Stream(NamedTuple):
     """A media stream element (RFC 7865 section 6.8)."""
 
     id: str
-    """As sent, empty if the client had none yet."""
+    """As sent; empty if the client has none yet."""
     label: str | None = None
-    """Label that ties it to the SDP: the attribute media_label, or the element label."""
+    """Label that links it to the SDP: the attribute media_label, or the element label."""
     mixed: bool = False
-    """The client says that several voices are in it."""
+    """Whether the client says that it contains several voices."""
     session: str = ""
-    """Id of the session that it belongs to, empty if the client does not say."""
+    """Id of its session; empty if the client does not say."""
 
 
 class StreamLink(NamedTuple):
@@ -109,13 +109,13 @@ class StreamLink(NamedTuple):
     participant: str
     """Id of the participant."""
     send: tuple[str, ...]
-    """Ids of streams that hold this participant's voice."""
+    """Ids of streams that contain this participant's voice."""
     recv: tuple[str, ...]
-    """Ids of streams this participant hears."""
+    """Ids of streams that this participant hears."""
     inside: bool = False
-    """It stood inside the participant (drafts, BroadWorks)."""
+    """Whether it is inside the participant element (drafts, BroadWorks)."""
     ended: bool = False
-    """It has a disassociate-time: the participant did send and receive them."""
+    """Whether it has a disassociate-time: the participant no longer sends and receives them."""
 
 
 class SessionLink(NamedTuple):
@@ -124,24 +124,24 @@ class SessionLink(NamedTuple):
     participant: str
     """Id of the participant."""
     session: str
-    """Id of the session; not reliable (Cisco repeats the participant's)."""
+    """Id of the session; unreliable (Cisco repeats the participant's)."""
     joined: Stamp | None = None
     """associate-time."""
     left: Stamp | None = None
-    """disassociate-time; present means that the participant has left."""
+    """disassociate-time; if present, the participant has left."""
 
 
 class Extension(NamedTuple):
-    """One text or attribute of an element that is not ours (RFC 7865 section 5)."""
+    """One text or attribute of an extension element (RFC 7865 section 5)."""
 
     kind: str
-    """Where it stood: recording, group, session, participant or stream."""
+    """Element that contains it: recording, group, session, participant or stream."""
     parent: str
-    """Id of that element, empty for the recording itself."""
+    """Id of that element; empty for the recording itself."""
     path: str
-    """Local names from there on, the first behind its namespace in braces, an attribute behind @."""
+    """Local names from there on; the first with its namespace in braces, an attribute after @."""
     value: str
-    """Text without blanks around it, never empty."""
+    """Text without surrounding blanks; never empty."""
 
 
 @dataclass(slots=True)
@@ -149,11 +149,11 @@ class Document:
     """One metadata document."""
 
     damaged: Damage = Damage.NONE
-    """How far it is from being sound."""
+    """What is wrong with it."""
     partial: bool = False
-    """An update to be merged, not a new snapshot (RFC 7865 section 6.1)."""
+    """Whether it is an update to be merged, not a new snapshot (RFC 7865 section 6.1)."""
     groups: tuple[Group, ...] = ()
-    """In document order, as all that follow."""
+    """In document order, like all that follow."""
     sessions: tuple[Session, ...] = ()
     """Sessions with an id."""
     participants: tuple[Participant, ...] = ()
@@ -161,15 +161,15 @@ class Document:
     streams: tuple[Stream, ...] = ()
     """Streams."""
     stream_links: tuple[StreamLink, ...] = ()
-    """Who sends and receives what."""
+    """Who sends and receives which streams."""
     session_links: tuple[SessionLink, ...] = ()
-    """Who takes part from when to when."""
+    """Who takes part, from when to when."""
     extensions: tuple[Extension, ...] = ()
     """Everything else."""
 
 
 def parse(raw: bytes) -> Document:
-    """Read rs-metadata. Never raises: `damaged` says what was wrong, and what could be read is there."""
+    """Parse rs-metadata. Never raise: `damaged` says what was wrong, and everything readable is returned."""
     reading = read(raw, repair)
     root = _root(reading.root)
     if root is None:
@@ -178,8 +178,8 @@ def parse(raw: bytes) -> Document:
 
 
 def clean_name(text: str) -> str | None:
-    """Give a name without the quotes and blanks around it, None if nothing is left."""
-    # Cut first: quotes come off pair by pair.
+    """Return a name without surrounding quotes and blanks; None if nothing is left."""
+    # Shorten first, since quotes are removed pair by pair.
     name = _BREAK.sub(" ", text[: MAX_NAME * 4]).strip()
     while len(name) > 1 and name[0] == name[-1] and name[0] in "\"'":
         name = name[1:-1].strip()
@@ -187,7 +187,7 @@ def clean_name(text: str) -> str | None:
 
 
 def _root(node: Node | None) -> Node | None:
-    """Find the metadata: the outermost element, or one wrapped into something else (a SOAP envelope is two deep)."""
+    """Find the metadata: the outermost element, or one wrapped in others (a SOAP envelope has two levels)."""
     if node is None or node.name.lower() in _ROOTS:
         return node
     level = node.children
@@ -266,7 +266,7 @@ class _Reader:
         )
 
     def _sort(self, node: Node, kind: str, parent: str, wanted: frozenset[str]) -> dict[str, Node]:
-        """Give the first child of each wanted name; everything that is not ours goes to the extensions."""
+        """Return the first child of each wanted name; add everything foreign to the extensions."""
         found: dict[str, Node] = {}
         for child in node.children:
             name = child.name.lower()
@@ -323,7 +323,7 @@ class _Reader:
     def _stream(self, node: Node) -> None:
         stream = _id(node, "stream_id", "id")
         found = self._sort(node, "stream", stream, _STREAM)
-        # One client puts a word into <label> and the label of the SDP into an attribute.
+        # One client puts a word into <label> and the SDP label into an attribute.
         label = _id(node, "media_label") or _text(found.get("label"))
         mixed, session = _text(found.get("mode")).lower() == "mixed", _id(node, "session_id", "session")
         self._streams.append(Stream(stream, label or None, mixed, session))
@@ -355,12 +355,12 @@ class _Reader:
         self._session_links.append(SessionLink(participant, session, joined, left))
 
     def _extension_data(self, node: Node) -> None:
-        # BroadWorks says with an attribute what the extension belongs to.
+        # BroadWorks names the owner of the extension in an attribute.
         parent = _id(node, "parent")
         self._extend("session" if parent else "recording", parent, node)
 
     def _extend(self, kind: str, parent: str, node: Node, path: str = "", space: str | None = None) -> None:
-        """Keep an element that is not ours, with all below it. The element extensiondata itself says nothing."""
+        """Keep a foreign element with everything below it. The element extensiondata itself has no meaning."""
         kept = self._extensions
         if len(kept) >= MAX_EXTENSIONS:
             return

@@ -1,4 +1,4 @@
-"""Extension data of the documents of one call, packed: one call of thousands that are in memory at once."""
+"""Extension data of the documents of one call, compressed, because thousands of calls are in memory at once."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from collections.abc import Iterable
 from sip.siprec.document import MAX_PATH, Extension
 
 MAX_PIECES = 64
-"""Pieces of extension data kept in memory; all of it stays in the raw metadata, which the recorder stores."""
+"""Pieces of extension data kept in memory; the raw metadata, which the recorder stores, contain all of it."""
 MAX_TEXT = 2_048
-"""Characters of their values together, because thousands of calls are in memory at once."""
+"""Total characters of their values, because thousands of calls are in memory at once."""
 WINDOW_BITS = 12
-"""Window of their compression: 4 KiB, more than they have."""
+"""Window of the compression: 4 KiB, more than the data have."""
 
 
 def pieces(packed: bytes) -> list[tuple[str, str, str, str]]:
-    """Give kind, parent, path and value of each piece in order; packed they are a quarter of that."""
+    """Return kind, parent, path and value of each piece in order; compressed they take a quarter of the space."""
     return [tuple(piece) for piece in json.loads(zlib.decompress(packed))] if packed else []
 
 
 def shown(packed: bytes) -> tuple[tuple[str, str], ...]:
-    """Give path and value of each piece; the path begins with the kind and id of the element it stood in."""
+    """Return path and value of each piece; the path begins with the kind and id of the element that contains it."""
     return tuple(
         (f"{kind}[{parent}]/{path}" if parent else f"{kind}/{path}", value)
         for kind, parent, path, value in pieces(packed)
@@ -43,6 +43,6 @@ def with_more(packed: bytes, extensions: Iterable[Extension]) -> bytes:
         kept[one] = None
     if len(kept) == before:
         return packed
-    # A small window: clearing the usual quarter of a megabyte takes ten times as long as packing 2 kB.
+    # A small window: to clear the usual quarter of a megabyte takes ten times as long as compressing 2 kB.
     packer = zlib.compressobj(1, zlib.DEFLATED, WINDOW_BITS)
     return packer.compress(json.dumps(list(kept)).encode()) + packer.flush()

@@ -9,40 +9,40 @@ from sip.siprec.document import Document, StreamLink
 from sip.siprec.participants import Participants
 
 STATED, INSIDE = 1, 2
-"""The forms of saying who sends: participantstreamassoc, or send inside the participant; the first is the surer."""
+"""Where senders are named: participantstreamassoc, or `send` inside the participant; the first is more reliable."""
 MAX_TRACKS = 256
-"""Streams remembered of one call."""
+"""Streams remembered for one call."""
 MAX_LINKS = 512
 """Participants whose send sets are remembered."""
 
 
 class Track:
-    """What is known of one stream of the metadata."""
+    """What is known about one stream of the metadata."""
 
     __slots__ = ("current", "heard", "id", "label", "live", "mixed", "owners", "rule", "session")
 
     def __init__(self, stream: str, label: str | None, mixed: bool) -> None:
         self.id = stream
-        """Stream id, empty if the client had none."""
+        """Stream id; empty if the client had none."""
         self.label = label
         """Its label in the SDP."""
         self.mixed = mixed
-        """The client says that several voices are in it."""
+        """Whether the client says that it contains several voices."""
         self.current = True
-        """It stands in the newest snapshot."""
+        """Whether the newest snapshot contains it."""
         self.live = False
-        """Somebody sends it now, by the metadata."""
+        """Whether somebody sends it now, according to the metadata."""
         self.owners: tuple[int, ...] = ()
         """The last non-empty set of senders, as positions of people."""
         self.heard: tuple[int, ...] = ()
-        """Everybody who was ever said to send it: after a transfer another voice is in it than at first."""
+        """Everybody who ever sent it, according to the client: a transfer changes whose voice it contains."""
         self.rule = 0
-        """Rule 1 or 2 by which they became owners."""
+        """The rule (1 or 2) by which they became owners."""
         self.session = ""
-        """Session that it belongs to, empty if the client does not say."""
+        """Id of its session; empty if the client does not say."""
 
     def remember(self, person: int | None) -> None:
-        """Note that somebody did send it."""
+        """Note that somebody has sent it."""
         if person is not None and person not in self.heard:
             self.heard = (*self.heard, person)
             if not self.owners:
@@ -50,7 +50,7 @@ class Track:
 
 
 class Tracks:
-    """All streams of one call; past ones first, the newest of a label last."""
+    """All streams of one call; past ones first, the newest with a label last."""
 
     __slots__ = ("_links", "_tracks")
 
@@ -67,9 +67,9 @@ class Tracks:
     def apply(
         self, document: Document, ids: Mapping[str, int], people: Participants, *, snapshot: bool, keeps: bool
     ) -> None:
-        """Merge the streams of a document; `ids` gives the position of each participant among the people.
+        """Merge the streams of a document; `ids` maps each participant to its position among the people.
 
-        `keeps`: what it does not say may stand in what is missing of it, or nowhere; no stream falls silent by it.
+        With `keeps`, the document may be incomplete, so what it does not mention puts no stream on hold.
         """
         if document.streams:
             self._apply_streams(document, snapshot)
@@ -78,20 +78,20 @@ class Tracks:
         self._settle(ids, people, keeps)
 
     def holding(self, label: str) -> bool:
-        """Tell whether somebody sent the stream of this label and nobody does any more."""
+        """Return whether the stream with this label had a sender and has none now."""
         known = [track for track in self._tracks if track.current and track.label == label and track.owners]
         return bool(known) and not any(track.live for track in known)
 
     def labels(self) -> frozenset[str]:
-        """Give the labels of the newest snapshot and its updates."""
+        """Return the labels of the newest snapshot and its updates."""
         return frozenset(track.label for track in self._tracks if track.current and track.label is not None)
 
     def knows(self, person: int) -> bool:
-        """Tell whether somebody is or was the owner of a stream."""
+        """Return whether somebody is or was the owner of a stream."""
         return any(person in track.owners for track in self._tracks)
 
     def dangling(self, ids: Mapping[str, int]) -> frozenset[int]:
-        """Give the people whose send set names only streams that are not there."""
+        """Return the people whose send set names only unknown streams."""
         known = {track.id for track in self._tracks if track.current}
         return frozenset(
             ids[participant]
@@ -110,12 +110,12 @@ class Tracks:
             newest[key] = track
         arrived = {track.label for key, track in newest.items() if key not in before}
         for key, track in before.items():
-            # In an update a new stream takes over the label of an old one.
+            # In an update, a new stream takes over the label of an old one.
             if key not in newest and (snapshot or track.label in arrived):
                 track.current = False
         known = [track for key, track in before.items() if not (snapshot and key in newest)]
         fresh = [track for key, track in newest.items() if snapshot or key not in before]
-        # Past streams first, so that the newest of a label is the last; past ones nobody ever sent are not needed.
+        # Past streams go first, so that the newest with a label is last; past ones that nobody ever sent are dropped.
         past = [track for track in known if not track.current and track.owners]
         self._tracks = [*past, *(track for track in known if track.current), *fresh][-MAX_TRACKS:]
 
@@ -131,7 +131,7 @@ class Tracks:
                 self._links[participant] = (send, kind)
 
     def _apply_ended(self, document: Document, ids: Mapping[str, int], keeps: bool) -> None:
-        """Let nobody send what an association that has ended names, and remember who did."""
+        """End what an ended association names as sent, and remember who sent it."""
         ended = [link for link in document.stream_links if link.ended]
         again = {(link.participant, stream) for link in document.stream_links if not link.ended for stream in link.send}
         tracks = {track.id: track for track in self._tracks if ended and track.id}
@@ -144,9 +144,9 @@ class Tracks:
                 track.remember(ids.get(link.participant))
 
     def _settle(self, ids: Mapping[str, int], people: Participants, keeps: bool) -> None:
-        """Work out who sends each stream now, and remember it where it is not nobody."""
+        """Work out who sends each stream now, and remember the senders unless there are none."""
         senders: dict[str, dict[int, list[int]]] = {}
-        # Each id is kept once in memory.
+        # Each id is stored once in memory.
         shared = {track.id: track.id for track in self._tracks}
         named = {participant: participant for participant in ids}
         self._links = {
@@ -172,7 +172,7 @@ class Tracks:
                     track.heard = tuple(dict.fromkeys((*track.heard, *now)))
 
     def to_state(self) -> dict[str, Any]:
-        """Give everything as a dict fit for JSON."""
+        """Return everything as a dict fit for JSON."""
         return {
             "tracks": [
                 [t.id, t.label, t.mixed, t.current, t.live, list(t.owners), t.rule, list(t.heard), t.session]
@@ -183,12 +183,12 @@ class Tracks:
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Tracks:
-        """Take back what `to_state` gave."""
+        """Restore what `to_state` returned."""
         tracks = cls()
         for stream, label, mixed, current, live, owners, rule, *more in state["tracks"]:
             track = Track(stream, label, mixed)
             track.current, track.live, track.owners, track.rule = current, live, tuple(owners), rule
-            track.heard = tuple(more[0]) if more else track.owners  # versions before this one knew less
+            track.heard = tuple(more[0]) if more else track.owners  # missing in states of older versions
             track.session = more[1] if len(more) > 1 else ""
             tracks._tracks.append(track)
         tracks._links = {participant: (tuple(send), inside) for participant, (send, inside) in state["links"].items()}
@@ -196,7 +196,7 @@ class Tracks:
 
 
 def _merged(links: Sequence[StreamLink]) -> dict[str, tuple[tuple[str, ...], bool]]:
-    """Give one send set a participant: that of the associations if it has any, else that inside the participant."""
+    """Return one send set per participant: from its associations if it has any, else from inside the participant."""
     found: dict[str, tuple[tuple[str, ...], bool]] = {}
     for link in sorted(links, key=lambda link: link.inside):
         send, inside = found.get(link.participant, ((), link.inside))

@@ -1,4 +1,4 @@
-"""The people of one call over time: one entry an address of record, in order of appearance, nobody forgotten."""
+"""The people in one call over time: one entry per address of record, in order of appearance; none is removed."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from sip.siprec.parties import Party, Person, Role, canonical, number_of, same_n
 from sip.siprec.timestamps import restore_time, store_time
 
 MAX_PEOPLE = 256
-"""Entries of one call; a conference with more is recorded, the rest of its people stands in the raw metadata only."""
+"""Entries of one call; a larger conference is recorded, but its other people are only in the raw metadata."""
 MAX_SESSIONS = 64
-"""Memberships of one person that are remembered, the newest: it may have many ids in many sessions."""
+"""Newest memberships of one person that are remembered; it may have many ids in many sessions."""
 MAX_ALSO = 8
-"""Further addresses kept of one party."""
+"""Further addresses kept for one party."""
 FACING = {Role.CALLER: Role.CALLEE, Role.CALLEE: Role.CALLER}
-"""Who is at the other end."""
+"""The role at the other end."""
 HEADERS, VENDOR = 1, 2
-"""How sure a role is: a header says it, a vendor's extension says it; 0 is not said."""
+"""How reliable a role is: named by a header, or by a vendor's extension; 0 if not named."""
 
 
 Membership = tuple[str, str]
-"""Ids of a session and of the participant that is in it: one person may have several of both."""
+"""Ids of a session and of a participant in it; one person may have several of both."""
 
 
 class Source(IntEnum):
-    """Where an entry comes from; a smaller one wins."""
+    """Where an entry comes from; the smaller one takes precedence."""
 
     METADATA = 0
     HEADER = 1
@@ -36,11 +36,11 @@ class Source(IntEnum):
     REDIRECTION = 2
     """Diversion, History-Info or a vendor's word for them: took part, but never spoke."""
     FALLBACK = 3
-    """From and To: counts only while there is no participant."""
+    """From and To: only count while there is no participant."""
 
 
 class ParticipantEntry:
-    """One person; compact, because a recorder keeps thousands of them in memory."""
+    """One person; kept small, because thousands are in memory."""
 
     __slots__ = (
         "also",
@@ -70,7 +70,7 @@ class ParticipantEntry:
         self.source = source
         self.role = Role.PARTICIPANT
         self.weight = 0
-        """How sure the role is: 0, `HEADERS` or `VENDOR`."""
+        """How reliable the role is: 0, `HEADERS` or `VENDOR`."""
         self.joined = now
         self.left: datetime | None = None
         self.inferred = False
@@ -79,26 +79,26 @@ class ParticipantEntry:
         self.also: tuple[str, ...] = ()
         self.lines: tuple[int, ...] = ()
         self.replaced = False
-        """A placeholder whose place somebody real has taken."""
+        """Whether this is a placeholder that a real person has replaced."""
         self.sessions: tuple[Membership, ...] = ()
-        """What it joined and did not leave; empty where the client names no session."""
+        """What it has joined and not left; empty if the client names no session."""
         self.quit: tuple[str, ...] = ()
-        """Ids of the sessions that it left while it stayed in others."""
+        """Ids of sessions that it left while it stayed in others."""
 
     def set_role(self, role: Role, weight: int) -> None:
-        """Take a role if nothing at least as sure was said before."""
+        """Set the role, unless an equally reliable one is set."""
         if weight > self.weight:
             self.role, self.weight = role, weight
 
     def become(self, uri: str) -> None:
-        """Turn out to be the participant with this address; a placeholder loses its name."""
+        """Note that this is the participant with this address; a placeholder loses its name."""
         if self.is_placeholder():
             self.name = None
         self.uri, self.key, self.tail, self.source = uri, canonical(uri), tail_of(uri), Source.METADATA
         self.come()
 
     def update(self, identity: Identity | None) -> None:
-        """Take what a document says of this person, who so is there unless the client said that it left."""
+        """Note what a document says about this person, who counts as present unless the client said that it left."""
         if identity is not None:
             self.uri, self.name = identity.uri or self.uri, identity.name or self.name
         if self.left is not None and self.inferred:
@@ -106,24 +106,24 @@ class ParticipantEntry:
         self.replaced = False
 
     def name_once(self, name: str | None) -> None:
-        """Take a name if there is none yet."""
+        """Set the name if there is none yet."""
         self.name = self.name or name
 
     def give_place(self) -> None:
-        """Note that somebody real has taken the place of this placeholder."""
+        """Note that a real person has replaced this placeholder."""
         self.replaced = True
 
     def joined_by_client(self, at: datetime | None) -> None:
-        """Note when it joined by the client's clock; the first time counts."""
+        """Note when it joined on the client's clock; the first time counts."""
         if self.client_joined is None:
             self.client_joined = at
 
     def left_by_client(self, at: datetime | None) -> None:
-        """Note when it left by the client's clock."""
+        """Note when it left on the client's clock."""
         self.client_left = at
 
     def leave(self, now: datetime, *, inferred: bool) -> None:
-        """Note that this person is gone; the first time counts, a word of the client stands above a conclusion."""
+        """Note that this person left; the first time counts, and a client's statement overrides an inference."""
         self.sessions = self.quit = ()
         if self.left is None:
             self.left, self.inferred = now, inferred
@@ -131,13 +131,13 @@ class ParticipantEntry:
             self.inferred = False
 
     def come(self) -> None:
-        """Note that this person is there (again)."""
+        """Note that this person is present (again)."""
         self.left, self.inferred, self.client_left = None, False, None
 
     def attend(self, links: Sequence[tuple[Membership, bool]]) -> bool:
-        """Note what it is in (True) or left, with an empty id for a session nobody knows; False if it is in none.
+        """Note what it joined (True) or left, with an empty id for an unknown session; return False if it is in none.
 
-        Whoever leaves one that nobody knows may have left all that it was in under that id.
+        Leaving an unknown session may mean leaving all sessions under that id.
         """
         joined = [each for each, there in links if there]
         left = dict.fromkeys(each for each, there in links if not there)
@@ -158,16 +158,16 @@ class ParticipantEntry:
             self.also = (*self.also, uri)[:MAX_ALSO]
 
     def has_number(self, uri: str) -> bool:
-        """Tell whether an address is its number in another form, or at another host."""
+        """Return whether an address is its number in another form, or at another host."""
         return same_number(number_of(self.uri) or "", number_of(uri) or "")
 
     def is_placeholder(self) -> bool:
-        """Tell whether a client put this in for somebody it did not know yet: no user part, or Avaya's ASBCE."""
+        """Return whether the client did not know this person yet: no user part, or Avaya's ASBCE."""
         user = user_of(self.uri)
         return not user or user == "ASBCE"
 
     def party(self) -> Party:
-        """Give the entry as the world sees it."""
+        """Return the entry as it is shown outside."""
         return Party(
             self.role,
             self.name,
@@ -183,7 +183,7 @@ class ParticipantEntry:
 
 
 class Participants:
-    """All entries of one call. Positions never change; what is shown is `visible`."""
+    """All entries of one call. Positions never change; `visible` lists those that are shown."""
 
     __slots__ = ("_entries",)
 
@@ -200,19 +200,19 @@ class Participants:
         return iter(self._entries)
 
     def visible(self) -> list[int]:
-        """Give the positions of those to show: by time of appearance, participants before redirectors."""
+        """Return the positions of shown entries: by time of appearance, participants before redirectors."""
         talkers = any(entry.source <= Source.HEADER and not entry.replaced for entry in self._entries)
         limit = Source.REDIRECTION if talkers else Source.FALLBACK
         shown = [i for i, entry in enumerate(self._entries) if entry.source <= limit and not entry.replaced]
         return sorted(shown, key=lambda i: (self._entries[i].joined, self._entries[i].source == Source.REDIRECTION))
 
     def present(self) -> list[int]:
-        """Give the positions of participants who have not left; once all have, of those who stayed to the end."""
+        """Return the positions of participants who are present; if all have left, of those who stayed to the end."""
         talkers = [i for i, e in enumerate(self._entries) if e.source <= Source.HEADER and not e.replaced]
         return self.staying(talkers)
 
     def staying(self, positions: Sequence[int]) -> list[int]:
-        """Give those of them who have not left; once all have, those who left last."""
+        """Return those of them who are present; if all have left, those who left last."""
         staying = [i for i in positions if self._entries[i].left is None]
         if staying or not positions:
             return staying
@@ -220,14 +220,14 @@ class Participants:
         return [i for i in positions if self._entries[i].left == last]
 
     def add(self, entry: ParticipantEntry) -> int | None:
-        """Append an entry; give its position, None if there are too many."""
+        """Append an entry; return its position, or None if there are too many."""
         if len(self._entries) >= MAX_PEOPLE:
             return None
         self._entries.append(entry)
         return len(self._entries) - 1
 
     def find(self, uri: str, *, upto: Source = Source.REDIRECTION, exact: bool = False) -> int | None:
-        """Find the one entry of that address, else the one of that number."""
+        """Return the one entry with that address, otherwise the one with that number."""
         entries = self._entries
         key = canonical(uri) if entries else ""
         if not key:
@@ -238,14 +238,14 @@ class Participants:
         number = None if exact else number_of(uri)
         if number is None:
             return None
-        # Hundreds of people are compared with hundreds: the last digits sort out most of them.
+        # Hundreds of people may be compared with hundreds; comparing the last digits excludes most of them.
         tail = tail_of(uri)
         near = [i for i, e in enumerate(entries) if e.tail == tail and e.source <= upto]
         same = [i for i in near if same_number(number, number_of(entries[i].uri) or "")]
         return same[0] if len(same) == 1 else None
 
     def of_role(self, role: Role) -> list[ParticipantEntry]:
-        """Give the participants of a role; where nobody has it but the other side is known, those without any role."""
+        """Return the participants with a role; if none has it but the other side is known, those without any role."""
         people = [entry for entry in self._entries if entry.source <= Source.HEADER and not entry.replaced]
         holders = [entry for entry in people if entry.role is role]
         if holders or not any(entry.role is FACING.get(role) for entry in people):
@@ -253,23 +253,23 @@ class Participants:
         return [entry for entry in people if entry.role is Role.PARTICIPANT]
 
     def end_sessions(self, over: Set[str] | None) -> None:
-        """Forget who is in these sessions, None for all of them."""
+        """Remove everybody from these sessions; None for all sessions."""
         for entry in self._entries:
             entry.sessions = () if over is None else tuple(each for each in entry.sessions if each[0] not in over)
             entry.quit = () if over is None else entry.quit
 
     def find_again(self, positions: Sequence[int]) -> None:
-        """Let those come back of whom nobody said that they left: they were missing, and are named again."""
+        """Mark as present those of them that were only missing, not said to have left."""
         for position in positions:
             if self._entries[position].inferred:
                 self._entries[position].come()
 
     def redirect(self, who: Person, weight: int, now: datetime) -> None:
-        """Note who redirected the call, or where to: a known person gets that role, anybody else becomes an entry."""
+        """Note who redirected the call, or to whom: give a known person that role, add an entry for anybody else."""
         position = self.find(who.uri)
         if position is None:
             entry = ParticipantEntry(who.uri, who.name, Source.REDIRECTION, now)
-            # A redirector is not on the line: its part was over when we heard of it.
+            # A redirector is not on the line; its part was over when we heard of it.
             entry.leave(now, inferred=True)
             position = self.add(entry)
         if position is not None:
@@ -277,7 +277,7 @@ class Participants:
             self._entries[position].name = self._entries[position].name or who.name
 
     def talk(self, talkers: Sequence[Person], now: datetime) -> None:
-        """Take the participants a header names; those it named before and does not any more have left."""
+        """Set the participants that a header names; those that it no longer names have left."""
         if not talkers:
             return
         listed = set()
@@ -296,7 +296,7 @@ class Participants:
                 entry.leave(now, inferred=True)
 
     def fall_back(self, people: Sequence[Person], now: datetime) -> None:
-        """Take From and To for the time in which nobody else is known."""
+        """Use From and To while nobody else is known."""
         for who in people:
             if not any(e.source == Source.FALLBACK and e.role is who.role for e in self._entries):
                 entry = ParticipantEntry(who.uri, who.name, Source.FALLBACK, now)
@@ -304,7 +304,7 @@ class Participants:
                 self.add(entry)
 
     def to_state(self) -> list[list[Any]]:
-        """Give all entries as lists fit for JSON."""
+        """Return all entries as lists fit for JSON."""
         return [
             [
                 e.uri,
@@ -325,12 +325,12 @@ class Participants:
         ]
 
     def attendance(self) -> list[list[Any]]:
-        """Give who is in which session, beside `to_state`: a version before this one reads that alone."""
+        """Return who is in which session, apart from `to_state`, because older versions only read that."""
         return [[[list(each) for each in e.sessions], list(e.quit)] for e in self._entries]
 
     @classmethod
     def from_state(cls, state: list[list[Any]]) -> Participants:
-        """Take back what `to_state` gave."""
+        """Restore what `to_state` returned."""
         people = cls()
         for uri, name, source, role, weight, joined, left, inferred, came, went, also, lines, replaced in state:
             entry = ParticipantEntry(uri, name, Source(source), datetime.fromisoformat(joined))
@@ -345,6 +345,6 @@ class Participants:
         return people
 
     def restore_attendance(self, state: Sequence[Sequence[Any]]) -> None:
-        """Take back what `attendance` gave."""
+        """Restore what `attendance` returned."""
         for entry, (sessions, quit_) in zip(self._entries, state, strict=False):
             entry.sessions, entry.quit = tuple((session, who) for session, who in sessions), tuple(quit_)

@@ -2,16 +2,16 @@
 
 **From and To.** In a recording dialog they name the recording client and the recorder, not the people who talk. They
 count as parties only while no metadata and no other header names a participant, and only if they look like people: a
-telephone number or a display name, and not a word that machines are named by (`_MACHINES`). To must moreover differ
-from the Request-URI, because the address that was called is the recorder's; and only the request that opens a dialog
-is asked, because later ones go to our Contact. P-Asserted-Identity and Remote-Party-ID
-stand above From (RFC 3325 section 9.1): they are what a proxy has checked.
+telephone number or a display name, and not a word typical of machines (`_MACHINES`). To must also differ from the
+Request-URI, because the called address is the recorder's. Only the request that opens a dialog is read, because later
+ones go to our Contact. P-Asserted-Identity and Remote-Party-ID take precedence over From (RFC 3325 section 9.1), since
+a proxy has checked them.
 
-**Names.** An address in these headers that is a known participant's gives it a name if the metadata had none; it never
-makes a second party of it.
+**Names.** If an address in these headers belongs to a known participant without a name, it supplies the name; it never
+adds a second party.
 
 **Redirections.** Diversion (RFC 5806) and History-Info (RFC 7044) name people who took part by redirecting the call;
-they are parties also beside metadata.
+they are parties even if there are metadata.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ from sip.message.message import Request
 from sip.siprec.document import Identity, clean_name
 
 MAX_ADDRESS = 1_024
-"""Characters kept of an address; the longest seen (Genesys) has 520."""
+"""Characters of an address that are kept; the longest seen (Genesys) has 520."""
 MAX_FACTS = 32
-"""Header elements of one kind that are looked at."""
+"""Header elements of one kind that are read."""
 MIN_SUFFIX = 7
-"""Digits from which a number and its national form are taken for one: a subscriber number without area code."""
+"""Digits from which a number equals its national form: a subscriber number without area code."""
 
 _SCHEMES = frozenset(("sip", "sips", "tel", "im", "pres", "mailto"))
 _SEPARATORS = re.compile(r"[-.()]")
@@ -57,13 +57,13 @@ _IDS = {
     "x-cid": "x-cid",
     "x-genesys-gvp-session-id": "genesys-gvp-session",
 }
-"""Headers that name the recorded call in other systems, and what we call them."""
+"""Headers that name the recorded call in other systems, and our names for them."""
 _REFERENCES = ("x-refci", "x-farendrefci", "x-nearendclusterid")
-"""Parameters of Cisco's built-in bridge that tie its two dialogs together."""
+"""Parameters of Cisco's built-in bridge that link its two dialogs."""
 
 
 class Role(StrEnum):
-    """Part somebody has in a call."""
+    """The part that somebody has in a call."""
 
     CALLER = "caller"
     CALLEE = "callee"
@@ -77,23 +77,23 @@ class Party(NamedTuple):
     """Somebody who took part in a call."""
 
     role: Role
-    """What the message says, participant if it says nothing."""
+    """What the message says; participant if it says nothing."""
     name: str | None
-    """Name without quotes, None if there is none."""
+    """Name without quotes; None if there is none."""
     number: str | None
     """User part of the address if it is a telephone number."""
     uri: str | None
-    """Address of record as sent, None if there is none."""
+    """Address of record as sent; None if there is none."""
     joined_at: datetime
-    """Our time of first hearing of this party."""
+    """When we first heard of this party, on our clock."""
     left_at: datetime | None
-    """Our time of its leaving, None while present."""
+    """When it left, on our clock; None while present."""
     client_joined_at: datetime | None = None
-    """The client's time of its joining."""
+    """When it joined, on the client's clock."""
     client_left_at: datetime | None = None
-    """The client's time of its leaving."""
+    """When it left, on the client's clock."""
     left_inferred: bool = False
-    """Nobody said that it left: it was missing in a later snapshot, or the call ended."""
+    """Whether leaving was inferred: it was missing in a later snapshot, or the call ended."""
     also: tuple[str, ...] = ()
     """Further addresses and numbers of the same party."""
 
@@ -104,22 +104,22 @@ class Person(NamedTuple):
     uri: str
     """Address as sent."""
     name: str | None
-    """Display name, None if there is none."""
+    """Display name; None if there is none."""
     role: Role
     """Part in the call."""
     lines: tuple[int, ...] = ()
-    """Indices of the m= lines that hold this person's voice, where a header says so."""
+    """Indices of the m= lines with this person's voice, if a header names them."""
 
 
 class HeaderFacts(NamedTuple):
     """What the headers of one request say about the recorded call."""
 
     talkers: tuple[Person, ...] = ()
-    """Participants named by headers meant for that (Cisco)."""
+    """Participants in headers made for that purpose (Cisco)."""
     fallback: tuple[Person, ...] = ()
-    """From and To and what stands above them, if they look like people; they count where nobody else is known."""
+    """From, To and the headers that override them, if they look like people; only count if nobody else is known."""
     identities: tuple[Person, ...] = ()
-    """Addresses that may give a known participant its name."""
+    """Addresses that may supply a known participant's name."""
     redirections: tuple[Person, ...] = ()
     """Who redirected the call, and to whom."""
     correlations: tuple[tuple[str, str], ...] = ()
@@ -127,7 +127,7 @@ class HeaderFacts(NamedTuple):
 
 
 def user_of(uri: str) -> str:
-    """Give the user part of an address: no scheme, host, parameters or password; escapes resolved."""
+    """Return the user part of an address: no scheme, host, parameters or password; escapes decoded."""
     text = uri.strip().strip("<>")
     scheme, colon, rest = text.partition(":")
     if not colon or scheme.lower() not in _SCHEMES:
@@ -140,13 +140,13 @@ def user_of(uri: str) -> str:
 
 
 def number_of(uri: str) -> str | None:
-    """Give the telephone number of an address: its user part if that is digits with an optional plus, else None."""
+    """Return the telephone number of an address: its user part if that is digits with an optional plus, else None."""
     return _number(uri, user_of(uri))
 
 
 def _number(uri: str, user: str) -> str | None:
     if uri.lstrip("< ")[:4].lower() == "tel:":
-        # In a tel URI these are no part of the number (RFC 3966 section 5.1.1).
+        # In a tel URI these characters are not part of the number (RFC 3966 section 5.1.1).
         user = _SEPARATORS.sub("", user)
     return user if len(user) <= 40 and _is_digits(user) else None
 
@@ -156,7 +156,7 @@ def _is_digits(user: str) -> bool:
 
 
 def canonical(uri: str) -> str:
-    """Give the form by which addresses of record are compared: user and host, no scheme, port or parameters."""
+    """Return the form for comparing addresses of record: user and host, no scheme, port or parameters."""
     text = uri.strip().strip("<>")
     _, at, place = text.rpartition("@")
     user = user_of(text)
@@ -169,12 +169,12 @@ def canonical(uri: str) -> str:
 
 
 def tail_of(uri: str) -> str:
-    """Give the last digits of an address's number, without which two numbers cannot be one; empty if it has none."""
+    """Return the last digits of an address's number, which equal numbers share; empty if it has none."""
     return (number_of(uri) or "").lstrip("+").lstrip("0")[-MIN_SUFFIX:]
 
 
 def same_number(one: str, other: str) -> bool:
-    """Tell whether two numbers are one, also where the country or area code of one is missing."""
+    """Return whether two numbers are the same, even if one lacks the country or area code."""
     a, b = one.lstrip("+").lstrip("0"), other.lstrip("+").lstrip("0")
     if a == b:
         return bool(a)
@@ -182,7 +182,7 @@ def same_number(one: str, other: str) -> bool:
 
 
 def person(text: str, role: Role) -> Person | None:
-    """Read a header value with one address; None if it holds none."""
+    """Parse a header value with one address; None if it contains none."""
     try:
         return _of_address(NameAddr.parse_leniently(text[: MAX_ADDRESS * 2]), role)
     except SipError:
@@ -195,7 +195,7 @@ def _of_address(address: NameAddr, role: Role) -> Person | None:
 
 
 def written_person(text: str, role: Role) -> Person | None:
-    """Read an address as vendors write it into XML: a name-addr, or a bare address with its own parameters."""
+    """Parse an address as vendors write it in XML: a name-addr, or a bare address with its own parameters."""
     if "<" in text:
         return person(text, role)
     uri = text.strip()[:MAX_ADDRESS]
@@ -203,9 +203,9 @@ def written_person(text: str, role: Role) -> Person | None:
 
 
 def plain(identity: Identity) -> Identity:
-    """Give an address of record without the name and the brackets that some write around it, as in a header.
+    """Return an address of record without the name and brackets that some clients add, as in a header.
 
-    What is an address already stays so whatever stands behind it.
+    A value that is already an address stays unchanged, whatever follows it.
     """
     found = person(identity.uri, Role.PARTICIPANT) if "<" in identity.uri else None
     if found is None or "<" in found.uri or (_schemed(identity.uri) and not _schemed(found.uri)):
@@ -218,8 +218,8 @@ def _schemed(uri: str) -> bool:
 
 
 def read_headers(request: Request) -> HeaderFacts:
-    """Collect what the headers say. Never raises: a value that cannot be read says nothing."""
-    # A few of two dozen fields are there: the others are not asked for one by one.
+    """Collect what the headers say. Never raise; unreadable values are ignored."""
+    # Of two dozen fields only a few are present, so they are not looked up one by one.
     there = {name.lower() for name, _ in request.headers.items()}
     talkers = tuple(_cisco(request)) if "x-cisco-recording-participant" in there else ()
     talkers = talkers or tuple(_bridge(request))
@@ -244,7 +244,7 @@ def _addresses(request: Request, name: str, role: Role) -> Iterator[tuple[NameAd
 
 
 def _cisco(request: Request) -> Iterator[Person]:
-    """Read CUBE's network based recording: one header a participant, with the indices of its m= lines."""
+    """Read CUBE's network-based recording: one header per participant, with the indices of its m= lines."""
     for address, found in _addresses(request, "X-Cisco-Recording-Participant", Role.PARTICIPANT):
         words = (address.param("media-index") or "").replace(",", " ").split()[:MAX_FACTS]
         lines = tuple(int(word) for word in words if word.isascii() and word.isdigit() and len(word) < 5)
@@ -292,7 +292,7 @@ def _identities(request: Request, there: set[str]) -> list[Person]:
 
 
 def _fallback(request: Request, named: list[Person]) -> Iterator[Person]:
-    """Give the caller and the callee where nothing else names people; the rule stands at the head of this file."""
+    """Return caller and callee if nothing else names people; see the rule at the top of this file."""
     recipient = _one(request, "To")
     if recipient is None or recipient.tag:
         return
@@ -324,7 +324,7 @@ def _redirections(request: Request) -> Iterator[Person]:
     history = [entry for _, entry in _addresses(request, "History-Info", Role.REDIRECTED_BY)]
     ours = {canonical(request.uri), canonical(request.headers.get("To") or "")}
     for entry, following in pairwise(history):
-        # An entry was redirected if it has a reason, or the next one says by what cause it came about.
+        # An entry was redirected if it has a reason, or if the next entry says what caused it.
         if "?reason=" in entry.uri.lower() or ";cause=" in following.uri.lower():
             yield Person(entry.uri.partition("?")[0], entry.name, Role.REDIRECTED_BY)
             if following is history[-1] and canonical(following.uri) not in ours:
@@ -346,7 +346,7 @@ def _correlations(request: Request, there: set[str]) -> Iterator[tuple[str, str]
 
 
 def ucid(text: str) -> Iterator[tuple[str, str]]:
-    """Give Avaya's call id of a User-to-User value or of a vendor's copy of one, as 16 hexadecimal digits."""
+    """Return Avaya's call id from a User-to-User value or a vendor's copy of one, as 16 hexadecimal digits."""
     value = text.partition(";")[0].strip()[:MAX_ADDRESS]
     found = _UCID.match(value)
     if found:

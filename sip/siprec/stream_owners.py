@@ -1,9 +1,9 @@
-"""Whose voice is in which stream: the seven rules, over what a call model knows.
+"""Whose voice is in which stream: seven rules, applied to what a call model knows.
 
 In this order: (1) `send` in participantstreamassoc; (2) `send` inside the participant; (3) the last known owner;
-(4) exactly one participant without stream; (5) exactly one whose `send` matches no stream; (6) as many participants
-without stream as streams without owner, in document order; (7) what a header says about the m= line. Rules 4 to 6 are
-conclusions and marked as inferred. The order of m= lines alone proves nothing: rtpengine puts the callee first.
+(4) exactly one participant without a stream; (5) exactly one whose `send` matches no stream; (6) as many participants
+without a stream as streams without an owner, in document order; (7) what a header says about the m= line. Rules 4 to 6
+are inferences and marked as such. The order of m= lines alone proves nothing: rtpengine puts the callee first.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import NamedTuple
 from sip.siprec.media_streams import Track
 
 LAST, ONLY, DANGLING, ORDER, HEADER = range(3, 8)
-"""Numbers of the rules from the third on; the first two stand in `Track.rule`."""
+"""Numbers of the rules from the third on; the first two are set in `Track.rule`."""
 
 
 @dataclass(slots=True)
@@ -23,26 +23,26 @@ class Owner:
     """Who is heard in one m= line."""
 
     parties: tuple[int, ...] = ()
-    """Indices into the parties; several for a mixed stream, none if unknown."""
+    """Indices into the parties; several for a mixed stream, empty if unknown."""
     inferred: bool = False
-    """Concluded, not said."""
+    """Whether it was inferred rather than stated."""
     rule: int = 0
-    """Number of the rule that applied, 0 if none did."""
+    """Number of the rule that applied; 0 if none did."""
     earlier: tuple[int, ...] = ()
-    """Others who were said to be heard in it before."""
+    """Others who were heard in it before."""
     label: str | None = field(default=None, compare=False)
-    """What the metadata call its stream; no part of whose it is."""
+    """Id of its stream in the metadata; does not identify the owner."""
 
     @property
     def party(self) -> int | list[int] | None:
-        """Give the owner as the admin API shows it: an index, a list for a mixed stream, None if unknown."""
+        """Return the owner as the admin API shows it: an index, a list for a mixed stream, None if unknown."""
         if len(self.parties) > 1:
             return list(self.parties)
         return self.parties[0] if self.parties else None
 
 
 class OwnerFacts(NamedTuple):
-    """What the rules look at; people are positions."""
+    """Input of the rules; people are given as positions."""
 
     tracks: Sequence[Track]
     """In document order."""
@@ -51,13 +51,13 @@ class OwnerFacts(NamedTuple):
     dangling: frozenset[int]
     """Those whose send set names only unknown streams."""
     lines: Mapping[int, tuple[tuple[int, ...], tuple[int, ...]]]
-    """Index of an m= line to the participants a header names for it, or named last, and to all it ever named."""
+    """By index of an m= line: the participants whom a header names for it or named last, and all it ever named."""
 
 
 def assign(labels: Sequence[str | None], facts: OwnerFacts) -> tuple[Owner, ...]:
-    """Find the owner of each m= line; `labels` are those of all lines of the SDP in order, None where one has none."""
+    """Return the owner of each m= line; `labels` are those of all SDP lines in order, None for a line without one."""
     pairs = pair(labels, facts.tracks)
-    # Conclusions are for streams that nobody was ever said to send.
+    # Inferences are for streams that never had a stated sender.
     concluded = {} if all(track.owners for track in facts.tracks if track.current) else _conclude(facts)
     owners = []
     for line, (tracks, guessed) in enumerate(pairs):
@@ -75,8 +75,8 @@ def assign(labels: Sequence[str | None], facts: OwnerFacts) -> tuple[Owner, ...]
 def exchanged(owners: Sequence[Owner], kinds: Sequence[str]) -> tuple[Owner, ...]:
     """Exchange the owners of the two m= lines of a medium, for a client that names them the wrong way round.
 
-    `kinds` are the media of the lines in order. Where a medium has another number of lines than two, nothing says which
-    of them would be meant: they stay as told.
+    `kinds` are the media of the lines in order. If a medium does not have exactly two lines, it is unclear which ones
+    to exchange, so they stay unchanged.
     """
     found = list(owners)
     for kind in dict.fromkeys(kinds):
@@ -89,7 +89,7 @@ def exchanged(owners: Sequence[Owner], kinds: Sequence[str]) -> tuple[Owner, ...
 
 
 def pair(labels: Sequence[str | None], tracks: Sequence[Track]) -> list[tuple[list[Track], bool]]:
-    """Give each m= line its streams, and whether only the order paired them: a label missing, doubled or unknown."""
+    """Match m= lines with streams, and tell whether only by order: if a label is missing, repeated or unknown."""
     found: list[tuple[list[Track], bool]] = [([], False) for _ in labels]
     free = [track for track in tracks if track.current]
     for line, label in enumerate(labels):
@@ -106,7 +106,7 @@ def pair(labels: Sequence[str | None], tracks: Sequence[Track]) -> list[tuple[li
         if not found[line][0] and free:
             found[line] = ([free.pop(0)], True)
     for track in free:
-        # Two streams of one label: a mixed stream, written as one element a voice.
+        # Two streams with one label: a mixed stream, written as one element per voice.
         if track.label in twins:
             found[labels.index(track.label)][0].append(track)
     return found
@@ -134,13 +134,13 @@ def _of_tracks(tracks: Sequence[Track], facts: OwnerFacts, concluded: Mapping[in
 
 
 def _heard(label: str | None, tracks: Sequence[Track], facts: OwnerFacts, now: tuple[int, ...]) -> tuple[int, ...]:
-    """Give everybody else who was heard in a line: in its streams, and in earlier ones of its label."""
+    """Return everybody else who was heard in a line: in its streams, and in earlier ones with its label."""
     past = [track for track in facts.tracks if label is not None and track.label == label]
     return tuple(dict.fromkeys(who for track in (*past, *tracks) for who in track.heard if who not in now))
 
 
 def _earlier(track: Track, facts: OwnerFacts) -> tuple[int, ...]:
-    """Give the owners of an earlier stream of the same label."""
+    """Return the owners of an earlier stream with the same label."""
     older = [
         other for other in facts.tracks if not other.current and other.owners and other.label == track.label is not None
     ]
@@ -148,7 +148,7 @@ def _earlier(track: Track, facts: OwnerFacts) -> tuple[int, ...]:
 
 
 def _conclude(facts: OwnerFacts) -> dict[int, Owner]:
-    """Apply rules 4 to 6: what can be concluded for the streams nobody was ever said to send."""
+    """Apply rules 4 to 6: infer owners for streams that never had a stated sender."""
     current = [track for track in facts.tracks if track.current]
     orphans = [track for track in current if not track.owners]
     heard = {who for track in current for who in track.owners}

@@ -1,4 +1,4 @@
-"""Times as clients write them (RFC 3339 section 5.6 and its misreadings): text to an aware datetime."""
+"""Times as clients write them (RFC 3339 section 5.6 and variants): text to an aware datetime."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _LOOSE = re.compile(
 
 
 def parse_time(text: str) -> datetime | None:
-    """Read a time; one without zone is taken as UTC. Give None for what is none."""
+    """Parse a time; without a zone it counts as UTC. Return None if it is no time."""
     text = text.strip()
     if not 8 <= len(text) <= MAX_TIME or "-" not in text:
         return None
@@ -23,7 +23,7 @@ def parse_time(text: str) -> datetime | None:
         found = datetime.fromisoformat(text)
     except ValueError:
         return _loose(text)
-    # Clients that leave the zone out differ in what they mean; only our own clock is relied on.
+    # Clients that omit the zone mean different ones; we only rely on our own clock.
     return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
 
 
@@ -47,5 +47,5 @@ def store_time(time: datetime | None) -> str | None:
 
 
 def restore_time(text: str | None) -> datetime | None:
-    """Read back what `store_time` wrote."""
+    """Restore what `store_time` wrote."""
     return None if text is None else datetime.fromisoformat(text)

@@ -1,8 +1,8 @@
-"""What vendors' extension data says about people: a table of words, read from the paths of `sip.siprec.document`.
+"""What vendors' extension data say about people: a table of words, found in the paths of `sip.siprec.document`.
 
-No vendor's schema is followed as a whole. A step of a path that is one of the words below means the same with every
-vendor: `callingPartyNumber` (BroadWorks, Metaswitch), `callingnumber` (jambonz), `callingParty` (Oracle: true or
-false; NetSapiens: an id), `fromhdr` (Ribbon). Nothing is concluded from an order of elements or streams.
+No vendor's schema is implemented as a whole. A word in a path means the same for every vendor: `callingPartyNumber`
+(BroadWorks, Metaswitch), `callingnumber` (jambonz), `callingParty` (Oracle: true or false; NetSapiens: an id),
+`fromhdr` (Ribbon). Nothing is inferred from the order of elements or streams.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from sip.siprec.document import MAX_PATH, Document, Extension
 from sip.siprec.parties import Person, Role, ucid, written_person
 
 MAX_PATHS = 1024
-"""Paths read lately: a client names the same ones in every document."""
+"""Parsed paths kept: a client uses the same ones in every document."""
 
 _ROLES = {
     "callingparty": Role.CALLER,
@@ -47,9 +47,9 @@ _ROLES = {
 }
 """Words for a role, in lower case."""
 _RECORDED = frozenset(("userid", "initiator", "recordedparty"))
-"""Words for the user whose recording this is (BroadWorks, Metaswitch)."""
+"""Words for the recorded user (BroadWorks, Metaswitch)."""
 _SIDES = {"origcall": Role.CALLER, "originating": Role.CALLER, "termcall": Role.CALLEE, "terminating": Role.CALLEE}
-"""Words for the side that user is on."""
+"""Words for that user's side of the call."""
 _NAMES = {"callerdisplayname": Role.CALLER, "calleedisplayname": Role.CALLEE}
 """Words for a name that belongs to a role (Twilio's parameters)."""
 _IDS = {
@@ -63,11 +63,11 @@ _IDS = {
     "newexttrackingid": "ext-tracking-id",
     "recordingid": "recording-id",
 }
-"""Words for a name of the call in another system, and what we call it."""
+"""Words for a name of the call in another system, and our names for them."""
 _WAY = "{http://jambonz.org/siprec}direction"
-"""The way of the call as jambonz writes it; of others the word may mean anything."""
+"""The direction of the call as jambonz writes it; other vendors may use the word differently."""
 _WORDS = frozenset(("header", "parameter", "calltype", "direction", *_ROLES, *_RECORDED, *_SIDES, *_IDS))
-"""Every word that is looked for in a path: most of what vendors send has none."""
+"""All words that are looked for in a path; most data that vendors send have none."""
 
 
 Direction = Literal["inbound", "outbound"]
@@ -82,19 +82,19 @@ class VendorFacts:
     """What the extensions of one document say."""
 
     roles: dict[str, Role] = field(default_factory=dict)
-    """Id of a participant to its role."""
+    """Participant id to its role."""
     people: list[Person] = field(default_factory=list)
-    """Addresses with a role, to be found among the participants."""
+    """Addresses with a role, to be matched with participants."""
     recorded: list[str] = field(default_factory=list)
-    """Addresses of the user whose recording this is."""
+    """Addresses of the recorded user."""
     side: Role | None = None
     """The role of that user."""
     names: dict[Role, str] = field(default_factory=dict)
     """Names by role."""
     tracks: dict[str, Role] = field(default_factory=dict)
-    """Label of a stream to the role of who is heard in it."""
+    """Stream label to the role of who is heard in it."""
     aliases: list[tuple[str, Person]] = field(default_factory=list)
-    """Id of a participant and what else is known of it: a name, a further address."""
+    """Participant id and what else is known: a name, a further address."""
     correlations: list[tuple[str, str]] = field(default_factory=list)
     """Names of the call in other systems."""
     way: Direction | None = None
@@ -133,13 +133,13 @@ def read_extensions(document: Document) -> VendorFacts:
 
 @lru_cache(MAX_PATHS)
 def _telling(path: str) -> tuple[str, ...]:
-    """Give the names along a path, in lower case and without their namespaces; none if no word of ours is in it."""
+    """Return the names along a path, in lower case without namespaces; empty if none of our words is in it."""
     steps = tuple(step.rpartition("}")[2] for step in _steps(path.lower()))
     return () if _WORDS.isdisjoint(step.partition("@")[0] for step in steps) else steps
 
 
 def _steps(path: str) -> list[str]:
-    # A namespace may hold slashes; only the first step carries one unless vendors mix theirs.
+    # A namespace may contain slashes; usually only the first step has one.
     steps: list[str] = []
     step: list[str] = []
     depth = 0
@@ -206,11 +206,11 @@ def _header(hints: VendorFacts, extension: Extension, label: str) -> None:
 
 
 def _parameter(hints: VendorFacts, label: str, value: str) -> None:
-    """Read one of Twilio's parameters, which whoever set up the call chose: only names seen in use mean something."""
+    """Read a parameter of Twilio, chosen by whoever set up the call: only names seen in use have a meaning."""
     if label in _NAMES:
         hints.names.setdefault(_NAMES[label], value)
     elif label in ("role", "direction") and value.lower() in ("inbound", "outbound"):
-        # The track inbound holds who is on the far side of the call this parameter calls inbound or outbound.
+        # The inbound track holds the far side of a call that this parameter calls inbound or outbound.
         far, near = (Role.CALLER, Role.CALLEE) if value.lower() == "inbound" else (Role.CALLEE, Role.CALLER)
         hints.tracks = {"inbound": far, "outbound": near}
     elif label in _ROLES:

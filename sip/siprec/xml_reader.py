@@ -1,7 +1,7 @@
-"""Safe reading of small XML documents from strangers: bytes to a tree of nodes, never an exception.
+"""Parse small untrusted XML documents into a tree of nodes; never raise.
 
-Sound documents go through expat, which sees no DTD and no entity of the document's own. What expat refuses is decoded
-as well as possible and handed to `sip.siprec.xml_recovery`. A document with a DOCTYPE is not read at all.
+Sound documents are parsed by expat, without a DTD or entities of their own. What expat refuses is decoded as well as
+possible and passed to `sip.siprec.xml_recovery`. A document with a DOCTYPE is not read at all.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from enum import StrEnum
 from xml.parsers import expat
 
 MAX_DOCUMENT = 262_144
-"""Bytes looked at; real documents have 1 to 9 kB, a conference of 200 participants about 120 kB."""
+"""Bytes read; real documents have 1 to 9 kB, a conference of 200 participants about 120 kB."""
 MAX_DEPTH = 32
-"""Levels kept; real documents have at most 8. Deeper elements are passed over."""
+"""Levels kept; real documents have at most 8. Deeper elements are ignored."""
 MAX_ELEMENTS = 8_192
 """Elements read; a conference of 200 participants has about 2,500."""
 MAX_ATTRIBUTES = 32
@@ -31,27 +31,27 @@ _DECLARED = re.compile(rb"<\?xml[^>]{0,80}?encoding\s*=\s*[\"']([A-Za-z0-9._-]{1
 _ENCODINGS = re.compile(
     r"(?:iso-?8859-?(?:1|2|5|7|9|15)|(?:windows-?|cp)125\d|latin-?1|koi8-r|gbk|gb18030|shift_jis)\Z"
 )
-"""Encodings a document may ask for beside UTF-8 and UTF-16; all are plain tables."""
+"""Encodings that a document may declare besides UTF-8 and UTF-16; all are simple tables."""
 
 
 class Damage(StrEnum):
-    """How far a document is from being well-formed; the empty one is false."""
+    """How damaged a document is; the empty value is false."""
 
     NONE = ""
     UNESCAPED = "unescaped"
-    """Not well-formed by its texts and attributes alone: every element is there."""
+    """Not well-formed only in texts and attributes: every element is there."""
     REPAIRED = "repaired"
-    """Not well-formed; read after repair, and an element may have been lost by it."""
+    """Not well-formed and repaired; an element may be missing."""
     CUT = "cut"
-    """Beyond a limit, or its end is missing; its beginning was read."""
+    """Over a limit, or its end is missing; its beginning was read."""
     REFUSED = "refused"
-    """It has a DOCTYPE: nothing was read."""
+    """It has a DOCTYPE; nothing was read."""
     UNREADABLE = "unreadable"
-    """There is no element in it that could be read."""
+    """It has no element that could be read."""
 
 
 class Node:
-    """One element. Names are without prefix; `space` is the namespace, empty if there is none."""
+    """One element. Names have no prefix; `space` is the namespace, empty if there is none."""
 
     __slots__ = ("attributes", "children", "name", "space", "text")
 
@@ -65,10 +65,10 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What `read` made of a document."""
+    """The result of `read`."""
 
     root: Node | None
-    """The outermost element, None if there is none."""
+    """The outermost element; None if there is none."""
     damage: Damage
     """What was wrong."""
 
@@ -82,11 +82,11 @@ class _TooMuch(Exception):
 
 
 Repair = Callable[[str], tuple[Node | None, Damage]]
-"""Gives a tree, and what was wrong."""
+"""Returns a tree, and what was wrong."""
 
 
 def read(raw: bytes, repair: Repair) -> Reading:
-    """Read a document; `repair` is asked for a tree of what is not well-formed. Never raises for any input."""
+    """Parse a document; if it is not well-formed, `repair` returns its tree. Never raise."""
     top = Node("", "", {})
     try:
         _grow(top, raw[:MAX_DOCUMENT].lstrip(_BLANK))
@@ -111,7 +111,7 @@ def _repaired(raw: bytes, repair: Repair) -> Reading:
 
 
 def decode(data: bytes) -> str:
-    """Decode a document by its mark, its own word, or what its bytes allow; bytes that fit nothing are replaced."""
+    """Decode by byte order mark, declared encoding, or what the bytes allow; replace bytes that fit nothing."""
     if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
         return data.decode("utf-16", "replace")
     if data[:4] in (b"<\0?\0", b"<\0r\0"):
@@ -123,13 +123,13 @@ def decode(data: bytes) -> str:
     try:
         return data.decode(name if _ENCODINGS.match(name) else "utf-8")
     except UnicodeDecodeError as fault:
-        # Cut inside a character, or Latin letters in a document that says UTF-8 (or UTF-16, as some libraries do).
+        # Cut inside a character, or Latin-1 in a document that declares UTF-8 (or UTF-16, as some libraries do).
         return data.decode("utf-8" if fault.start >= len(data) - 3 else "cp1252", "replace")
 
 
 def _grow(top: Node, data: bytes) -> None:
-    """Let expat hang the outermost element and all below it, within the limits, on `top`."""
-    # Plain functions around local names: they run for every element, and cost half of what methods do.
+    """Let expat add the outermost element and everything below it to `top`, within the limits."""
+    # Functions with local names: they run for every element, and cost half as much as methods.
     stack = [top]
     push, pop, elements = stack.append, stack.pop, 0
 
@@ -142,7 +142,7 @@ def _grow(top: Node, data: bytes) -> None:
         node = Node(space, local, limited(attributes) if attributes else attributes)
         if len(stack) <= MAX_DEPTH:
             stack[-1].children.append(node)
-        # Deeper ones hang on nothing, and go when they end.
+        # Deeper elements are attached to nothing and dropped when they end.
         push(node)
 
     def end(_name: str) -> None:
@@ -151,7 +151,7 @@ def _grow(top: Node, data: bytes) -> None:
     def text(piece: str) -> None:
         node = stack[-1]
         if not node.text:
-            # Indentation in front of a child is not worth keeping.
+            # Indentation before a child is not worth keeping.
             node.text = piece.lstrip()[:MAX_TEXT]
         elif len(node.text) < MAX_TEXT:
             node.text = (node.text + piece)[:MAX_TEXT]
@@ -163,7 +163,7 @@ def _grow(top: Node, data: bytes) -> None:
     try:
         parser.Parse(data, True)
     except expat.ExpatError:
-        # Text behind the root element (a glued boundary line, zero bytes) takes nothing away.
+        # Text after the root element (a boundary line, zero bytes) does no harm.
         if not top.children or len(stack) > 1:
             raise
 
@@ -173,7 +173,7 @@ def _refuse(*_declaration: object) -> None:
 
 
 def limited(attributes: dict[str, str]) -> dict[str, str]:
-    """Give attributes within the limits, names without namespace."""
+    """Return attributes within the limits, with names without namespace."""
     if len(attributes) <= MAX_ATTRIBUTES:
         for name, value in attributes.items():
             if "}" in name or len(value) > MAX_TEXT:

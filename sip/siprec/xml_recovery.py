@@ -1,8 +1,8 @@
-"""Reading of XML that is not well-formed, as session recording clients send it.
+"""Parse XML that is not well-formed, as session recording clients send it.
 
-Seen: `<sip:...>` and `&` unescaped in text, attributes without quotes, a misspelt tag, a document that ends in the
-middle, a prefix nobody declared. The reader below takes what looks like a tag as a tag and everything else as text,
-and closes what is open; a text without an end may be half a name and is left out. It does in one pass, within the
+Seen in practice: unescaped `<sip:...>` and `&` in text, attributes without quotes, a misspelt tag, a document that ends
+in the middle, an undeclared prefix. The parser below treats what looks like a tag as a tag and everything else as text,
+and closes what is open. A text without an end may be half a name, so it is dropped. It needs one pass, keeps to the
 limits of `sip.siprec.xml_reader`, and cannot fail.
 """
 
@@ -15,20 +15,20 @@ from html import unescape
 from sip.siprec.xml_reader import MAX_ATTRIBUTES, MAX_DEPTH, MAX_ELEMENTS, MAX_TEXT, Damage, Node
 
 MAX_TYPOS = 8
-"""Misspelt tags set right in one document; one was seen, more is noise."""
+"""Misspelt tags corrected in one document; one was seen, more is noise."""
 SIMILAR = 0.6
-"""Ratio of difflib from which two tag names are one name misspelt; `naSRCme` and `name`, the case seen, have 0.73."""
+"""difflib ratio from which two tag names count as one; the case seen, `naSRCme` and `name`, has 0.73."""
 
 _TAG = re.compile(r"<(/?)\s*+([A-Za-z_][\w.\-]*+(?::[A-Za-z_][\w.\-]*+)?)")
 _SIGN = re.compile(r"<(?=[!?/\sA-Za-z_])")
 """What may begin a tag, a comment or a section."""
 _END = re.compile(r"</([A-Za-z_][\w.\-]*+)>")
-"""An end tag as most are."""
+"""The usual form of an end tag."""
 _ATTRIBUTE = re.compile(
     r"\s*+([A-Za-z_][\w.:\-]*+)\s*+=\s*+"
     r"(?:\"((?:[^\"<]|<(?=(?:sips?|tel):))*+)\"|'((?:[^'<]|<(?=(?:sips?|tel):))*+)'|((?:[^\s\"'<>/]|/(?!>))++))"
 )
-"""A < in a value is the address that nobody escaped, or a tag behind a quote that nobody closed."""
+"""A < in a value is an unescaped address, or a tag after a quote that was never closed."""
 _CLOSE = re.compile(r"\s*+(/?)>")
 _PREFIX = re.compile(r"xmlns(?::([\w.\-]+))?\Z")
 _ADDRESS = frozenset(("sip", "sips", "tel", "urn", "mailto", "im", "pres"))
@@ -37,12 +37,12 @@ _WORDS = frozenset(
     "datamode group session participant nameid name aor stream label send recv sessionrecordingassoc associate-time "
     "participantsessionassoc participantstreamassoc disassociate-time start-time stop-time extensiondata".split()
 )
-"""Names of the schema, in lower case: of two spellings that differ the one that stands here is right."""
+"""Names of the schema, in lower case: if two spellings differ, the one listed here is right."""
 _SECTIONS = (("<!--", "-->"), ("<![CDATA[", "]]>"), ("<?", "?>"))
 
 
 def repair(text: str) -> tuple[Node | None, Damage]:
-    """Give the tree of a document that is not well-formed, None without a tag in it, and what was wrong."""
+    """Return the tree of a document that is not well-formed (None if it has no tag), and what was wrong."""
     reader = _Reader(text)
     reader.run()
     reader.close()
@@ -56,7 +56,7 @@ class _Reader:
 
     def __init__(self, text: str) -> None:
         self.root: Node | None = None
-        self.sound = True  # every tag is whole and has its counterpart: nothing of the document was passed over
+        self.sound = True  # every tag is complete and matched: nothing was ignored
         self._text = text
         self._last = text.rfind(">")
         self._open: list[tuple[Node, str, dict[str, str]]] = []
@@ -66,11 +66,11 @@ class _Reader:
 
     @property
     def ended(self) -> bool:
-        """Whether every element was closed, the root too."""
+        """Whether every element was closed, including the root."""
         return self.root is not None and not self._open
 
     def run(self) -> None:
-        """Walk over the text once, tag by tag."""
+        """Parse the text in one pass, tag by tag."""
         text, at = self._text, 0
         while self.root is None or self._open:
             found = _SIGN.search(text, at)
@@ -79,16 +79,16 @@ class _Reader:
             if sign < 0 or self._elements > MAX_ELEMENTS or len(self._open) > MAX_DEPTH:
                 return
             at = self._markup(sign)
-        # Behind the root's end stands what nobody reads.
+        # Text after the end of the root is ignored.
         self.sound = self.sound and _TAG.search(text, at) is None
 
     def close(self) -> None:
-        """Leave out the text in which the document ends: half a name, label or id is another one."""
+        """Drop the text in which the document ends: half a name, label or id would be a different one."""
         if self._open:
             self._open[-1][0].text = ""
 
     def _markup(self, at: int) -> int:
-        """Take one tag, comment or section; give the place behind it. A sign that begins none of them is text."""
+        """Process one tag, comment or section and return the position after it. A < that begins none is text."""
         if end := _END.match(self._text, at):
             self._end(end[1])
             return end.end()
@@ -98,17 +98,17 @@ class _Reader:
         if found is None:
             return self._literal(at)
         if self._text.startswith("<", found.end()) and ":" not in found[2]:
-            # The usual case of much junk, which the steps below would find out as well.
+            # A short cut for the usual junk; the steps below would give the same result.
             self.sound = False
             return self._literal(at)
         attributes, place = self._attributes(found.end())
         end = _CLOSE.match(self._text, place)
         if self._is_address(found[2], attributes):
-            # An address has no attributes and no counterpart: this may be a tag with a prefix nobody declared.
+            # An address has no attributes and no end tag, so this may be a tag with an undeclared prefix.
             self.sound = self.sound and not (found[1] or attributes)
             return self._literal(at)
         if end is None:
-            # A number behind a scheme, <sip:4711@…>, is an address as well.
+            # A number after a scheme, <sip:4711@…>, is an address as well.
             number = found[2].lower() in _ADDRESS and self._text.startswith(":", found.end())
             self.sound = self.sound and number
             return self._literal(at)
@@ -122,7 +122,7 @@ class _Reader:
         for opening, closing in _SECTIONS:
             if self._text.startswith(opening, at):
                 end = self._text.find(closing, at)
-                # Without an end the rest belongs to it.
+                # Without an end, the rest belongs to it.
                 end = len(self._text) if end < 0 else end
                 if opening == "<![CDATA[":
                     self._append(self._text[at + len(opening) : end], raw=True)
@@ -131,7 +131,7 @@ class _Reader:
 
     def _literal(self, at: int) -> int:
         if at > self._last:
-            # The document ends inside a tag; half a tag is no text.
+            # The document ends inside a tag; half a tag is not text.
             return len(self._text)
         self._append("<")
         return at + 1
@@ -165,7 +165,7 @@ class _Reader:
             self._spaces = {**outer, **declared}
         prefix, _, local = name.rpartition(":")
         kept = {k.rpartition(":")[2]: v for k, v in attributes.items() if not _PREFIX.match(k)}
-        # A prefix nobody declared stands for itself.
+        # An undeclared prefix is its own namespace.
         node = Node(self._spaces.get(prefix, prefix), local, kept)
         if self._open:
             self._open[-1][0].children.append(node)

@@ -1,6 +1,6 @@
-"""Carry out the tables of `sip.transaction.tables`: keep the transactions, send, arm the timers.
+"""Run the tables of `sip.transaction.tables`: keep the transactions, send messages, set the timers.
 
-Owners in the timer heap are ("server", key) and ("client", key); letters are the names of the inputs they cause.
+Timer owners are ("server", key) and ("client", key); timer letters are the names of the inputs that they cause.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ ClientKey = tuple[str, str]
 
 
 class Transmit(Protocol):
-    """Send a message; over a broken connection by a new one to `port` of the peer, or not at all if that is 0."""
+    """Send a message; if the connection is broken, on a new one to `port` of the peer, or not at all if `port` is 0."""
 
     def __call__(self, flow: Flow, data: bytes, port: int = 0) -> None: ...
 
 
 def server_key(request: Request, method: str) -> ServerKey:
-    """Name the server transaction of a request (RFC 3261 section 17.2.3); ACK and CANCEL ask with INVITE.
+    """Return the name of a request's server transaction (RFC 3261 section 17.2.3); use INVITE for ACK and CANCEL.
 
-    The Call-ID, which those copy, is part of it: many a branch can be guessed, and whoever says it gets the answer and
-    is where the dialog goes on. Without the cookie the rules of RFC 2543 hold; the To tag does not count for INVITE:
-    its ACK has one.
+    The Call-ID, which ACK and CANCEL copy, is part of the name: many branches can be guessed, and whoever uses a
+    branch receives the response and continues the dialog. Without the magic cookie the rules of RFC 2543 apply; there
+    the To tag is ignored for INVITE, because its ACK has one.
     """
     branch, sent_by = request.headers.once(_hop)
     if branch.startswith(MAGIC_COOKIE):
@@ -52,13 +52,13 @@ def server_key(request: Request, method: str) -> ServerKey:
 
 
 def _hop(headers: Headers) -> tuple[str, str]:
-    """Give the branch of the top Via, empty if there is none, and who sent by it; raise MalformedValue."""
+    """Return the branch of the top Via (empty if there is none) and its sent-by; raise MalformedValue."""
     via = headers.once(top_via)
     return via.branch or "", via.sent_by
 
 
 class ServerTransaction:
-    """One request of a peer and what was answered."""
+    """One request from a peer and our response."""
 
     __slots__ = ("flow", "interval", "key", "port", "reply", "response", "session", "state", "table", "told")
 
@@ -66,52 +66,52 @@ class ServerTransaction:
         self.key = key
         self.table = INVITE_SERVER if key[-1] == "INVITE" else OTHER_SERVER
         self.state = State.PROCEEDING if key[-1] == "INVITE" else State.TRYING
-        self.flow = flow  # where responses go; the newest if the peer changed its connection
-        self.port = port  # where the peer listens, by its Via
-        self.reply = reply  # None once the final response is made
+        self.flow = flow  # where responses go; the newest flow if the peer changed its connection
+        self.port = port  # where the peer listens, according to its Via
+        self.reply = reply  # None after the final response
         self.response = b""  # the last response
-        self.session = session  # whose request it is
+        self.session = session  # to which the request belongs
         self.interval = T1  # until the next retransmission of a final response
-        self.told = False  # a 1xx was sent, so that the peer repeats its INVITE no more
+        self.told = False  # a 1xx was sent, so the peer stops repeating its INVITE
 
     @property
     def open(self) -> bool:
-        """Tell whether the final response is still owed."""
+        """Return whether the final response is still missing."""
         return self.state in (State.PROCEEDING, State.TRYING)
 
 
 class ServerTransactions:
-    """All requests of peers that are being answered or were answered lately."""
+    """Requests from peers that are being answered or were answered recently."""
 
     def __init__(self, timers: Timers, send: Transmit) -> None:
         self._timers = timers
         self._send = send
         self._all: dict[ServerKey, ServerTransaction] = {}
-        # Tells whether the address of a flow is one of somebody's, as far as an address can tell on UDP.
+        # Returns whether the address of a flow belongs to somebody, as far as an address can prove that on UDP.
         self._known: Callable[[Flow], bool] = lambda flow: True
 
     def __len__(self) -> int:
         return len(self._all)
 
     def repeat_only_to(self, known: Callable[[Flow], bool]) -> None:
-        """Repeat refusals only to addresses that are known (section 26.3.2.4)."""
+        """Repeat refusals only to known addresses (section 26.3.2.4)."""
         self._known = known
 
     def find(self, key: ServerKey) -> ServerTransaction | None:
-        """Return the transaction of this name, None if there is none."""
+        """Return the transaction with this name, or None."""
         return self._all.get(key)
 
     def begin(
         self, key: ServerKey, flow: Flow, port: int, reply: Reply | None, session: str | None, now: float
     ) -> ServerTransaction:
-        """Take up a new request; an INVITE gets 100 if nothing else comes in time."""
+        """Add a new request; an INVITE gets 100 if no other response comes in time."""
         self._all[key] = transaction = ServerTransaction(key, flow, port, reply, session)
         if transaction.table is INVITE_SERVER:
             self._timers.set(("server", key), "PROVISIONAL", now + TRYING_AFTER)
         return transaction
 
     def adopt(self, key: ServerKey, flow: Flow, port: int, response: bytes, session: str, now: float) -> None:
-        """Take up an INVITE that an earlier process answered 2xx: its retransmissions get the same response."""
+        """Add an INVITE that an earlier process answered with 2xx; retransmissions get the same response."""
         self._all[key] = transaction = ServerTransaction(key, flow, port, None, session)
         transaction.state, transaction.response = State.ACCEPTED, response
         self._timers.set(("server", key), "END", now + GIVE_UP)
@@ -126,27 +126,27 @@ class ServerTransactions:
         self._happen(transaction, kind_of(status), now)
 
     def repeat(self, transaction: ServerTransaction, flow: Flow, now: float) -> None:
-        """Answer a retransmitted request, on the way it came."""
+        """Answer a retransmitted request on the flow on which it came."""
         transaction.flow = flow
         self._happen(transaction, Input.REQUEST, now)
 
     def forget(self, transaction: ServerTransaction) -> None:
-        """Let go of a transaction that was answered."""
+        """Remove a transaction that was answered."""
         self._timers.clear(("server", transaction.key), "RETRANSMIT", "TIMEOUT", "END")
         self._all.pop(transaction.key, None)
 
     def settle(self, key: ServerKey) -> None:
-        """Let go of a 2xx whose ACK has come: who has it needs no copy, and a kilobyte for 32 s adds up."""
+        """Remove a 2xx whose ACK has come: the peer needs no copy, and keeping 1 KB for 32 s adds up."""
         transaction = self._all.get(key)
         if transaction is not None:
             transaction.response = b""
 
     def acknowledge(self, transaction: ServerTransaction, now: float) -> None:
-        """Take the ACK of a response that was not 2xx."""
+        """Process the ACK of a response other than 2xx."""
         self._happen(transaction, Input.ACK, now)
 
     def fire(self, key: ServerKey, letter: str, now: float) -> None:
-        """Let a timer happen."""
+        """Process a timer that fired."""
         transaction = self._all.get(key)
         if transaction and letter == "PROVISIONAL" and transaction.reply:
             self.respond(transaction, 100, transaction.reply.trying(TRYING_AFTER), now)
@@ -175,8 +175,8 @@ class ServerTransactions:
     def _arm_g(self, transaction: ServerTransaction, happened: Input, now: float) -> None:
         """Arm timer G: T1, doubling up to T2, on UDP only.
 
-        What anybody can have sent in the name of an address gets one answer for each copy of it (section 26.3.2.4):
-        repetitions of our own would make us an amplifier, and whoever is there goes on asking until it is answered.
+        A source address may be forged, so an unknown one gets one answer per copy of its request (section 26.3.2.4).
+        Repetitions of ours would make us an amplifier, and a real peer repeats its request until it is answered.
         """
         if transaction.state is not State.COMPLETED or transaction.table is OTHER_SERVER:
             return
@@ -196,17 +196,17 @@ class ClientTransaction:
         self.key = key  # branch and method
         self.table = INVITE_CLIENT if key[1] == "INVITE" else OTHER_CLIENT
         self.state = State.CALLING if key[1] == "INVITE" else State.TRYING
-        self.flow = flow  # the way it was sent
+        self.flow = flow  # on which it was sent
         self.data = data  # the request
         self.ack = b""  # the ACK of a final response to an INVITE
-        self.session = session  # whose request it is
-        self.fallbacks = fallbacks  # ways to try if the flow breaks
-        self.sent = False  # it may have arrived by a way that broke
+        self.session = session  # to which the request belongs
+        self.fallbacks = fallbacks  # flows to try if this one breaks
+        self.sent = False  # it may have arrived on a flow that broke
         self.interval = T1  # until the next retransmission
 
 
 class ClientTransactions:
-    """All requests of ours that are being answered or were answered lately."""
+    """Our requests that are being answered or were answered recently."""
 
     def __init__(self, timers: Timers, send: Transmit) -> None:
         self._timers = timers
@@ -219,18 +219,18 @@ class ClientTransactions:
     def begin(
         self, key: ClientKey, flow: Flow, data: bytes, session: str, fallbacks: tuple[Flow, ...], now: float
     ) -> ClientTransaction:
-        """Send a request and wait for its answer."""
+        """Send a request and wait for its response."""
         self._all[key] = transaction = ClientTransaction(key, flow, data, session, fallbacks)
         self._timers.set(("client", key), "TIMEOUT", now + GIVE_UP)
         self._transmit(transaction, now)
         return transaction
 
     def find(self, response: Response) -> ClientTransaction | None:
-        """Return the request of ours that a response answers, None if it answers none; raise MalformedValue."""
+        """Return the request of ours that a response answers, or None; raise MalformedValue."""
         return self._all.get((response.via.branch or "", response.cseq.method))
 
     def receive(self, response: Response, now: float) -> tuple[ClientTransaction, bool] | None:
-        """Take a response: its transaction and whether it is news for the user; None if it answers nothing of ours."""
+        """Process a response; return its transaction and whether it is new to the user, None if it answers nothing."""
         transaction = self.find(response)
         if transaction is None:
             return None
@@ -243,19 +243,20 @@ class ClientTransactions:
         self._send(transaction.flow, ack)
 
     def fire(self, key: ClientKey, letter: str, now: float) -> ClientTransaction | None:
-        """Let a timer happen; return the transaction if it timed out."""
+        """Process a timer that fired; return the transaction if it timed out."""
         transaction = self._all.get(key)
         if transaction and letter == "RETRANSMIT" and transaction.interval >= T2 and transaction.fallbacks:
-            # Nothing heard for 3.5 s: this address may lead nowhere.
+            # No response for 3.5 s: this address may be wrong.
             self._next_way(transaction)
         if transaction and self._happen(transaction, Input[letter], now, ""):
             return transaction
         return None
 
     def lost(self, flow: Flow, now: float) -> list[ClientTransaction]:
-        """Send what went over a broken connection and is unanswered by the next way known; an ACK will take it too.
+        """Send unanswered requests of a broken connection on their next flow, on which the ACK will go too.
 
-        Return what could not be sent at all, because no connection came about: it is forgotten, unless it is a BYE.
+        Return those that could not be sent at all because no connection was established. They are removed, unless they
+        are a BYE.
         """
         unsent = []
         for transaction in [each for each in self._all.values() if each.flow == flow]:
@@ -307,14 +308,14 @@ class ClientTransactions:
 
 
 def _over(data: bytes, old: str, new: str) -> bytes:
-    """Let the Via of a request of ours name another transport."""
+    """Replace the transport in the Via of a request of ours."""
     return data.replace(f"Via: SIP/2.0/{old.upper()} ".encode(), f"Via: SIP/2.0/{new.upper()} ".encode(), 1)
 
 
 def ack_of(data: bytes, to: str, via: str = "") -> bytes:
     """Write the ACK of a non-2xx: branch and route of the INVITE, To of the response (section 17.1.1.3).
 
-    With a `via` of its own it also serves for a 2xx whose dialog has been forgotten.
+    With a `via` of its own it also serves for a 2xx whose dialog is gone.
     """
     invite = parse(data)
     if not isinstance(invite, Request):

@@ -1,4 +1,4 @@
-"""Responses of RFC 3261 section 8.2.6 as text: what each copies from its request, and where it goes."""
+"""Responses as text (RFC 3261 section 8.2.6): what each copies from its request, and where it is sent."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ REASONS = {
     513: "Message Too Large",
     603: "Decline",
 }
-# Methods that are served; PRACK is not listed because no 1xx of ours is ever reliable.
+# Methods that we support; PRACK is missing because no 1xx of ours is reliable.
 ALLOW = "INVITE, ACK, BYE, CANCEL, OPTIONS, UPDATE, INFO"
 ACCEPT = "multipart/mixed, application/sdp, application/rs-metadata+xml, application/rs-metadata"
 SUPPORTED = "siprec, timer, replaces"
@@ -52,14 +52,14 @@ CAPABILITIES = (
 )
 UDP_PORT = 5060
 TLS_PORT = 5061
-# Bytes of a To tag, twice the 32 bits that RFC 3261 section 19.3 asks for and more: a dialog cannot be guessed.
+# Bytes of a To tag. RFC 3261 section 19.3 asks for 32 bits at least; more make a dialog unguessable.
 TAG_BYTES = 10
 
 Fields = tuple[tuple[str, str], ...]
 
 
 class Reply:
-    """What every response to one request has in common."""
+    """The part that all responses to one request share."""
 
     __slots__ = ("head", "routes", "stamp", "to")
 
@@ -71,7 +71,7 @@ class Reply:
 
     @classmethod
     def to_request(cls, request: Request, flow: Flow, tag: str) -> Reply:
-        """Copy what has to be copied; a damaged request gives what it has."""
+        """Copy the header fields that every response repeats; of a damaged request, as many as there are."""
         headers = request.headers
         to = _tagged(request, tag)
         head = "".join([f"Via: {value}\r\n" for value in _vias(request, flow)])
@@ -83,11 +83,11 @@ class Reply:
         return cls(head, routes, to, "".join((headers.get("Timestamp") or "").split()[:1]))
 
     def trying(self, delay: float) -> bytes:
-        """Write the 100 that goes out `delay` seconds after its request, by whose Timestamp the peer learns that."""
+        """Write the 100 that is sent `delay` seconds after its request; its Timestamp tells the peer the delay."""
         return self.compose(100, (("Timestamp", f"{self.stamp} {delay}"),) if self.stamp else ())
 
     def compose(self, status: int, extra: Fields = (), body: bytes = b"", kind: str = "application/sdp") -> bytes:
-        """Write a response; `kind` is the type of a body, if there is one."""
+        """Write a response; `kind` is the type of its body, if there is one."""
         fields = "".join([f"{name}: {value}\r\n" for name, value in extra])
         routes = self.routes if 100 < status < 300 else ""
         typed = f"Content-Type: {kind}\r\n" if body else ""
@@ -96,7 +96,7 @@ class Reply:
 
 
 def _tagged(request: Request, tag: str) -> str:
-    """Give the To of a response; that of a request which was taken has been read already."""
+    """Return the To of a response; that of an accepted request has been parsed already."""
     to = request.headers.get("To") or ""
     try:
         return to if request.recipient.tag else f"{to};tag={tag}"
@@ -105,7 +105,7 @@ def _tagged(request: Request, tag: str) -> str:
 
 
 def tagged(to: str, tag: str) -> str:
-    """Append a tag to a To value that has none; one that cannot be read is left alone."""
+    """Append a tag to a To value that has none; leave an unreadable value alone."""
     try:
         return to if not to or NameAddr.parse_leniently(to).tag else f"{to};tag={tag}"
     except MalformedMessage:
@@ -118,12 +118,15 @@ def _vias(request: Request, flow: Flow) -> list[str]:
 
 
 def _stamped(text: str, request: Request, flow: Flow) -> str:
-    """Write the source into the top Via (RFC 3261 section 18.2.1, RFC 3581 section 4)."""
+    """Add the source to the top Via (RFC 3261 section 18.2.1, RFC 3581 section 4)."""
     try:
         via = request.via
     except MalformedMessage:
         return text
-    host, port = flow.remote[0].partition("%")[0], flow.remote[1]  # the zone of a link-local address is ours alone
+    host, port = (
+        flow.remote[0].partition("%")[0],
+        flow.remote[1],
+    )  # a zone is local to this machine
     if via.param("rport") is not None:
         return str(via.with_params(rport=str(port), received=host))
     if via.host.lower() != host or via.param("received") is not None:
@@ -132,9 +135,9 @@ def _stamped(text: str, request: Request, flow: Flow) -> str:
 
 
 def reply_flow(request: Request, flow: Flow) -> Flow:
-    """Say where a response goes: on a stream the connection, on UDP the source address (RFC 3581 section 4).
+    """Return the flow of a response: on a stream the connection, on UDP the source address (RFC 3581 section 4).
 
-    The port is the source port with `rport`, else that of the top Via; `maddr` and names in the Via are not followed.
+    The port is the source port with `rport`, otherwise that of the top Via. `maddr` and names in the Via are ignored.
     """
     if flow.transport != "udp":
         return flow
@@ -148,18 +151,18 @@ def reply_flow(request: Request, flow: Flow) -> Flow:
 
 
 def sent_by_port(message: Request | Response) -> int:
-    """Give the port where the peer listens, by the Via of its request or of our answer (RFC 3261 section 18.2.2)."""
+    """Return the port where the peer listens, from the Via of a request or response (RFC 3261 section 18.2.2)."""
     via = message.via
     return via.port or (TLS_PORT if via.transport == "TLS" else UDP_PORT)
 
 
 def steady_tag(secret: bytes, request: Request) -> str:
-    """Make the To tag of an answer that keeps no state: the same for a retransmission (RFC 3261 section 8.2.7)."""
+    """Derive the To tag of a stateless response: the same for each retransmission (RFC 3261 section 8.2.7)."""
     names = ("Via", "From", "Call-ID", "CSeq")
     text = "\0".join(request.headers.get(name) or "" for name in names)
     return blake2b(text.encode("utf-8", "surrogateescape"), digest_size=TAG_BYTES, key=secret).hexdigest()
 
 
 def new_tag(random: Callable[[int], bytes]) -> str:
-    """Make a tag or branch that nobody can guess."""
+    """Return an unguessable tag or branch."""
     return random(TAG_BYTES).hex()

@@ -1,14 +1,13 @@
-"""RFC 3261 section 17 with RFC 6026, as tables.
+"""The transactions of RFC 3261 section 17 and RFC 6026, as tables.
 
-Theory of operation. A transaction is a state; a message or a timer is an input; the table gives the next state and what
-has to be done. The tables know neither bytes nor time: `sip.transaction.layer` carries out the actions and arms the
-timers.
+A transaction has a state; a message or a timer is an input; the table gives the next state and the actions. The tables
+know neither bytes nor time: `sip.transaction.layer` performs the actions and sets the timers.
 
 Server transactions differ from the RFC in three points, each in favour of the peer:
-* The 2xx of an INVITE is repeated by the session until its ACK, on every transport (13.3.1.4); ACCEPTED only serves
-  retransmitted INVITEs, which get the same bytes again.
+* The session repeats the 2xx of an INVITE until its ACK, on every transport (13.3.1.4). ACCEPTED only answers
+  retransmitted INVITEs, with the same bytes.
 * Timers I and J run on streams too, because a peer that lost its connection repeats the request on a new one.
-* A retransmission that comes before the first response is not answered (100 follows after 200 ms).
+* A retransmission before the first response is not answered (100 follows after 200 ms).
 """
 
 from __future__ import annotations
@@ -25,15 +24,15 @@ class State(Enum):
     COMPLETED = "completed"  # final response (not 2xx of an INVITE) sent or received
     CONFIRMED = "confirmed"  # ACK of a non-2xx received
     ACCEPTED = "accepted"  # 2xx of an INVITE sent or received (RFC 6026)
-    TERMINATED = "terminated"  # to be forgotten
+    TERMINATED = "terminated"  # to be removed
 
 
 class Input(Enum):
     """What can happen to a transaction."""
 
-    REQUEST = "request"  # server: the same request again
+    REQUEST = "request"  # server: the request was retransmitted
     ACK = "ack"  # server: ACK of a non-2xx
-    PROVISIONAL = "1xx"  # server: to be sent, client: received
+    PROVISIONAL = "1xx"  # server: to be sent; client: received
     SUCCESS = "2xx"
     FAILURE = "3xx-6xx"
     RETRANSMIT = "retransmit"  # timer A, E or G
@@ -42,23 +41,23 @@ class Input(Enum):
 
 
 class Action(Enum):
-    """What the tables ask for."""
+    """What the tables ask the layer to do."""
 
     REPEAT = "repeat"  # server: send the last response again; client: send the request again
     REPEAT_FINAL = "repeat-final"  # arm the retransmission of a final response (unreliable transport only)
     SEND = "send"  # server: send the new response
     STOP = "stop"  # no more retransmissions
     WAIT = "wait"  # arm the timer that ends the transaction
-    WAIT_SHORT = "wait-short"  # the same, T4
+    WAIT_SHORT = "wait-short"  # the same for T4
     ACK = "ack"  # client: acknowledge a non-2xx
-    DELIVER = "deliver"  # client: hand the response to the user
-    REPORT_TIMEOUT = "report-timeout"  # tell the user that nothing came
+    DELIVER = "deliver"  # client: give the response to the user
+    REPORT_TIMEOUT = "report-timeout"  # tell the user that no response came
 
 
 Step = tuple[State, tuple[Action, ...]]
 Table = dict[tuple[State, Input], Step]
 
-# Short names for the tables only; H is what happened.
+# Short names for the tables only; H is the input.
 S, H, A = State, Input, Action
 
 INVITE_SERVER: Table = {
@@ -113,12 +112,12 @@ OTHER_CLIENT: Table = {
 
 
 def step(table: Table, state: State, happened: Input) -> Step:
-    """Return the next state and the actions; what the table does not name changes nothing."""
+    """Return the next state and the actions; an input that the table does not list changes nothing."""
     return table.get((state, happened)) or (state, ())
 
 
 def kind_of(status: int) -> Input:
-    """Class a status code for the tables."""
+    """Return the input that a status code stands for."""
     if status < 200:
         return Input.PROVISIONAL
     return Input.SUCCESS if status < 300 else Input.FAILURE

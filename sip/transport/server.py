@@ -1,7 +1,7 @@
-"""The sockets of the SIP endpoint: UDP, TCP and TLS under asyncio. With `sip.transport.sockets` the only I/O here.
+"""The sockets of the SIP endpoint: UDP, TCP and TLS under asyncio. With `sip.transport.sockets` the only I/O of `sip`.
 
-It turns the endpoint's crank after every datagram, every read and every timer: feed, drain events, send, re-arm.
-Nothing is logged here; what went wrong arrives at the user as `Dropped` events.
+After every datagram, read and timer it does the same: feed the endpoint, hand over its events, send, set the timer.
+Nothing is logged here; the user learns of failures by `Dropped` events.
 """
 
 from __future__ import annotations
@@ -23,32 +23,32 @@ from sip.transport.tls_handshakes import Handshakes
 from sip.ua.events import Close, Dropped, Event, Send
 from sip.ua.settings import Settings
 
-# Receive buffer asked for on UDP: 4 MiB hold a second of INVITEs at 1,000/s while the process starts again.
+# Receive buffer requested on UDP: 4 MiB hold a second of INVITEs at 1,000/s while the process restarts.
 UDP_BUFFER = 4 * 1024 * 1024
-# Connections the kernel queues for us while we are busy.
+# Connections that the kernel queues while we are busy.
 BACKLOG = 512
-# Seconds to open a connection of our own; a route that drops packets would else hang for two minutes.
+# Seconds to open a connection of ours; without a limit, a route that drops packets would block for two minutes.
 CONNECT_TIMEOUT = 3.0
-# Seconds that somebody nobody knows may stay on a connection without saying anything.
+# Seconds that an unknown peer may stay on a connection without sending anything.
 UNKNOWN_PEER_SECONDS = 5.0
-# Messages waiting for a connection that is being opened: all calls of an SBC may have something to say at one moment.
+# Messages that may wait while a connection is opened: all calls of an SBC may send at the same moment.
 MAX_WAITING = 512
 
 
 @dataclass(frozen=True)
 class Listener:
-    """One address to listen on; the socket is bound already and may outlive this process."""
+    """One address to listen on; its socket is already bound and may outlive this process."""
 
     # udp, tcp or tls.
     transport: str
     # SOCK_DGRAM, or SOCK_STREAM made with IPPROTO_TCP (else asyncio leaves Nagle's algorithm on).
     socket: socket.socket
-    # Gives the context for a new TLS connection, so that certificates can be renewed; None on udp and tcp.
+    # Returns the context for a new TLS connection, so that certificates can be renewed; None on udp and tcp.
     ssl_context: Callable[[], ssl.SSLContext] | None = None
 
 
 def open_socket(transport: str, host: str, port: int) -> socket.socket:
-    """Bind a listening socket as `Listener` wants it; raise OSError."""
+    """Bind a listening socket for a `Listener`; raise OSError."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     kind, protocol = (
         (socket.SOCK_DGRAM, socket.IPPROTO_UDP) if transport == "udp" else (socket.SOCK_STREAM, socket.IPPROTO_TCP)
@@ -82,9 +82,9 @@ class Server:
         known: Callable[[Flow], bool] = lambda _: True,
         filter_names: Callable[[bytes, tuple[str, ...]], tuple[str, ...]] = lambda _, names: names,
     ) -> None:
-        """Take the user's ways to decide: `admits` who may speak at all, `known` who may stay on a connection.
+        """Set the user's decisions: `admits` for who may send at all, `known` for who may stay on a connection.
 
-        `filter_names` gets a verified certificate (DER) with its names and returns those that count.
+        `filter_names` is given a verified certificate (DER) with its names and returns those that count.
         """
         self._endpoint = endpoint
         self._on_event = on_event
@@ -103,13 +103,13 @@ class Server:
         self._handshakes: Handshakes[TlsAcceptor] = Handshakes()
         self._tasks: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
-        self._timer_at = 0.0  # when it goes off, by our clock
+        self._timer_at = 0.0  # when it fires, on our clock
         self._numbers = 0
         self._turning = False
         self._closed = False
 
     async def start(self, listeners: Sequence[Listener]) -> None:
-        """Listen; the order of the listeners gives `Flow.listener`."""
+        """Start listening; the order of the listeners gives `Flow.listener`."""
         loop = asyncio.get_running_loop()
         for number, listener in enumerate(listeners):
             if listener.transport == "udp":
@@ -122,7 +122,7 @@ class Server:
         self.flush()
 
     def flush(self) -> None:
-        """Turn the crank after commands to the endpoint: drain events, send, re-arm."""
+        """Process the result of commands to the endpoint: hand over its events, send, set the timer."""
         if self._turning or self._closed:
             return
         self._turning = True
@@ -133,7 +133,7 @@ class Server:
         self._arm()
 
     async def close(self) -> None:
-        """Send what is waiting, close all connections and stop listening; sockets passed in are closed too."""
+        """Send what is waiting, close all connections and stop listening; also close sockets that were passed in."""
         self.flush()
         self._closed = True
         if self._timer:
@@ -148,18 +148,18 @@ class Server:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    # Used by the connections below.
+    # Called by the sockets.
 
     def received(self, data: bytes, flow: Flow) -> None:
-        """Feed one datagram."""
+        """Process one datagram."""
         try:
             self._endpoint.receive_datagram(data, flow, self._clock())
-        except Exception:  # the endpoint catches its own; what still comes through must not end the listener
+        except Exception:  # the endpoint catches its own bugs; no other may end the listener
             self._tell(Dropped(flow, "internal"))
         self.flush()
 
     def admits(self, flow: Flow) -> bool:
-        """Ask the user whether a source belongs to anybody; a bug there admits nobody."""
+        """Ask the user whether a source belongs to a customer; a bug there admits nobody."""
         try:
             admitted = self._admits(flow)
         except Exception:
@@ -170,7 +170,7 @@ class Server:
         return admitted
 
     def room_for(self, host: str) -> bool:
-        """Make room for one more connection of a source, False if it has none left; handshakes under way count too."""
+        """Make room for one more connection of a source; return False if its limit is reached. Handshakes count too."""
         settings = self._settings
         if self._peers.get(host, 0) + self._handshakes.of(host) >= settings.max_connections_per_peer:
             return False
@@ -183,15 +183,15 @@ class Server:
         return acceptor is not None
 
     def unsent(self, flow: Flow) -> None:
-        """Tell of a message that was longer than a datagram can be."""
+        """Report a message that was longer than a datagram can be."""
         self._tell(Dropped(flow, "too-long-for-udp"))
 
     def rejected(self, flow: Flow, reason: str) -> None:
-        """Tell of a connection that did not come about."""
+        """Report a connection that was not established."""
         self._tell(Dropped(flow, reason))
 
     def names_of(self, tls: ssl.SSLObject | None) -> tuple[str, ...]:
-        """Give the names of a peer's certificate that count; a bug of the user makes none count."""
+        """Return the names in a peer's certificate that count; none if the user's code fails."""
         names = certificate_names(tls)
         try:
             return self._filter_names(tls.getpeercert(binary_form=True) or b"", names) if tls and names else ()
@@ -205,12 +205,12 @@ class Server:
         self._own(self._handshake(acceptor))
 
     def connected(self, connection: Connection) -> bool:
-        """Take up a connection, False if it has to be closed: a stranger, or one too many."""
+        """Add a connection; return False if it must be closed, because the peer is unknown or the limit is reached."""
         flow = connection.flow
         if not self.room_for(flow.remote[0]):
             self._tell(Dropped(flow, "too-many-connections"))
             return False
-        # A connection of our own leads where a dialog pointed; the answer must be let in.
+        # A connection that we opened leads where a dialog pointed, so its answers must be admitted.
         if not connection.opened_by_us and not self.admits(flow):
             return False
         if not connection.opened_by_us and not self._known(flow):
@@ -222,7 +222,7 @@ class Server:
         return True
 
     def read(self, data: bytes, flow: Flow) -> None:
-        """Feed bytes of a connection; a bug ends that connection."""
+        """Process bytes from a connection; a bug ends that connection."""
         try:
             self._endpoint.receive_stream(data, flow, self._clock())
         except Exception:
@@ -231,7 +231,7 @@ class Server:
         self.flush()
 
     def disconnected(self, connection: Connection) -> None:
-        """Forget a connection."""
+        """Remove a connection."""
         flow = connection.flow
         if self._connections.pop(flow.connection, None) is None:
             return
@@ -242,14 +242,14 @@ class Server:
         self.flush()
 
     def next_number(self) -> int:
-        """Number a connection."""
+        """Return the number of the next connection."""
         self._numbers += 1
         return self._numbers
 
-    # The crank.
+    # The loop: events, sending, timer.
 
     def _drain(self) -> None:
-        """Go round until neither events nor data are left: the user's answers make new data."""
+        """Repeat until neither events nor data are left, since the user's answers produce new data."""
         while True:
             idle = True
             while (event := self._endpoint.next_event()) is not None:
@@ -262,7 +262,7 @@ class Server:
                 return
 
     def _tell(self, event: Event) -> None:
-        """Hand over an event; a bug of the user ends that event, not the listener."""
+        """Hand over an event; a bug in the user's code ends that event, not the listener."""
         try:
             self._on_event(event)
         except Exception:
@@ -308,7 +308,7 @@ class Server:
             self._own(self._look_up(item, datagrams))
 
     async def _look_up(self, item: Send, datagrams: Datagrams) -> None:
-        """Send to a name; one that nobody knows is a way that is lost."""
+        """Send to a name; if it cannot be resolved, the flow counts as lost."""
         host, port = item.flow.remote
         try:
             found = await self._resolver.look_up(host, port, datagrams.family)
@@ -318,7 +318,7 @@ class Server:
             self.flush()
 
     def _send_by_new(self, item: Send) -> None:
-        """Send by a connection of our own, opened for the purpose if need be."""
+        """Send on a connection that we open, unless one is open already."""
         key = (item.flow.transport, item.flow.remote)
         known = self._outgoing.get(key)
         if isinstance(known, list):
@@ -331,7 +331,7 @@ class Server:
             self._own(self._connect(item.flow))
 
     def _write(self, connection: Connection, item: Send) -> None:
-        """Send by a connection of ours; what is for somebody else than whom it leads to has lost its way."""
+        """Send on a connection that we opened; if it leads to a different peer, the flow counts as lost."""
         if certificate_matches(item.flow, connection.flow):
             connection.write(item.data)
         else:
@@ -360,7 +360,7 @@ class Server:
             self._lose(key)
             return
         if connection.transport.is_closing() or not certificate_matches(flow, connection.flow):
-            # One too many, or gone already; or whoever listens there is not whom the dialog was with (RFC 5923, 5.1).
+            # Over the limit, or already gone, or the peer is not the one of the dialog (RFC 5923 section 5.1).
             connection.close()
             self._lose(key)
             return
@@ -371,7 +371,7 @@ class Server:
         self.flush()
 
     def _lose(self, key: tuple[str, tuple[str, int]]) -> None:
-        """Tell the endpoint that a way it asked for cannot be had."""
+        """Tell the endpoint that a flow that it asked for is not available."""
         failed = self._outgoing.pop(key, None)
         for lost in {item.flow for item in failed} if isinstance(failed, list) else ():
             self._endpoint.connection_lost(lost, self._clock())
@@ -394,7 +394,7 @@ class Server:
 
 
 def _less(counter: Counter[str], key: str) -> None:
-    """Count down and forget at nothing, so that passing sources leave no trace."""
+    """Decrement, and remove the entry at zero, so that one-time sources use no memory."""
     counter[key] -= 1
     if counter[key] <= 0:
         del counter[key]

@@ -1,4 +1,4 @@
-"""The two kinds of sockets under `sip.transport.server`: a UDP listener and one stream connection. They know no SIP."""
+"""The two kinds of sockets of `sip.transport.server`: a UDP listener and a stream connection. They know no SIP."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from sip.transport import tls_handshakes
 
 # Datagrams waiting to be sent per listener; beyond it they are lost, which SIP repairs.
 MAX_UNSENT = 10_000
-# Datagrams taken at one wake-up: a burst of 3 ms.
+# Datagrams read at one wake-up: a burst of 3 ms.
 DATAGRAMS_AT_ONCE = 32
 # Bytes of the largest UDP datagram.
 MAX_DATAGRAM = 65_535
-# Bytes a peer may leave unread on a connection before it is cut off; a 200 has about 2 KB.
+# Bytes that a peer may leave unread on a connection before it is closed; a 200 has about 2 KB.
 MAX_UNREAD = 1024 * 1024
 # Seconds a closed connection may take to send its last bytes.
 LINGER = 5.0
-# linux/in.h: to which address a datagram went, and from which one goes; the socket module has no name for it.
+# linux/in.h: the address to which a datagram was sent, or from which it is sent; the socket module has no name for it.
 IP_PKTINFO = 8
-# Interface (any), address of ours, address in the header (in_pktinfo); address and interface (in6_pktinfo).
+# Interface (any), our address, address in the header (in_pktinfo); address and interface (in6_pktinfo).
 _INFO4, _INFO6 = struct.Struct("=I4s4s"), struct.Struct("=16sI")
 ANCILLARY = socket.CMSG_SPACE(_INFO6.size) + socket.CMSG_SPACE(_INFO4.size)
-# Source addresses whose way back has been looked up.
+# Number of source addresses for which our own address is remembered.
 MAX_LOCALS = 10_000
-# First bytes of addresses of IPv6 that need more than themselves to be sent from.
+# Prefixes of IPv6 addresses from which nothing can be sent without more information, such as an interface.
 MULTICAST, LINK_LOCAL = 0xFF, b"\xfe\x80"
 # Any port: a UDP socket is connected to it only to learn our own address; nothing is sent.
 NO_MATTER = 9
@@ -43,40 +43,40 @@ Address = tuple[str, int]
 
 
 class Callbacks(Protocol):
-    """What a link needs from the server."""
+    """What a socket needs from the server."""
 
     def admits(self, flow: Flow) -> bool:
-        """Tell whether a datagram of this source is looked at."""
+        """Return whether datagrams from this source are processed."""
 
     def received(self, data: bytes, flow: Flow) -> None:
-        """Take a datagram."""
+        """Process a datagram."""
 
     def room_for(self, host: str) -> bool:
-        """Tell whether a source may have one more connection."""
+        """Return whether a source may open one more connection."""
 
     def connected(self, connection: Connection) -> bool:
-        """Take a connection up."""
+        """Add a connection."""
 
     def read(self, data: bytes, flow: Flow) -> None:
-        """Take bytes of a connection."""
+        """Process bytes from a connection."""
 
     def disconnected(self, connection: Connection) -> None:
-        """Forget a connection."""
+        """Remove a connection."""
 
     def next_number(self) -> int:
-        """Number a connection."""
+        """Return the number of the next connection."""
 
     def secure(self, acceptor: TlsAcceptor) -> None:
-        """Begin the TLS handshake of an accepted connection."""
+        """Start the TLS handshake of an accepted connection."""
 
     def unsent(self, flow: Flow) -> None:
-        """Learn that a datagram was longer than UDP carries."""
+        """Note that a datagram was longer than UDP carries."""
 
     def rejected(self, flow: Flow, reason: str) -> None:
-        """Tell of a connection that did not come about."""
+        """Report a connection that was not established."""
 
     def names_of(self, tls: ssl.SSLObject | None) -> tuple[str, ...]:
-        """Give the names of a peer's certificate that count."""
+        """Return the names in a peer's certificate that count."""
         ...
 
 
@@ -96,7 +96,7 @@ class Datagrams:
         self._unsent: deque[tuple[bytes, Address, str]] = deque()
 
     def open(self) -> None:
-        """Begin to listen, on the running loop."""
+        """Start listening, on the running loop."""
         if self._anywhere:
             v6 = self.family == socket.AF_INET6
             level, option = (socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO) if v6 else (socket.IPPROTO_IP, IP_PKTINFO)
@@ -104,9 +104,9 @@ class Datagrams:
         asyncio.get_running_loop().add_reader(self._socket, self.readable)
 
     def readable(self) -> None:
-        """Hand over datagrams of admitted sources; others get silence and are not looked at.
+        """Hand over datagrams of admitted sources; ignore all others without an answer.
 
-        A few at once: asking the loop for each one costs more than taking it, and a flood must leave others their turn.
+        Read a few at once: each wake-up of the loop costs more than a read, and a flood must leave time for others.
         """
         for _ in range(DATAGRAMS_AT_ONCE):
             try:
@@ -114,7 +114,7 @@ class Datagrams:
             except BlockingIOError:
                 return
             except OSError:
-                # An ICMP error of an earlier datagram; the socket is as good as before.
+                # An ICMP error caused by an earlier datagram; the socket is still usable.
                 continue
             remote: Address = address[:2]
             flow = Flow("udp", self._bound, remote, 0, self._number)
@@ -126,9 +126,9 @@ class Datagrams:
                 self._callbacks.received(bytes(self._inbox[:size]), flow)
 
     def put(self, data: bytes, remote: Address, here: str = "") -> None:
-        """Send a datagram, at once if the kernel has room for it and nothing waits; `here`: from this address of ours.
+        """Send a datagram, at once if the kernel has room and nothing waits. `here`: send from this address of ours.
 
-        A peer behind a NAT, or with a connected socket, hears no other than the one that it asked (RFC 3581 section 4).
+        A peer behind a NAT, or with a connected socket, only receives from the address it sent to (RFC 3581 section 4).
         """
         if not self._unsent and self._sent(data, remote, here):
             return
@@ -138,9 +138,9 @@ class Datagrams:
                 asyncio.get_running_loop().add_writer(self._socket, self.flush)
 
     def _sent(self, data: bytes, remote: Address, here: str) -> bool:
-        """Try to send; False if it has to wait. What the kernel refuses is lost, which SIP repairs."""
+        """Try to send; return False if it has to wait. What the kernel refuses is lost, which SIP repairs."""
         asked = source_address_data(here) if self._anywhere else []
-        # The first try may only bring the news of an earlier datagram's failure.
+        # The first try may only report the failure of an earlier datagram.
         for _ in range(2):
             try:
                 if asked:
@@ -152,14 +152,14 @@ class Datagrams:
                 return False
             except (OSError, ValueError, OverflowError) as problem:
                 if isinstance(problem, OSError) and problem.errno == errno.EMSGSIZE:
-                    # An answer repeats what its request is made of: where that is too long, nothing shorter would do.
+                    # A response repeats parts of its request; if it is too long, a shorter one is not possible.
                     self._callbacks.unsent(Flow("udp", self._bound, remote, 0, self._number))
                     return True
-                asked = []  # that address may have left this machine: better from another one than not at all
+                asked = []  # this machine may have lost that address: another is better than none
         return True
 
     def flush(self) -> None:
-        """Send what waits, as much as the kernel has room for."""
+        """Send waiting datagrams while the kernel has room."""
         while self._unsent and self._sent(*self._unsent[0]):
             self._unsent.popleft()
         if not self._unsent:
@@ -174,7 +174,7 @@ class Datagrams:
         self._socket.close()
 
     def _local(self, host: str) -> Address:
-        """Find the address of ours that a peer reaches us at, where the socket is bound to all."""
+        """Return our address as this peer sees it, if the socket is bound to all addresses."""
         known = self._locals.get(host)
         if known is None:
             if len(self._locals) >= MAX_LOCALS:
@@ -190,7 +190,7 @@ class Datagrams:
 
 
 def local_address_of(told: list[tuple[int, int, bytes]]) -> str:
-    """Give the address of ours that a datagram went to, as the kernel tells it; empty if that is none to send from."""
+    """Return our address to which a datagram was sent, says the kernel; empty if we cannot send from it."""
     for level, kind, data in told:
         if (level, kind) == (socket.IPPROTO_IP, IP_PKTINFO):
             _, here, _ = _INFO4.unpack_from(data)
@@ -204,7 +204,7 @@ def local_address_of(told: list[tuple[int, int, bytes]]) -> str:
 
 @lru_cache(MAX_LOCALS)
 def source_address_data(here: str) -> list[tuple[int, int, bytes]]:
-    """Write for the kernel which address of ours a datagram leaves from; nothing for none, or one it cannot be told."""
+    """Return the control message that sets a datagram's source address; empty if it cannot be set."""
     with contextlib.suppress(OSError):
         if ":" in here:
             return [(socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, _INFO6.pack(socket.inet_pton(socket.AF_INET6, here), 0))]
@@ -225,13 +225,13 @@ class Connection(asyncio.Protocol):
         self._kind = kind
         self._asked = asked
         self.opened_by_us = asked is not None
-        # Nobody knows this peer: it gets one answer.
+        # An unknown peer; it gets one answer.
         self._one_answer = False
         self._early: list[bytes] = []
         self._ready = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Take up a connection that needs no handshake any more."""
+        """Set up a connection that needs no handshake any more."""
         if isinstance(transport, asyncio.Transport):
             self.transport = transport
             self.establish()
@@ -243,7 +243,7 @@ class Connection(asyncio.Protocol):
         if not local or not remote:
             transport.abort()
             return
-        # On a connection of ours the peer calls back at our listener, not at the port the kernel gave.
+        # On a connection that we opened, the peer calls back at our listener, not at the port chosen by the kernel.
         here: Address = self._asked.local if self._asked else local[:2]
         there: Address = self._asked.remote if self._asked else remote[:2]
         names = self._callbacks.names_of(transport.get_extra_info("ssl_object"))
@@ -257,7 +257,7 @@ class Connection(asyncio.Protocol):
             self._callbacks.read(data, self.flow)
 
     def data_received(self, data: bytes) -> None:
-        """Hand over bytes; those that came with the end of the handshake wait for `connection_made`."""
+        """Hand over bytes; keep those that come with the end of the handshake until `connection_made`."""
         if self._ready:
             self._callbacks.read(data, self.flow)
         else:
@@ -270,7 +270,7 @@ class Connection(asyncio.Protocol):
             self._callbacks.disconnected(self)
 
     def write(self, data: bytes) -> None:
-        """Send bytes; a peer that does not read is cut off."""
+        """Send bytes; close the connection of a peer that does not read."""
         if self.transport.is_closing():
             return
         self.transport.write(data)
@@ -280,12 +280,12 @@ class Connection(asyncio.Protocol):
             self.close()
 
     def close_after_answer(self, seconds: float) -> None:
-        """Close once one message has been sent, after `seconds` in any case."""
+        """Close after one message was sent, or after `seconds` if none was."""
         self._one_answer = True
         asyncio.get_running_loop().call_later(seconds, self.close)
 
     def close(self) -> None:
-        """Send the rest and close, within reason."""
+        """Send the rest and close; abort if that takes too long."""
         self.transport.close()
         asyncio.get_running_loop().call_later(LINGER, self.transport.abort)
 
@@ -302,7 +302,7 @@ class TlsAcceptor(asyncio.Protocol):
         self._context = context
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Hold the bytes back and let the server begin the handshake."""
+        """Pause reading and let the server start the handshake."""
         if not isinstance(transport, asyncio.Transport):
             return
         self.transport = transport
@@ -318,7 +318,7 @@ class TlsAcceptor(asyncio.Protocol):
         self._callbacks.secure(self)
 
     async def handshake(self) -> Connection | None:
-        """Do the TLS handshake with a fresh context; None if it failed and the connection is closed."""
+        """Do the TLS handshake with a fresh context; return None if it failed and the connection is closed."""
         connection = Connection(self._callbacks, self._listener, "tls")
         loop = asyncio.get_running_loop()
         try:
@@ -332,8 +332,8 @@ class TlsAcceptor(asyncio.Protocol):
         except asyncio.CancelledError:
             self.transport.abort()
             return None
-        except OSError as problem:  # ssl.SSLError is one: no TLS, an old version, no certificate where one is wanted
-            # asyncio's frames hold what holds them, with a buffer of 256 KiB: a flood must not wait for the collector
+        except OSError as problem:  # includes ssl.SSLError: no TLS, an old version, a missing certificate
+            # asyncio's frames form a cycle with a 256 KiB buffer; a flood must not wait for the garbage collector
             problem.__traceback__ = None
             self._reject("tls-handshake")
             return None
@@ -350,16 +350,16 @@ class TlsAcceptor(asyncio.Protocol):
 
 
 def certificate_names(tls: ssl.SSLObject | None) -> tuple[str, ...]:
-    """Give the subject alternative names of a verified client certificate (RFC 5922 section 7.1), in lower case."""
+    """Return the subject alternative names of a verified client certificate (RFC 5922 section 7.1), in lower case."""
     certificate = tls.getpeercert() if tls else None
     if not certificate:
         return ()
-    # typeshed describes the value as a union of several shapes; this key always holds pairs of strings.
+    # typeshed gives the value as a union of several shapes; this key always holds pairs of strings.
     pairs: Any = certificate.get("subjectAltName", ())
     return tuple(str(value).lower() for kind, value in pairs if kind in ("DNS", "IP Address", "URI"))
 
 
 def certificate_matches(asked: Flow, made: Flow) -> bool:
-    """Tell whether a TLS peer shows a name that the dialog's client showed; without one there is nothing to compare."""
+    """Return whether a TLS peer shows a name that the dialog's client showed; True if that client showed none."""
     wanted = set(asked.certificate_names)
     return asked.transport != "tls" or not wanted or bool(wanted & set(made.certificate_names))

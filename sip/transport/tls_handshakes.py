@@ -1,7 +1,7 @@
-"""TLS handshakes under way, by source: each takes a place of a connection, and gives it up to a source that has fewer.
+"""TLS handshakes in progress, by source. Each counts as a connection, and yields its place to a source that has fewer.
 
-A genuine handshake is over in some round trips, so the oldest of the source with most is one that is held open. With
-IPv6 a network of 64 bits is one source, which is what one subscriber has.
+A genuine handshake takes a few round trips, so the oldest one of the source with the most is probably held open on
+purpose. An IPv6 network of 64 bits counts as one source, because one subscriber gets as much.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ HANDSHAKE_TIMEOUT = 5.0
 
 
 class PendingHandshake(Protocol):
-    """An accepted connection whose handshake is not over."""
+    """An accepted connection whose handshake is in progress."""
 
     remote: tuple[str, int]
 
@@ -23,7 +23,7 @@ Pending = TypeVar("Pending", bound=PendingHandshake)
 
 
 class Handshakes(Generic[Pending]):
-    """All that are under way."""
+    """All handshakes in progress."""
 
     def __init__(self) -> None:
         self._by_source: dict[str, list[Pending]] = {}
@@ -33,7 +33,7 @@ class Handshakes(Generic[Pending]):
         return self._count
 
     def of(self, host: str) -> int:
-        """Return how many one source has under way."""
+        """Return the number of handshakes of one source."""
         return len(self._by_source.get(_source(host), ()))
 
     def begin(self, pending: Pending) -> None:
@@ -42,23 +42,23 @@ class Handshakes(Generic[Pending]):
         self._count += 1
 
     def end(self, pending: Pending) -> None:
-        """Count one no more; a second time does nothing."""
+        """Remove a handshake; a second call does nothing."""
         source = _source(pending.remote[0])
         waiting = self._by_source.get(source, [])
         if pending in waiting:
             waiting.remove(pending)
             self._count -= 1
             if not waiting:
-                del self._by_source[source]  # passing sources leave no trace
+                del self._by_source[source]  # one-time sources use no memory
 
     def to_abort_for(self, host: str) -> Pending | None:
-        """Return the one that has to go where a source finds no place: none if no other source has more."""
+        """Return the handshake to abort so that this source gets a place; None if no other source has more."""
         most = max(self._by_source.values(), key=len, default=[])
         return most[0] if len(most) > self.of(host) else None
 
 
 def _source(host: str) -> str:
-    """Return the address, or of an IPv6 one the first four groups."""
+    """Return the address; of an IPv6 address the first four groups."""
     if ":" not in host:
         return host
     return ip_address(host.partition("%")[0]).exploded[:19]

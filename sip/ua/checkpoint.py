@@ -1,9 +1,9 @@
-"""A session as a JSON-able dict, so that a restarted process goes on with its dialogs.
+"""Save a session as a JSON-able dict, so that a restarted process can continue its dialog.
 
-Kept: tags, CSeqs, route, target, timer, and a 200 that was not acknowledged, with the name of its transaction, so that
-a retransmitted INVITE gets the same answer and begins nothing new. An offer of ours without its answer is made again:
-nobody knows whether it arrived, and a client that was never told of the end of a pause would stay silent. A session
-whose BYE was not answered yet waits for its repetition.
+The dict holds tags, CSeqs, route, target, timer, and a 200 that was not acknowledged, with the name of its transaction:
+a retransmitted INVITE then gets the same answer and starts no new session. If an offer of ours was not answered, it is
+made again after the restart: it may not have arrived, and a client that never hears that a pause has ended would stay
+silent. A session whose BYE was not yet answered waits for the peer to repeat it.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from sip.ua.session_state import OfferState, Phase
 from sip.ua.session_timer import SessionTimer
 
 VERSION = 2
-ENCODING = "latin-1"  # bytes to text and back, one to one
-COOKIE_WORDS = 3  # of the name of a transaction with the magic cookie, without its Call-ID
+ENCODING = "latin-1"  # maps bytes to text and back, one to one
+COOKIE_WORDS = 3  # in the name of a transaction with the magic cookie, not counting its Call-ID
 
 
 def snapshot(session: Session, shift: float) -> dict[str, Any]:
-    """Describe a session; `shift` is added to every deadline."""
+    """Return the state of a session; add `shift` to every deadline."""
     dialog, flow, timer = session.dialog, session.flow, session.session_timer
     ack, offers, expires = session.ack, session.offers, session.due_at("expire")
     return {
@@ -65,14 +65,14 @@ def snapshot(session: Session, shift: float) -> dict[str, Any]:
 
 
 def revive(context: Context, state: dict[str, Any], now: float, shift: float) -> SessionKey:
-    """Take up a session; raise ValueError if the dict is none of ours."""
+    """Restore a session; raise ValueError if the dict is not one of ours."""
     try:
         session = _session(context, state)
         context.sessions.add(session)
         if session.flow.connection:
             context.disconnected.setdefault(session.flow, []).append(session.key)
         if session.phase is Phase.LEAVING:
-            # Its BYE was not answered: the peer repeats it, and is asked about anew. After that nothing will come.
+            # Its BYE was not answered. The peer repeats it and the user is asked again; nothing else will come.
             session.arm("forget", now + GIVE_UP)
             return session.key
         expires = state["expires"] if session.session_timer else None
@@ -82,15 +82,15 @@ def revive(context: Context, state: dict[str, Any], now: float, shift: float) ->
             session.restart_timer(now)
         _await_ack(context, session, state, now)
         if session.offers.pending:
-            # First the answer to the one before, which the peer repeats until its ACK, or it would refuse a second one.
+            # The earlier answer goes first: the peer repeats that request until its ACK and would refuse a second one.
             session.arm("retry", now + T2)
     except (KeyError, TypeError, ValueError, AttributeError, RemoteError) as error:
-        raise ValueError("not a session of this recorder") from error
+        raise ValueError("this is not the saved state of a session of this recorder") from error
     return session.key
 
 
 def _without_call_id(key: ServerKey) -> ServerKey:
-    """Give a transaction's name as all versions write it; its Call-ID is that of the dialog."""
+    """Return a transaction name as all versions write it: without the Call-ID, which is that of the dialog."""
     return key[1:] if len(key) == COOKIE_WORDS + 1 else key
 
 
@@ -113,7 +113,7 @@ def _session(context: Context, state: dict[str, Any]) -> Session:
     ending = state["phase"] in (Phase.LEAVING.value, Phase.HANGING_UP.value)
     phase = Phase.LEAVING if ending else Phase.RUNNING
     flow = _flow(state["flow"])
-    reached = state.get("heard", not state["unacked"])  # a version before this one did not keep it
+    reached = state.get("heard", not state["unacked"])  # missing in states of older versions
     session = Session(
         key,
         dialog,
@@ -123,31 +123,32 @@ def _session(context: Context, state: dict[str, Any]) -> Session:
         phase=phase,
         session_timer=SessionTimer(*state["timer"]) if state["timer"] else None,
         takes_update=state["takes_update"],
-        takes_info=bool(state.get("takes_info")),  # nor this
+        takes_info=bool(state.get("takes_info")),  # also missing there
         takes_snapshot=state["takes_snapshot"],
-        paused=bool(state.get("quiet")),  # nor this
-        names=tuple(state.get("names", flow.certificate_names)),  # nor keep them apart
-        reached=bool(reached) or flow.transport != "udp",  # there the ACK is no reason to save it anew
+        paused=bool(state.get("quiet")),  # also missing there
+        names=tuple(state.get("names", flow.certificate_names)),  # also missing there
+        reached=bool(reached) or flow.transport != "udp",  # on other transports the ACK is no reason to save again
     )
     session.offers.restore(
         local=state["local_sdp"].encode(ENCODING),
-        pending=str(state.get("wanted", "")).encode(ENCODING),  # nor did it keep this
+        pending=str(state.get("wanted", "")).encode(ENCODING),  # also missing there
     )
     return session
 
 
 def _flow(values: list[Any]) -> Flow:
-    """Rebuild the flow; a connection did not survive, so it gets a number that no living one has."""
+    """Restore the flow. Its connection is gone, so it gets a number that no open connection has."""
     transport, host, port, remote_host, remote_port, listener, names = values
     connection = 0 if transport == "udp" else -1
     return Flow(transport, (host, port), (remote_host, remote_port), connection, listener, tuple(names))
 
 
 def _await_ack(context: Context, session: Session, state: dict[str, Any], now: float) -> None:
-    """Go on repeating a 200 until its ACK; on a stream only one with an offer, whose answer the ACK brings.
+    """Keep repeating a 200 until its ACK; on a stream only if it held an offer, since the ACK brings the answer.
 
-    There the connection went with the process, and perhaps the ACK: its absence ends no call. The 200 goes by a flow of
-    the client's, or by a new one to where it listens (RFC 3261 section 18.2.2). Then the offer is made anew.
+    On a stream the connection ended with the earlier process, and the ACK may be lost with it, so a missing ACK ends no
+    call. The 200 is sent on a flow that the client opened, or on a new one to where it listens (RFC 3261 section
+    18.2.2). If no ACK comes, the offer is made again.
     """
     data, stream = state["unacked"].encode(ENCODING), session.flow.transport != "udp"
     if not data:

@@ -1,4 +1,4 @@
-"""The TCP and TLS connections of an endpoint: framing, keep-alives, and how long a peer may take over a message."""
+"""The TCP and TLS connections of an endpoint: framing, keep-alives, and time limits for incoming messages."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from sip.ua.events import Close, Dropped, Send
 # Answer to a keep-alive (RFC 5626 section 4.4.1).
 PONG = b"\r\n"
 
-# Seconds for the rest of a head whose first line begins no message: mostly the end of a body that was longer than its
-# Content-Length said. If it comes, the 400 says more than a closed connection.
+# Seconds to wait for the rest of a head whose first line is no start line; it is mostly the end of a body that was
+# longer than its Content-Length. If it comes, a 400 tells the peer more than a closed connection.
 ADRIFT_SECONDS = 0.5
 
 Receive = Callable[[Framed, Flow, float], None]
@@ -24,7 +24,7 @@ Refuse = Callable[[MalformedMessage, Flow], None]
 
 
 class Connections:
-    """Cut the bytes of all connections into messages and end those that misbehave."""
+    """Split the bytes of all connections into messages and close connections that misbehave."""
 
     def __init__(self, context: Context, receive: Receive, refuse: Refuse) -> None:
         self._context = context
@@ -33,7 +33,7 @@ class Connections:
         self._framers: dict[int, Framer] = {}
 
     def made(self, flow: Flow, now: float, *, ours: bool) -> None:
-        """Take up a connection; its first message must come in time."""
+        """Add a connection; its first message must arrive in time."""
         self._context.connections[flow.connection] = flow
         if ours:
             self._context.opened.add(flow.connection)
@@ -42,7 +42,7 @@ class Connections:
         self._context.timers.set(("connection", flow.connection), "first", now + timeout)
 
     def lost(self, flow: Flow, now: float) -> list[ClientTransaction]:
-        """Forget a connection; dialogs live on, requests of ours try another flow. Return those that know none."""
+        """Remove a connection. Dialogs live on and our requests try another flow; return those that have no other."""
         self._context.connections.pop(flow.connection, None)
         self._context.opened.discard(flow.connection)
         self._framers.pop(flow.connection, None)
@@ -50,7 +50,7 @@ class Connections:
         return self._context.clients.lost(flow, now)
 
     def receive(self, data: bytes, flow: Flow, now: float) -> None:
-        """Take bytes of a connection."""
+        """Process bytes from a connection."""
         framer = self._framers.get(flow.connection)
         if framer is None:
             return
@@ -60,19 +60,19 @@ class Connections:
             messages, fault = list(error.before), error
         self._handle(messages, flow, now)
         if flow.connection not in self._framers:
-            return  # it was closed over one of them
+            return  # one of these messages closed the connection
         if fault is not None:
             self._give_up(fault, flow)
         else:
             self._watch(framer, flow, now, whole=bool(messages))
 
     def abandon(self, flow: Flow) -> None:
-        """Close a connection that cannot be followed any more: nobody knows where its next message begins."""
+        """Close a connection in which the start of the next message cannot be found."""
         if flow.connection in self._framers:
             self._close(flow)
 
     def fire(self, connection: int, letter: str) -> None:
-        """Close a connection that kept us waiting."""
+        """Close a connection whose message did not arrive in time."""
         flow = self._context.connections.get(connection)
         if flow:
             reason = "slow-message" if letter == "message" else "silent-connection"
@@ -104,7 +104,7 @@ class Connections:
         self._close(flow)
 
     def _close(self, flow: Flow) -> None:
-        """Ask the shell to close; it will report the connection lost."""
+        """Ask the transport to close the connection; it reports the connection lost afterwards."""
         self._framers.pop(flow.connection, None)
         self._context.timers.clear(("connection", flow.connection), "first", "message")
         self._context.out.append(Close(flow))

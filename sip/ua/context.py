@@ -1,4 +1,4 @@
-"""What all parts of the endpoint work on: sessions, transactions, timers, and what goes out."""
+"""State that all parts of the endpoint share: sessions, transactions, timers, and output."""
 
 from __future__ import annotations
 
@@ -17,27 +17,28 @@ from sip.ua.events import Close, Closed, Dropped, Event, Send, SessionKey, Token
 from sip.ua.session import SESSION_TIMERS, Session, Sessions
 from sip.ua.settings import Settings
 
-# Bytes of the key under which stateless To tags are made.
+# Length in bytes of the key from which stateless To tags are derived.
 SECRET_BYTES = 32
-# Says whether who speaks by a flow may do so for the owner of a session: () yes, None no, or the header fields of a 401
-# that asks for credentials. With the request, None for a response and for what began before; and with the flow of the
-# INVITE that an ACK, a CANCEL, a response or a retransmission belongs to, which are never challenged (section 22.1).
+# Returns whether the sender on a flow may act for the owner of a session: () for yes, None for no, or the header fields
+# of a 401 that asks for credentials. It gets the request, or None for a response or for something that began before;
+# and the flow of the INVITE that an ACK, CANCEL, response or retransmission belongs to; those are never challenged
+# (section 22.1).
 Authorize = Callable[[str, Flow, Request | None, Flow], Fields | None]
-# Says whether the address that a flow leads to is known as that of others than the owner of a session, and only theirs.
+# Returns whether the address of a flow is known to belong to others than the owner of a session, and only to them.
 IsForeign = Callable[[str, Flow], bool]
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What the user has been asked."""
+    """A question to the user."""
 
     # The transaction to answer.
     transaction: ServerKey
-    # The session it is about.
+    # The session that it concerns.
     session: SessionKey
     # INVITE, UPDATE or BYE.
     method: str
-    # The peer sent an offer.
+    # Whether the peer sent an offer.
     offered: bool
     # CSeq of the request.
     cseq: int
@@ -60,34 +61,34 @@ class Context:
         self.authorize: Authorize | None = None
         self.is_foreign: IsForeign = lambda owner, flow: False
         self.connections: dict[int, Flow] = {}
-        # Those that we opened.
+        # The connections that we opened.
         self.opened: set[int] = set()
-        # Sessions of an earlier process by their connection, which went with it.
+        # Sessions of an earlier process, by the connection that was lost with that process.
         self.disconnected: dict[Flow, list[SessionKey]] = {}
-        # None while new calls are taken, else the seconds for Retry-After.
+        # None while new calls are accepted, otherwise the seconds for Retry-After.
         self.refusing: int | None = None
         self._tokens = 0
 
     def authorize_by(self, authorize: Authorize, known: Callable[[Flow], bool], is_foreign: IsForeign) -> None:
-        """Have the user judge who may speak for the owner of a session."""
+        """Set the functions that decide who may act for the owner of a session."""
         self.authorize, self.is_foreign = authorize, is_foreign
         self.servers.repeat_only_to(known)
 
     def refuse_calls(self, retry_after: int | None) -> None:
-        """Answer new calls 503 with these seconds to wait; None: take them again."""
+        """Answer new calls with 503 and these seconds to wait; None accepts calls again."""
         self.refusing = retry_after
 
     def take_out(self) -> list[Send | Close]:
-        """Take what has to be sent or closed, in order."""
+        """Return what to send and which connections to close, in order."""
         out, self.out = self.out, []
         return out
 
     def emit(self, event: Event) -> None:
-        """Tell the user something."""
+        """Queue an event for the user."""
         self.events.append(event)
 
     def send(self, flow: Flow, data: bytes, port: int = 0) -> None:
-        """Put bytes on a flow; on a broken connection on a new one to `port` of the peer (RFC 3261 section 18.2.2)."""
+        """Send on a flow; if its connection is broken, on a new one to `port` of the peer (RFC 3261 section 18.2.2)."""
         if flow.connection and flow.connection not in self.connections:
             if not port:
                 self.emit(Dropped(flow, "connection-gone"))
@@ -97,11 +98,11 @@ class Context:
         self.out.append(Send(flow, data))
 
     def alive(self, flow: Flow) -> bool:
-        """Tell whether a flow can still be used."""
+        """Return whether a flow can still be used."""
         return flow.connection == 0 or flow.connection in self.connections
 
     def ask(self, session: Session, key: ServerKey, offered: bool, cseq: int) -> Token:
-        """Open a question to the user."""
+        """Ask the user a question."""
         self._tokens += 1
         token = Token(self._tokens)
         self.questions[token] = Question(key, session.key, key[-1], offered, cseq)
@@ -111,9 +112,9 @@ class Context:
     def authorization(
         self, session: Session, flow: Flow, request: Request | None, before: Flow | None = None
     ) -> Fields | None:
-        """Judge who speaks in a dialog, as its first INVITE was judged: () he may, None he may not (see Authorize).
+        """Decide whether the sender may act in a dialog, as for its first INVITE: () yes, None no (see `Authorize`).
 
-        Before the user has said whose it is nobody else but who sent the INVITE counts.
+        Until the user has set an owner, only the sender of the INVITE may.
         """
         before = before or session.flow
         if not session.keeps_to(flow):
@@ -127,11 +128,11 @@ class Context:
         return () if ours and session.leads_to(flow) else found
 
     def branch(self) -> str:
-        """Make a branch that nobody can guess (RFC 3261 section 8.1.1.7)."""
+        """Return an unguessable branch (RFC 3261 section 8.1.1.7)."""
         return MAGIC_COOKIE + new_tag(self.random)
 
     def close(self, session: Session) -> None:
-        """Forget a session whose table says CLOSED."""
+        """Remove a session whose phase is CLOSED."""
         session.disarm(*SESSION_TIMERS)
         if session.token is not None:
             self.questions.pop(session.token, None)
@@ -140,14 +141,14 @@ class Context:
 
 
 def same_host(flow: Flow, other: Flow) -> bool:
-    """Tell whether two flows lead to one host: from another port or connection, it may be the same."""
+    """Return whether two flows lead to the same host; port and connection may differ."""
     return flow.remote[0] == other.remote[0]
 
 
 def contact(session: Session, advertised: str = "") -> str:
-    """Write our Contact: where the peer reached us, the feature tag behind the > (RFC 7866 section 6.2).
+    """Return our Contact: where the peer reached us, with the feature tag after the > (RFC 7866 section 6.2).
 
-    Where an address is translated on the way to us (NAT) only an advertised one leads the peer back.
+    Behind NAT, only an advertised address leads the peer back to us.
     """
     flow = session.flow
     scheme = "sips" if session.dialog.secure and flow.transport == "tls" else "sip"
@@ -158,7 +159,7 @@ def contact(session: Session, advertised: str = "") -> str:
 
 
 def refusal_fields(status: int, context: Context, request: Request | None = None) -> Fields:
-    """Give the header fields that belong to a refusal (RFC 3261 section 21.4)."""
+    """Return the header fields that belong to a refusal (RFC 3261 section 21.4)."""
     fields: dict[int, Fields] = {
         406: (("Accept", ACCEPT),),
         415: (("Accept", ACCEPT), ("Accept-Encoding", "identity")),

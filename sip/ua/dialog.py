@@ -1,4 +1,4 @@
-"""A dialog of RFC 3261 section 12, as the server that accepted it keeps it."""
+"""A dialog (RFC 3261 section 12) on the side of the server that accepted it."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from sip.message.headers import Headers
 from sip.message.message import Request
 from sip.message.uri import Uri
 
-# Our first CSeq: requests of ours are counted apart from the peer's (RFC 3261 section 12.1.1).
+# Our first CSeq; our requests are numbered independently of the peer's (RFC 3261 section 12.1.1).
 FIRST_CSEQ = 0
 
 
 class Order(Enum):
-    """How a request's CSeq lies to those before it (RFC 3261 section 12.2.2)."""
+    """How the CSeq of a request compares with earlier ones (RFC 3261 section 12.2.2)."""
 
     NEW = "new"
     REPEATED = "repeated"  # same number: a retransmission that outlived its transaction
@@ -25,7 +25,7 @@ class Order(Enum):
 
 @dataclass(slots=True)
 class Dialog:
-    """What both ends agreed on; mutable, because CSeq, target and flow move on."""
+    """What both ends agreed on. Mutable, because CSeq, target and flow change."""
 
     # As sent by the peer.
     call_id: str
@@ -50,9 +50,9 @@ class Dialog:
 
     @classmethod
     def accept(cls, request: Request, local: str, tag: str) -> Dialog:
-        """Make the dialog that a 2xx to this INVITE creates; `local` is the To value with our tag.
+        """Create the dialog that a 2xx to this INVITE establishes; `local` is the To value with our tag.
 
-        Raise MalformedValue if From cannot be read, which `sip.message.message.check` has ruled out.
+        Raise MalformedValue if From cannot be read, which `sip.message.message.check` has already ruled out.
         """
         headers = request.headers
         sender = request.sender
@@ -70,7 +70,7 @@ class Dialog:
         )
 
     def admit(self, number: int) -> Order:
-        """Judge the CSeq of a request of the peer and remember it if it is new."""
+        """Compare the CSeq of a request from the peer, and remember it if it is new."""
         if number < self.remote_cseq:
             return Order.OLD
         if number == self.remote_cseq:
@@ -79,20 +79,20 @@ class Dialog:
         return Order.NEW
 
     def next_cseq(self) -> int:
-        """Number a request of ours."""
+        """Return the CSeq for our next request."""
         self.local_cseq += 1
         return self.local_cseq
 
     def retarget(self, headers: Headers) -> None:
-        """Follow a target refresh (INVITE, UPDATE; section 12.2.2); a damaged Contact keeps the old target."""
+        """Update the target after a target refresh (INVITE, UPDATE; section 12.2.2); ignore a malformed Contact."""
         self.target = contact_uri(headers) or self.target
 
     def next_hop(self) -> str:
-        """Give the URI that a request of ours is sent to (section 12.2.1.1)."""
+        """Return the URI to which our requests are sent (section 12.2.1.1)."""
         return _route_uri(self.routes[0]) if self.routes else self.target
 
     def request(self, method: str, cseq: int, via: str, contact: str, extra: str, body: bytes, kind: str) -> bytes:
-        """Write a request of ours; `extra` are whole header lines."""
+        """Write a request of ours; `extra` holds whole header lines."""
         uri, routes = self._route()
         lines = [f"{method} {uri} SIP/2.0\r\nVia: {via}\r\nMax-Forwards: 70\r\n"]
         lines += [f"Route: {route}\r\n" for route in routes]
@@ -102,7 +102,7 @@ class Dialog:
         return "".join(lines).encode("utf-8", "surrogateescape") + body
 
     def _route(self) -> tuple[str, tuple[str, ...]]:
-        """Give Request-URI and Route values; a strict router (no lr) becomes the Request-URI itself."""
+        """Return Request-URI and Route values; a strict router (no lr) becomes the Request-URI itself."""
         if not self.routes:
             return self.target, ()
         first = _route_uri(self.routes[0])
@@ -112,7 +112,7 @@ class Dialog:
 
 
 def contact_uri(headers: Headers) -> str | None:
-    """Give the address of the first Contact, None if it is missing or no SIP address."""
+    """Return the address of the first Contact; None if there is none or it is no SIP address."""
     values = headers.values("Contact")
     try:
         uri = NameAddr.parse(values[0]).uri if values else ""

@@ -1,7 +1,8 @@
-"""What the endpoint tells its user.
+"""What the endpoint reports to its user.
 
-Every session that was announced by `Invited` ends with exactly one `Closed`, whatever happens in between. A token names
-one open question: answer it with `accept`, `refuse` or (for `HungUp`) `confirm`; answers that come too late do no harm.
+Every session that `Invited` announces ends with exactly one `Closed`, whatever happens in between. A token stands for
+one open question: answer it with `accept`, `refuse` or (for `HungUp`) `confirm`. Answers that come too late are
+ignored.
 """
 
 from __future__ import annotations
@@ -19,16 +20,16 @@ Token = NewType("Token", int)
 
 
 class Ending(StrEnum):
-    """Say why a session expired."""
+    """Why a session expired."""
 
     TIMER = "timer"  # the peer did not refresh the session (RFC 4028)
-    NO_ACK = "no-ack"  # a 200 was never acknowledged (RFC 3261 13.3.1.4)
-    DIALOG_GONE = "dialog-gone"  # the peer answered 408 or 481 to us, or nothing at all
+    NO_ACK = "no-ack"  # a 200 was never acknowledged (RFC 3261 section 13.3.1.4)
+    DIALOG_GONE = "dialog-gone"  # the peer answered our request with 408 or 481, or not at all
 
 
 @dataclass(frozen=True, slots=True)
 class Invited:
-    """A new recording session asks to be answered."""
+    """A peer asks for a new recording session."""
 
     session: SessionKey  # its name from now on
     token: Token  # to accept or refuse it
@@ -37,12 +38,12 @@ class Invited:
     offer: bytes | None  # the SDP, None if the peer waits for ours
     metadata: bytes | None  # the rs-metadata as sent
     marks: str = "both"  # which signs of a recording session it carries (sip.message.siprec_marks.marks)
-    replaces: Replaces | None = None  # a dialog it takes the place of: ask `Endpoint.replaced` which
+    replaces: Replaces | None = None  # the dialog that it replaces; `Endpoint.replaced` returns its session
 
 
 @dataclass(frozen=True, slots=True)
 class Reoffered:
-    """The peer changes its offer by re-INVITE or UPDATE."""
+    """The peer sends a new offer by re-INVITE or UPDATE."""
 
     session: SessionKey  # the session
     token: Token  # to accept or refuse it
@@ -54,10 +55,10 @@ class Reoffered:
 
 @dataclass(frozen=True, slots=True)
 class Withdrawn:
-    """A re-INVITE or UPDATE needs no answer any more: it was cancelled, or the session ends (other events say so)."""
+    """A re-INVITE or UPDATE needs no answer any more: it was cancelled, or the session is ending (see other events)."""
 
     session: SessionKey  # the session
-    token: Token  # of the Reoffered that needs no answer any more
+    token: Token  # of the `Reoffered` that was withdrawn
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,16 +74,16 @@ class Informed:
 
 @dataclass(frozen=True, slots=True)
 class Acknowledged:
-    """The peer has our 200."""
+    """The peer has received our 200."""
 
     session: SessionKey  # the session
     answer: bytes | None  # the SDP answer in the ACK, if the offer was ours
-    news: bool = True  # whether a session that is restored from a state of before the ACK would be another
+    news: bool = True  # whether this changes what a restored session would need to know
 
 
 @dataclass(frozen=True, slots=True)
 class HungUp:
-    """The peer ends the session; confirm once everything is durable."""
+    """The peer ends the session; confirm once the recording is durable."""
 
     session: SessionKey  # the session
     token: Token  # to confirm
@@ -92,14 +93,14 @@ class HungUp:
 
 @dataclass(frozen=True, slots=True)
 class Cancelled:
-    """The peer withdrew its first INVITE before it was answered."""
+    """The peer cancelled its first INVITE before it was answered."""
 
     session: SessionKey  # the session
 
 
 @dataclass(frozen=True, slots=True)
 class Expired:
-    """The session ended without a BYE of the peer; ours has been sent where it is due."""
+    """The session ended without a BYE from the peer; we sent a BYE if one was due."""
 
     session: SessionKey  # the session
     reason: Ending  # why
@@ -107,7 +108,7 @@ class Expired:
 
 @dataclass(frozen=True, slots=True)
 class Closed:
-    """The session is over and its name forgotten."""
+    """The session is over and its name is forgotten."""
 
     session: SessionKey  # the session
 
@@ -125,21 +126,21 @@ class Reanswered:
 
 @dataclass(frozen=True, slots=True)
 class Probed:
-    """The peer answered whether it still knows the session, which goes on whatever it said."""
+    """The peer answered whether it still knows the session, which continues whatever the answer is."""
 
     session: SessionKey  # the session
-    status: int  # the final status: 481 and 408 say that it does not; 408 if there was none
+    status: int  # the final status: 481 and 408 mean that it does not; 408 also if there was no answer
 
 
 @dataclass(frozen=True, slots=True)
 class Numbered:
-    """A request of ours took the next CSeq: keep the session's state before it goes out, or a successor repeats it."""
+    """A request of ours took the next CSeq. Save the session before it is sent, or a successor reuses that number."""
 
     session: SessionKey  # the session
 
 
 NOT_OWNER = "not-owner"
-"""Why a request in a dialog is refused whose sender is not its owner; it gets what one of no dialog gets."""
+"""Code for a request in a dialog whose sender is not the owner; it is answered as if there were no such dialog."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,12 +151,12 @@ class Refused:
     method: str  # a method this endpoint knows, else "unknown"
     status: int  # what was answered
     reason: str  # a fixed code word
-    session: SessionKey | None = None  # whose request it was, or would have been, if it came in a dialog
+    session: SessionKey | None = None  # the session of the dialog in which it came, or would have come
 
 
 @dataclass(frozen=True, slots=True)
 class Dropped:
-    """Something was not answered."""
+    """Something was received and not answered."""
 
     flow: Flow | None  # where it came from, if known
     reason: str  # a fixed code word
@@ -183,12 +184,12 @@ Event = (
 class Send:
     """Bytes for the network."""
 
-    flow: Flow  # where to; a stream flow with connection 0 asks for a new connection to its remote address
+    flow: Flow  # where to; a stream flow with connection 0 requests a new connection to its remote address
     data: bytes  # one message
 
 
 @dataclass(frozen=True, slots=True)
 class Close:
-    """Close a connection after everything before it was sent."""
+    """Close a connection once everything queued before it is sent."""
 
     flow: Flow  # the connection

@@ -1,6 +1,6 @@
-"""Session timers of RFC 4028, from the side of the server that answers.
+"""Session timers (RFC 4028) on the side of the server that answers.
 
-The peer is left to refresh wherever it may: some clients cannot take a refresh of ours.
+The peer refreshes whenever it can, because some clients cannot process a refresh from us.
 """
 
 from __future__ import annotations
@@ -11,40 +11,40 @@ from sip.errors import RemoteError
 from sip.message.grammar import params
 from sip.message.headers import Headers
 
-# Longest interval taken over, seconds; ten digits would overflow nothing but make no sense (one week).
+# Longest interval accepted, in seconds (one week).
 MAX_INTERVAL = 604_800
-# The session ends this long before its interval, or a third of it if that is less (RFC 4028 section 10).
+# We end the session this many seconds before its interval, or a third of it if that is less (RFC 4028 section 10).
 MARGIN = 32.0
 
 
 @dataclass(frozen=True, slots=True)
 class SessionTimer:
-    """One agreed interval."""
+    """An agreed session interval."""
 
     # Seconds.
     interval: int
-    # We have to refresh, not the peer.
+    # Whether we refresh, not the peer.
     ours: bool
 
     def fields(self) -> tuple[tuple[str, str], ...]:
-        """Give the header fields of the 2xx that agrees (section 9)."""
+        """Return the header fields of the 2xx that agrees to it (section 9)."""
         if self.ours:
             return (("Session-Expires", f"{self.interval};refresher=uas"),)
         return (("Session-Expires", f"{self.interval};refresher=uac"), ("Require", "timer"))
 
     def expires_after(self) -> float:
-        """Give the seconds from the last refresh to our BYE."""
+        """Return the seconds from the last refresh to our BYE."""
         return self.interval - min(MARGIN, self.interval / 3)
 
     def refresh_after(self) -> float:
-        """Give the seconds from the last refresh to ours, half the interval (section 10)."""
+        """Return the seconds from the last refresh to ours: half the interval (section 10)."""
         return self.interval / 2
 
 
 def negotiate(headers: Headers, minimum: int, current: SessionTimer | None) -> SessionTimer | None:
     """Answer the Session-Expires of a request; raise RemoteError with 422.
 
-    Without the header a running timer goes on as long as the peer knows timers. A Min-SE below ours is no fault.
+    Without that header, a running timer continues if the peer supports timers. A Min-SE below ours is no error.
     """
     supported = "timer" in headers.tokens("Supported") or "timer" in headers.tokens("Require")
     asked = _asked(headers.get("Session-Expires"))
@@ -61,7 +61,7 @@ def negotiate(headers: Headers, minimum: int, current: SessionTimer | None) -> S
 
 
 def _asked(value: str | None) -> tuple[int, str] | None:
-    """Read a Session-Expires value; one that is no number is ignored."""
+    """Read a Session-Expires value; ignore it if it is no number."""
     digits, _, tail = (value or "").partition(";")
     digits = digits.strip()
     if not digits.isascii() or not digits.isdigit():

@@ -1,4 +1,4 @@
-"""Our own requests in a dialog: BYE, re-INVITE, refresh; what their answers mean (RFC 3261 12.2.1, 14.1, 15.1.1)."""
+"""Our own requests in a dialog (BYE, re-INVITE, refresh) and their responses (RFC 3261 12.2.1, 14.1, 15.1.1)."""
 
 from __future__ import annotations
 
@@ -15,32 +15,32 @@ from sip.ua.events import Ending, Expired, Informed, Numbered, Probed, Reanswere
 from sip.ua.session import SNAPSHOT_REQUEST, Session
 from sip.ua.session_state import Phase, PhaseInput
 
-# A request longer than this goes over TCP, lest it be cut into fragments (RFC 3261 section 18.1.1).
+# Requests longer than this go over TCP, so that they are not fragmented (RFC 3261 section 18.1.1).
 LONGEST_DATAGRAM = 1300
-# Longest wait before a re-INVITE that met another is repeated, seconds; we never own the Call-ID (section 14.1).
+# Longest wait in seconds before we repeat a re-INVITE after glare; we never own the Call-ID (section 14.1).
 GLARE_WAIT = 2.0
-# Boundary of our own multipart bodies; nothing we put into them holds it.
+# Boundary of our multipart bodies; nothing that we put into them contains it.
 BOUNDARY = b"srs-recorder-part"
-# Body in which a picture is asked for without RTCP (RFC 5168 section 7).
+# Body that asks for a picture without RTCP (RFC 5168 section 7).
 MEDIA_CONTROL = "application/media_control+xml"
 FAST_UPDATE = (
     b'<?xml version="1.0" encoding="utf-8"?>\r\n<media_control><vc_primitive><to_encoder><picture_fast_update/>'
     b"</to_encoder></vc_primitive></media_control>\r\n"
 )
-# The dialog is not known to the peer any more (section 12.2.1.2).
+# The peer does not know the dialog any more (section 12.2.1.2).
 GONE = frozenset({408, 481})
-# The peer does not take UPDATE after all.
+# The peer does not support UPDATE after all.
 NO_UPDATE = frozenset({405, 501})
 
 
 class UserAgentClient:
-    """Send requests of ours and take their answers."""
+    """Send our requests and process the responses."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
 
     def hang_up(self, session: Session, reason: str, now: float) -> None:
-        """Send BYE; before the ACK of our first 200 it has to wait for that (section 15)."""
+        """Send BYE; before the ACK of our first 200 it has to wait (section 15)."""
         if session.phase is not Phase.RUNNING:
             return
         if session.ack:
@@ -49,7 +49,7 @@ class UserAgentClient:
         self.bye(session, reason, now)
 
     def bye(self, session: Session, reason: str, now: float) -> None:
-        """Send BYE now and forget everything else that was under way."""
+        """Send BYE now and drop everything else that is under way."""
         if not session.hang_up():
             return
         self.withdraw(session, now)
@@ -58,7 +58,7 @@ class UserAgentClient:
         self._request(session, "BYE", extra, b"", now, with_contact=False)
 
     def reoffer(self, session: Session, sdp: bytes, now: float, *, paused: bool) -> None:
-        """Send a re-INVITE with an offer of ours, as soon as no other offer is open."""
+        """Send a re-INVITE with our offer as soon as no other offer is open."""
         session.reoffer(sdp, paused=paused)
         self.catch_up(session, now)
 
@@ -73,12 +73,12 @@ class UserAgentClient:
             self._reinvite(session, session.offers.pending, now)
 
     def flow_found(self, session: Session, before: Flow, now: float) -> None:
-        """Look whether a message has brought a flow where there was none `before`, and send what waited for one.
+        """Note whether a message brought a flow where `before` there was none, and send what waited for it.
 
-        On a stream nothing can be sent to a peer whose connection is gone, mostly with an earlier process of ours,
-        until a connection leads there: one to where the peer listens, or one of its own. The latter is known by the
-        first message of a dialog that comes on it. Dialogs that shared a connection of an earlier process share its
-        next; a certificate tells whether that is of the same peer, an address where there is none (RFC 5923).
+        On a stream, nothing can be sent to a peer whose connection is gone (mostly with an earlier process of ours)
+        until a connection leads to it: one that we open to where it listens, or one that it opens. The latter is
+        recognised by the first message of a dialog on it. Dialogs that shared a connection of an earlier process share
+        the next one, if the certificate shows the same peer, or the address where there is no certificate (RFC 5923).
         """
         flow, alive = session.flow, self._context.alive
         if alive(before) or not alive(flow):
@@ -93,7 +93,7 @@ class UserAgentClient:
                 self._send_waiting(other, now)
 
     def _send_waiting(self, session: Session, now: float) -> None:
-        """Repeat a 200 that waits for its ACK, else do what had to wait."""
+        """Repeat a 200 that waits for its ACK; otherwise do what had to wait."""
         if not session.flow_found():
             return
         if session.ack:
@@ -102,16 +102,17 @@ class UserAgentClient:
             self.catch_up(session, now)
 
     def refresh(self, session: Session, now: float) -> None:
-        """Refresh the session: by UPDATE if the peer takes it, else by offering our last SDP again."""
+        """Refresh the session: by UPDATE if the peer supports it, otherwise by offering our last SDP again."""
         if session.takes_update:
             self._request(session, "UPDATE", self._refresh_lines(session), b"", now)
         elif session.offers.local and not session.offers.pending:
             self.reoffer(session, session.offers.local, now, paused=session.paused)
 
     def ask_snapshot(self, session: Session, reason: str, now: float) -> bool:
-        """Ask for the whole metadata (RFC 7866 section 9.2), only of a peer whose Accept names such requests.
+        """Ask for the complete metadata (RFC 7866 section 9.2), only if the peer's Accept names such requests.
 
-        Others would take the body for SDP. By UPDATE, else by re-INVITE with our last SDP; False if it cannot be now.
+        Other peers would take the body for SDP. Sent by UPDATE, or else by re-INVITE with our last SDP. Return False if
+        it cannot be sent now.
         """
         if not session.count_snapshot():
             return False
@@ -134,9 +135,9 @@ class UserAgentClient:
         return True
 
     def probe(self, session: Session, now: float) -> bool:
-        """Ask whether the peer still knows the dialog; False if it cannot be asked now.
+        """Ask whether the peer still knows the dialog; return False if it cannot be asked now.
 
-        By UPDATE without an offer if it takes that, since some answer an OPTIONS of any dialog (section 11.2).
+        Prefer UPDATE without an offer, since some peers answer an OPTIONS in any dialog (section 11.2).
         """
         if not session.settled or session.probe:
             return False
@@ -148,18 +149,18 @@ class UserAgentClient:
         return True
 
     def ask_picture(self, session: Session, now: float) -> bool:
-        """Ask for a whole picture the old way (RFC 5168) if the Allow of the peer names INFO; False if it cannot be."""
+        """Ask for a full picture by INFO (RFC 5168) if the peer's Allow names it; return False if it cannot be sent."""
         if not session.settled or not session.takes_info:
             return False
         self._request(session, "INFO", "", FAST_UPDATE, now, with_contact=False, kind=MEDIA_CONTROL)
         return True
 
     def answered(self, transaction: ClientTransaction, response: Response, now: float) -> None:
-        """Take a final response to a request of ours."""
+        """Process a final response to a request of ours."""
         session = self._context.sessions.get(transaction.session)
         method = transaction.key[1]
         if method == "INVITE" and response.status < 300:
-            # Whatever became of the session: a 2xx without ACK would be repeated.
+            # Whatever the state of the session: without an ACK the peer would repeat its 2xx.
             self._context.clients.acknowledge(transaction, self._ack(transaction, response))
         if session is None:
             return
@@ -172,7 +173,7 @@ class UserAgentClient:
             self._update_answered(session, response, now)
 
     def expected(self, response: Response, flow: Flow) -> bool:
-        """Tell whether a response comes from where its request went, or from its owner; True if it answers none."""
+        """Return whether a response comes from where its request went, or from the owner; True if it answers none."""
         transaction = self._context.clients.find(response)
         if transaction is None:
             return True
@@ -182,7 +183,7 @@ class UserAgentClient:
         return same_host(flow, transaction.flow) or self._context.authorization(session, flow, None) == ()
 
     def stray(self, response: Response, flow: Flow) -> bool:
-        """Acknowledge a 2xx to a re-INVITE that an earlier process sent; without its ACK the peer would hang up."""
+        """Acknowledge a 2xx to a re-INVITE of an earlier process; without its ACK the peer would hang up."""
         if response.cseq.method != "INVITE" or not 200 <= response.status < 300:
             return False
         ours, theirs = (NameAddr.parse_leniently(response.headers.get(name) or "").tag for name in ("From", "To"))
@@ -197,19 +198,19 @@ class UserAgentClient:
         return True
 
     def timed_out(self, transaction: ClientTransaction, now: float) -> None:
-        """Take it that the peer is gone: nothing came for 32 s."""
+        """Treat the peer as gone: nothing came for 32 s."""
         session = self._context.sessions.get(transaction.session)
         if session is None or self._probed(session, transaction, 408):
             return
         if transaction.key[1] == "BYE":
             self._over(session)
-        elif transaction.key[1] != "INFO":  # a picture that nobody sends is no reason to end a recording
+        elif transaction.key[1] != "INFO":  # an unanswered picture request is no reason to end a recording
             self.gone(session, now, bye=True)
 
     def unsent(self, transaction: ClientTransaction, now: float) -> None:
-        """Go on where no flow leads to the peer: that is a 503, which ends no dialog (RFC 3261 8.1.3.1, 12.2.1.2).
+        """Continue although no flow leads to the peer: this counts as a 503, which ends no dialog (8.1.3.1, 12.2.1.2).
 
-        An offer waits until the peer is heard of again, and is tried now and then.
+        An offer waits until the peer is heard of again, and is retried now and then.
         """
         session = self._context.sessions.get(transaction.session)
         if session is None or self._probed(session, transaction, 408) or session.phase is not Phase.RUNNING:
@@ -217,19 +218,19 @@ class UserAgentClient:
         if transaction.key[1] == "INVITE":
             session.offers.postpone()
             session.wait_for_flow()
-            heard = session.flow.connection in self._context.connections  # of the peer, while this flow was tried
+            heard = session.flow.connection in self._context.connections  # by the peer, while this flow was tried
             session.arm("retry", now if heard else now + GIVE_UP)
         elif transaction.key[1] == "UPDATE":
             session.retry_refresh(now)
 
     def expire(self, session: Session, ending: Ending, now: float) -> None:
-        """End a session of our own accord and say why."""
+        """End a session ourselves and report the reason."""
         if session.phase is Phase.RUNNING:
             self._context.emit(Expired(session.key, ending))
             self.bye(session, ending.value, now)
 
     def gone(self, session: Session, now: float, *, bye: bool) -> None:
-        """End a session whose dialog is lost; a BYE only where the peer may still know it."""
+        """End a session whose dialog is lost; send a BYE only if the peer may still know it."""
         if bye:
             self.expire(session, Ending.DIALOG_GONE, now)
         elif session.turn(PhaseInput.OVER):
@@ -251,7 +252,7 @@ class UserAgentClient:
         context.emit(Withdrawn(session.key, token))
 
     def _probed(self, session: Session, transaction: ClientTransaction, status: int) -> bool:
-        """Tell the user what came of a probe; False if it was another request."""
+        """Report the result of a probe to the user; return False if the request was no probe."""
         if not session.probed(transaction.key[0]):
             return False
         if session.phase is Phase.RUNNING:
@@ -259,7 +260,7 @@ class UserAgentClient:
         return True
 
     def _over(self, session: Session) -> None:
-        """Close after our BYE, whatever was answered: some clients say 405 or 481 and end all the same."""
+        """Close after our BYE whatever the answer was: some clients answer 405 or 481 and still end the session."""
         if session.turn(PhaseInput.OVER):
             self._context.close(session)
 
@@ -306,14 +307,14 @@ class UserAgentClient:
             session.retry_refresh(now)
 
     def _told(self, session: Session, method: str, response: Response, metadata: bytes | None) -> None:
-        """Hand on metadata that came in a response as if they had come in a request (RFC 7866 section 9.1)."""
+        """Report metadata in a response as if they had come in a request (RFC 7866 section 9.1)."""
         if metadata is not None:
             request = Request(method, session.dialog.target, headers=response.headers, body=response.body)
             self._context.emit(Informed(session.key, session.flow, request, metadata, method))
 
     def _refresh_lines(self, session: Session) -> str:
         timer = session.session_timer
-        # Seen from us as the client of this request: whoever refreshed goes on doing so.
+        # We are the client of this request; whoever refreshed so far goes on doing so.
         expires = f"Session-Expires: {timer.interval};refresher={'uac' if timer.ours else 'uas'}\r\n" if timer else ""
         return f"Allow: {ALLOW}\r\nSupported: {SUPPORTED}\r\n{expires}"
 
@@ -328,7 +329,7 @@ class UserAgentClient:
         with_contact: bool = True,
         kind: str = "application/sdp",
     ) -> str:
-        """Send a request and give its branch."""
+        """Send a request and return its branch."""
         dialog = session.dialog
         cseq = dialog.next_cseq()
         if session.phase is Phase.RUNNING:
@@ -338,7 +339,7 @@ class UserAgentClient:
         text = contact(session, self._context.settings.contact_host) if with_contact else ""
         data = dialog.request(method, cseq, _via(flow, branch), text, extra, body, kind)
         if flow.transport == "udp" and len(data) > LONGEST_DATAGRAM:
-            # The peer may not listen on TCP; then the datagram goes out after all.
+            # The peer may not listen on TCP; then the request is sent by datagram after all.
             stream = Flow("tcp", flow.local, flow.remote, 0, flow.listener)
             data = dialog.request(method, cseq, _via(stream, branch), text, extra, body, kind)
             flow, others = stream, [flow, *others]
@@ -346,24 +347,24 @@ class UserAgentClient:
         return branch
 
     def _flows(self, session: Session) -> list[Flow]:
-        """Give the flows to the peer: the living connection of the dialog, then route or Contact, then the last source.
+        """Return the flows to try: the open connection of the dialog, then route or Contact, then the last source.
 
-        A name is looked up by whoever has the sockets. Behind NAT the Contact often leads nowhere; on UDP, where
-        nobody tells, the last source is tried as well when nothing is heard.
+        The transport resolves names. Behind NAT the Contact often leads nowhere, and UDP reports no failure, so there
+        the last source is tried as well when no response comes.
         """
         flow = session.flow
         target = _target(session.dialog.next_hop(), flow)
         if target and not session.reached and not same_host(target, flow):
-            target = None  # whoever sent the INVITE may have named anybody
+            target = None  # the sender of the INVITE may have named any address
         if target and session.owner and self._context.is_foreign(session.owner, target):
-            target = None  # private addresses occur twice: there somebody else would read it, and answer
+            target = None  # private addresses are reused: somebody else could read and answer it there
         if flow.connection:
             alive = [flow] if self._context.alive(flow) else []
             return [*alive, target] if target else alive or [flow]
         return [target, flow] if target and target != flow else [flow]
 
     def _ack(self, transaction: ClientTransaction, response: Response) -> bytes:
-        """Write the ACK of a 2xx, a request of its own (section 13.2.2.4)."""
+        """Write the ACK of a 2xx, which is a request of its own (section 13.2.2.4)."""
         session = self._context.sessions.get(transaction.session)
         number = response.cseq.number
         via = _via(transaction.flow, self._context.branch())
@@ -373,7 +374,7 @@ class UserAgentClient:
 
 
 def _plain(reason: str) -> str:
-    """Leave of a reason what needs no quoting and cannot end a line."""
+    """Remove from a reason what would need quoting or could end a line."""
     return "".join(c for c in reason if c.isascii() and (c.isalnum() or c in " -_."))
 
 
@@ -383,7 +384,7 @@ def _via(flow: Flow, branch: str) -> str:
 
 
 def _target(text: str, flow: Flow) -> Flow | None:
-    """Make a flow to a URI (RFC 3263 without the look-ups): its address, port and transport."""
+    """Return a flow to a URI (RFC 3263 without DNS): its address, port and transport."""
     try:
         uri = Uri.parse(text)
     except MalformedMessage:
@@ -391,12 +392,12 @@ def _target(text: str, flow: Flow) -> Flow | None:
     if uri.scheme not in ("sip", "sips") or not uri.host:
         return None
     transport = (uri.param("transport") or flow.transport).lower()
-    # A peer that came by TLS is never answered in the clear.
+    # A peer that came over TLS is never answered in the clear.
     transport = flow.transport if flow.transport == "tls" or transport not in ("udp", "tcp", "tls") else transport
     port = uri.port or (TLS_PORT if transport == "tls" else UDP_PORT)
     return Flow(transport, flow.local, (uri.host, port), 0, flow.listener, flow.certificate_names)
 
 
 def _peer(flow: Flow) -> tuple[str, str, tuple[str, ...]]:
-    """Tell what two connections of one peer have in common."""
+    """Return what two connections of the same peer have in common."""
     return flow.transport, flow.remote[0], flow.certificate_names

@@ -1,8 +1,8 @@
-"""What the requests of peers mean to a recording server: who is refused, asked about, or answered at once.
+"""Requests from peers: which are refused, which the user is asked about, and which are answered at once.
 
-The user answers the questions that it is asked, by their tokens. What comes in a dialog is for `sip.ua.uas_dialog`.
-Requests outside a dialog that are refused, and OPTIONS, keep no state (RFC 3261 section 8.2.7), so a flood of them
-costs no memory; everything that changes a session has its transaction.
+The user answers questions by their tokens. `sip.ua.uas_dialog` handles requests in a dialog. OPTIONS and refused
+requests outside a dialog keep no state (RFC 3261 section 8.2.7), so a flood of them uses no memory; everything that
+changes a session has a transaction.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ from sip.ua.uac import UserAgentClient
 from sip.ua.uas_dialog import DialogServer
 
 SERVED = frozenset({"INVITE", "ACK", "BYE", "CANCEL", "OPTIONS", "UPDATE", "INFO", "PRACK"})
-# Methods of other RFCs that exist and are not for a recorder: 405 instead of 501 (section 8.2.1).
+# Methods of other RFCs that a recorder does not use: 405 instead of 501 (section 8.2.1).
 FOREIGN = frozenset({"REGISTER", "SUBSCRIBE", "NOTIFY", "PUBLISH", "MESSAGE", "REFER"})
 # A warning as code and text (RFC 3261 section 20.43), or the whole header value.
 Warned = tuple[int, str] | str
-# Name under which we warn: a pseudonym, not an address.
+# Our name in warnings: a pseudonym, not an address.
 WARN_AGENT = "recorder"
 
 
 def shown(method: str) -> str:
-    """Give a method that may be counted: one of a fixed set."""
+    """Return a method name that may be counted: one of a fixed set."""
     return method if method in SERVED or method in FOREIGN else "unknown"
 
 
@@ -46,10 +46,10 @@ class UserAgentServer:
         self._client = client
         self._dialogs = DialogServer(context, client)
 
-    # Network in.
+    # Input from the network.
 
     def receive(self, request: Request, flow: Flow, now: float) -> None:
-        """Take one whole request."""
+        """Process one whole request."""
         try:
             check(request)
         except MalformedMessage as error:
@@ -75,7 +75,7 @@ class UserAgentServer:
             self._out_of_dialog(request, flow, now)
 
     def _again(self, known: ServerTransaction, request: Request, flow: Flow, now: float) -> None:
-        """Answer a request once more, to whom it was answered: an SDP of ours holds keys."""
+        """Repeat an answer, but only to those who got it first: our SDP holds keys."""
         if not self._concerns(known, flow):
             self._stateless(request, flow, 481, NOT_OWNER, session=known.session)
             return
@@ -86,9 +86,9 @@ class UserAgentServer:
             self._dialogs.repeated(session, back, now)
 
     def _displaced(self, transaction: ServerTransaction, request: Request, flow: Flow) -> bool:
-        """Tell whether a request of a dialog's owner meets the transaction of somebody who foretold its branch.
+        """Return whether the owner of a dialog sent a request whose branch somebody else has guessed and used first.
 
-        One whose ACK is awaited stays: whoever copies a branch must not take the place of its first sender either.
+        A transaction whose ACK is awaited stays: nobody may take the place of its first sender by copying a branch.
         """
         other = self._context.sessions.get(transaction.session) if transaction.session else None
         if other and other.ack.transaction == transaction.key:
@@ -101,14 +101,14 @@ class UserAgentServer:
         return not self._concerns(transaction, flow)
 
     def _concerns(self, transaction: ServerTransaction, flow: Flow) -> bool:
-        """Tell whether somebody may go on with a transaction: its own sender, or another host of the owner's."""
+        """Return whether a sender may continue a transaction: its own sender, or another host of the same owner."""
         session = self._context.sessions.get(transaction.session) if transaction.session else None
         if session is None:
             return same_host(flow, transaction.flow)
         return self._context.authorization(session, flow, None, transaction.flow) == ()
 
     def malformed(self, error: MalformedMessage, flow: Flow) -> None:
-        """Answer what could not be read, if its Via could; never an ACK."""
+        """Answer a request that could not be parsed, if its Via could; never an ACK."""
         request = error.request
         if request is None or request.method == "ACK":
             self._context.emit(Dropped(flow, error.code))
@@ -116,7 +116,7 @@ class UserAgentServer:
         self._stateless(request, flow, error.status, error.code)
 
     def unframed(self, error: MalformedMessage, flow: Flow) -> None:
-        """Refuse a message of a stream whose end cannot be found; a fault that is there anyway says more than 400."""
+        """Refuse a message on a stream whose end cannot be found; prefer a more specific error than 400."""
         request = error.request
         if request is None or error.code != "content-length-missing" or request.method == "ACK":
             self.malformed(error, flow)
@@ -130,10 +130,10 @@ class UserAgentServer:
             fault = other
         self._stateless(request, flow, fault.status, fault.code, refusal_fields(fault.status, self._context, request))
 
-    # Answers of the user.
+    # Answers from the user.
 
     def waits(self, token: Token) -> bool:
-        """Tell whether a question still waits for its answer."""
+        """Return whether a question still needs an answer."""
         return self._question(token) is not None
 
     def accept(self, token: Token, sdp: bytes, now: float) -> bool:
@@ -156,7 +156,7 @@ class UserAgentServer:
         if question.method == "INVITE":
             session.await_ack(data, question.transaction, question.cseq, now)
         session.turn(PhaseInput.ACCEPTED)
-        # The interval counts from the 2xx (RFC 4028 section 10).
+        # The interval starts at the 2xx (RFC 4028 section 10).
         session.restart_timer(now)
         self._client.catch_up(session, now)
         return True
@@ -171,7 +171,7 @@ class UserAgentServer:
         warning: Warned | None = None,
         headers: Fields = (),
     ) -> bool:
-        """Answer other than 2xx."""
+        """Answer with a final response other than 2xx."""
         taken = self._take_question(token)
         if taken is None:
             return False
@@ -222,7 +222,7 @@ class UserAgentServer:
         if transaction.reply:
             self._context.servers.respond(transaction, status, transaction.reply.compose(status, fields), now)
 
-    # Inside.
+    # Private.
 
     def _ack(self, request: Request, flow: Flow, now: float) -> None:
         transaction = self._context.servers.find(server_key(request, "INVITE"))
@@ -243,7 +243,7 @@ class UserAgentServer:
             self._context.emit(Dropped(flow, "ack-foreign"))
 
     def _cancel(self, request: Request, flow: Flow, now: float) -> None:
-        """Answer CANCEL itself, then the INVITE it means (section 9.2)."""
+        """Answer the CANCEL, then the INVITE that it names (section 9.2)."""
         transaction = self._context.servers.find(server_key(request, "INVITE"))
         if transaction is None:
             self._stateless(request, flow, 481, "transaction")
@@ -304,12 +304,12 @@ class UserAgentServer:
             session.agree_on(timer)
 
     def _merged(self, request: Request, flow: Flow) -> bool:
-        """Tell whether this INVITE came before by another path; another customer's with the same names is a new one."""
+        """Return whether this INVITE already came by another path; one from another customer is a new one."""
         found = self._context.sessions.made_by(request, request.sender)
         return any(self._context.authorization(session, flow, None) == () for session in found)
 
     def _judge(self, request: Request) -> Contents:
-        """Look for the first of 420, 415, 406 and 421 that applies; raise RemoteError."""
+        """Check for 420, 415, 406 and 421, in this order; raise RemoteError."""
         headers = request.headers
         if unknown_tags(headers):
             raise RemoteError("require", 420)
@@ -327,7 +327,7 @@ class UserAgentServer:
         return found
 
     def _invite(self, request: Request, flow: Flow, found: Contents, now: float) -> Session:
-        """Begin a session and ask the user."""
+        """Start a session and ask the user."""
         context = self._context
         tag = new_tag(context.random)
         reply = Reply.to_request(request, flow, tag)
@@ -361,7 +361,7 @@ class UserAgentServer:
         fields: Fields = (),
         session: str | None = None,
     ) -> None:
-        """Refuse: an INVITE by a transaction, so that its ACK is awaited, anything else without keeping state."""
+        """Refuse an INVITE in a transaction, which waits for the ACK; refuse anything else without keeping state."""
         context = self._context
         if request.method != "INVITE" or len(context.servers) >= context.settings.max_transactions:
             self._stateless(request, flow, status, code, fields, session)

@@ -1,4 +1,4 @@
-"""What requests in a dialog mean: offers, refreshes, metadata, the end (RFC 3261 12.2.2, 14.2, 15.1.2; RFC 3311)."""
+"""Requests in a dialog: offers, refreshes, metadata, BYE (RFC 3261 sections 12.2.2, 14.2, 15.1.2; RFC 3311)."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from sip.ua.session_state import OfferState, Phase, PhaseInput
 from sip.ua.session_timer import negotiate
 from sip.ua.uac import UserAgentClient
 
-# Longest Retry-After of a request that came while another was unanswered, seconds (RFC 3261 section 14.2).
+# Longest Retry-After in seconds for a request that came before the previous one was answered (RFC 3261 section 14.2).
 BUSY_SECONDS = 10
-# What a 469 has to say of the packages we take (RFC 6086 section 4.2.2).
+# Header field of a 469: the packages that we support (RFC 6086 section 4.2.2).
 NO_PACKAGES = (("Recv-Info", ""),)
 
 
@@ -31,7 +31,7 @@ class DialogServer:
         self._client = client
 
     def receive(self, session: Session, request: Request, flow: Flow, now: float) -> None:
-        """Take a request of a known dialog that is no retransmission of its transaction."""
+        """Process a request in a known dialog that is no retransmission."""
         before = session.flow
         self._take(session, request, flow, now)
         self._client.flow_found(session, before, now)
@@ -47,7 +47,7 @@ class DialogServer:
             return
         session.hear(flow)
         if session.phase is Phase.LEAVING and session.token is None and request.method == "BYE":
-            # Repeated after our restart.
+            # The peer repeats it after our restart.
             self._ask_to_leave(session, request, flow, now)
         elif session.phase is not Phase.RUNNING:
             self._out_of_phase(session, request, flow, now)
@@ -61,17 +61,17 @@ class DialogServer:
             self._other(session, request, flow, now)
 
     def repeated(self, session: Session, flow: Flow, now: float) -> None:
-        """Take the flow of a request that came again and was answered again."""
+        """Take the flow of a request that was repeated and answered again."""
         before = session.flow
         session.move_to(flow)
         self._client.flow_found(session, before, now)
 
     def refuse(self, session: Session, request: Request, flow: Flow, now: float, status: int, code: str) -> None:
-        """Refuse a request that is not looked at any further; it moves nothing (RFC 3261 section 12.2.2)."""
+        """Refuse a request without processing it; it changes nothing (RFC 3261 section 12.2.2)."""
         self._answer(session, request, flow, now, status, code, refusal_fields(status, self._context, request))
 
     def acknowledged(self, session: Session, request: Request, flow: Flow, now: float) -> None:
-        """Take the ACK of a 2xx; it may carry the answer to an offer of ours (section 13.2.1)."""
+        """Process the ACK of a 2xx; it may carry the answer to an offer of ours (section 13.2.1)."""
         before = session.flow
         if not session.ack.is_of(request.cseq.number):
             session.hear(before if self._context.alive(before) else flow)
@@ -81,20 +81,19 @@ class DialogServer:
         self._context.servers.settle(session.ack.transaction)
         answers = session.acknowledge()
         answer = contents(request.headers, request.body).offer if answers else None
-        # Where a successor could not repeat the 200 (sip.ua.checkpoint) it need not know that there is nothing to
-        # repeat.
+        # If a successor could not repeat the 200 (`sip.ua.checkpoint`), it need not be told that no repetition is due.
         news = flow.transport == "udp" or flow != before or answers
         self._context.emit(Acknowledged(session.key, answer, news))
         self._client.catch_up(session, now)
         self._client.flow_found(session, before, now)
 
     def fields(self, session: Session) -> Fields:
-        """Give the header fields of a 2xx to INVITE and UPDATE."""
+        """Return the header fields of a 2xx to INVITE and UPDATE."""
         timer = session.session_timer.fields() if session.session_timer else ()
         return (("Contact", contact(session, self._context.settings.contact_host)), *CAPABILITIES, *timer)
 
     def cancel(self, session: Session, now: float) -> None:
-        """End a session whose first INVITE the user has not answered yet, with 487."""
+        """End with 487 a session whose first INVITE the user has not answered yet."""
         question = self._context.questions.get(session.token) if session.token is not None else None
         transaction = self._context.servers.find(question.transaction) if question else None
         if transaction and transaction.reply:
@@ -104,14 +103,14 @@ class DialogServer:
             self._context.close(session)
 
     def withdraw(self, session: Session, now: float) -> None:
-        """Take the CANCEL of a re-INVITE that the user has not answered yet; the session goes on."""
+        """Process the CANCEL of a re-INVITE that the user has not answered yet; the session continues."""
         self._client.withdraw(session, now)
         self._client.catch_up(session, now)
 
     def _out_of_phase(self, session: Session, request: Request, flow: Flow, now: float) -> None:
-        """Answer before the dialog is confirmed and after its end: crossing BYEs both get 200."""
+        """Answer a request before the dialog is confirmed or after its end; crossing BYEs both get 200."""
         if session.phase is Phase.INVITED and request.method == "BYE":
-            # The tag of our 100 is enough for a hasty client: as if it had cancelled (section 15.1.2).
+            # A hasty client may use the tag of our 100; its BYE counts as a CANCEL (section 15.1.2).
             self._answer(session, request, flow, now, 200)
             self.cancel(session, now)
         elif session.phase is Phase.INVITED:
@@ -140,13 +139,13 @@ class DialogServer:
         self._context.emit(HungUp(session.key, token, request, metadata))
 
     def _refresh(self, session: Session, request: Request, flow: Flow, now: float) -> None:
-        """Take a re-INVITE or UPDATE: refuse what cannot be now, refresh target and timer, then see to the body."""
+        """Process a re-INVITE or UPDATE: refuse what is impossible now, update target and timer, then read the body."""
         found = contents(request.headers, request.body)
         offers = found.offer is not None or request.method == "INVITE"
         if offers and session.token is not None:
             self._busy(session, request, flow, now)
             return
-        # It begins no INVITE before it acknowledged the one that an earlier process answered (section 14.1).
+        # The peer starts no INVITE before it has acknowledged the one that an earlier process answered (section 14.1).
         acknowledges = offers and session.ack_is_uncertain
         if offers and session.offers.state is OfferState.OURS and not acknowledges:
             self._answer(session, request, flow, now, 491, "glare")
@@ -182,7 +181,7 @@ class DialogServer:
             token = context.ask(session, key, found.offer is not None, number)
             context.emit(Reoffered(session.key, token, flow, request, found.offer, found.metadata))
             return
-        # Without an offer the media stay as they are: an INVITE is answered with an offer out of our last SDP.
+        # Without an offer the media stay as they are; an INVITE is answered with our last SDP as an offer.
         body = next_offer(session.offers.local, paused=session.paused) if request.method == "INVITE" else b""
         data = reply.compose(200, self.fields(session), body)
         context.servers.respond(transaction, 200, data, now)
@@ -192,7 +191,7 @@ class DialogServer:
         context.emit(Informed(session.key, flow, request, found.metadata, request.method))
 
     def _other(self, session: Session, request: Request, flow: Flow, now: float) -> None:
-        """Answer INFO and OPTIONS; of the packages of RFC 6086 none is ours, but INFO is older than they."""
+        """Answer INFO and OPTIONS. We support no package of RFC 6086, but INFO is older than packages."""
         if request.method == "OPTIONS":
             self._answer(session, request, flow, now, 200, fields=CAPABILITIES)
             return
@@ -217,7 +216,7 @@ class DialogServer:
         code: str = "",
         fields: Fields = (),
     ) -> None:
-        """Answer finally and keep the response for retransmissions."""
+        """Send a final answer and keep it for retransmissions."""
         context = self._context
         reply = Reply.to_request(request, flow, session.key)
         data = reply.compose(status, fields)

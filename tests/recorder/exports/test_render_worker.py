@@ -116,7 +116,7 @@ def test_an_altered_part_is_refused(tmp_path: Path) -> None:
 def test_an_impossible_render_gives_one_sentence(tmp_path: Path) -> None:
     with part_of(tmp_path, "m1", run(LOUD)) as part, output(tmp_path) as (fd, _):
         status, told = work(job_of(Container.MP3, fd, part, streams=3))
-    assert (status, told[-1]["error"]) == (1, "mp3 holds at most 2 channels and this call has 3; take wav or mkv")
+    assert (status, told[-1]["error"]) == (1, "mp3 holds at most 2 channels and this call has 3; choose wav or mkv")
 
 
 def test_a_job_that_is_none_is_refused() -> None:
