@@ -198,7 +198,7 @@ class AuditFiles:
         ours, theirs = (max((mark.head.n for mark in marks), default=0) for marks in (newest, beside))
         if ours < theirs:
             named = f"names entry {ours} and one beside the log {theirs}"
-            return [f"the checkpoint beside the keys {named}: it is too old"]
+            return [f"the checkpoint beside the keys {named}: it is an older copy"]
         return []
 
     def _tail(self, found: Verdict) -> Verdict:
