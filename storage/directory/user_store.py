@@ -41,7 +41,7 @@ from storage.timestamps import from_micros, from_text, to_micros, to_text
 
 __all__ = ["Mapped", "Plan", "Referred", "User", "Users"]
 
-LABEL_DIRECTORY = "directory"  # label of the key of `source_key`; it hangs on the last leaf, which is never cut
+LABEL_DIRECTORY = "directory"  # label of the key of `source_key`: a secret of the last leaf, never cut
 MAX_PAGE = 1000
 MOST_SORTED = 20_000  # users that are opened to sort them by name: 2 s after a change, 5 ms at a time
 READ_AHEAD = 60  # users opened at once when all are read: 5 ms
