@@ -225,8 +225,8 @@ async def _undo(transaction: _Transaction) -> None:
 async def _wait_for_others(connection: AsyncConnection) -> None:
     """Keep other processes from writing before this transaction ends; SQLite did so when it began."""
     if connection.dialect.name == "postgresql":
-        patience = sa.func.set_config("idle_in_transaction_session_timeout", f"{IDLE_SECONDS}s", True)
-        await connection.execute(sa.select(patience, sa.func.pg_advisory_xact_lock(WRITER_LOCK)))
+        timeout = sa.func.set_config("idle_in_transaction_session_timeout", f"{IDLE_SECONDS}s", True)
+        await connection.execute(sa.select(timeout, sa.func.pg_advisory_xact_lock(WRITER_LOCK)))
 
 
 class _NoSuchDatabase(DatabaseAway):
