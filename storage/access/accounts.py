@@ -153,7 +153,7 @@ class Accounts:
         with self._changing() as kept:
             entry = kept.get(id)
             if entry is None:
-                raise AccountsError("this account is not there any more")
+                raise AccountsError("this account no longer exists")
             changed = change(entry.account)
             if changed != entry.account:
                 _check_roles(changed.roles)

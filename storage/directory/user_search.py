@@ -38,7 +38,7 @@ async def find(
         return await users.listed(limit, after, state)
     if order is not None and after:
         if after not in order:
-            raise BadCursor("the user that the page begins after is gone")
+            raise BadCursor("the user that the page begins after no longer exists")
         order = order[order.index(after) + 1 :]
     alternatives = () if text is None else match_keys.asked(text, country)
     found: list[User] = []

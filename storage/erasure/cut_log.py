@@ -143,7 +143,7 @@ def _parse(line: bytes, customer: str) -> Entry:
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise LedgerDamaged("the ledger of erasures is damaged", "restore keys/ from its backup") from None
     if whose != customer:  # another customer's leaves have the same numbers: repeating its cuts would erase calls here
-        raise LedgerDamaged(f"the ledger of erasures of {customer} is another customer's", "bring back the right keys/")
+        raise LedgerDamaged(f"the ledger of erasures of {customer} is another customer's", "restore the right keys/")
     return entry
 
 

@@ -255,4 +255,4 @@ async def _expect_nothing(connection: AsyncConnection, targets: Sequence[Erasure
         asked = sa.select(call_tokens.c.leaf).where(call_tokens.c.day == day, call_tokens.c.leaf.in_(leaves))
         left = left or await connection.scalar(asked.limit(1))
     if left is not None:
-        raise NotErased("rows of an erased call are still there", "look at the database")
+        raise NotErased("rows of an erased call still exist", "check the database")

@@ -88,14 +88,14 @@ def parse(data: bytes) -> dict[str, Any]:
     try:
         found = json.loads(data, object_pairs_hook=_once, parse_constant=_never, parse_float=_never)
     except (ValueError, RecursionError):
-        raise BadReceipt("this is no receipt: it cannot be read") from None
+        raise BadReceipt("this is not a receipt: it cannot be read") from None
     if isinstance(found, dict) and isinstance(found.get("receipt"), dict):
         inner: dict[str, Any] = found["receipt"]
         if found.get("id", inner.get("erasure")) != inner.get("erasure") or found.get("state", "done") != "done":
-            raise BadReceipt("the answer around the receipt does not belong to it")
+            raise BadReceipt("the answer that contains the receipt does not belong to it")
         found = inner
     elif isinstance(found, dict) and found.get("receipt", found) is None:
-        raise BadReceipt("the answer holds no receipt yet: the erasure is not done")
+        raise BadReceipt("the answer contains no receipt yet: the erasure is not done")
     if not isinstance(found, dict):
         raise BadReceipt("this is no receipt")
     return found
@@ -106,16 +106,16 @@ def verify(data: bytes, customer: str, key: Ed25519PublicKey) -> dict[str, Any]:
     receipt = parse(data)
     if set(receipt) != _MEMBERS:
         odd = sorted(set(receipt) ^ _MEMBERS)[0]
-        raise BadReceipt(f"the member {odd!r} is missing" if odd in _MEMBERS else "there is a member too many")
+        raise BadReceipt(f"the member {odd!r} is missing" if odd in _MEMBERS else "there is an unknown member")
     signature, body = receipt["signature"], {k: v for k, v in receipt.items() if k != "signature"}
     try:
         if not isinstance(signature, str) or signature != signature.lower():
             raise ValueError
         key.verify(bytes.fromhex(signature), _statement(body))
     except (ValueError, InvalidSignature):
-        raise BadReceipt("the receipt was changed, or is not of this customer") from None
+        raise BadReceipt("the receipt was changed, or is another customer's") from None
     if receipt["customer"] != customer or receipt["version"] != VERSION:
-        raise BadReceipt("the receipt is of another customer or version")
+        raise BadReceipt("the receipt is another customer's, or has another version")
     return receipt
 
 
@@ -126,9 +126,9 @@ def _statement(document: Mapping[str, Any]) -> bytes:
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        raise ValueError("a member stands twice")
+        raise ValueError("a member occurs twice")
     return found
 
 
 def _never(text: str) -> NoReturn:
-    raise ValueError("no such number is in a receipt")
+    raise ValueError("a receipt contains no such number")

@@ -29,7 +29,7 @@ def disk_errors(what: str) -> Iterator[None]:
         reason = errno.errorcode.get(error.errno or 0, "unknown error")
         if error.errno in _FULL:
             raise NoSpace(f"could not {what}: the disk is full", "free some space on the data disk") from error
-        raise DiskFailed(f"could not {what}: {reason}", "look at the kernel log and the disk") from error
+        raise DiskFailed(f"could not {what}: {reason}", "check the kernel log and the disk") from error
 
 
 class Disk:

@@ -26,7 +26,7 @@ _FORGET = struct.Struct(">8sQ32s")  # magic, generation, secret; then SHA-256 of
 _TREE = struct.Struct(">8sQI12s")  # magic, generation, bytes that follow, nonce
 _SUM = 32
 FORGET_BYTES = _FORGET.size + 2 * _SUM
-_RESTORE = "bring back `keys/` and the root secret of this installation, as `recorder keys restore` does"
+_RESTORE = "restore `keys/` and the root secret of this installation with `recorder keys restore`"
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +114,7 @@ def choose(root: bytes, customer: str, forgets: Sequence[bytes | None], trees: S
         raise KeysWrong(f"the forget secret of {customer} is damaged", _RESTORE)
     if not any(trees):
         raise KeysMissing(f"the key tree of {customer} is not in keys/", _RESTORE)
-    raise KeysWrong(f"the key tree of {customer} does not open: it is damaged or of another time", _RESTORE)
+    raise KeysWrong(f"the key tree of {customer} does not open: it is damaged or from another time", _RESTORE)
 
 
 def _secrets(
@@ -157,7 +157,7 @@ def check_age(customer: str, state: KeyState, copy: bytes | None) -> None:
     """
     if generation_of(copy or b"") <= state.forget.generation:
         return
-    hint = "bring back the newest `keys/`; these would open what was erased since. If no newer ones are left, "
+    hint = "restore the newest `keys/`; these could read what was erased since. If there are no newer ones, use "
     raise KeysOutdated(f"the keys of {customer} are older than its data", hint + "`recorder keys restore --older`")
 
 

@@ -92,7 +92,7 @@ class CustomerKeys:
         disk.make_folder(keys_dir)
         with _locked(files.lock):
             if not files.fresh():
-                hint = "bring back its keys/ folder; new keys would open none of its recordings"
+                hint = "restore its keys/ folder; new keys could not open its recordings"
                 raise KeysExist(f"customer {customer} exists already", hint)
             disk.make_folder(customer_dir)
             _create(files, customer, root.secret, disk, means.get("random", os.urandom))
@@ -129,7 +129,7 @@ class CustomerKeys:
         try:
             return cipher.decrypt(sealed[:NONCE], sealed[NONCE:], context)
         except (InvalidTag, ValueError):
-            raise SealBroken("a sealed value is damaged or of another place") from None
+            raise SealBroken("a sealed value is damaged or from another place") from None
 
     def allocate(self, day: int) -> int:
         """Return an unused leaf of the day, or of the next day that is left if the day was erased.
@@ -143,7 +143,7 @@ class CustomerKeys:
                 return leaf
             if not tree.keeps_day(day):
                 day = _next_day(tree, day)
-        raise KeysError("no recording number of this day is left", "numbers are free again tomorrow")
+        raise KeysError("no recording numbers of this day are left", "numbers are free again tomorrow")
 
     def low(self, day: int) -> bool:
         """Say whether to call `refill`."""
@@ -222,7 +222,7 @@ class CustomerKeys:
                 continue
             self._seen = seen
             return self._state
-        raise KeysError(f"the keys of {self.customer} change too fast to be read")
+        raise KeysError(f"the keys of {self.customer} change too often to be read")
 
     def _cut(self, change: Callable[[KeyTree], list[bool]]) -> bool:
         with _locked(self._files.lock):
@@ -313,7 +313,7 @@ class KeyFiles:
         try:
             status = os.stat(self._watched)
         except OSError as error:
-            hint = "bring back `keys/` of this installation; for a new customer run `recorder init`"
+            hint = "restore `keys/` of this installation; for a new customer run `recorder init`"
             raise KeysMissing(f"the forget secret of {self._customer} is not in keys/", hint) from error
         return status.st_ino, status.st_mtime_ns
 

@@ -147,9 +147,9 @@ class KeyTree:
             raise KeysWrong("the key tree is cut short")
         magic, bits, count = _HEAD.unpack_from(data)
         if magic != _MAGIC or bits != LEAF_BITS:
-            raise KeysWrong("this is no key tree that this version can read")
+            raise KeysWrong("this is not a key tree that this version can read")
         if count > MAX_NODES or len(data) != _HEAD.size + count * _NODE.size:
-            raise KeysWrong("the key tree has not the length it says")
+            raise KeysWrong("the key tree does not have the length that it states")
         return cls(_nodes(data))
 
     def _from_near(self, day: bytes, leaf: int) -> bytes:
@@ -232,7 +232,7 @@ def _nodes(data: bytes) -> dict[tuple[int, int], bytes]:
         leaf = leaf_of(day, number)
         height = LEAF_BITS - depth
         if height < 0 or leaf & ((1 << height) - 1) or leaf < free:
-            raise KeysWrong("the key tree holds nodes that cannot be in one tree")
+            raise KeysWrong("the key tree contains nodes that cannot be in one tree")
         nodes[depth, leaf >> height] = secret
         free = leaf + (1 << height)
     return nodes

@@ -109,7 +109,7 @@ class Leaves:
 
 
 def _open(path: Path, flags: int) -> int:
-    hint = "bring back `keys/` of this installation, as `recorder keys restore` does"
+    hint = "restore `keys/` of this installation with `recorder keys restore`"
     with disk_errors("open the counter of recordings"):
         try:
             fd = os.open(path, flags | os.O_CLOEXEC)

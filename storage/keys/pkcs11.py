@@ -24,7 +24,7 @@ def root_of(place: TokenKey, pin: str) -> bytes:
     with _session(place, pin) as (pkcs11, session):
         key = _find(pkcs11, session, place)
         if key is None:
-            hint = "bring back the token that the recordings were made with; for a new installation run `recorder init`"
+            hint = "use the token that the recordings were made with; for a new installation run `recorder init`"
             raise KeysMissing("the token has no such secret key", hint)
         if key[pkcs11.Attribute.EXTRACTABLE]:
             raise KeysExposed("the key of the root secret can be read out of its token", "make it with EXTRACTABLE off")

@@ -64,7 +64,7 @@ def _pairs(text: str, separator: str, known: frozenset[str]) -> dict[str, str]:
     for pair in text.split(separator) if text else ():
         name, equals, value = pair.partition("=")
         if name == "pin-value":
-            raise ValueError("pin-source=… instead of pin-value: no secret stands in the configuration")
+            raise ValueError("pin-source=… instead of pin-value: the configuration must not contain secrets")
         if name not in known or not equals or not value or name in found:
             raise ValueError(f"each of {', '.join(sorted(known))} at most once, with a value")
         found[name] = value

@@ -14,7 +14,7 @@ ROOT_BYTES = 32
 MAX_PIN = 255  # bytes
 _ROOT = "root secret"
 _PIN = "PIN of the token"
-_MAKE_ONE = "`recorder init` makes one; where recordings exist, bring back theirs: a new one opens none"
+_MAKE_ONE = "`recorder init` makes one; if recordings exist, restore theirs: a new one cannot open them"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ def _place(source: str) -> TokenKey:
     try:
         return TokenKey.parse(source)
     except ValueError as error:
-        raise KeysUnsupported("the token of the root secret is not named as it should be", f"write {error}") from None
+        raise KeysUnsupported("the URI of the root secret's token is not valid", f"write {error}") from None
 
 
 def _pin(place: TokenKey, environ: Mapping[str, str]) -> str:
@@ -57,7 +57,7 @@ def _pin(place: TokenKey, environ: Mapping[str, str]) -> str:
     try:
         return pin.decode()
     except UnicodeDecodeError:
-        raise KeysWrong("the PIN of the token is no text", "write it into its file as one line of UTF-8") from None
+        raise KeysWrong("the PIN of the token is not text", "write it into its file as one line of UTF-8") from None
 
 
 def _secret(source: str, size: int, environ: Mapping[str, str], what: str) -> bytes:
@@ -67,7 +67,9 @@ def _secret(source: str, size: int, environ: Mapping[str, str], what: str) -> by
         return _read(_credential(name, environ), stat.S_IRWXO, size, what)
     if kind == "file" and name:
         return _read(Path(name), stat.S_IRWXG | stat.S_IRWXO, size, what)
-    raise KeysUnsupported("the root secret is given in an unknown way", "write credential:NAME, file:PATH or pkcs11:…")
+    raise KeysUnsupported(
+        "the source of the root secret has an unknown form", "write credential:NAME, file:PATH or pkcs11:…"
+    )
 
 
 def _credential(name: str, environ: Mapping[str, str]) -> Path:

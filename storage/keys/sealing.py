@@ -49,9 +49,9 @@ def unseal(keys: Keys, leaf: int, kind: str, id: str, sealed: bytes) -> dict[str
     try:
         found = json.loads(plain.decode("utf-8", "surrogatepass"))
     except ValueError:
-        raise SealBroken("a sealed value is of an unknown format") from None
+        raise SealBroken("a sealed value has an unknown format") from None
     if not isinstance(found, dict):
-        raise SealBroken("a sealed value is of an unknown format")
+        raise SealBroken("a sealed value has an unknown format")
     return found
 
 

@@ -112,10 +112,10 @@ def known_as(user: User, at: datetime) -> str:
 
 Verdict = tuple[bool, str]
 _SURE: Verdict = (True, "It was the person's at that time.")
-_NAME: Verdict = (False, "Only the name matches; several people may go by it.")
+_NAME: Verdict = (False, "Only the name matches; several people may have it.")
 _SEVERAL: Verdict = (False, "The directory gives it to several people at that time.")
 _OVER_TIME: Verdict = (False, "The directory gives it to several people over time; name the user to tell them apart.")
-_OVER: Verdict = (False, "It was the person's at another time, and nobody's then.")
+_OVER: Verdict = (False, "It was the person's at another time, and nobody's at that time.")
 _ANOTHERS: Verdict = (False, "The directory gives it to somebody else at another time.")
 _OTHER_PARTY: Verdict = (False, "Only the name matches; the directory takes the party for somebody else.")
 

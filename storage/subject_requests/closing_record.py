@@ -69,9 +69,9 @@ def verify(document: Mapping[str, Any], customer: str, key: Ed25519PublicKey) ->
     try:
         key.verify(bytes.fromhex(document["signature"]), _statement(body))
     except (KeyError, TypeError, ValueError, InvalidSignature):
-        raise BadReceipt("the record was changed, or is not of this customer") from None
+        raise BadReceipt("the record was changed, or is another customer's") from None
     if body.get("customer") != customer or body.get("version") != VERSION:
-        raise BadReceipt("the record is of another customer or version")
+        raise BadReceipt("the record is another customer's, or has another version")
 
 
 def _statement(document: Mapping[str, Any]) -> bytes:

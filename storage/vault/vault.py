@@ -71,7 +71,7 @@ class Vault:
     def make(self, draft: Draft) -> NewPart:
         """Create the file of a part and write its header; raise PartExists or NoSpace."""
         if os.path.lexists(draft.final):
-            raise PartExists("this part is finished already", "take the next number")
+            raise PartExists("this part is already finished", "take the next number")
         header = draft.header
         with disk_errors("create a part of a recording"):
             fd = self._make(draft.place)
@@ -106,7 +106,7 @@ class Vault:
         try:
             return os.open(path, flags, PRIVATE_FILE)
         except FileExistsError:
-            raise PartExists("this part is being written already", "take the next number") from None
+            raise PartExists("this part is already being written", "take the next number") from None
         except FileNotFoundError:
             make_apart(self._open)
             return os.open(path, flags, PRIVATE_FILE)
