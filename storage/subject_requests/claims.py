@@ -51,9 +51,9 @@ class Match:
     party: int
     """Number of the party."""
     claim: Claim
-    """What it goes by."""
+    """The claim that fits it."""
     sure: bool
-    """No doubt is known."""
+    """Whether it certainly is the person."""
     why: str
     """A sentence for the administrator, without names."""
 

@@ -1,9 +1,9 @@
-"""Make everything written so far durable, for many callers with one system call, and watch the free space.
+"""Make everything written so far durable, for many callers with one system call.
 
-`syncfs` writes the whole data file system back at once, so a thousand parts cost one call. When it fails the kernel
-reports that once and forgets the lost pages: a second call would succeed and prove nothing. So a failure is final for
-everything written before it: the waiters get SyncFailed, `epoch` grows, and whoever wrote in an older epoch abandons
-the part and begins a new one.
+`syncfs` writes back the whole data file system, so a thousand parts cost one call. If it fails, the kernel reports the
+failure once and forgets the lost pages; a second call would succeed and prove nothing. A failure is therefore final for
+everything written before it: the waiting callers get SyncFailed, `epoch` grows, and a caller that wrote in an older
+epoch abandons the part and begins a new one.
 """
 
 import ctypes
