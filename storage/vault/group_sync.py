@@ -21,9 +21,6 @@ _LIBC = ctypes.CDLL(None, use_errno=True)
 _HINT = "the disk lost data: check the kernel log; parts being written continue in new files"
 
 
-# 0 where the file system does not count them
-
-
 def syncfs(fd: int) -> None:
     """Write back the file system of `fd`; raise OSError."""
     if _LIBC.syncfs(fd) != 0:
