@@ -1,1 +1,1 @@
-"""Keep recordings so that they can be found, proven and forgotten: vault, keys, database, retention, audit."""
+"""Store recordings so that they can be found, verified and erased: vault, keys, database, retention, audit."""

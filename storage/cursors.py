@@ -1,4 +1,4 @@
-"""Cursors: where the next page of a list begins, as text that a client sends back as it is.
+"""Cursors: where the next page of a list begins, as text that clients send back unchanged.
 
 MICROSECONDS.ID        lists by time: erasures, exports, data subject requests; part of those of calls
 """
@@ -12,19 +12,19 @@ _BY_TIME = re.compile(r"([0-9]{1,17})\.(.{36})")  # 17 digits of microseconds: u
 
 
 class BadCursor(StorageError):
-    """The cursor of a list was not made here."""
+    """The cursor is not one that this list returned."""
 
     def __init__(self, message: str = "the cursor was not made here") -> None:
         super().__init__(message)
 
 
 def by_time(micros: int, id: str) -> str:
-    """Write the cursor of a page that ends with this row, in a list by time and id."""
+    """Return the cursor of a page that ends with this row, in a list by time and id."""
     return f"{micros}.{id}"
 
 
 def read_by_time(cursor: str) -> tuple[int, str]:
-    """Return time and id of the row that the page before ended with; raises BadCursor."""
+    """Return time and id of the last row of the previous page; raises BadCursor."""
     found = _BY_TIME.fullmatch(cursor)
     if found is None or not is_id(found[2]):
         raise BadCursor

@@ -1,4 +1,4 @@
-"""Everything that can go wrong in storage; messages hold ids, offsets and names of files, never personal data."""
+"""The errors of storage; messages contain ids, offsets and file names, never personal data."""
 
 
 class StorageError(Exception):
@@ -13,7 +13,7 @@ class StorageError(Exception):
 
 
 class DamagedPart(StorageError):
-    """A part is not what was written; `offset` is the first byte of the file that cannot be trusted."""
+    """A part is not as it was written; `offset` is the first byte of the file that cannot be trusted."""
 
     def __init__(self, message: str, offset: int, hint: str = "") -> None:
         super().__init__(f"{message} (offset {offset})", hint)
@@ -21,19 +21,19 @@ class DamagedPart(StorageError):
 
 
 class Torn(DamagedPart):
-    """The end is missing: everything before `offset` is genuine."""
+    """The end is missing; everything before `offset` is genuine."""
 
 
 class Forged(DamagedPart):
-    """Bytes are there that were not written so: altered, moved, or of another part, call, customer or key."""
+    """Bytes were altered or moved, or belong to another part, call, customer or key."""
 
 
 class BadEnd(Torn, Forged):
-    """The last, shorter segment fails: cut inside or altered, which no reader can tell apart."""
+    """The last, shorter segment fails; a reader cannot tell whether it was cut or altered."""
 
 
 class PartFull(StorageError):
-    """The part has reached the last segment its format can number: begin a new part."""
+    """The part has no segment numbers left; begin a new part."""
 
 
 class PartExists(StorageError):
@@ -48,14 +48,14 @@ class PartMissing(StorageError):
 
 
 class Incomplete(StorageError):
-    """The index of a customer and all that needs it could not be opened; the daemon tries again."""
+    """The index of a customer, and what needs it, could not be opened; the daemon tries again."""
 
 
 # --- keys -----------------------------------------------------------------------------------------------------------
 
 
 class Forgotten(StorageError):
-    """The key was erased on purpose; nobody can bring it back."""
+    """The key was erased on purpose; it cannot be recovered."""
 
 
 class SealBroken(StorageError):
@@ -67,19 +67,19 @@ class KeysError(StorageError):
 
 
 class KeysMissing(KeysError):
-    """A secret or a file of `keys/` is not there."""
+    """A secret or a file of `keys/` does not exist."""
 
 
 class KeysWrong(KeysError):
-    """A secret is there but does not fit: wrong root secret, another customer's file, or damage."""
+    """A secret exists but does not fit: wrong root secret, another customer's file, or damage."""
 
 
 class KeysOutdated(KeysWrong):
-    """The keys are older than the data beside them: they would open again what was erased since."""
+    """The keys are older than the data beside them, so they could read what was erased since."""
 
 
 class KeysExposed(KeysError):
-    """A secret may be read by others than its owner."""
+    """Others than its owner may read a secret."""
 
 
 class KeysExist(KeysError):
@@ -94,19 +94,19 @@ class KeysUnsupported(KeysError):
 
 
 class DatabaseFault(StorageError):
-    """The database refused a statement: a fault of this program."""
+    """The database refused a statement, which is a bug of this program."""
 
 
 # --- disk -----------------------------------------------------------------------------------------------------------
 
 
 class NoSpace(StorageError):
-    """The disk or its quota is full; what was there before is unchanged."""
+    """The disk or its quota is full; the old content is unchanged."""
 
 
 class DiskFailed(StorageError):
-    """The operating system refused to read or write; the text is its own."""
+    """The operating system refused to read or write; the message contains its text."""
 
 
 class SyncFailed(StorageError):
-    """Data written before may be lost; calling sync again proves nothing."""
+    """Data written earlier may be lost; calling sync again would prove nothing."""

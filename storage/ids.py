@@ -1,4 +1,4 @@
-"""Random ids, and what an id of a call looks like."""
+"""Random ids, and the form of a call's id."""
 
 import re
 import uuid
@@ -13,5 +13,5 @@ def new_id(random: Callable[[int], bytes]) -> str:
 
 
 def is_id(text: str) -> bool:
-    """Say whether a text has the form of an id, so that it can say nothing about anybody."""
+    """Say whether a text has the form of an id, so that it cannot be personal data."""
     return _ID.fullmatch(text) is not None

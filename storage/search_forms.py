@@ -1,17 +1,17 @@
-"""Canonical forms of the ways in which a person can be written: numbers, URIs, e-mail addresses, names.
+"""Canonical forms of the identities of a person: numbers, URIs, e-mail addresses, names; pure.
 
-Theory of operation. A stored party is turned into a few short *forms*; each form becomes one search token. A
-question is turned into *needles*. A needle names one form to look up (`probe`) and what must hold among all forms of
-a call found that way (`every`, `tail`), so that the token finds few candidates and the sealed forms of the call
-decide. The forms:
+Theory of operation. A stored party is turned into a few short *forms*, and each form becomes one search token. A query
+is turned into *needles*. A needle names one form to look up (`probe`) and what all forms of a call found that way must
+also meet (`every`, `tail`). The token therefore finds a few candidates, and the sealed forms of the call decide. The
+forms:
 
     e:+49301234567    a number in E.164                 t:234567    its last six digits
     x:4711            a number that has no E.164 form   u:a@b.c     address of record, e-mail, UPN or user id
     w:mueller         one word of a name                p:jorg muller   two words of one name, sorted
     c:ucid:0001…      a name of the call in a system that recordings of the same call share
-    k:1b4e28ba-…      a user who may be a party, where several may be
+    k:1b4e28ba-…      a candidate: a user who may be the party, if several may
 
-Both sides run the same code, so any two spellings that mean the same meet.
+Both sides run the same code, so any two spellings of the same identity match.
 """
 
 import re
@@ -23,26 +23,26 @@ from itertools import combinations, islice, pairwise
 from pathlib import Path
 from urllib.parse import unquote
 
-TAIL_DIGITS = 6  # fewer single nobody out: among a million calls they would match hundreds by chance
-MIN_E164, MAX_E164 = 7, 15  # digits; E.164 section 6.1 sets the upper one, shorter ones are service codes
+TAIL_DIGITS = 6  # fewer do not identify anybody: among a million calls they would match hundreds by chance
+MIN_E164, MAX_E164 = 7, 15  # digits; E.164 section 6.1 sets the maximum, shorter numbers are service codes
 MAX_TEXT = 512  # characters read of one value; a longer one is not an identity but an attack
 MAX_WORDS = 12  # single words kept of a name
 MAX_PAIRED = 6  # words of a name that are also kept in pairs: 15 pairs at most
-MAX_PAIRS_ASKED = 3  # pairs of a question that are checked; three already single out one person
+MAX_PAIRS_ASKED = 3  # pairs of a query that are checked; three are enough to identify one person
 MAX_ALSO = 8  # further addresses of one party
 MAX_CANDIDATES = 25  # users who may be one party; a number that more people share is a switchboard's
 MAX_NAMES = 3  # names of a call by which its other recordings are found; each costs a token
-NAMING = ("e:", "x:", "u:")  # forms that name somebody; last digits and words of names mean several people
+NAMING = ("e:", "x:", "u:")  # forms that identify somebody; last digits and words of names fit several people
 MAX_FORMS = 1024  # forms of one call: conferences of about 80 people
 
 _NUMBER = re.compile(r"\+?[\d\s()./\u2010-\u2015\u2212·-]+")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(.*)", re.DOTALL)
 _UUID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}")
 _WORD = re.compile(r"[^\W_]+")
-_INSIDE = re.compile("['\u2019\u02bc`\u00b4]")  # apostrophes do not part a word: O'Hara is one name
+_INSIDE = re.compile("['\u2019\u02bc`\u00b4]")  # apostrophes do not split a word: O'Hara is one name
 _NAME_ADDRESS = re.compile(r".*<([^<>]+)>[^<>]*", re.DOTALL)
 
-# Letters that do not fall apart into a base letter and a mark; and spellings where a letter is not on the keyboard.
+# Letters that do not decompose into a base letter and a mark, and spellings for keyboards that lack a letter.
 _PLAIN = str.maketrans(
     {"ø": "o", "æ": "ae", "œ": "oe", "ł": "l", "đ": "d", "ð": "d", "þ": "th", "ı": "i", "ħ": "h", "ŧ": "t"}
 )
@@ -51,7 +51,7 @@ _SPELT = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "ø": "oe", "å": "a
 
 @dataclass(frozen=True, slots=True)
 class Needle:
-    """One way in which a question can be met; a question is met if any of its needles is."""
+    """One way to meet a query; a query is met if any of its needles is."""
 
     probe: str
     """The form whose token is looked up."""
@@ -61,7 +61,7 @@ class Needle:
     """Digits with which a number of the call must end."""
 
     def meets(self, forms: Iterable[str]) -> bool:
-        """Say whether a call with these forms is meant."""
+        """Say whether a call with these forms meets this needle."""
         have = frozenset(forms)
         if self.probe not in have or not have.issuperset(self.every):
             return False
@@ -69,7 +69,7 @@ class Needle:
 
 
 def fold(text: str) -> str:
-    """Fold case, width, marks and invisible characters away: `Ößling` becomes `ossling`."""
+    """Remove case, width, marks and invisible characters: `Ößling` becomes `ossling`."""
     if text.isascii():
         return text[:MAX_TEXT].lower()
     flat = unicodedata.normalize("NFKC", text[:MAX_TEXT]).casefold().translate(_PLAIN)
@@ -78,14 +78,14 @@ def fold(text: str) -> str:
 
 
 def spell(text: str) -> str:
-    """Fold like `fold`, with umlauts written as two letters: `Ößling` becomes `oessling`."""
+    """Do the same as `fold`, but write umlauts as two letters: `Ößling` becomes `oessling`."""
     if text.isascii():
         return text[:MAX_TEXT].lower()
     return fold(unicodedata.normalize("NFKC", text[:MAX_TEXT]).casefold().translate(_SPELT))
 
 
 def numbers(text: str, country: str) -> tuple[str, ...]:
-    """Read a written number as E.164: once, or twice where it has no plus and may begin with the country's own code."""
+    """Parse a number to E.164; two results if it has no plus and may begin with the country's own code."""
     text = _plain_number(text)
     digits = _digits(text)
     if text.startswith("+"):
@@ -104,7 +104,7 @@ def numbers(text: str, country: str) -> tuple[str, ...]:
 
 
 def is_country(code: str) -> bool:
-    """Say whether numbers of this country can be read: `GB` is one, `UK` is none."""
+    """Say whether numbers of this country can be parsed: `GB` is a country, `UK` is not."""
     if re.fullmatch("[A-Z]{2}", code) and _has_plan(code):
         return True
     import phonenumbers
@@ -113,17 +113,17 @@ def is_country(code: str) -> bool:
 
 
 def _has_plan(region: str) -> bool:
-    """Tell whether the library has a file for a region, without the 20 ms of loading it that each start would wait."""
+    """Say whether the library has a file for a region, without loading it, which would delay each start by 20 ms."""
     spec = find_spec("phonenumbers")
     places = (spec and spec.submodule_search_locations) or ()
     return any(Path(place, "data", f"region_{region}.py").is_file() for place in places)
 
 
 def stored(party: Mapping[str, object], country: str) -> tuple[str, ...]:
-    """List the forms under which one party of a call can be found.
+    """Return the forms under which one party of a call can be found.
 
-    Reads name, number, uri, user_id, email, upn, `also`: a list of further addresses and numbers, and
-    `user_candidates`: ids of users, none of whom can be told to be the one.
+    Reads name, number, uri, user_id, email, upn, `also` (a list of further addresses and numbers) and
+    `user_candidates` (ids of users who may be the party).
     """
     forms: list[str] = [f"k:{id}" for id in _candidates(party)]
     number = party.get("number")
@@ -140,30 +140,30 @@ def stored(party: Mapping[str, object], country: str) -> tuple[str, ...]:
 
 
 def also(party: Mapping[str, object]) -> list[str]:
-    """List the further addresses and numbers of a party, at most MAX_ALSO."""
+    """Return the further addresses and numbers of a party, at most MAX_ALSO."""
     further = party.get("also")
     return [str(value) for value in further[:MAX_ALSO]] if isinstance(further, list) else []
 
 
 def naming(value: str, country: str, known: object = None) -> tuple[str, ...]:
-    """List the forms of one value that name somebody; those of the number that is `known` already are left out."""
+    """Return the forms of one value that identify somebody, without those of the number `known`."""
     found = _of_value(value[:MAX_TEXT].strip(), country, known)
     return tuple(dict.fromkeys(form for form in found if form[:2] in NAMING))
 
 
 def stored_of(parties: Iterable[Mapping[str, object]], country: str) -> tuple[str, ...]:
-    """List the forms of all parties of a call, each once, at most MAX_FORMS."""
+    """Return the forms of all parties of a call, each once, at most MAX_FORMS."""
     found = dict.fromkeys(form for party in parties for form in stored(party, country))
     return tuple(found)[:MAX_FORMS]
 
 
 def of_names(names: Iterable[str]) -> tuple[str, ...]:
-    """List the forms by which recordings of one call are found: of its names, the surest first, at most MAX_NAMES."""
+    """Return the forms by which recordings of one call are found: its names, most certain first, at most MAX_NAMES."""
     return tuple(f"c:{name[:MAX_TEXT]}" for name in islice(names, MAX_NAMES))
 
 
 def asked(text: str, country: str, *, exact: bool = False) -> tuple[Needle, ...]:
-    """Turn a question in any spelling into needles; `exact` leaves out last digits, which may mean several people."""
+    """Parse a query in any spelling into needles; `exact` ignores last digits, which may fit several people."""
     text = text[:MAX_TEXT].strip()
     if named := _NAME_ADDRESS.fullmatch(text):
         text = named[1].strip()
@@ -175,13 +175,13 @@ def asked(text: str, country: str, *, exact: bool = False) -> tuple[Needle, ...]
 
 
 def is_number(text: str) -> bool:
-    """Say whether a text is nothing but a telephone number in some writing."""
+    """Say whether a text is a telephone number in some notation, and nothing else."""
     text = _plain_number(text)
     return bool(_NUMBER.fullmatch(text)) and len(_digits(text)) >= 2
 
 
 def address(text: str) -> str:
-    """Canonical form of an address of record, e-mail address, UPN or id: no scheme, port, parameters or case."""
+    """Return the canonical form of an address of record, e-mail address, UPN or id, without scheme or port."""
     scheme, rest = _scheme(text)
     if scheme and scheme not in ("sip", "sips", "mailto", "im", "xmpp", "h323", "pres"):
         return fold(text)
@@ -191,7 +191,7 @@ def address(text: str) -> str:
 
 
 def _plain_number(text: str) -> str:
-    """Write full-width and Arabic digits as ASCII ones and take invisible marks away."""
+    """Replace full-width and Arabic digits by ASCII digits, and remove invisible marks."""
     if text.isascii():
         return text[:MAX_TEXT].strip()
     flat = unicodedata.normalize("NFKC", text[:MAX_TEXT]).strip()
@@ -231,7 +231,7 @@ def _valid(e164: str | None) -> bool:
 def _scheme(text: str) -> tuple[str, str]:
     found = _SCHEME.fullmatch(text)
     if not found or ("@" in text and "@" not in found[2]) or found[2].isdigit():
-        return "", text  # host:port is no scheme
+        return "", text  # host:port is not a scheme
     return found[1].lower(), found[2].removeprefix("//")
 
 
@@ -245,7 +245,7 @@ def _host(text: str) -> str:
 
 
 def _telephone(text: str) -> str | None:
-    """Find the number in a tel: URI or in the user part of another one (RFC 3966 5.1.5, RFC 3261 19.1.6)."""
+    """Return the number in a tel: URI, or in the user part of another one (RFC 3966 5.1.5, RFC 3261 19.1.6)."""
     scheme, rest = _scheme(text)
     if scheme != "tel":
         user, at, _ = rest.partition("@")
@@ -257,7 +257,7 @@ def _telephone(text: str) -> str | None:
 
 
 def _number_forms(text: str, country: str) -> list[str]:
-    """List the forms that a number itself has, stored or asked for: in E.164, or its digits if it has no such form."""
+    """Return the forms of a number, stored or searched: in E.164, or its digits if it has no such form."""
     digits = _digits(_plain_number(text))
     if len(digits) < 2:
         return []
@@ -270,7 +270,7 @@ def _of_number(text: str, country: str) -> list[str]:
 
 
 def _of_value(text: str, country: str, known: object = None) -> list[str]:
-    """List the forms of one value; those of the number that is `known` already are left out."""
+    """Return the forms of one value, without those of the number `known`."""
     if is_number(text):
         return _of_number(text, country)
     if _scheme(text)[0] == "tel":
@@ -317,7 +317,7 @@ def _ask_address(text: str, country: str, exact: bool) -> tuple[Needle, ...]:
     if _scheme(text)[0] == "tel":
         return _ask_number(number or "", country, exact) if is_number(number or "") else ()
     needles = [Needle(f"u:{address(text)}")]
-    if number:  # a few digits beside a host are an extension there: the address says it better
+    if number:  # a few digits before a host are an extension there; the address identifies it better
         needles += [Needle(form) for form in _number_forms(number, country) if form.startswith("e:")]
     return tuple(needles)
 
@@ -337,5 +337,5 @@ def _ask_name(text: str) -> tuple[Needle, ...]:
 
 def _ask_words(words: Sequence[str]) -> Needle:
     pairs = [_pair(a, b) for a, b in pairwise(words[:MAX_PAIRED])]
-    pairs.sort(key=len, reverse=True)  # long words are rare words
+    pairs.sort(key=len, reverse=True)  # long words are rare
     return Needle(pairs[0], (*pairs[1:MAX_PAIRS_ASKED], *(f"w:{w}" for w in words[:MAX_WORDS])))

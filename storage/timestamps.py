@@ -1,4 +1,4 @@
-"""Times as the databases and documents keep them."""
+"""Times in the forms that databases and documents use."""
 
 from datetime import UTC, datetime, timedelta
 from typing import overload
@@ -8,19 +8,19 @@ _MICROSECOND = timedelta(microseconds=1)
 
 
 def to_micros(moment: datetime) -> int:
-    """Count microseconds since 1970-01-01 UTC, exactly; raises ValueError for a time without a zone."""
+    """Return microseconds since 1970-01-01 UTC, exact; raises ValueError for a time without a zone."""
     if moment.tzinfo is None:
         raise ValueError("a time needs its zone")
     return (moment - EPOCH) // _MICROSECOND
 
 
 def from_micros(micros: int) -> datetime:
-    """Turn microseconds since 1970-01-01 UTC into a time in UTC."""
+    """Return the time in UTC for microseconds since 1970-01-01 UTC."""
     return EPOCH + timedelta(microseconds=micros)
 
 
 def to_text(moment: datetime) -> str:
-    """Write a time as RFC 3339 in UTC with microseconds, always 27 characters, so that text order is time order."""
+    """Return RFC 3339 text in UTC with microseconds, always 27 characters, so that text order is time order."""
     utc = moment.astimezone(UTC).replace(tzinfo=None)
     return f"{utc.isoformat(timespec='microseconds')}Z"  # strftime writes the year 1 as "1" (glibc)
 
@@ -32,7 +32,7 @@ def rfc3339(at: None) -> None: ...
 @overload
 def rfc3339(at: datetime | None) -> str | None: ...
 def rfc3339(at: datetime | None) -> str | None:
-    """Write a time as RFC 3339 in UTC with milliseconds, as documents and answers show it."""
+    """Return RFC 3339 text in UTC with milliseconds, for documents and answers."""
     if at is None:
         return None
     if at.tzinfo is not UTC:
@@ -41,7 +41,7 @@ def rfc3339(at: datetime | None) -> str | None:
 
 
 def from_text(text: str) -> datetime:
-    """Read an RFC 3339 time; raises ValueError for anything else or a time without a zone."""
+    """Parse an RFC 3339 time; raises ValueError for anything else, or for a time without a zone."""
     moment = datetime.fromisoformat(text)
     if moment.tzinfo is None:
         raise ValueError("a time needs its zone")
@@ -49,5 +49,5 @@ def from_text(text: str) -> datetime:
 
 
 def day_of(moment: datetime) -> int:
-    """Count whole days since 1970-01-01 UTC."""
+    """Return whole days since 1970-01-01 UTC."""
     return (moment - EPOCH).days

@@ -1,39 +1,39 @@
-"""Token buckets: how often each of many keys may do something; pure, time comes in as an argument."""
+"""Token buckets: limit how often each of many keys may do something; pure, time comes in as an argument."""
 
 import math
 from collections import OrderedDict
 from dataclasses import dataclass
 
 MAX_KEYS = 10_000
-"""Buckets kept; the one unused for longest goes, and it is full again by then unless 10,000 others were as busy."""
+"""Buckets kept. The least recently used one is dropped; it is full again unless 10,000 others were as busy."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """What is allowed to one key."""
+    """The limit for one key."""
 
     per_second: float
-    """Tokens a second for any length of time."""
+    """Tokens a second in the long run."""
     burst: float
     """Tokens at once after a pause."""
 
 
 class TokenBuckets:
-    """One bucket for every key."""
+    """One bucket for each key."""
 
     def __init__(self, max_keys: int = MAX_KEYS) -> None:
         self._max_keys = max_keys
-        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()  # key: level, time of it
+        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()  # key: level, time of that level
 
     def __len__(self) -> int:
         return len(self._buckets)
 
     def take(self, key: str, rate: Rate, now: float) -> int:
-        """Take one token at monotonic time `now`; return 0, or after how many whole seconds to come back."""
+        """Take one token at monotonic time `now`; return 0, or the whole seconds after which to try again."""
         level, at = self._buckets.pop(key, (rate.burst, now))
         level = min(rate.burst, level + max(0.0, now - at) * rate.per_second)
         granted = level >= 1.0
-        self._buckets[key] = (level - 1.0 if granted else level, now)  # the newest stands last
+        self._buckets[key] = (level - 1.0 if granted else level, now)  # the newest is last
         while len(self._buckets) > self._max_keys:
             self._buckets.popitem(last=False)
         return 0 if granted else max(1, math.ceil((1.0 - level) / rate.per_second))

@@ -1,4 +1,4 @@
-"""Somebody who may sign in to the page: roles, password, second factors, and how that becomes a document and back.
+"""An account that may sign in to the page: roles, password, second factors, and its form as a document.
 
 `stamp` grows whenever sessions of this account must end: another password, other roles, disabled.
 """
@@ -10,13 +10,13 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from storage.access.actor import MAX_NAME as MAX_NAME
-from storage.access.actor import canonical as canonical  # by which an account is found, too
+from storage.access.actor import canonical as canonical  # accounts are found by it, too
 from storage.timestamps import from_text, to_text
 
-MAX_PASSKEYS = 20  # of one account; people have one a device
-MAX_PLACES = 12  # networks of one account that are remembered: home, office, telephone, some travels; and addresses
-PLACE_LASTS = timedelta(days=180)  # since the last sign-in from there; then it is as new as any other
-PLACE_BYTES = 16  # of a digest: two networks never share one
+MAX_PASSKEYS = 20  # of one account; people have one for each device
+MAX_PLACES = 12  # networks, and addresses, remembered of one account: home, office, telephone, some travels
+PLACE_LASTS = timedelta(days=180)  # since the last sign-in from there; after that, it counts as new
+PLACE_BYTES = 16  # of a digest: long enough that no two networks share one
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class Invitation:
     digest: str = field(repr=False)
     """SHA-256 of customer and secret."""
     expires_at: datetime
-    """From when on it is worth nothing."""
+    """When it expires."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +38,11 @@ class Passkey:
     data: str = field(repr=False)
     """Attested credential data as the browser sent them, hex."""
     label: str = field(repr=False)
-    """What its owner calls it."""
+    """Name that its owner gave it."""
     created_at: datetime
-    """When it was put on file."""
+    """When it was registered."""
     count: int = 0
-    """The authenticator's counter when it was last used; 0 where it has none."""
+    """The authenticator's counter at the last use; 0 if it has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +50,9 @@ class Place:
     """A network or an address that an account signed in from."""
 
     digest: str
-    """Of the account's id and the network or address, hex; neither is kept itself."""
+    """Digest of the account's id and the network or address, hex; neither is stored itself."""
     seen_at: datetime
-    """When it last did."""
+    """When it last signed in from there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,33 +62,33 @@ class Account:
     id: str
     """Random id."""
     name: str = field(repr=False)
-    """What one signs in with, and what the audit log says."""
+    """Name to sign in with, which the audit log also shows."""
     roles: tuple[str, ...]
-    """What it may do."""
+    """Roles."""
     created_at: datetime
-    """When it was made."""
+    """When it was created."""
     stamp: int = 0
-    """Sessions that were begun with another stamp end."""
+    """Sessions that began with another stamp are ended."""
     password: str | None = field(default=None, repr=False)
-    """Its hash with parameters and salt, None until one was set."""
+    """Hash of the password with parameters and salt, None until one is set."""
     invitation: Invitation | None = None
-    """The link that is out, None if there is none."""
+    """The open link, None if there is none."""
     totp: str | None = field(default=None, repr=False)
     """Secret of the authenticator app, base32."""
     totp_step: int = 0
-    """The newest time step whose code was taken: no code is taken twice."""
+    """The newest time step whose code was accepted; no code is accepted twice."""
     recovery: tuple[str, ...] = field(default=(), repr=False)
-    """SHA-256 of the recovery codes that are left."""
+    """SHA-256 of the unused recovery codes."""
     passkeys: tuple[Passkey, ...] = field(default=(), repr=False)
-    """Keys of devices."""
+    """Passkeys."""
     signed_in_at: datetime | None = None
-    """Last time that it got in."""
+    """Last successful sign-in."""
     disabled: bool = False
-    """Kept, but cannot be signed in to."""
+    """The account stays, but nobody can sign in to it."""
     places: tuple[Place, ...] = field(default=(), repr=False)
-    """Networks that it signed in from, the last one at the end."""
+    """Networks that it signed in from, the latest last."""
     addresses: tuple[Place, ...] = field(default=(), repr=False)
-    """Addresses that it signed in from, the last one at the end."""
+    """Addresses that it signed in from, the latest last."""
 
     @property
     def second_factor(self) -> bool:
@@ -96,12 +96,12 @@ class Account:
         return self.totp is not None or bool(self.passkeys)
 
     def usual(self, place: str, now: datetime) -> bool:
-        """Say whether it signed in from a network or an address not too long ago."""
+        """Say whether it signed in from a network or an address within PLACE_LASTS."""
         digest, known = _digest(self.id, place), (*self.places, *self.addresses)
         return any(each.digest == digest and now - each.seen_at <= PLACE_LASTS for each in known)
 
     def seen_at(self, network: str, address: str, now: datetime) -> "Account":
-        """Return it with where it signs in from now; what was long ago, and the oldest of many, goes."""
+        """Return the account with the place of this sign-in; drop old places, and the oldest if there are too many."""
 
         def added(known: Sequence[Place], place: str) -> tuple[Place, ...]:
             digest = _digest(self.id, place)
@@ -111,11 +111,11 @@ class Account:
         return replace(self, places=added(self.places, network), addresses=added(self.addresses, address))
 
     def ended(self, **changes: Any) -> "Account":
-        """Return it with these changes, after which its sessions end."""
+        """Return the account with these changes, which end its sessions."""
         return replace(self, stamp=self.stamp + 1, **changes)
 
     def document(self) -> dict[str, Any]:
-        """Return it as it is sealed."""
+        """Return the account as JSON values, to be sealed."""
         return {
             "name": self.name,
             "roles": list(self.roles),
@@ -135,7 +135,7 @@ class Account:
 
     @classmethod
     def parse(cls, id: str, found: Mapping[str, Any]) -> "Account":
-        """Read what `document` wrote; raises KeyError, TypeError, ValueError."""
+        """Parse what `document` returned; raises KeyError, TypeError, ValueError."""
         return cls(
             id=id,
             name=str(found["name"]),
@@ -150,7 +150,7 @@ class Account:
             passkeys=tuple(_passkey(item) for item in found["passkeys"]),
             signed_in_at=from_text(found["signed_in_at"]) if found["signed_in_at"] else None,
             disabled=bool(found["disabled"]),
-            places=_places(found.get("places", ())),  # earlier ones have neither
+            places=_places(found.get("places", ())),  # missing in documents of earlier versions
             addresses=_places(found.get("addresses", ())),
         )
 
@@ -160,7 +160,7 @@ def _places(found: Sequence[Any]) -> tuple[Place, ...]:
 
 
 def _digest(id: str, place: str) -> str:
-    """Hash a network or address for one account, so that two accounts do not show that they share one."""
+    """Hash a network or address for one account, so that accounts do not reveal that they share one."""
     return hashlib.sha256(f"place\0{id}\0{place}".encode("utf-8", "replace")).digest()[:PLACE_BYTES].hex()
 
 

@@ -1,12 +1,12 @@
-"""The accounts of one customer: a small file that several processes may change and the daemon reads afresh.
+"""The accounts of one customer: a small file that several processes may change and the daemon reads again.
 
-    made = accounts.create("anna", ["admin"], now)       made.secret goes into a one-time link and is not kept
-    accounts.invited(made.secret, now)                   whose link it is
+    made = accounts.create("anna", ["admin"], now)       made.secret goes into a one-time link and is not stored
+    accounts.invited(made.secret, now)                   the account of a link
     accounts.change(id, lambda account: account.ended(password=...))
 
-Everything but a random id is sealed under a leaf of the account's own (storage.keys.sealing), so nothing of it shows on
-the disk, and an account that was removed is gone from every copy of the file too. The file lies in the customer's
-folder and comes back with it.
+Everything but a random id is sealed under the account's own leaf (storage.keys.sealing), so the disk reveals nothing,
+and a removed account is unreadable in every copy of the file. The file is in the customer's folder and is restored with
+it.
 """
 
 import base64
@@ -29,9 +29,9 @@ from storage.files.durable_files import Disk, alone, disk_errors
 from storage.keys import sealing
 
 FILE_NAME = "accounts.json"
-MAX_ACCOUNTS = 1000  # of one customer; each takes 0.1 ms to open whenever the file has changed
+MAX_ACCOUNTS = 1000  # of one customer; opening each takes 0.1 ms whenever the file has changed
 SECRET_BYTES = 32  # of a one-time link: cannot be guessed, so a plain hash protects it
-MAX_SECRET = 256  # characters of a presented one that are looked at
+MAX_SECRET = 256  # characters of a presented secret that are read
 INVITATION = timedelta(hours=1)
 _KIND = "account"
 
@@ -52,12 +52,12 @@ class AccountsError(StorageError):
 
 
 class Created(NamedTuple):
-    """An account whose one-time link was just made."""
+    """An account with a new one-time link."""
 
     secret: str
-    """To be shown once."""
+    """Secret of the link, to be shown once."""
     account: Account
-    """What is kept."""
+    """The account, as it is stored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ class Accounts:
         disk: Disk | None = None,
         random: Callable[[int], bytes] = os.urandom,
     ) -> None:
-        """Name the folder of the customer; nothing is read before it is needed."""
+        """Name the folder of the customer; nothing is read yet."""
         self._customer = customer
         self._keys = keys
         self._path = folder / FILE_NAME
@@ -89,11 +89,11 @@ class Accounts:
         self._known: tuple[tuple[int, ...] | None, dict[str, Account]] = (None, {})
 
     def all(self) -> tuple[Account, ...]:
-        """Give all accounts, oldest first."""
+        """Return all accounts, oldest first."""
         return tuple(self._fresh().values())
 
     def get(self, id: str) -> Account | None:
-        """Give one account as it is now."""
+        """Return one account as it is now."""
         return self._fresh().get(id)
 
     def named(self, name: str) -> Account | None:
@@ -102,7 +102,7 @@ class Accounts:
         return next((account for account in self._fresh().values() if canonical(account.name) == wanted), None)
 
     def invited(self, secret: str, now: datetime) -> Account | None:
-        """Find whose one-time link this is; None if unknown, used, too old, or the account is disabled."""
+        """Return the account of a one-time link; None if unknown, used, expired, or the account is disabled."""
         wanted = self._digest(secret[:MAX_SECRET])
         for account in self._fresh().values():
             out = account.invitation
@@ -111,13 +111,13 @@ class Accounts:
         return None
 
     def like(self, name: str) -> Account | None:
-        """Find an account whose name people would take this one for."""
+        """Find an account whose name people would confuse with this one."""
         return next((account for account in self._fresh().values() if actor.alike(account.name, name)), None)
 
     def create(self, name: str, roles: Sequence[str], now: datetime, taken: Collection[str] = ()) -> Created:
-        """Make an account with a one-time link. Raises AccountsError, also for a name that looks like one of `taken`.
+        """Create an account with a one-time link. Raises AccountsError, also if the name looks like one of `taken`.
 
-        `taken`: names of tokens, which stand in the audit log as well.
+        `taken`: names of tokens, because both appear in the audit log.
         """
         _check_roles(roles)
         if fault := actor.fault_of(name):
@@ -135,12 +135,12 @@ class Accounts:
         return Created(secret, account)
 
     def invite(self, id: str, now: datetime, *, factors: bool = False) -> Created:
-        """Give an account a new one-time link, the one before is void; `factors`: its second factors go as well."""
+        """Give an account a new one-time link, which voids the old one; `factors`: also remove its second factors."""
         secrets: list[str] = []
 
         def again(account: Account) -> Account:
             cleared = account.ended(totp=None, totp_step=0, recovery=(), passkeys=()) if factors else account
-            cleared = replace(cleared, places=(), addresses=())  # who resets it may not know who signed in before
+            cleared = replace(cleared, places=(), addresses=())  # whoever resets it may not know who signed in before
             secret, changed = self._invite(cleared, now)
             secrets.append(secret)
             return changed
@@ -149,11 +149,11 @@ class Accounts:
         return Created(secrets[0], changed)
 
     def change(self, id: str, change: Change) -> Account:
-        """Change an account while nobody else does. Raises AccountsError if it is gone, and what `change` raises."""
+        """Change an account under a lock. Raises AccountsError if it does not exist, and what `change` raises."""
         with self._changing() as kept:
             entry = kept.get(id)
             if entry is None:
-                raise AccountsError("this account is not there any more")
+                raise AccountsError("this account no longer exists")
             changed = change(entry.account)
             if changed != entry.account:
                 _check_roles(changed.roles)
@@ -161,15 +161,15 @@ class Accounts:
             return changed
 
     def remove(self, id: str) -> bool:
-        """Delete an account for good, in every copy of the file; False if it was not there."""
+        """Delete an account, unreadable in every copy of the file; return False if it did not exist."""
         with self._changing() as kept:
             entry = kept.pop(id, None)
             if entry is not None:
-                self._keys.cut(entry.leaf)  # first: then it opens nothing, also if the disk is full
+                self._keys.cut(entry.leaf)  # first, so that nothing opens it even if the disk is full
         return entry is not None
 
     def leaves(self) -> list[int]:
-        """Give the leaves that accounts are sealed under, so that none is given away again."""
+        """Yield the leaves that accounts are sealed under, so that none is allocated again."""
         return [_place(item)[1] for item in self._items()]
 
     def _invite(self, account: Account, now: datetime) -> tuple[str, Account]:
@@ -177,16 +177,16 @@ class Accounts:
         return secret, replace(account, invitation=Invitation(self._digest(secret), now + INVITATION))
 
     def _digest(self, secret: str) -> str:
-        """Hash a secret for one customer, so that a file moved to another lets nobody in."""
+        """Hash a secret for one customer, so that a file moved to another customer admits nobody."""
         return hashlib.sha256(f"invitation\0{self._customer}\0{secret}".encode("utf-8", "replace")).hexdigest()
 
     def _fresh(self) -> dict[str, Account]:
-        """Read the file again if it is another one than before (it is only ever replaced whole), or a key was cut."""
+        """Read the file again if it was replaced (it is never changed in place), or if a key was cut."""
         seen, known = self._known
         now = self._signature()
         if now != seen:
             known = {id: entry.account for id, entry in self._read().items()}
-            self._known = now, known  # both in one step: threads read here at the same time
+            self._known = now, known  # in one step, because threads read here at the same time
         return known
 
     def _signature(self) -> tuple[int, ...] | None:
@@ -207,7 +207,7 @@ class Accounts:
             raise self._damaged() from None
 
     def _read(self) -> dict[str, _Entry]:
-        """Open every account; one whose leaf is cut was removed, whatever this copy of the file says."""
+        """Open every account; one whose leaf is cut was removed, even if this copy of the file has it."""
         found: dict[str, _Entry] = {}
         for item in self._items():
             try:
@@ -232,7 +232,7 @@ class Accounts:
 
     @contextmanager
     def _changing(self) -> Iterator[dict[str, _Entry]]:
-        """Change the accounts while no other process does; written durably unless nothing changed."""
+        """Change the accounts under a lock between processes; write durably if anything changed."""
         with alone(self._lock, "change the accounts"):
             kept = self._read()
             before = dict(kept)
@@ -247,7 +247,7 @@ def _check_roles(roles: Sequence[str]) -> None:
 
 
 def _place(item: dict[str, Any]) -> tuple[str, int, str]:
-    """Read id, leaf and sealed value of an entry."""
+    """Parse id, leaf and sealed value of an entry."""
     return str(item["id"]), int(item["leaf"], 16), str(item["sealed"])
 
 

@@ -1,52 +1,52 @@
-"""Who does something: identities, and the names that stand for them in lists; pure.
+"""Identities that act, and the names that stand for them in lists; pure.
 
-An identity is a kind and an id: of a token or an account, issuer and `sub` of whom an OpenID provider vouches for, a
-user of the operating system, or the recorder itself. Ids are compared, never names alone: a name can be taken by
-others, given up, or written with letters that look the same. Two names that *look* alike count as one where a second
-person is needed, because one person may have a token and an account.
+An identity is a kind and an id: of a token or an account, issuer and `sub` of an OpenID Connect user, a user of the
+operating system, or the recorder itself. Ids are compared, never names alone, because a name can be taken over, given
+up, or imitated with letters that look the same. If a second person is needed, two names that *look* alike count as one,
+because one person may have a token and an account.
 
-    fault_of(name)        why a name cannot be anybody's, "" if it can
-    alike(name, other)    whether people would take one for the other
+    fault_of(name)        why a name is not allowed, "" if it is
+    alike(name, other)    whether people would confuse the two
 """
 
 import enum
 import unicodedata
 from dataclasses import dataclass, field
 
-MAX_NAME = 64  # characters; names stand in every audit entry
-MAX_TYPED = 1024  # characters that are compared; normalising a row of accents takes the square of their number
+MAX_NAME = 64  # characters; names are in every audit entry
+MAX_TYPED = 1024  # characters compared; the time to normalise a row of accents grows with the square of their number
 MAX_SUBJECT = 255  # characters of `sub`: OpenID Connect Core section 2
 RESERVED = ("recorder", "system", "unknown", "cli")
-"""What parts of the recorder and its shell are called; with anything behind a colon, too."""
+"""Names of parts of the recorder and of its command line; also if a colon and more follow."""
 
 
 class Kind(enum.StrEnum):
-    """What stands behind a name."""
+    """Kind of an identity; the comments say what its id is."""
 
-    TOKEN = "token"  # an API token; its id
-    ACCOUNT = "account"  # an account of the page; its id
-    OPENID = "openid"  # whom a provider vouches for; its issuer, a blank, `sub`
-    SHELL = "shell"  # a user of the operating system; its number
+    TOKEN = "token"  # an API token: its id
+    ACCOUNT = "account"  # an account of the page: its id
+    OPENID = "openid"  # an OpenID Connect user: issuer, a blank, `sub`
+    SHELL = "shell"  # a user of the operating system: its number
     SYSTEM = "system"  # the recorder itself
-    UNKNOWN = "unknown"  # somebody who did not get in
+    UNKNOWN = "unknown"  # somebody who was not authenticated
 
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """One identity, with the name that it goes by today."""
+    """One identity, with its present name."""
 
     kind: Kind
-    """What it is."""
+    """Kind of the identity."""
     id: str = field(repr=False)
-    """Unique within its kind and customer, and never given to anybody else."""
+    """Unique within its kind and customer, and never reused."""
     name: str = field(repr=False)
-    """For people to read; proves nothing."""
+    """Name for people to read; proves nothing."""
     holder: str = ""
-    """Id of the account whose owner has this token, "" if not given."""
+    """For a token: id of its owner's account, "" if not given."""
 
     @property
     def identity(self) -> str:
-        """Return what is compared: the same for an account and the tokens of its owner."""
+        """Return the value to compare: the same for an account and the tokens of its owner."""
         return f"{Kind.ACCOUNT}:{self.holder}" if self.holder else f"{self.kind}:{self.id}"
 
 
@@ -55,22 +55,22 @@ STRANGER = Actor(Kind.UNKNOWN, "", "unknown")
 
 
 def subject(issuer: str, sub: str) -> str:
-    """Return the id of whom a provider vouches for (OpenID Connect Core section 2: unique only together)."""
+    """Return the id of an OpenID Connect user (OpenID Connect Core section 2: unique only as a pair)."""
     return f"{issuer} {sub}"
 
 
 def same(identity: str, name: str, other_identity: str, other_name: str) -> bool:
-    """Say whether two may be one person; an identity is "" where only the name was written down."""
+    """Say whether two identities may be one person; an identity is "" if only the name is known."""
     return (identity != "" and identity == other_identity) or alike(name, other_name)
 
 
 def canonical(name: str) -> str:
-    """Return what two spellings of one name have in common."""
+    """Return a form of a name that is the same for all its spellings."""
     return " ".join(unicodedata.normalize("NFKC", name[:MAX_TYPED]).casefold().split())
 
 
 def skeleton(name: str) -> str:
-    """Return what names that look alike have in common (after UTS 39 section 4; of the letters that pass for Latin)."""
+    """Return a form that is the same for names that look alike (after UTS 39 section 4; letters that look Latin)."""
     shown = unicodedata.normalize("NFKC", name[:MAX_TYPED]).translate(_CAPITALS).casefold().translate(_LETTERS)
     marked = unicodedata.normalize("NFC", shown)
     plain = "".join(each for each in marked if not _unseen(each) and unicodedata.category(each) != "Mn")
@@ -80,12 +80,12 @@ def skeleton(name: str) -> str:
 
 
 def alike(name: str, other: str) -> bool:
-    """Say whether people would take one name for the other."""
+    """Say whether people would confuse the two names."""
     return canonical(name) == canonical(other) or skeleton(name) == skeleton(other)
 
 
 def fault_of(name: str) -> str:
-    """Return why a name cannot be a token's, an account's or a person's, as the end of a sentence; "" if it can."""
+    """Return why a name is not allowed for a token, an account or a person, as the end of a sentence; "" if it is."""
     plain = unicodedata.normalize("NFKC", name[:MAX_TYPED])
     shown = name.isprintable() and plain.isprintable() and not any(map(_unseen, plain))
     if not name.strip() or len(name) > MAX_NAME or not shown or not canonical(name) or not skeleton(name):
@@ -100,23 +100,23 @@ def fault_of(name: str) -> str:
 
 
 def proper(name: str) -> bool:
-    """Say whether a name can be one."""
+    """Say whether a name is allowed."""
     return not fault_of(name)
 
 
 def _one_script(plain: str) -> bool:
-    """Say whether all letters are of one script, or of those that one language is written in (UTS 39 section 5.2)."""
+    """Say whether all letters are of one script, or of scripts that one language combines (UTS 39 section 5.2)."""
     scripts = {_script(each) for each in plain if unicodedata.category(each).startswith("L")}
     return len(scripts) <= 1 or any(scripts <= together for together in _TOGETHER)
 
 
 def _script(letter: str) -> str:
-    """Return the first word of a letter's name, which is its script."""
+    """Return the first word of a letter's Unicode name, which is its script."""
     return unicodedata.name(letter, "NONE").partition(" ")[0].partition("-")[0]
 
 
 def _unseen(letter: str) -> bool:
-    """Say whether a letter is drawn as nothing although Unicode calls it printable."""
+    """Say whether a letter is invisible although Unicode calls it printable."""
     return letter in _UNSEEN or 0xFE00 <= ord(letter) <= 0xFE0F or 0xE0100 <= ord(letter) <= 0xE01EF
 
 
@@ -129,11 +129,11 @@ _TOGETHER = (
 
 
 def _pairs(text: str) -> dict[int, str]:
-    """Read "Αa Βb": each letter with the Latin one that it passes for."""
+    """Parse "Αa Βb": each letter is followed by the Latin letter that it looks like."""
     return {ord(pair[0]): pair[1:] for pair in text.split()}
 
 
-_CAPITALS = _pairs(  # looked at before letters are made small: a Greek capital Η passes for H, a small one for n
+_CAPITALS = _pairs(  # compared before case folding: a Greek capital Η looks like H, a small one like n
     "Αa Βb Εe Ζz Ηh Ιi Κk Μm Νn Οo Ρp Τt Υy Χx Ϲc Ϳj "
     "Аa Вb Еe Ѕs Зз Іi Їi Јj Кk Мm Нh Оo Рp Сc Тt Уy Хx Үy Ԍg Ԛq Ԝw Ӏi Ьb "
     "Տs Օo Սu Լl Ոn Ꭰd Ꭱr Ꭲt Ꭵi Ꭺa Ꭻj Ꭼe Ꮃw Ꮇm Ꮋh Ꮐg Ꮓz Ꮢr Ꮤw Ꮥs Ꮪs Ꮮl Ꮯc Ꮲp Ꮶk Ᏼb Ꮩv Ꮍy"

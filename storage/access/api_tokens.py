@@ -1,7 +1,7 @@
-"""The API tokens of one customer: a small file that several processes may change and the daemon reads afresh.
+"""The API tokens of one customer: a small file that several processes may change and the daemon reads again.
 
-Only SHA-256 hashes are kept. That is enough here and would not be for passwords: a token is 256 random bits, so
-there is nothing to guess.
+Only SHA-256 hashes are stored. That would not be enough for passwords, but a token is 256 random bits and cannot be
+guessed.
 """
 
 import hashlib
@@ -22,8 +22,8 @@ from storage.timestamps import from_text, to_text
 FILE_NAME = "tokens.json"
 ROLES = ("admin", "listener", "privacy", "approver", "auditor", "operator")
 TOKEN_BYTES = 32  # 256 bits: cannot be guessed, so a plain hash protects it
-MAX_TOKEN = 256  # characters of a presented token that are looked at
-MAX_TOKENS = 10_000  # of one customer; the file is then 3 MB and read in 50 ms
+MAX_TOKEN = 256  # characters of a presented token that are read
+MAX_TOKENS = 10_000  # of one customer; the file then has 3 MB and is read in 50 ms
 PREFIX = "rec_"  # lets secret scanners recognise a token that leaked
 
 
@@ -32,33 +32,33 @@ class CredentialsError(StorageError):
 
 
 class NameTaken(CredentialsError):
-    """A token of that name would pass for somebody else."""
+    """A token of that name could be mistaken for somebody else's."""
 
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """A token as it is kept."""
+    """A token as it is stored."""
 
     id: str
     """Random id."""
     customer: str
-    """Whose token."""
+    """Name of the customer."""
     name: str
-    """What its holder is called in the audit log."""
+    """Name of its holder in the audit log."""
     roles: tuple[str, ...]
-    """What it may do."""
+    """Roles."""
     created_at: datetime
-    """When it was made."""
+    """When it was created."""
     expires_at: datetime | None
-    """From when on it is refused, None never."""
+    """When it expires, None never."""
     digest: str
     """SHA-256 of customer and token."""
     account: str = ""
-    """Id of the account whose owner has it, "" if not given: what both do is done by one person."""
+    """Id of the account of its owner, "" if not given; account and token then count as one person."""
 
     @property
     def actor(self) -> Actor:
-        """Return who acts with it."""
+        """Return the identity that acts with it."""
         return Actor(Kind.TOKEN, self.id, self.name, self.account)
 
     def valid(self, now: datetime) -> bool:
@@ -70,12 +70,12 @@ Entries = list[Credential]
 
 
 class Created(NamedTuple):
-    """A new token and what is kept of it."""
+    """A new token."""
 
     token: str
-    """To be shown once."""
+    """The token, to be shown once."""
     credential: Credential
-    """What is kept."""
+    """The token as it is stored."""
 
 
 class Credentials:
@@ -84,7 +84,7 @@ class Credentials:
     def __init__(
         self, folder: Path, customer: str, *, disk: Disk | None = None, random: Callable[[int], bytes] = os.urandom
     ) -> None:
-        """Name the folder of the customer; nothing is read before it is needed."""
+        """Name the folder of the customer; nothing is read yet."""
         self._customer = customer
         self._path = folder / FILE_NAME
         self._lock = folder / f".{FILE_NAME}.lock"
@@ -103,9 +103,9 @@ class Credentials:
         account: str = "",
         taken: Collection[str] = (),
     ) -> Created:
-        """Make a token; return it, to be shown once, and what is kept. Raises CredentialsError.
+        """Create a token; return it, to be shown once, and what is stored. Raises CredentialsError.
 
-        A name may repeat as it is, but look neither like another token's nor like one of `taken`, those of accounts.
+        Tokens may have the same name, but a name must not look like another token's or like one of `taken` (accounts).
         """
         _check(name, roles)
         if any(alike(name, other) for other in taken):
@@ -123,7 +123,7 @@ class Credentials:
         return Created(token, made)
 
     def list(self) -> tuple[Credential, ...]:
-        """Give all tokens, expired ones too, oldest first."""
+        """Return all tokens, expired ones included, oldest first."""
         return tuple(self._fresh().values())
 
     def revoke(self, name: str) -> int:
@@ -134,12 +134,12 @@ class Credentials:
         return len(gone)
 
     def check(self, token: str, now: datetime) -> Credential | None:
-        """Find whose token this is; None if unknown, revoked or expired. Sees changes of other processes at once."""
+        """Return the token if it is valid; None if unknown, revoked or expired. Notices other processes at once."""
         found = self._fresh().get(digest(self._customer, token[:MAX_TOKEN]))
         return found if found and found.valid(now) else None
 
     def _fresh(self) -> dict[str, Credential]:
-        """Read the file again if it is another one than before: it is only ever replaced whole."""
+        """Read the file again if it was replaced; it is never changed in place."""
         seen = self._signature()
         if seen != self._seen:
             self._known = {c.digest: c for c in self._read()}
@@ -168,7 +168,7 @@ class Credentials:
 
     @contextmanager
     def _changing(self) -> Iterator[Entries]:
-        """Change the list while no other process does; written durably unless nothing changed."""
+        """Change the list under a lock between processes; write durably if anything changed."""
         with alone(self._lock, "change the tokens"):
             all = self._read()
             before = list(all)
@@ -178,7 +178,7 @@ class Credentials:
 
 
 def digest(customer: str, token: str) -> str:
-    """Hash a token as it is kept: for one customer, so that a file moved to another lets nobody in."""
+    """Hash a token for one customer, so that a file moved to another customer admits nobody."""
     return hashlib.sha256(f"{customer}\0{token}".encode("utf-8", "replace")).hexdigest()
 
 

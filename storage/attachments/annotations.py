@@ -1,4 +1,4 @@
-"""Annotations: corrections beside a call that itself is never changed (Art. 16).
+"""Annotations: corrections of a call, which itself is never changed (Art. 16 GDPR).
 
 note  = await customer.annotations.add(call, text, by)     raises NoCall (404)
 notes = await customer.annotations.of(call)                oldest first; erased with the call
@@ -30,20 +30,20 @@ class Annotation:
     id: str
     """Random id."""
     call: str
-    """Which call it is about."""
+    """Id of the call."""
     created_at: datetime
     """When it was written."""
     created_by: str
-    """By which token."""
+    """Name of the token that wrote it."""
     text: str = field(repr=False)
-    """What it says."""
+    """The correction."""
 
 
 class Annotations(JournaledRows):
     """The annotations of one customer."""
 
     async def add(self, call: str, text: str, by: str) -> Annotation:
-        """Write a correction, sealed under the call's own leaf; raises NoCall."""
+        """Add a correction, sealed under the call's own leaf; raises NoCall."""
         note = Annotation(new_id(self._random), call, self._now(), by, text[: sealing.MAX_TEXT])
         async with self._database.writing() as connection:
             leaf = await leaf_of(connection, self._keys, call)

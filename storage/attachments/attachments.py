@@ -1,11 +1,11 @@
-"""Attachments of a call: a transcript as VTT or JSON, a chat as JSON; stored, exported, kept and erased with it.
+"""Attachments of a call: a transcript as VTT or JSON, a chat as JSON; exported and erased together with the call.
 
     made  = await customer.attachments.add(call, kind, media_type, data, by, title=…, language=…)
         raises NoCall (404), BadAttachment (422)
     found = await customer.attachments.of(call)              oldest first
     data  = await customer.attachments.read(attachment)      raises Torn, Forged, PartMissing
 
-The bytes lie in the vault as parts `a1`, `a2`… of the recording, under the call's leaf and the label "attachment".
+The data are in the vault as parts `a1`, `a2`… of the recording, under the call's leaf and the label "attachment".
 """
 
 import asyncio
@@ -30,23 +30,23 @@ __all__ = ["Attachment", "Attachments", "BadAttachment", "NoCall"]
 
 KINDS = ("transcript", "chat")
 MEDIA_TYPES = ("text/vtt", "application/json")
-MAX_BYTES = 32 << 20  # the transcript of a day-long conference with every word timed has 10 MB
+MAX_BYTES = 32 << 20  # a transcript of a day-long conference with the time of every word has 10 MB
 MAX_PER_CALL = 100
 _KIND = "attachment"
 
 
 class BadAttachment(StorageError):
-    """An attachment is of a kind, type or size that is not taken."""
+    """An attachment has a kind, type or size that is not accepted."""
 
 
 @dataclass(frozen=True, slots=True)
 class Attachment:
-    """One attachment, without its bytes."""
+    """One attachment, without its data."""
 
     id: str
     """Random id."""
     call: str
-    """Which call it belongs to."""
+    """Id of the call."""
     kind: str
     """transcript or chat."""
     media_type: str
@@ -54,11 +54,11 @@ class Attachment:
     created_at: datetime
     """When it was attached."""
     created_by: str
-    """By which token."""
+    """Name of the token that attached it."""
     size_bytes: int
     """Length of the data."""
     title: str = field(repr=False)
-    """What it is called."""
+    """Title."""
     language: str
     """Language tag (RFC 5646), "" if unknown."""
     sha256: str

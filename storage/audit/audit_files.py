@@ -1,6 +1,4 @@
-"""The files of an audit log: the log, its checkpoints beside it and beside the keys; enough to read and verify it
-offline.
-"""
+"""The files of an audit log: the log, and the checkpoints beside it and beside the keys; reads and verifies offline."""
 
 import os
 import re
@@ -36,9 +34,9 @@ MARKS_NAME = "audit.checkpoints"
 _OBJECT = re.compile(rb'"object":"([^"\\]*)"')  # a quotation mark inside a value has a backslash before it
 _TIME = re.compile(rb'"time":"([^"\\]{27})"')  # text order is time order
 MOST_LOOKED_AT = 200_000
-"""Entries looked at for one page, in a second: another request may be waiting for the thread."""
-_CHUNK = 1 << 20  # bytes looked through at once: some milliseconds
-SLOT = 512  # bytes of one of the two checkpoints beside the keys; one disk sector, so a power cut leaves it old or new
+"""Entries read for one page, in about a second; other requests may wait for the thread."""
+_CHUNK = 1 << 20  # bytes searched at once: some milliseconds
+SLOT = 512  # bytes of each of the two slots beside the keys: one disk sector, so a power cut leaves it old or new
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,26 +51,26 @@ class AuditPage:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Which entries are wanted; what is left out matches every one."""
+    """Which entries to return; a member that is not given matches every entry."""
 
     actor: str | None = None
-    """Who did it: the name in any spelling, or the id, which stays where a name changes or is given again."""
+    """Who did it: the name in any spelling, or the id, which stays when a name changes or is given to somebody else."""
     action: str | None = None
     """What was done, for example "call.media"."""
     objects: frozenset[str] = frozenset()
-    """Ids, of which any will do."""
+    """Ids of objects; one of them must match."""
     until: datetime | None = None
-    """Only entries before."""
+    """Only entries before this time."""
 
     def may_be(self, line: bytes) -> bool:
-        """Say whether a line may be meant, before it is read: reading takes ten times as long."""
+        """Say whether a line may match, without parsing it; parsing takes ten times as long."""
         if self.action is not None and f'"action":"{self.action}"'.encode() not in line:
             return False
         found = _OBJECT.search(line) if self.objects else None
         return not self.objects or (found is not None and found[1].decode() in self.objects)
 
     def meets(self, item: Mapping[str, Any]) -> bool:
-        """Say whether an entry is meant."""
+        """Say whether a parsed entry matches."""
         if self.action is not None and item.get("action") != self.action:
             return False
         if self.actor not in (None, item.get("actor_id")) and canonical(str(item.get("actor"))) != canonical(
@@ -86,7 +84,7 @@ EVERY = Wanted()
 
 
 class AuditFiles:
-    """Where the audit log of a customer and its checkpoints lie; enough to read and verify it offline."""
+    """Where the audit log of a customer and its checkpoints lie; reads and verifies them offline."""
 
     def __init__(self, folder: Path, keys_dir: Path, customer: str) -> None:
         self._customer = customer
@@ -102,23 +100,23 @@ class AuditFiles:
         return max(marks, key=lambda m: m.head.n, default=None)
 
     def put_mark(self, mark: Checkpoint) -> None:
-        """Put a checkpoint beside the keys, durably, over the older of the two."""
+        """Write a checkpoint beside the keys, durably, over the older of the two."""
         _put(self.newest, bytes(mark), self._older())
 
     def tallied(self, key: Ed25519PublicKey) -> Tally | None:
-        """Return the newest genuine statement about the checkpoints beside the log."""
+        """Return the newest genuine tally of the checkpoints beside the log."""
         found = [tally for tally in self._tallies() if tally and tally.genuine(key, self._customer)]
         return max(found, key=lambda tally: tally.serial, default=None)
 
     def put_tally(self, tally: Tally) -> None:
-        """Put a statement about the checkpoints beside the keys, durably, over the older of the two."""
+        """Write a tally beside the keys, durably, over the older of the two."""
         serials = [each.serial if each else -1 for each in self._tallies()]
         _put(self.tally, bytes(tally), 0 if serials[0] <= serials[1] else 1)
 
     def counted(self, key: Ed25519PublicKey, lines: Sequence[bytes]) -> tuple[int, Lines]:
-        """Return the number of the newest statement and what the lines of a file of checkpoints come to by it.
+        """Return the serial of the newest tally, and the count that the next one has to state for these lines.
 
-        Where the file is not what it was stated to be, the next statement does not fit it either.
+        If the file does not fit the tally, the count keeps the tally's value, so the next tally does not fit either.
         """
         tally = self.tallied(key)
         if tally is None:
@@ -138,14 +136,14 @@ class AuditFiles:
         return found
 
     def keep_evidence(self, mark: Checkpoint) -> None:
-        """Keep a checkpoint that the log does not fit."""
+        """Append a checkpoint that the log does not fit to the evidence."""
         with opened(self.evidence, os.O_WRONLY | os.O_CREAT) as fd:
             write_all(fd, bytes(mark), os.fstat(fd).st_size)
             os.fdatasync(fd)
         Disk().sync_folder(self.evidence.parent)
 
     def verify(self, key: Ed25519PublicKey, told: Sequence[Checkpoint] = ()) -> Verdict:
-        """Check the whole chain against every checkpoint that can be found, and those that were `told` elsewhere."""
+        """Check the whole chain against every checkpoint found, and those that were `told` from elsewhere."""
         with disk_errors("read the audit log"):
             newest = [m for m in self._slots() if m.genuine(key, self._customer)]
             beside, lost = self._beside(key)
@@ -176,14 +174,14 @@ class AuditFiles:
             out.append(f"{strange} were not signed with this customer's key")
         tally = self.tallied(key)
         if tally is None and self.tally.exists():
-            out.append("what counts the checkpoints beside the log is not genuine")
+            out.append("the signed count of the checkpoints beside the log is not genuine")
         if tally is not None and tally.begins(lines) is None:
             out.append(
-                f"the checkpoints beside the log are not those that were written: there were {tally.lines.count}, "
-                f"and {len(lines)} are there, some of them cut out, changed or older"
+                f"the checkpoints beside the log are not those that were written: {tally.lines.count} were written, "
+                f"{len(lines)} are there, and some of them are missing, changed or older"
             )
         if tail:
-            out.append(f"{len(tail)} bytes at the end of the checkpoints beside the log are none")
+            out.append(f"{len(tail)} bytes at the end of the checkpoints beside the log are not a checkpoint")
         return good, out
 
     def _strange(self, key: Ed25519PublicKey) -> Iterator[Checkpoint]:
@@ -192,7 +190,7 @@ class AuditFiles:
                 yield mark
 
     def _lost_beside_keys(self, newest: Sequence[Checkpoint], beside: Sequence[Checkpoint]) -> list[str]:
-        """Say what is wrong with the checkpoint beside the keys, which is written before any beside the log."""
+        """Say what is wrong with the checkpoint beside the keys, which is always written before one beside the log."""
         if not newest and self.newest.exists():
             return ["the checkpoint beside the keys is not genuine"]
         if not newest and self.log.stat().st_size:
@@ -200,23 +198,23 @@ class AuditFiles:
         ours, theirs = (max((mark.head.n for mark in marks), default=0) for marks in (newest, beside))
         if ours < theirs:
             named = f"names entry {ours} and one beside the log {theirs}"
-            return [f"the checkpoint beside the keys {named}: it is an older one"]
+            return [f"the checkpoint beside the keys {named}: it is an older copy"]
         return []
 
     def _tail(self, found: Verdict) -> Verdict:
-        """Look at what follows the last whole line."""
+        """Check what follows the last complete line."""
         with opened(self.log, os.O_RDONLY) as fd:
             size = os.fstat(fd).st_size
             end = whole_size(fd, size)
             tail = os.pread(fd, min(size - end, MAX_LINE), end)
         if not tail or (size - end < MAX_LINE and unfinished(Head(found.entries, "", end), tail)):
             return found
-        return replace(found, bad=found.entries + 1, fault=f"is none: {size - end} bytes that are no entry")
+        return replace(found, bad=found.entries + 1, fault=f"is missing: {size - end} bytes follow that are no entry")
 
     def read(self, since: datetime | None, cursor: str | None, limit: int, wanted: Wanted = EVERY) -> AuditPage:
-        """Return a page of entries, newest first; none is missed because the clock was set back meanwhile.
+        """Return a page of entries, newest first; a clock that was set back hides no entry.
 
-        A page of few ones among very many ends early, and has a cursor.
+        If few of very many entries match, the page ends early, with a cursor.
         """
         items: list[dict[str, Any]] = []
         oldest: int | None = None
@@ -233,7 +231,7 @@ class AuditFiles:
                     continue
                 item = _shown(line)
                 if item is None:
-                    continue  # its number is missed, and a verification names it; the others are not hidden by it
+                    continue  # damaged: verification reports it; it does not hide the others
                 if since is not None and from_text(item["time"]) < since:
                     oldest = _oldest(fd, start, since) if oldest is None else oldest
                     if start <= oldest:
@@ -247,7 +245,7 @@ class AuditFiles:
         return AuditPage(tuple(items), None)
 
     def about(self, objects: Collection[str]) -> Iterator[dict[str, Any]]:
-        """Give the entries about any of these objects, oldest first; what cannot be read is passed over."""
+        """Yield the entries about any of these objects, oldest first; skip entries that cannot be read."""
         wanted = {each.encode() for each in objects}
         if not wanted or not self.log.exists():
             return
@@ -259,7 +257,7 @@ class AuditFiles:
                         yield document(line)
 
     def _slots(self) -> list[Checkpoint]:
-        """Give those of the two that can be read; a power cut tears one while it is written."""
+        """Return the readable slots of the two; a power cut may tear the one that is being written."""
         return [mark for mark in map(_readable, _slots_of(self.newest)) if mark]
 
     def _older(self) -> int:
@@ -268,7 +266,7 @@ class AuditFiles:
         return 0 if numbers[0] <= numbers[1] else 1
 
     def _lines(self) -> Iterator[bytes]:
-        """Give the lines; an unfinished last one was never acknowledged and is left out."""
+        """Yield the lines, without an unfinished last one, which was never acknowledged."""
         with self.log.open("rb") as file:
             while line := file.readline(MAX_LINE):
                 if line.endswith(b"\n") or len(line) == MAX_LINE or file.peek(1):
@@ -286,7 +284,7 @@ def _shown(line: bytes) -> dict[str, Any] | None:
 
 
 def _oldest(fd: int, end: int, since: datetime) -> int:
-    """Find where, or a little before where, the first entry of that time or later lies; `end` if there is none."""
+    """Find an offset at or a little before the first entry of that time or later; `end` if there is none."""
     wanted = to_text(since).encode()
     for begin in range(0, end, _CHUNK):
         part = os.pread(fd, min(_CHUNK + MAX_LINE, end - begin), begin)
@@ -302,17 +300,17 @@ def _offset(fd: int, cursor: str, end: int) -> int:
         and 0 < (at := int(cursor[:20])) <= end
         and os.pread(fd, 1, at - 1) == b"\n"
     ):
-        raise AuditError("the cursor was not made here")
+        raise AuditError("the cursor is not one of this log's")
     return at
 
 
 def marks_of(path: Path) -> list[Checkpoint]:
-    """Return the checkpoints of a file, a line each; raises AuditError."""
+    """Parse the checkpoints of a file, one a line; raises AuditError."""
     return [Checkpoint.parse(line) for line in lines_of(path)[0]]
 
 
 def lines_of(path: Path) -> tuple[list[bytes], bytes]:
-    """Return the whole lines of a file of checkpoints, and what follows them: a crash may have left half a line."""
+    """Return the complete lines of a file of checkpoints, and the rest, which may be half a line that a crash left."""
     data = path.read_bytes() if path.exists() else b""
     end = data.rfind(b"\n") + 1
     return [line + b"\n" for line in data[:end].split(b"\n")[:-1]], data[end:]
@@ -331,7 +329,7 @@ def _slots_of(path: Path) -> tuple[bytes, bytes]:
 
 
 def _put(path: Path, data: bytes, slot: int) -> None:
-    """Write one of the two slots of a file, durably; a power cut leaves the other."""
+    """Write one of the two slots of a file durably; a power cut leaves the other one intact."""
     with opened(path, os.O_RDWR | os.O_CREAT) as fd:
         fresh = os.fstat(fd).st_size < 2 * SLOT
         if fresh:

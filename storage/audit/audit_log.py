@@ -1,11 +1,11 @@
-"""The audit log of one customer: append, read, verify (storage.audit.hash_chain has the format).
+"""The audit log of one customer: append, read, verify (storage.audit.hash_chain defines the format).
 
-`append` hands an act to one thread, which writes all that wait in one go: lock, log, sync, checkpoint beside the
-keys, sync; then every waiter is told. Several processes may append: each takes the lock of the file and looks where
-the chain ends. A line that a crash cut off was never acknowledged; the next writer takes it away and says so in an
-entry. A log that does not fit its checkpoint is written on (acts must be recorded), but the checkpoint it breaks is
-kept as evidence, so that every verification from then on fails. Space for later entries is reserved ahead, because
-an erasure must be possible, and audited, on a full disk.
+`append` queues an act for one thread, which writes everything that is queued together: lock, log, sync, checkpoint
+beside the keys, sync. Then it completes the futures. Several processes may append: each locks the file and finds the
+end of the chain. A line that a crash cut off was never acknowledged; the next writer removes it and adds an entry that
+says so. If the log does not fit its checkpoint, acts are still appended, because they must be recorded, but the
+checkpoint is kept as evidence, so every later verification fails. Disk space for later entries is reserved in advance,
+because an erasure must be possible, and audited, on a full disk.
 """
 
 import fcntl
@@ -41,11 +41,11 @@ from storage.files.durable_files import Disk, disk_errors, opened, write_all
 from storage.files.reserved_space import reserve
 
 MAX_PAGE = 1000  # entries of one page: half a megabyte
-RESERVE = 256 << 10  # bytes of disk owned beyond the end: 800 entries on a full disk
+RESERVE = 256 << 10  # bytes of disk reserved beyond the end: 800 entries on a full disk
 
 
 AuditNote = Callable[[str], Awaitable[None]]
-"""Writes an act to the audit log before it counts; gets the id of what it concerns. What it raises undoes the act."""
+"""Writes an act to the audit log before it takes effect; gets the id of its object. If it raises, the act is undone."""
 
 
 async def unaudited(_: str) -> None:
@@ -58,7 +58,7 @@ class Audit:
     def __init__(
         self, folder: Path, keys_dir: Path, customer: str, key: Ed25519PrivateKey, now: Callable[[], datetime]
     ) -> None:
-        """Open the log, or begin one; nothing is written before the first act."""
+        """Prepare to append; the files are opened or created at the first act."""
         self.customer = customer
         self.public_key = key.public_key()
         self._files = AuditFiles(folder, keys_dir, customer)
@@ -68,17 +68,17 @@ class Audit:
         self._head: Head | None = None
         self._reserved = 0
         self._marked = 0
-        self._counted: tuple[int, Lines] | None = None  # as the newest statement about the checkpoints says; its number
+        self._counted: tuple[int, Lines] | None = None  # serial and content of the newest tally of the checkpoints
         self._waiting: list[tuple[Act | None, Future[int]]] = []
         self._lock = Lock()
         self._thread = ThreadPoolExecutor(1, f"audit-{customer}")
 
     def append(self, act: Act) -> "Future[int]":
-        """Record an act; the future gives its number once it would survive a power cut, or raises StorageError."""
+        """Append an act; the future returns its number once it is durable, or raises StorageError."""
         return self._hand_over(act)
 
     def beat(self) -> "Future[int]":
-        """Do for the disk what an entry does, and write none: so that what is not recorded takes no less time."""
+        """Do the same disk writes as for an entry, without adding one, so that an unrecorded act takes as long."""
         return self._hand_over(None)
 
     def _hand_over(self, act: Act | None) -> "Future[int]":
@@ -91,7 +91,7 @@ class Audit:
         return future
 
     def checkpoint(self) -> Checkpoint | None:
-        """Write a signed checkpoint beside the log if it has grown; once a minute is enough, `keys/` has each."""
+        """Append a signed checkpoint beside the log if it has grown; once a minute is enough, `keys/` has each one."""
         with disk_errors("write a checkpoint of the audit log"):
             mark = self._files.newest_mark(self.public_key)
             if mark is None or mark.head.n <= self._marked:
@@ -109,24 +109,24 @@ class Audit:
         return mark
 
     def _count(self, fd: int) -> tuple[int, int, Lines]:
-        """Return the size of the checkpoints beside the log and the newest statement about them.
+        """Return the size of the checkpoint file beside the log, and the serial and content of its newest tally.
 
-        Read only where the file is not as long as we left it: reading 90 days of it takes 20 ms.
+        The file is read only if its size is not what this process left: reading 90 days takes 20 ms.
         """
         if self._counted is not None and self._counted[1].size == os.fstat(fd).st_size:
             return self._counted[1].size, *self._counted
         lines, _ = lines_of(self._files.marks)
         size = sum(map(len, lines))
-        os.ftruncate(fd, size)  # half a line that a crash left
+        os.ftruncate(fd, size)  # removes half a line that a crash left
         return size, *self._files.counted(self.public_key, lines)
 
     def thin(self) -> int:
-        """Leave out old checkpoints that later ones make up for; return how many. Once a day is enough."""
+        """Remove old checkpoints that later ones replace; return how many. Once a day is enough."""
         self._counted = None
         return thin(self._files, self.public_key, self.customer, self._now(), self._recount)
 
     def _recount(self, kept: Sequence[bytes]) -> bool:
-        """State what the checkpoints beside the log are about to become; False if they are not as they were stated."""
+        """Sign a tally of the checkpoints that will stay; return False if the file does not fit the last tally."""
         lines, _ = lines_of(self._files.marks)
         tally = self._files.tallied(self.public_key)
         before = tally.begins(lines) if tally else NO_LINES
@@ -140,11 +140,11 @@ class Audit:
     def read(
         self, since: datetime | None = None, cursor: str | None = None, limit: int = 100, wanted: Wanted = EVERY
     ) -> AuditPage:
-        """Return entries, newest first, back to `since`; raises AuditError for a cursor not made here."""
+        """Return entries, newest first, back to `since`; raises AuditError for an invalid cursor."""
         return self._files.read(since, cursor, max(1, min(limit, MAX_PAGE)), wanted)
 
     def about(self, objects: Collection[str]) -> list[dict[str, Any]]:
-        """Return what was done to any of these objects, oldest first; a million entries take two seconds."""
+        """Return the entries about any of these objects, oldest first; a million entries take two seconds."""
         return list(self._files.about(objects))
 
     def verify(self) -> Verdict:
@@ -152,7 +152,7 @@ class Audit:
         return self._files.verify(self.public_key)
 
     def close(self) -> None:
-        """Write what waits and close."""
+        """Write what is queued, and close the log."""
         self._thread.shutdown(wait=True)
         if self._fd >= 0:
             os.close(self._fd)
@@ -186,7 +186,7 @@ class Audit:
                     os.fdatasync(fd)
                 except OSError:
                     os.ftruncate(fd, head.size)
-                    self._reserved = 0  # what was owned behind the end went with it
+                    self._reserved = 0  # the truncation released the reserved space
                     raise
                 if after.n:
                     self._files.put_mark(Checkpoint.sign(self._key, self.customer, after, self._now()))
@@ -203,7 +203,7 @@ class Audit:
         return b"".join(lines), head
 
     def _locked(self) -> int:
-        """Open the log if it is not the file we hold, and lock it against other processes."""
+        """Lock the log against other processes; open it again if another file is in its place."""
         while True:
             if self._fd < 0:
                 self._fd = os.open(self._files.log, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -220,7 +220,7 @@ class Audit:
             self._fd = -1
 
     def _find_end(self, fd: int) -> tuple[Head, list[Act]]:
-        """Find where the chain ends; with notes of what was not as it should be."""
+        """Find the end of the chain; also return entries that report what was wrong there."""
         size = os.fstat(fd).st_size
         if self._head is not None and self._head.size == size:
             return self._head, []
@@ -240,7 +240,7 @@ class Audit:
 
     def _reserve(self, fd: int, size: int) -> None:
         if size > self._reserved:
-            # A file system that cannot do this is no reason to stop; the write itself tells whether there is room.
+            # Not every file system can reserve space; if there is none, the write itself fails.
             reserve(fd, size, RESERVE)
             self._reserved = size + RESERVE // 2
 
@@ -250,7 +250,7 @@ def _note(action: str, reason: str, outcome: str = "done") -> Act:
 
 
 def _end(fd: int, size: int, mark: Head, start: Head) -> tuple[Head, bool]:
-    """Find the last entry; and whether what lies there is what the checkpoint names and what follows from it."""
+    """Find the last entry; also return whether the log fits the checkpoint and the lines after it follow from it."""
     head, fits = mark, size >= mark.size
     if fits and mark.size:
         line = next(backwards(fd, mark.size))[1]
@@ -266,7 +266,7 @@ def _end(fd: int, size: int, mark: Head, start: Head) -> tuple[Head, bool]:
 
 
 def _last(fd: int, size: int, start: Head) -> Head:
-    """Take the last line at its word: the chain must go on somewhere."""
+    """Trust the last line, because the chain must continue from somewhere."""
     for _, line in backwards(fd, size):
         try:
             found = document(line)

@@ -1,7 +1,7 @@
-"""Thin out the checkpoints beside an audit log: there is one for every minute, and they would grow for ever.
+"""Thin out the checkpoints beside an audit log: one is added every minute, and the file would grow without end.
 
-A checkpoint goes only if it is genuine, the log fits it, and a later one of its hour or day stays: that one names all
-the entries before it too, and the newest always stays, so what is cut off behind a checkpoint is found as before.
+A checkpoint is removed only if it is genuine, the log fits it, and a later one of the same hour or day stays. The later
+one covers the same entries, and the newest always stays, so a cut of the log is still detected.
 """
 
 import fcntl
@@ -17,8 +17,8 @@ from storage.audit.hash_chain import AuditError, Checkpoint
 from storage.files.durable_files import Disk, disk_errors, opened
 from storage.timestamps import from_text
 
-LEAST = 256 << 10  # bytes; a day of one checkpoint a minute has twice as many
-EVERY_DAYS, HOURLY_DAYS = 2, 90  # so long every checkpoint is kept, and then one of each hour; later one of each day
+LEAST = 256 << 10  # bytes; one day of a checkpoint a minute has twice as many
+EVERY_DAYS, HOURLY_DAYS = 2, 90  # ages until which every checkpoint stays, then one for each hour; later one a day
 
 
 def thin(
@@ -28,10 +28,10 @@ def thin(
     now: datetime,
     recount: Callable[[Sequence[bytes]], bool] = lambda _: True,
 ) -> int:
-    """Leave old checkpoints out; return how many went. Raises NoSpace, DiskFailed.
+    """Remove old checkpoints; return how many. Raises NoSpace, DiskFailed.
 
-    `recount` is told the lines that stay before any goes, and may refuse. Where any is not as it should be all of
-    them stay, for `recorder audit verify` to tell.
+    `recount` gets the lines that stay before any is removed, and may refuse. If any checkpoint is wrong, all of them
+    stay, so that `recorder audit verify` can report it.
     """
     with disk_errors("thin the checkpoints of the audit log"):
         if not files.marks.exists() or files.marks.stat().st_size < LEAST:
@@ -54,7 +54,7 @@ def thin(
 
 
 def _kept(marks: Sequence[Checkpoint], now: datetime) -> frozenset[Checkpoint]:
-    """Choose what stays: all new ones, then the newest of each hour, then of each day."""
+    """Choose the checkpoints that stay: all new ones, then the newest of each hour, then of each day."""
     newest: dict[object, Checkpoint] = {}
     for mark in marks:
         at = from_text(mark.at)
@@ -66,7 +66,7 @@ def _kept(marks: Sequence[Checkpoint], now: datetime) -> frozenset[Checkpoint]:
 
 
 def _fits(log: Path, marks: Sequence[Checkpoint]) -> bool:
-    """Say whether the log has the entries that checkpoints name, where they name them."""
+    """Say whether the log has the entries that these checkpoints name, at the offsets they name."""
     if not log.exists():
         return False
     with opened(log, os.O_RDONLY) as fd:

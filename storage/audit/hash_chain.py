@@ -1,12 +1,12 @@
-"""The audit log as bytes: entries in a hash chain, signed checkpoints, and the proof that nothing was changed.
+"""The format of the audit log: entries in a hash chain, signed checkpoints, and the proof that nothing was changed.
 
-A line is a JSON object whose last member is `hash`: SHA-256 of the hash before it, a line feed, and the line's own
-bytes up to there. The hash before the first is that of a sentence with the customer's name, so that no log can stand
-in for another customer's. `n` counts from 1.
+A line is a JSON object. Its last member is `hash`: SHA-256 of the previous hash, a line feed, and the bytes of this
+line before `hash`. The chain begins with the hash of a sentence that contains the customer's name, so one customer's
+log cannot stand in for another's. `n` counts from 1.
 
-A checkpoint says "entry n has hash h and ends at byte s", signed with Ed25519. The newest one lies beside the keys
-and is renewed with every commit; so a log that was cut, rolled back or taken away does not fit it. Older ones lie
-beside the log, for whoever copies it elsewhere.
+A checkpoint says "entry n has hash h and ends at byte s", signed with Ed25519. The newest one lies beside the keys and
+is renewed with every commit, so a log that was cut, rolled back or removed does not fit it. Older ones lie beside the
+log, for operators who copy them elsewhere.
 """
 
 import hashlib
@@ -26,7 +26,7 @@ from storage.json_bytes import ascii_json
 from storage.timestamps import to_text
 
 MAX_LINE = 16384  # bytes; the longest field is a reason of 4,000 characters in JSON
-MAX_FIELD = 2000  # characters of one field of an entry; longer ones are cut
+MAX_FIELD = 2000  # characters of one field of an entry; longer fields are cut
 _LINE = re.compile(rb'(\{.*),"hash":"([0-9a-f]{64})"\}', re.DOTALL)
 _SIGNED = b"siprec-recorder/1 audit checkpoint\0"
 _TALLIED = b"siprec-recorder/1 audit checkpoints\0"
@@ -38,16 +38,16 @@ class AuditError(StorageError):
 
 @dataclass(frozen=True, slots=True)
 class Act:
-    """What somebody did or tried; no party of a call belongs in it."""
+    """What somebody did or tried; never contains the parties of a call."""
 
     actor: str
     """Name of the token or user, or of a part of the recorder."""
     role: str
-    """Role that was used, "system" for the recorder itself."""
+    """Role that was used; "system" for the recorder itself."""
     action: str
     """What was done, for example "call.view"."""
     object: str = ""
-    """Id of what it was done to."""
+    """Id of the object it was done to."""
     outcome: str = "done"
     """"done", "refused" or "failed"."""
     reason: str = ""
@@ -57,7 +57,7 @@ class Act:
     actor_kind: str = ""
     """What the name stands for (storage.access.actor.Kind)."""
     actor_id: str = ""
-    """Who it was, independent of names: id of the token or account, or issuer and `sub`."""
+    """Id of the token or account, or issuer and `sub`; stays the same when names change."""
 
     @classmethod
     def of(
@@ -70,7 +70,7 @@ class Act:
         reason: str = "",
         source: str = "",
     ) -> "Act":
-        """Say what an identity did or tried."""
+        """Build an act of an identity."""
         return cls(actor.name, role, action, object, outcome, reason, source, actor.kind.value, actor.id)
 
 
@@ -91,23 +91,23 @@ class Checkpoint:
     """A signed statement about the chain."""
 
     customer: str
-    """Whose log."""
+    """Name of the customer."""
     head: Head
-    """What the log held."""
+    """End of the chain at that time."""
     at: str
-    """When, RFC 3339."""
+    """Time of the statement, RFC 3339."""
     signature: bytes
-    """Ed25519 over all of it."""
+    """Ed25519 signature of all other fields."""
 
     @classmethod
     def sign(cls, key: Ed25519PrivateKey, customer: str, head: Head, at: datetime) -> "Checkpoint":
-        """State that the log held this."""
+        """Sign the end of the chain at a time."""
         text = to_text(at)
         return cls(customer, head, text, key.sign(_statement(customer, head, text)))
 
     @classmethod
     def parse(cls, data: bytes) -> "Checkpoint":
-        """Read a checkpoint; raises AuditError."""
+        """Parse a checkpoint; raises AuditError."""
         try:
             j = json.loads(data)
             head = Head(int(j["n"]), str(j["hash"]), int(j["size"]))
@@ -135,12 +135,12 @@ class Lines:
 
     count: int
     size: int
-    """Bytes of them."""
+    """Their total size in bytes."""
     hash: str
-    """Each line makes it anew: SHA-256 of the hash before, a line feed, and the line."""
+    """For each line in turn: SHA-256 of the previous hash, a line feed, and the line."""
 
     def then(self, lines: Iterable[bytes]) -> "Lines":
-        """Add lines, line feeds included."""
+        """Return the result after more lines, line feeds included."""
         count, size, digest = self.count, self.size, self.hash
         for line in lines:
             count, size, digest = count + 1, size + len(line), _hash(digest, line)
@@ -148,40 +148,40 @@ class Lines:
 
 
 NO_LINES = Lines(0, 0, "")
-"""Before the first."""
+"""Of an empty file."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """A signed statement about the checkpoints beside a log, which lies beside the keys."""
+    """A signed statement about the checkpoints beside the log; it lies beside the keys."""
 
     customer: str
-    """Whose."""
+    """Name of the customer."""
     serial: int
-    """Counts the statements."""
+    """Number of this tally; each new one counts up."""
     lines: Lines
-    """What the file begins with: one more line may have been written since."""
+    """What the file begins with; one more line may have been written since."""
     before: Lines | None
-    """What it held before it was thinned out, while it is not certain that this was finished."""
+    """What the file held before it was thinned out, as long as this may be unfinished."""
     signature: bytes
-    """Ed25519 over all of it."""
+    """Ed25519 signature of all other fields."""
 
     @classmethod
     def sign(
         cls, key: Ed25519PrivateKey, customer: str, serial: int, lines: Lines, before: Lines | None = None
     ) -> "Tally":
-        """State that the file begins with this."""
+        """Sign what the file begins with."""
         return cls(customer, serial, lines, before, key.sign(_tallied(customer, serial, lines, before)))
 
     @classmethod
     def parse(cls, data: bytes) -> "Tally":
-        """Read a statement; raises AuditError."""
+        """Parse a tally; raises AuditError."""
         try:
             j = json.loads(data)
             lines, before = _lines(j["lines"]), j["before"] and _lines(j["before"])
             return cls(str(j["customer"]), int(j["serial"]), lines, before or None, bytes.fromhex(j["signature"]))
         except (ValueError, KeyError, TypeError, RecursionError):
-            raise AuditError("what counts the checkpoints of the audit log is damaged") from None
+            raise AuditError("the signed count of the audit log's checkpoints is damaged") from None
 
     def __bytes__(self) -> bytes:
         document = _tally(self.customer, self.serial, self.lines, self.before)
@@ -196,7 +196,7 @@ class Tally:
         return self.customer == customer
 
     def begins(self, lines: Sequence[bytes]) -> Lines | None:
-        """Return which of the two the lines of a file begin with, None if with neither."""
+        """Return which of `lines` and `before` the file begins with, None if neither."""
         known = (self.lines, self.before)
         return next((each for each in known if each and NO_LINES.then(lines[: each.count]) == each), None)
 
@@ -206,28 +206,28 @@ class Verdict:
     """What a verification found."""
 
     entries: int
-    """Good entries before the first fault."""
+    """Number of good entries before the first fault."""
     bad: int | None = None
-    """Number of the first bad entry, None if all is well, or if no entry is bad but a checkpoint."""
+    """Number of the first bad entry; None if there is none, even if a checkpoint is wrong."""
     fault: str = ""
     """What is wrong with it, as a sentence."""
     proven: int = 0
-    """Up to this entry a signed checkpoint proves the good ones; those after it only follow from each other."""
+    """Last entry that a signed checkpoint proves; the good ones after it only follow from each other."""
 
     @property
     def good(self) -> bool:
-        """Say whether nothing was found."""
+        """Say whether no fault was found."""
         return not self.fault
 
 
 def origin(customer: str) -> Head:
-    """Give the head of an empty log."""
+    """Return the head of an empty log."""
     return Head(0, hashlib.sha256(b"siprec-recorder/1 audit log of " + customer.encode()).hexdigest(), 0)
 
 
 def entry(head: Head, act: Act, at: datetime) -> tuple[bytes, Head]:
-    """Write the next line of the log and say where the chain ends then."""
-    identity = ("actor_kind", "actor_id") if act.actor_kind else ()  # earlier entries had the name alone
+    """Return the next line of the log, and the head after it."""
+    identity = ("actor_kind", "actor_id") if act.actor_kind else ()  # entries of earlier versions have only the name
     names = ("actor", *identity, "role", "action", "object", "outcome", "reason", "source")
     fields = {name: getattr(act, name)[:MAX_FIELD] for name in names}
     body = ascii_json({"n": head.n + 1, "time": to_text(at), **fields})[:-1]
@@ -237,24 +237,24 @@ def entry(head: Head, act: Act, at: datetime) -> tuple[bytes, Head]:
 
 
 def follow(head: Head, line: bytes) -> tuple[Head | None, str]:
-    """Check one line, line feed included, against the head before it: the next head, or None and the fault."""
+    """Check one line, line feed included, against the head before it; return the next head, or None and the fault."""
     found = _LINE.fullmatch(line[:-1]) if line.endswith(b"\n") else None
     if not found:
-        return None, "is not a whole entry"
+        return None, "is not a complete entry"
     digest = found[2].decode()
     try:
         n = json.loads(found[1] + b"}")["n"]
     except (ValueError, KeyError, TypeError, RecursionError):
-        return None, "is not a whole entry"
+        return None, "is not a complete entry"
     if n != head.n + 1:
-        return None, f"is missing: entry {n} stands in its place" if isinstance(n, int) else "has no number"
+        return None, f"is missing: entry {n} is in its place" if isinstance(n, int) else "has no number"
     if _hash(head.hash, found[1]) != digest:
-        return None, "does not follow from the entry before it: it, or what stood before it, was changed"
+        return None, "does not follow from the entry before it: one of the two was changed"
     return Head(head.n + 1, digest, head.size + len(line)), ""
 
 
 def verify(customer: str, lines: Iterable[bytes], checkpoints: Sequence[Checkpoint], key: Ed25519PublicKey) -> Verdict:
-    """Follow the whole chain and compare it with every checkpoint; name the first bad entry."""
+    """Check the whole chain against every checkpoint; report the first bad entry."""
     for mark in checkpoints:
         if not mark.genuine(key, customer):
             return Verdict(0, mark.head.n, "has a checkpoint that was not signed with this customer's key")
@@ -270,26 +270,26 @@ def verify(customer: str, lines: Iterable[bytes], checkpoints: Sequence[Checkpoi
         named = wanted.get(head.n, ())
         if any(mark != head for mark in named):
             return Verdict(
-                head.n - 1, head.n, "is not the entry that its checkpoint names: the log was written anew", proven
+                head.n - 1, head.n, "is not the entry that its checkpoint names: the log was rewritten", proven
             )
         proven = head.n if named else proven
     last = max(wanted, default=0)
     if last > head.n:
         return Verdict(
-            head.n, head.n + 1, f"is missing: the log was cut or rolled back, a checkpoint names entry {last}", proven
+            head.n, head.n + 1, f"is missing: the log was cut or rolled back; a checkpoint names entry {last}", proven
         )
     return Verdict(head.n, proven=proven)
 
 
 def unfinished(head: Head, tail: bytes) -> bool:
-    """Say whether a line without its end may be what a crash left of the next entry, as nothing was acknowledged."""
+    """Say whether an incomplete last line may be the beginning of the next entry, cut off by a crash."""
     begin = f'{{"n":{head.n + 1},"time":"'.encode()
-    printable = all(0x20 <= byte < 0x7F for byte in tail)  # an entry is ASCII; zeros are what a power cut left, or who
+    printable = all(0x20 <= byte < 0x7F for byte in tail)  # entries are ASCII; a power cut may leave zeros
     return printable and tail[: len(begin)] == begin[: len(tail)]
 
 
 def document(line: bytes) -> dict[str, Any]:
-    """Read a line as the API shows it; raises AuditError."""
+    """Parse a line into the object that the API shows; raises AuditError."""
     try:
         found = json.loads(line)
     except (ValueError, RecursionError):

@@ -1,8 +1,8 @@
-"""A file of incidents: one JSON line each, newest last, nothing personal (docs/formats/incidents.md).
+"""A file of incidents: one JSON line each, newest last, without personal data (docs/formats/incidents.md).
 
-A line with an id that stood there before replaces it (its count has risen). Lines are appended without a sync of their
-own: the next one of the data directory takes them along. A file that takes the place of another is durable before. A
-torn or foreign line is passed over, so nothing that happened to the file keeps anybody from recording.
+A line replaces an earlier one with the same id (its count has risen). Lines are appended without a sync; the next sync
+in the data directory writes them out. A file that replaces another is synced first. Torn or foreign lines are skipped,
+so a damaged file never stops recording.
 """
 
 import json
@@ -20,9 +20,9 @@ from storage.json_bytes import ascii_json
 from storage.timestamps import from_text, to_text
 
 FILE_NAME = "incidents.jsonl"
-# Incidents kept of one owner: a flood of one kind is one incident a minute, so this is a week of it.
+# Incidents kept for one owner. A flood of one kind is one incident a minute, so this covers a week.
 KEPT = 10_000
-# A line has some 150 bytes, so the file is rewritten when about half of it is out of date.
+# A line has about 150 bytes, so the file is rewritten when about half of it is out of date.
 MAX_BYTES = 4 << 20
 _WORD = re.compile(r"[a-z][a-z0-9_.-]{0,47}")
 _ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -37,21 +37,21 @@ class Incident:
     """Something that happened, once or several times within a minute."""
 
     id: str
-    """Name of the line in the file."""
+    """Id of the incident; names its line in the file."""
     kind: str
-    """Code word."""
+    """What happened, as a code word."""
     first: datetime
     """When it happened first."""
     last: datetime
     """When it happened last."""
     count: int = 1
-    """How often."""
+    """How often it happened."""
     facts: Mapping[str, Any] = field(default_factory=dict)
     """Codes, counts and random ids."""
 
 
 def clean(value: Any) -> Any:
-    """Return a fact that may be kept: a code word, a random id, a small number; anything else becomes "other"."""
+    """Return a fact if it is a code word, a random id or a small number, otherwise "other"."""
     if isinstance(value, bool) or value is None:
         return value
     if isinstance(value, int):
@@ -69,15 +69,15 @@ class IncidentFile:
         self._path = folder / FILE_NAME
 
     def append(self, incidents: Iterable[Incident]) -> bool:
-        """Write incidents behind what is there; raise OSError. Return True if it is time to `renew`.
+        """Append incidents; raises OSError. Return True if it is time to `renew`.
 
-        Each write begins on a line of its own, whatever an earlier one left half done.
+        Each write begins with a line feed, because an earlier write may have left half a line.
         """
         data = b"".join(b"\n" + _line(each) for each in incidents) + b"\n"
         descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, PRIVATE_FILE)
         try:
             if os.write(descriptor, data) < len(data):
-                raise OSError("the disk took half of it")
+                raise OSError("the disk took only part of the line")
             return os.fstat(descriptor).st_size > MAX_BYTES
         finally:
             os.close(descriptor)
@@ -96,9 +96,9 @@ class IncidentFile:
         return list(found.values())[-KEPT:]
 
     def renew(self) -> None:
-        """Rewrite the file with what counts; raises OSError, and then the old one stays.
+        """Rewrite the file without outdated lines; raises OSError, and then the old file stays.
 
-        Lines are told apart and not opened: somebody waits.
+        Lines are matched by their ids and not parsed, because a caller waits.
         """
         draft = self._path.with_name(f".{FILE_NAME}.part")
         found: dict[bytes, bytes] = {}
@@ -109,7 +109,7 @@ class IncidentFile:
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, PRIVATE_FILE)
         try:
             write_all(descriptor, data, 0)
-            os.fsync(descriptor)  # a name that a power cut leaves must not lead to an empty file
+            os.fsync(descriptor)  # otherwise a power cut could leave the name with an empty file
         except OSError:
             with suppress(OSError):
                 draft.unlink()

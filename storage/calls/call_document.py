@@ -1,7 +1,7 @@
-"""The document of a call: the JSON object that the index keeps sealed, and that API, command line and exports show.
+"""The document of a call: the JSON object that the index seals, and that the API, the command line and exports show.
 
-Every time is RFC 3339 in UTC. A document of an older version may lack members, and later versions may add some, so no
-member of the sealed part is certain to be there.
+All times are RFC 3339 in UTC. Documents of older versions may lack members, and later versions may add some, so every
+member of the sealed part is optional.
 """
 
 from collections.abc import Sequence
@@ -20,17 +20,17 @@ Role = Literal["caller", "callee", "answered", "redirected_by", "redirected_to",
 """What a party was in the call."""
 
 Sure = Literal["stated", "likely"]
-"""How much a shared name proves."""
+"""How certain it is that recordings with the same name belong together."""
 
 Parties = int | list[int] | None
-"""Whose a stream is: the index of a party, those of several where it is mixed, None if unknown."""
+"""Who speaks in a stream: the index of a party, several if they are mixed, None if unknown."""
 
 
 class Party(TypedDict, total=False):
     """Somebody who took part."""
 
     role: Role
-    """`participant` unless the message says more."""
+    """`participant` unless the metadata say more."""
     name: str | None
     """As it was sent."""
     number: str | None
@@ -40,9 +40,9 @@ class Party(TypedDict, total=False):
     also: list[str]
     """Other addresses of the same party."""
     user_id: str | None
-    """The directory user, if only one can be meant."""
+    """Id of the directory user, if only one fits."""
     user_candidates: list[str]
-    """The directory users of whom one is meant, if there are several."""
+    """Ids of the directory users, if several fit."""
     joined_at: str | None
     """When the party joined."""
     left_at: str | None
@@ -50,7 +50,7 @@ class Party(TypedDict, total=False):
 
 
 Speaker = TypedDict("Speaker", {"from": str | None, "to": str | None, "party": Parties, "inferred": bool})
-"""Who is heard in a stream from one time to another; None is the first or the last packet."""
+"""Who is heard in a stream between two times; None means the first or the last packet."""
 
 
 class Payload(TypedDict):
@@ -61,7 +61,7 @@ class Payload(TypedDict):
     encoding: str | None
     """Name of the codec."""
     clock: int
-    """Ticks of the RTP clock a second."""
+    """RTP clock rate in Hz."""
     channels: int
     """Number of channels."""
     fmtp: str | None
@@ -72,15 +72,15 @@ class Stream(TypedDict, total=False):
     """One media line that was not refused, and how well it was received."""
 
     label: str | None
-    """Of the SDP, else of the metadata."""
+    """Label from the SDP, or else from the metadata."""
     party: Parties
-    """Whose it is."""
+    """Who speaks."""
     inferred: bool
-    """Nobody stated whose it is."""
+    """Whether `party` was inferred, because the client did not state it."""
     earlier: list[int]
-    """Whose it was before."""
+    """Parties who spoke before."""
     speakers: list[Speaker]
-    """Who is heard when, where that changed."""
+    """Who is heard when, if that changed."""
     media: str
     """audio, video, text or application."""
     codec: str | None
@@ -90,21 +90,21 @@ class Stream(TypedDict, total=False):
     srtp: str | None
     """Suite, DTLS-SRTP, or None for plain RTP."""
     removed: bool
-    """It was taken out of the session."""
+    """Whether it was removed from the session."""
     formats: list[Payload]
     """Its payload types."""
     packets: int
     """Packets stored, each counted once."""
     lost: int
-    """Packets that never came."""
+    """Packets that never arrived."""
     duplicates: int
-    """Packets that came again."""
+    """Packets that arrived more than once."""
     rejected: int
     """Packets that failed authentication or were replayed."""
     foreign: int
-    """Packets of another source."""
+    """Packets from another source."""
     late: int
-    """Packets that came after their place was given up."""
+    """Packets that arrived after they had been given up."""
     gap_ms: int
     """Milliseconds of media that are missing."""
     gaps: list[list[str | None]]
@@ -116,18 +116,18 @@ class Stream(TypedDict, total=False):
     mos: float | None
     """Estimated quality, 1 to 4.5 (ITU-T G.107)."""
     first_packet_at: str | None
-    """When the first packet came."""
+    """When the first packet arrived."""
     last_packet_at: str | None
-    """When the last packet came."""
+    """When the last packet arrived."""
 
 
 class CallName(TypedDict):
-    """A name that other recordings of the same call share."""
+    """A name that recordings of the same call share."""
 
     key: str
     """The name."""
     sure: Sure
-    """How much it proves."""
+    """How certain it is."""
 
 
 class CallDetails(TypedDict, total=False):
@@ -142,17 +142,17 @@ class CallDetails(TypedDict, total=False):
     source: str | None
     """Address that the client sends from."""
     direction: Literal["inbound", "outbound", "internal"] | None
-    """Which way the call went."""
+    """Direction of the call."""
     kept_from: str
-    """From when on retention counts, where the clock was set back."""
+    """When the retention period begins, if the clock was set back."""
     end_reason: str | None
     """Why the recording ended."""
     paused: bool
-    """What is said is not kept now."""
+    """Whether recording is paused now."""
     parties: list[Party]
-    """Everybody who ever took part, in the order of appearance."""
+    """Everybody who took part at any time, in order of appearance."""
     streams: list[Stream]
-    """One for every media line that was not refused, in their order."""
+    """One for each media line that was not refused, in their order."""
     groups: list[object]
     """Communication session groups (RFC 7865 section 6.2)."""
     correlations: list[list[str]]
@@ -162,7 +162,7 @@ class CallDetails(TypedDict, total=False):
     related: list[CallName]
     """Every name that other recordings of the call may share."""
     notes: list[dict[str, object]]
-    """What befell the recording."""
+    """Problems that the recording had."""
 
 
 class CallDocument(CallDetails, total=False):
@@ -173,17 +173,17 @@ class CallDocument(CallDetails, total=False):
     state: State
     """How far the recording is."""
     started_at: str | None
-    """Begin by the recorder's clock."""
+    """When it began, by the recorder's clock."""
     ended_at: str | None
-    """End by the recorder's clock, None while recording."""
+    """When it ended, by the recorder's clock; None while recording."""
     duration_ms: int
-    """Length by the monotonic clock."""
+    """Duration by the monotonic clock."""
     size_bytes: int
     """Bytes in the vault."""
     hold: bool
-    """It is under legal hold."""
+    """Whether it is under legal hold."""
     erase_after: str | None
-    """When retention ends, None if never or not known yet."""
+    """When retention ends; None if never, or not known yet."""
 
 
 D = TypeVar("D", CallDetails, CallDocument)

@@ -1,9 +1,9 @@
 """The index of one customer's calls: write, find, remove.
 
-A row's personal part is sealed under the call's own leaf; its search tokens are made with an index key of the day.
-That key is the "index" secret of a leaf of its own, named in the table `days`. Cut both leaves, remove the row,
-reindex the day, and neither row nor token can be read in any copy. A row whose leaf was cut counts as not there,
-wherever it came from.
+The personal part of a row is sealed under the call's own leaf. Its search tokens are made with an index key of the day:
+the "index" secret of a separate leaf, which the table `days` names. Once both leaves are cut, the row is removed and
+the day is indexed again, neither row nor tokens can be read in any copy. A row whose leaf was cut is treated as
+missing, even in a restored copy.
 """
 
 import asyncio
@@ -41,8 +41,8 @@ from storage.keys.row_keys import LABEL_DETAILS, LABEL_INDEX, Keys, context
 
 __all__ = ["Batch", "CallRow", "CallState", "Calls", "Page", "Query"]
 
-FEW = 10  # calls that are sealed, or whose tokens are made, before others have their turn
-PIECE = 2_000  # calls whose tokens are removed at once: some 30,000 rows, 50 ms
+FEW = 10  # calls that are sealed, or whose tokens are made, before other tasks run
+PIECE = 2_000  # calls whose tokens are removed in one transaction: about 30,000 rows, 50 ms
 _BY_ID = calls.c.id.in_(sa.bindparam("ids", expanding=True))
 _READ = sa.select(*READ_COLUMNS).where(_BY_ID)
 _PLACES = sa.select(calls.c.id, calls.c.leaf, calls.c.day).where(_BY_ID)
@@ -51,7 +51,7 @@ V = TypeVar("V")
 
 
 class Calls:
-    """The calls of one customer; numbers in questions are read as in `country`."""
+    """The calls of one customer; numbers in queries are read as in `country`."""
 
     def __init__(self, database: Database, keys: Keys, country: str) -> None:
         self._database = database
@@ -64,14 +64,14 @@ class Calls:
     async def put(self, rows: Sequence[CallRow], forms: Sequence[Sequence[str]]) -> int:
         """Write calls with their search forms in one transaction; return how many were written.
 
-        Repeating it changes nothing. A finished call is not moved back to recording, a call whose leaf was
-        cut is not written, and the hold of a known call stays as it is.
+        Writing the same calls again changes nothing. A finished call does not go back to recording, a call whose leaf
+        was cut is not written, and the hold of a known call stays as it is.
         """
         async with self._database.writing() as connection:
             return await self.put_in(connection, rows, forms)
 
     async def put_in(self, connection: AsyncConnection, rows: Sequence[CallRow], forms: Sequence[Sequence[str]]) -> int:
-        """Do the same in a writing transaction."""
+        """Do the same as `put` in a writing transaction."""
         if len(rows) != len(forms):
             raise ValueError("every call needs its search forms")
         given = {row.id: (row, tuple(f)) for row, f in zip(rows, forms, strict=True)}
@@ -79,7 +79,7 @@ class Calls:
         before = await _existing(connection, tuple(given))
         sealed = await self._sealed(given, before)
         by_day = await self._keys_of(connection, {given[id][0].day for id in sealed})
-        if self._keys.generation != cuts:  # a day's key may be newer than the cut of a call: its tokens could be read
+        if self._keys.generation != cuts:  # a key of a day made after a call was cut could read that call's tokens
             sealed = {id: each for id, each in sealed.items() if not self._cut(given[id][0].leaf)}
         await self._write(connection, given, sealed, before)
         await self._write_tokens(connection, given, sealed, before, by_day)
@@ -88,7 +88,7 @@ class Calls:
     async def get(self, id: str) -> CallRow | None:
         """Return one call, None if it is unknown or erased; raises SealBroken, BadDetails.
 
-        What is no id is not asked for: it may be somebody's number, and a server of databases logs questions.
+        Anything that is not an id is not sent to the database: it may be a phone number, and servers log queries.
         """
         if not is_id(id):
             return None
@@ -98,12 +98,12 @@ class Calls:
         return opened[0] if opened else None
 
     async def find(self, query: Query, fresh: Sequence[Fresh] = ()) -> Page:
-        """Return a page of calls, newest first, with those that are not in the index yet; raises BadCursor."""
+        """Return a page of calls, newest first, including `fresh` ones that are not indexed; raises BadCursor."""
         async with self._database.reading() as connection:
             return await search(connection, self._keys, self._day_keys, query, self._country, fresh)
 
     async def every(self, query: Query) -> AsyncIterator[CallRow]:
-        """Give all calls that a query finds, page by page."""
+        """Yield all calls that a query finds, page by page."""
         query = replace(query, limit=MAX_LIMIT)
         while True:
             page = await self.find(query)
@@ -114,9 +114,9 @@ class Calls:
             query = replace(query, cursor=page.next_cursor)
 
     async def in_batches(self, query: Query, size: int) -> AsyncIterator[Batch]:
-        """Give all calls that a query finds in batches still sealed, newest first; open them away from the loop.
+        """Yield all calls that a query finds, newest first, in sealed batches; open them outside the event loop.
 
-        For exports of any length: nothing is asked for twice and the event loop opens nothing.
+        For exports of any length: each call is read once, and the event loop opens none.
         """
         async with self._database.reading() as connection:
             leaves = await candidates(connection, self._day_keys, query, self._country)
@@ -132,7 +132,7 @@ class Calls:
         return self._keys.seal(row.leaf, LABEL_DETAILS, pack(row.details, forms), context(row.id))
 
     async def amend(self, connection: AsyncConnection, found: Sequence[Amended]) -> int:
-        """Write what was found out about calls that are still as they were read; return how many of them changed."""
+        """Write changes to calls that are still as they were read; return how many calls changed."""
         versions: dict[str, int] = {}
         for part in batches([each.id for each in found]):
             asked = sa.select(calls.c.id, calls.c.version).where(calls.c.id.in_(part)).with_for_update()
@@ -140,7 +140,7 @@ class Calls:
         same = [each for each in found if versions.get(each.id) == each.version]
         for part in batches([each.id for each in same if each.sealed is None]):
             await connection.execute(calls.update().where(calls.c.id.in_(part)).values(matched=True))
-        # the day's key may be newer than the cut of a call: its tokens could be read
+        # A key of a day made after a call was cut could read that call's tokens.
         anew = [each for each in same if each.sealed is not None and not self._cut(each.leaf)]
         if anew:
             values = [{"b_id": a.id, "b_sealed": a.sealed, "b_erase_after": a.erase_after} for a in anew]
@@ -161,7 +161,7 @@ class Calls:
             await connection.execute(self._add_tokens, sorted(gained, key=lambda t: (t["day"], t["token"])))
 
     async def unfinished(self) -> tuple[tuple[str, int], ...]:
-        """List id and leaf of the calls in state recording."""
+        """Return id and leaf of the calls that are being recorded."""
         asked = (
             sa.select(calls.c.id, calls.c.leaf)
             .where(calls.c.state == STATE_CODES[CallState.RECORDING])
@@ -171,7 +171,7 @@ class Calls:
             return tuple((row.id, row.leaf) for row in await connection.execute(asked))
 
     async def unknown(self, recordings: Iterable[tuple[str, int]]) -> tuple[tuple[str, int], ...]:
-        """Return those recordings, each with its leaf, that have no row."""
+        """Return the recordings, as id and leaf, that have no row."""
         wanted = list(dict.fromkeys(recordings))
         missing: list[tuple[str, int]] = []
         for part in batches(wanted):
@@ -181,17 +181,17 @@ class Calls:
         return tuple(missing)
 
     async def count(self) -> int:
-        """Count the rows, readable or not."""
+        """Count the rows, including those that can no longer be opened."""
         async with self._database.reading() as connection:
             return int(await connection.scalar(sa.select(sa.func.coalesce(sa.func.sum(days.c.calls), 0))) or 0)
 
     async def total_bytes(self) -> int:
-        """Add up what the calls take in the vault; reads every row."""
+        """Return the bytes that all calls take in the vault; reads every row."""
         async with self._database.reading() as connection:
             return int(await connection.scalar(sa.select(sa.func.coalesce(sa.func.sum(calls.c.size_bytes), 0))) or 0)
 
     async def remove(self, ids: Iterable[str]) -> int:
-        """Remove calls with their tokens, also those that can no longer be opened; return how many there were."""
+        """Remove calls with their tokens, even if they can no longer be opened; return how many there were."""
         async with self._database.writing() as connection:
             gone = tuple((await _existing(connection, tuple(ids), _PLACES)).values())
             for day in {record.day for record in gone}:
@@ -204,9 +204,9 @@ class Calls:
         return len(gone)
 
     async def remove_tokens(self, day: int) -> bool:
-        """Remove all search tokens of a day if its key was cut; False if it was not. Those that stay need `reindex`.
+        """Remove all search tokens of a day if its key was cut, otherwise return False; then call `reindex`.
 
-        Looking for the tokens of some calls goes through those of the whole day.
+        The tokens of single calls could be found only by scanning those of the whole day.
         """
         asked = sa.select(days.c.leaf, days.c.calls).where(days.c.day == day)
         async with self._database.reading() as connection:
@@ -214,19 +214,19 @@ class Calls:
         if found is None or not self._cut(found.leaf):
             return False
         pieces = found.calls // PIECE + 1
-        for piece in range(pieces):  # each in a transaction of its own: others want to write too
+        for piece in range(pieces):  # one transaction each, so that others can write in between
             last = -(1 << 63) + ((piece + 1) << 64) // pieces - 1
             async with self._database.writing() as connection:
                 found = (await connection.execute(asked.with_for_update())).first()
                 if found is not None and not self._cut(found.leaf):
-                    return False  # a call was put meanwhile, which renewed all tokens of the day
+                    return False  # a call was written meanwhile, which renewed all tokens of the day
                 await connection.execute(
                     call_tokens.delete().where(call_tokens.c.day == day, call_tokens.c.token <= last)
                 )
         return True
 
     def _cut(self, leaf: int) -> bool:
-        """Say whether a leaf was forgotten, of a call or of the index of a day."""
+        """Say whether the leaf of a call, or of the index of a day, was cut."""
         try:
             self._keys.secret(leaf, LABEL_INDEX)
         except Forgotten:
@@ -234,14 +234,14 @@ class Calls:
         return False
 
     async def index_leaf(self, day: int) -> int | None:
-        """Return the leaf whose secret makes the tokens of a day: what an erasure cuts beside the call's own."""
+        """Return the leaf whose secret makes the tokens of a day; an erasure cuts it together with the call's own."""
         async with self._database.reading() as connection:
             return await connection.scalar(sa.select(days.c.leaf).where(days.c.day == day))
 
     async def reindex(self, day: int) -> int | None:
-        """Renew the tokens of a day under a fresh leaf if its key was cut; return how many calls can be opened.
+        """Renew the tokens of a day under a new leaf if its key was cut; return how many calls could be opened.
 
-        None if it was not: a key that is replaced without a cut would open these tokens in old copies for ever.
+        Return None if the key was not cut: replacing it would leave the old one able to read old copies for ever.
         """
         async with self._database.writing() as connection:
             leaf = await connection.scalar(sa.select(days.c.leaf).where(days.c.day == day))
@@ -268,7 +268,7 @@ class Calls:
         return sealed
 
     async def _keys_of(self, connection: AsyncConnection, wanted: set[int]) -> dict[int, bytes]:
-        """Return the index key of each day, with a fresh leaf where there is none or it was cut."""
+        """Return the index key of each day; make a new leaf where there is none or it was cut."""
         found = await connection.execute(statements.INDEX_LEAVES, {"days": list(wanted)})
         leaves = {row.day: row.leaf for row in found}
         keys = {}
@@ -313,7 +313,7 @@ class Calls:
         before: Mapping[str, Any],
         by_day: Mapping[int, bytes],
     ) -> None:
-        """Write the tokens of calls and delete those of forms they no longer have."""
+        """Write the tokens of calls, and delete those of search forms that they no longer have."""
         fresh: list[tuple[int, int, int]] = []
         stale: list[dict[str, int]] = []
         for number, id in enumerate(sealed):
@@ -322,12 +322,12 @@ class Calls:
             key = by_day[row.day]
             try:
                 opened = open_row(self._keys, before[id]) if id in before else None
-            except (SealBroken, BadDetails):  # the tokens of the damaged row are unknown; the new row is whole
+            except (SealBroken, BadDetails):  # the damaged row's tokens are unknown; the new row replaces it
                 opened = None
                 await _remove_tokens(connection, row.day, [row.leaf])
             else:
                 if id in before and opened is None:
-                    continue  # cut since it was sealed: its erasure removes the row and its tokens
+                    continue  # cut after it was sealed: its erasure removes the row and its tokens
             old = set(tokens(key, opened[1])) if opened else set()
             new = set(tokens(key, forms))
             fresh += [(row.day, t, row.leaf) for t in new - old]
@@ -338,7 +338,7 @@ class Calls:
             await statements.new_tokens(connection, sorted(fresh))
 
     async def _reindex(self, connection: AsyncConnection, day: int) -> int:
-        """Renew the tokens of a day, page by page: a day may have 100,000 calls, and the loop serves others."""
+        """Renew the tokens of a day in batches: a day may have 100,000 calls, and the event loop has other work."""
         leaf = self._keys.allocate(day)
         key = self._keys.secret(leaf, LABEL_INDEX)
         await connection.execute(call_tokens.delete().where(call_tokens.c.day == day))
@@ -356,13 +356,13 @@ class Calls:
             last = records[-1].leaf
 
     def _tokens_of(self, records: Sequence[Any], day: int, key: bytes) -> tuple[int, list[tuple[int, int, int]]]:
-        """Open some calls of a day; return how many could be, and their tokens in order of the table's key."""
+        """Open some calls of a day; return how many could be opened, and their tokens sorted by the table's key."""
         kept, found = 0, []
         for record in records:
             try:
                 opened = open_row(self._keys, record)
             except (SealBroken, BadDetails):
-                continue  # a damaged row must not keep its day from being indexed; `recorder verify` names it
+                continue  # a damaged row must not stop the indexing of its day; `recorder verify` reports it
             if opened:
                 kept += 1
                 found += [(t, record.leaf) for t in tokens(key, opened[1])]
@@ -370,13 +370,13 @@ class Calls:
 
 
 async def _let_others(number: int) -> None:
-    """Let the loop see to others before each tenth call: two hundred, one behind the other, take 20 ms."""
+    """Let other tasks run before each tenth call: two hundred calls in a row take 20 ms."""
     if number % FEW == FEW - 1:
         await asyncio.sleep(0)
 
 
 async def _remove_tokens(connection: AsyncConnection, day: int, leaves: Sequence[int]) -> None:
-    """Remove the tokens of calls whose forms are unknown; scans the tokens of the whole day."""
+    """Remove the tokens of calls whose search forms are unknown; scans the tokens of the whole day."""
     await connection.execute(call_tokens.delete().where(call_tokens.c.day == day, call_tokens.c.leaf.in_(leaves)))
 
 

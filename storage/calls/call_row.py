@@ -1,4 +1,4 @@
-"""A call as the index keeps it: values, the sealed part of a row, and the position of a row in lists."""
+"""A row of the index: its values, its sealed part, and its position in lists."""
 
 import base64
 import binascii
@@ -21,15 +21,15 @@ from storage.timestamps import from_micros, rfc3339, to_micros
 
 DAY_SHIFT = 32  # a leaf is day << 32 | number
 DEFAULT_LIMIT = 50
-MAX_LIMIT = 1000  # rows of one page: opening the sealed part of more would hold up the event loop for over 100 ms
+MAX_LIMIT = 1000  # rows of one page: opening more sealed parts would block the event loop for over 100 ms
 MAX_SEALED = 16 << 20  # bytes of one row's details; a conference of 80 with every event has 0.2 MB
 _FORMAT = b"\x01"  # first byte of the sealed plaintext: JSON, deflated
-_WINDOW_BITS = 12  # 4 KiB: a row's details have two
+_WINDOW_BITS = 12  # 4 KiB; a row's details have two
 _DAY = re.compile("[0-9]{1,5}")
 
 
 class BadDetails(StorageError):
-    """The sealed part of a row is of a format this program does not know, or too large."""
+    """The sealed part of a row has a format that this version does not know, or is too large."""
 
 
 class CallState(enum.StrEnum):
@@ -41,7 +41,7 @@ class CallState(enum.StrEnum):
 
 
 class Direction(enum.StrEnum):
-    """Which way a call went, seen from the customer."""
+    """Direction of a call, as the customer sees it."""
 
     INBOUND = "inbound"
     OUTBOUND = "outbound"
@@ -54,35 +54,35 @@ _STATES = {code: state for state, code in STATE_CODES.items()}
 
 @dataclass(frozen=True, slots=True)
 class CallRow:
-    """One recording."""
+    """One recording, as the index stores it."""
 
     id: str
     """Random id of the call."""
     leaf: int
-    """Leaf of the key tree that everything personal of the call is sealed under."""
+    """Leaf of the key tree that all personal data of the call are sealed under."""
     state: CallState
     """Recording, complete or interrupted."""
     started_at: datetime
-    """Begin by the recorder's clock."""
+    """When it began, by the recorder's clock."""
     ended_at: datetime | None
-    """End by the recorder's clock, None while recording."""
+    """When it ended, by the recorder's clock; None while recording."""
     duration_ms: int
-    """Length by the monotonic clock."""
+    """Duration by the monotonic clock."""
     size_bytes: int
     """Bytes in the vault."""
     hold: bool = False
-    """Under legal hold; `Calls.put` sets it for a new call and leaves it alone for a known one."""
+    """Under legal hold; `Calls.put` sets it for a new call and does not change it for a known one."""
     erase_after: datetime | None = None
-    """When retention ends, None if never or not known yet."""
+    """When retention ends; None if never, or not known yet."""
     details: CallDetails = field(default_factory=CallDetails, repr=False)
-    """Everything else, JSON-able, sealed in the database: session_id, parties, streams."""
+    """All other members, as JSON values, sealed in the database: session_id, parties, streams."""
     matched: bool = False
-    """Its parties were looked for among the users of the directory (storage.directory.matcher)."""
+    """Whether its parties were matched with the users of the directory (storage.directory.matcher)."""
     kept_from: datetime | None = None
-    """When it really ended, where the clock was set back before; None where `ended_at` says it."""
+    """When it really ended, if the clock was set back before; None if `ended_at` is right."""
 
     def columns_shown(self) -> CallDocument:
-        """Return the members of its document that stand in columns of their own."""
+        """Return the members of its document that are in columns of their own."""
         return {
             "id": self.id,
             "state": self.state.value,
@@ -100,34 +100,34 @@ class CallRow:
 
 @dataclass(frozen=True, slots=True)
 class Amended:
-    """A call in which something was found out later."""
+    """A call that is to be changed after it was written."""
 
     id: str
     """Id of the call."""
     leaf: int
     """Its leaf."""
     version: int
-    """Version of the row that this was decided on; a newer row is not changed."""
+    """Version of the row that was read; a newer row is not changed."""
     sealed: bytes | None = None
-    """Details and forms as they should be (storage.calls.call_index.Calls.seal), None if nothing is new."""
+    """New details and forms (storage.calls.call_index.Calls.seal), None if nothing changes."""
     erase_after: int | None = None
-    """When retention ends, in microseconds since 1970-01-01 UTC; for a call with something new."""
+    """When retention ends, in microseconds since 1970-01-01 UTC; only used with `sealed`."""
     gained: frozenset[str] = frozenset()
-    """Search forms that it did not have."""
+    """Search forms to add."""
     lost: frozenset[str] = frozenset()
-    """Search forms that it has lost."""
+    """Search forms to remove."""
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """What to look for; everything left out matches every call."""
+    """What to look for; a member that is not given matches every call."""
 
     party: str | None = field(default=None, repr=False)
     """A number, URI, name, e-mail or user id in any spelling."""
     since: datetime | None = None
-    """Only calls that started at or after."""
+    """Only calls that began at this time or later."""
     until: datetime | None = None
-    """Only calls that started before."""
+    """Only calls that began before this time."""
     state: CallState | None = None
     """Only calls in this state."""
     limit: int = DEFAULT_LIMIT
@@ -135,20 +135,20 @@ class Query:
     cursor: str | None = None
     """`next_cursor` of the page before."""
     related: tuple[str, ...] = field(default=(), repr=False)
-    """Names of a call, of which any will do; not together with a party."""
+    """Names of a call, any of which must match; not together with a party."""
     user: str | None = None
-    """Id of a user who is a party, or may be one where several may; not together with a party."""
+    """Id of a user who is a party, or one of its candidates; not together with a party."""
     exact: bool = False
-    """Do not take digits for the last digits of a longer number: for erasure, which must not reach a second person."""
+    """Do not match a number by its last digits: an erasure must not reach a second person."""
     hold: bool | None = None
     """Only calls under legal hold, or only those that are not."""
     direction: Direction | None = None
-    """Only calls that went this way."""
+    """Only calls of this direction."""
     source: str | None = field(default=None, repr=False)
     """Only calls from this address, in any spelling."""
 
     def meets(self, details: Mapping[str, Any]) -> bool:
-        """Say whether direction and source of a call are those asked for; the columns only narrow the search."""
+        """Check direction and source against the sealed details; the columns only narrow the search."""
         if self.direction is not None and details.get("direction") != self.direction.value:
             return False
         return self.source is None or canonical_source(details.get("source")) == canonical_source(self.source)
@@ -156,27 +156,27 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Fresh:
-    """A call that the index does not have yet, or has in an older state."""
+    """A call that is not in the index yet, or is there in an older state."""
 
     id: str
     """Id of the call."""
     leaf: int
     """Its leaf."""
     started_at: datetime
-    """Begin by the recorder's clock."""
+    """When it began, by the recorder's clock."""
     live: bool
-    """It is being recorded."""
+    """Whether it is being recorded."""
     made: Callable[[], tuple[CallRow, tuple[str, ...]] | None] = field(repr=False)
-    """Make its row and search forms, as they will be in the index; None if it was erased. Asked only if it may be
-    meant: a row costs as much as all else that is done for a short call."""
+    """Builds the row and search forms that the index will get; None if the call was erased. Called only if the call may
+    match, because a row costs as much as everything else that is done for a short call."""
 
     @property
     def position(self) -> "Position":
-        """Give its position."""
+        """Return its position."""
         return Position(self.leaf >> DAY_SHIFT, to_micros(self.started_at), self.id)
 
     def may_meet(self, query: Query, after: "Position | None") -> bool:
-        """Say whether a query may mean it, as far as that is known before its row is made."""
+        """Say whether the call may match a query, as far as that is known without its row."""
         if after is not None and self.position >= after:
             return False
         if query.state is not None and (query.state is CallState.RECORDING) is not self.live:
@@ -194,12 +194,12 @@ class Page:
     next_cursor: str | None
     """Where the next page begins, None after the last."""
     unreadable: int = 0
-    """Rows left out because their sealed part is damaged; `recorder verify` names them."""
+    """Rows left out because their sealed part is damaged; `recorder verify` reports them."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Position:
-    """Place of a call in lists: by day, then start, then id."""
+    """Position of a call in lists: by day, then start, then id."""
 
     day: int
     """Day of the leaf."""
@@ -210,12 +210,12 @@ class Position:
 
     @classmethod
     def of(cls, row: CallRow) -> "Position":
-        """Give the position of a call."""
+        """Return the position of a call."""
         return cls(row.day, to_micros(row.started_at), row.id)
 
     @classmethod
     def parse(cls, cursor: str) -> "Position":
-        """Read a cursor; raises BadCursor."""
+        """Parse a cursor; raises BadCursor."""
         try:
             text = base64.urlsafe_b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4)).decode("ascii")
         except (binascii.Error, ValueError):
@@ -231,7 +231,7 @@ class Position:
 
 
 def canonical_source(source: object) -> str:
-    """Write an address in the one way in which it is compared; the case of a name is folded."""
+    """Return an address in the form in which addresses are compared; names are folded to lower case."""
     text = str(source or "").strip()
     try:
         address = ipaddress.ip_address(text.strip("[]"))
@@ -241,17 +241,17 @@ def canonical_source(source: object) -> str:
 
 
 def pack(details: CallDetails, forms: Sequence[str]) -> bytes:
-    """Serialise what is to be sealed: details and search forms; raises BadDetails if it is too large."""
+    """Serialise details and search forms for sealing; raises BadDetails if they are too large."""
     data = utf8_json({"details": details, "forms": list(forms)})
     if len(data) > MAX_SEALED:
         raise BadDetails("the details of a call are too large")
-    # a small window: clearing the usual quarter of a megabyte takes ten times as long as packing 2 kB
+    # A small window: clearing the usual quarter of a megabyte takes ten times as long as compressing 2 kB.
     packer = zlib.compressobj(1, zlib.DEFLATED, _WINDOW_BITS)
     return _FORMAT + packer.compress(data) + packer.flush()
 
 
 def unpack(plain: bytes) -> tuple[CallDetails, tuple[str, ...]]:
-    """Read what `pack` wrote; raises BadDetails."""
+    """Parse what `pack` returned; raises BadDetails."""
     inflate = zlib.decompressobj()
     try:
         data = inflate.decompress(plain[1:], MAX_SEALED)
@@ -260,12 +260,12 @@ def unpack(plain: bytes) -> tuple[CallDetails, tuple[str, ...]]:
     except (zlib.error, ValueError, KeyError, TypeError, RecursionError):
         raise BadDetails("the details of a call cannot be read") from None
     if plain[:1] != _FORMAT or not isinstance(details, dict):
-        raise BadDetails("the details of a call are of an unknown format")
+        raise BadDetails("the details of a call have an unknown format")
     return cast("CallDetails", details), forms
 
 
 def columns(row: CallRow) -> dict[str, Any]:
-    """Give the columns in the clear."""
+    """Return the columns that are stored in the clear."""
     return {
         "id": row.id,
         "leaf": row.leaf,
@@ -301,6 +301,6 @@ def from_columns(record: Any, details: CallDetails) -> CallRow:
 
 
 def met(needles: Iterable[Needle], forms: Sequence[str]) -> bool:
-    """Say whether a call with these forms is meant by any of the needles."""
+    """Say whether a call with these forms matches any of the needles."""
     have = frozenset(forms)
     return any(needle.meets(have) for needle in needles)

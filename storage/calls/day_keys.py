@@ -1,4 +1,4 @@
-"""Index keys of days, remembered while nothing is erased: a search asks for one of every day that has calls."""
+"""Index keys of days, cached until something is erased: a search needs the key of every day that has calls."""
 
 from storage.keys.row_keys import LABEL_INDEX, Keys
 
@@ -6,7 +6,7 @@ MAX_KEYS = 8192  # 22 years; 1 MB
 
 
 class DayKeys:
-    """Remembers the index keys of one customer; any cut of the key tree makes it forget them all."""
+    """Caches the index keys of one customer; any cut of the key tree clears the cache."""
 
     def __init__(self, keys: Keys) -> None:
         self.keys = keys
@@ -14,7 +14,7 @@ class DayKeys:
         self._known: dict[int, bytes] = {}
 
     def refresh(self) -> None:
-        """Forget what was derived before the last cut; to be called once before each use of `key` for many days."""
+        """Clear the cache if anything was cut since; call it once before using `key` for many days."""
         generation = self.keys.generation
         if generation != self._generation or len(self._known) > MAX_KEYS:
             self._known.clear()

@@ -1,9 +1,9 @@
-"""Which way a call went and where it came from, in columns: so that lists can ask for them.
+"""The direction and source of calls in columns, so that lists can be filtered by them.
 
-Both stand in the sealed details of a row, and what is asked for is compared there; the columns lead to the rows that
-are worth opening. `direction` is one of three words, `source` a keyed hash of the SBC's address, so that a copy of the
-database does not say whose it is. Rows of a version that had no such columns hold NULL until `fill` was there; as long
-as there are any, nothing is looked for by columns, and every row is opened.
+Both are also in the sealed details of a row, and the filter is checked there; the columns only select the rows that are
+worth opening. `direction` is one of three codes, `source` a keyed hash of the SBC's address, so a copy of the database
+does not reveal it. Rows of versions without these columns hold NULL until `fill` has run; as long as there are any, the
+columns are not used and every row is opened.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ from storage.errors import SealBroken
 from storage.keys.key_tree import LAST_LEAF
 from storage.keys.row_keys import Keys
 
-LABEL_SOURCE = "source"  # of the last leaf, which nobody cuts
+LABEL_SOURCE = "source"  # label of the hash key: a secret of the last leaf, which is never cut
 AT_ONCE = 200  # rows opened and written between two pauses: 10 ms
 UNKNOWN = 0  # neither NULL nor a direction or source
 DIRECTION_CODES: Mapping[object, int] = {Direction.INBOUND: 1, Direction.OUTBOUND: 2, Direction.INTERNAL: 3}
@@ -33,7 +33,7 @@ _HASH = Struct(">q")
 
 @dataclass(frozen=True, slots=True)
 class FilterValues:
-    """What the columns of a call have to hold to be found; None means anything."""
+    """The values that the columns of a matching call have; None means any."""
 
     direction: int | None = None
     """Code of the direction."""
@@ -45,16 +45,16 @@ ANY = FilterValues()
 
 
 def columns(keys: Keys, details: Mapping[str, Any]) -> dict[str, int]:
-    """Return what the columns of a call hold."""
+    """Return the values of a call's columns."""
     source = str(details.get("source") or "")
     return {
-        "direction": DIRECTION_CODES.get(details.get("direction"), UNKNOWN),  # a StrEnum is found by its word
+        "direction": DIRECTION_CODES.get(details.get("direction"), UNKNOWN),  # a StrEnum equals its text
         "source": _hash(keys, source) if source else UNKNOWN,
     }
 
 
 async def asked_for(connection: AsyncConnection, keys: Keys, query: Query) -> FilterValues:
-    """Return what columns lead to the calls of a query."""
+    """Return the column values that select the calls of a query."""
     if query.direction is None and query.source is None:
         return ANY
     if await connection.scalar(sa.select(calls.c.leaf).where(_UNTOLD).limit(1)) is not None:
@@ -64,7 +64,7 @@ async def asked_for(connection: AsyncConnection, keys: Keys, query: Query) -> Fi
 
 
 async def fill(database: Database, keys: Keys, pause: Callable[[], Awaitable[object]]) -> int:
-    """Write the columns of rows that an earlier version wrote; return how many there were. Raises StorageError."""
+    """Fill the columns of rows that an earlier version wrote; return how many there were. Raises StorageError."""
     count = 0
     while True:
         asked = sa.select(*(c for c in calls.c if c.name not in ("direction", "source", "version")))

@@ -1,4 +1,4 @@
-"""Open the sealed part of calls' rows, bound to the call's id so that no row can stand in for another."""
+"""Open the sealed part of rows; it is bound to the call's id, so no row can stand in for another."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,7 +10,7 @@ from storage.search_forms import Needle
 
 
 def open_row(keys: Keys, record: Any) -> tuple[CallRow, tuple[str, ...]] | None:
-    """Open a record: the call and its search forms, None if its leaf was cut; raises SealBroken, BadDetails."""
+    """Return the call of a record and its search forms, None if its leaf was cut; raises SealBroken, BadDetails."""
     try:
         plain = keys.unseal(record.leaf, LABEL_DETAILS, record.sealed, context(record.id))
     except Forgotten:
@@ -20,13 +20,13 @@ def open_row(keys: Keys, record: Any) -> tuple[CallRow, tuple[str, ...]] | None:
 
 
 class Batch:
-    """Some calls as they lie in the database."""
+    """Some calls as they are stored in the database, not opened yet."""
 
     def __init__(
         self, total: int, keys: Keys, records: Sequence[Any], query: Query, needles: Sequence[Needle] | None
     ) -> None:
         self.total = total
-        # calls of all batches, as far as that is known without opening them
+        # calls of all batches; some may turn out not to match when they are opened
         self._keys = keys
         self._records = records
         self._query = query
@@ -36,13 +36,13 @@ class Batch:
         return len(self._records)
 
     def open(self) -> list[CallRow]:
-        """Open them, from any thread; those that are erased, damaged or not meant are left out."""
+        """Open the calls, in any thread; leave out those that are erased, damaged or do not match."""
         found = []
         for record in self._records:
             try:
                 opened = open_row(self._keys, record)
             except StorageError:
-                continue  # damaged: `recorder verify` names it
+                continue  # damaged: `recorder verify` reports it
             if opened is None or not self._query.meets(opened[0].details):
                 continue
             if self._needles is None or met(self._needles, opened[1]):

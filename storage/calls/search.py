@@ -1,10 +1,10 @@
-"""Find calls in the index: newest first, page by page, by party through tokens.
+"""Search the index: newest calls first, page by page; parties are found through tokens.
 
-A question about a party becomes needles (storage.search_forms); the probe of each becomes one token per day that has
-calls. Days are probed newest first in growing groups until the page is full. What a token finds is opened and
-checked against the needles, so neither a chance hit of a token nor the wrong combination of words comes through.
+A query for a party becomes needles (storage.search_forms); the probe of each needle becomes one token for each day that
+has calls. Days are probed newest first, in growing groups, until the page is full. Every call found is opened and
+checked against the needles, so chance matches of a token and wrong combinations of words are dropped.
 
-Calls that the index does not have yet are given beside it (`fresh`) and found by the same conditions.
+Calls that are not in the index yet are passed in as `fresh` and matched by the same conditions.
 """
 
 import asyncio
@@ -40,10 +40,10 @@ from storage.keys.row_keys import Keys
 from storage.search_forms import Needle
 from storage.timestamps import day_of, to_micros
 
-FIRST_DAYS = 16  # days probed at first: a common name has thousands of calls in more, and a page needs 50
-MAX_DAYS = 2048  # days probed at once; more would hold up the event loop for over 10 ms
-FRESH_AT_ONCE = 10  # rows of fresh calls made before others have their turn
-FEW = 300  # calls of a state that are opened one by one (15 ms) rather than looked for among all of a common name
+FIRST_DAYS = 16  # days probed at first: in more days a common name has thousands of calls, and a page needs 50
+MAX_DAYS = 2048  # days probed at once; more would block the event loop for over 10 ms
+FRESH_AT_ONCE = 10  # rows of fresh calls built before other tasks run
+FEW = 300  # with at most so many calls of a state, open each one (15 ms) instead of searching through a common name
 
 READ_COLUMNS = tuple(c for c in calls.c if c.name not in ("version", "direction", "source"))
 NEWEST = (calls.c.day.desc(), calls.c.started_at.desc(), calls.c.id.desc())
@@ -54,7 +54,7 @@ Probe = tuple[int, int]
 """Day and token."""
 
 Way = Sequence[Probe] | int | None
-"""How rows are found: by tokens, all of a day, all."""
+"""Rows to read: those that tokens lead to, those of a day, or all."""
 
 
 async def search(
@@ -90,7 +90,7 @@ async def _fresh(
     after: Position | None,
     needles: Sequence[Needle] | None,
 ) -> list[CallRow]:
-    """Return the newest of the calls that are not in the index and are meant, with what only the index says of them."""
+    """Return the newest matching calls of `fresh`, with what only the index knows of them."""
     found: list[CallRow] = []
     may = sorted((each for each in fresh if each.may_meet(query, after)), key=lambda e: e.position, reverse=True)
     for number, each in enumerate(may, 1):
@@ -114,7 +114,7 @@ def _meant(row: CallRow, forms: Sequence[str], query: Query, needles: Sequence[N
 
 
 async def _told(connection: AsyncConnection, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Return of those calls that the index knows what is not in a row that is to be written: the hold."""
+    """Return what the index knows of these calls beyond the rows that are to be written: the hold."""
     found = {}
     for part in batches(ids):
         asked = sa.select(calls.c.id, calls.c.hold).where(calls.c.id.in_(part))
@@ -124,9 +124,9 @@ async def _told(connection: AsyncConnection, ids: Sequence[str]) -> dict[str, di
 
 
 async def candidates(connection: AsyncConnection, day_keys: DayKeys, query: Query, country: str) -> list[int]:
-    """Return the leaves of all calls that a query may mean, newest first; what is opened decides.
+    """Return the leaves of all calls that may match a query, newest first; the caller opens and checks them.
 
-    One statement for everything: going page by page would look all of a person's tokens up again for each page.
+    This is one statement, because each page would look up all tokens of a person again.
     """
     filters = await asked_for(connection, day_keys.keys, query)
     conditions = _conditions(query, None, filters)
@@ -140,7 +140,7 @@ async def candidates(connection: AsyncConnection, day_keys: DayKeys, query: Quer
 async def having(
     connection: AsyncConnection, day_keys: DayKeys, forms: Iterable[str], query: Query, filters: FilterValues = ANY
 ) -> list[int]:
-    """Return the leaves of all calls that may be meant and have any of these forms, newest first."""
+    """Return the leaves of all calls that may match and have any of these search forms, newest first."""
     forms = tuple(dict.fromkeys(forms))
     day_keys.refresh()
     found: dict[int, None] = {}
@@ -151,7 +151,7 @@ async def having(
 
 
 def needles_of(query: Query, country: str) -> tuple[Needle, ...] | None:
-    """Turn a question about a party, a user or a call into needles; None if there is none."""
+    """Return the needles of a query for a party, a user or a related call; None if it asks for none of them."""
     if query.user is not None:
         return (Needle(f"u:{query.user}"), Needle(f"k:{query.user}"))
     if query.party is not None:
@@ -160,7 +160,7 @@ def needles_of(query: Query, country: str) -> tuple[Needle, ...] | None:
 
 
 async def _few(connection: AsyncConnection, query: Query, after: Position | None, filters: FilterValues) -> bool:
-    """Say whether so few calls are as asked for that no token is needed to find somebody among them."""
+    """Say whether so few calls meet the other conditions that opening them is faster than looking up tokens."""
     if query.state is None and not query.hold and filters == ANY:
         return False
     some = sa.select(calls.c.id).where(*_conditions(query, after, filters)).limit(FEW + 1).subquery()
@@ -168,7 +168,7 @@ async def _few(connection: AsyncConnection, query: Query, after: Position | None
 
 
 class _Walk:
-    """One search under way: fetches rows in order and keeps those that are really meant."""
+    """One running search: reads rows in order and keeps those that really match."""
 
     def __init__(
         self,
@@ -181,7 +181,7 @@ class _Walk:
         filters: FilterValues,
         fresh: frozenset[str],
     ) -> None:
-        """`fresh`: calls of which something newer is known than their rows say."""
+        """`fresh`: ids of calls that are newer than their rows; the rows are skipped."""
         self.found: list[CallRow] = []
         self.unreadable = 0
         self._connection = connection
@@ -194,7 +194,7 @@ class _Walk:
         self._fresh = fresh
 
     async def run(self, way: Way) -> bool:
-        """Go through the rows of a way; True once there are enough."""
+        """Read the rows of one way; return True once there are enough calls."""
         while len(self.found) < self._want:
             asked, columns = self._want - len(self.found), sa.select(*READ_COLUMNS)
             dialect = self._connection.dialect.name
@@ -209,7 +209,7 @@ class _Walk:
     def _take(self, record: Any) -> None:
         here = Position(record.day, record.started_at, record.id)
         if here == self._after:
-            return  # the same call found by a second token
+            return  # the same call, found through a second token
         self._after = here
         if record.id in self._fresh:
             return
@@ -225,7 +225,7 @@ class _Walk:
 
 
 class _ProbeTable:
-    """Probes as a table of a statement."""
+    """Probes as a table in a statement."""
 
     def __init__(self, source: sa.FromClause, day: sa.ColumnElement[int], token: sa.ColumnElement[int]) -> None:
         self.source = source
@@ -241,7 +241,7 @@ def _probe_table(dialect: str, probes: Sequence[Probe]) -> _ProbeTable:
         pair = sa.column("day", sa.Integer), sa.column("token", sa.BigInteger)
         rows = sa.func.unnest(day_list, token_list).table_valued(*pair, name="probe").render_derived()
         return _ProbeTable(rows, rows.c.day, rows.c.token)
-    text = "{" + ",".join([f'"{day}":{token}' for day, token in probes]) + "}"  # a day may be there twice
+    text = "{" + ",".join([f'"{day}":{token}' for day, token in probes]) + "}"  # a day may occur twice
     columns = sa.column("key", sa.Text), sa.column("value", sa.BigInteger)
     values = sa.func.json_each(text).table_valued(*columns, name="probe")
     return _ProbeTable(values, sa.cast(values.c.key, sa.Integer), values.c.value)
@@ -250,7 +250,7 @@ def _probe_table(dialect: str, probes: Sequence[Probe]) -> _ProbeTable:
 def _along(
     wanted: sa.Select[Any], dialect: str, way: Way, query: Query, after: Position | None, filters: FilterValues
 ) -> sa.Select[Any]:
-    """Add to what is wanted of a row which rows are, newest first."""
+    """Add the conditions and the order, newest first, to a statement that selects columns of calls."""
     if way is None or isinstance(way, int):
         of_day = () if way is None else (calls.c.day == way,)
         return wanted.where(*_conditions(query, after, filters), *of_day).order_by(*NEWEST)
@@ -264,7 +264,7 @@ def _along(
 def _conditions(
     query: Query, after: Position | None, filters: FilterValues, *, looked_up: bool = False
 ) -> list[sa.ColumnElement[bool]]:
-    """Say what rows are wanted; `looked_up`: tokens lead to them, and nothing else is to."""
+    """Return the conditions for rows; `looked_up`: tokens lead to the rows, so no index of calls should be used."""
     found = _filters(query, filters, looked_up=looked_up)
     if query.since is not None:
         found += [calls.c.started_at >= to_micros(query.since), calls.c.day >= day_of(query.since) - 1]
@@ -277,7 +277,7 @@ def _conditions(
 
 
 def _filters(query: Query, filters: FilterValues, *, looked_up: bool) -> list[sa.ColumnElement[bool]]:
-    """Let what is rarest lead through its index; "+ 0" keeps the planner from choosing among the others."""
+    """Return the filters, the rarest through its index; "+ 0" keeps the planner from using the index of the others."""
     found: list[sa.ColumnElement[bool]] = []
     equal: list[tuple[sa.ColumnElement[int], int]] = []
     if query.hold:
@@ -297,7 +297,7 @@ def _filters(query: Query, filters: FilterValues, *, looked_up: bool) -> list[sa
 
 
 async def _days(connection: AsyncConnection, query: Query, after: Position | None) -> list[tuple[int, int]]:
-    """List days and their index leaves, newest first; a call may start a day beside that of its leaf."""
+    """Return days and their index leaves, newest first; a call may begin one day before or after that of its leaf."""
     asked = sa.select(days.c.day, days.c.leaf).order_by(days.c.day.desc())
     if query.since is not None:
         asked = asked.where(days.c.day >= day_of(query.since) - 1)
@@ -309,10 +309,10 @@ async def _days(connection: AsyncConnection, query: Query, after: Position | Non
 
 
 def _ways(keys: DayKeys, records: Sequence[tuple[int, int]], forms: Sequence[str]) -> Iterator[list[Probe] | int]:
-    """Give the probes of growing groups of days.
+    """Yield the probes of growing groups of days.
 
-    A day whose index leaf was cut is gone through whole: until it is indexed again its calls must not be missed, least
-    of all by another erasure.
+    A day whose index leaf was cut is read as a whole: until it is indexed again, a search must not miss its calls, and
+    least of all another erasure's search.
     """
     start, size = 0, FIRST_DAYS
     while forms and start < len(records):
@@ -334,7 +334,7 @@ def _ways(keys: DayKeys, records: Sequence[tuple[int, int]], forms: Sequence[str
 
 
 def _survives(keys: DayKeys, day: int) -> bool:
-    """Say whether anything of a day may be left; its last leaf, which no recording has, went with the whole day."""
+    """Say whether calls of a day may be left; its last leaf, which no recording has, is cut with the whole day."""
     try:
         keys.key(((day + 1) << DAY_SHIFT) - 1)
     except Forgotten:

@@ -1,9 +1,9 @@
 """Search tokens: what the index holds instead of names and numbers.
 
-A token is the first 64 bits of HMAC-SHA-256(index key of the day, form), as a signed integer because that is what
-both databases store in eight bytes. Without the day's key it says nothing; the key is a leaf of the customer's key
-tree, so cutting it blinds the tokens in every copy. 64 bits are enough although a search probes thousands of days:
-every hit is checked against the sealed forms of the call.
+A token is the first 64 bits of HMAC-SHA-256(index key of the day, form), as a signed integer, because both databases
+store that in eight bytes. Without the day's key it reveals nothing. The key belongs to a leaf of the customer's key
+tree, so cutting the leaf makes the tokens useless in every copy. 64 bits are enough although a search probes thousands
+of days: every hit is checked against the sealed forms of the call.
 """
 
 from collections.abc import Iterable
@@ -12,21 +12,21 @@ from struct import Struct
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.hmac import HMAC
 
-_TOKEN = Struct(">q")  # see above; the largest integer that SQLite and PostgreSQL index natively
+_TOKEN = Struct(">q")  # the largest integer that SQLite and PostgreSQL index natively
 
 
 def token(key: bytes, form: str) -> int:
-    """Compute the token of one form under the index key of a day."""
+    """Return the token of one form under the index key of a day."""
     return _of(HMAC(key, SHA256()), form)
 
 
 def tokens(key: bytes, forms: Iterable[str]) -> tuple[int, ...]:
-    """Compute the tokens of many forms, each once, in ascending order so that the order tells nothing."""
-    keyed = HMAC(key, SHA256())  # keying it again for each form would take longer than all the rest
+    """Return the tokens of the forms, each once, sorted so that their order reveals nothing."""
+    keyed = HMAC(key, SHA256())  # keying it again for each form would take longer than everything else
     return tuple(sorted({_of(keyed.copy(), form) for form in forms}))
 
 
 def _of(keyed: HMAC, form: str) -> int:
-    keyed.update(form.encode("utf-8", "surrogatepass"))  # what comes from outside may hold halves of surrogate pairs
+    keyed.update(form.encode("utf-8", "surrogatepass"))  # text from outside may contain lone surrogates
     found: int = _TOKEN.unpack_from(keyed.finalize())[0]
     return found

@@ -1,5 +1,5 @@
-"""Statements that write calls and their tokens, built once: building one takes longer than SQLite takes to do it, and
-each leaves objects that refer to themselves, for which the interpreter would have to look.
+"""Statements that write calls and their tokens, built once: building one takes longer than SQLite takes to run it, and
+leaves cyclic garbage for the interpreter to collect.
 """
 
 from collections.abc import Sequence
@@ -12,11 +12,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from storage.calls.call_row import STATE_CODES, CallState
 from storage.database.schema import call_tokens, calls, days
 
-_KEPT = ("id", "hold", "version")  # not overwritten when a known call is put again
+_KEPT = ("id", "hold", "version")  # not overwritten when a known call is written again
 
 
 def upsert(dialect: str) -> Any:
-    """Write a call, or what is newer of a known one; a finished one is not moved back to recording."""
+    """Insert a call, or update a known one; a finished call does not go back to recording."""
     insert = _insert(dialect)(calls)
     changed = {c.name: insert.excluded[c.name] for c in calls.c if c.name not in _KEPT}
     recording = STATE_CODES[CallState.RECORDING]
@@ -28,7 +28,7 @@ def upsert(dialect: str) -> Any:
 
 
 def add_tokens(dialect: str) -> Any:
-    """Write tokens that may be there."""
+    """Insert tokens, some of which may exist already."""
     return _insert(dialect)(call_tokens).on_conflict_do_nothing()
 
 
@@ -37,10 +37,10 @@ def _insert(dialect: str) -> Any:
 
 
 async def new_tokens(connection: AsyncConnection, found: Sequence[tuple[int, int, int]]) -> None:
-    """Write tokens that are not there, each as (day, token, leaf), in this order: it is that of the table's key.
+    """Insert new tokens, each as (day, token, leaf), sorted, because that is the order of the table's key.
 
-    SQLite gets them as they are: a call has twenty, and to look at each of them takes SQLAlchemy longer than it takes
-    SQLite to write it.
+    SQLite gets them directly: a call has twenty tokens, and SQLAlchemy takes longer to process one than SQLite takes to
+    write it.
     """
     if connection.dialect.name == "sqlite":
         await connection.exec_driver_sql(_TOKENS_OF_SQLITE, list(found))

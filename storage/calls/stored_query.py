@@ -1,4 +1,4 @@
-"""What a request for erasure looks for, as it is sealed beside the reason: what a search can ask for."""
+"""The query of an erasure request, in the form in which it is sealed with the request's reason."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,7 +8,7 @@ from storage.timestamps import from_text, to_text
 
 
 def written(query: Query | None) -> dict[str, Any]:
-    """Write down what a request looks for, to be sealed."""
+    """Return the query of a request as JSON values, to be sealed."""
     if query is None:
         return {"party": None}
     since, until = (None if at is None else to_text(at) for at in (query.since, query.until))
@@ -19,7 +19,7 @@ def written(query: Query | None) -> dict[str, Any]:
 
 
 def read(told: Mapping[str, Any]) -> Query | None:
-    """Read what `written` wrote; requests of before version 0.2 have no `query`."""
+    """Parse what `written` returned; requests from before version 0.2 have no `query`."""
     more = told.get("query") or {}
     if told["party"] is None and not more:
         return None

@@ -1,6 +1,6 @@
-"""One customer: keys and vault at once, so that calls can be recorded; the components of the index on first use.
+"""One customer: keys and vault at once, so that calls can be recorded; everything that needs the index on first use.
 
-The code of the index takes as long to load as all that a recording needs; a start after a kill has no time for it.
+Loading the code of the index takes as long as everything that a recording needs; after a crash there is no time for it.
 """
 
 from __future__ import annotations
@@ -40,16 +40,15 @@ if TYPE_CHECKING:
 
 
 def _assemble(settings: CustomerSettings, place: Place, keys: CustomerKeys, vault: Vault) -> Components:
-    from storage.customer.wiring import assemble  # half a second of code, for which no recording waits
+    from storage.customer.wiring import assemble  # takes half a second to import; no recording waits for it
 
     return assemble(settings, place, keys, vault)
 
 
 class Customer:
     """Everything of one customer.
-
-    What stands on the index is opened by `complete`, or by whoever asks for it first; once that has failed, asking
-    raises Incomplete until `complete` succeeds: those who ask cannot wait for a failing disk.
+    Components that need the index are opened by `complete`, or at their first use. After that has failed, using them
+    raises Incomplete until `complete` succeeds, because callers cannot wait for a failing disk.
     """
 
     def __init__(
@@ -62,7 +61,7 @@ class Customer:
         """Take the key tree and open nothing; `assemble` makes the rest later, or raises StorageError."""
         self.name = settings.name
         self.settings = settings
-        #: Where everything but the keys lies.
+        #: Folder of everything but the keys.
         self.folder = customer_folder(place.data_dir, settings.name)
         self.keys = keys
         #: Media and signalling.
@@ -74,7 +73,7 @@ class Customer:
         self._components: Components | None = None
         self._failed = False
 
-    # Tokens and accounts need nothing of the rest, so that their owners get 503 instead of 401 while it is not open.
+    # Tokens and accounts do not need the index, so that clients get 503 instead of 401 while it is not open.
 
     @cached_property
     def credentials(self) -> Credentials:
@@ -85,14 +84,14 @@ class Customer:
 
     @cached_property
     def accounts(self) -> Accounts:
-        """Who may sign in to the page."""
+        """Accounts that may sign in to the page."""
         from storage.access.accounts import Accounts
 
         return Accounts(self.folder, self.name, self.keys)
 
     @property
     def database(self) -> Database:
-        """The database of index, rules, requests and everything else that is kept in rows."""
+        """Database of the index, rules, requests and all other rows."""
         return self._opened.database
 
     @property
@@ -122,17 +121,17 @@ class Customer:
 
     @property
     def erasures(self) -> Erasures:
-        """Requests for erasure, and what carries them out."""
+        """Erasures: requests, and the work of carrying them out."""
         return self._opened.erasures
 
     @property
     def retention(self) -> Retention:
-        """What is due by the rules."""
+        """Retention: the calls that are due by the rules."""
         return self._opened.retention
 
     @property
     def annotations(self) -> Annotations:
-        """Corrections beside calls."""
+        """Corrections of calls."""
         return self._opened.annotations
 
     @property
@@ -142,22 +141,22 @@ class Customer:
 
     @property
     def exports(self) -> Exports:
-        """Exports that were asked for."""
+        """Exports."""
         return self._opened.exports
 
     @property
     def requests(self) -> Requests:
-        """Requests of people who were recorded."""
+        """Requests of data subjects."""
         return self._opened.requests
 
     @property
     def candidates(self) -> Candidates:
-        """Finds the calls that may concern somebody who asks."""
+        """Finds the calls that may concern a person who asks."""
         return self._opened.candidates
 
     @property
     def column_sets(self) -> ColumnSets:
-        """Columns of exports, under names."""
+        """Named selections of export columns."""
         return self._opened.column_sets
 
     @property
@@ -167,31 +166,31 @@ class Customer:
 
     @property
     def correlation(self) -> Correlation:
-        """Which of them took part in which call."""
+        """Matches the parties of calls with directory users."""
         return self._opened.correlation
 
     @property
     def gap(self) -> Gap:
-        """From which day on the index may lack recordings."""
+        """Day from which on the index may lack recordings."""
         return self._opened.gap
 
     @property
     def journal(self) -> Journal:
-        """A second copy, beside the database, of what exists only there."""
+        """Journal: a second copy of what is only in the database."""
         return self._opened.journal
 
     @property
     def whole(self) -> bool:
-        """Say whether everything is there."""
+        """Say whether all components exist."""
         return self._components is not None
 
     @property
     def served(self) -> bool:
-        """Say whether everything is there and the database was opened; it may be away again nevertheless."""
+        """Say whether all components exist and the database was opened; it may be unreachable again nevertheless."""
         return self._components is not None and self._components.database.served
 
     def complete(self) -> None:
-        """Load and make all components; no database is touched. Any thread may ask. Raises StorageError."""
+        """Make all components, without touching a database; any thread may call it. Raises StorageError."""
         with self._lock:
             if self._components is None:
                 try:
@@ -202,9 +201,9 @@ class Customer:
                 self._failed = False
 
     async def open_database(self) -> None:
-        """Bring the database up, and up to the log of erasures, before anybody is served from it.
+        """Open the database and bring it up to date with journal and cut log before anybody uses it.
 
-        Raises StorageError if it is away or damaged; may be tried again.
+        Raises StorageError if it is unreachable or damaged; may be tried again.
         """
         opened = self._opened
         await opened.database.prepare(self.now())
@@ -213,14 +212,14 @@ class Customer:
         opened.database.serve()
 
     async def close(self) -> None:
-        """Write what waits and close everything that was opened."""
+        """Write what is queued, and close everything that was opened."""
         if self._components is not None:
             self._components.audit.close()
             await self._components.database.close()
 
     @property
     def _opened(self) -> Components:
-        """Return the components; the first to ask makes them. Raises Incomplete."""
+        """Return the components; the first caller makes them. Raises Incomplete."""
         if self._components is None:
             if not self._failed:
                 self.complete()

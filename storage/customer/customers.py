@@ -1,4 +1,4 @@
-"""Everything of each customer, opened together and closed together.
+"""The customers of a node, opened together and closed together.
 
 `data_dir/customers/NAME/` holds vault, database, tokens and audit log; `data_dir/keys/` the forget secrets and the
 newest audit checkpoints.
@@ -46,9 +46,9 @@ class Customers(Mapping[str, Customer]):
         create: bool = True,
         later: bool = False,
     ) -> "Customers":
-        """Open every customer, and make what a new one needs if `create`; all or none. Raises StorageError.
+        """Open every customer, all or none; if `create`, make keys for new ones. Raises StorageError.
 
-        `later`: the databases stay closed; `Customer.open_database` opens each.
+        `later`: the databases stay closed until `Customer.open_database`.
         """
         opened: list[Customer] = []
         try:
@@ -88,7 +88,7 @@ async def open_customer(
     create: bool = True,
     later: bool = False,
 ) -> Customer:
-    """Open one customer; raises StorageError, and never makes new keys where anything of the customer exists."""
+    """Open one customer; raises StorageError; makes no new keys if anything of the customer exists."""
     keys = open_keys(data_dir, settings.name, root, node=node, create=create)
     customer = Customer(settings, keys, Place(data_dir, database, now))
     if not later:

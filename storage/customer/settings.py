@@ -1,4 +1,4 @@
-"""What a customer is opened with: what storage needs to know of it, and where its files lie."""
+"""What storage needs to know of a customer, and where the customer's files are."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,20 +26,20 @@ class CustomerSettings:
     name: str
     """Name, [a-z0-9-]{1,40}."""
     country: str = "DE"
-    """How national numbers are read, ISO 3166."""
+    """Country by which national numbers are read, ISO 3166."""
     retention_days: int | None = 180
-    """Default rule of retention, None for ever."""
+    """Default days of retention, None for ever."""
     approval: bool = False
-    """A second person has to approve every request for erasure."""
+    """Whether a second person must approve every request for erasure."""
     extension_digits: int = 0
-    """Last digits of the users' numbers that are their extension, 0 where the directory says which it is."""
+    """How many last digits of users' numbers are their extension; 0 if the directory marks extensions."""
     purge_users: bool = False
-    """An inactive user goes with the last recording."""
+    """Whether an inactive user is deleted once no recording refers to it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a customer's files and database are, and by which clock."""
+    """Where the files and databases of customers are, and the clock."""
 
     data_dir: Path
     """Folder of the node."""
@@ -50,10 +50,10 @@ class Place:
 
 
 def customer_folder(data_dir: Path, name: str) -> Path:
-    """Name the folder of a customer."""
+    """Return the folder of a customer."""
     return data_dir / CUSTOMERS / name
 
 
 def audit_key(keys: CustomerKeys) -> Ed25519PrivateKey:
-    """Give the key that signs a customer's audit log and receipts."""
+    """Return the key that signs a customer's audit log and receipts."""
     return Ed25519PrivateKey.from_private_bytes(keys.secret(AUDIT_LEAF, AUDIT_LABEL))

@@ -1,4 +1,4 @@
-"""What a customer has besides keys and vault, and how it is made: the index and all that stands on it."""
+"""The components of a customer besides keys and vault, and how they are made: the index and what needs it."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -41,10 +41,10 @@ from storage.vault.vault import Vault
 
 @dataclass(frozen=True, slots=True)
 class Components:
-    """Everything of a customer that stands on the index."""
+    """The components of a customer that need the index."""
 
     database: Database
-    """The database of index, rules, requests and everything else that is kept in rows."""
+    """Database of the index, rules, requests and all other rows."""
     calls: Calls
     """Index of calls."""
     audit: Audit
@@ -56,35 +56,35 @@ class Components:
     rules: Rules
     """Retention rules."""
     erasures: Erasures
-    """Requests for erasure, and what carries them out."""
+    """Erasures: requests, and the work of carrying them out."""
     retention: Retention
-    """What is due by the rules."""
+    """Retention: the calls that are due by the rules."""
     annotations: Annotations
-    """Corrections beside calls."""
+    """Corrections of calls."""
     attachments: Attachments
     """Transcripts and chats of calls."""
     exports: Exports
-    """Exports that were asked for."""
+    """Exports."""
     requests: Requests
-    """Requests of people who were recorded."""
+    """Requests of data subjects."""
     candidates: Candidates
-    """Finds the calls that may concern somebody who asks."""
+    """Finds the calls that may concern a person who asks."""
     column_sets: ColumnSets
-    """Columns of exports, under names."""
+    """Named selections of export columns."""
     users: Users
     """Directory users."""
     correlation: Correlation
-    """Which of them took part in which call."""
+    """Matches the parties of calls with directory users."""
     gap: Gap
-    """From which day on the index may lack recordings."""
+    """Day from which on the index may lack recordings."""
     journal: Journal
-    """A second copy, beside the database, of what exists only there."""
+    """Journal: a second copy of what is only in the database."""
     catch_up: Callable[[], Awaitable[None]]
-    """Gives a lost database back what is not in the vault; does again what was erased since an old one."""
+    """Restores a lost database from the journal; repeats erasures on an old one."""
 
 
 def assemble(settings: CustomerSettings, place: Place, keys: CustomerKeys, vault: Vault) -> Components:
-    """Make the components of a customer; no database is touched. Raises StorageError."""
+    """Make the components of a customer, without touching a database. Raises StorageError."""
     name, now, signer = settings.name, place.now, audit_key(keys)
     folder = customer_folder(place.data_dir, name)
     database = Database(place.database, name, folder)
@@ -134,7 +134,7 @@ async def _catch_up(
     signer: Ed25519PrivateKey,
     now: Callable[[], datetime],
 ) -> None:
-    """Give a lost database its rows back, and an old one what was erased and written since."""
+    """Restore the rows of a lost database, and bring an older one up to date with journal and cut log."""
     await look(now())
     await reapply(name, index, ledger, steps, journal, signer, now)
     with suppress(NoSpace):

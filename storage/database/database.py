@@ -1,7 +1,7 @@
 """One database of one customer: engine, schema version, transactions, and errors without personal data.
 
-There is one writer at a time, so that what a transaction looked at still holds when it writes: a lock here, and against
-other processes BEGIN IMMEDIATE, which goes with the first statement, or an advisory lock of PostgreSQL.
+Only one transaction writes at a time, so what it has read still holds when it writes. Within this process a lock makes
+sure of it; between processes, BEGIN IMMEDIATE (with the first statement) or an advisory lock of PostgreSQL.
 """
 
 import asyncio
@@ -27,8 +27,8 @@ from storage.timestamps import to_micros
 
 FILE_NAME = "index.sqlite3"
 HEAD = "0006"  # newest migration; a test compares it with the folder, so that opening needs no import of alembic
-WRITER_LOCK = 0x73697072  # advisory lock of PostgreSQL, of each database
-IDLE_SECONDS = 60  # of a transaction; then PostgreSQL ends it, so that a lost client does not keep the lock
+WRITER_LOCK = 0x73697072  # advisory lock of PostgreSQL, one in each database
+IDLE_SECONDS = 60  # after which PostgreSQL ends an idle transaction, so that a lost client does not keep the lock
 
 _AWAY_CLASSES = (
     "08",
@@ -42,9 +42,9 @@ _STATEMENT_CODE = 1  # SQLITE_ERROR: the statement itself is wrong
 _DAMAGED_CODES = (11, 26)  # SQLITE_CORRUPT, SQLITE_NOTADB
 
 BATCH = 500
-"""Values of one IN list, or rows of one statement: others have their turn between two. Both databases allow 32,000."""
+"""Values of one IN list, or rows of one statement; other tasks run between two. Both databases allow 32,000."""
 
-_OPENING: ContextVar[str] = ContextVar("opening", default="")  # the customer whose database this task opens
+_OPENING: ContextVar[str] = ContextVar("opening", default="")  # the customer whose database this task is opening
 
 
 V = TypeVar("V")
@@ -53,32 +53,32 @@ Undo = Callable[[], Awaitable[None]]
 
 @dataclass(slots=True)
 class _Transaction:
-    """What this task writes."""
+    """The writing transaction of this task."""
 
     connection: AsyncConnection
     """Its connection."""
     undo: list[Undo] = field(default_factory=list)
-    """What has to be done if it does not commit, newest last."""
+    """Functions to run if it does not commit, newest last."""
 
 
 _WRITING: ContextVar[_Transaction | None] = ContextVar("writing", default=None)  # this task's transaction
 
 
 class DatabaseAway(StorageError):
-    """The database cannot be reached or cannot write now; the same call later may succeed."""
+    """The database cannot be reached or cannot write now; the same call may succeed later."""
 
 
 class DatabaseDamaged(StorageError):
-    """The database is no database, is damaged, of another customer, or newer than this program."""
+    """The database is damaged, not a database, another customer's, or newer than this program."""
 
 
 class Database:
     """The database of one customer; open it with `Database.open`, use `reading()` and `writing()`, close it."""
 
     def __init__(self, url: str, customer: str, folder: Path) -> None:
-        """Name the database `url` ("sqlite", or a URL in which {customer} stands for the name); it may be away.
+        """Name the database `url`: "sqlite", or a URL with {customer}; it need not be reachable yet.
 
-        Everything raises DatabaseAway until `prepare` and `serve`.
+        Every use raises DatabaseAway until `prepare` and `serve` were called.
         """
         self.customer = customer
         self._file = folder / FILE_NAME if url == "sqlite" else None
@@ -90,26 +90,26 @@ class Database:
 
     @classmethod
     async def open(cls, url: str, customer: str, folder: Path, now: datetime) -> "Database":
-        """Open or create a database that has to be there now; raises DatabaseAway, DatabaseDamaged."""
+        """Open or create a database that must be reachable now; raises DatabaseAway, DatabaseDamaged."""
         database = cls(url, customer, folder)
         await database.prepare(now)
         database.serve()
         return database
 
     async def prepare(self, now: datetime) -> None:
-        """Create the database or bring it up to date; raises DatabaseAway, DatabaseDamaged. May be tried again."""
+        """Create the database or migrate it to the newest schema; raises DatabaseAway, DatabaseDamaged. Repeatable."""
         try:
             if self._file:
                 _touch(self._file, self.customer)
             with self.opening():
                 await self._prepare(now)
         except BaseException:
-            await self.close()  # the next try connects afresh: the file may be another one by then
+            await self.close()  # the next try connects again, as the file may have been replaced by then
             raise
 
     @contextmanager
     def opening(self) -> Iterator[None]:
-        """Let this task work with the database before it is served."""
+        """Let this task use the database before it is served."""
         token = _OPENING.set(self.customer)
         try:
             yield
@@ -117,27 +117,27 @@ class Database:
             _OPENING.reset(token)
 
     def serve(self) -> None:
-        """Let everybody work with it."""
+        """Let every task use the database."""
         self._served = True
 
     @property
     def served(self) -> bool:
-        """Say whether it was opened; it may be away again nevertheless."""
+        """Say whether it was opened; it may be unreachable again nevertheless."""
         return self._served
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:
-        """Give a connection in a transaction that sees one state of the database."""
+        """Yield a connection in a transaction that sees one state of the database."""
         self._admit()
         async with _translated(), self._engine.connect() as connection:
-            if self.dialect == "postgresql":  # otherwise each statement would see what others wrote since the last one
+            if self.dialect == "postgresql":  # otherwise each statement would also see what others committed meanwhile
                 await connection.execution_options(isolation_level="REPEATABLE READ")
             async with connection.begin():
                 yield connection
 
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[AsyncConnection]:
-        """Give the only writing connection; commits durably at the end, or changes nothing."""
+        """Yield the only writing connection; commit durably at the end, or change nothing."""
         self._admit()
         async with _translated(), self._writer, self._engine.connect() as connection:
             await connection.execution_options(writing=True)
@@ -155,14 +155,14 @@ class Database:
                 try:
                     await transaction.commit()
                 except Exception:
-                    if self.dialect == "sqlite":  # a server that broke off may have committed
+                    if self.dialect == "sqlite":  # a server may have committed before the connection broke
                         await _undo(mine)
                     raise
 
     async def scrub(self) -> None:
-        """Empty SQLite's write-ahead log, so that deleted rows are in no file; nothing to do for PostgreSQL.
+        """Empty SQLite's write-ahead log, so that no file holds deleted rows; with PostgreSQL do nothing.
 
-        Raises DatabaseAway if a reader kept it from being emptied.
+        Raises DatabaseAway if a reader prevented it.
         """
         if self.dialect != "sqlite":
             return
@@ -198,7 +198,7 @@ class Database:
 
 
 def batches(values: Sequence[V], size: int = BATCH) -> Iterator[Sequence[V]]:
-    """Cut a sequence into what one statement takes."""
+    """Split a sequence into parts that one statement can take."""
     return (values[start : start + size] for start in range(0, len(values), size))
 
 
@@ -209,28 +209,28 @@ def writer() -> AsyncConnection | None:
 
 
 def unless_committed(undo: Undo) -> None:
-    """Have something done, before others may write, if the writing transaction that this task is in fails."""
+    """Run `undo`, before others may write, if the writing transaction of this task fails."""
     mine = _WRITING.get()
     if mine is not None:
         mine.undo.append(undo)
 
 
 async def _undo(transaction: _Transaction) -> None:
-    """Undo the newest first; what cannot be undone is made good at the next start."""
+    """Undo the newest first; what cannot be undone is repaired at the next start."""
     for undo in reversed(transaction.undo):
         with suppress(StorageError):
             await undo()
 
 
 async def _wait_for_others(connection: AsyncConnection) -> None:
-    """Let no other process write before this transaction ends; with SQLite its beginning does."""
+    """Keep other processes from writing before this transaction ends; SQLite did so when it began."""
     if connection.dialect.name == "postgresql":
-        patience = sa.func.set_config("idle_in_transaction_session_timeout", f"{IDLE_SECONDS}s", True)
-        await connection.execute(sa.select(patience, sa.func.pg_advisory_xact_lock(WRITER_LOCK)))
+        timeout = sa.func.set_config("idle_in_transaction_session_timeout", f"{IDLE_SECONDS}s", True)
+        await connection.execute(sa.select(timeout, sa.func.pg_advisory_xact_lock(WRITER_LOCK)))
 
 
 class _NoSuchDatabase(DatabaseAway):
-    """The server answers but has no database of this name."""
+    """The server can be reached but has no database of this name."""
 
 
 def _place(url: str, customer: str, folder: Path) -> URL:
@@ -240,7 +240,7 @@ def _place(url: str, customer: str, folder: Path) -> URL:
 
 
 def _touch(path: Path, customer: str) -> None:
-    """Make the file where it is missing: SQLite would take the umask's mode."""
+    """Create the file if it is missing, because SQLite would take its mode from the umask."""
     try:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     except OSError as error:
@@ -267,7 +267,7 @@ def _bring_up(connection: sa.Connection, customer: str, now: datetime) -> None:
 
 
 def _create_schema(connection: sa.Connection, customer: str, now: datetime) -> None:
-    """Create the newest schema in one go; walking through the migrations would need alembic (0.2 s)."""
+    """Create the newest schema directly; running the migrations would need alembic, which takes 0.2 s."""
     schema.metadata.create_all(connection, checkfirst=False)
     connection.execute(sa.text("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)"))
     connection.execute(sa.text("INSERT INTO alembic_version VALUES (:head)"), {"head": HEAD})
@@ -278,7 +278,7 @@ def _upgrade(connection: sa.Connection, customer: str) -> None:
     version = connection.scalar(sa.text("SELECT version_num FROM alembic_version"))
     if version == HEAD:
         return
-    from storage.database.migrate import known, upgrade  # alembic costs 0.2 s and is needed once a release
+    from storage.database.migrate import known, upgrade  # importing alembic takes 0.2 s; needed once a release
 
     if version not in known():
         raise DatabaseDamaged(
@@ -304,7 +304,7 @@ async def _create_database(place: URL) -> None:
 
 @asynccontextmanager
 async def _translated() -> AsyncIterator[None]:
-    """Turn every exception of the drivers into one of ours, without the driver's text: that may hold values."""
+    """Replace every exception of the drivers by one of ours, without the driver's text, which may contain values."""
     try:
         yield
     except Exception as error:

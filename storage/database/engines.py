@@ -1,10 +1,10 @@
-"""How SQLite and PostgreSQL are opened, and how long either is waited for.
+"""How SQLite and PostgreSQL are opened, and how long to wait for them.
 
 SQLite is opened with
 - WAL: readers never wait for the writer;
-- synchronous=FULL: the calls could be rebuilt from the vault, but holds, waivers, rules and erasures in the same file
-  could not, and an answered request must survive a power cut. Writes come in batches, so it costs one sync a batch;
-- secure_delete=ON: what is deleted is overwritten, also in free pages;
+- synchronous=FULL: calls could be rebuilt from the vault, but holds, waivers, rules and erasures in the same file could
+  not, and an answered request must survive a power cut. Writes come in batches, so this costs one sync for each batch;
+- secure_delete=ON: deleted data are overwritten, also in free pages;
 - temp_store=MEMORY: no sorted copies in temporary files.
 PostgreSQL is reached through asyncpg.
 """
@@ -21,10 +21,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from storage.database.sqlite_driver import Driver
 
-BUSY_SECONDS = 5.0  # waits longer than any of our own transactions, shorter than an API client
-CONNECT_SECONDS = 3.0  # a database that is away must be known as away before a call's checkpoint is due
+BUSY_SECONDS = 5.0  # longer than any transaction of the recorder, shorter than an API client waits
+CONNECT_SECONDS = 3.0  # an unreachable database must be noticed before a call's checkpoint is due
 COMMAND_SECONDS = 30.0  # a sweep of a customer's calls takes seconds
-POOL_SIZE = 4  # the writer and three readers; each is a thread with SQLite
+POOL_SIZE = 4  # the writer and three readers; with SQLite, each has a thread
 _PRAGMAS = (
     f"PRAGMA busy_timeout={int(BUSY_SECONDS * 1000)}",
     "PRAGMA synchronous=FULL",
@@ -35,7 +35,7 @@ _PRAGMAS = (
 
 
 def engine_of(place: URL) -> AsyncEngine:
-    """Make the engine of the database at a URL; nothing is opened yet."""
+    """Return the engine of the database at a URL; nothing is opened yet."""
     common: dict[str, Any] = {
         "hide_parameters": True,
         "pool_size": POOL_SIZE,
@@ -53,7 +53,7 @@ def engine_of(place: URL) -> AsyncEngine:
 
 
 def _set_pragmas(connection: Any, _record: object) -> None:
-    connection.isolation_level = None  # we say BEGIN ourselves; the driver would begin too late
+    connection.isolation_level = None  # BEGIN is sent explicitly, because the driver would send it too late
     cursor = connection.cursor()
     for pragma in _PRAGMAS:
         cursor.execute(pragma)
@@ -62,14 +62,14 @@ def _set_pragmas(connection: Any, _record: object) -> None:
 
 
 async def _use_wal(driver: Any) -> None:
-    """Let readers work beside a writer. Of a file that has no log yet SQLite itself waits for no one else who reads."""
+    """Set WAL, so that readers and a writer do not wait for each other; retry, as SQLite does not wait for readers."""
     clock = asyncio.get_running_loop().time
-    patience = clock() + BUSY_SECONDS
+    deadline = clock() + BUSY_SECONDS
     while True:
         try:
             await driver.execute_fetchall("PRAGMA journal_mode=WAL")
         except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or clock() > patience:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or clock() > deadline:
                 raise
             await asyncio.sleep(0.01)
         else:
@@ -77,12 +77,12 @@ async def _use_wal(driver: Any) -> None:
 
 
 def _roll_back(connection: Any, _record: object, _error: object) -> None:
-    """Let go of the locks of a task that was cancelled: what it was reading keeps SQLite's closing from doing so."""
-    with suppress(Exception):  # it is thrown away in any case
+    """Release the locks of a cancelled task, because a statement that it was reading keeps SQLite from closing."""
+    with suppress(Exception):  # the connection is thrown away in any case
         connection.rollback()
 
 
 def _begin(connection: sa.Connection) -> None:
-    """Take the write lock first of all: a reader that turns writer half-way would be refused instead of waiting."""
+    """Take the write lock at the beginning: SQLite refuses a reader that begins to write, and does not let it wait."""
     driver: Any = connection.connection.dbapi_connection
     driver.begin_later(writing=connection.get_execution_options().get("writing", False))

@@ -1,4 +1,4 @@
-"""Run the migrations of this package; kept apart because alembic is slow to import and needed once a release."""
+"""Run the migrations of this package; separate because alembic is slow to import and needed once a release."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from alembic.script import ScriptDirectory
 
 
 def config(connection: sa.Connection | None = None) -> Config:
-    """Describe the migrations to alembic; they run on the given connection, inside its transaction."""
+    """Return alembic's configuration; the migrations run on the given connection, inside its transaction."""
     settings = Config()
     settings.set_main_option("script_location", str(Path(__file__).with_name("migrations")).replace("%", "%%"))
     settings.attributes["connection"] = connection
@@ -17,10 +17,10 @@ def config(connection: sa.Connection | None = None) -> Config:
 
 
 def known() -> frozenset[str]:
-    """List the versions that lead to the newest one."""
+    """Return the versions that lead to the newest one."""
     return frozenset(script.revision for script in ScriptDirectory.from_config(config()).walk_revisions())
 
 
 def upgrade(connection: sa.Connection, version: str = "head") -> None:
-    """Bring the schema to a version, the newest by default."""
+    """Migrate the schema to a version, the newest by default."""
     command.upgrade(config(connection), version)

@@ -1,11 +1,10 @@
-"""Tables of one customer's database, the same in SQLite and PostgreSQL; nothing but definitions.
+"""The tables of one customer's database, the same in SQLite and PostgreSQL; definitions only.
 
-Columns in the clear hold random ids, times, states and counts. Everything personal is in a `sealed` column:
-AES-256-GCM under a leaf of the customer's key tree (the call's own leaf, or one allocated for the row and named in
-its `leaf` column), so that cutting the leaf forgets the row in every copy. Times are microseconds since 1970-01-01
-UTC. No foreign keys lead to `calls`: that table is an index which can be thrown away and rebuilt from the vault,
-while holds, annotations, erasures, rules, waivers and users exist nowhere else. A change here needs a migration
-beside it; a test compares the two.
+Columns in the clear hold random ids, times, states and counts. All personal data are in `sealed` columns: AES-256-GCM
+under a leaf of the customer's key tree (the call's own leaf, or the one in the row's `leaf` column), so cutting the
+leaf makes the row unreadable in every copy. Times are microseconds since 1970-01-01 UTC. No foreign key leads to
+`calls`, because that table can be rebuilt from the vault, while holds, annotations, erasures, rules, waivers and users
+exist only here and in the journal. A change here needs a migration; a test compares the two.
 """
 
 from sqlalchemy import (
@@ -28,14 +27,14 @@ metadata = MetaData()
 
 _NO_DIRECTION = text("direction IS NULL")
 
-about = Table(  # whose database this is: a file put under another customer's name is refused
+about = Table(  # the customer that this database belongs to; a file under another customer's name is refused
     "about",
     metadata,
     Column("customer", Text, primary_key=True),
     Column("created_at", BigInteger, nullable=False),
 )
 
-calls = Table(  # one row a recording; rebuilt from the vault if lost
+calls = Table(  # one row for each recording; can be rebuilt from the vault
     "calls",
     metadata,
     Column("id", Text, primary_key=True),
@@ -46,14 +45,14 @@ calls = Table(  # one row a recording; rebuilt from the vault if lost
     Column("ended_at", BigInteger),
     Column("duration_ms", BigInteger, nullable=False),
     Column("size_bytes", BigInteger, nullable=False),
-    Column("hold", Boolean, nullable=False),  # a copy of "has a row in holds", changed with it
+    Column("hold", Boolean, nullable=False),  # whether the call has a row in holds; changed together with it
     Column("erase_after", BigInteger),
     Column("version", Integer, nullable=False),  # counts the writes of this row
     Column("sealed", LargeBinary, nullable=False),  # details and search forms, label "details"
     Column(
         "matched", Boolean, nullable=False, server_default=true()
     ),  # false: its parties are not matched with users yet
-    Column("kept_from", BigInteger),  # from when on its days count, where that is later than ended_at
+    Column("kept_from", BigInteger),  # when its retention begins, if later than ended_at
     Column("direction", SmallInteger),  # 0 none known, 1 inbound, 2 outbound, 3 internal; null: not filled in yet
     Column("source", BigInteger),  # keyed hash of the address it came from (storage.calls.filter_columns)
     Index("calls_newest", "day", "started_at", "id"),
@@ -66,7 +65,7 @@ calls = Table(  # one row a recording; rebuilt from the vault if lost
     Index("calls_unmatched", "leaf", sqlite_where=text("matched = 0"), postgresql_where=text("NOT matched")),
 )
 
-call_tokens = Table(  # search tokens; the key puts one day's tokens together, so that inserts touch few pages
+call_tokens = Table(  # search tokens; the key keeps one day's tokens together, so that inserts touch few pages
     "call_tokens",
     metadata,
     Column("day", Integer, nullable=False),
@@ -84,14 +83,14 @@ days = Table(  # days that have calls, and the leaf whose "index" secret is the 
     Column("calls", Integer, nullable=False),
 )
 
-journal_mark = Table(  # one row: the newest line of the journal that this database has
+journal_mark = Table(  # one row: number of the newest line of the journal that this database contains
     "journal_mark",
     metadata,
     Column("id", SmallInteger, primary_key=True, autoincrement=False),  # always 1
     Column("line", BigInteger, nullable=False),
 )
 
-holds = Table(  # legal holds in force
+holds = Table(  # legal holds that are in force
     "holds",
     metadata,
     Column("call", Text, primary_key=True),
@@ -101,7 +100,7 @@ holds = Table(  # legal holds in force
     Column("sealed", LargeBinary, nullable=False),  # reason
 )
 
-annotations = Table(  # corrections beside the unchanged original (Art. 16)
+annotations = Table(  # corrections; the original stays unchanged (Art. 16 GDPR)
     "annotations",
     metadata,
     Column("id", Text, primary_key=True),
@@ -112,7 +111,7 @@ annotations = Table(  # corrections beside the unchanged original (Art. 16)
     Column("sealed", LargeBinary, nullable=False),  # text
 )
 
-attachments = Table(  # transcripts and chats; the bytes lie sealed in the vault
+attachments = Table(  # transcripts and chats; the files are sealed in the vault
     "attachments",
     metadata,
     Column("id", Text, primary_key=True),
@@ -126,7 +125,7 @@ attachments = Table(  # transcripts and chats; the bytes lie sealed in the vault
     Column("sealed", LargeBinary, nullable=False),  # title, language, digest
 )
 
-erasures = Table(  # requests and retention sweeps; kept for ever, without anything personal once done
+erasures = Table(  # requests and retention sweeps; kept for ever, without personal data once done
     "erasures",
     metadata,
     Column("id", Text, primary_key=True),
@@ -140,10 +139,10 @@ erasures = Table(  # requests and retention sweeps; kept for ever, without anyth
     Column("leaf", BigInteger),  # own leaf, cut when done
     Column("sealed", LargeBinary),  # party asked for and reason; null when done
     Column("receipt", LargeBinary),  # signed, see docs/formats
-    Index("erasures_done", "state", "done_at", "id"),  # lists of what is done, newest first
+    Index("erasures_done", "state", "done_at", "id"),  # for lists of finished erasures, newest first
 )
 
-erasure_calls = Table(  # calls of an erasure and how far each is
+erasure_calls = Table(  # the calls of an erasure, each with its last step
     "erasure_calls",
     metadata,
     Column("erasure", Text, nullable=False),
@@ -153,7 +152,7 @@ erasure_calls = Table(  # calls of an erasure and how far each is
     PrimaryKeyConstraint("erasure", "call"),
 )
 
-exports = Table(  # requested exports; the file lies sealed under the row's leaf
+exports = Table(  # requested exports; the file is sealed under the row's leaf
     "exports",
     metadata,
     Column("id", Text, primary_key=True),
@@ -167,7 +166,7 @@ exports = Table(  # requested exports; the file lies sealed under the row's leaf
     Column("sealed", LargeBinary, nullable=False),  # the request: calls or party, columns, reason
 )
 
-export_calls = Table(  # calls in an export: an erased one makes the export go
+export_calls = Table(  # the calls in an export; if one is erased, the export is removed
     "export_calls",
     metadata,
     Column("export", Text, nullable=False),
@@ -175,7 +174,7 @@ export_calls = Table(  # calls in an export: an erased one makes the export go
     PrimaryKeyConstraint("export", "call"),
 )
 
-retention = Table(  # one row: what holds where no rule matches, and which rule wins
+retention = Table(  # one row: the default, and which of several matching rules wins
     "retention",
     metadata,
     Column("id", SmallInteger, primary_key=True, autoincrement=False),  # always 1
@@ -194,10 +193,10 @@ retention_rules = Table(  # rules in the order in which they were given
     Column("direction", Text),
     Column("source", Text),  # address or network of SBCs
     Column("leaf", BigInteger, nullable=False),
-    Column("sealed", LargeBinary, nullable=False),  # name of the rule and party it is about
+    Column("sealed", LargeBinary, nullable=False),  # name and party of the rule
 )
 
-waivers = Table(  # signed permissions for immediate erasure, newest in force; never overwritten
+waivers = Table(  # signed permissions for immediate erasure; the newest counts, none is overwritten
     "waivers",
     metadata,
     Column("id", Text, primary_key=True),
@@ -213,7 +212,7 @@ waivers = Table(  # signed permissions for immediate erasure, newest in force; n
 users = Table(  # directory users
     "users",
     metadata,
-    Column("id", Text, primary_key=True),  # random, ours
+    Column("id", Text, primary_key=True),  # random, given by the recorder
     Column("state", Text, nullable=False),  # active, inactive
     Column("source", Text, nullable=False),  # entra, csv, api
     Column("source_key", LargeBinary, unique=True),  # keyed hash of the directory's object id
@@ -224,12 +223,12 @@ users = Table(  # directory users
     Index("users_state", "state", "id"),
 )
 
-user_changes = Table(  # users who are known by something else now, in the order in which they became so
+user_changes = Table(  # users that have changed, in order
     "user_changes",
     metadata,
     Column("n", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
     Column("user", Text, nullable=False),
-    Column("open", Boolean, nullable=False),  # calls that this may concern are still to be matched
+    Column("open", Boolean, nullable=False),  # calls that the change may concern are still to be matched
     Index("user_changes_open", "open", "n"),
     sqlite_autoincrement=True,
 )
@@ -241,7 +240,7 @@ matching = Table(  # one row: how far the walk through all calls has come, newes
     Column("walk", BigInteger),  # calls with a smaller leaf are still to be matched; null: none
 )
 
-directories = Table(  # since when each directory is known, and when it was last read completely
+directories = Table(  # when each directory was first read, and when it was last read in full
     "directories",
     metadata,
     Column("source", Text, primary_key=True),  # entra, csv, api
@@ -249,7 +248,7 @@ directories = Table(  # since when each directory is known, and when it was last
     Column("last_at", BigInteger, nullable=False),
 )
 
-column_sets = Table(  # columns of exports that are wanted again and again
+column_sets = Table(  # stored selections of columns for exports
     "column_sets",
     metadata,
     Column("id", Text, primary_key=True),
@@ -259,12 +258,12 @@ column_sets = Table(  # columns of exports that are wanted again and again
     Column("sealed", LargeBinary, nullable=False),  # name and columns
 )
 
-requests = Table(  # letters of people who were recorded; kept for ever, without anything personal once closed
+requests = Table(  # requests of data subjects; kept for ever, without personal data once closed
     "requests",
     metadata,
     Column("id", Text, primary_key=True),
     Column("state", Text, nullable=False, index=True),  # open, confirmed, reporting, …
-    Column("kinds", Text, nullable=False),  # access, erasure, portability, with commas
+    Column("kinds", Text, nullable=False),  # access, erasure, portability, separated by commas
     Column("received_at", BigInteger, nullable=False),
     Column("due_at", BigInteger, nullable=False),
     Column("created_at", BigInteger, nullable=False, index=True),
@@ -272,8 +271,8 @@ requests = Table(  # letters of people who were recorded; kept for ever, without
     Column("changed_at", BigInteger, nullable=False),
     Column("closed_at", BigInteger),
     Column("closed_by", Text),
-    Column("ground", Text),  # why it was refused: a word out of a list
-    Column("export", Text, index=True),  # the newest report
+    Column("ground", Text),  # why it was refused: one of a fixed list of words
+    Column("export", Text, index=True),  # id of the newest report
     Column("erasure", Text),
     Column("noted", LargeBinary, nullable=False),  # JSON: ids, counts, digests, who, when
     Column("leaf", BigInteger),  # own leaf, cut when closed

@@ -1,9 +1,9 @@
-"""SQLite through aiosqlite with one trip to the connection's thread for a statement, where SQLAlchemy's adapter makes
-four: open a cursor, execute, fetch, close. A trip wakes two threads and costs more than a short statement does.
+"""SQLite through aiosqlite, with one trip to the connection's thread for each statement, where SQLAlchemy's adapter
+makes four: open a cursor, execute, fetch, close. A trip wakes two threads and costs more than a short statement.
 
-The beginning of a transaction goes with its first statement, and the end of one in which nothing was said costs no trip
-at all. SQLite itself takes the state that a reading transaction sees at its first statement, so nobody sees a
-difference; a writing one keeps other processes out from its first statement on.
+A transaction is begun together with its first statement, and ending one without statements costs no trip. Nobody sees a
+difference: SQLite itself fixes the state that a reading transaction sees at its first statement, and a writing one
+locks out other processes from its first statement on.
 """
 
 import sqlite3
@@ -27,12 +27,12 @@ class Cursor(AsyncAdapt_aiosqlite_cursor):
     def __init__(self, connection: "Connection") -> None:
         self._adapt_connection = connection
         self._connection = connection.driver_connection
-        self._cursor: Any = None  # the closed cursor of the thread, for what it says of itself
+        self._cursor: Any = None  # the thread's closed cursor, for its description and row count
         self._rows = deque()
 
     @property
     def description(self) -> Any:
-        """Return the names of the columns, None if the statement gives no rows."""
+        """Return the names of the columns, None if the statement returns no rows."""
         return None if self._cursor is None else self._cursor.description
 
     def execute(self, operation: Any, parameters: Any = None) -> Any:
@@ -40,7 +40,7 @@ class Cursor(AsyncAdapt_aiosqlite_cursor):
         return self._done(operation, parameters or (), many=False)
 
     def executemany(self, operation: Any, seq_of_parameters: Any) -> Any:
-        """Execute a statement once for each of some parameters; raises what sqlite3 raises."""
+        """Execute a statement once for each set of parameters; raises what sqlite3 raises."""
         return self._done(operation, seq_of_parameters, many=True)
 
     def _done(self, operation: str, parameters: Any, *, many: bool) -> None:
@@ -48,29 +48,29 @@ class Cursor(AsyncAdapt_aiosqlite_cursor):
         self._rows = deque(rows)
 
     async def _async_soft_close(self) -> None:
-        """Close nothing: the thread did."""
+        """Do nothing; the thread has closed the cursor."""
 
     def close(self) -> None:
-        """Let the rows go."""
+        """Release the rows."""
         self._rows.clear()
 
 
 class Connection(AsyncAdapt_aiosqlite_connection):
-    """A connection that says as little to its thread as it can."""
+    """A connection that makes as few trips to its thread as possible."""
 
     __slots__ = ("_first", "_used")
 
     def __init__(self, dbapi: Any, connection: aiosqlite.Connection) -> None:
-        super().__init__(dbapi, connection)  # type: ignore[arg-type]  # SQLAlchemy's own adapter gives the same
+        super().__init__(dbapi, connection)  # type: ignore[arg-type]  # SQLAlchemy's own adapter passes the same
         self._first = ""
-        self._used = False  # a statement was executed since the last transaction ended
+        self._used = False  # whether a statement was executed since the last transaction ended
 
     def begin_later(self, *, writing: bool) -> None:
-        """Have the next statement begin a transaction; one that is `writing` waits for the write lock."""
+        """Begin a transaction with the next statement; one that is `writing` waits for the write lock."""
         self._first = "BEGIN IMMEDIATE" if writing else "BEGIN"
 
     def trip(self, statement: str, given: Any, many: bool) -> Any:
-        """Have a statement executed in the thread, `many`: for each of some parameters; raises what sqlite3 raises."""
+        """Execute a statement in the thread (`many`: for each set of parameters); raises what sqlite3 raises."""
         self._used, first, self._first = True, self._first, ""
         driver: Any = self._connection
         try:
@@ -79,7 +79,7 @@ class Connection(AsyncAdapt_aiosqlite_connection):
             self._handle_exception(error)
 
     def cursor(self, server_side: bool = False) -> Any:
-        """Give a cursor; raises NotImplementedError for one that fetches row by row."""
+        """Return a cursor; raises NotImplementedError for one that fetches row by row."""
         if server_side:
             raise NotImplementedError("rows are fetched at once")
         return Cursor(self)
@@ -100,7 +100,7 @@ class Connection(AsyncAdapt_aiosqlite_connection):
 
 
 class Driver(AsyncAdapt_aiosqlite_dbapi):
-    """The module of the driver as SQLAlchemy's engine wants it: `create_async_engine(…, module=Driver())`."""
+    """The driver's module in the form that SQLAlchemy expects: `create_async_engine(…, module=Driver())`."""
 
     def __init__(self) -> None:
         super().__init__(aiosqlite, sqlite3)

@@ -1,9 +1,9 @@
-"""Where the next synchronisation of a directory begins: one small sealed file a customer.
+"""The link from which the next synchronisation of a directory continues: one small sealed file for each customer.
 
     {"version": 1, "sealed": base64 of {"link": …, "synced_at": RFC 3339}}
 
-The link holds no person, but it opens the directory's list of changes to whoever has a token too, so it is sealed.
-Without it the next synchronisation is a whole one, so a file that is lost or damaged costs time and nothing else.
+The link contains no personal data, but with a token it opens the directory's list of changes, so it is sealed. If the
+file is lost or damaged, the next synchronisation reads the whole directory; nothing else is lost.
 """
 
 import base64
@@ -27,17 +27,17 @@ _KIND = "directory.link"
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """What the last synchronisation left."""
+    """What the last synchronisation stored."""
 
     link: str = field(repr=False)
-    """Where the directory says what has changed since."""
+    """Link at which the directory reports what has changed since."""
     synced_at: str
     """When it ended, RFC 3339."""
 
 
 @contextmanager
 def alone(lock: Path) -> Iterator[bool]:
-    """Hold a right that one process has at a time; gives False if another one has it. Raises DiskFailed."""
+    """Lock a file that one process can hold at a time; yields False if another holds it. Raises DiskFailed."""
     with ExitStack() as held:
         with disk_errors("lock the work on the directory"):
             fd = held.enter_context(opened(lock, os.O_RDWR | os.O_CREAT))
@@ -60,11 +60,11 @@ class DirectoryLink:
         self._disk = Disk()
 
     def alone(self) -> AbstractContextManager[bool]:
-        """Hold the right to synchronise; gives False if another process has it. Raises DiskFailed."""
+        """Hold the right to synchronise; yields False if another process has it. Raises DiskFailed."""
         return alone(self._lock)
 
     def read(self) -> Link | None:
-        """Return what the last synchronisation left, None if there is nothing of use."""
+        """Return what the last synchronisation stored, None if there is nothing usable."""
         try:
             outer = json.loads(self._disk.read(self._path) or b"")
             if outer["version"] != VERSION:
@@ -75,7 +75,7 @@ class DirectoryLink:
             return None
 
     def write(self, link: Link) -> None:
-        """Replace it, durably; raises NoSpace, DiskFailed."""
+        """Replace the link durably; raises NoSpace, DiskFailed."""
         inner = {"link": link.link, "synced_at": link.synced_at}
         sealed = sealing.seal(self._keys, LAST_LEAF, _KIND, self._source, inner)
         document = {"version": VERSION, "sealed": base64.b64encode(sealed).decode()}

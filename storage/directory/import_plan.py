@@ -1,4 +1,4 @@
-"""What an import of people would change: counted before it is done, done piece by piece."""
+"""The plan of an import: what it would change, counted before it is carried out, piece by piece."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -13,20 +13,20 @@ class Plan:
         self.source = source
         # the directory: csv, api, entra
         self.since = since
-        # from when it says what is new
+        # from when the new values hold
         self.added: list[Person] = []
-        # people whom we do not know
+        # people without a user
         self.changed: list[tuple[User, Person]] = []
-        # users that are known otherwise now, or are back
+        # users that changed or have returned
         self.unmapped: list[User] = []
-        # users whom the directory has no more
+        # users that have left the directory
         self.same = 0
-        # users of whom nothing changes
+        # number of unchanged users
         self.active = 0
-        # users of this directory that are active now
+        # number of users of this directory that are active now
 
     def take(self, user: User | None, change: Change) -> None:
-        """Add what a change means for a user, None if we do not know the person."""
+        """Add a reported change of a user; `user` is None if the person has none."""
         if change.gone:
             if user is not None and user.state is UserState.ACTIVE:
                 self.unmapped.append(user)
@@ -40,7 +40,7 @@ class Plan:
             self.same += 1
 
     def pieces(self, size: int) -> Iterator["Plan"]:
-        """Cut the plan into pieces, so that carrying it out never blocks the database for long."""
+        """Yield the plan in pieces, so that carrying it out never blocks the database for long."""
         for name in ("added", "changed", "unmapped"):
             entries: list[Any] = getattr(self, name)
             for start in range(0, len(entries), size):
@@ -50,12 +50,12 @@ class Plan:
 
     @property
     def size(self) -> int:
-        """Return how many users change."""
+        """Return how many users the plan changes."""
         return len(self.added) + len(self.changed) + len(self.unmapped)
 
     @property
     def counts(self) -> dict[str, int]:
-        """Return how many users each change concerns."""
+        """Return the number of users for each kind of change."""
         return {
             "added": len(self.added),
             "changed": len(self.changed),
@@ -64,9 +64,9 @@ class Plan:
         }
 
     def asks(self, percent: float) -> bool:
-        """Say whether more of the active users would become inactive than may without asking.
+        """Say whether so many active users would become inactive that the import asks first.
 
-        A single one never asks, or in a company of ten no user could leave; with 0 percent everybody does.
+        A single user never asks, or no user could leave a company of ten; at 0 percent every user asks.
         """
         many = len(self.unmapped) > 1 or (not percent and bool(self.unmapped))
         return many and 100 * len(self.unmapped) > percent * self.active

@@ -1,10 +1,10 @@
-"""What a party of a call and a user of a directory have in common: the keys that both are known by; pure.
+"""The keys that both a party of a call and a directory user are known by; pure.
 
-A key is one of the search forms of storage.search_forms that name somebody: a number in E.164 (`e:`), a number without
-such a form (`x:`) or an address (`u:`). Last digits and words of names are none: they name several people.
+A key is one of the search forms of storage.search_forms that identify somebody: a number in E.164 (`e:`), a number
+without such a form (`x:`) or an address (`u:`). Last digits and words of names are not keys: they fit several people.
 
-    +49 30 123456 x4711   a number of the directory with an extension is the switchboard's; the extension is the user's
-    4711                  an extension where the directory has it, or where the customer says how many digits they have
+    +49 30 123456 x4711   in the directory, the number is the switchboard's and the extension after it is the user's
+    4711                  an extension, if the directory has it or the customer configured how many digits they have
 """
 
 import re
@@ -14,15 +14,15 @@ from storage import search_forms
 from storage.directory.user import Identity, Person
 
 _EXTENSION = re.compile(r"(.*\d)\s*(?:;\s*ext=|ext?n?\.?|x|durchwahl|#)\s*(\d{1,8})\s*", re.IGNORECASE | re.DOTALL)
-_ADDRESSES = ("uri", "email", "upn")  # members of a party beside its number
-LEADS = 1, 2, 3, 5, 8  # first letters kept of each word; accounts of a whole company may begin with five alike
+_ADDRESSES = ("uri", "email", "upn")  # members of a party that hold addresses
+LEADS = 1, 2, 3, 5, 8  # lengths of the prefixes kept of each word; all accounts of a company may share the first five
 
 Group = frozenset[str]
-"""Keys of one value that a party was written with: several readings of one number, of which any may be right."""
+"""The keys of one value of a party: several readings of one number, any of which may be right."""
 
 
 def of_identity(known: Identity, country: str, extension_digits: int = 0) -> tuple[str, ...]:
-    """List the keys of something that a user is known by; `extension_digits`: last digits that are an extension."""
+    """Return the keys of an identity; `extension_digits`: how many last digits of a number are an extension."""
     value = known.value
     if known.kind == "numbers" and (parted := _EXTENSION.fullmatch(value)):
         return (f"x:{parted[2]}",)
@@ -33,7 +33,7 @@ def of_identity(known: Identity, country: str, extension_digits: int = 0) -> tup
 
 
 def of_party(party: Mapping[str, object], country: str) -> tuple[Group, ...]:
-    """List what a party was written with, each value as a group of keys; what its name says proves nothing."""
+    """Return a group of keys for each value of a party; its display name is not used, because it proves nothing."""
     found: dict[Group, None] = {}
     number = party.get("number")
     for value in _values(party):
@@ -45,30 +45,30 @@ def of_party(party: Mapping[str, object], country: str) -> tuple[Group, ...]:
 
 
 def words_of(person: Person) -> tuple[str, ...]:
-    """List the words that a user can be looked for by beside the keys: of names and account."""
+    """Return the words of names and account by which a user can be searched for, in addition to the keys."""
     name = " ".join((person.first_name, person.last_name))
     forms = [*search_forms.stored({"name": name}, ""), *search_forms.stored({"name": person.account_name}, "")]
     return tuple(dict.fromkeys(form for form in forms if form.startswith("w:")))
 
 
 def begun_by(words: Iterable[str]) -> tuple[str, ...]:
-    """List the keys by which words are found that only their first letters are asked for."""
+    """Return the prefix keys under which words are stored, for searches by first letters."""
     return tuple(dict.fromkeys(f"b:{word[2 : 2 + n]}" for word in words for n in LEADS if len(word) >= 2 + n))
 
 
 def leads(wanted: Iterable[str]) -> tuple[str, ...]:
-    """List the keys of those who may be meant by an alternative: words of theirs begin alike."""
+    """Return the keys to look an alternative up by: each word is replaced by its longest stored prefix."""
     return tuple(dict.fromkeys(begun_by([key])[-1] if key.startswith("w:") else key for key in wanted))
 
 
 def named(person: Person, wanted: Iterable[str]) -> bool:
-    """Say whether a user has words that begin with those of an alternative: `Mül` means Müller."""
+    """Say whether the words of an alternative are first letters of a user's words: `Mül` fits Müller."""
     have = words_of(person)
     return all(any(word.startswith(begin) for word in have) for begin in wanted if begin.startswith("w:"))
 
 
 def asked(text: str, country: str) -> tuple[tuple[str, ...], ...]:
-    """Turn a question for users into alternatives, of each of which a user must have every key and word."""
+    """Parse a search text into alternatives; a user must have every key and word of one of them."""
     found: list[tuple[str, ...]] = []
     for needle in search_forms.asked(text, country, exact=True):
         whole = tuple(form for form in (needle.probe, *needle.every) if not form.startswith("p:"))
@@ -78,13 +78,13 @@ def asked(text: str, country: str) -> tuple[tuple[str, ...], ...]:
 
 
 def answers(known: Iterable[Identity], person: Person, alternatives: Sequence[Sequence[str]], country: str) -> bool:
-    """Say whether a user is meant by a question."""
+    """Say whether a user fits one of the alternatives."""
     have = {key for each in known for key in of_identity(each, country)}
     return any(named(person, each) and have.issuperset(_keys(each)) for each in alternatives)
 
 
 def worded(wanted: Iterable[str]) -> bool:
-    """Say whether an alternative asks for words."""
+    """Say whether an alternative contains words."""
     return any(key.startswith("w:") for key in wanted)
 
 

@@ -1,8 +1,8 @@
-"""Which calls are still to be matched with users of the directory: marks that survive a crash.
+"""Which calls are still to be matched with users of the directory: marks in the database, which survive a crash.
 
-Three kinds of them. A *stale user* is known by something else now, so calls with anything it is or was known by are to
-be looked at again. An *unmatched call* was written while nobody could tell who took part. The *walk* goes through all
-calls, newest first: after an import that changes so much that looking everything up would take longer.
+There are three kinds. A *stale user* has changed, so calls with anything that it is or was known by must be matched
+again. An *unmatched call* was written while the users were not loaded. The *walk* goes through all calls, newest
+first, after an import with so many changes that looking each user up would take longer.
 """
 
 from collections.abc import Iterable
@@ -14,9 +14,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from storage.database.schema import calls, days, matching, user_changes
 
 FROM_THE_NEWEST = 1 << 62  # above every leaf
-CALLS_A_USER = 50  # looking one user up in a year of days takes as long as looking at so many calls
-KEPT_CHANGES = 10_000  # they are read every few seconds
-_ROW = 1  # the only one of `matching`
+CALLS_A_USER = 50  # looking up one user in a year of days takes as long as matching this many calls
+KEPT_CHANGES = 10_000  # kept for processes that read the changes every few seconds
+_ROW = 1  # id of the only row of `matching`
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class Outstanding:
     users: int
     """Stale users."""
     calls: int
-    """Unmatched calls, and those that the walk has before it."""
+    """Unmatched calls, and those that the walk has not reached."""
 
     def __bool__(self) -> bool:
         return bool(self.users or self.calls)
@@ -35,7 +35,7 @@ class Outstanding:
 async def mark(connection: AsyncConnection, ids: Iterable[str]) -> None:
     """Mark users as stale, in the transaction that changes them.
 
-    Transactions write one after the other, so numbers become visible in their order and nobody misses one.
+    Write transactions run one after the other, so change numbers become visible in order and no reader misses one.
     """
     values = [{"user": id, "open": True} for id in ids]
     if values:
@@ -43,9 +43,9 @@ async def mark(connection: AsyncConnection, ids: Iterable[str]) -> None:
 
 
 async def news(connection: AsyncConnection, after: int, most: int) -> tuple[int, list[str]] | None:
-    """Return the number of the newest change and the users that changed after another one.
+    """Return the number of the newest change, and the users that changed after change `after`.
 
-    None if there are more than `most` changes, or some of them are not there any more.
+    Return None if there are more than `most` changes, or if some of them were pruned.
     """
     asked = sa.select(sa.func.min(user_changes.c.n), sa.func.max(user_changes.c.n))
     oldest, newest = (await connection.execute(asked)).one()
@@ -64,7 +64,7 @@ async def newest(connection: AsyncConnection) -> int:
 
 
 async def anything(connection: AsyncConnection, after: int) -> bool:
-    """Tell whether users changed after a given change, or calls are to be matched: one statement, no counts."""
+    """Say whether users changed after a given change, or calls are to be matched; one statement, without counting."""
     return bool(await connection.scalar(_ANYTHING, {"after": after}))
 
 
@@ -78,12 +78,12 @@ async def look(connection: AsyncConnection) -> Outstanding:
 
 
 def unmatched(walk: int | None) -> sa.ColumnElement[bool]:
-    """Say which calls are unmatched, without those that the walk comes to."""
+    """Return the condition for unmatched calls, without those that the walk still reaches."""
     return ~calls.c.matched if walk is None else sa.and_(~calls.c.matched, calls.c.leaf >= walk)
 
 
 async def settled(connection: AsyncConnection, id: str) -> bool:
-    """Say whether it is known of every call whether this user took part."""
+    """Say whether every call has been matched with this user as it is now."""
     if await walk(connection) is not None:
         return False
     if await connection.scalar(sa.select(user_changes.c.n).where(_OPEN, user_changes.c.user == id).limit(1)):
@@ -92,18 +92,18 @@ async def settled(connection: AsyncConnection, id: str) -> bool:
 
 
 async def walk(connection: AsyncConnection) -> int | None:
-    """Return the leaf that the walk has come to, None if there is no walk."""
+    """Return the leaf that the walk has reached, None if there is no walk."""
     return await connection.scalar(sa.select(matching.c.walk).where(matching.c.id == _ROW))
 
 
 async def set_walk(connection: AsyncConnection, leaf: int | None) -> None:
-    """Say how far the walk has come, None for its end."""
+    """Store how far the walk has come, None at its end."""
     if not (await connection.execute(matching.update().where(matching.c.id == _ROW).values(walk=leaf))).rowcount:
         await connection.execute(matching.insert(), {"id": _ROW, "walk": leaf})
 
 
 async def read_as_walk(connection: AsyncConnection) -> bool:
-    """Begin a walk in the place of so many stale users that it is less work; False if they are few."""
+    """Replace the marks of stale users by a walk through all calls if that is less work; return whether it is."""
     marked = await _marked(connection)
     total = await connection.scalar(sa.select(sa.func.coalesce(sa.func.sum(days.c.calls), 0))) or 0
     if not marked or marked * CALLS_A_USER <= total:
@@ -115,12 +115,12 @@ async def read_as_walk(connection: AsyncConnection) -> bool:
 
 
 async def stale(connection: AsyncConnection) -> str | None:
-    """Return a stale user, None if there is none."""
+    """Return the id of a stale user, None if there is none."""
     return await connection.scalar(sa.select(user_changes.c.user).where(_OPEN).order_by(user_changes.c.n).limit(1))
 
 
 async def fresh(connection: AsyncConnection, id: str, until: int) -> None:
-    """Take the marks of a stale user away, up to the change that was seen."""
+    """Clear the marks of a stale user up to the change `until`."""
     mine = (_OPEN, user_changes.c.user == id, user_changes.c.n <= until)
     await connection.execute(user_changes.update().where(*mine).values(open=False))
     await _prune(connection)
@@ -132,7 +132,7 @@ async def _marked(connection: AsyncConnection) -> int:
 
 
 async def _prune(connection: AsyncConnection) -> None:
-    """Delete old changes; a reader that missed them loads all users."""
+    """Delete old changes; a reader that missed one loads all users again."""
     old = await newest(connection) - KEPT_CHANGES
     await connection.execute(user_changes.delete().where(~user_changes.c.open, user_changes.c.n < old))
 

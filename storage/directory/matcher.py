@@ -1,14 +1,14 @@
-"""Who took part in a call: its parties matched with the users of the directory, when it is written and afterwards.
+"""Match the parties of calls with the users of the directory: when a call is written, and afterwards.
 
-    await correlation.load(pause)                   from the users' rows; nothing waits for it
-    await correlation.notice_in(connection)         before some calls are written
-    row, forms = correlation.applied(row, forms)    what is written of a call; unmatched until `load` has ended
-    changed = await correlation.settle(told, pause) looks at every call that something new may concern
+    await correlation.load(pause)                   read all users into memory; nothing waits for it
+    await correlation.notice_in(connection)         before calls are written
+    row, forms = correlation.applied(row, forms)    the row with its users; unmatched until `load` has finished
+    changed = await correlation.settle(told, pause) match again every call that a change may concern
 
-A party gets `user_id`, or `user_candidates` where it cannot be told which user it was; the call is found by both. What
-counts is who it was when the call began (storage.directory.user_lookup), so a call keeps its people when they are
-renamed, leave, or pass their number on. What is still to be looked at stands in the database
-(storage.directory.match_queue): a crash loses none of it.
+A party gets `user_id`, or `user_candidates` if several users fit; search finds the call by both. The match is made for
+the moment at which the call began (storage.directory.user_lookup), so a call keeps its users when they are renamed,
+leave, or pass their number on. The database records what is still to be matched (storage.directory.match_queue), so a
+crash loses none of it.
 """
 
 import asyncio
@@ -41,20 +41,20 @@ from storage.retention.policy import Policy, with_erase_after
 from storage.retention.rules import Rules
 from storage.timestamps import to_micros
 
-BATCH = 500  # calls matched together while nothing else waits
+BATCH = 500  # calls matched in one transaction
 AT_ONCE = 20  # users loaded, or calls matched, between two pauses: 5 ms
-MANY = 5_000  # changes; beyond that all users are loaded again, page by page
+MANY = 5_000  # changes; if there are more, all users are loaded again, page by page
 _COLUMNS = (*READ_COLUMNS, calls.c.version)
 
 Pause = Callable[[], Awaitable[object]]
 
 
 async def no_pause() -> None:
-    """Go on at once."""
+    """Return at once."""
 
 
 class Correlation:
-    """Who took part in the calls of one customer."""
+    """Matches the calls of one customer with its users."""
 
     def __init__(
         self,
@@ -78,9 +78,9 @@ class Correlation:
         self._day_keys = DayKeys(keys)
         self._who: UserLookup | None = None
         self._loading = asyncio.Lock()
-        self._waiting = 0  # people who wait for the users
-        self._seen = 0  # number of the newest change of users that is in it
-        self._newest = 0  # that of all that was noticed; a look that began earlier and ends later takes none back
+        self._waiting = 0  # callers that wait for the users to be loaded
+        self._seen = 0  # number of the newest change of users that is loaded
+        self._newest = 0  # number of the newest change noticed; only grows, as lookups may end out of order
 
     @property
     def ready(self) -> bool:
@@ -89,27 +89,27 @@ class Correlation:
 
     @property
     def who(self) -> UserLookup | None:
-        """Return who was who, None before it is loaded."""
+        """Return the users in memory, None before they are loaded."""
         return self._who
 
     @property
     def _behind(self) -> bool:
-        """Say whether there are newer changes: another process may have matched all calls with them already."""
+        """Say whether there are newer changes: another process may already have matched all calls with them."""
         return self._newest > self._seen
 
     # --- calls that are written -------------------------------------------------------------------------------------
 
     async def notice_in(self, connection: AsyncConnection) -> None:
-        """Look whether users have changed: calls that are written before that is taken over are looked at again.
+        """Look up the newest change of users; calls written before it is loaded stay marked as unmatched.
 
-        A synchronisation in another process looks at the calls that it finds, and those come after it. Raises
+        A synchronisation in another process matches only the calls that it finds; these are written after it. Raises
         StorageError.
         """
         if self._who is not None:
             self._newest = max(await match_queue.newest(connection), self._newest)
 
     def applied(self, row: CallRow, forms: tuple[str, ...]) -> tuple[CallRow, tuple[str, ...]]:
-        """Return a call and its search forms with the users who took part, as far as they are known yet."""
+        """Return a call and its search forms with the users who took part, as far as they are known by now."""
         if self._who is None:
             return row, forms
         parties = row.details.get("parties", ())
@@ -124,9 +124,9 @@ class Correlation:
     # --- the users ---------------------------------------------------------------------------------------------------
 
     async def load(self, pause: Pause = no_pause) -> None:
-        """Learn who was who from the users' rows, a few at a time; raises StorageError.
+        """Load all users into memory, a few at a time; raises StorageError.
 
-        Whoever comes while it is done already waits for its end, and nothing is done twice.
+        If another task is loading them already, wait for it instead of loading them twice.
         """
         before = self._who
         async with self._loading:
@@ -134,7 +134,7 @@ class Correlation:
                 await self._load(pause)
 
     async def load_now(self) -> None:
-        """Load the users without pauses, because a caller waits, even if loading has begun. Raises StorageError."""
+        """Load the users without pauses because a caller waits, even if loading has begun. Raises StorageError."""
         self._waiting += 1
         try:
             if self._who is None:
@@ -154,9 +154,9 @@ class Correlation:
         self._who, self._seen = who, seen
 
     async def refresh(self, pause: Pause = no_pause, most: int | None = None) -> int:
-        """Take over what has become of users since; return how many changed. Raises StorageError.
+        """Load the users that have changed since the last time; return how many. Raises StorageError.
 
-        `most`: leave it for later if more than so many have changed: for somebody who waits.
+        If more than `most` have changed, do nothing and return 0: a caller that waits leaves them for later.
         """
         who = self._who
         if who is None:
@@ -176,12 +176,12 @@ class Correlation:
             for id in {*some} - {user.id for user in now}:
                 who.drop(id)
             await pause()
-        if self._who is who:  # not reloaded meanwhile
+        if self._who is who:  # all users may have been loaded again meanwhile
             self._seen = max(self._seen, news[0])
         return len(news[1])
 
     async def at_rest(self) -> bool:
-        """Say whether no user has changed and no call is to be matched; asked every few seconds.
+        """Say whether no user has changed and every call is matched; called every few seconds.
 
         Raises StorageError.
         """
@@ -205,12 +205,12 @@ class Correlation:
     ) -> int:
         """Match all calls that are still to be matched; return how many gained or lost a user. Raises StorageError.
 
-        `told` is given the calls looked at so far and those known of; `pause` is awaited after every few of them. Each
+        `told` gets the number of calls done and the number known of; `pause` is awaited after every few calls. Each
         batch is one transaction.
         """
         async with self._database.writing() as connection:
             await match_queue.read_as_walk(connection)
-        await self.refresh(pause)  # after the marks were read: what they stand for is known now
+        await self.refresh(pause)  # after the marks were read, so that the changes they stand for are loaded
         left = (await self.outstanding()).calls
         done = changed = 0
         async for records, walk in self._batches(batch, pause):
@@ -220,7 +220,7 @@ class Correlation:
         return changed
 
     async def _batches(self, size: int, pause: Pause) -> AsyncIterator[tuple[Sequence[Any], int | None]]:
-        """Give calls to be matched, and where the walk through all calls is afterwards if they belong to it."""
+        """Yield calls to be matched, and the leaf that the walk through all calls has reached (None: not the walk)."""
         while records := await self._unmatched(size):
             yield records, None
         while user := await self._stale(pause):
@@ -241,7 +241,7 @@ class Correlation:
             return await match_queue.walk(connection)
 
     async def _stale(self, pause: Pause) -> User | None:
-        """Return a user who is known by something else now; marks of those that are no more are taken away."""
+        """Return a user whose calls are to be matched again; clear the marks of users that are deleted."""
         while True:
             async with self._database.reading() as connection:
                 id = await match_queue.stale(connection)
@@ -255,7 +255,7 @@ class Correlation:
                 await match_queue.fresh(connection, id, self._seen)
 
     async def _concerned(self, user: User, size: int) -> AsyncIterator[Sequence[Any]]:
-        """Give the calls with anything that a user is or was known by, and those that have the user already."""
+        """Yield the calls with anything that the user is or was known by, and those that already have the user."""
         forms = [key for each in user.identities for key in of_identity(each, self._country, self._extension_digits)]
         async with self._database.reading() as connection:
             wanted = [*forms, f"u:{user.id}", f"k:{user.id}"]
@@ -269,7 +269,7 @@ class Correlation:
             return (await connection.execute(asked)).all()
 
     async def _look(self, records: Sequence[Any], walk: int | None, pause: Pause) -> int:
-        """Look who took part in some calls; write what is new of them and how far the walk is."""
+        """Match some calls; write those that changed, and how far the walk has come."""
         policy = await self._rules.policy()
         found: list[Amended] = []
         for start in range(0, len(records), AT_ONCE):
@@ -280,7 +280,7 @@ class Correlation:
         async with self._database.writing() as connection:
             changed = await self._calls.amend(connection, found) if found else 0
             if walk is not None:
-                await match_queue.set_walk(connection, walk or None)  # at 0 it is over
+                await match_queue.set_walk(connection, walk or None)  # 0: the walk is finished
         return changed
 
     def _amended(self, records: Sequence[Any], policy: Policy) -> list[Amended]:
@@ -288,7 +288,7 @@ class Correlation:
         return [each for each in found if each is not None]
 
     def _amend(self, record: Any, policy: Policy) -> Amended | None:
-        """Look at one call; None if nothing is to be written."""
+        """Match one call; return None if there is nothing to write."""
         seen = None if record.matched else Amended(record.id, record.leaf, record.version)
         try:
             opened = open_row(self._keys, record)
@@ -308,4 +308,4 @@ class Correlation:
             gained, lost = frozenset(now).difference(forms), frozenset(forms).difference(now)
             return Amended(row.id, row.leaf, record.version, self._calls.seal(row, now), erase_after, gained, lost)
         except (SealBroken, BadDetails, Forgotten):
-            return seen  # damaged: `recorder verify` names it; erased meanwhile: nothing is to be written
+            return seen  # damaged: `recorder verify` reports it; erased meanwhile: there is nothing to write

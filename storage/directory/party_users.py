@@ -1,4 +1,4 @@
-"""The parties of a call and the users whom they were; pure."""
+"""The parties of a call, and the users that they were; pure."""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -21,13 +21,13 @@ def told(who: UserLookup, parties: Iterable[Party], at: datetime) -> list[Party]
 
 
 def forms(forms: Sequence[str], before: Iterable[Party], now: Iterable[Party]) -> tuple[str, ...]:
-    """Return the search forms of a call whose parties had other users before."""
+    """Return the search forms of a call after the users of its parties changed from `before` to `now`."""
     old, new = _forms_of_users(before), _forms_of_users(now)
     return tuple(dict.fromkeys((*(form for form in forms if form not in old), *new)))
 
 
 def same(before: Sequence[Party], now: Sequence[Party]) -> bool:
-    """Say whether parties have the same users and candidates; in calls of before both may be missing."""
+    """Say whether parties have the same users and candidates; calls written before schema 0002 may have neither."""
     return [_users(party) for party in before] == [_users(party) for party in now]
 
 
@@ -41,7 +41,7 @@ def _users(party: Party) -> tuple[str | None, list[str]]:
 
 
 def _forms_of_users(parties: Iterable[Party]) -> dict[str, None]:
-    """Return the forms that calls are found by: of users for sure, and of candidates (storage.search_forms)."""
+    """Return the search forms of certain users and of candidates (storage.search_forms)."""
     found: dict[str, None] = {}
     for user, candidates in map(_users, parties):
         found.update({f"u:{user}": None} if user else {})

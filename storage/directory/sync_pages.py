@@ -1,11 +1,11 @@
-"""What a synchronisation of a directory has read so far, sealed: a killed one goes on with the page that it was at.
+"""The pages of a directory that a synchronisation has read so far, sealed; a killed one continues after the last page.
 
     {"version": 1, "leaf": N}                                   the first line
     base64 of {"changes": [[id, members, gone], …],             one sealed line a page, bound to source and number
                "next": link, "whole": …, "begun_at": RFC 3339}
 
-The leaf is the file's own, and is cut when the synchronisation has ended, one way or the other, and when a user is
-deleted. A torn last line counts as not there. Nothing waits for the disk: after a power cut a page is asked for again.
+The file has a leaf of its own. The leaf is cut when the synchronisation succeeds or fails, and when a user is deleted.
+A torn last line is ignored. Pages are not synced to the disk: after a power cut they are read again.
 """
 
 import base64
@@ -26,26 +26,26 @@ from storage.timestamps import from_text, to_text
 FILE_NAME = "directory.pages"
 VERSION = 1
 OLDEST = timedelta(hours=12)
-"""Pages read longer ago are read again: by then the directory may have changed."""
-MAX_BYTES = 512 << 20  # half a million users; of more than that no further page is kept
+"""Pages older than this are read again: the directory may have changed."""
+MAX_BYTES = 512 << 20  # half a million users; further pages are not kept
 MAX_HEAD = 200
 _KIND = "directory.pages"
 
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What a synchronisation that did not end has read."""
+    """What an unfinished synchronisation has read."""
 
     whole: bool
-    """Everything was asked for, not only what has changed."""
+    """Whether the whole directory was asked for, not only its changes."""
     changes: tuple[Change, ...] = field(repr=False)
-    """Of all pages so far."""
+    """The changes of all pages so far."""
     next: str = field(repr=False)
-    """Link of the page that comes then."""
+    """Link of the next page."""
 
 
 class DirectoryPages:
-    """The file of one customer and directory; whoever writes it holds `DirectoryLink.alone`."""
+    """The file of one customer and directory; hold `DirectoryLink.alone` while writing it."""
 
     def __init__(self, folder: Path, keys: sealing.DeletableKeys, source: str) -> None:
         self._path = folder / FILE_NAME
@@ -54,11 +54,11 @@ class DirectoryPages:
         self._disk = Disk()
         self._leaf = 0
         self._pages = 0
-        self._size = 0  # bytes of the pages that can be continued from
+        self._size = 0  # bytes of the whole pages; the next page is written after them
         self._begun_at = ""
 
     def read(self, now: datetime) -> Kept | None:
-        """Return what is there to go on with, None if nothing of use; what is kept from now on comes after it."""
+        """Return what there is to continue from, None if nothing is usable; further pages are added after it."""
         try:
             pages = self._read()
             age = now - from_text(pages[0]["begun_at"])
@@ -84,15 +84,15 @@ class DirectoryPages:
         page = {"changes": told, "next": next, "whole": whole, "begun_at": self._begun_at}
         try:
             sealed = sealing.seal(self._keys, self._leaf, _KIND, f"{self._source} {self._pages}", page)
-        except Forgotten:  # a user was deleted meanwhile: what was read is not to be kept
+        except Forgotten:  # a user was deleted meanwhile, so what was read must not be kept
             return
         data += base64.b64encode(sealed) + b"\n"
         with disk_errors("keep a page of the directory"), opened(self._path, os.O_WRONLY | os.O_CREAT) as fd:
-            self._disk.write(fd, data, self._size)  # over what a kill left half
+            self._disk.write(fd, data, self._size)  # overwrites half a page that a kill may have left
         self._pages, self._size = self._pages + 1, self._size + len(data)
 
     def forget(self) -> None:
-        """Take away what was read, for good; raises NoSpace, DiskFailed."""
+        """Delete what was read, irrecoverably; raises NoSpace, DiskFailed."""
         leaves = self.leaves()
         if leaves:
             self._keys.cut(*leaves)
@@ -100,7 +100,7 @@ class DirectoryPages:
         self._pages = self._size = 0
 
     def leaves(self) -> Sequence[int]:
-        """Return the leaf of the pages, unless it was cut: deleting a user cuts it."""
+        """Return the leaf of the pages, unless it is cut already, as deleting a user does."""
         try:
             leaf = _leaf(next(self._lines(), b""))
         except (StorageError, ValueError, KeyError, TypeError):
@@ -108,7 +108,7 @@ class DirectoryPages:
         return (leaf,) if self._keys.keeps(leaf) else ()
 
     def _read(self) -> list[Any]:
-        """Return the pages, as far as they are whole; raises StorageError, ValueError, KeyError, TypeError."""
+        """Return the whole pages; raises StorageError, ValueError, KeyError, TypeError."""
         lines = self._lines()
         head = next(lines, b"")
         self._leaf, self._size, pages = _leaf(head), len(head), list[Any]()
@@ -119,7 +119,7 @@ class DirectoryPages:
         return pages
 
     def _lines(self) -> Iterator[bytes]:
-        """Give the first line, and then the others without their ends, as far as they are whole."""
+        """Yield the first line, and then the other whole lines without their line feeds."""
         with disk_errors("read a file of the data directory"):
             if not self._path.exists():
                 return

@@ -1,4 +1,4 @@
-"""People as a directory knows them, and users as we keep them; values only."""
+"""Persons as a directory describes them, and users as the recorder stores them; values only."""
 
 import unicodedata
 from collections import Counter
@@ -12,15 +12,15 @@ from storage.timestamps import from_micros, from_text, to_micros, to_text
 
 SINGLE = ("first_name", "last_name", "account_name", "email", "upn", "object_id")
 SEVERAL = ("numbers", "addresses")
-IDENTITIES = ("email", "upn", "object_id", *SEVERAL)  # what a party of a call can be recognised by
-MAX_FORMER = 100  # of one user; the oldest go first
-MAX_TIMES = 5  # that a user had one thing, left and came back with it: a filter that flaps takes no place from the rest
+IDENTITIES = ("email", "upn", "object_id", *SEVERAL)  # members that a party of a call can be recognised by
+MAX_FORMER = 100  # former values kept of one user; the oldest are dropped
+MAX_TIMES = 5  # entries kept of one former value, so that a user who leaves and returns often does not push out others
 Said = tuple[str, str]  # a member and its value
 EVER, NEVER = -(1 << 62), 1 << 62  # before and after every time, in microseconds
 
 
 def by_name(name: str) -> tuple[bool, str, str]:
-    """Return what names are sorted by: accents and case count only between names that differ in nothing else."""
+    """Return a sort key for a name: accents and case count only between names that are otherwise equal."""
     plain = "".join(each for each in unicodedata.normalize("NFKD", name) if not unicodedata.combining(each))
     return not plain.strip(), plain.casefold(), name  # users without a name come last
 
@@ -34,7 +34,7 @@ class UserState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """What a directory says of somebody."""
+    """What a directory says about somebody."""
 
     first_name: str = field(default="", repr=False)
     """Given name."""
@@ -47,7 +47,7 @@ class Person:
     upn: str = field(default="", repr=False)
     """User principal name."""
     object_id: str = field(default="", repr=False)
-    """Id in the directory, which outlives every other member."""
+    """Id in the directory; it stays when every other member changes."""
     numbers: tuple[str, ...] = field(default=(), repr=False)
     """Telephone numbers."""
     addresses: tuple[str, ...] = field(default=(), repr=False)
@@ -55,44 +55,44 @@ class Person:
 
     @property
     def shown(self) -> str:
-        """Return what lists call this person, "" if there is nothing."""
+        """Return the name for lists, "" if there is none."""
         whole = " ".join(part for part in (self.first_name, self.last_name) if part)
         return whole or self.account_name or self.email or self.upn
 
     @property
     def key(self) -> str:
-        """Return what tells this person apart in the directory, "" if nothing does."""
+        """Return what identifies this person in the directory, "" if nothing does."""
         named = self.object_id or self.upn or self.email or self.account_name
         return named.strip().casefold()
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What a directory says has changed of somebody."""
+    """A change of a person that a directory reports."""
 
     object_id: str = field(repr=False)
     """Id in the directory."""
     members: Mapping[str, str | tuple[str, ...]] = field(repr=False)
-    """Members of a Person that are different now; the others are as they were."""
+    """Members of a Person that are different now; the others are unchanged."""
     gone: bool = False
     """The person is no longer in the directory."""
 
     def over(self, person: Person | None) -> Person:
-        """Return the person as it is now."""
-        return replace(person or Person(), **{**self.members, "object_id": self.object_id})  # type: ignore[arg-type]  # text where text is, texts where several are
+        """Return the person after this change."""
+        return replace(person or Person(), **{**self.members, "object_id": self.object_id})  # type: ignore[arg-type]  # each member has the type that Person needs
 
 
 @dataclass(frozen=True, slots=True)
 class Since:
-    """From when a directory says something of somebody."""
+    """From when a directory says something about somebody."""
 
     at: str
     """When it first said so, RFC 3339; "" if unknown."""
     reaches: str | None = None
-    """How far back it may have been so before, as long as nobody else is known to have had it; None: any time.
+    """From when it may have been so already, unless somebody else is known to have had it; None: any time.
 
-    A directory says nothing about the time before its first import. Later it is the time of the import before: whoever
-    was not in it had the number no earlier.
+    A directory says nothing about the time before its first import. Later this is the time of the previous import: a
+    person that was not in it cannot have had the number earlier.
     """
 
 
@@ -103,16 +103,16 @@ class Former:
     kind: str
     """Which member it was: email, numbers…"""
     value: str = field(repr=False)
-    """What it said."""
+    """The value."""
     until: str
     """When the directory stopped saying so, RFC 3339."""
     since: Since = Since("")
-    """From when it did."""
+    """From when the directory said so."""
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Something that a party of a call can be recognised by, and the time for which it was somebody's.
+    """Something that a party of a call can be recognised by, and the time during which it belonged to the user.
 
     Times are microseconds since 1970-01-01 UTC.
     """
@@ -120,13 +120,13 @@ class Identity:
     kind: str
     """Which member it is."""
     value: str = field(repr=False)
-    """What it says."""
+    """The value."""
     since: int
-    """From then on it is certain."""
+    """From when it is certain."""
     reaches: int
-    """From then on it may be so, where nobody else had it."""
+    """From when it may be so, if nobody else had it."""
     until: int
-    """Then it ended, NEVER while it lasts."""
+    """When it ended; NEVER while it lasts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,27 +134,27 @@ class User:
     """A directory user."""
 
     id: str
-    """Random id, ours."""
+    """Random id, given by the recorder."""
     state: UserState
     """Active while the directory has it."""
     source: str
     """Which directory: csv, api, entra."""
     key: bytes = field(repr=False)
-    """Keyed hash of what tells it apart there."""
+    """Keyed hash of what identifies it in that directory."""
     updated_at: datetime
     """Last change."""
     unmapped_at: datetime | None
     """When it left the directory."""
     leaf: int = field(repr=False)
-    """Leaf that everything personal is sealed under."""
+    """Leaf under which all personal data are sealed."""
     person: Person
-    """Who it is."""
+    """What the directory says now, or said last."""
     former: tuple[Former, ...] = field(default=(), repr=False)
     """What it was known by before."""
     since: Since = Since("")
-    """From when the directory says what it says of the user now."""
+    """From when the directory says so."""
     later: Mapping[Said, Since] = field(default_factory=dict, repr=False)
-    """What it says only since another time: member and value → from when."""
+    """Values that the directory gave later than `since`: member and value → from when."""
 
     @property
     def identities(self) -> tuple[Identity, ...]:
@@ -165,31 +165,31 @@ class User:
         return tuple(each for each in (*now, *before) if each.kind in IDENTITIES and each.value.strip())
 
     def began(self, kind: str, value: str) -> Since:
-        """Return from when the directory says one thing of the user."""
+        """Return from when the directory says this value of the user."""
         return self.later.get((kind, value), self.since)
 
     @property
     def known_by(self) -> tuple[str, ...]:
-        """Return every value that a party of a call can be recognised by, those of before included."""
+        """Return the id and every value, present or former, that a party of a call can be recognised by."""
         now = [value for name in IDENTITIES for value in values(self.person, name)]
         before = [each.value for each in self.former if each.kind in IDENTITIES]
         return tuple(dict.fromkeys(value for value in (self.id, *now, *before) if value.strip()))
 
 
 def values(person: Person, name: str) -> tuple[str, ...]:
-    """Return the values of one member, none if it is empty."""
+    """Return the values of one member, () if it is empty."""
     found = getattr(person, name)
     return found if isinstance(found, tuple) else (found,) if found else ()
 
 
 def fields(person: Person) -> dict[str, Any]:
-    """Return the members as JSON values: what is empty is null."""
+    """Return the members as JSON values; an empty text is null."""
     single = {name: getattr(person, name) or None for name in SINGLE}
     return {**single, **{name: list(getattr(person, name)) for name in SEVERAL}}
 
 
 def told(person: Person, former: Sequence[Former], since: Since, later: Mapping[Said, Since]) -> dict[str, Any]:
-    """Return what is sealed."""
+    """Return the part of a user's row that is sealed, as JSON values."""
     return {
         "person": fields(person),
         "former": [[each.kind, each.value, each.until, each.since.at, each.since.reaches] for each in former],
@@ -199,7 +199,7 @@ def told(person: Person, former: Sequence[Former], since: Since, later: Mapping[
 
 
 def shown(record: Any, sealed: Mapping[str, Any]) -> User:
-    """Build a user from its row and the opened part of it."""
+    """Build a user from its row and the opened sealed part."""
     kept = sealed["person"]
     members: dict[str, Any] = {name: kept.get(name) or "" for name in SINGLE}
     members.update((name, tuple(kept.get(name) or ())) for name in SEVERAL)
@@ -214,18 +214,18 @@ def shown(record: Any, sealed: Mapping[str, Any]) -> User:
         record.leaf,
         Person(**members),
         tuple(Former(kind, value, until, Since(*since or [""])) for kind, value, until, *since in sealed["former"]),
-        Since(*sealed.get("since") or [to_text(updated)]),  # before 0002 nobody noted it: certain since the last change
+        Since(*sealed.get("since") or [to_text(updated)]),  # not recorded before schema 0002: use the last change
         {(kind, value): Since(at, reaches) for kind, value, at, reaches in sealed.get("later", ())},
     )
 
 
 def former_of(user: User, person: Person, now: str) -> tuple[Former, ...]:
-    """Return what a user was known by before, once it is this person.
+    """Return the former values of a user once it becomes this person.
 
-    Whoever comes back did not have it meanwhile: it may have been a successor's.
+    A user who returns did not have its values while it was away: a successor may have had them.
     """
     still = {said for said in _said(person) if user.unmapped_at is None or not _passed_on(said)}
-    end = now if user.unmapped_at is None else to_text(user.unmapped_at)  # until then the directory said so
+    end = now if user.unmapped_at is None else to_text(user.unmapped_at)  # the directory said so until then
     lost = [Former(*said, end, user.began(*said)) for said in _said(user.person) if said not in still]
     kept, times = list[Former](), Counter[Said]()
     for each in reversed((*user.former, *lost)):
@@ -235,7 +235,7 @@ def former_of(user: User, person: Person, now: str) -> tuple[Former, ...]:
 
 
 def later_of(user: User, person: Person, since: Since) -> dict[Said, Since]:
-    """Return what is said only since later than the rest, once a user is this person since then."""
+    """Return the values that begin later than `user.since`, once the user becomes this person at `since`."""
     before, begun = set(_said(user.person)), dict[Said, Since]()
     for said in _said(person):
         begun[said] = user.began(*said) if said in before else since
@@ -245,12 +245,12 @@ def later_of(user: User, person: Person, since: Since) -> dict[Said, Since]:
 
 
 def _passed_on(said: Said) -> bool:
-    """Say whether something can be somebody else's when a user has left."""
+    """Say whether somebody else can get this value after the user has left."""
     return said[0] in IDENTITIES and said[0] != "object_id"
 
 
 def _said(person: Person) -> list[Said]:
-    """List every member that is not empty with its value."""
+    """Return every non-empty member with its value."""
     return [(name, value) for name in (*SINGLE, *SEVERAL) for value in values(person, name)]
 
 

@@ -1,18 +1,18 @@
-"""All users of a customer by what they are and were known by, in memory, without any of it in the clear.
+"""All users of a customer, in memory, by what they are and were known by; nothing of it is kept in the clear.
 
     who = UserLookup("DE", room=100_000, secret=os.urandom(16))
-    who.put(user)                               a user, or what has become of one
-    match = who.party(party, at)                the user whom a party of a call was then
+    who.put(user)                               add a user, or replace it after a change
+    match = who.party(party, at)                the user that a party of a call was at that time
     ids = who.find(alternatives)                users who are known by something, at any time
 
-Theory of operation. What somebody is known by becomes keys (storage.directory.match_keys), a key becomes eight bytes of
-a keyed hash, and each hash leads to a chain of *entries*: whose it was, and for which time. Everything lies in arrays
-of numbers, 24 bytes an entry.
+Theory of operation. What a user is known by becomes keys (storage.directory.match_keys). Each key becomes eight bytes
+of a keyed hash, and each hash leads to a chain of *entries*: which user had it, and from when until when. Everything is
+kept in arrays of numbers, 24 bytes an entry.
 
-A time decides between several who had the same number one after the other. Whoever had it *certainly* then, because
-the directory said so at the time, comes before those who *may* have had it earlier than the directory first said so;
-of these the one of whom it was said first counts. A party that was written in several ways is whoever fits all of
-them. Is that not one user, they are candidates: nobody is guessed.
+If several users had the same number one after the other, the time of the call decides. A user who *certainly* had it
+then, because the directory said so at the time, comes before users who *may* have had it before the directory first
+said so; among these, the one whom the directory named first. A party that was written in several ways is the user who
+fits all of them. If that is not exactly one user, all of them are candidates; the recorder does not guess.
 """
 
 import hashlib
@@ -27,11 +27,11 @@ from storage.ids import is_id
 from storage.search_forms import MAX_CANDIDATES
 
 Times = tuple[int, int, int]
-"""Since when, how far back perhaps, and until when, in microseconds since 1970-01-01 UTC."""
+"""From when, from when perhaps, and until when, in microseconds since 1970-01-01 UTC."""
 
 NOBODY = -1
 _LEAST_CHAINS = 1 << 10
-_LONG = 8  # entries of a chain on average: finding one reads ten hashes
+_LONG = 8  # entries of a chain on average, above which to rebuild: a look-up then reads about ten hashes
 _ID_BYTES = 16
 
 
@@ -46,45 +46,45 @@ class Match:
 
 
 NO_MATCH = Match()
-_NO_TIME: Times = (NEVER, NEVER, EVER)  # of a word: it is found, and matches no party
+_NO_TIME: Times = (NEVER, NEVER, EVER)  # for words: search finds them, and no party matches them
 
 
 class UserLookup:
     """The users of one customer."""
 
     def __init__(self, country: str, *, secret: bytes, room: int = 0, extension_digits: int = 0) -> None:
-        """`room`: users expected. `secret` keys the hashes; it lives as long as this object."""
+        """Expect `room` users; `secret` keys the hashes and is used for this object only."""
         self._country = country
         self._secret = secret
         self._extension_digits = extension_digits
-        chains = max(_LEAST_CHAINS, 1 << (8 * room).bit_length())  # with twenty addresses each has some forty entries
-        self._first = array("i", [NOBODY]) * chains  # entry that a chain begins with
+        chains = max(_LEAST_CHAINS, 1 << (8 * room).bit_length())  # a user with twenty addresses has some forty entries
+        self._first = array("i", [NOBODY]) * chains  # first entry of each chain
         self._next = array("i")
         self._hash = array("Q")
-        self._slot = array("i")  # whose it is, NOBODY of one that is no more
-        self._time = array("i")  # for which time
-        self._before = array("i")  # the entry of the same user before
-        self._times: list[Times] = []  # an import gives the same ones to thousands
+        self._slot = array("i")  # slot of the entry's user, NOBODY if the entry is deleted
+        self._time = array("i")  # index in _times
+        self._before = array("i")  # previous entry of the same user
+        self._times: list[Times] = []  # shared: one import gives the same times to thousands of entries
         self._time_of: dict[Times, int] = {}
-        self._ids = bytearray()  # ids of the slots
-        self._last = array("i")  # the newest entry of each slot
+        self._ids = bytearray()  # user ids, 16 bytes a slot
+        self._last = array("i")  # newest entry of each slot
         self._slots: dict[bytes, int] = {}
-        self._dropped = 0  # entries that are no more
+        self._dropped = 0  # deleted entries
 
     def __len__(self) -> int:
         return len(self._slots)
 
     @property
     def worn(self) -> bool:
-        """Say whether it should be rebuilt: most of it is outdated, or its chains have become long."""
+        """Say whether to rebuild it: most of it is outdated, or its chains have become long."""
         return self._dropped > max(_LEAST_CHAINS, len(self._hash) // 2) or len(self._hash) > _LONG * len(self._first)
 
     def put(self, user: User) -> None:
-        """Take a user, in the place of what was known of it."""
+        """Add a user, or replace what was stored of it."""
         id, slot = _packed(user.id), len(self._last)
         self._ids += id
         self._last.append(NOBODY)
-        found: dict[tuple[str, Times], None] = {}  # mail, UPN and SIP address are often the same
+        found: dict[tuple[str, Times], None] = {}  # email, UPN and SIP address are often the same
         for known in user.identities:
             times = (known.since, known.reaches, known.until)
             keys = of_identity(known, self._country, self._extension_digits)
@@ -95,10 +95,10 @@ class UserLookup:
             self._add(key, slot, times)
         before = self._slots.get(id, NOBODY)
         self._slots[id] = slot
-        self._empty(before)  # last: another thread that looks meanwhile finds the user twice rather than not at all
+        self._empty(before)  # last, so that another thread may find the user twice, but never misses it
 
     def drop(self, id: str) -> None:
-        """Forget a user."""
+        """Remove a user."""
         self._empty(self._slots.pop(_packed(id), NOBODY))
 
     def _empty(self, slot: int) -> None:
@@ -109,17 +109,17 @@ class UserLookup:
             entry = self._before[entry]
 
     def knows(self, forms: Iterable[str]) -> bool:
-        """Say whether any of these forms of a call may name a user; nothing else needs a closer look."""
+        """Say whether any of these search forms of a call may name a user; if not, there is no need to match it."""
         return any(self._chain(form) for form in forms if form[:2] in ("e:", "x:", "u:"))
 
     def party(self, party: Mapping[str, Any], at: int) -> Match:
-        """Tell who a party of a call was then, microseconds since 1970-01-01 UTC."""
+        """Return who a party of a call was at a time, in microseconds since 1970-01-01 UTC."""
         if not self._slots:
-            return NO_MATCH  # no directory: its numbers need not be read
+            return NO_MATCH  # no directory, so there is no need to parse the party's numbers
         return self.match(of_party(party, self._country), at)
 
     def match(self, groups: Sequence[Group], at: int) -> Match:
-        """Tell whom all that a party was written with fits."""
+        """Return the user or users that fit everything a party was written with."""
         found = [holders for group in groups if (holders := self._holders(group, at))]
         if not found:
             return NO_MATCH
@@ -129,17 +129,17 @@ class UserLookup:
         return NO_MATCH if len(meant) > MAX_CANDIDATES else Match(None, tuple(sorted(meant)))
 
     def silent(self, id: str, party: Mapping[str, Any]) -> bool:
-        """Say whether a user is there, and is not known by anything of a party at any time any more.
+        """Say whether a user exists that is no longer known, at any time, by anything of this party.
 
-        What a user was known by long ago is forgotten one day (storage.directory.user.MAX_FORMER); then nothing speaks
-        against what was found before.
+        Old values of a user are dropped in the end (storage.directory.user.MAX_FORMER). An earlier match is kept then,
+        because nothing contradicts it.
         """
         slot = self._slots.get(_packed(id), NOBODY)
         keys = (key for group in of_party(party, self._country) for key in group)
         return slot != NOBODY and not any(slot == whose for key in keys for _, whose in self._chain(key))
 
     def find(self, alternatives: Iterable[Sequence[str]]) -> tuple[str, ...]:
-        """List the ids, in order, of users who have or had every key and word of one of the alternatives."""
+        """Return the ids, sorted, of users who have or had every key and word of one of the alternatives."""
         found: set[int] = set()
         for wanted in alternatives:
             having = [{slot for _, slot in self._chain(key)} for key in wanted]
@@ -147,7 +147,7 @@ class UserLookup:
         return tuple(sorted({*map(self._id, found)}))
 
     def _holders(self, group: Group, at: int) -> set[int]:
-        """Return the slots of those who certainly had something then; if there are none, of those who may have."""
+        """Return the slots of users who certainly had one of these keys then, or else of those who may have had it."""
         certain: set[int] = set()
         perhaps: list[tuple[int, int]] = []
         for key in group:
@@ -163,7 +163,7 @@ class UserLookup:
         return {slot for since, slot in perhaps if since == nearest}
 
     def _chain(self, key: str) -> list[tuple[int, int]]:
-        """List the entries of a key, each with whose it is: read once, for another thread may take it away."""
+        """Return the entries of a key with their slots; each slot is read once, as another thread may delete it."""
         hashed = self._hashed(key)
         entry, found = self._first[hashed & (len(self._first) - 1)], []
         while entry != NOBODY:
@@ -182,7 +182,7 @@ class UserLookup:
         self._before.append(self._last[slot])
         self._hash.append(hashed)
         self._last[slot] = entry
-        self._first[place] = entry  # last: another thread finds it whole or not at all
+        self._first[place] = entry  # last, so that another thread finds the whole entry or none
 
     def _number_of(self, times: Times) -> int:
         number = self._time_of.setdefault(times, len(self._times))

@@ -1,4 +1,4 @@
-"""Users who go by themselves: inactive ones whom no recording refers to any more, where the customer wants it so."""
+"""Delete inactive users that no recording refers to any more, if the customer has configured it."""
 
 from collections.abc import Awaitable, Callable
 
@@ -13,11 +13,11 @@ from storage.directory.user_store import Mapped, Referred, Users
 PAGE = 50  # users checked between two pauses
 
 Reason = tuple[int, int]
-"""What a round depends on: when the last erasure was done, and the number of the newest change of users."""
+"""What a round depends on: the time of the last erasure, and the number of the newest change of users."""
 
 
 async def reason(database: Database) -> Reason:
-    """Return what has to be another one before a new round can find anything."""
+    """Return a value that must change before another round can find anything."""
     async with database.reading() as connection:
         erased = await connection.scalar(sa.select(sa.func.max(erasures.c.done_at))) or 0
         return erased, await match_queue.newest(connection)

@@ -1,7 +1,7 @@
-"""List users by name; find them by a name, a number, an address, as they are or were known.
+"""List users by name, and find them by a present or former name, number or address.
 
-Where the users are in memory they are asked (storage.directory.user_lookup); before that every row is opened, some at a
-time. Words are found by their first letters.
+If the users are in memory, search looks there (storage.directory.user_lookup); before they are loaded, it opens every
+row, a few at a time. Words are found by their first letters.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from storage.directory.user import User, UserState
 from storage.directory.user_lookup import UserLookup
 from storage.directory.user_store import Users
 
-BATCH = 60  # users opened between two turns of the event loop: 5 ms
+BATCH = 60  # users opened before other tasks run: 5 ms
 Found = tuple[tuple[User, ...], str | None]
 
 
@@ -28,21 +28,22 @@ async def find(
     after: str = "",
     state: UserState | None = None,
 ) -> Found:
-    """Return users who are meant, None: all of them, by name, and the id that the next page begins after.
+    """Return users that fit `text` (None: all), sorted by name, and the id that the next page begins after.
 
-    Very many stand in the order of their ids. Raises BadCursor if the user to begin after is gone.
+    If there are too many users to sort, they come in the order of their ids. Raises BadCursor if the user to begin
+    after no longer exists.
     """
     order = await users.order()
     if text is None and order is None:
         return await users.listed(limit, after, state)
     if order is not None and after:
         if after not in order:
-            raise BadCursor("the user that the page begins after is gone")
+            raise BadCursor("the user that the page begins after no longer exists")
         order = order[order.index(after) + 1 :]
     alternatives = () if text is None else match_keys.asked(text, country)
     found: list[User] = []
     known = None if text is None else who
-    meant = None if known is None else await asyncio.to_thread(_Meant, known, alternatives)  # one letter: 0.2 s
+    meant = None if known is None else await asyncio.to_thread(_Meant, known, alternatives)  # a single letter: 0.2 s
     async for user in _in_turn(users, order, meant, after, state):
         if (
             text is not None
@@ -59,23 +60,23 @@ async def find(
 
 
 class _Meant:
-    """Users who may be meant, by what is in memory: of words that is only how they begin."""
+    """Users in memory who may fit a search; for words, only their first letters are compared here."""
 
     def __init__(self, who: UserLookup, alternatives: Sequence[Sequence[str]]) -> None:
         self._words = [each for each in alternatives if match_keys.worded(each)]
         self._sure = set(who.find(each for each in alternatives if not match_keys.worded(each)))
         perhaps = who.find(map(match_keys.leads, self._words))
-        self.ids = self._sure.union(perhaps)  # those who may be meant
+        self.ids = self._sure.union(perhaps)  # users who may fit
 
     def is_one(self, user: User) -> bool:
-        """Say whether a user is meant."""
+        """Say whether a user really fits."""
         return user.id in self._sure or any(match_keys.named(user.person, each) for each in self._words)
 
 
 def _in_turn(
     users: Users, order: Sequence[str] | None, meant: _Meant | None, after: str, state: UserState | None
 ) -> AsyncIterator[User]:
-    """Give users who may be meant in the order of the list."""
+    """Yield users who may fit, in the order of the list."""
     if order is None and meant is None:
         return _all(users, after, state)
     if order is None:

@@ -1,19 +1,19 @@
-"""Directory users: kept sealed under a leaf of their own, mapped or not, deleted by a cut.
+"""Directory users: each sealed under a leaf of its own, and deleted by cutting that leaf.
 
-    page = await customer.users.listed(limit, cursor)             Users, by the id we gave them
+    page = await customer.users.listed(limit, cursor)             users in the order of their ids
     user = await customer.users.get(id)                           User or None
     ids  = await customer.users.calls_of(user)                    calls that the user took part in, or may have
     user = await customer.users.unmap(id)                         User or None
     gone = await customer.users.delete(id)                        False if there is none; raises Mapped, Referred
     plan = await customer.users.plan(people, source, whole)       what an import would change
-    plan = await customer.users.one(person, source, user)         the same of a single person
-    async with customer.users.changing:                           round both: a plan holds for what was there
+    plan = await customer.users.one(person, source, user)         the same for a single person
+    async with customer.users.changing:                           held from plan to carry_out: a plan goes stale
     await customer.users.carry_out(plan)
-    await customer.users.completed(plan)                          the directory has told everything now
+    await customer.users.completed(plan)                          the directory has now been read in full
 
-The life of a user: *active* while the directory has it, *inactive* from then on, and deletable once no recording
-refers to it. What a user is known by changes only in the directory; what it was known by before stays beside it with
-the time until when, because recordings refer to people as they were then.
+A user is *active* while the directory has it and *inactive* afterwards, and can be deleted once no recording refers to
+it. Only the directory changes what a user is known by. Earlier values are kept with the time at which they ended,
+because recordings refer to people as they were at the time of the call.
 """
 
 import asyncio
@@ -41,10 +41,10 @@ from storage.timestamps import from_micros, from_text, to_micros, to_text
 
 __all__ = ["Mapped", "Plan", "Referred", "User", "Users"]
 
-LABEL_DIRECTORY = "directory"  # of the last leaf, which nobody cuts: the key of `source_key`
+LABEL_DIRECTORY = "directory"  # label of the key of `source_key`: a secret of the last leaf, never cut
 MAX_PAGE = 1000
-MOST_SORTED = 20_000  # users who are opened to be sorted by name: 2 s after a change, 5 ms at a time
-READ_AHEAD = 60  # users opened at once where all are gone through: 5 ms
+MOST_SORTED = 20_000  # users that are opened to sort them by name: 2 s after a change, 5 ms at a time
+READ_AHEAD = 60  # users opened at once when all are read: 5 ms
 _KIND = "user"
 
 
@@ -60,12 +60,12 @@ class Users(JournaledRows):
     """The directory users of one customer."""
 
     def __init__(self, store: JournaledDatabase, calls: Calls, unfinished: Callable[[], Sequence[int]]) -> None:
-        """Take `unfinished`, which gives the leaves of what a synchronisation has read so far."""
+        """Take `unfinished`, which returns the leaves of pages that a synchronisation has read so far."""
         super().__init__(store)
         self._calls = calls
         self._unfinished = unfinished
         self._order: tuple[tuple[int, ...], tuple[str, ...]] | None = None
-        self.changing = asyncio.Lock()  # for who plans and carries out while others of this process do too
+        self.changing = asyncio.Lock()  # held from planning to carrying out, against other tasks of this process
 
     async def get(self, id: str) -> User | None:
         """Return a user, None if there is none."""
@@ -88,7 +88,7 @@ class Users(JournaledRows):
         return tuple(user for user in found if user is not None), more
 
     async def among(self, ids: Sequence[str], state: UserState | None = None) -> tuple[User, ...]:
-        """Return those of at most BATCH users that there are, in the order given."""
+        """Return the users with these ids (at most BATCH) that exist, in the order given."""
         asked = sa.select(users).where(users.c.id.in_(ids))
         if state is not None:
             asked = asked.where(users.c.state == state.value)
@@ -98,9 +98,9 @@ class Users(JournaledRows):
         return tuple(there[id] for id in ids if id in there)
 
     async def order(self) -> Sequence[str] | None:
-        """Return the ids of all users by their names, None if there are too many to be sorted.
+        """Return the ids of all users sorted by name, None if there are too many to sort.
 
-        Every user is opened for it, once after each change; what is kept in memory names nobody.
+        Every user is opened for this, once after each change; only ids are kept in memory, no names.
         """
         asked = sa.select(sa.func.count(), sa.func.max(users.c.updated_at))
         async with self._database.reading() as connection:
@@ -116,14 +116,14 @@ class Users(JournaledRows):
         return self._order[1]
 
     async def known(self, source: str, person: Person) -> User | None:
-        """Return the user whom a directory means by a person, None if there is none yet."""
+        """Return the user that a person of a directory stands for, None if there is none yet."""
         found = await self._of(source, users.c.source_key == self._key(source, person))
         return found[0] if found else None
 
     async def calls_of(self, user: User, limit: int | None = None) -> tuple[str, ...]:
-        """Return ids of calls that a user took part in, or may have if that is not certain; `limit` is enough.
+        """Return ids of the calls that a user took part in, or may have; stop at `limit`.
 
-        As long as not all calls were looked at (`settled`), those too that have anything it is or was known by.
+        Until all calls are matched (`settled`), calls with anything that the user is or was known by are included.
         """
         found: dict[str, None] = {}
         for query in (Query(user=user.id), *await self._by_name(user)):
@@ -134,7 +134,7 @@ class Users(JournaledRows):
         return tuple(found)
 
     async def sure_calls_of(self, user: User) -> tuple[str, ...]:
-        """Return ids of the calls that a user took part in for sure."""
+        """Return ids of the calls that a user certainly took part in."""
         found: list[str] = []
         async for batch in self._calls.in_batches(Query(party=user.id, exact=True), 200):
             found += [row.id for row in await asyncio.to_thread(batch.open)]
@@ -146,7 +146,7 @@ class Users(JournaledRows):
             return await match_queue.settled(connection, user.id)
 
     async def _by_name(self, user: User) -> list[Query]:
-        """Search by everything a user is or was known by, as long as not all calls are matched."""
+        """Return queries for everything a user is or was known by; none once all calls are matched."""
         return [] if await self.settled(user) else [Query(party=text, exact=True) for text in user.known_by]
 
     async def unmap(self, id: str) -> User | None:
@@ -181,9 +181,9 @@ class Users(JournaledRows):
             holding = exports.join(export_calls, export_calls.c.export == exports.c.id)
             held = sa.select(exports.c.leaf).select_from(holding).where(export_calls.c.call == id)
             leaves = [leaf for leaf in await connection.scalars(held) if self._keys.keeps(leaf)]
-            await asyncio.to_thread(self._forget, user.leaf, *leaves)  # reports that have the user's record go too
+            await asyncio.to_thread(self._forget, user.leaf, *leaves)  # also reports that contain the user's record
             await connection.execute(users.delete().where(mine))
-            await match_queue.mark(connection, [id])  # whoever knows who was who forgets the user
+            await match_queue.mark(connection, [id])  # processes that have the user in memory drop it
         await self._database.scrub()
         return True
 
@@ -193,7 +193,7 @@ class Users(JournaledRows):
     # --- from the directory ------------------------------------------------------------------------------------------
 
     async def plan(self, people: Iterable[Person], source: str, *, whole: bool) -> Plan:
-        """Compare a directory with what is stored; `whole`: users that are not in it have left."""
+        """Compare a directory with the stored users; `whole`: users that are missing in it have left."""
         plan = Plan(source, await self._since(source, whole=whole))
         known = {user.key: user for user in await self._of(source)}
         plan.active = sum(user.state is UserState.ACTIVE for user in known.values())
@@ -216,7 +216,7 @@ class Users(JournaledRows):
         return plan
 
     async def plan_changes(self, changes: Iterable[Change], source: str) -> Plan:
-        """Compare what a directory says has changed, one change a person, with what is kept."""
+        """Compare the changes that a directory reports, one for each person, with the stored users."""
         plan = Plan(source, await self._since(source, whole=True))
         plan.active = await self.active(source)
         for some in batches(list(changes)):
@@ -227,7 +227,7 @@ class Users(JournaledRows):
         return plan
 
     async def one(self, person: Person, source: str, user: User | None = None) -> Plan:
-        """Plan a single person: a new user, or what is to become of one that there is."""
+        """Plan for a single person: a new user, or a change of an existing one."""
         plan = Plan(source, await self._since(source, whole=False))
         if user is None:
             plan.added.append(person)
@@ -236,7 +236,7 @@ class Users(JournaledRows):
         return plan
 
     async def completed(self, plan: Plan) -> None:
-        """Note that a directory told everything, once its plan is carried out: who comes later was not in it."""
+        """Record that the directory was read in full, after the plan is carried out: later people were not in it."""
         at = to_micros(from_text(plan.since.at))
         async with self._database.writing() as connection:
             mine = directories.c.source == plan.source
@@ -245,7 +245,7 @@ class Users(JournaledRows):
             await self._journal.keep(connection, directories, mine)
 
     async def _since(self, source: str, *, whole: bool) -> Since:
-        """Return from when a directory says what is new now: it was not so when it told everything the last time."""
+        """Return from when new values hold: they did not hold when the directory was last read in full."""
         asked = sa.select(directories.c.last_at).where(directories.c.source == source)
         async with self._database.reading() as connection:
             before = await connection.scalar(asked) if whole else None
@@ -257,7 +257,7 @@ class Users(JournaledRows):
             return int(await connection.scalar(sa.select(sa.func.count()).select_from(users)) or 0)
 
     async def all(self, size: int) -> AsyncIterator[list[User]]:
-        """Give all users, some at a time."""
+        """Yield all users, `size` at a time."""
         after = ""
         while True:
             found, more = await self.listed(READ_AHEAD, after)
@@ -274,7 +274,7 @@ class Users(JournaledRows):
             return int(await connection.scalar(asked) or 0)
 
     async def carry_out(self, plan: Plan) -> None:
-        """Do what a plan says, all or nothing."""
+        """Carry out a plan in one transaction."""
         now = self._now()
         async with self._database.writing() as connection:
             await self._sweep(connection, [self._key(plan.source, person) for person in plan.added])
@@ -304,9 +304,9 @@ class Users(JournaledRows):
         return id
 
     async def _change(self, connection: AsyncConnection, plan: Plan, user: User, person: Person, now: datetime) -> str:
-        """Write what a user is now; one who was deleted since the plan was made is a new user."""
+        """Write a changed user; if it was deleted since the plan was made, add it as a new user."""
         former, later = former_of(user, person, plan.since.at), later_of(user, person, plan.since)
-        key = self._key(plan.source, person)  # another one if the source is told apart by what changed
+        key = self._key(plan.source, person)  # differs if the member that identifies the person changed
         values = {"state": UserState.ACTIVE.value, "unmapped_at": None, "source_key": key, "updated_at": to_micros(now)}
         try:
             sealed = sealing.seal(self._keys, user.leaf, _KIND, user.id, told(person, former, user.since, later))
@@ -318,7 +318,7 @@ class Users(JournaledRows):
         return user.id if changed.rowcount else await self._add(connection, plan, person, now)
 
     async def _sweep(self, connection: AsyncConnection, keys: Sequence[bytes]) -> None:
-        """Take rows away whose deletion was interrupted and whose key in the directory is needed again."""
+        """Delete rows whose deletion was interrupted and whose directory key is needed again."""
         for part in batches(keys):
             asked = sa.select(users.c.id, users.c.leaf).where(users.c.source_key.in_(part))
             for record in list(await connection.execute(asked)):
@@ -326,7 +326,7 @@ class Users(JournaledRows):
                     await connection.execute(users.delete().where(users.c.id == record.id))
 
     async def _of(self, source: str, *where: sa.ColumnElement[bool]) -> Sequence[User]:
-        """Return users of a directory, a batch at a time: opening them takes a while, and others have their turn."""
+        """Return users of a directory, read in batches, because opening them takes a while and must not block."""
         found: list[User] = []
         after = ""
         while True:
@@ -339,7 +339,7 @@ class Users(JournaledRows):
             after = records[-1].id
 
     def _key(self, source: str, person: Person) -> bytes:
-        """Return what tells a user of a directory apart, without saying who it is."""
+        """Return a keyed hash that identifies a user of a directory without revealing who it is."""
         key = self._keys.secret(LAST_LEAF, LABEL_DIRECTORY)
         return hmac.digest(key, f"{source}\0{person.key}".encode("utf-8", "surrogatepass"), hashlib.sha256)
 
@@ -351,6 +351,6 @@ class Users(JournaledRows):
 
 
 async def _yield(number: int) -> None:
-    """Give others their turn every so often."""
+    """Let other tasks run after every BATCH users."""
     if number % BATCH == BATCH - 1:
         await asyncio.sleep(0)

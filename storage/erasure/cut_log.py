@@ -1,9 +1,9 @@
-"""The ledger of erasures: what was cut, kept beside the keys, so that a backup that is brought back learns of it.
+"""The cut log: which keys were cut, kept beside the keys, so that a restored backup can be brought up to date.
 
-`keys/NAME.erasures` has one line of JSON for every cut: time, leaves and whole days, and the erasures it was for with
-all that a receipt says of them. A line is durable before its cut. When the database does not know of the newest cuts
-it is older than the keys: then `storage.erasure.reapply_after_restore` does them all again before anything is served.
-Space for the next lines is owned ahead, because they must be written on a full disk.
+`keys/NAME.erasures` has one line of JSON for every cut: its time, leaves and whole days, and the erasures it was for,
+with everything that a receipt needs. A line is durable before its cut. If the database does not know the newest cuts,
+it is older than the keys; `storage.erasure.reapply_after_restore` then repeats them before anything is served. Space
+for the next lines is reserved in advance, because they must be written even on a full disk.
 """
 
 import json
@@ -18,31 +18,31 @@ from storage.files.append_log import LineFile
 from storage.json_bytes import ascii_json
 from storage.timestamps import from_text, to_text
 
-RESERVE = 128 << 10  # bytes owned beyond the end: some 250 erasures on a full disk
+RESERVE = 128 << 10  # bytes reserved beyond the end: about 250 erasures on a full disk
 
 
 class LedgerDamaged(StorageError):
-    """A line of the ledger cannot be read."""
+    """A line of the cut log cannot be read."""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One erasure that a cut is for, as a new receipt has to tell it; nothing of it is personal."""
+    """One erasure that a cut is for, with what a new receipt needs; contains no personal data."""
 
     id: str
     """Id of the erasure."""
     cause: str
-    """request, or retention with the id of its rule behind a colon."""
+    """request, or retention with a colon and the id of its rule."""
     by: str
-    """Token that asked for it, or the recorder."""
+    """Token that requested it, or the recorder."""
     at: datetime
-    """When it was asked for."""
+    """When it was requested."""
     approved_by: str | None = None
     """The second token, if one was needed."""
     approved_at: datetime | None = None
     """When it was approved."""
     calls: tuple[str, ...] = ()
-    """Ids of calls that a request named; those of retention follow from the leaves."""
+    """Ids of calls that a request named; those of retention are found by their leaves."""
     leaves: tuple[int, ...] = ()
     """Leaves of its calls in this cut."""
 
@@ -52,13 +52,13 @@ class Entry:
     """One cut."""
 
     erasures: tuple[Request, ...]
-    """What it was for."""
+    """The erasures it was for."""
     at: datetime
-    """When."""
+    """Time of the cut."""
     leaves: tuple[int, ...]
     """Leaves that were cut: of calls, of index keys, of exports."""
     days: tuple[int, ...] = ()
-    """Days that were ended whole."""
+    """Days that were cut whole."""
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -67,18 +67,18 @@ class Entry:
 
 
 class Ledger:
-    """The ledger of one customer; safe between processes."""
+    """The cut log of one customer; safe between processes."""
 
     def __init__(self, keys_dir: Path, customer: str) -> None:
         self._customer = customer
         self._file = LineFile(keys_dir / f"{customer}.erasures", "the ledger of erasures", RESERVE)
 
     def append(self, entry: Entry) -> None:
-        """Write a line, durably; raises NoSpace, DiskFailed."""
+        """Append a line, durably; raises NoSpace, DiskFailed."""
         self._file.append(_pack(entry, self._customer))
 
     def prepare(self) -> None:
-        """Make the file and own its reserve."""
+        """Create the file and reserve space in it."""
         self._file.prepare()
 
     def last(self) -> Entry | None:
@@ -87,16 +87,16 @@ class Ledger:
         return None if line is None else _parse(line, self._customer)
 
     def newest_first(self) -> Iterator[Entry]:
-        """Give all entries, newest first."""
+        """Yield all entries, newest first."""
         return (_parse(line, self._customer) for line in self._file.newest_first())
 
     def entries(self) -> Iterator[Entry]:
-        """Give all entries, oldest first."""
+        """Yield all entries, oldest first."""
         return (_parse(line, self._customer) for line in self._file.lines())
 
 
 def spans(leaves: Iterable[int]) -> list[tuple[int, int]]:
-    """Join neighbouring leaves: first and last of each run."""
+    """Join adjacent leaves; return first and last leaf of each run."""
     runs: list[tuple[int, int]] = []
     for leaf in sorted(set(leaves)):
         if runs and runs[-1][1] == leaf - 1:
@@ -137,18 +137,18 @@ def _runs(leaves: Iterable[int]) -> list[str]:
 def _parse(line: bytes, customer: str) -> Entry:
     try:
         j = json.loads(line)
-        whose = j.get("customer", customer)  # the first version did not say
+        whose = j.get("customer", customer)  # the first version did not write it
         at, days = from_text(j["at"]), tuple(int(day) for day in j["days"])
         entry = Entry(tuple(_request(e, j) for e in j["erasures"]), at, _leaves(j["leaves"]), days)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise LedgerDamaged("the ledger of erasures is damaged", "restore keys/ from its backup") from None
-    if whose != customer:  # its leaves have the same numbers as others here: doing it again would erase those
-        raise LedgerDamaged(f"the ledger of erasures of {customer} is another customer's", "bring back the right keys/")
+    if whose != customer:  # another customer's leaves have the same numbers: repeating its cuts would erase calls here
+        raise LedgerDamaged(f"the ledger of erasures of {customer} is another customer's", "restore the right keys/")
     return entry
 
 
 def _request(found: Any, line: Mapping[str, Any]) -> Request:
-    """Read an erasure of a line; the first version had only ids there, and one list of calls for all of them."""
+    """Parse an erasure of a line; in the first version it was only an id, and all shared one list of calls."""
     if isinstance(found, str):
         calls = tuple(map(str, line["calls"])) if len(line["erasures"]) == 1 else ()
         return Request(found, "request", "recorder", from_text(line["at"]), calls=calls)

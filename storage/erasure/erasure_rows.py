@@ -1,11 +1,11 @@
-"""Erasures as the database keeps them: states, steps, and the statements that move them; no policy of its own.
+"""Erasures in the database: states, steps, and the statements that change them; no policy.
 
     erasure    approval → running ⇄ waiting → done
     call       FILED → BEGUN → UNLINKED → REMOVED → INDEXED → VERIFIED
 
 BEGUN is the point of no return: it is set in the transaction that finds no hold, and no hold can be set after it. Each
-later step is set when its work is done and durable; the work of every step may be repeated. A call whose id is unknown
-has no leaf and is VERIFIED from the start.
+later step is set when its work is durable, and the work of every step can be repeated. A call whose id is unknown has
+no leaf and is VERIFIED from the start.
 """
 
 import enum
@@ -23,14 +23,14 @@ from storage.database.database import batches
 from storage.database.schema import calls, erasure_calls, erasures, export_calls, exports, holds
 from storage.timestamps import from_micros
 
-ROUND = 10_000  # calls taken together: what is done for them between two turns of the event loop stays short
+ROUND = 10_000  # calls taken together, which limits how long the event loop is blocked
 RETENTION = "retention"
 REQUEST = "request"
 RESTORED = "restored"
 
 
 class State(enum.StrEnum):
-    """How far an erasure is."""
+    """State of an erasure."""
 
     APPROVAL = "approval"
     RUNNING = "running"
@@ -41,11 +41,11 @@ class State(enum.StrEnum):
 OPEN = (State.RUNNING.value, State.WAITING.value)
 _CALLS = sa.select(sa.func.count()).where(erasure_calls.c.erasure == erasures.c.id).scalar_subquery()
 COUNTED = sa.select(erasures, _CALLS.label("calls"))
-"""Records of erasures, each with the number of its calls."""
+"""Selects erasures, each with the number of its calls."""
 
 
 class Step(enum.IntEnum):
-    """How far one call of an erasure is."""
+    """Last step done for a call of an erasure."""
 
     FILED = 0
     BEGUN = 1
@@ -62,39 +62,39 @@ class Erasure:
     id: str
     """Random id."""
     state: State
-    """approval, running, waiting (for a hold to go), or done."""
+    """approval, running, waiting (for a hold to be lifted), or done."""
     cause: str
     """request, retention or restored."""
     rule: str | None
     """Id of the retention rule, None for the default and for requests."""
     requested_at: datetime
-    """When it was asked for."""
+    """When it was requested."""
     requested_by: str
     """Name of the token, or "recorder"."""
     approved_at: datetime | None
-    """When it was approved, None if it was not or needed not."""
+    """When it was approved, None if it was not, or needed no approval."""
     approved_by: str | None
-    """By which token."""
+    """Name of the token that approved it."""
     done_at: datetime | None
     """When it was done."""
     calls: int | None
-    """How many calls it is about, those found when it was asked for; None in a list of what is done."""
+    """Number of calls, as found when it was requested; None in a list of finished erasures."""
     receipt: dict[str, Any] | None = field(repr=False)
     """The signed receipt, None until it is done."""
 
 
 @dataclass(frozen=True, slots=True)
 class ErasureTarget:
-    """A call that is being erased."""
+    """A call to be erased."""
 
     call: str
-    """Its id."""
+    """Id of the call."""
     leaf: int
-    """Its leaf."""
+    """Leaf of the call."""
 
 
 def shown(record: Any) -> Erasure:
-    """Turn a record of the table into what is shown."""
+    """Build an erasure from its row."""
     cause, _, rule = record.cause.partition(":")
     receipt = None if record.receipt is None else json.loads(record.receipt)
     return Erasure(
@@ -107,24 +107,24 @@ def shown(record: Any) -> Erasure:
         None if record.approved_at is None else from_micros(record.approved_at),
         record.approved_by,
         None if record.done_at is None else from_micros(record.done_at),
-        record.calls if receipt is None else receipt["counts"]["calls"],  # a lost database has the receipt alone again
+        record.calls if receipt is None else receipt["counts"]["calls"],  # a restored database has only the receipt
         receipt,
     )
 
 
 async def one(connection: AsyncConnection, id: str) -> Any:
-    """Return the record of an erasure, None if there is none."""
+    """Return the row of an erasure, None if there is none."""
     return (await connection.execute(COUNTED.where(erasures.c.id == id))).first()
 
 
 async def undone(connection: AsyncConnection) -> list[Any]:
-    """Return the records of what is not done, oldest first."""
-    going = erasures.c.state.in_((State.APPROVAL.value, *OPEN))  # by its index: the others are many, and large
+    """Return the rows of erasures that are not done, oldest first."""
+    going = erasures.c.state.in_((State.APPROVAL.value, *OPEN))  # uses the index: the finished ones are many, and large
     return list(await connection.execute(COUNTED.where(going).order_by(erasures.c.requested_at)))
 
 
 async def done(connection: AsyncConnection, limit: int, before: tuple[int, str] | None) -> list[Any]:
-    """Return the records of what is done, newest first, without receipts and counts: a sweep has 100,000 calls."""
+    """Return the rows of finished erasures, newest first, without receipts and counts: a sweep has 100,000 calls."""
     kept = [column for column in erasures.c if column is not erasures.c.receipt]
     left_out = (sa.null().label("receipt"), sa.null().label("calls"))
     asked = sa.select(*kept, *left_out).where(erasures.c.state == State.DONE.value)
@@ -135,7 +135,7 @@ async def done(connection: AsyncConnection, limit: int, before: tuple[int, str] 
 
 
 async def leaves_of(connection: AsyncConnection, ids: Sequence[str]) -> dict[str, int]:
-    """Find the leaves of calls: in the index, or in an erasure that has not ended with them."""
+    """Return the leaves of calls: from the index, or from an erasure that has not finished with them."""
     found: dict[str, int] = {}
     for part in batches(ids):
         going = sa.select(erasure_calls.c.call, erasure_calls.c.leaf).where(
@@ -148,7 +148,7 @@ async def leaves_of(connection: AsyncConnection, ids: Sequence[str]) -> dict[str
 
 
 async def held_of(connection: AsyncConnection, ids: Sequence[str]) -> list[str]:
-    """Return which of these calls are held."""
+    """Return which of these calls are under legal hold."""
     found: list[str] = []
     for part in batches(ids):
         found += await connection.scalars(sa.select(holds.c.call).where(holds.c.call.in_(part)))
@@ -162,7 +162,7 @@ async def file(connection: AsyncConnection, values: dict[str, Any]) -> None:
 
 
 async def add_calls(connection: AsyncConnection, id: str, leaves: dict[str, int | None]) -> None:
-    """Write the calls of an erasure; those without a leaf have nothing to be erased."""
+    """Write the calls of an erasure; for those without a leaf, there is nothing to erase."""
     for part in batches(list(leaves.items())):
         values = [
             {"erasure": id, "call": call, "leaf": leaf, "step": Step.VERIFIED if leaf is None else Step.FILED}
@@ -172,7 +172,7 @@ async def add_calls(connection: AsyncConnection, id: str, leaves: dict[str, int 
 
 
 async def withdraw(connection: AsyncConnection) -> str | None:
-    """Withdraw the erasure that a sweep asked approval for; return its id, for the next sweep to use again."""
+    """Delete the erasure for which a sweep asked approval; return its id, which the next sweep uses again."""
     waiting = erasures.c.cause.startswith(RETENTION), erasures.c.state == State.APPROVAL.value
     ids = list(await connection.scalars(sa.select(erasures.c.id).where(*waiting)))
     await connection.execute(erasure_calls.delete().where(erasure_calls.c.erasure.in_(ids)))
@@ -181,10 +181,10 @@ async def withdraw(connection: AsyncConnection) -> str | None:
 
 
 async def begin(connection: AsyncConnection, round: int = ROUND) -> list[tuple[ErasureTarget, Step]]:
-    """Let no hold come in between any more; return calls that are to go on, with the lowest step of each.
+    """Close calls of running erasures to holds; return the calls to work on, each with its lowest step.
 
-    The oldest days come first, each of them whole, and no more than make up a round. Calls that retention filed and
-    somebody held since are taken back: retention decides anew when the hold goes.
+    The oldest days come first, each of them whole, up to the size of a round. Calls that retention filed and somebody
+    has put under hold since are taken out: retention decides again when the hold is lifted.
     """
     held = erasure_calls.c.call.in_(sa.select(holds.c.call))
     filed = sa.and_(erasure_calls.c.step == Step.FILED, erasure_calls.c.leaf.is_not(None))
@@ -209,7 +209,7 @@ async def begin(connection: AsyncConnection, round: int = ROUND) -> list[tuple[E
 
 
 async def _end_of_round(connection: AsyncConnection, under_way: sa.ColumnElement[bool], round: int) -> int:
-    """Return the first leaf of the day that a round ends before."""
+    """Return the first leaf after the last day of a round."""
     day = erasure_calls.c.leaf.op(">>")(sa.literal_column(str(DAY_SHIFT)))
     counted = sa.select(day, sa.func.count()).where(under_way).group_by(day).order_by(day)
     last = taken = 0
@@ -221,7 +221,7 @@ async def _end_of_round(connection: AsyncConnection, under_way: sa.ColumnElement
 
 
 async def mark(connection: AsyncConnection, ids: Sequence[str], step: Step) -> None:
-    """Note that a step is done and durable for these calls, in every erasure that had begun with them."""
+    """Record that a step is durable for these calls, in every erasure that has begun with them."""
     for part in batches(ids):
         wanted = sa.and_(erasure_calls.c.call.in_(part), erasure_calls.c.leaf.is_not(None))
         behind = sa.and_(erasure_calls.c.step >= Step.BEGUN, erasure_calls.c.step < step)
@@ -229,7 +229,7 @@ async def mark(connection: AsyncConnection, ids: Sequence[str], step: Step) -> N
 
 
 async def erasures_of(connection: AsyncConnection, ids: Sequence[str]) -> list[tuple[Any, list[ErasureTarget]]]:
-    """Return the records of the open erasures that these calls belong to, each with those of them that have begun."""
+    """Return the open erasures that these calls belong to, each with those of the calls that have begun."""
     found: dict[str, list[ErasureTarget]] = {}
     for part in batches(ids):
         joined = erasure_calls.join(erasures, erasures.c.id == erasure_calls.c.erasure)
@@ -242,13 +242,13 @@ async def erasures_of(connection: AsyncConnection, ids: Sequence[str]) -> list[t
 
 
 async def without_leaf(connection: AsyncConnection, id: str) -> list[str]:
-    """Return the ids of a request that were unknown or erased before: its receipt lists them too."""
+    """Return the ids of a request that were unknown or already erased; its receipt lists them too."""
     unknown = sa.and_(erasure_calls.c.erasure == id, erasure_calls.c.leaf.is_(None))
     return list(await connection.scalars(sa.select(erasure_calls.c.call).where(unknown)))
 
 
 async def exports_of(connection: AsyncConnection, ids: Sequence[str]) -> list[ErasureTarget]:
-    """Return the exports that hold any of these calls."""
+    """Return the exports that contain any of these calls."""
     found: dict[str, int] = {}
     for part in batches(ids):
         joined = exports.join(export_calls, export_calls.c.export == exports.c.id)
@@ -279,7 +279,7 @@ async def calls_of(connection: AsyncConnection, id: str) -> list[str]:
 
 
 async def waits(connection: AsyncConnection, id: str, now: Collection[str]) -> bool:
-    """Say whether a call of an erasure is neither cut nor among those that are cut now: held, or of a later round."""
+    """Say whether a call of an erasure is neither cut nor being cut now: it is held, or comes in a later round."""
     uncut = sa.and_(erasure_calls.c.leaf.is_not(None), erasure_calls.c.step < Step.UNLINKED)
     asked = sa.select(erasure_calls.c.call).where(erasure_calls.c.erasure == id, uncut).limit(len(now) + 1)
     return any(call not in now for call in await connection.scalars(asked))

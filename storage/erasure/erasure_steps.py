@@ -1,7 +1,7 @@
-"""The steps of an erasure, each of which may be done again: cut, unlink, remove, index again, scrub, verify.
+"""The steps of an erasure, each of which can be repeated: cut, unlink, remove, index again, scrub, verify.
 
-The order is that of what helps most: once the keys are cut and the ledger says so, no copy anywhere opens; unlinking
-gives the space that the rest may need on a full disk.
+The most effective step comes first: once the cut log is written and the keys are cut, no copy can be read any more.
+Unlinking then frees the space that the later steps may need on a full disk.
 """
 
 import asyncio
@@ -39,18 +39,18 @@ from storage.keys.sealing import DeletableKeys
 from storage.timestamps import day_of, from_micros
 from storage.vault.vault import Vault
 
-SETTLED_DAYS = 2  # a day this far back gets no new recordings: one that began before midnight keeps its leaf
+SETTLED_DAYS = 2  # a day this old gets no new recordings; one that began before midnight keeps its leaf
 T = TypeVar("T")
-_BESIDE = (annotations, attachments, holds)  # what hangs on a call by its id
+_BESIDE = (annotations, attachments, holds)  # tables that refer to a call by its id
 
 
 class NotErased(StorageError):
-    """Something that was erased is still there; the erasure stays open and is tried again."""
+    """Something that was erased still exists; the erasure stays open and is tried again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """What one cut takes."""
+    """What one cut removes from the key tree."""
 
     leaves: tuple[int, ...]
     """Single leaves."""
@@ -59,7 +59,7 @@ class Cut:
 
 
 class ErasureSteps:
-    """Erases calls of one customer step by step."""
+    """The steps that erase calls of one customer."""
 
     def __init__(
         self,
@@ -71,7 +71,7 @@ class ErasureSteps:
         reserved: ReservedSpace,
         derived: Callable[[Sequence[str]], Awaitable[object]],
     ) -> None:
-        """Take `derived`, which removes the files that were made of calls."""
+        """Take `derived`, which removes files that were made from calls."""
         self._keys = keys
         self._vault = vault
         self._database = database
@@ -81,12 +81,12 @@ class ErasureSteps:
         self._derived = derived
 
     def reserve_space(self) -> None:
-        """Own the disk space that the next erasure needs, as far as there is any."""
+        """Reserve the disk space that the next erasure needs, as far as there is any."""
         self._reserved.keep()
         self._ledger.prepare()
 
     async def with_reserve(self, work: Callable[[], Awaitable[T]]) -> T:
-        """Do something that has to work on a full disk too, if need be with the space that is reserved for it."""
+        """Do work that must succeed on a full disk; if it does not, release the reserved space and do it again."""
         try:
             return await work()
         except (DatabaseAway, NoSpace):
@@ -95,10 +95,10 @@ class ErasureSteps:
         return await work()
 
     async def cut(self, targets: Sequence[ErasureTarget], now: datetime) -> None:
-        """Write the ledger, then forget the keys of calls, of their days' search tokens and of their exports.
+        """Write the cut log, then cut the keys of calls, of their days' search tokens and of their exports.
 
-        Nobody writes between the last look at the days' keys and the cut: a key that a transaction is about to bring
-        would stay, and with it what an old copy of the database can be asked.
+        A writing transaction is open from the last look at the days' keys until after the cut. Otherwise another one
+        could add a key that stays, and with it an old copy of the database could be searched.
         """
         ids = [d.call for d in targets]
         stored = await asyncio.to_thread(self._stored, {d.leaf >> DAY_SHIFT for d in targets})
@@ -118,13 +118,13 @@ class ErasureSteps:
             await asyncio.to_thread(self._forget, entry)
 
     async def recut(self, entry: Entry) -> None:
-        """Do a cut of the ledger again, if any of it is still there."""
-        last_leaves = [((day + 1) << DAY_SHIFT) - 1 for day in entry.days]  # no recording has them
+        """Repeat a cut from the cut log if any of its keys still exists."""
+        last_leaves = [((day + 1) << DAY_SHIFT) - 1 for day in entry.days]  # never a recording's
         if any(self._keys.keeps(leaf) for leaf in (*entry.leaves, *last_leaves)):
             await asyncio.to_thread(self._forget, entry, known=True)
 
     async def unlink(self, targets: Sequence[ErasureTarget]) -> None:
-        """Take the files of calls and of exports with them away."""
+        """Unlink the files of calls, and of exports that contain them."""
         async with self._database.reading() as connection:
             gone = await rows.exports_of(connection, [d.call for d in targets])
         files = [(d.call, d.leaf) for d in (*targets, *gone)]
@@ -132,7 +132,7 @@ class ErasureSteps:
         await self._derived([d.call for d in targets])
 
     async def remove(self, targets: Sequence[ErasureTarget]) -> None:
-        """Take rows, tokens, corrections, attachments and exports away."""
+        """Remove rows, tokens, corrections, attachments and exports."""
         for day in sorted({d.leaf >> DAY_SHIFT for d in targets}):
             await self._calls.remove_tokens(day)
         for part in batches([d.call for d in targets]):
@@ -146,25 +146,25 @@ class ErasureSteps:
                     await connection.execute(exports.delete().where(exports.c.id.in_(some)))
 
     async def reindex(self, wanted: Iterable[int]) -> None:
-        """Give the survivors of days search tokens under a fresh key, where the old one is forgotten."""
+        """Make new search tokens for the remaining calls of days whose old key was cut."""
         for day in sorted(set(wanted)):
             leaf = await self._calls.index_leaf(day)
             if leaf is not None and not self._keys.keeps(leaf):
                 await self._calls.reindex(day)
 
     async def verify(self, targets: Sequence[ErasureTarget]) -> None:
-        """Empty the journals and look whether anything is left; raises NotErased."""
+        """Scrub the database and check that nothing is left; raises NotErased."""
         await self._database.scrub()
         if await asyncio.to_thread(lambda: any(self._keys.keeps(d.leaf) for d in targets)):
-            raise NotErased("a key that was cut is still there", "look at keys/ and its disk")
+            raise NotErased("a key that was cut still exists", "check keys/ and its disk")
         if await asyncio.to_thread(self._vault.remove_all, [(d.call, d.leaf) for d in targets]):
-            raise NotErased("files of an erased call were still there", "look at the disk")
+            raise NotErased("files of an erased call still existed", "check the disk")
         async with self._database.reading() as connection:
             for part in batches(targets):
                 await _expect_nothing(connection, part)
 
     async def clear(self, wanted: Iterable[int]) -> list[ErasureTarget]:
-        """Take away everything of these days whose key is forgotten: what a backup brought back. Returns the calls."""
+        """Remove everything of these days whose key is cut, as a restored backup may contain; return the calls."""
         wanted = sorted(set(wanted))
         found = await asyncio.to_thread(self._stored, set(wanted))
         dead = {ErasureTarget(call, leaf) for call, leaf in found if not self._keys.keeps(leaf)}
@@ -190,13 +190,13 @@ class ErasureSteps:
             self._keys.cut(*entry.leaves)
 
     def _stored(self, wanted: set[int]) -> set[tuple[str, int]]:
-        """List the recordings of some days that have files, whether the index knows them or not."""
+        """Return the recordings of some days that have files, indexed or not."""
         return {(ref.call, ref.leaf) for day in wanted for ref in self._vault.of_day(day)}
 
     async def _plan(
         self, connection: AsyncConnection, targets: Sequence[ErasureTarget], stored: set[tuple[str, int]], today: int
     ) -> Cut:
-        """Find which days end whole: settled ones of which nothing outlives these calls."""
+        """Decide which days to cut whole: old enough, and nothing but these calls has a leaf in them."""
         by_day: dict[int, set[int]] = {}
         for d in targets:
             by_day.setdefault(d.leaf >> DAY_SHIFT, set()).add(d.leaf)
@@ -212,7 +212,7 @@ class ErasureSteps:
     async def _survivor(
         self, connection: AsyncConnection, day: int, mine: set[int], stored: set[tuple[str, int]]
     ) -> bool:
-        """Say whether anything sealed under a leaf of this day is to be kept."""
+        """Say whether anything else that is sealed under a leaf of this day must be kept."""
         beside = {leaf for _, leaf in stored if leaf >> DAY_SHIFT == day}
         for table in (calls, waivers, retention_rules, users, exports, erasures):
             leaf = table.c.leaf
@@ -230,7 +230,7 @@ async def _index_leaves(connection: AsyncConnection, wanted: Iterable[int]) -> l
 
 
 async def _request(connection: AsyncConnection, record: Any, mine: Sequence[ErasureTarget]) -> Request:
-    """Say for the ledger what an erasure is: ids only where somebody named them, for retention may take 100,000."""
+    """Return a request for the cut log; call ids only if somebody named them, as retention may take 100,000."""
     named: list[str] = []
     if record.cause == rows.REQUEST:
         named = [*(d.call for d in mine), *await rows.without_leaf(connection, record.id)]
@@ -255,4 +255,4 @@ async def _expect_nothing(connection: AsyncConnection, targets: Sequence[Erasure
         asked = sa.select(call_tokens.c.leaf).where(call_tokens.c.day == day, call_tokens.c.leaf.in_(leaves))
         left = left or await connection.scalar(asked.limit(1))
     if left is not None:
-        raise NotErased("rows of an erased call are still there", "look at the database")
+        raise NotErased("rows of an erased call still exist", "check the database")

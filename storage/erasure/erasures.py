@@ -2,19 +2,19 @@
 
 For the API:
     erasure = await customer.erasures.file(calls=[…], reason=…, by=NAME)     or party=…, or query=…, instead of calls
-        raises NoWaiver (409), Held (409, `ids`); `approval=True` where the customer wants a second person
-        `told` writes the audit log: what it raises undoes the request
+        raises NoWaiver (409), Held (409, `ids`); `approval=True` if the customer requires a second person
+        `told` writes the audit log; if it raises, the request is undone
     erasure = await customer.erasures.approve(id, by=NAME)
         raises NoErasure (404), OwnRequest (403), NoWaiver (409)
     erasure = await customer.erasures.get(id)                                Erasure or None: id, state, receipt, …
     rows    = await customer.erasures.open()                                 those that are not done
-    page    = await customer.erasures.done(limit, cursor)                    those that are
+    page    = await customer.erasures.done(limit, cursor)                    those that are done
 For the daemon (recorder.maintenance.retention_job):
-    await customer.erasures.work(stop_live)    carries out what can be; False if something has to be tried again
+    await customer.erasures.work(stop_live)    carries out what is possible; False if it must be tried again
     customer.erasures.wanted                   asyncio.Event: there is work
 
-Nothing is answered `done` before every step of every call is done, verified and written into a receipt. Each request
-is durable when `file` returns; whatever kills the process, `work` goes on where it stopped
+An erasure is `done` only after every step of every call was done and verified, and a receipt was written. A request is
+durable when `file` returns; if the process is killed, `work` continues where it stopped
 (storage.erasure.erasure_rows).
 """
 
@@ -55,22 +55,22 @@ _KIND = "erasure"
 
 T = TypeVar("T")
 StopLive = Callable[[str], Awaitable[None]]
-"""Ends the recording of a live call; returns when nothing of it is written any more, at once if it is not live."""
+"""Ends the recording of a call; returns when nothing more is written, or at once if the call is not live."""
 
 Settled = Callable[[], Awaitable[object]]
-"""Sees to it that the index has all calls, before some are looked for; what it raises leaves everything as it is."""
+"""Makes sure that the index has all calls before it is searched; if it raises, nothing is changed."""
 
 
 async def unsettled() -> None:
-    """Take the index as it is."""
+    """Use the index as it is."""
 
 
 class NoWaiver(StorageError):
-    """There is no active waiver, so nothing may be erased before its time."""
+    """There is no active waiver, so nothing may be erased before retention ends."""
 
 
 class Held(StorageError):
-    """Calls of the request are under legal hold; nothing was filed."""
+    """Calls of the request are under legal hold; the request was not filed."""
 
     def __init__(self, ids: Sequence[str]) -> None:
         super().__init__("calls of this request are under legal hold")
@@ -82,7 +82,7 @@ class NoErasure(StorageError):
 
 
 class OwnRequest(StorageError):
-    """Nobody approves what he asked for himself."""
+    """Nobody may approve a request of their own."""
 
 
 class Erasures:
@@ -103,7 +103,7 @@ class Erasures:
         gap: Callable[[], int | None],
         random: Callable[[int], bytes] = os.urandom,
     ) -> None:
-        """Take `gap`, which gives the day from which on the index may lack recordings, as any thread may ask."""
+        """Take `gap`, which returns the day from which on the index may lack recordings; any thread may call it."""
         self.wanted = asyncio.Event()
         self._gap = gap
         self._customer = customer
@@ -120,15 +120,15 @@ class Erasures:
         self._working = asyncio.Lock()
 
     def gap(self) -> int | None:
-        """Return from which day on the index may lack recordings, None if it has all but those of the last days."""
+        """Return the day from which on the index may lack recordings, None if at most those of the last days."""
         return self._gap()
 
     def look_from(self, gap: Callable[[], int | None]) -> None:
-        """Ask this from now on for the day from which on the index may lack recordings; any thread may call it."""
+        """Replace `gap` (see `__init__`)."""
         self._gap = gap
 
     async def with_reserve(self, work: Callable[[], Awaitable[T]]) -> T:
-        """Do something that leads to an erasure, on a full disk too (storage.erasure.erasure_steps)."""
+        """Do work that leads to an erasure, even on a full disk (storage.erasure.erasure_steps)."""
         return await self._steps.with_reserve(work)
 
     # --- ask ---------------------------------------------------------------------------------------------------------
@@ -147,7 +147,7 @@ class Erasures:
     ) -> Erasure:
         """File a request for exactly one of `calls`, `party` and `query`; raises NoWaiver, Held, ValueError.
 
-        `identity`: who asks, whatever they are called (storage.access.actor).
+        `identity`: id of the requester, independent of names (storage.access.actor).
         """
         if sum(given is not None for given in (calls, party, query)) != 1:
             raise ValueError("an erasure needs exactly one of calls, party and query")
@@ -175,7 +175,7 @@ class Erasures:
                 await rows.file(connection, values)
                 await self._add(connection, id, ids, stored)
                 await told(id)
-                await self._journal.write(await journal.request(connection, id))  # last: what it has comes back
+                await self._journal.write(await journal.request(connection, id))  # last: from here on it is restored
                 return shown(await rows.one(connection, id))
 
         made = await self._steps.with_reserve(write)
@@ -185,10 +185,10 @@ class Erasures:
     async def approve(
         self, id: str, *, by: str, identity: str = "", told: AuditNote = unaudited, settled: Settled = unsettled
     ) -> Erasure:
-        """Grant a request, or a sweep that the brake stopped; a second time changes nothing.
+        """Approve a request, or a sweep that its limit stopped; approving it again changes nothing.
 
-        Raises NoErasure, OwnRequest, NoWaiver. A party is looked for again, once it is `settled`: who called meanwhile
-        is meant too.
+        Raises NoErasure, OwnRequest, NoWaiver. A query is run again after `settled`, so that calls made since the
+        request are included.
         """
         query = await self._asked(id, by, identity)
         if query is not None:
@@ -207,7 +207,7 @@ class Erasures:
             await told(id)
             granted_record = await rows.one(connection, id)
             if record is not None and record.state == State.APPROVAL and record.cause == rows.REQUEST:
-                await self._journal.write(await journal.request(connection, id))  # a sweep that is lost asks again
+                await self._journal.write(await journal.request(connection, id))  # a lost sweep asks again by itself
         self.wanted.set()
         return shown(granted_record)
 
@@ -218,12 +218,12 @@ class Erasures:
         return None if record is None else shown(record)
 
     async def open(self) -> tuple[Erasure, ...]:
-        """Return what is not done, oldest first; for approvers and for incidents."""
+        """Return the erasures that are not done, oldest first; for approvers and for incidents."""
         async with self._database.reading() as connection:
             return tuple(map(shown, await rows.undone(connection)))
 
     async def done(self, limit: int, cursor: str | None = None) -> tuple[Sequence[Erasure], str | None]:
-        """Return a page of what is done, newest first and without receipts, and the cursor of the next one.
+        """Return a page of finished erasures, newest first and without receipts, and the cursor of the next page.
 
         Raises BadCursor.
         """
@@ -233,7 +233,7 @@ class Erasures:
         return tuple(shown(record) for record in found[:limit]), more
 
     async def own(self, id: str, *, by: str, identity: str) -> bool:
-        """Say whether somebody asked for an erasure, who may then not approve it; also where there is none."""
+        """Say whether somebody may not approve an erasure, because it is their own or does not exist."""
         try:
             await self._asked(id, by, identity)
         except (NoErasure, OwnRequest):
@@ -241,9 +241,9 @@ class Erasures:
         return False
 
     async def _asked(self, id: str, by: str, identity: str) -> Query | None:
-        """Return what a request that waits for approval looked for; raises NoErasure, OwnRequest.
+        """Return the query of a request that waits for approval; raises NoErasure, OwnRequest.
 
-        Requests of earlier versions have only a name. What is not waiting any more nobody approves.
+        Requests of earlier versions have only a name. A request that no longer waits cannot be approved.
         """
         async with self._database.reading() as connection:
             record = await rows.one(connection, id)
@@ -266,7 +266,7 @@ class Erasures:
         return sorted({row.id async for row in self._calls.every(query)})
 
     async def _unindexed(self, ids: Sequence[str]) -> dict[str, int]:
-        """Find recordings that the index does not know yet, by their files: of the last days, or all it lacks."""
+        """Find recordings that are not indexed by their files: of the last days, or of all days the index may lack."""
         async with self._database.reading() as connection:
             unknown = set(ids) - set(await rows.leaves_of(connection, ids))
         if not unknown:
@@ -288,9 +288,9 @@ class Erasures:
     # --- carry out ---------------------------------------------------------------------------------------------------
 
     async def work(self, stop_live: StopLive | None = None) -> bool:
-        """Carry out everything that no hold and no approval stops; raises StorageError, and may then be called again.
+        """Carry out every erasure that no hold and no approval stops; raises StorageError; may then be called again.
 
-        Returns False if a live call could not be stopped: call it again soon.
+        Return False if a live call could not be stopped; then call it again soon.
         """
         async with self._working:
             self.wanted.clear()
@@ -313,7 +313,7 @@ class Erasures:
     async def _stop(
         self, going: list[tuple[ErasureTarget, Step]], stop_live: StopLive | None
     ) -> tuple[list[tuple[ErasureTarget, Step]], bool]:
-        """End the live ones; return those that can be erased now, and whether any could not be ended."""
+        """Stop live calls; return those that can be erased now, and whether any could not be stopped."""
         begun = {d.call for d, step in going if step == Step.BEGUN}
         if stop_live is None or not begun:
             return going, False
@@ -324,7 +324,7 @@ class Erasures:
         return [(d, step) for d, step in going if d.call not in failed], bool(failed)
 
     async def _forget(self, going: list[tuple[ErasureTarget, Step]]) -> None:
-        """Take all steps, each for all calls that need it at once: one cut, one new index of a day, one scrub."""
+        """Take each step for all calls that need it together: one cut, one new index of a day, one scrub."""
 
         def behind(step: Step) -> list[ErasureTarget]:
             return [d for d, at in going if at < step]
@@ -352,7 +352,7 @@ class Erasures:
                 await rows.mark(connection, [d.call for d in targets], step)
 
     async def _forget_reasons(self) -> None:
-        """Delete party and reason of erasures whose leaf is cut."""
+        """Delete query and reason of erasures whose leaf is cut."""
         open_ones = erasures.select().where(erasures.c.state.in_(rows.OPEN), erasures.c.sealed.is_not(None))
         async with self._database.writing() as connection:
             found = [r.id for r in await connection.execute(open_ones) if not self._keys.keeps(r.leaf)]
@@ -360,7 +360,7 @@ class Erasures:
                 await connection.execute(erasures.update().where(erasures.c.id.in_(part)).values(sealed=None))
 
     async def _conclude(self) -> None:
-        """Sign for what is done, and say which erasures wait."""
+        """Sign receipts for finished erasures, and update the state of those that wait."""
         async with self._database.reading() as connection:
             found = await rows.progress(connection)
         done = [record for record, _, left in found if not left]
@@ -385,7 +385,7 @@ class Erasures:
             named = await rows.calls_of(connection, record.id)
             now = self._now()
             facts = _facts(self._customer, shown(record), named, now)
-            packed = await asyncio.to_thread(_signed, self._key, facts)  # a sweep of 100,000 calls takes a while
+            packed = await asyncio.to_thread(_signed, self._key, facts)  # slow for a sweep of 100,000 calls
             values = {"state": State.DONE.value, "done_at": to_micros(now), "leaf": None, "sealed": None}
             await connection.execute(
                 erasures.update().where(erasures.c.id == record.id).values(**values, receipt=packed)

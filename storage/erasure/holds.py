@@ -4,8 +4,8 @@
     await customer.holds.remove(call)                    True if there was one; raises NoCall
     await customer.holds.get(call)                       Hold or None
 
-A hold and an erasure never both win: an erasure marks its calls as begun in a transaction that looks at the holds,
-and a hold is set in one that looks at those marks.
+A hold and an erasure never both succeed: an erasure marks its calls as begun in a transaction that checks the holds,
+and a hold is set in a transaction that checks those marks.
 """
 
 from collections.abc import Callable
@@ -31,23 +31,23 @@ class NoCall(StorageError):
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """A legal hold in force."""
+    """A legal hold that is in force."""
 
     call: str
     """Id of the call."""
     set_at: datetime
-    """Since when."""
+    """When it was set."""
     set_by: str
     """Name of the token that set it."""
     reason: str = field(repr=False)
-    """Why, as given."""
+    """The reason given."""
 
 
 class Holds(JournaledRows):
     """The legal holds of one customer."""
 
     def __init__(self, store: JournaledDatabase, released: Callable[[], None]) -> None:
-        """Call `released` after a hold has ended: an erasure may go on."""
+        """Call `released` after a hold is lifted, because an erasure may continue."""
         super().__init__(store)
         self._released = released
 
@@ -65,7 +65,7 @@ class Holds(JournaledRows):
         return Hold(call, now, by, reason[: sealing.MAX_TEXT])
 
     async def remove(self, call: str) -> bool:
-        """End a hold; return False if the call was not held; raises NoCall."""
+        """Lift a hold; return False if the call was not held; raises NoCall."""
         async with self._database.writing() as connection:
             leaf = await connection.scalar(sa.select(holds.c.leaf).where(holds.c.call == call))
             if leaf is None:
@@ -88,7 +88,7 @@ class Holds(JournaledRows):
 
 
 async def leaf_of(connection: AsyncConnection, keys: sealing.DeletableKeys, call: str) -> int:
-    """Return the leaf of a call that is there to stay for now; raises NoCall."""
+    """Return the leaf of a call that exists and is not being erased; raises NoCall."""
     leaf = await connection.scalar(sa.select(calls.c.leaf).where(calls.c.id == call))
     going = sa.select(sa.literal(1)).where(
         erasure_calls.c.call == call, erasure_calls.c.leaf.is_not(None), erasure_calls.c.step > 0

@@ -1,11 +1,11 @@
-"""Tell a backup that was brought back what has happened since, before anything of it is served.
+"""Bring a restored backup up to date before any of it is served.
 
-The keys know what was erased: what was cut opens nowhere. Here the rest follows: files, rows and tokens that the backup
-brought back go, and then the journal says what else people did. Erasures that neither database nor journal know are
-written down again as done, with cause `restored`: the ledger knows who asked and approved, and the ids of requests;
-those of retention are known by what came back of them. A receipt that the journal has is the original and stays. One
-that they know as it was before its cut, waiting for an approver or for a hold to go, is taken as far as the cut, and
-ends as it would have.
+The keys that were cut stay cut, so no erased call can be read. Here the rest follows: files, rows and tokens that the
+backup brought back are removed, and then the journal is replayed. Erasures that neither the database nor the journal
+knows are written again as done, with cause `restored`. The cut log has their requester, approver and the call ids of
+requests; the call ids of retention are found in what the backup brought back. A receipt in the journal is the original
+and stays. An erasure that is known only as it was before its cut, waiting for approval or for a hold, is brought to
+the state after the cut, and ends normally.
 """
 
 import asyncio
@@ -45,10 +45,10 @@ async def reapply(
     key: Ed25519PrivateKey,
     now: Callable[[], datetime],
 ) -> int | None:
-    """Bring a database up to ledger and journal; count the calls that came back and went again.
+    """Bring a database up to date with cut log and journal; return how many calls had to be removed again.
 
-    Returns None where the database is not older than the keys, after one look at the end of the ledger. Whatever
-    interrupts it, the next start does it all again: the database knows the last erasure only when files and rows went.
+    Return None if the database is not older than the keys, after one look at the end of the cut log. If this is
+    interrupted, the next start does all of it again: the last erasure is written only after files and rows are removed.
     """
     await give_back(journal, database)
     late = await behind(journal, database)
@@ -68,10 +68,9 @@ async def reapply(
 
 
 async def _older(database: Database, ledger: Ledger) -> bool:
-    """Say whether the database is of before a cut.
+    """Say whether the database is older than a cut.
 
-    The newest cuts are looked at, back to one for an erasure that the database has seen the end of: it knows all that
-    was done before that.
+    Check the newest cuts, back to one for an erasure that is done in the database: then it knows everything before it.
     """
     entries = ledger.newest_first()
     async with database.reading() as connection:
@@ -94,7 +93,7 @@ async def _states(connection: AsyncConnection, ids: Sequence[str]) -> dict[str, 
 
 
 async def _begun(connection: AsyncConnection, request: Request, state: str | None) -> bool:
-    """Say whether the database knows that an erasure had begun with the calls of a cut, or was over."""
+    """Say whether the database knows that an erasure had begun with the calls of a cut, or was done."""
     if state is None or state == rows.State.APPROVAL:
         return False
     if state == rows.State.DONE:
@@ -106,7 +105,7 @@ async def _begun(connection: AsyncConnection, request: Request, state: str | Non
 
 
 def _joined(entries: Sequence[Entry], gone: Sequence[ErasureTarget]) -> list[Request]:
-    """Put the rounds of each erasure together, with the ids of calls that came back and belong to it."""
+    """Join the rounds of each erasure, and add the ids of its calls that the backup brought back."""
     ids = {d.leaf: d.call for d in gone}
     found: dict[str, Request] = {}
     for request in (request for entry in entries for request in entry.erasures):
@@ -125,7 +124,7 @@ async def _write_down(
     key: Ed25519PrivateKey,
     now: datetime,
 ) -> None:
-    """Note every erasure of the ledger that is unknown, with a receipt of its own; let the others go on."""
+    """Write every erasure of the cut log that is unknown, with a new receipt; let the others continue."""
     async with database.writing() as connection:
         states = await _states(connection, [request.id for request in requests])
         for request in requests:
@@ -162,9 +161,9 @@ async def _write_down(
 
 
 async def _let_go_on(connection: AsyncConnection, request: Request, journal: Journal, *, granted: bool) -> None:
-    """Take an erasure as far as its cuts: it was approved, and the calls of a request are those that were cut too.
+    """Bring an erasure to the state after its cuts: it is approved, and a request includes the calls that were cut.
 
-    Of a sweep that asked only what it cut goes on; retention decides anew about the rest.
+    Of a sweep that waited for approval, only the calls that were cut stay; retention decides again about the rest.
     """
     mine = erasure_calls.c.erasure == request.id
     if granted:

@@ -1,10 +1,10 @@
-"""Receipts of erasures: what was erased, why, who wanted it, when; signed, and without anything personal.
+"""Receipts of erasures: what was erased, why, at whose request and when; signed, without personal data.
 
     verdict = receipts.verify(data, customer, public_key)     data: a receipt, or the API's whole answer, as JSON
 
-A receipt is a JSON object. `signature` is Ed25519 over a prefix and the canonical form (keys sorted, no blanks, ASCII)
-of all other members, so that none can be changed, added or left out. The key is the customer's (`public_key` shows it,
-so that somebody who knows it can check without this program).
+A receipt is a JSON object. `signature` is an Ed25519 signature of a prefix and the canonical form (sorted keys, no
+blanks, ASCII) of all other members, so none can be changed, added or left out. The key is the customer's. The receipt
+contains it (`public_key`), so that others who know it can check the receipt without this program.
 """
 
 import json
@@ -31,7 +31,7 @@ _MEMBERS = frozenset(
 
 
 class BadReceipt(StorageError):
-    """This is not a receipt, or this customer did not sign it as it stands."""
+    """The data are not a receipt, or this customer did not sign them as they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,29 +39,29 @@ class Facts:
     """What a receipt states."""
 
     customer: str
-    """Whose calls."""
+    """Name of the customer."""
     erasure: str
     """Id of the erasure."""
     cause: str
-    """request, retention, or restored: done again on a backup that was brought back."""
+    """request, retention, or restored (done again after a backup was restored)."""
     rule: str | None
     """Id of the retention rule, None for the default and for requests."""
     calls: Sequence[str]
-    """Ids of the calls of which nothing exists any more."""
+    """Ids of the calls that no longer exist."""
     requested_by: str
     """Name of the token, or of the recorder itself."""
     requested_at: datetime
-    """When it was asked for."""
+    """When it was requested."""
     approved_by: str | None
     """Name of the second token, None if none was needed."""
     approved_at: datetime | None
     """When it was approved."""
     done_at: datetime
-    """When everything was verified to be gone."""
+    """When everything was verified to be erased."""
 
 
 def sign(key: Ed25519PrivateKey, facts: Facts) -> dict[str, Any]:
-    """Make a receipt."""
+    """Return a signed receipt."""
     calls = sorted(set(facts.calls))
     document: dict[str, Any] = {
         "version": VERSION,
@@ -82,20 +82,20 @@ def sign(key: Ed25519PrivateKey, facts: Facts) -> dict[str, Any]:
 
 
 def parse(data: bytes) -> dict[str, Any]:
-    """Read a receipt, alone or inside the API's answer about its erasure; raises BadReceipt."""
+    """Parse a receipt, alone or inside the API's answer about its erasure; raises BadReceipt."""
     if len(data) > MAX_BYTES:
         raise BadReceipt("this is too large for a receipt")
     try:
         found = json.loads(data, object_pairs_hook=_once, parse_constant=_never, parse_float=_never)
     except (ValueError, RecursionError):
-        raise BadReceipt("this is no receipt: it cannot be read") from None
+        raise BadReceipt("this is not a receipt: it cannot be read") from None
     if isinstance(found, dict) and isinstance(found.get("receipt"), dict):
         inner: dict[str, Any] = found["receipt"]
         if found.get("id", inner.get("erasure")) != inner.get("erasure") or found.get("state", "done") != "done":
-            raise BadReceipt("the answer around the receipt does not belong to it")
+            raise BadReceipt("the answer that contains the receipt does not belong to it")
         found = inner
     elif isinstance(found, dict) and found.get("receipt", found) is None:
-        raise BadReceipt("the answer holds no receipt yet: the erasure is not done")
+        raise BadReceipt("the answer contains no receipt yet: the erasure is not done")
     if not isinstance(found, dict):
         raise BadReceipt("this is no receipt")
     return found
@@ -106,16 +106,16 @@ def verify(data: bytes, customer: str, key: Ed25519PublicKey) -> dict[str, Any]:
     receipt = parse(data)
     if set(receipt) != _MEMBERS:
         odd = sorted(set(receipt) ^ _MEMBERS)[0]
-        raise BadReceipt(f"the member {odd!r} is missing" if odd in _MEMBERS else "there is a member too many")
+        raise BadReceipt(f"the member {odd!r} is missing" if odd in _MEMBERS else "there is an unknown member")
     signature, body = receipt["signature"], {k: v for k, v in receipt.items() if k != "signature"}
     try:
         if not isinstance(signature, str) or signature != signature.lower():
             raise ValueError
         key.verify(bytes.fromhex(signature), _statement(body))
     except (ValueError, InvalidSignature):
-        raise BadReceipt("the receipt was changed, or is not of this customer") from None
+        raise BadReceipt("the receipt was changed, or is another customer's") from None
     if receipt["customer"] != customer or receipt["version"] != VERSION:
-        raise BadReceipt("the receipt is of another customer or version")
+        raise BadReceipt("the receipt is another customer's, or has another version")
     return receipt
 
 
@@ -126,9 +126,9 @@ def _statement(document: Mapping[str, Any]) -> bytes:
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        raise ValueError("a member stands twice")
+        raise ValueError("a member occurs twice")
     return found
 
 
 def _never(text: str) -> NoReturn:
-    raise ValueError("no such number is in a receipt")
+    raise ValueError("a receipt contains no such number")

@@ -1,10 +1,10 @@
-"""Waivers: the signed permission without which nothing is erased before its time.
+"""Waivers: the signed permission that is required to erase anything before its retention ends.
 
     waiver = await customer.waivers.put(document_sha256=…, signed_by=…, signed_at=…, scope=…, expires_at=…, by=…)
     waiver = await customer.waivers.current()            None if there never was one
     waiver.active(now)                                   what the API shows as `active`
 
-The newest one counts; older ones are kept as they were.
+The newest one counts; older ones are kept unchanged.
 """
 
 from dataclasses import dataclass, field
@@ -43,7 +43,7 @@ class Waiver:
     put_at: datetime
     """When it was put on file."""
     put_by: str
-    """By which token."""
+    """Name of the token that put it on file."""
 
     def active(self, now: datetime) -> bool:
         """Say whether it permits erasure now."""
@@ -63,12 +63,12 @@ class Waivers(JournaledRows):
         expires_at: datetime | None,
         by: str,
     ) -> Waiver:
-        """Put a waiver on file; it replaces the one before, also if it permits less."""
+        """Put a waiver on file; it replaces the one before, even if it permits less."""
         id, leaf = new_id(self._random), sealing.new_leaf(self._keys)
         sealed = sealing.seal(self._keys, leaf, _KIND, id, {"signed_by": signed_by, "scope": scope})
         async with self._database.writing() as connection:
             newest = await connection.scalar(sa.select(sa.func.max(waivers.c.put_at)))
-            put_at = max(to_micros(self._now()), (newest or 0) + 1)  # in the order in which they came
+            put_at = max(to_micros(self._now()), (newest or 0) + 1)  # always later than the one before
             values = {
                 "id": id,
                 "document_sha256": document_sha256,

@@ -1,10 +1,10 @@
-"""Column sets: columns of exports that a customer wants again and again, under a name.
+"""Column sets: named selections of export columns that a customer stores.
 
     sets = await customer.column_sets.all()                               by name
     kept, fresh = await customer.column_sets.put(text, columns, by=…)     raises TooManySets, NameTaken
     gone = await customer.column_sets.delete(text)
 
-A name is what somebody wrote, so it is sealed like one.
+A name is free text, so it is sealed.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ _KIND = "columns"
 
 
 class TooManySets(StorageError):
-    """There are as many sets as there may be."""
+    """There are already as many sets as allowed."""
 
 
 class NameTaken(StorageError):
@@ -40,18 +40,18 @@ class NameTaken(StorageError):
 
 @dataclass(frozen=True, slots=True)
 class ColumnSet:
-    """Columns under a name."""
+    """A named selection of columns."""
 
     id: str
     """Random id."""
     name: str = field(repr=False)
-    """What the customer calls it; unique but for case and spelling of marks."""
+    """Name that the customer gave it; unique apart from case and spelling of accents."""
     columns: tuple[str, ...]
-    """Names of columns in the order wanted."""
+    """Names of columns, in order."""
     changed_at: datetime
     """Last change."""
     changed_by: str
-    """By which token."""
+    """Name of the token that changed it."""
     leaf: int = field(repr=False)
     """Leaf that name and columns are sealed under."""
 
@@ -68,7 +68,7 @@ class ColumnSets(JournaledRows):
     async def put(
         self, named: str, columns: Sequence[str], *, by: str, rename: str | None = None, told: AuditNote = unaudited
     ) -> tuple[ColumnSet, bool]:
-        """Make or change the set of this name or id; say also whether it is new. Raises TooManySets, NameTaken."""
+        """Create or change a set by name or id; return it and whether it is new. Raises TooManySets, NameTaken."""
         now = self._now()
         async with self._database.writing() as connection:
             there = await self._all(connection)
@@ -124,7 +124,7 @@ class ColumnSets(JournaledRows):
 
 
 def folded(name: str) -> str:
-    """Return a name in which spellings that look alike are the same."""
+    """Return a key that is the same for spellings of a name that look alike."""
     return unicodedata.normalize("NFKC", name).casefold().strip()
 
 

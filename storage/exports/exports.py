@@ -1,4 +1,4 @@
-"""Exports of many calls: filed, worked on, kept sealed, and gone with the first erased call that they hold.
+"""Exports of many calls: filed, made, kept sealed, and removed as soon as one of their calls is erased.
 
 For the API:
     export = await customer.exports.file(Request(…), by=NAME)    raises TooMany (503)
@@ -10,13 +10,13 @@ For the API:
 For the daemon (recorder.exports.export_job):
     exports.wanted, unfinished(), begin(id), admit(id, ids), sink(export), finish(id, size), fail(id, why), tidy()
 For an erasure:
-    await customer.exports.forget(ids)                           exports that hold any of these calls
+    await customer.exports.forget(ids)                           removes exports that contain any of these calls
     await customer.exports.unlink(ids)                           only their files, for storage.erasure.erasure_steps
 
-The file lies in a vault of its own (`exports/`, parts of the kind `a`) under the row's leaf, which belongs to no call;
-so forgetting is a cut, and no recording is ever mistaken for an export. A call is written down as held before its data
-is read, in a transaction that looks whether it is being erased: either the export leaves the call out, or the erasure
-finds the export.
+The file is in a separate vault (`exports/`, parts of kind `a`) under the row's leaf, which belongs to no call, so
+forgetting an export is a cut, and no recording can be mistaken for an export. Before the data of a call are read, the
+call is stored as part of the export, in a transaction that checks whether it is being erased. Either the export leaves
+the call out, or the erasure finds the export.
 """
 
 import asyncio
@@ -41,15 +41,15 @@ from storage.vault.sealed_file import PART, Sink
 from storage.vault.vault import Vault
 
 FOLDER = "exports"
-KEEP_DAYS = 7  # long enough to fetch it after a holiday weekend; it is a copy, and copies leak
-MAX_RUNNING = 50  # of one customer: they are worked off one by one
-MAX_TRIES = 3  # a job that ended together with the process so often may be what ends it
+KEEP_DAYS = 7  # long enough to fetch it after a holiday weekend; it is a copy, and copies can leak
+MAX_RUNNING = 50  # of one customer; they are made one after the other
+MAX_TRIES = 3  # a job during which the process ended so often may be the cause
 REPORT = "report"  # the format of the reports of requests
 _KIND = "export"
 
 
 class ExportState(StrEnum):
-    """How far an export is."""
+    """State of an export."""
 
     RUNNING = "running"
     DONE = "done"
@@ -59,32 +59,32 @@ class ExportState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What was asked for; sealed for as long as it is kept."""
+    """What was requested; stays sealed as long as it is kept."""
 
     format: str
     """xlsx, csv, json, or "report"."""
     columns: tuple[str, ...]
-    """Names of columns in the order wanted."""
+    """Names of columns, in order."""
     reason: str = field(repr=False)
-    """Why, as given."""
+    """The reason given."""
     calls: tuple[str, ...] | None = None
     """Ids of calls, or None."""
     party: str | None = field(default=None, repr=False)
-    """Whose calls, or None."""
+    """Party whose calls are exported, or None."""
     media: str | None = None
     """Format of the media files, None for none."""
     silence_others: bool = False
-    """Leave the streams of everybody but the party out of the media files."""
+    """Leave out the streams of everybody but the party."""
     case: str | None = None
-    """Id of the request of a person that this is the report of, None for an export."""
+    """For a report: id of the request of a data subject; None for an export."""
     other_parties: bool = False
-    """Name everybody else too; of reports, as exports name their columns."""
+    """For a report: also name everybody else; exports choose columns instead."""
     recipient: str | None = None
-    """Whom the file is encrypted to by age."""
+    """age recipient that the file is encrypted to."""
     passphrase: str | None = field(default=None, repr=False)
-    """What it is encrypted with by age; forgotten once the file is there."""
+    """Passphrase that age encrypts the file with; forgotten once the file is made."""
     query: Mapping[str, Any] | None = field(default=None, repr=False)
-    """Whose calls, as a search that storage.calls.stored_query wrote down, or None."""
+    """Query whose calls are exported (storage.calls.stored_query), or None."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,28 +100,28 @@ class Export:
     format: str
     """xlsx, csv, json, or "report"."""
     created_at: datetime
-    """When it was asked for."""
+    """When it was requested."""
     created_by: str
-    """By which token."""
+    """Name of the token that requested it."""
     expires_at: datetime
-    """When it goes by itself."""
+    """When it is removed."""
     size_bytes: int | None
     """Length of the file, None before it is done."""
     request: Request | None = field(repr=False)
-    """What was asked for, None once it failed or was cancelled."""
+    """What was requested, None once it failed or was cancelled."""
     tries: int = 0
-    """How often it was begun."""
+    """How often it was started."""
     problem: str | None = None
     """Why it failed, or what its file lacks: a sentence without personal data."""
     case: str | None = None
-    """Id of the request of a person that this is the report of; known also once it failed."""
+    """For a report: id of the request of a data subject; kept also if it failed."""
 
 
 Beside = Callable[[AsyncConnection, str], Awaitable[None]]
 """Does more in the transaction that files an export; gets its id."""
 
 Ended = Callable[[AsyncConnection, Export, ExportState, Mapping[str, Any]], Awaitable[None]]
-"""Hears in its transaction how an export ended, and what is to be noted of it."""
+"""Gets, in the transaction in which an export ends, its new state and what to record of it."""
 
 
 class TooMany(StorageError):
@@ -129,7 +129,7 @@ class TooMany(StorageError):
 
 
 class Gone(StorageError):
-    """The export was cancelled, has expired, or holds a call that was erased meanwhile."""
+    """The export was cancelled, has expired, or contained a call that was erased meanwhile."""
 
 
 class Exports:
@@ -143,11 +143,11 @@ class Exports:
         now: Callable[[], datetime],
         random: Callable[[int], bytes] = os.urandom,
     ) -> None:
-        """Take a `vault` that holds nothing else."""
+        """Take a `vault` that contains only exports."""
         self.wanted = asyncio.Event()
-        # there is a job, or one was cancelled
+        # set when there is a job, or one was cancelled
         self.progress: dict[str, tuple[int, int | None]] = {}
-        # export → calls done, and in all if known; of the jobs that this process works on
+        # for jobs of this process: export → calls done, and all calls if known
         self._database = database
         self._keys = keys
         self._vault = vault
@@ -157,7 +157,7 @@ class Exports:
         self._random = random
 
     def expire_by(self, clock: Callable[[], datetime]) -> None:
-        """Let exports expire by this clock instead of the wall clock, which somebody may set ahead."""
+        """Use this clock for expiry instead of the wall clock, which somebody may set forward."""
         self._expiry_clock = clock
 
     def on_end(self, ended: Ended) -> None:
@@ -167,7 +167,7 @@ class Exports:
     # --- ask ---------------------------------------------------------------------------------------------------------
 
     async def file(self, request: Request, by: str, beside: Beside | None = None) -> Export:
-        """Ask for an export, durably; raises TooMany, and what `beside` raises."""
+        """File an export, durably; raises TooMany, and what `beside` raises."""
         id, leaf, now = new_id(self._random), sealing.new_leaf(self._keys), self._now()
         values = {
             "id": id,
@@ -194,12 +194,12 @@ class Exports:
         return made
 
     async def get(self, id: str) -> Export | None:
-        """Return an export; None if it is unknown, has expired, or holds an erased call."""
+        """Return an export; None if it is unknown, has expired, or contained an erased call."""
         async with self._database.reading() as connection:
             return await self._get(connection, id)
 
     async def listed(self, limit: int, cursor: str | None = None) -> tuple[tuple[Export, ...], str | None]:
-        """Return exports that can still be asked about, newest first, and the cursor of the next page.
+        """Return exports that have not expired, newest first, and the cursor of the next page.
 
         Reports of requests are listed with their requests. Raises BadCursor.
         """
@@ -235,13 +235,13 @@ class Exports:
     # --- work --------------------------------------------------------------------------------------------------------
 
     async def unfinished(self) -> tuple[str, ...]:
-        """List the exports that are to be made, oldest first."""
+        """Return the exports that are still to be made, oldest first."""
         asked = sa.select(exports.c.id).where(exports.c.state == ExportState.RUNNING.value)
         async with self._database.reading() as connection:
             return tuple(await connection.scalars(asked.order_by(exports.c.created_at, exports.c.id)))
 
     async def begin(self, id: str) -> Export:
-        """Begin a job or restart it, without anything of an earlier try. Raises Gone or Forgotten."""
+        """Start a job, or restart it without anything of an earlier try. Raises Gone or Forgotten."""
         async with self._database.reading() as connection:
             export = await self._running(connection, id)
         await asyncio.to_thread(self._vault.remove, id, export.leaf)
@@ -250,13 +250,13 @@ class Exports:
             raise Gone("the export was tried too often")
         sealed = seal(self._keys, export.leaf, id, export.request, export.tries + 1, None)
         async with self._database.writing() as connection:
-            await self._running(connection, id)  # one that was cancelled meanwhile is sealed under another leaf
+            await self._running(connection, id)  # if it was cancelled meanwhile, it is sealed under another leaf
             await connection.execute(export_calls.delete().where(export_calls.c.export == id))
             await connection.execute(exports.update().where(exports.c.id == id).values(sealed=sealed))
         return export
 
     async def admit(self, id: str, calls: Sequence[str]) -> frozenset[str]:
-        """Write down that the export holds these calls; return those that it may hold. Raises Gone."""
+        """Add calls to the export; return those that it may contain. Raises Gone."""
         going: set[str] = set()
         async with self._database.writing() as connection:
             await self._running(connection, id)
@@ -274,11 +274,11 @@ class Exports:
         return frozenset(fresh)
 
     def sink(self, export: Export, check: Callable[[], None] = lambda: None) -> Sink:
-        """Make the file of an export; raises NoSpace, Forgotten."""
+        """Create the file of an export; raises NoSpace, Forgotten."""
         return Sink(self._vault, export.id, export.leaf, check)
 
     async def finish(self, id: str, size: int, facts: Mapping[str, Any] | None = None) -> None:
-        """Say that the file is whole and durable, and what is to be noted of it; raises Gone, and the file with it."""
+        """Mark the file as complete, and record `noted`; if it raises Gone, the file is removed."""
         running = sa.and_(exports.c.id == id, exports.c.state == ExportState.RUNNING.value)
         async with self._database.writing() as connection:
             record = await _row(connection, id)
@@ -294,7 +294,7 @@ class Exports:
             await self._ended(connection, export, ExportState.DONE, {"size_bytes": size, **(facts or {})})
 
     async def fail(self, id: str, problem: str) -> None:
-        """Say that no file can be made, and why; nothing but that is kept."""
+        """Mark the export as failed, with the reason; nothing else is kept."""
         found = await self.get(id)
         if found is not None and found.state is ExportState.RUNNING:
             await self._end(found, ExportState.FAILED, problem)
@@ -306,14 +306,14 @@ class Exports:
         return shown(self._keys, record)
 
     async def _running(self, connection: AsyncConnection, id: str) -> Export:
-        """Return an export that is to be made, as this transaction sees it; raises Gone."""
+        """Return an export that is still to be made, as this transaction sees it; raises Gone."""
         export = await self._get(connection, id)
         if export is None or export.state is not ExportState.RUNNING:
             raise Gone("the export is gone")
         return export
 
     async def _end(self, export: Export, state: ExportState, problem: str | None) -> None:
-        """Forget request and file; the row stays, under a fresh leaf, until it expires."""
+        """Forget request and file; the row stays, under a new leaf, until it expires."""
         leaf = sealing.new_leaf(self._keys)
         sealed = seal(self._keys, leaf, export.id, None, export.tries, problem, export.case)
         async with self._database.writing() as connection:
@@ -328,13 +328,13 @@ class Exports:
     # --- forget ------------------------------------------------------------------------------------------------------
 
     async def forget(self, calls: Iterable[str]) -> int:
-        """Forget every export that holds any of these calls; return how many. Safe to repeat."""
+        """Forget every export that contains any of these calls; return how many. Repeatable."""
         found = await self._holding(calls)
         await self._forget(list(found.items()))
         return len(found)
 
     async def drop(self, ids: Sequence[str]) -> None:
-        """Forget these exports, files and rows. Safe to repeat."""
+        """Forget these exports, files and rows. Repeatable."""
         found: list[tuple[str, int]] = []
         async with self._database.reading() as connection:
             for part in batches(ids):
@@ -343,9 +343,9 @@ class Exports:
         await self._forget(found)
 
     async def unlink(self, calls: Iterable[str]) -> None:
-        """Take the files of exports with any of these calls away, on a full disk too: no row is written.
+        """Unlink the files of exports with any of these calls, even on a full disk: no row is written.
 
-        What carries out an erasure cuts their keys before and removes their rows afterwards.
+        An erasure cuts their keys before this and removes their rows afterwards.
         """
         found = await self._holding(calls)
         if found:
@@ -353,7 +353,7 @@ class Exports:
             self.wanted.set()
 
     async def holding(self, calls: Iterable[str]) -> dict[str, set[str]]:
-        """Return the exports that hold any of these calls, each with those of them that it holds."""
+        """Return the exports that contain any of these calls, each with those calls."""
         found: dict[str, set[str]] = {}
         async with self._database.reading() as connection:
             for part in batches([call for call in calls if is_id(call)]):
@@ -363,7 +363,7 @@ class Exports:
         return found
 
     async def sizes(self, ids: Iterable[str]) -> dict[str, int]:
-        """Return how many calls these exports hold; of one that is being made, so far."""
+        """Return how many calls these exports contain; for one that is being made, so far."""
         found: dict[str, int] = {}
         async with self._database.reading() as connection:
             for part in batches([id for id in ids if is_id(id)]):
@@ -373,7 +373,7 @@ class Exports:
         return found
 
     async def _holding(self, calls: Iterable[str]) -> dict[str, int]:
-        """Return id and leaf of the exports that hold any of these calls."""
+        """Return id and leaf of the exports that contain any of these calls."""
         found: dict[str, int] = {}
         joined = exports.join(export_calls, export_calls.c.export == exports.c.id)
         async with self._database.reading() as connection:
@@ -384,7 +384,7 @@ class Exports:
         return found
 
     async def tidy(self) -> int:
-        """Forget what has expired and take files away whose row is gone; return how many."""
+        """Forget expired exports, and remove files without a row; return how many."""
         async with self._database.reading() as connection:
             asked = sa.select(exports.c.id, exports.c.leaf, exports.c.expires_at)
             rows = list(await connection.execute(asked))
@@ -416,7 +416,7 @@ class Exports:
 
 
 async def _unheard(connection: AsyncConnection, export: Export, state: ExportState, facts: Mapping[str, Any]) -> None:
-    """Stand for those who do not want to hear how exports end."""
+    """Do nothing; the default of `on_end`."""
 
 
 async def _row(connection: AsyncConnection, id: str) -> Any:
@@ -432,7 +432,7 @@ def seal(
     problem: str | None,
     case: str | None = None,
 ) -> bytes:
-    """Seal what is not to be read on the disk; raises Forgotten."""
+    """Seal the request of an export; raises Forgotten."""
     asked = None
     if request is not None:
         asked = {name: getattr(request, name) for name in Request.__dataclass_fields__}
@@ -441,7 +441,7 @@ def seal(
 
 
 def shown(keys: sealing.DeletableKeys, record: Any) -> Export | None:
-    """Open a row, None if its leaf was cut; raises SealBroken."""
+    """Open a row; None if its leaf was cut; raises SealBroken."""
     try:
         told = sealing.unseal(keys, record.leaf, _KIND, record.id, record.sealed)
     except Forgotten:

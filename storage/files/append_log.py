@@ -1,7 +1,7 @@
-"""Files of lines that only grow: found, read and extended so that a crash at any moment leaves whole lines.
+"""Files of lines that only grow, written so that a crash at any moment leaves whole lines.
 
-A line that has no line feed yet does not count, and the next writer cuts it off. Writers hold an exclusive flock.
-Space for the next lines is owned ahead, because some of them must be written on a full disk.
+A line without its line feed does not count, and the next writer cuts it off. Writers hold an exclusive flock. Space for
+the next lines is reserved in advance, because some must be written on a full disk.
 """
 
 import fcntl
@@ -19,7 +19,7 @@ class LineFile:
     """One such file; safe between processes."""
 
     def __init__(self, path: Path, what: str, reserve: int) -> None:
-        """`what` completes "could not write …"; `reserve` is the space owned behind the end, in bytes."""
+        """`what` completes "could not …"; `reserve`: bytes of disk to reserve beyond the end."""
         self._path = path
         self._what = what
         self._reserve = reserve
@@ -35,11 +35,11 @@ class LineFile:
 
     @property
     def exists(self) -> bool:
-        """Say whether there is such a file."""
+        """Say whether the file exists."""
         return self._path.exists()
 
     def append(self, line: bytes) -> None:
-        """Write a line, which ends with a line feed, durably; raises NoSpace, DiskFailed, and then it is not there."""
+        """Append a line, line feed included, durably; raises NoSpace, DiskFailed, and then the line is not there."""
         with disk_errors(f"write {self._what}"):
             fresh = not self._path.exists()
             with opened(self._path, os.O_RDWR | os.O_CREAT) as fd:
@@ -47,14 +47,14 @@ class LineFile:
                 size = os.fstat(fd).st_size
                 whole = whole_size(fd, size)
                 if whole < size:
-                    os.ftruncate(fd, whole)  # a crash cut this line off: what it announced never came
+                    os.ftruncate(fd, whole)  # cut off by a crash, so it was never acknowledged
                     self._reserved = 0
                 try:
                     write_all(fd, line, whole)
                     os.fdatasync(fd)
                 except OSError:
                     os.ftruncate(fd, whole)
-                    self._reserved = 0  # what was owned behind the end went with it
+                    self._reserved = 0  # the truncation released the reserved space
                     self._own(fd, whole)
                     raise
                 self._own(fd, whole + len(line))
@@ -62,7 +62,7 @@ class LineFile:
                 Disk().sync_folder(self._path.parent)
 
     def take_back(self, line: bytes) -> bool:
-        """Cut a line off again durably, if it still is the last one."""
+        """Remove a line durably if it still is the last one."""
         with disk_errors(f"write {self._what}"):
             if not self._path.exists():
                 return False
@@ -74,12 +74,12 @@ class LineFile:
                     return False
                 os.ftruncate(fd, begin)
                 os.fdatasync(fd)
-                self._reserved = 0  # what was owned behind the end went with it
+                self._reserved = 0  # the truncation released the reserved space
                 self._own(fd, begin)
                 return True
 
     def prepare(self) -> None:
-        """Make the file and own its reserve; a full disk only keeps it from the second."""
+        """Create the file and reserve space; on a full disk, only create it."""
         with disk_errors(f"prepare {self._what}"):
             fresh = not self._path.exists()
             with opened(self._path, os.O_RDWR | os.O_CREAT) as fd:
@@ -97,7 +97,7 @@ class LineFile:
             return os.pread(fd, min(end - begin, most or end), begin) if end else None
 
     def lines(self) -> Iterator[bytes]:
-        """Give all lines, oldest first."""
+        """Yield all lines, oldest first."""
         if not self._path.exists():
             return
         with disk_errors(f"read {self._what}"), self._path.open("rb") as file:
@@ -106,7 +106,7 @@ class LineFile:
                     yield line
 
     def newest_first(self) -> Iterator[bytes]:
-        """Give all lines, newest first."""
+        """Yield all lines, newest first."""
         if not self._path.exists():
             return
         with disk_errors(f"read {self._what}"), opened(self._path, os.O_RDONLY) as fd:
@@ -120,7 +120,7 @@ class LineFile:
 
 
 def whole_size(fd: int, size: int) -> int:
-    """Find the end of the last whole line."""
+    """Return the end of the last whole line."""
     end = size
     while end:
         begin = max(0, end - _BLOCK)
@@ -132,7 +132,7 @@ def whole_size(fd: int, size: int) -> int:
 
 
 def backwards(fd: int, end: int) -> Iterator[tuple[int, bytes]]:
-    """Give the lines that end at or before `end`, last first, each with the offset of its beginning."""
+    """Yield the lines that end at or before `end`, last first, each with the offset of its beginning."""
     rest = b""
     while end:
         begin = max(0, end - _BLOCK)

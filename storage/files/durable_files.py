@@ -1,7 +1,7 @@
-"""Write to disk so that it is still there after a power cut: the one home of fsync for small files.
+"""Write small files so that they survive a power cut; fsync of small files is done here and nowhere else.
 
-Every method returns only when its effect is durable, and raises NoSpace or DiskFailed if it is not. Tests replace the
-four single steps (`write`, `sync`, `rename`, `unlink`) to stop at each of them.
+Every method returns when its effect is durable, and raises NoSpace or DiskFailed if it is not. Tests replace the four
+single steps (`write`, `sync`, `rename`, `unlink`) to stop at each of them.
 """
 
 import errno
@@ -22,14 +22,14 @@ _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 @contextmanager
 def disk_errors(what: str) -> Iterator[None]:
-    """Raise NoSpace or DiskFailed for an OSError; `what` completes "could not …" and names no person."""
+    """Raise NoSpace or DiskFailed for an OSError; `what` completes "could not …" and contains no personal data."""
     try:
         yield
     except OSError as error:
         reason = errno.errorcode.get(error.errno or 0, "unknown error")
         if error.errno in _FULL:
             raise NoSpace(f"could not {what}: the disk is full", "free some space on the data disk") from error
-        raise DiskFailed(f"could not {what}: {reason}", "look at the kernel log and the disk") from error
+        raise DiskFailed(f"could not {what}: {reason}", "check the kernel log and the disk") from error
 
 
 class Disk:
@@ -46,9 +46,9 @@ class Disk:
             raise
 
     def replace(self, path: Path, data: bytes) -> None:
-        """Put `data` in the place of the file, which holds the old or the new content at every moment.
+        """Replace the file by `data`; at every moment it has the old or the new content.
 
-        One writer at a time; a leftover `.NAME.part` of a crash is overwritten by the next call.
+        One writer at a time; the next call overwrites a `.NAME.part` that a crash left.
         """
         draft = path.with_name(f".{path.name}.part")
         with disk_errors("replace a file of the data directory"):
@@ -59,7 +59,7 @@ class Disk:
             self.sync_folder(path.parent)
 
     def overwrite(self, path: Path, data: bytes) -> None:
-        """Write `data` over the beginning of a file, in its own blocks; its modification time always grows."""
+        """Overwrite the beginning of a file in place; its modification time always grows."""
         with disk_errors("overwrite a file of the data directory"), opened(path, os.O_WRONLY) as fd:
             before = os.fstat(fd).st_mtime_ns
             self.write(fd, data, 0)
@@ -67,12 +67,12 @@ class Disk:
             _grow_time(fd, before)
 
     def settle(self, path: Path) -> None:
-        """Make what another process may have left unwritten in this file durable."""
+        """Make everything written to this file durable, also by other processes."""
         with disk_errors("write back a file of the data directory"), opened(path, os.O_WRONLY) as fd:
             self.sync(fd)
 
     def reserve(self, path: Path, size: int) -> None:
-        """Make sure the file exists and owns `size` bytes of disk, so that writing into it needs no free space."""
+        """Create the file if needed and allocate `size` bytes, so that writing into it needs no free space."""
         with disk_errors("reserve space in the data directory"), opened(path, os.O_WRONLY | os.O_CREAT) as fd:
             if os.fstat(fd).st_size < size:
                 os.posix_fallocate(fd, 0, size)
@@ -80,7 +80,7 @@ class Disk:
                 self.sync_folder(path.parent)
 
     def remove(self, path: Path) -> bool:
-        """Take the name away for good; return False if it was not there."""
+        """Remove a file durably; return False if it did not exist."""
         with disk_errors("remove a file of the data directory"):
             try:
                 self.unlink(path)
@@ -90,7 +90,7 @@ class Disk:
             return True
 
     def make_folder(self, path: Path) -> None:
-        """Make a private folder and those above it that are missing."""
+        """Create a private folder, and missing folders above it."""
         with disk_errors("make a folder of the data directory"):
             if path.is_dir():
                 return
@@ -115,21 +115,21 @@ class Disk:
         os.fsync(fd)
 
     def rename(self, old: Path, new: Path) -> None:
-        """Give a file another name, replacing what had it."""
+        """Rename a file, replacing one that has the name."""
         old.rename(new)
 
     def unlink(self, path: Path) -> None:
-        """Take a name away."""
+        """Unlink a file."""
         path.unlink()
 
 
 def make_apart(folder: Path) -> None:
-    """Make a folder whose files ext4 keeps in a region of the disk of their own; elsewhere just a folder.
+    """Create a folder whose files ext4 keeps in a separate region of the disk; on other file systems, just a folder.
 
-    ext4 puts a new file's inode beside its folder's, and there passes over every inode that was deleted in the last
-    minutes, one by one: where thousands were, making a file takes a millisecond instead of ten microseconds. A folder
-    below one with the flag T (chattr(1)) gets a region chosen by its name, so it is made under a random one. Raises
-    OSError.
+    ext4 puts the inode of a new file near its folder's, and checks one by one every inode there that was deleted in the
+    last minutes. Where thousands were deleted, creating a file takes a millisecond instead of ten microseconds. Below a
+    folder with the flag T (chattr(1)), a new folder gets a region chosen by its name, so it is created under a random
+    name. Raises OSError.
     """
     if folder.is_dir():
         return
@@ -138,21 +138,21 @@ def make_apart(folder: Path) -> None:
         flags = array("l", [0])
         fcntl.ioctl(fd, _GET_FLAGS, flags, True)
         fcntl.ioctl(fd, _SET_FLAGS, array("l", [flags[0] | _TOPDIR]))
-    for left in folder.parent.glob(f".{folder.name}-*"):  # by a crash between the two steps below
+    for left in folder.parent.glob(f".{folder.name}-*"):  # left by a crash between the two steps below
         with suppress(OSError):
             left.rmdir()
     draft = folder.with_name(f".{folder.name}-{os.urandom(8).hex()}")
     draft.mkdir(PRIVATE_FOLDER)
     try:
         draft.rename(folder)
-    except OSError:  # another process was quicker
+    except OSError:  # another process was faster
         with suppress(OSError):
             draft.rmdir()
         folder.mkdir(PRIVATE_FOLDER, exist_ok=True)
 
 
 def write_all(fd: int, data: bytes, offset: int) -> None:
-    """Write all of `data` at `offset`, however many calls the kernel makes of it."""
+    """Write all of `data` at `offset`, in as many calls as the kernel needs."""
     done = os.pwrite(fd, data, offset)
     while done < len(data):
         done += os.pwrite(fd, data[done:], offset + done)
@@ -160,7 +160,7 @@ def write_all(fd: int, data: bytes, offset: int) -> None:
 
 @contextmanager
 def alone(lock: Path, what: str) -> Iterator[None]:
-    """Keep other processes that ask for the same lock out; raises NoSpace, DiskFailed that name `what`."""
+    """Hold a lock against other processes; raises NoSpace, DiskFailed that name `what`."""
     with disk_errors(what):
         fd = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
@@ -172,7 +172,7 @@ def alone(lock: Path, what: str) -> Iterator[None]:
 
 @contextmanager
 def opened(path: Path, flags: int) -> Iterator[int]:
-    """Open a private file for a while; OSErrors pass as they are."""
+    """Open a private file; OSErrors are not translated."""
     fd = os.open(path, flags | os.O_CLOEXEC, PRIVATE_FILE)
     try:
         yield fd
@@ -181,7 +181,7 @@ def opened(path: Path, flags: int) -> Iterator[int]:
 
 
 def _grow_time(fd: int, before: int) -> None:
-    """Let two writes within one tick of the kernel's clock differ, because readers compare modification times."""
+    """Make the times of two writes within one tick of the kernel's clock differ, because readers compare them."""
     now = os.fstat(fd)
     if now.st_mtime_ns <= before:
         os.utime(fd, ns=(now.st_atime_ns, before + 1))

@@ -1,9 +1,9 @@
-"""Free space of a file system, and space that is owned ahead of need, so that erasing works when none is left.
+"""Free space of a file system, and space reserved in advance, so that erasing works on a full disk.
 
-Blocks are reserved behind the end of a file without changing its size (fallocate with FALLOC_FL_KEEP_SIZE). The ledger
-owns its next lines like that; the database cannot (SQLite cuts its files at every checkpoint), so a node owns an empty
-file with some blocks, which is given up when an erasure meets a full disk and made again when there is space. Where a
-file system cannot do that nothing is lost but the promise.
+Blocks are reserved beyond the end of a file without changing its size (fallocate with FALLOC_FL_KEEP_SIZE). The cut log
+reserves its next lines like that. The database cannot, because SQLite truncates its files at every checkpoint, so a
+node keeps an empty file with some blocks. It is given up when an erasure meets a full disk, and made again when there
+is space. If a file system cannot reserve blocks, erasing on a full disk is not guaranteed; nothing else changes.
 """
 
 import ctypes
@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 FILE_NAME = ".room"
-# The write-ahead log may have grown to 4 MB before SQLite brings it into the database, which may grow by as much; then
-# one erasure writes its request, the removal of rows with some thirty tokens each, and its receipt.
+# The write-ahead log may grow to 4 MB before SQLite moves it into the database, which may grow by as much. Then one
+# erasure writes its request, the removal of rows with about thirty tokens each, and its receipt.
 RESERVED = 16 << 20
-LEAST_SHARE = 16  # a file system too small for that gives a sixteenth
+LEAST_SHARE = 16  # a file system too small for that reserves a sixteenth
 _KEEP_SIZE = 1  # FALLOC_FL_KEEP_SIZE
 
 
@@ -28,40 +28,40 @@ def reserve(fd: int, offset: int, length: int) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Space:
-    """What a file system has, for a process without privileges."""
+    """Size and use of a file system, for a process without privileges."""
 
     free: int
     """Free bytes."""
     whole: int
-    """All bytes."""
+    """Total bytes."""
     free_files: int
-    """Files that can be made still."""
+    """Files that can still be created."""
     files: int
-    """All files it can have, 0 where it sets no limit."""
+    """Maximum number of files, 0 if there is no limit."""
 
     @classmethod
     def of(cls, folder: Path) -> "Space":
-        """Ask the file system of a folder; raises OSError."""
+        """Query the file system of a folder; raises OSError."""
         found = os.statvfs(folder)
         return cls(found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize, found.f_favail, found.f_files)
 
     def is_short(self, least: int, share: int) -> bool:
-        """Say whether less than `least` bytes are free; a small file system is short at one part in `share`."""
+        """Say whether less than `least` bytes are free, or on a small file system less than 1/`share`."""
         return self.free < min(least, self.whole // share)
 
     def is_short_of_files(self, least: int, share: int) -> bool:
-        """Say whether fewer than `least` files can be made, or one part in `share` of a small file system."""
+        """Say whether fewer than `least` files can be created, or on a small file system less than 1/`share`."""
         return self.files != 0 and self.free_files < min(least, self.files // share)
 
 
 class ReservedSpace:
-    """Space of a node that is given up when an erasure needs it."""
+    """Reserved space of a node, which is given up when an erasure needs it."""
 
     def __init__(self, data_dir: Path) -> None:
         self._path = data_dir / FILE_NAME
 
     def keep(self) -> bool:
-        """Own the space, or half of what is left if there is less; return False if nothing is owned afterwards."""
+        """Reserve the space, or half of what is left if there is less; return False if nothing is reserved."""
         try:
             space, owned = Space.of(self._path.parent), self._owned()
             size = min(RESERVED, space.whole // LEAST_SHARE, owned + space.free // 2)
@@ -76,7 +76,7 @@ class ReservedSpace:
             os.close(fd)
 
     def release(self) -> bool:
-        """Give the space up; return False if none was owned."""
+        """Release the space; return False if none was reserved."""
         try:
             owned = self._owned() > 0
             self._path.unlink()

@@ -1,1 +1,1 @@
-"""The journal: what the index must not lose, replayed into a database that is older or empty."""
+"""The journal: a second copy of rows that a lost index must not lose, replayed into an older or empty database."""

@@ -1,10 +1,10 @@
-"""Rewrite the journal without what no longer counts: rows written again since, deleted rows, erased keys.
+"""Rewrite the journal without what is out of date: rows written again since, deleted rows, erased keys.
 
-    done = await compact(journal, database)       False if it is not worth it, or something is half kept just now
+    done = await compact(journal, database)       False if it is not worth it, or a transaction is not committed yet
 
-What counts is copied as it is, still sealed, so nothing that was forgotten comes back. The new file is whole and
-durable before it takes the place of the old one, in a transaction in which nobody else writes journaled rows; a
-crash leaves either.
+Valid items are copied as they are, still sealed, so nothing that was forgotten comes back. The new file is complete and
+durable before it replaces the old one, in a transaction during which nobody else writes journaled rows. A crash leaves
+the old file or the new one.
 """
 
 import asyncio
@@ -20,13 +20,13 @@ from storage.files.durable_files import Disk
 from storage.journal.journal import TABLES, Item, Journal, advance, mark
 from storage.journal.journal_format import packed
 
-LEAST = 1 << 20  # bytes; a smaller file is read in a blink
-TIMES = 2  # as large as what counts: less than half of it does
+LEAST = 1 << 20  # bytes; a smaller file is not worth it
+TIMES = 2  # compact when the file is this many times as large as its valid items
 _ROW = 700  # bytes of a line beside the values of a row: names of columns, ids, times, all of it in base64
 
 
 async def compact(journal: Journal, database: Database) -> bool:
-    """Rewrite the journal if most of it is out of date; if StorageError is raised the old one stays."""
+    """Rewrite the journal if most of it is out of date; if StorageError is raised, the old file stays."""
     if journal.size < LEAST:
         return False
     async with database.reading() as connection:
@@ -39,17 +39,17 @@ async def compact(journal: Journal, database: Database) -> bool:
         async with database.writing() as connection:
             whole = await advance(connection, 0) == await asyncio.to_thread(lambda: journal.newest)
             whole = whole and journal.place() == old  # another process may have rewritten it from the database
-            if whole:  # no line is there whose transaction has not committed
+            if whole:  # the transactions of all lines have committed
                 await asyncio.to_thread(journal.swap, draft, number)
         return whole
     except SealBroken:
-        return False  # `recorder verify` names it; nothing is thrown away beside a damaged line
+        return False  # `recorder verify` reports it; beside a damaged line nothing is thrown away
     finally:
         await asyncio.to_thread(Disk().remove, draft)
 
 
 def standing(journal: Journal, number: int) -> Iterator[bytes]:
-    """Give the lines up to a number with the items that count, as they were written; raises SealBroken."""
+    """Yield the lines up to a number with only their valid items, as they were sealed; raises SealBroken."""
     kept = _kept(journal, number)
     if not kept:
         yield journal.bare(number)
@@ -67,7 +67,7 @@ def standing(journal: Journal, number: int) -> Iterator[bytes]:
 
 
 def _kept(journal: Journal, number: int) -> set[int]:
-    """Return the places, counted through the whole file, of the items that still say something."""
+    """Return the positions, counted through the whole file, of the items that are still valid."""
     known = {table.name for table in TABLES}
     rows: dict[tuple[str, tuple[object, ...]], int] = {}
     others: set[int] = set()
@@ -77,7 +77,7 @@ def _kept(journal: Journal, number: int) -> set[int]:
             break
         for _, item in journal.boxes(line):
             if item is not None and item.table not in known:
-                others.add(place)  # of a later version
+                others.add(place)  # written by a later version
             elif item is not None and item.put is not None:
                 rows[item.table, item.key] = place
             elif item is not None and not _take_away(rows, item):
@@ -87,7 +87,7 @@ def _kept(journal: Journal, number: int) -> set[int]:
 
 
 def _take_away(rows: dict[tuple[str, tuple[object, ...]], int], item: Item) -> bool:
-    """Leave out rows that go; False if only their values tell which, so that the item has to stay."""
+    """Drop rows that an item deletes; return False if the item must stay because it names them by other columns."""
     if not item.drop:
         for key in [key for key in rows if key[0] == item.table]:
             del rows[key]

@@ -1,12 +1,12 @@
 """Remember from which day on the index may lack recordings, until all of them are in it again.
 
     await measure(gap, journal, database, vault, now)     when a database is opened, before anything is written to it
-    customer.gap.first()                                  the day, None: only those that ended a moment ago
-    customer.gap.close()                                  all were looked at, and what was missing is indexed
+    customer.gap.first()                                  the day; None if a start finds all missing calls by itself
+    customer.gap.close()                                  all recordings were checked, and missing calls are indexed
 
-An index that was lost, or comes from a backup, or was away for days is filled up behind the running service, which may
-take hours. Calls of today are written to it meanwhile, so by its newest one nobody could tell after a crash that older
-ones are still missing. The day stands in `customers/NAME/index.gap`; no file is the rule.
+An index that was lost, restored from a backup or unreachable for days is filled up while the service runs, which may
+take hours. Today's calls are written to it meanwhile, so after a crash its newest call would not show that older ones
+are still missing. The day is stored in `customers/NAME/index.gap`; normally there is no such file.
 """
 
 import asyncio
@@ -27,7 +27,8 @@ from storage.vault.vault import Vault
 
 FILE_NAME = "index.gap"
 LOOK_BACK_DAYS = 3
-"""Days before the last one whose recordings are looked for at every start: a call of a day, a database away for two."""
+"""Every start checks recordings of so many days before the newest indexed one: a call may take a day, and a database
+may be away for two."""
 ALL = 0  # the first of all days
 
 
@@ -36,7 +37,7 @@ class Gap:
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / FILE_NAME
-        self._first: int | None = None  # where the disk did not take it
+        self._first: int | None = None  # kept here because the disk may have refused it
 
     def first(self) -> int | None:
         """Return the day, as days since 1970-01-01; None if a start finds all missing calls by itself."""
@@ -45,7 +46,7 @@ class Gap:
         return min([*known, *([] if self._first is None else [self._first])], default=None)
 
     def widen(self, first: int) -> None:
-        """Note that all recordings from this day on must be checked; on a full disk the note is lost in a crash."""
+        """Note that all recordings from this day on must be checked; if the disk is full, a crash loses the note."""
         known = self.first()
         if known is not None and known <= first:
             return
@@ -54,20 +55,20 @@ class Gap:
             Disk().replace(self._path, b"%d\n" % first)
 
     def close(self) -> None:
-        """Note that the index has them all; raises DiskFailed."""
+        """Note that the index has all recordings; raises DiskFailed."""
         self._first = None
-        if self._path.exists():  # a disk that is read-only refuses even to remove what is not there
+        if self._path.exists():  # a read-only disk refuses to remove even a file that does not exist
             Disk().remove(self._path)
 
 
 async def measure(gap: Gap, journal: Journal, database: Database, vault: Vault, now: datetime) -> None:
-    """Find out whether the index lacks more than a start looks for anyway: it was lost, is older, or was long away."""
+    """Widen the gap if the index lacks more than every start checks: it was lost, is older, or was away for long."""
     async with database.reading() as connection:
         newest, mine = await connection.scalar(sa.select(sa.func.max(days.c.day))), await mark(connection)
-    older = await asyncio.to_thread(lambda: journal.newest) > mine + 1  # a crash leaves one line at most
+    older = await asyncio.to_thread(lambda: journal.newest) > mine + 1  # a crash leaves the database one line behind
     if older or newest is None:
         first = ALL
-    elif newest < day_of(now) - LOOK_BACK_DAYS:  # else a start finds what is missing, however many calls came since
+    elif newest < day_of(now) - LOOK_BACK_DAYS:  # otherwise every start finds what is missing
         first = max(ALL, newest - LOOK_BACK_DAYS)
         if not await _lacks(database, vault, first):  # there were no calls
             return
@@ -78,7 +79,7 @@ async def measure(gap: Gap, journal: Journal, database: Database, vault: Vault, 
 
 
 async def _lacks(database: Database, vault: Vault, first: int) -> bool:
-    """Tell whether there are recordings from a day on that the index does not have."""
+    """Say whether there are recordings from this day on that the index does not have."""
     stored = await asyncio.to_thread(lambda: {ref.leaf for ref in vault.since(first)})
     async with database.reading() as connection:
         known = await connection.scalars(sa.select(calls.c.leaf).where(calls.c.leaf >= first << DAY_SHIFT))

@@ -1,18 +1,18 @@
-"""The journal: what exists nowhere but in the database, written beside it, so that a lost database loses none of it.
+"""The journal: a second copy, beside the database, of rows that exist nowhere else, so that a lost database loses none.
 
 Holds, corrections, attachments, retention rules, waivers, requests and receipts, column sets, directory users: each
 transaction that changes one of them appends a line to `customers/NAME/papers.journal` before it commits
-(docs/formats/journal.md). A database that comes up without any of them gets them back from there.
+(docs/formats/journal.md). A database that starts without them gets them back from there.
 
     items = await journal.taken(connection, table, where)        rows as they are now in this transaction
     await journal.write([*dropped, *items])                      raises NoSpace, DiskFailed: then nothing is committed
     await replay.settle(journal, database)                       when the database is opened, before it is served
-    await compaction.compact(journal, database)                  by and by: leaves out what counts no more
+    await compaction.compact(journal, database)                  now and then: removes items that are out of date
 
-A row is sealed under the leaf that its own secrets are sealed under, so forgetting a call forgets its lines too. Lines
-have numbers, and the transaction that a line belongs to notes its number in the database (table `journal_mark`): so a
-database that is older than its journal is known by one look, and a line whose transaction never committed by the next
-one of the same number.
+A row is sealed under the leaf that its own secrets are sealed under, so forgetting a call also forgets its lines.
+Lines are numbered, and each transaction stores the number of its line in the database (table `journal_mark`). One
+look at the two numbers therefore shows whether the database is older than its journal. A line whose transaction never
+committed is recognised by the next line, which has the same number.
 """
 
 import asyncio
@@ -53,9 +53,9 @@ from storage.keys import sealing
 from storage.keys.key_tree import LAST_LEAF
 
 FILE_NAME = "papers.journal"
-BEGUN = f".{FILE_NAME}.begun"  # drafts: of a journal rewritten from the database, and of a compacted one
-COMPACTED = f".{FILE_NAME}.part"
-RESERVE = 128 << 10  # bytes owned beyond the end: an erasure must be filed and signed for on a full disk
+BEGUN = f".{FILE_NAME}.begun"  # draft of a journal rewritten from the database
+COMPACTED = f".{FILE_NAME}.part"  # draft of a compacted journal
+RESERVE = 128 << 10  # bytes of disk reserved beyond the end: an erasure must be recorded on a full disk
 TABLES = (
     holds,
     annotations,
@@ -79,20 +79,20 @@ State = dict[str, dict[tuple[Any, ...], dict[str, Any]]]
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One row that was written, or rows that were taken away."""
+    """One row that was written, or rows that were deleted."""
 
     leaf: int
-    """What it is sealed under; LAST_LEAF for what is to be known for ever."""
+    """Leaf it is sealed under; LAST_LEAF for what is never forgotten."""
     table: str
     """Name of the table."""
     put: Mapping[str, Any] | None
-    """The row, None if this takes rows away."""
+    """The row, None if this deletes rows."""
     drop: Mapping[str, Any]
-    """Values of the rows that go, {} for all rows of the table."""
+    """Column values of the rows to delete, {} for all rows of the table."""
 
     @property
     def key(self) -> tuple[Any, ...]:
-        """Primary key of the row."""
+        """Return the primary key of the row."""
         row = self.put or {}
         return tuple(row[column.name] for column in metadata.tables[self.table].primary_key)
 
@@ -110,51 +110,51 @@ class Journal:
 
     @property
     def exists(self) -> bool:
-        """Say whether anything was ever written down."""
+        """Say whether the journal has any line."""
         return next(self._file.lines(), None) is not None
 
     @property
     def replayed(self) -> bool:
-        """Say whether the database was found to be older than the journal: other things in it may be too."""
+        """Say whether the database was older than the journal; other tables may then be older too."""
         return self._replayed
 
     def note_replay(self, known: int, newest: int) -> None:
-        """Note that a database which has the lines up to `known` gets those up to `newest`."""
-        self._replayed = newest > known + 1  # a crash leaves one line at most
+        """Note that a database with the lines up to `known` is brought up to line `newest`."""
+        self._replayed = newest > known + 1  # a crash leaves the database one line behind at most
 
     @property
     def size(self) -> int:
-        """Bytes of the file."""
+        """Return the bytes of the file."""
         return self._file.size
 
     @property
     def newest(self) -> int:
-        """Number of the newest line, 0 if there is none."""
+        """Return the number of the newest line, 0 if there is none."""
         head = Head.of(self._file.last(HEAD_BYTES) or b"")
         if head is not None and head.number:
             return head.number
         return max((found.number for line in self._file.lines() if (found := Head.of(line))), default=0)
 
     def prepare(self) -> None:
-        """Own the space that the next erasure needs."""
+        """Reserve the disk space that the next erasure needs."""
         self._file.prepare()
 
     def begin(self, items: Sequence[Item], number: int = 0) -> None:
-        """Write down all that counts: all of it is there afterwards, or nothing. Nobody else may write meanwhile."""
+        """Replace the journal by these items, all or nothing. Nobody else may write meanwhile."""
         parts = list(batches(items, BATCH))
         draft = self._path.with_name(BEGUN)
         self.draft(draft, (self._line(part, number, base=True) for part in parts) if parts else [self.bare(number)])
         self.swap(draft, number)
 
     def bare(self, number: int) -> bytes:
-        """Return the line of a file in which nothing counts: the next one has the number after this."""
+        """Return the line of an empty journal; the next line gets the number after `number`."""
         return self._line((), number, base=True)
 
     async def write(self, items: Sequence[Item]) -> None:
-        """Append a line durably; all of it counts, or nothing. Items whose leaf is forgotten are left out.
+        """Append a line durably, all or nothing. Items whose leaf is forgotten are left out.
 
-        To be called in the transaction that the items belong to, which has the line once it commits; if it fails the
-        line is taken back.
+        Call it in the transaction that the items belong to. The line becomes valid when the transaction commits; if
+        the transaction fails, the line is taken back.
         """
         if not items:
             return
@@ -166,18 +166,18 @@ class Journal:
         written = asyncio.ensure_future(asyncio.to_thread(self._write, items, number))
 
         async def undo() -> None:
-            line = await written  # also of a task that was cancelled: the thread goes on to its end
+            line = await written  # even if the task was cancelled: the thread still writes the line
             await asyncio.to_thread(self._file.take_back, line)
 
         unless_committed(undo)
         await asyncio.shield(written)
 
     async def keep(self, connection: AsyncConnection, table: sa.Table, *where: sa.ColumnElement[bool]) -> None:
-        """Write down rows as they are now in this transaction."""
+        """Append rows as they are now in this transaction."""
         await self.write(await taken(connection, table, *where))
 
     def read(self) -> State:
-        """Follow the journal from its beginning: the rows that count now, without those whose leaf is forgotten."""
+        """Read the whole journal; return the rows that are valid now, without those whose leaf is forgotten."""
         state: State = {table.name: {} for table in TABLES}
         for _, line in self.lines():
             for item in self.items(line):
@@ -185,7 +185,7 @@ class Journal:
         return state
 
     def since(self, number: int) -> list[Item] | None:
-        """Return the items of later lines, oldest first; None if not all of those are in the file any more."""
+        """Return the items of later lines, oldest first; None if some of those lines were compacted away."""
         found: list[Item] = []
         for head, line in self.lines():
             if head.number > number:
@@ -195,7 +195,7 @@ class Journal:
         return found
 
     def lines(self) -> Iterator[tuple[Head, bytes]]:
-        """Give the lines whose transactions were committed, as far as later ones tell; raises SealBroken."""
+        """Yield the lines whose transactions committed, as far as later lines tell; raises SealBroken."""
         heads = [Head.of(line) for line in self._file.lines()]
         for line, head, counts in zip(self._file.lines(), heads, counting(heads), strict=False):
             if counts and head is None:
@@ -204,13 +204,13 @@ class Journal:
                 yield head, line
 
     def items(self, line: bytes) -> Iterator[Item]:
-        """Open the items of a line, without those whose leaf is forgotten; raises SealBroken."""
+        """Yield the items of a line, without those whose leaf is forgotten; raises SealBroken."""
         for _, item in self.boxes(line):
             if item is not None:
                 yield item
 
     def boxes(self, line: bytes) -> Iterator[tuple[tuple[int, int, bytes], Item | None]]:
-        """Give number, leaf and sealed value of each item of a line, and the item, None if its leaf is forgotten."""
+        """Yield number, leaf and sealed value of each item of a line, and the item, None if its leaf is forgotten."""
         head, boxes = boxes_of(line)
         for number, leaf, box in boxes:
             if not self._keys.keeps(leaf):
@@ -220,22 +220,22 @@ class Journal:
             yield (number, leaf, box), Item(leaf, str(told["table"]), told.get("put"), told.get("drop") or {})
 
     def leaves(self) -> Iterator[int]:
-        """Give all leaves that were ever sealed under, which stand in the clear; damaged lines are passed over."""
+        """Yield every leaf that items are sealed under (leaves are in the clear); skip damaged lines."""
         for line in self._file.lines():
             with suppress(SealBroken):
                 yield from (leaf for _, leaf, _ in boxes_of(line)[1] if leaf != LAST_LEAF)
 
     def counts(self, item: Item) -> bool:
-        """Say whether an item was not forgotten."""
+        """Say whether the leaf of an item is not forgotten."""
         return self._keys.keeps(item.leaf)
 
     @property
     def compacted(self) -> Path:
-        """Name the draft of a compaction; a journal rewritten from the database has another one."""
+        """Return the path of the draft of a compaction."""
         return self._path.with_name(COMPACTED)
 
     def place(self) -> tuple[int, int] | None:
-        """Tell this file from one that was put in its place, None if there is none."""
+        """Return what identifies this file, to detect that another was put in its place; None if there is none."""
         try:
             found = self._path.stat()
         except FileNotFoundError:
@@ -243,7 +243,7 @@ class Journal:
         return found.st_dev, found.st_ino
 
     def draft(self, draft: Path, lines: Iterable[bytes]) -> None:
-        """Write lines beside the journal, durably, to be put in its place by `swap`."""
+        """Write lines to a draft beside the journal, durably; `swap` puts it in place."""
         disk, at = Disk(), 0
         disk.remove(draft)
         with disk_errors("write the journal"), opened(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC) as fd:
@@ -253,7 +253,7 @@ class Journal:
             disk.sync(fd)
 
     def swap(self, draft: Path, number: int) -> None:
-        """Put a draft in place, with what was written since line `number`. Nobody else may write meanwhile."""
+        """Put a draft in place, with the lines after `number` added. Nobody else may write meanwhile."""
         disk, file = Disk(), LineFile(draft, "the journal", RESERVE)
         for line in self._file.lines():
             head = Head.of(line)
@@ -284,22 +284,22 @@ class Journal:
 
 @dataclass(frozen=True, slots=True)
 class JournaledDatabase:
-    """A database whose rows are written down in the journal too."""
+    """A database whose rows are also written to the journal."""
 
     database: Database
-    """Their rows."""
+    """The database with the rows."""
     keys: sealing.DeletableKeys
-    """What seals them."""
+    """The keys that seal them."""
     journal: Journal
-    """Where they are written a second time."""
+    """The journal that holds the second copy."""
     now: Callable[[], datetime]
     """The wall clock."""
     random: Callable[[int], bytes] = os.urandom
-    """Random bytes, for ids."""
+    """Source of random bytes, for ids."""
 
 
 class JournaledRows:
-    """Rows of one kind that exist nowhere but in the database, and are therefore journaled."""
+    """Rows of one kind that exist only in the database, and are therefore journaled."""
 
     def __init__(self, store: JournaledDatabase) -> None:
         self._database = store.database
@@ -312,7 +312,7 @@ class JournaledRows:
 async def taken(
     connection: AsyncConnection, table: sa.Table, *where: sa.ColumnElement[bool], leaf: int | None = None
 ) -> list[Item]:
-    """Take rows as they are now in this transaction, each under its own leaf, or all under the one given."""
+    """Return rows as they are now in this transaction, each under its own leaf, or all under the one given."""
     found = []
     for record in await connection.execute(sa.select(table).where(*where)):
         row = dict(record._mapping)
@@ -323,14 +323,14 @@ async def taken(
 
 
 async def request(connection: AsyncConnection, id: str) -> list[Item]:
-    """Take a request for erasure with its calls, all of it under the request's own leaf."""
+    """Return a request for erasure with its calls, all under the request's own leaf."""
     head = await taken(connection, erasures, erasures.c.id == id)
     under = head[0].leaf if head else LAST_LEAF
     return [*head, *await taken(connection, erasure_calls, erasure_calls.c.erasure == id, leaf=under)]
 
 
 def dropped(table: sa.Table, leaf: int = LAST_LEAF, **values: Any) -> Item:
-    """Say that rows with these values are gone, or all rows of the table."""
+    """Return the item that deletes rows with these values, or all rows of the table."""
     return Item(leaf, table.name, None, values)
 
 
@@ -340,13 +340,13 @@ async def mark(connection: AsyncConnection) -> int:
 
 
 async def set_mark(connection: AsyncConnection, number: int) -> None:
-    """Note that the database has all lines up to this one."""
+    """Store that the database has all lines up to this one."""
     await connection.execute(journal_mark.delete())
     await connection.execute(journal_mark.insert(), {"id": 1, "line": number})
 
 
 async def advance(connection: AsyncConnection, by: int = 1) -> int:
-    """Return the number of this transaction's line; other transactions that want one wait until this one has ended."""
+    """Return the number of this transaction's line; other transactions that need one wait until this one ends."""
     change = journal_mark.update().values(line=journal_mark.c.line + by).returning(journal_mark.c.line)
     number = await connection.scalar(change)
     if number is None:
@@ -355,10 +355,10 @@ async def advance(connection: AsyncConnection, by: int = 1) -> int:
 
 
 def apply(state: State, item: Item) -> None:
-    """Do with rows what an item says."""
+    """Apply an item to the rows."""
     table = state.get(item.table)
     if table is None:
-        return  # of a later version
+        return  # written by a later version
     if item.put is not None:
         table[item.key] = dict(item.put)
         return
@@ -368,10 +368,10 @@ def apply(state: State, item: Item) -> None:
 
 
 def plain(value: Any) -> Any:
-    """Write a value of a row as JSON has it."""
+    """Return a value of a row in a form that JSON can hold."""
     return {_BYTES: base64.b64encode(value).decode()} if isinstance(value, bytes | memoryview) else value
 
 
 def value_of(value: Any) -> Any:
-    """Read what `plain` wrote."""
+    """Return the value that `plain` converted."""
     return base64.b64decode(value[_BYTES]) if isinstance(value, dict) else value

@@ -1,7 +1,7 @@
-"""A line of the journal as bytes (docs/formats/journal.md): what it says in the clear, and its sealed items.
+"""A line of the journal as bytes (docs/formats/journal.md): its head in the clear, and its sealed items.
 
-Lines stand in an order that their numbers tell, and an item is bound to its line's number: whoever changes a number or
-the order, or takes a line out of the middle, makes a file that is refused.
+Lines are in the order of their numbers, and an item is bound to its line's number. A file in which somebody changed a
+number or the order, or removed a line from the middle, is refused.
 """
 
 import base64
@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from storage.errors import SealBroken
 from storage.json_bytes import ascii_json
 
-HEAD_BYTES = 128  # of a line, which its number is in
-BOUND = 2  # the version whose items are bound to number and customer; those before were bound to the id alone
+HEAD_BYTES = 128  # bytes at the beginning of a line that hold its number
+BOUND = 2  # first version that binds items to number and customer; version 1 binds them to the id alone
 _HEAD = re.compile(rb'\{"id":"([0-9a-f]+)"(,"v":2)?(?:,"n":(\d{1,18}))?(,"base":true)?(?:,"of":(\d{1,18}))?,"items":')
 
 Box = tuple[int, int, bytes]
@@ -23,22 +23,22 @@ Box = tuple[int, int, bytes]
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """What a line says of itself in the clear."""
+    """The part of a line that is in the clear."""
 
     id: str
-    """What its items are bound to."""
+    """Random id that the items are bound to."""
     number: int
-    """Number of the line; 0 in files of before lines had numbers."""
+    """Number of the line; 0 in files from before lines had numbers."""
     base: bool
-    """It is part of what counted when that number was reached; what came before is not in the file any more."""
+    """The line is part of the state at that number; earlier lines are not in the file any more."""
     version: int
     """2, or 1 for a line whose number is not authenticated."""
     origin: int
-    """Number of the line that the items were sealed for, another one than `number` if they were copied into a base."""
+    """Number of the line that the items were sealed for; differs from `number` if they were copied into a base."""
 
     @classmethod
     def of(cls, line: bytes) -> "Head | None":
-        """Read the beginning of a line; None if it is damaged."""
+        """Parse the beginning of a line; return None if it is damaged."""
         found = _HEAD.match(line)
         if found is None:
             return None
@@ -48,20 +48,20 @@ class Head:
 
     @classmethod
     def new(cls, id: str, number: int, *, base: bool = False) -> "Head":
-        """Return the head of a line that is written now."""
+        """Return the head of a new line."""
         return cls(id, number, base, BOUND, number)
 
     def context(self, place: int, customer: str) -> str:
-        """Say what an item of this line is bound to."""
+        """Return the context that an item of this line is bound to."""
         return f"{self.id}.{place}" if self.version < BOUND else f"{self.id}.{place}.{self.origin}.{customer}"
 
     def copied(self, number: int) -> "Head":
-        """Return the head of a base that has items of this line."""
+        """Return the head of a base line that holds items of this line."""
         return Head(self.id, number, True, self.version, self.origin)
 
 
 def packed(head: Head, boxes: Iterable[Box]) -> bytes:
-    """Lay out a line from its head and number, leaf and sealed value of its items."""
+    """Serialise a line from its head and the number, leaf and sealed value of each item."""
     bound = head.version >= BOUND
     told = {
         "id": head.id,
@@ -75,7 +75,7 @@ def packed(head: Head, boxes: Iterable[Box]) -> bytes:
 
 
 def boxes_of(line: bytes) -> tuple[Head, list[Box]]:
-    """Read the head and the items of a line; raises SealBroken."""
+    """Parse the head and the items of a line; raises SealBroken."""
     head = Head.of(line)
     try:
         if head is None:
@@ -87,9 +87,9 @@ def boxes_of(line: bytes) -> tuple[Head, list[Box]]:
 
 
 def counting(heads: Sequence[Head | None]) -> list[bool]:
-    """Say which lines count: a number that comes again was given up by the transaction that had it before.
+    """Say for each line whether it counts: if a number is used again, its earlier transaction did not commit.
 
-    Raises SealBroken where lines are missing, stand in another order, or one stands there twice.
+    Raises SealBroken if lines are missing, out of order or repeated.
     """
     _expect_order(heads)
     counts, least = list[bool](), None
@@ -102,7 +102,7 @@ def counting(heads: Sequence[Head | None]) -> list[bool]:
 
 
 def _expect_order(heads: Sequence[Head | None]) -> None:
-    """Check the order of lines of this version; lines of earlier versions carry nothing to check it by."""
+    """Check the order of lines of this version; lines of version 1 contain nothing to check it by."""
     seen = set[tuple[str, int]]()
     before: Head | None = _START
     for head in heads:
@@ -114,9 +114,9 @@ def _expect_order(heads: Sequence[Head | None]) -> None:
 
 
 def _follows(head: Head, before: Head | None) -> bool:
-    """Say whether a line may stand behind another: its number is the next one, or one that was given up."""
+    """Say whether a line may follow another: its number is the next one, or one whose transaction did not commit."""
     if before is None:
-        return True  # a damaged line tells nothing, and is refused when it is opened
+        return True  # nothing is known of a damaged line; it is refused when it is opened
     if head.base:
         beside = before is _START or (before.base and before.number == head.number)
         return beside and before.origin <= head.origin <= head.number

@@ -1,13 +1,13 @@
-"""Bring a database up to its journal before it is served: a lost one, an older one, or one that missed a line.
+"""Bring a database up to date with its journal before it is served: a lost one, an older one, or one a line behind.
 
-    await give_back(journal, database)            a lost one gets its rows back; returns how many
+    await give_back(journal, database)            restores the rows of a lost database; returns how many
     late = await behind(journal, database)
-    await settle(journal, database)               all of it; returns the rows that a lost one got
+    await settle(journal, database)               does everything; returns the rows that a lost database got back
     odd = await differences(journal, database)    for `recorder verify`
 
-Both have a number: the journal that of its newest line, the database that of the newest line it has (`journal.mark`).
-If they are the same nothing else is looked at. A database that is behind gets the later lines; all of what counts, if
-some of those were left out of the file since. A journal that is behind is written anew from the database.
+The journal has the number of its newest line, the database that of the newest line it contains (`journal.mark`). If
+they are equal, nothing else is read. A database that is behind gets the later lines, or all valid rows if some of
+those lines were compacted away. A journal that is behind is rewritten from the database.
 """
 
 import asyncio
@@ -48,13 +48,13 @@ from storage.journal.journal import (
     value_of,
 )
 
-_OWN_LEAF = (holds, annotations, attachments, retention_rules, waivers, users, column_sets)  # gone when it is cut
-_RETENTION = "retention"  # erasures whose rows are in the database alone until they are done
+_OWN_LEAF = (holds, annotations, attachments, retention_rules, waivers, users, column_sets)  # rows with their own leaf
+_RETENTION = "retention"  # cause of erasures whose rows are only in the database until they are done
 _DONE = "done"
 
 
 async def give_back(journal: Journal, database: Database) -> int:
-    """Give a database that has no journaled row all of them back; returns how many it got."""
+    """Restore all journaled rows if the database has none; return how many."""
     async with database.reading() as connection:
         if not await _blank(connection):
             return 0
@@ -62,7 +62,7 @@ async def give_back(journal: Journal, database: Database) -> int:
 
 
 async def behind(journal: Journal, database: Database) -> bool:
-    """Say whether the journal has lines that the database has not."""
+    """Say whether the journal has lines that the database does not have."""
     async with database.reading() as connection:
         if await mark(connection) >= await asyncio.to_thread(lambda: journal.newest):
             return False
@@ -71,12 +71,12 @@ async def behind(journal: Journal, database: Database) -> bool:
 
 
 async def settle(journal: Journal, database: Database) -> int:
-    """Bring the two to the same state; returns the rows that a lost database got back. Raises SealBroken."""
+    """Bring both to the same state; return the rows that a lost database got back. Raises SealBroken."""
     try:
         return await _settle(journal, database)
     except SealBroken:
-        hint = "bring back both from one backup; without the journal the database goes on as it is"
-        raise SealBroken("the journal that the database lacks is damaged, or another customer's", hint) from None
+        hint = "restore both from one backup; if you remove the journal, the database is served as it is"
+        raise SealBroken("the journal that the database needs is damaged, or another customer's", hint) from None
 
 
 async def _settle(journal: Journal, database: Database) -> int:
@@ -93,16 +93,16 @@ async def _settle(journal: Journal, database: Database) -> int:
         if not begun or newest < mine:
             await asyncio.to_thread(journal.begin, await _everything(connection), mine)
         elif newest > mine:
-            with suppress(IntegrityError):  # a forged line that fits no database must not keep the service down
+            with suppress(IntegrityError):  # a forged line that fits no database must not prevent the start
                 async with connection.begin_nested():
                     await _catch_up(connection, journal, mine, newest)
         return 0
 
 
 async def differences(journal: Journal, database: Database) -> dict[str, int]:
-    """Compare journal and database: table → rows that only one of both has, or has otherwise; {} if all is well.
+    """Compare journal and database; return table → number of rows that differ or exist in one only, {} if none.
 
-    Requests under way are left out: retention's are in the database alone until they are done.
+    Erasures are left out: those of retention are only in the database until they are done.
     """
     found: dict[str, int] = {}
     told = await asyncio.to_thread(journal.read)
@@ -118,7 +118,7 @@ async def differences(journal: Journal, database: Database) -> dict[str, int]:
 
 
 async def _places(connection: AsyncConnection, journal: Journal) -> tuple[bool, int, int]:
-    """Say whether the database has no journaled row, and how far it and the journal are."""
+    """Return whether the database has no journaled row, and the newest lines of database and journal."""
     return await _blank(connection), await mark(connection), await asyncio.to_thread(lambda: journal.newest)
 
 
@@ -134,7 +134,7 @@ async def _give_all_back(connection: AsyncConnection, journal: Journal, newest: 
 
 
 async def _catch_up(connection: AsyncConnection, journal: Journal, mine: int, newest: int) -> None:
-    """Bring an older database to what the journal says."""
+    """Bring an older database up to date with the journal."""
     journal.note_replay(mine, newest)
     await _forget_dead(connection, journal)
     items = await asyncio.to_thread(journal.since, mine)
@@ -151,7 +151,7 @@ async def _catch_up(connection: AsyncConnection, journal: Journal, mine: int, ne
 
 
 async def _forget_dead(connection: AsyncConnection, journal: Journal) -> None:
-    """Take rows away whose key was cut since: no line of the journal tells of them any more."""
+    """Delete rows whose key was cut since; the journal has no line about them any more."""
     for table in _OWN_LEAF:
         (key,) = table.primary_key
         rows = await connection.execute(sa.select(key, table.c.leaf))
@@ -165,7 +165,7 @@ async def _all_rows(connection: AsyncConnection) -> State:
 
 
 async def _touched(connection: AsyncConnection, items: Sequence[Item]) -> State:
-    """Return the rows of the database that items are about, as they are."""
+    """Return the rows of the database that the items concern, as they are."""
     before: State = {}
     for name in {item.table for item in items} & {table.name for table in TABLES}:
         table, mine = metadata.tables[name], [item for item in items if item.table == name]
@@ -179,7 +179,7 @@ async def _touched(connection: AsyncConnection, items: Sequence[Item]) -> State:
 
 
 def _spare_retention(before: State, after: State) -> None:
-    """Leave erasures of retention that are under way, with their calls, to the database."""
+    """Keep running erasures of retention, with their calls, as they are in the database."""
     going = {
         key[0]: row
         for key, row in before[erasures.name].items()
@@ -191,7 +191,7 @@ def _spare_retention(before: State, after: State) -> None:
 
 
 def _changes(before: State, after: State) -> State:
-    """Return the rows that have to change, {} for those that go."""
+    """Return the rows that have to change, {} for rows to delete."""
     found: State = {}
     for name in after:
         gone: dict[tuple[Any, ...], dict[str, Any]] = {key: {} for key in before[name] if key not in after[name]}
@@ -200,13 +200,13 @@ def _changes(before: State, after: State) -> State:
 
 
 async def _carry_out(connection: AsyncConnection, changes: State) -> None:
-    """Make rows what they should be, {} for those that should not be."""
+    """Write the rows given, and delete those given as {}."""
     for name, found in changes.items():
         table = metadata.tables[name]
         for part in batches(list(found)):
             await connection.execute(table.delete().where(_among(table, part)))
     ended = [row["id"] for row in changes.get(erasures.name, {}).values() if row and row["state"] == _DONE]
-    for part in batches(ended):  # they are in its receipt
+    for part in batches(ended):  # the calls of a finished erasure are in its receipt
         await connection.execute(erasure_calls.delete().where(erasure_calls.c.erasure.in_(part)))
     for name, found in changes.items():
         rows = [{column: value_of(value) for column, value in row.items()} for row in found.values() if row]
@@ -219,7 +219,7 @@ async def _carry_out(connection: AsyncConnection, changes: State) -> None:
 
 
 async def _everything(connection: AsyncConnection) -> list[Item]:
-    """Take all rows, for a journal that lacks them."""
+    """Return all rows as items, for a journal that lacks them."""
     items: list[Item] = []
     for table in TABLES:
         if table is not erasure_calls:
@@ -230,7 +230,7 @@ async def _everything(connection: AsyncConnection) -> list[Item]:
 
 
 def _among(table: sa.Table, keys: Sequence[tuple[Any, ...]]) -> sa.ColumnElement[bool]:
-    """Say whether a row has one of these primary keys."""
+    """Return the condition that a row has one of these primary keys."""
     columns = list(table.primary_key)
     if len(columns) == 1:
         return columns[0].in_([key[0] for key in keys])

@@ -1,12 +1,12 @@
-"""Encrypt a file as age does (age-encryption.org/v1), piece by piece, to a recipient or with a passphrase.
+"""Encrypt a file as age does (age-encryption.org/v1), in pieces, to a recipient or with a passphrase.
 
     recipient = parse("age1…")                     raises BadRecipient
     with Encrypter(put, recipient=…) as file:      or passphrase=…
-        file.write(data)                           any length; what `put` gets is the age file
+        file.write(data)                           any length; `put` gets the age file in pieces
         file.close()
 
-`age -d FILE` opens it. A file of hours of sound fits into no memory, so nothing here holds more than one chunk; the
-bindings that exist take the file of a passphrase as a whole (docs/decisions/0012-own-writer-for-age-files.md).
+`age -d FILE` decrypts it. A file with hours of audio does not fit into memory, so at most one chunk is held here; the
+existing bindings take a whole file if it has a passphrase (docs/decisions/0012-own-writer-for-age-files.md).
 """
 
 import base64
@@ -25,21 +25,21 @@ from storage.errors import StorageError
 
 CHUNK = 64 << 10  # bytes of plaintext under one tag
 KEY = 16  # bytes of a file key
-WORK = 16  # 2^16 rounds of scrypt: 64 MiB and a fifth of a second; the age command's 2^18 would take a quarter of a GiB
-LEAST_PASSPHRASE = 12  # characters; fewer are guessed even at a second a try
+WORK = 16  # 2^16 rounds of scrypt: 64 MiB and 0.2 s; the age command's 2^18 would take 256 MiB
+LEAST_PASSPHRASE = 12  # characters; fewer can be guessed even at one try a second
 _VERSION = b"age-encryption.org/v1"
 _PREFIX = "age"
 _LETTERS = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"  # Bech32 (BIP 173)
 _GENERATOR = (0x3B6A57B2, 0x26508E6D, 0x1EA119FA, 0x3D4233DD, 0x2A1462B3)
-_LONGEST = 100  # characters of a recipient; ours have 62
+_LONGEST = 100  # characters of a recipient; X25519 recipients have 62
 
 
 class BadRecipient(StorageError):
-    """This is no recipient of age."""
+    """The text is not a recipient of age."""
 
 
 class Encrypter:
-    """Takes plaintext, gives out an age file."""
+    """Takes plaintext and writes an age file."""
 
     def __init__(
         self,
@@ -50,7 +50,7 @@ class Encrypter:
         work: int = WORK,
         random: Callable[[int], bytes] = os.urandom,
     ) -> None:
-        """Write the header; exactly one of `recipient` (from `parse`) and `passphrase`. A passphrase takes a while."""
+        """Write the header; give exactly one of `recipient` (from `parse`) and `passphrase` (which takes 0.2 s)."""
         if (recipient is None) == (passphrase is None):
             raise ValueError("an age file is for a recipient or has a passphrase")
         self._put = put
@@ -67,7 +67,7 @@ class Encrypter:
         self._kept = bytearray()
 
     def write(self, data: bytes | bytearray | memoryview) -> int:
-        """Take plaintext; a chunk goes out once it is known that more follows."""
+        """Add plaintext; a chunk is written once it is known that more follows."""
         self._kept += data
         while len(self._kept) > CHUNK:
             self._seal(bytes(self._kept[:CHUNK]), last=False)
@@ -75,7 +75,7 @@ class Encrypter:
         return len(data)
 
     def flush(self) -> None:
-        """Do nothing: half a chunk cannot be written."""
+        """Do nothing, because half a chunk cannot be written."""
 
     def close(self) -> None:
         """Write the last chunk."""
@@ -118,7 +118,7 @@ def _to_recipient(key: bytes, recipient: bytes, secret: bytes) -> bytes:
 
 
 def _shared(own: X25519PrivateKey, recipient: bytes) -> bytes:
-    """Return what both sides know; raises BadRecipient for a point of low order, of which everybody would know it."""
+    """Return the shared secret; raises BadRecipient for a point of low order, with which everybody would know it."""
     try:
         return own.exchange(X25519PublicKey.from_public_bytes(recipient))
     except ValueError:
@@ -145,7 +145,7 @@ def _base64(data: bytes) -> bytes:
 
 
 def _polymod(values: list[int]) -> int:
-    """Return the checksum of Bech32."""
+    """Return the Bech32 checksum."""
     check = 1
     for value in values:
         top = check >> 25

@@ -1,8 +1,8 @@
-"""Lay out the files of `keys/` and choose what is valid among them (docs/formats/keytree.md); no disk is touched here.
+"""The format of the files in `keys/`, and which of them are valid (docs/formats/keytree.md); never touches the disk.
 
-Two secrets are needed for a tree: the root secret and the *forget secret*, which is replaced at every cut. Both files
-that may hold a forget secret and both slots that may hold a sealed tree are overwritten in turn; whatever a crash left,
-the newest tree that opens is the one that counts.
+A tree needs two secrets: the root secret and the *forget secret*, which is replaced at every cut. Two files may hold a
+forget secret, and two slots a sealed tree; in both pairs the older one is overwritten. Whatever a crash leaves, the
+newest tree that opens counts.
 """
 
 import hashlib
@@ -26,7 +26,7 @@ _FORGET = struct.Struct(">8sQ32s")  # magic, generation, secret; then SHA-256 of
 _TREE = struct.Struct(">8sQI12s")  # magic, generation, bytes that follow, nonce
 _SUM = 32
 FORGET_BYTES = _FORGET.size + 2 * _SUM
-_RESTORE = "bring back `keys/` and the root secret of this installation, as `recorder keys restore` does"
+_RESTORE = "restore `keys/` and the root secret of this installation with `recorder keys restore`"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class ForgetSecret:
     """The half of a customer's key that is replaced at every cut."""
 
     generation: int
-    # counts the cuts, from 1
+    # number of cuts, from 1
     secret: bytes = field(repr=False)
     # 32 random bytes
 
@@ -45,27 +45,27 @@ class KeyState:
 
     tree: KeyTree = field(repr=False)
     forget: ForgetSecret
-    # what seals it
+    # forget secret that seals it
     slot: int
     # index of the sealed tree among those given
     fitting: tuple[bool, ...]
-    # for each forget file, whether it holds exactly `forget`; all true = no other secret is left
+    # for each forget file, whether it holds exactly `forget`; if all do, no other secret is left
 
 
 def pack_forget(root: bytes, customer: str, forget: ForgetSecret) -> bytes:
-    """Lay out a forget secret, with a sum against damage and a check against the wrong root secret."""
+    """Serialise a forget secret, with a checksum against damage and a check against the wrong root secret."""
     body = _FORGET.pack(_FORGET_MAGIC, forget.generation, forget.secret)
     return body + hashlib.sha256(body).digest() + _check(root, customer, body)
 
 
 def is_forget(data: bytes) -> bool:
-    """Say whether this is an undamaged forget secret, of whatever root secret."""
+    """Say whether this is an undamaged forget secret, under any root secret."""
     body, total = data[: _FORGET.size], data[_FORGET.size : -_SUM]
     return len(data) == FORGET_BYTES and data.startswith(_FORGET_MAGIC) and hashlib.sha256(body).digest() == total
 
 
 def unpack_forget(root: bytes, customer: str, data: bytes) -> ForgetSecret | None:
-    """Read a forget secret; return None if it is damaged, raise KeysWrong if it is of another root or customer."""
+    """Parse a forget secret; return None if it is damaged, raise KeysWrong if root secret or customer is another."""
     if not is_forget(data):
         return None
     body = data[: _FORGET.size]
@@ -76,14 +76,14 @@ def unpack_forget(root: bytes, customer: str, data: bytes) -> ForgetSecret | Non
 
 
 def seal_tree(root: bytes, customer: str, forget: ForgetSecret, tree: KeyTree, nonce: bytes) -> bytes:
-    """Seal a tree under both secrets; the customer and the generation are bound to it."""
+    """Seal a tree under both secrets; customer and generation are bound to it."""
     plain = bytes(tree)
     head = _TREE.pack(_TREE_MAGIC, forget.generation, len(plain) + 16, nonce)
     return head + AESGCM(_tree_key(root, customer, forget)).encrypt(nonce, plain, head)
 
 
 def open_tree(root: bytes, customer: str, forget: ForgetSecret, data: bytes) -> KeyTree | None:
-    """Open a sealed tree, bytes behind it ignored; return None if it is not this generation's or not genuine."""
+    """Open a sealed tree, ignoring bytes after it; return None if it has another generation or is not genuine."""
     if len(data) < _TREE.size:
         return None
     magic, generation, length, nonce = _TREE.unpack_from(data)
@@ -114,13 +114,13 @@ def choose(root: bytes, customer: str, forgets: Sequence[bytes | None], trees: S
         raise KeysWrong(f"the forget secret of {customer} is damaged", _RESTORE)
     if not any(trees):
         raise KeysMissing(f"the key tree of {customer} is not in keys/", _RESTORE)
-    raise KeysWrong(f"the key tree of {customer} does not open: it is damaged or of another time", _RESTORE)
+    raise KeysWrong(f"the key tree of {customer} does not open: it is damaged or from another time", _RESTORE)
 
 
 def _secrets(
     root: bytes, customer: str, forgets: Sequence[bytes | None]
 ) -> tuple[list[ForgetSecret], KeysWrong | None]:
-    """Read what can be read: while the root secret is being changed, the two files stand under different ones."""
+    """Parse what is valid: while the root secret is being rotated, the two files are under different ones."""
     found: list[ForgetSecret] = []
     foreign: KeysWrong | None = None
     for data in forgets:
@@ -143,27 +143,26 @@ def _tree_key(root: bytes, customer: str, forget: ForgetSecret) -> bytes:
 
 
 def generation_of(data: bytes) -> int:
-    """Read the generation in the clear head of a sealed tree, without any key; 0 if this is none."""
+    """Return the generation in the clear head of a sealed tree, without any key; 0 if it is not one."""
     if len(data) < _TREE.size or not data.startswith(_TREE_MAGIC):
         return 0
     return int(_TREE.unpack_from(data)[1])
 
 
 def check_age(customer: str, state: KeyState, copy: bytes | None) -> None:
-    """Raise KeysOutdated if the copy beside the vault is of a later cut than the newest state of `keys/`.
+    """Raise KeysOutdated if the copy beside the vault is from a later cut than the newest state of `keys/`.
 
-    The copy is written last in a cut, so it is never ahead of the keys that belong to it; one that is older is an old
-    backup of the data, which goes on working. The head is not authenticated before the copy opens: who alters it can
-    only cause a refusal.
+    A cut writes the copy last, so it is never newer than its own keys. An older copy is an old backup of the data and
+    can be used. The head is not authenticated before the copy opens, but altering it can only cause a refusal.
     """
     if generation_of(copy or b"") <= state.forget.generation:
         return
-    hint = "bring back the newest `keys/`; these would open what was erased since. If no newer ones are left, "
+    hint = "restore the newest `keys/`; these could read what was erased since. If there are no newer ones, use "
     raise KeysOutdated(f"the keys of {customer} are older than its data", hint + "`recorder keys restore --older`")
 
 
 def trim(data: bytes) -> bytes:
-    """Return a sealed tree without the reserved space behind it."""
+    """Return a sealed tree without the unused space after it."""
     if len(data) < _TREE.size:
         return b""
     return data[: _TREE.size + _TREE.unpack_from(data)[2]]

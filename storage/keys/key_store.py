@@ -1,18 +1,18 @@
-"""Hold the keys of one customer: derive, seal, number, forget (docs/formats/keytree.md).
+"""The keys of one customer: derive, seal, number, forget (docs/formats/keytree.md).
 
-What lies in `keys/` (all 0600, made by `create`, overwritten in place: forgetting works on a full disk):
+Files in `keys/` (all 0600, made by `create`, and overwritten in place, so that forgetting works on a full disk):
 
     NAME.forget, NAME.forget.new     the forget secret, twice outside a cut
     NAME.tree.0, NAME.tree.1         the sealed tree; the newest that opens counts
     NAME.leaves                      the counter of recordings
-    NAME.lock                        flock of whoever cuts
+    NAME.lock                        flock of the process that cuts
 
-A cut: 1. new secret over `.forget.new`; 2. tree under it over the older slot — from here on the new state counts;
-3. new secret over `.forget`: the old one is destroyed. Each step is durable before the next begins, and `settle` ends
-what a crash interrupted. `tree.state` beside the vault is a copy for disaster recovery; it also shows keys that are
-older than the data, which are refused, because they would open what was erased since.
+A cut: 1. write a new secret to `.forget.new`; 2. write the tree under it to the older slot: from here on the new state
+counts; 3. write the new secret to `.forget`: the old one is destroyed. Each step is durable before the next begins, and
+`settle` finishes a cut that a crash interrupted. `tree.state` beside the vault is a copy for disaster recovery. It also
+reveals keys that are older than the data; these are refused, because they could read what was erased since.
 
-Everything but a cut and the numbering only reads. Another process' cut is noticed at the next use (one `stat`).
+Only cuts and the numbering write. A cut by another process is noticed at the next use (one `stat`).
 """
 
 import os
@@ -44,29 +44,29 @@ from storage.keys.root_secret import RootSecret
 __all__ = ["CustomerKeys", "RootSecret"]
 
 NONCE = 12
-SLOT_STEP = 64 << 10  # slots grow by this much, and have half of it to spare: some 25 scattered erasures on a full disk
-READ_TRIES = 8  # a reader meets a cut in the middle; eight cuts in the time of one read do not happen
-MAX_SKIPPED = 64 << 10  # numbers that were given before the keys were restored and erased since
+SLOT_STEP = 64 << 10  # slots grow in such steps, with half of one to spare: about 25 scattered erasures on a full disk
+READ_TRIES = 8  # a read that meets a cut is repeated; there are never eight cuts in the time of one read
+MAX_SKIPPED = 64 << 10  # numbers skipped because they were given, and erased, after the restored backup was made
 
 
 class KeyOptions(TypedDict, total=False):
-    """What keys work with; each may be left out."""
+    """What the keys use; each member is optional."""
 
     node: int
-    # number of the node, which is part of every recording number
+    # number of the node, part of every recording number
     disk: Disk | None
     # how files are written
     random: Callable[[int], bytes]
-    # where secrets come from
+    # source of secrets
 
 
 class CustomerKeys:
-    """The keys of one customer, as they are now; safe between threads and processes."""
+    """The keys of one customer in their present state; safe between threads and processes."""
 
     def __init__(
         self, keys_dir: Path, customer_dir: Path, customer: str, root: RootSecret, **means: Unpack[KeyOptions]
     ) -> None:
-        """Do not call this: `open` and `create` do."""
+        """Use `open` or `create` instead."""
         self.customer = customer
         self._root = root.secret
         self._disk = means.get("disk") or Disk()
@@ -87,12 +87,12 @@ class CustomerKeys:
     def create(
         cls, keys_dir: Path, customer_dir: Path, customer: str, root: RootSecret, **means: Unpack[KeyOptions]
     ) -> "CustomerKeys":
-        """Make keys for a new customer; raise KeysExist if anything of this customer exists already."""
+        """Create keys for a new customer; raise KeysExist if anything of this customer exists already."""
         disk, files = means.get("disk") or Disk(), KeyFiles(keys_dir, customer_dir, customer)
         disk.make_folder(keys_dir)
         with _locked(files.lock):
             if not files.fresh():
-                hint = "bring back its keys/ folder; new keys would open none of its recordings"
+                hint = "restore its keys/ folder; new keys could not open its recordings"
                 raise KeysExist(f"customer {customer} exists already", hint)
             disk.make_folder(customer_dir)
             _create(files, customer, root.secret, disk, means.get("random", os.urandom))
@@ -102,12 +102,12 @@ class CustomerKeys:
 
     @property
     def generation(self) -> int:
-        """Count the cuts so far; grows with every change of the tree."""
+        """Number of cuts so far; grows with every change of the tree."""
         return self._now().forget.generation
 
     @property
     def nodes(self) -> int:
-        """Count the nodes of the tree, for statistics: 39 bytes each."""
+        """Number of nodes of the tree, for statistics; each takes 39 bytes."""
         return self._now().tree.nodes
 
     def keeps(self, leaf: int) -> bool:
@@ -119,22 +119,22 @@ class CustomerKeys:
         return label(self._now().tree.derive(leaf), name)
 
     def seal(self, leaf: int, name: str, plaintext: bytes, context: bytes) -> bytes:
-        """Encrypt a value for a leaf and label; `context` says where it belongs and must be given again."""
+        """Encrypt a value for a leaf and label; `context` says where it belongs, and `unseal` needs the same."""
         nonce = self._random(NONCE)
         return nonce + AESGCM(self.secret(leaf, name)).encrypt(nonce, plaintext, context)
 
     def unseal(self, leaf: int, name: str, sealed: bytes, context: bytes) -> bytes:
-        """Decrypt what `seal` returned; raise SealBroken if it is not that, Forgotten if the leaf was erased."""
+        """Decrypt what `seal` returned; raise SealBroken if it was altered, Forgotten if the leaf was erased."""
         cipher = AESGCM(self.secret(leaf, name))
         try:
             return cipher.decrypt(sealed[:NONCE], sealed[NONCE:], context)
         except (InvalidTag, ValueError):
-            raise SealBroken("a sealed value is damaged or of another place") from None
+            raise SealBroken("a sealed value is damaged or from another place") from None
 
     def allocate(self, day: int) -> int:
-        """Return a leaf of the day that no recording has; of the next day that is left, if the day was erased.
+        """Return an unused leaf of the day, or of the next day that is left if the day was erased.
 
-        Writes to disk once in 1,024 times; call `refill` from a thread while `low` to avoid even that.
+        Writes to the disk once in 1,024 times; while `low`, call `refill` in a thread to avoid that wait.
         """
         tree = self._now().tree
         for _ in range(MAX_SKIPPED):
@@ -143,27 +143,27 @@ class CustomerKeys:
                 return leaf
             if not tree.keeps_day(day):
                 day = _next_day(tree, day)
-        raise KeysError("no recording number of this day is left", "numbers are free again tomorrow")
+        raise KeysError("no recording numbers of this day are left", "numbers are free again tomorrow")
 
     def low(self, day: int) -> bool:
-        """Say whether `refill` is due."""
+        """Say whether to call `refill`."""
         return self._leaves.low(day)
 
     def refill(self, day: int) -> None:
-        """Fetch numbers ahead of need; waits for the disk."""
+        """Reserve numbers in advance; waits for the disk."""
         self._leaves.refill(day)
 
     def skip(self, leaves: Iterable[int], spare: int = 0) -> None:
-        """Never allocate these again: call it with every leaf found in vault and journal after restoring keys.
+        """Never allocate these leaves again; after restoring keys, call it with every leaf found in vault and journal.
 
-        `spare`: blocks behind the last that are left out too, for what leaves no trace in either.
+        `spare`: further blocks to skip, for leaves that left no trace in either.
         """
         self._leaves.skip(leaves, spare)
 
     # --- forget ------------------------------------------------------------------------------------------------------
 
     def cut(self, *leaves: int) -> bool:
-        """Forget leaves for good, all in one cut; return False if none was left. Durable when it returns."""
+        """Forget leaves for good, all in one cut; return False if none was left. The cut is durable on return."""
         return self._cut(lambda tree: [tree.cut(leaf) for leaf in leaves])
 
     def cut_days(self, *days: int) -> bool:
@@ -175,30 +175,30 @@ class CustomerKeys:
         return self._cut(lambda tree: [tree.cut_range(first, last)])
 
     def settle(self) -> bool:
-        """End a cut that a crash interrupted and renew the copy beside the vault; return False if all was well.
+        """Finish a cut that a crash interrupted, and renew the copy beside the vault; return False if all was well.
 
-        Call it when the daemon starts. An erasure is not done before the cut that belongs to it is settled.
+        Call it when the daemon starts. An erasure is done only after its cut is settled.
         """
         with _locked(self._files.lock):
             return self._settle()
 
     def rotate(self, root: RootSecret) -> None:
-        """Move the keys under another root secret; what was sealed under the old one is destroyed as in a cut."""
+        """Move the keys to another root secret; what was sealed under the old one is destroyed as in a cut."""
         with _locked(self._files.lock):
             self._settle()
             self._replace(self._state.tree, root.secret)
 
     @property
     def copy_current(self) -> bool:
-        """Say whether `tree.state` is the newest tree; `settle` renews it, a full disk can prevent that."""
+        """Say whether `tree.state` is up to date; on a full disk `settle` may have failed to renew it."""
         return self._disk.read(self._files.copy) == self._sealed()
 
     def files(self) -> tuple[Path, ...]:
-        """Name the files that a backup of the keys must hold, and nothing else."""
+        """Return the files that a backup of the keys must contain."""
         return (*self._files.forgets, *self._files.slots, self._files.leaves)
 
     def snapshot(self) -> dict[str, bytes]:
-        """Read every file that a backup of the keys holds, by name, while no cut can happen."""
+        """Return every file that a backup of the keys contains, by name; no cut can happen meanwhile."""
         with _locked(self._files.lock):
             self._settle()
             return {path.name: self._disk.read(path) or b"" for path in self.files()}
@@ -211,7 +211,7 @@ class CustomerKeys:
         return self._state
 
     def _load(self) -> KeyState:
-        """Read the newest state, again if a cut of another process came in between."""
+        """Read the newest state; read it again if another process cut meanwhile."""
         for _ in range(READ_TRIES):
             seen = self._files.signature()
             try:
@@ -222,7 +222,7 @@ class CustomerKeys:
                 continue
             self._seen = seen
             return self._state
-        raise KeysError(f"the keys of {self.customer} change too fast to be read")
+        raise KeysError(f"the keys of {self.customer} change too often to be read")
 
     def _cut(self, change: Callable[[KeyTree], list[bool]]) -> bool:
         with _locked(self._files.lock):
@@ -264,7 +264,7 @@ class CustomerKeys:
         self._renew_copy()
 
     def _make_room(self, slot: Path, needed: int) -> None:
-        """Let the slot own what is needed and some to spare; only what is needed is demanded."""
+        """Allocate space for the slot, with some to spare; fail only if the space needed is not there."""
         try:
             self._disk.reserve(slot, _slot_size(needed))
         except NoSpace:
@@ -272,14 +272,14 @@ class CustomerKeys:
                 raise
 
     def _renew_copy(self) -> bool:
-        """Write the newest sealed tree beside the vault; return False if it was there. A full disk may refuse."""
+        """Write the newest sealed tree beside the vault; return False if it is there. A full disk may refuse it."""
         sealed = self._sealed()
         if self._disk.read(self._files.copy) == sealed:
             return False
         try:
             self._disk.replace(self._files.copy, sealed)
         except NoSpace:
-            return False  # `copy_current` tells, the next `settle` tries again
+            return False  # `copy_current` reports it, and the next `settle` tries again
         return True
 
     def _sealed(self) -> bytes:
@@ -287,7 +287,7 @@ class CustomerKeys:
 
 
 class KeyFiles:
-    """Where the keys of one customer lie."""
+    """The files that hold the keys of one customer."""
 
     def __init__(self, keys_dir: Path, customer_dir: Path, customer: str) -> None:
         self._customer = customer
@@ -302,18 +302,18 @@ class KeyFiles:
     def fresh(self) -> bool:
         """Say whether new keys would make nothing unreadable: no forget secret, and no file in the customer's folder.
 
-        Whatever else lies in `keys/` was left by a `create` that never ended.
+        Anything else in `keys/` was left by a `create` that did not finish.
         """
         if any(path.exists() and is_forget(path.read_bytes()) for path in self.forgets):
             return False
         return not any(path.is_file() for path in self._customer_dir.rglob("*"))
 
     def signature(self) -> tuple[int, int]:
-        """Return what changes with every cut, at the cost of one system call."""
+        """Return a value that changes with every cut; takes one system call."""
         try:
             status = os.stat(self._watched)
         except OSError as error:
-            hint = "bring back `keys/` of this installation; for a new customer run `recorder init`"
+            hint = "restore `keys/` of this installation; for a new customer run `recorder init`"
             raise KeysMissing(f"the forget secret of {self._customer} is not in keys/", hint) from error
         return status.st_ino, status.st_mtime_ns
 
@@ -326,12 +326,12 @@ class KeyFiles:
         return state
 
     def sealed(self, disk: Disk, slot: int) -> bytes:
-        """Return the sealed tree of a slot without what lies behind it."""
+        """Return the sealed tree of a slot, without the unused space after it."""
         return trim((disk.read((*self.slots, self.copy)[slot])) or b"")
 
 
 def _create(files: KeyFiles, customer: str, root: bytes, disk: Disk, random: Callable[[int], bytes]) -> None:
-    """Write all files, the forget secret last: without it nothing was ever sealed, and creation may begin again."""
+    """Write all files, the forget secret last: until it exists nothing was sealed, so creation can be repeated."""
     forget = ForgetSecret(1, random(SECRET))
     packed = pack_forget(root, customer, forget)
     sealed = seal_tree(root, customer, forget, KeyTree.new(random(SECRET)), random(NONCE))

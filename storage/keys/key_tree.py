@@ -2,8 +2,8 @@
 
 A puncturable pseudo-random function after Goldreich, Goldwasser and Micali: the child of a node is
 HMAC-SHA-256(node, 0x00 or 0x01); 16 levels choose the day, 32 more the recording. The tree is kept as the set of its
-topmost known nodes, at first only the root. ErasureSteps a node replaces the known node above it by the siblings along
-the path, from which the forgotten one cannot be computed.
+topmost known nodes, at first only the root. Erasing a node replaces the known node above it by the siblings along the
+path, from which the erased one cannot be computed.
 """
 
 import hmac
@@ -56,28 +56,28 @@ class KeyTree:
         self._nodes = nodes
         self._days: dict[int, bytes] = {}
         self._leaves: dict[int, bytes] = {}
-        # The leaf derived last and the nodes from its day down to it: calls of one list, and new ones, are neighbours,
+        # The leaf derived last, and the nodes from its day down to it: calls in one list, and new calls, are adjacent
         # and share all but two of 32 steps.
         self._near = _NOWHERE
 
     @classmethod
     def new(cls, root: bytes) -> "KeyTree":
-        """Begin a tree that knows everything, from 32 random bytes."""
+        """Return a tree in which every leaf can be derived, from 32 random bytes."""
         if len(root) != SECRET:
             raise ValueError("the root of a key tree has 32 bytes")
         return cls({(0, 0): root})
 
     def copy(self) -> "KeyTree":
-        """Return a tree that can be cut without touching this one."""
+        """Return a copy that can be cut without changing this tree."""
         return KeyTree(dict(self._nodes))
 
     @property
     def nodes(self) -> int:
-        """Count the nodes kept."""
+        """Number of nodes kept."""
         return len(self._nodes)
 
     def items(self) -> Iterator[tuple[int, int, bytes]]:
-        """Yield depth, prefix and secret of every node kept, in no order."""
+        """Yield depth, prefix and secret of every node kept, unordered."""
         for (depth, prefix), secret in self._nodes.items():
             yield depth, prefix, secret
 
@@ -142,18 +142,18 @@ class KeyTree:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "KeyTree":
-        """Read what `bytes()` wrote; raise KeysWrong if it is anything else."""
+        """Parse what `bytes()` returned; raise KeysWrong if it is anything else."""
         if len(data) < _HEAD.size:
             raise KeysWrong("the key tree is cut short")
         magic, bits, count = _HEAD.unpack_from(data)
         if magic != _MAGIC or bits != LEAF_BITS:
-            raise KeysWrong("this is no key tree that this version can read")
+            raise KeysWrong("this is not a key tree that this version can read")
         if count > MAX_NODES or len(data) != _HEAD.size + count * _NODE.size:
-            raise KeysWrong("the key tree has not the length it says")
+            raise KeysWrong("the key tree does not have the length that it states")
         return cls(_nodes(data))
 
     def _from_near(self, day: bytes, leaf: int) -> bytes:
-        """Walk from where the paths of this leaf and the one before part; a path is never changed once it is shared."""
+        """Derive a leaf from where its path and the previous leaf's part; a shared path is never changed."""
         before, path = self._near
         levels = (before ^ leaf).bit_length()
         if before < 0 or levels > NUMBER_BITS:
@@ -165,7 +165,7 @@ class KeyTree:
         return path[-1]
 
     def _day(self, day: int) -> bytes | None:
-        """Return and remember the node of a day, None if it is cut or has been cut into."""
+        """Return the node of a day and cache it, None if it is cut or partly cut."""
         depth = self._above(day, DAY_BITS)
         if depth < 0:
             return None
@@ -176,7 +176,7 @@ class KeyTree:
         return secret
 
     def _above(self, prefix: int, depth: int) -> int:
-        """Return the depth of the kept node at or above, -1 if there is none."""
+        """Return the depth of the nearest kept node at or above, -1 if there is none."""
         nodes = self._nodes
         for d in range(depth, -1, -1):
             if (d, prefix) in nodes:
@@ -209,7 +209,7 @@ class KeyTree:
 
 
 def _walk(secret: bytes, path: int, levels: int) -> bytes:
-    """Go down `levels` levels along the lowest bits of `path`."""
+    """Derive `levels` levels down along the lowest bits of `path`."""
     for shift in range(levels - 1, -1, -1):
         secret = _digest(secret, _BITS[path >> shift & 1], "sha256")
     return secret
@@ -232,7 +232,7 @@ def _nodes(data: bytes) -> dict[tuple[int, int], bytes]:
         leaf = leaf_of(day, number)
         height = LEAF_BITS - depth
         if height < 0 or leaf & ((1 << height) - 1) or leaf < free:
-            raise KeysWrong("the key tree holds nodes that cannot be in one tree")
+            raise KeysWrong("the key tree contains nodes that cannot be in one tree")
         nodes[depth, leaf >> height] = secret
         free = leaf + (1 << height)
     return nodes

@@ -1,8 +1,8 @@
-"""Give every recording a leaf of its own: numbers from a durable counter, never random, never given twice.
+"""Give every recording a leaf of its own: numbers from a durable counter, never random, never used twice.
 
-The counter file has one u32 per day (docs/formats/keytree.md): how many blocks of 1,024 numbers were handed out. A
-process takes a whole block with one durable write and serves a thousand recordings from memory; what it does not use is
-lost, which costs nothing. The top 8 bits of a number name the node, so nodes need not ask each other.
+The counter file has one u32 for each day (docs/formats/keytree.md): the number of blocks of 1,024 numbers given out. A
+process takes a whole block with one durable write and numbers a thousand recordings from memory. Numbers that it does
+not use are lost, which costs nothing. The top 8 bits of a number are the node, so nodes need not ask each other.
 """
 
 import fcntl
@@ -20,21 +20,21 @@ BLOCK = 1024
 NODE_BITS = 8
 COUNTER_BITS = NUMBER_BITS - NODE_BITS  # 16 million recordings a day and node
 BLOCKS = (1 << COUNTER_BITS) // BLOCK
-LOW_WATER = 128  # refill in the background from here on: a third of a second at 300 calls/s
-MAX_DAYS = 8  # today, and tomorrow around midnight; more only if a clock runs wild
+LOW_WATER = 128  # numbers left at which to refill in the background: a third of a second at 300 calls/s
+MAX_DAYS = 8  # days cached: today, and tomorrow around midnight; more only if the clock is badly wrong
 _MAGIC = b"SRKL\x01\0\0\0"
 _COUNT = struct.Struct(">I")
 FILE_BYTES = len(_MAGIC) + _COUNT.size * (1 << DAY_BITS)
 
 
 def create_leaves(path: Path, disk: Disk) -> None:
-    """Make a counter file in which no number was given."""
+    """Create a counter file in which no number was given."""
     disk.reserve(path, FILE_BYTES)
     disk.overwrite(path, _MAGIC)
 
 
 class Leaves:
-    """Hand out leaf numbers of one customer on one node; safe between threads and processes."""
+    """Gives out leaves of one customer on one node; safe between threads and processes."""
 
     def __init__(self, path: Path, node: int, disk: Disk) -> None:
         if not 0 <= node < 1 << NODE_BITS:
@@ -57,19 +57,19 @@ class Leaves:
             return leaf_of(day, self._node << COUNTER_BITS | first[0])
 
     def low(self, day: int) -> bool:
-        """Say whether `refill` should be called soon, from a thread that may wait for the disk."""
+        """Say whether to call `refill` soon, in a thread that may wait for the disk."""
         return sum(map(len, self._left.get(day, ()))) < LOW_WATER
 
     def refill(self, day: int) -> None:
-        """Fetch a block ahead of need; allocating meanwhile does not wait for the disk."""
+        """Take a block in advance; others can allocate meanwhile without waiting for the disk."""
         block = self._advance(day, None)
         with self._guard:
             self._add(day, block)
 
     def skip(self, leaves: Iterable[int], spare: int = 0) -> None:
-        """Never give any of these, nor lower ones of their days, nor those of `spare` blocks behind the last.
+        """Never give out these leaves, lower ones of their days, or those of `spare` blocks after the last.
 
-        For keys restored from an older copy.
+        For keys that were restored from an older copy.
         """
         highest: dict[int, int] = {}
         for leaf in leaves:
@@ -109,7 +109,7 @@ class Leaves:
 
 
 def _open(path: Path, flags: int) -> int:
-    hint = "bring back `keys/` of this installation, as `recorder keys restore` does"
+    hint = "restore `keys/` of this installation with `recorder keys restore`"
     with disk_errors("open the counter of recordings"):
         try:
             fd = os.open(path, flags | os.O_CLOEXEC)

@@ -4,8 +4,8 @@ The token holds a generic secret key that never leaves it. The root secret is wh
 
     root secret = HMAC-SHA-256(key in the token, "siprec-recorder/1 root secret")        CKM_SHA256_HMAC
 
-It is asked for once, when the keys are opened, and then lies in memory as any other root secret does: the token keeps
-a thief of the disk away, not somebody with root on the running machine. The package python-pkcs11 is an optional extra.
+It is computed once, when the keys are opened, and then is in memory like any other root secret. The token protects
+against a stolen disk, not against root on the running machine. The package python-pkcs11 is an optional extra.
 """
 
 from collections.abc import Iterator
@@ -20,11 +20,11 @@ KEY_BITS = 256
 
 
 def root_of(place: TokenKey, pin: str) -> bytes:
-    """Have the token compute the root secret, 32 bytes; raises KeysError with a hint."""
+    """Return the root secret that the token computes, 32 bytes; raises KeysError with a hint."""
     with _session(place, pin) as (pkcs11, session):
         key = _find(pkcs11, session, place)
         if key is None:
-            hint = "bring back the token that the recordings were made with; for a new installation run `recorder init`"
+            hint = "use the token that the recordings were made with; for a new installation run `recorder init`"
             raise KeysMissing("the token has no such secret key", hint)
         if key[pkcs11.Attribute.EXTRACTABLE]:
             raise KeysExposed("the key of the root secret can be read out of its token", "make it with EXTRACTABLE off")
@@ -32,7 +32,7 @@ def root_of(place: TokenKey, pin: str) -> bytes:
 
 
 def make_root(place: TokenKey, pin: str) -> bool:
-    """Make the key in the token, never to leave it; False if it is there already."""
+    """Create a key in the token that can never leave it; return False if it exists."""
     with _session(place, pin, rw=True) as (pkcs11, session):
         if _find(pkcs11, session, place) is not None:
             return False
@@ -50,7 +50,7 @@ def make_root(place: TokenKey, pin: str) -> bool:
 
 @contextmanager
 def _session(place: TokenKey, pin: str, *, rw: bool = False) -> Iterator[tuple[Any, Any]]:
-    """Open the token; the library is left as if it had never been loaded, because worker processes come and go."""
+    """Open the token; afterwards unload the library completely, because worker processes start and end."""
     try:
         import pkcs11
     except ImportError:
@@ -64,7 +64,7 @@ def _session(place: TokenKey, pin: str, *, rw: bool = False) -> Iterator[tuple[A
     except (pkcs11.exceptions.PinIncorrect, pkcs11.exceptions.PinLenRange, pkcs11.exceptions.PinLocked):
         hint = "correct pin-source before the next try: tokens lock themselves after a few wrong ones"
         raise KeysWrong("the token refuses the PIN of the root secret", hint) from None
-    except pkcs11.exceptions.PKCS11Error as error:  # its text is the vendor's
+    except pkcs11.exceptions.PKCS11Error as error:  # its text comes from the vendor
         hint = "look at module-path, at the token, and whether this user may use it"
         raise KeysError(f"the token of the root secret cannot be used ({type(error).__name__})", hint) from None
     finally:

@@ -1,10 +1,10 @@
-"""Read where a key lies in a PKCS#11 token: the part of RFC 7512 that a root secret needs.
+"""Parse the location of a key in a PKCS#11 token: the part of RFC 7512 that a root secret needs.
 
     pkcs11:token=recorder;object=recorder-root?module-path=/usr/lib/softhsm/libsofthsm2.so&pin-source=file:/etc/recorder/pin
 
-Of the path `token`, `serial`, `object` and `id` are understood, and `type=secret-key`; of the query `module-path` and
-`pin-source` (`file:PATH`, or `credential:NAME` of systemd). `pin-value` is refused: secrets never stand in a file that
-people read. Values are percent-encoded where the RFC says so.
+The path may have `token`, `serial`, `object`, `id` and `type=secret-key`; the query `module-path` and `pin-source`
+(`file:PATH`, or `credential:NAME` of systemd). `pin-value` is refused, because secrets must not be in a file that
+people read. Values are percent-encoded as the RFC says.
 """
 
 from dataclasses import dataclass
@@ -21,21 +21,21 @@ class TokenKey:
     """One secret key in one token."""
 
     module: str
-    """Absolute path of the library that speaks PKCS#11."""
+    """Absolute path of the PKCS#11 library."""
     token: str | None
-    """Label of the token, None if the serial number says enough."""
+    """Label of the token, None if the serial number identifies it."""
     serial: str | None
     """Serial number of the token."""
     label: str | None
-    """Label of the key, None if the id says enough."""
+    """Label of the key, None if the id identifies it."""
     id: bytes | None
     """Id of the key."""
     pin_source: str
-    """Where the PIN is read: file:PATH or credential:NAME."""
+    """Source of the PIN: file:PATH or credential:NAME."""
 
     @classmethod
     def parse(cls, text: str) -> "TokenKey":
-        """Read a URI; raises ValueError with what would be right, and nothing of what was given."""
+        """Parse a URI; raises ValueError that says what would be right and repeats nothing of what was given."""
         scheme, _, rest = text.partition(":")
         path, _, query = rest.partition("?")
         found = {**_pairs(path, ";", _PATH), **_pairs(query, "&", _QUERY)}
@@ -64,7 +64,7 @@ def _pairs(text: str, separator: str, known: frozenset[str]) -> dict[str, str]:
     for pair in text.split(separator) if text else ():
         name, equals, value = pair.partition("=")
         if name == "pin-value":
-            raise ValueError("pin-source=… instead of pin-value: no secret stands in the configuration")
+            raise ValueError("pin-source=… instead of pin-value: the configuration must not contain secrets")
         if name not in known or not equals or not value or name in found:
             raise ValueError(f"each of {', '.join(sorted(known))} at most once, with a value")
         found[name] = value

@@ -1,4 +1,4 @@
-"""Find the root secret: the half of every customer's key that never lies on the data disk."""
+"""The root secret: the half of every customer's key that is never on the data disk."""
 
 import os
 import stat
@@ -14,17 +14,17 @@ ROOT_BYTES = 32
 MAX_PIN = 255  # bytes
 _ROOT = "root secret"
 _PIN = "PIN of the token"
-_MAKE_ONE = "`recorder init` makes one; where recordings exist, bring back theirs: a new one opens none"
+_MAKE_ONE = "`recorder init` makes one; if recordings exist, restore theirs: a new one cannot open them"
 
 
 @dataclass(frozen=True, slots=True)
 class RootSecret:
-    """The root secret and where it came from."""
+    """The root secret and its source."""
 
     secret: bytes = field(repr=False)
     # 32 bytes
     source: str = ""
-    # as configured, for messages
+    # source as configured, for messages
 
     def __post_init__(self) -> None:
         if len(self.secret) != ROOT_BYTES:
@@ -40,7 +40,7 @@ def load_root(source: str, environ: Mapping[str, str] = os.environ) -> RootSecre
 
 
 def make_token_root(source: str, environ: Mapping[str, str] = os.environ) -> bool:
-    """Make the key that `pkcs11:…` names in its token; False if it is there. `recorder init` calls this."""
+    """Create the key that `pkcs11:…` names in its token; False if it exists. `recorder init` calls this."""
     place = _place(source)
     return pkcs11.make_root(place, _pin(place, environ))
 
@@ -49,7 +49,7 @@ def _place(source: str) -> TokenKey:
     try:
         return TokenKey.parse(source)
     except ValueError as error:
-        raise KeysUnsupported("the token of the root secret is not named as it should be", f"write {error}") from None
+        raise KeysUnsupported("the URI of the root secret's token is not valid", f"write {error}") from None
 
 
 def _pin(place: TokenKey, environ: Mapping[str, str]) -> str:
@@ -57,17 +57,19 @@ def _pin(place: TokenKey, environ: Mapping[str, str]) -> str:
     try:
         return pin.decode()
     except UnicodeDecodeError:
-        raise KeysWrong("the PIN of the token is no text", "write it into its file as one line of UTF-8") from None
+        raise KeysWrong("the PIN of the token is not text", "write it into its file as one line of UTF-8") from None
 
 
 def _secret(source: str, size: int, environ: Mapping[str, str], what: str) -> bytes:
-    """Read up to one byte more than `size` from a file that only its owner, or systemd's credentials, can give."""
+    """Read up to `size` + 1 bytes from a file that only its owner can read, or from systemd's credentials."""
     kind, _, name = source.partition(":")
     if kind == "credential" and name:
         return _read(_credential(name, environ), stat.S_IRWXO, size, what)
     if kind == "file" and name:
         return _read(Path(name), stat.S_IRWXG | stat.S_IRWXO, size, what)
-    raise KeysUnsupported("the root secret is given in an unknown way", "write credential:NAME, file:PATH or pkcs11:…")
+    raise KeysUnsupported(
+        "the source of the root secret has an unknown form", "write credential:NAME, file:PATH or pkcs11:…"
+    )
 
 
 def _credential(name: str, environ: Mapping[str, str]) -> Path:
@@ -91,7 +93,7 @@ def _read(path: Path, forbidden: int, size: int, what: str) -> bytes:
         raise KeysError(f"the {what} at {path} cannot be read", "run as the owner of the file") from error
     try:
         _check(path, os.fstat(fd), forbidden, what)
-        return os.read(fd, size + 1)  # one more byte shows a file that is too long
+        return os.read(fd, size + 1)  # one more byte shows that a file is too long
     finally:
         os.close(fd)
 

@@ -1,4 +1,4 @@
-"""What a sealed row of a call is bound to: labels, context, and what sealing needs of the keys; pure."""
+"""What a sealed row of a call is bound to (labels, context), and what sealing needs of the keys; pure."""
 
 from typing import Protocol
 
@@ -11,7 +11,7 @@ class Keys(Protocol):
 
     @property
     def generation(self) -> int:
-        """Count the cuts so far."""
+        """Number of cuts so far."""
         ...
 
     def secret(self, leaf: int, label: str) -> bytes:
@@ -27,10 +27,10 @@ class Keys(Protocol):
         ...
 
     def allocate(self, day: int) -> int:
-        """Give a leaf never given before."""
+        """Return a leaf that was never allocated before."""
         ...
 
 
 def context(id: str) -> bytes:
-    """Name what is sealed: the row of this call."""
+    """Return the context that binds a sealed value to the row of this call."""
     return b"call\0" + id.encode()

@@ -1,7 +1,7 @@
-"""Seal what people write beside the calls: reasons, corrections, names of rules; bound to its kind and row.
+"""Seal what people write in addition to calls: reasons, corrections, names of rules; bound to its kind and row.
 
-What belongs to a call is sealed under the call's leaf and forgotten with it. Everything else gets a leaf of its own
-out of `NO_CALL_DAY`, a day that no recording ever has, so that ending a past day by one cut takes no waiver with it.
+Anything that belongs to a call is sealed under the call's leaf and forgotten with it. Everything else gets its own leaf
+from `NO_CALL_DAY`, on which nothing is recorded, so that cutting a whole past day does not erase a waiver.
 """
 
 import json
@@ -24,34 +24,34 @@ class DeletableKeys(Keys, Protocol):
         ...
 
     def cut(self, *leaves: int) -> bool:
-        """Forget leaves for good, durably."""
+        """Forget leaves irrecoverably and durably."""
         ...
 
     def cut_days(self, *days: int) -> bool:
-        """Forget every leaf of these days, durably."""
+        """Forget every leaf of these days irrecoverably and durably."""
         ...
 
 
 def new_leaf(keys: Keys) -> int:
-    """Allocate a leaf for something that belongs to no call."""
+    """Allocate a leaf for something that does not belong to a call."""
     return keys.allocate(NO_CALL_DAY)
 
 
 def seal(keys: Keys, leaf: int, kind: str, id: str, document: Mapping[str, Any]) -> bytes:
-    """Seal a JSON-able document for the row `id` of a table; raises Forgotten."""
+    """Seal a JSON document for the row `id` of a table; raises Forgotten."""
     plain = utf8_json(document)
     return keys.seal(leaf, LABEL_DETAILS, plain, _context(kind, id))
 
 
 def unseal(keys: Keys, leaf: int, kind: str, id: str, sealed: bytes) -> dict[str, Any]:
-    """Open what `seal` made; raises Forgotten, SealBroken."""
+    """Open what `seal` returned; raises Forgotten, SealBroken."""
     plain = keys.unseal(leaf, LABEL_DETAILS, sealed, _context(kind, id))
     try:
         found = json.loads(plain.decode("utf-8", "surrogatepass"))
     except ValueError:
-        raise SealBroken("a sealed value is of an unknown format") from None
+        raise SealBroken("a sealed value has an unknown format") from None
     if not isinstance(found, dict):
-        raise SealBroken("a sealed value is of an unknown format")
+        raise SealBroken("a sealed value has an unknown format")
     return found
 
 

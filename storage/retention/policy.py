@@ -1,12 +1,12 @@
 """Decide what retention does with a call: a pure function of rules, call, hold and a clock.
 
-Theory of operation. Of the rules that match a call the longest or the shortest wins, as the customer chose; where
-none matches, the default holds. A rule of which it is not known any more whom it is about keeps calls but ends none
-before its time. A rule's days are spans of 24 hours in UTC from the end of the call, so neither time
-zones nor daylight saving nor leap days move a date, and the date does not depend on the clock: the clock only says
-whether it has come. Where the clock was set back before a call ended, the days count from when it really ended. A hold
-wins over everything; a call that runs is never due. `TrustedClock` lets time pass no faster than the monotonic clock
-does since the boot, so setting the clock erases nothing, whether at once or by and by.
+Theory of operation. Of the rules that match a call, the longest or the shortest wins, as the customer chose; if none
+matches, the default applies. A rule whose party is forgotten may keep calls longer, but ends none before its time. The
+days of a rule are spans of 24 hours in UTC from the end of the call, so time zones, daylight saving and leap days do
+not move the date. The date does not depend on the clock; the clock only says whether it has come. If the clock was set
+back before a call ended, the days count from when the call really ended. A hold overrides everything, and a running
+call is never due. `TrustedClock` advances no faster than the monotonic clock has since the boot, so setting the clock
+erases nothing, neither at once nor in small steps.
 """
 
 import enum
@@ -18,8 +18,8 @@ from datetime import UTC, datetime, timedelta
 from storage.calls.call_row import CallRow, CallState, Direction, met
 from storage.search_forms import Needle
 
-MAX_DAYS = 36_500  # a hundred years: beyond it a rule means "for ever" and should say so
-MAX_STEP = timedelta(seconds=60)  # what time servers may correct, in all: a year of drift without one
+MAX_DAYS = 36_500  # a hundred years; a longer rule means "for ever" and should say so
+MAX_STEP = timedelta(seconds=60)  # total correction by time servers: a year of drift
 
 
 class Wins(enum.StrEnum):
@@ -30,7 +30,7 @@ class Wins(enum.StrEnum):
 
 
 class Verdict(enum.StrEnum):
-    """What becomes of a call."""
+    """What happens to a call."""
 
     DUE = "due"
     KEEP = "keep"
@@ -40,20 +40,20 @@ class Verdict(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """Keep the calls that match for some days."""
+    """Keep matching calls for some days."""
 
     id: str
     """Random id of the rule."""
     days: int | None
     """Days from the end of the call, None for ever."""
     direction: Direction | None = None
-    """Only calls that went this way."""
+    """Only calls of this direction."""
     needles: tuple[Needle, ...] | None = None
     """Only calls with this party (storage.search_forms.asked)."""
     source: str | None = None
     """Only calls from this address or network."""
     doubtful: bool = False
-    """Whom it is about is forgotten, so it may mean any of these calls or none."""
+    """Its party is forgotten, so it may match any of these calls or none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,16 +61,16 @@ class Policy:
     """All rules of a customer."""
 
     default_days: int | None
-    """Days where no rule matches, None for ever."""
+    """Days if no rule matches, None for ever."""
     rules: tuple[Rule, ...] = ()
     """Rules in the order in which they were given."""
     wins: Wins = Wins.LONGEST
-    """Which of several matching rules counts; of equal ones the first."""
+    """Which of several matching rules counts; among equal ones the first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What a decision needs to know of a call."""
+    """What a decision needs to know about a call."""
 
     state: CallState
     """Recording, complete or interrupted."""
@@ -79,27 +79,27 @@ class Subject:
     hold: bool = False
     """Under legal hold."""
     direction: Direction | None = None
-    """Which way it went, None if unknown."""
+    """Direction of the call, None if unknown."""
     source: str = ""
-    """Address it came from, "" if that was not kept."""
+    """Address it came from, "" if it was not stored."""
     forms: Sequence[str] = ()
     """Its search forms."""
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What becomes of a call, and why."""
+    """What happens to a call, and why."""
 
     verdict: Verdict
     """Due, or why not."""
     rule: str | None
     """Id of the rule that decided, None for the default."""
     erase_after: datetime | None
-    """When the rule ends the call's time, None for ever or while it runs; holds do not change it."""
+    """When retention ends, None for ever or while the call runs; holds do not change it."""
 
 
 def decide(subject: Subject, policy: Policy, now: datetime) -> Decision:
-    """Decide about one call at a time taken from a trusted clock."""
+    """Decide about one call; `now` must come from a trusted clock."""
     if subject.ended_at is None or subject.state == CallState.RECORDING:
         return Decision(Verdict.LIVE, None, None)
     rule, days = _winner(subject, policy)
@@ -111,7 +111,7 @@ def decide(subject: Subject, policy: Policy, now: datetime) -> Decision:
 
 
 def judge(row: CallRow, forms: Sequence[str], policy: Policy, now: datetime, *, held: bool = False) -> Decision:
-    """Decide about the call of a row with these search forms; its time counts from when it really ended."""
+    """Decide about the call of a row with these search forms; its days count from when it really ended."""
     direction = row.details.get("direction")
     subject = Subject(
         row.state,
@@ -125,12 +125,12 @@ def judge(row: CallRow, forms: Sequence[str], policy: Policy, now: datetime, *, 
 
 
 def with_erase_after(row: CallRow, forms: Sequence[str], policy: Policy) -> CallRow:
-    """Return the row with the end of its time as the policy says, None if never or while the call runs."""
+    """Return the row with the end of retention by this policy, None if never or while the call runs."""
     return replace(row, erase_after=judge(row, forms, policy, row.started_at).erase_after)
 
 
 def matches(rule: Rule, subject: Subject) -> bool:
-    """Say whether every condition of a rule holds; a rule without one matches every call."""
+    """Say whether a call meets every condition of a rule; a rule without conditions matches every call."""
     if rule.direction is not None and rule.direction != subject.direction:
         return False
     if rule.needles is not None and not met(rule.needles, subject.forms):
@@ -139,7 +139,7 @@ def matches(rule: Rule, subject: Subject) -> bool:
 
 
 def brake(due: int, total: int, percent: float) -> bool:
-    """Say whether a sweep would take more of a customer's calls than it may without asking; one call never asks."""
+    """Say whether a sweep would erase too large a share of the calls without asking; a single call never asks."""
     return due > 1 and due * 100 > total * percent
 
 
@@ -152,12 +152,12 @@ class TrustedClock:
     monotonic: float
     """Seconds of the monotonic clock then."""
     anchor: tuple[datetime, float] | None = None
-    """Both clocks when the wall clock was taken at its word; None if that is now."""
+    """Both clocks when the wall clock was first trusted; None if that is now."""
 
     def advance(self, wall: datetime, monotonic: float) -> "TrustedClock":
-        """Read both clocks; the wall clock counts only if it is near to what must have passed.
+        """Read both clocks; the wall clock counts only if it is close to the time that must have passed.
 
-        Many small corrections add up, so they are bounded together: by what has passed since the anchor.
+        Many small corrections would add up, so their sum is limited by the time passed since the anchor.
         """
         began, then = self.anchor or (self.wall, self.monotonic)
         passed = self.wall + timedelta(seconds=max(0.0, monotonic - self.monotonic))
@@ -167,7 +167,7 @@ class TrustedClock:
 
 
 def _winner(subject: Subject, policy: Policy) -> tuple[str | None, int | None]:
-    """Return the rule that counts and its days; in doubt the one that keeps the call longer."""
+    """Return the rule that counts, and its days; a rule whose party is forgotten can only make it longer."""
     found = [rule for rule in policy.rules if matches(rule, subject)]
     sure = [rule for rule in found if not rule.doubtful]
     choose = max if policy.wins == Wins.LONGEST else min

@@ -1,7 +1,7 @@
-"""Retention rules as a customer stored them.
+"""The retention rules that a customer has stored.
 
     stored = await customer.rules.get()                  Stored: default_days, wins, rules, changed_at, changed_by
-    stored = await customer.rules.put(rules, by=…, default_days=…, wins=…)     what is left out stays as it was
+    stored = await customer.rules.put(rules, by=…, default_days=…, wins=…)     what is left out stays unchanged
     policy = await customer.rules.policy()               for storage.retention.policy.decide
     policy = customer.rules.policy_of(spec, …)         the same for rules that are not stored: a preview
 
@@ -30,25 +30,25 @@ from storage.retention.policy import MAX_DAYS, Policy, Rule, Wins
 from storage.timestamps import from_micros, to_micros
 
 _KIND = "rule"
-_CHANGED = sa.select(retention.c.changed_at, retention.c.changed_by)  # of every process that stores rules
+_CHANGED = sa.select(retention.c.changed_at, retention.c.changed_by)  # also changes when another process stores rules
 _ROW = 1  # the table has one row
-MAX_RULES = 200  # each is tried on every call of a sweep
+MAX_RULES = 200  # a sweep tries each of them on every call
 MAX_NAME = 200  # characters of a name, a party or a source
 FORGOTTEN = "Forgotten: it was replaced after this backup was made"
-"""What a rule is called whose own name and party are not known any more."""
+"""Name shown for a rule whose own name and party are forgotten."""
 
 
 class Unchanged(Enum):
-    """Says that a value is left as it is; None means for ever."""
+    """Says that a value stays unchanged; None would mean for ever."""
 
     YES = "unchanged"
 
 
 class BadRule(StorageError):
-    """A rule cannot be used as it is; the text names its place and holds nothing that was sent."""
+    """A rule cannot be used as it is; the message names the member and repeats nothing that was sent."""
 
     def __init__(self, text: str, place: str = "rules", right: str = "") -> None:
-        """`place`: the member, as "rules.0.source"; `right`: what it must be, to follow its name; "" if `text` says."""
+        """`place`: the member, as "rules.0.source"; `right`: what it must be, "" to use `text`."""
         super().__init__(text)
         self.place = place
         self.right = right or text
@@ -56,18 +56,18 @@ class BadRule(StorageError):
 
 @dataclass(frozen=True, slots=True)
 class RuleSpec:
-    """A rule as somebody writes it."""
+    """A rule as a client writes it."""
 
     days: int | None
     """Days from the end of the call, None for ever."""
     direction: Direction | None = None
-    """Only calls that went this way."""
+    """Only calls of this direction."""
     source: str | None = None
     """Only calls from this address or network."""
     party: str | None = field(default=None, repr=False)
     """Only calls with this party, in any spelling."""
     name: str = field(default="", repr=False)
-    """What the customer calls the rule."""
+    """Name that the customer gave the rule."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,54 +77,54 @@ class StoredRule:
     id: str
     """Random id; receipts and previews name it."""
     spec: RuleSpec
-    """What it says."""
+    """The rule itself."""
     forgotten: bool = False
-    """It came back with a backup after it was replaced, so party and name are not known any more."""
+    """A backup brought it back after it was replaced, so its party and name cannot be read."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """All that a customer stored about retention."""
+    """Everything that a customer has stored about retention."""
 
     default_days: int | None
-    """Days where no rule matches, None for ever."""
+    """Days if no rule matches, None for ever."""
     wins: Wins
     """Which of several matching rules counts."""
     rules: tuple[StoredRule, ...] = ()
     """In the order in which they were given."""
     changed_at: datetime | None = None
-    """When they were changed last, None if never."""
+    """When the rules were last changed, None if never."""
     changed_by: str | None = None
-    """By which token."""
+    """Name of the token that changed them."""
 
 
 class Rules(JournaledRows):
     """The retention rules of one customer."""
 
     def __init__(self, store: JournaledDatabase, country: str, default_days: int | None) -> None:
-        """Take what the configuration says as the default until somebody stores another one."""
+        """`default_days` comes from the configuration and holds until another default is stored."""
         super().__init__(store)
         self._country = country
         self._default_days = default_days
-        self._known: tuple[Any, Policy] | None = None  # when and by whom it was stored, and what it says
+        self._known: tuple[Any, Policy] | None = None  # when and by whom the rules were stored, and their policy
         self._changed: Callable[[], None] = lambda: None
 
     def on_change(self, changed: Callable[[], None]) -> None:
-        """Call `changed` whenever this process has stored other rules: a sweep is due."""
+        """Call `changed` whenever this process has stored rules, because a sweep is due."""
         self._changed = changed
 
     async def get(self) -> Stored:
-        """Return what holds now."""
+        """Return the rules that are in force."""
         async with self._database.reading() as connection:
             return await self._read(connection)
 
     async def policy(self) -> Policy:
-        """Return what holds now, ready to decide with."""
+        """Return the rules that are in force as a policy."""
         async with self._database.reading() as connection:
             return await self.policy_in(connection)
 
     async def policy_in(self, connection: AsyncConnection) -> Policy:
-        """Return the rules as a transaction sees them; rules without a party are cached until they change."""
+        """Return the rules as a transaction sees them; a policy without parties is cached until it changes."""
         changed = (await connection.execute(_CHANGED)).first()
         if self._known is not None and self._known[0] == changed:
             return self._known[1]
@@ -135,7 +135,7 @@ class Rules(JournaledRows):
         return policy
 
     def policy_of(self, rules: Sequence[RuleSpec], default_days: int | None, wins: Wins) -> Policy:
-        """Turn rules that are not stored into a policy; their ids are their places, from "1". Raises BadRule."""
+        """Build a policy from rules that are not stored; their ids are "1", "2"… Raises BadRule."""
         check(rules, default_days)
         return self._policy([StoredRule(str(n), r) for n, r in enumerate(rules, 1)], default_days, wins)
 
@@ -147,9 +147,9 @@ class Rules(JournaledRows):
         default_days: int | Unchanged | None = Unchanged.YES,
         wins: Wins | None = None,
     ) -> Stored:
-        """Replace all rules; a rule that says the same as one before keeps its id. Raises BadRule.
+        """Replace all rules; a rule that is the same as an old one keeps its id. Raises BadRule.
 
-        What the last sweep asked for is taken back: nobody is to grant what the rules from before would erase.
+        An approval that the last sweep asked for is withdrawn: nobody may approve what the old rules would erase.
         """
         check(rules, None if default_days is Unchanged.YES else default_days)
         async with self._database.writing() as connection:
@@ -159,7 +159,7 @@ class Rules(JournaledRows):
             old = await self._write(connection, after)
             await erasure_rows.withdraw(connection)
         if old:
-            self._keys.cut(*old)  # old backups hold the names of deleted rules too
+            self._keys.cut(*old)  # old backups also contain the names of deleted rules
         self._known = None
         self._changed()
         return after
@@ -187,7 +187,7 @@ class Rules(JournaledRows):
         return StoredRule(record.id, RuleSpec(record.days, direction, record.source, told["party"], told["name"]))
 
     async def _write(self, connection: AsyncConnection, stored: Stored) -> list[int]:
-        """Write all rules; return the leaves of those that were there before."""
+        """Write all rules; return the leaves of the old ones."""
         old = [int(leaf) for leaf in await connection.scalars(sa.select(retention_rules.c.leaf))]
         await connection.execute(retention_rules.delete())
         await connection.execute(retention.delete())
@@ -224,7 +224,7 @@ class Rules(JournaledRows):
 
 
 def check(rules: Sequence[RuleSpec], default_days: int | None) -> None:
-    """Refuse what cannot be meant; raises BadRule."""
+    """Reject rules that make no sense; raises BadRule."""
     if len(rules) > MAX_RULES:
         raise BadRule(f"there are more than {MAX_RULES} rules")
     if default_days is not None and not 0 <= default_days <= MAX_DAYS:
@@ -238,8 +238,8 @@ def check(rules: Sequence[RuleSpec], default_days: int | None) -> None:
         if any(len(text) > MAX_NAME for text in (rule.name, rule.party or "", rule.source or "")):
             right = f"at most {MAX_NAME} characters in each field"
             raise BadRule(f"rule {number}: {right}", place, right)
-        if rule.name == FORGOTTEN:  # a client that sends back what it was shown would mean every party
-            right = "whom it was about is forgotten; leave it out or write it anew"
+        if rule.name == FORGOTTEN:  # sent back by a client that was shown it; without its party it would match everyone
+            right = "its party is forgotten; leave the rule out or write it again"
             raise BadRule(f"rule {number}: {right}", place, right)
         if rule.party is not None and not rule.party.strip():
             raise BadRule(f"rule {number}: the party is empty", f"{place}.party", "must not be blank")

@@ -1,14 +1,14 @@
-"""Retention: find what has been kept long enough, and file its erasure.
+"""Retention: find calls that were kept long enough, and file their erasure.
 
 For the API:
     preview = await customer.retention.preview(now, percent, policy=None)    what the next sweep would erase, and why
         `policy` = customer.rules.policy_of(…) for rules that are not stored yet
 For the daemon (recorder.maintenance.retention_job):
     swept = await customer.retention.sweep(now, percent)     files erasures; `customer.erasures.work` carries them out
-    await customer.retention.refresh()                       `erase_after` of every call as the rules say now
+    await customer.retention.refresh()                       updates `erase_after` of every call to the present rules
 
-`now` is a time to believe (storage.retention.policy.TrustedClock), never simply the wall clock. A sweep over the brake
-files one erasure in state `approval`, which an approver grants; every sweep decides anew what belongs to it.
+`now` must come from storage.retention.policy.TrustedClock, never from the wall clock alone. If a sweep would erase more
+than `percent` of the calls, it files one erasure in state `approval`; every later sweep decides anew what it contains.
 """
 
 import asyncio
@@ -37,14 +37,14 @@ from storage.retention.policy import Decision, Policy, Verdict, brake, judge
 from storage.retention.rules import Rules
 from storage.timestamps import day_of, to_micros
 
-PAGE = 500  # calls decided at once, in a thread: 50 ms
+PAGE = 500  # calls decided together, in a thread: 50 ms
 _RECORDING = 0
 _CLEAR = tuple(c for c in READ_COLUMNS if c.name != "sealed")
 
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """A call whose time is over."""
+    """A call whose retention has ended."""
 
     id: str
     """Id of the call."""
@@ -55,7 +55,7 @@ class Due:
     ended_at: datetime
     """End of the call."""
     erase_after: datetime
-    """When its time was over."""
+    """When its retention ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +63,11 @@ class Preview:
     """What the next sweep would do."""
 
     due: tuple[Due, ...]
-    """Calls whose time is over, oldest first."""
+    """Calls whose retention has ended, oldest first."""
     total: int
-    """Calls of the customer."""
+    """Number of the customer's calls."""
     asks: bool
-    """The brake: nothing would be erased before somebody approves it."""
+    """Whether the sweep would erase too many and wait for approval."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ class Swept:
     asked: str | None
     """Id of the erasure that waits for approval."""
     due: int
-    """Calls whose time is over."""
+    """Number of calls whose retention has ended."""
 
 
 class Retention:
@@ -104,7 +104,7 @@ class Retention:
         self._random = random
 
     async def preview(self, now: datetime, percent: float, policy: Policy | None = None) -> Preview:
-        """Say what a sweep at this moment would erase; changes nothing."""
+        """Return what a sweep at this moment would erase; changes nothing."""
         policy = policy or await self._rules.policy()
         found: list[Due] = []
         bound = _least_days(policy)
@@ -112,19 +112,19 @@ class Retention:
             async for page in self._decided(policy, now, _latest_day(now, bound)):
                 found += [_due(row, d) for row, d in page if d.verdict == Verdict.DUE]
         going = await self._going()
-        due = await asyncio.to_thread(_oldest_first, found, going)  # 100,000 of them take a tenth of a second
+        due = await asyncio.to_thread(_oldest_first, found, going)  # takes 0.1 s for 100,000 calls
         total = await self._calls.count()
         return Preview(due, total, brake(len(due), total, percent))
 
     async def sweep(self, now: datetime, percent: float) -> Swept:
-        """File the erasure of what is due, or ask first, on a full disk too; raises StorageError."""
+        """File the erasure of due calls, or ask for approval, even on a full disk; raises StorageError."""
         while True:
             swept = await self._sweep(now, percent)
             if swept is not None:
                 return swept
 
     async def _sweep(self, now: datetime, percent: float) -> Swept | None:
-        """Sweep once; None if the rules changed meanwhile: nothing may be erased by rules that no longer hold."""
+        """Sweep once; return None if the rules changed meanwhile, as old rules must not erase anything."""
         policy = await self._rules.policy()
         preview = await self.preview(now, percent, policy)
         by_rule: dict[str | None, list[Due]] = {}
@@ -149,7 +149,7 @@ class Retention:
         return Swept(() if preview.asks else tuple(filed), question, len(preview.due))
 
     async def refresh(self) -> int:
-        """Write `erase_after` of every finished call as the rules say now; count what changed."""
+        """Write `erase_after` of every finished call by the present rules; return how many changed."""
         policy, changed = await self._rules.policy(), 0
         async for page in self._decided(policy, self._now(), None):
             values = [
@@ -166,7 +166,7 @@ class Retention:
     async def _decided(
         self, policy: Policy, now: datetime, latest: int | None
     ) -> AsyncIterator[list[tuple[CallRow, Decision]]]:
-        """Give finished calls of days up to `latest` with what the policy says, page by page."""
+        """Yield finished calls of days up to `latest` with their decisions, page by page."""
         after: tuple[int, int, str] | None = None
         opening = any(_looks_inside(rule) for rule in policy.rules)
         while True:
@@ -190,7 +190,7 @@ class Retention:
                 try:
                     opened = open_row(self._keys, record)
                 except StorageError:
-                    continue  # damaged: no rule can be tried on it; `verify` names it
+                    continue  # damaged: no rule can be tried on it; `recorder verify` reports it
                 if opened is None:
                     continue
                 row, forms = opened
@@ -198,7 +198,7 @@ class Retention:
         return done
 
     async def _going(self) -> set[str]:
-        """Return the calls that an erasure is taking already."""
+        """Return the calls that a running erasure contains."""
         joined = erasure_calls.join(erasures, erasures.c.id == erasure_calls.c.erasure)
         asked = sa.select(erasure_calls.c.call).select_from(joined)
         running = asked.where(erasures.c.state.in_(rows.OPEN), erasure_calls.c.leaf.is_not(None))
@@ -230,13 +230,13 @@ def _looks_inside(rule: Any) -> bool:
 
 
 def _least_days(policy: Policy) -> int | None:
-    """Return the days that every call is kept at least, None if all are kept for ever."""
+    """Return the number of days for which every call is kept at least, None if all are kept for ever."""
     spans = [rule.days for rule in policy.rules if rule.days is not None]
     return min([*spans, *([] if policy.default_days is None else [policy.default_days])], default=None)
 
 
 def _latest_day(now: datetime, days: int) -> int:
-    """Return the last day whose calls can have ended `days` ago: a call ends on the day of its leaf or after it."""
+    """Return the last day whose calls can have ended `days` ago: a call ends on the day of its leaf or later."""
     return day_of(now - timedelta(days=days)) + 1 if days < day_of(now) else 0
 
 

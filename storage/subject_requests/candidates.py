@@ -1,9 +1,9 @@
-"""Calls that may concern a person who asks: found under everything the person goes by, each with why.
+"""Calls that may concern a person who asks: found under all identities of the person, each with the reasons.
 
     found = await customer.candidates.find(asked)        newest first; raises TooManyCalls, StorageError
 
-Every claim (storage.subject_requests.claims) is looked up through the index in any spelling; what is found is opened
-and held against the directory as it was when the call began. Calls in which an identity was somebody else's are left
+Every claim (storage.subject_requests.claims) is searched in the index in any spelling. The calls found are opened and
+compared with the directory as it was when the call began. Calls in which the identity was somebody else's are left
 out.
 """
 
@@ -26,12 +26,12 @@ from storage.subject_requests.case_rows import Asked
 from storage.subject_requests.claims import Claim, Match
 from storage.timestamps import to_micros
 
-MAX_CALLS = 20_000  # candidates of one request: more cannot be reviewed, and a name that finds more singles nobody out
-BATCH = 500  # calls opened at once, in a thread: 100 ms
+MAX_CALLS = 20_000  # candidates of one request: more cannot be reviewed, and such a name does not identify anybody
+BATCH = 500  # calls opened together, in a thread: 100 ms
 
 
 class TooManyCalls(StorageError):
-    """Too many calls match: the identities single nobody out."""
+    """Too many calls match: the identities do not identify one person."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,25 +41,25 @@ class Candidate:
     row: CallRow
     """The call."""
     matches: tuple[Match, ...]
-    """Why."""
+    """Why it may concern the person."""
     known_as: str = field(default="", repr=False)
     """What the directory called the user then."""
 
     @property
     def sure(self) -> bool:
-        """Say whether no doubt is known of any party."""
+        """Say whether every party is certain."""
         return any(match.sure for match in self.matches)
 
     @property
     def parties(self) -> tuple[int, ...]:
-        """Return the numbers of the parties that are the person, () if several may be and somebody has to say which."""
+        """Return the numbers of the parties that are the person, () if several may be and somebody has to decide."""
         sure = {match.party for match in self.matches if match.sure}
         perhaps = {match.party for match in self.matches}
         return tuple(sorted(sure)) if sure else tuple(perhaps) if len(perhaps) == 1 else ()
 
 
 class Candidates:
-    """Finds the calls of people for one customer."""
+    """Finds the calls that concern a person, for one customer."""
 
     def __init__(self, calls: Calls, users: Users, correlation: Correlation, country: str) -> None:
         self._calls = calls
@@ -79,7 +79,7 @@ class Candidates:
         return sorted(found.values(), key=lambda each: Position.of(each.row), reverse=True)
 
     async def parties(self, asked: Asked, row: CallRow) -> frozenset[int]:
-        """Return the numbers of the parties of a call that may be the person now."""
+        """Return the numbers of the parties of a call that may be the person, by the present directory."""
         user = None if asked.user is None else await self._users.get(asked.user)
         who = await self._who()
         wanted = [self._known(claim, who) for claim in self._claims(asked, user)]
@@ -87,7 +87,7 @@ class Candidates:
         return frozenset(match.party for candidate in found for match in candidate.matches)
 
     async def _who(self) -> UserLookup:
-        """Return who was who, as the users' rows say now."""
+        """Return the users in memory, up to date with their rows."""
         await (self._correlation.refresh() if self._correlation.ready else self._correlation.load_now())
         if self._correlation.who is None:
             raise StorageError("the directory could not be read")
@@ -105,7 +105,7 @@ class Candidates:
         for candidate in await asyncio.to_thread(lambda: list(self._judged(fresh, wanted, user, who))):
             found[candidate.row.id] = candidate
         if len(found) > MAX_CALLS:
-            raise TooManyCalls(f"more than {MAX_CALLS} calls match", "name the person more closely")
+            raise TooManyCalls(f"more than {MAX_CALLS} calls match", "give more exact identities")
 
     def _judged(
         self, rows: Iterable[CallRow], wanted: Sequence[Claim], user: User | None, who: UserLookup
@@ -121,14 +121,14 @@ class Candidates:
                 yield Candidate(row, tuple(why), claims.known_as(user, row.started_at) if user else "")
 
     def _claims(self, asked: Asked, user: User | None) -> list[Claim]:
-        """Return what the person goes by; what letter and directory both say counts as the directory's."""
+        """Return all claims; an identity in both request and directory counts as the directory's."""
         told = claims.of_user(user, self._country) if user is not None else []
         same = {needle for claim in told for needle in claim.needles}
         letter = claims.of_letter(asked.identities, self._country)
         return [*(claim for claim in letter if not set(claim.needles) & same), *told]
 
     def _known(self, claim: Claim, who: UserLookup) -> Claim:
-        """Return the claim with everybody of the directory who ever went by it."""
+        """Return the claim with every directory user who ever had it."""
         return replace(claim, holders=frozenset(who.find(match_keys.asked(claim.text, self._country))))
 
 

@@ -1,10 +1,10 @@
-"""Requests of people who were recorded, as the database keeps them: values, states, the sealed part of a row; pure.
+"""Requests of data subjects in the database: values, states, the sealed part of a row; pure.
 
     open → confirmed → reporting → reported → erasing → done | refused | closed
               ↑____________|  a report that fails, is cancelled, or went with an erased call
 
-What names the person is sealed under a leaf of the request's own. `noted` is in the clear and stays for ever: ids,
-counts, digests, names of tokens and times.
+Everything that identifies the person is sealed under the request's own leaf. `noted` is in the clear and stays for
+ever: ids, counts, digests, names of tokens and times.
 """
 
 import calendar
@@ -24,7 +24,7 @@ KIND = "request"
 
 
 class Kind(enum.StrEnum):
-    """What somebody asks for."""
+    """What the person asks for."""
 
     ACCESS = "access"
     ERASURE = "erasure"
@@ -32,7 +32,7 @@ class Kind(enum.StrEnum):
 
 
 class State(enum.StrEnum):
-    """How far a request is."""
+    """State of a request."""
 
     OPEN = "open"
     CONFIRMED = "confirmed"
@@ -45,7 +45,7 @@ class State(enum.StrEnum):
 
 
 class Step(enum.StrEnum):
-    """What can be done with it."""
+    """Steps that can be taken."""
 
     SELECT = "select"
     EXTEND = "extend"
@@ -72,7 +72,7 @@ GROUNDS = (
 """Why a request is refused: Art. 12(2), 12(5), 12(5), 15(4), 17(3)(b), 17(3)(e)."""
 
 DELAYS = ("complexity", "number")
-"""Why an answer may take longer (Art. 12(3))."""
+"""Why an answer may take longer (Art. 12(3) GDPR)."""
 LONGEST_DELAY = 2  # months (Art. 12(3))
 
 _STEPS: Mapping[State, Mapping[Step, State]] = {
@@ -87,42 +87,42 @@ _CLOSING: Mapping[Step, State] = {step: State(step.value) for step in OUTCOMES}
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What the letter says; sealed until the request is closed."""
+    """The content of the request; sealed until the request is closed."""
 
     identities: tuple[str, ...] = field(repr=False)
-    """What the person goes by, as in the letter."""
+    """Identities of the person, as the request names them."""
     user: str | None
-    """Id of a directory user, None if the person is none or it is not known which."""
+    """Id of a directory user, None if the person is not one or it is not known which."""
     reference: str | None = field(default=None, repr=False)
     """Where the letter is filed."""
     reason: str | None = field(default=None, repr=False)
-    """What it says."""
+    """The text of the request."""
     delay: str | None = field(default=None, repr=False)
     """Why the answer takes longer, as the person was told."""
 
 
 @dataclass(frozen=True, slots=True)
 class Extension:
-    """That the answer takes longer than a month (Art. 12(3))."""
+    """An extension of the month for the answer (Art. 12(3) GDPR)."""
 
     months: int
-    """How much longer, LONGEST_DELAY at most."""
+    """Months added, LONGEST_DELAY at most."""
     ground: str
     """One of DELAYS."""
     told_at: datetime
-    """When the person was told, within the month."""
+    """When the person was told; must be within the month."""
     reason: str = field(repr=False)
-    """Why, as the person was told; sealed."""
+    """The reason that the person was told; sealed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What the administrator confirmed."""
+    """What an administrator has confirmed."""
 
     inside: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     """Ids of calls that concern the person, each with the numbers of the parties that are the person."""
     outside: tuple[str, ...] = ()
-    """Ids of candidates that do not."""
+    """Ids of candidates that do not concern the person."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,52 +132,52 @@ class Case:
     id: str
     """Random id."""
     state: State
-    """How far it is."""
+    """State of the request."""
     kinds: tuple[Kind, ...]
-    """What is asked for."""
+    """What the person asks for."""
     received_at: datetime
-    """When the letter came."""
+    """When it was received."""
     due_at: datetime
-    """When it has to be answered."""
+    """When it must be answered."""
     created_at: datetime
     """When it was filed here."""
     created_by: str
-    """By which token."""
+    """Name of the token that filed it."""
     changed_at: datetime
-    """Last step."""
+    """Time of the last step."""
     asked: Asked | None
-    """What the letter says, None once closed."""
+    """The content of the request, None once closed."""
     selection: Selection = Selection()
-    """What was confirmed; nothing once closed."""
+    """The confirmed selection; empty once closed."""
     noted: Mapping[str, Any] = field(default_factory=dict)
-    """What stays: `reports`, each with ids, counts, digest and who fetched it; `extension`; `record` once closed."""
+    """What remains: `reports`, each with ids, counts, digest and who fetched it; `extension`; `record` once closed."""
     export: str | None = None
-    """Export that is the newest report."""
+    """Id of the export with the newest report."""
     erasure: str | None = None
-    """Erasure that it led to."""
+    """Id of the erasure that was filed."""
     closed_at: datetime | None = None
     """When it was closed."""
     closed_by: str | None = None
-    """By which token."""
+    """Name of the token that closed it."""
     ground: str | None = None
     """Why it was refused."""
     leaf: int | None = field(default=None, repr=False)
-    """Leaf that everything personal is sealed under, None once it is cut."""
+    """Leaf that all personal data are sealed under, None once it is cut."""
 
     @property
     def reports(self) -> Sequence[Mapping[str, Any]]:
-        """Return what is noted of each report, oldest first."""
+        """Return what is recorded of each report, oldest first."""
         found: Sequence[Mapping[str, Any]] = self.noted.get("reports") or ()
         return found
 
     @property
     def extension(self) -> Mapping[str, Any] | None:
-        """Return what is noted of an extension, None if there is none."""
+        """Return what is recorded of an extension, None if there is none."""
         found: Mapping[str, Any] | None = self.noted.get("extension")
         return found
 
     def extended(self, extension: Extension, at: datetime, by: str) -> "Case":
-        """Return the request with a later day on which it has to be answered."""
+        """Return the request with the later due date of an extension."""
         noted = {
             "months": extension.months,
             "ground": extension.ground,
@@ -194,7 +194,7 @@ class Case:
 
 
 def after(state: State, step: Step) -> State | None:
-    """Return where a step leads, None if it cannot be taken now."""
+    """Return the state after a step, None if it cannot be taken now."""
     if step in _CLOSING:
         barred = state in OVER or state is State.REPORTING
         return None if barred else _CLOSING[step]
@@ -204,7 +204,7 @@ def after(state: State, step: Step) -> State | None:
 
 
 def due(received: datetime, months: int = 1) -> datetime:
-    """Return months later (Art. 12(3)), the last day of a month that is too short (Regulation 1182/71 Art. 3)."""
+    """Add months (Art. 12(3) GDPR); in a month too short, use its last day (Regulation 1182/71 Art. 3)."""
     years, month = divmod(received.month - 1 + months, 12)
     year, month = received.year + years, month + 1
     return received.replace(year=year, month=month, day=min(received.day, calendar.monthrange(year, month)[1]))
@@ -233,7 +233,7 @@ def columns(keys: sealing.DeletableKeys, case: Case) -> dict[str, Any]:
 
 
 def shown(keys: sealing.DeletableKeys, record: Any) -> Case:
-    """Open a row; what it says is None if its leaf was cut. Raises SealBroken."""
+    """Build a request from its row, without its content if the leaf was cut. Raises SealBroken."""
     asked, selection = _open(keys, record)
     return Case(
         record.id,

@@ -1,4 +1,4 @@
-"""Requests of people who were recorded (Art. 15, 17, 20): cases with a state, from the letter to what stays of it.
+"""Requests of data subjects (Art. 15, 17, 20 GDPR), from receipt to the record that remains.
 
     case = await customer.requests.file(kinds, asked, received_at=…, by=NAME)
     case = await customer.requests.get(id)                                 Case or None
@@ -7,11 +7,11 @@
     case = await customer.requests.extend(id, extension, by=NAME)          the answer takes longer than a month
     case, export = await customer.requests.report(id, wanted, by=NAME)     an export of format REPORT
     erasure = await customer.requests.erase(id, reason=…, by=NAME, approval=…)
-    case = await customer.requests.close(id, step, ground, by=NAME)        the key of everything personal is cut
-    await customer.requests.tidy()                                         ends what a crash left half closed
+    case = await customer.requests.close(id, step, ground, by=NAME)        cuts the key of all personal data
+    await customer.requests.tidy()                                         finishes closing after a crash
 
 A step that the state does not allow raises WrongState (409), an unknown id NoCase (404). `told` writes the audit log
-inside the transaction: what it raises undoes the step.
+inside the transaction; if it raises, the step is undone.
 """
 
 import asyncio
@@ -103,7 +103,7 @@ class Requests(JournaledRows):
     async def file(
         self, kinds: Sequence[Kind], asked: Asked, *, received_at: datetime, by: str, told: AuditNote = unaudited
     ) -> Case:
-        """File a request, durably."""
+        """File a request durably."""
         id, leaf, now = new_id(self._random), sealing.new_leaf(self._keys), self._now()
         wanted = tuple(kind for kind in Kind if kind in kinds)
         case = Case(id, State.OPEN, wanted, received_at, due(received_at), now, by, now, asked, leaf=leaf)
@@ -139,11 +139,11 @@ class Requests(JournaledRows):
         return await self._step(id, Step.SELECT, lambda case: replace(case, selection=selection), told)
 
     async def extend(self, id: str, extension: Extension, *, by: str, told: AuditNote = unaudited) -> Case:
-        """Extend the time for the answer, replacing an earlier extension; raises NoCase, WrongState."""
+        """Extend the time limit for the answer, replacing an earlier extension; raises NoCase, WrongState."""
         return await self._step(id, Step.EXTEND, lambda case: case.extended(extension, self._now(), by), told)
 
     async def report(self, id: str, wanted: Wanted, *, by: str, told: AuditNote = unaudited) -> tuple[Case, Export]:
-        """Ask for a report of what is selected; raises NoCase, WrongState, TooMany."""
+        """File a report of the selected calls; raises NoCase, WrongState, TooMany."""
         found: list[Case] = []
 
         async def beside(connection: AsyncConnection, export: str) -> None:
@@ -169,7 +169,7 @@ class Requests(JournaledRows):
         return found[0], export
 
     async def fetched(self, id: str, export: str, *, by: str) -> None:
-        """Note that a report was handed to somebody; raises NoCase."""
+        """Record that a report was handed out; raises NoCase."""
         async with self._database.writing() as connection:
             case = await self._one(connection, id)
             noted = with_fetched(case.noted, export, self._now(), by)
@@ -178,7 +178,7 @@ class Requests(JournaledRows):
     async def erase(
         self, id: str, *, reason: str, by: str, identity: str = "", approval: bool, told: AuditNote = unaudited
     ) -> Erasure:
-        """File the erasure of what is selected, once; raises NoCase, WrongState, Nothing, and as Erasures.file."""
+        """File the erasure of the selected calls once; raises NoCase, WrongState, Nothing, and as Erasures.file."""
         case = await self.get(id)
         if case is None:
             raise NoCase("there is no such request")
@@ -188,10 +188,10 @@ class Requests(JournaledRows):
             raise Nothing("no call is selected")
 
         async def beside(erasure: str) -> None:
-            """Name it in the case, in its transaction: of two who ask at once only one files an erasure."""
+            """Store the erasure's id in the case, in its transaction: of two simultaneous calls only one files it."""
             connection = writer()
             if connection is None:
-                raise StorageError("an erasure must be noted inside its transaction")
+                raise StorageError("an erasure must be recorded inside its transaction")
             await self._move(connection, id, Step.ERASE, lambda case: replace(case, erasure=erasure), unaudited)
             await told(erasure)
 
@@ -202,7 +202,7 @@ class Requests(JournaledRows):
     async def close(
         self, id: str, step: Step, ground: str | None = None, *, by: str, told: AuditNote = unaudited
     ) -> Case:
-        """End a request: sign what was done, and forget whom it was about. Raises NoCase, WrongState."""
+        """Close a request: sign what was done, and forget the person. Raises NoCase, WrongState."""
 
         def change(case: Case) -> Case:
             over = replace(case, state=State(step.value), closed_at=self._now(), closed_by=by, ground=ground)
@@ -214,7 +214,7 @@ class Requests(JournaledRows):
         return await self._forget(case)
 
     async def tidy(self) -> int:
-        """Forget whom closed requests were about, where a crash came in between; return how many."""
+        """Forget the persons of closed requests if a crash prevented it; return how many."""
         half = sa.and_(requests.c.closed_at.is_not(None), requests.c.leaf.is_not(None))
         async with self._database.reading() as connection:
             found = await self._find(connection, half)
@@ -244,7 +244,7 @@ class Requests(JournaledRows):
         mine = requests.c.id == case.id
         await connection.execute(requests.update().where(mine).values(**columns(self._keys, case)))
         await told(case.id)
-        leaf = None if case.asked is not None else LAST_LEAF  # what stays is known for ever
+        leaf = None if case.asked is not None else LAST_LEAF  # what remains is never forgotten
         await self._journal.write(await taken(connection, requests, mine, leaf=leaf))
 
     async def _one(self, connection: AsyncConnection, id: str) -> Case:
@@ -256,7 +256,7 @@ class Requests(JournaledRows):
     async def _find(
         self, connection: AsyncConnection, *where: sa.ColumnElement[bool], limit: int | None = None
     ) -> list[Case]:
-        """Return cases, newest first; one whose report went with an erased call counts as confirmed."""
+        """Return cases, newest first; a case whose report was erased with a call counts as confirmed."""
         joined = requests.outerjoin(exports, exports.c.id == requests.c.export)
         asked = sa.select(*requests.c, exports.c.id.label("made_by")).select_from(joined).where(*where)
         newest = (requests.c.created_at.desc(), requests.c.id.desc())
@@ -270,7 +270,7 @@ class Requests(JournaledRows):
     async def _ended(
         self, connection: AsyncConnection, export: Export, state: ExportState, facts: Mapping[str, Any]
     ) -> None:
-        """Hear in its transaction what became of an export."""
+        """Store the result of an export, in the transaction in which it ends."""
         if export.case is None:
             return
         found = await self._find(connection, requests.c.id == export.case)
@@ -282,7 +282,7 @@ class Requests(JournaledRows):
         await self._move(connection, case.id, step, lambda case: replace(case, noted=noted), unaudited)
 
     async def _forget(self, case: Case) -> Case:
-        """Cut what a closed request was about, and its report."""
+        """Cut the keys of a closed request and of its report."""
         if case.leaf is not None and self._keys.keeps(case.leaf):
             await asyncio.to_thread(self._keys.cut, case.leaf)
         await self._exports.drop([report["export"] for report in case.reports])
@@ -294,7 +294,7 @@ class Requests(JournaledRows):
 
 
 def _in_state(state: State) -> sa.ColumnElement[bool]:
-    """Say which requests are shown in a state, as `_find` shows them: one that lost its report is confirmed."""
+    """Return the condition for requests in a state, as `_find` shows them: confirmed if the report is gone."""
     mine, lost = requests.c.state == state.value, exports.c.id.is_(None)
     if state is State.REPORTING:
         return sa.and_(mine, ~lost)

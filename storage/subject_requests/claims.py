@@ -1,8 +1,8 @@
-"""What a person goes by, in a letter and in the directory, held against the parties of a call; pure.
+"""The identities of a person who asks, from the request and from the directory, compared with the parties of a call.
 
-Theory of operation. A *claim* is one identity of the person who asks, as the letter has it or as the directory has or
-had it. For each party that a claim meets, `matches` asks the directory who the party was at the time of the call, and
-says: the person for sure, the person perhaps (with the reason, for an administrator to decide), or somebody else.
+Theory of operation. A *claim* is one identity of the person, as the request names it or as the directory has or had it.
+For each party that a claim fits, `matches` asks the directory who the party was at the time of the call. The party is
+certainly the person, possibly the person (with the reason, for an administrator to decide), or somebody else. Pure.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -18,7 +18,7 @@ END = datetime.max.replace(tzinfo=UTC)
 _MOMENT = timedelta(microseconds=1)
 
 Who = Callable[[Mapping[str, Any], datetime], frozenset[str]]
-"""Tells which users a party was at a time by the directory: none, one, or several who cannot be told apart."""
+"""Returns the users that a party was at a time, by the directory: none, one, or several that fit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,21 +26,21 @@ class Claim:
     """One identity of the person who asks."""
 
     text: str = field(repr=False)
-    """As the letter or the directory writes it."""
+    """As the request or the directory writes it."""
     kind: str
     """number, address, name or user."""
     needles: tuple[search_forms.Needle, ...] = field(repr=False)
-    """What meets it."""
+    """Search needles that find it."""
     directory: bool = False
-    """The directory says so; otherwise only the letter does."""
+    """Whether the directory says so; otherwise only the request does."""
     until: datetime | None = None
-    """When it ceased to be the person's, None if it did not."""
+    """When it stopped being the person's, None if it did not."""
     holders: frozenset[str] = frozenset()
-    """Users who go by it or went by it at any time."""
+    """Users who have it or had it at any time."""
 
     @property
     def weak(self) -> bool:
-        """Say whether many people may go by it."""
+        """Say whether many people may share it."""
         return self.kind == "name"
 
 
@@ -51,20 +51,20 @@ class Match:
     party: int
     """Number of the party."""
     claim: Claim
-    """What it goes by."""
+    """The claim that fits it."""
     sure: bool
-    """No doubt is known."""
+    """Whether it certainly is the person."""
     why: str
-    """A sentence for the administrator, without anybody's name."""
+    """A sentence for the administrator, without names."""
 
 
 def of_letter(texts: Iterable[str], country: str) -> list[Claim]:
-    """Return what a letter claims."""
+    """Return the claims of a request."""
     return [Claim(text, kind(text), search_forms.asked(text, country, exact=True)) for text in texts]
 
 
 def of_user(user: User, country: str) -> list[Claim]:
-    """Return what the directory claims for a user, today and before, names included."""
+    """Return the claims of a directory user, present and former, names included."""
     found = [Claim(user.id, "user", search_forms.asked(user.id, country, exact=True), True)]
     for text, until in _identities(user):
         found.append(Claim(text, kind(text), search_forms.asked(text, country, exact=True), True, until))
@@ -74,7 +74,7 @@ def of_user(user: User, country: str) -> list[Claim]:
 
 
 def kind(text: str) -> str:
-    """Say how a text names somebody."""
+    """Return what kind of identity a text is."""
     if search_forms.is_number(text) or text.lower().startswith("tel:"):
         return "number"
     return "address" if "@" in text or ":" in text or not any(c.isspace() or c.isalpha() for c in text) else "name"
@@ -88,7 +88,7 @@ def matches(
     who: Who,
     country: str,
 ) -> list[Match]:
-    """Return why parties of a call may be the person, `user` in the directory if that is known; [] if none is."""
+    """Return why parties of a call may be the person (`user`: the directory user, if known); [] if none is."""
     found = []
     for number, party in enumerate(parties):
         forms = frozenset(search_forms.stored(party, country))
@@ -102,7 +102,7 @@ def matches(
 
 
 def known_as(user: User, at: datetime) -> str:
-    """Return what the directory called a user at a time."""
+    """Return the name of a user in the directory at a time."""
     parts = []
     for name in ("first_name", "last_name"):
         later = [(end, each.value) for each in user.former if each.kind == name and (end := _time(each.until)) > at]
@@ -112,16 +112,16 @@ def known_as(user: User, at: datetime) -> str:
 
 Verdict = tuple[bool, str]
 _SURE: Verdict = (True, "It was the person's at that time.")
-_NAME: Verdict = (False, "Only the name matches; several people may go by it.")
+_NAME: Verdict = (False, "Only the name matches; several people may have it.")
 _SEVERAL: Verdict = (False, "The directory gives it to several people at that time.")
 _OVER_TIME: Verdict = (False, "The directory gives it to several people over time; name the user to tell them apart.")
-_OVER: Verdict = (False, "It was the person's at another time, and nobody's then.")
+_OVER: Verdict = (False, "It was the person's at another time, and nobody's at that time.")
 _ANOTHERS: Verdict = (False, "The directory gives it to somebody else at another time.")
 _OTHER_PARTY: Verdict = (False, "Only the name matches; the directory takes the party for somebody else.")
 
 
 def _with_user(claim: Claim, then: frozenset[str], user: str) -> Verdict | None:
-    """Decide about a party that was one of the users `then`; None: it was somebody else."""
+    """Decide about a party that was one of the users `then`; None if it was somebody else."""
     if then == {user}:
         return _SURE
     if user in then:
@@ -136,7 +136,7 @@ def _with_user(claim: Claim, then: frozenset[str], user: str) -> Verdict | None:
 
 
 def _without_user(claim: Claim, then: frozenset[str]) -> Verdict:
-    """Decide where it is not known which user the person is."""
+    """Decide without knowing which user the person is."""
     if claim.weak:
         return _NAME
     if len(then) > 1:
@@ -145,12 +145,12 @@ def _without_user(claim: Claim, then: frozenset[str]) -> Verdict:
 
 
 def _identities(user: User) -> list[tuple[str, datetime | None]]:
-    """Return what a party can be recognised by, and until when it was the user's."""
+    """Return the identities of a user, each with its end."""
     return [(each.value, None if each.until == NEVER else from_micros(each.until)) for each in user.identities]
 
 
 def _names(user: User) -> list[tuple[str, datetime | None]]:
-    """Return every name that a user had, with its end."""
+    """Return every name of a user, each with its end."""
     ends = sorted({_time(each.until) for each in user.former if each.kind in ("first_name", "last_name")})
     now = (known_as(user, END), None)
     before = [(known_as(user, end - _MOMENT), end) for end in ends]
@@ -158,7 +158,7 @@ def _names(user: User) -> list[tuple[str, datetime | None]]:
 
 
 def _time(text: str) -> datetime:
-    """Read when something ended; what cannot be read has not."""
+    """Parse the time at which something ended; None if it cannot be parsed."""
     try:
         return from_text(text)
     except ValueError:

@@ -1,9 +1,9 @@
-"""Records of closed requests: what was handed over and erased, by whom and when; signed, and without anybody's name.
+"""Records of closed requests: what was handed over and erased, by whom and when; signed, without personal data.
 
     verdict = closing_record.verify(document, customer, public_key)
 
-Made like a receipt of an erasure (storage.erasure.receipts): Ed25519 over a prefix and the canonical form of all other
-members. The file that was handed over is known by its SHA-256, so whoever has it can show that it is the one.
+It is signed like a receipt of an erasure (storage.erasure.receipts): Ed25519 over a prefix and the canonical form of
+all other members. It contains the SHA-256 of the file that was handed over, so whoever has the file can prove it.
 """
 
 from collections.abc import Mapping
@@ -35,11 +35,11 @@ _REPORT = (
     "sha256",
     "fetched",
 )
-"""What a record says of a report that was made."""
+"""Members that a record keeps of a report."""
 
 
 def sign(key: Ed25519PrivateKey, customer: str, case: Case) -> dict[str, Any]:
-    """Make the record of a request that is being closed."""
+    """Return the record of a request that is being closed."""
     reports = [{name: report.get(name) for name in _REPORT} for report in case.reports if report.get("sha256")]
     document: dict[str, Any] = {
         "version": VERSION,
@@ -64,14 +64,14 @@ def sign(key: Ed25519PrivateKey, customer: str, case: Case) -> dict[str, Any]:
 
 
 def verify(document: Mapping[str, Any], customer: str, key: Ed25519PublicKey) -> None:
-    """Say nothing if every member is as this customer's key signed it; raises BadReceipt."""
+    """Return if every member is as this customer's key signed it; raises BadReceipt."""
     body = {name: value for name, value in document.items() if name != "signature"}
     try:
         key.verify(bytes.fromhex(document["signature"]), _statement(body))
     except (KeyError, TypeError, ValueError, InvalidSignature):
-        raise BadReceipt("the record was changed, or is not of this customer") from None
+        raise BadReceipt("the record was changed, or is another customer's") from None
     if body.get("customer") != customer or body.get("version") != VERSION:
-        raise BadReceipt("the record is of another customer or version")
+        raise BadReceipt("the record is another customer's, or has another version")
 
 
 def _statement(document: Mapping[str, Any]) -> bytes:

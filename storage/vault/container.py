@@ -4,8 +4,8 @@
     header  = 0x28 salt[32] prefix[7]
     segment = AES-256-GCM(HKDF-SHA-256(key, salt, aad), nonce = prefix || index u32 || last u8, plaintext)
 
-A `Sealer` never seals the same index twice for different plaintext, because an index is only sealed when it is known
-whether more follows. After a crash nobody continues a part: `storage.vault.torn_tail` ends it and a new part begins.
+A `Sealer` never seals the same index for two plaintexts, because it seals a segment only when it is known whether more
+follows. After a crash nobody continues a part: `storage.vault.torn_tail` ends it, and a new part begins.
 """
 
 import hmac
@@ -34,7 +34,7 @@ _LAST, _MORE = 1, 0
 
 @dataclass(frozen=True, slots=True)
 class PartSecret:
-    """Open and seal exactly one part."""
+    """What opens and seals exactly one part."""
 
     key: bytes = field(repr=False)
     # the derived AES-256 key, 32 bytes; never the input key
@@ -72,9 +72,9 @@ def _derive(key: bytes, salt: bytes, aad: bytes) -> bytes:
 
 
 class Sealer:
-    """Turn plaintext into the segments of one part, pushed in pieces of any size.
+    """Turns plaintext into the segments of one part; add pieces of any size.
 
-    `index` is that of the next segment; anything but 0 is for tools that copy, never for going on after a crash.
+    `index` is that of the first segment to seal. Use another than 0 only to copy parts, never to go on after a crash.
     """
 
     __slots__ = ("_finished", "_index", "_key", "_prefix", "_segment", "pending", "room", "sealed")
@@ -87,19 +87,19 @@ class Sealer:
         self._index = index
         self._finished = False
         self.pending = b""
-        # plaintext taken and not yet sealed: 0 to one whole segment
+        # plaintext not sealed yet: 0 to one full segment
         self.room = secret.segment - TAG - (0 if index else HEADER)
-        # plaintext bytes that still fit into the segment being filled
+        # plaintext bytes that still fit into the current segment
         self.sealed = index * secret.segment or HEADER
         # bytes of the file so far, header included
 
     @property
     def index(self) -> int:
-        """Number of the segment being filled."""
+        """Number of the current segment."""
         return self._index
 
     def add(self, data: bytes) -> bytes:
-        """Take `data`; return the ciphertext of every segment that is now known to be full and not the last."""
+        """Add `data`; return the ciphertext of every segment that is full and known not to be the last."""
         size, room = len(data), self.room
         if size <= room:
             self.pending += data
@@ -121,20 +121,20 @@ class Sealer:
         return ciphertext
 
     def room_after(self, size: int) -> int:
-        """Return what `room` will be once `size` more bytes are added."""
+        """Return what `room` will be after `size` more bytes are added."""
         return self.room - size if size <= self.room else (self.room - size) % (self._segment - TAG)
 
     def put_aside(self) -> bytes:
-        """Give `pending` to a caller with a better place for it; `take_back` must be next."""
+        """Hand `pending` to a caller that stores it elsewhere; call `take_back` next."""
         aside, self.pending = self.pending, b""
         return aside
 
     def take_back(self, pending: bytes) -> None:
-        """Take what `put_aside` gave."""
+        """Take back what `put_aside` returned."""
         self.pending = pending
 
     def finish(self, data: bytes = b"") -> bytes:
-        """Take the last `data`, seal everything left and mark the end; the sealer is used up."""
+        """Add the last `data`, seal everything left and mark the end; the sealer cannot be used afterwards."""
         before = self.add(data)
         self._check()
         self._finished = True
@@ -152,18 +152,18 @@ class Sealer:
 
 @dataclass(frozen=True, slots=True)
 class Defect:
-    """Name bytes of a part that do not authenticate."""
+    """Bytes of a part that do not authenticate."""
 
     kind: str
-    # "torn", "forged" or "end" (the last segment: torn or forged, cannot be told)
+    # "torn", "forged", or "end": the last segment, which may be either
     offset: int
     # first bad byte of the file
     length: int
-    # how many bytes from there; 0 = everything present is good but the end is missing
+    # number of bad bytes; 0 if all bytes are good but the end is missing
 
 
 class Reader:
-    """Open the segments of one part; nothing of a segment is released before its tag was checked."""
+    """Opens the segments of one part; no plaintext is returned before its tag is checked."""
 
     def __init__(self, secret: PartSecret, size: int, read_at: Callable[[int, int], bytes]) -> None:
         self._decrypt = AESGCM(secret.key).decrypt
@@ -176,7 +176,7 @@ class Reader:
     def chunks(self, live: bool = False) -> Iterator[bytes]:
         """Yield the plaintext of each segment in order; raise Torn or Forged at the first that is not genuine.
 
-        With `live` the part may still be growing: no end is demanded and a short tail that fails is left out.
+        With `live` the part may still be growing: the end may be missing, and a short tail that fails is left out.
         """
         for index, offset, cipher, at_end in self._segments():
             if not at_end:
@@ -188,7 +188,7 @@ class Reader:
             raise Torn("the part has no last segment", self.size)
 
     def defects(self) -> Iterator[Defect]:
-        """Check every segment, also past a bad one, and yield what is wrong; neighbours are joined."""
+        """Check every segment, also after a bad one, and yield what is wrong; adjacent defects are joined."""
         bad: Defect | None = None
         end: Defect | None = Defect("torn", self.size, 0)
         for index, offset, cipher, at_end in self._segments():
@@ -211,7 +211,7 @@ class Reader:
             return None
 
     def _segments(self) -> Iterator[tuple[int, int, memoryview, bool]]:
-        """Yield index, offset, ciphertext and whether the file ends with it, reading READ_AHEAD bytes at a time."""
+        """Yield index, offset, ciphertext and whether it ends the file, reading READ_AHEAD bytes at a time."""
         segment, size, at = self._segment, self.size, 0
         step = max(READ_AHEAD // segment, 1) * segment
         while at < size:

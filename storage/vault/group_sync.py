@@ -1,9 +1,9 @@
-"""Make everything written so far durable, for many callers with one system call, and watch the free space.
+"""Make everything written so far durable, for many callers with one system call.
 
-`syncfs` writes the whole data file system back at once, so a thousand parts cost one call. When it fails the kernel
-reports that once and forgets the lost pages: a second call would succeed and prove nothing. So a failure is final for
-everything written before it: the waiters get SyncFailed, `epoch` grows, and whoever wrote in an older epoch abandons
-the part and begins a new one.
+`syncfs` writes back the whole data file system, so a thousand parts cost one call. If it fails, the kernel reports the
+failure once and forgets the lost pages; a second call would succeed and prove nothing. A failure is therefore final for
+everything written before it: the waiting callers get SyncFailed, `epoch` grows, and a caller that wrote in an older
+epoch abandons the part and begins a new one.
 """
 
 import ctypes
@@ -18,10 +18,7 @@ from storage.errors import SyncFailed
 from storage.files.durable_files import disk_errors
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
-_HINT = "the disk lost data: look at the kernel log; parts being written go on in new files"
-
-
-# 0 where the file system does not count them
+_HINT = "the disk lost data: check the kernel log; parts being written continue in new files"
 
 
 def syncfs(fd: int) -> None:
@@ -43,7 +40,7 @@ class Syncer:
     """One thread that makes one file system durable; callers wait on futures."""
 
     def __init__(self, folder: Path, sync: Callable[[int], None] | None = WHOLE_DISK) -> None:
-        """Begin; without a `sync` of the whole file system, `wait` must be given the descriptors."""
+        """Start the thread; if `sync` (of the whole file system) is None, `wait` must be given the descriptors."""
         self._sync = sync
         with disk_errors("open the data directory"):
             self._folder = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -56,14 +53,14 @@ class Syncer:
 
     @property
     def epoch(self) -> int:
-        """Count the failures: what was written in an older epoch may be lost."""
+        """Number of failures; what was written in an older epoch may be lost."""
         return self._epoch
 
     def wait(self, fds: Iterable[int] = (), *, epoch: int | None = None) -> Future[None]:
         """Return a future that is done when everything written before this call is durable.
 
-        It ends with SyncFailed if that failed, also if a sync failed since `epoch`. `fds` are the files that matter;
-        they are only looked at where the system has no `syncfs`.
+        It ends with SyncFailed if the sync fails, or if one failed since `epoch`. `fds` are the files that matter; they
+        are used only if the system has no `syncfs`.
         """
         future: Future[None] = Future()
         with self._turn:
@@ -75,7 +72,7 @@ class Syncer:
         return future
 
     def close(self) -> None:
-        """Serve who waits, then stop."""
+        """Complete the waiting futures, then stop."""
         with self._turn:
             self._closed = True
             self._turn.notify()
@@ -95,7 +92,7 @@ class Syncer:
             _answer(group, error)
 
     def _fail(self) -> list[tuple[Future[None], list[int]]]:
-        """Begin a new epoch; who came while the sync was running may have lost data with it and fails too."""
+        """Begin a new epoch; callers that came while the sync was running may have lost data too, so they also fail."""
         with self._turn:
             self._epoch += 1
             late, self._waiting = self._waiting, []

@@ -1,4 +1,4 @@
-"""Name and open the files of a vault: which part is which, in what order, and what its bytes are bound to."""
+"""The files of a vault: their names, their order, and the associated data that binds each part to its place."""
 
 import os
 import re
@@ -19,7 +19,7 @@ _NAME = re.compile(r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\.([0-9a-f]{12
 
 @dataclass(frozen=True, slots=True)
 class PartRef:
-    """Name one part."""
+    """The name of one part."""
 
     call: str
     # lower-case uuid4
@@ -28,24 +28,24 @@ class PartRef:
     part: str
     # "c1", "m1", "a1"…
     path: Path
-    # where it was when it was named; a part being finished moves once
+    # where it was when this was made; finishing a part moves it once
 
     @property
     def finished(self) -> bool:
-        """Say whether the part is read-only for ever."""
+        """Say whether the part is finished, and so never written again."""
         return self.path.parent.name != OPEN
 
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A part that is to be made: all of it that needs no disk."""
+    """A part to be created, prepared as far as possible without the disk."""
 
     place: str
-    # in open/
+    # path in open/
     final: str
-    # where it will lie once it is finished
+    # path once it is finished
     header: bytes
-    # what its file begins with
+    # first bytes of the file
     secret: PartSecret
     # for a Sealer
 
@@ -55,21 +55,21 @@ class NewPart:
     """A part just created, its header written."""
 
     place: str
-    # in open/; pathlib would intern a name that no other call ever has
+    # path in open/; as text, because pathlib would intern a name that no other call has
     fd: int
-    # open for reading and writing at the end of the header; the caller closes it
+    # open for reading and writing, at the end of the header; the caller closes it
     secret: PartSecret
     # for a Sealer
 
     @property
     def path(self) -> Path:
-        """Where it lies."""
+        """Path of the file."""
         return Path(self.place)
 
 
 @dataclass(frozen=True, slots=True)
 class OpenPart:
-    """A part opened for reading; close it or use it in a `with` statement."""
+    """A part open for reading; close it, or use it in a `with` statement."""
 
     fd: int
     # read-only
@@ -81,11 +81,11 @@ class OpenPart:
     # whether it will never grow
 
     def reader(self) -> Reader:
-        """Return a reader of what was there when the part was opened."""
+        """Return a reader of the bytes that the part had when it was opened."""
         return Reader(self.secret, self.size, lambda offset, length: read_at(self.fd, offset, length))
 
     def close(self) -> None:
-        """Give the descriptor back."""
+        """Close the descriptor."""
         os.close(self.fd)
 
     def __enter__(self) -> "OpenPart":
@@ -96,12 +96,12 @@ class OpenPart:
 
 
 def associated_data(customer: str, call: str, leaf: int, part: str) -> bytes:
-    """Bind a part to its place, so that it opens nowhere else (docs/formats/container.md)."""
+    """Return the associated data that binds a part to its place (docs/formats/container.md)."""
     return b"siprec-recorder/1\0" + f"{customer}\0{call}\0{leaf:012x}\0{part}".encode("ascii")
 
 
 def file_name(call: str, leaf: int, part: str) -> str:
-    """Return the name of a part's file; raise ValueError if this cannot be a part."""
+    """Return the name of a part's file; raise ValueError if the arguments cannot name a part."""
     name = f"{call}.{leaf:012x}.{part}"
     if not _NAME.fullmatch(name):
         raise ValueError("this is not the name of a part")
@@ -109,7 +109,7 @@ def file_name(call: str, leaf: int, part: str) -> str:
 
 
 def names(folder: Path) -> list[str]:
-    """List a folder; one that is not there is empty."""
+    """List a folder; return [] if it does not exist."""
     with disk_errors("list the parts of recordings"):
         try:
             return os.listdir(folder)
@@ -118,7 +118,7 @@ def names(folder: Path) -> list[str]:
 
 
 def refs(folder: Path) -> Iterator[PartRef]:
-    """Yield the parts in a folder, in no order."""
+    """Yield the parts in a folder, unordered."""
     for name in names(folder):
         match = _NAME.fullmatch(name)
         if match:
@@ -126,7 +126,7 @@ def refs(folder: Path) -> Iterator[PartRef]:
 
 
 def order(ref: PartRef) -> tuple[str, int, int, int]:
-    """Sort by recording; in a recording control, then media, then attachments, each by number."""
+    """Return the sort key: by recording; in it control, then media, then attachments, each by number."""
     return ref.call, ref.leaf, _ORDER[ref.part[0]], int(ref.part[1:])
 
 

@@ -12,11 +12,11 @@ from storage.vault.group_sync import has_syncfs, syncfs
 from storage.vault.parts import PartRef, read_at
 from storage.vault.torn_tail import Outcome, Recovery, recovering
 
-MAX_OPEN = 256  # parts in work at once: far below the usual limit of 1,024 descriptors
+MAX_OPEN = 256  # parts repaired at once: far below the usual limit of 1,024 descriptors
 
 
 class RepairedFile:
-    """A part opened for ending it; the file operations that recovery asks for."""
+    """A part opened for repair."""
 
     def __init__(self, fd: int) -> None:
         self.fd = fd
@@ -41,7 +41,7 @@ class RepairedFile:
 
 
 class Repair:
-    """One part on its way to a good end."""
+    """The repair of one part."""
 
     def __init__(
         self,
@@ -64,7 +64,7 @@ class Repair:
         self._steps = self._run()
 
     def step(self) -> bool:
-        """Work until everything must be durable; return False if the part has its result."""
+        """Continue to the next point at which everything must be durable; return False once there is a result."""
         try:
             next(self._steps)
         except StopIteration as end:
@@ -77,7 +77,7 @@ class Repair:
         return False
 
     def close(self) -> None:
-        """Give the descriptor back."""
+        """Close the descriptor."""
         if self.fd >= 0:
             os.close(self.fd)
         self.fd = -1
@@ -99,7 +99,7 @@ class Repair:
         return done
 
     def _empty(self, file: RepairedFile) -> Generator[None, None, Recovery]:
-        """Put an empty part in the place of a torn beginning, under a new header so that no nonce is used again."""
+        """Replace a torn beginning by an empty part, under a new header so that no nonce is used again."""
         dropped = file.size()
         header, secret = self._fresh()
         whole = header + Sealer(secret).finish()
@@ -110,7 +110,7 @@ class Repair:
 
 
 def run(repairs: Iterator[Repair]) -> Iterator[tuple[PartRef, Recovery | StorageError]]:
-    """Carry out many repairs, MAX_OPEN at a time with three or four syncs for all of them."""
+    """Carry out repairs, MAX_OPEN at a time, each group with three or four syncs."""
     while group := list(islice(repairs, MAX_OPEN)):
         busy = group
         try:
@@ -123,7 +123,7 @@ def run(repairs: Iterator[Repair]) -> Iterator[tuple[PartRef, Recovery | Storage
 
 
 def after(results: Mapping[PartRef, Recovery | StorageError], ref: PartRef) -> Recovery:
-    """Return how one repair ended, or raise what stopped it."""
+    """Return the result of one repair, or raise its error."""
     result = results[ref]
     if isinstance(result, StorageError):
         raise result

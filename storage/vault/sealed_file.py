@@ -1,4 +1,4 @@
-"""A sealed file that is written by and by, an export or an attachment: plaintext in, only ciphertext on the disk."""
+"""A sealed file that is written in pieces, an export or an attachment; only ciphertext reaches the disk."""
 
 import os
 from collections.abc import Callable
@@ -13,14 +13,14 @@ BLOCK = 1 << 20  # bytes sealed and written at once
 
 
 class Sink:
-    """Takes the bytes of a part; also what zipfile needs of a file that cannot be rewound."""
+    """Takes the plaintext of a part; zipfile can write to it as to a file that cannot be rewound."""
 
     def __init__(
         self, vault: Vault, id: str, leaf: int, check: Callable[[], None] = lambda: None, *, part: str = PART
     ) -> None:
-        """Make the file; `check` is called before each block and may raise. Raises PartExists, NoSpace, Forgotten."""
+        """Create the file; `check` is called before each block and may raise. Raises PartExists, NoSpace, Forgotten."""
         self.size = 0
-        # plaintext bytes taken so far
+        # plaintext bytes so far
         self.ref: PartRef | None = None
         # the part, once it is finished
         self._vault = vault
@@ -34,7 +34,7 @@ class Sink:
         self._kept = bytearray()
 
     def write(self, data: bytes | bytearray | memoryview) -> int:
-        """Take plaintext of any length."""
+        """Add plaintext of any length."""
         self._kept += data
         self.size += len(data)
         if len(self._kept) >= BLOCK:
@@ -42,10 +42,10 @@ class Sink:
         return len(data)
 
     def flush(self) -> None:
-        """Do nothing: half a block is no reason to write."""
+        """Do nothing; blocks are written when they are full."""
 
     def finish(self) -> int:
-        """Seal the end, make everything durable, give the file its place; return the plaintext bytes."""
+        """Seal the end, make everything durable, move the file to its place; return the plaintext bytes."""
         self._pass_on()
         self._put(self._sealer.finish())
         with disk_errors("write a sealed file"):
@@ -56,12 +56,12 @@ class Sink:
         return self.size
 
     def discard(self) -> None:
-        """Take the unfinished file away."""
+        """Delete the unfinished file."""
         self.close()
         self._path.unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Give the descriptor back; a file that was not finished stays unreadable until it is removed."""
+        """Close the descriptor; an unfinished file stays unreadable until it is removed."""
         if self._fd >= 0:
             fd, self._fd = self._fd, -1
             os.close(fd)

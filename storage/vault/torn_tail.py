@@ -1,15 +1,15 @@
-"""End a part whose writer died: drop the torn tail and seal the last whole segment again, now as the last one.
+"""End a part whose writer died: drop the torn tail, and seal the last whole segment again, now as the last one.
 
-The plaintext of the re-sealed segment is the same, so no nonce is ever used for two plaintexts. The old segment is only
-overwritten after a copy of the new one lies, durable, behind it in the same file; so whatever is interrupted can be
-begun again:
+The plaintext of the segment stays the same, so no nonce is used for two plaintexts. The old segment is overwritten only
+after a durable copy of the new one lies behind it in the same file. Every step can therefore be interrupted and
+repeated:
 
     … k-1 | k (more)                    as found, tail dropped
     … k-1 | k (more) | k (last)         the copy is appended               → durable
     … k-1 | k (last) | k (last)         the original is overwritten        → durable
     … k-1 | k (last)                    the copy is cut off
 
-`recovering` is a generator that yields wherever the arrow stands, so that a thousand parts can share one sync.
+`recovering` is a generator that yields at each arrow, so that a thousand parts can share one sync.
 """
 
 from collections.abc import Generator
@@ -29,12 +29,12 @@ class Outcome(Enum):
     ENDED = "ended"
     # cut to its last whole segment, which is now the last
     EMPTY = "empty"
-    # not one whole segment: the caller writes an empty part with a new header in its place
+    # not one whole segment: the caller replaces it by an empty part with a new header
 
 
 @dataclass(frozen=True, slots=True)
 class Recovery:
-    """Say how a part was ended."""
+    """How a part was ended."""
 
     outcome: Outcome
     # what was found
@@ -45,7 +45,7 @@ class Recovery:
 
 
 class PartFile(Protocol):
-    """What recovery needs of a file; none of these has to be durable when it returns."""
+    """The file operations that recovery needs; none has to be durable when it returns."""
 
     def size(self) -> int:
         """Return the bytes of the file."""
@@ -61,10 +61,10 @@ class PartFile(Protocol):
 
 
 def recovering(secret: PartSecret, file: PartFile, committed: int | None = None) -> Generator[None, None, Recovery]:
-    """End the part, keeping `committed` bytes (whole segments) if given, else all that is genuine.
+    """End the part, keeping `committed` bytes (whole segments), or everything genuine if it is None.
 
-    Make everything written durable whenever it yields. Raise Forged, with nothing changed, if a file of several
-    segments has not one that is genuine: then the key is wrong or the file is no part, and cutting would destroy it.
+    The caller makes everything durable at each yield. Raise Forged, with nothing changed, if none of several segments
+    is genuine: then the key is wrong or the file is not a part, and cutting would destroy it.
     """
     size = file.size()
     limit = size if committed is None else min(committed, size)

@@ -1,10 +1,10 @@
-"""Keep the parts of one customer's recordings: create, finish, read, verify, recover, remove.
+"""The encrypted parts of one customer's recordings: create, finish, read, verify, recover, remove.
 
     vault/open/CALLID.LLLLLLLLLLLL.PART     being written
     vault/DAY/CALLID.LLLLLLLLLLLL.PART      finished; never opened for writing again
 
-A part is `c1`, `c2`… (control), `m1`… (media) or `a1`… (attachment). Nothing here waits for the disk except `recover`
-and `remove`; whoever promises durability waits on a `storage.vault.group_sync.Syncer` after `create` or `finish`.
+A part is `c1`, `c2`… (control), `m1`… (media) or `a1`… (attachment). Only `recover` and `remove` wait for the disk; to
+make a part durable, wait on a `storage.vault.group_sync.Syncer` after `create` or `finish`.
 """
 
 import os
@@ -38,10 +38,10 @@ from storage.vault.torn_tail import Outcome, Recovery
 
 __all__ = ["Draft", "NewPart", "OpenPart", "PartRef", "Vault"]
 
-# Parts missing in a row after which no more are looked for: one that a crash left unreadable may have been taken away.
+# Numbers missing in a row after which the search for parts ends: an unreadable part may have been moved away by hand.
 MAX_HOLE = 2
-# Folders that files are unlinked in at once: on a busy disk each unlink waits for the journal of the file system, and
-# those of one folder for each other. 40,000 files in ten folders: 44 to 75 s one by one, 3 to 5 s by ten threads.
+# Folders in which files are unlinked at the same time. On a busy disk each unlink waits for the file system's journal,
+# and unlinks in one folder wait for each other. 40,000 files in ten folders: 44 to 75 s in one thread, 3 to 5 s in ten.
 UNLINKERS = 8
 
 
@@ -60,7 +60,7 @@ class Vault:
     # --- write -------------------------------------------------------------------------------------------------------
 
     def create(self, call: str, leaf: int, part: str) -> NewPart:
-        """Make a part and write its header; raise PartExists, NoSpace, Forgotten or KeysError."""
+        """Create a part and write its header; raise PartExists, NoSpace, Forgotten or KeysError."""
         return self.make(self.draft(call, leaf, part))
 
     def draft(self, call: str, leaf: int, part: str) -> Draft:
@@ -69,9 +69,9 @@ class Vault:
         return Draft(f"{self._open}/{name}", f"{self._folder}/{day_of(leaf)}/{name}", *self._new(call, leaf, part))
 
     def make(self, draft: Draft) -> NewPart:
-        """Make the file of a part and write its header; raise PartExists or NoSpace."""
+        """Create the file of a part and write its header; raise PartExists or NoSpace."""
         if os.path.lexists(draft.final):
-            raise PartExists("this part is finished already", "take the next number")
+            raise PartExists("this part is already finished", "take the next number")
         header = draft.header
         with disk_errors("create a part of a recording"):
             fd = self._make(draft.place)
@@ -86,7 +86,7 @@ class Vault:
         return NewPart(draft.place, fd, draft.secret)
 
     def finish(self, call: str, leaf: int, part: str) -> PartRef:
-        """Move a part whose last segment was written to its day, for ever; doing it twice is the same as once."""
+        """Move a part to the folder of its day after its last segment was written; doing it twice does no harm."""
         name = file_name(call, leaf, part)
         source, folder = f"{self._open}/{name}", f"{self._folder}/{day_of(leaf)}"
         target = f"{folder}/{name}"
@@ -106,7 +106,7 @@ class Vault:
         try:
             return os.open(path, flags, PRIVATE_FILE)
         except FileExistsError:
-            raise PartExists("this part is being written already", "take the next number") from None
+            raise PartExists("this part is already being written", "take the next number") from None
         except FileNotFoundError:
             make_apart(self._open)
             return os.open(path, flags, PRIVATE_FILE)
@@ -123,10 +123,10 @@ class Vault:
     # --- find --------------------------------------------------------------------------------------------------------
 
     def parts(self, call: str, leaf: int) -> tuple[PartRef, ...]:
-        """Return the parts of a recording in the order to read them: control, media, attachments, each by number.
+        """Return the parts of a recording in reading order: control, media, attachments, each by number.
 
-        Parts are numbered without holes, so they are asked for by name: listing a day of 100,000 calls for each would
-        take longer than reading one. `remove` and `walk` do list.
+        Parts are numbered without holes, so they are looked up by name: listing a day of 100,000 calls would take
+        longer than reading one call. `remove` and `walk` do list folders.
         """
         return tuple(ref for kind in LABEL for ref in self._numbered(call, leaf, kind))
 
@@ -149,7 +149,7 @@ class Vault:
         return None
 
     def size(self, call: str, leaf: int, parts: Iterable[str] | None = None) -> int:
-        """Return the bytes that the parts of a recording take: of those named, which must be finished, or of all."""
+        """Return the bytes that the finished parts named take, or all parts of the recording if none are named."""
         if parts is None:
             paths = [str(ref.path) for ref in self.parts(call, leaf)]
         else:
@@ -161,10 +161,10 @@ class Vault:
         return total
 
     def written(self, call: str, leaf: int, parts: Iterable[str]) -> int:
-        """Return the bytes that these parts take so far, whether they are finished or not."""
+        """Return the bytes that these parts take so far, finished or not."""
         total = 0
         for ref in filter(None, (self.find(call, leaf, part) for part in parts)):
-            with suppress(FileNotFoundError):  # finished this moment
+            with suppress(FileNotFoundError):  # finished, and so moved, just now
                 total += ref.path.stat().st_size
         return total
 
@@ -173,7 +173,7 @@ class Vault:
         return sorted(refs(self._open), key=order)
 
     def walk(self) -> Iterator[PartRef]:
-        """Yield every part, day by day and those being written last; a folder is listed when its turn comes."""
+        """Yield every part, day by day and those being written last; each folder is listed when it is reached."""
         for folder in self._folders():
             yield from sorted(refs(folder), key=order)
 
@@ -182,12 +182,12 @@ class Vault:
         return sorted(int(name) for name in names(self._folder) if name.isascii() and name.isdecimal())
 
     def of_day(self, day: int) -> Iterator[PartRef]:
-        """Yield the parts of a day, those being written first, in no order; one finished meanwhile comes twice."""
+        """Yield the parts of a day, those being written first, unordered; one finished meanwhile may come twice."""
         yield from (ref for ref in refs(self._open) if day_of(ref.leaf) == day)
         yield from refs(self._folder / str(day))
 
     def since(self, day: int) -> Iterator[PartRef]:
-        """Yield the parts of a day and of all later ones, those being written first, in no order."""
+        """Yield the parts of a day and of all later ones, those being written first, unordered."""
         yield from (ref for ref in refs(self._open) if day_of(ref.leaf) >= day)
         for each in self.days():
             if each >= day:
@@ -221,7 +221,7 @@ class Vault:
             raise
 
     def read(self, ref: PartRef, live: bool = False) -> Iterator[bytes]:
-        """Yield the plaintext segment by segment; raise Torn or Forged where it stops being genuine.
+        """Yield the plaintext segment by segment; raise Torn or Forged at the first segment that is not genuine.
 
         `live` reads a part that is still being written up to its last whole segment.
         """
@@ -231,7 +231,7 @@ class Vault:
     def verify(self, ref: PartRef) -> Iterator[Defect]:
         """Check every byte of a part and yield what is wrong, with offsets; raise Forgotten, KeysError or PartMissing.
 
-        For a part in open/ a missing end is reported like any other: it is for the caller to know what is live.
+        In open/ a missing end is reported like any other defect; only the caller knows which parts are still live.
         """
         try:
             part = self.open(ref)
@@ -252,14 +252,14 @@ class Vault:
     # --- after a crash -----------------------------------------------------------------------------------------------
 
     def recover(self, ref: PartRef, committed: int | None = None) -> Recovery:
-        """End one part whose writer died (`storage.vault.torn_tail`), durably; `finish` comes next."""
+        """End one part whose writer died (`storage.vault.torn_tail`), durably; call `finish` next."""
         return repair.after(dict(self.recover_all({ref: committed})), ref)
 
     def recover_all(self, parts: Mapping[PartRef, int | None]) -> Iterator[tuple[PartRef, Recovery | StorageError]]:
-        """End many parts whose writers died, durably, with a few syncs in all; one that cannot be ended has its error.
+        """End many parts whose writers died, durably, with a few syncs in all; yield an error for a part that fails.
 
-        Each comes with the ciphertext bytes that were committed, or None to keep all that is genuine. Finished parts
-        are left alone.
+        `parts` gives for each part the ciphertext bytes that were committed, or None to keep everything genuine.
+        Finished parts are left as they are.
         """
         left: list[repair.Repair] = []
         for ref, at in parts.items():
@@ -279,13 +279,13 @@ class Vault:
     # --- forget ------------------------------------------------------------------------------------------------------
 
     def remove(self, call: str, leaf: int) -> int:
-        """Unlink every part of a recording, durably; return how many. Its key must have been cut before."""
+        """Unlink every part of a recording, durably; return how many. Cut its key first."""
         return self.remove_all([(call, leaf)])
 
     def remove_all(self, recordings: Iterable[tuple[str, int]]) -> int:
-        """Unlink every part of many recordings, durably, with one listing per day; return how many parts went."""
+        """Unlink every part of many recordings, durably, listing each day once; return how many parts were removed."""
         gone: dict[str, set[Path]] = {}
-        for ref in self._of(recordings):  # open/ first: a part that is being finished may lie in either by now
+        for ref in self._of(recordings):  # open/ first; a part may be moved from there to its day meanwhile
             places = {ref.path.parent, *([self._folder / str(day_of(ref.leaf))] if not ref.finished else [])}
             gone[ref.path.name] = places
         folders: dict[Path, list[str]] = {}
@@ -299,7 +299,7 @@ class Vault:
 
 
 def _unlink(folder: Path, some: Iterable[str]) -> None:
-    """Take names out of one folder, durably, with one walk to it and one sync."""
+    """Unlink files of one folder, durably, with one sync."""
     with (
         disk_errors("remove parts of recordings"),
         suppress(FileNotFoundError),

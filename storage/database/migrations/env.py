@@ -1,4 +1,4 @@
-"""Tell alembic what to migrate: the connection it was given, in the transaction it is in."""
+"""Run migrations on the connection that alembic was given, in its transaction."""
 
 from alembic import context
 

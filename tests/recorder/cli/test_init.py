@@ -56,7 +56,7 @@ def test_a_lost_root_secret_is_not_replaced(tmp_path: Path) -> None:
     root.rename(tmp_path / "elsewhere")
     with pytest.raises(KeysMissing) as told:
         initialise(tmp_path / "recorder.toml")
-    assert "bring back theirs" in told.value.hint
+    assert "restore theirs" in told.value.hint
     assert not root.exists()
     (tmp_path / "elsewhere").rename(root)
     assert initialise(tmp_path / "recorder.toml").made == []

@@ -132,7 +132,7 @@ def test_two_accounts_have_two_names(accounts: Accounts) -> None:
 
 
 def test_an_account_that_is_gone_cannot_be_changed(accounts: Accounts) -> None:
-    with pytest.raises(AccountsError, match="any more"):
+    with pytest.raises(AccountsError, match="no longer exists"):
         accounts.change("0" * 16, Account.ended)
 
 

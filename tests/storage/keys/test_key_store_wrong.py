@@ -23,7 +23,7 @@ def test_a_new_customer_is_distinguished_from_lost_keys(data: Data) -> None:
     shutil.rmtree(data.keys_dir)
     with pytest.raises(KeysMissing) as caught:
         data.open()
-    assert "bring back" in caught.value.hint
+    assert "restore" in caught.value.hint
     with pytest.raises(KeysExist):
         data.create()
 

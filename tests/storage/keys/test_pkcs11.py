@@ -94,7 +94,7 @@ def test_a_wrong_pin_is_said_and_not_tried_again(place: Callable[..., str], tmp_
     with pytest.raises(KeysWrong, match="PIN"):
         load_root(place())
     pin.write_bytes(b"\xff\xfe")
-    with pytest.raises(KeysWrong, match="no text"):
+    with pytest.raises(KeysWrong, match="not text"):
         load_root(place())
     pin.chmod(0o644)
     with pytest.raises(KeysExposed, match="PIN"):

@@ -43,7 +43,7 @@ def test_an_invalid_uri_is_refused_without_being_repeated(text: str) -> None:
 
 
 def test_a_pin_in_the_uri_is_answered_with_where_it_belongs() -> None:
-    with pytest.raises(ValueError, match="no secret stands in the configuration"):
+    with pytest.raises(ValueError, match="the configuration must not contain secrets"):
         TokenKey.parse("pkcs11:token=a;object=b?module-path=/p11.so&pin-value=271828")
 
 

@@ -1,1 +1,1 @@
-"""One file a schema version, in order; never changed once released."""
+"""One file for each schema version, in order; never changed after its release."""

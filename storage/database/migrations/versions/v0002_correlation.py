@@ -1,4 +1,4 @@
-"""Who took part, by the directory: what of it is still to be looked at, and since when each directory is known."""
+"""Matching of calls with directory users: what is still to be matched, and since when each directory is known."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -45,6 +45,6 @@ def upgrade() -> None:
         sa.Column("last_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("source"),
     )
-    # calls of before were never looked at; where there are no users nobody took part whom we know
+    # Existing calls were never matched; if there are no users, there is nobody to match them with.
     some = sa.text("INSERT INTO matching (id, walk) SELECT 1, :above WHERE EXISTS (SELECT 1 FROM users)")
     op.get_bind().execute(some, {"above": FROM_THE_NEWEST})

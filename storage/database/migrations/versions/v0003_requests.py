@@ -1,4 +1,4 @@
-"""Requests of the people recorded, and named column sets."""
+"""Requests of data subjects, and named column sets."""
 
 import sqlalchemy as sa
 from alembic import op

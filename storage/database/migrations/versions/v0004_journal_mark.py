@@ -1,4 +1,4 @@
-"""How far a database has come in the journal, so that an old one is known for what it is; erasures by their end."""
+"""The newest journal line in the database, so that an old database is recognised; erasures sorted by their end."""
 
 import sqlalchemy as sa
 from alembic import op

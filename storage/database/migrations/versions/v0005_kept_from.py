@@ -1,4 +1,4 @@
-"""From when on the days of a call count, where the clock was set back before it ended."""
+"""When the retention of a call begins, if the clock was set back before the call ended."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""Lists of calls by hold, direction and source; what calls of before hold is written by calls.filter_columns.fill."""
+"""Lists of calls by hold, direction and source; calls.filter_columns.fill fills the columns of existing calls."""
 
 import sqlalchemy as sa
 from alembic import op
