@@ -20,8 +20,8 @@ from typing import Any
 import httpx2
 
 from admin_api.access.accounts_port import NotVouched, Person, ProviderAway, ProviderLogin
-from recorder.access import oidc_validation as rules
-from recorder.access.oidc_validation import LoginAttempt, Places
+from recorder.access import oidc_protocol as rules
+from recorder.access.oidc_protocol import LoginAttempt, Places
 from recorder.config.model import SignIn
 from recorder.runtime.secret_refs import secret_of
 from storage.access.actor import alike

@@ -15,7 +15,7 @@ class Settings:
     plain_calls: bool = False
     # Maximum number of dialogs; the daemon's own max_calls is lower and answers 503 first.
     max_dialogs: int = 20_000
-    # Maximum number of server transactions, about 2 KB each. Beyond it INVITEs get 503 and nothing is stored.
+    # Maximum number of stored server transactions, about 2 KB each. Beyond it a refusal is sent and not stored.
     max_transactions: int = 50_000
     # Maximum number of accepted TCP and TLS connections from one source address, half of the total. An SBC pair needs
     # two; a client that opens one for each call needs a few hundred.

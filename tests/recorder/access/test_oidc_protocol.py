@@ -12,8 +12,8 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from admin_api.access.accounts_port import NotVouched, ProviderAway
-from recorder.access import oidc_validation as rules
-from recorder.access.oidc_validation import LoginAttempt, Places
+from recorder.access import oidc_protocol as rules
+from recorder.access.oidc_protocol import LoginAttempt, Places
 from tests.recorder.provider import elliptic, key, sign_in, signed, truth
 
 ISSUER = "https://login.example"

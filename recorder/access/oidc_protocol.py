@@ -1,4 +1,4 @@
-"""Validate what an OpenID provider says (OpenID Connect Core 1.0, Discovery 1.0); pure.
+"""What is sent to an OpenID provider, and what is accepted from it (OpenID Connect Core 1.0, Discovery 1.0); pure.
 
 Only these algorithms are accepted: all sign with a private key that the provider alone has. `none`, and HMAC with
 public data as its key, are not among them (RFC 8725 section 3.1).
