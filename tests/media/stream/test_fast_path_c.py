@@ -256,7 +256,7 @@ import pytest
 from media.stream import fast_path_library
 fast_path_library.LIBRARY = Path(sys.argv[1])
 assert fast_path_library.library() is not None
-words = ["-q", "-p", "no:cacheprovider", "-W", "error", "-k", "not guarded"]
+words = ["-q", "-p", "no:cacheprovider", "-W", "error", "-k", f"not {sys.argv[2]}"]
 sys.exit(pytest.main([*words, "tests/media/stream/test_fast_path_c.py", "tests/media/stream/test_fast_path.py"]))
 """
 
@@ -273,9 +273,8 @@ def test_the_c_library_stays_within_its_memory(tmp_path: Path) -> None:
     )
     loaded = [_found(name) for name in ("libasan.so", "libubsan.so")]
     env = {**os.environ, "LD_PRELOAD": " ".join(loaded), "ASAN_OPTIONS": "detect_leaks=0", "PYTHONMALLOC": "malloc"}
-    done = subprocess.run(
-        [sys.executable, "-c", _GUARDED, str(library)], cwd=ROOT, env=env, capture_output=True, text=True, check=False
-    )
+    line = [sys.executable, "-c", _GUARDED, str(library), test_the_c_library_stays_within_its_memory.__name__]
+    done = subprocess.run(line, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
 
 

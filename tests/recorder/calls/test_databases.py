@@ -30,12 +30,12 @@ def opens_after(one: Stage, failures: int, problem: Exception | None = None) -> 
     """Let the database of acme be away so many times, or something else be wrong; gives the tries."""
     tries: list[int] = []
 
-    async def catch_up() -> None:
+    async def open_database() -> None:
         tries.append(1)
         if len(tries) <= failures:
             raise problem or DatabaseAway("away")
 
-    one.node.customers["acme"].catch_up = catch_up
+    one.node.customers["acme"].open_database = open_database
     return tries
 
 
@@ -98,7 +98,7 @@ def test_a_late_database_is_logged_at_start_and_end(tmp_path: Path, monkeypatch:
             async def open_slowly() -> None:
                 await free.wait()
 
-            one.node.customers["acme"].catch_up = open_slowly
+            one.node.customers["acme"].open_database = open_slowly
             monkeypatch.setattr(one.node, "log", said)
             opening = Databases(one.node)
             opening.start()
