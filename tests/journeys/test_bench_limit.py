@@ -173,5 +173,5 @@ def test_a_worker_that_dies_ends_its_row(tmp_path: Path) -> None:
         await media_plane.measure(plan, tmp_path)
         await killing
 
-    with pytest.raises(SystemExit, match="VOID: WorkerDied"):
+    with pytest.raises(SystemExit, match="VOID: <WorkerDied>"):
         asyncio.run(story())
