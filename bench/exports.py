@@ -9,15 +9,14 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 from admin_api.exports import columns
+from recorder.config.model import Node
 from recorder.exports.export_job import ExportJob
+from recorder.runtime.tasks import Tasks
 from recorder.service.gc_policy import Garbage
 from storage.calls.call_row import CallRow, CallState
 from storage.customer.customers import Customer, Customers, CustomerSettings
@@ -28,16 +27,6 @@ from storage.search_forms import stored
 PARTY = {"role": "caller", "name": "=Jörg 😀", "number": "+4930123456", "uri": "sip:+4930123456@example.com"}
 FIRST = datetime(2026, 1, 15, tzinfo=UTC)
 A_DAY = 5_000  # calls
-
-
-@dataclass
-class Node:
-    """The parts of a daemon that the job needs."""
-
-    customers: Mapping[str, Customer]
-    runtime_dir: Path
-    settings: Any
-    log: Any
 
 
 def row(customer: Customer, number: int) -> CallRow:
@@ -60,7 +49,8 @@ async def measure(folder: Path, count: int) -> None:
         rows = [row(acme, number) for number in range(start, min(count, start + 1000))]
         await acme.calls.put(rows, [forms] * len(rows))
     quiet = SimpleNamespace(info=lambda *_, **__: None, fault=lambda *_, **__: None)
-    job = ExportJob(Node(opened, folder, SimpleNamespace(node=SimpleNamespace(data_dir=folder)), quiet))  # type: ignore[arg-type]  # a stand-in for a daemon
+    node = Node(data_dir=folder, runtime_dir=folder)
+    job = ExportJob(opened, Tasks(lambda name, error: None), quiet, node)  # type: ignore[arg-type]  # as much of a log as it uses
     Garbage(time.monotonic, lambda: 0).begin()
     for form in ("xlsx", "csv", "json"):
         before = resource.getrusage(resource.RUSAGE_SELF)

@@ -1,6 +1,6 @@
 """Make requested exports and reports, one at a time for each customer; a restart starts an unfinished one again.
 
-    job = ExportJob(node); node.tasks.start(job.run(), "exports")
+    job = ExportJob(customers, tasks, log, settings.node); tasks.start(job.run(), "exports")
 
 Rows are read in batches, and opened and written outside the event loop. Output goes through
 storage.exports.exports.Sink: plaintext exists in memory, in descriptors without a name, and for rows of xlsx in a
@@ -22,13 +22,15 @@ from admin_api.calls.call_views import call as shown
 from admin_api.exports import columns, table_writers
 from admin_api.exports.column_sets import others
 from admin_api.exports.subject_filter import Subject
-from recorder.calls.context import Node
 from recorder.calls.databases import open_databases
+from recorder.config.model import Node
 from recorder.errors import RecorderError
 from recorder.exports.dsar_report import ReportDependencies, SubjectReport
 from recorder.exports.media_zip import Archive, add_media, add_table
 from recorder.exports.render_client import Renderer
+from recorder.observe.logs import Log
 from recorder.runtime.folders import SHARED_MEMORY
+from recorder.runtime.tasks import Tasks
 from recorder.runtime.trusted_clock import WallClock, readings
 from storage.access.actor import RECORDER
 from storage.audit.hash_chain import Act
@@ -51,8 +53,14 @@ LACKING = "Media missing or not whole: {n} of {of} calls. media.json in the file
 class ExportJob:
     """Runs the exports of every customer."""
 
-    def __init__(self, node: Node, renderer: Renderer | None = None, clock: WallClock | None = None) -> None:
-        self._node = node
+    def __init__(
+        self, customers: Mapping[str, Customer], tasks: Tasks, log: Log, node: Node, renderer: Renderer | None = None,
+        clock: WallClock | None = None,
+    ) -> None:  # fmt: skip
+        self._customers = customers
+        self._tasks = tasks
+        self._log = log
+        self._data_dir = node.data_dir
         self._clock = clock or WallClock.of(node.runtime_dir)
         self._renderer = renderer or Renderer(at_once=1)  # playback has its own queue
         self._runtime_dir = node.runtime_dir
@@ -60,8 +68,8 @@ class ExportJob:
     async def run(self) -> None:
         """Start the work for every customer; owned by recorder.runtime.tasks."""
         remove_left_folders(self._runtime_dir)
-        for customer in self._node.customers.values():
-            self._node.tasks.start(self._serve(customer), "exports")
+        for customer in self._customers.values():
+            self._tasks.start(self._serve(customer), "exports")
 
     def _now(self) -> datetime:
         return self._clock.read(*readings())
@@ -87,7 +95,7 @@ class ExportJob:
             for id in await customer.exports.unfinished():
                 await self.make(customer, id)
         except Exception as problem:  # without this task no export of the customer would be made any more
-            self._node.log.fault("export.storage", problem, customer=customer.name)
+            self._log.fault("export.storage", problem, customer=customer.name)
             return False
         return True
 
@@ -111,11 +119,11 @@ class ExportJob:
                 raise
             await exports.tidy()  # its file was deleted with a call that was erased
         except Exception as problem:  # a bug in one export ends only that export
-            self._node.log.fault("export.fault", problem, customer=customer.name, export=id)
+            self._log.fault("export.fault", problem, customer=customer.name, export=id)
             await self._failed(customer, id, "The recorder failed; the fault was logged.")
         else:
             await _note(customer, id, "export.done", "done", f"{count} calls")
-            self._node.log.info("export.done", customer=customer.name, export=id, calls=count, bytes=size)
+            self._log.info("export.done", customer=customer.name, export=id, calls=count, bytes=size)
         finally:
             exports.progress.pop(id, None)
 
@@ -129,11 +137,11 @@ class ExportJob:
     async def _failed(self, customer: Customer, id: str, why: str) -> None:
         await customer.exports.fail(id, why)
         await _note(customer, id, "export.fail", "failed", why)
-        self._node.log.info("export.failed", customer=customer.name, export=id)
+        self._log.info("export.failed", customer=customer.name, export=id)
 
     def room(self) -> None:
         """Refuse while the disk is short of space; raises NoSpace."""
-        if Space.of(self._node.settings.node.data_dir).is_short(LEAST_FREE, LEAST_SHARE):
+        if Space.of(self._data_dir).is_short(LEAST_FREE, LEAST_SHARE):
             raise NoSpace("there is no room for an export")
 
     @property

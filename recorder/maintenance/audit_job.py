@@ -6,10 +6,12 @@ The newest checkpoint is stored beside the keys with every entry; these are for 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping, Sequence
 
-from recorder.calls.context import Node
 from recorder.errors import NotPossible
 from recorder.maintenance.audit_witnesses import tell
+from recorder.observe.incidents import Incidents
+from recorder.observe.logs import Log
 from storage.customer.customers import Customer
 from storage.errors import StorageError
 
@@ -25,9 +27,13 @@ Failure = tuple[str, str, Exception]
 class AuditJob:
     """Writes and sends checkpoints; what a witness did not get is sent a minute later."""
 
-    def __init__(self, node: Node) -> None:
-        self._node = node
-        self._witnesses = node.settings.audit.witnesses
+    def __init__(
+        self, customers: Mapping[str, Customer], log: Log, incidents: Incidents, witnesses: Sequence[str]
+    ) -> None:
+        self._customers = customers
+        self._log = log
+        self._incidents = incidents
+        self._witnesses = witnesses
         self._rounds = 0
         self._untold: dict[tuple[str, str], bytes] = {}  # (customer, witness) → the newest checkpoint it does not have
 
@@ -37,14 +43,14 @@ class AuditJob:
             try:
                 self.report(await asyncio.to_thread(self.round))
             except Exception as problem:  # without this task no witness would get anything any more
-                self._node.log.fault("audit.checkpoint_failed", problem)
+                self._log.fault("audit.checkpoint_failed", problem)
             await asyncio.sleep(EVERY_SECONDS)
 
     def round(self) -> list[Failure]:
         """Make the checkpoints that are due and send them; failures are retried in the next round."""
         failures: list[Failure] = []
         thinning, self._rounds = self._rounds % THIN_ROUNDS == 0, self._rounds + 1
-        for customer in self._node.customers.values():
+        for customer in self._customers.values():
             if not customer.whole:
                 continue  # those that succeeded
             try:
@@ -63,11 +69,11 @@ class AuditJob:
         """Log the failures."""
         for name, witness, problem in failures:
             if not witness:
-                self._node.log.fault("audit.checkpoint_failed", problem, customer=name)
+                self._log.fault("audit.checkpoint_failed", problem, customer=name)
                 continue
             kind = witness.partition(":")[0]
-            self._node.log.fault("audit.witness_failed", problem, customer=name, kind=kind)
-            self._node.incidents.add("audit-witness", name, reason=kind)
+            self._log.fault("audit.witness_failed", problem, customer=name, kind=kind)
+            self._incidents.add("audit-witness", name, reason=kind)
 
     def _tell(self, customer: Customer) -> list[Failure]:
         failures: list[Failure] = []

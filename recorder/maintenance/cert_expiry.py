@@ -9,14 +9,16 @@ replaced one by one.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from recorder.calls.context import Node
 from recorder.calls.status import expiry
+from recorder.config.model import Settings
 from recorder.errors import NotPossible
+from recorder.observe.incidents import Incidents
+from recorder.observe.logs import Log
 from recorder.runtime.tls import context
 
 LOOK_SECONDS = 30.0
@@ -56,12 +58,17 @@ class Watched:
 class CertificateExpiry:
     """Checks the certificates of the listeners."""
 
-    def __init__(self, node: Node) -> None:
-        self._node = node
-        sip, api = node.settings.sip, node.settings.admin_api
+    def __init__(
+        self, log: Log, incidents: Incidents, settings: Settings,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:  # fmt: skip
+        self._clock = clock
+        self._log = log
+        self._incidents = incidents
+        sip, api = settings.sip, settings.admin_api
         self._watched: list[Watched] = []
         if sip.certificate and sip.private_key:
-            ours = (*((sip.client_ca,) if sip.client_ca else ()), *node.settings.authorities)
+            ours = (*((sip.client_ca,) if sip.client_ca else ()), *settings.authorities)
             self._watched.append(Watched("sip", sip.certificate, sip.private_key, ours))
         if api.certificate and api.private_key:
             self._watched.append(Watched("admin_api", api.certificate, api.private_key))
@@ -72,7 +79,7 @@ class CertificateExpiry:
             try:
                 await self.look()
             except Exception as problem:  # without this task nobody would be told
-                self._node.log.fault("certificate.fault", problem)
+                self._log.fault("certificate.fault", problem)
             await asyncio.sleep(LOOK_SECONDS)
 
     async def look(self) -> None:
@@ -83,10 +90,10 @@ class CertificateExpiry:
                 each.broken = False
             elif not each.well and not each.broken:
                 each.broken = True
-                self._node.log.warning("certificate.unusable", use=each.use)
-                self._node.incidents.add("certificate-unusable", None, use=each.use)
+                self._log.warning("certificate.unusable", use=each.use)
+                self._incidents.add("certificate-unusable", None, use=each.use)
             each.well = well
-            self._judge(each, self._node.now().wall)
+            self._judge(each, self._clock())
 
     def _judge(self, each: Watched, now: datetime) -> None:
         """Report how long the current certificate is still valid, if that is not long."""
@@ -97,7 +104,7 @@ class CertificateExpiry:
         if limit is not None and (each.ends, limit) not in each.told:
             each.told.add((each.ends, limit))
             days = max(-(-left // timedelta(days=1)), 0)
-            self._node.log.warning("certificate.expires" if limit else "certificate.expired", use=each.use, days=days)
-            self._node.incidents.add(
+            self._log.warning("certificate.expires" if limit else "certificate.expired", use=each.use, days=days)
+            self._incidents.add(
                 "certificate-expires" if limit else "certificate-expired", None, use=each.use, days=days
             )

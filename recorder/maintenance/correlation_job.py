@@ -1,6 +1,6 @@
 """Match calls with users: keep the users in memory, and match calls again that new data concern.
 
-    job = CorrelationJob(node); node.tasks.start(job.run(), "correlation")
+    job = CorrelationJob(customers, tasks, log); tasks.start(job.run(), "correlation")
 
 Nothing waits for it. A call that ends before the users are loaded is matched afterwards. One customer is processed at a
 time, and a few milliseconds of work are followed by a pause several times as long, because calls are being recorded.
@@ -9,9 +9,11 @@ time, and a few milliseconds of work are followed by a pause several times as lo
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 
-from recorder.calls.context import Node
 from recorder.directory.correlation_lock import matching
+from recorder.observe.logs import Log
+from recorder.runtime.tasks import Tasks
 from storage.calls import filter_columns
 from storage.customer.customers import Customer
 from storage.directory.matcher import Pause
@@ -33,16 +35,18 @@ TELL_CALLS = 10_000
 class CorrelationJob:
     """Keeps every customer's calls matched with its users."""
 
-    def __init__(self, node: Node) -> None:
-        self._node = node
+    def __init__(self, customers: Mapping[str, Customer], tasks: Tasks, log: Log) -> None:
+        self._customers = customers
+        self._tasks = tasks
+        self._log = log
         self._turn = asyncio.Lock()
         self._failing: set[str] = set()  # an outage is logged once
         self._filled: set[str] = set()  # customers without rows of an earlier version; no new ones appear
 
     async def run(self) -> None:
         """Start the work for every customer; owned by recorder.runtime.tasks."""
-        for customer in self._node.customers.values():
-            self._node.tasks.start(self._serve(customer), "correlation")
+        for customer in self._customers.values():
+            self._tasks.start(self._serve(customer), "correlation")
 
     async def _serve(self, customer: Customer) -> None:
         while not customer.served:  # noqa: ASYNC110 - databases open behind the running service
@@ -61,7 +65,7 @@ class CorrelationJob:
                     await self._look(customer, pause)
             except Exception as problem:  # without this task no call of the customer would be matched any more
                 if customer.name not in self._failing:
-                    self._node.log.fault("correlation.failed", problem, customer=customer.name)
+                    self._log.fault("correlation.failed", problem, customer=customer.name)
                 self._failing.add(customer.name)
                 return False
         self._failing.discard(customer.name)
@@ -72,7 +76,7 @@ class CorrelationJob:
         if customer.name in self._filled:
             return
         if count := await filter_columns.fill(customer.database, customer.keys, pause):
-            self._node.log.info("calls.columns_filled", customer=customer.name, count=count)
+            self._log.info("calls.columns_filled", customer=customer.name, count=count)
         self._filled.add(customer.name)
 
     async def _learn(self, customer: Customer, pause: Pause) -> None:
@@ -82,7 +86,7 @@ class CorrelationJob:
             await correlation.refresh(pause)
             return
         await correlation.load(pause)
-        self._node.log.info("correlation.ready", customer=customer.name, count=len(correlation.who or ()))
+        self._log.info("correlation.ready", customer=customer.name, count=len(correlation.who or ()))
 
     async def _look(self, customer: Customer, pause: Pause) -> None:
         """Match the waiting calls, unless a command does."""
@@ -90,22 +94,22 @@ class CorrelationJob:
             return
         with matching(customer) as ours:
             if ours:
-                told = _Told(self._node, customer.name)
-                changed = await customer.correlation.settle(told, pause, AT_ONCE)
-                self._node.log.info("correlation.settled", customer=customer.name, calls=told.done, changed=changed)
+                progress = _Progress(self._log, customer.name)
+                changed = await customer.correlation.settle(progress, pause, AT_ONCE)
+                self._log.info("correlation.settled", customer=customer.name, calls=progress.done, changed=changed)
 
 
-class _Told:
+class _Progress:
     """Logs the progress of a long run."""
 
-    def __init__(self, node: Node, customer: str) -> None:
+    def __init__(self, log: Log, customer: str) -> None:
         self.done = 0
-        self._node = node
+        self._log = log
         self._customer = customer
 
     def __call__(self, done: int, of: int) -> None:
         if done // TELL_CALLS > self.done // TELL_CALLS:
-            self._node.log.info("correlation.walks", customer=self._customer, calls=done, count=of)
+            self._log.info("correlation.walks", customer=self._customer, calls=done, count=of)
         self.done = done
 
 

@@ -9,17 +9,20 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+from collections.abc import Container
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from recorder.calls.context import Node
-from recorder.config.model import Directory
+from recorder.config.model import Directory, Settings
 from recorder.directory import factory
 from recorder.errors import RecorderError
+from recorder.observe.incidents import Incidents
+from recorder.observe.logs import Log
 from recorder.persist.indexer import passes
 from recorder.runtime import python_command
+from recorder.runtime.tasks import Tasks
 
 FIRST_SECONDS = 30.0
 """A start, or a restart during calls, has more urgent work."""
@@ -38,14 +41,21 @@ BRAKED = 1
 class DirectoryJob:
     """Synchronises the configured directories."""
 
-    def __init__(self, node: Node) -> None:
-        self._node = node
+    def __init__(
+        self, customers: Container[str], tasks: Tasks, log: Log, incidents: Incidents, settings: Settings
+    ) -> None:
+        self._customers = customers
+        self._tasks = tasks
+        self._log = log
+        self._incidents = incidents
+        self._directories = settings.directories
+        self._source = settings.source
 
     async def run(self) -> None:
         """Start the work for every directory; owned by recorder.runtime.tasks."""
-        for directory in self._node.settings.directories:
-            if directory.sync_minutes and directory.customer in self._node.customers:
-                self._node.tasks.start(self._serve(directory), "directory")
+        for directory in self._directories:
+            if directory.sync_minutes and directory.customer in self._customers:
+                self._tasks.start(self._serve(directory), "directory")
 
     async def _serve(self, directory: Directory) -> None:
         await asyncio.sleep(FIRST_SECONDS)
@@ -57,7 +67,7 @@ class DirectoryJob:
     async def turn(self, directory: Directory) -> bool:
         """Synchronise once; False if it failed and should be retried soon."""
         name = directory.customer
-        source = self._node.settings.source
+        source = self._source
         if source is None:
             return False
         try:
@@ -69,7 +79,7 @@ class DirectoryJob:
                 raise
             status, told = NOT_STARTED, {}
         if status == 0:
-            self._node.log.info(
+            self._log.info(
                 "directory.synchronised",
                 customer=name,
                 added=told.get("added"),
@@ -79,11 +89,11 @@ class DirectoryJob:
                 calls=told.get("calls_changed"),
             )
         elif status == BRAKED:
-            self._node.log.warning("directory.brake", customer=name)
-            self._node.incidents.add("directory-brake", name)
+            self._log.warning("directory.brake", customer=name)
+            self._incidents.add("directory-brake", name)
         else:
-            self._node.log.error("directory.failed", customer=name, exit_status=status)
-            self._node.incidents.add("directory-failed", name, reason="sync")
+            self._log.error("directory.failed", customer=name, exit_status=status)
+            self._incidents.add("directory-failed", name, reason="sync")
         return status in (0, BRAKED)
 
     def _credential_well(self, directory: Directory) -> bool:
@@ -92,12 +102,12 @@ class DirectoryJob:
         try:
             credential = factory.credential_of(directory)
         except RecorderError as problem:
-            self._node.log.fault("directory.failed", problem, customer=name)
-            self._node.incidents.add("directory-failed", name, reason="credential")
+            self._log.fault("directory.failed", problem, customer=name)
+            self._incidents.add("directory-failed", name, reason="credential")
             return False
         if factory.warning(credential, datetime.now(UTC)):
-            self._node.log.warning("directory.credential_expires", customer=name)
-            self._node.incidents.add("directory-credential", name, reason="expires")
+            self._log.warning("directory.credential_expires", customer=name)
+            self._incidents.add("directory-credential", name, reason="expires")
         return True
 
 

@@ -1,13 +1,16 @@
 """Delete users automatically (`purge_users` of a customer) soon after their last recording was erased.
 
-job = PurgeJob(node); node.tasks.start(job.run(), "purge")
+job = PurgeJob(customers, tasks, log, indexer); tasks.start(job.run(), "purge")
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 
-from recorder.calls.context import Node
+from recorder.observe.logs import Log
+from recorder.persist.indexer import Indexer
+from recorder.runtime.tasks import Tasks
 from storage.access.actor import RECORDER
 from storage.audit.hash_chain import Act
 from storage.customer.customers import Customer
@@ -25,15 +28,18 @@ REST_SECONDS = 0.1
 class PurgeJob:
     """Deletes users that neither a directory nor a recording needs."""
 
-    def __init__(self, node: Node) -> None:
-        self._node = node
+    def __init__(self, customers: Mapping[str, Customer], tasks: Tasks, log: Log, indexer: Indexer) -> None:
+        self._customers = customers
+        self._tasks = tasks
+        self._log = log
+        self._indexer = indexer
         self._seen: dict[str, Reason] = {}
 
     async def run(self) -> None:
         """Start the work for every customer that wants it; owned by recorder.runtime.tasks."""
-        for customer in self._node.customers.values():
+        for customer in self._customers.values():
             if customer.settings.purge_users:
-                self._node.tasks.start(self._serve(customer), "purge")
+                self._tasks.start(self._serve(customer), "purge")
 
     async def _serve(self, customer: Customer) -> None:
         while True:
@@ -48,17 +54,17 @@ class PurgeJob:
             reason = await user_purge.reason(customer.database)
             if reason == self._seen.get(customer.name):
                 return 0
-            if not await self._node.indexer.hurry_all(customer.name, SETTLE_SECONDS):
+            if not await self._indexer.hurry_all(customer.name, SETTLE_SECONDS):
                 return 0  # a running call is a recording too
             if await customer.correlation.outstanding():
                 return 0  # the participants of some calls are not known yet
             gone = await user_purge.purge(customer.users, lambda id: _noted(customer, id), _rest)
             self._seen[customer.name] = await user_purge.reason(customer.database) if gone else reason
         except Exception as problem:  # without this task no user of the customer would be purged any more
-            self._node.log.fault("users.purge_failed", problem, customer=customer.name)
+            self._log.fault("users.purge_failed", problem, customer=customer.name)
             return 0
         if gone:
-            self._node.log.info("users.purged", customer=customer.name, count=gone)
+            self._log.info("users.purged", customer=customer.name, count=gone)
         return gone
 
 

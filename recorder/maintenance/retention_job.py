@@ -1,6 +1,7 @@
 """Carry out erasures, at start and whenever one is open; apply retention, at start and with every sweep.
 
-    job = RetentionJob(node, stopper(node, live, runner)); node.tasks.start(job.run(), "retention")
+    job = RetentionJob(customers, tasks, log, incidents, settings, stopper(live, executor, flush))
+    tasks.start(job.run(), "retention")
 
 Each customer has a task of its own, so an unavailable database delays no other customer.
 """
@@ -8,13 +9,16 @@ Each customer has a task of its own, so an unavailable database delays no other 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 
-from recorder.calls.context import Node
 from recorder.calls.databases import open_databases
 from recorder.calls.executor import Executor
 from recorder.calls.registry import Live
+from recorder.config.model import Settings
+from recorder.observe.incidents import Incidents
+from recorder.observe.logs import Log
+from recorder.runtime.tasks import Tasks
 from recorder.runtime.trusted_clock import WallClock, readings
 from recorder.session.events import StopAsked
 from storage.access.actor import RECORDER
@@ -36,19 +40,26 @@ LOOK_SECONDS = 0.02
 class RetentionJob:
     """Erases what was requested and what is due."""
 
-    def __init__(self, node: Node, stop_live: StopLive | None = None, clock: WallClock | None = None) -> None:
-        self._node = node
+    def __init__(
+        self, customers: Mapping[str, Customer], tasks: Tasks, log: Log, incidents: Incidents, settings: Settings,
+        stop_live: StopLive | None = None, clock: WallClock | None = None,
+    ) -> None:  # fmt: skip
+        self._customers = customers
+        self._tasks = tasks
+        self._log = log
+        self._incidents = incidents
+        self._settings = settings.retention
         self._stop_live = stop_live
-        self._clock = clock or WallClock.of(node.runtime_dir)
+        self._clock = clock or WallClock.of(settings.node.runtime_dir)
 
     async def run(self) -> None:
         """Start the work for every customer; owned by recorder.runtime.tasks."""
         try:
             self._clock.keep()
         except OSError as problem:  # it only means that a restart trusts the wall clock again
-            self._node.log.fault("retention.failed", problem)
-        for customer in self._node.customers.values():
-            self._node.tasks.start(self._serve(customer), "retention")
+            self._log.fault("retention.failed", problem)
+        for customer in self._customers.values():
+            self._tasks.start(self._serve(customer), "retention")
 
     async def _serve(self, customer: Customer) -> None:
         """Run for ever: erase, sweep when due, refresh after a change of rules, then wait."""
@@ -68,7 +79,7 @@ class RetentionJob:
             if loop.time() >= next_sweep:
                 swept = await self._guarded(self._sweep, customer)
                 await self._guarded(self._compact, customer)
-                pause = self._node.settings.retention.sweep_seconds if swept else RETRY_SECONDS
+                pause = self._settings.sweep_seconds if swept else RETRY_SECONDS
                 next_sweep = loop.time() + pause
                 continue  # what the sweep filed is erased now
             if stale:
@@ -83,14 +94,14 @@ class RetentionJob:
         try:
             return await work(customer)
         except Exception as problem:  # without this task nothing of the customer would be erased any more
-            self._node.log.fault("retention.failed", problem, customer=customer.name)
+            self._log.fault("retention.failed", problem, customer=customer.name)
             return False
 
     async def _work(self, customer: Customer) -> bool:
         return await customer.erasures.work(self._stop_live)
 
     async def _sweep(self, customer: Customer) -> bool:
-        swept = await customer.retention.sweep(self.now(), self._node.settings.retention.brake_percent)
+        swept = await customer.retention.sweep(self.now(), self._settings.brake_percent)
         if swept.asked or swept.filed:
             await self._tell(customer, swept)
         return True
@@ -99,7 +110,7 @@ class RetentionJob:
         """Compact the journal when most of it is obsolete."""
         before = customer.journal.size
         if await compact(customer.journal, customer.database):
-            self._node.log.info("journal.compacted", customer=customer.name, bytes=before - customer.journal.size)
+            self._log.info("journal.compacted", customer=customer.name, bytes=before - customer.journal.size)
         return True
 
     async def _refresh(self, customer: Customer) -> bool:
@@ -112,18 +123,18 @@ class RetentionJob:
         for id in [swept.asked] if swept.asked else swept.filed:
             act = Act.of(RECORDER, "system", kind, id or "", "done", f"{swept.due} calls are due")
             await asyncio.wrap_future(customer.audit.append(act))
-        self._node.log.info(kind, customer=customer.name, calls=swept.due)
+        self._log.info(kind, customer=customer.name, calls=swept.due)
         if swept.asked:
-            self._node.incidents.add("retention-brake", customer.name, erasure=swept.asked, calls=swept.due)
+            self._incidents.add("retention-brake", customer.name, erasure=swept.asked, calls=swept.due)
 
     def now(self) -> datetime:
         """Return the time that retention uses."""
         return self._clock.read(*readings())
 
 
-def stopper(node: Node, live: Live, executor: Executor) -> StopLive:
+def stopper(live: Live, executor: Executor, flush: Callable[[], None]) -> StopLive:
     """Return a function that ends a live call that is to be erased: hang up, seal, and wait until nothing of it is
-    being written.
+    being written. `flush` sends what the endpoint wants to send.
     """
 
     async def stop_live(call: str) -> None:
@@ -131,7 +142,7 @@ def stopper(node: Node, live: Live, executor: Executor) -> StopLive:
         if found is None:
             return
         executor.guarded(found, StopAsked("erased", interrupted=False))
-        node.flush()
+        flush()
         async with asyncio.timeout(STOP_SECONDS):
             while live.by_id(call) is not None:  # noqa: ASYNC110 - a call ends in many places, none of which reports it
                 await asyncio.sleep(LOOK_SECONDS)

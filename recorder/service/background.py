@@ -118,17 +118,20 @@ class BackgroundServices:
         from recorder.maintenance.purge_job import PurgeJob
         from recorder.maintenance.retention_job import RetentionJob, stopper
 
-        start = self._node.tasks.start
-        start(self._node.indexer.run(), "indexer")
+        node = self._node
+        customers, tasks, log, incidents, settings = node.customers, node.tasks, node.log, node.incidents, node.settings
+        start = tasks.start
+        start(node.indexer.run(), "indexer")
         start(self._repairs.run(), "mending")
-        start(CrashScan(self._node, self._live, self._repairs).run(), "startup")
-        start(ExportJob(self._node).run(), "exports")
-        start(AuditJob(self._node).run(), "audit")
-        start(DirectoryJob(self._node).run(), "directory")
-        start(CorrelationJob(self._node).run(), "correlation")
-        start(PurgeJob(self._node).run(), "purge")
-        start(CertificateExpiry(self._node).run(), "renewal")
-        retention = RetentionJob(self._node, stopper(self._node, self._live, self._executor))
+        start(CrashScan(node, self._live, self._repairs).run(), "startup")
+        start(ExportJob(customers, tasks, log, settings.node).run(), "exports")
+        start(AuditJob(customers, log, incidents, settings.audit.witnesses).run(), "audit")
+        start(DirectoryJob(customers, tasks, log, incidents, settings).run(), "directory")
+        start(CorrelationJob(customers, tasks, log).run(), "correlation")
+        start(PurgeJob(customers, tasks, log, node.indexer).run(), "purge")
+        start(CertificateExpiry(log, incidents, settings).run(), "renewal")
+        stop_live = stopper(self._live, self._executor, lambda: node.flush())
+        retention = RetentionJob(customers, tasks, log, incidents, settings, stop_live)
         start(retention.run(), "retention")
         return retention
 

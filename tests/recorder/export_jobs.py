@@ -10,14 +10,15 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 from admin_api.exports import columns
 from media.export.encoder import Container
+from recorder.config.model import Node
 from recorder.exports.export_job import ExportJob
 from recorder.exports.render_client import RenderFailed
 from recorder.runtime.tasks import Tasks
+from recorder.runtime.trusted_clock import WallClock
 from storage.calls.call_row import CallRow
 from storage.customer.customers import Customer
 from storage.exports.exports import Export, ExportState, Request
@@ -37,16 +38,19 @@ class Log:
 
 @dataclass
 class Parts:
-    """What a job needs of a node."""
+    """What the job takes."""
 
     customers: dict[str, Customer]
-    runtime_dir: Path
-    settings: Any
+    folder: Path
     log: Log = field(default_factory=Log)
     failed: list[BaseException] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.tasks = Tasks(lambda name, error: self.failed.append(error))
+
+    def job(self, renderer: FakeRenderer, clock: WallClock | None = None) -> ExportJob:
+        node = Node(data_dir=self.folder, runtime_dir=self.folder)
+        return ExportJob(self.customers, self.tasks, self.log, node, renderer, clock)  # type: ignore[arg-type]  # as much as it uses
 
 
 @dataclass
@@ -78,8 +82,8 @@ def tell(tmp_path: Path, what: Story, renderer: FakeRenderer | None = None) -> N
     async def run() -> None:
         storage_node = StorageNode(tmp_path / "data", watch=Watch(datetime.now(UTC)))
         acme = await storage_node.open()
-        node = Parts({"acme": acme}, tmp_path, SimpleNamespace(node=SimpleNamespace(data_dir=tmp_path)))
-        job = ExportJob(node, renderer or FakeRenderer())  # type: ignore[arg-type]  # what it needs of both
+        node = Parts({"acme": acme}, tmp_path)
+        job = node.job(renderer or FakeRenderer())
         try:
             await what(node, acme, job)
         finally:

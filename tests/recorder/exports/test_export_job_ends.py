@@ -181,7 +181,7 @@ def test_a_zip_of_many_takes_the_memory_of_a_few(tmp_path: Path) -> None:
 def test_a_clock_that_is_set_ahead_ends_no_export(tmp_path: Path) -> None:
     async def story(node: Parts, acme: Customer, _: ExportJob) -> None:
         clock = WallClock(tmp_path / "clock", "boot", *readings())
-        job = ExportJob(node, FakeRenderer(), clock)  # type: ignore[arg-type]  # what it needs of both
+        job = node.job(FakeRenderer(), clock)
         await called(acme)
         filed = await make(acme, job, party="Mira Okafor")
         acme.now.at += timedelta(days=30)  # type: ignore[attr-defined]  # the watch of the house

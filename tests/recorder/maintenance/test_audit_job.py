@@ -14,7 +14,12 @@ from recorder.persist.indexer import NO_THREAD
 from storage.audit.audit_log import Audit
 from storage.audit.hash_chain import Act
 from storage.customer.customers import KEYS
-from tests.recorder.in_process_node import CONFIG, stage
+from tests.recorder.in_process_node import CONFIG, Stage, stage
+
+
+def _job(one: Stage) -> AuditJob:
+    node = one.node
+    return AuditJob(node.customers, node.log, node.incidents, node.settings.audit.witnesses)
 
 
 def test_a_grown_log_is_signed_and_witnessed_once(tmp_path: Path) -> None:
@@ -23,7 +28,7 @@ def test_a_grown_log_is_signed_and_witnessed_once(tmp_path: Path) -> None:
     async def story() -> None:
         text = CONFIG + f'[audit]\nwitnesses = ["file:{marks}", "syslog:{tmp_path}/none"]\n'
         async with stage(tmp_path, text) as one:
-            acme, job = one.node.customers["acme"], AuditJob(one.node)
+            acme, job = one.node.customers["acme"], _job(one)
             beside = acme.folder / "audit.checkpoints"
             job.round()
             assert not beside.exists()
@@ -49,7 +54,7 @@ def test_old_checkpoints_are_thinned_daily(tmp_path: Path, monkeypatch: pytest.M
 
     async def story() -> None:
         async with stage(tmp_path) as one:
-            job, thinned = AuditJob(one.node), list[str]()
+            job, thinned = _job(one), list[str]()
             monkeypatch.setattr(Audit, "thin", lambda self: thinned.append(self.customer))
             assert [(job.round(), len(thinned))[1] for _ in range(7)] == [1, 1, 1, 2, 2, 2, 3]
 
@@ -59,7 +64,7 @@ def test_old_checkpoints_are_thinned_daily(tmp_path: Path, monkeypatch: pytest.M
 def test_a_disk_that_refuses_stops_nothing(tmp_path: Path) -> None:
     async def story() -> None:
         async with stage(tmp_path) as one:
-            acme, job = one.node.customers["acme"], AuditJob(one.node)
+            acme, job = one.node.customers["acme"], _job(one)
             acme.audit.append(Act("ada", "admin", "call.view")).result()
             beside = acme.folder / "audit.checkpoints"
             beside.mkdir()
@@ -76,7 +81,7 @@ def test_a_disk_that_refuses_stops_nothing(tmp_path: Path) -> None:
 def test_one_customers_unreadable_audit_does_not_hide_anothers(tmp_path: Path) -> None:
     async def story() -> None:
         async with stage(tmp_path, CONFIG + '[[customer]]\nname = "globex"\nsources = ["192.0.2.1"]\n') as one:
-            job = AuditJob(one.node)
+            job = _job(one)
             for customer in one.node.customers.values():
                 customer.audit.append(Act("ada", "admin", "call.view")).result()
             mark = tmp_path / "data" / KEYS / "acme.audit"
@@ -93,7 +98,7 @@ def test_a_thread_that_cannot_be_had_ends_it_not(tmp_path: Path, monkeypatch: py
 
     async def story() -> None:
         async with stage(tmp_path) as one:
-            acme, job, tried = one.node.customers["acme"], AuditJob(one.node), list[int]()
+            acme, job, tried = one.node.customers["acme"], _job(one), list[int]()
             acme.audit.append(Act("ada", "admin", "call.view")).result()
 
             def refused() -> list[audit_job.Failure]:
@@ -115,7 +120,7 @@ def test_it_goes_on_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     async def story() -> None:
         async with stage(tmp_path) as one:
             acme = one.node.customers["acme"]
-            one.node.tasks.start(AuditJob(one.node).run(), "audit")
+            one.node.tasks.start(_job(one).run(), "audit")
             for count in (1, 2):
                 acme.audit.append(Act("ada", "admin", "call.view")).result()
                 await one.until(lambda count=count: _count(acme.folder / "audit.checkpoints") == count)

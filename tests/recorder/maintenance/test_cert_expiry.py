@@ -22,7 +22,7 @@ NOW = datetime(2026, 2, 3, 12, tzinfo=UTC)
 
 @dataclass
 class Node:
-    """As much of a node as is needed: settings, a clock that is set, a log that remembers."""
+    """What the job takes: settings, a clock that is set, a log that remembers."""
 
     folder: Path
     at: datetime = NOW
@@ -34,9 +34,6 @@ class Node:
         sip = SimpleNamespace(certificate=self.folder / "sip.crt", private_key=self.folder / "sip.key", client_ca=None)
         api = SimpleNamespace(certificate=None, private_key=None)
         self.settings = SimpleNamespace(sip=sip, admin_api=api, authorities=())
-
-    def now(self) -> SimpleNamespace:
-        return SimpleNamespace(wall=self.at)
 
     def warning(self, event: str, **facts: Any) -> None:
         self.said.append((event, facts))
@@ -56,10 +53,14 @@ class Node:
         return [(each["kind"], each["use"], each.get("days")) for each in found]
 
 
+def _watch(node: Node) -> CertificateExpiry:
+    return CertificateExpiry(node, node.incidents, node.settings, lambda: node.at)  # type: ignore[arg-type]  # as much as it uses
+
+
 def story(folder: Path, tell: Callable[[Node, CertificateExpiry], Awaitable[None]]) -> None:
     node = Node(folder)
     node.renew()
-    asyncio.run(tell(node, CertificateExpiry(node)))  # type: ignore[arg-type]  # what it needs of a node
+    asyncio.run(tell(node, _watch(node)))
 
 
 def test_an_end_that_comes_near_is_said_at_each_limit_and_once(tmp_path: Path) -> None:
@@ -124,7 +125,7 @@ def test_an_unusable_renewed_certificate_is_reported_once(tmp_path: Path, spoil:
 def test_every_listeners_certificate_is_watched(tmp_path: Path) -> None:
     node = Node(tmp_path)
     node.settings.sip = SimpleNamespace(certificate=None, private_key=None, client_ca=None)
-    assert CertificateExpiry(node)._watched == []  # type: ignore[arg-type]  # as above
+    assert _watch(node)._watched == []
     for use in ("sip", "admin_api"):
         node.renew(use=use, began=NOW - timedelta(days=bootstrap.CERTIFICATE_DAYS - 3))
     ca = tmp_path / "sip.crt"
@@ -132,7 +133,7 @@ def test_every_listeners_certificate_is_watched(tmp_path: Path) -> None:
     node.settings.admin_api = SimpleNamespace(
         certificate=tmp_path / "admin_api.crt", private_key=tmp_path / "admin_api.key"
     )
-    asyncio.run(CertificateExpiry(node).look())  # type: ignore[arg-type]  # as above
+    asyncio.run(_watch(node).look())
     assert sorted(use for _, use, _ in node.kinds) == ["admin_api", "sip"]
 
 

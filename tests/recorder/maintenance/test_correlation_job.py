@@ -32,7 +32,9 @@ Tell = Callable[[Stage, Customer, CorrelationJob], Awaitable[None]]
 def story(folder: Path, tell: Tell) -> None:
     async def run() -> None:
         async with stage(folder) as one:
-            await tell(one, one.node.customers["acme"], CorrelationJob(one.node))
+            await tell(
+                one, one.node.customers["acme"], CorrelationJob(one.node.customers, one.node.tasks, one.node.log)
+            )
 
     asyncio.run(run())
 

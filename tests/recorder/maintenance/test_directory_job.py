@@ -55,7 +55,8 @@ def story(folder: Path, entra: Entra, tell: Tell, expires: str = "2999-01-01") -
             config = folder / "recorder.toml"
             config.write_text(text.format(folder=folder, first=ports.first, last=ports.last))
             node.settings = load(config)
-            await tell(node, DirectoryJob(node))
+            job = DirectoryJob(node.customers, node.tasks, node.log, node.incidents, node.settings)
+            await tell(node, job)
 
     asyncio.run(run())
 

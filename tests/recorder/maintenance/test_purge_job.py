@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from recorder.calls.context import Node
 from recorder.maintenance.purge_job import PurgeJob
 from recorder.persist.indexer import NO_THREAD
 from storage.database.database import DatabaseAway
@@ -17,12 +18,16 @@ from tests.recorder.in_process_node import stage
 MIRA = Person("Mira", account_name="mira", numbers=("+4930123456",))
 
 
+def _job(node: Node) -> PurgeJob:
+    return PurgeJob(node.customers, node.tasks, node.log, node.indexer)
+
+
 def test_a_former_user_is_deleted_after_all_calls_are_matched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("recorder.maintenance.purge_job.REST_SECONDS", 0)
 
     async def story() -> None:
         async with stage(tmp_path) as one:
-            acme, job = one.node.customers["acme"], PurgeJob(one.node)
+            acme, job = one.node.customers["acme"], _job(one.node)
             for people in ([MIRA], []):
                 await acme.users.carry_out(await acme.users.plan(people, "csv", whole=True))
             (user,), _ = await acme.users.listed(9)
@@ -59,7 +64,7 @@ def test_only_where_the_customer_wants_it(tmp_path: Path, monkeypatch: pytest.Mo
 
     async def story() -> None:
         async with stage(tmp_path) as one:
-            acme, job = one.node.customers["acme"], PurgeJob(one.node)
+            acme, job = one.node.customers["acme"], _job(one.node)
             for people in ([MIRA], []):
                 await acme.users.carry_out(await acme.users.plan(people, "csv", whole=True))
             await acme.correlation.load()

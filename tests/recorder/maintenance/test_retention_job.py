@@ -20,6 +20,7 @@ from recorder.runtime.trusted_clock import WallClock, readings
 from storage.calls.call_row import CallState
 from storage.customer.customers import Customer
 from storage.erasure.erasure_rows import State
+from storage.erasure.erasures import StopLive
 from storage.errors import StorageError
 from tests.storage.node import StorageNode, Watch, permit, record
 
@@ -40,7 +41,7 @@ class Log:
 
 @dataclass
 class Parts:
-    """What a job needs of a node."""
+    """What the job takes."""
 
     customers: dict[str, Customer]
     runtime_dir: Path
@@ -51,6 +52,11 @@ class Parts:
 
     def __post_init__(self) -> None:
         self.tasks = Tasks(lambda name, error: self.failed.append(error))
+        self.settings.node = SimpleNamespace(runtime_dir=self.runtime_dir)
+
+    def job(self, stop_live: StopLive | None = None, clock: WallClock | None = None) -> RetentionJob:
+        parts = (self.customers, self.tasks, self.log, self.incidents, self.settings)
+        return RetentionJob(*parts, stop_live, clock)  # type: ignore[arg-type]  # as much as it uses
 
 
 async def until(true: Callable[[], Awaitable[bool]]) -> None:
@@ -85,7 +91,7 @@ def test_open_erasures_and_due_calls_are_done_at_start(tmp_path: Path) -> None:
         stays = await record(acme, ended=now)
         await permit(acme)
         await acme.erasures.file(calls=[asked.id], reason="x", by="paula")
-        await RetentionJob(node).run()
+        await node.job().run()
         await until(lambda: gone(acme, asked, due))
         assert await acme.calls.get(stays.id) and "retention.sweep" in node.log.lines
         assert node.tasks.names() == ["retention"]
@@ -96,7 +102,7 @@ def test_open_erasures_and_due_calls_are_done_at_start(tmp_path: Path) -> None:
 def test_an_erasure_runs_at_once_and_waits_for_a_hold(tmp_path: Path) -> None:
     async def story(node: Parts, acme: Customer) -> None:
         node.settings.retention = Retention(sweep_seconds=3600, brake_percent=5)
-        await RetentionJob(node).run()
+        await node.job().run()
         row = await record(acme, ended=datetime.now(UTC))
         await permit(acme)
         await acme.holds.put(row.id, "court", "paula")
@@ -117,7 +123,7 @@ def test_the_brake_is_an_incident_and_erases_nothing(tmp_path: Path) -> None:
     async def story(node: Parts, acme: Customer) -> None:
         node.settings.retention = Retention(sweep_seconds=1, brake_percent=5)
         rows = [await record(acme, ended=LONG_AGO) for _ in range(3)]
-        await RetentionJob(node).run()
+        await node.job().run()
 
         async def told() -> bool:
             return node.log.lines.count("retention.brake") >= 2
@@ -134,7 +140,7 @@ def test_new_rules_show_in_every_call(tmp_path: Path) -> None:
     async def story(node: Parts, acme: Customer) -> None:
         node.settings.retention = Retention(sweep_seconds=3600, brake_percent=5)
         row = await record(acme, ended=datetime.now(UTC))
-        await RetentionJob(node).run()
+        await node.job().run()
 
         async def keeps(days: int | None) -> bool:
             found = await acme.calls.get(row.id)
@@ -163,7 +169,7 @@ def test_rules_changed_during_an_assignment_count_too(tmp_path: Path, monkeypatc
             return done
 
         monkeypatch.setattr(acme.retention, "refresh", refreshed_then_changed)
-        await RetentionJob(node).run()
+        await node.job().run()
         async with asyncio.timeout(20):
             await begun.wait()
         await acme.rules.put([], by="ada", default_days=7)
@@ -193,7 +199,7 @@ def test_a_failed_erasure_is_tried_again(tmp_path: Path, monkeypatch: pytest.Mon
             if len(asked) == 2:
                 raise StorageError("the disk is full")
 
-        await RetentionJob(node, stop).run()
+        await node.job(stop).run()
         await acme.erasures.file(calls=[live.id], reason="x", by="paula")
         await until(lambda: gone(acme, live))
         assert asked == [live.id] * 3
@@ -217,7 +223,7 @@ def test_a_fault_of_our_own_ends_no_erasing(tmp_path: Path, monkeypatch: pytest.
             return await work()
 
         monkeypatch.setattr(acme.erasures, "work", stumble)
-        await RetentionJob(node).run()
+        await node.job().run()
         await until(lambda: gone(acme, call))
         assert node.log.lines[0] == "retention.failed"
 
@@ -229,7 +235,7 @@ def test_a_clock_set_ten_years_ahead_erases_nothing(tmp_path: Path) -> None:
         row = await record(acme, ended=datetime.now(UTC))
         wall, passed = readings()
         clock = WallClock(tmp_path / "clock", "boot", wall - timedelta(days=3650), passed)
-        job = RetentionJob(node, clock=clock)
+        job = node.job(clock=clock)
         assert job.now() < wall - timedelta(days=3649)
         await acme.rules.put([], by="ada", default_days=1)
         await job.run()
@@ -252,7 +258,7 @@ def test_a_clock_that_cannot_be_written_down_ends_no_erasing(tmp_path: Path, mon
 
     async def story(node: Parts, acme: Customer) -> None:
         due = await record(acme, ended=LONG_AGO)
-        await RetentionJob(node).run()
+        await node.job().run()
         await until(lambda: gone(acme, due))
         assert "retention.failed" in node.log.lines
 
@@ -263,13 +269,13 @@ def test_stopping_hangs_up_and_waits_for_the_end() -> None:
     live: dict[str, Any] = {"c": "the call"}
     done: list[Any] = []
 
-    class Runner:
+    class Executor:
         def guarded(self, call: Any, event: Any) -> None:
             done.append((call, event.reason, event.interrupted))
             asyncio.get_running_loop().call_later(0.05, live.clear)
 
-    node = SimpleNamespace(flush=lambda: done.append("flushed"))
-    stop = stopper(node, SimpleNamespace(by_id=live.get), Runner())  # type: ignore[arg-type]  # what it uses of them
+    found, executor = SimpleNamespace(by_id=live.get), Executor()
+    stop = stopper(found, executor, lambda: done.append("flushed"))  # type: ignore[arg-type]  # what it uses of them
 
     async def story() -> None:
         await stop("c")
@@ -287,7 +293,7 @@ def test_a_mostly_outdated_journal_is_compacted_at_start(tmp_path: Path, monkeyp
         for number in range(30):
             await acme.holds.put(row.id, f"reason {number}", "paula")
         before = acme.journal.size
-        await RetentionJob(node).run()
+        await node.job().run()
 
         async def smaller() -> bool:
             return "journal.compacted" in node.log.lines
