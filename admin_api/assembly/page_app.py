@@ -31,7 +31,7 @@ from admin_api.page.framework.page_request import PageRequest, View
 from admin_api.page.framework.sessions import COOKIE, Session, Sessions, genuine
 from admin_api.page.framework.static import PREFIX, shipped
 from admin_api.page.framework.templating import Templates
-from admin_api.page.framework.translations import Translations
+from admin_api.page.framework.translations import SOURCE, Translations
 from admin_api.page.sign_in import public_routes
 from admin_api.page.sign_in.public_request import PublicRequest, there
 from storage.errors import StorageError
@@ -349,7 +349,7 @@ def _check(request: Request, session: Session, form: Mapping[str, list[str]], *,
 
 def _declined(error: Declined) -> Problem:
     """Return the answer when an account was changed between two pages."""
-    return Problem(403, "declined", "Not possible now", str(error))
+    return Problem(403, "declined", "Not possible now", Translations(SOURCE).code("trouble", str(error)))
 
 
 def _same_site(request: Request) -> bool:
