@@ -118,7 +118,7 @@ def preferred(accepted: str) -> list[str]:
 @cache
 def english() -> Mapping[str, str]:
     """Return the ids of the English texts that have one form."""
-    return {each.string: each.id for each in catalogue(SOURCE) if isinstance(each.id, str) and each.id}
+    return {str(each.string): each.id for each in catalogue(SOURCE) if isinstance(each.id, str) and each.id}
 
 
 @cache
