@@ -8,16 +8,13 @@ import math
 import wave
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
 
 from admin_api.http.permissions import Role
-from admin_api.page.framework import static
 from tests.page.conftest import Town, until
 
-STATIC = Path(static.__file__).parents[1] / "static"
 SECONDS = 12  # of town.sound()
 
 
