@@ -17,7 +17,7 @@ class Busy(Exception):
 
 
 class Declined(Exception):
-    """An account change was refused; the text is a sentence for the person at the page."""
+    """An account change was refused; the argument is a code of the page's group `trouble`."""
 
 
 class ProviderAway(Exception):

@@ -27,33 +27,16 @@ from admin_api.http.problems import Problem, too_many
 from admin_api.http.rate_limit import PER_TOKEN, Limiter
 from admin_api.page.framework.forms import OLD, SHOWN, UnsentForms, forged
 from admin_api.page.framework.in_process_api import Api
-from admin_api.page.framework.page_request import PageRequest, View
+from admin_api.page.framework.page_request import STYLE_NONCE, PageRequest, View
 from admin_api.page.framework.sessions import COOKIE, Session, Sessions, genuine
 from admin_api.page.framework.static import PREFIX, shipped
 from admin_api.page.framework.templating import Templates
-from admin_api.page.framework.translations import Translations
+from admin_api.page.framework.translations import SOURCE, Translations
 from admin_api.page.sign_in import public_routes
 from admin_api.page.sign_in.public_request import PublicRequest, there
 from storage.errors import StorageError
 
-WAVESURFER_STYLE = "sha256-GDz2FZP0i7VZaDhs1mgc43IRUXU2xajPIjvThHvZvbs="
-"""Hash of the only style element that a script inserts: wavesurfer 8.0.1 at the height set in call.js."""
-
-CONTENT_SECURITY_POLICY = "; ".join(
-    (
-        "default-src 'none'",
-        "script-src 'self'",
-        f"style-src 'self' '{WAVESURFER_STYLE}'",
-        "img-src 'self' data:",  # the icons in Pico's style sheet
-        "media-src 'self' blob:",
-        "connect-src 'self'",
-        "form-action 'self'",
-        "frame-ancestors 'none'",
-        "base-uri 'none'",
-    )
-)
 HEADERS = {
-    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
@@ -101,6 +84,7 @@ class Site:
         """Answer a request as an ASGI application."""
         request = Request(scope, receive, send)
         response = await self.answer(request)
+        response.headers.setdefault("Content-Security-Policy", content_security_policy(scope.get(STYLE_NONCE, "")))
         for name, value in HEADERS.items():
             response.headers.setdefault(name, value)
         await response(scope, receive, send)
@@ -108,7 +92,7 @@ class Site:
     def nowhere(self, request: Request) -> Response:
         """Answer a browser that asks for an unknown path."""
         page = self._public(request).page("refused.html", status=404, problem=_nothing().document())
-        page.headers.update(HEADERS)
+        page.headers.update({**HEADERS, "Content-Security-Policy": content_security_policy()})
         return page
 
     async def answer(self, request: Request) -> Response:
@@ -349,7 +333,7 @@ def _check(request: Request, session: Session, form: Mapping[str, list[str]], *,
 
 def _declined(error: Declined) -> Problem:
     """Return the answer when an account was changed between two pages."""
-    return Problem(403, "declined", "Not possible now", str(error))
+    return Problem(403, "declined", "Not possible now", Translations(SOURCE).code("trouble", str(error)))
 
 
 def _same_site(request: Request) -> bool:
@@ -367,6 +351,23 @@ async def _fields(request: Request, most: int = MAX_FORM) -> Mapping[str, list[s
         return parse_qs(data.decode("ascii"), keep_blank_values=True, max_num_fields=MAX_FIELDS, errors="replace")
     except (UnicodeDecodeError, ValueError):
         raise Problem(422, "invalid", "The form cannot be read", OLD) from None
+
+
+def content_security_policy(style_nonce: str = "") -> str:
+    """Return the policy of a page; `style_nonce` is that of the one style element that a script of the page adds."""
+    return "; ".join(
+        (
+            "default-src 'none'",
+            "script-src 'self'",
+            f"style-src 'self' 'nonce-{style_nonce}'" if style_nonce else "style-src 'self'",
+            "img-src 'self' data:",  # the icons in Pico's style sheet
+            "media-src 'self' blob:",
+            "connect-src 'self'",
+            "form-action 'self'",
+            "frame-ancestors 'none'",
+            "base-uri 'none'",
+        )
+    )
 
 
 def menu(views: Sequence[View], session: Session) -> list[View]:

@@ -33,11 +33,11 @@ from storage.customer.customers import Customer
 from storage.errors import NoSpace
 
 ISSUER = "Recorder"
-WRONG_PASSWORD = "This is not your password."
-WRONG_CODE = "This code is wrong. Check that the clocks of the recorder and of your phone are right."
-LAST_FACTOR = "A second factor is required here. Set up another one before you remove this one."
-NO_FACTOR = "Recovery codes replace a second factor, and this account has none."
-GONE = "This account has changed in the meantime. Sign in again."
+WRONG_PASSWORD = "wrong-password"
+WRONG_CODE = "wrong-app-code"
+LAST_FACTOR = "last-factor"
+NO_FACTOR = "no-factor"
+GONE = "account-changed"
 
 
 class AccountService:

@@ -52,15 +52,15 @@ _COMMON = frozenset(
 
 
 def fault(password: str, name: str) -> str:
-    """Return why a password is not accepted as a sentence, "" if it is accepted."""
+    """Return why a password is not accepted as a code (password-short, -long, -easy), "" if it is accepted."""
     plain = canonical(password)
     if len(password) < LEAST:
-        return "A password needs at least 12 characters."
+        return "password-short"
     if len(password) > MOST:
-        return "A password has at most 256 characters."
+        return "password-long"
     rest = plain.replace(canonical(name), "")
     if len(set(plain)) < LEAST // 3 or len(rest) < LEAST // 2 or plain.replace(" ", "") in _COMMON:
-        return "This password is too easy to guess."
+        return "password-easy"
     return ""
 
 

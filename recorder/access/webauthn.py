@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 MAX_ANSWER = 64 << 10  # characters; an answer has some hundreds, with attestation some thousands
 MAX_LABEL = 64
-NOT_TAKEN = "This passkey was not accepted. Try again."
+NOT_TAKEN = "passkey-refused"
 
 
 def ask_new(account: Account, origin: str) -> Challenge:
@@ -36,7 +36,7 @@ def ask_new(account: Account, origin: str) -> Challenge:
 def new(account: Account, origin: str, state: Any, answer: str, label: str, now: datetime) -> Passkey:
     """Check a new passkey; raises Declined."""
     if len(account.passkeys) >= MAX_PASSKEYS:
-        raise Declined("This account has too many passkeys. Remove one first.")
+        raise Declined("too-many-passkeys")
     try:
         made = _server(origin).register_complete(state, _answer(answer))
         found = made.credential_data

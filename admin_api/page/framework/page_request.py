@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,6 +21,9 @@ from admin_api.page.framework.translations import Translations
 
 Shown = Callable[["PageRequest", Answer], Awaitable[Response]]
 """Renders a view again with the API's refusal."""
+
+STYLE_NONCE = "recorder.style_nonce"
+"""Key of the request's scope: the nonce of a style element that a script adds (CSP level 3 section 8.1)."""
 
 _ROLES = {rule.action: rule.roles for rule in RULES}
 
@@ -54,6 +58,10 @@ class PageRequest:
     def once(self) -> str:
         """Return an id for a form that is being rendered; it is accepted once."""
         return self.session.forms.issue()
+
+    def style_nonce(self) -> str:
+        """Return the nonce by which a script of this answer, and of no other, may add a style element."""
+        return str(self.http.scope.setdefault(STYLE_NONCE, secrets.token_urlsafe(16)))
 
     def secret(self, template: str, onward: str, **values: Any) -> Response:
         """Answer with a page that is shown once; a reload is redirected to `onward`."""

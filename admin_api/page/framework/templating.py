@@ -14,6 +14,7 @@ from markupsafe import Markup, escape
 
 from admin_api.page.framework.invisible_characters import visible
 from admin_api.page.framework.static import shipped
+from admin_api.page.framework.translations import languages
 
 _FOLDER = Path(__file__).parents[1] / "templates"
 _FIELD = re.compile(r"""( value=["']|<textarea[^>]*>)\{\{ ((?:(?!\}\}).)+) \}\}(["']|</textarea>)""")
@@ -34,6 +35,7 @@ class Templates:
         )
         self._made.filters.update(FILTERS)
         self._made.globals["static"] = shipped().address
+        self._made.globals["languages"] = languages()
 
     def page(self, template: str, values: Mapping[str, Any]) -> str:
         """Return a whole page."""

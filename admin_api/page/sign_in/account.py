@@ -16,13 +16,9 @@ from admin_api.page.sign_in.login_session import AGAIN, APP, BUSY, DIFFERENT, PA
 
 PASSKEY, RECOVERY, DROP = "account.passkey", "account.recovery", "account.drop"
 """The action names in the audit log."""
-WRONG_PASSWORD = "This is not your password."
-SAID = {
-    "password": "Your password was changed. Sessions that were open elsewhere have ended.",
-    "app": "Your authenticator app is set up.",
-    "passkey": "The passkey is set up.",
-    "dropped": "It was removed. Sessions that were open elsewhere have ended.",
-}
+WRONG_PASSWORD = "wrong-password"
+CHANGED = ("password", "app", "passkey", "dropped")
+"""What the page says was done, after a redirect."""
 Act = Callable[[AccountService, Person, WriteAudit], Awaitable[Response]]
 """A change made after a correct password; it first calls its argument, which writes the audit entry."""
 _APP, _DEVICE = "app", "device"
@@ -32,7 +28,8 @@ MAX_TRIES = 5  # wrong passwords in one session; somebody at an unlocked browser
 
 async def show(request: PageRequest) -> Response:
     """Show the account."""
-    return _shown(request, said=SAID.get(request.http.query_params.get("said", ""), ""))
+    changed = request.http.query_params.get("changed", "")
+    return _shown(request, changed=changed if changed in CHANGED else "")
 
 
 async def password(request: PageRequest) -> Response:
@@ -44,7 +41,7 @@ async def password(request: PageRequest) -> Response:
         request.session.renew(
             await service.change_password(person, request.one("password"), request.one("new"), write_audit)
         )
-        return request.moved("/account?said=password")
+        return request.moved("/account?changed=password")
 
     return await _do(request, PASSWORD, change)
 
@@ -114,7 +111,7 @@ async def drop(request: PageRequest) -> Response:
 
     async def away(service: AccountService, person: Person, write_audit: WriteAudit) -> Response:
         request.session.renew(await service.drop(person, request.one("device"), write_audit))
-        return request.moved("/account?said=dropped")
+        return request.moved("/account?changed=dropped")
 
     return await _do(request, DROP, away)
 
@@ -141,11 +138,11 @@ def _audit_writer(request: PageRequest, person: Person, action: str) -> WriteAud
     return audit_writer(person, action, "", request.session.principal.source)
 
 
-def _added(request: PageRequest, codes: Sequence[str], said: str) -> Response:
+def _added(request: PageRequest, codes: Sequence[str], changed: str) -> Response:
     if codes:
-        onward = f"/account?said={said}"
+        onward = f"/account?changed={changed}"
         return request.secret("codes.html", onward, codes=codes)
-    return request.moved(f"/account?said={said}")
+    return request.moved(f"/account?changed={changed}")
 
 
 def _app(request: PageRequest, app: App, *, status: int = 200, trouble: str = "") -> Response:
@@ -153,12 +150,14 @@ def _app(request: PageRequest, app: App, *, status: int = 200, trouble: str = ""
     return request.page("app.html", status=status, **values)
 
 
-def _shown(request: PageRequest, *, status: int = 200, said: str = "", trouble: str = "") -> Response:
+def _shown(request: PageRequest, *, status: int = 200, changed: str = "", trouble: str = "") -> Response:
     person = request.session.person
     own = request.service is not None and person is not None and bool(person.account)
     factors = request.service.factors(person) if own and request.service and person else None
     required = request.service is not None and request.service.second_factor_required
-    return request.page("account.html", status=status, factors=factors, said=said, trouble=trouble, required=required)
+    return request.page(
+        "account.html", status=status, factors=factors, changed=changed, trouble=trouble, required=required
+    )
 
 
 def _whose(request: PageRequest) -> tuple[AccountService, Person]:

@@ -11,7 +11,7 @@ from admin_api.page.sign_in.public_request import PublicRequest
 from admin_api.page.sign_in.sign_in import BUSY_SECONDS, SignIn, with_retry_after
 from admin_api.server.connection_limits import subscriber
 
-VOID = "This link has been used or is too old. Ask for a new one: recorder admin reset NAME."
+VOID = "link-void"
 
 
 class Invitations:

@@ -33,13 +33,10 @@ PASSWORD, APP = "account.password", "account.app"
 UNKNOWN_NAMES = Rate(0.5, 60.0)
 """Limit of audit entries about unknown names for one customer, so that random names cannot fill the disk. Further
 attempts are counted, and the next entry gives their number."""
-BUSY = "Too many people are signing in. Try again in a moment."
-AGAIN = "That took too long. Begin again."
-DIFFERENT = "The two passwords are not the same."
-NAMELESS = (
-    "The address of this page is not configured, so neither passkeys nor sign-in services work. "
-    "Ask who looks after the recorder."
-)
+BUSY = "busy"
+AGAIN = "too-late"
+DIFFERENT = "different"
+NAMELESS = "no-address"
 _LOOPBACK = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:[0-9]{1,5})?")
 _PLACE = re.compile(r"/[A-Za-z0-9._~-]+(/[A-Za-z0-9._~-]+)*(\?[A-Za-z0-9._~%&=+-]*)?")
 """A path of this page with its query: no host, nothing that a browser could read as another address."""

@@ -25,9 +25,9 @@ COOKIE = "__Host-recorder-errand"
 LEAVE, BACK = "/openid/leave", "/openid/back"
 MAX_PARAMETER = 4096  # characters; codes have a few hundred
 _TAKEN = ("code", "state", "iss", "error")
-AWAY = "The sign-in service does not answer. Local accounts still work."
-NOT_VOUCHED = "The sign-in service did not vouch for you, or gives you no role here. Ask who looks after it."
-LOST = "That took too long, or was begun in another browser. Begin again."
+AWAY = "provider-away"
+NOT_VOUCHED = "not-vouched"
+LOST = "lost"
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,9 +34,9 @@ from admin_api.page.sign_in.public_request import PublicRequest
 from admin_api.server.connection_limits import network, subscriber
 from storage.access.account import canonical
 
-WRONG = "The name or password is wrong."
-WRONG_CODE = "This code is wrong."
-WRONG_PASSKEY = "This passkey is not the right one."
+WRONG = "wrong"
+WRONG_CODE = "wrong-code"
+WRONG_PASSKEY = "wrong-passkey"
 BUSY_SECONDS = 2
 
 

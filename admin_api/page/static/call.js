@@ -68,6 +68,7 @@ document.addEventListener("DOMContentLoaded", () => {
     wave.hidden = false;
     const drawn = WaveSurfer.create({
       container: wave,
+      cspNonce: player.dataset.styleNonce,
       media: audio,
       peaks: shown.channels.map((channel) => channel.peaks.map((peak) => peak * by)),
       duration: shown.duration_s,

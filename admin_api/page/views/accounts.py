@@ -9,11 +9,11 @@ from admin_api.page.framework.page_request import PageRequest, View
 from admin_api.page.views.call_summary import Mark
 
 STATES = {
-    "active": Mark("in use", "good"),
-    "invited": Mark("has a one-time link", "warn"),
-    "disabled": Mark("disabled"),
+    "active": Mark("account-state.active", "good"),
+    "invited": Mark("account-state.invited", "warn"),
+    "disabled": Mark("account-state.disabled"),
 }
-"""Display names of the states."""
+"""How each state is marked."""
 
 
 async def listed(request: PageRequest) -> Response:
@@ -21,4 +21,4 @@ async def listed(request: PageRequest) -> Response:
     return request.listed("accounts.html", await request.api.get("/accounts"), states=STATES)
 
 
-VIEWS = (View("GET", "/accounts", listed, Action.ACCOUNTS, "Accounts"),)
+VIEWS = (View("GET", "/accounts", listed, Action.ACCOUNTS, menu="accounts"),)

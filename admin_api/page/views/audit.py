@@ -10,7 +10,7 @@ from starlette.responses import Response
 from admin_api.http.permissions import Action, is_id
 from admin_api.page.framework.page_request import PageRequest, View
 from admin_api.page.framework.translations import Translations
-from admin_api.page.views.action_labels import ACTS, NOTES, OUTCOMES
+from admin_api.page.views.audit_codes import ACTIONS, LABELS
 
 PAGE = 100
 """Entries of one page."""
@@ -37,9 +37,8 @@ async def listed(request: PageRequest) -> Response:
         asked=asked,
         is_id=is_id,
         place=lambda entry: place(request, entry),
-        acts=ACTS,
-        outcomes=OUTCOMES,
-        said=lambda reason: said(request.translations, reason),
+        actions=ACTIONS,
+        in_words=lambda reason: in_words(request.translations, reason),
     )
 
 
@@ -67,14 +66,26 @@ def _query(asked: Mapping[str, str]) -> dict[str, str | int | None]:
     return {**asked, "since": f"{since}T00:00:00Z" if since else None}
 
 
-def said(words: Translations, reason: str) -> str:
+def in_words(_: Translations, reason: str) -> str:
     """Return the detail of an entry in the reader's language; typed text stays unchanged."""
-    if reason in NOTES:
-        return words(NOTES[reason])
-    return ", ".join(words.sentence(NOTES.get(part, part)) for part in reason.split(", "))
+    whole = _.code("note", reason)
+    return whole if whole != reason else ", ".join(_part(_, part) for part in reason.split(", "))
+
+
+def _part(_: Translations, part: str) -> str:
+    """Return one part of a detail: a code, a number of things, or a word with a value after it."""
+    number, _space, rest = part.partition(" ")
+    if number.isdecimal() and rest:
+        text = _.code("note.n", rest, n=int(number))
+        return part if text == rest else text
+    for label in LABELS:
+        if part.startswith(f"{label} "):
+            return _(f"note.of.{label}", value=_.code("note", part.removeprefix(f"{label} ")))
+    known = _.code("note", part)
+    return _.code("role", part) if known == part else known
 
 
 VIEWS = (
-    View("GET", "/audit", listed, Action.AUDIT, menu="Audit"),
+    View("GET", "/audit", listed, Action.AUDIT, menu="audit"),
     View("GET", "/audit/file", file, Action.AUDIT_FILE),
 )

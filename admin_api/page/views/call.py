@@ -10,7 +10,7 @@ from starlette.responses import Response
 from admin_api.http.permissions import Action
 from admin_api.page.framework.in_process_api import Answer
 from admin_api.page.framework.page_request import PageRequest, View
-from admin_api.page.views.call_summary import ROLES, quality, summary
+from admin_api.page.views.call_summary import quality, summary
 from admin_api.page.views.timeline_svg import named, owners, owners_in_turn, picture
 
 SOUNDS = ("wav", "flac", "opus", "mp3")
@@ -67,7 +67,7 @@ def _party(party: Mapping[str, Any]) -> dict[str, Any]:
     fields = ("name", "number", "uri", "user_id", "joined_at", "left_at")
     return {
         **{name: party.get(name) for name in fields},
-        "role": ROLES.get(role, role),
+        "role": role,
         "shown": named(party),
         "candidates": party.get("user_candidates") or (),
     }

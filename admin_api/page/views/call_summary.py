@@ -12,25 +12,11 @@ from storage.calls.call_document import CallDocument, Party
 MOST_PEOPLE = 4
 """Parties named in a row; the page of the call names them all."""
 
-ROLES: Mapping[str, str] = {
-    "caller": "caller",
-    "callee": "callee",
-    "answered": "answered",
-    "redirected_by": "redirected by",
-    "redirected_to": "redirected to",
-    "participant": "participant",
-}
-"""Display names of the roles of parties."""
-
-STATES: Mapping[str, tuple[str, str]] = {
-    "recording": ("live", "live"),
-    "complete": ("", "complete"),
-    "interrupted": ("warn", "interrupted"),
-}
-"""Tone and words of each state."""
+TONES: Mapping[str, str] = {"recording": "live", "interrupted": "warn"}
+"""Tone of each state that has one."""
 
 GRADES = ((4.03, "good", "good"), (3.6, "", "fair"), (3.1, "warn", "poor"), (0.0, "bad", "bad"))
-"""Lowest MOS, tone and word of each class of user satisfaction (ITU-T G.107 annex B)."""
+"""Lowest MOS, tone and code of each class of user satisfaction (ITU-T G.107 annex B)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +24,7 @@ class Mark:
     """A small label."""
 
     text: str
-    """English, to be translated."""
+    """Id of its text."""
     tone: str = ""
     """good, warn, bad, hold, live, or "" for grey."""
     values: Mapping[str, object] = field(default_factory=dict)
@@ -50,7 +36,7 @@ class Person:
     """One party in a list."""
 
     role: str
-    """In words, English."""
+    """Code of the role."""
     name: str
     """Name as sent, "" if absent."""
     address: str
@@ -86,7 +72,6 @@ def summary(shown: Mapping[str, Any]) -> CallSummary:
     call = cast("CallDocument", shown)
     parties = call.get("parties") or ()
     state = str(call["state"])
-    tone, word = STATES.get(state, ("", state))
     return CallSummary(
         id=str(call["id"]),
         started_at=call.get("started_at"),
@@ -94,7 +79,7 @@ def summary(shown: Mapping[str, Any]) -> CallSummary:
         live=state == "recording",
         people=[person(party) for party in parties[:MOST_PEOPLE]],
         more=max(len(parties) - MOST_PEOPLE, 0),
-        state=Mark(word, tone),
+        state=Mark(f"call-state.{state}", TONES.get(state, "")),
         marks=list(_marks(call)),
         erase_after=call.get("erase_after"),
     )
@@ -104,15 +89,15 @@ def person(party: Party) -> Person:
     """Show a party by name and number, or by URI where it has no number."""
     role = str(party.get("role") or "participant")
     address = party.get("number") or party.get("uri") or ""
-    return Person(ROLES.get(role, role), str(party.get("name") or ""), str(address))
+    return Person(role, str(party.get("name") or ""), str(address))
 
 
 def quality(mos: float | None) -> Mark | None:
-    """Return the word for a MOS estimate (1 to 4.5)."""
+    """Return the mark for a MOS estimate (1 to 4.5)."""
     if mos is None:
         return None
     found = next((tone, word) for least, tone, word in GRADES if mos >= least or not least)
-    return Mark(f"sound {found[1]}", found[0])
+    return Mark(f"quality.{found[1]}", found[0])
 
 
 def fingerprint(rows: Iterable[CallSummary]) -> str:
@@ -124,14 +109,14 @@ def fingerprint(rows: Iterable[CallSummary]) -> str:
 def _marks(call: CallDocument) -> Iterable[Mark]:
     streams = call.get("streams") or ()
     if call.get("paused"):
-        yield Mark("paused", "warn")
+        yield Mark("mark.paused", "warn")
     graded = quality(min((mos for s in streams if (mos := s.get("mos")) is not None), default=None))
     if graded:
         yield graded
     missing = max((int(s.get("gap_ms") or 0) for s in streams), default=0)
     if missing:
-        yield Mark("{seconds} s missing", "warn", {"seconds": f"{missing / 1000:.1f}"})
+        yield Mark("mark.missing", "warn", {"seconds": f"{missing / 1000:.1f}"})
     if any(s.get("media") == "video" for s in streams):
-        yield Mark("video")
+        yield Mark("mark.video")
     if call.get("hold"):
-        yield Mark("legal hold", "hold")
+        yield Mark("mark.hold", "hold")

@@ -165,6 +165,6 @@ def _above(rows: Sequence[CallSummary]) -> dict[str, Any]:
 
 
 VIEWS = (
-    View("GET", "/calls", listed, Action.SEARCH, "Calls"),
+    View("GET", "/calls", listed, Action.SEARCH, menu="calls"),
     View("GET", "/calls/live", live, Action.SEARCH),
 )

@@ -99,7 +99,7 @@ def _midnight(day: str) -> str:
 
 
 VIEWS = (
-    View("GET", "/erasures", listed, Action.ERASURES, menu="Erasures"),
+    View("GET", "/erasures", listed, Action.ERASURES, menu="erasures"),
     View("GET", "/erasures/waiver", waiver, Action.WAIVER),
     View("POST", "/erasures/waiver", sign, Action.WAIVER_WRITE),
     View("GET", "/erasures/{id}", one, Action.ERASURE_STATE),

@@ -24,7 +24,7 @@ MOST_CALLS = 500
 """Most calls that a form offers to tick; to export all calls of a person, no ticking is needed."""
 FORMATS = ("xlsx", "csv", "json")
 MEDIA = ("wav", "flac", "opus", "mp3", "mkv")
-GROUPS = ((About.CALL, "The call"), (About.SUBJECT, "The person searched for"), (About.OTHERS, "Other people"))
+GROUPS = ((About.CALL, "call"), (About.SUBJECT, "subject"), (About.OTHERS, "others"))
 NOTHING = {"title": "No call was chosen", "detail": "Search for calls, then tick those that are to be exported."}
 
 _OF_A_PAGE = ("limit", "cursor")
@@ -190,7 +190,7 @@ async def _found(request: PageRequest, question: Question) -> Answer:
 def _groups(chosen: Sequence[str]) -> list[tuple[str, list[Any]]]:
     """Return the columns that can be added, by whom they are about."""
     left = [column for column in COLUMNS.values() if column.name not in chosen]
-    return [(words, [column for column in left if column.about is about]) for about, words in GROUPS]
+    return [(group, [column for column in left if column.about is about]) for about, group in GROUPS]
 
 
 def _without(draft: Draft, name: str) -> tuple[str, ...]:

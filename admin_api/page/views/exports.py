@@ -13,12 +13,12 @@ from admin_api.page.views.call_summary import Mark
 
 PAGE = 50  # exports of one page
 STATES = {
-    "running": Mark("being made", "warn"),
-    "done": Mark("ready", "good"),
-    "failed": Mark("failed", "bad"),
-    "cancelled": Mark("given up"),
+    "running": Mark("export-state.running", "warn"),
+    "done": Mark("export-state.done", "good"),
+    "failed": Mark("export-state.failed", "bad"),
+    "cancelled": Mark("export-state.cancelled"),
 }
-"""Display names of the states."""
+"""How each state is marked."""
 
 
 async def listed(request: PageRequest) -> Response:
@@ -73,7 +73,7 @@ def _told(answer: Response) -> dict[str, Any]:
 
 
 VIEWS = (
-    View("GET", "/exports", listed, Action.EXPORTS, "Exports"),
+    View("GET", "/exports", listed, Action.EXPORTS, menu="exports"),
     View("GET", "/exports/{id}", one, Action.EXPORT_STATE),
     View("GET", "/exports/{id}/file", file, Action.EXPORT_FILE),
     View("POST", "/exports/{id}/cancel", cancel, Action.EXPORT_CANCEL),

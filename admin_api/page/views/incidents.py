@@ -9,7 +9,6 @@ from starlette.responses import Response
 
 from admin_api.http.permissions import Action, is_id
 from admin_api.page.framework.page_request import PageRequest, View
-from admin_api.page.views.action_labels import INCIDENTS
 
 PAGE = 100
 """Incidents of one page."""
@@ -24,9 +23,7 @@ async def listed(request: PageRequest) -> Response:
     if not answer.well:
         return request.refused(answer)
     items = [{**{name: each[name] for name in FACTS_APART}, "facts": _facts(each)} for each in answer.items]
-    return request.page(
-        "incidents.html", items=items, cursor=answer.next_cursor, newest=cursor is not None, kinds=INCIDENTS
-    )
+    return request.page("incidents.html", items=items, cursor=answer.next_cursor, newest=cursor is not None)
 
 
 def _facts(incident: Mapping[str, Any]) -> list[tuple[str, Any, bool]]:
@@ -35,4 +32,4 @@ def _facts(incident: Mapping[str, Any]) -> list[tuple[str, Any, bool]]:
     return [(name, value, name == "call" and is_id(str(value))) for name, value in known]
 
 
-VIEWS = (View("GET", "/incidents", listed, Action.INCIDENTS, menu="Incidents"),)
+VIEWS = (View("GET", "/incidents", listed, Action.INCIDENTS, menu="incidents"),)

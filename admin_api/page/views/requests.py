@@ -105,7 +105,7 @@ def _new(request: PageRequest, given: dict[str, str], kinds: list[str], problem:
 
 
 VIEWS = (
-    View("GET", "/requests", listed, Action.REQUESTS, menu="Requests"),
+    View("GET", "/requests", listed, Action.REQUESTS, menu="requests"),
     View("GET", "/requests/new", new, Action.REQUEST),
     View("POST", "/requests/new", create, Action.REQUEST),
     View("GET", "/requests/{id}", one, Action.REQUEST_STATE),

@@ -20,17 +20,6 @@ from admin_api.page.framework.page_request import PageRequest, View
 
 SHOWN = 100
 """Calls that a preview lists; a first sweep may erase 100,000."""
-LABELS: Mapping[str, str] = {
-    "rules": "The rules",
-    "default_days": "Days where no rule matches",
-    "wins": "Where several match",
-    "name": "Name",
-    "days": "Days",
-    "direction": "Direction",
-    "source": "Source",
-    "party": "Who took part",
-}
-"""The form's names for the members of rules."""
 FIELDS = ("name", "days", "direction", "source", "party")
 """Fields of one rule in the form."""
 
@@ -107,9 +96,9 @@ def _named(request: PageRequest, place: str) -> str:
     list_, _, rest = place.partition(".")
     number, _, member = rest.partition(".")
     if list_ == "rules" and number.isdecimal():
-        rule = request.translations("Rule {n}", n=int(number) + 1)
-        return f"{rule}, {request.translations(LABELS[member])}" if member in LABELS else rule
-    return request.translations(LABELS.get(place, place))
+        rule = request.translations("retention.rule-n", n=int(number) + 1)
+        return f"{rule}, {request.translations.code('rule', member)}" if member else rule
+    return request.translations.code("rule", place)
 
 
 def _digest(body: Mapping[str, Any]) -> str:
@@ -161,7 +150,7 @@ def _whole(text: str) -> int | str | None:
 
 
 VIEWS = (
-    View("GET", "/retention", show, Action.RETENTION, menu="Retention"),
+    View("GET", "/retention", show, Action.RETENTION, menu="retention"),
     View("GET", "/retention/preview", preview, Action.RETENTION_PREVIEW),
     View("GET", "/retention/edit", edit, Action.RETENTION_WRITE),
     View("POST", "/retention/edit", change, Action.RETENTION_WRITE),

@@ -10,7 +10,6 @@ from starlette.responses import Response
 
 from admin_api.http.permissions import Action
 from admin_api.page.framework.page_request import PageRequest, View
-from admin_api.page.views.action_labels import REASONS
 
 WARN_DAYS = 30
 """Days before expiry from which a certificate is highlighted."""
@@ -32,7 +31,6 @@ async def show(request: PageRequest) -> Response:
         "at": known["at"],
         "customer": known["customer"],
         "node": node and {**node, **_judged(node, now)},
-        "reasons": REASONS,
     }
     if request.from_htmx:
         return request.part("system.html", "now", **values)
@@ -68,10 +66,10 @@ def _old(at: str | None, now: datetime) -> bool:
 def _plots(history: Sequence[Sequence[Any]]) -> list[tuple[str, str, list[tuple[str, Any]]]]:
     """Return name, unit and points of each plot."""
     return [
-        ("Calls being recorded", "", [(at, calls) for at, calls, _, _ in history]),
-        ("Free on the disk of the recordings", "GB", [(at, round(free / 1e9, 2)) for at, _, free, _ in history]),
-        ("Busiest media worker", "%", [(at, round(100 * busy, 1)) for at, _, _, busy in history]),
+        ("calls", "", [(at, calls) for at, calls, _, _ in history]),
+        ("free", "GB", [(at, round(free / 1e9, 2)) for at, _, free, _ in history]),
+        ("busy", "%", [(at, round(100 * busy, 1)) for at, _, _, busy in history]),
     ]
 
 
-VIEWS = (View("GET", "/system", show, Action.SYSTEM, menu="System"),)
+VIEWS = (View("GET", "/system", show, Action.SYSTEM, menu="system"),)

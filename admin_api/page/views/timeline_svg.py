@@ -20,16 +20,6 @@ STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 2
 """Seconds between two ticks; the first that fits is used."""
 THIN = 0.15  # percent: narrower bars would be invisible
 
-REASONS: Mapping[str, str] = {
-    "loss": "lost on the way",
-    "late": "came too late",
-    "no media": "nothing was sent",
-    "decrypt failure": "could not be decrypted",
-    "restart": "the recorder restarted",
-    "disk": "the disk did not accept it",
-}
-"""Display names of the reasons of gaps."""
-
 
 @dataclass(frozen=True, slots=True)
 class Bar:
@@ -38,7 +28,7 @@ class Bar:
     kind: str
     """present, sound, pause or gap: how it is drawn."""
     what: str
-    """In words, English."""
+    """Its kind, or the reason of a gap; a code of the catalogue's group `gap`."""
     begin: str
     """RFC 3339."""
     end: str | None
@@ -148,12 +138,12 @@ def _sounding(
         until = min((at for at in (end, last) if at), key=datetime.fromisoformat, default=None)
         since = max((at for at in (begin, first) if at), key=datetime.fromisoformat)
         if until is None or datetime.fromisoformat(since) < datetime.fromisoformat(until):
-            yield scale.bar("sound", "recorded", since, until, ", ".join(name for name in names if name))
+            yield scale.bar("sound", "sound", since, until, ", ".join(name for name in names if name))
 
 
 def _parties(call: Mapping[str, Any], scale: _Scale) -> Iterator[Lane]:
     for party in call.get("parties") or ():
-        bar = scale.bar("present", "in the call", party.get("joined_at") or call["started_at"], party.get("left_at"))
+        bar = scale.bar("present", "present", party.get("joined_at") or call["started_at"], party.get("left_at"))
         yield Lane("party", named(party), "", [bar] if bar else [])
 
 
@@ -162,9 +152,9 @@ def _streams(call: Mapping[str, Any], scale: _Scale) -> Iterator[Lane]:
     for stream in call.get("streams") or ():
         last = stream.get("last_packet_at") if over else None
         bars = list(_sounding(call, stream, scale, last or call.get("ended_at")))
-        bars += [scale.bar("pause", "paused or on hold", *pair) for pair in (stream.get("pauses") or ())[:MOST_BARS]]
+        bars += [scale.bar("pause", "pause", *pair) for pair in (stream.get("pauses") or ())[:MOST_BARS]]
         for begin, end, reason in (stream.get("gaps") or ())[:MOST_BARS]:
-            bars.append(scale.bar("gap", REASONS.get(reason, str(reason)), begin, end))
+            bars.append(scale.bar("gap", str(reason), begin, end))
         yield Lane("stream", str(stream.get("media") or ""), str(stream.get("label") or ""), [b for b in bars if b])
 
 

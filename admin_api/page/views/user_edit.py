@@ -10,7 +10,7 @@ from starlette.responses import Response
 from admin_api.http.permissions import Action
 from admin_api.page.framework.in_process_api import Answer
 from admin_api.page.framework.page_request import PageRequest, View
-from admin_api.page.views.users import KINDS, name_of
+from admin_api.page.views.users import name_of
 
 SINGLE = ("first_name", "last_name", "email", "upn", "account_name", "object_id")
 SEVERAL = ("numbers", "addresses")
@@ -66,7 +66,6 @@ def _form(
         given=given,
         id=id,
         name=name,
-        kinds=KINDS,
         single=SINGLE,
     )
 

@@ -15,19 +15,7 @@ from admin_api.page.views.call_summary import Mark, summary
 PAGE = 50  # users of one page
 CALLS = 20
 """Most calls shown beside a user; a link leads to all."""
-STATES = {"active": Mark("in the directory", "good"), "inactive": Mark("inactive", "warn")}
-SOURCES = {"entra": "Microsoft Entra ID", "csv": "CSV file", "api": "API"}
-KINDS = {
-    "email": "e-mail",
-    "upn": "user principal name",
-    "object_id": "object id",
-    "numbers": "number",
-    "addresses": "address",
-    "first_name": "first name",
-    "last_name": "last name",
-    "account_name": "account name",
-}
-"""Display names of a person's members."""
+STATES = {"active": Mark("user-state.active", "good"), "inactive": Mark("user-state.inactive", "warn")}
 IDENTITIES = ("email", "upn", "object_id", "numbers", "addresses")
 """Kinds of identities that link calls to users."""
 
@@ -46,7 +34,6 @@ async def listed(request: PageRequest) -> Response:
         q=q,
         state=state,
         states=STATES,
-        sources=SOURCES,
         cursor=cursor,
         next_cursor=found.next_cursor,
         asked=[(name, value) for name, value in (("q", q), ("state", state)) if value],
@@ -88,13 +75,9 @@ async def _shown(request: PageRequest, problem: Answer | None = None) -> Respons
         user=user,
         name=name_of(user),
         state=STATES[user["state"]],
-        source=SOURCES.get(user["source"], user["source"]),
-        identities=[{**each, "kind": KINDS.get(each["kind"], each["kind"])} for each in user.get("identities") or ()],
-        names=[
-            {**each, "kind": KINDS.get(each["kind"], each["kind"])}
-            for each in user.get("former") or ()
-            if each["kind"] not in IDENTITIES
-        ],
+        source=user["source"],
+        identities=user.get("identities") or (),
+        names=[each for each in user.get("former") or () if each["kind"] not in IDENTITIES],
         rows=[summary(call) for call in calls.items],
         more=calls.next_cursor is not None,
         incomplete=calls.incomplete,
@@ -114,12 +97,12 @@ def _row(user: Mapping[str, Any]) -> dict[str, Any]:
         "email": user.get("email") or "",
         "numbers": user.get("numbers") or (),
         "state": STATES[user["state"]],
-        "source": SOURCES.get(user["source"], user["source"]),
+        "source": user["source"],
     }
 
 
 VIEWS = (
-    View("GET", "/users", listed, Action.USERS, "Users"),
+    View("GET", "/users", listed, Action.USERS, menu="users"),
     View("GET", "/users/{id}", one, Action.USER),
     View("GET", "/users/{id}/export", export, Action.USER_EXPORT),
     View("POST", "/users/{id}/unmap", unmap, Action.USER_UNMAP),

@@ -11,52 +11,92 @@ from jinja2 import nodes
 
 import admin_api
 from admin_api.assembly import page_routes
-from admin_api.page.views import action_labels
+from admin_api.exports.columns import COLUMNS
+from admin_api.http.authorised_request import DONE, FAILED, REFUSED
+from admin_api.http.permissions import Action
+from admin_api.page.sign_in import account
+from admin_api.page.views import accounts, audit_codes, call_summary, calls, export_new, exports, users
+from storage.access.api_tokens import ROLES
+from storage.attachments.attachments import KINDS
 
 PACKAGE = Path(admin_api.__file__).parent
 PAGE = PACKAGE / "page"
+ACCESS = PACKAGE.parent / "recorder" / "access"
 TELLING = {"conflict": 0, "unavailable": 0, "wrong": 1, "CannotRender": 0}
 """Functions whose argument at this place is told to people."""
+
+OWN_ACTIONS = (
+    "export.done",
+    "export.fail",
+    "users.import",
+    "retention.sweep",
+    "retention.brake",
+    "audit.repair",
+    "audit.broken",
+)
+"""Actions of the recorder itself."""
 
 NOTING = {"note": 1, "of": 5, "_refusal": 5}
 """Functions whose argument at this place stands in the audit log beside an act."""
 
 
 def templates() -> Iterator[tuple[str, str]]:
-    """Give texts of templates with where they stand."""
+    """Give the ids of the texts of templates, with where they stand; a group of codes ends in a dot."""
     parser = jinja2.Environment()  # noqa: S701 - nothing is rendered
     for path in sorted((PAGE / "templates").rglob("*.html")):
         for call in parser.parse(path.read_text("utf-8")).find_all(nodes.Call):
-            for text in _said(call):
-                yield text, f"{path.name}:{call.lineno}"
+            for id in _ids(call):
+                yield id, f"{path.name}:{call.lineno}"
 
 
-def _said(call: nodes.Call) -> Iterator[str]:
-    said = call.node
-    many = isinstance(said, nodes.Getattr) and said.attr == "many"
-    if many or (isinstance(said, nodes.Name) and said.name == "_"):
-        for argument in call.args[: 2 if many else 1]:
-            if isinstance(argument, nodes.Const) and isinstance(argument.value, str):
-                yield argument.value
+def _ids(call: nodes.Call) -> Iterator[str]:
+    """Give the id of `_("id")`, and `group.` of `_("group." ~ code)` and of `_.code("group", code)`."""
+    function, first = call.node, call.args[0] if call.args else None
+    if isinstance(first, nodes.Concat):
+        first = first.nodes[0]
+    if not isinstance(first, nodes.Const):
+        return
+    if isinstance(function, nodes.Name) and function.name == "_":
+        yield first.value
+    elif isinstance(function, nodes.Getattr) and function.attr == "code":
+        yield f"{first.value}."
 
 
-def views() -> Iterator[tuple[str, str]]:
-    """Give texts of views: the menu, what is said by `words(…)`, and the words of codes."""
-    for view in page_routes.VIEWS:
-        if view.menu:
-            yield view.menu, view.path
-    for name in ("ACTS", "OUTCOMES", "NOTES", "REASONS", "INCIDENTS"):
-        for code, said in getattr(action_labels, name).items():
-            yield said, f"acts.{name}[{code}]"
-    for said in action_labels.COUNTS:
-        yield said, "acts.COUNTS"
-    for path in sorted(PAGE.rglob("*.py")):
-        for call in _calls(path):
-            function = call.func
-            if isinstance(function, ast.Attribute) and function.attr in ("words", "many") and call.args:
-                for argument in call.args[: 2 if function.attr == "many" else 1]:
-                    if text := _text(argument):
-                        yield text, f"{path.name}:{call.lineno}"
+def codes() -> Iterator[str]:
+    """Give the ids of the texts of codes that views show."""
+    for group, found in {
+        "menu": [view.menu for view in page_routes.VIEWS if view.menu],
+        "action": [*audit_codes.ACTIONS, *(action.value for action in Action), *OWN_ACTIONS],
+        "outcome": [DONE, REFUSED, FAILED],
+        "note.of": audit_codes.LABELS,
+        "role": [*ROLES, "system"],
+        "party": ["caller", "callee", "answered", "redirected_by", "redirected_to", "participant"],
+        "call-state": calls.STATES,
+        "direction": calls.DIRECTIONS,
+        "quality": [word for *_, word in call_summary.GRADES],
+        "mark": ["paused", "missing", "video", "hold"],
+        "gap": ["present", "sound", "pause", "loss", "late", "no media", "decrypt failure", "restart", "disk"],
+        "media": ["audio", "video", "text", "application"],
+        "attachment": KINDS,
+        "identity": [*users.IDENTITIES, "first_name", "last_name", "account_name"],
+        "directory": ["entra", "csv", "api"],
+        "column-group": [group for _, group in export_new.GROUPS],
+        "column": COLUMNS,
+        "changed": account.CHANGED,
+        "plot": ["calls", "free", "busy"],
+    }.items():
+        yield from (f"{group}.{code}" for code in found)
+    yield from (mark.text for mark in (*exports.STATES.values(), *users.STATES.values(), *accounts.STATES.values()))
+
+
+def ids_in_code() -> set[str]:
+    """Give what may be an id among the literals of the code; a group ends in a dot."""
+    trees = [ast.parse(path.read_text("utf-8")) for path in [*PACKAGE.rglob("*.py"), *ACCESS.rglob("*.py")]]
+    nodes_ = [node for tree in trees for node in ast.walk(tree)]
+    found = {node.value for node in nodes_ if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+    calls_ = [node for node in nodes_ if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "code"]
+    groups = {f"{_text(call.args[0])}." for call in calls_ if call.args}
+    return found | {f"trouble.{each}" for each in found} | groups
 
 
 def problems() -> Iterator[tuple[str, str]]:

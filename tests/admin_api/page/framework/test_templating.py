@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import jinja2
 import pytest
 from markupsafe import Markup
 
+from admin_api import page
 from admin_api.page.framework.templating import Templates, length, moment, size
 from admin_api.page.framework.translations import Translations
 
@@ -64,3 +66,9 @@ def test_a_part_is_one_block_only():
 def frame(**values):
     known = {"visit": None, "_": Translations("en"), "language": "en", "theme": "", "person": None}
     return {**known, "menu": (), "csrf": "", "path": "/", **values}
+
+
+def test_no_line_of_a_template_is_too_long_to_read():
+    files = Path(page.__file__).parent.rglob("templates/**/*.html")
+    lines = [(path.name, number, line) for path in files for number, line in enumerate(path.read_text().split("\n"), 1)]
+    assert len(lines) > 500 and [(name, number) for name, number, line in lines if len(line) > 160] == []

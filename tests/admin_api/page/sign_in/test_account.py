@@ -43,8 +43,8 @@ def test_a_new_password_ends_the_other_sessions_only(handler: SignInService) -> 
     handler.settle()
     here, elsewhere = enter(handler), enter(handler)
     answer = send(here, "/account/password", new=NEW, again=NEW)
-    assert (answer.status_code, answer.headers["location"]) == (303, "/account?said=password")
-    assert "Your password was changed." in words(here.get("/account?said=password").text)
+    assert (answer.status_code, answer.headers["location"]) == (303, "/account?changed=password")
+    assert "Your password was changed." in words(here.get("/account?changed=password").text)
     assert not inside(elsewhere)
     assert handler.sign_in(handler.browser()).status_code == 403
     assert handler.sign_in(handler.browser(), password=NEW).status_code == 303
@@ -120,7 +120,7 @@ def test_an_app_set_up_anew_keeps_the_recovery_codes(handler: SignInService) -> 
     shown = led(browser, send(browser, "/account/app"))
     fresh = re.search(r'class="mono">([A-Z2-7]{32})<', shown.text).group(1)
     done = browser.post("/account/app/code", data={"csrf": field(shown, "csrf"), "code": handler.code(fresh)})
-    assert done.headers["location"] == "/account?said=app"
+    assert done.headers["location"] == "/account?changed=app"
     account = handler.customers["acme"].accounts.get(id)
     assert (account.totp, len(account.recovery)) == (fresh, len(codes))
 
@@ -144,7 +144,7 @@ def test_removing_the_last_factor_removes_the_recovery_codes(handler: SignInServ
     id = handler.settle()
     browser = enter(handler)
     handler.app(id)
-    assert send(browser, "/account/drop").headers["location"] == "/account?said=dropped"
+    assert send(browser, "/account/drop").headers["location"] == "/account?changed=dropped"
     account = handler.customers["acme"].accounts.get(id)
     assert (account.totp, account.recovery) == (None, ())
     assert inside(browser)

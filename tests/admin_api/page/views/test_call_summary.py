@@ -1,5 +1,6 @@
 """What a row says of a call."""
 
+from admin_api.page.framework.translations import Translations
 from admin_api.page.views.call_summary import MOST_PEOPLE, Mark, Person, fingerprint, person, quality, summary
 
 CALL = {"id": "6f1c7e0a-2f0b-4c57-9d4e-0b6a4b1f7c11", "state": "complete", "started_at": None, "duration_ms": 61_000}
@@ -7,7 +8,7 @@ CALL = {"id": "6f1c7e0a-2f0b-4c57-9d4e-0b6a4b1f7c11", "state": "complete", "star
 
 def test_a_person_is_shown_by_name_and_number_or_uri():
     assert person({"role": "redirected_by", "name": "Ada", "number": "+4930", "uri": "sip:x@y"}) == Person(
-        "redirected by", "Ada", "+4930"
+        "redirected_by", "Ada", "+4930"
     )
     assert person({"role": "caller", "name": None, "number": None, "uri": "sip:x@y"}).address == "sip:x@y"
     assert person({}) == Person("participant", "", "")
@@ -20,8 +21,9 @@ def test_only_some_of_a_conference_are_named():
 
 def test_marks_name_the_worst_stream():
     streams = [{"mos": 4.4, "gap_ms": 0, "media": "audio"}, {"mos": 2.0, "gap_ms": 4200, "media": "video"}]
+    english = Translations("en")
     marks = summary({**CALL, "hold": True, "paused": True, "streams": streams}).marks
-    assert [(mark.text.format(**mark.values), mark.tone) for mark in marks] == [
+    assert [(english(mark.text, **mark.values), mark.tone) for mark in marks] == [
         ("paused", "warn"),
         ("sound bad", "bad"),
         ("4.2 s missing", "warn"),
@@ -32,11 +34,12 @@ def test_marks_name_the_worst_stream():
 
 def test_a_call_without_anything_odd_has_no_mark():
     row = summary(CALL)
-    assert (row.people, row.marks, row.state, row.live) == ([], [], Mark("complete", ""), False)
+    assert (row.people, row.marks, row.state, row.live) == ([], [], Mark("call-state.complete", ""), False)
 
 
 def test_estimates_are_classes_of_g107():
-    words = [quality(mos).text for mos in (4.5, 4.03, 4.0, 3.6, 3.2, 3.0, 1.0)]
+    english = Translations("en")
+    words = [english(quality(mos).text) for mos in (4.5, 4.03, 4.0, 3.6, 3.2, 3.0, 1.0)]
     assert words == ["sound good", "sound good", "sound fair", "sound fair", "sound poor", "sound bad", "sound bad"]
     assert quality(None) is None
 

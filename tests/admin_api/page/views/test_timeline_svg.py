@@ -33,7 +33,7 @@ def test_lanes_lie_to_scale():
     assert (other.name, places(other)) == ("+4930", [("present", 50, 50)])
     assert (stream.kind, stream.name, stream.label) == ("stream", "audio", "1")
     assert places(stream) == [("sound", 1, 99), ("pause", 10, 10), ("gap", 30, 1)]
-    assert stream.bars[2].what == "lost on the way"
+    assert stream.bars[2].what == "loss"
 
 
 def test_an_open_pause_is_drawn_to_the_end_of_the_timeline():
