@@ -526,7 +526,7 @@ class Recording:
             "parties": [call_document.party(p) for p in picture.parties()],
             "streams": [s.document(o, self._heard_in(s)) for s, o in zip(self.streams, owners, strict=True)],
             "groups": list(picture.groups),
-            "correlations": [list(x) for x in picture.correlations],
+            "correlations": [[kind, value] for kind, value in picture.correlations],
             **call_document.belonging(call_names(picture.correlations)),
             "notes": list(self.notes),
         }
