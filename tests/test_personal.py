@@ -52,15 +52,16 @@ METADATA = f"""<?xml version="1.0"?>
     <v:redirectedBy>"{PLANTED} Desk" &lt;sip:+{NUMBER}0@pbx.example&gt;</v:redirectedBy>
     <v:note remark="{PLANTED} attribute">{PLANTED} text</v:note>
   </session>
-  <participant participant_id="p1">
+  <participant participant_id="{NUMBER}9">
     <nameID aor="sip:{PLANTED}.caller@pbx.example"><name>{PLANTED} Caller</name></nameID>
     <nameID aor="tel:+{NUMBER}1"/>
+    <v:callingParty>true</v:callingParty>
   </participant>
   <participant participant_id="p2">
     <nameID aor="sip:+{NUMBER}2@pbx.example"><name>{PLANTED} Callee</name></nameID>
   </participant>
   <stream stream_id="s1" session_id="c2Vzc2lvbi0xLS0tLS0tLQ=="><label>1</label></stream>
-  <participantstreamassoc participant_id="p1"><send>s1</send></participantstreamassoc>
+  <participantstreamassoc participant_id="{NUMBER}9"><send>s1</send></participantstreamassoc>
 </recording>""".encode()
 
 PARTS = (
@@ -130,7 +131,7 @@ def on_the_way() -> Iterator[tuple[str, Any]]:
     yield "state of the picture", one.picture.to_state()
     yield "recording", one
     document = one.call_document(now(2))
-    yield "call document", {**document, "sip_call_id": None}
+    yield "call document", document
     row = row_of(document, 7)
     yield "row", row
     yield "parties of the row", row.details["parties"]

@@ -123,7 +123,7 @@ class CallModel:
         return tuple(value for kind, value in self.correlations if kind == "group")
 
     @property
-    def extensions(self) -> tuple[tuple[str, Personal[str]], ...]:
+    def extensions(self) -> tuple[tuple[Personal[str], Personal[str]], ...]:
         """Extension data as path and value; the path begins with the kind and id of the element that contains it."""
         return extension_data.shown(self._extensions)
 

@@ -90,6 +90,10 @@ class Participant(NamedTuple):
     identities: tuple[Identity, ...] = ()
     """In document order."""
 
+    def __repr__(self) -> str:
+        # Some clients take a number for the id.
+        return f"Participant(identities={self.identities!r})"
+
 
 class Stream(NamedTuple):
     """A media stream element (RFC 7865 section 6.8)."""
@@ -118,6 +122,9 @@ class StreamLink(NamedTuple):
     ended: bool = False
     """Whether it has a disassociate-time: the participant no longer sends and receives them."""
 
+    def __repr__(self) -> str:
+        return f"StreamLink(send={self.send!r}, recv={self.recv!r}, inside={self.inside}, ended={self.ended})"
+
 
 class SessionLink(NamedTuple):
     """When a participant joined or left a session (RFC 7865 section 6.7)."""
@@ -131,6 +138,9 @@ class SessionLink(NamedTuple):
     left: Stamp | None = None
     """disassociate-time; if present, the participant has left."""
 
+    def __repr__(self) -> str:
+        return f"SessionLink(joined={self.joined!r}, left={self.left!r})"
+
 
 class Extension(NamedTuple):
     """One text or attribute of an extension element (RFC 7865 section 5)."""
@@ -143,6 +153,9 @@ class Extension(NamedTuple):
     """Local names from there on; the first with its namespace in braces, an attribute after @."""
     value: Personal[str]
     """Text without surrounding blanks; never empty."""
+
+    def __repr__(self) -> str:
+        return f"Extension(kind={self.kind!r}, path={self.path!r}, value={self.value!r})"
 
 
 @dataclass(slots=True)

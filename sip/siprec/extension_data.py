@@ -22,10 +22,10 @@ def _pieces(packed: bytes) -> list[tuple[str, str, str, str]]:
     return [tuple(piece) for piece in json.loads(zlib.decompress(packed))] if packed else []
 
 
-def shown(packed: bytes) -> tuple[tuple[str, Personal[str]], ...]:
-    """Return path and value of each piece; the path begins with the kind and id of the element that contains it."""
+def shown(packed: bytes) -> tuple[tuple[Personal[str], Personal[str]], ...]:
+    """Return path and value of each piece; the path begins with kind and id of the containing element."""
     return tuple(
-        (f"{kind}[{parent}]/{path}" if parent else f"{kind}/{path}", Personal(value))
+        (Personal(f"{kind}[{parent}]/{path}" if parent else f"{kind}/{path}"), Personal(value))
         for kind, parent, path, value in _pieces(packed)
     )
 

@@ -82,7 +82,7 @@ _DIRECTIONS: Mapping[str, Direction] = {"inbound": "inbound", "outbound": "outbo
 class VendorFacts:
     """What the extensions of one document say."""
 
-    roles: dict[str, Role] = field(default_factory=dict)
+    roles: dict[str, Role] = field(default_factory=dict, repr=False)
     """Participant id to its role."""
     people: list[Person] = field(default_factory=list)
     """Addresses with a role, to be matched with participants."""
@@ -94,7 +94,7 @@ class VendorFacts:
     """Names by role."""
     tracks: dict[str, Role] = field(default_factory=dict)
     """Stream label to the role of who is heard in it."""
-    aliases: list[tuple[str, Person]] = field(default_factory=list)
+    aliases: list[tuple[str, Person]] = field(default_factory=list, repr=False)
     """Participant id and what else is known: a name, a further address."""
     correlations: list[tuple[str, Personal[str]]] = field(default_factory=list)
     """Names of the call in other systems."""

@@ -141,9 +141,9 @@ class CallNameOf(TypedDict, Generic[Text]):
 class CallDetailsOf(TypedDict, Generic[Text], total=False):
     """The part that is sealed in the index."""
 
-    session_id: str | None
+    session_id: Text | None
     """Id of the session as the client sent it."""
-    sip_call_id: str | None
+    sip_call_id: Text | None
     """Call-ID of the recording dialog."""
     client: str | None
     """User-Agent of the client."""
@@ -205,6 +205,8 @@ PlainDocument = CallDocumentOf[str]
 
 D = TypeVar("D", CallDetails, CallDocument)
 
+_NAMES = ("session_id", "sip_call_id")
+"""Members that the client chooses: they may hold a number or a name."""
 _PARTY = ("name", "number", "uri", "email", "upn")
 """Members of a party that identify somebody; the last two are of older versions."""
 
@@ -258,6 +260,9 @@ def _wrap(value: Any) -> Any:
 def _changed(document: dict[str, Any], change: Callable[[Any], Any]) -> dict[str, Any]:
     """Return a copy in which everything that identifies people was changed; a damaged member stays as it is."""
     found = document.copy()
+    for name in _NAMES:
+        if name in found:
+            found[name] = change(found[name])
     if parties := found.get("parties"):
         found["parties"] = [_changed_party(party, change) for party in parties]
     if groups := found.get("groups"):
