@@ -8,7 +8,7 @@ export PYTHONDONTWRITEBYTECODE :=
 VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --no-input --quiet
-PACKAGES := recorder sip media storage admin_api
+PACKAGES := recorder sip media storage admin_api personal
 SECONDS ?= 60
 BENCH ?= capacity
 # Most tests wait most of their time, so there are more processes than cores. More than 4 have too few ports each.

@@ -22,6 +22,7 @@ from random import Random
 from bench import processes
 from bench.people import COUNTRY, Kind, Person, Talk, confusable, everybody, finds, party, question, sought, talks
 from bench.people import FIRST as FIRST_NAMES
+from personal import Personal
 from storage.calls.call_index import Calls
 from storage.calls.call_row import DEFAULT_LIMIT, CallRow, CallState, Direction, Page, Query
 from storage.calls.sealed_row import Keys
@@ -161,9 +162,9 @@ async def ask(filled: Filled, kind: Kind, questions: int) -> Found:
     random, clock = Random(f"{SEED} {kind.value}"), Clock(filled.calls)
     due = missed = wrong = 0
     for _ in range(questions // 2):
-        await clock.find(Query(party=question(random.choice(filled.crowd), kind, random)))
+        await clock.find(Query(party=Personal(question(random.choice(filled.crowd), kind, random))))
         person = random.choice(filled.wanted)
-        found = await clock.everything(Query(party=question(person, kind, random)))
+        found = await clock.everything(Query(party=Personal(question(person, kind, random))))
         meant = filled.truth.get((person, kind), set())
         due, missed = due + len(meant), missed + len(meant - set(found))
         wrong += len(found) - len(meant & set(found))
@@ -174,20 +175,20 @@ async def ask_common(filled: Filled, questions: int) -> Found:
     """Search for first names that a twentieth of all people have: the first page of a tenth of all calls."""
     clock = Clock(filled.calls)
     for number in range(questions):
-        page = await clock.find(Query(party=FIRST_NAMES[number % len(FIRST_NAMES)]))
+        page = await clock.find(Query(party=Personal(FIRST_NAMES[number % len(FIRST_NAMES)])))
         if len(page.items) < DEFAULT_LIMIT:
             raise RuntimeError("a first name fills a page")
     return Found(clock.wall, clock.cpu)
 
 
 LISTS: dict[str, Callable[[Random], Query]] = {
-    "a name nobody has": lambda random: Query(party=f"Xaver Q{random.randrange(10**6)}"),
-    "a number nobody has": lambda random: Query(party=f"+4915{random.randrange(10**9):09}"),
+    "a name nobody has": lambda random: Query(party=Personal(f"Xaver Q{random.randrange(10**6)}")),
+    "a number nobody has": lambda random: Query(party=Personal(f"+4915{random.randrange(10**9):09}")),
     "no condition": lambda random: Query(),
     "a state that all have": lambda random: Query(state=CallState.COMPLETE),
     "a state that none has": lambda random: Query(state=CallState.INTERRUPTED),
     "a common first name in that state": lambda random: Query(
-        party=random.choice(FIRST_NAMES), state=CallState.INTERRUPTED
+        party=Personal(random.choice(FIRST_NAMES)), state=CallState.INTERRUPTED
     ),
     "held": lambda random: Query(hold=True),
     "not held": lambda random: Query(hold=False),
@@ -198,14 +199,14 @@ LISTS: dict[str, Callable[[Random], Query]] = {
     "a source nobody has": lambda random: Query(source="198.51.100.1"),
     "a rare direction of a common source": lambda random: Query(source=SBCS[0], direction=Direction.INTERNAL),
     "a common first name, a direction of half": lambda random: Query(
-        party=random.choice(FIRST_NAMES), direction=Direction.INBOUND
+        party=Personal(random.choice(FIRST_NAMES)), direction=Direction.INBOUND
     ),
     "a common first name, a rare direction": lambda random: Query(
-        party=random.choice(FIRST_NAMES), direction=Direction.INTERNAL
+        party=Personal(random.choice(FIRST_NAMES)), direction=Direction.INTERNAL
     ),
     "three days": lambda random: _span(random, 3),
     "a common first name in 90 days": lambda random: replace(_span(random, 90), party=random.choice(FIRST_NAMES)),
-    "a common first name, 1,000 at once": lambda random: Query(party=random.choice(FIRST_NAMES), limit=1000),
+    "a common first name, 1,000 at once": lambda random: Query(party=Personal(random.choice(FIRST_NAMES)), limit=1000),
 }
 
 

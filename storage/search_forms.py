@@ -17,11 +17,13 @@ Both sides run the same code, so any two spellings of the same identity match.
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from itertools import combinations, islice, pairwise
 from pathlib import Path
 from urllib.parse import unquote
+
+from personal import Personal
 
 TAIL_DIGITS = 6  # fewer do not identify anybody: among a million calls they would match hundreds by chance
 MIN_E164, MAX_E164 = 7, 15  # digits; E.164 section 6.1 sets the maximum, shorter numbers are service codes
@@ -53,11 +55,11 @@ _SPELT = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "ø": "oe", "å": "a
 class Needle:
     """One way to meet a query; a query is met if any of its needles is."""
 
-    probe: str
+    probe: str = field(repr=False)
     """The form whose token is looked up."""
-    every: tuple[str, ...] = ()
+    every: tuple[str, ...] = field(default=(), repr=False)
     """Further forms that the call must have."""
-    tail: str = ""
+    tail: str = field(default="", repr=False)
     """Digits with which a number of the call must end."""
 
     def meets(self, forms: Iterable[str]) -> bool:
@@ -123,18 +125,18 @@ def stored(party: Mapping[str, object], country: str) -> tuple[str, ...]:
     """Return the forms under which one party of a call can be found.
 
     Reads name, number, uri, user_id, email, upn, `also` (a list of further addresses and numbers) and
-    `user_candidates` (ids of users who may be the party).
+    `user_candidates` (ids of users who may be the party); values of calls are wrapped, those of users are not.
     """
     forms: list[str] = [f"k:{id}" for id in _candidates(party)]
-    number = party.get("number")
+    number = revealed_text(party.get("number"))
     for key in ("number", "uri", "email", "upn", "user_id"):
-        value = party.get(key)
-        if isinstance(value, str) and value.strip():
+        value = revealed_text(party.get(key))
+        if value is not None and value.strip():
             forms += _of_value(value[:MAX_TEXT].strip(), country, number if key != "number" else None)
     for value in also(party):
         forms += _of_value(value[:MAX_TEXT].strip(), country)
-    name = party.get("name")
-    if isinstance(name, str):
+    name = revealed_text(party.get("name"))
+    if name is not None:
         forms += _of_number(name, country) if is_number(name) else _of_name(name)
     return tuple(dict.fromkeys(forms))
 
@@ -142,7 +144,14 @@ def stored(party: Mapping[str, object], country: str) -> tuple[str, ...]:
 def also(party: Mapping[str, object]) -> list[str]:
     """Return the further addresses and numbers of a party, at most MAX_ALSO."""
     further = party.get("also")
-    return [str(value) for value in further[:MAX_ALSO]] if isinstance(further, list) else []
+    found = map(revealed_text, further[:MAX_ALSO]) if isinstance(further, list) else ()
+    return [value for value in found if value is not None]
+
+
+def revealed_text(value: object) -> str | None:
+    """Return the text of a value, wrapped or not; None if it is no text."""
+    value = value.reveal() if isinstance(value, Personal) else value
+    return value if isinstance(value, str) else None
 
 
 def naming(value: str, country: str, known: object = None) -> tuple[str, ...]:
@@ -157,9 +166,9 @@ def stored_of(parties: Iterable[Mapping[str, object]], country: str) -> tuple[st
     return tuple(found)[:MAX_FORMS]
 
 
-def of_names(names: Iterable[str]) -> tuple[str, ...]:
+def of_names(names: Iterable[Personal[str]]) -> tuple[str, ...]:
     """Return the forms by which recordings of one call are found: its names, most certain first, at most MAX_NAMES."""
-    return tuple(f"c:{name[:MAX_TEXT]}" for name in islice(names, MAX_NAMES))
+    return tuple(f"c:{name.reveal()[:MAX_TEXT]}" for name in islice(names, MAX_NAMES))
 
 
 def asked(text: str, country: str, *, exact: bool = False) -> tuple[Needle, ...]:

@@ -7,21 +7,22 @@ from typing import Any
 from media.codecs.decoders import decodable
 from storage.attachments.annotations import Annotation
 from storage.attachments.attachments import Attachment
-from storage.calls.call_document import CallDocument, Stream
+from storage.calls.call_document import CallDocument, PlainDocument, Stream, revealed
 from storage.calls.call_row import CallRow
 from storage.erasure.holds import Hold
 from storage.timestamps import rfc3339
 
 
-def call(row: CallRow, live: CallDocument | None) -> CallDocument:
+def call(row: CallRow, live: CallDocument | None) -> PlainDocument:
     """Show a call from the index; for a live call, from what the daemon knows now."""
-    shown: CallDocument = {
+    known: CallDocument = {
         **row.details,
         **row.columns_shown(),
         **(live or CallDocument()),
         "hold": row.hold,
         "erase_after": rfc3339(row.erase_after),
     }
+    shown = revealed(known)
     if "streams" in shown:
         shown["streams"] = [_stream(stream) for stream in shown["streams"]]
     return shown

@@ -13,7 +13,8 @@ from admin_api.http import json_body, query_parameters, responses
 from admin_api.http.authorised_request import DONE, FAILED, AuthorisedRequest
 from admin_api.http.permissions import HOLDERS, Action, is_id
 from admin_api.http.problems import conflict, unavailable
-from storage.calls.call_document import CallDocument
+from personal import Personal
+from storage.calls.call_document import CallDocument, PlainDocument
 from storage.calls.call_index import CallRow, Page, Query
 from storage.calls.call_row import CallState
 from storage.cursors import BadCursor
@@ -54,9 +55,9 @@ async def view(request: AuthorisedRequest) -> Response:
     return responses.document({**shown, **beside})
 
 
-async def _recordings(request: AuthorisedRequest, shown: CallDocument) -> list[dict[str, Any]]:
+async def _recordings(request: AuthorisedRequest, shown: PlainDocument) -> list[dict[str, Any]]:
     """Return the other recordings of the same call, by shared identifiers, and how certain each match is."""
-    names = {name["key"]: name["sure"] for name in shown.get("related", ())}
+    names = {Personal(name["key"]): name["sure"] for name in shown.get("related", ())}
     began = shown.get("started_at")
     if not names or began is None:
         return []
@@ -67,7 +68,7 @@ async def _recordings(request: AuthorisedRequest, shown: CallDocument) -> list[d
         theirs = [name["key"] for name in row.details.get("related", ())]
         shared = next((key for key in names if key in theirs), None)
         if row.id != request.object and shared is not None:
-            found.append({"id": row.id, "key": shared, "sure": names[shared]})
+            found.append({"id": row.id, "key": shared.reveal(), "sure": names[shared]})
     return found
 
 

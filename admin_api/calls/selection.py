@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import TypeVar
 
 from admin_api.http import body_reader, query_parameters
+from personal import Personal
 from storage.calls.call_row import CallState, Direction, Query
 
 W = TypeVar("W", bound=StrEnum)
@@ -28,7 +29,8 @@ def conditions(given: object) -> tuple[Query, list[dict[str, str]]]:
     if "hold" in wanted and not isinstance(hold, bool):
         wanted.wrong("hold", f"must be {query_parameters.HOLD.right}")
     state, direction = _word(wanted, "state", CallState), _word(wanted, "direction", Direction)
-    return Query(party, since, until, state, hold=hold, direction=direction, source=source), wanted.errors
+    named = None if party is None else Personal(party)
+    return Query(named, since, until, state, hold=hold, direction=direction, source=source), wanted.errors
 
 
 def _word(wanted: body_reader.Members, name: str, words: type[W]) -> W | None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, get_args
 
 from admin_api.exports.subject_filter import without_names
-from storage.calls.call_document import CallDocument, Party, Role
+from storage.calls.call_document import PlainDocument, PlainParty, Role
 
 MAX_COLUMNS = 100
 ROLES: tuple[str, ...] = get_args(Role)
@@ -37,11 +37,11 @@ class Column:
     """Whom it is about."""
     means: str
     """Its description, for the documentation."""
-    read: Callable[[CallDocument, Collection[int]], Any]
+    read: Callable[[PlainDocument, Collection[int]], Any]
     """Return the value from a call; the numbers are those of the subject's parties."""
 
 
-def values(columns: Sequence[Column], call: CallDocument, subject: Collection[int]) -> list[Any]:
+def values(columns: Sequence[Column], call: PlainDocument, subject: Collection[int]) -> list[Any]:
     """Return the values of a call in the order of the columns: JSON values."""
     return [column.read(call, subject) for column in columns]
 
@@ -55,7 +55,7 @@ def _field(name: str, means: str, about: About = About.CALL) -> Column:
     return Column(name, about, means, lambda call, subject: call.get(name))
 
 
-def _parties(call: CallDocument) -> Sequence[Party]:
+def _parties(call: PlainDocument) -> Sequence[PlainParty]:
     return call.get("parties") or ()
 
 
@@ -66,49 +66,49 @@ def _one_or_all(found: list[Any]) -> Any:
 
 
 def _mine(name: str, means: str) -> Column:
-    def read(call: CallDocument, subject: Collection[int]) -> Any:
+    def read(call: PlainDocument, subject: Collection[int]) -> Any:
         return _one_or_all([p.get(name) for i, p in enumerate(_parties(call)) if i in subject])
 
     return Column(f"party_{name}", About.SUBJECT, means, read)
 
 
 def _theirs(name: str) -> Column:
-    def read(call: CallDocument, subject: Collection[int]) -> Any:
+    def read(call: PlainDocument, subject: Collection[int]) -> Any:
         return _one_or_all([p.get(name) for i, p in enumerate(_parties(call)) if i not in subject])
 
     return Column(f"other_{name}", About.OTHERS, f"{name} of everybody else in the call", read)
 
 
 def _by_role(role: str, name: str) -> Column:
-    def read(call: CallDocument, subject: Collection[int]) -> Any:
+    def read(call: PlainDocument, subject: Collection[int]) -> Any:
         return _one_or_all([p.get(name) for p in _parties(call) if p.get("role") == role])
 
     return Column(f"{role}_{name}", About.OTHERS, f"{name} of the {role.replace('_', ' ')}", read)
 
 
 def _stream(name: str, means: str, take: Callable[[list[Any]], Any]) -> Column:
-    def read(call: CallDocument, subject: Collection[int]) -> Any:
+    def read(call: PlainDocument, subject: Collection[int]) -> Any:
         found = [stream.get(name) for stream in call.get("streams") or ()]
         return take([value for value in found if value is not None])
 
     return Column(name, About.CALL, means, read)
 
 
-def _length(call: CallDocument, subject: Collection[int]) -> str:
+def _length(call: PlainDocument, subject: Collection[int]) -> str:
     seconds = int(call.get("duration_ms") or 0) // 1000
     return f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}"
 
 
-def _media(call: CallDocument, subject: Collection[int]) -> Any:
+def _media(call: PlainDocument, subject: Collection[int]) -> Any:
     return _one_or_all(list(dict.fromkeys(s.get("media") for s in call.get("streams") or ())))
 
 
-def _streams(call: CallDocument, subject: Collection[int]) -> Any:
+def _streams(call: PlainDocument, subject: Collection[int]) -> Any:
     streams = call.get("streams")
     return streams and without_names(streams, subject)
 
 
-def _labels(call: CallDocument, subject: Collection[int]) -> Any:
+def _labels(call: PlainDocument, subject: Collection[int]) -> Any:
     return [stream.get("label") for stream in call.get("streams") or ()]
 
 

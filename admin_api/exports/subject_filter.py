@@ -6,12 +6,13 @@ import functools
 import itertools
 import re
 import unicodedata
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
+from personal import Personal
 from storage import search_forms
-from storage.calls.call_document import Parties, Party, Stream
+from storage.calls.call_document import Parties, Stream
 
 OPAQUE = re.compile("[0-9]{1,2}")
 """A stream label that names nobody: SBCs use 0, 1 or 10, 20; extensions have three digits or more."""
@@ -104,20 +105,20 @@ def _tellable(stream: Stream, told: Collection[int]) -> bool:
 class Subject:
     """The person that a text names, matched exactly, as erasures do."""
 
-    def __init__(self, party: str, country: str) -> None:
-        self._needles = search_forms.asked(party, country, exact=True)
+    def __init__(self, party: Personal[str], country: str) -> None:
+        self._needles = search_forms.asked(party.reveal(), country, exact=True)
         probes = [needle.probe for needle in self._needles]
         # if only numbers can match, most parties skip the 50 µs that parsing a number takes
         self._tails = {p[-TAIL:] for p in probes} if all(p[:2] in ("e:", "x:") for p in probes) else None
         self._is_meant = functools.lru_cache(_CACHED)(self._look)
         self._country = country
 
-    def of(self, parties: Sequence[Party]) -> frozenset[int]:
+    def of(self, parties: Sequence[Mapping[str, object]]) -> frozenset[int]:
         """Return the numbers of the matching parties."""
         return frozenset(i for i, party in enumerate(parties) if self._meant(party))
 
-    def _meant(self, party: Party) -> bool:
-        values = tuple(text if isinstance(text := party.get(name), str) else None for name in _MEMBERS)
+    def _meant(self, party: Mapping[str, object]) -> bool:
+        values = tuple(search_forms.revealed_text(party.get(name)) for name in _MEMBERS)
         return self._possible(values) and self._is_meant(values)
 
     def _possible(self, values: tuple[str | None, ...]) -> bool:

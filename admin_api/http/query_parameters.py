@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from admin_api.http.problems import Problem, invalid
+from personal import Personal
 from storage.calls.call_row import MAX_LIMIT, CallState, Direction
 from storage.erasure.erasure_rows import State as ErasureState
 
@@ -110,7 +111,7 @@ def word(*known: str) -> Callable[[str], str]:
 _MOMENT = {"type": "string", "format": "date-time"}
 PARTY = Parameter(
     "party",
-    party,
+    lambda text: Personal(party(text)),
     f"a number, URI, name, e-mail or user, at most {MAX_PARTY} characters",
     {"type": "string", "minLength": 1, "maxLength": MAX_PARTY},
     "+49 30 1234567",

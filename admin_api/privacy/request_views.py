@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from admin_api.exports.subject_filter import separable as of_one
-from storage.calls.call_document import Party, Stream
+from storage.calls.call_document import PlainParty, Stream, revealed_parties
 from storage.erasure.erasure_rows import Erasure
 from storage.exports.exports import Export, ExportState
 from storage.subject_requests.candidates import Candidate
@@ -104,7 +104,7 @@ def _state(noted: Mapping[str, Any], export: Export | None) -> str:
 def candidate(found: Candidate, chosen: Case) -> dict[str, Any]:
     """Show a candidate: the person as known then, and only the number of everybody else."""
     row = found.row
-    parties = row.details.get("parties") or ()
+    parties = revealed_parties(row.details)
     mine = sorted({match.party for match in found.matches})
     inside, outside = row.id in chosen.selection.inside, row.id in chosen.selection.outside
     return {
@@ -131,11 +131,11 @@ def separable(streams: Sequence[Stream]) -> bool:
     return all(of_one(stream) for stream in streams)
 
 
-def _person(number: int, party: Party, known_as: str) -> dict[str, Any]:
+def _person(number: int, party: PlainParty, known_as: str) -> dict[str, Any]:
     return {"index": number, **{name: party.get(name) for name in _PERSON}, "known_as": known_as or None}
 
 
-def _match(match: Match, parties: Sequence[Party]) -> dict[str, Any]:
+def _match(match: Match, parties: Sequence[PlainParty]) -> dict[str, Any]:
     return {
         "party": match.party,
         "role": parties[match.party].get("role"),

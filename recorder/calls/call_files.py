@@ -6,19 +6,19 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Any
 
 from recorder.calls.stream_specs import part_of
 from recorder.errors import NotPossible
 from recorder.persist import part_files
 from recorder.persist.control_part import ControlPart
 from recorder.runtime.disk_thread import Disk, DiskAway
-from recorder.session.call_document import encode
+from recorder.session.call_document import encode_call
 from recorder.session.commands import Keep, Kept
 from recorder.workers.messages import Part
+from storage.calls.call_document import CallDocument
 from storage.customer.customers import Customer
 from storage.vault.vault import Draft, NewPart, Vault
 
@@ -72,7 +72,7 @@ class CallFiles:
         self.spool_fd, self.part = spool_fd, part_of("m1", drafts[1])
         return drafts, self.part
 
-    def create(self, drafts: Sequence[Draft], document: Mapping[str, Any], disk: Disk, epoch: int) -> None:
+    def create(self, drafts: Sequence[Draft], document: CallDocument, disk: Disk, epoch: int) -> None:
         """Create all files that the answer promises, and write the stored records; Discard removes what exists after a
         failure.
 
@@ -81,7 +81,7 @@ class CallFiles:
         """
         self.epoch = epoch
         control = ControlPart("c1", drafts[0].secret)
-        for kind, body in (*self.early, (Kept.CALL, encode(document))):
+        for kind, body in (*self.early, (Kept.CALL, encode_call(document))):
             control.keep(kind, body)
         control.flush()
         begin = partial(part_files.first_parts, self.vault, drafts, control, lambda: not disk.away)
@@ -147,17 +147,17 @@ class CallFiles:
         else:
             self.control.keep(record.kind, record.body)
 
-    def write(self, document: Mapping[str, Any]) -> None:
+    def write(self, document: CallDocument) -> None:
         """Write a document together with all waiting records; raises NotPossible."""
         if self.control:
-            self.control.keep(Kept.CALL, encode(document))
+            self.control.keep(Kept.CALL, encode_call(document))
             self.control.flush()
 
     # ---- end ----
-    def seal(self, document: Mapping[str, Any]) -> None:
+    def seal(self, document: CallDocument) -> None:
         """Seal the control part with the last document; raises NotPossible."""
         if self.control:
-            self.control.keep(Kept.CALL, encode(document))
+            self.control.keep(Kept.CALL, encode_call(document))
             self.control.seal()
 
     def put_away(self, *, sealed: bool) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from personal import Personal
 from recorder.calls.call_files import CallFiles
 from recorder.calls.fd_store import CallSockets
 from recorder.calls.stream_specs import former_keys, keys_to_state
@@ -153,7 +154,7 @@ class LiveCall:
         control = self.files.control
         return {
             "recording": self.recording.to_state(),
-            "dialog": dialog,
+            "dialog": Personal(dialog),
             "media_part": self.files.media_part,
             "control": control.name if control else None,
             "fd_name": self.sockets.name,

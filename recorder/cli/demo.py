@@ -35,7 +35,7 @@ from recorder.persist.customers import open_accounts
 from recorder.runtime import python_command
 from recorder.simulate import Party, Plan, Report, run
 from storage.access.api_tokens import ROLES
-from storage.calls.call_document import CallDocument
+from storage.calls.call_document import PlainDocument
 
 SECONDS = 8.0
 """Length of a call: long enough to hear something, short enough to wait for."""
@@ -209,7 +209,7 @@ async def place(stage: Stage) -> list[Report]:
 
 def show(stage: Stage, reports: Sequence[Report]) -> bool:
     """List, play and compare the calls; True if every voice was heard as it was said."""
-    listed: list[CallDocument] = json.loads(stage.body("/api/v1/customers/demo/calls"))["items"]
+    listed: list[PlainDocument] = json.loads(stage.body("/api/v1/customers/demo/calls"))["items"]
     calls = {call["session_id"]: call for call in listed}
     audio = stage.folder / "audio"
     audio.mkdir(exist_ok=True)
@@ -228,7 +228,7 @@ def show(stage: Stage, reports: Sequence[Report]) -> bool:
     return good
 
 
-def listen(stage: Stage, scene: Scene, found: CallDocument, placed: Any, audio: Path) -> bool:
+def listen(stage: Stage, scene: Scene, found: PlainDocument, placed: Any, audio: Path) -> bool:
     """Fetch a call's audio, keep it as a file, and compare each voice with what was said."""
     data = stage.body(f"/api/v1/customers/demo/calls/{found['id']}/media?format=wav")
     path = audio / f"{scene.title.lower().replace('.', '')}.wav"

@@ -15,7 +15,7 @@ from typing import Any
 
 from admin_api.directory.users import shown as user_shown
 from admin_api.exports.subject_filter import Stretch, stretches
-from storage.calls.call_document import Party, Stream
+from storage.calls.call_document import PlainParty, Stream, revealed_parties
 from storage.calls.call_index import CallRow
 from storage.directory.user import User
 from storage.retention.policy import Decision
@@ -62,7 +62,7 @@ class Told:
 
 def call(row: CallRow, told: Told, user: User | None, *, others: bool) -> dict[str, Any]:
     """Return what the person is told about a call; `seen` adds who accessed it."""
-    parties: Sequence[Party] = row.details.get("parties") or ()
+    parties = revealed_parties(row.details)
     rest = [party for number, party in enumerate(parties) if number not in told.parties]
     name = known_as(user, row.started_at) if user is not None else ""
     shown: dict[str, Any] = {
@@ -138,11 +138,11 @@ def _unsigned(written: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in written.items() if name != "created_by"}
 
 
-def _person(party: Party, known_as: str) -> dict[str, Any]:
+def _person(party: PlainParty, known_as: str) -> dict[str, Any]:
     return {**_party(party), "also": list(party.get("also") or ()), "known_as": known_as or None}
 
 
-def _party(party: Party) -> dict[str, Any]:
+def _party(party: PlainParty) -> dict[str, Any]:
     return {name: party.get(name) for name in _PARTY}
 
 

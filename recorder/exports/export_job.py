@@ -22,6 +22,7 @@ from admin_api.calls.call_views import call as shown
 from admin_api.exports import columns, table_writers
 from admin_api.exports.column_sets import others
 from admin_api.exports.subject_filter import Subject
+from personal import Personal
 from recorder.calls.databases import open_databases
 from recorder.config.model import Node
 from recorder.errors import RecorderError
@@ -162,7 +163,8 @@ class _Making:
         self._asked: Request = export.request
         self._columns = columns.named(export.request.columns)
         self._query = stored_query.read(self._asked.query) if self._asked.query else None
-        whose = self._asked.party if self._query is None else self._query.party
+        self._party = None if self._asked.party is None else Personal(self._asked.party)
+        whose = self._party if self._query is None else self._query.party
         self._subject = Subject(whose, customer.settings.country) if whose else None
         self._held: list[str] = []
         self._lacking = 0  # calls whose media are missing or incomplete
@@ -216,7 +218,7 @@ class _Making:
         """Yield the requested calls, opened, and how many there may be in all."""
         calls = self._customer.calls
         if self._asked.calls is None:
-            query = self._query or Query(party=self._asked.party, exact=True)
+            query = self._query or Query(party=self._party, exact=True)
             async for batch in calls.in_batches(query, BATCH):
                 yield await asyncio.to_thread(batch.open), batch.total
             return

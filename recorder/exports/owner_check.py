@@ -17,7 +17,7 @@ from typing import Any
 from recorder.errors import WrongUse
 from recorder.exports.render_client import RenderStream, render
 from recorder.exports.render_sources import media_parts, render_streams
-from storage.calls.call_document import Party, Stream
+from storage.calls.call_document import PlainParty, Stream, revealed_parties
 from storage.calls.call_row import CallRow
 from storage.customer.customers import Customer
 
@@ -34,7 +34,7 @@ _PARTY = ("role", "name", "number", "uri")
 
 def told(row: CallRow, swaps: bool) -> dict[str, Any]:
     """Return who is in each stream as the client stated it; `swaps`: what the configuration says now."""
-    parties = row.details.get("parties") or ()
+    parties = revealed_parties(row.details)
     notes = [note.get("kind") for note in row.details.get("notes") or ()]
     streams = [
         _stream(number, stream, parties) for number, stream in enumerate(row.details.get("streams") or (), start=1)
@@ -42,7 +42,7 @@ def told(row: CallRow, swaps: bool) -> dict[str, Any]:
     return {"call": row.id, "swapped": "owners-swapped" in notes, "swap_owners": swaps, "streams": streams}
 
 
-def _stream(number: int, stream: Stream, parties: Sequence[Party]) -> dict[str, Any]:
+def _stream(number: int, stream: Stream, parties: Sequence[PlainParty]) -> dict[str, Any]:
     owner = stream.get("party")
     owners = owner if isinstance(owner, list) else [] if owner is None else [owner]
 

@@ -44,7 +44,7 @@ _LEVELS = {"critical": 50, "error": 40, "warning": 30, "info": 20, "debug": 10}
 
 Line = MutableMapping[str, Any]
 
-PACKAGES = frozenset(("recorder", "sip", "media", "storage", "admin_api"))
+PACKAGES = frozenset(("recorder", "sip", "media", "storage", "admin_api", "personal"))
 DEPTH = 4
 """Most parts that the path of one of our files has, including its package: admin_api/page/views/home.py."""
 

@@ -12,13 +12,11 @@ import ipaddress
 import re
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any, Generic, NoReturn, TypeVar
+from typing import Any
 
+from personal import MASK
 from sip.sdp.sdes import SUPPORTED
 
-Value = TypeVar("Value")
-
-MASK = "***"
 MAX_ITEMS = 64  # entries of a list in one line; nobody reads more
 MAX_SENTENCE = 300  # characters of a sentence for operators
 MIN_DIGITS = 7  # of a telephone number (storage.search_forms.MIN_E164); no field shows so many in a row
@@ -127,42 +125,6 @@ LIMITS: Mapping[str, int] = {
     "days": 99_999,
 }
 """The largest values of numbers with a natural limit; for other fields of Kind.COUNT it is MAX_EXACT - 1."""
-
-
-class Personal(Generic[Value]):
-    """A personal value that cannot be printed by accident; `reveal()` returns it on purpose."""
-
-    __slots__ = ("_value",)
-
-    def __init__(self, value: Value) -> None:
-        self._value = value
-
-    def reveal(self) -> Value:
-        """Return the value, for sealing, searching, and answering those who may see it."""
-        return self._value
-
-    def __str__(self) -> str:
-        return MASK
-
-    __repr__ = __str__
-
-    def __format__(self, spec: str) -> str:
-        return MASK
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Personal) and bool(self._value == other._value)
-
-    def __hash__(self) -> int:
-        return hash((Personal, self._value))
-
-    def __copy__(self) -> Personal[Value]:
-        return self
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Personal[Value]:
-        return self
-
-    def __reduce__(self) -> NoReturn:
-        raise TypeError("a personal value is not pickled")
 
 
 def scrub(sentence: str) -> str:

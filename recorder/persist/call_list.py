@@ -6,14 +6,15 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from storage.calls.call_document import CallDocument
+from personal import Personal
+from storage.calls.call_document import CallDocument, PlainDocument, revealed
 from storage.calls.call_index import CallRow, Query
 from storage.calls.call_row import MAX_LIMIT, CallState, Direction
 from storage.customer.customers import Customer
 from storage.timestamps import rfc3339
 
 
-class Item(CallDocument):
+class Item(PlainDocument):
     """A call as the command line shows it."""
 
     customer: str
@@ -22,7 +23,7 @@ class Item(CallDocument):
 
 def item(customer: str, row: CallRow) -> Item:
     """Return a row as the command line shows a call."""
-    return {"id": row.id, "customer": customer, **facts(row)}
+    return {"id": row.id, "customer": customer, **revealed(facts(row))}
 
 
 def facts(row: CallRow) -> CallDocument:
@@ -34,8 +35,9 @@ async def find(customer: Customer, asked: Mapping[str, Any], limit: int) -> list
     """Return at most `limit` calls of a customer, newest first."""
     state = CallState(asked["state"]) if asked["state"] else None
     direction = Direction(asked["direction"]) if asked.get("direction") else None
+    party = None if asked["party"] is None else Personal(asked["party"])
     wanted = Query(
-        *(asked["party"], asked["since"], asked["until"], state),
+        *(party, asked["since"], asked["until"], state),
         hold=asked.get("hold"),
         direction=direction,
         source=asked.get("source"),

@@ -19,6 +19,7 @@ from typing import Any
 
 from pydantic_core import PydanticSerializationError, to_json
 
+from personal import revealed
 from recorder.persist.checkpoint_file import VERSION, Slot, Slots, State, states
 from storage.errors import StorageError
 from storage.keys.key_store import CustomerKeys
@@ -153,8 +154,8 @@ def _outer(state: State, path: Path = Path()) -> Outer | None:
 
 
 def _json(value: Mapping[str, Any]) -> bytes:
-    """Encode JSON; text with lone surrogates, which the fast encoder refuses, survives as escapes."""
+    """Encode JSON, personal values in the clear, because it is sealed; lone surrogates survive as escapes."""
     try:
-        return to_json(value)
+        return to_json(value, fallback=revealed)
     except PydanticSerializationError:
-        return json.dumps(value, separators=(",", ":")).encode()
+        return json.dumps(value, separators=(",", ":"), default=revealed).encode()

@@ -17,10 +17,10 @@ from typing import Any
 from media.records import record_format
 from media.records.summary import Summary
 from recorder.persist.control_part import ControlPart
-from recorder.session.call_document import encode, from_ns
+from recorder.session.call_document import encode_call, from_ns
 from recorder.session.commands import Kept
 from recorder.session.index_row import forms_of, parse_time, row_of
-from storage.calls.call_document import CallDocument, Stream
+from storage.calls.call_document import CallDocument, Stream, wrapped
 from storage.customer.customers import Customer
 from storage.errors import DamagedPart, DiskFailed, Forgotten, StorageError
 from storage.retention.policy import with_erase_after
@@ -86,7 +86,7 @@ def _keep(customer: Customer, call: str, leaf: int, document: CallDocument) -> N
     new = customer.vault.create(call, leaf, f"c{number}")
     part = ControlPart(f"c{number}", new.secret, new.fd)
     try:
-        part.keep(Kept.CALL, encode(document))
+        part.keep(Kept.CALL, encode_call(document))
         part.finish()
     finally:
         part.abandon()
@@ -113,7 +113,7 @@ def _content(customer: Customer, call: str, leaf: int) -> _Content:
         try:
             for record in record_format.read(customer.vault.read(ref, live=True)):
                 if isinstance(record, record_format.Other) and record.kind == Kept.CALL:
-                    document = json.loads(record.body)
+                    document = wrapped(json.loads(record.body))
                 else:
                     summary.add(record)
         except (StorageError, ValueError) as problem:

@@ -169,7 +169,7 @@ def close_others(kept: Collection[int]) -> None:
 def code() -> Iterator[Path]:
     """Yield the paths of the interpreter, its libraries, our packages and the linker's files."""
     ours = Path(__file__).resolve().parents[2]
-    yield from (ours / package for package in ("media", "recorder", "sip", "storage", "admin_api"))
+    yield from (ours / package for package in ("media", "recorder", "sip", "storage", "admin_api", "personal"))
     yield Path(os.__file__).resolve().parent
     yield Path(sys.base_prefix, "lib")
     yield from (Path(each) for each in sys.path if each.endswith(("site-packages", "dist-packages")))

@@ -13,7 +13,7 @@ from sip.message.message import Request
 from sip.sdp.description import Format
 from sip.siprec import correlation, parties
 from sip.siprec.stream_owners import Owner
-from storage.calls.call_document import CallDocument, Party, Payload, Speaker, Stream
+from storage.calls.call_document import CallDocument, Party, Payload, Speaker, Stream, revealed
 from storage.timestamps import rfc3339
 
 UNMEASURED: Stream = {
@@ -46,6 +46,11 @@ def encode(value: Mapping[str, Any]) -> bytes:
         return to_json(value)
     except PydanticSerializationError:
         return _JSON.encode(value).encode("utf-8", "surrogateescape")
+
+
+def encode_call(document: CallDocument) -> bytes:
+    """Encode a call document, in the clear, as the body of a control record, which is sealed."""
+    return encode(revealed(document))
 
 
 def message(request: Request, at: datetime) -> bytes:
@@ -110,8 +115,8 @@ def belonging(names: Sequence[correlation.CallName]) -> CallDocument:
     """Return what ties the recording to others of the same call: its group, and every name others may share."""
     group = correlation.call_group(names)
     return {
-        "call_group": {"key": str(group), "sure": group.sure.value} if group else None,
-        "related": [{"key": str(name), "sure": name.sure.value} for name in names],
+        "call_group": {"key": group.key, "sure": group.sure.value} if group else None,
+        "related": [{"key": name.key, "sure": name.sure.value} for name in names],
     }
 
 

@@ -73,6 +73,9 @@ class Keep(NamedTuple):
     kind: Kept
     body: bytes
 
+    def __repr__(self) -> str:
+        return f"Keep({self.kind!r}, {len(self.body)} bytes)"
+
 
 @dataclass(frozen=True, slots=True)
 class ChangeMedia:

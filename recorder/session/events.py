@@ -32,8 +32,8 @@ class Offered:
 
     token: Token  # identifies the request to answer
     request: Request
-    offer: bytes  # raw SDP
-    metadata: bytes | None  # raw rs-metadata, if the request had any
+    offer: bytes = field(repr=False)  # raw SDP
+    metadata: bytes | None = field(repr=False)  # raw rs-metadata, if the request had any
     secure: bool  # the signalling runs over TLS
     ours: Addresses  # our addresses that the client can reach, for the SDP answer
 
@@ -44,7 +44,7 @@ class OfferWanted:
 
     token: Token  # identifies the request to answer
     request: Request
-    metadata: bytes | None
+    metadata: bytes | None = field(repr=False)
     secure: bool  # the signalling runs over TLS
     ours: Addresses  # our addresses for the SDP
 
@@ -53,8 +53,8 @@ class OfferWanted:
 class Agreed:
     """The client answered our offer: the first one in its ACK, a later one in its 200."""
 
-    answer: bytes | None  # raw SDP
-    asked: bytes = b""  # our offer, if it was in a re-INVITE
+    answer: bytes | None = field(repr=False)  # raw SDP
+    asked: bytes = field(default=b"", repr=False)  # our offer, if it was in a re-INVITE
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class Informed:
     """The client sent information without an offer; its request is already answered."""
 
     request: Request
-    metadata: bytes | None
+    metadata: bytes | None = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,7 @@ class HungUp:
 
     token: Token
     request: Request
-    metadata: bytes | None
+    metadata: bytes | None = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from functools import lru_cache
 from sys import intern
 from typing import Any
 
+from personal import Personal
 from recorder.session import call_document, mline_matching, speakers
 from recorder.session import commands as c
 from recorder.session import events as e
@@ -515,8 +516,8 @@ class Recording:
             "started_at": rfc3339(self.started.wall if self.started else None),
             "ended_at": rfc3339(self.ended.wall if self.ended else None),
             "duration_ms": self._duration(now) // MILLISECOND,
-            "session_id": self.session_id,
-            "sip_call_id": self.call_id,
+            "session_id": Personal(self.session_id),
+            "sip_call_id": Personal(self.call_id),
             "client": self.client,
             "source": self.source,
             "direction": picture.direction,
@@ -526,7 +527,7 @@ class Recording:
             "parties": [call_document.party(p) for p in picture.parties()],
             "streams": [s.document(o, self._heard_in(s)) for s, o in zip(self.streams, owners, strict=True)],
             "groups": list(picture.groups),
-            "correlations": [list(x) for x in picture.correlations],
+            "correlations": [[kind, value] for kind, value in picture.correlations],
             **call_document.belonging(call_names(picture.correlations)),
             "notes": list(self.notes),
         }

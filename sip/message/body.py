@@ -5,6 +5,8 @@ Neither is parsed here; both are returned as received.
 
 from __future__ import annotations
 
+from dataclasses import field
+
 from sip.errors import RemoteError
 from sip.message.headers import Headers
 from sip.message.multipart import Part, parts_of
@@ -21,11 +23,11 @@ class Contents:
     """The contents of a body."""
 
     # SDP, None if there is none.
-    offer: bytes | None = None
+    offer: bytes | None = field(default=None, repr=False)
     # rs-metadata, None if there is none.
-    metadata: bytes | None = None
+    metadata: bytes | None = field(default=None, repr=False)
     # Further rs-metadata, to be applied after the first.
-    later: tuple[bytes, ...] = ()
+    later: tuple[bytes, ...] = field(default=(), repr=False)
     # A required part is of a type that we do not understand (RFC 3261 section 8.2.3).
     strange: bool = False
 

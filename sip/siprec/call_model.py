@@ -29,6 +29,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
+from personal import Personal
 from sip.message.message import Request
 from sip.siprec import extension_data
 from sip.siprec.document import Document, Identity, Participant, SessionLink
@@ -42,6 +43,8 @@ from sip.siprec.xml_reader import Damage
 
 MAX_IDS = 1_024
 """Participant ids remembered; one person may have several in a long call."""
+NO_ADDRESS = Personal("")
+"""The address of a participant whose element has none."""
 MAX_CORRELATIONS = 48
 """Names of the call in other systems that are kept."""
 
@@ -60,7 +63,7 @@ class CallModel:
         """Id of the newest session element; None without metadata, when the Call-ID of the dialog takes its place."""
         self.damage = Damage.NONE
         """The worst damage in any document so far."""
-        self.correlations: tuple[tuple[str, str], ...] = ()
+        self.correlations: tuple[tuple[str, Personal[str]], ...] = ()
         """Names of the call in other systems, kind and value, in order of appearance."""
         self.direction: Direction | None = None
         """Seen from whose recording it is; None unless a vendor's extension says so."""
@@ -76,7 +79,7 @@ class CallModel:
         self._people = Participants()
         self._ids: dict[str, int] = {}
         self._tracks = Tracks()
-        self._identities: tuple[tuple[str, str], ...] = ()
+        self._identities: tuple[tuple[Personal[str], Personal[str]], ...] = ()
         self._extensions = b""
 
     # What is known
@@ -115,12 +118,12 @@ class CallModel:
         return self._tracks.labels()
 
     @property
-    def groups(self) -> tuple[str, ...]:
+    def groups(self) -> tuple[Personal[str], ...]:
         """Ids of all communication session groups seen so far, in order."""
         return tuple(value for kind, value in self.correlations if kind == "group")
 
     @property
-    def extensions(self) -> tuple[tuple[str, str], ...]:
+    def extensions(self) -> tuple[tuple[Personal[str], Personal[str]], ...]:
         """Extension data as path and value; the path begins with the kind and id of the element that contains it."""
         return extension_data.shown(self._extensions)
 
@@ -186,21 +189,25 @@ class CallModel:
     # Sessions and groups
 
     def _apply_sessions(self, document: Document) -> None:
-        known = {value for kind, value in self.correlations if kind == "session"}
+        known = set(self._session_ids())
         ids = [session.id for session in document.sessions]
         fresh = [session for session in ids if session not in known]
         if fresh or (ids and self.session_id not in ids):
             self.session_id = (fresh or ids)[-1]
-        self._correlate([("session", session) for session in ids])
-        self._correlate([("group", group.id) for group in document.groups])
+        self._correlate([("session", Personal(session)) for session in ids])
+        self._correlate([("group", Personal(group.id)) for group in document.groups])
         for session in document.sessions:
-            self._correlate([("sip-session-id", value) for value in session.sip_session_ids])
+            self._correlate([("sip-session-id", Personal(value)) for value in session.sip_session_ids])
             if session.started and self.client_started_at is None:
                 self.client_started_at = session.started.at
             if session.stopped and session.id == self.session_id:
                 self.client_ended_at = session.stopped.at
 
-    def _correlate(self, pairs: Iterable[tuple[str, str]]) -> None:
+    def _session_ids(self) -> list[str]:
+        """Return the ids of all sessions so far, which say nothing about people."""
+        return [value.reveal() for kind, value in self.correlations if kind == "session"]
+
+    def _correlate(self, pairs: Iterable[tuple[str, Personal[str]]]) -> None:
         known = self.correlations
         fresh = [pair for pair in pairs if pair not in known]
         if fresh:
@@ -229,12 +236,12 @@ class CallModel:
             return (
                 self._update(old, main)
                 if old is not None
-                else self._enter(participant.id, main or Identity("", None), now)
+                else self._enter(participant.id, main or Identity(NO_ADDRESS, None), now)
             )
         found = self._people.find(main.uri, upto=Source.METADATA, exact=True)
         if found is None and old is not None and self._people[old].has_number(main.uri):
             self._people[old].know(main.uri)
-            return self._update(old, Identity("", main.name))
+            return self._update(old, Identity(NO_ADDRESS, main.name))
         if found is None:
             found = self._adopt(main, old)
         if old is not None and old != found:
@@ -280,7 +287,7 @@ class CallModel:
         for link in document.session_links:
             if link.participant in self._ids:
                 by_person.setdefault(self._ids[link.participant], []).append(link)
-        known = {value: value for kind, value in self.correlations if kind == "session"}
+        known = {session: session for session in self._session_ids()}
         for position, own in by_person.items():
             entry = self._people[position]
             joined = next((link.joined for link in own if link.joined), None)
@@ -320,7 +327,7 @@ class CallModel:
         for role, name in hints.names.items():
             for entry in self._people:
                 if entry.role is role:
-                    entry.name_once(name[:256])
+                    entry.name_once(name)
 
     def _apply_people(self, hints: VendorFacts, now: datetime) -> None:
         """Set roles of participants whose addresses the vendor names; add unknown redirectors, but nobody else."""
@@ -356,37 +363,39 @@ class CallModel:
 
     # Checkpoints
 
-    def to_state(self) -> dict[str, Any]:
+    def to_state(self) -> Personal[dict[str, Any]]:
         """Return everything as a dict fit for JSON."""
-        return {
-            "version": 1,
-            "session_id": self.session_id,
-            "damage": self.damage.value,
-            "direction": self.direction,
-            "correlations": [list(pair) for pair in self.correlations],
-            "started": store_time(self.client_started_at),
-            "ended": store_time(self.client_ended_at),
-            "people": self._people.to_state(),
-            "attendance": self._people.attendance(),
-            "ids": dict(self._ids),
-            **self._tracks.to_state(),
-            "identities": [list(pair) for pair in self._identities],
-            "extensions": base64.b64encode(self._extensions).decode(),
-            "based": self._based,
-            "swapped": self.swapped,
-        }
+        return Personal(
+            {
+                "version": 1,
+                "session_id": self.session_id,
+                "damage": self.damage.value,
+                "direction": self.direction,
+                "correlations": [[kind, value.reveal()] for kind, value in self.correlations],
+                "started": store_time(self.client_started_at),
+                "ended": store_time(self.client_ended_at),
+                "people": self._people.to_state(),
+                "attendance": self._people.attendance(),
+                "ids": dict(self._ids),
+                **self._tracks.to_state(),
+                "identities": [[uri.reveal(), name.reveal()] for uri, name in self._identities],
+                "extensions": base64.b64encode(self._extensions).decode(),
+                "based": self._based,
+                "swapped": self.swapped,
+            }
+        )
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> CallModel:
         """Take back what `to_state` gave."""
         model = cls(swapped=bool(state.get("swapped")))  # a version before this one did not know it
         model.session_id, model.damage = state["session_id"], Damage(state["damage"])
-        model.correlations = tuple((kind, value) for kind, value in state["correlations"])
+        model.correlations = tuple((kind, Personal(value)) for kind, value in state["correlations"])
         model.direction = state.get("direction")
         model.client_started_at, model.client_ended_at = map(restore_time, (state["started"], state["ended"]))
         model._people, model._ids = Participants.from_state(state["people"]), dict(state["ids"])
         model._people.restore_attendance(state.get("attendance", ()))  # missing in states of older versions
-        model._identities = tuple((uri, name) for uri, name in state["identities"])
+        model._identities = tuple((Personal(uri), Personal(name)) for uri, name in state["identities"])
         model._tracks, model._based = Tracks.from_state(state), bool(state.get("based", True))
         model._extensions = base64.b64decode(state["extensions"])
         return model

@@ -15,6 +15,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
+from personal import Personal
+
 SHORTEST = 6
 """Shortest name that can distinguish calls: BroadWorks counts `2034:2`; `1` and `0` distinguish nothing."""
 PLAINEST = 3
@@ -39,13 +41,15 @@ class CallName:
 
     kind: str
     """Kind of the name: session, session-id, ucid, cisco-guid, x-refci, broadworks, group and so on."""
-    value: str
+    value: Personal[str]
     """The name in canonical spelling, so that equal names are equal strings."""
     sure: Sureness
     """What it proves if another recording has it too."""
 
-    def __str__(self) -> str:
-        return f"{self.kind}:{self.value}"
+    @property
+    def key(self) -> Personal[str]:
+        """Return kind and value as one text."""
+        return Personal(f"{self.kind}:{self.value.reveal()}")
 
 
 _STATED = {"session": "session", "ucid": "ucid", "cisco-guid": "cisco-guid", "x-refci": "x-refci"} | dict.fromkeys(
@@ -67,10 +71,11 @@ _RANK = ("session", "ucid", "cisco-guid", "x-refci", "broadworks", "session-id")
 """The most certain first: the first name of a call is its group. Kinds not listed come last."""
 
 
-def call_names(correlations: Iterable[tuple[str, str]]) -> tuple[CallName, ...]:
+def call_names(correlations: Iterable[tuple[str, Personal[str]]]) -> tuple[CallName, ...]:
     """Return the names of a call from `CallModel.correlations`, the most certain first, without duplicates."""
-    pairs = list(correlations)
-    found = dict.fromkeys(name for kind, value in pairs for name in _names(kind, value, pairs) if _tells(name.value))
+    pairs = [(kind, value.reveal()) for kind, value in correlations]
+    written = (name for kind, value in pairs for name in _names(kind, value, pairs))
+    found = [CallName(kind, Personal(value), sure) for kind, value, sure in dict.fromkeys(written) if _tells(value)]
     ordered = sorted(found, key=lambda name: (name.sure is not Sureness.STATED, _rank(name.kind)))
     return tuple(ordered[:MAX_NAMES])
 
@@ -84,20 +89,20 @@ def call_group(names: Iterable[CallName]) -> CallName | None:
     return next(iter(names), None)
 
 
-def _names(kind: str, value: str, pairs: list[tuple[str, str]]) -> Iterator[CallName]:
+def _names(kind: str, value: str, pairs: list[tuple[str, str]]) -> Iterator[tuple[str, str, Sureness]]:
     if kind in ("session-id", "sip-session-id"):
         yield from _session_id(value)
     elif kind == "x-refci":
         # A reference is unique within one cluster of call managers.
         cluster = next((text for name, text in pairs if name == "x-nearendclusterid"), "")
-        yield CallName(kind, f"{value}@{cluster}".lower(), Sureness.STATED if cluster else Sureness.LIKELY)
+        yield (kind, f"{value}@{cluster}".lower(), Sureness.STATED if cluster else Sureness.LIKELY)
     elif kind in _STATED:
-        yield CallName(_STATED[kind], _plain(value), Sureness.STATED)
+        yield (_STATED[kind], _plain(value), Sureness.STATED)
     elif kind in _LIKELY:
-        yield CallName(_LIKELY[kind], _plain(value), Sureness.LIKELY)
+        yield (_LIKELY[kind], _plain(value), Sureness.LIKELY)
 
 
-def _session_id(value: str) -> Iterator[CallName]:
+def _session_id(value: str) -> Iterator[tuple[str, str, Sureness]]:
     """Parse a Session-ID (RFC 7989): both halves name the call, one only its end; some clients put a Call-ID there."""
     text = "".join(value.split()).lower()
     near, _, tail = text.partition(";")
@@ -105,11 +110,11 @@ def _session_id(value: str) -> Iterator[CallName]:
     halves = [half for half in (near, far) if _HALF.match(half) and _tells(half)]
     if len(halves) == 2:
         # The two ends of a call write the halves in opposite order.
-        yield CallName("session-id", "+".join(sorted(halves)), Sureness.STATED)
+        yield ("session-id", "+".join(sorted(halves)), Sureness.STATED)
     for half in halves:
-        yield CallName("session-id-half", half, Sureness.LIKELY)
+        yield ("session-id-half", half, Sureness.LIKELY)
     if near and not halves:
-        yield CallName("sip-call-id", near, Sureness.LIKELY)
+        yield ("sip-call-id", near, Sureness.LIKELY)
 
 
 def _plain(value: str) -> str:

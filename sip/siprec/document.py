@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
+from personal import Personal
 from sip.siprec.timestamps import parse_time
 from sip.siprec.xml_reader import Damage, Node, read
 from sip.siprec.xml_recovery import repair
@@ -75,9 +76,9 @@ class Session(NamedTuple):
 class Identity(NamedTuple):
     """One address of a participant with its name (RFC 7865 section 6.5)."""
 
-    uri: str
+    uri: Personal[str]
     """Address of record as sent; may be empty."""
-    name: str | None
+    name: Personal[str] | None
     """Name without surrounding quotes and blanks; None if empty."""
 
 
@@ -88,6 +89,10 @@ class Participant(NamedTuple):
     """As sent; its first address if the id is missing."""
     identities: tuple[Identity, ...] = ()
     """In document order."""
+
+    def __repr__(self) -> str:
+        # Some clients take a number for the id.
+        return f"Participant(identities={self.identities!r})"
 
 
 class Stream(NamedTuple):
@@ -117,6 +122,9 @@ class StreamLink(NamedTuple):
     ended: bool = False
     """Whether it has a disassociate-time: the participant no longer sends and receives them."""
 
+    def __repr__(self) -> str:
+        return f"StreamLink(send={self.send!r}, recv={self.recv!r}, inside={self.inside}, ended={self.ended})"
+
 
 class SessionLink(NamedTuple):
     """When a participant joined or left a session (RFC 7865 section 6.7)."""
@@ -130,6 +138,9 @@ class SessionLink(NamedTuple):
     left: Stamp | None = None
     """disassociate-time; if present, the participant has left."""
 
+    def __repr__(self) -> str:
+        return f"SessionLink(joined={self.joined!r}, left={self.left!r})"
+
 
 class Extension(NamedTuple):
     """One text or attribute of an extension element (RFC 7865 section 5)."""
@@ -140,8 +151,11 @@ class Extension(NamedTuple):
     """Id of that element; empty for the recording itself."""
     path: str
     """Local names from there on; the first with its namespace in braces, an attribute after @."""
-    value: str
+    value: Personal[str]
     """Text without surrounding blanks; never empty."""
+
+    def __repr__(self) -> str:
+        return f"Extension(kind={self.kind!r}, path={self.path!r}, value={self.value!r})"
 
 
 @dataclass(slots=True)
@@ -177,13 +191,14 @@ def parse(raw: bytes) -> Document:
     return _Reader(root).document(reading.damage)
 
 
-def clean_name(text: str) -> str | None:
+def clean_name(text: str) -> Personal[str] | None:
     """Return a name without surrounding quotes and blanks; None if nothing is left."""
     # Shorten first, since quotes are removed pair by pair.
     name = _BREAK.sub(" ", text[: MAX_NAME * 4]).strip()
     while len(name) > 1 and name[0] == name[-1] and name[0] in "\"'":
         name = name[1:-1].strip()
-    return name[:MAX_NAME].strip('"').strip() or None
+    name = name[:MAX_NAME].strip('"').strip()
+    return Personal(name) if name else None
 
 
 def _root(node: Node | None) -> Node | None:
@@ -300,10 +315,8 @@ class _Reader:
         identities = [self._identity(child, named) for child in node.children if self._is(child, "nameid")]
         found = self._sort(node, "participant", named, _PARTICIPANT)
         if not identities and ("aor" in found or "name" in found):
-            identities = [
-                Identity(_text(found.get("aor"), MAX_ID * 4), clean_name(_text(found.get("name"), MAX_NAME * 4)))
-            ]
-        participant = named or next((identity.uri for identity in identities if identity.uri), "")
+            identities = [self._named("", found)]
+        participant = named or next((identity.uri.reveal() for identity in identities if identity.uri), "")
         if not participant:
             return
         self._participants.append(Participant(participant, tuple(identities[:8])))
@@ -318,7 +331,12 @@ class _Reader:
     def _identity(self, node: Node, participant: str) -> Identity:
         uri = next((v for k, v in node.attributes.items() if k.lower() in ("aor", "uri")), "").strip()
         found = self._sort(node, "participant", participant, _NAME_ID)
-        return Identity(uri or _text(found.get("aor"), MAX_ID * 4), clean_name(_text(found.get("name"), MAX_NAME * 4)))
+        return self._named(uri, found)
+
+    def _named(self, uri: str, found: dict[str, Node]) -> Identity:
+        """Return an identity: its address from the attribute `uri` or the element, its name from the element."""
+        name = clean_name(_text(found.get("name"), MAX_NAME * 4))
+        return Identity(Personal(uri or _text(found.get("aor"), MAX_ID * 4)), name)
 
     def _stream(self, node: Node) -> None:
         stream = _id(node, "stream_id", "id")
@@ -373,9 +391,9 @@ class _Reader:
                 base = f"{path}/{base}"
             for name, value in node.attributes.items():
                 if value := value.strip():
-                    kept.append(Extension(kind, parent, f"{base}@{name}", value))
+                    kept.append(Extension(kind, parent, f"{base}@{name}", Personal(value)))
             if value := node.text.strip():
-                kept.append(Extension(kind, parent, base, value))
+                kept.append(Extension(kind, parent, base, Personal(value)))
         for child in node.children:
             self._extend(kind, parent, child, base, inner)
 

@@ -6,6 +6,7 @@ import json
 import zlib
 from collections.abc import Iterable
 
+from personal import Personal
 from sip.siprec.document import MAX_PATH, Extension
 
 MAX_PIECES = 64
@@ -16,31 +17,32 @@ WINDOW_BITS = 12
 """Window of the compression: 4 KiB, more than the data have."""
 
 
-def pieces(packed: bytes) -> list[tuple[str, str, str, str]]:
+def _pieces(packed: bytes) -> list[tuple[str, str, str, str]]:
     """Return kind, parent, path and value of each piece in order; compressed they take a quarter of the space."""
     return [tuple(piece) for piece in json.loads(zlib.decompress(packed))] if packed else []
 
 
-def shown(packed: bytes) -> tuple[tuple[str, str], ...]:
-    """Return path and value of each piece; the path begins with the kind and id of the element that contains it."""
+def shown(packed: bytes) -> tuple[tuple[Personal[str], Personal[str]], ...]:
+    """Return path and value of each piece; the path begins with kind and id of the containing element."""
     return tuple(
-        (f"{kind}[{parent}]/{path}" if parent else f"{kind}/{path}", value)
-        for kind, parent, path, value in pieces(packed)
+        (Personal(f"{kind}[{parent}]/{path}" if parent else f"{kind}/{path}"), Personal(value))
+        for kind, parent, path, value in _pieces(packed)
     )
 
 
 def with_more(packed: bytes, extensions: Iterable[Extension]) -> bytes:
     """Add pieces that are not there yet, up to the limits."""
-    kept: dict[tuple[str, str, str, str], None] = dict.fromkeys(pieces(packed))
+    kept: dict[tuple[str, str, str, str], None] = dict.fromkeys(_pieces(packed))
     before = len(kept)
     room = MAX_TEXT - sum(len(value) for *_, value in kept)
     for one in extensions:
         if len(one.parent) + len(one.path) > MAX_PATH:
             continue
-        room -= len(one.value)
+        value = one.value.reveal()
+        room -= len(value)
         if room < 0 or len(kept) >= MAX_PIECES:
             break
-        kept[one] = None
+        kept[(one.kind, one.parent, one.path, value)] = None
     if len(kept) == before:
         return packed
     # A small window: to clear the usual quarter of a megabyte takes ten times as long as compressing 2 kB.

@@ -7,8 +7,18 @@ from datetime import datetime
 from enum import IntEnum
 from typing import Any
 
+from personal import Personal
 from sip.siprec.document import Identity
-from sip.siprec.parties import Party, Person, Role, canonical, number_of, same_number, tail_of, user_of
+from sip.siprec.parties import (
+    Party,
+    Person,
+    Role,
+    address_hash,
+    is_placeholder,
+    number_of,
+    same_number,
+    tail_hash,
+)
 from sip.siprec.timestamps import restore_time, store_time
 
 MAX_PEOPLE = 256
@@ -62,10 +72,10 @@ class ParticipantEntry:
         "weight",
     )
 
-    def __init__(self, uri: str, name: str | None, source: Source, now: datetime) -> None:
+    def __init__(self, uri: Personal[str], name: Personal[str] | None, source: Source, now: datetime) -> None:
         self.uri = uri
-        self.key = canonical(uri)
-        self.tail = tail_of(uri)
+        self.key = address_hash(uri)
+        self.tail = tail_hash(uri)
         self.name = name
         self.source = source
         self.role = Role.PARTICIPANT
@@ -76,7 +86,7 @@ class ParticipantEntry:
         self.inferred = False
         self.client_joined: datetime | None = None
         self.client_left: datetime | None = None
-        self.also: tuple[str, ...] = ()
+        self.also: tuple[Personal[str], ...] = ()
         self.lines: tuple[int, ...] = ()
         self.replaced = False
         """Whether this is a placeholder that a real person has replaced."""
@@ -90,11 +100,11 @@ class ParticipantEntry:
         if weight > self.weight:
             self.role, self.weight = role, weight
 
-    def become(self, uri: str) -> None:
+    def become(self, uri: Personal[str]) -> None:
         """Note that this is the participant with this address; a placeholder loses its name."""
         if self.is_placeholder():
             self.name = None
-        self.uri, self.key, self.tail, self.source = uri, canonical(uri), tail_of(uri), Source.METADATA
+        self.uri, self.key, self.tail, self.source = uri, address_hash(uri), tail_hash(uri), Source.METADATA
         self.come()
 
     def update(self, identity: Identity | None) -> None:
@@ -105,7 +115,7 @@ class ParticipantEntry:
             self.come()
         self.replaced = False
 
-    def name_once(self, name: str | None) -> None:
+    def name_once(self, name: Personal[str] | None) -> None:
         """Set the name if there is none yet."""
         self.name = self.name or name
 
@@ -149,22 +159,21 @@ class ParticipantEntry:
         self.quit = tuple(session for session in quit_ if session not in there)
         return bool(joined or self.sessions)
 
-    def know(self, uri: str) -> None:
+    def know(self, uri: Personal[str]) -> None:
         """Add a further address of the same person."""
-        if not uri or uri == self.uri or uri in self.also or canonical(uri) == self.key:
+        if not uri or uri == self.uri or uri in self.also or address_hash(uri) == self.key:
             return
         own = number_of(self.uri)
         if own is None or own != number_of(uri):
             self.also = (*self.also, uri)[:MAX_ALSO]
 
-    def has_number(self, uri: str) -> bool:
+    def has_number(self, uri: Personal[str]) -> bool:
         """Return whether an address is its number in another form, or at another host."""
-        return same_number(number_of(self.uri) or "", number_of(uri) or "")
+        return same_number(self.uri, uri)
 
     def is_placeholder(self) -> bool:
-        """Return whether the client did not know this person yet: no user part, or Avaya's ASBCE."""
-        user = user_of(self.uri)
-        return not user or user == "ASBCE"
+        """Return whether the client did not know this person yet."""
+        return is_placeholder(self.uri)
 
     def party(self) -> Party:
         """Return the entry as it is shown outside."""
@@ -226,22 +235,21 @@ class Participants:
         self._entries.append(entry)
         return len(self._entries) - 1
 
-    def find(self, uri: str, *, upto: Source = Source.REDIRECTION, exact: bool = False) -> int | None:
+    def find(self, uri: Personal[str], *, upto: Source = Source.REDIRECTION, exact: bool = False) -> int | None:
         """Return the one entry with that address, otherwise the one with that number."""
         entries = self._entries
-        key = canonical(uri) if entries else ""
+        key = address_hash(uri) if entries else 0
         if not key:
             return None
         for i, entry in enumerate(entries):
             if entry.key == key and entry.source <= upto:
                 return i
-        number = None if exact else number_of(uri)
-        if number is None:
+        if exact or number_of(uri) is None:
             return None
         # Hundreds of people may be compared with hundreds; comparing the last digits excludes most of them.
-        tail = tail_of(uri)
+        tail = tail_hash(uri)
         near = [i for i, e in enumerate(entries) if e.tail == tail and e.source <= upto]
-        same = [i for i in near if same_number(number, number_of(entries[i].uri) or "")]
+        same = [i for i in near if same_number(uri, entries[i].uri)]
         return same[0] if len(same) == 1 else None
 
     def of_role(self, role: Role) -> list[ParticipantEntry]:
@@ -304,11 +312,11 @@ class Participants:
                 self.add(entry)
 
     def to_state(self) -> list[list[Any]]:
-        """Return all entries as lists fit for JSON."""
+        """Return all entries as lists fit for JSON, names and addresses in the clear: for a state that is sealed."""
         return [
             [
-                e.uri,
-                e.name,
+                e.uri.reveal(),
+                None if e.name is None else e.name.reveal(),
                 int(e.source),
                 e.role.value,
                 e.weight,
@@ -317,7 +325,7 @@ class Participants:
                 e.inferred,
                 store_time(e.client_joined),
                 store_time(e.client_left),
-                list(e.also),
+                [uri.reveal() for uri in e.also],
                 list(e.lines),
                 e.replaced,
             ]
@@ -333,14 +341,15 @@ class Participants:
         """Restore what `to_state` returned."""
         people = cls()
         for uri, name, source, role, weight, joined, left, inferred, came, went, also, lines, replaced in state:
-            entry = ParticipantEntry(uri, name, Source(source), datetime.fromisoformat(joined))
+            known = None if name is None else Personal(name)
+            entry = ParticipantEntry(Personal(uri), known, Source(source), datetime.fromisoformat(joined))
             entry.role, entry.weight, entry.inferred, entry.replaced = Role(role), weight, inferred, replaced
             entry.left, entry.client_joined, entry.client_left = (
                 restore_time(left),
                 restore_time(came),
                 restore_time(went),
             )
-            entry.also, entry.lines = tuple(also), tuple(lines)
+            entry.also, entry.lines = tuple(map(Personal, also)), tuple(lines)
             people._entries.append(entry)
         return people
 

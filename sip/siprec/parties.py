@@ -24,6 +24,7 @@ from itertools import pairwise
 from typing import NamedTuple
 from urllib.parse import unquote
 
+from personal import Personal
 from sip.errors import SipError
 from sip.message.header_values import NameAddr
 from sip.message.message import Request
@@ -78,11 +79,11 @@ class Party(NamedTuple):
 
     role: Role
     """What the message says; participant if it says nothing."""
-    name: str | None
+    name: Personal[str] | None
     """Name without quotes; None if there is none."""
-    number: str | None
+    number: Personal[str] | None
     """User part of the address if it is a telephone number."""
-    uri: str | None
+    uri: Personal[str] | None
     """Address of record as sent; None if there is none."""
     joined_at: datetime
     """When we first heard of this party, on our clock."""
@@ -94,16 +95,16 @@ class Party(NamedTuple):
     """When it left, on the client's clock."""
     left_inferred: bool = False
     """Whether leaving was inferred: it was missing in a later snapshot, or the call ended."""
-    also: tuple[str, ...] = ()
+    also: tuple[Personal[str], ...] = ()
     """Further addresses and numbers of the same party."""
 
 
 class Person(NamedTuple):
     """An address with what a message says about it."""
 
-    uri: str
+    uri: Personal[str]
     """Address as sent."""
-    name: str | None
+    name: Personal[str] | None
     """Display name; None if there is none."""
     role: Role
     """Part in the call."""
@@ -122,12 +123,50 @@ class HeaderFacts(NamedTuple):
     """Addresses that may supply a known participant's name."""
     redirections: tuple[Person, ...] = ()
     """Who redirected the call, and to whom."""
-    correlations: tuple[tuple[str, str], ...] = ()
+    correlations: tuple[tuple[str, Personal[str]], ...] = ()
     """Names of the call in other systems: kind and value."""
 
 
-def user_of(uri: str) -> str:
+def user_of(uri: Personal[str]) -> Personal[str]:
     """Return the user part of an address: no scheme, host, parameters or password; escapes decoded."""
+    return Personal(_user(uri.reveal()))
+
+
+def number_of(uri: Personal[str]) -> Personal[str] | None:
+    """Return the telephone number of an address: its user part if that is digits with an optional plus, else None."""
+    number = _number(uri.reveal())
+    return None if number is None else Personal(number)
+
+
+def is_placeholder(uri: Personal[str]) -> bool:
+    """Return whether an address names nobody yet: no user part, or Avaya's ASBCE."""
+    return _user(uri.reveal()) in ("", "ASBCE")
+
+
+def same_address(one: Personal[str], other: Personal[str]) -> bool:
+    """Return whether two addresses of record are equal: by user and host, not by scheme, port or parameters."""
+    return _canonical(one.reveal()) == _canonical(other.reveal())
+
+
+def address_hash(uri: Personal[str]) -> int:
+    """Return a number for comparing addresses of record, which equal ones share; 0 for an empty one."""
+    return hash(_canonical(uri.reveal()))
+
+
+def tail_hash(uri: Personal[str]) -> int:
+    """Return a number for the last digits of an address's number, which equal numbers share; 0 if it has none."""
+    return hash((_number(uri.reveal()) or "").lstrip("+").lstrip("0")[-MIN_SUFFIX:])
+
+
+def same_number(one: Personal[str], other: Personal[str]) -> bool:
+    """Return whether two addresses have the same number, even if one lacks the country or area code."""
+    a, b = ((_number(uri.reveal()) or "").lstrip("+").lstrip("0") for uri in (one, other))
+    if a == b:
+        return bool(a)
+    return min(len(a), len(b)) >= MIN_SUFFIX and (a.endswith(b) or b.endswith(a))
+
+
+def _user(uri: str) -> str:
     text = uri.strip().strip("<>")
     scheme, colon, rest = text.partition(":")
     if not colon or scheme.lower() not in _SCHEMES:
@@ -139,12 +178,11 @@ def user_of(uri: str) -> str:
     return unquote(user).strip() if "%" in user else user.strip()
 
 
-def number_of(uri: str) -> str | None:
-    """Return the telephone number of an address: its user part if that is digits with an optional plus, else None."""
-    return _number(uri, user_of(uri))
+def _number(uri: str) -> str | None:
+    return _number_in(uri, _user(uri))
 
 
-def _number(uri: str, user: str) -> str | None:
+def _number_in(uri: str, user: str) -> str | None:
     if uri.lstrip("< ")[:4].lower() == "tel:":
         # In a tel URI these characters are not part of the number (RFC 3966 section 5.1.1).
         user = _SEPARATORS.sub("", user)
@@ -155,30 +193,16 @@ def _is_digits(user: str) -> bool:
     return user.removeprefix("+").isdecimal() and user.isascii()
 
 
-def canonical(uri: str) -> str:
-    """Return the form for comparing addresses of record: user and host, no scheme, port or parameters."""
+def _canonical(uri: str) -> str:
     text = uri.strip().strip("<>")
     _, at, place = text.rpartition("@")
-    user = user_of(text)
-    user = _number(text, user) or user
+    user = _user(text)
+    user = _number_in(text, user) or user
     if not at:
         return user if _is_digits(user) else user.lower()
     place = place.partition(";")[0].partition("?")[0].lower()
     host = place[: place.find("]") + 1] if place.startswith("[") else place.partition(":")[0]
     return f"{user}@{host}"
-
-
-def tail_of(uri: str) -> str:
-    """Return the last digits of an address's number, which equal numbers share; empty if it has none."""
-    return (number_of(uri) or "").lstrip("+").lstrip("0")[-MIN_SUFFIX:]
-
-
-def same_number(one: str, other: str) -> bool:
-    """Return whether two numbers are the same, even if one lacks the country or area code."""
-    a, b = one.lstrip("+").lstrip("0"), other.lstrip("+").lstrip("0")
-    if a == b:
-        return bool(a)
-    return min(len(a), len(b)) >= MIN_SUFFIX and (a.endswith(b) or b.endswith(a))
 
 
 def person(text: str, role: Role) -> Person | None:
@@ -191,15 +215,16 @@ def person(text: str, role: Role) -> Person | None:
 
 def _of_address(address: NameAddr, role: Role) -> Person | None:
     uri = address.uri.strip()[:MAX_ADDRESS]
-    return Person(uri, clean_name(address.display), role) if user_of(uri) else None
+    return Person(Personal(uri), clean_name(address.display), role) if _user(uri) else None
 
 
-def written_person(text: str, role: Role) -> Person | None:
+def written_person(value: Personal[str], role: Role) -> Person | None:
     """Parse an address as vendors write it in XML: a name-addr, or a bare address with its own parameters."""
+    text = value.reveal()
     if "<" in text:
         return person(text, role)
     uri = text.strip()[:MAX_ADDRESS]
-    return Person(uri, None, role) if user_of(uri) else None
+    return Person(Personal(uri), None, role) if _user(uri) else None
 
 
 def plain(identity: Identity) -> Identity:
@@ -207,8 +232,12 @@ def plain(identity: Identity) -> Identity:
 
     A value that is already an address stays unchanged, whatever follows it.
     """
-    found = person(identity.uri, Role.PARTICIPANT) if "<" in identity.uri else None
-    if found is None or "<" in found.uri or (_schemed(identity.uri) and not _schemed(found.uri)):
+    written = identity.uri.reveal()
+    found = person(written, Role.PARTICIPANT) if "<" in written else None
+    if found is None:
+        return identity
+    uri = found.uri.reveal()
+    if "<" in uri or (_schemed(written) and not _schemed(uri)):
         return identity
     return Identity(found.uri, identity.name or found.name)
 
@@ -248,7 +277,7 @@ def _cisco(request: Request) -> Iterator[Person]:
     for address, found in _addresses(request, "X-Cisco-Recording-Participant", Role.PARTICIPANT):
         words = (address.param("media-index") or "").replace(",", " ").split()[:MAX_FACTS]
         lines = tuple(int(word) for word in words if word.isascii() and word.isdigit() and len(word) < 5)
-        yield Person(found.uri, found.name, found.role, lines)
+        yield found._replace(lines=lines)
 
 
 def _bridge(request: Request) -> Iterator[Person]:
@@ -261,9 +290,9 @@ def _bridge(request: Request) -> Iterator[Person]:
     values = _uri_params(address.uri)
     far = "x-farend" in values
     near_uri, found = address.uri.partition(";")[0], person(str(address), Role.PARTICIPANT)
-    yield Person(near_uri, found.name if found else None, Role.PARTICIPANT, () if far else (0,))
+    yield Person(Personal(near_uri), found.name if found else None, Role.PARTICIPANT, () if far else (0,))
     if values.get("x-farendaddr"):
-        yield Person(values["x-farendaddr"][:MAX_ADDRESS], None, Role.PARTICIPANT, (0,) if far else ())
+        yield Person(Personal(values["x-farendaddr"][:MAX_ADDRESS]), None, Role.PARTICIPANT, (0,) if far else ())
 
 
 def _uri_params(uri: str) -> dict[str, str]:
@@ -288,7 +317,7 @@ def _identities(request: Request, there: set[str]) -> list[Person]:
             called = (address.param("party") or "").lower() == "called"
             found.append(Person(who.uri, who.name, Role.CALLEE if called else Role.CALLER))
     sender = person(request.headers.get("From") or "", Role.CALLER)
-    return [who for who in (*found, sender) if who is not None and user_of(who.uri).lower() not in _MACHINES]
+    return [who for who in (*found, sender) if who is not None and not _is_machine(who)]
 
 
 def _fallback(request: Request, named: list[Person]) -> Iterator[Person]:
@@ -301,55 +330,60 @@ def _fallback(request: Request, named: list[Person]) -> Iterator[Person]:
     if caller is not None:
         yield caller
     called = [who for who in named if who.role is Role.CALLEE]
-    if target is not None and canonical(target.uri) != canonical(request.uri):
+    if target is not None and not same_address(target.uri, Personal(request.uri)):
         called.append(target)
     callee = next((who for who in called if _looks_human(who)), None)
-    if callee is not None and (caller is None or canonical(callee.uri) != canonical(caller.uri)):
+    if callee is not None and (caller is None or not same_address(callee.uri, caller.uri)):
         yield callee
 
 
+def _is_machine(who: Person) -> bool:
+    return _user(who.uri.reveal()).lower() in _MACHINES
+
+
 def _looks_human(who: Person) -> bool:
-    user = user_of(who.uri).lower()
-    if user in _MACHINES:
+    if _is_machine(who):
         return False
-    number, (scheme, colon, _) = number_of(who.uri), who.uri.partition(":")
-    if number is None and "@" not in who.uri and colon and scheme.lower() in _SCHEMES:
+    uri = who.uri.reveal()
+    number, (scheme, colon, _) = _number(uri), uri.partition(":")
+    if number is None and "@" not in uri and colon and scheme.lower() in _SCHEMES:
         return False
-    return who.name is not None or (number is not None and len(user) > 2)
+    return who.name is not None or (number is not None and len(_user(uri)) > 2)
 
 
 def _redirections(request: Request) -> Iterator[Person]:
     for _, found in _addresses(request, "Diversion", Role.REDIRECTED_BY):
         yield found
     history = [entry for _, entry in _addresses(request, "History-Info", Role.REDIRECTED_BY)]
-    ours = {canonical(request.uri), canonical(request.headers.get("To") or "")}
+    ours = {_canonical(request.uri), _canonical(request.headers.get("To") or "")}
     for entry, following in pairwise(history):
+        uri, target = entry.uri.reveal(), following.uri.reveal()
         # An entry was redirected if it has a reason, or if the next entry says what caused it.
-        if "?reason=" in entry.uri.lower() or ";cause=" in following.uri.lower():
-            yield Person(entry.uri.partition("?")[0], entry.name, Role.REDIRECTED_BY)
-            if following is history[-1] and canonical(following.uri) not in ours:
-                yield Person(following.uri.partition("?")[0], following.name, Role.REDIRECTED_TO)
+        if "?reason=" in uri.lower() or ";cause=" in target.lower():
+            yield Person(Personal(uri.partition("?")[0]), entry.name, Role.REDIRECTED_BY)
+            if following is history[-1] and _canonical(target) not in ours:
+                yield Person(Personal(target.partition("?")[0]), following.name, Role.REDIRECTED_TO)
 
 
-def _correlations(request: Request, there: set[str]) -> Iterator[tuple[str, str]]:
+def _correlations(request: Request, there: set[str]) -> Iterator[tuple[str, Personal[str]]]:
     for header, kind in () if there.isdisjoint(_IDS) else _IDS.items():
         value = "".join((request.headers.get(header) or "").split())
         if value:
-            yield kind, value[:MAX_ADDRESS]
+            yield kind, Personal(value[:MAX_ADDRESS])
     for raw in request.headers.all("User-to-User")[:MAX_FACTS]:
-        yield from ucid(raw)
+        yield from ucid(Personal(raw))
     sender = request.headers.get("From") or ""
     values = _uri_params(sender) if "x-" in sender.lower() else {}
     for name in _REFERENCES:
         if values.get(name):
-            yield name, values[name].partition(">")[0][:MAX_ADDRESS]
+            yield name, Personal(values[name].partition(">")[0][:MAX_ADDRESS])
 
 
-def ucid(text: str) -> Iterator[tuple[str, str]]:
+def ucid(text: Personal[str]) -> Iterator[tuple[str, Personal[str]]]:
     """Return Avaya's call id from a User-to-User value or a vendor's copy of one, as 16 hexadecimal digits."""
-    value = text.partition(";")[0].strip()[:MAX_ADDRESS]
+    value = text.reveal().partition(";")[0].strip()[:MAX_ADDRESS]
     found = _UCID.match(value)
     if found:
-        yield "ucid", found[1].upper()
+        yield "ucid", Personal(found[1].upper())
     elif value:
-        yield "ucid" if len(value) == 16 else "user-to-user", value
+        yield "ucid" if len(value) == 16 else "user-to-user", Personal(value)

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Literal
 
-from sip.siprec.document import MAX_PATH, Document, Extension
+from personal import Personal
+from sip.siprec.document import MAX_NAME, MAX_PATH, Document, Extension
 from sip.siprec.parties import Person, Role, ucid, written_person
 
 MAX_PATHS = 1024
@@ -81,21 +82,21 @@ _DIRECTIONS: Mapping[str, Direction] = {"inbound": "inbound", "outbound": "outbo
 class VendorFacts:
     """What the extensions of one document say."""
 
-    roles: dict[str, Role] = field(default_factory=dict)
+    roles: dict[str, Role] = field(default_factory=dict, repr=False)
     """Participant id to its role."""
     people: list[Person] = field(default_factory=list)
     """Addresses with a role, to be matched with participants."""
-    recorded: list[str] = field(default_factory=list)
+    recorded: list[Personal[str]] = field(default_factory=list)
     """Addresses of the recorded user."""
     side: Role | None = None
     """The role of that user."""
-    names: dict[Role, str] = field(default_factory=dict)
+    names: dict[Role, Personal[str]] = field(default_factory=dict)
     """Names by role."""
     tracks: dict[str, Role] = field(default_factory=dict)
     """Stream label to the role of who is heard in it."""
-    aliases: list[tuple[str, Person]] = field(default_factory=list)
+    aliases: list[tuple[str, Person]] = field(default_factory=list, repr=False)
     """Participant id and what else is known: a name, a further address."""
-    correlations: list[tuple[str, str]] = field(default_factory=list)
+    correlations: list[tuple[str, Personal[str]]] = field(default_factory=list)
     """Names of the call in other systems."""
     way: Direction | None = None
     """Where the vendor says it in this word."""
@@ -121,7 +122,7 @@ def read_extensions(document: Document) -> VendorFacts:
         if not steps:
             continue
         if steps[-1].startswith(("header@label", "parameter@name")):
-            label = extension.value.lower()
+            label = extension.value.reveal().lower()
         elif steps[-1] == "parameter@value":
             _parameter(hints, label, extension.value)
         elif "header" in steps[:-1]:
@@ -158,13 +159,13 @@ def _word(hints: VendorFacts, extension: Extension, steps: tuple[str, ...]) -> N
         hints.side = hints.side or (_SIDES.get(step) if "user" not in steps else None)
     if attribute:
         if attribute == "participant_id" and last in _ROLES:
-            hints.roles.setdefault(extension.value, _ROLES[last])
+            hints.roles.setdefault(extension.value.reveal(), _ROLES[last])
         return
     if last == "direction":
         if extension.path.lower().endswith(_WAY):
-            hints.way = _DIRECTIONS.get(extension.value.strip().lower(), hints.way)
+            hints.way = _DIRECTIONS.get(extension.value.reveal().strip().lower(), hints.way)
     elif last == "calltype" and "user" not in [step.partition("@")[0] for step in steps[:-1]]:
-        hints.side = _SIDES.get(extension.value.lower(), hints.side)
+        hints.side = _SIDES.get(extension.value.reveal().lower(), hints.side)
     elif last in _RECORDED:
         hints.recorded.append(extension.value)
     elif last in _IDS:
@@ -173,7 +174,7 @@ def _word(hints: VendorFacts, extension: Extension, steps: tuple[str, ...]) -> N
         _role(hints, extension, _ROLES[last])
 
 
-def _id(kind: str, value: str) -> Iterator[tuple[str, str]]:
+def _id(kind: str, value: Personal[str]) -> Iterator[tuple[str, Personal[str]]]:
     if kind == "ucid":
         yield from (("ucid", found) for _, found in ucid(value))
     else:
@@ -181,7 +182,7 @@ def _id(kind: str, value: str) -> Iterator[tuple[str, str]]:
 
 
 def _role(hints: VendorFacts, extension: Extension, role: Role) -> None:
-    said = extension.value.lower()
+    said = extension.value.reveal().lower()
     if said in ("true", "false") and extension.kind == "participant":
         # Oracle marks each of the two parties: callingParty true, callingParty false.
         hints.roles.setdefault(extension.parent, role if said == "true" else Role.CALLEE)
@@ -205,13 +206,13 @@ def _header(hints: VendorFacts, extension: Extension, label: str) -> None:
         hints.correlations.extend(_id("ucid", extension.value))
 
 
-def _parameter(hints: VendorFacts, label: str, value: str) -> None:
+def _parameter(hints: VendorFacts, label: str, value: Personal[str]) -> None:
     """Read a parameter of Twilio, chosen by whoever set up the call: only names seen in use have a meaning."""
     if label in _NAMES:
-        hints.names.setdefault(_NAMES[label], value)
-    elif label in ("role", "direction") and value.lower() in ("inbound", "outbound"):
+        hints.names.setdefault(_NAMES[label], Personal(value.reveal()[:MAX_NAME]))
+    elif label in ("role", "direction") and (way := value.reveal().lower()) in ("inbound", "outbound"):
         # The inbound track holds the far side of a call that this parameter calls inbound or outbound.
-        far, near = (Role.CALLER, Role.CALLEE) if value.lower() == "inbound" else (Role.CALLEE, Role.CALLER)
+        far, near = (Role.CALLER, Role.CALLEE) if way == "inbound" else (Role.CALLEE, Role.CALLER)
         hints.tracks = {"inbound": far, "outbound": near}
     elif label in _ROLES:
         found = written_person(value, _ROLES[label])

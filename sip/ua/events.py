@@ -7,7 +7,7 @@ ignored.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NewType
 
@@ -35,8 +35,8 @@ class Invited:
     token: Token  # to accept or refuse it
     flow: Flow  # where it came from
     request: Request  # the whole INVITE
-    offer: bytes | None  # the SDP, None if the peer waits for ours
-    metadata: bytes | None  # the rs-metadata as sent
+    offer: bytes | None = field(repr=False)  # the SDP, None if the peer waits for ours
+    metadata: bytes | None = field(repr=False)  # the rs-metadata as sent
     marks: str = "both"  # which signs of a recording session it carries (sip.message.siprec_marks.marks)
     replaces: Replaces | None = None  # the dialog that it replaces; `Endpoint.replaced` returns its session
 
@@ -49,8 +49,8 @@ class Reoffered:
     token: Token  # to accept or refuse it
     flow: Flow  # where it came from
     request: Request  # the whole request
-    offer: bytes | None  # the SDP
-    metadata: bytes | None  # the rs-metadata as sent
+    offer: bytes | None = field(repr=False)  # the SDP
+    metadata: bytes | None = field(repr=False)  # the rs-metadata as sent
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ class Informed:
     session: SessionKey  # the session
     flow: Flow  # where it came from
     request: Request  # the whole request
-    metadata: bytes | None  # the rs-metadata as sent
+    metadata: bytes | None = field(repr=False)  # the rs-metadata as sent
     method: str  # UPDATE, INFO, INVITE (without an offer) or BYE (crossing ours)
 
 
@@ -77,7 +77,7 @@ class Acknowledged:
     """The peer has received our 200."""
 
     session: SessionKey  # the session
-    answer: bytes | None  # the SDP answer in the ACK, if the offer was ours
+    answer: bytes | None = field(repr=False)  # the SDP answer in the ACK, if the offer was ours
     news: bool = True  # whether this changes what a restored session would need to know
 
 
@@ -88,7 +88,7 @@ class HungUp:
     session: SessionKey  # the session
     token: Token  # to confirm
     request: Request  # the whole BYE
-    metadata: bytes | None  # the rs-metadata as sent
+    metadata: bytes | None = field(repr=False)  # the rs-metadata as sent
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,9 +119,9 @@ class Reanswered:
 
     session: SessionKey  # the session
     status: int  # the final status; 408 if there was none
-    sdp: bytes | None  # the SDP answer
-    metadata: bytes | None  # the rs-metadata as sent
-    asked: bytes = b""  # our offer
+    sdp: bytes | None = field(repr=False)  # the SDP answer
+    metadata: bytes | None = field(repr=False)  # the rs-metadata as sent
+    asked: bytes = field(default=b"", repr=False)  # our offer
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +185,7 @@ class Send:
     """Bytes for the network."""
 
     flow: Flow  # where to; a stream flow with connection 0 requests a new connection to its remote address
-    data: bytes  # one message
+    data: bytes = field(repr=False)  # one message
 
 
 @dataclass(frozen=True, slots=True)

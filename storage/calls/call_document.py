@@ -2,10 +2,18 @@
 
 All times are RFC 3339 in UTC. Documents of older versions may lack members, and later versions may add some, so every
 member of the sealed part is optional.
+
+In memory, what identifies people is wrapped: `CallDocument` has `Personal[str]` where `PlainDocument` has `str`. A
+document is revealed to be sealed or answered, and wrapped again when it is opened; nothing else is between the two.
 """
 
-from collections.abc import Sequence
-from typing import Literal, TypedDict, TypeVar, get_args
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, Literal, TypedDict, TypeVar, get_args, overload
+
+from personal import Personal
+
+Text = TypeVar("Text")
+"""What identifies people: Personal[str] in memory, str in what is sealed or answered."""
 
 Column = Literal["id", "state", "started_at", "ended_at", "duration_ms", "size_bytes"]
 """A member that stands in a column of the index."""
@@ -26,18 +34,18 @@ Parties = int | list[int] | None
 """Who speaks in a stream: the index of a party, several if they are mixed, None if unknown."""
 
 
-class Party(TypedDict, total=False):
+class PartyOf(TypedDict, Generic[Text], total=False):
     """Somebody who took part."""
 
     role: Role
     """`participant` unless the metadata say more."""
-    name: str | None
+    name: Text | None
     """As it was sent."""
-    number: str | None
+    number: Text | None
     """User part of the URI, if it is a number."""
-    uri: str | None
+    uri: Text | None
     """Address of record as it was sent."""
-    also: list[str]
+    also: list[Text]
     """Other addresses of the same party."""
     user_id: str | None
     """Id of the directory user, if only one fits."""
@@ -121,21 +129,21 @@ class Stream(TypedDict, total=False):
     """When the last packet arrived."""
 
 
-class CallName(TypedDict):
+class CallNameOf(TypedDict, Generic[Text]):
     """A name that recordings of the same call share."""
 
-    key: str
+    key: Text
     """The name."""
     sure: Sure
     """How certain it is."""
 
 
-class CallDetails(TypedDict, total=False):
+class CallDetailsOf(TypedDict, Generic[Text], total=False):
     """The part that is sealed in the index."""
 
-    session_id: str | None
+    session_id: Text | None
     """Id of the session as the client sent it."""
-    sip_call_id: str | None
+    sip_call_id: Text | None
     """Call-ID of the recording dialog."""
     client: str | None
     """User-Agent of the client."""
@@ -149,23 +157,23 @@ class CallDetails(TypedDict, total=False):
     """Why the recording ended."""
     paused: bool
     """Whether recording is paused now."""
-    parties: list[Party]
+    parties: list[PartyOf[Text]]
     """Everybody who took part at any time, in order of appearance."""
     streams: list[Stream]
     """One for each media line that was not refused, in their order."""
-    groups: list[object]
+    groups: list[Text]
     """Communication session groups (RFC 7865 section 6.2)."""
-    correlations: list[list[str]]
-    """Ids that relate the recording to others, as they were sent."""
-    call_group: CallName | None
+    correlations: list[list[str | Text]]
+    """Ids that relate the recording to others, each with its kind before it, as they were sent."""
+    call_group: CallNameOf[Text] | None
     """The name that all recordings of the call share."""
-    related: list[CallName]
+    related: list[CallNameOf[Text]]
     """Every name that other recordings of the call may share."""
     notes: list[dict[str, object]]
     """Problems that the recording had."""
 
 
-class CallDocument(CallDetails, total=False):
+class CallDocumentOf(CallDetailsOf[Text], Generic[Text], total=False):
     """A whole document."""
 
     id: str
@@ -186,7 +194,21 @@ class CallDocument(CallDetails, total=False):
     """When retention ends; None if never, or not known yet."""
 
 
+Party = PartyOf[Personal[str]]
+CallName = CallNameOf[Personal[str]]
+CallDetails = CallDetailsOf[Personal[str]]
+CallDocument = CallDocumentOf[Personal[str]]
+
+PlainParty = PartyOf[str]
+PlainDetails = CallDetailsOf[str]
+PlainDocument = CallDocumentOf[str]
+
 D = TypeVar("D", CallDetails, CallDocument)
+
+_NAMES = ("session_id", "sip_call_id")
+"""Members that the client chooses: they may hold a number or a name."""
+_PARTY = ("name", "number", "uri", "email", "upn")
+"""Members of a party that identify somebody; the last two are of older versions."""
 
 
 def sealed_part(document: CallDocument) -> CallDetails:
@@ -202,3 +224,63 @@ def with_parties(details: D, parties: Sequence[Party]) -> D:
     changed = details.copy()
     changed["parties"] = list(parties)
     return changed
+
+
+@overload
+def revealed(document: CallDocument) -> PlainDocument: ...
+@overload
+def revealed(document: CallDetails) -> PlainDetails: ...
+def revealed(document: Any) -> Any:
+    """Return a document, or its sealed part, in the clear: to be sealed, or answered to somebody who may see it."""
+    return _changed(document, _reveal)
+
+
+@overload
+def wrapped(document: PlainDocument) -> CallDocument: ...
+@overload
+def wrapped(document: PlainDetails) -> CallDetails: ...
+def wrapped(document: Any) -> Any:
+    """Return a document that was opened, or its sealed part, with what identifies people wrapped."""
+    return _changed(document, _wrap)
+
+
+def revealed_parties(details: CallDetails) -> list[PlainParty]:
+    """Return the parties of a call in the clear, for an answer to somebody who may see them."""
+    return [_changed_party(party, _reveal) for party in details.get("parties") or ()]
+
+
+def _reveal(value: Any) -> Any:
+    return value.reveal() if isinstance(value, Personal) else value
+
+
+def _wrap(value: Any) -> Any:
+    return Personal(value) if isinstance(value, str) else value
+
+
+def _changed(document: dict[str, Any], change: Callable[[Any], Any]) -> dict[str, Any]:
+    """Return a copy in which everything that identifies people was changed; a damaged member stays as it is."""
+    found = document.copy()
+    for name in _NAMES:
+        if name in found:
+            found[name] = change(found[name])
+    if parties := found.get("parties"):
+        found["parties"] = [_changed_party(party, change) for party in parties]
+    if groups := found.get("groups"):
+        found["groups"] = [change(value) for value in groups]
+    if pairs := found.get("correlations"):
+        found["correlations"] = [[kind, change(value)] for kind, value in pairs]
+    if group := found.get("call_group"):
+        found["call_group"] = {**group, "key": change(group["key"])}
+    if related := found.get("related"):
+        found["related"] = [{**name, "key": change(name["key"])} for name in related]
+    return found
+
+
+def _changed_party(party: Any, change: Callable[[Any], Any]) -> Any:
+    found = party.copy()
+    for name in _PARTY:
+        if name in found:
+            found[name] = change(found[name])
+    if also := found.get("also"):
+        found["also"] = [change(value) for value in also]
+    return found

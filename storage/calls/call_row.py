@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, cast
 
-from storage.calls.call_document import CallDetails, CallDocument
+from personal import Personal
+from storage.calls.call_document import CallDetails, CallDocument, PlainDetails, revealed, wrapped
 from storage.cursors import BadCursor, by_time, read_by_time
 from storage.errors import StorageError
 from storage.json_bytes import utf8_json
@@ -112,9 +113,9 @@ class Amended:
     """New details and forms (storage.calls.call_index.Calls.seal), None if nothing changes."""
     erase_after: int | None = None
     """When retention ends, in microseconds since 1970-01-01 UTC; only used with `sealed`."""
-    gained: frozenset[str] = frozenset()
+    gained: frozenset[str] = field(default=frozenset(), repr=False)
     """Search forms to add."""
-    lost: frozenset[str] = frozenset()
+    lost: frozenset[str] = field(default=frozenset(), repr=False)
     """Search forms to remove."""
 
 
@@ -122,7 +123,7 @@ class Amended:
 class Query:
     """What to look for; a member that is not given matches every call."""
 
-    party: str | None = field(default=None, repr=False)
+    party: Personal[str] | None = None
     """A number, URI, name, e-mail or user id in any spelling."""
     since: datetime | None = None
     """Only calls that began at this time or later."""
@@ -134,7 +135,7 @@ class Query:
     """Items of a page, at most MAX_LIMIT."""
     cursor: str | None = None
     """`next_cursor` of the page before."""
-    related: tuple[str, ...] = field(default=(), repr=False)
+    related: tuple[Personal[str], ...] = ()
     """Names of a call, any of which must match; not together with a party."""
     user: str | None = None
     """Id of a user who is a party, or one of its candidates; not together with a party."""
@@ -242,7 +243,7 @@ def canonical_source(source: object) -> str:
 
 def pack(details: CallDetails, forms: Sequence[str]) -> bytes:
     """Serialise details and search forms for sealing; raises BadDetails if they are too large."""
-    data = utf8_json({"details": details, "forms": list(forms)})
+    data = utf8_json({"details": revealed(details), "forms": list(forms)})
     if len(data) > MAX_SEALED:
         raise BadDetails("the details of a call are too large")
     # A small window: clearing the usual quarter of a megabyte takes ten times as long as compressing 2 kB.
@@ -257,11 +258,11 @@ def unpack(plain: bytes) -> tuple[CallDetails, tuple[str, ...]]:
         data = inflate.decompress(plain[1:], MAX_SEALED)
         document = json.loads(data.decode("utf-8", "surrogatepass"))
         details, forms = document["details"], tuple(document["forms"])
-    except (zlib.error, ValueError, KeyError, TypeError, RecursionError):
+        if plain[:1] == _FORMAT and isinstance(details, dict):
+            return wrapped(cast("PlainDetails", details)), forms
+    except (zlib.error, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise BadDetails("the details of a call cannot be read") from None
-    if plain[:1] != _FORMAT or not isinstance(details, dict):
-        raise BadDetails("the details of a call have an unknown format")
-    return cast("CallDetails", details), forms
+    raise BadDetails("the details of a call have an unknown format")
 
 
 def columns(row: CallRow) -> dict[str, Any]:

@@ -155,7 +155,7 @@ def needles_of(query: Query, country: str) -> tuple[Needle, ...] | None:
     if query.user is not None:
         return (Needle(f"u:{query.user}"), Needle(f"k:{query.user}"))
     if query.party is not None:
-        return search_forms.asked(query.party, country, exact=query.exact)
+        return search_forms.asked(query.party.reveal(), country, exact=query.exact)
     return tuple(map(Needle, search_forms.of_names(query.related))) if query.related else None
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from personal import Personal
 from storage.calls.call_row import CallState, Direction, Query
 from storage.timestamps import from_text, to_text
 
@@ -15,7 +16,8 @@ def written(query: Query | None) -> dict[str, Any]:
     state = None if query.state is None else query.state.value
     more = {"since": since, "until": until, "state": state, "hold": query.hold, "source": query.source}
     direction = None if query.direction is None else query.direction.value
-    return {"party": query.party, "query": {**more, "direction": direction}}
+    party = None if query.party is None else query.party.reveal()
+    return {"party": party, "query": {**more, "direction": direction}}
 
 
 def read(told: Mapping[str, Any]) -> Query | None:
@@ -27,4 +29,5 @@ def read(told: Mapping[str, Any]) -> Query | None:
     state = None if more.get("state") is None else CallState(more["state"])
     direction = None if more.get("direction") is None else Direction(more["direction"])
     hold, source = more.get("hold"), more.get("source")
-    return Query(told["party"], since, until, state, hold=hold, direction=direction, source=source)
+    party = None if told["party"] is None else Personal(told["party"])
+    return Query(party, since, until, state, hold=hold, direction=direction, source=source)

@@ -35,7 +35,7 @@ def of_identity(known: Identity, country: str, extension_digits: int = 0) -> tup
 def of_party(party: Mapping[str, object], country: str) -> tuple[Group, ...]:
     """Return a group of keys for each value of a party; its display name is not used, because it proves nothing."""
     found: dict[Group, None] = {}
-    number = party.get("number")
+    number = search_forms.revealed_text(party.get("number"))
     for value in _values(party):
         keys = search_forms.naming(value, country, None if value is number else number)
         found.update({frozenset({key}): None for key in keys if key.startswith("u:")})
@@ -93,5 +93,5 @@ def _keys(wanted: Iterable[str]) -> list[str]:
 
 
 def _values(party: Mapping[str, object]) -> list[str]:
-    given = [party.get(name) for name in ("number", *_ADDRESSES)]
-    return [value for value in (*given, *search_forms.also(party)) if isinstance(value, str) and value.strip()]
+    given = [search_forms.revealed_text(party.get(name)) for name in ("number", *_ADDRESSES)]
+    return [value for value in (*given, *search_forms.also(party)) if value is not None and value.strip()]

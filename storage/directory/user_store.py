@@ -26,6 +26,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from personal import Personal
 from storage.calls.call_index import Calls, Query
 from storage.database.database import BATCH, batches
 from storage.database.schema import directories, export_calls, exports, users
@@ -136,7 +137,7 @@ class Users(JournaledRows):
     async def sure_calls_of(self, user: User) -> tuple[str, ...]:
         """Return ids of the calls that a user certainly took part in."""
         found: list[str] = []
-        async for batch in self._calls.in_batches(Query(party=user.id, exact=True), 200):
+        async for batch in self._calls.in_batches(Query(party=Personal(user.id), exact=True), 200):
             found += [row.id for row in await asyncio.to_thread(batch.open)]
         return tuple(found)
 
@@ -147,7 +148,7 @@ class Users(JournaledRows):
 
     async def _by_name(self, user: User) -> list[Query]:
         """Return queries for everything a user is or was known by; none once all calls are matched."""
-        return [] if await self.settled(user) else [Query(party=text, exact=True) for text in user.known_by]
+        return [] if await self.settled(user) else [Query(party=Personal(text), exact=True) for text in user.known_by]
 
     async def unmap(self, id: str) -> User | None:
         """Note that a user is no longer in the directory; idempotent."""

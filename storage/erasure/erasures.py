@@ -28,6 +28,7 @@ from typing import Any, TypeVar
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from personal import Personal
 from storage import cursors
 from storage.access import actor
 from storage.audit.audit_log import Audit, AuditNote, unaudited
@@ -151,7 +152,7 @@ class Erasures:
         """
         if sum(given is not None for given in (calls, party, query)) != 1:
             raise ValueError("an erasure needs exactly one of calls, party and query")
-        query = query if party is None else Query(party=party)
+        query = query if party is None else Query(party=Personal(party))
         ids = await self._meant(query) if calls is None else sorted({c for c in calls if is_id(c)})
         stored = await self._unindexed(ids)
         id, leaf = new_id(self._random), sealing.new_leaf(self._keys)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
+from personal import Personal
 from storage.calls.call_index import Batch, CallRow, Calls, Query
 from storage.calls.call_row import Position
 from storage.directory import match_keys
@@ -74,7 +75,7 @@ class Candidates:
         wanted = [self._known(claim, who) for claim in self._claims(asked, user)]
         found: dict[str, Candidate] = {}
         for claim in wanted:
-            async for batch in self._calls.in_batches(Query(party=claim.text, exact=True), BATCH):
+            async for batch in self._calls.in_batches(Query(party=Personal(claim.text), exact=True), BATCH):
                 await self._add(found, batch, wanted, user, who)
         return sorted(found.values(), key=lambda each: Position.of(each.row), reverse=True)
 

@@ -31,6 +31,7 @@ from admin_api.http.authorise import Authoriser
 from admin_api.http.permissions import Role
 from admin_api.http.ports import BrokenOff, CannotRender, Rendered
 from admin_api.server.uvicorn_server import ApiServer
+from storage.calls.call_document import wrapped
 from storage.calls.call_index import CallRow, CallState
 from storage.calls.call_row import Fresh
 from storage.customer.customers import Customer, Customers, CustomerSettings
@@ -204,7 +205,7 @@ def row(number: int, customer: str, **changes: Any) -> tuple[CallRow, tuple[str,
     id = f"{NAMES.index(customer) + 1:08x}-0000-4000-8000-{number:012x}"
     party = {"role": "caller", "name": f"Ada {customer.title()}", "number": f"+49301234{number:03}", "uri": None}
     party["uri"] = f"sip:{party['number']}@{customer}.example"
-    details = {"session_id": f"s{number}", "parties": [party], "streams": []}
+    details = wrapped({"session_id": f"s{number}", "parties": [party], "streams": []})
     values: dict[str, Any] = {
         "id": id,
         "leaf": DAY << 32 | number,

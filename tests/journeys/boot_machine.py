@@ -14,7 +14,18 @@ import subprocess
 import sys
 from pathlib import Path
 
-PACKAGES = ("recorder", "sip", "media", "storage", "admin_api", "tests", "config", "pyproject.toml", "README.md")
+PACKAGES = (
+    "recorder",
+    "sip",
+    "media",
+    "storage",
+    "admin_api",
+    "personal",
+    "tests",
+    "config",
+    "pyproject.toml",
+    "README.md",
+)
 PLACE = Path("opt/recorder")
 PYTHON = Path("opt/python")
 PR_CAPBSET_DROP = 24

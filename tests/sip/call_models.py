@@ -5,6 +5,7 @@ from __future__ import annotations
 from sip.message.message import Request
 from sip.siprec.call_model import CallModel
 from sip.siprec.document import parse
+from tests.plain_values import plain
 from tests.sip.metadata_documents import T0, T1, T2
 
 ANNA, BEN, CLEO = (
@@ -28,8 +29,8 @@ def seen(*arrivals: bytes | Request) -> CallModel:
 def heard(picture: CallModel, *labels: str | None) -> list[list[str | None]]:
     """Give the addresses of the owners of these lines."""
     parties = picture.parties()
-    return [[parties[i].uri for i in owner.parties] for owner in picture.owners(labels)]
+    return [[plain(parties[i].uri) for i in owner.parties] for owner in picture.owners(labels)]
 
 
 def roles(picture: CallModel) -> list[tuple[str, str | None, str | None]]:
-    return [(party.role.value, party.name, party.number) for party in picture.parties()]
+    return [(party.role.value, plain(party.name), plain(party.number)) for party in picture.parties()]

@@ -142,7 +142,7 @@ def metadata(data: bytes) -> None:
     picture.apply(found, T0)
     picture.apply(found, T0, final=True)
     assert picture.owners(["1", "2", None])
-    kept = json.loads(json.dumps(picture.to_state()))
+    kept = json.loads(json.dumps(picture.to_state().reveal()))
     assert CallModel.from_state(kept).parties() == picture.parties()
 
 

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from storage.calls.call_document import wrapped
 from storage.calls.call_row import CallRow, CallState
 from storage.customer.customers import Customer, Customers, CustomerSettings
 from storage.database.database import Database
@@ -124,7 +125,7 @@ async def record(
         None if live else ended,
         60_000,
         5_000,
-        details={"parties": parties, "streams": [], **details},
+        details=wrapped({"parties": parties, "streams": [], **details}),
     )
     await acme.calls.put([row], [stored_of(parties, "DE")])
     return row

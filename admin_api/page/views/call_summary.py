@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from storage.calls.call_document import CallDocument, Party
+from storage.calls.call_document import PlainDocument, PlainParty
 
 MOST_PEOPLE = 4
 """Parties named in a row; the page of the call names them all."""
@@ -69,7 +69,7 @@ class CallSummary:
 
 def summary(shown: Mapping[str, Any]) -> CallSummary:
     """Build a row from a call's document."""
-    call = cast("CallDocument", shown)
+    call = cast("PlainDocument", shown)
     parties = call.get("parties") or ()
     state = str(call["state"])
     return CallSummary(
@@ -85,7 +85,7 @@ def summary(shown: Mapping[str, Any]) -> CallSummary:
     )
 
 
-def person(party: Party) -> Person:
+def person(party: PlainParty) -> Person:
     """Show a party by name and number, or by URI where it has no number."""
     role = str(party.get("role") or "participant")
     address = party.get("number") or party.get("uri") or ""
@@ -106,7 +106,7 @@ def fingerprint(rows: Iterable[CallSummary]) -> str:
     return hashlib.sha256(repr(told).encode()).hexdigest()[:16]
 
 
-def _marks(call: CallDocument) -> Iterable[Mark]:
+def _marks(call: PlainDocument) -> Iterable[Mark]:
     streams = call.get("streams") or ()
     if call.get("paused"):
         yield Mark("mark.paused", "warn")

@@ -215,7 +215,11 @@ def test_a_search_takes_the_place_of_ids():
     found = read(json.dumps({**body, "silence_others": True}).encode())
     assert (found.calls, found.party, found.columns, found.silence_others) == (None, None, usual(True), True)
     query = stored_query.read(found.query)
-    assert (query.party, query.hold, query.since) == ("Ada", True, datetime(2026, 1, 1, tzinfo=UTC))
+    assert (query.party and query.party.reveal(), query.hold, query.since) == (
+        "Ada",
+        True,
+        datetime(2026, 1, 1, tzinfo=UTC),
+    )
     assert read(b'{"query": {"state": "complete"}, "reason": "x"}').columns == usual(False)
     assert "Ada" not in repr(found)
 

@@ -13,6 +13,7 @@ from zipfile import ZipFile
 import pytest
 
 from admin_api.exports import columns
+from personal import Personal
 from recorder.exports import export_job
 from recorder.exports.export_job import ExportJob
 from recorder.exports.media_zip import UNFINISHED
@@ -63,7 +64,7 @@ def test_everything_that_a_search_finds_goes_into_one_file(tmp_path: Path) -> No
             return table(data(acme, export))
 
         assert {row[0] for row in (await found(Query(hold=False)))[1:]} == {*(row.id for row in mine[1:]), other.id}
-        head, *rows = await found(Query(party="Mira Okafor", hold=True))
+        head, *rows = await found(Query(party=Personal("Mira Okafor"), hold=True))
         assert [(row[0], row[head.index("party_name")]) for row in rows] == [(mine[0].id, "Mira Okafor")]
         assert len(await found(Query(since=mine[0].started_at + timedelta(days=1)))) == 1
 

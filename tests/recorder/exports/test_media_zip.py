@@ -18,6 +18,7 @@ import av
 import pytest
 
 from admin_api.exports.subject_filter import Subject
+from personal import Personal
 from recorder.exports.media_zip import UNFINISHED, Added, Archive, add_table, chosen
 from recorder.exports.render_client import RenderStream, render
 from recorder.session import call_document
@@ -90,7 +91,7 @@ def test_unzip_takes_it(tmp_path: Path) -> None:
 def test_all_streams_are_chosen_unless_a_person_is_named() -> None:
     call = {"parties": PARTIES, "streams": STREAMS}
     assert [s.index for s in chosen(call, None)[0]] == [0, 1]
-    mine, problem = chosen(call, Subject("Tove Lind", "DE").of)
+    mine, problem = chosen(call, Subject(Personal("Tove Lind"), "DE").of)
     assert [(s.index, s.heard) for s in mine] == [(0, ()), (1, None)] and problem is None
     named = chosen({**call, "streams": [{**STREAMS[0], "label": "mira"}, STREAMS[1]]}, lambda parties: [1])[0]
     assert [s.label for s in named] == ["1", "2"]
@@ -105,9 +106,9 @@ def test_pictures_of_others_are_left_out() -> None:
 
 def test_a_mixture_is_left_out_and_said() -> None:
     call = {"parties": PARTIES, "streams": [{**STREAMS[0], "party": [0, 1]}, {**STREAMS[1], "party": None}]}
-    mine, problem = chosen(call, Subject("Mira Okafor", "DE").of)
+    mine, problem = chosen(call, Subject(Personal("Mira Okafor"), "DE").of)
     assert mine == () and problem and "cannot be separated" in problem
-    assert chosen({}, Subject("Mira", "DE").of) == ((), None)
+    assert chosen({}, Subject(Personal("Mira"), "DE").of) == ((), None)
 
 
 @pytest.mark.parametrize("doubt", [{"inferred": True}, {"earlier": [0]}])

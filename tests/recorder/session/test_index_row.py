@@ -7,19 +7,22 @@ from typing import Any
 
 import pytest
 
+from personal import Personal
 from recorder.session.index_row import forms_of, parse_time, row_of
-from storage.calls.call_document import COLUMNS
+from storage.calls.call_document import COLUMNS, wrapped
 from storage.calls.call_row import CallState
 
-DOCUMENT: dict[str, Any] = {
-    "id": "11111111-2222-4333-8444-555555555555",
-    "state": "complete",
-    "started_at": "2026-03-01T12:00:00.000Z",
-    "ended_at": "2026-03-01T12:01:00.000Z",
-    "duration_ms": 60_000,
-    "size_bytes": 5,
-    "parties": [{"name": "Alice", "uri": "sip:+4930100@pbx.example", "number": "+4930100"}],
-}
+DOCUMENT: Any = wrapped(
+    {
+        "id": "11111111-2222-4333-8444-555555555555",
+        "state": "complete",
+        "started_at": "2026-03-01T12:00:00.000Z",
+        "ended_at": "2026-03-01T12:01:00.000Z",
+        "duration_ms": 60_000,
+        "size_bytes": 5,
+        "parties": [{"name": "Alice", "uri": "sip:+4930100@pbx.example", "number": "+4930100"}],
+    }
+)
 
 
 def test_what_stands_in_columns_is_not_sealed_too() -> None:
@@ -50,6 +53,6 @@ def test_times_are_read_as_they_are_written() -> None:
 
 
 def test_recordings_of_one_call_are_found_by_shared_names_f8() -> None:
-    related = [{"key": f"ucid:000100100{n}", "sure": "stated"} for n in range(5)]
+    related = [{"key": Personal(f"ucid:000100100{n}"), "sure": "stated"} for n in range(5)]
     alone, named = forms_of(DOCUMENT, "DE"), forms_of({**DOCUMENT, "related": related}, "DE")
     assert named == (*alone, "c:ucid:0001001000", "c:ucid:0001001001", "c:ucid:0001001002")

@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import pytest
 
+from personal import revealed
 from recorder.session import commands as c
 from recorder.session import events as e
 from recorder.session.session import Recording
@@ -28,21 +29,21 @@ def living() -> Recording:
 
 def test_the_document_is_the_same_after_a_detour_through_json() -> None:
     one = living()
-    other = Recording.from_state(json.loads(json.dumps(one.to_state())), random)
+    other = Recording.from_state(json.loads(json.dumps(one.to_state(), default=revealed)), random)
     assert other.call_document(now(9)) == one.call_document(now(9))
     assert other.state is State.RECORDING
 
 
 def test_the_next_answer_is_the_same() -> None:
     one = living()
-    other = Recording.from_state(json.loads(json.dumps(one.to_state())), random)
+    other = Recording.from_state(json.loads(json.dumps(one.to_state(), default=revealed)), random)
     for each in (one, other):
         each.handle(offered(3, sdp("sendonly", "sendonly", version=3), cseq=3), now(6))
     assert other.agreement.answer_sdp == one.agreement.answer_sdp
 
 
 def test_a_hold_goes_on_over_the_restart() -> None:
-    other = Recording.from_state(json.loads(json.dumps(living().to_state())), random)
+    other = Recording.from_state(json.loads(json.dumps(living().to_state(), default=revealed)), random)
     other.handle(offered(3, sdp("sendonly", "sendonly", version=3), cseq=3), now(8))
     assert other.call_document(now(9))["streams"][0]["pauses"] == [
         ["2026-03-01T12:00:05.000Z", "2026-03-01T12:00:08.000Z"]
@@ -52,7 +53,7 @@ def test_a_hold_goes_on_over_the_restart() -> None:
 def test_the_source_survives_a_restart() -> None:
     one = living()
     one.source = "192.0.2.7"
-    state = json.loads(json.dumps(one.to_state()))
+    state = json.loads(json.dumps(one.to_state(), default=revealed))
     assert Recording.from_state(state, random).call_document(now(9))["source"] == "192.0.2.7"
     del state["source"]
     assert Recording.from_state(state, random).source is None
@@ -63,7 +64,7 @@ def test_a_clock_setback_survives_a_restart() -> None:
     began, end = (moment._replace(wall=moment.wall - week, behind=week) for moment in (now(), now(9)))
     one = Recording("11111111-2222-4333-8444-555555555555", Policy(srtp="preferred"), random)
     one.handle(offered(1, sdp("sendonly")), began)
-    state = json.loads(json.dumps(one.to_state()))
+    state = json.loads(json.dumps(one.to_state(), default=revealed))
     restarted = end._replace(behind=timedelta(0))  # a daemon knows what was set while it ran
     assert (
         Recording.from_state(state, random).call_document(restarted)["kept_from"] == one.call_document(end)["kept_from"]
@@ -83,7 +84,7 @@ def test_dtls_certificate_and_keys_survive_a_restart_d6() -> None:
     one.handle(e.Opened({0: 20000}), now())
     assert b"a=setup:active\r\na=fingerprint:sha-256 BB\r\n" in one.agreement.answer_sdp
     one.handle(e.Keyed(0, False, "AEAD_AES_128_GCM", b"t" * 28, b"o" * 28, ("sha-256 AA",)), now(1))
-    other = Recording.from_state(json.loads(json.dumps(one.to_state())), random)
+    other = Recording.from_state(json.loads(json.dumps(one.to_state(), default=revealed)), random)
     other.agreement.certify = lambda: Certificate("sha-256 CC", b"another")
     assert other.streams[0].keys == one.streams[0].keys and other.streams[0].keys is not None
     other.handle(offered(2, offer, cseq=2), now(2))
@@ -99,7 +100,7 @@ def test_our_offer_awaits_its_answer_after_a_restart(srtp: str, locked: bool) ->
     one = Recording("11111111-2222-4333-8444-555555555555", Policy(srtp=srtp, secure=True), random)
     one.handle(e.OfferWanted(Token(1), request(), None, True, Addresses("198.51.100.7")), now())
     one.handle(e.Opened({0: 20000}), now())
-    state = json.loads(json.dumps(one.to_state()))
+    state = json.loads(json.dumps(one.to_state(), default=revealed))
     other = Recording.from_state(state, random)
     assert (other.offers_first, other.locked) == (True, locked)
     assert other.handle(e.Agreed(None), now(1))[0] == c.HangUp("no-answer")
@@ -112,7 +113,7 @@ def test_a_failed_offer_of_the_client_leaves_ours_open() -> None:
     one = Recording("11111111-2222-4333-8444-555555555555", Policy(srtp="required", secure=True), random)
     one.handle(e.OfferWanted(Token(1), request(), None, True, Addresses("198.51.100.7")), now())
     one.handle(e.Opened({0: 20000}), now())
-    other = Recording.from_state(json.loads(json.dumps(one.to_state())), random)
+    other = Recording.from_state(json.loads(json.dumps(one.to_state(), default=revealed)), random)
     other.handle(offered(2, sdp("sendonly"), cseq=2), now(1))
     assert not other.locked
     other.handle(e.Unwanted(), now(1))

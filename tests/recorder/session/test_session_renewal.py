@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from personal import revealed
 from recorder.session import commands as c
 from recorder.session import events as e
 from recorder.session.commands import DtlsKeys, PortKeys
@@ -77,7 +78,7 @@ def test_each_association_has_its_own_name() -> None:
     wanted = named(asked.sdp)
     assert not {name for _, _, name in first} & {name for _, _, name in wanted}
     one.handle(e.Agreed(sdp("active", tls_id="ABCDEFGHIJKLMNOPQRST"), asked.sdp), now(3))
-    other = Recording.from_state(json.loads(json.dumps(one.to_state())), random)
+    other = Recording.from_state(json.loads(json.dumps(one.to_state(), default=revealed)), random)
     other.handle(offered(2, sdp(tls_id="ABCDEFGHIJKLMNOPQRST", version=3), cseq=2), now(4))
     assert [name for _, _, name in named(other.agreement.answer_sdp)] == [name for _, _, name in wanted]
     other.handle(offered(3, sdp(tls_id="zbcdefghijklmnopqrst", version=4), cseq=3), now(5))
@@ -107,7 +108,7 @@ def test_an_offer_during_a_renewal_gets_the_old_certificate() -> None:
 def test_a_successor_of_main_knows_what_was_asked_for() -> None:
     one = begun()
     asked = offer_of(one)
-    other = Recording.from_state(json.loads(json.dumps(one.to_state())), random)
+    other = Recording.from_state(json.loads(json.dumps(one.to_state(), default=revealed)), random)
     other.handle(e.Agreed(sdp("active"), asked), now(3))
     assert other.agreement.certificate == NEXT
 

@@ -7,12 +7,14 @@ from dataclasses import replace
 
 import pytest
 
+from personal import revealed
 from recorder.session import commands as c
 from recorder.session import events as e
 from recorder.session.session import Recording
 from sip.sdp.answer import Policy
 from sip.ua.events import Token
 from storage.timestamps import rfc3339
+from tests.plain_values import plain
 from tests.recorder.offers import metadata, now, offered, random, request
 from tests.sip.metadata_documents import invite
 
@@ -48,7 +50,7 @@ def again(one: Recording, cseq: int, sdp: bytes, document: bytes | None = None, 
 def heard(one: Recording) -> list[tuple[str | None, ...]]:
     """Tell of each stream its label, who is heard in it, and who was before."""
     told = one.call_document(now(9))
-    names = [party["name"] for party in told["parties"]]
+    names = [plain(party["name"]) for party in told["parties"]]
     owners = [(s["label"], s["party"], s["earlier"]) for s in told["streams"]]
     return [(label, None if who is None else names[who], *(names[x] for x in past)) for label, who, past in owners]
 
@@ -66,7 +68,7 @@ def test_a_stream_keeps_its_speaker_when_its_line_is_reused_r15(label: str) -> N
     again(one, 2, offer(2, "1", "gone"), metadata("Alice"))
     again(one, 3, offer(3, "1", f"{label} PCMU"), carol_for_bob(label))
     assert heard(one) == [("1", "Alice"), ("2", "Bob"), (label, "Carol")]
-    later = Recording.from_state(json.loads(json.dumps(one.to_state())), random)
+    later = Recording.from_state(json.loads(json.dumps(one.to_state(), default=revealed)), random)
     again(later, 4, offer(4, "1", label + " PCMU"), metadata("Alice"))
     assert heard(later)[2] == (label, "Carol")
 
@@ -189,7 +191,7 @@ def test_speakers_survive_a_restart() -> None:
     again(one, 3, offer(3, "image", "3"), carol_for_bob("3"))
     told = one.call_document(now(9))
     assert (told["streams"][0]["party"], told["streams"][1]["earlier"]) == (0, [1])
-    state = json.loads(json.dumps(one.to_state()))
+    state = json.loads(json.dumps(one.to_state(), default=revealed))
     assert Recording.from_state(state, random).call_document(now(9)) == told
     for stream in state["streams"]:
         del stream["owner"], stream["before"]
@@ -230,7 +232,7 @@ def test_swapped_owners_are_read_the_other_way_round(
     again(one, 1, offer(1, *lines), metadata(*document))
     assert heard(one) == expected
     assert [note["kind"] for note in one.call_document(now(9))["notes"]].count("owners-swapped") == 1
-    later = Recording.from_state(json.loads(json.dumps(one.to_state())), random)
+    later = Recording.from_state(json.loads(json.dumps(one.to_state(), default=revealed)), random)
     again(later, 2, offer(2, *lines), metadata(*document))  # nobody counts as heard in the other's stream before
     assert heard(later) == expected
 
@@ -240,15 +242,15 @@ def test_swapped_owners_stay_with_a_stream_that_is_removed() -> None:
     again(one, 1, offer(1, "1", "2"), metadata("Alice", "Bob"))
     again(one, 2, offer(2, "1", "image"), metadata("Alice", "Bob"))
     assert heard(one)[1] == ("2", "Alice")
-    state = one.to_state()
+    state = json.loads(json.dumps(one.to_state(), default=revealed))
     del state["picture"]["swapped"]  # as a version before this one wrote it
-    assert Recording.from_state(json.loads(json.dumps(state)), random).picture.swapped is False
+    assert Recording.from_state(json.loads(json.dumps(state, default=revealed)), random).picture.swapped is False
 
 
 def spoken(one: Recording, line: int = 1) -> list[tuple[str | None, str | None]]:
     """Tell who was heard in a line, and since when."""
     told = one.call_document(now(9))
-    names = [party["name"] for party in told["parties"]]
+    names = [plain(party["name"]) for party in told["parties"]]
     speakers = told["streams"][line]["speakers"]
     assert [each["to"] for each in speakers] == [*(each["from"] for each in speakers[1:]), *([None] * bool(speakers))]
     return [(each["from"], None if each["party"] is None else names[each["party"]]) for each in speakers]
@@ -266,7 +268,7 @@ def test_a_transfer_tells_since_when_the_other_one_is_heard() -> None:
     assert spoken(one) == [(None, "Bob"), (at, "Carol")] and spoken(one, 0) == []
     again(one, 3, offer(3, "1", "2"), carol_in_bobs_stream())
     assert spoken(one) == [(None, "Bob"), (at, "Carol")]
-    later = Recording.from_state(json.loads(json.dumps(one.to_state())), random)
+    later = Recording.from_state(json.loads(json.dumps(one.to_state(), default=revealed)), random)
     again(later, 4, offer(4, "1", "2"), metadata("Alice", "Bob"))
     assert spoken(later) == [(None, "Bob"), (at, "Carol"), (rfc3339(now(4).wall), "Bob")]
 
@@ -287,7 +289,7 @@ def test_metadata_of_a_failed_offer_still_count() -> None:
 def test_a_call_of_an_older_version_has_no_speaker_times() -> None:
     one = begun("Alice", "Bob")
     again(one, 2, offer(2, "1", "2"), carol_in_bobs_stream())
-    state = json.loads(json.dumps(one.to_state()))
+    state = json.loads(json.dumps(one.to_state(), default=revealed))
     for stream in state["streams"]:
         del stream["speakers"]
     older = Recording.from_state(state, random)

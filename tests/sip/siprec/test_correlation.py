@@ -8,14 +8,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from personal import Personal
 from sip.siprec.correlation import MAX_NAMES, CallName, Sureness, call_group, call_names
+from tests.plain_values import plain
 
 NEAR, FAR = "f845891467cf5c2189987435807bd432", "1aa1123b8825c906d03681ba23102629"
 
 
+def wrapped(*pairs: tuple[str, str]) -> list[tuple[str, Personal[str]]]:
+    return [(kind, Personal(value)) for kind, value in pairs]
+
+
 def group(*pairs: tuple[str, str]) -> str | None:
-    found = call_group(call_names(pairs))
-    return str(found) if found else None
+    found = call_group(call_names(wrapped(*pairs)))
+    return plain(found.key) if found else None
 
 
 def first_shared(ours: Sequence[CallName], theirs: Sequence[CallName]) -> CallName | None:
@@ -24,31 +30,33 @@ def first_shared(ours: Sequence[CallName], theirs: Sequence[CallName]) -> CallNa
 
 
 def test_both_ends_of_a_built_in_bridge_share_a_reference_f8() -> None:
-    near = call_names([("x-refci", "82731258"), ("x-nearendclusterid", "CCM1-Cluster")])
-    far = call_names([("x-refci", "82731258"), ("x-farendrefci", "82730980"), ("x-nearendclusterid", "CCM1-Cluster")])
+    near = call_names(wrapped(("x-refci", "82731258"), ("x-nearendclusterid", "CCM1-Cluster")))
+    far = call_names(
+        wrapped(("x-refci", "82731258"), ("x-farendrefci", "82730980"), ("x-nearendclusterid", "CCM1-Cluster"))
+    )
     name = first_shared(near, far)
-    assert name == CallName("x-refci", "82731258@ccm1-cluster", Sureness.STATED)
-    other = call_names([("x-refci", "82731258"), ("x-nearendclusterid", "CCM2-Cluster")])
+    assert plain(name) == CallName("x-refci", "82731258@ccm1-cluster", Sureness.STATED)
+    other = call_names(wrapped(("x-refci", "82731258"), ("x-nearendclusterid", "CCM2-Cluster")))
     assert first_shared(near, other) is None
 
 
 def test_a_reference_without_its_cluster_is_only_likely() -> None:
-    (name,) = call_names([("x-refci", "82731258")])
+    (name,) = call_names(wrapped(("x-refci", "82731258")))
     assert name.sure is Sureness.LIKELY
 
 
 def test_swapped_halves_of_a_session_id_match() -> None:
-    one = call_names([("session-id", f"{NEAR};remote={FAR}")])
-    two = call_names([("sip-session-id", f"{FAR.upper()};\r\n remote={NEAR}")])
+    one = call_names(wrapped(("session-id", f"{NEAR};remote={FAR}")))
+    two = call_names(wrapped(("sip-session-id", f"{FAR.upper()};\r\n remote={NEAR}")))
     name = first_shared(one, two)
     assert name is not None and (name.kind, name.sure) == ("session-id", Sureness.STATED)
 
 
 def test_a_half_known_session_id_is_a_likely_match() -> None:
-    early = call_names([("session-id", f"{NEAR};remote={'0' * 32}")])
-    late = call_names([("session-id", f"{NEAR};remote={FAR}")])
+    early = call_names(wrapped(("session-id", f"{NEAR};remote={'0' * 32}")))
+    late = call_names(wrapped(("session-id", f"{NEAR};remote={FAR}")))
     name = first_shared(early, late)
-    assert name == CallName("session-id-half", NEAR, Sureness.LIKELY)
+    assert plain(name) == CallName("session-id-half", NEAR, Sureness.LIKELY)
 
 
 def test_one_tracking_id_in_header_and_metadata_is_one_name() -> None:
@@ -57,8 +65,8 @@ def test_one_tracking_id_in_header_and_metadata_is_one_name() -> None:
 
 def test_a_transfer_that_begins_a_new_dialog_stays_in_its_group() -> None:
     """Duties F4, X3."""
-    before = call_names([("session", "20260729201721000631"), ("group", "58cc3154ca0bdd2b0efbf9a04139526e")])
-    after = call_names([("session", "20260729201733000777"), ("group", "58cc3154ca0bdd2b0efbf9a04139526e")])
+    before = call_names(wrapped(("session", "20260729201721000631"), ("group", "58cc3154ca0bdd2b0efbf9a04139526e")))
+    after = call_names(wrapped(("session", "20260729201733000777"), ("group", "58cc3154ca0bdd2b0efbf9a04139526e")))
     name = first_shared(before, after)
     assert name is not None and (name.kind, name.sure) == ("group", Sureness.LIKELY)
     assert call_group(before) != call_group(after)
@@ -88,7 +96,7 @@ def test_ids_of_people_or_one_leg_do_not_name_a_call() -> None:
 
 
 def test_a_dialog_of_many_calls_has_a_bounded_number_of_names() -> None:
-    assert len(call_names(("session", f"session-{n}") for n in range(500))) == MAX_NAMES
+    assert len(call_names(("session", Personal(f"session-{n}")) for n in range(500))) == MAX_NAMES
 
 
 KINDS = st.sampled_from(("session", "session-id", "x-refci", "group", "ucid", "x"))
@@ -96,7 +104,7 @@ KINDS = st.sampled_from(("session", "session-id", "x-refci", "group", "ucid", "x
 
 @given(st.lists(st.tuples(KINDS, st.text(max_size=60))))
 def test_any_pairs_give_names_shared_with_themselves_property(pairs: list[tuple[str, str]]) -> None:
-    names = call_names(pairs)
+    names = call_names(wrapped(*pairs))
     name = first_shared(names, names[::-1])
     assert (name is None) == (not names)
-    assert all(len(each.value) >= 6 for each in names)
+    assert all(len(plain(each.value)) >= 6 for each in names)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 
+from personal import Personal
 from sip.siprec.document import Document, Stream, StreamLink
 from sip.siprec.media_streams import MAX_TRACKS, Tracks
 from sip.siprec.participants import ParticipantEntry, Participants, Source
@@ -13,7 +14,7 @@ IDS = {"a": 0, "b": 1}
 def crowd() -> Participants:
     people = Participants()
     for uri in ("sip:a@x", "sip:b@x"):
-        people.add(ParticipantEntry(uri, None, Source.METADATA, T0))
+        people.add(ParticipantEntry(Personal(uri), None, Source.METADATA, T0))
     return people
 
 

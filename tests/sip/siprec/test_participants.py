@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 
+from personal import Personal
 from sip.siprec.participants import (
     HEADERS,
     MAX_ALSO,
@@ -13,28 +14,29 @@ from sip.siprec.participants import (
     Source,
 )
 from sip.siprec.parties import Person, Role
+from tests.plain_values import plain
 from tests.sip.metadata_documents import T0, T1, T2
 
 
 def known(*uris: str) -> Participants:
     people = Participants()
     for uri in uris:
-        people.add(ParticipantEntry(uri, None, Source.METADATA, T0))
+        people.add(ParticipantEntry(Personal(uri), None, Source.METADATA, T0))
     return people
 
 
 def test_people_are_found_by_address_or_unambiguous_number():
     people = known("sip:+493055501@a.example", "sip:anna@a.example", "sip:201@a.example", "sip:201@b.example")
-    assert people.find("sip:ANNA@a.example") is None
-    assert people.find("SIP:anna@A.example;x=1") == 1
-    assert people.find("tel:+493055501") == 0
-    assert people.find("tel:+493055501", exact=True) is None
-    assert people.find("tel:201") is None
-    assert people.find("") is None
+    assert people.find(Personal("sip:ANNA@a.example")) is None
+    assert people.find(Personal("SIP:anna@A.example;x=1")) == 1
+    assert people.find(Personal("tel:+493055501")) == 0
+    assert people.find(Personal("tel:+493055501"), exact=True) is None
+    assert people.find(Personal("tel:201")) is None
+    assert people.find(Personal("")) is None
 
 
 def test_a_surer_role_stands():
-    entry = ParticipantEntry("sip:a@b", None, Source.METADATA, T0)
+    entry = ParticipantEntry(Personal("sip:a@b"), None, Source.METADATA, T0)
     entry.set_role(Role.REDIRECTED_BY, HEADERS)
     entry.set_role(Role.CALLER, VENDOR)
     entry.set_role(Role.CALLEE, VENDOR)
@@ -43,7 +45,7 @@ def test_a_surer_role_stands():
 
 
 def test_a_stated_leave_time_overrides_an_inferred_one():
-    entry = ParticipantEntry("sip:a@b", None, Source.METADATA, T0)
+    entry = ParticipantEntry(Personal("sip:a@b"), None, Source.METADATA, T0)
     entry.leave(T1, inferred=True)
     entry.leave(T2, inferred=False)
     assert (entry.left, entry.inferred) == (T1, False)
@@ -52,23 +54,23 @@ def test_a_stated_leave_time_overrides_an_inferred_one():
 
 
 def test_further_addresses_are_kept_once_and_bounded():
-    entry = ParticipantEntry("sip:201@b.example", None, Source.METADATA, T0)
+    entry = ParticipantEntry(Personal("sip:201@b.example"), None, Source.METADATA, T0)
     for n in range(20):
-        entry.know(f"sip:x{n}@b.example")
-        entry.know("sip:201@B.example;user=phone")
-        entry.know("tel:201")
+        entry.know(Personal(f"sip:x{n}@b.example"))
+        entry.know(Personal("sip:201@B.example;user=phone"))
+        entry.know(Personal("tel:201"))
     assert len(entry.also) == MAX_ALSO
-    assert entry.also[0] == "sip:x0@b.example"
+    assert plain(entry.also[0]) == "sip:x0@b.example"
 
 
 def test_a_redirector_is_never_present():
     people = Participants()
-    people.redirect(Person("sip:4400@a.example", "Desk", Role.REDIRECTED_BY), HEADERS, T0)
-    people.add(ParticipantEntry("sip:anna@a.example", None, Source.METADATA, T0))
+    people.redirect(Person(Personal("sip:4400@a.example"), Personal("Desk"), Role.REDIRECTED_BY), HEADERS, T0)
+    people.add(ParticipantEntry(Personal("sip:anna@a.example"), None, Source.METADATA, T0))
     assert people.visible() == [1, 0]
     assert people.present() == [1]
     party = people[0].party()
-    assert (party.role, party.name, party.number, party.joined_at, party.left_at) == (
+    assert (party.role, plain(party.name), plain(party.number), party.joined_at, party.left_at) == (
         Role.REDIRECTED_BY,
         "Desk",
         "4400",
@@ -79,27 +81,39 @@ def test_a_redirector_is_never_present():
 
 def test_a_redirection_to_a_participant_gives_it_the_role():
     people = known("sip:+493055501@a.example")
-    people.redirect(Person("tel:+493055501", "Al", Role.REDIRECTED_TO), HEADERS, T1)
+    people.redirect(Person(Personal("tel:+493055501"), Personal("Al"), Role.REDIRECTED_TO), HEADERS, T1)
     assert len(people) == 1
-    assert (people[0].role, people[0].name) == (Role.REDIRECTED_TO, "Al")
+    assert (people[0].role, plain(people[0].name)) == (Role.REDIRECTED_TO, "Al")
 
 
 def test_participants_a_header_stops_naming_have_left():
     people = Participants()
-    people.talk([Person("sip:1@a", None, Role.PARTICIPANT, (0,)), Person("sip:2@a", None, Role.PARTICIPANT, (1,))], T0)
+    people.talk(
+        [
+            Person(Personal("sip:1@a"), None, Role.PARTICIPANT, (0,)),
+            Person(Personal("sip:2@a"), None, Role.PARTICIPANT, (1,)),
+        ],
+        T0,
+    )
     people.talk([], T1)
     assert people.present() == [0, 1]
-    people.talk([Person("sip:1@a", None, Role.PARTICIPANT, (0,)), Person("sip:3@a", None, Role.PARTICIPANT, (1,))], T1)
+    people.talk(
+        [
+            Person(Personal("sip:1@a"), None, Role.PARTICIPANT, (0,)),
+            Person(Personal("sip:3@a"), None, Role.PARTICIPANT, (1,)),
+        ],
+        T1,
+    )
     assert [people[i].left for i in people.visible()] == [None, T1, None]
 
 
 def test_from_and_to_are_shown_only_while_nobody_else_is_known():
     people = Participants()
-    people.fall_back([Person("sip:a@b", "A", Role.CALLER)], T0)
-    people.fall_back([Person("sip:c@b", "C", Role.CALLER)], T0)
-    assert [people[i].uri for i in people.visible()] == ["sip:a@b"]
-    people.add(ParticipantEntry("sip:x@y", None, Source.METADATA, T1))
-    assert [people[i].uri for i in people.visible()] == ["sip:x@y"]
+    people.fall_back([Person(Personal("sip:a@b"), Personal("A"), Role.CALLER)], T0)
+    people.fall_back([Person(Personal("sip:c@b"), Personal("C"), Role.CALLER)], T0)
+    assert [plain(people[i].uri) for i in people.visible()] == ["sip:a@b"]
+    people.add(ParticipantEntry(Personal("sip:x@y"), None, Source.METADATA, T1))
+    assert [plain(people[i].uri) for i in people.visible()] == ["sip:x@y"]
 
 
 def test_those_who_stayed_longest_are_present_after_all_left():
@@ -113,14 +127,14 @@ def test_those_who_stayed_longest_are_present_after_all_left():
 
 def test_the_number_of_participants_is_limited():
     people = known(*(f"sip:u{n}@b" for n in range(MAX_PEOPLE)))
-    assert people.add(ParticipantEntry("sip:more@b", None, Source.METADATA, T0)) is None
-    people.redirect(Person("sip:more@b", None, Role.REDIRECTED_BY), HEADERS, T0)
-    people.talk([Person("sip:more@b", None, Role.PARTICIPANT)], T0)
+    assert people.add(ParticipantEntry(Personal("sip:more@b"), None, Source.METADATA, T0)) is None
+    people.redirect(Person(Personal("sip:more@b"), None, Role.REDIRECTED_BY), HEADERS, T0)
+    people.talk([Person(Personal("sip:more@b"), None, Role.PARTICIPANT)], T0)
     assert len(people) == MAX_PEOPLE
 
 
 def test_only_the_newest_memberships_of_a_person_are_kept():
-    entry = ParticipantEntry("sip:anonymous@anonymous.invalid", None, Source.METADATA, T0)
+    entry = ParticipantEntry(Personal("sip:anonymous@anonymous.invalid"), None, Source.METADATA, T0)
     for session in range(48):
         assert entry.attend([((f"s{session}", f"p{n}"), True) for n in range(512)])
     assert entry.sessions == tuple(("s47", f"p{n}") for n in range(512 - MAX_SESSIONS, 512))
@@ -129,7 +143,7 @@ def test_only_the_newest_memberships_of_a_person_are_kept():
 
 
 def test_a_participant_who_left_is_in_no_session():
-    entry = ParticipantEntry("sip:a@b", None, Source.METADATA, T0)
+    entry = ParticipantEntry(Personal("sip:a@b"), None, Source.METADATA, T0)
     entry.attend([(("s1", "p"), True), (("s2", "p"), True), (("s2", "p"), False)])
     entry.leave(T1, inferred=True)
     assert (entry.sessions, entry.quit) == ((), ())
@@ -139,7 +153,7 @@ def test_the_state_of_participants_survives_json():
     people = known("sip:a@b", "sip:+491@b")
     people[0].set_role(Role.CALLER, VENDOR)
     people[0].leave(T1, inferred=True)
-    people[1].know("tel:+495")
+    people[1].know(Personal("tel:+495"))
     people[1].lines = (0, 2)
     people[1].client_joined = T0
     people[1].attend([(("s1", "p1"), True), (("s2", "p1"), False)])

@@ -3,7 +3,16 @@
 from datetime import UTC, datetime
 
 from admin_api.assembly.openapi_schemas import SCHEMAS
-from storage.calls.call_document import COLUMNS, CallDetails, CallDocument, Party, Stream, sealed_part, with_parties
+from storage.calls.call_document import (
+    COLUMNS,
+    CallDetails,
+    CallDetailsOf,
+    CallDocumentOf,
+    PartyOf,
+    Stream,
+    sealed_part,
+    with_parties,
+)
 from storage.calls.call_row import CallRow, CallState
 
 BESIDE = {"held_since", "held_by", "hold_reason", "annotations", "attachments", "recordings"}
@@ -11,9 +20,9 @@ BESIDE = {"held_since", "held_by", "hold_reason", "annotations", "attachments", 
 
 
 def test_the_api_describes_only_members_of_the_document():
-    assert set(SCHEMAS["Party"]["properties"]) == set(Party.__annotations__)
+    assert set(SCHEMAS["Party"]["properties"]) == set(PartyOf.__annotations__)
     assert set(SCHEMAS["Stream"]["properties"]) <= set(Stream.__annotations__)
-    assert set(SCHEMAS["Call"]["properties"]) - BESIDE <= set(CallDocument.__annotations__)
+    assert set(SCHEMAS["Call"]["properties"]) - BESIDE <= set(CallDocumentOf.__annotations__)
 
 
 def test_sealed_members_and_columns_make_the_whole_document():
@@ -24,7 +33,7 @@ def test_sealed_members_and_columns_make_the_whole_document():
         "parties": [],
         "member of a later version": 1,
     }
-    assert not COLUMNS & set(CallDetails.__annotations__)
+    assert not COLUMNS & set(CallDetailsOf.__annotations__)
 
 
 def test_parties_are_replaced_in_a_copy():

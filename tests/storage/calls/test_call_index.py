@@ -13,7 +13,9 @@ from uuid import UUID, uuid4
 import pytest
 import sqlalchemy as sa
 
+from personal import Personal
 from storage import search_forms
+from storage.calls.call_document import wrapped
 from storage.calls.call_index import Calls
 from storage.calls.call_row import CallRow, CallState, Query
 from storage.calls.sealed_row import open_row
@@ -41,7 +43,7 @@ def call(
     """Make a call between Mira and Bodo."""
     started = EPOCH + timedelta(days=day, seconds=second)
     ended = None if state == CallState.RECORDING else started + timedelta(minutes=1)
-    details = {"session_id": "s", "parties": [MIRA, BODO], "streams": []}
+    details = wrapped({"session_id": "s", "parties": [MIRA, BODO], "streams": []})
     row = CallRow(str(uuid4()), keys.allocate(day), state, started, ended, 60_000, 1000, details=details)
     return dataclasses.replace(row, **changes)
 
@@ -106,7 +108,7 @@ def test_putting_again_changes_nothing(tell: Tell, keys: CustomerKeys) -> None:
         async with database.reading() as connection:
             tokens = await connection.scalar(sa.select(sa.func.count()).select_from(call_tokens))
         assert tokens == len(forms(row))
-        assert (await calls.find(Query(party="Mira"))).items == (row,)
+        assert (await calls.find(Query(party=Personal("Mira")))).items == (row,)
 
     tell(story)
 
@@ -118,11 +120,11 @@ def test_a_finished_call_is_not_moved_back(tell: Tell, keys: CustomerKeys) -> No
         await put(calls, live)
         assert await calls.unfinished() == ((live.id, live.leaf),)
         await put(calls, done)
-        stale = dataclasses.replace(live, details={"parties": [BODO]})
+        stale = dataclasses.replace(live, details=wrapped({"parties": [BODO]}))
         assert await put(calls, stale) == 0
         assert await calls.get(live.id) == done
         assert await calls.unfinished() == ()
-        assert (await calls.find(Query(party="Mira"))).items == (done,)
+        assert (await calls.find(Query(party=Personal("Mira")))).items == (done,)
 
     tell(story)
 
@@ -131,12 +133,12 @@ def test_tokens_follow_the_parties(tell: Tell, keys: CustomerKeys) -> None:
     async def story(calls: Calls, database: Database) -> None:
         row = call(keys, state=CallState.RECORDING)
         await put(calls, row)
-        await put(calls, dataclasses.replace(row, details={"parties": [MIRA]}))
-        assert (await calls.find(Query(party="Bodo"))).items == ()
+        await put(calls, dataclasses.replace(row, details=wrapped({"parties": [MIRA]})))
+        assert (await calls.find(Query(party=Personal("Bodo")))).items == ()
         async with database.reading() as connection:
             tokens = await connection.scalar(sa.select(sa.func.count()).select_from(call_tokens))
         assert tokens == len(search_forms.stored_of([MIRA], "DE"))
-        assert len((await calls.find(Query(party="Mira"))).items) == 1
+        assert len((await calls.find(Query(party=Personal("Mira")))).items) == 1
 
     tell(story)
 
@@ -161,9 +163,9 @@ def test_a_hold_is_not_lost_when_the_call_is_put_again(tell: Tell, keys: Custome
 def test_everybody_who_took_part_is_found_in_any_spelling(tell: Tell, keys: CustomerKeys, party: str) -> None:
     async def story(calls: Calls, _: Database) -> None:
         row = call(keys)
-        other = call(keys, details={"parties": [{"name": "Someone Else", "number": "+4940901820199"}]})
+        other = call(keys, details=wrapped({"parties": [{"name": "Someone Else", "number": "+4940901820199"}]}))
         await put(calls, row, other)
-        assert (await calls.find(Query(party=party))).items == (row,)
+        assert (await calls.find(Query(party=Personal(party)))).items == (row,)
 
     tell(story)
 
@@ -175,7 +177,7 @@ def test_a_call_whose_leaf_was_cut_is_not_there(tell: Tell, keys: CustomerKeys) 
         keys.cut(gone.leaf)
         assert await calls.get(gone.id) is None
         assert (await calls.find(Query())).items == (kept,)
-        assert (await calls.find(Query(party="Mira"))).items == (kept,)
+        assert (await calls.find(Query(party=Personal("Mira")))).items == (kept,)
         assert await put(calls, gone) == 0
 
     tell(story)
@@ -207,9 +209,9 @@ def test_an_erased_day_is_indexed_anew_under_a_fresh_leaf(tell: Tell, keys: Cust
             old = set((await connection.execute(sa.select(call_tokens.c.token))).scalars())
         keys.cut(gone.leaf, before)
         await calls.remove([gone.id])
-        assert (await calls.find(Query(party="Mira"))).items == (kept,)
+        assert (await calls.find(Query(party=Personal("Mira")))).items == (kept,)
         assert await calls.reindex(DAY) == 1
-        assert (await calls.find(Query(party="Mira"))).items == (kept,)
+        assert (await calls.find(Query(party=Personal("Mira")))).items == (kept,)
         assert await calls.index_leaf(DAY) != before
         async with database.reading() as connection:
             assert not old & set((await connection.execute(sa.select(call_tokens.c.token))).scalars())
@@ -230,13 +232,13 @@ def test_tokens_of_a_day_whose_key_was_cut_go_in_pieces(
         await put(calls, *rows, other)
         assert not await calls.remove_tokens(DAY), "its key is still there"
         assert not await calls.remove_tokens(DAY + 5), "there is no such day"
-        assert len((await calls.find(Query(party="Mira"))).items) == 9
+        assert len((await calls.find(Query(party=Personal("Mira")))).items) == 9
         keys.cut(rows[0].leaf, await calls.index_leaf(DAY) or 0)
         assert await calls.remove_tokens(DAY)
         async with database.reading() as connection:
             assert set(await connection.scalars(sa.select(call_tokens.c.day))) == {DAY + 1}
         assert await calls.reindex(DAY) == 7
-        assert len((await calls.find(Query(party="Mira"))).items) == 8
+        assert len((await calls.find(Query(party=Personal("Mira")))).items) == 8
 
     tell(story)
 
@@ -271,7 +273,7 @@ def test_tokens_that_were_made_anew_meanwhile_stay(tell: Tell, keys: CustomerKey
             removal = tasks.create_task(Calls(database, watched, "DE").remove_tokens(DAY))
             await watched.missed.wait()
         assert not removal.result()
-        assert {row.id for row in (await calls.find(Query(party="Mira"))).items} == {stays.id, late.id}
+        assert {row.id for row in (await calls.find(Query(party=Personal("Mira")))).items} == {stays.id, late.id}
 
     tell(story)
 
@@ -297,7 +299,7 @@ def test_a_big_day_is_indexed_in_pages_outside_the_loop(
         assert await calls.reindex(DAY) == 7
         assert threading.get_ident() not in where
         assert len(where) > 0
-        assert (await calls.find(Query(party="Mira"))).items == (*rows[:4:-1], *rows[3::-1])
+        assert (await calls.find(Query(party=Personal("Mira")))).items == (*rows[:4:-1], *rows[3::-1])
 
     tell(story)
 
@@ -308,7 +310,7 @@ def test_a_write_repairs_a_day_whose_index_was_cut(tell: Tell, keys: CustomerKey
         await put(calls, first)
         keys.cut(await calls.index_leaf(DAY) or 0)
         await put(calls, second)
-        assert (await calls.find(Query(party="Bodo"))).items == (second, first)
+        assert (await calls.find(Query(party=Personal("Bodo")))).items == (second, first)
 
     tell(story)
 
@@ -318,7 +320,7 @@ def test_a_whole_day_that_was_cut_is_not_there(tell: Tell, keys: CustomerKeys) -
         old, new = call(keys), call(keys, day=DAY + 1)
         await put(calls, old, new)
         keys.cut_days(DAY)
-        assert (await calls.find(Query(party="Mira"))).items == (new,)
+        assert (await calls.find(Query(party=Personal("Mira")))).items == (new,)
         assert (await calls.find(Query())).items == (new,)
 
     tell(story)
@@ -329,7 +331,7 @@ def test_writers_at_once_write_everything(tell: Tell, keys: CustomerKeys) -> Non
         rows = [call(keys, second=i) for i in range(40)]
         await asyncio.gather(*(put(calls, *rows[i : i + 8]) for i in range(0, 40, 4)))
         assert await calls.count() == 40
-        assert len((await calls.find(Query(party="Mira"))).items) == 40
+        assert len((await calls.find(Query(party=Personal("Mira")))).items) == 40
 
     tell(story)
 
@@ -375,10 +377,14 @@ def test_a_batch_is_written_fast(tmp_path: Path, keys: CustomerKeys) -> None:
 def test_batches_give_every_matching_call_once(tell: Callable[[Story], None], keys: CustomerKeys) -> None:
     async def story(calls: Calls, database: Database) -> None:
         mine = [call(keys, DAY - i % 3, i) for i in range(25)]
-        other = call(keys, second=99, details={"session_id": "s", "parties": [BODO], "streams": []})
+        other = call(keys, second=99, details=wrapped({"session_id": "s", "parties": [BODO], "streams": []}))
         await put(calls, *mine, other)
         keys.cut(mine[4].leaf)
-        asked = (Query(party="+4930901820101"), Query(party="Mira Ößling"), Query(party="030 901820101", exact=True))
+        asked = (
+            Query(party=Personal("+4930901820101")),
+            Query(party=Personal("Mira Ößling")),
+            Query(party=Personal("030 901820101"), exact=True),
+        )
         for query in asked:
             seen = [batch async for batch in calls.in_batches(query, 10)]
             assert [len(batch) for batch in seen] == [10, 10, 5]
@@ -387,6 +393,6 @@ def test_batches_give_every_matching_call_once(tell: Callable[[Story], None], ke
             assert {row.id for row in found} == {row.id for row in mine} - {mine[4].id}
         everything = [row.id async for batch in calls.in_batches(Query(), 7) for row in batch.open()]
         assert sorted(everything) == sorted({row.id for row in [*mine, other]} - {mine[4].id})
-        assert [batch async for batch in calls.in_batches(Query(party="nobody at all"), 7)] == []
+        assert [batch async for batch in calls.in_batches(Query(party=Personal("nobody at all")), 7)] == []
 
     tell(story)

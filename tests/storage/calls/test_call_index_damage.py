@@ -6,6 +6,8 @@ from collections.abc import Awaitable, Callable
 
 import sqlalchemy as sa
 
+from personal import Personal
+from storage.calls.call_document import wrapped
 from storage.calls.call_index import Calls
 from storage.calls.call_row import CallState, Query
 from storage.calls.search_tokens import tokens
@@ -27,11 +29,11 @@ def test_a_damaged_row_is_repaired_by_the_next_write(
         async with database.writing() as connection:
             damaged = calls_table.c.id == live.id
             await connection.execute(calls_table.update().where(damaged).values(sealed=b"x" * 40))
-        parties = {"session_id": "s", "parties": [BODO], "streams": []}
+        parties = wrapped({"session_id": "s", "parties": [BODO], "streams": []})
         ended = dataclasses.replace(live, state=CallState.COMPLETE, ended_at=live.started_at, details=parties)
         assert await put(calls, other, ended) == 2
-        assert (await calls.find(Query(party="Bodo"))).items == (other, ended)
-        assert (await calls.find(Query(party="Mira"))).items == (other,)
+        assert (await calls.find(Query(party=Personal("Bodo")))).items == (other, ended)
+        assert (await calls.find(Query(party=Personal("Mira")))).items == (other,)
         key = keys.secret(await calls.index_leaf(DAY) or 0, "index")
         async with database.reading() as connection:
             mine = sa.select(call_tokens.c.token).where(call_tokens.c.leaf == ended.leaf)

@@ -9,7 +9,9 @@ from itertools import product
 import pytest
 import sqlalchemy as sa
 
+from personal import Personal
 from storage.calls import filter_columns
+from storage.calls.call_document import wrapped
 from storage.calls.call_index import Calls
 from storage.calls.call_row import CallRow, CallState, Direction, Query
 from storage.database.database import Database
@@ -28,14 +30,14 @@ QUERIES = [
         (None, Direction.INBOUND, Direction.INTERNAL),
         (None, "192.0.2.7", "[2001:DB8:0:0::7]", "SBC1.acme.example", "192.0.2.70"),
         (None, CallState.RECORDING, CallState.COMPLETE),
-        (None, "Mira"),
+        (None, Personal("Mira")),
     )
 ][::5]
 
 OLD = [
     Query(direction=Direction.INBOUND),
     Query(source="192.0.2.7"),
-    Query(party="Mira", direction=Direction.OUTBOUND, source="2001:db8::7"),
+    Query(party=Personal("Mira"), direction=Direction.OUTBOUND, source="2001:db8::7"),
     Query(hold=True, state=CallState.RECORDING, direction=Direction.INBOUND),
 ]
 
@@ -45,7 +47,7 @@ def some_calls(keys: CustomerKeys, count: int = 72) -> list[CallRow]:
     rows = []
     for i in range(count):
         parties = [{"name": ("Mira Weber", "Bodo Klein")[i // 36]}]
-        details = {"parties": parties, "source": SOURCES[i % 4], "direction": WAYS[i % 3]}
+        details = wrapped({"parties": parties, "source": SOURCES[i % 4], "direction": WAYS[i % 3]})
         state = CallState.RECORDING if i % 5 == 0 else CallState.COMPLETE
         started = EPOCH + timedelta(days=DAY + i % 3, seconds=i)
         id = f"0f8fad5b-d9cb-469f-a165-{i:012x}"
@@ -64,7 +66,7 @@ def meant(query: Query, row: CallRow) -> bool:
         and query.state in (None, row.state)
         and (query.direction is None or row.details["direction"] == query.direction.value)
         and source in (None, row.details["source"])
-        and (query.party is None or row.details["parties"][0]["name"].startswith(query.party))
+        and (query.party is None or row.details["parties"][0]["name"].reveal().startswith(query.party.reveal()))
     )
 
 

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from personal import Personal
 from storage.calls.call_row import CallState, Direction, Query
 from storage.calls.stored_query import read, written
 
@@ -14,11 +15,11 @@ NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
     "query",
     [
         None,
-        Query(party="Mira Okafor"),
+        Query(party=Personal("Mira Okafor")),
         Query(since=NOON),
         Query(since=datetime(1, 1, 1, tzinfo=UTC), until=datetime(9999, 12, 31, tzinfo=UTC)),
         Query(hold=False, direction=Direction.OUTBOUND, source="192.0.2.7"),
-        Query(party="+4930123456", since=NOON, until=NOON, state=CallState.INTERRUPTED),
+        Query(party=Personal("+4930123456"), since=NOON, until=NOON, state=CallState.INTERRUPTED),
     ],
 )
 def test_it_is_read_as_it_was_written(query: Query | None) -> None:
@@ -26,5 +27,5 @@ def test_it_is_read_as_it_was_written(query: Query | None) -> None:
 
 
 def test_requests_of_before_had_a_party_alone() -> None:
-    assert read({"party": "Mira"}) == Query(party="Mira")
+    assert read({"party": "Mira"}) == Query(party=Personal("Mira"))
     assert read({"party": None}) is None

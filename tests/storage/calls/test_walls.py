@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from personal import Personal
 from storage.calls.call_row import CallRow, Query
 from storage.customer.customers import Customers, CustomerSettings
 from storage.database.database import Database, DatabaseDamaged
@@ -58,7 +59,7 @@ async def seen(data: Path, made: dict[str, tuple[CallRow, str]]) -> None:
     try:
         own, foreign = made["acme"][0], made["beta"][0]
         assert await acme.calls.get(foreign.id) is None
-        assert (await acme.calls.find(Query(party="Mira Beta"))).items == ()
+        assert (await acme.calls.find(Query(party=Personal("Mira Beta")))).items == ()
         assert acme.credentials.check(made["beta"][1], NOON) is None
         assert not opens(acme, foreign)
         assert opens(acme, own)

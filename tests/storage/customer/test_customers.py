@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from personal import Personal
 from storage.audit.hash_chain import Act
 from storage.calls.call_row import CallRow, CallState, Query
 from storage.customer.customers import Customer, Customers, CustomerSettings, audit_key, open_keys
@@ -54,7 +55,7 @@ def test_everything_of_a_customer_survives_in_its_folder(tmp_path: Path) -> None
 
         customers = await opened(tmp_path, ACME, create=False)
         acme = customers["acme"]
-        assert (await acme.calls.find(Query(party="Mira"))).items[0].id == ID
+        assert (await acme.calls.find(Query(party=Personal("Mira")))).items[0].id == ID
         assert acme.credentials.check(token, now())
         assert acme.audit.verify().entries == 1
         await customers.close()
@@ -70,7 +71,7 @@ def test_customers_have_nothing_in_common(tmp_path: Path) -> None:
         await acme.calls.put([row(acme.keys.allocate(20513))], [("w:mira",)])
         token = acme.credentials.create("alice", ["admin"], now()).token
         assert await beta.calls.get(ID) is None
-        assert (await beta.calls.find(Query(party="mira"))).items == ()
+        assert (await beta.calls.find(Query(party=Personal("mira")))).items == ()
         assert beta.credentials.check(token, now()) is None
         assert beta.audit.public_key != acme.audit.public_key
         await customers.close()

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from personal import Personal
+from storage.calls.call_document import wrapped
 from storage.calls.call_row import CallRow, CallState, Query
 from storage.customer.customers import Customer
 from storage.database.schema import call_tokens
@@ -50,7 +52,7 @@ async def parties(acme: Customer, call: str) -> list[tuple[str | None, list[str]
 
 
 async def found(acme: Customer, party: str) -> set[str]:
-    return {row.id for row in (await acme.calls.find(Query(party=party))).items}
+    return {row.id for row in (await acme.calls.find(Query(party=Personal(party)))).items}
 
 
 def test_a_first_import_matches_all_existing_calls(tmp_path: Path) -> None:
@@ -139,7 +141,9 @@ async def written(acme: Customer, *numbers: str, at: datetime = NOON) -> str:
     id, leaf = new_id(os.urandom), acme.keys.allocate(day_of(at))
     parties = [{"name": None, "number": number, "uri": f"sip:{number}@pbx.example"} for number in numbers]
     end = at + timedelta(minutes=1)
-    row = CallRow(id, leaf, CallState.COMPLETE, at, end, 60_000, 1, details={"parties": parties, "streams": []})
+    row = CallRow(
+        id, leaf, CallState.COMPLETE, at, end, 60_000, 1, details=wrapped({"parties": parties, "streams": []})
+    )
     row, forms = acme.correlation.applied(row, stored_of(parties, "DE"))
     await acme.calls.put([row], [forms])
     return id

@@ -11,6 +11,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from personal import Personal
 from storage.calls.call_row import Query
 from storage.customer.customers import Customer
 from storage.database import schema
@@ -287,7 +288,7 @@ def test_restored_rows_and_files_with_cut_keys_are_removed(tmp_path: Path) -> No
         async with acme.database.reading() as connection:
             assert list(await connection.scalars(sa.select(schema.calls.c.id))) == [stays.id]
         for _ in range(2):  # the second time nothing but the key of the index is gone
-            assert [row.id async for row in acme.calls.every(Query(party="Tove Lind"))] == [stays.id]
+            assert [row.id async for row in acme.calls.every(Query(party=Personal("Tove Lind")))] == [stays.id]
             index = await acme.calls.index_leaf(gone.day)
             assert index is not None and acme.keys.keeps(index)
             acme.keys.cut(index)

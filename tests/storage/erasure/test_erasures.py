@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from personal import Personal
 from storage.calls.call_row import CallState, Query
 from storage.cursors import BadCursor
 from storage.customer.customers import Customer
@@ -32,7 +33,7 @@ def test_an_erased_call_is_gone_and_the_receipt_proves_it(tmp_path: Path) -> Non
         assert await acme.calls.get(gone.id) is None and list(acme.vault.parts(gone.id, gone.leaf)) == []
         assert await acme.annotations.of(gone.id) == () and await acme.attachments.of(gone.id) == ()
         assert not acme.keys.keeps(gone.leaf)
-        assert [row.id for row in (await acme.calls.find(Query(party="Tove"))).items] == [stays.id]
+        assert [row.id for row in (await acme.calls.find(Query(party=Personal("Tove")))).items] == [stays.id]
         assert opens(acme, stays)
         actions = [entry["action"] for entry in acme.audit.read().items]
         assert {"erasure.cut", "erasure.done"} <= set(actions)
@@ -282,7 +283,9 @@ def test_a_query_is_looked_for_again_when_it_is_approved(tmp_path: Path) -> None
     async def tell(node: StorageNode, acme: Customer) -> None:
         first, before = await record(acme), await record(acme, ended=NOON - timedelta(hours=5))
         await permit(acme)
-        query = Query(party="Mira Okafor", since=NOON - timedelta(hours=1), until=NOON, state=CallState.COMPLETE)
+        query = Query(
+            party=Personal("Mira Okafor"), since=NOON - timedelta(hours=1), until=NOON, state=CallState.COMPLETE
+        )
         filed = await acme.erasures.file(query=query, reason="x", by="paula", approval=True)
         late, broken = await record(acme), await record(acme, state=CallState.INTERRUPTED)
         await acme.erasures.approve(filed.id, by="anton")

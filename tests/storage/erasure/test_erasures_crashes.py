@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from personal import Personal
 from storage.calls.call_row import Query
 from storage.customer.customers import Customer
 from storage.erasure.erasure_rows import State
@@ -95,7 +96,7 @@ def test_a_killed_erasure_resumes_and_never_finishes_early(tmp_path: Path) -> No
             assert done and done.state == State.DONE and done.receipt and done.receipt["calls"] == [gone.id]
             assert not acme.keys.keeps(gone.leaf) and not list(acme.vault.parts(gone.id, gone.leaf))
             assert opens(acme, stays)
-            assert [r.id for r in (await acme.calls.find(Query(party="0 40 777888"))).items] == [stays.id]
+            assert [r.id for r in (await acme.calls.find(Query(party=Personal("0 40 777888")))).items] == [stays.id]
             return before.state == State.DONE
         finally:
             await acme.close()

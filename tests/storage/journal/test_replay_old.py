@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from personal import Personal
 from storage.calls.call_row import Query
 from storage.customer.customers import Customer
 from storage.database import schema
@@ -21,7 +22,7 @@ from tests.storage.node import NOON, StorageNode, opens, permit, record, story
 
 async def go_on(acme: Customer, asked: str) -> None:
     """Change everything that `fill` left, and ask for more."""
-    (held,) = [row.id for row in (await acme.calls.find(Query(party="Mira Okafor"))).items]
+    (held,) = [row.id for row in (await acme.calls.find(Query(party=Personal("Mira Okafor")))).items]
     await acme.holds.remove(held)
     later = await record(acme, name="Uwe Brandt", number="+4940111222")
     await acme.holds.put(later.id, "court", "paula")
@@ -62,7 +63,7 @@ def test_an_old_database_restored_alone_catches_up(
         assert {row[0]: row for row in (await dump(again))["erasures"]} == receipts, "receipts are the original ones"
         assert again.journal.replayed
         assert await replay.differences(again.journal, again.database) == {}
-        assert (await again.calls.find(Query(party="Mira Okafor"))).items == ()
+        assert (await again.calls.find(Query(party=Personal("Mira Okafor")))).items == ()
         async with again.database.reading() as connection:
             assert not set(await connection.scalars(sa.select(schema.calls.c.id).where(schema.calls.c.hold)))
             assert all(map(again.keys.keeps, await connection.scalars(sa.select(schema.calls.c.leaf))))
