@@ -1,5 +1,5 @@
 """Any order of what a peer, a user and the clock can do to dialogs: the endpoint answers as the model says, at the
-same instant, and keeps nothing once all is over.
+same instant, and keeps nothing once all is over (duties S1 to S4, S8 to S12, S26, S27, S34).
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class Call:
 
 
 class Dialogs(RuleBasedStateMachine):
-    """Some calls at one endpoint. Duties S1, S2, S3, S4, S8, S9, S10, S11, S12, S26, S27, S34."""
+    """Some calls at one endpoint."""
 
     @initialize(flow=st.sampled_from([UDP, TCP]))
     def begin(self, flow: Flow) -> None:

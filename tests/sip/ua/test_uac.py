@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sip.message.multipart import parts_of
-from sip.ua.events import Closed, Ending, Expired, Probed, Reanswered, SessionKey
+from sip.ua.events import Closed, Ending, Expired, Probed, Reanswered, SessionKey, Withdrawn
 from sip.ua.session import MAX_SNAPSHOTS
 from tests.sip.memory_client import ANSWER, METADATA, OFFER, Story, established, methods, multipart, statuses
 
@@ -21,6 +21,25 @@ def test_we_hang_up_and_any_answer_closes(status):
     assert bye.headers.get("Reason") == 'SIP;cause=200;text="erasure"'
     story.say(story.reply(bye, status))
     assert story.events() == [Closed(story.session)]
+
+
+def test_our_bye_waits_for_the_ack_and_is_repeated_until_given_up():
+    story = Story()
+    story.answered()
+    assert story.hang_up() == []
+    byes = story.say(story.request("ACK")) + story.wait(33)
+    assert methods(byes) == ["BYE"] * 11
+    assert story.events()[-1] == Closed(story.session)
+
+
+def test_a_pending_request_gets_487_when_the_dialog_ends_s12():
+    story = established()
+    story.say(story.invite())
+    heard = story.hang_up("over")
+    assert (statuses(heard), methods(heard)) == ([487], ["BYE"])
+    assert isinstance(story.events()[-1], Withdrawn)
+    assert statuses(story.say(story.request("BYE"))) == [200]  # both BYEs are answered
+    assert story.events()[-1] == Closed(story.session)
 
 
 def test_messages_name_an_address_the_peer_can_reach():
@@ -75,6 +94,17 @@ def test_a_session_ends_unless_the_client_refreshes_it():
     story.events()
     assert set(methods(story.wait(2))) == {"BYE"}
     assert story.events() == [Expired(story.session, Ending.TIMER)]
+
+
+def test_the_session_interval_counts_from_the_200_s27():
+    story = established("Supported: timer", "Session-Expires: 90")
+    story.say(story.invite("Supported: timer", "Session-Expires: 90"))
+    (asked,) = story.events()
+    story.wait(20)
+    story.answer(asked)
+    story.say(story.request("ACK"))
+    assert methods(story.wait(59)) == []
+    assert methods(story.wait(2)) == ["BYE", "BYE"]
 
 
 def test_a_short_interval_is_422():
