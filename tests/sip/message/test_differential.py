@@ -5,9 +5,11 @@ They judge where they are right; where one of them is known to be stricter or la
 
 from __future__ import annotations
 
+from typing import Any
+
 import aiosipua
 import pytest
-import sdp_transform
+import sdp_transform  # type: ignore[import-untyped]  # it says no types
 import sipmessage
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,7 +20,7 @@ from sip.sdp.answer import answer, plan
 from sip.sdp.description import SessionDescription
 from sip.sdp.plan import Policy
 from sip.sdp.sdes import SUITES
-from tests.sip.memory_client import ANSWER, Story
+from tests.sip.memory_client import Story
 
 WORD = st.text("abcdefghijklmnopqrstuvwxyz0123456789", min_size=1, max_size=12)
 
@@ -28,25 +30,18 @@ def heard_in_a_call() -> list[bytes]:
     story = Story()
     said: list[bytes] = []
 
-    def take() -> None:
-        story.hear()
-        said.extend(item.data for item in story.sent if hasattr(item, "data"))
+    def take(*heard: Any) -> None:
+        said.extend(item.data for item in story.sent)
 
     event = story.invited("Record-Route: <sip:p1.example;lr>, <sip:p2.example;lr>", "Supported: timer",
                           "Session-Expires: 1800")  # fmt: skip
-    story.wait(0.3)
-    said.append(story.sent[0].data)
-    story.endpoint.accept(event.token, ANSWER, story.now)
-    take()
-    story.learn(parse(said[-1]))
+    take(story.wait(0.3))
+    take(story.answer(event))
     story.say(story.request("ACK"))
-    for request in (story.request("OPTIONS"), story.request("PRACK"), story.request("NOTIFY")):
-        story.say(request)
-        said.extend(item.data for item in story.sent)
-    story.endpoint.reoffer(event.session, ANSWER, story.now)
-    take()
-    story.endpoint.hang_up(event.session, "over", story.now)
-    take()
+    for method in ("OPTIONS", "PRACK", "NOTIFY"):
+        take(story.say(story.request(method)))
+    take(story.reoffer())
+    take(story.hang_up("over"))
     return said
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import aiosipua
-import sdp_transform
+import sdp_transform  # type: ignore[import-untyped]  # it says no types
 import sipmessage
 from hypothesis import given
 from hypothesis import strategies as st

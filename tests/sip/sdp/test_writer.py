@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import pytest
-
 from sip.sdp.description import Format, SessionDescription
-from sip.sdp.sdes import CryptoOffer
-from sip.sdp.writer import attribute, crypto, format_lines, media_line, renumbered, session_lines, write
+from sip.sdp.writer import attribute, format_lines, media_line, renumbered, session_lines, write
 
 
 def test_a_description_reads_back_as_it_was_written() -> None:
@@ -28,11 +25,3 @@ def test_a_description_reads_back_as_it_was_written() -> None:
 
 def test_an_unknown_payload_type_gets_no_rtpmap() -> None:
     assert format_lines(Format(77, "", 8000)) == []
-
-
-@pytest.mark.parametrize("padded", [True, False])
-def test_a_key_reads_back_as_it_was_written(padded: bool) -> None:
-    letter, value = crypto("AEAD_AES_128_GCM", bytes(range(28)), tag=3, padded=padded)
-    offer = CryptoOffer.parse(value.removeprefix("crypto:"))
-    assert letter == "a" and (offer.tag, offer.suite, offer.key) == (3, "AEAD_AES_128_GCM", bytes(range(28)))
-    assert offer.padded is padded
