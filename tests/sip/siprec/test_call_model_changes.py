@@ -177,9 +177,9 @@ def test_metadata_of_a_bye_silence_no_stream():
 
 
 def test_a_mixed_stream_belongs_to_all_its_senders_r29():
-    streams, send = (("s1==", "1"),), dict.fromkeys(ALL["send"], ("s1==",))
+    streams: dict[str, Any] = {"streams": (("s1==", "1"),), "send": dict.fromkeys(ALL["send"], ("s1==",))}
     cleo = '<session session_id="new=="/>' + session("new==", "pC==")
-    assert heard(seen(rfc7865(people=ALL["people"], streams=streams, send=send, extra=cleo)), "1") == [[A, B, C]]
+    assert heard(seen(rfc7865(people=ALL["people"], extra=cleo, **streams)), "1") == [[A, B, C]]
 
 
 def test_a_transfer_within_a_session():

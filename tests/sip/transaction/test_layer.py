@@ -129,15 +129,6 @@ def test_a_copy_of_an_answered_invite_meets_its_transaction(acknowledged, answer
         assert len(wire.servers) == left
 
 
-def test_our_request_is_repeated_on_udp_and_given_up():
-    wire = Wire()
-    wire.clients.begin(("b", "BYE"), UDP, b"BYE", "s", (), 0.0)
-    wire.run(40.0)
-    assert wire.times() == RETRANSMITTED
-    assert [late.session for late in wire.late] == ["s"]
-    assert len(wire.clients) == 0
-
-
 def test_a_broken_connection_is_replaced_during_a_transaction():
     wire = Wire()
     wire.clients.begin(("b", "BYE"), TCP, b"BYE x\r\nVia: SIP/2.0/TCP h\r\n", "s", (UDP,), 0.0)

@@ -8,9 +8,9 @@ import pytest
 
 from sip.message.header_values import Flow
 from sip.message.message import parse
-from sip.ua.context import Context, contact, refusal_fields
+from sip.ua.context import Context, contact
 from sip.ua.dialog import Dialog
-from sip.ua.events import Closed, Dropped, Send, SessionKey
+from sip.ua.events import Dropped, Send, SessionKey
 from sip.ua.session import Session
 from sip.ua.settings import Settings
 from tests.sip.memory_client import TCP, Noise, Story
@@ -38,18 +38,6 @@ def test_bytes_for_a_broken_connection_go_to_the_listening_port():
     assert context.out == [Send(TCP, b"x")]
 
 
-def test_tokens_never_repeat_and_closing_forgets_everything():
-    context, session = made()
-    key = ("b", "h", "INVITE")
-    tokens = [context.ask(session, key, True, 1) for _ in range(3)]
-    assert len(set(tokens)) == 3
-    session.arm("repeat", 5.0)
-    context.close(session)
-    assert len(context.timers) == len(context.sessions) == 0
-    assert list(context.events) == [Closed(session.key)]
-    assert tokens[-1] not in context.questions
-
-
 def test_our_contact_has_the_tag_outside_the_brackets():
     v6 = Flow("tls", ("fe80::1%eth0", 5061), ("fe80::2", 1), 3)
     assert contact(made(v6)[1]) == "<sip:[fe80::1]:5061;transport=tls>;+sip.srs"
@@ -68,10 +56,3 @@ def test_our_contact_has_the_tag_outside_the_brackets():
 def test_our_contact_behind_nat_has_the_same_ip_version(local, advertised, host):
     _, session = made(Flow("tls", (local, 5061), ("192.0.2.1", 1), 3))
     assert contact(session, advertised) == f"<sip:{host};transport=tls>;+sip.srs"
-
-
-def test_each_refusal_names_its_remedy():
-    context, _ = made()
-    assert refusal_fields(422, context) == (("Min-SE", "90"),)
-    assert refusal_fields(421, context) == (("Require", "siprec"),)
-    assert refusal_fields(400, context) == ()

@@ -58,8 +58,3 @@ def test_sips_makes_the_dialog_secure():
     """Duty S7."""
     assert made(uri="sips:rec@192.0.2.10").secure
     assert not made().secure
-
-
-def test_an_old_client_without_a_tag_has_a_dialog_too():
-    request: Any = parse(Story().invite().replace(b";tag=client", b""))
-    assert Dialog.accept(request, "<sip:rec@192.0.2.10>;tag=us", "us").remote_tag == ""

@@ -20,7 +20,6 @@ from tests.sip.memory_client import ANSWER, OFFER, OURS, THEIRS, UDP, Noise, Sto
 
 TCP = Flow("tcp", OURS, ("192.0.2.1", 40001), 1)
 START = 1000.0
-FIRST_CSEQ = 10  # an older one can be tried
 LONGEST = 3 * INTERVAL + 4 * LIFE  # after it nothing of a dialog may be left
 METHODS = ("INVITE", "INVITE", "UPDATE", "UPDATE", "BYE", "PRACK", "INFO", "OPTIONS", "INVITE")
 WHICH = st.integers(0, 4)
@@ -42,7 +41,6 @@ class Call:
         self.story = Story(machine.flow)
         self.story.endpoint, self.story.branches = machine.story.endpoint, machine.branches
         self.story.call_id, self.story.sender = f"call-{number}", f"<sip:sbc@192.0.2.1>;tag=c{number}"
-        self.story.cseq = FIRST_CSEQ - 1
         self.lines = [f"Supported: timer\r\nSession-Expires: {INTERVAL:.0f};refresher={timer}"] if timer else []
         self.lines.append("Allow: INVITE, ACK, BYE" + (", UPDATE" if update else ""))
         self.sent: dict[str, tuple[str, int, bytes]] = {}
@@ -51,18 +49,17 @@ class Call:
         self.given: list[tuple[int, int, bytes]] = []
         self.session: Any = None
         self.token: Any = None
-        self.old_tokens: list[Any] = []
         branch, self.first = self.write("INVITE", offer=offer)
         now, reliable = machine.story.now - START, bool(machine.flow.connection)
-        self.model = Model(now, branch, FIRST_CSEQ, offered=offer, reliable=reliable, timer=timer, update=update)
+        self.model = Model(now, branch, 1, offered=offer, reliable=reliable, timer=timer, update=update)
 
-    def write(self, method: str, *, offer: bool = False, cseq: int | None = None) -> tuple[str, bytes]:
+    def write(self, method: str, *, offer: bool = False) -> tuple[str, bytes]:
         """Write a request of the peer and remember it by its branch."""
         branch = f"z9hG4bK-{next(self.story.branches)}"
         lines = [*self.lines, "Require: siprec"] if method == "INVITE" else self.lines if method == "UPDATE" else []
         body, kind = multipart(offer=OFFER if offer else None) if method in ("INVITE", "UPDATE") else (b"", "")
-        data = self.story.request(method, *lines, body=body, kind=kind, branch=branch, cseq=cseq)
-        self.sent[branch] = (method, self.story.cseq if cseq is None else cseq, data)
+        data = self.story.request(method, *lines, body=body, kind=kind, branch=branch)
+        self.sent[branch] = (method, self.story.cseq, data)
         return branch, data
 
 
@@ -121,15 +118,6 @@ class Dialogs(RuleBasedStateMachine):
         self.say(data)
 
     @precondition(lambda self: self.all)
-    @rule(which=WHICH)
-    def old_request(self, which: int) -> None:
-        call = self.pick(which)
-        if which == 0 and "tag=" in call.story.to:
-            branch, data = call.write("OPTIONS", cseq=FIRST_CSEQ - 5)
-            call.model.received(branch, "OPTIONS", FIRST_CSEQ - 5)
-            self.say(data)
-
-    @precondition(lambda self: self.all)
     @rule(which=WHICH, data=st.data())
     def repeat_a_request(self, which: int, data: st.DataObject) -> None:
         call = self.pick(which)
@@ -137,20 +125,6 @@ class Dialogs(RuleBasedStateMachine):
             branch = data.draw(st.sampled_from(known))
             call.model.repeated(branch)
             self.say(call.sent[branch][2])
-
-    @precondition(lambda self: self.all)
-    @rule(which=WHICH)
-    def merged_copy(self, which: int) -> None:
-        """The first INVITE on another way (8.2.2.2)."""
-        call = self.pick(which)
-        if which or call.model.stage == "over":
-            return
-        branch = f"z9hG4bK-{next(self.branches)}"
-        first = next(iter(call.sent))
-        data = call.first.replace(f"branch={first};".encode(), f"branch={branch};".encode())
-        call.sent[branch] = ("INVITE", FIRST_CSEQ, data)
-        call.model.refused(branch, "INVITE", FIRST_CSEQ, 482)
-        self.say(data)
 
     @precondition(lambda self: self.all)
     @rule(which=WHICH, data=st.data())
@@ -227,7 +201,6 @@ class Dialogs(RuleBasedStateMachine):
             return
         token, open_ = call.token, bool(call.model.question)
         call.token = None
-        call.old_tokens.append(token)
         if not open_:
             done = self.story.endpoint.accept(token, ANSWER, self.story.now)
         elif call.model.stage == "leaving":
@@ -240,14 +213,6 @@ class Dialogs(RuleBasedStateMachine):
             call.model.declined(488)
             done = self.story.endpoint.refuse(token, 488, self.story.now)
         assert done is open_
-        self.compare()
-
-    @precondition(lambda self: self.all)
-    @rule(which=WHICH)
-    def decide_too_late(self, which: int) -> None:
-        call = self.pick(which)
-        for token in call.old_tokens:
-            assert not self.story.endpoint.refuse(token, 500, self.story.now)
         self.compare()
 
     @precondition(lambda self: self.all)
@@ -298,7 +263,7 @@ class Dialogs(RuleBasedStateMachine):
             after.restore(json.loads(json.dumps(before.export(key))), self.story.now)
         self.story.endpoint = after
         for call in self.all:
-            call.story.endpoint, call.old_tokens = after, []
+            call.story.endpoint = after
             call.model.restarted()
         self.compare()
 
