@@ -107,13 +107,6 @@ def test_the_session_interval_counts_from_the_200_s27():
     assert methods(story.wait(2)) == ["BYE", "BYE"]
 
 
-def test_a_short_interval_is_422():
-    """Duty S27."""
-    story = Story()
-    (answer,) = story.say(story.invite("Supported: timer", "Session-Expires: 60"))
-    assert (answer.status, answer.headers.get("Min-SE")) == (422, "90")
-
-
 def test_a_snapshot_is_asked_for_by_update_if_allowed_r20_r21():
     """Duties R3, X17."""
     story = established(ASKS, "Allow: INVITE, UPDATE")

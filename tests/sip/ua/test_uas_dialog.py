@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sip.ua.events import Acknowledged, Cancelled, Closed, HungUp, Informed, Refused, Reoffered
+from sip.ua.events import Acknowledged, Cancelled, Closed, HungUp, Informed, Reoffered
 from tests.sip.memory_client import ANSWER, LATE, METADATA, OFFER, SDP, Story, established, multipart, statuses
 
 
@@ -20,12 +20,45 @@ def test_a_reinvite_asks_the_user_and_is_answered():
 
 
 def test_a_refused_reinvite_leaves_the_session_running():
-    """Duty 8.12."""
+    """Duties 8.12, S9."""
     story = established()
     story.say(story.invite())
-    story.endpoint.refuse(story.events()[0].token, 488, story.now)
+    (offer,) = story.events()
+    (busy,) = story.say(story.invite())
+    assert busy.status == 500 and 0 <= int(busy.headers.get("Retry-After")) <= 10
+    story.endpoint.refuse(offer.token, 488, story.now)
     assert statuses(story.hear()) == [488]
     assert statuses(story.say(story.request("UPDATE"))) == [200]
+
+
+@pytest.mark.parametrize("offered", [False, True])
+@pytest.mark.parametrize(
+    ("method", "lines", "body", "kind", "status", "during_ours"),
+    [
+        ("INFO", (), b"Signal=1", "application/dtmf-relay", 200, 200),
+        ("INFO", ("Info-Package: foo",), b"x", "application/x-foo", 469, 469),  # RFC 6086 section 4.2.2
+        ("INFO", ("Info-Package: foo",), METADATA, "application/rs-metadata+xml", 200, 200),
+        ("OPTIONS", (), b"", "", 200, 200),
+        ("PRACK", ("RAck: 1 1 INVITE",), b"", "", 481, 481),
+        ("UPDATE", (), METADATA, "application/rs-metadata+xml", 200, 200),
+        ("UPDATE", (), OFFER, "application/sdp", None, 491),
+        ("INVITE", (), OFFER, "application/sdp", None, 491),
+        ("INVITE", (), b"", "", 200, 491),
+    ],
+)
+def test_a_request_in_the_dialog(method, lines, body, kind, status, during_ours, offered):
+    """Duties S9, S25, S26: only another offer meets ours with 491."""
+    story = established()
+    if offered:
+        story.reoffer()
+    heard = story.say(story.request(method, *lines, body=body, kind=kind))
+    wanted = during_ours if offered else status
+    assert statuses(heard) == ([wanted] if wanted else [])
+    if status == 469:
+        assert heard[0].headers.all("Recv-Info") == [""]
+    assert [event.metadata for event in story.events() if isinstance(event, Informed)][-1:] == (
+        [METADATA if body == METADATA else None] if wanted == 200 and method != "OPTIONS" else []
+    )
 
 
 def test_a_reinvite_without_sdp_gets_our_last_answer_as_offer():
@@ -64,14 +97,6 @@ def test_a_reinvite_without_sdp_does_not_end_a_pause_f6():
         (answer,) = story.say(story.request("INVITE", "Require: siprec"))
         assert answer.body == sdp
         story.say(story.request("ACK", **SDP))
-
-
-def test_a_second_offer_gets_500_with_retry_after():
-    """Duty S9."""
-    story = established()
-    story.say(story.invite())
-    (busy,) = story.say(story.invite())
-    assert busy.status == 500 and 0 <= int(busy.headers.get("Retry-After")) <= 10
 
 
 def test_update_with_metadata_only_is_answered_at_once():
@@ -122,26 +147,6 @@ def test_all_three_parts_of_a_dialog_have_to_fit(name, value):
     assert statuses(story.say(story.request("BYE"))) == [481]
 
 
-def test_info_options_and_prack_in_the_dialog():
-    """Duty S25."""
-    story = established()
-    assert statuses(story.say(story.request("INFO", body=b"Signal=1", kind="application/dtmf-relay"))) == [200]
-    assert [e.method for e in story.events()] == ["INFO"]
-    assert statuses(story.say(story.request("OPTIONS"))) == [200]
-    assert statuses(story.say(story.request("PRACK", "RAck: 1 1 INVITE"))) == [481]
-
-
-def test_an_info_of_a_package_is_469_unless_it_holds_metadata():
-    """RFC 6086 section 4.2.2."""
-    story = established()
-    (refused,) = story.say(story.request("INFO", "Info-Package: foo", body=b"x", kind="application/x-foo"))
-    assert (refused.status, refused.headers.all("Recv-Info")) == (469, [""])
-    assert [type(event) for event in story.events()] == [Refused]
-    kind = "application/rs-metadata+xml"
-    assert statuses(story.say(story.request("INFO", "Info-Package: foo", body=METADATA, kind=kind))) == [200]
-    assert [event.metadata for event in story.events()] == [METADATA]
-
-
 def test_late_offer_the_answer_comes_in_the_ack():
     """Duty S34."""
     story = Story()
@@ -161,14 +166,6 @@ def test_a_bye_that_only_knows_our_100_cancels():
     assert statuses(story.say(story.request("UPDATE"))) == [500]
     assert statuses(story.say(story.request("BYE"))) == [200, 487]
     assert story.events()[-2:] == [Cancelled(story.session), Closed(story.session)]
-
-
-def test_only_an_offer_during_ours_gets_491_s9_s26():
-    story = established()
-    story.reoffer()
-    assert statuses(story.say(story.invite())) == [491]
-    assert statuses(story.say(story.request("UPDATE", **SDP))) == [491]
-    assert statuses(story.say(story.request("UPDATE", body=METADATA, kind="application/rs-metadata+xml"))) == [200]
 
 
 def test_a_target_refresh_moves_the_target_only_on_success_s8():
