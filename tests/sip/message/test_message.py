@@ -52,6 +52,8 @@ def test_a_plain_request_is_read_and_written_back() -> None:
     assert (request.cseq.number, request.via.branch, request.call_id) == (1, "z9hG4bKone", "one@192.0.2.1")
     assert (request.sender.tag, request.recipient.tag) == ("a", None)
     assert bytes(request) == data
+    assert request.target is request.target and request.target.host == "192.0.2.9"
+    assert request == accepted(data) and "target" not in repr(request)
 
 
 def test_tabs_folds_compact_names_and_blanks_around_colons() -> None:

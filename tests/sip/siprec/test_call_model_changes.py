@@ -139,6 +139,12 @@ CHANGES: dict[str, tuple[list[bytes], list[datetime | None], list[str], str]] = 
     "or one on hold": ([rfc7865(send={"pA==": ("s1==",)}, extra=ended("pB==", "s2=="))], [None, None], [B], "2"),
     "an empty snapshot": ([CALL, b"<recording><datamode>complete</datamode></recording>"], [None, None], [B], ""),
     "a document that was cut": ([CALL, rfc7865()[:300]], [None, None], [B], ""),
+    "a participant without id and address": (
+        [CALL, update("<participant><nameID/></participant>")],
+        [None, None],
+        [B],
+        "",
+    ),
     "no document": ([CALL, b""], [None, None], [B], ""),
     "a doctype": ([CALL, b"<!DOCTYPE x><recording/>"], [None, None], [B], ""),
     "a session and no more": (
@@ -174,6 +180,13 @@ def test_metadata_of_a_bye_silence_no_stream():
     assert [party.left_at for party in picture.parties()] == [None, T1]
     assert heard(picture, "1", "2") == [[A], [B]]
     assert not picture.holding("1")
+
+
+def test_a_role_of_somebody_who_is_not_there_changes_nothing():
+    stranger = documents.NETSAPIENS.replace(
+        b'<callingParty participant_id="n2">', b'<callingParty participant_id="n9">'
+    )
+    assert [party.role.value for party in seen(stranger).parties()] == ["callee", "participant"]
 
 
 def test_a_mixed_stream_belongs_to_all_its_senders_r29():

@@ -259,7 +259,10 @@ def test_a_stream_costs_the_same_however_it_is_cut(data: bytes, step: int) -> No
 @pytest.mark.parametrize(
     ("take", "name"), [(ask, "endpoint"), (understand, "metadata"), (part, "body"), (offer, "description")]
 )
-@settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(
+    max_examples=settings.default.max_examples // 3,  # each takes as long as ten others
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
 @given(data=st.data())
 def test_fuzz_repeated_pieces_cost_only_linear_time(take: Callable[[bytes], None], name: str, data: Any) -> None:
     seed = data.draw(st.sampled_from(fuzz_targets.SEEDS[name]))

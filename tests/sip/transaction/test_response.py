@@ -86,6 +86,7 @@ def test_the_way_back_is_the_source():
     plain = changed(b":5070;branch=z9hG4bK-1;rport", b":6060;branch=z9hG4bK-1")
     assert reply_flow(plain, UDP).remote == ("192.0.2.1", 6060)
     assert sent_by_port(plain) == 6060
+    assert reply_flow(changed(b";rport", b";maddr=9.9.9.9"), UDP).remote == UDP.remote
     stream = Flow("tcp", UDP.local, UDP.remote, 5)
     assert reply_flow(plain, stream) is stream
 

@@ -263,7 +263,7 @@ class Dialogs(RuleBasedStateMachine):
             after.restore(json.loads(json.dumps(before.export(key))), self.story.now)
         self.story.endpoint = after
         for call in self.all:
-            call.story.endpoint = after
+            call.story.endpoint, call.token = after, None
             call.model.restarted()
         self.compare()
 

@@ -30,6 +30,7 @@ MIXED = multipart()[1]
         (Story().invite("Supported: timer", "Session-Expires: 60"), 422, ("Min-SE", "90")),
         (Story().request("INVITE", contact="<sip:src@b>", **SDP), 421, ("Require", "siprec")),
         (Story().request("OPTIONS", uri="http:x"), 416, None),
+        (Story().request("BYE"), 481, None),
         *((Story().request(method), 405, ("Allow", ALLOW)) for method in ("REGISTER", "MESSAGE", "SUBSCRIBE")),
         *((Story().request(method), 501, ("Allow", ALLOW)) for method in ("NEWMETHOD", "invite")),
     ],
@@ -113,17 +114,6 @@ def test_a_response_to_no_request_is_dropped():
     story = Story()
     assert story.say(b"SIP/2.0 200 OK\r\nVia: SIP/2.0/UDP h;branch=z9hG4bKx\r\nCSeq: 1 BYE\r\n\r\n") == []
     assert story.events() == [Dropped(story.flow, "response-unknown")]
-
-
-def test_a_udp_answer_goes_to_the_source_address():
-    story = Story()
-    story.say(story.request("OPTIONS"))
-    assert story.sent[0].flow.remote == ("192.0.2.1", 5070)
-    strange = story.request("OPTIONS").replace(b";rport", b";maddr=9.9.9.9")
-    story.say(strange.replace(b"192.0.2.1:5070", b"h.example:5099"))
-    assert story.sent[0].flow.remote == ("192.0.2.1", 5099)
-    (answer,) = story.say(story.request("OPTIONS").replace(b"192.0.2.1:5070", b"h.example"))
-    assert (answer.via.param("received"), answer.via.param("rport")) == ("192.0.2.1", "5070")
 
 
 def test_keepalives_and_stun_get_silence_on_udp():

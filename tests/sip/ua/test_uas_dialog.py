@@ -63,6 +63,9 @@ def test_a_request_in_the_dialog(method, lines, body, kind, status, during_ours,
 
 def test_a_reinvite_without_sdp_gets_our_last_answer_as_offer():
     story = established()
+    (refused,) = story.reoffer(ANSWER + b"a=inactive\r\n")
+    story.say(story.reply(refused, 488))
+    story.events()
     (answer,) = story.say(story.request("INVITE", "Require: siprec"))
     assert (answer.status, answer.body) == (200, ANSWER)
     (informed,) = story.events()
@@ -155,6 +158,8 @@ def test_late_offer_the_answer_comes_in_the_ack():
     story.answer(event)
     story.say(story.request("ACK", **SDP))
     assert story.events() == [Acknowledged(story.session, OFFER)]
+    (again,) = story.say(story.request("INVITE"))
+    assert again.body == ANSWER
 
 
 def test_a_bye_that_only_knows_our_100_cancels():
