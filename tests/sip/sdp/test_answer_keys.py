@@ -222,6 +222,9 @@ def line(*suites: str, profile: str = "RTP/SAVP") -> tuple[str, ...]:
         ("required", True, [line(SDES), line(SDES) + line(SHORT, GCM128)], SDES),
         ("required", True, [line(SDES) + line(SHORT), line(SDES) + line(SHORT) + line(SHORT)], SDES),
         ("preferred", True, [line(SDES), line(SDES) + line(SHORT)], SDES),
+        ("required", True, [line(SDES) + line(SDES), line(SHORT) + line(SDES)], None),  # though another line is fine
+        ("required", True, [line(SDES) + line(SHORT), line(SHORT) + line(SHORT)], None),
+        ("required", False, [HANDSHAKE + HANDSHAKE, line(SDES) + HANDSHAKE], None),
     ],
 )
 @pytest.mark.parametrize("stored", [False, True])
@@ -241,6 +244,23 @@ def test_no_reoffer_leads_to_less_protection(
         assert refusal(offered(*offers[-1]), policy, plans).code == "srtp-downgrade"
     else:
         assert plan(offered(*offers[-1]), policy, plans)[0].protection == last
+
+
+@pytest.mark.parametrize(
+    ("srtp", "secure", "first", "new"),
+    [
+        ("preferred", True, line(SDES) + PLAIN_LINE, PLAIN_LINE),
+        ("required", True, line(SDES) + line(SHORT), line(SHORT)),
+        ("required", False, HANDSHAKE + line(SDES), line(SDES)),
+    ],
+)
+def test_a_new_line_may_protect_as_little_as_another(
+    srtp: Any, secure: bool, first: tuple[str, ...], new: tuple[str, ...]
+) -> None:
+    policy = Policy(srtp, secure=secure, dtls=True)
+    plans = plan(offered(*first, *new), policy, plan(offered(*first), policy))
+    assert [each.accepted for each in plans] == [True, True, True]
+    assert plans[2].protection == plans[1].protection
 
 
 @pytest.mark.parametrize("stored", [False, True])
