@@ -162,6 +162,15 @@ def test_our_tls_id_changes_exactly_with_theirs_d6() -> None:
     assert ours() == []
 
 
+def test_the_tls_id_of_an_offer_of_ours_stays_as_long_as_theirs_d6() -> None:
+    def planned(theirs: str, *before: LinePlan) -> LinePlan:
+        offer = offered("m=audio 4 UDP/TLS/RTP/SAVP 0", "a=fingerprint:sha-256 AA:BB", f"a=tls-id:{theirs * 20}")
+        return plan(offer, DTLS, before)[0]
+
+    before = replace(planned("a"), own_tls_id="o" * 20)
+    assert (planned("a", before).own_tls_id, planned("b", before).own_tls_id) == ("o" * 20, None)
+
+
 def test_a_role_once_taken_stays_in_a_reoffer_d6() -> None:
     first = plan(offered("m=audio 4 UDP/TLS/RTP/SAVP 0", "a=setup:active", "a=fingerprint:sha-256 AA:BB"), DTLS)
     again = offered("m=audio 4 UDP/TLS/RTP/SAVP 0", "a=setup:actpass", "a=fingerprint:sha-256 AA:BB")
