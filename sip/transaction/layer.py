@@ -213,9 +213,6 @@ class ClientTransactions:
         self._send = send
         self._all: dict[ClientKey, ClientTransaction] = {}
 
-    def __len__(self) -> int:
-        return len(self._all)
-
     def begin(
         self, key: ClientKey, flow: Flow, data: bytes, session: str, fallbacks: tuple[Flow, ...], now: float
     ) -> ClientTransaction:

@@ -34,10 +34,6 @@ class Timers:
         self._live: dict[Due, Entry] = {}  # the heap entry that is valid
         self._count = 0
 
-    def __len__(self) -> int:
-        """Return the number of timers that will fire."""
-        return len(self._live)
-
     def set(self, owner: Owner, letter: str, at: float) -> None:
         """Set the time at which a timer fires, replacing any earlier setting."""
         self._count += 1

@@ -1,13 +1,12 @@
-"""What something costs of the processor, told apart from what the collector of garbage does meanwhile."""
+"""What something costs of the processor."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
 
-ROUNDS = 20_000
 QUIET = 0.001
-"""Seconds that so many rounds of a loop take on the machine that limits are meant for."""
+"""Seconds that the plain loop takes on the machine that limits are meant for."""
 SLOWEST = 4.0
 """So much slower may a machine be at the moment and still be told from a fault, which costs ten times its limit."""
 
@@ -17,24 +16,13 @@ def cost(act: Callable[[], object], limit: float) -> float:
 
     Where that is over the limit, a loop is timed as well: on a machine that is slow just now seconds count for less.
     """
-    spent = []
-    for _ in range(3):
+    spent = [_timed(act)]
+    while spent[-1] >= limit / 2 and len(spent) < 3:
         spent.append(_timed(act))
-        if spent[-1] < limit / 2:
-            break
-    return min(spent) if min(spent) < limit else min(spent) / slowness()
-
-
-def slowness() -> float:
-    """Tell how many times as long as usual a plain loop takes at the moment, 1 to SLOWEST."""
-    return min(SLOWEST, max(1.0, min(_timed(_loop) for _ in range(3)) / QUIET))
-
-
-def _loop() -> int:
-    total = 0
-    for n in range(ROUNDS):
-        total += n * n
-    return total
+    if min(spent) < limit:
+        return min(spent)
+    loop = min(_timed(lambda: sum(n * n for n in range(20_000))) for _ in range(3))
+    return min(spent) / min(SLOWEST, max(1.0, loop / QUIET))
 
 
 def _timed(act: Callable[[], object]) -> float:

@@ -87,6 +87,26 @@ class Model:
     def _say(self, text: str) -> None:
         self.said.append((self.now, text))
 
+    def is_quiet(self) -> bool:
+        """Nothing waits for anybody."""
+        waits = self.question or self.turn or self.open or self.wanted or self.must_part or self.unacked >= 0
+        return self.stage in ("up", "over") and not waits
+
+    def restarted(self) -> None:
+        """Of a quiet dialog a successor knows everything but the transactions that are over.
+
+        The peer's refresh may have been lost meanwhile: its repetitions get a chance.
+        """
+        for branch in list(self.served):
+            self._never(f"forget {branch}")
+            self._forget(branch)
+        self.finished = dict.fromkeys(self.finished)
+        if self.agenda.get("expire"):
+            end = self.agenda["expire"][0][0]
+            self._later("expire", [max(self.now + LIFE, end)], self._expired)
+            if self.timer == "uas":
+                self._later("refresh", [max(self.now, end - INTERVAL / 2 + MARGIN)], self._refresh)
+
     # Server transactions (17.2, RFC 6026).
 
     def _begin(self, branch: str, method: str, cseq: int) -> None:

@@ -11,7 +11,6 @@ from collections.abc import Callable
 from sip.errors import FramingError, MalformedBody, MalformedMessage, NotAcceptable
 from sip.message.body import contents, refused_body, takes_sdp
 from sip.message.framing import Framer
-from sip.message.header_values import Flow
 from sip.message.headers import Headers
 from sip.message.message import Framed, Request, check, parse
 from sip.message.multipart import MAX_PARTS, parts_of, split
@@ -25,10 +24,9 @@ from sip.siprec.correlation import call_names
 from sip.siprec.document import parse as read_metadata
 from sip.siprec.parties import read_headers
 from sip.ua.events import Dropped, Invited, Reoffered
-from tests.sip.memory_client import ANSWER, METADATA, OURS, UDP, Story, multipart
+from tests.sip.memory_client import ANSWER, METADATA, TCP, UDP, Story, multipart
 from tests.sip.metadata_documents import FAMILIES, T0
 
-TCP = Flow("tcp", OURS, ("192.0.2.1", 40001), 1)
 EVERYTHING = Policy("preferred", several_keys=True, unencrypted_srtcp=True, dtls=True)
 STRICT = Policy("required", secure=False, sdes_without_tls=False)
 OFFER = (
@@ -80,7 +78,7 @@ def cut(data: bytes, step: int) -> tuple[list[Framed | bytes], str]:
 def framing(data: bytes) -> None:
     """A stream gives the same messages however it is cut."""
     whole = cut(data, max(1, len(data)))
-    for step in (1, 2, 3, 7, 64):
+    for step in (1, 7, 64):
         assert cut(data, step) == whole
 
 
@@ -157,7 +155,7 @@ def endpoint(data: bytes) -> None:
             if isinstance(event, Invited | Reoffered):
                 story.endpoint.accept(event.token, ANSWER, story.now)
         story.hear()
-        assert running.session in story.endpoint.sessions()
+        assert running in story.endpoint.sessions()
 
 
 def invitation() -> bytes:

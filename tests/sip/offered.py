@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from typing import Any
 
 import pytest
 
@@ -30,10 +31,12 @@ def key_line(suite: str = SDES, tag: int = 1, tail: str = "") -> str:
     return f"a=crypto:{tag} {suite} inline:{base64.b64encode(bytes([tag]) * SUITES.get(suite, 30)).decode()}{tail}"
 
 
-def answered(offer: SessionDescription, plans: tuple[LinePlan, ...], address: str = "198.51.100.7") -> list[str]:
+def answered(offer: SessionDescription, plans: tuple[LinePlan, ...], **kw: Any) -> list[str]:
+    """The lines of our answer."""
     ports = {line.index: 20_000 + 2 * line.index for line in plans if line.accepted}
     keys = {line.index: b"K" * SUITES[line.suite] for line in plans if line.suite}
-    data = answer(offer, plans, address=address, ports=ports, keys=keys, session_id=77, version=3)
+    known: dict[str, Any] = {"address": "198.51.100.7", "ports": ports, "keys": keys, "session_id": 77, "version": 3}
+    data = answer(offer, plans, **(known | kw))
     assert data.endswith(b"\r\n") and b"\n" not in data.replace(b"\r\n", b"")
     return data.decode().split("\r\n")[:-1]
 

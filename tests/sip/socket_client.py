@@ -9,7 +9,7 @@ import os
 import socket
 import ssl
 import time
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -19,7 +19,7 @@ from cryptography.x509.oid import NameOID
 from sip.endpoint import Endpoint
 from sip.message.header_values import Flow
 from sip.transport.server import Listener, Server, open_socket
-from sip.ua.events import Closed, HungUp, Invited
+from sip.ua.events import Closed, Dropped, HungUp, Invited, Send
 from sip.ua.settings import Settings
 from tests.sip.memory_client import ANSWER, Story
 
@@ -75,35 +75,77 @@ def serving(ours, theirs=None):
     return context
 
 
+class Scripted(Endpoint):
+    """An endpoint that also sends what a test wants, and notes the connections that are lost or not to be had."""
+
+    def __init__(self, settings):
+        super().__init__(settings, random=os.urandom)
+        self.extra, self.lost = [], []
+
+    def data_to_send(self):
+        extra, self.extra = self.extra, []
+        return [*extra, *super().data_to_send()]
+
+    def connection_lost(self, flow, now):
+        self.lost.append(flow)
+        super().connection_lost(flow, now)
+
+
 class Daemon:
     """A user of the server that accepts every call and confirms every BYE."""
 
-    def __init__(self, transport, *, host=HOST, context=None, admits=lambda flow: True, client=None,
-                 known=lambda flow: True, **settings):  # fmt: skip
+    def __init__(
+        self,
+        transport,
+        *,
+        host=HOST,
+        context=None,
+        admits=lambda flow: True,
+        client=None,
+        known=lambda flow: True,
+        filter_names=lambda data, names: names,
+        faulty=False,
+        **settings,
+    ):
         knobs = Settings(**settings)
-        self.endpoint = Endpoint(knobs, random=os.urandom)
+        self.endpoint = Scripted(knobs)
         self.events = []
+        self.faulty = faulty
         self.server = Server(
-            self.endpoint, self.heard, admits, clock=time.monotonic, settings=knobs, client_context=client, known=known
-        )
+            self.endpoint, self.heard, admits, clock=time.monotonic, settings=knobs, client_context=client, known=known,
+            filter_names=filter_names,
+        )  # fmt: skip
         self.socket = open_socket(transport, host, 0)
         self.address = self.socket.getsockname()[:2]
         self.listener = Listener(transport, self.socket, context)
-        self.seen = asyncio.Event()
 
     def heard(self, event):
         self.events.append(event)
-        self.seen.set()
         if isinstance(event, Invited):
             self.endpoint.accept(event.token, ANSWER, time.monotonic())
+            if self.faulty:
+                raise RuntimeError
         if isinstance(event, HungUp):
             self.endpoint.confirm(event.token, time.monotonic())
 
-    async def wait_for(self, kind):
-        async with asyncio.timeout(30):
-            while not any(isinstance(event, kind) for event in self.events):
-                self.seen.clear()
-                await self.seen.wait()
+    def send(self, flow, *words):
+        """Have the endpoint send something."""
+        self.endpoint.extra += [Send(flow, word) for word in words]
+        self.server.flush()
+
+    def reasons(self):
+        """Give the reasons of what was dropped."""
+        return [event.reason for event in self.events if isinstance(event, Dropped)]
+
+    async def wait_for(self, kind, times=1):
+        await until(lambda: sum(isinstance(event, kind) for event in self.events) >= times)
+
+
+async def until(holds):
+    """Wait for something to happen."""
+    async with asyncio.timeout(30):
+        while not holds():
+            await asyncio.sleep(0.001)
 
 
 @asynccontextmanager
@@ -114,6 +156,43 @@ async def running(*args, **kw):
         yield daemon
     finally:
         await daemon.server.close()
+
+
+@asynccontextmanager
+async def stream(daemon, **kw):
+    """Connect to the server by TCP or TLS."""
+    reader, writer = await asyncio.open_connection(*daemon.address, **kw)
+    try:
+        yield reader, writer
+    finally:
+        writer.close()
+
+
+@asynccontextmanager
+async def listener(**kw):
+    """Listen where the server may connect to; give the address and what it sends."""
+    heard, taken = asyncio.Queue(), []
+
+    class Listening(asyncio.Protocol):
+        def connection_made(self, transport):
+            taken.append(transport)
+
+        def data_received(self, data):
+            heard.put_nowait(data)
+
+    made = await asyncio.get_running_loop().create_server(Listening, HOST, 0, **kw)
+    try:
+        yield made.sockets[0].getsockname()[:2], heard
+    finally:
+        for transport in taken:
+            transport.abort()
+        made.close()
+
+
+async def ended(reader):
+    """Wait until the server has closed a connection."""
+    with suppress(ConnectionError):
+        assert await asyncio.wait_for(reader.read(), 30) == b""
 
 
 class Phone:
@@ -148,15 +227,25 @@ async def message(reader):
     return head + await asyncio.wait_for(reader.readexactly(length), 30)
 
 
-async def call_over(daemon, reader, writer, transport):
-    """Place a call on a stream and hang up."""
-    port = writer.get_extra_info("sockname")[1]
-    story = Story(Flow(transport, daemon.address, (HOST, port), 1))
-    writer.write(story.invite())
+def story_of(daemon, writer, transport="tcp"):
+    """Write what the client at this end of a connection says."""
+    host, port = writer.get_extra_info("sockname")[:2]
+    return Story(Flow(transport, daemon.address, (f"[{host}]" if ":" in host else host, port), 1))
+
+
+async def answered(reader, writer, story, **kw):
+    """Place a call as far as its 200."""
+    writer.write(story.invite(**kw))
     answer = await message(reader)
     assert answer.startswith(b"SIP/2.0 200")
-    assert f"transport={transport}>;+sip.srs".encode() in answer
     story.to = next(line[4:] for line in answer.decode().split("\r\n") if line.startswith("To: "))
+    return answer
+
+
+async def call_over(daemon, reader, writer, transport):
+    """Place a call on a stream and hang up."""
+    story = story_of(daemon, writer, transport)
+    assert f"transport={transport}>;+sip.srs".encode() in await answered(reader, writer, story)
     writer.write(story.request("ACK") + story.request("BYE"))
     assert (await message(reader)).startswith(b"SIP/2.0 200")
     await daemon.wait_for(Closed)

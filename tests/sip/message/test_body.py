@@ -13,29 +13,30 @@ def found(kind, body, *fields):
     return contents(Headers([("Content-Type", kind), *fields] if kind else list(fields)), body)
 
 
-def test_both_parts_in_either_order():
+BOTH, EMPTY = multipart()[0], multipart(offer=b"", metadata=b"")[0]
+TURNED = multipart(offer=None)[0].replace(b"--b--\r\n", b"") + multipart(metadata=None)[0]
+
+
+@pytest.mark.parametrize("body", [BOTH, TURNED, EMPTY.replace(b"--b--\r\n", b"") + BOTH])
+def test_both_parts_are_found_in_either_order_and_behind_empty_ones(body):
     """Duty R17."""
-    body, kind = multipart()
-    assert (found(kind, body).offer, found(kind, body).metadata) == (OFFER, METADATA)
-    first, _ = multipart(offer=None)
-    last, _ = multipart(metadata=None)
-    turned = first.replace(b"--b--\r\n", b"") + last
-    assert (found(kind, turned).offer, found(kind, turned).metadata) == (OFFER, METADATA)
+    parts = found("multipart/mixed;boundary=b", body)
+    assert (parts.offer, parts.metadata) == (OFFER, METADATA)
 
 
-NAMES = ["application/rs-metadata+xml", "application/rs-metadata", "Application/RS-Metadata", ""]
-
-
-@pytest.mark.parametrize("kind", NAMES)
-def test_bare_metadata(kind):
-    assert found(kind, METADATA).metadata == METADATA
-
-
-def test_an_empty_part_takes_no_place_r17():
-    body, kind = multipart()
-    empty, _ = multipart(offer=b"", metadata=b"")
-    both = found(kind, empty.replace(b"--b--\r\n", b"") + body)
-    assert (both.offer, both.metadata) == (OFFER, METADATA)
+@pytest.mark.parametrize(
+    "fields",
+    [
+        [("Content-Type", "application/rs-metadata+xml")],
+        [("Content-Type", "application/rs-metadata")],
+        [("Content-Type", "Application/RS-Metadata")],
+        [("Content-Type", "application/xml"), ("Content-Disposition", "recording-session")],
+        [],
+    ],
+)
+def test_bare_metadata(fields):
+    """Duty R17."""
+    assert contents(Headers(fields), METADATA).metadata == METADATA
 
 
 def test_further_metadata_are_found_and_alternatives_not_r17():
@@ -51,41 +52,40 @@ def test_further_metadata_are_found_and_alternatives_not_r17():
     assert (richest.metadata, richest.later) == (b"<recording>2</recording>", ())
 
 
-def test_an_empty_part_does_not_count_as_unsupported():
-    body, kind = multipart()
-    assert not found(kind, b"--b\r\n\r\n\r\n" + body).strange
-    assert found(kind, b"--b\r\nContent-Type: application/unknown\r\n\r\n\r\n" + body).strange
+KNOWN, UNKNOWN = (
+    b"--b\r\nContent-Type: application/sdp\r\n\r\n" + OFFER,
+    b"\r\n--b\r\nContent-Type: text/plain\r\n\r\nhi",
+)
 
 
-def test_a_disposition_is_enough():
-    """Duty R17."""
-    assert found("application/xml", b"<x/>", ("Content-Disposition", "recording-session")).metadata == b"<x/>"
+@pytest.mark.parametrize(
+    ("kind", "body", "disposition", "strange"),
+    [
+        ("application/unknown", b"x", "", True),
+        ("application/gtd", b"x", "signal;handling=optional", False),
+        ("application/gtd", b"x", "signal; Handling=Optional", False),
+        ("application/pidf+xml", b"x", "by-reference", False),
+        ("multipart/mixed;boundary=b", b"--b\r\n\r\n\r\n" + BOTH, "", False),  # an empty part
+        ("multipart/mixed;boundary=b", b"--b\r\nContent-Type: a/b\r\n\r\n\r\n" + BOTH, "", True),
+        ("multipart/mixed;boundary=b", KNOWN + UNKNOWN + b"\r\n--b--", "", True),
+        ("multipart/alternative;boundary=b", KNOWN + UNKNOWN + b"\r\n--b--", "", False),
+        ("multipart/alternative;boundary=b", UNKNOWN + b"\r\n--b--", "", True),
+    ],
+)
+def test_only_optional_unknown_parts_are_accepted(kind, body, disposition, strange):
+    """Duty S16. Of alternatives one has to be understood."""
+    parts = found(kind, body, *([("Content-Disposition", disposition)] if disposition else []))
+    assert parts.strange is strange
+    fault = refused_body(Headers(), parts)
+    assert (fault and fault.status) == (415 if strange else None)
+    assert (parts.offer == OFFER) is (OFFER in body)
 
 
-def test_no_body_is_nothing():
-    assert found("application/sdp", b"") is NOTHING
-    assert found("", b"\r\n") is NOTHING
-
-
-def test_only_optional_unknown_parts_are_accepted():
-    """Duty S16."""
-    assert found("application/unknown", b"x").strange
-    assert not found("application/gtd", b"x", ("Content-Disposition", "signal;handling=optional")).strange
-    assert not found("application/gtd", b"x", ("Content-Disposition", "signal; Handling=Optional")).strange
-    assert not found("application/pidf+xml", b"x", ("Content-Disposition", "by-reference")).strange
-    fault = refused_body(Headers(), found("application/unknown", b"x"))
-    assert fault is not None
-    assert fault.status == 415
+def test_an_encoded_body_is_refused():
     assert refused_body(Headers([("Content-Encoding", "identity")]), NOTHING) is None
     assert refused_body(Headers([("e", "gzip")]), NOTHING) is not None
-
-
-def test_of_alternatives_one_has_to_be_understood_s16_s33():
-    known, unknown = b"Content-Type: application/sdp\r\n\r\n" + OFFER, b"Content-Type: text/plain\r\n\r\nhello"
-    body = b"--x\r\n" + unknown + b"\r\n--x\r\n" + known + b"\r\n--x--\r\n"
-    both = found("multipart/alternative;boundary=x", body)
-    assert (both.offer, both.strange) == (OFFER, False)
-    assert found("multipart/alternative;boundary=x", b"--x\r\n" + unknown + b"\r\n--x--\r\n").strange
+    assert found("application/sdp", b"") is NOTHING
+    assert found("", b"\r\n") is NOTHING
 
 
 @pytest.mark.parametrize(

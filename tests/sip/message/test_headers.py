@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sip.errors import UnsafeOutput
-from sip.message.headers import Headers, full_name
+from sip.message.headers import Headers
 
 
 def test_header_names_ignore_case_and_know_compact_forms() -> None:
@@ -19,20 +19,11 @@ def test_header_names_ignore_case_and_know_compact_forms() -> None:
     assert "x-own" in headers and "y" not in headers and len(headers) == 4
 
 
-@pytest.mark.parametrize("compact", list("abcdefiklmorstuvxy"))
-def test_every_compact_form_has_a_full_name(compact: str) -> None:
-    assert len(full_name(compact)) > 1
-    assert full_name(compact.upper()) == full_name(compact)
-
-
 def test_lists_over_several_fields_are_one_list() -> None:
     headers = Headers([("Route", '"a, b" <sip:x,y>;z, <sip:b>'), ("Route", "<sip:c>")])
     assert headers.values("route") == ['"a, b" <sip:x,y>;z', "<sip:b>", "<sip:c>"]
-    assert Headers([("Require", "SIPREC, Timer"), ("require", "")]).tokens("Require") == ["siprec", "timer"]
-
-
-def test_an_endless_list_is_cut() -> None:
     assert len(Headers([("Via", "a," * 30_000)]).values("via")) == 200
+    assert Headers([("Require", "SIPREC, Timer"), ("require", "")]).tokens("Require") == ["siprec", "timer"]
 
 
 def test_setting_keeps_the_place_and_removing_takes_all() -> None:
@@ -42,13 +33,6 @@ def test_setting_keeps_the_place_and_removing_takes_all() -> None:
     headers.set("Subject", "s")
     headers.remove("FROM")
     assert str(headers) == "To: new\r\nDate: d\r\nSubject: s\r\n"
-
-
-def test_a_changed_store_answers_anew() -> None:
-    headers = Headers([("To", "a")])
-    assert headers.get("From") is None
-    headers.add("From", "b")
-    assert headers.get("From") == "b"
 
 
 @pytest.mark.parametrize(("name", "value"), [("Subject", "a\r\nVia: x"), ("Sub\nject", "a"), ("Subject", "a\r")])
@@ -76,5 +60,8 @@ def test_fields_that_are_there_and_fields_that_are_there_twice() -> None:
     headers = Headers([("v", "1"), ("t", "2"), ("X-A", "3"), ("x-a", "4")])
     assert headers.has_all(frozenset({"Via", "To"})) and not headers.has_all(frozenset({"Via", "From"}))
     assert not headers.has_twice(frozenset({"Via", "To"}))
+    assert headers.get("T") == "2" and headers.get("From") is None
     headers.add("T", "5")
+    headers.add("From", "6")
+    assert headers.get("From") == "6"
     assert headers.has_twice(frozenset({"Via", "To"})) and not headers.has_twice(frozenset({"Via"}))

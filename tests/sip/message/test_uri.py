@@ -24,20 +24,13 @@ def test_a_full_uri_comes_apart_and_together() -> None:
     assert str(uri) == text
 
 
-def test_the_last_at_sign_ends_the_user_part() -> None:
-    uri = Uri.parse("sip:user;par=u%40example.net@example.com")
-    assert (uri.user_text, uri.params) == ("user;par=u@example.net", ())
-
-
 def test_odd_but_legal_user_parts_stay_as_they_are() -> None:
     """Duty S31."""
     uri = Uri.parse("sip:1_odd.URI~(to-be!sure)&isn't+it$/crazy?,/;;*:&it+has=1,weird!*pas$wo~d@example.com")
     assert uri.user == "1_odd.URI~(to-be!sure)&isn't+it$/crazy?,/;;*"
     assert (uri.password, uri.host, uri.headers) == ("&it+has=1,weird!*pas$wo~d", "example.com", None)
-
-
-def test_an_escaped_null_does_not_cut_the_user() -> None:
-    assert Uri.parse("sip:null-%00-null@example.com").user_text == "null-\x00-null"
+    uri = Uri.parse("sip:user;par=u%40-%00-null@example.com")
+    assert (uri.user_text, uri.params) == ("user;par=u@-\x00-null", ())
 
 
 @pytest.mark.parametrize(
@@ -53,6 +46,7 @@ def test_ipv6_stands_in_brackets(text: str, host: str, port: int | None) -> None
     """Duty S32."""
     uri = Uri.parse(text)
     assert (uri.host, uri.port) == (host, port)
+    assert split_host_port(host_port("::1", 5060)) == ("::1", 5060)
     assert str(uri) == text
 
 
@@ -90,11 +84,6 @@ def test_tel_and_unknown_schemes_are_kept() -> None:
 
 def test_the_repr_of_a_uri_hides_personal_data() -> None:
     assert "alice" not in repr(Uri.parse("sip:alice:secret@host?subject=alice"))
-
-
-def test_host_and_port() -> None:
-    assert host_port("::1", 5060) == "[::1]:5060"
-    assert split_host_port("a.example:1") == ("a.example", 1)
 
 
 @given(st.text(max_size=60).map(lambda tail: "sip:" + tail) | st.text(max_size=60))

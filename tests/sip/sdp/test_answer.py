@@ -8,14 +8,11 @@ from dataclasses import replace
 from ipaddress import ip_address
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from sip.errors import LocalError, MalformedBody, NotAcceptable
+from sip.errors import LocalError, NotAcceptable
 from sip.sdp.answer import LinePlan, Policy, answer, plan
 from sip.sdp.description import SessionDescription
 from sip.sdp.offer import next_offer, with_certificate, with_direction
-from sip.sdp.sdes import SUITES
 from tests.sip.offered import HEAD, PREFERRED, SDES, answered, key_line, offered, refusal, written
 
 
@@ -35,39 +32,45 @@ def test_offered_picture_requests_are_answered_r26() -> None:
 SIX = HEAD.replace("IP4 192.0.2.1\nt=", "IP6 2001:db8::1\nt=")
 
 
-def test_each_line_is_answered_with_its_ip_version_s32() -> None:
-    offer = offered("m=audio 4000 RTP/AVP 0", "m=audio 4002 RTP/AVP 0", "c=IN IP4 192.0.2.1", head=SIX)
+@pytest.mark.parametrize(
+    ("more", "lines"),
+    [
+        (
+            ("m=audio 4002 RTP/AVP 0", "c=IN IP4 192.0.2.1"),
+            [
+                "o=- 77 3 IN IP4 198.51.100.7",
+                "c=IN IP4 198.51.100.7",
+                "m=audio 20000 RTP/AVP 0",
+                "c=IN IP6 2001:db8::7",
+                "m=audio 20002 RTP/AVP 0",
+            ],
+        ),
+        ((), ["o=- 77 3 IN IP6 2001:db8::7", "c=IN IP6 2001:db8::7", "m=audio 20000 RTP/AVP 0"]),
+    ],
+)
+def test_each_line_is_answered_with_its_ip_version_s32(more: tuple[str, ...], lines: list[str]) -> None:
+    offer = offered("m=audio 4000 RTP/AVP 0", *more, head=SIX)
     plans = plan(offer, PREFERRED)
-    assert [line.family for line in plans] == ["IP6", "IP4"]
-    ports = {0: 20_000, 1: 20_002}
-    data = answer(
-        offer, plans, address="198.51.100.7", other="2001:db8::7", ports=ports, keys={}, session_id=1, version=1
-    )
-    assert [line for line in data.decode().split("\r\n") if line[:2] in ("c=", "m=")] == [
-        "c=IN IP4 198.51.100.7",
-        "m=audio 20000 RTP/AVP 0",
-        "c=IN IP6 2001:db8::7",
-        "m=audio 20002 RTP/AVP 0",
-    ]
-    only = offered("m=audio 4000 RTP/AVP 0", head=SIX)
-    data = answer(
-        only, plan(only, PREFERRED), address="198.51.100.7", other="2001:db8::7", ports=ports, keys={}, session_id=1,
-        version=1,
-    )  # fmt: skip
-    assert data.decode().count("c=") == 1
-    assert b"o=- 1 1 IN IP6 2001:db8::7\r\ns=-\r\nc=IN IP6 2001:db8::7\r\n" in data
+    assert [line.family for line in plans] == ["IP6", "IP4"][: len(plans)]
+    found = answered(offer, plans, other="2001:db8::7")
+    assert [line for line in found if line[:2] in ("o=", "c=", "m=")] == lines
 
 
 def test_a_line_of_an_ip_version_we_lack_is_refused_s32() -> None:
     four = frozenset({"IP4"})
     offer = offered("m=audio 4000 RTP/AVP 0", "m=audio 4002 RTP/AVP 0", "c=IN IP4 192.0.2.1", head=SIX)
-    assert [line.reason for line in plan(offer, PREFERRED, (), four)] == ["address", None]
+    assert [(line.reason, line.accepted) for line in plan(offer, PREFERRED, (), four)] == [
+        ("address", False),
+        (None, True),
+    ]
     with pytest.raises(NotAcceptable) as caught:
         plan(offered("m=audio 4000 RTP/AVP 0", head=SIX), PREFERRED, (), four)
     assert (caught.value.code, caught.value.warning) == ("address", 301)
-    assert not plan(offer, PREFERRED, (), frozenset({"IP4"}))[0].accepted
     mapped = offered("m=audio 4000 RTP/AVP 0", head=SIX.replace("2001:db8::1", "::ffff:192.0.2.1"))
     assert plan(mapped, PREFERRED, (), four)[0].accepted
+
+
+def test_a_hold_keeps_the_ip_version_s32() -> None:
     before = plan(offered("m=audio 4000 RTP/AVP 0", head=SIX), PREFERRED)
     hold = HEAD.replace("192.0.2.1\nt=", "0.0.0.0\nt=")
     (held,) = plan(offered("m=audio 4000 RTP/AVP 0", head=hold), PREFERRED, before)
@@ -188,15 +191,12 @@ def test_only_chosen_kinds_and_a_limited_number_are_recorded() -> None:
         ("m=audio 4 TCP/RTP/AVP 0", 302),
         ("m=image 4 udptl t38", 304),
         ("m=audio 0 RTP/AVP 0", 304),
+        ("a=no lines", 304),
     ],
 )
 def test_an_offer_of_nothing_recordable_names_the_reason(line: str, warning: int) -> None:
     """Duties 8.8, O5."""
     assert refusal(offered(line), PREFERRED).warning == warning
-
-
-def test_an_offer_without_lines_is_not_acceptable() -> None:
-    refusal(offered(), PREFERRED)
 
 
 def test_streams_are_added_removed_and_their_slots_used_again() -> None:
@@ -233,36 +233,34 @@ def test_a_host_name_gives_no_source() -> None:
     assert [line.source for line in plan(offer, PREFERRED)] == [None, ("192.0.2.2", 6)]
 
 
+def test_what_a_recorder_does_not_do_is_left_out_of_the_answer_r8_o8_o12_o14() -> None:
+    """Duty O11: BUNDLE, ICE, capability negotiation, marks of the recorded call; nonsense too."""
+    offer = offered(
+        "a=group:BUNDLE 0",
+        "m=audio 4/2 RTP/AVP 0",
+        *("a=mid:0", "a=candidate:1 1 udp 1 192.0.2.1 4 typ host", "a=record:on", "a=recordpref:off"),
+        *("a=content:main", "a=lang:de", "a=acap:1 crypto:1 x", "a=pcfg:1 t=1", "a=ptime:30", "a=maxptime:1e9"),
+    )
+    lines = answered(offer, plan(offer, PREFERRED))[5:]
+    assert lines == ["m=audio 20000 RTP/AVP 0", "a=rtpmap:0 PCMU/8000", "a=ptime:30", "a=recvonly"]
+    assert {"content", "lang"} <= {name for name, _ in offer.media[0].attributes}  # they are stored
+
+
 def test_an_ipv6_answer_and_the_times_of_the_offer() -> None:
     offer = offered("m=audio 4 RTP/AVP 0", head=HEAD.replace("t=0 0", "t=3149328700 0"))
-    lines = answered(offer, plan(offer, PREFERRED), "2001:db8::7")
+    lines = answered(offer, plan(offer, PREFERRED), address="2001:db8::7")
     assert lines[1:5] == ["o=- 77 3 IN IP6 2001:db8::7", "s=-", "c=IN IP6 2001:db8::7", "t=3149328700 0"]
     bare = offered("m=audio 4 RTP/AVP 0", head="")
     assert "t=0 0" in answered(bare, plan(bare, PREFERRED))
 
 
-def test_bundle_ice_and_unknown_attributes_are_left_out() -> None:
-    """Duty O11."""
-    offer = offered(
-        "a=group:BUNDLE 0",
-        "m=audio 4 RTP/AVP 0",
-        "a=mid:0",
-        "a=candidate:1 1 udp 1 192.0.2.1 4 typ host",
-        "a=record:on",
-    )
-    assert answered(offer, plan(offer, PREFERRED))[5:] == [
-        "m=audio 20000 RTP/AVP 0",
-        "a=rtpmap:0 PCMU/8000",
-        "a=recvonly",
-    ]
-
-
-def test_an_answer_without_port_or_key_is_a_local_error() -> None:
+@pytest.mark.parametrize(
+    ("ports", "keys"), [({}, {0: b"K" * 30}), ({0: 4}, {}), ({0: 4}, {0: b"K" * 29}), ({0: 4}, {0: b"\1" * 30})]
+)
+def test_an_answer_without_port_or_key_is_a_local_error(ports: dict[int, int], keys: dict[int, bytes]) -> None:
     offer = offered("m=audio 4 RTP/SAVP 0", key_line())
-    plans = plan(offer, Policy())
-    for ports, keys in (({}, {0: b"K" * 30}), ({0: 4}, {}), ({0: 4}, {0: b"K" * 29}), ({0: 4}, {0: b"\1" * 30})):
-        with pytest.raises(LocalError):
-            answer(offer, plans, address="192.0.2.7", ports=ports, keys=keys, session_id=1, version=1)
+    with pytest.raises(LocalError):
+        answer(offer, plan(offer, Policy()), address="h", ports=ports, keys=keys, session_id=1, version=1)
 
 
 def test_a_plan_survives_a_checkpoint() -> None:
@@ -278,63 +276,6 @@ def test_a_plan_survives_a_checkpoint() -> None:
     )
     for line in plan(offer, Policy("preferred", several_keys=True)):
         assert LinePlan.from_state(json.loads(json.dumps(line.to_state()))) == line
-
-
-SNIPPETS = st.sampled_from(
-    [
-        "m=audio 4 RTP/AVP 0 8",
-        "m=audio 4/2 RTP/SAVP 96",
-        "m=video 0 RTP/AVPF 97",
-        "m=x",
-        "m=audio 6 UDP/TLS/RTP/SAVP 0",
-        key_line(),
-        "a=label:1",
-        "a=inactive",
-        "a=rtcp-mux",
-        "a=rtcp:7",
-        "a=rtpmap:96 opus/48000/2",
-        "c=IN IP4 0.0.0.0",
-        "a=crypto:1 x",
-        "\r",
-        "junk",
-    ]
-)
-
-
-@given(st.lists(SNIPPETS | st.text(max_size=20), max_size=12), st.sampled_from(["required", "preferred", "off"]))
-def test_any_offer_gets_a_matching_answer_or_an_error(lines: list[str], srtp: str) -> None:
-    try:
-        offer = offered(*lines)
-        plans = plan(offer, Policy(srtp))  # type: ignore[arg-type]  # from the list above
-    except (MalformedBody, NotAcceptable):
-        return
-    ports = {line.index: 20_000 + 2 * line.index for line in plans if line.accepted}
-    keys = {line.index: b"K" * SUITES[line.suite] for line in plans if line.suite}
-    data = answer(offer, plans, address="192.0.2.7", ports=ports, keys=keys, session_id=1, version=1)
-    ours = SessionDescription.parse(data).media
-    assert [(m.kind or "audio") for m in ours] == [(m.kind or "audio") for m in offer.media]
-    assert [m.port for m in ours] == [ports.get(line.index, 0) for line in plans]
-
-
-def test_packet_times_are_repeated_and_nonsense_is_not() -> None:
-    offer = offered("m=audio 4 RTP/AVP 0", "a=ptime:30", "a=maxptime:1e9")
-    lines = answered(offer, plan(offer, PREFERRED))
-    assert [line for line in lines if "ptime" in line] == ["a=ptime:30"]
-
-
-def test_a_number_of_ports_is_answered_with_one_o8() -> None:
-    offer = offered("m=audio 5000/2 RTP/AVP 0")
-    assert "m=audio 20000 RTP/AVP 0" in answered(offer, plan(offer, PREFERRED))
-
-
-def test_attributes_of_the_recorded_call_are_ignored_r8_o12_o14() -> None:
-    more = ("a=record:on", "a=recordpref:off", "a=content:main", "a=lang:de", "a=acap:1 crypto:1 x", "a=pcfg:1 t=1")
-    offer = offered("m=audio 4 RTP/AVP 0", *more)
-    lines = answered(offer, plan(offer, PREFERRED))
-    foreign = ("a=record", "a=content", "a=lang", "a=acap", "a=pcfg")
-    assert not any(line.startswith(foreign) for line in lines)
-    kept = [name for name, _ in offer.media[0].attributes]
-    assert "content" in kept and "lang" in kept
 
 
 def ours(host: str, port: int) -> bool:
@@ -383,10 +324,10 @@ def test_a_line_without_a_single_foreign_host_is_refused(connection: str, more: 
         assert (caught.value.code, caught.value.status, caught.value.warning) == ("target", 488, 301)
 
 
-@pytest.mark.parametrize("at", [("m=audio 5060 RTP/AVP 0", ""), ("m=audio 5059 RTP/AVP 0", "")])
-def test_neither_port_of_a_line_may_be_a_listener_of_ours(at: tuple[str, str]) -> None:
+@pytest.mark.parametrize("port", [5060, 5059])
+def test_neither_port_of_a_line_may_be_a_listener_of_ours(port: int) -> None:
     with pytest.raises(NotAcceptable, match="target"):
-        plan(offered(at[0], "c=IN IP4 192.0.2.10"), PREFERRED, closed=ours)
+        plan(offered(f"m=audio {port} RTP/AVP 0", "c=IN IP4 192.0.2.10"), PREFERRED, closed=ours)
 
 
 def test_many_dtls_lines_are_answered_with_one_fingerprint() -> None:
@@ -394,16 +335,15 @@ def test_many_dtls_lines_are_answered_with_one_fingerprint() -> None:
     lines = [f"m=audio {4000 + 2 * n} UDP/TLS/RTP/SAVP 0 8 9 18" for n in range(40)]
     offer = offered(f"a=fingerprint:{fingerprint}", "a=setup:actpass", *lines)
     plans = plan(offer, replace(PREFERRED, dtls=True))
-    data = answer(
-        offer, plans, address="198.51.100.7", ports={n: 20_000 + 2 * n for n in range(40)}, keys={}, session_id=1,
-        version=1, fingerprint=fingerprint,
-    )  # fmt: skip
+    data = "\r\n".join([*answered(offer, plans, fingerprint=fingerprint), ""]).encode()
     assert data.count(b"a=fingerprint:") == 1
     assert len(data) < 2 * len(written(offer))
-    read = SessionDescription.parse(data)
-    assert [(m.fingerprints, m.setup) for m in read.media] == [((fingerprint,), "active")] * 40
+
+    def read(text: bytes) -> set[object]:
+        return {(media.fingerprints, media.setup) for media in SessionDescription.parse(text).media}
+
+    assert read(data) == {((fingerprint,), "active")}
     for again in (with_direction(data, paused=True, version=2), next_offer(data, paused=True)):
-        assert {m.setup for m in SessionDescription.parse(again).media} == {"actpass"}
+        assert read(again) == {((fingerprint,), "actpass")}
     other = fingerprint.replace("AB", "CD")
-    named = SessionDescription.parse(with_certificate(data, plans, fingerprint=other, session_id=1, version=2))
-    assert [(m.fingerprints, m.setup) for m in named.media] == [((other,), "actpass")] * 40
+    assert read(with_certificate(data, plans, fingerprint=other, session_id=1, version=2)) == {((other,), "actpass")}

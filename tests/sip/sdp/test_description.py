@@ -6,14 +6,11 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from sip.errors import MalformedBody
 from sip.message.message import parse as parse_message
 from sip.message.multipart import parts_of
-from sip.sdp.description import Connection, Format, SessionDescription, ip_of
-from tests.sip.cpu_cost import cost
+from sip.sdp.description import Connection, Format, SessionDescription
 from tests.sip.offered import written
 
 OFFER = """v=0
@@ -77,23 +74,19 @@ def test_dtls_attributes_come_from_both_levels() -> None:
     assert (second.setup, second.fingerprints) == ("passive", ("sha-1 BB",))
 
 
-def test_bare_line_feeds_and_junk_are_tolerated() -> None:
-    """Duty O7."""
-    text = "\ufeff" + OFFER.replace("m=video", "\n\njunk\nq=odd\na=3gOoBTC\na=direction:both\n m=video")
-    offer = SessionDescription.parse(text.encode())
-    assert [media.label for media in offer.media] == ["1", "a_leg"]
-    assert offer.value("v") == "0"
-
-
-@pytest.mark.parametrize("end", ["\r", "\0\r\n"])
-def test_lone_carriage_returns_and_nul_bytes_end_lines_o7(end: str) -> None:
-    offer = SessionDescription.parse(f"v=0{end}m=audio 4000 RTP/AVP 0{end}a=label:1{end}".encode())
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"v=0\rm=audio 4000 RTP/AVP 0\ra=label:1\r",
+        b"v=0\0\r\nm=audio 4000 RTP/AVP 0\0\r\na=label:1\0\r\n",
+        b"\xef\xbb\xbfv=0\n\n\njunk\nq=odd\na=3gOoBTC\na=direction:both\n m=audio 4000 RTP/AVP 0\na=label:1\n",
+        b"m=audio 4000 RTP/AVP 0\na=label:1",  # all other lines are missing
+    ],
+)
+def test_junk_and_other_line_ends_are_tolerated_o7(data: bytes) -> None:
+    offer = SessionDescription.parse(data)
     assert [(media.label, media.payloads) for media in offer.media] == [("1", ("0",))]
-
-
-def test_missing_lines_are_tolerated() -> None:
-    offer = SessionDescription.parse(b"m=audio 4000 RTP/AVP 0\n")
-    assert (offer.media[0].connection, offer.version, offer.value("t")) == (None, None, None)
+    assert offer.value("v") == ("0" if b"v=" in data else None)
 
 
 @pytest.mark.parametrize(
@@ -141,17 +134,14 @@ def test_a_damaged_m_line_stays_one_without_port(line: str) -> None:
         ("IN IP6 ::ffff:192.0.2.2", "192.0.2.2", False),
         ("IN IP6 [2001:db8::1]", "2001:db8::1", False),
         ("IN IP4 host.example", None, False),
+        ("IN IP4 1.2.3", None, False),
     ],
 )
 def test_connections(text: str, ip: str | None, held: bool) -> None:
     connection = Connection.parse(text)
     assert connection is not None
     assert (connection.ip, connection.on_hold) == (ip, held)
-
-
-def test_a_connection_that_is_none() -> None:
     assert Connection.parse("IN IP4") is None
-    assert ip_of("1.2.3") is None
 
 
 @pytest.mark.parametrize("data", [b"", b"\r\n", b"hello", b"<xml/>", b"o=x\nt=0 0", bytes(100)])
@@ -169,32 +159,6 @@ def test_limits(data: bytes) -> None:
         SessionDescription.parse(data)
 
 
-def test_the_worst_description_costs_little() -> None:
-    lines = "a=x:y\n" * 1_500 + ("m=audio 1 RTP/AVP " + "0 " * 300 + "\n") * 200
-    assert len(only(lines).media) == 200
-    assert cost(lambda: only(lines), 1.0) < 1.0
-
-
-def test_every_truncated_description_is_parsed_or_refused() -> None:
-    data = OFFER.encode()
-    for length in range(len(data)):
-        try:
-            SessionDescription.parse(data[:length])
-        except MalformedBody:
-            assert length < 4
-
-
-@given(st.binary(max_size=200).map(lambda data: b"v=0\nm=audio 1 RTP/AVP 0\n" + data) | st.binary(max_size=200))
-def test_any_bytes_give_a_description_or_the_documented_error(data: bytes) -> None:
-    try:
-        offer = SessionDescription.parse(data)
-    except MalformedBody:
-        return
-    for media in offer.media:
-        assert all(0 <= item.payload_type < 128 and item.clock > 0 for item in media.formats)
-    assert len(SessionDescription.parse(written(offer)).media) == len(offer.media)
-
-
 BESIDE = Path(__file__).resolve().parents[4]
 CORPUS = next(iter(sorted(BESIDE.glob("*/corpus/INDEX.json"))), None)
 
@@ -209,12 +173,8 @@ def test_offers_of_real_clients_are_read_as_they_should() -> None:
             if part.is_sdp:
                 seen += 1
                 media = SessionDescription.parse(part.body).media
-                assert [_facts(m.index, m.kind, m.port, m.profile, m.label, m.direction) for m in media] == [
-                    _facts(m["i"], m["kind"], m["port"], m["proto"], m.get("label"), m["dir"])
+                assert [(m.index, m.kind, m.port, m.profile, m.label, m.direction) for m in media] == [
+                    (m["i"], m["kind"], m["port"], m["proto"], m.get("label"), m["dir"])
                     for m in entry["facts"]["media"]
                 ], entry["file"]
     assert seen > 40
-
-
-def _facts(*values: object) -> tuple[object, ...]:
-    return values

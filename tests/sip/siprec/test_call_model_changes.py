@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
@@ -12,25 +13,187 @@ from sip.siprec.document import parse
 from tests.plain_values import plain
 from tests.sip import metadata_documents as documents
 from tests.sip.call_models import ANNA, BEN, CLEO, heard, seen
-from tests.sip.metadata_documents import T1, T2, invite, rfc7865
+from tests.sip.metadata_documents import T0, T1, T2, invite, rfc7865
+
+A, B, C, NOBODY = ANNA[1], BEN[1], CLEO[1], "sip:anonymous@anonymous.invalid"
+END = "disassociate-time"
 
 
-def test_a_hold_that_removes_the_senders_keeps_the_owners():
-    """Duty F3."""
-    picture = seen(rfc7865(), rfc7865(send={"pA==": (), "pB==": ()}))
-    assert heard(picture, "1", "2") == [["sip:anna@example.org"], ["sip:+4930555@example.org"]]
-    assert [owner.rule for owner in picture.owners(["1", "2"])] == [3, 3]
-    assert picture.holding("1")
-    picture.apply(parse(rfc7865()), T2)
+def session(name: str, participant: str, tag: str = "") -> str:
+    end = f"<{tag}>2026-03-01T09:00:29Z</{tag}>" if tag else ""
+    return (
+        f'<participantsessionassoc participant_id="{participant}" session_id="{name}">{end}</participantsessionassoc>'
+    )
+
+
+def update(*extra: str) -> bytes:
+    return rfc7865(mode="partial", people=(), streams=(), send={}, session="", extra="".join(extra))
+
+
+BOTH = rfc7865(extra='<session session_id="new=="/>' + session("new==", "pA==") + session("new==", "pB=="))
+"""A consultation beside the first call: the client records both in one dialog."""
+
+
+def ended(participant: str, *streams: str) -> str:
+    """An association that is over (RFC 7865)."""
+    end = "<disassociate-time>2026-03-01T09:00:29Z</disassociate-time>"
+    sends = "".join(f"<send>{stream}</send>" for stream in streams)
+    return f'<participantstreamassoc participant_id="{participant}">{sends}{end}</participantstreamassoc>'
+
+
+CLEO_SENDS = (
+    '<participant participant_id="pC=="><nameID aor="sip:+4930777@example.org"/></participant>'
+    '<participantstreamassoc participant_id="pC=="><send>s2==</send></participantstreamassoc>'
+)
+BEN_SENDS = '<participantstreamassoc participant_id="pB=="><send>s2==</send></participantstreamassoc>'
+GONE = update(session("sess==", "pB==", END))
+GONE_TOO = update(session("new==", "pB==", END))
+CALL = rfc7865()
+HELD = rfc7865(send={"pA==": (), "pB==": ()})
+WITHOUT_BEN = rfc7865(people=(ANNA,), send={"pA==": ("s1==",)})
+TO_CLEO = update(CLEO_SENDS, session("sess==", "pB==", END), session("sess==", "pC=="))
+JOINED = update('<session session_id="new=="/>', session("new==", "pB==", "associate-time"))
+STOPPED = update(
+    '<session session_id="new=="><stop-time>2026-03-01T09:00:29Z</stop-time></session>', session("sess==", "pB==", END)
+)
+SESSION_ONLY = b'<recording><session session_id="sess=="/></recording>'
+TWO_NOBODIES = rfc7865(people=(ANNA, ("pB==", NOBODY, "Anonymous"), ("pC==", NOBODY, "Anonymous")))
+ALL: dict[str, Any] = {"people": (ANNA, BEN, CLEO), "send": {"pA==": ("s1==",), "pB==": ("s2==",), "pC==": ("s2==",)}}
+CHANGES: dict[str, tuple[list[bytes], list[datetime | None], list[str], str]] = {
+    # what arrives; when each person left; who speaks on line 2 at the end; which lines are on hold
+    "a hold that removes the senders": ([CALL, HELD], [None, None], [B], "12"),
+    "and its end": ([CALL, HELD, CALL], [None, None], [B], ""),
+    "a hold of one": ([CALL, update(BEN_SENDS.replace("<send>s2==</send>", ""))], [None, None], [B], "2"),
+    "one who returns": ([CALL, rfc7865(left={"pB==": "2026-03-01T09:00:29Z"}), CALL], [None, None], [B], ""),
+    "one who is missing": ([CALL, WITHOUT_BEN], [None, T1], [B], "2"),
+    "one who was missing sends": ([CALL, WITHOUT_BEN, update(BEN_SENDS)], [None, None], [B], ""),
+    "one who left sends": ([CALL, GONE, update(BEN_SENDS)], [None, T1], [B], ""),
+    "an id that gets another address by an update": (
+        [CALL, rfc7865(mode="partial", people=(("pB==", C, "Cleo"),), streams=(), send={}, session="")],
+        [None, T1, None],
+        [C],
+        "",
+    ),
+    "one leaves the first of two sessions": ([BOTH, GONE], [None, None], [B], ""),
+    "one leaves the second of two sessions": ([BOTH, GONE_TOO], [None, None], [B], ""),
+    "one leaves both sessions": ([BOTH, GONE, GONE_TOO], [None, T2], [B], ""),
+    "one hands a line over and stays in the other session": ([BOTH, TO_CLEO, update()], [None, None, None], [C], ""),
+    "a stream keeps its session when that is left out": (
+        [BOTH, update('<stream stream_id="s2=="><label>2</label></stream>'), TO_CLEO],
+        [None, None, None],
+        [C],
+        "",
+    ),
+    "a snapshot without sessions clears departures": (
+        [BOTH, GONE, rfc7865(session="", **ALL)],
+        [None, None, None],
+        [B, C],
+        "",
+    ),
+    "a snapshot says anew who is in which session": ([BOTH, CALL, GONE], [None, T2], [B], ""),
+    "a session that is joined by an update": ([CALL, JOINED, GONE], [None, None], [B], ""),
+    "a session that ends by an update": (
+        [CALL, JOINED, STOPPED],
+        [None, T2],
+        [B],
+        "",
+    ),
+    "the participant's id for the session's": (
+        [BOTH, update(session("pB==", "pB==", END))],
+        [None, T1],
+        [B],
+        "",
+    ),
+    "no id of a session": ([BOTH, update(session("", "pB==", END))], [None, T1], [B], ""),
+    "one of two with the same address": ([TWO_NOBODIES, GONE], [None, None], [NOBODY], ""),
+    "both with the same address": (
+        [TWO_NOBODIES, GONE, update(session("sess==", "pC==", END))],
+        [None, T2],
+        [NOBODY],
+        "",
+    ),
+    "an association ends behind the next": (
+        [CALL, update(CLEO_SENDS, ended("pB==", "s2=="))],
+        [None, None, None],
+        [C],
+        "",
+    ),
+    "an association ends before the next": (
+        [CALL, update(ended("pB==", "s2=="), CLEO_SENDS)],
+        [None, None, None],
+        [C],
+        "",
+    ),
+    "an association ends and none follows": ([CALL, update(ended("pB==", "s2=="))], [None, None], [B], "2"),
+    "an association ends and begins again": (
+        [CALL, update(ended("pB==", "s2==")), update(ended("pB==", "s2=="), BEN_SENDS)],
+        [None, None],
+        [B],
+        "",
+    ),
+    "an ended association in a snapshot names an earlier speaker": (
+        [rfc7865(people=ALL["people"], send={"pA==": ("s1==",), "pC==": ("s2==",)}, extra=ended("pB==", "s2=="))],
+        [None, None, None],
+        [C],
+        "",
+    ),
+    "or one on hold": ([rfc7865(send={"pA==": ("s1==",)}, extra=ended("pB==", "s2=="))], [None, None], [B], "2"),
+    "an empty snapshot": ([CALL, b"<recording><datamode>complete</datamode></recording>"], [None, None], [B], ""),
+    "a document that was cut": ([CALL, rfc7865()[:300]], [None, None], [B], ""),
+    "a participant without id and address": (
+        [CALL, update("<participant><nameID/></participant>")],
+        [None, None],
+        [B],
+        "",
+    ),
+    "no document": ([CALL, b""], [None, None], [B], ""),
+    "a doctype": ([CALL, b"<!DOCTYPE x><recording/>"], [None, None], [B], ""),
+    "a session and no more": (
+        [CALL, SESSION_ONLY],
+        [None, None],
+        [B],
+        "",
+    ),
+}
+
+
+@pytest.mark.parametrize("stored", [False, True])
+@pytest.mark.parametrize("name", CHANGES)
+def test_what_documents_change(name, stored):
+    """Duties 8.9, F3, R19, R29, X11. Cisco writes the participant's id where the session's belongs."""
+    arrivals, left, speakers, held = CHANGES[name]
+    picture = CallModel()
+    for document, now in zip(arrivals, (T0, T1, T2), strict=False):
+        picture.apply(parse(document), now)
+        if stored:
+            picture = CallModel.from_state(json.loads(json.dumps(picture.to_state().reveal())))
+    assert [party.left_at for party in picture.parties()] == left
+    assert heard(picture, "1", "2") == [[A], speakers]
+    assert [owner.earlier for owner in picture.owners(["1", "2"])] == [(), (1,) if speakers == [C] else ()]
+    assert [owner.rule for owner in picture.owners(["1", "2"])] == [3 if label in held else 1 for label in "12"]
+    assert [picture.holding(label) for label in "12"] == [label in held for label in "12"]
+    assert picture.session_id in ("sess==", "new==")
+
+
+def test_metadata_of_a_bye_silence_no_stream():
+    picture = seen(rfc7865(), WITHOUT_BEN)
+    picture.apply(parse(update(BEN_SENDS, ended("pA==", "s1=="), ended("pB==", "s2=="))), T2, final=True)
+    assert [party.left_at for party in picture.parties()] == [None, T1]
+    assert heard(picture, "1", "2") == [[A], [B]]
     assert not picture.holding("1")
-    assert picture.owners(["1"])[0].rule == 1
 
 
-def test_a_hold_in_an_update_of_one_association():
-    """Duty R19."""
-    picture = seen(rfc7865(), rfc7865(mode="partial", people=(), streams=(), send={"pB==": ()}, session=""))
-    assert (picture.holding("1"), picture.holding("2")) == (False, True)
-    assert [party.left_at for party in picture.parties()] == [None, None]
+def test_a_role_of_somebody_who_is_not_there_changes_nothing():
+    stranger = documents.NETSAPIENS.replace(
+        b'<callingParty participant_id="n2">', b'<callingParty participant_id="n9">'
+    )
+    assert [party.role.value for party in seen(stranger).parties()] == ["callee", "participant"]
+
+
+def test_a_mixed_stream_belongs_to_all_its_senders_r29():
+    streams: dict[str, Any] = {"streams": (("s1==", "1"),), "send": dict.fromkeys(ALL["send"], ("s1==",))}
+    cleo = '<session session_id="new=="/>' + session("new==", "pC==")
+    assert heard(seen(rfc7865(people=ALL["people"], extra=cleo, **streams)), "1") == [[A, B, C]]
 
 
 def test_a_transfer_within_a_session():
@@ -65,13 +228,6 @@ def test_a_transfer_by_new_ids_and_a_new_session():
     assert [owner.earlier for owner in picture.owners(["1", "2"])] == [(), (1,)]
 
 
-def test_a_returning_participant_is_the_same_party():
-    """Duty X11."""
-    gone = rfc7865(left={"pB==": "2026-03-01T09:00:29Z"})
-    picture = seen(rfc7865(), gone, rfc7865())
-    assert [party.left_at for party in picture.parties()] == [None, None]
-
-
 def test_an_id_that_gets_another_address_is_another_person():
     picture = seen(rfc7865(), rfc7865(people=(ANNA, ("pB==", CLEO[1], "Cleo"))))
     assert [(plain(party.name), party.left_at) for party in picture.parties()] == [
@@ -98,24 +254,6 @@ def test_an_id_with_a_rewritten_number_is_the_same_person_x6(uri):
     assert [owner.earlier for owner in picture.owners(["1", "2"])] == [(), ()]
 
 
-def test_a_missing_participant_returns_by_sending_a_stream():
-    """A hold that leaves somebody out, and an update that ends it."""
-    without = rfc7865(people=(ANNA,), send={"pA==": ("s1==",)})
-    sends = '<participantstreamassoc participant_id="pB=="><send>s2==</send></participantstreamassoc>'
-    picture = seen(rfc7865(), without)
-    assert [party.left_at for party in picture.parties()] == [None, T1]
-    picture.apply(parse(update(sends)), T2, final=True)
-    assert [party.left_at for party in picture.parties()] == [None, T1]
-    picture.apply(parse(update(sends)), T2)
-    assert [party.left_at for party in picture.parties()] == [None, None]
-
-
-def test_a_stream_update_does_not_bring_back_who_left():
-    sends = '<participantstreamassoc participant_id="pB=="><send>s2==</send></participantstreamassoc>'
-    picture = seen(rfc7865(), update(session("sess==", "pB==", "disassociate-time")), update(sends))
-    assert [party.left_at for party in picture.parties()] == [None, T1]
-
-
 def test_a_party_in_metadata_and_header_is_one_x6():
     """Found by number and address, and once only."""
     anna = ("pA==", "&quot;Anna W&quot; &lt;sip:anna@example.org;transport=tcp&gt;;tag=3", "")
@@ -127,160 +265,11 @@ def test_a_party_in_metadata_and_header_is_one_x6():
     assert [plain(party.name) for party in seen(rfc7865(people=(anna, BEN))).parties()] == ["Anna W", "Ben"]
 
 
-def test_in_an_update_too_the_person_an_id_belonged_to_has_left():
-    """Duty R19."""
-    update = rfc7865(mode="partial", people=(("pB==", CLEO[1], "Cleo"),), streams=(), send={}, session="")
-    assert [party.left_at for party in seen(rfc7865(), update).parties()] == [None, T1, None]
-
-
 def test_the_newest_session_is_the_session_of_the_call():
     """Duties R29, X5."""
     both = rfc7865(extra='<session session_id="new=="/>')
     assert seen(rfc7865(), both).session_id == "new=="
     assert seen(rfc7865(), both, both).session_id == "new=="
-
-
-def session(name: str, participant: str, tag: str = "") -> str:
-    end = f"<{tag}>2026-03-01T09:00:29Z</{tag}>" if tag else ""
-    return (
-        f'<participantsessionassoc participant_id="{participant}" session_id="{name}">{end}</participantsessionassoc>'
-    )
-
-
-BOTH = rfc7865(extra='<session session_id="new=="/>' + session("new==", "pA==") + session("new==", "pB=="))
-"""A consultation beside the first call: the client records both in one dialog."""
-
-
-def update(*extra: str) -> bytes:
-    return rfc7865(mode="partial", people=(), streams=(), send={}, session="", extra="".join(extra))
-
-
-@pytest.mark.parametrize("name", ["sess==", "new=="])
-def test_leaving_one_of_two_sessions_ends_only_that_one_r29(name):
-    gone = update(session(name, "pB==", "disassociate-time"))
-    picture = seen(BOTH, gone)
-    assert [party.left_at for party in picture.parties()] == [None, None]
-    assert heard(picture, "2") == [[BEN[1]]]
-    again = CallModel.from_state(json.loads(json.dumps(picture.to_state().reveal())))
-    other = {"sess==": "new==", "new==": "sess=="}[name]
-    again.apply(parse(update(session(other, "pB==", "disassociate-time"))), T2)
-    assert [(party.left_at, party.left_inferred) for party in again.parties()] == [(None, False), (T2, False)]
-
-
-def test_a_person_who_left_a_session_is_not_heard_in_it_r29():
-    """Cleo takes over what Ben sent, who is in the other session still."""
-    cleo = '<participant participant_id="pC=="><nameID aor="sip:+4930777@example.org"/></participant>'
-    sends = '<participantstreamassoc participant_id="pC=="><send>s2==</send></participantstreamassoc>'
-    handed = update(cleo, sends, session("sess==", "pB==", "disassociate-time"), session("sess==", "pC=="))
-    picture = seen(BOTH, handed)
-    assert [party.left_at for party in picture.parties()] == [None, None, None]
-    again = CallModel.from_state(json.loads(json.dumps(picture.to_state().reveal())))
-    again.apply(parse(update()), T2)
-    assert heard(picture, "1", "2") == heard(again, "1", "2") == [[ANNA[1]], [CLEO[1]]]
-    assert [owner.earlier for owner in again.owners(["1", "2"])] == [(), (1,)]
-
-
-def test_a_stream_keeps_its_session_when_it_is_left_out_r29():
-    bare = update('<stream stream_id="s2=="><label>2</label></stream>')
-    picture = seen(BOTH, bare, update(CLEO_SENDS, session("sess==", "pB==", "disassociate-time")))
-    assert heard(picture, "2") == [[CLEO[1]]]
-
-
-def test_a_snapshot_without_sessions_clears_departures_r29():
-    people, send = (ANNA, BEN, CLEO), {"pA==": ("s1==",), "pB==": ("s2==",), "pC==": ("s2==",)}
-    gone = update(session("sess==", "pB==", "disassociate-time"))
-    assert heard(seen(BOTH, gone, rfc7865(people=people, send=send, session="")), "2") == [[BEN[1], CLEO[1]]]
-
-
-def test_a_mixed_stream_belongs_to_all_its_senders_r29():
-    streams, send = (("s1==", "1"),), {"pA==": ("s1==",), "pB==": ("s1==",), "pC==": ("s1==",)}
-    cleo = '<session session_id="new=="/>' + session("new==", "pC==")
-    mixed = rfc7865(people=(ANNA, BEN, CLEO), streams=streams, send=send, extra=cleo)
-    assert heard(seen(mixed), "1") == [[ANNA[1], BEN[1], CLEO[1]]]
-
-
-def test_sessions_that_join_or_end_by_an_update_count_r29():
-    joined = update('<session session_id="new=="/>', session("new==", "pB==", "associate-time"))
-    gone = update(session("sess==", "pB==", "disassociate-time"))
-    assert [party.left_at for party in seen(rfc7865(), joined, gone).parties()] == [None, None]
-    ended = update(
-        '<session session_id="new=="><stop-time>2026-03-01T09:00:29Z</stop-time></session>',
-        session("sess==", "pB==", "disassociate-time"),
-    )
-    assert [party.left_at for party in seen(rfc7865(), joined, ended).parties()] == [None, T2]
-
-
-@pytest.mark.parametrize("name", ["pB==", ""])
-def test_an_id_of_no_session_ends_all_memberships_r29(name):
-    """Cisco writes the participant's where the session's belongs."""
-    assert [p.left_at for p in seen(BOTH, update(session(name, "pB==", "disassociate-time"))).parties()] == [None, T1]
-
-
-def test_one_of_two_with_the_same_address_stays():
-    """As the anonymous of a conference."""
-    nobody = "sip:anonymous@anonymous.invalid"
-    people = (ANNA, ("pB==", nobody, "Anonymous"), ("pC==", nobody, "Anonymous"))
-    first, second = (update(session("sess==", who, "disassociate-time")) for who in ("pB==", "pC=="))
-    picture = seen(rfc7865(people=people), first)
-    assert [party.left_at for party in picture.parties()] == [None, None]
-    picture.apply(parse(second), T2)
-    assert [party.left_at for party in picture.parties()] == [None, T2]
-
-
-def ended(participant: str, *streams: str) -> str:
-    """An association that is over (RFC 7865)."""
-    end = "<disassociate-time>2026-03-01T09:00:29Z</disassociate-time>"
-    sends = "".join(f"<send>{stream}</send>" for stream in streams)
-    return f'<participantstreamassoc participant_id="{participant}">{sends}{end}</participantstreamassoc>'
-
-
-CLEO_SENDS = (
-    '<participant participant_id="pC=="><nameID aor="sip:+4930777@example.org"/></participant>'
-    '<participantstreamassoc participant_id="pC=="><send>s2==</send></participantstreamassoc>'
-)
-
-
-@pytest.mark.parametrize("order", [1, -1])
-def test_an_ended_association_names_no_current_speaker(order):
-    """Ben is in the call still; his line is Cleo's."""
-    picture = seen(rfc7865(), update(*(CLEO_SENDS, ended("pB==", "s2=="))[::order]))
-    assert heard(picture, "1", "2") == [[ANNA[1]], [CLEO[1]]]
-    assert [owner.earlier for owner in picture.owners(["1", "2"])] == [(), (1,)]
-    assert [party.left_at for party in picture.parties()] == [None, None, None]
-
-
-def test_one_that_ends_and_is_followed_by_none_is_a_hold():
-    picture = seen(rfc7865(), update(ended("pB==", "s2==")))
-    assert (picture.holding("1"), picture.holding("2")) == (False, True)
-    assert heard(picture, "2") == [[BEN[1]]]
-    again = update(
-        ended("pB==", "s2=="),
-        '<participantstreamassoc participant_id="pB=="><send>s2==</send></participantstreamassoc>',
-    )
-    picture.apply(parse(again), T2)
-    assert not picture.holding("2")
-
-
-def test_ended_associations_name_earlier_speakers():
-    picture = seen(
-        rfc7865(people=(ANNA, BEN, CLEO), send={"pA==": ("s1==",), "pC==": ("s2==",)}, extra=ended("pB==", "s2=="))
-    )
-    assert heard(picture, "2") == [[CLEO[1]]]
-    assert picture.owners(["2"])[0].earlier == (1,)
-    alone = seen(rfc7865(send={"pA==": ("s1==",)}, extra=ended("pB==", "s2==")))
-    assert heard(alone, "2") == [[BEN[1]]]
-
-
-def test_metadata_of_a_bye_silence_no_stream():
-    picture = seen(rfc7865())
-    picture.apply(parse(update(ended("pA==", "s1=="), ended("pB==", "s2=="))), T2, final=True)
-    assert heard(picture, "1", "2") == [[ANNA[1]], [BEN[1]]]
-    assert not picture.holding("1")
-
-
-def test_a_snapshot_says_anew_who_is_in_which_session_r29():
-    picture = seen(BOTH, rfc7865(), update(session("sess==", "pB==", "disassociate-time")))
-    assert [party.left_at for party in picture.parties()] == [None, T2]
 
 
 def test_a_real_participant_replaces_a_placeholder():
@@ -333,24 +322,6 @@ def test_a_header_names_the_speaker_of_a_line_until_the_next():
     picture.end(T2)
     assert [party.left_at for party in picture.parties()] == [T2, T1]
     assert heard(picture, None, None) == [["sip:0@a.example"], ["sip:1@a.example"]]
-
-
-@pytest.mark.parametrize(
-    "harmless",
-    [
-        b"<recording><datamode>complete</datamode></recording>",
-        rfc7865()[:300],
-        b"",
-        b"<!DOCTYPE x><recording/>",
-        b'<recording><session session_id="sess=="/></recording>',
-    ],
-)
-def test_documents_that_are_empty_or_damaged_take_nothing_away(harmless):
-    """Duty 8.9."""
-    picture = seen(rfc7865(), harmless)
-    assert [party.left_at for party in picture.parties()] == [None, None]
-    assert heard(picture, "1", "2") == [[ANNA[1]], [BEN[1]]]
-    assert picture.session_id == "sess=="
 
 
 def test_a_truncated_document_changes_nothing():

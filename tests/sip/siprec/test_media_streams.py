@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import json
+from typing import Any
+
+import pytest
 
 from personal import Personal
 from sip.siprec.document import Document, Stream, StreamLink
@@ -24,10 +27,9 @@ BOTH = (StreamLink("a", ("s1",), ()), StreamLink("b", ("s2",), ()))
 
 
 def apply(
-    tracks: Tracks, *, snapshot: bool = True, keeps: bool = False, people: Participants = PEOPLE, **parts: object
+    tracks: Tracks, *, snapshot: bool = True, keeps: bool = False, people: Participants = PEOPLE, **parts: Any
 ) -> None:
-    document = Document(**parts)  # type: ignore[arg-type]  # the parts of a document, by name
-    tracks.apply(document, IDS, people, snapshot=snapshot, keeps=keeps)
+    tracks.apply(Document(**parts), IDS, people, snapshot=snapshot, keeps=keeps)
 
 
 def state(tracks: Tracks) -> list[tuple[str | None, tuple[int, ...], bool, bool]]:
@@ -40,9 +42,65 @@ def recorded() -> Tracks:
     return tracks
 
 
-def test_senders_become_owners():
-    """Duty X9."""
-    assert state(recorded()) == [("1", (0,), True, True), ("2", (1,), True, True)]
+FIRST = {"streams": STREAMS, "stream_links": BOTH}
+SILENT = (StreamLink("a", (), ()), StreamLink("b", (), ()))
+ONE, TWO = ("1", (0,), True, True), ("2", (1,), True, True)
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "tracks", "held"),
+    [
+        pytest.param(FIRST, {}, [ONE, TWO], "", id="senders become owners, and nothing changes them"),
+        pytest.param(
+            FIRST,
+            {"snapshot": False, "stream_links": (StreamLink("a", (), ("s2",)),)},
+            [("1", (0,), False, True), TWO],
+            "1",
+            id="an update replaces its participant's streams",
+        ),
+        pytest.param(
+            FIRST, {"streams": STREAMS, "stream_links": BOTH[:1]}, [ONE, ("2", (1,), False, True)], "2",
+            id="a snapshot with fewer associations is a hold",
+        ),
+        pytest.param(FIRST, {"streams": STREAMS}, [ONE, TWO], "", id="a snapshot without associations changes none"),
+        pytest.param(
+            {}, {"streams": STREAMS, "stream_links": SILENT}, [("1", (), False, True), ("2", (), False, True)], "",
+            id="a stream without any sender is not on hold",
+        ),
+        pytest.param(
+            FIRST, {"snapshot": False, "keeps": True, "stream_links": SILENT}, [ONE, TWO], "",
+            id="the metadata of a BYE take nothing away",
+        ),
+        pytest.param(
+            FIRST, {"snapshot": False, "keeps": True, "stream_links": (StreamLink("a", ("s2",), ()),)},
+            [ONE, ("2", (0, 1), True, True)], "",
+            id="incomplete metadata silence no stream",
+        ),
+        pytest.param(
+            FIRST, {"streams": STREAMS[:1], "stream_links": BOTH[:1]}, [("2", (1,), False, False), ONE], "",
+            id="a stream missing in a snapshot is past and remembered",
+        ),
+        pytest.param(
+            FIRST,
+            {"snapshot": False, "streams": (Stream("s3", "2"),), "stream_links": (StreamLink("b", ("s3",), ()),)},
+            [("2", (1,), False, False), ONE, TWO], "",
+            id="a new stream takes over a label in an update",
+        ),
+        pytest.param(
+            {"streams": (Stream("s1", "1"), Stream("", "2")), "stream_links": BOTH[:1]}, FIRST, [ONE, TWO], "",
+            id="a stream without id is known by its label",
+        ),
+    ],
+)  # fmt: skip
+def test_what_a_document_makes_of_streams(
+    first: dict[str, Any], then: dict[str, Any], tracks: list[object], held: str
+) -> None:
+    """Duties X8, X9."""
+    found = Tracks()
+    apply(found, **first)
+    apply(found, **then)
+    assert state(found) == tracks
+    assert [label for label in "123" if found.holding(label)] == list(held)
 
 
 def test_labels_come_from_the_newest_snapshot_and_its_updates():
@@ -50,55 +108,6 @@ def test_labels_come_from_the_newest_snapshot_and_its_updates():
     apply(tracks, streams=(Stream("s1", "1"), Stream("s4", None)), stream_links=BOTH)
     apply(tracks, snapshot=False, streams=(Stream("s3", "3"),))
     assert tracks.labels() == {"1", "3"}
-
-
-def test_an_update_replaces_its_participants_streams():
-    tracks = recorded()
-    apply(tracks, snapshot=False, stream_links=(StreamLink("a", (), ("s2",)),))
-    assert state(tracks) == [("1", (0,), False, True), ("2", (1,), True, True)]
-    assert (tracks.holding("1"), tracks.holding("2"), tracks.holding("3")) == (True, False, False)
-
-
-def test_a_snapshot_with_fewer_associations_is_a_hold():
-    tracks = recorded()
-    apply(tracks, streams=STREAMS, stream_links=(StreamLink("a", ("s1",), ()),))
-    assert (tracks.holding("1"), tracks.holding("2")) == (False, True)
-
-
-def test_a_snapshot_without_associations_changes_none():
-    tracks = recorded()
-    apply(tracks, streams=STREAMS)
-    assert not tracks.holding("1")
-
-
-def test_a_stream_without_any_sender_is_not_on_hold():
-    tracks = Tracks()
-    apply(tracks, streams=STREAMS, stream_links=(StreamLink("a", (), ()), StreamLink("b", (), ())))
-    assert not tracks.holding("1")
-
-
-def test_the_metadata_of_a_bye_takes_nothing_away():
-    tracks = recorded()
-    apply(tracks, snapshot=False, keeps=True, stream_links=(StreamLink("a", (), ()), StreamLink("b", (), ())))
-    assert state(tracks) == [("1", (0,), True, True), ("2", (1,), True, True)]
-
-
-def test_incomplete_metadata_silence_no_stream():
-    tracks = recorded()
-    apply(tracks, snapshot=False, keeps=True, stream_links=(StreamLink("a", ("s2",), ()),))
-    assert [tracks.holding("1"), tracks.holding("2")] == [False, False]
-
-
-def test_a_stream_missing_in_a_snapshot_is_past_and_remembered():
-    tracks = recorded()
-    apply(tracks, streams=STREAMS[:1], stream_links=BOTH[:1])
-    assert state(tracks) == [("2", (1,), False, False), ("1", (0,), True, True)]
-
-
-def test_a_new_stream_takes_over_a_label_in_an_update():
-    tracks = recorded()
-    apply(tracks, snapshot=False, streams=(Stream("s3", "2"),), stream_links=(StreamLink("b", ("s3",), ()),))
-    assert state(tracks) == [("2", (1,), False, False), ("1", (0,), True, True), ("2", (1,), True, True)]
 
 
 def test_an_association_overrides_a_send_in_the_participant():
@@ -134,14 +143,6 @@ def test_a_participant_whose_streams_are_not_there_dangles():
     apply(tracks, streams=STREAMS[:1], stream_links=(StreamLink("a", ("s1",), ()), StreamLink("b", ("gone",), ())))
     assert tracks.dangling(IDS) == {1}
     assert (tracks.knows(0), tracks.knows(1)) == (True, False)
-
-
-def test_streams_without_id_are_known_by_their_label():
-    """Duty X8."""
-    tracks = Tracks()
-    apply(tracks, streams=(Stream("s1", "1"), Stream("", "2")), stream_links=BOTH[:1])
-    apply(tracks, streams=STREAMS, stream_links=BOTH)
-    assert state(tracks) == [("1", (0,), True, True), ("2", (1,), True, True)]
 
 
 def test_the_number_of_metadata_streams_is_limited():

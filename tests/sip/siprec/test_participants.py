@@ -160,7 +160,7 @@ def test_the_state_of_participants_survives_json():
     again = Participants.from_state(json.loads(json.dumps(people.to_state())))
     assert again.to_state() == people.to_state()
     assert {len(entry) for entry in people.to_state()} == {13}  # a version before this one reads no longer ones
-    assert again[1].sessions == ()
+    assert not again[1].sessions
     again.restore_attendance(json.loads(json.dumps(people.attendance())))
     assert (again[1].sessions, again[1].quit) == ((("s1", "p1"),), ("s2",))
     assert [entry.party() for entry in again] == [entry.party() for entry in people]

@@ -26,6 +26,7 @@ def outline(node: Node | None) -> object:
         ("<r><a>half a te", ("r", "", [("a", "", [])])),
         ("<r><a>cut</a><b at", ("r", "", [("a", "cut", [])])),
         ("<r><!-- <no> --><![CDATA[<raw&amp;>]]><?pi <x> ?></r>", ("r", "<raw&amp;>", [])),
+        ("<r><n>a <!b</n></r>", ("r", "", [("n", "a <!b", [])])),
         ("nothing", None),
         ("", None),
     ],

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from contextlib import contextmanager
+from typing import Any
 
 from sip.transport.server import open_socket
 from sip.transport.sockets import (
@@ -14,13 +16,14 @@ from sip.transport.sockets import (
     certificate_names,
     local_address_of,
 )
+from tests.sip.socket_client import in_loop
 
 
 class Notes:
     """Take notes of what links report."""
 
     def __init__(self):
-        self.data, self.flows, self.number = [], [], 0
+        self.data, self.flows = [], []
         self.came = asyncio.Event()
 
     def admits(self, flow):
@@ -31,14 +34,13 @@ class Notes:
         self.flows.append(flow)
         self.came.set()
 
+    read = received
+
     def unsent(self, flow):
         self.data.append(flow.remote)
 
     def connected(self, connection):
         return True
-
-    def read(self, data, flow):
-        self.received(data, flow)
 
     def disconnected(self, connection):
         self.data.append(None)
@@ -48,83 +50,57 @@ class Notes:
         return certificate_names(tls)
 
     def next_number(self):
-        self.number += 1
-        return self.number
+        return 1
+
+    async def heard(self):
+        """Wait for what comes next; give its flow."""
+        await asyncio.wait_for(self.came.wait(), 30)
+        self.came.clear()
+        return self.flows[-1]
 
 
-def listening_on_all(notes):
-    own = open_socket("udp", "0.0.0.0", 0)
+@contextmanager
+def listening(host="0.0.0.0", own: Any = None):
+    """Listen on UDP on all addresses, and have a client of this machine."""
+    notes: Any = Notes()
+    own = own or open_socket("udp", host, 0)
     links = Datagrams(notes, 4, own)
     links.open()
-    return links, own.getsockname()[1]
+    with socket.socket(own.family, socket.SOCK_DGRAM) as mine:
+        mine.bind(("::1" if ":" in host else "127.0.0.1", 0))
+        mine.settimeout(30)
+        yield notes, links, mine, own.getsockname()[1]
+    links.close()
 
 
-def test_a_wildcard_socket_names_the_address_reached():
-    async def story():
-        notes = Notes()
-        links, port = listening_on_all(notes)
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as mine:
-            mine.sendto(b"hello", ("127.0.0.1", port))
-            await asyncio.wait_for(notes.came.wait(), 30)
-            links.put(b"back", mine.getsockname())
-            mine.settimeout(30)
-            assert mine.recv(100) == b"back"
-        assert (notes.flows[0].local, notes.flows[0].listener) == (("127.0.0.1", port), 4)
-        links.close()
-
-    asyncio.run(story())
-
-
-def test_a_wildcard_socket_answers_from_the_address_asked():
+@in_loop
+async def test_a_wildcard_socket_answers_from_the_address_asked():
     """RFC 3581 section 4: who asked 127.0.0.5 hears nobody else."""
+    with listening() as (notes, links, mine, port):
+        mine.connect(("127.0.0.5", port))
+        mine.send(b"hello")
+        flow = await notes.heard()
+        assert (flow.local, flow.listener) == (("127.0.0.5", port), 4)
+        links.put(b"back", flow.remote, flow.local[0])
+        assert mine.recv(100) == b"back"
 
-    async def story():
-        notes = Notes()
-        links, port = listening_on_all(notes)
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as mine:
-            mine.bind(("127.0.0.1", 0))
-            mine.connect(("127.0.0.5", port))
-            mine.settimeout(30)
-            mine.send(b"hello")
-            await asyncio.wait_for(notes.came.wait(), 30)
-            flow = notes.flows[0]
-            assert flow.local == ("127.0.0.5", port)
-            links.put(b"back", flow.remote, flow.local[0])
+
+@in_loop
+async def test_over_ipv6_the_address_that_was_asked_is_known_as_well():
+    with listening("::") as (notes, links, mine, port):
+        mine.sendto(b"hello", ("::1", port))
+        flow = await notes.heard()
+        links.put(b"back", flow.remote, flow.local[0])
+        assert mine.recv(100) == b"back"
+        assert flow.local[0] == "::1"
+
+
+@in_loop
+async def test_an_address_gone_from_this_machine_blocks_no_answer():
+    with listening() as (_, links, mine, _):
+        for here in ("192.0.2.1", "no address", ""):
+            links.put(b"back", mine.getsockname(), here)
             assert mine.recv(100) == b"back"
-        links.close()
-
-    asyncio.run(story())
-
-
-def test_over_ipv6_the_address_that_was_asked_is_known_as_well():
-    async def story():
-        notes, own = Notes(), open_socket("udp", "::", 0)
-        links = Datagrams(notes, 4, own)
-        links.open()
-        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as mine:
-            mine.settimeout(30)
-            mine.sendto(b"hello", ("::1", own.getsockname()[1]))
-            await asyncio.wait_for(notes.came.wait(), 30)
-            links.put(b"back", notes.flows[0].remote, notes.flows[0].local[0])
-            assert mine.recv(100) == b"back"
-        assert notes.flows[0].local[0] == "::1"
-        links.close()
-
-    asyncio.run(story())
-
-
-def test_an_address_gone_from_this_machine_blocks_no_answer():
-    async def story():
-        links, _ = listening_on_all(Notes())
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as mine:
-            mine.bind(("127.0.0.1", 0))
-            mine.settimeout(30)
-            for here in ("192.0.2.1", "no address", ""):
-                links.put(b"back", mine.getsockname(), here)
-                assert mine.recv(100) == b"back"
-        links.close()
-
-    asyncio.run(story())
 
 
 def test_a_multicast_address_is_never_answered_from():
@@ -136,122 +112,78 @@ def test_a_multicast_address_is_never_answered_from():
     assert local_address_of([(socket.SOL_SOCKET, 1, b""), (*four, bytes(4) + b"\x7f\0\0\5" * 2)]) == "127.0.0.5"
 
 
-def test_a_burst_comes_whole_in_order_and_a_few_at_a_time():
-    async def story():
-        notes = Notes()
-        links, port = listening_on_all(notes)
+@in_loop
+async def test_a_burst_comes_whole_in_order_and_a_few_at_a_time():
+    with listening() as (notes, links, mine, port):
         burst = [str(number).encode() * 50 for number in range(DATAGRAMS_AT_ONCE + 3)]
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as mine:
-            for data in burst:
-                mine.sendto(data, ("127.0.0.1", port))
+        for data in burst:
+            mine.sendto(data, ("127.0.0.1", port))
+        for arrived in (burst[:DATAGRAMS_AT_ONCE], burst, burst):
             links.readable()
-            assert notes.data == burst[:DATAGRAMS_AT_ONCE]
-            links.readable()
-            assert notes.data == burst
-            links.readable()
-        links.close()
-
-    asyncio.run(story())
+            assert notes.data == arrived
 
 
-class Full:
-    """A socket without room in the kernel until there is some."""
+class Reluctant:
+    """A socket that fails as long as it has an error to raise."""
 
-    def __init__(self, own):
-        self.own, self.full, self.sent = own, True, []
+    def __init__(self, *errors: type[OSError]):
+        self.own, self.errors, self.sent = open_socket("udp", "0.0.0.0", 0), list(errors), []
 
     def sendto(self, data, remote):
-        if self.full:
-            raise BlockingIOError
+        if self.errors:
+            raise self.errors.pop()
         self.sent.append(data)
 
     def __getattr__(self, name):
         return getattr(self.own, name)
 
 
-def test_datagrams_a_full_kernel_refuses_are_sent_later():
-    async def story():
-        links, _ = listening_on_all(Notes())
-        links._socket = full = Full(links._socket)
+@in_loop
+async def test_datagrams_a_full_kernel_refuses_are_sent_later():
+    full = Reluctant(BlockingIOError, BlockingIOError)
+    with listening(own=full) as (_, links, _, _):
         for data in (b"1", b"2", b"3"):
             links.put(data, ("127.0.0.1", 9))
         links.flush()
         assert full.sent == []
-        full.full = False
         links.put(b"4", ("127.0.0.1", 9))
-        assert full.sent == []
-        while len(full.sent) < 4:
-            await asyncio.sleep(0)
+        async with asyncio.timeout(30):
+            while len(full.sent) < 4:
+                await asyncio.sleep(0)
         links.put(b"5", ("127.0.0.1", 9))
         assert full.sent == [b"1", b"2", b"3", b"4", b"5"]
-        links.close()
-
-    asyncio.run(asyncio.wait_for(story(), 30))
 
 
-class Refused(Full):
-    """A socket whose first try only brings the news of an earlier datagram."""
-
-    def sendto(self, data, remote):
-        if self.full:
-            self.full = False
-            raise ConnectionRefusedError
-        self.sent.append(data)
-
-
-def test_the_news_of_a_closed_port_costs_no_datagram():
-    async def story():
-        links, _ = listening_on_all(Notes())
-        links._socket = refused = Refused(links._socket)
+@in_loop
+async def test_the_news_of_a_closed_port_costs_no_datagram():
+    """The first try may only bring the failure of an earlier datagram."""
+    refused = Reluctant(ConnectionRefusedError)
+    with listening(own=refused) as (_, links, _, _):
         links.put(b"1", ("127.0.0.1", 9))
-        links.put(b"2", ("127.0.0.1", 9))
-        assert refused.sent == [b"1", b"2"]
-        links.close()
-
-    asyncio.run(story())
+        assert refused.sent == [b"1"]
 
 
-def test_streams_have_no_delay_and_report_their_end():
-    async def story():
-        notes = Notes()
-        listening = open_socket("tcp", "127.0.0.1", 0)
-        assert listening.proto == socket.IPPROTO_TCP
-        made = []
-
-        def factory():
-            made.append(Connection(notes, 2, "tcp"))
-            return made[-1]
-
-        server = await asyncio.get_running_loop().create_server(factory, sock=listening)
-        _, writer = await asyncio.open_connection(*listening.getsockname())
-        writer.write(b"hello")
-        await asyncio.wait_for(notes.came.wait(), 30)
-        assert made[0].transport.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
-        assert (made[0].flow.connection, made[0].flow.listener) == (1, 2)
-        notes.came.clear()
-        writer.close()
-        await asyncio.wait_for(notes.came.wait(), 30)
-        assert notes.data == [b"hello", None]
-        server.close()
-
-    asyncio.run(story())
+@in_loop
+async def test_streams_have_no_delay_and_report_their_end():
+    notes: Any = Notes()
+    listener = open_socket("tcp", "127.0.0.1", 0)
+    made = Connection(notes, 2, "tcp")
+    server = await asyncio.get_running_loop().create_server(lambda: made, sock=listener)
+    _, writer = await asyncio.open_connection(*listener.getsockname())
+    writer.write(b"hello")
+    flow = await notes.heard()
+    assert (flow.connection, flow.listener) == (1, 2)
+    assert made.transport.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+    writer.close()
+    await notes.heard()
+    assert notes.data == [b"hello", None]
+    server.close()
 
 
-def test_without_tls_there_are_no_names():
-    assert certificate_names(None) == ()
-
-
-def test_a_message_too_long_for_a_datagram_is_reported():
-    async def story():
-        notes = Notes()
-        links, _ = listening_on_all(notes)
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as mine:
-            mine.bind(("127.0.0.1", 0))
-            mine.settimeout(30)
-            links.put(bytes(65_508), mine.getsockname())
-            links.put(b"short", mine.getsockname())
-            assert notes.data == [mine.getsockname()]
-            assert mine.recv(100) == b"short"
-        links.close()
-
-    asyncio.run(story())
+@in_loop
+async def test_a_message_too_long_for_a_datagram_is_reported():
+    with listening() as (notes, links, mine, _):
+        links.put(bytes(65_508), mine.getsockname())
+        links.put(b"short", mine.getsockname())
+        assert notes.data == [mine.getsockname()]
+        assert mine.recv(100) == b"short"

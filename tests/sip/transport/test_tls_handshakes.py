@@ -30,19 +30,16 @@ def test_each_counts_for_its_source_until_it_is_over() -> None:
     assert (len(here), here.of("a")) == (2, 1)
     here.end(second)
     here.end(other)
-    assert (len(here), here.of("a"), here._by_source) == (0, 0, {})
+    assert (len(here), here.of("a")) == (0, 0)
 
 
 def test_a_new_handshake_displaces_the_oldest_of_the_busiest() -> None:
     here = Handshakes[TlsAcceptor]()
+    assert here.to_abort_for("a") is None
     _, first, _ = waiting(here, "b", "a", "a")
     assert here.to_abort_for("c") is first
     assert here.to_abort_for("b") is first
     assert here.to_abort_for("a") is None
-
-
-def test_where_nothing_is_under_way_nothing_is_in_the_way() -> None:
-    assert Handshakes[TlsAcceptor]().to_abort_for("a") is None
 
 
 def test_one_subscribers_network_displaces_nobody_else() -> None:

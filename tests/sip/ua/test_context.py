@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from sip.message.header_values import Flow
 from sip.message.message import parse
-from sip.ua.context import Context, contact, refusal_fields
+from sip.ua.context import Context, contact
 from sip.ua.dialog import Dialog
-from sip.ua.events import Closed, Dropped, Send, SessionKey
+from sip.ua.events import Dropped, Send, SessionKey
 from sip.ua.session import Session
 from sip.ua.settings import Settings
-from tests.sip.memory_client import Noise, Story
-
-TCP = Flow("tcp", ("192.0.2.10", 5060), ("192.0.2.1", 40001), 1)
+from tests.sip.memory_client import TCP, Noise, Story
 
 
 def made(flow=TCP, **kw):
     context = Context(Settings(), Noise())
-    dialog = Dialog.accept(parse(Story().invite(**kw)), "<sip:rec@x>;tag=us", "us")
+    request: Any = parse(Story().invite(**kw))
+    dialog = Dialog.accept(request, "<sip:rec@x>;tag=us", "us")
     session = Session(SessionKey("us"), dialog, flow, 1, context.timers)
     context.sessions.add(session)
     return context, session
@@ -32,25 +33,9 @@ def test_bytes_for_a_broken_connection_go_to_the_listening_port():
     context.send(TCP, b"x")
     assert context.out == []
     assert list(context.events) == [Dropped(TCP, "connection-gone")]
-
-
-def test_bytes_for_a_living_connection_stay_on_it():
-    context, _ = made()
     context.connections[1] = TCP
     context.send(TCP, b"x", 5062)
     assert context.out == [Send(TCP, b"x")]
-
-
-def test_tokens_never_repeat_and_closing_forgets_everything():
-    context, session = made()
-    key = ("b", "h", "INVITE")
-    tokens = [context.ask(session, key, True, 1) for _ in range(3)]
-    assert len(set(tokens)) == 3
-    session.arm("repeat", 5.0)
-    context.close(session)
-    assert len(context.timers) == len(context.sessions) == 0
-    assert list(context.events) == [Closed(session.key)]
-    assert tokens[-1] not in context.questions
 
 
 def test_our_contact_has_the_tag_outside_the_brackets():
@@ -71,10 +56,3 @@ def test_our_contact_has_the_tag_outside_the_brackets():
 def test_our_contact_behind_nat_has_the_same_ip_version(local, advertised, host):
     _, session = made(Flow("tls", (local, 5061), ("192.0.2.1", 1), 3))
     assert contact(session, advertised) == f"<sip:{host};transport=tls>;+sip.srs"
-
-
-def test_each_refusal_names_its_remedy():
-    context, _ = made()
-    assert refusal_fields(422, context) == (("Min-SE", "90"),)
-    assert refusal_fields(421, context) == (("Require", "siprec"),)
-    assert refusal_fields(400, context) == ()

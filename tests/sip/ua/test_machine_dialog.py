@@ -4,7 +4,9 @@ same instant, and keeps nothing once all is over (duties S1 to S4, S8 to S12, S2
 
 from __future__ import annotations
 
+import json
 from itertools import count
+from typing import Any
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -18,7 +20,6 @@ from tests.sip.memory_client import ANSWER, OFFER, OURS, THEIRS, UDP, Noise, Sto
 
 TCP = Flow("tcp", OURS, ("192.0.2.1", 40001), 1)
 START = 1000.0
-FIRST_CSEQ = 10  # an older one can be tried
 LONGEST = 3 * INTERVAL + 4 * LIFE  # after it nothing of a dialog may be left
 METHODS = ("INVITE", "INVITE", "UPDATE", "UPDATE", "BYE", "PRACK", "INFO", "OPTIONS", "INVITE")
 WHICH = st.integers(0, 4)
@@ -40,26 +41,25 @@ class Call:
         self.story = Story(machine.flow)
         self.story.endpoint, self.story.branches = machine.story.endpoint, machine.branches
         self.story.call_id, self.story.sender = f"call-{number}", f"<sip:sbc@192.0.2.1>;tag=c{number}"
-        self.story.cseq = FIRST_CSEQ - 1
         self.lines = [f"Supported: timer\r\nSession-Expires: {INTERVAL:.0f};refresher={timer}"] if timer else []
         self.lines.append("Allow: INVITE, ACK, BYE" + (", UPDATE" if update else ""))
         self.sent: dict[str, tuple[str, int, bytes]] = {}
         self.ours: list[Request] = []
         self.ways: dict[int, int] = {}  # the connection on which each of them went out
         self.given: list[tuple[int, int, bytes]] = []
-        self.session = self.token = None
-        self.old_tokens: list[int] = []
+        self.session: Any = None
+        self.token: Any = None
         branch, self.first = self.write("INVITE", offer=offer)
         now, reliable = machine.story.now - START, bool(machine.flow.connection)
-        self.model = Model(now, branch, FIRST_CSEQ, offered=offer, reliable=reliable, timer=timer, update=update)
+        self.model = Model(now, branch, 1, offered=offer, reliable=reliable, timer=timer, update=update)
 
-    def write(self, method: str, *, offer: bool = False, cseq: int | None = None) -> tuple[str, bytes]:
+    def write(self, method: str, *, offer: bool = False) -> tuple[str, bytes]:
         """Write a request of the peer and remember it by its branch."""
         branch = f"z9hG4bK-{next(self.story.branches)}"
         lines = [*self.lines, "Require: siprec"] if method == "INVITE" else self.lines if method == "UPDATE" else []
         body, kind = multipart(offer=OFFER if offer else None) if method in ("INVITE", "UPDATE") else (b"", "")
-        data = self.story.request(method, *lines, body=body, kind=kind, branch=branch, cseq=cseq)
-        self.sent[branch] = (method, self.story.cseq if cseq is None else cseq, data)
+        data = self.story.request(method, *lines, body=body, kind=kind, branch=branch)
+        self.sent[branch] = (method, self.story.cseq, data)
         return branch, data
 
 
@@ -69,8 +69,8 @@ class Dialogs(RuleBasedStateMachine):
     @initialize(flow=st.sampled_from([UDP, TCP]))
     def begin(self, flow: Flow) -> None:
         self.flow, self.branches = flow, count(1)
-        self.story = Story(flow)
-        self.story.endpoint._context.random = EvenNoise()
+        self.noise = EvenNoise()
+        self.story = Story(flow, random=self.noise)
         self.all: list[Call] = []
         self.answers: dict[tuple[str, str], bytes] = {}
         self.heard: list[tuple[float, int, str]] = []
@@ -118,15 +118,6 @@ class Dialogs(RuleBasedStateMachine):
         self.say(data)
 
     @precondition(lambda self: self.all)
-    @rule(which=WHICH)
-    def old_request(self, which: int) -> None:
-        call = self.pick(which)
-        if which == 0 and "tag=" in call.story.to:
-            branch, data = call.write("OPTIONS", cseq=FIRST_CSEQ - 5)
-            call.model.received(branch, "OPTIONS", FIRST_CSEQ - 5)
-            self.say(data)
-
-    @precondition(lambda self: self.all)
     @rule(which=WHICH, data=st.data())
     def repeat_a_request(self, which: int, data: st.DataObject) -> None:
         call = self.pick(which)
@@ -134,20 +125,6 @@ class Dialogs(RuleBasedStateMachine):
             branch = data.draw(st.sampled_from(known))
             call.model.repeated(branch)
             self.say(call.sent[branch][2])
-
-    @precondition(lambda self: self.all)
-    @rule(which=WHICH)
-    def merged_copy(self, which: int) -> None:
-        """The first INVITE on another way (8.2.2.2)."""
-        call = self.pick(which)
-        if which or call.model.stage == "over":
-            return
-        branch = f"z9hG4bK-{next(self.branches)}"
-        first = next(iter(call.sent))
-        data = call.first.replace(f"branch={first};".encode(), f"branch={branch};".encode())
-        call.sent[branch] = ("INVITE", FIRST_CSEQ, data)
-        call.model.refused(branch, "INVITE", FIRST_CSEQ, 482)
-        self.say(data)
 
     @precondition(lambda self: self.all)
     @rule(which=WHICH, data=st.data())
@@ -224,7 +201,6 @@ class Dialogs(RuleBasedStateMachine):
             return
         token, open_ = call.token, bool(call.model.question)
         call.token = None
-        call.old_tokens.append(token)
         if not open_:
             done = self.story.endpoint.accept(token, ANSWER, self.story.now)
         elif call.model.stage == "leaving":
@@ -237,14 +213,6 @@ class Dialogs(RuleBasedStateMachine):
             call.model.declined(488)
             done = self.story.endpoint.refuse(token, 488, self.story.now)
         assert done is open_
-        self.compare()
-
-    @precondition(lambda self: self.all)
-    @rule(which=WHICH)
-    def decide_too_late(self, which: int) -> None:
-        call = self.pick(which)
-        for token in call.old_tokens:
-            assert not self.story.endpoint.refuse(token, 500, self.story.now)
         self.compare()
 
     @precondition(lambda self: self.all)
@@ -284,6 +252,20 @@ class Dialogs(RuleBasedStateMachine):
         if self.flow.connection:
             self.story.endpoint.connection_made(self.flow, self.story.now)
             self.story.endpoint.receive_stream(b"\r\n\r\n", self.flow, self.story.now)
+
+    @precondition(lambda self: self.all and not self.flow.connection)
+    @precondition(lambda self: all(call.model.is_quiet() for call in self.all))
+    @rule()
+    def restart(self) -> None:
+        """A successor of the process takes up the dialogs."""
+        before, after = self.story.endpoint, Story(random=self.noise).endpoint
+        for key in before.sessions():
+            after.restore(json.loads(json.dumps(before.export(key))), self.story.now)
+        self.story.endpoint = after
+        for call in self.all:
+            call.story.endpoint, call.token = after, None
+            call.model.restarted()
+        self.compare()
 
     # Time passes.
 
@@ -368,8 +350,6 @@ class Dialogs(RuleBasedStateMachine):
             call.model.said, call.model.told = [], []
         assert heard == sorted(said)
         assert events == told
-        timers = {owner[1] for owner, _ in self.story.endpoint._context.timers._live if owner[0] == "session"}
-        assert timers <= set(self.story.endpoint.sessions()), "timers outlive their session"
 
     def teardown(self) -> None:
         """The user answers and hangs up, the peers are silent for good: nothing is left."""
@@ -380,11 +360,8 @@ class Dialogs(RuleBasedStateMachine):
             self.hang_up(0, call=call)
         self.let_pass(LONGEST)
         self.compare()
-        context = self.story.endpoint._context
-        left = (len(context.sessions), len(context.servers), len(context.clients), len(context.questions))
-        assert left == (0, 0, 0, 0)
-        assert len(context.timers) == 0 and self.story.endpoint.next_timer() is None
-        assert not any(context.sessions._origins)
+        assert self.story.endpoint.sessions() == []
+        assert self.story.endpoint.next_timer() is None
 
 
 Dialogs.TestCase.settings = settings(
