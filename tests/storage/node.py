@@ -39,12 +39,6 @@ class Watch:
         self.at += timedelta(**span)
 
 
-class Kind:
-    """The database that the stories of a test are told on; `tests/storage/conftest.py` sets it."""
-
-    url = "sqlite"
-
-
 @dataclass
 class StorageNode:
     """One data directory with one customer in it."""
@@ -52,7 +46,7 @@ class StorageNode:
     data: Path
     watch: Watch = field(default_factory=Watch)
     settings: CustomerSettings = field(default_factory=lambda: CustomerSettings("acme"))
-    database: str = field(default_factory=lambda: Kind.url)
+    database: str = "sqlite"
 
     async def open(self) -> Customer:
         create = not (self.data / "keys").exists()

@@ -38,78 +38,63 @@ def row(leaf: int) -> CallRow:
     return CallRow(ID, leaf, CallState.COMPLETE, now(), now(), 1, 1, details={"parties": []})
 
 
-def test_everything_of_a_customer_survives_in_its_folder(tmp_path: Path) -> None:
-    async def story() -> None:
-        customers = await opened(tmp_path, ACME)
-        acme = customers["acme"]
-        await acme.calls.put([row(acme.keys.allocate(20513))], [("w:mira",)])
-        token = acme.credentials.create("alice", ["admin"], now()).token
-        acme.audit.append(Act("alice", "admin", "token.create"))
-        await customers.close()
-        assert {p.name for p in (tmp_path / "customers" / "acme").iterdir()} >= {
-            "audit.jsonl",
-            "tokens.json",
-            "index.sqlite3",
-        }
+async def test_everything_of_a_customer_survives_in_its_folder(tmp_path: Path) -> None:
+    customers = await opened(tmp_path, ACME)
+    acme = customers["acme"]
+    await acme.calls.put([row(acme.keys.allocate(20513))], [("w:mira",)])
+    token = acme.credentials.create("alice", ["admin"], now()).token
+    acme.audit.append(Act("alice", "admin", "token.create"))
+    await customers.close()
+    assert {p.name for p in (tmp_path / "customers" / "acme").iterdir()} >= {
+        "audit.jsonl",
+        "tokens.json",
+        "index.sqlite3",
+    }
 
-        customers = await opened(tmp_path, ACME, create=False)
-        acme = customers["acme"]
-        assert (await acme.calls.find(Query(party="Mira"))).items[0].id == ID
-        assert acme.credentials.check(token, now())
-        assert acme.audit.verify().entries == 1
-        await customers.close()
-
-    asyncio.run(story())
+    customers = await opened(tmp_path, ACME, create=False)
+    acme = customers["acme"]
+    assert (await acme.calls.find(Query(party="Mira"))).items[0].id == ID
+    assert acme.credentials.check(token, now())
+    assert acme.audit.verify().entries == 1
+    await customers.close()
 
 
-def test_customers_have_nothing_in_common(tmp_path: Path) -> None:
-    async def story() -> None:
-        customers = await opened(tmp_path, ACME, BETA)
-        assert list(customers) == ["acme", "beta"]
-        acme, beta = customers["acme"], customers["beta"]
-        await acme.calls.put([row(acme.keys.allocate(20513))], [("w:mira",)])
-        token = acme.credentials.create("alice", ["admin"], now()).token
-        assert await beta.calls.get(ID) is None
-        assert (await beta.calls.find(Query(party="mira"))).items == ()
-        assert beta.credentials.check(token, now()) is None
-        assert beta.audit.public_key != acme.audit.public_key
-        await customers.close()
-
-    asyncio.run(story())
+async def test_customers_have_nothing_in_common(tmp_path: Path) -> None:
+    customers = await opened(tmp_path, ACME, BETA)
+    assert list(customers) == ["acme", "beta"]
+    acme, beta = customers["acme"], customers["beta"]
+    await acme.calls.put([row(acme.keys.allocate(20513))], [("w:mira",)])
+    token = acme.credentials.create("alice", ["admin"], now()).token
+    assert await beta.calls.get(ID) is None
+    assert (await beta.calls.find(Query(party="mira"))).items == ()
+    assert beta.credentials.check(token, now()) is None
+    assert beta.audit.public_key != acme.audit.public_key
+    await customers.close()
 
 
 @pytest.mark.parametrize("name", ["index.sqlite3", "tree.state"])
-def test_files_swapped_between_customers_are_refused(tmp_path: Path, name: str) -> None:
-    async def story() -> None:
-        await (await opened(tmp_path, ACME, BETA)).close()
-        folder = tmp_path / "customers"
-        shutil.copy(folder / "beta" / name, folder / "acme" / name)
-        for slot in (tmp_path / "keys").glob("acme.tree.*"):
-            slot.write_bytes(bytes(slot.stat().st_size))
-        with pytest.raises(StorageError):
-            await opened(tmp_path, ACME)
-
-    asyncio.run(story())
+async def test_files_swapped_between_customers_are_refused(tmp_path: Path, name: str) -> None:
+    await (await opened(tmp_path, ACME, BETA)).close()
+    folder = tmp_path / "customers"
+    shutil.copy(folder / "beta" / name, folder / "acme" / name)
+    for slot in (tmp_path / "keys").glob("acme.tree.*"):
+        slot.write_bytes(bytes(slot.stat().st_size))
+    with pytest.raises(StorageError):
+        await opened(tmp_path, ACME)
 
 
-def test_lost_keys_are_never_replaced_by_new_ones(tmp_path: Path) -> None:
-    async def story() -> None:
-        await (await opened(tmp_path, ACME)).close()
-        shutil.rmtree(tmp_path / "keys")
-        with pytest.raises(KeysError):
-            await opened(tmp_path, ACME)
-        assert not (tmp_path / "keys" / "acme.forget").exists()
-
-    asyncio.run(story())
+async def test_lost_keys_are_never_replaced_by_new_ones(tmp_path: Path) -> None:
+    await (await opened(tmp_path, ACME)).close()
+    shutil.rmtree(tmp_path / "keys")
+    with pytest.raises(KeysError):
+        await opened(tmp_path, ACME)
+    assert not (tmp_path / "keys" / "acme.forget").exists()
 
 
-def test_a_wrong_root_secret_is_refused(tmp_path: Path) -> None:
-    async def story() -> None:
-        await (await opened(tmp_path, ACME)).close()
-        with pytest.raises(KeysError):
-            await opened(tmp_path, ACME, root=RootSecret(bytes(32)))
-
-    asyncio.run(story())
+async def test_a_wrong_root_secret_is_refused(tmp_path: Path) -> None:
+    await (await opened(tmp_path, ACME)).close()
+    with pytest.raises(KeysError):
+        await opened(tmp_path, ACME, root=RootSecret(bytes(32)))
 
 
 def test_a_new_customer_is_made_only_on_request(tmp_path: Path) -> None:
@@ -125,40 +110,34 @@ def test_the_audit_key_outlives_cuts_of_every_past_day(tmp_path: Path) -> None:
     assert audit_key(open_keys(tmp_path, "acme", ROOT)).public_key() == before
 
 
-def test_if_one_customer_fails_none_stays_open(tmp_path: Path) -> None:
-    async def story() -> None:
-        await (await opened(tmp_path, ACME, BETA)).close()
-        (tmp_path / "customers" / "beta" / "index.sqlite3").write_bytes(b"no database" * 999)
-        with pytest.raises(StorageError):
-            await opened(tmp_path, ACME, BETA)
-
-    asyncio.run(story())
+async def test_if_one_customer_fails_none_stays_open(tmp_path: Path) -> None:
+    await (await opened(tmp_path, ACME, BETA)).close()
+    (tmp_path / "customers" / "beta" / "index.sqlite3").write_bytes(b"no database" * 999)
+    with pytest.raises(StorageError):
+        await opened(tmp_path, ACME, BETA)
 
 
-def test_a_missing_database_leaves_the_rest_of_a_customer_open(tmp_path: Path) -> None:
-    async def story() -> None:
-        await (await opened(tmp_path, ACME)).close()
-        file = tmp_path / "customers" / "acme" / "index.sqlite3"
-        whole = file.read_bytes()
-        file.write_bytes(b"no database" * 999)
-        customers = await Customers.open(tmp_path, ROOT, [ACME], database="sqlite", now=now, create=False, later=True)
-        acme = customers["acme"]
-        for _ in range(2):
-            with pytest.raises(DatabaseDamaged):
-                await acme.open_database()
-        with pytest.raises(DatabaseAway):
-            await acme.calls.find(Query())
-        leaf = acme.keys.allocate(20513)
-        os.close(acme.vault.create(ID, leaf, "c1").fd)
-        assert acme.credentials.create("alice", ["admin"], now()).token
-        assert acme.audit.append(Act("alice", "admin", "token.create")).result() == 1
-        file.write_bytes(whole)
-        await acme.open_database()
-        await acme.calls.put([row(leaf)], [()])
-        assert (await acme.calls.find(Query())).items[0].id == ID
-        await customers.close()
-
-    asyncio.run(story())
+async def test_a_missing_database_leaves_the_rest_of_a_customer_open(tmp_path: Path) -> None:
+    await (await opened(tmp_path, ACME)).close()
+    file = tmp_path / "customers" / "acme" / "index.sqlite3"
+    whole = file.read_bytes()
+    file.write_bytes(b"no database" * 999)
+    customers = await Customers.open(tmp_path, ROOT, [ACME], database="sqlite", now=now, create=False, later=True)
+    acme = customers["acme"]
+    for _ in range(2):
+        with pytest.raises(DatabaseDamaged):
+            await acme.open_database()
+    with pytest.raises(DatabaseAway):
+        await acme.calls.find(Query())
+    leaf = acme.keys.allocate(20513)
+    os.close(acme.vault.create(ID, leaf, "c1").fd)
+    assert acme.credentials.create("alice", ["admin"], now()).token
+    assert acme.audit.append(Act("alice", "admin", "token.create")).result() == 1
+    file.write_bytes(whole)
+    await acme.open_database()
+    await acme.calls.put([row(leaf)], [()])
+    assert (await acme.calls.find(Query())).items[0].id == ID
+    await customers.close()
 
 
 def test_no_request_is_served_before_the_ledger_is_replayed(tmp_path: Path) -> None:

@@ -1,6 +1,5 @@
 """Walking through the migrations gives the same schema as making it at once."""
 
-import asyncio
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -36,19 +35,16 @@ def shape(connection: sa.Connection) -> dict[str, object]:
     }
 
 
-def test_the_migrations_give_the_schema_of_the_tables(url: str, tmp_path: Path) -> None:
-    async def story() -> None:
-        database = await Database.open(url, "migrated", tmp_path, NOW)
-        async with database.writing() as connection:
-            at_once = await connection.run_sync(shape)
-            await connection.run_sync(_start_over)
-            await connection.run_sync(upgrade)
-            assert await connection.run_sync(shape) == at_once
-            assert await connection.run_sync(_differences) == []
-            assert await connection.scalar(sa.text("SELECT version_num FROM alembic_version")) == HEAD
-        await database.close()
-
-    asyncio.run(story())
+async def test_the_migrations_give_the_schema_of_the_tables(url: str, tmp_path: Path) -> None:
+    database = await Database.open(url, "migrated", tmp_path, NOW)
+    async with database.writing() as connection:
+        at_once = await connection.run_sync(shape)
+        await connection.run_sync(_start_over)
+        await connection.run_sync(upgrade)
+        assert await connection.run_sync(shape) == at_once
+        assert await connection.run_sync(_differences) == []
+        assert await connection.scalar(sa.text("SELECT version_num FROM alembic_version")) == HEAD
+    await database.close()
 
 
 def _start_over(connection: sa.Connection) -> None:
@@ -60,22 +56,19 @@ def _differences(connection: sa.Connection) -> list[object]:
     return list(compare_metadata(MigrationContext.configure(connection), metadata))
 
 
-def test_calls_of_before_users_were_looked_for_are_looked_at(url: str, tmp_path: Path) -> None:
-    async def story() -> None:
-        database = await Database.open(url, "older", tmp_path, NOW)
-        for users, walk in ((0, None), (1, 1 << 62)):
-            async with database.writing() as connection:
-                await connection.run_sync(_start_over)
-                await connection.run_sync(upgrade, "0001")
-                await connection.execute(_OLD_CALL, {"x": b"x", "no": False})
-                if users:
-                    await connection.execute(_OLD_USER, {"x": b"x"})
-                await connection.run_sync(upgrade)
-                assert await connection.scalar(sa.select(metadata.tables["calls"].c.matched)) is True
-                assert await connection.scalar(sa.select(metadata.tables["matching"].c.walk)) == walk
-        await database.close()
-
-    asyncio.run(story())
+async def test_calls_of_before_users_were_looked_for_are_looked_at(url: str, tmp_path: Path) -> None:
+    database = await Database.open(url, "older", tmp_path, NOW)
+    for users, walk in ((0, None), (1, 1 << 62)):
+        async with database.writing() as connection:
+            await connection.run_sync(_start_over)
+            await connection.run_sync(upgrade, "0001")
+            await connection.execute(_OLD_CALL, {"x": b"x", "no": False})
+            if users:
+                await connection.execute(_OLD_USER, {"x": b"x"})
+            await connection.run_sync(upgrade)
+            assert await connection.scalar(sa.select(metadata.tables["calls"].c.matched)) is True
+            assert await connection.scalar(sa.select(metadata.tables["matching"].c.walk)) == walk
+    await database.close()
 
 
 _OLD_CALL = sa.text(

@@ -12,7 +12,7 @@ from storage.directory.sync_pages import FILE_NAME, DirectoryPages
 from storage.directory.user import Change, Person
 from storage.errors import DiskFailed
 from storage.keys.key_store import CustomerKeys
-from tests.storage.node import NOON, StorageNode, story
+from tests.storage.node import NOON
 
 MIRA = Change("id-1", {"first_name": "Mira", "numbers": ("+4930123456", "+4930123457")})
 GONE = Change("id-2", {}, gone=True)
@@ -129,14 +129,11 @@ def test_a_disk_that_fails_is_said(again: AuditDedup, tmp_path: Path) -> None:
         two(again())
 
 
-def test_the_deletion_of_a_user_takes_it_along(tmp_path: Path) -> None:
-    async def tell(node: StorageNode, acme: Customer) -> None:
-        await acme.users.carry_out(await acme.users.plan([Person("Mira", email="mira@x.example")], "csv", whole=True))
-        (mira,), _ = await acme.users.listed(10)
-        await acme.users.unmap(mira.id)
-        pages = DirectoryPages(acme.folder, acme.keys, "entra")
-        await asyncio.to_thread(two, pages)
-        assert await acme.users.delete(mira.id)
-        assert DirectoryPages(acme.folder, acme.keys, "entra").read(NOON) is None
-
-    story(tmp_path, tell)
+async def test_the_deletion_of_a_user_takes_it_along(acme: Customer) -> None:
+    await acme.users.carry_out(await acme.users.plan([Person("Mira", email="mira@x.example")], "csv", whole=True))
+    (mira,), _ = await acme.users.listed(10)
+    await acme.users.unmap(mira.id)
+    pages = DirectoryPages(acme.folder, acme.keys, "entra")
+    await asyncio.to_thread(two, pages)
+    assert await acme.users.delete(mira.id)
+    assert DirectoryPages(acme.folder, acme.keys, "entra").read(NOON) is None

@@ -7,8 +7,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from storage.calls.call_row import Query
 from storage.customer.customers import Customer
 from storage.erasure.erasure_rows import State
@@ -66,7 +64,6 @@ print(*(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in born))
 POINTS = range(1, 31)
 
 
-@pytest.mark.sqlite  # works on copies of the data directory, which hold no rows of a server
 def test_a_killed_erasure_resumes_and_never_finishes_early(tmp_path: Path) -> None:
     known = []
 

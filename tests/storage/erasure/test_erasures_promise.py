@@ -43,25 +43,21 @@ def test_an_old_copy_with_todays_keys_decrypts_nothing_erased(tmp_path: Path) ->
     asyncio.run(bring_back())
 
 
-def test_no_planted_name_is_in_any_byte_before_or_after(tmp_path: Path) -> None:
+async def test_no_planted_name_is_in_any_byte_before_or_after(node: StorageNode, acme: Customer) -> None:
     planted = ("Quendrith", "4917655544433", "because of her divorce", "Notary Fettlewick")
-
-    async def tell(node: StorageNode, acme: Customer) -> None:
-        row = await record(acme, name="Zelda Quendrith", number="+4917655544433")
-        await permit(acme)
-        await acme.annotations.add(row.id, "Notary Fettlewick wrote", "paula")
-        filed = await acme.erasures.file(party="Zelda Quendrith", reason="because of her divorce", by="paula")
-        before = node.raw()
-        await acme.erasures.work()
-        done = await acme.erasures.get(filed.id)
-        assert done and done.state == State.DONE
-        for raw in (before, node.raw()):
-            for text in planted:
-                plain = text.encode()
-                for form in (plain, plain[::-1], plain.hex().encode(), text.encode("utf-16-le")):
-                    assert form.lower() not in raw.lower()
-
-    story(tmp_path, tell)
+    row = await record(acme, name="Zelda Quendrith", number="+4917655544433")
+    await permit(acme)
+    await acme.annotations.add(row.id, "Notary Fettlewick wrote", "paula")
+    filed = await acme.erasures.file(party="Zelda Quendrith", reason="because of her divorce", by="paula")
+    before = node.raw()
+    await acme.erasures.work()
+    done = await acme.erasures.get(filed.id)
+    assert done and done.state == State.DONE
+    for raw in (before, node.raw()):
+        for text in planted:
+            plain = text.encode()
+            for form in (plain, plain[::-1], plain.hex().encode(), text.encode("utf-16-le")):
+                assert form.lower() not in raw.lower()
 
 
 def test_postgresql_forgets_in_the_same_way(tmp_path: Path, postgresql: str) -> None:

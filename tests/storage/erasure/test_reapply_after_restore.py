@@ -32,7 +32,6 @@ def restore(node: StorageNode, backup: Path) -> None:
     shutil.copytree(backup / "customers", node.data / "customers")
 
 
-@pytest.mark.sqlite  # works on copies of the data directory, which hold no rows of a server
 def test_files_rows_and_receipts_follow_the_keys(tmp_path: Path) -> None:
     known = []
 
@@ -68,7 +67,6 @@ def test_files_rows_and_receipts_follow_the_keys(tmp_path: Path) -> None:
     asyncio.run(again())
 
 
-@pytest.mark.sqlite  # works on copies of the data directory, which hold no rows of a server
 def test_erasures_that_shared_a_cut_get_separate_receipts(tmp_path: Path) -> None:
     known = []
 
@@ -96,7 +94,6 @@ def test_erasures_that_shared_a_cut_get_separate_receipts(tmp_path: Path) -> Non
     asyncio.run(again())
 
 
-@pytest.mark.sqlite  # works on copies of the data directory, which hold no rows of a server
 def test_a_cut_that_never_came_is_made_up_for(tmp_path: Path) -> None:
     known = []
 
@@ -123,7 +120,6 @@ def test_a_cut_that_never_came_is_made_up_for(tmp_path: Path) -> None:
     asyncio.run(again())
 
 
-@pytest.mark.sqlite  # works on copies of the data directory, which hold no rows of a server
 def test_an_erasure_in_the_backup_does_not_hide_the_others(tmp_path: Path) -> None:
     known = []
 
@@ -164,7 +160,6 @@ def test_an_erasure_in_the_backup_does_not_hide_the_others(tmp_path: Path) -> No
     asyncio.run(again())
 
 
-@pytest.mark.sqlite  # works on copies of the data directory, which hold no rows of a server
 def test_of_a_sweep_that_asked_only_what_was_erased_then_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(erasure_rows.begin, "__defaults__", (1,))  # each day has a cut of its own
     known = []
@@ -197,16 +192,13 @@ def test_of_a_sweep_that_asked_only_what_was_erased_then_goes(tmp_path: Path, mo
     asyncio.run(again())
 
 
-def test_where_nothing_was_brought_back_nothing_is_done(tmp_path: Path) -> None:
-    async def tell(node: StorageNode, acme: Customer) -> None:
-        ledger = Ledger(node.data / "keys", "acme")
-        room = ReservedSpace(node.data)
-        steps = ErasureSteps(acme.keys, acme.vault, acme.database, acme.calls, ledger, room, acme.exports.unlink)
-        parts = (acme.database, ledger, steps, acme.journal, audit_key(acme.keys), node.watch)
-        assert await reapply("acme", *parts) is None
-        row = await record(acme)
-        await permit(acme)
-        await erase(acme, row.id)
-        assert await reapply("acme", *parts) is None
-
-    story(tmp_path, tell)
+async def test_where_nothing_was_brought_back_nothing_is_done(node: StorageNode, acme: Customer) -> None:
+    ledger = Ledger(node.data / "keys", "acme")
+    room = ReservedSpace(node.data)
+    steps = ErasureSteps(acme.keys, acme.vault, acme.database, acme.calls, ledger, room, acme.exports.unlink)
+    parts = (acme.database, ledger, steps, acme.journal, audit_key(acme.keys), node.watch)
+    assert await reapply("acme", *parts) is None
+    row = await record(acme)
+    await permit(acme)
+    await erase(acme, row.id)
+    assert await reapply("acme", *parts) is None
