@@ -1,10 +1,11 @@
 """One data directory of a node, with a customer whose recordings have sound, names and search tokens."""
 
 import asyncio
+import contextlib
 import os
 import shutil
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -54,6 +55,15 @@ class StorageNode:
             self.data, ROOT, [self.settings], database=self.database, now=self.watch, create=create
         )
         return customers[self.settings.name]
+
+    @contextlib.asynccontextmanager
+    async def opened(self) -> AsyncIterator[Customer]:
+        """Open the customer for a while."""
+        customer = await self.open()
+        try:
+            yield customer
+        finally:
+            await customer.close()
 
     def backup(self, to: Path) -> None:
         """Copy everything but the keys, as a backup does."""

@@ -1,7 +1,5 @@
 """A transcript or chat is stored with its call, sealed, and comes back as it was."""
 
-from pathlib import Path
-
 import pytest
 
 from storage.attachments.attachments import Attachments, BadAttachment, NoCall
@@ -9,7 +7,7 @@ from storage.customer.customers import Customer
 from storage.errors import PartMissing
 from storage.journal.journal import JournaledDatabase
 from storage.vault.vault import PartRef
-from tests.storage.node import StorageNode, opens, record, story
+from tests.storage.node import StorageNode, opens, record
 
 VTT = b"WEBVTT\n\n00:00.000 --> 00:01.000\nGuten Tag, Okafor\n" * 500
 
@@ -44,19 +42,16 @@ async def test_an_erased_call_takes_none_and_keeps_none(acme: Customer) -> None:
         await acme.attachments.add(row.id, "chat", "application/json", b"{}", "paula")
 
 
-def test_an_erasure_that_comes_in_between_leaves_no_file(tmp_path: Path) -> None:
-    async def tell(node: StorageNode, acme: Customer) -> None:
-        row = await record(acme)
+async def test_an_erasure_that_comes_in_between_leaves_no_file(acme: Customer) -> None:
+    row = await record(acme)
 
-        class Slow(Attachments):
-            def _store(self, call: str, leaf: int, data: bytes) -> PartRef:
-                part = super()._store(call, leaf, data)
-                acme.keys.cut(leaf)
-                return part
+    class Slow(Attachments):
+        def _store(self, call: str, leaf: int, data: bytes) -> PartRef:
+            part = super()._store(call, leaf, data)
+            acme.keys.cut(leaf)
+            return part
 
-        store = JournaledDatabase(acme.database, acme.keys, acme.journal, acme.now)
-        with pytest.raises(NoCall):
-            await Slow(store, acme.vault).add(row.id, "chat", "application/json", b"{}", "paula")
-        assert acme.vault.find(row.id, row.leaf, "a1") is None
-
-    story(tmp_path, tell)
+    store = JournaledDatabase(acme.database, acme.keys, acme.journal, acme.now)
+    with pytest.raises(NoCall):
+        await Slow(store, acme.vault).add(row.id, "chat", "application/json", b"{}", "paula")
+    assert acme.vault.find(row.id, row.leaf, "a1") is None

@@ -140,73 +140,64 @@ async def test_a_missing_database_leaves_the_rest_of_a_customer_open(tmp_path: P
     await customers.close()
 
 
-def test_no_request_is_served_before_the_ledger_is_replayed(tmp_path: Path) -> None:
-    async def story() -> None:
-        customers = await Customers.open(tmp_path, ROOT, [ACME], database="sqlite", now=now, later=True)
+async def test_no_request_is_served_before_the_ledger_is_replayed(tmp_path: Path) -> None:
+    customers = await Customers.open(tmp_path, ROOT, [ACME], database="sqlite", now=now, later=True)
 
-        async def stranger() -> None:
-            await acme.calls.find(Query())
+    async def stranger() -> None:
+        await acme.calls.find(Query())
 
-        async def catch_up() -> None:
-            await acme.calls.find(Query())
-            with pytest.raises(DatabaseAway, match="not open yet"):
-                await asyncio.get_running_loop().create_task(stranger(), context=outside)
+    async def catch_up() -> None:
+        await acme.calls.find(Query())
+        with pytest.raises(DatabaseAway, match="not open yet"):
+            await asyncio.get_running_loop().create_task(stranger(), context=outside)
 
-        def assembled(*given: Any) -> Components:
-            return replace(assemble(*given), catch_up=catch_up)
+    def assembled(*given: Any) -> Components:
+        return replace(assemble(*given), catch_up=catch_up)
 
-        outside = copy_context()
-        acme = Customer(ACME, customers["acme"].keys, customers["acme"].place, assembled)
-        await acme.open_database()
-        await stranger()
-        await acme.close()
-
-    asyncio.run(story())
+    outside = copy_context()
+    acme = Customer(ACME, customers["acme"].keys, customers["acme"].place, assembled)
+    await acme.open_database()
+    await stranger()
+    await acme.close()
 
 
-def test_a_customer_is_assembled_on_first_use(tmp_path: Path) -> None:
-    async def story() -> None:
-        made: list[Components] = []
+async def test_a_customer_is_assembled_on_first_use(tmp_path: Path) -> None:
+    made: list[Components] = []
 
-        def assembled(*given: Any) -> Components:
-            time.sleep(0.05)  # the others ask meanwhile
-            made.append(assemble(*given))
-            return made[-1]
+    def assembled(*given: Any) -> Components:
+        time.sleep(0.05)  # the others ask meanwhile
+        made.append(assemble(*given))
+        return made[-1]
 
-        customers = await Customers.open(tmp_path, ROOT, [ACME], database="sqlite", now=now, later=True)
-        acme = Customer(ACME, customers["acme"].keys, customers["acme"].place, assembled)
-        assert acme.vault and acme.keys and acme.credentials and not made
-        with ThreadPoolExecutor(8) as pool:
-            found = set(pool.map(lambda _: acme.calls, range(8)))
-        assert len(made) == 1 and found == {made[0].calls}
-        await acme.close()
-
-    asyncio.run(story())
+    customers = await Customers.open(tmp_path, ROOT, [ACME], database="sqlite", now=now, later=True)
+    acme = Customer(ACME, customers["acme"].keys, customers["acme"].place, assembled)
+    assert acme.vault and acme.keys and acme.credentials and not made
+    with ThreadPoolExecutor(8) as pool:
+        found = set(pool.map(lambda _: acme.calls, range(8)))
+    assert len(made) == 1 and found == {made[0].calls}
+    await acme.close()
 
 
-def test_a_customer_that_failed_to_assemble_is_retried(tmp_path: Path) -> None:
-    async def story() -> None:
-        customers = await Customers.open(tmp_path, ROOT, [ACME], database="sqlite", now=now, later=True)
-        tries: list[int] = []
+async def test_a_customer_that_failed_to_assemble_is_retried(tmp_path: Path) -> None:
+    customers = await Customers.open(tmp_path, ROOT, [ACME], database="sqlite", now=now, later=True)
+    tries: list[int] = []
 
-        def assembled(*given: Any) -> Components:
-            tries.append(1)
-            if len(tries) == 1:
-                raise DiskFailed("away")
-            return assemble(*given)
+    def assembled(*given: Any) -> Components:
+        tries.append(1)
+        if len(tries) == 1:
+            raise DiskFailed("away")
+        return assemble(*given)
 
-        acme = Customer(ACME, customers["acme"].keys, customers["acme"].place, assembled)
-        with pytest.raises(DiskFailed):
-            assert acme.calls
-        with pytest.raises(Incomplete):
-            assert acme.calls
-        assert tries == [1], "whoever asks does not wait for the disk"
-        assert acme.credentials.create("alice", ["admin"], now()).token, "a token is known nevertheless"
-        assert not acme.whole and not acme.served
-        acme.complete()
-        assert acme.calls and acme.whole and not acme.served
-        await acme.open_database()
-        assert acme.served
-        await acme.close()
-
-    asyncio.run(story())
+    acme = Customer(ACME, customers["acme"].keys, customers["acme"].place, assembled)
+    with pytest.raises(DiskFailed):
+        assert acme.calls
+    with pytest.raises(Incomplete):
+        assert acme.calls
+    assert tries == [1], "whoever asks does not wait for the disk"
+    assert acme.credentials.create("alice", ["admin"], now()).token, "a token is known nevertheless"
+    assert not acme.whole and not acme.served
+    acme.complete()
+    assert acme.calls and acme.whole and not acme.served
+    await acme.open_database()
+    assert acme.served
+    await acme.close()

@@ -13,29 +13,18 @@ from storage.calls.call_row import CallRow, CallState, Query
 from storage.customer.customers import Customer
 from storage.database.schema import call_tokens
 from storage.database.schema import calls as table
-from storage.directory.matcher import Correlation, no_pause
-from storage.directory.user import Person, User
+from storage.directory.matcher import Correlation
+from storage.directory.user import User
 from storage.directory.user_lookup import UserLookup
+from storage.directory.user_store import Referred
 from storage.ids import new_id
 from storage.retention.rules import RuleSpec
 from storage.search_forms import stored_of
 from storage.timestamps import day_of
-from tests.storage.node import NOON, StorageNode, permit, record
+from tests.storage.directory.people import HERS, HIS, MIRA, TOVE, imported
+from tests.storage.node import NOON, StorageNode, finish, permit, record
 
 pytestmark = pytest.mark.both_databases
-
-MIRA = Person("Mira", "Okafor", "mira", "mira@x.example", "mira@x.example", "oid-1", ("+4930123456",))
-TOVE = Person("Tove", "Lind", "tove", "tove@x.example", object_id="oid-2", numbers=("+4940777888",))
-HERS, HIS = "+4930123456", "+4940777888"
-
-
-async def imported(acme: Customer, *people: Person, whole: bool = True) -> dict[str, User]:
-    plan = await acme.users.plan(people, "csv", whole=whole)
-    await acme.users.carry_out(plan)
-    if whole:
-        await acme.users.completed(plan)
-    found, _ = await acme.users.listed(100)
-    return {user.person.first_name: user for user in found}
 
 
 async def matched(acme: Customer, **more: Any) -> int:
@@ -52,6 +41,10 @@ async def parties(acme: Customer, call: str) -> list[tuple[str | None, list[str]
 
 async def found(acme: Customer, party: str) -> set[str]:
     return {row.id for row in (await acme.calls.find(Query(party=party))).items}
+
+
+class Killed(Exception):
+    """Stands for SIGKILL."""
 
 
 async def test_a_first_import_matches_all_existing_calls(acme: Customer) -> None:
@@ -163,37 +156,6 @@ async def test_a_match_found_late_is_corrected(node: StorageNode, acme: Customer
     assert await parties(acme, call) == [(users["Mira"].id, [])]
 
 
-async def test_a_number_matches_its_successor_during_an_absence(node: StorageNode, acme: Customer) -> None:
-    await imported(acme, MIRA, replace(TOVE, numbers=()))
-    node.watch.wait(days=1)
-    await imported(acme, replace(TOVE, numbers=(HERS,)))
-    await acme.correlation.load()
-    node.watch.wait(days=1)
-    meanwhile = await written(acme, HERS, at=node.watch())
-    node.watch.wait(days=1)
-    users = await imported(acme, MIRA, replace(TOVE, numbers=()))  # back, with what was hers
-    node.watch.wait(days=1)
-    await matched(acme)
-    after = await written(acme, HERS, at=node.watch())
-    assert await parties(acme, meanwhile) == [(users["Tove"].id, [])]
-    assert await parties(acme, after) == [(users["Mira"].id, [])]
-
-
-async def test_a_call_keeps_its_user_when_the_number_is_dropped(
-    node: StorageNode, acme: Customer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("storage.directory.user.MAX_FORMER", 1)
-    await imported(acme, MIRA)
-    await acme.correlation.load()
-    call = await written(acme, HERS)
-    for number in range(3):
-        node.watch.wait(days=1)
-        users = await imported(acme, replace(MIRA, numbers=(f"+493099{number}",)))
-    assert HERS not in users["Mira"].known_by
-    await matched(acme)
-    assert await parties(acme, call) == [(users["Mira"].id, [])]
-
-
 async def test_several_are_shown_and_each_of_them_is_referred_to(node: StorageNode, acme: Customer) -> None:
     call = await record(acme)
     users = await imported(acme, MIRA, replace(TOVE, numbers=("030 123456",)))
@@ -223,9 +185,6 @@ async def test_few_changes_are_looked_up_and_many_walked_through(acme: Customer)
 
 
 async def test_a_walk_that_breaks_off_goes_on_where_it_was(node: StorageNode, acme: Customer) -> None:
-    class Killed(Exception):
-        """Stands for SIGKILL."""
-
     for _ in range(7):
         await record(acme)
     await matched(acme)
@@ -241,19 +200,14 @@ async def test_a_walk_that_breaks_off_goes_on_where_it_was(node: StorageNode, ac
     assert looked == [3] and (await acme.correlation.outstanding()).calls == 4
     assert not await acme.users.settled(users["Mira"])
     await acme.close()
-    again = await node.open()
-    more: list[int] = []
-    assert await matched(again, told=lambda done, of: more.append(done), batch=3) == 4
-    assert more == [3, 4] and len(await again.users.calls_of(users["Mira"])) == 7
-    await again.close()
+    async with node.opened() as again:
+        more: list[int] = []
+        assert await matched(again, told=lambda done, of: more.append(done), batch=3) == 4
+        assert more == [3, 4] and len(await again.users.calls_of(users["Mira"])) == 7
 
 
 async def test_a_walk_is_over_with_its_last_calls(acme: Customer) -> None:
     """Who is killed just then leaves nothing to be looked at, so nobody would come to end it."""
-
-    class Killed(Exception):
-        """Stands for SIGKILL."""
-
     for _ in range(3):
         await record(acme)
     users = await imported(acme, MIRA)
@@ -288,16 +242,18 @@ async def test_a_change_during_matching_is_matched_too(acme: Customer) -> None:
     assert not await acme.correlation.outstanding()
 
 
-async def test_a_call_changed_during_matching_is_left_alone(acme: Customer) -> None:
+async def test_a_call_changed_during_matching_is_matched_as_it_is_now(acme: Customer) -> None:
     call = await record(acme)
     users = await imported(acme, MIRA)
+    newer = [replace(call, duration_ms=1, details={"parties": [], "streams": []})]
+
+    async def change() -> None:
+        if newer:
+            await acme.calls.put([newer.pop()], [()])
+
     await acme.correlation.load()
-    records = await acme.correlation._read(sa.true(), limit=9)
-    newer = replace(call, duration_ms=1, details={"parties": [], "streams": []})
-    await acme.calls.put([newer], [()])
-    assert await acme.correlation._look(records, None, no_pause) == 0
-    assert (await acme.calls.get(call.id)).details["parties"] == []  # type: ignore[union-attr]  # it is there
-    assert await found(acme, users["Mira"].id) == set()
+    assert await acme.correlation.settle(pause=change) == 0
+    assert await parties(acme, call.id) == [] and await found(acme, users["Mira"].id) == set()
 
 
 async def test_damaged_and_erased_calls_are_in_nobodys_way(acme: Customer) -> None:
@@ -316,17 +272,16 @@ async def test_a_call_cut_during_matching_gets_no_new_tokens(acme: Customer) -> 
     gone, stays = await record(acme), await record(acme)
     users = await imported(acme, MIRA)
     await acme.correlation.load()
-    records = await acme.correlation._read(sa.true(), limit=9)
     index = await acme.calls.index_leaf(gone.day)
     assert index is not None
 
     async def cut() -> None:
         acme.keys.cut(gone.leaf, index)
 
-    changed = await acme.correlation._look(records, None, cut)
+    assert await acme.correlation.settle(pause=cut) == 1
     async with acme.database.reading() as connection:
         assert set(await connection.scalars(sa.select(call_tokens.c.leaf))) == {stays.leaf}
-    assert changed == 1 and await found(acme, users["Mira"].id) == {stays.id}
+    assert await found(acme, users["Mira"].id) == {stays.id}
 
 
 async def test_a_rule_about_a_user_counts_from_the_match_on(acme: Customer) -> None:
@@ -339,8 +294,6 @@ async def test_a_rule_about_a_user_counts_from_the_match_on(acme: Customer) -> N
 
 
 async def test_a_user_is_not_deleted_before_all_calls_were_looked_at(acme: Customer) -> None:
-    from storage.directory.user_store import Referred
-
     call = await record(acme)
     user = (await imported(acme, MIRA))["Mira"]
     await acme.users.unmap(user.id)
@@ -350,6 +303,5 @@ async def test_a_user_is_not_deleted_before_all_calls_were_looked_at(acme: Custo
     with pytest.raises(Referred):
         await acme.users.delete(user.id)
     await permit(acme)
-    await acme.erasures.file(calls=[call.id], reason="x", by="paula")
-    await acme.erasures.work()
+    await finish(acme, calls=[call.id])
     assert await acme.users.delete(user.id)

@@ -9,7 +9,8 @@ from storage.customer.customers import Customer
 from storage.directory import match_queue
 from storage.directory.matcher import Correlation
 from storage.timestamps import to_micros
-from tests.storage.directory.test_matcher import HIS, MIRA, TOVE, imported, matched
+from tests.storage.directory.people import HIS, MIRA, TOVE, imported
+from tests.storage.directory.test_matcher import matched
 from tests.storage.node import NOON
 
 

@@ -3,21 +3,14 @@
 from storage.customer.customers import Customer
 from storage.directory import user_purge
 from storage.directory.user import Person
-from tests.storage.node import permit, record
+from tests.storage.directory.people import MIRA, TOVE, imported
+from tests.storage.node import finish, permit, record
 
-MIRA = Person("Mira", account_name="mira", numbers=("+4930123456",))
-TOVE = Person("Tove", account_name="tove")
 LIV = Person("Liv", account_name="liv")
 
 
 async def rest() -> None:
     """Go on at once."""
-
-
-async def imported(acme: Customer, *people: Person) -> dict[str, str]:
-    plan = await acme.users.plan(people, "csv", whole=True)
-    await acme.users.carry_out(plan)
-    return {user.person.first_name: user.id for user in (await acme.users.listed(100))[0]}
 
 
 async def test_who_may_go_goes_and_is_written_down_before(acme: Customer) -> None:
@@ -33,13 +26,12 @@ async def test_who_may_go_goes_and_is_written_down_before(acme: Customer) -> Non
         told.append(id)
 
     before = await user_purge.reason(acme.database)
-    assert await user_purge.purge(acme.users, noted, rest) == 1 and told == [ids["Tove"]]
+    assert await user_purge.purge(acme.users, noted, rest) == 1 and told == [ids["Tove"].id]
     assert await user_purge.reason(acme.database) != before
     assert await user_purge.purge(acme.users, noted, rest) == 0  # a recording refers to Mira
     await permit(acme)
     seen = await user_purge.reason(acme.database)
-    await acme.erasures.file(calls=[call.id], reason="x", by="paula")
-    await acme.erasures.work()
+    await finish(acme, calls=[call.id])
     assert await user_purge.reason(acme.database) != seen
-    assert await user_purge.purge(acme.users, noted, rest) == 1 and told == [ids["Tove"], ids["Mira"]]
-    assert [user.id for user in (await acme.users.listed(9))[0]] == [ids["Liv"]]
+    assert await user_purge.purge(acme.users, noted, rest) == 1 and told == [ids["Tove"].id, ids["Mira"].id]
+    assert [user.id for user in (await acme.users.listed(9))[0]] == [ids["Liv"].id]

@@ -3,32 +3,33 @@
 import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from storage.customer.customers import Customer
 from storage.directory import user_store
-from storage.directory.user import Person, UserState
+from storage.directory.user import Person, User, UserState
 from storage.directory.user_lookup import UserLookup
 from storage.directory.user_search import find
-from tests.storage.node import StorageNode, story
+from tests.storage.directory.people import MIRA, TOVE, imported
 
 pytestmark = pytest.mark.both_databases
-
-MIRA = Person("Mira", "Okafor", "mira", "mira@x.example", numbers=("+4930123456",))
-TOVE = Person("Tove", "Lind", "tove", "tove@x.example", numbers=("+4940777888",))
-
-
-async def imported(acme: Customer, *people: Person) -> None:
-    plan = await acme.users.plan(people, "csv", whole=True)
-    await acme.users.carry_out(plan)
 
 
 async def names(acme: Customer, text: str, state: UserState | None = None) -> list[str]:
     found, more = await find(acme.users, acme.correlation.who, text, "DE", limit=50, state=state)
     assert more is None
     return sorted(user.person.first_name for user in found)
+
+
+async def paged(acme: Customer, text: str | None, limit: int) -> list[User]:
+    """Find users, page by page."""
+    seen: list[User] = []
+    after: str | None = ""
+    while after is not None:
+        found, after = await find(acme.users, acme.correlation.who, text, "DE", limit=limit, after=after)
+        seen += found
+    return seen
 
 
 @pytest.mark.parametrize("ready", [False, True])
@@ -91,11 +92,7 @@ async def test_page_by_page(acme: Customer, ready: bool, monkeypatch: pytest.Mon
     await imported(acme, *(Person("Same", account_name=f"a{number}") for number in range(8)), TOVE)
     if ready:
         await acme.correlation.load()
-    seen: list[str] = []
-    after: str | None = ""
-    while after is not None:
-        found, after = await find(acme.users, acme.correlation.who, "same", "DE", limit=3, after=after)
-        seen += [user.id for user in found]
+    seen = [user.id for user in await paged(acme, "same", 3)]
     assert len(seen) == len(set(seen)) == 8 and seen == sorted(seen)
 
 
@@ -116,38 +113,25 @@ async def test_a_single_person_is_planned_like_an_import(acme: Customer) -> None
 
 @pytest.mark.parametrize("most", [20_000, 3])
 @pytest.mark.parametrize("text", [None, "lind"])
-def test_lists_stand_by_name_over_all_pages(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str | None, most: int
+async def test_lists_stand_by_name_over_all_pages(
+    acme: Customer, monkeypatch: pytest.MonkeyPatch, text: str | None, most: int
 ) -> None:
     """Of more than can be sorted every one comes once."""
     monkeypatch.setattr(user_store, "MOST_SORTED", most)
     firsts = ["Zoe", "anna", "Ämilie", "Bo", "Østen", "Émile", "Carl", "Ada"]
 
-    async def listed(acme: Customer, limit: int) -> list[str]:
-        seen: list[str] = []
-        after = ""
-        while True:
-            found, more = await find(acme.users, acme.correlation.who, text, "DE", limit=limit, after=after)
-            seen += [user.person.first_name for user in found]
-            if more is None:
-                return seen
-            after = more
-
-    async def tell(node: StorageNode, acme: Customer) -> None:
-        people = [Person(first, "Lind", f"account {n}") for n, first in enumerate(firsts)]
-        await imported(acme, *people)
-        for ready in (False, True):
-            if ready:
-                await acme.correlation.load()
-            for limit in (1, 3, 50):
-                found = await listed(acme, limit)
-                if most == 3:
-                    assert sorted(found) == sorted(firsts)
-                else:
-                    assert found == ["Ada", "Ämilie", "anna", "Bo", "Carl", "Émile", "Zoe", "Østen"]
-        await imported(acme, *people, Person("Aaron", "Lind", "aaron"))
-        await acme.correlation.refresh()
-        found = await listed(acme, 2)
-        assert "Aaron" in found and (most == 3 or found[0] == "Aaron")
-
-    story(tmp_path, tell)
+    people = [Person(first, "Lind", f"account {n}") for n, first in enumerate(firsts)]
+    await imported(acme, *people)
+    for ready in (False, True):
+        if ready:
+            await acme.correlation.load()
+        for limit in (1, 3, 50):
+            found = [user.person.first_name for user in await paged(acme, text, limit)]
+            if most == 3:
+                assert sorted(found) == sorted(firsts)
+            else:
+                assert found == ["Ada", "Ämilie", "anna", "Bo", "Carl", "Émile", "Zoe", "Østen"]
+    await imported(acme, *people, Person("Aaron", "Lind", "aaron"))
+    await acme.correlation.refresh()
+    found = [user.person.first_name for user in await paged(acme, text, 2)]
+    assert "Aaron" in found and (most == 3 or found[0] == "Aaron")

@@ -5,7 +5,6 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -22,7 +21,7 @@ from storage.errors import NoSpace, StorageError
 from storage.files.reserved_space import ReservedSpace
 from storage.search_forms import stored_of
 from storage.timestamps import to_micros
-from tests.storage.node import NOON, StorageNode, opens, record, story
+from tests.storage.node import NOON, StorageNode, opens, record
 
 EXPORT = {"state": "done", "format": "csv", "created_at": 0, "created_by": "a", "expires_at": 0, "sealed": b""}
 EXPORTS = "00000000-0000-4000-8000-00000000000a", "00000000-0000-4000-8000-00000000000b"
@@ -228,25 +227,24 @@ async def test_no_key_is_forgotten_that_the_ledger_does_not_tell_of(node: Storag
 
 
 @pytest.mark.parametrize("problem", [NoSpace("full"), DatabaseAway("full")])
-def test_an_erasure_step_is_retried_with_the_reserved_space(tmp_path: Path, problem: StorageError) -> None:
-    async def tell(node: StorageNode, acme: Customer) -> None:
-        work, _ = steps(node, acme)
-        tried: list[bool] = []
+async def test_an_erasure_step_is_retried_with_the_reserved_space(
+    node: StorageNode, acme: Customer, problem: StorageError
+) -> None:
+    work, _ = steps(node, acme)
+    tried: list[bool] = []
 
-        async def once() -> str:
-            tried.append(True)
-            if len(tried) == 1:
-                raise problem
-            return "done"
+    async def once() -> str:
+        tried.append(True)
+        if len(tried) == 1:
+            raise problem
+        return "done"
 
-        work.reserve_space()
-        assert await work.with_reserve(once) == "done"
-        tried.clear()
-        with pytest.raises(type(problem)):  # nothing is owned any more
-            await work.with_reserve(once)
-        assert tried == [True]
-
-    story(tmp_path, tell)
+    work.reserve_space()
+    assert await work.with_reserve(once) == "done"
+    tried.clear()
+    with pytest.raises(type(problem)):  # nothing is owned any more
+        await work.with_reserve(once)
+    assert tried == [True]
 
 
 async def test_restored_rows_and_files_with_cut_keys_are_removed(node: StorageNode, acme: Customer) -> None:

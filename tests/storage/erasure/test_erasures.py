@@ -3,7 +3,6 @@
 import asyncio
 import json
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
@@ -14,7 +13,7 @@ from storage.erasure import receipts
 from storage.erasure.erasure_rows import State
 from storage.erasure.erasures import Held, NoErasure, NoWaiver, OwnRequest
 from storage.keys import sealing
-from tests.storage.node import NOON, StorageNode, finish, opens, permit, record, story
+from tests.storage.node import NOON, StorageNode, finish, opens, permit, record
 
 pytestmark = pytest.mark.both_databases
 
@@ -123,22 +122,19 @@ async def test_finished_erasures_are_read_without_receipts(node: StorageNode, ac
             await acme.erasures.done(2, wrong)
 
 
-def test_a_hundred_at_once_are_all_done_with_the_same_proof(tmp_path: Path) -> None:
-    async def tell(node: StorageNode, acme: Customer) -> None:
-        row = await record(acme)
-        await permit(acme)
+async def test_a_hundred_at_once_are_all_done_with_the_same_proof(acme: Customer) -> None:
+    row = await record(acme)
+    await permit(acme)
 
-        async def ask() -> object:
-            filed = await acme.erasures.file(calls=[row.id], reason="x", by="paula")
-            await acme.erasures.work()
-            done = await acme.erasures.get(filed.id)
-            assert done and done.state == State.DONE and done.receipt
-            return json.dumps({k: done.receipt[k] for k in ("calls", "counts", "cause", "requested_by")})
+    async def ask() -> object:
+        filed = await acme.erasures.file(calls=[row.id], reason="x", by="paula")
+        await acme.erasures.work()
+        done = await acme.erasures.get(filed.id)
+        assert done and done.state == State.DONE and done.receipt
+        return json.dumps({k: done.receipt[k] for k in ("calls", "counts", "cause", "requested_by")})
 
-        assert len({await one for one in asyncio.as_completed([ask() for _ in range(100)])}) == 1
-        assert not acme.keys.keeps(row.leaf) and await acme.calls.get(row.id) is None
-
-    story(tmp_path, tell)
+    assert len({await one for one in asyncio.as_completed([ask() for _ in range(100)])}) == 1
+    assert not acme.keys.keeps(row.leaf) and await acme.calls.get(row.id) is None
 
 
 async def test_a_second_person_approves_and_never_the_first(acme: Customer) -> None:
@@ -262,25 +258,22 @@ async def test_a_query_is_looked_for_again_when_it_is_approved(acme: Customer) -
             await acme.erasures.file(reason="x", by="paula", **wrong)
 
 
-def test_an_erasure_can_be_requested_during_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def tell(node: StorageNode, acme: Customer) -> None:
-        first, second = await record(acme), await record(acme, name="Tove Lind", number="+4940777888")
-        await permit(acme)
-        remove_tokens, filed = acme.calls.remove_tokens, []
+async def test_an_erasure_can_be_requested_during_another(acme: Customer, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = await record(acme), await record(acme, name="Tove Lind", number="+4940777888")
+    await permit(acme)
+    remove_tokens, filed = acme.calls.remove_tokens, []
 
-        async def meanwhile(day: int) -> bool:  # keys are cut, nothing is indexed anew
-            if not filed:
-                filed.append(await acme.erasures.file(party="+4940777888", reason="x", by="paula"))
-            return await remove_tokens(day)
+    async def meanwhile(day: int) -> bool:  # keys are cut, nothing is indexed anew
+        if not filed:
+            filed.append(await acme.erasures.file(party="+4940777888", reason="x", by="paula"))
+        return await remove_tokens(day)
 
-        monkeypatch.setattr(acme.calls, "remove_tokens", meanwhile)
-        await finish(acme, calls=[first.id])
-        await acme.erasures.work()
-        done = await acme.erasures.get(filed[0].id)
-        assert done is not None and done.receipt is not None and done.receipt["calls"] == [second.id]
-        assert await acme.calls.get(second.id) is None
-
-    story(tmp_path, tell)
+    monkeypatch.setattr(acme.calls, "remove_tokens", meanwhile)
+    await finish(acme, calls=[first.id])
+    await acme.erasures.work()
+    done = await acme.erasures.get(filed[0].id)
+    assert done is not None and done.receipt is not None and done.receipt["calls"] == [second.id]
+    assert await acme.calls.get(second.id) is None
 
 
 async def test_a_live_call_is_stopped_first_and_again_if_it_would_not(acme: Customer) -> None:

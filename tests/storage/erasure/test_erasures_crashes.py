@@ -41,9 +41,8 @@ for name in ("_mark", "_forget_reasons", "_conclude", "_sign"):
     dying(erasures.Erasures, name)
 
 async def main(copy):
-    acme = await StorageNode(copy).open()
-    await acme.erasures.work()
-    await acme.close()
+    async with StorageNode(copy).opened() as acme:
+        await acme.erasures.work()
 
 born = []
 for text in sys.argv[1:]:

@@ -27,17 +27,16 @@ def test_an_old_copy_with_todays_keys_decrypts_nothing_erased(tmp_path: Path) ->
         (tmp_path / "data" / "keys").rename(tmp_path / "old" / "keys")
         gone, stays, ended = kept[0]
         files = {path.name: path.read_bytes() for path in (tmp_path / "old").rglob("*.m1")}
-        acme = await StorageNode(tmp_path / "old").open()
-        for row in (gone, *ended):
-            for name in (f"{row.id}.{row.leaf:012x}.{part}" for part in ("c1", "m1")):
-                (folder := tmp_path / "old/customers/acme/vault" / str(row.day)).mkdir(exist_ok=True)
-                (folder / name).write_bytes(files.get(name, b""))  # as if nobody had cleared it away
-            assert not opens(acme, row) and await acme.calls.get(row.id) is None
-        assert (await acme.calls.find(Query(party="Mira Okafor"))).items == ()
-        for row in stays:
-            assert opens(acme, row) and await acme.calls.get(row.id) == row
-            assert len((await acme.calls.find(Query(party=row.details["parties"][0]["name"]))).items) == 1
-        await acme.close()
+        async with StorageNode(tmp_path / "old").opened() as acme:
+            for row in (gone, *ended):
+                for name in (f"{row.id}.{row.leaf:012x}.{part}" for part in ("c1", "m1")):
+                    (folder := tmp_path / "old/customers/acme/vault" / str(row.day)).mkdir(exist_ok=True)
+                    (folder / name).write_bytes(files.get(name, b""))  # as if nobody had cleared it away
+                assert not opens(acme, row) and await acme.calls.get(row.id) is None
+            assert (await acme.calls.find(Query(party="Mira Okafor"))).items == ()
+            for row in stays:
+                assert opens(acme, row) and await acme.calls.get(row.id) == row
+                assert len((await acme.calls.find(Query(party=row.details["parties"][0]["name"]))).items) == 1
 
     story(tmp_path, tell)
     asyncio.run(bring_back())

@@ -7,7 +7,7 @@ import pytest
 from storage.customer.customers import Customer
 from storage.erasure.holds import NoCall
 from storage.keys.sealing import MAX_TEXT
-from tests.storage.node import StorageNode, permit, record
+from tests.storage.node import StorageNode, finish, permit, record
 
 pytestmark = pytest.mark.both_databases
 
@@ -39,8 +39,7 @@ async def test_lifting_a_hold_wakes_who_waits_for_it(acme: Customer) -> None:
 async def test_an_unknown_or_erased_call_cannot_be_held(acme: Customer) -> None:
     row = await record(acme)
     await permit(acme)
-    await acme.erasures.file(calls=[row.id], reason="x", by="paula")
-    await acme.erasures.work()
+    await finish(acme, calls=[row.id])
     for call in (row.id, NOBODY):
         with pytest.raises(NoCall):
             await acme.holds.put(call, "x", "paula")
@@ -98,24 +97,22 @@ async def test_a_call_whose_erasure_has_begun_cannot_be_held(acme: Customer) -> 
 
 async def test_two_processes_that_hold_one_call_at_once_both_hold_it(node: StorageNode, acme: Customer) -> None:
     row = await record(acme)
-    other = await node.open()
-    for turn in range(10):
-        await asyncio.gather(acme.holds.put(row.id, f"{turn}", "paula"), other.holds.put(row.id, f"{turn}", "otto"))
-        hold = await other.holds.get(row.id)
-        assert hold and hold.reason == f"{turn}"
-        assert sum(await asyncio.gather(acme.holds.remove(row.id), other.holds.remove(row.id))) == 1
-    await other.close()
+    async with node.opened() as other:
+        for turn in range(10):
+            await asyncio.gather(acme.holds.put(row.id, f"{turn}", "paula"), other.holds.put(row.id, f"{turn}", "otto"))
+            hold = await other.holds.get(row.id)
+            assert hold and hold.reason == f"{turn}"
+            assert sum(await asyncio.gather(acme.holds.remove(row.id), other.holds.remove(row.id))) == 1
 
 
 async def test_of_a_hold_and_an_erasure_in_two_processes_one_wins(node: StorageNode, acme: Customer) -> None:
     await permit(acme)
-    other = await node.open()
-    for _ in range(10):
-        row = await record(acme)
-        await acme.erasures.file(calls=[row.id], reason="x", by="paula")
-        held, _ = await asyncio.gather(_held(other, row.id), acme.erasures.work())
-        assert held == acme.keys.keeps(row.leaf)
-    await other.close()
+    async with node.opened() as other:
+        for _ in range(10):
+            row = await record(acme)
+            await acme.erasures.file(calls=[row.id], reason="x", by="paula")
+            held, _ = await asyncio.gather(_held(other, row.id), acme.erasures.work())
+            assert held == acme.keys.keeps(row.leaf)
 
 
 async def _held(customer: Customer, call: str) -> bool:

@@ -50,18 +50,17 @@ def test_files_rows_and_receipts_follow_the_keys(tmp_path: Path) -> None:
     async def again() -> None:
         node, gone, stays, old, id, swept = known[0]
         restore(node, tmp_path / "backup")
-        acme = await node.open()
-        assert {ref.call for ref in acme.vault.walk()} == {stays.id} and opens(acme, stays)
-        assert await acme.calls.count() == 1 and await acme.calls.get(old.id) is None
-        found = await acme.erasures.get(id)
-        assert found and (found.state, found.cause) == (State.DONE, RESTORED)
-        receipt = receipts.verify(json.dumps(found.receipt).encode(), "acme", acme.audit.public_key)
-        assert receipt["calls"] == sorted([gone.id, NOBODY])
-        assert (receipt["requested_by"], receipt["approved_by"]) == ("paula", "anton")
-        of_retention = await acme.erasures.get(swept)
-        assert of_retention and of_retention.receipt and of_retention.receipt["calls"] == [old.id]
-        assert of_retention.receipt["requested_by"] == "recorder"
-        await acme.close()
+        async with node.opened() as acme:
+            assert {ref.call for ref in acme.vault.walk()} == {stays.id} and opens(acme, stays)
+            assert await acme.calls.count() == 1 and await acme.calls.get(old.id) is None
+            found = await acme.erasures.get(id)
+            assert found and (found.state, found.cause) == (State.DONE, RESTORED)
+            receipt = receipts.verify(json.dumps(found.receipt).encode(), "acme", acme.audit.public_key)
+            assert receipt["calls"] == sorted([gone.id, NOBODY])
+            assert (receipt["requested_by"], receipt["approved_by"]) == ("paula", "anton")
+            of_retention = await acme.erasures.get(swept)
+            assert of_retention and of_retention.receipt and of_retention.receipt["calls"] == [old.id]
+            assert of_retention.receipt["requested_by"] == "recorder"
 
     story(tmp_path, tell)
     asyncio.run(again())
@@ -84,11 +83,10 @@ def test_erasures_that_shared_a_cut_get_separate_receipts(tmp_path: Path) -> Non
     async def again() -> None:
         node, wanted = known[0]
         restore(node, tmp_path / "backup")
-        acme = await node.open()
-        for id, calls in wanted.items():
-            found = await acme.erasures.get(id)
-            assert found and found.receipt and found.receipt["calls"] == calls
-        await acme.close()
+        async with node.opened() as acme:
+            for id, calls in wanted.items():
+                found = await acme.erasures.get(id)
+                assert found and found.receipt and found.receipt["calls"] == calls
 
     story(tmp_path, tell)
     asyncio.run(again())
@@ -112,9 +110,8 @@ def test_a_cut_that_never_came_is_made_up_for(tmp_path: Path) -> None:
         restore(node, tmp_path / "backup")
         shutil.rmtree(node.data / "keys")
         shutil.copytree(keys, node.data / "keys")
-        acme = await node.open()
-        assert not acme.keys.keeps(gone.leaf) and list(acme.vault.walk()) == []
-        await acme.close()
+        async with node.opened() as acme:
+            assert not acme.keys.keeps(gone.leaf) and list(acme.vault.walk()) == []
 
     story(tmp_path, tell)
     asyncio.run(again())
@@ -133,28 +130,28 @@ def test_an_erasure_in_the_backup_does_not_hide_the_others(tmp_path: Path) -> No
         await acme.erasures.work()
         await acme.close()
         node.backup(tmp_path / "backup")
-        acme = await node.open()
-        whole = await erase(acme, later.id)
-        await acme.holds.remove(held.id)
-        await acme.erasures.approve(approval, by="anton")
-        await acme.erasures.work()
-        await acme.close()
+        async with node.opened() as acme:
+            whole = await erase(acme, later.id)
+            await acme.holds.remove(held.id)
+            await acme.erasures.approve(approval, by="anton")
+            await acme.erasures.work()
         known.append((node, {approval: asked.id, waiting: held.id, whole: later.id}, stays, approval))
 
     async def again() -> None:
         node, wanted, stays, approval = known[0]
         restore(node, tmp_path / "backup")
-        acme = await node.open()
-        assert {ref.call for ref in acme.vault.walk()} == {stays.id} and opens(acme, stays)
-        assert await acme.calls.count() == 1
-        assert await acme.erasures.work()
-        for id, call in wanted.items():
-            found = await acme.erasures.get(id)
-            assert found and found.state == State.DONE
-            assert receipts.verify(json.dumps(found.receipt).encode(), "acme", acme.audit.public_key)["calls"] == [call]
-        granted = await acme.erasures.get(approval)
-        assert granted and granted.approved_by == "anton"
-        await acme.close()
+        async with node.opened() as acme:
+            assert {ref.call for ref in acme.vault.walk()} == {stays.id} and opens(acme, stays)
+            assert await acme.calls.count() == 1
+            assert await acme.erasures.work()
+            for id, call in wanted.items():
+                found = await acme.erasures.get(id)
+                assert found and found.state == State.DONE
+                assert receipts.verify(json.dumps(found.receipt).encode(), "acme", acme.audit.public_key)["calls"] == [
+                    call
+                ]
+            granted = await acme.erasures.get(approval)
+            assert granted and granted.approved_by == "anton"
 
     story(tmp_path, tell)
     asyncio.run(again())
@@ -170,23 +167,21 @@ def test_of_a_sweep_that_asked_only_what_was_erased_then_goes(tmp_path: Path, mo
         assert asked
         await acme.close()
         node.backup(tmp_path / "backup")
-        acme = await node.open()
-        await acme.holds.put(due[2].id, "court", "paula")
-        assert (await acme.retention.sweep(node.watch(), 5)).asked == asked
-        await acme.erasures.approve(asked, by="anton")
-        await acme.erasures.work()
-        await acme.close()
+        async with node.opened() as acme:
+            await acme.holds.put(due[2].id, "court", "paula")
+            assert (await acme.retention.sweep(node.watch(), 5)).asked == asked
+            await acme.erasures.approve(asked, by="anton")
+            await acme.erasures.work()
         known.append((node, due, asked))
 
     async def again() -> None:
         node, (*gone, spared), asked = known[0]
         restore(node, tmp_path / "backup")
-        acme = await node.open()
-        await acme.erasures.work()
-        assert await acme.calls.count() == 1 and opens(acme, spared)
-        found = await acme.erasures.get(asked)
-        assert found and found.receipt and found.receipt["calls"] == sorted(row.id for row in gone)
-        await acme.close()
+        async with node.opened() as acme:
+            await acme.erasures.work()
+            assert await acme.calls.count() == 1 and opens(acme, spared)
+            found = await acme.erasures.get(asked)
+            assert found and found.receipt and found.receipt["calls"] == sorted(row.id for row in gone)
 
     story(tmp_path, tell)
     asyncio.run(again())

@@ -12,7 +12,7 @@ from storage.customer.customers import Customer
 from storage.errors import Forgotten, NoSpace, PartMissing
 from storage.exports import exports
 from storage.exports.exports import Export, ExportState, Gone, Request, TooMany
-from tests.storage.node import StorageNode, permit, record
+from tests.storage.node import StorageNode, finish, permit, record
 
 pytestmark = pytest.mark.both_databases
 
@@ -44,10 +44,9 @@ async def test_a_request_is_kept_until_it_is_worked_on(node: StorageNode, acme: 
     assert acme.exports.wanted.is_set()
     assert (filed.state, filed.request, filed.created_by) == (ExportState.RUNNING, request, "paula")
     await acme.close()
-    again = await node.open()
-    assert await again.exports.unfinished() == (filed.id,)
-    assert (await again.exports.get(filed.id)) == filed
-    await again.close()
+    async with node.opened() as again:
+        assert await again.exports.unfinished() == (filed.id,)
+        assert (await again.exports.get(filed.id)) == filed
 
 
 async def test_the_file_comes_back_and_nothing_of_it_is_on_the_disk(node: StorageNode, acme: Customer) -> None:
@@ -63,8 +62,7 @@ async def test_an_erased_call_takes_the_export_with_it(acme: Customer) -> None:
     row, other = await record(acme), await record(acme)
     export, stays = await made(acme, row.id, other.id), await made(acme, other.id)
     await permit(acme)
-    await acme.erasures.file(calls=[row.id], reason="x", by="paula")
-    assert await acme.erasures.work()
+    await finish(acme, calls=[row.id])
     assert await acme.exports.get(export.id) is None
     with pytest.raises(PartMissing):
         list(acme.exports.read(export))
@@ -76,8 +74,7 @@ async def test_an_erased_call_takes_the_export_with_it(acme: Customer) -> None:
 async def test_a_call_that_is_being_erased_is_left_out(acme: Customer) -> None:
     gone, stays = await record(acme), await record(acme)
     await permit(acme)
-    await acme.erasures.file(calls=[gone.id], reason="x", by="paula")
-    await acme.erasures.work()
+    await finish(acme, calls=[gone.id])
     filed = await acme.exports.file(asked(), "paula")
     assert await acme.exports.admit(filed.id, [gone.id, stays.id, stays.id]) == {stays.id}
     assert await acme.exports.admit(filed.id, [stays.id]) == {stays.id}
@@ -90,8 +87,7 @@ async def test_an_erasure_ends_a_running_export_of_its_call(acme: Customer) -> N
     with acme.exports.sink(export) as sink:
         sink.write(TEXT)
         await permit(acme)
-        await acme.erasures.file(calls=[row.id], reason="x", by="paula")
-        await acme.erasures.work()
+        await finish(acme, calls=[row.id])
         with pytest.raises(Gone):
             await acme.exports.admit(export.id, [])
         with pytest.raises(PartMissing):

@@ -18,7 +18,7 @@ from storage.journal.compaction import compact
 from storage.journal.journal import Item, Journal
 from storage.keys.key_tree import LAST_LEAF
 from tests.storage.journal_rows import FILE, dump, fill, reopened, without_calls
-from tests.storage.node import StorageNode, permit, record
+from tests.storage.node import StorageNode, finish, permit, record
 
 
 @pytest.fixture(autouse=True)
@@ -45,9 +45,8 @@ async def test_compacting_an_outdated_journal_keeps_its_content(node: StorageNod
     await permit(acme)
     rows["waivers"] = (await dump(acme))["waivers"]
     await acme.close()
-    again = await reopened(node)
-    assert await dump(again) == rows
-    await again.close()
+    async with reopened(node) as again:
+        assert await dump(again) == rows
 
 
 async def test_a_small_journal_or_one_that_counts_is_left_alone(
@@ -67,8 +66,7 @@ async def test_a_compacted_journal_holds_nothing_erased(node: StorageNode, acme:
     leaf = f'"{row.leaf:012x}"'.encode()
     assert leaf in (node.data / FILE).read_bytes()
     await permit(acme)
-    await acme.erasures.file(calls=[row.id], reason="x", by="paula")
-    await acme.erasures.work()
+    await finish(acme, calls=[row.id])
     assert await compact(acme.journal, acme.database)
     assert leaf not in (node.data / FILE).read_bytes()
     assert acme.journal.read()["annotations"] == {}
@@ -103,13 +101,12 @@ async def test_a_crash_at_any_step_leaves_the_old_file_or_the_new_one(
             await compact(acme.journal, acme.database)
     assert not list((node.data / "customers/acme").glob(".papers*")), "a full disk has better uses"
     await acme.close()
-    again = await node.open()
-    assert again.journal.read() == told
-    assert await replay.differences(again.journal, again.database) == {}
-    await permit(again)
-    await compact(again.journal, again.database)
-    assert len(again.journal.read()["waivers"]) == 1
-    await again.close()
+    async with node.opened() as again:
+        assert again.journal.read() == told
+        assert await replay.differences(again.journal, again.database) == {}
+        await permit(again)
+        await compact(again.journal, again.database)
+        assert len(again.journal.read()["waivers"]) == 1
 
 
 async def test_lines_written_during_compaction_are_kept(acme: Customer, monkeypatch: pytest.MonkeyPatch) -> None:

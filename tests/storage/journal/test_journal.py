@@ -121,9 +121,8 @@ async def test_a_rolled_back_change_does_not_return_at_the_next_start(node: Stor
             raise RuntimeError("rolled back")
     assert (node.data / FILE).read_bytes().rstrip(b"\0") == before
     await acme.close()
-    again = await node.open()
-    assert await again.holds.get(row.id)
-    await again.close()
+    async with node.opened() as again:
+        assert await again.holds.get(row.id)
 
 
 async def test_a_line_of_a_cancelled_writer_is_taken_back(

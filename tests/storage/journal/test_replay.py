@@ -22,7 +22,7 @@ from storage.keys.key_store import CustomerKeys
 from storage.retention.policy import Wins
 from storage.retention.rules import RuleSpec
 from tests.storage.journal_rows import FILE, dump, fill, lose_the_database, reopened, without_calls
-from tests.storage.node import NOON, ROOT, StorageNode, opens, permit, record, story
+from tests.storage.node import NOON, ROOT, StorageNode, finish, opens, permit, record, story
 
 pytestmark = pytest.mark.both_databases
 
@@ -31,18 +31,16 @@ async def test_everything_comes_back_as_it_was(node: StorageNode, acme: Customer
     asked = await fill(acme)
     before = without_calls(await dump(acme), asked)
     await acme.close()
-    again = await reopened(node)
-    assert await dump(again) == before
-    assert all(before.values())
-    rules = await again.rules.get()
-    assert (rules.default_days, rules.wins, [r.spec.name for r in rules.rules]) == (90, Wins.SHORTEST, ["desk"])
-    assert (await again.waivers.current()).signed_by == "Dr. Vera Stamm"  # type: ignore[union-attr]  # it is there
-    granted = await again.erasures.approve(asked, by="anton")
-    assert granted.state == State.RUNNING
-    await again.close()
-    once_more = await reopened(node)
-    assert (await once_more.erasures.get(asked)).approved_by == "anton"  # type: ignore[union-attr]  # it is there
-    await once_more.close()
+    async with reopened(node) as again:
+        assert await dump(again) == before
+        assert all(before.values())
+        rules = await again.rules.get()
+        assert (rules.default_days, rules.wins, [r.spec.name for r in rules.rules]) == (90, Wins.SHORTEST, ["desk"])
+        assert (await again.waivers.current()).signed_by == "Dr. Vera Stamm"  # type: ignore[union-attr]  # it is there
+        granted = await again.erasures.approve(asked, by="anton")
+        assert granted.state == State.RUNNING
+    async with reopened(node) as once_more:
+        assert (await once_more.erasures.get(asked)).approved_by == "anton"  # type: ignore[union-attr]  # it is there
 
 
 async def test_a_hold_stops_an_erasure_after_a_rebuild(node: StorageNode, acme: Customer) -> None:
@@ -50,13 +48,12 @@ async def test_a_hold_stops_an_erasure_after_a_rebuild(node: StorageNode, acme: 
     await permit(acme)
     await acme.holds.put(row.id, "court", "paula")
     await acme.close()
-    again = await reopened(node)
-    assert await again.holds.get(row.id)
-    await again.calls.put([row], [["w:mira"]])
-    await again.retention.sweep(node.watch(), 100)
-    await again.erasures.work()
-    assert opens(again, row) and (await again.holds.get(row.id)).reason == "court"  # type: ignore[union-attr]  # it is there
-    await again.close()
+    async with reopened(node) as again:
+        assert await again.holds.get(row.id)
+        await again.calls.put([row], [["w:mira"]])
+        await again.retention.sweep(node.watch(), 100)
+        await again.erasures.work()
+        assert opens(again, row) and (await again.holds.get(row.id)).reason == "court"  # type: ignore[union-attr]  # it is there
 
 
 async def test_data_of_an_erased_call_do_not_come_back(node: StorageNode, acme: Customer) -> None:
@@ -64,15 +61,13 @@ async def test_data_of_an_erased_call_do_not_come_back(node: StorageNode, acme: 
     await permit(acme)
     await acme.annotations.add(row.id, "Notary Fettlewick", "paula")
     old = (node.data / FILE).read_bytes()
-    await acme.erasures.file(calls=[row.id], reason="because of her divorce", by="paula")
-    await acme.erasures.work()
+    await finish(acme, calls=[row.id])
     await acme.close()
     (node.data / FILE).write_bytes(old + (node.data / FILE).read_bytes()[len(old) :])
-    again = await reopened(node)
-    found = await dump(again)
-    assert found["annotations"] == [] and len(found["waivers"]) == 1 and len(found["erasures"]) == 1
-    assert all(word not in node.raw() for word in (b"Fettlewick", b"divorce", b"Vera Stamm"))
-    await again.close()
+    async with reopened(node) as again:
+        found = await dump(again)
+        assert found["annotations"] == [] and len(found["waivers"]) == 1 and len(found["erasures"]) == 1
+        assert all(word not in node.raw() for word in (b"Fettlewick", b"divorce", b"Vera Stamm"))
 
 
 async def test_a_database_older_than_the_journal_is_copied_into_it(node: StorageNode, acme: Customer) -> None:
@@ -81,9 +76,8 @@ async def test_a_database_older_than_the_journal_is_copied_into_it(node: Storage
     await acme.close()
     (node.data / FILE).unlink()
     await (await node.open()).close()
-    again = await reopened(node)
-    assert await dump(again) == before
-    await again.close()
+    async with reopened(node) as again:
+        assert await dump(again) == before
 
 
 async def test_a_missing_journal_continues_the_databases_numbers(node: StorageNode, acme: Customer) -> None:
@@ -92,14 +86,12 @@ async def test_a_missing_journal_continues_the_databases_numbers(node: StorageNo
     await acme.holds.remove(row.id)
     await acme.close()
     (node.data / FILE).unlink()
-    again = await node.open()
-    await permit(again)
-    assert [head.number for head, _ in again.journal.lines()] == [2, 3]
-    before = await dump(again)
-    await again.close()
-    anew = await reopened(node)
-    assert await dump(anew) == before
-    await anew.close()
+    async with node.opened() as again:
+        await permit(again)
+        assert [head.number for head, _ in again.journal.lines()] == [2, 3]
+        before = await dump(again)
+    async with reopened(node) as anew:
+        assert await dump(anew) == before
 
 
 async def test_a_journal_interrupted_at_its_start_is_begun_again(
@@ -122,9 +114,8 @@ async def test_a_journal_interrupted_at_its_start_is_begun_again(
         with pytest.raises(Killed):
             await node.open()
     await (await node.open()).close()
-    again = await reopened(node)
-    assert await dump(again) == before
-    await again.close()
+    async with reopened(node) as again:
+        assert await dump(again) == before
 
 
 async def test_two_processes_restore_a_lost_database_once(node: StorageNode, acme: Customer) -> None:
@@ -153,9 +144,8 @@ async def test_another_customers_journal_is_refused(
     with pytest.raises(SealBroken, match="another customer's"):
         await node.open()
     (node.data / FILE).unlink()
-    again = await node.open()
-    assert await dump(again) == before
-    await again.close()
+    async with node.opened() as again:
+        assert await dump(again) == before
 
 
 Killing = Callable[[Customer, str], Awaitable[object]]
@@ -201,17 +191,15 @@ async def test_journalled_changes_are_committed_at_the_next_start(
             await KILLED[what](acme, row.id)
     assert await replay.differences(acme.journal, acme.database)
     await acme.close()
-    again = await node.open()
-    assert await replay.differences(again.journal, again.database) == {}
-    held = await again.holds.get(row.id) is not None
-    assert held is (what == "a hold")
-    shown = await again.calls.get(row.id)
-    assert shown is not None and shown.hold is held
-    before = await dump(again)
-    await again.close()
-    once_more = await node.open()
-    assert await dump(once_more) == before
-    await once_more.close()
+    async with node.opened() as again:
+        assert await replay.differences(again.journal, again.database) == {}
+        held = await again.holds.get(row.id) is not None
+        assert held is (what == "a hold")
+        shown = await again.calls.get(row.id)
+        assert shown is not None and shown.hold is held
+        before = await dump(again)
+    async with node.opened() as once_more:
+        assert await dump(once_more) == before
 
 
 async def test_a_last_line_that_does_not_fit_does_not_prevent_opening(node: StorageNode, acme: Customer) -> None:
@@ -221,9 +209,8 @@ async def test_a_last_line_that_does_not_fit_does_not_prevent_opening(node: Stor
         (item, *_) = await journal.taken(connection, schema.users)
     await acme.journal.write([replace(item, put={**(item.put or {}), "id": "another"})])
     await acme.close()
-    again = await node.open()
-    assert await dump(again) == before
-    await again.close()
+    async with node.opened() as again:
+        assert await dump(again) == before
 
 
 async def test_a_damaged_last_line_does_not_prevent_opening(node: StorageNode, acme: Customer) -> None:
@@ -231,9 +218,8 @@ async def test_a_damaged_last_line_does_not_prevent_opening(node: StorageNode, a
     await acme.close()
     with (node.data / FILE).open("ab") as file:
         file.write(b'{"id":"00","items":[[0,"ffffffffffff","AAAA"]]}\n')
-    again = await node.open()
-    assert await again.waivers.current()
-    await again.close()
+    async with node.opened() as again:
+        assert await again.waivers.current()
 
 
 def test_a_request_that_was_not_audited_does_not_come_back(tmp_path: Path) -> None:
@@ -249,11 +235,10 @@ def test_a_request_that_was_not_audited_does_not_come_back(tmp_path: Path) -> No
         with pytest.raises(NoSpace):
             await acme.erasures.approve(asked, by="anton", told=refused)
         await acme.close()
-        again = await reopened(node)
-        await again.erasures.work()
-        assert [(each.id, each.state) for each in await again.erasures.open()] == [(asked, State.APPROVAL)]
-        assert opens(again, row)
-        await again.close()
+        async with reopened(node) as again:
+            await again.erasures.work()
+            assert [(each.id, each.state) for each in await again.erasures.open()] == [(asked, State.APPROVAL)]
+            assert opens(again, row)
 
     story(tmp_path, tell)
 
@@ -279,7 +264,6 @@ async def test_a_long_erasure_resumes_without_its_database(
             await acme.erasures.work()
     await acme.close()
     assert [len(each) for each in cuts][:2] == [1, 1]
-    again = await reopened(node)
-    await again.erasures.work()
-    assert not any(opens(again, row) for row in calls)
-    await again.close()
+    async with reopened(node) as again:
+        await again.erasures.work()
+        assert not any(opens(again, row) for row in calls)

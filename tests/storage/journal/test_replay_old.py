@@ -2,7 +2,6 @@
 
 import asyncio
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -16,7 +15,7 @@ from storage.journal import compaction, journal, replay
 from storage.retention.policy import Wins
 from storage.retention.rules import RuleSpec
 from tests.storage.journal_rows import FILE, copied, dump, fill, put_back, reopened, without_calls
-from tests.storage.node import NOON, StorageNode, opens, permit, record, story
+from tests.storage.node import NOON, StorageNode, opens, permit, record
 
 
 async def go_on(acme: Customer, asked: str) -> None:
@@ -55,20 +54,18 @@ async def test_an_old_database_restored_alone_catches_up(
     receipts = {row[0]: row for row in today["erasures"]}
     await acme.close()
     await put_back(node, old)
-    again = await node.open()
-    await again.erasures.work()  # it waits again
-    assert without_calls(await dump(again), waiting.id) == without_calls(today, waiting.id)
-    assert {row[0]: row for row in (await dump(again))["erasures"]} == receipts, "receipts are the original ones"
-    assert again.journal.replayed
-    assert await replay.differences(again.journal, again.database) == {}
-    assert (await again.calls.find(Query(party="Mira Okafor"))).items == ()
-    async with again.database.reading() as connection:
-        assert not set(await connection.scalars(sa.select(schema.calls.c.id).where(schema.calls.c.hold)))
-        assert all(map(again.keys.keeps, await connection.scalars(sa.select(schema.calls.c.leaf))))
-    await again.close()
-    once_more = await node.open()
-    assert not once_more.journal.replayed
-    await once_more.close()
+    async with node.opened() as again:
+        await again.erasures.work()  # it waits again
+        assert without_calls(await dump(again), waiting.id) == without_calls(today, waiting.id)
+        assert {row[0]: row for row in (await dump(again))["erasures"]} == receipts, "receipts are the original ones"
+        assert again.journal.replayed
+        assert await replay.differences(again.journal, again.database) == {}
+        assert (await again.calls.find(Query(party="Mira Okafor"))).items == ()
+        async with again.database.reading() as connection:
+            assert not set(await connection.scalars(sa.select(schema.calls.c.id).where(schema.calls.c.hold)))
+            assert all(map(again.keys.keeps, await connection.scalars(sa.select(schema.calls.c.leaf))))
+    async with node.opened() as once_more:
+        assert not once_more.journal.replayed
 
 
 async def test_an_old_database_is_known_by_its_number_alone(
@@ -81,27 +78,24 @@ async def test_an_old_database_is_known_by_its_number_alone(
     await (await node.open()).close()
 
 
-def test_a_line_being_committed_makes_no_database_old(tmp_path: Path) -> None:
-    async def tell(node: StorageNode, acme: Customer) -> None:
-        row = await record(acme)
-        await permit(acme)
-        written, go_on = asyncio.Event(), asyncio.Event()
+async def test_a_line_being_committed_makes_no_database_old(acme: Customer) -> None:
+    row = await record(acme)
+    await permit(acme)
+    written, go_on = asyncio.Event(), asyncio.Event()
 
-        async def writing() -> None:
-            async with acme.database.writing():
-                await acme.journal.write([journal.dropped(schema.holds, row.leaf, call=row.id)])
-                written.set()
-                await go_on.wait()
+    async def writing() -> None:
+        async with acme.database.writing():
+            await acme.journal.write([journal.dropped(schema.holds, row.leaf, call=row.id)])
+            written.set()
+            await go_on.wait()
 
-        async def looking() -> bool:
-            await written.wait()
-            asyncio.get_running_loop().call_later(0.2, go_on.set)
-            return await replay.behind(acme.journal, acme.database)
+    async def looking() -> bool:
+        await written.wait()
+        asyncio.get_running_loop().call_later(0.2, go_on.set)
+        return await replay.behind(acme.journal, acme.database)
 
-        _, late = await asyncio.gather(writing(), looking())
-        assert not late
-
-    story(tmp_path, tell)
+    _, late = await asyncio.gather(writing(), looking())
+    assert not late
 
 
 async def test_a_replay_that_is_killed_is_done_again(
@@ -123,10 +117,9 @@ async def test_a_replay_that_is_killed_is_done_again(
             patch.setattr(replay, place, killed)
             with pytest.raises(RuntimeError):
                 await node.open()
-        again = await node.open()
-        await again.erasures.work()
-        assert without_calls(await dump(again), waiting.id) == without_calls(today, waiting.id)
-        await again.close()
+        async with node.opened() as again:
+            await again.erasures.work()
+            assert without_calls(await dump(again), waiting.id) == without_calls(today, waiting.id)
 
 
 async def test_a_journal_older_than_its_database_is_written_anew(node: StorageNode, acme: Customer) -> None:
@@ -137,9 +130,8 @@ async def test_a_journal_older_than_its_database_is_written_anew(node: StorageNo
     await acme.close()
     (node.data / FILE).write_bytes(old)
     await (await node.open()).close()
-    again = await reopened(node)
-    assert await dump(again) == before
-    await again.close()
+    async with reopened(node) as again:
+        assert await dump(again) == before
 
 
 async def test_retention_under_way_in_an_old_database_is_left_to_it(
@@ -155,7 +147,6 @@ async def test_retention_under_way_in_an_old_database_is_left_to_it(
     assert await compaction.compact(acme.journal, acme.database)
     await acme.close()
     await put_back(node, old)
-    again = await node.open()
-    await again.erasures.work()
-    assert not opens(again, row)
-    await again.close()
+    async with node.opened() as again:
+        await again.erasures.work()
+        assert not opens(again, row)

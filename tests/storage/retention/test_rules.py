@@ -46,26 +46,24 @@ def test_replaced_rules_of_a_backup_still_keep_their_calls(tmp_path: Path) -> No
         await acme.rules.put([RuleSpec(3650, party="030 123456"), RuleSpec(30, party="040 777888")], by="ada")
         await acme.close()
         node.backup(tmp_path / "backup")
-        acme = await node.open()
-        await acme.rules.put([SBC], by="ada")
-        await acme.close()
+        async with node.opened() as acme:
+            await acme.rules.put([SBC], by="ada")
         known.append((node, long, short))
 
     async def again() -> None:
         node, long, short = known[0]
         shutil.rmtree(node.data / "customers")
         shutil.copytree(tmp_path / "backup" / "customers", node.data / "customers")
-        acme = await node.open()
-        assert [rule.spec.name for rule in (await acme.rules.get()).rules] == [FORGOTTEN, FORGOTTEN]
-        node.watch.wait(days=300)
-        assert (await acme.retention.preview(node.watch(), 100)).due == (), "both may be the person of ten years"
-        with pytest.raises(BadRule, match="rule 1"):
-            check([rule.spec for rule in (await acme.rules.get()).rules], None)  # 30 days would be everybody's
-        after = await acme.rules.put([MIRA, RuleSpec(3650, party="030 123456")], by="ada")
-        assert len({rule.id for rule in after.rules}) == 2 and not any(rule.forgotten for rule in after.rules)
-        assert {due.id for due in (await acme.retention.preview(node.watch(), 100)).due} == {short.id}
-        assert await acme.calls.get(long.id)
-        await acme.close()
+        async with node.opened() as acme:
+            assert [rule.spec.name for rule in (await acme.rules.get()).rules] == [FORGOTTEN, FORGOTTEN]
+            node.watch.wait(days=300)
+            assert (await acme.retention.preview(node.watch(), 100)).due == (), "both may be the person of ten years"
+            with pytest.raises(BadRule, match="rule 1"):
+                check([rule.spec for rule in (await acme.rules.get()).rules], None)  # 30 days would be everybody's
+            after = await acme.rules.put([MIRA, RuleSpec(3650, party="030 123456")], by="ada")
+            assert len({rule.id for rule in after.rules}) == 2 and not any(rule.forgotten for rule in after.rules)
+            assert {due.id for due in (await acme.retention.preview(node.watch(), 100)).due} == {short.id}
+            assert await acme.calls.get(long.id)
 
     story(tmp_path, tell)
     asyncio.run(again())

@@ -156,23 +156,20 @@ async def test_an_erasure_of_outdated_rules_cannot_be_approved(acme: Customer) -
     assert await left(acme, *rows) == [True] * 3
 
 
-def test_rules_changed_during_a_sweep_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def tell(node: StorageNode, acme: Customer) -> None:
-        row = await record(acme, ended=LONG_AGO)
-        preview, seen = acme.retention.preview, list[Preview]()
+async def test_rules_changed_during_a_sweep_count(acme: Customer, monkeypatch: pytest.MonkeyPatch) -> None:
+    row = await record(acme, ended=LONG_AGO)
+    preview, seen = acme.retention.preview, list[Preview]()
 
-        async def meanwhile(*asked: Any) -> Preview:
-            seen.append(await preview(*asked))
-            if len(seen) == 1:
-                await acme.rules.put([RuleSpec(None, party="Mira Okafor")], by="ada")
-            return seen[-1]
+    async def meanwhile(*asked: Any) -> Preview:
+        seen.append(await preview(*asked))
+        if len(seen) == 1:
+            await acme.rules.put([RuleSpec(None, party="Mira Okafor")], by="ada")
+        return seen[-1]
 
-        monkeypatch.setattr(acme.retention, "preview", meanwhile)
-        assert await acme.retention.sweep(NOON, 100) == Swept((), None, 0)
-        await acme.erasures.work()
-        assert [len(each.due) for each in seen] == [1, 0] and await left(acme, row) == [True]
-
-    story(tmp_path, tell)
+    monkeypatch.setattr(acme.retention, "preview", meanwhile)
+    assert await acme.retention.sweep(NOON, 100) == Swept((), None, 0)
+    await acme.erasures.work()
+    assert [len(each.due) for each in seen] == [1, 0] and await left(acme, row) == [True]
 
 
 async def test_more_than_a_page_is_decided_in_order(acme: Customer, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -87,9 +87,8 @@ async def test_a_closed_request_names_nobody_even_with_a_backup(node, acme, tmp_
     (tmp_path / "backup/keys").mkdir()
     for file in (node.data / "keys").iterdir():
         (tmp_path / "backup/keys" / file.name).write_bytes(file.read_bytes())
-    again = await old.open()
-    found = await again.requests.get(case.id)
-    await again.close()
+    async with old.opened() as again:
+        found = await again.requests.get(case.id)
     assert found is not None and found.asked is None
 
 
