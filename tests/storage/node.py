@@ -69,6 +69,11 @@ class StorageNode:
         """Copy everything but the keys, as a backup does."""
         shutil.copytree(self.data, to, ignore=lambda folder, names: ["keys"] if Path(folder) == self.data else [])
 
+    def restore(self, backup: Path) -> None:
+        """Put a backup in the place of everything but the keys."""
+        shutil.rmtree(self.data / "customers")
+        shutil.copytree(backup / "customers", self.data / "customers")
+
     def raw(self) -> bytes:
         """Return every byte of the data directory and every name in it."""
         found = sorted(self.data.rglob("*"))

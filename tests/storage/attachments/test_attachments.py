@@ -1,12 +1,12 @@
-"""A transcript or chat is stored with its call, sealed, and comes back as it was."""
+"""A transcript, chat or correction is stored with its call, sealed, and comes back as it was."""
 
 import pytest
 
-from storage.attachments.attachments import Attachments, BadAttachment, NoCall
+from storage.attachments import annotations
+from storage.attachments.attachments import BadAttachment, NoCall
 from storage.customer.customers import Customer
 from storage.errors import PartMissing
-from storage.journal.journal import JournaledDatabase
-from storage.vault.vault import PartRef
+from storage.vault.vault import PartRef, Vault
 from tests.storage.node import StorageNode, opens, record
 
 VTT = b"WEBVTT\n\n00:00.000 --> 00:01.000\nGuten Tag, Okafor\n" * 500
@@ -42,16 +42,35 @@ async def test_an_erased_call_takes_none_and_keeps_none(acme: Customer) -> None:
         await acme.attachments.add(row.id, "chat", "application/json", b"{}", "paula")
 
 
-async def test_an_erasure_that_comes_in_between_leaves_no_file(acme: Customer) -> None:
-    row = await record(acme)
+async def test_an_erasure_that_comes_in_between_leaves_no_file(acme: Customer, monkeypatch: pytest.MonkeyPatch) -> None:
+    row, finish = await record(acme), Vault.finish
 
-    class Slow(Attachments):
-        def _store(self, call: str, leaf: int, data: bytes) -> PartRef:
-            part = super()._store(call, leaf, data)
-            acme.keys.cut(leaf)
-            return part
+    def erased(vault: Vault, call: str, leaf: int, part: str) -> PartRef:
+        ref = finish(vault, call, leaf, part)
+        acme.keys.cut(leaf)
+        return ref
 
-    store = JournaledDatabase(acme.database, acme.keys, acme.journal, acme.now)
+    monkeypatch.setattr(Vault, "finish", erased)
     with pytest.raises(NoCall):
-        await Slow(store, acme.vault).add(row.id, "chat", "application/json", b"{}", "paula")
+        await acme.attachments.add(row.id, "chat", "application/json", b"{}", "paula")
     assert acme.vault.find(row.id, row.leaf, "a1") is None
+
+
+async def test_corrections_are_kept_in_order_and_sealed(node: StorageNode, acme: Customer) -> None:
+    row = await record(acme)
+    for text in ("Her name is Mirah.", "No: Mira."):
+        note = await acme.annotations.add(row.id, text, "paula")
+        assert "Mira" not in repr(note)
+        node.watch.wait(seconds=1)
+    found = await acme.annotations.of(row.id)
+    assert [(n.text, n.created_by) for n in found] == [("Her name is Mirah.", "paula"), ("No: Mira.", "paula")]
+    assert (await acme.calls.get(row.id)) == row and b"Mirah" not in node.raw()
+
+
+async def test_without_a_call_there_is_nothing_to_correct(acme: Customer) -> None:
+    row = await record(acme)
+    await acme.annotations.add(row.id, "x", "paula")
+    acme.keys.cut(row.leaf)
+    with pytest.raises(annotations.NoCall):
+        await acme.annotations.add(row.id, "x", "paula")
+    assert await acme.annotations.of(row.id) == ()

@@ -3,6 +3,8 @@
 import asyncio
 import dataclasses
 import threading
+from collections import Counter
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -12,14 +14,17 @@ import pytest
 import sqlalchemy as sa
 
 from storage import search_forms
+from storage.calls import call_index
 from storage.calls.call_index import Calls
 from storage.calls.call_row import CallRow, CallState, Query
 from storage.calls.sealed_row import open_row
+from storage.calls.search_tokens import tokens
 from storage.database.database import FILE_NAME, Database
 from storage.database.schema import call_tokens, days
 from storage.database.schema import calls as calls_table
 from storage.errors import Forgotten
 from storage.keys.key_store import CustomerKeys
+from storage.keys.row_keys import LABEL_INDEX
 from storage.timestamps import EPOCH
 
 DAY = 20513  # 2026-03-01
@@ -69,8 +74,8 @@ async def test_putting_again_changes_nothing(calls: Calls, database: Database, k
     await put(calls, row, row)
     assert await calls.count() == 1
     async with database.reading() as connection:
-        tokens = await connection.scalar(sa.select(sa.func.count()).select_from(call_tokens))
-    assert tokens == len(forms(row))
+        count = await connection.scalar(sa.select(sa.func.count()).select_from(call_tokens))
+    assert count == len(forms(row))
     assert (await calls.find(Query(party="Mira"))).items == (row,)
 
 
@@ -93,8 +98,8 @@ async def test_tokens_follow_the_parties(calls: Calls, database: Database, keys:
     await put(calls, dataclasses.replace(row, details={"parties": [MIRA]}))
     assert (await calls.find(Query(party="Bodo"))).items == ()
     async with database.reading() as connection:
-        tokens = await connection.scalar(sa.select(sa.func.count()).select_from(call_tokens))
-    assert tokens == len(search_forms.stored_of([MIRA], "DE"))
+        count = await connection.scalar(sa.select(sa.func.count()).select_from(call_tokens))
+    assert count == len(search_forms.stored_of([MIRA], "DE"))
     assert len((await calls.find(Query(party="Mira"))).items) == 1
 
 
@@ -278,3 +283,109 @@ async def test_batches_give_every_matching_call_once(calls: Calls, keys: Custome
     everything = [row.id async for batch in calls.in_batches(Query(), 7) for row in batch.open()]
     assert sorted(everything) == sorted({row.id for row in [*mine, other]} - {mine[4].id})
     assert [batch async for batch in calls.in_batches(Query(party="nobody at all"), 7)] == []
+
+
+async def test_a_damaged_row_is_repaired_by_the_next_write(
+    calls: Calls, database: Database, keys: CustomerKeys
+) -> None:
+    live, other = call(keys, second=1, state=CallState.RECORDING), call(keys, second=2)
+    await put(calls, live)
+    async with database.writing() as connection:
+        damaged = calls_table.c.id == live.id
+        await connection.execute(calls_table.update().where(damaged).values(sealed=b"x" * 40))
+    parties = {"session_id": "s", "parties": [BODO], "streams": []}
+    ended = dataclasses.replace(live, state=CallState.COMPLETE, ended_at=live.started_at, details=parties)
+    assert await put(calls, other, ended) == 2
+    assert (await calls.find(Query(party="Bodo"))).items == (other, ended)
+    assert (await calls.find(Query(party="Mira"))).items == (other,)
+    key = keys.secret(await calls.index_leaf(DAY) or 0, "index")
+    async with database.reading() as connection:
+        mine = sa.select(call_tokens.c.token).where(call_tokens.c.leaf == ended.leaf)
+        assert set(await connection.scalars(mine)) == set(tokens(key, forms(ended)))
+
+
+async def test_a_key_of_a_day_that_was_not_cut_is_not_replaced(
+    calls: Calls, database: Database, keys: CustomerKeys
+) -> None:
+    """Nobody would know it any more, and so never cut it: what it opens in a copy of now could be asked for ever."""
+    await put(calls, call(keys))
+    before = await calls.index_leaf(DAY)
+    assert await calls.reindex(DAY) is None
+    assert await calls.index_leaf(DAY) == before
+    assert await calls.reindex(DAY + 1) is None
+
+
+async def test_the_loop_stays_responsive_while_calls_are_sealed(
+    calls: Calls, keys: CustomerKeys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turn, at = [0], list[tuple[str, int]]()
+
+    async def others() -> None:
+        while True:
+            turn[0] += 1
+            await asyncio.sleep(0)
+
+    def noted(what: str, do: Callable[..., Any]) -> Callable[..., Any]:
+        def noting(*words: Any) -> Any:
+            at.append((what, turn[0]))
+            return do(*words)
+
+        return noting
+
+    monkeypatch.setattr(calls, "seal", noted("sealed", calls.seal))
+    monkeypatch.setattr(call_index, "tokens", noted("tokens", tokens))
+    ticking = asyncio.create_task(others())
+    assert await put(calls, *[call(keys, second=second) for second in range(25)]) == 25
+    ticking.cancel()
+    assert len(at) == 50
+    assert max(Counter(at).values()) <= call_index.FEW
+
+
+def cut_at(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, number: int, cut: Callable[[], object]) -> None:
+    """Have an erasure cut leaves while the index does something for the n-th time."""
+    do, done = getattr(owner, name), list[None]()
+
+    def cutting(*given: Any) -> Any:
+        done.append(None)
+        if len(done) == number:
+            cut()
+        return do(*given)
+
+    monkeypatch.setattr(owner, name, cutting)
+
+
+async def tokens_of(database: Database, row: CallRow) -> set[int]:
+    async with database.reading() as connection:
+        return set(await connection.scalars(sa.select(call_tokens.c.token).where(call_tokens.c.leaf == row.leaf)))
+
+
+async def test_a_call_cut_before_its_tokens_delays_no_other(
+    calls: Calls, database: Database, keys: CustomerKeys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it was found by can no longer be opened, and its tokens are there already: a second time is refused."""
+    live = [call(keys, second=second, state=CallState.RECORDING) for second in range(25)]
+    await put(calls, *live)
+    ended = [dataclasses.replace(row, state=CallState.COMPLETE, ended_at=row.started_at) for row in live]
+    cut_at(monkeypatch, call_index, "tokens", 5, lambda: keys.cut(live[15].leaf))  # when all are sealed
+    await put(calls, *ended)
+    assert [await calls.get(row.id) for row in ended] == [*ended[:15], None, *ended[16:]]
+    assert await calls.remove([live[15].id]) == 1
+    assert await tokens_of(database, live[15]) == set()
+
+
+async def test_a_call_cut_after_sealing_gets_no_newer_tokens(
+    calls: Calls, database: Database, keys: CustomerKeys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That key stays when the erasure is done, and a copy of the database could be asked who called."""
+    await put(calls, call(keys, second=100))
+    index = await calls.index_leaf(DAY)
+    rows = [call(keys, second=second) for second in range(25)]
+    assert index is not None
+    cut_at(monkeypatch, calls, "seal", 10, lambda: keys.cut(rows[3].leaf, index))  # the call and its day's tokens
+    assert await put(calls, *rows) == 24
+    fresh = await calls.index_leaf(DAY)
+    assert fresh is not None
+    key = keys.secret(fresh, LABEL_INDEX)
+    assert await tokens_of(database, rows[3]) == set()
+    assert await tokens_of(database, rows[4]) == set(tokens(key, forms(rows[4])))
+    assert await calls.count() == 25

@@ -5,7 +5,7 @@ from bench.search import ask, fill
 from storage.calls.call_index import Calls
 from storage.keys.key_store import CustomerKeys
 
-CALLS, PEOPLE, SOUGHT, EACH = 1200, 300, 12, 24
+CALLS, PEOPLE, SOUGHT, EACH = 600, 150, 12, 12
 QUESTIONS = 16  # of each kind
 
 

@@ -87,15 +87,6 @@ async def test_every_file_of_a_customer_is_in_the_list(tmp_path: Path) -> None:
     assert {name for name in theirs if not name.endswith((".lock", "-wal", "-shm"))} == set(FILES)
 
 
-async def test_a_vault_of_another_customer_opens_nothing(tmp_path: Path) -> None:
-    made = await inhabited(tmp_path)
-    shutil.rmtree(tmp_path / "customers/acme/vault")
-    shutil.copytree(tmp_path / "customers/beta/vault", tmp_path / "customers/acme/vault")
-    (acme,) = (await opened(tmp_path, "acme")).values()
-    assert not opens(acme, made["beta"][0])
-    await acme.close()
-
-
 async def test_one_database_never_serves_two_customers(url: str, tmp_path: Path) -> None:
     shared = url.replace("{customer}", "shared")
     await (await Database.open(shared, "acme", tmp_path, NOON)).close()

@@ -59,47 +59,20 @@ async def test_everything_of_a_customer_survives_in_its_folder(tmp_path: Path) -
     await customers.close()
 
 
-async def test_customers_have_nothing_in_common(tmp_path: Path) -> None:
-    customers = await opened(tmp_path, ACME, BETA)
-    assert list(customers) == ["acme", "beta"]
-    acme, beta = customers["acme"], customers["beta"]
-    await acme.calls.put([row(acme.keys.allocate(20513))], [("w:mira",)])
-    token = acme.credentials.create("alice", ["admin"], now()).token
-    assert await beta.calls.get(ID) is None
-    assert (await beta.calls.find(Query(party="mira"))).items == ()
-    assert beta.credentials.check(token, now()) is None
-    assert beta.audit.public_key != acme.audit.public_key
-    await customers.close()
-
-
-@pytest.mark.parametrize("name", ["index.sqlite3", "tree.state"])
-async def test_files_swapped_between_customers_are_refused(tmp_path: Path, name: str) -> None:
+async def test_keys_are_made_only_on_request_and_never_in_the_place_of_lost_ones(tmp_path: Path) -> None:
+    with pytest.raises(KeysError):
+        await opened(tmp_path, ACME, create=False)
     await (await opened(tmp_path, ACME, BETA)).close()
-    folder = tmp_path / "customers"
-    shutil.copy(folder / "beta" / name, folder / "acme" / name)
-    for slot in (tmp_path / "keys").glob("acme.tree.*"):
-        slot.write_bytes(bytes(slot.stat().st_size))
+    with pytest.raises(KeysError):
+        await opened(tmp_path, ACME, root=RootSecret(bytes(32)))
+    (tmp_path / "customers" / "beta" / "index.sqlite3").write_bytes(b"no database" * 999)
     with pytest.raises(StorageError):
-        await opened(tmp_path, ACME)
-
-
-async def test_lost_keys_are_never_replaced_by_new_ones(tmp_path: Path) -> None:
+        await opened(tmp_path, ACME, BETA)
     await (await opened(tmp_path, ACME)).close()
     shutil.rmtree(tmp_path / "keys")
     with pytest.raises(KeysError):
         await opened(tmp_path, ACME)
     assert not (tmp_path / "keys" / "acme.forget").exists()
-
-
-async def test_a_wrong_root_secret_is_refused(tmp_path: Path) -> None:
-    await (await opened(tmp_path, ACME)).close()
-    with pytest.raises(KeysError):
-        await opened(tmp_path, ACME, root=RootSecret(bytes(32)))
-
-
-def test_a_new_customer_is_made_only_on_request(tmp_path: Path) -> None:
-    with pytest.raises(KeysError):
-        asyncio.run(opened(tmp_path, ACME, create=False))
 
 
 def test_the_audit_key_outlives_cuts_of_every_past_day(tmp_path: Path) -> None:
@@ -108,13 +81,6 @@ def test_the_audit_key_outlives_cuts_of_every_past_day(tmp_path: Path) -> None:
     keys.cut_range(0, (40000 << 32) - 1)
     keys.cut_days(20513)
     assert audit_key(open_keys(tmp_path, "acme", ROOT)).public_key() == before
-
-
-async def test_if_one_customer_fails_none_stays_open(tmp_path: Path) -> None:
-    await (await opened(tmp_path, ACME, BETA)).close()
-    (tmp_path / "customers" / "beta" / "index.sqlite3").write_bytes(b"no database" * 999)
-    with pytest.raises(StorageError):
-        await opened(tmp_path, ACME, BETA)
 
 
 async def test_a_missing_database_leaves_the_rest_of_a_customer_open(tmp_path: Path) -> None:

@@ -6,9 +6,10 @@ from pathlib import Path
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 
 from storage.database.database import HEAD, Database
-from storage.database.migrate import known, upgrade
+from storage.database.migrate import config, known, upgrade
 from storage.database.schema import metadata
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
@@ -16,10 +17,6 @@ NOW = datetime(2026, 3, 1, tzinfo=UTC)
 
 def test_the_head_in_the_program_is_the_newest_migration() -> None:
     assert HEAD in known()
-    from alembic.script import ScriptDirectory
-
-    from storage.database.migrate import config
-
     assert ScriptDirectory.from_config(config()).get_current_head() == HEAD
 
 

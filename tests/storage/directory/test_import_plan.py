@@ -3,25 +3,10 @@
 import pytest
 
 from storage.directory.import_plan import Plan
-from storage.directory.user import Change, Person, Since, UserState
+from storage.directory.user import Person, Since
 from tests.storage.directory.test_user import MIRA, user
 
 SINCE = Since("2026-03-01T00:00:00.000000Z")
-
-
-def test_a_change_is_classified_by_the_known_user() -> None:
-    plan = Plan("entra", SINCE)
-    plan.take(None, Change("new", {"first_name": "Nora"}))
-    plan.take(None, Change("never", {}, gone=True))
-    active = user(MIRA, unmapped=None)
-    object.__setattr__(active, "state", UserState.ACTIVE)
-    plan.take(active, Change("", {}, gone=True))
-    plan.take(active, Change("", {"first_name": "Mirah"}))
-    plan.take(active, Change("", {}))
-    plan.take(user(MIRA), Change("", {}))  # back
-    plan.take(user(MIRA), Change("", {}, gone=True))  # gone already
-    assert plan.counts == {"added": 1, "changed": 2, "unmapped": 1, "unchanged": 1}
-    assert plan.size == 4
 
 
 def test_pieces_have_everything_and_the_same_time() -> None:

@@ -97,17 +97,6 @@ async def test_a_call_written_after_a_foreign_match_is_matched(acme: Customer) -
     assert not await acme.correlation.outstanding()
 
 
-async def test_a_stale_snapshot_does_not_hide_later_changes(acme: Customer) -> None:
-    await acme.correlation.load()
-    async with acme.database.reading() as before:
-        await before.exec_driver_sql("SELECT count(*) FROM user_changes")  # its snapshot is from now
-        await imported(acme, MIRA)
-        await notice(acme)
-        await acme.correlation.notice_in(before)
-    await written(acme, HERS)
-    assert (await acme.correlation.outstanding()).calls
-
-
 async def notice(acme: Customer) -> None:
     async with acme.database.reading() as connection:
         await acme.correlation.notice_in(connection)
@@ -168,20 +157,6 @@ async def test_several_are_shown_and_each_of_them_is_referred_to(node: StorageNo
     node.watch.wait(days=1)
     await imported(acme, MIRA, replace(TOVE, numbers=()))  # too late to tell: it was so at the time
     assert await matched(acme) == 0
-
-
-async def test_few_changes_are_looked_up_and_many_walked_through(acme: Customer) -> None:
-    for number in range(60):
-        await record(acme, number=f"+49301{number:05}")
-    hers = await record(acme)
-    await matched(acme)
-    await imported(acme, MIRA)
-    told: list[int] = []
-    assert await matched(acme, told=lambda done, of: told.append(done)) == 1
-    assert told[-1] == 1 and await acme.users.calls_of((await imported(acme, MIRA))["Mira"]) == (hers.id,)
-    await imported(acme, MIRA, TOVE, replace(TOVE, object_id="oid-3"))
-    assert await matched(acme, told=lambda done, of: told.append(done)) == 0
-    assert told[-1] == 61
 
 
 async def test_a_walk_that_breaks_off_goes_on_where_it_was(node: StorageNode, acme: Customer) -> None:

@@ -39,17 +39,6 @@ async def test_a_caller_waiting_for_users_has_them_loaded_once(acme: Customer, m
     assert acme.correlation.who is who and len(loads) == 1
 
 
-async def test_loading_does_not_pause_while_a_caller_waits(acme: Customer) -> None:
-    await imported(acme, MIRA, TOVE)
-
-    async def rest() -> None:
-        raise AssertionError("nobody rests while somebody waits")
-
-    acme.correlation._waiting = 1
-    await acme.correlation.load(rest)
-    assert acme.correlation.ready
-
-
 async def test_a_deleted_user_matches_nothing_in_any_process(acme: Customer) -> None:
     user = (await imported(acme, MIRA))["Mira"]
     await matched(acme)

@@ -97,15 +97,15 @@ async def test_page_by_page(acme: Customer, ready: bool, monkeypatch: pytest.Mon
 
 
 async def test_a_single_person_is_planned_like_an_import(acme: Customer) -> None:
-    users = acme.users
-    await users.carry_out(await users.one(MIRA, "api"))
-    mira = await users.known("api", MIRA)
-    assert mira is not None and mira.source == "api" and await users.known("csv", MIRA) is None
-    assert not (await users.one(MIRA, "api", mira)).size
-    renamed = replace(MIRA, email="other@x.example")
+    users, person = acme.users, replace(MIRA, object_id="", upn="")
+    await users.carry_out(await users.one(person, "api"))
+    mira = await users.known("api", person)
+    assert mira is not None and mira.source == "api" and await users.known("csv", person) is None
+    assert not (await users.one(person, "api", mira)).size
+    renamed = replace(person, email="other@x.example")
     await users.carry_out(await users.one(renamed, "api", mira))
     again = await users.known("api", renamed)  # she is told apart by her address
-    assert again is not None and again.id == mira.id and await users.known("api", MIRA) is None
+    assert again is not None and again.id == mira.id and await users.known("api", person) is None
     await users.unmap(mira.id)
     gone = await users.get(mira.id)
     assert gone is not None and (await users.one(renamed, "api", gone)).size == 1

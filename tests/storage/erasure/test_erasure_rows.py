@@ -76,13 +76,3 @@ async def test_a_round_takes_whole_days_oldest_first(acme: Customer) -> None:
             assert taken == [leaf for day in days for leaf in leaves[day]]
         await rows.mark(connection, [f"{leaf:x}" for leaf in leaves[10]], Step.VERIFIED)
         assert {d.leaf >> 32 for d, _ in await rows.begin(connection, 1)} == {20}
-
-
-async def test_an_erasure_still_knows_the_leaf_of_a_removed_row(acme: Customer) -> None:
-    row = await record(acme)
-    async with acme.database.writing() as connection:
-        await filed(connection, "r", {A: 5})
-        assert await rows.leaves_of(connection, [A, B, row.id]) == {A: 5, row.id: row.leaf}
-        await rows.begin(connection)
-        await rows.mark(connection, [A], Step.VERIFIED)
-        assert await rows.leaves_of(connection, [A]) == {}

@@ -1,16 +1,15 @@
 """Each step does its part, may be done twice, and says so if something is left."""
 
 import asyncio
-import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from storage.calls.call_row import Query
+from storage.calls.call_row import CallRow, Query
 from storage.customer.customers import Customer
 from storage.database import schema
 from storage.database.database import DatabaseAway
@@ -35,17 +34,19 @@ PAPERS: dict[str, tuple[sa.Table, dict[str, object]]] = {
 LATER = NOON + timedelta(days=30)
 
 
-async def nothing(_: Sequence[str]) -> None:
-    """Stand for exports that hold none of the calls."""
+@pytest.fixture
+def ledger(node: StorageNode) -> Ledger:
+    return Ledger(node.data / "keys", "acme")
 
 
-def steps(
-    node: StorageNode, acme: Customer, derived: Callable[[Sequence[str]], Awaitable[None]] = nothing
-) -> tuple[ErasureSteps, Ledger]:
-    ledger = Ledger(node.data / "keys", "acme")
-    return ErasureSteps(
-        acme.keys, acme.vault, acme.database, acme.calls, ledger, ReservedSpace(node.data), derived
-    ), ledger
+@pytest.fixture
+def work(node: StorageNode, acme: Customer, ledger: Ledger) -> ErasureSteps:
+    space = ReservedSpace(node.data)
+    return ErasureSteps(acme.keys, acme.vault, acme.database, acme.calls, ledger, space, acme.exports.unlink)
+
+
+async def cut(work: ErasureSteps, row: CallRow, now: datetime = NOON) -> None:
+    await work.cut([ErasureTarget(row.id, row.leaf)], now)
 
 
 def noted_writing(acme: Customer, monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
@@ -70,8 +71,9 @@ async def index_of_tokens(acme: Customer, leaf: int) -> int:
         return int(await connection.scalar(asked.limit(1)) or 0)
 
 
-async def test_a_past_day_of_which_everything_goes_is_one_cut(node: StorageNode, acme: Customer) -> None:
-    work, ledger = steps(node, acme)
+async def test_a_past_day_of_which_everything_goes_is_one_cut(
+    acme: Customer, work: ErasureSteps, ledger: Ledger
+) -> None:
     gone = [await record(acme) for _ in range(4)]
     other = await record(acme, ended=NOON + timedelta(days=1))
     targets = [ErasureTarget(r.id, r.leaf) for r in gone]
@@ -83,17 +85,17 @@ async def test_a_past_day_of_which_everything_goes_is_one_cut(node: StorageNode,
     assert acme.keys.nodes < 40
 
 
-async def test_a_day_is_cut_whole_only_after_its_last_call_ended(node: StorageNode, acme: Customer) -> None:
-    work, ledger = steps(node, acme)
-    for ago in (1, 2):
+async def test_a_day_is_cut_whole_only_after_its_last_call_ended(
+    acme: Customer, work: ErasureSteps, ledger: Ledger
+) -> None:
+    for ago, whole in ((1, False), (2, True)):
         row = await record(acme, ended=NOON + timedelta(days=ago))
-        await work.cut([ErasureTarget(row.id, row.leaf)], NOON + timedelta(days=2 * ago))
+        await cut(work, row, NOON + timedelta(days=2 * ago))
         last = ledger.last()
-        assert last and last.days == (() if ago == 1 else (row.day,))
+        assert last and last.days == ((row.day,) if whole else ())
 
 
-async def test_an_erasure_removes_annotations_files_and_holds(node: StorageNode, acme: Customer) -> None:
-    work, _ = steps(node, acme)
+async def test_an_erasure_removes_annotations_files_and_holds(acme: Customer, work: ErasureSteps) -> None:
     gone, stays = await record(acme), await record(acme)
     for row in (gone, stays):
         await acme.annotations.add(row.id, "her name is Mirah", "paula")
@@ -107,10 +109,9 @@ async def test_an_erasure_removes_annotations_files_and_holds(node: StorageNode,
 
 @pytest.mark.parametrize("key", ["first", "next"])
 async def test_an_index_key_about_to_be_used_is_cut_too(
-    node: StorageNode, acme: Customer, monkeypatch: pytest.MonkeyPatch, key: str
+    node: StorageNode, acme: Customer, work: ErasureSteps, monkeypatch: pytest.MonkeyPatch, key: str
 ) -> None:
     """Else a copy of the database from before the rows went could be asked who called, for ever."""
-    work, _ = steps(node, acme)
     row, other = await record(acme), await node.open()
     if key == "next":  # another call of the day stays, and the key before was cut
         await record(acme)
@@ -133,9 +134,8 @@ async def test_an_index_key_about_to_be_used_is_cut_too(
 
 @pytest.mark.parametrize("survivor", ["call", "row", "files", "today", *PAPERS])
 async def test_a_day_with_remaining_calls_loses_only_single_leaves(
-    node: StorageNode, acme: Customer, survivor: str
+    acme: Customer, work: ErasureSteps, ledger: Ledger, survivor: str
 ) -> None:
-    work, ledger = steps(node, acme)
     gone, stays = await record(acme), await record(acme)
     if survivor in ("files", *PAPERS):
         await acme.calls.remove([stays.id])
@@ -148,39 +148,13 @@ async def test_a_day_with_remaining_calls_loses_only_single_leaves(
     if survivor == "today":
         await acme.calls.remove([stays.id])
         acme.vault.remove(stays.id, stays.leaf)
-    await work.cut([ErasureTarget(gone.id, gone.leaf)], NOON + timedelta(hours=6) if survivor == "today" else LATER)
+    await cut(work, gone, NOON + timedelta(hours=6) if survivor == "today" else LATER)
     last = ledger.last()
     assert last and last.days == () and gone.leaf in last.leaves
     assert acme.keys.keeps(stays.leaf) and not acme.keys.keeps(gone.leaf)
 
 
-async def test_an_export_with_an_erased_call_goes_with_it(node: StorageNode, acme: Customer) -> None:
-    derived: list[str] = []
-
-    async def forget(ids: Sequence[str]) -> None:
-        derived.extend(ids)
-
-    work, _ = steps(node, acme, forget)
-    gone, stays = await record(acme), await record(acme)
-    leaf = acme.keys.allocate(gone.day)
-    async with acme.database.writing() as connection:
-        for id, its, call in (EXPORTS[0], leaf, gone.id), (EXPORTS[1], acme.keys.allocate(gone.day), stays.id):
-            os.close(acme.vault.create(id, its, "a1").fd)
-            await connection.execute(schema.exports.insert(), {**EXPORT, "id": id, "leaf": its})
-            await connection.execute(schema.export_calls.insert(), {"export": id, "call": call})
-    await work.cut([ErasureTarget(gone.id, gone.leaf)], NOON)
-    await work.unlink([ErasureTarget(gone.id, gone.leaf)])
-    await work.remove([ErasureTarget(gone.id, gone.leaf)])
-    assert derived == [gone.id]
-    assert not acme.keys.keeps(leaf)
-    assert {ref.call for ref in acme.vault.of_day(gone.day)} == {stays.id, EXPORTS[1]}
-    async with acme.database.reading() as connection:
-        assert list(await connection.scalars(sa.select(schema.exports.c.id))) == [EXPORTS[1]]
-        assert list(await connection.scalars(sa.select(schema.export_calls.c.export))) == [EXPORTS[1]]
-
-
-async def test_verification_finds_a_key_a_file_a_row(node: StorageNode, acme: Customer) -> None:
-    work, _ = steps(node, acme)
+async def test_verification_finds_a_key_a_file_a_row(acme: Customer, work: ErasureSteps) -> None:
     row = await record(acme)
     targets = [ErasureTarget(row.id, row.leaf)]
     with pytest.raises(NotErased, match="key"):
@@ -200,8 +174,9 @@ async def test_verification_finds_a_key_a_file_a_row(node: StorageNode, acme: Cu
 
 
 @pytest.mark.parametrize("whole", [False, True])
-async def test_a_cut_missing_from_older_keys_is_repeated_once(node: StorageNode, acme: Customer, whole: bool) -> None:
-    work, ledger = steps(node, acme)
+async def test_a_cut_missing_from_older_keys_is_repeated_once(
+    acme: Customer, work: ErasureSteps, ledger: Ledger, whole: bool
+) -> None:
     gone, other = await record(acme), await record(acme, ended=NOON + timedelta(days=1))
     entry = Entry((), NOON, () if whole else (gone.leaf,), (gone.day,) if whole else ())
     for _ in range(2):
@@ -211,9 +186,10 @@ async def test_a_cut_missing_from_older_keys_is_repeated_once(node: StorageNode,
     assert ledger.last() is None
 
 
-async def test_no_key_is_forgotten_that_the_ledger_does_not_tell_of(node: StorageNode, acme: Customer) -> None:
+async def test_no_key_is_forgotten_that_the_ledger_does_not_tell_of(
+    acme: Customer, work: ErasureSteps, ledger: Ledger
+) -> None:
     """Else a copy of the keys from before would bring the call back, and nobody would cut it again."""
-    work, ledger = steps(node, acme)
     row = await record(acme)
 
     def full(entry: Entry) -> None:
@@ -222,15 +198,14 @@ async def test_no_key_is_forgotten_that_the_ledger_does_not_tell_of(node: Storag
 
     ledger.append = full  # type: ignore[method-assign]  # a disk without space
     with pytest.raises(NoSpace):
-        await work.cut([ErasureTarget(row.id, row.leaf)], NOON)
+        await cut(work, row)
     assert acme.keys.keeps(row.leaf)
 
 
 @pytest.mark.parametrize("problem", [NoSpace("full"), DatabaseAway("full")])
 async def test_an_erasure_step_is_retried_with_the_reserved_space(
-    node: StorageNode, acme: Customer, problem: StorageError
+    acme: Customer, work: ErasureSteps, problem: StorageError
 ) -> None:
-    work, _ = steps(node, acme)
     tried: list[bool] = []
 
     async def once() -> str:
@@ -247,8 +222,7 @@ async def test_an_erasure_step_is_retried_with_the_reserved_space(
     assert tried == [True]
 
 
-async def test_restored_rows_and_files_with_cut_keys_are_removed(node: StorageNode, acme: Customer) -> None:
-    work, _ = steps(node, acme)
+async def test_restored_rows_and_files_with_cut_keys_are_removed(acme: Customer, work: ErasureSteps) -> None:
     gone, files, stays = await record(acme), await record(acme), await record(acme, name="Tove Lind")
     await acme.calls.remove([files.id])
     index = await acme.calls.index_leaf(gone.day)
@@ -266,8 +240,7 @@ async def test_restored_rows_and_files_with_cut_keys_are_removed(node: StorageNo
         assert await work.clear([gone.day]) == []
 
 
-async def test_a_request_is_forgotten_with_its_last_call(node: StorageNode, acme: Customer) -> None:
-    work, ledger = steps(node, acme)
+async def test_a_request_is_forgotten_with_its_last_call(acme: Customer, work: ErasureSteps, ledger: Ledger) -> None:
     row, held, leaf = await record(acme), await record(acme), acme.keys.allocate(65534)
     asked, its = {"requested_at": to_micros(NOON), "requested_by": "paula"}, schema.erasure_calls.c
     values = {"id": "e", "state": "running", "cause": "request", **asked}
@@ -276,12 +249,12 @@ async def test_a_request_is_forgotten_with_its_last_call(node: StorageNode, acme
         for step, each in enumerate((held, row)):
             call = {"erasure": "e", "call": each.id, "leaf": each.leaf, "step": step}
             await connection.execute(schema.erasure_calls.insert(), call)
-    await work.cut([ErasureTarget(row.id, row.leaf)], NOON)
+    await cut(work, row)
     last = ledger.last()
     assert last and (last.ids, last.erasures[0].calls) == (("e",), (row.id,))
     assert acme.keys.keeps(leaf)  # the party may have to be looked for again when the hold goes
     async with acme.database.writing() as connection:
         await mark(connection, [row.id], Step.UNLINKED)
         await connection.execute(schema.erasure_calls.update().where(its.call == held.id).values(step=Step.BEGUN))
-    await work.cut([ErasureTarget(held.id, held.leaf)], NOON)
+    await cut(work, held)
     assert not acme.keys.keeps(leaf)

@@ -2,10 +2,8 @@
 
 import pytest
 
-from storage.database.schema import column_sets
 from storage.exports import column_sets as columnsets
 from storage.exports.column_sets import NameTaken, TooManySets, folded, pick
-from storage.journal import replay
 
 COUNCIL = "Betriebsrat Müller"
 
@@ -15,6 +13,8 @@ async def test_a_set_is_made_found_changed_and_deleted(node, acme):
     made, fresh = await sets.put(COUNCIL, ["id", "party_name"], by="paula")
     assert fresh and made.columns == ("id", "party_name") and made.changed_by == "paula"
     assert pick(await sets.all(), " betriebsrat MU\u0308LLER ") == made == pick(await sets.all(), made.id)
+    await acme.database.scrub()
+    assert COUNCIL.encode() not in node.raw() and b"party_name" not in node.raw()
     node.watch.wait(hours=1)
     changed, fresh = await sets.put(COUNCIL.upper(), ["id"], by="anton")
     assert not fresh and (changed.id, changed.name, changed.columns) == (made.id, COUNCIL, ("id",))
@@ -54,23 +54,6 @@ async def test_a_column_set_that_cannot_be_audited_is_not_saved(acme):
     with pytest.raises(RuntimeError):
         await acme.column_sets.delete("one", told=refuse)
     assert await acme.column_sets.all() == (made,)
-
-
-async def test_a_name_lies_nowhere_in_the_clear(node, acme):
-    await acme.column_sets.put(COUNCIL, ["id", "party_name"], by="paula")
-    await acme.database.scrub()
-    assert COUNCIL.encode() not in node.raw() and b"party_name" not in node.raw()
-
-
-async def test_a_lost_database_gets_its_sets_back(acme):
-    kept, _ = await acme.column_sets.put("kept", ["id"], by="paula")
-    await acme.column_sets.put("gone", ["id"], by="paula")
-    await acme.column_sets.delete("gone")
-    async with acme.database.writing() as connection:
-        await connection.execute(column_sets.delete())
-    assert await replay.settle(acme.journal, acme.database) == 1
-    assert await acme.column_sets.all() == (kept,)
-    assert await replay.differences(acme.journal, acme.database) == {}
 
 
 def test_indistinguishable_spellings_are_one_name():

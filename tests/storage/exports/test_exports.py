@@ -1,7 +1,6 @@
 """An export holds what it may hold, opens only while every call in it may be kept, and goes by itself."""
 
 import asyncio
-from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -9,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.cursors import BadCursor
 from storage.customer.customers import Customer
+from storage.database import schema
 from storage.errors import Forgotten, NoSpace, PartMissing
 from storage.exports import exports
 from storage.exports.exports import Export, ExportState, Gone, Request, TooMany
@@ -20,15 +20,20 @@ NOBODY = "00000000-0000-4000-8000-000000000000"
 TEXT = b"Mira Okafor,+4930123456\r\n" * 100_000  # several blocks
 
 
-def asked(*calls: str, **more: object) -> Request:
-    return Request("csv", ("id", "party_name"), "she asked for it", calls or (NOBODY,), **more)  # type: ignore[arg-type]  # fields of the request
+def asked(*calls: str) -> Request:
+    return Request("csv", ("id", "party_name"), "she asked for it", calls or (NOBODY,))
+
+
+async def begun(acme: Customer, *calls: str) -> Export:
+    """Ask for an export and begin to make it."""
+    export = await acme.exports.begin((await acme.exports.file(asked(*calls), "paula")).id)
+    await acme.exports.admit(export.id, calls)
+    return export
 
 
 async def made(acme: Customer, *calls: str) -> Export:
     """Ask for an export and make it."""
-    filed = await acme.exports.file(asked(*calls), "paula")
-    export = await acme.exports.begin(filed.id)
-    await acme.exports.admit(export.id, calls)
+    export = await begun(acme, *calls)
     with acme.exports.sink(export) as sink:
         sink.write(TEXT)
         size = await asyncio.to_thread(sink.finish)
@@ -54,6 +59,7 @@ async def test_the_file_comes_back_and_nothing_of_it_is_on_the_disk(node: Storag
     export = await made(acme, row.id)
     assert (export.state, export.size_bytes) == (ExportState.DONE, len(TEXT))
     assert b"".join(acme.exports.read(export)) == TEXT
+    assert {ref.call for ref in acme.vault.walk()} == {row.id}, "an export is no recording"
     raw = node.raw()
     assert b"Okafor" not in raw and b"30123456" not in raw and b"she asked" not in raw
 
@@ -82,8 +88,7 @@ async def test_a_call_that_is_being_erased_is_left_out(acme: Customer) -> None:
 
 async def test_an_erasure_ends_a_running_export_of_its_call(acme: Customer) -> None:
     row = await record(acme)
-    export = await acme.exports.begin((await acme.exports.file(asked(row.id), "paula")).id)
-    await acme.exports.admit(export.id, [row.id])
+    export = await begun(acme, row.id)
     with acme.exports.sink(export) as sink:
         sink.write(TEXT)
         await permit(acme)
@@ -94,14 +99,6 @@ async def test_an_erasure_ends_a_running_export_of_its_call(acme: Customer) -> N
             sink.finish()
         with pytest.raises(Gone):
             await acme.exports.finish(export.id, 1)
-
-
-async def test_forget_is_for_good_and_may_be_repeated(acme: Customer) -> None:
-    row = await record(acme)
-    export = await made(acme, row.id)
-    assert await acme.exports.forget([row.id, "no id", NOBODY]) == 1
-    assert await acme.exports.forget([row.id]) == 0
-    assert await acme.exports.get(export.id) is None and not acme.keys.keeps(export.leaf)
 
 
 async def test_cancelling_forgets_request_and_file(acme: Customer) -> None:
@@ -163,24 +160,18 @@ async def test_a_job_begun_again_starts_from_nothing_and_not_for_ever(acme: Cust
     assert failed and failed.state is ExportState.FAILED
 
 
-async def test_an_export_expires(node: StorageNode, acme: Customer) -> None:
+async def test_an_export_expires_and_a_file_without_a_row_goes(node: StorageNode, acme: Customer) -> None:
     row = await record(acme)
+    stray = await made(acme, row.id)
+    async with acme.database.writing() as connection:
+        await connection.execute(schema.exports.delete())
     export = await made(acme, row.id)
     node.watch.wait(days=exports.KEEP_DAYS)
     assert await acme.exports.get(export.id) is None
-    assert await acme.exports.tidy() == 1
-    assert not acme.keys.keeps(export.leaf)
+    assert await acme.exports.tidy() == 2
+    assert not acme.keys.keeps(export.leaf) and not acme.keys.keeps(stray.leaf)
     assert [p for p in (acme.folder / "exports").rglob("*") if p.is_file()] == []
     assert await acme.exports.tidy() == 0
-
-
-async def test_a_file_without_a_row_is_taken_away(acme: Customer) -> None:
-    export = await made(acme, (await record(acme)).id)
-    async with acme.database.writing() as connection:
-        await connection.execute(exports.exports.delete())
-    assert await acme.exports.tidy() == 1
-    with pytest.raises(Forgotten):
-        acme.keys.secret(export.leaf, "attachment")
 
 
 async def test_only_so_many_wait(node: StorageNode, acme: Customer, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -195,29 +186,14 @@ async def test_only_so_many_wait(node: StorageNode, acme: Customer, monkeypatch:
     await acme.exports.file(asked(), "paula")
 
 
-async def test_recordings_and_exports_are_never_confused(acme: Customer) -> None:
-    row = await record(acme)
-    await made(acme, row.id)
-    assert {ref.call for ref in acme.vault.walk()} == {row.id}
-    assert acme.vault.left_open() == []
-
-
 async def test_the_disk_is_asked_before_each_block(acme: Customer) -> None:
-    export = await acme.exports.begin((await acme.exports.file(asked(), "paula")).id)
+    export = await begun(acme)
 
     def full() -> None:
         raise NoSpace("there is no room")
 
     with acme.exports.sink(export, full) as sink, pytest.raises(NoSpace):
         sink.write(TEXT)
-
-
-async def test_an_export_outlives_the_cut_of_a_past_day(node: StorageNode, acme: Customer) -> None:
-    """Leaves of exports belong to no day of recordings: ending a past day by one cut takes none of them."""
-    export = await made(acme, (await record(acme)).id)
-    node.watch.at += timedelta(days=1)
-    acme.keys.cut_days(20_000, 20_513)
-    assert b"".join(acme.exports.read(export)) == TEXT
 
 
 async def test_the_list_has_retrievable_exports_newest_first(node: StorageNode, acme: Customer) -> None:
@@ -261,16 +237,14 @@ async def test_an_export_and_its_side_effects_are_one_transaction(acme: Customer
 
 
 async def test_exports_that_hold_a_call_are_named_and_dropped(acme: Customer) -> None:
-    rows = [await record(acme) for _ in range(2)]
-    ids = [row.id for row in rows]
-    one = await acme.exports.file(Request("csv", ("id",), "x", tuple(ids)), "paula")
-    other = await acme.exports.file(Request("csv", ("id",), "x", (ids[1],)), "paula")
-    for export, held in ((one, ids), (other, ids[1:])):
-        await acme.exports.begin(export.id)
-        await acme.exports.admit(export.id, held)
+    ids = [(await record(acme)).id for _ in range(2)]
+    one, other = await begun(acme, *ids), await begun(acme, ids[1])
     assert await acme.exports.holding(ids) == {one.id: set(ids), other.id: {ids[1]}}
     assert await acme.exports.holding([ids[0], "no id"]) == {one.id: {ids[0]}}
     await acme.exports.drop([one.id, "unknown"])
     await acme.exports.drop([one.id])
     assert await acme.exports.get(one.id) is None and not acme.keys.keeps(one.leaf)
     assert await acme.exports.get(other.id) is not None
+    assert await acme.exports.forget([ids[1], "no id", NOBODY]) == 1
+    assert await acme.exports.forget([ids[1]]) == 0
+    assert await acme.exports.get(other.id) is None and not acme.keys.keeps(other.leaf)

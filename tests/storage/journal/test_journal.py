@@ -6,19 +6,18 @@ import json
 import threading
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from storage.calls.call_row import Query
-from storage.customer.customers import Customer, Customers
+from storage.customer.customers import Customer
 from storage.database import schema
 from storage.errors import NoSpace, SealBroken
 from storage.files.append_log import LineFile
 from storage.journal import compaction, journal
 from storage.journal.journal_format import Head
 from tests.storage.journal_rows import FILE, fill
-from tests.storage.node import NOON, ROOT, StorageNode, permit, record
+from tests.storage.node import StorageNode, permit, record
 
 
 async def test_a_torn_journal_line_is_ignored(node: StorageNode, acme: Customer) -> None:
@@ -166,18 +165,6 @@ async def test_a_change_that_cannot_be_journalled_is_not_made(acme: Customer, mo
         await acme.erasures.file(calls=[row.id], reason="x", by="paula")
     assert await acme.holds.get(row.id) is None and await acme.erasures.open() == ()
     assert (await acme.calls.find(Query())).items[0].hold is False
-
-
-async def test_the_journal_of_one_customer_opens_for_no_other(tmp_path: Path) -> None:
-    from storage.customer.customers import CustomerSettings
-
-    names = [CustomerSettings("acme"), CustomerSettings("beta")]
-    both = await Customers.open(tmp_path, ROOT, names, database="sqlite", now=lambda: NOON)
-    await permit(both["acme"])
-    (tmp_path / "customers/beta/papers.journal").write_bytes((tmp_path / FILE).read_bytes())
-    with pytest.raises(SealBroken):
-        journal.Journal(tmp_path / "customers/beta", both["beta"].keys).read()
-    await both.close()
 
 
 def test_every_table_that_is_no_index_is_in_the_journal() -> None:

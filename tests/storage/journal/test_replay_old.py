@@ -68,16 +68,6 @@ async def test_an_old_database_restored_alone_catches_up(
         assert not once_more.journal.replayed
 
 
-async def test_an_old_database_is_known_by_its_number_alone(
-    node: StorageNode, acme: Customer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    await fill(acme)
-    await acme.close()
-    for name in ("read", "since"):
-        monkeypatch.delattr(journal.Journal, name)
-    await (await node.open()).close()
-
-
 async def test_a_line_being_committed_makes_no_database_old(acme: Customer) -> None:
     row = await record(acme)
     await permit(acme)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storage.errors import KeysMissing, KeysOutdated, KeysWrong
+from storage.errors import KeysOutdated, KeysWrong
 from storage.keys.key_files import (
     FORGET_BYTES,
     ForgetSecret,
@@ -88,29 +88,10 @@ def test_a_sealed_tree_opens_under_its_own_secrets_only() -> None:
         assert open_tree(ROOT, "acme", OLD, data[:place]) is None
 
 
-def test_the_newest_tree_that_opens_counts() -> None:
-    state = choose(ROOT, "acme", [packed(OLD), packed(NEW)], [sealed(OLD, 1), sealed(NEW, 2), None])
-    assert (state.forget, state.slot, state.fitting) == (NEW, 1, (False, True))
-    assert not state.tree.keeps(2)
-
-
 def test_a_new_secret_without_its_tree_does_not_count() -> None:
     for torn in (None, b"", sealed(NEW, 2)[:-1], os.urandom(1000)):
         state = choose(ROOT, "acme", [packed(OLD), packed(NEW)], [sealed(OLD, 1), torn])
         assert (state.forget, state.slot, state.fitting) == (OLD, 0, (True, False))
-
-
-def test_a_torn_old_secret_does_not_hide_the_new_state() -> None:
-    state = choose(ROOT, "acme", [packed(NEW)[:50] + packed(OLD)[50:], packed(NEW)], [sealed(OLD, 1), sealed(NEW, 2)])
-    assert (state.forget, state.fitting) == (NEW, (False, True))
-
-
-def test_a_change_of_the_root_secret_is_old_or_new() -> None:
-    other = bytes(32)
-    forgets = [packed(OLD), packed(NEW, other)]
-    trees = [sealed(OLD, 1), sealed(NEW, 2, other)]
-    assert choose(ROOT, "acme", forgets, trees).forget == OLD
-    assert choose(other, "acme", forgets, trees).forget == NEW
 
 
 def test_a_copy_of_a_later_cut_shows_keys_that_are_too_old() -> None:
@@ -125,16 +106,3 @@ def test_a_copy_of_a_later_cut_shows_keys_that_are_too_old() -> None:
 def test_anything_has_a_generation_or_none(data: bytes) -> None:
     assert generation_of(data) == 0
     assert generation_of(sealed(NEW, 2)[:32] + data) == NEW.generation
-
-
-def test_missing_or_wrong_key_files_are_named() -> None:
-    with pytest.raises(KeysMissing, match="forget secret"):
-        choose(ROOT, "acme", [None, None], [sealed(OLD, 1)])
-    with pytest.raises(KeysMissing, match="key tree"):
-        choose(ROOT, "acme", [packed(OLD), None], [None, None])
-    with pytest.raises(KeysWrong, match="damaged"):
-        choose(ROOT, "acme", [b"x" * 112, None], [sealed(OLD, 1)])
-    with pytest.raises(KeysWrong, match="another time"):
-        choose(ROOT, "acme", [packed(NEW), packed(NEW)], [sealed(OLD, 1)])
-    with pytest.raises(KeysWrong, match="root secret"):
-        choose(bytes(32), "acme", [packed(OLD), packed(OLD)], [sealed(OLD, 1)])

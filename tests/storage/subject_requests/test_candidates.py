@@ -49,15 +49,6 @@ async def test_candidates_match_every_spelling_with_a_reason(node, acme):
     assert await found(acme, "+49 30 7654321") == []
 
 
-async def test_last_digits_do_not_match_and_a_name_is_uncertain(acme):
-    row = await call(acme, ANNA)
-    assert await found(acme, "234567") == []
-    (one,) = await found(acme, "SCHMIDT, anna")
-    assert one.row.id == row.id and not one.sure and one.parties == (0,)
-    (one,) = await found(acme, "Anna Schmidt", "+49301234567")
-    assert one.sure and [match.sure for match in one.matches] == [False, True]
-
-
 async def test_a_user_is_found_by_former_numbers_and_names(node, acme):
     await known(acme, first_name="Anna", last_name="Schmidt", numbers=("+49301234567",))
     before = await call(acme, ANNA)
@@ -87,17 +78,6 @@ async def test_a_colleagues_number_belonged_to_the_person_then(node, acme):
     assert {one.row.id for one in both} == {hers.id, his.id} and not any(one.sure for one in both)
 
 
-async def test_a_calls_matched_user_counts_as_evidence(acme):
-    anna = await known(acme, first_name="Anna", last_name="Schmidt", numbers=("+49301234567",))
-    other = "22222222-0000-4000-8000-000000000002"
-    await call(acme, {**ANNA, "name": "Bob Berg", "user_id": other})
-    named = await call(acme, {**ANNA, "user_id": other})
-    mine = await call(acme, {"name": None, "number": None, "user_id": anna.id})
-    doubt = await call(acme, {**ANNA, "user_candidates": [anna.id, other]})
-    told = {one.row.id: one.sure for one in await found(acme, user=anna.id)}
-    assert told == {mine.id: True, doubt.id: False, named.id: False}
-
-
 async def test_of_several_who_may_be_the_person_none_is(acme):
     await call(acme, ANNA, {"name": "Anna Schmidt", "number": "+4940888"})
     (one,) = await found(acme, "Anna Schmidt")
@@ -113,12 +93,6 @@ async def test_an_erased_call_is_no_candidate_and_there_is_an_end(acme, monkeypa
     monkeypatch.setattr(candidates, "MAX_CALLS", 0)
     with pytest.raises(TooManyCalls):
         await found(acme, ANNA["number"])
-
-
-async def test_given_identities_match_without_the_deleted_user(acme):
-    row = await call(acme, ANNA)
-    gone = "22222222-0000-4000-8000-000000000002"
-    assert [one.row.id for one in await found(acme, ANNA["number"], user=gone)] == [row.id]
 
 
 async def test_which_parties_of_one_call_may_be_the_person_now(acme):

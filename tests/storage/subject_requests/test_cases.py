@@ -5,7 +5,6 @@ import json
 
 import pytest
 
-from storage.database.schema import requests
 from storage.erasure.erasures import Held, NoWaiver
 from storage.erasure.receipts import BadReceipt
 from storage.exports.exports import ExportState
@@ -32,6 +31,12 @@ NOBODY = "00000000-0000-4000-8000-00000000ffff"
 
 async def filed(acme, *kinds):
     return await acme.requests.file(kinds or (Kind.ACCESS,), ASKED, received_at=NOON, by="paula")
+
+
+async def confirmed(acme, *rows, kind=Kind.ACCESS):
+    """File a request and select the first party of some calls."""
+    case = await filed(acme, kind)
+    return await acme.requests.select(case.id, Selection({row.id: (0,) for row in rows}))
 
 
 async def made(acme, case, calls=(), digest="ab" * 32):
@@ -113,23 +118,23 @@ async def test_an_extension_stays_on_record_without_its_reason(acme):
 
 
 async def test_a_report_that_fails_or_is_cancelled_leads_back(acme):
-    case = await filed(acme)
-    await acme.requests.select(case.id, Selection())
-    for end, state in (
-        (acme.exports.cancel, "cancelled"),
-        (lambda id: acme.exports.fail(id, "No room."), "failed"),
-    ):
+    case = await confirmed(acme)
+    for end, state in ((acme.exports.cancel, "cancelled"), (lambda id: acme.exports.fail(id, "No room."), "failed")):
         case, export = await acme.requests.report(case.id, Wanted(), by="paula")
         await end(export.id)
         case = await acme.requests.get(case.id)
         assert case.state is State.CONFIRMED and case.reports[-1]["state"] == state
     assert case.reports[-1]["problem"] == "No room."
+    case, export = await acme.requests.report(case.id, Wanted(), by="paula")
+    await made(acme, case)
+    assert (await acme.exports.cancel(export.id)).state is ExportState.CANCELLED
+    case = await acme.requests.get(case.id)
+    assert case.state is State.REPORTED and case.reports[-1]["sha256"] == "ab" * 32, "it was handed over"
 
 
 async def test_a_report_that_went_with_an_erased_call_leads_back(acme):
     row = await record(acme)
-    case = await filed(acme)
-    await acme.requests.select(case.id, Selection({row.id: (0,)}))
+    case = await confirmed(acme, row)
     case, export = await acme.requests.report(case.id, Wanted(), by="paula")
     await acme.exports.admit(export.id, [row.id])
     await acme.exports.forget([row.id])
@@ -142,30 +147,19 @@ async def test_a_report_that_went_with_an_erased_call_leads_back(acme):
     assert [each.id for each in (await acme.requests.listed(9, state=State.REPORTING))[0]] == [case.id]
 
 
-async def test_a_file_that_was_handed_over_and_given_up_stays_noted(acme):
-    case = await filed(acme)
-    await acme.requests.select(case.id, Selection())
-    case, export = await acme.requests.report(case.id, Wanted(), by="paula")
-    await made(acme, case)
-    assert (await acme.exports.cancel(export.id)).state is ExportState.CANCELLED
-    case = await acme.requests.get(case.id)
-    assert case.state is State.REPORTED and case.reports[0]["sha256"] == "ab" * 32
-
-
 async def test_steps_out_of_turn(acme):
     case = await filed(acme)
     with pytest.raises(WrongState) as refused:
         await acme.requests.report(case.id, Wanted(), by="paula")
     assert refused.value.state is State.OPEN and await acme.exports.unfinished() == ()
-    with pytest.raises(WrongState):
-        await acme.requests.erase(case.id, reason="r", by="paula", approval=False)
-    await acme.requests.select(case.id, Selection())
+    case = await confirmed(acme)
     with pytest.raises(Nothing):
         await acme.requests.erase(case.id, reason="r", by="paula", approval=False)
     await acme.requests.report(case.id, Wanted(), by="paula")
     for step in (
         acme.requests.select(case.id, Selection()),
         acme.requests.close(case.id, Step.CLOSED, by="paula"),
+        acme.requests.erase(case.id, reason="r", by="paula", approval=False),
     ):
         with pytest.raises(WrongState):
             await step
@@ -175,8 +169,7 @@ async def test_steps_out_of_turn(acme):
 
 async def test_two_who_ask_at_once_file_one_erasure(acme):
     row = await record(acme)
-    case = await filed(acme, Kind.ERASURE)
-    await acme.requests.select(case.id, Selection({row.id: (0,)}))
+    case = await confirmed(acme, row, kind=Kind.ERASURE)
     await permit(acme)
     asked = [acme.requests.erase(case.id, reason="x", by=by, approval=True) for by in ("paula", "pia")]
     found = await asyncio.gather(*asked, return_exceptions=True)
@@ -187,8 +180,7 @@ async def test_two_who_ask_at_once_file_one_erasure(acme):
     async def unwritten(_):
         raise ValueError("the audit log cannot be written")
 
-    other = await filed(acme, Kind.ERASURE)
-    await acme.requests.select(other.id, Selection({row.id: (0,)}))
+    other = await confirmed(acme, row, kind=Kind.ERASURE)
     with pytest.raises(ValueError):
         await acme.requests.erase(other.id, reason="x", by="paula", approval=True, told=unwritten)
     assert (await acme.requests.get(other.id)).state is State.CONFIRMED and len(await acme.erasures.open()) == 1
@@ -196,8 +188,7 @@ async def test_two_who_ask_at_once_file_one_erasure(acme):
 
 async def test_an_erasure_needs_what_every_erasure_needs(acme):
     row = await record(acme)
-    case = await filed(acme)
-    await acme.requests.select(case.id, Selection({row.id: (0,)}))
+    case = await confirmed(acme, row)
     with pytest.raises(NoWaiver):
         await acme.requests.erase(case.id, reason="r", by="paula", approval=True)
     await permit(acme)
@@ -253,17 +244,3 @@ async def test_lists_are_paged_newest_first_and_filtered(node, acme):
     rest, end = await acme.requests.listed(2, after)
     assert [case.id for case in (*first, *rest)] == ids[::-1] and end is None
     assert [case.id for case in (await acme.requests.listed(9, state=State.OPEN))[0]] == [ids[2], ids[1]]
-
-
-async def test_a_lost_database_gets_its_requests_back(acme):
-    opened = await filed(acme)
-    closed = await filed(acme)
-    closed = await acme.requests.close(closed.id, Step.DONE, by="paula")
-    assert await replay.differences(acme.journal, acme.database) == {}
-    async with acme.database.writing() as connection:
-        await connection.execute(requests.delete())
-    assert await replay.settle(acme.journal, acme.database) == 2
-    assert await acme.requests.get(opened.id) == opened
-    assert await acme.requests.get(closed.id) == closed
-    text = json.dumps((await acme.requests.get(closed.id)).noted)
-    assert NAME not in text and NUMBER not in text
