@@ -10,6 +10,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -105,7 +106,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
         return None
     wanted = {name: pyfuncitem.funcargs[name] for name in inspect.signature(pyfuncitem.obj).parameters}
     with contextlib.ExitStack() as own:
-        loop = pyfuncitem.funcargs.get("loop") or own.enter_context(asyncio.Runner())
+        loop: Any = pyfuncitem.funcargs.get("loop") or own.enter_context(asyncio.Runner())
         loop.run(pyfuncitem.obj(**wanted))
     return True
 

@@ -113,7 +113,7 @@ async def record(
     number: str = "+4930123456",
     ended: datetime = NOON,
     state: CallState = CallState.COMPLETE,
-    **details: object,
+    **details: Any,
 ) -> CallRow:
     """Record a call: two parts in the vault, a row and tokens in the index."""
     id, leaf = str(uuid.uuid4()), acme.keys.allocate(day_of(ended))
@@ -123,7 +123,8 @@ async def record(
         os.close(made.fd)
         if state != CallState.RECORDING:
             acme.vault.finish(id, leaf, part)
-    parties = [{"name": name, "number": number, "uri": f"sip:{number}@example.org"}]
+    parties: Any = [{"name": name, "number": number, "uri": f"sip:{number}@example.org"}]
+    known: Any = {"parties": parties, "streams": [], **details}
     live = state == CallState.RECORDING
     row = CallRow(
         id,
@@ -133,7 +134,7 @@ async def record(
         None if live else ended,
         60_000,
         5_000,
-        details={"parties": parties, "streams": [], **details},
+        details=known,
     )
     await acme.calls.put([row], [stored_of(parties, "DE")])
     return row

@@ -29,22 +29,22 @@ from storage.timestamps import EPOCH
 
 DAY = 20513  # 2026-03-01
 MIDNIGHT = EPOCH + timedelta(days=DAY)
-MIRA = {
+MIRA: Any = {
     "role": "participant",
     "name": "Mira Ößling",
     "number": "+4930901820101",
     "uri": "sip:+4930901820101@sbc.example",
 }
-BODO = {"role": "participant", "name": "Bodo Klein", "number": "+4989901820102", "uri": "sip:bodo@sbc.example"}
+BODO: Any = {"role": "participant", "name": "Bodo Klein", "number": "+4989901820102", "uri": "sip:bodo@sbc.example"}
 
 
 def call(
-    keys: CustomerKeys, day: int = DAY, second: int = 0, state: CallState = CallState.COMPLETE, **changes: object
+    keys: CustomerKeys, day: int = DAY, second: int = 0, state: CallState = CallState.COMPLETE, **changes: Any
 ) -> CallRow:
     """Make a call between Mira and Bodo."""
     started = EPOCH + timedelta(days=day, seconds=second)
     ended = None if state == CallState.RECORDING else started + timedelta(minutes=1)
-    details = {"session_id": "s", "parties": [MIRA, BODO], "streams": []}
+    details: Any = {"session_id": "s", "parties": [MIRA, BODO], "streams": []}
     row = CallRow(str(uuid4()), keys.allocate(day), state, started, ended, 60_000, 1000, details=details)
     return dataclasses.replace(row, **changes)
 
@@ -293,7 +293,7 @@ async def test_a_damaged_row_is_repaired_by_the_next_write(
     async with database.writing() as connection:
         damaged = calls_table.c.id == live.id
         await connection.execute(calls_table.update().where(damaged).values(sealed=b"x" * 40))
-    parties = {"session_id": "s", "parties": [BODO], "streams": []}
+    parties: Any = {"session_id": "s", "parties": [BODO], "streams": []}
     ended = dataclasses.replace(live, state=CallState.COMPLETE, ended_at=live.started_at, details=parties)
     assert await put(calls, other, ended) == 2
     assert (await calls.find(Query(party="Bodo"))).items == (other, ended)

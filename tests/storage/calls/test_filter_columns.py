@@ -4,6 +4,7 @@ import asyncio
 import dataclasses
 from datetime import timedelta
 from itertools import product
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -45,7 +46,7 @@ def some_calls(keys: CustomerKeys, count: int = 72) -> list[CallRow]:
     rows = []
     for i in range(count):
         parties = [{"name": ("Mira Weber", "Bodo Klein")[i // 36]}]
-        details = {"parties": parties, "source": SOURCES[i % 4], "direction": WAYS[i % 3]}
+        details: Any = {"parties": parties, "source": SOURCES[i % 4], "direction": WAYS[i % 3]}
         state = CallState.RECORDING if i % 5 == 0 else CallState.COMPLETE
         started = EPOCH + timedelta(days=DAY + i % 3, seconds=i)
         id = f"0f8fad5b-d9cb-469f-a165-{i:012x}"

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from random import Random
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -35,7 +36,7 @@ def some_calls(keys: CustomerKeys, count: int = 60) -> list[CallRow]:
     rows = []
     for i in range(count):
         day = FIRST + i % 6
-        parties = [{"name": NAMES[i % 4], "number": f"+49309018201{i:02d}"}, {"name": NAMES[(i + 1) % 4]}]
+        parties: Any = [{"name": NAMES[i % 4], "number": f"+49309018201{i:02d}"}, {"name": NAMES[(i + 1) % 4]}]
         started = EPOCH + timedelta(days=day, seconds=random.choice((5, 5, 100, 200)))
         state = CallState.RECORDING if i % 10 == 0 else CallState.COMPLETE
         id = str(UUID(int=random.getrandbits(128)))
@@ -58,7 +59,7 @@ def calls(calls: Calls, rows: list[CallRow], loop: asyncio.Runner) -> Calls:
 
 
 def named(name: str) -> Callable[[CallRow], bool]:
-    return lambda row: any(name in party["name"] for party in row.details["parties"])
+    return lambda row: any(name in (party["name"] or "") for party in row.details["parties"])
 
 
 @pytest.mark.parametrize("limit", [1, 7, 60, 1000])
@@ -98,7 +99,7 @@ async def test_a_day_that_is_gone_as_a_whole_is_not_gone_through(
 ) -> None:
     seen: set[int] = set()
     keys.cut_days(FIRST + 5)
-    monkeypatch.setattr(search, "open_row", lambda _, record: seen.add(record.day) or open_row(_, record))
+    monkeypatch.setattr(search, "open_row", lambda keys, record: (seen.add(record.day), open_row(keys, record))[1])
     assert await pages(calls, Query(party="Mira")) == [r for r in rows if r.day < FIRST + 5 and named("Mira")(r)]
     assert seen == {row.day for row in rows} - {FIRST + 5}
 
@@ -203,10 +204,12 @@ async def test_a_search_includes_calls_not_yet_indexed(
 ) -> None:
     """One index has everything, the other lacks a third of it and knows older states of another third."""
     random = Random(11)
-    told = [{"direction": "inbound" if n % 3 else "outbound", "source": f"192.0.2.{n % 2}"} for n in range(60)]
+    more: list[Any] = [
+        {"direction": "inbound" if n % 3 else "outbound", "source": f"192.0.2.{n % 2}"} for n in range(60)
+    ]
     rows = [
-        dataclasses.replace(row, details={**row.details, **more}, state=random.choice(list(CallState)))
-        for row, more in zip(some_calls(keys), told, strict=True)
+        dataclasses.replace(row, details={**row.details, **each}, state=random.choice(list(CallState)))
+        for row, each in zip(some_calls(keys), more, strict=True)
     ]
     forms = {row.id: stored_of(row.details["parties"], "DE") for row in rows}
     older = {row.id: dataclasses.replace(row, state=CallState.RECORDING, details={"parties": []}) for row in rows[::3]}

@@ -87,7 +87,7 @@ async def test_a_failed_transaction_leaves_nothing(database: Database) -> None:
 async def test_a_reader_sees_one_state_despite_writers(database: Database) -> None:
     count = sa.select(sa.func.count()).select_from(days)
     async with database.reading() as reader:
-        before = await reader.scalar(count)
+        before = await reader.scalar(count) or 0
         async with database.writing() as connection:
             await connection.execute(days.insert(), {"day": before, "leaf": 1, "calls": 1})
         assert await reader.scalar(count) == before

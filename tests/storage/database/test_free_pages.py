@@ -1,6 +1,7 @@
 """What an erasure deletes from the database is in no byte of its files any more: free pages, journal, shared memory."""
 
 import struct
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -14,9 +15,9 @@ def database_files(node: StorageNode) -> bytes:
     return b"".join(path.read_bytes() for path in sorted(node.data.glob("customers/acme/index.sqlite3*")))
 
 
-async def bytes_of(acme: Customer, call: str, leaf: int) -> dict[str, bytes]:
+async def bytes_of(acme: Customer, call: str, leaf: int) -> dict[str, Any]:
     """Return how the rows of a call lie on the disk: sealed values and search tokens."""
-    found: dict[str, bytes] = {}
+    found: dict[str, Any] = {}
     async with acme.database.reading() as connection:
         for table, where in ((calls, calls.c.id == call), (annotations, annotations.c.call == call)):
             found[table.name] = await connection.scalar(sa.select(table.c.sealed).where(where))

@@ -18,7 +18,7 @@ CLEAR_WORDS = {
 }
 
 
-def test_personal_things_have_no_column_in_the_clear_and_sealed_ones_a_leaf() -> None:
+def test_personal_columns_are_sealed_under_a_leaf() -> None:
     for table in metadata.tables.values():
         assert not CLEAR_WORDS & {column.name for column in table.columns}, table.name
         assert "sealed" not in table.columns or "leaf" in table.columns, table.name

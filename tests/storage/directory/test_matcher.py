@@ -105,7 +105,7 @@ async def notice(acme: Customer) -> None:
 async def written(acme: Customer, *numbers: str, at: datetime = NOON) -> str:
     """Write a call as the indexer does."""
     id, leaf = new_id(os.urandom), acme.keys.allocate(day_of(at))
-    parties = [{"name": None, "number": number, "uri": f"sip:{number}@pbx.example"} for number in numbers]
+    parties: Any = [{"name": None, "number": number, "uri": f"sip:{number}@pbx.example"} for number in numbers]
     end = at + timedelta(minutes=1)
     row = CallRow(id, leaf, CallState.COMPLETE, at, end, 60_000, 1, details={"parties": parties, "streams": []})
     row, forms = acme.correlation.applied(row, stored_of(parties, "DE"))
@@ -231,7 +231,7 @@ async def test_a_call_changed_during_matching_is_matched_as_it_is_now(acme: Cust
     assert await parties(acme, call.id) == [] and await found(acme, users["Mira"].id) == set()
 
 
-async def test_damaged_and_erased_calls_are_in_nobodys_way(acme: Customer) -> None:
+async def test_damaged_and_erased_calls_are_skipped(acme: Customer) -> None:
     damaged, erased, well = await record(acme), await record(acme), await record(acme)
     async with acme.database.writing() as connection:
         await connection.execute(table.update().where(table.c.id == damaged.id).values(sealed=b"damaged"))

@@ -67,7 +67,7 @@ async def test_a_process_too_far_behind_reloads_all_users(acme: Customer, monkey
 
 
 async def test_a_waiting_caller_applies_only_a_few_changes(acme: Customer, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert await acme.correlation.refresh() == 0 and acme.correlation.who is None
+    assert await acme.correlation.refresh() == 0 and not acme.correlation.ready
     await imported(acme, MIRA)
     await acme.correlation.load()
     await imported(acme, replace(MIRA, first_name="Mirah"), TOVE)

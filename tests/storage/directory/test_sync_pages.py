@@ -123,7 +123,7 @@ def test_no_more_is_kept_than_has_room(again: AuditDedup, monkeypatch: pytest.Mo
     assert kept is not None and kept.next in ("https://x/2", "https://x/3")
 
 
-def test_a_disk_that_fails_is_said(again: AuditDedup, tmp_path: Path) -> None:
+def test_pages_that_cannot_be_kept_are_a_disk_failure(again: AuditDedup, tmp_path: Path) -> None:
     (tmp_path / FILE_NAME).mkdir()
     with pytest.raises(DiskFailed):
         two(again())

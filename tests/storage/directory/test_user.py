@@ -112,7 +112,8 @@ def test_who_comes_back_had_nothing_for_sure_meanwhile() -> None:
 
 
 def test_a_flapping_value_does_not_displace_former_ones() -> None:
-    former, later = (Former("email", "old@x", "2026-02-01T00:00:00Z"),), {}
+    former: tuple[Former, ...] = (Former("email", "old@x", "2026-02-01T00:00:00Z"),)
+    later: dict[tuple[str, str], Since] = {}
     for _ in range(50):
         left = user(MIRA, former, micros(4), later=later)
         former, later = former_of(left, MIRA, MAY.at), later_of(left, MIRA, MAY)

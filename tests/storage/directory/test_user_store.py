@@ -122,7 +122,7 @@ async def test_a_number_of_before_is_a_reason_to_stay(acme: Customer) -> None:
         await acme.users.delete(user.id)
 
 
-async def test_an_interrupted_deletion_is_in_nobodys_way(acme: Customer) -> None:
+async def test_a_user_can_return_after_an_interrupted_deletion(acme: Customer) -> None:
     user = (await imported(acme, MIRA))["Mira"]
     acme.keys.cut(user.leaf)  # the process ends here
     assert await acme.users.get(user.id) is None and await imported(acme) == {}

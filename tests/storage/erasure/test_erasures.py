@@ -129,7 +129,7 @@ async def test_finished_erasures_are_read_without_receipts(node: StorageNode, ac
             await acme.erasures.done(2, wrong)
 
 
-async def test_erasures_of_one_call_at_once_are_all_done_with_the_same_proof(acme: Customer) -> None:
+async def test_concurrent_erasures_of_a_call_give_the_same_proof(acme: Customer) -> None:
     row = await record(acme)
     await permit(acme)
     proofs = await asyncio.gather(*(erased(acme, row) for _ in range(20)))
@@ -225,9 +225,10 @@ async def test_a_query_is_looked_for_again_when_it_is_approved(acme: Customer) -
     done = await acme.erasures.get(filed.id)
     assert done and done.receipt and done.receipt["calls"] == sorted([first.id, late.id])
     assert opens(acme, before) and opens(acme, broken)
-    for wrong in ({}, {"calls": [first.id], "query": query}, {"party": "x", "query": query}):
+    wrong: list[dict[str, Any]] = [{}, {"calls": [first.id], "query": query}, {"party": "x", "query": query}]
+    for asked in wrong:
         with pytest.raises(ValueError, match="exactly one of calls, party and query"):
-            await acme.erasures.file(reason="x", by="paula", **wrong)
+            await acme.erasures.file(reason="x", by="paula", **asked)
 
 
 async def test_an_erasure_can_be_requested_during_another(acme: Customer, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,10 +21,10 @@ async def test_a_hold_is_shown_with_its_reason_and_lifted(node: StorageNode, acm
     await acme.holds.put(row.id, "case 5 U 1/26", "paula")
     hold = await acme.holds.get(row.id)
     assert hold and (hold.reason, hold.set_by, hold.set_at) == ("case 5 U 1/26", "paula", node.watch())
-    assert (await acme.calls.get(row.id)).hold  # type: ignore[union-attr]  # it is there
+    assert (await acme.calls.get(row.id)).hold
     assert await acme.holds.remove(row.id)
     assert not await acme.holds.remove(row.id)
-    assert not (await acme.calls.get(row.id)).hold  # type: ignore[union-attr]  # it is there
+    assert not (await acme.calls.get(row.id)).hold
     assert b"case 5" not in node.raw()
 
 

@@ -109,7 +109,7 @@ async def test_cancelling_forgets_request_and_file(acme: Customer) -> None:
         assert cancelled and (cancelled.state, cancelled.request) == (ExportState.CANCELLED, None)
     assert not acme.keys.keeps(export.leaf)
     with pytest.raises(PartMissing):
-        list(acme.exports.read(cancelled))
+        list(acme.exports.read(export))
     assert await acme.exports.cancel(NOBODY) is None
     assert await acme.exports.unfinished() == ()
 

@@ -58,7 +58,7 @@ def test_a_line_is_taken_back_only_while_it_is_the_last(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("number", "error"), [(errno.ENOSPC, NoSpace), (errno.EIO, DiskFailed)])
-def test_a_line_that_failed_to_sync_is_removed_and_space_reserved_again(
+def test_a_line_that_failed_to_sync_is_removed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, error: type[Exception]
 ) -> None:
     file = log(tmp_path)

@@ -36,11 +36,11 @@ async def test_everything_comes_back_as_it_was(node: StorageNode, acme: Customer
         assert all(before.values())
         rules = await again.rules.get()
         assert (rules.default_days, rules.wins, [r.spec.name for r in rules.rules]) == (90, Wins.SHORTEST, ["desk"])
-        assert (await again.waivers.current()).signed_by == "Dr. Vera Stamm"  # type: ignore[union-attr]  # it is there
+        assert (await again.waivers.current()).signed_by == "Dr. Vera Stamm"
         granted = await again.erasures.approve(asked, by="anton")
         assert granted.state == State.RUNNING
     async with reopened(node) as once_more:
-        assert (await once_more.erasures.get(asked)).approved_by == "anton"  # type: ignore[union-attr]  # it is there
+        assert (await once_more.erasures.get(asked)).approved_by == "anton"
 
 
 async def test_a_hold_stops_an_erasure_after_a_rebuild(node: StorageNode, acme: Customer) -> None:
@@ -53,7 +53,7 @@ async def test_a_hold_stops_an_erasure_after_a_rebuild(node: StorageNode, acme: 
         await again.calls.put([row], [["w:mira"]])
         await again.retention.sweep(node.watch(), 100)
         await again.erasures.work()
-        assert opens(again, row) and (await again.holds.get(row.id)).reason == "court"  # type: ignore[union-attr]  # it is there
+        assert opens(again, row) and (await again.holds.get(row.id)).reason == "court"
 
 
 async def test_data_of_an_erased_call_do_not_come_back(node: StorageNode, acme: Customer) -> None:

@@ -35,7 +35,7 @@ async def go_on(acme: Customer, asked: str) -> None:
     await acme.erasures.work()
     waiting = await acme.erasures.file(party="Uwe Brandt", reason="his wish", by="paula")
     await acme.erasures.work()
-    assert (await acme.erasures.get(waiting.id)).state == State.WAITING  # type: ignore[union-attr]  # it is there
+    assert (await acme.erasures.get(waiting.id)).state == State.WAITING
 
 
 @pytest.mark.parametrize("compacted", [False, True])

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -204,7 +205,8 @@ def test_the_documented_journal_line_is_genuine(tmp_path):
     wanted = Item(LEAF, "holds", None, {"call": CALL})
     now, before = blocks("journal.md")
     (tmp_path / "acme").mkdir()
-    ours = journal.Journal(tmp_path / "acme", VectorKeys(), lambda size: count(0, size))
+    keys: Any = VectorKeys()
+    ours = journal.Journal(tmp_path / "acme", keys, lambda size: count(0, size))
     asyncio.run(ours.write([wanted]))
     assert (tmp_path / "acme/papers.journal").read_text() == now
     assert list(ours.items(now.encode())) == list(ours.items(before.encode())) == [wanted]
@@ -213,7 +215,7 @@ def test_the_documented_journal_line_is_genuine(tmp_path):
 def test_the_documented_entry_and_checkpoint_are_genuine():
     line, since, mark = blocks("audit.md")
     key = Ed25519PrivateKey.from_private_bytes(count(0, 32))
-    assert hash_chain.verify("acme", [line.encode()], [Checkpoint.parse(mark)], key.public_key()).entries == 1
+    assert hash_chain.verify("acme", [line.encode()], [Checkpoint.parse(mark.encode())], key.public_key()).entries == 1
     told = json.loads(line)
     act = Act(*(told[name] for name in ("actor", "role", "action", "object", "outcome", "reason", "source")))
     made, head = hash_chain.entry(hash_chain.origin("acme"), act, from_text(told["time"]))

@@ -106,7 +106,7 @@ def test_readers_meet_a_whole_state_during_cuts(data: Data, keys: CustomerKeys) 
         assert all(cuts.result())
 
 
-def test_numbers_are_unique_and_none_that_was_erased_or_used_is_given(data: Data, keys: CustomerKeys) -> None:
+def test_no_number_is_given_twice_or_after_an_erasure(data: Data, keys: CustomerKeys) -> None:
     assert keys.low(DAY)
     keys.refill(DAY)
     assert not keys.low(DAY)

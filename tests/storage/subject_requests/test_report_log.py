@@ -1,5 +1,6 @@
 """What is noted of reports: enough to prove what was handed over, nothing that opens or names anybody."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,7 +12,7 @@ TEXT = "2026-03-01T12:00:00.000000Z"
 
 
 def noted(*exports):
-    found: dict[str, Any] = {"other": 1}
+    found: Mapping[str, Any] = {"other": 1}
     for export in exports:
         found = with_report(found, asked_for(export, Wanted("wav", passphrase="correct horse"), "paula", T0))
     return found
