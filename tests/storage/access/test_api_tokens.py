@@ -118,7 +118,6 @@ def test_no_token_name_looks_like_another(tokens: Credentials) -> None:
 def test_a_token_of_a_person_acts_as_the_account_does(tokens: Credentials, tmp_path: Path) -> None:
     token, made = tokens.create("nightly", ["admin"], NOW, account="a1")
     found = Credentials(tmp_path, "acme").check(token, NOW)
-    assert found is not None
     assert (found.actor.kind, found.actor.id, found.actor.identity) == ("token", made.id, "account:a1")
     other = tokens.create("weekly", ["admin"], NOW).credential
     assert other.actor.identity == f"token:{other.id}"
@@ -130,5 +129,4 @@ def test_tokens_of_earlier_versions_have_no_account(tokens: Credentials, tmp_pat
     assert "account" not in json.loads(file.read_text())["tokens"][0]
     file.write_text(file.read_text().replace('"desk"', '"recorder"'))
     found = Credentials(tmp_path, "acme").check(token, NOW)
-    assert found is not None
     assert (found.name, found.actor.identity) == ("recorder", f"token:{made.id}")

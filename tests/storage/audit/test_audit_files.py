@@ -260,7 +260,6 @@ def test_a_torn_checkpoint_leaves_the_one_before(files: AuditFiles) -> None:
     data[newest * SLOT + 20 : (newest + 1) * SLOT] = bytes(SLOT - 20)
     files.newest.write_bytes(data)
     mark = files.newest_mark(KEY.public_key())
-    assert mark is not None
     assert mark.head.n == 9
     assert verdict_of(files).good
 

@@ -1,12 +1,31 @@
 """What an import would change is counted, and done piece by piece."""
 
+from dataclasses import replace
+
 import pytest
 
 from storage.directory.import_plan import Plan
-from storage.directory.user import Person, Since
+from storage.directory.user import Change, Person, Since, UserState
 from tests.storage.directory.test_user import MIRA, user
 
 SINCE = Since("2026-03-01T00:00:00.000000Z")
+
+
+def test_a_change_is_classified_by_the_known_user() -> None:
+    plan = Plan("entra", SINCE)
+    active, gone = replace(user(MIRA, unmapped=None), state=UserState.ACTIVE), Change("", {}, gone=True)
+    for known, change in (
+        (None, Change("new", {"first_name": "Nora"})),
+        (None, gone),
+        (active, gone),
+        (active, Change("", {"first_name": "Mirah"})),
+        (active, Change("", {})),
+        (user(MIRA), Change("", {})),  # back
+        (user(MIRA), gone),
+    ):
+        plan.take(known, change)
+    assert plan.counts == {"added": 1, "changed": 2, "unmapped": 1, "unchanged": 1}
+    assert plan.size == 4
 
 
 def test_pieces_have_everything_and_the_same_time() -> None:

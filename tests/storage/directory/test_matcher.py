@@ -35,7 +35,6 @@ async def matched(acme: Customer, **more: Any) -> int:
 
 async def parties(acme: Customer, call: str) -> list[tuple[str | None, list[str]]]:
     row = await acme.calls.get(call)
-    assert row is not None
     return [(party.get("user_id"), party.get("user_candidates", [])) for party in row.details["parties"]]
 
 
