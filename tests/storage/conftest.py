@@ -15,12 +15,13 @@ from typing import Any
 import pytest
 
 from storage.calls.call_index import Calls
+from storage.calls.call_row import CallRow
 from storage.customer.customers import Customer
 from storage.database.database import Database
 from storage.keys.key_store import CustomerKeys
 from storage.keys.root_secret import RootSecret
 from tests.storage.keyring import Data
-from tests.storage.node import StorageNode, emptied
+from tests.storage.node import StorageNode, emptied, permit, record
 
 BOTH = ["sqlite", pytest.param("postgresql", marks=pytest.mark.system)]
 WAIT = ("-w", "-t", "100")  # seconds of patience with PostgreSQL on a busy machine
@@ -164,3 +165,15 @@ def database(url: str, tmp_path: Path, loop: asyncio.Runner) -> Iterator[Databas
 def calls(database: Database, keys: CustomerKeys) -> Calls:
     """An index of calls in it."""
     return Calls(database, keys, "DE")
+
+
+@pytest.fixture
+def row(acme: Customer, loop: asyncio.Runner) -> CallRow:
+    """A call, recorded and indexed."""
+    return loop.run(record(acme))
+
+
+@pytest.fixture
+def waiver(acme: Customer, loop: asyncio.Runner) -> None:
+    """An active waiver on file, without which nothing is erased on request."""
+    loop.run(permit(acme))

@@ -25,6 +25,8 @@ from storage.vault.container import Sealer
 ROOT = RootSecret(bytes(range(32)))
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 SHA = "00" * 32
+NOBODY = "00000000-0000-4000-8000-000000000000"
+"""An id that nothing has."""
 
 
 @dataclass

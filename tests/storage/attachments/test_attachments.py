@@ -4,6 +4,7 @@ import pytest
 
 from storage.attachments import annotations
 from storage.attachments.attachments import BadAttachment, NoCall
+from storage.calls.call_row import CallRow
 from storage.customer.customers import Customer
 from storage.errors import PartMissing
 from storage.vault.vault import PartRef, Vault
@@ -12,8 +13,7 @@ from tests.storage.node import StorageNode, opens, record
 VTT = b"WEBVTT\n\n00:00.000 --> 00:01.000\nGuten Tag, Okafor\n" * 500
 
 
-async def test_attachments_come_back_in_order_and_lie_sealed(node: StorageNode, acme: Customer) -> None:
-    row = await record(acme)
+async def test_attachments_come_back_in_order_and_lie_sealed(node: StorageNode, acme: Customer, row: CallRow) -> None:
     one = await acme.attachments.add(row.id, "transcript", "text/vtt", VTT, "paula", title="Okafor", language="de")
     node.watch.wait(seconds=1)
     two = await acme.attachments.add(row.id, "chat", "application/json", b"", "paula")
@@ -24,14 +24,12 @@ async def test_attachments_come_back_in_order_and_lie_sealed(node: StorageNode, 
 
 
 @pytest.mark.parametrize(("kind", "form"), [("picture", "text/vtt"), ("chat", "text/html")])
-async def test_other_things_are_not_taken(acme: Customer, kind: str, form: str) -> None:
-    row = await record(acme)
+async def test_other_things_are_not_taken(acme: Customer, row: CallRow, kind: str, form: str) -> None:
     with pytest.raises(BadAttachment):
         await acme.attachments.add(row.id, kind, form, b"x", "paula")
 
 
-async def test_an_erased_call_takes_none_and_keeps_none(acme: Customer) -> None:
-    row = await record(acme)
+async def test_an_erased_call_takes_none_and_keeps_none(acme: Customer, row: CallRow) -> None:
     made = await acme.attachments.add(row.id, "chat", "application/json", b"{}", "paula")
     acme.vault.remove(row.id, row.leaf)
     with pytest.raises(PartMissing):
@@ -56,8 +54,7 @@ async def test_an_erasure_that_comes_in_between_leaves_no_file(acme: Customer, m
     assert acme.vault.find(row.id, row.leaf, "a1") is None
 
 
-async def test_corrections_are_kept_in_order_and_sealed(node: StorageNode, acme: Customer) -> None:
-    row = await record(acme)
+async def test_corrections_are_kept_in_order_and_sealed(node: StorageNode, acme: Customer, row: CallRow) -> None:
     for text in ("Her name is Mirah.", "No: Mira."):
         note = await acme.annotations.add(row.id, text, "paula")
         assert "Mira" not in repr(note)
@@ -67,8 +64,7 @@ async def test_corrections_are_kept_in_order_and_sealed(node: StorageNode, acme:
     assert (await acme.calls.get(row.id)) == row and b"Mirah" not in node.raw()
 
 
-async def test_without_a_call_there_is_nothing_to_correct(acme: Customer) -> None:
-    row = await record(acme)
+async def test_without_a_call_there_is_nothing_to_correct(acme: Customer, row: CallRow) -> None:
     await acme.annotations.add(row.id, "x", "paula")
     acme.keys.cut(row.leaf)
     with pytest.raises(annotations.NoCall):

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from storage.calls.call_row import CallRow
 from storage.customer.customers import Customer
 from storage.database.schema import users as table
 from storage.directory.import_plan import Plan
@@ -60,8 +61,7 @@ async def test_who_left_is_inactive_and_who_comes_back_is_the_same(acme: Custome
     assert (back.id, back.state, back.unmapped_at) == (first.id, UserState.ACTIVE, None)
 
 
-async def test_a_user_goes_only_when_directory_and_recordings_let_go(acme: Customer) -> None:
-    row = await record(acme)
+async def test_a_user_goes_only_when_directory_and_recordings_let_go(acme: Customer, row: CallRow) -> None:
     user = (await imported(acme, MIRA))["Mira"]
     assert await acme.users.calls_of(user) == (row.id,)
     with pytest.raises(Mapped):

@@ -154,8 +154,7 @@ async def test_a_day_with_remaining_calls_loses_only_single_leaves(
     assert acme.keys.keeps(stays.leaf) and not acme.keys.keeps(gone.leaf)
 
 
-async def test_verification_finds_a_key_a_file_a_row(acme: Customer, work: ErasureSteps) -> None:
-    row = await record(acme)
+async def test_verification_finds_a_key_a_file_a_row(acme: Customer, row: CallRow, work: ErasureSteps) -> None:
     targets = [ErasureTarget(row.id, row.leaf)]
     with pytest.raises(NotErased, match="key"):
         await work.verify(targets)
@@ -187,10 +186,9 @@ async def test_a_cut_missing_from_older_keys_is_repeated_once(
 
 
 async def test_no_key_is_forgotten_that_the_ledger_does_not_tell_of(
-    acme: Customer, work: ErasureSteps, ledger: Ledger
+    acme: Customer, row: CallRow, work: ErasureSteps, ledger: Ledger
 ) -> None:
     """Else a copy of the keys from before would bring the call back, and nobody would cut it again."""
-    row = await record(acme)
 
     def full(entry: Entry) -> None:
         assert acme.keys.keeps(row.leaf)

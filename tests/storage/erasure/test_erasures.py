@@ -12,21 +12,18 @@ from storage.cursors import BadCursor
 from storage.customer.customers import Customer
 from storage.erasure import receipts
 from storage.erasure.erasure_rows import State
-from storage.erasure.erasures import Held, NoErasure, NoWaiver, OwnRequest
+from storage.erasure.erasures import Held, NoErasure, OwnRequest
 from storage.keys import sealing
 from storage.keys.key_store import CustomerKeys
-from tests.storage.node import NOON, StorageNode, finish, opens, permit, record
+from tests.storage.node import NOBODY, NOON, StorageNode, finish, opens, record
 
-pytestmark = pytest.mark.both_databases
-
-NOBODY = "00000000-0000-4000-8000-000000000000"
+pytestmark = [pytest.mark.both_databases, pytest.mark.usefixtures("waiver")]
 
 
 async def test_an_erased_call_is_gone_and_the_receipt_proves_it(acme: Customer) -> None:
     gone, stays = await record(acme), await record(acme, name="Tove Lind", number="+4940777888")
     await acme.annotations.add(gone.id, "Mira spells her name Mirah", "paula")
     await acme.attachments.add(gone.id, "chat", "application/json", b"{}", "paula")
-    await permit(acme)
     receipt = await finish(acme, calls=[gone.id])
     data = json.dumps(receipt).encode()
     assert receipts.verify(data, "acme", acme.audit.public_key)["calls"] == [gone.id]
@@ -40,31 +37,8 @@ async def test_an_erased_call_is_gone_and_the_receipt_proves_it(acme: Customer) 
     assert {"erasure.cut", "erasure.done"} <= set(actions)
 
 
-async def test_nothing_is_filed_or_approved_without_an_active_waiver(node: StorageNode, acme: Customer) -> None:
-    row = await record(acme)
-    with pytest.raises(NoWaiver):
-        await acme.erasures.file(calls=[row.id], reason="x", by="paula")
-    paper = {"document_sha256": "0" * 64, "signed_by": "Dr. Vera Stamm", "scope": "all", "by": "admin"}
-    await acme.waivers.put(signed_at=NOON, expires_at=NOON + timedelta(hours=1), **paper)
-    filed = await acme.erasures.file(calls=[row.id], reason="x", by="paula", approval=True)
-    node.watch.wait(hours=2)
-    for more in (
-        acme.erasures.file(calls=[NOBODY], reason="x", by="paula"),
-        acme.erasures.approve(filed.id, by="anton"),
-    ):
-        with pytest.raises(NoWaiver):
-            await more
-    await acme.erasures.work()
-    assert opens(acme, row)
-    await permit(acme)
-    await acme.erasures.approve(filed.id, by="anton")
-    await acme.erasures.work()
-    assert not opens(acme, row)
-
-
 async def test_a_held_id_stops_the_whole_request(acme: Customer) -> None:
     held, free = await record(acme), await record(acme)
-    await permit(acme)
     await acme.holds.put(held.id, "court", "paula")
     with pytest.raises(Held) as stopped:
         await acme.erasures.file(calls=[held.id, free.id], reason="x", by="paula")
@@ -75,7 +49,6 @@ async def test_a_held_id_stops_the_whole_request(acme: Customer) -> None:
 
 async def test_by_party_the_held_ones_wait_and_go_when_the_hold_goes(acme: Customer) -> None:
     held, free, other = await record(acme), await record(acme), await record(acme, name="T", number="+4940777888")
-    await permit(acme)
     await acme.holds.put(held.id, "court", "paula")
     filed = await acme.erasures.file(party="tel:+49-30-123456", reason="x", by="paula")
     await acme.erasures.work()
@@ -91,9 +64,7 @@ async def test_by_party_the_held_ones_wait_and_go_when_the_hold_goes(acme: Custo
     assert done.receipt["calls"] == sorted([held.id, free.id]) and opens(acme, other)
 
 
-async def test_a_hold_set_after_the_request_still_wins(acme: Customer) -> None:
-    row = await record(acme)
-    await permit(acme)
+async def test_a_hold_set_after_the_request_still_wins(acme: Customer, row: CallRow) -> None:
     filed = await acme.erasures.file(calls=[row.id], reason="x", by="paula")
     await acme.holds.put(row.id, "court", "anton")
     await acme.erasures.work()
@@ -101,9 +72,7 @@ async def test_a_hold_set_after_the_request_still_wins(acme: Customer) -> None:
     assert found and found.state == State.WAITING and opens(acme, row)
 
 
-async def test_unknown_erased_and_senseless_ids_are_simply_done(acme: Customer) -> None:
-    row = await record(acme)
-    await permit(acme)
+async def test_unknown_erased_and_senseless_ids_are_simply_done(acme: Customer, row: CallRow) -> None:
     first = await finish(acme, calls=[row.id])
     again = await finish(acme, calls=[row.id])
     nobody = await finish(acme, calls=[NOBODY, "Mira Okafor"])
@@ -113,7 +82,6 @@ async def test_unknown_erased_and_senseless_ids_are_simply_done(acme: Customer) 
 
 
 async def test_finished_erasures_are_read_without_receipts(node: StorageNode, acme: Customer) -> None:
-    await permit(acme)
     made = []
     for _ in range(3):
         made.append((await acme.erasures.file(calls=[NOBODY], reason="x", by="paula")).id)
@@ -129,9 +97,7 @@ async def test_finished_erasures_are_read_without_receipts(node: StorageNode, ac
             await acme.erasures.done(2, wrong)
 
 
-async def test_concurrent_erasures_of_a_call_give_the_same_proof(acme: Customer) -> None:
-    row = await record(acme)
-    await permit(acme)
+async def test_concurrent_erasures_of_a_call_give_the_same_proof(acme: Customer, row: CallRow) -> None:
     proofs = await asyncio.gather(*(erased(acme, row) for _ in range(20)))
     assert len({json.dumps([proof[k] for k in ("calls", "counts", "cause", "requested_by")]) for proof in proofs}) == 1
     assert not acme.keys.keeps(row.leaf) and await acme.calls.get(row.id) is None
@@ -145,9 +111,7 @@ async def erased(acme: Customer, row: CallRow) -> Any:
     return done.receipt
 
 
-async def test_a_second_person_approves_and_never_the_first(acme: Customer) -> None:
-    row = await record(acme)
-    await permit(acme)
+async def test_a_second_person_approves_and_never_the_first(acme: Customer, row: CallRow) -> None:
     filed = await acme.erasures.file(party="Mira Okafor", reason="x", by="paula", approval=True)
     late = await record(acme)
     await acme.erasures.work()
@@ -179,10 +143,8 @@ async def test_a_second_person_approves_and_never_the_first(acme: Customer) -> N
     ],
 )
 async def test_four_eyes_are_two_identities_and_not_two_names(
-    acme: Customer, asks: tuple[str, str], approves: tuple[str, str], may: bool
+    acme: Customer, row: CallRow, asks: tuple[str, str], approves: tuple[str, str], may: bool
 ) -> None:
-    row = await record(acme)
-    await permit(acme)
     filed = await acme.erasures.file(calls=[row.id], reason="x", identity=asks[0], by=asks[1], approval=True)
     identity, name = approves
     assert await acme.erasures.own(filed.id, by=name, identity=identity) is not may
@@ -196,10 +158,8 @@ async def test_four_eyes_are_two_identities_and_not_two_names(
 
 
 async def test_a_request_of_before_identities_waits_and_is_approved(
-    acme: Customer, monkeypatch: pytest.MonkeyPatch
+    acme: Customer, row: CallRow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    row = await record(acme)
-    await permit(acme)
     seal = sealing.seal
 
     def without_identity(keys: CustomerKeys, leaf: int, kind: str, id: str, document: dict[str, Any]) -> bytes:
@@ -215,7 +175,6 @@ async def test_a_request_of_before_identities_waits_and_is_approved(
 
 async def test_a_query_is_looked_for_again_when_it_is_approved(acme: Customer) -> None:
     first, before = await record(acme), await record(acme, ended=NOON - timedelta(hours=5))
-    await permit(acme)
     query = Query(party="Mira Okafor", since=NOON - timedelta(hours=1), until=NOON, state=CallState.COMPLETE)
     filed = await acme.erasures.file(query=query, reason="x", by="paula", approval=True)
     late, broken = await record(acme), await record(acme, state=CallState.INTERRUPTED)
@@ -232,7 +191,6 @@ async def test_a_query_is_looked_for_again_when_it_is_approved(acme: Customer) -
 
 async def test_an_erasure_can_be_requested_during_another(acme: Customer, monkeypatch: pytest.MonkeyPatch) -> None:
     first, second = await record(acme), await record(acme, name="Tove Lind", number="+4940777888")
-    await permit(acme)
     remove_tokens, filed = acme.calls.remove_tokens, []
 
     async def meanwhile(day: int) -> bool:  # keys are cut, nothing is indexed anew
@@ -250,7 +208,6 @@ async def test_an_erasure_can_be_requested_during_another(acme: Customer, monkey
 
 async def test_a_live_call_is_stopped_first_and_again_if_it_would_not(acme: Customer) -> None:
     live, other = await record(acme, state=CallState.RECORDING), await record(acme)
-    await permit(acme)
     filed = await acme.erasures.file(calls=[live.id, other.id], reason="x", by="paula")
     asked: list[str] = []
 
@@ -274,7 +231,6 @@ async def test_a_live_call_is_stopped_first_and_again_if_it_would_not(acme: Cust
 async def test_a_live_call_missing_from_the_index_is_stopped_and_erased(acme: Customer, days: int) -> None:
     row = await record(acme, state=CallState.RECORDING, ended=NOON - timedelta(days=days))
     await acme.calls.remove([row.id])
-    await permit(acme)
     await acme.erasures.file(calls=[row.id], reason="x", by="paula")
     stopped: list[bool] = []
 
@@ -294,7 +250,6 @@ async def test_a_call_not_yet_back_in_a_lost_index_is_erased(
     await acme.calls.remove([old.id, new.id])
     await acme.open_database()
     node.watch.at += after  # the clock was set back: it is of a day to come
-    await permit(acme)
     for row in (old, new):
         await finish(acme, calls=[row.id])
         assert not acme.keys.keeps(row.leaf)

@@ -4,18 +4,16 @@ import asyncio
 
 import pytest
 
+from storage.calls.call_row import CallRow
 from storage.customer.customers import Customer
 from storage.erasure.holds import NoCall
 from storage.keys.sealing import MAX_TEXT
-from tests.storage.node import StorageNode, finish, permit, record
+from tests.storage.node import NOBODY, StorageNode, finish, permit, record
 
 pytestmark = pytest.mark.both_databases
 
-NOBODY = "00000000-0000-4000-8000-000000000000"
 
-
-async def test_a_hold_is_shown_with_its_reason_and_lifted(node: StorageNode, acme: Customer) -> None:
-    row = await record(acme)
+async def test_a_hold_is_shown_with_its_reason_and_lifted(node: StorageNode, acme: Customer, row: CallRow) -> None:
     assert await acme.holds.get(row.id) is None
     await acme.holds.put(row.id, "case 4 U 12/26", "paula")
     await acme.holds.put(row.id, "case 5 U 1/26", "paula")
@@ -43,16 +41,14 @@ async def test_an_unknown_or_erased_call_cannot_be_held(acme: Customer) -> None:
             await acme.holds.remove(call)
 
 
-async def test_a_reason_is_kept_as_far_as_it_is_shown(acme: Customer) -> None:
-    row = await record(acme)
+async def test_a_reason_is_kept_as_far_as_it_is_shown(acme: Customer, row: CallRow) -> None:
     said = await acme.holds.put(row.id, "x" * (MAX_TEXT + 1), "paula")
     found = await acme.holds.get(row.id)
     assert found == said
     assert len(said.reason) == MAX_TEXT
 
 
-async def test_a_call_whose_erasure_has_begun_cannot_be_held(acme: Customer) -> None:
-    row = await record(acme)
+async def test_a_call_whose_erasure_has_begun_cannot_be_held(acme: Customer, row: CallRow) -> None:
     await permit(acme)
     await acme.erasures.file(calls=[row.id], reason="x", by="paula")
 

@@ -14,9 +14,9 @@ from storage.erasure.erasure_rows import RESTORED, State
 from storage.erasure.erasure_steps import ErasureSteps
 from storage.erasure.reapply_after_restore import reapply
 from storage.files.reserved_space import ReservedSpace
-from tests.storage.node import NOON, StorageNode, opens, permit, record
+from tests.storage.node import NOBODY, NOON, StorageNode, opens, record
 
-NOBODY = "00000000-0000-4000-8000-000000000000"
+pytestmark = pytest.mark.usefixtures("waiver")
 
 
 async def erase(acme: Customer, call: str) -> str:
@@ -28,7 +28,6 @@ async def erase(acme: Customer, call: str) -> str:
 async def test_files_rows_and_receipts_follow_the_keys(node: StorageNode, acme: Customer, tmp_path: Path) -> None:
     gone, stays = await record(acme), await record(acme, name="Tove Lind")
     old = await record(acme, ended=NOON - timedelta(days=200))
-    await permit(acme)
     node.backup(tmp_path / "backup")
     filed = await acme.erasures.file(calls=[gone.id, NOBODY], reason="x", by="paula", approval=True)
     await acme.erasures.approve(filed.id, by="anton")
@@ -54,7 +53,6 @@ async def test_erasures_that_shared_a_cut_get_separate_receipts(
     node: StorageNode, acme: Customer, tmp_path: Path
 ) -> None:
     first, second = await record(acme), await record(acme, name="Tove Lind", number="+4940777888")
-    await permit(acme)
     node.backup(tmp_path / "backup")
     wanted = {(await acme.erasures.file(calls=[row.id], reason="x", by="paula")).id: row.id for row in (first, second)}
     wanted[(await acme.erasures.file(party="Mira Okafor", reason="x", by="piet")).id] = first.id
@@ -70,7 +68,6 @@ async def test_erasures_that_shared_a_cut_get_separate_receipts(
 
 async def test_a_cut_that_never_came_is_made_up_for(node: StorageNode, acme: Customer, tmp_path: Path) -> None:
     gone = await record(acme)
-    await permit(acme)
     node.backup(tmp_path / "backup")
     keys = tmp_path / "keys-before"
     shutil.copytree(node.data / "keys", keys)
@@ -89,7 +86,6 @@ async def test_an_erasure_in_the_backup_does_not_hide_the_others(
 ) -> None:
     asked, later, stays = [await record(acme, name=name) for name in ("Mira Okafor", "Tove Lind", "Kim Stay")]
     held = await record(acme, name="Ada Court", number="+4940111222")
-    await permit(acme)
     approval = (await acme.erasures.file(calls=[asked.id], reason="x", by="paula", approval=True)).id
     await acme.holds.put(held.id, "court", "paula")
     waiting = (await acme.erasures.file(party="Ada Court", reason="x", by="paula")).id
@@ -144,6 +140,5 @@ async def test_where_nothing_was_brought_back_nothing_is_done(node: StorageNode,
     parts = (acme.database, ledger, steps, acme.journal, audit_key(acme.keys), node.watch)
     assert await reapply("acme", *parts) is None
     row = await record(acme)
-    await permit(acme)
     await erase(acme, row.id)
     assert await reapply("acme", *parts) is None

@@ -2,9 +2,13 @@
 
 from datetime import timedelta
 
+import pytest
+
+from storage.calls.call_row import CallRow
 from storage.customer.customers import Customer
 from storage.database.schema import waivers
-from tests.storage.node import NOON, SHA, StorageNode
+from storage.erasure.erasures import NoWaiver
+from tests.storage.node import NOBODY, NOON, SHA, StorageNode, opens, permit
 
 
 async def test_the_newest_waiver_counts_until_it_expires(node: StorageNode, acme: Customer) -> None:
@@ -30,3 +34,26 @@ async def test_a_clock_set_back_does_not_bring_an_older_waiver_back(node: Storag
         node.watch.wait(days=-7)
     found = await acme.waivers.current()
     assert found and found.scope == "second"
+
+
+async def test_nothing_is_filed_or_approved_without_an_active_waiver(
+    node: StorageNode, acme: Customer, row: CallRow
+) -> None:
+    with pytest.raises(NoWaiver):
+        await acme.erasures.file(calls=[row.id], reason="x", by="paula")
+    paper = {"document_sha256": "0" * 64, "signed_by": "Dr. Vera Stamm", "scope": "all", "by": "admin"}
+    await acme.waivers.put(signed_at=NOON, expires_at=NOON + timedelta(hours=1), **paper)
+    filed = await acme.erasures.file(calls=[row.id], reason="x", by="paula", approval=True)
+    node.watch.wait(hours=2)
+    for more in (
+        acme.erasures.file(calls=[NOBODY], reason="x", by="paula"),
+        acme.erasures.approve(filed.id, by="anton"),
+    ):
+        with pytest.raises(NoWaiver):
+            await more
+    await acme.erasures.work()
+    assert opens(acme, row)
+    await permit(acme)
+    await acme.erasures.approve(filed.id, by="anton")
+    await acme.erasures.work()
+    assert not opens(acme, row)

@@ -6,17 +6,17 @@ from typing import Any
 import pytest
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from storage.calls.call_row import CallRow
 from storage.cursors import BadCursor
 from storage.customer.customers import Customer
 from storage.database import schema
 from storage.errors import Forgotten, NoSpace, PartMissing
 from storage.exports import exports
 from storage.exports.exports import Export, ExportState, Gone, Request, TooMany
-from tests.storage.node import StorageNode, finish, permit, record
+from tests.storage.node import NOBODY, StorageNode, finish, permit, record
 
 pytestmark = pytest.mark.both_databases
 
-NOBODY = "00000000-0000-4000-8000-000000000000"
 TEXT = b"Mira Okafor,+4930123456\r\n" * 100_000  # several blocks
 
 
@@ -54,8 +54,9 @@ async def test_a_request_is_kept_until_it_is_worked_on(node: StorageNode, acme: 
         assert (await again.exports.get(filed.id)) == filed
 
 
-async def test_the_file_comes_back_and_nothing_of_it_is_on_the_disk(node: StorageNode, acme: Customer) -> None:
-    row = await record(acme)
+async def test_the_file_comes_back_and_nothing_of_it_is_on_the_disk(
+    node: StorageNode, acme: Customer, row: CallRow
+) -> None:
     export = await made(acme, row.id)
     assert (export.state, export.size_bytes) == (ExportState.DONE, len(TEXT))
     assert b"".join(acme.exports.read(export)) == TEXT
@@ -86,8 +87,7 @@ async def test_a_call_that_is_being_erased_is_left_out(acme: Customer) -> None:
     assert await acme.exports.admit(filed.id, [stays.id]) == {stays.id}
 
 
-async def test_an_erasure_ends_a_running_export_of_its_call(acme: Customer) -> None:
-    row = await record(acme)
+async def test_an_erasure_ends_a_running_export_of_its_call(acme: Customer, row: CallRow) -> None:
     export = await begun(acme, row.id)
     with acme.exports.sink(export) as sink:
         sink.write(TEXT)
@@ -101,8 +101,7 @@ async def test_an_erasure_ends_a_running_export_of_its_call(acme: Customer) -> N
             await acme.exports.finish(export.id, 1)
 
 
-async def test_cancelling_forgets_request_and_file(acme: Customer) -> None:
-    row = await record(acme)
+async def test_cancelling_forgets_request_and_file(acme: Customer, row: CallRow) -> None:
     export = await made(acme, row.id)
     for _ in range(2):
         cancelled = await acme.exports.cancel(export.id)
@@ -147,8 +146,7 @@ async def test_a_failure_says_why_and_keeps_nothing_else(acme: Customer) -> None
     assert await acme.exports.get(filed.id) == failed
 
 
-async def test_a_job_begun_again_starts_from_nothing_and_not_for_ever(acme: Customer) -> None:
-    row = await record(acme)
+async def test_a_job_begun_again_starts_from_nothing_and_not_for_ever(acme: Customer, row: CallRow) -> None:
     id = (await acme.exports.file(asked(row.id), "paula")).id
     for _ in range(exports.MAX_TRIES):
         export = await acme.exports.begin(id)
@@ -160,8 +158,7 @@ async def test_a_job_begun_again_starts_from_nothing_and_not_for_ever(acme: Cust
     assert failed and failed.state is ExportState.FAILED
 
 
-async def test_an_export_expires_and_a_file_without_a_row_goes(node: StorageNode, acme: Customer) -> None:
-    row = await record(acme)
+async def test_an_export_expires_and_a_file_without_a_row_goes(node: StorageNode, acme: Customer, row: CallRow) -> None:
     stray = await made(acme, row.id)
     async with acme.database.writing() as connection:
         await connection.execute(schema.exports.delete())

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from storage.calls.call_row import Query
+from storage.calls.call_row import CallRow, Query
 from storage.customer.customers import Customer
 from storage.database import schema
 from storage.errors import NoSpace, SealBroken
@@ -17,7 +17,7 @@ from storage.files.append_log import LineFile
 from storage.journal import compaction, journal
 from storage.journal.journal_format import Head
 from tests.storage.journal_rows import FILE, fill
-from tests.storage.node import StorageNode, permit, record
+from tests.storage.node import StorageNode, permit
 
 
 async def test_a_torn_journal_line_is_ignored(node: StorageNode, acme: Customer) -> None:
@@ -76,9 +76,8 @@ EDITS: dict[str, Callable[[list[bytes]], list[bytes]]] = {
 
 @pytest.mark.parametrize("edit", EDITS.values(), ids=EDITS)
 async def test_moved_or_removed_lines_are_detected(
-    node: StorageNode, acme: Customer, edit: Callable[[list[bytes]], list[bytes]]
+    node: StorageNode, acme: Customer, row: CallRow, edit: Callable[[list[bytes]], list[bytes]]
 ) -> None:
-    row = await record(acme)
     await permit(acme)
     await acme.holds.put(row.id, "court", "paula")
     await acme.holds.remove(row.id)
@@ -109,8 +108,9 @@ async def test_lines_of_the_first_version_are_read_and_compacted(
     assert versions == {1, 2}
 
 
-async def test_a_rolled_back_change_does_not_return_at_the_next_start(node: StorageNode, acme: Customer) -> None:
-    row = await record(acme)
+async def test_a_rolled_back_change_does_not_return_at_the_next_start(
+    node: StorageNode, acme: Customer, row: CallRow
+) -> None:
     await permit(acme)
     await acme.holds.put(row.id, "court", "paula")
     before = (node.data / FILE).read_bytes()
@@ -151,8 +151,9 @@ async def test_a_line_of_a_cancelled_writer_is_taken_back(
     assert len(acme.journal.read()["waivers"]) == 2
 
 
-async def test_a_change_that_cannot_be_journalled_is_not_made(acme: Customer, monkeypatch: pytest.MonkeyPatch) -> None:
-    row = await record(acme)
+async def test_a_change_that_cannot_be_journalled_is_not_made(
+    acme: Customer, row: CallRow, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await permit(acme)
 
     async def full(_: object) -> None:

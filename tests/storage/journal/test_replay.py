@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from storage.calls.call_row import CallRow
 from storage.customer.customers import Customer
 from storage.database import schema
 from storage.directory.user import Person
@@ -56,8 +57,7 @@ async def test_a_hold_stops_an_erasure_after_a_rebuild(node: StorageNode, acme: 
         assert opens(again, row) and (await again.holds.get(row.id)).reason == "court"
 
 
-async def test_data_of_an_erased_call_do_not_come_back(node: StorageNode, acme: Customer) -> None:
-    row = await record(acme)
+async def test_data_of_an_erased_call_do_not_come_back(node: StorageNode, acme: Customer, row: CallRow) -> None:
     await permit(acme)
     await acme.annotations.add(row.id, "Notary Fettlewick", "paula")
     old = (node.data / FILE).read_bytes()
@@ -80,8 +80,9 @@ async def test_a_database_older_than_the_journal_is_copied_into_it(node: Storage
         assert await dump(again) == before
 
 
-async def test_a_missing_journal_continues_the_databases_numbers(node: StorageNode, acme: Customer) -> None:
-    row = await record(acme)
+async def test_a_missing_journal_continues_the_databases_numbers(
+    node: StorageNode, acme: Customer, row: CallRow
+) -> None:
     await acme.holds.put(row.id, "court", "paula")
     await acme.holds.remove(row.id)
     await acme.close()

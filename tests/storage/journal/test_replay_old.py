@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
-from storage.calls.call_row import Query
+from storage.calls.call_row import CallRow, Query
 from storage.customer.customers import Customer
 from storage.database import schema
 from storage.directory.user import Person
@@ -68,8 +68,7 @@ async def test_an_old_database_restored_alone_catches_up(
         assert not once_more.journal.replayed
 
 
-async def test_a_line_being_committed_makes_no_database_old(acme: Customer) -> None:
-    row = await record(acme)
+async def test_a_line_being_committed_makes_no_database_old(acme: Customer, row: CallRow) -> None:
     await permit(acme)
     written, go_on = asyncio.Event(), asyncio.Event()
 

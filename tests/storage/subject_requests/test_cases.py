@@ -22,7 +22,7 @@ from storage.subject_requests.cases import (
     Wanted,
     WrongState,
 )
-from tests.storage.node import NOON, StorageNode, permit, record
+from tests.storage.node import NOON, StorageNode, permit
 
 NAME, NUMBER, LETTER = "Mira Okafor", "+4930123456", "letter of the seventh"
 ASKED = Asked((NAME, NUMBER), None, LETTER, "send me everything")
@@ -49,8 +49,7 @@ async def made(acme, case, calls=(), digest="ab" * 32):
     await acme.exports.finish(export.id, size, {"sha256": digest, "calls": list(calls)})
 
 
-async def test_a_case_passes_through_all_its_states(node, acme):
-    row = await record(acme)
+async def test_a_case_passes_through_all_its_states(node, acme, row):
     case = await filed(acme, Kind.ERASURE, Kind.ACCESS)
     assert (case.state, case.kinds, case.asked) == (State.OPEN, (Kind.ACCESS, Kind.ERASURE), ASKED)
     assert case.due_at == NOON.replace(month=4) and await acme.requests.get(case.id) == case
@@ -132,8 +131,7 @@ async def test_a_report_that_fails_or_is_cancelled_leads_back(acme):
     assert case.state is State.REPORTED and case.reports[-1]["sha256"] == "ab" * 32, "it was handed over"
 
 
-async def test_a_report_that_went_with_an_erased_call_leads_back(acme):
-    row = await record(acme)
+async def test_a_report_that_went_with_an_erased_call_leads_back(acme, row):
     case = await confirmed(acme, row)
     case, export = await acme.requests.report(case.id, Wanted(), by="paula")
     await acme.exports.admit(export.id, [row.id])
@@ -167,8 +165,7 @@ async def test_steps_out_of_turn(acme):
         await acme.requests.select(NOBODY, Selection())
 
 
-async def test_two_who_ask_at_once_file_one_erasure(acme):
-    row = await record(acme)
+async def test_two_who_ask_at_once_file_one_erasure(acme, row):
     case = await confirmed(acme, row, kind=Kind.ERASURE)
     await permit(acme)
     asked = [acme.requests.erase(case.id, reason="x", by=by, approval=True) for by in ("paula", "pia")]
@@ -186,8 +183,7 @@ async def test_two_who_ask_at_once_file_one_erasure(acme):
     assert (await acme.requests.get(other.id)).state is State.CONFIRMED and len(await acme.erasures.open()) == 1
 
 
-async def test_an_erasure_needs_what_every_erasure_needs(acme):
-    row = await record(acme)
+async def test_an_erasure_needs_what_every_erasure_needs(acme, row):
     case = await confirmed(acme, row)
     with pytest.raises(NoWaiver):
         await acme.requests.erase(case.id, reason="r", by="paula", approval=True)

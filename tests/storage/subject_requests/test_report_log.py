@@ -35,5 +35,11 @@ def test_notes_have_an_end(monkeypatch):
     assert [each["by"] for each in found["reports"][1]["fetched"]] == ["b"]
 
 
-def test_the_end_of_an_unknown_report_changes_nothing():
-    assert with_end({}, "e1", "done", T0, {}) == {"reports": []}
+def test_a_report_from_the_asking_to_its_end_and_the_fetching():
+    found = with_end(noted("e1", "e2"), "e1", "done", T0, {"sha256": "00"})
+    found = with_end(with_fetched(found, "e1", T0, "anton"), "e2", "failed", T0, {"problem": "No room."})
+    one, other = found["reports"]
+    assert (one["done_at"], one["state"], one["sha256"]) == (TEXT, "done", "00")
+    assert (one["fetched"], other["fetched"]) == ([{"at": TEXT, "by": "anton"}], [])
+    assert "done_at" not in other and (other["ended_at"], other["problem"]) == (TEXT, "No room.")
+    assert found["other"] == 1 and with_end({}, "e1", "done", T0, {}) == {"reports": []}
