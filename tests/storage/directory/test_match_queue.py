@@ -79,3 +79,14 @@ async def test_many_marks_become_a_walk_that_remembers_its_place(acme: Customer)
         assert not await match_queue.settled(connection, "c")
         await match_queue.set_walk(connection, None)
         assert await match_queue.settled(connection, "c")
+
+
+async def test_nothing_is_settled_while_a_call_was_not_looked_at(acme: Customer) -> None:
+    async with acme.database.writing() as connection:
+        await match_queue.mark(connection, ["a"])
+        assert not await match_queue.settled(connection, "a") and await match_queue.settled(connection, "b")
+    row = await record(acme)
+    async with acme.database.writing() as connection:
+        assert not await match_queue.settled(connection, "b")
+        await match_queue.set_walk(connection, row.leaf + 1)  # the walk comes to it: not counted twice
+        assert await match_queue.look(connection) == Outstanding(1, 1)
