@@ -13,6 +13,7 @@ from storage.access.actor import (
     alike,
     canonical,
     fault_of,
+    proper,
     same,
     skeleton,
     subject,
@@ -29,7 +30,7 @@ from storage.access.actor import (
     ],
 )  # fmt: skip
 def test_names_of_people_and_scripts_are_taken(name: str) -> None:
-    assert fault_of(name) == ""
+    assert fault_of(name) == "" and proper(name)
 
 
 @pytest.mark.parametrize(

@@ -339,3 +339,8 @@ def test_entries_about_objects_are_found(tmp_path: Path) -> None:
 def test_an_unreadable_audit_folder_is_a_disk_failure(tmp_path: Path) -> None:
     with pytest.raises(DiskFailed, match="could not read the audit log: ENAMETOOLONG"):
         AuditFiles(tmp_path / ("x" * 256), tmp_path, "acme").read(None, None, 1)
+
+
+def test_a_checkpoint_beside_the_log_that_was_changed_is_found(files: AuditFiles) -> None:
+    files.marks.write_bytes(files.marks.read_bytes().replace(b'"n":5', b'"n":4'))
+    assert not verdict_of(files).good and verdict_of(files).bad == 4

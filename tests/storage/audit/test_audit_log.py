@@ -134,7 +134,7 @@ def test_a_torn_line_is_cut_and_noted(tmp_path: Path) -> None:
         (lambda data: b"", True, ["audit.broken"]),
         (lambda data: b"".join(data.splitlines(keepends=True)[:3]), True, ["call.view"] * 3 + ["audit.broken"]),
     ],
-    ids="rolled-back edited emptied-while-running rolled-back-while-running".split(),
+    ids="rolled-back edited removed-while-running rolled-back-while-running".split(),
 )
 def test_a_damaged_log_is_written_on_and_stays_bad(
     tmp_path: Path, harm: Callable[[bytes], bytes], running: bool, seen: list[str]
@@ -146,7 +146,10 @@ def test_a_damaged_log_is_written_on_and_stays_bad(
         writer.close()
         writer = opened(tmp_path)
     log = tmp_path / "audit.jsonl"
-    log.write_bytes(harm(log.read_bytes()))
+    left = harm(log.read_bytes())
+    log.unlink()
+    if left:
+        log.write_bytes(left)
     for _ in range(2):
         writer.append(VIEW).result()
     assert actions(writer) == [*seen, "call.view", "call.view"]

@@ -55,7 +55,7 @@ async def test_everything_of_a_customer_survives_in_its_folder(tmp_path: Path) -
     acme = customers["acme"]
     assert (await acme.calls.find(Query(party="Mira"))).items[0].id == ID
     assert acme.credentials.check(token, now())
-    assert acme.audit.verify().entries == 1
+    assert acme.audit.verify().entries == 1 and list(customers) == ["acme"]
     await customers.close()
 
 

@@ -139,3 +139,13 @@ async def test_pages(acme: Customer) -> None:
         found, after = await acme.users.listed(3, after)
         seen += [user.id for user in found]
     assert len(seen) == len(set(seen)) == 7
+
+
+async def test_who_is_taken_back_before_the_deletion_stays(acme: Customer) -> None:
+    user = (await imported(acme, MIRA))["Mira"]
+    await acme.users.unmap(user.id)
+    plan = await planned(acme, MIRA)
+    found = await asyncio.gather(acme.users.carry_out(plan), acme.users.delete(user.id), return_exceptions=True)
+    kept = (await imported(acme, MIRA))["Mira"]
+    assert kept.state is UserState.ACTIVE and acme.keys.keeps(kept.leaf)
+    assert found[0] is None and (isinstance(found[1], Mapped) or kept.id != user.id)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storage.errors import KeysOutdated, KeysWrong
+from storage.errors import KeysMissing, KeysOutdated, KeysWrong
 from storage.keys.key_files import (
     FORGET_BYTES,
     ForgetSecret,
@@ -106,3 +106,16 @@ def test_a_copy_of_a_later_cut_shows_keys_that_are_too_old() -> None:
 def test_anything_has_a_generation_or_none(data: bytes) -> None:
     assert generation_of(data) == 0
     assert generation_of(sealed(NEW, 2)[:32] + data) == NEW.generation
+
+
+def test_missing_or_wrong_key_files_are_named() -> None:
+    with pytest.raises(KeysMissing, match="forget secret"):
+        choose(ROOT, "acme", [None, None], [sealed(OLD, 1)])
+    with pytest.raises(KeysMissing, match="key tree"):
+        choose(ROOT, "acme", [packed(OLD), None], [None, None])
+    with pytest.raises(KeysWrong, match="damaged"):
+        choose(ROOT, "acme", [b"x" * 112, None], [sealed(OLD, 1)])
+    with pytest.raises(KeysWrong, match="another time"):
+        choose(ROOT, "acme", [packed(NEW), packed(NEW)], [sealed(OLD, 1)])
+    with pytest.raises(KeysWrong, match="root secret"):
+        choose(bytes(32), "acme", [packed(OLD), packed(OLD)], [sealed(OLD, 1)])

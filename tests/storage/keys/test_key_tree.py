@@ -128,7 +128,7 @@ def test_a_day_is_one_cut_and_shrinks_the_state() -> None:
 
 def test_scattered_cuts_stay_within_bounds() -> None:
     chance = random.Random(1)
-    gone = {leaf_of(chance.randrange(20_000, 21_825), chance.randrange(10_000)) for _ in range(2_000)}
+    gone = {leaf_of(chance.randrange(20_000, 21_825), chance.randrange(10_000)) for _ in range(10_000)}
     tree = KeyTree.new(ROOT)
     for leaf in gone:
         tree.cut(leaf)

@@ -102,3 +102,14 @@ async def test_which_parties_of_one_call_may_be_the_person_now(acme):
     moved = replace(row, details={**row.details, "parties": [ANNA, BOB]})
     assert await acme.candidates.parties(asked, moved) == {0}
     assert await acme.candidates.parties(Asked(("+49 30 7654321",), None), row) == frozenset()
+
+
+async def test_a_calls_matched_user_counts_as_evidence(acme):
+    anna = await known(acme, first_name="Anna", last_name="Schmidt", numbers=("+49301234567",))
+    other = "22222222-0000-4000-8000-000000000002"
+    await call(acme, {**ANNA, "name": "Bob Berg", "user_id": other})
+    named = await call(acme, {**ANNA, "user_id": other})
+    mine = await call(acme, {"name": None, "number": None, "user_id": anna.id})
+    doubt = await call(acme, {**ANNA, "user_candidates": [anna.id, other]})
+    judged = {one.row.id: one.sure for one in await found(acme, user=anna.id)}
+    assert judged == {mine.id: True, doubt.id: False, named.id: False}
