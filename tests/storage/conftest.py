@@ -1,20 +1,27 @@
 """What the tests of storage share: real keys in a temporary folder, and both databases."""
 
+import asyncio
+import contextlib
+import inspect
 import os
 import pwd
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from storage.calls.call_index import Calls
+from storage.calls.call_row import CallRow
+from storage.customer.customers import Customer
 from storage.database.database import Database
 from storage.keys.key_store import CustomerKeys
 from storage.keys.root_secret import RootSecret
-from tests.storage import node
 from tests.storage.keyring import Data
+from tests.storage.node import StorageNode, emptied, permit, record
 
 BOTH = ["sqlite", pytest.param("postgresql", marks=pytest.mark.system)]
 WAIT = ("-w", "-t", "100")  # seconds of patience with PostgreSQL on a busy machine
@@ -93,26 +100,80 @@ def url(request: pytest.FixtureRequest) -> str:
     return "sqlite" if request.param == "sqlite" else str(request.getfixturevalue("postgresql"))
 
 
-def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Tell every story of a node on both databases, unless it is about SQLite's own files."""
-    told = getattr(metafunc.module, "story", None) is node.story
-    if told and not list(metafunc.definition.iter_markers("sqlite")):
-        metafunc.parametrize("story_database", BOTH, indirect=True)
-
-
-@pytest.fixture(autouse=True)
-def story_database(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Choose the database of `node.story`, and have more patience with it than a recorder between calls has."""
-    monkeypatch.setattr("storage.database.engines.CONNECT_SECONDS", 60.0)
-    if getattr(request, "param", "sqlite") == "postgresql":
-        monkeypatch.setattr(node.Kind, "url", request.getfixturevalue("postgresql"))
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Run an asynchronous test, on the event loop of its fixtures."""
+    if not inspect.iscoroutinefunction(pyfuncitem.obj):
+        return None
+    wanted = {name: pyfuncitem.funcargs[name] for name in inspect.signature(pyfuncitem.obj).parameters}
+    with contextlib.ExitStack() as own:
+        loop: Any = pyfuncitem.funcargs.get("loop") or own.enter_context(asyncio.Runner())
+        loop.run(pyfuncitem.obj(**wanted))
+    return True
 
 
 @pytest.fixture
-def empty(url: str, tmp_path: Path) -> Callable[[], Awaitable[Database]]:
-    """Open an empty database of each kind; one of PostgreSQL serves all tests, because making one takes long."""
+def loop() -> Iterator[asyncio.Runner]:
+    """The event loop of a test and of what is opened for it."""
+    with asyncio.Runner() as runner:
+        yield runner
 
-    async def opened() -> Database:
-        return await node.emptied(url, "acme", tmp_path)
 
-    return opened
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a test that is marked `both_databases` on each of them."""
+    if "node" in metafunc.fixturenames and list(metafunc.definition.iter_markers("both_databases")):
+        metafunc.parametrize("database_url", BOTH, indirect=True)
+
+
+@pytest.fixture
+def database_url(request: pytest.FixtureRequest) -> str:
+    """The database of `node`: SQLite, or what a test is marked with."""
+    return "sqlite" if getattr(request, "param", "sqlite") == "sqlite" else request.getfixturevalue("postgresql")
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have more patience with a database than a recorder between calls has."""
+    monkeypatch.setattr("storage.database.engines.CONNECT_SECONDS", 60.0)
+
+
+@pytest.fixture
+def node(tmp_path: Path, database_url: str) -> StorageNode:
+    """A data directory, which `acme` is opened in."""
+    return StorageNode(tmp_path / "data", database=database_url)
+
+
+@pytest.fixture
+def acme(node: StorageNode, loop: asyncio.Runner) -> Iterator[Customer]:
+    """A customer without calls, open."""
+    if node.database != "sqlite":
+        loop.run(loop.run(emptied(node.database, node.settings.name, node.data)).close())
+    customer = loop.run(node.open())
+    yield customer
+    loop.run(customer.close())
+
+
+@pytest.fixture
+def database(url: str, tmp_path: Path, loop: asyncio.Runner) -> Iterator[Database]:
+    """An empty database of each kind; one of PostgreSQL serves all tests, because making one takes long."""
+    opened = loop.run(emptied(url, "acme", tmp_path))
+    yield opened
+    loop.run(opened.close())
+
+
+@pytest.fixture
+def calls(database: Database, keys: CustomerKeys) -> Calls:
+    """An index of calls in it."""
+    return Calls(database, keys, "DE")
+
+
+@pytest.fixture
+def row(acme: Customer, loop: asyncio.Runner) -> CallRow:
+    """A call, recorded and indexed."""
+    return loop.run(record(acme))
+
+
+@pytest.fixture
+def waiver(acme: Customer, loop: asyncio.Runner) -> None:
+    """An active waiver on file, without which nothing is erased on request."""
+    loop.run(permit(acme))

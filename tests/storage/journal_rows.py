@@ -1,5 +1,8 @@
 """What the stories about the journal share: one of everything on file, and a database that is lost."""
 
+import contextlib
+from collections.abc import AsyncIterator
+
 from storage.customer.customers import Customer
 from storage.database.schema import metadata
 from storage.directory.user import Person
@@ -22,10 +25,12 @@ async def lose_the_database(node: StorageNode) -> None:
         path.unlink()
 
 
-async def reopened(node: StorageNode) -> Customer:
-    """Open the node again without its database."""
+@contextlib.asynccontextmanager
+async def reopened(node: StorageNode) -> AsyncIterator[Customer]:
+    """Open the node again for a while, without its database."""
     await lose_the_database(node)
-    return await node.open()
+    async with node.opened() as customer:
+        yield customer
 
 
 async def dump(acme: Customer) -> Rows:
@@ -82,5 +87,5 @@ async def fill(acme: Customer) -> str:
     await acme.users.completed(plan)
     done = await acme.erasures.file(calls=[free.id], reason="x", by="paula")
     await acme.erasures.work()
-    assert (await acme.erasures.get(done.id)).state == State.DONE  # type: ignore[union-attr]  # it is there
+    assert (await acme.erasures.get(done.id)).state == State.DONE
     return (await acme.erasures.file(party="Mira Okafor", reason="her wish", by="paula", approval=True)).id

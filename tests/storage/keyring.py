@@ -7,7 +7,7 @@ from pathlib import Path
 from storage.files.durable_files import Disk
 from storage.keys.key_store import CustomerKeys, RootSecret
 from storage.vault.container import Sealer
-from storage.vault.vault import Vault
+from storage.vault.vault import PartRef, Vault
 
 ROOT = RootSecret(bytes(range(32)))
 DAY = 20_000
@@ -72,12 +72,12 @@ class FallibleDisk(Disk):
         raise PowerCut
 
 
-def write_part(data: Data, keys: CustomerKeys, leaf: int, part: str, plain: bytes) -> None:
+def write_part(data: Data, keys: CustomerKeys, leaf: int, part: str, plain: bytes) -> PartRef:
     vault = Vault(data.customer_dir / "vault", data.customer, keys)
     new = vault.create(CALL, leaf, part)
     os.write(new.fd, Sealer(new.secret).finish(plain))
     os.close(new.fd)
-    vault.finish(CALL, leaf, part)
+    return vault.finish(CALL, leaf, part)
 
 
 def read_part(data: Data, keys: CustomerKeys, leaf: int) -> bytes:

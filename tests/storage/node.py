@@ -1,10 +1,11 @@
 """One data directory of a node, with a customer whose recordings have sound, names and search tokens."""
 
 import asyncio
+import contextlib
 import os
 import shutil
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -25,6 +26,8 @@ from storage.vault.container import Sealer
 ROOT = RootSecret(bytes(range(32)))
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 SHA = "00" * 32
+NOBODY = "00000000-0000-4000-8000-000000000000"
+"""An id that nothing has."""
 
 
 @dataclass
@@ -40,12 +43,6 @@ class Watch:
         self.at += timedelta(**span)
 
 
-class Kind:
-    """The database that the stories of a test are told on; `tests/storage/conftest.py` sets it."""
-
-    url = "sqlite"
-
-
 @dataclass
 class StorageNode:
     """One data directory with one customer in it."""
@@ -53,7 +50,7 @@ class StorageNode:
     data: Path
     watch: Watch = field(default_factory=Watch)
     settings: CustomerSettings = field(default_factory=lambda: CustomerSettings("acme"))
-    database: str = field(default_factory=lambda: Kind.url)
+    database: str = "sqlite"
 
     async def open(self) -> Customer:
         create = not (self.data / "keys").exists()
@@ -62,9 +59,23 @@ class StorageNode:
         )
         return customers[self.settings.name]
 
+    @contextlib.asynccontextmanager
+    async def opened(self) -> AsyncIterator[Customer]:
+        """Open the customer for a while."""
+        customer = await self.open()
+        try:
+            yield customer
+        finally:
+            await customer.close()
+
     def backup(self, to: Path) -> None:
         """Copy everything but the keys, as a backup does."""
         shutil.copytree(self.data, to, ignore=lambda folder, names: ["keys"] if Path(folder) == self.data else [])
+
+    def restore(self, backup: Path) -> None:
+        """Put a backup in the place of everything but the keys."""
+        shutil.rmtree(self.data / "customers")
+        shutil.copytree(backup / "customers", self.data / "customers")
 
     def raw(self) -> bytes:
         """Return every byte of the data directory and every name in it."""
@@ -105,7 +116,7 @@ async def record(
     number: str = "+4930123456",
     ended: datetime = NOON,
     state: CallState = CallState.COMPLETE,
-    **details: object,
+    **details: Any,
 ) -> CallRow:
     """Record a call: two parts in the vault, a row and tokens in the index."""
     id, leaf = str(uuid.uuid4()), acme.keys.allocate(day_of(ended))
@@ -115,7 +126,8 @@ async def record(
         os.close(made.fd)
         if state != CallState.RECORDING:
             acme.vault.finish(id, leaf, part)
-    parties = [{"name": name, "number": number, "uri": f"sip:{number}@example.org"}]
+    parties: Any = [{"name": name, "number": number, "uri": f"sip:{number}@example.org"}]
+    known: Any = {"parties": parties, "streams": [], **details}
     live = state == CallState.RECORDING
     row = CallRow(
         id,
@@ -125,7 +137,7 @@ async def record(
         None if live else ended,
         60_000,
         5_000,
-        details=wrapped({"parties": parties, "streams": [], **details}),
+        details=wrapped(known),
     )
     await acme.calls.put([row], [stored_of(parties, "DE")])
     return row

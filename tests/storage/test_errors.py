@@ -14,18 +14,8 @@ def test_everything_has_one_root() -> None:
     assert all(issubclass(value, StorageError) for value in classes)
 
 
-def test_the_hint_stands_beside_the_message() -> None:
-    error = StorageError("it broke", "mend it")
-    assert (str(error), error.hint) == ("it broke", "mend it")
-
-
 @pytest.mark.parametrize("kind", [Torn, Forged, BadEnd])
 def test_damage_says_where(kind: type[DamagedPart]) -> None:
     error = kind("it is bad", 4096)
     assert error.offset == 4096
     assert "4096" in str(error)
-
-
-def test_an_end_that_fails_is_both_kinds() -> None:
-    assert issubclass(BadEnd, Torn)
-    assert issubclass(BadEnd, Forged)

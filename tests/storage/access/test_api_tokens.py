@@ -19,14 +19,17 @@ def tokens(tmp_path: Path) -> Credentials:
     return Credentials(tmp_path, "acme")
 
 
-def test_a_token_says_whose_it_is_and_what_it_may_do(tokens: Credentials) -> None:
-    made = tokens.create("alice", ["listener", "privacy"], NOW)
-    found = tokens.check(made.token, NOW)
+def test_a_token_says_whose_it_is_and_what_it_may_do(tokens: Credentials, tmp_path: Path) -> None:
+    made = tokens.create("alice", ["listener", "privacy"], NOW, NOW + timedelta(hours=1))
+    found = tokens.check(made.token, NOW + timedelta(minutes=59))
     assert found == made.credential
     assert (found.customer, found.name, found.roles) == ("acme", "alice", ("listener", "privacy"))
-    assert tokens.check(made.token + "x", NOW) is None
-    assert tokens.check("", NOW) is None
-    assert tokens.check("\ud800", NOW) is None
+    assert tokens.check(made.token, NOW + timedelta(hours=1)) is None
+    assert Credentials(tmp_path, "beta").check(made.token, NOW) is None
+    other = tokens.create("alice", ["admin"], NOW).token
+    assert other != made.token
+    for wrong in (other + "x", "", "\ud800"):
+        assert tokens.check(wrong, NOW) is None
 
 
 def test_only_the_hash_is_kept_and_only_we_may_read_it(tokens: Credentials, tmp_path: Path) -> None:
@@ -36,16 +39,6 @@ def test_only_the_hash_is_kept_and_only_we_may_read_it(tokens: Credentials, tmp_
     assert token.removeprefix("rec_") not in text
     assert json.loads(text)["tokens"][0]["sha256"] == digest("acme", token) == made.digest
     assert os.stat(tmp_path / FILE_NAME).st_mode & 0o777 == 0o600
-
-
-def test_two_tokens_differ(tokens: Credentials) -> None:
-    assert tokens.create("a", ["admin"], NOW).token != tokens.create("a", ["admin"], NOW).token
-
-
-def test_an_expired_token_is_refused(tokens: Credentials) -> None:
-    token, _ = tokens.create("a", ["admin"], NOW, NOW + timedelta(hours=1))
-    assert tokens.check(token, NOW + timedelta(minutes=59))
-    assert tokens.check(token, NOW + timedelta(hours=1)) is None
 
 
 def test_another_process_sees_creation_and_revocation_at_once(tokens: Credentials, tmp_path: Path) -> None:
@@ -109,11 +102,6 @@ def test_unreadable_tokens_are_a_disk_failure(tokens: Credentials, tmp_path: Pat
         tokens.check(token, NOW)
 
 
-def test_another_customers_token_file_admits_nobody(tokens: Credentials, tmp_path: Path) -> None:
-    token, _ = tokens.create("a", ["admin"], NOW)
-    assert Credentials(tmp_path, "beta").check(token, NOW) is None
-
-
 def test_no_token_name_looks_like_another(tokens: Credentials) -> None:
     for name in ("recorder", "CLI:root", "rеcorder", "anna\u202e"):
         with pytest.raises(CredentialsError):
@@ -130,7 +118,6 @@ def test_no_token_name_looks_like_another(tokens: Credentials) -> None:
 def test_a_token_of_a_person_acts_as_the_account_does(tokens: Credentials, tmp_path: Path) -> None:
     token, made = tokens.create("nightly", ["admin"], NOW, account="a1")
     found = Credentials(tmp_path, "acme").check(token, NOW)
-    assert found is not None
     assert (found.actor.kind, found.actor.id, found.actor.identity) == ("token", made.id, "account:a1")
     other = tokens.create("weekly", ["admin"], NOW).credential
     assert other.actor.identity == f"token:{other.id}"
@@ -142,5 +129,4 @@ def test_tokens_of_earlier_versions_have_no_account(tokens: Credentials, tmp_pat
     assert "account" not in json.loads(file.read_text())["tokens"][0]
     file.write_text(file.read_text().replace('"desk"', '"recorder"'))
     found = Credentials(tmp_path, "acme").check(token, NOW)
-    assert found is not None
     assert (found.name, found.actor.identity) == ("recorder", f"token:{made.id}")

@@ -10,8 +10,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from storage.audit import audit_files
-from storage.audit import audit_log as audits
-from storage.audit.audit_files import SLOT, AuditFiles, Wanted, lines_of
+from storage.audit.audit_files import SLOT, AuditFiles, Wanted, marks_of
 from storage.audit.audit_log import Audit
 from storage.audit.hash_chain import Act, AuditError, Verdict, entry, origin
 from storage.errors import DiskFailed
@@ -33,30 +32,39 @@ class Minutes:
 
 @pytest.fixture
 def files(tmp_path: Path) -> AuditFiles:
-    """A log of ten entries, closed; its checkpoint beside the keys, an older one beside the log."""
-    audit = Audit(tmp_path, tmp_path, "acme", KEY, Minutes())
+    """A log of ten entries, closed, with a checkpoint beside it for each but the last."""
+    audit = opened(tmp_path)
     for i in range(10):
-        audit.append(Act("alice", "admin", "call.view", f"call {i}")).result()
-        if i == 4:
+        view(audit, i)
+        if i < 9:
             audit.checkpoint()
     audit.close()
     return AuditFiles(tmp_path, tmp_path, "acme")
+
+
+def opened(folder: Path, keys: Path | None = None, now: Callable[[], datetime] | None = None) -> Audit:
+    return Audit(folder, keys or folder, "acme", KEY, now or Minutes())
+
+
+def view(audit: Audit, number: int) -> None:
+    audit.append(Act("alice", "admin", "call.view", f"call {number}")).result()
 
 
 def verdict_of(files: AuditFiles) -> Verdict:
     return files.verify(KEY.public_key())
 
 
-@pytest.fixture
-def minutes(tmp_path: Path) -> AuditFiles:
-    """A log of ten entries with a checkpoint beside it for each but the last."""
-    audit = Audit(tmp_path, tmp_path, "acme", KEY, Minutes())
-    for i in range(10):
-        audit.append(Act("alice", "admin", "call.view", f"call {i}")).result()
-        if i < 9:
-            audit.checkpoint()
-    audit.close()
-    return AuditFiles(tmp_path, tmp_path, "acme")
+def paged(files: AuditFiles, since: datetime | None, limit: int, wanted: Wanted | None = None) -> list[int]:
+    """Read the numbers of all entries, page by page."""
+    seen: list[int] = []
+    cursor: str | None = None
+    for _ in range(50):
+        page = files.read(since, cursor, limit, wanted or Wanted())
+        seen += [item["n"] for item in page.items]
+        cursor = page.next_cursor
+        if cursor is None:
+            return seen
+    raise RuntimeError("the pages do not end")
 
 
 def without(*numbers: int) -> Callable[[list[bytes]], list[bytes]]:
@@ -83,26 +91,16 @@ def without(*numbers: int) -> Callable[[list[bytes]], list[bytes]]:
     ids="emptied last older cut NULs half first middle order torn nonsense repeated missing".split(),
 )
 def test_checkpoint_tampering_is_found_and_the_log_still_proven(
-    minutes: AuditFiles, harm: Callable[[list[bytes]], list[bytes]] | None
+    files: AuditFiles, harm: Callable[[list[bytes]], list[bytes]] | None
 ) -> None:
-    assert verdict_of(minutes) == Verdict(10, proven=10)
+    assert verdict_of(files) == Verdict(10, proven=10)
     if harm is None:
-        minutes.marks.unlink()
+        files.marks.unlink()
     else:
-        minutes.marks.write_bytes(b"".join(harm(minutes.marks.read_bytes().splitlines(keepends=True))))
-    found = verdict_of(minutes)
+        files.marks.write_bytes(b"".join(harm(files.marks.read_bytes().splitlines(keepends=True))))
+    found = verdict_of(files)
     assert not found.good and "checkpoint" in found.fault and "beside the log" in found.fault
     assert (found.entries, found.bad, found.proven) == (10, None, 10)
-
-
-def test_checkpoint_tampering_is_not_hidden_by_the_next_entry(minutes: AuditFiles) -> None:
-    minutes.marks.write_bytes(b"")
-    audit = Audit(minutes.log.parent, minutes.log.parent, "acme", KEY, Minutes())
-    audit.append(Act("alice", "admin", "call.view", "call 10")).result()
-    audit.checkpoint()
-    audit.close()
-    found = verdict_of(minutes)
-    assert not found.good and (found.entries, found.proven) == (11, 11)
 
 
 @pytest.mark.parametrize("again", [False, True], ids=["running", "restarted"])
@@ -120,31 +118,20 @@ def test_tampering_with_live_checkpoints_is_found(
     tmp_path: Path, harm: Callable[[list[bytes]], list[bytes]], again: bool
 ) -> None:
     files, clock = AuditFiles(tmp_path, tmp_path, "acme"), Minutes()
-    audit = Audit(tmp_path, tmp_path, "acme", KEY, clock)
+    audit = opened(tmp_path, now=clock)
     for i in range(15):
         if i == 7:
             assert verdict_of(files) == Verdict(7, proven=7)
             files.marks.write_bytes(b"".join(harm(files.marks.read_bytes().splitlines(keepends=True))))
             if again:
                 audit.close()
-                audit = Audit(tmp_path, tmp_path, "acme", KEY, clock)
-        audit.append(Act("alice", "admin", "call.view", f"call {i}")).result()
+                audit = opened(tmp_path, now=clock)
+        view(audit, i)
         audit.checkpoint()
     audit.close()
     found = verdict_of(files)
     assert not found.good and "beside the log are not those that were written" in found.fault
     assert (found.entries, found.proven) == (15, 15)
-
-
-def test_a_checkpoint_costs_the_same_however_many_there_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    read: list[Path] = []
-    monkeypatch.setattr(audits, "lines_of", lambda path: read.append(path) or lines_of(path))
-    audit = Audit(tmp_path, tmp_path, "acme", KEY, Minutes())
-    for i in range(5):
-        audit.append(Act("alice", "admin", "call.view", f"call {i}")).result()
-        audit.checkpoint()
-    audit.close()
-    assert len(read) == 1 and verdict_of(AuditFiles(tmp_path, tmp_path, "acme")) == Verdict(5, proven=5)
 
 
 def test_only_the_right_state_of_the_data_folder_passes(
@@ -154,9 +141,9 @@ def test_only_the_right_state_of_the_data_folder_passes(
     data, keys = tmp_path / "data", tmp_path / "keys"
     data.mkdir()
     keys.mkdir()
-    audit, older = Audit(data, keys, "acme", KEY, Minutes()), dict[str, bytes]()
+    audit, older = opened(data, keys), dict[str, bytes]()
     for i in range(9):
-        audit.append(Act("alice", "admin", "call.view", f"call {i}")).result()
+        view(audit, i)
         audit.checkpoint()
         if i == 4:
             older = {each.name: each.read_bytes() for each in data.iterdir()}
@@ -179,7 +166,7 @@ def test_only_the_right_state_of_the_data_folder_passes(
                 (place / "data" / name).write_bytes(content)
         found = AuditFiles(place / "data", place / "keys", "acme")
         assert not verdict_of(found).good
-        on = Audit(place / "data", place / "keys", "acme", KEY, Minutes())
+        on = opened(place / "data", place / "keys")
         for _ in range(2):
             on.append(Act("alice", "admin", "call.view", "another")).result()
             on.checkpoint()
@@ -188,119 +175,83 @@ def test_only_the_right_state_of_the_data_folder_passes(
         assert not verdict_of(found).good
 
 
-def test_a_crash_while_writing_a_checkpoint_loses_none(minutes: AuditFiles) -> None:
-    tally, marks = minutes.tally.read_bytes(), minutes.marks.read_bytes()
-    audit = Audit(minutes.log.parent, minutes.log.parent, "acme", KEY, Minutes())
-    audit.append(Act("alice", "admin", "call.view", "call 10")).result()
+def test_a_crash_while_writing_a_checkpoint_loses_none(files: AuditFiles) -> None:
+    tally, marks = files.tally.read_bytes(), files.marks.read_bytes()
+    audit = opened(files.log.parent)
+    view(audit, 10)
     audit.checkpoint()
-    minutes.tally.write_bytes(tally)  # the line was written, what counts it was not
-    assert verdict_of(minutes).good
-    whole = minutes.marks.read_bytes()
+    files.tally.write_bytes(tally)  # the line was written, what counts it was not
+    assert verdict_of(files).good
+    whole = files.marks.read_bytes()
     for cut in (len(marks) + 30, len(marks)):
-        minutes.marks.write_bytes(whole[:cut])
-        assert verdict_of(minutes).good == (cut == len(marks))
-        fresh = Audit(minutes.log.parent, minutes.log.parent, "acme", KEY, Minutes())
+        files.marks.write_bytes(whole[:cut])
+        assert verdict_of(files).good == (cut == len(marks))
+        fresh = opened(files.log.parent)
         fresh.checkpoint()
         fresh.close()
-        assert verdict_of(minutes).good
-        minutes.tally.write_bytes(tally)
+        assert verdict_of(files).good
+        files.tally.write_bytes(tally)
     audit.close()
 
 
-@pytest.mark.parametrize("tail", [b"\0" * 100, b"x", b"{}", b'{"n":12,"time":"2026', b'{"n":11,"time":"2026\0\0'])
-def test_a_forged_tail_of_the_log_is_found(files: AuditFiles, tail: bytes) -> None:
-    with files.log.open("ab") as log:
-        log.write(tail)
+@pytest.mark.parametrize(
+    ("harm", "bad"),
+    [
+        (lambda log: b"", 1),
+        (lambda log: b"".join(log.splitlines(keepends=True)[:7]), 8),
+        (lambda log: log[:-1], 10),
+        *((lambda log, tail=tail: log + tail, 11) for tail in (b"\0" * 100, b"x", b"{}", b'{"n":12,"time":"2026')),
+        (lambda log: log + b'{"n":11,"time":"2026\0\0', 11),
+    ],
+)
+def test_what_is_missing_or_forged_at_the_end_of_the_log_is_found(
+    files: AuditFiles, harm: Callable[[bytes], bytes], bad: int
+) -> None:
+    files.log.write_bytes(harm(files.log.read_bytes()))
     found = verdict_of(files)
-    assert not found.good and (found.entries, found.bad, found.proven) == (10, 11, 10)
+    assert (found.good, found.entries, found.bad, found.proven) == (False, min(bad - 1, 10), bad, min(bad - 1, 10))
 
 
 @pytest.mark.parametrize("older", [3, 8])
-def test_an_outdated_checkpoint_beside_the_keys_is_found(tmp_path: Path, older: int) -> None:
-    audit = Audit(tmp_path, tmp_path, "acme", KEY, Minutes())
-    made = AuditFiles(tmp_path, tmp_path, "acme")
-    for i in range(10):
-        audit.append(Act("alice", "admin", "call.view", f"call {i}")).result()
-        audit.checkpoint()
-        if i == older - 1:
-            before = made.newest.read_bytes()
-    audit.close()
-    made.newest.write_bytes(before)
-    found = verdict_of(made)
+def test_an_outdated_checkpoint_beside_the_keys_is_found(files: AuditFiles, older: int) -> None:
+    files.newest.write_bytes(b"")
+    files.put_mark(marks_of(files.marks)[older - 1])
+    found = verdict_of(files)
     assert not found.good and "beside the keys" in found.fault and str(older) in found.fault
-    assert (found.entries, found.proven) == (10, 10)
 
 
-def test_without_the_newest_checkpoint_the_log_is_still_proven(minutes: AuditFiles) -> None:
+def test_without_the_newest_checkpoint_the_log_is_still_proven(files: AuditFiles) -> None:
     for content in (None, b"nonsense"):
         if content is None:
-            minutes.newest.unlink()
+            files.newest.unlink()
         else:
-            minutes.newest.write_bytes(content)
-        found = verdict_of(minutes)
+            files.newest.write_bytes(content)
+        found = verdict_of(files)
         assert not found.good and "beside the keys" in found.fault
         assert (found.entries, found.bad, found.proven) == (10, None, 9)
 
 
-def test_an_older_log_is_counted_from_its_next_checkpoint(minutes: AuditFiles) -> None:
-    minutes.tally.unlink()
-    assert verdict_of(minutes).good
-    audit = Audit(minutes.log.parent, minutes.log.parent, "acme", KEY, Minutes())
+def test_an_older_log_is_counted_from_its_next_checkpoint(files: AuditFiles) -> None:
+    files.tally.unlink()
+    assert verdict_of(files).good
+    audit = opened(files.log.parent)
     audit.checkpoint()
     audit.close()
-    assert verdict_of(minutes).good
-    minutes.marks.write_bytes(b"")
-    assert not verdict_of(minutes).good
-
-
-def bad(files: AuditFiles) -> int | None:
-    verdict = files.verify(KEY.public_key())
-    assert not verdict.good
-    return verdict.bad
-
-
-def test_unaltered_audit_files_verify(files: AuditFiles) -> None:
-    assert files.verify(KEY.public_key()).entries == 10
+    assert verdict_of(files).good
+    files.marks.write_bytes(b"")
+    assert not verdict_of(files).good
 
 
 def test_no_log_and_no_checkpoint_is_an_empty_log(tmp_path: Path) -> None:
-    assert AuditFiles(tmp_path, tmp_path, "acme").verify(KEY.public_key()).good
+    assert verdict_of(AuditFiles(tmp_path, tmp_path, "acme")).good
     assert AuditFiles(tmp_path, tmp_path, "acme").read(None, None, 5).items == ()
-
-
-def test_a_missing_log_is_found(files: AuditFiles) -> None:
-    files.log.unlink()
-    assert bad(files) == 1
-
-
-def test_a_rolled_back_log_is_found(files: AuditFiles) -> None:
-    lines = files.log.read_bytes().splitlines(keepends=True)
-    files.log.write_bytes(b"".join(lines[:7]))
-    assert bad(files) == 8
-
-
-def test_a_missing_checkpoint_is_found(files: AuditFiles) -> None:
-    files.newest.unlink()
-    bad(files)
-
-
-def test_an_older_checkpoint_beside_the_log_is_checked_too(files: AuditFiles) -> None:
-    files.marks.write_bytes(files.marks.read_bytes().replace(b'"n":5', b'"n":4'))
-    assert bad(files) == 4
-    files.marks.write_bytes(b"nonsense\n")
-    assert bad(files) is None
 
 
 def test_an_unfinished_line_was_never_acknowledged(files: AuditFiles) -> None:
     with files.log.open("ab") as log:
         log.write(b'{"n":11,"time":"2026')
-    assert files.verify(KEY.public_key()).good
+    assert verdict_of(files).good
     assert files.read(None, None, 1).items[0]["n"] == 10
-
-
-def test_a_cut_inside_the_last_line_is_found(files: AuditFiles) -> None:
-    files.log.write_bytes(files.log.read_bytes()[:-1])
-    assert bad(files) == 10
 
 
 def test_a_torn_checkpoint_leaves_the_one_before(files: AuditFiles) -> None:
@@ -309,52 +260,28 @@ def test_a_torn_checkpoint_leaves_the_one_before(files: AuditFiles) -> None:
     data[newest * SLOT + 20 : (newest + 1) * SLOT] = bytes(SLOT - 20)
     files.newest.write_bytes(data)
     mark = files.newest_mark(KEY.public_key())
-    assert mark is not None
     assert mark.head.n == 9
-    assert files.verify(KEY.public_key()).good
+    assert verdict_of(files).good
 
 
 def test_pages_are_newest_first_and_miss_nothing(files: AuditFiles) -> None:
-    seen, cursor = [], None
-    while True:
-        page = files.read(None, cursor, 3)
-        seen += [item["n"] for item in page.items]
-        cursor = page.next_cursor
-        if cursor is None:
-            break
-    assert seen == list(range(10, 0, -1))
+    for limit in (1, 3, 10):
+        assert paged(files, None, limit) == list(range(10, 0, -1))
+    assert files.read(None, None, 10).next_cursor is None
 
 
 @pytest.mark.parametrize("looked_at", [1, 7, 10, 11, 1000])
 def test_pages_of_few_among_many_end_early_and_miss_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, looked_at: int
 ) -> None:
-    audit = Audit(tmp_path, tmp_path, "acme", KEY, Minutes())
+    audit = opened(tmp_path)
     for number in range(1, 41):
         audit.append(Act("Alice" if number % 11 == 0 else "bob", "admin", "call.view")).result()
     twentieth = datetime.fromisoformat(audit.read(limit=21).items[-1]["time"])
     audit.close()
     monkeypatch.setattr(audit_files, "MOST_LOOKED_AT", looked_at)
     for since, right in ((None, [33, 22, 11]), (twentieth, [33, 22])):
-        seen: list[int] = []
-        cursor: str | None = None
-        for _ in range(50):
-            page = AuditFiles(tmp_path, tmp_path, "acme").read(since, cursor, 2, Wanted(actor="alice"))
-            seen += [item["n"] for item in page.items]
-            cursor = page.next_cursor
-            if cursor is None:
-                break
-        assert (seen, cursor) == (right, None)
-
-
-def test_a_page_that_ends_with_the_oldest_has_no_successor(files: AuditFiles) -> None:
-    assert files.read(None, None, 10).next_cursor is None
-
-
-def test_since_leaves_out_older_entries(files: AuditFiles) -> None:
-    times = [item["time"] for item in files.read(None, None, 10).items]
-    page = files.read(datetime.fromisoformat(times[3]), None, 10)
-    assert [item["time"] for item in page.items] == times[:4]
+        assert paged(AuditFiles(tmp_path, tmp_path, "acme"), since, 2, Wanted(actor="alice")) == right
 
 
 def test_since_finds_entries_from_before_a_clock_setback(tmp_path: Path) -> None:
@@ -395,20 +322,11 @@ def test_an_altered_entry_hides_no_other(files: AuditFiles) -> None:
         files.log.write_bytes(b"".join([*lines[:number], line, *lines[number + 1 :]]))
         left = [item["n"] for item in files.read(START, None, 100).items]
         assert left == [n for n in range(10, 0, -1) if n != number + 1]
-        assert bad(files) == number + 1
-
-
-def test_long_logs_are_read_backwards_over_block_borders(tmp_path: Path) -> None:
-    audit = Audit(tmp_path, tmp_path, "acme", KEY, Minutes())
-    futures = [audit.append(Act("alice", "admin", "x", reason="r" * (i % 700))) for i in range(500)]
-    assert [f.result() for f in futures] == list(range(1, 501))
-    audit.close()
-    page = audit.read(limit=1000)
-    assert [item["n"] for item in page.items] == list(range(500, 0, -1))
+        assert verdict_of(files).bad == number + 1
 
 
 def test_entries_about_objects_are_found(tmp_path: Path) -> None:
-    audit = Audit(tmp_path, tmp_path, "acme", KEY, Minutes())
+    audit = opened(tmp_path)
     for number, (object, reason) in enumerate([("a", ""), ("b", '"object":"a"'), ("a", "again"), ("", "")]):
         audit.append(Act("ada", "admin", f"act.{number}", object, "done", reason)).result()
     assert [entry["action"] for entry in audit.about({"a"})] == ["act.0", "act.2"]
@@ -421,3 +339,8 @@ def test_entries_about_objects_are_found(tmp_path: Path) -> None:
 def test_an_unreadable_audit_folder_is_a_disk_failure(tmp_path: Path) -> None:
     with pytest.raises(DiskFailed, match="could not read the audit log: ENAMETOOLONG"):
         AuditFiles(tmp_path / ("x" * 256), tmp_path, "acme").read(None, None, 1)
+
+
+def test_a_checkpoint_beside_the_log_that_was_changed_is_found(files: AuditFiles) -> None:
+    files.marks.write_bytes(files.marks.read_bytes().replace(b'"n":5', b'"n":4'))
+    assert not verdict_of(files).good and verdict_of(files).bad == 4

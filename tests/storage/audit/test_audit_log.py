@@ -4,16 +4,17 @@ import multiprocessing
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from storage.audit import audit_log as module
-from storage.audit.audit_log import Audit
+from storage.audit.audit_log import RESERVE, Audit
 from storage.audit.hash_chain import Act
 from storage.errors import DiskFailed, NoSpace
+from storage.files.reserved_space import reserve
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(32))
 VIEW = Act("alice", "listener", "call.view", "some call")
@@ -31,48 +32,34 @@ def actions(audit: Audit) -> list[str]:
     return [item["action"] for item in reversed(audit.read(limit=1000).items)]
 
 
-def test_an_entry_is_in_the_file_when_it_is_acknowledged(tmp_path: Path) -> None:
+def test_entries_that_wait_share_a_sync_and_closing_writes_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    syncs = []
+    real = os.fdatasync
+    monkeypatch.setattr(os, "fdatasync", lambda fd: (syncs.append(fd), real(fd)))
     audit = opened(tmp_path)
     assert audit.append(VIEW).result() == 1
     assert (tmp_path / "audit.jsonl").read_bytes().count(b"\n") == 1
-    assert audit.verify().entries == 1
-    audit.close()
-
-
-def test_closing_writes_what_waits(tmp_path: Path) -> None:
-    audit = opened(tmp_path)
-    futures = [audit.append(VIEW) for _ in range(50)]
-    audit.close()
-    assert [f.result() for f in futures] == list(range(1, 51))
-
-
-def test_entries_that_wait_share_a_sync(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    syncs = []
-    real = module.os.fdatasync
-    monkeypatch.setattr(module.os, "fdatasync", lambda fd: (syncs.append(fd), real(fd)))
-    audit = opened(tmp_path)
     futures = [audit.append(VIEW) for _ in range(500)]
     audit.close()
-    assert futures[-1].result() == 500
+    assert [future.result() for future in futures] == list(range(2, 502))
     assert len(syncs) < 100
 
 
-def test_a_beat_costs_what_an_entry_costs_and_leaves_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    done: list[str] = []
-    real, write = module.os.fdatasync, module.write_all
-    monkeypatch.setattr(module.os, "fdatasync", lambda fd: (done.append("sync"), real(fd)))
-    monkeypatch.setattr(module, "write_all", lambda fd, data, at: (done.append(f"{bool(data)}"), write(fd, data, at)))
+def test_a_beat_is_synced_and_leaves_no_entry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    syncs: list[int] = []
+    real = os.fdatasync
+    monkeypatch.setattr(os, "fdatasync", lambda fd: (syncs.append(fd), real(fd)))
     audit = opened(tmp_path)
     audit.beat().result()  # before there is anything
-    assert audit.verify().entries == 0 and done == ["False", "sync"]
+    assert audit.verify().entries == 0 and len(syncs) == 1
     audit.append(VIEW).result()
-    done.clear()
+    syncs.clear()
     audit.append(VIEW).result()
-    entry = list(done)
-    before = (tmp_path / "audit.jsonl").read_bytes()
-    done.clear()
+    before, entry = (tmp_path / "audit.jsonl").read_bytes(), len(syncs)
     audit.beat().result()
-    assert done == entry and (tmp_path / "audit.jsonl").read_bytes() == before
+    assert len(syncs) == 2 * entry and (tmp_path / "audit.jsonl").read_bytes() == before
     futures = [audit.beat(), audit.append(VIEW), audit.beat(), audit.append(VIEW)]
     assert [futures[1].result(), futures[3].result()] == [3, 4]
     assert audit.verify().entries == 4 and audit.verify().good
@@ -139,54 +126,56 @@ def test_a_torn_line_is_cut_and_noted(tmp_path: Path) -> None:
     assert audit.verify().good
 
 
-def test_a_log_that_was_rolled_back_is_written_on_and_stays_bad(tmp_path: Path) -> None:
-    write_some(tmp_path, 5)
+@pytest.mark.parametrize(
+    ("harm", "running", "seen"),
+    [
+        (lambda data: b"".join(data.splitlines(keepends=True)[:3]), False, ["call.view"] * 3 + ["audit.broken"]),
+        (lambda data: data[:-10] + b"0" * 7 + data[-3:], False, ["call.view"] * 5 + ["audit.broken"]),
+        (lambda data: b"", True, ["audit.broken"]),
+        (lambda data: b"".join(data.splitlines(keepends=True)[:3]), True, ["call.view"] * 3 + ["audit.broken"]),
+    ],
+    ids="rolled-back edited removed-while-running rolled-back-while-running".split(),
+)
+def test_a_damaged_log_is_written_on_and_stays_bad(
+    tmp_path: Path, harm: Callable[[bytes], bytes], running: bool, seen: list[str]
+) -> None:
+    writer = opened(tmp_path)
+    for _ in range(5):
+        writer.append(VIEW).result()
+    if not running:
+        writer.close()
+        writer = opened(tmp_path)
     log = tmp_path / "audit.jsonl"
-    log.write_bytes(b"".join(log.read_bytes().splitlines(keepends=True)[:3]))
-    audit = opened(tmp_path)
-    audit.append(VIEW).result()
-    audit.append(VIEW).result()
-    assert actions(audit) == ["call.view"] * 3 + ["audit.broken", "call.view", "call.view"]
-    assert audit.verify().bad == 5
-
-
-def test_a_log_removed_while_running_is_restarted_and_stays_bad(tmp_path: Path) -> None:
-    audit = opened(tmp_path)
-    audit.append(VIEW).result()
-    audit.append(VIEW).result()
-    (tmp_path / "audit.jsonl").unlink()
-    audit.append(VIEW).result()
-    assert actions(audit) == ["audit.broken", "call.view"]
-    assert not audit.verify().good
-
-
-def test_an_edited_end_is_noticed_by_the_next_writer(tmp_path: Path) -> None:
-    write_some(tmp_path, 3)
-    log = tmp_path / "audit.jsonl"
-    data = log.read_bytes()
-    log.write_bytes(data[:-10] + b"0" * 7 + data[-3:])
-    audit = opened(tmp_path)
-    audit.append(VIEW).result()
-    assert "audit.broken" in actions(audit)
-    assert audit.verify().bad == 3
+    left = harm(log.read_bytes())
+    log.unlink()
+    if left:
+        log.write_bytes(left)
+    for _ in range(2):
+        writer.append(VIEW).result()
+    assert actions(writer) == [*seen, "call.view", "call.view"]
+    assert not writer.verify().good
+    writer.close()
 
 
 @pytest.mark.parametrize(("number", "error"), [(28, NoSpace), (5, DiskFailed)])
-def test_a_failed_sync_acknowledges_nothing(
+def test_a_failed_sync_acknowledges_nothing_and_reserves_space_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, error: type[Exception]
 ) -> None:
     audit = opened(tmp_path)
     audit.append(VIEW).result()
+    owned = (tmp_path / "audit.jsonl").stat().st_blocks
 
     def fails(_fd: int) -> None:
         raise OSError(number, "")
 
     with monkeypatch.context() as patch:
-        patch.setattr(module.os, "fdatasync", fails)
+        patch.setattr(os, "fdatasync", fails)
         with pytest.raises(error):
             audit.append(VIEW).result()
     assert audit.append(VIEW).result() == 2
     assert audit.verify().good
+    assert (tmp_path / "audit.jsonl").stat().st_blocks >= owned
+    audit.close()
 
 
 def test_space_is_owned_beyond_the_end(tmp_path: Path) -> None:
@@ -194,8 +183,8 @@ def test_space_is_owned_beyond_the_end(tmp_path: Path) -> None:
     status = (tmp_path / "audit.jsonl").stat()
     assert status.st_size < 1000
     with (tmp_path / "probe").open("wb") as probe:
-        able = module.reserve(probe.fileno(), 0, 4096)  # a file system that cannot do this owns nothing
-    assert status.st_blocks * 512 >= module.RESERVE // 2 or not able
+        able = reserve(probe.fileno(), 0, 4096)  # a file system that cannot do this owns nothing
+    assert status.st_blocks * 512 >= RESERVE // 2 or not able
 
 
 def test_a_checkpoint_is_written_only_if_the_log_has_grown(tmp_path: Path) -> None:
@@ -203,7 +192,6 @@ def test_a_checkpoint_is_written_only_if_the_log_has_grown(tmp_path: Path) -> No
     assert audit.checkpoint() is None
     audit.append(VIEW).result()
     mark = audit.checkpoint()
-    assert mark is not None
     assert mark.head.n == 1
     assert mark.genuine(audit.public_key, "acme")
     assert audit.checkpoint() is None
@@ -215,19 +203,3 @@ def test_a_checkpoint_that_cannot_be_read_is_the_disks_fault(tmp_path: Path) -> 
     (tmp_path / "acme.audit").mkdir()
     with pytest.raises(DiskFailed, match="could not write a checkpoint of the audit log: EISDIR"):
         audit.checkpoint()
-
-
-def test_space_is_reserved_again_after_a_failed_entry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fails(_: int) -> None:
-        raise OSError(28, "")
-
-    audit = opened(tmp_path)
-    audit.append(VIEW).result()
-    owned = (tmp_path / "audit.jsonl").stat().st_blocks
-    with monkeypatch.context() as patch:
-        patch.setattr(module.os, "fdatasync", fails)
-        with pytest.raises(NoSpace):
-            audit.append(VIEW).result()
-    audit.append(VIEW).result()
-    assert (tmp_path / "audit.jsonl").stat().st_blocks >= owned >= module.RESERVE // 512
-    audit.close()

@@ -1,6 +1,7 @@
 """The one definition of a call's document, and what builds and shows it."""
 
 from datetime import UTC, datetime
+from typing import Any
 
 from admin_api.assembly.openapi_schemas import SCHEMAS
 from storage.calls.call_document import (
@@ -29,7 +30,8 @@ def test_sealed_members_and_columns_make_the_whole_document():
     shown = CallRow("id", 1, CallState.COMPLETE, datetime(2026, 2, 3, tzinfo=UTC), None, 20, 7).columns_shown()
     assert set(shown) == COLUMNS
     assert shown["started_at"] == "2026-02-03T00:00:00.000Z"
-    assert sealed_part({**shown, "parties": [], "member of a later version": 1}) == {
+    document: Any = {**shown, "parties": [], "member of a later version": 1}
+    assert sealed_part(document) == {
         "parties": [],
         "member of a later version": 1,
     }

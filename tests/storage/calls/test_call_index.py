@@ -3,8 +3,8 @@
 import asyncio
 import dataclasses
 import threading
-import time
-from collections.abc import Awaitable, Callable
+from collections import Counter
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -15,30 +15,33 @@ import sqlalchemy as sa
 
 from personal import Personal
 from storage import search_forms
+from storage.calls import call_index
 from storage.calls.call_document import wrapped
 from storage.calls.call_index import Calls
 from storage.calls.call_row import CallRow, CallState, Query
 from storage.calls.sealed_row import open_row
+from storage.calls.search_tokens import tokens
 from storage.database.database import FILE_NAME, Database
 from storage.database.schema import call_tokens, days
 from storage.database.schema import calls as calls_table
 from storage.errors import Forgotten
 from storage.keys.key_store import CustomerKeys
+from storage.keys.row_keys import LABEL_INDEX
 from storage.timestamps import EPOCH
 
 DAY = 20513  # 2026-03-01
 MIDNIGHT = EPOCH + timedelta(days=DAY)
-MIRA = {
+MIRA: Any = {
     "role": "participant",
     "name": "Mira Ößling",
     "number": "+4930901820101",
     "uri": "sip:+4930901820101@sbc.example",
 }
-BODO = {"role": "participant", "name": "Bodo Klein", "number": "+4989901820102", "uri": "sip:bodo@sbc.example"}
+BODO: Any = {"role": "participant", "name": "Bodo Klein", "number": "+4989901820102", "uri": "sip:bodo@sbc.example"}
 
 
 def call(
-    keys: CustomerKeys, day: int = DAY, second: int = 0, state: CallState = CallState.COMPLETE, **changes: object
+    keys: CustomerKeys, day: int = DAY, second: int = 0, state: CallState = CallState.COMPLETE, **changes: Any
 ) -> CallRow:
     """Make a call between Mira and Bodo."""
     started = EPOCH + timedelta(days=day, seconds=second)
@@ -56,191 +59,136 @@ async def put(calls: Calls, *rows: CallRow) -> int:
     return await calls.put(rows, [forms(row) for row in rows])
 
 
-Story = Callable[[Calls, Database], Awaitable[None]]
+async def test_a_call_comes_back_as_it_was_put(calls: Calls, keys: CustomerKeys) -> None:
+    assert await calls.put([], []) == await calls.total_bytes() == 0
+    row = call(keys, hold=True, erase_after=MIDNIGHT, size_bytes=3 << 40)
+    with pytest.raises(ValueError, match="forms"):
+        await calls.put([row], [])
+    assert await put(calls, row, call(keys, size_bytes=5)) == 2
+    assert await calls.get(row.id) == row
+    assert await calls.get(str(UUID(int=0))) is None
+    assert (await calls.count(), await calls.total_bytes()) == (2, (3 << 40) + 5)
 
 
-@pytest.fixture
-def tell(empty: Callable[[], Awaitable[Database]], keys: CustomerKeys) -> Callable[[Story], None]:
-    """Run a story against a fresh index on each kind of database."""
-
-    def run(story: Story) -> None:
-        async def whole() -> None:
-            database = await empty()
-            try:
-                await story(Calls(database, keys, "DE"), database)
-            finally:
-                await database.close()
-
-        asyncio.run(whole())
-
-    return run
+async def test_putting_again_changes_nothing(calls: Calls, database: Database, keys: CustomerKeys) -> None:
+    row = call(keys)
+    await put(calls, row)
+    await put(calls, row, row)
+    assert await calls.count() == 1
+    async with database.reading() as connection:
+        count = await connection.scalar(sa.select(sa.func.count()).select_from(call_tokens))
+    assert count == len(forms(row))
+    assert (await calls.find(Query(party=Personal("Mira")))).items == (row,)
 
 
-Tell = Callable[[Story], None]
+async def test_a_finished_call_is_not_moved_back(calls: Calls, keys: CustomerKeys) -> None:
+    live = call(keys, state=CallState.RECORDING)
+    done = dataclasses.replace(live, state=CallState.COMPLETE, ended_at=MIDNIGHT)
+    await put(calls, live)
+    assert await calls.unfinished() == ((live.id, live.leaf),)
+    await put(calls, done)
+    stale = dataclasses.replace(live, details=wrapped({"parties": [BODO]}))
+    assert await put(calls, stale) == 0
+    assert await calls.get(live.id) == done
+    assert await calls.unfinished() == ()
+    assert (await calls.find(Query(party=Personal("Mira")))).items == (done,)
 
 
-def test_a_call_comes_back_as_it_was_put(tell: Tell, keys: CustomerKeys) -> None:
-    async def story(calls: Calls, _: Database) -> None:
-        row = call(keys, hold=True, erase_after=MIDNIGHT)
-        assert await put(calls, row) == 1
-        assert await calls.get(row.id) == row
-        assert await calls.get(str(UUID(int=0))) is None
-        assert await calls.count() == 1
-
-    tell(story)
-
-
-def test_bytes_are_added_up(tell: Tell, keys: CustomerKeys) -> None:
-    async def story(calls: Calls, _: Database) -> None:
-        assert await calls.total_bytes() == 0
-        await put(calls, call(keys, size_bytes=3 << 40), call(keys, size_bytes=5))
-        assert await calls.total_bytes() == (3 << 40) + 5
-
-    tell(story)
+async def test_tokens_follow_the_parties(calls: Calls, database: Database, keys: CustomerKeys) -> None:
+    row = call(keys, state=CallState.RECORDING)
+    await put(calls, row)
+    await put(calls, dataclasses.replace(row, details=wrapped({"parties": [MIRA]})))
+    assert (await calls.find(Query(party=Personal("Bodo")))).items == ()
+    async with database.reading() as connection:
+        count = await connection.scalar(sa.select(sa.func.count()).select_from(call_tokens))
+    assert count == len(search_forms.stored_of([MIRA], "DE"))
+    assert len((await calls.find(Query(party=Personal("Mira")))).items) == 1
 
 
-def test_putting_again_changes_nothing(tell: Tell, keys: CustomerKeys) -> None:
-    async def story(calls: Calls, database: Database) -> None:
-        row = call(keys)
-        await put(calls, row)
-        await put(calls, row, row)
-        assert await calls.count() == 1
-        async with database.reading() as connection:
-            tokens = await connection.scalar(sa.select(sa.func.count()).select_from(call_tokens))
-        assert tokens == len(forms(row))
-        assert (await calls.find(Query(party=Personal("Mira")))).items == (row,)
-
-    tell(story)
+async def test_a_hold_is_not_lost_when_the_call_is_put_again(
+    calls: Calls, database: Database, keys: CustomerKeys
+) -> None:
+    row = call(keys, state=CallState.RECORDING)
+    await put(calls, row)
+    async with database.writing() as connection:
+        await connection.execute(calls_table.update().values(hold=True))
+    await put(calls, dataclasses.replace(row, state=CallState.COMPLETE))
+    found = await calls.get(row.id)
+    assert (found.hold, found.state) == (True, CallState.COMPLETE)
 
 
-def test_a_finished_call_is_not_moved_back(tell: Tell, keys: CustomerKeys) -> None:
-    async def story(calls: Calls, _: Database) -> None:
-        live = call(keys, state=CallState.RECORDING)
-        done = dataclasses.replace(live, state=CallState.COMPLETE, ended_at=MIDNIGHT)
-        await put(calls, live)
-        assert await calls.unfinished() == ((live.id, live.leaf),)
-        await put(calls, done)
-        stale = dataclasses.replace(live, details=wrapped({"parties": [BODO]}))
-        assert await put(calls, stale) == 0
-        assert await calls.get(live.id) == done
-        assert await calls.unfinished() == ()
-        assert (await calls.find(Query(party=Personal("Mira")))).items == (done,)
-
-    tell(story)
-
-
-def test_tokens_follow_the_parties(tell: Tell, keys: CustomerKeys) -> None:
-    async def story(calls: Calls, database: Database) -> None:
-        row = call(keys, state=CallState.RECORDING)
-        await put(calls, row)
-        await put(calls, dataclasses.replace(row, details=wrapped({"parties": [MIRA]})))
-        assert (await calls.find(Query(party=Personal("Bodo")))).items == ()
-        async with database.reading() as connection:
-            tokens = await connection.scalar(sa.select(sa.func.count()).select_from(call_tokens))
-        assert tokens == len(search_forms.stored_of([MIRA], "DE"))
-        assert len((await calls.find(Query(party=Personal("Mira")))).items) == 1
-
-    tell(story)
-
-
-def test_a_hold_is_not_lost_when_the_call_is_put_again(tell: Tell, keys: CustomerKeys) -> None:
-    async def story(calls: Calls, database: Database) -> None:
-        row = call(keys, state=CallState.RECORDING)
-        await put(calls, row)
-        async with database.writing() as connection:
-            await connection.execute(calls_table.update().values(hold=True))
-        await put(calls, dataclasses.replace(row, state=CallState.COMPLETE))
-        found = await calls.get(row.id)
-        assert found is not None
-        assert (found.hold, found.state) == (True, CallState.COMPLETE)
-
-    tell(story)
-
-
-@pytest.mark.parametrize(
-    "party", ["030 901820101", "820101", "ößling", "Oessling, Mira", "sip:bodo@sbc.example", "+49 89 901820102"]
-)
-def test_everybody_who_took_part_is_found_in_any_spelling(tell: Tell, keys: CustomerKeys, party: str) -> None:
-    async def story(calls: Calls, _: Database) -> None:
-        row = call(keys)
-        other = call(keys, details=wrapped({"parties": [{"name": "Someone Else", "number": "+4940901820199"}]}))
-        await put(calls, row, other)
+async def test_everybody_who_took_part_is_found_in_any_spelling(calls: Calls, keys: CustomerKeys) -> None:
+    row = call(keys)
+    await put(
+        calls, row, call(keys, details=wrapped({"parties": [{"name": "Someone Else", "number": "+4940901820199"}]}))
+    )
+    for party in ("030 901820101", "820101", "ößling", "Oessling, Mira", "sip:bodo@sbc.example", "+49 89 901820102"):
         assert (await calls.find(Query(party=Personal(party)))).items == (row,)
 
-    tell(story)
+
+async def test_a_call_whose_leaf_or_day_was_cut_is_not_there(calls: Calls, keys: CustomerKeys) -> None:
+    gone, kept, newer = call(keys, second=1), call(keys, second=2), call(keys, day=DAY + 1)
+    await put(calls, gone, kept, newer)
+    keys.cut(gone.leaf)
+    assert await calls.get(gone.id) is None
+    assert await put(calls, gone) == 0
+    for query in (Query(), Query(party=Personal("Mira"))):
+        assert (await calls.find(query)).items == (newer, kept)
+    keys.cut_days(DAY)
+    for query in (Query(), Query(party=Personal("Mira"))):
+        assert (await calls.find(query)).items == (newer,)
 
 
-def test_a_call_whose_leaf_was_cut_is_not_there(tell: Tell, keys: CustomerKeys) -> None:
-    async def story(calls: Calls, _: Database) -> None:
-        gone, kept = call(keys, second=1), call(keys, second=2)
-        await put(calls, gone, kept)
-        keys.cut(gone.leaf)
-        assert await calls.get(gone.id) is None
-        assert (await calls.find(Query())).items == (kept,)
-        assert (await calls.find(Query(party=Personal("Mira")))).items == (kept,)
-        assert await put(calls, gone) == 0
-
-    tell(story)
-
-
-def test_removing_a_call_removes_its_row_and_tokens(tell: Tell, keys: CustomerKeys) -> None:
-    async def story(calls: Calls, database: Database) -> None:
-        rows = [call(keys, day=DAY + i % 2, second=i) for i in range(6)]
-        await put(calls, *rows)
-        keys.cut(rows[0].leaf)
-        assert await calls.remove([rows[0].id, rows[1].id, "unknown"]) == 2
-        assert await calls.remove([rows[0].id]) == 0
-        assert await calls.count() == 4
-        await calls.remove([row.id for row in rows])
-        async with database.reading() as connection:
-            assert (await connection.execute(sa.select(call_tokens))).all() == []
-            assert (await connection.execute(sa.select(days))).all() == []
-
-    tell(story)
+async def test_removing_a_call_removes_its_row_and_tokens(calls: Calls, database: Database, keys: CustomerKeys) -> None:
+    rows = [call(keys, day=DAY + i % 2, second=i) for i in range(6)]
+    await put(calls, *rows)
+    keys.cut(rows[0].leaf)
+    assert await calls.remove([rows[0].id, rows[1].id, "unknown"]) == 2
+    assert await calls.remove([rows[0].id]) == 0
+    assert await calls.count() == 4
+    await calls.remove([row.id for row in rows])
+    async with database.reading() as connection:
+        assert (await connection.execute(sa.select(call_tokens))).all() == []
+        assert (await connection.execute(sa.select(days))).all() == []
 
 
-def test_an_erased_day_is_indexed_anew_under_a_fresh_leaf(tell: Tell, keys: CustomerKeys) -> None:
-    async def story(calls: Calls, database: Database) -> None:
-        gone, kept = call(keys, second=1), call(keys, second=2)
-        await put(calls, gone, kept)
-        before = await calls.index_leaf(DAY)
-        assert before is not None
-        async with database.reading() as connection:
-            old = set((await connection.execute(sa.select(call_tokens.c.token))).scalars())
-        keys.cut(gone.leaf, before)
-        await calls.remove([gone.id])
-        assert (await calls.find(Query(party=Personal("Mira")))).items == (kept,)
-        assert await calls.reindex(DAY) == 1
-        assert (await calls.find(Query(party=Personal("Mira")))).items == (kept,)
-        assert await calls.index_leaf(DAY) != before
-        async with database.reading() as connection:
-            assert not old & set((await connection.execute(sa.select(call_tokens.c.token))).scalars())
-        with pytest.raises(Forgotten):
-            keys.secret(before, "index")
+async def test_an_erased_day_is_indexed_anew_under_a_fresh_leaf(
+    calls: Calls, database: Database, keys: CustomerKeys
+) -> None:
+    gone, kept = call(keys, second=1), call(keys, second=2)
+    await put(calls, gone, kept)
+    before = await calls.index_leaf(DAY)
+    assert before is not None
+    async with database.reading() as connection:
+        old = set((await connection.execute(sa.select(call_tokens.c.token))).scalars())
+    keys.cut(gone.leaf, before)
+    await calls.remove([gone.id])
+    assert (await calls.find(Query(party=Personal("Mira")))).items == (kept,)
+    assert await calls.reindex(DAY) == 1
+    assert (await calls.find(Query(party=Personal("Mira")))).items == (kept,)
+    assert await calls.index_leaf(DAY) != before
+    async with database.reading() as connection:
+        assert not old & set((await connection.execute(sa.select(call_tokens.c.token))).scalars())
+    with pytest.raises(Forgotten):
+        keys.secret(before, "index")
 
-    tell(story)
 
-
-def test_tokens_of_a_day_whose_key_was_cut_go_in_pieces(
-    tell: Tell, keys: CustomerKeys, monkeypatch: pytest.MonkeyPatch
+async def test_tokens_of_a_day_whose_key_was_cut_go_in_pieces(
+    calls: Calls, database: Database, keys: CustomerKeys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("storage.calls.call_index.PIECE", 3)
-
-    async def story(calls: Calls, database: Database) -> None:
-        rows = [call(keys, second=n) for n in range(8)]
-        other = call(keys, day=DAY + 1)
-        await put(calls, *rows, other)
-        assert not await calls.remove_tokens(DAY), "its key is still there"
-        assert not await calls.remove_tokens(DAY + 5), "there is no such day"
-        assert len((await calls.find(Query(party=Personal("Mira")))).items) == 9
-        keys.cut(rows[0].leaf, await calls.index_leaf(DAY) or 0)
-        assert await calls.remove_tokens(DAY)
-        async with database.reading() as connection:
-            assert set(await connection.scalars(sa.select(call_tokens.c.day))) == {DAY + 1}
-        assert await calls.reindex(DAY) == 7
-        assert len((await calls.find(Query(party=Personal("Mira")))).items) == 8
-
-    tell(story)
+    rows = [call(keys, second=n) for n in range(8)]
+    other = call(keys, day=DAY + 1)
+    await put(calls, *rows, other)
+    assert not await calls.remove_tokens(DAY), "its key is still there"
+    assert not await calls.remove_tokens(DAY + 5), "there is no such day"
+    assert len((await calls.find(Query(party=Personal("Mira")))).items) == 9
+    keys.cut(rows[0].leaf, await calls.index_leaf(DAY) or 0)
+    assert await calls.remove_tokens(DAY)
+    async with database.reading() as connection:
+        assert set(await connection.scalars(sa.select(call_tokens.c.day))) == {DAY + 1}
+    assert await calls.reindex(DAY) == 7
+    assert len((await calls.find(Query(party=Personal("Mira")))).items) == 8
 
 
 class Watched:
@@ -261,25 +209,22 @@ class Watched:
             raise
 
 
-def test_tokens_that_were_made_anew_meanwhile_stay(tell: Tell, keys: CustomerKeys) -> None:
-    async def story(calls: Calls, database: Database) -> None:
-        gone, stays, late = (call(keys, second=n) for n in range(3))
-        await put(calls, gone, stays)
-        keys.cut(gone.leaf, await calls.index_leaf(DAY) or 0)
-        watched = Watched(keys)
-        async with asyncio.TaskGroup() as tasks, database.writing():
-            tasks.create_task(put(calls, late))
-            await asyncio.sleep(0)
-            removal = tasks.create_task(Calls(database, watched, "DE").remove_tokens(DAY))
-            await watched.missed.wait()
-        assert not removal.result()
-        assert {row.id for row in (await calls.find(Query(party=Personal("Mira")))).items} == {stays.id, late.id}
-
-    tell(story)
+async def test_tokens_that_were_made_anew_meanwhile_stay(calls: Calls, database: Database, keys: CustomerKeys) -> None:
+    gone, stays, late = (call(keys, second=n) for n in range(3))
+    await put(calls, gone, stays)
+    keys.cut(gone.leaf, await calls.index_leaf(DAY) or 0)
+    watched = Watched(keys)
+    async with asyncio.TaskGroup() as tasks, database.writing():
+        tasks.create_task(put(calls, late))
+        await asyncio.sleep(0)
+        removal = tasks.create_task(Calls(database, watched, "DE").remove_tokens(DAY))
+        await watched.missed.wait()
+    assert not removal.result()
+    assert {row.id for row in (await calls.find(Query(party=Personal("Mira")))).items} == {stays.id, late.id}
 
 
-def test_a_big_day_is_indexed_in_pages_outside_the_loop(
-    tell: Tell, keys: CustomerKeys, monkeypatch: pytest.MonkeyPatch
+async def test_a_big_day_is_indexed_in_pages_outside_the_loop(
+    calls: Calls, database: Database, keys: CustomerKeys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("storage.calls.call_index.BATCH", 3)
     where: set[int] = set()
@@ -288,111 +233,166 @@ def test_a_big_day_is_indexed_in_pages_outside_the_loop(
         where.add(threading.get_ident())
         return open_row(*given)
 
-    async def story(calls: Calls, database: Database) -> None:
-        rows = [call(keys, second=n) for n in range(8)]
-        await put(calls, *rows)
-        async with database.writing() as connection:
-            damaged = calls_table.c.id == rows[4].id
-            await connection.execute(calls_table.update().where(damaged).values(sealed=b"x" * 40))
-        monkeypatch.setattr("storage.calls.call_index.open_row", opened)
-        keys.cut(await calls.index_leaf(DAY) or 0)
-        assert await calls.reindex(DAY) == 7
-        assert threading.get_ident() not in where
-        assert len(where) > 0
-        assert (await calls.find(Query(party=Personal("Mira")))).items == (*rows[:4:-1], *rows[3::-1])
-
-    tell(story)
+    rows = [call(keys, second=n) for n in range(8)]
+    await put(calls, *rows)
+    async with database.writing() as connection:
+        damaged = calls_table.c.id == rows[4].id
+        await connection.execute(calls_table.update().where(damaged).values(sealed=b"x" * 40))
+    monkeypatch.setattr("storage.calls.call_index.open_row", opened)
+    keys.cut(await calls.index_leaf(DAY) or 0)
+    assert await calls.reindex(DAY) == 7
+    assert threading.get_ident() not in where
+    assert len(where) > 0
+    assert (await calls.find(Query(party=Personal("Mira")))).items == (*rows[:4:-1], *rows[3::-1])
 
 
-def test_a_write_repairs_a_day_whose_index_was_cut(tell: Tell, keys: CustomerKeys) -> None:
-    async def story(calls: Calls, _: Database) -> None:
-        first, second = call(keys, second=1), call(keys, second=2)
-        await put(calls, first)
-        keys.cut(await calls.index_leaf(DAY) or 0)
-        await put(calls, second)
-        assert (await calls.find(Query(party=Personal("Bodo")))).items == (second, first)
-
-    tell(story)
+async def test_a_write_repairs_a_day_whose_index_was_cut(calls: Calls, keys: CustomerKeys) -> None:
+    first, second = call(keys, second=1), call(keys, second=2)
+    await put(calls, first)
+    keys.cut(await calls.index_leaf(DAY) or 0)
+    await put(calls, second)
+    assert (await calls.find(Query(party=Personal("Bodo")))).items == (second, first)
 
 
-def test_a_whole_day_that_was_cut_is_not_there(tell: Tell, keys: CustomerKeys) -> None:
-    async def story(calls: Calls, _: Database) -> None:
-        old, new = call(keys), call(keys, day=DAY + 1)
-        await put(calls, old, new)
-        keys.cut_days(DAY)
-        assert (await calls.find(Query(party=Personal("Mira")))).items == (new,)
-        assert (await calls.find(Query())).items == (new,)
-
-    tell(story)
+async def test_writers_at_once_write_everything(calls: Calls, keys: CustomerKeys) -> None:
+    rows = [call(keys, second=i) for i in range(40)]
+    await asyncio.gather(*(put(calls, *rows[i : i + 8]) for i in range(0, 40, 4)))
+    assert await calls.count() == 40
+    assert len((await calls.find(Query(party=Personal("Mira")))).items) == 40
 
 
-def test_writers_at_once_write_everything(tell: Tell, keys: CustomerKeys) -> None:
-    async def story(calls: Calls, _: Database) -> None:
-        rows = [call(keys, second=i) for i in range(40)]
-        await asyncio.gather(*(put(calls, *rows[i : i + 8]) for i in range(0, 40, 4)))
-        assert await calls.count() == 40
-        assert len((await calls.find(Query(party=Personal("Mira")))).items) == 40
-
-    tell(story)
-
-
-def test_every_call_needs_its_forms(tell: Tell, keys: CustomerKeys) -> None:
-    async def story(calls: Calls, _: Database) -> None:
-        assert await calls.put([], []) == 0
-        with pytest.raises(ValueError, match="forms"):
-            await calls.put([call(keys)], [])
-
-    tell(story)
+async def test_nothing_personal_is_in_the_files(tmp_path: Path, keys: CustomerKeys) -> None:
+    database = await Database.open("sqlite", "acme", tmp_path, MIDNIGHT)
+    await put(Calls(database, keys, "DE"), call(keys))
+    raw = b"".join(f.read_bytes() for f in tmp_path.glob(f"{FILE_NAME}*"))
+    await database.close()
+    for word in ("Mira", "ling", "oessling", "901820101", "bodo", "Klein"):
+        assert word.encode() not in raw
+        assert word.lower().encode() not in raw
 
 
-def test_nothing_personal_is_in_the_files(tmp_path: Path, keys: CustomerKeys) -> None:
-    async def story() -> None:
-        database = await Database.open("sqlite", "acme", tmp_path, MIDNIGHT)
-        await put(Calls(database, keys, "DE"), call(keys))
-        raw = b"".join(f.read_bytes() for f in tmp_path.glob(f"{FILE_NAME}*"))
-        await database.close()
-        for word in ("Mira", "ling", "oessling", "901820101", "bodo", "Klein"):
-            assert word.encode() not in raw
-            assert word.lower().encode() not in raw
-
-    asyncio.run(story())
-
-
-def test_a_batch_is_written_fast(tmp_path: Path, keys: CustomerKeys) -> None:
-    async def story() -> float:
-        database = await Database.open("sqlite", "acme", tmp_path, MIDNIGHT)
-        calls = Calls(database, keys, "DE")
-        taken = []
-        for _ in range(4):
-            rows = [call(keys, second=i) for i in range(100)]
-            before = time.process_time()  # of all threads: how long it takes depends on what else runs
-            await put(calls, *rows)
-            taken.append(time.process_time() - before)
-        await database.close()
-        return min(taken)
-
-    assert asyncio.run(story()) < 0.2  # 0.03 s of CPU time on an idle machine
+async def test_batches_give_every_matching_call_once(calls: Calls, keys: CustomerKeys) -> None:
+    mine = [call(keys, DAY - i % 3, i) for i in range(25)]
+    other = call(keys, second=99, details=wrapped({"session_id": "s", "parties": [BODO], "streams": []}))
+    await put(calls, *mine, other)
+    keys.cut(mine[4].leaf)
+    asked = (
+        Query(party=Personal("+4930901820101")),
+        Query(party=Personal("Mira Ößling")),
+        Query(party=Personal("030 901820101"), exact=True),
+    )
+    for query in asked:
+        seen = [batch async for batch in calls.in_batches(query, 10)]
+        assert [len(batch) for batch in seen] == [10, 10, 5]
+        found = [row for batch in seen for row in batch.open()]
+        assert found == list((await calls.find(query)).items)
+        assert {row.id for row in found} == {row.id for row in mine} - {mine[4].id}
+    everything = [row.id async for batch in calls.in_batches(Query(), 7) for row in batch.open()]
+    assert sorted(everything) == sorted({row.id for row in [*mine, other]} - {mine[4].id})
+    assert [batch async for batch in calls.in_batches(Query(party=Personal("nobody at all")), 7)] == []
 
 
-def test_batches_give_every_matching_call_once(tell: Callable[[Story], None], keys: CustomerKeys) -> None:
-    async def story(calls: Calls, database: Database) -> None:
-        mine = [call(keys, DAY - i % 3, i) for i in range(25)]
-        other = call(keys, second=99, details=wrapped({"session_id": "s", "parties": [BODO], "streams": []}))
-        await put(calls, *mine, other)
-        keys.cut(mine[4].leaf)
-        asked = (
-            Query(party=Personal("+4930901820101")),
-            Query(party=Personal("Mira Ößling")),
-            Query(party=Personal("030 901820101"), exact=True),
-        )
-        for query in asked:
-            seen = [batch async for batch in calls.in_batches(query, 10)]
-            assert [len(batch) for batch in seen] == [10, 10, 5]
-            found = [row for batch in seen for row in batch.open()]
-            assert found == list((await calls.find(query)).items)
-            assert {row.id for row in found} == {row.id for row in mine} - {mine[4].id}
-        everything = [row.id async for batch in calls.in_batches(Query(), 7) for row in batch.open()]
-        assert sorted(everything) == sorted({row.id for row in [*mine, other]} - {mine[4].id})
-        assert [batch async for batch in calls.in_batches(Query(party=Personal("nobody at all")), 7)] == []
+async def test_a_damaged_row_is_repaired_by_the_next_write(
+    calls: Calls, database: Database, keys: CustomerKeys
+) -> None:
+    live, other = call(keys, second=1, state=CallState.RECORDING), call(keys, second=2)
+    await put(calls, live)
+    async with database.writing() as connection:
+        damaged = calls_table.c.id == live.id
+        await connection.execute(calls_table.update().where(damaged).values(sealed=b"x" * 40))
+    parties = wrapped({"session_id": "s", "parties": [BODO], "streams": []})
+    ended = dataclasses.replace(live, state=CallState.COMPLETE, ended_at=live.started_at, details=parties)
+    assert await put(calls, other, ended) == 2
+    assert (await calls.find(Query(party=Personal("Bodo")))).items == (other, ended)
+    assert (await calls.find(Query(party=Personal("Mira")))).items == (other,)
+    key = keys.secret(await calls.index_leaf(DAY) or 0, "index")
+    async with database.reading() as connection:
+        mine = sa.select(call_tokens.c.token).where(call_tokens.c.leaf == ended.leaf)
+        assert set(await connection.scalars(mine)) == set(tokens(key, forms(ended)))
 
-    tell(story)
+
+async def test_a_key_of_a_day_that_was_not_cut_is_not_replaced(
+    calls: Calls, database: Database, keys: CustomerKeys
+) -> None:
+    """Nobody would know it any more, and so never cut it: what it opens in a copy of now could be asked for ever."""
+    await put(calls, call(keys))
+    before = await calls.index_leaf(DAY)
+    assert await calls.reindex(DAY) is None
+    assert await calls.index_leaf(DAY) == before
+    assert await calls.reindex(DAY + 1) is None
+
+
+async def test_the_loop_stays_responsive_while_calls_are_sealed(
+    calls: Calls, keys: CustomerKeys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turn, at = [0], list[tuple[str, int]]()
+
+    async def others() -> None:
+        while True:
+            turn[0] += 1
+            await asyncio.sleep(0)
+
+    def noted(what: str, do: Callable[..., Any]) -> Callable[..., Any]:
+        def noting(*words: Any) -> Any:
+            at.append((what, turn[0]))
+            return do(*words)
+
+        return noting
+
+    monkeypatch.setattr(calls, "seal", noted("sealed", calls.seal))
+    monkeypatch.setattr(call_index, "tokens", noted("tokens", tokens))
+    ticking = asyncio.create_task(others())
+    assert await put(calls, *[call(keys, second=second) for second in range(25)]) == 25
+    ticking.cancel()
+    assert len(at) == 50
+    assert max(Counter(at).values()) <= call_index.FEW
+
+
+def cut_at(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, number: int, cut: Callable[[], object]) -> None:
+    """Have an erasure cut leaves while the index does something for the n-th time."""
+    do, done = getattr(owner, name), list[None]()
+
+    def cutting(*given: Any) -> Any:
+        done.append(None)
+        if len(done) == number:
+            cut()
+        return do(*given)
+
+    monkeypatch.setattr(owner, name, cutting)
+
+
+async def tokens_of(database: Database, row: CallRow) -> set[int]:
+    async with database.reading() as connection:
+        return set(await connection.scalars(sa.select(call_tokens.c.token).where(call_tokens.c.leaf == row.leaf)))
+
+
+async def test_a_call_cut_before_its_tokens_delays_no_other(
+    calls: Calls, database: Database, keys: CustomerKeys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it was found by can no longer be opened, and its tokens are there already: a second time is refused."""
+    live = [call(keys, second=second, state=CallState.RECORDING) for second in range(25)]
+    await put(calls, *live)
+    ended = [dataclasses.replace(row, state=CallState.COMPLETE, ended_at=row.started_at) for row in live]
+    cut_at(monkeypatch, call_index, "tokens", 5, lambda: keys.cut(live[15].leaf))  # when all are sealed
+    await put(calls, *ended)
+    assert [await calls.get(row.id) for row in ended] == [*ended[:15], None, *ended[16:]]
+    assert await calls.remove([live[15].id]) == 1
+    assert await tokens_of(database, live[15]) == set()
+
+
+async def test_a_call_cut_after_sealing_gets_no_newer_tokens(
+    calls: Calls, database: Database, keys: CustomerKeys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That key stays when the erasure is done, and a copy of the database could be asked who called."""
+    await put(calls, call(keys, second=100))
+    index = await calls.index_leaf(DAY)
+    rows = [call(keys, second=second) for second in range(25)]
+    assert index is not None
+    cut_at(monkeypatch, calls, "seal", 10, lambda: keys.cut(rows[3].leaf, index))  # the call and its day's tokens
+    assert await put(calls, *rows) == 24
+    fresh = await calls.index_leaf(DAY)
+    assert fresh is not None
+    key = keys.secret(fresh, LABEL_INDEX)
+    assert await tokens_of(database, rows[3]) == set()
+    assert await tokens_of(database, rows[4]) == set(tokens(key, forms(rows[4])))
+    assert await calls.count() == 25

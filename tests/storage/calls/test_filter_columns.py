@@ -2,7 +2,6 @@
 
 import asyncio
 import dataclasses
-from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from itertools import product
 
@@ -17,8 +16,9 @@ from storage.calls.call_row import CallRow, CallState, Direction, Query
 from storage.database.database import Database
 from storage.database.schema import calls as calls_table
 from storage.keys.key_store import CustomerKeys
+from storage.search_forms import stored_of
 from storage.timestamps import EPOCH
-from tests.storage.index_lists import Tell, pages, teller
+from tests.storage.index_lists import pages
 
 DAY = 20400
 SOURCES = ("192.0.2.7", "2001:db8::7", "sbc1.acme.example", None)
@@ -71,9 +71,16 @@ def meant(query: Query, row: CallRow) -> bool:
 
 
 @pytest.fixture
-def tell(empty: Callable[[], Awaitable[Database]], keys: CustomerKeys) -> Tell:
-    """Run a story against an index with such calls on each kind of database."""
-    return teller(empty, keys, some_calls(keys))
+def rows(keys: CustomerKeys) -> list[CallRow]:
+    """Calls of every kind."""
+    return some_calls(keys)
+
+
+@pytest.fixture
+def calls(calls: Calls, rows: list[CallRow], loop: asyncio.Runner) -> Calls:
+    """An index of them."""
+    loop.run(calls.put(rows, [stored_of(row.details["parties"], "DE") for row in rows]))
+    return calls
 
 
 async def wholly_found(calls: Calls, rows: list[CallRow], queries: list[Query]) -> None:
@@ -84,55 +91,48 @@ async def wholly_found(calls: Calls, rows: list[CallRow], queries: list[Query]) 
         assert [row for some in batches for row in some] == due
 
 
-def test_every_query_finds_exactly_the_matching_calls(tell: Tell) -> None:
-    async def story(calls: Calls, rows: list[CallRow], _: Database) -> None:
-        assert any(meant(query, row) for query in QUERIES for row in rows)
-        await wholly_found(calls, rows, QUERIES)
-
-    tell(story)
+async def test_every_query_finds_exactly_the_matching_calls(calls: Calls, rows: list[CallRow]) -> None:
+    assert any(meant(query, row) for query in QUERIES for row in rows)
+    await wholly_found(calls, rows, QUERIES)
 
 
-def test_tokens_lead_where_few_are_too_many_to_open(tell: Tell, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_tokens_lead_where_few_are_too_many_to_open(
+    calls: Calls, rows: list[CallRow], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("storage.calls.search.FEW", 0)
-
-    async def story(calls: Calls, rows: list[CallRow], _: Database) -> None:
-        await wholly_found(calls, rows, [query for query in QUERIES if query.party])
-
-    tell(story)
+    await wholly_found(calls, rows, [query for query in QUERIES if query.party])
 
 
-def test_calls_of_an_earlier_version_are_found_and_then_filled(tell: Tell, keys: CustomerKeys) -> None:
-    async def story(calls: Calls, rows: list[CallRow], database: Database) -> None:
-        columns = sa.select(calls_table.c.id, calls_table.c.direction, calls_table.c.source)
-        async with database.writing() as connection:
-            before = set(map(tuple, await connection.execute(columns)))
-            old = calls_table.c.id.in_([row.id for row in rows[:40]])
-            await connection.execute(calls_table.update().where(old).values(direction=None, source=None))
-        await wholly_found(calls, rows, OLD)
-        paused = []
+async def test_calls_of_an_earlier_version_are_found_and_then_filled(
+    calls: Calls, rows: list[CallRow], database: Database, keys: CustomerKeys
+) -> None:
+    columns = sa.select(calls_table.c.id, calls_table.c.direction, calls_table.c.source)
+    async with database.writing() as connection:
+        before = set(map(tuple, await connection.execute(columns)))
+        old = calls_table.c.id.in_([row.id for row in rows[:40]])
+        await connection.execute(calls_table.update().where(old).values(direction=None, source=None))
+    await wholly_found(calls, rows, OLD)
+    paused = []
 
-        async def pause() -> None:
-            paused.append(True)
+    async def pause() -> None:
+        paused.append(True)
 
-        assert await filter_columns.fill(database, keys, pause) == 40
-        assert await filter_columns.fill(database, keys, pause) == 0
-        assert len(paused) == 1
-        async with database.reading() as connection:
-            assert set(map(tuple, await connection.execute(columns))) == before
-        await wholly_found(calls, rows, OLD)
-
-    tell(story)
+    assert await filter_columns.fill(database, keys, pause) == 40
+    assert await filter_columns.fill(database, keys, pause) == 0
+    assert len(paused) == 1
+    async with database.reading() as connection:
+        assert set(map(tuple, await connection.execute(columns))) == before
+    await wholly_found(calls, rows, OLD)
 
 
-def test_a_damaged_row_of_an_earlier_version_is_tried_once(tell: Tell, keys: CustomerKeys) -> None:
-    async def story(_: Calls, rows: list[CallRow], database: Database) -> None:
-        async with database.writing() as connection:
-            one = calls_table.c.id == rows[0].id
-            await connection.execute(calls_table.update().where(one).values(direction=None, sealed=b"x"))
-        assert await filter_columns.fill(database, keys, lambda: asyncio.sleep(0)) == 1
-        assert await filter_columns.fill(database, keys, lambda: asyncio.sleep(0)) == 0
-
-    tell(story)
+async def test_a_damaged_row_of_an_earlier_version_is_tried_once(
+    calls: Calls, rows: list[CallRow], database: Database, keys: CustomerKeys
+) -> None:
+    async with database.writing() as connection:
+        one = calls_table.c.id == rows[0].id
+        await connection.execute(calls_table.update().where(one).values(direction=None, sealed=b"x"))
+    assert await filter_columns.fill(database, keys, lambda: asyncio.sleep(0)) == 1
+    assert await filter_columns.fill(database, keys, lambda: asyncio.sleep(0)) == 0
 
 
 def test_the_database_does_not_say_whose_address_it_is(keys: CustomerKeys) -> None:
@@ -153,25 +153,20 @@ def test_the_database_does_not_say_whose_address_it_is(keys: CustomerKeys) -> No
         (Query(hold=True, source="192.0.2.7", state=CallState.INTERRUPTED), "calls_held"),
     ],
 )
-def test_the_query_uses_the_rarest_index(tell: Tell, query: Query, index: str) -> None:
-    async def story(calls: Calls, _: list[CallRow], database: Database) -> None:
-        if database.dialect != "sqlite":
-            return  # PostgreSQL plans by what it knows of the values; of seventy rows it reads all
-        seen: list[str] = []
+async def test_the_query_uses_the_rarest_index(calls: Calls, database: Database, query: Query, index: str) -> None:
+    if database.dialect != "sqlite":
+        return  # PostgreSQL plans by what it knows of the values; of seventy rows it reads all
+    seen: list[str] = []
 
-        def note(
-            connection: sa.Connection, _cursor: object, statement: str, parameters: tuple[object, ...], *_: object
-        ):
-            if statement.startswith("SELECT calls.id") and not seen:
-                seen.append("")
-                plan = connection.exec_driver_sql("EXPLAIN QUERY PLAN " + statement, parameters)
-                seen[0] = " ".join(str(step) for step in plan)
+    def note(connection: sa.Connection, _cursor: object, statement: str, parameters: tuple[object, ...], *_: object):
+        if statement.startswith("SELECT calls.id") and not seen:
+            seen.append("")
+            plan = connection.exec_driver_sql("EXPLAIN QUERY PLAN " + statement, parameters)
+            seen[0] = " ".join(str(step) for step in plan)
 
-        sa.event.listen(sa.Engine, "before_cursor_execute", note)
-        try:
-            await calls.find(query)
-        finally:
-            sa.event.remove(sa.Engine, "before_cursor_execute", note)
-        assert index in seen[0] and "TEMP B-TREE" not in seen[0]
-
-    tell(story)
+    sa.event.listen(sa.Engine, "before_cursor_execute", note)
+    try:
+        await calls.find(query)
+    finally:
+        sa.event.remove(sa.Engine, "before_cursor_execute", note)
+    assert index in seen[0] and "TEMP B-TREE" not in seen[0]

@@ -1,6 +1,5 @@
 """Between two customers: a file of one in the place of the other's is refused, or shows and does nothing."""
 
-import asyncio
 import shutil
 from pathlib import Path
 
@@ -70,67 +69,43 @@ async def seen(data: Path, made: dict[str, tuple[CallRow, str]]) -> None:
 
 
 @pytest.mark.parametrize("file", FILES)
-def test_another_customers_file_decrypts_and_destroys_nothing(tmp_path: Path, file: str) -> None:
-    async def story() -> None:
-        made = await inhabited(tmp_path)
-        own, foreign = (tmp_path / file.format(name) for name in NAMES)
-        kept = own.read_bytes() if own.exists() else b""
-        shutil.copy(foreign, own)
-        try:
-            await seen(tmp_path, made)
-        except StorageError:
-            own.write_bytes(kept)  # refused: and with the right one back everything is as before
-            await seen(tmp_path, made)
-
-    asyncio.run(story())
+async def test_another_customers_file_decrypts_and_destroys_nothing(tmp_path: Path, file: str) -> None:
+    made = await inhabited(tmp_path)
+    own, foreign = (tmp_path / file.format(name) for name in NAMES)
+    kept = own.read_bytes() if own.exists() else b""
+    shutil.copy(foreign, own)
+    try:
+        await seen(tmp_path, made)
+    except StorageError:
+        own.write_bytes(kept)  # refused: and with the right one back everything is as before
+        await seen(tmp_path, made)
 
 
-def test_every_file_of_a_customer_is_in_the_list(tmp_path: Path) -> None:
-    async def story() -> set[str]:
-        await inhabited(tmp_path)
-        named = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
-        return {name.replace("beta", "{}") for name in named if "beta" in name and "/vault/" not in name}
-
-    meant = {name for name in asyncio.run(story()) if not name.endswith((".lock", "-wal", "-shm"))}
-    assert meant == set(FILES)
+async def test_every_file_of_a_customer_is_in_the_list(tmp_path: Path) -> None:
+    await inhabited(tmp_path)
+    named = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
+    theirs = {name.replace("beta", "{}") for name in named if "beta" in name and "/vault/" not in name}
+    assert {name for name in theirs if not name.endswith((".lock", "-wal", "-shm"))} == set(FILES)
 
 
-def test_a_vault_of_another_customer_opens_nothing(tmp_path: Path) -> None:
-    async def story() -> None:
-        made = await inhabited(tmp_path)
-        shutil.rmtree(tmp_path / "customers/acme/vault")
-        shutil.copytree(tmp_path / "customers/beta/vault", tmp_path / "customers/acme/vault")
-        (acme,) = (await opened(tmp_path, "acme")).values()
-        assert not opens(acme, made["beta"][0])
-        await acme.close()
-
-    asyncio.run(story())
+async def test_one_database_never_serves_two_customers(url: str, tmp_path: Path) -> None:
+    shared = url.replace("{customer}", "shared")
+    await (await Database.open(shared, "acme", tmp_path, NOON)).close()
+    with pytest.raises(DatabaseDamaged, match="another customer"):
+        await Database.open(shared, "beta", tmp_path, NOON)
 
 
-def test_one_database_never_serves_two_customers(url: str, tmp_path: Path) -> None:
-    async def story() -> None:
-        shared = url.replace("{customer}", "shared")
-        await (await Database.open(shared, "acme", tmp_path, NOON)).close()
-        with pytest.raises(DatabaseDamaged, match="another customer"):
-            await Database.open(shared, "beta", tmp_path, NOON)
-
-    asyncio.run(story())
-
-
-def test_every_customer_has_a_database_of_its_own(postgresql: str, tmp_path: Path) -> None:
-    async def story() -> None:
-        settings = [CustomerSettings(name) for name in ("one", "other")]
-        customers = await Customers.open(tmp_path, ROOT, settings, database=postgresql, now=lambda: NOON)
-        try:
-            row = await record(customers["one"])
-            assert await customers["other"].calls.get(row.id) is None
-            assert (await customers["other"].calls.count(), await customers["one"].calls.count()) == (0, 1)
-            names = set()
-            for customer in customers.values():
-                async with customer.database.reading() as connection:
-                    names.add(await connection.scalar(sa.text("select current_database()")))
-            assert names == {"recorder_one", "recorder_other"}
-        finally:
-            await customers.close()
-
-    asyncio.run(story())
+async def test_every_customer_has_a_database_of_its_own(postgresql: str, tmp_path: Path) -> None:
+    settings = [CustomerSettings(name) for name in ("one", "other")]
+    customers = await Customers.open(tmp_path, ROOT, settings, database=postgresql, now=lambda: NOON)
+    try:
+        row = await record(customers["one"])
+        assert await customers["other"].calls.get(row.id) is None
+        assert (await customers["other"].calls.count(), await customers["one"].calls.count()) == (0, 1)
+        names = set()
+        for customer in customers.values():
+            async with customer.database.reading() as connection:
+                names.add(await connection.scalar(sa.text("select current_database()")))
+        assert names == {"recorder_one", "recorder_other"}
+    finally:
+        await customers.close()

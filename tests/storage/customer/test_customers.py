@@ -15,6 +15,7 @@ import pytest
 
 from personal import Personal
 from storage.audit.hash_chain import Act
+from storage.calls.call_document import wrapped
 from storage.calls.call_row import CallRow, CallState, Query
 from storage.customer.customers import Customer, Customers, CustomerSettings, audit_key, open_keys
 from storage.customer.wiring import Components, assemble
@@ -36,86 +37,44 @@ async def opened(data: Path, *settings: CustomerSettings, root: RootSecret = ROO
 
 
 def row(leaf: int) -> CallRow:
-    return CallRow(ID, leaf, CallState.COMPLETE, now(), now(), 1, 1, details={"parties": []})
+    return CallRow(ID, leaf, CallState.COMPLETE, now(), now(), 1, 1, details=wrapped({"parties": []}))
 
 
-def test_everything_of_a_customer_survives_in_its_folder(tmp_path: Path) -> None:
-    async def story() -> None:
-        customers = await opened(tmp_path, ACME)
-        acme = customers["acme"]
-        await acme.calls.put([row(acme.keys.allocate(20513))], [("w:mira",)])
-        token = acme.credentials.create("alice", ["admin"], now()).token
-        acme.audit.append(Act("alice", "admin", "token.create"))
-        await customers.close()
-        assert {p.name for p in (tmp_path / "customers" / "acme").iterdir()} >= {
-            "audit.jsonl",
-            "tokens.json",
-            "index.sqlite3",
-        }
+async def test_everything_of_a_customer_survives_in_its_folder(tmp_path: Path) -> None:
+    customers = await opened(tmp_path, ACME)
+    acme = customers["acme"]
+    await acme.calls.put([row(acme.keys.allocate(20513))], [("w:mira",)])
+    token = acme.credentials.create("alice", ["admin"], now()).token
+    acme.audit.append(Act("alice", "admin", "token.create"))
+    await customers.close()
+    assert {p.name for p in (tmp_path / "customers" / "acme").iterdir()} >= {
+        "audit.jsonl",
+        "tokens.json",
+        "index.sqlite3",
+    }
 
-        customers = await opened(tmp_path, ACME, create=False)
-        acme = customers["acme"]
-        assert (await acme.calls.find(Query(party=Personal("Mira")))).items[0].id == ID
-        assert acme.credentials.check(token, now())
-        assert acme.audit.verify().entries == 1
-        await customers.close()
-
-    asyncio.run(story())
+    customers = await opened(tmp_path, ACME, create=False)
+    acme = customers["acme"]
+    assert (await acme.calls.find(Query(party=Personal("Mira")))).items[0].id == ID
+    assert acme.credentials.check(token, now())
+    assert acme.audit.verify().entries == 1 and list(customers) == ["acme"]
+    await customers.close()
 
 
-def test_customers_have_nothing_in_common(tmp_path: Path) -> None:
-    async def story() -> None:
-        customers = await opened(tmp_path, ACME, BETA)
-        assert list(customers) == ["acme", "beta"]
-        acme, beta = customers["acme"], customers["beta"]
-        await acme.calls.put([row(acme.keys.allocate(20513))], [("w:mira",)])
-        token = acme.credentials.create("alice", ["admin"], now()).token
-        assert await beta.calls.get(ID) is None
-        assert (await beta.calls.find(Query(party=Personal("mira")))).items == ()
-        assert beta.credentials.check(token, now()) is None
-        assert beta.audit.public_key != acme.audit.public_key
-        await customers.close()
-
-    asyncio.run(story())
-
-
-@pytest.mark.parametrize("name", ["index.sqlite3", "tree.state"])
-def test_files_swapped_between_customers_are_refused(tmp_path: Path, name: str) -> None:
-    async def story() -> None:
-        await (await opened(tmp_path, ACME, BETA)).close()
-        folder = tmp_path / "customers"
-        shutil.copy(folder / "beta" / name, folder / "acme" / name)
-        for slot in (tmp_path / "keys").glob("acme.tree.*"):
-            slot.write_bytes(bytes(slot.stat().st_size))
-        with pytest.raises(StorageError):
-            await opened(tmp_path, ACME)
-
-    asyncio.run(story())
-
-
-def test_lost_keys_are_never_replaced_by_new_ones(tmp_path: Path) -> None:
-    async def story() -> None:
-        await (await opened(tmp_path, ACME)).close()
-        shutil.rmtree(tmp_path / "keys")
-        with pytest.raises(KeysError):
-            await opened(tmp_path, ACME)
-        assert not (tmp_path / "keys" / "acme.forget").exists()
-
-    asyncio.run(story())
-
-
-def test_a_wrong_root_secret_is_refused(tmp_path: Path) -> None:
-    async def story() -> None:
-        await (await opened(tmp_path, ACME)).close()
-        with pytest.raises(KeysError):
-            await opened(tmp_path, ACME, root=RootSecret(bytes(32)))
-
-    asyncio.run(story())
-
-
-def test_a_new_customer_is_made_only_on_request(tmp_path: Path) -> None:
+async def test_keys_are_made_on_request_and_lost_ones_not_replaced(tmp_path: Path) -> None:
     with pytest.raises(KeysError):
-        asyncio.run(opened(tmp_path, ACME, create=False))
+        await opened(tmp_path, ACME, create=False)
+    await (await opened(tmp_path, ACME, BETA)).close()
+    with pytest.raises(KeysError):
+        await opened(tmp_path, ACME, root=RootSecret(bytes(32)))
+    (tmp_path / "customers" / "beta" / "index.sqlite3").write_bytes(b"no database" * 999)
+    with pytest.raises(StorageError):
+        await opened(tmp_path, ACME, BETA)
+    await (await opened(tmp_path, ACME)).close()
+    shutil.rmtree(tmp_path / "keys")
+    with pytest.raises(KeysError):
+        await opened(tmp_path, ACME)
+    assert not (tmp_path / "keys" / "acme.forget").exists()
 
 
 def test_the_audit_key_outlives_cuts_of_every_past_day(tmp_path: Path) -> None:
@@ -126,109 +85,86 @@ def test_the_audit_key_outlives_cuts_of_every_past_day(tmp_path: Path) -> None:
     assert audit_key(open_keys(tmp_path, "acme", ROOT)).public_key() == before
 
 
-def test_if_one_customer_fails_none_stays_open(tmp_path: Path) -> None:
-    async def story() -> None:
-        await (await opened(tmp_path, ACME, BETA)).close()
-        (tmp_path / "customers" / "beta" / "index.sqlite3").write_bytes(b"no database" * 999)
-        with pytest.raises(StorageError):
-            await opened(tmp_path, ACME, BETA)
-
-    asyncio.run(story())
-
-
-def test_a_missing_database_leaves_the_rest_of_a_customer_open(tmp_path: Path) -> None:
-    async def story() -> None:
-        await (await opened(tmp_path, ACME)).close()
-        file = tmp_path / "customers" / "acme" / "index.sqlite3"
-        whole = file.read_bytes()
-        file.write_bytes(b"no database" * 999)
-        customers = await Customers.open(tmp_path, ROOT, [ACME], database="sqlite", now=now, create=False, later=True)
-        acme = customers["acme"]
-        for _ in range(2):
-            with pytest.raises(DatabaseDamaged):
-                await acme.open_database()
-        with pytest.raises(DatabaseAway):
-            await acme.calls.find(Query())
-        leaf = acme.keys.allocate(20513)
-        os.close(acme.vault.create(ID, leaf, "c1").fd)
-        assert acme.credentials.create("alice", ["admin"], now()).token
-        assert acme.audit.append(Act("alice", "admin", "token.create")).result() == 1
-        file.write_bytes(whole)
-        await acme.open_database()
-        await acme.calls.put([row(leaf)], [()])
-        assert (await acme.calls.find(Query())).items[0].id == ID
-        await customers.close()
-
-    asyncio.run(story())
+async def test_a_missing_database_leaves_the_rest_of_a_customer_open(tmp_path: Path) -> None:
+    await (await opened(tmp_path, ACME)).close()
+    file = tmp_path / "customers" / "acme" / "index.sqlite3"
+    whole = file.read_bytes()
+    file.write_bytes(b"no database" * 999)
+    customers = await Customers.open(tmp_path, ROOT, [ACME], database="sqlite", now=now, create=False, later=True)
+    acme = customers["acme"]
+    for _ in range(2):
+        with pytest.raises(DatabaseDamaged):
+            await acme.open_database()
+    with pytest.raises(DatabaseAway):
+        await acme.calls.find(Query())
+    leaf = acme.keys.allocate(20513)
+    os.close(acme.vault.create(ID, leaf, "c1").fd)
+    assert acme.credentials.create("alice", ["admin"], now()).token
+    assert acme.audit.append(Act("alice", "admin", "token.create")).result() == 1
+    file.write_bytes(whole)
+    await acme.open_database()
+    await acme.calls.put([row(leaf)], [()])
+    assert (await acme.calls.find(Query())).items[0].id == ID
+    await customers.close()
 
 
-def test_no_request_is_served_before_the_ledger_is_replayed(tmp_path: Path) -> None:
-    async def story() -> None:
-        customers = await Customers.open(tmp_path, ROOT, [ACME], database="sqlite", now=now, later=True)
+async def test_no_request_is_served_before_the_ledger_is_replayed(tmp_path: Path) -> None:
+    customers = await Customers.open(tmp_path, ROOT, [ACME], database="sqlite", now=now, later=True)
 
-        async def stranger() -> None:
-            await acme.calls.find(Query())
+    async def stranger() -> None:
+        await acme.calls.find(Query())
 
-        async def catch_up() -> None:
-            await acme.calls.find(Query())
-            with pytest.raises(DatabaseAway, match="not open yet"):
-                await asyncio.get_running_loop().create_task(stranger(), context=outside)
+    async def catch_up() -> None:
+        await acme.calls.find(Query())
+        with pytest.raises(DatabaseAway, match="not open yet"):
+            await asyncio.get_running_loop().create_task(stranger(), context=outside)
 
-        def assembled(*given: Any) -> Components:
-            return replace(assemble(*given), catch_up=catch_up)
+    def assembled(*given: Any) -> Components:
+        return replace(assemble(*given), catch_up=catch_up)
 
-        outside = copy_context()
-        acme = Customer(ACME, customers["acme"].keys, customers["acme"].place, assembled)
-        await acme.open_database()
-        await stranger()
-        await acme.close()
-
-    asyncio.run(story())
+    outside = copy_context()
+    acme = Customer(ACME, customers["acme"].keys, customers["acme"].place, assembled)
+    await acme.open_database()
+    await stranger()
+    await acme.close()
 
 
-def test_a_customer_is_assembled_on_first_use(tmp_path: Path) -> None:
-    async def story() -> None:
-        made: list[Components] = []
+async def test_a_customer_is_assembled_on_first_use(tmp_path: Path) -> None:
+    made: list[Components] = []
 
-        def assembled(*given: Any) -> Components:
-            time.sleep(0.05)  # the others ask meanwhile
-            made.append(assemble(*given))
-            return made[-1]
+    def assembled(*given: Any) -> Components:
+        time.sleep(0.05)  # the others ask meanwhile
+        made.append(assemble(*given))
+        return made[-1]
 
-        customers = await Customers.open(tmp_path, ROOT, [ACME], database="sqlite", now=now, later=True)
-        acme = Customer(ACME, customers["acme"].keys, customers["acme"].place, assembled)
-        assert acme.vault and acme.keys and acme.credentials and not made
-        with ThreadPoolExecutor(8) as pool:
-            found = set(pool.map(lambda _: acme.calls, range(8)))
-        assert len(made) == 1 and found == {made[0].calls}
-        await acme.close()
-
-    asyncio.run(story())
+    customers = await Customers.open(tmp_path, ROOT, [ACME], database="sqlite", now=now, later=True)
+    acme = Customer(ACME, customers["acme"].keys, customers["acme"].place, assembled)
+    assert None not in (acme.vault, acme.keys, acme.credentials) and not made
+    with ThreadPoolExecutor(8) as pool:
+        found = set(pool.map(lambda _: acme.calls, range(8)))
+    assert len(made) == 1 and found == {made[0].calls}
+    await acme.close()
 
 
-def test_a_customer_that_failed_to_assemble_is_retried(tmp_path: Path) -> None:
-    async def story() -> None:
-        customers = await Customers.open(tmp_path, ROOT, [ACME], database="sqlite", now=now, later=True)
-        tries: list[int] = []
+async def test_a_customer_that_failed_to_assemble_is_retried(tmp_path: Path) -> None:
+    customers = await Customers.open(tmp_path, ROOT, [ACME], database="sqlite", now=now, later=True)
+    tries: list[int] = []
 
-        def assembled(*given: Any) -> Components:
-            tries.append(1)
-            if len(tries) == 1:
-                raise DiskFailed("away")
-            return assemble(*given)
+    def assembled(*given: Any) -> Components:
+        tries.append(1)
+        if len(tries) == 1:
+            raise DiskFailed("away")
+        return assemble(*given)
 
-        acme = Customer(ACME, customers["acme"].keys, customers["acme"].place, assembled)
-        with pytest.raises(DiskFailed):
-            assert acme.calls
-        with pytest.raises(Incomplete):
-            assert acme.calls
-        assert tries == [1], "whoever asks does not wait for the disk"
-        assert acme.credentials.create("alice", ["admin"], now()).token, "a token is known nevertheless"
-        assert not acme.whole and not acme.served
-        acme.complete()
-        assert acme.calls and acme.whole and not acme.served
-        await acme.open_database()
-        assert acme.served
-        await acme.close()
-
-    asyncio.run(story())
+    acme = Customer(ACME, customers["acme"].keys, customers["acme"].place, assembled)
+    for error in (DiskFailed, Incomplete):
+        with pytest.raises(error):
+            assert acme.calls is None
+    assert tries == [1], "whoever asks does not wait for the disk"
+    assert acme.credentials.create("alice", ["admin"], now()).token, "a token is known nevertheless"
+    seen = [(acme.whole, acme.served)]
+    acme.complete()
+    seen.append((acme.whole, acme.served))
+    await acme.open_database()
+    assert [*seen, (acme.whole, acme.served)] == [(False, False), (True, False), (True, True)]
+    await acme.close()

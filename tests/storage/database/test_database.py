@@ -6,6 +6,7 @@ import sqlite3
 import subprocess
 import sys
 import traceback
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime
 from functools import partial
@@ -23,296 +24,219 @@ NOW = datetime(2026, 3, 1, tzinfo=UTC)
 SECRET = "MiraCanary"
 
 
-def test_a_fresh_database_has_the_newest_schema(url: str, tmp_path: Path) -> None:
-    async def story() -> None:
-        database = await Database.open(url, "fresh", tmp_path, NOW)
-        async with database.reading() as connection:
-            names = await connection.run_sync(lambda c: set(sa.inspect(c).get_table_names()))
-            version = await connection.scalar(sa.text("SELECT version_num FROM alembic_version"))
+async def test_a_fresh_database_has_the_newest_schema(database: Database) -> None:
+    async with database.reading() as connection:
+        names = await connection.run_sync(lambda c: set(sa.inspect(c).get_table_names()))
+        version = await connection.scalar(sa.text("SELECT version_num FROM alembic_version"))
+    assert names == {*metadata.tables, "alembic_version"}
+    assert version == HEAD
+
+
+async def test_opening_again_changes_nothing(url: str, tmp_path: Path) -> None:
+    for _ in range(2):
+        database = await Database.open(url, "again", tmp_path, NOW)
+        async with database.writing() as connection:
+            rows = (await connection.execute(sa.select(days.c.day))).all()
+            await connection.execute(days.insert(), {"day": len(rows), "leaf": 1, "calls": 1})
         await database.close()
-        assert names == {*metadata.tables, "alembic_version"}
-        assert version == HEAD
-
-    asyncio.run(story())
+    assert len(rows) == 1
 
 
-def test_opening_again_changes_nothing(url: str, tmp_path: Path) -> None:
-    async def story() -> None:
-        for _ in range(2):
-            database = await Database.open(url, "again", tmp_path, NOW)
-            async with database.writing() as connection:
-                rows = (await connection.execute(sa.select(days.c.day))).all()
-                await connection.execute(days.insert(), {"day": len(rows), "leaf": 1, "calls": 1})
-            await database.close()
-        assert len(rows) == 1
-
-    asyncio.run(story())
+@pytest.fixture
+def sqlite(tmp_path: Path, loop: asyncio.Runner) -> Iterator[Database]:
+    """An empty database in a file."""
+    opened = loop.run(Database.open("sqlite", "acme", tmp_path, NOW))
+    yield opened
+    loop.run(opened.close())
 
 
-def test_another_customers_database_is_refused(tmp_path: Path) -> None:
-    async def story() -> None:
-        await (await Database.open("sqlite", "acme", tmp_path, NOW)).close()
-        with pytest.raises(DatabaseDamaged, match="another customer"):
-            await Database.open("sqlite", "beta", tmp_path, NOW)
-
-    asyncio.run(story())
+def changed(file: Path, statement: str) -> None:
+    with closing(sqlite3.connect(file)) as raw, raw:
+        raw.execute(statement)
 
 
-def test_a_file_that_is_no_database_is_refused_with_a_hint(tmp_path: Path) -> None:
-    (tmp_path / FILE_NAME).write_bytes(b"certainly no database" * 500)
-    with pytest.raises(DatabaseDamaged) as caught:
-        asyncio.run(Database.open("sqlite", "acme", tmp_path, NOW))
+@pytest.mark.parametrize(
+    ("harm", "customer", "match"),
+    [
+        (lambda file: None, "beta", "another customer"),
+        (lambda file: changed(file, "UPDATE alembic_version SET version_num = 'future'"), "acme", "does not know"),
+        (lambda file: file.write_bytes(b"certainly no database" * 500), "acme", None),
+        (lambda file: (file.unlink(), changed(file, "CREATE TABLE theirs (x)")), "acme", "another program"),
+    ],
+)
+async def test_a_database_that_is_not_ours_is_refused_with_a_hint(
+    tmp_path: Path, harm: Callable[[Path], object], customer: str, match: str | None
+) -> None:
+    await (await Database.open("sqlite", "acme", tmp_path, NOW)).close()
+    harm(tmp_path / FILE_NAME)
+    with pytest.raises(DatabaseDamaged, match=match) as caught:
+        await Database.open("sqlite", customer, tmp_path, NOW)
     assert caught.value.hint
 
 
-def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
-    asyncio.run(_opened_and_closed(tmp_path))
-    with closing(sqlite3.connect(tmp_path / FILE_NAME)) as raw, raw:
-        raw.execute("UPDATE alembic_version SET version_num = 'future'")
-    raw.close()
-    with pytest.raises(DatabaseDamaged, match="does not know"):
-        asyncio.run(Database.open("sqlite", "acme", tmp_path, NOW))
+async def test_a_failed_transaction_leaves_nothing(database: Database) -> None:
 
-
-def test_tables_of_another_program_are_left_alone(tmp_path: Path) -> None:
-    with closing(sqlite3.connect(tmp_path / FILE_NAME)) as raw, raw:
-        raw.execute("CREATE TABLE theirs (x)")
-    raw.close()
-    with pytest.raises(DatabaseDamaged, match="another program"):
-        asyncio.run(Database.open("sqlite", "acme", tmp_path, NOW))
-
-
-async def _opened_and_closed(folder: Path) -> None:
-    await (await Database.open("sqlite", "acme", folder, NOW)).close()
-
-
-def test_a_failed_transaction_leaves_nothing(url: str, tmp_path: Path) -> None:
-    async def story() -> None:
-        database = await Database.open(url, "rollback", tmp_path, NOW)
-
-        async def twice_the_same() -> None:
-            async with database.writing() as connection:
-                await connection.execute(days.insert(), {"day": 1, "leaf": 1, "calls": 1})
-                await connection.execute(days.insert(), {"day": 1, "leaf": 1, "calls": 1})
-
-        with pytest.raises(DatabaseFault):
-            await twice_the_same()
-        async with database.reading() as connection:
-            assert (await connection.execute(sa.select(days))).all() == []
-        await database.close()
-
-    asyncio.run(story())
-
-
-def test_a_reader_sees_one_state_despite_writers(url: str, tmp_path: Path) -> None:
-    async def story() -> None:
-        database = await Database.open(url, "steady", tmp_path, NOW)
-        count = sa.select(sa.func.count()).select_from(days)
-        async with database.reading() as reader:
-            before = await reader.scalar(count)
-            async with database.writing() as connection:
-                await connection.execute(days.insert(), {"day": before, "leaf": 1, "calls": 1})
-            assert await reader.scalar(count) == before
-        async with database.reading() as reader:
-            assert await reader.scalar(count) == before + 1
-        await database.close()
-
-    asyncio.run(story())
-
-
-def test_a_task_that_is_cancelled_leaves_no_lock(tmp_path: Path) -> None:
-    async def story() -> None:
-        database = await Database.open("sqlite", "acme", tmp_path, NOW)
-
-        async def write() -> None:
-            async with database.writing() as connection:
-                await connection.execute(days.insert(), [{"day": day, "leaf": 1, "calls": 1} for day in range(9)])
-                statement = connection.sync_connection
-                event.listen(statement, "before_cursor_execute", lambda *_: loop.call_soon(task.cancel))
-                await connection.execute(sa.select(days))
-
-        loop = asyncio.get_running_loop()
-        task = loop.create_task(write())
-        with pytest.raises(asyncio.CancelledError) as kept:  # and with it what the statement was about to read
-            await task
-        other = sqlite3.connect(tmp_path / FILE_NAME, timeout=0, isolation_level=None)
-        other.execute("BEGIN IMMEDIATE")
-        other.close()
-        assert kept.value is not None
-        async with database.writing() as connection:
-            assert (await connection.execute(sa.select(days))).all() == []
-        await database.close()
-
-    asyncio.run(story())
-
-
-def test_an_undo_runs_before_other_writers_unless_committed(url: str, tmp_path: Path) -> None:
-    async def story() -> None:
-        database = await Database.open(url, "undone", tmp_path, NOW)
-        done: list[str] = []
-
-        async def write(name: str, problem: Exception | None = None) -> None:
-            async def undo(what: str) -> None:
-                await asyncio.sleep(0)
-                done.append(what)
-
-            async with database.writing():
-                done.append(name)
-                unless_committed(partial(undo, f"{name}, second"))
-                unless_committed(partial(undo, f"{name}, first"))
-                await asyncio.sleep(0.01)
-                if problem is not None:
-                    raise problem
-
-        failing = write("one", RuntimeError("no"))
-        found = await asyncio.gather(failing, write("two"), return_exceptions=True)
-        assert isinstance(found[0], RuntimeError) and found[1] is None
-        assert done == ["one", "one, first", "one, second", "two"]
-
-        def refuse(_: sa.Connection) -> None:
-            raise sqlite3.OperationalError("database or disk is full")
-
-        done.clear()
-        sa.event.listen(database._engine.sync_engine, "commit", refuse)
-        with pytest.raises(DatabaseAway):
-            await write("three")
-        sa.event.remove(database._engine.sync_engine, "commit", refuse)
-        undone = ["three, first", "three, second"] if database.dialect == "sqlite" else []
-        assert done == ["three", *undone], "whether a server has committed is not known"
-        unless_committed(partial(write, "outside of any"))  # has no meaning
-        await database.close()
-
-    asyncio.run(story())
-
-
-def test_writers_wait_for_each_other_and_readers_do_not(url: str, tmp_path: Path) -> None:
-    async def story() -> None:
-        database = await Database.open(url, "order", tmp_path, NOW)
-
-        async def add(day: int) -> None:
-            async with database.writing() as connection:
-                await connection.execute(days.insert(), {"day": day, "leaf": day, "calls": 1})
-
-        async with database.writing() as connection:
-            await connection.execute(days.insert(), {"day": 0, "leaf": 0, "calls": 1})
-            others = asyncio.gather(*(add(day) for day in range(1, 9)))
-            async with database.reading() as reader:
-                assert (await reader.execute(sa.select(days))).all() == []
-        await others
-        async with database.reading() as reader:
-            assert len((await reader.execute(sa.select(days))).all()) == 9
-        await database.close()
-
-    asyncio.run(story())
-
-
-def test_no_error_holds_a_value(url: str, tmp_path: Path) -> None:
-    async def story() -> str:
-        database = await Database.open(url, "errors", tmp_path, NOW)
-        try:
-            async with database.writing() as connection:
-                await connection.execute(sa.text("INSERT INTO nowhere VALUES (:x)"), {"x": SECRET})
-        except DatabaseFault as error:
-            assert error.__cause__ is None
-            assert error.__suppress_context__
-            return "".join(traceback.format_exception(error)) + str(error) + error.hint
-        finally:
-            await database.close()
-        return SECRET
-
-    text = asyncio.run(story())
-    assert SECRET not in text
-
-
-def test_a_server_that_is_not_there_is_away(tmp_path: Path) -> None:
-    for place in ("rec@127.0.0.1:1/recorder_{customer}", f"rec@/recorder_{{customer}}?host={tmp_path}"):
-        with pytest.raises(DatabaseAway):
-            asyncio.run(Database.open(f"postgresql+asyncpg://{place}", "acme", tmp_path, NOW))
-
-
-def test_a_broken_connection_is_away_and_the_next_one_works(postgresql: str, tmp_path: Path) -> None:
-    async def story() -> None:
-        database = await Database.open(postgresql, "acme", tmp_path, NOW)
-        end_all = sa.text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'recorder_acme'")
-
-        async def ended() -> None:
-            async with database.writing() as connection:
-                await connection.execute(end_all)
-
-        with pytest.raises(DatabaseAway):
-            await ended()
-        async with database.reading() as connection:
-            assert await connection.scalar(sa.text("SELECT 1")) == 1
-        await database.close()
-
-    asyncio.run(story())
-
-
-def test_opening_a_new_file_waits_for_another_process(tmp_path: Path) -> None:
-    """The other process is about to turn on the log, too; SQLite would answer "locked" at once."""
-
-    async def story() -> None:
-        other = sqlite3.connect(tmp_path / FILE_NAME, isolation_level=None)
-        other.execute("BEGIN IMMEDIATE")
-        opening = asyncio.create_task(Database.open("sqlite", "acme", tmp_path, NOW))
-        await asyncio.sleep(0.2)
-        other.close()
-        await (await opening).close()
-
-    asyncio.run(story())
-
-
-def test_a_locked_database_is_away_and_then_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("storage.database.engines.BUSY_SECONDS", 0.05)
-    monkeypatch.setattr("storage.database.engines._PRAGMAS", ("PRAGMA busy_timeout=50",))
-
-    async def story() -> None:
-        database = await Database.open("sqlite", "acme", tmp_path, NOW)
-        other = sqlite3.connect(tmp_path / FILE_NAME, isolation_level=None)
-        other.execute("BEGIN IMMEDIATE")
-        with pytest.raises(DatabaseAway):
-            async with database.writing() as connection:
-                await connection.execute(sa.select(days))
-        other.execute("ROLLBACK")
-        other.close()
+    with pytest.raises(DatabaseFault):
         async with database.writing() as connection:
             await connection.execute(days.insert(), {"day": 1, "leaf": 1, "calls": 1})
-        await database.close()
+            await connection.execute(days.insert(), {"day": 1, "leaf": 1, "calls": 1})
+    async with database.reading() as connection:
+        assert (await connection.execute(sa.select(days))).all() == []
 
-    asyncio.run(story())
+
+async def test_a_reader_sees_one_state_despite_writers(database: Database) -> None:
+    count = sa.select(sa.func.count()).select_from(days)
+    async with database.reading() as reader:
+        before = await reader.scalar(count) or 0
+        async with database.writing() as connection:
+            await connection.execute(days.insert(), {"day": before, "leaf": 1, "calls": 1})
+        assert await reader.scalar(count) == before
+    async with database.reading() as reader:
+        assert await reader.scalar(count) == before + 1
 
 
-def test_a_folder_that_is_not_there_is_one_clear_error(tmp_path: Path) -> None:
+async def test_a_task_that_is_cancelled_leaves_no_lock(sqlite: Database, tmp_path: Path) -> None:
+
+    async def write() -> None:
+        async with sqlite.writing() as connection:
+            await connection.execute(days.insert(), [{"day": day, "leaf": 1, "calls": 1} for day in range(9)])
+            statement = connection.sync_connection
+            event.listen(statement, "before_cursor_execute", lambda *_: loop.call_soon(task.cancel))
+            await connection.execute(sa.select(days))
+
+    loop = asyncio.get_running_loop()
+    task = loop.create_task(write())
+    with pytest.raises(asyncio.CancelledError) as kept:  # and with it what the statement was about to read
+        await task
+    other = sqlite3.connect(tmp_path / FILE_NAME, timeout=0, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    other.close()
+    assert kept.value is not None
+    async with sqlite.writing() as connection:
+        assert (await connection.execute(sa.select(days))).all() == []
+
+
+async def test_an_undo_runs_before_other_writers_unless_committed(database: Database) -> None:
+    done: list[str] = []
+
+    async def write(name: str, problem: Exception | None = None) -> None:
+        async def undo(what: str) -> None:
+            await asyncio.sleep(0)
+            done.append(what)
+
+        async with database.writing():
+            done.append(name)
+            unless_committed(partial(undo, f"{name}, second"))
+            unless_committed(partial(undo, f"{name}, first"))
+            await asyncio.sleep(0.01)
+            if problem is not None:
+                raise problem
+
+    failing = write("one", RuntimeError("no"))
+    found = await asyncio.gather(failing, write("two"), return_exceptions=True)
+    assert isinstance(found[0], RuntimeError) and found[1] is None
+    assert done == ["one", "one, first", "one, second", "two"]
+
+    def refuse(_: sa.Connection) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    done.clear()
+    sa.event.listen(sa.Engine, "commit", refuse)
+    with pytest.raises(DatabaseAway):
+        await write("three")
+    sa.event.remove(sa.Engine, "commit", refuse)
+    undone = ["three, first", "three, second"] if database.dialect == "sqlite" else []
+    assert done == ["three", *undone], "whether a server has committed is not known"
+    unless_committed(partial(write, "outside of any"))  # has no meaning
+
+
+async def test_writers_wait_for_each_other_and_readers_do_not(database: Database) -> None:
+
+    async def add(day: int) -> None:
+        async with database.writing() as connection:
+            await connection.execute(days.insert(), {"day": day, "leaf": day, "calls": 1})
+
+    async with database.writing() as connection:
+        await connection.execute(days.insert(), {"day": 0, "leaf": 0, "calls": 1})
+        others = asyncio.gather(*(add(day) for day in range(1, 9)))
+        async with database.reading() as reader:
+            assert (await reader.execute(sa.select(days))).all() == []
+    await others
+    async with database.reading() as reader:
+        assert len((await reader.execute(sa.select(days))).all()) == 9
+
+
+async def test_no_error_holds_a_value(database: Database) -> None:
+    with pytest.raises(DatabaseFault) as caught:
+        async with database.writing() as connection:
+            await connection.execute(sa.text("INSERT INTO nowhere VALUES (:x)"), {"x": SECRET})
+    error = caught.value
+    assert error.__cause__ is None and error.__suppress_context__
+    assert SECRET not in "".join(traceback.format_exception(error)) + str(error) + error.hint
+
+
+async def test_a_server_or_folder_that_is_not_there_is_away(tmp_path: Path) -> None:
+    for place in ("rec@127.0.0.1:1/recorder_{customer}", f"rec@/recorder_{{customer}}?host={tmp_path}"):
+        with pytest.raises(DatabaseAway):
+            await Database.open(f"postgresql+asyncpg://{place}", "acme", tmp_path, NOW)
     with pytest.raises(DatabaseAway, match="cannot be opened"):
-        asyncio.run(Database.open("sqlite", "acme", tmp_path / "missing", NOW))
+        await Database.open("sqlite", "acme", tmp_path / "missing", NOW)
 
 
-def test_sqlite_is_set_up_to_forget_and_to_survive(tmp_path: Path) -> None:
-    async def story() -> dict[str, object]:
-        database = await Database.open("sqlite", "acme", tmp_path, NOW)
-        async with database.reading() as c:
-            asked = ("journal_mode", "synchronous", "secure_delete", "temp_store")
-            found = {name: await c.scalar(sa.text(f"PRAGMA {name}")) for name in asked}
-        await database.close()
-        return found
+async def test_a_broken_connection_is_away_and_the_next_one_works(postgresql: str, tmp_path: Path) -> None:
+    database = await Database.open(postgresql, "acme", tmp_path, NOW)
+    end_all = sa.text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'recorder_acme'")
 
-    assert asyncio.run(story()) == {"journal_mode": "wal", "synchronous": 2, "secure_delete": 1, "temp_store": 2}
+    with pytest.raises(DatabaseAway):
+        async with database.writing() as connection:
+            await connection.execute(end_all)
+    async with database.reading() as connection:
+        assert await connection.scalar(sa.text("SELECT 1")) == 1
+    await database.close()
+
+
+async def test_opening_a_new_file_waits_for_another_process(tmp_path: Path) -> None:
+    """The other process is about to turn on the log, too; SQLite would answer "locked" at once."""
+    other = sqlite3.connect(tmp_path / FILE_NAME, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    opening = asyncio.create_task(Database.open("sqlite", "acme", tmp_path, NOW))
+    await asyncio.sleep(0.2)
+    other.close()
+    await (await opening).close()
+
+
+async def test_a_locked_database_is_away_and_then_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("storage.database.engines.BUSY_SECONDS", 0.05)
+    monkeypatch.setattr("storage.database.engines._PRAGMAS", ("PRAGMA busy_timeout=50",))
+    database = await Database.open("sqlite", "acme", tmp_path, NOW)
+    other = sqlite3.connect(tmp_path / FILE_NAME, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(DatabaseAway):
+        async with database.writing() as connection:
+            await connection.execute(sa.select(days))
+    other.execute("ROLLBACK")
+    other.close()
+    async with database.writing() as connection:
+        await connection.execute(days.insert(), {"day": 1, "leaf": 1, "calls": 1})
+    await database.close()
+
+
+async def test_sqlite_is_set_up_to_forget_and_to_survive(sqlite: Database, tmp_path: Path) -> None:
+    wanted = {"journal_mode": "wal", "synchronous": 2, "secure_delete": 1, "temp_store": 2}
+    async with sqlite.reading() as connection:
+        for name, value in wanted.items():
+            assert await connection.scalar(sa.text(f"PRAGMA {name}")) == value
     assert os.stat(tmp_path / FILE_NAME).st_mode & 0o777 == 0o600
 
 
-def test_a_deleted_value_is_in_no_file_after_scrubbing(tmp_path: Path) -> None:
-    async def story() -> None:
-        database = await Database.open("sqlite", "acme", tmp_path, NOW)
-        async with database.writing() as connection:
-            await connection.execute(sa.text("INSERT INTO about VALUES (:x, 1)"), {"x": SECRET})
-        assert any(SECRET.encode() in f.read_bytes() for f in tmp_path.iterdir())
-        async with database.writing() as connection:
-            await connection.execute(sa.text("DELETE FROM about WHERE customer = :x"), {"x": SECRET})
-        await database.scrub()
-        assert not any(SECRET.encode() in f.read_bytes() for f in tmp_path.iterdir())
-        await database.close()
-
-    asyncio.run(story())
+async def test_a_deleted_value_is_in_no_file_after_scrubbing(sqlite: Database, tmp_path: Path) -> None:
+    async with sqlite.writing() as connection:
+        await connection.execute(sa.text("INSERT INTO about VALUES (:x, 1)"), {"x": SECRET})
+    assert any(SECRET.encode() in f.read_bytes() for f in tmp_path.iterdir())
+    async with sqlite.writing() as connection:
+        await connection.execute(sa.text("DELETE FROM about WHERE customer = :x"), {"x": SECRET})
+    await sqlite.scrub()
+    assert not any(SECRET.encode() in f.read_bytes() for f in tmp_path.iterdir())
 
 
 def test_opening_needs_no_alembic() -> None:
@@ -320,38 +244,22 @@ def test_opening_needs_no_alembic() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_a_database_is_unavailable_until_it_is_prepared(tmp_path: Path) -> None:
-    async def story() -> None:
-        database = Database("sqlite", "acme", tmp_path)
-        assert not (tmp_path / FILE_NAME).exists()
-        for _ in range(2):
-            for use in (database.reading, database.writing):
-                with pytest.raises(DatabaseAway, match="not open yet"):
-                    async with use():
-                        pass
-            with pytest.raises(DatabaseAway):
-                await database.scrub()
-            await database.prepare(NOW)
-            with database.opening():
-                async with database.reading() as connection:
-                    assert await connection.scalar(sa.text("SELECT 1")) == 1
-        assert not database.served
-        database.serve()
-        async with database.reading() as connection:
-            assert await connection.scalar(sa.text("SELECT 1")) == 1
-        await database.close()
-
-    asyncio.run(story())
-
-
-def test_a_file_that_was_replaced_is_found_at_the_next_try(tmp_path: Path) -> None:
-    async def story() -> None:
-        (tmp_path / FILE_NAME).write_bytes(b"no database" * 999)
-        database = Database("sqlite", "acme", tmp_path)
-        with pytest.raises(DatabaseDamaged):
-            await database.prepare(NOW)
-        (tmp_path / FILE_NAME).unlink()
+async def test_a_database_is_unavailable_until_it_is_prepared(tmp_path: Path) -> None:
+    database = Database("sqlite", "acme", tmp_path)
+    assert not (tmp_path / FILE_NAME).exists()
+    for _ in range(2):
+        for use in (database.reading, database.writing):
+            with pytest.raises(DatabaseAway, match="not open yet"):
+                async with use():
+                    pass
+        with pytest.raises(DatabaseAway):
+            await database.scrub()
         await database.prepare(NOW)
-        await database.close()
-
-    asyncio.run(story())
+        with database.opening():
+            async with database.reading() as connection:
+                assert await connection.scalar(sa.text("SELECT 1")) == 1
+    assert not database.served
+    database.serve()
+    async with database.reading() as connection:
+        assert await connection.scalar(sa.text("SELECT 1")) == 1
+    await database.close()

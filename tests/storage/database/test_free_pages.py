@@ -1,16 +1,13 @@
 """What an erasure deletes from the database is in no byte of its files any more: free pages, journal, shared memory."""
 
 import struct
-from pathlib import Path
+from typing import Any
 
-import pytest
 import sqlalchemy as sa
 
 from storage.customer.customers import Customer
 from storage.database.schema import annotations, call_tokens, calls, holds
-from tests.storage.node import StorageNode, permit, record, story
-
-pytestmark = pytest.mark.sqlite  # a server keeps deleted rows until it vacuums: docs/privacy.md says so
+from tests.storage.node import StorageNode, finish, permit, record
 
 
 def database_files(node: StorageNode) -> bytes:
@@ -18,9 +15,9 @@ def database_files(node: StorageNode) -> bytes:
     return b"".join(path.read_bytes() for path in sorted(node.data.glob("customers/acme/index.sqlite3*")))
 
 
-async def bytes_of(acme: Customer, call: str, leaf: int) -> dict[str, bytes]:
+async def bytes_of(acme: Customer, call: str, leaf: int) -> dict[str, Any]:
     """Return how the rows of a call lie on the disk: sealed values and search tokens."""
-    found: dict[str, bytes] = {}
+    found: dict[str, Any] = {}
     async with acme.database.reading() as connection:
         for table, where in ((calls, calls.c.id == call), (annotations, annotations.c.call == call)):
             found[table.name] = await connection.scalar(sa.select(table.c.sealed).where(where))
@@ -30,25 +27,21 @@ async def bytes_of(acme: Customer, call: str, leaf: int) -> dict[str, bytes]:
     return found
 
 
-def test_an_erased_call_leaves_no_bytes_in_the_database(tmp_path: Path) -> None:
-    async def tell(node: StorageNode, acme: Customer) -> None:
-        for n in range(40):  # so that the rows lie among others, on several pages
-            await record(acme, name=f"Person {n} of many", number=f"+49401234{n:03}")
-        gone = await record(acme)
-        await acme.annotations.add(gone.id, "her name is Mirah", "paula")
-        await permit(acme)
-        planted = await bytes_of(acme, gone.id, gone.leaf)
-        assert len(planted) > 5
-        for when in ("in the write-ahead log", "in the pages"):
-            raw = database_files(node)
-            assert all(piece in raw for piece in planted.values()), when
-            await acme.database.scrub()
-        await acme.erasures.file(calls=[gone.id], reason="x", by="paula")
-        await acme.erasures.work()
+async def test_an_erased_call_leaves_no_bytes_in_the_database(node: StorageNode, acme: Customer) -> None:
+    for n in range(40):  # so that the rows lie among others, on several pages
+        await record(acme, name=f"Person {n} of many", number=f"+49401234{n:03}")
+    gone = await record(acme)
+    await acme.annotations.add(gone.id, "her name is Mirah", "paula")
+    await permit(acme)
+    planted = await bytes_of(acme, gone.id, gone.leaf)
+    assert len(planted) > 5
+    for when in ("in the write-ahead log", "in the pages"):
         raw = database_files(node)
-        assert [name for name, piece in planted.items() if piece in raw] == []
-        assert (node.data / "customers/acme/index.sqlite3-wal").stat().st_size < 1 << 16
-        async with acme.database.reading() as connection:
-            assert await connection.scalar(sa.select(sa.func.count()).select_from(holds)) == 0
-
-    story(tmp_path, tell)
+        assert all(piece in raw for piece in planted.values()), when
+        await acme.database.scrub()
+    await finish(acme, calls=[gone.id])
+    raw = database_files(node)
+    assert [name for name, piece in planted.items() if piece in raw] == []
+    assert (node.data / "customers/acme/index.sqlite3-wal").stat().st_size < 1 << 16
+    async with acme.database.reading() as connection:
+        assert await connection.scalar(sa.select(sa.func.count()).select_from(holds)) == 0

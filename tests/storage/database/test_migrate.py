@@ -1,15 +1,15 @@
 """Walking through the migrations gives the same schema as making it at once."""
 
-import asyncio
 from datetime import UTC, datetime
 from pathlib import Path
 
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 
 from storage.database.database import HEAD, Database
-from storage.database.migrate import known, upgrade
+from storage.database.migrate import config, known, upgrade
 from storage.database.schema import metadata
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
@@ -17,10 +17,6 @@ NOW = datetime(2026, 3, 1, tzinfo=UTC)
 
 def test_the_head_in_the_program_is_the_newest_migration() -> None:
     assert HEAD in known()
-    from alembic.script import ScriptDirectory
-
-    from storage.database.migrate import config
-
     assert ScriptDirectory.from_config(config()).get_current_head() == HEAD
 
 
@@ -36,19 +32,16 @@ def shape(connection: sa.Connection) -> dict[str, object]:
     }
 
 
-def test_the_migrations_give_the_schema_of_the_tables(url: str, tmp_path: Path) -> None:
-    async def story() -> None:
-        database = await Database.open(url, "migrated", tmp_path, NOW)
-        async with database.writing() as connection:
-            at_once = await connection.run_sync(shape)
-            await connection.run_sync(_start_over)
-            await connection.run_sync(upgrade)
-            assert await connection.run_sync(shape) == at_once
-            assert await connection.run_sync(_differences) == []
-            assert await connection.scalar(sa.text("SELECT version_num FROM alembic_version")) == HEAD
-        await database.close()
-
-    asyncio.run(story())
+async def test_the_migrations_give_the_schema_of_the_tables(url: str, tmp_path: Path) -> None:
+    database = await Database.open(url, "migrated", tmp_path, NOW)
+    async with database.writing() as connection:
+        at_once = await connection.run_sync(shape)
+        await connection.run_sync(_start_over)
+        await connection.run_sync(upgrade)
+        assert await connection.run_sync(shape) == at_once
+        assert await connection.run_sync(_differences) == []
+        assert await connection.scalar(sa.text("SELECT version_num FROM alembic_version")) == HEAD
+    await database.close()
 
 
 def _start_over(connection: sa.Connection) -> None:
@@ -60,22 +53,19 @@ def _differences(connection: sa.Connection) -> list[object]:
     return list(compare_metadata(MigrationContext.configure(connection), metadata))
 
 
-def test_calls_of_before_users_were_looked_for_are_looked_at(url: str, tmp_path: Path) -> None:
-    async def story() -> None:
-        database = await Database.open(url, "older", tmp_path, NOW)
-        for users, walk in ((0, None), (1, 1 << 62)):
-            async with database.writing() as connection:
-                await connection.run_sync(_start_over)
-                await connection.run_sync(upgrade, "0001")
-                await connection.execute(_OLD_CALL, {"x": b"x", "no": False})
-                if users:
-                    await connection.execute(_OLD_USER, {"x": b"x"})
-                await connection.run_sync(upgrade)
-                assert await connection.scalar(sa.select(metadata.tables["calls"].c.matched)) is True
-                assert await connection.scalar(sa.select(metadata.tables["matching"].c.walk)) == walk
-        await database.close()
-
-    asyncio.run(story())
+async def test_calls_of_before_users_were_looked_for_are_looked_at(url: str, tmp_path: Path) -> None:
+    database = await Database.open(url, "older", tmp_path, NOW)
+    for users, walk in ((0, None), (1, 1 << 62)):
+        async with database.writing() as connection:
+            await connection.run_sync(_start_over)
+            await connection.run_sync(upgrade, "0001")
+            await connection.execute(_OLD_CALL, {"x": b"x", "no": False})
+            if users:
+                await connection.execute(_OLD_USER, {"x": b"x"})
+            await connection.run_sync(upgrade)
+            assert await connection.scalar(sa.select(metadata.tables["calls"].c.matched)) is True
+            assert await connection.scalar(sa.select(metadata.tables["matching"].c.walk)) == walk
+    await database.close()
 
 
 _OLD_CALL = sa.text(

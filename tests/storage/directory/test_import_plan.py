@@ -1,5 +1,7 @@
 """What an import would change is counted, and done piece by piece."""
 
+from dataclasses import replace
+
 import pytest
 
 from storage.directory.import_plan import Plan
@@ -11,15 +13,17 @@ SINCE = Since("2026-03-01T00:00:00.000000Z")
 
 def test_a_change_is_classified_by_the_known_user() -> None:
     plan = Plan("entra", SINCE)
-    plan.take(None, Change("new", {"first_name": "Nora"}))
-    plan.take(None, Change("never", {}, gone=True))
-    active = user(MIRA, unmapped=None)
-    object.__setattr__(active, "state", UserState.ACTIVE)
-    plan.take(active, Change("", {}, gone=True))
-    plan.take(active, Change("", {"first_name": "Mirah"}))
-    plan.take(active, Change("", {}))
-    plan.take(user(MIRA), Change("", {}))  # back
-    plan.take(user(MIRA), Change("", {}, gone=True))  # gone already
+    active, gone = replace(user(MIRA, unmapped=None), state=UserState.ACTIVE), Change("", {}, gone=True)
+    for known, change in (
+        (None, Change("new", {"first_name": "Nora"})),
+        (None, gone),
+        (active, gone),
+        (active, Change("", {"first_name": "Mirah"})),
+        (active, Change("", {})),
+        (user(MIRA), Change("", {})),  # back
+        (user(MIRA), gone),
+    ):
+        plan.take(known, change)
     assert plan.counts == {"added": 1, "changed": 2, "unmapped": 1, "unchanged": 1}
     assert plan.size == 4
 

@@ -4,7 +4,6 @@ import asyncio
 import os
 from dataclasses import replace
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,27 +15,18 @@ from storage.calls.call_row import CallRow, CallState, Query
 from storage.customer.customers import Customer
 from storage.database.schema import call_tokens
 from storage.database.schema import calls as table
-from storage.directory.matcher import Correlation, no_pause
-from storage.directory.user import Person, User
+from storage.directory.matcher import Correlation
+from storage.directory.user import User
 from storage.directory.user_lookup import UserLookup
+from storage.directory.user_store import Referred
 from storage.ids import new_id
 from storage.retention.rules import RuleSpec
 from storage.search_forms import stored_of
 from storage.timestamps import day_of
-from tests.storage.node import NOON, StorageNode, permit, record, story
+from tests.storage.directory.people import HERS, HIS, MIRA, TOVE, imported
+from tests.storage.node import NOON, StorageNode, finish, permit, record
 
-MIRA = Person("Mira", "Okafor", "mira", "mira@x.example", "mira@x.example", "oid-1", ("+4930123456",))
-TOVE = Person("Tove", "Lind", "tove", "tove@x.example", object_id="oid-2", numbers=("+4940777888",))
-HERS, HIS = "+4930123456", "+4940777888"
-
-
-async def imported(acme: Customer, *people: Person, whole: bool = True) -> dict[str, User]:
-    plan = await acme.users.plan(people, "csv", whole=whole)
-    await acme.users.carry_out(plan)
-    if whole:
-        await acme.users.completed(plan)
-    found, _ = await acme.users.listed(100)
-    return {user.person.first_name: user for user in found}
+pytestmark = pytest.mark.both_databases
 
 
 async def matched(acme: Customer, **more: Any) -> int:
@@ -47,7 +37,6 @@ async def matched(acme: Customer, **more: Any) -> int:
 
 async def parties(acme: Customer, call: str) -> list[tuple[str | None, list[str]]]:
     row = await acme.calls.get(call)
-    assert row is not None
     return [(party.get("user_id"), party.get("user_candidates", [])) for party in row.details["parties"]]
 
 
@@ -55,80 +44,58 @@ async def found(acme: Customer, party: str) -> set[str]:
     return {row.id for row in (await acme.calls.find(Query(party=Personal(party)))).items}
 
 
-def test_a_first_import_matches_all_existing_calls(tmp_path: Path) -> None:
-    async def tell(node: StorageNode, acme: Customer) -> None:
-        hers, his, other = await record(acme), await record(acme, number=HIS), await record(acme, number="+491111111")
-        users = await imported(acme, MIRA, TOVE)
-        assert await acme.correlation.outstanding()
-        told: list[tuple[int, int]] = []
-        assert await matched(acme, told=lambda done, of: told.append((done, of))) == 2
-        assert told[-1] == (3, 3) and not await acme.correlation.outstanding()
-        assert await parties(acme, hers.id) == [(users["Mira"].id, [])]
-        assert await found(acme, users["Mira"].id) == {hers.id}
-        assert await acme.users.calls_of(users["Tove"]) == (his.id,) and await acme.users.settled(users["Tove"])
-        assert await parties(acme, other.id) == [(None, [])]
-        assert await matched(acme) == 0
-
-    story(tmp_path, tell)
+class Killed(Exception):
+    """Stands for SIGKILL."""
 
 
-def test_it_rests_once_the_users_are_known_and_not_worn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def tell(node: StorageNode, acme: Customer) -> None:
-        assert not await acme.correlation.at_rest()
-        await acme.correlation.load()
-        assert await acme.correlation.at_rest()
-        monkeypatch.setattr(UserLookup, "worn", True)
-        assert not await acme.correlation.at_rest()
-
-    story(tmp_path, tell)
-
-
-def test_a_call_is_matched_when_it_is_written(tmp_path: Path) -> None:
-    async def tell(node: StorageNode, acme: Customer) -> None:
-        users = await imported(acme, MIRA)
-        early = await written(acme, HERS)
-        assert await parties(acme, early) == [(None, [])] and await acme.correlation.outstanding()
-        await acme.correlation.load()
-        late = await written(acme, HERS)
-        assert await parties(acme, late) == [(users["Mira"].id, [])]
-        assert await found(acme, users["Mira"].id) == {late}
-        assert await matched(acme) == 1
-        assert await found(acme, users["Mira"].id) == {early, late}
-
-    story(tmp_path, tell)
+async def test_a_first_import_matches_all_existing_calls(acme: Customer) -> None:
+    hers, his, other = await record(acme), await record(acme, number=HIS), await record(acme, number="+491111111")
+    users = await imported(acme, MIRA, TOVE)
+    assert await acme.correlation.outstanding()
+    told: list[tuple[int, int]] = []
+    assert await matched(acme, told=lambda done, of: told.append((done, of))) == 2
+    assert told[-1] == (3, 3) and not await acme.correlation.outstanding()
+    assert await parties(acme, hers.id) == [(users["Mira"].id, [])]
+    assert await found(acme, users["Mira"].id) == {hers.id}
+    assert await acme.users.calls_of(users["Tove"]) == (his.id,) and await acme.users.settled(users["Tove"])
+    assert await parties(acme, other.id) == [(None, [])]
+    assert await matched(acme) == 0
 
 
-def test_a_call_written_after_a_foreign_match_is_matched(tmp_path: Path) -> None:
-    async def tell(node: StorageNode, acme: Customer) -> None:
-        await acme.correlation.load()
-        other = Correlation(acme.database, acme.keys, acme.calls, acme.users, acme.rules, "DE")
-        users = await imported(acme, MIRA)
-        await other.load()
-        await other.settle()
-        assert not await acme.correlation.outstanding()
-        await notice(acme)
-        late = await written(acme, HERS)
-        assert await parties(acme, late) == [(None, [])] and not await acme.users.settled(users["Mira"])
-        assert await matched(acme) == 1 and await parties(acme, late) == [(users["Mira"].id, [])]
-        await notice(acme)
-        await written(acme, HERS)
-        assert not await acme.correlation.outstanding()
-
-    story(tmp_path, tell)
+async def test_it_rests_once_the_users_are_known_and_not_worn(acme: Customer, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not await acme.correlation.at_rest()
+    await acme.correlation.load()
+    assert await acme.correlation.at_rest()
+    monkeypatch.setattr(UserLookup, "worn", True)
+    assert not await acme.correlation.at_rest()
 
 
-def test_a_stale_snapshot_does_not_hide_later_changes(tmp_path: Path) -> None:
-    async def tell(node: StorageNode, acme: Customer) -> None:
-        await acme.correlation.load()
-        async with acme.database.reading() as before:
-            await before.exec_driver_sql("SELECT count(*) FROM user_changes")  # its snapshot is from now
-            await imported(acme, MIRA)
-            await notice(acme)
-            await acme.correlation.notice_in(before)
-        await written(acme, HERS)
-        assert (await acme.correlation.outstanding()).calls
+async def test_a_call_is_matched_when_it_is_written(acme: Customer) -> None:
+    users = await imported(acme, MIRA)
+    early = await written(acme, HERS)
+    assert await parties(acme, early) == [(None, [])] and await acme.correlation.outstanding()
+    await acme.correlation.load()
+    late = await written(acme, HERS)
+    assert await parties(acme, late) == [(users["Mira"].id, [])]
+    assert await found(acme, users["Mira"].id) == {late}
+    assert await matched(acme) == 1
+    assert await found(acme, users["Mira"].id) == {early, late}
 
-    story(tmp_path, tell)
+
+async def test_a_call_written_after_a_foreign_match_is_matched(acme: Customer) -> None:
+    await acme.correlation.load()
+    other = Correlation(acme.database, acme.keys, acme.calls, acme.users, acme.rules, "DE")
+    users = await imported(acme, MIRA)
+    await other.load()
+    await other.settle()
+    assert not await acme.correlation.outstanding()
+    await notice(acme)
+    late = await written(acme, HERS)
+    assert await parties(acme, late) == [(None, [])] and not await acme.users.settled(users["Mira"])
+    assert await matched(acme) == 1 and await parties(acme, late) == [(users["Mira"].id, [])]
+    await notice(acme)
+    await written(acme, HERS)
+    assert not await acme.correlation.outstanding()
 
 
 async def notice(acme: Customer) -> None:
@@ -139,7 +106,7 @@ async def notice(acme: Customer) -> None:
 async def written(acme: Customer, *numbers: str, at: datetime = NOON) -> str:
     """Write a call as the indexer does."""
     id, leaf = new_id(os.urandom), acme.keys.allocate(day_of(at))
-    parties = [{"name": None, "number": number, "uri": f"sip:{number}@pbx.example"} for number in numbers]
+    parties: Any = [{"name": None, "number": number, "uri": f"sip:{number}@pbx.example"} for number in numbers]
     end = at + timedelta(minutes=1)
     row = CallRow(
         id, leaf, CallState.COMPLETE, at, end, 60_000, 1, details=wrapped({"parties": parties, "streams": []})
@@ -149,267 +116,170 @@ async def written(acme: Customer, *numbers: str, at: datetime = NOON) -> str:
     return id
 
 
-def test_the_call_keeps_who_it_was_then(tmp_path: Path) -> None:
-    async def tell(node: StorageNode, acme: Customer) -> None:
-        await imported(acme, MIRA, TOVE)
-        await acme.correlation.load()
-        before = await written(acme, HERS)
-        node.watch.wait(days=10)  # she marries and moves; he gets her number
-        married = replace(MIRA, last_name="Lind", email="mira.lind@x.example", numbers=("+4930999",))
-        users = await imported(acme, married, replace(TOVE, numbers=(HERS,)))
-        await matched(acme)
-        after = await written(acme, HERS, at=node.watch.at + timedelta(hours=1))
-        assert await parties(acme, before) == [(users["Mira"].id, [])]
-        assert await parties(acme, after) == [(users["Tove"].id, [])]
-        node.watch.wait(days=10)  # and she leaves
-        await imported(acme, replace(TOVE, numbers=(HERS,)))
-        assert await matched(acme) == 0
-        assert await acme.users.calls_of(users["Mira"]) == (before,)
-        assert await acme.users.calls_of(users["Tove"]) == (after,)
-
-    story(tmp_path, tell)
+async def test_the_call_keeps_who_it_was_then(node: StorageNode, acme: Customer) -> None:
+    await imported(acme, MIRA, TOVE)
+    await acme.correlation.load()
+    before = await written(acme, HERS)
+    node.watch.wait(days=10)  # she marries and moves; he gets her number
+    married = replace(MIRA, last_name="Lind", email="mira.lind@x.example", numbers=("+4930999",))
+    users = await imported(acme, married, replace(TOVE, numbers=(HERS,)))
+    await matched(acme)
+    after = await written(acme, HERS, at=node.watch.at + timedelta(hours=1))
+    assert await parties(acme, before) == [(users["Mira"].id, [])]
+    assert await parties(acme, after) == [(users["Tove"].id, [])]
+    node.watch.wait(days=10)  # and she leaves
+    await imported(acme, replace(TOVE, numbers=(HERS,)))
+    assert await matched(acme) == 0
+    assert await acme.users.calls_of(users["Mira"]) == (before,)
+    assert await acme.users.calls_of(users["Tove"]) == (after,)
 
 
-def test_a_match_found_late_is_corrected(tmp_path: Path) -> None:
-    async def tell(node: StorageNode, acme: Customer) -> None:
-        users = await imported(acme, MIRA)
-        await matched(acme)
-        node.watch.wait(hours=1)
-        await acme.users.unmap(users["Mira"].id)
-        call = await written(acme, HERS, at=NOON + timedelta(hours=2))  # nobody has told the index yet
-        assert await parties(acme, call) == [(users["Mira"].id, [])]
-        assert await matched(acme) == 1
-        assert await parties(acme, call) == [(None, [])] and await found(acme, users["Mira"].id) == set()
-        await imported(acme, MIRA)  # out of the recycle bin
-        assert await matched(acme) == 1
-        assert await parties(acme, call) == [(users["Mira"].id, [])]
-
-    story(tmp_path, tell)
+async def test_a_match_found_late_is_corrected(node: StorageNode, acme: Customer) -> None:
+    users = await imported(acme, MIRA)
+    await matched(acme)
+    node.watch.wait(hours=1)
+    await acme.users.unmap(users["Mira"].id)
+    call = await written(acme, HERS, at=NOON + timedelta(hours=2))  # nobody has told the index yet
+    assert await parties(acme, call) == [(users["Mira"].id, [])]
+    assert await matched(acme) == 1
+    assert await parties(acme, call) == [(None, [])] and await found(acme, users["Mira"].id) == set()
+    await imported(acme, MIRA)  # out of the recycle bin
+    assert await matched(acme) == 1
+    assert await parties(acme, call) == [(users["Mira"].id, [])]
 
 
-def test_a_number_matches_its_successor_during_an_absence(tmp_path: Path) -> None:
-    async def tell(node: StorageNode, acme: Customer) -> None:
-        await imported(acme, MIRA, replace(TOVE, numbers=()))
-        node.watch.wait(days=1)
-        await imported(acme, replace(TOVE, numbers=(HERS,)))
-        await acme.correlation.load()
-        node.watch.wait(days=1)
-        meanwhile = await written(acme, HERS, at=node.watch())
-        node.watch.wait(days=1)
-        users = await imported(acme, MIRA, replace(TOVE, numbers=()))  # back, with what was hers
-        node.watch.wait(days=1)
-        await matched(acme)
-        after = await written(acme, HERS, at=node.watch())
-        assert await parties(acme, meanwhile) == [(users["Tove"].id, [])]
-        assert await parties(acme, after) == [(users["Mira"].id, [])]
-
-    story(tmp_path, tell)
+async def test_several_are_shown_and_each_of_them_is_referred_to(node: StorageNode, acme: Customer) -> None:
+    call = await record(acme)
+    users = await imported(acme, MIRA, replace(TOVE, numbers=("030 123456",)))
+    await matched(acme)
+    both = sorted(user.id for user in users.values())
+    assert await parties(acme, call.id) == [(None, both)]
+    for user in users.values():
+        assert await found(acme, user.id) == set()  # nobody says that it was this one
+        assert await acme.users.calls_of(user) == (call.id,) and await acme.users.sure_calls_of(user) == ()
+    node.watch.wait(days=1)
+    await imported(acme, MIRA, replace(TOVE, numbers=()))  # too late to tell: it was so at the time
+    assert await matched(acme) == 0
 
 
-def test_a_call_keeps_its_user_when_the_number_is_dropped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("storage.directory.user.MAX_FORMER", 1)
+async def test_a_walk_that_breaks_off_goes_on_where_it_was(node: StorageNode, acme: Customer) -> None:
+    for _ in range(7):
+        await record(acme)
+    await matched(acme)
+    users = await imported(acme, MIRA)
 
-    async def tell(node: StorageNode, acme: Customer) -> None:
-        await imported(acme, MIRA)
-        await acme.correlation.load()
-        call = await written(acme, HERS)
-        for number in range(3):
-            node.watch.wait(days=1)
-            users = await imported(acme, replace(MIRA, numbers=(f"+493099{number}",)))
-        assert HERS not in users["Mira"].known_by
-        await matched(acme)
-        assert await parties(acme, call) == [(users["Mira"].id, [])]
+    async def die() -> None:
+        if looked:
+            raise Killed
 
-    story(tmp_path, tell)
-
-
-def test_several_are_shown_and_each_of_them_is_referred_to(tmp_path: Path) -> None:
-    async def tell(node: StorageNode, acme: Customer) -> None:
-        call = await record(acme)
-        users = await imported(acme, MIRA, replace(TOVE, numbers=("030 123456",)))
-        await matched(acme)
-        both = sorted(user.id for user in users.values())
-        assert await parties(acme, call.id) == [(None, both)]
-        for user in users.values():
-            assert await found(acme, user.id) == set()  # nobody says that it was this one
-            assert await acme.users.calls_of(user) == (call.id,) and await acme.users.sure_calls_of(user) == ()
-        node.watch.wait(days=1)
-        await imported(acme, MIRA, replace(TOVE, numbers=()))  # too late to tell: it was so at the time
-        assert await matched(acme) == 0
-
-    story(tmp_path, tell)
-
-
-def test_few_changes_are_looked_up_and_many_walked_through(tmp_path: Path) -> None:
-    async def tell(node: StorageNode, acme: Customer) -> None:
-        for number in range(60):
-            await record(acme, number=f"+49301{number:05}")
-        hers = await record(acme)
-        await matched(acme)
-        await imported(acme, MIRA)
-        told: list[int] = []
-        assert await matched(acme, told=lambda done, of: told.append(done)) == 1
-        assert told[-1] == 1 and await acme.users.calls_of((await imported(acme, MIRA))["Mira"]) == (hers.id,)
-        await imported(acme, MIRA, TOVE, replace(TOVE, object_id="oid-3"))
-        assert await matched(acme, told=lambda done, of: told.append(done)) == 0
-        assert told[-1] == 61
-
-    story(tmp_path, tell)
-
-
-def test_a_walk_that_breaks_off_goes_on_where_it_was(tmp_path: Path) -> None:
-    class Killed(Exception):
-        """Stands for SIGKILL."""
-
-    async def tell(node: StorageNode, acme: Customer) -> None:
-        for _ in range(7):
-            await record(acme)
-        await matched(acme)
-        users = await imported(acme, MIRA)
-
-        async def die() -> None:
-            if looked:
-                raise Killed
-
-        looked: list[int] = []
-        with pytest.raises(Killed):
-            await matched(acme, told=lambda done, of: looked.append(done), pause=die, batch=3)
-        assert looked == [3] and (await acme.correlation.outstanding()).calls == 4
-        assert not await acme.users.settled(users["Mira"])
-        await acme.close()
-        again = await node.open()
+    looked: list[int] = []
+    with pytest.raises(Killed):
+        await matched(acme, told=lambda done, of: looked.append(done), pause=die, batch=3)
+    assert looked == [3] and (await acme.correlation.outstanding()).calls == 4
+    assert not await acme.users.settled(users["Mira"])
+    await acme.close()
+    async with node.opened() as again:
         more: list[int] = []
         assert await matched(again, told=lambda done, of: more.append(done), batch=3) == 4
         assert more == [3, 4] and len(await again.users.calls_of(users["Mira"])) == 7
-        await again.close()
-
-    story(tmp_path, tell)
 
 
-def test_a_walk_is_over_with_its_last_calls(tmp_path: Path) -> None:
+async def test_a_walk_is_over_with_its_last_calls(acme: Customer) -> None:
     """Who is killed just then leaves nothing to be looked at, so nobody would come to end it."""
+    for _ in range(3):
+        await record(acme)
+    users = await imported(acme, MIRA)
 
-    class Killed(Exception):
-        """Stands for SIGKILL."""
+    def die(done: int, of: int) -> None:
+        if done == 3:
+            raise Killed
 
-    async def tell(node: StorageNode, acme: Customer) -> None:
-        for _ in range(3):
-            await record(acme)
-        users = await imported(acme, MIRA)
-
-        def die(done: int, of: int) -> None:
-            if done == 3:
-                raise Killed
-
-        with pytest.raises(Killed):
-            await matched(acme, told=die, batch=2)
-        assert await acme.users.settled(users["Mira"])
-        assert await acme.correlation.at_rest()
-
-    story(tmp_path, tell)
+    with pytest.raises(Killed):
+        await matched(acme, told=die, batch=2)
+    assert await acme.users.settled(users["Mira"])
+    assert await acme.correlation.at_rest()
 
 
-def test_a_change_during_matching_is_matched_too(tmp_path: Path) -> None:
-    async def tell(node: StorageNode, acme: Customer) -> None:
-        for number in range(120):
-            await record(acme, number=f"+49301{number:05}")
-        hers, his = await record(acme), await record(acme, number=HIS)
-        await matched(acme)
-        await imported(acme, MIRA)
-        came: list[dict[str, User]] = []
+async def test_a_change_during_matching_is_matched_too(acme: Customer) -> None:
+    for number in range(120):
+        await record(acme, number=f"+49301{number:05}")
+    hers, his = await record(acme), await record(acme, number=HIS)
+    await matched(acme)
+    await imported(acme, MIRA)
+    came: list[dict[str, User]] = []
 
-        async def comes() -> None:
-            if not came:
-                came.append(await imported(acme, TOVE, whole=False))
+    async def comes() -> None:
+        if not came:
+            came.append(await imported(acme, TOVE, whole=False))
 
-        async with asyncio.timeout(30):
-            assert await matched(acme, pause=comes) == 2
-        mira = await acme.users.known("csv", MIRA)
-        assert mira is not None and await parties(acme, hers.id) == [(mira.id, [])]
-        assert await parties(acme, his.id) == [(came[0]["Tove"].id, [])]
-        assert not await acme.correlation.outstanding()
-
-    story(tmp_path, tell)
+    async with asyncio.timeout(30):
+        assert await matched(acme, pause=comes) == 2
+    mira = await acme.users.known("csv", MIRA)
+    assert mira is not None and await parties(acme, hers.id) == [(mira.id, [])]
+    assert await parties(acme, his.id) == [(came[0]["Tove"].id, [])]
+    assert not await acme.correlation.outstanding()
 
 
-def test_a_call_changed_during_matching_is_left_alone(tmp_path: Path) -> None:
-    async def tell(node: StorageNode, acme: Customer) -> None:
-        call = await record(acme)
-        users = await imported(acme, MIRA)
-        await acme.correlation.load()
-        records = await acme.correlation._read(sa.true(), limit=9)
-        newer = replace(call, duration_ms=1, details={"parties": [], "streams": []})
-        await acme.calls.put([newer], [()])
-        assert await acme.correlation._look(records, None, no_pause) == 0
-        assert (await acme.calls.get(call.id)).details["parties"] == []  # type: ignore[union-attr]  # it is there
-        assert await found(acme, users["Mira"].id) == set()
+async def test_a_call_changed_during_matching_is_matched_as_it_is_now(acme: Customer) -> None:
+    call = await record(acme)
+    users = await imported(acme, MIRA)
+    newer = [replace(call, duration_ms=1, details={"parties": [], "streams": []})]
 
-    story(tmp_path, tell)
+    async def change() -> None:
+        if newer:
+            await acme.calls.put([newer.pop()], [()])
 
-
-def test_damaged_and_erased_calls_are_in_nobodys_way(tmp_path: Path) -> None:
-    async def tell(node: StorageNode, acme: Customer) -> None:
-        damaged, erased, well = await record(acme), await record(acme), await record(acme)
-        async with acme.database.writing() as connection:
-            await connection.execute(table.update().where(table.c.id == damaged.id).values(sealed=b"damaged"))
-        acme.keys.cut(erased.leaf)
-        users = await imported(acme, MIRA)
-        assert await matched(acme) == 1
-        assert not await acme.correlation.outstanding()
-        assert await acme.users.calls_of(users["Mira"]) == (well.id,)
-
-    story(tmp_path, tell)
+    await acme.correlation.load()
+    assert await acme.correlation.settle(pause=change) == 0
+    assert await parties(acme, call.id) == [] and await found(acme, users["Mira"].id) == set()
 
 
-def test_a_call_cut_during_matching_gets_no_new_tokens(tmp_path: Path) -> None:
+async def test_damaged_and_erased_calls_are_skipped(acme: Customer) -> None:
+    damaged, erased, well = await record(acme), await record(acme), await record(acme)
+    async with acme.database.writing() as connection:
+        await connection.execute(table.update().where(table.c.id == damaged.id).values(sealed=b"damaged"))
+    acme.keys.cut(erased.leaf)
+    users = await imported(acme, MIRA)
+    assert await matched(acme) == 1
+    assert not await acme.correlation.outstanding()
+    assert await acme.users.calls_of(users["Mira"]) == (well.id,)
+
+
+async def test_a_call_cut_during_matching_gets_no_new_tokens(acme: Customer) -> None:
     """That key stays when the erasure is done, and a copy of the database could be asked who took part."""
+    gone, stays = await record(acme), await record(acme)
+    users = await imported(acme, MIRA)
+    await acme.correlation.load()
+    index = await acme.calls.index_leaf(gone.day)
+    assert index is not None
 
-    async def tell(node: StorageNode, acme: Customer) -> None:
-        gone, stays = await record(acme), await record(acme)
-        users = await imported(acme, MIRA)
-        await acme.correlation.load()
-        records = await acme.correlation._read(sa.true(), limit=9)
-        index = await acme.calls.index_leaf(gone.day)
-        assert index is not None
+    async def cut() -> None:
+        acme.keys.cut(gone.leaf, index)
 
-        async def cut() -> None:
-            acme.keys.cut(gone.leaf, index)
-
-        changed = await acme.correlation._look(records, None, cut)
-        async with acme.database.reading() as connection:
-            assert set(await connection.scalars(sa.select(call_tokens.c.leaf))) == {stays.leaf}
-        assert changed == 1 and await found(acme, users["Mira"].id) == {stays.id}
-
-    story(tmp_path, tell)
+    assert await acme.correlation.settle(pause=cut) == 1
+    async with acme.database.reading() as connection:
+        assert set(await connection.scalars(sa.select(call_tokens.c.leaf))) == {stays.leaf}
+    assert await found(acme, users["Mira"].id) == {stays.id}
 
 
-def test_a_rule_about_a_user_counts_from_the_match_on(tmp_path: Path) -> None:
-    async def tell(node: StorageNode, acme: Customer) -> None:
-        call = await record(acme)
-        user = (await imported(acme, MIRA))["Mira"]
-        await acme.rules.put([RuleSpec(7, party=user.id, name="leaver")], by="ada", default_days=90)
-        await matched(acme)
-        row = await acme.calls.get(call.id)
-        assert row is not None and row.erase_after == NOON + timedelta(days=7)
-
-    story(tmp_path, tell)
+async def test_a_rule_about_a_user_counts_from_the_match_on(acme: Customer) -> None:
+    call = await record(acme)
+    user = (await imported(acme, MIRA))["Mira"]
+    await acme.rules.put([RuleSpec(7, party=user.id, name="leaver")], by="ada", default_days=90)
+    await matched(acme)
+    row = await acme.calls.get(call.id)
+    assert row is not None and row.erase_after == NOON + timedelta(days=7)
 
 
-def test_a_user_is_not_deleted_before_all_calls_were_looked_at(tmp_path: Path) -> None:
-    async def tell(node: StorageNode, acme: Customer) -> None:
-        from storage.directory.user_store import Referred
-
-        call = await record(acme)
-        user = (await imported(acme, MIRA))["Mira"]
-        await acme.users.unmap(user.id)
-        with pytest.raises(Referred):
-            await acme.users.delete(user.id)
-        await matched(acme)
-        with pytest.raises(Referred):
-            await acme.users.delete(user.id)
-        await permit(acme)
-        await acme.erasures.file(calls=[call.id], reason="x", by="paula")
-        await acme.erasures.work()
-        assert await acme.users.delete(user.id)
-
-    story(tmp_path, tell)
+async def test_a_user_is_not_deleted_before_all_calls_were_looked_at(acme: Customer) -> None:
+    call = await record(acme)
+    user = (await imported(acme, MIRA))["Mira"]
+    await acme.users.unmap(user.id)
+    with pytest.raises(Referred):
+        await acme.users.delete(user.id)
+    await matched(acme)
+    with pytest.raises(Referred):
+        await acme.users.delete(user.id)
+    await permit(acme)
+    await finish(acme, calls=[call.id])
+    assert await acme.users.delete(user.id)

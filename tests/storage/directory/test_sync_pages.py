@@ -12,7 +12,7 @@ from storage.directory.sync_pages import FILE_NAME, DirectoryPages
 from storage.directory.user import Change, Person
 from storage.errors import DiskFailed
 from storage.keys.key_store import CustomerKeys
-from tests.storage.node import NOON, StorageNode, story
+from tests.storage.node import NOON
 
 MIRA = Change("id-1", {"first_name": "Mira", "numbers": ("+4930123456", "+4930123457")})
 GONE = Change("id-2", {}, gone=True)
@@ -123,20 +123,17 @@ def test_no_more_is_kept_than_has_room(again: AuditDedup, monkeypatch: pytest.Mo
     assert kept is not None and kept.next in ("https://x/2", "https://x/3")
 
 
-def test_a_disk_that_fails_is_said(again: AuditDedup, tmp_path: Path) -> None:
+def test_pages_that_cannot_be_kept_are_a_disk_failure(again: AuditDedup, tmp_path: Path) -> None:
     (tmp_path / FILE_NAME).mkdir()
     with pytest.raises(DiskFailed):
         two(again())
 
 
-def test_the_deletion_of_a_user_takes_it_along(tmp_path: Path) -> None:
-    async def tell(node: StorageNode, acme: Customer) -> None:
-        await acme.users.carry_out(await acme.users.plan([Person("Mira", email="mira@x.example")], "csv", whole=True))
-        (mira,), _ = await acme.users.listed(10)
-        await acme.users.unmap(mira.id)
-        pages = DirectoryPages(acme.folder, acme.keys, "entra")
-        await asyncio.to_thread(two, pages)
-        assert await acme.users.delete(mira.id)
-        assert DirectoryPages(acme.folder, acme.keys, "entra").read(NOON) is None
-
-    story(tmp_path, tell)
+async def test_the_deletion_of_a_user_takes_it_along(acme: Customer) -> None:
+    await acme.users.carry_out(await acme.users.plan([Person("Mira", email="mira@x.example")], "csv", whole=True))
+    (mira,), _ = await acme.users.listed(10)
+    await acme.users.unmap(mira.id)
+    pages = DirectoryPages(acme.folder, acme.keys, "entra")
+    await asyncio.to_thread(two, pages)
+    assert await acme.users.delete(mira.id)
+    assert DirectoryPages(acme.folder, acme.keys, "entra").read(NOON) is None

@@ -1,6 +1,5 @@
 """The statements that move an erasure: what may begin, how far each call is, and who waits."""
 
-from pathlib import Path
 from typing import Any
 
 from storage.customer.customers import Customer
@@ -8,7 +7,7 @@ from storage.database.schema import erasures
 from storage.erasure import erasure_rows as rows
 from storage.erasure.erasure_rows import ErasureTarget, State, Step
 from storage.timestamps import to_micros
-from tests.storage.node import NOON, StorageNode, record, story
+from tests.storage.node import NOON, record
 
 A, B = "0f8fad5b-d9cb-469f-a165-70867728950e", "00000000-0000-4000-8000-000000000000"
 
@@ -19,86 +18,61 @@ async def filed(connection: Any, id: str, calls: dict[str, int | None], cause: s
     await rows.add_calls(connection, id, calls)
 
 
-def test_only_a_requested_erasure_waits_for_a_hold(tmp_path: Path) -> None:
-    async def tell(node: StorageNode, acme: Customer) -> None:
-        held, free = await record(acme), await record(acme)
-        await acme.holds.put(held.id, "court", "paula")
-        async with acme.database.writing() as connection:
-            await filed(connection, "r", {held.id: held.leaf, free.id: free.leaf, B: None})
-            await filed(connection, "s", {held.id: held.leaf, free.id: free.leaf}, "retention:7")
-            assert await rows.begin(connection) == [(ErasureTarget(free.id, free.leaf), Step.BEGUN)]
-            assert await rows.calls_of(connection, "s") == [free.id]
-            counted = {record.id: (waiting, left) for record, waiting, left in await rows.progress(connection)}
-            assert counted == {"r": (1, 2), "s": (0, 1)}
-            assert await rows.waits(connection, "r", {free.id}) and not await rows.waits(connection, "s", {free.id})
-            assert await rows.waits(connection, "s", ()), "what has begun and is not cut waits too"
-            await rows.mark(connection, [held.id, free.id, B], Step.VERIFIED)
-            counted = {record.id: (waiting, left) for record, waiting, left in await rows.progress(connection)}
-            assert counted == {"r": (1, 1), "s": (0, 0)}
-            shown = rows.shown(await rows.one(connection, "s"))
-            assert (shown.cause, shown.rule, shown.state) == ("retention", "7", State.RUNNING)
-
-    story(tmp_path, tell)
+async def test_only_a_requested_erasure_waits_for_a_hold(acme: Customer) -> None:
+    held, free = await record(acme), await record(acme)
+    await acme.holds.put(held.id, "court", "paula")
+    async with acme.database.writing() as connection:
+        await filed(connection, "r", {held.id: held.leaf, free.id: free.leaf, B: None})
+        await filed(connection, "s", {held.id: held.leaf, free.id: free.leaf}, "retention:7")
+        assert await rows.begin(connection) == [(ErasureTarget(free.id, free.leaf), Step.BEGUN)]
+        assert await rows.calls_of(connection, "s") == [free.id]
+        counted = {record.id: (waiting, left) for record, waiting, left in await rows.progress(connection)}
+        assert counted == {"r": (1, 2), "s": (0, 1)}
+        assert await rows.waits(connection, "r", {free.id}) and not await rows.waits(connection, "s", {free.id})
+        assert await rows.waits(connection, "s", ()), "what has begun and is not cut waits too"
+        await rows.mark(connection, [held.id, free.id, B], Step.VERIFIED)
+        counted = {record.id: (waiting, left) for record, waiting, left in await rows.progress(connection)}
+        assert counted == {"r": (1, 1), "s": (0, 0)}
+        shown = rows.shown(await rows.one(connection, "s"))
+        assert (shown.cause, shown.rule, shown.state) == ("retention", "7", State.RUNNING)
 
 
-def test_each_erasure_says_of_how_many_calls_it_is(tmp_path: Path) -> None:
-    async def tell(node: StorageNode, acme: Customer) -> None:
-        async with acme.database.writing() as connection:
-            await filed(connection, "r", {A: 5, B: None})
-            await filed(connection, "s", {A: 5})
-            await filed(connection, "t", {})
-            counts = {record.id: rows.shown(record).calls for record in await rows.undone(connection)}
-            assert counts == {"r": 2, "s": 1, "t": 0} and rows.shown(await rows.one(connection, "r")).calls == 2
-            signed = {"state": "done", "done_at": 1, "receipt": b'{"counts": {"calls": 7}}'}
-            await connection.execute(erasures.update().where(erasures.c.id == "t").values(**signed))
-            assert rows.shown(await rows.one(connection, "t")).calls == 7, "what came back is a receipt alone"
-            assert [rows.shown(record).calls for record in await rows.done(connection, 5, None)] == [None]
-
-    story(tmp_path, tell)
+async def test_each_erasure_says_of_how_many_calls_it_is(acme: Customer) -> None:
+    async with acme.database.writing() as connection:
+        await filed(connection, "r", {A: 5, B: None})
+        await filed(connection, "s", {A: 5})
+        await filed(connection, "t", {})
+        counts = {record.id: rows.shown(record).calls for record in await rows.undone(connection)}
+        assert counts == {"r": 2, "s": 1, "t": 0} and rows.shown(await rows.one(connection, "r")).calls == 2
+        signed = {"state": "done", "done_at": 1, "receipt": b'{"counts": {"calls": 7}}'}
+        await connection.execute(erasures.update().where(erasures.c.id == "t").values(**signed))
+        assert rows.shown(await rows.one(connection, "t")).calls == 7, "what came back is a receipt alone"
+        assert [rows.shown(record).calls for record in await rows.done(connection, 5, None)] == [None]
 
 
-def test_a_step_never_goes_back_and_the_lowest_of_two_counts(tmp_path: Path) -> None:
-    async def tell(node: StorageNode, acme: Customer) -> None:
-        async with acme.database.writing() as connection:
-            await filed(connection, "r", {A: 5})
-            await rows.begin(connection)
-            await rows.mark(connection, [A], Step.REMOVED)
-            await rows.mark(connection, [A], Step.UNLINKED)
-            assert await rows.begin(connection) == [(ErasureTarget(A, 5), Step.REMOVED)]
-            await filed(connection, "second", {A: 5})
-            assert await rows.begin(connection) == [(ErasureTarget(A, 5), Step.BEGUN)]
-            found = await rows.erasures_of(connection, [A])
-            assert [(record.id, [d.call for d in targets]) for record, targets in found] == [
-                ("r", [A]),
-                ("second", [A]),
-            ]
-            assert await rows.without_leaf(connection, "r") == []
-
-    story(tmp_path, tell)
+async def test_a_step_never_goes_back_and_the_lowest_of_two_counts(acme: Customer) -> None:
+    async with acme.database.writing() as connection:
+        await filed(connection, "r", {A: 5})
+        await rows.begin(connection)
+        await rows.mark(connection, [A], Step.REMOVED)
+        await rows.mark(connection, [A], Step.UNLINKED)
+        assert await rows.begin(connection) == [(ErasureTarget(A, 5), Step.REMOVED)]
+        await filed(connection, "second", {A: 5})
+        assert await rows.begin(connection) == [(ErasureTarget(A, 5), Step.BEGUN)]
+        found = await rows.erasures_of(connection, [A])
+        assert [(record.id, [d.call for d in targets]) for record, targets in found] == [
+            ("r", [A]),
+            ("second", [A]),
+        ]
+        assert await rows.without_leaf(connection, "r") == []
 
 
-def test_a_round_takes_whole_days_oldest_first(tmp_path: Path) -> None:
-    async def tell(node: StorageNode, acme: Customer) -> None:
-        leaves = {day: [(day << 32) + n for n in range(4)] for day in (30, 10, 20)}
-        async with acme.database.writing() as connection:
-            await filed(connection, "r", {f"{leaf:x}": leaf for some in leaves.values() for leaf in some})
-            for round, days in ((1, [10]), (4, [10]), (7, [10]), (8, [10, 20]), (99, [10, 20, 30])):
-                taken = sorted(d.leaf for d, _ in await rows.begin(connection, round))
-                assert taken == [leaf for day in days for leaf in leaves[day]]
-            await rows.mark(connection, [f"{leaf:x}" for leaf in leaves[10]], Step.VERIFIED)
-            assert {d.leaf >> 32 for d, _ in await rows.begin(connection, 1)} == {20}
-
-    story(tmp_path, tell)
-
-
-def test_an_erasure_still_knows_the_leaf_of_a_removed_row(tmp_path: Path) -> None:
-    async def tell(node: StorageNode, acme: Customer) -> None:
-        row = await record(acme)
-        async with acme.database.writing() as connection:
-            await filed(connection, "r", {A: 5})
-            assert await rows.leaves_of(connection, [A, B, row.id]) == {A: 5, row.id: row.leaf}
-            await rows.begin(connection)
-            await rows.mark(connection, [A], Step.VERIFIED)
-            assert await rows.leaves_of(connection, [A]) == {}
-
-    story(tmp_path, tell)
+async def test_a_round_takes_whole_days_oldest_first(acme: Customer) -> None:
+    leaves = {day: [(day << 32) + n for n in range(4)] for day in (30, 10, 20)}
+    async with acme.database.writing() as connection:
+        await filed(connection, "r", {f"{leaf:x}": leaf for some in leaves.values() for leaf in some})
+        for round, days in ((1, [10]), (4, [10]), (7, [10]), (8, [10, 20]), (99, [10, 20, 30])):
+            taken = sorted(d.leaf for d, _ in await rows.begin(connection, round))
+            assert taken == [leaf for day in days for leaf in leaves[day]]
+        await rows.mark(connection, [f"{leaf:x}" for leaf in leaves[10]], Step.VERIFIED)
+        assert {d.leaf >> 32 for d, _ in await rows.begin(connection, 1)} == {20}

@@ -3,210 +3,131 @@
 import asyncio
 import json
 from datetime import timedelta
-from pathlib import Path
+from typing import Any
 
 import pytest
 
 from personal import Personal
-from storage.calls.call_row import CallState, Query
+from storage.calls.call_row import CallRow, CallState, Query
 from storage.cursors import BadCursor
 from storage.customer.customers import Customer
 from storage.erasure import receipts
 from storage.erasure.erasure_rows import State
-from storage.erasure.erasures import Held, NoErasure, NoWaiver, OwnRequest
+from storage.erasure.erasures import Held, NoErasure, OwnRequest
 from storage.keys import sealing
-from tests.storage.node import NOON, StorageNode, finish, opens, permit, record, story
+from storage.keys.key_store import CustomerKeys
+from tests.storage.node import NOBODY, NOON, StorageNode, finish, opens, record
 
-NOBODY = "00000000-0000-4000-8000-000000000000"
-
-
-def test_an_erased_call_is_gone_and_the_receipt_proves_it(tmp_path: Path) -> None:
-    async def tell(node: StorageNode, acme: Customer) -> None:
-        gone, stays = await record(acme), await record(acme, name="Tove Lind", number="+4940777888")
-        await acme.annotations.add(gone.id, "Mira spells her name Mirah", "paula")
-        await acme.attachments.add(gone.id, "chat", "application/json", b"{}", "paula")
-        await permit(acme)
-        receipt = await finish(acme, calls=[gone.id])
-        data = json.dumps(receipt).encode()
-        assert receipts.verify(data, "acme", acme.audit.public_key)["calls"] == [gone.id]
-        assert not any(word in str(receipt) for word in ("she asked", "Mira", "30123456"))
-        assert await acme.calls.get(gone.id) is None and list(acme.vault.parts(gone.id, gone.leaf)) == []
-        assert await acme.annotations.of(gone.id) == () and await acme.attachments.of(gone.id) == ()
-        assert not acme.keys.keeps(gone.leaf)
-        assert [row.id for row in (await acme.calls.find(Query(party=Personal("Tove")))).items] == [stays.id]
-        assert opens(acme, stays)
-        actions = [entry["action"] for entry in acme.audit.read().items]
-        assert {"erasure.cut", "erasure.done"} <= set(actions)
-
-    story(tmp_path, tell)
+pytestmark = [pytest.mark.both_databases, pytest.mark.usefixtures("waiver")]
 
 
-def test_an_erasure_without_active_waiver_is_not_filed(tmp_path: Path) -> None:
-    async def tell(node: StorageNode, acme: Customer) -> None:
-        row = await record(acme)
-        with pytest.raises(NoWaiver):
-            await acme.erasures.file(calls=[row.id], reason="x", by="paula")
-        await acme.waivers.put(
-            document_sha256="0", signed_by="x", signed_at=NOON, scope="x", expires_at=NOON + timedelta(1), by="ada"
-        )
-        node.watch.wait(days=1)
-        with pytest.raises(NoWaiver):
-            await acme.erasures.file(calls=[NOBODY], reason="x", by="paula")
-        assert await acme.erasures.open() == () and opens(acme, row)
-
-    story(tmp_path, tell)
-
-
-def test_a_held_id_stops_the_whole_request(tmp_path: Path) -> None:
-    async def tell(node: StorageNode, acme: Customer) -> None:
-        held, free = await record(acme), await record(acme)
-        await permit(acme)
-        await acme.holds.put(held.id, "court", "paula")
-        with pytest.raises(Held) as stopped:
-            await acme.erasures.file(calls=[held.id, free.id], reason="x", by="paula")
-        assert stopped.value.ids == (held.id,)
-        await acme.erasures.work()
-        assert opens(acme, held) and opens(acme, free)
-
-    story(tmp_path, tell)
+async def test_an_erased_call_is_gone_and_the_receipt_proves_it(acme: Customer) -> None:
+    gone, stays = await record(acme), await record(acme, name="Tove Lind", number="+4940777888")
+    await acme.annotations.add(gone.id, "Mira spells her name Mirah", "paula")
+    await acme.attachments.add(gone.id, "chat", "application/json", b"{}", "paula")
+    receipt = await finish(acme, calls=[gone.id])
+    data = json.dumps(receipt).encode()
+    assert receipts.verify(data, "acme", acme.audit.public_key)["calls"] == [gone.id]
+    assert not any(word in str(receipt) for word in ("she asked", "Mira", "30123456"))
+    assert await acme.calls.get(gone.id) is None and list(acme.vault.parts(gone.id, gone.leaf)) == []
+    assert await acme.annotations.of(gone.id) == () and await acme.attachments.of(gone.id) == ()
+    assert not acme.keys.keeps(gone.leaf)
+    assert [row.id for row in (await acme.calls.find(Query(party=Personal("Tove")))).items] == [stays.id]
+    assert opens(acme, stays)
+    actions = [entry["action"] for entry in acme.audit.read().items]
+    assert {"erasure.cut", "erasure.done"} <= set(actions)
 
 
-def test_by_party_the_held_ones_wait_and_go_when_the_hold_goes(tmp_path: Path) -> None:
-    async def tell(node: StorageNode, acme: Customer) -> None:
-        held, free, other = await record(acme), await record(acme), await record(acme, name="T", number="+4940777888")
-        await permit(acme)
-        await acme.holds.put(held.id, "court", "paula")
-        filed = await acme.erasures.file(party="tel:+49-30-123456", reason="x", by="paula")
-        await acme.erasures.work()
-        await acme.erasures.work()
-        waiting = await acme.erasures.get(filed.id)
-        assert waiting and (waiting.state, waiting.receipt) == (State.WAITING, None)
-        assert opens(acme, held) and not acme.keys.keeps(free.leaf)
-        await acme.holds.remove(held.id)
-        assert acme.erasures.wanted.is_set()
-        await acme.erasures.work()
-        done = await acme.erasures.get(filed.id)
-        assert done and done.state == State.DONE and done.receipt
-        assert done.receipt["calls"] == sorted([held.id, free.id]) and opens(acme, other)
-
-    story(tmp_path, tell)
+async def test_a_held_id_stops_the_whole_request(acme: Customer) -> None:
+    held, free = await record(acme), await record(acme)
+    await acme.holds.put(held.id, "court", "paula")
+    with pytest.raises(Held) as stopped:
+        await acme.erasures.file(calls=[held.id, free.id], reason="x", by="paula")
+    assert stopped.value.ids == (held.id,)
+    await acme.erasures.work()
+    assert opens(acme, held) and opens(acme, free)
 
 
-def test_a_hold_set_after_the_request_still_wins(tmp_path: Path) -> None:
-    async def tell(node: StorageNode, acme: Customer) -> None:
-        row = await record(acme)
-        await permit(acme)
-        filed = await acme.erasures.file(calls=[row.id], reason="x", by="paula")
-        await acme.holds.put(row.id, "court", "anton")
-        await acme.erasures.work()
-        found = await acme.erasures.get(filed.id)
-        assert found and found.state == State.WAITING and opens(acme, row)
-
-    story(tmp_path, tell)
-
-
-def test_unknown_erased_and_senseless_ids_are_simply_done(tmp_path: Path) -> None:
-    async def tell(node: StorageNode, acme: Customer) -> None:
-        row = await record(acme)
-        await permit(acme)
-        first = await finish(acme, calls=[row.id])
-        again = await finish(acme, calls=[row.id])
-        nobody = await finish(acme, calls=[NOBODY, "Mira Okafor"])
-        assert (again["calls"], again["counts"]) == (first["calls"], first["counts"])
-        assert nobody["calls"] == [NOBODY]
-        assert (await finish(acme, party="+49 30 999999"))["calls"] == []
-
-    story(tmp_path, tell)
+async def test_by_party_the_held_ones_wait_and_go_when_the_hold_goes(acme: Customer) -> None:
+    held, free, other = await record(acme), await record(acme), await record(acme, name="T", number="+4940777888")
+    await acme.holds.put(held.id, "court", "paula")
+    filed = await acme.erasures.file(party="tel:+49-30-123456", reason="x", by="paula")
+    await acme.erasures.work()
+    await acme.erasures.work()
+    waiting = await acme.erasures.get(filed.id)
+    assert waiting and (waiting.state, waiting.receipt) == (State.WAITING, None)
+    assert opens(acme, held) and not acme.keys.keeps(free.leaf)
+    await acme.holds.remove(held.id)
+    assert acme.erasures.wanted.is_set()
+    await acme.erasures.work()
+    done = await acme.erasures.get(filed.id)
+    assert done and done.state == State.DONE and done.receipt
+    assert done.receipt["calls"] == sorted([held.id, free.id]) and opens(acme, other)
 
 
-def test_finished_erasures_are_read_without_receipts(tmp_path: Path) -> None:
-    async def tell(node: StorageNode, acme: Customer) -> None:
-        await permit(acme)
-        made = []
-        for _ in range(5):
-            made.append((await acme.erasures.file(calls=[NOBODY], reason="x", by="paula")).id)
-            assert await acme.erasures.work()
-            node.watch.wait(days=0.01)
-        await acme.erasures.file(calls=[NOBODY], reason="x", by="paula", approval=True)
-        found, cursor = [], None
-        while True:
-            page, cursor = await acme.erasures.done(2, cursor)
-            assert {each.receipt for each in page} == {None} and {each.state for each in page} == {State.DONE}
-            found += [each.id for each in page]
-            if cursor is None:
-                break
-        assert found == made[::-1]
-        for wrong in ("", "1", f"x.{NOBODY}", "1.x", f"{'9' * 18}.{NOBODY}"):
-            with pytest.raises(BadCursor):
-                await acme.erasures.done(2, wrong)
-
-    story(tmp_path, tell)
+async def test_a_hold_set_after_the_request_still_wins(acme: Customer, row: CallRow) -> None:
+    filed = await acme.erasures.file(calls=[row.id], reason="x", by="paula")
+    await acme.holds.put(row.id, "court", "anton")
+    await acme.erasures.work()
+    found = await acme.erasures.get(filed.id)
+    assert found and found.state == State.WAITING and opens(acme, row)
 
 
-def test_a_hundred_at_once_are_all_done_with_the_same_proof(tmp_path: Path) -> None:
-    async def tell(node: StorageNode, acme: Customer) -> None:
-        row = await record(acme)
-        await permit(acme)
-
-        async def ask() -> object:
-            filed = await acme.erasures.file(calls=[row.id], reason="x", by="paula")
-            await acme.erasures.work()
-            done = await acme.erasures.get(filed.id)
-            assert done and done.state == State.DONE and done.receipt
-            return json.dumps({k: done.receipt[k] for k in ("calls", "counts", "cause", "requested_by")})
-
-        assert len({await one for one in asyncio.as_completed([ask() for _ in range(100)])}) == 1
-        assert not acme.keys.keeps(row.leaf) and await acme.calls.get(row.id) is None
-
-    story(tmp_path, tell)
+async def test_unknown_erased_and_senseless_ids_are_simply_done(acme: Customer, row: CallRow) -> None:
+    first = await finish(acme, calls=[row.id])
+    again = await finish(acme, calls=[row.id])
+    nobody = await finish(acme, calls=[NOBODY, "Mira Okafor"])
+    assert (again["calls"], again["counts"]) == (first["calls"], first["counts"])
+    assert nobody["calls"] == [NOBODY]
+    assert (await finish(acme, party="+49 30 999999"))["calls"] == []
 
 
-def test_a_second_person_approves_and_never_the_first(tmp_path: Path) -> None:
-    async def tell(node: StorageNode, acme: Customer) -> None:
-        row = await record(acme)
-        await permit(acme)
-        filed = await acme.erasures.file(party="Mira Okafor", reason="x", by="paula", approval=True)
-        late = await record(acme)
-        await acme.erasures.work()
-        assert filed.state == State.APPROVAL and opens(acme, row)
-        with pytest.raises(OwnRequest):
-            await acme.erasures.approve(filed.id, by="paula")
-        with pytest.raises(OwnRequest):
-            await acme.erasures.approve(filed.id, by="Paula")  # as another provider spells her
-        with pytest.raises(NoErasure):
-            await acme.erasures.approve(NOBODY, by="anton")
-        assert (await acme.erasures.approve(filed.id, by="anton")).state == State.RUNNING
-        await acme.erasures.work()
-        done = await acme.erasures.approve(filed.id, by="anton")
-        assert done.state == State.DONE and done.receipt
-        assert done.receipt["calls"] == sorted([row.id, late.id]) and done.receipt["approved_by"] == "anton"
-
-    story(tmp_path, tell)
+async def test_finished_erasures_are_read_without_receipts(node: StorageNode, acme: Customer) -> None:
+    made = []
+    for _ in range(3):
+        made.append((await acme.erasures.file(calls=[NOBODY], reason="x", by="paula")).id)
+        assert await acme.erasures.work()
+        node.watch.wait(days=0.01)
+    await acme.erasures.file(calls=[NOBODY], reason="x", by="paula", approval=True)
+    newest, cursor = await acme.erasures.done(2, None)
+    oldest, end = await acme.erasures.done(2, cursor)
+    assert [each.id for each in (*newest, *oldest)] == made[::-1] and end is None
+    assert {(each.receipt, each.state) for each in (*newest, *oldest)} == {(None, State.DONE)}
+    for wrong in ("", "1", f"x.{NOBODY}", "1.x", f"{'9' * 18}.{NOBODY}"):
+        with pytest.raises(BadCursor):
+            await acme.erasures.done(2, wrong)
 
 
-def test_requests_and_approvals_are_audited_before_they_count(tmp_path: Path) -> None:
-    async def tell(node: StorageNode, acme: Customer) -> None:
-        row, heard = await record(acme), list[str]()
+async def test_concurrent_erasures_of_a_call_give_the_same_proof(acme: Customer, row: CallRow) -> None:
+    proofs = await asyncio.gather(*(erased(acme, row) for _ in range(20)))
+    assert len({json.dumps([proof[k] for k in ("calls", "counts", "cause", "requested_by")]) for proof in proofs}) == 1
+    assert not acme.keys.keeps(row.leaf) and await acme.calls.get(row.id) is None
 
-        async def told(id: str) -> None:
-            heard.append(id)
-            if len(heard) == 2:
-                raise RuntimeError("the audit log is full")
 
-        await permit(acme)
-        filed = await acme.erasures.file(calls=[row.id], reason="x", by="paula", approval=True, told=told)
-        assert acme.erasures.wanted.is_set()
-        await acme.erasures.work()
-        assert not acme.erasures.wanted.is_set()
-        with pytest.raises(RuntimeError):
-            await acme.erasures.approve(filed.id, by="anton", told=told)
-        found = await acme.erasures.get(filed.id)
-        assert found and found.state == State.APPROVAL
-        await acme.erasures.approve(filed.id, by="anton", told=told)
-        assert heard == [filed.id] * 3
-        assert acme.erasures.wanted.is_set()
+async def erased(acme: Customer, row: CallRow) -> Any:
+    filed = await acme.erasures.file(calls=[row.id], reason="x", by="paula")
+    await acme.erasures.work()
+    done = await acme.erasures.get(filed.id)
+    assert done and done.state == State.DONE
+    return done.receipt
 
-    story(tmp_path, tell)
+
+async def test_a_second_person_approves_and_never_the_first(acme: Customer, row: CallRow) -> None:
+    filed = await acme.erasures.file(party="Mira Okafor", reason="x", by="paula", approval=True)
+    late = await record(acme)
+    await acme.erasures.work()
+    assert filed.state == State.APPROVAL and opens(acme, row)
+    with pytest.raises(OwnRequest):
+        await acme.erasures.approve(filed.id, by="paula")
+    with pytest.raises(OwnRequest):
+        await acme.erasures.approve(filed.id, by="Paula")  # as another provider spells her
+    with pytest.raises(NoErasure):
+        await acme.erasures.approve(NOBODY, by="anton")
+    assert (await acme.erasures.approve(filed.id, by="anton")).state == State.RUNNING
+    await acme.erasures.work()
+    done = await acme.erasures.approve(filed.id, by="anton")
+    assert done.state == State.DONE and done.receipt
+    assert done.receipt["calls"] == sorted([row.id, late.id]) and done.receipt["approved_by"] == "anton"
 
 
 @pytest.mark.parametrize(
@@ -222,171 +143,115 @@ def test_requests_and_approvals_are_audited_before_they_count(tmp_path: Path) ->
         (("token:1", "nightly"), ("account:9", "anna"), True),
     ],
 )
-def test_four_eyes_are_two_identities_and_not_two_names(
-    tmp_path: Path, asks: tuple[str, str], approves: tuple[str, str], may: bool
+async def test_four_eyes_are_two_identities_and_not_two_names(
+    acme: Customer, row: CallRow, asks: tuple[str, str], approves: tuple[str, str], may: bool
 ) -> None:
-    async def tell(node: StorageNode, acme: Customer) -> None:
-        row = await record(acme)
-        await permit(acme)
-        filed = await acme.erasures.file(calls=[row.id], reason="x", identity=asks[0], by=asks[1], approval=True)
-        identity, name = approves
-        assert await acme.erasures.own(filed.id, by=name, identity=identity) is not may
-        if may:
-            assert (await acme.erasures.approve(filed.id, by=name, identity=identity)).state == State.RUNNING
-        else:
-            with pytest.raises(OwnRequest):
-                await acme.erasures.approve(filed.id, by=name, identity=identity)
-            found = await acme.erasures.get(filed.id)
-            assert found is not None
-            assert found.state == State.APPROVAL
-
-    story(tmp_path, tell)
-
-
-def test_a_request_of_before_identities_waits_and_is_approved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def tell(node: StorageNode, acme: Customer) -> None:
-        row = await record(acme)
-        await permit(acme)
-        with monkeypatch.context() as before:  # what the version before sealed had no identity
-            seal = sealing.seal
-            before.setattr(sealing, "seal", lambda keys, leaf, kind, id, document: seal(
-                keys, leaf, kind, id, {name: value for name, value in document.items() if name != "identity"}
-            ))  # fmt: skip
-            filed = await acme.erasures.file(calls=[row.id], reason="x", by="paula", identity="token:1", approval=True)
+    filed = await acme.erasures.file(calls=[row.id], reason="x", identity=asks[0], by=asks[1], approval=True)
+    identity, name = approves
+    assert await acme.erasures.own(filed.id, by=name, identity=identity) is not may
+    if may:
+        assert (await acme.erasures.approve(filed.id, by=name, identity=identity)).state == State.RUNNING
+    else:
         with pytest.raises(OwnRequest):
-            await acme.erasures.approve(filed.id, by="Paula", identity="token:2")
-        assert (await acme.erasures.approve(filed.id, by="anton", identity="token:1")).state == State.RUNNING
-
-    story(tmp_path, tell)
-
-
-def test_nothing_is_approved_once_the_waiver_has_ended(tmp_path: Path) -> None:
-    async def tell(node: StorageNode, acme: Customer) -> None:
-        row = await record(acme)
-        paper = {"document_sha256": "0" * 64, "signed_by": "Dr. Vera Stamm", "scope": "all", "by": "admin"}
-        await acme.waivers.put(signed_at=NOON, expires_at=NOON + timedelta(hours=1), **paper)
-        filed = await acme.erasures.file(calls=[row.id], reason="x", by="paula", approval=True)
-        node.watch.wait(hours=2)
-        with pytest.raises(NoWaiver):
-            await acme.erasures.approve(filed.id, by="anton")
-        await acme.erasures.work()
-        assert opens(acme, row)
-        await permit(acme)
-        await acme.erasures.approve(filed.id, by="anton")
-        await acme.erasures.work()
-        assert not opens(acme, row)
-
-    story(tmp_path, tell)
+            await acme.erasures.approve(filed.id, by=name, identity=identity)
+        found = await acme.erasures.get(filed.id)
+        assert found.state == State.APPROVAL
 
 
-def test_a_query_is_looked_for_again_when_it_is_approved(tmp_path: Path) -> None:
-    async def tell(node: StorageNode, acme: Customer) -> None:
-        first, before = await record(acme), await record(acme, ended=NOON - timedelta(hours=5))
-        await permit(acme)
-        query = Query(
-            party=Personal("Mira Okafor"), since=NOON - timedelta(hours=1), until=NOON, state=CallState.COMPLETE
-        )
-        filed = await acme.erasures.file(query=query, reason="x", by="paula", approval=True)
-        late, broken = await record(acme), await record(acme, state=CallState.INTERRUPTED)
-        await acme.erasures.approve(filed.id, by="anton")
-        await acme.erasures.work()
-        done = await acme.erasures.get(filed.id)
-        assert done and done.receipt and done.receipt["calls"] == sorted([first.id, late.id])
-        assert opens(acme, before) and opens(acme, broken)
-        for wrong in ({}, {"calls": [first.id], "query": query}, {"party": "x", "query": query}):
-            with pytest.raises(ValueError, match="exactly one of calls, party and query"):
-                await acme.erasures.file(reason="x", by="paula", **wrong)
+async def test_a_request_of_before_identities_waits_and_is_approved(
+    acme: Customer, row: CallRow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seal = sealing.seal
 
-    story(tmp_path, tell)
+    def without_identity(keys: CustomerKeys, leaf: int, kind: str, id: str, document: dict[str, Any]) -> bytes:
+        return seal(keys, leaf, kind, id, {name: value for name, value in document.items() if name != "identity"})
+
+    with monkeypatch.context() as before:  # as the version before sealed it
+        before.setattr(sealing, "seal", without_identity)
+        filed = await acme.erasures.file(calls=[row.id], reason="x", by="paula", identity="token:1", approval=True)
+    with pytest.raises(OwnRequest):
+        await acme.erasures.approve(filed.id, by="Paula", identity="token:2")
+    assert (await acme.erasures.approve(filed.id, by="anton", identity="token:1")).state == State.RUNNING
 
 
-def test_an_erasure_can_be_requested_during_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def tell(node: StorageNode, acme: Customer) -> None:
-        first, second = await record(acme), await record(acme, name="Tove Lind", number="+4940777888")
-        await permit(acme)
-        remove_tokens, filed = acme.calls.remove_tokens, []
-
-        async def meanwhile(day: int) -> bool:  # keys are cut, nothing is indexed anew
-            if not filed:
-                filed.append(await acme.erasures.file(party="+4940777888", reason="x", by="paula"))
-            return await remove_tokens(day)
-
-        monkeypatch.setattr(acme.calls, "remove_tokens", meanwhile)
-        await finish(acme, calls=[first.id])
-        await acme.erasures.work()
-        done = await acme.erasures.get(filed[0].id)
-        assert done is not None and done.receipt is not None and done.receipt["calls"] == [second.id]
-        assert await acme.calls.get(second.id) is None
-
-    story(tmp_path, tell)
+async def test_a_query_is_looked_for_again_when_it_is_approved(acme: Customer) -> None:
+    first, before = await record(acme), await record(acme, ended=NOON - timedelta(hours=5))
+    query = Query(party=Personal("Mira Okafor"), since=NOON - timedelta(hours=1), until=NOON, state=CallState.COMPLETE)
+    filed = await acme.erasures.file(query=query, reason="x", by="paula", approval=True)
+    late, broken = await record(acme), await record(acme, state=CallState.INTERRUPTED)
+    await acme.erasures.approve(filed.id, by="anton")
+    await acme.erasures.work()
+    done = await acme.erasures.get(filed.id)
+    assert done and done.receipt and done.receipt["calls"] == sorted([first.id, late.id])
+    assert opens(acme, before) and opens(acme, broken)
+    wrong: list[dict[str, Any]] = [{}, {"calls": [first.id], "query": query}, {"party": "x", "query": query}]
+    for asked in wrong:
+        with pytest.raises(ValueError, match="exactly one of calls, party and query"):
+            await acme.erasures.file(reason="x", by="paula", **asked)
 
 
-def test_a_live_call_is_stopped_first_and_again_if_it_would_not(tmp_path: Path) -> None:
-    async def tell(node: StorageNode, acme: Customer) -> None:
-        live, other = await record(acme, state=CallState.RECORDING), await record(acme)
-        await permit(acme)
-        filed = await acme.erasures.file(calls=[live.id, other.id], reason="x", by="paula")
-        asked: list[str] = []
+async def test_an_erasure_can_be_requested_during_another(acme: Customer, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = await record(acme), await record(acme, name="Tove Lind", number="+4940777888")
+    remove_tokens, filed = acme.calls.remove_tokens, []
 
-        async def stop(call: str) -> None:
-            asked.append(call)
-            if len(asked) == 1:
-                raise TimeoutError
-            acme.vault.finish(call, live.leaf, "m1")
+    async def meanwhile(day: int) -> bool:  # keys are cut, nothing is indexed anew
+        if not filed:
+            filed.append(await acme.erasures.file(party="+4940777888", reason="x", by="paula"))
+        return await remove_tokens(day)
 
-        assert not await acme.erasures.work(stop)
-        assert acme.keys.keeps(live.leaf) and not acme.keys.keeps(other.leaf)
-        running = await acme.erasures.get(filed.id)
-        assert running and running.state == State.RUNNING
-        assert await acme.erasures.work(stop)
-        assert asked == [live.id] * 2 and not acme.keys.keeps(live.leaf)
-        await acme.calls.put([live], [["w:mira"]])  # what its end still had to say
-        assert await acme.calls.get(live.id) is None
+    monkeypatch.setattr(acme.calls, "remove_tokens", meanwhile)
+    await finish(acme, calls=[first.id])
+    await acme.erasures.work()
+    done = await acme.erasures.get(filed[0].id)
+    assert done is not None and done.receipt is not None and done.receipt["calls"] == [second.id]
+    assert await acme.calls.get(second.id) is None
 
-    story(tmp_path, tell)
+
+async def test_a_live_call_is_stopped_first_and_again_if_it_would_not(acme: Customer) -> None:
+    live, other = await record(acme, state=CallState.RECORDING), await record(acme)
+    filed = await acme.erasures.file(calls=[live.id, other.id], reason="x", by="paula")
+    asked: list[str] = []
+
+    async def stop(call: str) -> None:
+        asked.append(call)
+        if len(asked) == 1:
+            raise TimeoutError
+        acme.vault.finish(call, live.leaf, "m1")
+
+    assert not await acme.erasures.work(stop)
+    assert acme.keys.keeps(live.leaf) and not acme.keys.keeps(other.leaf)
+    running = await acme.erasures.get(filed.id)
+    assert running and running.state == State.RUNNING
+    assert await acme.erasures.work(stop)
+    assert asked == [live.id] * 2 and not acme.keys.keeps(live.leaf)
+    await acme.calls.put([live], [["w:mira"]])  # what its end still had to say
+    assert await acme.calls.get(live.id) is None
 
 
 @pytest.mark.parametrize("days", [0, 1], ids=["today", "yesterday"])
-def test_a_recording_missing_from_the_index_is_erased(tmp_path: Path, days: int) -> None:
-    async def tell(node: StorageNode, acme: Customer) -> None:
-        row = await record(acme, state=CallState.RECORDING, ended=NOON - timedelta(days=days))
-        await acme.calls.remove([row.id])
-        await permit(acme)
-        assert (await finish(acme, calls=[row.id]))["calls"] == [row.id]
-        assert not acme.keys.keeps(row.leaf) and acme.vault.left_open() == []
+async def test_a_live_call_missing_from_the_index_is_stopped_and_erased(acme: Customer, days: int) -> None:
+    row = await record(acme, state=CallState.RECORDING, ended=NOON - timedelta(days=days))
+    await acme.calls.remove([row.id])
+    await acme.erasures.file(calls=[row.id], reason="x", by="paula")
+    stopped: list[bool] = []
 
-    story(tmp_path, tell)
+    async def stop(call: str) -> None:
+        stopped.append(call == row.id and acme.keys.keeps(row.leaf))
+
+    assert await acme.erasures.work(stop)
+    assert stopped == [True]
+    assert not acme.keys.keeps(row.leaf) and acme.vault.left_open() == []
 
 
 @pytest.mark.parametrize("after", [timedelta(0), timedelta(days=-2)])
-def test_a_call_not_yet_back_in_a_lost_index_is_erased(tmp_path: Path, after: timedelta) -> None:
-    async def tell(node: StorageNode, acme: Customer) -> None:
-        old, new = await record(acme, ended=NOON - timedelta(days=90)), await record(acme)
-        await acme.calls.remove([old.id, new.id])
-        await acme.open_database()
-        node.watch.at += after  # the clock was set back: it is of a day to come
-        await permit(acme)
-        for row in (old, new):
-            await finish(acme, calls=[row.id])
-            assert not acme.keys.keeps(row.leaf)
-        assert list(acme.vault.walk()) == []
-
-    story(tmp_path, tell)
-
-
-def test_a_live_call_unknown_to_the_index_is_stopped(tmp_path: Path) -> None:
-    async def tell(node: StorageNode, acme: Customer) -> None:
-        row = await record(acme, state=CallState.RECORDING)
-        await acme.calls.remove([row.id])
-        await permit(acme)
-        await acme.erasures.file(calls=[row.id], reason="x", by="paula")
-        stopped: list[str] = []
-
-        async def stop(call: str) -> None:
-            assert acme.keys.keeps(row.leaf)
-            stopped.append(call)
-
-        assert await acme.erasures.work(stop)
-        assert stopped == [row.id]
-
-    story(tmp_path, tell)
+async def test_a_call_not_yet_back_in_a_lost_index_is_erased(
+    node: StorageNode, acme: Customer, after: timedelta
+) -> None:
+    old, new = await record(acme, ended=NOON - timedelta(days=90)), await record(acme)
+    await acme.calls.remove([old.id, new.id])
+    await acme.open_database()
+    node.watch.at += after  # the clock was set back: it is of a day to come
+    for row in (old, new):
+        await finish(acme, calls=[row.id])
+        assert not acme.keys.keeps(row.leaf)
+    assert list(acme.vault.walk()) == []

@@ -2,18 +2,18 @@
 
 import asyncio
 import os
+import shutil
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
-
-import pytest
 
 from personal import Personal
 from storage.calls.call_row import Query
 from storage.customer.customers import Customer
 from storage.erasure.erasure_rows import State
-from tests.storage.node import StorageNode, opens, permit, record, story
+from tests.storage.node import StorageNode, opens, permit, record
 
 # Forks for each copy, since thirty interpreters that each import everything take a busy machine minutes.
 NURSERY = """
@@ -44,9 +44,8 @@ for name in ("_mark", "_forget_reasons", "_conclude", "_sign"):
     dying(erasures.Erasures, name)
 
 async def main(copy):
-    acme = await StorageNode(copy).open()
-    await acme.erasures.work()
-    await acme.close()
+    async with StorageNode(copy).opened() as acme:
+        await acme.erasures.work()
 
 born = []
 for text in sys.argv[1:]:
@@ -64,47 +63,37 @@ for text in sys.argv[1:]:
     born.append(child)
 print(*(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in born))
 """
-POINTS = range(1, 31)
+POINTS = range(1, 25)
 
 
-@pytest.mark.sqlite  # works on copies of the data directory, which hold no rows of a server
-def test_a_killed_erasure_resumes_and_never_finishes_early(tmp_path: Path) -> None:
-    known = []
-
-    async def tell(node: StorageNode, acme: Customer) -> None:
-        gone, stays = await record(acme), await record(acme, name="Tove Lind", number="+4940777888")
-        await permit(acme)
-        filed = await acme.erasures.file(calls=[gone.id], reason="x", by="paula")
-        known.append((gone, stays, filed.id))
-
-    story(tmp_path, tell)
-    gone, stays, id = known[0]
-    root = Path(__file__).parents[3]
+async def test_a_killed_erasure_resumes_and_never_finishes_early(
+    node: StorageNode, acme: Customer, tmp_path: Path
+) -> None:
+    gone, stays = await record(acme), await record(acme, name="Tove Lind", number="+4940777888")
+    await permit(acme)
+    filed = await acme.erasures.file(calls=[gone.id], reason="x", by="paula")
+    await acme.close()
     copies = [tmp_path / f"killed-{point}" for point in POINTS]
     for copy in copies:
-        subprocess.run(["cp", "-a", tmp_path / "data", copy], check=True)
-
-    async def look(copy: Path) -> bool:
-        acme = await StorageNode(copy).open()
-        try:
-            before = await acme.erasures.get(id)
-            assert before
-            if before.state == State.DONE:
-                assert not acme.keys.keeps(gone.leaf) and await acme.calls.get(gone.id) is None
-            assert await acme.erasures.work()
-            done = await acme.erasures.get(id)
-            assert done and done.state == State.DONE and done.receipt and done.receipt["calls"] == [gone.id]
-            assert not acme.keys.keeps(gone.leaf) and not list(acme.vault.parts(gone.id, gone.leaf))
-            assert opens(acme, stays)
-            assert [r.id for r in (await acme.calls.find(Query(party=Personal("0 40 777888")))).items] == [stays.id]
-            return before.state == State.DONE
-        finally:
-            await acme.close()
-
-    there = {"cwd": root, "env": {**os.environ, "PYTHONPATH": str(root)}}
-    ended = subprocess.run([sys.executable, "-c", NURSERY, *copies], check=True, stdout=subprocess.PIPE, **there)
+        shutil.copytree(node.data, copy)
+    root = Path(__file__).parents[3]
+    command = [sys.executable, "-c", NURSERY, *map(str, copies)]
+    environment = {**os.environ, "PYTHONPATH": str(root)}
+    run = partial(subprocess.run, command, check=True, stdout=subprocess.PIPE, cwd=root, env=environment)
+    ended = await asyncio.to_thread(run)
     statuses = [int(status) for status in ended.stdout.split()]
     assert len(statuses) == len(copies) and set(statuses) <= {0, -signal.SIGKILL}
-    for copy in copies:
-        asyncio.run(look(copy))
     assert len(statuses) - statuses.count(0) >= 18
+    for copy in copies:
+        async with StorageNode(copy).opened() as again:
+            before = await again.erasures.get(filed.id)
+            if before and before.state == State.DONE:
+                assert not again.keys.keeps(gone.leaf) and await again.calls.get(gone.id) is None
+            assert await again.erasures.work()
+            done = await again.erasures.get(filed.id)
+            assert done and done.state == State.DONE and done.receipt and done.receipt["calls"] == [gone.id]
+            assert not again.keys.keeps(gone.leaf) and not list(again.vault.parts(gone.id, gone.leaf))
+            assert opens(again, stays)
+            assert [row.id for row in (await again.calls.find(Query(party=Personal("0 40 777888")))).items] == [
+                stays.id
+            ]

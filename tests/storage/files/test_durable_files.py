@@ -1,18 +1,14 @@
 """Small files are replaced and overwritten so that a power cut leaves the old or the new content."""
 
 import errno
-import fcntl
 import os
-import subprocess
-import threading
-from array import array
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 import pytest
 
 from storage.errors import DiskFailed, NoSpace
-from storage.files.durable_files import Disk, alone, disk_errors, make_apart, opened, write_all
+from storage.files.durable_files import Disk, alone, disk_errors, make_apart, write_all
 
 
 class Recorded(Disk):
@@ -105,13 +101,6 @@ def test_reading_tells_a_missing_file_from_a_broken_one(tmp_path: Path) -> None:
         Disk().read(tmp_path)
 
 
-def test_settling_syncs_what_others_wrote(tmp_path: Path) -> None:
-    disk = Recorded()
-    (tmp_path / "file").touch()
-    disk.settle(tmp_path / "file")
-    assert disk.steps == ["sync file"]
-
-
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
 def test_a_full_disk_has_its_own_error(code: int) -> None:
     with pytest.raises(NoSpace) as caught, disk_errors("write"):
@@ -154,18 +143,6 @@ def test_a_folder_apart_is_made_once_and_used_by_all(tmp_path: Path) -> None:
     assert folder.stat().st_mode & 0o777 == 0o700
 
 
-def test_a_separate_folder_gets_its_own_disk_region(tmp_path: Path) -> None:
-    make_apart(tmp_path / "vault" / "open")
-    with opened(tmp_path / "vault", os.O_RDONLY | os.O_DIRECTORY) as fd:
-        flags = array("l", [0])
-        try:
-            fcntl.ioctl(fd, 0x80086601, flags, True)
-        except OSError:
-            return  # a file system without flags (tmpfs before 6.6)
-    name = subprocess.run(["stat", "-f", "-c", "%T", tmp_path], capture_output=True, text=True, check=True).stdout
-    assert flags[0] & 0x20000 or "ext" not in name
-
-
 def test_a_second_locker_waits_for_the_first(tmp_path):
     lock, order = tmp_path / ".lock", []
 
@@ -173,12 +150,12 @@ def test_a_second_locker_waits_for_the_first(tmp_path):
         with alone(lock, "try"):
             order.append("second")
 
-    with alone(lock, "try"):
-        other = threading.Thread(target=second)
-        other.start()
-        other.join(0.2)
-        order.append("first")
-    other.join(60)
+    with ThreadPoolExecutor(1) as pool:
+        with alone(lock, "try"):
+            other = pool.submit(second)
+            wait([other], 0.1)
+            order.append("first")
+        other.result(60)
     assert order == ["first", "second"]
 
 

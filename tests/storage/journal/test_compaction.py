@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from storage.calls.call_row import CallRow
 from storage.customer.customers import Customer
 from storage.database import schema
 from storage.errors import DiskFailed
@@ -18,7 +19,7 @@ from storage.journal.compaction import compact
 from storage.journal.journal import Item, Journal
 from storage.keys.key_tree import LAST_LEAF
 from tests.storage.journal_rows import FILE, dump, fill, reopened, without_calls
-from tests.storage.node import StorageNode, permit, record, story
+from tests.storage.node import StorageNode, finish, permit, record
 
 
 @pytest.fixture(autouse=True)
@@ -33,194 +34,151 @@ async def talk_much(acme: Customer, times: int = 60) -> None:
         await acme.holds.put(row.id, f"reason {number}", "paula")
 
 
-def test_compacting_an_outdated_journal_keeps_its_content(tmp_path: Path) -> None:
-    async def tell(node: StorageNode, acme: Customer) -> None:
-        asked = await fill(acme)
-        await talk_much(acme)
-        told, before = acme.journal.read(), (node.data / FILE).stat().st_size
-        assert await compact(acme.journal, acme.database)
-        assert (node.data / FILE).stat().st_size < before / 2
-        assert acme.journal.read() == told
-        assert not await compact(acme.journal, acme.database), "what is left counts"
-        rows = without_calls(await dump(acme), asked)
-        await permit(acme)
-        rows["waivers"] = (await dump(acme))["waivers"]
-        await acme.close()
-        again = await reopened(node)
+async def test_compacting_an_outdated_journal_keeps_its_content(node: StorageNode, acme: Customer) -> None:
+    asked = await fill(acme)
+    await talk_much(acme)
+    told, before = acme.journal.read(), (node.data / FILE).stat().st_size
+    assert await compact(acme.journal, acme.database)
+    assert (node.data / FILE).stat().st_size < before / 2
+    assert acme.journal.read() == told
+    assert not await compact(acme.journal, acme.database), "what is left counts"
+    rows = without_calls(await dump(acme), asked)
+    await permit(acme)
+    rows["waivers"] = (await dump(acme))["waivers"]
+    await acme.close()
+    async with reopened(node) as again:
         assert await dump(again) == rows
-        await again.close()
-
-    story(tmp_path, tell)
 
 
-def test_a_small_journal_or_one_that_counts_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def tell(node: StorageNode, acme: Customer) -> None:
-        await permit(acme)
-        assert not await compact(acme.journal, acme.database)
-        await talk_much(acme)
-        monkeypatch.setattr(compaction, "LEAST", 1 << 20)
-        assert not await compact(acme.journal, acme.database)
-
-    story(tmp_path, tell)
-
-
-def test_a_compacted_journal_holds_nothing_erased(tmp_path: Path) -> None:
-    async def tell(node: StorageNode, acme: Customer) -> None:
-        await talk_much(acme)
-        row = await record(acme, name="Tove Lind", number="+4940777888")
-        await acme.annotations.add(row.id, "Notary Fettlewick", "paula")
-        leaf = f'"{row.leaf:012x}"'.encode()
-        assert leaf in (node.data / FILE).read_bytes()
-        await permit(acme)
-        await acme.erasures.file(calls=[row.id], reason="x", by="paula")
-        await acme.erasures.work()
-        assert await compact(acme.journal, acme.database)
-        assert leaf not in (node.data / FILE).read_bytes()
-        assert acme.journal.read()["annotations"] == {}
-
-    story(tmp_path, tell)
+async def test_a_small_journal_or_one_that_counts_is_left_alone(
+    acme: Customer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await permit(acme)
+    assert not await compact(acme.journal, acme.database)
+    await talk_much(acme)
+    monkeypatch.setattr(compaction, "LEAST", 1 << 20)
+    assert not await compact(acme.journal, acme.database)
 
 
-def test_a_journal_compacted_to_nothing_stays_usable(tmp_path: Path) -> None:
-    async def tell(node: StorageNode, acme: Customer) -> None:
-        row = await record(acme)
-        for _ in range(3):
-            await acme.holds.put(row.id, "court", "paula")
-            await acme.holds.remove(row.id)
-        newest = acme.journal.newest
-        assert await compact(acme.journal, acme.database)
-        assert acme.journal.newest == newest and not any(acme.journal.read().values())
-        await permit(acme)
-        assert len(acme.journal.read()["waivers"]) == 1
-        assert await replay.differences(acme.journal, acme.database) == {}
+async def test_a_compacted_journal_holds_nothing_erased(node: StorageNode, acme: Customer) -> None:
+    await talk_much(acme)
+    row = await record(acme, name="Tove Lind", number="+4940777888")
+    await acme.annotations.add(row.id, "Notary Fettlewick", "paula")
+    leaf = f'"{row.leaf:012x}"'.encode()
+    assert leaf in (node.data / FILE).read_bytes()
+    await permit(acme)
+    await finish(acme, calls=[row.id])
+    assert await compact(acme.journal, acme.database)
+    assert leaf not in (node.data / FILE).read_bytes()
+    assert acme.journal.read()["annotations"] == {}
 
-    story(tmp_path, tell)
+
+async def test_a_journal_compacted_to_nothing_stays_usable(acme: Customer, row: CallRow) -> None:
+    for _ in range(3):
+        await acme.holds.put(row.id, "court", "paula")
+        await acme.holds.remove(row.id)
+    newest = acme.journal.newest
+    assert await compact(acme.journal, acme.database)
+    assert acme.journal.newest == newest and not any(acme.journal.read().values())
+    await permit(acme)
+    assert len(acme.journal.read()["waivers"]) == 1
+    assert await replay.differences(acme.journal, acme.database) == {}
 
 
 @pytest.mark.parametrize("step", ["write", "sync", "rename", "sync_folder"])
-def test_a_crash_at_any_step_leaves_the_old_file_or_the_new_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+async def test_a_crash_at_any_step_leaves_the_old_file_or_the_new_one(
+    node: StorageNode, acme: Customer, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
-    async def tell(node: StorageNode, acme: Customer) -> None:
-        await talk_much(acme)
-        told = acme.journal.read()
+    await talk_much(acme)
+    told = acme.journal.read()
 
-        def killed(*_: object) -> None:
-            raise DiskFailed("killed here")
+    def killed(*_: object) -> None:
+        raise DiskFailed("killed here")
 
-        with monkeypatch.context() as patch:
-            patch.setattr(Disk, step, killed)
-            with pytest.raises(DiskFailed):
-                await compact(acme.journal, acme.database)
-        assert not list((node.data / "customers/acme").glob(".papers*")), "a full disk has better uses"
-        await acme.close()
-        again = await node.open()
+    with monkeypatch.context() as patch:
+        patch.setattr(Disk, step, killed)
+        with pytest.raises(DiskFailed):
+            await compact(acme.journal, acme.database)
+    assert not list((node.data / "customers/acme").glob(".papers*")), "a full disk has better uses"
+    await acme.close()
+    async with node.opened() as again:
         assert again.journal.read() == told
         assert await replay.differences(again.journal, again.database) == {}
         await permit(again)
         await compact(again.journal, again.database)
         assert len(again.journal.read()["waivers"]) == 1
-        await again.close()
-
-    story(tmp_path, tell)
 
 
-def test_lines_written_during_compaction_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def tell(node: StorageNode, acme: Customer) -> None:
-        await talk_much(acme)
-        newest, draft = acme.journal.newest, Journal.draft
-        drafted, written = threading.Event(), threading.Event()
+async def test_lines_written_during_compaction_are_kept(acme: Customer, monkeypatch: pytest.MonkeyPatch) -> None:
+    await talk_much(acme)
+    newest, draft = acme.journal.newest, Journal.draft
+    drafted, written = threading.Event(), threading.Event()
 
-        def waiting(self: Journal, path: Path, lines: Iterable[bytes]) -> None:
-            draft(self, path, lines)
-            drafted.set()
-            assert written.wait(60)
+    def waiting(self: Journal, path: Path, lines: Iterable[bytes]) -> None:
+        draft(self, path, lines)
+        drafted.set()
+        assert written.wait(60)
 
-        async def write() -> None:
-            await asyncio.to_thread(drafted.wait, 60)
-            await permit(acme)
-            written.set()
-
-        monkeypatch.setattr(Journal, "draft", waiting)
-        done, _ = await asyncio.gather(compact(acme.journal, acme.database), write())
-        assert done and len(acme.journal.read()["waivers"]) == 1
-        *base, last = [head for head, _ in acme.journal.lines()]
-        assert last.number == newest + 1 and {head.number for head in base} == {newest}
-
-    story(tmp_path, tell)
-
-
-def test_nothing_is_done_while_a_line_is_half_kept(tmp_path: Path) -> None:
-    async def tell(node: StorageNode, acme: Customer) -> None:
-        await talk_much(acme)
-        before = (node.data / FILE).read_bytes()
-        lost = Item(LAST_LEAF, schema.retention.name, None, {})
-        await acme.journal.write([lost])  # of a transaction that never came to its end
-        assert not await compact(acme.journal, acme.database)
-        assert (node.data / FILE).read_bytes().startswith(before)
-        assert not list((node.data / "customers/acme").glob(".papers*"))
-
-    story(tmp_path, tell)
-
-
-def test_lines_of_a_killed_writer_are_ignored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def tell(node: StorageNode, acme: Customer) -> None:
-        monkeypatch.setattr(LineFile, "take_back", lambda self, line: False)  # as where the process was killed
-        row = await record(acme)
+    async def write() -> None:
+        await asyncio.to_thread(drafted.wait, 60)
         await permit(acme)
-        with pytest.raises(RuntimeError):
-            async with acme.database.writing():
-                await acme.journal.write([journal.dropped(schema.waivers)])
-                await acme.journal.write([journal.dropped(schema.waivers)])
-                raise RuntimeError("rolled back")
-        await acme.holds.put(row.id, "court", "paula")
-        told = acme.journal.read()
-        assert len(told["waivers"]) == len(told["holds"]) == 1
-        numbers = [json.loads(line)["n"] for line in (node.data / FILE).read_bytes().splitlines()]
-        assert numbers == [1, 2, 3, 2]
-        assert await compact(acme.journal, acme.database) or acme.journal.read() == told
-        assert acme.journal.read() == told
+        written.set()
 
-    story(tmp_path, tell)
+    monkeypatch.setattr(Journal, "draft", waiting)
+    done, _ = await asyncio.gather(compact(acme.journal, acme.database), write())
+    assert done and len(acme.journal.read()["waivers"]) == 1
+    *base, last = [head for head, _ in acme.journal.lines()]
+    assert last.number == newest + 1 and {head.number for head in base} == {newest}
 
 
-def test_compaction_keeps_another_processs_new_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def tell(node: StorageNode, acme: Customer) -> None:
-        await talk_much(acme)
-        path, draft = node.data / FILE, Journal.draft
-        begun = b"".join(line for _, line in acme.journal.lines())
-
-        def replaced(self: Journal, target: Path, lines: Iterable[bytes]) -> None:
-            draft(self, target, lines)
-            (path.parent / "new").write_bytes(begun)
-            (path.parent / "new").rename(path)
-
-        monkeypatch.setattr(Journal, "draft", replaced)
-        assert not await compact(acme.journal, acme.database)
-        assert path.read_bytes() == begun
-
-    story(tmp_path, tell)
+@pytest.mark.parametrize("damaged", [False, True])
+async def test_nothing_is_done_while_a_line_is_half_kept_or_damaged(
+    node: StorageNode, acme: Customer, damaged: bool
+) -> None:
+    await talk_much(acme)
+    path = node.data / FILE
+    if damaged:
+        path.write_bytes(path.read_bytes().replace(b'"items"', b'"itens"', 1))
+    else:  # of a transaction that never came to its end
+        await acme.journal.write([Item(LAST_LEAF, schema.retention.name, None, {})])
+    before = path.read_bytes()
+    assert not await compact(acme.journal, acme.database)
+    assert path.read_bytes() == before
+    assert not list((node.data / "customers/acme").glob(".papers*"))
 
 
-def test_beginning_and_compacting_have_a_draft_each(tmp_path: Path) -> None:
-    async def tell(node: StorageNode, acme: Customer) -> None:
-        await permit(acme)
-        acme.journal.draft(acme.journal.compacted, [b"half of it\n"])
-        acme.journal.begin([], acme.journal.newest)
-        assert acme.journal.compacted.read_bytes() == b"half of it\n"
-        acme.journal.compacted.unlink()
+async def test_lines_of_a_killed_writer_are_ignored(
+    node: StorageNode, acme: Customer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(LineFile, "take_back", lambda self, line: False)  # as where the process was killed
+    row = await record(acme)
+    await permit(acme)
+    with pytest.raises(RuntimeError):
+        async with acme.database.writing():
+            await acme.journal.write([journal.dropped(schema.waivers)])
+            await acme.journal.write([journal.dropped(schema.waivers)])
+            raise RuntimeError("rolled back")
+    await acme.holds.put(row.id, "court", "paula")
+    told = acme.journal.read()
+    assert len(told["waivers"]) == len(told["holds"]) == 1
+    numbers = [json.loads(line)["n"] for line in (node.data / FILE).read_bytes().splitlines()]
+    assert numbers == [1, 2, 3, 2]
+    assert await compact(acme.journal, acme.database) or acme.journal.read() == told
+    assert acme.journal.read() == told
 
-    story(tmp_path, tell)
 
+async def test_compaction_keeps_another_processs_new_file(
+    node: StorageNode, acme: Customer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await talk_much(acme)
+    path, draft = node.data / FILE, Journal.draft
+    begun = b"".join(line for _, line in acme.journal.lines())
 
-def test_a_damaged_line_keeps_the_file_as_it_is(tmp_path: Path) -> None:
-    async def tell(node: StorageNode, acme: Customer) -> None:
-        await talk_much(acme)
-        path = node.data / FILE
-        damaged = path.read_bytes().replace(b'"items"', b'"itens"', 1)
-        path.write_bytes(damaged)
-        assert not await compact(acme.journal, acme.database)
-        assert path.read_bytes() == damaged
-        assert not list((node.data / "customers/acme").glob(".papers*"))
+    def replaced(self: Journal, target: Path, lines: Iterable[bytes]) -> None:
+        draft(self, target, lines)
+        (path.parent / "new").write_bytes(begun)
+        (path.parent / "new").rename(path)
 
-    story(tmp_path, tell)
+    monkeypatch.setattr(Journal, "draft", replaced)
+    assert not await compact(acme.journal, acme.database)
+    assert path.read_bytes() == begun

@@ -14,7 +14,7 @@ from storage.files.durable_files import Disk
 from storage.journal.index_gap import FILE_NAME, LOOK_BACK_DAYS, Gap
 from storage.journal.journal import set_mark
 from storage.timestamps import day_of
-from tests.storage.node import NOON, StorageNode, permit, record, story
+from tests.storage.node import NOON, StorageNode, permit, record
 
 TODAY = day_of(NOON)
 
@@ -58,50 +58,38 @@ def test_a_full_disk_makes_it_forget_only_in_a_crash(tmp_path: Path, monkeypatch
     assert gap.first() == 20 and Gap(tmp_path).first() is None
 
 
-def test_an_index_that_is_as_it_was_left_has_none(tmp_path: Path) -> None:
-    async def tell(node: StorageNode, acme: Customer) -> None:
-        assert acme.gap.first() is None, "a new customer has nothing that could be missing"
-        await record(acme)
+async def test_an_index_that_is_as_it_was_left_has_none(node: StorageNode, acme: Customer) -> None:
+    assert acme.gap.first() is None, "a new customer has nothing that could be missing"
+    await record(acme)
+    await acme.open_database()
+    for quiet in (LOOK_BACK_DAYS, 9):
+        node.watch.wait(days=quiet)
         await acme.open_database()
-        for quiet in (LOOK_BACK_DAYS, 9):
-            node.watch.wait(days=quiet)
-            await acme.open_database()
-            assert acme.gap.first() is None
-
-    story(tmp_path, tell)
+        assert acme.gap.first() is None
 
 
-def test_a_lost_index_lacks_everything_despite_later_writes(tmp_path: Path) -> None:
-    async def tell(node: StorageNode, acme: Customer) -> None:
-        await acme.calls.remove([(await record(acme, ended=NOON - timedelta(days=90))).id])
-        await acme.open_database()
-        await record(acme)
-        await acme.open_database()
-        assert acme.gap.first() == 0
-
-    story(tmp_path, tell)
+async def test_a_lost_index_lacks_everything_despite_later_writes(acme: Customer) -> None:
+    await acme.calls.remove([(await record(acme, ended=NOON - timedelta(days=90))).id])
+    await acme.open_database()
+    await record(acme)
+    await acme.open_database()
+    assert acme.gap.first() == 0
 
 
-def test_one_that_is_older_than_its_journal_lacks_everything(tmp_path: Path) -> None:
-    async def tell(node: StorageNode, acme: Customer) -> None:
-        await record(acme)
-        await permit(acme)
-        await permit(acme)
-        async with acme.database.writing() as connection:
-            await set_mark(connection, 0)
-        await acme.open_database()
-        assert acme.gap.first() == 0 and acme.journal.replayed
-
-    story(tmp_path, tell)
+async def test_one_that_is_older_than_its_journal_lacks_everything(acme: Customer) -> None:
+    await record(acme)
+    await permit(acme)
+    await permit(acme)
+    async with acme.database.writing() as connection:
+        await set_mark(connection, 0)
+    await acme.open_database()
+    assert acme.gap.first() == 0 and acme.journal.replayed
 
 
-def test_one_that_was_away_for_days_lacks_what_came_since(tmp_path: Path) -> None:
-    async def tell(node: StorageNode, acme: Customer) -> None:
-        await record(acme)
-        await acme.calls.remove([(await record(acme)).id])
-        node.watch.wait(days=9)
-        await acme.open_database()
-        assert acme.gap.first() == TODAY - LOOK_BACK_DAYS
-        assert await asyncio.to_thread(acme.erasures.gap) == TODAY - LOOK_BACK_DAYS
-
-    story(tmp_path, tell)
+async def test_one_that_was_away_for_days_lacks_what_came_since(node: StorageNode, acme: Customer) -> None:
+    await record(acme)
+    await acme.calls.remove([(await record(acme)).id])
+    node.watch.wait(days=9)
+    await acme.open_database()
+    assert acme.gap.first() == TODAY - LOOK_BACK_DAYS
+    assert await asyncio.to_thread(acme.erasures.gap) == TODAY - LOOK_BACK_DAYS

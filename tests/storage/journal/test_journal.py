@@ -6,62 +6,55 @@ import json
 import threading
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
-from storage.calls.call_row import Query
-from storage.customer.customers import Customer, Customers
+from storage.calls.call_row import CallRow, Query
+from storage.customer.customers import Customer
 from storage.database import schema
 from storage.errors import NoSpace, SealBroken
 from storage.files.append_log import LineFile
 from storage.journal import compaction, journal
 from storage.journal.journal_format import Head
 from tests.storage.journal_rows import FILE, fill
-from tests.storage.node import NOON, ROOT, StorageNode, permit, record, story
+from tests.storage.node import StorageNode, permit
 
 
-def test_a_torn_journal_line_is_ignored(tmp_path: Path) -> None:
-    async def tell(node: StorageNode, acme: Customer) -> None:
-        await permit(acme)
-        whole = (node.data / FILE).read_bytes()
-        await permit(acme)
-        both = (node.data / FILE).read_bytes()
-        await acme.close()
-        for cut in range(len(whole), len(both), 37):
-            (node.data / FILE).write_bytes(both[:cut])
-            assert len(journal.Journal(node.data / "customers/acme", acme.keys).read()["waivers"]) == 1
-
-    story(tmp_path, tell)
+async def test_a_torn_journal_line_is_ignored(node: StorageNode, acme: Customer) -> None:
+    await permit(acme)
+    whole = (node.data / FILE).read_bytes()
+    await permit(acme)
+    both = (node.data / FILE).read_bytes()
+    await acme.close()
+    for cut in range(len(whole), len(both), 37):
+        (node.data / FILE).write_bytes(both[:cut])
+        assert len(journal.Journal(node.data / "customers/acme", acme.keys).read()["waivers"]) == 1
 
 
-def test_a_line_that_was_changed_is_refused(tmp_path: Path) -> None:
-    async def tell(node: StorageNode, acme: Customer) -> None:
-        await permit(acme)
-        path = node.data / FILE
-        line = json.loads(path.read_bytes())
-        number, leaf, box = line["items"][0]
-        flipped = bytearray(base64.b64decode(box))
-        flipped[20] ^= 1
-        unbound = {name: value for name, value in line.items() if name != "v"}
-        wrong = [
-            {**line, "id": "00"},
-            {**line, "n": 2},
-            {**line, "n": 2, "base": True},
-            {"id": line["id"], "v": 2, "n": 2, "base": True, "of": 2, "items": line["items"]},
-            unbound,
-            {**line, "items": [[number + 1, leaf, box]]},
-            {**line, "items": [[number, "0000fffe0000", box]]},
-            {**line, "items": [[number, leaf, base64.b64encode(flipped).decode()]]},
-            {**line, "items": 7},
-            [],
-        ]
-        for each in wrong:
-            path.write_text(json.dumps(each) + "\n")
-            with pytest.raises(SealBroken):
-                journal.Journal(path.parent, acme.keys).read()
-
-    story(tmp_path, tell)
+async def test_a_line_that_was_changed_is_refused(node: StorageNode, acme: Customer) -> None:
+    await permit(acme)
+    path = node.data / FILE
+    line = json.loads(path.read_bytes())
+    number, leaf, box = line["items"][0]
+    flipped = bytearray(base64.b64decode(box))
+    flipped[20] ^= 1
+    unbound = {name: value for name, value in line.items() if name != "v"}
+    wrong = [
+        {**line, "id": "00"},
+        {**line, "n": 2},
+        {**line, "n": 2, "base": True},
+        {"id": line["id"], "v": 2, "n": 2, "base": True, "of": 2, "items": line["items"]},
+        unbound,
+        {**line, "items": [[number + 1, leaf, box]]},
+        {**line, "items": [[number, "0000fffe0000", box]]},
+        {**line, "items": [[number, leaf, base64.b64encode(flipped).decode()]]},
+        {**line, "items": 7},
+        [],
+    ]
+    for each in wrong:
+        path.write_text(json.dumps(each) + "\n")
+        with pytest.raises(SealBroken):
+            journal.Journal(path.parent, acme.keys).read()
 
 
 def swapped(a: bytes, b: bytes) -> list[bytes]:
@@ -82,121 +75,97 @@ EDITS: dict[str, Callable[[list[bytes]], list[bytes]]] = {
 
 
 @pytest.mark.parametrize("edit", EDITS.values(), ids=EDITS)
-def test_moved_or_removed_lines_are_detected(tmp_path: Path, edit: Callable[[list[bytes]], list[bytes]]) -> None:
-    async def tell(node: StorageNode, acme: Customer) -> None:
-        row = await record(acme)
-        await permit(acme)
-        await acme.holds.put(row.id, "court", "paula")
-        await acme.holds.remove(row.id)
-        await acme.holds.put(row.id, "court again", "paula")
-        path = node.data / FILE
-        path.write_bytes(b"".join(edit(path.read_bytes().splitlines(keepends=True))))
-        with pytest.raises(SealBroken):
-            journal.Journal(path.parent, acme.keys).read()
-
-    story(tmp_path, tell)
+async def test_moved_or_removed_lines_are_detected(
+    node: StorageNode, acme: Customer, row: CallRow, edit: Callable[[list[bytes]], list[bytes]]
+) -> None:
+    await permit(acme)
+    await acme.holds.put(row.id, "court", "paula")
+    await acme.holds.remove(row.id)
+    await acme.holds.put(row.id, "court again", "paula")
+    path = node.data / FILE
+    path.write_bytes(b"".join(edit(path.read_bytes().splitlines(keepends=True))))
+    with pytest.raises(SealBroken):
+        journal.Journal(path.parent, acme.keys).read()
 
 
-def test_lines_of_the_first_version_are_read_and_compacted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def tell(node: StorageNode, acme: Customer) -> None:
-        new = Head.new
-        with monkeypatch.context() as patch:
-            patch.setattr(Head, "new", lambda *a, **k: replace(new(*a, **k), version=1, origin=0))
-            await fill(acme)
-        old = (node.data / FILE).read_bytes()
-        assert b'"v":2' not in old
-        await permit(acme)
-        told = acme.journal.read()
-        assert (node.data / FILE).read_bytes().startswith(old) and len(told["waivers"]) == 2
-        monkeypatch.setattr(compaction, "LEAST", 0)
-        monkeypatch.setattr(compaction, "TIMES", 0)
-        assert await compaction.compact(acme.journal, acme.database)
-        assert acme.journal.read() == told
-        versions = {head.version for head, _ in acme.journal.lines()}
-        assert versions == {1, 2}
+async def test_lines_of_the_first_version_are_read_and_compacted(
+    node: StorageNode, acme: Customer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new = Head.new
+    with monkeypatch.context() as patch:
+        patch.setattr(Head, "new", lambda *a, **k: replace(new(*a, **k), version=1, origin=0))
+        await fill(acme)
+    old = (node.data / FILE).read_bytes()
+    assert b'"v":2' not in old
+    await permit(acme)
+    told = acme.journal.read()
+    assert (node.data / FILE).read_bytes().startswith(old) and len(told["waivers"]) == 2
+    monkeypatch.setattr(compaction, "LEAST", 0)
+    monkeypatch.setattr(compaction, "TIMES", 0)
+    assert await compaction.compact(acme.journal, acme.database)
+    assert acme.journal.read() == told
+    versions = {head.version for head, _ in acme.journal.lines()}
+    assert versions == {1, 2}
 
-    story(tmp_path, tell)
 
-
-def test_a_rolled_back_change_does_not_return_at_the_next_start(tmp_path: Path) -> None:
-    async def tell(node: StorageNode, acme: Customer) -> None:
-        row = await record(acme)
-        await permit(acme)
-        await acme.holds.put(row.id, "court", "paula")
-        before = (node.data / FILE).read_bytes()
-        with pytest.raises(RuntimeError):
-            async with acme.database.writing():
-                await acme.journal.write([journal.dropped(schema.holds, row.leaf, call=row.id)])
-                raise RuntimeError("rolled back")
-        assert (node.data / FILE).read_bytes().rstrip(b"\0") == before
-        await acme.close()
-        again = await node.open()
+async def test_a_rolled_back_change_does_not_return_at_the_next_start(
+    node: StorageNode, acme: Customer, row: CallRow
+) -> None:
+    await permit(acme)
+    await acme.holds.put(row.id, "court", "paula")
+    before = (node.data / FILE).read_bytes()
+    with pytest.raises(RuntimeError):
+        async with acme.database.writing():
+            await acme.journal.write([journal.dropped(schema.holds, row.leaf, call=row.id)])
+            raise RuntimeError("rolled back")
+    assert (node.data / FILE).read_bytes().rstrip(b"\0") == before
+    await acme.close()
+    async with node.opened() as again:
         assert await again.holds.get(row.id)
-        await again.close()
-
-    story(tmp_path, tell)
 
 
-def test_a_line_of_a_cancelled_writer_is_taken_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def tell(node: StorageNode, acme: Customer) -> None:
-        await permit(acme)
-        before, append = (node.data / FILE).read_bytes(), LineFile.append
-        entered, go_on, over = threading.Event(), threading.Event(), threading.Event()
+async def test_a_line_of_a_cancelled_writer_is_taken_back(
+    node: StorageNode, acme: Customer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await permit(acme)
+    before, append = (node.data / FILE).read_bytes(), LineFile.append
+    entered, go_on, over = threading.Event(), threading.Event(), threading.Event()
 
-        def slow(self: LineFile, line: bytes) -> None:
-            entered.set()
-            assert go_on.wait(60)
-            append(self, line)
-            over.set()
+    def slow(self: LineFile, line: bytes) -> None:
+        entered.set()
+        assert go_on.wait(60)
+        append(self, line)
+        over.set()
 
-        with monkeypatch.context() as patch:
-            patch.setattr(LineFile, "append", slow)
-            task = asyncio.ensure_future(permit(acme))
-            await asyncio.to_thread(entered.wait, 60)
-            task.cancel()
-            asyncio.get_running_loop().call_later(0.05, go_on.set)
-            with pytest.raises(asyncio.CancelledError):
-                await task
-        assert await asyncio.to_thread(over.wait, 60)
-        assert (node.data / FILE).read_bytes() == before
-        await permit(acme)
-        assert len(acme.journal.read()["waivers"]) == 2
-
-    story(tmp_path, tell)
-
-
-def test_a_change_that_cannot_be_journalled_is_not_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def tell(node: StorageNode, acme: Customer) -> None:
-        row = await record(acme)
-        await permit(acme)
-
-        async def full(_: object) -> None:
-            raise NoSpace("no space")
-
-        monkeypatch.setattr(journal.Journal, "write", lambda self, items: full(items))
-        with pytest.raises(NoSpace, match="no space"):
-            await acme.holds.put(row.id, "court", "paula")
-        with pytest.raises(NoSpace, match="no space"):
-            await acme.erasures.file(calls=[row.id], reason="x", by="paula")
-        assert await acme.holds.get(row.id) is None and await acme.erasures.open() == ()
-        assert (await acme.calls.find(Query())).items[0].hold is False
-
-    story(tmp_path, tell)
+    with monkeypatch.context() as patch:
+        patch.setattr(LineFile, "append", slow)
+        task = asyncio.ensure_future(permit(acme))
+        await asyncio.to_thread(entered.wait, 60)
+        task.cancel()
+        asyncio.get_running_loop().call_later(0.05, go_on.set)
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    assert await asyncio.to_thread(over.wait, 60)
+    assert (node.data / FILE).read_bytes() == before
+    await permit(acme)
+    assert len(acme.journal.read()["waivers"]) == 2
 
 
-def test_the_journal_of_one_customer_opens_for_no_other(tmp_path: Path) -> None:
-    async def run() -> None:
-        from storage.customer.customers import CustomerSettings
+async def test_a_change_that_cannot_be_journalled_is_not_made(
+    acme: Customer, row: CallRow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await permit(acme)
 
-        names = [CustomerSettings("acme"), CustomerSettings("beta")]
-        both = await Customers.open(tmp_path, ROOT, names, database="sqlite", now=lambda: NOON)
-        await permit(both["acme"])
-        (tmp_path / "customers/beta/papers.journal").write_bytes((tmp_path / FILE).read_bytes())
-        with pytest.raises(SealBroken):
-            journal.Journal(tmp_path / "customers/beta", both["beta"].keys).read()
-        await both.close()
+    async def full(_: object) -> None:
+        raise NoSpace("no space")
 
-    asyncio.run(run())
+    monkeypatch.setattr(journal.Journal, "write", lambda self, items: full(items))
+    with pytest.raises(NoSpace, match="no space"):
+        await acme.holds.put(row.id, "court", "paula")
+    with pytest.raises(NoSpace, match="no space"):
+        await acme.erasures.file(calls=[row.id], reason="x", by="paula")
+    assert await acme.holds.get(row.id) is None and await acme.erasures.open() == ()
+    assert (await acme.calls.find(Query())).items[0].hold is False
 
 
 def test_every_table_that_is_no_index_is_in_the_journal() -> None:

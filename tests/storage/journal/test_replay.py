@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from storage.calls.call_row import CallRow
 from storage.customer.customers import Customer
 from storage.database import schema
 from storage.directory.user import Person
@@ -22,158 +23,130 @@ from storage.keys.key_store import CustomerKeys
 from storage.retention.policy import Wins
 from storage.retention.rules import RuleSpec
 from tests.storage.journal_rows import FILE, dump, fill, lose_the_database, reopened, without_calls
-from tests.storage.node import NOON, ROOT, StorageNode, opens, permit, record, story
+from tests.storage.node import NOON, ROOT, StorageNode, finish, opens, permit, record
+
+pytestmark = pytest.mark.both_databases
 
 
-def test_everything_comes_back_as_it_was(tmp_path: Path) -> None:
-    async def tell(node: StorageNode, acme: Customer) -> None:
-        asked = await fill(acme)
-        before = without_calls(await dump(acme), asked)
-        await acme.close()
-        again = await reopened(node)
+async def test_everything_comes_back_as_it_was(node: StorageNode, acme: Customer) -> None:
+    asked = await fill(acme)
+    before = without_calls(await dump(acme), asked)
+    await acme.close()
+    async with reopened(node) as again:
         assert await dump(again) == before
         assert all(before.values())
         rules = await again.rules.get()
         assert (rules.default_days, rules.wins, [r.spec.name for r in rules.rules]) == (90, Wins.SHORTEST, ["desk"])
-        assert (await again.waivers.current()).signed_by == "Dr. Vera Stamm"  # type: ignore[union-attr]  # it is there
+        assert (await again.waivers.current()).signed_by == "Dr. Vera Stamm"
         granted = await again.erasures.approve(asked, by="anton")
         assert granted.state == State.RUNNING
-        await again.close()
-        once_more = await reopened(node)
-        assert (await once_more.erasures.get(asked)).approved_by == "anton"  # type: ignore[union-attr]  # it is there
-        await once_more.close()
-
-    story(tmp_path, tell)
+    async with reopened(node) as once_more:
+        assert (await once_more.erasures.get(asked)).approved_by == "anton"
 
 
-def test_a_hold_stops_an_erasure_after_a_rebuild(tmp_path: Path) -> None:
-    async def tell(node: StorageNode, acme: Customer) -> None:
-        row = await record(acme, ended=NOON - timedelta(days=400))
-        await permit(acme)
-        await acme.holds.put(row.id, "court", "paula")
-        await acme.close()
-        again = await reopened(node)
+async def test_a_hold_stops_an_erasure_after_a_rebuild(node: StorageNode, acme: Customer) -> None:
+    row = await record(acme, ended=NOON - timedelta(days=400))
+    await permit(acme)
+    await acme.holds.put(row.id, "court", "paula")
+    await acme.close()
+    async with reopened(node) as again:
         assert await again.holds.get(row.id)
         await again.calls.put([row], [["w:mira"]])
         await again.retention.sweep(node.watch(), 100)
         await again.erasures.work()
-        assert opens(again, row) and (await again.holds.get(row.id)).reason == "court"  # type: ignore[union-attr]  # it is there
-        await again.close()
-
-    story(tmp_path, tell)
+        assert opens(again, row) and (await again.holds.get(row.id)).reason == "court"
 
 
-def test_data_of_an_erased_call_do_not_come_back(tmp_path: Path) -> None:
-    async def tell(node: StorageNode, acme: Customer) -> None:
-        row = await record(acme)
-        await permit(acme)
-        await acme.annotations.add(row.id, "Notary Fettlewick", "paula")
-        old = (node.data / FILE).read_bytes()
-        await acme.erasures.file(calls=[row.id], reason="because of her divorce", by="paula")
-        await acme.erasures.work()
-        await acme.close()
-        (node.data / FILE).write_bytes(old + (node.data / FILE).read_bytes()[len(old) :])
-        again = await reopened(node)
+async def test_data_of_an_erased_call_do_not_come_back(node: StorageNode, acme: Customer, row: CallRow) -> None:
+    await permit(acme)
+    await acme.annotations.add(row.id, "Notary Fettlewick", "paula")
+    old = (node.data / FILE).read_bytes()
+    await finish(acme, calls=[row.id])
+    await acme.close()
+    (node.data / FILE).write_bytes(old + (node.data / FILE).read_bytes()[len(old) :])
+    async with reopened(node) as again:
         found = await dump(again)
         assert found["annotations"] == [] and len(found["waivers"]) == 1 and len(found["erasures"]) == 1
         assert all(word not in node.raw() for word in (b"Fettlewick", b"divorce", b"Vera Stamm"))
-        await again.close()
-
-    story(tmp_path, tell)
 
 
-def test_a_database_older_than_the_journal_is_copied_into_it(tmp_path: Path) -> None:
-    async def tell(node: StorageNode, acme: Customer) -> None:
-        asked = await fill(acme)
-        before = without_calls(await dump(acme), asked)
-        await acme.close()
-        (node.data / FILE).unlink()
-        await (await node.open()).close()
-        again = await reopened(node)
+async def test_a_database_older_than_the_journal_is_copied_into_it(node: StorageNode, acme: Customer) -> None:
+    asked = await fill(acme)
+    before = without_calls(await dump(acme), asked)
+    await acme.close()
+    (node.data / FILE).unlink()
+    await (await node.open()).close()
+    async with reopened(node) as again:
         assert await dump(again) == before
-        await again.close()
-
-    story(tmp_path, tell)
 
 
-def test_a_missing_journal_continues_the_databases_numbers(tmp_path: Path) -> None:
-    async def tell(node: StorageNode, acme: Customer) -> None:
-        row = await record(acme)
-        await acme.holds.put(row.id, "court", "paula")
-        await acme.holds.remove(row.id)
-        await acme.close()
-        (node.data / FILE).unlink()
-        again = await node.open()
+async def test_a_missing_journal_continues_the_databases_numbers(
+    node: StorageNode, acme: Customer, row: CallRow
+) -> None:
+    await acme.holds.put(row.id, "court", "paula")
+    await acme.holds.remove(row.id)
+    await acme.close()
+    (node.data / FILE).unlink()
+    async with node.opened() as again:
         await permit(again)
         assert [head.number for head, _ in again.journal.lines()] == [2, 3]
         before = await dump(again)
-        await again.close()
-        anew = await reopened(node)
+    async with reopened(node) as anew:
         assert await dump(anew) == before
-        await anew.close()
-
-    story(tmp_path, tell)
 
 
-def test_a_journal_interrupted_at_its_start_is_begun_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_journal_interrupted_at_its_start_is_begun_again(
+    node: StorageNode, acme: Customer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     class Killed(BaseException):
         """The process is no more."""
 
-    async def tell(node: StorageNode, acme: Customer) -> None:
-        asked = await fill(acme)
-        before = without_calls(await dump(acme), asked)
-        await acme.close()
-        (node.data / FILE).unlink()
+    asked = await fill(acme)
+    before = without_calls(await dump(acme), asked)
+    await acme.close()
+    (node.data / FILE).unlink()
 
-        def killed(self: Disk, old: Path, new: Path) -> None:
-            raise Killed
+    def killed(self: Disk, old: Path, new: Path) -> None:
+        raise Killed
 
-        with monkeypatch.context() as patch:
-            patch.setattr(journal, "BATCH", 3)
-            patch.setattr(Disk, "rename", killed)
-            with pytest.raises(Killed):
-                await node.open()
-        await (await node.open()).close()
-        again = await reopened(node)
+    with monkeypatch.context() as patch:
+        patch.setattr(journal, "BATCH", 3)
+        patch.setattr(Disk, "rename", killed)
+        with pytest.raises(Killed):
+            await node.open()
+    await (await node.open()).close()
+    async with reopened(node) as again:
         assert await dump(again) == before
-        await again.close()
-
-    story(tmp_path, tell)
 
 
-def test_two_processes_restore_a_lost_database_once(tmp_path: Path) -> None:
-    async def tell(node: StorageNode, acme: Customer) -> None:
-        await fill(acme)
-        await acme.close()
-        await lose_the_database(node)
-        both = await asyncio.gather(node.open(), node.open())
-        assert await dump(both[0]) == await dump(both[1])
-        assert len((await dump(both[0]))["users"]) == 2
-        for each in both:
-            await each.close()
-
-    story(tmp_path, tell)
+async def test_two_processes_restore_a_lost_database_once(node: StorageNode, acme: Customer) -> None:
+    await fill(acme)
+    await acme.close()
+    await lose_the_database(node)
+    both = await asyncio.gather(node.open(), node.open())
+    assert await dump(both[0]) == await dump(both[1])
+    assert len((await dump(both[0]))["users"]) == 2
+    for each in both:
+        await each.close()
 
 
 @pytest.mark.parametrize("blank", [True, False])
-def test_another_customers_journal_is_refused(tmp_path: Path, blank: bool) -> None:
-    async def tell(node: StorageNode, acme: Customer) -> None:
-        if not blank:
-            await permit(acme)
-        before = await dump(acme)
-        foreign = journal.Journal(tmp_path, CustomerKeys.create(tmp_path / "k", tmp_path / "c", "beta", ROOT))
-        for _ in range(3):
-            await foreign.write([journal.dropped(schema.waivers)])
-        await acme.close()
-        (node.data / FILE).write_bytes((tmp_path / "papers.journal").read_bytes())
-        with pytest.raises(SealBroken, match="another customer's"):
-            await node.open()
-        (node.data / FILE).unlink()
-        again = await node.open()
+async def test_another_customers_journal_is_refused(
+    node: StorageNode, acme: Customer, tmp_path: Path, blank: bool
+) -> None:
+    if not blank:
+        await permit(acme)
+    before = await dump(acme)
+    foreign = journal.Journal(tmp_path, CustomerKeys.create(tmp_path / "k", tmp_path / "c", "beta", ROOT))
+    for _ in range(3):
+        await foreign.write([journal.dropped(schema.waivers)])
+    await acme.close()
+    (node.data / FILE).write_bytes((tmp_path / "papers.journal").read_bytes())
+    with pytest.raises(SealBroken, match="another customer's"):
+        await node.open()
+    (node.data / FILE).unlink()
+    async with node.opened() as again:
         assert await dump(again) == before
-        await again.close()
-
-    story(tmp_path, tell)
 
 
 Killing = Callable[[Customer, str], Awaitable[object]]
@@ -199,115 +172,91 @@ async def renamed(acme: Customer) -> None:
 
 
 @pytest.mark.parametrize("what", KILLED)
-def test_journalled_changes_are_committed_at_the_next_start(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+async def test_journalled_changes_are_committed_at_the_next_start(
+    node: StorageNode, acme: Customer, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
-    async def tell(node: StorageNode, acme: Customer) -> None:
-        await fill(acme)
-        row = await record(acme)
-        if what == "the end of a hold":
-            await acme.holds.put(row.id, "court", "paula")
-        write = journal.Journal.write
+    await fill(acme)
+    row = await record(acme)
+    if what == "the end of a hold":
+        await acme.holds.put(row.id, "court", "paula")
+    write = journal.Journal.write
 
-        async def killed(self: journal.Journal, items: Sequence[journal.Item]) -> None:
-            await write(self, items)
-            raise RuntimeError("killed here")
+    async def killed(self: journal.Journal, items: Sequence[journal.Item]) -> None:
+        await write(self, items)
+        raise RuntimeError("killed here")
 
-        with monkeypatch.context() as patch:
-            patch.setattr(LineFile, "take_back", lambda self, line: False)  # who is killed takes nothing back
-            patch.setattr(journal.Journal, "write", killed)
-            with pytest.raises(RuntimeError):
-                await KILLED[what](acme, row.id)
-        assert await replay.differences(acme.journal, acme.database)
-        await acme.close()
-        again = await node.open()
+    with monkeypatch.context() as patch:
+        patch.setattr(LineFile, "take_back", lambda self, line: False)  # who is killed takes nothing back
+        patch.setattr(journal.Journal, "write", killed)
+        with pytest.raises(RuntimeError):
+            await KILLED[what](acme, row.id)
+    assert await replay.differences(acme.journal, acme.database)
+    await acme.close()
+    async with node.opened() as again:
         assert await replay.differences(again.journal, again.database) == {}
         held = await again.holds.get(row.id) is not None
         assert held is (what == "a hold")
         shown = await again.calls.get(row.id)
         assert shown is not None and shown.hold is held
         before = await dump(again)
-        await again.close()
-        once_more = await node.open()
+    async with node.opened() as once_more:
         assert await dump(once_more) == before
-        await once_more.close()
-
-    story(tmp_path, tell)
 
 
-def test_a_last_line_that_does_not_fit_does_not_prevent_opening(tmp_path: Path) -> None:
-    async def tell(node: StorageNode, acme: Customer) -> None:
-        await fill(acme)
-        before = await dump(acme)
-        async with acme.database.reading() as connection:
-            (item, *_) = await journal.taken(connection, schema.users)
-        await acme.journal.write([replace(item, put={**(item.put or {}), "id": "another"})])
-        await acme.close()
-        again = await node.open()
+async def test_a_last_line_that_does_not_fit_or_is_damaged_is_passed_over(node: StorageNode, acme: Customer) -> None:
+    await fill(acme)
+    before = await dump(acme)
+    async with acme.database.reading() as connection:
+        (item, *_) = await journal.taken(connection, schema.users)
+    await acme.journal.write([replace(item, put={**(item.put or {}), "id": "another"})])
+    await acme.close()
+    async with node.opened() as again:
         assert await dump(again) == before
-        await again.close()
-
-    story(tmp_path, tell)
-
-
-def test_a_damaged_last_line_does_not_prevent_opening(tmp_path: Path) -> None:
-    async def tell(node: StorageNode, acme: Customer) -> None:
-        await permit(acme)
-        await acme.close()
-        with (node.data / FILE).open("ab") as file:
-            file.write(b'{"id":"00","items":[[0,"ffffffffffff","AAAA"]]}\n')
-        again = await node.open()
-        assert await again.waivers.current()
-        await again.close()
-
-    story(tmp_path, tell)
+    with (node.data / FILE).open("ab") as file:
+        file.write(b'{"id":"00","items":[[0,"ffffffffffff","AAAA"]]}\n')
+    async with node.opened() as again:
+        assert await dump(again) == before
 
 
-def test_a_request_that_was_not_audited_does_not_come_back(tmp_path: Path) -> None:
+async def test_a_request_that_was_not_audited_does_not_come_back(node: StorageNode, acme: Customer) -> None:
     async def refused(_: str) -> None:
         raise NoSpace("the log takes nothing")
 
-    async def tell(node: StorageNode, acme: Customer) -> None:
-        row = await record(acme)
-        await permit(acme)
-        with pytest.raises(NoSpace):
-            await acme.erasures.file(calls=[row.id], reason="x", by="paula", told=refused)
-        asked = (await acme.erasures.file(calls=[row.id], reason="x", by="paula", approval=True)).id
-        with pytest.raises(NoSpace):
-            await acme.erasures.approve(asked, by="anton", told=refused)
-        await acme.close()
-        again = await reopened(node)
+    row = await record(acme)
+    await permit(acme)
+    with pytest.raises(NoSpace):
+        await acme.erasures.file(calls=[row.id], reason="x", by="paula", told=refused)
+    asked = (await acme.erasures.file(calls=[row.id], reason="x", by="paula", approval=True)).id
+    with pytest.raises(NoSpace):
+        await acme.erasures.approve(asked, by="anton", told=refused)
+    await acme.close()
+    async with reopened(node) as again:
         await again.erasures.work()
         assert [(each.id, each.state) for each in await again.erasures.open()] == [(asked, State.APPROVAL)]
         assert opens(again, row)
-        await again.close()
-
-    story(tmp_path, tell)
 
 
-def test_a_long_erasure_resumes_without_its_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def tell(node: StorageNode, acme: Customer) -> None:
-        calls = [await record(acme, ended=NOON - timedelta(days=days)) for days in (9, 5)]
-        await permit(acme)
-        await acme.erasures.file(calls=[row.id for row in calls], reason="x", by="paula")
-        cut, cuts = ErasureSteps.cut, list[Sequence[ErasureTarget]]()
+async def test_a_long_erasure_resumes_without_its_database(
+    node: StorageNode, acme: Customer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = [await record(acme, ended=NOON - timedelta(days=days)) for days in (9, 5)]
+    await permit(acme)
+    await acme.erasures.file(calls=[row.id for row in calls], reason="x", by="paula")
+    cut, cuts = ErasureSteps.cut, list[Sequence[ErasureTarget]]()
 
-        async def once(self: ErasureSteps, targets: Sequence[ErasureTarget], now: datetime) -> None:
-            cuts.append(targets)
-            if len(cuts) > 1:
-                raise NoSpace("killed here")
-            await cut(self, targets, now)
+    async def once(self: ErasureSteps, targets: Sequence[ErasureTarget], now: datetime) -> None:
+        cuts.append(targets)
+        if len(cuts) > 1:
+            raise NoSpace("killed here")
+        await cut(self, targets, now)
 
-        with monkeypatch.context() as patch:
-            patch.setattr(erasure_rows.begin, "__defaults__", (1,))
-            patch.setattr(ErasureSteps, "cut", once)
-            with pytest.raises(NoSpace):
-                await acme.erasures.work()
-        await acme.close()
-        assert [len(each) for each in cuts][:2] == [1, 1]
-        again = await reopened(node)
+    with monkeypatch.context() as patch:
+        patch.setattr(erasure_rows.begin, "__defaults__", (1,))
+        patch.setattr(ErasureSteps, "cut", once)
+        with pytest.raises(NoSpace):
+            await acme.erasures.work()
+    await acme.close()
+    assert [len(each) for each in cuts][:2] == [1, 1]
+    async with reopened(node) as again:
         await again.erasures.work()
         assert not any(opens(again, row) for row in calls)
-        await again.close()
-
-    story(tmp_path, tell)

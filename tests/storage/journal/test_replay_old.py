@@ -2,13 +2,12 @@
 
 import asyncio
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
 from personal import Personal
-from storage.calls.call_row import Query
+from storage.calls.call_row import CallRow, Query
 from storage.customer.customers import Customer
 from storage.database import schema
 from storage.directory.user import Person
@@ -17,7 +16,7 @@ from storage.journal import compaction, journal, replay
 from storage.retention.policy import Wins
 from storage.retention.rules import RuleSpec
 from tests.storage.journal_rows import FILE, copied, dump, fill, put_back, reopened, without_calls
-from tests.storage.node import NOON, StorageNode, opens, permit, record, story
+from tests.storage.node import NOON, StorageNode, opens, permit, record
 
 
 async def go_on(acme: Customer, asked: str) -> None:
@@ -37,27 +36,26 @@ async def go_on(acme: Customer, asked: str) -> None:
     await acme.erasures.work()
     waiting = await acme.erasures.file(party="Uwe Brandt", reason="his wish", by="paula")
     await acme.erasures.work()
-    assert (await acme.erasures.get(waiting.id)).state == State.WAITING  # type: ignore[union-attr]  # it is there
+    assert (await acme.erasures.get(waiting.id)).state == State.WAITING
 
 
 @pytest.mark.parametrize("compacted", [False, True])
-def test_an_old_database_restored_alone_catches_up(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compacted: bool
+async def test_an_old_database_restored_alone_catches_up(
+    node: StorageNode, acme: Customer, monkeypatch: pytest.MonkeyPatch, compacted: bool
 ) -> None:
-    async def tell(node: StorageNode, acme: Customer) -> None:
-        asked = await fill(acme)
-        old = await copied(acme)
-        await go_on(acme, asked)
-        if compacted:
-            monkeypatch.setattr(compaction, "LEAST", 0)
-            monkeypatch.setattr(compaction, "TIMES", 0)
-            assert await compaction.compact(acme.journal, acme.database)
-        today = await dump(acme)
-        (waiting,) = await acme.erasures.open()
-        receipts = {row[0]: row for row in today["erasures"]}
-        await acme.close()
-        await put_back(node, old)
-        again = await node.open()
+    asked = await fill(acme)
+    old = await copied(acme)
+    await go_on(acme, asked)
+    if compacted:
+        monkeypatch.setattr(compaction, "LEAST", 0)
+        monkeypatch.setattr(compaction, "TIMES", 0)
+        assert await compaction.compact(acme.journal, acme.database)
+    today = await dump(acme)
+    (waiting,) = await acme.erasures.open()
+    receipts = {row[0]: row for row in today["erasures"]}
+    await acme.close()
+    await put_back(node, old)
+    async with node.opened() as again:
         await again.erasures.work()  # it waits again
         assert without_calls(await dump(again), waiting.id) == without_calls(today, waiting.id)
         assert {row[0]: row for row in (await dump(again))["erasures"]} == receipts, "receipts are the original ones"
@@ -67,105 +65,78 @@ def test_an_old_database_restored_alone_catches_up(
         async with again.database.reading() as connection:
             assert not set(await connection.scalars(sa.select(schema.calls.c.id).where(schema.calls.c.hold)))
             assert all(map(again.keys.keeps, await connection.scalars(sa.select(schema.calls.c.leaf))))
-        await again.close()
-        once_more = await node.open()
+    async with node.opened() as once_more:
         assert not once_more.journal.replayed
-        await once_more.close()
-
-    story(tmp_path, tell)
 
 
-def test_an_old_database_is_known_by_its_number_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def tell(node: StorageNode, acme: Customer) -> None:
-        await fill(acme)
-        await acme.close()
-        for name in ("read", "since"):
-            monkeypatch.delattr(journal.Journal, name)
-        await (await node.open()).close()
+async def test_a_line_being_committed_makes_no_database_old(acme: Customer, row: CallRow) -> None:
+    await permit(acme)
+    written, go_on = asyncio.Event(), asyncio.Event()
 
-    story(tmp_path, tell)
+    async def writing() -> None:
+        async with acme.database.writing():
+            await acme.journal.write([journal.dropped(schema.holds, row.leaf, call=row.id)])
+            written.set()
+            await go_on.wait()
 
+    async def looking() -> bool:
+        await written.wait()
+        asyncio.get_running_loop().call_later(0.2, go_on.set)
+        return await replay.behind(acme.journal, acme.database)
 
-def test_a_line_being_committed_makes_no_database_old(tmp_path: Path) -> None:
-    async def tell(node: StorageNode, acme: Customer) -> None:
-        row = await record(acme)
-        await permit(acme)
-        written, go_on = asyncio.Event(), asyncio.Event()
-
-        async def writing() -> None:
-            async with acme.database.writing():
-                await acme.journal.write([journal.dropped(schema.holds, row.leaf, call=row.id)])
-                written.set()
-                await go_on.wait()
-
-        async def looking() -> bool:
-            await written.wait()
-            asyncio.get_running_loop().call_later(0.2, go_on.set)
-            return await replay.behind(acme.journal, acme.database)
-
-        _, late = await asyncio.gather(writing(), looking())
-        assert not late
-
-    story(tmp_path, tell)
+    _, late = await asyncio.gather(writing(), looking())
+    assert not late
 
 
-def test_a_replay_that_is_killed_is_done_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def tell(node: StorageNode, acme: Customer) -> None:
-        asked = await fill(acme)
-        old = await copied(acme)
-        await go_on(acme, asked)
-        today = await dump(acme)
-        (waiting,) = await acme.erasures.open()
-        await acme.close()
-        for place in ("_changes", "_forget_dead", "set_mark"):
-            await put_back(node, old)
+async def test_a_replay_that_is_killed_is_done_again(
+    node: StorageNode, acme: Customer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = await fill(acme)
+    old = await copied(acme)
+    await go_on(acme, asked)
+    today = await dump(acme)
+    (waiting,) = await acme.erasures.open()
+    await acme.close()
+    for place in ("_changes", "_forget_dead", "set_mark"):
+        await put_back(node, old)
 
-            def killed(*_: object) -> None:
-                raise RuntimeError("killed here")
+        def killed(*_: object) -> None:
+            raise RuntimeError("killed here")
 
-            with monkeypatch.context() as patch:
-                patch.setattr(replay, place, killed)
-                with pytest.raises(RuntimeError):
-                    await node.open()
-            again = await node.open()
+        with monkeypatch.context() as patch:
+            patch.setattr(replay, place, killed)
+            with pytest.raises(RuntimeError):
+                await node.open()
+        async with node.opened() as again:
             await again.erasures.work()
             assert without_calls(await dump(again), waiting.id) == without_calls(today, waiting.id)
-            await again.close()
-
-    story(tmp_path, tell)
 
 
-def test_a_journal_older_than_its_database_is_written_anew(tmp_path: Path) -> None:
-    async def tell(node: StorageNode, acme: Customer) -> None:
-        await permit(acme)
-        old = (node.data / FILE).read_bytes()
-        asked = await fill(acme)
-        before = without_calls(await dump(acme), asked)
-        await acme.close()
-        (node.data / FILE).write_bytes(old)
-        await (await node.open()).close()
-        again = await reopened(node)
+async def test_a_journal_older_than_its_database_is_written_anew(node: StorageNode, acme: Customer) -> None:
+    await permit(acme)
+    old = (node.data / FILE).read_bytes()
+    asked = await fill(acme)
+    before = without_calls(await dump(acme), asked)
+    await acme.close()
+    (node.data / FILE).write_bytes(old)
+    await (await node.open()).close()
+    async with reopened(node) as again:
         assert await dump(again) == before
-        await again.close()
-
-    story(tmp_path, tell)
 
 
-def test_retention_under_way_in_an_old_database_is_left_to_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def tell(node: StorageNode, acme: Customer) -> None:
-        row = await record(acme, ended=NOON - timedelta(days=400))
-        await permit(acme)
-        await acme.retention.sweep(node.watch(), 100)
-        old = await copied(acme)
-        await acme.annotations.add(row.id, "a note", "paula")
-        monkeypatch.setattr(compaction, "LEAST", 0)
-        monkeypatch.setattr(compaction, "TIMES", 0)
-        assert await compaction.compact(acme.journal, acme.database)
-        await acme.close()
-        await put_back(node, old)
-        again = await node.open()
+async def test_retention_under_way_in_an_old_database_is_left_to_it(
+    node: StorageNode, acme: Customer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = await record(acme, ended=NOON - timedelta(days=400))
+    await permit(acme)
+    await acme.retention.sweep(node.watch(), 100)
+    old = await copied(acme)
+    await acme.annotations.add(row.id, "a note", "paula")
+    monkeypatch.setattr(compaction, "LEAST", 0)
+    monkeypatch.setattr(compaction, "TIMES", 0)
+    assert await compaction.compact(acme.journal, acme.database)
+    await acme.close()
+    await put_back(node, old)
+    async with node.opened() as again:
         await again.erasures.work()
         assert not opens(again, row)
-        await again.close()
-
-    story(tmp_path, tell)

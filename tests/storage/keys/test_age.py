@@ -6,7 +6,6 @@ import subprocess
 
 import pytest
 
-from storage.keys import age
 from storage.keys.age import CHUNK, BadRecipient, Encrypter, parse
 
 PASSPHRASE = "correct horse battery"
@@ -95,10 +94,7 @@ def test_a_recipient_is_read_strictly(pyrage):
     odd = [
         good[:-1],
         good + "q",
-        good[:10] + ("q" if good[10] != "q" else "p") + good[11:],
         good[:5].upper() + good[5:],
-    ]
-    odd += [
         "",
         "age1",
         "age1" + "q" * 58,
@@ -113,26 +109,16 @@ def test_a_recipient_is_read_strictly(pyrage):
             parse(text)
 
 
-def bech32(data):
-    """Write a key as a recipient."""
-    bits = int.from_bytes(data, "big") << 4  # 256 bits are 51 letters and a bit
-    values = [bits >> 5 * place & 31 for place in range(51, -1, -1)]
-    prefix = [*(ord(c) >> 5 for c in "age"), 0, *(ord(c) & 31 for c in "age")]
-    check = age._polymod([*prefix, *values, *[0] * 6]) ^ 1
-    return "age1" + "".join(
-        age._LETTERS[value] for value in [*values, *(check >> 5 * n & 31 for n in range(5, -1, -1))]
-    )
-
-
-def test_a_recipient_of_low_order_is_none(pyrage):
-    good = pyrage.x25519.Identity.generate().to_public()
-    assert bech32(parse(str(good))) == str(good)
-    for point in (bytes(32), b"\1" + bytes(31)):
-        with pytest.raises(BadRecipient):
-            parse(bech32(point))
-
-
-def test_a_low_order_point_is_a_bad_recipient():
+@pytest.mark.parametrize(
+    "point",
+    [
+        "age1qqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqq5cu47z",  # 0
+        "age1qyqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqj7vrya",  # 1
+    ],
+)
+def test_a_recipient_of_low_order_is_none(point):
+    with pytest.raises(BadRecipient):
+        parse(point)
     with pytest.raises(BadRecipient):
         encrypted(b"", recipient=bytes(32))
 
@@ -145,9 +131,9 @@ def test_one_way_and_only_one():
 
 def test_every_altered_recipient_is_refused(pyrage):
     good = str(pyrage.x25519.Identity.generate().to_public())
-    for at in range(len(good)):
-        for letter in age._LETTERS:
-            text = good[:at] + letter + good[at + 1 :]
-            if text != good:
-                with pytest.raises(BadRecipient):
-                    parse(text)
+    altered = {
+        good[:at] + letter + good[at + 1 :] for at in range(len(good)) for letter in "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
+    }
+    for text in altered - {good}:
+        with pytest.raises(BadRecipient):
+            parse(text)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -21,17 +22,16 @@ from storage.erasure.cut_log import Ledger
 from storage.journal import journal
 from storage.journal.journal import Item
 from storage.keys.key_files import ForgetSecret, pack_forget, seal_tree
-from storage.keys.key_store import CustomerKeys, RootSecret
+from storage.keys.key_store import CustomerKeys
 from storage.keys.key_tree import KeyTree, label, leaf_of
 from storage.timestamps import from_text
 from storage.vault.container import CONTROL_SEGMENT, Sealer, new_part
 from storage.vault.parts import PartRef, associated_data
-from storage.vault.vault import Vault
+from tests.storage.keyring import ROOT, Data, write_part
 
 FORMATS = Path(__file__).parents[3] / "docs" / "formats"
 CALL = "01234567-89ab-4cde-8f01-23456789abcd"
 LEAF = leaf_of(20_000, 7)
-ROOT = RootSecret(bytes(range(32, 64)))
 
 
 def vectors(page: str) -> dict[str, str]:
@@ -84,74 +84,65 @@ def test_the_vectors_of_the_key_tree_are_ours() -> None:
     assert hashlib.sha256(bytes(tree)).hexdigest() == given["its SHA-256"]
 
 
-class StorageNode:
-    """A data directory of one customer, and the reader run on it as a program."""
+def read(path: Path, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+    """Run the reader on a part as a program."""
+    command = [sys.executable, "-I", str(FORMATS / "reader.py"), str(path), "--customer", "acme", *arguments]
+    return subprocess.run(command, capture_output=True, timeout=60, check=False)
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.keys = CustomerKeys.create(folder / "keys", folder / "customers/acme", "acme", ROOT)
-        self.vault = Vault(folder / "customers/acme/vault", "acme", self.keys)
-        (folder / "root").write_bytes(ROOT.secret)
 
-    def store(self, part: str, plain: bytes) -> PartRef:
-        new = self.vault.create(CALL, LEAF, part)
-        os.write(new.fd, Sealer(new.secret).finish(plain))
-        os.close(new.fd)
-        return self.vault.finish(CALL, LEAF, part)
+def by_key(keys: CustomerKeys, ref: PartRef, name: str = "media") -> subprocess.CompletedProcess[bytes]:
+    return read(ref.path, "--key", keys.secret(LEAF, name).hex())
 
-    def read(self, path: Path, *arguments: str) -> subprocess.CompletedProcess[bytes]:
-        command = [sys.executable, "-I", str(FORMATS / "reader.py"), str(path), "--customer", "acme", *arguments]
-        return subprocess.run(command, capture_output=True, timeout=60, check=False)
 
-    def by_key(self, ref: PartRef, name: str = "media") -> subprocess.CompletedProcess[bytes]:
-        return self.read(ref.path, "--key", self.keys.secret(LEAF, name).hex())
-
-    def by_root(self, ref: PartRef) -> subprocess.CompletedProcess[bytes]:
-        return self.read(ref.path, "--root", str(self.folder / "root"), "--keys", str(self.folder / "keys"))
+def by_root(data: Data, ref: PartRef) -> subprocess.CompletedProcess[bytes]:
+    return read(ref.path, "--root", str(data.folder / "root"), "--keys", str(data.keys_dir))
 
 
 @pytest.fixture
-def node(tmp_path: Path) -> StorageNode:
-    return StorageNode(tmp_path)
+def keys(data: Data) -> CustomerKeys:
+    """Keys of a customer, whose root secret lies beside them."""
+    made = data.create()
+    (data.folder / "root").write_bytes(ROOT.secret)
+    return made
 
 
 @pytest.mark.parametrize("part", ["c1", "m1", "a1"])
-def test_the_reader_opens_a_part_by_its_key_or_from_the_keys(node: StorageNode, part: str) -> None:
+def test_the_reader_opens_a_part_by_its_key_or_from_the_keys(data: Data, keys: CustomerKeys, part: str) -> None:
     plain = os.urandom(10_000)
-    ref = node.store(part, plain)
-    node.keys.cut(LEAF + 1)
-    for done in (node.by_key(ref, "attachment" if part == "a1" else "media"), node.by_root(ref)):
+    ref = write_part(data, keys, LEAF, part, plain)
+    keys.cut(LEAF + 1)
+    for done in (by_key(keys, ref, "attachment" if part == "a1" else "media"), by_root(data, ref)):
         assert (done.returncode, done.stderr) == (0, b"")
         assert done.stdout == plain
 
 
-def test_the_reader_stops_at_damage_and_says_where(node: StorageNode) -> None:
+def test_the_reader_stops_at_damage_and_says_where(data: Data, keys: CustomerKeys) -> None:
     plain = os.urandom(20_000)
-    ref = node.store("m1", plain)
-    data = bytearray(ref.path.read_bytes())
-    data[9000] ^= 1
-    ref.path.write_bytes(data)
-    done = node.by_key(ref)
+    ref = write_part(data, keys, LEAF, "m1", plain)
+    raw = bytearray(ref.path.read_bytes())
+    raw[9000] ^= 1
+    ref.path.write_bytes(raw)
+    done = by_key(keys, ref)
     assert done.returncode == 1
     assert b"8192" in done.stderr
     assert done.stdout == plain[: 4096 * 2 - 40 - 32]
-    ref.path.write_bytes(data[: 2 * 4096])
-    assert node.by_key(ref).returncode == 1
-    ref.path.write_bytes(data[:20])
-    assert node.by_key(ref).returncode == 1
+    ref.path.write_bytes(raw[: 2 * 4096])
+    assert by_key(keys, ref).returncode == 1
+    ref.path.write_bytes(raw[:20])
+    assert by_key(keys, ref).returncode == 1
 
 
-def test_the_reference_reader_decrypts_nothing_erased(node: StorageNode) -> None:
-    ref = node.store("m1", b"audio")
-    (node.folder / "root").write_bytes(bytes(32))
-    done = node.by_root(ref)
+def test_the_reference_reader_decrypts_nothing_erased(data: Data, keys: CustomerKeys) -> None:
+    ref = write_part(data, keys, LEAF, "m1", b"audio")
+    (data.folder / "root").write_bytes(bytes(32))
+    done = by_root(data, ref)
     assert (done.returncode, done.stdout) == (2, b"")
-    (node.folder / "root").write_bytes(ROOT.secret)
-    node.keys.cut(LEAF)
-    done = node.by_root(ref)
+    (data.folder / "root").write_bytes(ROOT.secret)
+    keys.cut(LEAF)
+    done = by_root(data, ref)
     assert (done.returncode, done.stdout) == (2, b"")
     assert b"erased" in done.stderr
-    assert node.read(ref.path).returncode == 2
+    assert read(ref.path).returncode == 2
 
 
 def blocks(page: str) -> list[str]:
@@ -204,7 +195,8 @@ def test_the_documented_journal_line_is_genuine(tmp_path):
     wanted = Item(LEAF, "holds", None, {"call": CALL})
     now, before = blocks("journal.md")
     (tmp_path / "acme").mkdir()
-    ours = journal.Journal(tmp_path / "acme", VectorKeys(), lambda size: count(0, size))
+    keys: Any = VectorKeys()
+    ours = journal.Journal(tmp_path / "acme", keys, lambda size: count(0, size))
     asyncio.run(ours.write([wanted]))
     assert (tmp_path / "acme/papers.journal").read_text() == now
     assert list(ours.items(now.encode())) == list(ours.items(before.encode())) == [wanted]
@@ -213,7 +205,7 @@ def test_the_documented_journal_line_is_genuine(tmp_path):
 def test_the_documented_entry_and_checkpoint_are_genuine():
     line, since, mark = blocks("audit.md")
     key = Ed25519PrivateKey.from_private_bytes(count(0, 32))
-    assert hash_chain.verify("acme", [line.encode()], [Checkpoint.parse(mark)], key.public_key()).entries == 1
+    assert hash_chain.verify("acme", [line.encode()], [Checkpoint.parse(mark.encode())], key.public_key()).entries == 1
     told = json.loads(line)
     act = Act(*(told[name] for name in ("actor", "role", "action", "object", "outcome", "reason", "source")))
     made, head = hash_chain.entry(hash_chain.origin("acme"), act, from_text(told["time"]))

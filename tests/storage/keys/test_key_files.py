@@ -88,29 +88,10 @@ def test_a_sealed_tree_opens_under_its_own_secrets_only() -> None:
         assert open_tree(ROOT, "acme", OLD, data[:place]) is None
 
 
-def test_the_newest_tree_that_opens_counts() -> None:
-    state = choose(ROOT, "acme", [packed(OLD), packed(NEW)], [sealed(OLD, 1), sealed(NEW, 2), None])
-    assert (state.forget, state.slot, state.fitting) == (NEW, 1, (False, True))
-    assert not state.tree.keeps(2)
-
-
 def test_a_new_secret_without_its_tree_does_not_count() -> None:
     for torn in (None, b"", sealed(NEW, 2)[:-1], os.urandom(1000)):
         state = choose(ROOT, "acme", [packed(OLD), packed(NEW)], [sealed(OLD, 1), torn])
         assert (state.forget, state.slot, state.fitting) == (OLD, 0, (True, False))
-
-
-def test_a_torn_old_secret_does_not_hide_the_new_state() -> None:
-    state = choose(ROOT, "acme", [packed(NEW)[:50] + packed(OLD)[50:], packed(NEW)], [sealed(OLD, 1), sealed(NEW, 2)])
-    assert (state.forget, state.fitting) == (NEW, (False, True))
-
-
-def test_a_change_of_the_root_secret_is_old_or_new() -> None:
-    other = bytes(32)
-    forgets = [packed(OLD), packed(NEW, other)]
-    trees = [sealed(OLD, 1), sealed(NEW, 2, other)]
-    assert choose(ROOT, "acme", forgets, trees).forget == OLD
-    assert choose(other, "acme", forgets, trees).forget == NEW
 
 
 def test_a_copy_of_a_later_cut_shows_keys_that_are_too_old() -> None:

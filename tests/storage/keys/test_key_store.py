@@ -1,13 +1,17 @@
-"""The keys of one customer: found again, sealed under, forgotten, numbered."""
+"""The keys of one customer: found again, sealed under, forgotten, numbered; refused when they are wrong or old."""
 
-import threading
+import os
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
-from storage.errors import Forgotten, SealBroken
-from storage.keys.key_store import CustomerKeys
-from storage.keys.key_tree import day_of, label, leaf_of
-from tests.storage.keyring import DAY, Data, FallibleDisk
+from storage.errors import Forgotten, KeysError, KeysExist, KeysMissing, KeysOutdated, KeysWrong, SealBroken
+from storage.keys.key_files import ForgetSecret, open_tree
+from storage.keys.key_store import CustomerKeys, RootSecret
+from storage.keys.key_tree import day_of, leaf_of
+from tests.storage.keyring import DAY, ROOT, Data, FallibleDisk, read_part, write_part
 
 
 @pytest.fixture
@@ -86,70 +90,36 @@ def test_the_cut_of_another_process_is_noticed(data: Data, keys: CustomerKeys) -
 
 
 def test_cuts_at_the_same_time_all_count(data: Data, keys: CustomerKeys) -> None:
-    del keys
-    workers = [threading.Thread(target=data.open().cut, args=(leaf_of(DAY, number),)) for number in range(12)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
-    now = data.open()
-    assert not any(now.keeps(leaf_of(DAY, number)) for number in range(12))
-    assert now.generation == 13
+    with ThreadPoolExecutor(12) as pool:
+        list(pool.map(lambda number: data.open().cut(leaf_of(DAY, number)), range(12)))
+    assert not any(keys.keeps(leaf_of(DAY, number)) for number in range(12))
+    assert keys.generation == 13
 
 
 def test_readers_meet_a_whole_state_during_cuts(data: Data, keys: CustomerKeys) -> None:
-    begun, stop = threading.Event(), threading.Event()
     kept = leaf_of(DAY, 5000)
     secret = keys.secret(kept, "media")
-    seen: list[bool] = []
-
-    def read() -> None:
-        while not stop.is_set():
-            seen.append(data.open().secret(kept, "media") == secret)
-            begun.set()
-
-    reader = threading.Thread(target=read)
-    reader.start()
-    assert begun.wait(30)
-    for number in range(60):
-        keys.cut(leaf_of(DAY, number))
-    stop.set()
-    reader.join()
-    assert seen
-    assert all(seen)
+    with ThreadPoolExecutor(1) as pool:
+        cuts = pool.submit(lambda: [keys.cut(leaf_of(DAY, number)) for number in range(60)])
+        while not cuts.done():
+            assert data.open().secret(kept, "media") == secret
+        assert all(cuts.result())
 
 
-def test_numbers_are_unique_across_processes_and_restarts(data: Data, keys: CustomerKeys) -> None:
-    other = data.open()
-    given = [source.allocate(DAY) for _ in range(2000) for source in (keys, other)]
-    given += [data.open().allocate(DAY) for _ in range(20)]
-    assert len(set(given)) == len(given)
-    assert {day_of(leaf) for leaf in given} == {DAY}
-
-
-def test_an_erased_number_is_never_given(keys: CustomerKeys) -> None:
+def test_no_number_is_given_twice_or_after_an_erasure(data: Data, keys: CustomerKeys) -> None:
+    assert keys.low(DAY)
+    keys.refill(DAY)
+    assert not keys.low(DAY)
     first = keys.allocate(DAY)
     keys.cut_range(first + 1, first + 1500)
     assert keys.allocate(DAY) == first + 1501
+    keys.skip([leaf_of(DAY, 50_000), leaf_of(DAY, 10)])
+    assert data.open().allocate(DAY) != keys.allocate(DAY) > leaf_of(DAY, 50_000)
 
 
 def test_a_clock_set_back_to_an_erased_day_uses_the_next_one(keys: CustomerKeys) -> None:
     keys.cut_days(DAY, DAY + 1)
     assert day_of(keys.allocate(DAY)) == DAY + 2
-
-
-def test_refilling_ahead_spares_the_caller_the_disk(keys: CustomerKeys) -> None:
-    assert keys.low(DAY)
-    keys.refill(DAY)
-    assert not keys.low(DAY)
-    for _ in range(1000):
-        keys.allocate(DAY)
-    assert keys.low(DAY)
-
-
-def test_numbers_found_in_use_are_skipped_after_a_restore(keys: CustomerKeys) -> None:
-    keys.skip([leaf_of(DAY, 50_000), leaf_of(DAY, 10)])
-    assert keys.allocate(DAY) > leaf_of(DAY, 50_000)
 
 
 def test_files_are_private(data: Data, keys: CustomerKeys) -> None:
@@ -158,5 +128,159 @@ def test_files_are_private(data: Data, keys: CustomerKeys) -> None:
         assert path.stat().st_mode & 0o077 == 0
 
 
-def test_a_label_is_that_of_the_format(keys: CustomerKeys) -> None:
-    assert keys.secret(5, "media") == label(keys._now().tree.derive(5), "media")
+# --- wrong, missing and damaged keys are refused, each with its reason -----------------------------------------------
+
+
+def test_a_new_customer_is_distinguished_from_lost_keys(data: Data) -> None:
+    with pytest.raises(KeysMissing) as caught:
+        data.open()
+    assert "recorder init" in caught.value.hint
+    data.create()
+    shutil.rmtree(data.keys_dir)
+    with pytest.raises(KeysMissing) as caught:
+        data.open()
+    assert "restore" in caught.value.hint
+    with pytest.raises(KeysExist):
+        data.create()
+
+
+def test_keys_are_not_made_over_existing_ones(data: Data, keys: CustomerKeys) -> None:
+    secret = keys.secret(1, "media")
+    (data.customer_dir / "tree.state").unlink()
+    with pytest.raises(KeysExist):
+        data.create()
+    assert data.open().secret(1, "media") == secret
+
+
+@pytest.mark.parametrize("name", ["acme.forget", "acme.leaves"])
+def test_a_missing_file_is_named(data: Data, keys: CustomerKeys, name: str) -> None:
+    (data.keys_dir / name).unlink()
+    with pytest.raises(KeysMissing) as caught:
+        data.open()
+    assert caught.value.hint
+
+
+def test_the_copy_serves_where_both_trees_are_lost(data: Data, keys: CustomerKeys) -> None:
+    keys.cut(2)
+    secret = keys.secret(1, "media")
+    for slot in data.keys_dir.glob("acme.tree.*"):
+        slot.unlink()
+    assert data.open().secret(1, "media") == secret
+    data.open().cut(3)
+    (data.customer_dir / "tree.state").unlink()
+    assert data.open().secret(1, "media") == secret
+
+
+def test_lost_and_damaged_files_are_refused(data: Data, keys: CustomerKeys) -> None:
+    keys.cut(1)
+    files = keys.files()
+    whole = {path: path.read_bytes() for path in files}
+    for path in files[:2]:
+        path.write_bytes(bytes(112))
+    with pytest.raises(KeysWrong, match="damaged"):
+        data.open()
+    for path in files[:2]:
+        path.write_bytes(whole[path])
+    for path in (*files[2:4], data.customer_dir / "tree.state"):
+        path.write_bytes(bytes(len(whole.get(path, b""))))
+    with pytest.raises(KeysWrong):
+        data.open()
+
+
+def test_one_damaged_forget_file_is_survived_and_mended(data: Data, keys: CustomerKeys) -> None:
+    for number, path in enumerate(keys.files()[:2]):
+        path.write_bytes(os.urandom(112))
+        assert data.open().settle()
+        data.open().cut(number)
+        assert not data.open().settle()
+
+
+def test_files_of_two_customers_cannot_be_swapped(data: Data, keys: CustomerKeys) -> None:
+    other = Data(data.folder, "beta")
+    other.create()
+    for name in ("forget", "forget.new", "tree.0", "tree.1"):
+        one, two = data.keys_dir / f"acme.{name}", data.keys_dir / f"beta.{name}"
+        first = one.read_bytes()
+        one.write_bytes(two.read_bytes())
+        two.write_bytes(first)
+    for customer in (data, other):
+        with pytest.raises(KeysError):
+            customer.open()
+
+
+# --- no copy of before opens what was cut, and older keys are told from newer ones ------------------------------------
+
+
+@pytest.mark.parametrize("cut", ["call", "day"])
+def test_an_old_backup_with_new_keys_lacks_only_erased_calls(
+    data: Data, keys: CustomerKeys, tmp_path: Path, cut: str
+) -> None:
+    """The test that decides: backup = everything but keys/; today's secrets = keys/ and the root secret."""
+    erased, kept, other_day = keys.allocate(DAY), keys.allocate(DAY + 1), keys.allocate(DAY + 2)
+    for leaf in (erased, kept, other_day):
+        write_part(data, keys, leaf, "m1", b"audio of %x" % leaf)
+    keys.cut(keys.allocate(DAY + 3))  # an earlier erasure, so that the first state is not special
+    backup = data.copy(tmp_path / "backup")
+    shutil.rmtree(backup.keys_dir)
+
+    keys.cut(erased) if cut == "call" else keys.cut_days(DAY)
+    keys.cut(keys.allocate(DAY + 3))
+
+    shutil.copytree(data.keys_dir, backup.keys_dir)
+    restored = backup.open()
+    restored.settle()
+    assert read_part(backup, restored, kept) == b"audio of %x" % kept
+    assert read_part(backup, restored, other_day) == b"audio of %x" % other_day
+    with pytest.raises(Forgotten):
+        read_part(backup, restored, erased)
+    assert restored.copy_current
+
+
+def test_older_keys_beside_newer_data_are_refused(data: Data, keys: CustomerKeys, tmp_path: Path) -> None:
+    """They would open again what was erased since; that they are older shows without opening anything."""
+    erased = keys.allocate(DAY)
+    older = data.copy(tmp_path / "older")
+    keys.cut(erased)
+    for name in ("keys", "again"):
+        shutil.copytree(data.keys_dir, tmp_path / name)
+    shutil.rmtree(data.keys_dir)
+    shutil.copytree(older.keys_dir, data.keys_dir)
+    with pytest.raises(KeysOutdated, match="older than its data") as caught:
+        data.open()
+    assert "newest" in caught.value.hint
+    with pytest.raises(KeysExist):
+        data.create()
+    shutil.rmtree(data.keys_dir)
+    shutil.copytree(tmp_path / "keys", data.keys_dir)
+    assert not data.open().keeps(erased)
+
+
+def test_older_keys_are_noticed_while_running(data: Data, keys: CustomerKeys, tmp_path: Path) -> None:
+    older = data.copy(tmp_path / "older")
+    keys.cut(keys.allocate(DAY))
+    for path in older.keys_dir.iterdir():
+        shutil.copy(path, data.keys_dir / path.name)
+    with pytest.raises(KeysOutdated):
+        keys.cut(7)
+
+
+def test_no_byte_of_todays_keys_opens_an_older_tree(data: Data, keys: CustomerKeys) -> None:
+    """Try, as a script would, every 32 bytes of today's keys as forget secret on every tree that ever lay there."""
+    erased = keys.allocate(DAY)
+    old = [path.read_bytes() for path in (*keys.files(), data.customer_dir / "tree.state")]
+    keys.cut(erased)
+    today = [path.read_bytes() for path in data.folder.rglob("*") if path.is_file()]
+    for text in (*today, *old):
+        for secret in {blob[i : i + 32] for blob in today for i in range(min(len(blob) - 31, 500))}:
+            for generation in (1, 2):
+                tree = open_tree(ROOT.secret, "acme", ForgetSecret(generation, secret), text)
+                assert tree is None or not tree.keeps(erased)
+
+
+def test_without_the_root_secret_nothing_of_the_disk_opens_it(data: Data, keys: CustomerKeys) -> None:
+    secret = keys.secret(leaf_of(DAY, 1), "media")
+    with pytest.raises(KeysWrong, match="root secret"):
+        data.open(RootSecret(bytes(32)))
+    stored = b"".join(path.read_bytes() for path in data.folder.rglob("*") if path.is_file())
+    assert secret not in stored
+    assert ROOT.secret not in stored

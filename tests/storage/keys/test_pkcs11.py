@@ -87,7 +87,7 @@ def test_a_missing_or_ambiguous_hardware_key_gets_a_hint(place: Callable[..., st
     assert "module-path" in caught.value.hint
 
 
-def test_a_wrong_pin_is_said_and_not_tried_again(place: Callable[..., str], tmp_path: Path) -> None:
+def test_a_wrong_pin_is_refused_and_not_retried(place: Callable[..., str], tmp_path: Path) -> None:
     make_token_root(place())
     pin = tmp_path / "pin"
     pin.write_text("000000")

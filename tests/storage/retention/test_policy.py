@@ -1,17 +1,18 @@
 """Retention decides the same as a slow and obvious oracle, whatever the clock does."""
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
+from itertools import product
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storage.calls.call_row import CallRow, CallState
+from storage.calls.call_row import CallRow, CallState, Direction
 from storage.retention.policy import (
     Decision,
-    Direction,
     Policy,
     Rule,
     Subject,
@@ -30,48 +31,38 @@ DAY = timedelta(days=1)
 ANNA = stored({"name": "Anna Weber", "number": "+4930901820101"}, "DE")
 
 
-def call(**changes: object) -> Subject:
-    return Subject(**{"state": CallState.COMPLETE, "ended_at": ENDED, **changes})
+def call(
+    state: CallState = CallState.COMPLETE, ended_at: datetime | None = ENDED, hold: bool = False, **more: Any
+) -> Subject:
+    return Subject(state, ended_at, hold, **more)
 
 
 def test_a_call_is_due_at_the_end_of_its_days_and_not_before() -> None:
-    policy = Policy(180)
+    policy = Policy(180, (Rule("in", 10, direction=Direction.INBOUND),))
     end = ENDED + 180 * DAY
     assert decide(call(), policy, end - timedelta(microseconds=1)) == Decision(Verdict.KEEP, None, end)
-    assert decide(call(), policy, end) == Decision(Verdict.DUE, None, end)
-
-
-def test_retention_counts_from_the_true_end_of_a_call() -> None:
-    row = CallRow("1", 7, CallState.COMPLETE, ENDED, ENDED, 1, 1)
-    assert with_erase_after(row, (), Policy(10)).erase_after == ENDED + 10 * DAY
-    late, early = replace(row, kept_from=ENDED + 7 * DAY), replace(row, kept_from=ENDED - 30 * DAY)
-    assert with_erase_after(late, (), Policy(10)).erase_after == ENDED + 17 * DAY
-    assert with_erase_after(early, (), Policy(10)).erase_after == ENDED + 10 * DAY
-
-
-def test_a_live_call_and_one_kept_forever_have_no_erase_after() -> None:
-    row = CallRow("1", 7, CallState.COMPLETE, ENDED, ENDED, 1, 1, erase_after=ENDED)
-    assert with_erase_after(row, (), Policy(None)).erase_after is None
-    assert with_erase_after(replace(row, ended_at=None), (), Policy(10)).erase_after is None
-    assert with_erase_after(replace(row, state=CallState.RECORDING), (), Policy(10)).erase_after is None
-
-
-def test_a_hold_wins_and_a_running_call_is_never_due() -> None:
-    assert decide(call(hold=True), Policy(0), ENDED + 1000 * DAY).verdict is Verdict.HELD
-    assert decide(call(ended_at=None), Policy(0), ENDED + 1000 * DAY).verdict is Verdict.LIVE
-    assert decide(call(state=CallState.RECORDING), Policy(0), ENDED + 1000 * DAY).verdict is Verdict.LIVE
-
-
-def test_for_ever_is_never_due() -> None:
+    assert decide(call(direction=Direction.OUTBOUND), policy, end) == Decision(Verdict.DUE, None, end)
+    inbound = decide(call(direction=Direction.INBOUND), policy, end)
+    assert inbound == Decision(Verdict.DUE, "in", ENDED + 10 * DAY)
     assert decide(call(), Policy(None), datetime.max.replace(tzinfo=UTC)) == Decision(Verdict.KEEP, None, None)
     assert decide(call(), Policy(10_000_000), ENDED).erase_after is None
 
 
-def test_the_default_counts_only_where_no_rule_matches() -> None:
-    policy = Policy(365, (Rule("in", 10, direction=Direction.INBOUND),))
-    assert decide(call(direction=Direction.INBOUND), policy, ENDED).erase_after == ENDED + 10 * DAY
-    assert decide(call(direction=Direction.OUTBOUND), policy, ENDED).erase_after == ENDED + 365 * DAY
-    assert decide(call(), policy, ENDED).rule is None
+def test_retention_counts_from_the_true_end_of_a_call() -> None:
+    row = CallRow("1", 7, CallState.COMPLETE, ENDED, ENDED, 1, 1, erase_after=ENDED)
+    late, early = replace(row, kept_from=ENDED + 7 * DAY), replace(row, kept_from=ENDED - 30 * DAY)
+    for kept, days in ((row, 10), (late, 17), (early, 10)):
+        assert with_erase_after(kept, (), Policy(10)).erase_after == ENDED + days * DAY
+    assert with_erase_after(row, (), Policy(None)).erase_after is None
+    for live in (replace(row, ended_at=None), replace(row, state=CallState.RECORDING)):
+        assert with_erase_after(live, (), Policy(10)).erase_after is None
+
+
+def test_a_hold_wins_and_a_running_call_is_never_due() -> None:
+    late = ENDED + 1000 * DAY
+    assert decide(call(hold=True), Policy(0), late).verdict is Verdict.HELD
+    for live in (call(ended_at=None), call(state=CallState.RECORDING)):
+        assert decide(live, Policy(0), late).verdict is Verdict.LIVE
 
 
 @pytest.mark.parametrize(("wins", "rule", "days"), [(Wins.LONGEST, "ever", None), (Wins.SHORTEST, "ten", 10)])
@@ -127,17 +118,8 @@ def test_a_rule_about_a_source(wanted: str, source: str, same: bool) -> None:
     assert matches(Rule("r", 1, source=wanted), call(source=source)) is same
 
 
-def test_time_zones_daylight_saving_and_leap_days_move_nothing() -> None:
-    leap = datetime(2028, 2, 28, 23, 30, tzinfo=timezone(timedelta(hours=-5)))
-    end = decide(call(ended_at=leap), Policy(1), ENDED).erase_after
-    assert end == datetime(2028, 3, 1, 4, 30, tzinfo=UTC)
-
-
 def test_the_brake_asks_above_its_share_but_never_for_one_call() -> None:
-    assert brake(6, 100, 5)
-    assert not brake(5, 100, 5)
-    assert not brake(1, 1, 5)
-    assert not brake(0, 0, 5)
+    assert [brake(due, of, 5) for due, of in ((6, 100), (5, 100), (1, 1), (0, 0))] == [True, False, False, False]
 
 
 @pytest.mark.parametrize("jump", [-7 * DAY, 30 * DAY, 3650 * DAY, timedelta(minutes=2)])
@@ -154,17 +136,16 @@ def test_small_corrections_are_taken_and_time_never_runs_back() -> None:
     assert clock.advance(ENDED + timedelta(seconds=60), 60.1).wall == clock.wall
 
 
-@pytest.mark.parametrize("days", [1, 30])
-def test_a_fast_clock_is_trusted_for_at_most_a_minute(days: int) -> None:
+def test_a_fast_clock_is_trusted_for_at_most_a_minute() -> None:
     clock = TrustedClock(ENDED, 0.0)
-    for reading in range(1, days * 86400 // 59):
+    for reading in range(1, 86400 // 59):
         clock = clock.advance(clock.wall + timedelta(seconds=60), float(reading))
         assert clock.wall <= ENDED + timedelta(seconds=reading + 60)
 
 
 def test_a_clock_that_creeps_back_and_forth_gains_nothing() -> None:
     clock, wall = TrustedClock(ENDED, 0.0), ENDED
-    readings = 7 * 86400 // 59
+    readings = 86400 // 59
     for reading in range(1, 2 * readings):
         wall += timedelta(seconds=-58 if reading < readings else 60)
         clock = clock.advance(wall, float(reading))
@@ -264,17 +245,13 @@ MOMENTS = [
 
 
 @pytest.mark.parametrize("zone", LOCAL, ids=str)
-@pytest.mark.parametrize("fold", [0, 1])
-@pytest.mark.parametrize("days", [0, 1, 7, 180, 365, 3650])
-@pytest.mark.parametrize("held", [False, True])
-def test_every_zone_day_and_hold_by_counting_seconds(zone: ZoneInfo, fold: int, days: int, held: bool) -> None:
+def test_days_are_of_86400_seconds_in_every_time_zone(zone: ZoneInfo) -> None:
     """The oracle knows nothing of dates: it counts the seconds of the epoch."""
-    for moment in MOMENTS:
+    for moment, fold, days in product(MOMENTS, (0, 1), (0, 1, 180)):
         ended = moment.replace(tzinfo=zone, fold=fold)
         due = ended.timestamp() + days * 86400
-        for delta in (-1.0, -1e-3, 0.0, 1e-3, 1.0):
+        for delta in (-1e-3, 0.0, 1e-3):
             now = datetime.fromtimestamp(due + delta, UTC)
-            found = decide(call(ended_at=ended, hold=held), Policy(days), now)
-            wanted = Verdict.HELD if held else Verdict.DUE if now.timestamp() >= due else Verdict.KEEP
-            assert found.verdict is wanted
+            found = decide(call(ended_at=ended), Policy(days), now)
+            assert found.verdict is (Verdict.DUE if now.timestamp() >= due else Verdict.KEEP)
             assert found.erase_after is not None and found.erase_after.timestamp() == due

@@ -9,7 +9,7 @@ from storage.search_forms import stored_of
 from storage.subject_requests import candidates
 from storage.subject_requests.candidates import TooManyCalls
 from storage.subject_requests.case_rows import Asked
-from tests.storage.node import record, story
+from tests.storage.node import record
 
 ANNA = {"name": "Anna Schmidt", "number": "+49301234567", "uri": "sip:+49301234567@pbx.example"}
 BOB = {"name": "Bob Berg", "number": "+4940777777", "uri": "sip:bob@pbx.example"}
@@ -36,122 +36,80 @@ async def found(acme, *identities, user=None):
     return await acme.candidates.find(Asked(identities, user))
 
 
-def test_candidates_match_every_spelling_with_a_reason(tmp_path):
-    async def tell(node, acme):
-        first = await call(acme, BOB, ANNA)
-        node.watch.wait(hours=1)
-        second = await call(acme, {"name": None, "number": "030 1234567", "uri": None}, ended=node.watch.at)
-        await call(acme, BOB)
-        one, two = await found(acme, "0049 (30) 123 4567")
-        assert [one.row.id, two.row.id] == [second.id, first.id]
-        assert one.sure and two.sure and (one.parties, two.parties) == ((0,), (1,))
-        (match,) = two.matches
-        assert (match.claim.text, match.claim.kind, match.claim.directory) == ("0049 (30) 123 4567", "number", False)
-        assert await found(acme, "+49 30 7654321") == []
-
-    story(tmp_path, tell)
+async def test_candidates_match_every_spelling_with_a_reason(node, acme):
+    first = await call(acme, BOB, ANNA)
+    node.watch.wait(hours=1)
+    second = await call(acme, {"name": None, "number": "030 1234567", "uri": None}, ended=node.watch.at)
+    await call(acme, BOB)
+    one, two = await found(acme, "0049 (30) 123 4567")
+    assert [one.row.id, two.row.id] == [second.id, first.id]
+    assert one.sure and two.sure and (one.parties, two.parties) == ((0,), (1,))
+    (match,) = two.matches
+    assert (match.claim.text, match.claim.kind, match.claim.directory) == ("0049 (30) 123 4567", "number", False)
+    assert await found(acme, "+49 30 7654321") == []
 
 
-def test_last_digits_do_not_match_and_a_name_is_uncertain(tmp_path):
-    async def tell(node, acme):
-        row = await call(acme, ANNA)
-        assert await found(acme, "234567") == []
-        (one,) = await found(acme, "SCHMIDT, anna")
-        assert one.row.id == row.id and not one.sure and one.parties == (0,)
-        (one,) = await found(acme, "Anna Schmidt", "+49301234567")
-        assert one.sure and [match.sure for match in one.matches] == [False, True]
-
-    story(tmp_path, tell)
-
-
-def test_a_user_is_found_by_former_numbers_and_names(tmp_path):
-    async def tell(node, acme):
-        await known(acme, first_name="Anna", last_name="Schmidt", numbers=("+49301234567",))
-        before = await call(acme, ANNA)
-        node.watch.wait(days=2)
-        user = await known(acme, first_name="Anna", last_name="Weber", numbers=("+49309999999",))
-        node.watch.wait(hours=1)
-        later = await call(acme, {"name": "A. W.", "number": "+49309999999"}, ended=node.watch.at)
-        two, one = await found(acme, user=user.id)
-        assert (one.row.id, two.row.id) == (before.id, later.id) and one.sure and two.sure
-        assert (one.known_as, two.known_as) == ("Anna Schmidt", "Anna Weber")
-        assert any(match.claim.until is not None for match in one.matches)
-
-    story(tmp_path, tell)
+async def test_a_user_is_found_by_former_numbers_and_names(node, acme):
+    await known(acme, first_name="Anna", last_name="Schmidt", numbers=("+49301234567",))
+    before = await call(acme, ANNA)
+    node.watch.wait(days=2)
+    user = await known(acme, first_name="Anna", last_name="Weber", numbers=("+49309999999",))
+    node.watch.wait(hours=1)
+    later = await call(acme, {"name": "A. W.", "number": "+49309999999"}, ended=node.watch.at)
+    two, one = await found(acme, user=user.id)
+    assert (one.row.id, two.row.id) == (before.id, later.id) and one.sure and two.sure
+    assert (one.known_as, two.known_as) == ("Anna Schmidt", "Anna Weber")
+    assert any(match.claim.until is not None for match in one.matches)
 
 
-def test_a_colleagues_number_belonged_to_the_person_then(tmp_path):
-    async def tell(node, acme):
-        number = "+49301234567"
-        await known(acme, first_name="Anna", last_name="Schmidt", numbers=(number,))
-        hers = await call(acme, {"name": None, "number": number})
-        node.watch.wait(days=2)
-        anna = await known(acme, first_name="Anna", last_name="Schmidt", numbers=("+49309999999",))
-        bob = await known(acme, first_name="Bob", last_name="Berg", numbers=(number,), object_id="o2")
-        node.watch.wait(days=2)
-        his = await call(acme, {"name": None, "number": number}, ended=node.watch.at)
-        assert [one.row.id for one in await found(acme, user=anna.id)] == [hers.id]
-        assert [one.row.id for one in await found(acme, number, user=anna.id)] == [hers.id]
-        assert [one.row.id for one in await found(acme, user=bob.id)] == [his.id]
-        both = await found(acme, number)
-        assert {one.row.id for one in both} == {hers.id, his.id} and not any(one.sure for one in both)
-
-    story(tmp_path, tell)
+async def test_a_colleagues_number_belonged_to_the_person_then(node, acme):
+    number = "+49301234567"
+    await known(acme, first_name="Anna", last_name="Schmidt", numbers=(number,))
+    hers = await call(acme, {"name": None, "number": number})
+    node.watch.wait(days=2)
+    anna = await known(acme, first_name="Anna", last_name="Schmidt", numbers=("+49309999999",))
+    bob = await known(acme, first_name="Bob", last_name="Berg", numbers=(number,), object_id="o2")
+    node.watch.wait(days=2)
+    his = await call(acme, {"name": None, "number": number}, ended=node.watch.at)
+    assert [one.row.id for one in await found(acme, user=anna.id)] == [hers.id]
+    assert [one.row.id for one in await found(acme, number, user=anna.id)] == [hers.id]
+    assert [one.row.id for one in await found(acme, user=bob.id)] == [his.id]
+    both = await found(acme, number)
+    assert {one.row.id for one in both} == {hers.id, his.id} and not any(one.sure for one in both)
 
 
-def test_a_calls_matched_user_counts_as_evidence(tmp_path):
-    async def tell(node, acme):
-        anna = await known(acme, first_name="Anna", last_name="Schmidt", numbers=("+49301234567",))
-        other = "22222222-0000-4000-8000-000000000002"
-        await call(acme, {**ANNA, "name": "Bob Berg", "user_id": other})
-        named = await call(acme, {**ANNA, "user_id": other})
-        mine = await call(acme, {"name": None, "number": None, "user_id": anna.id})
-        doubt = await call(acme, {**ANNA, "user_candidates": [anna.id, other]})
-        told = {one.row.id: one.sure for one in await found(acme, user=anna.id)}
-        assert told == {mine.id: True, doubt.id: False, named.id: False}
-
-    story(tmp_path, tell)
+async def test_of_several_who_may_be_the_person_none_is(acme):
+    await call(acme, ANNA, {"name": "Anna Schmidt", "number": "+4940888"})
+    (one,) = await found(acme, "Anna Schmidt")
+    assert one.parties == () and not one.sure
+    (one,) = await found(acme, "Anna Schmidt", "+4940888")
+    assert one.parties == (1,) and one.sure
 
 
-def test_of_several_who_may_be_the_person_none_is(tmp_path):
-    async def tell(node, acme):
-        await call(acme, ANNA, {"name": "Anna Schmidt", "number": "+4940888"})
-        (one,) = await found(acme, "Anna Schmidt")
-        assert one.parties == () and not one.sure
-        (one,) = await found(acme, "Anna Schmidt", "+4940888")
-        assert one.parties == (1,) and one.sure
-
-    story(tmp_path, tell)
+async def test_an_erased_call_is_no_candidate_and_there_is_an_end(acme, monkeypatch):
+    row, other = await call(acme, ANNA), await call(acme, ANNA)
+    acme.keys.cut(row.leaf)
+    assert [one.row.id for one in await found(acme, ANNA["number"])] == [other.id]
+    monkeypatch.setattr(candidates, "MAX_CALLS", 0)
+    with pytest.raises(TooManyCalls):
+        await found(acme, ANNA["number"])
 
 
-def test_an_erased_call_is_no_candidate_and_there_is_an_end(tmp_path, monkeypatch):
-    async def tell(node, acme):
-        row, other = await call(acme, ANNA), await call(acme, ANNA)
-        acme.keys.cut(row.leaf)
-        assert [one.row.id for one in await found(acme, ANNA["number"])] == [other.id]
-        monkeypatch.setattr(candidates, "MAX_CALLS", 0)
-        with pytest.raises(TooManyCalls):
-            await found(acme, ANNA["number"])
-
-    story(tmp_path, tell)
+async def test_which_parties_of_one_call_may_be_the_person_now(acme):
+    row = await call(acme, BOB, ANNA, {**ANNA, "number": None, "uri": "sip:someone@pbx.example"})
+    asked = Asked(("+49 30 1234567", "Anna Schmidt"), None)
+    assert await acme.candidates.parties(asked, row) == {1, 2}
+    moved = replace(row, details={**row.details, "parties": [ANNA, BOB]})
+    assert await acme.candidates.parties(asked, moved) == {0}
+    assert await acme.candidates.parties(Asked(("+49 30 7654321",), None), row) == frozenset()
 
 
-def test_given_identities_match_without_the_deleted_user(tmp_path):
-    async def tell(node, acme):
-        row = await call(acme, ANNA)
-        gone = "22222222-0000-4000-8000-000000000002"
-        assert [one.row.id for one in await found(acme, ANNA["number"], user=gone)] == [row.id]
-
-    story(tmp_path, tell)
-
-
-def test_which_parties_of_one_call_may_be_the_person_now(tmp_path):
-    async def tell(node, acme):
-        row = await call(acme, BOB, ANNA, {**ANNA, "number": None, "uri": "sip:someone@pbx.example"})
-        asked = Asked(("+49 30 1234567", "Anna Schmidt"), None)
-        assert await acme.candidates.parties(asked, row) == {1, 2}
-        moved = replace(row, details={**row.details, "parties": [ANNA, BOB]})
-        assert await acme.candidates.parties(asked, moved) == {0}
-        assert await acme.candidates.parties(Asked(("+49 30 7654321",), None), row) == frozenset()
-
-    story(tmp_path, tell)
+async def test_a_calls_matched_user_counts_as_evidence(acme):
+    anna = await known(acme, first_name="Anna", last_name="Schmidt", numbers=("+49301234567",))
+    other = "22222222-0000-4000-8000-000000000002"
+    await call(acme, {**ANNA, "name": "Bob Berg", "user_id": other})
+    named = await call(acme, {**ANNA, "user_id": other})
+    mine = await call(acme, {"name": None, "number": None, "user_id": anna.id})
+    doubt = await call(acme, {**ANNA, "user_candidates": [anna.id, other]})
+    judged = {one.row.id: one.sure for one in await found(acme, user=anna.id)}
+    assert judged == {mine.id: True, doubt.id: False, named.id: False}

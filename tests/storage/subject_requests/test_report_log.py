@@ -1,6 +1,8 @@
 """What is noted of reports: enough to prove what was handed over, nothing that opens or names anybody."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import Any
 
 from storage.subject_requests import report_log
 from storage.subject_requests.report_log import Wanted, asked_for, with_end, with_fetched, with_report
@@ -10,26 +12,10 @@ TEXT = "2026-03-01T12:00:00.000000Z"
 
 
 def noted(*exports):
-    found = {"other": 1}
+    found: Mapping[str, Any] = {"other": 1}
     for export in exports:
         found = with_report(found, asked_for(export, Wanted("wav", passphrase="correct horse"), "paula", T0))
     return found
-
-
-def test_a_report_from_the_asking_to_the_fetching():
-    found = noted("e1", "e2")
-    found = with_end(found, "e1", "done", T0, {"sha256": "00"})
-    found = with_fetched(found, "e1", T0, "anton")
-    one, other = found["reports"]
-    assert (one["done_at"], one["state"], one["sha256"], one["fetched"]) == (
-        TEXT, "done", "00", [{"at": TEXT, "by": "anton"}],
-    )  # fmt: skip
-    assert "state" not in other and other["fetched"] == [] and found["other"] == 1
-
-
-def test_a_failure_has_no_time_of_being_done():
-    (one,) = with_end(noted("e1"), "e1", "failed", T0, {"problem": "No room."})["reports"]
-    assert "done_at" not in one and (one["ended_at"], one["problem"]) == (TEXT, "No room.")
 
 
 def test_a_report_log_has_the_encryption_but_no_secret():
@@ -49,5 +35,11 @@ def test_notes_have_an_end(monkeypatch):
     assert [each["by"] for each in found["reports"][1]["fetched"]] == ["b"]
 
 
-def test_the_end_of_an_unknown_report_changes_nothing():
-    assert with_end({}, "e1", "done", T0, {}) == {"reports": []}
+def test_a_report_from_the_asking_to_its_end_and_the_fetching():
+    found = with_end(noted("e1", "e2"), "e1", "done", T0, {"sha256": "00"})
+    found = with_end(with_fetched(found, "e1", T0, "anton"), "e2", "failed", T0, {"problem": "No room."})
+    one, other = found["reports"]
+    assert (one["done_at"], one["state"], one["sha256"]) == (TEXT, "done", "00")
+    assert (one["fetched"], other["fetched"]) == ([{"at": TEXT, "by": "anton"}], [])
+    assert "done_at" not in other and (other["ended_at"], other["problem"]) == (TEXT, "No room.")
+    assert found["other"] == 1 and with_end({}, "e1", "done", T0, {}) == {"reports": []}

@@ -75,17 +75,14 @@ def kept(size: int) -> int:
 def test_every_torn_length_is_cut_to_whole_segments_and_ended() -> None:
     plain = os.urandom(5 * SEGMENT)
     secret, data = written(plain)
-    for size in range(SEGMENT, len(data) + 1):
+    for size in range(HEADER, len(data) + 1):
         file = Memory(data[:size])
         result = recover(secret, file)
-        assert result == Recovery(Outcome.ENDED, size // SEGMENT * SEGMENT, size % SEGMENT)
-        assert plain_of(secret, file) == plain[: kept(size)]
-
-
-def test_a_part_without_a_whole_segment_is_empty() -> None:
-    secret, data = written(os.urandom(5 * SEGMENT))
-    for size in range(HEADER, SEGMENT):
-        assert recover(secret, Memory(data[:size])).outcome is Outcome.EMPTY
+        if size < SEGMENT:
+            assert result.outcome is Outcome.EMPTY
+        else:
+            assert result == Recovery(Outcome.ENDED, size // SEGMENT * SEGMENT, size % SEGMENT)
+            assert plain_of(secret, file) == plain[: kept(size)]
 
 
 def test_a_finished_part_is_left_alone() -> None:
@@ -101,24 +98,12 @@ def test_uncommitted_bytes_are_dropped() -> None:
     plain = os.urandom(6 * SEGMENT)
     secret, data = written(plain)
     for committed in range(SEGMENT, len(data) + 1, SEGMENT):
-        for size in (committed, committed + 7, len(data)):
+        for size in (SEGMENT + 9, committed, committed + 7, len(data)):
             file = Memory(data[:size])
             recover(secret, file, committed)
-            assert plain_of(secret, file) == plain[: kept(committed)]
+            assert plain_of(secret, file) == plain[: kept(min(committed, size))]
             assert recover(secret, file, committed).outcome is Outcome.WHOLE
-
-
-def test_nothing_committed_means_empty() -> None:
-    secret, data = written(os.urandom(6 * SEGMENT))
     assert recover(secret, Memory(data), HEADER).outcome is Outcome.EMPTY
-
-
-def test_fewer_bytes_than_committed_keep_whole_segments() -> None:
-    plain = os.urandom(6 * SEGMENT)
-    secret, data = written(plain)
-    file = Memory(data[: 3 * SEGMENT + 9])
-    recover(secret, file, 5 * SEGMENT)
-    assert plain_of(secret, file) == plain[: kept(3 * SEGMENT)]
 
 
 def test_zeros_behind_the_data_are_cut_off() -> None:
