@@ -225,5 +225,5 @@ def test_a_document_that_was_cut_off_gives_what_it_has():
 
 
 def test_the_amount_of_extension_data_is_bounded():
-    extra = "<x xmlns='urn:x'>" + "<y>1</y>" * 1_000 + "</x>"
+    extra = "<x xmlns='urn:x' z=' '>" + "<y>1</y>" * 1_000 + "</x>"
     assert len(parse(rfc7865(extra=extra)).extensions) == MAX_EXTENSIONS

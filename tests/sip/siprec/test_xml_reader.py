@@ -50,8 +50,9 @@ def test_a_document_with_a_doctype_is_not_read_at_all(document):
     ("raw", "text"),
     [
         ("<r>Jörg</r>".encode("utf-16"), "Jörg"),
-        ("<r>Jörg</r>".encode("utf-16-le"), "Jörg"),
-        ("<r>Jörg</r>".encode("utf-16-be"), "Jörg"),
+        ("<r>Jörg & Co</r>".encode("utf-16"), "Jörg & Co"),  # damaged as well
+        ("<r>Jörg & Co</r>".encode("utf-16-le"), "Jörg & Co"),
+        ("<r>Jörg & Co</r>".encode("utf-16-be"), "Jörg & Co"),
         ("<?xml version='1.0' encoding='ISO-8859-1'?><r>Jörg</r>".encode("latin-1"), "Jörg"),
         ("<?xml version='1.0' encoding='windows-1252'?><r>Jörg €</r>".encode("cp1252"), "Jörg €"),
         ("<?xml version='1.0' encoding='UTF-8'?><r>Jörg</r>".encode("latin-1"), "Jörg"),
