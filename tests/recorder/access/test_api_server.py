@@ -14,7 +14,7 @@ import httpx2
 from recorder.access.api_backend import Daemon
 from recorder.access.api_server import AdminApiServer
 from tests.recorder.certificates import application
-from tests.recorder.in_process_node import CONFIG, stage, standing
+from tests.recorder.in_process_node import CONFIG, Stage, stage, standing
 
 
 class Lines:
@@ -27,23 +27,19 @@ class Lines:
         self._lines.append({"event": event, **fields})
 
 
-def test_it_answers_until_it_is_stopped(tmp_path: Path) -> None:
-    async def story() -> None:
-        async with stage(tmp_path) as one:
-            surface = AdminApiServer(one.node, Daemon(one.node, one.live, one.executor))
-            await surface.stop()
-            listening = socket.create_server(("127.0.0.1", 0))
-            listening.setblocking(False)
-            address = listening.getsockname()
-            await surface.start(listening)
-            reader, writer = await asyncio.open_connection(*address)
-            writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-            assert (await reader.readline()).startswith(b"HTTP/1.1 200")
-            writer.close()
-            await surface.stop()
-            listening.close()
-
-    asyncio.run(story())
+async def test_it_answers_until_it_is_stopped(one: Stage) -> None:
+    surface = AdminApiServer(one.node, Daemon(one.node, one.live, one.executor))
+    await surface.stop()
+    listening = socket.create_server(("127.0.0.1", 0))
+    listening.setblocking(False)
+    address = listening.getsockname()
+    await surface.start(listening)
+    reader, writer = await asyncio.open_connection(*address)
+    writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    assert (await reader.readline()).startswith(b"HTTP/1.1 200")
+    writer.close()
+    await surface.stop()
+    listening.close()
 
 
 def test_failed_connections_are_logged_once_a_second(
@@ -75,26 +71,22 @@ def test_failed_connections_are_logged_once_a_second(
     assert lines == [{"event": "api.dropped", "reason": "tls-handshake", "suppressed": 0}]
 
 
-def test_accounts_of_a_running_recorder_open_its_page(tmp_path: Path) -> None:
-    async def story() -> None:
-        async with stage(tmp_path) as one:
-            surface = AdminApiServer(one.node, Daemon(one.node, one.live, one.executor))
-            listening = socket.create_server(("127.0.0.1", 0))
-            listening.setblocking(False)
-            await surface.start(listening)
-            (name, customer), *_ = one.node.customers.items()
-            made = customer.accounts.create("anna", ["admin"], datetime.now(UTC))
-            address = f"http://127.0.0.1:{listening.getsockname()[1]}"
-            async with httpx2.AsyncClient(base_url=address, timeout=60) as browser:
-                words = "a fine long passphrase"
-                form = {"customer": name, "key": made.secret, "password": words, "again": words}
-                shown = await browser.post("/invitation", data=form)
-            assert shown.status_code == 200
-            assert "authenticator app" in shown.text  # a second factor is required unless it is configured otherwise
-            await surface.stop()
-            listening.close()
-
-    asyncio.run(story())
+async def test_accounts_of_a_running_recorder_open_its_page(one: Stage) -> None:
+    surface = AdminApiServer(one.node, Daemon(one.node, one.live, one.executor))
+    listening = socket.create_server(("127.0.0.1", 0))
+    listening.setblocking(False)
+    await surface.start(listening)
+    (name, customer), *_ = one.node.customers.items()
+    made = customer.accounts.create("anna", ["admin"], datetime.now(UTC))
+    address = f"http://127.0.0.1:{listening.getsockname()[1]}"
+    async with httpx2.AsyncClient(base_url=address, timeout=60) as browser:
+        words = "a fine long passphrase"
+        form = {"customer": name, "key": made.secret, "password": words, "again": words}
+        shown = await browser.post("/invitation", data=form)
+    assert shown.status_code == 200
+    assert "authenticator app" in shown.text  # a second factor is required unless it is configured otherwise
+    await surface.stop()
+    listening.close()
 
 
 def test_the_start_does_without_what_signing_in_needs() -> None:

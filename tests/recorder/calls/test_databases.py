@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +10,7 @@ import pytest
 from recorder.calls import databases
 from recorder.calls.databases import Databases
 from storage.database.database import DatabaseAway
-from tests.recorder.in_process_node import Stage, stage
+from tests.recorder.in_process_node import Stage
 
 
 class Said:
@@ -39,73 +38,54 @@ def opens_after(one: Stage, failures: int, problem: Exception | None = None) -> 
     return tries
 
 
-def test_a_database_that_is_there_is_open_when_a_start_goes_on(tmp_path: Path) -> None:
-    async def story() -> None:
-        async with stage(tmp_path) as one:
-            tries = opens_after(one, 0)
-            opening = Databases(one.node)
-            opening.start()
-            await opening.settled()
-            assert len(tries) == 1
-            assert not one.node.incidents.of("acme")
-
-    asyncio.run(story())
+async def test_a_database_that_is_there_is_open_when_a_start_goes_on(one: Stage) -> None:
+    tries = opens_after(one, 0)
+    opening = Databases(one.node)
+    opening.start()
+    await opening.settled()
+    assert len(tries) == 1
+    assert not one.node.incidents.of("acme")
 
 
-def test_an_unavailable_database_is_reported_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_unavailable_database_is_reported_once(one: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(databases, "AGAIN_SECONDS", 0.01)
-
-    async def story() -> None:
-        async with stage(tmp_path) as one:
-            tries = opens_after(one, 3)
-            opening = Databases(one.node)
-            opening.start()
-            await opening.settled(0.0)
-            await one.until(lambda: len(tries) == 4)
-            await opening.settled()
-            told = [(incident["kind"], incident["count"]) for incident in one.node.incidents.of("acme")]
-            assert told == [("database-away", 1)]
-
-    asyncio.run(story())
+    tries = opens_after(one, 3)
+    opening = Databases(one.node)
+    opening.start()
+    await opening.settled(0.0)
+    await one.until(lambda: len(tries) == 4)
+    await opening.settled()
+    told = [(incident["kind"], incident["count"]) for incident in one.node.incidents.of("acme")]
+    assert told == [("database-away", 1)]
 
 
 @pytest.mark.parametrize("problem", [MemoryError(), RuntimeError("can't start new thread"), OSError(24, "descriptors")])
-def test_a_database_short_of_resources_opens_later(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, problem: Exception
+async def test_a_database_short_of_resources_opens_later(
+    one: Stage, monkeypatch: pytest.MonkeyPatch, problem: Exception
 ) -> None:
     """Calls are recorded already, and may have what opening it needs."""
     monkeypatch.setattr(databases, "AGAIN_SECONDS", 0.01)
-
-    async def story() -> None:
-        async with stage(tmp_path) as one:
-            tries = opens_after(one, 1, problem)
-            opening = Databases(one.node)
-            opening.start()
-            await opening.settled(10)
-            assert len(tries) == 2
-            assert [incident["kind"] for incident in one.node.incidents.of("acme")] == ["database-away"]
-
-    asyncio.run(story())
+    tries = opens_after(one, 1, problem)
+    opening = Databases(one.node)
+    opening.start()
+    await opening.settled(10)
+    assert len(tries) == 2
+    assert [incident["kind"] for incident in one.node.incidents.of("acme")] == ["database-away"]
 
 
-def test_a_late_database_is_logged_at_start_and_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_late_database_is_logged_at_start_and_end(one: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """From READY on until then the API answers 503 for it; the log says why, and when that is over."""
+    said, free = Said(), asyncio.Event()
 
-    async def story() -> None:
-        async with stage(tmp_path) as one:
-            said, free = Said(), asyncio.Event()
+    async def open_slowly() -> None:
+        await free.wait()
 
-            async def open_slowly() -> None:
-                await free.wait()
-
-            one.node.customers["acme"].open_database = open_slowly
-            monkeypatch.setattr(one.node, "log", said)
-            opening = Databases(one.node)
-            opening.start()
-            await opening.settled(0.01)
-            assert said.events == [("database.late", "acme")]
-            free.set()
-            await one.until(lambda: len(said.events) == 2)
-            assert said.events == [("database.late", "acme"), ("database.back", "acme")]
-
-    asyncio.run(story())
+    one.node.customers["acme"].open_database = open_slowly
+    monkeypatch.setattr(one.node, "log", said)
+    opening = Databases(one.node)
+    opening.start()
+    await opening.settled(0.01)
+    assert said.events == [("database.late", "acme")]
+    free.set()
+    await one.until(lambda: len(said.events) == 2)
+    assert said.events == [("database.late", "acme"), ("database.back", "acme")]

@@ -113,47 +113,36 @@ def test_without_a_manager_a_removed_stream_frees_its_ports() -> None:
         assert not one.sockets.waits(Notifier(None))
 
 
-def test_a_call_waits_for_a_manager_that_is_busy(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_call_waits_for_a_manager_that_is_busy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fd_store, "KEPT_SECONDS", 60.0)
-
-    async def story() -> None:
-        with scene() as one:
-            one.notify.full = True
-            one.sockets.store(one.notify, one.pairs(0))
-            assert one.sockets.waits(one.notify)
-            waiting = asyncio.create_task(one.sockets.wait_stored(one.notify))
-            await asyncio.sleep(0)
-            assert not waiting.done()
-            one.notify.full = False
-            await asyncio.wait_for(waiting, 30)
-            assert not one.sockets.unstored
-
-    asyncio.run(story())
+    with scene() as one:
+        one.notify.full = True
+        one.sockets.store(one.notify, one.pairs(0))
+        assert one.sockets.waits(one.notify)
+        waiting = asyncio.create_task(one.sockets.wait_stored(one.notify))
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        one.notify.full = False
+        await asyncio.wait_for(waiting, 30)
+        assert not one.sockets.unstored
 
 
-def test_a_manager_that_never_reads_is_waited_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_manager_that_never_reads_is_waited_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fd_store, "KEPT_SECONDS", 0.0)
-
-    async def story() -> None:
-        with scene() as one:
-            one.notify.full = True
-            one.sockets.store(one.notify, one.pairs(0))
-            await asyncio.wait_for(one.sockets.wait_stored(one.notify), 30)
-            assert (one.sockets.unstored, one.notify.deaf) == (True, True)
-            assert not one.sockets.waits(one.notify)
-
-    asyncio.run(story())
+    with scene() as one:
+        one.notify.full = True
+        one.sockets.store(one.notify, one.pairs(0))
+        await asyncio.wait_for(one.sockets.wait_stored(one.notify), 30)
+        assert (one.sockets.unstored, one.notify.deaf) == (True, True)
+        assert not one.sockets.waits(one.notify)
 
 
-def test_nobody_waits_for_the_sockets_of_a_withdrawn_call() -> None:
-    async def story() -> None:
-        with scene() as one:
-            one.notify.full = True
-            one.sockets.store(one.notify, one.pairs(0))
-            one.sockets.pairs.clear()
-            await asyncio.wait_for(one.sockets.wait_stored(one.notify), 30)
-
-    asyncio.run(story())
+async def test_nobody_waits_for_the_sockets_of_a_withdrawn_call() -> None:
+    with scene() as one:
+        one.notify.full = True
+        one.sockets.store(one.notify, one.pairs(0))
+        one.sockets.pairs.clear()
+        await asyncio.wait_for(one.sockets.wait_stored(one.notify), 30)
 
 
 def test_pending_manager_messages_precede_new_ones(tmp_path: Path) -> None:

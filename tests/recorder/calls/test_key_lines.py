@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import os
 import signal
 import socket
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from pylibsrtp import Policy, Session
@@ -17,7 +15,7 @@ from media.rtp import header
 from recorder.calls.live_call import LiveCall
 from sip.message.message import parse
 from tests.recorder.calls.test_resume import leave, resume
-from tests.recorder.in_process_node import Stage, sip_request, stage
+from tests.recorder.in_process_node import Stage, sip_request
 from tests.recorder.offers import KEYS, sdp
 
 TAG = 10  # bytes, of AES_CM_128_HMAC_SHA1_80
@@ -64,37 +62,29 @@ def kill_worker(one: Stage) -> None:
     os.kill(next(iter(one.node.workers._processes.values())).pid, signal.SIGKILL)
 
 
-def test_packets_under_either_key_of_a_line_survive_kills(tmp_path: Path) -> None:
-    async def story() -> None:
-        async with stage(tmp_path) as one:
-            call = one.invite(offer=offer(KEYS[0], KEYS[1]))
-            tag = one.tag()
-            answer = parse(next(data for data in one.said if data.startswith(b"SIP/2.0 200")))
-            assert (answer.body.count(b"inline:"), answer.body.count(b"|")) == (1, 0)  # ours is one key
-            client = Client(one, {1: KEYS[0], 2: KEYS[1], 3: KEYS[2], 4: KEYS[3]})
-            await client.speak(call, 1, 2, 1)
-            kill_worker(one)
-            await client.speak(call, 2, 1)
-            leave(one, call)
-            resume(one)
-            (again,) = one.live
-            await one.until(lambda: one.node.workers._entries[again.id].process)
-            await client.speak(again, 1, 2)
-            one.hear(sip_request("INVITE", "c1", 2, offer(KEYS[2], KEYS[3], version=2), to=tag))
-            one.hear(sip_request("ACK", "c1", 2, to=tag))
-            kill_worker(one)  # before anything came under the new keys
-            await client.speak(again, 2, 4, 3)
-            client.socket.close()
-
-    asyncio.run(story())
+async def test_packets_under_either_key_of_a_line_survive_kills(one: Stage) -> None:
+    call = one.invite(offer=offer(KEYS[0], KEYS[1]))
+    tag = one.tag()
+    answer = parse(next(data for data in one.said if data.startswith(b"SIP/2.0 200")))
+    assert (answer.body.count(b"inline:"), answer.body.count(b"|")) == (1, 0)  # ours is one key
+    client = Client(one, {1: KEYS[0], 2: KEYS[1], 3: KEYS[2], 4: KEYS[3]})
+    await client.speak(call, 1, 2, 1)
+    kill_worker(one)
+    await client.speak(call, 2, 1)
+    leave(one, call)
+    resume(one)
+    (again,) = one.live
+    await one.until(lambda: one.node.workers._entries[again.id].process)
+    await client.speak(again, 1, 2)
+    one.hear(sip_request("INVITE", "c1", 2, offer(KEYS[2], KEYS[3], version=2), to=tag))
+    one.hear(sip_request("ACK", "c1", 2, to=tag))
+    kill_worker(one)  # before anything came under the new keys
+    await client.speak(again, 2, 4, 3)
+    client.socket.close()
 
 
 @pytest.mark.parametrize("change", [(b"|2^20|2:4", b""), (b"|2^20|2:4", b"|2^20|1:4"), (b"|2^20|2:4", b"|2:2")])
-def test_indistinguishable_keys_are_refused_488(tmp_path: Path, change: tuple[bytes, bytes]) -> None:
-    async def story() -> None:
-        async with stage(tmp_path) as one:
-            one.hear(sip_request("INVITE", "c1", 1, offer(KEYS[0], KEYS[1]).replace(*change)))
-            assert one.statuses("INVITE") == [488]
-            assert [i["reason"] for i in one.node.incidents.of("acme")] == ["crypto-mki"]
-
-    asyncio.run(story())
+async def test_indistinguishable_keys_are_refused_488(one: Stage, change: tuple[bytes, bytes]) -> None:
+    one.hear(sip_request("INVITE", "c1", 1, offer(KEYS[0], KEYS[1]).replace(*change)))
+    assert one.statuses("INVITE") == [488]
+    assert [i["reason"] for i in one.node.incidents.of("acme")] == ["crypto-mki"]

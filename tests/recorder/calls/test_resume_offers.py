@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 import time
@@ -47,63 +46,54 @@ def unreachable(one: Stage) -> None:
 
 @pytest.mark.parametrize("codec", [8, 101])
 @pytest.mark.parametrize("srtp", ["off", "required"])
-def test_a_clients_offer_stands_in_for_its_lost_answer(tmp_path: Path, srtp: str, codec: int) -> None:
-    async def story() -> None:
-        async with stage(tmp_path, OURS + f'srtp = "{srtp}"\n') as one:
-            again, tag, _ = asked_again(one)
-            unreachable(one)
-            sender = Sender(KEYS[0] if srtp == "required" else None, 7)
-            peer = sender.socket.getsockname()[1]
-            line = b"RTP/SAVP %d" % codec if srtp == "required" else b"RTP/AVP %d" % codec
-            meant = b"" if codec == 8 else b"\r\na=rtpmap:101 PCMA/8000"
-            offer = sdp("sendonly").replace(b"30000 RTP/SAVP 8", b"%d %s%s" % (peer, line, meant))
-            one.hear(sip_request("INVITE", "c1", 2, offer, to=tag))
-            answer = parse(one.said[-1])
-            one.hear(sip_request("ACK", "c1", 2, to=tag))
-            assert b"a=recvonly\r\n" in answer.body
-            assert b"a=label:1\r\n" in answer.body  # it answers the client's: ours had no labels
-            assert (again.recording.state, again.started) == (State.RECORDING, True)
-            stream = next(each for each in again.recording.streams if not each.removed)
-            # Another meaning of a payload type is another stream where something may have been kept.
-            assert stream.number == (codec == 101 and srtp == "off")
-            sender.send(stream.port, 5)
-            figures = (await one.node.workers.snapshot(again.id)).streams
-            assert figures[stream.number]["packets"] == 5
-            sender.socket.close()
-            assert one.faults == []
-
-    asyncio.run(story())
+async def test_a_clients_offer_stands_in_for_its_lost_answer(tmp_path: Path, srtp: str, codec: int) -> None:
+    async with stage(tmp_path, OURS + f'srtp = "{srtp}"\n') as one:
+        again, tag, _ = asked_again(one)
+        unreachable(one)
+        sender = Sender(KEYS[0] if srtp == "required" else None, 7)
+        peer = sender.socket.getsockname()[1]
+        line = b"RTP/SAVP %d" % codec if srtp == "required" else b"RTP/AVP %d" % codec
+        meant = b"" if codec == 8 else b"\r\na=rtpmap:101 PCMA/8000"
+        offer = sdp("sendonly").replace(b"30000 RTP/SAVP 8", b"%d %s%s" % (peer, line, meant))
+        one.hear(sip_request("INVITE", "c1", 2, offer, to=tag))
+        answer = parse(one.said[-1])
+        one.hear(sip_request("ACK", "c1", 2, to=tag))
+        assert b"a=recvonly\r\n" in answer.body
+        assert b"a=label:1\r\n" in answer.body  # it answers the client's: ours had no labels
+        assert (again.recording.state, again.started) == (State.RECORDING, True)
+        stream = next(each for each in again.recording.streams if not each.removed)
+        # Another meaning of a payload type is another stream where something may have been kept.
+        assert stream.number == (codec == 101 and srtp == "off")
+        sender.send(stream.port, 5)
+        figures = (await one.node.workers.snapshot(again.id)).streams
+        assert figures[stream.number]["packets"] == 5
+        sender.socket.close()
+        assert one.faults == []
 
 
-def test_a_withdrawn_line_with_lost_keys_does_not_end_the_call(tmp_path: Path) -> None:
-    async def story() -> None:
-        async with stage(tmp_path, OURS + 'srtp = "required"\n') as one:
-            again, tag, _ = asked_again(one)
-            unreachable(one)
-            one.hear(sip_request("INVITE", "c1", 2, sdp("gone", "sendonly"), to=tag))
-            one.hear(sip_request("ACK", "c1", 2, to=tag))
-            assert again.started
-            sender = Sender(KEYS[1], 7)
-            for number in (5, 10):
-                sender.send(again.recording.streams[1].port, 5)
-                assert (await one.node.workers.snapshot(again.id)).streams[1]["packets"] == number
-                worker = next(iter(one.node.workers._processes.values()))
-                os.kill(worker.pid, signal.SIGKILL)
-                await one.until(lambda old=worker: old.dead)  # type: ignore[misc]  # the worker of this round
-            sender.socket.close()
-            assert again.recording.alive
-
-    asyncio.run(story())
+async def test_a_withdrawn_line_with_lost_keys_does_not_end_the_call(tmp_path: Path) -> None:
+    async with stage(tmp_path, OURS + 'srtp = "required"\n') as one:
+        again, tag, _ = asked_again(one)
+        unreachable(one)
+        one.hear(sip_request("INVITE", "c1", 2, sdp("gone", "sendonly"), to=tag))
+        one.hear(sip_request("ACK", "c1", 2, to=tag))
+        assert again.started
+        sender = Sender(KEYS[1], 7)
+        for number in (5, 10):
+            sender.send(again.recording.streams[1].port, 5)
+            assert (await one.node.workers.snapshot(again.id)).streams[1]["packets"] == number
+            worker = next(iter(one.node.workers._processes.values()))
+            os.kill(worker.pid, signal.SIGKILL)
+            await one.until(lambda old=worker: old.dead)  # type: ignore[misc]  # the worker of this round
+        sender.socket.close()
+        assert again.recording.alive
 
 
 @pytest.mark.parametrize(("srtp", "state"), [("off", State.RECORDING), ("required", State.CLOSING)])
-def test_readable_media_are_kept_without_a_new_answer(tmp_path: Path, srtp: str, state: State) -> None:
-    async def story() -> None:
-        async with stage(tmp_path, OURS + f'srtp = "{srtp}"\n') as one:
-            again, _, asked = asked_again(one)
-            names = ("Via", "From", "To", "Call-ID", "CSeq")
-            head = "".join(f"{name}: {asked.headers.get(name)}\r\n" for name in names)
-            one.hear(f"SIP/2.0 488 Not Acceptable Here\r\n{head}Content-Length: 0\r\n\r\n".encode())
-            assert again.recording.state is state
-
-    asyncio.run(story())
+async def test_readable_media_are_kept_without_a_new_answer(tmp_path: Path, srtp: str, state: State) -> None:
+    async with stage(tmp_path, OURS + f'srtp = "{srtp}"\n') as one:
+        again, _, asked = asked_again(one)
+        names = ("Via", "From", "To", "Call-ID", "CSeq")
+        head = "".join(f"{name}: {asked.headers.get(name)}\r\n" for name in names)
+        one.hear(f"SIP/2.0 488 Not Acceptable Here\r\n{head}Content-Length: 0\r\n\r\n".encode())
+        assert again.recording.state is state

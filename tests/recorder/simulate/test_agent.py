@@ -58,15 +58,12 @@ def test_no_answer_at_all_is_none() -> None:
     story(RecorderDouble(drops=9), "udp", work)
 
 
-def test_the_greeting_finds_that_nobody_listens() -> None:
-    async def run() -> None:
-        agent = Agent(Plan("sip:127.0.0.1:9"))
-        await agent.start()
-        with pytest.raises(Unreachable, match="Nobody answers"):
-            await agent.greet()
-        await agent.close()
-
-    asyncio.run(run())
+async def test_the_greeting_finds_that_nobody_listens() -> None:
+    agent = Agent(Plan("sip:127.0.0.1:9"))
+    await agent.start()
+    with pytest.raises(Unreachable, match="Nobody answers"):
+        await agent.greet()
+    await agent.close()
 
 
 def test_before_the_start_there_is_no_link() -> None:
@@ -90,19 +87,16 @@ class Sent:
 
 
 @pytest.mark.parametrize(("method", "status"), [("OPTIONS", 200), ("BYE", 481)])
-def test_requests_outside_our_dialogs_are_answered(method: str, status: int) -> None:
-    async def run() -> None:
-        agent, link = Agent(Plan("sip:127.0.0.1")), Sent()
-        agent._link = link  # type: ignore[assignment]  # a link that keeps what is sent
-        fields = [
-            ("Via", "SIP/2.0/UDP a;branch=z9hG4bKq"),
-            ("From", "<sip:a>;tag=1"),
-            ("To", "<sip:us>"),
-            ("Call-ID", "x"),
-        ]
-        agent._receive(bytes(Request(method, "sip:us", headers=Headers([*fields, ("CSeq", f"1 {method}")]))))
-        agent._receive(b"noise")
-        await agent.close()
-        assert [m.status for m in link.messages if isinstance(m, Response)] == [status]
-
-    asyncio.run(run())
+async def test_requests_outside_our_dialogs_are_answered(method: str, status: int) -> None:
+    agent, link = Agent(Plan("sip:127.0.0.1")), Sent()
+    agent._link = link  # type: ignore[assignment]  # a link that keeps what is sent
+    fields = [
+        ("Via", "SIP/2.0/UDP a;branch=z9hG4bKq"),
+        ("From", "<sip:a>;tag=1"),
+        ("To", "<sip:us>"),
+        ("Call-ID", "x"),
+    ]
+    agent._receive(bytes(Request(method, "sip:us", headers=Headers([*fields, ("CSeq", f"1 {method}")]))))
+    agent._receive(b"noise")
+    await agent.close()
+    assert [m.status for m in link.messages if isinstance(m, Response)] == [status]

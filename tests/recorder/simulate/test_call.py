@@ -79,20 +79,17 @@ def test_a_reinvite_gets_our_sdp_with_a_new_version() -> None:
     assert one.asked(asked("UPDATE")).body == b""
 
 
-def test_a_pausing_recorder_gets_silence_and_then_audio_f6() -> None:
-    async def story() -> None:
-        kept = Kept()
-        one = call(kept)
-        directions = []
-        for wanted in ("inactive", "inactive", "recvonly"):
-            offered = f"v=0\r\nm=audio 20000 RTP/SAVP 8\r\na={wanted}\r\nm=audio 0 RTP/SAVP 0\r\n".encode()
-            answer = SessionDescription.parse(one.asked(asked("INVITE", offered)).body)
-            directions.append(answer.media[0].direction)
-            await asyncio.sleep(0)
-        assert directions == ["inactive", "inactive", "sendonly"]
-        assert kept.commands == ["off", "on"]
-
-    asyncio.run(story())
+async def test_a_pausing_recorder_gets_silence_and_then_audio_f6() -> None:
+    kept = Kept()
+    one = call(kept)
+    directions = []
+    for wanted in ("inactive", "inactive", "recvonly"):
+        offered = f"v=0\r\nm=audio 20000 RTP/SAVP 8\r\na={wanted}\r\nm=audio 0 RTP/SAVP 0\r\n".encode()
+        answer = SessionDescription.parse(one.asked(asked("INVITE", offered)).body)
+        directions.append(answer.media[0].direction)
+        await asyncio.sleep(0)
+    assert directions == ["inactive", "inactive", "sendonly"]
+    assert kept.commands == ["off", "on"]
 
 
 class Late(Kept):

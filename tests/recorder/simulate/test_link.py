@@ -36,30 +36,27 @@ def test_the_own_address_is_that_of_the_route() -> None:
     assert own_address("127.0.0.1", 5060) == "127.0.0.1"
 
 
-def test_a_broken_connection_is_made_anew() -> None:
-    async def story() -> None:
-        heard: list[Framed | bytes] = []
-        accepted: asyncio.Queue[asyncio.StreamWriter] = asyncio.Queue()
-        message = b"SIP/2.0 200 OK\r\nContent-Length: 0\r\n\r\n"
+async def test_a_broken_connection_is_made_anew() -> None:
+    heard: list[Framed | bytes] = []
+    accepted: asyncio.Queue[asyncio.StreamWriter] = asyncio.Queue()
+    message = b"SIP/2.0 200 OK\r\nContent-Length: 0\r\n\r\n"
 
-        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            await accepted.put(writer)
-            await reader.read()
-            writer.close()
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await accepted.put(writer)
+        await reader.read()
+        writer.close()
 
-        async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
-            port = server.sockets[0].getsockname()[1]
-            link = await open_link(Plan(f"sip:127.0.0.1:{port};transport=tcp"), heard.append)
-            first = await accepted.get()
-            first.write(message)
-            await first.drain()
-            first.close()
-            second = await asyncio.wait_for(accepted.get(), 30)
-            second.write(message)
-            while len(heard) < 2:
-                await asyncio.sleep(0.01)
-            await link.close()
-            second.close()
-        assert [parse(each).status for each in heard] == [200, 200] and link.losses == 1
-
-    asyncio.run(story())
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        link = await open_link(Plan(f"sip:127.0.0.1:{port};transport=tcp"), heard.append)
+        first = await accepted.get()
+        first.write(message)
+        await first.drain()
+        first.close()
+        second = await asyncio.wait_for(accepted.get(), 30)
+        second.write(message)
+        while len(heard) < 2:
+            await asyncio.sleep(0.01)
+        await link.close()
+        second.close()
+    assert [parse(each).status for each in heard] == [200, 200] and link.losses == 1
