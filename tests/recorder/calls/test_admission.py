@@ -12,7 +12,7 @@ import pytest
 from recorder.calls import admission
 from recorder.calls.admission import SETTLED_SECONDS, Admission, room
 from recorder.runtime.sd_notify import Notifier
-from tests.recorder.in_process_node import CONFIG, Stage, sip_request, stage
+from tests.recorder.in_process_node import CONFIG, Stage, sip_request, stage, standing
 
 
 def keeper(one: Stage, *chores: object) -> Admission:
@@ -36,7 +36,7 @@ async def test_calls_are_refused_while_the_storage_fails(one: Stage) -> None:
     assert options(one, 3) == 200
 
 
-async def test_the_limit_and_the_drain_are_said(tmp_path: Path) -> None:
+async def test_the_limit_and_the_drain_are_reasons(tmp_path: Path) -> None:
     async with stage(tmp_path, CONFIG.replace("max_calls = 5", "max_calls = 1")) as one:
         here = keeper(one)
         one.invite()
@@ -45,7 +45,9 @@ async def test_the_limit_and_the_drain_are_said(tmp_path: Path) -> None:
         assert here.not_accepting() == "draining"
 
 
-async def test_the_watchdog_is_fed_only_while_all_workers_are_well(one: Stage, tmp_path: Path) -> None:
+async def test_the_watchdog_is_fed_only_while_all_workers_are_well(
+    one: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(tmp_path / "manager"))
         manager.setblocking(False)
@@ -54,8 +56,7 @@ async def test_the_watchdog_is_fed_only_while_all_workers_are_well(one: Stage, t
         await one.until(lambda: one.node.workers.well)
         here.beat()
         assert manager.recv(100) == b"WATCHDOG=1"
-        (process,) = one.node.workers._processes.values()
-        process.last_beat -= 100
+        monkeypatch.setattr(type(one.node.workers), "well", False)
         here.beat()
         with pytest.raises(BlockingIOError):
             manager.recv(100)
@@ -103,19 +104,14 @@ async def test_waiting_sockets_are_stored_before_the_next_beat(
 
 
 async def test_a_changed_call_is_saved_at_the_next_beat(one: Stage) -> None:
-    call = one.invite()
+    call, done = one.invite(), list[bool]()
     call.dirty = True
-    done: list[int] = []
-    beat = keeper(one, lambda: done.append(1)).beat
-    beat()
-    waits = call.dirty
-    assert waits  # a call that has just begun
+    here = keeper(one, lambda: done.append(call.dirty))
+    here.beat()
     begun = call.recording.started
-    assert begun is not None
     call.recording.started = begun._replace(mono=begun.mono - SETTLED_SECONDS - 1)
-    beat()
-    assert not call.dirty
-    assert done == [1, 1]
+    here.beat()
+    assert done == [True, False]  # a call that has just begun waits
 
 
 async def test_a_bug_in_a_chore_does_not_stop_the_clock(one: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,16 +134,13 @@ def test_a_disk_that_is_gone_has_no_room(tmp_path: Path) -> None:
     assert not room(tmp_path / "nowhere", 1)
 
 
-async def test_only_lasting_load_refuses_calls(one: Stage) -> None:
+async def test_only_lasting_load_refuses_calls(one: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     here = keeper(one)
-    (process,) = one.node.workers._processes.values()
-    process.busy = 0.99
-    here.beat()
-    assert here.not_accepting() is None
-    begun = here._busy_since
-    assert begun is not None
-    here._busy_since = begun - admission.BUSY_SECONDS
-    assert here.not_accepting() == "workers busy"
-    process.busy = 0.5
-    here.beat()
-    assert here.not_accepting() is None
+    load, said = {0: 0.99}, list[str | None]()
+    monkeypatch.setattr(type(one.node.workers), "load", property(lambda _: load))
+    for seconds, busy in ((0, 0.99), (admission.BUSY_SECONDS, 0.99), (admission.BUSY_SECONDS, 0.5)):
+        load[0] = busy
+        with standing(one, 1_000.0 + seconds):
+            here.beat()
+            said.append(here.not_accepting())
+    assert said == [None, "workers busy", None]

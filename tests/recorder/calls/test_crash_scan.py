@@ -11,6 +11,7 @@ import pytest
 from recorder.access.api_backend import Daemon
 from recorder.calls import crash_scan
 from recorder.calls.crash_scan import CrashScan
+from recorder.calls.live_call import LiveCall
 from recorder.calls.repair_queue import RepairQueue
 from recorder.persist.indexer import Indexer
 from storage.calls.call_row import DAY_SHIFT, Query
@@ -23,28 +24,44 @@ from tests.recorder.in_process_node import Stage
 from tests.storage.node import record
 
 
-async def test_left_calls_are_mended_and_living_ones_are_not_touched(one: Stage) -> None:
-    left, living = one.invite("c1"), one.invite("c2")
-    one.forget(left)
+async def scan(one: Stage) -> None:
+    """Look for what a crash left, as each start does."""
     await CrashScan(one.node, one.live, one.repairs).run()
+
+
+async def repair(one: Stage, *left: LiveCall) -> None:
+    """Leave calls as a killed process does, and have a start find and repair them."""
+    for call in left:
+        one.forget(call)
+    await scan(one)
     await one.until(lambda: not len(one.repairs))
-    row = await one.node.customers["acme"].calls.get(left.id)
-    assert row
-    assert row.state.value == "interrupted"
-    assert {ref.call for ref in left.customer.vault.left_open()} == {living.id}
+
+
+async def test_left_calls_are_repaired_and_living_ones_are_not_touched(one: Stage) -> None:
+    left, lost, living, ended = (one.invite(name) for name in ("c1", "c2", "c3", "c4"))
+    acme = one.node.customers["acme"]
+    await repair(one, left, lost)
+    row = await acme.calls.get(left.id)
+    assert row and row.state.value == "interrupted"
+    await acme.calls.remove([lost.id])  # a power cut took its row
+    one.node.indexer = Indexer(one.node.monotonic, lambda *_: None)  # a successor knows of none that waits
+    await repair(one)
+    assert await acme.calls.get(lost.id)
+    assert {ref.call for ref in acme.vault.left_open()} == {living.id, ended.id}
+    one.bye("c4")
+    await one.until(lambda: one.live.by_id(ended.id) is None)
+    assert one.node.indexer.pending("acme", ended.id)
+    await scan(one)
+    assert not len(one.repairs), "what is indexed, waits for that, or lives, is left alone"
 
 
 async def test_a_lost_index_is_built_anew_with_its_holds(one: Stage) -> None:
     held, free = one.invite("c1"), one.invite("c2")
     acme = one.node.customers["acme"]
-    for call in (held, free):
-        one.forget(call)
-    await CrashScan(one.node, one.live, one.repairs).run()
-    await one.until(lambda: not len(one.repairs))
+    await repair(one, held, free)
     await acme.holds.put(held.id, "court", "paula")
     await acme.calls.remove([held.id, free.id])
-    await CrashScan(one.node, one.live, one.repairs).run()
-    await one.until(lambda: not len(one.repairs))
+    await repair(one)
     found = {row.id: row.hold for row in (await acme.calls.find(Query())).items}
     assert found == {held.id: True, free.id: False}
 
@@ -54,10 +71,10 @@ async def test_a_restored_index_gets_the_recordings_made_since(one: Stage) -> No
     first = await record(acme, ended=acme.now() - timedelta(days=9))
     old, known = [await record(acme, ended=acme.now() - timedelta(days=days)) for days in (30, 31)]
     await acme.calls.remove([old.id])
-    await CrashScan(one.node, one.live, one.repairs).run()
+    await scan(one)
     assert not len(one.repairs), "a month is not looked through at every start"
     acme.journal.note_replay(1, 3)
-    await CrashScan(one.node, one.live, one.repairs).run()
+    await scan(one)
     assert len(one.repairs) == 1
     assert await acme.calls.get(first.id) and await acme.calls.get(known.id)
 
@@ -69,38 +86,9 @@ async def test_a_clock_set_by_days_hides_no_earlier_recording(one: Stage, days: 
     await acme.calls.remove([lost.id])
     now = acme.now() + timedelta(days=days)
     object.__setattr__(acme, "now", lambda: now)  # as the clock says when the recorder is started again
-    await CrashScan(one.node, one.live, one.repairs).run()
+    await scan(one)
     assert len(one.repairs) == 1, "only the one that the index lacks"
     assert await acme.calls.get(known.id)
-
-
-async def test_a_recording_whose_row_a_power_cut_took_is_indexed(one: Stage) -> None:
-    first, second, living = one.invite("c1"), one.invite("c2"), one.invite("c3")
-    acme = one.node.customers["acme"]
-    for call in (first, second):
-        one.forget(call)
-    await CrashScan(one.node, one.live, one.repairs).run()
-    await one.until(lambda: not len(one.repairs))
-    await acme.calls.remove([second.id])
-    one.node.indexer = Indexer(one.node.monotonic, lambda *_: None)  # a successor knows of none that waits
-    await CrashScan(one.node, one.live, one.repairs).run()
-    await one.until(lambda: not len(one.repairs))
-    assert await acme.calls.get(second.id)
-    assert {ref.call for ref in acme.vault.left_open()} == {living.id}
-    await CrashScan(one.node, one.live, one.repairs).run()
-    assert not len(one.repairs), "what is indexed, and what lives, is left alone"
-
-
-async def test_a_call_that_waits_for_its_row_is_nothing_to_be_mended(one: Stage) -> None:
-    known, ended = one.invite("c1"), one.invite("c2")
-    one.forget(known)
-    await CrashScan(one.node, one.live, one.repairs).run()
-    await one.until(lambda: not len(one.repairs))
-    one.bye("c2")
-    await one.until(lambda: one.live.by_id(ended.id) is None)
-    assert one.node.indexer.pending("acme", ended.id)
-    await CrashScan(one.node, one.live, one.repairs).run()
-    assert not len(one.repairs)
 
 
 @pytest.mark.parametrize("problem", [DiskFailed("away"), MemoryError()])
@@ -118,7 +106,7 @@ async def test_the_crash_scan_retries_an_unavailable_database(
 
     monkeypatch.setattr(calls, "unfinished", away)
     monkeypatch.setattr(crash_scan, "AGAIN_SECONDS", 0.01)
-    await CrashScan(one.node, one.live, one.repairs).run()
+    await scan(one)
     assert len(tries) == 3
     assert await one.repairs.whole("acme", 60.0)
 
@@ -130,10 +118,10 @@ async def test_a_lost_index_is_rebuilt_though_a_start_was_killed(one: Stage) -> 
     await acme.open_database()
     await record(acme, ended=acme.now())  # a call that ended before the first of them was indexed
     await acme.open_database()  # the daemon was killed, and starts again
-    await CrashScan(one.node, one.live, one.repairs).run()
+    await scan(one)
     assert len(one.repairs) == 2
     await one.until(lambda: acme.gap.first() is None)
-    await CrashScan(one.node, one.live, one.repairs).run()
+    await scan(one)
     assert not len(one.repairs), "once it is whole again nobody looks through it"
 
 
@@ -183,10 +171,8 @@ async def test_parts_that_cannot_be_looked_for_end_nothing(
 
     left = one.invite("c1")
     await one.node.indexer.hurry("acme", left.id, 30)
-    one.forget(left)
     monkeypatch.setattr(crash_scan, "left_behind", fails)
-    await CrashScan(one.node, one.live, one.repairs).run()
-    await one.until(lambda: not len(one.repairs))
+    await repair(one, left)
     row = await one.node.customers["acme"].calls.get(left.id)
     assert row and row.state.value == "interrupted"
 
@@ -209,7 +195,7 @@ async def test_an_unrepairable_recording_is_found_at_every_start(one: Stage, mon
         await record(acme, ended=now)
         one.repairs = RepairQueue(one.node, one.checkpoints.remove)
         await acme.open_database()
-        await CrashScan(one.node, one.live, one.repairs).run()
+        await scan(one)
         assert not await one.repairs.round() and not await one.repairs.whole("acme", 0.0)
         assert acme.erasures.gap() == lost.leaf >> DAY_SHIFT, "by its id it is found meanwhile"
 
@@ -228,6 +214,6 @@ async def test_an_unlistable_vault_is_reported_once(one: Stage, monkeypatch: pyt
     monkeypatch.setattr(Vault, "since", ill)
     monkeypatch.setattr(type(one.node.log), "fault", lambda self, *args, **facts: told.append(args))
     monkeypatch.setattr(crash_scan, "AGAIN_SECONDS", 0.01)
-    await CrashScan(one.node, one.live, one.repairs).run()
+    await scan(one)
     assert len(tries) == 3
     assert [what for what, *_ in told] == ["recovery.failed"]

@@ -186,9 +186,10 @@ async def test_the_control_part_goes_on_after_the_disk_was_full(one: Stage) -> N
     assert kept == []
 
 
-async def test_the_disk_is_asked_once_for_all_that_a_200_promises(one: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Files, what came with the INVITE and the call's document: to wake its thread costs more than the work."""
+async def test_one_visit_to_the_disk_stores_what_a_200_promises(one: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To wake its thread costs more than the work, and the loop, which waits for it, has the keys at hand."""
     begin, asked = one.node.disk.begin, list[list[str]]()
+    secret, threads = CustomerKeys.secret, set[str]()
     vault = one.node.customers["acme"].vault
     one.node.customers["acme"].keys.refill(today(one))
 
@@ -197,21 +198,12 @@ async def test_the_disk_is_asked_once_for_all_that_a_200_promises(one: Stage, mo
         asked.append(sorted(ref.part for ref in vault.left_open()))
         return work
 
-    monkeypatch.setattr(one.node.disk, "begin", count)
-    call = one.invite()
-    assert asked == [["c1", "m1"]]
-    assert rebuild(call.customer, call.id, call.leaf)
-
-
-async def test_the_disk_is_not_kept_with_what_needs_no_disk(one: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The loop waits for its thread, which has everything to fetch that the loop has at hand: keys, names, ciphers."""
-    secret, threads = CustomerKeys.secret, set[str]()
-
     def derive(self: CustomerKeys, leaf: int, name: str) -> bytes:
         threads.add(threading.current_thread().name)
         return secret(self, leaf, name)
 
+    monkeypatch.setattr(one.node.disk, "begin", count)
     monkeypatch.setattr(CustomerKeys, "secret", derive)
     call = one.invite()
-    assert threads == {threading.main_thread().name}
+    assert (asked, threads) == ([["c1", "m1"]], {threading.main_thread().name})
     assert rebuild(call.customer, call.id, call.leaf)

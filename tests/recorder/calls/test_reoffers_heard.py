@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import socket
 from array import array
 from collections import deque
@@ -18,12 +17,11 @@ from media.receive.sockets import open_pair
 from media.rtp import header
 from recorder.calls import fd_store
 from recorder.calls.live_call import LiveCall
-from recorder.calls.resume import Resume
 from recorder.exports.render_sources import render_streams
 from recorder.session import events
 from tests.media.calls import listen
 from tests.media.codecs.test_decoders import amr_frames, bandwidth_efficient, sound_of
-from tests.recorder.calls.test_resume import leave
+from tests.recorder.calls.restart import kill_worker, resumed
 from tests.recorder.in_process_node import CONFIG, Stage, sip_request
 
 FRAMES = amr_frames()
@@ -32,6 +30,8 @@ PACKED = [bandwidth_efficient(frame) for frame in FRAMES]
 ALIGNED_FORM = Format("AMR", 8000, 1, "octet-align=1")
 AMR = "a=rtpmap:96 AMR/8000\r\n"
 OCTETS = "a=fmtp:96 octet-align=1; mode-set=7\r\n"
+FORMS = {AMR: (Format("AMR", 8000), PACKED), AMR + OCTETS: (ALIGNED_FORM, ALIGNED)}
+"""How payloads are packed under these attributes, and payloads that are."""
 
 
 @pytest.fixture
@@ -132,16 +132,25 @@ async def test_a_hold_that_omits_codec_parameters_changes_nothing_r15(
     assert expected.tobytes() in sound.tobytes()
 
 
-@pytest.mark.parametrize("hold", [AMR, AMR + OCTETS], ids=["left out", "as before"])
-async def test_a_line_repacked_after_a_hold_begins_another_stream_r15(one: Stage, phone: Phone, hold: str) -> None:
-    call, port = place(one)
-    phone.say(port, ALIGNED[:25])
+@pytest.mark.parametrize(
+    ("first", "hold", "second"),
+    [
+        pytest.param(AMR + OCTETS, AMR, AMR, id="left out"),
+        pytest.param(AMR + OCTETS, AMR + OCTETS, AMR, id="as before"),
+        pytest.param(AMR, AMR, AMR + OCTETS, id="aligned later"),
+    ],
+)
+async def test_a_line_repacked_after_a_hold_begins_another_stream_r15(
+    one: Stage, phone: Phone, first: str, hold: str, second: str
+) -> None:
+    call, port = place(one, first)
+    phone.say(port, FORMS[first][1][:25])
     turn(one, 2, offer(hold, "inactive"))
-    turn(one, 3, offer(AMR))
-    phone.say(call.recording.streams[1].port, PACKED[25:])
-    before, after = await heard(one, call)
-    assert sound_of(ALIGNED_FORM, ALIGNED[:25])[0].tobytes() in before.tobytes()
-    assert sound_of(Format("AMR", 8000), PACKED[25:])[0].tobytes() in after.tobytes()
+    turn(one, 3, offer(second))
+    phone.say(call.recording.streams[1].port, FORMS[second][1][25:])
+    for form, sound, part in zip((first, second), await heard(one, call), (slice(25), slice(25, None)), strict=True):
+        coding, payloads = FORMS[form]
+        assert sound_of(coding, payloads[part])[0].tobytes() in sound.tobytes()
 
 
 async def test_a_call_begun_on_hold_learns_its_packing_later_r15(one: Stage, phone: Phone) -> None:
@@ -153,25 +162,13 @@ async def test_a_call_begun_on_hold_learns_its_packing_later_r15(one: Stage, pho
     assert sound_of(ALIGNED_FORM, ALIGNED)[0].tobytes() in sound.tobytes()
 
 
-async def test_a_line_heard_before_its_hold_did_not_begin_on_hold(one: Stage, phone: Phone) -> None:
-    call, port = place(one, AMR)
-    phone.say(port, PACKED[:25])
-    turn(one, 2, offer(AMR, "inactive"))
-    turn(one, 3, offer(AMR + OCTETS))
-    phone.say(call.recording.streams[-1].port, ALIGNED[25:])
-    before, after = await heard(one, call)
-    assert sound_of(Format("AMR", 8000), PACKED[:25])[0].tobytes() in before.tobytes()
-    assert sound_of(ALIGNED_FORM, ALIGNED[25:])[0].tobytes() in after.tobytes()
-
-
 async def nobody_dies(one: Stage, call: LiveCall) -> LiveCall:
     await one.node.workers.snapshot(call.id)
     return call
 
 
 async def worker_dies(one: Stage, call: LiveCall) -> LiveCall:
-    (worker,) = one.node.workers._processes.values()
-    os.kill(worker.pid, signal.SIGKILL)
+    kill_worker(one)
     await one.until(lambda: call.files.media_part == 2)
     await one.node.workers.snapshot(call.id)
     return call
@@ -180,9 +177,7 @@ async def worker_dies(one: Stage, call: LiveCall) -> LiveCall:
 async def everybody_dies(one: Stage, call: LiveCall) -> LiveCall:
     """Main and worker at once; what the service manager keeps of the sockets is kept."""
     kept = {call.sockets.name: [socket.socket(fileno=os.dup(each)) for each in call.sockets.descriptors()]}
-    leave(one, call)
-    Resume(one.node, one.recordings, one.live, one.executor, one.checkpoints, one.workers, one.repairs).run(kept, {})
-    (again,) = one.live
+    again = resumed(one, call, kept)
     await one.node.workers.snapshot(call.id)
     return again
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from recorder.calls.live_call import LiveCall
 from sip.message.header_values import Flow
 from sip.message.message import Request, parse
+from storage.calls.call_document import CallDocument
+from tests.recorder.calls.client import of
+from tests.recorder.calls.restart import leave, resume
 from tests.recorder.calls.test_liveness import answer, asked
-from tests.recorder.calls.test_resume import leave, resume
 from tests.recorder.in_process_node import CONFIG, Stage, sip_request, stage
 from tests.recorder.offers import sdp
 
@@ -38,12 +39,7 @@ def byes(one: Stage) -> list[str]:
     return [m.call_id for m in map(parse, one.said) if isinstance(m, Request) and m.method == "BYE"]
 
 
-def of(one: Stage, name: str) -> LiveCall:
-    """The live call of a Call-ID."""
-    return next(call for call in one.live if call.recording.call_id == name)
-
-
-async def ended(one: Stage, call: LiveCall) -> dict[str, Any]:
+async def ended(one: Stage, call: LiveCall) -> CallDocument:
     """Wait until a call has ended; its document."""
     await one.until(lambda: one.live.by_id(call.id) is None)
     return call.recording.call_document(one.node.now())
@@ -72,43 +68,29 @@ async def test_the_old_recording_ends_once_the_client_has_our_answer(one: Stage,
     assert one.node.incidents.of("acme") == []
 
 
-async def test_a_refused_invite_leaves_the_old_recording_alone(tmp_path: Path) -> None:
-    async with stage(tmp_path, CONFIG + 'srtp = "required"\n') as one:
-        old = one.invite("c1")
-        one.hear(replacing(old, body=PLAIN))
-        one.hear(sip_request("ACK", "c2", 1, to=one.tag()))
-        assert one.statuses("INVITE") == [200, 488]
-        assert [call.id for call in one.live] == [old.id]
-        assert old.recording.alive
-        assert byes(one) == []
-
-
-async def test_so_does_one_that_finds_no_room(tmp_path: Path) -> None:
-    async with stage(tmp_path, CONFIG.replace("max_calls = 5", "max_calls = 1")) as one:
-        old = one.invite("c1")
-        one.hear(replacing(old))
-        assert one.statuses("INVITE") == [200, 503]
-        assert old.recording.alive
-
-
 @pytest.mark.parametrize(
-    ("change", "more", "status", "reason"),
+    ("config", "more", "body", "change", "status", "reason"),
     [
-        ((b"from-tag=t", b"from-tag=x"), "", 481, "replaces-unknown"),
-        ((b"to-tag=", b"to-tag=0"), "", 481, "replaces-unknown"),
-        ((b"", b""), ";early-only", 486, "replaces-early-only"),
-        ((b"to-tag=", b"tag="), "", 400, "replaces"),
+        pytest.param(CONFIG, "", OFFER, (b"from-tag=t", b"from-tag=x"), 481, "replaces-unknown", id="from-tag"),
+        pytest.param(CONFIG, "", OFFER, (b"to-tag=", b"to-tag=0"), 481, "replaces-unknown", id="to-tag"),
+        pytest.param(CONFIG, ";early-only", OFFER, (b"", b""), 486, "replaces-early-only", id="early-only"),
+        pytest.param(CONFIG, "", OFFER, (b"to-tag=", b"tag="), 400, "replaces", id="no to-tag"),
+        pytest.param(CONFIG + 'srtp = "required"\n', "", PLAIN, (b"", b""), 488, "srtp-required", id="plain RTP"),
+        pytest.param(
+            CONFIG.replace("max_calls = 5", "max_calls = 1"), "", OFFER, (b"", b""), 503, "full", id="no room"
+        ),
     ],
 )
-async def test_a_refused_replacement_is_an_incident_with_a_reason(
-    one: Stage, change: tuple[bytes, bytes], more: str, status: int, reason: str
+async def test_a_refused_replacement_leaves_the_old_recording_alone(
+    one: Stage, more: str, body: bytes, change: tuple[bytes, bytes], status: int, reason: str
 ) -> None:
     old = one.invite("c1")
-    one.hear(replacing(old, more=more).replace(*change))
+    one.hear(replacing(old, body=body, more=more).replace(*change))
+    one.hear(sip_request("ACK", "c2", 1, to=one.tag()))
     assert one.statuses("INVITE") == [200, status]
     listed = [(i["kind"], i["status"], i["reason"]) for i in one.node.incidents.of("acme")]
     assert listed == [("call-refused", status, reason)]
-    assert [call.id for call in one.live] == [old.id]
+    assert [call.id for call in one.live] == [old.id] and byes(one) == []
     assert old.recording.alive
 
 
@@ -148,26 +130,18 @@ async def test_the_recording_of_another_customer_is_no_match_481(tmp_path: Path)
         assert old.recording.alive
 
 
-async def test_a_bye_in_the_new_dialog_confirms_our_answer(one: Stage) -> None:
-    old = one.invite("c1")
-    one.hear(replacing(old))
-    new = of(one, "c2")
-    one.hear(sip_request("BYE", "c2", 2, to=one.tag()))
-    assert (await ended(one, old))["end_reason"] == "replaced"
-    assert (await ended(one, new))["end_reason"] == "bye"
-
-
-@pytest.mark.parametrize(("method", "body"), [("UPDATE", b""), ("INFO", b""), ("INVITE", OFFER)])
+@pytest.mark.parametrize(("method", "body"), [("UPDATE", b""), ("INFO", b""), ("INVITE", OFFER), ("BYE", b"")])
 async def test_any_request_in_the_new_dialog_confirms_our_answer(one: Stage, method: str, body: bytes) -> None:
     old = one.invite("c1")
     one.hear(replacing(old))
+    new = of(one, "c2")
     one.hear(sip_request(method, "c2", 2, body, to=one.tag()))
     assert byes(one) == ["c1"]
     assert (await ended(one, old))["end_reason"] == "replaced"
-    assert of(one, "c2").recording.alive
+    assert new.recording.alive is (method != "BYE")
 
 
-async def test_whose_200_is_never_acknowledged_has_the_old_one_still(one: Stage) -> None:
+async def test_an_unacknowledged_200_replaces_nothing(one: Stage) -> None:
     old = one.invite("c1")
     one.hear(replacing(old))
     new = of(one, "c2")
@@ -247,8 +221,7 @@ async def test_a_restart_before_the_ack_keeps_the_old_call(one: Stage) -> None:
     tag = one.tag()
     restart(one)
     old = of(one, "c1")
-    assert old.recording.alive
-    assert asked(one) == []
+    assert old.recording.alive and asked(one) == []
     one.hear(sip_request("ACK", "c2", 1, to=tag))
     assert (await ended(one, old))["end_reason"] == "replaced"
     assert of(one, "c2").recording.alive

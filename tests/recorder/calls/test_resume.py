@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import os
-import signal
 import socket
 from base64 import b64encode
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import MappingProxyType
 
 import pytest
 
 from media.records import record_format
-from recorder.calls.live_call import LiveCall
-from recorder.calls.resume import Resume
 from recorder.calls.stream_specs import former_keys
 from recorder.persist import part_files
 from recorder.persist.checkpoint import Mark
@@ -24,36 +19,21 @@ from recorder.session import events as e
 from storage.errors import NoSpace
 from storage.files.reserved_space import ReservedSpace
 from storage.vault.vault import NewPart, Vault
+from tests.recorder.calls.restart import forget_dialogs, kill_worker, leave, resume, resumed, stored
 from tests.recorder.in_process_node import CONFIG, Stage, sip_request, stage
 from tests.recorder.offers import KEYS, sdp
 from tests.recorder.worker_call import Sender
 
 
-def leave(one: Stage, call: LiveCall) -> None:
-    """Forget a call as a killed process does: nothing is closed properly, the checkpoint stays."""
-    one.executor.checkpoint(call)
-    one.forget(call)
-    worker = next(iter(one.node.workers._processes.values())).pid
-    os.kill(worker, signal.SIGKILL)  # a worker dies with its main, and only then its ports are free
-    os.waitid(os.P_PID, worker, os.WEXITED | os.WNOWAIT)
-    one.node.endpoint._context.sessions.__init__()  # type: ignore[misc]  # the endpoint of a new process knows nobody
-
-
-def resume(one: Stage, stored: Mapping[str, Sequence[socket.socket]] = MappingProxyType({})) -> None:
-    own = one.checkpoints, one.workers, one.repairs
-    Resume(one.node, one.recordings, one.live, one.executor, *own).run(stored, {})
-
-
 async def test_the_call_goes_on_and_ends_with_a_bye(one: Stage) -> None:
+    """Its sockets are found by their ports: they may have another name than the checkpoint knows."""
     call = one.invite()
     tag, ports = one.tag(), [s.port for s in call.recording.streams]
-    leave(one, call)
-    resume(one)
-    (again,) = one.live
-    assert again.id == call.id
+    kept = {"mnew": [socket.socket(fileno=os.dup(fd)) for fd in call.sockets.descriptors()], "mx": []}
+    again = resumed(one, call, kept)
+    assert (again.id, again.sockets.name, again.sockets.unstored) == (call.id, "mnew", False)
     assert [again.sockets.pairs[n].port for n in (0, 1)] == ports
-    assert again.files.control
-    assert again.files.control.name == "c2"
+    assert again.files.control and again.files.control.name == "c2"
     await one.until(lambda: again.recording.alive and again.started)
     one.hear(sip_request("BYE", "c1", 9, to=tag))
     await one.until(lambda: one.statuses("BYE"))
@@ -73,9 +53,7 @@ async def test_media_of_our_offer_wait_for_the_keys_of_its_answer(tmp_path: Path
         one.hear(sip_request("INVITE", "c1", 1))
         (call,) = one.live
         tag = one.tag()
-        leave(one, call)
-        resume(one)
-        (again,) = one.live
+        again = resumed(one, call)
         assert again.started is (srtp == "off")
         sender = Sender(KEYS[0] if srtp == "required" else None, 7)
         peer = sender.socket.getsockname()[1]
@@ -121,13 +99,9 @@ async def test_a_call_resumes_on_a_full_disk_in_reserved_space(
 async def test_a_pause_survives_a_restart_until_it_is_ended(one: Stage) -> None:
     call, sender = one.invite(), Sender(KEYS[0], 7)
     one.executor.guarded(call, e.PauseAsked())
-    leave(one, call)
-    resume(one)
-    (again,) = one.live
-    await one.until(lambda: one.node.workers._entries[again.id].process)
+    again = resumed(one, call)
     assert await stored(one, again, sender) == 0
-    worker = next(iter(one.node.workers._processes.values())).pid
-    os.kill(worker, signal.SIGKILL)
+    kill_worker(one)
     assert await stored(one, again, sender) == 0
     one.executor.guarded(again, e.ResumeAsked())
     assert await stored(one, again, sender) == 5
@@ -142,9 +116,7 @@ async def test_the_keys_of_before_a_re_offer_outlive_restarts(one: Stage, monkey
         one.hear(sip_request("INVITE", "c1", number, offer, to=tag))
         one.hear(sip_request("ACK", "c1", number, to=tag))
     for _ in range(2):
-        leave(one, call)
-        resume(one)
-        (call,) = one.live
+        call = resumed(one, call)
         monkeypatch.setattr(one.executor, "checkpoint", lambda _: None)  # it dies before the next one is due
         await one.node.workers.snapshot(call.id)  # a worker has it, with all the keys
     again = call
@@ -159,9 +131,7 @@ async def test_the_keys_of_before_a_re_offer_outlive_restarts(one: Stage, monkey
 
 
 async def test_a_lost_spool_of_a_silent_call_is_no_interruption(one: Stage) -> None:
-    leave(one, one.invite())
-    resume(one)
-    (again,) = one.live
+    again = resumed(one, one.invite())
     await one.executor.finishing.cut(again, 2, (("m1", None),))
     assert not again.recording.notes and not again.recording.interrupted
 
@@ -189,38 +159,21 @@ async def test_a_lost_spool_keeps_the_vault_and_interrupts_the_call(one: Stage) 
     sender.socket.close()
 
 
-async def stored(one: Stage, call: LiveCall, sender: Sender) -> int:
-    """Send five packets more and return how many the worker has stored in all."""
-    sender.send(call.recording.streams[0].port, 5)
-    return int((await one.node.workers.snapshot(call.id)).streams[0]["packets"])
-
-
-async def test_sockets_renamed_after_the_checkpoint_are_found_by_port(one: Stage) -> None:
-    call, tag = one.invite(), one.tag()
-    stored = {"mnew": [socket.socket(fileno=os.dup(fd)) for fd in call.sockets.descriptors()], "mx": []}
-    leave(one, call)
-    resume(one, stored)
-    (again,) = one.live
-    assert (again.id, again.sockets.name) == (call.id, "mnew")
-    assert not again.sockets.unstored  # all are those of before
-    await one.until(lambda: again.recording.alive and again.started)
-    one.hear(sip_request("BYE", "c1", 9, to=tag))
-    await one.until(lambda: not len(one.live))
-
-
 async def test_a_finished_call_is_indexed_and_not_taken_up(one: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    call = one.invite()
+    call, tag = one.invite(), one.tag()
     with monkeypatch.context() as away:
         away.setattr(one.node.indexer, "put", lambda *given: None)
         one.bye()
         await one.until(lambda: not len(one.live))
-    one.node.endpoint._context.sessions.__init__()  # type: ignore[misc]  # a new process knows nobody
+    forget_dialogs(one)
     resume(one)
     assert not len(one.live)
+    one.hear(sip_request("BYE", "c1", 9, to=tag, branch="again"))
+    one.hear(sip_request("BYE", "c1", 10, to=tag))
+    assert one.statuses("BYE") == [200, 200, 481]
     await one.until(lambda: not len(one.repairs))
     row = await one.node.customers["acme"].calls.get(call.id)
-    assert row
-    assert row.state.value == "complete"
+    assert row and row.state.value == "complete"
     assert not list(one.checkpoints.left())
 
 
@@ -250,16 +203,3 @@ async def test_a_checkpoint_of_a_customer_that_is_gone_is_removed(one: Stage) ->
     resume(one)
     assert not len(one.live)
     assert not list(one.checkpoints.left())
-
-
-async def test_a_bye_repeated_after_a_restart_gets_200(one: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    one.invite()
-    tag = one.tag()
-    monkeypatch.setattr(one.node.indexer, "put", lambda *given: None)  # it is killed before it is indexed
-    one.bye()
-    await one.until(lambda: not len(one.live))
-    one.node.endpoint._context.sessions.__init__()  # type: ignore[misc]  # a new process knows nobody
-    resume(one)
-    one.hear(sip_request("BYE", "c1", 9, to=tag, branch="again"))
-    one.hear(sip_request("BYE", "c1", 10, to=tag))
-    assert one.statuses("BYE") == [200, 200, 481]

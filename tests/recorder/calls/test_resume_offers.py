@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -14,10 +12,12 @@ from recorder.calls.live_call import LiveCall
 from recorder.session.states import State
 from sip.message.message import Request, parse
 from sip.transaction.timers import T2
-from tests.recorder.calls.test_resume import OURS, leave, resume
-from tests.recorder.in_process_node import FLOW, Stage, sip_request, stage
+from tests.recorder.calls.restart import kill_worker, resumed, worker
+from tests.recorder.in_process_node import CONFIG, FLOW, Stage, sip_request, stage
 from tests.recorder.offers import KEYS, sdp
 from tests.recorder.worker_call import Sender
+
+OURS = CONFIG + 'siprec = "plain"\nlate_offer = true\n'
 
 
 def asked_again(one: Stage) -> tuple[LiveCall, str, Request]:
@@ -28,14 +28,11 @@ def asked_again(one: Stage) -> tuple[LiveCall, str, Request]:
     session = endpoint._context.sessions.get(call.session)
     assert session
     session.flow = replace(session.flow, transport="tcp", connection=5)
-    leave(one, call)
-    resume(one)
-    (again,) = one.live
+    again = resumed(one, call)
     endpoint.handle_timer(time.monotonic() + T2 + 0.1)
     one.flush()
     asked = parse(one.said[-1])
-    assert isinstance(asked, Request)
-    assert asked.method == "INVITE"
+    assert isinstance(asked, Request) and asked.method == "INVITE"
     return again, tag, asked
 
 
@@ -82,9 +79,9 @@ async def test_a_withdrawn_line_with_lost_keys_does_not_end_the_call(tmp_path: P
         for number in (5, 10):
             sender.send(again.recording.streams[1].port, 5)
             assert (await one.node.workers.snapshot(again.id)).streams[1]["packets"] == number
-            worker = next(iter(one.node.workers._processes.values()))
-            os.kill(worker.pid, signal.SIGKILL)
-            await one.until(lambda old=worker: old.dead)  # type: ignore[misc]  # the worker of this round
+            before = worker(one)
+            kill_worker(one)
+            await one.until(lambda old=before: one.node.workers.well and worker(one) != old)  # type: ignore[misc]  # the worker of this round
         sender.socket.close()
         assert again.recording.alive
 
