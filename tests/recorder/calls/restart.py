@@ -30,13 +30,16 @@ def forget_dialogs(one: Stage) -> None:
     one.node.endpoint._context.sessions.__init__()  # type: ignore[misc]  # emptied where others refer to it
 
 
-def leave(one: Stage, call: LiveCall) -> None:
-    """Forget a call as a killed process does: nothing is closed properly, the checkpoint stays."""
-    one.executor.checkpoint(call)
+def leave(one: Stage, *calls: LiveCall) -> None:
+    """Forget calls as a killed process does: nothing is closed properly, the checkpoints stay."""
     pid = worker(one)
+    os.kill(pid, signal.SIGSTOP)  # it must not learn that its calls are forgotten
+    os.waitid(os.P_PID, pid, os.WSTOPPED | os.WNOWAIT)
+    for call in calls:
+        one.executor.checkpoint(call)
+        one.forget(call)
     os.kill(pid, signal.SIGKILL)  # a worker dies with its main, and only then its ports are free
     os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
-    one.forget(call)  # of which the worker must not learn: it would drop what it has read and not stored
     forget_dialogs(one)
 
 
@@ -59,4 +62,4 @@ def resumed(
 async def stored(one: Stage, call: LiveCall, sender: Sender) -> int:
     """Send five packets more and return how many the worker has stored in all."""
     sender.send(call.recording.streams[0].port, 5)
-    return (await one.node.workers.snapshot(call.id)).streams[0]["packets"]
+    return dict((await one.node.workers.snapshot(call.id)).streams[0])["packets"]  # type: ignore[return-value]  # a count

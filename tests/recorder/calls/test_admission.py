@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import socket
 from pathlib import Path
 
 import pytest
 
 from recorder.calls import admission
 from recorder.calls.admission import SETTLED_SECONDS, Admission, room
-from recorder.runtime.sd_notify import Notifier
-from tests.recorder.in_process_node import CONFIG, Stage, sip_request, stage, standing
+from tests.recorder.calls.service_manager import Manager
+from tests.recorder.in_process_node import CONFIG, Stage, sip_request, standing
 
 
 def keeper(one: Stage, *chores: object) -> Admission:
@@ -36,71 +34,39 @@ async def test_calls_are_refused_while_the_storage_fails(one: Stage) -> None:
     assert options(one, 3) == 200
 
 
-async def test_the_limit_and_the_drain_are_reasons(tmp_path: Path) -> None:
-    async with stage(tmp_path, CONFIG.replace("max_calls = 5", "max_calls = 1")) as one:
-        here = keeper(one)
-        one.invite()
-        assert here.not_accepting() == "limit reached"
-        here.drain()
-        assert here.not_accepting() == "draining"
-
-
-async def test_the_watchdog_is_fed_only_while_all_workers_are_well(
-    one: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
-        manager.bind(str(tmp_path / "manager"))
-        manager.setblocking(False)
-        one.node.notify = Notifier(str(tmp_path / "manager"))
-        here = keeper(one)
-        await one.until(lambda: one.node.workers.well)
-        here.beat()
-        assert manager.recv(100) == b"WATCHDOG=1"
-        monkeypatch.setattr(type(one.node.workers), "well", False)
-        here.beat()
-        with pytest.raises(BlockingIOError):
-            manager.recv(100)
-        one.node.notify.close()
-
-
-async def test_sockets_the_service_manager_did_not_take_are_resent(one: Stage, tmp_path: Path) -> None:
+@pytest.mark.parametrize("config", [pytest.param(CONFIG.replace("max_calls = 5", "max_calls = 1"), id="one call")])
+async def test_the_limit_and_the_drain_are_reasons(one: Stage) -> None:
     here = keeper(one)
-    one.node.notify = Notifier(str(tmp_path / "manager"))  # it is not there yet
-    call = one.invite()
-    assert call.sockets.unstored
-    here.beat()
-    assert call.sockets.unstored
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
-        manager.bind(str(tmp_path / "manager"))
-        manager.setblocking(False)
-        here.beat()
-        data, given, _, _ = socket.recv_fds(manager, 1000, 10)
-        for descriptor in given:
-            os.close(descriptor)
-        assert data.decode().split("\n") == ["FDSTORE=1", f"FDNAME={call.sockets.name}", "FDPOLL=0"]
-        assert len(given) == len(call.sockets.descriptors()) > 0
-        assert not call.sockets.unstored
-        assert manager.recv(100) == b"WATCHDOG=1"
-        here.beat()
-        assert manager.recv(100) == b"WATCHDOG=1"
-    one.node.notify.close()
+    one.invite()
+    assert here.not_accepting() == "limit reached"
+    here.drain()
+    assert here.not_accepting() == "draining"
 
 
-async def test_waiting_sockets_are_stored_before_the_next_beat(
-    one: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A crash meanwhile would cost those calls audio: a manager's queue holds ten messages, a node has more calls."""
+async def test_the_watchdog_is_fed_only_while_all_workers_are_well(one: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    one.node.notify = manager = Manager()
+    await one.until(lambda: one.node.workers.well)
+    keeper(one).beat()
+    monkeypatch.setattr(type(one.node.workers), "well", False)
+    keeper(one).beat()
+    assert manager.heard == [("watchdog", 0)]
+
+
+async def test_sockets_the_service_manager_did_not_take_are_resent(one: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before the next beat: a crash meanwhile would cost those calls audio."""
     monkeypatch.setattr(admission, "BEAT_SECONDS", 600.0)
-    one.node.notify = Notifier(str(tmp_path / "manager"))  # it is not there yet
+    one.node.notify = manager = Manager()
+    manager.away = True
     calls = [one.invite(name) for name in ("c1", "c2")]
     beating = asyncio.create_task(keeper(one).run())
     await asyncio.sleep(0)
     assert all(call.sockets.unstored for call in calls)
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
-        manager.bind(str(tmp_path / "manager"))
-        await one.until(lambda: not any(call.sockets.unstored for call in calls))
+    manager.away = False
+    await one.until(lambda: not any(call.sockets.unstored for call in calls))
+    keeper(one).beat()
+    stored = [(call.sockets.name, len(call.sockets.descriptors())) for call in calls]
+    assert manager.heard == [*stored, ("watchdog", 0)]  # once each
     beating.cancel()
-    one.node.notify.close()
 
 
 async def test_a_changed_call_is_saved_at_the_next_beat(one: Stage) -> None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from datetime import datetime, timedelta
-from functools import partial
+from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -18,8 +17,7 @@ from storage.calls.call_row import DAY_SHIFT, Query
 from storage.errors import DiskFailed
 from storage.journal.index_gap import LOOK_BACK_DAYS
 from storage.timestamps import day_of
-from storage.vault.parts import PartRef
-from storage.vault.vault import Vault
+from tests.recorder.calls.client import state_of
 from tests.recorder.in_process_node import Stage
 from tests.storage.node import record
 
@@ -41,8 +39,7 @@ async def test_left_calls_are_repaired_and_living_ones_are_not_touched(one: Stag
     left, lost, living, ended = (one.invite(name) for name in ("c1", "c2", "c3", "c4"))
     acme = one.node.customers["acme"]
     await repair(one, left, lost)
-    row = await acme.calls.get(left.id)
-    assert row and row.state.value == "interrupted"
+    assert await state_of(one, left.id) == "interrupted"
     await acme.calls.remove([lost.id])  # a power cut took its row
     one.node.indexer = Indexer(one.node.monotonic, lambda *_: None)  # a successor knows of none that waits
     await repair(one)
@@ -91,23 +88,31 @@ async def test_a_clock_set_by_days_hides_no_earlier_recording(one: Stage, days: 
     assert await acme.calls.get(known.id)
 
 
-@pytest.mark.parametrize("problem", [DiskFailed("away"), MemoryError()])
-async def test_the_crash_scan_retries_an_unavailable_database(
-    one: Stage, monkeypatch: pytest.MonkeyPatch, problem: Exception
+@pytest.mark.parametrize(
+    ("what", "question", "problem"),
+    [
+        ("calls", "unfinished", DiskFailed("away")),
+        ("calls", "unfinished", MemoryError()),
+        ("vault", "since", DiskFailed("a bad sector")),
+    ],
+)
+async def test_a_scan_that_fails_is_repeated_and_reported_once(
+    one: Stage, monkeypatch: pytest.MonkeyPatch, what: str, question: str, problem: Exception
 ) -> None:
-    calls = type(one.node.customers["acme"].calls)
-    unfinished, tries = calls.unfinished, []
+    asked = type(getattr(one.node.customers["acme"], what))
+    answer, tries, told = getattr(asked, question), list[object](), list[str]()
 
-    async def away(self: object) -> tuple[tuple[str, int], ...]:
-        tries.append(1)
+    def away(*given: Any) -> Any:
+        tries.append(given)
         if len(tries) < 3:
             raise problem
-        return await unfinished(one.node.customers["acme"].calls)
+        return answer(*given)
 
-    monkeypatch.setattr(calls, "unfinished", away)
+    monkeypatch.setattr(asked, question, away)
+    monkeypatch.setattr(type(one.node.log), "fault", lambda _, event, *more, **facts: told.append(event))
     monkeypatch.setattr(crash_scan, "AGAIN_SECONDS", 0.01)
     await scan(one)
-    assert len(tries) == 3
+    assert (len(tries), told) == (3, ["recovery.failed"])
     assert await one.repairs.whole("acme", 60.0)
 
 
@@ -173,16 +178,12 @@ async def test_parts_that_cannot_be_looked_for_end_nothing(
     await one.node.indexer.hurry("acme", left.id, 30)
     monkeypatch.setattr(crash_scan, "left_behind", fails)
     await repair(one, left)
-    row = await one.node.customers["acme"].calls.get(left.id)
-    assert row and row.state.value == "interrupted"
+    assert await state_of(one, left.id) == "interrupted"
 
 
 async def test_an_unrepairable_recording_is_found_at_every_start(one: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     def ill(*_: object) -> None:
         raise DiskFailed("a bad sector")
-
-    def later(now: datetime) -> datetime:
-        return now
 
     acme = one.node.customers["acme"]
     lost = await record(acme, ended=acme.now() - timedelta(days=2))
@@ -191,29 +192,10 @@ async def test_an_unrepairable_recording_is_found_at_every_start(one: Stage, mon
     await record(acme, ended=acme.now())
     for days in (0, 30):
         now = acme.now() + timedelta(days=days)
-        object.__setattr__(acme, "now", partial(later, now))
+        object.__setattr__(acme, "now", lambda now=now: now)
         await record(acme, ended=now)
         one.repairs = RepairQueue(one.node, one.checkpoints.remove)
         await acme.open_database()
         await scan(one)
         assert not await one.repairs.round() and not await one.repairs.whole("acme", 0.0)
         assert acme.erasures.gap() == lost.leaf >> DAY_SHIFT, "by its id it is found meanwhile"
-
-
-async def test_an_unlistable_vault_is_reported_once(one: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    tries: list[int] = []
-    told: list[tuple[object, ...]] = []
-    since = Vault.since
-
-    def ill(self: Vault, day: int) -> Iterator[PartRef]:
-        tries.append(day)
-        if len(tries) < 3:
-            raise DiskFailed("a bad sector")
-        return since(self, day)
-
-    monkeypatch.setattr(Vault, "since", ill)
-    monkeypatch.setattr(type(one.node.log), "fault", lambda self, *args, **facts: told.append(args))
-    monkeypatch.setattr(crash_scan, "AGAIN_SECONDS", 0.01)
-    await scan(one)
-    assert len(tries) == 3
-    assert [what for what, *_ in told] == ["recovery.failed"]

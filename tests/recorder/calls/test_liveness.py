@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,6 +15,7 @@ from recorder.session import events as e
 from recorder.workers import messages
 from sip.message.message import Request, parse
 from sip.ua.events import Probed
+from tests.recorder.calls.client import reinvite
 from tests.recorder.calls.restart import resumed
 from tests.recorder.in_process_node import CONFIG, FLOW, Stage, sip_request, stage
 from tests.recorder.offers import sdp
@@ -65,8 +67,7 @@ async def probed(one: Stage, call: LiveCall, status: int, seconds: float = LIMIT
 
 def turn(one: Stage, number: int, *directions: str) -> None:
     """Have the client offer again."""
-    one.hear(sip_request("INVITE", "c1", number, sdp(*directions, version=number), to=one.tag()))
-    one.hear(sip_request("ACK", "c1", number, to=one.tag()))
+    reinvite(one, number, sdp(*directions, version=number))
 
 
 def hold(one: Stage, call: LiveCall) -> None:
@@ -127,7 +128,8 @@ async def test_what_comes_before_the_answer_to_a_probe_keeps_a_call(
 
     async def snapshot(_: str) -> messages.Figures:
         zero = dict.fromkeys("packets late duplicates rejected".split(), 0)
-        return messages.Figures(call.id, 1, (dict(zero, stream=0), dict(zero, stream=1, packets=1)))
+        streams: Any = ({**zero, "stream": 0}, {**zero, "stream": 1, "packets": 1})
+        return messages.Figures(call.id, 1, streams)
 
     silent(call)
     (question,) = look(one)
@@ -195,7 +197,7 @@ async def test_every_count_but_foreign_packets_keeps_a_call_alive(one: Stage) ->
 
 async def test_many_silent_calls_are_asked_about_in_turn(one: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     call, probes = one.invite(), list[object]()
-    monkeypatch.setattr(one.node.endpoint, "probe", lambda *given: probes.append(given) or True)
+    monkeypatch.setattr(one.node.endpoint, "probe", lambda *given: not probes.append(given))
     many = [LiveCall(call.recording, call.customer, 0, call.session) for _ in range(3 * MOST_AT_ONCE)]
     for each in many:
         silent(each)

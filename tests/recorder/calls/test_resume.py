@@ -19,6 +19,7 @@ from recorder.session import events as e
 from storage.errors import NoSpace
 from storage.files.reserved_space import ReservedSpace
 from storage.vault.vault import NewPart, Vault
+from tests.recorder.calls.client import hang_up, reinvite, state_of
 from tests.recorder.calls.restart import forget_dialogs, kill_worker, leave, resume, resumed, stored
 from tests.recorder.in_process_node import CONFIG, Stage, sip_request, stage
 from tests.recorder.offers import KEYS, sdp
@@ -113,8 +114,7 @@ async def test_the_keys_of_before_a_re_offer_outlive_restarts(one: Stage, monkey
     call, tag, old = one.invite(), one.tag(), Sender(KEYS[0], 7)
     for number, key in enumerate((KEYS[2], KEYS[3]), 2):
         offer = sdp("sendonly", "sendonly", version=number).replace(b64encode(KEYS[0]), b64encode(key))
-        one.hear(sip_request("INVITE", "c1", number, offer, to=tag))
-        one.hear(sip_request("ACK", "c1", number, to=tag))
+        reinvite(one, number, offer, to=tag)
     for _ in range(2):
         call = resumed(one, call)
         monkeypatch.setattr(one.executor, "checkpoint", lambda _: None)  # it dies before the next one is due
@@ -163,8 +163,8 @@ async def test_a_finished_call_is_indexed_and_not_taken_up(one: Stage, monkeypat
     call, tag = one.invite(), one.tag()
     with monkeypatch.context() as away:
         away.setattr(one.node.indexer, "put", lambda *given: None)
-        one.bye()
-        await one.until(lambda: not len(one.live))
+        await hang_up(one)
+    assert [left.over for left in one.checkpoints.left()] == [True]
     forget_dialogs(one)
     resume(one)
     assert not len(one.live)
@@ -172,16 +172,14 @@ async def test_a_finished_call_is_indexed_and_not_taken_up(one: Stage, monkeypat
     one.hear(sip_request("BYE", "c1", 10, to=tag))
     assert one.statuses("BYE") == [200, 200, 481]
     await one.until(lambda: not len(one.repairs))
-    row = await one.node.customers["acme"].calls.get(call.id)
-    assert row and row.state.value == "complete"
+    assert await state_of(one, call.id) == "complete"
     assert not list(one.checkpoints.left())
 
 
 @pytest.mark.parametrize("harm", ["dialog", "recording", "control"])
 async def test_one_damaged_checkpoint_costs_one_call_only(one: Stage, harm: str) -> None:
     spoilt, whole = one.invite("c1"), one.invite("c2")
-    for call in (spoilt, whole):
-        leave(one, call)
+    leave(one, spoilt, whole)
     (outer,) = [o for o in one.checkpoints.left() if o.call == spoilt.id]
     state = one.checkpoints.unseal(outer, spoilt.customer.keys)
     assert state

@@ -12,25 +12,25 @@ from recorder.maintenance import bootstrap
 from recorder.observe.load_history import EVERY_SECONDS
 from recorder.persist.backup_time import mark
 from storage.files.durable_files import Disk
-from tests.recorder.in_process_node import CONFIG, Stage, stage
+from tests.recorder.in_process_node import CONFIG, Stage
 
 TWO = CONFIG + '[[customer]]\nname = "beta"\nsources = ["192.0.2.0/24"]\n'
 
 
-async def test_a_customer_sees_its_own_calls_and_the_node_their_sum(tmp_path: Path) -> None:
-    async with stage(tmp_path, TWO) as one:
-        system = System(one.node, one.live)
-        system.sample()
-        one.invite()
-        await one.node.indexer.drain(30)
-        acme = (await system.document("acme", node=False))["customer"]
-        assert (acme["calls_active"], acme["calls"]) == (1, 1)
-        assert [calls for _, calls in acme["history"]] == [0]
-        beta = await system.document("beta", node=True)
-        assert (beta["customer"]["calls_active"], beta["customer"]["calls"]) == (0, 0)
-        assert (beta["node"]["calls_active"], beta["node"]["max_calls"]) == (1, 5)
-        nothing = await system.document(None, node=False)
-        assert (nothing["customer"], nothing["node"]) == (None, None)
+@pytest.mark.parametrize("config", [pytest.param(TWO, id="two customers")])
+async def test_a_customer_sees_its_own_calls_and_the_node_their_sum(one: Stage) -> None:
+    system = System(one.node, one.live)
+    system.sample()
+    one.invite()
+    await one.node.indexer.drain(30)
+    acme = (await system.document("acme", node=False))["customer"]
+    assert (acme["calls_active"], acme["calls"]) == (1, 1)
+    assert [calls for _, calls in acme["history"]] == [0]
+    beta = await system.document("beta", node=True)
+    assert (beta["customer"]["calls_active"], beta["customer"]["calls"]) == (0, 0)
+    assert (beta["node"]["calls_active"], beta["node"]["max_calls"]) == (1, 5)
+    nothing = await system.document(None, node=False)
+    assert (nothing["customer"], nothing["node"]) == (None, None)
 
 
 async def test_status_samples_are_paced_and_know_their_customers(one: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -73,7 +73,7 @@ async def test_the_bytes_of_a_customer_are_added_up_once_an_hour(one: Stage, mon
     assert asked == [100.0, 3700.0]
 
 
-def test_when_a_certificate_expires(tmp_path: Path) -> None:
+def test_certificates_and_disks_that_cannot_be_read_are_left_out(tmp_path: Path) -> None:
     now = datetime.now(UTC).replace(microsecond=0)
     file = tmp_path / "a.crt"
     file.write_bytes(bootstrap.certificate(["127.0.0.1"], now)[0])
@@ -82,9 +82,5 @@ def test_when_a_certificate_expires(tmp_path: Path) -> None:
     file.write_bytes(b"-----BEGIN CERTIFICATE-----\n")
     assert expiry(file) is None
     assert expiry(tmp_path / "none.crt") is None
-
-
-def test_a_disk_that_says_nothing_has_no_room(tmp_path: Path) -> None:
     free, size = room(tmp_path)
-    assert 0 < free <= size
-    assert room(tmp_path / "none") == (0, 0)
+    assert 0 < free <= size and room(tmp_path / "none") == (0, 0)

@@ -6,6 +6,7 @@ import errno
 
 from recorder.calls.sync_task import SyncTask
 from storage.vault.group_sync import syncfs
+from tests.recorder.calls.client import hang_up
 from tests.recorder.in_process_node import Stage
 
 
@@ -49,9 +50,7 @@ async def test_after_a_failed_sync_a_call_continues_in_new_parts(one: Stage) -> 
     assert call.files.epoch == one.node.syncer.epoch == 1
     await syncing.turn()
     assert call.files.media_part == 2  # once is enough
-    one.bye()
-    await one.until(lambda: not len(one.live))
-    assert one.statuses("BYE") == [200]
+    assert await hang_up(one) == [200]
     await one.node.indexer.drain(30)
     row = await one.node.customers["acme"].calls.get(call.id)
     assert row is not None and row.state == "interrupted"

@@ -15,9 +15,10 @@ from recorder.calls.live_call import LiveCall
 from recorder.calls.worker_events import WorkerEvents
 from recorder.workers import messages
 from storage.errors import NoSpace
+from tests.recorder.calls.client import hang_up, reinvite
 from tests.recorder.calls.restart import kill_worker, worker
 from tests.recorder.dtls_peer import Peer, offer
-from tests.recorder.in_process_node import Stage, sip_request
+from tests.recorder.in_process_node import Stage
 from tests.recorder.offers import KEYS, sdp
 from tests.recorder.worker_call import Sender
 
@@ -37,8 +38,9 @@ async def test_figures_are_counted_once_and_at_the_end_only_the_rest(one: Stage)
     assert 'recorder_rtp_packets_total{result="stored"} 25.0' in page
     assert "recorder_gap_seconds_total 0.04" in page
     assert call.recording.call_document(one.node.now())["streams"][0]["packets"] == 25
-    last = {"stream": 0, "packets": 27, "lost": 2, "duplicates": 0, "rejected": 1, "foreign": 0, "late": 0}
-    one.workers.on_event(messages.Final(call.id, "m1", 0, (), (dict(last, gap_ms=60, mos=4.4),), True))
+    last: Any = {"stream": 0, "packets": 27, "lost": 2, "duplicates": 0, "rejected": 1, "foreign": 0, "late": 0}
+    last.update(gap_ms=60, mos=4.4)
+    one.workers.on_event(messages.Final(call.id, "m1", 0, (), (last,), True))
     page = one.node.metrics.page().decode()
     assert 'recorder_rtp_packets_total{result="stored"} 27.0' in page
     assert "recorder_gap_seconds_total 0.06" in page
@@ -91,17 +93,14 @@ async def test_a_killed_workers_call_continues_in_a_new_part(one: Stage) -> None
     await one.until(lambda: call.files.media_part == 2)
     await one.until(lambda: call.customer.vault.find(call.id, call.leaf, "m1").finished)
     assert call.recording.alive
-    one.bye()
-    await one.until(lambda: one.statuses("BYE"))
-    assert one.statuses("BYE") == [200]
+    assert await hang_up(one) == [200]
     assert call.customer.vault.left_open() == []
     assert "worker-died" in [i["kind"] for i in one.node.incidents.of("acme")]
 
 
 def reoffer_without(one: Stage, call: LiveCall) -> None:
     """Take the second stream out: its line is something else from now on."""
-    again = sip_request("INVITE", "c1", 2, sdp("sendonly", "image", version=2), to=one.tag())
-    one.hear(again, sip_request("ACK", "c1", 2, to=one.tag()))
+    reinvite(one, 2, sdp("sendonly", "image", version=2))
     assert call.recording.streams[1].removed
 
 
@@ -124,9 +123,7 @@ async def heard(one: Stage, call: LiveCall, sender: Sender, count: int) -> None:
 
 async def over(one: Stage, call: LiveCall) -> dict[str, Any]:
     """Hang up and return what is said of the second stream at last."""
-    one.bye()
-    await one.until(lambda: not len(one.live))
-    assert one.statuses("BYE") == [200]
+    assert await hang_up(one) == [200]
     return dict(call.recording.call_document(one.node.now())["streams"][1])
 
 
@@ -174,9 +171,7 @@ async def test_a_worker_that_dies_on_a_full_disk_is_replaced_later(one: Stage, m
     full.clear()
     one.workers.help_stranded()
     assert (call.stranded, call.files.media_part) == (False, 2)
-    one.bye()
-    await one.until(lambda: one.statuses("BYE"))
-    assert one.statuses("BYE") == [200]
+    assert await hang_up(one) == [200]
 
 
 async def test_a_fault_of_the_worker_ends_the_call_as_interrupted(one: Stage) -> None:

@@ -91,6 +91,7 @@ def test_a_line_that_returns_with_another_codec_is_new_r15(formats: tuple[Format
     ("before", "after", "goes_on"),
     [
         (Format(96, "opus", 48_000, 2), Format(96, "opus", 48_000, 2, "stereo=1"), True),
+        (Format(96, "opus", 48_000, 2), Format(96, "OPUS", 48_000, 1, "stereo=0"), True),
         (Format(96, "opus", 48_000, 2), Format(96, "AMR", 8000), False),
         (Format(96, "AMR", 8000, 1, "octet-align=1"), Format(96, "AMR", 8000, 1, "octet-align=1; mode-set=7"), True),
         (Format(96, "AMR", 8000, 1, "octet-align=1"), Format(96, "AMR", 8000), False),

@@ -13,7 +13,7 @@ from recorder.session import commands as c
 from recorder.session import events as e
 from recorder.session.mline_matching import MAX_STREAMS
 from recorder.session.session import Recording
-from recorder.session.states import State
+from recorder.session.states import TRANSITIONS, Input, State
 from recorder.workers.messages import Part
 from sip.sdp.answer import Policy
 from sip.sdp.description import SessionDescription
@@ -377,3 +377,38 @@ def test_a_line_left_out_returns_with_no_less_protection(
     else:
         refusal = only(done, c.Refuse)
         assert (refusal.token, refusal.status, refusal.reason) == (Token(3), 488, "srtp-downgrade")
+
+
+def test_only_release_leaves_the_last_state() -> None:
+    assert set(TRANSITIONS) == set(State)
+    assert all(TRANSITIONS[state][Input.RELEASE] is State.OVER for state in State)
+    assert set(TRANSITIONS[State.OVER]) == {Input.RELEASE}
+    assert {after for row in TRANSITIONS.values() for after in row.values()} == set(State) - {State.NEW}
+
+
+def test_a_call_goes_through_all_states_in_order() -> None:
+    one = Recording(ID, PREFERRED, random)
+    for early in (e.Lost("gone"), e.MediaClosed({}, clean=True), e.Opened({0: 20000})):
+        assert one.handle(early, now()) == []
+    assert one.state is State.NEW
+    seen = []
+    for event in (
+        offered(1, sdp("sendonly")),
+        e.Opened({0: 20000}),
+        offered(2, sdp("sendonly", version=2), cseq=2),
+        e.HungUp(Token(9), request("BYE", 3), None),
+        e.MediaClosed({}, clean=True),
+    ):
+        one.handle(event, now())
+        seen.append(one.state)
+    assert seen == [State.OPENING, State.RECORDING, State.RECORDING, State.CLOSING, State.FINISHING]
+    one.release()
+    assert one.shown_state() == "complete"
+
+
+@pytest.mark.parametrize("event", [e.OpenFailed("no-port"), e.Unwanted(), e.Lost("gone")])
+def test_a_failed_first_offer_ends_the_recording_unwritten(event: e.Event) -> None:
+    one = Recording(ID, PREFERRED, random)
+    one.handle(offered(1, sdp("sendonly")), now())
+    assert one.handle(event, now())[-1] == c.Discard()
+    assert one.state is State.OVER

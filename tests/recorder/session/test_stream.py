@@ -89,14 +89,6 @@ def test_a_checkpoint_of_an_earlier_version_can_be_read() -> None:
     assert (again.here, again.moved, again.keys, again.expected) == ("198.51.100.7", False, None, None)
 
 
-def test_a_payload_type_is_redefined_by_another_codec_only() -> None:
-    one, known = stream(), line().formats
-    assert not one.redefines(replace(line(), formats=(*known, Format(97, "opus", 48000, 2))))
-    one.renew(replace(line(), formats=(*known, Format(97, "opus", 48000, 2))), random)
-    assert not one.redefines(replace(line(), formats=(Format(97, "OPUS", 48000, 1, "stereo=0"),)))
-    assert one.redefines(replace(line(), formats=(*known, Format(97, "AMR", 8000))))
-
-
 def test_a_payload_type_keeps_its_meaning_without_rtpmap() -> None:
     opus, more = Format(97, "opus", 48_000, 2, "stereo=1"), Format(98, "", 8000)
     one = Stream(0, replace(line(), formats=(opus,)), b"")
