@@ -122,6 +122,7 @@ async def test_the_others_are_served_and_it_recovers_by_itself(
     ledger.rename(ledger.with_name("aside"))
     ledger.mkdir()  # as a restore with a wrong owner: it can be neither read nor written
     async with serving(one) as api:
+        await one.until(lambda: one.node.customers["globex"].served)
         ended = one.invite("c1")
         await hang_up(one, "c1")
         assert (await get(api, "/api/v1/customers/globex/calls", tokens["globex"]))[0] == 200
@@ -147,6 +148,7 @@ async def test_a_customer_folder_lost_later_locks_no_other_out(one: Stage, tmp_p
     """Every token is looked for with every customer."""
     folder, tokens = tmp_path / "data" / CUSTOMERS / "acme", await closed(one)
     async with serving(one) as api:
+        await one.until(lambda: all(customer.served for customer in one.node.customers.values()))
         folder.rename(folder.with_name("aside"))
         folder.symlink_to(folder.name)  # as a mount that is gone: nothing in it can even be looked at
         assert (await get(api, "/api/v1/customers/globex/calls", tokens["globex"]))[0] == 200

@@ -27,6 +27,7 @@ from storage.errors import NoSpace
 from storage.keys.key_store import CustomerKeys
 from storage.vault.vault import Draft, Vault
 from tests.recorder.calls.client import hang_up, reinvite, state_of
+from tests.recorder.calls.restart import forget_dialogs
 from tests.recorder.calls.service_manager import Manager
 from tests.recorder.in_process_node import Stage, sip_request, stage
 from tests.recorder.offers import beyond_a_message, sdp
@@ -177,6 +178,15 @@ async def test_a_part_that_a_killed_process_made_is_passed_over(one: Stage) -> N
     call = one.invite()
     os.close(call.customer.vault.create(call.id, call.leaf, "m2").fd)
     assert one.executor.next_part(call).name == "m3"
+
+
+async def test_a_call_whose_dialog_is_over_is_saved_no_more(one: Stage) -> None:
+    call = one.invite()
+    (left,) = one.checkpoints.left()
+    saved = left.path.read_bytes()
+    forget_dialogs(one)
+    one.executor.checkpoint(call)
+    assert left.path.read_bytes() == saved
 
 
 async def test_a_refused_line_is_an_incident_of_its_customer(one: Stage) -> None:
