@@ -27,7 +27,7 @@ async def test_a_call_is_found_by_id_and_session_until_it_is_gone(one: Stage) ->
     assert one.live.of_source("127.0.0.1") == one.live.of_customer("acme") == 0
 
 
-async def test_trouble_stops_calls_and_only_a_refused_call_is_an_incident(one: Stage) -> None:
+async def test_trouble_stops_calls_and_refused_calls_are_incidents(one: Stage) -> None:
     told: list[int] = []
     one.node.load_changed = lambda: told.append(1)
     one.node.storage.trouble(OSError(28, "full"))

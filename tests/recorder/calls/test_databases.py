@@ -60,7 +60,7 @@ async def test_a_database_that_is_there_is_open_when_a_start_goes_on(one: Stage)
     ("problem", "failures"),
     [(None, 3), (MemoryError(), 1), (RuntimeError("can't start new thread"), 1), (OSError(24, "descriptors"), 1)],
 )
-async def test_an_unavailable_database_is_reported_once_and_opened_later(
+async def test_an_unavailable_database_is_reported_once(
     one: Stage, monkeypatch: pytest.MonkeyPatch, problem: Exception | None, failures: int
 ) -> None:
     """Calls are recorded already, and may have what opening it needs."""

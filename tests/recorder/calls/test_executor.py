@@ -83,7 +83,7 @@ async def test_a_call_that_is_withdrawn_or_too_large_is_never_stored(one: Stage,
 
 
 @pytest.mark.parametrize("too_large", [False, True])
-async def test_a_reoffer_that_is_withdrawn_or_too_large_changes_nothing(one: Stage, too_large: bool) -> None:
+async def test_a_withdrawn_or_too_large_reoffer_changes_nothing(one: Stage, too_large: bool) -> None:
     """RFC 3261 section 14.1: the session goes on as if the re-INVITE had never been."""
     call = one.invite()
     before, document = one.descriptors(), call.recording.call_document(one.node.now())["streams"]
@@ -278,9 +278,7 @@ async def test_a_disk_that_fails_as_a_call_begins_gives_503(
     assert one.invite("c9").recording.alive
 
 
-async def test_a_call_whose_files_cannot_be_removed_leaks_no_descriptor(
-    one: Stage, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_read_only_disk_leaks_no_descriptor(one: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     def read_only(*_: object) -> None:
         raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 

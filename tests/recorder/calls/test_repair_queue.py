@@ -82,7 +82,7 @@ async def test_an_index_is_whole_once_all_that_it_lacks_is_repaired(
     assert acme.gap.first() is None
 
 
-async def test_a_gap_that_cannot_be_closed_is_tried_again_and_reported_once(
+async def test_an_unclosable_gap_is_retried_and_reported_once(
     one: Stage, queue: RepairQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def ill() -> None:

@@ -85,7 +85,7 @@ def test_keys_of_the_handshakes_go_to_their_ports(tmp_path: Path) -> None:
     assert (spec.key, spec.rtcp_key, spec.own_key) == (b"t" * 28, b"T" * 44, b"O" * 44)
 
 
-def test_a_worker_learns_when_media_are_expected_and_of_the_current_pause(tmp_path: Path) -> None:
+def test_a_worker_learns_of_expected_media_and_a_pause(tmp_path: Path) -> None:
     customer, noon = configured(tmp_path).customers[0], 1_772_366_400_000_000_000
     for expected, since in ((at(2), noon + 2_000_000_000), (None, 0)):
         (spec,) = stream_specs([StreamPlan(0, line(), b"", False, expected=expected)], customer)

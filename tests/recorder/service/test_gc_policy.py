@@ -19,7 +19,7 @@ class Cycle:
         self.self = self
 
 
-def test_survivors_are_set_aside_and_collected_when_calls_are_few() -> None:
+def test_survivors_are_frozen_until_calls_are_few() -> None:
     state: dict[str, float] = {"now": 0, "calls": 1_000}
     before = gc.get_threshold()
     garbage = Garbage(lambda: state["now"], lambda: int(state["calls"]))

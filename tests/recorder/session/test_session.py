@@ -149,7 +149,7 @@ class TestHoldAndPause:
         assert one.call_document(now(5))["streams"][1]["pauses"] == [[f"{NOON}02.000Z", f"{NOON}04.000Z"]]
         assert one.streams[1].expected == now(4).wall
 
-    def test_there_is_nothing_to_pause_before_the_answer_or_after_the_end(self) -> None:
+    def test_there_is_nothing_to_pause_before_or_after_a_call(self) -> None:
         fresh, ended = Recording(ID, PREFERRED, random), begun()
         ended.handle(e.Lost("gone"), now(1))
         assert [one.handle(e.PauseAsked(), now(2)) for one in (fresh, ended)] == [[], []]
@@ -169,7 +169,7 @@ class TestHoldAndPause:
         one.handle(e.ResumeAsked(), now(4))
         assert b"a=recvonly" in one.agreement.answer_sdp
 
-    def test_a_client_whose_answer_is_still_to_come_is_not_informed_f6(self) -> None:
+    def test_a_client_that_owes_an_answer_is_not_informed_f6(self) -> None:
         one = begun(policy=REOFFERS)
         one.offers_first = True
         assert kinds(one.handle(e.PauseAsked(), now(1))) == [c.PauseMedia, c.Keep, c.Index]

@@ -44,7 +44,7 @@ def kept_from(began: e.Now, end: e.Now) -> datetime | None:
     return datetime.fromisoformat(found) if found else None
 
 
-def test_a_clock_that_is_set_back_does_not_hide_when_a_call_ended() -> None:
+def test_a_set_back_clock_does_not_hide_when_a_call_ended() -> None:
     began, end = now(), now(60)
     assert kept_from(began, end) is None
     assert kept_from(began, end._replace(wall=end.wall - timedelta(seconds=59))) is None, "time servers correct clocks"

@@ -135,7 +135,7 @@ def test_each_stream_keeps_its_speakers_over_all_offers(story: str, restarting: 
         assert one.agreement.answer_sdp.count(b"a=label") == sum(line[:1].isdigit() for line in lines)  # R16
 
 
-def test_a_failed_offer_and_the_metadata_of_the_end_change_nothing() -> None:
+def test_a_failed_offer_and_the_bye_change_no_speaker() -> None:
     one = begun("Alice", "Bob")
     one.handle(offered(2, offer(2, "2", "1", "3"), None, 2), now(2))
     one.handle(e.OpenFailed("no-port"), now(2))

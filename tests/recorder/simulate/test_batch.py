@@ -49,7 +49,7 @@ def test_each_stream_gets_its_own_packet(suite: str | None, places: list[socket.
     assert batch.errors == 0
 
 
-def test_encoded_frames_are_sent_in_turn_and_refused_packets_counted(places: list[socket.socket]) -> None:
+def test_frames_are_sent_in_turn_and_refusals_counted(places: list[socket.socket]) -> None:
     batch = Batch(places[0].fileno())
     batch.arrange([])
     batch.send(0, 0)
