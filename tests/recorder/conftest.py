@@ -1,12 +1,51 @@
-"""What several tests of the daemon stand on."""
+"""What several tests of the daemon stand on, and how a test that is a coroutine is run."""
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 from collections.abc import Iterator
+from inspect import iscoroutinefunction, signature
 from pathlib import Path
 
 import pytest
+
+from tests.recorder.in_process_node import CONFIG, Stage, stage
+
+
+@pytest.fixture
+def loop() -> Iterator[asyncio.Runner]:
+    """Have an event loop for a test and the fixtures that it asks for."""
+    with asyncio.Runner() as runner:
+        yield runner
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Run a test that is a coroutine in the loop of its fixtures, or in one of its own."""
+    if not iscoroutinefunction(pyfuncitem.obj):
+        return None
+    story = pyfuncitem.obj(**{name: pyfuncitem.funcargs[name] for name in signature(pyfuncitem.obj).parameters})
+    runner = pyfuncitem.funcargs.get("loop")
+    if isinstance(runner, asyncio.Runner):
+        runner.run(story)
+    else:
+        asyncio.run(story)
+    return True
+
+
+@pytest.fixture
+def config() -> str:
+    """Return the configuration of the node `one`; a file or a parameter of a test may have another."""
+    return CONFIG
+
+
+@pytest.fixture
+def one(loop: asyncio.Runner, tmp_path: Path, config: str) -> Iterator[Stage]:
+    """Have a node that runs in the loop of the test."""
+    running = stage(tmp_path, config)
+    yield loop.run(running.__aenter__())
+    loop.run(running.__aexit__(None, None, None))
 
 
 @pytest.fixture

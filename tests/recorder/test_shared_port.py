@@ -61,4 +61,4 @@ def test_a_successor_repeats_a_batch_with_a_report(tmp_path: Path, srtp: bool) -
         found, (figures,) = one.close(), one.tape.figures()
         assert reports_of(found) == [1]
         assert one.frames(found) == list(range(31))
-        assert (figures["foreign"], figures["rejected"], figures["gaps"]) == (0, 0, [])
+        assert (figures["foreign"], figures["rejected"], list(figures["gaps"])) == (0, 0, [])

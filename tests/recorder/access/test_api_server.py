@@ -2,103 +2,57 @@
 
 from __future__ import annotations
 
-import asyncio
 import socket
-import subprocess
-import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx2
+import pytest
 
 from recorder.access.api_backend import Daemon
 from recorder.access.api_server import AdminApiServer
 from tests.recorder.certificates import application
-from tests.recorder.in_process_node import CONFIG, stage, standing
+from tests.recorder.in_process_node import CONFIG, Stage, stage, standing
+from tests.recorder.service.background_services import listening
 
 
-class Lines:
-    """A log that takes notes."""
-
-    def __init__(self, lines: list[dict[str, object]]) -> None:
-        self._lines = lines
-
-    def warning(self, event: str, **fields: object) -> None:
-        self._lines.append({"event": event, **fields})
-
-
-def test_it_answers_until_it_is_stopped(tmp_path: Path) -> None:
-    async def story() -> None:
-        async with stage(tmp_path) as one:
-            surface = AdminApiServer(one.node, Daemon(one.node, one.live, one.executor))
-            await surface.stop()
-            listening = socket.create_server(("127.0.0.1", 0))
-            listening.setblocking(False)
-            address = listening.getsockname()
-            await surface.start(listening)
-            reader, writer = await asyncio.open_connection(*address)
-            writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-            assert (await reader.readline()).startswith(b"HTTP/1.1 200")
-            writer.close()
-            await surface.stop()
-            listening.close()
-
-    asyncio.run(story())
+@asynccontextmanager
+async def served(one: Stage) -> AsyncIterator[tuple[str, int]]:
+    """Serve the admin API of a node; gives its address."""
+    surface = AdminApiServer(one.node, Daemon(one.node, one.live, one.executor))
+    await surface.stop()
+    with listening() as listener:
+        await surface.start(listener)
+        yield listener.getsockname()
+        await surface.stop()
 
 
-def test_failed_connections_are_logged_once_a_second(
-    tmp_path: Path,
-) -> None:
-    ours, lines = tmp_path / "admin.pem", list[dict[str, object]]()
+async def test_failed_connections_are_logged_once_a_second(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ours, lines = tmp_path / "admin.pem", list[tuple[str, dict[str, object]]]()
     ours.write_bytes(application()[0])
     tls = f'[admin_api]\nlisten = "127.0.0.1:8443"\ncertificate = "{ours}"\nprivate_key = "{ours}"\n'
-
-    async def story() -> None:
-        async with stage(tmp_path, CONFIG.replace("[keys]", tls + "[keys]")) as one:
-            one.node.log = Lines(lines)  # type: ignore[assignment]  # all it needs of a log is warning()
-            surface, counted = (
-                AdminApiServer(one.node, Daemon(one.node, one.live, one.executor)),
-                one.node.metrics.api_dropped,
-            )
-            listening = socket.create_server(("127.0.0.1", 0))
-            listening.setblocking(False)
-            await surface.start(listening)
+    async with stage(tmp_path, CONFIG.replace("[keys]", tls + "[keys]")) as one:
+        monkeypatch.setattr(type(one.node.log), "warning", lambda _, event, **facts: lines.append((event, facts)))
+        async with served(one) as address:
             with standing(one, 1000.0):
                 for host in ("127.0.0.2", "127.0.0.3", "127.0.0.4"):
-                    with socket.create_connection(listening.getsockname(), source_address=(host, 0)) as client:
+                    with socket.create_connection(address, source_address=(host, 0)) as client:
                         client.sendall(b"GET / HTTP/1.1\r\n\r\n")
-                await one.until(lambda: counted.labels("tls-handshake")._value.get() == 3)
-            await surface.stop()
-            listening.close()
-
-    asyncio.run(story())
-    assert lines == [{"event": "api.dropped", "reason": "tls-handshake", "suppressed": 0}]
+                dropped = b'recorder_api_dropped_total{reason="tls-handshake"} 3.0'
+                await one.until(lambda: dropped in one.node.metrics.page())
+    assert lines == [("api.dropped", {"reason": "tls-handshake", "suppressed": 0})]
 
 
-def test_accounts_of_a_running_recorder_open_its_page(tmp_path: Path) -> None:
-    async def story() -> None:
-        async with stage(tmp_path) as one:
-            surface = AdminApiServer(one.node, Daemon(one.node, one.live, one.executor))
-            listening = socket.create_server(("127.0.0.1", 0))
-            listening.setblocking(False)
-            await surface.start(listening)
-            (name, customer), *_ = one.node.customers.items()
-            made = customer.accounts.create("anna", ["admin"], datetime.now(UTC))
-            address = f"http://127.0.0.1:{listening.getsockname()[1]}"
-            async with httpx2.AsyncClient(base_url=address, timeout=60) as browser:
-                words = "a fine long passphrase"
-                form = {"customer": name, "key": made.secret, "password": words, "again": words}
-                shown = await browser.post("/invitation", data=form)
-            assert shown.status_code == 200
-            assert "authenticator app" in shown.text  # a second factor is required unless it is configured otherwise
-            await surface.stop()
-            listening.close()
-
-    asyncio.run(story())
-
-
-def test_the_start_does_without_what_signing_in_needs() -> None:
-    heavy = "{'argon2', 'jinja2', 'joserfc', 'fido2', 'segno', 'httpx2'}"
-    code = f"import sys, recorder.service.daemon; print(sorted({heavy} & set(sys.modules)))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+async def test_accounts_of_a_running_recorder_open_its_page(one: Stage) -> None:
+    async with served(one) as (host, port):
+        (name, customer), *_ = one.node.customers.items()
+        made = customer.accounts.create("anna", ["admin"], datetime.now(UTC))
+        async with httpx2.AsyncClient(base_url=f"http://{host}:{port}", timeout=60) as browser:
+            assert (await browser.get("/healthz")).status_code == 200
+            words = "a fine long passphrase"
+            form = {"customer": name, "key": made.secret, "password": words, "again": words}
+            shown = await browser.post("/invitation", data=form)
+    assert shown.status_code == 200
+    assert "authenticator app" in shown.text  # a second factor is required unless it is configured otherwise

@@ -99,39 +99,28 @@ def unsigned(alg: str) -> str:
     return f"{part({'alg': alg, 'kid': 'one'})}.{part(good())}."
 
 
-@pytest.mark.parametrize("alg", ["none", "None", "NONE", "RS256", "XX", ""])
-def test_a_token_without_a_signature_is_none(alg: str) -> None:
-    with pytest.raises(NotVouched):
-        said(unsigned(alg))
-
-
-def test_the_public_key_is_no_shared_secret() -> None:
-    """RFC 8725 section 2.1: HS256 with what everybody can read."""
+def test_a_token_without_a_private_keys_signature_is_refused() -> None:
+    """RFC 8725 section 2.1: HS256 with what everybody can read; and a key in the token itself."""
+    for alg in ("none", "None", "RS256", "XX", ""):
+        with pytest.raises(NotVouched):
+            said(unsigned(alg))
     for secret in (OURS.as_pem(private=False), json.dumps(OURS.as_dict(private=False)).encode()):
         head, body, _ = unsigned("HS256").split(".")
         tag = base64.urlsafe_b64encode(hmac.digest(secret, f"{head}.{body}".encode(), "sha256")).rstrip(b"=").decode()
         with pytest.raises(NotVouched, match="algorithm"):
             said(f"{head}.{body}.{tag}")
-
-
-def test_a_key_in_the_token_itself_is_not_believed() -> None:
-    forged = signed(good(), THEIRS, jwk=THEIRS.as_dict(private=False))
     with pytest.raises(NotVouched, match=r"token|signature"):
-        said(forged)
+        said(signed(good(), THEIRS, jwk=THEIRS.as_dict(private=False)))
 
 
 @pytest.mark.parametrize(
-    ("kids", "named", "why"),
-    [(("two",), "one", "key"), ((), "one", "key"), (("one", "one"), "one", "key"), (("one", "two"), None, "key")],
+    ("kids", "named"), [(("two",), "one"), ((), "one"), (("one", "one"), "one"), (("one", "two"), None)]
 )
-def test_which_key_it_was_must_be_plain(kids: tuple[str, ...], named: str | None, why: str) -> None:
+def test_which_key_it_was_must_be_plain(kids: tuple[str, ...], named: str | None) -> None:
     keys = [{**OURS.as_dict(private=False), "kid": kid} for kid in kids]
-    with pytest.raises(NotVouched, match=why):
+    with pytest.raises(NotVouched, match="key"):
         rules.claims(signed(good(), OURS, kid=named), keys, JOURNEY, NOW)
-
-
-def test_a_provider_with_one_key_need_not_name_it() -> None:
-    keys = [{k: v for k, v in OURS.as_dict(private=False).items() if k != "kid"}]
+    keys = [{k: v for k, v in OURS.as_dict(private=False).items() if k != "kid"}]  # the only one needs no name
     assert rules.claims(signed(good(), OURS, kid=None), keys, JOURNEY, NOW)["sub"] == "s-1"
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-from pathlib import Path
+from typing import Any
 
 import pytest
 
 from recorder.calls.live_call import LiveCall
 from tests.recorder.calls.test_sip_handler import LATE
-from tests.recorder.in_process_node import Stage, sip_request, stage
+from tests.recorder.in_process_node import Stage, sip_request
 from tests.recorder.worker_call import Sender
 
 KINDS = range(96, 128)
@@ -24,7 +23,7 @@ def answer(port: int = 4000, letters: int = 0) -> bytes:
     return "\r\n".join([line, "a=sendonly", *names, ""]).encode()
 
 
-async def ended(one: Stage, call: LiveCall) -> dict[str, object]:
+async def ended(one: Stage, call: LiveCall) -> dict[str, Any]:
     """Wait for the end; returns the call as it is listed."""
     bye = next(data for data in one.said if data.startswith(b"BYE "))
     assert b'Reason: SIP;cause=200;text="too-long"\r\n' in bye
@@ -38,35 +37,28 @@ async def ended(one: Stage, call: LiveCall) -> dict[str, object]:
     return {**row.details, "state": row.state.value}
 
 
-def test_a_first_one_ends_the_call_with_nothing_recorded(tmp_path: Path) -> None:
-    async def story() -> None:
-        async with stage(tmp_path, LATE) as one:
-            one.hear(sip_request("INVITE", "c1", 1))
-            (call,) = one.live
-            one.hear(sip_request("ACK", "c1", 1, answer(letters=6_000), to=one.tag()))
-            document = await ended(one, call)
-            assert (document["state"], document["end_reason"]) == ("interrupted", "too-long")
-
-    asyncio.run(story())
+@pytest.mark.parametrize("config", [pytest.param(LATE, id="late offer")])
+async def test_a_first_one_ends_the_call_with_nothing_recorded(one: Stage) -> None:
+    one.hear(sip_request("INVITE", "c1", 1))
+    (call,) = one.live
+    one.hear(sip_request("ACK", "c1", 1, answer(letters=6_000), to=one.tag()))
+    document = await ended(one, call)
+    assert (document["state"], document["end_reason"]) == ("interrupted", "too-long")
 
 
 @pytest.mark.parametrize("letters", [5_800, 7_000])
-def test_a_later_one_ends_it_with_all_that_was_recorded(tmp_path: Path, letters: int) -> None:
+@pytest.mark.parametrize("config", [pytest.param(LATE, id="late offer")])
+async def test_a_later_one_ends_it_with_all_that_was_recorded(one: Stage, letters: int) -> None:
     """Also one that just fits, but would leave no room for what a successor of the worker has to be told beside it."""
-
-    async def story() -> None:
-        async with stage(tmp_path, LATE) as one:
-            phone = Sender(None, 7)
-            one.hear(sip_request("INVITE", "c1", 1))
-            (call,) = one.live
-            one.hear(sip_request("ACK", "c1", 1, answer(phone.socket.getsockname()[1]), to=one.tag()))
-            for _ in range(20):
-                phone.send(call.recording.streams[0].port)
-            phone.socket.close()
-            one.hear(sip_request("INVITE", "c1", 2, to=one.tag()))
-            one.hear(sip_request("ACK", "c1", 2, answer(letters=letters), to=one.tag()))
-            document = await ended(one, call)
-            (stream,) = document["streams"]  # type: ignore[misc,attr-defined]  # JSON
-            assert (document["state"], stream["packets"], stream["lost"]) == ("interrupted", 20, 0)
-
-    asyncio.run(story())
+    phone = Sender(None, 7)
+    one.hear(sip_request("INVITE", "c1", 1))
+    (call,) = one.live
+    one.hear(sip_request("ACK", "c1", 1, answer(phone.socket.getsockname()[1]), to=one.tag()))
+    for _ in range(20):
+        phone.send(call.recording.streams[0].port)
+    phone.socket.close()
+    one.hear(sip_request("INVITE", "c1", 2, to=one.tag()))
+    one.hear(sip_request("ACK", "c1", 2, answer(letters=letters), to=one.tag()))
+    document = await ended(one, call)
+    (stream,) = document["streams"]
+    assert (document["state"], stream["packets"], stream["lost"]) == ("interrupted", 20, 0)

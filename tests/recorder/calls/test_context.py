@@ -1,59 +1,47 @@
-"""What the parts of the daemon share: trouble is said once, incidents belong to somebody."""
+"""What the parts of the daemon share: the live calls, the clocks, and trouble that is reported once."""
 
 from __future__ import annotations
 
-import asyncio
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
 from recorder.calls import context
-from tests.recorder.in_process_node import stage
+from sip.ua.events import SessionKey
+from tests.recorder.in_process_node import Stage
 
 
-def test_trouble_stops_calls_and_tells_who_decides(tmp_path: Path) -> None:
-    async def story() -> None:
-        async with stage(tmp_path) as one:
-            told: list[int] = []
-            one.node.load_changed = lambda: told.append(1)
-            one.node.storage.trouble(OSError(28, "full"))
-            assert one.node.storage.well is False
-            assert told == [1]
-            assert b"recorder_storage_state 0.0" in one.node.metrics.page()
-
-    asyncio.run(story())
-
-
-def test_only_a_refused_call_is_an_incident(tmp_path: Path) -> None:
-    async def story() -> None:
-        async with stage(tmp_path) as one:
-            one.node.refused("INVITE", 403, "no-customer")
-            one.node.refused("UPDATE", 488, "sdp", "acme")
-            assert [i["reason"] for i in one.node.incidents.of("acme")] == ["no-customer"]
-
-    asyncio.run(story())
+async def test_a_call_is_found_by_id_and_session_until_it_is_gone(one: Stage) -> None:
+    call, other = one.invite("c1"), one.invite("c2")
+    assert (one.live.by_id(call.id), one.live.by_session(call.session)) == (call, call)
+    assert one.live.of_source("127.0.0.1") == one.live.of_customer("acme") == 2
+    assert one.live.by_session(SessionKey("other")) is None
+    before = one.descriptors()
+    for _ in range(2):
+        other.files.close()
+    assert one.descriptors() == before - 2  # control and media part; its checkpoint keeps the file in runtime_dir
+    for each in one.live:  # calls may go while they are looked through
+        one.forget(each)
+    one.live.remove(call)
+    assert (one.live.by_id(call.id), one.live.by_session(call.session), len(one.live)) == (None, None, 0)
+    assert one.live.of_source("127.0.0.1") == one.live.of_customer("acme") == 0
 
 
-def test_a_clock_that_was_set_back_is_known_to_be_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def story() -> None:
-        async with stage(tmp_path) as one:
-            wall, mono = context._BEGAN
-            monkeypatch.setattr(context, "_BEGAN", (wall + timedelta(days=7), mono))
-            assert abs(one.node.now().behind - timedelta(days=7)) < timedelta(hours=1)
-            monkeypatch.setattr(context, "_BEGAN", (wall - timedelta(days=7), mono))
-            assert one.node.now().behind == timedelta(0)
+async def test_trouble_stops_calls_and_refused_calls_are_incidents(one: Stage) -> None:
+    told: list[int] = []
+    one.node.load_changed = lambda: told.append(1)
+    one.node.storage.trouble(OSError(28, "full"))
+    assert (one.node.storage.well, told) == (False, [1])
+    assert b"recorder_storage_state 0.0" in one.node.metrics.page()
+    one.node.refused("INVITE", 403, "no-customer")
+    one.node.refused("UPDATE", 488, "sdp", "acme")
+    assert [i["reason"] for i in one.node.incidents.of("acme")] == ["no-customer"]
 
-    asyncio.run(story())
 
-
-def test_both_clocks_are_read_together(tmp_path: Path) -> None:
-    async def story() -> None:
-        async with stage(tmp_path) as one:
-            before, now = one.node.monotonic(), one.node.now()
-            assert now.wall.tzinfo is not None
-            assert before <= now.mono <= one.node.monotonic()
-            assert now.behind < timedelta(hours=1)
-            assert one.node.runtime_dir == tmp_path / "run"
-
-    asyncio.run(story())
+async def test_a_clock_that_was_set_back_is_known_to_be_behind(one: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    before, now = one.node.monotonic(), one.node.now()
+    assert before <= now.mono <= one.node.monotonic() and now.wall.tzinfo is not None
+    wall, mono = context._BEGAN
+    for days, behind in ((0, 0), (7, 7), (-7, 0)):
+        monkeypatch.setattr(context, "_BEGAN", (wall + timedelta(days=days), mono))
+        assert abs(one.node.now().behind - timedelta(days=behind)) < timedelta(hours=1)

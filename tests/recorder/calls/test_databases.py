@@ -1,17 +1,24 @@
-"""Databases are opened behind the service; one that is away is told once and tried until it is back."""
+"""Databases are opened behind the service; a customer that cannot be opened is recorded, and delays no other."""
 
 from __future__ import annotations
 
 import asyncio
+import socket
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 
 from recorder.calls import databases
 from recorder.calls.databases import Databases
+from storage.customer.customers import CUSTOMERS, KEYS
+from storage.customer.wiring import Components, assemble
 from storage.database.database import DatabaseAway
-from tests.recorder.in_process_node import Stage, stage
+from tests.recorder.calls.client import hang_up
+from tests.recorder.in_process_node import CONFIG, Stage
+from tests.recorder.service.background_services import close_customer, serving
 
 
 class Said:
@@ -35,77 +42,144 @@ def opens_after(one: Stage, failures: int, problem: Exception | None = None) -> 
         if len(tries) <= failures:
             raise problem or DatabaseAway("away")
 
-    one.node.customers["acme"].open_database = open_database
+    acme: Any = one.node.customers["acme"]
+    acme.open_database = open_database
     return tries
 
 
-def test_a_database_that_is_there_is_open_when_a_start_goes_on(tmp_path: Path) -> None:
-    async def story() -> None:
-        async with stage(tmp_path) as one:
-            tries = opens_after(one, 0)
-            opening = Databases(one.node)
-            opening.start()
-            await opening.settled()
-            assert len(tries) == 1
-            assert not one.node.incidents.of("acme")
-
-    asyncio.run(story())
+async def test_a_database_that_is_there_is_open_when_a_start_goes_on(one: Stage) -> None:
+    tries = opens_after(one, 0)
+    opening = Databases(one.node)
+    opening.start()
+    await opening.settled()
+    assert len(tries) == 1
+    assert not one.node.incidents.of("acme")
 
 
-def test_an_unavailable_database_is_reported_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(databases, "AGAIN_SECONDS", 0.01)
-
-    async def story() -> None:
-        async with stage(tmp_path) as one:
-            tries = opens_after(one, 3)
-            opening = Databases(one.node)
-            opening.start()
-            await opening.settled(0.0)
-            await one.until(lambda: len(tries) == 4)
-            await opening.settled()
-            told = [(incident["kind"], incident["count"]) for incident in one.node.incidents.of("acme")]
-            assert told == [("database-away", 1)]
-
-    asyncio.run(story())
-
-
-@pytest.mark.parametrize("problem", [MemoryError(), RuntimeError("can't start new thread"), OSError(24, "descriptors")])
-def test_a_database_short_of_resources_opens_later(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, problem: Exception
+@pytest.mark.parametrize(
+    ("problem", "failures"),
+    [(None, 3), (MemoryError(), 1), (RuntimeError("can't start new thread"), 1), (OSError(24, "descriptors"), 1)],
+)
+async def test_an_unavailable_database_is_reported_once(
+    one: Stage, monkeypatch: pytest.MonkeyPatch, problem: Exception | None, failures: int
 ) -> None:
     """Calls are recorded already, and may have what opening it needs."""
     monkeypatch.setattr(databases, "AGAIN_SECONDS", 0.01)
-
-    async def story() -> None:
-        async with stage(tmp_path) as one:
-            tries = opens_after(one, 1, problem)
-            opening = Databases(one.node)
-            opening.start()
-            await opening.settled(10)
-            assert len(tries) == 2
-            assert [incident["kind"] for incident in one.node.incidents.of("acme")] == ["database-away"]
-
-    asyncio.run(story())
+    tries = opens_after(one, failures, problem)
+    opening = Databases(one.node)
+    opening.start()
+    await opening.settled(0.0)
+    await one.until(lambda: len(tries) == failures + 1)
+    await opening.settled()
+    told = [(incident["kind"], incident["count"]) for incident in one.node.incidents.of("acme")]
+    assert told == [("database-away", 1)]
 
 
-def test_a_late_database_is_logged_at_start_and_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_late_database_is_logged_at_start_and_end(one: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """From READY on until then the API answers 503 for it; the log says why, and when that is over."""
+    said, free = Said(), asyncio.Event()
+    monkeypatch.setattr(one.node.customers["acme"], "open_database", free.wait)
+    monkeypatch.setattr(one.node, "log", said)
+    opening = Databases(one.node)
+    opening.start()
+    await opening.settled(0.01)
+    assert said.events == [("database.late", "acme")]
+    free.set()
+    await one.until(lambda: len(said.events) == 2)
+    assert said.events == [("database.late", "acme"), ("database.back", "acme")]
 
-    async def story() -> None:
-        async with stage(tmp_path) as one:
-            said, free = Said(), asyncio.Event()
 
-            async def open_slowly() -> None:
-                await free.wait()
+async def get(api: socket.socket, path: str, token: str = "") -> tuple[int, dict[str, Any]]:
+    """Ask; returns status and document."""
+    host, port = api.getsockname()
+    async with httpx2.AsyncClient(timeout=60) as client:
+        answer = await client.get(f"http://{host}:{port}{path}", headers={"Authorization": f"Bearer {token or 'none'}"})
+    return answer.status_code, answer.json()
 
-            one.node.customers["acme"].open_database = open_slowly
-            monkeypatch.setattr(one.node, "log", said)
-            opening = Databases(one.node)
-            opening.start()
-            await opening.settled(0.01)
-            assert said.events == [("database.late", "acme")]
-            free.set()
-            await one.until(lambda: len(said.events) == 2)
-            assert said.events == [("database.late", "acme"), ("database.back", "acme")]
 
-    asyncio.run(story())
+async def closed(one: Stage) -> dict[str, str]:
+    """Leave both customers as a start of the daemon has them; returns a token of each."""
+    tokens: dict[str, str] = {}
+    for name, whole in list(one.node.customers.items()):
+        tokens[name] = whole.credentials.create("paula", ["admin"], datetime.now(UTC)).token
+        await close_customer(one, name)
+    return tokens
+
+
+TWO = CONFIG + '[[customer]]\nname = "globex"\nsources = ["192.0.2.1"]\n'
+two_customers = pytest.mark.parametrize("config", [pytest.param(TWO, id="two customers")])
+
+
+@two_customers
+async def test_the_others_are_served_and_it_recovers_by_itself(
+    one: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(databases, "AGAIN_SECONDS", 0.02)
+    ledger, told = tmp_path / "data" / KEYS / "acme.erasures", list[str]()
+    monkeypatch.setattr(type(one.node.log), "fault", lambda _, event, problem, **facts: told.append(event))
+    monkeypatch.setattr(type(one.node.log), "info", lambda _, event, **facts: told.append(event))
+    tokens = await closed(one)
+    ledger.rename(ledger.with_name("aside"))
+    ledger.mkdir()  # as a restore with a wrong owner: it can be neither read nor written
+    async with serving(one) as api:
+        await one.until(lambda: one.node.customers["globex"].served)
+        ended = one.invite("c1")
+        await hang_up(one, "c1")
+        assert (await get(api, "/api/v1/customers/globex/calls", tokens["globex"]))[0] == 200
+        status, problem = await get(api, "/api/v1/customers/acme/calls", tokens["acme"])
+        assert (status, problem["title"]) == (503, "Not possible now")
+        assert (await get(api, "/api/v1/customers/acme/calls", "wrong"))[0] == 401
+        assert await get(api, "/readyz") == (200, {"status": "ready", "customers_away": 1})
+        ledger.rmdir()
+        ledger.with_name("aside").rename(ledger)
+        await one.until(lambda: one.node.customers["acme"].served)
+        await one.node.indexer.drain(30)
+        status, page = await get(api, "/api/v1/customers/acme/calls", tokens["acme"])
+        assert (status, [call["id"] for call in page["items"]]) == (200, [ended.id])
+        assert await get(api, "/readyz") == (200, {"status": "ready"})
+    changes = [event for event in told if event.startswith(("customer.", "database."))]
+    assert changes == ["customer.away", "customer.back"]
+    assert [each["kind"] for each in one.node.incidents.of("acme")] == ["customer-away"]
+    assert not one.faults, "no task of it ended meanwhile"
+
+
+@two_customers
+async def test_a_customer_folder_lost_later_locks_no_other_out(one: Stage, tmp_path: Path) -> None:
+    """Every token is looked for with every customer."""
+    folder, tokens = tmp_path / "data" / CUSTOMERS / "acme", await closed(one)
+    async with serving(one) as api:
+        await one.until(lambda: all(customer.served for customer in one.node.customers.values()))
+        folder.rename(folder.with_name("aside"))
+        folder.symlink_to(folder.name)  # as a mount that is gone: nothing in it can even be looked at
+        assert (await get(api, "/api/v1/customers/globex/calls", tokens["globex"]))[0] == 200
+        assert (await get(api, "/api/v1/customers/acme/calls", tokens["acme"]))[0] == 401
+        folder.unlink()
+        folder.with_name("aside").rename(folder)
+        assert (await get(api, "/api/v1/customers/acme/calls", tokens["acme"]))[0] == 200
+
+
+async def test_due_calls_are_erased_once_the_customer_is_open(one: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its jobs wait for it, and do not end."""
+    monkeypatch.setattr(databases, "AGAIN_SECONDS", 0.02)
+    away, asked = [True], asyncio.Event()
+
+    def assembled(*given: Any) -> Components:
+        if away:
+            raise MemoryError
+        return assemble(*given)
+
+    async def work(_: object) -> bool:
+        acme.erasures.wanted.clear()
+        asked.set()
+        return True
+
+    acme = await close_customer(one, "acme", assembled)
+    async with serving(one):
+        assert not acme.whole
+        away.clear()
+        await one.until(lambda: acme.served)
+        monkeypatch.setattr(acme.erasures, "work", work)
+        acme.erasures.wanted.set()
+        await asyncio.wait_for(asked.wait(), 30)
+        assert {"retention", "exports", "correlation"} <= set(one.node.tasks.names())
+        assert not one.faults

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
 
-from recorder.session.states import State
 from storage.errors import SyncFailed
-from tests.recorder.in_process_node import Stage, sip_request, stage
+from tests.recorder.calls.client import hang_up, state_of
+from tests.recorder.in_process_node import Stage, sip_request
 
 
 def failing(one: Stage, patch: pytest.MonkeyPatch) -> None:
@@ -26,123 +25,67 @@ def failing(one: Stage, patch: pytest.MonkeyPatch) -> None:
     patch.setattr(type(one.node.syncer), "wait", wait)
 
 
-async def state_of(one: Stage, call: str) -> str | None:
-    row = await one.node.customers["acme"].calls.get(call)
-    return row.state.value if row else None
+async def test_a_bye_is_answered_when_the_call_is_durable(one: Stage) -> None:
+    call = one.invite()
+    one.bye()
+    assert one.statuses("BYE") == []
+    await one.until(lambda: one.statuses("BYE"))
+    assert one.statuses("BYE") == [200] and call.customer.vault.left_open() == []
+    await one.node.indexer.drain(30)
+    assert await state_of(one, call.id) == "complete"
+    assert not list(one.checkpoints.left())
 
 
-def test_a_bye_is_answered_when_the_call_is_durable(tmp_path: Path) -> None:
-    async def story() -> None:
-        async with stage(tmp_path) as one:
-            call = one.invite()
-            one.bye()
-            assert one.statuses("BYE") == []
-            await one.until(lambda: one.statuses("BYE"))
-            assert one.statuses("BYE") == [200]
-            assert call.customer.vault.left_open() == []
-            await one.node.indexer.drain(30)
-            assert await state_of(one, call.id) == "complete"
-            assert not list(one.checkpoints.left())
+async def test_the_next_call_reuses_the_file_of_a_clean_one_only(one: Stage, tmp_path: Path) -> None:
+    async def over() -> list[str]:
+        await one.until(lambda: not len(one.live) and not len(one.repairs))
+        await one.until(lambda: not one.checkpoints._of)
+        return sorted(path.name for path in (tmp_path / "run/live").iterdir())
 
-    asyncio.run(story())
-
-
-def test_the_next_call_reuses_the_file_of_a_clean_one_only(tmp_path: Path) -> None:
-    async def story() -> None:
-        async with stage(tmp_path) as one:
-
-            async def over() -> list[str]:
-                await one.until(lambda: not len(one.live) and not len(one.repairs))
-                await one.until(lambda: not one.checkpoints._of)
-                return sorted(path.name for path in (tmp_path / "run/live").iterdir())
-
-            one.invite("c1")
-            one.bye("c1")
-            assert await over() == ["1"]
-            spoilt = one.invite("c2")
-            one.executor.finishing.abandon(spoilt)  # its worker may go on writing for a moment
-            assert await over() == []
-            one.invite("c3")
-            one.bye("c3")
-            assert await over() == ["2"]
-
-    asyncio.run(story())
+    one.invite("c1")
+    one.bye("c1")
+    assert await over() == ["1"]
+    spoilt = one.invite("c2")
+    one.executor.finishing.abandon(spoilt)  # its worker may go on writing for a moment
+    assert await over() == []
+    one.invite("c3")
+    one.bye("c3")
+    assert await over() == ["2"]
 
 
-def test_a_failed_sync_gives_500_and_interrupts_the_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def story() -> None:
-        async with stage(tmp_path) as one:
-            call = one.invite()
-            await state_of(one, call.id)  # opens the connection to the database, which stays
-            failing(one, monkeypatch)
-            one.bye()
-            await one.until(lambda: one.statuses("BYE"))
-            assert one.statuses("BYE") == [500]
-            assert not len(one.live)
-            before = one.descriptors()
-            await one.until(lambda: not len(one.repairs))
-            assert await state_of(one, call.id) == "interrupted"
-            assert call.customer.vault.left_open() == []
-            assert one.descriptors() <= before
-            assert [i["kind"] for i in one.node.incidents.of("acme")] == ["call-interrupted"]
-            assert one.node.incidents.of("other") == []
-
-    asyncio.run(story())
+async def test_a_failed_sync_gives_500_and_interrupts_the_call(one: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    call = one.invite()
+    await state_of(one, call.id)  # opens the connection to the database, which stays
+    failing(one, monkeypatch)
+    one.bye()
+    await one.until(lambda: one.statuses("BYE"))
+    assert one.statuses("BYE") == [500] and not len(one.live)
+    before = one.descriptors()
+    await one.until(lambda: not len(one.repairs))
+    assert await state_of(one, call.id) == "interrupted"
+    assert call.customer.vault.left_open() == []
+    assert one.descriptors() <= before
+    assert [i["kind"] for i in one.node.incidents.of("acme")] == ["call-interrupted"]
+    assert one.node.incidents.of("other") == []
 
 
-def test_a_repeated_or_late_bye_is_harmless(tmp_path: Path) -> None:
-    async def story() -> None:
-        async with stage(tmp_path) as one:
-            one.invite()
-            tag = one.tag()
-            bye = sip_request("BYE", "c1", 9, to=tag)
-            one.hear(bye, bye)
-            await one.until(lambda: not len(one.live))
-            one.hear(bye)
-            assert set(one.statuses("BYE")) == {200}
-            one.hear(sip_request("BYE", "c1", 10, to=tag))
-            assert one.statuses("BYE")[-1] == 481
-
-    asyncio.run(story())
+async def test_a_repeated_or_late_bye_is_harmless(one: Stage) -> None:
+    one.invite()
+    tag = one.tag()
+    bye = sip_request("BYE", "c1", 9, to=tag)
+    one.hear(bye, bye)
+    await one.until(lambda: not len(one.live))
+    one.hear(bye)
+    assert set(one.statuses("BYE")) == {200}
+    one.hear(sip_request("BYE", "c1", 10, to=tag))
+    assert one.statuses("BYE")[-1] == 481
 
 
-def test_a_successor_does_not_resume_a_finished_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def story() -> None:
-        async with stage(tmp_path) as one:
-            call = one.invite()
-            monkeypatch.setattr(one.node.indexer, "put", lambda *given: None)  # a database that is away
-            one.bye()
-            await one.until(lambda: not len(one.live))
-            (left,) = one.checkpoints.left()
-            assert left.over
-            assert call.recording.state is State.OVER
-
-    asyncio.run(story())
-
-
-def test_a_part_that_a_worker_cannot_seal_is_repaired(tmp_path: Path) -> None:
-    async def story() -> None:
-        async with stage(tmp_path) as one:
-            call = one.invite()
-            one.node.workers.drop(call.id)
-            one.bye()
-            await one.until(lambda: one.statuses("BYE"))
-            assert one.statuses("BYE") == [200]
-            await one.node.indexer.drain(30)
-            assert await state_of(one, call.id) == "interrupted"
-            defects = [d for r in call.customer.vault.parts(call.id, call.leaf) for d in call.customer.vault.verify(r)]
-            assert defects == []
-
-    asyncio.run(story())
-
-
-def test_a_refused_offer_leaves_no_file_and_no_row(tmp_path: Path) -> None:
-    async def story() -> None:
-        async with stage(tmp_path) as one:
-            one.hear(sip_request("INVITE", "c1", 1, b"v=0\r\n"))
-            assert one.statuses("INVITE") == [488]
-            assert not len(one.live)
-            assert list(one.node.customers["acme"].vault.walk()) == []
-            assert not list(one.checkpoints.left())
-
-    asyncio.run(story())
+async def test_a_part_that_a_worker_cannot_seal_is_repaired(one: Stage) -> None:
+    call = one.invite()
+    one.node.workers.drop(call.id)
+    assert await hang_up(one) == [200]
+    await one.node.indexer.drain(30)
+    assert await state_of(one, call.id) == "interrupted"
+    defects = [d for r in call.customer.vault.parts(call.id, call.leaf) for d in call.customer.vault.verify(r)]
+    assert defects == []

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import socket
 from array import array
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,21 +17,27 @@ from media.receive.sockets import open_pair
 from media.rtp import header
 from recorder.calls import fd_store
 from recorder.calls.live_call import LiveCall
-from recorder.calls.resume import Resume
 from recorder.exports.render_sources import render_streams
 from recorder.session import events
 from tests.media.calls import listen
 from tests.media.codecs.test_decoders import amr_frames, bandwidth_efficient, sound_of
-from tests.recorder.calls.test_resume import leave
-from tests.recorder.in_process_node import CONFIG, Stage, sip_request, stage
+from tests.recorder.calls.client import hang_up
+from tests.recorder.calls.restart import kill_worker, resumed
+from tests.recorder.in_process_node import CONFIG, Stage, sip_request
 
-TEXT = CONFIG.replace("[keys]", 'srtp = "preferred"\n[keys]')
 FRAMES = amr_frames()
 ALIGNED = [b"\xf0" + frame for frame in FRAMES]
 PACKED = [bandwidth_efficient(frame) for frame in FRAMES]
 ALIGNED_FORM = Format("AMR", 8000, 1, "octet-align=1")
 AMR = "a=rtpmap:96 AMR/8000\r\n"
 OCTETS = "a=fmtp:96 octet-align=1; mode-set=7\r\n"
+FORMS = {AMR: (Format("AMR", 8000), PACKED), AMR + OCTETS: (ALIGNED_FORM, ALIGNED)}
+"""How payloads are packed under these attributes, and payloads that are."""
+
+
+@pytest.fixture
+def config() -> str:
+    return CONFIG.replace("[keys]", 'srtp = "preferred"\n[keys]')
 
 
 def offer(attributes: str, direction: str = "sendonly", payload: int = 96) -> bytes:
@@ -87,9 +91,8 @@ def turn(one: Stage, cseq: int, sdp: bytes, about: bytes = b"") -> None:
 
 async def heard(one: Stage, call: LiveCall) -> list[array[int]]:
     """End the call and give what each of its streams sounds like."""
-    one.bye()
-    await one.until(lambda: not len(one.live))
-    streams = render_streams(call.recording.call_document(one.node.now())["streams"])
+    await hang_up(one)
+    streams: Any = render_streams(call.recording.call_document(one.node.now())["streams"])
     vault = call.customer.vault
     parts = [ref for ref in vault.parts(call.id, call.leaf) if ref.part.startswith("m")]
     return listen(b"".join(chunk for ref in parts for chunk in vault.read(ref)), *streams)[0]
@@ -111,72 +114,43 @@ HOLDS = [
 
 
 @pytest.mark.parametrize(("hold", "about"), [hold[1:] for hold in HOLDS], ids=[hold[0] for hold in HOLDS])
-def test_a_hold_that_omits_codec_parameters_changes_nothing_r15(
-    tmp_path: Path, phone: Phone, hold: bytes, about: bytes
+async def test_a_hold_that_omits_codec_parameters_changes_nothing_r15(
+    one: Stage, phone: Phone, hold: bytes, about: bytes
 ) -> None:
     """How AMR is packed stands in its parameters: many a client leaves them out while nothing is sent."""
-
-    async def story() -> list[array[int]]:
-        async with stage(tmp_path, TEXT) as one:
-            call, port = place(one)
-            phone.say(port, ALIGNED[:25])
-            turn(one, 2, offer(AMR + OCTETS), metadata("s"))
-            turn(one, 3, hold, about)
-            assert call.recording.streams[0].held
-            turn(one, 4, offer(AMR + OCTETS), metadata("s"))
-            assert not call.recording.streams[0].held
-            phone.say(port, ALIGNED[25:])
-            return await heard(one, call)
-
-    (sound,) = asyncio.run(story())
+    call, port = place(one)
+    phone.say(port, ALIGNED[:25])
+    turn(one, 2, offer(AMR + OCTETS), metadata("s"))
+    turn(one, 3, hold, about)
+    assert [stream.held for stream in call.recording.streams] == [True]
+    turn(one, 4, offer(AMR + OCTETS), metadata("s"))
+    assert [stream.held for stream in call.recording.streams] == [False]
+    phone.say(port, ALIGNED[25:])
+    (sound,) = await heard(one, call)
     expected, errors = sound_of(ALIGNED_FORM, ALIGNED)
     assert errors == 0
     assert expected.tobytes() in sound.tobytes()
 
 
-@pytest.mark.parametrize("hold", [AMR, AMR + OCTETS], ids=["left out", "as before"])
-def test_a_line_repacked_after_a_hold_begins_another_stream_r15(tmp_path: Path, phone: Phone, hold: str) -> None:
-    async def story() -> list[array[int]]:
-        async with stage(tmp_path, TEXT) as one:
-            call, port = place(one)
-            phone.say(port, ALIGNED[:25])
-            turn(one, 2, offer(hold, "inactive"))
-            turn(one, 3, offer(AMR))
-            phone.say(call.recording.streams[1].port, PACKED[25:])
-            return await heard(one, call)
-
-    before, after = asyncio.run(story())
-    assert sound_of(ALIGNED_FORM, ALIGNED[:25])[0].tobytes() in before.tobytes()
-    assert sound_of(Format("AMR", 8000), PACKED[25:])[0].tobytes() in after.tobytes()
-
-
-def test_a_call_begun_on_hold_learns_its_packing_later_r15(tmp_path: Path, phone: Phone) -> None:
-    """Some clients invite before anybody has answered, and know little then."""
-
-    async def story() -> list[array[int]]:
-        async with stage(tmp_path, TEXT) as one:
-            call, port = place(one, AMR, "inactive")
-            turn(one, 2, offer(AMR + OCTETS))
-            phone.say(port, ALIGNED)
-            return await heard(one, call)
-
-    (sound,) = asyncio.run(story())
-    assert sound_of(ALIGNED_FORM, ALIGNED)[0].tobytes() in sound.tobytes()
-
-
-def test_a_line_heard_before_its_hold_did_not_begin_on_hold(tmp_path: Path, phone: Phone) -> None:
-    async def story() -> list[array[int]]:
-        async with stage(tmp_path, TEXT) as one:
-            call, port = place(one, AMR)
-            phone.say(port, PACKED[:25])
-            turn(one, 2, offer(AMR, "inactive"))
-            turn(one, 3, offer(AMR + OCTETS))
-            phone.say(call.recording.streams[-1].port, ALIGNED[25:])
-            return await heard(one, call)
-
-    before, after = asyncio.run(story())
-    assert sound_of(Format("AMR", 8000), PACKED[:25])[0].tobytes() in before.tobytes()
-    assert sound_of(ALIGNED_FORM, ALIGNED[25:])[0].tobytes() in after.tobytes()
+@pytest.mark.parametrize(
+    ("first", "hold", "second"),
+    [
+        pytest.param(AMR + OCTETS, AMR, AMR, id="left out"),
+        pytest.param(AMR + OCTETS, AMR + OCTETS, AMR, id="as before"),
+        pytest.param(AMR, AMR, AMR + OCTETS, id="aligned later"),
+    ],
+)
+async def test_a_line_repacked_after_a_hold_begins_another_stream_r15(
+    one: Stage, phone: Phone, first: str, hold: str, second: str
+) -> None:
+    call, port = place(one, first)
+    phone.say(port, FORMS[first][1][:25])
+    turn(one, 2, offer(hold, "inactive"))
+    turn(one, 3, offer(second))
+    phone.say(call.recording.streams[1].port, FORMS[second][1][25:])
+    for form, sound, part in zip((first, second), await heard(one, call), (slice(25), slice(25, None)), strict=True):
+        coding, payloads = FORMS[form]
+        assert sound_of(coding, payloads[part])[0].tobytes() in sound.tobytes()
 
 
 async def nobody_dies(one: Stage, call: LiveCall) -> LiveCall:
@@ -185,58 +159,51 @@ async def nobody_dies(one: Stage, call: LiveCall) -> LiveCall:
 
 
 async def worker_dies(one: Stage, call: LiveCall) -> LiveCall:
-    (worker,) = one.node.workers._processes.values()
-    os.kill(worker.pid, signal.SIGKILL)
+    kill_worker(one)
     await one.until(lambda: call.files.media_part == 2)
     await one.node.workers.snapshot(call.id)
     return call
 
 
 async def everybody_dies(one: Stage, call: LiveCall) -> LiveCall:
-    """Main and worker at once; what the service manager keeps of the sockets is kept."""
+    """Main and worker at once, when all is stored; what the service manager keeps of the sockets is kept."""
+    await one.node.workers.snapshot(call.id)
     kept = {call.sockets.name: [socket.socket(fileno=os.dup(each)) for each in call.sockets.descriptors()]}
-    leave(one, call)
-    Resume(one.node, one.recordings, one.live, one.executor, one.checkpoints, one.workers, one.repairs).run(kept, {})
-    (again,) = one.live
+    again = resumed(one, call, kept)
     await one.node.workers.snapshot(call.id)
     return again
 
 
 @pytest.mark.parametrize("dies", [nobody_dies, worker_dies, everybody_dies])
-def test_packets_to_the_old_port_before_the_answer_are_kept_r15(
-    tmp_path: Path,
+async def test_packets_to_the_old_port_before_the_answer_are_kept_r15(
+    one: Stage,
     phone: Phone,
     monkeypatch: pytest.MonkeyPatch,
     dies: Callable[[Stage, LiveCall], Coroutine[Any, Any, LiveCall]],
 ) -> None:
     """A client speaks as before until our answer reaches it: for a round trip, to the port of before."""
-
-    async def story() -> list[array[int]]:
-        there = asyncio.Event()
-        monkeypatch.setattr(fd_store, "linger", there.wait)
-        named = b"audio %d " % phone.socket.getsockname()[1]
-        async with stage(tmp_path, TEXT) as one:
-            call = one.invite(offer=offer(AMR + OCTETS).replace(b"audio 40000 ", named))
-            port = call.recording.streams[0].port
-            phone.say(port, ALIGNED[:25])
-            turn(one, 2, offer(AMR).replace(b"audio 40000 ", named))
-            phone.say(port, ALIGNED[25:40])
-            call = await dies(one, call)
-            phone.say(port, ALIGNED[40:])
-            fresh = call.recording.streams[1].port
-            phone.say(fresh, PACKED, source=8)
-            there.set()
-            await one.until(lambda: list(call.sockets.pairs) == [1])
-            assert [stream.port for stream in call.recording.streams] == [0, fresh]
-            (left,) = one.checkpoints.left()
-            state = one.checkpoints.unseal(left, call.customer.keys) or {}
-            ports = [stream["port"] for stream in state["recording"]["streams"]]
-            assert ports == [0, fresh]  # the other may be another call's by now
-            open_pair("127.0.0.1", port).close()  # no worker hears it
-            assert one.node.ports.former(port) == ((*phone.socket.getsockname(), (7,)),)  # not heard in the next call
-            return await heard(one, call)
-
-    before, after = asyncio.run(story())
+    there = asyncio.Event()
+    monkeypatch.setattr(fd_store, "linger", there.wait)
+    named = b"audio %d " % phone.socket.getsockname()[1]
+    call = one.invite(offer=offer(AMR + OCTETS).replace(b"audio 40000 ", named))
+    port = call.recording.streams[0].port
+    phone.say(port, ALIGNED[:25])
+    turn(one, 2, offer(AMR).replace(b"audio 40000 ", named))
+    phone.say(port, ALIGNED[25:40])
+    call = await dies(one, call)
+    phone.say(port, ALIGNED[40:])
+    fresh = call.recording.streams[1].port
+    phone.say(fresh, PACKED, source=8)
+    there.set()
+    await one.until(lambda: list(call.sockets.pairs) == [1])
+    assert [stream.port for stream in call.recording.streams] == [0, fresh]
+    (left,) = one.checkpoints.left()
+    state = one.checkpoints.unseal(left, call.customer.keys) or {}
+    ports = [stream["port"] for stream in state["recording"]["streams"]]
+    assert ports == [0, fresh]  # the other may be another call's by now
+    open_pair("127.0.0.1", port).close()  # no worker hears it
+    assert one.node.ports.former(port) == ((*phone.socket.getsockname(), (7,)),)  # not heard in the next call
+    before, after = await heard(one, call)
     assert sound_of(ALIGNED_FORM, ALIGNED)[0].tobytes() in before.tobytes()
     assert sound_of(Format("AMR", 8000), PACKED)[0].tobytes() in after.tobytes()
 
@@ -245,43 +212,34 @@ async def at_once() -> None:
     """Nobody waits for what is on its way."""
 
 
-def test_a_call_that_reuses_its_own_port_is_heard(
-    tmp_path: Path, phone: Phone, monkeypatch: pytest.MonkeyPatch
+async def test_a_call_that_reuses_its_own_port_is_heard(
+    one: Stage, phone: Phone, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whom the call before heard at a port is not heard there; this client is the same."""
     monkeypatch.setattr(fd_store, "linger", at_once)
-
-    async def story() -> list[array[int]]:
-        async with stage(tmp_path, TEXT) as one:
-            call, port = place(one)
-            ports = one.node.ports
-            ports._cool_down, ports._free = 0.0, deque([ports._free[0]])
-            phone.say(port, ALIGNED[:25])
-            turn(one, 2, offer(AMR))
-            await one.until(lambda: list(call.sockets.pairs) == [1])
-            ports._former[port] = ((*phone.socket.getsockname(), (7,)),)  # as where nobody else may have been meant
-            turn(one, 3, offer(AMR + OCTETS))
-            assert call.recording.streams[2].port == port
-            phone.say(port, ALIGNED[25:])
-            return await heard(one, call)
-
-    *_, after = asyncio.run(story())
+    call, port = place(one)
+    ports = one.node.ports
+    ports._cool_down, ports._free = 0.0, deque([ports._free[0]])
+    phone.say(port, ALIGNED[:25])
+    turn(one, 2, offer(AMR))
+    await one.until(lambda: list(call.sockets.pairs) == [1])
+    ports._former[port] = ((*phone.socket.getsockname(), (7,)),)  # as where nobody else may have been meant
+    turn(one, 3, offer(AMR + OCTETS))
+    assert call.recording.streams[2].port == port
+    phone.say(port, ALIGNED[25:])
+    *_, after = await heard(one, call)
     assert sound_of(ALIGNED_FORM, ALIGNED[25:])[0].tobytes() in after.tobytes()
 
 
-def test_a_call_that_ends_after_a_reoffer_releases_every_socket(tmp_path: Path, phone: Phone) -> None:
-    async def story() -> None:
-        async with stage(tmp_path, TEXT) as one:
-            before = one.descriptors()
-            call, port = place(one)
-            phone.say(port, ALIGNED[:25])
-            turn(one, 2, offer(AMR))
-            phone.say(port, ALIGNED[25:])
-            (sound, _) = await heard(one, call)
-            assert call.recording.handle(events.Lingered((0,)), one.node.now()) == []
-            assert sound_of(ALIGNED_FORM, ALIGNED)[0].tobytes() in sound.tobytes()
-            await one.until(lambda: not one.node.tasks.names() or "linger" not in one.node.tasks.names())
-            await one.until(lambda: one.descriptors() <= before)
-            assert not one.faults
-
-    asyncio.run(story())
+async def test_a_call_that_ends_after_a_reoffer_releases_every_socket(one: Stage, phone: Phone) -> None:
+    before = one.descriptors()
+    call, port = place(one)
+    phone.say(port, ALIGNED[:25])
+    turn(one, 2, offer(AMR))
+    phone.say(port, ALIGNED[25:])
+    (sound, _) = await heard(one, call)
+    assert call.recording.handle(events.Lingered((0,)), one.node.now()) == []
+    assert sound_of(ALIGNED_FORM, ALIGNED)[0].tobytes() in sound.tobytes()
+    await one.until(lambda: not one.node.tasks.names() or "linger" not in one.node.tasks.names())
+    await one.until(lambda: one.descriptors() <= before)
+    assert not one.faults

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from recorder.calls.live_call import LiveCall
 from sip.message.header_values import Flow
 from sip.message.message import Request, parse
+from storage.calls.call_document import CallDocument
+from tests.recorder.calls.client import of
+from tests.recorder.calls.restart import leave, resume
 from tests.recorder.calls.test_liveness import answer, asked
-from tests.recorder.calls.test_resume import leave, resume
 from tests.recorder.in_process_node import CONFIG, Stage, sip_request, stage
 from tests.recorder.offers import sdp
 
@@ -39,247 +39,167 @@ def byes(one: Stage) -> list[str]:
     return [m.call_id for m in map(parse, one.said) if isinstance(m, Request) and m.method == "BYE"]
 
 
-def of(one: Stage, name: str) -> LiveCall:
-    """The live call of a Call-ID."""
-    return next(call for call in one.live if call.recording.call_id == name)
-
-
-async def ended(one: Stage, call: LiveCall) -> dict[str, Any]:
+async def ended(one: Stage, call: LiveCall) -> CallDocument:
     """Wait until a call has ended; its document."""
     await one.until(lambda: one.live.by_id(call.id) is None)
     return call.recording.call_document(one.node.now())
 
 
 @pytest.mark.parametrize("require", [True, False])
-def test_the_old_recording_ends_once_the_client_has_our_answer(tmp_path: Path, require: bool) -> None:
-    async def story() -> None:
-        async with stage(tmp_path) as one:
-            old = one.invite("c1")
-            one.hear(replacing(old, require=require))
-            new, tag = of(one, "c2"), one.tag()
-            assert one.statuses("INVITE") == [200, 200]
-            assert old.recording.alive  # the 200 may be lost
-            assert byes(one) == []
-            one.hear(sip_request("ACK", "c2", 1, to=tag))
-            assert byes(one) == ["c1"]
-            told = await ended(one, old)
-            assert (told["state"], told["end_reason"]) == ("complete", "replaced")
-            assert [(n["kind"], n["call"]) for n in told["notes"]] == [("replaced-by", new.id)]
-            shown = new.recording.call_document(one.node.now())
-            assert (shown["state"], shown["id"] != told["id"]) == ("recording", True)
-            assert [(n["kind"], n["call"]) for n in shown["notes"]] == [("replaces", old.id)]
-            parts = old.customer.vault.parts(old.id, old.leaf)
-            assert [d for part in parts for d in old.customer.vault.verify(part)] == []
-            one.hear(sip_request("BYE", "c2", 2, to=tag))
-            assert (await ended(one, new))["end_reason"] == "bye"
-            assert one.node.incidents.of("acme") == []
-
-    asyncio.run(story())
-
-
-def test_a_refused_invite_leaves_the_old_recording_alone(tmp_path: Path) -> None:
-    async def story() -> None:
-        async with stage(tmp_path, CONFIG + 'srtp = "required"\n') as one:
-            old = one.invite("c1")
-            one.hear(replacing(old, body=PLAIN))
-            one.hear(sip_request("ACK", "c2", 1, to=one.tag()))
-            assert one.statuses("INVITE") == [200, 488]
-            assert [call.id for call in one.live] == [old.id]
-            assert old.recording.alive
-            assert byes(one) == []
-
-    asyncio.run(story())
-
-
-def test_so_does_one_that_finds_no_room(tmp_path: Path) -> None:
-    async def story() -> None:
-        async with stage(tmp_path, CONFIG.replace("max_calls = 5", "max_calls = 1")) as one:
-            old = one.invite("c1")
-            one.hear(replacing(old))
-            assert one.statuses("INVITE") == [200, 503]
-            assert old.recording.alive
-
-    asyncio.run(story())
+async def test_the_old_recording_ends_once_the_client_has_our_answer(one: Stage, require: bool) -> None:
+    old = one.invite("c1")
+    one.hear(replacing(old, require=require))
+    new, tag = of(one, "c2"), one.tag()
+    assert one.statuses("INVITE") == [200, 200]
+    assert old.recording.alive  # the 200 may be lost
+    assert byes(one) == []
+    one.hear(sip_request("ACK", "c2", 1, to=tag))
+    assert byes(one) == ["c1"]
+    told = await ended(one, old)
+    assert (told["state"], told["end_reason"]) == ("complete", "replaced")
+    assert [(n["kind"], n["call"]) for n in told["notes"]] == [("replaced-by", new.id)]
+    shown = new.recording.call_document(one.node.now())
+    assert (shown["state"], shown["id"] != told["id"]) == ("recording", True)
+    assert [(n["kind"], n["call"]) for n in shown["notes"]] == [("replaces", old.id)]
+    parts = old.customer.vault.parts(old.id, old.leaf)
+    assert [d for part in parts for d in old.customer.vault.verify(part)] == []
+    one.hear(sip_request("BYE", "c2", 2, to=tag))
+    assert (await ended(one, new))["end_reason"] == "bye"
+    assert one.node.incidents.of("acme") == []
 
 
 @pytest.mark.parametrize(
-    ("change", "more", "status", "reason"),
+    ("config", "more", "body", "change", "status", "reason"),
     [
-        ((b"from-tag=t", b"from-tag=x"), "", 481, "replaces-unknown"),
-        ((b"to-tag=", b"to-tag=0"), "", 481, "replaces-unknown"),
-        ((b"", b""), ";early-only", 486, "replaces-early-only"),
-        ((b"to-tag=", b"tag="), "", 400, "replaces"),
+        pytest.param(CONFIG, "", OFFER, (b"from-tag=t", b"from-tag=x"), 481, "replaces-unknown", id="from-tag"),
+        pytest.param(CONFIG, "", OFFER, (b"to-tag=", b"to-tag=0"), 481, "replaces-unknown", id="to-tag"),
+        pytest.param(CONFIG, ";early-only", OFFER, (b"", b""), 486, "replaces-early-only", id="early-only"),
+        pytest.param(CONFIG, "", OFFER, (b"to-tag=", b"tag="), 400, "replaces", id="no to-tag"),
+        pytest.param(CONFIG + 'srtp = "required"\n', "", PLAIN, (b"", b""), 488, "srtp-required", id="plain RTP"),
+        pytest.param(
+            CONFIG.replace("max_calls = 5", "max_calls = 1"), "", OFFER, (b"", b""), 503, "full", id="no room"
+        ),
     ],
 )
-def test_a_refused_replacement_is_an_incident_with_a_reason(
-    tmp_path: Path, change: tuple[bytes, bytes], more: str, status: int, reason: str
+async def test_a_refused_replacement_leaves_the_old_recording_alone(
+    one: Stage, more: str, body: bytes, change: tuple[bytes, bytes], status: int, reason: str
 ) -> None:
-    async def story() -> None:
-        async with stage(tmp_path) as one:
-            old = one.invite("c1")
-            one.hear(replacing(old, more=more).replace(*change))
-            assert one.statuses("INVITE") == [200, status]
-            listed = [(i["kind"], i["status"], i["reason"]) for i in one.node.incidents.of("acme")]
-            assert listed == [("call-refused", status, reason)]
-            assert [call.id for call in one.live] == [old.id]
-            assert old.recording.alive
-
-    asyncio.run(story())
+    old = one.invite("c1")
+    one.hear(replacing(old, body=body, more=more).replace(*change))
+    one.hear(sip_request("ACK", "c2", 1, to=one.tag()))
+    assert one.statuses("INVITE") == [200, status]
+    listed = [(i["kind"], i["status"], i["reason"]) for i in one.node.incidents.of("acme")]
+    assert listed == [("call-refused", status, reason)]
+    assert [call.id for call in one.live] == [old.id] and byes(one) == []
+    assert old.recording.alive
 
 
-def test_an_optional_replaces_without_match_is_recorded(tmp_path: Path) -> None:
-    async def story() -> None:
-        async with stage(tmp_path) as one:
-            old, tag = one.invite("c1"), one.tag()
-            one.hear(replacing(old, "c2", require=False).replace(b"to-tag=", b"to-tag=0"))
-            one.hear(sip_request("BYE", "c1", 2, to=tag))
-            await ended(one, old)
-            one.hear(replacing(old, "c3", require=False))
-            assert one.statuses("INVITE") == [200, 200, 200]
-            assert [call.recording.call_id for call in one.live] == ["c2", "c3"]
-            assert [call.replaces for call in one.live] == [None, None]
-            assert one.node.incidents.of("acme") == []
-
-    asyncio.run(story())
+async def test_an_optional_replaces_without_match_is_recorded(one: Stage) -> None:
+    old, tag = one.invite("c1"), one.tag()
+    one.hear(replacing(old, "c2", require=False).replace(b"to-tag=", b"to-tag=0"))
+    one.hear(sip_request("BYE", "c1", 2, to=tag))
+    await ended(one, old)
+    one.hear(replacing(old, "c3", require=False))
+    assert one.statuses("INVITE") == [200, 200, 200]
+    assert [call.recording.call_id for call in one.live] == ["c2", "c3"]
+    assert [call.replaces for call in one.live] == [None, None]
+    assert one.node.incidents.of("acme") == []
 
 
-def test_a_recording_that_has_ended_is_not_replaced_603(tmp_path: Path) -> None:
-    async def story() -> None:
-        async with stage(tmp_path) as one:
-            old, tag = one.invite("c1"), one.tag()
-            one.hear(sip_request("BYE", "c1", 2, to=tag), replacing(old))  # before all of it is durable
-            assert one.statuses("INVITE") == [200, 603]
-            await ended(one, old)
-            one.hear(replacing(old, "c3"))
-            assert one.statuses("INVITE") == [200, 603, 603]
-            assert not len(one.live)
-
-    asyncio.run(story())
+async def test_a_recording_that_has_ended_is_not_replaced_603(one: Stage) -> None:
+    old, tag = one.invite("c1"), one.tag()
+    one.hear(sip_request("BYE", "c1", 2, to=tag), replacing(old))  # before all of it is durable
+    assert one.statuses("INVITE") == [200, 603]
+    await ended(one, old)
+    one.hear(replacing(old, "c3"))
+    assert one.statuses("INVITE") == [200, 603, 603]
+    assert not len(one.live)
 
 
-def test_the_recording_of_another_customer_is_no_match_481(tmp_path: Path) -> None:
-    async def story() -> None:
-        async with stage(tmp_path, TWO) as one:
-            one.hear(sip_request("INVITE", "c1", 1, OFFER).replace(b"sip:rec@127.0.0.1 ", b"sip:rec@acme.example "))
-            one.hear(sip_request("ACK", "c1", 1, to=one.tag()))
-            old = of(one, "c1")
-            assert old.customer.name == "acme"
-            foreign = replacing(old).replace(b"sip:rec@127.0.0.1 ", b"sip:rec@globex.example ")
-            one.hear(foreign)
-            assert one.statuses("INVITE") == [200, 481]
-            listed = [i["reason"] for i in one.node.incidents.of("globex")]
-            assert (listed, one.node.incidents.of("acme")) == (["replaces-unknown"], [])
-            assert old.recording.alive
-
-    asyncio.run(story())
+@pytest.mark.parametrize("config", [pytest.param(TWO, id="two customers")])
+async def test_the_recording_of_another_customer_is_no_match_481(one: Stage) -> None:
+    one.hear(sip_request("INVITE", "c1", 1, OFFER).replace(b"sip:rec@127.0.0.1 ", b"sip:rec@acme.example "))
+    one.hear(sip_request("ACK", "c1", 1, to=one.tag()))
+    old = of(one, "c1")
+    assert old.customer.name == "acme"
+    foreign = replacing(old).replace(b"sip:rec@127.0.0.1 ", b"sip:rec@globex.example ")
+    one.hear(foreign)
+    assert one.statuses("INVITE") == [200, 481]
+    listed = [i["reason"] for i in one.node.incidents.of("globex")]
+    assert (listed, one.node.incidents.of("acme")) == (["replaces-unknown"], [])
+    assert old.recording.alive
 
 
-def test_a_bye_in_the_new_dialog_confirms_our_answer(tmp_path: Path) -> None:
-    async def story() -> None:
-        async with stage(tmp_path) as one:
-            old = one.invite("c1")
-            one.hear(replacing(old))
-            new = of(one, "c2")
-            one.hear(sip_request("BYE", "c2", 2, to=one.tag()))
-            assert (await ended(one, old))["end_reason"] == "replaced"
-            assert (await ended(one, new))["end_reason"] == "bye"
-
-    asyncio.run(story())
+@pytest.mark.parametrize(("method", "body"), [("UPDATE", b""), ("INFO", b""), ("INVITE", OFFER), ("BYE", b"")])
+async def test_any_request_in_the_new_dialog_confirms_our_answer(one: Stage, method: str, body: bytes) -> None:
+    old = one.invite("c1")
+    one.hear(replacing(old))
+    new = of(one, "c2")
+    one.hear(sip_request(method, "c2", 2, body, to=one.tag()))
+    assert byes(one) == ["c1"]
+    assert (await ended(one, old))["end_reason"] == "replaced"
+    assert new.recording.alive is (method != "BYE")
 
 
-@pytest.mark.parametrize(("method", "body"), [("UPDATE", b""), ("INFO", b""), ("INVITE", OFFER)])
-def test_any_request_in_the_new_dialog_confirms_our_answer(tmp_path: Path, method: str, body: bytes) -> None:
-    async def story() -> None:
-        async with stage(tmp_path) as one:
-            old = one.invite("c1")
-            one.hear(replacing(old))
-            one.hear(sip_request(method, "c2", 2, body, to=one.tag()))
-            assert byes(one) == ["c1"]
-            assert (await ended(one, old))["end_reason"] == "replaced"
-            assert of(one, "c2").recording.alive
-
-    asyncio.run(story())
+async def test_an_unacknowledged_200_replaces_nothing(one: Stage) -> None:
+    old = one.invite("c1")
+    one.hear(replacing(old))
+    new = of(one, "c2")
+    one.node.endpoint.handle_timer(one.node.monotonic() + 40)
+    one.flush()
+    assert (await ended(one, new))["end_reason"] == "no-ack"
+    assert old.recording.alive
+    assert byes(one) == ["c2"]
 
 
-def test_whose_200_is_never_acknowledged_has_the_old_one_still(tmp_path: Path) -> None:
-    async def story() -> None:
-        async with stage(tmp_path) as one:
-            old = one.invite("c1")
-            one.hear(replacing(old))
-            new = of(one, "c2")
-            one.node.endpoint.handle_timer(one.node.monotonic() + 40)
-            one.flush()
-            assert (await ended(one, new))["end_reason"] == "no-ack"
-            assert old.recording.alive
-            assert byes(one) == ["c2"]
-
-    asyncio.run(story())
-
-
-def test_a_late_offer_replaces_only_with_its_answer(tmp_path: Path) -> None:
+async def test_a_late_offer_replaces_only_with_its_answer(tmp_path: Path) -> None:
     late = CONFIG + 'siprec = "plain"\nlate_offer = true\nsrtp = "off"\n'
-
-    async def story() -> None:
-        async with stage(tmp_path, late) as one:
-            old = one.invite("c1", PLAIN)
-            one.hear(replacing(old, body=b""))
-            one.hear(sip_request("UPDATE", "c2", 2, to=one.tag()))  # it has our 200, but nothing is agreed
-            assert old.recording.alive
-            one.hear(sip_request("ACK", "c2", 1, to=one.tag()))
-            assert old.recording.alive
-            assert byes(one) == ["c2"]
-            one.hear(replacing(old, "c3", b""))
-            one.hear(sip_request("ACK", "c3", 1, PLAIN, to=one.tag()))
-            assert (await ended(one, old))["end_reason"] == "replaced"
-            assert of(one, "c3").recording.alive
-
-    asyncio.run(story())
+    async with stage(tmp_path, late) as one:
+        old = one.invite("c1", PLAIN)
+        one.hear(replacing(old, body=b""))
+        one.hear(sip_request("UPDATE", "c2", 2, to=one.tag()))  # it has our 200, but nothing is agreed
+        assert old.recording.alive
+        one.hear(sip_request("ACK", "c2", 1, to=one.tag()))
+        assert old.recording.alive
+        assert byes(one) == ["c2"]
+        one.hear(replacing(old, "c3", b""))
+        one.hear(sip_request("ACK", "c3", 1, PLAIN, to=one.tag()))
+        assert (await ended(one, old))["end_reason"] == "replaced"
+        assert of(one, "c3").recording.alive
 
 
-def test_the_last_of_three_replacements_continues(tmp_path: Path) -> None:
-    async def story() -> None:
-        async with stage(tmp_path) as one:
-            first = one.invite("c1")
-            one.hear(replacing(first))
-            second, tag = of(one, "c2"), one.tag()
-            one.hear(replacing(second, "c3"))
-            one.hear(sip_request("ACK", "c3", 1, to=one.tag()))
-            assert [call.id for call in one.live if call.recording.alive] == [of(one, "c3").id]
-            assert byes(one) == ["c1"]  # that of the second waits for its ACK
-            one.hear(sip_request("ACK", "c2", 1, to=tag))
-            assert byes(one) == ["c1", "c2"]
-            assert (await ended(one, second))["end_reason"] == (await ended(one, first))["end_reason"] == "replaced"
-
-    asyncio.run(story())
+async def test_the_last_of_three_replacements_continues(one: Stage) -> None:
+    first = one.invite("c1")
+    one.hear(replacing(first))
+    second, tag = of(one, "c2"), one.tag()
+    one.hear(replacing(second, "c3"))
+    one.hear(sip_request("ACK", "c3", 1, to=one.tag()))
+    assert [call.id for call in one.live if call.recording.alive] == [of(one, "c3").id]
+    assert byes(one) == ["c1"]  # that of the second waits for its ACK
+    one.hear(sip_request("ACK", "c2", 1, to=tag))
+    assert byes(one) == ["c1", "c2"]
+    assert (await ended(one, second))["end_reason"] == (await ended(one, first))["end_reason"] == "replaced"
 
 
-def test_a_replaced_call_that_ended_itself_is_still_named(tmp_path: Path) -> None:
-    async def story() -> None:
-        async with stage(tmp_path) as one:
-            old, tag = one.invite("c1"), one.tag()
-            one.hear(replacing(old))
-            new, other = of(one, "c2"), one.tag()
-            one.hear(sip_request("BYE", "c1", 2, to=tag), sip_request("ACK", "c2", 1, to=other))
-            told = await ended(one, old)
-            assert (told["end_reason"], told["notes"]) == ("bye", [])
-            assert [n["call"] for n in new.recording.notes] == [old.id]
-            assert byes(one) == []
-
-    asyncio.run(story())
+async def test_a_replaced_call_that_ended_itself_is_still_named(one: Stage) -> None:
+    old, tag = one.invite("c1"), one.tag()
+    one.hear(replacing(old))
+    new, other = of(one, "c2"), one.tag()
+    one.hear(sip_request("BYE", "c1", 2, to=tag), sip_request("ACK", "c2", 1, to=other))
+    told = await ended(one, old)
+    assert (told["end_reason"], told["notes"]) == ("bye", [])
+    assert [n["call"] for n in new.recording.notes] == [old.id]
+    assert byes(one) == []
 
 
-def test_a_recording_of_before_a_restart_is_replaced(tmp_path: Path) -> None:
-    async def story() -> None:
-        async with stage(tmp_path) as one:
-            one.invite("c1")
-            restart(one)
-            again = of(one, "c1")
-            one.hear(replacing(again))
-            one.hear(sip_request("ACK", "c2", 1, to=one.tag()))
-            assert byes(one) == ["c1"]
-            assert (await ended(one, again))["end_reason"] == "replaced"
-
-    asyncio.run(story())
+async def test_a_recording_of_before_a_restart_is_replaced(one: Stage) -> None:
+    one.invite("c1")
+    restart(one)
+    again = of(one, "c1")
+    one.hear(replacing(again))
+    one.hear(sip_request("ACK", "c2", 1, to=one.tag()))
+    assert byes(one) == ["c1"]
+    assert (await ended(one, again))["end_reason"] == "replaced"
 
 
 def restart(one: Stage, *, stream: bool = False) -> None:
@@ -287,41 +207,28 @@ def restart(one: Stage, *, stream: bool = False) -> None:
     for session in one.node.endpoint._context.sessions:
         flow = session.flow
         session.flow = Flow("tcp", flow.local, flow.remote, 7, flow.listener) if stream else flow
-    last, *others = one.live
-    for call in others:
-        one.executor.checkpoint(call)
-        one.forget(call)
-    leave(one, last)
+    leave(one, *one.live)
     resume(one)
     one.flush()
 
 
-def test_a_restart_before_the_ack_keeps_the_old_call(tmp_path: Path) -> None:
-    async def story() -> None:
-        async with stage(tmp_path) as one:
-            one.hear(replacing(one.invite("c1")))
-            tag = one.tag()
-            restart(one)
-            old = of(one, "c1")
-            assert old.recording.alive
-            assert asked(one) == []
-            one.hear(sip_request("ACK", "c2", 1, to=tag))
-            assert (await ended(one, old))["end_reason"] == "replaced"
-            assert of(one, "c2").recording.alive
-
-    asyncio.run(story())
+async def test_a_restart_before_the_ack_keeps_the_old_call(one: Stage) -> None:
+    one.hear(replacing(one.invite("c1")))
+    tag = one.tag()
+    restart(one)
+    old = of(one, "c1")
+    assert old.recording.alive and asked(one) == []
+    one.hear(sip_request("ACK", "c2", 1, to=tag))
+    assert (await ended(one, old))["end_reason"] == "replaced"
+    assert of(one, "c2").recording.alive
 
 
 @pytest.mark.parametrize(("status", "left"), [(200, "c2"), (481, "c1")])
-def test_a_client_is_probed_if_its_ack_may_have_been_lost(tmp_path: Path, status: int, left: str) -> None:
-    async def story() -> None:
-        async with stage(tmp_path) as one:
-            one.hear(replacing(one.invite("c1")))
-            restart(one, stream=True)
-            assert {call.recording.call_id for call in one.live if call.recording.alive} == {"c1", "c2"}
-            (question,) = asked(one)
-            assert question.call_id == "c2"
-            await answer(one, question, status)
-            await one.until(lambda: [call.recording.call_id for call in one.live] == [left])
-
-    asyncio.run(story())
+async def test_a_client_is_probed_if_its_ack_may_have_been_lost(one: Stage, status: int, left: str) -> None:
+    one.hear(replacing(one.invite("c1")))
+    restart(one, stream=True)
+    assert {call.recording.call_id for call in one.live if call.recording.alive} == {"c1", "c2"}
+    (question,) = asked(one)
+    assert question.call_id == "c2"
+    await answer(one, question, status)
+    await one.until(lambda: [call.recording.call_id for call in one.live] == [left])

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
-import signal
 import socket
 from base64 import b64encode
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import MappingProxyType
 
 import pytest
 
 from media.records import record_format
-from recorder.calls.live_call import LiveCall
-from recorder.calls.resume import Resume
 from recorder.calls.stream_specs import former_keys
 from recorder.persist import part_files
 from recorder.persist.checkpoint import Mark
@@ -25,292 +19,185 @@ from recorder.session import events as e
 from storage.errors import NoSpace
 from storage.files.reserved_space import ReservedSpace
 from storage.vault.vault import NewPart, Vault
+from tests.recorder.calls.client import hang_up, reinvite, state_of
+from tests.recorder.calls.restart import forget_dialogs, kill_worker, leave, resume, resumed, stored
 from tests.recorder.in_process_node import CONFIG, Stage, sip_request, stage
 from tests.recorder.offers import KEYS, sdp
 from tests.recorder.worker_call import Sender
 
 
-def leave(one: Stage, call: LiveCall) -> None:
-    """Forget a call as a killed process does: nothing is closed properly, the checkpoint stays."""
-    one.executor.checkpoint(call)
-    one.forget(call)
-    worker = next(iter(one.node.workers._processes.values())).pid
-    os.kill(worker, signal.SIGKILL)  # a worker dies with its main, and only then its ports are free
-    os.waitid(os.P_PID, worker, os.WEXITED | os.WNOWAIT)
-    one.node.endpoint._context.sessions.__init__()  # type: ignore[misc]  # the endpoint of a new process knows nobody
-
-
-def resume(one: Stage, stored: Mapping[str, Sequence[socket.socket]] = MappingProxyType({})) -> None:
-    own = one.checkpoints, one.workers, one.repairs
-    Resume(one.node, one.recordings, one.live, one.executor, *own).run(stored, {})
-
-
-def test_the_call_goes_on_and_ends_with_a_bye(tmp_path: Path) -> None:
-    async def story() -> None:
-        async with stage(tmp_path) as one:
-            call = one.invite()
-            tag, ports = one.tag(), [s.port for s in call.recording.streams]
-            leave(one, call)
-            resume(one)
-            (again,) = one.live
-            assert again.id == call.id
-            assert [again.sockets.pairs[n].port for n in (0, 1)] == ports
-            assert again.files.control
-            assert again.files.control.name == "c2"
-            await one.until(lambda: again.recording.alive and again.started)
-            one.hear(sip_request("BYE", "c1", 9, to=tag))
-            await one.until(lambda: one.statuses("BYE"))
-            assert one.statuses("BYE") == [200]
-            await one.until(lambda: not again.customer.vault.left_open())
-            assert len(again.customer.vault.parts(call.id, call.leaf)) >= 4
-            defects = [d for r in call.customer.vault.parts(call.id, call.leaf) for d in call.customer.vault.verify(r)]
-            assert defects == []
-
-    asyncio.run(story())
+async def test_the_call_goes_on_and_ends_with_a_bye(one: Stage) -> None:
+    """Its sockets are found by their ports: they may have another name than the checkpoint knows."""
+    call = one.invite()
+    tag, ports = one.tag(), [s.port for s in call.recording.streams]
+    kept = {"mnew": [socket.socket(fileno=os.dup(fd)) for fd in call.sockets.descriptors()], "mx": []}
+    again = resumed(one, call, kept)
+    assert (again.id, again.sockets.name, again.sockets.unstored) == (call.id, "mnew", False)
+    assert [again.sockets.pairs[n].port for n in (0, 1)] == ports
+    assert again.files.control and again.files.control.name == "c2"
+    await one.until(lambda: again.recording.alive and again.started)
+    one.hear(sip_request("BYE", "c1", 9, to=tag))
+    await one.until(lambda: one.statuses("BYE"))
+    assert one.statuses("BYE") == [200]
+    await one.until(lambda: not again.customer.vault.left_open())
+    assert len(again.customer.vault.parts(call.id, call.leaf)) >= 4
+    defects = [d for r in call.customer.vault.parts(call.id, call.leaf) for d in call.customer.vault.verify(r)]
+    assert defects == []
 
 
 OURS = CONFIG + 'siprec = "plain"\nlate_offer = true\n'
 
 
 @pytest.mark.parametrize("srtp", ["off", "required"])
-def test_media_of_our_offer_wait_for_the_keys_of_its_answer(tmp_path: Path, srtp: str) -> None:
-    async def story() -> None:
-        async with stage(tmp_path, OURS + f'srtp = "{srtp}"\n') as one:
-            one.hear(sip_request("INVITE", "c1", 1))
-            (call,) = one.live
-            tag = one.tag()
-            leave(one, call)
-            resume(one)
-            (again,) = one.live
-            assert again.started is (srtp == "off")
-            sender = Sender(KEYS[0] if srtp == "required" else None, 7)
-            peer = sender.socket.getsockname()[1]
-            plain = f"v=0\r\nc=IN IP4 127.0.0.1\r\nm=audio {peer} RTP/AVP 8\r\na=sendonly\r\n".encode()
-            answer = sdp("sendonly") if srtp == "required" else plain
-            one.hear(sip_request("ACK", "c1", 1, answer, to=tag))
-            assert (again.started, again.files.media_part) == (True, 2)
-            assert await stored(one, again, sender) == 5
-            sender.socket.close()
-            one.hear(sip_request("BYE", "c1", 2, to=tag))
-            await one.until(lambda: one.statuses("BYE"))
-            assert one.faults == []
-
-    asyncio.run(story())
+async def test_media_of_our_offer_wait_for_the_keys_of_its_answer(tmp_path: Path, srtp: str) -> None:
+    async with stage(tmp_path, OURS + f'srtp = "{srtp}"\n') as one:
+        one.hear(sip_request("INVITE", "c1", 1))
+        (call,) = one.live
+        tag = one.tag()
+        again = resumed(one, call)
+        assert again.started is (srtp == "off")
+        sender = Sender(KEYS[0] if srtp == "required" else None, 7)
+        peer = sender.socket.getsockname()[1]
+        plain = f"v=0\r\nc=IN IP4 127.0.0.1\r\nm=audio {peer} RTP/AVP 8\r\na=sendonly\r\n".encode()
+        answer = sdp("sendonly") if srtp == "required" else plain
+        one.hear(sip_request("ACK", "c1", 1, answer, to=tag))
+        assert (again.started, again.files.media_part) == (True, 2)
+        assert await stored(one, again, sender) == 5
+        sender.socket.close()
+        one.hear(sip_request("BYE", "c1", 2, to=tag))
+        await one.until(lambda: one.statuses("BYE"))
+        assert one.faults == []
 
 
 @pytest.mark.parametrize(("lacking", "owned"), [("c", True), ("m", True), ("c", False)])
-def test_a_call_resumes_on_a_full_disk_in_reserved_space(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lacking: str, owned: bool
+async def test_a_call_resumes_on_a_full_disk_in_reserved_space(
+    one: Stage, monkeypatch: pytest.MonkeyPatch, lacking: str, owned: bool
 ) -> None:
     """The last blocks that are free may be enough for the control part and not for the media part."""
+    leave(one, one.invite())
+    room = ReservedSpace(one.node.settings.node.data_dir)
+    assert room.keep()
+    kept, free_part = room.release, part_files.free_part
 
-    async def story() -> None:
-        async with stage(tmp_path) as one:
-            leave(one, one.invite())
-            room = ReservedSpace(one.node.settings.node.data_dir)
-            assert room.keep()
-            kept, free_part = room.release, part_files.free_part
+    def full(vault: Vault, call: str, leaf: int, kind: str, number: int) -> tuple[int, NewPart]:
+        if kind == lacking and not freed:
+            raise NoSpace("no byte is left")
+        return free_part(vault, call, leaf, kind, number)
 
-            def full(vault: Vault, call: str, leaf: int, kind: str, number: int) -> tuple[int, NewPart]:
-                if kind == lacking and not freed:
-                    raise NoSpace("no byte is left")
-                return free_part(vault, call, leaf, kind, number)
+    def release(self: ReservedSpace) -> bool:
+        freed.append(owned)
+        return owned and kept()
 
-            def release(self: ReservedSpace) -> bool:
-                freed.append(owned)
-                return owned and kept()
-
-            freed: list[bool] = []
-            monkeypatch.setattr(part_files, "free_part", full)
-            monkeypatch.setattr(ReservedSpace, "release", release)
-            resume(one)
-            assert freed == [owned]
-            assert len(one.live) == owned
-            assert kept()  # what was left of it is owned again
-
-    asyncio.run(story())
+    freed: list[bool] = []
+    monkeypatch.setattr(part_files, "free_part", full)
+    monkeypatch.setattr(ReservedSpace, "release", release)
+    resume(one)
+    assert freed == [owned]
+    assert len(one.live) == owned
+    assert kept()  # what was left of it is owned again
 
 
-def test_a_pause_survives_a_restart_until_it_is_ended(tmp_path: Path) -> None:
-    async def story() -> None:
-        async with stage(tmp_path) as one:
-            call, sender = one.invite(), Sender(KEYS[0], 7)
-            one.executor.guarded(call, e.PauseAsked())
-            leave(one, call)
-            resume(one)
-            (again,) = one.live
-            await one.until(lambda: one.node.workers._entries[again.id].process)
-            assert await stored(one, again, sender) == 0
-            worker = next(iter(one.node.workers._processes.values())).pid
-            os.kill(worker, signal.SIGKILL)
-            assert await stored(one, again, sender) == 0
-            one.executor.guarded(again, e.ResumeAsked())
-            assert await stored(one, again, sender) == 5
-            sender.socket.close()
-
-    asyncio.run(story())
+async def test_a_pause_survives_a_restart_until_it_is_ended(one: Stage) -> None:
+    call, sender = one.invite(), Sender(KEYS[0], 7)
+    one.executor.guarded(call, e.PauseAsked())
+    again = resumed(one, call)
+    assert await stored(one, again, sender) == 0
+    kill_worker(one)
+    assert await stored(one, again, sender) == 0
+    one.executor.guarded(again, e.ResumeAsked())
+    assert await stored(one, again, sender) == 5
+    sender.socket.close()
 
 
-def test_the_keys_of_before_a_re_offer_outlive_restarts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_keys_of_before_a_re_offer_outlive_restarts(one: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """Main and worker may die before the worker has followed it, twice: packets under either key wait."""
-
-    async def story() -> None:
-        async with stage(tmp_path) as one:
-            call, tag, old = one.invite(), one.tag(), Sender(KEYS[0], 7)
-            for number, key in enumerate((KEYS[2], KEYS[3]), 2):
-                offer = sdp("sendonly", "sendonly", version=number).replace(b64encode(KEYS[0]), b64encode(key))
-                one.hear(sip_request("INVITE", "c1", number, offer, to=tag))
-                one.hear(sip_request("ACK", "c1", number, to=tag))
-            for _ in range(2):
-                leave(one, call)
-                resume(one)
-                (call,) = one.live
-                monkeypatch.setattr(one.executor, "checkpoint", lambda _: None)  # it dies before the next one is due
-                await one.node.workers.snapshot(call.id)  # a worker has it, with all the keys
-            again = call
-            assert await stored(one, again, old) == 5
-            between, new = Sender(KEYS[2], 8), Sender(KEYS[3], 9)
-            for count, sender in enumerate((between, new), 2):
-                sender.socket.close()
-                sender.socket = old.socket  # one source, as it was chosen
-                assert await stored(one, again, sender) == 5 * count
-            old.socket.close()
-            assert len(former_keys(again.recording, one.node.workers.keys_of(again.id))) == 2  # for the next one
-
-    asyncio.run(story())
+    call, tag, old = one.invite(), one.tag(), Sender(KEYS[0], 7)
+    for number, key in enumerate((KEYS[2], KEYS[3]), 2):
+        offer = sdp("sendonly", "sendonly", version=number).replace(b64encode(KEYS[0]), b64encode(key))
+        reinvite(one, number, offer, to=tag)
+    for _ in range(2):
+        call = resumed(one, call)
+        monkeypatch.setattr(one.executor, "checkpoint", lambda _: None)  # it dies before the next one is due
+        await one.node.workers.snapshot(call.id)  # a worker has it, with all the keys
+    again = call
+    assert await stored(one, again, old) == 5
+    between, new = Sender(KEYS[2], 8), Sender(KEYS[3], 9)
+    for count, sender in enumerate((between, new), 2):
+        sender.socket.close()
+        sender.socket = old.socket  # one source, as it was chosen
+        assert await stored(one, again, sender) == 5 * count
+    old.socket.close()
+    assert len(former_keys(again.recording, one.node.workers.keys_of(again.id))) == 2  # for the next one
 
 
-def test_a_lost_spool_of_a_silent_call_is_no_interruption(tmp_path: Path) -> None:
-    async def story() -> None:
-        async with stage(tmp_path) as one:
-            leave(one, one.invite())
-            resume(one)
-            (again,) = one.live
-            await one.executor.finishing.cut(again, 2, (("m1", None),))
-            assert not again.recording.notes and not again.recording.interrupted
-
-    asyncio.run(story())
+async def test_a_lost_spool_of_a_silent_call_is_no_interruption(one: Stage) -> None:
+    again = resumed(one, one.invite())
+    await one.executor.finishing.cut(again, 2, (("m1", None),))
+    assert not again.recording.notes and not again.recording.interrupted
 
 
-def test_a_lost_spool_keeps_the_vault_and_interrupts_the_call(tmp_path: Path) -> None:
+async def test_a_lost_spool_keeps_the_vault_and_interrupts_the_call(one: Stage) -> None:
     """Nobody can tell what was committed: what is genuine was said, and it may be all there is of an hour."""
-
-    async def story() -> None:
-        async with stage(tmp_path) as one:
-            call, tag, sender = one.invite(), one.tag(), Sender(KEYS[0], 7)
-            for _ in range(10):
-                await stored(one, call, sender)
-            leave(one, call)
-            (left,) = one.checkpoints.left()
-            os.truncate(left.path, SPOOL)
-            resume(one)
-            (again,) = one.live
-            await one.until(lambda: again.recording.notes)
-            one.hear(sip_request("BYE", "c1", 9, to=tag))
-            await one.until(lambda: not len(one.live))
-            document = rebuild(call.customer, call.id, call.leaf)
-            assert document
-            assert (document["state"], [note["kind"] for note in document["notes"]]) == ("interrupted", ["spool-lost"])
-            (first,) = (ref for ref in call.customer.vault.parts(call.id, call.leaf) if ref.part == "m1")
-            kept = record_format.read(call.customer.vault.read(first))
-            said = [record for record in kept if isinstance(record, record_format.Run | record_format.Mixed)]
-            assert sum(len(record.payloads) for record in said) >= 20  # of 50; the rest waited for a full segment
-            sender.socket.close()
-
-    asyncio.run(story())
+    call, tag, sender = one.invite(), one.tag(), Sender(KEYS[0], 7)
+    for _ in range(10):
+        await stored(one, call, sender)
+    leave(one, call)
+    (left,) = one.checkpoints.left()
+    os.truncate(left.path, SPOOL)
+    resume(one)
+    (again,) = one.live
+    await one.until(lambda: again.recording.notes)
+    one.hear(sip_request("BYE", "c1", 9, to=tag))
+    await one.until(lambda: not len(one.live))
+    document = rebuild(call.customer, call.id, call.leaf)
+    assert document
+    assert (document["state"], [note["kind"] for note in document["notes"]]) == ("interrupted", ["spool-lost"])
+    (first,) = (ref for ref in call.customer.vault.parts(call.id, call.leaf) if ref.part == "m1")
+    kept = record_format.read(call.customer.vault.read(first))
+    said = [record for record in kept if isinstance(record, record_format.Run | record_format.Mixed)]
+    assert sum(len(record.payloads) for record in said) >= 20  # of 50; the rest waited for a full segment
+    sender.socket.close()
 
 
-async def stored(one: Stage, call: LiveCall, sender: Sender) -> int:
-    """Send five packets more and return how many the worker has stored in all."""
-    sender.send(call.recording.streams[0].port, 5)
-    return int((await one.node.workers.snapshot(call.id)).streams[0]["packets"])
-
-
-def test_sockets_renamed_after_the_checkpoint_are_found_by_port(tmp_path: Path) -> None:
-    async def story() -> None:
-        async with stage(tmp_path) as one:
-            call, tag = one.invite(), one.tag()
-            stored = {"mnew": [socket.socket(fileno=os.dup(fd)) for fd in call.sockets.descriptors()], "mx": []}
-            leave(one, call)
-            resume(one, stored)
-            (again,) = one.live
-            assert (again.id, again.sockets.name) == (call.id, "mnew")
-            assert not again.sockets.unstored  # all are those of before
-            await one.until(lambda: again.recording.alive and again.started)
-            one.hear(sip_request("BYE", "c1", 9, to=tag))
-            await one.until(lambda: not len(one.live))
-
-    asyncio.run(story())
-
-
-def test_a_finished_call_is_indexed_and_not_taken_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def story() -> None:
-        async with stage(tmp_path) as one:
-            call = one.invite()
-            with monkeypatch.context() as away:
-                away.setattr(one.node.indexer, "put", lambda *given: None)
-                one.bye()
-                await one.until(lambda: not len(one.live))
-            one.node.endpoint._context.sessions.__init__()  # type: ignore[misc]  # a new process knows nobody
-            resume(one)
-            assert not len(one.live)
-            await one.until(lambda: not len(one.repairs))
-            row = await one.node.customers["acme"].calls.get(call.id)
-            assert row
-            assert row.state.value == "complete"
-            assert not list(one.checkpoints.left())
-
-    asyncio.run(story())
+async def test_a_finished_call_is_indexed_and_not_taken_up(one: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    call, tag = one.invite(), one.tag()
+    with monkeypatch.context() as away:
+        away.setattr(one.node.indexer, "put", lambda *given: None)
+        await hang_up(one)
+    assert [left.over for left in one.checkpoints.left()] == [True]
+    forget_dialogs(one)
+    resume(one)
+    assert not len(one.live)
+    one.hear(sip_request("BYE", "c1", 9, to=tag, branch="again"))
+    one.hear(sip_request("BYE", "c1", 10, to=tag))
+    assert one.statuses("BYE") == [200, 200, 481]
+    await one.until(lambda: not len(one.repairs))
+    assert await state_of(one, call.id) == "complete"
+    assert not list(one.checkpoints.left())
 
 
 @pytest.mark.parametrize("harm", ["dialog", "recording", "control"])
-def test_one_damaged_checkpoint_costs_one_call_only(tmp_path: Path, harm: str) -> None:
-    async def story() -> None:
-        async with stage(tmp_path) as one:
-            spoilt, whole = one.invite("c1"), one.invite("c2")
-            for call in (spoilt, whole):
-                leave(one, call)
-            (outer,) = [o for o in one.checkpoints.left() if o.call == spoilt.id]
-            state = one.checkpoints.unseal(outer, spoilt.customer.keys)
-            assert state
-            ports = tuple((s.port, True) for s in spoilt.recording.streams)
-            mark = Mark(spoilt.id, "acme", spoilt.leaf, ports)
-            one.checkpoints.save(mark, spoilt.customer.keys, {**state, harm: 7})
-            before = one.descriptors()
-            resume(one)
-            assert [call.id for call in one.live] == [whole.id]
-            await one.until(lambda: not len(one.repairs))
-            assert {r.call for r in whole.customer.vault.left_open()} == {whole.id}
-            assert one.descriptors() >= before
-
-    asyncio.run(story())
+async def test_one_damaged_checkpoint_costs_one_call_only(one: Stage, harm: str) -> None:
+    spoilt, whole = one.invite("c1"), one.invite("c2")
+    leave(one, spoilt, whole)
+    (outer,) = [o for o in one.checkpoints.left() if o.call == spoilt.id]
+    state = one.checkpoints.unseal(outer, spoilt.customer.keys)
+    assert state
+    ports = tuple((s.port, True) for s in spoilt.recording.streams)
+    mark = Mark(spoilt.id, "acme", spoilt.leaf, ports)
+    one.checkpoints.save(mark, spoilt.customer.keys, {**state, harm: 7})
+    before = one.descriptors()
+    resume(one)
+    assert [call.id for call in one.live] == [whole.id]
+    await one.until(lambda: not len(one.repairs))
+    assert {r.call for r in whole.customer.vault.left_open()} == {whole.id}
+    assert one.descriptors() >= before
 
 
-def test_a_checkpoint_of_a_customer_that_is_gone_is_removed(tmp_path: Path) -> None:
-    async def story() -> None:
-        async with stage(tmp_path) as one:
-            call = one.invite()
-            leave(one, call)
-            one.checkpoints.save(Mark(call.id, "gone", call.leaf, ()), call.customer.keys, {})
-            resume(one)
-            assert not len(one.live)
-            assert not list(one.checkpoints.left())
-
-    asyncio.run(story())
-
-
-def test_a_bye_repeated_after_a_restart_gets_200(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def story() -> None:
-        async with stage(tmp_path) as one:
-            one.invite()
-            tag = one.tag()
-            monkeypatch.setattr(one.node.indexer, "put", lambda *given: None)  # it is killed before it is indexed
-            one.bye()
-            await one.until(lambda: not len(one.live))
-            one.node.endpoint._context.sessions.__init__()  # type: ignore[misc]  # a new process knows nobody
-            resume(one)
-            one.hear(sip_request("BYE", "c1", 9, to=tag, branch="again"))
-            one.hear(sip_request("BYE", "c1", 10, to=tag))
-            assert one.statuses("BYE") == [200, 200, 481]
-
-    asyncio.run(story())
+async def test_a_checkpoint_of_a_customer_that_is_gone_is_removed(one: Stage) -> None:
+    call = one.invite()
+    leave(one, call)
+    one.checkpoints.save(Mark(call.id, "gone", call.leaf, ()), call.customer.keys, {})
+    resume(one)
+    assert not len(one.live)
+    assert not list(one.checkpoints.left())

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
-import signal
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -15,10 +12,13 @@ from recorder.calls.live_call import LiveCall
 from recorder.session.states import State
 from sip.message.message import Request, parse
 from sip.transaction.timers import T2
-from tests.recorder.calls.test_resume import OURS, leave, resume
-from tests.recorder.in_process_node import FLOW, Stage, sip_request, stage
+from tests.recorder.calls.client import reinvite
+from tests.recorder.calls.restart import kill_worker, resumed, worker
+from tests.recorder.in_process_node import CONFIG, FLOW, Stage, sip_request, stage
 from tests.recorder.offers import KEYS, sdp
 from tests.recorder.worker_call import Sender
+
+OURS = CONFIG + 'siprec = "plain"\nlate_offer = true\n'
 
 
 def asked_again(one: Stage) -> tuple[LiveCall, str, Request]:
@@ -29,14 +29,11 @@ def asked_again(one: Stage) -> tuple[LiveCall, str, Request]:
     session = endpoint._context.sessions.get(call.session)
     assert session
     session.flow = replace(session.flow, transport="tcp", connection=5)
-    leave(one, call)
-    resume(one)
-    (again,) = one.live
+    again = resumed(one, call)
     endpoint.handle_timer(time.monotonic() + T2 + 0.1)
     one.flush()
     asked = parse(one.said[-1])
-    assert isinstance(asked, Request)
-    assert asked.method == "INVITE"
+    assert isinstance(asked, Request) and asked.method == "INVITE"
     return again, tag, asked
 
 
@@ -47,63 +44,53 @@ def unreachable(one: Stage) -> None:
 
 @pytest.mark.parametrize("codec", [8, 101])
 @pytest.mark.parametrize("srtp", ["off", "required"])
-def test_a_clients_offer_stands_in_for_its_lost_answer(tmp_path: Path, srtp: str, codec: int) -> None:
-    async def story() -> None:
-        async with stage(tmp_path, OURS + f'srtp = "{srtp}"\n') as one:
-            again, tag, _ = asked_again(one)
-            unreachable(one)
-            sender = Sender(KEYS[0] if srtp == "required" else None, 7)
-            peer = sender.socket.getsockname()[1]
-            line = b"RTP/SAVP %d" % codec if srtp == "required" else b"RTP/AVP %d" % codec
-            meant = b"" if codec == 8 else b"\r\na=rtpmap:101 PCMA/8000"
-            offer = sdp("sendonly").replace(b"30000 RTP/SAVP 8", b"%d %s%s" % (peer, line, meant))
-            one.hear(sip_request("INVITE", "c1", 2, offer, to=tag))
-            answer = parse(one.said[-1])
-            one.hear(sip_request("ACK", "c1", 2, to=tag))
-            assert b"a=recvonly\r\n" in answer.body
-            assert b"a=label:1\r\n" in answer.body  # it answers the client's: ours had no labels
-            assert (again.recording.state, again.started) == (State.RECORDING, True)
-            stream = next(each for each in again.recording.streams if not each.removed)
-            # Another meaning of a payload type is another stream where something may have been kept.
-            assert stream.number == (codec == 101 and srtp == "off")
-            sender.send(stream.port, 5)
-            figures = (await one.node.workers.snapshot(again.id)).streams
-            assert figures[stream.number]["packets"] == 5
-            sender.socket.close()
-            assert one.faults == []
-
-    asyncio.run(story())
+async def test_a_clients_offer_stands_in_for_its_lost_answer(tmp_path: Path, srtp: str, codec: int) -> None:
+    async with stage(tmp_path, OURS + f'srtp = "{srtp}"\n') as one:
+        again, tag, _ = asked_again(one)
+        unreachable(one)
+        sender = Sender(KEYS[0] if srtp == "required" else None, 7)
+        peer = sender.socket.getsockname()[1]
+        line = b"RTP/SAVP %d" % codec if srtp == "required" else b"RTP/AVP %d" % codec
+        meant = b"" if codec == 8 else b"\r\na=rtpmap:101 PCMA/8000"
+        offer = sdp("sendonly").replace(b"30000 RTP/SAVP 8", b"%d %s%s" % (peer, line, meant))
+        one.hear(sip_request("INVITE", "c1", 2, offer, to=tag))
+        answer = parse(one.said[-1])
+        one.hear(sip_request("ACK", "c1", 2, to=tag))
+        assert b"a=recvonly\r\n" in answer.body
+        assert b"a=label:1\r\n" in answer.body  # it answers the client's: ours had no labels
+        assert (again.recording.state, again.started) == (State.RECORDING, True)
+        stream = next(each for each in again.recording.streams if not each.removed)
+        # Another meaning of a payload type is another stream where something may have been kept.
+        assert stream.number == (codec == 101 and srtp == "off")
+        sender.send(stream.port, 5)
+        figures = (await one.node.workers.snapshot(again.id)).streams
+        assert figures[stream.number]["packets"] == 5
+        sender.socket.close()
+        assert one.faults == []
 
 
-def test_a_withdrawn_line_with_lost_keys_does_not_end_the_call(tmp_path: Path) -> None:
-    async def story() -> None:
-        async with stage(tmp_path, OURS + 'srtp = "required"\n') as one:
-            again, tag, _ = asked_again(one)
-            unreachable(one)
-            one.hear(sip_request("INVITE", "c1", 2, sdp("gone", "sendonly"), to=tag))
-            one.hear(sip_request("ACK", "c1", 2, to=tag))
-            assert again.started
-            sender = Sender(KEYS[1], 7)
-            for number in (5, 10):
-                sender.send(again.recording.streams[1].port, 5)
-                assert (await one.node.workers.snapshot(again.id)).streams[1]["packets"] == number
-                worker = next(iter(one.node.workers._processes.values()))
-                os.kill(worker.pid, signal.SIGKILL)
-                await one.until(lambda old=worker: old.dead)  # type: ignore[misc]  # the worker of this round
-            sender.socket.close()
-            assert again.recording.alive
-
-    asyncio.run(story())
+@pytest.mark.parametrize("config", [pytest.param(OURS + 'srtp = "required"\n', id="SRTP required")])
+async def test_a_withdrawn_line_with_lost_keys_does_not_end_the_call(one: Stage) -> None:
+    again, tag, _ = asked_again(one)
+    unreachable(one)
+    reinvite(one, 2, sdp("gone", "sendonly"), to=tag)
+    assert again.started
+    sender = Sender(KEYS[1], 7)
+    for number in (5, 10):
+        sender.send(again.recording.streams[1].port, 5)
+        assert (await one.node.workers.snapshot(again.id)).streams[1]["packets"] == number
+        before = worker(one)
+        kill_worker(one)
+        await one.until(lambda old=before: one.node.workers.well and worker(one) != old)  # type: ignore[misc]  # the worker of this round
+    sender.socket.close()
+    assert again.recording.alive
 
 
 @pytest.mark.parametrize(("srtp", "state"), [("off", State.RECORDING), ("required", State.CLOSING)])
-def test_readable_media_are_kept_without_a_new_answer(tmp_path: Path, srtp: str, state: State) -> None:
-    async def story() -> None:
-        async with stage(tmp_path, OURS + f'srtp = "{srtp}"\n') as one:
-            again, _, asked = asked_again(one)
-            names = ("Via", "From", "To", "Call-ID", "CSeq")
-            head = "".join(f"{name}: {asked.headers.get(name)}\r\n" for name in names)
-            one.hear(f"SIP/2.0 488 Not Acceptable Here\r\n{head}Content-Length: 0\r\n\r\n".encode())
-            assert again.recording.state is state
-
-    asyncio.run(story())
+async def test_readable_media_are_kept_without_a_new_answer(tmp_path: Path, srtp: str, state: State) -> None:
+    async with stage(tmp_path, OURS + f'srtp = "{srtp}"\n') as one:
+        again, _, asked = asked_again(one)
+        names = ("Via", "From", "To", "Call-ID", "CSeq")
+        head = "".join(f"{name}: {asked.headers.get(name)}\r\n" for name in names)
+        one.hear(f"SIP/2.0 488 Not Acceptable Here\r\n{head}Content-Length: 0\r\n\r\n".encode())
+        assert again.recording.state is state

@@ -27,21 +27,13 @@ from tests.recorder.session.test_stream import at, line
 
 def test_keys_payloads_and_where_media_may_come_from(tmp_path: Path) -> None:
     customer = configured(tmp_path).customers[0]
-    (spec,) = stream_specs([StreamPlan(3, line(), b"o" * 30, True)], customer)
+    (spec,) = stream_specs([StreamPlan(3, line(), b"o" * 30, True, here="198.51.100.7")], customer)
     assert (spec.stream, spec.suite, spec.held) == (3, "AES_CM_128_HMAC_SHA1_80", True)
-    assert spec.key == b"A" * 30
-    assert spec.own_key == b"o" * 30
-    assert (spec.mki, spec.others) == (0, ())
-    assert spec.payloads == ((8, "PCMA", 8000),)
-    assert spec.networks == ("127.0.0.0/8",)
-    assert spec.continuous
+    assert (spec.key, spec.own_key, spec.mki, spec.others) == (b"A" * 30, b"o" * 30, 0, ())
+    assert (spec.payloads, spec.networks) == (((8, "PCMA", 8000),), ("127.0.0.0/8",))
+    assert spec.here == "198.51.100.7" and spec.continuous
     for media in ("video", "text", "application"):  # these send when there is something to show
         assert not stream_specs([StreamPlan(3, replace(line(), media=media), b"", False)], customer)[0].continuous
-
-
-def test_a_worker_knows_which_of_our_addresses_was_announced(tmp_path: Path) -> None:
-    customer = configured(tmp_path).customers[0]
-    assert stream_specs([StreamPlan(3, line(), b"", False, here="198.51.100.7")], customer)[0].here == "198.51.100.7"
 
 
 def test_all_keys_of_a_line_go_to_the_worker_with_their_mki(tmp_path: Path) -> None:
@@ -93,14 +85,11 @@ def test_keys_of_the_handshakes_go_to_their_ports(tmp_path: Path) -> None:
     assert (spec.key, spec.rtcp_key, spec.own_key) == (b"t" * 28, b"T" * 44, b"O" * 44)
 
 
-def test_a_stream_spec_says_when_media_are_expected(tmp_path: Path) -> None:
+def test_a_worker_learns_of_expected_media_and_a_pause(tmp_path: Path) -> None:
     customer, noon = configured(tmp_path).customers[0], 1_772_366_400_000_000_000
     for expected, since in ((at(2), noon + 2_000_000_000), (None, 0)):
         (spec,) = stream_specs([StreamPlan(0, line(), b"", False, expected=expected)], customer)
         assert spec.since == since
-
-
-def test_a_worker_learns_of_the_current_pause_only() -> None:
     recording, part = Recording("x", Policy(), random), Part("m1", b"")
     recording.streams = [Stream(n, line(), b"") for n in (0, 1)]
     recording.streams[0].hold(True, at(1))
@@ -108,7 +97,6 @@ def test_a_worker_learns_of_the_current_pause_only() -> None:
     recording.paused = True
     for stream in recording.streams:
         stream.pause(True, at(3))
-    noon = 1_772_366_400_000_000_000
     assert new_call(recording, part, (), bytes(32)).pauses == ((noon + 3_000_000_000, None),)
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import errno
-from pathlib import Path
 
 from recorder.calls.sync_task import SyncTask
 from storage.vault.group_sync import syncfs
-from tests.recorder.in_process_node import Stage, stage
+from tests.recorder.calls.client import hang_up
+from tests.recorder.in_process_node import Stage
 
 
 class Disk:
@@ -26,71 +25,57 @@ class Disk:
         syncfs(descriptor)
 
 
-def test_live_calls_are_synced_and_an_idle_node_is_not(tmp_path: Path) -> None:
-    async def story() -> None:
-        async with stage(tmp_path) as one:
-            disk, syncing = Disk(one), SyncTask(one.node, one.live, one.executor)
-            await syncing.turn()
-            assert disk.syncs == 0
-            one.invite()
-            await syncing.turn()
-            assert disk.syncs == 1
-
-    asyncio.run(story())
+async def test_live_calls_are_synced_and_an_idle_node_is_not(one: Stage) -> None:
+    disk, syncing = Disk(one), SyncTask(one.node, one.live, one.executor)
+    await syncing.turn()
+    assert disk.syncs == 0
+    one.invite()
+    await syncing.turn()
+    assert disk.syncs == 1
 
 
-def test_after_a_failed_sync_a_call_continues_in_new_parts(tmp_path: Path) -> None:
-    async def story() -> None:
-        async with stage(tmp_path) as one:
-            disk, syncing = Disk(one), SyncTask(one.node, one.live, one.executor)
-            call = one.invite()
-            before = call.files.media_part, call.files.control and call.files.control.name
-            disk.fails = 1
-            await syncing.turn()
-            assert (before, call.files.media_part, call.files.control and call.files.control.name) == (
-                (1, "c1"),
-                2,
-                "c2",
-            )
-            assert not one.node.storage.well
-            assert [i["kind"] for i in one.node.incidents.of("acme")] == ["sync-failed"]
-            assert call.files.epoch == one.node.syncer.epoch == 1
-            await syncing.turn()
-            assert call.files.media_part == 2  # once is enough
-            one.bye()
-            await one.until(lambda: not len(one.live))
-            assert one.statuses("BYE") == [200]
-            await one.node.indexer.drain(30)
-            row = await one.node.customers["acme"].calls.get(call.id)
-            assert row is not None and row.state == "interrupted"
-            assert [note["kind"] for note in row.details["notes"]] == ["sync-failed"]
-            assert {ref.part for ref in call.customer.vault.parts(call.id, call.leaf)} == {"c1", "c2", "m1", "m2"}
-            assert [d for ref in call.customer.vault.walk() for d in call.customer.vault.verify(ref)] == []
-
-    asyncio.run(story())
+async def test_after_a_failed_sync_a_call_continues_in_new_parts(one: Stage) -> None:
+    disk, syncing = Disk(one), SyncTask(one.node, one.live, one.executor)
+    call = one.invite()
+    before = call.files.media_part, call.files.control and call.files.control.name
+    disk.fails = 1
+    await syncing.turn()
+    assert (before, call.files.media_part, call.files.control and call.files.control.name) == (
+        (1, "c1"),
+        2,
+        "c2",
+    )
+    assert not one.node.storage.well
+    assert [i["kind"] for i in one.node.incidents.of("acme")] == ["sync-failed"]
+    assert call.files.epoch == one.node.syncer.epoch == 1
+    await syncing.turn()
+    assert call.files.media_part == 2  # once is enough
+    assert await hang_up(one) == [200]
+    await one.node.indexer.drain(30)
+    row = await one.node.customers["acme"].calls.get(call.id)
+    assert row is not None and row.state == "interrupted"
+    assert [note["kind"] for note in row.details["notes"]] == ["sync-failed"]
+    assert {ref.part for ref in call.customer.vault.parts(call.id, call.leaf)} == {"c1", "c2", "m1", "m2"}
+    assert [d for ref in call.customer.vault.walk() for d in call.customer.vault.verify(ref)] == []
 
 
-def test_no_bye_is_confirmed_while_the_disk_keeps_failing(tmp_path: Path) -> None:
-    async def story() -> None:
-        async with stage(tmp_path) as one:
-            disk, syncing = Disk(one), SyncTask(one.node, one.live, one.executor)
-            kept, lost = one.invite("c1"), one.invite("c2")
-            disk.fails = 3
-            create, vault = kept.customer.vault.create, kept.customer.vault
+async def test_no_bye_is_confirmed_while_the_disk_keeps_failing(one: Stage) -> None:
+    disk, syncing = Disk(one), SyncTask(one.node, one.live, one.executor)
+    kept, lost = one.invite("c1"), one.invite("c2")
+    disk.fails = 3
+    create, vault = kept.customer.vault.create, kept.customer.vault
 
-            def refuse(*_: object) -> None:
-                raise OSError(errno.EROFS, "read only")
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EROFS, "read only")
 
-            vault.create = refuse  # type: ignore[method-assign, assignment]  # planted
-            await syncing.turn()
-            assert (kept.files.media_part, kept.files.epoch) == (1, 0)
-            one.bye("c2")
-            await one.until(lambda: len(one.live) == 1)
-            assert one.statuses("BYE") == [500]
-            assert lost.recording.interrupted
-            vault.create = create  # type: ignore[method-assign]  # taken out again
-            disk.fails = 0
-            await syncing.turn()
-            assert (kept.files.media_part, kept.files.epoch) == (2, one.node.syncer.epoch)
-
-    asyncio.run(story())
+    vault.create = refuse  # type: ignore[method-assign, assignment]  # planted
+    await syncing.turn()
+    assert (kept.files.media_part, kept.files.epoch) == (1, 0)
+    one.bye("c2")
+    await one.until(lambda: len(one.live) == 1)
+    assert one.statuses("BYE") == [500]
+    assert lost.recording.interrupted
+    vault.create = create  # type: ignore[method-assign]  # taken out again
+    disk.fails = 0
+    await syncing.turn()
+    assert (kept.files.media_part, kept.files.epoch) == (2, one.node.syncer.epoch)

@@ -1,9 +1,10 @@
-"""Start order and stop order; the whole of it runs in tests/journeys."""
+"""Start order and what is loaded when; the whole of it runs in tests/journeys."""
 
 from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import socket
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import pytest
 from recorder.errors import NotPossible
 from recorder.observe import logs
 from recorder.service.daemon import Daemon, adopt, sip_settings
+from recorder.service.serve import raise_descriptors
 from recorder.workers.pool import Workers
 from tests.recorder.in_process_node import CONFIG, configured
 
@@ -52,19 +54,33 @@ def test_the_sip_side_knows_what_the_configuration_says_of_it(tmp_path: Path) ->
     assert sip_settings(configured(tmp_path / "two")).contact_host == ""
 
 
-def test_nothing_of_the_index_is_loaded_before_it_is_asked_for() -> None:
+def test_as_many_descriptors_as_allowed() -> None:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        raise_descriptors()
+        assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == before[1]
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+@pytest.mark.parametrize(
+    ("modules", "heavy"),
+    [
+        pytest.param(
+            "recorder.service.serve",
+            "asyncio structlog sqlalchemy fastapi uvicorn av typer",
+            id="before the media ports of live calls are bound",
+        ),
+        pytest.param(
+            "recorder.service.serve, recorder.service.daemon",
+            "sqlalchemy fastapi starlette uvicorn pydantic storage.customer.wiring admin_api.assembly.app"
+            " argon2 jinja2 joserfc fido2 segno httpx2",
+            id="before calls are taken",
+        ),
+    ],
+)
+def test_nothing_heavy_is_imported_too_early(modules: str, heavy: str) -> None:
     """What a recording needs is loaded in a third of the time that all takes; service.background has the rest."""
-    code = (
-        "import sys, recorder.service.serve, recorder.service.daemon; print([m for m in sys.modules if m in sys.argv])"
-    )
-    heavy = [
-        "sqlalchemy",
-        "fastapi",
-        "starlette",
-        "uvicorn",
-        "pydantic",
-        "storage.customer.wiring",
-        "admin_api.assembly.app",
-    ]
-    done = subprocess.run([sys.executable, "-c", code, *heavy], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    code = f"import sys, {modules}; print([m for m in sys.modules if m in sys.argv])"
+    command = [sys.executable, "-c", code, *heavy.split()]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip() == "[]"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 
@@ -25,32 +26,30 @@ def lines(*directions: str, media: str = "audio", before: tuple[LinePlan, ...] =
     return plan(SessionDescription.parse(sdp(*directions, media=media)), Policy("preferred"), before)
 
 
+def streams_of(*offers: Sequence[LinePlan]) -> list[Stream]:
+    """Give the streams of a call after some offers."""
+    streams: list[Stream] = []
+    for each in offers:
+        match(streams, each, random, NOON)
+    return streams
+
+
 def test_lines_keep_their_streams_and_new_lines_begin_others() -> None:
-    streams: list[Stream] = []
-    fresh, _ = match(streams, lines("sendonly"), random, NOON)
-    assert fresh == streams and len(streams) == 1
+    streams = streams_of(lines("sendonly"))
     fresh, fewer = match(streams, lines("inactive", "sendonly"), random, NOON)
-    assert (len(fresh), len(streams), fewer) == (1, 2, False)
-
-
-def test_another_medium_in_the_same_place_is_another_stream_r15() -> None:
-    streams: list[Stream] = []
-    match(streams, lines("sendonly"), random, NOON)
-    match(streams, lines("sendonly", media="video"), random, NOON)
-    assert [(s.line.media, s.removed) for s in streams] == [("audio", True), ("video", False)]
-
-
-def test_a_line_missing_from_a_shorter_offer_is_removed_o3() -> None:
-    streams: list[Stream] = []
-    match(streams, lines("sendonly", "sendonly"), random, NOON)
-    _, fewer = match(streams, lines("sendonly"), random, NOON)
+    assert (fresh, len(streams), fewer) == (streams[1:], 2, False)
+    _, fewer = match(streams, lines("sendonly"), random, NOON)  # a shorter offer counts as port 0
     assert fewer and [s.away for s in streams] == [False, True]
     assert streams[1].pauses == ((NOON, None),)
 
 
+def test_another_medium_in_the_same_place_is_another_stream_r15() -> None:
+    streams = streams_of(lines("sendonly"), lines("sendonly", media="video"))
+    assert [(s.line.media, s.removed) for s in streams] == [("audio", True), ("video", False)]
+
+
 def test_a_line_returns_to_its_stream_after_port_0_r15() -> None:
-    streams: list[Stream] = []
-    match(streams, before := lines("sendonly", "sendonly"), random, NOON)
+    streams = streams_of(before := lines("sendonly", "sendonly"))
     for _ in range(2):  # a refresh in the hold changes nothing
         fresh, _ = match(streams, before := lines("sendonly", "gone", before=before), random, NOON)
         hold(streams, lambda label: False, NOON + timedelta(seconds=1))
@@ -63,9 +62,7 @@ def test_a_line_returns_to_its_stream_after_port_0_r15() -> None:
 
 
 def test_another_label_in_a_removed_line_is_a_new_stream_r15() -> None:
-    streams: list[Stream] = []
-    match(streams, before := lines("sendonly"), random, NOON)
-    match(streams, lines("gone", before=before), random, NOON)
+    streams = streams_of(before := lines("sendonly"), lines("gone", before=before))
     again = replace(lines("sendonly")[0], label="another")
     fresh, _ = match(streams, (again,), random, NOON + timedelta(seconds=1))
     assert [s.removed for s in streams] == [True, False] and fresh == streams[1:]
@@ -84,9 +81,7 @@ def test_another_label_in_a_removed_line_is_a_new_stream_r15() -> None:
     ],
 )
 def test_a_line_that_returns_with_another_codec_is_new_r15(formats: tuple[Format, ...], goes_on: bool) -> None:
-    streams: list[Stream] = []
-    match(streams, before := lines("sendonly"), random, NOON)
-    match(streams, lines("gone", before=before), random, NOON)
+    streams = streams_of(before := lines("sendonly"), lines("gone", before=before))
     again = replace(lines("sendonly")[0], label=None, formats=formats)  # some do not repeat their labels
     fresh, _ = match(streams, (again,), random, NOON + timedelta(seconds=1))
     assert (not fresh, not streams[0].removed) == (goes_on, goes_on)
@@ -96,6 +91,7 @@ def test_a_line_that_returns_with_another_codec_is_new_r15(formats: tuple[Format
     ("before", "after", "goes_on"),
     [
         (Format(96, "opus", 48_000, 2), Format(96, "opus", 48_000, 2, "stereo=1"), True),
+        (Format(96, "opus", 48_000, 2), Format(96, "OPUS", 48_000, 1, "stereo=0"), True),
         (Format(96, "opus", 48_000, 2), Format(96, "AMR", 8000), False),
         (Format(96, "AMR", 8000, 1, "octet-align=1"), Format(96, "AMR", 8000, 1, "octet-align=1; mode-set=7"), True),
         (Format(96, "AMR", 8000, 1, "octet-align=1"), Format(96, "AMR", 8000), False),
@@ -108,20 +104,18 @@ def test_a_line_that_returns_with_another_codec_is_new_r15(formats: tuple[Format
     ],
 )
 def test_a_payload_type_with_another_codec_begins_a_stream_r15(before: Format, after: Format, goes_on: bool) -> None:
-    streams: list[Stream] = []
     first, second = (replace(lines("sendonly")[0], formats=(each,)) for each in (before, after))
-    match(streams, (first,), random, NOON)
+    streams = streams_of((first,))
     fresh, _ = match(streams, (second,), random, NOON + timedelta(seconds=1))
     assert (not fresh, not streams[0].removed) == (goes_on, goes_on)
     assert goes_on or streams[0].formats == (before,)
 
 
 def test_an_answer_to_our_offer_begins_no_new_stream() -> None:
-    streams: list[Stream] = []
     ours, theirs = (
         replace(lines("sendonly")[0], formats=(Format(96, name, 8000),)) for name in ("telephone-event", "AMR")
     )
-    match(streams, (ours,), random, NOON)
+    streams = streams_of((ours,))
     fresh, _ = match(streams, (theirs,), random, NOON, answered=True)
     assert (fresh, len(streams), streams[0].removed) == ([], 1, False)
     assert streams[0].formats == theirs.formats
@@ -149,9 +143,7 @@ def test_a_line_without_rtpmap_is_known_by_its_payload_type() -> None:
     """It begins another stream, in which nobody would be heard."""
     known = replace(lines("sendonly")[0], formats=(Format(97, "AMR", 8000), Format(8, "PCMA", 8000)))
     bare = replace(known, formats=(Format(97, "", 8000, 1, "octet-align=1"), Format(8, "PCMA", 8000)))
-    streams: list[Stream] = []
-    for each in (known, bare):
-        match(streams, (each,), random, NOON)
+    streams = streams_of((known,), (bare,))
     assert [stream.formats[0].encoding for stream in streams] == ["AMR", "AMR"]
     assert streams[1].formats[0].fmtp == "octet-align=1"
     match(streams, (replace(bare, media="video", formats=(Format(97, "", 8000, 1, "crc=1"),)),), random, NOON)
@@ -168,23 +160,15 @@ def test_the_port_of_a_stream_that_was_taken_out_is_let_go_once() -> None:
     assert [stream.port for stream in streams] == [20_000, 0, 20_002]
 
 
-def test_keys_of_a_handshake_go_to_the_stream_of_that_number() -> None:
-    dtls = replace(lines("sendonly")[0], suite=None, crypto=None, fingerprints=("sha-256 AA",), answer_setup="active")
-    streams = [Stream(0, lines("sendonly")[0], b""), Stream(1, dtls, b"")]
-    for number in (0, 1, 7):
-        keyed(streams, Keyed(number, False, "AEAD_AES_128_GCM", b"t", b"o", ("sha-256 AA",)))
-    assert streams[0].keys is None
-    assert streams[1].keys == DtlsKeys(PortKeys("AEAD_AES_128_GCM", b"t", b"o"))
-
-
 @pytest.mark.parametrize("fingerprint", ["sha-256 AA", "sha-256 BB"])
 def test_a_repacked_line_keeps_its_dtls_keys_d6(fingerprint: str) -> None:
     """It has the keys of an association that the offer names again; another handshake would be taken, too."""
     line = replace(lines("sendonly")[0], suite=None, crypto=None, answer_setup="active", fingerprints=("sha-256 AA",))
     first, second = (replace(line, formats=(Format(96, name, 8000),)) for name in ("speex", "AMR"))
-    streams: list[Stream] = []
-    match(streams, (first,), random, NOON)
+    streams = streams_of((first, lines("sendonly", "sendonly")[1]))
     keys = PortKeys("AEAD_AES_128_GCM", b"t" * 28, b"o" * 28)
-    keyed(streams, Keyed(0, False, keys.suite, keys.theirs, keys.ours, ("sha-256 AA",)))
+    for number in (0, 1, 7):
+        keyed(streams, Keyed(number, False, keys.suite, keys.theirs, keys.ours, ("sha-256 AA",)))
+    assert [stream.keys for stream in streams] == [DtlsKeys(keys), None]
     (fresh,), _ = match(streams, (replace(second, fingerprints=(fingerprint,)),), random, NOON)
     assert fresh.keys == (DtlsKeys(keys, stale=True) if fingerprint == "sha-256 AA" else DtlsKeys())

@@ -27,6 +27,8 @@ class RecorderDouble:
     """Whether its answers hold a=label."""
     repeats: int = 0
     """How often it sends its 200 to an INVITE again, each when it has an ACK."""
+    taken: bytes = b""
+    """Its newest answer to INVITE."""
     requests: list[Request] = field(default_factory=list)
     responses: list[Response] = field(default_factory=list)
     media: list[socket.socket] = field(default_factory=list)
@@ -85,16 +87,16 @@ class RecorderDouble:
             return []
         self.requests.append(message)
         if message.method == "ACK":
-            if self.repeats:
+            if self.repeats and self.taken:
                 self.repeats -= 1
-                return [self._taken]
+                return [self.taken]
             return [bytes(self._bye(message))] if self.hangs_up else []
         if message.method == "INVITE" and self.drops:
             self.drops -= 1
             return []
         if message.method == "INVITE":
-            self._taken = bytes(self._answer(message))
-            return [self._taken]
+            self.taken = bytes(self._answer(message))
+            return [self.taken]
         return [bytes(_reply(message, 200))]
 
     def _answer(self, request: Request) -> Response:

@@ -1,11 +1,13 @@
 import socket
 import struct
 import time
+from collections.abc import Iterator
 
 import pytest
 
 from recorder.simulate import coded
-from recorder.simulate.engine import REPORT_TICKS, SLOTS, Engine
+from recorder.simulate.engine import REPORT_TICKS, Engine
+from recorder.simulate.outgoing import SLOTS
 from recorder.simulate.plan import TICK
 
 
@@ -16,13 +18,22 @@ def run_ticks(engine: Engine, count: int) -> None:
             engine.send(slot, coded.frame_mask(engine.tick))
 
 
-def opened(places: list[socket.socket], streams: int = 4) -> Engine:
-    """An engine with streams to one sink a stream."""
+@pytest.fixture
+def places() -> Iterator[list[socket.socket]]:
+    """Have somewhere to send to."""
+    made = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(4)]
+    for place in made:
+        place.bind(("127.0.0.1", 0))
+    yield made
+    for place in made:
+        place.close()
+
+
+@pytest.fixture
+def engine(places: list[socket.socket]) -> Iterator[Engine]:
+    """Have an engine with a stream to each place."""
     engine = Engine()
     assert len(engine.do({"do": "open", "address": "127.0.0.1", "lanes": 2})["ports"]) == 2
-    for _ in range(streams):
-        places.append(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
-        places[-1].bind(("127.0.0.1", 0))
     words = [
         {
             "id": i, "lane": i % 2, "codec": "PCMA", "sound": 0, "run": 1, "call": i // 2, "stream": i % 2,
@@ -32,13 +43,8 @@ def opened(places: list[socket.socket], streams: int = 4) -> Engine:
         for i, place in enumerate(places)
     ]  # fmt: skip
     engine.do({"do": "add", "streams": words})
-    return engine
-
-
-def close(engine: Engine, places: list[socket.socket]) -> None:
+    yield engine
     engine.close()
-    for place in places:
-        place.close()
 
 
 def received(place: socket.socket) -> list[bytes]:
@@ -50,9 +56,7 @@ def received(place: socket.socket) -> list[bytes]:
         return found
 
 
-def test_each_stream_sends_one_packet_a_tick_while_it_is_on() -> None:
-    places: list[socket.socket] = []
-    engine = opened(places)
+def test_each_stream_sends_one_packet_a_tick_while_it_is_on(engine: Engine, places: list[socket.socket]) -> None:
     run_ticks(engine, 3)
     begun = engine.do({"do": "on", "ids": [0, 1]})["tick"]
     run_ticks(engine, 5)
@@ -63,12 +67,10 @@ def test_each_stream_sends_one_packet_a_tick_while_it_is_on() -> None:
     assert counts == [5, 7, 0, 0]
     reply = engine.do({"do": "drop", "ids": [0, 1, 2]})["streams"]
     assert [s["sent"] for s in reply] == [[(begun, begun + 5)], [(begun, begun + 7)], []]
-    close(engine, places)
+    assert engine.do({"do": "count"})["packets"] == 12  # of removed streams too
 
 
-def test_sender_reports_go_out_every_five_seconds() -> None:
-    places: list[socket.socket] = []
-    engine = opened(places, 2)
+def test_sender_reports_go_out_every_five_seconds(engine: Engine, places: list[socket.socket]) -> None:
     engine.do({"do": "on", "ids": [0, 1]})
     run_ticks(engine, 2)
     assert [p[1] for p in received(places[0])] == [8, 200, 8]
@@ -76,15 +78,13 @@ def test_sender_reports_go_out_every_five_seconds() -> None:
     assert len([p for p in received(places[0]) if p[1] == 200]) == 1
     engine.do({"do": "drop", "ids": [0, 1]})
     assert received(places[0])[-1][-8:-4] == bytes([0x81, 203, 0, 1])
-    close(engine, places)
 
 
-def test_a_late_machine_makes_no_clock_slower(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_late_machine_makes_no_clock_slower(
+    engine: Engine, places: list[socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What a report says of the wall clock fits its timestamp, however late it leaves."""
-    places: list[socket.socket] = []
-    engine = opened(places, 1)
-    began = engine._zero
-    lateness = {250: 0.011, 500: 0.150}
+    began, lateness = time.time(), {250: 0.011, 500: 0.150}
     monkeypatch.setattr(time, "time", lambda: began + engine.tick * TICK + lateness.get(engine.tick, 0.0))
     engine.do({"do": "on", "ids": [0]})
     for tick in (0, 1, 250, 500):
@@ -94,14 +94,3 @@ def test_a_late_machine_makes_no_clock_slower(monkeypatch: pytest.MonkeyPatch) -
     errors = {round(s + f / 2**32 - (reports[0][0] + reports[0][1] / 2**32) - (ts - reports[0][2]) / 8000, 4)
               for s, f, ts in reports}  # fmt: skip
     assert (len(reports), errors) == (3, {0.0})
-    close(engine, places)
-
-
-def test_figures_include_removed_streams() -> None:
-    places: list[socket.socket] = []
-    engine = opened(places, 2)
-    engine.do({"do": "on", "ids": [0]})
-    run_ticks(engine, 10)
-    engine.do({"do": "drop", "ids": [0]})
-    assert engine.do({"do": "count"})["packets"] in (9, 10)
-    close(engine, places)

@@ -20,8 +20,7 @@ def test_the_uri_says_how_to_reach_the_recorder() -> None:
     [
         {"to": "rec.example"}, {"to": "tel:+4930"}, {"to": "sip:"}, {"srtp": "NULL"}, {"transport": "sctp"},
         {"codec": "amr"}, {"calls": 0}, {"calls": 20_001}, {"seconds": 0}, {"seconds": float("nan")}, {"rate": 0},
-        {"hold": 11}, {"streams": 9},
-        {"audio_kind": "noise"}, {"source": "here"},
+        {"hold": 11}, {"streams": 9}, {"audio_kind": "noise"}, {"source": "here"},
     ],
 )  # fmt: skip
 def test_an_impossible_plan_is_refused_before_sending(wish: dict[str, object]) -> None:
@@ -29,23 +28,12 @@ def test_an_impossible_plan_is_refused_before_sending(wish: dict[str, object]) -
         replace(PLAN, **wish).check()  # type: ignore[arg-type]  # any field
 
 
-def test_calls_take_turns_through_the_suites() -> None:
-    every = replace(PLAN, srtp="all")
+def test_calls_and_streams_take_turns_and_have_parties() -> None:
+    every, anna = replace(PLAN, srtp="all"), Party("Anna", "sip:anna@x.example")
     assert [every.suite_of(i) for i in range(5)] == [*SUITES, next(iter(SUITES))]
     assert replace(PLAN, srtp="none").suite_of(0) is None
-
-
-def test_streams_take_turns_through_the_laws() -> None:
     assert [PLAN.codec_of(i) for i in range(3)] == ["PCMA", "PCMU", "PCMA"]
-
-
-def test_given_parties_come_first_and_others_are_invented() -> None:
-    anna = Party("Anna", "sip:anna@x.example")
-    plan = replace(PLAN, calls=2, parties=((anna,),))
-    first, second = plan.parties_of(0), plan.parties_of(1)
-    assert first[0] == anna and len(first) == len(second) == 2
-    assert len({party.aor for party in (*first, *second)}) == 4
-
-
-def test_only_the_laws_of_g711_carry_coded_audio() -> None:
     assert PLAN.coded and not replace(PLAN, codec="opus").coded and not replace(PLAN, audio_kind="tone").coded
+    first, second = (replace(PLAN, calls=2, parties=((anna,),)).parties_of(i) for i in range(2))
+    assert first[0] == anna and len(first) == len(second) == 2
+    assert len({party.aor for party in (*first, *second)}) == 4  # those that are not given are invented

@@ -1,19 +1,23 @@
+"""Sounds that are sent can be decoded and heard."""
+
 from __future__ import annotations
 
 import math
 from array import array
+from typing import Any
 
 import av
 import pytest
 
 from recorder.simulate.plan import CODECS, LONGEST_TUNE
 from recorder.simulate.sounds import encode, tune
+from recorder.simulate.voices import voice
 
 
 def decoded(codec: str, frames: list[bytes]) -> array[int]:
     """Decode with FFmpeg, which knows nothing of our encoders of G.711."""
     names = {"PCMA": "pcm_alaw", "PCMU": "pcm_mulaw", "G722": "g722", "opus": "libopus"}
-    context = av.CodecContext.create(names[codec], "r")
+    context: Any = av.CodecContext.create(names[codec], "r")
     context.sample_rate, context.layout = CODECS[codec].rate, "mono"
     heard = array("h")
     for frame in frames:
@@ -42,6 +46,7 @@ def test_a_packet_is_made_of_every_20_ms(codec: str) -> None:
     frames = encode(codec, tune(0, codec, 1))
     assert 100 <= len(frames) <= 101  # Opus looks ahead: its end comes in one packet more
     assert all(0 < len(frame) <= 400 for frame in frames)
+    assert len(tune(0, codec, 3600)) == CODECS[codec].rate * LONGEST_TUNE  # a long call repeats it
 
 
 def test_the_laws_keep_the_extremes() -> None:
@@ -50,5 +55,8 @@ def test_the_laws_keep_the_extremes() -> None:
         assert heard[0] > 31_000 and heard[1] < -31_000 and abs(heard[2]) < 9 and abs(heard[3]) < 9
 
 
-def test_a_long_call_repeats_its_tune() -> None:
-    assert len(tune(0, "PCMA", 3600)) == 8000 * LONGEST_TUNE
+def test_a_voice_is_loud_repeatable_and_has_pauses() -> None:
+    sound, syllable = voice(2, 8000, 10), 1920
+    assert voice(2, 8000, 10) == sound != voice(1, 8000, 10) and len(sound) == 80_000
+    assert 8_000 < max(abs(sample) for sample in sound) < 32_000  # it never clips
+    assert 1 <= sum(not any(sound[at : at + syllable]) for at in range(0, len(sound), syllable)) <= 20

@@ -131,7 +131,9 @@ async def test_since_is_included_and_until_is_not(calls: Calls, rows: list[CallR
     since = EPOCH + timedelta(days=FIRST + 1, seconds=100)
     until = EPOCH + timedelta(days=FIRST + 4, seconds=5)
     wanted = [row for row in rows if since <= row.started_at < until and (party is None or named(party)(row))]
-    assert await pages(calls, Query(party=Personal(party) if party else None, since=since, until=until, limit=4)) == wanted
+    assert (
+        await pages(calls, Query(party=Personal(party) if party else None, since=since, until=until, limit=4)) == wanted
+    )
     assert wanted
 
 

@@ -1,0 +1,50 @@
+"""A node's API and jobs, and customers as a start of the daemon has them."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+
+from recorder.calls.status import System
+from recorder.service.background import BackgroundServices
+from storage.customer.customers import Customer
+from storage.customer.wiring import Components, assemble
+from tests.recorder.in_process_node import Stage
+
+
+@contextmanager
+def listening() -> Iterator[socket.socket]:
+    """Listen on a port of loopback."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.setblocking(False)
+        yield listener
+
+
+def made(one: Stage) -> BackgroundServices:
+    """Make the services of a node."""
+    return BackgroundServices(one.node, one.live, one.executor, one.repairs, System(one.node, one.live))
+
+
+@asynccontextmanager
+async def serving(one: Stage) -> AsyncIterator[socket.socket]:
+    """Run the services of a node; gives the socket on which its API answers."""
+    with listening() as listener:
+        services, opened = made(one), asyncio.Event()
+        services.open(listener, opened.set)
+        await asyncio.wait_for(opened.wait(), 30)
+        yield listener
+        await services.close()
+
+
+async def close_customer(one: Stage, name: str, assembled: Callable[..., Components] = assemble) -> Customer:
+    """Leave a customer as a start of the daemon has it: what it needs beyond keys is put together later."""
+    for task in asyncio.all_tasks():
+        if task.get_name() in ("indexer", "mending"):
+            task.cancel()  # the services start their own
+    whole = one.node.customers[name]
+    lean = Customer(whole.settings, whole.keys, whole.place, assembled)
+    one.node.customers._customers[name] = lean  # type: ignore[attr-defined]  # a node knows them as a Mapping
+    await whole.close()
+    return lean
