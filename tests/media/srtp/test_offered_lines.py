@@ -19,7 +19,7 @@ from media.srtp.srtcp import Srtcp
 from media.srtp.suites import SUITES
 from media.stream import checkpoint
 from media.stream.receiver import ReceivedStream
-from tests.media.stream.test_receiver import FIRST_ARRIVAL, lane_of, stored, stream_of, track_of
+from tests.media.stream.lanes import FIRST_ARRIVAL, lane_of, stored, stream_of, track_of
 
 #: As rtpengine orders them.
 NAMES = (

@@ -15,7 +15,7 @@ from media.stream import checkpoint
 from media.stream.pauses import Pauses
 from media.stream.receiver import ReceivedStream
 from media.stream.report import figures
-from tests.media.stream.test_receiver import FIRST_ARRIVAL, lane_of, stream_of
+from tests.media.stream.lanes import FIRST_ARRIVAL, lane_of, stream_of
 
 AT = 1_700_000_000_000_000_000
 SPEC = StreamSpec(3, payloads=((8, "PCMA", 8000),), source=("192.0.2.1", 4000))

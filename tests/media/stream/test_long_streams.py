@@ -17,7 +17,7 @@ from media.spec import MAX_CONTEXTS
 from media.srtp.context import SUITES, LibEngine
 from media.stream.receiver import ReceivedStream
 from media.stream.report import figures
-from tests.media.stream.test_receiver import FIRST_ARRIVAL, KEY, PAYLOADS, SUITE, lane_of, stored, track_of
+from tests.media.stream.lanes import FIRST_ARRIVAL, KEY, PAYLOADS, SUITE, lane_of, stored, track_of
 
 MS = 1_000_000
 FORMS = {8: Format("PCMA", 8000), 13: Format("CN", 8000)}

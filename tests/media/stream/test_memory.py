@@ -9,7 +9,7 @@ from media.spec import StreamSpec
 from media.stream.checkpoint import pack
 from media.stream.pauses import Pauses
 from media.stream.receiver import ReceivedStream
-from tests.media.stream.test_receiver import FIRST_ARRIVAL, KEY, PAYLOADS, SUITE, lane_of, stream_of
+from tests.media.stream.lanes import FIRST_ARRIVAL, KEY, PAYLOADS, SUITE, lane_of, stream_of
 
 STREAMS = 200
 MOST = 2_360 if sys.version_info < (3, 12) else 2_430

@@ -11,7 +11,7 @@ from media.stream.gaps import Reason
 from media.stream.pauses import Pauses
 from media.stream.receiver import ReceivedStream
 from media.stream.refused_packets import RefusedPackets
-from tests.media.stream.test_receiver import FIRST_ARRIVAL, KEY, lane_of, stream_of, track_of
+from tests.media.stream.lanes import FIRST_ARRIVAL, KEY, lane_of, stream_of, track_of
 
 MISSING = 5
 

@@ -12,7 +12,7 @@ from media.spec import StreamSpec
 from media.stream import checkpoint, rtcp_reports
 from media.stream.pauses import Pauses
 from media.stream.receiver import ReceivedStream
-from tests.media.stream.test_receiver import lane_of
+from tests.media.stream.lanes import lane_of
 
 SUITE, KEY, OWN = "AES_CM_128_HMAC_SHA1_80", bytes(range(30)), bytes(range(30, 60))
 AT = 1_700_000_000_000_000_000

@@ -10,8 +10,8 @@ from media.srtp.srtcp import Srtcp
 from media.stream import checkpoint
 from media.stream.receiver import ReceivedStream
 from media.stream.report import figures
+from tests.media.stream.lanes import FIRST_ARRIVAL, KEY, SUITE, lane_of, stored, stream_of
 from tests.media.stream.test_fast_path import GCM, opus, protected, track_of
-from tests.media.stream.test_receiver import FIRST_ARRIVAL, KEY, SUITE, lane_of, stored, stream_of
 
 PACE = 20_000_000
 COUNT = 40

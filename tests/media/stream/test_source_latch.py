@@ -16,7 +16,7 @@ from media.stream import checkpoint
 from media.stream.pauses import Pauses
 from media.stream.receiver import ReceivedStream
 from tests.media.calls import START, expand, listen, noise, run, stream
-from tests.media.stream.test_receiver import FIRST_ARRIVAL, KEY, PAYLOADS, lane_of, stored, stream_of, track_of
+from tests.media.stream.lanes import FIRST_ARRIVAL, KEY, PAYLOADS, lane_of, stored, stream_of, track_of
 
 OFFERED, OTHER, THIRD = 4000, 4444, 5555
 FRAME = 20_000_000
