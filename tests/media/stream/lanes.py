@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
+from typing import Any
 
 from media.receive import batch
 from media.receive.batch import BatchBuffer, Lane
@@ -56,11 +57,11 @@ def receive(
     return out
 
 
-def track_of(srtp: bool = False, pure: bool = False, **more: object) -> ReceivedStream:
+def track_of(srtp: bool = False, pure: bool = False, **more: Any) -> ReceivedStream:
     """Make a stream of G.711; `more` are other fields of its description."""
     keys = {"suite": SUITE, "key": KEY} if srtp else {}
-    fields = {"payloads": PAYLOADS, "source": ("192.0.2.1", 4000), **keys, **more}
-    track = ReceivedStream(StreamSpec(0, **fields), Pauses(), 1)  # type: ignore[arg-type]  # fields by name
+    fields: dict[str, Any] = {"payloads": PAYLOADS, "source": ("192.0.2.1", 4000), **keys, **more}
+    track = ReceivedStream(StreamSpec(0, **fields), Pauses(), 1)
     track.latch.pure = pure
     return track
 

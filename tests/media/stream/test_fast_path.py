@@ -3,7 +3,7 @@
 import random
 import struct
 from itertools import accumulate
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 from hypothesis import given, settings
@@ -46,7 +46,7 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None
         monkeypatch.setattr(fast_path_c, "path_of", lambda _: None)
 
 
-def track_of(suite: str | None, pure: bool = True, continuous: bool = True, **more: object) -> ReceivedStream:
+def track_of(suite: str | None, pure: bool = True, continuous: bool = True, **more: Any) -> ReceivedStream:
     key = KEY[: 28 if suite == GCM else 30] if suite else b""
     return plain_track(pure=pure, suite=suite, key=key, payloads=PAYLOADS, continuous=continuous, **more)
 

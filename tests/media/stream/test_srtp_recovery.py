@@ -1,11 +1,13 @@
 """Genuine SRTP packets that a receiver by the book refuses: each is stored once, and nothing forged is."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from media.rtp.sequence import WINDOW
-from media.srtp.context import REPLAYS, SUITES, Context, LibEngine, suite_of
+from media.srtp.context import REPLAYS, Context, LibEngine
+from media.srtp.suites import SUITES, suite_of
 from media.stream.receiver import ReceivedStream
 from media.stream.srtp_recovery import NEAR, candidates
 from tests.media.stream.lanes import (
@@ -43,7 +45,7 @@ def key_of(suite: str, seed: int) -> bytes:
     return bytes((seed + n) % 256 for n in range(SUITES[suite].key + SUITES[suite].salt))
 
 
-def track_of(suite: str, **more: object) -> ReceivedStream:
+def track_of(suite: str, **more: Any) -> ReceivedStream:
     return plain_key_track(suite=suite, key=key_of(suite, 1), **more)
 
 
