@@ -45,18 +45,20 @@ def test_a_server_gets_the_unsent_flight_and_the_same_keys() -> None:
     """We were the client."""
     dead, theirs = association(True), association(False, PEER, US)
     until_promised(dead, theirs)
-    assert dead.keys is None and theirs.keys is None
+    assert [dead.keys, theirs.keys] == [None, None]
     heir = ResumedAssociation(left_of(dead), active=True)
-    assert (heir.keys, heir.promised, heir.failed, heir.midway) == (None, dead.promised, None, False)
+    promised = dead.promised
+    assert promised is not None and [heir.keys, heir.failed] == [None, None]
+    assert (heir.promised, heir.midway) == (promised, False)
     heir.start(5.0)
     for datagram in heir.data_to_send():
         theirs.receive(datagram, HERE, 5.0)
     assert theirs.keys is not None
-    assert (theirs.keys.ours, theirs.keys.theirs) == (heir.promised.theirs, heir.promised.ours)
-    assert heir.keys is None
+    assert (theirs.keys.ours, theirs.keys.theirs) == (promised.theirs, promised.ours)
+    assert [heir.keys] == [None]
     for datagram in theirs.data_to_send():
         heir.receive(datagram, THERE, 5.0)
-    assert heir.keys == heir.promised
+    assert heir.keys == promised
     assert heir.next_timer() is None and heir.data_to_send() == []
 
 

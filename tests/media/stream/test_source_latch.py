@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -119,7 +120,7 @@ def test_one_stranger_in_a_batch_keeps_it_from_the_fast_path() -> None:
 
 
 @pytest.mark.parametrize(("port", "fields"), [(OFFERED, {}), (OTHER, {"source": None, "networks": ("192.0.2.0/24",)})])
-def test_the_offered_source_or_any_if_none_is_latched_at_once(port: int, fields: dict[str, object]) -> None:
+def test_the_offered_source_or_any_if_none_is_latched_at_once(port: int, fields: dict[str, Any]) -> None:
     track = track_of(**fields)
     hear(track, port, 5)
     assert source(track) == (port, True, False)
