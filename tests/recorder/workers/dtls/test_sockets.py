@@ -2,7 +2,7 @@
 
 import asyncio
 import base64
-import json
+import os
 import random
 import shutil
 import time
@@ -17,9 +17,13 @@ import pytest
 
 from media.records import record_format
 from media.spec import Dtls, StreamSpec
-from media.srtp.dtls import Identity
+from media.srtp.dtls import Association, Identity
+from media.srtp.dtls_resumption import NONCE
+from media.stream.pauses import Pauses
+from media.stream.receiver import ReceivedStream
 from recorder.workers import messages
-from recorder.workers.stream_sockets import newest_slot
+from recorder.workers.dtls_sockets import Handshakes
+from recorder.workers.stream_sockets import StreamSockets, newest_slot
 from tests.recorder.dtls_peer import NOW, SBC, US, Peer, udp
 from tests.recorder.timing import steady
 from tests.recorder.worker_call import CALL, SPOOL_KEY, WorkerCall, asynchronous, run, until
@@ -304,20 +308,27 @@ async def test_openssl_s_client_gets_the_keys_that_open_its_audio(tmp_path: Path
         assert one.specs[0].own_key == material[16:32] + material[46:]
 
 
-@asynchronous
-async def test_the_handshake_state_is_resealed_only_when_changed(tmp_path: Path) -> None:
+def test_the_handshake_state_is_resealed_only_when_changed() -> None:
     """A base is written anew for many reasons, with each packet that is lost."""
-    async with dtls_call(tmp_path, Peer(1)) as one:
-        await one.shaken()
-        await one.heard(messages.Keyed)
-        left = []
-        for _ in range(2):
-            one.send(5)
-            for sender in one.senders:
-                sender.packet()  # is lost
-            one.send(5)
-            await one.workers.snapshot(CALL)
-            slot = newest_slot(one.spool, SPOOL_KEY)
-            assert slot is not None
-            left.append((slot.base, json.loads(slot.head)["dtls"]["left"]))
-        assert left[0][0] < left[1][0] and left[0][1] == left[1][1] != []
+    lanes = StreamSockets(
+        ReceivedStream(StreamSpec(0, dtls=Dtls((SBC.fingerprint,), None, False, bytes(US))), Pauses(), 1), ()
+    )
+    one, theirs = (
+        Handshakes(CALL, os.urandom, lambda _: None),
+        Association(SBC, [US.fingerprint], active=True, secret=bytes(32)),
+    )
+    one.begin(lanes)
+    theirs.start(0.0)
+    while not theirs.keys:
+        before = one.state()
+        for datagram in theirs.data_to_send():
+            assert lanes.track.greet is not None and lanes.track.greet(False, datagram, (bytes([127, 0, 0, 1]), 4000))
+        for _, _, datagram, _ in one._out:
+            theirs.receive(datagram, ("127.0.0.1", 5000), 0.0)
+        one._out.clear()
+    after = one.state()
+    assert after == one.state()
+    nonces = [base64.b64decode(text)[:NONCE] for each in (before, after) for _, _, text in each["left"]]
+    assert len(nonces) == len(set(nonces)) == 2  # the key is that of all calls
+    one.end(lanes)
+    assert one.state()["left"] == []
