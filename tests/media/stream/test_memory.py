@@ -14,7 +14,10 @@ from tests.media.stream.lanes import FIRST_ARRIVAL, KEY, PAYLOADS, SUITE, lane_o
 
 STREAMS = 200
 MOST = 2_450 if sys.version_info < (3, 12) else 2_520
-"""Bytes; 2,420 measured with Python 3.11, whatever was imported before. libsrtp takes 3.1 KiB more, which Python does not see."""
+"""Bytes; 2,420 measured with Python 3.11, whatever was imported before.
+
+libsrtp takes 3.1 KiB more, which Python does not see.
+"""
 ROOT = Path(__file__).parents[3]
 
 
